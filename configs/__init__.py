@@ -1,0 +1,1 @@
+"""Data, not code: providers, prices and example jobs."""

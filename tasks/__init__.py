@@ -1,0 +1,1 @@
+"""How it is done: plain functions and the one engine that runs them."""

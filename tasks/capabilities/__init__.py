@@ -1,0 +1,1 @@
+"""WHAT is done to an item, one file each."""

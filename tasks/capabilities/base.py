@@ -1,0 +1,92 @@
+"""What every capability file answers: which items it takes, its parameters and columns, and how one is done."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
+
+from tasks.item import Answer, Ask, Item, Usage
+from tasks.providers.base import Provider
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pydantic import BaseModel
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+Call = Callable[[Ask], Awaitable[Answer]]
+"""The only paid effect a capability has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """An item's bytes on this machine: a local path, their SHA-256 and their size."""
+
+    path: Path
+    sha256: str
+    size: int
+
+
+class Kit(Protocol):
+    """What a capability may use besides ``call``: bytes, threads, bounded memory and a scratch folder."""
+
+    provider: Provider
+    model: str
+    scratch: Path
+
+    async def fetch(self, item: Item) -> Media:
+        """The item's bytes: a file as it is, a URL through the guard into the scratch folder.
+
+        Raises:
+            BadInput: when they cannot be read.
+        """
+        ...
+
+    async def thread(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run blocking work off the event loop."""
+        ...
+
+    def hold(self, size: int) -> AbstractAsyncContextManager[None]:
+        """Wait until ``size`` more bytes may be held in memory."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What one item would need, for a quote: Asks, the usage it is likely to be billed for, and its ceiling."""
+
+    asks: int
+    usage: Usage
+    ceiling: Usage
+    seconds: Decimal | None = None
+
+
+class Capability(Protocol):
+    """WHAT is done to an item. ``run`` is the whole of it; run again on resume, answered Asks are free."""
+
+    name: str
+    operation: str
+    kinds: frozenset[str]
+    params: type[BaseModel]
+    request_version: int
+
+    def schema(self) -> pa.Schema:
+        """The capability's own columns; all nullable, the same for every provider."""
+        ...
+
+    async def run(self, item: Item, params: Any, call: Call, kit: Kit) -> Mapping[str, Any]:
+        """Do one item: its own columns by name.
+
+        Raises:
+            ItemError: when this item cannot be done.
+        """
+        ...
+
+    async def estimate(self, item: Item, params: Any, kit: Kit) -> Estimate:
+        """What the item would need, without asking anybody."""
+        ...

@@ -1,0 +1,154 @@
+"""Every error mediamill raises on purpose, in one tree.
+
+    MediamillError
+    ├── UsageError            the command, the job, a key or the source is wrong   exit 2
+    │   └── NoSuchOption      an unknown name, with the nearest known one
+    ├── OutBusy               another run holds OUT                                exit 5
+    ├── StorageError          the disk or the journal failed                       exit 1
+    ├── Stop                  the run cannot go on, what was paid is kept          exit 4
+    │   ├── AccountStopped    key refused, out of credits, spending cap
+    │   ├── BudgetReached     the next Ask could cost more than is left
+    │   └── ProviderDown      nothing answers at the provider's address
+    └── ItemError             one Item fails, the run goes on                      exit 3
+        ├── BadInput          the item's bytes or row are unusable; nothing was sent
+        ├── Unpriced          a budget is set and the Ask's ceiling cannot be stated
+        ├── CallFailed        the provider or the network refused; says whether a later run may succeed
+        ├── UnknownOutcome    it may have been done and billed; not repeated unasked
+        └── BadReply          the reply is kept, but it is not what was asked for
+
+An ItemError becomes the item's Failure: its ``kind`` is the ``error_kind`` column.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class MediamillError(Exception):
+    """Base of all deliberate errors. ``hint`` is the next step for the person who reads it."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class UsageError(MediamillError):
+    """The command line, the job file, a key or the source is wrong; nothing was started."""
+
+    exit_code = 2
+
+
+class NoSuchOption(UsageError):
+    """An unknown name, with the nearest known one as its hint."""
+
+    def __init__(self, what: str, name: str, known: Iterable[str], *, where: str = "") -> None:
+        known = sorted(known)
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+        super().__init__(f"{where + ': ' if where else ''}unknown {what} {name!r}", hint=hint)
+
+
+class OutBusy(MediamillError):
+    """Another run holds OUT."""
+
+    exit_code = 5
+
+
+class StorageError(MediamillError):
+    """The disk or the journal failed."""
+
+    exit_code = 1
+
+
+class Stop(MediamillError):
+    """The run cannot go on; everything paid for is kept and a later run continues."""
+
+    exit_code = 4
+    kind = "stopped"
+
+
+class AccountStopped(Stop):
+    """The key was refused, credits are used up, or a spending cap was reached."""
+
+    kind = "account"
+
+
+class BudgetReached(Stop):
+    """The next Ask could cost more than the budget has left."""
+
+    kind = "budget"
+
+
+class ProviderDown(Stop):
+    """Nothing answers at the provider's address."""
+
+    kind = "network"
+
+
+class ItemError(MediamillError):
+    """One Item fails; the run goes on.
+
+    Args:
+        message: one line that names the cause.
+        kind: short stable word for the ``error_kind`` column.
+        transient: True when a later run may succeed without any change to the input.
+        status: last HTTP status, where there was one.
+        hint: the next step.
+    """
+
+    exit_code = 3
+    default_kind = "error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: str | None = None,
+        transient: bool = False,
+        status: int | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.kind = kind or self.default_kind
+        self.transient = transient
+        self.status = status
+
+
+class BadInput(ItemError):
+    """The item's bytes or row are unusable; nothing was sent and nothing was paid."""
+
+    default_kind = "bad_input"
+
+
+class Unpriced(ItemError):
+    """A budget is set and the most this Ask can cost cannot be stated, so it is not sent."""
+
+    default_kind = "unpriced"
+
+
+class CallFailed(ItemError):
+    """The provider or the network refused the request."""
+
+    default_kind = "call_failed"
+
+
+class UnknownOutcome(ItemError):
+    """The request may have been carried out and billed; it is not repeated unasked."""
+
+    default_kind = "unknown"
+
+
+class BadReply(ItemError):
+    """The reply is kept in the journal, but it is not what was asked for."""
+
+    default_kind = "bad_reply"

@@ -1,0 +1,72 @@
+"""Named fault points: places where a test may make the process die, fail or stall.
+
+In production ``point`` returns at once. ``MEDIAMILL_FAULTS`` arms them for tests, as
+``name:nth:action`` separated by commas, e.g. ``journal.replied.after:3:kill``. Actions: ``kill``
+(SIGKILL to this process), ``raise`` (a RuntimeError), ``enospc`` and ``erofs`` (the matching OSError).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import threading
+
+POINTS = (
+    "plan.batch.after",
+    "call.claimed.after",
+    "call.sending.before",
+    "call.sending.after",
+    "call.wire.after",
+    "call.accepted.after",
+    "call.replied.after",
+    "call.parse",
+    "call.settled.after",
+    "shard.outcome.before",
+    "shard.outcome.after",
+    "journal.commit.before",
+    "journal.commit.after",
+    "part.write.before",
+    "part.rename.before",
+    "part.rename.after",
+    "part.commit.after",
+    "publish.calls.before",
+    "publish.report.before",
+    "publish.record.before",
+    "publish.record.after",
+)
+
+_armed: dict[str, tuple[int, str]] = {}
+_counts: dict[str, int] = {}
+_lock = threading.Lock()
+
+
+def arm(spec: str) -> None:
+    """Arm the points named in ``spec``; an empty string disarms all."""
+    _armed.clear()
+    _counts.clear()
+    for part in filter(None, spec.split(",")):
+        name, nth, action = part.split(":")
+        if name not in POINTS:
+            raise ValueError(f"no fault point {name!r}")
+        _armed[name] = (int(nth), action)
+
+
+def point(name: str) -> None:
+    """Pass a fault point: nothing happens unless a test has armed it."""
+    if not _armed:
+        return
+    with _lock:
+        nth, action = _armed.get(name, (0, ""))
+        _counts[name] = count = _counts.get(name, 0) + 1
+    if not action or count != nth:
+        return
+    if action == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if action in ("enospc", "erofs"):
+        code = getattr(errno, action.upper())
+        raise OSError(code, os.strerror(code), name)
+    raise RuntimeError(f"fault injected at {name}")
+
+
+arm(os.environ.get("MEDIAMILL_FAULTS", ""))

@@ -1,0 +1,199 @@
+"""The nouns everything else speaks: Item, Ask, Usage, Answer, Result, Failure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TypeAlias
+
+JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
+"""What a wire parameter or a manifest cell may hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One unit of input.
+
+    Attributes:
+        item_id: stable id: the path relative to the source root, or the manifest's id column.
+        index: position in the source, from 0.
+        source: what a person would call it: the path or URL as given.
+        location: absolute local path or http(s) URL of the bytes; None when the row itself is the input.
+        row: the manifest's own columns, unprefixed.
+        params: per-row parameters, already separated from ``row``.
+        fingerprint: changes when the input may have changed: path, size, mtime and inode of a file, or a
+            URL's ``version``; plus the row and its parameters.
+        sample: raised by ``retry`` to buy a new answer for the same input.
+    """
+
+    item_id: str
+    index: int
+    source: str
+    location: str | None = None
+    row: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
+    fingerprint: str = ""
+    sample: int = 0
+
+    @property
+    def is_url(self) -> bool:
+        """True when the bytes are behind http(s)."""
+        return self.location is not None and self.location.startswith(("http://", "https://"))
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a request used, or the most it can use. None means not stated, never zero.
+
+    ``billed_usd`` is the provider's own figure where its reply carries one.
+    """
+
+    audio_seconds: Decimal | None = None
+    input_tokens: int | None = None
+    cached_input_tokens: int | None = None
+    audio_input_tokens: int | None = None
+    output_tokens: int | None = None
+    characters: int | None = None
+    requests: int | None = None
+    billed_usd: Decimal | None = None
+
+    def as_dict(self) -> dict[str, int | str]:
+        """The stated quantities; decimals as strings."""
+        stated = ((f.name, getattr(self, f.name)) for f in fields(self))
+        return {k: str(v) if isinstance(v, Decimal) else v for k, v in stated if v is not None}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Usage:
+        """Inverse of :meth:`as_dict`; unknown names are ignored."""
+        decimals = {"audio_seconds", "billed_usd"}
+        known = {f.name for f in fields(cls)}
+        return cls(**{k: Decimal(v) if k in decimals else int(v) for k, v in data.items() if k in known})
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """Bytes to send: held in memory, or a file to stream, or a URL the provider fetches itself.
+
+    Exactly one of ``data``, ``path`` and ``url`` is set. ``size`` is in bytes (0 for a URL).
+    """
+
+    filename: str
+    mime: str
+    size: int
+    data: bytes | None = field(default=None, repr=False)
+    path: Path | None = None
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One ordered input of an Ask, named by what it is rather than by its encoded bytes.
+
+    Attributes:
+        sha256: of the source's bytes (or of ``url:`` plus the version, for a passed-through URL).
+        recipe: how the payload was prepared, e.g. ``as-is`` or ``flac-16000-mono``.
+        start, end: samples at 16 kHz within the source; ``end`` None means to its end.
+        payload: what is sent. Not part of the request key.
+    """
+
+    sha256: str
+    recipe: str = "as-is"
+    start: int = 0
+    end: int | None = None
+    payload: Payload | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """The smallest thing that is paid for and remembered; provider-neutral.
+
+    Attributes:
+        capability: who asks, e.g. ``transcribe``.
+        operation: which of the provider's endpoints answers, e.g. ``transcription``.
+        model: the provider's model name.
+        params: neutral parameters and rendered prompts; the provider maps them to its wire.
+        inputs: ordered media or texts.
+        ceiling: the most it can use; what limits, budget and quotes count with.
+        sample: distinguishes equal Asks that are meant to be bought separately.
+        version: the capability's ``request_version``; raised only when Asks must be bought anew.
+        item_id: the Item it is made for. Not part of the request key.
+    """
+
+    capability: str
+    operation: str
+    model: str
+    params: Mapping[str, JSON] = field(default_factory=dict)
+    inputs: tuple[Input, ...] = ()
+    ceiling: Usage = field(default_factory=Usage)
+    sample: int = 0
+    version: int = 1
+    item_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Money for one attempt or one row.
+
+    ``usd`` None means unknown; ``basis`` is one of billed, metered, estimated, free, unknown.
+    ``source`` names the price row: where the price was read and when.
+    """
+
+    usd: Decimal | None
+    basis: str
+    source: str | None = None
+    max_usd: Decimal | None = None
+
+
+FREE = Cost(Decimal(0), "free")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What ``await call(ask)`` returns.
+
+    Attributes:
+        data: the provider-neutral reply, as the operation documents it.
+        usage: as the provider stated it.
+        cost: what this OUT paid for this item's Ask; zero when cached.
+        cached: the answer was in the journal and this item paid nothing.
+        attempts: requests sent for it in this run.
+    """
+
+    data: Any
+    usage: Usage
+    cost: Cost
+    request_key: str
+    cached: bool = False
+    attempts: int = 0
+    request_id: str | None = None
+    started_at: int | None = None
+    latency_ms: int | None = None
+    engine: str | None = None
+    simulated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """An Item that succeeded: its common columns and its capability's own, by name."""
+
+    item_id: str
+    columns: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An Item that failed, and why. ``transient`` failures are tried again by the next run."""
+
+    item_id: str
+    kind: str
+    message: str
+    hint: str | None = None
+    transient: bool = False
+    attempts: int = 0
+    status: int | None = None
+    cost_usd: Decimal | None = Decimal(0)
+
+
+Outcome: TypeAlias = Result | Failure

@@ -1,0 +1,153 @@
+"""Job: the validated description of a run, the same from the command line, YAML and Python."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from tasks.errors import NoSuchOption, UsageError
+
+_DURATION = re.compile(r"(?P<n>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h|d)?")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
+
+
+def parse_duration(text: str | float) -> float:
+    """Seconds from ``90``, ``"90s"``, ``"1.5h"``, ``"300ms"`` or ``"1h30m"``.
+
+    Raises:
+        ValueError: when the text is not a duration or is not positive.
+    """
+    if isinstance(text, (int, float)):
+        seconds = float(text)
+    else:
+        parts = list(_DURATION.finditer(text.strip()))
+        if not parts or "".join(p.group(0) for p in parts) != text.strip():
+            raise ValueError(f"{text!r} is not a duration; write 90s, 15m, 1h30m")
+        seconds = sum(float(p["n"]) * _UNITS[p["unit"]] for p in parts)
+    if not 0 < seconds < float("inf"):
+        raise ValueError("a duration is longer than zero")
+    return seconds
+
+
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Columns(BaseModel):
+    """How a manifest's columns are read. Unset names are found by their usual spellings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str | None = Field(None, description="column with a unique id for each row")
+    path: str | None = Field(None, description="column with a path or URL")
+    version: str | None = Field(None, description="column that changes when a URL's content does")
+    types: dict[str, str] = Field(default_factory=dict, description="Arrow types of carried columns, e.g. int64")
+
+
+class Job(BaseModel):
+    """What to do: source, capability, provider, model, parameters, limits, budget, output."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    capability: str = Field(description="what is done to each item, e.g. transcribe")
+    source: str = Field(description="folder, glob, file, URL, manifest (.csv .tsv .jsonl .parquet) or - for stdin")
+    provider: str | None = Field(None, description="who does it; local when no key is set")
+    model: str | None = Field(None, description="the provider's model name; default from configs/providers")
+    base_url: str | None = Field(None, description="another server of the same kind, with or without /v1")
+    api_key_env: str | None = Field(None, description="NAME of the environment variable that holds the key")
+    params: dict[str, Any] = Field(default_factory=dict, description="the capability's own parameters")
+    columns: Columns = Field(default_factory=Columns, description="how a manifest's columns are read")
+    out: str | None = Field(None, description="folder for results; default data/results/<capability>-<name>-<hash>")
+    journal: str | None = Field(None, description="shared journal: a path or postgresql://...")
+    limit: Annotated[int, Field(gt=0)] | None = Field(None, description="only the first N items")
+    budget: Annotated[Decimal, Field(ge=0)] | None = Field(
+        None, description="the most this OUT may cost in US dollars, all its runs together"
+    )
+    concurrency: Annotated[int, Field(gt=0, le=4096)] | None = Field(None, description="most requests in flight")
+    rpm: Annotated[float, Field(gt=0)] | None = Field(None, description="most requests a minute")
+    deadline: Seconds | None = Field(None, description="longest one attempt may take, e.g. 90s")
+    run_deadline: Seconds | None = Field(None, description="longest the run may take; what is left stays resumable")
+    retries: Annotated[int, Field(ge=0, le=20)] = Field(5, description="most repeats of one request")
+    shard_size: Annotated[int, Field(gt=0, le=100_000)] = Field(500, description="items in one Parquet part")
+    memory: Annotated[int, Field(gt=0)] = Field(512 * 2**20, description="bytes of media held at once")
+    batch: bool = Field(default=False, description="use the provider's batch API")
+    replace: bool = Field(default=False, description="let this OUT change provider, model or parameters")
+    refresh: bool = Field(default=False, description="buy every answer again")
+    allow_hosts: list[str] = Field(
+        default_factory=list, description="private hosts that source URLs may name, e.g. media.lan:8080"
+    )
+
+    @field_validator("deadline", "run_deadline", mode="before")
+    @classmethod
+    def _duration(cls, value: Any) -> Any:
+        return parse_duration(value) if isinstance(value, str) else value
+
+    @field_validator("budget", mode="before")
+    @classmethod
+    def _money(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, float) else value
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _a_name(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", value):
+            raise ValueError("give the NAME of an environment variable, never the key itself")
+        return value
+
+    @property
+    def out_path(self) -> str:
+        """Where results go: ``out``, or a name made from capability, source and the hash of its root."""
+        if self.out:
+            return self.out
+        root = self.source if "://" in self.source else str(Path(self.source).expanduser().absolute())
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(self.source).name).strip("-.") or "items"
+        digest = hashlib.sha256(root.encode()).hexdigest()[:8]
+        return str(Path("data/results") / f"{self.capability}-{name}-{digest}")
+
+
+def make_job(where: str = "", **fields: Any) -> Job:
+    """A Job from plain values; errors are one line and name the nearest option.
+
+    Raises:
+        UsageError: on an unknown option or a value of the wrong kind.
+    """
+    try:
+        return Job.model_validate(fields)
+    except ValidationError as error:
+        raise _usage(error, where) from None
+
+
+def load_job(path: Path, **overrides: Any) -> Job:
+    """A Job from a YAML file; ``overrides`` that are not None win over the file.
+
+    Raises:
+        UsageError: when the file is missing, is not YAML, or holds an unknown option.
+    """
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror or error}") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" at line {mark.line + 1}" if mark else ""
+        raise UsageError(f"{path} is not valid YAML{line}: {getattr(error, 'problem', error)}") from None
+    if not isinstance(data, dict):
+        raise UsageError(f"{path}: a job is a mapping of options", hint="see configs/jobs for examples")
+    params = {**(data.get("params") or {}), **(overrides.pop("params", None) or {})}
+    chosen = {k: v for k, v in overrides.items() if v is not None}
+    return make_job(str(path), **{**data, **chosen, "params": params})
+
+
+def _usage(error: ValidationError, where: str) -> UsageError:
+    first = error.errors(include_url=False)[0]
+    path = ".".join(str(p) for p in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = Columns.model_fields if path.startswith("columns.") else Job.model_fields
+        return NoSuchOption("option", str(first["loc"][-1]), known, where=where)
+    message = "is missing" if first["type"] == "missing" else first["msg"].removeprefix("Value error, ")
+    return UsageError(f"{where + ': ' if where else ''}{path}: {message}")

@@ -1,0 +1,1 @@
+"""What was asked, answered and paid: tables and blobs."""

@@ -1,0 +1,1 @@
+"""Audio: probe, bound, convert."""

@@ -1,0 +1,1 @@
+"""WHO does it, one file each."""

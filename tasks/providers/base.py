@@ -1,0 +1,210 @@
+"""What every provider file answers: an Ask to a request, a reply to data and usage, an error to a verdict.
+
+A provider holds no connection and no secret. It is pure: the call path owns the network, the key, the
+retries and the money.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from tasks.item import JSON, Ask, Payload, Usage
+
+Verdict = Literal["retry", "fail", "stop", "unknown"]
+"""What to do about an attempt that brought no answer.
+
+``retry``: try again within the policy; ``fail``: this item fails, one attempt; ``stop``: the account is
+the problem, the whole job stops; ``unknown``: it may have been done and billed.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a provider is reached. ``origin`` is scheme, host and port; ``api`` the path before endpoints.
+
+    ``key_env`` is the NAME of the environment variable that holds the key; None when none is needed.
+    """
+
+    origin: str
+    api: str = "/v1"
+    key_env: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AudioLimits:
+    """What audio an endpoint takes: containers by name (``wav``, ``mp3`` ...), bytes, seconds."""
+
+    formats: frozenset[str]
+    max_bytes: int
+    max_seconds: float | None = None
+    takes_urls: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """Asks with the same ``group`` may share one request, up to ``most`` Asks or ``weight`` in all."""
+
+    group: str
+    most: int
+    most_weight: float = float("inf")
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """An Ask, resolved: everything that decides what is bought, nothing that does not.
+
+    Attributes:
+        origin, path: where the request goes; for ``local`` the origin is ``local:<engine>-<version>``
+            and ``send_to`` the loopback address, so that a port is never part of a request key.
+        params: resolved wire parameters and rendered prompts, JSON, without inputs.
+        encoding: ``multipart`` or ``json``.
+        repeatable: an attempt whose outcome is unknown may be sent again unasked.
+        job: the reply to the request is an id that is polled for (create-then-poll).
+        pack: how it may share a request; None when it goes alone.
+        deadline: seconds one attempt may take in all.
+    """
+
+    origin: str
+    path: str
+    params: Mapping[str, JSON]
+    encoding: Literal["multipart", "json"] = "json"
+    repeatable: bool = True
+    job: bool = False
+    pack: Pack | None = None
+    deadline: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What goes out: built just before sending, thrown away after.
+
+    ``fields`` come before ``files`` in a multipart body (wire.md section 1.1 needs model before file).
+    ``headers`` never hold the key: the client adds it for the provider's own origin only.
+    """
+
+    method: Literal["GET", "POST"]
+    path: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    json: JSON = None
+    fields: Sequence[tuple[str, str]] = ()
+    files: Sequence[tuple[str, Payload]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole reply as it came: status, lower-cased headers, body bytes (bounded)."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """One Ask's share of a reply."""
+
+    data: Any
+    usage: Usage
+    engine: str | None = None
+    simulated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An error reply or a broken exchange, classified by provider, status and code.
+
+    Attributes:
+        verdict: what to do.
+        kind: stable short word: ``rate_limit``, ``overloaded``, ``auth``, ``credits``, ``too_large`` ...
+        message: the provider's own words, bounded, without secrets.
+        billed: True when it may have been billed all the same.
+        wait: seconds the provider asked for, already sane; None when it did not say.
+        code: the provider's error code.
+    """
+
+    verdict: Verdict
+    kind: str
+    message: str
+    billed: bool = False
+    wait: float | None = None
+    code: str | None = None
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """What a look at a running job told: pending, or done (its reply is then parsed), or failed."""
+
+    state: Literal["pending", "done", "failed"]
+    problem: Problem | None = None
+    wait: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a reply's headers tell of the rate limits; None where they do not.
+
+    Rates are per second. ``remaining`` counts are what is left in the current window and ``reset`` the
+    seconds until it is full again.
+    """
+
+    requests_per_second: float | None = None
+    tokens_per_second: float | None = None
+    remaining_requests: float | None = None
+    remaining_tokens: float | None = None
+    reset_requests: float | None = None
+    reset_tokens: float | None = None
+
+
+class Provider(Protocol):
+    """Who does it. One file each; pure, so that tests need no network."""
+
+    name: str
+    endpoint: Endpoint
+
+    def wire(self, ask: Ask) -> Wire:
+        """Resolve an Ask: path and wire parameters.
+
+        Raises:
+            BadInput: when the provider cannot do what is asked, naming the parameter.
+        """
+        ...
+
+    def request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
+        """Build the request for one or more Asks (more only when ``wire.pack`` allows)."""
+        ...
+
+    def parse(self, reply: Reply, asks: Sequence[Ask]) -> Sequence[Parsed]:
+        """One Parsed per Ask, in order.
+
+        Raises:
+            BadReply: when the reply is not what the operation returns.
+        """
+        ...
+
+    def classify(self, reply: Reply) -> Problem | None:
+        """None for an answer; otherwise what the error means. An error inside a 200 counts."""
+        ...
+
+    def limits(self, reply: Reply) -> Limits:
+        """What the reply's headers tell of the rate limits."""
+        ...
+
+    def audio_limits(self, operation: str, model: str) -> AudioLimits:
+        """What audio the operation's endpoint takes."""
+        ...
+
+    def accepted(self, reply: Reply) -> str:
+        """The remote id in the reply to a create request (``wire.job``)."""
+        ...
+
+    def poll(self, wire: Wire, remote_id: str) -> Request:
+        """The request that asks how a job is doing."""
+        ...
+
+    def polled(self, reply: Reply) -> Poll:
+        """What the poll's reply tells."""
+        ...

@@ -1,0 +1,1 @@
+"""Parquet parts and the run record."""

@@ -1,0 +1,1 @@
+"""Folder, glob, file, manifest, URL and stdin become Items."""
