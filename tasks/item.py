@@ -26,6 +26,7 @@ class Item:
         fingerprint: changes when the input may have changed: path, size, mtime and inode of a file, or a
             URL's ``version``; plus the row and its parameters.
         sample: raised by ``retry`` to buy a new answer for the same input.
+        problem: why the row itself cannot be used; such an Item becomes a Failure without being run.
     """
 
     item_id: str
@@ -36,6 +37,7 @@ class Item:
     params: Mapping[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
     sample: int = 0
+    problem: str | None = None
 
     @property
     def is_url(self) -> bool:
