@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from tasks.item import JSON, Ask, Payload, Usage
+from tasks.media.limits import AudioLimits
 
 Verdict = Literal["retry", "fail", "stop", "unknown"]
 """What to do about an attempt that brought no answer.
@@ -30,16 +31,6 @@ class Endpoint:
     origin: str
     api: str = "/v1"
     key_env: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class AudioLimits:
-    """What audio an endpoint takes: containers by name (``wav``, ``mp3`` ...), bytes, seconds."""
-
-    formats: frozenset[str]
-    max_bytes: int
-    max_seconds: float | None = None
-    takes_urls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
