@@ -1,0 +1,209 @@
+"""The only HTTP client: every byte to or from a provider, and every download, passes here."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import importlib.metadata
+import logging
+import re
+import ssl
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import aiohttp
+import httpx
+from aiohttp.abc import AbstractResolver
+from httpx_aiohttp import AiohttpTransport
+
+from tasks.calls.bodies import Body, encode
+from tasks.calls.download import Download, fetch
+from tasks.calls.exchange import Broken, ExchangeError, translate
+from tasks.calls.guard import Guard
+from tasks.calls.reading import chunks
+from tasks.calls.transports import environment_proxy, make_transport, tls_context
+from tasks.errors import ItemError, UsageError
+from tasks.providers.base import Reply, Request
+
+_HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
+_OWN_HEADERS = frozenset({"authorization", "host", "content-length", "transfer-encoding", "connection"})
+
+logging.getLogger("httpx").setLevel(logging.WARNING)  # at INFO it writes whole URLs, signed ones too
+
+
+@functools.cache
+def user_agent() -> str:
+    """``mediamill/<version>``."""
+    try:
+        return f"mediamill/{importlib.metadata.version('mediamill')}"
+    except importlib.metadata.PackageNotFoundError:
+        return "mediamill/0"
+
+
+@functools.lru_cache(maxsize=1024)
+def _url(origin: str, path: str) -> tuple[httpx.URL, str]:
+    url = httpx.URL(origin + path)
+    return url, url.netloc.decode("ascii", "replace")
+
+
+class Client:
+    """One a process, made anywhere, used on one event loop.
+
+    Redirects are never followed and cookies never kept. Certificates are always verified. The
+    environment's HTTP proxies are honoured for providers, never for loopback nor for downloads.
+
+    Args:
+        connect_timeout: seconds for name, connection and TLS handshake together.
+        trust_env: honour ``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY``.
+        resolver: asked for the names in users' URLs, beneath the guard; the system's by default.
+    """
+
+    def __init__(
+        self, *, connect_timeout: float = 10.0, trust_env: bool = True, resolver: AbstractResolver | None = None
+    ) -> None:
+        self._connect_timeout = connect_timeout
+        self._trust_env = trust_env
+        self._resolver = resolver
+        self._context: ssl.SSLContext | None = None
+        self._direct: AiohttpTransport | None = None
+        self._by_origin: dict[str, AiohttpTransport] = {}
+        self._proxied: dict[str, AiohttpTransport] = {}
+        self._guarded: dict[tuple[str, ...], tuple[Guard, AiohttpTransport]] = {}
+
+    async def send(
+        self, origin: str, request: Request, *, key: str | None, deadline: float, max_body: int = 64 * 2**20
+    ) -> Reply:
+        """Send one request and read its whole reply.
+
+        Args:
+            origin: scheme, host and port.
+            request: without the key, which is added here as ``Authorization: Bearer``.
+            key: None when none is needed.
+            deadline: seconds for everything: connecting, sending, waiting, reading.
+            max_body: most bytes of reply, decoded or not.
+
+        Raises:
+            NotSent: nothing reached the server.
+            Broken: something may have.
+            BadInput: a file to send cannot be read any more.
+            UsageError: the key holds characters that no header can carry.
+        """
+        url, where = _url(origin, request.path)
+        body = encode(request)
+        headers = _headers(request.headers, body, key)
+        message = httpx.Request(request.method, url, headers=headers, content=body.content() or None)
+        transport = self._by_origin.get(origin) or self._transport(origin)
+        async with self.exchange(transport, message, where, deadline=deadline) as response:
+            parts = [chunk async for chunk in chunks(response, most=max_body, where=where)]
+            return Reply(response.status_code, _reply_headers(response), b"".join(parts))
+
+    @asynccontextmanager
+    async def exchange(
+        self, transport: AiohttpTransport, message: httpx.Request, where: str, *, deadline: float
+    ) -> AsyncIterator[httpx.Response]:
+        """One request and its response, all of it under one deadline and in one set of errors."""
+        connect = min(self._connect_timeout, 0.9 * deadline)
+        message.extensions["timeout"] = {"connect": connect, "pool": connect}
+        try:
+            async with asyncio.timeout(deadline):
+                response = await transport.handle_async_request(message)
+                try:
+                    yield response
+                finally:
+                    await response.stream.aclose()  # type: ignore[union-attr]
+        except (ExchangeError, ItemError):
+            raise
+        except TimeoutError:
+            raise Broken("deadline", f"{where}: no whole reply within {deadline:g} s") from None
+        except (aiohttp.ClientError, httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+            raise translate(error, where) from None
+
+    async def download(
+        self, url: str, to: Path, *, max_bytes: int, deadline: float, allow_hosts: Sequence[str] = ()
+    ) -> Download:
+        """Fetch a user's URL through the guard into the file ``to``, which appears only when it is whole.
+
+        Args:
+            url: as the user gave it.
+            to: written under a temporary name beside it first.
+            max_bytes: largest file accepted.
+            deadline: seconds for everything, redirects and repeats included.
+            allow_hosts: private ``host`` or ``host:port`` that may be reached.
+
+        Raises:
+            BadInput: the URL may not be fetched, or the server says it never will be.
+            CallFailed: a later run may succeed.
+            StorageError: ``to`` cannot be written.
+        """
+        hosts = tuple(sorted(allow_hosts))
+        if hosts not in self._guarded:
+            guard = Guard(hosts)
+            transport = make_transport(
+                self._tls(), resolver=lambda: guard.resolver(self._resolver), socket_factory=guard.socket
+            )
+            self._guarded[hosts] = guard, transport
+        guard, transport = self._guarded[hosts]
+
+        def get(target: str, left: float) -> AbstractAsyncContextManager[httpx.Response]:
+            message = httpx.Request("GET", target, headers=_download_headers())
+            where = urlsplit(target).hostname or ""
+            return self.exchange(transport, message, where, deadline=left)
+
+        return await fetch(get, guard, url, to, max_bytes=max_bytes, deadline=deadline)
+
+    async def aclose(self) -> None:
+        """Close every connection. Call it on the loop the client was used on."""
+        transports = [t for t in (self._direct, *self._proxied.values()) if t]
+        transports += [transport for _, transport in self._guarded.values()]
+        self._direct = None
+        self._by_origin.clear()
+        self._proxied.clear()
+        self._guarded.clear()
+        for transport in transports:
+            await transport.aclose()
+
+    def _transport(self, origin: str) -> AiohttpTransport:
+        proxy = environment_proxy(origin) if self._trust_env else None
+        if proxy:
+            if proxy not in self._proxied:
+                self._proxied[proxy] = make_transport(self._tls(), proxy=proxy)
+            transport = self._proxied[proxy]
+        else:
+            transport = self._direct = self._direct or make_transport(self._tls())
+        self._by_origin[origin] = transport
+        return transport
+
+    def _tls(self) -> ssl.SSLContext:
+        self._context = self._context or tls_context()
+        return self._context
+
+
+def _headers(own: Mapping[str, str], body: Body, key: str | None) -> dict[str, str]:
+    headers = {
+        "user-agent": user_agent(),
+        "accept": "application/json, */*;q=0.5",
+        "accept-encoding": "identity",
+        **{name.lower(): value for name, value in own.items() if name.lower() not in _OWN_HEADERS},
+    }
+    if body.content_type:
+        headers["content-type"] = body.content_type
+        headers["content-length"] = str(body.length)
+    if key is not None:
+        if not _HEADER_SAFE.fullmatch(key):
+            raise UsageError("the API key holds characters that no header can carry", hint="is there a line break?")
+        headers["authorization"] = f"Bearer {key}"
+    return headers
+
+
+def _download_headers() -> dict[str, str]:
+    return {"user-agent": user_agent(), "accept": "*/*", "accept-encoding": "identity"}
+
+
+def _reply_headers(response: httpx.Response) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in response.headers.raw:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers

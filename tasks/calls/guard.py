@@ -1,0 +1,203 @@
+"""The guard for URLs that users give: no way into private networks, by no spelling, redirect or rebinding.
+
+Three checks, each enough by itself for what it can see: the URL before anything happens, every address a
+name resolves to, and the socket's own address as it is made. The connection goes to exactly the addresses
+that were checked, because the resolver that checks them is the one the connector asks.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+from tasks.errors import BadInput
+
+if TYPE_CHECKING:
+    from aiohttp.abc import AbstractResolver
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_CLOSED_V4 = tuple(
+    ipaddress.IPv4Network(n)
+    for n in (
+        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
+        "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15",
+        "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
+        "168.63.129.16/32",  # Azure's platform address: public by number, metadata by use
+    )
+)  # fmt: skip
+_OPEN_V6 = ipaddress.IPv6Network("2000::/3")
+_CLOSED_V6 = tuple(
+    ipaddress.IPv6Network(n)
+    # Special assignments (Teredo among them), documentation, 6to4: none of these hosts media.
+    for n in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")
+)
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_HOST_PORT = re.compile(r"(?P<host>\[[^\]]+\]|[^:]+)(?::(?P<port>\d{1,5}))?")
+_CONTROL = re.compile(r"[\x00-\x20\x7f\\]")
+
+
+class Forbidden(OSError):
+    """An address that users' URLs may not reach; raised where a connection would be made to it."""
+
+
+def is_public(text: str) -> bool:
+    """True when ``text`` is an address of the public internet, after unwrapping mapped and NAT64 forms."""
+    try:
+        address: Address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped:
+            address = address.ipv4_mapped
+        elif address in _NAT64:
+            address = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    if isinstance(address, ipaddress.IPv4Address):
+        return not any(address in net for net in _CLOSED_V4)
+    return address in _OPEN_V6 and not any(address in net for net in _CLOSED_V6)
+
+
+def is_loopback(host: str) -> bool:
+    """True for ``localhost`` and loopback addresses."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Guard:
+    """What users' URLs may reach: the public internet, and the ``allow_hosts`` that a setting names.
+
+    Args:
+        allow_hosts: ``host`` opens that name or address on every port, ``host:port`` on that port only.
+    """
+
+    def __init__(self, allow_hosts: Sequence[str] = ()) -> None:
+        self._opened = {entry for text in allow_hosts if (entry := _entry(text))}
+        self._pinned: set[tuple[str, int]] = set()
+
+    def check(self, url: str) -> str:
+        """The URL, without its fragment, when it may be fetched as far as its text tells.
+
+        Raises:
+            BadInput: naming what is wrong with it.
+        """
+        parts = self._split(url)
+        host, port = _host(parts), parts.port or (443 if parts.scheme == "https" else 80)
+        literal = _literal(host)
+        if self.opens(host, port):
+            if literal:
+                self._pinned.add((literal, port))
+        elif literal and not is_public(literal):
+            raise _refused(host)
+        return parts._replace(fragment="").geturl()
+
+    def follow(self, url: str, location: str) -> str:
+        """Where a redirect from ``url`` leads, checked anew.
+
+        Raises:
+            BadInput: when it leads where no URL may, or from https to http.
+        """
+        target = self.check(urljoin(url, location.strip()))
+        if url.startswith("https:") and not target.startswith("https:"):
+            raise BadInput("the URL redirects from https to http", kind="bad_url")
+        return target
+
+    def opens(self, host: str, port: int) -> bool:
+        """True when a setting names this host."""
+        return (host, None) in self._opened or (host, port) in self._opened
+
+    def admit(self, host: str, port: int, addresses: Sequence[str]) -> None:
+        """Check every address ``host`` resolved to, before a connection is made to any of them.
+
+        Raises:
+            Forbidden: when one of them is not public and no setting names the host.
+        """
+        if self.opens(host.rstrip(".").lower(), port):
+            self._pinned.update((address.partition("%")[0], port) for address in addresses)
+        elif not all(is_public(address) for address in addresses):
+            raise Forbidden(f"{host} is not on the public internet")
+
+    def socket(self, info: tuple[Any, ...]) -> socket.socket:
+        """A socket for exactly this address: the last check, whatever the URL was spelled like.
+
+        Raises:
+            Forbidden: when the address was not admitted.
+        """
+        family, kind, proto, _, address = info
+        host, port = str(address[0]), int(address[1])
+        if not is_public(host) and (host.partition("%")[0], port) not in self._pinned:
+            raise Forbidden(f"{host} is not on the public internet")
+        return socket.socket(family, kind, proto)
+
+    def resolver(self, inner: AbstractResolver | None = None) -> AbstractResolver:
+        """A resolver for aiohttp's connector that admits every answer of ``inner`` first."""
+        from tasks.calls.resolver import GuardedResolver
+
+        return GuardedResolver(self, inner)
+
+    @staticmethod
+    def _split(url: str) -> SplitResult:
+        try:
+            parts = urlsplit(url)
+            port_ok = parts.port != 0
+        except ValueError:
+            raise BadInput("not a valid URL", kind="bad_url") from None
+        if parts.scheme not in ("http", "https"):
+            raise BadInput("only http and https URLs can be fetched", kind="bad_url")
+        if _CONTROL.search(url) or not port_ok or not parts.hostname:
+            raise BadInput("not a valid URL", kind="bad_url", hint="write spaces as %20")
+        if "@" in parts.netloc:
+            raise BadInput(
+                "the URL carries a user name or password", kind="bad_url", hint="use a signed URL or a local file"
+            )
+        return parts
+
+
+def _host(parts: SplitResult) -> str:
+    return (parts.hostname or "").rstrip(".").lower()
+
+
+def _literal(host: str) -> str | None:
+    """The address a host is written as; None for a name.
+
+    Raises:
+        BadInput: for spellings that only some programs read as an address: 127.1, 0x7f.1, 2130706433.
+    """
+    try:
+        return str(ipaddress.ip_address(host.partition("%")[0]))
+    except ValueError:
+        pass
+    try:
+        socket.inet_aton(host)
+    except (OSError, UnicodeError):
+        return None
+    raise BadInput("the URL's host is an oddly written address", kind="bad_url", hint="write it as a.b.c.d")
+
+
+def _entry(text: str) -> tuple[str, int | None] | None:
+    text = text.strip().lower()
+    try:
+        return str(ipaddress.ip_address(text)), None
+    except ValueError:
+        match = _HOST_PORT.fullmatch(text)
+    if not match:
+        return None
+    return match["host"].strip("[]").rstrip("."), int(match["port"]) if match["port"] else None
+
+
+def _refused(host: str) -> BadInput:
+    return BadInput(
+        f"{host} is not on the public internet", kind="forbidden_url", hint="name it in allow_hosts to permit it"
+    )
+
+
+def refusal(host: str) -> BadInput:
+    """What a user is told when a connection was refused by :class:`Guard`."""
+    return _refused(host)

@@ -1,0 +1,72 @@
+"""httpx transports over aiohttp sessions: to providers directly or through the environment's proxy.
+
+The transport is used without ``httpx.AsyncClient``: with the client's redirects, cookies and auth all off, its
+layers only cost time (measured: 0.11 ms of CPU a request against 0.19 ms).
+"""
+
+from __future__ import annotations
+
+import ssl
+import urllib.request
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import aiohttp
+import httpx
+from aiohttp.abc import AbstractResolver
+from aiohttp.typedefs import StrOrURL
+from httpx_aiohttp import AiohttpTransport
+
+from tasks.calls.guard import is_loopback
+
+_KEEPALIVE = 20.0
+"""Seconds an idle connection is kept: shorter than common servers', so that we close first."""
+
+
+def tls_context() -> ssl.SSLContext:
+    """Verifies always; ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` are honoured for private authorities."""
+    return httpx.create_ssl_context(verify=True, trust_env=True)
+
+
+def make_transport(
+    context: ssl.SSLContext,
+    *,
+    proxy: str | None = None,
+    resolver: Callable[[], AbstractResolver] | None = None,
+    socket_factory: aiohttp.SocketFactoryType | None = None,
+) -> AiohttpTransport:
+    """A transport whose session is made on the loop of its first request.
+
+    The number of connections is not bounded here: the limiter bounds the calls, and a second queue
+    would only hide the wait from it. With a ``resolver`` of its own, every connection resolves anew.
+    """
+
+    def session() -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            limit=0,
+            ssl=context,
+            keepalive_timeout=_KEEPALIVE,
+            resolver=resolver() if resolver else None,
+            use_dns_cache=resolver is None,
+            socket_factory=socket_factory,
+        )
+        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+
+    return AiohttpTransport(verify=context, client=session, proxy=httpx.Proxy(proxy) if proxy else None)
+
+
+def environment_proxy(origin: str) -> str | None:
+    """The proxy that ``HTTP_PROXY``, ``HTTPS_PROXY`` or ``ALL_PROXY`` name for ``origin``, unless ``NO_PROXY`` does.
+
+    Loopback is never proxied. A SOCKS proxy is not supported by aiohttp and is passed over.
+    """
+    parts = urlsplit(origin)
+    host = parts.hostname or ""
+    if is_loopback(host) or urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return None
+    proxies = urllib.request.getproxies()
+    proxy: StrOrURL | None = proxies.get(parts.scheme) or proxies.get("all")
+    if not isinstance(proxy, str) or not proxy:
+        return None
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    return proxy if proxy.startswith(("http://", "https://")) else None
