@@ -202,9 +202,6 @@ class Limiter:
     def _pump(self) -> None:
         """Let the head of the queue go, and those behind it, as far as they may now; else set the timer."""
         loop = self._loop or self._bind()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         while self._queue:
             waiter = self._queue[0]
             if waiter.future.done():  # cancelled while it waited
@@ -215,11 +212,23 @@ class Limiter:
             now = loop.time()
             ready = self._ready_at(waiter.usage)
             if ready > now:
-                self._timer = loop.call_at(ready, self._pump)
+                self._wake_at(ready, loop)
                 return
             self._queue.popleft()
-            paced = self._requests.rate is not None and self._requests.ready_at() > waiter.began
+            rate = self._requests.rate
+            paced = rate is not None and self._requests.ready_at() + 1 / rate > now  # not held back by the window
             waiter.future.set_result(self._grant(waiter.usage, waiter.began, now, paced=paced))
+
+    def _wake_at(self, ready: float, loop: asyncio.AbstractEventLoop) -> None:
+        if self._timer is not None:
+            if self._timer.when() == ready:
+                return
+            self._timer.cancel()
+        self._timer = loop.call_at(ready, self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        self._pump()
 
 
 def _tokens(usage: Usage) -> float:
