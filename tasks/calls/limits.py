@@ -40,9 +40,13 @@ class Quota:
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """Leave to send one request, to be given back with :meth:`Limiter.release`. ``wait`` is the seconds waited."""
+    """Leave to send one request, to be given back with :meth:`Limiter.release`.
+
+    ``wait`` is the seconds waited for it, ``sent`` the loop's time when it was given.
+    """
 
     number: int
+    sent: float
     wait: float
     paced: bool
 
@@ -126,12 +130,12 @@ class Limiter:
         now = loop.time()
         self._in_flight -= 1
         if limits is not None:
-            self._learn(limits)
+            self._learn(limits, now)
         if outcome == "ok":
             self._window.accepted()
-            self._rate.accepted(permit.number, now)
         elif outcome == "rate_limit":
-            self._pause(now, self._rate.refused(permit.number, self._next, now, wait, paced=permit.paced))
+            rate, number = self._rate, permit.number
+            self._pause(now, rate.refused(number, self._next, permit.sent, now, wait, paced=permit.paced))
         elif outcome == "overloaded":
             self._window.refused(permit.number, self._next)
             self._pause(now, wait or 0.0)
@@ -155,9 +159,9 @@ class Limiter:
         self._loop = asyncio.get_running_loop()
         return self._loop
 
-    def _learn(self, limits: Limits) -> None:
+    def _learn(self, limits: Limits, now: float) -> None:
         if limits.requests_per_second:
-            self._rate.state_limit(limits.requests_per_second)
+            self._rate.state_limit(limits.requests_per_second, now)
         if limits.tokens_per_second:
             stated = limits.tokens_per_second * _MARGIN
             self._tokens.rate = stated if self._tps is None else min(stated, self._tps)
@@ -191,11 +195,11 @@ class Limiter:
             self._audio.spend(float(usage.audio_seconds), now)
         if now < self._ramp_ends:
             self._ramp.spend(1.0, now)
-        permit = Permit(self._next, now - began, paced)
+        permit = Permit(self._next, now, now - began, paced)
         self._next += 1
         self._in_flight += 1
-        self._rate.granted(now, paced=paced)
-        if paced and self._rate.pace is not None:
+        self._rate.granted(permit.number, now, paced=paced)
+        if self._rate.pace is not None:
             self._set_pace()
         return permit
 
