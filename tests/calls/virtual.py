@@ -99,7 +99,11 @@ class Server:
         self.log.append((now, good))
         await asyncio.sleep(self.latency * self.rng.uniform(0.8, 1.2) if good else 0.03)
         self.inside -= 1
-        told = Limits(requests_per_second=self.limit) if self.tells == "all" or (self.tells == "refusals" and not good) else None
+        told = (
+            Limits(requests_per_second=self.limit)
+            if self.tells == "all" or (self.tells == "refusals" and not good)
+            else None
+        )
         hint = None if good or self.tells not in ("retry", "refusals") else float(int(wait) + 1)
         return ("ok" if good else "rate_limit"), told, hint
 
