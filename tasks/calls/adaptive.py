@@ -55,7 +55,11 @@ class _Count:
 
 
 class AdaptiveRate:
-    """Requests per second that the server was found to take; ``pace`` None until it has refused or stated one."""
+    """Requests per second that the server was found to take; ``pace`` None until it has refused or stated one.
+
+    A limit that only refusals tell of is found by being refused: below ten requests a second, or counted by
+    the minute, finding a raised one takes some hundreds of requests. State such limits in the configuration.
+    """
 
     def __init__(self) -> None:
         self.pace: float | None = None

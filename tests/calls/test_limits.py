@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -43,7 +44,7 @@ def roomy(rpm: float, latency: float) -> Quota:
 
 @pytest.mark.parametrize("tells", ["all", "refusals"])
 @pytest.mark.parametrize(("rpm", "latency"), [(20, 0.05), (20, 20), (120, 2), (600, 0.05), (600, 20), (6000, 0.5)])
-def test_a_stated_limit_is_used_and_not_broken(rpm, latency, tells):
+def test_a_stated_limit_is_used_and_not_broken(rpm: float, latency: float, tells: str) -> None:
     steady = max(120.0, 6000 / rpm * 3)
     server, began = simulate(Limiter(roomy(rpm, latency)), Server(rpm / 60, latency, tells=tells), 90 + steady)
     used, refused = server.since(began + 90, began + 90 + steady)
@@ -52,14 +53,14 @@ def test_a_stated_limit_is_used_and_not_broken(rpm, latency, tells):
 
 
 @pytest.mark.parametrize(("rpm", "latency"), [(600, 0.05), (600, 20), (1500, 2), (3000, 0.3)])
-def test_a_limit_that_nobody_states_is_found(rpm, latency):
+def test_a_limit_that_nobody_states_is_found(rpm: float, latency: float) -> None:
     server, began = simulate(Limiter(roomy(rpm, latency)), Server(rpm / 60, latency), 330)
     used, refused = server.since(began + 150, began + 330)
     assert used >= 0.95
     assert refused <= 0.01
 
 
-def test_sixty_thousand_a_minute():
+def test_sixty_thousand_a_minute() -> None:
     server, began = simulate(Limiter(roomy(60_000, 0.1)), Server(1000, 0.1, tells="refusals"), 40)
     used, refused = server.since(began + 15, began + 40)
     assert used >= 0.95
@@ -70,7 +71,7 @@ def test_sixty_thousand_a_minute():
 @pytest.mark.parametrize(
     ("rpm", "tells"), [(20, "all"), (600, "all"), (600, "refusals"), (3000, "all"), (3000, "refusals")]
 )
-def test_a_minute_after_the_limit_changes_it_is_used_again(rpm, tells, factor):
+def test_a_minute_after_the_limit_changes_it_is_used_again(rpm: float, tells: str, factor: float) -> None:
     server, began = simulate(Limiter(roomy(rpm, 2)), Server(rpm / 60, 0.5, tells=tells), 300, {120: rpm / 60 * factor})
     used, refused = server.since(began + 180, began + 300)
     assert used >= 0.95
@@ -78,7 +79,7 @@ def test_a_minute_after_the_limit_changes_it_is_used_again(rpm, tells, factor):
 
 
 @pytest.mark.parametrize("rpm", [600, 3000])
-def test_a_halved_limit_that_nobody_states_is_found_within_a_minute(rpm):
+def test_a_halved_limit_that_nobody_states_is_found_within_a_minute(rpm: float) -> None:
     server, began = simulate(Limiter(roomy(rpm, 1)), Server(rpm / 60, 0.5), 390, {150: rpm / 120})
     used, refused = server.since(began + 210, began + 390)
     assert used >= 0.95
@@ -87,14 +88,14 @@ def test_a_halved_limit_that_nobody_states_is_found_within_a_minute(rpm):
 
 @pytest.mark.parametrize("how", ["bucket", "sliding", "fixed"])
 @pytest.mark.parametrize("rpm", [20, 300, 1200])
-def test_a_configured_limit_is_never_exceeded_and_nearly_reached(rpm, how):
+def test_a_configured_limit_is_never_exceeded_and_nearly_reached(rpm: float, how: str) -> None:
     server, began = simulate(Limiter(Quota(rpm=rpm, concurrency=256)), Server(rpm / 60, 1.0, how), 360)
     used, refused = server.since(began, began + 360)
     assert used >= 0.95
     assert refused <= 0.003
 
 
-def test_without_a_limit_nothing_waits():
+def test_without_a_limit_nothing_waits() -> None:
     async def main() -> tuple[float, int]:
         limiter = Limiter(Quota(concurrency=256))
         began = asyncio.get_running_loop().time()
@@ -107,7 +108,7 @@ def test_without_a_limit_nothing_waits():
     assert run_virtual(main) == (0.0, 0)
 
 
-def test_first_come_first_served():
+def test_first_come_first_served() -> None:
     async def main() -> list[int]:
         limiter = Limiter(Quota(rpm=60, concurrency=4))
         order: list[int] = []
@@ -123,7 +124,7 @@ def test_first_come_first_served():
     assert run_virtual(main) == list(range(20))
 
 
-def test_a_cancelled_wait_takes_nothing_and_wakes_the_next():
+def test_a_cancelled_wait_takes_nothing_and_wakes_the_next() -> None:
     async def main() -> tuple[int, int]:
         limiter = Limiter(Quota(concurrency=1))
         held = await limiter.acquire(ONE)
@@ -141,7 +142,7 @@ def test_a_cancelled_wait_takes_nothing_and_wakes_the_next():
 
 
 @pytest.mark.parametrize(("outcome", "kind"), [("rate_limit", "rate"), ("overloaded", "capacity")])
-def test_a_pause_holds_everybody_and_lets_them_go_evenly(outcome, kind):
+def test_a_pause_holds_everybody_and_lets_them_go_evenly(outcome: str, kind: str) -> None:
     async def main() -> list[float]:
         loop = asyncio.get_running_loop()
         limiter = Limiter(Quota(concurrency=100))
@@ -165,7 +166,7 @@ def test_a_pause_holds_everybody_and_lets_them_go_evenly(outcome, kind):
         assert sum(start <= m < start + 0.1 for m in moments) <= 20, kind
 
 
-def test_a_full_server_is_given_fewer_at_once_and_more_again_later():
+def test_a_full_server_is_given_fewer_at_once_and_more_again_later() -> None:
     async def main() -> tuple[int, int]:
         limiter = Limiter(Quota(concurrency=64))
         capacity, inside = 16, 0
@@ -193,7 +194,7 @@ def test_a_full_server_is_given_fewer_at_once_and_more_again_later():
     assert after == 64
 
 
-def test_a_server_that_refuses_one_in_twenty_is_not_taken_for_a_full_one():
+def test_a_server_that_refuses_one_in_twenty_is_not_taken_for_a_full_one() -> None:
     async def main() -> int:
         limiter = Limiter(Quota(concurrency=64))
         count = itertools.count()
@@ -216,7 +217,7 @@ def test_a_server_that_refuses_one_in_twenty_is_not_taken_for_a_full_one():
         (Quota(audio_seconds_per_hour=7200, concurrency=50), Usage(audio_seconds=Decimal(60)), 120.0),
     ],
 )
-def test_tokens_and_audio_are_limited_too(quota, usage, limit):
+def test_tokens_and_audio_are_limited_too(quota: Quota, usage: Usage, limit: float) -> None:
     """``limit`` requests of this usage are allowed in a minute, or in an hour of audio."""
 
     async def main() -> int:
@@ -232,7 +233,7 @@ def test_tokens_and_audio_are_limited_too(quota, usage, limit):
     assert 0.93 * limit <= sent <= limit + 1
 
 
-def test_one_request_larger_than_the_whole_limit_still_goes():
+def test_one_request_larger_than_the_whole_limit_still_goes() -> None:
     async def main() -> Permit:
         limiter = Limiter(Quota(tpm=100))
         return await limiter.acquire(Usage(input_tokens=5000))
@@ -240,7 +241,7 @@ def test_one_request_larger_than_the_whole_limit_still_goes():
     assert run_virtual(main).wait == 0
 
 
-def test_what_was_learned_is_remembered_as_json():
+def test_what_was_learned_is_remembered_as_json() -> None:
     limiter = Limiter(Quota(concurrency=64))
     simulate(limiter, Server(10, 0.05), 120)
     state = json.loads(json.dumps(limiter.state()))
@@ -257,7 +258,7 @@ def test_what_was_learned_is_remembered_as_json():
     )
 )
 @settings(max_examples=100)
-def test_a_spoiled_memory_is_ignored(state):
+def test_a_spoiled_memory_is_ignored(state: Any) -> None:
     async def main() -> float:
         limiter = Limiter(Quota(concurrency=8))
         if isinstance(state, dict):
@@ -279,7 +280,7 @@ def test_a_spoiled_memory_is_ignored(state):
     )
 )
 @settings(max_examples=60, deadline=None)
-def test_no_sequence_of_outcomes_stops_it_for_good(steps):
+def test_no_sequence_of_outcomes_stops_it_for_good(steps: Any) -> None:
     async def main() -> int:
         limiter = Limiter(Quota(concurrency=8))
         for outcome, wait, stated, give_up in steps:

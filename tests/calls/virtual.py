@@ -54,8 +54,9 @@ def run_virtual(main: Callable[[], Awaitable[T]]) -> T:
 class Server:
     """Takes ``limit`` requests a second as ``how`` counts them; refuses the rest within 50 ms.
 
-    ``how``: ``bucket`` (a second's worth of burst), ``sliding`` or ``fixed`` (windows of a minute), ``second`` (fixed windows of
-    one second). ``tells``: ``all`` puts the limit on every reply, ``refusals`` on 429 only, ``retry`` gives Retry-After only.
+    ``how``: ``bucket`` (a second's worth of burst), ``sliding`` or ``fixed`` (windows of a minute) or
+    ``second`` (fixed windows of one). ``tells``: ``all`` states the limit on every reply, ``refusals`` on
+    429 only, with Retry-After; ``retry`` gives Retry-After alone.
     """
 
     limit: float
