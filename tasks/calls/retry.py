@@ -24,12 +24,14 @@ class TryAgain(Exception):
 
     Attributes:
         problem: why; its ``wait`` is the provider's own hint.
+        status: of the error reply, where there was one.
         attempts: how many were made in all, once it leaves :func:`retrying`.
     """
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, status: int | None = None) -> None:
         super().__init__(problem.message)
         self.problem = problem
+        self.status = status
         self.attempts = 0
 
 

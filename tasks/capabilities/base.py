@@ -39,8 +39,8 @@ class Kit(Protocol):
     model: str
     scratch: Path
 
-    async def fetch(self, item: Item) -> Media:
-        """The item's bytes: a file as it is, a URL through the guard into the scratch folder.
+    def fetch(self, item: Item) -> AbstractAsyncContextManager[Media]:
+        """The item's bytes for as long as the block runs: a file as it is, a URL through the guard.
 
         Raises:
             BadInput: when they cannot be read.

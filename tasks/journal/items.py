@@ -211,14 +211,14 @@ class Items:
         for row in self._journal.stream(chosen.order_by(items.c.item_index)):
             yield orjson.loads(row[0])
 
-    async def counts(self) -> dict[tuple[str, str | None], int]:
+    def counts_now(self) -> dict[tuple[str, str | None], int]:
         """How many items are in each state and, among the failed, of each error kind."""
         statement = (
             select(items.c.state, items.c.error_kind, func.count())
             .where(items.c.out_id == self._journal.out_id)
             .group_by(items.c.state, items.c.error_kind)
         )
-        rows = await self._journal.read(lambda connection: connection.execute(statement).all())
+        rows = self._journal.read_now(lambda connection: connection.execute(statement).all())
         counts: dict[tuple[str, str | None], int] = {}
         for state, kind, number in rows:
             key = (str(state), str(kind) if state == "failed" else None)

@@ -1,0 +1,128 @@
+"""The workbench: what a capability may use besides its paid calls."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from tasks.capabilities.base import Media
+from tasks.engine import Engine
+from tasks.errors import BadInput
+from tasks.item import Item
+from tasks.job import Job
+from tasks.journal.journal import Journal
+from tasks.providers.base import Provider
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_REMEMBER = 16 * 2**20
+"""Bytes from which looking a file's hash up is cheaper than hashing it again."""
+_INLINE = 256 * 1024
+"""Bytes up to which reading and hashing costs less than the way to another thread."""
+_DOWNLOAD_MOST = 4 * 2**30
+_DOWNLOAD_SECONDS = 1800.0
+
+
+class Bytes:
+    """A bound on bytes held at once. A request larger than the bound waits until it is alone."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._held = 0
+        self._waiters: list[asyncio.Future[None]] = []
+
+    @asynccontextmanager
+    async def hold(self, size: int) -> AsyncIterator[None]:
+        """Hold ``size`` bytes for as long as the block runs."""
+        size = min(size, self._most)
+        while self._held + size > self._most:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            await waiter
+        self._held += size
+        try:
+            yield
+        finally:
+            self._held -= size
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+
+class Workbench:
+    """Implements :class:`tasks.capabilities.base.Kit` on the engine."""
+
+    def __init__(
+        self, job: Job, engine: Engine, journal: Journal, provider: Provider, model: str, scratch: Path
+    ) -> None:
+        self.provider = provider
+        self.model = model
+        self.scratch = scratch
+        self._engine = engine
+        self._journal = journal
+        self._allow = tuple(job.allow_hosts)
+        self._bytes = Bytes(job.memory)
+
+    async def thread(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run blocking work off the event loop."""
+        return await self._engine.thread(fn, *args, **kwargs)
+
+    def hold(self, size: int) -> AbstractAsyncContextManager[None]:
+        """Wait until ``size`` more bytes may be held."""
+        return self._bytes.hold(size)
+
+    @asynccontextmanager
+    async def fetch(self, item: Item) -> AsyncIterator[Media]:
+        """The item's bytes on this machine for as long as the block runs, with their SHA-256.
+
+        Raises:
+            BadInput: when they cannot be read.
+        """
+        if item.location is None:
+            raise BadInput(f"{item.source}: has no path or URL", kind="no_path")
+        if not item.is_url:
+            yield await self._local(item)
+            return
+        path = self.scratch / f"{uuid.uuid4().hex}.download"
+        try:
+            yield await self._download(item, path)
+        finally:
+            path.unlink(missing_ok=True)
+
+    async def _local(self, item: Item) -> Media:
+        try:
+            return await self._hashed(Path(item.location or ""))
+        except OSError as error:
+            raise BadInput(f"{item.source}: cannot be read: {error.strerror or error}", kind="unreadable") from None
+
+    async def _hashed(self, path: Path) -> Media:
+        stat = path.stat()
+        if stat.st_size <= _INLINE:
+            return Media(path, hashlib.sha256(path.read_bytes()).hexdigest(), stat.st_size)
+        files, known = self._journal.files, None
+        about = (str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino)
+        if stat.st_size >= _REMEMBER:
+            known = await files.hash_of(*about)
+        if known is None:
+            known = await self.thread(_sha256, path)
+            if stat.st_size >= _REMEMBER:
+                await files.remember(*about, known)
+        return Media(path, known, stat.st_size)
+
+    async def _download(self, item: Item, to: Path) -> Media:
+        got = await self._engine.client.download(
+            item.location or "", to, max_bytes=_DOWNLOAD_MOST, deadline=_DOWNLOAD_SECONDS, allow_hosts=self._allow
+        )
+        return Media(to, got.sha256, got.size)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
