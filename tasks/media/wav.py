@@ -1,0 +1,60 @@
+"""Plain PCM WAV, read from its header alone.
+
+For these files the header *is* the decoder's answer: the sound is the data chunk, and its length is the
+chunk's size over the frame size. Whatever is not provably so (a second data chunk, another codec, a size
+that does not fit, DTS or AC-3 hidden in PCM) is left to the decoder by answering None.
+"""
+
+from __future__ import annotations
+
+import struct
+from decimal import Decimal
+
+from tasks.media.info import AudioInfo
+
+HEAD = 4096
+"""Bytes of the file that are looked at."""
+
+_CODECS = {8: "pcm_u8", 16: "pcm_s16le", 24: "pcm_s24le", 32: "pcm_s32le"}
+_PASSED_OVER = (b"LIST", b"fact", b"bext", b"JUNK", b"PAD ", b"cue ", b"id3 ", b"INFO", b"PEAK", b"iXML")
+_CODED = (b"\xfe\x7f\x01\x80", b"\x7f\xfe\x80\x01", b"\xff\x1f\x00\xe8", b"\x1f\xff\xe8\x00", b"\x72\xf8\x1f\x4e")
+_FMT = struct.Struct("<HHIIHH")
+_CHUNK = struct.Struct("<4sI")
+_NO_TIME = Decimal("0.000000")
+
+
+def read_wav(head: bytes, size: int) -> AudioInfo | None:
+    """What a plain PCM WAV is, from its first :data:`HEAD` bytes and its size; None for everything else.
+
+    ``seconds`` is zero for a file whose data chunk is empty.
+    """
+    if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
+        return None
+    fmt: tuple[int, ...] | None = None
+    at, end = 12, min(len(head), HEAD)
+    while at + 8 <= end:
+        name, length = _CHUNK.unpack_from(head, at)
+        at += 8
+        if name == b"fmt " and fmt is None and length == _FMT.size and at + length <= end:
+            fmt = _FMT.unpack_from(head, at)
+        elif name == b"data":
+            return _plain(fmt, head, at, length, size) if fmt else None
+        elif name not in _PASSED_OVER:
+            return None
+        at += length + (length & 1)
+    return None
+
+
+def _plain(fmt: tuple[int, ...], head: bytes, at: int, length: int, size: int) -> AudioInfo | None:
+    tag, channels, rate, per_second, frame, bits = fmt
+    codec = _CODECS.get(bits)
+    if tag != 1 or codec is None or not 1 <= channels <= 8 or not 8_000 <= rate <= 192_000:  # noqa: PLR2004
+        return None
+    if frame != channels * bits // 8 or per_second != rate * frame or length % frame:
+        return None
+    if not 0 <= size - (at + length) <= (length & 1):
+        return None
+    if any(sync in head for sync in _CODED):
+        return None
+    seconds = Decimal(length // frame) / rate if length else _NO_TIME
+    return AudioInfo("wav", codec, seconds.quantize(_NO_TIME), rate, channels, exact=True)
