@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.calls.call import Caller
+from tasks.calls.limits import Limiter
 from tasks.calls.line import Line
 from tasks.capabilities.base import Capability
 from tasks.engine import Engine
@@ -69,7 +70,6 @@ class Context:
     job: Job
     run_id: str
     out: Path
-    out_id: str
     journal: Journal
     lock: OutLock
     engine: Engine
@@ -81,7 +81,10 @@ class Context:
     stop: StopSwitch
     gate: asyncio.Semaphore
     gate_size: int
+    schema: pa.Schema
     row_schema: pa.Schema
+    limiter: Limiter
+    limits_name: str
     phase: str = "plan"
     counts: Counts = field(default_factory=Counts)
     began: float = field(default_factory=time.monotonic)

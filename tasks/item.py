@@ -71,7 +71,8 @@ class Usage:
         """Inverse of :meth:`as_dict`; unknown names are ignored."""
         decimals = {"audio_seconds", "billed_usd"}
         known = {f.name for f in fields(cls)}
-        return cls(**{k: Decimal(v) if k in decimals else int(v) for k, v in data.items() if k in known})
+        told: dict[str, Any] = {k: Decimal(v) if k in decimals else int(v) for k, v in data.items() if k in known}
+        return cls(**told)
 
 
 @dataclass(frozen=True, slots=True)

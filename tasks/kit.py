@@ -60,7 +60,7 @@ class Workbench:
     """Implements :class:`tasks.capabilities.base.Kit` on the engine."""
 
     def __init__(
-        self, job: Job, engine: Engine, journal: Journal, provider: Provider, model: str, scratch: Path
+        self, job: Job, engine: Engine, journal: Journal | None, provider: Provider, model: str, scratch: Path
     ) -> None:
         self.provider = provider
         self.model = model
@@ -106,15 +106,14 @@ class Workbench:
         stat = path.stat()
         if stat.st_size <= _INLINE:
             return Media(path, hashlib.sha256(path.read_bytes()).hexdigest(), stat.st_size)
-        files, known = self._journal.files, None
+        if self._journal is None or stat.st_size < _REMEMBER:
+            return Media(path, await self.thread(_sha256, path), stat.st_size)
         about = (str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino)
-        if stat.st_size >= _REMEMBER:
-            known = await files.hash_of(*about)
-        if known is None:
-            known = await self.thread(_sha256, path)
-            if stat.st_size >= _REMEMBER:
-                await files.remember(*about, known)
-        return Media(path, known, stat.st_size)
+        digest = await self._journal.files.hash_of(*about)
+        if digest is None:
+            digest = await self.thread(_sha256, path)
+            await self._journal.files.remember(*about, digest)
+        return Media(path, digest, stat.st_size)
 
     async def _download(self, item: Item, to: Path) -> Media:
         got = await self._engine.client.download(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tasks.context import Context
     from tasks.item import Item
     from tasks.journal.items import ShardWork
-    from tasks.sources.source import Source
+    from tasks.sources import Source
 
 _BATCH = 1000
 
@@ -30,9 +30,9 @@ async def make_plan(context: Context, source: Source) -> list[ShardWork]:
     batches = _batches(source.items(), context.job.limit)
     counts = context.counts
     while batch := await context.engine.thread(next, batches, None):
-        planned = await context.journal.items.plan(
-            context.run_id, batch, context.job.shard_size, refresh=context.job.refresh
-        )
+        if context.stop.why is not None:
+            break
+        planned = await context.journal.items.plan(batch, context.job.shard_size, refresh=context.job.refresh)
         if planned.duplicates:
             item_id, first, second = planned.duplicates[0]
             raise UsageError(
@@ -45,7 +45,7 @@ async def make_plan(context: Context, source: Source) -> list[ShardWork]:
         faults.point("plan.batch.after")
     if not counts.planned:
         raise UsageError(f"{context.job.source}: nothing in it to do")
-    return await context.journal.items.shards(context.run_id)
+    return await context.journal.items.shards()
 
 
 def _batches(items: Iterator[Item], limit: int | None) -> Iterator[list[Item]]:

@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
-from concurrent.futures import Future, TimeoutError as NotYet
+from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import TimeoutError as NotYet
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 from tasks.context import Context
 from tasks.engine import Engine
-from tasks.errors import ItemError, MediamillError, Stop, UsageError
-from tasks.job import Job, make_job
+from tasks.errors import MediamillError, Stop
+from tasks.job import Job
 from tasks.journal.items import ShardWork
 from tasks.plan import make_plan
 from tasks.publish import publish
-from tasks.setup import open_context
 from tasks.shard import run_shard
+from tasks.start import open_context
 from tasks.summary import Progress, Summary
 
 _TICK = 0.25
@@ -41,7 +42,7 @@ class Retry:
     only: frozenset[str] | None = None
 
 
-StartShard = Callable[[Context, ShardWork], Awaitable[None]]
+StartShard = Callable[[Context, ShardWork], Coroutine[Any, Any, None]]
 
 
 async def _inline(context: Context, work: ShardWork) -> None:
@@ -102,10 +103,7 @@ class Run:
             if self._stopped:
                 self.stop(self._stopped)
             async with _deadline(context):
-                if self._retry is not None:
-                    work = await self._mark(context, self._retry)
-                else:
-                    work = await make_plan(context, source)
+                work = await make_plan(context, source) if source else await self._mark(context)
                 context.phase = "run"
                 await self._shards(context, work)
             context.phase = "publish"
@@ -113,10 +111,10 @@ class Run:
         finally:
             await engine.thread(context.close)
 
-    async def _mark(self, context: Context, retry: Retry) -> list[ShardWork]:
-        kinds = set(retry.only) if retry.only else None
-        context.counts.total = await context.journal.items.retry(context.run_id, kinds)
-        return await context.journal.items.shards(context.run_id)
+    async def _mark(self, context: Context) -> list[ShardWork]:
+        kinds = set(self._retry.only) if self._retry and self._retry.only else None
+        context.counts.total = await context.journal.items.retry(kinds)
+        return await context.journal.items.shards()
 
     async def _shards(self, context: Context, work: list[ShardWork]) -> None:
         """Start shards in order, several at once; a stop ends them after what is in flight."""
@@ -149,3 +147,60 @@ class Run:
         context = self._context
         if context is not None and self._on_progress is not None:
             self._on_progress(snapshot(context))
+
+
+class OutOfTime(Stop):
+    """The run's own deadline passed."""
+
+    kind = "run_deadline"
+
+
+@asynccontextmanager
+async def _deadline(context: Context) -> AsyncIterator[None]:
+    """Stop the run when its deadline passes."""
+    seconds = context.job.run_deadline
+    if seconds is None:
+        yield
+        return
+    why = OutOfTime(f"the run deadline of {seconds:g} s passed", hint="run the same command again to go on")
+    timer = asyncio.get_running_loop().call_later(seconds, context.stop.throw, why)
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _first(errors: BaseExceptionGroup) -> BaseException:
+    """The one error to tell: ours before others, whatever else broke in its wake."""
+    flat: list[BaseException] = []
+    pending: list[BaseException] = [errors]
+    while pending:
+        error = pending.pop(0)
+        if isinstance(error, BaseExceptionGroup):
+            pending.extend(error.exceptions)
+        else:
+            flat.append(error)
+    return next((e for e in flat if isinstance(e, MediamillError)), flat[0])
+
+
+def snapshot(context: Context) -> Progress:
+    """How a run stands now."""
+    counts, tally, budget = context.counts, context.line.tally, context.line.budget
+    seconds = time.monotonic() - context.began
+    ended = counts.done + counts.failed
+    rate = ended / seconds if seconds > 0 else 0.0
+    left = max(counts.total - ended, 0)
+    return Progress(
+        phase=context.phase,
+        total=counts.total,
+        done=counts.done,
+        failed=counts.failed,
+        cached=counts.cached,
+        in_flight=tally.in_flight,
+        spent=budget.spent,
+        unknown_max=budget.unknown,
+        budget=context.job.budget,
+        seconds=seconds,
+        rate=rate,
+        eta_s=left / rate if rate and context.phase == "run" else None,
+    )

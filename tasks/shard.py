@@ -8,25 +8,24 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from pydantic import ValidationError
-
 from tasks import faults
 from tasks.context import Context
 from tasks.errors import BadInput, ItemError, MediamillError, Stop
 from tasks.item import Answer, Ask, Failure, Item, Outcome, Result
+from tasks.params import row_params
 from tasks.sinks.parts import write_part
-from tasks.sinks.schema import failures_schema, thaw
+from tasks.sinks.schema import failures_schema
 
 log = logging.getLogger("mediamill")
 
 
 async def run_shard(context: Context, shard: int) -> None:
-    """Do what is pending in one shard and publish its part.
+    """Do what is pending in one shard and publish its parts.
 
     Raises:
         StorageError: when the disk or the journal fails.
     """
-    items = await context.journal.items.pending(shard, context.run_id)
+    items = await context.journal.items.pending(shard)
     async with asyncio.TaskGroup() as group:
         for item in items:
             await context.gate.acquire()
@@ -35,24 +34,19 @@ async def run_shard(context: Context, shard: int) -> None:
                 break
             task = group.create_task(_do_item(context, shard, item))
             task.add_done_callback(lambda _: context.gate.release())
-    await publish_shard(context, shard)
+    await _publish(context, shard)
 
 
-async def publish_shard(context: Context, shard: int) -> None:
-    """Write the shard's parts from the journal: results first, then failures."""
-    items, name = context.journal.items, f"{shard:06d}"
-    results = await context.engine.thread(_write, context, "results", name, items.results(shard))
-    await context.journal.parts.commit(shard, results, context.lock.token)
-    failures = await context.engine.thread(_write, context, "failures", name, items.failures(shard))
-    await context.journal.parts.commit(shard, failures, context.lock.token)
+async def _publish(context: Context, shard: int) -> None:
+    """Write the shard's parts from the journal and make them count, results before failures."""
+    items, name, out = context.journal.items, f"{shard:06d}", context.out
+    thread = context.engine.thread
+    parts = [
+        await thread(write_part, out, "results", name, items.results(shard), context.schema),
+        await thread(write_part, out, "failures", name, items.failures(shard), failures_schema(context.row_schema)),
+    ]
+    await context.journal.parts.commit(parts, context.lock.token, shard=shard)
     faults.point("part.commit.after")
-
-
-def _write(context: Context, kind: str, name: str, rows: Any) -> Any:
-    schema = thaw(context.journal.outs.schema())
-    if kind == "failures":
-        schema = failures_schema(context.row_schema)
-    return write_part(context.out, kind, name, rows, schema)
 
 
 async def _do_item(context: Context, shard: int, item: Item) -> None:
@@ -62,7 +56,7 @@ async def _do_item(context: Context, shard: int, item: Item) -> None:
         context.stop.throw(why)
         return
     faults.point("shard.outcome.before")
-    await context.journal.items.outcome(item, shard, outcome, run_id=context.run_id)
+    await context.journal.items.outcome(item, shard, outcome, _payload(context, item, outcome))
     faults.point("shard.outcome.after")
     counts = context.counts
     if isinstance(outcome, Failure):
@@ -85,7 +79,7 @@ async def _outcome(context: Context, item: Item) -> Outcome:
     try:
         if item.problem:
             raise BadInput(item.problem, kind="bad_row")
-        params = item_params(context, item)
+        params = row_params(context.capability, context.job, item, context.params)
         columns = await context.capability.run(item, params, call, context.kit)
         return Result(item.item_id, {**_common(context, item, answers), **columns, **_carried(item)})
     except ItemError as error:
@@ -98,20 +92,23 @@ async def _outcome(context: Context, item: Item) -> Outcome:
         return _failure(item, ItemError(message, kind="internal", transient=True, hint="run again"), answers)
 
 
-def item_params(context: Context, item: Item) -> Any:
-    """The capability's parameters for one item: the job's, overridden by the row's.
-
-    Raises:
-        BadInput: when a row's value does not fit.
-    """
-    if not item.params:
-        return context.params
-    try:
-        return context.capability.params.model_validate({**context.job.params, **item.params})
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        name = ".".join(str(p) for p in first["loc"])
-        raise BadInput(f"{item.source}: column {name!r}: {first['msg']}", kind="bad_row") from None
+def _payload(context: Context, item: Item, outcome: Outcome) -> Mapping[str, Any]:
+    """The row the part will hold."""
+    if isinstance(outcome, Result):
+        return outcome.columns
+    return {
+        "item_id": item.item_id,
+        "item_index": item.index,
+        "run_id": context.run_id,
+        "source": item.source,
+        "error_kind": outcome.kind,
+        "error_message": outcome.message,
+        "hint": outcome.hint,
+        "attempts": outcome.attempts,
+        "last_http_status": outcome.status,
+        "cost_usd": outcome.cost_usd,
+        **_carried(item),
+    }
 
 
 def _common(context: Context, item: Item, answers: list[Answer]) -> dict[str, Any]:

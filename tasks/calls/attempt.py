@@ -17,7 +17,7 @@ from tasks.calls.pack import Pending
 from tasks.calls.retry import TryAgain
 from tasks.errors import AccountStopped, BadReply, CallFailed, UnknownOutcome
 from tasks.item import Answer, Ask, Cost
-from tasks.journal.asks import NewAttempt
+from tasks.journal.transitions import NewAttempt
 from tasks.money.budget import Reservation
 from tasks.providers.base import Limits, Parsed, Problem, Reply
 
@@ -137,7 +137,7 @@ class WireAttempt:
             cost_max=self._most,
         )
         try:
-            await self._line.journal.asks.sending(self._call_id, self._keys, attempt)
+            await self._line.journal.asks.sending(attempt, self._keys)
         except BaseException:
             self._line.budget.release(self._reservation)
             raise
@@ -194,7 +194,15 @@ class WireAttempt:
         line = self._line
         latency_ms = round((time.monotonic() - self._began) * 1000)
         try:
-            await line.journal.asks.replied(self._call_id, self._keys, reply, latency_ms=latency_ms)
+            await line.journal.asks.replied(
+                self._call_id,
+                self._keys,
+                status=reply.status,
+                headers=reply.headers,
+                body=reply.body,
+                latency_ms=latency_ms,
+                request_id=request_id(reply.headers),
+            )
             faults.point("call.replied.after")
             parsed = parse(line, reply, self._asks)
             cost = await settle(line, self._call_id, parsed, self._asks[0], self._most)
@@ -277,7 +285,7 @@ def parse(line: Line, reply: Reply, asks: Sequence[Ask]) -> Sequence[Parsed]:
 async def settle(line: Line, call_id: str, parsed: Sequence[Parsed], ask: Ask, most: Decimal | None) -> Cost:
     """Usage becomes cost, and both become durable."""
     usage = total(p.usage for p in parsed)
-    cost = line.pricing.cost(ask.model, ask.capability, usage, most)
+    cost = line.pricing.cost(ask.model, ask.operation, usage, most)
     await line.journal.asks.settle(call_id, usage.as_dict(), cost)
     faults.point("call.settled.after")
     return cost

@@ -98,20 +98,10 @@ class Caller:
         return bought
 
     async def _claim(self, pending: Pending) -> Claim:
-        ask, line = pending.ask, self._line
+        line = self._line
         while True:
             line.stopping()
-            claim = await line.journal.asks.claim(
-                pending.key,
-                owner=line.run_id,
-                run_id=line.run_id,
-                capability=ask.capability,
-                provider=line.provider.name,
-                model=ask.model,
-                operation=ask.operation,
-                sample=ask.sample,
-                now=now_us(),
-            )
+            claim = await line.journal.asks.claim(pending.key, owner=line.run_id, now=now_us())
             if claim.state != "busy":
                 return claim
             await line.sleep(_BUSY_SECONDS)
@@ -158,7 +148,7 @@ class Caller:
         """Reserve the most it can cost, wait for a permit, then send once."""
         line, ask = self._line, batch[0].ask
         ceiling = total(p.ask.ceiling for p in batch)
-        most = line.pricing.ceiling(ask.model, ask.capability, ceiling)
+        most = line.pricing.ceiling(ask.model, ask.operation, ceiling)
         reservation = await line.budget.reserve(most)
         limiter = line.limiter(ask)
         try:

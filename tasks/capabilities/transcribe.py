@@ -144,13 +144,22 @@ class Transcribe:
         return Estimate(1, usage, usage, info.seconds)
 
     async def _prepare(self, media: Media, params: TranscribeParams, kit: Kit) -> Clip:
-        from tasks.media.audio import prepare
+        from tasks.media.audio import prepare, quick
 
         limits = kit.provider.audio_limits(self.operation, kit.model)
-        shape = {"normalize": params.normalize, "trim": params.trim}
-        if media.size <= _SMALL and media.path.suffix.lower() == ".wav":
-            return prepare(media.path, media.sha256, limits, kit.scratch, **shape)
-        return await kit.thread(prepare, media.path, media.sha256, limits, kit.scratch, **shape)
+        if not (params.normalize or params.trim):
+            clip = quick(media.path, media.sha256, limits)
+            if clip is not None:
+                return clip
+        return await kit.thread(
+            prepare,
+            media.path,
+            media.sha256,
+            limits,
+            kit.scratch,
+            normalize=params.normalize,
+            trim=params.trim,
+        )
 
     def _passed_through(self, item: Item, kit: Kit) -> Input:
         limits = kit.provider.audio_limits(self.operation, kit.model)
@@ -162,10 +171,6 @@ class Transcribe:
         digest = hashlib.sha256(f"url:{item.location}\n{version}".encode()).hexdigest()
         payload = Payload(filename="", mime="", size=0, url=item.location)
         return Input(sha256=digest, recipe="url", payload=payload)
-
-
-_SMALL = 64 * 1024
-"""Bytes up to which preparing a plain WAV costs less than the way to another thread and back."""
 
 
 def _local(item: Item) -> Any:

@@ -25,9 +25,7 @@ def part_path(out: Path, kind: str, name: str) -> Path:
     return out / kind / f"part-{name}.parquet"
 
 
-def write_part(
-    out: Path, kind: str, name: str, rows: Iterable[Mapping[str, Any]], schema: pa.Schema
-) -> Part:
+def write_part(out: Path, kind: str, name: str, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> Part:
     """Write a part in row groups of a thousand, so that memory stays flat; no rows, no file.
 
     Raises:

@@ -36,9 +36,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
     return {**kept, "HOME": str(home), "TOGETHER_API_KEY": SENTINEL, **more}
 
 
-def mediamill(
-    *arguments: str | Path, home: Path, timeout: float = 120, **env: str
-) -> subprocess.CompletedProcess[str]:
+def mediamill(*arguments: str | Path, home: Path, timeout: float = 120, **env: str) -> subprocess.CompletedProcess[str]:
     """Run the command line to its end."""
     return subprocess.run(
         [sys.executable, "-m", "flows.cli", *map(str, arguments)],
