@@ -20,6 +20,7 @@ from av.stream import Disposition
 from tasks.errors import BadInput
 from tasks.media.formats import DECODERS, DEMUXERS, MAX_CHANNELS, RATES, container_name
 from tasks.media.sniff import not_decodable
+from tasks.media.wav import missing_share
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
@@ -151,7 +152,9 @@ def open_recording(path: Path, head: bytes) -> Iterator[Recording]:
         BadInput: ``not_audio``, ``undecodable`` or ``no_audio``.
     """
     try:
-        handle = av.open(f"file:{path}", options=_OPTIONS, timeout=(_IO_SECONDS, _IO_SECONDS))
+        handle = av.open(  # titles in Latin-1 must not fail a recording
+            f"file:{path}", options=_OPTIONS, timeout=(_IO_SECONDS, _IO_SECONDS), metadata_errors="replace"
+        )
     except _FAILURES:
         raise not_decodable(head) from None
     with handle:
@@ -174,7 +177,10 @@ def _recording(path: Path, handle: InputContainer, head: bytes) -> Recording:
     rate, channels = stream.codec_context.sample_rate, stream.codec_context.channels
     if rate:
         _believable(rate, channels)
-    return Recording(path, handle, stream, name, codec, rate, channels, _declared(handle, stream), len(tracks), video)
+    declared = _declared(handle, stream)
+    if declared is not None and name == "wav":
+        declared /= 1 - missing_share(head, path.stat().st_size)
+    return Recording(path, handle, stream, name, codec, rate, channels, declared, len(tracks), video)
 
 
 def _declared(handle: InputContainer, stream: AudioStream) -> Fraction | None:

@@ -71,16 +71,30 @@ def encode(
         BadInput: ``too_large`` past the endpoint's limit, and whatever ``frames`` raises.
         StorageError: when the scratch folder cannot take it.
     """
-    codec, mime = _CODECS[name]
-    samples = 0
+    mime = _CODECS[name][1]
     with Piece(scratch, name, limits.max_bytes) as piece:
-        with av.open(piece, "w", format=name) as container:
-            stream = cast("AudioStream", container.add_stream(codec, rate=RATE, layout="mono", format="s16"))
-            for frame in _blocks(frames):
-                samples += frame.samples
-                container.mux(stream.encode(frame))
-            container.mux(stream.encode(None))
+        try:
+            samples = _write(frames, name, piece)
+        except av.FFmpegError:
+            if piece.failure is not None:
+                raise piece.failure from None
+            raise
+        if piece.failure is not None:
+            raise piece.failure
         return piece.payload(f"{stem}.{name}", mime), samples
+
+
+def _write(frames: Iterable[AudioFrame], name: str, piece: Piece) -> int:
+    samples = 0
+    with av.open(piece, "w", format=name) as container:
+        stream = cast("AudioStream", container.add_stream(_CODECS[name][0], rate=RATE, layout="mono", format="s16"))
+        for frame in _blocks(frames):
+            samples += frame.samples
+            container.mux(stream.encode(frame))
+            if piece.failure is not None:
+                break
+        container.mux(stream.encode(None))
+    return samples
 
 
 def _blocks(frames: Iterable[AudioFrame]) -> Iterator[AudioFrame]:

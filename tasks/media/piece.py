@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 import tempfile
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from tasks.errors import BadInput, StorageError
+from tasks.errors import BadInput, MediamillError, StorageError
 from tasks.item import Payload
 
 IN_MEMORY = 2**20
@@ -17,6 +18,9 @@ IN_MEMORY = 2**20
 
 class Piece:
     """A seekable file for an encoder to write to; leaves nothing behind when the encoding fails.
+
+    The first failure is kept in ``failure``, since errors do not come back whole through an encoder
+    written in C; writes after it are dropped.
 
     Args:
         scratch: folder for pieces over :data:`IN_MEMORY`; made when needed. Its owner empties it.
@@ -28,6 +32,7 @@ class Piece:
         self._scratch, self._suffix, self._max = scratch, suffix, max_bytes
         self._file: IO[bytes] = io.BytesIO()
         self.path: Path | None = None
+        self.failure: MediamillError | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -44,19 +49,19 @@ class Piece:
             BadInput: ``too_large`` past ``max_bytes``.
             StorageError: when the scratch folder cannot take it.
         """
+        if self.failure is not None:
+            return len(data)
         end = self._file.tell() + len(data)
         if end > self._max:
-            raise BadInput(
-                f"the recording is larger than the {size(self._max)} that can be sent, even as 16 kHz mono",
-                kind="too_large",
-                hint="cut it into shorter files",
-            )
+            self.failure = _too_large(self._max)
+            raise self.failure
         try:
             if self.path is None and end > IN_MEMORY:
                 self._spill()
             return self._file.write(data)
         except OSError as error:
-            raise StorageError(f"{self._scratch}: {error.strerror or error}", hint="free some space there") from None
+            self.failure = StorageError(f"{self._scratch}: {error.strerror or error}", hint="free some space there")
+            raise self.failure from None
 
     def seek(self, offset: int, whence: int = 0) -> int:
         """Move, as files do."""
@@ -80,10 +85,18 @@ class Piece:
         held = self._file
         assert isinstance(held, io.BytesIO)
         self._scratch.mkdir(parents=True, exist_ok=True)
-        spill = tempfile.NamedTemporaryFile(dir=self._scratch, suffix=f".{self._suffix}", delete=False)  # noqa: SIM115
-        self._file, self.path = spill.file, Path(spill.name)
+        handle, name = tempfile.mkstemp(dir=self._scratch, suffix=f".{self._suffix}")
+        self._file, self.path = os.fdopen(handle, "w+b"), Path(name)
         self._file.write(held.getvalue())
         self._file.seek(at)
+
+
+def _too_large(limit: int) -> BadInput:
+    return BadInput(
+        f"the recording is larger than the {size(limit)} that can be sent, even as 16 kHz mono",
+        kind="too_large",
+        hint="cut it into shorter files",
+    )
 
 
 def size(n: int) -> str:

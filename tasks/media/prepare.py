@@ -54,21 +54,12 @@ def prepare(
         StorageError: when the scratch folder cannot take the conversion.
     """
     head, size = look(path)
-    shaped = normalize or trim
-    clip = None if shaped else _plain_wav(path, head, size, sha256, limits)
-    if clip is not None:
-        return clip
+    if not (normalize or trim):
+        clip = _plain_wav(path, head, size, sha256, limits) or _as_is(path, head, size, sha256, limits)
+        if clip is not None:
+            return clip
     from tasks.media.decode import open_recording
 
-    with open_recording(path, head) as recording:
-        name = None if shaped else _sendable(recording, size, limits)
-        if name is not None:
-            _play(recording.frames(limits.max_seconds))
-            warnings = _verdict(recording)
-            if not warnings:
-                seconds = as_seconds(recording.length)
-                payload = Payload(_filename(path, name[1]), name[0], size, path=path)
-                return Clip(Input(sha256, payload=payload), seconds, info(recording, seconds))
     with open_recording(path, head) as recording:
         return _converted(recording, sha256, limits, scratch, normalize=normalize, trim=trim)
 
@@ -95,6 +86,21 @@ def _plain_wav(path: Path, head: bytes, size: int, sha256: str, limits: AudioLim
         raise silent()
     payload = Payload(_filename(path, "wav"), CONTAINERS["wav"].mime, size, path=path)
     return Clip(Input(sha256, payload=payload), plain.seconds, plain)
+
+
+def _as_is(path: Path, head: bytes, size: int, sha256: str, limits: AudioLimits) -> Clip | None:
+    from tasks.media.decode import open_recording
+
+    with open_recording(path, head) as recording:
+        name = _sendable(recording, size, limits)
+        if name is None:
+            return None
+        _play(recording.frames(limits.max_seconds))
+        if _verdict(recording):
+            return None
+        seconds = as_seconds(recording.length)
+        payload = Payload(_filename(path, name[1]), name[0], size, path=path)
+        return Clip(Input(sha256, payload=payload), seconds, info(recording, seconds))
 
 
 def _sendable(recording: Recording, size: int, limits: AudioLimits) -> tuple[str, str] | None:

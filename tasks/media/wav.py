@@ -8,7 +8,8 @@ that does not fit, DTS or AC-3 hidden in PCM) is left to the decoder by answerin
 from __future__ import annotations
 
 import struct
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
+from fractions import Fraction
 
 from tasks.media.info import AudioInfo
 
@@ -16,11 +17,13 @@ HEAD = 4096
 """Bytes of the file that are looked at."""
 
 _CODECS = {8: "pcm_u8", 16: "pcm_s16le", 24: "pcm_s24le", 32: "pcm_s32le"}
-_PASSED_OVER = (b"LIST", b"fact", b"bext", b"JUNK", b"PAD ", b"cue ", b"id3 ", b"INFO", b"PEAK", b"iXML")
 _CODED = (b"\xfe\x7f\x01\x80", b"\x7f\xfe\x80\x01", b"\xff\x1f\x00\xe8", b"\x1f\xff\xe8\x00", b"\x72\xf8\x1f\x4e")
 _FMT = struct.Struct("<HHIIHH")
 _CHUNK = struct.Struct("<4sI")
-_NO_TIME = Decimal("0.000000")
+_MICRO = Decimal("0.000001")
+_FACT = 4
+_STREAMED = 0x7FFF0000
+"""Sizes from here on are what programs write that do not know the size."""
 
 
 def read_wav(head: bytes, size: int) -> AudioInfo | None:
@@ -39,7 +42,7 @@ def read_wav(head: bytes, size: int) -> AudioInfo | None:
             fmt = _FMT.unpack_from(head, at)
         elif name == b"data":
             return _plain(fmt, head, at, length, size) if fmt else None
-        elif name not in _PASSED_OVER:
+        elif not _harmless(name, head[at : at + length], length):
             return None
         at += length + (length & 1)
     return None
@@ -56,5 +59,32 @@ def _plain(fmt: tuple[int, ...], head: bytes, at: int, length: int, size: int) -
         return None
     if any(sync in head for sync in _CODED):
         return None
-    seconds = Decimal(length // frame) / rate if length else _NO_TIME
-    return AudioInfo("wav", codec, seconds.quantize(_NO_TIME), rate, channels, exact=True)
+    seconds = (Decimal(length // frame) / rate).quantize(_MICRO, ROUND_HALF_UP)
+    return AudioInfo("wav", codec, seconds, rate, channels, exact=True)
+
+
+def _harmless(name: bytes, data: bytes, length: int) -> bool:
+    """True for a chunk the decoder passes over too: padding, a sample count, or well-formed titles."""
+    if len(data) < length:
+        return False
+    if name == b"LIST":
+        return data[:4] == b"INFO" and length % 2 == 0 and _well_formed(data)
+    return name == b"JUNK" or (name == b"fact" and length == _FACT)
+
+
+def _well_formed(info: bytes) -> bool:
+    at = 4
+    while at + 8 <= len(info):
+        at += 8 + _CHUNK.unpack_from(info, at)[1]
+        at += at & 1
+    return at == len(info)
+
+
+def missing_share(head: bytes, size: int) -> Fraction:
+    """How much of a WAV file is not there, by the size in its header; 0 where it states none."""
+    if head[:4] != b"RIFF" or len(head) < _CHUNK.size:
+        return Fraction(0)
+    stated = _CHUNK.unpack_from(head)[1] + 8
+    if stated >= _STREAMED or stated <= size:
+        return Fraction(0)
+    return Fraction(stated - size, stated)

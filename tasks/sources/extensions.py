@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_BOTH = frozenset(".webm .mp4 .mkv .mov .avi .mpg .mpeg .ts .3gp .flv".split())  # noqa: SIM905
+_BOTH = frozenset(".webm .mp4 .mkv .mov .avi .mpg .mpeg .3gp .flv".split())  # noqa: SIM905
 
 EXTENSIONS = {
     "audio": _BOTH

@@ -30,6 +30,8 @@ def open_source(job: Job, kinds: frozenset[str], param_names: frozenset[str]) ->
         NoSuchOption: when ``job.columns`` names a column that is not there.
     """
     given = job.source
+    if not given.strip():
+        raise UsageError("the source is empty", hint="name a folder, file, manifest or URL")
     if given == "-":
         _no_columns(job)
         return Listed()
@@ -85,8 +87,6 @@ def _no_columns(job: Job) -> None:
 
 
 def _missing(given: str, path: Path) -> UsageError:
-    if not given:
-        return UsageError("the source is empty", hint="name a folder, file, manifest or URL")
     try:
         beside = sorted(os.listdir(path.parent))  # noqa: PTH208
     except OSError:

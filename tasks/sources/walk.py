@@ -24,17 +24,16 @@ def walk(
     wanted: Callable[[str], bool],
     enter: Callable[[str], bool],
     left_out: str | None = None,
-    on_escape: Callable[[str], None] | None = None,
+    on_escape: Callable[[str], None],
 ) -> Iterator[Found]:
     """Every wanted regular file below ``root``, sorted by relative path, one folder in memory at a time.
 
-    Linked folders are not entered: inside the root their files have a name of their own already, outside
-    they are not ours. A linked file is taken when it leads to a file inside the root.
+    Linked folders are not entered: inside the root their files have a name of their own already.
+    A linked file is taken when it leads to a file inside the root.
 
     Args:
         root: absolute, links resolved.
-        wanted: says by its relative path whether a file is meant.
-        enter: says by its relative path whether a folder is entered.
+        wanted, enter: say by its relative path whether a file is meant and a folder entered.
         left_out: absolute path of a folder that is passed over.
         on_escape: told the relative path of each wanted link that leads outside or nowhere.
 
@@ -51,18 +50,21 @@ def walk(
         location = f"{root.rstrip('/')}/{relative}"
         if name.endswith("/"):
             relative, location = relative[:-1], location[:-1]
-            if location == left_out or not enter(relative):
-                continue
-            try:
-                stack.append(_Listing(location, relative + "/"))
-            except OSError as error:
-                yield Found(relative + "/", location, problem=f"the folder cannot be read: {error.strerror or error}")
+            if location != left_out and enter(relative):
+                try:
+                    stack.append(_Listing(location, relative + "/"))
+                except OSError as error:
+                    yield _locked(relative, location, error)
         elif wanted(relative):
             found = _file(root, relative, location)
             if found:
                 yield found
-            elif on_escape:
+            else:
                 on_escape(relative)
+
+
+def _locked(relative: str, location: str, error: OSError) -> Found:
+    return Found(relative + "/", location, problem=f"the folder cannot be read: {error.strerror or error}")
 
 
 class _Listing:
