@@ -31,7 +31,7 @@ class ExchangeError(Exception):
 
 
 class NotSent(ExchangeError):
-    """Nothing reached the server. Kinds: ``dns``, ``refused``, ``tls``, ``connect_timeout``, ``forbidden`` (downloads)."""
+    """Nothing was sent. Kinds: ``dns``, ``refused``, ``tls``, ``connect_timeout``, ``forbidden`` (a guarded URL)."""
 
 
 class Broken(ExchangeError):
