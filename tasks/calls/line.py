@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from tasks.calls.client import Client
@@ -73,7 +73,7 @@ def total(usages: Iterable[Usage]) -> Usage:
     if len(usages) == 1:
         return usages[0]
     sums: dict[str, int | Decimal | None] = {}
-    for name in (f.name for f in fields(Usage)):
+    for name in Usage.__slots__:
         values = [getattr(u, name) for u in usages]
         sums[name] = None if any(v is None for v in values) else sum(values)
     return Usage(**sums)  # type: ignore[arg-type]
