@@ -122,6 +122,7 @@ class ItemError(MediamillError):
         self.kind = kind or self.default_kind
         self.transient = transient
         self.status = status
+        self.attempts = 0
 
 
 class BadInput(ItemError):

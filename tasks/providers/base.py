@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from tasks.item import JSON, Ask, Payload, Usage
 from tasks.media.limits import AudioLimits
+
+if TYPE_CHECKING:
+    from tasks.calls.limits import Quota
+    from tasks.money.cost import Billing
 
 Verdict = Literal["retry", "fail", "stop", "unknown"]
 """What to do about an attempt that brought no answer.
@@ -155,6 +159,19 @@ class Provider(Protocol):
 
     name: str
     endpoint: Endpoint
+    billing: Billing
+
+    def model(self, operation: str, asked: str | None) -> str:
+        """The model to use: the one asked for, or the operation's default.
+
+        Raises:
+            UsageError: when none is asked for and there is no default.
+        """
+        ...
+
+    def quota(self, operation: str, model: str) -> Quota:
+        """Rates and concurrency to begin with."""
+        ...
 
     def wire(self, ask: Ask) -> Wire:
         """Resolve an Ask: path and wire parameters.

@@ -1,1 +1,8 @@
-"""Folder, glob, file, manifest, URL and stdin become Items."""
+"""Sources: a folder, glob, file, URL, manifest or stdin list becomes a stream of Items."""
+
+from __future__ import annotations
+
+from tasks.sources.base import Source
+from tasks.sources.opening import open_source
+
+__all__ = ["Source", "open_source"]

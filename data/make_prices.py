@@ -1,0 +1,55 @@
+"""Makes configs/prices.csv from a ledger of observed prices: uv run python data/make_prices.py LEDGER.csv
+
+The ledger has the same columns: provider, model, capability, unit, price_usd, source, as_of, with several rows for
+one price. Rows whose source is tagged as not to be trusted are dropped; of the rest every row stays, the most trusted
+source first, because a budget guards with the dearest and a bill is metered with the first.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+
+_DROPPED = ("[BOGUS", "[IGNORE", "[SUPERSEDED", "[SUSPECT", "[UNVERIFIED")
+_ROUNDED = "source rounded"
+_TRUST = ("live", "docs", ".com", ".ai", "litellm", "one-api", "skills", "portkey")
+_COLUMNS = ("provider", "model", "capability", "unit", "price_usd", "source", "as_of")
+
+
+def trust(row: dict[str, str]) -> int:
+    """Rank of a row's source: live catalogue, vendor's page, then second-hand tables."""
+    source = row["source"].lower()
+    if source.startswith("litellm"):
+        return _TRUST.index("litellm")
+    return next((rank for rank, word in enumerate(_TRUST) if word in source), len(_TRUST))
+
+
+def chosen(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The rows worth keeping, ordered by provider, model, capability, unit and trust."""
+    kept = [row for row in rows if not any(tag in row["source"] for tag in _DROPPED)]
+    exact = {
+        (r["provider"], r["model"]) for r in kept if r["unit"].startswith("audio_") and _ROUNDED not in r["source"]
+    }
+    kept = [r for r in kept if _ROUNDED not in r["source"] or (r["provider"], r["model"]) not in exact]
+    unique = {tuple(row[name] for name in _COLUMNS): row for row in kept}
+    return sorted(
+        unique.values(),
+        key=lambda r: (r["provider"], r["model"], r["capability"], r["unit"], trust(r), r["as_of"], r["price_usd"]),
+    )
+
+
+def main(ledger: Path) -> None:
+    """Read the ledger and write the price list beside the other configuration."""
+    with ledger.open(encoding="utf-8", newline="") as file:
+        rows = chosen(list(csv.DictReader(file)))
+    target = Path(__file__).parent.parent / "configs" / "prices.csv"
+    with target.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    print(f"{len(rows)} prices in {target.name}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

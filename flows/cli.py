@@ -1,0 +1,100 @@
+"""The command line: what a person types. Commands are found by name and imported only when they are used."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from importlib.metadata import version
+
+import click
+
+from tasks.errors import MediamillError
+
+_COMMANDS = {
+    "transcribe": ("flows.commands.transcribe", "Recordings to transcripts with segments and words."),
+    "quote": ("flows.commands.quote", "What a job would cost, spending nothing."),
+    "run": ("flows.commands.run", "A job from a YAML file."),
+    "status": ("flows.commands.status", "What is done, failed and spent in an OUT."),
+    "retry": ("flows.commands.retry", "Failed items again; everything else untouched."),
+    "report": ("flows.commands.report", "Rebuild an OUT's page and cost tables."),
+    "serve": ("flows.commands.serve", "The built-in provider as a server, for rehearsals and tests."),
+    "models": ("flows.commands.models", "Models and prices the configuration knows."),
+    "doctor": ("flows.commands.doctor", "Check this machine: packages, keys, disk, the built-in provider."),
+}
+
+
+class _Lazy(click.Group):
+    """A group whose commands are imported when they are used, so that ``--help`` stays quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(_COMMANDS[cmd_name][0]).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_, about) in _COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        import difflib
+
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], _COMMANDS, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            ctx.fail(f"no command {args[0]!r}{hint}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(version("mediamill"), prog_name="mediamill")
+def cli() -> None:
+    """Batch media processing with hosted AI models.
+
+    Quotes before it spends, holds a budget, and survives a crash with nothing lost or paid twice.
+    """
+
+
+def main() -> None:
+    """Entry point of ``mediamill``. Exit codes: see ARCHITECTURE.md."""
+    debug = "--debug" in sys.argv
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        code = stop.exit_code
+    except click.Abort:
+        click.echo("mediamill: stopped", err=True)
+        code = 130
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except MediamillError as error:
+        if debug:
+            raise
+        _say(error.message, error.hint)
+        code = error.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except Exception as error:
+        if debug:
+            raise
+        _say(f"internal error: {type(error).__name__}: {error}", "run it again with --debug for the traceback")
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say(message: str, hint: str | None) -> None:
+    click.echo(f"mediamill: {message}", err=True)
+    if hint:
+        click.echo(f"  {hint}", err=True)
+
+
+if __name__ == "__main__":
+    main()

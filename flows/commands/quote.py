@@ -1,0 +1,43 @@
+"""mediamill quote: what a job would cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from flows.options import build_job, job_options
+from flows.telling import tell_quote
+from tasks.errors import UsageError
+
+
+@click.command("quote")
+@click.argument("source")
+@click.argument("more", required=False)
+@job_options
+@click.option("--json", "as_json", is_flag=True, help="one JSON object instead of text")
+@click.option("--debug", is_flag=True, help="tracebacks")
+def command(source: str, more: str | None, **options: Any) -> int:
+    """Say what transcribing SOURCE, or running a job file, would cost. Nothing is sent.
+
+    \b
+    mediamill quote recordings/ --provider together
+    mediamill quote transcribe recordings/ --provider together
+    mediamill quote configs/jobs/transcribe.yaml
+    """
+    from flows.commands.run import job_over
+    from tasks import capabilities
+    from tasks.quote import quote
+
+    if more is None and source.endswith((".yaml", ".yml")):
+        from pathlib import Path
+
+        job = job_over(Path(source), options)
+    elif more is not None:
+        if source not in capabilities.names():
+            raise UsageError(f"no capability {source!r}", hint=f"known: {', '.join(capabilities.names())}")
+        job = build_job(source, more, options, {})
+    else:
+        job = build_job("transcribe", source, options, {})
+    tell_quote(quote(job), as_json=options["as_json"])
+    return 0

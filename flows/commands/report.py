@@ -1,0 +1,18 @@
+"""mediamill report: the page and the cost tables again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("report")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--debug", is_flag=True, help="tracebacks")
+def command(out: Path, *, debug: bool) -> int:  # noqa: ARG001
+    """Rebuild report.html and costs.csv of OUT from its journal."""
+    from tasks.publish import rebuild
+
+    click.echo(str(rebuild(out)))
+    return 0

@@ -1,0 +1,38 @@
+"""mediamill retry: failed items again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from flows.options import given_fields, job_options, run_options
+from flows.running import run_job
+
+
+@click.command("retry")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--only", multiple=True, metavar="KIND", help="only failures of this kind; may be given several times")
+@job_options
+@run_options
+def command(out: Path, *, only: tuple[str, ...], **options: Any) -> int:
+    """Do the failed items of OUT again; everything else stays untouched.
+
+    Items that failed with ``unknown`` or ``bad_reply`` are bought anew; the kinds stand in `mediamill status OUT`.
+    """
+    from tasks.errors import NoSuchOption, UsageError
+    from tasks.job import make_job
+    from tasks.run import Retry
+    from tasks.status import bound_job, status
+
+    known = status(out).by_kind
+    for kind in only:
+        if kind not in known:
+            if not known:
+                raise UsageError(f"{out}: no failures to retry")
+            raise NoSuchOption("kind of failure", kind, known)
+    given = given_fields({**options, "out": None})
+    stored = bound_job(out).model_dump(exclude_defaults=True)
+    params = {**stored.get("params", {}), **given.pop("params")}
+    return run_job(make_job(**{**stored, **given, "params": params}), options, Retry(frozenset(only) or None))

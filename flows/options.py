@@ -1,0 +1,98 @@
+"""The options that commands share, made from Job's own fields so that help and YAML never drift apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import yaml
+
+from tasks.errors import UsageError
+from tasks.job import Job, load_job, make_job
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_TEXTS = ("provider", "model", "base_url", "api_key_env", "out", "journal", "budget", "deadline", "run_deadline")
+_NUMBERS = ("limit", "concurrency", "rpm", "retries", "shard_size", "memory")
+_FLAGS = ("replace", "refresh")
+
+
+def job_options(command: F) -> F:
+    """Every option a job has, except its capability and source."""
+    for name in reversed((*_TEXTS, *_NUMBERS, *_FLAGS)):
+        about = Job.model_fields[name].description
+        flag = "--" + name.replace("_", "-")
+        if name in _FLAGS:
+            command = click.option(flag, is_flag=True, default=None, help=about)(command)
+        else:
+            kind = {"rpm": float}.get(name, int) if name in _NUMBERS else str
+            command = click.option(flag, type=kind, default=None, metavar=_metavar(name), help=about)(command)
+    command = click.option("--allow-host", "allow_hosts", multiple=True, help="private host that URLs may name")(
+        command
+    )
+    command = click.option("--id-column", help="manifest column with each row's id")(command)
+    command = click.option("--path-column", help="manifest column with paths or URLs")(command)
+    command = click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="a parameter, as YAML")(
+        command
+    )
+    return click.option("--config", type=click.Path(path_type=Path), help="a job file whose values these override")(
+        command
+    )
+
+
+def run_options(command: F) -> F:
+    """How a run talks."""
+    for option in (
+        click.option("--quote", "quote_only", is_flag=True, help="say what it would cost, and stop"),
+        click.option("--yes", is_flag=True, help="spend without asking"),
+        click.option("--json", "as_json", is_flag=True, help="one JSON object instead of text"),
+        click.option("--quiet", is_flag=True, help="no progress, only the end"),
+        click.option("--debug", is_flag=True, help="tracebacks and a log of what happens"),
+    ):
+        command = option(command)
+    return command
+
+
+def given_fields(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The job's fields that were given as options."""
+    given = {name: options[name] for name in (*_TEXTS, *_NUMBERS, *_FLAGS) if options.get(name) is not None}
+    if options.get("allow_hosts"):
+        given["allow_hosts"] = list(options["allow_hosts"])
+    columns = {"id": options.get("id_column"), "path": options.get("path_column")}
+    chosen = {name: value for name, value in columns.items() if value is not None}
+    if chosen:
+        given["columns"] = chosen
+    given["params"] = _settings(options.get("settings") or ())
+    return given
+
+
+def build_job(capability: str, source: str | None, options: Mapping[str, Any], params: Mapping[str, Any]) -> Job:
+    """A Job from a command's options, over its ``--config`` file if there is one."""
+    given = given_fields(options)
+    given["params"] = {**{k: v for k, v in params.items() if v is not None}, **given["params"]}
+    if options.get("config"):
+        return load_job(options["config"], capability=capability, source=source, **given)
+    if source is None:
+        raise UsageError("SOURCE is missing", hint="name a folder, file, glob, URL or manifest")
+    return make_job(capability=capability, source=source, **given)
+
+
+def _settings(pairs: tuple[str, ...]) -> dict[str, Any]:
+    settings = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--set {pair}: write NAME=VALUE")
+        try:
+            settings[name.strip().replace("-", "_")] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            settings[name.strip()] = value
+    return settings
+
+
+def _metavar(name: str) -> str:
+    return {"budget": "USD", "deadline": "TIME", "run_deadline": "TIME", "rpm": "N", "out": "FOLDER"}.get(
+        name, "N" if name in _NUMBERS else "TEXT"
+    )

@@ -1,0 +1,129 @@
+"""What the command line says: the first line, quotes, the end of a run, the state of an OUT."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from flows.words import dollars, duration, many
+
+if TYPE_CHECKING:
+    from tasks.job import Job
+    from tasks.providers.base import Provider
+    from tasks.summary import Quote, Status, Summary
+
+
+def opening_line(job: Job, provider: Provider) -> str:
+    """Who does what to what, and where it goes."""
+    who = provider.name
+    if provider.name == "local":
+        who = "local, the built-in provider (free, draft quality)"
+        if job.provider is None:
+            who += " because no provider's key is set"
+    elif job.base_url:
+        who += f" at {provider.endpoint.origin}"
+    return f"mediamill {job.capability}: {who}; inline run; {job.source} -> {job.out_path}"
+
+
+def quote_line(quote: Quote) -> str:
+    """A quote in one line."""
+    todo = quote.items - quote.finished
+    parts = [f"{many(todo, 'item')} to do"]
+    if quote.finished:
+        parts.append(f"{quote.finished} done already")
+    if quote.audio_seconds:
+        parts.append(f"{duration(float(quote.audio_seconds))} of audio")
+    if quote.low_usd is None or quote.high_usd is None:
+        parts.append(f"cost unknown ({many(quote.unpriced, 'item')} without a price)")
+    elif quote.low_usd == quote.high_usd:
+        parts.append(f"cost {dollars(quote.low_usd)}")
+    else:
+        parts.append(f"cost {dollars(quote.low_usd)} to {dollars(quote.high_usd)}")
+    return f"quote: {quote.provider}, {quote.model}: {', '.join(parts)}"
+
+
+def tell_quote(quote: Quote, *, as_json: bool) -> None:
+    """Print a quote."""
+    if as_json:
+        click.echo(json.dumps(quote.as_dict()))
+        return
+    click.echo(quote_line(quote))
+    if quote.price_source:
+        click.echo(f"  price: {quote.price_source}")
+    if quote.bad_items:
+        click.echo(f"  {many(quote.bad_items, 'item')} cannot be used and will cost nothing, e.g.")
+        for example in quote.bad_examples:
+            click.echo(f"    {example}")
+
+
+def tell_summary(summary: Summary, *, as_json: bool) -> None:
+    """Print the end of a run."""
+    if as_json:
+        click.echo(json.dumps(summary.as_dict()))
+        return
+    click.echo(_counts_line(summary))
+    for group in summary.failures:
+        click.echo(f"  {group.count} {group.kind}: {group.message}")
+        if group.hint:
+            click.echo(f"    {group.hint}")
+    if summary.message:
+        click.echo(f"stopped: {summary.message}")
+        if summary.hint:
+            click.echo(f"  {summary.hint}")
+    if summary.simulated:
+        click.echo("simulated: a rehearsal engine made these answers up")
+    out = Path(summary.out)
+    click.echo(f"results: {_short(out / 'results')}")
+    click.echo(f"report:  {_short(out / 'report.html')}")
+    if summary.failures:
+        click.echo(f"again:   mediamill retry {_short(out)}")
+
+
+def tell_status(status: Status, *, as_json: bool) -> None:
+    """Print how an OUT stands."""
+    if as_json:
+        click.echo(json.dumps(status.as_dict()))
+        return
+    click.echo(f"{status.capability} with {status.provider}, {status.model}: {status.root}")
+    click.echo(f"  {status.done} done, {status.failed} failed, {status.pending} not done yet, of {status.total}")
+    for kind, number in sorted(status.by_kind.items()):
+        click.echo(f"    {number} {kind}")
+    more = f", up to {dollars(status.unknown_max_usd)} more" if status.unknown_max_usd else ""
+    click.echo(f"  spent {dollars(status.spent_usd)}{more}")
+    click.echo(f"  last run {status.last_run}: {status.last_state}")
+    if status.busy:
+        click.echo(f"  in use: {status.busy}")
+
+
+def _counts_line(summary: Summary) -> str:
+    parts = [f"{summary.done} done"]
+    if summary.cached:
+        parts[0] += f" ({summary.cached} from the journal)"
+    if summary.failed or not summary.failures:
+        parts.append(f"{summary.failed} failed")
+    elif summary.failures:
+        parts.append(f"{sum(g.count for g in summary.failures)} still failed from earlier runs")
+    if summary.skipped:
+        parts.append(f"{summary.skipped} needed nothing")
+    if summary.left:
+        parts.append(f"{summary.left} left")
+    cost = "free" if summary.provider == "local" else dollars(summary.cost_usd)
+    if summary.unknown_max_usd:
+        cost += f" and up to {dollars(summary.unknown_max_usd)} more"
+    if summary.unstated:
+        cost += f" and {many(summary.unstated, 'request')} at no known price"
+    head = {"done": "done", "failures": "done with failures", "nothing": "nothing to do"}.get(
+        summary.state, summary.state
+    )
+    return f"{head}: {', '.join(parts)}; {duration(summary.seconds)}; {cost}"
+
+
+def _short(path: Path) -> str:
+    """Relative to here where that is shorter."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

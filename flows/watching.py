@@ -1,0 +1,68 @@
+"""Progress: a live line on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+
+from flows.words import dollars, duration
+from tasks.summary import Progress
+
+Show = Callable[[Progress], None]
+
+_PLAIN_SECONDS = 5.0
+
+
+@contextmanager
+def watch(*, quiet: bool) -> Iterator[Show | None]:
+    """What a run calls with its progress; None when nobody wants to see it."""
+    if quiet:
+        yield None
+    elif sys.stderr.isatty():
+        with _live() as show:
+            yield show
+    else:
+        yield _plain()
+
+
+@contextmanager
+def _live() -> Iterator[Show]:
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(console=Console(stderr=True), refresh_per_second=4, transient=True) as live:
+        yield lambda progress: live.update(Text(line(progress)))
+
+
+def _plain() -> Show:
+    last = time.monotonic()
+
+    def show(progress: Progress) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _PLAIN_SECONDS:
+            last = time.monotonic()
+            click.echo(line(progress), err=True)
+
+    return show
+
+
+def line(progress: Progress) -> str:
+    """A moment of a run in one line."""
+    if progress.phase != "run":
+        about = {"plan": "reading the source", "publish": "writing the report"}.get(progress.phase, progress.phase)
+        return f"{about}: {progress.total} items" if progress.total else about
+    parts = [f"{progress.done + progress.failed}/{progress.total} items"]
+    if progress.failed:
+        parts.append(f"{progress.failed} failed")
+    parts += [f"{progress.in_flight} in flight", f"{progress.rate:.1f}/s"]
+    if progress.spent or progress.budget is not None:
+        of = f" of {dollars(progress.budget)}" if progress.budget is not None else ""
+        parts.append(f"{dollars(progress.spent)}{of}")
+    if progress.eta_s is not None:
+        parts.append(f"{duration(progress.eta_s)} left")
+    return ", ".join(parts)

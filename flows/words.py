@@ -1,0 +1,32 @@
+"""Numbers as a person reads them."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+_CENTS = Decimal("0.01")
+
+
+def dollars(usd: Decimal | None) -> str:
+    """``$1.23``; exact below a cent; ``unknown`` when it is not known."""
+    if usd is None:
+        return "unknown"
+    if not usd or usd >= _CENTS:
+        return f"${usd.quantize(_CENTS):,}"
+    return f"${format(usd.normalize(), 'f')}"
+
+
+def duration(seconds: float) -> str:
+    """``0.4 s``, ``12 s``, ``3 min 20 s``, ``2 h 05 min``."""
+    if seconds < 10:  # noqa: PLR2004
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def many(number: int, noun: str) -> str:
+    """``1 item``, ``2 items``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,321 @@
+"""One attempt on the wire. Every way it can end is durable before anything else happens."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+from decimal import Decimal
+
+from tasks import faults
+from tasks.calls.exchange import Broken, NotSent
+from tasks.calls.limits import Limiter, Permit
+from tasks.calls.line import Line, now_us, request_id, total
+from tasks.calls.pack import Pending
+from tasks.calls.retry import TryAgain
+from tasks.errors import AccountStopped, BadReply, CallFailed, UnknownOutcome
+from tasks.item import Answer, Ask, Cost
+from tasks.journal.transitions import NewAttempt
+from tasks.money.budget import Reservation
+from tasks.providers.base import Limits, Parsed, Problem, Reply
+
+_LOST = "the request may have been carried out and billed; its answer was lost"
+_LOOK = "look for it at the provider, then: mediamill retry OUT --only unknown"
+_POLL_DEADLINE = 30.0
+_POLL_FIRST, _POLL_MOST, _POLL_GROWTH = 1.0, 30.0, 1.5
+
+
+class WireAttempt:
+    """One request for one or more Asks, from the reserved budget to the settled cost.
+
+    Args:
+        line: what the run offers.
+        batch: the Asks of this request, in order.
+        most: the most the request can cost; None when that cannot be stated.
+        reservation: that much of the budget, held.
+        call_id: of an attempt that an earlier process began; a new one otherwise.
+    """
+
+    def __init__(
+        self,
+        line: Line,
+        batch: Sequence[Pending],
+        most: Decimal | None,
+        reservation: Reservation,
+        call_id: str | None = None,
+    ) -> None:
+        self._line = line
+        self._asks: list[Ask] = [p.ask for p in batch]
+        self._keys = [p.key for p in batch]
+        self._wire = batch[0].wire
+        self._most = most
+        self._reservation = reservation
+        self._call_id = call_id or uuid.uuid4().hex
+        self._started_at = now_us()
+        self._began = time.monotonic()
+
+    async def run(self, number: int, limiter: Limiter, permit: Permit) -> Sequence[Answer]:
+        """Send once, as attempt ``number`` (from 1).
+
+        Raises:
+            TryAgain: when the policy may send again.
+            ItemError, Stop: when it may not.
+        """
+        outcome = "error"
+        limits: Limits | None = None
+        problem: Problem | None = None
+        try:
+            origin = await self._line.origin(self._wire)
+            await self._sending(number, permit)
+            reply = await self._send(origin)
+            limits = self._line.provider.limits(reply)
+            problem = self._line.provider.classify(reply)
+            outcome = problem.kind if problem else "ok"
+        finally:
+            limiter.release(permit, outcome, limits, problem.wait if problem else None)
+        self._line.tally.answered += 1
+        if problem is not None:
+            raise await self._refused(reply, problem)
+        if self._wire.job:
+            return await self.follow(await self._accepted(reply), origin, number)
+        return await self._answered(reply, number)
+
+    async def follow(self, remote_id: str, origin: str, number: int = 1) -> Sequence[Answer]:
+        """Poll a created job to its end. Its id is durable, so a later run can follow it too.
+
+        Raises:
+            CallFailed: when the job failed, or is still running at the deadline (then it stays accepted).
+            Stop: when the run is to end; the job stays accepted.
+        """
+        wait = _POLL_FIRST
+        while time.monotonic() - self._began < self._deadline:
+            try:
+                self._line.stopping()
+            except BaseException:
+                self._line.budget.keep(self._reservation)
+                raise
+            reply = await self._poll(remote_id, origin)
+            if reply is not None:
+                poll = self._line.provider.polled(reply)
+                if poll.state == "done":
+                    return await self._answered(reply, number)
+                if poll.state == "failed":
+                    raise await self._refused(reply, poll.problem or Problem("fail", "job_failed", "the job failed"))
+                wait = poll.wait or wait
+            await self._line.sleep(wait)
+            wait = min(wait * _POLL_GROWTH, _POLL_MOST)
+        self._line.budget.keep(self._reservation)
+        raise CallFailed(
+            f"the job {remote_id} is still running after {self._deadline:.0f} s",
+            kind="job_running",
+            transient=True,
+            hint="run again: it is looked up, not bought again",
+        )
+
+    @property
+    def _deadline(self) -> float:
+        return self._line.deadline or self._wire.deadline
+
+    async def _sending(self, number: int, permit: Permit) -> None:
+        """Make the attempt durable before its first byte leaves."""
+        ask = self._asks[0]
+        faults.point("call.sending.before")
+        attempt = NewAttempt(
+            call_id=self._call_id,
+            out_id=self._line.out_id,
+            run_id=self._line.run_id,
+            capability=ask.capability,
+            provider=self._line.provider.name,
+            model=ask.model,
+            operation=ask.operation,
+            item_ids=tuple(a.item_id for a in self._asks),
+            attempt=number,
+            started_at=self._started_at,
+            wait_ms=round(permit.wait * 1000),
+            cost_max=self._most,
+        )
+        try:
+            await self._line.journal.asks.sending(attempt, self._keys)
+        except BaseException:
+            self._line.budget.release(self._reservation)
+            raise
+        self._began = time.monotonic()
+        faults.point("call.sending.after")
+
+    async def _send(self, origin: str) -> Reply:
+        line = self._line
+        request = line.provider.request(self._wire, self._asks)
+        line.tally.in_flight += 1
+        line.tally.sent += 1
+        try:
+            reply = await line.client.send(origin, request, key=line.key, deadline=self._deadline)
+        except NotSent as error:
+            problem = Problem("retry", error.kind, error.message)
+            await self._reject(problem, None)
+            raise TryAgain(problem) from None
+        except Broken as error:
+            raise await self._lost(Problem("unknown", error.kind, error.message, billed=True)) from None
+        except asyncio.CancelledError:
+            await asyncio.shield(self._unknown(Problem("unknown", "cancelled", "cut off while the run was stopping")))
+            raise
+        except BaseException:
+            line.budget.keep(self._reservation)
+            raise
+        finally:
+            line.tally.in_flight -= 1
+        faults.point("call.wire.after")
+        return reply
+
+    async def _poll(self, remote_id: str, origin: str) -> Reply | None:
+        """One look at a job; None when this look brought nothing and the next may."""
+        request = self._line.provider.poll(self._wire, remote_id)
+        try:
+            reply = await self._line.client.send(origin, request, key=self._line.key, deadline=_POLL_DEADLINE)
+        except (NotSent, Broken):
+            return None
+        problem = self._line.provider.classify(reply)
+        if problem is None:
+            return reply
+        if problem.verdict in ("retry", "unknown"):
+            return None
+        self._line.budget.keep(self._reservation)
+        raise _verdict(problem, reply.status)
+
+    async def _accepted(self, reply: Reply) -> str:
+        remote_id = self._line.provider.accepted(reply)
+        await self._line.journal.asks.accepted(self._call_id, self._keys, remote_id)
+        faults.point("call.accepted.after")
+        return remote_id
+
+    async def _answered(self, reply: Reply, number: int) -> Sequence[Answer]:
+        """The raw reply is durable before anyone parses it; then usage becomes cost."""
+        line = self._line
+        latency_ms = round((time.monotonic() - self._began) * 1000)
+        try:
+            await line.journal.asks.replied(
+                self._call_id,
+                self._keys,
+                status=reply.status,
+                headers=reply.headers,
+                body=reply.body,
+                latency_ms=latency_ms,
+                request_id=request_id(reply.headers),
+            )
+            faults.point("call.replied.after")
+            parsed = parse(line, reply, self._asks)
+            cost = await settle(line, self._call_id, parsed, self._asks[0], self._most)
+        except BaseException:
+            line.budget.keep(self._reservation)
+            raise
+        line.budget.settle(self._reservation, cost)
+        share = share_of(cost, len(self._asks))
+        return [
+            answer(
+                line,
+                part,
+                key,
+                share,
+                attempts=number,
+                cached=False,
+                request_id=request_id(reply.headers) or self._call_id,
+                started_at=self._started_at,
+                latency_ms=latency_ms,
+            )
+            for part, key in zip(parsed, self._keys, strict=True)
+        ]
+
+    async def _refused(self, reply: Reply, problem: Problem) -> Exception:
+        """What an error reply becomes, once it is on record."""
+        if problem.billed or problem.verdict == "unknown":
+            return await self._lost(problem, reply)
+        await self._reject(problem, reply)
+        return TryAgain(problem, reply.status) if problem.verdict == "retry" else _verdict(problem, reply.status)
+
+    async def _lost(self, problem: Problem, reply: Reply | None = None) -> Exception:
+        """What an attempt becomes that may have been billed without an answer."""
+        await self._unknown(problem, reply)
+        status = reply.status if reply else None
+        if self._wire.repeatable:
+            return TryAgain(problem, status)
+        return UnknownOutcome(f"{_LOST}: {problem.message}", status=status, hint=_LOOK)
+
+    async def _unknown(self, problem: Problem, reply: Reply | None = None) -> None:
+        self._line.budget.keep(self._reservation)
+        await self._line.journal.asks.unknown(
+            self._call_id,
+            self._keys,
+            kind=problem.kind,
+            message=problem.message,
+            status=reply.status if reply else None,
+            latency_ms=round((time.monotonic() - self._began) * 1000),
+        )
+
+    async def _reject(self, problem: Problem, reply: Reply | None) -> None:
+        self._line.budget.release(self._reservation)
+        await self._line.journal.asks.rejected(
+            self._call_id,
+            self._keys,
+            kind=problem.kind,
+            message=problem.message,
+            status=reply.status if reply else None,
+            latency_ms=round((time.monotonic() - self._began) * 1000),
+            request_id=request_id(reply.headers) if reply else None,
+        )
+
+
+def parse(line: Line, reply: Reply, asks: Sequence[Ask]) -> Sequence[Parsed]:
+    """One Parsed per Ask.
+
+    Raises:
+        BadReply: when the reply holds something else. It stays in the journal and is parsed again for free.
+    """
+    faults.point("call.parse")
+    try:
+        parsed = line.provider.parse(reply, asks)
+    except BadReply as error:
+        error.transient = True
+        raise
+    if len(parsed) != len(asks):
+        raise BadReply(f"asked {len(asks)} things at once, got {len(parsed)} answers", transient=True)
+    return parsed
+
+
+async def settle(line: Line, call_id: str, parsed: Sequence[Parsed], ask: Ask, most: Decimal | None) -> Cost:
+    """Usage becomes cost, and both become durable."""
+    usage = total(p.usage for p in parsed)
+    cost = line.pricing.cost(ask.model, ask.operation, usage, most)
+    await line.journal.asks.settle(call_id, usage.as_dict(), cost)
+    faults.point("call.settled.after")
+    return cost
+
+
+def share_of(cost: Cost, parts: int) -> Cost:
+    """One Ask's part of what its request cost."""
+    if parts == 1 or cost.usd is None:
+        return cost
+    return replace(cost, usd=cost.usd / parts)
+
+
+def answer(line: Line, parsed: Parsed, key: str, cost: Cost, **told: object) -> Answer:
+    """The Answer a capability gets."""
+    line.tally.engine = parsed.engine or line.tally.engine
+    line.tally.simulated = line.tally.simulated or parsed.simulated
+    return Answer(
+        data=parsed.data,
+        usage=parsed.usage,
+        cost=cost,
+        request_key=key,
+        engine=parsed.engine,
+        simulated=parsed.simulated,
+        **told,  # type: ignore[arg-type]
+    )
+
+
+def _verdict(problem: Problem, status: int) -> Exception:
+    if problem.verdict == "stop":
+        stop = AccountStopped(problem.message, hint=problem.hint)
+        stop.kind = problem.kind
+        return stop
+    return CallFailed(problem.message, kind=problem.kind, status=status, hint=problem.hint)

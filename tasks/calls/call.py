@@ -1,0 +1,182 @@
+"""A paid call, start to end: journal, budget, limits, wire, journal, parse, money.
+
+claim --- hit ------------------------------------> parse (free)
+  | mine
+reserve > limit > sending (durable) > wire > replied (durable) > parse > settle
+                                        |
+                   rejected (unbilled) or unknown (may be billed: stays charged)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from tasks import faults
+from tasks.calls.attempt import WireAttempt, answer, parse, settle, share_of
+from tasks.calls.key import request_key
+from tasks.calls.line import Line, now_us, request_id, total
+from tasks.calls.pack import Packer, Pending
+from tasks.calls.retry import TryAgain, retrying
+from tasks.errors import CallFailed, ItemError, ProviderDown, UnknownOutcome
+from tasks.item import FREE, Answer, Ask
+from tasks.journal.asks import Attempt, Claim
+from tasks.providers.base import Problem, Reply
+
+_BUSY_SECONDS = 0.5
+_LOOK_AGAIN = 0.25
+_UNREACHABLE = frozenset({"dns", "refused", "tls", "connect_timeout"})
+
+
+class Caller:
+    """Makes the paid calls of one run; equal Asks are sent once and the others get the same answer."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._running: dict[str, asyncio.Task[Answer]] = {}
+        self._on_wire: set[asyncio.Task[Any] | None] = set()
+        self._packer = Packer(self._buy)
+
+    async def __call__(self, ask: Ask) -> Answer:
+        """The Ask's answer, bought at most once.
+
+        Raises:
+            ItemError: when this Ask cannot be answered.
+            Stop: when the whole run must end.
+        """
+        wire = self._line.provider.wire(ask)
+        key = request_key(self._line.provider.name, ask, wire)
+        twin = self._running.get(key)
+        if twin is not None:
+            self._line.tally.hits += 1
+            return replace(await asyncio.shield(twin), cached=True, cost=FREE, attempts=0)
+        task = asyncio.get_running_loop().create_task(self._obtain(Pending(ask, wire, key)))
+        self._running[key] = task
+        task.add_done_callback(lambda done: self._forget(key, done))
+        return await asyncio.shield(task)
+
+    async def drain(self, seconds: float) -> None:
+        """End what waits at once; what is on the wire gets ``seconds``, then is cut off and becomes unknown."""
+        until = time.monotonic() + seconds
+        while self._running:
+            left = until - time.monotonic()
+            for task in list(self._running.values()):
+                if left <= 0 or task not in self._on_wire:
+                    task.cancel()
+            await asyncio.wait(self._running.values(), timeout=_LOOK_AGAIN)
+
+    def _forget(self, key: str, done: asyncio.Task[Answer]) -> None:
+        self._running.pop(key, None)
+        if not done.cancelled():
+            done.exception()  # retrieved here, as every waiter may be gone
+
+    async def _obtain(self, pending: Pending) -> Answer:
+        claim = await self._claim(pending)
+        if claim.state == "hit" and claim.attempt is not None:
+            return await self._recall(pending, claim.attempt)
+        faults.point("call.claimed.after")
+        sent = False
+        try:
+            if claim.state == "unknown" and not pending.wire.repeatable:
+                raise UnknownOutcome(
+                    "an earlier request may have been carried out and billed; its answer was lost",
+                    hint="look for it at the provider, then: mediamill retry OUT --only unknown",
+                )
+            if claim.state == "accepted" and claim.attempt is not None:
+                bought = await self._resume_job(pending, claim.attempt, claim.remote_id or "")
+            elif pending.wire.pack is not None:
+                bought = await self._packer.join(pending)
+            else:
+                bought = (await self._buy([pending]))[0]
+            sent = True
+        finally:
+            if not sent:
+                await asyncio.shield(self._line.journal.asks.release([pending.key]))
+        return bought
+
+    async def _claim(self, pending: Pending) -> Claim:
+        line = self._line
+        while True:
+            line.stopping()
+            claim = await line.journal.asks.claim(pending.key, owner=line.run_id, now=now_us())
+            if claim.state != "busy":
+                return claim
+            await line.sleep(_BUSY_SECONDS)
+
+    async def _recall(self, pending: Pending, attempt: Attempt) -> Answer:
+        """An answer the journal holds. The item that paid for it keeps its cost; others pay nothing."""
+        line = self._line
+        line.tally.hits += 1
+        reply = Reply(attempt.reply_status or 200, attempt.reply_headers, attempt.reply_body or b"")
+        parsed = parse(line, reply, [pending.ask] * len(attempt.request_keys))
+        cost = attempt.cost or await settle(line, attempt.call_id, parsed, pending.ask, attempt.cost_max)
+        mine = attempt.out_id == line.out_id and pending.ask.item_id in attempt.item_ids
+        return answer(
+            line,
+            parsed[attempt.request_keys.index(pending.key)],
+            pending.key,
+            share_of(cost, len(parsed)) if mine else FREE,
+            attempts=attempt.attempt if mine else 0,
+            cached=not mine,
+            request_id=request_id(reply.headers) or attempt.call_id,
+            started_at=attempt.started_at,
+            latency_ms=attempt.latency_ms,
+        )
+
+    async def _buy(self, batch: Sequence[Pending]) -> Sequence[Answer]:
+        """One request for the whole batch, repeated within the policy; one Answer per Ask."""
+        count = 0
+
+        async def once() -> Sequence[Answer]:
+            nonlocal count
+            self._line.stopping()
+            count += 1
+            return await self._attempt(batch, count)
+
+        try:
+            return await retrying(once, self._line.policy)
+        except TryAgain as last:
+            raise self._gave_up(last.problem, last.status, count) from None
+        except ItemError as error:
+            error.attempts = count
+            raise
+
+    async def _attempt(self, batch: Sequence[Pending], number: int) -> Sequence[Answer]:
+        """Reserve the most it can cost, wait for a permit, then send once."""
+        line, ask = self._line, batch[0].ask
+        ceiling = total(p.ask.ceiling for p in batch)
+        most = line.pricing.ceiling(ask.model, ask.operation, ceiling)
+        reservation = await line.budget.reserve(most)
+        limiter = line.limiter(ask)
+        try:
+            permit = await limiter.acquire(ceiling)
+        except BaseException:
+            line.budget.release(reservation)
+            raise
+        task = asyncio.current_task()
+        self._on_wire.add(task)
+        try:
+            return await WireAttempt(line, batch, most, reservation).run(number, limiter, permit)
+        finally:
+            self._on_wire.discard(task)
+
+    async def _resume_job(self, pending: Pending, attempt: Attempt, remote_id: str) -> Answer:
+        """A job an earlier process created is looked up, never bought again."""
+        line = self._line
+        again = WireAttempt(line, [pending], attempt.cost_max, line.budget.adopt(attempt.cost_max), attempt.call_id)
+        return (await again.follow(remote_id, await line.origin(pending.wire)))[0]
+
+    def _gave_up(self, problem: Problem, status: int | None, attempts: int) -> Exception:
+        if problem.kind in _UNREACHABLE and not self._line.tally.answered:
+            return ProviderDown(
+                f"nothing answers at {self._line.provider.name}: {problem.message}",
+                hint="check the network and --base-url; the run can be resumed",
+            )
+        error = CallFailed(
+            problem.message, kind=problem.kind, transient=True, status=status, hint=problem.hint or "run again later"
+        )
+        error.attempts = attempts
+        return error

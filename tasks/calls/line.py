@@ -1,0 +1,79 @@
+"""What a paid call needs of the run it is made for."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from tasks.calls.client import Client
+from tasks.calls.limits import Limiter
+from tasks.calls.retry import Policy
+from tasks.item import Ask, Usage
+from tasks.journal.journal import Journal
+from tasks.money.budget import Budget
+from tasks.money.cost import Pricing
+from tasks.providers.base import Provider, Wire
+
+REQUEST_IDS = ("x-request-id", "x-together-request-id", "x-together-traceid", "cf-ray")
+
+
+@dataclass(slots=True)
+class Tally:
+    """What this run's calls came to so far, for progress lines and for telling an outage."""
+
+    in_flight: int = 0
+    sent: int = 0
+    answered: int = 0
+    hits: int = 0
+    engine: str | None = None
+    simulated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Everything a call needs besides the Ask itself.
+
+    ``origin`` gives the address a Wire's request really goes to, ``limiter`` the limiter of an Ask's model
+    and operation; ``stopping`` raises Stop once the run is to end. The key is held here and nowhere else.
+    """
+
+    provider: Provider
+    journal: Journal
+    client: Client
+    budget: Budget
+    pricing: Pricing
+    policy: Policy
+    origin: Callable[[Wire], Awaitable[str]]
+    limiter: Callable[[Ask], Limiter]
+    stopping: Callable[[], None]
+    run_id: str
+    out_id: str
+    key: str | None = field(default=None, repr=False)
+    deadline: float | None = None
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    tally: Tally = field(default_factory=Tally)
+
+
+def now_us() -> int:
+    """Microseconds since the epoch, UTC."""
+    return time.time_ns() // 1000
+
+
+def request_id(headers: Mapping[str, str]) -> str | None:
+    """The provider's own name for a request (provider docs: x-request-id and relatives)."""
+    return next((headers[name] for name in REQUEST_IDS if headers.get(name)), None)
+
+
+def total(usages: Iterable[Usage]) -> Usage:
+    """The sum of several usages; a quantity one of them does not state is not stated."""
+    usages = list(usages)
+    if len(usages) == 1:
+        return usages[0]
+    sums: dict[str, int | Decimal | None] = {}
+    for name in Usage.__slots__:
+        values = [getattr(u, name) for u in usages]
+        sums[name] = None if any(v is None for v in values) else sum(values)
+    return Usage(**sums)  # type: ignore[arg-type]

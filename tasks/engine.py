@@ -1,0 +1,97 @@
+"""The engine: one a process, one thread, one event loop, owning the client, the limiters and the local provider."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import sys
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar
+
+from tasks.calls.client import Client
+from tasks.calls.limits import Limiter
+
+if TYPE_CHECKING:
+    from tasks.local.spawn import Server
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_SWITCH_SECONDS = 0.001
+
+
+class Engine:
+    """Runs every coroutine of every run in this process, whichever thread they are submitted from."""
+
+    _shared: ClassVar[Engine | None] = None
+    _guard: ClassVar[threading.Lock] = threading.Lock()
+
+    def __init__(self) -> None:
+        # The loop's thread competes with the journal's and the writers of parts; at the usual 5 ms a request that
+        # is ready to go waits that long for each of them.
+        sys.setswitchinterval(_SWITCH_SECONDS)
+        self.loop = asyncio.new_event_loop()
+        self._pool = ThreadPoolExecutor(max(2, os.cpu_count() or 2), thread_name_prefix="media")
+        self._limiters: dict[str, Limiter] = {}
+        self._local: dict[str, Server] = {}
+        self._local_lock = asyncio.Lock()
+        self.client = Client()
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def shared(cls) -> Engine:
+        """The process's engine, started at first use."""
+        with cls._guard:
+            if cls._shared is None:
+                cls._shared = cls()
+                atexit.register(cls.stop_shared)
+            return cls._shared
+
+    @classmethod
+    def stop_shared(cls) -> None:
+        """End the process's engine; the next use starts another."""
+        with cls._guard:
+            engine, cls._shared = cls._shared, None
+        if engine is not None:
+            engine.close()
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Start a coroutine on the engine's loop, from any thread."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop)
+
+    async def thread(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run blocking work on one of a few threads; decoding gains nothing from more."""
+        return await self.loop.run_in_executor(self._pool, lambda: fn(*args, **kwargs))
+
+    def limiter(self, name: str, make: Callable[[], Limiter]) -> Limiter:
+        """The limiter of that name, shared by every run in this process."""
+        if name not in self._limiters:
+            self._limiters[name] = make()
+        return self._limiters[name]
+
+    async def local_origin(self, engine: str) -> str:
+        """The loopback address of the built-in server, started when the first call needs it."""
+        async with self._local_lock:
+            if engine not in self._local:
+                from tasks.local.spawn import spawn
+
+                self._local[engine] = await self.thread(spawn, engine)
+            return self._local[engine].origin
+
+    def close(self) -> None:
+        """Close the client and the built-in server, then end the loop."""
+        asyncio.run_coroutine_threadsafe(self.client.aclose(), self.loop).result(timeout=10)
+        for server in self._local.values():
+            server.close()
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(timeout=10)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+        self.loop.close()

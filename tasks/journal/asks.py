@@ -1,0 +1,224 @@
+"""Asks: claimed, sending, accepted, replied, rejected or unknown; each transition durable before the next step.
+
+claimed (lease) -> sending (reserved) -> replied
+                                      -> accepted (remote id) -> replied
+                                      -> rejected (unbilled)  -> claimed again
+                                      -> unknown (may be billed) -> claimed again, if repeatable
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Literal
+
+import orjson
+from sqlalchemy import update
+
+from tasks.item import Cost
+from tasks.journal import transitions
+from tasks.journal.blobs import Blobs
+from tasks.journal.tables import asks
+from tasks.journal.transitions import HELD, LEASE_SECONDS, Claiming, Ended, NewAttempt
+
+if TYPE_CHECKING:
+    from tasks.journal.journal import Journal
+
+_INLINE = 64 * 1024
+_KEPT_HEADERS = frozenset(
+    {
+        "content-type",
+        "x-request-id",
+        "x-together-request-id",
+        "x-together-traceid",
+        "cf-ray",
+        "x-mediamill-engine",
+        "x-mediamill-simulated",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A stored attempt and its raw reply. ``cost`` None means its reply was never parsed."""
+
+    call_id: str
+    out_id: str
+    item_ids: tuple[str, ...]
+    request_keys: tuple[str, ...]
+    attempt: int
+    started_at: int
+    latency_ms: int | None
+    cost: Cost | None
+    cost_max: Decimal | None
+    reply_status: int | None
+    reply_headers: Mapping[str, str] = field(default_factory=dict)
+    reply_body: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What claiming an Ask brought.
+
+    ``mine``: send it. ``hit``: answered already. ``busy``: a live owner is at it. ``accepted``: a job of
+    that id runs at the provider; poll it. ``unknown``: sent before, and nobody knows what became of it.
+    """
+
+    state: Literal["mine", "hit", "busy", "accepted", "unknown"]
+    attempt: Attempt | None = None
+    remote_id: str | None = None
+
+
+class Asks:
+    """The states of every Ask in the journal."""
+
+    def __init__(self, journal: Journal, blobs: Blobs) -> None:
+        self._journal = journal
+        self._blobs = blobs
+
+    async def claim(self, key: str, *, owner: str, now: int) -> Claim:
+        """Claim an Ask for ``owner`` (a run's id), or learn why that cannot be.
+
+        The claim is unique over every task, shard and process that uses this journal. A dead owner's
+        claim is inherited: what it was sending becomes ``unknown``.
+
+        Args:
+            key: the request key.
+            owner: who claims.
+            now: microseconds since the epoch.
+        """
+        state, row = await self._journal.bulk(transitions.claim, Claiming(key, owner, self._journal.out_id, now))
+        if state in ("hit", "accepted"):
+            attempt = await self._stored(row["call_id"])
+            return Claim(state, attempt, row["remote_id"])
+        return Claim(state)
+
+    async def release(self, keys: Sequence[str]) -> None:
+        """Give claims back that led to nothing; Asks in any other state stay as they are."""
+        await self._journal.bulk(transitions.release, tuple(keys))
+
+    async def sending(self, attempt: NewAttempt, keys: Sequence[str]) -> None:
+        """The attempt is about to be sent; durable before its first byte leaves."""
+        await self._journal.bulk(transitions.sending, (attempt, tuple(keys)))
+
+    async def accepted(self, call_id: str, keys: Sequence[str], remote_id: str) -> None:
+        """The provider runs a job of that id; durable before the first poll."""
+        ended = Ended(call_id, keys, self._told(outcome="accepted"), "accepted", remote_id)
+        await self._journal.bulk(transitions.end_accepted, ended)
+
+    async def replied(
+        self,
+        call_id: str,
+        keys: Sequence[str],
+        *,
+        status: int,
+        headers: Mapping[str, str],
+        body: bytes,
+        latency_ms: int,
+        request_id: str | None,
+    ) -> None:
+        """The raw reply, kept for good before anyone parses it."""
+        blob = await asyncio.to_thread(self._blobs.put, body) if len(body) > _INLINE else None
+        kept = {name: value for name, value in headers.items() if name in _KEPT_HEADERS}
+        ended = {
+            "outcome": "replied",
+            "http_status": status,
+            "latency_ms": latency_ms,
+            "request_id": request_id,
+            "reply_status": status,
+            "reply_headers": orjson.dumps(kept).decode(),
+            "reply_body": None if blob else body,
+            "reply_blob": blob,
+        }
+        await self._journal.bulk(transitions.end_replied, Ended(call_id, keys, self._told(**ended), "replied"))
+
+    async def rejected(
+        self,
+        call_id: str,
+        keys: Sequence[str],
+        *,
+        kind: str,
+        message: str,
+        status: int | None,
+        latency_ms: int,
+        request_id: str | None,
+    ) -> None:
+        """The request was refused or never arrived; nothing was billed."""
+        ended = {
+            "outcome": "rejected",
+            "http_status": status,
+            "error_kind": kind,
+            "error_message": message,
+            "latency_ms": latency_ms,
+            "request_id": request_id,
+            "cost_usd": "0",
+            "cost_basis": "free",
+        }
+        await self._journal.bulk(transitions.end_rejected, Ended(call_id, keys, self._told(**ended), "rejected"))
+
+    async def unknown(
+        self, call_id: str, keys: Sequence[str], *, kind: str, message: str, status: int | None, latency_ms: int
+    ) -> None:
+        """The request may have been carried out and billed; its ceiling stays charged."""
+        ended = {
+            "outcome": "unknown",
+            "http_status": status,
+            "error_kind": kind,
+            "error_message": message,
+            "latency_ms": latency_ms,
+            "cost_basis": "unknown",
+        }
+        await self._journal.bulk(transitions.end_unknown, Ended(call_id, keys, self._told(**ended), "unknown"))
+
+    async def settle(self, call_id: str, usage: Mapping[str, Any], cost: Cost) -> None:
+        """What the attempt used and cost."""
+        told = {
+            "b_call": call_id,
+            "usage": orjson.dumps(usage).decode(),
+            "cost_usd": None if cost.usd is None else str(cost.usd),
+            "cost_basis": cost.basis,
+            "price_source": cost.source,
+            "changed_in": self._journal.run_id,
+        }
+        await self._journal.bulk(transitions.settle, told)
+
+    async def renew(self, owner: str) -> None:
+        """Prolong the leases of everything ``owner`` holds."""
+        lease = time.time_ns() // 1000 + LEASE_SECONDS * 1_000_000
+        statement = update(asks).where(asks.c.owner == owner, asks.c.state.in_(HELD)).values(lease=lease)
+        await self._journal.write(lambda connection: connection.execute(statement).rowcount)
+
+    async def recover(self) -> None:
+        """Declare every claim of this OUT's earlier runs dead; the caller holds OUT's lock."""
+        journal = self._journal
+        await journal.write(lambda connection: transitions.recover(connection, journal.out_id, journal.run_id))
+
+    def _told(self, **columns: Any) -> dict[str, Any]:
+        return {**columns, "changed_in": self._journal.run_id}
+
+    async def _stored(self, call_id: str) -> Attempt:
+        row = await self._journal.bulk(transitions.fetch, call_id)
+        body = row["reply_body"]
+        if body is None and row["reply_blob"]:
+            body = await asyncio.to_thread(self._blobs.get, row["reply_blob"])
+        cost = None
+        if row["cost_basis"] is not None:
+            usd = None if row["cost_usd"] is None else Decimal(row["cost_usd"])
+            cost = Cost(usd, row["cost_basis"], row["price_source"])
+        return Attempt(
+            call_id=call_id,
+            out_id=row["out_id"],
+            item_ids=tuple(orjson.loads(row["item_ids"])),
+            request_keys=tuple(orjson.loads(row["request_keys"])),
+            attempt=row["attempt"],
+            started_at=row["started_at"],
+            latency_ms=row["latency_ms"],
+            cost=cost,
+            cost_max=None if row["cost_max_usd"] is None else Decimal(row["cost_max_usd"]),
+            reply_status=row["reply_status"],
+            reply_headers=orjson.loads(row["reply_headers"] or "{}"),
+            reply_body=body,
+        )

@@ -1,0 +1,62 @@
+"""Blobs: replies too large for a table row, each in a file named by its SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from pathlib import Path
+
+from tasks.errors import StorageError
+
+
+class Blobs:
+    """A content-addressed folder. A blob is on disk for good before ``put`` returns."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def put(self, data: bytes) -> str:
+        """Store bytes; the SHA-256 (hex) they are found under."""
+        digest = hashlib.sha256(data).hexdigest()
+        path = self._path(digest)
+        if path.exists():
+            return digest
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{digest}.{uuid.uuid4().hex}")
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+        return digest
+
+    def get(self, digest: str) -> bytes:
+        """The bytes stored under ``digest``.
+
+        Raises:
+            StorageError: when they are gone or are not what they were.
+        """
+        try:
+            data = self._path(digest).read_bytes()
+        except OSError as error:
+            raise StorageError(f"{self._path(digest)}: {error.strerror or error}", hint="restore it") from None
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise StorageError(f"{self._path(digest)}: is damaged", hint="restore it from a copy")
+        return data
+
+    def _path(self, digest: str) -> Path:
+        return self._root / digest[:2] / digest[2:4] / digest
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

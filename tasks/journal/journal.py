@@ -1,0 +1,167 @@
+"""The journal: one database, one writer thread, and a view for each thing it remembers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event, insert, select
+
+from tasks.errors import StorageError, UsageError
+from tasks.journal.asks import Asks
+from tasks.journal.attempts import Attempts
+from tasks.journal.blobs import Blobs
+from tasks.journal.items import Items
+from tasks.journal.memory import Ceilings, Files
+from tasks.journal.outs import Outs
+from tasks.journal.parts import Parts
+from tasks.journal.runs import Runs
+from tasks.journal.tables import FORMAT, meta, metadata
+from tasks.journal.trouble import storage_error
+from tasks.journal.writer import Handler, Writer
+
+T = TypeVar("T")
+
+_BUSY_MS = 30_000
+
+
+class Journal:
+    """What was asked, answered and paid. Open one for each OUT in a process; safe to use from any thread."""
+
+    def __init__(self, engine: Engine, readers: Engine, where: str, blobs: Blobs) -> None:
+        self._engine = engine
+        self._readers = readers
+        self.where = where
+        self._writer = Writer(engine, where)
+        self._closed = False
+        self.out_id = ""
+        self.run_id = ""
+        self.lease_name = ""
+        self.asks = Asks(self, blobs)
+        self.attempts = Attempts(self)
+        self.items = Items(self)
+        self.parts = Parts(self)
+        self.outs = Outs(self)
+        self.runs = Runs(self)
+        self.files = Files(self)
+        self.ceilings = Ceilings(self)
+
+    @classmethod
+    def open(cls, out: Path, url: str | None = None) -> Journal:
+        """Open or make the journal of OUT.
+
+        Args:
+            out: the folder of results; its ``.journal`` holds the database and the blobs.
+            url: another folder, or ``postgresql://...``, to share the journal between OUTs.
+
+        Raises:
+            StorageError: when it cannot be opened or written, or was made by newer code.
+            UsageError: when PostgreSQL is named and its extra is not installed.
+        """
+        own = out / ".journal"
+        if url is not None and "://" in url:
+            engine, where, root = _postgresql(url), url.rsplit("@", 1)[-1], own / "blobs"
+            readers = engine
+        else:
+            folder = Path(url).expanduser().absolute() if url else own
+            where, root = str(folder / "journal.sqlite"), folder / "blobs"
+            engine, readers = _sqlite(folder / "journal.sqlite")
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            own.mkdir(parents=True, exist_ok=True)
+            _prepare(engine, where)
+        except Exception as error:  # noqa: BLE001 - raised again
+            engine.dispose()
+            raise (storage_error(error, where) or error) from None
+        return cls(engine, readers, where, Blobs(root))
+
+    async def bulk(self, handler: Handler, parameter: Any) -> Any:
+        """One operation of a kind, done together with the others of its kind that wait."""
+        return await self._writer.submit(handler, parameter)
+
+    async def write(self, op: Callable[[Connection], T]) -> T:
+        """Run ``op`` in the next transaction; its result, once that is durable."""
+        done: T = await self._writer.submit(_Alone(op), None)
+        return done
+
+    def write_now(self, op: Callable[[Connection], T]) -> T:
+        """The same, blocking."""
+        done: T = self._writer.submit_now(_Alone(op), None)
+        return done
+
+    async def read(self, op: Callable[[Connection], T]) -> T:
+        """Run ``op`` on a reader, off the loop."""
+        return await asyncio.to_thread(self.read_now, op)
+
+    def read_now(self, op: Callable[[Connection], T]) -> T:
+        """Run ``op`` on a reader, blocking."""
+        try:
+            with self._readers.connect() as connection:
+                return op(connection)
+        except Exception as error:  # noqa: BLE001 - raised again
+            raise (storage_error(error, self.where) or error) from None
+
+    def stream(self, statement: Any) -> Iterator[Any]:
+        """The rows of a select, a few hundred at a time, so that memory stays flat."""
+        with self._readers.connect() as connection:
+            rows = connection.execution_options(stream_results=True, yield_per=200).execute(statement)
+            yield from rows
+
+    def close(self) -> None:
+        """Write what waits and let go of the database. Closing twice is harmless."""
+        if self._closed:
+            return
+        self._closed = True
+        self._writer.close()
+        self._readers.dispose()
+        self._engine.dispose()
+
+
+class _Alone:
+    """A kind of its own: an operation that shares its transaction but not its statements."""
+
+    def __init__(self, op: Callable[[Connection], Any]) -> None:
+        self._op = op
+
+    def __call__(self, connection: Connection, _: Sequence[Any]) -> Sequence[Any]:
+        return [self._op(connection)]
+
+
+def _sqlite(path: Path) -> tuple[Engine, Engine]:
+    """A writer that takes the write lock at once, and readers that never take it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    engines = []
+    for begin in ("BEGIN IMMEDIATE", "BEGIN"):
+        engine = create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False})
+        event.listen(engine, "connect", _pragmas)
+        event.listen(engine, "begin", lambda connection, how=begin: connection.exec_driver_sql(how))
+        engines.append(engine)
+    return engines[0], engines[1]
+
+
+def _pragmas(connection: Any, _: Any) -> None:
+    connection.isolation_level = None  # transactions are begun here, not guessed by the driver
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={_BUSY_MS}", "foreign_keys=OFF"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _postgresql(url: str) -> Engine:
+    try:
+        import psycopg  # type: ignore[import-not-found,unused-ignore]  # noqa: F401
+    except ImportError:
+        raise UsageError(
+            "a journal on PostgreSQL needs the extra 'postgresql'", hint="uv sync --extra postgresql"
+        ) from None
+    return create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1), pool_pre_ping=True)
+
+
+def _prepare(engine: Engine, where: str) -> None:
+    with engine.begin() as connection:
+        metadata.create_all(connection)
+        found = connection.execute(select(meta.c.value).where(meta.c.name == "format")).scalar()
+        if found is None:
+            connection.execute(insert(meta).values(name="format", value=str(FORMAT)))
+        elif int(found) > FORMAT:
+            raise StorageError(f"{where}: was written by a newer mediamill (format {found})", hint="upgrade mediamill")

@@ -1,0 +1,123 @@
+"""OUT's binding: the source root, capability, provider, model and parameters it was made with."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from sqlalchemy import Connection, RowMapping, insert, select, update
+
+from tasks.errors import UsageError
+from tasks.journal.tables import items, outs, shards
+
+if TYPE_CHECKING:
+    from tasks.journal.journal import Journal
+
+_NAME = "out_id"
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What OUT is bound to. ``replace`` may change all but the first two."""
+
+    root: str
+    capability: str
+    provider: str
+    model: str
+    params: str
+
+    @classmethod
+    def of(cls, root: str, capability: str, provider: str, model: str, params: Mapping[str, Any]) -> Binding:
+        """A binding from plain values; parameters in a canonical order."""
+        return cls(root, capability, provider, model, orjson.dumps(params, option=orjson.OPT_SORT_KEYS).decode())
+
+
+class Outs:
+    """The OUT this journal was opened for."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def load(self, out: Path) -> bool:
+        """Find the OUT's id, which stands beside its parts; False when it was never bound."""
+        mark = out / ".journal" / _NAME
+        if not mark.exists():
+            return False
+        self._journal.out_id = mark.read_text().strip()
+        return True
+
+    async def bind(self, out: Path, binding: Binding, job: Mapping[str, Any], *, replace: bool) -> None:
+        """Bind OUT, or check that it is bound to the same.
+
+        Args:
+            out: the folder.
+            binding: what the run is about to use.
+            job: the job as JSON, for ``retry``.
+            replace: let provider, model and parameters change; every item is then done again.
+
+        Raises:
+            UsageError: naming what differs.
+        """
+        if not self.load(out):
+            self._journal.out_id = uuid.uuid4().hex
+            (out / ".journal" / _NAME).write_text(self._journal.out_id)
+        await self._journal.write(lambda connection: self._bind(connection, out, binding, job, replace=replace))
+
+    def _bind(
+        self, connection: Connection, out: Path, binding: Binding, job: Mapping[str, Any], *, replace: bool
+    ) -> None:
+        values = {name: getattr(binding, name) for name in Binding.__slots__}
+        values["job"] = orjson.dumps(job).decode()
+        mine = outs.c.out_id == self._journal.out_id
+        row = connection.execute(select(outs).where(mine)).mappings().first()
+        if row is None:
+            connection.execute(insert(outs).values(out_id=self._journal.out_id, **values))
+            return
+        different = [name for name in Binding.__slots__ if row[name] != values[name]]
+        for name in ("root", "capability"):
+            if name in different:
+                what = "source" if name == "root" else name
+                raise UsageError(
+                    f"{out} holds the results of another {what} ({row[name]})", hint="choose another --out"
+                )
+        if different and not replace:
+            names = ", ".join(f"{n} was {row[n]}" for n in different)
+            raise UsageError(f"{out}: {names}", hint="--replace does everything again, another --out keeps both")
+        connection.execute(update(outs).where(mine).values(**values))
+        if different:
+            connection.execute(
+                update(items).where(items.c.out_id == self._journal.out_id).values(state="pending", transient=0)
+            )
+
+    def job(self) -> dict[str, Any] | None:
+        """The job OUT was last run with; None when it was never bound."""
+        row = self._row()
+        return None if row is None else dict(orjson.loads(row["job"]))
+
+    def binding(self) -> Binding | None:
+        """What OUT is bound to."""
+        row = self._row()
+        return None if row is None else Binding(**{name: row[name] for name in Binding.__slots__})
+
+    def schemas(self) -> tuple[bytes, bytes] | None:
+        """The frozen Arrow schemas (IPC) of results and of the manifest's rows; None before the first part."""
+        row = self._row()
+        return None if row is None or row["schema"] is None else (row["schema"], row["row_schema"])
+
+    async def freeze(self, schema: bytes, row_schema: bytes) -> None:
+        """Freeze the schemas. Parts written under another one are to be written again."""
+
+        def op(connection: Connection) -> None:
+            mine = outs.c.out_id == self._journal.out_id
+            connection.execute(update(outs).where(mine).values(schema=schema, row_schema=row_schema))
+            connection.execute(update(shards).where(shards.c.out_id == self._journal.out_id).values(dirty=1))
+
+        await self._journal.write(op)
+
+    def _row(self) -> RowMapping | None:
+        statement = select(outs).where(outs.c.out_id == self._journal.out_id)
+        return self._journal.read_now(lambda connection: connection.execute(statement).mappings().first())

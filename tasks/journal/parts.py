@@ -1,0 +1,76 @@
+"""Parts: the Parquet files that count, committed under the fencing token of OUT's lock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, delete, select, update
+
+from tasks.errors import OutBusy
+from tasks.journal.dialect import upsert
+from tasks.journal.tables import leases, parts, shards
+
+if TYPE_CHECKING:
+    from tasks.journal.journal import Journal
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A committed part. ``rows`` 0 means that there is no file."""
+
+    kind: str
+    name: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+class Parts:
+    """The committed parts of one OUT."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    async def commit(self, written: list[Part], token: int, *, shard: int | None = None) -> None:
+        """Make files that are in place count; a shard's are then no longer dirty.
+
+        Raises:
+            OutBusy: when another run has taken OUT over since (its fencing token is higher).
+        """
+        await self._journal.write(lambda connection: self._commit(connection, written, token, shard))
+
+    def _commit(self, connection: Connection, written: list[Part], token: int, shard: int | None) -> None:
+        out_id = self._journal.out_id
+        held = connection.execute(select(leases.c.token).where(leases.c.name == self._journal.lease_name)).scalar()
+        if held is not None and held > token:
+            raise OutBusy("another run has taken this OUT over", hint="let it finish")
+        for part in written:
+            where = (parts.c.out_id == out_id, parts.c.kind == part.kind, parts.c.name == part.name)
+            if not part.rows:
+                connection.execute(delete(parts).where(*where))
+                continue
+            row = {
+                "out_id": out_id,
+                "kind": part.kind,
+                "name": part.name,
+                "rows": part.rows,
+                "bytes": part.bytes,
+                "sha256": part.sha256,
+            }
+            connection.execute(upsert(connection, parts, ("rows", "bytes", "sha256")), row)
+        if shard is not None:
+            mine = (shards.c.out_id == out_id, shards.c.shard == shard)
+            connection.execute(update(shards).where(*mine).values(dirty=0))
+
+    def listed(self) -> list[Part]:
+        """Every part that counts."""
+        columns = (parts.c.kind, parts.c.name, parts.c.rows, parts.c.bytes, parts.c.sha256)
+        chosen = select(*columns).where(parts.c.out_id == self._journal.out_id).order_by(parts.c.kind, parts.c.name)
+        return [Part(*row) for row in self._journal.read_now(lambda connection: connection.execute(chosen).all())]
+
+    async def spoil(self, names: set[str]) -> None:
+        """Mark shards as to be written again because their files are not what was committed."""
+        numbers = [int(name) for name in names]
+        mine = (shards.c.out_id == self._journal.out_id, shards.c.shard.in_(numbers))
+        await self._journal.write(lambda connection: connection.execute(update(shards).where(*mine).values(dirty=1)))

@@ -1,0 +1,47 @@
+"""Runs: when each began, and how it ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from sqlalchemy import Connection, insert, select, update
+
+from tasks.journal.tables import runs
+
+if TYPE_CHECKING:
+    from tasks.journal.journal import Journal
+
+
+class Runs:
+    """The runs of one OUT."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    async def start(self, run_id: str) -> None:
+        """A run begins; it is the one this journal writes for."""
+        self._journal.run_id = run_id
+        row = {"run_id": run_id, "out_id": self._journal.out_id, "started_at": time.time_ns() // 1000}
+        await self._journal.write(lambda connection: connection.execute(insert(runs), row))
+
+    async def finish(self, state: str, summary: Mapping[str, Any]) -> None:
+        """The run has published everything; so earlier runs that never could are closed as well."""
+        ended = {"finished_at": time.time_ns() // 1000}
+        open_ones = (runs.c.out_id == self._journal.out_id, runs.c.finished_at.is_(None))
+        told = orjson.dumps(summary).decode()
+
+        def op(connection: Connection) -> None:
+            mine = runs.c.run_id == self._journal.run_id
+            connection.execute(update(runs).where(mine).values(state=state, summary=told, **ended))
+            connection.execute(update(runs).where(*open_ones).values(state="crashed", **ended))
+
+        await self._journal.write(op)
+
+    def last(self) -> dict[str, Any] | None:
+        """The latest run; ``finished_at`` None while it runs or when it crashed."""
+        chosen = select(runs).where(runs.c.out_id == self._journal.out_id).order_by(runs.c.started_at.desc()).limit(1)
+        row = self._journal.read_now(lambda connection: connection.execute(chosen).mappings().first())
+        return None if row is None else dict(row)

@@ -1,0 +1,41 @@
+"""What a database error means for the person who reads it."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+
+from sqlalchemy.exc import DBAPIError
+
+from tasks.errors import StorageError
+
+_CODES = {
+    sqlite3.SQLITE_FULL: ("the disk is full", "free some space, then run again: nothing is lost"),
+    sqlite3.SQLITE_READONLY: ("the journal cannot be written", "check the folder's permissions and the mount"),
+    sqlite3.SQLITE_CANTOPEN: ("the journal cannot be opened", "check the folder's permissions"),
+    sqlite3.SQLITE_IOERR: ("the disk reports an error", "check the disk, then run again"),
+    sqlite3.SQLITE_CORRUPT: ("the journal is damaged", "restore it from a copy; results already written are safe"),
+    sqlite3.SQLITE_NOTADB: ("this is not a journal", "move the file away or choose another OUT"),
+    sqlite3.SQLITE_BUSY: ("another process keeps the journal locked", "end it, or run again later"),
+}
+_ERRNO = {errno.ENOSPC: sqlite3.SQLITE_FULL, errno.EDQUOT: sqlite3.SQLITE_FULL, errno.EROFS: sqlite3.SQLITE_READONLY}
+
+
+def storage_error(error: BaseException, where: str) -> StorageError | None:
+    """A StorageError for trouble with the disk or the server; None for anything else."""
+    if isinstance(error, StorageError):
+        return error
+    if isinstance(error, OSError):
+        what = _CODES.get(_ERRNO.get(error.errno or 0, -1))
+        return _made(where, *(what or (error.strerror or str(error), "check the disk, then run again")))
+    original = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(original, sqlite3.Error):
+        code = getattr(original, "sqlite_errorcode", -1) & 0xFF
+        return _made(where, *_CODES[code]) if code in _CODES else None
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return _made(where, "the journal's server went away", "check it, then run again")
+    return None
+
+
+def _made(where: str, what: str, hint: str) -> StorageError:
+    return StorageError(f"{where}: {what}", hint=hint)

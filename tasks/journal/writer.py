@@ -1,0 +1,143 @@
+"""The only writer: a thread that runs whatever waits as one transaction (group commit)."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any, TypeAlias, TypeVar
+
+from sqlalchemy import Connection, Engine
+
+from tasks import faults
+from tasks.errors import StorageError
+from tasks.journal.trouble import storage_error
+
+P = TypeVar("P")
+T = TypeVar("T")
+
+Handler: TypeAlias = Callable[[Connection, Sequence[Any]], Sequence[Any]]
+"""Does every waiting operation of its kind at once: parameters in, one result each out, in order."""
+
+
+class _Operation:
+    __slots__ = ("error", "future", "handler", "loop", "parameter", "result")
+
+    def __init__(self, handler: Handler, parameter: Any, loop: asyncio.AbstractEventLoop | None, future: Any) -> None:
+        self.handler = handler
+        self.parameter = parameter
+        self.loop = loop
+        self.future = future
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    def resolve(self) -> None:
+        if self.future.done():
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.result)
+
+
+class Writer:
+    """Queues operations from any thread or loop; each resolves once its transaction is durable.
+
+    Operations of one kind that wait together are handed to their handler together, so that a thousand
+    small records cost a few statements. Within a batch, kinds may run in any order: an operation that
+    leans on another must wait for it first.
+    """
+
+    def __init__(self, engine: Engine, where: str) -> None:
+        self._engine = engine
+        self._where = where
+        self._waiting: list[_Operation] = []
+        self._changed = threading.Condition()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+        self._thread.start()
+
+    async def submit(self, handler: Handler, parameter: Any) -> Any:
+        """Do one operation of a kind; its result, once it is durable."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        self._put(_Operation(handler, parameter, loop, future))
+        return await future
+
+    def submit_now(self, handler: Handler, parameter: Any) -> Any:
+        """The same, blocking, for code without a loop."""
+        future: Future[Any] = Future()
+        self._put(_Operation(handler, parameter, None, future))
+        return future.result()
+
+    def close(self) -> None:
+        """Run everything that waits, then end the thread."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _put(self, operation: _Operation) -> None:
+        with self._changed:
+            if self._closing:
+                raise StorageError(f"{self._where}: the journal is closed")
+            self._waiting.append(operation)
+            self._changed.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._waiting and not self._closing:
+                    self._changed.wait()
+                batch, self._waiting = self._waiting, []
+                if not batch:
+                    return
+            self._transact(batch)
+            _resolve(batch)
+
+    def _transact(self, batch: list[_Operation]) -> None:
+        """One transaction for all; when it fails, one for each, so that a bad operation fails alone."""
+        try:
+            self._commit(batch)
+        except Exception as error:  # noqa: BLE001 - the thread must outlive any operation
+            trouble = storage_error(error, self._where)
+            if trouble is None and len(batch) > 1:
+                for operation in batch:
+                    self._transact([operation])
+                return
+            for operation in batch:
+                operation.error = trouble or error
+
+    def _commit(self, batch: list[_Operation]) -> None:
+        kinds: dict[Handler, list[_Operation]] = {}
+        for operation in batch:
+            kinds.setdefault(operation.handler, []).append(operation)
+        with self._engine.connect() as connection:
+            for handler, operations in kinds.items():
+                results = handler(connection, [o.parameter for o in operations])
+                for operation, result in zip(operations, results, strict=True):
+                    operation.result = result
+            faults.point("journal.commit.before")
+            connection.commit()
+        faults.point("journal.commit.after")
+
+
+def _resolve(batch: list[_Operation]) -> None:
+    """Wake each loop once, whatever the number of its operations."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Operation]] = {}
+    for operation in batch:
+        if operation.loop is None:
+            operation.resolve()
+        else:
+            by_loop.setdefault(operation.loop, []).append(operation)
+    for loop, operations in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_resolve_all, operations)
+        except RuntimeError:
+            continue  # the loop ended while its operations were written; nobody waits any more
+
+
+def _resolve_all(operations: list[_Operation]) -> None:
+    for operation in operations:
+        operation.resolve()

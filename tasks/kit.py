@@ -1,0 +1,143 @@
+"""The workbench: what a capability may use besides its paid calls."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import stat
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from tasks.capabilities.base import Media
+from tasks.engine import Engine
+from tasks.errors import BadInput
+from tasks.item import Item
+from tasks.job import Job
+from tasks.journal.journal import Journal
+from tasks.providers.base import Provider
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_REMEMBER = 16 * 2**20
+"""Bytes from which looking a file's hash up is cheaper than hashing it again."""
+_INLINE = 256 * 1024
+"""Bytes up to which reading and hashing costs less than the way to another thread."""
+_DOWNLOAD_MOST = 4 * 2**30
+_DOWNLOAD_SECONDS = 1800.0
+
+
+class Bytes:
+    """A bound on bytes held at once. A request larger than the bound waits until it is alone."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._held = 0
+        self._waiters: list[asyncio.Future[None]] = []
+
+    @asynccontextmanager
+    async def hold(self, size: int) -> AsyncIterator[None]:
+        """Hold ``size`` bytes for as long as the block runs."""
+        size = min(size, self._most)
+        while self._held + size > self._most:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            await waiter
+        self._held += size
+        try:
+            yield
+        finally:
+            self._held -= size
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+
+class Workbench:
+    """Implements :class:`tasks.capabilities.base.Kit` on the engine."""
+
+    def __init__(
+        self, job: Job, engine: Engine, journal: Journal | None, provider: Provider, model: str, scratch: Path
+    ) -> None:
+        self.provider = provider
+        self.model = model
+        self.scratch = scratch
+        self._engine = engine
+        self._journal = journal
+        self._allow = tuple(job.allow_hosts)
+        self._bytes = Bytes(job.memory)
+
+    async def thread(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run blocking work off the event loop."""
+        return await self._engine.thread(fn, *args, **kwargs)
+
+    def hold(self, size: int) -> AbstractAsyncContextManager[None]:
+        """Wait until ``size`` more bytes may be held."""
+        return self._bytes.hold(size)
+
+    @asynccontextmanager
+    async def fetch(self, item: Item) -> AsyncIterator[Media]:
+        """The item's bytes on this machine for as long as the block runs, with their SHA-256.
+
+        Raises:
+            BadInput: when they cannot be read.
+        """
+        if item.location is None:
+            raise BadInput(f"{item.source}: has no path or URL", kind="no_path")
+        if not item.is_url:
+            yield await self._local(item)
+            return
+        path = self.scratch / f"{uuid.uuid4().hex}.download"
+        try:
+            yield await self._download(item, path)
+        finally:
+            path.unlink(missing_ok=True)
+
+    async def _local(self, item: Item) -> Media:
+        try:
+            return await self._hashed(Path(item.location or ""))
+        except OSError as error:
+            raise BadInput(f"{item.source}: cannot be read: {error.strerror or error}", kind="unreadable") from None
+
+    async def _hashed(self, path: Path) -> Media:
+        about, data = _read_small(path)
+        if data is not None:
+            return Media(path, hashlib.sha256(data).hexdigest(), len(data), data)
+        if self._journal is None or about.st_size < _REMEMBER:
+            return Media(path, await self.thread(_sha256, path), about.st_size)
+        identity = (str(path), about.st_size, about.st_mtime_ns, about.st_ino)
+        digest = await self._journal.files.hash_of(*identity)
+        if digest is None:
+            digest = await self.thread(_sha256, path)
+            await self._journal.files.remember(*identity, digest)
+        return Media(path, digest, about.st_size)
+
+    async def _download(self, item: Item, to: Path) -> Media:
+        got = await self._engine.client.download(
+            item.location or "", to, max_bytes=_DOWNLOAD_MOST, deadline=_DOWNLOAD_SECONDS, allow_hosts=self._allow
+        )
+        return Media(to, got.sha256, got.size)
+
+
+def _read_small(path: Path) -> tuple[os.stat_result, bytes | None]:
+    """A file's state, and its bytes when they are few and it is a regular file.
+
+    Plain system calls: each call that a buffered reader adds hands the interpreter to another thread.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    try:
+        about = os.fstat(descriptor)
+        small = stat.S_ISREG(about.st_mode) and about.st_size <= _INLINE
+        return about, os.read(descriptor, _INLINE + 1) if small else None
+    finally:
+        os.close(descriptor)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,208 @@
+"""A recording's sound, decoded as a stream: bounded memory, bounded time, and broken files told apart.
+
+FFmpeg (through PyAV) sees a whitelist of demuxers and decoders and the ``file`` protocol only: opening
+a file whose content is a playlist would otherwise make network requests.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import av
+from av.stream import Disposition
+
+from tasks.errors import BadInput
+from tasks.media.formats import DECODERS, DEMUXERS, MAX_CHANNELS, RATES, container_name
+from tasks.media.sniff import not_decodable
+from tasks.media.wav import missing_share
+
+if TYPE_CHECKING:
+    from av.audio.frame import AudioFrame
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer
+    from av.packet import Packet
+
+MAX_SECONDS = 24 * 3600
+"""Longest recording that is decoded at all; a few kilobytes of FLAC can claim days of silence."""
+
+CPU_SECONDS = 600.0
+"""Most processor time one file may take; a day of stereo MP3 needs about a third of it."""
+
+_OPTIONS = {
+    "format_whitelist": DEMUXERS,
+    "protocol_whitelist": "file",
+    "codec_whitelist": ",".join(sorted(DECODERS)),
+    "max_streams": "100",
+    "max_size": "65536",
+}
+_DECODER_OPTIONS = {"max_samples": str(2**20)}
+_IO_SECONDS = 120.0
+_CHECK_EVERY = 256
+_FAILURES = (av.FFmpegError, ValueError, MemoryError, UnicodeError)
+
+
+@dataclass(slots=True)
+class Recording:
+    """An open file and its first audio track, with what decoding it has shown so far.
+
+    Attributes:
+        container, codec: everyday names, see :mod:`tasks.media.formats`.
+        declared: seconds the header claims; None when it claims nothing.
+        tracks: audio tracks in the file.
+        video: a moving picture is beside the sound (cover art is not counted).
+        samples: decoded samples by sample rate.
+        packets, broken: compressed packets seen, and those that could not be decoded.
+    """
+
+    path: Path
+    handle: InputContainer
+    stream: AudioStream
+    container: str
+    codec: str
+    rate: int
+    channels: int
+    declared: Fraction | None
+    tracks: int
+    video: bool
+    samples: dict[int, int] = field(default_factory=dict)
+    packets: int = 0
+    broken: int = 0
+    _heard: float = 0.0
+    _started: float = field(default_factory=time.thread_time)
+
+    @property
+    def length(self) -> Fraction:
+        """Seconds decoded so far, exactly."""
+        return sum((Fraction(n, rate) for rate, n in self.samples.items()), Fraction(0))
+
+    def frames(self, max_seconds: float | None = None) -> Iterator[AudioFrame]:
+        """Decode to the end, passing over single packets that are damaged.
+
+        Raises:
+            BadInput: ``too_long`` past ``max_seconds``; ``undecodable`` when it takes too long to decode,
+                or its sample rate or channels are absurd.
+        """
+        bound = min(max_seconds or MAX_SECONDS, MAX_SECONDS)
+        for packet in self._packets():
+            try:
+                decoded = packet.decode()
+            except _FAILURES:
+                self.broken += 1
+                continue
+            for frame in decoded:
+                self._count(frame, bound)
+                yield frame
+
+    def counted(self, max_packets: int) -> Fraction | None:
+        """Seconds by the packets' own durations, nothing decoded; None when they are too many or do not say."""
+        total = Fraction(0)
+        for n, packet in enumerate(self._packets()):
+            if n >= max_packets or (packet.size and not packet.duration):
+                return None
+            if packet.size:
+                total += (packet.duration or 0) * (packet.time_base or 0)
+        return total
+
+    def _packets(self) -> Iterator[Packet[AudioStream]]:
+        packets = self.handle.demux(self.stream)
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except _FAILURES:
+                self.broken += 1
+                return
+            if packet.size:
+                self.packets += 1
+                if self.packets % _CHECK_EVERY == 0 and time.thread_time() - self._started > CPU_SECONDS:
+                    raise BadInput(
+                        f"decoding it took more than {CPU_SECONDS:.0f} s of processor time", kind="undecodable"
+                    )
+            yield packet
+
+    def _count(self, frame: AudioFrame, bound: float) -> None:
+        _believable(frame.sample_rate, frame.layout.nb_channels)
+        self.samples[frame.sample_rate] = self.samples.get(frame.sample_rate, 0) + frame.samples
+        self._heard += frame.samples / frame.sample_rate
+        if self._heard > bound:
+            said = f" of {spoken(self.declared)}" if self.declared and self.declared > bound else ""
+            raise BadInput(
+                f"the recording{said} is longer than the {spoken(bound)} that can be taken",
+                kind="too_long",
+                hint="cut it into shorter files",
+            )
+
+
+@contextmanager
+def open_recording(path: Path, head: bytes) -> Iterator[Recording]:
+    """Open a file by its content and find its first audio track.
+
+    Args:
+        path: a regular file.
+        head: its first kilobytes, to say in plain words what it is when it is no audio.
+
+    Raises:
+        BadInput: ``not_audio``, ``undecodable`` or ``no_audio``.
+    """
+    try:
+        handle = av.open(  # titles in Latin-1 must not fail a recording
+            f"file:{path}", options=_OPTIONS, timeout=(_IO_SECONDS, _IO_SECONDS), metadata_errors="replace"
+        )
+    except _FAILURES:
+        raise not_decodable(head) from None
+    with handle:
+        yield _recording(path, handle, head)
+
+
+def _recording(path: Path, handle: InputContainer, head: bytes) -> Recording:
+    pictures = [s for s in handle.streams if s.type == "video"]
+    video = any(not s.disposition & Disposition.attached_pic for s in pictures)
+    tracks = [s for s in handle.streams.audio if s.codec_context is not None]
+    stream = next((s for s in tracks if s.codec_context.name in DECODERS), None)
+    if stream is None:
+        if tracks:
+            raise BadInput(f"audio in the codec {tracks[0].codec_context.name!r} cannot be decoded", kind="undecodable")
+        holds = "pictures or video but no sound" if pictures else "no sound"
+        raise BadInput(f"the file has no audio track: it holds {holds}", kind="no_audio")
+    stream.codec_context.options = _DECODER_OPTIONS
+    codec = stream.codec_context.name.removesuffix("float").removeprefix("lib")
+    name = container_name(handle.format.name, head, codec, brand=handle.metadata.get("major_brand", ""), video=video)
+    rate, channels = stream.codec_context.sample_rate, stream.codec_context.channels
+    if rate:
+        _believable(rate, channels)
+    declared = _declared(handle, stream)
+    if declared is not None and name == "wav":
+        declared /= 1 - missing_share(head, path.stat().st_size)
+    return Recording(path, handle, stream, name, codec, rate, channels, declared, len(tracks), video)
+
+
+def _declared(handle: InputContainer, stream: AudioStream) -> Fraction | None:
+    if stream.duration and stream.time_base:
+        seconds = stream.duration * stream.time_base
+    elif handle.duration:
+        seconds = Fraction(handle.duration, 1_000_000)
+    else:
+        return None
+    return seconds if seconds > 0 else None
+
+
+def _believable(rate: int, channels: int) -> None:
+    if rate not in RATES:
+        raise BadInput(f"a sample rate of {rate} Hz is not believable", kind="undecodable")
+    if channels > MAX_CHANNELS:
+        raise BadInput(f"{channels} channels are not believable", kind="undecodable")
+
+
+def spoken(seconds: float | Fraction) -> str:
+    """A length as a person says it: ``3.2 s``, ``12 min``, ``4 h``, ``1 h 5 min``."""
+    if seconds < 60:  # noqa: PLR2004
+        return f"{float(seconds):.1f} s"
+    hours, minutes = divmod(round(float(seconds) / 60), 60)
+    return " ".join(part for part in (f"{hours} h" if hours else "", f"{minutes} min" if minutes else "") if part)

@@ -1,0 +1,112 @@
+"""16 kHz mono, the form every endpoint understands: FLAC, or WAV where FLAC is not taken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import av
+
+from tasks.errors import BadInput
+from tasks.item import Payload
+from tasks.media.limits import AudioLimits
+from tasks.media.piece import Piece
+
+if TYPE_CHECKING:
+    from av.audio.frame import AudioFrame
+    from av.audio.stream import AudioStream
+
+RATE = 16_000
+"""Samples a second of everything that is converted, cut or counted."""
+
+_CODECS = {"flac": ("flac", "audio/flac"), "wav": ("pcm_s16le", "audio/wav")}
+_FRAME = 4096
+
+
+def target(limits: AudioLimits) -> str:
+    """The format to convert to.
+
+    Raises:
+        BadInput: when the endpoint takes neither FLAC nor WAV.
+    """
+    for name in _CODECS:
+        if name in limits.formats:
+            return name
+    raise BadInput(
+        f"the endpoint takes only {', '.join(sorted(limits.formats))}, and the file is something else",
+        kind="unsupported_format",
+        hint="convert it beforehand",
+    )
+
+
+def mono(frames: Iterable[AudioFrame]) -> Iterator[AudioFrame]:
+    """Mix down and resample to 16 kHz mono 16-bit, whatever the frames' rate and layout, even when they change."""
+    resampler, setup = None, None
+    for frame in frames:
+        now = (frame.sample_rate, frame.layout.name, frame.format.name)
+        if now != setup:
+            if resampler is not None:
+                yield from resampler.resample(None)
+            resampler, setup = av.AudioResampler("s16", "mono", RATE), now
+        frame.pts = None
+        try:
+            assert resampler is not None
+            yield from resampler.resample(frame)
+        except (av.FFmpegError, ValueError):
+            raise BadInput(f"{frame.layout.nb_channels} channels cannot be mixed down", kind="undecodable") from None
+    if resampler is not None:
+        yield from resampler.resample(None)
+
+
+def encode(
+    frames: Iterable[AudioFrame], name: str, stem: str, scratch: Path, limits: AudioLimits
+) -> tuple[Payload, int]:
+    """Encode 16 kHz mono frames to ``flac`` or ``wav``.
+
+    Returns:
+        What to send and its length in samples.
+
+    Raises:
+        BadInput: ``too_large`` past the endpoint's limit, and whatever ``frames`` raises.
+        StorageError: when the scratch folder cannot take it.
+    """
+    mime = _CODECS[name][1]
+    with Piece(scratch, name, limits.max_bytes) as piece:
+        try:
+            samples = _write(frames, name, piece)
+        except av.FFmpegError:
+            if piece.failure is not None:
+                raise piece.failure from None
+            raise
+        if piece.failure is not None:
+            raise piece.failure
+        return piece.payload(f"{stem}.{name}", mime), samples
+
+
+def _write(frames: Iterable[AudioFrame], name: str, piece: Piece) -> int:
+    samples = 0
+    with av.open(piece, "w", format=name) as container:
+        stream = cast("AudioStream", container.add_stream(_CODECS[name][0], rate=RATE, layout="mono", format="s16"))
+        for frame in _blocks(frames):
+            samples += frame.samples
+            container.mux(stream.encode(frame))
+            if piece.failure is not None:
+                break
+        container.mux(stream.encode(None))
+    return samples
+
+
+def _blocks(frames: Iterable[AudioFrame]) -> Iterator[AudioFrame]:
+    fifo = av.AudioFifo()
+    for frame in frames:
+        frame.pts = None
+        fifo.write(frame)
+        yield from _numbered(fifo.read_many(_FRAME))
+    yield from _numbered(fifo.read_many(_FRAME, partial=True))
+
+
+def _numbered(frames: Iterable[AudioFrame]) -> Iterator[AudioFrame]:
+    for frame in frames:
+        frame.pts = None
+        yield frame

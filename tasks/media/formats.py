@@ -1,0 +1,94 @@
+"""The containers and codecs that are opened, and the names they are sent under."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tasks.media.limits import AudioLimits
+
+DEMUXERS = "wav,w64,mp3,flac,ogg,mov,matroska,webm,aiff,asf,aac,au,caf,amr,avi,mpegts,mpeg,flv,wv,ac3,eac3"
+"""What FFmpeg may open. Playlists and lists of other files are not on it: they would reach for the network."""
+
+PCM = frozenset(["pcm_u8", "pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le", "pcm_f64le", "pcm_alaw", "pcm_mulaw"])
+DECODERS = PCM | {
+    *("pcm_s8", "pcm_s16be", "pcm_s24be", "pcm_s32be", "pcm_f32be", "pcm_f64be", "pcm_u16le", "pcm_bluray", "pcm_dvd"),
+    *("mp3", "mp3float", "mp2", "mp2float", "mp1", "mp1float", "aac", "aac_latm", "opus", "libopus", "vorbis"),
+    *("flac", "alac", "als", "speex", "wavpack", "ac3", "eac3", "dca", "truehd", "gsm", "gsm_ms", "amrnb", "amrwb"),
+    *(
+        "wmav1",
+        "wmav2",
+        "wmapro",
+        "wmalossless",
+        "wmavoice",
+        "adpcm_ms",
+        "adpcm_ima_wav",
+        "adpcm_ima_qt",
+        "adpcm_yamaha",
+    ),
+}
+"""Audio decoders that may run. Pictures and video are never decoded to reach the sound beside them."""
+
+RATES = range(2_000, 768_001)
+"""Sample rates that are believed, in Hz."""
+
+MAX_CHANNELS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """How a container is sent: its media type, the names an endpoint may list it under, its usual codecs."""
+
+    mime: str
+    names: tuple[str, ...]
+    codecs: frozenset[str]
+
+
+CONTAINERS = {
+    "wav": Container("audio/wav", ("wav",), PCM),
+    "mp3": Container("audio/mpeg", ("mp3", "mpga", "mpeg"), frozenset({"mp3", "mp3float"})),
+    "flac": Container("audio/flac", ("flac",), frozenset({"flac"})),
+    "m4a": Container("audio/mp4", ("m4a", "mp4"), frozenset({"aac", "alac"})),
+    "mp4": Container("audio/mp4", ("mp4", "m4a"), frozenset({"aac", "alac"})),
+    "webm": Container("audio/webm", ("webm",), frozenset({"opus", "vorbis"})),
+    "ogg": Container("audio/ogg", ("ogg", "oga"), frozenset({"vorbis", "opus", "flac"})),
+    "opus": Container("audio/ogg", ("opus", "ogg", "oga"), frozenset({"opus"})),
+    "aac": Container("audio/aac", ("aac",), frozenset({"aac"})),
+    "aiff": Container("audio/aiff", ("aiff", "aif"), frozenset({"pcm_s16be", "pcm_s24be"})),
+}
+"""Containers that can be sent as they are. Every other one is converted."""
+
+_BY_DEMUXER = {"asf": "wma", "mpegts": "ts", "matroska,webm": "mkv"}
+
+
+def container_name(demuxer: str, head: bytes, codec: str, *, brand: str = "", video: bool = False) -> str:
+    """The everyday name of what FFmpeg opened.
+
+    Args:
+        demuxer: FFmpeg's name, which is shared by whole families (``mov,mp4,m4a,3gp,3g2,mj2``).
+        head: the file's first bytes; the EBML document type in them tells webm from mkv.
+        codec: the audio codec.
+        brand: the MP4 family's ``major_brand``.
+        video: there is a moving picture beside the sound.
+    """
+    if "mp4" in demuxer.split(","):
+        if brand == "qt  ":
+            return "mov"
+        return "3gp" if brand.startswith("3g") else "mp4" if video else "m4a"
+    if demuxer.startswith("matroska") and b"webm" in head[:64]:
+        return "webm"
+    if demuxer == "ogg" and codec in ("opus", "libopus"):
+        return "opus"
+    return _BY_DEMUXER.get(demuxer, demuxer.split(",", maxsplit=1)[0])
+
+
+def sendable(container: str, codec: str, limits: AudioLimits) -> tuple[str, str] | None:
+    """Media type and file extension to send a container under, or None when it has to be converted.
+
+    A container with an unusual codec inside (ADPCM in WAV, MP3 in MP4) is converted too: endpoints promise
+    containers but decode only what is usual in them.
+    """
+    known = CONTAINERS.get(container)
+    if known is None or codec not in known.codecs:
+        return None
+    name = next((name for name in known.names if name in limits.formats), None)
+    return (known.mime, name) if name else None

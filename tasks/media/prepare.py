@@ -1,0 +1,193 @@
+"""A recording made ready to send: decoded to its end first, so that broken media costs nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.errors import BadInput
+from tasks.item import Input, Payload
+from tasks.media.formats import CONTAINERS, sendable
+from tasks.media.info import AudioInfo, Clip, as_seconds
+from tasks.media.limits import AudioLimits
+from tasks.media.probe import has_mp3_index, info, silent
+from tasks.media.source_file import empty, look
+from tasks.media.wav import HEAD, read_wav
+
+if TYPE_CHECKING:
+    from av.audio.frame import AudioFrame
+
+    from tasks.media.decode import Recording
+
+_USUAL_RATES = range(8_000, 192_001)
+_USUAL_CHANNELS = 8
+_SLACK_SECONDS = 0.5
+_SLACK_SHARE = 0.02
+_STRAY_PACKETS = 2
+_UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
+
+
+def prepare(
+    path: Path, sha256: str, limits: AudioLimits, scratch: Path, *, normalize: bool = False, trim: bool = False
+) -> Clip:
+    """Decode a recording to its end and make it ready to send.
+
+    The original goes out untouched (recipe ``as-is``) when the endpoint takes its container and size and
+    the file is sound. Everything else becomes 16 kHz mono FLAC (``flac-16000-mono``; ``wav-16000-mono``
+    where FLAC is not taken): other containers, video, several tracks, damaged or cut-off files, files
+    over the byte limit, and short clips to be shaped (``...-trim``, ``...-normalize``).
+
+    Args:
+        path: the file, whatever it is called.
+        sha256: of its bytes.
+        limits: what the endpoint takes.
+        scratch: folder for converted recordings over 1 MB; the caller empties it.
+        normalize: bring clips of up to ten minutes to one loudness.
+        trim: cut silence off both ends of clips of up to ten minutes.
+
+    Raises:
+        BadInput: ``missing``, ``unreadable``, ``not_a_file``, ``empty``, ``not_audio``, ``no_audio``,
+            ``undecodable``, ``too_long``, ``too_large`` or ``unsupported_format``.
+        StorageError: when the scratch folder cannot take the conversion.
+    """
+    head, size = look(path)
+    if not (normalize or trim):
+        clip = _plain_wav(path, head, size, sha256, limits) or _as_is(path, head, size, sha256, limits)
+        if clip is not None:
+            return clip
+    from tasks.media.decode import open_recording
+
+    with open_recording(path, head) as recording:
+        return _converted(recording, sha256, limits, scratch, normalize=normalize, trim=trim)
+
+
+def quick(path: Path, data: bytes, sha256: str, limits: AudioLimits) -> Clip | None:
+    """:func:`prepare` for plain PCM WAV that can go as it is, in microseconds; None when decoding is needed.
+
+    ``data`` is the whole file, read already; it goes out as it is. Safe to call on an event loop.
+
+    Raises:
+        BadInput: ``empty``.
+    """
+    if not data:
+        raise empty()
+    clip = _plain_wav(path, data[:HEAD], len(data), sha256, limits)
+    if clip is None or clip.input.payload is None:
+        return None
+    payload = clip.input.payload
+    sent = Payload(payload.filename, payload.mime, payload.size, data=data)
+    return Clip(Input(sha256, payload=sent), clip.seconds, clip.info)
+
+
+def _plain_wav(path: Path, head: bytes, size: int, sha256: str, limits: AudioLimits) -> Clip | None:
+    if size > limits.max_bytes or "wav" not in limits.formats:
+        return None
+    plain = read_wav(head, size)
+    if plain is None or (limits.max_seconds is not None and plain.seconds > limits.max_seconds):
+        return None
+    if not plain.seconds:
+        raise silent()
+    payload = Payload(_filename(path, "wav"), CONTAINERS["wav"].mime, size, path=path)
+    return Clip(Input(sha256, payload=payload), plain.seconds, plain)
+
+
+def _as_is(path: Path, head: bytes, size: int, sha256: str, limits: AudioLimits) -> Clip | None:
+    from tasks.media.decode import open_recording
+
+    with open_recording(path, head) as recording:
+        name = _sendable(recording, size, limits)
+        if name is None:
+            return None
+        _play(recording.frames(limits.max_seconds))
+        if _verdict(recording):
+            return None
+        seconds = as_seconds(recording.length)
+        payload = Payload(_filename(path, name[1]), name[0], size, path=path)
+        return Clip(Input(sha256, payload=payload), seconds, info(recording, seconds))
+
+
+def _sendable(recording: Recording, size: int, limits: AudioLimits) -> tuple[str, str] | None:
+    usual = recording.rate in _USUAL_RATES and recording.channels <= _USUAL_CHANNELS
+    if size > limits.max_bytes or recording.video or recording.tracks > 1 or not usual:
+        return None
+    return sendable(recording.container, recording.codec, limits)
+
+
+def _converted(
+    recording: Recording, sha256: str, limits: AudioLimits, scratch: Path, *, normalize: bool, trim: bool
+) -> Clip:
+    from tasks.media.encode import RATE, encode, mono, target
+
+    name = target(limits)
+    recipe, start = f"{name}-{RATE}-mono", 0
+    warnings: tuple[str, ...] = ()
+    frames: Iterable[AudioFrame] = mono(recording.frames(limits.max_seconds))
+    if normalize or trim:
+        from tasks.media.shape import shape
+
+        shaped = shape(frames, normalize=normalize, trim=trim)
+        frames, start, warnings = shaped.frames, shaped.start, shaped.warnings
+        recipe += shaped.recipe
+    payload, samples = encode(frames, name, _stem(recording.path), scratch, limits)
+    try:
+        warnings += _verdict(recording)
+    except BadInput:
+        if payload.path is not None:
+            payload.path.unlink(missing_ok=True)
+        raise
+    sent = Input(sha256, recipe, start, payload=payload)
+    described: AudioInfo = info(recording, as_seconds(recording.length))
+    if recording.tracks > 1:
+        warnings += (f"tracks: the first of {recording.tracks} audio tracks was taken",)
+    return Clip(sent, as_seconds(Fraction(samples, RATE)), described, warnings)
+
+
+def _play(frames: Iterable[AudioFrame]) -> None:
+    for _ in frames:
+        pass
+
+
+def _verdict(recording: Recording) -> tuple[str, ...]:
+    """Warnings about a recording that was decoded to its end.
+
+    A few packets at the ends of a file often cannot be decoded; players pass over them and so do we.
+
+    Raises:
+        BadInput: ``empty`` or ``undecodable`` when there is nothing to hear, or mostly noise.
+    """
+    from tasks.media.decode import spoken
+
+    length, declared = recording.length, recording.declared
+    if not length:
+        if recording.broken or (declared and declared > _SLACK_SECONDS):
+            raise BadInput(
+                "no sound in the file can be decoded: it is damaged or cut off",
+                kind="undecodable",
+                hint="copy or download it again",
+            )
+        raise silent()
+    if recording.broken > max(_STRAY_PACKETS, recording.packets // 2):
+        raise BadInput(
+            f"{recording.broken} of {recording.packets} packets cannot be decoded: the file is damaged or not audio",
+            kind="undecodable",
+            hint="copy or download it again",
+        )
+    found = []
+    guessed = recording.container == "mp3" and not has_mp3_index(recording.path)
+    missing = (declared or 0) - length
+    if not guessed and missing > max(_SLACK_SECONDS, _SLACK_SHARE * float(declared or 0)):
+        found.append(f"truncated: {spoken(length)} of {spoken(declared or 0)} can be heard")
+    if recording.broken > max(_STRAY_PACKETS, recording.packets // 100):
+        found.append(f"damaged: {recording.broken} of {recording.packets} packets could not be decoded")
+    return tuple(found)
+
+
+def _filename(path: Path, extension: str) -> str:
+    return f"{_stem(path)}.{extension}"
+
+
+def _stem(path: Path) -> str:
+    return _UNSAFE.sub("-", path.stem)[:64].strip("-") or "audio"

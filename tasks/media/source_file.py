@@ -1,0 +1,43 @@
+"""A file on this machine, checked before anything decodes it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from tasks.errors import BadInput
+from tasks.media.wav import HEAD
+
+
+def look(path: Path) -> tuple[bytes, int]:
+    """The file's first :data:`~tasks.media.wav.HEAD` bytes and its size.
+
+    Raises:
+        BadInput: ``missing``, ``unreadable``, ``not_a_file`` or ``empty``.
+    """
+    try:
+        with open(path, "rb", opener=_opener) as file:
+            about = os.fstat(file.fileno())
+            if not stat.S_ISREG(about.st_mode):
+                raise BadInput("it is not a file but a folder, pipe or device", kind="not_a_file")
+            head = file.read(HEAD)
+    except FileNotFoundError:
+        raise BadInput("the file does not exist", kind="missing", hint="check its path") from None
+    except IsADirectoryError:
+        raise BadInput("it is not a file but a folder", kind="not_a_file") from None
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise BadInput(f"the file cannot be read: {why}", kind="unreadable", hint="check its permissions") from None
+    if not head:
+        raise empty()
+    return head, about.st_size
+
+
+def empty() -> BadInput:
+    """What to say of a file without a byte in it."""
+    return BadInput("the file is empty (0 bytes)", kind="empty", hint="copy or download it again")
+
+
+def _opener(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))

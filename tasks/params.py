@@ -1,0 +1,44 @@
+"""A capability's parameters: the job's, and a row's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from tasks.capabilities.base import Capability
+from tasks.errors import BadInput, NoSuchOption, UsageError
+from tasks.item import Item
+from tasks.job import Job
+
+
+def check_params(capability: Capability, params: dict[str, Any]) -> Any:
+    """The capability's parameters, validated.
+
+    Raises:
+        UsageError: naming the parameter, with the nearest known one when it is unknown.
+    """
+    try:
+        return capability.params.model_validate(params)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = ".".join(str(p) for p in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise NoSuchOption(f"{capability.name} parameter", name, capability.params.model_fields) from None
+        raise UsageError(f"{name}: {first['msg']}") from None
+
+
+def row_params(capability: Capability, job: Job, item: Item, params: Any) -> Any:
+    """The parameters for one item: the job's ``params``, overridden by the row's.
+
+    Raises:
+        BadInput: when a row's value does not fit.
+    """
+    if not item.params:
+        return params
+    try:
+        return capability.params.model_validate({**job.params, **item.params})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = ".".join(str(p) for p in first["loc"])
+        raise BadInput(f"{item.source}: column {name!r}: {first['msg']}", kind="bad_row") from None

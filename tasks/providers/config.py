@@ -1,0 +1,92 @@
+"""Provider configuration: configs/providers/NAME.yaml, checked strictly. Model names live there and nowhere else."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from decimal import Decimal
+from urllib.parse import urlsplit
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from configs import FOLDER
+from tasks.errors import UsageError
+from tasks.providers.base import Endpoint
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelFacts(_Strict):
+    """What a transcription model can do."""
+
+    verbose: bool = Field(default=False, description="takes response_format verbose_json")
+    words: bool = False
+    diarize: bool = False
+    prompt: bool = False
+    diarized_format: bool = Field(default=False, description="answers speakers in response_format diarized_json")
+
+
+class Operation(_Strict):
+    """One of a provider's endpoints: where it is, what it takes, and how fast to begin."""
+
+    path: str
+    default_model: str | None = None
+    formats: frozenset[str] = frozenset()
+    max_bytes: int = 25_000_000
+    max_seconds: float | None = None
+    takes_urls: bool = False
+    rpm: float | None = None
+    tpm: float | None = None
+    audio_seconds_per_hour: float | None = None
+    concurrency: int = 64
+    start: int | None = None
+    models: Mapping[str, ModelFacts] = Field(default_factory=dict)
+    any_model: ModelFacts | None = None
+
+
+class ProviderConfig(_Strict):
+    """A provider: where it is reached, the name of its key, its billing rules, its operations."""
+
+    base_url: str | None = None
+    base_url_env: str | None = None
+    key_env: str | None = None
+    key_optional: bool = False
+    free: bool = False
+    least_seconds: Decimal = Decimal(0)
+    whole_seconds: bool = False
+    operations: Mapping[str, Operation]
+
+
+@functools.cache
+def load_config(name: str) -> ProviderConfig:
+    """The configuration of a provider."""
+    path = FOLDER / "providers" / f"{name}.yaml"
+    return ProviderConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+def endpoint_of(base_url: str, api: str, key_env: str | None) -> Endpoint:
+    """Origin and API path of a base URL, given with or without the API path or a trailing ``/v1``.
+
+    The same variable meant ``https://host/v1`` for some SDKs and ``https://host`` for others (provider docs), so
+    both are understood; a longer path of the user's own is kept.
+
+    Args:
+        base_url: as the user gave it.
+        api: the provider's own API path, e.g. ``/v1`` or ``/openai/v1``.
+        key_env: the NAME of the key's variable.
+
+    Raises:
+        UsageError: when it is no http(s) URL.
+    """
+    parts = urlsplit(base_url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+        raise UsageError(f"{base_url!r} is no base URL", hint="write http(s)://host[:port][/path]")
+    path = parts.path.rstrip("/")
+    for ending in ("/v1", "/v2"):
+        path = path.removesuffix(ending)
+    stem = api.removesuffix("/v1")
+    path = path if stem and path.endswith(stem) else path + stem
+    return Endpoint(f"{parts.scheme}://{parts.netloc}", f"{path}/v1", key_env)

@@ -1,0 +1,25 @@
+"""OpenAI."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tasks.item import JSON
+from tasks.providers.config import ModelFacts
+from tasks.providers.speech import SpeechProvider
+
+
+class OpenAI(SpeechProvider):
+    """``verbose_json`` with whisper-1 only; speakers from the diarizing model in a format of its own (provider docs)."""
+
+    name = "openai"
+
+    def _format(self, model: str, facts: ModelFacts, asked: Mapping[str, JSON]) -> str:
+        if facts.diarized_format:
+            return "diarized_json"
+        return super()._format(model, facts, asked)
+
+    def _diarization(self, model: str, facts: ModelFacts, asked: Mapping[str, JSON]) -> dict[str, JSON]:
+        if not facts.diarized_format:
+            return super()._diarization(model, facts, asked)
+        return {"chunking_strategy": "auto"}

@@ -1,0 +1,181 @@
+"""Adapter for providers that transcribe in OpenAI's way: one multipart endpoint, JSON back.
+
+What differs between them stands in their configuration; what differs in kind, in their own file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from tasks.calls.hints import read_limits
+from tasks.calls.limits import Quota
+from tasks.errors import BadInput, UsageError
+from tasks.item import JSON, Ask, Payload
+from tasks.media.limits import AudioLimits
+from tasks.money.cost import Billing
+from tasks.providers.base import Endpoint, Limits, Parsed, Poll, Problem, Reply, Request, Wire
+from tasks.providers.config import ModelFacts, Operation, ProviderConfig
+from tasks.providers.transcription import normalised
+from tasks.providers.verdicts import judge
+
+_LEAST_DEADLINE = 120.0
+_DEADLINE_SHARE = 0.1
+_DEADLINE_EXTRA = 60.0
+
+
+class SpeechProvider:
+    """Implements :class:`tasks.providers.base.Provider`."""
+
+    name: ClassVar[str]
+    url_field: ClassVar[str | None] = None
+    send_auto: ClassVar[str | None] = None
+
+    def __init__(self, config: ProviderConfig, endpoint: Endpoint) -> None:
+        self.config = config
+        self.endpoint = endpoint
+        self.billing = Billing(config.free, config.least_seconds, config.whole_seconds)
+
+    def model(self, operation: str, asked: str | None) -> str:
+        """The model asked for, or the operation's default.
+
+        Raises:
+            UsageError: when there is neither, or the provider has no such operation.
+        """
+        chosen = asked or self._operation(operation).default_model
+        if chosen is None:
+            raise UsageError(f"{self.name} needs a model", hint="name it with --model")
+        return chosen
+
+    def quota(self, operation: str, model: str) -> Quota:
+        """Rates and concurrency to begin with."""
+        facts = self._operation(operation)
+        return Quota(facts.rpm, facts.tpm, facts.audio_seconds_per_hour, facts.concurrency, facts.start)
+
+    def audio_limits(self, operation: str, model: str) -> AudioLimits:
+        """What audio the endpoint takes."""
+        facts = self._operation(operation)
+        return AudioLimits(facts.formats, facts.max_bytes, facts.max_seconds, facts.takes_urls)
+
+    def wire(self, ask: Ask) -> Wire:
+        """The endpoint and the wire's own parameters.
+
+        Raises:
+            BadInput: when the model cannot do what is asked.
+        """
+        facts = self._operation(ask.operation)
+        seconds = float(ask.ceiling.audio_seconds or facts.max_seconds or 0)
+        return Wire(
+            origin=self._key_origin(),
+            path=self.endpoint.api + facts.path,
+            params=self._params(ask.model, self._facts(facts, ask.model), ask.params),
+            encoding="multipart",
+            deadline=max(_LEAST_DEADLINE, seconds * _DEADLINE_SHARE + _DEADLINE_EXTRA),
+        )
+
+    def request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
+        """Fields first, the file last (provider docs)."""
+        payload = asks[0].inputs[0].payload
+        assert payload is not None
+        fields: list[tuple[str, str]] = []
+        for name, value in wire.params.items():
+            for one in value if isinstance(value, list) else [value]:
+                fields.append((name, _text(one)))
+        files: list[tuple[str, Payload]] = []
+        if payload.url is None or self.url_field == "file":
+            files.append(("file", payload))
+        else:
+            fields.append((self.url_field or "url", payload.url))
+        return Request("POST", wire.path, fields=fields, files=files)
+
+    def parse(self, reply: Reply, asks: Sequence[Ask]) -> Sequence[Parsed]:
+        """One transcription."""
+        data, usage = normalised(reply.body)
+        return [
+            Parsed(
+                data,
+                usage,
+                engine=reply.headers.get("x-mediamill-engine"),
+                simulated=reply.headers.get("x-mediamill-simulated") == "true",
+            )
+        ]
+
+    def classify(self, reply: Reply) -> Problem | None:
+        """What an error reply means; None for an answer."""
+        return judge(self.name, self.endpoint.key_env, reply)
+
+    def limits(self, reply: Reply) -> Limits:
+        """What the reply's headers tell of the rate limits."""
+        return read_limits(self.name, reply.headers)
+
+    def accepted(self, reply: Reply) -> str:
+        """No operation here is polled for."""
+        raise NotImplementedError
+
+    def poll(self, wire: Wire, remote_id: str) -> Request:
+        """No operation here is polled for."""
+        raise NotImplementedError
+
+    def polled(self, reply: Reply) -> Poll:
+        """No operation here is polled for."""
+        raise NotImplementedError
+
+    def _key_origin(self) -> str:
+        return self.endpoint.origin
+
+    def _operation(self, operation: str) -> Operation:
+        if operation not in self.config.operations:
+            raise UsageError(f"{self.name} has no {operation}", hint="choose another --provider")
+        return self.config.operations[operation]
+
+    def _facts(self, operation: Operation, model: str) -> ModelFacts:
+        """What a model can do; of one that is not in the configuration, what the best of them can."""
+        if model in operation.models:
+            return operation.models[model]
+        known = list(operation.models.values())
+        return operation.any_model or (known[0] if known else ModelFacts())
+
+    def _params(self, model: str, facts: ModelFacts, asked: Mapping[str, JSON]) -> dict[str, JSON]:
+        params: dict[str, JSON] = {"model": model}
+        language = asked.get("language") or "auto"
+        if language != "auto":
+            params["language"] = language
+        elif self.send_auto is not None:
+            params["language"] = self.send_auto
+        if asked.get("prompt"):
+            if not facts.prompt:
+                raise BadInput(f"{model} takes no prompt", kind="bad_request", hint="leave out --prompt")
+            params["prompt"] = asked["prompt"]
+        if asked.get("temperature") is not None:
+            params["temperature"] = asked["temperature"]
+        params["response_format"] = self._format(model, facts, asked)
+        params.update(self._times(facts, asked))
+        params.update(self._diarization(model, facts, asked))
+        return params
+
+    def _format(self, model: str, facts: ModelFacts, asked: Mapping[str, JSON]) -> str:
+        return "verbose_json" if facts.verbose else "json"
+
+    def _times(self, facts: ModelFacts, asked: Mapping[str, JSON]) -> dict[str, JSON]:
+        """Models without times still give their text."""
+        if not facts.verbose:
+            return {}
+        wanted: list[JSON] = ["segment"] if asked.get("segments", True) else []
+        if facts.words and asked.get("words", True):
+            wanted.append("word")
+        return {"timestamp_granularities[]": wanted} if wanted else {}
+
+    def _diarization(self, model: str, facts: ModelFacts, asked: Mapping[str, JSON]) -> dict[str, JSON]:
+        if asked.get("diarize"):
+            raise BadInput(
+                f"{self.name} does not tell speakers apart with {model}",
+                kind="bad_request",
+                hint="leave out --diarize or choose another provider or model",
+            )
+        return {}
+
+
+def _text(value: JSON) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)

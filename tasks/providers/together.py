@@ -1,0 +1,23 @@
+"""Together AI."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tasks.item import JSON
+from tasks.providers.config import ModelFacts
+from tasks.providers.speech import SpeechProvider
+
+
+class Together(SpeechProvider):
+    """Transcription with speakers; a URL goes in the ``file`` field; the language is always sent (provider docs)."""
+
+    name = "together"
+    url_field = "file"
+    send_auto = "auto"
+
+    def _diarization(self, model: str, facts: ModelFacts, asked: Mapping[str, JSON]) -> dict[str, JSON]:
+        if not asked.get("diarize") or not facts.diarize:
+            return super()._diarization(model, facts, asked)
+        hints = {name: asked[name] for name in ("min_speakers", "max_speakers") if asked.get(name) is not None}
+        return {"diarize": True, **hints}

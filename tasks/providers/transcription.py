@@ -1,0 +1,138 @@
+"""Transcription replies of every shape, normalised: text, ISO language, seconds, segments, words, speakers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import orjson
+
+from tasks.errors import BadReply
+from tasks.item import Usage
+from tasks.providers.languages import iso_code
+
+Data = dict[str, Any]
+
+
+def normalised(body: bytes) -> tuple[Data, Usage]:
+    """A transcription reply as plain columns, with the usage it tells.
+
+    Accepts Together's, OpenAI's (json, verbose_json, diarized_json), Groq's, vLLM's and speaches' replies
+    (provider docs): durations as numbers or strings, languages as names or codes, speakers as
+    ``SPEAKER_00``, letters or numbers, words at the top or inside speaker segments.
+
+    Raises:
+        BadReply: when there is no text in it.
+    """
+    try:
+        reply = orjson.loads(body)
+    except ValueError:
+        raise BadReply("the reply is not JSON") from None
+    if not isinstance(reply, dict) or not isinstance(reply.get("text"), str):
+        raise BadReply(f"the reply holds no text, only {_names(reply)}")
+    spoken = _list(reply.get("speaker_segments"))
+    segments = [_segment(n, s) for n, s in enumerate(_list(reply.get("segments")) or spoken)]
+    words = _list(reply.get("words")) or [w for s in spoken for w in _list(s.get("words"))]
+    duration = seconds(reply.get("duration"))
+    data: Data = {
+        "text": reply["text"].strip(),
+        "language": iso_code(reply.get("language")),
+        "duration_s": None if duration is None else float(duration),
+        "segments": _speakers_by_time(segments, spoken) or None,
+        "words": [w for w in map(_word, words) if w is not None] or None,
+    }
+    heard = [*(data["segments"] or []), *(data["words"] or []), *map(_spoken, spoken)]
+    data["speakers"] = sorted({s["speaker"] for s in heard if s["speaker"]}) or None
+    return data, usage_of(reply.get("usage"), duration)
+
+
+def usage_of(usage: Any, duration: Decimal | None) -> Usage:
+    """Usage as told: tokens, or seconds, or the reply's duration."""
+    told = usage if isinstance(usage, dict) else {}
+    if "input_tokens" in told or "output_tokens" in told:
+        details = told.get("input_token_details")
+        audio = details.get("audio_tokens") if isinstance(details, dict) else None
+        return Usage(
+            audio_seconds=duration,
+            input_tokens=_whole(told.get("input_tokens")),
+            audio_input_tokens=_whole(audio),
+            output_tokens=_whole(told.get("output_tokens")),
+            requests=1,
+        )
+    stated = seconds(told.get("seconds"))
+    return Usage(audio_seconds=duration if stated is None else stated, requests=1)
+
+
+def seconds(value: Any) -> Decimal | None:
+    """Seconds from a number or a string; None from anything that is not a sane length."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() and 0 <= number < 1_000_000 else None  # noqa: PLR2004
+
+
+def _segment(number: int, segment: Mapping[str, Any]) -> Data:
+    given = segment.get("id")
+    return {
+        "id": given if isinstance(given, int) and not isinstance(given, bool) else number,
+        "start": _float(segment.get("start")),
+        "end": _float(segment.get("end")),
+        "text": str(segment.get("text") or "").strip(),
+        "speaker": speaker(segment.get("speaker_id", segment.get("speaker"))),
+    }
+
+
+def _word(word: Mapping[str, Any]) -> Data | None:
+    text = word.get("word", word.get("text"))
+    if not isinstance(text, str):
+        return None
+    return {
+        "word": text.strip(),
+        "start": _float(word.get("start")),
+        "end": _float(word.get("end")),
+        "speaker": speaker(word.get("speaker_id", word.get("speaker"))),
+        "confidence": _float(word.get("confidence")),
+    }
+
+
+def speaker(value: Any) -> str | None:
+    """A speaker's label as text, whatever the provider numbers or letters them by."""
+    return None if value is None or isinstance(value, bool) or value == "" else str(value)
+
+
+def _spoken(segment: Mapping[str, Any]) -> Data:
+    return {"speaker": speaker(segment.get("speaker_id", segment.get("speaker")))}
+
+
+def _speakers_by_time(segments: list[Data], spoken: list[Mapping[str, Any]]) -> list[Data]:
+    """Give segments that name no speaker the one who speaks in most of their time."""
+    turns = [(_float(s.get("start")), _float(s.get("end")), _spoken(s)["speaker"]) for s in spoken]
+    whole = [(a, b, who) for a, b, who in turns if a is not None and b is not None and who]
+    for segment in segments:
+        start, end = segment["start"], segment["end"]
+        if segment["speaker"] or start is None or end is None or not whole:
+            continue
+        shared, who = max((min(end, b) - max(start, a), who) for a, b, who in whole)
+        segment["speaker"] = who if shared > 0 else None
+    return segments
+
+
+def _list(value: Any) -> list[Mapping[str, Any]]:
+    return [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
+
+
+def _float(value: Any) -> float | None:
+    number = seconds(value)
+    return None if number is None else float(number)
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _names(reply: Any) -> str:
+    return ", ".join(map(str, list(reply)[:5])) or "nothing" if isinstance(reply, dict) else type(reply).__name__

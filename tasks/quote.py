@@ -1,0 +1,143 @@
+"""The quote: what a job would cost, from probing its items, before a cent is spent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from tasks import capabilities
+from tasks.capabilities.base import Capability, Estimate
+from tasks.engine import Engine
+from tasks.errors import ItemError, UsageError
+from tasks.item import Item
+from tasks.job import Job
+from tasks.journal.journal import Journal
+from tasks.kit import Workbench
+from tasks.money.cost import Pricing
+from tasks.params import check_params, row_params
+from tasks.start import choose_provider
+from tasks.status import open_existing
+from tasks.summary import Quote
+
+_BATCH = 200
+_EXAMPLES = 3
+
+
+@dataclass(slots=True)
+class _Sum:
+    """The quote as it grows."""
+
+    items: int = 0
+    finished: int = 0
+    asks: int = 0
+    seconds: Decimal = Decimal(0)
+    low: Decimal = Decimal(0)
+    high: Decimal = Decimal(0)
+    unpriced: int = 0
+    bad: int = 0
+    examples: list[str] = field(default_factory=list)
+
+
+def quote(job: Job) -> Quote:
+    """Probe every item that a run would do and price it.
+
+    Lengths come from the files' headers, so a file that lies about its length is quoted wrongly; what a
+    run pays is metered from what was decoded.
+
+    Raises:
+        UsageError: when the job, the key or the source is wrong.
+    """
+    return Engine.shared().submit(_quote(job)).result()
+
+
+async def _quote(job: Job) -> Quote:
+    from tasks.sources import open_source
+
+    engine = Engine.shared()
+    capability = capabilities.get(job.capability)
+    params = check_params(capability, job.params)
+    provider = choose_provider(job)
+    model = provider.model(capability.operation, job.model)
+    source = await engine.thread(open_source, job, capability.kinds, frozenset(capability.params.model_fields))
+    out = Path(job.out_path).expanduser().absolute()
+    journal = await engine.thread(_existing, out)
+    kit = Workbench(job, engine, journal, provider, model, out)
+    pricing, total = Pricing.of(provider.name, provider.billing), _Sum()
+    try:
+        items = islice(source.items(), job.limit)
+        while batch := await engine.thread(lambda: list(islice(items, _BATCH))):
+            todo = await engine.thread(_unfinished, journal, batch, total, job)
+            estimates = await asyncio.gather(*(_estimate(capability, i, params, job, kit, total) for i in todo))
+            for estimate in filter(None, estimates):
+                _add(total, estimate, pricing, capability, model)
+    finally:
+        if journal is not None:
+            await engine.thread(journal.close)
+    if not total.items:
+        raise UsageError(f"{job.source}: nothing in it to do")
+    known = not total.unpriced
+    return Quote(
+        capability=capability.name,
+        provider=provider.name,
+        model=model,
+        out=str(out),
+        items=total.items,
+        finished=total.finished,
+        asks=total.asks,
+        audio_seconds=total.seconds,
+        low_usd=total.low if known else None,
+        high_usd=total.high if known else None,
+        price_source=pricing.source(model, capability.operation),
+        unpriced=total.unpriced,
+        bad_items=total.bad,
+        bad_examples=tuple(total.examples),
+    )
+
+
+def _existing(out: Path) -> Journal | None:
+    try:
+        return open_existing(out)
+    except UsageError:
+        return None
+
+
+def _unfinished(journal: Journal | None, batch: Sequence[Item], total: _Sum, job: Job) -> list[Item]:
+    """The items that a run would do: those the OUT has no final answer for."""
+    total.items += len(batch)
+    if journal is None or job.refresh or job.replace:
+        return list(batch)
+    done = journal.items.finished([item.item_id for item in batch])
+    todo = [item for item in batch if done.get(item.item_id) != item.fingerprint]
+    total.finished += len(batch) - len(todo)
+    return todo
+
+
+async def _estimate(
+    capability: Capability, item: Item, params: Any, job: Job, kit: Workbench, total: _Sum
+) -> Estimate | None:
+    try:
+        if item.problem:
+            raise ItemError(item.problem)
+        return await capability.estimate(item, row_params(capability, job, item, params), kit)
+    except ItemError as error:
+        total.bad += 1
+        if len(total.examples) < _EXAMPLES:
+            total.examples.append(error.message)
+        return None
+
+
+def _add(total: _Sum, estimate: Estimate, pricing: Pricing, capability: Capability, model: str) -> None:
+    total.asks += estimate.asks
+    total.seconds += estimate.seconds or Decimal(0)
+    low = pricing.cost(model, capability.operation, estimate.usage, None).usd
+    high = pricing.ceiling(model, capability.operation, estimate.ceiling)
+    if low is None or high is None:
+        total.unpriced += 1
+        return
+    total.low += min(low, high)
+    total.high += high

@@ -1,0 +1,83 @@
+"""The cost tables: what was paid by day, provider, model and capability, exact to the last decimal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.sinks.files import whole_file
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KEYS = ("day", "provider", "model", "capability", "cost_basis", "price_source")
+SUMS = ("requests", "answered", "audio_seconds", "cost_usd", "unknown_max_usd")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def cost_table(attempts: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """One row for each day, provider, model, capability, basis and price: requests, seconds, dollars.
+
+    ``cost_usd`` sums what is known; ``unknown_max_usd`` the ceilings of attempts whose cost is not.
+    """
+    import pandas as pd
+
+    sums: dict[tuple[str, ...], list[Any]] = {}
+    for attempt in attempts:
+        row = _row(attempt)
+        key = tuple(row[name] for name in KEYS)
+        total = sums.setdefault(key, [0, 0, Decimal(0), Decimal(0), Decimal(0)])
+        for place, name in enumerate(SUMS):
+            total[place] += row[name]
+    table = pd.DataFrame([(*key, *total) for key, total in sums.items()], columns=[*KEYS, *SUMS])
+    return table.sort_values(list(KEYS), ignore_index=True)
+
+
+def write_costs(out: Path, table: pd.DataFrame) -> Path:
+    """``costs.csv``: text that a spreadsheet would take for a formula is marked as text.
+
+    The rule is OWASP's for CSV injection: a leading ``= + - @``, tab or return gets an apostrophe.
+    """
+    safe = table.copy()
+    for name in KEYS:
+        safe[name] = safe[name].map(inert)
+    for name in ("audio_seconds", "cost_usd", "unknown_max_usd"):
+        safe[name] = safe[name].map(plain)
+    target = out / "costs.csv"
+    with whole_file(out, target) as temporary:
+        safe.to_csv(temporary, index=False)
+    return target
+
+
+def inert(value: Any) -> str:
+    """A cell's text that no spreadsheet runs."""
+    text = "" if value is None else str(value)
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def plain(value: Decimal) -> str:
+    """A decimal without exponent or needless zeros."""
+    return format(value.normalize(), "f") if value else "0"
+
+
+def _row(attempt: Mapping[str, Any]) -> dict[str, Any]:
+    from datetime import UTC, datetime
+
+    moment = datetime.fromtimestamp(attempt["started_at"] / 1_000_000, UTC)
+    cost, most = attempt["cost_usd"], attempt["cost_max_usd"]
+    usage = attempt["usage"] or {}
+    return {
+        "day": moment.date().isoformat(),
+        "provider": attempt["provider"],
+        "model": attempt["model"],
+        "capability": attempt["capability"],
+        "cost_basis": attempt["cost_basis"] or "unknown",
+        "price_source": attempt["price_source"] or "",
+        "requests": 1,
+        "answered": int(attempt["outcome"] == "replied"),
+        "audio_seconds": Decimal(usage.get("audio_seconds", 0)),
+        "cost_usd": Decimal(cost) if cost is not None else Decimal(0),
+        "unknown_max_usd": Decimal(most) if cost is None and most is not None else Decimal(0),
+    }

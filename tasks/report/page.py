@@ -1,0 +1,53 @@
+"""The page: one self-contained HTML file. Everything from outside is text; nothing in it can run."""
+
+from __future__ import annotations
+
+import unicodedata
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.report.costs import plain
+from tasks.report.facts import Facts
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_CENTS = Decimal("0.01")
+
+
+def render(facts: Facts, costs: pd.DataFrame) -> str:
+    """The page as HTML."""
+    from jinja2 import Environment, FileSystemLoader
+
+    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, finalize=visible)
+    environment.filters.update(money=money, clock=clock)
+    template = environment.get_template("page.html")
+    return template.render(facts=facts, costs=costs.to_dict("records"), money=money)
+
+
+def visible(value: Any) -> Any:
+    """Text without control or direction-changing characters, so that a name shows as what it is."""
+    if not isinstance(value, str):
+        return "" if value is None else value
+    made = "".join(c if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs") else "\ufffd" for c in value)
+    return type(value)(made)
+
+
+def money(value: Any) -> str:
+    """Dollars: cents as a rule, all decimals below a cent, ``?`` when unknown."""
+    if value is None:
+        return "?"
+    usd = Decimal(str(value))
+    return f"${usd.quantize(_CENTS):,}" if usd >= 1 or not usd else f"${plain(usd)}"
+
+
+def clock(seconds: Any) -> str:
+    """Seconds as h:mm:ss.s."""
+    if seconds is None:
+        return ""
+    whole, tenths = divmod(round(float(seconds) * 10), 10)
+    hours, rest = divmod(whole, 3600)
+    minutes, secs = divmod(rest, 60)
+    head = f"{hours}:{minutes:02d}" if hours else f"{minutes}"
+    return f"{head}:{secs:02d}.{tenths}"

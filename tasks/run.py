@@ -1,0 +1,206 @@
+"""A run, told once: plan, shards, publish, given a way to start a shard."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import TimeoutError as NotYet
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.context import Context
+from tasks.engine import Engine
+from tasks.errors import MediamillError, Stop
+from tasks.job import Job
+from tasks.journal.items import ShardWork
+from tasks.plan import make_plan
+from tasks.publish import publish
+from tasks.shard import run_shard
+from tasks.start import open_context
+from tasks.summary import Progress, Summary
+
+_TICK = 0.25
+_DRAIN = 25.0
+"""Seconds in-flight requests get after a stop; with publishing it stays under the promised 30."""
+_AHEAD = 2
+"""Shards open beside the ones that fill the pipeline, so that a slow tail never empties it."""
+
+
+class Cancelled(Stop):
+    """Stopped by a person or a signal."""
+
+    kind = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Do failed items again: all of them, or only those with these error kinds."""
+
+    only: frozenset[str] | None = None
+
+
+StartShard = Callable[[Context, ShardWork], Coroutine[Any, Any, None]]
+
+
+async def _inline(context: Context, work: ShardWork) -> None:
+    await run_shard(context, work.shard)
+
+
+class Run:
+    """One run of a job on this process's engine.
+
+    Args:
+        job: what to do.
+        on_progress: called about four times a second, in the thread that executes.
+        retry: do failed items again instead of reading the source.
+        start_shard: how one shard is started; inline on the engine by default.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        *,
+        on_progress: Callable[[Progress], None] | None = None,
+        retry: Retry | None = None,
+        start_shard: StartShard = _inline,
+    ) -> None:
+        self._job = job
+        self._on_progress = on_progress
+        self._retry = retry
+        self._start_shard = start_shard
+        self._context: Context | None = None
+        self._stopped: str | None = None
+
+    def execute(self) -> Summary:
+        """Do the job and return what came of it.
+
+        Raises:
+            MediamillError: when the run could not start, or the disk or the journal failed.
+        """
+        engine = Engine.shared()
+        future = engine.submit(self._run(engine))
+        while True:
+            try:
+                return future.result(timeout=_TICK)
+            except NotYet:
+                if future.done():
+                    raise
+                self._report()
+
+    def stop(self, reason: str) -> None:
+        """Send nothing new, let what is in flight end, and leave OUT resumable. Safe in any thread or signal."""
+        self._stopped = reason
+        if self._context is not None:
+            self._context.stop.throw(Cancelled(reason, hint="run the same command again to go on"))
+
+    async def _run(self, engine: Engine) -> Summary:
+        context, source = await open_context(self._job, engine, retry=self._retry is not None)
+        self._context = context
+        try:
+            if self._stopped:
+                self.stop(self._stopped)
+            async with _deadline(context):
+                work = await make_plan(context, source) if source else await self._mark(context)
+                context.phase = "run"
+                await self._shards(context, work)
+            context.phase = "publish"
+            return await publish(context)
+        finally:
+            await engine.thread(context.close)
+
+    async def _mark(self, context: Context) -> list[ShardWork]:
+        kinds = set(self._retry.only) if self._retry and self._retry.only else None
+        context.counts.total = await context.journal.items.retry(kinds)
+        return await context.journal.items.shards()
+
+    async def _shards(self, context: Context, work: list[ShardWork]) -> None:
+        """Start shards in order, several at once; a stop ends them after what is in flight."""
+        open_at_once = _AHEAD + -(-context.gate_size // context.job.shard_size)
+        slots = asyncio.Semaphore(open_at_once)
+        drain = asyncio.create_task(self._drain(context))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for shard in work:
+                    await slots.acquire()
+                    if context.stop.why is not None:
+                        break
+                    task = group.create_task(self._start_shard(context, shard))
+                    task.add_done_callback(lambda _: slots.release())
+        except BaseExceptionGroup as errors:
+            raise _first(errors) from errors
+        finally:
+            drain.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await drain
+
+    @staticmethod
+    async def _drain(context: Context) -> None:
+        """Once stopped, give what is in flight its time, then cut it off."""
+        while context.stop.why is None:
+            await asyncio.sleep(_TICK)
+        await context.caller.drain(_DRAIN)
+
+    def _report(self) -> None:
+        context = self._context
+        if context is not None and self._on_progress is not None:
+            self._on_progress(snapshot(context))
+
+
+class OutOfTime(Stop):
+    """The run's own deadline passed."""
+
+    kind = "run_deadline"
+
+
+@asynccontextmanager
+async def _deadline(context: Context) -> AsyncIterator[None]:
+    """Stop the run when its deadline passes."""
+    seconds = context.job.run_deadline
+    if seconds is None:
+        yield
+        return
+    why = OutOfTime(f"the run deadline of {seconds:g} s passed", hint="run the same command again to go on")
+    timer = asyncio.get_running_loop().call_later(seconds, context.stop.throw, why)
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _first(errors: BaseExceptionGroup) -> BaseException:
+    """The one error to tell: ours before others, whatever else broke in its wake."""
+    flat: list[BaseException] = []
+    pending: list[BaseException] = [errors]
+    while pending:
+        error = pending.pop(0)
+        if isinstance(error, BaseExceptionGroup):
+            pending.extend(error.exceptions)
+        else:
+            flat.append(error)
+    return next((e for e in flat if isinstance(e, MediamillError)), flat[0])
+
+
+def snapshot(context: Context) -> Progress:
+    """How a run stands now."""
+    counts, tally, budget = context.counts, context.line.tally, context.line.budget
+    seconds = time.monotonic() - context.began
+    ended = counts.done + counts.failed
+    rate = ended / seconds if seconds > 0 else 0.0
+    left = max(counts.total - ended, 0)
+    return Progress(
+        phase=context.phase,
+        total=counts.total,
+        done=counts.done,
+        failed=counts.failed,
+        cached=counts.cached,
+        in_flight=tally.in_flight,
+        spent=budget.spent,
+        unknown_max=budget.unknown,
+        budget=context.job.budget,
+        seconds=seconds,
+        rate=rate,
+        eta_s=left / rate if rate and context.phase == "run" else None,
+    )

@@ -1,0 +1,161 @@
+"""A shard: its pending items through the capability, side by side, then one Parquet part."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from tasks import faults
+from tasks.context import Context
+from tasks.errors import BadInput, ItemError, MediamillError, Stop
+from tasks.item import Answer, Ask, Failure, Item, Outcome, Result
+from tasks.params import row_params
+from tasks.sinks.parts import write_part
+from tasks.sinks.schema import failures_schema
+
+log = logging.getLogger("mediamill")
+
+
+async def run_shard(context: Context, shard: int) -> None:
+    """Do what is pending in one shard and publish its parts.
+
+    Raises:
+        StorageError: when the disk or the journal fails.
+    """
+    items = await context.journal.items.pending(shard)
+    async with asyncio.TaskGroup() as group:
+        for item in items:
+            await context.gate.acquire()
+            if context.stop.why is not None:
+                context.gate.release()
+                break
+            task = group.create_task(_do_item(context, shard, item))
+            task.add_done_callback(lambda _: context.gate.release())
+    await _publish(context, shard)
+
+
+async def _publish(context: Context, shard: int) -> None:
+    """Write the shard's parts from the journal and make them count, results before failures."""
+    items, name, out = context.journal.items, f"{shard:06d}", context.out
+    thread = context.engine.thread
+    parts = [
+        await thread(write_part, out, "results", name, items.results(shard), context.schema),
+        await thread(write_part, out, "failures", name, items.failures(shard), failures_schema(context.row_schema)),
+    ]
+    await context.journal.parts.commit(parts, context.lock.token, shard=shard)
+    faults.point("part.commit.after")
+
+
+async def _do_item(context: Context, shard: int, item: Item) -> None:
+    try:
+        outcome = await _outcome(context, item)
+    except Stop as why:
+        context.stop.throw(why)
+        return
+    faults.point("shard.outcome.before")
+    await context.journal.items.outcome(item, shard, outcome, _payload(context, item, outcome))
+    faults.point("shard.outcome.after")
+    counts = context.counts
+    if isinstance(outcome, Failure):
+        counts.failed += 1
+    else:
+        counts.done += 1
+        counts.cached += bool(outcome.columns.get("cached"))
+        counts.audio_seconds += Decimal(str(outcome.columns.get("audio_seconds") or 0))
+
+
+async def _outcome(context: Context, item: Item) -> Outcome:
+    """Exactly one Result or Failure, whatever happens to the item."""
+    answers: list[Answer] = []
+
+    async def call(ask: Ask) -> Answer:
+        answer = await context.caller(ask)
+        answers.append(answer)
+        return answer
+
+    try:
+        if item.problem:
+            raise BadInput(item.problem, kind="bad_row")
+        params = row_params(context.capability, context.job, item, context.params)
+        columns = await context.capability.run(item, params, call, context.kit)
+        return Result(item.item_id, {**_common(context, item, answers), **columns, **_carried(item)})
+    except ItemError as error:
+        return _failure(item, error, answers)
+    except (MediamillError, asyncio.CancelledError):
+        raise
+    except Exception as error:
+        log.debug("item %s", item.item_id, exc_info=True)
+        message = f"{item.source}: internal error: {type(error).__name__}: {error}"
+        return _failure(item, ItemError(message, kind="internal", transient=True, hint="run again"), answers)
+
+
+def _payload(context: Context, item: Item, outcome: Outcome) -> Mapping[str, Any]:
+    """The row the part will hold."""
+    if isinstance(outcome, Result):
+        return outcome.columns
+    return {
+        "item_id": item.item_id,
+        "item_index": item.index,
+        "run_id": context.run_id,
+        "source": item.source,
+        "error_kind": outcome.kind,
+        "error_message": outcome.message,
+        "hint": outcome.hint,
+        "attempts": outcome.attempts,
+        "last_http_status": outcome.status,
+        "cost_usd": outcome.cost_usd,
+        **_carried(item),
+    }
+
+
+def _common(context: Context, item: Item, answers: list[Answer]) -> dict[str, Any]:
+    first = answers[0] if answers else None
+    costs = [a.cost.usd for a in answers]
+    return {
+        "item_id": item.item_id,
+        "item_index": item.index,
+        "run_id": context.run_id,
+        "capability": context.capability.name,
+        "source": item.source,
+        "provider": context.line.provider.name,
+        "model": context.kit.model,
+        "engine": next((a.engine for a in answers if a.engine), None),
+        "simulated": any(a.simulated for a in answers),
+        "request_key": first.request_key if first else None,
+        "request_id": first.request_id if first else None,
+        "started_at": first.started_at if first else None,
+        "latency_ms": sum(a.latency_ms or 0 for a in answers),
+        "attempts": sum(a.attempts for a in answers),
+        "cached": bool(answers) and all(a.cached for a in answers),
+        "cost_usd": None if any(c is None for c in costs) else sum((c for c in costs if c is not None), Decimal(0)),
+        "cost_basis": _basis(answers),
+        "price_source": next((a.cost.source for a in answers if a.cost.source), None),
+    }
+
+
+def _basis(answers: list[Answer]) -> str:
+    """The weakest basis among the answers: a sum is no better founded than its weakest part."""
+    order = ("unknown", "estimated", "metered", "billed", "free")
+    told = {a.cost.basis for a in answers}
+    return next((basis for basis in order if basis in told), "free")
+
+
+def _carried(item: Item) -> Mapping[str, Any]:
+    return {f"in_{name}": value for name, value in item.row.items()}
+
+
+def _failure(item: Item, error: ItemError, answers: list[Answer]) -> Failure:
+    costs = [a.cost.usd for a in answers]
+    return Failure(
+        item.item_id,
+        error.kind,
+        error.message,
+        error.hint,
+        error.transient,
+        attempts=error.attempts + sum(a.attempts for a in answers),
+        status=error.status,
+        cost_usd=None if any(c is None for c in costs) else sum((c for c in costs if c is not None), Decimal(0)),
+    )

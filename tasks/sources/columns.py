@@ -1,0 +1,103 @@
+"""What each of a manifest's columns is: id, path, a parameter, or carried along."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tasks.errors import NoSuchOption, UsageError
+from tasks.job import Columns
+from tasks.sources.extensions import needs_files
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ID_NAMES = ("id",)
+PATH_NAMES = ("path", "file", "filename", "audio", "url", "source", "uri")
+VERSION_NAMES = ("version",)
+MAX_COLUMNS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A manifest's columns by their use.
+
+    Attributes:
+        id, path, version: column names, None where there is none. ``version`` is carried as well.
+        params: columns that are per-row parameters.
+        carried: columns that go into ``Item.row``, in the manifest's order.
+        types: Arrow types of carried columns that are not strings.
+    """
+
+    id: str | None
+    path: str | None
+    version: str | None
+    params: tuple[str, ...]
+    carried: tuple[str, ...]
+    types: dict[str, pa.DataType]
+
+
+def plan_columns(
+    where: str, names: list[str], wanted: Columns, kinds: frozenset[str], param_names: frozenset[str]
+) -> Plan:
+    """Decide what each column is.
+
+    Args:
+        where: the manifest, for messages.
+        names: its columns.
+        wanted: what the job says about them.
+        kinds: kinds of media; when none is a file, rows are the input and no path is looked for.
+        param_names: the capability's parameters.
+
+    Raises:
+        NoSuchOption: when the job names a column that is not there.
+        UsageError: when there is no path column, a name is doubled, or a type is unknown.
+    """
+    _names_ok(where, names)
+    for name in (wanted.id, wanted.path, wanted.version, *wanted.types):
+        if name is not None and name not in names:
+            raise NoSuchOption("column", name, names, where=where)
+    files = needs_files(kinds)
+    path = wanted.path or (_usual(names, PATH_NAMES, param_names) if files else None)
+    if files and path is None:
+        raise UsageError(
+            f"{where}: no column holds a path or URL; its columns are {', '.join(names)}",
+            hint="name one of them 'path', or set columns.path",
+        )
+    row_id = wanted.id or _usual(names, ID_NAMES, param_names)
+    version = wanted.version or _usual(names, VERSION_NAMES, param_names)
+    params = tuple(n for n in names if n in param_names and n not in (path, row_id))
+    carried = tuple(n for n in names if n not in (path, row_id) and n not in params)
+    return Plan(row_id, path, version, params, carried, _types(where, wanted, carried))
+
+
+def _names_ok(where: str, names: list[str]) -> None:
+    if not any(names):
+        raise UsageError(f"{where}: the first line holds no column names")
+    doubled = sorted({n for n in names if names.count(n) > 1}) if len(set(names)) < len(names) else []
+    if doubled:
+        raise UsageError(f"{where}: the column {doubled[0]!r} is there more than once", hint="rename one")
+    if len(names) > MAX_COLUMNS:
+        raise UsageError(f"{where}: more than {MAX_COLUMNS} columns")
+
+
+def _usual(names: list[str], usual: tuple[str, ...], param_names: frozenset[str]) -> str | None:
+    by_lower = {n.lower(): n for n in reversed(names) if n not in param_names}
+    return next((by_lower[u] for u in usual if u in by_lower), None)
+
+
+def _types(where: str, wanted: Columns, carried: tuple[str, ...]) -> dict[str, pa.DataType]:
+    if not wanted.types:
+        return {}
+    import pyarrow as pa
+
+    types = {}
+    for name, alias in wanted.types.items():
+        if name not in carried:
+            raise UsageError(f"{where}: columns.types.{name}: the column is not carried, so it has no type")
+        try:
+            types[name] = pa.type_for_alias(alias)
+        except ValueError:
+            known = ["string", "int64", "float64", "bool", "date32", "timestamp[us]"]
+            raise NoSuchOption("type", alias, known, where=f"columns.types.{name}") from None
+    return types

@@ -1,0 +1,134 @@
+"""CSV and TSV manifests."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.errors import UsageError
+from tasks.sources.lines import lines
+from tasks.sources.rows import Row
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+class Delimited:
+    """A CSV or TSV file with a header line, UTF-8.
+
+    CSV follows RFC 4180: quoted fields may hold commas, quotes and newlines; a header with semicolons
+    and no comma is split at semicolons. TSV has one row a line: fields in quotes are unquoted, but a lone
+    quote at the start of a sentence, as speech corpora have them, is just a quote.
+
+    Raises:
+        UsageError: when the file has no header or is not UTF-8.
+    """
+
+    def __init__(self, path: Path, where: str, *, tabs: bool) -> None:
+        self._path, self._where, self._tabs = path, where, tabs
+        self._comma = ","
+        with path.open("rb") as file:
+            if file.read(2) in _UTF16:
+                raise UsageError(f"{where}: the file is UTF-16", hint="save it as UTF-8")
+            file.seek(0)
+            first = next((line for _, line, _ in lines(file)), b"").rstrip()
+        if b";" in first and b"," not in first:
+            self._comma = ";"
+        header = next(self._records(), None)
+        if header is None:
+            raise UsageError(f"{where}: the file is empty: not even a line with column names")
+        if header[2]:
+            raise UsageError(f"{where}: the line with column names: {header[2]}")
+        self.names = [name.strip() or f"column_{i}" for i, name in enumerate(header[1], 1)] if any(header[1]) else []
+
+    def rows(self) -> Iterator[Row]:
+        """Every row; empty lines are passed over."""
+        records = self._records()
+        next(records, None)
+        names, width = self.names, len(self.names)
+        for number, (line, cells, problem) in enumerate(records, 1):
+            where = f"row {number} (line {line})"
+            if problem:
+                yield Row(number, where, problem=problem)
+            elif len(cells) == width:
+                yield Row(number, where, dict(zip(names, cells, strict=True)))
+            else:
+                yield Row(number, where, problem=f"{len(cells)} fields where the header has {width}")
+
+    def types(self) -> Mapping[str, pa.DataType]:
+        """All text."""
+        return {}
+
+    def count(self) -> int | None:
+        """Not known before the end."""
+        return None
+
+    def _records(self) -> Iterator[tuple[int, list[str], str | None]]:
+        with self._path.open("rb") as file:
+            feed = _Feed(lines(file))
+            yield from self._split(feed) if self._tabs else self._parse(feed)
+
+    def _split(self, feed: _Feed) -> Iterator[tuple[int, list[str], str | None]]:
+        for text in feed:
+            problem = feed.take_problem()
+            row = text.rstrip("\r\n")
+            if problem or row:
+                yield feed.line, [_unquoted(cell) for cell in row.split("\t")], problem
+
+    def _parse(self, feed: _Feed) -> Iterator[tuple[int, list[str], str | None]]:
+        reader: Any = csv.reader(feed, delimiter=self._comma)
+        while True:
+            start = feed.line + 1
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                feed.take_problem()
+                yield start, [], _explained(error)
+                continue
+            problem = feed.take_problem()
+            if cells or problem:
+                yield start, cells, problem
+
+
+class _Feed:
+    """Lines as text, remembering what was wrong with them; a row may take several."""
+
+    def __init__(self, source: Iterator[tuple[int, bytes, str | None]]) -> None:
+        self._source = source
+        self.line = 0
+        self._problem: str | None = None
+
+    def __iter__(self) -> _Feed:
+        return self
+
+    def __next__(self) -> str:
+        self.line, line, problem = next(self._source)
+        try:
+            text = line.decode()
+        except UnicodeDecodeError:
+            text, problem = "\n", "the line is not valid UTF-8"
+        self._problem = self._problem or problem
+        return text or "\n"
+
+    def take_problem(self) -> str | None:
+        """What was wrong since the last call."""
+        problem, self._problem = self._problem, None
+        return problem
+
+
+def _unquoted(cell: str) -> str:
+    if len(cell) > 1 and cell[0] == cell[-1] == '"':
+        return cell[1:-1].replace('""', '"')
+    return cell
+
+
+def _explained(error: csv.Error) -> str:
+    if "field larger than" in str(error):
+        return f"a field is longer than {csv.field_size_limit():,} characters: is a quote never closed?"
+    return str(error)

@@ -1,0 +1,77 @@
+"""JSON Lines manifests: one object a line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from tasks.errors import UsageError
+from tasks.sources.columns import MAX_COLUMNS
+from tasks.sources.lines import lines
+from tasks.sources.rows import Row
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class JsonLines:
+    """One JSON object a line, UTF-8; columns are all keys that occur, so opening reads the file once.
+
+    Raises:
+        UsageError: when no line is an object, or there are too many different keys.
+    """
+
+    def __init__(self, path: Path, where: str) -> None:
+        self._path = path
+        names: dict[str, None] = {}
+        self._count = 0
+        problem = None
+        for row in self.rows():
+            self._count += 1
+            problem = problem or (row.problem and f"{row.where}: {row.problem}")
+            if not row.values.keys() <= names.keys():
+                names.update(dict.fromkeys(row.values))
+                if len(names) > MAX_COLUMNS:
+                    raise UsageError(f"{where}: more than {MAX_COLUMNS} different keys", hint="is it one object a row?")
+        self.names = list(names)
+        if not self.names and self._count:
+            raise UsageError(f"{where}: no line is a JSON object with keys" + (f"; {problem}" if problem else ""))
+
+    def rows(self) -> Iterator[Row]:
+        """Every row; empty lines are passed over."""
+        number = 0
+        with self._path.open("rb") as file:
+            for line, text, problem in lines(file):
+                if not text.strip() and not problem:
+                    continue
+                number += 1
+                where = f"row {number} (line {line})"
+                yield Row(number, where, problem=problem) if problem else _row(number, where, text)
+
+    def types(self) -> Mapping[str, pa.DataType]:
+        """All text."""
+        return {}
+
+    def count(self) -> int | None:
+        """Counted at opening."""
+        return self._count
+
+
+def _row(number: int, where: str, text: bytes) -> Row:
+    try:
+        values = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        return Row(number, where, problem=f"not JSON: {error.msg} at column {error.colno}")
+    if not isinstance(values, dict):
+        return Row(number, where, problem="not a JSON object")
+    return Row(number, where, values)
+
+
+def as_text(value: Any) -> str | None:
+    """A JSON value as a text column holds it: strings as they are, null as null, the rest as JSON."""
+    if value is None or isinstance(value, str):
+        return value
+    return orjson.dumps(value).decode()

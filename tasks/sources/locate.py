@@ -1,0 +1,90 @@
+"""A path or URL as somebody wrote it, found."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+MAX_LENGTH = 4096
+"""Longest path or URL."""
+
+MAX_ID = 1000
+"""Longest item id, in characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Where a value leads: ``location`` with the file's ``about`` (None for a URL), or a ``problem``."""
+
+    location: str | None = None
+    about: os.stat_result | None = None
+    problem: str | None = None
+
+
+def locate(value: str, folder: str) -> Located:
+    """Find what ``value`` names.
+
+    Args:
+        value: a path, relative to ``folder`` or absolute, or an http(s) or file URL.
+        folder: absolute.
+    """
+    if len(value) > MAX_LENGTH:
+        return Located(problem=f"the path is longer than {MAX_LENGTH} characters")
+    if "://" in value[:16]:
+        scheme = value.partition("://")[0].lower()
+        if scheme in ("http", "https"):
+            trouble = url_problem(value)
+            return Located(problem=trouble) if trouble else Located(scheme + value[len(scheme) :])
+        if scheme != "file":
+            return Located(problem=f"{scheme}:// cannot be read: give a path or an http(s) URL")
+        value = unquote(urlsplit(value).path)
+    if not _is_utf8(value):
+        return Located(problem="the file's name is not valid UTF-8; rename it")
+    path = os.path.normpath(os.path.join(folder, os.path.expanduser(value)))  # noqa: PTH111, PTH118 (a million times)
+    try:
+        about = os.stat(path)  # noqa: PTH116
+    except FileNotFoundError:
+        return Located(problem=f"no such file: {value}")
+    except (OSError, ValueError) as error:
+        return Located(problem=f"{value[:200]!r} cannot be read: {getattr(error, 'strerror', None) or error}")
+    if not stat.S_ISREG(about.st_mode):
+        return Located(problem=f"{value} is not a file")
+    return Located(path, about)
+
+
+def url_problem(url: str) -> str | None:
+    """Why an http(s) URL cannot be used; None when it can."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        return f"not a URL: {error}"
+    if not host or any(c.isspace() or ord(c) < 32 for c in url):  # noqa: PLR2004
+        return f"not a URL: {url[:200]!r}"
+    if "@" in parts.netloc:
+        return "a URL may not hold a user name or password"
+    return None
+
+
+def id_problem(item_id: str) -> str | None:
+    """Why something cannot be an item id; None when it can."""
+    if len(item_id) > MAX_ID:
+        return f"the id is longer than {MAX_ID} characters"
+    return None if _is_utf8(item_id) else "the id is not valid UTF-8"
+
+
+def printable(text: str) -> str:
+    """Text that can be stored: bytes of a file name that are no UTF-8 are written as hexadecimal escapes."""
+    return text if _is_utf8(text) else os.fsencode(text).decode("utf-8", "backslashreplace")
+
+
+def _is_utf8(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

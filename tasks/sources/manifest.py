@@ -1,0 +1,167 @@
+"""A manifest: rows that name files or URLs, with parameters and columns of their own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.errors import UsageError
+from tasks.item import Item
+from tasks.job import Columns
+from tasks.sources import fingerprint
+from tasks.sources.columns import plan_columns
+from tasks.sources.locate import id_problem, locate
+from tasks.sources.rows import Reader, Row
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Manifest:
+    """The rows of a ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet`` file.
+
+    Paths are relative to the manifest's folder; they may lead out of it, since the manifest is the user's own.
+    A row's id is its id column, else its path, else ``row-N``. Duplicate ids are left to the reader of the Items.
+
+    Raises:
+        UsageError: when it cannot be read, or its columns do not fit the job.
+    """
+
+    def __init__(self, given: str, columns: Columns, kinds: frozenset[str], param_names: frozenset[str]) -> None:
+        path = Path(given).expanduser()
+        self.root = os.path.abspath(path)  # noqa: PTH100 (links stay as they are: they decide what paths are relative to)
+        self.name = path.stem
+        self._file, self._folder = path.name, os.path.dirname(self.root)  # noqa: PTH120
+        try:
+            self._reader = _reader(Path(self.root), given)
+        except OSError as error:
+            raise UsageError(f"{given}: {error.strerror or error}") from None
+        self._typed = self._reader.types()
+        if not self._reader.names:
+            raise self.empty()
+        if self._typed and columns.types:
+            raise UsageError(f"{given}: columns.types: a Parquet manifest keeps its own types")
+        self._plan = plan_columns(given, self._reader.names, columns, kinds, param_names)
+        self._check_path_type(given)
+
+    def items(self) -> Iterator[Item]:
+        """In the order of the rows."""
+        for index, row in enumerate(self._reader.rows()):
+            yield self._item(index, row)
+
+    def row_schema(self) -> pa.Schema | None:
+        """Text unless the job or the Parquet file says otherwise."""
+        import pyarrow as pa
+
+        types = {**self._typed, **self._plan.types}
+        return pa.schema([(name, types.get(name, pa.string())) for name in self._plan.carried])
+
+    def size_hint(self) -> int | None:
+        """Known for Parquet and JSON Lines."""
+        return self._reader.count()
+
+    def empty(self) -> UsageError:
+        """The error for a manifest without a row."""
+        return UsageError(f"{self._file} has no rows", hint="one line of column names, then one row an item")
+
+    def _item(self, index: int, row: Row) -> Item:
+        where = f"{self._file} {row.where}"
+        fallback = f"row-{row.number}"
+        if row.problem:
+            return Item(fallback, index, where, problem=f"{where}: {row.problem}")
+        plan, values = self._plan, row.values
+        params = {n: values[n] for n in plan.params if values.get(n) not in (None, "")}
+        try:
+            carried = self._carried(values)
+            value = _string(values.get(plan.path)) if plan.path else None
+            item_id = _string(values.get(plan.id)) if plan.id else None
+        except ValueError as error:
+            return Item(fallback, index, where, problem=f"{where}: {error}")
+        item_id = item_id or value or fallback
+        problem = id_problem(item_id)
+        if problem:
+            return Item(fallback, index, where, row=carried, params=params, problem=f"{where}: {problem}")
+        if plan.path is None:
+            mark = fingerprint.of_value(None, carried, params)
+            return Item(item_id, index, where, row=carried, params=params, fingerprint=mark)
+        if not value:
+            return Item(
+                item_id, index, where, row=carried, params=params, problem=f"{where}: column {plan.path!r} is empty"
+            )
+        return self._located(Item(item_id, index, value, row=carried, params=params), where)
+
+    def _located(self, item: Item, where: str) -> Item:
+        found = locate(item.source, self._folder)
+        if found.problem or found.location is None:
+            return replace(item, problem=f"{where}: {found.problem}")
+        if found.about:
+            mark = fingerprint.of_file(found.location, found.about, item.row, item.params)
+        else:
+            version = item.row.get(self._plan.version) if self._plan.version else None
+            mark = fingerprint.of_value(found.location if version in (None, "") else version, item.row, item.params)
+        return replace(item, location=found.location, fingerprint=mark)
+
+    def _carried(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        if self._typed:
+            return {n: values[n] for n in self._plan.carried}
+        types = self._plan.types
+        row = {n: _text(values.get(n)) for n in self._plan.carried}
+        for name, kind in types.items():
+            row[name] = _cast(name, row[name], kind)
+        return row
+
+    def _check_path_type(self, given: str) -> None:
+        path = self._plan.path
+        if path is None or path not in self._typed:
+            return
+        from tasks.sources.parquet import holds_text
+
+        if not holds_text(self._typed[path]):
+            raise UsageError(
+                f"{given}: the column {path!r} holds {self._typed[path]}, not paths", hint="set columns.path"
+            )
+
+
+def _reader(path: Path, given: str) -> Reader:
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
+        from tasks.sources.parquet import Parquet
+
+        return Parquet(path, given)
+    if suffix in (".jsonl", ".ndjson"):
+        from tasks.sources.jsonl import JsonLines
+
+        return JsonLines(path, given)
+    from tasks.sources.delimited import Delimited
+
+    return Delimited(path, given, tabs=suffix == ".tsv")
+
+
+def _string(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise ValueError(f"an id or path is text, not {type(value).__name__}")
+
+
+def _text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    from tasks.sources.jsonl import as_text
+
+    return as_text(value)
+
+
+def _cast(name: str, value: str | None, kind: pa.DataType) -> Any:
+    if value is None or not value.strip():
+        return None
+    import pyarrow as pa
+
+    try:
+        return pa.scalar(value.strip(), pa.string()).cast(kind).as_py()
+    except (pa.ArrowException, OverflowError):
+        raise ValueError(f"column {name!r}: {value[:80]!r} is not {kind}") from None

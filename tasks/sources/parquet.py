@@ -1,0 +1,60 @@
+"""Parquet manifests; columns keep their types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tasks.errors import UsageError
+from tasks.sources.rows import Row
+
+_BATCH = 1024
+
+
+class Parquet:
+    """A Parquet file, read a batch at a time.
+
+    Raises:
+        UsageError: when it is no Parquet file.
+    """
+
+    def __init__(self, path: Path, where: str) -> None:
+        self._path, self._where = path, where
+        try:
+            with pq.ParquetFile(path) as file:
+                self._schema: pa.Schema = file.schema_arrow
+                self._count: int = file.metadata.num_rows
+        except (pa.ArrowException, OSError) as error:
+            raise self._unreadable(error) from None
+        self.names = list(self._schema.names)
+
+    def rows(self) -> Iterator[Row]:
+        """Every row."""
+        number = 0
+        try:
+            with pq.ParquetFile(self._path) as file:
+                for batch in file.iter_batches(_BATCH):
+                    for values in batch.to_pylist():
+                        number += 1
+                        yield Row(number, f"row {number}", values)
+        except (pa.ArrowException, OSError) as error:
+            raise self._unreadable(error) from None
+
+    def types(self) -> Mapping[str, pa.DataType]:
+        """As the file has them; dictionaries as what they hold."""
+        return {f.name: f.type.value_type if pa.types.is_dictionary(f.type) else f.type for f in self._schema}
+
+    def count(self) -> int | None:
+        """From the footer."""
+        return self._count
+
+    def _unreadable(self, error: Exception) -> UsageError:
+        return UsageError(f"{self._where} is not a readable Parquet file: {str(error).splitlines()[0]}")
+
+
+def holds_text(kind: pa.DataType) -> bool:
+    """True for types whose values are strings."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))

@@ -1,0 +1,94 @@
+"""A folder's files in one order, whatever the file system's."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file below the root, by its relative POSIX path; or a folder that could not be read, and why."""
+
+    relative: str
+    location: str
+    about: os.stat_result | None = None
+    problem: str | None = None
+
+
+def walk(
+    root: str,
+    *,
+    wanted: Callable[[str], bool],
+    enter: Callable[[str], bool],
+    left_out: str | None = None,
+    on_escape: Callable[[str], None],
+) -> Iterator[Found]:
+    """Every wanted regular file below ``root``, sorted by relative path, one folder in memory at a time.
+
+    Linked folders are not entered: inside the root their files have a name of their own already.
+    A linked file is taken when it leads to a file inside the root.
+
+    Args:
+        root: absolute, links resolved.
+        wanted: says by its relative path whether a file is meant.
+        enter: the same of a folder.
+        left_out: absolute path of a folder that is passed over.
+        on_escape: told the relative path of each wanted link that leads outside or nowhere.
+
+    Raises:
+        OSError: when the root itself cannot be read.
+    """
+    stack = [_Listing(root, "")]
+    while stack:
+        name = stack[-1].next()
+        if name is None:
+            stack.pop()
+            continue
+        relative = stack[-1].relative + name
+        location = f"{root.rstrip('/')}/{relative}"
+        if name.endswith("/"):
+            relative, location = relative[:-1], location[:-1]
+            if location != left_out and enter(relative):
+                try:
+                    stack.append(_Listing(location, relative + "/"))
+                except OSError as error:
+                    yield _locked(relative, location, error)
+        elif wanted(relative):
+            found = _file(root, relative, location)
+            if found:
+                yield found
+            else:
+                on_escape(relative)
+
+
+def _locked(relative: str, location: str, error: OSError) -> Found:
+    return Found(relative + "/", location, problem=f"the folder cannot be read: {error.strerror or error}")
+
+
+class _Listing:
+    """The names in one folder, folders with a slash, handed out in the order of full paths."""
+
+    def __init__(self, path: str, relative: str) -> None:
+        self.relative = relative
+        with os.scandir(path) as entries:
+            self._names = [e.name + "/" if e.is_dir(follow_symlinks=False) else e.name for e in entries]
+        self._names.sort(reverse=True)
+
+    def next(self) -> str | None:
+        return self._names.pop() if self._names else None
+
+
+def _file(root: str, relative: str, location: str) -> Found | None:
+    try:
+        about = os.lstat(location)
+        if stat.S_ISLNK(about.st_mode):
+            real = os.path.realpath(location, strict=True)
+            if os.path.commonpath([real, root]) != root:
+                return None
+            about = os.stat(real)  # noqa: PTH116
+    except OSError:
+        return None
+    return Found(relative, location, about) if stat.S_ISREG(about.st_mode) else None

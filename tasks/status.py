@@ -1,0 +1,81 @@
+"""How an OUT stands, read without disturbing a run that may be working on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tasks.errors import UsageError
+from tasks.job import Job, make_job
+from tasks.journal.journal import Journal
+from tasks.journal.lock import holder
+from tasks.summary import Status
+
+
+def open_existing(out: Path) -> Journal:
+    """The journal of an OUT that a run has made.
+
+    Raises:
+        UsageError: when there is none.
+    """
+    out = out.expanduser().absolute()
+    if not (out / ".journal" / "out_id").exists():
+        raise UsageError(f"{out}: no run has written here", hint="name the folder that --out named")
+    journal = Journal.open(out)
+    journal.outs.load(out)
+    if journal.outs.binding() is None:
+        journal.close()
+        raise UsageError(f"{out}: its journal is elsewhere", hint="name the shared journal with --journal")
+    return journal
+
+
+def bound_job(out: Path) -> Job:
+    """The job an OUT was last run with, writing to the same OUT.
+
+    Raises:
+        UsageError: when no run has written there.
+    """
+    journal = open_existing(out)
+    try:
+        stored = journal.outs.job() or {}
+    finally:
+        journal.close()
+    return make_job(**{**stored, "out": str(out), "replace": False, "refresh": False})
+
+
+def status(out: Path) -> Status:
+    """What is done, failed and spent.
+
+    Raises:
+        UsageError: when no run has written there.
+    """
+    out = out.expanduser().absolute()
+    journal = open_existing(out)
+    try:
+        counts, spent, last = journal.items.counts_now(), journal.attempts.spent(), journal.runs.last()
+        binding = journal.outs.binding()
+        assert binding is not None
+        by_state: dict[str, int] = {}
+        for (state, _), number in counts.items():
+            by_state[state] = by_state.get(state, 0) + number
+        busy = holder(out)
+        ended = (last["state"] if last["finished_at"] else "running" if busy else "crashed") if last else None
+        return Status(
+            out=str(out),
+            capability=binding.capability,
+            provider=binding.provider,
+            model=binding.model,
+            root=binding.root,
+            total=sum(by_state.values()),
+            done=by_state.get("done", 0),
+            failed=by_state.get("failed", 0),
+            pending=by_state.get("pending", 0),
+            by_kind={kind: n for (state, kind), n in counts.items() if state == "failed" and kind},
+            spent_usd=spent.known,
+            unknown_max_usd=spent.unknown_max,
+            unknowns=spent.unknowns,
+            last_run=last["run_id"] if last else None,
+            last_state=ended,
+            busy=busy,
+        )
+    finally:
+        journal.close()

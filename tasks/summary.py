@@ -1,0 +1,139 @@
+"""What a run, a quote and a status tell: plain values for a terminal, for JSON and for Prefect."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from decimal import Decimal
+from typing import Any, Literal
+
+State = Literal["done", "failures", "stopped", "cancelled", "nothing"]
+
+
+class _Told:
+    """Gives a frozen dataclass as JSON-ready values; money stays exact as text."""
+
+    __slots__ = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values; decimals as text."""
+        plain: dict[str, Any] = _plain(asdict(self))  # type: ignore[call-overload]
+        return plain
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return format(value.normalize(), "f") if value else "0"
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Progress(_Told):
+    """A moment of a run. ``rate`` is items a second; ``eta_s`` None while nobody can tell."""
+
+    phase: str
+    total: int
+    done: int
+    failed: int
+    cached: int
+    in_flight: int
+    spent: Decimal
+    unknown_max: Decimal
+    budget: Decimal | None
+    seconds: float
+    rate: float
+    eta_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class FailureGroup(_Told):
+    """The failures of one kind, with one of them as an example."""
+
+    kind: str
+    count: int
+    item_id: str
+    message: str
+    hint: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary(_Told):
+    """What came of a run.
+
+    ``total``, ``done`` and ``failed`` count this run's items, ``skipped`` those that needed nothing, and
+    ``left`` those it did not get to. ``cost_usd`` is this run's known cost, ``unknown_max_usd`` the most that
+    attempts without an answer may add to it; ``out_cost_usd`` is what the OUT has cost in all its runs.
+    """
+
+    run_id: str
+    out: str
+    state: State
+    exit_code: int
+    capability: str
+    provider: str
+    model: str
+    engine: str | None
+    simulated: bool
+    total: int
+    done: int
+    failed: int
+    cached: int
+    skipped: int
+    left: int
+    calls: int
+    audio_seconds: Decimal
+    cost_usd: Decimal
+    unknown_max_usd: Decimal
+    unstated: int
+    out_cost_usd: Decimal
+    seconds: float
+    stopped_by: str | None = None
+    message: str | None = None
+    hint: str | None = None
+    failures: tuple[FailureGroup, ...] = ()
+    report: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Quote(_Told):
+    """What a job would cost. Bounds are None when a price or a length is not known."""
+
+    capability: str
+    provider: str
+    model: str
+    out: str
+    items: int
+    finished: int
+    asks: int
+    audio_seconds: Decimal
+    low_usd: Decimal | None
+    high_usd: Decimal | None
+    price_source: str | None
+    unpriced: int
+    bad_items: int
+    bad_examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Status(_Told):
+    """How an OUT stands now."""
+
+    out: str
+    capability: str
+    provider: str
+    model: str
+    root: str
+    total: int
+    done: int
+    failed: int
+    pending: int
+    by_kind: dict[str, int] = field(default_factory=dict)
+    spent_usd: Decimal = Decimal(0)
+    unknown_max_usd: Decimal = Decimal(0)
+    unknowns: int = 0
+    last_run: str | None = None
+    last_state: str | None = None
+    busy: str | None = None

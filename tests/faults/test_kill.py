@@ -1,0 +1,78 @@
+"""A crash loses nothing and pays nothing twice. The server's own count is the judge."""
+
+from __future__ import annotations
+
+import random
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from tasks.faults import POINTS
+from tests.faults.driving import make_wavs, rows, transcribe
+from tests.servers import RunningServer, running_server
+
+ITEMS, IN_FLIGHT = 300, 16
+PRICE = ("openai/whisper-large-v3", "0.0015")
+_PER_ITEM = ("call.", "shard.outcome")
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("recordings")
+    make_wavs(folder, ITEMS)
+    return folder
+
+
+@pytest.fixture
+def server() -> Iterator[RunningServer]:
+    with running_server(engine="echo", latency="20ms", dialect="together", price=[PRICE]) as running:
+        yield running
+
+
+def seeded_instants(count: int) -> list[str]:
+    """Points and how often they are passed before the kill, the same in every run."""
+    dice = random.Random(20261120)
+    points = [p for p in POINTS if p.startswith(_PER_ITEM) and "accepted" not in p]
+    return [f"{dice.choice(points)}:{dice.randint(1, ITEMS - 1)}:kill" for _ in range(count)]
+
+
+def every_point() -> list[str]:
+    """Each fault point once, at its first pass."""
+    return [f"{point}:1:kill" for point in POINTS if point != "call.accepted.after"]
+
+
+@pytest.mark.parametrize("fault", every_point() + seeded_instants(20))
+def test_sigkill_loses_nothing_and_pays_nothing_twice(
+    fault: str, recordings: Path, server: RunningServer, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    killed = transcribe(recordings, out, server.origin, "--shard-size", "100", env={"MEDIAMILL_FAULTS": fault})
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    resumed = transcribe(recordings, out, server.origin, "--shard-size", "100")
+    assert resumed.returncode == 0, resumed.stderr
+
+    results = rows(out)
+    assert sorted(str(r["item_id"]) for r in results) == [f"{n:04d}.wav" for n in range(ITEMS)]
+    assert not rows(out, "failures")
+
+    bill = server.bill()
+    sent = Counter(call["file_sha256"] for call in bill["calls"] if call["billed"])
+    assert len(sent) == ITEMS
+    assert sum(n - 1 for n in sent.values()) <= IN_FLIGHT
+
+    ledger = rows(out, "calls")
+    known = sum((r["cost_usd"] for r in ledger if r["cost_usd"] is not None), Decimal(0))  # type: ignore[misc]
+    unknown = [r for r in ledger if r["cost_usd"] is None]
+    most = known + sum((r["cost_max_usd"] for r in unknown), Decimal(0))  # type: ignore[misc]
+    assert known <= Decimal(bill["usd"]) <= most
+    if not unknown:
+        assert known == Decimal(bill["usd"])
+
+    before = bill["requests"]
+    again = transcribe(recordings, out, server.origin)
+    assert again.returncode == 0, again.stderr
+    assert server.bill()["requests"] == before

@@ -1,0 +1,75 @@
+"""Recordings made for a test: a tone in whatever container and codec is asked for."""
+
+from __future__ import annotations
+
+import io
+import struct
+import wave
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import av
+import numpy as np
+
+from tasks.media.limits import AudioLimits
+
+if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
+
+LIMITS = AudioLimits(frozenset({"wav", "mp3", "m4a", "webm", "flac"}), 25 * 2**20, 4 * 3600)
+
+
+def tone(seconds: float, rate: int = 16_000, level: float = 0.3) -> np.ndarray:
+    at = np.arange(round(seconds * rate)) / rate
+    return (np.sin(2 * np.pi * 440 * at) * level * 32767).astype(np.int16)
+
+
+def wav(samples: np.ndarray, rate: int = 16_000, channels: int = 1, width: int = 2) -> bytes:
+    out = io.BytesIO()
+    with wave.open(out, "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(width)
+        file.setframerate(rate)
+        file.writeframes(samples.tobytes())
+    return out.getvalue()
+
+
+def header(size: int, *, tag: int = 1, channels: int = 1, rate: int = 16_000, bits: int = 16) -> bytes:
+    frame = channels * bits // 8
+    fmt = struct.pack("<HHIIHH", tag, channels, rate, rate * frame, frame, bits)
+    return (
+        b"RIFF"
+        + struct.pack("<I", 36 + size)
+        + b"WAVEfmt "
+        + struct.pack("<I", 16)
+        + fmt
+        + b"data"
+        + struct.pack("<I", size)
+    )
+
+
+def encode(
+    path: Path, form: str, codec: str, *, seconds: float = 2.0, rate: int = 48_000, video: bool = False, tracks: int = 1
+) -> Path:
+    with av.open(str(path), "w", format=form) as target:
+        picture = target.add_stream("mpeg4", rate=5) if video else None
+        if picture is not None:
+            picture.width, picture.height, picture.pix_fmt = 32, 32, "yuv420p"
+        streams = [cast("AudioStream", target.add_stream(codec, rate=rate, layout="mono")) for _ in range(tracks)]
+        if picture is not None:
+            for _ in range(round(seconds * 5)):
+                frame = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")
+                target.mux(picture.encode(frame))
+            target.mux(picture.encode(None))
+        for stream in streams:
+            stream.bit_rate = 64_000
+            sound = av.AudioFrame.from_ndarray(tone(seconds, rate).reshape(1, -1), format="s16", layout="mono")
+            sound.sample_rate = rate
+            fifo = av.AudioFifo()
+            resampler = av.AudioResampler(stream.format.name, "mono", rate)
+            for part in resampler.resample(sound):
+                fifo.write(part)
+            for block in fifo.read_many(stream.frame_size or 1024, partial=True):
+                target.mux(stream.encode(block))
+            target.mux(stream.encode(None))
+    return path

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+import jiwer
+from pocketsphinx import Decoder
+
+from tasks.errors import BadInput
+from tasks.media.audio import prepare
+from tasks.media.decode import open_recording
+from tasks.media.encode import mono
+from tests.media.sounds import LIMITS
+
+SAMPLES = Path(__file__).parents[2] / "data" / "samples"
+SHA = "0" * 64
+
+
+def test_the_samples_are_understood() -> None:
+    """Word error rate over all of them, with the embedded recognizer."""
+    decoder = Decoder(maxwpf=5, maxhmmpf=3000, loglevel="FATAL")
+    said, heard = [], []
+    with (SAMPLES / "texts.csv").open(encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            path = SAMPLES / "recordings" / row["file"]
+            with open_recording(path, path.read_bytes()[:4096]) as recording:
+                pcm = b"".join(frame.to_ndarray().tobytes() for frame in mono(recording.frames()))
+            decoder.reinit_feat()
+            decoder.start_utt()
+            decoder.process_raw(pcm, full_utt=True)
+            decoder.end_utt()
+            said.append(re.sub(r"[^a-z ]", "", row["text"].lower()))
+            heard.append(decoder.hyp().hypstr)
+    assert len(said) == 8
+    assert jiwer.wer(said, heard) <= 0.10
+
+
+def test_every_recording_goes_out_as_it_is(tmp_path: Path) -> None:
+    for path in (SAMPLES / "recordings").iterdir():
+        clip = prepare(path, SHA, LIMITS, tmp_path)
+        assert (clip.input.recipe, clip.info.container) == ("as-is", path.suffix[1:])
+        assert 3 <= clip.seconds <= 10
+
+
+def test_the_broken_ones_fail_each_in_its_way(tmp_path: Path) -> None:
+    kinds = {}
+    for path in sorted((SAMPLES / "broken").iterdir()):
+        try:
+            kinds[path.name] = prepare(path, SHA, LIMITS, tmp_path).warnings[0].split(":")[0]
+        except BadInput as error:
+            kinds[path.name] = error.kind
+    assert kinds == {
+        "cut-off.flac": "truncated",
+        "header-only.wav": "empty",
+        "picture.wav": "not_audio",
+        "playlist.mp3": "not_audio",
+        "random.ogg": "not_audio",
+        "text.mp3": "not_audio",
+        "zero-bytes.mp3": "empty",
+    }

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SAMPLES = Path(os.environ.get("MEDIAMILL_SAMPLES") or ROOT.parent / "shared" / "samples")
+FOLDERS = ["audio_weird", "audio_formats", "speech", "video", "tiny", "image_bad", "image"]
+
+# In a process of its own: should a decoder crash, the test says on which file.
+SWEEP = """
+import resource, sys
+from pathlib import Path
+from tasks.errors import BadInput
+from tasks.media.audio import prepare, probe
+from tests.media.sounds import LIMITS
+
+for path in sorted(p for p in Path(sys.argv[1]).rglob("*") if p.is_file()):
+    print(path.name, end=" ", flush=True)
+    for judge in (probe, lambda path: prepare(path, "0" * 64, LIMITS, Path(sys.argv[2]))):
+        try:
+            assert judge(path).seconds > 0
+            print("ok", end=" ")
+        except BadInput as error:
+            assert error.message and "\\n" not in str(error)
+            print(error.kind, end=" ")
+    print(flush=True)
+print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_file_is_a_clip_or_a_clear_error(folder: str, tmp_path: Path) -> None:
+    if not (SAMPLES / folder).is_dir():
+        pytest.skip(f"no real media at {SAMPLES / folder}; set MEDIAMILL_SAMPLES")
+    done = subprocess.run(
+        [sys.executable, "-c", SWEEP, str(SAMPLES / folder), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    assert done.returncode == 0, f"{done.stdout.splitlines()[-1:]} {done.stderr[-2000:]}"
+    *rows, peak = done.stdout.splitlines()
+    assert len(rows) == sum(p.is_file() for p in (SAMPLES / folder).rglob("*"))
+    assert int(peak.split()[1]) < 400
+    kinds = {word for row in rows for word in row.split()[-2:]}
+    assert kinds <= {"ok", "empty", "not_audio", "no_audio", "undecodable"}
+    assert "ok" in kinds or folder.startswith("image")

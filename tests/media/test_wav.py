@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import struct
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tasks.media.decode import open_recording
+from tasks.media.info import AudioInfo, as_seconds
+from tasks.media.wav import HEAD, read_wav
+from tests.media.sounds import header, tone, wav
+
+
+def chunk(name: bytes, data: bytes) -> bytes:
+    return name + struct.pack("<I", len(data)) + data + b"\0" * (len(data) & 1)
+
+
+def read(data: bytes) -> AudioInfo | None:
+    return read_wav(data[:HEAD], len(data))
+
+
+NAMES = [b"LIST", b"fact", b"JUNK", b"bext", b"id3 ", b"smpl", b"data", b"abcd"]
+INFO = st.lists(st.binary(max_size=9), max_size=3).map(
+    lambda texts: (b"LIST", b"INFO" + b"".join(chunk(b"INAM", text) for text in texts))
+)
+EXTRAS = st.lists(st.tuples(st.sampled_from(NAMES), st.binary(max_size=40)) | INFO, max_size=3)
+
+
+@st.composite
+def files(draw: st.DrawFn) -> bytes:
+    """WAV files as programs write them, and nearly so."""
+    rate = draw(st.sampled_from([8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000, 192_000]))
+    channels, bits = draw(st.integers(1, 8)), draw(st.sampled_from([8, 16, 24, 32]))
+    sound = draw(st.randoms(use_true_random=False)).randbytes(draw(st.integers(1, 400)) * channels * bits // 8)
+    body = header(0, channels=channels, rate=rate, bits=bits)[12:36]
+    body += b"".join(chunk(*extra) for extra in draw(EXTRAS))
+    body += chunk(b"data", sound) + b"".join(chunk(*extra) for extra in draw(EXTRAS))
+    data = b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WAVE" + body
+    return data[: len(data) - draw(st.sampled_from([0, 0, 0, 1, 2, 20]))]
+
+
+@settings(max_examples=200, deadline=None)
+@given(files())
+def test_the_header_says_what_the_decoder_says(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    told = read(data)
+    if told is None:
+        return
+    path = tmp_path_factory.mktemp("wav") / "x.wav"
+    path.write_bytes(data)
+    with open_recording(path, data[:HEAD]) as recording:
+        list(recording.frames())
+        assert as_seconds(recording.length) == told.seconds
+        assert (recording.codec, recording.rate, recording.channels) == (told.codec, told.sample_rate, told.channels)
+
+
+@settings(max_examples=300)
+@given(st.binary(max_size=200))
+def test_any_bytes_are_read_or_left(data: bytes) -> None:
+    for start in (b"", b"RIFF\0\0\0\0WAVE", header(20)[:36], header(20)):
+        read(start + data)
+
+
+def test_plain_files_are_read(tmp_path: Path) -> None:
+    told = read(wav(tone(0.1)))
+    assert told == AudioInfo("wav", "pcm_s16le", Decimal("0.100000"), 16_000, 1, exact=True)
+    listed = header(0)[:36] + chunk(b"LIST", b"INFOISFT\x0e\0\0\0Lavf62.0.100\0\0") + chunk(b"data", bytes(3200))
+    told = read(listed)
+    assert told is not None
+    assert told.seconds == Decimal("0.1")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        header(3200) + bytes(3199),
+        header(3200) + bytes(3300),
+        header(3200, tag=3) + bytes(3200),
+        header(3200, tag=85) + bytes(3200),
+        header(3201) + bytes(3201),
+        header(3200, rate=0) + bytes(3200),
+        header(3200, channels=0) + bytes(3200),
+        header(3200, bits=12) + bytes(3200),
+        header(3200) + b"\xfe\x7f\x01\x80" + bytes(3196),
+        header(3200) + bytes(3200) + chunk(b"data", bytes(100)),
+        b"RIFX" + header(3200)[4:] + bytes(3200),
+        header(0)[:20],
+    ],
+)
+def test_what_is_not_plain_is_left_to_the_decoder(data: bytes) -> None:
+    assert read(data) is None

@@ -1,0 +1,94 @@
+"""Three shapes of work, as small capabilities: many Asks for one Item, many Asks in one request, create-then-poll."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field
+
+from tasks.capabilities.base import Call, Estimate, Kit
+from tasks.item import Ask, Input, Item, Usage
+
+
+class ShapeParams(BaseModel):
+    """What the shapes take."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    pieces: int = Field(3, ge=1, le=50, description="Asks an item is made of")
+
+
+class _Shape:
+    kinds = frozenset({"audio", "text"})
+    params: type[BaseModel] = ShapeParams
+    request_version = 1
+    name = ""
+    operation = ""
+
+    def schema(self) -> pa.Schema:
+        """One text, and how many Asks it took."""
+        return pa.schema([("text", pa.string()), ("pieces", pa.int32())])
+
+    async def estimate(self, item: Item, params: Any, kit: Kit) -> Estimate:
+        """As many requests as pieces."""
+        usage = Usage(requests=params.pieces)
+        return Estimate(params.pieces, usage, usage)
+
+    def _ask(self, item: Item, kit: Kit, digest: str, part: int) -> Ask:
+        return Ask(
+            capability=self.name,
+            operation=self.operation,
+            model=kit.model,
+            params={"part": part},
+            inputs=(Input(sha256=digest, start=part, end=part + 1),),
+            ceiling=Usage(requests=1),
+            sample=item.sample,
+            item_id=item.item_id,
+        )
+
+    async def _digest(self, item: Item, kit: Kit) -> str:
+        if item.location is None:
+            return hashlib.sha256(item.item_id.encode()).hexdigest()
+        async with kit.fetch(item) as media:
+            return media.sha256
+
+
+class Pieces(_Shape):
+    """Many Asks for one Item, side by side."""
+
+    name = "pieces"
+    operation = "piece"
+
+    async def run(self, item: Item, params: ShapeParams, call: Call, kit: Kit) -> Mapping[str, Any]:
+        """The pieces' texts, joined in order."""
+        digest = await self._digest(item, kit)
+        answers = await asyncio.gather(*(call(self._ask(item, kit, digest, n)) for n in range(params.pieces)))
+        return {"text": " ".join(a.data["text"] for a in answers), "pieces": len(answers)}
+
+
+class Packed(_Shape):
+    """One Ask for each Item; many Asks in one request."""
+
+    name = "packed"
+    operation = "packed"
+
+    async def run(self, item: Item, params: ShapeParams, call: Call, kit: Kit) -> Mapping[str, Any]:
+        """The item's own share of the packed reply."""
+        answer = await call(self._ask(item, kit, await self._digest(item, kit), 0))
+        return {"text": answer.data["text"], "pieces": 1}
+
+
+class Slow(_Shape):
+    """One Ask that creates a job and polls it to its end. Not repeatable."""
+
+    name = "slow"
+    operation = "job"
+
+    async def run(self, item: Item, params: ShapeParams, call: Call, kit: Kit) -> Mapping[str, Any]:
+        """The finished job's text."""
+        answer = await call(self._ask(item, kit, await self._digest(item, kit), 0))
+        return {"text": answer.data["text"], "pieces": 1}

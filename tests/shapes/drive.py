@@ -1,0 +1,34 @@
+"""Runs one of the test shapes in a process of its own: python -m tests.shapes.drive '{"capability": ...}'."""
+
+from __future__ import annotations
+
+import sys
+
+import orjson
+
+from tasks import capabilities
+from tasks.errors import MediamillError
+from tasks.job import Job, make_job
+from tasks.providers import registry
+from tasks.run import Run
+from tests.shapes.provider import ShapesProvider
+
+for shape in ("Pieces", "Packed", "Slow"):
+    capabilities.register(shape.lower(), f"tests.shapes.capabilities:{shape}")
+registry.register("shapes", lambda config: ShapesProvider(config))
+
+
+def main() -> int:
+    """Run the job given as JSON; its summary as JSON; the exit code of the run."""
+    job: Job = make_job(**orjson.loads(sys.argv[1]))
+    try:
+        summary = Run(job).execute()
+    except MediamillError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    sys.stdout.write(orjson.dumps(summary.as_dict()).decode())
+    return summary.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
