@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from tasks.sources import Source
 
 _LOCAL = "local:"
+_STAGED_SHARE = 8
+"""One attempt in so many is being made durable while the others are on the wire."""
 
 
 def choose_provider(job: Job) -> Provider:
@@ -157,6 +159,7 @@ async def _context(
         policy=Policy(retries=job.retries, budget=RetryBudget()),
         origin=_origins(engine, provider),
         limiter=lambda _: limiter,
+        slots=asyncio.Semaphore(concurrency),
         stopping=stop.check,
         run_id=run_id,
         out_id=journal.out_id,
@@ -196,8 +199,9 @@ def _limiter(
     """The limiter of this provider, model and operation, with what earlier runs learned."""
     name = f"{provider.name} {provider.endpoint.origin} {model} {operation}"
     quota = provider.quota(operation, model)
-    if job.concurrency:
-        quota = replace(quota, concurrency=job.concurrency, start=None)
+    concurrency = job.concurrency or quota.concurrency
+    staged = concurrency + concurrency // _STAGED_SHARE
+    quota = replace(quota, concurrency=staged, start=None if job.concurrency else quota.start)
     if job.rpm:
         quota = replace(quota, rpm=min(job.rpm, quota.rpm or job.rpm))
 

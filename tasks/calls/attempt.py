@@ -147,10 +147,15 @@ class WireAttempt:
     async def _send(self, origin: str) -> Reply:
         line = self._line
         request = line.provider.request(self._wire, self._asks)
-        line.tally.in_flight += 1
-        line.tally.sent += 1
         try:
-            reply = await line.client.send(origin, request, key=line.key, deadline=self._deadline)
+            async with line.slots:
+                line.tally.in_flight += 1
+                line.tally.sent += 1
+                self._began = time.monotonic()
+                try:
+                    reply = await line.client.send(origin, request, key=line.key, deadline=self._deadline)
+                finally:
+                    line.tally.in_flight -= 1
         except NotSent as error:
             problem = Problem("retry", error.kind, error.message)
             await self._reject(problem, None)
@@ -163,8 +168,6 @@ class WireAttempt:
         except BaseException:
             line.budget.keep(self._reservation)
             raise
-        finally:
-            line.tally.in_flight -= 1
         faults.point("call.wire.after")
         return reply
 
