@@ -175,8 +175,7 @@ class Items:
         """What this run still has to do in a shard, in the source's order."""
         where = (items.c.shard == shard, self._pending())
         statement = select(items).where(*where).order_by(items.c.item_index)
-        rows = await self._journal.read(lambda connection: connection.execute(statement).mappings().all())
-        return [_item(row) for row in rows]
+        return await self._journal.read(lambda c: [_item(row) for row in c.execute(statement).mappings()])
 
     async def outcome(self, item: Item, shard: int, outcome: Outcome, payload: Mapping[str, Any]) -> None:
         """How an item ended. A failure never replaces a result for unchanged input.
