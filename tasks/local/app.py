@@ -1,0 +1,191 @@
+"""Which path is answered by what, and the endpoints the server has for itself."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, fields, replace
+from functools import partial
+from typing import Any
+
+import orjson
+import yaml
+from aiohttp import web
+
+from configs import FOLDER
+from tasks.errors import NoSuchOption, UsageError
+from tasks.local.bill import Bill
+from tasks.local.dialects import PREFIXES, Dialect, dialect, together_supported
+from tasks.local.engines import make_engine
+from tasks.local.limits import Limiter, Rates
+from tasks.local.options import DIALECTS, Settings
+from tasks.local.refusal import Refusal
+from tasks.local.rules import read_rules
+from tasks.local.transcription import Desk, transcribe
+
+Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+_JSON = {"content-type": "application/json"}
+_PAGE = 10_000
+
+
+def make_desk(settings: Settings) -> Desk:
+    """Everything requests share, from the settings and ``configs/server.yaml``.
+
+    Raises:
+        UsageError: for an unknown engine, one that is not installed, or fault rules that make no sense.
+    """
+    with (FOLDER / "server.yaml").open(encoding="utf-8") as file:
+        known = yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    models = {name: _models(dialect(name), known["dialects"].get(name, {}), settings) for name in DIALECTS}
+    weights = settings.whisper_model or known["whisper_model"]
+    dice = random.Random(settings.seed)  # noqa: S311 - a rehearsal must be repeatable
+    return Desk(
+        settings,
+        make_engine(settings.engine, settings.workers, settings.max_seconds, weights),
+        Bill(settings.price, settings.bill_file),
+        _limiter(settings),
+        models,
+        frozenset(known["token_usage"]),
+        dice,
+        _rules(settings),
+    )
+
+
+def _models(spoken: Dialect, known: dict[str, list[str]], settings: Settings) -> dict[str, frozenset[str]]:
+    """The dialect's models with their reply formats; where any model is taken, only those of ``--model``."""
+    named = [*settings.model, *(settings.price if spoken.strict else ())]
+    return {name: frozenset(formats) for name, formats in known.items()} | {
+        name: spoken.formats for name in named if name not in known
+    }
+
+
+def _limiter(settings: Settings) -> Limiter:
+    names = [f.name for f in fields(Rates)]
+    rates = Rates(**{name: getattr(settings, name) for name in names})
+    return Limiter(rates, asyncio.get_running_loop().time)
+
+
+def _rules(settings: Settings) -> list[Any]:
+    if settings.faults is None:
+        return []
+    try:
+        return read_rules(orjson.loads(settings.faults.read_bytes()))
+    except OSError as error:
+        raise UsageError(f"cannot read the fault rules in {settings.faults}: {error.strerror}") from None
+    except orjson.JSONDecodeError as error:
+        raise UsageError(f"the fault rules in {settings.faults} are not JSON: {error}") from None
+
+
+class App:
+    """Routes requests by exact path."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self._routes: dict[str, tuple[str, Answer]] = {
+            "/health": ("GET", self._health),
+            "/mediamill/bill": ("GET", self._bill),
+            "/mediamill/faults": ("POST", self._faults),
+            "/mediamill/limits": ("POST", self._limits),
+            "/mediamill/reset": ("POST", self._reset),
+        }
+        self._prefixes = {"/v1": desk.settings.dialect, **PREFIXES}
+        for prefix, name in self._prefixes.items():
+            spoken = dialect(name)
+            self._routes[f"{prefix}/audio/transcriptions"] = ("POST", partial(self._transcribe, spoken=spoken))
+            self._routes[f"{prefix}/models"] = ("GET", partial(self._models, spoken=spoken))
+            if name == "together":
+                supported = prefix.removesuffix("/v1") + "/v2/supported-models"
+                self._routes[supported] = ("GET", self._supported)
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer any request."""
+        method, answer = self._routes.get(request.path, ("", None))
+        try:
+            if answer is None:
+                raise Refusal("not_found", f"Invalid URL ({request.method} {request.path})")
+            if request.method != method:
+                raise Refusal("method", f"Not allowed to {request.method} on {request.path}")
+            return await answer(request)
+        except Refusal as refusal:
+            status, body = self._spoken(request.path).error(refusal, "")
+            return _json(body, status)
+        except (web.RequestPayloadError, ConnectionError):
+            return web.Response(status=400)  # nobody is left to read it
+
+    async def _transcribe(self, request: web.BaseRequest, *, spoken: Dialect) -> web.StreamResponse:
+        return await transcribe(self.desk, request, spoken)
+
+    async def _models(self, _: web.BaseRequest, *, spoken: Dialect) -> web.Response:
+        return _json(spoken.models(self._names(spoken), self.desk.settings.price))
+
+    async def _supported(self, _: web.BaseRequest) -> web.Response:
+        return _json(together_supported(self._names(dialect("together"))))
+
+    def _names(self, spoken: Dialect) -> list[str]:
+        """The known models; the engine's own name where any would do."""
+        return list(self.desk.models[spoken.name]) or [self.desk.engine.identity.partition("-")[0]]
+
+    async def _health(self, _: web.BaseRequest) -> web.Response:
+        engine = self.desk.engine
+        return _json({"status": "ok", "engine": engine.identity, "simulated": engine.simulated})
+
+    async def _bill(self, request: web.BaseRequest) -> web.Response:
+        try:
+            offset, limit = (max(0, int(request.query.get(n, d))) for n, d in (("offset", 0), ("limit", _PAGE)))
+        except ValueError:
+            return _wrong("offset and limit must be whole numbers")
+        return _json(self.desk.bill.page(offset, limit))
+
+    async def _faults(self, request: web.BaseRequest) -> web.Response:
+        """Replace the fault rules."""
+        try:
+            self.desk.rules = read_rules(orjson.loads(await request.read()))
+        except (orjson.JSONDecodeError, UsageError) as error:
+            return _wrong(str(error))
+        return _json({"rules": len(self.desk.rules)})
+
+    async def _limits(self, request: web.BaseRequest) -> web.Response:
+        """Change some of the limits; the new ones start unused."""
+        try:
+            given = orjson.loads(await request.read())
+            rates = _changed(self.desk.limiter.rates, given)
+        except (orjson.JSONDecodeError, UsageError) as error:
+            return _wrong(str(error))
+        self.desk.limiter = Limiter(rates, asyncio.get_running_loop().time)
+        return _json(asdict(rates))
+
+    async def _reset(self, _: web.BaseRequest) -> web.Response:
+        """Forget the bill and the fault rules; limits start unused and the dice anew."""
+        self.desk.bill.reset()
+        self.desk.rules = []
+        self.desk.dice = random.Random(self.desk.settings.seed)  # noqa: S311
+        self.desk.limiter = Limiter(self.desk.limiter.rates, asyncio.get_running_loop().time)
+        return _json({"reset": True})
+
+    def _spoken(self, path: str) -> Dialect:
+        name = next((name for prefix, name in PREFIXES.items() if path.startswith(prefix)), None)
+        return dialect(name or self.desk.settings.dialect)
+
+
+def _changed(rates: Rates, given: Any) -> Rates:
+    known = [f.name for f in fields(Rates)]
+    if not isinstance(given, dict):
+        raise UsageError("limits must be an object")
+    for name, value in given.items():
+        if name not in known:
+            raise NoSuchOption("limit", name, known)
+        if name != "limiter" and value is not None and not (isinstance(value, int | float) and value > 0):
+            raise UsageError(f"{name} must be a number above 0, or null")
+        if name == "limiter" and value not in ("bucket", "window"):
+            raise UsageError("limiter must be bucket or window")
+    return replace(rates, **given)
+
+
+def _json(body: Any, status: int = 200) -> web.Response:
+    return web.Response(status=status, body=orjson.dumps(body), headers=_JSON)
+
+
+def _wrong(message: str) -> web.Response:
+    return _json({"error": {"message": message, "type": "invalid_request_error", "param": None, "code": None}}, 400)

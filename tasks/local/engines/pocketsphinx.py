@@ -1,0 +1,129 @@
+"""English speech through pocketsphinx: real, free, draft quality."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from tasks.errors import BadInput
+from tasks.local.engines.base import Audio, Segment, Transcript, Word
+from tasks.local.engines.pool import WorkerPool
+
+if TYPE_CHECKING:
+    from tasks.local.engines.sound import Samples
+
+_RATE = 16_000
+_FRAMES_A_SECOND = 100
+_LONGEST = 30 * _RATE
+_SHORTEST = 20 * _RATE
+_QUIET = int(0.3 * _RATE)
+_HOP = int(0.02 * _RATE)
+_PAUSE = 0.5
+_PADDING = 0.15
+"""Seconds of silence put around each utterance: a first word without any before it is often missed."""
+_FILLERS = ("<", "[", "+")
+
+
+class Pocketsphinx:
+    """Recordings of any length, one worker process each."""
+
+    simulated = False
+    languages = frozenset({"en"})
+    speakers = False
+
+    def __init__(self, identity: str, workers: int, max_seconds: float | None) -> None:
+        self.identity = identity
+        self._max_seconds = max_seconds
+        self._pool = WorkerPool(workers)
+
+    async def transcribe(self, audio: Audio, language: str | None) -> Transcript:
+        """Hear English; ``language`` was checked before."""
+        return await self._pool.run(hear, audio, self._max_seconds)
+
+    def close(self) -> None:
+        """End the workers."""
+        self._pool.close()
+
+
+def hear(audio: Audio, max_seconds: float | None) -> Transcript:
+    """Decode and recognise a recording; runs in a worker.
+
+    Raises:
+        BadInput: when it cannot be decoded.
+    """
+    from tasks.local.engines.sound import opened, samples
+    from tasks.media.info import as_seconds
+
+    words: list[Word] = []
+    with opened(audio) as recording:
+        at = 0
+        for utterance in utterances(samples(recording, max_seconds)):
+            words += _heard(utterance, at / _RATE)
+            at += len(utterance)
+        if not recording.length:
+            raise BadInput("no sound can be decoded from it", kind="undecodable")
+        seconds = as_seconds(recording.length)
+    segments = tuple(_segments(words))
+    return Transcript(" ".join(s.text for s in segments), "en", seconds, segments, tuple(words))
+
+
+def utterances(blocks: Iterable[Samples]) -> Iterator[Samples]:
+    """Cut sound into stretches of at most 30 s, each at the quietest 0.3 s of its last ten seconds."""
+    import numpy as np
+
+    held: list[Samples] = []
+    size = 0
+    for block in blocks:
+        held.append(block)
+        size += len(block)
+        while size >= _LONGEST:
+            whole = np.concatenate(held)
+            cut = quietest(whole[:_LONGEST], _SHORTEST)
+            yield whole[:cut]
+            held, size = [whole[cut:]], size - cut
+    if size:
+        yield np.concatenate(held)
+
+
+def quietest(sound: Samples, start: int) -> int:
+    """The middle of the quietest 0.3 s from sample ``start`` on."""
+    import numpy as np
+
+    power = np.concatenate([[0.0], np.cumsum(sound[start:].astype(np.float64) ** 2)])
+    windows = power[_QUIET::_HOP] - power[:-_QUIET:_HOP]
+    return start + int(np.argmin(windows)) * _HOP + _QUIET // 2
+
+
+@cache
+def _decoder() -> Any:
+    from pocketsphinx import Decoder
+
+    return Decoder(maxwpf=5, maxhmmpf=3000, loglevel="FATAL")
+
+
+def _heard(sound: Samples, offset: float) -> Iterator[Word]:
+    """The words of one utterance; the decoder adapts to what it hears, so it forgets before each."""
+    decoder = _decoder()
+    silence = bytes(2 * int(_PADDING * _RATE))
+    decoder.reinit_feat()
+    decoder.start_utt()
+    decoder.process_raw(silence + sound.tobytes() + silence, full_utt=True)
+    decoder.end_utt()
+    length = len(sound) / _RATE
+    for heard in decoder.seg():
+        if heard.word.startswith(_FILLERS):
+            continue
+        start = min(max(heard.start_frame / _FRAMES_A_SECOND - _PADDING, 0), length)
+        end = min(max((heard.end_frame + 1) / _FRAMES_A_SECOND - _PADDING, 0), length)
+        yield Word(heard.word.partition("(")[0], round(offset + start, 3), round(offset + end, 3))
+
+
+def _segments(words: list[Word]) -> Iterator[Segment]:
+    """Words without a pause of half a second between them belong together."""
+    start = 0
+    for n in range(1, len(words) + 1):
+        if n == len(words) or words[n].start - words[n - 1].end >= _PAUSE:
+            run = words[start:n]
+            yield Segment(run[0].start, run[-1].end, " ".join(w.word for w in run))
+            start = n

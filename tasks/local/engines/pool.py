@@ -1,0 +1,74 @@
+"""Worker processes, one executor each, so that a crash costs exactly the request that caused it."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class WorkerDied(Exception):
+    """The worker process ended before it answered."""
+
+
+class WorkerPool:
+    """Up to ``workers`` processes, started when first needed, ended with :meth:`close` or with this process."""
+
+    def __init__(self, workers: int) -> None:
+        self._context = multiprocessing.get_context("spawn")
+        self._leash, self._hold = self._context.Pipe(duplex=False)
+        self._executors = [self._start() for _ in range(max(1, workers))]
+        # The most recently used worker comes first: with little to do, only one loads its model.
+        self._free: asyncio.LifoQueue[ProcessPoolExecutor] = asyncio.LifoQueue()
+        for executor in self._executors:
+            self._free.put_nowait(executor)
+
+    async def run(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a module-level function in a worker.
+
+        Raises:
+            WorkerDied: when the process ended meanwhile; another takes its place.
+        """
+        assert not kwargs
+        executor = await self._free.get()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(executor, fn, *args)
+        except BrokenProcessPool:
+            executor.shutdown(wait=False)
+            self._executors.remove(executor)
+            executor = self._start()
+            self._executors.append(executor)
+            raise WorkerDied("the process that was working on it ended unexpectedly") from None
+        finally:
+            self._free.put_nowait(executor)
+
+    def close(self) -> None:
+        """End the workers at once, whatever they are doing."""
+        self._hold.close()
+        for executor in self._executors:
+            executor.shutdown(wait=False, cancel_futures=True)
+        self._leash.close()
+
+    def _start(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(1, self._context, initializer=_on_leash, initargs=(self._leash,))
+
+
+def _on_leash(leash: Connection) -> None:
+    """End this worker as soon as the other end of ``leash`` is closed, be it by SIGKILL; leave Ctrl-C to the server."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def wait() -> None:
+        leash.poll(None)
+        os._exit(0)
+
+    threading.Thread(target=wait, daemon=True, name="leash").start()

@@ -1,0 +1,154 @@
+"""The server's options: what a person types, checked."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m)?")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
+DIALECTS = ("local", "together", "openai", "groq", "compatible")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the server behaves; see :func:`parser` for the meaning of each."""
+
+    host: str = "127.0.0.1"
+    port: int = 8765
+    engine: str = "local"
+    dialect: str = "local"
+    latency: tuple[float, float] = (0.0, 0.0)
+    rpm: float | None = None
+    tpm: float | None = None
+    rpd: float | None = None
+    audio_per_hour: float | None = None
+    limiter: str = "bucket"
+    burst: float | None = None
+    fail: float = 0.0
+    seed: int = 0
+    faults: Path | None = None
+    bill_file: Path | None = None
+    price: dict[str, Decimal] = field(default_factory=dict)
+    model: list[str] = field(default_factory=list)
+    workers: int = 1
+    require_key: bool = False
+    key_env: str | None = None
+    max_bytes: int | None = None
+    max_seconds: float | None = None
+    url_host: list[str] = field(default_factory=list)
+    whisper_model: str | None = None
+    quiet: bool = False
+    parent: int | None = None
+
+
+def parse(arguments: Sequence[str]) -> Settings:
+    """Settings from a command line; a wrong one prints its error and exits 2."""
+    given = vars(parser().parse_args(arguments))
+    given["price"] = dict(given["price"])
+    return Settings(**given)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of ``mediamill serve``."""
+    cli = argparse.ArgumentParser(
+        prog="mediamill serve",
+        description="Serve the providers' wire formats on a loopback port.",
+        epilog="Paths: /v1 (see --dialect), /together/v1, /openai-api/v1, /groq/openai/v1 or /openai/v1 (Groq's own), "
+        "/compatible/v1; /health; /mediamill/bill, /mediamill/faults, /mediamill/limits, /mediamill/reset.",
+        allow_abbrev=False,
+    )
+    add = cli.add_argument
+    add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    add("--port", type=int, default=8765, help="port to listen on; 0 takes any free one (default: %(default)s)")
+    add("--engine", default="local", help="local (pocketsphinx), echo or whisper (default: %(default)s)")
+    add("--dialect", choices=DIALECTS, default="local", help="whose wire format /v1 speaks (default: a superset)")
+    add("--workers", type=int, default=os.cpu_count() or 1, help="processes of the engine (default: one a core)")
+    add("--whisper-model", metavar="NAME", help="weights of the whisper engine")
+    add("--quiet", action="store_true", help="print nothing but errors")
+    add("--parent", type=int, help=argparse.SUPPRESS)
+    _add_behaviour(cli)
+    _add_money(cli)
+    return cli
+
+
+def _add_behaviour(cli: argparse.ArgumentParser) -> None:
+    add = cli.add_argument_group("rehearsal").add_argument
+    add(
+        "--latency", type=_latency, default=(0.0, 0.0), metavar="TIME", help="least time to an answer: 300ms, 100ms..2s"
+    )
+    add("--rpm", type=_positive, metavar="N", help="requests a minute")
+    add("--tpm", type=_positive, metavar="N", help="tokens a minute; a second of audio is ten")
+    add("--rpd", type=_positive, metavar="N", help="requests a day, told by Groq's headers")
+    add("--audio-per-hour", type=_positive, metavar="SECONDS", help="audio-seconds an hour")
+    add("--limiter", choices=("bucket", "window"), default="bucket", help="token bucket or fixed window")
+    add("--burst", type=_positive, metavar="N", help="requests that may come at once (default: one second's worth)")
+    add("--fail", type=_share, default=0.0, metavar="SHARE", help="share of requests that get a 500, 503 or 429")
+    add("--seed", type=int, default=0, help="of --fail and --latency (default: %(default)s)")
+    add("--faults", type=Path, metavar="FILE", help="JSON list of rules: which requests break, and how")
+    add("--max-bytes", type=int, metavar="N", help="largest upload (default: the provider's)")
+    add("--max-seconds", type=_positive, metavar="N", help="longest recording (default: the provider's)")
+    add("--model", action="append", default=[], metavar="ID", help="a model that exists besides the usual ones")
+    add(
+        "--url-host",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="host[:port] that audio URLs may name; * for any",
+    )
+
+
+def _add_money(cli: argparse.ArgumentParser) -> None:
+    add = cli.add_argument_group("money and keys").add_argument
+    add("--price", type=_price, action="append", default=[], metavar="MODEL=USD", help="US dollars a minute of audio")
+    add("--bill-file", type=Path, metavar="FILE", help="append the bill to it, and start with what is in it")
+    add("--require-key", action="store_true", help="answer 401 to requests without a bearer token")
+    add("--key-env", metavar="NAME", help="demand the token that is in this environment variable")
+
+
+def _latency(text: str) -> tuple[float, float]:
+    low, _, high = text.partition("..")
+    return _duration(low), _duration(high or low)
+
+
+def _duration(text: str) -> float:
+    found = _DURATION.fullmatch(text.strip())
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time; write 300ms, 1.5s or 2m")
+    return float(found[1]) * _UNITS[found[2]]
+
+
+def _positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return number
+
+
+def _share(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share between 0 and 1")
+    return number
+
+
+def _price(text: str) -> tuple[str, Decimal]:
+    model, _, usd = text.rpartition("=")
+    try:
+        price = Decimal(usd)
+    except InvalidOperation:
+        price = Decimal(-1)
+    if not model or not price.is_finite() or price < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not MODEL=USD_PER_MINUTE, e.g. some-model=0.0015")
+    return model, price

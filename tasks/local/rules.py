@@ -1,0 +1,156 @@
+"""Faults on demand: which requests break, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from fnmatch import fnmatchcase
+from typing import Any, TypeVar
+
+from tasks.errors import NoSuchOption, UsageError
+
+T = TypeVar("T")
+
+UNCOMPUTED = frozenset({"status", "reset", "redirect", "error_in_200", "hang"})
+COMPUTED = frozenset("delay close reset_mid_body short_body drip bad_json empty huge gzip_bomb wrong_type".split())
+KINDS = UNCOMPUTED | COMPUTED
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a rule may look at."""
+
+    path: str
+    model: str | None
+    filename: str | None
+    file_sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Which requests; everything given must hold, and counting is over the requests that the rest holds for.
+
+    Attributes:
+        path, model, filename: shell patterns.
+        file_sha256: of the uploaded file.
+        nth: their numbers, from 1.
+        every: each ``every``-th.
+        first: the first so many.
+        after: all but the first so many.
+    """
+
+    path: str | None = None
+    model: str | None = None
+    filename: str | None = None
+    file_sha256: str | None = None
+    nth: int | Sequence[int] | None = None
+    every: int | None = None
+    first: int | None = None
+    after: int | None = None
+
+    def holds(self, facts: Facts) -> bool:
+        """The patterns, without counting."""
+        pairs = ((self.path, facts.path), (self.model, facts.model), (self.filename, facts.filename))
+        if not all(pattern is None or fnmatchcase(value or "", pattern) for pattern, value in pairs):
+            return False
+        return self.file_sha256 is None or self.file_sha256 == facts.file_sha256
+
+    def counts(self, number: int) -> bool:
+        """The ``number``-th request that it holds for is meant."""
+        nth = [self.nth] if isinstance(self.nth, int) else self.nth
+        return (
+            (nth is None or number in nth)
+            and (self.every is None or number % self.every == 0)
+            and (self.first is None or number <= self.first)
+            and (self.after is None or number > self.after)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """How a request breaks.
+
+    Attributes:
+        kind: ``status`` answers at once with ``status``, ``body`` and ``headers``; ``reset`` breaks the
+            connection before any reply; ``redirect`` sends a 302 to ``location``; ``error_in_200`` hides an
+            error in a success; ``hang`` never answers. The others break a computed answer: ``delay`` only
+            delays it; ``close`` and ``reset_mid_body`` break off before and within it; ``short_body``
+            promises more than comes; ``drip`` sends a byte every ``interval`` seconds; ``bad_json`` cuts it;
+            ``empty`` leaves it out; ``huge`` and ``gzip_bomb`` pad it to ``bytes``; ``wrong_type`` is HTML.
+        delay: seconds to wait first, with every kind.
+        billed: whether it is charged; None means as a provider would: computed answers are.
+    """
+
+    kind: str = "delay"
+    status: int = 500
+    body: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    delay: float = 0.0
+    interval: float = 1.0
+    bytes: int = 100_000_000
+    location: str = "/"
+    billed: bool | None = None
+
+    @property
+    def computed(self) -> bool:
+        """The answer is worked out before it breaks."""
+        return self.kind in COMPUTED
+
+
+@dataclass(slots=True)
+class Rule:
+    """A match and its fault; ``times`` bounds how often it strikes."""
+
+    match: Match
+    fault: Fault
+    times: int | None = None
+    seen: int = 0
+    struck: int = 0
+
+    def strikes(self, facts: Facts) -> bool:
+        """Count a request; True when it is to break."""
+        if not self.match.holds(facts):
+            return False
+        self.seen += 1
+        if not self.match.counts(self.seen) or (self.times is not None and self.struck >= self.times):
+            return False
+        self.struck += 1
+        return True
+
+
+def pick(rules: Sequence[Rule], facts: Facts) -> Fault | None:
+    """The fault of the first rule that strikes; all rules count the request."""
+    struck = [rule.fault for rule in rules if rule.strikes(facts)]
+    return struck[0] if struck else None
+
+
+def read_rules(given: Any) -> list[Rule]:
+    """Rules from JSON: ``[{"match": {...}, "fault": {...}, "times": N}]``.
+
+    Raises:
+        UsageError: when they are not that.
+    """
+    if not isinstance(given, list):
+        raise UsageError("fault rules must be a list")
+    rules = []
+    for number, rule in enumerate(given, 1):
+        where = f"fault rule {number}"
+        if not isinstance(rule, dict) or not isinstance(rule.get("fault"), dict):
+            raise UsageError(f"{where}: needs a fault, e.g. {{'fault': {{'kind': 'reset'}}}}")
+        for name in rule.keys() - {"match", "fault", "times"}:
+            raise NoSuchOption("entry", name, ["match", "fault", "times"], where=where)
+        fault = _made(Fault, rule["fault"], where)
+        if fault.kind not in KINDS:
+            raise NoSuchOption("kind", fault.kind, KINDS, where=where)
+        rules.append(Rule(_made(Match, rule.get("match") or {}, where), fault, rule.get("times")))
+    return rules
+
+
+def _made(kind: type[T], given: Any, where: str) -> T:
+    known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
+    if not isinstance(given, dict):
+        raise UsageError(f"{where}: {given!r} is not an object")
+    for name in given:
+        if name not in known:
+            raise NoSuchOption("entry", name, known, where=where)
+    return kind(**given)

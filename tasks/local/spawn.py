@@ -1,0 +1,153 @@
+"""The server as a child process that ends when its parent does, even by SIGKILL."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import selectors
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Self
+
+from tasks.errors import StorageError, UsageError
+
+_ROOT = Path(__file__).resolve().parents[2]
+_READY_SECONDS = 60.0
+_CLOSE_SECONDS = 5.0
+
+
+@dataclass(slots=True)
+class Server:
+    """A running server.
+
+    Attributes:
+        origin: scheme, host and port, e.g. ``http://127.0.0.1:40123``.
+        engine: name and version of the engine that answers.
+        process: the child.
+    """
+
+    origin: str
+    engine: str
+    process: subprocess.Popen[bytes]
+    _log: IO[bytes] = field(repr=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def log(self) -> str:
+        """The last it wrote to stderr."""
+        return _tail(self._log)
+
+    def close(self) -> None:
+        """End the child; harmless when it has ended."""
+        atexit.unregister(self.close)
+        _end(self.process)
+        self._log.close()
+
+
+def spawn(engine: str = "local", **options: Any) -> Server:
+    """Start a server on a free loopback port and wait until it is ready.
+
+    Args:
+        engine: ``local`` (pocketsphinx), ``echo`` or ``whisper``.
+        **options: the options of ``mediamill serve`` with underscores: ``latency="300ms"``, ``rpm=600``,
+            ``require_key=True``, ``price={"some-model": "0.006"}``; lists repeat an option.
+
+    Raises:
+        UsageError: when it cannot start: an unknown option or engine, a package that is missing.
+        StorageError: when it ended or hung for another reason.
+    """
+    log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
+    command = [sys.executable, "-P", "-m", "tasks.local", "--parent", str(os.getpid()), "--engine", engine]
+    process = subprocess.Popen(
+        [*command, *_flags({"port": 0, **options})],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        env={**os.environ, "PYTHONPATH": _path()},
+    )
+    try:
+        told = _told(process, log)
+    except BaseException:
+        _end(process)
+        log.close()
+        raise
+    server = Server(told["origin"], told["engine"], process, log)
+    atexit.register(server.close)
+    return server
+
+
+def _flags(options: Mapping[str, Any]) -> list[str]:
+    flags: list[str] = []
+    for name, value in options.items():
+        flag = "--" + name.replace("_", "-")
+        if isinstance(value, Mapping):
+            value = list(value.items())  # noqa: PLW2901
+        for one in value if isinstance(value, list) else [value]:
+            if one is True:
+                flags.append(flag)
+            elif isinstance(one, tuple):
+                flags += [flag, "=".join(map(str, one))]
+            elif one is not None and one is not False:
+                flags += [flag, str(one)]
+    return flags
+
+
+def _path() -> str:
+    """The child's PYTHONPATH: it finds this very package, wherever the parent found it."""
+    given = os.environ.get("PYTHONPATH")
+    return f"{given}{os.pathsep}{_ROOT}" if given else str(_ROOT)
+
+
+def _told(process: subprocess.Popen[bytes], log: IO[bytes]) -> dict[str, Any]:
+    """The child's one line, once it is there."""
+    assert process.stdout is not None
+    deadline = time.monotonic() + _READY_SECONDS
+    line = b""
+    with selectors.DefaultSelector() as waiting:
+        waiting.register(process.stdout, selectors.EVENT_READ)
+        while not line.endswith(b"\n"):
+            if not waiting.select(max(0.0, deadline - time.monotonic())):
+                raise StorageError(f"the built-in server was not ready within {_READY_SECONDS:.0f} s")
+            block = os.read(process.stdout.fileno(), 4096)
+            if not block:
+                break
+            line += block
+    with contextlib.suppress(ValueError):
+        told: dict[str, Any] = json.loads(line)
+        if told["ready"]:
+            return told
+        raise UsageError(told["error"], hint=told["hint"])
+    code = process.wait(_CLOSE_SECONDS)
+    said = _tail(log).strip().splitlines()
+    message = f"the built-in server did not start: {said[-1] if said else f'it ended with {code}'}"
+    raise UsageError(message) if code == UsageError.exit_code else StorageError(message)
+
+
+def _tail(log: IO[bytes]) -> str:
+    log.seek(0, os.SEEK_END)
+    log.seek(max(0, log.tell() - 4096))
+    return log.read().decode("utf-8", "replace")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        process.wait(_CLOSE_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

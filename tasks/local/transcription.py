@@ -1,0 +1,228 @@
+"""``POST audio/transcriptions``: from the request to the reply and the bill."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import os
+import random
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+import orjson
+from aiohttp import web
+
+from tasks.errors import BadInput
+from tasks.local.asked import Asked, read_form
+from tasks.local.bill import Bill, Call
+from tasks.local.body import Body, read_body
+from tasks.local.breakage import send_broken, send_fault
+from tasks.local.dialects import Dialect
+from tasks.local.engines.base import Audio, Engine, Transcript
+from tasks.local.engines.pool import WorkerDied
+from tasks.local.fetch import fetch
+from tasks.local.form import Form, parse_form
+from tasks.local.limits import Limiter
+from tasks.local.options import Settings
+from tasks.local.refusal import Kind, Refusal
+from tasks.local.render import render
+from tasks.local.rules import Facts, Fault, Rule, pick
+
+_LEAST_SECONDS = Decimal("0.01")
+_FORM_BYTES = 1024 * 1024
+_BAD_INPUT: dict[str, Kind] = {"too_long": "too_long"}
+_RANDOM: tuple[tuple[Kind, str], ...] = (
+    ("failed", "The server had an error processing your request."),
+    ("overloaded", "The engine is currently overloaded, please try again later."),
+    ("rate_limit", "Rate limit reached. Please try again in 1s."),
+)
+
+
+@dataclass(slots=True)
+class Desk:
+    """What all requests share.
+
+    Attributes:
+        models: known models of each dialect, with their reply formats.
+        token_models: those that report tokens.
+        dice: decides random failures and latencies, in order of arrival.
+    """
+
+    settings: Settings
+    engine: Engine
+    bill: Bill
+    limiter: Limiter
+    models: Mapping[str, Mapping[str, frozenset[str]]]
+    token_models: frozenset[str]
+    dice: random.Random
+    rules: list[Rule] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request on its way: what it is, whose dialect it speaks, its entry in the bill."""
+
+    request: web.BaseRequest
+    dialect: Dialect
+    call: Call
+    form: Form = field(default_factory=Form)
+    arrived: float = field(default_factory=lambda: asyncio.get_running_loop().time())
+    request_id: str = field(default_factory=lambda: "req_" + uuid.uuid4().hex)
+
+
+async def transcribe(desk: Desk, request: web.BaseRequest, dialect: Dialect) -> web.StreamResponse:
+    """Answer one request, whatever it holds."""
+    exchange = Exchange(request, dialect, desk.bill.begin(request.path))
+    try:
+        most = desk.settings.max_bytes or dialect.max_bytes
+        with await read_body(request, most + _FORM_BYTES) as body:
+            return await _answered(desk, exchange, body, most)
+    except Refusal as refusal:
+        return _refused(desk, exchange, refusal)
+    finally:
+        desk.bill.end()
+
+
+async def _answered(desk: Desk, exchange: Exchange, body: Body, most: int) -> web.StreamResponse:
+    call = exchange.call
+    audio = _read(exchange, body)
+    fault = None
+    if desk.rules:
+        facts = Facts(call.path, call.model, audio.filename if audio else None, call.file_sha256)
+        fault = pick(desk.rules, facts)
+    if fault is not None:
+        call.fault = fault.kind
+        await asyncio.sleep(fault.delay)
+        if not fault.computed:
+            return await _faulted(desk, exchange, fault)
+    _check_key(desk.settings, exchange)
+    desk.limiter.admit()
+    _fail_at_random(desk)
+    asked = read_form(exchange.form, exchange.dialect, desk.models[exchange.dialect.name])
+    if audio is None:
+        assert asked.url is not None
+        limit = desk.settings.max_bytes or exchange.dialect.max_url_bytes
+        audio = await fetch(asked.url, desk.settings.url_host, limit, body.cleanup)
+        call.file_sha256 = audio.sha256
+    elif audio.size > most:
+        raise Refusal("too_large", f"Maximum content size limit ({most}) exceeded ({audio.size} bytes read)")
+    heard = await _heard(desk, exchange.dialect, audio, asked)
+    desk.limiter.charge(float(heard.seconds))
+    await _dwell(desk, exchange)
+    reply = _reply(desk, exchange, asked, heard)
+    if fault is None or fault.billed is not False:
+        desk.bill.charge(call, exchange.dialect.billed_seconds(heard.seconds))
+    desk.bill.settle(call, reply.status)
+    return reply if fault is None else await send_broken(exchange.request, fault, reply)
+
+
+def _read(exchange: Exchange, body: Body) -> Audio | None:
+    """Parse the form and enter what the bill tells of it; the uploaded file, if there is one."""
+    call = exchange.call
+    call.key_seen = bool(_bearer(exchange.request))
+    call.body_sha256 = body.sha256()
+    exchange.form = form = parse_form(body.data, exchange.request.headers.get("Content-Type", ""))
+    call.model = form.text("model")
+    call.params_sha256 = hashlib.sha256(orjson.dumps(form.fields, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    part = form.files.get("file")
+    if part is None:
+        return None
+    audio = body.audio(part)
+    call.file_sha256 = audio.sha256
+    return audio
+
+
+async def _heard(desk: Desk, dialect: Dialect, audio: Audio, asked: Asked) -> Transcript:
+    """Check the recording and have it heard."""
+    extension = audio.filename.rpartition(".")[2].lower()
+    if extension not in dialect.containers and asked.url is None:
+        message = f"Invalid file format. Supported formats: {sorted(dialect.containers)}"
+        raise Refusal("unsupported_format", message, param="file")
+    engine = desk.engine
+    if engine.languages is not None and (asked.language or "en") not in engine.languages:
+        known = ", ".join(sorted(engine.languages))
+        raise Refusal("bad_value", f"the engine {engine.identity} hears only: {known}", param="language")
+    if asked.diarize and not engine.speakers:
+        raise Refusal("bad_value", f"the engine {engine.identity} cannot tell speakers apart", param="diarize")
+    longest = desk.settings.max_seconds or dialect.max_seconds
+    try:
+        heard = await engine.transcribe(audio, asked.language)
+    except BadInput as error:
+        kind = _BAD_INPUT.get(error.kind, "unsupported_format")
+        raise Refusal(kind, f"The audio file could not be decoded: {error.message}", param="file") from None
+    except WorkerDied as error:
+        raise Refusal("failed", f"Processing failed: {error}") from None
+    if longest is not None and heard.seconds > longest:
+        raise Refusal("too_long", f"Audio is longer than the {longest:g} seconds allowed", param="file")
+    if heard.seconds < _LEAST_SECONDS:
+        raise Refusal("too_short", f"Audio file is too short. Minimum audio length is {_LEAST_SECONDS} seconds.")
+    return heard
+
+
+def _reply(desk: Desk, exchange: Exchange, asked: Asked, heard: Transcript) -> web.Response:
+    tokens = asked.model in desk.token_models and exchange.dialect.name == "openai"
+    body, kind = render(heard, asked, exchange.dialect, tokens=tokens, request_id=exchange.request_id)
+    return web.Response(body=body, headers={"content-type": kind, **_headers(desk, exchange, None)})
+
+
+def _refused(desk: Desk, exchange: Exchange, refusal: Refusal) -> web.Response:
+    status, body = exchange.dialect.error(refusal, exchange.request_id)
+    desk.bill.settle(exchange.call, status)
+    headers = {"content-type": "application/json", **_headers(desk, exchange, refusal)}
+    return web.Response(status=status, body=orjson.dumps(body), headers=headers)
+
+
+async def _faulted(desk: Desk, exchange: Exchange, fault: Fault) -> web.StreamResponse:
+    if fault.billed:
+        desk.bill.charge(exchange.call, exchange.dialect.billed_seconds(Decimal(0)))
+    answered = {"status": fault.status, "redirect": 302, "error_in_200": 200}
+    desk.bill.settle(exchange.call, answered.get(fault.kind, 0))
+    return await send_fault(exchange.request, fault, _headers(desk, exchange, None))
+
+
+def _headers(desk: Desk, exchange: Exchange, refusal: Refusal | None) -> dict[str, str]:
+    headers = {
+        "x-request-id": exchange.request_id,
+        "x-mediamill-engine": desk.engine.identity,
+        "x-mediamill-simulated": "true" if desk.engine.simulated else "false",
+    }
+    if exchange.dialect.name == "together":
+        headers["x-together-traceid"] = exchange.request_id
+    elif exchange.dialect.name == "openai":
+        spent = asyncio.get_running_loop().time() - exchange.arrived
+        headers["openai-processing-ms"] = str(round(spent * 1000))
+    return headers | desk.limiter.headers(exchange.dialect, refusal)
+
+
+def _bearer(request: web.BaseRequest) -> str:
+    kind, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if kind.lower() == "bearer" else ""
+
+
+def _check_key(settings: Settings, exchange: Exchange) -> None:
+    if not settings.require_key and settings.key_env is None:
+        return
+    token = _bearer(exchange.request)
+    if not token:
+        raise Refusal("bad_key", "You didn't provide an API key.")
+    if settings.key_env is not None:
+        wanted = os.environ.get(settings.key_env, "")
+        if not wanted or not hmac.compare_digest(token.encode(), wanted.encode()):
+            raise Refusal("bad_key", "Incorrect API key provided.")
+
+
+def _fail_at_random(desk: Desk) -> None:
+    if desk.settings.fail and desk.dice.random() < desk.settings.fail:
+        kind, message = desk.dice.choice(_RANDOM)
+        raise Refusal(kind, message, wait=1.0 if kind == "rate_limit" else None)
+
+
+async def _dwell(desk: Desk, exchange: Exchange) -> None:
+    """Wait until the least latency is over, counted from the request's arrival."""
+    low, high = desk.settings.latency
+    if high > 0:
+        wanted = desk.dice.uniform(low, high)
+        await asyncio.sleep(max(0.0, exchange.arrived + wanted - asyncio.get_running_loop().time()))

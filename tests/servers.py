@@ -1,0 +1,61 @@
+"""The built-in server as a child process, for tests: it counts, bills and breaks on command."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from tasks.local.spawn import Server, spawn
+
+_PAGE = 10_000
+
+
+class RunningServer:
+    """A running server: where it is, what it counted, and what it should do wrong."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.origin = server.origin
+
+    def bill(self) -> dict[str, Any]:
+        """The bill with all its calls."""
+        page = bill = self._ask("GET", "bill?offset=0")
+        while len(page["calls"]) == _PAGE:
+            page = self._ask("GET", f"bill?offset={len(bill['calls'])}")
+            bill["calls"] += page["calls"]
+        return bill
+
+    def faults(self, *rules: dict[str, Any]) -> None:
+        """Replace the fault rules: ``{"match": {"nth": 3}, "fault": {"kind": "reset"}, "times": 1}``."""
+        self._ask("POST", "faults", list(rules))
+
+    def limits(self, **rates: float | str | None) -> None:
+        """Change limits while it runs: ``rpm``, ``tpm``, ``rpd``, ``audio_per_hour``, ``burst``, ``limiter``."""
+        self._ask("POST", "limits", rates)
+
+    def reset(self) -> None:
+        """Forget the bill and the fault rules."""
+        self._ask("POST", "reset", {})
+
+    def _ask(self, method: str, what: str, body: Sequence[Any] | dict[str, Any] | None = None) -> dict[str, Any]:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.origin}/mediamill/{what}", data, method=method)
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=30) as reply:
+            answer: dict[str, Any] = json.load(reply)
+        return answer
+
+
+@contextmanager
+def running_server(*, engine: str = "echo", **options: Any) -> Iterator[RunningServer]:
+    """A server for as long as the context lasts.
+
+    Args:
+        engine: ``echo``, ``local`` or ``whisper``.
+        **options: those of ``mediamill serve`` with underscores, see :func:`tasks.local.spawn.spawn`.
+    """
+    with spawn(engine, **options) as server:
+        yield RunningServer(server)
