@@ -38,7 +38,6 @@ from tasks.sinks.schema import freeze, results_schema, thaw
 if TYPE_CHECKING:
     from tasks.sources import Source
 
-_LOCAL = "local:"
 _STAGED_SHARE = 8
 """One attempt in so many is being made durable while the others are on the wire."""
 
@@ -157,7 +156,7 @@ async def _context(
         budget=Budget(job.budget, spent.known, spent.unknown_max),
         pricing=Pricing.of(provider.name, provider.billing),
         policy=Policy(retries=job.retries, budget=RetryBudget()),
-        origin=_origins(engine, provider),
+        origin=_origins(engine, provider, model),
         limiter=lambda _: limiter,
         slots=asyncio.Semaphore(concurrency),
         stopping=stop.check,
@@ -215,14 +214,14 @@ def _limiter(
     return engine.limiter(f"{name} {quota}", make), name
 
 
-def _origins(engine: Engine, provider: Provider) -> Callable[[Wire], Awaitable[str]]:
+def _origins(engine: Engine, provider: Provider, model: str) -> Callable[[Wire], Awaitable[str]]:
     """Where requests really go: the provider's address, or the built-in server's once it is needed."""
     fixed = provider.endpoint.origin
 
     async def known(_: Wire) -> str:
         return fixed
 
-    async def local(wire: Wire) -> str:
-        return await engine.local_origin(wire.origin.removeprefix(_LOCAL))
+    async def local(_: Wire) -> str:
+        return await engine.local_origin(model)
 
     return known if fixed else local
