@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from decimal import Decimal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
@@ -81,12 +81,25 @@ def endpoint_of(base_url: str, api: str, key_env: str | None) -> Endpoint:
     Raises:
         UsageError: when it is no http(s) URL.
     """
-    parts = urlsplit(base_url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
-        raise UsageError(f"{base_url!r} is no base URL", hint="write http(s)://host[:port][/path]")
+    parts = _split(base_url)
     path = parts.path.rstrip("/")
     for ending in ("/v1", "/v2"):
         path = path.removesuffix(ending)
     stem = api.removesuffix("/v1")
     path = path if stem and path.endswith(stem) else path + stem
     return Endpoint(f"{parts.scheme}://{parts.netloc}", f"{path}/v1", key_env)
+
+
+def _split(base_url: str) -> SplitResult:
+    """The parts of a base URL; one with a password is refused without repeating it."""
+    hint = "write http(s)://host[:port][/path]"
+    try:
+        parts = urlsplit(base_url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a bracket without its twin, a port that is no number
+        usable = False
+    if "@" in base_url:
+        raise UsageError("a base URL holds no user name and no password", hint=hint)
+    if not usable:
+        raise UsageError(f"{base_url!r} is no base URL", hint=hint)
+    return parts

@@ -10,7 +10,10 @@ import orjson
 
 _MOST = 200
 _TITLE = re.compile(rb"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
-_KEY = re.compile(r"\b(?:sk|tgp|gsk|xai|key|bearer)[-_ ][A-Za-z0-9._*-]{8,}", re.IGNORECASE)
+_KEY = re.compile(
+    r"(?<![a-z])(?:sk|tgp|gsk|xai|key)[-_][a-z0-9._*-]{8,}|\bbearer [^\s\"']{8,}|[0-9a-f]{40,}", re.IGNORECASE
+)
+"""Keys as the providers write them: a prefix, or plain hexadecimal. "key provided" is none."""
 _CONTROL = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029]+")
 
 
@@ -52,7 +55,10 @@ def open_envelope(body: bytes) -> Envelope | None:
 
 def clean(text: Any) -> str:
     """One line of at most 200 characters; anything that looks like a key is masked."""
-    line = _CONTROL.sub(" ", str(text)).strip()
+    try:
+        line = _CONTROL.sub(" ", str(text)).strip()
+    except RecursionError:
+        return "a message nested too deep to read"
     return _KEY.sub("***", line)[:_MOST]
 
 

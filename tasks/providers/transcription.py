@@ -10,9 +10,14 @@ import orjson
 
 from tasks.errors import BadReply
 from tasks.item import Usage
+from tasks.providers.envelopes import clean
 from tasks.providers.languages import iso_code
 
 Data = dict[str, Any]
+
+_EXACT = Decimal("1e-12")
+"""As fine as money is kept; replies carry floats of sixteen digits."""
+_MOST_ID = 2**31 - 1
 
 
 def normalised(body: bytes) -> tuple[Data, Usage]:
@@ -72,13 +77,16 @@ def seconds(value: Any) -> Decimal | None:
         number = Decimal(str(value))
     except InvalidOperation:
         return None
-    return number if number.is_finite() and 0 <= number < 1_000_000 else None  # noqa: PLR2004
+    if not number.is_finite() or not 0 <= number < 1_000_000:  # noqa: PLR2004
+        return None
+    rounded = number.quantize(_EXACT)
+    return number if number == rounded else rounded
 
 
 def _segment(number: int, segment: Mapping[str, Any]) -> Data:
     given = segment.get("id")
     return {
-        "id": given if isinstance(given, int) and not isinstance(given, bool) else number,
+        "id": given if isinstance(given, int) and not isinstance(given, bool) and 0 <= given <= _MOST_ID else number,
         "start": _float(segment.get("start")),
         "end": _float(segment.get("end")),
         "text": str(segment.get("text") or "").strip(),
@@ -135,4 +143,4 @@ def _whole(value: Any) -> int | None:
 
 
 def _names(reply: Any) -> str:
-    return ", ".join(map(str, list(reply)[:5])) or "nothing" if isinstance(reply, dict) else type(reply).__name__
+    return clean(", ".join(list(reply)[:5])) or "nothing" if isinstance(reply, dict) else type(reply).__name__

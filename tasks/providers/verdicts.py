@@ -6,6 +6,9 @@ from tasks.calls.hints import wait_hint
 from tasks.providers.base import Problem, Reply, Verdict
 from tasks.providers.envelopes import Envelope, clean, open_envelope
 
+_READ = 4096
+"""Bytes of a body without an envelope that are looked at: more than is shown, so that no key is cut and missed."""
+
 _STOP_CODES = {
     "insufficient_quota": "credits",
     "billing_hard_limit_reached": "credits",
@@ -60,7 +63,7 @@ def judge(provider: str, key_env: str | None, reply: Reply) -> Problem | None:
     envelope = open_envelope(reply.body)
     if reply.status < 300:  # noqa: PLR2004
         return _inside_success(provider, reply, envelope)
-    message = envelope.message if envelope else clean(reply.body[:400].decode("utf-8", "replace"))
+    message = envelope.message if envelope else clean(reply.body[:_READ].decode("utf-8", "replace"))
     code = (envelope.code or envelope.type) if envelope else None
     verdict, kind = _verdict(provider, reply, envelope)
     hint = _HINTS.get(kind)
@@ -75,11 +78,11 @@ def judge(provider: str, key_env: str | None, reply: Reply) -> Problem | None:
 
 
 def _verdict(provider: str, reply: Reply, envelope: Envelope | None) -> tuple[Verdict, str]:
-    codes = {envelope.code, envelope.type} - {None} if envelope else set()
+    codes = [code for code in (envelope.code, envelope.type) if code is not None] if envelope else []
     for code in codes:
         if code in _STOP_CODES:
             return "stop", _STOP_CODES[code]
-    if codes & _NO_MODEL_CODES:
+    if not _NO_MODEL_CODES.isdisjoint(codes):
         return "stop", "no_model"
     for code in codes:
         if code in _FAIL_CODES:
@@ -110,6 +113,6 @@ def _inside_success(provider: str, reply: Reply, envelope: Envelope | None) -> P
         verdict, kind = _verdict(provider, Reply(500, reply.headers, reply.body), envelope)
         return Problem(verdict, kind, f"{provider} answered with an error: {envelope.message}", code=envelope.code)
     if body[:1] not in (b"{", b"["):
-        shown = clean(body[:80].decode("utf-8", "replace")) or "nothing"
+        shown = clean(body[:_READ].decode("utf-8", "replace"))[:80] or "nothing"
         return Problem("unknown", "bad_body", f"{provider} answered 200 with {shown}", billed=True)
     return None
