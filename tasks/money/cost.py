@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_CEILING, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 
 from tasks.item import FREE, Cost, Usage
 from tasks.money.prices import Price, PriceBook
@@ -21,7 +21,7 @@ _TOKEN_MARGIN = Decimal(2)
 class Billing:
     """A provider's rules beside its prices (provider docs).
 
-    ``free`` costs nothing; ``least_seconds`` is billed at least; ``whole_seconds`` bills to the second.
+    ``free`` costs nothing; ``least_seconds`` is billed at least; ``whole_seconds`` bills to the nearest second.
     """
 
     free: bool = False
@@ -91,7 +91,7 @@ class Pricing:
             return None
         seconds = usage.audio_seconds
         if self.billing.whole_seconds:
-            seconds = seconds.to_integral_value(ROUND_HALF_EVEN)
+            seconds = seconds.to_integral_value(ROUND_HALF_UP)
         return max(seconds, self.billing.least_seconds) * rate[0], rate[1]
 
     @staticmethod

@@ -61,13 +61,21 @@ def _read(path: Path, rows: dict[tuple[str, str, str], list[Price]]) -> None:
         with path.open(encoding="utf-8", newline="") as file:
             for number, row in enumerate(csv.DictReader(file), start=2):
                 try:
-                    usd = Decimal(row["price_usd"])
-                    price = Price(row["unit"], usd, row["source"], row["as_of"])
+                    price = _price(row)
                     rows[row["provider"], row["model"], row["capability"]].append(price)
-                except (KeyError, InvalidOperation, TypeError):
+                except (KeyError, InvalidOperation, TypeError, ValueError):
                     raise UsageError(
                         f"{path}: line {number} is no price",
                         hint="its columns are provider,model,capability,unit,price_usd,source,as_of",
                     ) from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{path}: is no CSV file in UTF-8 ({error})", hint="check MEDIAMILL_PRICES") from None
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or error}", hint="check MEDIAMILL_PRICES") from None
+
+
+def _price(row: dict[str, str]) -> Price:
+    usd = Decimal(row["price_usd"])
+    if not (usd.is_finite() and usd >= 0 and row["unit"] and row["source"] and row["as_of"]):
+        raise ValueError("a price is a number, for a unit, from a source, of a date")
+    return Price(row["unit"], usd, row["source"], row["as_of"])
