@@ -150,12 +150,12 @@ async def test_without_a_budget_everything_goes_and_is_counted() -> None:
     budget = Budget(None)
     budget.settle(await budget.reserve(None), metered(USD(5)))
     budget.keep(await budget.reserve(USD(2)))
-    assert (budget.spent, budget.unknown, budget.reserved) == (5, 2, 0)
+    assert (budget.spent, budget.unknown, budget.reserved) == (USD(5), USD(2), USD(0))
 
 
 async def test_an_adopted_job_is_not_charged_twice() -> None:
     budget = Budget(USD(1), unknown=USD("0.7"))
     job = budget.adopt(USD("0.7"))
-    assert (budget.unknown, budget.reserved) == (0, USD("0.7"))
+    assert (budget.unknown, budget.reserved) == (USD(0), USD("0.7"))
     budget.settle(job, metered(USD("0.5")))
-    assert (budget.spent, budget.unknown, budget.reserved) == (USD("0.5"), 0, 0)
+    assert (budget.spent, budget.unknown, budget.reserved) == (USD("0.5"), USD(0), USD(0))
