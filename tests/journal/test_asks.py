@@ -191,6 +191,6 @@ async def test_the_bill_adds_up_exactly(tmp_path: Path) -> None:
     assert await state(journal, "unstated") == "mine"
     await journal.asks.sending(attempt(journal, "c-unstated", None), ["unstated"])
     spent = journal.attempts.spent()
-    assert (spent.known, spent.unknown_max, spent.unknowns, spent.unstated) == (3, Decimal("0.5"), 2, 1)
+    assert (spent.known, spent.unknown_max, spent.unknowns, spent.unstated) == (Decimal(3), Decimal("0.5"), 2, 1)
     assert journal.attempts.spent("another run").known == 0
     journal.close()

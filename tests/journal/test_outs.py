@@ -26,7 +26,7 @@ from pathlib import Path
 from tasks.journal.journal import Journal
 from tasks.journal.lock import OutLock
 out = Path(sys.argv[1])
-OutLock.acquire(out, Journal.open(out), "run-of-the-child")
+lock = OutLock.acquire(out, Journal.open(out), "run-of-the-child")
 print("held", flush=True)
 sys.stdin.read()
 """
@@ -73,7 +73,7 @@ async def test_another_source_or_capability_is_refused(
 @pytest.mark.parametrize("name", ["provider", "model", "params"])
 async def test_the_rest_changes_only_by_replace(journal: Journal, tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match=f"{name} was ") as refused:
-        await rebind(journal, tmp_path, **{name: "other"})
+        await rebind(journal, tmp_path, replace=False, **{name: "other"})
     assert refused.value.exit_code == 2
     assert "--replace" in str(refused.value)
     assert journal.outs.binding() == BINDING

@@ -173,11 +173,10 @@ def test_closing_writes_what_waits_and_ends(tmp_path: Path) -> None:
 
 
 async def test_commits_are_durable_by_setting(journal: Journal) -> None:
-    settings = {
-        name: journal.write_now(lambda c, n=name: c.execute(text(f"PRAGMA {n}")).scalar())
-        for name in ("journal_mode", "synchronous")
-    }
-    assert settings == {"journal_mode": "wal", "synchronous": 2}
+    def pragma(name: str) -> Any:
+        return journal.write_now(lambda connection: connection.execute(text(f"PRAGMA {name}")).scalar())
+
+    assert (pragma("journal_mode"), pragma("synchronous")) == ("wal", 2)
 
 
 def test_a_file_that_is_no_journal_is_told(tmp_path: Path) -> None:
