@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 
 import orjson
@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.json as pj
 
 _BLOCK = 64 * 2**20
+_WIDE = Context(prec=76)
 
 
 def to_table(rows: Sequence[bytes], schema: pa.Schema) -> pa.Table:
@@ -89,6 +90,7 @@ def _fitted(value: Any, kind: pa.DataType) -> Any:
     if not pa.types.is_decimal(kind) or value is None or isinstance(value, (bool, list, dict)):
         return value
     try:
-        return Decimal(str(value)).quantize(Decimal(1).scaleb(-kind.scale))
+        places = Decimal((0, (1,), -kind.scale))
+        return Decimal(str(value)).quantize(places, context=_WIDE)
     except InvalidOperation:  # no number, or more digits than there are
         return None
