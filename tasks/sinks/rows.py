@@ -67,10 +67,10 @@ def _one(value: Any, kind: pa.DataType) -> Any:
         return {f.name: _one(value.get(f.name), f.type) for f in kind} if isinstance(value, dict) else None
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return value if isinstance(value, str) else orjson.dumps(value).decode()
-    fitted = _fitted(value, kind)
-    for made in (lambda: pa.scalar(fitted, kind), lambda: pa.scalar(str(value)).cast(kind)):
+    for given, cast in ((_fitted(value, kind), False), (str(value), True)):
         try:
-            return made().as_py()
+            made = pa.scalar(given).cast(kind) if cast else pa.scalar(given, kind)
+            return made.as_py()
         except (pa.ArrowException, OverflowError, ValueError, TypeError):
             continue
     return None

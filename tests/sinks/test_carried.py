@@ -16,7 +16,7 @@ from tasks.sinks.parts import part_path, write_part
 from tasks.sinks.schema import results_schema
 from tests.journal.opened import item, opened
 
-WHEN = datetime(2026, 1, 2, 3, 4, 5, 678_000)
+WHEN = datetime(2026, 1, 2, 3, 4, 5, 678_000)  # noqa: DTZ001 - Parquet has moments without a zone
 LONG = Decimal("1234567890123456789012345678.0123456789")
 
 
