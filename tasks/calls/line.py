@@ -37,8 +37,8 @@ class Line:
     """Everything a call needs besides the Ask itself.
 
     ``origin`` gives the address a Wire's request really goes to, ``limiter`` the limiter of an Ask's model
-    and operation; ``slots`` are the requests that may be on the wire at once, a few fewer than the limiter's
-    permits, so that some attempts become durable while others travel; ``stopping`` raises Stop once the run is to end. The key is held here and nowhere else.
+    and operation; ``slots`` are the requests that may be on the wire at once; ``stopping`` raises Stop once the run
+    is to end. The key is held here and nowhere else.
     """
 
     provider: Provider
