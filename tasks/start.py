@@ -161,6 +161,7 @@ async def _context(
         limiter=lambda _: limiter,
         slots=asyncio.Semaphore(concurrency),
         stopping=stop.check,
+        halt=stop.throw,
         run_id=run_id,
         out_id=journal.out_id,
         key=os.environ.get(provider.endpoint.key_env) if provider.endpoint.key_env else None,

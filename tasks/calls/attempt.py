@@ -188,7 +188,7 @@ class WireAttempt:
         if problem.verdict in ("retry", "unknown"):
             return None
         self._line.budget.keep(self._reservation)
-        raise _verdict(problem, reply.status)
+        raise self._verdict(problem, reply.status)
 
     async def _accepted(self, reply: Reply) -> str:
         remote_id = self._line.provider.accepted(reply)
@@ -245,7 +245,9 @@ class WireAttempt:
         if problem.billed or problem.verdict == "unknown":
             return await self._lost(problem, reply)
         await self._reject(problem, reply)
-        return TryAgain(problem, reply.status) if problem.verdict == "retry" else _verdict(problem, reply.status)
+        if problem.verdict == "retry":
+            return TryAgain(problem, reply.status)
+        return self._verdict(problem, reply.status)
 
     async def _lost(self, problem: Problem, reply: Reply | None = None) -> Exception:
         """What an attempt becomes that may have been billed without an answer."""
@@ -254,6 +256,14 @@ class WireAttempt:
         if self._wire.repeatable:
             return TryAgain(problem, status)
         return UnknownOutcome(f"{_LOST}: {problem.message}", status=status, hint=_LOOK)
+
+    def _verdict(self, problem: Problem, status: int) -> Exception:
+        if problem.verdict != "stop":
+            return CallFailed(problem.message, kind=problem.kind, status=status, hint=problem.hint)
+        stop = AccountStopped(problem.message, hint=problem.hint)
+        stop.kind = problem.kind
+        self._line.halt(stop)  # before the permit is given back, so that nobody else is sent into the same wall
+        return stop
 
     async def _unknown(self, problem: Problem, reply: Reply | None = None) -> None:
         self._line.budget.keep(self._reservation)
@@ -325,11 +335,3 @@ def answer(line: Line, parsed: Parsed, key: str, cost: Cost, **told: object) -> 
         simulated=parsed.simulated,
         **told,  # type: ignore[arg-type]
     )
-
-
-def _verdict(problem: Problem, status: int) -> Exception:
-    if problem.verdict == "stop":
-        stop = AccountStopped(problem.message, hint=problem.hint)
-        stop.kind = problem.kind
-        return stop
-    return CallFailed(problem.message, kind=problem.kind, status=status, hint=problem.hint)
