@@ -1,4 +1,6 @@
-"""Makes configs/prices.csv from a ledger of observed prices: uv run python data/make_prices.py LEDGER.csv
+"""Makes configs/prices.csv from a ledger of observed prices.
+
+    uv run python data/make_prices.py LEDGER.csv
 
 The ledger has the same columns: provider, model, capability, unit, price_usd, source, as_of, with several rows for
 one price. Rows whose source is tagged as not to be trusted are dropped; of the rest every row stays, the most trusted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -44,12 +45,19 @@ def run_job(job: Job, options: Mapping[str, Any], retry: Retry | None = None) ->
         click.echo(opening_line(job, provider), err=True)
     if retry is None:
         _agree(job, provider, yes=bool(options.get("yes")) or quiet)
+    _settle_memory()
     with watch(quiet=quiet) as show:
         run = Run(job, on_progress=show, retry=retry)
         with _signals(run) as caught:
             summary = run.execute()
     tell_summary(summary, as_json=bool(options.get("as_json")))
     return 128 + caught[0] if caught and summary.state == "cancelled" else summary.exit_code
+
+
+def _settle_memory() -> None:
+    """Let the collector pass over what was imported; with thousands of calls in flight it stops the loop otherwise."""
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
 
 
 def _agree(job: Job, provider: Provider, *, yes: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import os
+import sys
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_SWITCH_SECONDS = 0.001
+
 
 class Engine:
     """Runs every coroutine of every run in this process, whichever thread they are submitted from."""
@@ -27,6 +30,9 @@ class Engine:
     _guard: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(self) -> None:
+        # The loop's thread competes with the journal's and the writers of parts; at the usual 5 ms a request that
+        # is ready to go waits that long for each of them.
+        sys.setswitchinterval(_SWITCH_SECONDS)
         self.loop = asyncio.new_event_loop()
         self._pool = ThreadPoolExecutor(max(2, os.cpu_count() or 2), thread_name_prefix="media")
         self._limiters: dict[str, Limiter] = {}

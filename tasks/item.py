@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -63,15 +63,16 @@ class Usage:
 
     def as_dict(self) -> dict[str, int | str]:
         """The stated quantities; decimals as strings."""
-        stated = ((f.name, getattr(self, f.name)) for f in fields(self))
+        stated = ((name, getattr(self, name)) for name in self.__slots__)
         return {k: str(v) if isinstance(v, Decimal) else v for k, v in stated if v is not None}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Usage:
         """Inverse of :meth:`as_dict`; unknown names are ignored."""
         decimals = {"audio_seconds", "billed_usd"}
-        known = {f.name for f in fields(cls)}
-        told: dict[str, Any] = {k: Decimal(v) if k in decimals else int(v) for k, v in data.items() if k in known}
+        told: dict[str, Any] = {
+            k: Decimal(v) if k in decimals else int(v) for k, v in data.items() if k in cls.__slots__
+        }
         return cls(**told)
 
 

@@ -9,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from tasks import faults
 from tasks.context import Context
 from tasks.journal.journal import Journal
@@ -49,7 +51,7 @@ async def publish(context: Context) -> Summary:
 async def publish_calls(context: Context) -> None:
     """Write the attempts of every run that gained or settled some since a run last finished."""
     for run_id in await context.engine.thread(context.journal.attempts.to_publish):
-        rows = context.journal.attempts.of_run(run_id)
+        rows = map(orjson.dumps, context.journal.attempts.of_run(run_id))
         part = await context.engine.thread(write_part, context.out, "calls", run_id, rows, CALLS)
         await context.journal.parts.commit([part], context.lock.token)
 

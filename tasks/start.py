@@ -38,7 +38,9 @@ from tasks.sinks.schema import freeze, results_schema, thaw
 if TYPE_CHECKING:
     from tasks.sources import Source
 
-_LOCAL = "local:"
+_MANY, _STAGED = 64, 8
+"""For every so many requests on the wire, so many more attempts may be on their way into the journal: with few in
+flight its commits cost nothing, with hundreds they would leave a tenth of the places on the wire empty."""
 
 
 def choose_provider(job: Job) -> Provider:
@@ -155,8 +157,9 @@ async def _context(
         budget=Budget(job.budget, spent.known, spent.unknown_max),
         pricing=Pricing.of(provider.name, provider.billing),
         policy=Policy(retries=job.retries, budget=RetryBudget()),
-        origin=_origins(engine, provider),
+        origin=_origins(engine, provider, model),
         limiter=lambda _: limiter,
+        slots=asyncio.Semaphore(concurrency),
         stopping=stop.check,
         run_id=run_id,
         out_id=journal.out_id,
@@ -196,8 +199,9 @@ def _limiter(
     """The limiter of this provider, model and operation, with what earlier runs learned."""
     name = f"{provider.name} {provider.endpoint.origin} {model} {operation}"
     quota = provider.quota(operation, model)
-    if job.concurrency:
-        quota = replace(quota, concurrency=job.concurrency, start=None)
+    concurrency = job.concurrency or quota.concurrency
+    staged = concurrency + concurrency // _MANY * _STAGED
+    quota = replace(quota, concurrency=staged, start=None if job.concurrency else quota.start)
     if job.rpm:
         quota = replace(quota, rpm=min(job.rpm, quota.rpm or job.rpm))
 
@@ -211,14 +215,14 @@ def _limiter(
     return engine.limiter(f"{name} {quota}", make), name
 
 
-def _origins(engine: Engine, provider: Provider) -> Callable[[Wire], Awaitable[str]]:
+def _origins(engine: Engine, provider: Provider, model: str) -> Callable[[Wire], Awaitable[str]]:
     """Where requests really go: the provider's address, or the built-in server's once it is needed."""
     fixed = provider.endpoint.origin
 
     async def known(_: Wire) -> str:
         return fixed
 
-    async def local(wire: Wire) -> str:
-        return await engine.local_origin(wire.origin.removeprefix(_LOCAL))
+    async def local(_: Wire) -> str:
+        return await engine.local_origin(model)
 
     return known if fixed else local

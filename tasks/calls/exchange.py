@@ -31,7 +31,7 @@ class ExchangeError(Exception):
 
 
 class NotSent(ExchangeError):
-    """Nothing reached the server. Kinds: ``dns``, ``refused``, ``tls``, ``connect_timeout``, ``forbidden`` (downloads)."""
+    """Nothing was sent. Kinds: ``dns``, ``refused``, ``tls``, ``connect_timeout``, ``forbidden`` (a guarded URL)."""
 
 
 class Broken(ExchangeError):
@@ -84,7 +84,7 @@ def _not_sent(cause: BaseException, where: str) -> NotSent | None:
 def _broken(cause: BaseException, where: str) -> Broken:
     match cause:
         case aiohttp.ClientPayloadError():
-            if any(isinstance(e, OSError) for e in chain(cause)):
+            if "ConnectionResetError" in str(cause):  # aiohttp names it in the text only
                 return Broken("reset", f"{where}: the connection broke in the middle of the reply")
             return Broken("short_body", f"{where}: the reply ended before it was complete")
         case aiohttp.ClientConnectionError() | OSError():

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
+import httpx
+
 from tasks.errors import BadInput
 
 if TYPE_CHECKING:
@@ -104,7 +106,11 @@ class Guard:
         Raises:
             BadInput: when it leads where no URL may, or from https to http.
         """
-        target = self.check(urljoin(url, location.strip()))
+        try:
+            joined = urljoin(url, location.strip())
+        except ValueError:
+            raise BadInput("the URL redirects to something that is no URL", kind="bad_url") from None
+        target = self.check(joined)
         if url.startswith("https:") and not target.startswith("https:"):
             raise BadInput("the URL redirects from https to http", kind="bad_url")
         return target
@@ -147,7 +153,8 @@ class Guard:
         try:
             parts = urlsplit(url)
             port_ok = parts.port != 0
-        except ValueError:
+            httpx.URL(url)
+        except (ValueError, httpx.InvalidURL):
             raise BadInput("not a valid URL", kind="bad_url") from None
         if parts.scheme not in ("http", "https"):
             raise BadInput("only http and https URLs can be fetched", kind="bad_url")

@@ -40,9 +40,13 @@ class Quota:
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """Leave to send one request, to be given back with :meth:`Limiter.release`. ``wait`` is the seconds waited."""
+    """Leave to send one request, to be given back with :meth:`Limiter.release`.
+
+    ``wait`` is the seconds waited for it, ``sent`` the loop's time when it was given.
+    """
 
     number: int
+    sent: float
     wait: float
     paced: bool
 
@@ -126,12 +130,12 @@ class Limiter:
         now = loop.time()
         self._in_flight -= 1
         if limits is not None:
-            self._learn(limits)
+            self._learn(limits, now)
         if outcome == "ok":
             self._window.accepted()
-            self._rate.accepted(permit.number, now)
         elif outcome == "rate_limit":
-            self._pause(now, self._rate.refused(permit.number, self._next, now, wait, paced=permit.paced))
+            rate, number = self._rate, permit.number
+            self._pause(now, rate.refused(number, self._next, permit.sent, now, wait, paced=permit.paced))
         elif outcome == "overloaded":
             self._window.refused(permit.number, self._next)
             self._pause(now, wait or 0.0)
@@ -155,9 +159,9 @@ class Limiter:
         self._loop = asyncio.get_running_loop()
         return self._loop
 
-    def _learn(self, limits: Limits) -> None:
+    def _learn(self, limits: Limits, now: float) -> None:
         if limits.requests_per_second:
-            self._rate.state_limit(limits.requests_per_second)
+            self._rate.state_limit(limits.requests_per_second, now)
         if limits.tokens_per_second:
             stated = limits.tokens_per_second * _MARGIN
             self._tokens.rate = stated if self._tps is None else min(stated, self._tps)
@@ -191,20 +195,17 @@ class Limiter:
             self._audio.spend(float(usage.audio_seconds), now)
         if now < self._ramp_ends:
             self._ramp.spend(1.0, now)
-        permit = Permit(self._next, now - began, paced)
+        permit = Permit(self._next, now, now - began, paced)
         self._next += 1
         self._in_flight += 1
-        self._rate.granted(now, paced=paced)
-        if paced and self._rate.pace is not None:
+        self._rate.granted(permit.number, now, paced=paced)
+        if self._rate.pace is not None:
             self._set_pace()
         return permit
 
     def _pump(self) -> None:
         """Let the head of the queue go, and those behind it, as far as they may now; else set the timer."""
         loop = self._loop or self._bind()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         while self._queue:
             waiter = self._queue[0]
             if waiter.future.done():  # cancelled while it waited
@@ -215,11 +216,23 @@ class Limiter:
             now = loop.time()
             ready = self._ready_at(waiter.usage)
             if ready > now:
-                self._timer = loop.call_at(ready, self._pump)
+                self._wake_at(ready, loop)
                 return
             self._queue.popleft()
-            paced = self._requests.rate is not None and self._requests.ready_at() > waiter.began
+            rate = self._requests.rate
+            paced = rate is not None and self._requests.ready_at() + 1 / rate > now  # not held back by the window
             waiter.future.set_result(self._grant(waiter.usage, waiter.began, now, paced=paced))
+
+    def _wake_at(self, ready: float, loop: asyncio.AbstractEventLoop) -> None:
+        if self._timer is not None:
+            if self._timer.when() == ready:
+                return
+            self._timer.cancel()
+        self._timer = loop.call_at(ready, self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        self._pump()
 
 
 def _tokens(usage: Usage) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from tasks.calls.client import Client
@@ -37,7 +37,8 @@ class Line:
     """Everything a call needs besides the Ask itself.
 
     ``origin`` gives the address a Wire's request really goes to, ``limiter`` the limiter of an Ask's model
-    and operation; ``stopping`` raises Stop once the run is to end. The key is held here and nowhere else.
+    and operation; ``slots`` are the requests that may be on the wire at once; ``stopping`` raises Stop once the run
+    is to end. The key is held here and nowhere else.
     """
 
     provider: Provider
@@ -48,6 +49,7 @@ class Line:
     policy: Policy
     origin: Callable[[Wire], Awaitable[str]]
     limiter: Callable[[Ask], Limiter]
+    slots: asyncio.Semaphore
     stopping: Callable[[], None]
     run_id: str
     out_id: str
@@ -73,7 +75,7 @@ def total(usages: Iterable[Usage]) -> Usage:
     if len(usages) == 1:
         return usages[0]
     sums: dict[str, int | Decimal | None] = {}
-    for name in (f.name for f in fields(Usage)):
+    for name in Usage.__slots__:
         values = [getattr(u, name) for u in usages]
         sums[name] = None if any(v is None for v in values) else sum(values)
     return Usage(**sums)  # type: ignore[arg-type]

@@ -116,15 +116,28 @@ async def retrying(send_once: Callable[[], Awaitable[T]], policy: Policy) -> T:
         TryAgain: the last one, with ``attempts`` set.
     """
     rules = _Rules(policy)
+    first: TryAgain | None = None
+    try:
+        result: T = await send_once()  # most calls succeed at once and need no retryer
+    except TryAgain as error:
+        first = error
+    else:
+        if policy.budget:
+            policy.budget.succeeded()
+        return result
     retryer = AsyncRetrying(
         retry=retry_if_exception_type(TryAgain), wait=rules.wait, stop=rules.stop, sleep=policy.sleep, reraise=True
     )
 
-    async def attempt() -> T:  # tenacity awaits only what it recognises as a coroutine function
+    async def attempt() -> T:  # its first attempt is the one that was made
+        nonlocal first
+        if first is not None:
+            failed, first = first, None
+            raise failed
         return await send_once()
 
     try:
-        result: T = await retryer(attempt)
+        result = await retryer(attempt)
     except TryAgain as error:
         error.attempts = int(retryer.statistics.get("attempt_number", 1))
         raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
@@ -25,11 +25,12 @@ Call = Callable[[Ask], Awaitable[Answer]]
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """An item's bytes on this machine: a local path, their SHA-256 and their size."""
+    """An item's bytes on this machine: a local path, their SHA-256, their size, and themselves when they are few."""
 
     path: Path
     sha256: str
     size: int
+    data: bytes | None = field(default=None, repr=False)
 
 
 class Kit(Protocol):

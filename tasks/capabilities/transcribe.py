@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Mapping
 from decimal import Decimal
@@ -147,8 +148,8 @@ class Transcribe:
         from tasks.media.audio import prepare, quick
 
         limits = kit.provider.audio_limits(self.operation, kit.model)
-        if not (params.normalize or params.trim):
-            clip = quick(media.path, media.sha256, limits)
+        if media.data is not None and not (params.normalize or params.trim):
+            clip = quick(media.path, media.data, media.sha256, limits)
             if clip is not None:
                 return clip
         return await kit.thread(
@@ -179,5 +180,6 @@ def _local(item: Item) -> Any:
     return Path(item.location or "")
 
 
+@functools.lru_cache(maxsize=256)
 def _neutral(params: TranscribeParams) -> dict[str, JSON]:
     return params.model_dump(exclude=_PREPARATION, exclude_none=True)

@@ -74,7 +74,7 @@ class Attempts:
 
     def _rows(self, statement: Any) -> Iterator[dict[str, Any]]:
         for row in self._journal.stream(statement):
-            told = dict(row._mapping)  # noqa: SLF001
+            told = {str(name): value for name, value in row._mapping.items()}  # noqa: SLF001
             told["item_ids"] = orjson.loads(told["item_ids"])
             told["request_keys"] = orjson.loads(told["request_keys"])
             told["usage"] = orjson.loads(told["usage"]) if told["usage"] else None

@@ -175,8 +175,7 @@ class Items:
         """What this run still has to do in a shard, in the source's order."""
         where = (items.c.shard == shard, self._pending())
         statement = select(items).where(*where).order_by(items.c.item_index)
-        rows = await self._journal.read(lambda connection: connection.execute(statement).mappings().all())
-        return [_item(row) for row in rows]
+        return await self._journal.read(lambda c: [_item(row) for row in c.execute(statement).mappings()])
 
     async def outcome(self, item: Item, shard: int, outcome: Outcome, payload: Mapping[str, Any]) -> None:
         """How an item ended. A failure never replaces a result for unchanged input.
@@ -198,18 +197,18 @@ class Items:
         }
         await self._journal.bulk(_fail if failure else _succeed, told)
 
-    def results(self, shard: int) -> Iterator[dict[str, Any]]:
-        """The rows of a shard's results, streamed in the source's order."""
+    def results(self, shard: int) -> Iterator[bytes]:
+        """The rows of a shard's results as JSON, streamed in the source's order."""
         return self._stream(select(items.c.result).where(items.c.result.is_not(None)), shard)
 
-    def failures(self, shard: int) -> Iterator[dict[str, Any]]:
-        """The rows of a shard's failures, streamed in the source's order."""
+    def failures(self, shard: int) -> Iterator[bytes]:
+        """The rows of a shard's failures as JSON, streamed in the source's order."""
         return self._stream(select(items.c.failure).where(items.c.state == "failed"), shard)
 
-    def _stream(self, statement: Any, shard: int) -> Iterator[dict[str, Any]]:
+    def _stream(self, statement: Any, shard: int) -> Iterator[bytes]:
         chosen = statement.where(items.c.out_id == self._journal.out_id, items.c.shard == shard)
         for row in self._journal.stream(chosen.order_by(items.c.item_index)):
-            yield orjson.loads(row[0])
+            yield row[0]
 
     def counts_now(self) -> dict[tuple[str, str | None], int]:
         """How many items are in each state and, among the failed, of each error kind."""

@@ -14,8 +14,8 @@ from tasks.media.formats import CONTAINERS, sendable
 from tasks.media.info import AudioInfo, Clip, as_seconds
 from tasks.media.limits import AudioLimits
 from tasks.media.probe import has_mp3_index, info, silent
-from tasks.media.source_file import look
-from tasks.media.wav import read_wav
+from tasks.media.source_file import empty, look
+from tasks.media.wav import HEAD, read_wav
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
@@ -64,16 +64,22 @@ def prepare(
         return _converted(recording, sha256, limits, scratch, normalize=normalize, trim=trim)
 
 
-def quick(path: Path, sha256: str, limits: AudioLimits) -> Clip | None:
+def quick(path: Path, data: bytes, sha256: str, limits: AudioLimits) -> Clip | None:
     """:func:`prepare` for plain PCM WAV that can go as it is, in microseconds; None when decoding is needed.
 
-    Safe to call on an event loop.
+    ``data`` is the whole file, read already; it goes out as it is. Safe to call on an event loop.
 
     Raises:
-        BadInput: as :func:`prepare`.
+        BadInput: ``empty``.
     """
-    head, size = look(path)
-    return _plain_wav(path, head, size, sha256, limits)
+    if not data:
+        raise empty()
+    clip = _plain_wav(path, data[:HEAD], len(data), sha256, limits)
+    if clip is None or clip.input.payload is None:
+        return None
+    payload = clip.input.payload
+    sent = Payload(payload.filename, payload.mime, payload.size, data=data)
+    return Clip(Input(sha256, payload=sent), clip.seconds, clip.info)
 
 
 def _plain_wav(path: Path, head: bytes, size: int, sha256: str, limits: AudioLimits) -> Clip | None:

@@ -30,8 +30,13 @@ def look(path: Path) -> tuple[bytes, int]:
         why = (error.strerror or str(error)).lower()
         raise BadInput(f"the file cannot be read: {why}", kind="unreadable", hint="check its permissions") from None
     if not head:
-        raise BadInput("the file is empty (0 bytes)", kind="empty", hint="copy or download it again")
+        raise empty()
     return head, about.st_size
+
+
+def empty() -> BadInput:
+    """What to say of a file without a byte in it."""
+    return BadInput("the file is empty (0 bytes)", kind="empty", hint="copy or download it again")
 
 
 def _opener(path: str, flags: int) -> int:

@@ -10,7 +10,7 @@ from tasks.providers.speech import SpeechProvider
 
 
 class OpenAI(SpeechProvider):
-    """``verbose_json`` with whisper-1 only; speakers from the diarizing model in a format of its own (provider docs)."""
+    """``verbose_json`` with whisper-1 only; speakers in a format of their own (provider docs)."""
 
     name = "openai"
 

@@ -79,8 +79,7 @@ class SpeechProvider:
         assert payload is not None
         fields: list[tuple[str, str]] = []
         for name, value in wire.params.items():
-            for one in value if isinstance(value, list) else [value]:
-                fields.append((name, _text(one)))
+            fields += [(name, _text(one)) for one in (value if isinstance(value, list) else [value])]
         files: list[tuple[str, Payload]] = []
         if payload.url is None or self.url_field == "file":
             files.append(("file", payload))

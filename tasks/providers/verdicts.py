@@ -62,7 +62,7 @@ def judge(provider: str, key_env: str | None, reply: Reply) -> Problem | None:
         return _inside_success(provider, reply, envelope)
     message = envelope.message if envelope else clean(reply.body[:400].decode("utf-8", "replace"))
     code = (envelope.code or envelope.type) if envelope else None
-    verdict, kind = _verdict(provider, reply, envelope)
+    verdict, kind = _verdict(reply, envelope)
     hint = _HINTS.get(kind)
     return Problem(
         verdict=verdict,
@@ -74,7 +74,7 @@ def judge(provider: str, key_env: str | None, reply: Reply) -> Problem | None:
     )
 
 
-def _verdict(provider: str, reply: Reply, envelope: Envelope | None) -> tuple[Verdict, str]:
+def _verdict(reply: Reply, envelope: Envelope | None) -> tuple[Verdict, str]:
     codes = {envelope.code, envelope.type} - {None} if envelope else set()
     for code in codes:
         if code in _STOP_CODES:
@@ -107,7 +107,7 @@ def _by_class(status: int) -> tuple[Verdict, str]:
 def _inside_success(provider: str, reply: Reply, envelope: Envelope | None) -> Problem | None:
     body = reply.body.lstrip()
     if envelope is not None and body[:1] == b"{":
-        verdict, kind = _verdict(provider, Reply(500, reply.headers, reply.body), envelope)
+        verdict, kind = _verdict(Reply(500, reply.headers, reply.body), envelope)
         return Problem(verdict, kind, f"{provider} answered with an error: {envelope.message}", code=envelope.code)
     if body[:1] not in (b"{", b"["):
         shown = clean(body[:80].decode("utf-8", "replace")) or "nothing"

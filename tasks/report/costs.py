@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 KEYS = ("day", "provider", "model", "capability", "cost_basis", "price_source")
+SUMS = ("requests", "answered", "audio_seconds", "cost_usd", "unknown_max_usd")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -23,13 +24,15 @@ def cost_table(attempts: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """
     import pandas as pd
 
-    rows = [_row(attempt) for attempt in attempts]
-    columns = [*KEYS, "requests", "answered", "audio_seconds", "cost_usd", "unknown_max_usd"]
-    if not rows:
-        return pd.DataFrame(columns=columns)
-    frame = pd.DataFrame(rows)
-    table: pd.DataFrame = frame.groupby(list(KEYS), dropna=False, as_index=False).sum()
-    return table[columns].sort_values(list(KEYS), ignore_index=True)
+    sums: dict[tuple[str, ...], list[Any]] = {}
+    for attempt in attempts:
+        row = _row(attempt)
+        key = tuple(row[name] for name in KEYS)
+        total = sums.setdefault(key, [0, 0, Decimal(0), Decimal(0), Decimal(0)])
+        for place, name in enumerate(SUMS):
+            total[place] += row[name]
+    table = pd.DataFrame([(*key, *total) for key, total in sums.items()], columns=[*KEYS, *SUMS])
+    return table.sort_values(list(KEYS), ignore_index=True)
 
 
 def write_costs(out: Path, table: pd.DataFrame) -> Path:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.journal.parts import Part
 from tasks.sinks.files import remove_file, whole_file
-from tasks.sinks.rows import to_batch
+from tasks.sinks.rows import to_table
 
 _BATCH = 1000
 _MAGIC = b"PAR1"
@@ -25,8 +24,15 @@ def part_path(out: Path, kind: str, name: str) -> Path:
     return out / kind / f"part-{name}.parquet"
 
 
-def write_part(out: Path, kind: str, name: str, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> Part:
+def write_part(out: Path, kind: str, name: str, rows: Iterable[bytes], schema: pa.Schema) -> Part:
     """Write a part in row groups of a thousand, so that memory stays flat; no rows, no file.
+
+    Args:
+        out: the folder of results.
+        kind: results, failures or calls.
+        name: the part's own.
+        rows: each row as JSON.
+        schema: what the part has.
 
     Raises:
         StorageError: when the disk fails; an earlier part of that name then still stands.
@@ -41,7 +47,7 @@ def write_part(out: Path, kind: str, name: str, rows: Iterable[Mapping[str, Any]
     with whole_file(out, target) as temporary:
         with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
             for batch in chain([first], batches):
-                writer.write_batch(to_batch(batch, schema))
+                writer.write_table(to_table(batch, schema))
                 count += len(batch)
         size, digest = temporary.stat().st_size, _sha256(temporary)
     return Part(kind, name, count, size, digest)
@@ -71,7 +77,7 @@ def clean(out: Path, committed: Iterable[Part]) -> None:
                 remove_file(path)
 
 
-def _batches(rows: Iterator[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+def _batches(rows: Iterator[bytes]) -> Iterator[list[bytes]]:
     while batch := list(islice(rows, _BATCH)):
         yield batch
 

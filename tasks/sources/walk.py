@@ -33,7 +33,8 @@ def walk(
 
     Args:
         root: absolute, links resolved.
-        wanted, enter: say by its relative path whether a file is meant and a folder entered.
+        wanted: says by its relative path whether a file is meant.
+        enter: the same of a folder.
         left_out: absolute path of a folder that is passed over.
         on_escape: told the relative path of each wanted link that leads outside or nowhere.
 

@@ -1,0 +1,135 @@
+"""What the client sends, and what it makes of replies."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import os
+import zlib
+from pathlib import Path
+
+import pytest
+
+from tasks.calls.client import Client
+from tasks.calls.exchange import Broken, NotSent
+from tasks.errors import BadInput, UsageError
+from tasks.item import Payload
+from tasks.providers.base import Request
+from tests.calls.raw import answer, raw
+from tests.calls.sending import KEY, MB, POST, client, no_proxies, send
+
+__all__ = ["client", "no_proxies"]
+
+
+async def test_what_goes_out_and_what_comes_back(client: Client) -> None:
+    async with raw(
+        answer(b'{"text":"hi"}', headers=("X-Request-ID: r1", "Set-Cookie: a=1", "X-A: 1", "X-A: 2"))
+    ) as server:
+        request = Request(
+            "POST",
+            "/v1/audio?x=1",
+            {"X-Extra": "y", "Authorization": "Bearer other", "Host": "evil"},
+            json={"ü": [1, None]},
+        )
+        for _ in range(2):
+            reply = await send(client, server.origin, request)
+    assert (reply.status, reply.body) == (200, b'{"text":"hi"}')
+    assert reply.headers["x-request-id"] == "r1"
+    assert reply.headers["x-a"] == "1, 2"
+    head, _, body = server.requests[1].partition(b"\r\n\r\n")
+    lines = head.decode().lower().split("\r\n")
+    assert lines[0] == "post /v1/audio?x=1 http/1.1"
+    assert f"authorization: bearer {KEY}" in lines
+    assert "accept-encoding: identity" in lines
+    assert "x-extra: y" in lines
+    assert f"host: 127.0.0.1:{server.port}" in lines
+    assert any(line.startswith("user-agent: mediamill/") for line in lines)
+    assert not any(line.startswith(("cookie", "transfer-encoding")) for line in lines)
+    assert json.loads(body) == {"ü": [1, None]}
+    assert server.connections == 1
+
+
+async def test_without_a_key_nothing_authorises(client: Client) -> None:
+    async with raw(answer()) as server:
+        await client.send(server.origin, Request("GET", "/v1/models"), key=None, deadline=5)
+    assert b"authorization" not in server.requests[0].lower()
+    assert b"content-type" not in server.requests[0].lower()
+
+
+@pytest.mark.parametrize("key", ["sk-a\r\nX-Evil: 1", "", "sk ä", "a\x00b"])
+async def test_a_key_no_header_can_carry_is_refused_unseen(client: Client, key: str) -> None:
+    async with raw(answer()) as server:
+        with pytest.raises(UsageError) as caught:
+            await client.send(server.origin, POST, key=key, deadline=5)
+    assert server.requests == []
+    assert not key or key not in str(caught.value)
+
+
+async def test_errors_are_replies(client: Client) -> None:
+    async with raw(answer(b"slow down", "429 Too Many", ("Retry-After: 3",))) as server:
+        reply = await send(client, server.origin)
+    assert (reply.status, reply.headers["retry-after"], reply.body) == (429, "3", b"slow down")
+
+
+async def test_a_large_upload_is_streamed_with_its_length(client: Client, tmp_path: Path) -> None:
+    path = tmp_path / "long.flac"
+    path.write_bytes(os.urandom(5 * MB))
+    payload = Payload("long.flac", "audio/flac", 5 * MB, path=path)
+    async with raw(answer()) as server:
+        await send(client, server.origin, Request("POST", "/", fields=[("model", "m")], files=[("file", payload)]))
+    assert path.read_bytes() in server.requests[0]
+    assert b"content-length: 52" in server.requests[0][:600].lower()
+
+
+async def test_redirects_are_not_followed(client: Client) -> None:
+    async with raw(answer()) as other:
+        async with raw(answer(b"", "307 Temporary", (f"Location: {other.origin}/steal",))) as server:
+            reply = await send(client, server.origin)
+        assert reply.status == 307
+        assert other.connections == 0
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "x-gzip"])
+async def test_compression_is_undone_even_though_nobody_asked(client: Client, encoding: str) -> None:
+    text = b'{"text":"' + b"x" * 200_000 + b'"}'
+    packed = zlib.compress(text) if encoding == "deflate" else gzip.compress(text)
+    async with raw(answer(packed, headers=(f"Content-Encoding: {encoding}",))) as server:
+        assert (await send(client, server.origin)).body == text
+
+
+async def test_an_unknown_encoding_is_kept_as_it_came(client: Client) -> None:
+    async with raw(answer(b"\x00br", headers=("Content-Encoding: br",))) as server:
+        assert (await send(client, server.origin)).body == b"\x00br"
+
+
+async def test_cancelling_a_send_leaves_the_client_usable(client: Client) -> None:
+    arrived = asyncio.Event()
+
+    async def hold(request: bytes, writer: asyncio.StreamWriter) -> None:
+        arrived.set()
+        await asyncio.sleep(60)
+
+    async with raw(hold) as server:
+        task = asyncio.ensure_future(send(client, server.origin, deadline=30))
+        await arrived.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    async with raw(answer()) as server:
+        assert (await send(client, server.origin)).status == 200
+
+
+async def test_the_environments_proxy_is_used_except_for_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with raw(answer(b"via proxy")) as proxy, raw(answer(b"direct")) as server:
+        monkeypatch.setenv("http_proxy", proxy.origin)
+        client = Client()
+        assert (await send(client, "http://media.invalid")).body == b"via proxy"
+        assert (await send(client, server.origin)).body == b"direct"
+        await client.aclose()
+    assert proxy.requests[0].startswith(b"POST http://media.invalid/v1/x HTTP/1.1")
+
+
+async def test_not_sent_and_broken_are_apart() -> None:
+    assert not issubclass(NotSent, Broken)
+    assert not issubclass(Broken, BadInput)

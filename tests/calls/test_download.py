@@ -1,0 +1,76 @@
+"""Downloads: a whole file or none, and an error that says whether to come again."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from tasks.calls.client import Client
+from tasks.errors import BadInput, CallFailed, StorageError
+from tests.calls.raw import answer, raw
+
+
+async def get(url: str, to: Path) -> Path:
+    client = Client(connect_timeout=1.0)
+    try:
+        await client.download(url, to / "file", max_bytes=1 << 20, deadline=3.0, allow_hosts=["127.0.0.1"])
+    finally:
+        await client.aclose()
+    return to / "file"
+
+
+async def test_a_download_is_a_whole_file_or_none(tmp_path: Path) -> None:
+    body = bytes(range(256)) * 10_000
+    client = Client()
+    async with raw(answer(body, headers=("Content-Type: Audio/WAV; x=1", 'ETag: "v1"'))) as good:
+        done = await client.download(
+            good.origin, tmp_path / "a", max_bytes=1 << 22, deadline=5, allow_hosts=["127.0.0.1"]
+        )
+        assert (tmp_path / "a").read_bytes() == body
+        assert done.sha256 == hashlib.sha256(body).hexdigest()
+        assert (done.size, done.mime, done.etag) == (len(body), "audio/wav", '"v1"')
+        with pytest.raises(BadInput, match="larger than 1,000"):
+            await client.download(good.origin, tmp_path / "b", max_bytes=1000, deadline=5, allow_hosts=["127.0.0.1"])
+        with pytest.raises(StorageError):
+            await client.download(
+                good.origin, tmp_path / "no" / "c", max_bytes=1 << 22, deadline=5, allow_hosts=["127.0.0.1"]
+            )
+    async with raw(answer(b"part", length=10)) as slow:
+        with pytest.raises(CallFailed) as late:
+            await client.download(slow.origin, tmp_path / "d", max_bytes=1000, deadline=0.4, allow_hosts=["127.0.0.1"])
+        assert late.value.transient
+    await client.aclose()
+    assert os.listdir(tmp_path) == ["a"]  # noqa: PTH208
+
+
+@pytest.mark.parametrize(
+    ("status", "transient"), [(404, False), (403, False), (410, False), (401, False), (204, False)]
+)
+async def test_a_url_that_will_never_work_is_bad_input(tmp_path: Path, status: int, transient: bool) -> None:
+    async with raw(answer(b"", f"{status} X")) as front:
+        with pytest.raises(BadInput) as caught:
+            await get(front.origin, tmp_path)
+        assert (caught.value.transient, caught.value.status) == (transient, status)
+        assert len(front.requests) == 1
+
+
+async def test_a_server_in_trouble_is_asked_again(tmp_path: Path) -> None:
+    count = 0
+
+    async def behave(request: bytes, writer: asyncio.StreamWriter) -> None:
+        nonlocal count
+        count += 1
+        status = b"200 OK" if count > 2 else b"503 Busy"
+        writer.write(b"HTTP/1.1 " + status + b"\r\nRetry-After: 0\r\nContent-Length: 2\r\n\r\nok")
+
+    async with raw(behave) as front:
+        assert (await get(front.origin, tmp_path)).read_bytes() == b"ok"
+    async with raw(answer(b"", "503 Busy", ("Retry-After: 0",))) as front:
+        with pytest.raises(CallFailed) as caught:
+            await get(front.origin, tmp_path)
+        assert caught.value.transient
+        assert len(front.requests) == 3

@@ -1,0 +1,123 @@
+"""Waits and limits from headers: right where they are sane, harmless where they are not."""
+
+from __future__ import annotations
+
+import email.utils
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.calls.hints import MAX_WAIT, go_duration, read_limits, wait_hint
+
+NOW = 1_800_000_000.0
+NAMES = [
+    "retry-after", "retry-after-ms", "x-ratelimit-reset", "x-ratelimit-limit", "x-ratelimit-limit-dynamic",
+    "x-ratelimit-remaining", "x-tokenlimit-limit", "x-ratelimit-limit-requests", "x-ratelimit-limit-tokens",
+    "x-ratelimit-remaining-requests", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-requests",
+    "x-ratelimit-reset-tokens",
+]  # fmt: skip
+PROVIDERS = ["together", "openai", "groq", "compatible", "local", "xai", "cohere", ""]
+odd_values = (
+    st.text(max_size=30)
+    | st.floats().map(str)
+    | st.integers().map(str)
+    | st.sampled_from(
+        ["1e309", "-1e309", "nan", "-0", "9" * 5000, "1e999999", "\u0661", "1_0", "0x10", "1h2m3s", "9" * 400 + "h"]
+    )
+    | st.datetimes().map(email.utils.format_datetime)
+)
+headers = st.dictionaries(st.sampled_from(NAMES), odd_values)
+
+
+@given(st.sampled_from(PROVIDERS), headers, st.text(max_size=80) | odd_values.map("try again in {}s".format))
+def test_no_header_makes_it_raise_or_wait_long(provider: str, values: dict[str, str], text: str) -> None:
+    wait = wait_hint(provider, values, text, now=NOW)
+    assert wait is None or 0 <= wait <= MAX_WAIT
+    limits = read_limits(provider, values)
+    for rate in (limits.requests_per_second, limits.tokens_per_second):
+        assert rate is None or 0 < rate <= 1e9
+    for count in (limits.remaining_requests, limits.reset_requests, limits.reset_tokens):
+        assert count is None or count >= 0
+
+
+def test_waits_in_their_order() -> None:
+    values = {"retry-after-ms": "1500", "retry-after": "7", "x-ratelimit-reset": "9"}
+    assert wait_hint("together", values, "try again in 11s") == 1.5
+    del values["retry-after-ms"]
+    assert wait_hint("together", values, "try again in 11s") == 7
+    del values["retry-after"]
+    assert wait_hint("together", values, "try again in 11s") == 9
+    assert wait_hint("together", {}, "try again in 11s") == 11
+    assert wait_hint("together", {}) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "wait"),
+    [
+        ("0", 0), ("2.5", 2.5), ("-3", None), ("nan", None), ("1e309", MAX_WAIT), ("inf", None), ("31536000", MAX_WAIT),
+        (email.utils.formatdate(NOW + 30, usegmt=True), 30), (email.utils.formatdate(NOW - 3600, usegmt=True), 0),
+        (email.utils.formatdate(NOW + 10**8, usegmt=True), MAX_WAIT), ("soon", None), ("", None),
+    ],
+)  # fmt: skip
+def test_retry_after(text: str, wait: float | None) -> None:
+    assert wait_hint("openai", {"retry-after": text}, now=NOW) == wait
+
+
+def test_a_bad_hint_gives_way_to_the_next() -> None:
+    assert wait_hint("openai", {"retry-after-ms": "nan", "retry-after": "4"}) == 4
+
+
+def test_openai_resets_count_only_when_nothing_is_left() -> None:
+    values = {"x-ratelimit-remaining-requests": "3", "x-ratelimit-reset-requests": "6m0s"}
+    assert wait_hint("openai", values) is None
+    values["x-ratelimit-remaining-requests"] = "0"
+    values["x-ratelimit-reset-requests"] = "12ms"
+    assert wait_hint("openai", values) == 0.012
+
+
+def test_groqs_daily_bucket_is_neither_a_wait_nor_a_rate() -> None:
+    values = {
+        "x-ratelimit-limit-requests": "14400", "x-ratelimit-remaining-requests": "0",
+        "x-ratelimit-reset-requests": "23h59m", "x-ratelimit-limit-tokens": "6000",
+    }  # fmt: skip
+    assert wait_hint("groq", values) is None
+    assert wait_hint("groq", values, "Rate limit reached. Please try again in 2.5s. Visit") == 2.5
+    assert read_limits("groq", values).requests_per_second is None
+    assert read_limits("groq", values).tokens_per_second == 100
+
+
+def test_each_providers_units() -> None:
+    together = read_limits(
+        "together", {"x-ratelimit-limit": "10", "x-ratelimit-reset": "2", "x-tokenlimit-limit": "5000"}
+    )
+    assert (together.requests_per_second, together.reset_requests, together.tokens_per_second) == (10, 2, 5000)
+    assert (
+        read_limits("together", {"x-ratelimit-limit": "10", "x-ratelimit-limit-dynamic": "4"}).requests_per_second == 4
+    )
+    openai = read_limits("openai", {"x-ratelimit-limit-requests": "600", "x-ratelimit-limit-tokens": "60000"})
+    assert (openai.requests_per_second, openai.tokens_per_second) == (10, 1000)
+    assert read_limits("cohere", {"x-ratelimit-limit-requests": "600"}).requests_per_second is None
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("1s", 1),
+        ("6m0s", 360),
+        ("12ms", 0.012),
+        ("1h2m3.5s", 3723.5),
+        ("0", 0),
+        ("5", None),
+        ("1x", None),
+        ("-1s", None),
+    ],
+)
+def test_go_durations(text: str, seconds: float | None) -> None:
+    assert go_duration(text) == seconds
+
+
+@given(st.integers(0, 99), st.integers(0, 59), st.integers(0, 59_999))
+def test_go_durations_are_read_back(hours: int, minutes: int, milliseconds: int) -> None:
+    seconds = go_duration(f"{hours}h{minutes}m{milliseconds}ms")
+    assert seconds == pytest.approx(hours * 3600 + minutes * 60 + milliseconds / 1000)
