@@ -10,6 +10,7 @@ from pathlib import Path
 
 import jiwer
 import numpy as np
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,8 +21,10 @@ from tasks.local.engines.base import Audio
 from tasks.local.engines.echo import echoed
 from tasks.local.engines.pocketsphinx import hear, utterances
 from tasks.local.engines.pool import WorkerDied, WorkerPool
+from tasks.local.engines.sound import opened
+from tasks.local.engines.sound import samples as samples_of
 from tests.local.calls import error, post, tone
-from tests.media.sounds import encode
+from tests.media.sounds import encode, wav
 from tests.servers import RunningServer, running_server
 
 SAMPLES = Path(os.environ.get("MEDIAMILL_SAMPLES", Path(__file__).parents[3] / "shared" / "samples"))
@@ -132,7 +135,7 @@ def test_read_speech_is_understood_and_never_depends_on_what_came_before() -> No
         assert not any(w.word.startswith(("<", "[")) or "(" in w.word for w in found.words)
 
 
-@pytest.mark.skipif(not RECORDINGS.is_dir(), reason="data/samples/recordings does not exist yet")
+@pytest.mark.skipif(not RECORDINGS.is_dir(), reason="data/samples/recordings does not exist")
 def test_the_projects_own_recordings_are_heard() -> None:
     files = [p for p in sorted(RECORDINGS.iterdir()) if p.suffix in (".wav", ".mp3", ".flac", ".m4a", ".webm")]
     with running_server(engine="local") as running:
@@ -150,6 +153,38 @@ def test_the_local_engine_says_what_it_cannot() -> None:
         speakers = post(running.origin, diarize="true")
         assert (speakers.status_code, error(speakers)["param"]) == (400, "diarize")
         assert post(running.origin, audio=b"text", filename="a.mp3").status_code == 400
+
+
+@pytest.mark.skipif(not RECORDINGS.is_dir(), reason="data/samples/recordings does not exist")
+def test_times_stay_right_beyond_the_first_cut(tmp_path: Path) -> None:
+    recording = RECORDINGS / "friends.wav"
+    with opened(Audio("friends.wav", 0, "", path=recording)) as sound:
+        once = np.concatenate([*samples_of(sound), np.zeros(16_000, np.int16)])
+    path = tmp_path / "long.wav"
+    copies = 1 + 70 * 16_000 // len(once)
+    path.write_bytes(wav(np.tile(once, copies)))
+    heard = hear(Audio("long.wav", 0, "", path=path), None)
+    assert float(heard.seconds) == pytest.approx(copies * len(once) / 16_000, abs=1e-6)
+    first = next(w.start for w in heard.words if w.word == "friends")
+    starts = [w.start for w in heard.words if w.word == "friends"]
+    expected = [first + n * len(once) / 16_000 for n in range(copies)]
+    found = [t for t in expected if any(abs(t - start) < 0.1 for start in starts)]
+    assert len(found) >= copies - 1
+
+
+def test_a_killed_worker_is_a_500_and_is_replaced(tmp_path: Path) -> None:
+    made = encode(tmp_path / "a.flac", "flac", "flac", seconds=0.5).read_bytes()
+    with running_server(workers=1) as running:
+        assert post(running.origin, audio=made, filename="a.flac").status_code == 200
+        server = psutil.Process(running.server.process.pid)
+        # The process that tracks shared resources is a child too, and must stay.
+        workers = [p for p in server.children() if "spawn_main" in " ".join(p.cmdline())]
+        assert len(workers) == 1
+        workers[0].kill()
+        failed = post(running.origin, "together", audio=made, filename="a.flac")
+        assert (failed.status_code, error(failed)["code"]) == (500, "processing_failed")
+        assert post(running.origin, "together", audio=made, filename="a.flac").status_code == 200
+        assert running.bill()["billed"] == 2
 
 
 def die() -> None:

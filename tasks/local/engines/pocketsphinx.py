@@ -39,7 +39,7 @@ class Pocketsphinx:
         self._max_seconds = max_seconds
         self._pool = WorkerPool(workers)
 
-    async def transcribe(self, audio: Audio, language: str | None) -> Transcript:  # noqa: ARG002
+    async def transcribe(self, audio: Audio, language: str | None) -> Transcript:
         """Hear English; ``language`` was checked before."""
         return await self._pool.run(hear, audio, self._max_seconds)
 
