@@ -43,10 +43,8 @@ def chosen(rows: list[dict[str, str]]) -> list[dict[str, str]]:
     kept = [r for r in kept if _ROUNDED not in r["source"] or (r["provider"], r["model"]) not in exact]
     kept = [row | {"source": _SEED.sub(_plainly, row["source"])} for row in kept]
     unique = {tuple(row[name] for name in _COLUMNS): row for row in kept}
-    return sorted(
-        unique.values(),
-        key=lambda r: (r["provider"], r["model"], r["capability"], r["unit"], trust(r), r["as_of"], r["price_usd"]),
-    )
+    newest_first = sorted(unique.values(), key=lambda r: (r["as_of"], r["price_usd"], r["source"]), reverse=True)
+    return sorted(newest_first, key=lambda r: (r["provider"], r["model"], r["capability"], r["unit"], trust(r)))
 
 
 def _plainly(match: re.Match[str]) -> str:

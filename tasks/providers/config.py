@@ -104,7 +104,7 @@ def _split(base_url: str) -> tuple[str, str]:
     hint = "write http(s)://host[:port][/path]"
     try:
         parts = urlsplit(base_url.strip())
-        host, port = parts.hostname, parts.port
+        host, port = (None, None) if re.search(r"[\x00-\x20]", base_url.strip()) else (parts.hostname, parts.port)
     except ValueError:
         host, port = None, None
     if not host or not re.fullmatch(r"[A-Za-z0-9._:-]+", host) or parts.scheme not in _PORTS:
