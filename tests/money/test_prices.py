@@ -1,0 +1,139 @@
+"""The price list: what stands in it, in which order, and how a user's own prices take its place."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+from collections import Counter
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from configs import FOLDER
+from tasks.errors import UsageError
+from tasks.money import prices
+from tasks.money.prices import PriceBook
+from tasks.providers import config, registry
+
+HEADER = "provider,model,capability,unit,price_usd,source,as_of\n"
+
+
+@pytest.fixture(autouse=True)
+def no_list_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.delenv("MEDIAMILL_PRICES", raising=False)
+    prices._load.cache_clear()
+    yield
+    prices._load.cache_clear()
+
+
+def test_every_transcription_model_of_a_paid_provider_has_a_price_by_time() -> None:
+    book = PriceBook.load()
+    models = [
+        (name, model)
+        for name in registry._PROVIDERS
+        if not config.load_config(name).free
+        for model in config.load_config(name).operations["transcription"].models
+    ]
+    assert len(models) > 5
+    for name, model in models:
+        rows = book.find(name, model, "transcription")
+        assert any(row.unit.startswith("audio_") for row in rows), (name, model)
+        assert all(row.source and row.as_of for row in rows)
+
+
+def test_no_row_is_tagged_as_wrong() -> None:
+    with (FOLDER / "prices.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) > 1000
+    sources = " ".join(row["source"] for row in rows)
+    assert not [tag for tag in ("BOGUS", "IGNORE", "SUPERSEDED", "SUSPECT", "UNVERIFIED") if f"[{tag}" in sources]
+    assert max(Counter(tuple(row.values()) for row in rows).values()) == 1
+
+
+def test_exact_prices_stand_for_rounded_ones() -> None:
+    (row,) = (p for p in PriceBook.load().find("groq", "whisper-large-v3", "transcription") if p.unit == "audio_hour")
+    assert row.usd == Decimal("0.111")
+
+
+def test_what_is_not_known_has_no_price() -> None:
+    assert PriceBook.load().find("compatible", "whisper-1", "transcription") == ()
+
+
+def test_a_list_of_ones_own_replaces_what_it_names_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "own.csv"
+    own.write_text(HEADER + "openai,whisper-1,transcription,audio_minute,0.003,our contract,2026-11-01\n")
+    listed = PriceBook.load().find("openai", "gpt-transcribe", "transcription")
+    monkeypatch.setenv("MEDIAMILL_PRICES", str(own))
+    book = PriceBook.load()
+    (row,) = book.find("openai", "whisper-1", "transcription")
+    assert str(row) == "$0.003/audio_minute, our contract, 2026-11-01"
+    assert book.find("openai", "gpt-transcribe", "transcription") == listed
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (HEADER + "a,b,c,audio_hour,free,me,today\n", "line 2"),
+        (HEADER + "a,b,c,audio_hour,1,me,today\na,b,c,audio_hour,-1,me,today\n", "line 3"),
+        (HEADER + "a,b,c,audio_hour,NaN,me,today\n", "line 2"),
+        (HEADER + "a,b\n", "line 2"),
+        ("provider,model\na,b\n", "line 2"),
+        (None, "No such file"),
+        (b"\xff\xfe\x00", "UTF-8"),
+    ],
+)
+def test_a_wrong_list_is_one_line(
+    text: str | bytes | None, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "own.csv"
+    if text is not None:
+        own.write_bytes(text.encode() if isinstance(text, str) else text)
+    monkeypatch.setenv("MEDIAMILL_PRICES", str(own))
+    with pytest.raises(UsageError, match=says) as caught:
+        PriceBook.load()
+    assert str(own) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def make_prices() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("make_prices", FOLDER.parent / "data" / "make_prices.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def row(source: str, usd: str = "1", as_of: str = "2026-01-01", unit: str = "audio_hour") -> dict[str, str]:
+    return {"provider": "p", "model": "m", "capability": "c", "unit": unit, "price_usd": usd, "source": source,
+            "as_of": as_of}  # fmt: skip
+
+
+def test_sources_go_by_trust_and_not_by_date(make_prices: ModuleType) -> None:
+    ordered = [
+        row("live /v1/models"),
+        row("docs.together.ai/pricing"),
+        row("litellm-1.109.1 https://docs.x.ai/docs/models"),
+        row("Laisky/one-api togetherai constants (docs.together.ai/docs/serverless-models)"),
+        row("togethercomputer/skills tts-models.md (official)", as_of="2026-08-18"),
+        row("Portkey-AI/models pricing/together-ai.json", as_of="2026-08-21"),
+        row("third-party note", as_of="2026-12-01"),
+        row("third-party note", as_of="2025-10-11"),
+    ]
+    assert make_prices.chosen(ordered[::-1]) == ordered
+
+
+def test_tagged_rows_and_roundings_of_exact_rows_are_left_out(make_prices: ModuleType) -> None:
+    rounded = row("litellm [per-second x3600; source rounded]", "0.11099")
+    exact = row("console.groq.com/docs", "0.111")
+    tagged = [row(f"x [{tag}: why]") for tag in ("BOGUS", "IGNORE", "SUPERSEDED", "SUSPECT", "UNVERIFIED")]
+    assert make_prices.chosen([rounded, exact, exact, *tagged]) == [exact]
+    assert make_prices.chosen([rounded]) == [rounded]
+    other = row("docs", "9")
+    assert make_prices.chosen([exact, other]) == [exact, other] or make_prices.chosen([exact, other]) == [other, exact]

@@ -1,0 +1,120 @@
+"""Which provider a run gets, where it is reached, and what is said when it cannot be had."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from tasks.errors import NoSuchOption, UsageError
+from tasks.providers import config, registry
+from tests.providers.making import ENVIRON, KEY, make
+
+
+def test_without_a_key_it_is_the_built_in_one() -> None:
+    assert registry.default_provider({}) == "local"
+    assert registry.default_provider({"TOGETHER_API_KEY": ""}) == "local"
+    assert registry.default_provider({"COMPATIBLE_API_KEY": KEY}) == "local"
+
+
+def test_with_keys_it_is_the_first_in_order() -> None:
+    assert registry.default_provider({"GROQ_API_KEY": KEY}) == "groq"
+    assert registry.default_provider({"OPENAI_API_KEY": KEY, "GROQ_API_KEY": KEY}) == "openai"
+    assert registry.default_provider(ENVIRON) == "together"
+
+
+@pytest.mark.parametrize("name", ["together", "openai", "groq"])
+def test_a_named_provider_without_its_key_is_an_error_that_names_the_variable(name: str) -> None:
+    with pytest.raises(UsageError, match=f"{name.upper()}_API_KEY"):
+        registry.make_provider(name, base_url=None, api_key_env=None, environ={})
+
+
+def test_a_key_may_lie_in_another_variable() -> None:
+    made = registry.make_provider("together", base_url=None, api_key_env="OTHER", environ={"OTHER": KEY})
+    assert made.endpoint.key_env == "OTHER"
+    with pytest.raises(UsageError, match="OTHER") as caught:
+        registry.make_provider("compatible", base_url="http://h", api_key_env="OTHER", environ=ENVIRON)
+    assert KEY not in str(caught.value)
+
+
+def test_a_server_of_ones_own_needs_an_address_and_no_key() -> None:
+    with pytest.raises(UsageError, match="--base-url"):
+        registry.make_provider("compatible", base_url=None, api_key_env=None, environ={})
+    made = registry.make_provider("compatible", base_url="http://h:8000", api_key_env=None, environ={})
+    assert (made.endpoint.origin, made.endpoint.api, made.endpoint.key_env) == ("http://h:8000", "/v1", None)
+    with pytest.raises(UsageError, match="--model"):
+        made.model("transcription", None)
+
+
+def test_an_unknown_name_gets_the_nearest() -> None:
+    with pytest.raises(NoSuchOption, match="did you mean 'together'"):
+        registry.make_provider("togther", base_url=None, api_key_env=None, environ={})
+
+
+@pytest.mark.parametrize(
+    ("name", "base_url", "address"),
+    [
+        ("together", None, "https://api.together.ai/v1"),
+        ("openai", None, "https://api.openai.com/v1"),
+        ("groq", None, "https://api.groq.com/openai/v1"),
+        *(
+            ("together", f"https://api.together.xyz{end}", "https://api.together.xyz/v1")
+            for end in ("", "/", "/v1", "/v1/", "/v2")
+        ),
+        *(("groq", f"http://h:1{end}", "http://h:1/openai/v1") for end in ("", "/openai", "/openai/v1", "/openai/v1/")),
+        ("openai", "https://proxy.example/team-7/v1", "https://proxy.example/team-7/v1"),
+        ("openai", "HTTPS://API.OpenAI.com:443/v1", "https://api.openai.com/v1"),
+        ("compatible", "http://[::1]:8080", "http://[::1]:8080/v1"),
+    ],
+)
+def test_base_urls_with_and_without_their_ending(name: str, base_url: str | None, address: str) -> None:
+    endpoint = make(name, base_url).endpoint
+    assert endpoint.origin + endpoint.api == address
+
+
+@pytest.mark.parametrize("name", ["together", "openai", "groq"])
+def test_the_environment_names_another_base_url_and_the_job_wins(name: str) -> None:
+    environ = {**ENVIRON, f"{name.upper()}_BASE_URL": "http://env:1"}
+    of = registry.make_provider
+    assert of(name, base_url=None, api_key_env=None, environ=environ).endpoint.origin == "http://env:1"
+    assert of(name, base_url="http://job:2", api_key_env=None, environ=environ).endpoint.origin == "http://job:2"
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    ["", "localhost:8000", "ftp://h/v1", "http://", "http://h:port/v1", "http://[::1/v1", f"http://u:{KEY}@h/v1",
+     f"http://:{KEY}@h/v1", f"http://h/v1?key={KEY}", "http://h/v1#x", "http://h\n.example/"],
+)  # fmt: skip
+def test_a_wrong_base_url_is_one_line_without_secrets(base_url: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        config.endpoint_of(base_url, "/v1", None)
+    assert KEY not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_configuration_is_checked_strictly() -> None:
+    good = {"operations": {"transcription": {"path": "/a", "default_model": "m", "models": {"m": {}}}}}
+    config.ProviderConfig.model_validate(good)
+    for path, value in ((("key_nev",), "X"), (("operations", "transcription", "default_model"), "other")):
+        bad = yaml.safe_load(yaml.safe_dump(good))
+        place = bad
+        for step in path[:-1]:
+            place = place[step]
+        place[path[-1]] = value
+        with pytest.raises(ValidationError):
+            config.ProviderConfig.model_validate(bad)
+
+
+def test_models_are_named_in_the_configuration_only() -> None:
+    names = {
+        model
+        for name in registry._PROVIDERS
+        for operation in config.load_config(name).operations.values()
+        for model in operation.models
+    } - {"pocketsphinx", "whisper"}
+    assert names
+    files = Path(config.__file__).parent.glob("*.py")
+    found = [(f.name, n) for f in files for n in names if f'"{n}"' in f.read_text(encoding="utf-8")]
+    assert not found

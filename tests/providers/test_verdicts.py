@@ -1,0 +1,212 @@
+"""What errors mean: retry, fail this item, stop the run, or nobody knows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tasks.calls.hints import MAX_WAIT
+from tests.providers.making import KEY, make, reply
+
+BAD: dict[str, Any] = {"type": "invalid_request_error"}
+
+
+def judged(name: str, status: int, body: Any = b"", **headers: str) -> tuple[str, str]:
+    problem = make(name).classify(reply(body, status, **headers))
+    assert problem is not None
+    return problem.verdict, problem.kind
+
+
+def coded(code: str | int | None, message: str = "no", **more: Any) -> dict[str, Any]:
+    return {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": code, **more}}
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "body", "verdict"),
+    [
+        ("together", 401, coded("invalid_api_key"), ("stop", "auth")),
+        ("together", 402, coded(None, "Credit limit exceeded"), ("stop", "credits")),
+        ("together", 400, coded("invalid_params"), ("fail", "bad_request")),
+        ("together", 400, coded("audio_too_long"), ("fail", "too_long")),
+        ("together", 400, coded("file_too_large"), ("fail", "too_large")),
+        ("together", 413, coded("request_too_large"), ("fail", "too_large")),
+        ("together", 400, coded("unsupported_format"), ("fail", "unsupported_format")),
+        ("together", 400, coded("model_not_available"), ("stop", "no_model")),
+        ("together", 400, coded(None, "Unable to access non-serverless model x"), ("stop", "no_model")),
+        ("together", 403, coded(None, "prompt and max_tokens exceed the context"), ("fail", "too_long")),
+        ("together", 403, coded(None, "bad request"), ("fail", "bad_request")),
+        ("together", 403, b"<html><title>Access denied</title>", ("stop", "forbidden")),
+        ("together", 429, {**coded(None), "error_type": "dynamic_request_limited"}, ("retry", "rate_limit")),
+        ("together", 500, coded("processing_failed"), ("retry", "server_error")),
+        ("together", 503, coded(None, "overloaded"), ("retry", "overloaded")),
+        ("together", 529, b"", ("retry", "overloaded")),
+        ("openai", 429, coded("rate_limit_exceeded"), ("retry", "rate_limit")),
+        ("openai", 429, coded("insufficient_quota"), ("stop", "credits")),
+        ("openai", 429, coded(None, type="insufficient_quota"), ("stop", "credits")),
+        ("openai", 404, coded("model_not_found"), ("stop", "no_model")),
+        ("openai", 400, coded(None, "invalid model ID", param="model"), ("stop", "no_model")),
+        ("openai", 400, coded("unsupported_value", param="response_format"), ("fail", "bad_request")),
+        ("openai", 403, coded("unsupported_country_region_territory"), ("stop", "forbidden")),
+        ("openai", 404, coded("unknown_url"), ("stop", "not_found")),
+        ("groq", 413, coded("rate_limit_exceeded"), ("fail", "token_limit")),
+        ("groq", 429, coded("rate_limit_exceeded"), ("retry", "rate_limit")),
+        ("groq", 400, coded("blocked_api_access"), ("stop", "credits")),
+        ("groq", 403, coded("not_available_for_plan"), ("stop", "forbidden")),
+        ("groq", 498, coded("capacity_exceeded"), ("retry", "overloaded")),
+        ("groq", 422, coded(None), ("fail", "bad_request")),
+        ("compatible", 404, {"error": {"message": "The model `x` does not exist.", "code": 404}}, ("stop", "no_model")),
+        ("compatible", 404, {"detail": "Not Found"}, ("stop", "not_found")),
+        ("compatible", 404, b"<html><title>404</title>", ("stop", "not_found")),
+        ("compatible", 404, {"detail": "no such recording"}, ("fail", "not_found")),
+        ("compatible", 405, {"detail": "Method Not Allowed"}, ("stop", "not_found")),
+        ("compatible", 422, {"detail": [{"loc": ["body", "file"], "msg": "Field required"}]}, ("fail", "bad_request")),
+        ("compatible", 422, {"detail": [{"loc": ["body", "model"], "msg": "unknown"}]}, ("stop", "no_model")),
+        ("compatible", 400, {"code": "x", "error": "Incorrect API key provided"}, ("stop", "auth")),
+        ("compatible", 400, coded("exceed_context_size_error"), ("fail", "too_long")),
+        ("compatible", 415, b"", ("fail", "unsupported_format")),
+        ("compatible", 418, b"", ("fail", "bad_request")),
+        ("compatible", 302, b"", ("stop", "redirect")),
+        *(("compatible", status, b"", ("retry", "server_error")) for status in (500, 502, 520, 521, 522, 523, 599)),
+        *(("compatible", status, b"", ("retry", "timeout")) for status in (408, 504, 524)),
+        ("compatible", 425, b"", ("retry", "too_early")),
+        ("compatible", 409, b"", ("retry", "conflict")),
+        ("compatible", 501, b"", ("fail", "not_supported")),
+    ],
+)
+def test_by_provider_status_and_code(name: str, status: int, body: Any, verdict: tuple[str, str]) -> None:
+    assert judged(name, status, body) == verdict
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"error": {"message": "m"}}, "m"),
+        ({"error": "m"}, "m"),
+        ({"code": "c", "error": "m"}, "m"),
+        ({"code": "c", "message": "m"}, "m"),
+        ({"message": "m", "id": "1"}, "m"),
+        ({"detail": "m"}, "m"),
+        ({"detail": [{"loc": ["body", "file"], "msg": "m"}]}, "file: m"),
+        ({"object": "error", "message": "m", "type": "t", "code": 400}, "m"),
+        ({"data": None, "errors": ["m"]}, "m"),
+        (b"<html><head><TITLE>\n m\t</TITLE>", "m"),
+        (b"error code: 1015", "error code: 1015"),
+        (b"", "no message"),
+        (b"null", "null"),
+    ],
+)
+def test_every_form_of_envelope_is_read(body: Any, message: str) -> None:
+    problem = make("openai").classify(reply(body, 400))
+    assert problem is not None
+    assert problem.message == f"openai answered 400: {message}"
+
+
+def test_the_server_may_ask_for_or_against_a_retry() -> None:
+    assert judged("openai", 400, coded(None), x_should_retry="true")[0] == "retry"
+    assert judged("openai", 500, coded(None), x_should_retry="false")[0] == "fail"
+    assert judged("openai", 429, coded("insufficient_quota"), x_should_retry="true")[0] == "stop"
+    assert judged("groq", 413, coded("rate_limit_exceeded"), x_should_retry="true")[0] == "fail"
+    assert judged("openai", 500, coded(None), x_should_retry="maybe")[0] == "retry"
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"  ", b'{"text": "cut o', b"<html><title>Welcome</title>", b"hello", b"\xff\xfe"]
+)
+def test_a_success_without_whole_json_may_have_been_billed(body: bytes) -> None:
+    problem = make("together").classify(reply(body))
+    assert problem is not None
+    assert (problem.verdict, problem.kind, problem.billed) == ("unknown", "bad_body", True)
+
+
+@pytest.mark.parametrize(
+    ("body", "verdict"),
+    [
+        (coded("insufficient_quota"), "stop"),
+        (coded(None, "try later"), "retry"),
+        ({"error": "overloaded"}, "retry"),
+        (coded("audio_too_long"), "fail"),
+    ],
+)
+def test_an_error_inside_a_success_is_one(body: Any, verdict: str) -> None:
+    assert judged("together", 200, body)[0] == verdict
+
+
+@pytest.mark.parametrize("extra", [{"error": None}, {"error": ""}, {"error": {}}, {"message": "ok"}, {"errors": []}])
+def test_an_answer_may_name_an_error_it_does_not_have(extra: dict[str, Any]) -> None:
+    assert make("groq").classify(reply({"text": "hello", **extra})) is None
+
+
+def test_an_answer_lost_behind_a_gateway_may_have_been_billed() -> None:
+    for status in (502, 504, 520, 524):
+        problem = make("together").classify(reply(b"", status))
+        assert problem is not None
+        assert problem.billed
+    for status in (429, 500, 503, 521, 522, 529):
+        problem = make("together").classify(reply(b"", status))
+        assert problem is not None
+        assert not problem.billed
+
+
+def test_the_hint_names_the_variable_of_the_key() -> None:
+    problem = make("groq").classify(reply(coded("invalid_api_key"), 401))
+    assert problem is not None
+    assert problem.hint == "check the key in GROQ_API_KEY"
+    assert problem.code == "invalid_api_key"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        f"Incorrect API key provided: {KEY}.",
+        f"Authorization: Bearer {KEY}",
+        "Bearer 0123456789abcdef0123456789abcdef",
+        "your api_key='abcdefgh12345678' is wrong",
+        "gsk_abcdefghijklmnop1234",
+        "tgp_v1_abcdefghijklmnop1234",
+        "xai-abcdefghijklmnop1234",
+        "the key 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 has no credits",
+    ],
+)
+def test_what_looks_like_a_key_is_masked(said: str) -> None:
+    problem = make("openai").classify(reply(coded("invalid_api_key", said), 401))
+    assert problem is not None
+    for word in said.replace("=", " ").replace("'", " ").replace(":", " ").split():
+        assert word.rstrip(".") not in problem.message or len(word) < 16
+    assert "***" in problem.message
+
+
+def test_ordinary_words_are_left_alone() -> None:
+    for said in (
+        "Incorrect API key provided",
+        "The model `meta-llama/Llama-4-Maverick-17B-128E-Instruct-FP8` does not exist",
+        "Rate limit reached for model whisper-large-v3 in organization: please try again in 2s",
+        "Token usage was exceeded",
+    ):
+        problem = make("openai").classify(reply(coded(None, said), 400))
+        assert problem is not None
+        assert problem.message == f"openai answered 400: {said}"
+
+
+def test_messages_are_short_and_on_one_line() -> None:
+    problem = make("openai").classify(reply(coded(None, "a\x1b[2J\r\nb\u202e" + "x" * 5000), 400))
+    assert problem is not None
+    assert problem.message.startswith("openai answered 400: a [2J b xxx")
+    assert len(problem.message) < 250
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait"),
+    [
+        ({"retry_after": "3"}, 3),
+        ({"retry_after_ms": "250", "retry_after": "3"}, 0.25),
+        ({"retry_after": "31536000"}, MAX_WAIT),
+        ({"retry_after": "-5"}, None),
+        ({"x_ratelimit_reset": "2"}, 2),
+        ({}, None),
+    ],
+)
+def test_the_wait_asked_for_is_kept_in_bounds(headers: dict[str, str], wait: float | None) -> None:
+    problem = make("together").classify(reply(coded(None), 429, **headers))
+    assert problem is not None
+    assert problem.wait == wait
