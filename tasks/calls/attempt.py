@@ -55,6 +55,7 @@ class WireAttempt:
         self._call_id = call_id or uuid.uuid4().hex
         self._started_at = now_us()
         self._began = time.monotonic()
+        self._latency_ms = 0
 
     async def run(self, number: int, limiter: Limiter, permit: Permit) -> Sequence[Answer]:
         """Send once, as attempt ``number`` (from 1).
@@ -66,6 +67,7 @@ class WireAttempt:
         outcome = "error"
         limits: Limits | None = None
         problem: Problem | None = None
+        self._line.tally.in_flight += 1
         try:
             origin = await self._line.origin(self._wire)
             await self._sending(number, permit)
@@ -73,13 +75,18 @@ class WireAttempt:
             limits = self._line.provider.limits(reply)
             problem = self._line.provider.classify(reply)
             outcome = problem.kind if problem else "ok"
+            self._line.tally.answered += 1
+            if problem is not None:
+                raise await self._refused(reply, problem)
+            if self._wire.job:
+                remote_id = await self._accepted(reply)
+            else:
+                await self._keep(reply)
         finally:
+            self._line.tally.in_flight -= 1
             limiter.release(permit, outcome, limits, problem.wait if problem else None)
-        self._line.tally.answered += 1
-        if problem is not None:
-            raise await self._refused(reply, problem)
         if self._wire.job:
-            return await self.follow(await self._accepted(reply), origin, number)
+            return await self.follow(remote_id, origin, number)
         return await self._answered(reply, number)
 
     async def follow(self, remote_id: str, origin: str, number: int = 1) -> Sequence[Answer]:
@@ -100,6 +107,7 @@ class WireAttempt:
             if reply is not None:
                 poll = self._line.provider.polled(reply)
                 if poll.state == "done":
+                    await self._keep(reply)
                     return await self._answered(reply, number)
                 if poll.state == "failed":
                     raise await self._refused(reply, poll.problem or Problem("fail", "job_failed", "the job failed"))
@@ -149,13 +157,9 @@ class WireAttempt:
         request = line.provider.request(self._wire, self._asks)
         try:
             async with line.slots:
-                line.tally.in_flight += 1
                 line.tally.sent += 1
                 self._began = time.monotonic()
-                try:
-                    reply = await line.client.send(origin, request, key=line.key, deadline=self._deadline)
-                finally:
-                    line.tally.in_flight -= 1
+                reply = await line.client.send(origin, request, key=line.key, deadline=self._deadline)
         except NotSent as error:
             problem = Problem("retry", error.kind, error.message)
             await self._reject(problem, None)
@@ -184,7 +188,7 @@ class WireAttempt:
         if problem.verdict in ("retry", "unknown"):
             return None
         self._line.budget.keep(self._reservation)
-        raise _verdict(problem, reply.status)
+        raise self._verdict(problem, reply.status)
 
     async def _accepted(self, reply: Reply) -> str:
         remote_id = self._line.provider.accepted(reply)
@@ -192,20 +196,27 @@ class WireAttempt:
         faults.point("call.accepted.after")
         return remote_id
 
-    async def _answered(self, reply: Reply, number: int) -> Sequence[Answer]:
-        """The raw reply is durable before anyone parses it; then usage becomes cost."""
-        line = self._line
-        latency_ms = round((time.monotonic() - self._began) * 1000)
+    async def _keep(self, reply: Reply) -> None:
+        """The raw reply is durable before anyone parses it, and until then the attempt counts as in flight."""
+        self._latency_ms = round((time.monotonic() - self._began) * 1000)
         try:
-            await line.journal.asks.replied(
+            await self._line.journal.asks.replied(
                 self._call_id,
                 self._keys,
                 status=reply.status,
                 headers=reply.headers,
                 body=reply.body,
-                latency_ms=latency_ms,
+                latency_ms=self._latency_ms,
                 request_id=request_id(reply.headers),
             )
+        except BaseException:
+            self._line.budget.keep(self._reservation)
+            raise
+
+    async def _answered(self, reply: Reply, number: int) -> Sequence[Answer]:
+        """The reply is parsed and its usage becomes cost."""
+        line = self._line
+        try:
             faults.point("call.replied.after")
             parsed = parse(line, reply, self._asks)
             cost = await settle(line, self._call_id, parsed, self._asks[0], self._most)
@@ -224,7 +235,7 @@ class WireAttempt:
                 cached=False,
                 request_id=request_id(reply.headers) or self._call_id,
                 started_at=self._started_at,
-                latency_ms=latency_ms,
+                latency_ms=self._latency_ms,
             )
             for part, key in zip(parsed, self._keys, strict=True)
         ]
@@ -234,7 +245,9 @@ class WireAttempt:
         if problem.billed or problem.verdict == "unknown":
             return await self._lost(problem, reply)
         await self._reject(problem, reply)
-        return TryAgain(problem, reply.status) if problem.verdict == "retry" else _verdict(problem, reply.status)
+        if problem.verdict == "retry":
+            return TryAgain(problem, reply.status)
+        return self._verdict(problem, reply.status)
 
     async def _lost(self, problem: Problem, reply: Reply | None = None) -> Exception:
         """What an attempt becomes that may have been billed without an answer."""
@@ -243,6 +256,14 @@ class WireAttempt:
         if self._wire.repeatable:
             return TryAgain(problem, status)
         return UnknownOutcome(f"{_LOST}: {problem.message}", status=status, hint=_LOOK)
+
+    def _verdict(self, problem: Problem, status: int) -> Exception:
+        if problem.verdict != "stop":
+            return CallFailed(problem.message, kind=problem.kind, status=status, hint=problem.hint)
+        stop = AccountStopped(problem.message, hint=problem.hint)
+        stop.kind = problem.kind
+        self._line.halt(stop)  # before the permit is given back, so that nobody else is sent into the same wall
+        return stop
 
     async def _unknown(self, problem: Problem, reply: Reply | None = None) -> None:
         self._line.budget.keep(self._reservation)
@@ -314,11 +335,3 @@ def answer(line: Line, parsed: Parsed, key: str, cost: Cost, **told: object) -> 
         simulated=parsed.simulated,
         **told,  # type: ignore[arg-type]
     )
-
-
-def _verdict(problem: Problem, status: int) -> Exception:
-    if problem.verdict == "stop":
-        stop = AccountStopped(problem.message, hint=problem.hint)
-        stop.kind = problem.kind
-        return stop
-    return CallFailed(problem.message, kind=problem.kind, status=status, hint=problem.hint)
