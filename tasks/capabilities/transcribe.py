@@ -127,7 +127,7 @@ class Transcribe:
             )
         )
         return {
-            **answer.data,
+            **_shifted(answer.data, source.start),
             "content_sha256": source.sha256,
             "audio_seconds": None if seconds is None else float(seconds),
             "recipe": source.recipe,
@@ -172,6 +172,19 @@ class Transcribe:
         digest = hashlib.sha256(f"url:{item.location}\n{version}".encode()).hexdigest()
         payload = Payload(filename="", mime="", size=0, url=item.location)
         return Input(sha256=digest, recipe="url", payload=payload)
+
+
+def _shifted(data: Mapping[str, Any], start: int) -> Mapping[str, Any]:
+    """Times counted from the recording's start when what was sent begins ``start`` samples (16 kHz) later."""
+    if not start:
+        return data
+    shift = start / 16_000
+    moved = {
+        name: [{**part, **{t: part[t] + shift for t in ("start", "end") if part[t] is not None}} for part in data[name]]
+        for name in ("segments", "words")
+        if data.get(name)
+    }
+    return {**data, **moved}
 
 
 def _local(item: Item) -> Any:

@@ -61,9 +61,10 @@ def _one(value: Any, kind: pa.DataType) -> Any:
     """The value if it fits the type, by a cast from text if need be; null when it does not fit at all."""
     if value is None:
         return None
-    for made in (lambda: pa.scalar(value, kind), lambda: pa.scalar(str(value)).cast(kind)):
+    for given in (value, str(value)):
         try:
-            return made().as_py()
+            made = pa.scalar(given, kind) if given is value else pa.scalar(given).cast(kind)
+            return made.as_py()
         except (pa.ArrowException, OverflowError, ValueError, TypeError):
             continue
     return None

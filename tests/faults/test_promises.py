@@ -221,7 +221,6 @@ FAULTS = {
     "bad-json": {"kind": "bad_json"},
     "error-in-200": {"kind": "error_in_200"},
     "empty": {"kind": "empty"},
-    "redirect": {"kind": "redirect"},
 }
 
 
@@ -239,6 +238,15 @@ def test_every_item_ends_whatever_the_server_does(name: str, server: RunningServ
     known = sum((row["cost_usd"] for row in ledger if row["cost_usd"] is not None), Decimal(0))
     unknown = sum((row["cost_max_usd"] for row in ledger if row["cost_usd"] is None), Decimal(0))
     assert known <= Decimal(server.bill()["usd"]) <= known + unknown
+
+
+def test_a_redirect_is_not_followed_and_stops_the_run(server: RunningServer, tmp_path: Path) -> None:
+    make_wavs(tmp_path / "in", 4)
+    with running_server(engine="echo") as elsewhere:
+        server.faults({"match": {"every": 1}, "fault": {"kind": "redirect", "location": f"{elsewhere.origin}/v1"}})
+        stopped = transcribe(tmp_path / "in", tmp_path / "out", server.origin)
+        assert stopped.returncode == 4, stopped.stdout
+        assert elsewhere.bill()["requests"] == 0
 
 
 def test_a_deadline_is_a_deadline(server: RunningServer, tmp_path: Path) -> None:
