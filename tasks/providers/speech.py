@@ -48,12 +48,12 @@ class SpeechProvider:
             raise UsageError(f"{self.name} needs a model", hint="name it with --model")
         return chosen
 
-    def quota(self, operation: str, model: str) -> Quota:  # noqa: ARG002 - the same for every model here
+    def quota(self, operation: str, model: str) -> Quota:
         """Rates and concurrency to begin with."""
         facts = self._operation(operation)
         return Quota(facts.rpm, facts.tpm, facts.audio_seconds_per_hour, facts.concurrency, facts.start)
 
-    def audio_limits(self, operation: str, model: str) -> AudioLimits:  # noqa: ARG002 - the same for every model here
+    def audio_limits(self, operation: str, model: str) -> AudioLimits:
         """What audio the endpoint takes."""
         facts = self._operation(operation)
         return AudioLimits(facts.formats, facts.max_bytes, facts.max_seconds, facts.takes_urls)
@@ -90,7 +90,7 @@ class SpeechProvider:
             fields.append((self.url_field or "url", payload.url))
         return Request("POST", wire.path, fields=fields, files=files)
 
-    def parse(self, reply: Reply, asks: Sequence[Ask]) -> Sequence[Parsed]:  # noqa: ARG002 - one Ask a request here
+    def parse(self, reply: Reply, asks: Sequence[Ask]) -> Sequence[Parsed]:
         """One transcription."""
         data, usage = normalised(reply.body)
         return [
@@ -122,7 +122,7 @@ class SpeechProvider:
         """No operation here is polled for."""
         raise NotImplementedError
 
-    def _key_origin(self, model: str) -> str:  # noqa: ARG002 - the built-in provider's is its engine
+    def _key_origin(self, model: str) -> str:
         return self.endpoint.origin
 
     def _operation(self, operation: str) -> Operation:
@@ -179,7 +179,7 @@ class SpeechProvider:
             wanted.append("word")
         return {"timestamp_granularities[]": wanted} if wanted else {}
 
-    def _diarization(self, model: str, facts: ModelFacts, asked: Mapping[str, JSON]) -> dict[str, JSON]:  # noqa: ARG002 - for those that can
+    def _diarization(self, model: str, facts: ModelFacts, asked: Mapping[str, JSON]) -> dict[str, JSON]:
         if asked.get("diarize"):
             raise BadInput(
                 f"{self.name} does not tell speakers apart with {model}",
