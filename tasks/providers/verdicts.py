@@ -76,7 +76,7 @@ def judge(provider: str, key_env: str | None, reply: Reply) -> Problem | None:
 
     An error object inside a 200 counts as an error; a 200 without whole JSON may have been billed, and so may
     an answer that a gateway lost. What would fail every other item in the same way stops the run: a key or
-    an account that is refused, a model or an endpoint that does not exist, a redirect.
+    an account that is refused, a model or an endpoint that does not exist.
     """
     try:
         told = decode(reply.body)
@@ -171,5 +171,5 @@ def _refined(provider: str, status: int, envelope: Envelope | None) -> Judgement
 
 def _by_class(status: int) -> Judgement:
     if status < HTTPStatus.BAD_REQUEST:
-        return "stop", "redirect"
+        return "fail", "redirect"
     return ("retry", "server_error") if status >= HTTPStatus.INTERNAL_SERVER_ERROR else ("fail", "bad_request")
