@@ -15,14 +15,16 @@ from tasks.calls.limits import Limiter, Permit
 from tasks.calls.line import Line, now_us, request_id, total
 from tasks.calls.pack import Pending
 from tasks.calls.retry import TryAgain
-from tasks.errors import AccountStopped, BadReply, CallFailed, UnknownOutcome
+from tasks.errors import AccountStopped, BadReply, CallFailed, MediamillError, UnknownOutcome
 from tasks.item import Answer, Ask, Cost
 from tasks.journal.transitions import NewAttempt
 from tasks.money.budget import Reservation
-from tasks.providers.base import Limits, Parsed, Problem, Reply
+from tasks.providers.base import Limits, Parsed, Problem, Reply, Request
 
 _LOST = "the request may have been carried out and billed; its answer was lost"
 _LOOK = "look for it at the provider, then: mediamill retry OUT --only unknown"
+_PASSING = frozenset({408, 425, 429})
+_SERVER_ERRORS = 500
 _POLL_DEADLINE = 30.0
 _POLL_FIRST, _POLL_MOST, _POLL_GROWTH = 1.0, 30.0, 1.5
 
@@ -69,11 +71,11 @@ class WireAttempt:
         problem: Problem | None = None
         self._line.tally.in_flight += 1
         try:
-            origin = await self._line.origin(self._wire)
+            origin, request = await self._ready()
             await self._sending(number, permit)
-            reply = await self._send(origin)
+            reply = await self._send(origin, request)
             limits = self._line.provider.limits(reply)
-            problem = self._line.provider.classify(reply)
+            problem = self._without_key(self._line.provider.classify(reply))
             outcome = problem.kind if problem else "ok"
             self._line.tally.answered += 1
             if problem is not None:
@@ -126,6 +128,14 @@ class WireAttempt:
     def _deadline(self) -> float:
         return self._line.deadline or self._wire.deadline
 
+    async def _ready(self) -> tuple[str, Request]:
+        """Where the request goes, and the request; nothing is on record or on the wire yet."""
+        try:
+            return await self._line.origin(self._wire), self._line.provider.request(self._wire, self._asks)
+        except BaseException:
+            self._line.budget.release(self._reservation)
+            raise
+
     async def _sending(self, number: int, permit: Permit) -> None:
         """Make the attempt durable before its first byte leaves."""
         ask = self._asks[0]
@@ -152,9 +162,8 @@ class WireAttempt:
         self._began = time.monotonic()
         faults.point("call.sending.after")
 
-    async def _send(self, origin: str) -> Reply:
+    async def _send(self, origin: str, request: Request) -> Reply:
         line = self._line
-        request = line.provider.request(self._wire, self._asks)
         try:
             async with line.slots:
                 line.tally.sent += 1
@@ -166,6 +175,9 @@ class WireAttempt:
             raise TryAgain(problem) from None
         except Broken as error:
             raise await self._lost(Problem("unknown", error.kind, error.message, billed=True)) from None
+        except MediamillError as error:  # found out just before the first byte: a file that is gone, an impossible key
+            await self._reject(Problem("fail", "not_sent", error.message), None)
+            raise
         except asyncio.CancelledError:
             await asyncio.shield(self._unknown(Problem("unknown", "cancelled", "cut off while the run was stopping")))
             raise
@@ -259,11 +271,19 @@ class WireAttempt:
 
     def _verdict(self, problem: Problem, status: int) -> Exception:
         if problem.verdict != "stop":
-            return CallFailed(problem.message, kind=problem.kind, status=status, hint=problem.hint)
+            passing = status in _PASSING or status >= _SERVER_ERRORS
+            return CallFailed(problem.message, kind=problem.kind, status=status, hint=problem.hint, transient=passing)
         stop = AccountStopped(problem.message, hint=problem.hint)
         stop.kind = problem.kind
         self._line.halt(stop)  # before the permit is given back, so that nobody else is sent into the same wall
         return stop
+
+    def _without_key(self, problem: Problem | None) -> Problem | None:
+        """A server may repeat the key it was sent; nobody else does."""
+        key = self._line.key
+        if problem is None or not key or key not in problem.message:
+            return problem
+        return replace(problem, message=problem.message.replace(key, "***"))
 
     async def _unknown(self, problem: Problem, reply: Reply | None = None) -> None:
         self._line.budget.keep(self._reservation)

@@ -120,7 +120,7 @@ class Transcribe:
                 model=kit.model,
                 params=_neutral(params),
                 inputs=(source,),
-                ceiling=Usage(audio_seconds=seconds, requests=1),
+                ceiling=Usage(audio_seconds=seconds, input_tokens=len((params.prompt or "").encode()), requests=1),
                 sample=item.sample,
                 version=self.request_version,
                 item_id=item.item_id,
