@@ -1,4 +1,6 @@
-"""Makes configs/prices.csv from a ledger of observed prices: uv run python data/make_prices.py LEDGER.csv
+"""Makes configs/prices.csv from a ledger of observed prices.
+
+    uv run python data/make_prices.py LEDGER.csv
 
 The ledger has the same columns: provider, model, capability, unit, price_usd, source, as_of, with several rows for
 one price. Rows whose source is tagged as not to be trusted are dropped; of the rest every row stays, the most trusted
@@ -8,20 +10,27 @@ source first, because a budget guards with the dearest and a bill is metered wit
 from __future__ import annotations
 
 import csv
+import re
 import sys
 from pathlib import Path
 
 _DROPPED = ("[BOGUS", "[IGNORE", "[SUPERSEDED", "[SUSPECT", "[UNVERIFIED")
 _ROUNDED = "source rounded"
-_TRUST = ("live", "docs", ".com", ".ai", "litellm", "one-api", "skills", "portkey")
+_COLLECTIONS = ("litellm", "one-api", "skills", "portkey")
+_TRUST = ("live", "docs", ".com", ".ai", *_COLLECTIONS)
+_SEED = re.compile(r"^seed \d+ (?:skill )?\((?P<what>.*?)(?P<when>undated [^)]*)\)")
 _COLUMNS = ("provider", "model", "capability", "unit", "price_usd", "source", "as_of")
 
 
 def trust(row: dict[str, str]) -> int:
-    """Rank of a row's source: live catalogue, vendor's page, then second-hand tables."""
+    """Rank of a row's source: live catalogue, vendor's page, then second-hand tables.
+
+    The tables name the page they were made from; that makes them no vendor's page.
+    """
     source = row["source"].lower()
-    if source.startswith("litellm"):
-        return _TRUST.index("litellm")
+    table = next((name for name in _COLLECTIONS if name in source.split()[0]), None)
+    if table is not None:
+        return _TRUST.index(table)
     return next((rank for rank, word in enumerate(_TRUST) if word in source), len(_TRUST))
 
 
@@ -32,11 +41,14 @@ def chosen(rows: list[dict[str, str]]) -> list[dict[str, str]]:
         (r["provider"], r["model"]) for r in kept if r["unit"].startswith("audio_") and _ROUNDED not in r["source"]
     }
     kept = [r for r in kept if _ROUNDED not in r["source"] or (r["provider"], r["model"]) not in exact]
+    kept = [row | {"source": _SEED.sub(_plainly, row["source"])} for row in kept]
     unique = {tuple(row[name] for name in _COLUMNS): row for row in kept}
-    return sorted(
-        unique.values(),
-        key=lambda r: (r["provider"], r["model"], r["capability"], r["unit"], trust(r), r["as_of"], r["price_usd"]),
-    )
+    newest_first = sorted(unique.values(), key=lambda r: (r["as_of"], r["price_usd"], r["source"]), reverse=True)
+    return sorted(newest_first, key=lambda r: (r["provider"], r["model"], r["capability"], r["unit"], trust(r)))
+
+
+def _plainly(match: re.Match[str]) -> str:
+    return f"{match['what'].rstrip('; ') or 'skill document'} ({match['when']})"
 
 
 def main(ledger: Path) -> None:

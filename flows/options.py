@@ -21,7 +21,16 @@ _FLAGS = ("replace", "refresh")
 
 def job_options(command: F) -> F:
     """Every option a job has, except its capability and source."""
-    for name in reversed((*_TEXTS, *_NUMBERS, *_FLAGS)):
+    return _job_options(command, (*_TEXTS, *_NUMBERS, *_FLAGS))
+
+
+def job_options_but_out(command: F) -> F:
+    """The same for commands whose argument is OUT."""
+    return _job_options(command, tuple(name for name in (*_TEXTS, *_NUMBERS, *_FLAGS) if name != "out"))
+
+
+def _job_options(command: F, names: tuple[str, ...]) -> F:
+    for name in reversed(names):
         about = Job.model_fields[name].description
         flag = "--" + name.replace("_", "-")
         if name in _FLAGS:

@@ -70,7 +70,9 @@ class Usage:
     def from_dict(cls, data: Mapping[str, Any]) -> Usage:
         """Inverse of :meth:`as_dict`; unknown names are ignored."""
         decimals = {"audio_seconds", "billed_usd"}
-        told: dict[str, Any] = {k: Decimal(v) if k in decimals else int(v) for k, v in data.items() if k in cls.__slots__}
+        told: dict[str, Any] = {
+            k: Decimal(v) if k in decimals else int(v) for k, v in data.items() if k in cls.__slots__
+        }
         return cls(**told)
 
 

@@ -108,6 +108,11 @@ class Run:
                 await self._shards(context, work)
             context.phase = "publish"
             return await publish(context)
+        except BaseException:
+            # What is in flight has been paid for: its replies are kept, whatever broke.
+            context.stop.throw(Cancelled("the run failed"))
+            await context.caller.drain(_DRAIN)
+            raise
         finally:
             await engine.thread(context.close)
 

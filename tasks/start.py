@@ -38,8 +38,9 @@ from tasks.sinks.schema import freeze, results_schema, thaw
 if TYPE_CHECKING:
     from tasks.sources import Source
 
-_STAGED_SHARE = 8
-"""One attempt in so many is being made durable while the others are on the wire."""
+_MANY, _STAGED = 64, 8
+"""For every so many requests on the wire, so many more attempts may be on their way into the journal: with few in
+flight its commits cost nothing, with hundreds they would leave a tenth of the places on the wire empty."""
 
 
 def choose_provider(job: Job) -> Provider:
@@ -160,6 +161,7 @@ async def _context(
         limiter=lambda _: limiter,
         slots=asyncio.Semaphore(concurrency),
         stopping=stop.check,
+        halt=stop.throw,
         run_id=run_id,
         out_id=journal.out_id,
         key=os.environ.get(provider.endpoint.key_env) if provider.endpoint.key_env else None,
@@ -199,7 +201,7 @@ def _limiter(
     name = f"{provider.name} {provider.endpoint.origin} {model} {operation}"
     quota = provider.quota(operation, model)
     concurrency = job.concurrency or quota.concurrency
-    staged = concurrency + concurrency // _STAGED_SHARE
+    staged = concurrency + concurrency // _MANY * _STAGED
     quota = replace(quota, concurrency=staged, start=None if job.concurrency else quota.start)
     if job.rpm:
         quota = replace(quota, rpm=min(job.rpm, quota.rpm or job.rpm))

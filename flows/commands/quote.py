@@ -18,7 +18,7 @@ from tasks.errors import UsageError
 @click.option("--json", "as_json", is_flag=True, help="one JSON object instead of text")
 @click.option("--debug", is_flag=True, help="tracebacks")
 def command(source: str, more: str | None, **options: Any) -> int:
-    """Say what transcribing SOURCE, or running a job file, would cost. Nothing is sent.
+    r"""Say what transcribing SOURCE, or running a job file, would cost. Nothing is sent.
 
     \b
     mediamill quote recordings/ --provider together

@@ -7,14 +7,14 @@ from typing import Any
 
 import click
 
-from flows.options import given_fields, job_options, run_options
+from flows.options import given_fields, job_options_but_out, run_options
 from flows.running import run_job
 
 
 @click.command("retry")
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--only", multiple=True, metavar="KIND", help="only failures of this kind; may be given several times")
-@job_options
+@job_options_but_out
 @run_options
 def command(out: Path, *, only: tuple[str, ...], **options: Any) -> int:
     """Do the failed items of OUT again; everything else stays untouched.
@@ -32,7 +32,7 @@ def command(out: Path, *, only: tuple[str, ...], **options: Any) -> int:
             if not known:
                 raise UsageError(f"{out}: no failures to retry")
             raise NoSuchOption("kind of failure", kind, known)
-    given = given_fields({**options, "out": None})
+    given = given_fields(options)
     stored = bound_job(out).model_dump(exclude_defaults=True)
     params = {**stored.get("params", {}), **given.pop("params")}
     return run_job(make_job(**{**stored, **given, "params": params}), options, Retry(frozenset(only) or None))

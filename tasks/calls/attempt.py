@@ -15,14 +15,16 @@ from tasks.calls.limits import Limiter, Permit
 from tasks.calls.line import Line, now_us, request_id, total
 from tasks.calls.pack import Pending
 from tasks.calls.retry import TryAgain
-from tasks.errors import AccountStopped, BadReply, CallFailed, UnknownOutcome
+from tasks.errors import AccountStopped, BadReply, CallFailed, MediamillError, UnknownOutcome
 from tasks.item import Answer, Ask, Cost
 from tasks.journal.transitions import NewAttempt
 from tasks.money.budget import Reservation
-from tasks.providers.base import Limits, Parsed, Problem, Reply
+from tasks.providers.base import Limits, Parsed, Problem, Reply, Request
 
 _LOST = "the request may have been carried out and billed; its answer was lost"
 _LOOK = "look for it at the provider, then: mediamill retry OUT --only unknown"
+_PASSING = frozenset({408, 425, 429})
+_SERVER_ERRORS = 500
 _POLL_DEADLINE = 30.0
 _POLL_FIRST, _POLL_MOST, _POLL_GROWTH = 1.0, 30.0, 1.5
 
@@ -55,6 +57,7 @@ class WireAttempt:
         self._call_id = call_id or uuid.uuid4().hex
         self._started_at = now_us()
         self._began = time.monotonic()
+        self._latency_ms = 0
 
     async def run(self, number: int, limiter: Limiter, permit: Permit) -> Sequence[Answer]:
         """Send once, as attempt ``number`` (from 1).
@@ -66,20 +69,26 @@ class WireAttempt:
         outcome = "error"
         limits: Limits | None = None
         problem: Problem | None = None
+        self._line.tally.in_flight += 1
         try:
-            origin = await self._line.origin(self._wire)
+            origin, request = await self._ready()
             await self._sending(number, permit)
-            reply = await self._send(origin)
+            reply = await self._send(origin, request)
             limits = self._line.provider.limits(reply)
-            problem = self._line.provider.classify(reply)
+            problem = self._without_key(self._line.provider.classify(reply))
             outcome = problem.kind if problem else "ok"
+            self._line.tally.answered += 1
+            if problem is not None:
+                raise await self._refused(reply, problem)
+            if self._wire.job:
+                remote_id = await self._accepted(reply)
+            else:
+                await self._keep(reply)
         finally:
+            self._line.tally.in_flight -= 1
             limiter.release(permit, outcome, limits, problem.wait if problem else None)
-        self._line.tally.answered += 1
-        if problem is not None:
-            raise await self._refused(reply, problem)
         if self._wire.job:
-            return await self.follow(await self._accepted(reply), origin, number)
+            return await self.follow(remote_id, origin, number)
         return await self._answered(reply, number)
 
     async def follow(self, remote_id: str, origin: str, number: int = 1) -> Sequence[Answer]:
@@ -100,6 +109,7 @@ class WireAttempt:
             if reply is not None:
                 poll = self._line.provider.polled(reply)
                 if poll.state == "done":
+                    await self._keep(reply)
                     return await self._answered(reply, number)
                 if poll.state == "failed":
                     raise await self._refused(reply, poll.problem or Problem("fail", "job_failed", "the job failed"))
@@ -117,6 +127,14 @@ class WireAttempt:
     @property
     def _deadline(self) -> float:
         return self._line.deadline or self._wire.deadline
+
+    async def _ready(self) -> tuple[str, Request]:
+        """Where the request goes, and the request; nothing is on record or on the wire yet."""
+        try:
+            return await self._line.origin(self._wire), self._line.provider.request(self._wire, self._asks)
+        except BaseException:
+            self._line.budget.release(self._reservation)
+            raise
 
     async def _sending(self, number: int, permit: Permit) -> None:
         """Make the attempt durable before its first byte leaves."""
@@ -144,24 +162,22 @@ class WireAttempt:
         self._began = time.monotonic()
         faults.point("call.sending.after")
 
-    async def _send(self, origin: str) -> Reply:
+    async def _send(self, origin: str, request: Request) -> Reply:
         line = self._line
-        request = line.provider.request(self._wire, self._asks)
         try:
             async with line.slots:
-                line.tally.in_flight += 1
                 line.tally.sent += 1
                 self._began = time.monotonic()
-                try:
-                    reply = await line.client.send(origin, request, key=line.key, deadline=self._deadline)
-                finally:
-                    line.tally.in_flight -= 1
+                reply = await line.client.send(origin, request, key=line.key, deadline=self._deadline)
         except NotSent as error:
             problem = Problem("retry", error.kind, error.message)
             await self._reject(problem, None)
             raise TryAgain(problem) from None
         except Broken as error:
             raise await self._lost(Problem("unknown", error.kind, error.message, billed=True)) from None
+        except MediamillError as error:  # found out just before the first byte: a file that is gone, an impossible key
+            await self._reject(Problem("fail", "not_sent", error.message), None)
+            raise
         except asyncio.CancelledError:
             await asyncio.shield(self._unknown(Problem("unknown", "cancelled", "cut off while the run was stopping")))
             raise
@@ -184,7 +200,7 @@ class WireAttempt:
         if problem.verdict in ("retry", "unknown"):
             return None
         self._line.budget.keep(self._reservation)
-        raise _verdict(problem, reply.status)
+        raise self._verdict(problem, reply.status)
 
     async def _accepted(self, reply: Reply) -> str:
         remote_id = self._line.provider.accepted(reply)
@@ -192,20 +208,27 @@ class WireAttempt:
         faults.point("call.accepted.after")
         return remote_id
 
-    async def _answered(self, reply: Reply, number: int) -> Sequence[Answer]:
-        """The raw reply is durable before anyone parses it; then usage becomes cost."""
-        line = self._line
-        latency_ms = round((time.monotonic() - self._began) * 1000)
+    async def _keep(self, reply: Reply) -> None:
+        """The raw reply is durable before anyone parses it, and until then the attempt counts as in flight."""
+        self._latency_ms = round((time.monotonic() - self._began) * 1000)
         try:
-            await line.journal.asks.replied(
+            await self._line.journal.asks.replied(
                 self._call_id,
                 self._keys,
                 status=reply.status,
                 headers=reply.headers,
                 body=reply.body,
-                latency_ms=latency_ms,
+                latency_ms=self._latency_ms,
                 request_id=request_id(reply.headers),
             )
+        except BaseException:
+            self._line.budget.keep(self._reservation)
+            raise
+
+    async def _answered(self, reply: Reply, number: int) -> Sequence[Answer]:
+        """The reply is parsed and its usage becomes cost."""
+        line = self._line
+        try:
             faults.point("call.replied.after")
             parsed = parse(line, reply, self._asks)
             cost = await settle(line, self._call_id, parsed, self._asks[0], self._most)
@@ -224,7 +247,7 @@ class WireAttempt:
                 cached=False,
                 request_id=request_id(reply.headers) or self._call_id,
                 started_at=self._started_at,
-                latency_ms=latency_ms,
+                latency_ms=self._latency_ms,
             )
             for part, key in zip(parsed, self._keys, strict=True)
         ]
@@ -234,7 +257,9 @@ class WireAttempt:
         if problem.billed or problem.verdict == "unknown":
             return await self._lost(problem, reply)
         await self._reject(problem, reply)
-        return TryAgain(problem, reply.status) if problem.verdict == "retry" else _verdict(problem, reply.status)
+        if problem.verdict == "retry":
+            return TryAgain(problem, reply.status)
+        return self._verdict(problem, reply.status)
 
     async def _lost(self, problem: Problem, reply: Reply | None = None) -> Exception:
         """What an attempt becomes that may have been billed without an answer."""
@@ -243,6 +268,22 @@ class WireAttempt:
         if self._wire.repeatable:
             return TryAgain(problem, status)
         return UnknownOutcome(f"{_LOST}: {problem.message}", status=status, hint=_LOOK)
+
+    def _verdict(self, problem: Problem, status: int) -> Exception:
+        if problem.verdict != "stop":
+            passing = status in _PASSING or status >= _SERVER_ERRORS
+            return CallFailed(problem.message, kind=problem.kind, status=status, hint=problem.hint, transient=passing)
+        stop = AccountStopped(problem.message, hint=problem.hint)
+        stop.kind = problem.kind
+        self._line.halt(stop)  # before the permit is given back, so that nobody else is sent into the same wall
+        return stop
+
+    def _without_key(self, problem: Problem | None) -> Problem | None:
+        """A server may repeat the key it was sent; nobody else does."""
+        key = self._line.key
+        if problem is None or not key or key not in problem.message:
+            return problem
+        return replace(problem, message=problem.message.replace(key, "***"))
 
     async def _unknown(self, problem: Problem, reply: Reply | None = None) -> None:
         self._line.budget.keep(self._reservation)
@@ -314,11 +355,3 @@ def answer(line: Line, parsed: Parsed, key: str, cost: Cost, **told: object) -> 
         simulated=parsed.simulated,
         **told,  # type: ignore[arg-type]
     )
-
-
-def _verdict(problem: Problem, status: int) -> Exception:
-    if problem.verdict == "stop":
-        stop = AccountStopped(problem.message, hint=problem.hint)
-        stop.kind = problem.kind
-        return stop
-    return CallFailed(problem.message, kind=problem.kind, status=status, hint=problem.hint)

@@ -151,10 +151,14 @@ class Caller:
         most = line.pricing.ceiling(ask.model, ask.operation, ceiling)
         reservation = await line.budget.reserve(most)
         limiter = line.limiter(ask)
+        permit = None
         try:
             permit = await limiter.acquire(ceiling)
+            line.stopping()
         except BaseException:
             line.budget.release(reservation)
+            if permit is not None:
+                limiter.release(permit, "unused")
             raise
         task = asyncio.current_task()
         self._on_wire.add(task)

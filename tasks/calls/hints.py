@@ -97,11 +97,12 @@ def go_duration(text: str | None) -> float | None:
 
 
 def _sane(value: float) -> float | None:
-    return None if math.isnan(value) or value < 0 else value
+    """A wait that means something: neither negative, nor infinite, nor no number."""
+    return value if 0 <= value < math.inf else None
 
 
 def _seconds(text: str | None) -> float | None:
-    """A number that is not negative; may be infinite, callers clamp."""
+    """A number that is not negative."""
     text = (text or "").strip()
     return _sane(float(text)) if _NUMBER.fullmatch(text) else None
 
@@ -147,4 +148,4 @@ def _rate(headers: Mapping[str, str], *names: str, per: float = 1.0) -> float | 
 
 def _count(headers: Mapping[str, str], *names: str) -> float | None:
     values = (_seconds(headers.get(name)) for name in names)
-    return next((value for value in values if value is not None and value < math.inf), None)
+    return next((value for value in values if value is not None), None)

@@ -11,6 +11,7 @@ from decimal import Decimal
 from tasks.calls.client import Client
 from tasks.calls.limits import Limiter
 from tasks.calls.retry import Policy
+from tasks.errors import Stop
 from tasks.item import Ask, Usage
 from tasks.journal.journal import Journal
 from tasks.money.budget import Budget
@@ -37,8 +38,8 @@ class Line:
     """Everything a call needs besides the Ask itself.
 
     ``origin`` gives the address a Wire's request really goes to, ``limiter`` the limiter of an Ask's model
-    and operation; ``slots`` are the requests that may be on the wire at once, a few fewer than the limiter's
-    permits, so that some attempts become durable while others travel; ``stopping`` raises Stop once the run is to end. The key is held here and nowhere else.
+    and operation; ``slots`` are the requests that may be on the wire at once; ``stopping`` raises Stop once the run
+    is to end, ``halt`` makes it so. The key is held here and nowhere else.
     """
 
     provider: Provider
@@ -51,6 +52,7 @@ class Line:
     limiter: Callable[[Ask], Limiter]
     slots: asyncio.Semaphore
     stopping: Callable[[], None]
+    halt: Callable[[Stop], None]
     run_id: str
     out_id: str
     key: str | None = field(default=None, repr=False)

@@ -120,14 +120,14 @@ class Transcribe:
                 model=kit.model,
                 params=_neutral(params),
                 inputs=(source,),
-                ceiling=Usage(audio_seconds=seconds, requests=1),
+                ceiling=Usage(audio_seconds=seconds, input_tokens=len((params.prompt or "").encode()), requests=1),
                 sample=item.sample,
                 version=self.request_version,
                 item_id=item.item_id,
             )
         )
         return {
-            **answer.data,
+            **_shifted(answer.data, source.start),
             "content_sha256": source.sha256,
             "audio_seconds": None if seconds is None else float(seconds),
             "recipe": source.recipe,
@@ -172,6 +172,19 @@ class Transcribe:
         digest = hashlib.sha256(f"url:{item.location}\n{version}".encode()).hexdigest()
         payload = Payload(filename="", mime="", size=0, url=item.location)
         return Input(sha256=digest, recipe="url", payload=payload)
+
+
+def _shifted(data: Mapping[str, Any], start: int) -> Mapping[str, Any]:
+    """Times counted from the recording's start when what was sent begins ``start`` samples (16 kHz) later."""
+    if not start:
+        return data
+    shift = start / 16_000
+    moved = {
+        name: [{**part, **{t: part[t] + shift for t in ("start", "end") if part[t] is not None}} for part in data[name]]
+        for name in ("segments", "words")
+        if data.get(name)
+    }
+    return {**data, **moved}
 
 
 def _local(item: Item) -> Any:

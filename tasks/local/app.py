@@ -37,7 +37,7 @@ def make_desk(settings: Settings) -> Desk:
         UsageError: for an unknown engine, one that is not installed, or fault rules that make no sense.
     """
     with (FOLDER / "server.yaml").open(encoding="utf-8") as file:
-        known = yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        known = yaml.safe_load(file)
     models = {name: _models(dialect(name), known["dialects"].get(name, {}), settings) for name in DIALECTS}
     weights = settings.whisper_model or known["whisper_model"]
     dice = random.Random(settings.seed)  # noqa: S311 - a rehearsal must be repeatable

@@ -50,7 +50,7 @@ class Body:
             sha256 = hashlib.sha256(view).hexdigest()
             if len(view) <= IN_MEMORY:
                 return Audio(filename, len(view), sha256, data=bytes(view))
-            file = self.cleanup.enter_context(tempfile.NamedTemporaryFile(prefix="mediamill-upload-"))
+            file = self.cleanup.enter_context(tempfile.NamedTemporaryFile(prefix="mediamill-upload-"))  # noqa: SIM115
             file.write(view)
             file.flush()
             return Audio(filename, len(view), sha256, path=Path(file.name))
@@ -78,7 +78,7 @@ async def read_body(request: BaseRequest, limit: int) -> Body:
 
 
 async def _spooled(request: BaseRequest, limit: int, body: Body) -> Body:
-    file = body.cleanup.enter_context(tempfile.SpooledTemporaryFile(IN_MEMORY))
+    file = body.cleanup.enter_context(tempfile.SpooledTemporaryFile(IN_MEMORY))  # noqa: SIM115
     size = 0
     async for chunk in request.content.iter_any():
         size += len(chunk)

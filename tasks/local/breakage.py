@@ -14,6 +14,7 @@ from aiohttp import web
 from tasks.local.rules import Fault
 
 _BLOCK = 1 << 20
+_LOOK = 0.2
 _HTML = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
 
 
@@ -52,7 +53,9 @@ async def send_fault(request: web.BaseRequest, fault: Fault, headers: Mapping[st
     if fault.kind == "reset":
         return _reset(request)
     if fault.kind == "hang":
-        await asyncio.Event().wait()
+        while request.transport is not None and not request.transport.is_closing():
+            await asyncio.sleep(_LOOK)
+        return web.Response()
     if fault.kind == "redirect":
         return web.Response(status=302, headers={**headers, "location": fault.location})
     if fault.kind == "error_in_200":

@@ -128,7 +128,9 @@ def together_supported(names: Sequence[str]) -> dict[str, Any]:
 
 _TOGETHER_LIMITS: dict[Kind, str] = {"rate_limit": "dynamic_request_limited", "token_limit": "dynamic_token_limited"}
 _INVALID = "invalid_request_error"
-_AUDIO = frozenset("wav mp3 m4a webm flac ogg opus aac".split())
+_AUDIO = frozenset(["wav", "mp3", "m4a", "webm", "flac", "ogg", "opus", "aac"])
+_OPENAI_AUDIO = frozenset(["flac", "mp3", "mp4", "mpeg", "mpga", "m4a", "oga", "ogg", "wav", "webm"])
+_GROQ_AUDIO = frozenset(["flac", "mp3", "mp4", "mpeg", "mpga", "m4a", "ogg", "opus", "wav", "webm"])
 _TRANSCRIBED = frozenset({"json", "verbose_json"})
 _ALL_FORMATS = _TRANSCRIBED | {"text", "srt", "vtt"}
 
@@ -199,11 +201,11 @@ def dialect(name: str) -> Dialect:
             url_fields=("file",), auto=True, speakers=True,
         ),
         "openai": Dialect(
-            "openai", _ALL_FORMATS, frozenset("flac mp3 mp4 mpeg mpga m4a oga ogg wav webm".split()), _worded(),
+            "openai", _ALL_FORMATS, _OPENAI_AUDIO, _worded(),
             25 * _MIB, language="name", whole_seconds=True, usage=True, stats=True,
         ),
         "groq": Dialect(
-            "groq", _TRANSCRIBED | {"text"}, frozenset("flac mp3 mp4 mpeg mpga m4a ogg opus wav webm".split()),
+            "groq", _TRANSCRIBED | {"text"}, _GROQ_AUDIO,
             _worded(), 25 * _MIB, 100 * _MIB, url_fields=("url",), language="title", least_seconds=Decimal(10),
             stats=True,
         ),

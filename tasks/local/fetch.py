@@ -35,7 +35,7 @@ async def fetch(url: str, hosts: Collection[str], limit: int, cleanup: ExitStack
         raise Refusal("bad_value", "the URL must begin with http:// or https://", param="file")
     if not {"*", parts.hostname, parts.netloc} & set(hosts):
         raise Refusal("bad_value", f"this server may not fetch from {parts.hostname}; see --url-host", param="file")
-    file = cleanup.enter_context(tempfile.NamedTemporaryFile(prefix="mediamill-url-"))
+    file = cleanup.enter_context(tempfile.NamedTemporaryFile(prefix="mediamill-url-"))  # noqa: SIM115
     try:
         async with aiohttp.ClientSession(timeout=_TIMEOUT) as session, session.get(url, allow_redirects=False) as reply:
             if reply.status != 200:  # noqa: PLR2004

@@ -12,8 +12,12 @@ from tasks.errors import NoSuchOption, UsageError
 T = TypeVar("T")
 
 UNCOMPUTED = frozenset({"status", "reset", "redirect", "error_in_200", "hang"})
-COMPUTED = frozenset("delay close reset_mid_body short_body drip bad_json empty huge gzip_bomb wrong_type".split())
+COMPUTED = frozenset(
+    ["delay", "close", "reset_mid_body", "short_body", "drip", "bad_json", "empty", "huge", "gzip_bomb", "wrong_type"]
+)
 KINDS = UNCOMPUTED | COMPUTED
+UNANSWERED = frozenset({"close", "reset", "hang"})
+"""Kinds after which no status line was sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,8 @@ class Fault:
             promises more than comes; ``drip`` sends a byte every ``interval`` seconds; ``bad_json`` cuts it;
             ``empty`` leaves it out; ``huge`` and ``gzip_bomb`` pad it to ``bytes``; ``wrong_type`` is HTML.
         delay: seconds to wait first, with every kind.
-        billed: whether it is charged; None means as a provider would: computed answers are.
+        billed: whether it is charged; None means as a provider would: computed answers are. True makes the
+            others, too, work out the answer before they break.
     """
 
     kind: str = "delay"
@@ -94,7 +99,7 @@ class Fault:
     @property
     def computed(self) -> bool:
         """The answer is worked out before it breaks."""
-        return self.kind in COMPUTED
+        return self.kind in COMPUTED or self.billed is True
 
 
 @dataclass(slots=True)

@@ -69,7 +69,7 @@ def spawn(engine: str = "local", **options: Any) -> Server:
     """
     log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
     command = [sys.executable, "-P", "-m", "tasks.local", "--parent", str(os.getpid()), "--engine", engine]
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
         [*command, *_flags({"port": 0, **options})],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -141,11 +141,11 @@ def _tail(log: IO[bytes]) -> str:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()  # before its pipe closes: it would leave, and meet the signal on its way out
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
             pipe.close()
-    with contextlib.suppress(ProcessLookupError):
-        process.terminate()
     try:
         process.wait(_CLOSE_SECONDS)
     except subprocess.TimeoutExpired:

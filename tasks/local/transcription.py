@@ -29,7 +29,7 @@ from tasks.local.limits import Limiter
 from tasks.local.options import Settings
 from tasks.local.refusal import Kind, Refusal
 from tasks.local.render import render
-from tasks.local.rules import Facts, Fault, Rule, pick
+from tasks.local.rules import UNANSWERED, UNCOMPUTED, Facts, Fault, Rule, pick
 
 _LEAST_SECONDS = Decimal("0.01")
 _FORM_BYTES = 1024 * 1024
@@ -115,7 +115,9 @@ async def _answered(desk: Desk, exchange: Exchange, body: Body, most: int) -> we
     reply = _reply(desk, exchange, asked, heard)
     if fault is None or fault.billed is not False:
         desk.bill.charge(call, exchange.dialect.billed_seconds(heard.seconds))
-    desk.bill.settle(call, reply.status)
+    if fault is not None and fault.kind in UNCOMPUTED:
+        return await _faulted(desk, exchange, fault)
+    desk.bill.settle(call, reply.status if fault is None or fault.kind not in UNANSWERED else 0)
     return reply if fault is None else await send_broken(exchange.request, fault, reply)
 
 
@@ -176,8 +178,7 @@ def _refused(desk: Desk, exchange: Exchange, refusal: Refusal) -> web.Response:
 
 
 async def _faulted(desk: Desk, exchange: Exchange, fault: Fault) -> web.StreamResponse:
-    if fault.billed:
-        desk.bill.charge(exchange.call, exchange.dialect.billed_seconds(Decimal(0)))
+    """Settle a request and break it; nothing was worked out for it, or what was is already charged."""
     answered = {"status": fault.status, "redirect": 302, "error_in_200": 200}
     desk.bill.settle(exchange.call, answered.get(fault.kind, 0))
     return await send_fault(exchange.request, fault, _headers(desk, exchange, None))

@@ -32,6 +32,7 @@ class Budget:
         self.spent = spent
         self.unknown = unknown
         self.reserved = Decimal(0)
+        self._open: set[Reservation] = set()
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def reserve(self, most: Decimal | None) -> Reservation:
@@ -58,7 +59,8 @@ class Budget:
 
     def settle(self, reservation: Reservation, cost: Cost) -> None:
         """The request is answered: its cost takes the place of what was held; an unknown cost stays held."""
-        self._let_go(reservation)
+        if not self._let_go(reservation):
+            return
         if cost.usd is None:
             self.unknown += reservation.usd
         else:
@@ -66,8 +68,8 @@ class Budget:
 
     def keep(self, reservation: Reservation) -> None:
         """Nobody knows whether the request was billed: its ceiling stays charged."""
-        self._let_go(reservation)
-        self.unknown += reservation.usd
+        if self._let_go(reservation):
+            self.unknown += reservation.usd
 
     def release(self, reservation: Reservation) -> None:
         """The request was not billed."""
@@ -81,14 +83,21 @@ class Budget:
 
     def _hold(self, usd: Decimal) -> Reservation:
         self.reserved += usd
-        return Reservation(usd)
+        reservation = Reservation(usd)
+        self._open.add(reservation)
+        return reservation
 
-    def _let_go(self, reservation: Reservation) -> None:
+    def _let_go(self, reservation: Reservation) -> bool:
+        """False when it has been settled, kept or released before: the first outcome counts, money is freed once."""
+        if reservation not in self._open:
+            return False
+        self._open.remove(reservation)
         self.reserved -= reservation.usd
         waiting, self._waiting = self._waiting, deque()
         for waiter in waiting:
             if not waiter.done():
                 waiter.set_result(None)
+        return True
 
     def _reached(self, most: Decimal) -> BudgetReached:
         charged = f"${_plain(self.spent)} spent"

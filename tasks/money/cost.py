@@ -12,9 +12,11 @@ from tasks.money.prices import Price, PriceBook
 _QUANTUM = Decimal("0.000000000001")
 _MILLION = Decimal(1_000_000)
 _SECONDS = {"audio_second": Decimal(1), "audio_minute": Decimal(60), "audio_hour": Decimal(3600)}
-_TOKENS = {"input_tokens": "1M_input_tokens", "output_tokens": "1M_output_tokens"}
+_TOKEN_UNITS = ("1M_input_tokens", "1M_audio_input_tokens")
 _TOKEN_MARGIN = Decimal(2)
 """A model billed by tokens but limited by length may cost up to this much of its price a minute (estimate)."""
+_TOKEN_LEAST_SECONDS = Decimal(15)
+"""... and a short clip as much as one of that length, for a few hundred tokens heard in noise (estimate)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +68,16 @@ class Pricing:
         if self.billing.free:
             return Decimal(0)
         prices = self.book.find(self.provider, model, operation)
-        if usage.audio_seconds is None:
+        rates = [rate for rate, _ in _per_second(prices)]
+        if usage.audio_seconds is None or not rates:
             return None
-        rates = list(_per_second(prices))
-        if not rates:
-            return None
-        seconds = max(usage.audio_seconds, self.billing.least_seconds).to_integral_value(ROUND_CEILING)
-        by_tokens = any(price.unit.startswith("1M_") for price in prices)
-        dearest = max(rate for rate, _ in rates) * (_TOKEN_MARGIN if by_tokens else 1)
-        return (seconds * dearest).quantize(_QUANTUM, ROUND_CEILING)
+        seconds = max(usage.audio_seconds, self.billing.least_seconds)
+        dearest, told = max(rates), Decimal(0)
+        token_prices = [price.usd for price in prices if price.unit in _TOKEN_UNITS]
+        if token_prices:
+            seconds, dearest = max(seconds, _TOKEN_LEAST_SECONDS), dearest * _TOKEN_MARGIN
+            told = Decimal(usage.input_tokens or 0) * max(token_prices) / _MILLION
+        return (seconds.to_integral_value(ROUND_CEILING) * dearest + told).quantize(_QUANTUM, ROUND_CEILING)
 
     def source(self, model: str, operation: str) -> str | None:
         """The price a request is metered with, in words."""
@@ -96,19 +99,31 @@ class Pricing:
 
     @staticmethod
     def _by_tokens(prices: tuple[Price, ...], usage: Usage) -> tuple[Decimal, Price] | None:
-        """Token prices and prices a minute are alternatives, never added: tokens count where the reply has them."""
+        """Token prices and prices a minute are alternatives, never added: tokens count where the reply has them.
+
+        Audio and cached tokens are part of the input's, and count as such where they have no price of their own.
+        """
         if usage.input_tokens is None and usage.output_tokens is None:
             return None
-        total, first = Decimal(0), None
-        for name, unit in _TOKENS.items():
-            tokens = getattr(usage, name)
-            price = next((p for p in prices if p.unit == unit), None)
-            if tokens and price is None:
-                return None
-            if price is not None:
-                total += Decimal(tokens or 0) * price.usd / _MILLION
-                first = first or price
-        return None if first is None else (total, first)
+        by_unit = {price.unit: price for price in reversed(prices)}
+        heard = min(usage.audio_input_tokens or 0, usage.input_tokens or 0)
+        cached = min(usage.cached_input_tokens or 0, (usage.input_tokens or 0) - heard)
+        counts = {
+            "1M_input_tokens": (usage.input_tokens or 0) - heard - cached,
+            "1M_output_tokens": usage.output_tokens or 0,
+            "1M_audio_input_tokens": heard,
+            "1M_cached_input_tokens": cached,
+        }
+        total, used = Decimal(0), []
+        for unit, tokens in counts.items():
+            price = by_unit.get(unit) or by_unit.get("1M_input_tokens" if "input" in unit else unit)
+            if price is None:
+                if tokens:
+                    return None
+                continue
+            total += tokens * price.usd / _MILLION
+            used.append(price)
+        return (total, used[0]) if used else None
 
 
 def _per_second(prices: Iterable[Price]) -> Iterable[tuple[Decimal, Price]]:

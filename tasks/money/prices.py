@@ -9,9 +9,12 @@ from collections import defaultdict
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
+from typing import TypeAlias
 
 from configs import FOLDER
 from tasks.errors import UsageError
+
+Rows: TypeAlias = "dict[tuple[str, str, str], list[Price]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +31,17 @@ class Price:
 
 
 class PriceBook:
-    """Prices by provider, model and operation; several rows for one unit, the most trusted first."""
+    """Prices by provider, model and operation; several rows for one unit, the most trusted first.
 
-    def __init__(self, rows: dict[tuple[str, str, str], list[Price]]) -> None:
+    Sources disagree and all their rows are kept: a bill is metered with the first, a budget guards with the dearest.
+    """
+
+    def __init__(self, rows: Rows) -> None:
         self._rows = rows
 
     @classmethod
     def load(cls) -> PriceBook:
-        """The price list, with the rows of the file that ``MEDIAMILL_PRICES`` names going first.
+        """The price list; what the file that ``MEDIAMILL_PRICES`` names tells of a model replaces it there.
 
         Raises:
             UsageError: when a price file cannot be read, naming the line.
@@ -49,33 +55,35 @@ class PriceBook:
 
 @functools.lru_cache(maxsize=4)
 def _load(own: str | None) -> PriceBook:
-    rows: dict[tuple[str, str, str], list[Price]] = defaultdict(list)
-    paths = [Path(own)] if own else []
-    for path in (*paths, FOLDER / "prices.csv"):
-        _read(path, rows)
-    return PriceBook(dict(rows))
+    return PriceBook(_read(FOLDER / "prices.csv") | (_read(Path(own)) if own else {}))
 
 
-def _read(path: Path, rows: dict[tuple[str, str, str], list[Price]]) -> None:
+def _read(path: Path) -> Rows:
+    rows: Rows = defaultdict(list)
     try:
         with path.open(encoding="utf-8", newline="") as file:
             for number, row in enumerate(csv.DictReader(file), start=2):
                 try:
-                    price = _price(row)
+                    usd = _dollars(row["price_usd"])
+                    price = Price(row["unit"], usd, row["source"], row["as_of"])
                     rows[row["provider"], row["model"], row["capability"]].append(price)
-                except (KeyError, InvalidOperation, TypeError, ValueError):
+                except (KeyError, ValueError, TypeError):
                     raise UsageError(
                         f"{path}: line {number} is no price",
                         hint="its columns are provider,model,capability,unit,price_usd,source,as_of",
                     ) from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path}: is no CSV file in UTF-8 ({error})", hint="check MEDIAMILL_PRICES") from None
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or error}", hint="check MEDIAMILL_PRICES") from None
+    except (UnicodeDecodeError, csv.Error):
+        raise UsageError(f"{path}: is no CSV file in UTF-8", hint="check MEDIAMILL_PRICES") from None
+    return rows
 
 
-def _price(row: dict[str, str]) -> Price:
-    usd = Decimal(row["price_usd"])
-    if not (usd.is_finite() and usd >= 0 and row["unit"] and row["source"] and row["as_of"]):
-        raise ValueError("a price is a number, for a unit, from a source, of a date")
-    return Price(row["unit"], usd, row["source"], row["as_of"])
+def _dollars(text: str) -> Decimal:
+    try:
+        usd = Decimal(text)
+    except InvalidOperation:
+        raise ValueError from None
+    if not usd.is_finite() or usd < 0:
+        raise ValueError
+    return usd

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping
 from decimal import Decimal
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from configs import FOLDER
 from tasks.errors import UsageError
 from tasks.providers.base import Endpoint
+
+_PORTS = {"http": 80, "https": 443}
 
 
 class _Strict(BaseModel):
@@ -27,6 +30,7 @@ class ModelFacts(_Strict):
     diarize: bool = False
     prompt: bool = False
     diarized_format: bool = Field(default=False, description="answers speakers in response_format diarized_json")
+    languages: frozenset[str] | None = Field(default=None, description="ISO-639-1 codes it hears; None for many")
 
 
 class Operation(_Strict):
@@ -44,7 +48,13 @@ class Operation(_Strict):
     concurrency: int = 64
     start: int | None = None
     models: Mapping[str, ModelFacts] = Field(default_factory=dict)
-    any_model: ModelFacts | None = None
+    any_model: ModelFacts | None = Field(default=None, description="what to expect of a model not listed")
+
+    @model_validator(mode="after")
+    def _default_is_listed(self) -> Operation:
+        if self.default_model is not None and self.default_model not in self.models:
+            raise ValueError(f"default_model {self.default_model!r} is not among its models")
+        return self
 
 
 class ProviderConfig(_Strict):
@@ -81,25 +91,25 @@ def endpoint_of(base_url: str, api: str, key_env: str | None) -> Endpoint:
     Raises:
         UsageError: when it is no http(s) URL.
     """
-    parts = _split(base_url)
-    path = parts.path.rstrip("/")
-    for ending in ("/v1", "/v2"):
-        path = path.removesuffix(ending)
+    origin, path = _split(base_url)
+    path = path.rstrip("/")
+    path = path[:-3] if path.endswith(("/v1", "/v2")) else path
     stem = api.removesuffix("/v1")
     path = path if stem and path.endswith(stem) else path + stem
-    return Endpoint(f"{parts.scheme}://{parts.netloc}", f"{path}/v1", key_env)
+    return Endpoint(origin, f"{path}/v1", key_env)
 
 
-def _split(base_url: str) -> SplitResult:
-    """The parts of a base URL; one with a password is refused without repeating it."""
+def _split(base_url: str) -> tuple[str, str]:
+    """Origin and path; the origin is spelled in one way only, for it is part of every request key."""
     hint = "write http(s)://host[:port][/path]"
     try:
-        parts = urlsplit(base_url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a bracket without its twin, a port that is no number
-        usable = False
-    if "@" in base_url:
-        raise UsageError("a base URL holds no user name and no password", hint=hint)
-    if not usable:
-        raise UsageError(f"{base_url!r} is no base URL", hint=hint)
-    return parts
+        parts = urlsplit(base_url.strip())
+        host, port = (None, None) if re.search(r"[\x00-\x20]", base_url.strip()) else (parts.hostname, parts.port)
+    except ValueError:
+        host, port = None, None
+    if not host or not re.fullmatch(r"[A-Za-z0-9._:-]+", host) or parts.scheme not in _PORTS:
+        raise UsageError("the base URL is not one", hint=hint)
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise UsageError(f"the base URL for {host} holds more than host and path", hint=hint)
+    host = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{host}" + (f":{port}" if port not in (None, _PORTS[parts.scheme]) else ""), parts.path

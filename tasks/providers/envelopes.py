@@ -3,77 +3,105 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 _MOST = 200
-_TITLE = re.compile(rb"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
-_KEY = re.compile(
-    r"(?<![a-z])(?:sk|tgp|gsk|xai|key)[-_][a-z0-9._*-]{8,}|\bbearer [^\s\"']{8,}|[0-9a-f]{40,}", re.IGNORECASE
+_MOST_READ = 2000
+_TITLE = re.compile(rb"<title[^>]{0,200}>([^<]{0,1000})", re.IGNORECASE)
+_KEYS = re.compile(
+    r"(?P<label>\b(?:bearer|api[-_ ]?key|authorization|token)\b[\"']?(?: (?:is|was|provided))?\s?[:=]?\s?)"
+    r"(?P<quote>[\"']?)(?=[\w.*/+=-]{0,200}[\d*])[\w.*/+=-]{8,}"
+    r"|\b(?:sk|pk|rk|tgp|gsk|xai|hf|co|key)[-_][\w.*-]{6,}"
+    r"|\b(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z0-9]{32,}\b",
+    re.IGNORECASE,
 )
-"""Keys as the providers write them: a prefix, or plain hexadecimal. "key provided" is none."""
-_CONTROL = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029]+")
+_CONTROL = re.compile(r"[\x00-\x20\x7f-\xa0\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What an error body says. ``code`` is the provider's code, or its type where it gives no code."""
+    """What an error body says: its message, and the provider's code, type and parameter where it names them."""
 
     message: str
     code: str | None = None
     type: str | None = None
+    param: str | None = None
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """Code and type, for providers disagree which of them tells the cause; the code counts first."""
+        return tuple(word for word in (self.code, self.type) if word)
 
 
-def open_envelope(body: bytes) -> Envelope | None:
-    """The error in a body; None when the body holds none.
+class NotJSON(ValueError):
+    """The body is not JSON."""
 
-    Understands (provider docs) ``{"error": {...}}``, ``{"error": "..."}``, ``{"code", "error"}``, ``{"message"}``,
-    ``{"detail": "..."}`` and its list form, ``{"object": "error"}``, ``{"errors": [...]}``; HTML by its title.
+
+def decode(body: bytes) -> Any:
+    """The body's JSON.
+
+    Raises:
+        NotJSON: when it is none, or is cut off.
     """
     try:
-        told = orjson.loads(body)
+        return orjson.loads(body)
     except ValueError:
-        title = _TITLE.search(body[:4096])
-        return Envelope(clean(title.group(1).decode("utf-8", "replace"))) if title else None
+        raise NotJSON from None
+
+
+def error_in(told: Any) -> Envelope | None:
+    """The error in a decoded body; None when it holds none.
+
+    Understands (provider docs) ``{"error": {...}}``, ``{"error": "..."}``, ``{"code", "error"}``, ``{"message"}``,
+    ``{"detail": "..."}`` and its list form, ``{"object": "error"}``, ``{"errors": [...]}``.
+    """
     if not isinstance(told, dict):
         return None
     error = told.get("error")
-    if isinstance(error, dict):
-        return _made(error.get("message") or error, error.get("code"), error.get("type"))
-    if isinstance(error, str):
-        return _made(error, told.get("code"), None)
+    if error and isinstance(error, dict):
+        return _made(error.get("message") or error, error)
+    if error and isinstance(error, str):
+        return _made(error, told)
     if told.get("detail"):
-        return _made(_detail(told["detail"]), told.get("code"), None)
+        return _from_detail(told["detail"], told)
     if isinstance(told.get("errors"), list) and told["errors"]:
-        return _made(told["errors"][0], told.get("code"), None)
+        return _made(told["errors"][0], told)
     if told.get("object") == "error" or ("message" in told and "text" not in told):
-        return _made(told.get("message"), told.get("code"), told.get("type"))
+        return _made(told.get("message"), told)
     return None
+
+
+def page_title(body: bytes) -> str:
+    """What a body that is not JSON says: a page's title, or its first words."""
+    title = _TITLE.search(body[:4096])
+    return clean((title.group(1) if title else body[:_MOST_READ]).decode("utf-8", "replace"))
 
 
 def clean(text: Any) -> str:
     """One line of at most 200 characters; anything that looks like a key is masked."""
-    try:
-        line = _CONTROL.sub(" ", str(text)).strip()
-    except RecursionError:
-        return "a message nested too deep to read"
-    return _KEY.sub("***", line)[:_MOST]
+    line = _CONTROL.sub(" ", str(text)[:_MOST_READ]).strip()
+    return _KEYS.sub(lambda m: f"{m['label'] or ''}{m['quote'] or ''}***", line)[:_MOST]
 
 
-def _made(message: Any, code: Any, kind: Any) -> Envelope:
-    return Envelope(clean(message), _word(code), _word(kind))
+def _made(message: Any, told: Mapping[str, Any]) -> Envelope:
+    text = clean("" if message is None else message)
+    return Envelope(text, _word(told.get("code")), _word(told.get("type")), _word(told.get("param")))
 
 
 def _word(value: Any) -> str | None:
-    return None if value is None or isinstance(value, (dict, list)) else clean(value)[:64]
+    return None if value is None or value == "" or isinstance(value, (dict, list)) else clean(value)[:64]
 
 
-def _detail(detail: Any) -> Any:
+def _from_detail(detail: Any, told: Mapping[str, Any]) -> Envelope:
     """FastAPI's validation errors: the place and the message of the first."""
-    first = detail[0] if isinstance(detail, list) and detail else detail
+    first = detail[0] if isinstance(detail, list) else detail
     if not isinstance(first, dict):
-        return first
-    place = ".".join(str(p) for p in first.get("loc", ()) if p != "body") if isinstance(first.get("loc"), list) else ""
-    return f"{place}: {first.get('msg')}" if place else first.get("msg")
+        return _made(first, told)
+    loc = first.get("loc")
+    place = ".".join(str(part) for part in loc[:8] if part != "body") if isinstance(loc, list) else ""
+    message = first.get("msg") or first.get("message") or first
+    return _made(f"{place}: {message}" if place else message, {**told, "param": place or None})

@@ -16,7 +16,14 @@ _CODES = (
     "sq:albanian sr:serbian su:sundanese sv:swedish sw:swahili ta:tamil te:telugu tg:tajik th:thai tk:turkmen "
     "tl:tagalog tr:turkish tt:tatar uk:ukrainian ur:urdu uz:uzbek vi:vietnamese yi:yiddish yo:yoruba zh:chinese"
 )
-_OTHER = {"burmese": "my", "mandarin": "zh", "cantonese": "yue", "castilian": "es", "flemish": "nl", "farsi": "fa"}
+_OTHER = {
+    "bokmål": "no", "burmese": "my", "cantonese": "yue", "castilian": "es", "farsi": "fa", "flemish": "nl",
+    "haitian creole": "ht", "hawaiian": "haw", "javanese": "jv", "jw": "jv", "letzeburgesch": "lb", "mandarin": "zh",
+    "moldavian": "ro", "moldovan": "ro", "panjabi": "pa", "pushto": "ps", "sinhalese": "si", "valencian": "ca",
+}  # fmt: skip
+_NONE = frozenset({"und", "mis", "mul", "zxx", "unk"})
+"""ISO-639 codes that stand for no one language."""
+
 _BY_NAME = {name: code for code, name in (pair.split(":") for pair in _CODES.split())} | _OTHER
 _KNOWN = set(_BY_NAME.values())
 
@@ -29,4 +36,6 @@ def iso_code(language: Any) -> str | None:
     if text in _BY_NAME:
         return _BY_NAME[text]
     code = text.split("-")[0].split("_")[0]
+    if code in _NONE or not code.isascii():
+        return None
     return code if code in _KNOWN or (code.isalpha() and len(code) in (2, 3)) else None

@@ -14,20 +14,11 @@ class Local(SpeechProvider):
 
     name = "local"
 
-    def __init__(self, *given: object) -> None:
-        super().__init__(*given)  # type: ignore[arg-type]
-        self._engine = self.config.operations["transcription"].default_model or ""
-
-    def model(self, operation: str, asked: str | None) -> str:
-        """The engine, which is its model."""
-        self._engine = super().model(operation, asked)
-        return self._engine
-
-    def _key_origin(self) -> str:
+    def _key_origin(self, model: str) -> str:
+        """The model is the engine."""
         if self.endpoint.origin:
             return self.endpoint.origin
-        package = _PACKAGES.get(self._engine, self._engine)
         try:
-            return f"local:{self._engine}-{version(package)}"
-        except PackageNotFoundError:
-            return f"local:{self._engine}"
+            return f"local:{model}-{version(_PACKAGES.get(model, model))}"
+        except (PackageNotFoundError, ValueError):
+            return f"local:{model}"

@@ -10,14 +10,14 @@ from tasks.providers.speech import SpeechProvider
 
 
 class OpenAI(SpeechProvider):
-    """``verbose_json`` with whisper-1 only; speakers from the diarizing model in a format of its own (provider docs)."""
+    """``verbose_json`` with whisper-1 only; the diarizing model has a format of its own (provider docs)."""
 
     name = "openai"
 
-    def _format(self, model: str, facts: ModelFacts, asked: Mapping[str, JSON]) -> str:
+    def _format(self, facts: ModelFacts) -> str:
         if facts.diarized_format:
             return "diarized_json"
-        return super()._format(model, facts, asked)
+        return super()._format(facts)
 
     def _diarization(self, model: str, facts: ModelFacts, asked: Mapping[str, JSON]) -> dict[str, JSON]:
         if not facts.diarized_format:

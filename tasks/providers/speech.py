@@ -16,6 +16,7 @@ from tasks.media.limits import AudioLimits
 from tasks.money.cost import Billing
 from tasks.providers.base import Endpoint, Limits, Parsed, Poll, Problem, Reply, Request, Wire
 from tasks.providers.config import ModelFacts, Operation, ProviderConfig
+from tasks.providers.languages import iso_code
 from tasks.providers.transcription import normalised
 from tasks.providers.verdicts import judge
 
@@ -66,7 +67,7 @@ class SpeechProvider:
         facts = self._operation(ask.operation)
         seconds = float(ask.ceiling.audio_seconds or facts.max_seconds or 0)
         return Wire(
-            origin=self._key_origin(),
+            origin=self._key_origin(ask.model),
             path=self.endpoint.api + facts.path,
             params=self._params(ask.model, self._facts(facts, ask.model), ask.params),
             encoding="multipart",
@@ -77,10 +78,11 @@ class SpeechProvider:
         """Fields first, the file last (provider docs)."""
         payload = asks[0].inputs[0].payload
         assert payload is not None
-        fields: list[tuple[str, str]] = []
-        for name, value in wire.params.items():
-            for one in value if isinstance(value, list) else [value]:
-                fields.append((name, _text(one)))
+        fields = [
+            (name, _text(one))
+            for name, value in wire.params.items()
+            for one in (value if isinstance(value, list) else [value])
+        ]
         files: list[tuple[str, Payload]] = []
         if payload.url is None or self.url_field == "file":
             files.append(("file", payload))
@@ -120,7 +122,7 @@ class SpeechProvider:
         """No operation here is polled for."""
         raise NotImplementedError
 
-    def _key_origin(self) -> str:
+    def _key_origin(self, model: str) -> str:
         return self.endpoint.origin
 
     def _operation(self, operation: str) -> Operation:
@@ -129,7 +131,7 @@ class SpeechProvider:
         return self.config.operations[operation]
 
     def _facts(self, operation: Operation, model: str) -> ModelFacts:
-        """What a model can do; of one that is not in the configuration, what the best of them can."""
+        """What a model can do; of one that is not in the configuration, ``any_model`` or what the first can."""
         if model in operation.models:
             return operation.models[model]
         known = list(operation.models.values())
@@ -137,23 +139,35 @@ class SpeechProvider:
 
     def _params(self, model: str, facts: ModelFacts, asked: Mapping[str, JSON]) -> dict[str, JSON]:
         params: dict[str, JSON] = {"model": model}
-        language = asked.get("language") or "auto"
-        if language != "auto":
+        language = self._language(model, facts, asked)
+        if language is not None:
             params["language"] = language
-        elif self.send_auto is not None:
-            params["language"] = self.send_auto
         if asked.get("prompt"):
             if not facts.prompt:
                 raise BadInput(f"{model} takes no prompt", kind="bad_request", hint="leave out --prompt")
             params["prompt"] = asked["prompt"]
         if asked.get("temperature") is not None:
             params["temperature"] = asked["temperature"]
-        params["response_format"] = self._format(model, facts, asked)
+        params["response_format"] = self._format(facts)
         params.update(self._times(facts, asked))
         params.update(self._diarization(model, facts, asked))
         return params
 
-    def _format(self, model: str, facts: ModelFacts, asked: Mapping[str, JSON]) -> str:
+    def _language(self, model: str, facts: ModelFacts, asked: Mapping[str, JSON]) -> str | None:
+        """Providers take ISO-639-1 codes: ``pt-BR`` is sent as ``pt``."""
+        given = str(asked.get("language") or "auto")
+        if given == "auto":
+            return self.send_auto
+        language = iso_code(given) or given
+        if facts.languages is not None and language not in facts.languages:
+            raise BadInput(
+                f"{model} does not hear the language {given!r}, only {', '.join(sorted(facts.languages))}",
+                kind="bad_request",
+                hint="choose another --provider or --model",
+            )
+        return language
+
+    def _format(self, facts: ModelFacts) -> str:
         return "verbose_json" if facts.verbose else "json"
 
     def _times(self, facts: ModelFacts, asked: Mapping[str, JSON]) -> dict[str, JSON]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -14,10 +15,7 @@ from tasks.providers.envelopes import clean
 from tasks.providers.languages import iso_code
 
 Data = dict[str, Any]
-
-_EXACT = Decimal("1e-12")
-"""As fine as money is kept; replies carry floats of sixteen digits."""
-_MOST_ID = 2**31 - 1
+_MOST_ID = 2**31
 
 
 def normalised(body: bytes) -> tuple[Data, Usage]:
@@ -44,9 +42,11 @@ def normalised(body: bytes) -> tuple[Data, Usage]:
         "text": reply["text"].strip(),
         "language": iso_code(reply.get("language")),
         "duration_s": None if duration is None else float(duration),
-        "segments": _speakers_by_time(segments, spoken) or None,
+        "segments": segments or None,
         "words": [w for w in map(_word, words) if w is not None] or None,
     }
+    _speakers_by_time(data["segments"] or (), spoken)
+    _speakers_by_time(data["words"] or (), spoken)
     heard = [*(data["segments"] or []), *(data["words"] or []), *map(_spoken, spoken)]
     data["speakers"] = sorted({s["speaker"] for s in heard if s["speaker"]}) or None
     return data, usage_of(reply.get("usage"), duration)
@@ -77,16 +77,13 @@ def seconds(value: Any) -> Decimal | None:
         number = Decimal(str(value))
     except InvalidOperation:
         return None
-    if not number.is_finite() or not 0 <= number < 1_000_000:  # noqa: PLR2004
-        return None
-    rounded = number.quantize(_EXACT)
-    return number if number == rounded else rounded
+    return number if number.is_finite() and 0 <= number < 1_000_000 else None  # noqa: PLR2004
 
 
 def _segment(number: int, segment: Mapping[str, Any]) -> Data:
     given = segment.get("id")
     return {
-        "id": given if isinstance(given, int) and not isinstance(given, bool) and 0 <= given <= _MOST_ID else number,
+        "id": given if type(given) is int and 0 <= given < _MOST_ID else number,
         "start": _float(segment.get("start")),
         "end": _float(segment.get("end")),
         "text": str(segment.get("text") or "").strip(),
@@ -109,24 +106,34 @@ def _word(word: Mapping[str, Any]) -> Data | None:
 
 def speaker(value: Any) -> str | None:
     """A speaker's label as text, whatever the provider numbers or letters them by."""
-    return None if value is None or isinstance(value, bool) or value == "" else str(value)
+    known = isinstance(value, (str, int)) and not isinstance(value, bool) and value != ""
+    return str(value) if known else None
 
 
 def _spoken(segment: Mapping[str, Any]) -> Data:
     return {"speaker": speaker(segment.get("speaker_id", segment.get("speaker")))}
 
 
-def _speakers_by_time(segments: list[Data], spoken: list[Mapping[str, Any]]) -> list[Data]:
-    """Give segments that name no speaker the one who speaks in most of their time."""
+def _speakers_by_time(parts: Iterable[Data], spoken: list[Mapping[str, Any]]) -> None:
+    """Give segments and words that name no speaker the one who speaks in most of their time.
+
+    One pass over both in the order of time: a long recording has tens of thousands of words.
+    """
     turns = [(_float(s.get("start")), _float(s.get("end")), _spoken(s)["speaker"]) for s in spoken]
-    whole = [(a, b, who) for a, b, who in turns if a is not None and b is not None and who]
-    for segment in segments:
-        start, end = segment["start"], segment["end"]
-        if segment["speaker"] or start is None or end is None or not whole:
-            continue
-        shared, who = max((min(end, b) - max(start, a), who) for a, b, who in whole)
-        segment["speaker"] = who if shared > 0 else None
-    return segments
+    whole = sorted((a, b, who) for a, b, who in turns if a is not None and b is not None and who)
+    silent = (p for p in parts if not p["speaker"] and p["start"] is not None and p["end"] is not None)
+    first = 0
+    for part in sorted(silent, key=lambda p: float(p["start"])) if whole else ():
+        while first < len(whole) and whole[first][1] <= part["start"]:
+            first += 1
+        shares: dict[str, float] = {}
+        for start, end, who in islice(whole, first, None):
+            if start >= part["end"] and start > part["start"]:
+                break
+            shared = min(end, part["end"]) - max(start, part["start"])
+            if shared >= 0:
+                shares[who] = shares.get(who, 0.0) + shared
+        part["speaker"] = max(shares, key=lambda who: shares[who], default=None)
 
 
 def _list(value: Any) -> list[Mapping[str, Any]]:

@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from tasks.calls.hints import wait_hint
 from tasks.providers.base import Problem, Reply, Verdict
-from tasks.providers.envelopes import Envelope, clean, open_envelope
+from tasks.providers.envelopes import Envelope, NotJSON, clean, decode, error_in, page_title
 
-_READ = 4096
-"""Bytes of a body without an envelope that are looked at: more than is shown, so that no key is cut and missed."""
+Judgement = tuple[Verdict, str]
 
-_STOP_CODES = {
-    "insufficient_quota": "credits",
-    "billing_hard_limit_reached": "credits",
-    "blocked_api_access": "credits",
-    "credit_limit": "credits",
-    "invalid_api_key": "auth",
-    "account_deactivated": "auth",
+_CODES: dict[str, Judgement] = {
+    "insufficient_quota": ("stop", "credits"),
+    "billing_hard_limit_reached": ("stop", "credits"),
+    "billing_not_active": ("stop", "credits"),
+    "blocked_api_access": ("stop", "credits"),
+    "credit_limit": ("stop", "credits"),
+    "invalid_api_key": ("stop", "auth"),
+    "account_deactivated": ("stop", "auth"),
+    "organization_restricted": ("stop", "forbidden"),
+    "not_available_for_plan": ("stop", "forbidden"),
+    "model_not_available": ("stop", "no_model"),
+    "model_not_found": ("stop", "no_model"),
+    "model_decommissioned": ("stop", "no_model"),
+    "unknown_url": ("stop", "not_found"),
+    "audio_too_long": ("fail", "too_long"),
+    "context_length_exceeded": ("fail", "too_long"),
+    "exceed_context_size_error": ("fail", "too_long"),
+    "file_too_large": ("fail", "too_large"),
+    "request_too_large": ("fail", "too_large"),
+    "unsupported_format": ("fail", "unsupported_format"),
 }
-_FAIL_CODES = {
-    "audio_too_long": "too_long",
-    "file_too_large": "too_large",
-    "request_too_large": "too_large",
-    "unsupported_format": "unsupported_format",
-    "invalid_params": "bad_request",
-    "context_length_exceeded": "too_long",
+_PROVIDER_CODES: dict[tuple[str, int, str], Judgement] = {
+    ("groq", 413, "rate_limit_exceeded"): ("fail", "token_limit"),  # one request above the whole minute's tokens
 }
-_NO_MODEL_CODES = frozenset({"model_not_available", "model_not_found", "model_decommissioned"})
-_STATUS: dict[int, tuple[Verdict, str]] = {
+_STATUS: dict[int, Judgement] = {
     401: ("stop", "auth"),
     402: ("stop", "credits"),
-    403: ("fail", "forbidden"),
+    403: ("stop", "forbidden"),
     404: ("fail", "not_found"),
+    405: ("stop", "not_found"),
     408: ("retry", "timeout"),
     409: ("retry", "conflict"),
     413: ("fail", "too_large"),
@@ -44,54 +53,94 @@ _STATUS: dict[int, tuple[Verdict, str]] = {
     502: ("retry", "server_error"),
     503: ("retry", "overloaded"),
     504: ("retry", "timeout"),
+    524: ("retry", "timeout"),
     529: ("retry", "overloaded"),
 }
+_LOST_BEHIND_GATEWAY = frozenset({502, 504, 520, 524})
+"""A gateway lost the answer: the provider may have given one and billed it."""
+
 _HINTS = {
     "auth": "check the key in {key}",
     "credits": "add credits or raise the spending cap, then run again",
+    "forbidden": "the key's account, plan or region has no access; choose another --model or --provider",
     "no_model": "choose another --model; `mediamill models` lists those known",
+    "not_found": "check --base-url: there is no such endpoint",
+    "redirect": "check --base-url: the endpoint has moved; http instead of https?",
     "too_large": "the provider takes less than its configuration says",
+    "token_limit": "the account's tokens per minute are fewer than this one request needs",
 }
 
 
 def judge(provider: str, key_env: str | None, reply: Reply) -> Problem | None:
     """None for an answer; otherwise what the error means (provider docs).
 
-    An error object inside a 200 counts as an error; a 200 that is not JSON may have been billed. A model that
-    does not exist stops the run, for every other item would fail the same way.
+    An error object inside a 200 counts as an error; a 200 without whole JSON may have been billed, and so may
+    an answer that a gateway lost. What would fail every other item in the same way stops the run: a key or
+    an account that is refused, a model or an endpoint that does not exist.
     """
-    envelope = open_envelope(reply.body)
-    if reply.status < 300:  # noqa: PLR2004
-        return _inside_success(provider, reply, envelope)
-    message = envelope.message if envelope else clean(reply.body[:_READ].decode("utf-8", "replace"))
-    code = (envelope.code or envelope.type) if envelope else None
-    verdict, kind = _verdict(provider, reply, envelope)
+    try:
+        told = decode(reply.body)
+    except NotJSON:
+        envelope = None
+        message = page_title(reply.body)
+    else:
+        envelope = error_in(told)
+        message = envelope.message if envelope else clean(reply.body[:400].decode("utf-8", "replace"))
+        if reply.status < HTTPStatus.MULTIPLE_CHOICES:
+            return _inside_success(provider, key_env, reply, envelope)
+    if reply.status < HTTPStatus.MULTIPLE_CHOICES:
+        said = f"{provider} answered {reply.status} with {clean(message)[:80] or 'nothing'} instead of JSON"
+        return Problem("unknown", "bad_body", said, billed=True)
+    verdict, kind = _judged(provider, reply, envelope)
+    return _problem(
+        verdict,
+        kind,
+        f"{provider} answered {reply.status}: {message or 'no message'}",
+        provider,
+        key_env,
+        reply,
+        envelope,
+    )
+
+
+def _inside_success(provider: str, key_env: str | None, reply: Reply, envelope: Envelope | None) -> Problem | None:
+    """An error object in a success is judged by its code, and without one as a passing failure."""
+    if envelope is None:
+        return None
+    verdict, kind = _judged(provider, Reply(500, reply.headers, b""), envelope)
+    message = f"{provider} answered {reply.status} with an error: {envelope.message or 'no message'}"
+    return _problem(verdict, kind, message, provider, key_env, reply, envelope)
+
+
+def _problem(
+    verdict: Verdict,
+    kind: str,
+    message: str,
+    provider: str,
+    key_env: str | None,
+    reply: Reply,
+    envelope: Envelope | None,
+) -> Problem:
     hint = _HINTS.get(kind)
     return Problem(
         verdict=verdict,
         kind=kind,
-        message=f"{provider} answered {reply.status}: {message or 'no message'}",
+        message=message,
+        billed=verdict == "retry" and reply.status in _LOST_BEHIND_GATEWAY,
         wait=wait_hint(provider, reply.headers, message) if verdict == "retry" else None,
-        code=code,
+        code=next(iter(envelope.codes), None) if envelope else None,
         hint=hint.format(key=key_env or "the environment") if hint else None,
     )
 
 
-def _verdict(provider: str, reply: Reply, envelope: Envelope | None) -> tuple[Verdict, str]:
-    codes = [code for code in (envelope.code, envelope.type) if code is not None] if envelope else []
-    for code in codes:
-        if code in _STOP_CODES:
-            return "stop", _STOP_CODES[code]
-    if not _NO_MODEL_CODES.isdisjoint(codes):
-        return "stop", "no_model"
-    for code in codes:
-        if code in _FAIL_CODES:
-            return "fail", _FAIL_CODES[code]
-    message = envelope.message.lower() if envelope else ""
-    if reply.status == 400 and "incorrect api key" in message:  # noqa: PLR2004 - xAI's way to say 401
-        return "stop", "auth"
-    if reply.status == 404 and "model" in message:  # noqa: PLR2004
-        return "stop", "no_model"
+def _judged(provider: str, reply: Reply, envelope: Envelope | None) -> Judgement:
+    for code in envelope.codes if envelope else ():
+        known = _PROVIDER_CODES.get((provider, reply.status, code)) or _CODES.get(code)
+        if known:
+            return known
+    refined = _refined(provider, reply.status, envelope)
+    if refined:
+        return refined
     verdict, kind = _STATUS.get(reply.status) or _by_class(reply.status)
     should = reply.headers.get("x-should-retry")
     if verdict != "stop" and should in ("true", "false"):
@@ -99,20 +148,28 @@ def _verdict(provider: str, reply: Reply, envelope: Envelope | None) -> tuple[Ve
     return verdict, kind
 
 
-def _by_class(status: int) -> tuple[Verdict, str]:
-    if 300 <= status < 400:  # noqa: PLR2004
-        return "fail", "redirect"
-    if 520 <= status <= 524:  # noqa: PLR2004 - between the provider and its gateway
-        return "retry", "server_error"
-    return ("retry", "server_error") if status >= 500 else ("fail", "bad_request")  # noqa: PLR2004
-
-
-def _inside_success(provider: str, reply: Reply, envelope: Envelope | None) -> Problem | None:
-    body = reply.body.lstrip()
-    if envelope is not None and body[:1] == b"{":
-        verdict, kind = _verdict(provider, Reply(500, reply.headers, reply.body), envelope)
-        return Problem(verdict, kind, f"{provider} answered with an error: {envelope.message}", code=envelope.code)
-    if body[:1] not in (b"{", b"["):
-        shown = clean(body[:_READ].decode("utf-8", "replace"))[:80] or "nothing"
-        return Problem("unknown", "bad_body", f"{provider} answered 200 with {shown}", billed=True)
+def _refined(provider: str, status: int, envelope: Envelope | None) -> Judgement | None:
+    """What a status means more exactly, from the envelope's parameter and words."""
+    param = envelope.param if envelope else None
+    message = envelope.message.lower() if envelope else ""
+    if status in (400, 404, 422) and param == "model":
+        return "stop", "no_model"
+    if status == HTTPStatus.BAD_REQUEST:
+        if "incorrect api key" in message:  # xAI's way to say 401
+            return "stop", "auth"
+        if "non-serverless model" in message:
+            return "stop", "no_model"
+    if status == HTTPStatus.NOT_FOUND:
+        if "model" in message:
+            return "stop", "no_model"
+        if envelope is None or message in ("not found", ""):  # a web server's own answer, not the API's
+            return "stop", "not_found"
+    if status == HTTPStatus.FORBIDDEN and provider == "together" and envelope is not None:
+        return "fail", "too_long" if "context" in message or "max_tokens" in message else "bad_request"
     return None
+
+
+def _by_class(status: int) -> Judgement:
+    if status < HTTPStatus.BAD_REQUEST:
+        return "fail", "redirect"
+    return ("retry", "server_error") if status >= HTTPStatus.INTERNAL_SERVER_ERROR else ("fail", "bad_request")

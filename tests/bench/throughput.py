@@ -59,9 +59,11 @@ def main() -> None:
                     [sys.executable, "-m", "tests.bench.bare", str(files), server.origin, str(chosen.in_flight)]
                 )
                 ours = timed(
-                    [sys.executable, "-m", "flows.cli", "transcribe", str(files), "--provider", "compatible"]
-                    + ["--base-url", server.origin, "--model", "echo", "--concurrency", str(chosen.in_flight)]
-                    + ["--out", f"{scratch}/out-{run}", "--yes", "--quiet"]
+                    [
+                        *(sys.executable, "-m", "flows.cli", "transcribe", str(files), "--provider", "compatible"),
+                        *("--base-url", server.origin, "--model", "echo", "--concurrency", str(chosen.in_flight)),
+                        *("--out", f"{scratch}/out-{run}", "--yes", "--quiet"),
+                    ]
                 )
             ratios.append(bare / ours)
             sys.stdout.write(

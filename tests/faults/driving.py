@@ -9,6 +9,7 @@ import sys
 import wave
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -36,11 +37,13 @@ def environment(home: Path, **more: str) -> dict[str, str]:
     return {**kept, "HOME": str(home), "TOGETHER_API_KEY": SENTINEL, **more}
 
 
-def mediamill(*arguments: str | Path, home: Path, timeout: float = 120, **env: str) -> subprocess.CompletedProcess[str]:
+def mediamill(
+    *arguments: str | Path, home: Path, env: Mapping[str, str] | None = None, timeout: float = 120
+) -> subprocess.CompletedProcess[str]:
     """Run the command line to its end."""
     return subprocess.run(
         [sys.executable, "-m", "flows.cli", *map(str, arguments)],
-        env=environment(home, **env),
+        env=environment(home, **(env or {})),
         capture_output=True,
         text=True,
         timeout=timeout,
@@ -66,15 +69,15 @@ def transcribe(
         "--yes",
         *options,
         home=out.parent / "home",
-        **(env or {}),
+        env=env,
     )
 
 
-def rows(out: Path, kind: str = "results") -> list[dict[str, object]]:
+def rows(out: Path, kind: str = "results") -> list[dict[str, Any]]:
     """Every row of OUT's parts of that kind."""
     parts = sorted((out / kind).glob("part-*.parquet"))
     if not parts:
         return []
     tables = [pq.read_table(part) for part in parts]
-    merged: list[dict[str, object]] = pa.concat_tables(tables).to_pylist()
+    merged: list[dict[str, Any]] = pa.concat_tables(tables).to_pylist()
     return merged

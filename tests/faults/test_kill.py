@@ -65,9 +65,9 @@ def test_sigkill_loses_nothing_and_pays_nothing_twice(
     assert sum(n - 1 for n in sent.values()) <= IN_FLIGHT
 
     ledger = rows(out, "calls")
-    known = sum((r["cost_usd"] for r in ledger if r["cost_usd"] is not None), Decimal(0))  # type: ignore[misc]
+    known = sum((r["cost_usd"] for r in ledger if r["cost_usd"] is not None), Decimal(0))
     unknown = [r for r in ledger if r["cost_usd"] is None]
-    most = known + sum((r["cost_max_usd"] for r in unknown), Decimal(0))  # type: ignore[misc]
+    most = known + sum((r["cost_max_usd"] for r in unknown), Decimal(0))
     assert known <= Decimal(bill["usd"]) <= most
     if not unknown:
         assert known == Decimal(bill["usd"])

@@ -246,9 +246,17 @@ def test_titles_that_are_not_utf8_do_not_matter(tmp_path: Path) -> None:
 def test_quick_answers_for_plain_wav_only(tmp_path: Path) -> None:
     plain = tmp_path / "x.wav"
     plain.write_bytes(wav(tone(1)))
-    assert quick(plain, SHA, LIMITS) == prepare(plain, SHA, LIMITS, tmp_path)
-    assert quick(encode(tmp_path / "x.mp3", "mp3", "mp3"), SHA, LIMITS) is None
-    assert quick(plain, SHA, AudioLimits(LIMITS.formats, 100)) is None
+    data = plain.read_bytes()
+    clip, slow = quick(plain, data, SHA, LIMITS), prepare(plain, SHA, LIMITS, tmp_path)
+    assert clip is not None
+    assert clip.input.payload is not None
+    assert clip.input.payload.data == data
+    assert (clip.input, clip.seconds, clip.info) == (slow.input, slow.seconds, slow.info)
+    mp3 = encode(tmp_path / "x.mp3", "mp3", "mp3")
+    assert quick(mp3, mp3.read_bytes(), SHA, LIMITS) is None
+    assert quick(plain, data, SHA, AudioLimits(LIMITS.formats, 100)) is None
+    with pytest.raises(BadInput, match="0 bytes"):
+        quick(plain, b"", SHA, LIMITS)
 
 
 def test_probe_agrees_with_decoding(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
-"""The budget holds, whatever the order in which requests are reserved and settled."""
+"""The budget: nothing is ever spent or held beyond the limit, and it waits only while that can help."""
 
 from __future__ import annotations
 
 import asyncio
+import random
 from decimal import Decimal
 
 import pytest
@@ -12,150 +13,162 @@ from hypothesis import strategies as st
 from tasks.errors import BudgetReached, Unpriced
 from tasks.item import Cost
 from tasks.money.budget import Budget, Reservation
-from tests.repeatable import repeatable
-
-USD = Decimal
-UNKNOWN = Cost(None, "unknown")
 
 
-def metered(usd: Decimal) -> Cost:
-    """A known cost."""
-    return Cost(usd, "metered")
+def cost(usd: str | None) -> Cost:
+    return Cost(None if usd is None else Decimal(usd), "unknown" if usd is None else "metered")
 
 
-async def settled_loop() -> None:
-    """Let every task go as far as it can."""
-    for _ in range(10):
+async def held(budget: Budget, usd: str) -> Reservation:
+    return await asyncio.wait_for(budget.reserve(Decimal(usd)), 5)
+
+
+async def waits(budget: Budget, usd: str) -> asyncio.Task[Reservation]:
+    task = asyncio.create_task(budget.reserve(Decimal(usd)))
+    for _ in range(3):
         await asyncio.sleep(0)
+    assert not task.done()
+    return task
 
 
-cents = st.integers(0, 40).map(lambda n: USD(n) / 100)
-steps = st.lists(
-    st.tuples(st.sampled_from(["reserve", "settle", "unknown", "keep", "release", "cancel"]), cents, st.integers(0, 7)),
-    max_size=40,
-)
+async def test_a_limit_met_exactly_is_met() -> None:
+    budget = Budget(Decimal("0.30"), spent=Decimal("0.1"), unknown=Decimal("0.1"))
+    budget.settle(await held(budget, "0.1"), cost("0.1"))
+    with pytest.raises(BudgetReached, match=r"\$0.3 .*up to \$0.0001; \$0.2 spent, up to \$0.1 more") as caught:
+        await held(budget, "0.0001")
+    assert "--budget" in (caught.value.hint or "")
 
 
-@repeatable
-@given(cents, cents, cents, steps)
-def test_the_limit_holds_in_any_interleaving(
-    limit: Decimal, spent: Decimal, unknown: Decimal, planned: list[tuple[str, Decimal, int]]
-) -> None:
-    asyncio.run(_interleave(Budget(limit, min(spent, limit), USD(0)), planned))
-    asyncio.run(_interleave(Budget(limit, USD(0), min(unknown, limit)), planned))
+async def test_a_budget_of_nothing_lets_through_what_is_free() -> None:
+    budget = Budget(Decimal(0))
+    budget.settle(await held(budget, "0"), cost("0"))
+    with pytest.raises(BudgetReached):
+        await held(budget, "0.01")
 
 
-async def _interleave(budget: Budget, planned: list[tuple[str, Decimal, int]]) -> None:
-    held: list[Reservation] = []
-    waiting: list[asyncio.Task[None]] = []
-
-    async def ask(most: Decimal) -> None:
-        held.append(await budget.reserve(most))
-
-    for what, usd, which in planned:
-        if what == "reserve":
-            waiting.append(asyncio.create_task(ask(usd)))
-        elif what == "cancel" and waiting:
-            waiting[which % len(waiting)].cancel()
-        elif held and what != "cancel":
-            _end(budget, what, held.pop(which % len(held)), usd)
-        await settled_loop()
-        _check(budget, held)
-    for _ in range(len(planned) + 1):
-        while held:
-            budget.release(held.pop())
-            await settled_loop()
-    _check(budget, held)
-    assert all(task.done() for task in waiting), "a reservation waits for nobody"
-    for task in waiting:
-        if not task.cancelled():
-            assert task.exception() is None or isinstance(task.exception(), BudgetReached)
+async def test_what_has_no_ceiling_is_refused_only_under_a_limit() -> None:
+    with pytest.raises(Unpriced):
+        await Budget(Decimal(1)).reserve(None)
+    free = Budget(None)
+    free.settle(await free.reserve(None), cost("5"))
+    assert free.spent == 5
 
 
-def _end(budget: Budget, what: str, reservation: Reservation, usd: Decimal) -> None:
-    if what == "settle":
-        budget.settle(reservation, metered(min(usd, reservation.usd)))
-    elif what == "unknown":
-        budget.settle(reservation, UNKNOWN)
-    elif what == "keep":
-        budget.keep(reservation)
+async def test_it_waits_for_what_is_in_flight_and_goes_on_when_that_was_cheaper() -> None:
+    budget = Budget(Decimal(1))
+    first = await held(budget, "0.8")
+    waiting = await waits(budget, "0.5")
+    budget.settle(first, cost("0.3"))
+    budget.release(await asyncio.wait_for(waiting, 5))
+    assert (budget.spent, budget.reserved, budget.unknown) == (Decimal("0.3"), Decimal(0), Decimal(0))
+
+
+@pytest.mark.parametrize("end", ["settle", "unknown", "keep"])
+async def test_it_gives_up_when_what_was_in_flight_used_the_rest(end: str) -> None:
+    budget = Budget(Decimal(1))
+    first = await held(budget, "0.8")
+    waiting = [await waits(budget, "0.5") for _ in range(3)]
+    if end == "keep":
+        budget.keep(first)
     else:
-        budget.release(reservation)
+        budget.settle(first, cost("0.8" if end == "settle" else None))
+    for task in waiting:
+        with pytest.raises(BudgetReached):
+            await asyncio.wait_for(task, 5)
+    assert budget.spent + budget.unknown == Decimal("0.8")
 
 
-def _check(budget: Budget, held: list[Reservation]) -> None:
-    assert budget.limit is not None
-    assert budget.spent + budget.unknown + budget.reserved <= budget.limit
-    assert budget.reserved == sum((r.usd for r in held), USD(0))
+async def test_what_can_never_fit_does_not_wait() -> None:
+    budget = Budget(Decimal(1))
+    await held(budget, "0.5")
+    with pytest.raises(BudgetReached):
+        await held(budget, "1.1")
 
 
-async def test_one_that_waits_goes_on_when_another_cost_less() -> None:
-    budget = Budget(USD(1))
-    first = await budget.reserve(USD(1))
-    second = asyncio.create_task(budget.reserve(USD("0.6")))
-    await settled_loop()
-    assert not second.done()
-    budget.settle(first, metered(USD("0.4")))
-    assert (await second).usd == USD("0.6")
-    assert budget.spent == USD("0.4")
-
-
-async def test_all_that_wait_are_asked_again() -> None:
-    budget = Budget(USD(3))
-    first = await budget.reserve(USD(3))
-    waiting = [asyncio.create_task(budget.reserve(USD(1))) for _ in range(3)]
-    await settled_loop()
-    assert not any(task.done() for task in waiting)
+async def test_one_that_stops_waiting_wakes_nobody_wrongly() -> None:
+    budget = Budget(Decimal(1))
+    first = await held(budget, "1")
+    gone, stays = await waits(budget, "1"), await waits(budget, "1")
+    gone.cancel()
     budget.release(first)
-    assert [r.usd for r in await asyncio.gather(*waiting)] == [USD(1)] * 3
+    assert (await asyncio.wait_for(stays, 5)).usd == 1
+    assert gone.cancelled()
 
 
-async def test_one_that_waits_is_told_when_nothing_will_be_left() -> None:
-    budget = Budget(USD(1))
-    first = await budget.reserve(USD(1))
-    second = asyncio.create_task(budget.reserve(USD("0.6")))
-    await settled_loop()
+async def test_the_first_outcome_of_a_reservation_counts() -> None:
+    budget = Budget(Decimal(1))
+    first = await held(budget, "0.6")
     budget.keep(first)
-    with pytest.raises(BudgetReached, match=r"up to \$1 more for requests without an answer"):
-        await second
+    budget.release(first)
+    budget.settle(first, cost("0.1"))
+    assert (budget.spent, budget.unknown, budget.reserved) == (Decimal(0), Decimal("0.6"), Decimal(0))
 
 
-async def test_what_can_never_fit_is_told_at_once() -> None:
-    budget = Budget(USD("0.50"), spent=USD("0.30"))
-    await budget.reserve(USD("0.10"))
-    with pytest.raises(BudgetReached) as reached:
-        await budget.reserve(USD("0.25"))
-    assert str(reached.value) == (
-        "the budget of $0.5 does not cover the next request (up to $0.25; $0.3 spent)"
-        " (run again with a higher --budget to go on)"
-    )
-    assert reached.value.exit_code == 4
+async def test_a_job_of_an_earlier_process_is_held_again_once() -> None:
+    budget = Budget(Decimal(1), unknown=Decimal("0.7"))
+    again = budget.adopt(Decimal("0.4"))
+    assert (budget.unknown, budget.reserved) == (Decimal("0.3"), Decimal("0.4"))
+    budget.settle(again, cost("0.2"))
+    assert (budget.spent, budget.unknown, budget.reserved) == (Decimal("0.2"), Decimal("0.3"), Decimal(0))
 
 
-async def test_a_budget_of_nothing_lets_the_free_through() -> None:
-    budget = Budget(USD(0))
-    assert (await budget.reserve(USD(0))).usd == 0
-    with pytest.raises(BudgetReached, match=r"\$0 spent"):
-        await budget.reserve(USD("0.000000000001"))
+ENDS = st.sampled_from(["settle", "unknown", "keep", "release"])
+REQUESTS = st.lists(st.tuples(st.integers(0, 60), st.floats(0, 1), ENDS, st.booleans()))
 
 
-async def test_without_a_ceiling_nothing_is_sent_on_a_budget() -> None:
-    with pytest.raises(Unpriced, match="no known ceiling") as refused:
-        await Budget(USD(1)).reserve(None)
-    assert refused.value.kind == "unpriced"
-    assert "MEDIAMILL_PRICES" in str(refused.value)
+class Crowd:
+    """Requests on one budget, in an order the dice choose; some are cancelled wherever they are."""
+
+    def __init__(self, limit: int, width: int, seed: int) -> None:
+        self.limit = limit
+        self.budget = Budget(Decimal(limit))
+        self.room = asyncio.Semaphore(width)
+        self.dice = random.Random(seed)
+
+    def check(self) -> None:
+        assert min(self.budget.spent, self.budget.unknown, self.budget.reserved) >= 0
+        assert self.budget.spent + self.budget.unknown + self.budget.reserved <= self.limit
+
+    async def pause(self) -> None:
+        for _ in range(self.dice.randrange(4)):
+            await asyncio.sleep(0)
+
+    async def request(self, most: int, share: float, end: str) -> None:
+        async with self.room:
+            try:
+                reservation = await self.budget.reserve(Decimal(most))
+            except BudgetReached:
+                return
+            self.check()
+            try:
+                await self.pause()
+                if end == "release":
+                    return
+                if end == "keep":
+                    self.budget.keep(reservation)
+                else:
+                    self.budget.settle(reservation, cost(str(int(most * share)) if end == "settle" else None))
+            finally:
+                self.budget.release(reservation)
+                self.check()
+
+    async def run(self, requests: list[tuple[int, float, str, bool]]) -> None:
+        tasks = [asyncio.create_task(self.request(most, share, end)) for most, share, end, _ in requests]
+        for task, (*_, cancelled) in zip(tasks, requests, strict=True):
+            await self.pause()
+            if cancelled:
+                task.cancel()
+        async with asyncio.timeout(20):
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(end is None or isinstance(end, asyncio.CancelledError) for end in ended)
 
 
-async def test_without_a_budget_everything_goes_and_is_counted() -> None:
-    budget = Budget(None)
-    budget.settle(await budget.reserve(None), metered(USD(5)))
-    budget.keep(await budget.reserve(USD(2)))
-    assert (budget.spent, budget.unknown, budget.reserved) == (USD(5), USD(2), USD(0))
-
-
-async def test_an_adopted_job_is_not_charged_twice() -> None:
-    budget = Budget(USD(1), unknown=USD("0.7"))
-    job = budget.adopt(USD("0.7"))
-    assert (budget.unknown, budget.reserved) == (USD(0), USD("0.7"))
-    budget.settle(job, metered(USD("0.5")))
-    assert (budget.spent, budget.unknown, budget.reserved) == (USD("0.5"), USD(0), USD(0))
+@given(limit=st.integers(0, 200), requests=REQUESTS, width=st.integers(1, 8), seed=st.integers(0, 2**16))
+def test_no_order_of_events_passes_the_limit(
+    limit: int, requests: list[tuple[int, float, str, bool]], width: int, seed: int
+) -> None:
+    """At each step all that is charged is within the limit; every request ends and nothing stays held."""
+    crowd = Crowd(limit, width, seed)
+    asyncio.run(crowd.run(requests))
+    assert crowd.budget.reserved == 0
+    crowd.check()

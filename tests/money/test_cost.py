@@ -1,8 +1,9 @@
-"""What a request costs, why, and what it can cost at the most."""
+"""Usage times price: bases, alternatives, minimums, and the ceiling that never lies below the cost."""
 
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,142 +12,138 @@ from hypothesis import strategies as st
 from tasks.item import Usage
 from tasks.money.cost import Billing, Pricing
 from tasks.money.prices import Price, PriceBook
-from tests.money.test_prices import PAID
-from tests.providers.made import NAMES, made
-from tests.repeatable import repeatable
 
-ONE = Decimal(1)
-MINUTE = Price("audio_minute", Decimal("0.006"), "somewhere", "2026-01-01")
-TOKENS = (
-    Price("1M_input_tokens", Decimal("2.5"), "somewhere", "2026-01-01"),
-    Price("1M_output_tokens", Decimal(10), "somewhere", "2026-01-01"),
-)
+AUDIO = "transcription"
 
 
-def pricing(*prices: Price, **billing: object) -> Pricing:
-    """The pricing of one model."""
-    return Pricing("p", Billing(**billing), PriceBook({("p", "m", "transcription"): list(prices)}))  # type: ignore[arg-type]
-
-
-def of(name: str) -> Pricing:
-    """The real pricing of a provider."""
-    return Pricing.of(name, made(name).billing)
+def pricing(*rows: tuple[str, str], **rules: Any) -> Pricing:
+    """One model's prices by unit, the most trusted first."""
+    listed = [Price(unit, Decimal(usd), f"source {n}", "2026-11-20") for n, (unit, usd) in enumerate(rows)]
+    return Pricing("p", Billing(**rules), PriceBook({("p", "m", AUDIO): listed} if rows else {}))
 
 
 def heard(seconds: str) -> Usage:
-    """Usage of a recording."""
     return Usage(audio_seconds=Decimal(seconds), requests=1)
 
 
-def test_what_the_provider_says_it_billed_counts() -> None:
-    cost = pricing(MINUTE).cost("m", "transcription", Usage(Decimal(60), billed_usd=Decimal("0.28")), ONE)
-    assert (cost.usd, cost.basis, cost.source, cost.max_usd) == (Decimal("0.28"), "billed", "the provider's reply", ONE)
+def paid(prices: Pricing, usage: Usage, most: str | None = None) -> tuple[str | None, str]:
+    cost = prices.cost("m", AUDIO, usage, None if most is None else Decimal(most))
+    return (None if cost.usd is None else format(cost.usd.normalize(), "f")), cost.basis
 
 
-def test_usage_times_price_is_metered_and_names_its_price() -> None:
-    cost = pricing(MINUTE).cost("m", "transcription", heard("90"), ONE)
-    assert (cost.usd, cost.basis) == (Decimal("0.009"), "metered")
-    assert cost.source == "$0.006/audio_minute, somewhere, 2026-01-01"
+def most(prices: Pricing, usage: Usage) -> Decimal | None:
+    return prices.ceiling("m", AUDIO, usage)
 
 
-def test_a_reply_without_usage_is_estimated_at_its_ceiling() -> None:
-    cost = pricing(MINUTE).cost("m", "transcription", Usage(requests=1), ONE)
-    assert (cost.usd, cost.basis) == (ONE, "estimated")
-
-
-@pytest.mark.parametrize("usage", [heard("60"), Usage(requests=1), Usage(input_tokens=3)])
-def test_without_a_price_the_cost_is_unknown_and_not_zero(usage: Usage) -> None:
-    cost = pricing().cost("m", "transcription", usage, None)
-    assert (cost.usd, cost.basis, cost.source) == (None, "unknown", None)
-    assert pricing().ceiling("m", "transcription", usage) is None
-
-
-def test_free_is_free() -> None:
-    for name in NAMES:
-        cost = of(name).cost("pocketsphinx", "transcription", heard("60"), None)
-        assert (cost.basis == "free") == (name == "local")
-    assert of("local").ceiling("pocketsphinx", "transcription", Usage()) == 0
-
-
-@pytest.mark.parametrize(("seconds", "billed"), [("0.01", "10"), ("9.99", "10"), ("10", "10"), ("36", "36")])
-def test_groq_bills_ten_seconds_at_least(seconds: str, billed: str) -> None:
-    cost = of("groq").cost("whisper-large-v3", "transcription", heard(seconds), None)
-    assert cost.usd == (Decimal("0.111") * Decimal(billed) / 3600).quantize(Decimal("1e-12"))
+def test_the_providers_own_figure_comes_first() -> None:
+    usage = Usage(audio_seconds=Decimal(60), billed_usd=Decimal("0.28"))
+    assert paid(pricing(("audio_minute", "9")), usage) == ("0.28", "billed")
 
 
 @pytest.mark.parametrize(
-    ("seconds", "billed"), [("0.4", 0), ("0.5", 1), ("1.49", 1), ("2.5", 3), ("3.5", 4), ("60", 60)]
+    ("unit", "usd"), [("audio_second", "0.0001"), ("audio_minute", "0.006"), ("audio_hour", ".36")]
 )
-def test_openai_bills_whole_seconds(seconds: str, billed: int) -> None:
-    cost = of("openai").cost("whisper-1", "transcription", heard(seconds), None)
-    assert cost.usd == Decimal("0.0001") * billed
+def test_time_is_metered_by_any_unit(unit: str, usd: str) -> None:
+    assert paid(pricing((unit, usd)), heard("90")) == ("0.009", "metered")
 
 
-def test_together_bills_what_was_heard() -> None:
-    assert of("together").cost("openai/whisper-large-v3", "transcription", heard("0.5"), None).usd == Decimal(
-        "0.0000125"
-    )
+def test_the_price_that_was_used_is_named() -> None:
+    cost = pricing(("audio_minute", "0.006"), ("audio_minute", "0.009")).cost("m", AUDIO, heard("60"), None)
+    assert (cost.usd, cost.source) == (Decimal("0.006"), "$0.006/audio_minute, source 0, 2026-11-20")
+
+
+@pytest.mark.parametrize(("seconds", "usd"), [("0.1", "1"), ("10", "1"), ("10.5", "1.05")])
+def test_a_least_length_is_billed(seconds: str, usd: str) -> None:
+    assert paid(pricing(("audio_second", "0.1"), least_seconds=Decimal(10)), heard(seconds)) == (usd, "metered")
+
+
+@pytest.mark.parametrize(("seconds", "billed"), [("0.4", "0"), ("0.5", "1"), ("2.5", "3"), ("3.49", "3")])
+def test_whole_seconds_are_rounded_half_up(seconds: str, billed: str) -> None:
+    assert paid(pricing(("audio_second", "1"), whole_seconds=True), heard(seconds)) == (billed, "metered")
 
 
 def test_tokens_and_minutes_are_alternatives() -> None:
-    both = pricing(MINUTE, *TOKENS)
-    usage = Usage(audio_seconds=Decimal(60), input_tokens=1_000_000, output_tokens=100_000, requests=1)
-    assert both.cost("m", "transcription", usage, None).usd == Decimal("3.5")
-    assert both.cost("m", "transcription", heard("60"), None).usd == Decimal("0.006")
+    both = pricing(("1M_input_tokens", "2.5"), ("1M_output_tokens", "10"), ("audio_minute", "0.006"))
+    tokens = Usage(audio_seconds=Decimal(60), input_tokens=1000, output_tokens=100, requests=1)
+    assert paid(both, tokens) == ("0.0035", "metered")
+    assert paid(both, heard("60")) == ("0.006", "metered")
 
 
-def test_tokens_without_a_price_for_them_are_not_free() -> None:
-    only_input = pricing(TOKENS[0])
-    usage = Usage(input_tokens=10, output_tokens=10)
-    assert only_input.cost("m", "transcription", usage, None).basis == "unknown"
-    minutes = pricing(MINUTE).cost("m", "transcription", Usage(input_tokens=10, requests=1), ONE)
-    assert (minutes.usd, minutes.basis) == (ONE, "estimated")
+def test_tokens_without_a_price_fall_back_on_time() -> None:
+    tokens = Usage(audio_seconds=Decimal(60), input_tokens=1000, output_tokens=100)
+    assert paid(pricing(("audio_minute", "0.006")), tokens) == ("0.006", "metered")
+    assert paid(pricing(("1M_input_tokens", "2.5")), tokens) == (None, "unknown")
 
 
-def test_a_length_that_is_not_known_has_no_ceiling() -> None:
-    assert pricing(MINUTE).ceiling("m", "transcription", Usage(requests=1)) is None
+def test_audio_and_cached_tokens_have_their_own_price() -> None:
+    prices = pricing(("1M_input_tokens", "1"), ("1M_audio_input_tokens", "6"), ("1M_cached_input_tokens", "0.5"))
+    usage = Usage(input_tokens=1_000_000, audio_input_tokens=400_000, cached_input_tokens=200_000)
+    assert paid(prices, usage) == ("2.9", "metered")
+    assert paid(pricing(("1M_input_tokens", "1")), usage) == ("1", "metered")
 
 
-def test_the_ceiling_counts_with_the_dearest_price() -> None:
-    cheap = Price("audio_hour", Decimal("0.01"), "somewhere", "2026-01-01")
-    assert pricing(cheap, MINUTE).ceiling("m", "transcription", heard("60")) == Decimal("0.006")
-    assert pricing(cheap, MINUTE).cost("m", "transcription", heard("3600"), None).usd == Decimal("0.01")
+def test_without_usage_the_ceiling_is_the_estimate() -> None:
+    assert paid(pricing(("audio_minute", "0.006")), Usage(requests=1), "0.03") == ("0.03", "estimated")
 
 
-lengths = st.decimals(0, 100_000, places=9)
+def test_without_a_price_it_is_unknown_and_never_zero() -> None:
+    assert paid(pricing(), heard("60")) == (None, "unknown")
+    assert paid(pricing(), Usage()) == (None, "unknown")
+    assert most(pricing(), heard("60")) is None
+    assert most(pricing(("audio_minute", "1")), Usage(requests=1)) is None
 
 
-@repeatable
-@given(st.sampled_from(PAID), lengths, st.decimals(0, 1, places=6))
-def test_a_ceiling_is_never_below_what_is_metered(which: tuple[str, str], most: Decimal, share: Decimal) -> None:
-    name, model = which
-    priced = of(name)
-    ceiling = priced.ceiling(model, "transcription", Usage(audio_seconds=most, requests=1))
-    assert ceiling is not None
-    for seconds in (most, most * share):
-        cost = priced.cost(model, "transcription", Usage(audio_seconds=seconds, requests=1), ceiling)
-        assert cost.usd is not None
-        assert 0 <= cost.usd <= ceiling
-        assert cost.usd == round(cost.usd, 12)
+def test_the_built_in_provider_is_free() -> None:
+    assert paid(pricing(free=True), heard("60")) == ("0", "free")
+    assert most(pricing(free=True), Usage()) == 0
 
 
-@repeatable
+def test_the_ceiling_takes_the_dearest_row() -> None:
+    assert most(pricing(("audio_minute", "0.06"), ("audio_hour", "7.2")), heard("1")) == Decimal("0.002")
+
+
+def test_a_prompts_tokens_raise_the_ceiling() -> None:
+    prices = pricing(("audio_minute", "0.006"), ("1M_input_tokens", "2.5"))
+    usage = heard("60")
+    with_prompt = Usage(audio_seconds=usage.audio_seconds, input_tokens=4000, requests=1)
+    low, high = most(prices, usage), most(prices, with_prompt)
+    assert low is not None
+    assert high == low + Decimal("0.01")
+
+
+RATES = st.decimals("0.0001", "10", places=6).map(str)
+SECONDS = st.decimals("0", "20000", places=3)
+
+
 @given(
-    st.lists(
-        st.tuples(st.sampled_from(["audio_second", "audio_minute", "audio_hour"]), st.decimals(0, 10, places=9)),
-        min_size=1,
-    ),
-    lengths,
-    st.booleans(),
-    st.decimals(0, 60, places=3),
+    rows=st.lists(st.tuples(st.sampled_from(["audio_second", "audio_minute", "audio_hour"]), RATES), min_size=1),
+    seconds=SECONDS,
+    least=st.sampled_from([0, 10]),
+    whole=st.booleans(),
 )
-def test_that_holds_for_any_prices_and_rules(
-    prices: list[tuple[str, Decimal]], seconds: Decimal, whole: bool, least: Decimal
-) -> None:
-    listed = [Price(unit, usd, "somewhere", "2026-01-01") for unit, usd in prices]
-    priced = pricing(*listed, whole_seconds=whole, least_seconds=least)
-    usage = Usage(audio_seconds=seconds, requests=1)
-    ceiling, cost = priced.ceiling("m", "transcription", usage), priced.cost("m", "transcription", usage, None)
-    assert ceiling is not None
+def test_no_cost_is_above_its_ceiling(rows: list[tuple[str, str]], seconds: Decimal, least: int, whole: bool) -> None:
+    prices = pricing(*rows, least_seconds=Decimal(least), whole_seconds=whole)
+    usage = heard(str(seconds))
+    ceiling = most(prices, usage)
+    cost = prices.cost("m", AUDIO, usage, ceiling)
     assert cost.usd is not None
-    assert cost.usd <= ceiling
+    assert ceiling is not None
+    assert 0 <= cost.usd <= ceiling
+    assert cost.usd == cost.usd.quantize(Decimal("1e-12"))
+    assert cost.max_usd == ceiling
+
+
+@given(seconds=SECONDS, usd=RATES)
+def test_a_metered_cost_is_exact_to_twelve_places(seconds: Decimal, usd: str) -> None:
+    cost, basis = paid(pricing(("audio_hour", usd)), heard(str(seconds)))
+    assert basis == "metered"
+    assert cost is not None
+    assert abs(Decimal(cost) * 3600 - seconds * Decimal(usd)) <= Decimal("3600e-12") / 2
+
+
+def test_the_price_lists_own_figures() -> None:
+    """By hand: 90 s at $0.0015 a minute; 1 s at Groq, billed as 10 s at $0.04 an hour."""
+    together = Pricing.of("together", Billing())
+    assert together.cost("openai/whisper-large-v3", AUDIO, heard("90"), None).usd == Decimal("0.00225")
+    groq = Pricing.of("groq", Billing(least_seconds=Decimal(10)))
+    assert groq.cost("whisper-large-v3-turbo", AUDIO, heard("1"), None).usd == Decimal("0.000111111111")

@@ -1,103 +1,139 @@
-"""The price list: every row a sane number with its source and date, the most trusted first."""
+"""The price list: what stands in it, in which order, and how a user's own prices take its place."""
 
 from __future__ import annotations
 
 import csv
-import re
+import importlib.util
+from collections import Counter
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from configs import FOLDER
 from tasks.errors import UsageError
+from tasks.money import prices
 from tasks.money.prices import PriceBook
-from tasks.providers.config import load_config
-from tests.providers.made import NAMES
+from tasks.providers import config, registry
 
-HEAD = "provider,model,capability,unit,price_usd,source,as_of\n"
-PAID = [
-    (name, model)
-    for name in NAMES
-    for model in load_config(name).operations["transcription"].models
-    if not load_config(name).free
-]
+HEADER = "provider,model,capability,unit,price_usd,source,as_of\n"
 
 
-@pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A price file of the user's own."""
-    path = tmp_path / "prices.csv"
-    monkeypatch.setenv("MEDIAMILL_PRICES", str(path))
-    return path
+@pytest.fixture(autouse=True)
+def no_list_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.delenv("MEDIAMILL_PRICES", raising=False)
+    prices._load.cache_clear()
+    yield
+    prices._load.cache_clear()
 
 
-@pytest.mark.parametrize(("name", "model"), PAID)
-def test_every_configured_model_has_a_price_with_source_and_date(name: str, model: str) -> None:
-    prices = [p for p in PriceBook.load().find(name, model, "transcription") if p.unit.startswith("audio_")]
-    assert prices
-    assert prices[0].usd > 0
-    assert prices[0].source
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d", prices[0].as_of)
+def test_every_transcription_model_of_a_paid_provider_has_a_price_by_time() -> None:
+    book = PriceBook.load()
+    models = [
+        (name, model)
+        for name in registry._PROVIDERS
+        if not config.load_config(name).free
+        for model in config.load_config(name).operations["transcription"].models
+    ]
+    assert len(models) > 5
+    for name, model in models:
+        rows = book.find(name, model, "transcription")
+        assert any(row.unit.startswith("audio_") for row in rows), (name, model)
+        assert all(row.source and row.as_of for row in rows)
 
 
-def test_no_row_is_one_that_its_source_warns_of() -> None:
+def test_no_row_is_tagged_as_wrong() -> None:
     with (FOLDER / "prices.csv").open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            assert not re.search(r"\[(BOGUS|IGNORE|SUPERSEDED|SUSPECT|UNVERIFIED)", row["source"]), row
-            assert Decimal(row["price_usd"]) >= 0
+        rows = list(csv.DictReader(file))
+    assert len(rows) > 1000
+    sources = " ".join(row["source"] for row in rows)
+    assert not [tag for tag in ("BOGUS", "IGNORE", "SUPERSEDED", "SUSPECT", "UNVERIFIED") if f"[{tag}" in sources]
+    assert max(Counter(tuple(row.values()) for row in rows).values()) == 1
+
+
+def test_exact_prices_stand_for_rounded_ones() -> None:
+    (row,) = (p for p in PriceBook.load().find("groq", "whisper-large-v3", "transcription") if p.unit == "audio_hour")
+    assert row.usd == Decimal("0.111")
+
+
+def test_what_is_not_known_has_no_price() -> None:
+    assert PriceBook.load().find("compatible", "whisper-1", "transcription") == ()
+
+
+def test_a_list_of_ones_own_replaces_what_it_names_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "own.csv"
+    own.write_text(HEADER + "openai,whisper-1,transcription,audio_minute,0.003,our contract,2026-11-01\n")
+    listed = PriceBook.load().find("openai", "gpt-transcribe", "transcription")
+    monkeypatch.setenv("MEDIAMILL_PRICES", str(own))
+    book = PriceBook.load()
+    (row,) = book.find("openai", "whisper-1", "transcription")
+    assert str(row) == "$0.003/audio_minute, our contract, 2026-11-01"
+    assert book.find("openai", "gpt-transcribe", "transcription") == listed
 
 
 @pytest.mark.parametrize(
-    ("name", "model", "an_hour"),
+    ("text", "says"),
     [
-        ("together", "openai/whisper-large-v3", "0.09"),
-        ("together", "nvidia/parakeet-tdt-0.6b-v3", "0.09"),
-        ("groq", "whisper-large-v3-turbo", "0.04"),
-        ("groq", "whisper-large-v3", "0.111"),
-        ("openai", "whisper-1", "0.36"),
+        (HEADER + "a,b,c,audio_hour,free,me,today\n", "line 2"),
+        (HEADER + "a,b,c,audio_hour,1,me,today\na,b,c,audio_hour,-1,me,today\n", "line 3"),
+        (HEADER + "a,b,c,audio_hour,NaN,me,today\n", "line 2"),
+        (HEADER + "a,b\n", "line 2"),
+        ("provider,model\na,b\n", "line 2"),
+        (None, "No such file"),
+        (b"\xff\xfe\x00", "UTF-8"),
     ],
 )
-def test_known_prices(name: str, model: str, an_hour: str) -> None:
-    hours = {"audio_hour": 1, "audio_minute": 60}
-    prices = PriceBook.load().find(name, model, "transcription")
-    assert {p.usd * hours[p.unit] for p in prices if p.unit in hours} == {Decimal(an_hour)}
-
-
-def test_what_is_not_listed_has_no_price() -> None:
-    assert PriceBook.load().find("together", "nobody/nothing", "transcription") == ()
-    assert PriceBook.load().find("groq", "openai/whisper-large-v3", "transcription") == ()
-
-
-def test_prices_of_ones_own_go_first(own: Path) -> None:
-    own.write_text(HEAD + "groq,whisper-large-v3,transcription,audio_hour,0.05,our contract,2026-01-02\n")
-    prices = PriceBook.load().find("groq", "whisper-large-v3", "transcription")
-    assert (prices[0].usd, prices[1].usd) == (Decimal("0.05"), Decimal("0.111"))
-    assert str(prices[0]) == "$0.05/audio_hour, our contract, 2026-01-02"
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "groq,m,transcription,audio_hour,free,s,2026-01-01",
-        "groq,m,transcription,audio_hour,NaN,s,2026-01-01",
-        "groq,m,transcription,audio_hour,-1,s,2026-01-01",
-        "groq,m,transcription,audio_hour,Infinity,s,2026-01-01",
-        "groq,m,transcription,audio_hour",
-        "groq,m,transcription,audio_hour,1,,2026-01-01",
-        "groq,m,transcription,audio_hour,1,s",
-    ],
-)
-def test_a_line_that_is_no_price_is_named(own: Path, line: str) -> None:
-    own.write_text(f"{HEAD}groq,m,transcription,audio_hour,1,s,2026-01-01\n{line}\n")
-    with pytest.raises(UsageError, match="line 3 is no price"):
+def test_a_wrong_list_is_one_line(
+    text: str | bytes | None, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "own.csv"
+    if text is not None:
+        own.write_bytes(text.encode() if isinstance(text, str) else text)
+    monkeypatch.setenv("MEDIAMILL_PRICES", str(own))
+    with pytest.raises(UsageError, match=says) as caught:
         PriceBook.load()
+    assert str(own) in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00", b"a,b\n1,2\n"])
-def test_a_file_that_is_no_price_list_is_a_usage_error(own: Path, content: bytes | None) -> None:
-    if content is not None:
-        own.write_bytes(content)
-    with pytest.raises(UsageError, match=re.escape(str(own))) as refused:
-        PriceBook.load()
-    assert refused.value.hint
+@pytest.fixture(scope="module")
+def make_prices() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("make_prices", FOLDER.parent / "data" / "make_prices.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def row(source: str, usd: str = "1", as_of: str = "2026-01-01", unit: str = "audio_hour") -> dict[str, str]:
+    return {"provider": "p", "model": "m", "capability": "c", "unit": unit, "price_usd": usd, "source": source,
+            "as_of": as_of}  # fmt: skip
+
+
+def test_sources_go_by_trust_and_not_by_date(make_prices: ModuleType) -> None:
+    ordered = [
+        row("live /v1/models"),
+        row("docs.together.ai/pricing"),
+        row("litellm-1.109.1 https://docs.x.ai/docs/models"),
+        row("Laisky/one-api togetherai constants (docs.together.ai/docs/serverless-models)"),
+        row("togethercomputer/skills tts-models.md (official)", as_of="2026-08-18"),
+        row("Portkey-AI/models pricing/together-ai.json", as_of="2026-08-21"),
+        row("third-party note", as_of="2026-12-01"),
+        row("third-party note", as_of="2025-10-11"),
+    ]
+    assert make_prices.chosen(ordered[::-1]) == ordered
+
+
+def test_tagged_rows_and_roundings_of_exact_rows_are_left_out(make_prices: ModuleType) -> None:
+    rounded = row("litellm [per-second x3600; source rounded]", "0.11099")
+    exact = row("console.groq.com/docs", "0.111")
+    tagged = [row(f"x [{tag}: why]") for tag in ("BOGUS", "IGNORE", "SUPERSEDED", "SUSPECT", "UNVERIFIED")]
+    assert make_prices.chosen([rounded, exact, exact, *tagged]) == [exact]
+    assert make_prices.chosen([rounded]) == [rounded]
+    other = row("docs", "9")
+    assert make_prices.chosen([exact, other]) == [exact, other] or make_prices.chosen([exact, other]) == [other, exact]

@@ -1,111 +1,120 @@
-"""Providers by name, their addresses and their keys."""
+"""Which provider a run gets, where it is reached, and what is said when it cannot be had."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import yaml
+from pydantic import ValidationError
 
 from tasks.errors import NoSuchOption, UsageError
-from tasks.providers.config import endpoint_of, load_config
-from tasks.providers.registry import default_provider, make_provider
-from tests.providers.made import KEY, KEYS, NAMES, made
-
-PAID = [name for name in NAMES if load_config(name).base_url]
-BASES = ["https://gw.example", "https://gw.example/", "https://gw.example/v1", "https://gw.example/v1/"]
+from tasks.providers import config, registry
+from tests.providers.making import ENVIRON, KEY, make
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("base_url", [*BASES, "https://gw.example/v2"])
-def test_a_base_url_may_have_its_version_or_not(name: str, base_url: str) -> None:
-    endpoint = made(name, base_url).endpoint
-    assert endpoint.origin == "https://gw.example"
-    assert endpoint.api == ("/openai/v1" if name == "groq" else "/v1")
+def test_without_a_key_it_is_the_built_in_one() -> None:
+    assert registry.default_provider({}) == "local"
+    assert registry.default_provider({"TOGETHER_API_KEY": ""}) == "local"
+    assert registry.default_provider({"COMPATIBLE_API_KEY": KEY}) == "local"
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("ending", ["", "/v1", "/v1/"])
-def test_a_path_of_the_users_own_is_kept(name: str, ending: str) -> None:
-    api = "/openai/v1" if name == "groq" else "/v1"
-    assert made(name, f"http://[::1]:81/proxy{ending}").endpoint.api == "/proxy" + api
-    assert made(name, f"http://[::1]:81/proxy{ending}").endpoint.origin == "http://[::1]:81"
+def test_with_keys_it_is_the_first_in_order() -> None:
+    assert registry.default_provider({"GROQ_API_KEY": KEY}) == "groq"
+    assert registry.default_provider({"OPENAI_API_KEY": KEY, "GROQ_API_KEY": KEY}) == "openai"
+    assert registry.default_provider(ENVIRON) == "together"
 
 
-@pytest.mark.parametrize(
-    "base_url", ["https://api.groq.com", "https://api.groq.com/openai", "https://api.groq.com/openai/v1"]
-)
-def test_groqs_path_is_not_doubled(base_url: str) -> None:
-    assert made("groq", base_url).endpoint.api == "/openai/v1"
+@pytest.mark.parametrize("name", ["together", "openai", "groq"])
+def test_a_named_provider_without_its_key_is_an_error_that_names_the_variable(name: str) -> None:
+    with pytest.raises(UsageError, match=f"{name.upper()}_API_KEY"):
+        registry.make_provider(name, base_url=None, api_key_env=None, environ={})
 
 
-@pytest.mark.parametrize("name", PAID)
-@pytest.mark.parametrize("base_url", BASES)
-def test_the_environment_names_another_server(name: str, base_url: str) -> None:
-    variable = load_config(name).base_url_env
-    assert variable == f"{name.upper()}_BASE_URL"
-    there = {**KEYS, variable: base_url}
-    assert made(name, environ=there).endpoint.origin == "https://gw.example"
-    assert made(name, "http://option.example", environ=there).endpoint.origin == "http://option.example"
+def test_a_key_may_lie_in_another_variable() -> None:
+    made = registry.make_provider("together", base_url=None, api_key_env="OTHER", environ={"OTHER": KEY})
+    assert made.endpoint.key_env == "OTHER"
+    with pytest.raises(UsageError, match="OTHER") as caught:
+        registry.make_provider("compatible", base_url="http://h", api_key_env="OTHER", environ=ENVIRON)
+    assert KEY not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "base_url", ["", "api.example", "ftp://h", "http://", "http://[::1", "http://h:99999", "http://h:x", "file:///etc"]
-)
-def test_what_is_no_url_is_a_usage_error(base_url: str) -> None:
-    with pytest.raises(UsageError, match="no base URL") as refused:
-        endpoint_of(base_url, "/v1", None)
-    assert refused.value.hint
+def test_a_server_of_ones_own_needs_an_address_and_no_key() -> None:
+    with pytest.raises(UsageError, match="--base-url"):
+        registry.make_provider("compatible", base_url=None, api_key_env=None, environ={})
+    made = registry.make_provider("compatible", base_url="http://h:8000", api_key_env=None, environ={})
+    assert (made.endpoint.origin, made.endpoint.api, made.endpoint.key_env) == ("http://h:8000", "/v1", None)
+    with pytest.raises(UsageError, match="--model"):
+        made.model("transcription", None)
 
 
-def test_a_password_in_a_base_url_is_refused_and_not_repeated() -> None:
-    with pytest.raises(UsageError) as refused:
-        endpoint_of(f"https://me:{KEY}@gw.example/v1", "/v1", None)
-    assert KEY not in str(refused.value)
-
-
-@pytest.mark.parametrize("name", PAID)
-def test_a_missing_key_is_a_usage_error_that_names_the_variable(name: str) -> None:
-    variable = load_config(name).key_env
-    assert variable
-    for environ in ({}, {variable: ""}):
-        with pytest.raises(UsageError, match=f"{variable} is not set") as refused:
-            made(name, environ=environ)
-        assert refused.value.exit_code == 2
-
-
-def test_another_variable_may_hold_the_key() -> None:
-    provider = make_provider("openai", base_url=None, api_key_env="MINE", environ={"MINE": KEY})
-    assert provider.endpoint.key_env == "MINE"
-    with pytest.raises(UsageError, match="MINE is not set"):
-        make_provider("openai", base_url=None, api_key_env="MINE", environ=KEYS)
-
-
-def test_keys_are_optional_where_the_configuration_says_so() -> None:
-    assert made("compatible", environ={}).endpoint.key_env is None
-    assert made("compatible").endpoint.key_env == "COMPATIBLE_API_KEY"
-    assert made("local", environ={}).endpoint.key_env is None
-    with pytest.raises(UsageError, match="OWN is not set"):
-        make_provider("compatible", base_url="http://h", api_key_env="OWN", environ={})
-
-
-def test_a_server_of_ones_own_needs_its_address() -> None:
-    with pytest.raises(UsageError, match="needs --base-url"):
-        make_provider("compatible", base_url=None, api_key_env=None, environ={})
-
-
-def test_an_unknown_name_brings_the_nearest() -> None:
+def test_an_unknown_name_gets_the_nearest() -> None:
     with pytest.raises(NoSuchOption, match="did you mean 'together'"):
-        make_provider("togehter", base_url=None, api_key_env=None, environ={})
+        registry.make_provider("togther", base_url=None, api_key_env=None, environ={})
 
 
-def test_the_default_is_the_first_with_a_key() -> None:
-    assert default_provider({}) == "local"
-    assert default_provider({"TOGETHER_API_KEY": ""}) == "local"
-    assert default_provider({"COMPATIBLE_API_KEY": KEY}) == "local"
-    for name in PAID:
-        assert default_provider({load_config(name).key_env or "": KEY}) == name
-    assert default_provider(KEYS) == PAID[0]
+@pytest.mark.parametrize(
+    ("name", "base_url", "address"),
+    [
+        ("together", None, "https://api.together.ai/v1"),
+        ("openai", None, "https://api.openai.com/v1"),
+        ("groq", None, "https://api.groq.com/openai/v1"),
+        *(
+            ("together", f"https://api.together.xyz{end}", "https://api.together.xyz/v1")
+            for end in ("", "/", "/v1", "/v1/", "/v2")
+        ),
+        *(("groq", f"http://h:1{end}", "http://h:1/openai/v1") for end in ("", "/openai", "/openai/v1", "/openai/v1/")),
+        ("openai", "https://proxy.example/team-7/v1", "https://proxy.example/team-7/v1"),
+        ("openai", "HTTPS://API.OpenAI.com:443/v1", "https://api.openai.com/v1"),
+        ("compatible", "http://[::1]:8080", "http://[::1]:8080/v1"),
+    ],
+)
+def test_base_urls_with_and_without_their_ending(name: str, base_url: str | None, address: str) -> None:
+    endpoint = make(name, base_url).endpoint
+    assert endpoint.origin + endpoint.api == address
 
 
-def test_the_request_key_of_the_built_in_provider_names_the_engine_and_no_port() -> None:
-    from tests.providers.made import wired
+@pytest.mark.parametrize("name", ["together", "openai", "groq"])
+def test_the_environment_names_another_base_url_and_the_job_wins(name: str) -> None:
+    environ = {**ENVIRON, f"{name.upper()}_BASE_URL": "http://env:1"}
+    of = registry.make_provider
+    assert of(name, base_url=None, api_key_env=None, environ=environ).endpoint.origin == "http://env:1"
+    assert of(name, base_url="http://job:2", api_key_env=None, environ=environ).endpoint.origin == "http://job:2"
 
-    assert wired("local", "pocketsphinx").origin.startswith("local:pocketsphinx-")
+
+@pytest.mark.parametrize(
+    "base_url",
+    ["", "localhost:8000", "ftp://h/v1", "http://", "http://h:port/v1", "http://[::1/v1", f"http://u:{KEY}@h/v1",
+     f"http://:{KEY}@h/v1", f"http://h/v1?key={KEY}", "http://h/v1#x", "http://h\n.example/"],
+)  # fmt: skip
+def test_a_wrong_base_url_is_one_line_without_secrets(base_url: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        config.endpoint_of(base_url, "/v1", None)
+    assert KEY not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_configuration_is_checked_strictly() -> None:
+    good = {"operations": {"transcription": {"path": "/a", "default_model": "m", "models": {"m": {}}}}}
+    config.ProviderConfig.model_validate(good)
+    for path, value in ((("key_nev",), "X"), (("operations", "transcription", "default_model"), "other")):
+        bad = yaml.safe_load(yaml.safe_dump(good))
+        place = bad
+        for step in path[:-1]:
+            place = place[step]
+        place[path[-1]] = value
+        with pytest.raises(ValidationError):
+            config.ProviderConfig.model_validate(bad)
+
+
+def test_models_are_named_in_the_configuration_only() -> None:
+    names = {
+        model
+        for name in registry._PROVIDERS
+        for operation in config.load_config(name).operations.values()
+        for model in operation.models
+    } - {"pocketsphinx", "whisper"}
+    assert names
+    files = Path(config.__file__).parent.glob("*.py")
+    found = [(f.name, n) for f in files for n in names if f'"{n}"' in f.read_text(encoding="utf-8")]
+    assert not found

@@ -1,162 +1,96 @@
-"""What every provider puts on the wire, by its configuration; a new provider or model is tested by being listed."""
+"""What each provider is sent, where they differ."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import orjson
 import pytest
 
-from tasks.errors import BadInput, UsageError
-from tasks.item import Ask, Payload
-from tasks.providers.config import load_config
-from tests.providers.made import FILE, KEY, LINK, MODELS, NAMES, UPLOAD, ask, facts_of, made, requested, wired
+from tasks.errors import BadInput
+from tests.providers.making import BY_URL, ask, fields, make
 
-every_model = pytest.mark.parametrize(("name", "model"), MODELS)
-TIMES = "timestamp_granularities[]"
+GRANULARITIES = "timestamp_granularities[]"
 
 
-@every_model
-def test_the_wire_is_deterministic_json(name: str, model: str) -> None:
-    asked = ask(model, language="en", temperature=0.2)
-    wires = [made(name).wire(asked) for _ in range(2)]
-    assert orjson.dumps([wires[0].origin, wires[0].path, dict(wires[0].params)]) == orjson.dumps(
-        [wires[1].origin, wires[1].path, dict(wires[1].params)]
-    )
-    assert wires[0].encoding == "multipart"
-    assert wires[0].repeatable
-    assert not wires[0].job
+def test_together_is_always_told_the_language() -> None:
+    assert fields("together")["language"] == ["auto"]
+    assert fields("together", language="de")["language"] == ["de"]
 
 
-@every_model
-def test_bytes_and_items_do_not_change_the_wire(name: str, model: str) -> None:
-    one = ask(model, UPLOAD)
-    other = Ask(**{**{n: getattr(one, n) for n in Ask.__slots__}, "item_id": "b", "inputs": ask(model, FILE).inputs})
-    assert made(name).wire(one) == made(name).wire(other)
+@pytest.mark.parametrize("name", ["openai", "groq", "compatible", "local"])
+def test_the_others_detect_it_when_nothing_is_said(name: str) -> None:
+    assert "language" not in fields(name, language="auto")
 
 
-@every_model
-def test_no_key_is_in_a_wire_or_a_request(name: str, model: str) -> None:
-    asked = ask(model)
-    provider = made(name)
-    wire = provider.wire(asked)
-    assert KEY not in repr((wire, provider.request(wire, [asked]), provider, vars(provider)))
+@pytest.mark.parametrize(("asked", "sent"), [("pt-BR", "pt"), ("EN", "en"), ("yue", "yue")])
+def test_languages_are_sent_as_iso_codes(asked: str, sent: str) -> None:
+    assert fields("groq", language=asked)["language"] == [sent]
 
 
-@every_model
-def test_a_request_is_model_then_fields_then_the_file(name: str, model: str) -> None:
-    request = requested(name, ask(model, language="de", temperature=0))
-    assert (request.method, request.files) == ("POST", [("file", UPLOAD)])
-    assert request.fields[0] == ("model", model)
-    assert request.json is None
-    assert all(isinstance(value, str) for _, value in request.fields)
-    assert ("temperature", "0") in request.fields
-    assert request.path.endswith("/v1/audio/transcriptions")
+def test_times_are_asked_for_by_repeating_the_field() -> None:
+    assert fields("together", words=True, segments=True)[GRANULARITIES] == ["segment", "word"]
+    assert fields("together", words=False, segments=True)[GRANULARITIES] == ["segment"]
+    assert GRANULARITIES not in fields("together", words=False, segments=False)
 
 
-@every_model
-def test_formats_and_times_are_what_the_model_takes(name: str, model: str) -> None:
-    facts = facts_of(name, model)
-    params = wired(name, model).params
-    expected = "diarized_json" if facts.diarized_format else "verbose_json" if facts.verbose else "json"
-    assert params["response_format"] == expected
-    assert (TIMES in params) == facts.verbose
-    if facts.verbose:
-        assert params[TIMES] == (["segment", "word"] if facts.words else ["segment"])
+def test_models_without_times_are_asked_for_plain_json() -> None:
+    for model in ("gpt-transcribe", "gpt-4o-mini-transcribe", "gpt-4o-mini-transcribe-2099-01-01"):
+        form = fields("openai", model, words=True)
+        assert form["response_format"] == ["json"]
+        assert GRANULARITIES not in form
+    assert fields("openai", "whisper-1")["response_format"] == ["verbose_json"]
+
+
+def test_speakers_together() -> None:
+    form = fields("together", diarize=True, min_speakers=2, max_speakers=4)
+    assert form["diarize"] == ["true"]
+    assert form["response_format"] == ["verbose_json"]
+    assert (form["min_speakers"], form["max_speakers"]) == (["2"], ["4"])
+    assert not {"diarize", "min_speakers"} & set(fields("together", diarize=False, min_speakers=2))
+
+
+def test_speakers_openai() -> None:
+    form = fields("openai", "gpt-4o-transcribe-diarize", diarize=True)
+    assert form["response_format"] == ["diarized_json"]
+    assert form["chunking_strategy"] == ["auto"]
 
 
 @pytest.mark.parametrize(
-    ("asked", "times"),
+    ("name", "model", "params", "names"),
     [
-        ({"words": False}, ["segment"]),
-        ({"segments": False}, ["word"]),
-        ({"segments": False, "words": False}, None),
+        ("groq", None, {"diarize": True}, "speakers"),
+        ("openai", "whisper-1", {"diarize": True}, "speakers"),
+        ("compatible", None, {"diarize": True}, "speakers"),
+        ("together", "nvidia/parakeet-tdt-0.6b-v3", {"prompt": "Tijana"}, "prompt"),
+        ("openai", "gpt-4o-transcribe-diarize", {"prompt": "Tijana"}, "prompt"),
+        ("local", "pocketsphinx", {"language": "de"}, "language"),
     ],
 )
-@pytest.mark.parametrize(("name", "model"), [m for m in MODELS if facts_of(*m).verbose])
-def test_times_are_asked_for_as_wanted(name: str, model: str, asked: dict[str, Any], times: list[str] | None) -> None:
-    assert wired(name, model, **asked).params.get(TIMES) == times
-    repeated = [v for n, v in requested(name, ask(model, **asked)).fields if n == TIMES]
-    assert repeated == (times or [])
+def test_what_a_model_cannot_is_refused_before_anything_is_sent(
+    name: str, model: str | None, params: dict[str, Any], names: str
+) -> None:
+    provider = make(name)
+    with pytest.raises(BadInput, match=names) as caught:
+        provider.wire(ask(provider, model, **params))
+    assert caught.value.hint
+    assert not caught.value.transient
 
 
-@every_model
-def test_a_prompt_goes_only_to_models_that_take_one(name: str, model: str) -> None:
-    if facts_of(name, model).prompt:
-        assert wired(name, model, prompt="Ada").params["prompt"] == "Ada"
-    else:
-        with pytest.raises(BadInput, match="takes no prompt") as refused:
-            wired(name, model, prompt="Ada")
-        assert refused.value.hint
+def test_a_url_goes_where_the_provider_takes_it() -> None:
+    assert fields("groq", payload=BY_URL)["url"] == [BY_URL.url]
+    together = make("together")
+    made = ask(together, payload=BY_URL)
+    assert together.request(together.wire(made), [made]).files == [("file", BY_URL)]
 
 
-@every_model
-def test_speakers_are_told_only_by_models_that_can(name: str, model: str) -> None:
-    facts = facts_of(name, model)
-    if not (facts.diarize or facts.diarized_format):
-        with pytest.raises(BadInput, match="does not tell speakers apart"):
-            wired(name, model, diarize=True)
-    elif facts.diarized_format:
-        assert wired(name, model, diarize=True).params["chunking_strategy"] == "auto"
-    else:
-        params = wired(name, model, diarize=True, min_speakers=2, max_speakers=3).params
-        assert [params[n] for n in ("diarize", "min_speakers", "max_speakers")] == [True, 2, 3]
-        assert params["response_format"] == "verbose_json"
-        assert ("diarize", "true") in requested(name, ask(model, diarize=True)).fields
+def test_parameters_not_given_are_not_sent() -> None:
+    assert set(fields("openai", prompt=None, temperature=None)) == {"model", "response_format", GRANULARITIES}
+    assert fields("openai", temperature=0.0)["temperature"] == ["0.0"]
 
 
-@every_model
-def test_speaker_hints_without_diarization_stay_home(name: str, model: str) -> None:
-    assert not {"diarize", "min_speakers", "max_speakers"} & set(wired(name, model, min_speakers=2).params)
-
-
-@every_model
-def test_together_is_always_told_the_language_and_others_only_when_it_is_known(name: str, model: str) -> None:
-    assert wired(name, model, language="fr").params["language"] == "fr"
-    for detect in ({}, {"language": "auto"}):
-        assert wired(name, model, **detect).params.get("language") == ("auto" if name == "together" else None)
-
-
-@every_model
-def test_nothing_unset_is_sent(name: str, model: str) -> None:
-    params = wired(name, model, prompt=None, temperature=None, language=None).params
-    assert None not in params.values()
-    assert not {"prompt", "temperature"} & set(params)
-
-
-@pytest.mark.parametrize(("name", "field"), [("together", "file"), ("groq", "url")])
-def test_a_url_goes_where_the_provider_looks_for_it(name: str, field: str) -> None:
-    model = load_config(name).operations["transcription"].default_model or ""
-    request = requested(name, ask(model, LINK))
-    in_fields = [n for n, v in request.fields if v == LINK.url]
-    in_files = [n for n, p in request.files if isinstance(p, Payload) and p.url == LINK.url]
-    assert [*in_fields, *in_files] == [field]
-    assert bool(in_files) == (field == "file")
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_longer_recordings_get_longer(name: str) -> None:
-    deadlines = [made(name).wire(ask("m", seconds=s)).deadline for s in ("1", "600", "3600", "14400")]
-    assert deadlines == [120, 120, 420, 1500]
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_an_operation_it_lacks_is_a_usage_error(name: str) -> None:
-    with pytest.raises(UsageError, match=f"{name} has no levitation"):
-        made(name).model("levitation", None)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_default_model_is_one_it_lists(name: str) -> None:
-    operation = load_config(name).operations["transcription"]
-    if operation.default_model is None:
-        with pytest.raises(UsageError, match="needs a model"):
-            made(name).model("transcription", None)
-    else:
-        assert made(name).model("transcription", None) in operation.models
-    assert made(name).model("transcription", "mine") == "mine"
-
-
-@pytest.mark.parametrize(("name", "most"), [("together", 80_000_000), ("openai", 25_000_000), ("groq", 25_000_000)])
-def test_uploads_stay_within_the_documented_size(name: str, most: int) -> None:
-    assert made(name).audio_limits("transcription", "m").max_bytes <= most
+def test_the_built_in_providers_key_names_the_engine_not_the_port() -> None:
+    provider = make("local")
+    wire = provider.wire(ask(provider))
+    assert wire.origin.startswith("local:pocketsphinx-")
+    assert provider.wire(ask(provider, "whisper")).origin.startswith("local:whisper")
+    assert provider.wire(ask(provider)) == wire

@@ -15,7 +15,7 @@ from tests.shapes.provider import ShapesProvider
 
 for shape in ("Pieces", "Packed", "Slow"):
     capabilities.register(shape.lower(), f"tests.shapes.capabilities:{shape}")
-registry.register("shapes", lambda config: ShapesProvider(config))
+registry.register("shapes", ShapesProvider)
 
 
 def main() -> int:

@@ -7,9 +7,11 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from tasks.calls.limits import Quota
 from tasks.errors import BadReply
 from tasks.item import Ask, Usage
 from tasks.media.limits import AudioLimits
+from tasks.money.cost import Billing
 from tasks.providers.base import (
     Endpoint,
     Limits,
@@ -19,6 +21,7 @@ from tasks.providers.base import (
     Problem,
     Reply,
     Request,
+    Verdict,
     Wire,
 )
 
@@ -30,17 +33,18 @@ class ShapesProvider:
 
     name = "shapes"
 
-    def __init__(self, base_url: str) -> None:
-        parts = urlsplit(base_url)
+    def __init__(self, base_url: str | None) -> None:
+        parts = urlsplit(base_url or "")
+        self.billing = Billing()
         self.endpoint = Endpoint(f"{parts.scheme}://{parts.netloc}", "/v1", None)
 
     def model(self, operation: str, asked: str | None) -> str:
         """The only model there is."""
         return asked or "shape-1"
 
-    def concurrency(self, operation: str, model: str) -> int:
-        """Requests in flight."""
-        return 16
+    def quota(self, operation: str, model: str) -> Quota:
+        """Sixteen requests in flight."""
+        return Quota(concurrency=16)
 
     def wire(self, ask: Ask) -> Wire:
         """The endpoint by operation."""
@@ -71,7 +75,7 @@ class ShapesProvider:
         """Only statuses count here."""
         if reply.status < 300:
             return None
-        verdict = "retry" if reply.status in (429, 500, 503) else "fail"
+        verdict: Verdict = "retry" if reply.status in (429, 500, 503) else "fail"
         return Problem(verdict, f"http_{reply.status}", f"status {reply.status}")
 
     def limits(self, reply: Reply) -> Limits:

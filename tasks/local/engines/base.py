@@ -65,17 +65,25 @@ class Transcript:
 class Engine(Protocol):
     """Hears recordings.
 
-    Attributes:
-        identity: name and version, e.g. ``pocketsphinx-5.1.1``.
-        simulated: True when the text has nothing to do with what is said.
-        languages: ISO 639-1 codes it can hear; None for any.
-        speakers: True when it can tell speakers apart.
+    ``identity`` is name and version, e.g. ``pocketsphinx-5.1.1``.
     """
 
     identity: str
-    simulated: bool
-    languages: frozenset[str] | None
-    speakers: bool
+
+    @property
+    def simulated(self) -> bool:
+        """True when the text has nothing to do with what is said."""
+        ...
+
+    @property
+    def languages(self) -> frozenset[str] | None:
+        """ISO 639-1 codes it can hear; None for any."""
+        ...
+
+    @property
+    def speakers(self) -> bool:
+        """True when it can tell speakers apart."""
+        ...
 
     async def transcribe(self, audio: Audio, language: str | None) -> Transcript:
         """Hear a recording.

@@ -11,7 +11,24 @@ from tasks.local.engines.pool import WorkerPool
 _WORDS = [
     onset + ending
     for onset in ("b", "d", "f", "g", "h", "k", "l", "m", "n", "p", "r", "s", "t", "v", "w", "z")
-    for ending in "ala ane aro avi ela eno eri esa ila ino ira ise ola one oru uma".split()
+    for ending in [
+        "ala",
+        "ane",
+        "aro",
+        "avi",
+        "ela",
+        "eno",
+        "eri",
+        "esa",
+        "ila",
+        "ino",
+        "ira",
+        "ise",
+        "ola",
+        "one",
+        "oru",
+        "uma",
+    ]
 ]
 _A_SECOND = Decimal("2.5")
 _FEWEST = 4

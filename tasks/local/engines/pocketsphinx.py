@@ -20,6 +20,8 @@ _SHORTEST = 20 * _RATE
 _QUIET = int(0.3 * _RATE)
 _HOP = int(0.02 * _RATE)
 _PAUSE = 0.5
+_SILENT = 64
+"""Loudest sample (of 32768) up to which nothing can have been said; the decoder hears words in silence."""
 _PADDING = 0.15
 """Seconds of silence put around each utterance: a first word without any before it is often missed."""
 _FILLERS = ("<", "[", "+")
@@ -104,6 +106,8 @@ def _decoder() -> Any:
 
 def _heard(sound: Samples, offset: float) -> Iterator[Word]:
     """The words of one utterance; the decoder adapts to what it hears, so it forgets before each."""
+    if abs(sound.astype(int)).max() <= _SILENT:
+        return
     decoder = _decoder()
     silence = bytes(2 * int(_PADDING * _RATE))
     decoder.reinit_feat()

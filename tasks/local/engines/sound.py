@@ -37,4 +37,4 @@ def samples(recording: Recording, max_seconds: float | None = None) -> Iterator[
         BadInput: ``too_long`` past ``max_seconds``.
     """
     for frame in mono(recording.frames(max_seconds)):
-        yield frame.to_ndarray().reshape(-1)
+        yield frame.to_ndarray().reshape(-1).astype(np.int16, copy=False)

@@ -1,0 +1,128 @@
+"""mediamill doctor: is this machine ready."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import click
+
+_PACKAGES = ("httpx", "aiohttp", "pyarrow", "pandas", "av", "pocketsphinx", "sqlalchemy", "prefect")
+_LEAST_FREE = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at. ``hint`` says what to do where it is not well."""
+
+    what: str
+    well: bool
+    told: str
+    hint: str | None = None
+
+
+@click.command("doctor")
+@click.option("--out", default="data/results", metavar="FOLDER", help="where results would go")
+@click.option("--json", "as_json", is_flag=True, help="a JSON list instead of text")
+@click.option("--debug", is_flag=True, help="tracebacks")
+def command(*, out: str, as_json: bool, debug: bool) -> int:  # noqa: ARG001
+    """Check packages, decoding, keys, disk and the built-in provider. Exit 0 when all is well, else 2."""
+    checks: tuple[Callable[[], list[Finding]], ...] = (_python, _decoder, _keys, lambda: _disk(out), _server)
+    findings = [finding for check in checks for finding in check()]
+    if as_json:
+        click.echo(json.dumps([asdict(f) for f in findings]))
+    else:
+        for f in findings:
+            click.echo(f"{'ok ' if f.well else 'BAD'} {f.what}: {f.told}")
+            if f.hint:
+                click.echo(f"      {f.hint}")
+    return 0 if all(f.well for f in findings) else 2
+
+
+def _python() -> list[Finding]:
+    found, missing = [], []
+    for name in _PACKAGES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            missing.append(name)
+    return [
+        Finding("python", sys.version_info >= (3, 11), platform.python_version()),
+        Finding(
+            "packages", not missing, ", ".join(found), f"missing {', '.join(missing)}: uv sync" if missing else None
+        ),
+        Finding("sqlite", sqlite3.sqlite_version_info >= (3, 35), sqlite3.sqlite_version),
+    ]
+
+
+def _decoder() -> list[Finding]:
+    import wave
+
+    from tasks.errors import MediamillError
+    from tasks.media.audio import probe
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "tone.wav"
+        with wave.open(str(path), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(16_000)
+            file.writeframes(bytes(32_000))
+        try:
+            told = f"reads {probe(path).seconds.normalize()} s of WAV"
+        except (MediamillError, ImportError) as error:
+            return [Finding("decoder", well=False, told=str(error), hint="uv sync")]
+    return [Finding("decoder", well=True, told=told)]
+
+
+def _keys() -> list[Finding]:
+    from tasks.providers.config import load_config
+    from tasks.providers.registry import default_provider, provider_names
+
+    findings = []
+    for name in provider_names():
+        config = load_config(name)
+        if config.key_env is None:
+            continue
+        told = f"{config.key_env} is {'set' if os.environ.get(config.key_env) else 'not set'}"
+        if config.base_url_env and os.environ.get(config.base_url_env):
+            told += f", {config.base_url_env} names another server"
+        findings.append(Finding(f"provider {name}", well=True, told=told))
+    return [*findings, Finding("default provider", well=True, told=default_provider(os.environ))]
+
+
+def _disk(out: str) -> list[Finding]:
+    folder = Path(out).expanduser().absolute()
+    existing = next(p for p in (folder, *folder.parents) if p.exists())
+    free = shutil.disk_usage(existing).free
+    try:
+        with tempfile.TemporaryFile(dir=existing) as file:
+            file.write(b"x")
+        writable = True
+    except OSError:
+        writable = False
+    hint = None if writable else "choose another --out"
+    if writable and free < _LEAST_FREE:
+        hint = "free some space before a long run"
+    told = f"{existing} has {free / 2**30:.0f} GB free{'' if writable else ' and cannot be written'}"
+    return [Finding("disk", writable and free >= _LEAST_FREE, told, hint)]
+
+
+def _server() -> list[Finding]:
+    from tasks.errors import MediamillError
+    from tasks.local.spawn import spawn
+
+    try:
+        with spawn("pocketsphinx") as server:
+            return [Finding("built-in provider", well=True, told=f"{server.engine} answers at {server.origin}")]
+    except MediamillError as error:
+        return [Finding("built-in provider", well=False, told=error.message, hint=error.hint)]

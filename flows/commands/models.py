@@ -1,0 +1,113 @@
+"""mediamill models: what the configuration knows, with prices."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import click
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A configured model; ``price`` in words, with unit, source and date."""
+
+    provider: str
+    operation: str
+    model: str
+    default: bool
+    can: tuple[str, ...]
+    price: str | None
+
+
+@click.command("models")
+@click.option("--provider", metavar="NAME", help="only this provider's")
+@click.option("--live", is_flag=True, help="ask the provider for its list; needs --provider and its key")
+@click.option("--base-url", metavar="URL", help="another server of the same kind, with --live")
+@click.option("--json", "as_json", is_flag=True, help="a JSON list instead of text")
+@click.option("--debug", is_flag=True, help="tracebacks")
+def command(*, provider: str | None, live: bool, base_url: str | None, as_json: bool, debug: bool) -> int:  # noqa: ARG001
+    """List the models in configs/providers with what they can do and what they cost.
+
+    Other models work too: name any with --model. A price that is not known here is told as unknown.
+    """
+    if live:
+        return _tell_live(provider, base_url, as_json=as_json)
+    models = [m for name in _names(provider) for m in _configured(name)]
+    if as_json:
+        click.echo(json.dumps([asdict(m) for m in models]))
+        return 0
+    for m in models:
+        mark = " (default)" if m.default else ""
+        click.echo(f"{m.provider:<11} {m.operation:<14} {m.model}{mark}")
+        click.echo(f"{'':<27}{', '.join(m.can) or 'text only'}; {m.price or 'price unknown'}")
+    return 0
+
+
+def _names(provider: str | None) -> tuple[str, ...]:
+    from tasks.errors import NoSuchOption
+    from tasks.providers.registry import provider_names
+
+    if provider is not None and provider not in provider_names():
+        raise NoSuchOption("provider", provider, provider_names())
+    return (provider,) if provider else provider_names()
+
+
+def _configured(provider: str) -> list[Model]:
+    from tasks.money.cost import Billing, Pricing
+    from tasks.providers.config import load_config
+
+    config = load_config(provider)
+    pricing = Pricing.of(provider, Billing(config.free))
+    models = []
+    for operation, facts in config.operations.items():
+        for name, can in facts.models.items():
+            abilities = ("verbose", "times"), ("words", "words"), ("diarize", "speakers"), ("prompt", "prompt")
+            told = tuple(word for field, word in abilities if getattr(can, field))
+            price = "free" if config.free else pricing.source(name, operation)
+            models.append(Model(provider, operation, name, name == facts.default_model, told, price))
+    return models
+
+
+def _tell_live(provider: str | None, base_url: str | None, *, as_json: bool) -> int:
+    from tasks.errors import UsageError
+
+    if provider is None:
+        raise UsageError("--live needs --provider", hint="mediamill models --live --provider together")
+    names = _ask(provider, base_url)
+    if as_json:
+        click.echo(json.dumps(names))
+    else:
+        click.echo("\n".join(names))
+    return 0
+
+
+def _ask(provider: str, base_url: str | None) -> list[str]:
+    """The ids a provider lists: a bare array, or under ``data`` or ``models`` (provider docs)."""
+    import os
+
+    import orjson
+
+    from tasks.calls.exchange import ExchangeError
+    from tasks.engine import Engine
+    from tasks.errors import ProviderDown
+    from tasks.providers.base import Request
+    from tasks.providers.registry import make_provider
+
+    chosen = make_provider(provider, base_url=base_url, api_key_env=None, environ=os.environ)
+    engine = Engine.shared()
+    if not chosen.endpoint.origin:
+        return [m.model for m in _configured(provider)]
+    key = os.environ.get(chosen.endpoint.key_env) if chosen.endpoint.key_env else None
+    request = Request("GET", f"{chosen.endpoint.api}/models")
+    try:
+        reply = engine.submit(engine.client.send(chosen.endpoint.origin, request, key=key, deadline=30)).result()
+    except ExchangeError as error:
+        raise ProviderDown(f"{provider} does not answer: {error.message}", hint="check the network") from None
+    problem = chosen.classify(reply)
+    if problem is not None:
+        raise ProviderDown(problem.message, hint=problem.hint)
+    told: Any = orjson.loads(reply.body)
+    items = told if isinstance(told, list) else told.get("data") or told.get("models") or []
+    return sorted(str(item["id"]) for item in items if isinstance(item, dict) and "id" in item)

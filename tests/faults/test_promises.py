@@ -1,0 +1,295 @@
+"""What is promised when things go wrong, judged by the server's own count."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.faults.driving import SENTINEL, environment, make_wavs, mediamill, rows, transcribe
+from tests.servers import RunningServer, running_server
+
+PRICE = "openai/whisper-large-v3=0.0015"
+
+
+@pytest.fixture
+def server() -> Iterator[RunningServer]:
+    with running_server(engine="echo", dialect="together", price=[PRICE]) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def thirty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("thirty")
+    make_wavs(folder, 30)
+    return folder
+
+
+def ledger_equals_bill(out: Path, server: RunningServer) -> None:
+    ledger = rows(out, "calls")
+    assert all(row["cost_usd"] is not None for row in ledger)
+    assert sum((row["cost_usd"] for row in ledger), Decimal(0)) == Decimal(server.bill()["usd"])
+
+
+def test_equal_files_in_two_shards_are_sent_once(server: RunningServer, tmp_path: Path) -> None:
+    make_wavs(tmp_path / "in", 40, twins=20)
+    done = transcribe(tmp_path / "in", tmp_path / "out", server.origin, "--shard-size", "10")
+    assert done.returncode == 0, done.stderr
+    assert server.bill()["requests"] == 20
+    results = rows(tmp_path / "out")
+    assert len(results) == 40
+    assert sum(bool(row["cached"]) for row in results) == 20
+    assert sum((row["cost_usd"] for row in results), Decimal(0)) == Decimal(server.bill()["usd"])
+    ledger_equals_bill(tmp_path / "out", server)
+
+
+def test_only_new_and_changed_files_are_sent_again(server: RunningServer, tmp_path: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    make_wavs(source, 10)
+    assert transcribe(source, out, server.origin).returncode == 0
+    make_wavs(tmp_path / "more", 13)
+    for name in ("0010.wav", "0011.wav", "0012.wav"):
+        (tmp_path / "more" / name).rename(source / name)
+    (source / "0003.wav").write_bytes((source / "0003.wav").read_bytes()[:-2] + b"\x01\x00")
+    assert transcribe(source, out, server.origin).returncode == 0
+    assert server.bill()["requests"] == 14
+    assert sorted(str(row["item_id"]) for row in rows(out)) == [f"{n:04d}.wav" for n in range(13)]
+
+
+def test_no_key_gets_out(thirty: Path, server: RunningServer, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    server.faults(
+        {"match": {"every": 5}, "fault": {"kind": "status", "status": 500, "body": f"bad {SENTINEL}"}},
+        {"match": {"every": 7}, "fault": {"kind": "reset"}},
+    )
+    done = transcribe(thirty, out, server.origin, "--debug", "--retries", "1")
+    transcribe(thirty, out, server.origin + "/nowhere", "--debug", "--replace")
+    printed = done.stdout + done.stderr
+    assert SENTINEL not in printed
+    for path in filter(Path.is_file, out.rglob("*")):
+        assert SENTINEL.encode() not in path.read_bytes(), path
+
+
+def test_a_second_run_on_the_same_out_is_refused(thirty: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with running_server(engine="echo", dialect="together", latency="1s") as slow:
+        command = [sys.executable, "-m", "flows.cli", "transcribe", str(thirty), "--provider", "together"]
+        command += ["--base-url", slow.origin, "--out", str(out), "--yes", "--concurrency", "4"]
+        first = subprocess.Popen(command, env=environment(tmp_path / "home"), stderr=subprocess.PIPE, text=True)
+        try:
+            while not (out / ".journal" / "lock").exists() or not (out / ".journal" / "lock").stat().st_size:
+                assert first.poll() is None
+            second = transcribe(thirty, out, slow.origin)
+            assert second.returncode == 5
+            assert f"pid {first.pid}" in second.stderr
+            assert "Traceback" not in second.stderr
+        finally:
+            first.send_signal(signal.SIGINT)
+            first.communicate(timeout=60)
+    assert first.returncode == 130
+
+
+def test_sigterm_drains_and_the_rest_follows_later(thirty: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with running_server(engine="echo", dialect="together", latency="300ms", price=[PRICE]) as slow:
+        command = [sys.executable, "-m", "flows.cli", "transcribe", str(thirty), "--provider", "together"]
+        command += ["--base-url", slow.origin, "--out", str(out), "--yes", "--concurrency", "4"]
+        run = subprocess.Popen(command, env=environment(tmp_path / "home"), stderr=subprocess.PIPE, text=True)
+        while slow.bill()["requests"] < 5:
+            assert run.poll() is None
+        run.send_signal(signal.SIGTERM)
+        run.communicate(timeout=30)
+        assert run.returncode == 143
+        finished = len(rows(out))
+        assert 0 < finished < 30
+        again = transcribe(thirty, out, slow.origin)
+        assert again.returncode == 0, again.stderr
+        assert len(rows(out)) == 30
+        assert slow.bill()["requests"] == 30
+        ledger_equals_bill(out, slow)
+
+
+@pytest.mark.parametrize("point", ["call.parse:3:raise", "shard.outcome.before:3:raise", "part.write.before:1:enospc"])
+def test_a_paid_reply_is_kept(point: str, thirty: Path, server: RunningServer, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    broken = transcribe(thirty, out, server.origin, env={"MEDIAMILL_FAULTS": point})
+    assert broken.returncode != 0
+    assert "Traceback" not in broken.stderr
+    paid = server.bill()["requests"]
+    again = transcribe(thirty, out, server.origin)
+    assert again.returncode == 0, again.stderr
+    assert server.bill()["requests"] == max(paid, 30) == 30
+    assert len(rows(out)) == 30
+    ledger_equals_bill(out, server)
+
+
+@pytest.mark.parametrize("nth", range(1, 9))
+@pytest.mark.parametrize("error", ["enospc", "erofs"])
+def test_a_full_or_read_only_disk_is_told_and_survived(
+    nth: int, error: str, thirty: Path, server: RunningServer, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    point = ("journal.commit.before", "part.write.before")[nth % 2]
+    fault = f"{point}:{(nth + 1) // 2 if point.startswith('part') else nth}:{error}"
+    broken = transcribe(thirty, out, server.origin, "--shard-size", "10", env={"MEDIAMILL_FAULTS": fault})
+    assert broken.returncode == 1, broken.stderr
+    assert "Traceback" not in broken.stderr
+    assert {"enospc": "disk is full", "erofs": "cannot be written"}[error] in broken.stderr or (
+        {"enospc": "No space left", "erofs": "Read-only"}[error] in broken.stderr
+    )
+    again = transcribe(thirty, out, server.origin, "--shard-size", "10")
+    assert again.returncode == 0, again.stderr
+    assert len(rows(out)) == 30
+
+
+def test_a_torn_part_is_written_again_for_free(thirty: Path, server: RunningServer, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert transcribe(thirty, out, server.origin).returncode == 0
+    part = next((out / "results").glob("part-*.parquet"))
+    whole = part.read_bytes()
+    for size in (0, 3, len(whole) // 2, len(whole) - 1):
+        part.write_bytes(whole[:size])
+        assert transcribe(thirty, out, server.origin).returncode == 0
+        assert len(rows(out)) == 30
+    part.unlink()
+    assert transcribe(thirty, out, server.origin).returncode == 0
+    assert len(rows(out)) == 30
+    assert server.bill()["requests"] == 30
+
+
+def test_permanent_errors_cost_one_attempt(thirty: Path, server: RunningServer, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    statuses = {1: 400, 2: 413, 3: 415, 4: 422}
+    server.faults(*({"match": {"nth": n}, "fault": {"kind": "status", "status": s}} for n, s in statuses.items()))
+    done = transcribe(thirty, out, server.origin, "--concurrency", "1")
+    assert done.returncode == 3, done.stderr
+    assert server.bill()["requests"] == 30
+    failures = rows(out, "failures")
+    assert Counter(row["last_http_status"] for row in failures) == Counter(statuses.values())
+    assert all(row["attempts"] == 1 for row in failures)
+    assert transcribe(thirty, out, server.origin).returncode == 3
+    assert server.bill()["requests"] == 30
+    retried = mediamill("retry", out, "--yes", home=tmp_path / "home")
+    assert retried.returncode == 0, retried.stderr
+    assert server.bill()["requests"] == 34
+    assert not rows(out, "failures")
+    ledger_equals_bill(out, server)
+
+
+@pytest.mark.parametrize("status", [401, 402])
+def test_an_account_problem_stops_within_what_is_in_flight(
+    status: int, thirty: Path, server: RunningServer, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    server.faults({"match": {"every": 1}, "fault": {"kind": "status", "status": status}})
+    stopped = transcribe(thirty, out, server.origin, "--concurrency", "4")
+    assert stopped.returncode == 4, stopped.stderr
+    assert server.bill()["requests"] <= 4
+    server.faults()
+    assert transcribe(thirty, out, server.origin).returncode == 0
+    assert len(rows(out)) == 30
+
+
+def test_a_budget_is_never_passed_and_a_higher_one_goes_on(thirty: Path, server: RunningServer, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    stopped = transcribe(thirty, out, server.origin, "--budget", "0.00005")
+    assert stopped.returncode == 4, stopped.stderr
+    assert "budget" in stopped.stdout
+    assert 0 < Decimal(server.bill()["usd"]) <= Decimal("0.00005")
+    assert transcribe(thirty, out, server.origin, "--budget", "1").returncode == 0
+    assert server.bill()["requests"] == 30
+    ledger_equals_bill(out, server)
+
+
+FAULTS = {
+    "status-500": {"kind": "status", "status": 500},
+    "status-503-lying": {"kind": "status", "status": 503, "headers": {"Retry-After": "1e309"}},
+    "status-429-negative": {"kind": "status", "status": 429, "headers": {"Retry-After": "-5"}},
+    "status-429-nan": {"kind": "status", "status": 429, "headers": {"Retry-After": "NaN"}},
+    "status-529": {"kind": "status", "status": 529},
+    "html": {"kind": "status", "status": 502, "body": "<html><title>Bad Gateway</title></html>"},
+    "reset": {"kind": "reset"},
+    "reset-mid-body": {"kind": "reset_mid_body"},
+    "short-body": {"kind": "short_body"},
+    "bad-json": {"kind": "bad_json"},
+    "error-in-200": {"kind": "error_in_200"},
+    "empty": {"kind": "empty"},
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_every_item_ends_whatever_the_server_does(name: str, server: RunningServer, tmp_path: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    make_wavs(source, 8)
+    server.faults({"match": {"nth": 2}, "fault": FAULTS[name]}, {"match": {"nth": 5}, "fault": FAULTS[name]})
+    done = transcribe(source, out, server.origin, "--concurrency", "2")
+    assert done.returncode in (0, 3), done.stderr
+    assert "Traceback" not in done.stderr
+    ended = [str(row["item_id"]) for row in (*rows(out), *rows(out, "failures"))]
+    assert sorted(ended) == [f"{n:04d}.wav" for n in range(8)]
+    ledger = rows(out, "calls")
+    known = sum((row["cost_usd"] for row in ledger if row["cost_usd"] is not None), Decimal(0))
+    unknown = sum((row["cost_max_usd"] for row in ledger if row["cost_usd"] is None), Decimal(0))
+    assert known <= Decimal(server.bill()["usd"]) <= known + unknown
+
+
+def test_a_redirect_is_not_followed(server: RunningServer, tmp_path: Path) -> None:
+    make_wavs(tmp_path / "in", 4)
+    with running_server(engine="echo") as elsewhere:
+        server.faults({"match": {"every": 1}, "fault": {"kind": "redirect", "location": f"{elsewhere.origin}/v1"}})
+        stopped = transcribe(tmp_path / "in", tmp_path / "out", server.origin)
+        assert stopped.returncode == 3, stopped.stdout
+        assert elsewhere.bill()["requests"] == 0
+
+
+def test_a_deadline_is_a_deadline(server: RunningServer, tmp_path: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    make_wavs(source, 3)
+    server.faults({"match": {"nth": 1}, "fault": {"kind": "drip", "interval": 0.3}})
+    done = transcribe(source, out, server.origin, "--deadline", "1s", "--concurrency", "1", "--retries", "1")
+    assert done.returncode == 0, done.stderr
+    assert len(rows(out)) == 3
+
+
+def test_another_model_needs_replace(thirty: Path, server: RunningServer, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert transcribe(thirty, out, server.origin).returncode == 0
+    other = "nvidia/parakeet-tdt-0.6b-v3"
+    refused = transcribe(thirty, out, server.origin, "--model", other)
+    assert refused.returncode == 2
+    assert "--replace" in refused.stderr
+    replaced = transcribe(thirty, out, server.origin, "--model", other, "--replace")
+    assert replaced.returncode == 0, replaced.stderr
+    assert {row["model"] for row in rows(out)} == {other}
+    assert server.bill()["requests"] == 60
+
+
+def test_refresh_buys_every_answer_again(thirty: Path, server: RunningServer, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert transcribe(thirty, out, server.origin).returncode == 0
+    assert transcribe(thirty, out, server.origin, "--refresh").returncode == 0
+    assert server.bill()["requests"] == 60
+    assert len(rows(out)) == 30
+    ledger_equals_bill(out, server)
+
+
+def test_two_outs_that_share_a_journal_pay_once(thirty: Path, server: RunningServer, tmp_path: Path) -> None:
+    shared = str(tmp_path / "shared")
+    for name in ("one", "two"):
+        assert transcribe(thirty, tmp_path / name, server.origin, "--journal", shared).returncode == 0
+    assert server.bill()["requests"] == 30
+    assert all(row["cached"] and row["cost_usd"] == 0 for row in rows(tmp_path / "two"))
+
+
+def test_published_parts_always_open(thirty: Path, server: RunningServer, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    transcribe(thirty, out, server.origin, "--shard-size", "7", env={"MEDIAMILL_FAULTS": "part.rename.after:3:kill"})
+    for part in out.rglob("part-*.parquet"):
+        pq.read_table(part)

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.local.dialects import dialect
+from tasks.local.limits import Limiter, Rates, go_duration
+from tasks.local.refusal import Refusal
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def admitted(limiter: Limiter) -> Refusal | None:
+    try:
+        limiter.admit()
+    except Refusal as refusal:
+        return refusal
+    return None
+
+
+@given(
+    rpm=st.floats(1, 6000),
+    limiter=st.sampled_from(["bucket", "window"]),
+    steps=st.lists(st.floats(0, 30), min_size=1, max_size=200),
+)
+def test_never_more_than_the_limit_and_one_burst(rpm: float, limiter: str, steps: list[float]) -> None:
+    clock = Clock()
+    limits = Limiter(Rates(rpm=rpm, limiter=limiter), clock)
+    passed = 0
+    for step in steps:
+        clock.now += step
+        passed += admitted(limits) is None
+    allowed = (clock.now - 1000) * rpm / 60
+    burst = max(1.0, rpm / 60) if limiter == "bucket" else 2 * rpm
+    assert passed <= allowed + burst + 1
+
+
+@given(rpm=st.floats(1, 6000), limiter=st.sampled_from(["bucket", "window"]), before=st.integers(0, 300))
+def test_who_waits_as_told_is_let_in(rpm: float, limiter: str, before: int) -> None:
+    clock = Clock()
+    limits = Limiter(Rates(rpm=rpm, limiter=limiter), clock)
+    for _ in range(before):
+        admitted(limits)
+    refusal = admitted(limits)
+    if refusal is not None:
+        assert refusal.wait is not None
+        clock.now += refusal.wait + 1e-6
+        assert admitted(limits) is None
+
+
+def test_a_long_recording_is_paid_off_before_the_next() -> None:
+    clock = Clock()
+    limits = Limiter(Rates(audio_per_hour=3600), clock)
+    limits.admit()
+    limits.charge(7200)
+    refusal = admitted(limits)
+    assert refusal is not None
+    assert refusal.kind == "audio_limit"
+    clock.now += 3601
+    assert admitted(limits) is None
+
+
+def test_together_tells_limits_a_second_and_only_when_refusing() -> None:
+    clock = Clock()
+    limits = Limiter(Rates(rpm=120), clock)
+    together = dialect("together")
+    limits.admit()
+    assert limits.headers(together, None) == {}
+    limits.admit()
+    headers = limits.headers(together, admitted(limits))
+    assert headers["x-ratelimit-limit"] == "2"
+    assert headers["x-ratelimit-remaining"] == "0"
+    assert float(headers["x-ratelimit-reset"]) == pytest.approx(0.5)
+    assert "retry-after" not in headers
+
+
+def test_groq_tells_the_day_and_a_wait_in_whole_seconds() -> None:
+    clock = Clock()
+    limits = Limiter(Rates(rpm=20, rpd=2000, tpm=6000), clock)
+    groq = dialect("groq")
+    limits.admit()
+    told = limits.headers(groq, None)
+    assert told["x-ratelimit-limit-requests"] == "2000"
+    assert told["x-ratelimit-limit-tokens"] == "6000"
+    assert "retry-after" not in told
+    refusal = admitted(limits)
+    assert limits.headers(groq, refusal)["retry-after"] == "3"
+    assert refusal is not None
+    assert "Please try again in 3.000s" in refusal.message
+
+
+def test_openai_tells_counts_and_go_durations() -> None:
+    limits = Limiter(Rates(rpm=60, burst=60), Clock())
+    limits.admit()
+    told = limits.headers(dialect("openai"), None)
+    assert told == {
+        "x-ratelimit-limit-requests": "60",
+        "x-ratelimit-remaining-requests": "59",
+        "x-ratelimit-reset-requests": "1s",
+    }
+
+
+@given(st.floats(0, 100_000))
+def test_go_durations_keep_the_time(seconds: float) -> None:
+    text = go_duration(seconds)
+    found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:([\d.]+)(ms|s))", text)
+    assert found is not None, text
+    hours, minutes, rest, unit = found.groups()
+    total = int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(rest) * (0.001 if unit == "ms" else 1)
+    assert total == pytest.approx(seconds, abs=0.0011)
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0s"), (0.012, "12ms"), (7.66, "7.66s"), (179.56, "2m59.56s")])
+def test_go_durations_are_written_as_go_does(seconds: float, text: str) -> None:
+    assert go_duration(seconds) == text

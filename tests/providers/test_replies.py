@@ -1,0 +1,137 @@
+"""Replies in the shapes the providers document, made the same."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tasks.errors import BadReply
+from tasks.providers.languages import iso_code
+from tests.providers.making import ask, make, parsed, reply
+
+TOGETHER_DIARIZED: dict[str, Any] = {
+    "task": None,
+    "language": "english",
+    "duration": 30.02,
+    "text": " Hello. Hi there. ",
+    "segments": [
+        {"id": 0, "start": 0.0, "end": 4.0, "text": " Hello."},
+        {"id": 1, "start": 4.0, "end": 6.5, "text": "Hi"},
+    ],
+    "words": [
+        {"id": 0, "word": " Hello.", "start": 0.0, "end": 1.5, "speaker_id": "SPEAKER_00"},
+        {"id": 1, "word": "Hi", "start": 4.0, "end": 4.5},
+        {"id": 2, "word": "there.", "start": 5.0, "end": 5.0},
+    ],
+    "speaker_segments": [
+        {"id": 1, "speaker_id": "SPEAKER_00", "start": 0.0, "end": 4.0, "text": "Hello.", "words": []},
+        {"id": 2, "speaker_id": "SPEAKER_01", "start": 4.0, "end": 6.5, "text": "Hi there.", "words": []},
+    ],
+}  # fmt: skip
+
+
+def test_together_with_speakers() -> None:
+    data = parsed(TOGETHER_DIARIZED).data
+    assert data["text"] == "Hello. Hi there."
+    assert (data["language"], data["duration_s"]) == ("en", 30.02)
+    assert [s["speaker"] for s in data["segments"]] == ["SPEAKER_00", "SPEAKER_01"]
+    assert [(w["word"], w["speaker"]) for w in data["words"]] == [
+        ("Hello.", "SPEAKER_00"),
+        ("Hi", "SPEAKER_01"),
+        ("there.", "SPEAKER_01"),
+    ]
+    assert data["speakers"] == ["SPEAKER_00", "SPEAKER_01"]
+
+
+def test_words_within_speaker_segments() -> None:
+    spoken = [
+        {
+            "speaker_id": "SPEAKER_00",
+            "start": 0,
+            "end": 2,
+            "text": "Hello",
+            "words": [{"word": "Hello", "start": 0, "end": 1, "speaker_id": "SPEAKER_00"}],
+        }
+    ]
+    data = parsed({"text": "Hello", "duration": 2, "speaker_segments": spoken}).data
+    assert [w["word"] for w in data["words"]] == ["Hello"]
+    assert [(s["text"], s["speaker"]) for s in data["segments"]] == [("Hello", "SPEAKER_00")]
+
+
+def test_the_speaker_with_most_of_a_segments_time_has_it() -> None:
+    turns = [("A", 0.0, 2.0), ("B", 2.0, 5.0), ("A", 5.0, 7.0)]
+    body = {
+        "text": "x",
+        "segments": [{"start": 0.0, "end": 7.0, "text": "x"}, {"start": 2.5, "end": 4.0, "text": "y"}, {"text": "z"}],
+        "speaker_segments": [{"speaker_id": who, "start": a, "end": b} for who, a, b in turns],
+    }
+    assert [s["speaker"] for s in parsed(body).data["segments"]] == ["A", "B", None]
+
+
+def test_openai_verbose() -> None:
+    segment = {"id": 0, "seek": 0, "start": 0.0, "end": 3.3, "text": " Hi", "tokens": [50364], "avg_logprob": -0.28}
+    body = {"task": "transcribe", "language": "english", "duration": 3.319999933242798, "text": "Hi",
+            "segments": [segment], "usage": {"type": "duration", "seconds": 4}}  # fmt: skip
+    told = parsed(body, "openai")
+    assert told.usage.audio_seconds == 4
+    assert told.data["duration_s"] == pytest.approx(3.32)
+    assert told.data["segments"] == [{"id": 0, "start": 0.0, "end": 3.3, "text": "Hi", "speaker": None}]
+    assert told.data["speakers"] is None
+
+
+def test_openai_tokens() -> None:
+    usage = {"type": "tokens", "input_tokens": 14, "output_tokens": 45, "total_tokens": 59,
+             "input_token_details": {"text_tokens": 4, "audio_tokens": 10}}  # fmt: skip
+    told = parsed({"text": "Imagine", "usage": usage}, "openai").usage
+    assert (told.input_tokens, told.audio_input_tokens, told.output_tokens) == (14, 10, 45)
+    assert told.audio_seconds is None
+
+
+def test_openai_diarized() -> None:
+    body = {"task": "transcribe", "duration": 27.4, "text": "A: Hi", "segments": [
+        {"type": "transcript.text.segment", "id": "seg_001", "start": 0.0, "end": 4.7, "text": "Hi", "speaker": "A"},
+        {"type": "transcript.text.segment", "id": "seg_002", "start": 4.7, "end": 9.0, "text": "Y", "speaker": "agent"},
+    ]}  # fmt: skip
+    data = parsed(body, "openai").data
+    assert [(s["id"], s["speaker"]) for s in data["segments"]] == [(0, "A"), (1, "agent")]
+    assert data["speakers"] == ["A", "agent"]
+
+
+def test_groq() -> None:
+    told = parsed({"text": "Hi", "language": "English", "duration": 2.5, "x_groq": {"id": "req_1"}}, "groq")
+    assert (told.data["language"], told.usage.audio_seconds) == ("en", Decimal("2.5"))
+
+
+def test_a_duration_in_a_string_is_a_number() -> None:
+    told = parsed({"text": "Hi", "language": "en", "duration": "12.62", "segments": None}, "compatible")
+    assert (told.data["duration_s"], told.usage.audio_seconds) == (12.62, Decimal("12.62"))
+
+
+def test_numbered_speakers_and_words_called_text() -> None:
+    words = [{"text": "Hi", "start": 0, "end": 1, "speaker": 0, "confidence": 0.9}]
+    data = parsed({"text": "Hi", "duration": 1, "words": words}, "compatible").data
+    assert data["words"] == [{"word": "Hi", "start": 0.0, "end": 1.0, "speaker": "0", "confidence": 0.9}]
+    assert data["speakers"] == ["0"]
+
+
+def test_usage_that_is_not_told_is_not_zero() -> None:
+    assert parsed({"text": "Hi"}).usage.audio_seconds is None
+
+
+@pytest.mark.parametrize("body", [b"[]", b"null", b'"x"', b"{}", b'{"text": null}', b'{"\\u001b[2Jevil": 1}'])
+def test_anything_else_is_refused_in_a_clear_line(body: bytes) -> None:
+    provider = make("together")
+    with pytest.raises(BadReply, match="no text") as caught:
+        provider.parse(reply(body), [ask(provider)])
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("told", "code"),
+    [("en", "en"), ("English", "en"), ("en-US", "en"), ("zh_TW", "zh"), ("haitian creole", "ht"), ("jw", "jv"),
+     ("yue", "yue"), ("und", None), ("auto", None), ("", None), (None, None), (7, None), ("klingon", None)],
+)  # fmt: skip
+def test_languages_become_codes(told: Any, code: str | None) -> None:
+    assert iso_code(told) == code
