@@ -9,20 +9,19 @@ claimed (lease) -> sending (reserved) -> replied
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
-from sqlalchemy import update
 
 from tasks.item import Cost
-from tasks.journal import transitions
+from tasks.journal import claims, transitions
 from tasks.journal.blobs import Blobs
-from tasks.journal.tables import asks
-from tasks.journal.transitions import HELD, LEASE_SECONDS, Claiming, Ended, NewAttempt
+from tasks.journal.claims import Claiming, Held
+from tasks.journal.transitions import Ended, NewAttempt
+from tasks.journal.trouble import storage_error
 
 if TYPE_CHECKING:
     from tasks.journal.journal import Journal
@@ -75,7 +74,7 @@ class Claim:
 class Asks:
     """The states of every Ask in the journal."""
 
-    def __init__(self, journal: Journal, blobs: Blobs) -> None:
+    def __init__(self, journal: Journal, blobs: Blobs | None) -> None:
         self._journal = journal
         self._blobs = blobs
 
@@ -83,30 +82,39 @@ class Asks:
         """Claim an Ask for ``owner`` (a run's id), or learn why that cannot be.
 
         The claim is unique over every task, shard and process that uses this journal. A dead owner's
-        claim is inherited: what it was sending becomes ``unknown``.
+        claim is inherited: what it was sending becomes ``unknown``. A claim lasts until it is replied or
+        released, through refusals and repeats, so that nobody sends while its owner waits to try again.
 
         Args:
             key: the request key.
             owner: who claims.
             now: microseconds since the epoch.
         """
-        state, row = await self._journal.bulk(transitions.claim, Claiming(key, owner, self._journal.out_id, now))
+        state, row = await self._journal.bulk(claims.claim, Claiming(key, owner, self._journal.out_id, now))
         if state in ("hit", "accepted"):
             attempt = await self._stored(row["call_id"])
             return Claim(state, attempt, row["remote_id"])
         return Claim(state)
 
     async def release(self, keys: Sequence[str]) -> None:
-        """Give claims back that led to nothing; Asks in any other state stay as they are."""
-        await self._journal.bulk(transitions.release, tuple(keys))
+        """Let go of this run's Asks that led to no answer.
+
+        A claim falls back to what it was before. One left on its way counts as unknown, and an accepted job
+        as still to be polled, for whoever claims it next. Answered Asks stay as they are.
+        """
+        await self._journal.bulk(claims.release, Held(self._journal.run_id, tuple(keys)))
 
     async def sending(self, attempt: NewAttempt, keys: Sequence[str]) -> None:
-        """The attempt is about to be sent; durable before its first byte leaves."""
+        """The attempt is about to be sent; durable before its first byte leaves.
+
+        Raises:
+            CallFailed: ``claim_lost``, when another run has claimed one of the Asks since; nothing may be sent.
+        """
         await self._journal.bulk(transitions.sending, (attempt, tuple(keys)))
 
     async def accepted(self, call_id: str, keys: Sequence[str], remote_id: str) -> None:
         """The provider runs a job of that id; durable before the first poll."""
-        ended = Ended(call_id, keys, self._told(outcome="accepted"), "accepted", remote_id)
+        ended = Ended(call_id, keys, self._told(outcome="accepted"), "accepted", remote_id=remote_id)
         await self._journal.bulk(transitions.end_accepted, ended)
 
     async def replied(
@@ -120,8 +128,12 @@ class Asks:
         latency_ms: int,
         request_id: str | None,
     ) -> None:
-        """The raw reply, kept for good before anyone parses it."""
-        blob = await asyncio.to_thread(self._blobs.put, body) if len(body) > _INLINE else None
+        """The raw reply, kept for good before anyone parses it.
+
+        Raises:
+            StorageError: when it cannot be kept.
+        """
+        blob = await self._put(body)
         kept = {name: value for name, value in headers.items() if name in _KEPT_HEADERS}
         ended = {
             "outcome": "replied",
@@ -130,7 +142,7 @@ class Asks:
             "request_id": request_id,
             "reply_status": status,
             "reply_headers": orjson.dumps(kept).decode(),
-            "reply_body": None if blob else body,
+            "reply_body": body if blob is None else None,
             "reply_blob": blob,
         }
         await self._journal.bulk(transitions.end_replied, Ended(call_id, keys, self._told(**ended), "replied"))
@@ -157,7 +169,9 @@ class Asks:
             "cost_usd": "0",
             "cost_basis": "free",
         }
-        await self._journal.bulk(transitions.end_rejected, Ended(call_id, keys, self._told(**ended), "rejected"))
+        await self._journal.bulk(
+            transitions.end_rejected, Ended(call_id, keys, self._told(**ended), "claimed", "rejected")
+        )
 
     async def unknown(
         self, call_id: str, keys: Sequence[str], *, kind: str, message: str, status: int | None, latency_ms: int
@@ -171,7 +185,9 @@ class Asks:
             "latency_ms": latency_ms,
             "cost_basis": "unknown",
         }
-        await self._journal.bulk(transitions.end_unknown, Ended(call_id, keys, self._told(**ended), "unknown"))
+        await self._journal.bulk(
+            transitions.end_unknown, Ended(call_id, keys, self._told(**ended), "claimed", "unknown")
+        )
 
     async def settle(self, call_id: str, usage: Mapping[str, Any], cost: Cost) -> None:
         """What the attempt used and cost."""
@@ -181,28 +197,36 @@ class Asks:
             "cost_usd": None if cost.usd is None else str(cost.usd),
             "cost_basis": cost.basis,
             "price_source": cost.source,
-            "changed_in": self._journal.run_id,
         }
-        await self._journal.bulk(transitions.settle, told)
+        await self._journal.bulk(transitions.settle, self._told(**told))
 
     async def renew(self, owner: str) -> None:
-        """Prolong the leases of everything ``owner`` holds."""
-        lease = time.time_ns() // 1000 + LEASE_SECONDS * 1_000_000
-        statement = update(asks).where(asks.c.owner == owner, asks.c.state.in_(HELD)).values(lease=lease)
-        await self._journal.write(lambda connection: connection.execute(statement).rowcount)
+        """Prolong the leases of everything ``owner`` holds. The journal does so by itself for its own run."""
+        await self._journal.bulk(claims.renew, (self._journal.out_id, owner))
 
     async def recover(self) -> None:
         """Declare every claim of this OUT's earlier runs dead; the caller holds OUT's lock."""
         journal = self._journal
-        await journal.write(lambda connection: transitions.recover(connection, journal.out_id, journal.run_id))
+        await journal.write(lambda connection: claims.recover(connection, journal.out_id, journal.run_id))
 
     def _told(self, **columns: Any) -> dict[str, Any]:
-        return {**columns, "changed_in": self._journal.run_id}
+        if columns.get("error_message"):
+            columns["error_message"] = columns["error_message"].replace("\0", "")  # PostgreSQL's text holds none
+        return {**columns, "b_out": self._journal.out_id, "b_run": self._journal.run_id}
+
+    async def _put(self, body: bytes) -> str | None:
+        """The name of the blob that keeps a large body; None when its row does."""
+        if self._blobs is None or len(body) <= _INLINE:
+            return None
+        try:
+            return await asyncio.to_thread(self._blobs.put, body)
+        except OSError as error:
+            raise (storage_error(error, self._journal.where) or error) from None
 
     async def _stored(self, call_id: str) -> Attempt:
         row = await self._journal.bulk(transitions.fetch, call_id)
         body = row["reply_body"]
-        if body is None and row["reply_blob"]:
+        if self._blobs is not None and row["reply_blob"]:
             body = await asyncio.to_thread(self._blobs.get, row["reply_blob"])
         cost = None
         if row["cost_basis"] is not None:

@@ -8,8 +8,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import select
+from sqlalchemy import or_, select
 
+from tasks.journal.claims import ELSEWHERE
 from tasks.journal.tables import attempts, runs
 
 if TYPE_CHECKING:
@@ -50,7 +51,10 @@ class Attempts:
     def to_publish(self) -> list[str]:
         """The runs whose attempts were made or settled since a run last finished."""
         open_runs = select(runs.c.run_id).where(runs.c.out_id == self._journal.out_id, runs.c.finished_at.is_(None))
-        mine = (attempts.c.out_id == self._journal.out_id, attempts.c.changed_in.in_(open_runs))
+        mine = (
+            attempts.c.out_id == self._journal.out_id,
+            or_(attempts.c.changed_in.in_(open_runs), attempts.c.changed_in == ELSEWHERE),
+        )
         statement = select(attempts.c.run_id).where(*mine).distinct()
         return sorted(self._journal.read_now(lambda connection: connection.execute(statement).scalars().all()))
 

@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, select
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, select
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from tasks.errors import StorageError, UsageError
 from tasks.journal.asks import Asks
 from tasks.journal.attempts import Attempts
 from tasks.journal.blobs import Blobs
+from tasks.journal.claims import LEASE_SECONDS, renew
+from tasks.journal.dialect import alone, insert_absent
 from tasks.journal.items import Items
 from tasks.journal.memory import Ceilings, Files
 from tasks.journal.outs import Outs
@@ -30,7 +33,7 @@ _BUSY_MS = 30_000
 class Journal:
     """What was asked, answered and paid. Open one for each OUT in a process; safe to use from any thread."""
 
-    def __init__(self, engine: Engine, readers: Engine, where: str, blobs: Blobs) -> None:
+    def __init__(self, engine: Engine, readers: Engine, where: str, blobs: Blobs | None) -> None:
         self._engine = engine
         self._readers = readers
         self.where = where
@@ -58,24 +61,31 @@ class Journal:
 
         Raises:
             StorageError: when it cannot be opened or written, or was made by newer code.
-            UsageError: when PostgreSQL is named and its extra is not installed.
+            UsageError: when ``url`` is neither, or PostgreSQL is named and its extra is not installed.
         """
         own = out / ".journal"
+        blobs = None
         if url is not None and "://" in url:
-            engine, where, root = _postgresql(url), url.rsplit("@", 1)[-1], own / "blobs"
+            engine, where = _postgresql(url)
             readers = engine
         else:
             folder = Path(url).expanduser().absolute() if url else own
-            where, root = str(folder / "journal.sqlite"), folder / "blobs"
+            where, blobs = str(folder / "journal.sqlite"), Blobs(folder / "blobs")
             engine, readers = _sqlite(folder / "journal.sqlite")
         try:
-            root.mkdir(parents=True, exist_ok=True)
-            own.mkdir(parents=True, exist_ok=True)
+            for path in (own, Path(where).parent if blobs else own):
+                path.mkdir(parents=True, exist_ok=True)
             _prepare(engine, where)
         except Exception as error:  # noqa: BLE001 - raised again
             engine.dispose()
+            readers.dispose()
             raise (storage_error(error, where) or error) from None
-        return cls(engine, readers, where, Blobs(root))
+        return cls(engine, readers, where, blobs)
+
+    def keep_leases(self, run_id: str) -> None:
+        """From now on this journal writes for ``run_id`` and keeps the leases of its Asks alive."""
+        self.run_id = run_id
+        self._writer.every(LEASE_SECONDS / 4, renew, (self.out_id, run_id))
 
     async def bulk(self, handler: Handler, parameter: Any) -> Any:
         """One operation of a kind, done together with the others of its kind that wait."""
@@ -105,9 +115,11 @@ class Journal:
 
     def stream(self, statement: Any) -> Iterator[Any]:
         """The rows of a select, a few hundred at a time, so that memory stays flat."""
-        with self._readers.connect() as connection:
-            rows = connection.execution_options(stream_results=True, yield_per=200).execute(statement)
-            yield from rows
+        try:
+            with self._readers.connect() as connection:
+                yield from connection.execution_options(stream_results=True, yield_per=200).execute(statement)
+        except DBAPIError as error:
+            raise (storage_error(error, self.where) or error) from None
 
     def close(self) -> None:
         """Write what waits and let go of the database. Closing twice is harmless."""
@@ -131,7 +143,6 @@ class _Alone:
 
 def _sqlite(path: Path) -> tuple[Engine, Engine]:
     """A writer that takes the write lock at once, and readers that never take it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     engines = []
     for begin in ("BEGIN IMMEDIATE", "BEGIN"):
         engine = create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False})
@@ -147,21 +158,34 @@ def _pragmas(connection: Any, _: Any) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _postgresql(url: str) -> Engine:
+def _postgresql(url: str) -> tuple[Engine, str]:
+    """The engine, and the database's name for people: without user, password or options.
+
+    Every reply is kept in its row, whatever its size: the machines that share the database share no folder.
+    """
+    hint = "give a folder or postgresql://user@host/database"
+    try:
+        named = make_url(url)
+    except (ArgumentError, ValueError):
+        raise UsageError("the journal's address cannot be read", hint=hint) from None
+    if named.drivername != "postgresql":
+        raise UsageError(f"a journal cannot be kept at {named.drivername}://", hint=hint)
     try:
         import psycopg  # type: ignore[import-not-found,unused-ignore]  # noqa: F401
     except ImportError:
         raise UsageError(
             "a journal on PostgreSQL needs the extra 'postgresql'", hint="uv sync --extra postgresql"
         ) from None
-    return create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1), pool_pre_ping=True)
+    engine = create_engine(named.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+    return engine, f"postgresql://{named.host or 'localhost'}/{named.database or ''}"
 
 
 def _prepare(engine: Engine, where: str) -> None:
     with engine.begin() as connection:
-        metadata.create_all(connection)
-        found = connection.execute(select(meta.c.value).where(meta.c.name == "format")).scalar()
-        if found is None:
-            connection.execute(insert(meta).values(name="format", value=str(FORMAT)))
-        elif int(found) > FORMAT:
+        alone(connection)
+        meta.create(connection, checkfirst=True)
+        insert_absent(connection, meta, "name", [{"name": "format", "value": str(FORMAT)}])
+        found = connection.execute(select(meta.c.value).where(meta.c.name == "format")).scalar_one()
+        if int(found) > FORMAT:
             raise StorageError(f"{where}: was written by a newer mediamill (format {found})", hint="upgrade mediamill")
+        metadata.create_all(connection)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import socket
@@ -11,12 +12,15 @@ from pathlib import Path
 from typing import IO
 
 import orjson
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, update
 
 from tasks.errors import OutBusy, StorageError
-from tasks.journal.dialect import upsert
+from tasks.journal.dialect import insert_absent
 from tasks.journal.journal import Journal
+from tasks.journal.outs import mark_out
 from tasks.journal.tables import leases
+
+_TRIES, _PAUSE = 6, 0.05
 
 
 class OutLock:
@@ -43,34 +47,55 @@ class OutLock:
         except OSError as error:
             raise StorageError(f"{path}: {error.strerror or error}", hint="choose another --out") from None
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise OutBusy(
-                f"{out} is in use: {holder(out) or 'by another run'}", hint="wait for it or stop it"
-            ) from None
-        file.truncate(0)
-        about = {"run_id": run_id, "pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
-        file.write(orjson.dumps(about).decode())
-        file.flush()
-        journal.lease_name = f"out:{out}"
-        return cls(file, journal.write_now(lambda connection: _next_token(connection, journal.lease_name, run_id)))
+            if not _locked(file):
+                raise OutBusy(f"{out} is in use: {holder(out) or 'by another run'}", hint="wait for it or stop it")
+            file.truncate(0)
+            about = {"run_id": run_id, "pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
+            file.write(orjson.dumps(about).decode())
+            file.flush()
+            journal.lease_name = f"out:{mark_out(out)}"
+            token = journal.write_now(lambda connection: _next_token(connection, journal.lease_name, run_id))
+        except OSError as error:
+            _close(file)
+            raise StorageError(f"{path}: {error.strerror or error}", hint="choose another --out") from None
+        except BaseException:
+            _close(file)
+            raise
+        return cls(file, token)
 
     def release(self) -> None:
         """Let the next run in."""
         if not self._file.closed:
-            self._file.truncate(0)
-            self._file.close()
+            with contextlib.suppress(OSError):  # what it says counts only while it is held
+                self._file.truncate(0)
+            _close(self._file)
+
+
+def _locked(file: IO[str]) -> bool:
+    """Try for a moment, because whoever asks who holds OUT holds it while asking."""
+    for _ in range(_TRIES):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_PAUSE)
+        else:
+            return True
+    return False
+
+
+def _close(file: IO[str]) -> None:
+    with contextlib.suppress(OSError):
+        file.close()
 
 
 def holder(out: Path) -> str | None:
     """Who works on OUT now, in words; None when nobody does."""
     path = out / ".journal" / "lock"
     try:
-        with path.open("a+", encoding="utf-8") as file:
+        with path.open(encoding="utf-8") as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                file.seek(0)
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
                 return _words(file.read())
     except OSError:
         return None
@@ -87,8 +112,7 @@ def _words(text: str) -> str:
 
 
 def _next_token(connection: Connection, name: str, owner: str) -> int:
-    held = connection.execute(select(leases.c.token).where(leases.c.name == name)).scalar()
-    token = int(held or 0) + 1
-    row = {"name": name, "owner": owner, "heartbeat": time.time_ns() // 1000, "token": token}
-    connection.execute(upsert(connection, leases, ("owner", "heartbeat", "token")), row)
-    return token
+    insert_absent(connection, leases, "name", [{"name": name, "owner": owner, "heartbeat": 0, "token": 0}])
+    raised = {"owner": owner, "heartbeat": time.time_ns() // 1000, "token": leases.c.token + 1}
+    statement = update(leases).where(leases.c.name == name).values(**raised).returning(leases.c.token)
+    return int(connection.execute(statement).scalar_one())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from tasks.journal.dialect import upsert
+from tasks.journal.payload import path_text
 from tasks.journal.tables import ceilings, files
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ class Files:
 
     async def hash_of(self, path: str, size: int, mtime_ns: int, inode: int) -> str | None:
         """The remembered hash; None when the file may have changed."""
-        chosen = select(files).where(files.c.path == path)
+        chosen = select(files).where(files.c.path == path_text(path))
         row = await self._journal.read(lambda connection: connection.execute(chosen).mappings().first())
         if row is None or (row["size"], row["mtime_ns"], row["inode"]) != (size, mtime_ns, inode):
             return None
@@ -31,9 +32,13 @@ class Files:
 
     async def remember(self, path: str, size: int, mtime_ns: int, inode: int, sha256: str) -> None:
         """Remember a file's hash."""
-        row = {"path": path, "size": size, "mtime_ns": mtime_ns, "inode": inode, "sha256": sha256}
-        changed = ("size", "mtime_ns", "inode", "sha256")
-        await self._journal.write(lambda connection: connection.execute(upsert(connection, files, changed), row))
+        row = {"path": path_text(path), "size": size, "mtime_ns": mtime_ns, "inode": inode, "sha256": sha256}
+        await self._journal.bulk(_remember, row)
+
+
+def _remember(connection: Connection, rows: Sequence[dict[str, Any]]) -> Sequence[None]:
+    connection.execute(upsert(connection, files, ("size", "mtime_ns", "inode", "sha256")), rows)
+    return [None] * len(rows)
 
 
 class Ceilings:

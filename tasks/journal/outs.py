@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
-from tasks.errors import UsageError
+from tasks.errors import StorageError, UsageError
+from tasks.journal.blobs import sync_folder
 from tasks.journal.tables import items, outs, shards
 
 if TYPE_CHECKING:
@@ -44,11 +46,9 @@ class Outs:
 
     def load(self, out: Path) -> bool:
         """Find the OUT's id, which stands beside its parts; False when it was never bound."""
-        mark = out / ".journal" / _NAME
-        if not mark.exists():
-            return False
-        self._journal.out_id = mark.read_text().strip()
-        return True
+        found = _marked(out)
+        self._journal.out_id = found or self._journal.out_id
+        return found is not None
 
     async def bind(self, out: Path, binding: Binding, job: Mapping[str, Any], *, replace: bool) -> None:
         """Bind OUT, or check that it is bound to the same.
@@ -60,11 +60,10 @@ class Outs:
             replace: let provider, model and parameters change; every item is then done again.
 
         Raises:
-            UsageError: naming what differs.
+            UsageError: naming what differs; also when OUT's results are in another journal.
+            StorageError: when OUT cannot be written.
         """
-        if not self.load(out):
-            self._journal.out_id = uuid.uuid4().hex
-            (out / ".journal" / _NAME).write_text(self._journal.out_id)
+        self._journal.out_id = mark_out(out)
         await self._journal.write(lambda connection: self._bind(connection, out, binding, job, replace=replace))
 
     def _bind(
@@ -75,6 +74,8 @@ class Outs:
         mine = outs.c.out_id == self._journal.out_id
         row = connection.execute(select(outs).where(mine)).mappings().first()
         if row is None:
+            if any(out.glob("results/part-*.parquet")):  # they would be taken for a crashed run's and removed
+                raise UsageError(f"{out} was made with another journal", hint="name it with --journal")
             connection.execute(insert(outs).values(out_id=self._journal.out_id, **values))
             return
         different = [name for name in Binding.__slots__ if row[name] != values[name]]
@@ -90,7 +91,9 @@ class Outs:
         connection.execute(update(outs).where(mine).values(**values))
         if different:
             connection.execute(
-                update(items).where(items.c.out_id == self._journal.out_id).values(state="pending", transient=0)
+                update(items)
+                .where(items.c.out_id == self._journal.out_id)
+                .values(state="pending", transient=0, result_fingerprint=None)  # a failure now replaces the result
             )
 
     def job(self) -> dict[str, Any] | None:
@@ -121,3 +124,34 @@ class Outs:
     def _row(self) -> RowMapping | None:
         statement = select(outs).where(outs.c.out_id == self._journal.out_id)
         return self._journal.read_now(lambda connection: connection.execute(statement).mappings().first())
+
+
+def mark_out(out: Path) -> str:
+    """The OUT's id, which stands beside its parts for good; made now where there is none.
+
+    Raises:
+        StorageError: when it cannot be written.
+    """
+    mark, out_id = out / ".journal" / _NAME, _marked(out)
+    if out_id is not None:
+        return out_id
+    out_id, temporary = uuid.uuid4().hex, mark.with_name(f".{_NAME}.new")
+    try:
+        with temporary.open("w", encoding="ascii") as file:
+            file.write(out_id)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(mark)
+        sync_folder(mark.parent)
+    except OSError as error:
+        raise StorageError(f"{mark}: {error.strerror or error}", hint="choose another --out") from None
+    return out_id
+
+
+def _marked(out: Path) -> str | None:
+    try:
+        return (out / ".journal" / _NAME).read_text(encoding="ascii").strip() or None
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise StorageError(f"{out / '.journal' / _NAME}: {error}", hint="restore it from a copy") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, Select, delete, select, update
 
 from tasks.errors import OutBusy
 from tasks.journal.dialect import upsert
@@ -42,7 +42,7 @@ class Parts:
 
     def _commit(self, connection: Connection, written: list[Part], token: int, shard: int | None) -> None:
         out_id = self._journal.out_id
-        held = connection.execute(select(leases.c.token).where(leases.c.name == self._journal.lease_name)).scalar()
+        held = connection.execute(_token(self._journal.lease_name)).scalar()
         if held is not None and held > token:
             raise OutBusy("another run has taken this OUT over", hint="let it finish")
         for part in written:
@@ -74,3 +74,8 @@ class Parts:
         numbers = [int(name) for name in names]
         mine = (shards.c.out_id == self._journal.out_id, shards.c.shard.in_(numbers))
         await self._journal.write(lambda connection: connection.execute(update(shards).where(*mine).values(dirty=1)))
+
+
+def _token(name: str) -> Select[int]:
+    """The highest token, held still until the commit."""
+    return select(leases.c.token).where(leases.c.name == name).with_for_update()

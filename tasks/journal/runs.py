@@ -23,7 +23,7 @@ class Runs:
 
     async def start(self, run_id: str) -> None:
         """A run begins; it is the one this journal writes for."""
-        self._journal.run_id = run_id
+        self._journal.keep_leases(run_id)
         row = {"run_id": run_id, "out_id": self._journal.out_id, "started_at": time.time_ns() // 1000}
         await self._journal.write(lambda connection: connection.execute(insert(runs), row))
 

@@ -62,6 +62,7 @@ items = Table(
     Column("result_fingerprint", Text),
     Column("failure", LargeBinary),
     Index("items_by_shard", "out_id", "shard", "item_index"),
+    Index("items_by_state", "out_id", "state", "error_kind", "seen_run", "shard"),
 )
 
 shards = Table(
@@ -83,7 +84,7 @@ asks = Table(
     Column("out_id", String(32), nullable=False),
     Column("call_id", String(32)),
     Column("remote_id", Text),
-    Index("asks_by_owner", "owner", "state"),
+    Index("asks_by_out", "out_id", "state", "owner"),
 )
 
 attempts = Table(

@@ -1,26 +1,19 @@
-"""The transitions of Asks, each done for all that wait at once: a few statements a batch, not a few an Ask."""
+"""Attempts on their way, each step done for all that wait at once: a few statements a batch, not a few an Ask."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Update, bindparam, insert, select, update
+from sqlalchemy import Connection, Update, bindparam, case, insert, null, select, update
 
-from tasks.journal.dialect import insert_or_ignore
+from tasks.errors import CallFailed
+from tasks.journal.claims import ELSEWHERE, MINE
 from tasks.journal.tables import asks, attempts
 
-LEASE_SECONDS = 60
-HELD = ("claimed", "sending", "accepted")
-CRASHED = {
-    "outcome": "unknown",
-    "cost_basis": "unknown",
-    "error_kind": "crash",
-    "error_message": "the process ended before the reply was on record",
-}
 _CHUNK = 500
 
 
@@ -43,127 +36,34 @@ class NewAttempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Claiming:
-    """A wish to claim an Ask."""
-
-    key: str
-    owner: str
-    out_id: str
-    now: int
-
-    @property
-    def lease(self) -> int:
-        """When the claim runs out, unless renewed; microseconds since the epoch."""
-        return self.now + LEASE_SECONDS * 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
 class Ended:
-    """How an attempt ended: the columns of its row, and the state of its Asks."""
+    """How an attempt ended: the columns of its row, and the state of its Asks.
+
+    ``before`` is what an Ask still claimed falls back to when its owner lets go of it, or dies.
+    """
 
     call_id: str
     keys: Sequence[str]
     attempt: dict[str, Any]
     state: str
+    before: str = "free"
     remote_id: str | None = None
 
 
-Found = tuple[Literal["mine", "hit", "busy", "accepted", "unknown"], dict[str, Any]]
-
-
-def claim(connection: Connection, wishes: Sequence[Claiming]) -> Sequence[Found]:
-    """Claim every Ask that is free; the first wish for a key wins, in this batch and in the database."""
-    new = {w.key: w for w in reversed(wishes)}
-    fresh = _insert_claims(connection, list(new.values()))
-    rows = _rows(connection, [key for key in new if key not in fresh])
-    found: list[Found] = []
-    taken: dict[str, str] = {}
-    for wish in wishes:
-        if wish.key in fresh:
-            first = taken.setdefault(wish.key, wish.owner) == wish.owner and wish is new[wish.key]
-            found.append(("mine", {}) if first else ("busy", {}))
-        else:
-            found.append(_inherit(connection, wish, rows[wish.key]))
-    return found
-
-
-def _insert_claims(connection: Connection, wishes: list[Claiming]) -> set[str]:
-    """The keys that nobody had; they are the wishers' now."""
-    known = set(_rows(connection, [w.key for w in wishes]))
-    absent = [w for w in wishes if w.key not in known]
-    if not absent:
-        return set()
-    values = [
-        {"key": w.key, "state": "claimed", "before": "free", "owner": w.owner, "lease": w.lease, "out_id": w.out_id}
-        for w in absent
-    ]
-    connection.execute(insert_or_ignore(connection, asks), values)
-    if connection.dialect.name == "sqlite":  # the write lock is held: nobody came in between
-        return {w.key for w in absent}
-    held = _rows(connection, [w.key for w in absent])
-    return {w.key for w in absent if held[w.key]["owner"] == w.owner and held[w.key]["lease"] == w.lease}
-
-
-def _rows(connection: Connection, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
-    rows: dict[str, dict[str, Any]] = {}
-    for start in range(0, len(keys), _CHUNK):
-        chosen = select(asks).where(asks.c.key.in_(keys[start : start + _CHUNK]))
-        if connection.dialect.name != "sqlite":
-            chosen = chosen.with_for_update()
-        rows.update({row["key"]: dict(row) for row in connection.execute(chosen).mappings()})
-    return rows
-
-
-def _inherit(connection: Connection, wish: Claiming, row: dict[str, Any]) -> Found:
-    """What becomes of a wish for an Ask that is known already."""
-    state = row["state"]
-    if state == "replied":
-        return "hit", row
-    if state in HELD and (row["lease"] > wish.now or row["owner"] == wish.owner):
-        return "busy", row
-    if state == "sending":
-        _mark_unknown(connection, row["call_id"], wish.owner)
-        state = "unknown"
-    before = row["before"] if state == "claimed" else state
-    held = {
-        "state": "accepted" if before == "accepted" else "claimed",
-        "before": before,
-        "owner": wish.owner,
-        "lease": wish.lease,
-        "out_id": wish.out_id,
-    }
-    connection.execute(update(asks).where(asks.c.key == wish.key).values(**held))
-    row.update(held)
-    answers: dict[str, Literal["unknown", "accepted"]] = {"unknown": "unknown", "accepted": "accepted"}
-    return answers.get(before, "mine"), row
-
-
-def _mark_unknown(connection: Connection, call_id: str, run_id: str) -> None:
-    where = (attempts.c.call_id == call_id, attempts.c.outcome == "sending")
-    connection.execute(update(attempts).where(*where).values(changed_in=run_id, **CRASHED))
-
-
-def recover(connection: Connection, out_id: str, run_id: str) -> None:
-    """Every claim of this OUT's earlier runs is dead; what they were sending is unknown."""
-    dead = (asks.c.out_id == out_id, asks.c.owner != run_id)
-    connection.execute(update(asks).where(*dead, asks.c.state == "claimed").values(state=asks.c.before, lease=0))
-    connection.execute(update(asks).where(*dead, asks.c.state == "sending").values(state="unknown", lease=0))
-    connection.execute(update(asks).where(*dead, asks.c.state == "accepted").values(lease=0))
-    lost = (attempts.c.out_id == out_id, attempts.c.run_id != run_id, attempts.c.outcome == "sending")
-    connection.execute(update(attempts).where(*lost).values(changed_in=run_id, **CRASHED))
-
-
-def release(connection: Connection, groups: Sequence[Sequence[str]]) -> Sequence[None]:
-    """Give claims back that led to nothing; each Ask falls back to what it was before."""
-    connection.execute(_RELEASE, [{"b_key": key} for group in groups for key in group])
-    return [None] * len(groups)
-
-
 def sending(connection: Connection, begun: Sequence[tuple[NewAttempt, Sequence[str]]]) -> Sequence[None]:
-    """The attempts' rows appear and their Asks are on the way."""
+    """The attempts' rows appear and their Asks are on the way.
+
+    Raises:
+        CallFailed: when an Ask is no longer claimed by the attempt's run; then nothing may be sent.
+    """
     connection.execute(insert(attempts), [_row(attempt, keys) for attempt, keys in begun])
-    moved = [{"b_key": key, "b_call": attempt.call_id} for attempt, keys in begun for key in keys]
-    connection.execute(_SENDING, moved)
+    moved = [
+        {"b_key": key, "b_call": attempt.call_id, "b_owner": attempt.run_id} for attempt, keys in begun for key in keys
+    ]
+    if connection.execute(_SENDING, moved).rowcount != len(moved):
+        raise CallFailed(
+            "another run took this request over", kind="claim_lost", transient=True, hint="run again for its answer"
+        )
     return [None] * len(begun)
 
 
@@ -204,7 +104,11 @@ def fetch(connection: Connection, call_ids: Sequence[str]) -> Sequence[dict[str,
 
 def _end(connection: Connection, ended: Sequence[Ended], statement: Update) -> Sequence[None]:
     connection.execute(statement, [{"b_call": e.call_id, **e.attempt} for e in ended])
-    moved = [{"b_key": key, "state": e.state, "remote_id": e.remote_id} for e in ended for key in e.keys]
+    moved = [
+        {"b_key": key, "b_call": e.call_id, "state": e.state, "before": e.before, "remote_id": e.remote_id}
+        for e in ended
+        for key in e.keys
+    ]
     connection.execute(_MOVE, moved)
     return [None] * len(ended)
 
@@ -231,26 +135,29 @@ def _row(attempt: NewAttempt, keys: Sequence[str]) -> dict[str, Any]:
 
 def _ending(*columns: str) -> Update:
     named: dict[str, Any] = {name: bindparam(name) for name in ("outcome", *columns)}
-    return update(attempts).where(attempts.c.call_id == bindparam("b_call")).values(**named)
+    return update(attempts).where(attempts.c.call_id == bindparam("b_call")).values(**named, changed_in=_CHANGED)
 
 
-_RELEASE = update(asks).where(asks.c.key == bindparam("b_key"), asks.c.state == "claimed").values(state=asks.c.before)
-_SENDING = update(asks).where(asks.c.key == bindparam("b_key")).values(state="sending", call_id=bindparam("b_call"))
-_MOVE = (
+_CHANGED = case((attempts.c.out_id == bindparam("b_out"), bindparam("b_run")), else_=ELSEWHERE)
+
+
+_SENDING = update(asks).where(*MINE, asks.c.state == "claimed").values(state="sending", call_id=bindparam("b_call"))
+_MOVE = (  # a reply that comes after an heir has sent again is kept with its own attempt, and moves nothing
     update(asks)
-    .where(asks.c.key == bindparam("b_key"))
-    .values(state=bindparam("state"), remote_id=bindparam("remote_id"))
+    .where(asks.c.key == bindparam("b_key"), asks.c.call_id == bindparam("b_call"))
+    .values(state=bindparam("state"), before=bindparam("before"), remote_id=bindparam("remote_id"))
 )
-_ACCEPTED = _ending("changed_in")
+_ACCEPTED = _ending()
 _REPLIED = _ending(
-    "http_status", "latency_ms", "request_id", "reply_status", "reply_headers", "reply_body", "reply_blob", "changed_in"
-)
-_REJECTED = _ending(
-    "http_status", "error_kind", "error_message", "latency_ms", "request_id", "cost_usd", "cost_basis", "changed_in"
-)
-_UNKNOWN = _ending("http_status", "error_kind", "error_message", "latency_ms", "cost_basis", "changed_in")
+    "http_status", "latency_ms", "request_id", "reply_status", "reply_headers", "reply_body", "reply_blob"
+).values(error_kind=null(), error_message=null(), cost_basis=null())  # it may have been thought lost
+_REJECTED = _ending("http_status", "error_kind", "error_message", "latency_ms", "request_id", "cost_usd", "cost_basis")
+_UNKNOWN = _ending("http_status", "error_kind", "error_message", "latency_ms", "cost_basis")
 _SETTLE = (
     update(attempts)
     .where(attempts.c.call_id == bindparam("b_call"))
-    .values({name: bindparam(name) for name in ("usage", "cost_usd", "cost_basis", "price_source", "changed_in")})
+    .values(
+        changed_in=_CHANGED,
+        **{name: bindparam(name) for name in ("usage", "cost_usd", "cost_basis", "price_source")},
+    )
 )

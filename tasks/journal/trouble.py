@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import sqlite3
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from tasks.errors import StorageError
 
@@ -18,6 +18,8 @@ _CODES = {
     sqlite3.SQLITE_NOTADB: ("this is not a journal", "move the file away or choose another OUT"),
     sqlite3.SQLITE_BUSY: ("another process keeps the journal locked", "end it, or run again later"),
 }
+_FORBIDDEN = ("42501", "25006")
+"""PostgreSQL: insufficient privilege, read-only transaction."""
 _ERRNO = {errno.ENOSPC: sqlite3.SQLITE_FULL, errno.EDQUOT: sqlite3.SQLITE_FULL, errno.EROFS: sqlite3.SQLITE_READONLY}
 
 
@@ -32,9 +34,21 @@ def storage_error(error: BaseException, where: str) -> StorageError | None:
     if isinstance(original, sqlite3.Error):
         code = getattr(original, "sqlite_errorcode", -1) & 0xFF
         return _made(where, *_CODES[code]) if code in _CODES else None
-    if isinstance(error, DBAPIError) and error.connection_invalidated:
-        return _made(where, "the journal's server went away", "check it, then run again")
+    if isinstance(error, DBAPIError) and getattr(original, "sqlstate", None) in _FORBIDDEN:
+        return _made(where, f"the journal cannot be written: {_line(original)}", "grant the user its tables")
+    if isinstance(error, (OperationalError, InterfaceError)) and not is_passing(error):
+        return _made(where, f"the journal's server: {_line(original)}", "check it, then run again: nothing is lost")
     return None
+
+
+def is_passing(error: BaseException) -> bool:
+    """True when the server only asks for another try, as after a deadlock (PostgreSQL's error class 40)."""
+    original = error.orig if isinstance(error, DBAPIError) else None
+    return str(getattr(original, "sqlstate", None) or "").startswith("40")
+
+
+def _line(error: BaseException | None) -> str:
+    return next(iter(str(error).strip().splitlines()), "gave no reason")
 
 
 def _made(where: str, what: str, hint: str) -> StorageError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeAlias, TypeVar
@@ -12,13 +13,15 @@ from sqlalchemy import Connection, Engine
 
 from tasks import faults
 from tasks.errors import StorageError
-from tasks.journal.trouble import storage_error
+from tasks.journal.trouble import is_passing, storage_error
 
 P = TypeVar("P")
 T = TypeVar("T")
 
 Handler: TypeAlias = Callable[[Connection, Sequence[Any]], Sequence[Any]]
 """Does every waiting operation of its kind at once: parameters in, one result each out, in order."""
+
+_TRIES = 5
 
 
 class _Operation:
@@ -55,6 +58,8 @@ class Writer:
         self._waiting: list[_Operation] = []
         self._changed = threading.Condition()
         self._closing = False
+        self._habit: tuple[float, Handler, Any] | None = None
+        self._due = float("inf")
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
 
@@ -70,6 +75,13 @@ class Writer:
         future: Future[Any] = Future()
         self._put(_Operation(handler, parameter, None, future))
         return future.result()
+
+    def every(self, seconds: float, handler: Handler, parameter: Any) -> None:
+        """Do an operation again and again, beside whatever waits; its failures are left to the others to tell."""
+        with self._changed:
+            self._habit = (seconds, handler, parameter)
+            self._due = time.monotonic() + seconds
+            self._changed.notify()
 
     def close(self) -> None:
         """Run everything that waits, then end the thread."""
@@ -88,15 +100,19 @@ class Writer:
     def _run(self) -> None:
         while True:
             with self._changed:
-                while not self._waiting and not self._closing:
-                    self._changed.wait()
+                while not self._waiting and not self._closing and time.monotonic() < self._due:
+                    self._changed.wait(None if self._habit is None else max(self._due - time.monotonic(), 0))
                 batch, self._waiting = self._waiting, []
-                if not batch:
+                if not batch and self._closing:
                     return
+                if self._habit is not None and time.monotonic() >= self._due:
+                    seconds, handler, parameter = self._habit
+                    self._due = time.monotonic() + seconds
+                    batch.append(_Operation(handler, parameter, None, Future()))
             self._transact(batch)
             _resolve(batch)
 
-    def _transact(self, batch: list[_Operation]) -> None:
+    def _transact(self, batch: list[_Operation], tries: int = 1) -> None:
         """One transaction for all; when it fails, one for each, so that a bad operation fails alone."""
         try:
             self._commit(batch)
@@ -106,8 +122,15 @@ class Writer:
                 for operation in batch:
                     self._transact([operation])
                 return
-            for operation in batch:
-                operation.error = trouble or error
+            if is_passing(error) and tries < _TRIES:
+                self._transact(batch, tries + 1)
+                return
+            _fail(batch, trouble or error)
+            return
+        try:
+            faults.point("journal.commit.after")
+        except Exception as error:  # noqa: BLE001 - what is committed is never done again
+            _fail(batch, storage_error(error, self._where) or error)
 
     def _commit(self, batch: list[_Operation]) -> None:
         kinds: dict[Handler, list[_Operation]] = {}
@@ -120,7 +143,11 @@ class Writer:
                     operation.result = result
             faults.point("journal.commit.before")
             connection.commit()
-        faults.point("journal.commit.after")
+
+
+def _fail(batch: list[_Operation], error: BaseException) -> None:
+    for operation in batch:
+        operation.error = error
 
 
 def _resolve(batch: list[_Operation]) -> None:

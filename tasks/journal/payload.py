@@ -1,0 +1,74 @@
+"""Values as JSON text or bytes, exactly: what JSON lacks has a stand-in that the parts' schema turns back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import orjson
+
+_OPTIONS = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_NON_STR_KEYS
+_QUOTED = 'json:"'
+_MOST, _LEAST = 2**64 - 1, -(2**63)
+
+
+def dumps(value: Any) -> bytes:
+    """JSON: decimals as text, moments as microseconds, days in ISO format, bytes as hex.
+
+    An integer that 64 bits cannot hold becomes text; what UTF-8 cannot say in a string is escaped.
+    """
+    try:
+        return orjson.dumps(value, default=_plain, option=_OPTIONS)
+    except TypeError:
+        return orjson.dumps(_mended(value), default=_plain, option=_OPTIONS)
+
+
+def path_text(path: str) -> str:
+    """A path as text that any database takes: as it is, or quoted where its name is not UTF-8."""
+    return path if _is_utf8(path) else f"json:{json.dumps(path)}"
+
+
+def text_path(text: str) -> str:
+    """Inverse of :func:`path_text`."""
+    return str(json.loads(text.removeprefix("json:"))) if text.startswith(_QUOTED) else text
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, datetime):
+        moment = value if value.tzinfo else value.replace(tzinfo=UTC)
+        return _microseconds(moment)
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return value.hex()
+    return str(value)
+
+
+def _microseconds(moment: datetime) -> int:
+    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def _mended(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if _is_utf8(value) else value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, int) and not _LEAST <= value <= _MOST:
+        return str(value)
+    if isinstance(value, Mapping):
+        return {_mended(name): _mended(held) for name, held in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_mended(held) for held in value]
+    return value
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
