@@ -129,6 +129,8 @@ async def test_an_unknown_stays_unknown_until_it_is_sent_again(two: Two) -> None
     first, second = two
     await begin(first, "k", "c1")
     await lose(first, "k", "c1")
+    assert await state(second, "k") == "busy", "its owner may be about to try again"
+    await first.asks.release(["k"])
     for journal in (first, second, first):
         assert await state(journal, "k") == "unknown"
         await journal.asks.release(["k"])
@@ -143,6 +145,8 @@ async def test_an_unknown_stays_unknown_until_it_is_sent_again(two: Two) -> None
 async def test_a_refusal_can_be_claimed_again(two: Two) -> None:
     await begin(two[0], "k", "c1")
     await refuse(two[0], "k", "c1")
+    assert await state(two[1], "k") == "busy", "its owner may be about to try again"
+    await two[0].asks.release(["k"])
     assert await state(two[1], "k") == "mine"
     assert two[0].attempts.spent().known == 0
     assert two[0].attempts.spent().unknowns == 0

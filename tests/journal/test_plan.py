@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import select
 
 from tasks.item import Failure, Item, Outcome, Result
-from tasks.journal.items import PlanCounts
 from tasks.journal.journal import Journal
+from tasks.journal.planning import PlanCounts
 from tasks.journal.tables import items
 from tests.journal.opened import item, opened
 

@@ -38,8 +38,6 @@ def error(message: str, code: Any = None, kind: Any = None) -> dict[str, Any]:
         (400, "fail", "bad_request"),
         (401, "stop", "auth"),
         (402, "stop", "credits"),
-        (403, "fail", "forbidden"),
-        (404, "fail", "not_found"),
         (408, "retry", "timeout"),
         (409, "retry", "conflict"),
         (413, "fail", "too_large"),
@@ -52,7 +50,6 @@ def error(message: str, code: Any = None, kind: Any = None) -> dict[str, Any]:
         (502, "retry", "server_error"),
         (503, "retry", "overloaded"),
         (504, "retry", "timeout"),
-        (524, "retry", "server_error"),
         (529, "retry", "overloaded"),
         (302, "fail", "redirect"),
         (418, "fail", "bad_request"),
@@ -132,12 +129,6 @@ def test_a_hint_names_the_variable_and_not_the_key() -> None:
 def test_an_answer_is_no_problem() -> None:
     for body in (b'{"text":"hi"}', b'{"text":"hi","message":"fine"}', b' {"text":""}', b'{"text":"x","error":null}'):
         assert made("together").classify(Reply(200, {}, body)) is None
-
-
-def test_an_error_inside_a_200_is_an_error() -> None:
-    assert told(200, error("it broke")).verdict == "retry"
-    assert told(200, error("out", "insufficient_quota")).verdict == "stop"
-    assert told(200, error("bad", "invalid_params")).verdict == "fail"
 
 
 @pytest.mark.parametrize("body", [b"", b"hello", b"<html><title>Login</title>", b"\x00\xff"])
