@@ -221,7 +221,7 @@ class Asks:
         try:
             return await asyncio.to_thread(self._blobs.put, body)
         except OSError as error:
-            raise (storage_error(error, self._journal.where) or error) from None
+            raise (storage_error(error, str(error.filename or self._journal.where)) or error) from None
 
     async def _stored(self, call_id: str) -> Attempt:
         row = await self._journal.bulk(transitions.fetch, call_id)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, or_, select, update
 
 from tasks.journal.dialect import insert_absent
 from tasks.journal.tables import asks, attempts
@@ -150,13 +150,18 @@ def renew(connection: Connection, holders: Sequence[tuple[str, str]]) -> Sequenc
     return [None] * len(holders)
 
 
+def _any(states: Sequence[str]) -> ColumnElement[bool]:
+    """In one of the states; written out, because a list cannot be bound for many rows at once."""
+    return or_(*(asks.c.state == state for state in states))
+
+
 _RELEASE = update(asks).where(*MINE, asks.c.state == "claimed").values(state=asks.c.before, lease=0)
-_ABANDON = update(asks).where(*MINE, asks.c.state.in_(("sending", "accepted"))).values(lease=0)
+_ABANDON = update(asks).where(*MINE, _any(("sending", "accepted"))).values(lease=0)
 _RENEW = (
     update(asks)
     .where(
         asks.c.out_id == bindparam("b_out"),
-        asks.c.state.in_(HELD),
+        _any(HELD),
         asks.c.owner == bindparam("b_owner"),
         asks.c.lease > 0,
     )

@@ -1,8 +1,13 @@
+<<<<<<< HEAD
 """Claims and states of Asks, seen by two journals on one file."""
+=======
+"""Asks: claimed once, inherited from the dead, never sent twice while somebody is at it."""
+>>>>>>> journal
 
 from __future__ import annotations
 
 import asyncio
+<<<<<<< HEAD
 from collections import Counter
 from collections.abc import AsyncIterator
 from decimal import Decimal
@@ -198,3 +203,205 @@ async def test_the_bill_adds_up_exactly(tmp_path: Path) -> None:
     assert (spent.known, spent.unknown_max, spent.unknowns, spent.unstated) == (Decimal(3), Decimal("0.5"), 2, 1)
     assert journal.attempts.spent("another run").known == 0
     journal.close()
+=======
+from decimal import Decimal
+
+import pytest
+
+from tasks.errors import CallFailed
+from tasks.item import Cost
+from tests.journal.opening import (
+    MINUTE,
+    NOW,
+    Store,
+    attempt_row,
+    claim,
+    lose,
+    new_attempt,
+    reject,
+    reply,
+    send,
+)
+
+PAID = Cost(Decimal("0.000123456789"), "metered", "prices.csv 2026-11-01")
+
+
+async def test_an_answer_is_kept_with_its_reply_and_found_by_everyone(store: Store) -> None:
+    mine, other = await store.open("a"), await store.open("b")
+    assert (await send(mine, "k", "c1")).state == "mine"
+    await reply(mine, ["k"], "c1")
+    await mine.asks.settle("c1", {"audio_seconds": "1.5"}, PAID)
+    found = await claim(other, "k")
+    assert found.state == "hit"
+    assert found.attempt is not None
+    assert found.attempt.reply_body == b'{"text": "hello"}'
+    assert found.attempt.reply_headers == {"content-type": "application/json", "x-request-id": "req-1"}
+    assert found.attempt.cost == PAID
+    assert (found.attempt.out_id, found.attempt.item_ids) == (mine.out_id, ("i000000",))
+
+
+@pytest.mark.parametrize("size", [0, 64 * 1024, 64 * 1024 + 1, 300_000])
+async def test_a_reply_of_any_size_comes_back_whole_on_another_machine(store: Store, size: int) -> None:
+    mine, other = await store.open("a"), await store.open("b")
+    await send(mine, "k", "c1")
+    await reply(mine, ["k"], "c1", bytes(range(256)) * (size // 256) + b"x" * (size % 256))
+    found = await claim(other, "k")
+    assert found.attempt is not None
+    assert found.attempt.reply_body is not None
+    assert len(found.attempt.reply_body) == size
+    assert found.attempt.cost is None, "nobody has parsed it yet"
+
+
+async def test_a_live_owner_is_waited_for_in_every_held_state(store: Store) -> None:
+    mine, other = await store.open("a"), await store.open("b")
+    await claim(mine, "k")
+    assert (await claim(other, "k")).state == "busy"
+    await mine.asks.sending(new_attempt(mine, "c1"), ["k"])
+    assert (await claim(other, "k")).state == "busy"
+    await mine.asks.accepted("c1", ["k"], "job-7")
+    assert (await claim(other, "k")).state == "busy"
+
+
+@pytest.mark.parametrize("end", [reject, lose])
+async def test_nobody_else_sends_while_the_owner_waits_to_try_again(store: Store, end) -> None:  # type: ignore[no-untyped-def]
+    mine, other = await store.open("a"), await store.open("b")
+    await send(mine, "k", "c1")
+    await end(mine, "k", "c1")
+    assert (await claim(other, "k")).state == "busy"
+    await mine.asks.sending(new_attempt(mine, "c2", attempt=2), ["k"])
+    await reply(mine, ["k"], "c2")
+    assert (await claim(other, "k")).state == "hit"
+
+
+@pytest.mark.parametrize(("end", "then"), [(reject, "mine"), (lose, "unknown")])
+async def test_what_its_owner_gave_up_is_free_at_once(store: Store, end, then: str) -> None:  # type: ignore[no-untyped-def]
+    mine, other = await store.open("a"), await store.open("b")
+    await send(mine, "k", "c1")
+    await end(mine, "k", "c1")
+    await mine.asks.release(["k"])
+    assert (await claim(other, "k")).state == then
+
+
+async def test_a_dead_owners_claim_is_inherited(store: Store) -> None:
+    dead, heir = await store.open("a"), await store.open("b")
+    await claim(dead, "claimed")
+    await send(dead, "sending", "c1")
+    await send(dead, "accepted", "c2")
+    await dead.asks.accepted("c2", ["accepted"], "job-7")
+    later = NOW + MINUTE + 1
+    assert (await claim(heir, "claimed", later)).state == "mine"
+    assert (await claim(heir, "sending", later)).state == "unknown"
+    taken = await claim(heir, "accepted", later)
+    assert (taken.state, taken.remote_id) == ("accepted", "job-7")
+    assert taken.attempt is not None
+    assert taken.attempt.call_id == "c2"
+    for key in ("claimed", "sending", "accepted"):
+        assert (await claim(dead, key, later)).state == "busy", "it belongs to the heir now"
+
+
+async def test_who_lost_its_claim_sends_nothing(store: Store) -> None:
+    slow, heir = await store.open("a"), await store.open("b")
+    await claim(slow, "k")
+    await send(heir, "k", "c2", NOW + MINUTE + 1)
+    with pytest.raises(CallFailed, match="took this request over") as refused:
+        await slow.asks.sending(new_attempt(slow, "c1"), ["k"])
+    assert refused.value.transient
+    assert [row["call_id"] for row in slow.attempts.all()] == []
+
+
+async def test_a_late_reply_is_kept_and_does_not_disturb_the_heir(store: Store) -> None:
+    slow, heir = await store.open("a"), await store.open("b")
+    await send(slow, "k", "c1")
+    assert (await send(heir, "k", "c2", NOW + MINUTE + 1)).state == "unknown"
+    await reply(slow, ["k"], "c1", b"late")
+    assert attempt_row(slow, "c1")["outcome"] == "replied"
+    assert attempt_row(slow, "c1")["error_kind"] is None, "it was not lost after all"
+    await reply(heir, ["k"], "c2", b"second")
+    found = await claim(slow, "k")
+    assert found.attempt is not None
+    assert (found.attempt.call_id, found.attempt.reply_body) == ("c2", b"second")
+
+
+async def test_a_run_that_let_go_of_a_job_may_look_it_up_again(store: Store) -> None:
+    run = await store.open()
+    await send(run, "k", "c1")
+    await run.asks.accepted("c1", ["k"], "job-7")
+    await run.asks.release(["k"])
+    again = await claim(run, "k")
+    assert (again.state, again.remote_id) == ("accepted", "job-7")
+
+
+async def test_what_broke_on_its_way_is_unknown_and_does_not_block_its_own_run(store: Store) -> None:
+    run = await store.open()
+    await send(run, "k", "c1")
+    await run.asks.release(["k"])
+    assert (await claim(run, "k")).state == "unknown"
+
+
+async def test_a_resumed_run_waits_for_nobody(store: Store) -> None:
+    first = await store.open("a")
+    await claim(first, "claimed")
+    await send(first, "sending", "c1")
+    await send(first, "accepted", "c2")
+    await first.asks.accepted("c2", ["accepted"], "job-7")
+    second = await store.open("a")
+    states = [(await claim(second, key)).state for key in ("claimed", "sending", "accepted")]
+    assert states == ["mine", "unknown", "accepted"]
+    assert attempt_row(second, "c1")["outcome"] == "unknown"
+    assert second.attempts.spent().unknown_max == 2
+
+
+async def test_another_outs_live_claims_survive_a_recovery(store: Store) -> None:
+    other = await store.open("b")
+    await send(other, "k", "c1")
+    mine = await store.open("a")
+    assert (await claim(mine, "k")).state == "busy"
+
+
+async def test_release_touches_only_its_owners_claims(store: Store) -> None:
+    mine, other = await store.open("a"), await store.open("b")
+    await claim(mine, "k")
+    await other.asks.release(["k"])
+    assert (await claim(other, "k")).state == "busy"
+    await mine.asks.release(["k"])
+    assert (await claim(other, "k")).state == "mine"
+
+
+async def test_leases_are_prolonged_and_what_was_let_go_stays_free(store: Store) -> None:
+    mine, other = await store.open("a"), await store.open("b")
+    await claim(mine, "held", now=1)
+    await send(mine, "dropped", "c1", now=1)
+    await mine.asks.release(["dropped"])
+    await mine.asks.renew(mine.run_id)
+    assert (await claim(other, "held", now=MINUTE + 2)).state == "busy"
+    assert (await claim(other, "dropped", now=2)).state == "unknown"
+
+
+async def test_equal_claims_at_once_have_one_winner(store: Store) -> None:
+    mine, other = await store.open("a"), await store.open("b")
+    claims = await asyncio.gather(*(claim(journal, f"k{n}") for n in range(50) for journal in (mine, mine, other)))
+    for n in range(50):
+        assert sorted(c.state for c in claims[3 * n : 3 * n + 3]) == ["busy", "busy", "mine"]
+
+
+async def test_one_request_may_carry_many_asks(store: Store) -> None:
+    run = await store.open()
+    keys = [f"k{n}" for n in range(700)]
+    await asyncio.gather(*(claim(run, key) for key in keys))
+    await run.asks.sending(new_attempt(run, "c1", item_ids=tuple(keys)), keys)
+    await reply(run, keys, "c1")
+    found = await claim(run, "k650")
+    assert found.attempt is not None
+    assert found.attempt.request_keys.index("k650") == 650
+
+
+async def test_a_set_of_asks_is_sent_whole_or_not_at_all(store: Store) -> None:
+    slow, heir = await store.open("a"), await store.open("b")
+    await claim(slow, "k1")
+    await claim(slow, "k2")
+    await claim(heir, "k2", NOW + MINUTE + 1)
+    with pytest.raises(CallFailed):
+        await slow.asks.sending(new_attempt(slow, "c1"), ["k1", "k2"])
+    await slow.asks.release(["k1", "k2"])
+    assert (await claim(heir, "k1")).state == "mine"
+>>>>>>> journal

@@ -1,0 +1,38 @@
+"""The stores that the journal's tests run on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.journal.opening import POSTGRESQL, SQLITE, Store, drop_schema, postgresql_schema
+
+SERVER = os.environ.get("MEDIAMILL_TEST_POSTGRESQL")
+
+
+@pytest.fixture(params=[SQLITE, POSTGRESQL])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """A database to share: SQLite always, PostgreSQL where MEDIAMILL_TEST_POSTGRESQL names a server."""
+    if request.param == SQLITE:
+        made = Store(tmp_path, str(tmp_path / "shared"))
+        yield made
+        made.close()
+        return
+    if not SERVER:
+        pytest.skip("MEDIAMILL_TEST_POSTGRESQL names no server")
+    name, url = postgresql_schema(SERVER)
+    made = Store(tmp_path, url)
+    yield made
+    made.close()
+    drop_schema(SERVER, name)
+
+
+@pytest.fixture
+def sqlite_store(tmp_path: Path) -> Iterator[Store]:
+    """A database on disk."""
+    made = Store(tmp_path, str(tmp_path / "shared"))
+    yield made
+    made.close()
