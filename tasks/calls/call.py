@@ -16,7 +16,8 @@ from dataclasses import replace
 from typing import Any
 
 from tasks import faults
-from tasks.calls.attempt import WireAttempt, answer, parse, settle, share_of
+from tasks.calls.answers import answer, parse, settle, share_of
+from tasks.calls.attempt import WireAttempt
 from tasks.calls.key import request_key
 from tasks.calls.line import Line, now_us, request_id, total
 from tasks.calls.pack import Packer, Pending

@@ -1,209 +1,189 @@
-"""The only writer: what it acknowledged is on disk, a bad operation fails alone, and nothing ends its thread."""
+"""Group commit: many operations, one transaction; a bad one fails alone, a bad disk fails all, none is lost."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, insert, select, text
+from sqlalchemy import Connection, event, insert, select, text
 
 from tasks import faults
-from tasks.errors import StorageError, UsageError
+from tasks.errors import StorageError
 from tasks.journal.journal import Journal
-from tasks.journal.tables import meta
-from tests.journal.opened import begin, opened
-
-CHILD = """
-import asyncio, sys
-from pathlib import Path
-from tests.journal.test_writer import write_until_killed
-asyncio.run(write_until_killed(Path(sys.argv[1])))
-"""
+from tasks.journal.tables import ceilings
+from tests.journal.opening import Store
 
 
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    opened_one = Journal.open(tmp_path)
-    yield opened_one
+@pytest.fixture(autouse=True)
+def _no_faults() -> Iterator[None]:
+    yield
     faults.arm("")
-    opened_one.close()
 
 
-def put(name: str) -> Any:
-    """An operation that leaves a mark."""
-    return lambda connection: connection.execute(insert(meta).values(name=name, value="x")).rowcount
+def put(name: str) -> Callable[[Connection], int]:
+    def op(connection: Connection) -> int:
+        connection.execute(insert(ceilings).values(name=name, state="{}"))
+        return 1
+
+    return op
 
 
-def marks(journal: Journal) -> set[str]:
-    """The marks that were left."""
-    rows = journal.read_now(lambda connection: connection.execute(select(meta.c.name)).scalars().all())
-    return set(rows) - {"format"}
+def names(journal: Journal) -> list[str]:
+    statement = select(ceilings.c.name).order_by(ceilings.c.name)
+    return list(journal.read_now(lambda connection: connection.execute(statement).scalars().all()))
 
 
-async def write_until_killed(out: Path) -> None:
-    """Leave marks, many at once, and tell of each once it is acknowledged."""
-    journal = Journal.open(out)
+class Held:
+    """Keeps the writer busy until told, so that what is submitted meanwhile waits together."""
 
-    async def one(number: int) -> None:
-        await journal.write(put(f"m{number}"))
-        os.write(1, f"m{number}\n".encode())
+    def __init__(self, journal: Journal) -> None:
+        self.go = threading.Event()
+        self.begun = threading.Event()
+        self.task = asyncio.create_task(journal.write(self._wait))
 
-    for start in range(0, 1000, 8):
-        await asyncio.gather(*(one(n) for n in range(start, start + 8)))
+    def _wait(self, _: Connection) -> None:
+        self.begun.set()
+        assert self.go.wait(30)
 
+    async def __aenter__(self) -> None:
+        await asyncio.to_thread(self.begun.wait, 30)
 
-@pytest.mark.parametrize("point", ["journal.commit.before", "journal.commit.after"])
-@pytest.mark.parametrize("nth", [1, 7])
-def test_what_was_acknowledged_survives_sigkill(point: str, nth: int, tmp_path: Path) -> None:
-    child = subprocess.run(
-        [sys.executable, "-c", CHILD, str(tmp_path)],
-        env={**os.environ, "MEDIAMILL_FAULTS": f"{point}:{nth}:kill"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert child.returncode == -signal.SIGKILL, child.stderr
-    told = set(child.stdout.split())
-    assert bool(told) == (nth > 1)
-    journal = Journal.open(tmp_path)
-    found = marks(journal)
-    assert told <= found
-    if point.endswith("after"):
-        assert found > told, "the last commit was durable before the process died"
-    journal.close()
+    async def __aexit__(self, *_: object) -> None:
+        for _turn in range(3):
+            await asyncio.sleep(0)
+        self.go.set()
 
 
-def held_back(journal: Journal) -> threading.Event:
-    """Keep the writer busy until the event is set, so that what follows waits together."""
-    go, busy = threading.Event(), threading.Event()
-
-    def op(_: Connection) -> None:
-        busy.set()
-        go.wait(30)
-
-    threading.Thread(target=journal.write_now, args=(op,)).start()
-    busy.wait(30)
-    return go
+async def together(journal: Journal, *operations: Any) -> list[Any]:
+    async with Held(journal):
+        tasks = [asyncio.create_task(operation) for operation in operations]
+    return await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def test_a_bad_operation_fails_alone(journal: Journal) -> None:
-    go = held_back(journal)
+async def test_what_waits_together_is_committed_once(store: Store) -> None:
+    journal = await store.open()
+    commits: list[object] = []
+    event.listen(journal._engine, "commit", commits.append)
+    assert await together(journal, *(journal.write(put(f"n{n:03d}")) for n in range(100))) == [1] * 100
+    assert len(commits) == 1, "the one that kept the writer busy had nothing to commit"
+    assert len(names(journal)) == 100
+
+
+async def test_a_bad_operation_fails_alone(store: Store) -> None:
+    journal = await store.open()
 
     def bad(connection: Connection) -> None:
         put("half")(connection)
         raise ValueError("mine alone")
 
-    waiting = [asyncio.ensure_future(journal.write(op)) for op in (put("a"), bad, put("b"), put("a"), put("c"))]
-    await asyncio.sleep(0)
-    go.set()
-    results = await asyncio.gather(*waiting, return_exceptions=True)
-    assert [type(r).__name__ for r in results] == ["int", "ValueError", "int", "IntegrityError", "int"]
-    assert marks(journal) == {"a", "b", "c"}
+    told = await together(
+        journal, journal.write(put("a")), journal.write(bad), journal.write(put("b")), journal.write(put("a"))
+    )
+    assert told[0] == told[2] == 1
+    assert isinstance(told[1], ValueError)
+    assert "ceilings" in str(told[3]), "a second row of the same name"
+    assert names(journal) == ["a", "b"]
+    assert await journal.write(put("c")) == 1, "the writer lives on"
 
 
-@pytest.mark.parametrize(("action", "words"), [("enospc", "disk is full"), ("erofs", "cannot be written")])
-async def test_disk_trouble_is_a_storage_error_and_the_writer_goes_on(
-    journal: Journal, action: str, words: str
+@pytest.mark.parametrize(("action", "words"), [("enospc", "the disk is full"), ("erofs", "cannot be written")])
+async def test_a_disk_that_fails_fails_everyone_who_waits_and_says_so(
+    sqlite_store: Store, action: str, words: str
 ) -> None:
-    faults.arm(f"journal.commit.before:1:{action}")
-    with pytest.raises(StorageError, match=words) as failed:
-        await journal.write(put("lost"))
-    assert failed.value.exit_code == 1
-    assert await journal.write(put("kept")) == 1
-    assert marks(journal) == {"kept"}
+    journal = await sqlite_store.open()
+    async with Held(journal):
+        tasks = [asyncio.create_task(journal.write(put(f"n{n}"))) for n in range(20)]
+        for _ in range(3):
+            await asyncio.sleep(0)
+        faults.arm(f"journal.commit.before:2:{action}")
+    told = await asyncio.gather(*tasks, return_exceptions=True)
+    assert {type(error) for error in told} == {StorageError}
+    assert words in str(told[0])
+    assert journal.where in str(told[0])
+    assert "\n" not in str(told[0])
+    assert names(journal) == []
+    assert await journal.write(put("later")) == 1
 
 
-async def test_everybody_in_a_failed_commit_is_told(journal: Journal) -> None:
-    go = held_back(journal)
-    waiting = [asyncio.ensure_future(journal.write(put(f"m{n}"))) for n in range(5)]
+async def test_a_database_that_cannot_grow_says_the_disk_is_full(sqlite_store: Store) -> None:
+    journal = await sqlite_store.open()
+    await journal.write(lambda c: c.execute(text("PRAGMA max_page_count=1")))
+    with pytest.raises(StorageError, match="the disk is full"):
+        await journal.write(lambda c: c.execute(insert(ceilings).values(name="large", state="x" * 10_000_000)))
+
+
+async def test_a_database_that_turns_read_only_says_so(sqlite_store: Store) -> None:
+    journal = await sqlite_store.open()
+    await journal.write(lambda c: c.execute(text("PRAGMA query_only=ON")))
+    with pytest.raises(StorageError, match="cannot be written"):
+        await journal.write(put("a"))
+
+
+async def test_an_error_after_the_commit_does_not_do_it_again(store: Store) -> None:
+    journal = await store.open()
+    runs: list[str] = []
+
+    def once(name: str) -> Callable[[Connection], int]:
+        def op(connection: Connection) -> int:
+            runs.append(name)
+            return put(name)(connection)
+
+        return op
+
+    async with Held(journal):
+        tasks = [asyncio.create_task(journal.write(once(name))) for name in "ab"]
+        for _ in range(3):
+            await asyncio.sleep(0)
+        faults.arm("journal.commit.after:2:raise")
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert sorted(runs) == names(journal) == ["a", "b"]
+
+
+async def test_nothing_is_lost_at_the_end_and_closing_twice_is_harmless(store: Store) -> None:
+    journal, witness = await store.open(), await store.open("b")
+    tasks = [asyncio.create_task(journal.write(put(f"n{n:03d}"))) for n in range(200)]
     await asyncio.sleep(0)
-    faults.arm("journal.commit.before:2:enospc")  # the first pass is the operation that holds the others back
-    go.set()
-    results = await asyncio.gather(*waiting, return_exceptions=True)
-    assert [type(r) for r in results] == [StorageError] * 5
-    assert marks(journal) == set()
-
-
-async def test_a_bug_in_an_operation_stays_a_bug(journal: Journal) -> None:
-    faults.arm("journal.commit.before:1:raise")
-    with pytest.raises(RuntimeError, match="fault injected"):
-        await journal.write(put("lost"))
-    assert await journal.write(put("kept")) == 1
-
-
-def test_loops_may_come_and_go(journal: Journal) -> None:
-    for n in range(3):
-        assert asyncio.run(journal.write(put(f"m{n}"))) == 1
-
-    async def leave() -> None:
-        task = asyncio.ensure_future(journal.write(put("left")))
-        await asyncio.sleep(0)
-        task.cancel()
-
-    asyncio.run(leave())
-    assert journal.write_now(put("last")) == 1
-    assert marks(journal) == {"m0", "m1", "m2", "left", "last"}
-
-
-def test_closing_writes_what_waits_and_ends(tmp_path: Path) -> None:
-    journal = Journal.open(tmp_path)
-    go = held_back(journal)
-    others = [threading.Thread(target=journal.write_now, args=(put(f"m{n}"),)) for n in range(3)]
-    for other in others:
-        other.start()
-    go.set()
-    for other in others:
-        other.join()
+    await asyncio.to_thread(journal.close)
     journal.close()
-    journal.close()
+    assert await asyncio.gather(*tasks) == [1] * 200
+    assert len(names(witness)) == 200
     with pytest.raises(StorageError, match="closed"):
-        journal.write_now(put("late"))
-    again = Journal.open(tmp_path)
-    assert marks(again) == {"m0", "m1", "m2"}
-    again.close()
+        await journal.write(put("too late"))
 
 
-async def test_commits_are_durable_by_setting(journal: Journal) -> None:
-    def pragma(name: str) -> Any:
-        return journal.write_now(lambda connection: connection.execute(text(f"PRAGMA {name}")).scalar())
+async def test_any_loop_and_no_loop_may_write(store: Store) -> None:
+    journal = await store.open()
 
-    assert (pragma("journal_mode"), pragma("synchronous")) == ("wal", 2)
+    async def several(prefix: str) -> None:
+        await asyncio.gather(*(journal.write(put(f"{prefix}{n}")) for n in range(10)))
 
-
-def test_a_file_that_is_no_journal_is_told(tmp_path: Path) -> None:
-    (tmp_path / ".journal").mkdir()
-    (tmp_path / ".journal" / "journal.sqlite").write_bytes(b"not a database at all" * 100)
-    with pytest.raises(StorageError, match="not a journal"):
-        Journal.open(tmp_path)
+    await asyncio.gather(*(asyncio.to_thread(asyncio.run, several(prefix)) for prefix in "abc"), several("d"))
+    await asyncio.to_thread(journal.write_now, put("e"))
+    assert len(names(journal)) == 41
 
 
-def test_a_journal_of_newer_code_is_left_alone(tmp_path: Path) -> None:
-    journal = Journal.open(tmp_path)
-    journal.write_now(lambda c: c.execute(meta.update().values(value="999")))
-    journal.close()
-    with pytest.raises(StorageError, match="newer mediamill"):
-        Journal.open(tmp_path)
+async def test_an_owner_that_lives_keeps_its_leases(store: Store) -> None:
+    journal = await store.open()
+    renewed = threading.Event()
+    done: list[Any] = []
+
+    def handler(_: Connection, parameters: Any) -> list[None]:
+        done.extend(parameters)
+        renewed.set()
+        return [None] * len(parameters)
+
+    journal._writer.every(0.01, handler, "lease")
+    assert await asyncio.to_thread(renewed.wait, 30), "the journal does it unasked"
+    assert done[0] == "lease"
+    assert await journal.write(put("a")) == 1
 
 
-async def test_two_writers_on_one_file_wait_for_each_other(tmp_path: Path) -> None:
-    shared = tmp_path / "shared"
-    journals = [await opened(tmp_path / name, f"run-{name}", shared) for name in "ab"]
-    await asyncio.gather(*(begin(journals[n % 2], f"k{n}", f"c{n}") for n in range(50)))
-    assert sum(len(list(journal.attempts.all())) for journal in journals) == 50
-    for journal in journals:
-        journal.close()
-
-
-def test_postgresql_without_its_extra_is_a_usage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(UsageError, match="extra 'postgresql'"):
-        Journal.open(tmp_path, "postgresql://me:secret@h/db")
+async def test_opening_is_safe_for_many_at_once(store: Store) -> None:
+    journals = await asyncio.gather(
+        *(asyncio.to_thread(Journal.open, store.root / f"o{n}", store.url) for n in range(6))
+    )
+    store.opened.extend(journals)
+    assert [names(journal) for journal in journals] == [[]] * 6

@@ -1,0 +1,71 @@
+"""A process of its own that works on a journal until it is killed: ``python -m tests.journal.child HOW ROOT URL``."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+
+from tasks import faults
+from tasks.journal.journal import Journal
+from tasks.journal.lock import OutLock
+from tests.journal.opening import Store, claim, new_attempt, reply
+
+KEYS = 200
+
+
+def say(*words: str) -> None:
+    sys.stdout.write(" ".join(words) + "\n")
+    sys.stdout.flush()
+
+
+async def answer(store: Store, fault: str) -> None:
+    """Ask after Ask, told on stdout once the journal has acknowledged its reply."""
+    journal = await store.open()
+    faults.arm(fault)
+
+    async def one(number: int) -> None:
+        key = f"k{number:03d}"
+        await claim(journal, key, time.time_ns() // 1000)
+        await journal.asks.sending(new_attempt(journal, f"c{number}"), [key])
+        say("sending", key)
+        await reply(journal, [key], f"c{number}", key.encode())
+        say("replied", key)
+
+    for start in range(0, KEYS, 4):
+        await asyncio.gather(*(one(number) for number in range(start, start + 4)))
+
+
+async def race(store: Store, out: str) -> None:
+    """Claim every key as fast as possible and tell which are ours."""
+    journal = await store.open(out)
+    say("ready")
+    await asyncio.to_thread(sys.stdin.readline)
+    now = time.time_ns() // 1000
+    claims = await asyncio.gather(*(claim(journal, f"k{number:03d}", now) for number in range(KEYS)))
+    say(*(f"k{number:03d}" for number, claimed in enumerate(claims) if claimed.state == "mine"))
+    await asyncio.to_thread(sys.stdin.readline)
+
+
+def lock(out: Path) -> None:
+    """Hold OUT until the end."""
+    held = OutLock.acquire(out, Journal.open(out), "run-of-the-child")
+    say("held", str(held.token))
+    sys.stdin.readline()
+
+
+def main() -> None:
+    how, root, url, what = sys.argv[1:]
+    store = Store(Path(root), url)
+    if how == "answer":
+        asyncio.run(answer(store, what))
+    elif how == "race":
+        asyncio.run(race(store, what))
+    else:
+        lock(Path(root))
+    store.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,306 @@
+"""Items: a shard for ever, an outcome each, and what the next run does again."""
+
+from __future__ import annotations
+
+import asyncio
+import tracemalloc
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import orjson
+import pytest
+from sqlalchemy import event
+
+from tasks.item import Failure, Item, Result
+from tasks.journal.journal import Journal
+from tasks.journal.planning import PlanCounts
+from tests.journal.opening import Store, item
+
+
+async def plan(journal: Journal, items: Sequence[Item], **options: Any) -> PlanCounts:
+    return await journal.items.plan(items, 10, **options)
+
+
+async def done(journal: Journal, number: int, shard: int = 0, **columns: Any) -> None:
+    it = item(number)
+    await journal.items.outcome(it, shard, Result(it.item_id, {}), {"item_id": it.item_id, **columns})
+
+
+async def failed(
+    journal: Journal, number: int, shard: int = 0, *, kind: str = "bad_input", transient: bool = False
+) -> None:
+    it = item(number)
+    failure = Failure(it.item_id, kind, "why", transient=transient)
+    await journal.items.outcome(it, shard, failure, {"item_id": it.item_id, "error_kind": kind})
+
+
+async def work(journal: Journal) -> dict[int, int]:
+    return {w.shard: w.pending for w in await journal.items.shards()}
+
+
+async def clean(journal: Journal) -> None:
+    """Every shard's part is written."""
+    for shard in await work(journal):
+        await journal.parts.commit([], 1, shard=shard)
+
+
+def rows(found: Any) -> list[dict[str, Any]]:
+    return [orjson.loads(row) for row in found]
+
+
+async def test_shards_fill_up_and_new_items_get_new_ones(store: Store) -> None:
+    first = await store.open()
+    assert (await plan(first, [item(n) for n in range(25)])).new == 25
+    assert await work(first) == {0: 10, 1: 10, 2: 5}
+    second = await store.open()
+    counts = await plan(second, [item(n) for n in range(28)])
+    assert (counts.new, counts.retried) == (3, 25)
+    assert await work(second) == {0: 10, 1: 10, 2: 5, 3: 3}
+    assert [i.item_id for i in await second.items.pending(3)] == ["i000025", "i000026", "i000027"]
+
+
+async def test_batches_of_one_run_fill_the_same_shard(store: Store) -> None:
+    journal = await store.open()
+    for start in range(0, 12, 3):
+        await plan(journal, [item(n) for n in range(start, start + 3)])
+    assert await work(journal) == {0: 10, 1: 2}
+
+
+async def test_a_planned_batch_survives_the_failure_of_what_waited_with_it(store: Store) -> None:
+    journal = await store.open()
+
+    def bad(_: object) -> None:
+        raise ValueError("mine alone")
+
+    told = await asyncio.gather(plan(journal, [item(n) for n in range(3)]), journal.write(bad), return_exceptions=True)
+    assert isinstance(told[0], PlanCounts)
+    await plan(journal, [item(n) for n in range(3, 12)])
+    assert await work(journal) == {0: 10, 1: 2}
+
+
+async def test_a_rerun_does_what_is_new_changed_or_failed_in_passing(store: Store) -> None:
+    first = await store.open()
+    await plan(first, [item(n) for n in range(6)])
+    await done(first, 0)
+    await done(first, 1)
+    await failed(first, 2)
+    await failed(first, 3)
+    await failed(first, 4, kind="rate_limit", transient=True)
+    await clean(first)
+    second = await store.open()
+    now = [item(0), item(1, fingerprint="g"), item(2), item(3, fingerprint="g"), item(4), item(5), item(6)]
+    assert await plan(second, now) == PlanCounts(new=1, changed=2, retried=2, kept=2, duplicates=[])
+    assert await work(second) == {0: 4, 1: 1}
+    assert [i.index for i in await second.items.pending(0)] == [1, 3, 4, 5]
+
+
+async def test_what_left_the_source_keeps_its_outcome_and_is_not_run(store: Store) -> None:
+    first = await store.open()
+    await plan(first, [item(0), item(1)])
+    await done(first, 0)
+    await clean(first)
+    second = await store.open()
+    await plan(second, [item(2)])
+    assert await work(second) == {1: 1}
+    assert [row["item_id"] for row in rows(second.items.results(0))] == ["i000000"]
+
+
+async def test_the_same_id_twice_is_told_within_and_between_batches(store: Store) -> None:
+    journal = await store.open()
+    within = await plan(journal, [item(0), item(1), item(2, item_id="i000000")])
+    assert within.duplicates == [("i000000", 0, 2)]
+    between = await plan(journal, [item(3, item_id="i000001"), item(4)])
+    assert between.duplicates == [("i000001", 1, 3)]
+    assert await work(journal) == {0: 3}
+
+
+async def test_refresh_buys_everything_again(store: Store) -> None:
+    first = await store.open()
+    await plan(first, [item(0)])
+    await done(first, 0)
+    second = await store.open()
+    await plan(second, [item(0)], refresh=True)
+    assert [i.sample for i in await second.items.pending(0)] == [1]
+
+
+async def test_an_item_comes_back_as_it_was_planned(store: Store) -> None:
+    journal = await store.open()
+    planned = Item(
+        "日本/ä.wav",
+        7,
+        "ä.wav",
+        location="/data/\udcff\udc80.wav",
+        row={"who": "Zoë", "n": 3},
+        params={"language": "de"},
+        fingerprint="f",
+        sample=2,
+        problem="row 7: two ids",
+    )
+    await plan(journal, [planned])
+    assert await journal.items.pending(0) == [planned]
+
+
+@pytest.mark.parametrize(
+    ("value", "stored"),
+    [
+        (Decimal("0.10"), "0.10"),
+        (datetime(2026, 11, 21, 1, 2, 3, 456789, tzinfo=UTC), 1795222923456789),
+        (10**30, str(10**30)),
+        ("a\udcffb", "a\\udcffb"),
+        ([1.5, {"x": Decimal(1)}], [1.5, {"x": "1"}]),
+    ],
+)
+async def test_payloads_keep_what_json_lacks(store: Store, value: Any, stored: Any) -> None:
+    journal = await store.open()
+    await plan(journal, [item(0)])
+    await done(journal, 0, value=value)
+    assert rows(journal.items.results(0))[0]["value"] == stored
+
+
+async def test_an_outcome_makes_its_shards_part_stale(store: Store) -> None:
+    journal = await store.open()
+    await plan(journal, [item(n) for n in range(12)])
+    await clean(journal)
+    for n in range(12):
+        await done(journal, n, n // 10)
+    await journal.parts.commit([], 1, shard=0)
+    assert await work(await store.open()) == {1: 0}
+
+
+async def test_results_and_failures_come_in_the_sources_order(store: Store) -> None:
+    journal = await store.open()
+    await plan(journal, [item(n) for n in range(6)])
+    await asyncio.gather(*(done(journal, n) if n % 2 else failed(journal, n) for n in (5, 3, 4, 0, 1, 2)))
+    assert [row["item_id"][-1] for row in rows(journal.items.results(0))] == ["1", "3", "5"]
+    assert [row["item_id"][-1] for row in rows(journal.items.failures(0))] == ["0", "2", "4"]
+    assert journal.items.counts_now() == {("done", None): 3, ("failed", "bad_input"): 3}
+
+
+async def test_a_failure_never_replaces_a_result_for_unchanged_input(store: Store) -> None:
+    first = await store.open()
+    await plan(first, [item(0)])
+    await done(first, 0)
+    second = await store.open()
+    await plan(second, [item(0)], refresh=True)
+    await failed(second, 0)
+    assert second.items.counts_now() == {("done", None): 1}
+    third = await store.open()
+    await plan(third, [item(0, fingerprint="g")])
+    await failed(third, 0)
+    assert third.items.counts_now() == {("failed", "bad_input"): 1}
+    assert rows(third.items.results(0)) == []
+
+
+async def test_a_result_replaces_a_failure(store: Store) -> None:
+    journal = await store.open()
+    await plan(journal, [item(0)])
+    await failed(journal, 0)
+    await done(journal, 0)
+    assert journal.items.counts_now() == {("done", None): 1}
+    assert rows(journal.items.failures(0)) == []
+
+
+async def test_a_replaced_model_leaves_no_old_result_behind_a_failure(store: Store) -> None:
+    first = await store.open()
+    await plan(first, [item(0), item(1)])
+    await done(first, 0)
+    await done(first, 1)
+    second = await store.open(model="another", replace=True)
+    await plan(second, [item(0), item(1)])
+    assert await work(second) == {0: 2}
+    await failed(second, 0, kind="rate_limit", transient=True)
+    await done(second, 1)
+    assert second.items.counts_now() == {("failed", "rate_limit"): 1, ("done", None): 1}
+
+
+async def test_retry_takes_failures_of_the_kinds_named(store: Store) -> None:
+    first = await store.open()
+    await plan(first, [item(n) for n in range(4)])
+    for n, kind in enumerate(("unknown", "bad_reply", "too_large", "too_large")):
+        await failed(first, n, kind=kind)
+    second = await store.open()
+    assert await second.items.retry({"unknown", "bad_reply"}) == 2
+    assert [(i.index, i.sample) for i in await second.items.pending(0)] == [(0, 1), (1, 1)]
+    third = await store.open()
+    await third.items.retry({"too_large"})
+    assert [(i.index, i.sample) for i in await third.items.pending(0)] == [(2, 0), (3, 0)]
+
+
+async def test_a_retry_that_crashed_is_taken_up_by_the_next_and_buys_nothing_twice(store: Store) -> None:
+    first = await store.open()
+    await plan(first, [item(0)])
+    await failed(first, 0, kind="unknown")
+    await (await store.open()).items.retry(None)
+    third = await store.open()
+    assert await third.items.retry(None) == 1
+    assert [i.sample for i in await third.items.pending(0)] == [1]
+
+
+async def test_a_plain_rerun_keeps_what_retry_decided(store: Store) -> None:
+    first = await store.open()
+    await plan(first, [item(0)])
+    await failed(first, 0, kind="unknown")
+    await (await store.open()).items.retry(None)
+    third = await store.open()
+    await plan(third, [item(0)])
+    assert [i.sample for i in await third.items.pending(0)] == [1]
+
+
+async def test_outs_of_one_journal_keep_their_items_apart(store: Store) -> None:
+    mine, other = await store.open("a"), await store.open("b")
+    await plan(mine, [item(0)])
+    await plan(other, [item(0), item(1)])
+    await done(mine, 0)
+    assert other.items.counts_now() == {("pending", None): 2}
+    assert other.items.finished(["i000000"]) == {}
+    assert mine.items.finished(["i000000"]) == {"i000000": "f"}
+
+
+async def test_a_large_plan_needs_no_more_memory_than_a_small_one(sqlite_store: Store) -> None:
+    journal = await sqlite_store.open()
+    batches = [range(start, start + 1000) for start in range(0, 100_000, 1000)]
+    tracemalloc.start()
+    try:
+        for batch in batches:
+            await journal.items.plan([item(n) for n in batch], 500)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 16 * 2**20
+    assert sum((await work(journal)).values()) == 100_000
+
+
+async def test_no_step_reads_a_whole_table(sqlite_store: Store) -> None:
+    journal = await sqlite_store.open()
+    statements: dict[str, Any] = {}
+
+    def note(_c: Any, _cursor: Any, statement: str, parameters: Any, _x: Any, many: bool) -> None:
+        statements[statement] = parameters[0] if many else parameters
+
+    await plan(journal, [item(0)])
+    journal = await sqlite_store.open()
+    for engine in (journal._engine, journal._readers):
+        event.listen(engine, "before_cursor_execute", note)
+    await plan(journal, [item(0), item(1)])
+    await journal.items.retry({"bad_input"})
+    await journal.items.shards()
+    await journal.items.pending(0)
+    await done(journal, 0)
+    journal.items.counts_now()
+    list(journal.items.results(0))
+    list(journal.items.failures(0))
+    await journal.asks.renew(journal.run_id)
+    await journal.asks.recover()
+    listened = dict(statements)
+    explained = {}
+    with journal._readers.connect() as connection:
+        for statement, parameters in listened.items():
+            if statement.startswith(("SELECT", "UPDATE", "DELETE")):
+                steps = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+                explained[statement] = [str(step[3]) for step in steps]
+    whole = tuple(f"SCAN {table}" for table in ("items", "asks", "attempts"))
+    scanned = {s: steps for s, steps in explained.items() if any(step in whole for step in steps)}
+    assert len(explained) > 10
+    assert scanned == {}
