@@ -65,14 +65,18 @@ def main() -> None:
     """Entry point of ``mediamill``. Exit codes: see ARCHITECTURE.md."""
     debug = "--debug" in sys.argv
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(prog_name="mediamill", standalone_mode=False)
     except click.exceptions.Exit as stop:
         code = stop.exit_code
     except click.Abort:
         click.echo("mediamill: stopped", err=True)
         code = 130
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        code = error.exit_code
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        _say(error.format_message(), f"see {context.command_path if context else 'mediamill'} --help")
         code = error.exit_code
     except MediamillError as error:
         if debug:

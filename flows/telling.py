@@ -66,7 +66,8 @@ def tell_summary(summary: Summary, *, as_json: bool) -> None:
         return
     click.echo(_counts_line(summary))
     for group in summary.failures:
-        click.echo(f"  {group.count} {group.kind}: {group.message}")
+        example = group.message if group.item_id in group.message else f"{group.item_id}: {group.message}"
+        click.echo(f"  {group.count} {group.kind}{', e.g.' if group.count > 1 else ','} {example}")
         if group.hint:
             click.echo(f"    {group.hint}")
     if summary.message:

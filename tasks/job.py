@@ -75,7 +75,6 @@ class Job(BaseModel):
     retries: Annotated[int, Field(ge=0, le=20)] = Field(5, description="most repeats of one request")
     shard_size: Annotated[int, Field(gt=0, le=100_000)] = Field(500, description="items in one Parquet part")
     memory: Annotated[int, Field(gt=0)] = Field(512 * 2**20, description="bytes of media held at once")
-    batch: bool = Field(default=False, description="use the provider's batch API")
     replace: bool = Field(default=False, description="let this OUT change provider, model or parameters")
     refresh: bool = Field(default=False, description="buy every answer again")
     allow_hosts: list[str] = Field(

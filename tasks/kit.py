@@ -70,11 +70,16 @@ class Workbench:
         self._engine = engine
         self._journal = journal
         self._allow = tuple(job.allow_hosts)
+        self._version = job.columns.version or "version"
         self._bytes = Bytes(job.memory)
 
     async def thread(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run blocking work off the event loop."""
         return await self._engine.thread(fn, *args, **kwargs)
+
+    def version(self, item: Item) -> str:
+        """What changes when a URL's content does, as the manifest tells it; empty when it does not."""
+        return str(item.row.get(self._version) or "")
 
     def hold(self, size: int) -> AbstractAsyncContextManager[None]:
         """Wait until ``size`` more bytes may be held."""

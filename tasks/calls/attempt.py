@@ -10,16 +10,17 @@ from dataclasses import replace
 from decimal import Decimal
 
 from tasks import faults
+from tasks.calls.answers import answer, parse, settle, share_of
 from tasks.calls.exchange import Broken, NotSent
 from tasks.calls.limits import Limiter, Permit
-from tasks.calls.line import Line, now_us, request_id, total
+from tasks.calls.line import Line, now_us, request_id
 from tasks.calls.pack import Pending
 from tasks.calls.retry import TryAgain
-from tasks.errors import AccountStopped, BadReply, CallFailed, MediamillError, UnknownOutcome
-from tasks.item import Answer, Ask, Cost
+from tasks.errors import AccountStopped, CallFailed, MediamillError, UnknownOutcome
+from tasks.item import Answer, Ask
 from tasks.journal.transitions import NewAttempt
 from tasks.money.budget import Reservation
-from tasks.providers.base import Limits, Parsed, Problem, Reply, Request
+from tasks.providers.base import Limits, Problem, Reply, Request
 
 _LOST = "the request may have been carried out and billed; its answer was lost"
 _LOOK = "look for it at the provider, then: mediamill retry OUT --only unknown"
@@ -307,51 +308,3 @@ class WireAttempt:
             latency_ms=round((time.monotonic() - self._began) * 1000),
             request_id=request_id(reply.headers) if reply else None,
         )
-
-
-def parse(line: Line, reply: Reply, asks: Sequence[Ask]) -> Sequence[Parsed]:
-    """One Parsed per Ask.
-
-    Raises:
-        BadReply: when the reply holds something else. It stays in the journal and is parsed again for free.
-    """
-    faults.point("call.parse")
-    try:
-        parsed = line.provider.parse(reply, asks)
-    except BadReply as error:
-        error.transient = True
-        raise
-    if len(parsed) != len(asks):
-        raise BadReply(f"asked {len(asks)} things at once, got {len(parsed)} answers", transient=True)
-    return parsed
-
-
-async def settle(line: Line, call_id: str, parsed: Sequence[Parsed], ask: Ask, most: Decimal | None) -> Cost:
-    """Usage becomes cost, and both become durable."""
-    usage = total(p.usage for p in parsed)
-    cost = line.pricing.cost(ask.model, ask.operation, usage, most)
-    await line.journal.asks.settle(call_id, usage.as_dict(), cost)
-    faults.point("call.settled.after")
-    return cost
-
-
-def share_of(cost: Cost, parts: int) -> Cost:
-    """One Ask's part of what its request cost."""
-    if parts == 1 or cost.usd is None:
-        return cost
-    return replace(cost, usd=cost.usd / parts)
-
-
-def answer(line: Line, parsed: Parsed, key: str, cost: Cost, **told: object) -> Answer:
-    """The Answer a capability gets."""
-    line.tally.engine = parsed.engine or line.tally.engine
-    line.tally.simulated = line.tally.simulated or parsed.simulated
-    return Answer(
-        data=parsed.data,
-        usage=parsed.usage,
-        cost=cost,
-        request_key=key,
-        engine=parsed.engine,
-        simulated=parsed.simulated,
-        **told,  # type: ignore[arg-type]
-    )

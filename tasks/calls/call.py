@@ -16,7 +16,8 @@ from dataclasses import replace
 from typing import Any
 
 from tasks import faults
-from tasks.calls.attempt import WireAttempt, answer, parse, settle, share_of
+from tasks.calls.answers import answer, parse, settle, share_of
+from tasks.calls.attempt import WireAttempt
 from tasks.calls.key import request_key
 from tasks.calls.line import Line, now_us, request_id, total
 from tasks.calls.pack import Packer, Pending
@@ -112,8 +113,12 @@ class Caller:
         line.tally.hits += 1
         reply = Reply(attempt.reply_status or 200, attempt.reply_headers, attempt.reply_body or b"")
         parsed = parse(line, reply, [pending.ask] * len(attempt.request_keys))
-        cost = attempt.cost or await settle(line, attempt.call_id, parsed, pending.ask, attempt.cost_max)
         mine = attempt.out_id == line.out_id and pending.ask.item_id in attempt.item_ids
+        cost = attempt.cost
+        if cost is None:
+            cost = await settle(line, attempt.call_id, parsed, pending.ask, attempt.cost_max)
+            if mine:  # its ceiling was charged until now
+                line.budget.settle(line.budget.adopt(attempt.cost_max), cost)
         return answer(
             line,
             parsed[attempt.request_keys.index(pending.key)],

@@ -48,6 +48,10 @@ class Kit(Protocol):
         """
         ...
 
+    def version(self, item: Item) -> str:
+        """What changes when a URL's content does, as the manifest tells it; empty when it does not."""
+        ...
+
     async def thread(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run blocking work off the event loop."""
         ...

@@ -168,8 +168,7 @@ class Transcribe:
             raise BadInput(
                 f"{kit.provider.name} does not fetch URLs itself", kind="no_urls", hint="leave out pass_urls"
             )
-        version = str(item.row.get("version") or "")
-        digest = hashlib.sha256(f"url:{item.location}\n{version}".encode()).hexdigest()
+        digest = hashlib.sha256(f"url:{item.location}\n{kit.version(item)}".encode()).hexdigest()
         payload = Payload(filename="", mime="", size=0, url=item.location)
         return Input(sha256=digest, recipe="url", payload=payload)
 

@@ -23,7 +23,7 @@ _TOKEN_LEAST_SECONDS = Decimal(15)
 class Billing:
     """A provider's rules beside its prices (provider docs).
 
-    ``free`` costs nothing; ``least_seconds`` is billed at least; ``whole_seconds`` bills to the second.
+    ``free`` costs nothing; ``least_seconds`` is billed at least; ``whole_seconds`` bills to the nearest second.
     """
 
     free: bool = False

@@ -64,8 +64,7 @@ def _read(path: Path) -> Rows:
         with path.open(encoding="utf-8", newline="") as file:
             for number, row in enumerate(csv.DictReader(file), start=2):
                 try:
-                    usd = _dollars(row["price_usd"])
-                    price = Price(row["unit"], usd, row["source"], row["as_of"])
+                    price = _price(row)
                     rows[row["provider"], row["model"], row["capability"]].append(price)
                 except (KeyError, ValueError, TypeError):
                     raise UsageError(
@@ -77,6 +76,13 @@ def _read(path: Path) -> Rows:
     except (UnicodeDecodeError, csv.Error):
         raise UsageError(f"{path}: is no CSV file in UTF-8", hint="check MEDIAMILL_PRICES") from None
     return rows
+
+
+def _price(row: dict[str, str]) -> Price:
+    """A price that says what it is for, where it was read and when."""
+    if not (row["unit"] and row["source"] and row["as_of"]):
+        raise ValueError
+    return Price(row["unit"], _dollars(row["price_usd"]), row["source"], row["as_of"])
 
 
 def _dollars(text: str) -> Decimal:

@@ -45,6 +45,8 @@ class Operation(_Strict):
     rpm: float | None = None
     tpm: float | None = None
     audio_seconds_per_hour: float | None = None
+    least_deadline: float = Field(default=120.0, description="seconds an attempt may take at least")
+    deadline_share: float = Field(default=0.1, description="seconds more for each second of audio")
     concurrency: int = 64
     start: int | None = None
     models: Mapping[str, ModelFacts] = Field(default_factory=dict)

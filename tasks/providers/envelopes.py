@@ -15,8 +15,8 @@ _TITLE = re.compile(rb"<title[^>]{0,200}>([^<]{0,1000})", re.IGNORECASE)
 _KEYS = re.compile(
     r"(?P<label>\b(?:bearer|api[-_ ]?key|authorization|token)\b[\"']?(?: (?:is|was|provided))?\s?[:=]?\s?)"
     r"(?P<quote>[\"']?)(?=[\w.*/+=-]{0,200}[\d*])[\w.*/+=-]{8,}"
-    r"|\b(?:sk|pk|rk|tgp|gsk|xai|hf|co|key)[-_][\w.*-]{6,}"
-    r"|\b(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z0-9]{32,}\b",
+    r"|(?<![a-z])(?:sk|pk|rk|tgp|gsk|xai|hf|co|key)[-_][\w.*-]{6,}"
+    r"|(?<![a-z0-9])(?=[a-z]*\d)(?=\d*[a-z])[a-z0-9]{32,}(?![a-z0-9])",
     re.IGNORECASE,
 )
 _CONTROL = re.compile(r"[\x00-\x20\x7f-\xa0\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
@@ -83,7 +83,10 @@ def page_title(body: bytes) -> str:
 
 def clean(text: Any) -> str:
     """One line of at most 200 characters; anything that looks like a key is masked."""
-    line = _CONTROL.sub(" ", str(text)[:_MOST_READ]).strip()
+    try:
+        line = _CONTROL.sub(" ", str(text)[:_MOST_READ]).strip()
+    except RecursionError:
+        return "a message nested too deep to read"
     return _KEYS.sub(lambda m: f"{m['label'] or ''}{m['quote'] or ''}***", line)[:_MOST]
 
 

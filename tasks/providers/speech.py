@@ -20,8 +20,6 @@ from tasks.providers.languages import iso_code
 from tasks.providers.transcription import normalised
 from tasks.providers.verdicts import judge
 
-_LEAST_DEADLINE = 120.0
-_DEADLINE_SHARE = 0.1
 _DEADLINE_EXTRA = 60.0
 
 
@@ -71,7 +69,7 @@ class SpeechProvider:
             path=self.endpoint.api + facts.path,
             params=self._params(ask.model, self._facts(facts, ask.model), ask.params),
             encoding="multipart",
-            deadline=max(_LEAST_DEADLINE, seconds * _DEADLINE_SHARE + _DEADLINE_EXTRA),
+            deadline=max(facts.least_deadline, seconds * facts.deadline_share + _DEADLINE_EXTRA),
         )
 
     def request(self, wire: Wire, asks: Sequence[Ask]) -> Request:

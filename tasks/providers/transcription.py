@@ -15,6 +15,9 @@ from tasks.providers.envelopes import clean
 from tasks.providers.languages import iso_code
 
 Data = dict[str, Any]
+
+_EXACT = Decimal("1e-12")
+"""As fine as money is kept; replies carry floats of sixteen digits."""
 _MOST_ID = 2**31
 
 
@@ -77,7 +80,10 @@ def seconds(value: Any) -> Decimal | None:
         number = Decimal(str(value))
     except InvalidOperation:
         return None
-    return number if number.is_finite() and 0 <= number < 1_000_000 else None  # noqa: PLR2004
+    if not number.is_finite() or not 0 <= number < 1_000_000:  # noqa: PLR2004
+        return None
+    rounded = number.quantize(_EXACT)
+    return number if number == rounded else rounded
 
 
 def _segment(number: int, segment: Mapping[str, Any]) -> Data:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
 
 KEYS = ("day", "provider", "model", "capability", "cost_basis", "price_source")
 SUMS = ("requests", "answered", "audio_seconds", "cost_usd", "unknown_max_usd")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def cost_table(attempts: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
@@ -38,7 +40,8 @@ def cost_table(attempts: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 def write_costs(out: Path, table: pd.DataFrame) -> Path:
     """``costs.csv``: text that a spreadsheet would take for a formula is marked as text.
 
-    The rule is OWASP's for CSV injection: a leading ``= + - @``, tab or return gets an apostrophe.
+    The rule is OWASP's for CSV injection: a leading ``= + - @``, full-width ones too, gets an apostrophe.
+    Control characters become spaces, for a lone return would begin a row of its own.
     """
     safe = table.copy()
     for name in KEYS:
@@ -53,8 +56,8 @@ def write_costs(out: Path, table: pd.DataFrame) -> Path:
 
 def inert(value: Any) -> str:
     """A cell's text that no spreadsheet runs."""
-    text = "" if value is None else str(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    text = _CONTROL.sub(" ", "" if value is None else str(value))
+    return f"'{text}" if _FORMULA.match(text) else text
 
 
 def plain(value: Decimal) -> str:

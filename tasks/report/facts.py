@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -15,7 +15,11 @@ from tasks.journal.outs import Binding
 SHOWN_RESULTS = 200
 SHOWN_FAILURES = 10
 _TEXT_MOST = 4000
+_WORDS_MOST = 500
+"""Characters of a name, a message or a segment: what a person reads, not what a broken server sends."""
 _SEGMENTS_MOST = 400
+_PAGE_MOST = 4_000_000
+"""Characters of all segments together; results beyond that show their text only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +57,13 @@ def gather(out: Path, journal: Journal) -> Facts:
         counts[state] = counts.get(state, 0) + number
         if state == "failed" and kind:
             kinds.append((kind, number))
-    results = tuple(_bounded(row) for row in journal.items.sample_results(SHOWN_RESULTS))
+    results = _results(journal.items.sample_results(SHOWN_RESULTS))
     return Facts(
         out=out,
         binding=binding,
         counts=counts,
         failures=tuple(
-            FailureKind(kind, number, tuple(journal.items.sample_failures(kind, SHOWN_FAILURES)))
+            FailureKind(kind, number, tuple(map(_cut, journal.items.sample_failures(kind, SHOWN_FAILURES))))
             for kind, number in sorted(kinds, key=lambda pair: (-pair[1], pair[0]))
         ),
         results=results,
@@ -71,13 +75,32 @@ def gather(out: Path, journal: Journal) -> Facts:
     )
 
 
-def _bounded(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A row small enough for a page that must open anywhere."""
-    text = str(row.get("text") or "")
+def _results(rows: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+    """Rows for a page that must open anywhere."""
+    left, bounded = _PAGE_MOST, []
+    for row in rows:
+        made = _bounded(row, left)
+        left -= sum(len(str(segment.get("text") or "")) for segment in made["segments"])
+        bounded.append(made)
+    return tuple(bounded)
+
+
+def _bounded(row: Mapping[str, Any], left: int) -> dict[str, Any]:
+    """A row of which nothing is too long; its segments only while characters are ``left`` for them."""
     segments = list(row.get("segments") or [])
+    shown = [_cut(segment) for segment in segments[:_SEGMENTS_MOST]] if left > 0 else []
     return {
-        **{k: v for k, v in row.items() if k not in ("words", "segments", "text")},
-        "text": text[:_TEXT_MOST] + (" …" if len(text) > _TEXT_MOST else ""),
-        "segments": segments[:_SEGMENTS_MOST],
-        "more_segments": max(len(segments) - _SEGMENTS_MOST, 0),
+        **_cut({k: v for k, v in row.items() if k not in ("words", "segments", "text")}),
+        "text": _short(str(row.get("text") or ""), _TEXT_MOST),
+        "segments": shown,
+        "more_segments": len(segments) - len(shown),
     }
+
+
+def _cut(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row with its texts short."""
+    return {name: _short(value, _WORDS_MOST) if isinstance(value, str) else value for name, value in row.items()}
+
+
+def _short(text: str, most: int) -> str:
+    return text[:most] + " …" if len(text) > most else text

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _CENTS = Decimal("0.01")
+_MOST = 4096
+"""Characters of any one value; what is longer is cut, so that the page opens anywhere."""
+_HARMLESS = frozenset("\n\t\u200c\u200d")
+"""Joiners shape letters in Persian and Hindi and hold emoji together; they turn no text around."""
 
 
 def render(facts: Facts, costs: pd.DataFrame) -> str:
@@ -27,10 +31,14 @@ def render(facts: Facts, costs: pd.DataFrame) -> str:
 
 
 def visible(value: Any) -> Any:
-    """Text without control or direction-changing characters, so that a name shows as what it is."""
+    """Text without control or direction-changing characters, so that a name shows as what it is; never endless."""
     if not isinstance(value, str):
         return "" if value is None else value
-    made = "".join(c if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs") else "\ufffd" for c in value)
+    if type(value) is str and len(value) > _MOST:  # never inside an entity of what is markup already
+        value = value[:_MOST] + " …"
+    made = "".join(
+        c if c in _HARMLESS or unicodedata.category(c) not in ("Cc", "Cf", "Cs") else "\ufffd" for c in value
+    )
     return type(value)(made)
 
 

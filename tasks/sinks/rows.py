@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
+from collections.abc import Mapping, Sequence
+from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 
 import orjson
 import pyarrow as pa
 import pyarrow.json as pj
 
-Convert = Callable[[Any], Any]
-
 _BLOCK = 64 * 2**20
+_WIDE = Context(prec=76)
 
 
 def to_table(rows: Sequence[bytes], schema: pa.Schema) -> pa.Table:
@@ -48,41 +47,50 @@ def _converted(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Recor
 
 
 def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
-    convert = _converter(kind)
-    if convert is not None:
-        values = [None if v is None else convert(v) for v in values]
+    fitted = [_fitted(value, kind) for value in values] if _needs_fitting(kind) else values
     try:
-        return pa.array(values, kind)
+        return pa.array(fitted, kind)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeEncodeError):
-        return pa.array([_one(v, kind) for v in values], kind)
+        return pa.array([_one(value, kind) for value in values], kind)
 
 
 def _one(value: Any, kind: pa.DataType) -> Any:
-    """The value if it fits the type, by a cast from text if need be; null when it does not fit at all."""
+    """The value if it fits the type, by a cast from text if need be; what does not fit at all becomes null.
+
+    Of a list or a struct only the parts that do not fit are lost.
+    """
     if value is None:
         return None
-    for given in (value, str(value)):
+    if pa.types.is_list(kind):
+        return [_one(v, kind.value_type) for v in value] if isinstance(value, list) else None
+    if pa.types.is_struct(kind):
+        return {f.name: _one(value.get(f.name), f.type) for f in kind} if isinstance(value, dict) else None
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return value if isinstance(value, str) else orjson.dumps(value).decode()
+    for given, cast in ((_fitted(value, kind), False), (str(value), True)):
         try:
-            made = pa.scalar(given, kind) if given is value else pa.scalar(given).cast(kind)
+            made = pa.scalar(given).cast(kind) if cast else pa.scalar(given, kind)
             return made.as_py()
         except (pa.ArrowException, OverflowError, ValueError, TypeError):
             continue
     return None
 
 
-def _converter(kind: pa.DataType) -> Convert | None:
-    """What turns a JSON value into something Arrow takes for ``kind``; None when nothing need be done."""
-    if pa.types.is_decimal(kind):
-        return Decimal
+def _needs_fitting(kind: pa.DataType) -> bool:
+    """Whether JSON's values for ``kind`` may not be what Arrow takes them for: it makes a list of any text."""
+    return bool(pa.types.is_decimal(kind) or pa.types.is_nested(kind))
+
+
+def _fitted(value: Any, kind: pa.DataType) -> Any:
+    """A value with its decimals made from text and rounded to the places the type has."""
     if pa.types.is_list(kind):
-        inner = _converter(kind.value_type)
-        return None if inner is None else lambda values: [None if v is None else inner(v) for v in values]
+        return [_fitted(v, kind.value_type) for v in value] if isinstance(value, list) else None
     if pa.types.is_struct(kind):
-        inside = {field.name: _converter(field.type) for field in kind}
-        needed = {name: convert for name, convert in inside.items() if convert is not None}
-        return (lambda value: _struct(value, needed)) if needed else None
-    return None
-
-
-def _struct(value: Mapping[str, Any], converters: Mapping[str, Convert]) -> dict[str, Any]:
-    return {n: converters[n](v) if n in converters and v is not None else v for n, v in value.items()}
+        return {f.name: _fitted(value.get(f.name), f.type) for f in kind} if isinstance(value, dict) else None
+    if not pa.types.is_decimal(kind) or value is None or isinstance(value, (bool, list, dict)):
+        return value
+    try:
+        places = Decimal((0, (1,), -kind.scale))
+        return Decimal(str(value)).quantize(places, context=_WIDE)
+    except InvalidOperation:  # no number, or more digits than there are
+        return None

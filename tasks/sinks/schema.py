@@ -97,7 +97,26 @@ def failures_schema(row: pa.Schema) -> pa.Schema:
 
 def carried(row: pa.Schema) -> list[pa.Field]:
     """The manifest's own columns under the names they have in results."""
-    return [pa.field(f"in_{field.name}", field.type) for field in row]
+    return [pa.field(f"in_{field.name}", _carried(field.type)) for field in row]
+
+
+def _carried(kind: pa.DataType) -> pa.DataType:
+    """The type a column of the manifest has in results: moments in microseconds, what JSON cannot hold as text."""
+    if pa.types.is_timestamp(kind):
+        return pa.timestamp("us", tz=kind.tz)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return pa.list_(_carried(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([(field.name, _carried(field.type)) for field in kind])
+    plain = (
+        pa.types.is_boolean(kind)
+        or pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_decimal(kind)
+        or pa.types.is_date(kind)
+        or pa.types.is_large_string(kind)
+    )
+    return kind if plain else pa.string()
 
 
 def freeze(schema: pa.Schema) -> bytes:

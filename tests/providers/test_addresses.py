@@ -1,0 +1,111 @@
+"""Providers by name, their addresses and their keys."""
+
+from __future__ import annotations
+
+import pytest
+
+from tasks.errors import NoSuchOption, UsageError
+from tasks.providers.config import endpoint_of, load_config
+from tasks.providers.registry import default_provider, make_provider
+from tests.providers.made import KEY, KEYS, NAMES, made
+
+PAID = [name for name in NAMES if load_config(name).base_url]
+BASES = ["https://gw.example", "https://gw.example/", "https://gw.example/v1", "https://gw.example/v1/"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("base_url", [*BASES, "https://gw.example/v2"])
+def test_a_base_url_may_have_its_version_or_not(name: str, base_url: str) -> None:
+    endpoint = made(name, base_url).endpoint
+    assert endpoint.origin == "https://gw.example"
+    assert endpoint.api == ("/openai/v1" if name == "groq" else "/v1")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("ending", ["", "/v1", "/v1/"])
+def test_a_path_of_the_users_own_is_kept(name: str, ending: str) -> None:
+    api = "/openai/v1" if name == "groq" else "/v1"
+    assert made(name, f"http://[::1]:81/proxy{ending}").endpoint.api == "/proxy" + api
+    assert made(name, f"http://[::1]:81/proxy{ending}").endpoint.origin == "http://[::1]:81"
+
+
+@pytest.mark.parametrize(
+    "base_url", ["https://api.groq.com", "https://api.groq.com/openai", "https://api.groq.com/openai/v1"]
+)
+def test_groqs_path_is_not_doubled(base_url: str) -> None:
+    assert made("groq", base_url).endpoint.api == "/openai/v1"
+
+
+@pytest.mark.parametrize("name", PAID)
+@pytest.mark.parametrize("base_url", BASES)
+def test_the_environment_names_another_server(name: str, base_url: str) -> None:
+    variable = load_config(name).base_url_env
+    assert variable == f"{name.upper()}_BASE_URL"
+    there = {**KEYS, variable: base_url}
+    assert made(name, environ=there).endpoint.origin == "https://gw.example"
+    assert made(name, "http://option.example", environ=there).endpoint.origin == "http://option.example"
+
+
+@pytest.mark.parametrize(
+    "base_url", ["", "api.example", "ftp://h", "http://", "http://[::1", "http://h:99999", "http://h:x", "file:///etc"]
+)
+def test_what_is_no_url_is_a_usage_error(base_url: str) -> None:
+    with pytest.raises(UsageError, match="base URL") as refused:
+        endpoint_of(base_url, "/v1", None)
+    assert refused.value.hint
+
+
+def test_a_password_in_a_base_url_is_refused_and_not_repeated() -> None:
+    with pytest.raises(UsageError) as refused:
+        endpoint_of(f"https://me:{KEY}@gw.example/v1", "/v1", None)
+    assert KEY not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", PAID)
+def test_a_missing_key_is_a_usage_error_that_names_the_variable(name: str) -> None:
+    variable = load_config(name).key_env
+    assert variable
+    for environ in ({}, {variable: ""}):
+        with pytest.raises(UsageError, match=f"{variable} is not set") as refused:
+            made(name, environ=environ)
+        assert refused.value.exit_code == 2
+
+
+def test_another_variable_may_hold_the_key() -> None:
+    provider = make_provider("openai", base_url=None, api_key_env="MINE", environ={"MINE": KEY})
+    assert provider.endpoint.key_env == "MINE"
+    with pytest.raises(UsageError, match="MINE is not set"):
+        make_provider("openai", base_url=None, api_key_env="MINE", environ=KEYS)
+
+
+def test_keys_are_optional_where_the_configuration_says_so() -> None:
+    assert made("compatible", environ={}).endpoint.key_env is None
+    assert made("compatible").endpoint.key_env == "COMPATIBLE_API_KEY"
+    assert made("local", environ={}).endpoint.key_env is None
+    with pytest.raises(UsageError, match="OWN is not set"):
+        make_provider("compatible", base_url="http://h", api_key_env="OWN", environ={})
+
+
+def test_a_server_of_ones_own_needs_its_address() -> None:
+    with pytest.raises(UsageError, match="needs --base-url"):
+        make_provider("compatible", base_url=None, api_key_env=None, environ={})
+
+
+def test_an_unknown_name_brings_the_nearest() -> None:
+    with pytest.raises(NoSuchOption, match="did you mean 'together'"):
+        make_provider("togehter", base_url=None, api_key_env=None, environ={})
+
+
+def test_the_default_is_the_first_with_a_key() -> None:
+    assert default_provider({}) == "local"
+    assert default_provider({"TOGETHER_API_KEY": ""}) == "local"
+    assert default_provider({"COMPATIBLE_API_KEY": KEY}) == "local"
+    for name in PAID:
+        assert default_provider({load_config(name).key_env or "": KEY}) == name
+    assert default_provider(KEYS) == PAID[0]
+
+
+def test_the_request_key_of_the_built_in_provider_names_the_engine_and_no_port() -> None:
+    from tests.providers.made import wired
+
+    assert wired("local", "pocketsphinx").origin.startswith("local:pocketsphinx-")

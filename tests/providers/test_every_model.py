@@ -1,0 +1,162 @@
+"""What every provider puts on the wire, by its configuration; a new provider or model is tested by being listed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from tasks.errors import BadInput, UsageError
+from tasks.item import Ask, Payload
+from tasks.providers.config import load_config
+from tests.providers.made import FILE, KEY, LINK, MODELS, NAMES, UPLOAD, ask, facts_of, made, requested, wired
+
+every_model = pytest.mark.parametrize(("name", "model"), MODELS)
+TIMES = "timestamp_granularities[]"
+
+
+@every_model
+def test_the_wire_is_deterministic_json(name: str, model: str) -> None:
+    asked = ask(model, language="en", temperature=0.2)
+    wires = [made(name).wire(asked) for _ in range(2)]
+    assert orjson.dumps([wires[0].origin, wires[0].path, dict(wires[0].params)]) == orjson.dumps(
+        [wires[1].origin, wires[1].path, dict(wires[1].params)]
+    )
+    assert wires[0].encoding == "multipart"
+    assert wires[0].repeatable
+    assert not wires[0].job
+
+
+@every_model
+def test_bytes_and_items_do_not_change_the_wire(name: str, model: str) -> None:
+    one = ask(model, UPLOAD)
+    other = Ask(**{**{n: getattr(one, n) for n in Ask.__slots__}, "item_id": "b", "inputs": ask(model, FILE).inputs})
+    assert made(name).wire(one) == made(name).wire(other)
+
+
+@every_model
+def test_no_key_is_in_a_wire_or_a_request(name: str, model: str) -> None:
+    asked = ask(model)
+    provider = made(name)
+    wire = provider.wire(asked)
+    assert KEY not in repr((wire, provider.request(wire, [asked]), provider, vars(provider)))
+
+
+@every_model
+def test_a_request_is_model_then_fields_then_the_file(name: str, model: str) -> None:
+    request = requested(name, ask(model, language="en", temperature=0))
+    assert (request.method, request.files) == ("POST", [("file", UPLOAD)])
+    assert request.fields[0] == ("model", model)
+    assert request.json is None
+    assert all(isinstance(value, str) for _, value in request.fields)
+    assert ("temperature", "0") in request.fields
+    assert request.path.endswith("/v1/audio/transcriptions")
+
+
+@every_model
+def test_formats_and_times_are_what_the_model_takes(name: str, model: str) -> None:
+    facts = facts_of(name, model)
+    params = wired(name, model).params
+    expected = "diarized_json" if facts.diarized_format else "verbose_json" if facts.verbose else "json"
+    assert params["response_format"] == expected
+    assert (TIMES in params) == facts.verbose
+    if facts.verbose:
+        assert params[TIMES] == (["segment", "word"] if facts.words else ["segment"])
+
+
+@pytest.mark.parametrize(
+    ("asked", "times"),
+    [
+        ({"words": False}, ["segment"]),
+        ({"segments": False}, ["word"]),
+        ({"segments": False, "words": False}, None),
+    ],
+)
+@pytest.mark.parametrize(("name", "model"), [m for m in MODELS if facts_of(*m).verbose])
+def test_times_are_asked_for_as_wanted(name: str, model: str, asked: dict[str, Any], times: list[str] | None) -> None:
+    assert wired(name, model, **asked).params.get(TIMES) == times
+    repeated = [v for n, v in requested(name, ask(model, **asked)).fields if n == TIMES]
+    assert repeated == (times or [])
+
+
+@every_model
+def test_a_prompt_goes_only_to_models_that_take_one(name: str, model: str) -> None:
+    if facts_of(name, model).prompt:
+        assert wired(name, model, prompt="Ada").params["prompt"] == "Ada"
+    else:
+        with pytest.raises(BadInput, match="takes no prompt") as refused:
+            wired(name, model, prompt="Ada")
+        assert refused.value.hint
+
+
+@every_model
+def test_speakers_are_told_only_by_models_that_can(name: str, model: str) -> None:
+    facts = facts_of(name, model)
+    if not (facts.diarize or facts.diarized_format):
+        with pytest.raises(BadInput, match="does not tell speakers apart"):
+            wired(name, model, diarize=True)
+    elif facts.diarized_format:
+        assert wired(name, model, diarize=True).params["chunking_strategy"] == "auto"
+    else:
+        params = wired(name, model, diarize=True, min_speakers=2, max_speakers=3).params
+        assert [params[n] for n in ("diarize", "min_speakers", "max_speakers")] == [True, 2, 3]
+        assert params["response_format"] == "verbose_json"
+        assert ("diarize", "true") in requested(name, ask(model, diarize=True)).fields
+
+
+@every_model
+def test_speaker_hints_without_diarization_stay_home(name: str, model: str) -> None:
+    assert not {"diarize", "min_speakers", "max_speakers"} & set(wired(name, model, min_speakers=2).params)
+
+
+@every_model
+def test_together_is_always_told_the_language_and_others_only_when_it_is_known(name: str, model: str) -> None:
+    assert wired(name, model, language="en").params["language"] == "en"
+    for detect in ({}, {"language": "auto"}):
+        assert wired(name, model, **detect).params.get("language") == ("auto" if name == "together" else None)
+
+
+@every_model
+def test_nothing_unset_is_sent(name: str, model: str) -> None:
+    params = wired(name, model, prompt=None, temperature=None, language=None).params
+    assert None not in params.values()
+    assert not {"prompt", "temperature"} & set(params)
+
+
+@pytest.mark.parametrize(("name", "field"), [("together", "file"), ("groq", "url")])
+def test_a_url_goes_where_the_provider_looks_for_it(name: str, field: str) -> None:
+    model = load_config(name).operations["transcription"].default_model or ""
+    request = requested(name, ask(model, LINK))
+    in_fields = [n for n, v in request.fields if v == LINK.url]
+    in_files = [n for n, p in request.files if isinstance(p, Payload) and p.url == LINK.url]
+    assert [*in_fields, *in_files] == [field]
+    assert bool(in_files) == (field == "file")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_longer_recordings_get_longer(name: str) -> None:
+    deadlines = [made(name).wire(ask("m", seconds=s)).deadline for s in ("1", "600", "3600", "14400")]
+    assert deadlines == [120, 120, 420, 1500]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_operation_it_lacks_is_a_usage_error(name: str) -> None:
+    with pytest.raises(UsageError, match=f"{name} has no levitation"):
+        made(name).model("levitation", None)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_default_model_is_one_it_lists(name: str) -> None:
+    operation = load_config(name).operations["transcription"]
+    if operation.default_model is None:
+        with pytest.raises(UsageError, match="needs a model"):
+            made(name).model("transcription", None)
+    else:
+        assert made(name).model("transcription", None) in operation.models
+    assert made(name).model("transcription", "mine") == "mine"
+
+
+@pytest.mark.parametrize(("name", "most"), [("together", 80_000_000), ("openai", 25_000_000), ("groq", 25_000_000)])
+def test_uploads_stay_within_the_documented_size(name: str, most: int) -> None:
+    assert made(name).audio_limits("transcription", "m").max_bytes <= most

@@ -1,0 +1,118 @@
+"""The cost tables: exact sums, and cells that no spreadsheet runs."""
+
+from __future__ import annotations
+
+import csv
+import re
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.report.costs import cost_table, inert, plain, write_costs
+from tests.repeatable import repeatable
+from tests.report.pages import filled, page_of, parsed
+
+
+def attempt(**more: Any) -> dict[str, Any]:
+    """A row of the bill."""
+    return {
+        "started_at": 1_700_000_000_000_000,
+        "provider": "together",
+        "model": "m",
+        "capability": "transcribe",
+        "cost_basis": "metered",
+        "price_source": "a list",
+        "outcome": "replied",
+        "usage": {"audio_seconds": "1.5"},
+        "cost_usd": "0.1",
+        "cost_max_usd": "0.2",
+        **more,
+    }
+
+
+def written(tmp_path: Path, *attempts: dict[str, Any]) -> list[dict[str, str]]:
+    """``costs.csv``, read again."""
+    with write_costs(tmp_path, cost_table(attempts)).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_sums_are_exact(tmp_path: Path) -> None:
+    (row,) = written(
+        tmp_path, *(attempt(cost_usd="0.100000000001", usage={"audio_seconds": "0.1"}) for _ in range(1000))
+    )
+    assert row["cost_usd"] == "100.000000001"
+    assert (row["requests"], row["answered"], row["audio_seconds"]) == ("1000", "1000", "100")
+    assert (row["day"], row["unknown_max_usd"]) == ("2023-11-14", "0")
+
+
+@repeatable
+@given(st.lists(st.decimals(0, 10**6, places=12), min_size=1, max_size=20))
+def test_no_sum_loses_a_digit(costs: list[Decimal]) -> None:
+    table = cost_table(attempt(cost_usd=str(cost)) for cost in costs)
+    assert table["cost_usd"].sum() == sum(costs)
+    assert Decimal(plain(table["cost_usd"][0])) == sum(costs)
+
+
+def test_unknown_is_not_zero_but_its_ceiling(tmp_path: Path) -> None:
+    unknown = {"cost_usd": None, "usage": None, "outcome": "unknown", "cost_basis": None, "price_source": None}
+    first, second = written(tmp_path, attempt(), attempt(**unknown), attempt(**unknown, cost_max_usd=None))
+    assert (first["cost_basis"], first["cost_usd"], first["unknown_max_usd"]) == ("metered", "0.1", "0")
+    assert (second["cost_basis"], second["requests"], second["answered"]) == ("unknown", "2", "0")
+    assert (second["cost_usd"], second["unknown_max_usd"]) == ("0", "0.2")
+
+
+def test_rows_differ_by_day_model_and_price(tmp_path: Path) -> None:
+    day = 86_400 * 1_000_000
+    changes: list[dict[str, Any]] = [
+        {},
+        {"started_at": 1_700_000_000_000_000 + day},
+        {"model": "n"},
+        {"price_source": "b"},
+    ]
+    assert len(written(tmp_path, *(attempt(**change) for change in changes * 2))) == 4
+
+
+def test_nothing_sent_is_a_table_without_rows(tmp_path: Path) -> None:
+    assert written(tmp_path) == []
+    assert (tmp_path / "costs.csv").read_text().startswith("day,provider,model")
+
+
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", '=cmd|"/c calc"!A1', "=1,2\n=3", "\n=1", " =1", "\uff1d1"]
+)
+def test_no_cell_is_a_formula(tmp_path: Path, text: str) -> None:
+    named = dict.fromkeys(("provider", "model", "capability", "cost_basis", "price_source"), text)
+    (row,) = written(tmp_path, attempt(**named))
+    for name in named:
+        assert row[name] == "'" + re.sub(r"[\t\r\n]", " ", text)
+    assert not any(value.lstrip().startswith(("=", "+", "-", "@")) for value in row.values())
+
+
+@pytest.mark.parametrize("between", ["\r", "\n", "\r\n", '",', '"\r', "\x0b", "\u2028", ","])
+def test_no_text_begins_a_row_or_a_cell(tmp_path: Path, between: str) -> None:
+    rows = written(tmp_path, attempt(model=f"a{between}=1+1"), attempt(model="b"))
+    assert [row["model"][0] for row in rows] == ["a", "b"]
+    assert [row["requests"] for row in rows] == ["1", "1"]
+    assert not any(line.lstrip('" ').startswith("=") for line in (tmp_path / "costs.csv").read_text().splitlines())
+
+
+@repeatable
+@given(st.text(st.characters(codec="utf-8"), max_size=10))
+def test_a_cell_is_inert_and_otherwise_what_it_was(text: str) -> None:
+    cell = inert(text)
+    assert cell.lstrip()[:1] not in set("=+-@\uff1d\uff0b\uff0d\uff20") or not cell.strip()
+    if text.isprintable() and cell != text:
+        assert cell == f"'{text}"
+
+
+def test_the_page_and_the_table_agree(tmp_path: Path) -> None:
+    with filled(tmp_path, "harmless"):
+        pass
+    text = "".join(parsed(page_of(tmp_path / "again", "harmless")).text)
+    assert "$0.25" in text
+    assert "0:03.5" in text
+    assert "harmless" in (tmp_path / "again" / "costs.csv").read_text()

@@ -1,0 +1,242 @@
+"""Parts: whole or not there, and what was written is what pandas, duckdb and polars read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import orjson
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tasks import faults
+from tasks.capabilities.transcribe import Transcribe
+from tasks.errors import StorageError
+from tasks.journal.parts import Part
+from tasks.sinks.parts import clean, is_whole, part_path, write_part
+from tasks.sinks.schema import CALLS, failures_schema, freeze, results_schema, thaw
+
+OWN = pa.schema([("n", pa.int64()), ("price", pa.decimal128(10, 4)), ("day", pa.date32())])
+SCHEMA = results_schema(Transcribe().schema(), OWN)
+MOMENT = 1_700_000_000_123_456
+ODD = [
+    "",
+    "=1+1",
+    "a\nb\r\n\tc",
+    "\u202egnp.exe",
+    "\x00\x01",
+    "é\u0301 \U0001f9d1\u200d\U0001f680",
+    "\u2028'\"`;--",
+    "x" * 100_000,
+]
+
+
+@pytest.fixture(autouse=True)
+def disarmed() -> Iterator[None]:
+    yield
+    faults.arm("")
+
+
+def row(number: int, **more: Any) -> bytes:
+    """A result as the journal keeps it."""
+    columns = {
+        "item_id": f"{number:04d}.wav",
+        "item_index": number,
+        "started_at": MOMENT,
+        "cost_usd": "0.000012500001",
+        "cached": False,
+        "text": f"text {number}",
+        "segments": [{"id": 0, "start": 0.5, "end": 1.25, "text": "hi", "speaker": None}],
+        "words": None,
+        "speakers": ["A", None],
+        "in_n": number,
+        "in_price": "1.2500",
+        "in_day": "2026-01-02",
+    }
+    return orjson.dumps({**columns, **more})
+
+
+def written(out: Path, *rows: bytes, schema: pa.Schema = SCHEMA) -> list[dict[str, Any]]:
+    """Rows written and read again."""
+    part = write_part(out, "results", "000000", rows, schema)
+    assert is_whole(out, part)
+    table = pq.read_table(part_path(out, "results", "000000"))
+    assert table.schema.equals(schema)
+    found: list[dict[str, Any]] = table.to_pylist()
+    return found
+
+
+def test_values_come_back_exactly(tmp_path: Path) -> None:
+    (found,) = written(tmp_path, row(7))
+    assert found["cost_usd"] == Decimal("0.000012500001")
+    assert found["started_at"] == datetime.fromtimestamp(1_700_000_000, UTC).replace(microsecond=123_456)
+    assert found["segments"] == [{"id": 0, "start": 0.5, "end": 1.25, "text": "hi", "speaker": None}]
+    assert (found["words"], found["speakers"]) == (None, ["A", None])
+    assert (found["in_n"], found["in_price"], str(found["in_day"])) == (7, Decimal("1.2500"), "2026-01-02")
+    assert found["language"] is None
+
+
+@pytest.mark.parametrize("text", ODD)
+def test_odd_text_comes_back(tmp_path: Path, text: str) -> None:
+    (found,) = written(tmp_path, row(0, text=text, item_id=text, speakers=[text]))
+    assert (found["text"], found["item_id"], found["speakers"]) == (text, text, [text])
+
+
+def test_large_texts_come_back(tmp_path: Path) -> None:
+    large = "ß" * 3_000_000
+    assert [r["text"] == large for r in written(tmp_path, row(0, text=large), row(1, text=large))] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kept"),
+    [
+        ("in_n", "12", 12),
+        ("in_n", "twelve", None),
+        ("in_n", 1e300, None),
+        ("in_n", [1], None),
+        ("in_price", "abc", None),
+        ("in_price", "12345678901", None),
+        ("in_price", 2, Decimal(2)),
+        ("in_price", "1.23456", Decimal("1.2346")),
+        ("in_price", "NaN", None),
+        ("in_day", "tomorrow", None),
+        ("text", 5, "5"),
+        ("text", {"a": [1]}, '{"a":[1]}'),
+        ("attempts", 3.0, 3),
+        ("attempts", 2**40, None),
+        ("cached", "true", True),
+        ("cached", "perhaps", None),
+        ("speakers", "A", None),
+        ("speakers", ["A", 1], ["A", "1"]),
+        (
+            "segments",
+            [{"id": 2**40, "text": "hi"}],
+            [{"id": None, "start": None, "end": None, "text": "hi", "speaker": None}],
+        ),
+        ("segments", ["x", None], [None, None]),
+        ("cost_usd", "8.4700002670288091", Decimal("8.470000267029")),
+        ("cost_usd", "1e-40", Decimal(0)),
+        ("nowhere", 1, None),
+    ],
+)
+def test_what_does_not_fit_is_cast_or_null_and_spoils_nothing_else(
+    tmp_path: Path, name: str, value: Any, kept: Any
+) -> None:
+    first, odd, last = written(tmp_path, row(0), row(1, **{name: value}), row(2))
+    assert odd.get(name) == kept
+    expected = {**first, "item_id": "0001.wav", "item_index": 1, "text": "text 1", "in_n": 1}
+    assert {n: v for n, v in odd.items() if n != name} == {n: v for n, v in expected.items() if n != name}
+    assert (last["text"], last["in_price"], last["started_at"]) == ("text 2", Decimal("1.2500"), first["started_at"])
+
+
+def test_a_usage_with_too_many_digits_keeps_the_rest(tmp_path: Path) -> None:
+    usage = {"audio_seconds": "8.470000267028809", "requests": 1}
+    (found,) = written(tmp_path, orjson.dumps({"call_id": "c", "usage": usage, "cost_usd": "0.1"}), schema=CALLS)
+    assert (found["usage"]["audio_seconds"], found["usage"]["requests"]) == (Decimal("8.470000267029"), 1)
+    assert found["cost_usd"] == Decimal("0.1")
+
+
+def test_failures_have_their_columns(tmp_path: Path) -> None:
+    schema = failures_schema(OWN)
+    assert schema.names == [
+        *("item_id", "item_index", "run_id", "source", "error_kind", "error_message", "hint", "attempts"),
+        *("last_http_status", "cost_usd", "in_n", "in_price", "in_day"),
+    ]
+    told = {"item_id": "a", "error_kind": "rate_limit", "attempts": 3, "last_http_status": 429, "cost_usd": None}
+    (found,) = written(tmp_path, orjson.dumps(told), schema=schema)
+    assert {n: found[n] for n in told} == told
+
+
+def test_schemas_freeze_and_thaw() -> None:
+    for schema in (SCHEMA, CALLS, failures_schema(OWN)):
+        assert thaw(freeze(schema)).equals(schema)
+        assert all(field.nullable for field in schema)
+
+
+def test_pandas_duckdb_and_polars_read_the_folder(tmp_path: Path) -> None:
+    for part in range(2):
+        write_part(tmp_path, "results", f"{part:06d}", (row(n) for n in range(part * 1500, part * 1500 + 1500)), SCHEMA)
+    folder = tmp_path / "results"
+    frame = pd.read_parquet(folder)
+    total = Decimal("0.000012500001") * 3000
+    assert [len(frame), frame["cost_usd"].sum(), frame["item_id"].nunique()] == [3000, total, 3000]
+    assert frame["segments"][0][0]["text"] == "hi"
+    query = f"select count(*), sum(cost_usd), min(segments[1].text), count(words) from '{folder}/*.parquet'"
+    counted = duckdb.sql(query)
+    assert counted is not None
+    assert counted.fetchall() == [(3000, total, "hi", 0)]
+    frames = pl.read_parquet(folder)
+    assert [frames.height, frames["cost_usd"].sum(), frames["in_price"][0]] == [3000, total, Decimal("1.2500")]
+    assert frames["speakers"].to_list()[0] == ["A", None]
+
+
+def test_memory_is_bounded_by_row_groups(tmp_path: Path) -> None:
+    write_part(tmp_path, "results", "000000", (row(n) for n in range(2500)), SCHEMA)
+    file = pq.ParquetFile(part_path(tmp_path, "results", "000000"))
+    assert [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)] == [1000, 1000, 500]
+
+
+def test_no_rows_is_no_file(tmp_path: Path) -> None:
+    write_part(tmp_path, "failures", "000000", [row(0)], SCHEMA)
+    part = write_part(tmp_path, "failures", "000000", [], SCHEMA)
+    assert part == Part("failures", "000000", 0, 0, "")
+    assert list((tmp_path / "failures").iterdir()) == []
+    assert write_part(tmp_path, "failures", "000001", [], SCHEMA).rows == 0
+
+
+def test_every_truncation_is_seen(tmp_path: Path) -> None:
+    part = write_part(tmp_path, "results", "000000", (row(n) for n in range(50)), SCHEMA)
+    path = part_path(tmp_path, "results", "000000")
+    whole = path.read_bytes()
+    for cut in {0, 1, 3, 4, 5, 8, 100, *range(0, len(whole), 97), len(whole) - 4, len(whole) - 1}:
+        path.write_bytes(whole[:cut])
+        assert not is_whole(tmp_path, part), cut
+    for same_size in (bytes(len(whole)), whole[:-4] + b"\0\0\0\0", b"\0" + whole[1:]):
+        path.write_bytes(same_size)
+        assert not is_whole(tmp_path, part)
+    path.unlink()
+    assert not is_whole(tmp_path, part)
+    path.write_bytes(whole)
+    assert is_whole(tmp_path, part)
+
+
+@pytest.mark.parametrize("point", ["part.write.before", "part.rename.before"])
+@pytest.mark.parametrize("action", ["enospc", "erofs", "raise"])
+def test_a_part_that_cannot_be_written_leaves_the_earlier_one(tmp_path: Path, point: str, action: str) -> None:
+    part = write_part(tmp_path, "results", "000000", [row(0)], SCHEMA)
+    before = part_path(tmp_path, "results", "000000").read_bytes()
+    faults.arm(f"{point}:1:{action}")
+    with pytest.raises(RuntimeError if action == "raise" else StorageError):
+        write_part(tmp_path, "results", "000000", [row(1)], SCHEMA)
+    assert part_path(tmp_path, "results", "000000").read_bytes() == before
+    assert is_whole(tmp_path, part)
+    assert list((tmp_path / ".tmp").iterdir()) == []
+    assert write_part(tmp_path, "results", "000000", [row(1)], SCHEMA).rows == 1
+
+
+def test_rows_that_end_in_an_error_leave_nothing(tmp_path: Path) -> None:
+    def broken() -> Iterator[bytes]:
+        yield from (row(n) for n in range(1200))
+        raise KeyError("journal")
+
+    with pytest.raises(KeyError):
+        write_part(tmp_path, "results", "000000", broken(), SCHEMA)
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+
+
+def test_what_was_never_committed_is_cleaned_away(tmp_path: Path) -> None:
+    kept = write_part(tmp_path, "results", "000000", [row(0)], SCHEMA)
+    write_part(tmp_path, "results", "000001", [row(1)], SCHEMA)
+    (tmp_path / ".tmp" / "half").write_bytes(b"x")
+    (tmp_path / "results" / "notes.txt").write_text("mine")
+    clean(tmp_path, [kept])
+    found = sorted(os.path.relpath(p, tmp_path) for p in tmp_path.rglob("*") if p.is_file())
+    assert found == ["results/notes.txt", "results/part-000000.parquet"]
