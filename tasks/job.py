@@ -7,6 +7,7 @@ import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -96,6 +97,17 @@ class Job(BaseModel):
     def _a_name(cls, value: str | None) -> str | None:
         if value is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", value):
             raise ValueError("give the NAME of an environment variable, never the key itself")
+        return value
+
+    @field_validator("journal")
+    @classmethod
+    def _no_password(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        if "://" not in value:
+            return str(Path(value).expanduser().absolute())
+        if urlsplit(value).password:
+            raise ValueError("keep the password out of the URL; set PGPASSWORD or use a .pgpass file")
         return value
 
     @property

@@ -130,15 +130,16 @@ class Workbench:
 
 
 def _read_small(path: Path) -> tuple[os.stat_result, bytes | None]:
-    """A file's state, and its bytes when they are few and it is a regular file.
+    """A file's state, and its bytes when they are few.
 
     Plain system calls: each call that a buffered reader adds hands the interpreter to another thread.
     """
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
     try:
         about = os.fstat(descriptor)
-        small = stat.S_ISREG(about.st_mode) and about.st_size <= _INLINE
-        return about, os.read(descriptor, _INLINE + 1) if small else None
+        if not stat.S_ISREG(about.st_mode):
+            raise BadInput(f"{path}: is not a file but a folder, pipe or device", kind="not_a_file")
+        return about, os.read(descriptor, _INLINE + 1) if about.st_size <= _INLINE else None
     finally:
         os.close(descriptor)
 

@@ -43,7 +43,7 @@ async def make_plan(context: Context, source: Source) -> list[ShardWork]:
         counts.skipped += planned.kept
         counts.total += len(batch) - planned.kept
         faults.point("plan.batch.after")
-    if not counts.planned:
+    if not counts.planned and context.stop.why is None:
         raise UsageError(f"{context.job.source}: nothing in it to do")
     return await context.journal.items.shards()
 

@@ -38,6 +38,9 @@ from tasks.sinks.schema import freeze, results_schema, thaw
 if TYPE_CHECKING:
     from tasks.sources import Source
 
+JOURNAL_MARK = ".journal/elsewhere"
+"""Names the shared journal, so that an OUT can be looked at without being told where its journal is."""
+
 _MANY, _STAGED = 64, 8
 """For every so many requests on the wire, so many more attempts may be on their way into the journal: with few in
 flight its commits cost nothing, with hundreds they would leave a tenth of the places on the wire empty."""
@@ -118,6 +121,7 @@ async def _bind(
     journal: Journal, out: Path, run_id: str, binding: Binding, job: Job, source: Source | None, capability: Capability
 ) -> None:
     """Bind OUT, settle what a crash left, and freeze the schemas before the first part."""
+    (out / JOURNAL_MARK).write_text(job.journal or "")
     told = job.model_dump(mode="json", exclude={"budget", "limit", "run_deadline"})
     await journal.outs.bind(out, binding, told, replace=job.replace)
     await journal.runs.start(run_id)

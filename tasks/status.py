@@ -8,6 +8,7 @@ from tasks.errors import UsageError
 from tasks.job import Job, make_job
 from tasks.journal.journal import Journal
 from tasks.journal.lock import holder
+from tasks.start import JOURNAL_MARK
 from tasks.summary import Status
 
 
@@ -20,11 +21,12 @@ def open_existing(out: Path) -> Journal:
     out = out.expanduser().absolute()
     if not (out / ".journal" / "out_id").exists():
         raise UsageError(f"{out}: no run has written here", hint="name the folder that --out named")
-    journal = Journal.open(out)
+    mark = out / JOURNAL_MARK
+    journal = Journal.open(out, (mark.read_text() if mark.exists() else "") or None)
     journal.outs.load(out)
     if journal.outs.binding() is None:
         journal.close()
-        raise UsageError(f"{out}: its journal is elsewhere", hint="name the shared journal with --journal")
+        raise UsageError(f"{out}: its journal holds nothing of it", hint="was the journal moved or restored?")
     return journal
 
 

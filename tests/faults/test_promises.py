@@ -286,6 +286,17 @@ def test_two_outs_that_share_a_journal_pay_once(thirty: Path, server: RunningSer
         assert transcribe(thirty, tmp_path / name, server.origin, "--journal", shared).returncode == 0
     assert server.bill()["requests"] == 30
     assert all(row["cached"] and row["cost_usd"] == 0 for row in rows(tmp_path / "two"))
+    status = mediamill("status", tmp_path / "two", home=tmp_path / "home")
+    assert "30 done" in status.stdout
+    assert "$0.00" in status.stdout
+
+
+def test_a_password_in_a_journal_url_is_refused(thirty: Path, tmp_path: Path) -> None:
+    url = "postgresql://me:hunter2@127.0.0.1/journal"
+    refused = transcribe(thirty, tmp_path / "out", "http://127.0.0.1:9", "--journal", url)
+    assert refused.returncode == 2
+    assert "PGPASSWORD" in refused.stderr
+    assert "hunter2" not in refused.stderr
 
 
 def test_published_parts_always_open(thirty: Path, server: RunningServer, tmp_path: Path) -> None:

@@ -132,6 +132,15 @@ def test_a_provider_that_is_down(tmp_path: Path) -> None:
     assert "nothing answers" in done.stdout
 
 
+def test_a_pipe_among_the_files_does_not_hang_the_run(tmp_path: Path, server: RunningServer) -> None:
+    make_wavs(tmp_path / "in", 1)
+    os.mkfifo(tmp_path / "in" / "pipe.wav")
+    (tmp_path / "list.csv").write_text("id,path\na,in/0000.wav\nb,in/pipe.wav\nc,in\n")
+    done = transcribe(tmp_path / "list.csv", tmp_path / "out", server.origin)
+    assert done.returncode == 3, done.stderr
+    assert sorted(str(row["item_id"]) for row in rows(tmp_path / "out", "failures")) == ["b", "c"]
+
+
 def test_out_that_is_a_file(tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 1)
     (tmp_path / "out").write_text("mine")

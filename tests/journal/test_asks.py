@@ -115,10 +115,23 @@ async def test_a_late_reply_is_kept_and_does_not_disturb_the_heir(store: Store) 
     await reply(slow, ["k"], "c1", b"late")
     assert attempt_row(slow, "c1")["outcome"] == "replied"
     assert attempt_row(slow, "c1")["error_kind"] is None, "it was not lost after all"
+    assert (await claim(slow, "k", NOW + MINUTE + 2)).state == "busy", "the heir's own reply is still to come"
     await reply(heir, ["k"], "c2", b"second")
     found = await claim(slow, "k")
     assert found.attempt is not None
     assert (found.attempt.call_id, found.attempt.reply_body) == ("c2", b"second")
+
+
+async def test_a_late_reply_answers_while_its_heir_has_not_sent(store: Store) -> None:
+    slow, heir = await store.open("a"), await store.open("b")
+    await send(slow, "k", "c1")
+    assert (await claim(heir, "k", NOW + MINUTE + 1)).state == "unknown"
+    await reply(slow, ["k"], "c1")
+    with pytest.raises(CallFailed):
+        await heir.asks.sending(new_attempt(heir, "c2"), ["k"])
+    found = await claim(heir, "k")
+    assert found.attempt is not None
+    assert (found.attempt.call_id, found.attempt.cost) == ("c1", None), "to be parsed and paid for"
 
 
 async def test_a_run_that_let_go_of_a_job_may_look_it_up_again(store: Store) -> None:
