@@ -82,7 +82,7 @@ def talk_options(command: F) -> F:
         click.option("--yes", is_flag=True, help="spend without asking"),
         click.option("--json", "as_json", is_flag=True, help="one JSON object instead of text"),
         click.option("--quiet", is_flag=True, help="no progress, only the end"),
-        click.option("--debug", is_flag=True, help="tracebacks and a log of what happens"),
+        click.option("--debug", is_flag=True, help="tracebacks, those of single items too"),
     ):
         command = option(command)
     return command
