@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import os
+import json
 import sys
+import traceback
 from importlib.metadata import version
 
 import click
 
+from flows.stderr import note, silence
 from tasks.errors import MediamillError
 
 _COMMANDS = {
@@ -69,35 +71,40 @@ def main() -> None:
     except click.exceptions.Exit as stop:
         code = stop.exit_code
     except click.Abort:
-        click.echo("mediamill: stopped", err=True)
-        code = 130
+        code = _refuse("stopped", None, 130)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         code = error.exit_code
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
-        _say(error.format_message(), f"see {context.command_path if context else 'mediamill'} --help")
-        code = error.exit_code
+        hint = f"see {context.command_path if context else 'mediamill'} --help"
+        code = _refuse(error.format_message(), hint, error.exit_code)
     except MediamillError as error:
         if debug:
-            raise
-        _say(error.message, error.hint)
-        code = error.exit_code
+            traceback.print_exc()
+        code = _refuse(error.message, error.hint, error.exit_code)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence(sys.stdout)
         code = 0
     except Exception as error:
         if debug:
-            raise
-        _say(f"internal error: {type(error).__name__}: {error}", "run it again with --debug for the traceback")
-        code = 1
+            traceback.print_exc()
+        about = f"internal error: {type(error).__name__}: {error}"
+        code = _refuse(about, "run it again with --debug for the traceback", 1)
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _say(message: str, hint: str | None) -> None:
-    click.echo(f"mediamill: {message}", err=True)
+def _refuse(message: str, hint: str | None, code: int) -> int:
+    """Say why there is no result; with ``--json`` to the program that reads stdout, too."""
+    note(f"mediamill: {message}")
     if hint:
-        click.echo(f"  {hint}", err=True)
+        note(f"  {hint}")
+    if "--json" in sys.argv:
+        try:
+            click.echo(json.dumps({"error": message, "hint": hint, "exit_code": code}))
+        except OSError:
+            silence(sys.stdout)
+    return code
 
 
 if __name__ == "__main__":

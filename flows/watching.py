@@ -7,8 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import click
-
+from flows.stderr import note
 from flows.words import dollars, duration
 from tasks.summary import Progress
 
@@ -36,7 +35,7 @@ def _live() -> Iterator[Show]:
     from rich.text import Text
 
     with Live(console=Console(stderr=True), refresh_per_second=4, transient=True) as live:
-        yield lambda progress: live.update(Text(line(progress)))
+        yield lambda progress: live.update(Text(line(progress), no_wrap=True, overflow="ellipsis"))
 
 
 def _plain() -> Show:
@@ -46,7 +45,7 @@ def _plain() -> Show:
         nonlocal last
         if time.monotonic() - last >= _PLAIN_SECONDS:
             last = time.monotonic()
-            click.echo(line(progress), err=True)
+            note(line(progress))
 
     return show
 

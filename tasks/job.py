@@ -82,7 +82,7 @@ class Job(BaseModel):
         default_factory=list, description="private hosts that source URLs may name, e.g. media.lan:8080"
     )
 
-    @field_validator("deadline", "run_deadline", mode="before")
+    @field_validator("deadline", "run_deadline", mode="before", json_schema_input_type=float | str | None)
     @classmethod
     def _duration(cls, value: Any) -> Any:
         return parse_duration(value) if isinstance(value, str) else value
@@ -127,6 +127,10 @@ def make_job(where: str = "", **fields: Any) -> Job:
     Raises:
         UsageError: on an unknown option or a value of the wrong kind.
     """
+    return _checked(fields, where)
+
+
+def _checked(fields: dict[str, Any], where: str) -> Job:
     try:
         return Job.model_validate(fields)
     except ValidationError as error:
@@ -147,11 +151,22 @@ def load_job(path: Path, **overrides: Any) -> Job:
         mark = getattr(error, "problem_mark", None)
         line = f" at line {mark.line + 1}" if mark else ""
         raise UsageError(f"{path} is not valid YAML{line}: {getattr(error, 'problem', error)}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not text in UTF-8", hint="save it as UTF-8") from None
     if not isinstance(data, dict):
         raise UsageError(f"{path}: a job is a mapping of options", hint="see configs/jobs for examples")
-    params = {**(data.get("params") or {}), **(overrides.pop("params", None) or {})}
     chosen = {k: v for k, v in overrides.items() if v is not None}
-    return make_job(str(path), **{**data, **chosen, "params": params})
+    for name in ("params", "columns"):
+        if name in chosen or data.get(name) is None:
+            chosen[name] = _over(data.get(name), chosen.get(name) or {})
+    return _checked({**{str(k): v for k, v in data.items()}, **chosen}, str(path))
+
+
+def _over(given: Any, overrides: dict[str, Any]) -> Any:
+    """A file's mapping with single values overridden; anything else as it is, for the validation to refuse."""
+    if given is None:
+        return overrides
+    return {**given, **overrides} if isinstance(given, dict) else given
 
 
 def _usage(error: ValidationError, where: str) -> UsageError:

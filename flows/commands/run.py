@@ -22,7 +22,9 @@ from tasks.job import Job, load_job
 def command(job: Path | None, *, schema_only: bool, **options: Any) -> int:
     """Run the job described in a YAML file; options given here win over the file's."""
     if schema_only:
-        click.echo(json.dumps(Job.model_json_schema(), indent=2))
+        from flows.schema import job_schema
+
+        click.echo(json.dumps(job_schema(), indent=2))
         return 0
     if job is None:
         raise UsageError("a job file is missing", hint="mediamill run configs/jobs/transcribe.yaml")
