@@ -86,7 +86,7 @@ def main() -> None:
     except BrokenPipeError:
         silence(sys.stdout)
         code = 0
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (nobody sees a traceback unasked)
         if debug:
             traceback.print_exc()
         about = f"internal error: {type(error).__name__}: {error}"
