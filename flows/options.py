@@ -52,9 +52,15 @@ def _job_options(command: F, names: tuple[str, ...]) -> F:
 
 
 def run_options(command: F) -> F:
+    """How a run talks, and whether it only quotes."""
+    return talk_options(
+        click.option("--quote", "quote_only", is_flag=True, help="say what it would cost, and stop")(command)
+    )
+
+
+def talk_options(command: F) -> F:
     """How a run talks."""
     for option in (
-        click.option("--quote", "quote_only", is_flag=True, help="say what it would cost, and stop"),
         click.option("--yes", is_flag=True, help="spend without asking"),
         click.option("--json", "as_json", is_flag=True, help="one JSON object instead of text"),
         click.option("--quiet", is_flag=True, help="no progress, only the end"),

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from flows.stderr import interrupt, note, restore, silence
 from flows.telling import opening_line, quote_line, tell_quote, tell_summary
 from flows.watching import watch
+from flows.words import many
 from tasks.errors import UsageError
 from tasks.job import Job
 
@@ -24,34 +26,49 @@ if TYPE_CHECKING:
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def run_job(job: Job, options: Mapping[str, Any], retry: Retry | None = None) -> int:
-    """Run a job and tell what came of it; the exit code."""
+def run_job(job: Job, options: Mapping[str, Any], retry: Retry | None = None, *, again: int | None = None) -> int:
+    """Run a job and tell what came of it; the exit code.
+
+    Args:
+        job: what to do.
+        options: how to talk, as :func:`flows.options.run_options` declares it.
+        retry: do failed items again instead of reading the source.
+        again: how many items a retry does; None when this is none.
+    """
     from tasks.run import Run
     from tasks.start import choose_provider
 
+    as_json = bool(options.get("as_json"))
     if options.get("debug"):
-        import logging
-
-        logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
-        logging.getLogger("asyncio").setLevel(logging.INFO)
+        _log()
     if options.get("quote_only"):
         from tasks.quote import quote
 
-        tell_quote(quote(job), as_json=bool(options.get("as_json")))
+        tell_quote(quote(job), as_json=as_json)
         return 0
-    quiet = bool(options.get("quiet") or options.get("as_json"))
+    quiet = bool(options.get("quiet")) or as_json
     provider = choose_provider(job)
     if not quiet:
-        click.echo(opening_line(job, provider), err=True)
-    if retry is None:
-        _agree(job, provider, yes=bool(options.get("yes")) or quiet)
+        note(opening_line(job, provider))
+    if not options.get("yes"):
+        _agree(job, provider, again)
     _settle_memory()
     with watch(quiet=quiet) as show:
         run = Run(job, on_progress=show, retry=retry)
         with _signals(run) as caught:
             summary = run.execute()
-    tell_summary(summary, as_json=bool(options.get("as_json")))
+    try:
+        tell_summary(summary, as_json=as_json)
+    except BrokenPipeError:
+        silence(sys.stdout)
     return 128 + caught[0] if caught and summary.state == "cancelled" else summary.exit_code
+
+
+def _log() -> None:
+    import logging
+
+    logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
+    logging.getLogger("asyncio").setLevel(logging.INFO)
 
 
 def _settle_memory() -> None:
@@ -60,15 +77,19 @@ def _settle_memory() -> None:
     gc.set_threshold(20_000, 50, 100)
 
 
-def _agree(job: Job, provider: Provider, *, yes: bool) -> None:
-    """A paid run on a terminal shows its quote and asks; ``--yes`` or a budget answers."""
-    if yes or job.budget is not None or provider.name == "local" or not (sys.stdin.isatty() and sys.stderr.isatty()):
+def _agree(job: Job, provider: Provider, again: int | None) -> None:
+    """A paid run on a terminal shows its quote, or what it does again, and asks; a budget answers."""
+    if job.budget is not None or provider.name == "local" or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return
-    from tasks.quote import quote
+    if again is not None:
+        told, todo = f"retry: {many(again, 'failed item')} at {provider.name}, paid for like new ones", again
+    else:
+        from tasks.quote import quote
 
-    told = quote(job)
-    click.echo(quote_line(told), err=True)
-    if told.items > told.finished and not click.confirm("Go on?", err=True):
+        quoted = quote(job)
+        told, todo = quote_line(quoted), quoted.items - quoted.finished
+    note(told)
+    if todo and not click.confirm("Go on?", err=True):
         raise UsageError("not started", hint="--yes starts without asking, --budget USD bounds what it may cost")
 
 
@@ -81,9 +102,10 @@ def _signals(run: Run) -> Iterator[list[int]]:
     def on_signal(number: int, _: FrameType | None) -> None:
         caught.append(number)
         if len(caught) > 1:
+            restore()
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
-        click.echo("mediamill: stopping; what is in flight may end. Once more ends it now.", err=True)
+        interrupt("mediamill: stopping; what is in flight may end. Once more ends it now.")
         run.stop(f"stopped by {signal.Signals(number).name}")
 
     for number in _SIGNALS:

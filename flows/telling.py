@@ -17,14 +17,22 @@ if TYPE_CHECKING:
 
 
 def opening_line(job: Job, provider: Provider) -> str:
-    """Who does what to what, and where it goes."""
-    who = provider.name
+    """Who does what to what, and where it goes.
+
+    Raises:
+        UsageError: when the capability is unknown, or the provider has no model for it.
+    """
+    from tasks import capabilities
+
+    operation = capabilities.get(job.capability).operation
+    model = provider.model(operation, job.model)
     if provider.name == "local":
-        who = "local, the built-in provider (free, draft quality)"
+        draft = ", draft quality" if model == provider.model(operation, None) else ""
+        who = f"local, the built-in provider ({model}, free{draft})"
         if job.provider is None:
             who += " because no provider's key is set"
-    elif job.base_url:
-        who += f" at {provider.endpoint.origin}"
+    else:
+        who = f"{provider.name}{f' at {provider.endpoint.origin}' if job.base_url else ''}, {model}"
     return f"mediamill {job.capability}: {who}; inline run; {job.source} -> {job.out_path}"
 
 
@@ -71,7 +79,7 @@ def tell_summary(summary: Summary, *, as_json: bool) -> None:
         if group.hint:
             click.echo(f"    {group.hint}")
     if summary.message:
-        click.echo(f"stopped: {summary.message}")
+        click.echo(summary.message if summary.state == "cancelled" else f"stopped: {summary.message}")
         if summary.hint:
             click.echo(f"  {summary.hint}")
     if summary.simulated:

@@ -95,7 +95,8 @@ async def open_context(job: Job, engine: Engine, *, retry: bool) -> tuple[Contex
     lock = None
     try:
         lock = await engine.thread(OutLock.acquire, out, journal, run_id)
-        binding = _binding(job, capability, provider, model, source)
+        root = source.root if source else await engine.thread(_bound_root, journal, out, job)
+        binding = Binding.of(root, capability.name, provider.name, model, job.params)
         await _bind(journal, out, run_id, binding, job, source, capability)
         context = await _context(job, engine, capability, params, provider, model, out, run_id, journal, lock)
     except BaseException:
@@ -112,9 +113,11 @@ def _open_source(job: Job, capability: Capability) -> Source:
     return open_source(job, capability.kinds, frozenset(capability.params.model_fields))
 
 
-def _binding(job: Job, capability: Capability, provider: Provider, model: str, source: Source | None) -> Binding:
-    root = source.root if source else job.source
-    return Binding.of(root, capability.name, provider.name, model, job.params)
+def _bound_root(journal: Journal, out: Path, job: Job) -> str:
+    """What OUT is bound to already: a retry reads no source, and the job may name it relative to another folder."""
+    journal.outs.load(out)
+    bound = journal.outs.binding()
+    return bound.root if bound else job.source
 
 
 async def _bind(

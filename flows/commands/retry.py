@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from flows.options import given_fields, job_options_but_out, run_options
+from flows.options import given_fields, job_options_but_out, talk_options
 from flows.running import run_job
 
 
@@ -15,7 +15,7 @@ from flows.running import run_job
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--only", multiple=True, metavar="KIND", help="only failures of this kind; may be given several times")
 @job_options_but_out
-@run_options
+@talk_options
 def command(out: Path, *, only: tuple[str, ...], **options: Any) -> int:
     """Do the failed items of OUT again; everything else stays untouched.
 
@@ -36,4 +36,6 @@ def command(out: Path, *, only: tuple[str, ...], **options: Any) -> int:
     given = given_fields(options)
     stored = bound_job(out).model_dump(exclude_defaults=True)
     params = {**stored.get("params", {}), **given.pop("params")}
-    return run_job(make_job(**{**stored, **given, "params": params}), options, Retry(frozenset(only) or None))
+    job = make_job(**{**stored, **given, "params": params})
+    again = sum(count for kind, count in known.items() if not only or kind in only)
+    return run_job(job, options, Retry(frozenset(only) or None), again=again)
