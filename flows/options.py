@@ -51,6 +51,24 @@ def _job_options(command: F, names: tuple[str, ...]) -> F:
     )
 
 
+def param_options(capability: str, *names: str) -> Callable[[F], F]:
+    """Options for a capability's common parameters, with the help their fields have."""
+    from tasks import capabilities
+
+    fields = capabilities.get(capability).params.model_fields
+
+    def declare(command: F) -> F:
+        for name in reversed(names):
+            flag = "--" + name.replace("_", "-")
+            if fields[name].annotation is bool:
+                flag += f"/--no-{flag.removeprefix('--')}"
+            kind = {"type": str, "metavar": "TEXT"} if "/" not in flag else {}
+            command = click.option(flag, default=None, help=fields[name].description, **kind)(command)  # type: ignore[arg-type]
+        return command
+
+    return declare
+
+
 def run_options(command: F) -> F:
     """How a run talks, and whether it only quotes."""
     return talk_options(

@@ -36,7 +36,7 @@ def parse_duration(text: str | float) -> float:
     return seconds
 
 
-Seconds = Annotated[float, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Columns(BaseModel):
@@ -70,7 +70,7 @@ class Job(BaseModel):
         None, description="the most this OUT may cost in US dollars, all its runs together"
     )
     concurrency: Annotated[int, Field(gt=0, le=4096)] | None = Field(None, description="most requests in flight")
-    rpm: Annotated[float, Field(gt=0)] | None = Field(None, description="most requests a minute")
+    rpm: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(None, description="most requests a minute")
     deadline: Seconds | None = Field(None, description="longest one attempt may take, e.g. 90s")
     run_deadline: Seconds | None = Field(None, description="longest the run may take; what is left stays resumable")
     retries: Annotated[int, Field(ge=0, le=20)] = Field(5, description="most repeats of one request")
@@ -150,7 +150,8 @@ def load_job(path: Path, **overrides: Any) -> Job:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" at line {mark.line + 1}" if mark else ""
-        raise UsageError(f"{path} is not valid YAML{line}: {getattr(error, 'problem', error)}") from None
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise UsageError(f"{path} is not valid YAML{line}: {problem}") from None
     except UnicodeDecodeError:
         raise UsageError(f"{path} is not text in UTF-8", hint="save it as UTF-8") from None
     if not isinstance(data, dict):

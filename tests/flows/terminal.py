@@ -1,0 +1,74 @@
+"""The command line on a terminal of its own: what is on its screen, typed keys, signals."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.faults.driving import environment
+
+_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """How a command ended and everything it wrote to its terminal, control codes included."""
+
+    code: int
+    text: str
+
+
+class Terminal:
+    """A command that believes a person is watching."""
+
+    def __init__(self, *arguments: str | Path, home: Path) -> None:
+        self._ours, theirs = pty.openpty()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "flows.cli", *map(str, arguments)],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env=environment(home, TERM="xterm", COLUMNS="100"),
+        )
+        os.close(theirs)
+        self._seen = b""
+
+    def until(self, text: str) -> None:
+        """Wait until ``text`` stands on the screen."""
+        end = time.monotonic() + _SECONDS
+        while text.encode() not in self._seen:
+            assert time.monotonic() < end, self._seen
+            assert self._read(), f"it ended without {text!r}: {self._seen!r}"
+
+    def type(self, keys: str) -> None:
+        """Press keys."""
+        os.write(self._ours, keys.encode())
+
+    def end(self, signals: Sequence[int] = ()) -> Screen:
+        """Send signals, wait for the end, and look at the screen."""
+        for number in signals:
+            self.process.send_signal(number)
+        while self._read():
+            pass
+        code = self.process.wait(_SECONDS)
+        os.close(self._ours)
+        return Screen(code, self._seen.decode())
+
+    def _read(self) -> bool:
+        ready, _, _ = select.select([self._ours], [], [], _SECONDS)
+        if not ready:
+            self.process.kill()
+            return False
+        try:
+            read = os.read(self._ours, 65536)
+        except OSError:  # the other side is closed
+            return False
+        self._seen += read
+        return bool(read)
