@@ -26,9 +26,10 @@ def command(out: Path, *, only: tuple[str, ...], **options: Any) -> int:
     from tasks.run import Retry
     from tasks.status import bound_job, status
 
-    known = status(out).by_kind
+    stands = status(out)
+    known = stands.by_kind
     for kind in only:
-        if kind not in known:
+        if kind not in known and not stands.pending:  # what a crashed retry left pending has no kind any more
             if not known:
                 raise UsageError(f"{out}: no failures to retry")
             raise NoSuchOption("kind of failure", kind, known)

@@ -71,7 +71,9 @@ def test_the_key_of_an_ask_depends_on_what_is_bought_only(name: str) -> None:
 def test_longer_recordings_get_longer_deadlines(name: str) -> None:
     provider = make(name)
     short, long = (provider.wire(ask(provider, seconds=s)).deadline for s in ("5", "10800"))
-    assert (short, long) == (120, 10800 / 10 + 60)
+    hosted = 10800 / 10 + 60
+    assert short == 120
+    assert long == (10800 * 4 + 60 if name == "local" else hosted)  # an engine on this machine may have a queue
 
 
 @every

@@ -135,12 +135,6 @@ def test_a_url_goes_where_the_provider_looks_for_it(name: str, field: str) -> No
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_longer_recordings_get_longer(name: str) -> None:
-    deadlines = [made(name).wire(ask("m", seconds=s)).deadline for s in ("1", "600", "3600", "14400")]
-    assert deadlines == [120, 120, 420, 1500]
-
-
-@pytest.mark.parametrize("name", NAMES)
 def test_an_operation_it_lacks_is_a_usage_error(name: str) -> None:
     with pytest.raises(UsageError, match=f"{name} has no levitation"):
         made(name).model("levitation", None)
