@@ -39,8 +39,7 @@ def run_job(job: Job, options: Mapping[str, Any], retry: Retry | None = None, *,
     from tasks.start import choose_provider
 
     as_json = bool(options.get("as_json"))
-    if options.get("debug"):
-        _log()
+    _log(debug=bool(options.get("debug")))
     if options.get("quote_only"):
         from tasks.quote import quote
 
@@ -64,11 +63,15 @@ def run_job(job: Job, options: Mapping[str, Any], retry: Retry | None = None, *,
     return 128 + caught[0] if caught and summary.state == "cancelled" else summary.exit_code
 
 
-def _log() -> None:
+def _log(*, debug: bool) -> None:
+    """Libraries' logs, asyncio's tracebacks of abandoned tasks among them, are for ``--debug`` alone."""
     import logging
 
-    logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
-    logging.getLogger("asyncio").setLevel(logging.INFO)
+    if debug:
+        logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
+        logging.getLogger("asyncio").setLevel(logging.INFO)
+    else:
+        logging.getLogger().addHandler(logging.NullHandler())
 
 
 def _settle_memory() -> None:

@@ -156,6 +156,28 @@ def test_the_debug_log_holds_no_key(tmp_path: Path, server: RunningServer) -> No
     assert SENTINEL not in done.stderr + done.stdout
 
 
+@pytest.mark.parametrize("kilobytes", [150, 300])
+def test_a_disk_that_takes_no_more_is_one_line(kilobytes: int, tmp_path: Path) -> None:
+    recordings = ROOT / "data" / "samples" / "recordings"
+    told = ("transcribe", recordings, "--provider", "local", "--out", tmp_path / "out")
+    command = [sys.executable, "-m", "flows.cli", *map(str, told)]
+    done = subprocess.run(
+        ["bash", "-c", f'ulimit -f {kilobytes}; exec "$@"', "bash", *command],
+        env=environment(tmp_path / "home"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1, done.stdout
+    assert "Traceback" not in done.stderr
+    said = [line for line in done.stderr.splitlines() if line.startswith("mediamill: ")]
+    assert len(said) == 1
+    assert str(tmp_path / "out") in said[0]
+    assert mediamill(*told, home=tmp_path / "home").returncode == 0
+    assert len(rows(tmp_path / "out")) == 8
+
+
 def test_serve_says_where_and_ends_on_a_signal(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "flows.cli", "serve", "--engine", "echo", "--port", "0"]
     with subprocess.Popen(
