@@ -304,3 +304,15 @@ def test_published_parts_always_open(thirty: Path, server: RunningServer, tmp_pa
     transcribe(thirty, out, server.origin, "--shard-size", "7", env={"MEDIAMILL_FAULTS": "part.rename.after:3:kill"})
     for part in out.rglob("part-*.parquet"):
         pq.read_table(part)
+
+
+def test_a_retry_keeps_to_the_budget(thirty: Path, server: RunningServer, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    server.faults({"match": {"every": 2}, "fault": {"kind": "status", "status": 422}})
+    assert transcribe(thirty, out, server.origin, "--budget", "0.00007").returncode == 3
+    server.faults()
+    stopped = mediamill("retry", out, home=tmp_path / "home")
+    assert stopped.returncode == 4, stopped.stdout
+    assert Decimal(server.bill()["usd"]) <= Decimal("0.00007")
+    assert mediamill("retry", out, "--budget", "1", home=tmp_path / "home").returncode == 0
+    assert len(rows(out)) == 30
