@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import functools
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import TimeoutError as NotYet
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -46,6 +46,15 @@ class Retry:
     """Do failed items again: all of them, or only those with these error kinds."""
 
     only: frozenset[str] | None = None
+
+    @classmethod
+    def of(cls, kinds: Sequence[str] | None) -> Retry | None:
+        """A retry from a list of kinds, where ``all`` stands for every kind; None from an empty one."""
+        return cls(None if "all" in kinds else frozenset(kinds)) if kinds else None
+
+    def kinds(self) -> list[str]:
+        """The same as a list."""
+        return sorted(self.only) if self.only else ["all"]
 
 
 @dataclass(frozen=True, slots=True)
