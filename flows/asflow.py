@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import logging
 import os
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from flows.batch import Listener
@@ -29,6 +32,8 @@ def run_as_flow(prefect: Prefect, job: Job, retry: Retry | None, show: Show | No
     os.environ["PREFECT_API_URL"] = prefect.api
     if not debug:  # the terminal has its own lines; Prefect's go to its server
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+        os.environ.setdefault("PREFECT_LOGGING_INTERNAL_LEVEL", "CRITICAL")
+        logging.raiseExceptions = False  # nor what it thinks of its own logging when its server is away
     from flows.batch import LISTENER, Listener
     from flows.forms import parameters_of
 
@@ -48,6 +53,17 @@ def run_as_flow(prefect: Prefect, job: Job, retry: Retry | None, show: Show | No
     if listener.error is not None:
         raise listener.error
     return listener
+
+
+def end_untold(code: int) -> NoReturn:
+    """End the process now: what Prefect's client still wants to say to a server that is away would take minutes."""
+    from tasks.engine import Engine
+
+    Engine.stop_shared()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def flow_of(capability: str) -> Any:

@@ -14,6 +14,7 @@ from prefect.runtime import flow_run
 from prefect.utilities.urls import url_for
 
 from flows import artifacts
+from flows.attended import when_left
 from flows.following import Following, no_retries
 from flows.signals import draining
 from flows.states import caught_up, end_state, refused_state
@@ -77,6 +78,7 @@ def _conduct(job: Job, retry: Retry | None, listener: Listener, following: Follo
             listener.progress(now)
 
     run = Run(job, on_progress=progress, retry=retry, around=steps)
+    when_left(lambda: run.stop("its worker stopped"))
     try:
         with draining(run) as caught, following.of(run):
             summary = run.execute()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -55,6 +56,7 @@ def deploy_job(job: Job, name: str, pool: str, *, paused: bool) -> Deployed:
             tags=["mediamill", job.capability],
             entrypoint_type=EntrypointType.MODULE_PATH,
             work_pool_name=pool,
+            job_variables={"command": shlex.join([sys.executable, "-m", "flows.attended"])},
             paused=paused,
         )
     except ValueError as error:

@@ -121,8 +121,7 @@ class Following:
 
     def end(self, summary: Summary) -> None:
         """Leave the flow run's name, tags and progress as the run ended."""
-        if not self._alone:
-            self._mark()
+        self._settle_others()
         about = many(summary.total, "item") if summary.total else "nothing new"
         self._client.set_flow_run_name(self.flow_run.id, f"{self._title}: {about}")
         self.shown.end(summary)
@@ -151,15 +150,19 @@ class Following:
         if progress is None:
             return
         # Progress comes only from a run that holds its OUT.
+        self._settle_others()
+        if progress.phase != "plan" and not self._named:
+            self._client.set_flow_run_name(self.flow_run.id, f"{self._title}: {many(progress.total, 'item')}")
+            self._named = True
+        self.shown.show(progress)
+
+    def _settle_others(self) -> None:
+        """Mark this run as the one on its OUT, once, and put right what Prefect believes of others."""
         if not self._alone:
             self._mark()
             self._bury_dead()
             self._catch_up()
             self._alone = True
-        if progress.phase != "plan" and not self._named:
-            self._client.set_flow_run_name(self.flow_run.id, f"{self._title}: {many(progress.total, 'item')}")
-            self._named = True
-        self.shown.show(progress)
 
     def _mark(self) -> None:
         self._tags |= set(self.flow_run.tags or ())

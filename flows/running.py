@@ -52,32 +52,37 @@ def run_job(job: Job, options: Mapping[str, Any], retry: Retry | None = None, *,
     if not options.get("yes"):
         _agree(job, provider, again)
     with watch(quiet=quiet) as show:
-        summary, caught = _go(job, retry, prefect, show, debug=bool(options.get("debug")))
+        summary, caught, told = _go(job, retry, prefect, show, debug=bool(options.get("debug")))
     try:
         tell_summary(summary, as_json=as_json)
     except BrokenPipeError:
         silence(sys.stdout)
-    return 128 + caught[0] if caught and summary.state == "cancelled" else summary.exit_code
+    code = 128 + caught[0] if caught and summary.state == "cancelled" else summary.exit_code
+    if not told:
+        from flows.asflow import end_untold
+
+        end_untold(code)
+    return code
 
 
 def _go(
     job: Job, retry: Retry | None, prefect: Prefect | None, show: Show | None, *, debug: bool
-) -> tuple[Summary, Sequence[int]]:
-    """The run itself, as a flow run or inline; with the signals that came."""
+) -> tuple[Summary, Sequence[int], bool]:
+    """The run itself, as a flow run or inline; the signals that came; False when Prefect does not know of its end."""
     if prefect is not None:
         from flows.asflow import run_as_flow
 
         ended = run_as_flow(prefect, job, retry, show, debug=debug)
         if ended is not None and ended.summary is not None:
             note(f"prefect: {ended.url}" if ended.told else f"Prefect was not told how this run ended: {ended.url}")
-            return ended.summary, ended.signals
+            return ended.summary, ended.signals, ended.told
         note("Prefect went away before the run began; inline run")
     from tasks.run import Run
 
     _settle_memory()
     run = Run(job, on_progress=show, retry=retry)
     with draining(run) as caught:
-        return run.execute(), caught
+        return run.execute(), caught, True
 
 
 def _log(*, debug: bool) -> None:

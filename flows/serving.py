@@ -20,8 +20,8 @@ POOL = "mediamill"
 _FIRST_PORT = 4200
 _LAST_PORT = 4299
 _START_SECONDS = 120.0
-_STOP_SECONDS = 45.0
-"""A worker's runs have thirty seconds to drain."""
+_STOP_SECONDS = 60.0
+"""A worker gives its runs thirty seconds to drain."""
 _TICK = 0.25
 
 
@@ -116,7 +116,13 @@ def _spawn(command: list[str], name: str, env: dict[str, str]) -> subprocess.Pop
             stderr=subprocess.STDOUT,
             env=env,
             start_new_session=True,
+            preexec_fn=_listen,  # noqa: PLW1509 (no other thread runs here)
         )
+
+
+def _listen() -> None:
+    """Undo what a script's ``&`` or cron may have set: Prefect stops a worker by SIGINT, which must not be ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _log(name: str) -> Path:

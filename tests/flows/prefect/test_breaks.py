@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 
 from tests.faults.driving import make_wavs
@@ -49,7 +51,7 @@ def whole(deck: Deck, server: RunningServer, tmp_path: Path, *, twice: int) -> N
 
 
 @pytest.fixture
-def slow() -> RunningServer:
+def slow() -> Iterator[RunningServer]:
     with running_server(engine="echo", dialect="together", latency="600ms") as running:
         yield running
 
@@ -137,25 +139,63 @@ def test_a_server_that_stays_away_is_told_at_the_end_and_put_right_by_the_next_r
         mediamill_up(home, "down")
 
 
-def test_a_worker_that_is_stopped_drains_its_run(deck: Deck, slow: RunningServer, tmp_path: Path) -> None:
+def at_work(deck: Deck, server: RunningServer, tmp_path: Path, name: str) -> tuple[subprocess.Popen[str], str]:
+    """A worker with a deployed run in the middle of its work, and its flow run."""
     make_wavs(source(tmp_path), ITEMS)
     job = tmp_path / "recordings.yaml"
     job.write_text(
         f"capability: transcribe\nsource: {source(tmp_path)}\nout: {tmp_path / 'out'}\nprovider: together\n"
-        f"base_url: {slow.origin}/together/v1\nconcurrency: {FLYING}\nbudget: 5\n"
+        f"base_url: {server.origin}/together/v1\nconcurrency: {FLYING}\nbudget: 5\n"
     )
-    pool = f"stopped-{os.getpid()}"
+    pool = f"{name}-{os.getpid()}"
     made = deck.cli("deploy", job, "--pool", pool, "--name", pool)
     assert made.returncode == 0, made.stderr
     deployment = deck.ask("GET", f"deployments/name/transcribe/{pool}")
-    run_id = deck.ask("POST", f"deployments/{deployment['id']}/create_flow_run", {})["id"]
-    with deck.prefect("worker", "start", "--pool", pool, "--type", "process") as worker:
-        until(lambda: slow.bill()["requests"] > FLYING, "the run to be at work")
-        worker.terminate()
-        told, _ = worker.communicate(timeout=60)
+    run_id: str = deck.ask("POST", f"deployments/{deployment['id']}/create_flow_run", {})["id"]
+    worker = deck.prefect("worker", "start", "--pool", pool, "--type", "process")
+    until(lambda: server.bill()["requests"] > FLYING, "the run to be at work")
+    return worker, run_id
+
+
+def test_a_worker_that_is_stopped_drains_its_run(deck: Deck, slow: RunningServer, tmp_path: Path) -> None:
+    worker, run_id = at_work(deck, slow, tmp_path, "stopped")
+    worker.terminate()
+    told, _ = worker.communicate(timeout=60)
     state = deck.ended(run_id)
-    assert state["type"] in ("CANCELLED", "CRASHED"), told
-    until(lambda: "in use" not in deck.cli("status", tmp_path / "out").stdout, "the run to let go of OUT", 40)
+    assert state["type"] == "CANCELLED", told
     kept = len(pd.read_parquet(tmp_path / "out" / "results"))
     assert kept == slow.bill()["requests"] < ITEMS
     whole(deck, slow, tmp_path, twice=0)
+
+
+@pytest.mark.long
+def test_cancel_in_the_ui_reaches_a_run_on_a_worker(deck: Deck, slow: RunningServer, tmp_path: Path) -> None:
+    worker, run_id = at_work(deck, slow, tmp_path, "cancelled")
+    try:
+        deck.ask("POST", f"flow_runs/{run_id}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
+        assert deck.ended(run_id)["type"] == "CANCELLED"
+        kept = len(pd.read_parquet(tmp_path / "out" / "results"))
+        assert kept == slow.bill()["requests"] < ITEMS
+    finally:
+        worker.terminate()
+        worker.communicate(timeout=60)
+
+
+@pytest.mark.long
+def test_a_worker_killed_with_its_run_leaves_what_the_next_run_completes(
+    deck: Deck, slow: RunningServer, tmp_path: Path
+) -> None:
+    worker, run_id = at_work(deck, slow, tmp_path, "killed")
+    until(lambda: deck.state(run_id)["type"] == "RUNNING", "the run to be known as running")
+    [engine] = [p for p in psutil.process_iter(["cmdline", "environ"]) if _runs(p, run_id)]
+    worker.kill()
+    engine.kill()
+    worker.communicate(timeout=60)
+    whole(deck, slow, tmp_path, twice=FLYING)
+    assert deck.ended(run_id)["type"] == "CRASHED"
+
+
+def _runs(process: psutil.Process, run_id: str) -> bool:
+    """Whether this is the engine of a flow run."""
+    about = process.info
+    return "prefect.engine" in (about["cmdline"] or ()) and run_id in (about["environ"] or {}).values()

@@ -1,0 +1,60 @@
+"""What a worker starts for each flow run: Prefect's engine in a session of its own, with a lifeline to this process.
+
+A process worker that is stopped kills what it started, at once and hard. It kills this process; the engine behind
+it notices that the lifeline, a pipe, has ended, drains the run, and tells Prefect itself how it ended.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+LIFELINE = "MEDIAMILL_LIFELINE"
+"""Names the pipe's descriptor in the engine's environment."""
+
+
+def main() -> int:
+    """Run ``prefect.engine``; end as it does. A signal cuts the lifeline instead of the run."""
+    theirs, ours = os.pipe()
+    engine = subprocess.Popen(  # noqa: S603 (our own interpreter)
+        [sys.executable, "-m", "prefect.engine", *sys.argv[1:]],
+        env={**os.environ, LIFELINE: str(theirs)},
+        pass_fds=(theirs,),
+        start_new_session=True,
+    )
+    os.close(theirs)
+    cut = False
+
+    def on_signal(_: int, __: FrameType | None) -> None:
+        nonlocal cut
+        if not cut:
+            cut = True
+            os.close(ours)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
+    return engine.wait()
+
+
+def when_left(act: Callable[[], None]) -> None:
+    """Call ``act``, once, when the process that attends this one is gone or was asked to stop."""
+    descriptor = os.environ.pop(LIFELINE, None)
+    if descriptor is None:
+        return
+
+    def wait(lifeline: int) -> None:
+        while os.read(lifeline, 1):
+            pass
+        os.close(lifeline)
+        act()
+
+    threading.Thread(target=wait, args=(int(descriptor),), name="lifeline", daemon=True).start()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
