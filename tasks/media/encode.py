@@ -66,7 +66,7 @@ def mono(frames: Iterable[AudioFrame]) -> Iterator[AudioFrame]:
 def blocks(frames: Iterable[AudioFrame]) -> Iterator[Samples]:
     """The samples of 16 kHz mono frames."""
     for frame in frames:
-        yield frame.to_ndarray().reshape(-1)
+        yield frame.to_ndarray().reshape(-1).astype(np.int16, copy=False)
 
 
 def framed(sound: Iterable[Samples]) -> Iterator[AudioFrame]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.item import Input, Payload
-from tasks.media.cut import Cutter, CutPlan
+from tasks.media.cut import CutPlan, Cutter
 from tasks.media.cutting import Cuts, Cutting
 from tasks.media.encode import RATE, blocks, encode, framed, mono, target
 from tasks.media.fit import piece_seconds

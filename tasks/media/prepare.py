@@ -100,9 +100,7 @@ def _plain_wav(path: Path, head: bytes, size: int, sha256: str, limits: AudioLim
     return Clip(Input(sha256, payload=payload), plain.seconds, plain)
 
 
-def _as_is(
-    path: Path, head: bytes, size: int, sha256: str, limits: AudioLimits, check: Check | None
-) -> Clip | None:
+def _as_is(path: Path, head: bytes, size: int, sha256: str, limits: AudioLimits, check: Check | None) -> Clip | None:
     from tasks.media.decode import open_recording
 
     with open_recording(path, head, check) as recording:

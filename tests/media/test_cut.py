@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.media.cut import Cutter, CutPlan
+from tasks.media.cut import CutPlan, Cutter
 from tasks.media.encode import RATE, Samples
 from tasks.media.quiet import quietest
 from tests.repeatable import repeatable
