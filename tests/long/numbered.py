@@ -96,11 +96,12 @@ def write(
     layout = "stereo" if sides else "mono"
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w", format=form, options=options or {}) as target:
-        if video:
-            _picture(target, said.seconds)
+        picture = target.add_stream("mpeg4", rate=1) if video else None
         stream = cast("AudioStream", target.add_stream(codec, rate=rate, layout=layout, options=codec_options or {}))
         if not codec.startswith(("pcm", "flac")):
             stream.bit_rate = 128_000
+        if picture is not None:
+            _draw(target, picture, said.seconds)
         resampler = av.AudioResampler(stream.format.name, layout, rate)
         fifo = av.AudioFifo()
         for n, block in enumerate(said.blocks()):
@@ -126,8 +127,7 @@ def _encode(target: Any, stream: AudioStream, frames: list[av.AudioFrame]) -> No
         target.mux(stream.encode(frame))
 
 
-def _picture(target: Any, seconds: float) -> None:
-    picture = target.add_stream("mpeg4", rate=1)
+def _draw(target: Any, picture: Any, seconds: float) -> None:
     picture.width, picture.height, picture.pix_fmt = 32, 32, "yuv420p"
     for _ in range(int(seconds)):
         target.mux(picture.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")))

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.driving import rows, transcribe
-from tests.long.numbered import RATE, Numbered, write, write_wav
+from tasks.media.encode import RATE
+from tests.long.numbered import Numbered, write, write_wav
 from tests.long.transcripts import transcribed, words_of
 from tests.servers import RunningServer, running_server
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.driving import rows, transcribe
-from tests.long.numbered import RATE
+from tasks.media.encode import RATE
 from tests.servers import RunningServer
 
 
