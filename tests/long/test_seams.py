@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.faults.driving import rows, transcribe
 from tasks.media.encode import RATE
+from tests.faults.driving import rows, transcribe
 from tests.long.numbered import Numbered, write, write_wav
 from tests.long.transcripts import transcribed, words_of
 from tests.servers import RunningServer, running_server
@@ -54,29 +55,56 @@ def test_without_pauses_an_overlap_saves_the_words_that_are_cut(server: RunningS
     assert words_of(row) == said.words()
 
 
-@pytest.mark.parametrize(
-    ("name", "form", "codec", "more"),
-    [
-        ("phone.wav", "wav", "pcm_mulaw", {"rate": 8_000}),
-        ("sides.wav", "wav", "pcm_s16le", {"sides": True, "rate": 44_100}),
-        ("film.mp4", "mp4", "aac", {"video": True, "rate": 44_100}),
-        ("vbr.mp3", "mp3", "mp3", {"rate": 44_100, "options": {"write_xing": "0"}, "codec_options": {"q": "4"}}),
-        ("noedits.m4a", "mp4", "aac", {"rate": 48_000, "options": {"use_editlist": "0"}}),
-        ("встреча 会議 🎙.flac", "flac", "flac", {}),
-    ],
+FILES: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "phone.wav": ("wav", "pcm_mulaw", {"rate": 8_000}),
+    "sides.wav": ("wav", "pcm_s16le", {"sides": True, "rate": 44_100}),
+    "film.mp4": ("mp4", "aac", {"video": True, "rate": 44_100}),
+    "film.webm": ("webm", "libopus", {"rate": 48_000}),
+    "vbr.mp3": ("mp3", "mp3", {"rate": 44_100, "options": {"write_xing": "0"}, "codec_options": {"q": "4"}}),
+    "noedits.m4a": ("mp4", "aac", {"rate": 48_000, "options": {"use_editlist": "0"}}),
+    "raw.aac": ("adts", "aac", {"rate": 44_100}),
+}
+NAMES = (
+    "meeting.flac,Besprechung für Jürgen.flac,réunion à l'été.flac,reunión mañana.flac,riunione città.flac,"
+    "reunião manhã.flac,vergadering in de ochtend.flac,spotkanie żółć.flac,встреча.flac,зустріч ї.flac,会議録音.flac,"
+    "회의 녹음.flac,会议录音.flac,اجتماع.flac,बैठक.flac,görüşme.flac,möte åäö.flac,συνάντηση.flac,פגישה.flac,"
+    "การประชุม.flac,cuộc họp.flac,meeting 🎙.flac"
 )
-def test_in_any_file_no_word_is_lost_doubled_or_moved(
-    name: str, form: str, codec: str, more: dict[str, object], server: RunningServer, tmp_path: Path
-) -> None:
+
+
+def every(source: Path, out: Path, server: RunningServer, *options: str) -> dict[str, dict[str, Any]]:
+    """The rows of a run over a folder that must succeed, by item."""
+    done = transcribe(source, out, server.origin, *options)
+    assert done.returncode == 0, done.stderr
+    return {row["item_id"]: row for row in rows(out)}
+
+
+def test_in_any_file_no_word_is_lost_doubled_or_moved(server: RunningServer, tmp_path: Path) -> None:
     """Moved: against the same recording heard whole, since codecs put samples of their own in front."""
-    said = Numbered(40)
-    path = write(tmp_path / "in" / name, said, form, codec, **more)  # type: ignore[arg-type]
-    whole = words_of(transcribed(path, tmp_path / "whole", server))
-    assert [word for word, _ in whole] == [word for word, _ in said.words()]
-    assert max(abs(heard - begun) for (_, heard), (_, begun) in zip(whole, said.words(), strict=True)) < RATE // 5
-    row = transcribed(path, tmp_path / "out", server, "--set", "piece_seconds=9")
-    assert row["pieces"] > 4
-    assert words_of(row) == whole
+    said = {name: Numbered(30, seed=n) for n, name in enumerate(FILES)}
+    for name, (form, codec, more) in FILES.items():
+        write(tmp_path / "in" / name, said[name], form, codec, **more)
+    whole = every(tmp_path / "in", tmp_path / "whole", server)
+    cut = every(tmp_path / "in", tmp_path / "out", server, "--set", "piece_seconds=9")
+    assert whole.keys() == cut.keys() == FILES.keys()
+    for name in FILES:
+        heard, begun = words_of(whole[name]), said[name].words()
+        assert [word for word, _ in heard] == [word for word, _ in begun], name
+        assert max(abs(a - b) for (_, a), (_, b) in zip(heard, begun, strict=True)) < RATE // 5, name
+        assert whole[name]["pieces"] == 1
+        assert cut[name]["pieces"] >= 4
+        assert words_of(cut[name]) == heard, name
+
+
+def test_files_named_in_any_language_are_cut(server: RunningServer, tmp_path: Path) -> None:
+    names, said = NAMES.split(","), Numbered(12)
+    first = write(tmp_path / "in" / names[0], said, "flac", "flac")
+    for name in names[1:]:
+        (tmp_path / "in" / name).write_bytes(first.read_bytes())
+    found = every(tmp_path / "in", tmp_path / "out", server, "--set", "piece_seconds=5")
+    assert sorted(found) == sorted(names)
+    assert all(words_of(row) == said.words() for row in found.values())
+    assert server.bill()["requests"] == found[names[0]]["pieces"]
 
 
 def test_what_can_be_heard_of_a_cut_off_recording_is_kept_and_told(server: RunningServer, tmp_path: Path) -> None:

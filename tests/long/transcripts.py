@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tests.faults.driving import rows, transcribe
 from tasks.media.encode import RATE
+from tests.faults.driving import rows, transcribe
 from tests.servers import RunningServer
 
 
