@@ -157,6 +157,13 @@ def test_a_piece_that_fails_is_tried_alone_and_a_rerun_buys_it_alone(server: Run
     assert paid < set(billed)
 
 
+def test_where_speakers_are_asked_for_what_fits_goes_whole(server: RunningServer, tmp_path: Path) -> None:
+    path = write_wav(tmp_path / "in" / "talk.wav", Numbered(40))
+    row = transcribed(path, tmp_path / "out", server, "--set", "piece_seconds=10", "--diarize")
+    assert row["pieces"] == server.bill()["requests"] == 1
+    assert row["speakers"] == ["SPEAKER_00", "SPEAKER_01"]
+
+
 def test_a_quote_counts_the_pieces(server: RunningServer, tmp_path: Path) -> None:
     path = write_wav(tmp_path / "in" / "talk.wav", Numbered(120))
     done = transcribe(path, tmp_path / "out", server.origin, "--set", "piece_seconds=20", "--quote", "--json")
