@@ -160,7 +160,7 @@ class Transcribe:
         limits = kit.provider.audio_limits(self.operation, kit.model)
         pieces = Pieces(media.path, media.sha256, limits, kit.scratch, _cutting(params), check=sender.check)
         clips, answers = await sender.send_all(pieces)
-        ends = [c.input.start + int(c.seconds * RATE) if c.input.end is None else c.input.end for c in clips]
+        ends = [c.input.start + round(c.seconds * RATE) if c.input.end is None else c.input.end for c in clips]
         heard = [Heard.of(a.data, c.input.start, end) for a, c, end in zip(answers, clips, ends, strict=True)]
         columns, warnings = await kit.thread(stitch, heard, diarized=params.diarize)
         first = answers[0]

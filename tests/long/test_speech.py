@@ -60,8 +60,10 @@ def test_half_an_hour_through_a_crash_is_heard_as_well_as_its_clips(tmp_path: Pa
     sounds = {name: sound_of(SAMPLES / name) for name in known}
     for n, name in enumerate(known):
         write(tmp_path / "clips" / f"{n:02d}.wav", [sounds[name]])
-    dice, parts, order = random.Random(4), [], []
-    while sum(map(len, parts)) < SECONDS * RATE:
+    dice = random.Random(4)
+    parts: list[Samples] = []
+    order: list[str] = []
+    while sum(len(part) for part in parts) < SECONDS * RATE:
         name = dice.choice(list(known))
         parts += [np.zeros(int(dice.uniform(0.5, 2.5) * RATE), np.int16), sounds[name]]
         order.append(name)

@@ -20,6 +20,9 @@ _SHORTEST = 20 * _RATE
 _QUIET = int(0.3 * _RATE)
 _HOP = int(0.02 * _RATE)
 _PAUSE = 0.5
+_REST = 20
+"""Hops of :data:`_HOP` samples that make a pause to cut in: 0.4 s."""
+_LEAST = 2 * _RATE
 _SILENT = 64
 """Loudest sample (of 32768) up to which nothing can have been said; the decoder hears words in silence."""
 _PADDING = 0.15
@@ -71,7 +74,11 @@ def hear(audio: Audio, max_seconds: float | None) -> Transcript:
 
 
 def utterances(blocks: Iterable[Samples]) -> Iterator[Samples]:
-    """Cut sound into stretches of at most 30 s, each at the quietest 0.3 s of its last ten seconds."""
+    """Cut sound into stretches of at most 30 s: in pauses, else at the quietest 0.3 s of their last ten seconds.
+
+    The decoder takes every utterance's sound as one speaker's in one room; read speech of several, put behind one
+    another, is heard a third worse when it is not cut in its pauses.
+    """
     import numpy as np
 
     held: list[Samples] = []
@@ -81,11 +88,30 @@ def utterances(blocks: Iterable[Samples]) -> Iterator[Samples]:
         size += len(block)
         while size >= _LONGEST:
             whole = np.concatenate(held)
-            cut = quietest(whole[:_LONGEST], _SHORTEST)
-            yield whole[:cut]
-            held, size = [whole[cut:]], size - cut
+            cuts = pauses(whole[:_LONGEST]) or [quietest(whole[:_LONGEST], _SHORTEST)]
+            yield from np.split(whole[: cuts[-1]], cuts[:-1])
+            held, size = [whole[cuts[-1] :]], size - cuts[-1]
     if size:
-        yield np.concatenate(held)
+        whole = np.concatenate(held)
+        yield from np.split(whole, pauses(whole))
+
+
+def pauses(sound: Samples) -> list[int]:
+    """The middles of pauses of 0.4 s and more, at least two seconds apart: where it is nearly as quiet as it gets."""
+    import numpy as np
+
+    frames = sound[: len(sound) // _HOP * _HOP].reshape(-1, _HOP)
+    level = 10 * np.log10(np.square(frames, dtype=np.float64).mean(axis=1) + 1)
+    if not len(level):
+        return []
+    floor, loud = np.percentile(level, (5, 95))
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], level < floor + (loud - floor) / 4, [0]])))
+    cuts: list[int] = []
+    for begin, end in edges.reshape(-1, 2):
+        middle = int(begin + end) // 2 * _HOP
+        if end - begin >= _REST and middle - (cuts[-1] if cuts else 0) >= _LEAST:
+            cuts.append(middle)
+    return cuts
 
 
 def quietest(sound: Samples, start: int) -> int:
