@@ -79,6 +79,11 @@ def run_options(command: F) -> F:
 def talk_options(command: F) -> F:
     """How a run talks."""
     for option in (
+        click.option(
+            "--prefect/--no-prefect",
+            default=None,
+            help="run as a Prefect flow run, or without; by default where a Prefect API is configured and answers",
+        ),
         click.option("--yes", is_flag=True, help="spend without asking"),
         click.option("--json", "as_json", is_flag=True, help="one JSON object instead of text"),
         click.option("--quiet", is_flag=True, help="no progress, only the end"),

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import gc
-import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from flows.stderr import interrupt, note, restore, silence
+from flows.signals import draining
+from flows.stderr import note, silence
 from flows.telling import opening_line, quote_line, tell_quote, tell_summary
-from flows.watching import watch
+from flows.watching import Show, watch
+from flows.which import Prefect, choose, version_note
 from flows.words import many
 from tasks.errors import UsageError
 from tasks.job import Job
 
 if TYPE_CHECKING:
     from tasks.providers.base import Provider
-    from tasks.run import Retry, Run
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    from tasks.run import Retry
+    from tasks.summary import Summary
 
 
 def run_job(job: Job, options: Mapping[str, Any], retry: Retry | None = None, *, again: int | None = None) -> int:
@@ -35,7 +33,6 @@ def run_job(job: Job, options: Mapping[str, Any], retry: Retry | None = None, *,
         retry: do failed items again instead of reading the source.
         again: how many items a retry does; None when this is none.
     """
-    from tasks.run import Run
     from tasks.start import choose_provider
 
     as_json = bool(options.get("as_json"))
@@ -47,20 +44,40 @@ def run_job(job: Job, options: Mapping[str, Any], retry: Retry | None = None, *,
         return 0
     quiet = bool(options.get("quiet")) or as_json
     provider = choose_provider(job)
+    prefect, how = choose(wanted=options.get("prefect"))
     if not quiet:
-        note(opening_line(job, provider))
+        note(opening_line(job, provider, how))
+        if prefect and (about := version_note(prefect)):
+            note(f"  {about}")
     if not options.get("yes"):
         _agree(job, provider, again)
-    _settle_memory()
     with watch(quiet=quiet) as show:
-        run = Run(job, on_progress=show, retry=retry)
-        with _signals(run) as caught:
-            summary = run.execute()
+        summary, caught = _go(job, retry, prefect, show, debug=bool(options.get("debug")))
     try:
         tell_summary(summary, as_json=as_json)
     except BrokenPipeError:
         silence(sys.stdout)
     return 128 + caught[0] if caught and summary.state == "cancelled" else summary.exit_code
+
+
+def _go(
+    job: Job, retry: Retry | None, prefect: Prefect | None, show: Show | None, *, debug: bool
+) -> tuple[Summary, Sequence[int]]:
+    """The run itself, as a flow run or inline; with the signals that came."""
+    if prefect is not None:
+        from flows.asflow import run_as_flow
+
+        ended = run_as_flow(prefect, job, retry, show, debug=debug)
+        if ended is not None and ended.summary is not None:
+            note(f"prefect: {ended.url}" if ended.told else f"Prefect was not told how this run ended: {ended.url}")
+            return ended.summary, ended.signals
+        note("Prefect went away before the run began; inline run")
+    from tasks.run import Run
+
+    _settle_memory()
+    run = Run(job, on_progress=show, retry=retry)
+    with draining(run) as caught:
+        return run.execute(), caught
 
 
 def _log(*, debug: bool) -> None:
@@ -94,27 +111,3 @@ def _agree(job: Job, provider: Provider, again: int | None) -> None:
     note(told)
     if todo and not click.confirm("Go on?", err=True):
         raise UsageError("not started", hint="--yes starts without asking, --budget USD bounds what it may cost")
-
-
-@contextmanager
-def _signals(run: Run) -> Iterator[list[int]]:
-    """The first signal drains the run, the second ends the process at once."""
-    caught: list[int] = []
-    earlier: dict[int, Callable[[int, FrameType | None], Any] | int | None] = {}
-
-    def on_signal(number: int, _: FrameType | None) -> None:
-        caught.append(number)
-        if len(caught) > 1:
-            restore()
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-        interrupt("mediamill: stopping; what is in flight may end. Once more ends it now.")
-        run.stop(f"stopped by {signal.Signals(number).name}")
-
-    for number in _SIGNALS:
-        earlier[number] = signal.signal(number, on_signal)
-    try:
-        yield caught
-    finally:
-        for number in _SIGNALS:
-            signal.signal(number, earlier[number])

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from tasks.summary import Quote, Status, Summary
 
 
-def opening_line(job: Job, provider: Provider) -> str:
-    """Who does what to what, and where it goes.
+def opening_line(job: Job, provider: Provider, how: str = "inline run") -> str:
+    """Who does what to what, how it is run, and where it goes.
 
     Raises:
         UsageError: when the capability is unknown, or the provider has no model for it.
@@ -33,7 +33,7 @@ def opening_line(job: Job, provider: Provider) -> str:
             who += " because no provider's key is set"
     else:
         who = f"{provider.name}{f' at {provider.endpoint.origin}' if job.base_url else ''}, {model}"
-    return f"mediamill {job.capability}: {who}; inline run; {job.source} -> {job.out_path}"
+    return f"mediamill {job.capability}: {who}; {how}; {job.source} -> {job.out_path}"
 
 
 def quote_line(quote: Quote) -> str:
@@ -72,7 +72,7 @@ def tell_summary(summary: Summary, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(summary.as_dict()))
         return
-    click.echo(_counts_line(summary))
+    click.echo(counts_line(summary))
     for group in summary.failures:
         example = group.message if group.item_id in group.message else f"{group.item_id}: {group.message}"
         click.echo(f"  {group.count} {group.kind}{', e.g.' if group.count > 1 else ','} {example}")
@@ -107,7 +107,8 @@ def tell_status(status: Status, *, as_json: bool) -> None:
         click.echo(f"  in use: {status.busy}")
 
 
-def _counts_line(summary: Summary) -> str:
+def counts_line(summary: Summary) -> str:
+    """A run's end in one line: counts, time, cost."""
     parts = [f"{summary.done} done"]
     if summary.cached:
         parts[0] += f" ({summary.cached} from the journal)"

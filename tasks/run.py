@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import TimeoutError as NotYet
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from tasks.context import Context
 from tasks.engine import Engine
@@ -21,6 +22,11 @@ from tasks.publish import publish
 from tasks.shard import run_shard
 from tasks.start import open_context
 from tasks.summary import Progress, Summary
+
+if TYPE_CHECKING:
+    from tasks.sources import Source
+
+T = TypeVar("T")
 
 _TICK = 0.25
 _DRAIN = 25.0
@@ -41,12 +47,35 @@ class Retry:
 
     only: frozenset[str] | None = None
 
+    @classmethod
+    def of(cls, kinds: Sequence[str] | None) -> Retry | None:
+        """A retry from a list of kinds, where ``all`` stands for every kind; None from an empty one."""
+        return cls(None if "all" in kinds else frozenset(kinds)) if kinds else None
 
-StartShard = Callable[[Context, ShardWork], Coroutine[Any, Any, None]]
+    def kinds(self) -> list[str]:
+        """The same as a list."""
+        return sorted(self.only) if self.only else ["all"]
 
 
-async def _inline(context: Context, work: ShardWork) -> None:
-    await run_shard(context, work.shard)
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One of a run's steps, as it is told: ``plan``, ``shard`` or ``publish``; how many items it is about, if known."""
+
+    name: str
+    shard: int | None = None
+    items: int | None = None
+
+
+class Around(Protocol):
+    """How a step is started: at once, or inside a Prefect task."""
+
+    async def __call__(self, step: Step, work: Callable[[], Coroutine[Any, Any, T]], /) -> T:
+        """Do ``work`` on the engine's loop, once, and give back what it gives."""
+        ...
+
+
+async def _inline(_: Step, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    return await work()
 
 
 class Run:
@@ -56,7 +85,7 @@ class Run:
         job: what to do.
         on_progress: called about four times a second, in the thread that executes.
         retry: do failed items again instead of reading the source.
-        start_shard: how one shard is started; inline on the engine by default.
+        around: how each step is started; at once by default.
     """
 
     def __init__(
@@ -65,12 +94,12 @@ class Run:
         *,
         on_progress: Callable[[Progress], None] | None = None,
         retry: Retry | None = None,
-        start_shard: StartShard = _inline,
+        around: Around = _inline,
     ) -> None:
         self._job = job
         self._on_progress = on_progress
         self._retry = retry
-        self._start_shard = start_shard
+        self._around = around
         self._context: Context | None = None
         self._stopped: str | None = None
 
@@ -103,11 +132,11 @@ class Run:
             if self._stopped:
                 self.stop(self._stopped)
             async with _deadline(context):
-                work = await make_plan(context, source) if source else await self._mark(context)
+                work = await self._around(Step("plan"), functools.partial(self._plan, context, source))
                 context.phase = "run"
                 await self._shards(context, work)
             context.phase = "publish"
-            return await publish(context)
+            return await self._around(Step("publish"), functools.partial(publish, context))
         except BaseException:
             # What is in flight has been paid for: its replies are kept, whatever broke.
             context.stop.throw(Cancelled("the run failed"))
@@ -116,7 +145,9 @@ class Run:
         finally:
             await engine.thread(context.close)
 
-    async def _mark(self, context: Context) -> list[ShardWork]:
+    async def _plan(self, context: Context, source: Source | None) -> list[ShardWork]:
+        if source is not None:
+            return await make_plan(context, source)
         kinds = set(self._retry.only) if self._retry and self._retry.only else None
         context.counts.total = await context.journal.items.retry(kinds)
         return await context.journal.items.shards()
@@ -132,7 +163,9 @@ class Run:
                     await slots.acquire()
                     if context.stop.why is not None:
                         break
-                    task = group.create_task(self._start_shard(context, shard))
+                    step = Step("shard", shard.shard, shard.pending)
+                    work_on = functools.partial(run_shard, context, shard.shard)
+                    task = group.create_task(self._around(step, work_on))
                     task.add_done_callback(lambda _: slots.release())
         except BaseExceptionGroup as errors:
             raise _first(errors) from errors

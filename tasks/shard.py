@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -19,22 +20,33 @@ from tasks.sinks.schema import failures_schema
 log = logging.getLogger("mediamill")
 
 
-async def run_shard(context: Context, shard: int) -> None:
+@dataclass(slots=True)
+class ShardEnd:
+    """What a shard's pending items came to in this run; ``left`` are those a stop kept from being done."""
+
+    done: int = 0
+    failed: int = 0
+    left: int = 0
+
+
+async def run_shard(context: Context, shard: int) -> ShardEnd:
     """Do what is pending in one shard and publish its parts.
 
     Raises:
         StorageError: when the disk or the journal fails.
     """
     items = await context.journal.items.pending(shard)
+    end = ShardEnd(left=len(items))
     async with asyncio.TaskGroup() as group:
         for item in items:
             await context.gate.acquire()
             if context.stop.why is not None:
                 context.gate.release()
                 break
-            task = group.create_task(_do_item(context, shard, item))
+            task = group.create_task(_do_item(context, shard, item, end))
             task.add_done_callback(lambda _: context.gate.release())
     await _publish(context, shard)
+    return end
 
 
 async def _publish(context: Context, shard: int) -> None:
@@ -49,7 +61,7 @@ async def _publish(context: Context, shard: int) -> None:
     faults.point("part.commit.after")
 
 
-async def _do_item(context: Context, shard: int, item: Item) -> None:
+async def _do_item(context: Context, shard: int, item: Item, end: ShardEnd) -> None:
     try:
         outcome = await _outcome(context, item)
     except Stop as why:
@@ -59,10 +71,13 @@ async def _do_item(context: Context, shard: int, item: Item) -> None:
     await context.journal.items.outcome(item, shard, outcome, _payload(context, item, outcome))
     faults.point("shard.outcome.after")
     counts = context.counts
+    end.left -= 1
     if isinstance(outcome, Failure):
         counts.failed += 1
+        end.failed += 1
     else:
         counts.done += 1
+        end.done += 1
         counts.cached += bool(outcome.columns.get("cached"))
         counts.audio_seconds += Decimal(str(outcome.columns.get("audio_seconds") or 0))
 

@@ -96,7 +96,8 @@ async def open_context(job: Job, engine: Engine, *, retry: bool) -> tuple[Contex
     try:
         lock = await engine.thread(OutLock.acquire, out, journal, run_id)
         root = source.root if source else await engine.thread(_bound_root, journal, out, job)
-        binding = Binding.of(root, capability.name, provider.name, model, job.params)
+        asked = params.model_dump(mode="json", exclude_defaults=True)
+        binding = Binding.of(root, capability.name, provider.name, model, asked)
         await _bind(journal, out, run_id, binding, job, source, capability)
         context = await _context(job, engine, capability, params, provider, model, out, run_id, journal, lock)
     except BaseException:
@@ -125,7 +126,7 @@ async def _bind(
 ) -> None:
     """Bind OUT, settle what a crash left, and freeze the schemas before the first part."""
     (out / JOURNAL_MARK).write_text(job.journal or "")
-    told = job.model_dump(mode="json", exclude={"limit", "run_deadline"})
+    told = job.model_dump(mode="json", exclude={"limit", "run_deadline", "schedule"})
     await journal.outs.bind(out, binding, told, replace=job.replace)
     await journal.runs.start(run_id)
     await journal.asks.recover()

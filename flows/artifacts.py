@@ -1,0 +1,134 @@
+"""What a run leaves in Prefect beside its states: progress while it goes, then its summary and its costs.
+
+Everything told comes from files and providers, so all of it is escaped: neither a file's name nor a provider's
+message becomes markup in somebody's browser.
+"""
+
+from __future__ import annotations
+
+import csv
+import html
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
+
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+
+from flows.telling import counts_line
+from flows.watching import line
+from flows.words import dollars, duration
+
+if TYPE_CHECKING:
+    from tasks.summary import Progress, Summary
+
+_MARKS = re.compile(r"([\\`*_{}\[\]()#+.!|~>:@-])")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_LONGEST = 300
+_ROWS = 500
+
+
+def key(out: str, what: str) -> str:
+    """An artifact's key: the same for every run on an OUT, so that the UI shows them as versions of one thing."""
+    name = re.sub(r"[^a-z0-9]+", "-", Path(out).name.lower()).strip("-") or "out"
+    return f"{name}-{what}"
+
+
+class Shown:
+    """The progress artifact of one run, made at the first progress and updated after."""
+
+    def __init__(self, out: str) -> None:
+        self._key = key(out, "progress")
+        self._id: UUID | None = None
+        self._last: tuple[float, str] | None = None
+
+    def show(self, progress: Progress) -> None:
+        """Tell how far the run is, when that has changed."""
+        ended = progress.done + progress.failed
+        percent = round(100 * ended / progress.total, 1) if progress.total else 0.0
+        now = (percent, line(progress))
+        if now == self._last:
+            return
+        if self._id is None:
+            self._id = cast(UUID, create_progress_artifact(percent, key=self._key, description=now[1]))
+        else:
+            update_progress_artifact(self._id, percent, description=now[1])
+        self._last = now
+
+    def end(self, summary: Summary) -> None:
+        """Leave the progress as it ended."""
+        of = summary.done + summary.failed + summary.left
+        percent = round(100 * (summary.done + summary.failed) / of, 1) if of else 100.0
+        if self._id is None:
+            create_progress_artifact(percent, key=self._key, description=counts_line(summary))
+        else:
+            update_progress_artifact(self._id, percent, description=counts_line(summary))
+
+
+def leave(summary: Summary) -> None:
+    """The summary and the cost table of a run that has ended."""
+    create_markdown_artifact(summary_text(summary), key=key(summary.out, "summary"), description=counts_line(summary))
+    rows = cost_rows(Path(summary.out))
+    if rows:
+        about = f"what {Path(summary.out).name} has cost in all its runs, from costs.csv"
+        create_table_artifact(rows, key=key(summary.out, "costs"), description=about)
+
+
+def summary_text(summary: Summary) -> str:
+    """The run in markdown: numbers, failures by cause, where its files are."""
+    facts = [
+        ("done", f"{summary.done:,}" + (f" ({summary.cached:,} from the journal, free)" if summary.cached else "")),
+        ("failed", f"{summary.failed:,}"),
+        ("needed nothing", f"{summary.skipped:,}"),
+        ("left", f"{summary.left:,}"),
+        ("requests", f"{summary.calls:,}"),
+        ("audio", duration(float(summary.audio_seconds))),
+        ("took", duration(summary.seconds)),
+        ("cost of this run", _cost(summary)),
+        ("cost of this OUT", dollars(summary.out_cost_usd)),
+        ("provider", f"{summary.provider}, {summary.model}"),
+    ]
+    lines = [f"## {escaped(summary.capability)}: {escaped(counts_line(summary))}", "", "| | |", "|---|---|"]
+    lines += [f"| {name} | {escaped(value)} |" for name, value in facts]
+    if summary.message:
+        lines += ["", f"**Stopped**: {escaped(summary.message)} {escaped(summary.hint or '')}"]
+    if summary.simulated:
+        lines += ["", "**Simulated**: a rehearsal engine made these answers up."]
+    if summary.failures:
+        lines += ["", "### Failures", "", "| items | kind | for example | what to do |", "|---|---|---|---|"]
+        for group in summary.failures:
+            example = group.message if group.item_id in group.message else f"{group.item_id}: {group.message}"
+            cells = (f"{group.count:,}", group.kind, example, group.hint or "")
+            lines.append(f"| {' | '.join(escaped(cell) for cell in cells)} |")
+    lines += ["", f"Results: {escaped(summary.out)}/results"]
+    if summary.report:
+        lines += ["", f"[Report]({Path(summary.report).absolute().as_uri()}): {escaped(summary.report)}"]
+    return "\n".join(lines)
+
+
+def cost_rows(out: Path) -> list[dict[str, Any]]:
+    """The rows of OUT's ``costs.csv``, the newest day first; numbers as exact text."""
+    try:
+        with (out / "costs.csv").open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except FileNotFoundError:
+        return []
+    return [dict(row) for row in reversed(rows)][:_ROWS]
+
+
+def escaped(text: str) -> str:
+    """Text that markdown shows as it is, in one line of bounded length."""
+    plain = _CONTROL.sub(" ", text)
+    if len(plain) > _LONGEST:
+        plain = plain[: _LONGEST - 1] + "…"
+    return _MARKS.sub(r"\\\1", html.escape(plain, quote=False))
+
+
+def _cost(summary: Summary) -> str:
+    cost = "free" if summary.provider == "local" else dollars(summary.cost_usd)
+    return cost + (f" and up to {dollars(summary.unknown_max_usd)} more" if summary.unknown_max_usd else "")

@@ -1,0 +1,113 @@
+"""The flow behind every flow: a job's plan, shards and publish as task runs on this process's engine."""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from prefect import flow, get_run_logger
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.utilities.urls import url_for
+
+from flows import artifacts
+from flows.following import Following
+from flows.signals import draining
+from flows.states import end_state, refused_state
+from flows.taskruns import TaskRuns
+from flows.telling import opening_line
+from tasks.errors import MediamillError
+from tasks.job import Job
+from tasks.run import Retry, Run
+from tasks.start import choose_provider
+
+if TYPE_CHECKING:
+    from tasks.summary import Progress, Summary
+
+_PATIENCE = 600.0
+"""Seconds a run that nobody watches waits at its end for a Prefect server that is away."""
+
+
+@dataclass
+class Listener:
+    """Who started a flow in this process and wants to hear of it directly, Prefect or no Prefect."""
+
+    progress: Callable[[Progress], None] | None = None
+    patience: float = _PATIENCE
+    began: bool = False
+    told: bool = False
+    url: str | None = None
+    summary: Summary | None = None
+    error: MediamillError | None = None
+    signals: tuple[int, ...] = ()
+
+
+LISTENER: contextvars.ContextVar[Listener | None] = contextvars.ContextVar("listener", default=None)
+
+
+def conduct(job: Job, retry: Retry | None = None) -> State[Any]:
+    """Do a job inside the flow run this is called from, and give the state it ends in."""
+    listener = LISTENER.get() or Listener()
+    listener.began = True
+    try:
+        listener.summary = _conduct(job, retry, listener)
+    except MediamillError as error:
+        listener.error = error
+        get_run_logger().error("%s", error)
+        return refused_state(error)
+    return end_state(listener.summary)
+
+
+def _conduct(job: Job, retry: Retry | None, listener: Listener) -> Summary:
+    log = get_run_logger()
+    provider = choose_provider(job)
+    log.info("%s", opening_line(job, provider, how="flow run"))
+    following = Following(job, provider.name)
+    listener.url = url_for(following.flow_run)
+    steps = TaskRuns()
+
+    def progress(now: Progress) -> None:
+        following.progress(now)
+        if listener.progress is not None:
+            listener.progress(now)
+
+    run = Run(job, on_progress=progress, retry=retry, around=steps)
+    try:
+        with draining(run) as caught, following.of(run):
+            summary = run.execute()
+        listener.signals = tuple(caught)
+    finally:
+        steps.close()
+    if following.settle(listener.patience):
+        _leave(following, summary)
+    return summary
+
+
+def _leave(following: Following, summary: Summary) -> None:
+    log = get_run_logger()
+    for group in summary.failures:
+        log.warning("%d failed: %s, e.g. %s", group.count, group.kind, group.message)
+    try:
+        following.end(summary)
+        artifacts.leave(summary)
+    except Exception as error:  # noqa: BLE001 (the results are on disk; only the UI lacks them)
+        log.warning("the artifacts of this run could not be left in Prefect: %s", type(error).__name__)
+
+
+def _name() -> str:
+    job = flow_run.parameters.get("job")
+    told = job if isinstance(job, dict) else getattr(job, "__dict__", {})
+    return f"{told.get('capability', 'batch')} {told.get('source', '')}".strip()
+
+
+@flow(name="batch", flow_run_name=_name, persist_result=False, retries=0)
+def batch(job: Job, retry: list[str] | None = None) -> State[Any]:
+    """Run any job.
+
+    Args:
+        job: what to do; the same names as in a job file. A key is the name of an environment variable.
+        retry: do failed items again instead of reading the source: kinds of failure, or all.
+    """
+    return conduct(job, Retry.of(retry))

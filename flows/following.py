@@ -1,0 +1,178 @@
+"""A run's link to its flow run: cancelled from the UI, named and shown as it goes, and true at its end.
+
+Prefect is told, never relied on: while its server is away the work goes on, and the link says so once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect import get_run_logger
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterExpectedStartTime,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.context import FlowRunContext
+from prefect.states import Cancelled, Crashed
+
+from flows.artifacts import Shown
+from flows.words import many
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+
+    from tasks.job import Job
+    from tasks.run import Run
+    from tasks.summary import Progress, Summary
+
+_LOOK = 2.0
+"""Seconds between two looks: how long a click on Cancel may take to be seen."""
+_TIMEOUT = 5.0
+_TELL = 200
+
+
+class Following:
+    """Keeps one flow run and its run in step, from a thread of its own.
+
+    Args:
+        job: what is done.
+        provider: who does it.
+    """
+
+    def __init__(self, job: Job, provider: str) -> None:
+        context = FlowRunContext.get()
+        assert context is not None
+        assert context.flow_run is not None
+        self.flow_run: FlowRun = context.flow_run
+        self.shown = Shown(job.out_path)
+        self._log = get_run_logger()
+        self._title = f"{job.capability} {Path(job.source).name or job.source}"
+        self._out = f"out:{sha256(str(Path(job.out_path).expanduser().absolute()).encode()).hexdigest()[:12]}"
+        self._tags = {"mediamill", job.capability, f"provider:{provider}", self._out}
+        self._client: SyncPrefectClient = get_client(sync_client=True, httpx_settings={"timeout": _TIMEOUT})
+        self._progress: Progress | None = None
+        self._over = threading.Event()
+        self._named = False
+        self._alone = False
+        self._away = False
+
+    def progress(self, progress: Progress) -> None:
+        """Take note of how far the run is; told at the next look."""
+        self._progress = progress
+
+    @contextlib.contextmanager
+    def of(self, run: Run) -> Iterator[None]:
+        """Follow ``run`` for as long as the block runs."""
+        context = contextvars.copy_context()
+        thread = threading.Thread(target=context.run, args=(self._follow, run), name="prefect-link", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._over.set()
+            thread.join(2 * _TIMEOUT)
+
+    def settle(self, patience: float) -> bool:
+        """Wait until Prefect answers, so that the end that follows is told; False when it stays away."""
+        ends = time.monotonic() + patience
+        while self._client.api_healthcheck() is not None:
+            if time.monotonic() >= ends:
+                return False
+            if not self._away:
+                self._away = True
+                self._log.warning("the work is done; waiting for Prefect, to tell it how this run ended")
+            time.sleep(_LOOK)
+        return True
+
+    def end(self, summary: Summary) -> None:
+        """Leave the flow run's name, tags and progress as the run ended."""
+        if not self._alone:
+            self._mark()
+        about = many(summary.total, "item") if summary.total else "nothing new"
+        self._client.set_flow_run_name(self.flow_run.id, f"{self._title}: {about}")
+        self.shown.end(summary)
+
+    def _follow(self, run: Run) -> None:
+        while True:
+            try:
+                self._look(run)
+            except Exception as error:  # noqa: BLE001 (an outage of Prefect is not one of the run)
+                if not self._away:
+                    self._away = True
+                    about = str(error).splitlines()[0][:_TELL] if str(error) else type(error).__name__
+                    self._log.warning("Prefect does not answer as it should (%s); the work goes on", about)
+            else:
+                if self._away:
+                    self._away = False
+                    self._log.info("Prefect answers again")
+            if self._over.wait(_LOOK):
+                return
+
+    def _look(self, run: Run) -> None:
+        state = self._client.read_flow_run(self.flow_run.id).state
+        if state is not None and (state.is_cancelling() or state.is_cancelled()):
+            run.stop("cancelled in Prefect")
+        progress = self._progress
+        if progress is None:
+            return
+        # Progress comes only from a run that holds its OUT.
+        if not self._alone:
+            self._mark()
+            self._bury_dead()
+            self._catch_up()
+            self._alone = True
+        if progress.phase != "plan" and not self._named:
+            self._client.set_flow_run_name(self.flow_run.id, f"{self._title}: {many(progress.total, 'item')}")
+            self._named = True
+        self.shown.show(progress)
+
+    def _mark(self) -> None:
+        self._tags |= set(self.flow_run.tags or ())
+        self._client.update_flow_run(self.flow_run.id, tags=sorted(self._tags))
+
+    def _bury_dead(self) -> None:
+        """One run at a time holds an OUT, so another that Prefect takes for running on ours has lost its process."""
+        for other in self._others(
+            tags=FlowRunFilterTags(all_=[self._out]), state=_in(StateType.RUNNING, StateType.CANCELLING)
+        ):
+            message = f"The process of this run is gone; run {self.flow_run.name} goes on where it stopped."
+            self._client.set_flow_run_state(other.id, Crashed(message=message), force=True)
+            self._log.info("run %s had lost its process; this run goes on where it stopped", other.name)
+
+    def _catch_up(self) -> None:
+        """This run does whatever is new, so scheduled runs that were missed have nothing left to do."""
+        if self.flow_run.deployment_id is None:
+            return
+        missed = self._others(
+            deployment_id=FlowRunFilterDeploymentId(any_=[self.flow_run.deployment_id]),
+            state=_in(StateType.SCHEDULED),
+            expected_start_time=FlowRunFilterExpectedStartTime(before_=datetime.now(UTC)),
+        )
+        for other in missed:
+            if other.auto_scheduled:
+                message = f"Caught up by run {self.flow_run.name}."
+                self._client.set_flow_run_state(other.id, Cancelled(name="CaughtUp", message=message), force=True)
+                self._log.info("missed run %s is caught up by this one", other.name)
+
+    def _others(self, **which: Any) -> list[FlowRun]:
+        found = self._client.read_flow_runs(flow_run_filter=FlowRunFilter(**which), sort=FlowRunSort.START_TIME_DESC)
+        return [run for run in found if run.id != self.flow_run.id]
+
+
+def _in(*types: StateType) -> FlowRunFilterState:
+    return FlowRunFilterState(type=FlowRunFilterStateType(any_=list(types)))

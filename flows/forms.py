@@ -1,0 +1,124 @@
+"""Flows for capabilities, with parameters that make a usable form: the job's own fields, described once."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from prefect import Flow, flow
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic.json_schema import SkipJsonSchema
+
+from flows.batch import conduct
+from tasks import capabilities
+from tasks.job import Job, make_job
+from tasks.providers import registry
+from tasks.run import Retry
+
+_FIRST = ("provider", "model", "out", "budget", "limit")
+_NEVER = ("capability", "source", "params", "schedule")
+_PLAIN: Mapping[str, Any] = {
+    "budget": float,
+    "deadline": float | str,
+    "run_deadline": float | str,
+    "provider": Literal[registry.provider_names()],
+}
+"""Types that a form shows as one plain field; the job itself checks the values again."""
+
+
+def _parameter(name: str) -> tuple[Any, Any]:
+    """A job field's type and default as a form wants them."""
+    about = Job.model_fields[name]
+    if not about.is_required() and about.default is None:
+        kind = _PLAIN.get(name) or _without_none(about.annotation)
+        return _optional(kind), Field(None, description=about.description)
+    return about.annotation, about
+
+
+def _optional(kind: Any) -> Any:
+    """May be left out, without a second "nothing" field in the form."""
+    return kind | SkipJsonSchema[None]  # type: ignore[misc]
+
+
+def _without_none(kind: Any) -> Any:
+    return next(each for each in kind.__args__ if each is not type(None))
+
+
+def _options() -> type[BaseModel]:
+    retry = Field(None, description="do failed items again instead of reading the source: kinds of failure, or all")
+    fields: dict[str, Any] = {"retry": (_optional(list[str]), retry)}
+    fields |= {name: _parameter(name) for name in Job.model_fields if name not in (*_FIRST, *_NEVER)}
+    about = "How the run goes about it. Everything here has a default that suits most runs."
+    return create_model("RunOptions", __config__=ConfigDict(extra="forbid"), __doc__=about, **fields)
+
+
+RunOptions = _options()
+
+
+def capability_flow(name: str) -> Flow[..., State[Any]]:
+    """The flow of a capability; a flow file needs nothing else.
+
+    Its parameters are ``source``, the fields people set most, ``params`` (the capability's own) and ``options``.
+    """
+    capability = capabilities.get(name)
+    about = (inspect.getdoc(type(capability)) or name).splitlines()[0]
+
+    def body(source: str, **given: Any) -> State[Any]:
+        return conduct(_job(name, source, given), Retry.of(_plain(given.get("options")).get("retry")))
+
+    body.__name__ = body.__qualname__ = name
+    body.__module__ = f"flows.{name.replace('-', '_')}"
+    body.__doc__ = about
+    body.__signature__ = _signature(capability.params)  # type: ignore[attr-defined]
+    return flow(name=name, flow_run_name=_name, persist_result=False, retries=0, description=about)(body)
+
+
+def _signature(params: type[BaseModel]) -> inspect.Signature:
+    only = inspect.Parameter.KEYWORD_ONLY
+    source = _described(str, Job.model_fields["source"].description)
+    parameters = [inspect.Parameter("source", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=source)]
+    for name in _FIRST:
+        kind, about = _parameter(name)
+        annotation = _described(kind, about.description)
+        parameters.append(inspect.Parameter(name, only, annotation=annotation, default=None))
+    for name, model, about in (
+        ("params", params, "what is asked of the model"),
+        ("options", RunOptions, "how the run goes about it"),
+    ):
+        parameters.append(inspect.Parameter(name, only, annotation=_described(model, about), default=model()))
+    return inspect.Signature(parameters, return_annotation=State[Any])
+
+
+def _described(kind: Any, about: str | None) -> Any:
+    return Annotated[kind, Field(description=about)]
+
+
+def _job(capability: str, source: str, given: Mapping[str, Any]) -> Job:
+    """The job a form describes; what it leaves at its default is left out."""
+    fields = {name: value for name, value in given.items() if name in _FIRST and value is not None}
+    options = {k: v for k, v in _plain(given.get("options")).items() if k != "retry" and v is not None}
+    return make_job(capability=capability, source=source, params=_plain(given.get("params")), **fields, **options)
+
+
+def _plain(model: BaseModel | None) -> dict[str, Any]:
+    return model.model_dump(mode="json", exclude_defaults=True) if model is not None else {}
+
+
+def parameters_of(job: Job, retry: Retry | None = None) -> dict[str, Any]:
+    """The flow parameters that describe a job: the reverse of a form."""
+    told = job.model_dump(mode="json", exclude_defaults=True, exclude={"capability", "schedule"})
+    if "budget" in told:
+        told["budget"] = float(told["budget"])
+    options = {name: told.pop(name) for name in list(told) if name not in (*_FIRST, *_NEVER)}
+    if retry is not None:
+        options["retry"] = retry.kinds()
+    return {**told, "options": options} if options else told
+
+
+def _name() -> str:
+    source = str(flow_run.parameters.get("source") or "")
+    return f"{flow_run.flow_name} {Path(source).name or source}".strip()

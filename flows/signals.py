@@ -1,0 +1,44 @@
+"""Signals: the first one drains a run, the second ends the process at once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from flows.stderr import interrupt, restore
+
+if TYPE_CHECKING:
+    from tasks.run import Run
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def draining(run: Run) -> Iterator[list[int]]:
+    """Signals for as long as the block runs; what came is in the list. In the main thread only, else nothing."""
+    caught: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield caught
+        return
+    earlier: dict[int, Callable[[int, FrameType | None], Any] | int | None] = {}
+
+    def on_signal(number: int, _: FrameType | None) -> None:
+        caught.append(number)
+        if len(caught) > 1:
+            restore()
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        interrupt("mediamill: stopping; what is in flight may end. Once more ends it now.")
+        run.stop(f"stopped by {signal.Signals(number).name}")
+
+    for number in _SIGNALS:
+        earlier[number] = signal.signal(number, on_signal)
+    try:
+        yield caught
+    finally:
+        for number in _SIGNALS:
+            signal.signal(number, earlier[number])

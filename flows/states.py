@@ -1,0 +1,37 @@
+"""How a run's end reads in Prefect."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from prefect.states import Cancelled, Completed, Failed
+
+from flows.telling import counts_line
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
+
+    from tasks.errors import MediamillError
+    from tasks.summary import Summary
+
+
+def end_state(summary: Summary) -> State[Any]:
+    """The state a run ends in.
+
+    Completed when it went through, with a name of its own when items failed; Cancelled when a person or a signal
+    stopped it; Failed when an account, a budget, a deadline or a provider did. A Completed state carries the
+    summary as plain values, which calling a flow from Python returns.
+    """
+    told = counts_line(summary)
+    if summary.state == "cancelled":
+        return Cancelled(message=f"{told}; run again to go on")
+    if summary.state == "stopped":
+        hint = f" ({summary.hint})" if summary.hint else ""
+        return Failed(message=f"{told}; stopped: {summary.message}{hint}")
+    name = "CompletedWithFailures" if summary.state == "failures" else "Completed"
+    return Completed(name=name, message=told, data=summary.as_dict())
+
+
+def refused_state(error: MediamillError) -> State[Any]:
+    """Failed, in the error's own line; calling the flow from Python raises the error itself."""
+    return Failed(message=str(error), data=error)

@@ -1,0 +1,119 @@
+"""Which Prefect a run is told to: the one that is configured, or the one ``mediamill up`` started, or none.
+
+Prefect itself is not imported to find out: that costs two seconds, and most runs on a laptop have no Prefect.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from flows.upstate import up_state
+from tasks.errors import Stop, UsageError
+
+_PATIENCE = 3.0
+"""Seconds a configured Prefect has to answer before a run goes on without it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prefect:
+    """A Prefect API, and what named it."""
+
+    api: str
+    named_by: str
+
+    @property
+    def ui(self) -> str:
+        """Where a browser finds it."""
+        return self.api.removesuffix("/").removesuffix("/api")
+
+
+class PrefectDown(Stop):
+    """The Prefect that was asked for does not answer."""
+
+    kind = "prefect"
+
+
+def configured() -> Prefect | None:
+    """The Prefect API that the environment, the active profile or ``mediamill up`` names, in this order."""
+    if url := os.environ.get("PREFECT_API_URL"):
+        return Prefect(url, "PREFECT_API_URL")
+    home = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect").expanduser()
+    if profile := _of_profile(home):
+        return profile
+    state = up_state()
+    return Prefect(state.api, "mediamill up") if state is not None and state.running() else None
+
+
+def choose(*, wanted: bool | None) -> tuple[Prefect | None, str]:
+    """The Prefect a run is told to, or None, and why in a few words for the first line.
+
+    Args:
+        wanted: ``--prefect`` (True), ``--no-prefect`` (False), or neither.
+
+    Raises:
+        UsageError: when Prefect is asked for and none is configured.
+        PrefectDown: when it is asked for and does not answer.
+    """
+    if wanted is False:
+        return None, "inline run"
+    found = configured()
+    if found is None:
+        if wanted:
+            raise UsageError("no Prefect API is configured", hint="start one with: mediamill up")
+        return None, "inline run"
+    if answers(found.api):
+        return found, f"flow run at {found.ui}"
+    if wanted:
+        raise PrefectDown(
+            f"Prefect at {found.api} ({found.named_by}) does not answer",
+            hint="start it, or leave out --prefect: the run does not need it",
+        )
+    return None, f"inline run, because Prefect at {found.api} does not answer"
+
+
+def answers(api: str) -> bool:
+    """Whether a Prefect API answers within three seconds."""
+    import httpx
+
+    try:
+        return httpx.get(f"{api.rstrip('/')}/health", timeout=_PATIENCE).status_code < httpx.codes.INTERNAL_SERVER_ERROR
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError):
+        return False
+
+
+def _of_profile(home: Path) -> Prefect | None:
+    """What the active profile says, as Prefect reads it."""
+    path = Path(os.environ.get("PREFECT_PROFILES_PATH") or home / "profiles.toml").expanduser()
+    try:
+        told = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError):
+        return None
+    name = os.environ.get("PREFECT_PROFILE") or told.get("active")
+    settings = told.get("profiles", {}).get(name, {})
+    url = settings.get("PREFECT_API_URL")
+    return Prefect(str(url), f"Prefect's profile {name!r}") if url else None
+
+
+def version_note(prefect: Prefect) -> str | None:
+    """A line about a server whose version is another than this environment's; None when they fit.
+
+    Prefect promises that minor versions of one major understand each other, the server being the newer one.
+    """
+    import httpx
+
+    ours = version("prefect")
+    try:
+        theirs = str(httpx.get(f"{prefect.api.rstrip('/')}/admin/version", timeout=_PATIENCE).raise_for_status().json())
+    except (httpx.HTTPError, ValueError):
+        return None
+    if _minor(theirs) == _minor(ours):
+        return None
+    return f"Prefect's server at {prefect.ui} is {theirs}, this environment has {ours}: keep them at the same version"
+
+
+def _minor(told: str) -> list[str]:
+    return told.split(".")[:2]
