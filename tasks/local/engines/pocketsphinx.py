@@ -20,9 +20,12 @@ _SHORTEST = 20 * _RATE
 _QUIET = int(0.3 * _RATE)
 _HOP = int(0.02 * _RATE)
 _PAUSE = 0.5
-_REST = 20
-"""Hops of :data:`_HOP` samples that make a pause to cut in: 0.4 s."""
-_LEAST = 2 * _RATE
+_REST = 25
+"""Hops of :data:`_HOP` samples that make a pause to cut in: 0.5 s."""
+_LEAST = _RATE
+"""Samples between two such cuts."""
+_MARGIN = _RATE // 4
+"""Samples of silence that stay on each side of what is said."""
 _SILENT = 64
 """Loudest sample (of 32768) up to which nothing can have been said; the decoder hears words in silence."""
 _PADDING = 0.15
@@ -97,21 +100,36 @@ def utterances(blocks: Iterable[Samples]) -> Iterator[Samples]:
 
 
 def pauses(sound: Samples) -> list[int]:
-    """The middles of pauses of 0.4 s and more, at least two seconds apart: where it is nearly as quiet as it gets."""
+    """The middles of the pauses within it, at least :data:`_LEAST` apart."""
+    cuts: list[int] = []
+    edges = _quiet_edges(sound)
+    for begin, end in zip(edges[::2], edges[1::2], strict=True):
+        middle = (begin + end) // 2 * _HOP
+        inside = begin > 0 and (end + 1) * _HOP <= len(sound)
+        if inside and end - begin >= _REST and middle - (cuts[-1] if cuts else 0) >= _LEAST:
+            cuts.append(middle)
+    return cuts
+
+
+def spoken(sound: Samples) -> tuple[int, int]:
+    """From where to where it is not silent, with a margin: silence skews what the decoder takes for the room."""
+    edges = _quiet_edges(sound)
+    begin = edges[1] * _HOP if edges and edges[0] == 0 else 0
+    end = edges[-2] * _HOP if edges and (edges[-1] + 1) * _HOP > len(sound) else len(sound)
+    return (max(begin - _MARGIN, 0), min(end + _MARGIN, len(sound))) if begin < end else (0, len(sound))
+
+
+def _quiet_edges(sound: Samples) -> list[int]:
+    """Where it becomes nearly as quiet as it gets, and where that ends, in turn; in hops."""
     import numpy as np
 
     frames = sound[: len(sound) // _HOP * _HOP].reshape(-1, _HOP)
-    level = 10 * np.log10(np.square(frames, dtype=np.float64).mean(axis=1) + 1)
-    if not len(level):
+    if not len(frames):
         return []
+    level = 10 * np.log10(np.square(frames, dtype=np.float64).mean(axis=1) + 1)
     floor, loud = np.percentile(level, (5, 95))
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], level < floor + (loud - floor) / 4, [0]])))
-    cuts: list[int] = []
-    for begin, end in edges.reshape(-1, 2):
-        middle = int(begin + end) // 2 * _HOP
-        if end - begin >= _REST and middle - (cuts[-1] if cuts else 0) >= _LEAST:
-            cuts.append(middle)
-    return cuts
+    quiet = level < floor + (loud - floor) / 4
+    return [int(edge) for edge in np.flatnonzero(np.diff(np.concatenate([[False], quiet, [False]]).astype(np.int8)))]
 
 
 def quietest(sound: Samples, start: int) -> int:
@@ -134,6 +152,8 @@ def _heard(sound: Samples, offset: float) -> Iterator[Word]:
     """The words of one utterance; the decoder adapts to what it hears, so it forgets before each."""
     if abs(sound.astype(int)).max() <= _SILENT:
         return
+    begin, until = spoken(sound)
+    sound, offset = sound[begin:until], offset + begin / _RATE
     decoder = _decoder()
     silence = bytes(2 * int(_PADDING * _RATE))
     decoder.reinit_feat()
