@@ -33,10 +33,10 @@ def slow() -> Iterator[RunningServer]:
     "fault",
     [
         "call.wire.after:9:kill",
-        "call.replied.after:5:kill",
-        "call.sending.after:14:kill",
+        pytest.param("call.replied.after:5:kill", marks=pytest.mark.long),
+        pytest.param("call.sending.after:14:kill", marks=pytest.mark.long),
         "shard.outcome.before:1:kill",
-        "part.write.before:1:kill",
+        pytest.param("part.write.before:1:kill", marks=pytest.mark.long),
     ],
 )
 def test_after_sigkill_only_missing_pieces_are_paid(fault: str, slow: RunningServer, tmp_path: Path) -> None:
