@@ -18,6 +18,7 @@ from tasks.errors import BadInput
 from tasks.item import Item
 from tasks.job import Job
 from tasks.journal.journal import Journal
+from tasks.media.cutting import Cuts
 from tasks.providers.base import Provider
 
 P = ParamSpec("P")
@@ -62,7 +63,14 @@ class Workbench:
     """Implements :class:`tasks.capabilities.base.Kit` on the engine."""
 
     def __init__(
-        self, job: Job, engine: Engine, journal: Journal | None, provider: Provider, model: str, scratch: Path
+        self,
+        job: Job,
+        engine: Engine,
+        journal: Journal | None,
+        provider: Provider,
+        model: str,
+        scratch: Path,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self.provider = provider
         self.model = model
@@ -72,6 +80,20 @@ class Workbench:
         self._allow = tuple(job.allow_hosts)
         self._version = job.columns.version or "version"
         self._bytes = Bytes(job.memory)
+        self._check = check
+
+    def check(self) -> None:
+        """Raise Stop once the run is to end."""
+        self._check()
+
+    async def known_cuts(self, sha256: str, recipe: str) -> Cuts:
+        """Where a recording was cut before by the same recipe."""
+        return Cuts(*await self._journal.cuts.of(sha256, recipe)) if self._journal else Cuts()
+
+    async def keep_cuts(self, sha256: str, recipe: str, cuts: Cuts) -> None:
+        """Remember where a recording is cut."""
+        if self._journal is not None:
+            await self._journal.cuts.keep(sha256, recipe, cuts.points, cuts.length)
 
     async def thread(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run blocking work off the event loop."""

@@ -191,7 +191,7 @@ async def _context(
         params=params,
         line=line,
         caller=Caller(line),
-        kit=Workbench(job, engine, journal, provider, model, scratch),
+        kit=Workbench(job, engine, journal, provider, model, scratch, stop.check),
         stop=stop,
         gate=asyncio.Semaphore(gate_size),
         gate_size=gate_size,

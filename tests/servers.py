@@ -54,7 +54,7 @@ def running_server(*, engine: str = "echo", **options: Any) -> Iterator[RunningS
     """A server for as long as the context lasts.
 
     Args:
-        engine: ``echo``, ``local`` or ``whisper``.
+        engine: ``echo``, ``tones``, ``local`` or ``whisper``.
         **options: those of ``mediamill serve`` with underscores, see :func:`tasks.local.spawn.spawn`.
     """
     with spawn(engine, **options) as server:

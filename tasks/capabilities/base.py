@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 from tasks.item import Answer, Ask, Item, Usage
+from tasks.media.cutting import Cuts
 from tasks.providers.base import Provider
 
 if TYPE_CHECKING:
@@ -50,6 +51,18 @@ class Kit(Protocol):
 
     def version(self, item: Item) -> str:
         """What changes when a URL's content does, as the manifest tells it; empty when it does not."""
+        ...
+
+    def check(self) -> None:
+        """Raise Stop once the run is to end; for long work to ask now and then, in any thread."""
+        ...
+
+    async def known_cuts(self, sha256: str, recipe: str) -> Cuts:
+        """Where a recording was cut before by the same recipe; no points when it never was."""
+        ...
+
+    async def keep_cuts(self, sha256: str, recipe: str, cuts: Cuts) -> None:
+        """Remember where a recording is cut; durable when this returns, so that a later run cuts it there again."""
         ...
 
     async def thread(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

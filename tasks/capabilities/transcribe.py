@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import hashlib
 from collections.abc import Mapping
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.capabilities.base import Call, Estimate, Kit, Media
+from tasks.capabilities.heard import RATE, Heard, moved
+from tasks.capabilities.sending import PieceSender
 from tasks.errors import BadInput
-from tasks.item import JSON, Ask, Input, Item, Payload, Usage
+from tasks.item import JSON, Answer, Ask, Input, Item, Payload, Usage
+from tasks.media.cutting import Cutting
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,9 +43,17 @@ class TranscribeParams(BaseModel):
     normalize: bool = Field(default=False, description="even out the loudness of short clips first")
     trim: bool = Field(default=False, description="cut silence off both ends of short clips first")
     pass_urls: bool = Field(default=False, description="let the provider fetch URLs itself; length stays unknown")
+    piece_seconds: float | None = Field(
+        None, ge=5, le=86_400, description="longest piece of a long recording; by default what the provider takes"
+    )
+    overlap: float = Field(
+        0.0, ge=0, le=30, description="seconds that pieces of a long recording share, for speech without pauses"
+    )
 
 
-_PREPARATION = {"normalize", "trim", "pass_urls"}
+_PREPARATION = {"normalize", "trim", "pass_urls", "piece_seconds", "overlap"}
+_CUT_AT_ONCE = 4
+"""Recordings that are being cut at once: each holds up to a minute of sound."""
 
 
 class Transcribe:
@@ -52,8 +65,15 @@ class Transcribe:
     params: type[BaseModel] = TranscribeParams
     request_version = 1
 
+    def __init__(self) -> None:
+        self._cutting = asyncio.Semaphore(_CUT_AT_ONCE)
+
     def schema(self) -> pa.Schema:
-        """Times are seconds from the start of the recording; ``audio_seconds`` is the decoded length."""
+        """Times are seconds from the start of the recording; ``audio_seconds`` is the decoded length.
+
+        ``pieces`` says in how many requests it was heard. Speakers of a recording in several pieces are matched where
+        the pieces overlap; a label that holds within one piece only begins with the piece's number.
+        """
         import pyarrow as pa
 
         segment = pa.struct(
@@ -84,6 +104,7 @@ class Transcribe:
                 ("words", pa.list_(word)),
                 ("speakers", pa.list_(pa.string())),
                 ("recipe", pa.string()),
+                ("pieces", pa.int32()),
                 ("warnings", pa.list_(pa.string())),
             ]
         )
@@ -94,7 +115,9 @@ class Transcribe:
             source = self._passed_through(item, kit)
             return await self._ask(item, params, call, kit, source, None, ())
         async with kit.fetch(item) as media:
-            clip = await self._prepare(media, params, kit)
+            clip = await self._whole(media, params, kit)
+            if clip is None:
+                return await self._in_pieces(item, media, params, call, kit)
             payload = clip.input.payload
             try:
                 async with kit.hold(len(payload.data or b"") if payload else 0):
@@ -113,54 +136,86 @@ class Transcribe:
         seconds: Decimal | None,
         warnings: tuple[str, ...],
     ) -> Mapping[str, Any]:
-        answer = await call(
-            Ask(
-                capability=self.name,
-                operation=self.operation,
-                model=kit.model,
-                params=_neutral(params),
-                inputs=(source,),
-                ceiling=Usage(audio_seconds=seconds, input_tokens=len((params.prompt or "").encode()), requests=1),
-                sample=item.sample,
-                version=self.request_version,
-                item_id=item.item_id,
-            )
-        )
+        answer = await call(self._priced(item, params, kit, source, seconds))
         return {
             **_shifted(answer.data, source.start),
             "content_sha256": source.sha256,
             "audio_seconds": None if seconds is None else float(seconds),
             "recipe": source.recipe,
+            "pieces": 1,
             "warnings": list(warnings),
         }
 
+    async def _in_pieces(
+        self, item: Item, media: Media, params: TranscribeParams, call: Call, kit: Kit
+    ) -> Mapping[str, Any]:
+        """A recording too long to go whole: its pieces are heard side by side and stitched."""
+        from tasks.capabilities.stitch import stitch
+        from tasks.media.pieces import Pieces
+
+        async def send(clip: Clip) -> Answer:
+            return await call(self._priced(item, params, kit, clip.input, clip.seconds))
+
+        sender = PieceSender(kit, send, media.sha256, self._cutting)
+        limits = kit.provider.audio_limits(self.operation, kit.model)
+        pieces = Pieces(media.path, media.sha256, limits, kit.scratch, _cutting(params), check=sender.check)
+        clips, answers = await sender.send_all(pieces)
+        ends = [c.input.start + round(c.seconds * RATE) if c.input.end is None else c.input.end for c in clips]
+        heard = [Heard.of(a.data, c.input.start, end) for a, c, end in zip(answers, clips, ends, strict=True)]
+        columns, warnings = await kit.thread(stitch, heard, diarized=params.diarize)
+        first = answers[0]
+        return {
+            **columns,
+            "content_sha256": media.sha256,
+            "audio_seconds": columns["duration_s"],
+            "recipe": clips[0].input.recipe,
+            "pieces": len(clips),
+            "warnings": [*pieces.warnings, *warnings],
+            "request_key": first.request_key,
+            "request_id": first.request_id,
+            "started_at": first.started_at,
+        }
+
+    def _priced(self, item: Item, params: TranscribeParams, kit: Kit, source: Input, seconds: Decimal | None) -> Ask:
+        return Ask(
+            capability=self.name,
+            operation=self.operation,
+            model=kit.model,
+            params=_neutral(params),
+            inputs=(source,),
+            ceiling=Usage(audio_seconds=seconds, input_tokens=len((params.prompt or "").encode()), requests=1),
+            sample=item.sample,
+            version=self.request_version,
+            item_id=item.item_id,
+        )
+
     async def estimate(self, item: Item, params: TranscribeParams, kit: Kit) -> Estimate:
-        """One Ask; its length from the file's header, which may be off for files that lie about it."""
+        """An Ask for each piece; lengths are from the file's header, which may be off for files that lie about it."""
         if item.is_url:
             return Estimate(1, Usage(requests=1), Usage(requests=1))
         from tasks.media.audio import probe
+        from tasks.media.fit import expected_pieces
 
-        info = await kit.thread(probe, _local(item))
-        usage = Usage(audio_seconds=info.seconds, requests=1)
-        return Estimate(1, usage, usage, info.seconds)
+        path = Path(item.location or "")
+        info = await kit.thread(probe, path)
+        limits = kit.provider.audio_limits(self.operation, kit.model)
+        asks = expected_pieces(info, path.stat().st_size, limits, _cutting(params))
+        heard = info.seconds + (asks - 1) * Decimal(str(params.overlap))
+        usage = Usage(audio_seconds=heard, requests=asks)
+        return Estimate(asks, usage, usage, info.seconds)
 
-    async def _prepare(self, media: Media, params: TranscribeParams, kit: Kit) -> Clip:
-        from tasks.media.audio import prepare, quick
+    async def _whole(self, media: Media, params: TranscribeParams, kit: Kit) -> Clip | None:
+        """The recording as it goes whole; None when it has to be cut."""
+        from tasks.media.audio import quick
+        from tasks.media.fit import bounded, whole
 
         limits = kit.provider.audio_limits(self.operation, kit.model)
         if media.data is not None and not (params.normalize or params.trim):
-            clip = quick(media.path, media.data, media.sha256, limits)
+            allowed = limits if params.piece_seconds is None else bounded(limits, _cutting(params))
+            clip = quick(media.path, media.data, media.sha256, allowed)
             if clip is not None:
                 return clip
-        return await kit.thread(
-            prepare,
-            media.path,
-            media.sha256,
-            limits,
-            kit.scratch,
-            normalize=params.normalize,
-            trim=params.trim,
-        )
+        return await kit.thread(whole, media.path, media.sha256, limits, kit.scratch, _cutting(params), check=kit.check)
 
     def _passed_through(self, item: Item, kit: Kit) -> Input:
         limits = kit.provider.audio_limits(self.operation, kit.model)
@@ -177,19 +232,13 @@ def _shifted(data: Mapping[str, Any], start: int) -> Mapping[str, Any]:
     """Times counted from the recording's start when what was sent begins ``start`` samples (16 kHz) later."""
     if not start:
         return data
-    shift = start / 16_000
-    moved = {
-        name: [{**part, **{t: part[t] + shift for t in ("start", "end") if part[t] is not None}} for part in data[name]]
-        for name in ("segments", "words")
-        if data.get(name)
-    }
-    return {**data, **moved}
+    return {**data, **{name: moved(data.get(name), start) for name in ("segments", "words")}}
 
 
-def _local(item: Item) -> Any:
-    from pathlib import Path
-
-    return Path(item.location or "")
+@functools.lru_cache(maxsize=256)
+def _cutting(params: TranscribeParams) -> Cutting:
+    """Speakers are told apart best in a whole, so nothing is cut for its length alone where they are asked for."""
+    return Cutting(params.piece_seconds, params.overlap, params.diarize, params.normalize, params.trim)
 
 
 @functools.lru_cache(maxsize=256)

@@ -15,6 +15,7 @@ from tasks.journal.asks import Asks
 from tasks.journal.attempts import Attempts
 from tasks.journal.blobs import Blobs
 from tasks.journal.claims import LEASE_SECONDS, renew
+from tasks.journal.cuts import CutPoints
 from tasks.journal.dialect import alone, insert_absent
 from tasks.journal.items import Items
 from tasks.journal.memory import Ceilings, Files
@@ -50,6 +51,7 @@ class Journal:
         self.runs = Runs(self)
         self.files = Files(self)
         self.ceilings = Ceilings(self)
+        self.cuts = CutPoints(self)
 
     @classmethod
     def open(cls, out: Path, url: str | None = None) -> Journal:

@@ -66,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
     add = cli.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     add("--port", type=int, default=8765, help="port to listen on; 0 takes any free one (default: %(default)s)")
-    add("--engine", default="local", help="local (pocketsphinx), echo or whisper (default: %(default)s)")
+    add("--engine", default="local", help="local (pocketsphinx), echo, tones or whisper (default: %(default)s)")
     add("--dialect", choices=DIALECTS, default="local", help="whose wire format /v1 speaks (default: a superset)")
     add("--workers", type=int, default=os.cpu_count() or 1, help="processes of the engine (default: one a core)")
     add("--whisper-model", metavar="NAME", help="weights of the whisper engine")

@@ -59,7 +59,7 @@ def spawn(engine: str = "local", **options: Any) -> Server:
     """Start a server on a free loopback port and wait until it is ready.
 
     Args:
-        engine: ``local`` (pocketsphinx), ``echo`` or ``whisper``.
+        engine: ``local`` (pocketsphinx), ``echo``, ``tones`` or ``whisper``.
         **options: the options of ``mediamill serve`` with underscores: ``latency="300ms"``, ``rpm=600``,
             ``require_key=True``, ``price={"some-model": "0.006"}``; lists repeat an option.
 

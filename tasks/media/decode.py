@@ -7,7 +7,7 @@ a file whose content is a playlist would otherwise make network requests.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -42,6 +42,9 @@ _OPTIONS = {
     "max_size": "65536",
 }
 _DECODER_OPTIONS = {"max_samples": str(2**20)}
+Check = Callable[[], None]
+"""Called now and then while decoding; what it raises ends the work."""
+
 _IO_SECONDS = 120.0
 _CHECK_EVERY = 256
 _FAILURES = (av.FFmpegError, ValueError, MemoryError, UnicodeError)
@@ -73,6 +76,7 @@ class Recording:
     samples: dict[int, int] = field(default_factory=dict)
     packets: int = 0
     broken: int = 0
+    check: Check | None = None
     _heard: float = 0.0
     _started: float = field(default_factory=time.thread_time)
 
@@ -99,6 +103,14 @@ class Recording:
                 self._count(frame, bound)
                 yield frame
 
+    def pause(self) -> None:
+        """Stop the clock of processor time; before another thread goes on."""
+        self._started = time.thread_time() - self._started
+
+    def resume(self) -> None:
+        """Start it again, in the thread that goes on."""
+        self._started = time.thread_time() - self._started
+
     def counted(self, max_packets: int) -> Fraction | None:
         """Seconds by the packets' own durations, nothing decoded; None when they are too many or do not say."""
         total = Fraction(0)
@@ -121,11 +133,15 @@ class Recording:
                 return
             if packet.size:
                 self.packets += 1
-                if self.packets % _CHECK_EVERY == 0 and time.thread_time() - self._started > CPU_SECONDS:
-                    raise BadInput(
-                        f"decoding it took more than {CPU_SECONDS:.0f} s of processor time", kind="undecodable"
-                    )
+                if self.packets % _CHECK_EVERY == 0:
+                    self._bounded()
             yield packet
+
+    def _bounded(self) -> None:
+        if self.check is not None:
+            self.check()
+        if time.thread_time() - self._started > CPU_SECONDS:
+            raise BadInput(f"decoding it took more than {CPU_SECONDS:.0f} s of processor time", kind="undecodable")
 
     def _count(self, frame: AudioFrame, bound: float) -> None:
         _believable(frame.sample_rate, frame.layout.nb_channels)
@@ -141,12 +157,13 @@ class Recording:
 
 
 @contextmanager
-def open_recording(path: Path, head: bytes) -> Iterator[Recording]:
+def open_recording(path: Path, head: bytes, check: Check | None = None) -> Iterator[Recording]:
     """Open a file by its content and find its first audio track.
 
     Args:
         path: a regular file.
         head: its first kilobytes, to say in plain words what it is when it is no audio.
+        check: called often while decoding; what it raises ends the work.
 
     Raises:
         BadInput: ``not_audio``, ``undecodable`` or ``no_audio``.
@@ -158,7 +175,9 @@ def open_recording(path: Path, head: bytes) -> Iterator[Recording]:
     except _FAILURES:
         raise not_decodable(head) from None
     with handle:
-        yield _recording(path, handle, head)
+        recording = _recording(path, handle, head)
+        recording.check = check
+        yield recording
 
 
 def _recording(path: Path, handle: InputContainer, head: bytes) -> Recording:

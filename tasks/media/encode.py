@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import av
+import numpy as np
+import numpy.typing as npt
 
 from tasks.errors import BadInput
 from tasks.item import Payload
@@ -16,6 +18,8 @@ from tasks.media.piece import Piece
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
     from av.audio.stream import AudioStream
+
+Samples = npt.NDArray[np.int16]
 
 RATE = 16_000
 """Samples a second of everything that is converted, cut or counted."""
@@ -57,6 +61,20 @@ def mono(frames: Iterable[AudioFrame]) -> Iterator[AudioFrame]:
             raise BadInput(f"{frame.layout.nb_channels} channels cannot be mixed down", kind="undecodable") from None
     if resampler is not None:
         yield from resampler.resample(None)
+
+
+def blocks(frames: Iterable[AudioFrame]) -> Iterator[Samples]:
+    """The samples of 16 kHz mono frames."""
+    for frame in frames:
+        yield frame.to_ndarray().reshape(-1).astype(np.int16, copy=False)
+
+
+def framed(sound: Iterable[Samples]) -> Iterator[AudioFrame]:
+    """Inverse of :func:`blocks`."""
+    for block in sound:
+        frame = av.AudioFrame.from_ndarray(block.reshape(1, -1), format="s16", layout="mono")
+        frame.sample_rate = RATE
+        yield frame
 
 
 def encode(

@@ -13,25 +13,30 @@ from tasks.item import Input, Payload
 from tasks.media.formats import CONTAINERS, sendable
 from tasks.media.info import AudioInfo, Clip, as_seconds
 from tasks.media.limits import AudioLimits
-from tasks.media.probe import has_mp3_index, info, silent
+from tasks.media.probe import info, silent
 from tasks.media.source_file import empty, look
+from tasks.media.verdict import tracks_warning, verdict
 from tasks.media.wav import HEAD, read_wav
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
 
-    from tasks.media.decode import Recording
+    from tasks.media.decode import Check, Recording
 
 _USUAL_RATES = range(8_000, 192_001)
 _USUAL_CHANNELS = 8
-_SLACK_SECONDS = 0.5
-_SLACK_SHARE = 0.02
-_STRAY_PACKETS = 2
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 
 
 def prepare(
-    path: Path, sha256: str, limits: AudioLimits, scratch: Path, *, normalize: bool = False, trim: bool = False
+    path: Path,
+    sha256: str,
+    limits: AudioLimits,
+    scratch: Path,
+    *,
+    normalize: bool = False,
+    trim: bool = False,
+    check: Check | None = None,
 ) -> Clip:
     """Decode a recording to its end and make it ready to send.
 
@@ -47,6 +52,7 @@ def prepare(
         scratch: folder for converted recordings over 1 MB; the caller empties it.
         normalize: bring clips of up to ten minutes to one loudness.
         trim: cut silence off both ends of clips of up to ten minutes.
+        check: called often while decoding; what it raises ends the work.
 
     Raises:
         BadInput: ``missing``, ``unreadable``, ``not_a_file``, ``empty``, ``not_audio``, ``no_audio``,
@@ -55,12 +61,12 @@ def prepare(
     """
     head, size = look(path)
     if not (normalize or trim):
-        clip = _plain_wav(path, head, size, sha256, limits) or _as_is(path, head, size, sha256, limits)
+        clip = _plain_wav(path, head, size, sha256, limits) or _as_is(path, head, size, sha256, limits, check)
         if clip is not None:
             return clip
     from tasks.media.decode import open_recording
 
-    with open_recording(path, head) as recording:
+    with open_recording(path, head, check) as recording:
         return _converted(recording, sha256, limits, scratch, normalize=normalize, trim=trim)
 
 
@@ -94,15 +100,15 @@ def _plain_wav(path: Path, head: bytes, size: int, sha256: str, limits: AudioLim
     return Clip(Input(sha256, payload=payload), plain.seconds, plain)
 
 
-def _as_is(path: Path, head: bytes, size: int, sha256: str, limits: AudioLimits) -> Clip | None:
+def _as_is(path: Path, head: bytes, size: int, sha256: str, limits: AudioLimits, check: Check | None) -> Clip | None:
     from tasks.media.decode import open_recording
 
-    with open_recording(path, head) as recording:
+    with open_recording(path, head, check) as recording:
         name = _sendable(recording, size, limits)
         if name is None:
             return None
         _play(recording.frames(limits.max_seconds))
-        if _verdict(recording):
+        if verdict(recording):
             return None
         seconds = as_seconds(recording.length)
         payload = Payload(_filename(path, name[1]), name[0], size, path=path)
@@ -131,18 +137,16 @@ def _converted(
         shaped = shape(frames, normalize=normalize, trim=trim)
         frames, start, warnings = shaped.frames, shaped.start, shaped.warnings
         recipe += shaped.recipe
-    payload, samples = encode(frames, name, _stem(recording.path), scratch, limits)
+    payload, samples = encode(frames, name, stem(recording.path), scratch, limits)
     try:
-        warnings += _verdict(recording)
+        warnings += verdict(recording)
     except BadInput:
         if payload.path is not None:
             payload.path.unlink(missing_ok=True)
         raise
     sent = Input(sha256, recipe, start, payload=payload)
     described: AudioInfo = info(recording, as_seconds(recording.length))
-    if recording.tracks > 1:
-        warnings += (f"tracks: the first of {recording.tracks} audio tracks was taken",)
-    return Clip(sent, as_seconds(Fraction(samples, RATE)), described, warnings)
+    return Clip(sent, as_seconds(Fraction(samples, RATE)), described, warnings + tracks_warning(recording))
 
 
 def _play(frames: Iterable[AudioFrame]) -> None:
@@ -150,44 +154,10 @@ def _play(frames: Iterable[AudioFrame]) -> None:
         pass
 
 
-def _verdict(recording: Recording) -> tuple[str, ...]:
-    """Warnings about a recording that was decoded to its end.
-
-    A few packets at the ends of a file often cannot be decoded; players pass over them and so do we.
-
-    Raises:
-        BadInput: ``empty`` or ``undecodable`` when there is nothing to hear, or mostly noise.
-    """
-    from tasks.media.decode import spoken
-
-    length, declared = recording.length, recording.declared
-    if not length:
-        if recording.broken or (declared and declared > _SLACK_SECONDS):
-            raise BadInput(
-                "no sound in the file can be decoded: it is damaged or cut off",
-                kind="undecodable",
-                hint="copy or download it again",
-            )
-        raise silent()
-    if recording.broken > max(_STRAY_PACKETS, recording.packets // 2):
-        raise BadInput(
-            f"{recording.broken} of {recording.packets} packets cannot be decoded: the file is damaged or not audio",
-            kind="undecodable",
-            hint="copy or download it again",
-        )
-    found = []
-    guessed = recording.container == "mp3" and not has_mp3_index(recording.path)
-    missing = (declared or 0) - length
-    if not guessed and missing > max(_SLACK_SECONDS, _SLACK_SHARE * float(declared or 0)):
-        found.append(f"truncated: {spoken(length)} of {spoken(declared or 0)} can be heard")
-    if recording.broken > max(_STRAY_PACKETS, recording.packets // 100):
-        found.append(f"damaged: {recording.broken} of {recording.packets} packets could not be decoded")
-    return tuple(found)
-
-
 def _filename(path: Path, extension: str) -> str:
-    return f"{_stem(path)}.{extension}"
+    return f"{stem(path)}.{extension}"
 
 
-def _stem(path: Path) -> str:
+def stem(path: Path) -> str:
+    """A file's name without its extension, safe to send."""
     return _UNSAFE.sub("-", path.stem)[:64].strip("-") or "audio"

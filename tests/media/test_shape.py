@@ -16,10 +16,10 @@ SHA = "0" * 64
 QUIET = np.zeros(16_000, np.int16)
 
 
-def clip_of(tmp_path: Path, sound: np.ndarray, **options: bool) -> Clip:
+def clip_of(tmp_path: Path, sound: np.ndarray, *, normalize: bool = False, trim: bool = False) -> Clip:
     path = tmp_path / "x.wav"
     path.write_bytes(wav(sound))
-    return prepare(path, SHA, LIMITS, tmp_path, **options)
+    return prepare(path, SHA, LIMITS, tmp_path, normalize=normalize, trim=trim)
 
 
 def heard(clip: Clip) -> np.ndarray:

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from tasks.local.engines.base import Engine
 
 ALIASES = {"local": "pocketsphinx"}
-NAMES = ("pocketsphinx", "echo", "whisper")
+NAMES = ("pocketsphinx", "echo", "tones", "whisper")
 _PACKAGES = {"pocketsphinx": "pocketsphinx", "whisper": "faster-whisper"}
-_ECHO_VERSION = "1"
+_OWN = {"echo": "1", "tones": "1"}
 
 
 def engine_identity(name: str) -> str:
@@ -25,8 +25,8 @@ def engine_identity(name: str) -> str:
         NoSuchOption: for an unknown engine.
     """
     name = known(name)
-    if name == "echo":
-        return f"echo-{_ECHO_VERSION}"
+    if name in _OWN:
+        return f"{name}-{_OWN[name]}"
     try:
         return f"{name}-{version(_PACKAGES[name])}"
     except PackageNotFoundError:
@@ -52,6 +52,10 @@ def make_engine(name: str, workers: int, max_seconds: float | None, weights: str
         from tasks.local.engines.echo import Echo
 
         return Echo(identity, workers, max_seconds)
+    if name == "tones":
+        from tasks.local.engines.tones import Tones
+
+        return Tones(identity, workers, max_seconds)
     if name == "whisper":
         from tasks.local.engines.whisper import Whisper
 

@@ -1,0 +1,64 @@
+"""What a decoded recording turned out to be: sound, silent, cut off, damaged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tasks.errors import BadInput
+from tasks.media.probe import has_mp3_index, silent
+
+if TYPE_CHECKING:
+    from tasks.media.decode import Recording
+
+_SLACK_SECONDS = 0.5
+_SLACK_SHARE = 0.02
+_STRAY_PACKETS = 2
+
+
+def verdict(recording: Recording) -> tuple[str, ...]:
+    """Warnings about a recording that was decoded to its end.
+
+    A few packets at the ends of a file often cannot be decoded; players pass over them and so do we.
+
+    Raises:
+        BadInput: ``empty`` or ``undecodable`` when there is nothing to hear, or mostly noise.
+    """
+    from tasks.media.decode import spoken
+
+    length, declared = recording.length, recording.declared
+    if not length:
+        if recording.broken or (declared and declared > _SLACK_SECONDS):
+            raise BadInput(
+                "no sound in the file can be decoded: it is damaged or cut off",
+                kind="undecodable",
+                hint="copy or download it again",
+            )
+        raise silent()
+    believe(recording)
+    found = []
+    guessed = recording.container == "mp3" and not has_mp3_index(recording.path)
+    missing = (declared or 0) - length
+    if not guessed and missing > max(_SLACK_SECONDS, _SLACK_SHARE * float(declared or 0)):
+        found.append(f"truncated: {spoken(length)} of {spoken(declared or 0)} can be heard")
+    if recording.broken > max(_STRAY_PACKETS, recording.packets // 100):
+        found.append(f"damaged: {recording.broken} of {recording.packets} packets could not be decoded")
+    return tuple(found)
+
+
+def believe(recording: Recording) -> None:
+    """Check what was decoded so far, so that noise is never sent.
+
+    Raises:
+        BadInput: ``undecodable`` when more than half of it could not be decoded.
+    """
+    if recording.broken > max(_STRAY_PACKETS, recording.packets // 2):
+        raise BadInput(
+            f"{recording.broken} of {recording.packets} packets cannot be decoded: the file is damaged or not audio",
+            kind="undecodable",
+            hint="copy or download it again",
+        )
+
+
+def tracks_warning(recording: Recording) -> tuple[str, ...]:
+    """What to say of a file with several audio tracks."""
+    return (f"tracks: the first of {recording.tracks} audio tracks was taken",) if recording.tracks > 1 else ()

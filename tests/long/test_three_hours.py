@@ -1,0 +1,63 @@
+"""Three hours of numbered words: none lost, doubled or moved, in memory that does not grow with the length."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.faults.driving import environment, rows
+from tests.long.numbered import Numbered, write_wav
+from tests.long.transcripts import words_of
+from tests.servers import RunningServer, running_server
+
+HOURS_3 = 3 * 3600
+MEASURED = """
+import sys
+from flows.cli import main
+try:
+    code = main()
+except SystemExit as ended:
+    code = ended.code
+status = open("/proc/self/status").read()
+sys.stderr.write("VmHWM " + status.split("VmHWM:")[1].split()[0] + "\\n")
+sys.exit(code)
+"""
+
+
+def memory_of(source: Path, out: Path, server: RunningServer, *options: str) -> float:
+    """The most memory the command held, in MB; the run must succeed."""
+    arguments = ["transcribe", str(source), "--provider", "together", "--base-url", server.origin, "--out", str(out)]
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, *arguments, "--yes", *options],
+        env=environment(out.parent / "home"),
+        capture_output=True,
+        text=True,
+        timeout=1200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = re.search(r"VmHWM (\d+)", done.stderr)
+    assert found, done.stderr
+    return int(found[1]) / 1024
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+@pytest.mark.parametrize("options", [(), ("--set", "piece_seconds=61", "--overlap", "3")])
+def test_three_hours(options: tuple[str, ...], tmp_path: Path) -> None:
+    short, said = Numbered(30), Numbered(HOURS_3)
+    few = write_wav(tmp_path / "short" / "x.wav", short)
+    path = write_wav(tmp_path / "in" / "x.wav", said)
+    with running_server(engine="tones", dialect="together", workers=1) as server:
+        base = memory_of(few, tmp_path / "base", server, "--set", "piece_seconds=7")
+        most = memory_of(path, tmp_path / "out", server, *options)
+        (row,) = rows(tmp_path / "out")
+        assert words_of(row) == said.words()
+        assert row["pieces"] > (15 if not options else 170)
+        assert most - base <= 200
+        bill = server.bill()
+        assert len({c["file_sha256"] for c in bill["calls"]}) == bill["requests"]

@@ -1,0 +1,23 @@
+"""Transcribing recordings against the engine that reads numbered words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tasks.media.encode import RATE
+from tests.faults.driving import rows, transcribe
+from tests.servers import RunningServer
+
+
+def transcribed(source: Path, out: Path, server: RunningServer, *options: str) -> dict[str, Any]:
+    """The one row of a run that must succeed."""
+    done = transcribe(source, out, server.origin, *options)
+    assert done.returncode == 0, done.stderr
+    (row,) = rows(out)
+    return row
+
+
+def words_of(row: dict[str, Any]) -> list[tuple[str, int]]:
+    """Every word heard and the sample it begins at."""
+    return [(w["word"], round(w["start"] * RATE)) for w in row["words"] or ()]

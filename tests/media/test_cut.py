@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.media.cut import CutPlan, Cutter
+from tasks.media.encode import RATE, Samples
+from tasks.media.quiet import quietest
+from tests.repeatable import repeatable
+
+
+def told_apart(seed: int, count: int) -> Samples:
+    """Noise: every stretch of it is where it is and nowhere else."""
+    return np.random.default_rng(seed).integers(-8000, 8000, count, dtype=np.int16)
+
+
+def streamed(sound: Samples, block: int) -> Iterator[Samples]:
+    for at in range(0, len(sound), block):
+        yield sound[at : at + block]
+
+
+def cut_up(sound: Samples, plan: CutPlan, known: list[int], block: int = 4096) -> tuple[list[tuple[int, int]], Cutter]:
+    """Every piece's span, checked against the sound it held."""
+    cutter = Cutter(streamed(sound, block), plan, known)
+    spans = []
+    while not cutter.last:
+        held = list(cutter.piece())
+        piece = np.concatenate(held) if held else np.zeros(0, np.int16)
+        assert np.array_equal(piece, sound[cutter.start : cutter.end])
+        spans.append((cutter.start, cutter.end))
+    return spans, cutter
+
+
+@repeatable
+@given(
+    seconds=st.floats(0, 90),
+    piece=st.floats(5, 40),
+    overlap=st.floats(0, 6),
+    block=st.integers(100, 50_000),
+    seed=st.integers(0, 99),
+)
+def test_pieces_are_the_recording_and_no_sample_more(
+    seconds: float, piece: float, overlap: float, block: int, seed: int
+) -> None:
+    sound = told_apart(seed, int(seconds * RATE))
+    plan = CutPlan.of(piece, overlap)
+    spans, cutter = cut_up(sound, plan, [], block)
+    assert spans[0][0] == 0
+    assert spans[-1][1] == len(sound)
+    assert all(end - start <= plan.longest for start, end in spans)
+    for (_, end), (start, _), cut in zip(spans, spans[1:], cutter.cuts, strict=False):
+        assert (end, start) == (cut + plan.half, cut - plan.half)
+    if len(spans) > 1:
+        assert len(sound) > plan.longest
+        assert min(end - start for start, end in spans) >= min(RATE, plan.longest // 10)
+    assert cut_up(sound, plan, [], block // 3 + 1)[0] == spans
+    for known in range(len(cutter.cuts) + 1):
+        assert cut_up(sound, plan, cutter.cuts[:known], block)[0] == spans
+
+
+@repeatable
+@given(at=st.integers(0, 40_000), pause=st.integers(5_200, 9_000), noise=st.integers(0, 400), seed=st.integers(0, 99))
+def test_the_cut_is_in_the_pause(at: int, pause: int, noise: int, seed: int) -> None:
+    sound = told_apart(seed, 50_000)
+    sound[at : at + pause] = np.random.default_rng(seed).integers(-noise, noise + 1, len(sound[at : at + pause]))
+    whole = min(at + pause, 50_000) - at >= 5_200
+    cut = quietest(sound, 4_800)
+    if whole:
+        assert at <= cut <= at + pause
+
+
+def test_in_a_long_silence_the_cut_is_in_its_middle() -> None:
+    sound = told_apart(1, 80_000)
+    sound[30_000:60_000] = 0
+    assert abs(quietest(sound, 4_800) - 45_000) <= 320
+
+
+def test_cuts_made_before_are_made_again_wherever_they_are() -> None:
+    sound = told_apart(2, 40 * RATE)
+    spans, _ = cut_up(sound, CutPlan.of(10), [100_001, 200_003])
+    assert spans[:2] == [(0, 100_001), (100_001, 200_003)]
+    assert spans[2][1] - 200_003 <= 10 * RATE
+
+
+@pytest.mark.parametrize(("piece", "overlap"), [(5, 30), (600, 0), (60, 8)])
+def test_an_overlap_is_never_more_than_a_third(piece: float, overlap: float) -> None:
+    plan = CutPlan.of(piece, overlap)
+    assert plan.overlap <= plan.longest // 3
+    first, last = plan.window
+    assert plan.half < first < last < plan.longest - plan.half

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tasks.errors import BadInput
+from tasks.media.audio import AudioInfo, prepare
+from tasks.media.cutting import Cuts, Cutting
+from tasks.media.fit import USUAL_SECONDS, bounded, expected_pieces, piece_seconds, whole
+from tasks.media.limits import AudioLimits
+from tasks.media.pieces import Pieces
+from tests.media.sounds import LIMITS, encode, wav
+
+SHA = "0" * 64
+
+
+def test_what_fits_goes_on_exactly_as_it_did(tmp_path: Path) -> None:
+    for form, codec in (("mp3", "mp3"), ("ogg", "libopus"), ("mp4", "aac")):
+        path = encode(tmp_path / f"x.{form}", form, codec, seconds=6)
+        for cutting in (Cutting(), Cutting(seconds=6.5), Cutting(seconds=5, keep_whole=True), Cutting(overlap=3)):
+            assert whole(path, SHA, LIMITS, tmp_path, cutting) == prepare(path, SHA, LIMITS, tmp_path)
+        assert whole(path, SHA, LIMITS, tmp_path, Cutting(seconds=5)) is None
+
+
+def test_what_is_too_large_or_too_long_is_cut(tmp_path: Path) -> None:
+    path = tmp_path / "x.wav"
+    path.write_bytes(wav(np.random.default_rng(1).integers(-20_000, 20_000, 30 * 16_000, dtype=np.int16)))
+    assert whole(path, SHA, replace(LIMITS, max_bytes=400_000), tmp_path / "scratch", Cutting()) is None
+    assert not list((tmp_path / "scratch").glob("*"))
+    assert whole(path, SHA, replace(LIMITS, max_seconds=20.0), tmp_path, Cutting(keep_whole=True)) is None
+    for limits in (replace(LIMITS, max_bytes=400_000), replace(LIMITS, max_seconds=20.0)):
+        pieces = Pieces(path, SHA, limits, tmp_path, Cutting())
+        sent = []
+        while (clip := pieces.take()) is not None:
+            sent.append(clip)
+        pieces.close()
+        sizes = [c.input.payload.size for c in sent if c.input.payload]
+        assert len(sizes) == len(sent) > 1
+        assert max(sizes) <= limits.max_bytes
+        assert limits.max_seconds is None or max(c.seconds for c in sent) <= limits.max_seconds
+        assert [c.input.start for c in sent] == [0, *pieces.cuts.points]
+        assert sent[-1].input.end == pieces.cuts.length == 30 * 16_000
+        assert abs(float(sum(c.seconds for c in sent)) - 30) < 1e-4
+
+
+def test_a_recording_whose_header_exaggerates_is_sent_whole_after_all(tmp_path: Path) -> None:
+    path = encode(tmp_path / "x.flac", "flac", "flac", seconds=30)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    pieces = Pieces(path, SHA, LIMITS, tmp_path, Cutting(seconds=20))
+    clip = pieces.take()
+    assert clip is not None
+    assert pieces.take() is None
+    pieces.close()
+    as_before = prepare(path, SHA, LIMITS, tmp_path)
+    assert (clip.input, clip.seconds, clip.warnings) == (as_before.input, as_before.seconds, as_before.warnings)
+
+
+def test_the_length_of_pieces_follows_what_is_taken() -> None:
+    assert piece_seconds(AudioLimits(frozenset({"flac"}), 80_000_000, 14_400), Cutting()) == USUAL_SECONDS
+    assert piece_seconds(AudioLimits(frozenset({"flac"}), 80_000_000, 300), Cutting()) == 299
+    assert piece_seconds(AudioLimits(frozenset({"flac"}), 80_000_000, 14_400), Cutting(keep_whole=True)) > 2_400
+    assert 250 < piece_seconds(AudioLimits(frozenset({"flac"}), 10_000_000), Cutting()) < 310
+    assert piece_seconds(AudioLimits(frozenset({"flac"}), 25_000_000), Cutting(seconds=3600)) < 780
+    with pytest.raises(BadInput, match="too few"):
+        piece_seconds(AudioLimits(frozenset({"flac"}), 100_000), Cutting())
+
+
+def test_a_quote_expects_about_as_many_pieces_as_are_sent() -> None:
+    def info(seconds: int) -> AudioInfo:
+        return AudioInfo("mp3", "mp3", Decimal(seconds), 44_100, 2, exact=True)
+
+    together = AudioLimits(frozenset({"mp3", "flac"}), 80_000_000, 14_400)
+    assert expected_pieces(info(10_800), 172_000_000, together, Cutting()) == 19
+    assert expected_pieces(info(10_800), 72_000_000, together, Cutting()) == 1
+    assert expected_pieces(info(600), 9_000_000, together, Cutting(seconds=60)) in (11, 12)
+    assert expected_pieces(info(600), 9_000_000, together, Cutting(seconds=60, keep_whole=True)) == 1
+    assert bounded(together, Cutting(seconds=60)).max_seconds == 60
+
+
+def test_looks_while_it_decodes_whether_it_should_end(tmp_path: Path) -> None:
+    class Enough(Exception):
+        pass
+
+    looks = 0
+
+    def check() -> None:
+        nonlocal looks
+        looks += 1
+        if looks > 3:
+            raise Enough
+
+    path = encode(tmp_path / "x.mp3", "mp3", "mp3", seconds=60)
+    pieces = Pieces(path, SHA, LIMITS, tmp_path / "scratch", Cutting(seconds=55), check=check)
+    with pytest.raises(Enough):
+        pieces.take()
+    pieces.close()
+    assert pieces.cuts == Cuts()
+    assert not list((tmp_path / "scratch").glob("*"))
+    looks = 0
+    with pytest.raises(Enough):
+        prepare(path, SHA, LIMITS, tmp_path, check=check)
