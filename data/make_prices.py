@@ -43,9 +43,7 @@ def chosen(rows: list[dict[str, str]]) -> list[dict[str, str]]:
         (r["provider"], r["model"]) for r in kept if r["unit"].startswith("audio_") and _ROUNDED not in r["source"]
     }
     kept = [r for r in kept if _ROUNDED not in r["source"] or (r["provider"], r["model"]) not in exact]
-    kept = [
-        row | {"source": _SEED.sub(_plainly, row["source"]), "model": _PATH.sub("", row["model"])} for row in kept
-    ]
+    kept = [row | {"source": _SEED.sub(_plainly, row["source"]), "model": _PATH.sub("", row["model"])} for row in kept]
     unique = {tuple(row[name] for name in _COLUMNS): row for row in kept}
     newest_first = sorted(unique.values(), key=lambda r: (r["as_of"], r["price_usd"], r["source"]), reverse=True)
     return sorted(newest_first, key=lambda r: (r["provider"], r["model"], r["capability"], r["unit"], trust(r)))

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 
 _ENDS = (
     re.compile(r"\n\s*\n+\s*"),
-    re.compile(r"(?:[.!?\u2026\u061f\u06d4\u0964]+[\"'\u201d\u2019\u00bb)\]]*\s+|[\u3002\uff01\uff1f]+[\u300d\u300f\uff09]?\s*|\n\s*)"),
+    re.compile(
+        r"(?:[.!?\u2026\u061f\u06d4\u0964]+[\"'\u201d\u2019\u00bb)\]]*\s+|[\u3002\uff01\uff1f]+[\u300d\u300f\uff09]?\s*|\n\s*)"
+    ),
     re.compile(r"(?:[;:,\u2014\u2013\u060c]+\s+|[\uff0c\u3001\uff1b\uff1a]+\s*|\s[-\u2013\u2014]\s)"),
     re.compile(r"\s+"),
 )

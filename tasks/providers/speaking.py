@@ -50,7 +50,10 @@ class SpeakingProvider:
         """
         voice = self._voice(model)
         return VoiceLimits(
-            max_characters=voice.max_characters, formats=tuple(voice.formats), stream=voice.stream is not None
+            max_characters=voice.max_characters,
+            formats=tuple(voice.formats),
+            stream=voice.stream is not None,
+            default_voice=voice.default_voice,
         )
 
     def _speaking_wire(self, ask: Ask) -> Wire:

@@ -41,6 +41,7 @@ class VoiceLimits(BaseModel):
     max_characters: int
     formats: tuple[Form, ...]
     stream: bool
+    default_voice: str | None = None
 
     def lossless(self) -> Form:
         """The format in which pieces lose nothing when they are joined; its favourite where it has no such."""
