@@ -18,6 +18,7 @@ from tasks.journal.tables import items, shards
 if TYPE_CHECKING:
     from tasks.journal.journal import Journal
 
+_AT_ONCE = 500
 _NEW_ANSWER = ("unknown", "bad_reply")
 """Failures after which only a new answer helps: the old one is lost or useless."""
 
@@ -65,6 +66,19 @@ class Items:
         sample = items.c.sample + case((anew, 1), else_=0)
         statement = update(items).where(*failed).values(state="pending", seen_run=self._journal.run_id, sample=sample)
         return int(await self._journal.write(lambda connection: connection.execute(statement).rowcount))
+
+    async def make_again(self, ids: Sequence[str]) -> None:
+        """Items whose files are gone: pending again once the source names them. Their rows stay, their answers too."""
+        for at in range(0, len(ids), _AT_ONCE):
+            chosen = and_(items.c.out_id == self._journal.out_id, items.c.item_id.in_(ids[at : at + _AT_ONCE]))
+            statement = update(items).where(chosen, items.c.state == "done").values(state="pending")
+            await self._journal.write(lambda connection, s=statement: connection.execute(s))
+
+    def every_result(self) -> Iterator[bytes]:
+        """The rows of all results as JSON, streamed."""
+        chosen = select(items.c.result).where(items.c.out_id == self._journal.out_id, items.c.state == "done")
+        for row in self._journal.stream(chosen):
+            yield row[0]
 
     async def shards(self) -> list[ShardWork]:
         """The shards with pending items of this run, or whose part must be written again."""

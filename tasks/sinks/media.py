@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+import orjson
 
 from tasks.errors import StorageError
 from tasks.sinks.files import whole_file
@@ -48,6 +51,25 @@ def publish_media(made: Path, out: Path, item_id: str, suffix: str) -> Made:
     except OSError as error:
         raise StorageError(f"{target}: {error.strerror or error}", hint="free the disk, then run again") from None
     return Made(relative, digest, size)
+
+
+def lost_media(out: Path, results: Iterable[bytes]) -> list[str]:
+    """The ids of items whose file is not there any more, or has another size than was published.
+
+    Args:
+        out: the folder of results.
+        results: rows as JSON, with ``item_id``, ``file`` and ``bytes``.
+    """
+    lost = []
+    for row in map(orjson.loads, results):
+        if row.get("file"):
+            try:
+                whole = (out / row["file"]).stat().st_size == row["bytes"]
+            except OSError:
+                whole = False
+            if not whole:
+                lost.append(str(row["item_id"]))
+    return lost
 
 
 def _sha256(path: Path) -> str:
