@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import RowMapping, and_, case, func, or_, select, update
+from sqlalchemy import Connection, RowMapping, Update, and_, case, func, or_, select, update
 
 from tasks.item import Failure, Item, Outcome
 from tasks.journal.outcomes import fail, succeed
@@ -72,7 +73,7 @@ class Items:
         for at in range(0, len(ids), _AT_ONCE):
             chosen = and_(items.c.out_id == self._journal.out_id, items.c.item_id.in_(ids[at : at + _AT_ONCE]))
             statement = update(items).where(chosen, items.c.state == "done").values(state="pending")
-            await self._journal.write(lambda connection, s=statement: connection.execute(s))
+            await self._journal.write(partial(_execute, statement=statement))
 
     def every_result(self) -> Iterator[bytes]:
         """The rows of all results as JSON, streamed."""
@@ -176,6 +177,10 @@ class Items:
             items.c.state == "pending",
             items.c.seen_run == self._journal.run_id,
         )
+
+
+def _execute(connection: Connection, statement: Update) -> None:
+    connection.execute(statement)
 
 
 def _item(row: RowMapping) -> Item:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -14,18 +13,17 @@ from typing import TYPE_CHECKING, Self, cast
 
 import av
 import numpy as np
+import numpy.typing as npt
 
 from tasks.errors import BadReply, StorageError
 from tasks.media.info import as_seconds
 from tasks.media.wav import HEAD, read_wav
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # it looks for an ffmpeg program, which is never run here
-    from pydub import AudioSegment
-
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
     from av.audio.stream import AudioStream
+
+Samples = npt.NDArray[np.int16]
 
 FADE_MS = 5
 """Fade on each side of a join: to silence and back, so that no sample jumps."""
@@ -34,7 +32,6 @@ SILENT = 64
 """Loudest sample (of 32768) up to which there is nothing to be heard."""
 
 _BLOCK = 4096
-_WIDTH = 2
 _EVERY_RATE = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 _CODECS = {
     "wav": ("wav", "pcm_s16le", ()),
@@ -131,15 +128,8 @@ class Joiner:
             StorageError: when the file cannot be written.
         """
         sound = self._sound(stretch)
-        self._peak = max(self._peak, int(np.abs(np.frombuffer(sound, np.int16).astype(np.int32)).max(initial=0)))
-        channels = 2 if self._layout == "stereo" else 1
-        clip = AudioSegment(sound, sample_width=_WIDTH, frame_rate=self._rate, channels=channels)
-        fade = min(FADE_MS, len(clip) // 2)
-        if not first and fade:
-            clip = clip.fade_in(fade)
-        if not last and fade:
-            clip = clip.fade_out(fade)
-        self._write(clip.raw_data, channels)
+        self._peak = max(self._peak, int(np.abs(sound.astype(np.int32)).max(initial=0)))
+        self._write(_faded(sound, self._rate or 0, at_start=not first, at_end=not last))
 
     def finish(self) -> Joined:
         """Write what the encoder still holds, and end the file."""
@@ -155,20 +145,21 @@ class Joiner:
         channels = 2 if self._layout == "stereo" else 1
         return Joined(as_seconds(Fraction(self._samples, self._rate)), self._rate, channels, self._peak)
 
-    def _sound(self, stretch: Stretch) -> bytes:
-        """Interleaved 16-bit samples at the file's rate and layout, which the first stretch decides."""
-        parts: list[bytes] = []
+    def _sound(self, stretch: Stretch) -> Samples:
+        """A row of samples for each moment, at the file's rate and layout, which the first stretch decides."""
+        parts: list[Samples] = []
         resampler = None
         for frame in _decoded(stretch):
             if self._container is None:
                 self._open(frame)
             resampler = resampler or av.AudioResampler("s16", self._layout, self._rate)
             frame.pts = None
-            parts += [f.to_ndarray().tobytes() for f in resampler.resample(frame)]
+            parts += [f.to_ndarray() for f in resampler.resample(frame)]
         if resampler is None:
             raise _undecodable(stretch)
-        parts += [f.to_ndarray().tobytes() for f in resampler.resample(None)]
-        return b"".join(parts)
+        parts += [f.to_ndarray() for f in resampler.resample(None)]
+        channels = 2 if self._layout == "stereo" else 1
+        return np.concatenate(parts, axis=1).reshape(-1, channels)
 
     def _open(self, frame: AudioFrame) -> None:
         container, codec, rates = _CODECS[self._form]
@@ -185,11 +176,10 @@ class Joiner:
         if codec in _BITS:
             self._stream.bit_rate = _BITS[codec] if self._rate > _LOW_RATE else _LOW_BITS
 
-    def _write(self, data: bytes, channels: int) -> None:
+    def _write(self, samples: Samples) -> None:
         assert self._container is not None
         assert self._stream is not None
         assert self._rate is not None
-        samples = np.frombuffer(data, np.int16).reshape(-1, channels)
         try:
             for at in range(0, len(samples), _BLOCK):
                 block = samples[at : at + _BLOCK]
@@ -200,6 +190,23 @@ class Joiner:
                 self._container.mux(self._stream.encode(frame))
         except (av.FFmpegError, OSError) as error:
             raise StorageError(f"{self._path}: {error.strerror or error}") from None
+
+
+def _faded(sound: Samples, rate: int, *, at_start: bool, at_end: bool) -> Samples:
+    """Ramps to silence at the ends that meet another stretch.
+
+    By sample: pydub's fades work in whole milliseconds and lose what is left over at the end of a clip.
+    """
+    fade = min(FADE_MS * rate // 1000, len(sound) // 2)
+    if not fade or not (at_start or at_end):
+        return sound
+    faded = sound.astype(np.float64)
+    ramp = np.linspace(0, 1, fade, endpoint=False)[:, np.newaxis]
+    if at_start:
+        faded[:fade] *= ramp
+    if at_end:
+        faded[-fade:] *= ramp[::-1]
+    return np.rint(faded).astype(np.int16)
 
 
 def _format(codec: str) -> str:
