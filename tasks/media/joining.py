@@ -154,10 +154,10 @@ class Joiner:
                 self._open(frame)
             resampler = resampler or av.AudioResampler("s16", self._layout, self._rate)
             frame.pts = None
-            parts += [f.to_ndarray() for f in resampler.resample(frame)]
+            parts += [np.asarray(f.to_ndarray(), np.int16) for f in resampler.resample(frame)]
         if resampler is None:
             raise _undecodable(stretch)
-        parts += [f.to_ndarray() for f in resampler.resample(None)]
+        parts += [np.asarray(f.to_ndarray(), np.int16) for f in resampler.resample(None)]
         channels = 2 if self._layout == "stereo" else 1
         return np.concatenate(parts, axis=1).reshape(-1, channels)
 

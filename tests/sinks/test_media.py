@@ -17,8 +17,10 @@ from tasks.sinks.names import safe_name
 
 IDS = st.one_of(
     st.text(min_size=1),
-    st.sampled_from(["../../etc/passwd", "/abs", "..", ".", "~", "a\0b", "CON", "-rf", ".hidden", "a" * 5000, "\u202eexe"]),
-)  # fmt: skip
+    st.sampled_from(
+        ["../../etc/passwd", "/abs", "..", ".", "~", "a\0b", "CON", "-rf", ".hidden", "a" * 5000, "\u202eexe"]
+    ),
+)
 
 
 @given(IDS)
