@@ -35,7 +35,7 @@ def run_as_flow(prefect: Prefect, job: Job, retry: Retry | None, show: Show | No
     listener = Listener(progress=show, patience=_PATIENCE)
     token = LISTENER.set(listener)
     try:
-        _flow_of(job.capability)(**parameters_of(job, retry), return_state=True)
+        flow_of(job.capability)(**parameters_of(job, retry), return_state=True)
         listener.told = True
     except Exception:
         if not listener.began:
@@ -49,6 +49,7 @@ def run_as_flow(prefect: Prefect, job: Job, retry: Retry | None, show: Show | No
     return listener
 
 
-def _flow_of(capability: str) -> Any:
+def flow_of(capability: str) -> Any:
+    """The flow of a capability, which stands in the file of its name."""
     name = capability.replace("-", "_")
     return getattr(importlib.import_module(f"flows.{name}"), name)

@@ -90,7 +90,7 @@ def _leave(following: Following, summary: Summary) -> None:
     for group in summary.failures:
         log.warning("%d failed: %s, e.g. %s", group.count, group.kind, group.message)
     try:
-        following.shown.end(summary)
+        following.end(summary)
         artifacts.leave(summary)
     except Exception as error:  # noqa: BLE001 (the results are on disk; only the UI lacks them)
         log.warning("the artifacts of this run could not be left in Prefect: %s", type(error).__name__)

@@ -23,6 +23,9 @@ _COMMANDS = {
     "report": ("flows.commands.report", "Rebuild an OUT's page and cost tables."),
     "serve": ("flows.commands.serve", "The built-in provider as a server, for rehearsals and tests."),
     "models": ("flows.commands.models", "Models and prices the configuration knows."),
+    "up": ("flows.commands.up", "A local Prefect server with its UI."),
+    "down": ("flows.commands.down", "Stop what up started."),
+    "deploy": ("flows.commands.deploy", "Jobs that Prefect schedules and a worker runs."),
     "doctor": ("flows.commands.doctor", "Check this machine: packages, keys, disk, the built-in provider."),
 }
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from tasks.job import Job
     from tasks.run import Run
-    from tasks.summary import Progress
+    from tasks.summary import Progress, Summary
 
 _LOOK = 2.0
 """Seconds between two looks: how long a click on Cancel may take to be seen."""
@@ -98,6 +98,14 @@ class Following:
                 self._log.warning("the work is done; waiting for Prefect, to tell it how this run ended")
             time.sleep(_LOOK)
         return True
+
+    def end(self, summary: Summary) -> None:
+        """Leave the flow run's name, tags and progress as the run ended."""
+        if not self._alone:
+            self._mark()
+        about = many(summary.total, "item") if summary.total else "nothing new"
+        self._client.set_flow_run_name(self.flow_run.id, f"{self._title}: {about}")
+        self.shown.end(summary)
 
     def _follow(self, run: Run) -> None:
         while True:

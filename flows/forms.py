@@ -20,7 +20,7 @@ from tasks.providers import registry
 from tasks.run import Retry
 
 _FIRST = ("provider", "model", "out", "budget", "limit")
-_NEVER = ("capability", "source", "params")
+_NEVER = ("capability", "source", "params", "schedule")
 _PLAIN: Mapping[str, Any] = {
     "budget": float,
     "deadline": float | str,
@@ -110,7 +110,7 @@ def _plain(model: BaseModel | None) -> dict[str, Any]:
 
 def parameters_of(job: Job, retry: Retry | None = None) -> dict[str, Any]:
     """The flow parameters that describe a job: the reverse of a form."""
-    told = job.model_dump(mode="json", exclude_defaults=True, exclude={"capability"})
+    told = job.model_dump(mode="json", exclude_defaults=True, exclude={"capability", "schedule"})
     if "budget" in told:
         told["budget"] = float(told["budget"])
     options = {name: told.pop(name) for name in list(told) if name not in (*_FIRST, *_NEVER)}

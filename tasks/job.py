@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -51,6 +52,24 @@ class Columns(BaseModel):
     types: dict[str, str] = Field(default_factory=dict, description="Arrow types of carried columns, e.g. int64")
 
 
+class Schedule(BaseModel):
+    """When a deployment of a job runs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cron: str = Field(description="minute hour day month weekday, e.g. '0 2 * * *' for two at night")
+    timezone: str = Field("UTC", description="time zone of the schedule, e.g. Europe/Zurich")
+
+    @field_validator("timezone")
+    @classmethod
+    def _a_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise ValueError(f"there is no time zone {value!r}; write it like Europe/Zurich") from None
+        return value
+
+
 class Job(BaseModel):
     """What to do: source, capability, provider, model, parameters, limits, budget, output."""
 
@@ -82,6 +101,7 @@ class Job(BaseModel):
     allow_hosts: list[str] = Field(
         default_factory=list, description="private hosts that source URLs may name, e.g. media.lan:8080"
     )
+    schedule: Schedule | None = Field(None, description="when its deployment runs (`mediamill deploy`)")
 
     @field_validator("deadline", "run_deadline", mode="before", json_schema_input_type=float | str | None)
     @classmethod

@@ -1,0 +1,58 @@
+"""mediamill deploy: jobs that Prefect schedules."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from flows.which import choose
+
+
+@click.command("deploy")
+@click.argument("jobs", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--cron", metavar="'M H D M W'", help="when it runs; over the file's own schedule")
+@click.option("--timezone", metavar="ZONE", help="the schedule's time zone, e.g. Europe/Zurich; default UTC")
+@click.option("--name", help="the deployment's name; default the file's")
+@click.option("--pool", default="mediamill", show_default=True, help="the work pool whose worker runs it")
+@click.option("--paused", is_flag=True, help="make the schedule, but let it rest")
+@click.option("--debug", is_flag=True, expose_value=False, help="tracebacks")
+def command(
+    jobs: tuple[Path, ...],
+    *,
+    cron: str | None,
+    timezone: str | None,
+    name: str | None,
+    pool: str,
+    paused: bool,
+) -> int:
+    """Deploy JOBS, which are job files, or without any all of ./prefect.yaml.
+
+    Each becomes a deployment with its schedule, one run at a time. A worker must serve the pool:
+    `mediamill up --worker`, or `prefect worker start --pool mediamill`. Keys come from the worker's environment.
+    """
+    from tasks.errors import UsageError
+    from tasks.job import load_job
+
+    prefect, _ = choose(wanted=True)
+    assert prefect is not None
+    os.environ["PREFECT_API_URL"] = prefect.api
+    from flows.deploying import deploy_file, deploy_job
+
+    if not jobs:
+        return deploy_file(Path("prefect.yaml"), prefect.api)
+    if name and len(jobs) > 1:
+        raise UsageError("--name names one deployment", hint="deploy the files one by one")
+    if timezone and not cron:
+        raise UsageError("--timezone belongs to a --cron", hint="or set both in the job file under schedule")
+    over: dict[str, Any] = {}
+    if cron:
+        over["schedule"] = {"cron": cron, **({"timezone": timezone} if timezone else {})}
+    for path in jobs:
+        made = deploy_job(load_job(path, **over), name or path.stem, pool, paused=paused)
+        when = f"runs at {made.schedule.cron!r} {made.schedule.timezone}" if made.schedule else "has no schedule"
+        click.echo(f"{made.name}: {when}{', paused' if paused else ''}; pool {pool!r}; {prefect.ui}/deployments")
+        click.echo(f"  run it now: prefect deployment run '{made.name}'")
+    return 0

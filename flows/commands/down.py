@@ -1,0 +1,16 @@
+"""mediamill down: stop what up started."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command("down")
+@click.option("--debug", is_flag=True, expose_value=False, help="tracebacks")
+def command() -> int:
+    """Stop the worker and the Prefect server that `mediamill up` started. What runs drains and can be gone on with."""
+    from flows.serving import stop
+
+    state = stop()
+    click.echo(f"Prefect at {state.api.removesuffix('/api')} is down" if state else "nothing is up")
+    return 0

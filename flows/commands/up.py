@@ -1,0 +1,39 @@
+"""mediamill up: a local Prefect server with its UI."""
+
+from __future__ import annotations
+
+import click
+
+from flows.which import Prefect, answers, version_note
+
+
+@click.command("up")
+@click.option("--port", type=click.IntRange(1, 65535), help="default: 4200, or the next one that is free")
+@click.option("--worker", is_flag=True, help="start a process worker for the pool, too")
+@click.option("--pool", default="mediamill", show_default=True, help="the work pool of the worker")
+@click.option("--debug", is_flag=True, expose_value=False, help="tracebacks")
+def command(*, port: int | None, worker: bool, pool: str) -> int:
+    """Start a local Prefect server in the background; runs find it by themselves until `mediamill down`.
+
+    Prefect keeps its database where it always does (~/.prefect). The worker takes its keys from this shell's
+    environment.
+    """
+    from flows.serving import start_server, start_worker
+    from flows.upstate import is_prefect, up_state
+
+    state = up_state()
+    if state is not None and state.running() and answers(state.api):
+        told = "is up already"
+    else:
+        state = start_server(port)
+        told = "is up"
+    prefect = Prefect(state.api, "mediamill up")
+    click.echo(f"Prefect {told}: {prefect.ui}")
+    if about := version_note(prefect):
+        click.echo(f"  {about}")
+    if worker:
+        if state.worker is None or not is_prefect(state.worker):
+            state = start_worker(state, pool)
+        click.echo(f"a worker serves the pool {pool!r} (process {state.worker})")
+    click.echo(f"for Prefect's own commands: export PREFECT_API_URL={state.api}")
+    return 0

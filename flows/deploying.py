@@ -1,0 +1,84 @@
+"""Deployments: a job file, or all of ``prefect.yaml``, becomes something that Prefect schedules and a worker runs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.errors import UsageError
+from tasks.job import Schedule
+
+if TYPE_CHECKING:
+    from tasks.job import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """What was made, as Prefect names it, and when it runs."""
+
+    name: str
+    schedule: Schedule | None
+
+
+def deploy_job(job: Job, name: str, pool: str, *, paused: bool) -> Deployed:
+    """Make or update the deployment of a job. One run at a time; a run due meanwhile is left to the next.
+
+    Paths are made absolute: a worker starts its runs in a folder of their own.
+
+    Raises:
+        UsageError: when the job cannot run on a worker, or Prefect refuses the schedule.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+    from prefect.exceptions import ObjectNotFound
+    from prefect.schedules import Cron
+    from prefect.types.entrypoint import EntrypointType
+
+    from flows.asflow import flow_of
+    from flows.forms import parameters_of
+
+    if job.source == "-":
+        raise UsageError("a scheduled job has no stdin to read", hint="name a folder, a glob or a manifest as source")
+    flow = flow_of(job.capability)
+    when = job.schedule
+    try:
+        schedule = Cron(when.cron, timezone=when.timezone) if when else None
+        deployment = flow.to_deployment(
+            name,
+            schedule=schedule,
+            parameters=parameters_of(_absolute(job)),
+            tags=["mediamill", job.capability],
+            concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
+            entrypoint_type=EntrypointType.MODULE_PATH,
+            work_pool_name=pool,
+            paused=paused,
+        )
+    except ValueError as error:
+        raise UsageError(f"{name}: {str(error).splitlines()[0]}") from None
+    with get_client(sync_client=True) as client:
+        try:
+            client.read_work_pool(pool)
+        except ObjectNotFound:
+            client.create_work_pool(WorkPoolCreate(name=pool, type="process"))
+    deployment.apply()
+    return Deployed(f"{flow.name}/{name}", when)
+
+
+def deploy_file(path: Path, api: str) -> int:
+    """``prefect deploy --all`` on a prefect.yaml, with Prefect's own words; its exit code."""
+    if not path.exists():
+        raise UsageError(f"no {path.name} here", hint="name job files: mediamill deploy configs/jobs/nightly.yaml")
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(path)]
+    return subprocess.run(command, env={**os.environ, "PREFECT_API_URL": api}, check=False).returncode  # noqa: S603
+
+
+def _absolute(job: Job) -> Job:
+    changes: dict[str, Any] = {"out": str(Path(job.out_path).expanduser().absolute()), "schedule": None}
+    if "://" not in job.source:
+        changes["source"] = str(Path(job.source).expanduser().absolute())
+    return job.model_copy(update=changes)

@@ -1,0 +1,128 @@
+"""A local Prefect server and a worker beside it, started and stopped as Prefect's own commands do it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+from flows.upstate import UpState, is_prefect, state_path, up_state
+from flows.which import answers
+from tasks.errors import StorageError, UsageError
+
+POOL = "mediamill"
+_FIRST_PORT = 4200
+_LAST_PORT = 4299
+_START_SECONDS = 120.0
+_STOP_SECONDS = 45.0
+"""A worker's runs have thirty seconds to drain."""
+_TICK = 0.25
+
+
+def start_server(port: int | None) -> UpState:
+    """Start ``prefect server start`` in the background and wait until it is well.
+
+    Args:
+        port: the port to listen on; None for 4200, or the next one that is free.
+
+    Raises:
+        UsageError: when the port is taken.
+        StorageError: when the server does not come up; what it said stands in its log.
+    """
+    port = _port(port)
+    api = f"http://127.0.0.1:{port}/api"
+    env = {**os.environ, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_UI_API_URL": api}
+    process = _spawn(["server", "start", "--host", "127.0.0.1", "--port", str(port)], "server", env)
+    ends = time.monotonic() + _START_SECONDS
+    while not answers(api):
+        if process.poll() is not None or time.monotonic() >= ends:
+            process.kill()
+            raise StorageError(f"Prefect's server did not start: {_last_line('server')}", hint=f"see {_log('server')}")
+        time.sleep(_TICK)
+    state = UpState(process.pid, api, version("prefect"))
+    state.save()
+    return state
+
+
+def start_worker(state: UpState, pool: str) -> UpState:
+    """Start a process worker for ``pool``, which is made if need be, in the background."""
+    env = {**os.environ, "PREFECT_API_URL": state.api}
+    command = ["worker", "start", "--pool", pool, "--type", "process", "--name", f"mediamill-{socket.gethostname()}"]
+    state = replace(state, worker=_spawn(command, "worker", env).pid)
+    state.save()
+    return state
+
+
+def stop() -> UpState | None:
+    """Stop the worker, whose runs drain, then the server; None when nothing of ours runs."""
+    state = up_state()
+    state_path().unlink(missing_ok=True)
+    if state is None:
+        return None
+    stopped = [_end(pid) for pid in (state.worker, state.pid) if pid is not None]
+    return state if any(stopped) else None
+
+
+def _end(pid: int) -> bool:
+    """End a process that is Prefect's: asked first, killed when it does not go. False when there was none."""
+    if not is_prefect(pid):
+        return False
+    os.kill(pid, signal.SIGTERM)
+    ends = time.monotonic() + _STOP_SECONDS
+    while is_prefect(pid):
+        if time.monotonic() >= ends:
+            os.kill(pid, signal.SIGKILL)
+            break
+        time.sleep(_TICK)
+    return True
+
+
+def _port(wanted: int | None) -> int:
+    if wanted is not None:
+        if not _is_free(wanted):
+            raise UsageError(f"port {wanted} is taken", hint="leave --port out, and the next free one is used")
+        return wanted
+    for port in range(_FIRST_PORT, _LAST_PORT + 1):
+        if _is_free(port):
+            return port
+    raise UsageError(f"ports {_FIRST_PORT} to {_LAST_PORT} are all taken", hint="give one with --port")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def _spawn(command: list[str], name: str, env: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Run a Prefect command in a session of its own, so that no terminal takes it along; its words go to a log."""
+    log = _log(name)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as file:
+        return subprocess.Popen(  # noqa: S603 (our own interpreter, our own arguments)
+            [sys.executable, "-m", "prefect", *command],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=env,
+            start_new_session=True,
+        )
+
+
+def _log(name: str) -> Path:
+    return state_path().with_name(f"{name}.log")
+
+
+def _last_line(name: str) -> str:
+    lines = [line.strip() for line in _log(name).read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1] if lines else "it said nothing"
