@@ -39,6 +39,14 @@ _CHARACTERS_A_SECOND = Decimal(15)
 _SLOWEST = Decimal("0.25")
 """Seconds that a character can take at most, with pauses (estimate)."""
 
+_REPLY = 48_000_000
+"""Bytes that a reply should have at most; a quarter more is read, and beyond that a paid reply would be lost."""
+
+_SLOW = 0.12
+"""Seconds that a character takes in slow speech (estimate); with the rates it decides where long texts are cut."""
+
+_LOSSY_RATE, _USUAL_RATE = 24_000, 24_000
+_BASE64 = 4 / 3
 _LEAST = Decimal(10)
 _FASTEST = 60
 
@@ -143,9 +151,12 @@ class Speak:
 
     def _asks(self, item: Item, text: str, params: SpeakParams, limits: VoiceLimits, model: str) -> list[Ask]:
         """One Ask for each piece; several are asked for in a format that loses nothing when they are joined."""
-        most = min(limits.max_characters, params.piece_characters or limits.max_characters)
-        parts = pieces(text, most)
-        asked = {**_neutral(params), "format": _wire_format(params, limits, len(parts))}
+        form = _wire_format(params, limits, 1)
+        parts = pieces(text, _longest(params, limits, form))
+        if len(parts) > 1:
+            form = _wire_format(params, limits, len(parts))
+            parts = pieces(text, _longest(params, limits, form))
+        asked = {**_neutral(params), "format": form}
         slow = _SLOWEST / Decimal(str(min(params.speed or 1, 1)))
         return [
             Ask(
@@ -249,6 +260,14 @@ def _wire_format(params: SpeakParams, limits: VoiceLimits, parts: int) -> Form:
         return "pcm"
     wanted = params.format or _first(limits)
     return wanted if parts == 1 and wanted in limits.formats else limits.lossless()
+
+
+def _longest(params: SpeakParams, limits: VoiceLimits, form: Form) -> int:
+    """Most characters of a piece: as many as the provider takes, and as whose sound is surely read to its end."""
+    a_second = _LOSSY_RATE if form in ("mp3", "opus") else 2 * (params.sample_rate or _USUAL_RATE)
+    seconds = _REPLY / (a_second * (_BASE64 if params.stream else 1))
+    fitting = int(seconds / _SLOW * min(params.speed or 1, 1))
+    return min(limits.max_characters, params.piece_characters or limits.max_characters, fitting)
 
 
 def _neutral(params: SpeakParams) -> dict[str, JSON]:

@@ -128,7 +128,7 @@ class Joiner:
             StorageError: when the file cannot be written.
         """
         sound = self._sound(stretch)
-        self._peak = max(self._peak, int(np.abs(sound.astype(np.int32)).max(initial=0)))
+        self._peak = max(self._peak, int(sound.max(initial=0)), -int(sound.min(initial=0)))
         self._write(_faded(sound, self._rate or 0, at_start=not first, at_end=not last))
 
     def finish(self) -> Joined:
@@ -200,13 +200,13 @@ def _faded(sound: Samples, rate: int, *, at_start: bool, at_end: bool) -> Sample
     fade = min(FADE_MS * rate // 1000, len(sound) // 2)
     if not fade or not (at_start or at_end):
         return sound
-    faded = sound.astype(np.float64)
+    faded = sound.copy()
     ramp = np.linspace(0, 1, fade, endpoint=False)[:, np.newaxis]
     if at_start:
-        faded[:fade] *= ramp
+        faded[:fade] = np.rint(sound[:fade] * ramp)
     if at_end:
-        faded[-fade:] *= ramp[::-1]
-    return np.rint(faded).astype(np.int16)
+        faded[-fade:] = np.rint(sound[-fade:] * ramp[::-1])
+    return faded
 
 
 def _format(codec: str) -> str:

@@ -64,8 +64,8 @@ def test_what_is_spoken_can_be_understood(tmp_path: Path) -> None:
     ("provider", "model", "form", "pieces"),
     [
         ("together", ORPHEUS, "mp3", 1),
-        ("together", ORPHEUS, "flac", 1),
-        ("openai", "tts-1", "opus", 1),
+        pytest.param("together", ORPHEUS, "flac", 1, marks=pytest.mark.long),
+        pytest.param("openai", "tts-1", "opus", 1, marks=pytest.mark.long),
         ("groq", "canopylabs/orpheus-v1-english", "mp3", 4),
         ("xai", "grok-voice-tts-1.0", "wav", 1),
         ("compatible", "any", "flac", 1),
