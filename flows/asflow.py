@@ -43,6 +43,7 @@ def run_as_flow(prefect: Prefect, job: Job, retry: Retry | None, show: Show | No
         if listener.summary is None and listener.error is None:
             raise
     finally:
+        listener.after.close()
         LISTENER.reset(token)
     if listener.error is not None:
         raise listener.error

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextvars
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from prefect import flow, get_run_logger
@@ -13,9 +14,9 @@ from prefect.runtime import flow_run
 from prefect.utilities.urls import url_for
 
 from flows import artifacts
-from flows.following import Following
+from flows.following import Following, no_retries
 from flows.signals import draining
-from flows.states import end_state, refused_state
+from flows.states import caught_up, end_state, refused_state
 from flows.taskruns import TaskRuns
 from flows.telling import opening_line
 from tasks.errors import MediamillError
@@ -42,6 +43,7 @@ class Listener:
     summary: Summary | None = None
     error: MediamillError | None = None
     signals: tuple[int, ...] = ()
+    after: ExitStack = field(default_factory=ExitStack)
 
 
 LISTENER: contextvars.ContextVar[Listener | None] = contextvars.ContextVar("listener", default=None)
@@ -52,7 +54,12 @@ def conduct(job: Job, retry: Retry | None = None) -> State[Any]:
     listener = LISTENER.get() or Listener()
     listener.began = True
     try:
-        listener.summary = _conduct(job, retry, listener)
+        provider = choose_provider(job)
+        following = Following(job, provider.name)
+        if by := following.superseded():
+            return caught_up(by)
+        get_run_logger().info("%s", opening_line(job, provider, how="flow run"))
+        listener.summary = _conduct(job, retry, listener, following)
     except MediamillError as error:
         listener.error = error
         get_run_logger().error("%s", error)
@@ -60,11 +67,7 @@ def conduct(job: Job, retry: Retry | None = None) -> State[Any]:
     return end_state(listener.summary)
 
 
-def _conduct(job: Job, retry: Retry | None, listener: Listener) -> Summary:
-    log = get_run_logger()
-    provider = choose_provider(job)
-    log.info("%s", opening_line(job, provider, how="flow run"))
-    following = Following(job, provider.name)
+def _conduct(job: Job, retry: Retry | None, listener: Listener, following: Following) -> Summary:
     listener.url = url_for(following.flow_run)
     steps = TaskRuns()
 
@@ -82,6 +85,8 @@ def _conduct(job: Job, retry: Retry | None, listener: Listener) -> Summary:
         steps.close()
     if following.settle(listener.patience):
         _leave(following, summary)
+    else:  # what is left to tell is not worth another wait
+        listener.after.enter_context(no_retries())
     return summary
 
 

@@ -25,16 +25,16 @@ class Deployed:
 
 
 def deploy_job(job: Job, name: str, pool: str, *, paused: bool) -> Deployed:
-    """Make or update the deployment of a job. One run at a time; a run due meanwhile is left to the next.
+    """Make or update the deployment of a job.
 
-    Paths are made absolute: a worker starts its runs in a folder of their own.
+    It gets no concurrency limit of Prefect's: OUT's own lock keeps runs apart, and unlike Prefect's slots it is free
+    the moment a killed process is gone. Paths are made absolute: a worker starts its runs in a folder of their own.
 
     Raises:
         UsageError: when the job cannot run on a worker, or Prefect refuses the schedule.
     """
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import WorkPoolCreate
-    from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
     from prefect.exceptions import ObjectNotFound
     from prefect.schedules import Cron
     from prefect.types.entrypoint import EntrypointType
@@ -53,7 +53,6 @@ def deploy_job(job: Job, name: str, pool: str, *, paused: bool) -> Deployed:
             schedule=schedule,
             parameters=parameters_of(_absolute(job)),
             tags=["mediamill", job.capability],
-            concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
             entrypoint_type=EntrypointType.MODULE_PATH,
             work_pool_name=pool,
             paused=paused,

@@ -28,9 +28,11 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.context import FlowRunContext
-from prefect.states import Cancelled, Crashed
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+from prefect.states import Crashed
 
 from flows.artifacts import Shown
+from flows.states import caught_up
 from flows.words import many
 
 if TYPE_CHECKING:
@@ -86,6 +88,24 @@ class Following:
         finally:
             self._over.set()
             thread.join(2 * _TIMEOUT)
+
+    def superseded(self) -> str | None:
+        """The name of a later run of the same schedule that is due as well; None when this one is to go ahead.
+
+        After missed nights a worker finds several runs due at once. The latest does the work of all.
+        """
+        due = self.flow_run.expected_start_time
+        if self.flow_run.deployment_id is None or not self.flow_run.auto_scheduled or due is None:
+            return None
+        try:
+            later = self._others(
+                deployment_id=FlowRunFilterDeploymentId(any_=[self.flow_run.deployment_id]),
+                state=_in(StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING),
+                expected_start_time=FlowRunFilterExpectedStartTime(after_=due, before_=datetime.now(UTC)),
+            )
+        except Exception:  # noqa: BLE001 (to run once too often costs nothing)
+            return None
+        return next((run.name for run in later if run.auto_scheduled and run.expected_start_time != due), None)
 
     def settle(self, patience: float) -> bool:
         """Wait until Prefect answers, so that the end that follows is told; False when it stays away."""
@@ -165,13 +185,17 @@ class Following:
         )
         for other in missed:
             if other.auto_scheduled:
-                message = f"Caught up by run {self.flow_run.name}."
-                self._client.set_flow_run_state(other.id, Cancelled(name="CaughtUp", message=message), force=True)
+                self._client.set_flow_run_state(other.id, caught_up(self.flow_run.name), force=True)
                 self._log.info("missed run %s is caught up by this one", other.name)
 
     def _others(self, **which: Any) -> list[FlowRun]:
         found = self._client.read_flow_runs(flow_run_filter=FlowRunFilter(**which), sort=FlowRunSort.START_TIME_DESC)
         return [run for run in found if run.id != self.flow_run.id]
+
+
+def no_retries() -> contextlib.AbstractContextManager[Any]:
+    """Prefect's client repeats a request for a minute when nobody answers; here the next look is the repeat."""
+    return temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0})
 
 
 def _in(*types: StateType) -> FlowRunFilterState:

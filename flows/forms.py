@@ -72,8 +72,9 @@ def capability_flow(name: str) -> Flow[..., State[Any]]:
 
     body.__name__ = body.__qualname__ = name
     body.__module__ = f"flows.{name.replace('-', '_')}"
-    body.__doc__ = about
-    body.__signature__ = _signature(capability.params)  # type: ignore[attr-defined]
+    signature = _signature(capability.params)
+    body.__signature__ = signature  # type: ignore[attr-defined]
+    body.__doc__ = _docstring(about, signature)
     return flow(name=name, flow_run_name=_name, persist_result=False, retries=0, description=about)(body)
 
 
@@ -91,6 +92,15 @@ def _signature(params: type[BaseModel]) -> inspect.Signature:
     ):
         parameters.append(inspect.Parameter(name, only, annotation=_described(model, about), default=model()))
     return inspect.Signature(parameters, return_annotation=State[Any])
+
+
+def _docstring(about: str, signature: inspect.Signature) -> str:
+    """What ``help()`` shows, and where Prefect takes a form's descriptions from."""
+    args = [
+        f"    {name}: {parameter.annotation.__metadata__[0].description}"
+        for name, parameter in signature.parameters.items()
+    ]
+    return "\n".join([about, "", "Args:", *args])
 
 
 def _described(kind: Any, about: str | None) -> Any:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from prefect.states import Cancelled, Completed, Failed
 
 from flows.telling import counts_line
+from tasks.errors import OutBusy
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -34,4 +35,10 @@ def end_state(summary: Summary) -> State[Any]:
 
 def refused_state(error: MediamillError) -> State[Any]:
     """Failed, in the error's own line; calling the flow from Python raises the error itself."""
-    return Failed(message=str(error), data=error)
+    name = "OutBusy" if isinstance(error, OutBusy) else "Failed"
+    return Failed(name=name, message=str(error), data=error)
+
+
+def caught_up(by: str) -> State[Any]:
+    """Cancelled: another run does what this one was due for."""
+    return Cancelled(name="CaughtUp", message=f"Caught up by run {by}.")

@@ -76,6 +76,6 @@ class Parts:
         await self._journal.write(lambda connection: connection.execute(update(shards).where(*mine).values(dirty=1)))
 
 
-def _token(name: str) -> Select[int]:
+def _token(name: str) -> Select[tuple[int]]:
     """The highest token, held still until the commit."""
     return select(leases.c.token).where(leases.c.name == name).with_for_update()

@@ -1,0 +1,161 @@
+"""When things break: what was paid is kept, the next run goes on, and every state ends up true."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.faults.driving import make_wavs
+from tests.flows.prefect.driving import Deck, mediamill_up, until, up
+from tests.servers import RunningServer, running_server
+
+ITEMS = 40
+FLYING = 4
+
+
+def source(tmp_path: Path) -> Path:
+    """A folder whose name, and so the flow run's, is this test's alone."""
+    return tmp_path / tmp_path.name
+
+
+def command(tmp_path: Path, server: RunningServer) -> list[str | Path]:
+    return [
+        *("transcribe", source(tmp_path), "--out", tmp_path / "out", "--provider", "together"),
+        *("--base-url", f"{server.origin}/together/v1", "--yes", "--concurrency", str(FLYING), "--retries", "0"),
+    ]
+
+
+def going(deck: Deck, server: RunningServer, tmp_path: Path) -> tuple[subprocess.Popen[str], str]:
+    """A run in the middle of its work, and its flow run."""
+    make_wavs(source(tmp_path), ITEMS)
+    server.limits(rpm=1e9)
+    process = deck.start(*command(tmp_path, server))
+    until(lambda: server.bill()["requests"] >= FLYING + 1, "the first requests")
+    run = until(lambda: deck.named(f"transcribe {source(tmp_path).name}: {ITEMS} items"), "the run to be named")
+    return process, run["id"]
+
+
+def whole(deck: Deck, server: RunningServer, tmp_path: Path, *, twice: int) -> None:
+    """The same command again completes it, and nothing but what was in flight is bought twice."""
+    again = deck.cli(*command(tmp_path, server), "--retries", "5")
+    assert again.returncode == 0, again.stderr
+    assert len(pd.read_parquet(tmp_path / "out" / "results")) == ITEMS
+    assert server.bill()["requests"] <= ITEMS + twice
+
+
+@pytest.fixture
+def slow() -> RunningServer:
+    with running_server(engine="echo", dialect="together", latency="600ms") as running:
+        yield running
+
+
+def test_cancel_in_the_ui_drains_and_leaves_the_rest_to_the_next_run(
+    deck: Deck, slow: RunningServer, tmp_path: Path
+) -> None:
+    process, run_id = going(deck, slow, tmp_path)
+    deck.ask("POST", f"flow_runs/{run_id}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 4, told
+    state = deck.ended(run_id)
+    assert state["type"] == "CANCELLED"
+    assert "left" in state["message"]
+    kept = len(pd.read_parquet(tmp_path / "out" / "results"))
+    assert 0 < kept == slow.bill()["requests"] < ITEMS
+    whole(deck, slow, tmp_path, twice=0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_drains_and_the_state_is_cancelled(
+    deck: Deck, slow: RunningServer, tmp_path: Path, number: int
+) -> None:
+    process, run_id = going(deck, slow, tmp_path)
+    process.send_signal(number)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, told
+    assert deck.ended(run_id)["type"] == "CANCELLED"
+    assert len(pd.read_parquet(tmp_path / "out" / "results")) == slow.bill()["requests"] < ITEMS
+
+
+def test_after_sigkill_the_next_run_goes_on_and_tells_prefect_the_truth(
+    deck: Deck, slow: RunningServer, tmp_path: Path
+) -> None:
+    process, run_id = going(deck, slow, tmp_path)
+    process.kill()
+    process.communicate()
+    assert deck.state(run_id)["type"] == "RUNNING"  # Prefect cannot know
+    whole(deck, slow, tmp_path, twice=FLYING)
+    state = deck.ended(run_id)
+    assert state["type"] == "CRASHED"
+    assert "goes on where it stopped" in state["message"]
+
+
+@pytest.mark.long
+def test_the_server_dies_and_comes_back_in_mid_run(slow: RunningServer, tmp_path: Path) -> None:
+    home = tmp_path / "prefect"
+    deck = Deck(up(home), tmp_path / "home")
+    try:
+        port = deck.api.removesuffix("/api").rpartition(":")[2]
+        process, run_id = going(deck, slow, tmp_path)
+        assert mediamill_up(home, "down").returncode == 0
+        before = slow.bill()["requests"]
+        until(lambda: slow.bill()["requests"] > before + FLYING, "the work to go on without Prefect")
+        assert up(home, "--port", port) == deck.api
+        _, told = process.communicate(timeout=90)
+        assert process.returncode == 0, told
+        assert deck.ended(run_id)["type"] == "COMPLETED"
+        assert len(pd.read_parquet(tmp_path / "out" / "results")) == ITEMS == slow.bill()["requests"]
+    finally:
+        mediamill_up(home, "down")
+
+
+@pytest.mark.long
+def test_a_server_that_stays_away_is_told_at_the_end_and_put_right_by_the_next_run(
+    slow: RunningServer, tmp_path: Path
+) -> None:
+    home = tmp_path / "prefect"
+    deck = Deck(up(home), tmp_path / "home")
+    try:
+        port = deck.api.removesuffix("/api").rpartition(":")[2]
+        process, run_id = going(deck, slow, tmp_path)
+        assert mediamill_up(home, "down").returncode == 0
+        _, told = process.communicate(timeout=120)
+        assert process.returncode == 0, told
+        assert "Prefect was not told how this run ended" in told
+        assert "Traceback" not in told
+        assert len(pd.read_parquet(tmp_path / "out" / "results")) == ITEMS == slow.bill()["requests"]
+        up(home, "--port", port)
+        assert deck.state(run_id)["type"] == "RUNNING"
+        make_wavs(source(tmp_path), ITEMS + 8)
+        assert deck.cli(*command(tmp_path, slow)).returncode == 0
+        assert deck.ended(run_id)["type"] == "CRASHED"
+    finally:
+        mediamill_up(home, "down")
+
+
+def test_a_worker_that_is_stopped_drains_its_run(deck: Deck, slow: RunningServer, tmp_path: Path) -> None:
+    make_wavs(source(tmp_path), ITEMS)
+    job = tmp_path / "recordings.yaml"
+    job.write_text(
+        f"capability: transcribe\nsource: {source(tmp_path)}\nout: {tmp_path / 'out'}\nprovider: together\n"
+        f"base_url: {slow.origin}/together/v1\nconcurrency: {FLYING}\nbudget: 5\n"
+    )
+    pool = f"stopped-{os.getpid()}"
+    made = deck.cli("deploy", job, "--pool", pool, "--name", pool)
+    assert made.returncode == 0, made.stderr
+    deployment = deck.ask("GET", f"deployments/name/transcribe/{pool}")
+    run_id = deck.ask("POST", f"deployments/{deployment['id']}/create_flow_run", {})["id"]
+    with deck.prefect("worker", "start", "--pool", pool, "--type", "process") as worker:
+        until(lambda: slow.bill()["requests"] > FLYING, "the run to be at work")
+        worker.terminate()
+        told, _ = worker.communicate(timeout=60)
+    state = deck.ended(run_id)
+    assert state["type"] in ("CANCELLED", "CRASHED"), told
+    until(lambda: "in use" not in deck.cli("status", tmp_path / "out").stdout, "the run to let go of OUT", 40)
+    kept = len(pd.read_parquet(tmp_path / "out" / "results"))
+    assert kept == slow.bill()["requests"] < ITEMS
+    whole(deck, slow, tmp_path, twice=0)
