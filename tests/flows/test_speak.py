@@ -262,3 +262,46 @@ def test_a_book_is_one_file(server: RunningServer, tmp_path: Path) -> None:
     assert row["characters"] <= len(source.read_text())
     with (out / "costs.csv").open(encoding="utf-8") as file:
         assert list(csv.DictReader(file))
+
+
+_PEAK = """
+import re, sys
+from pathlib import Path
+from flows.cli import main
+sys.argv = ["mediamill", *sys.argv[1:]]
+try:
+    main()
+finally:
+    print("PEAK", re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+"""
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
+def test_memory_is_flat_whatever_the_length(tmp_path: Path) -> None:
+    peaks = []
+    for chapters in (10, 40):
+        source = tmp_path / f"{chapters}.txt"
+        source.write_text("\n\n".join(f"Chapter {n}. {LONG}" for n in range(chapters * 4)))
+        told = (
+            "--provider",
+            "local",
+            "--model",
+            "tones",
+            "--format",
+            "mp3",
+            "--quiet",
+            "--out",
+            str(tmp_path / str(chapters)),
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", _PEAK, "speak", str(source), *told],
+            env=environment(tmp_path / "home"),
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        peaks.append(int(done.stdout.rsplit("PEAK", 1)[1]))
+    assert peaks[1] - peaks[0] < 60_000, peaks
