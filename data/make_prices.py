@@ -19,6 +19,8 @@ _ROUNDED = "source rounded"
 _COLLECTIONS = ("litellm", "one-api", "skills", "portkey")
 _TRUST = ("live", "docs", ".com", ".ai", *_COLLECTIONS)
 _SEED = re.compile(r"^seed \d+ (?:skill )?\((?P<what>.*?)(?P<when>undated [^)]*)\)")
+_PATH = re.compile(r" \(/v1/tts\)$")
+"""A note on the endpoint behind a model's name; the endpoint takes no model, so there is one price."""
 _COLUMNS = ("provider", "model", "capability", "unit", "price_usd", "source", "as_of")
 
 
@@ -41,7 +43,7 @@ def chosen(rows: list[dict[str, str]]) -> list[dict[str, str]]:
         (r["provider"], r["model"]) for r in kept if r["unit"].startswith("audio_") and _ROUNDED not in r["source"]
     }
     kept = [r for r in kept if _ROUNDED not in r["source"] or (r["provider"], r["model"]) not in exact]
-    kept = [row | {"source": _SEED.sub(_plainly, row["source"])} for row in kept]
+    kept = [row | {"source": _SEED.sub(_plainly, row["source"]), "model": _PATH.sub("", row["model"])} for row in kept]
     unique = {tuple(row[name] for name in _COLUMNS): row for row in kept}
     newest_first = sorted(unique.values(), key=lambda r: (r["as_of"], r["price_usd"], r["source"]), reverse=True)
     return sorted(newest_first, key=lambda r: (r["provider"], r["model"], r["capability"], r["unit"], trust(r)))

@@ -15,6 +15,7 @@ from tasks.errors import MediamillError
 
 _COMMANDS = {
     "transcribe": ("flows.commands.transcribe", "Recordings to transcripts with segments and words."),
+    "speak": ("flows.commands.speak", "Texts to audio files, long ones cut at sentences and joined."),
     "quote": ("flows.commands.quote", "What a job would cost, spending nothing."),
     "run": ("flows.commands.run", "A job from a YAML file."),
     "status": ("flows.commands.status", "What is done, failed and spent in an OUT."),

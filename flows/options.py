@@ -42,6 +42,7 @@ def _job_options(command: F, names: tuple[str, ...]) -> F:
         command
     )
     command = click.option("--id-column", help="manifest column with each row's id")(command)
+    command = click.option("--text-column", help="manifest column with texts")(command)
     command = click.option("--path-column", help="manifest column with paths or URLs")(command)
     command = click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="a parameter, as YAML")(
         command
@@ -99,6 +100,7 @@ def given_fields(options: Mapping[str, Any]) -> dict[str, Any]:
     if options.get("allow_hosts"):
         given["allow_hosts"] = list(options["allow_hosts"])
     columns = {"id": options.get("id_column"), "path": options.get("path_column")}
+    columns["text"] = options.get("text_column")
     chosen = {name: value for name, value in columns.items() if value is not None}
     if chosen:
         given["columns"] = chosen

@@ -58,6 +58,7 @@ class Usage:
     audio_input_tokens: int | None = None
     output_tokens: int | None = None
     characters: int | None = None
+    speech_seconds: Decimal | None = None
     requests: int | None = None
     billed_usd: Decimal | None = None
 
@@ -69,7 +70,7 @@ class Usage:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Usage:
         """Inverse of :meth:`as_dict`; unknown names are ignored."""
-        decimals = {"audio_seconds", "billed_usd"}
+        decimals = {"audio_seconds", "speech_seconds", "billed_usd"}
         told: dict[str, Any] = {
             k: Decimal(v) if k in decimals else int(v) for k, v in data.items() if k in cls.__slots__
         }

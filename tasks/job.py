@@ -47,6 +47,7 @@ class Columns(BaseModel):
 
     id: str | None = Field(None, description="column with a unique id for each row")
     path: str | None = Field(None, description="column with a path or URL")
+    text: str | None = Field(None, description="column with the text, for capabilities that take texts")
     version: str | None = Field(None, description="column that changes when a URL's content does")
     types: dict[str, str] = Field(default_factory=dict, description="Arrow types of carried columns, e.g. int64")
 

@@ -20,6 +20,7 @@ from tasks.job import Job
 from tasks.journal.journal import Journal
 from tasks.media.cutting import Cuts
 from tasks.providers.base import Provider
+from tasks.sources.columns import text_column
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -28,6 +29,7 @@ _REMEMBER = 16 * 2**20
 """Bytes from which looking a file's hash up is cheaper than hashing it again."""
 _INLINE = 256 * 1024
 """Bytes up to which reading and hashing costs less than the way to another thread."""
+_TEXT_MOST = 10_000_000
 _DOWNLOAD_MOST = 4 * 2**30
 _DOWNLOAD_SECONDS = 1800.0
 
@@ -75,6 +77,9 @@ class Workbench:
         self.provider = provider
         self.model = model
         self.scratch = scratch
+        self.out = Path(job.out_path).expanduser().absolute()
+        self.refresh = job.refresh
+        self._text = job.columns.text
         self._engine = engine
         self._journal = journal
         self._allow = tuple(job.allow_hosts)
@@ -98,6 +103,24 @@ class Workbench:
     async def thread(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run blocking work off the event loop."""
         return await self._engine.thread(fn, *args, **kwargs)
+
+    async def text(self, item: Item) -> str:
+        """The item's text: from its row, or from its file or URL in UTF-8.
+
+        Raises:
+            BadInput: when it has none, or it cannot be read.
+        """
+        if item.location is None:
+            value = item.row.get(text_column(item.row, self._text) or "")
+            return "" if value is None else str(value)
+        async with self.fetch(item) as media:
+            if media.size > _TEXT_MOST:
+                raise BadInput(f"{item.source}: more than {_TEXT_MOST // 10**6} MB of text", kind="too_long")
+            data = media.data if media.data is not None else await self.thread(media.path.read_bytes)
+        try:
+            return data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise BadInput(f"{item.source}: is not text in UTF-8", kind="not_text", hint="save it as UTF-8") from None
 
     def version(self, item: Item) -> str:
         """What changes when a URL's content does, as the manifest tells it; empty when it does not."""

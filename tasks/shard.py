@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -88,7 +88,7 @@ async def _outcome(context: Context, item: Item) -> Outcome:
 
     async def call(ask: Ask) -> Answer:
         answer = await context.caller(ask)
-        answers.append(answer)
+        answers.append(replace(answer, data=None))  # what it cost is told at the end; its data may be large
         return answer
 
     try:

@@ -32,6 +32,7 @@ from tasks.money.cost import Pricing
 from tasks.params import check_params
 from tasks.providers import registry
 from tasks.providers.base import Provider, Wire
+from tasks.sinks.media import lost_media
 from tasks.sinks.parts import clean, is_whole
 from tasks.sinks.schema import freeze, results_schema, thaw
 
@@ -99,6 +100,9 @@ async def open_context(job: Job, engine: Engine, *, retry: bool) -> tuple[Contex
         asked = params.model_dump(mode="json", exclude_defaults=True)
         binding = Binding.of(root, capability.name, provider.name, model, asked)
         await _bind(journal, out, run_id, binding, job, source, capability)
+        if source is not None and {"file", "bytes"} <= set(capability.schema().names):
+            lost = await engine.thread(lambda: lost_media(out, journal.items.every_result()))
+            await journal.items.make_again(lost)
         context = await _context(job, engine, capability, params, provider, model, out, run_id, journal, lock)
     except BaseException:
         if lock is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import click
 
@@ -24,14 +23,19 @@ class Model:
 @click.command("models")
 @click.option("--provider", metavar="NAME", help="only this provider's")
 @click.option("--live", is_flag=True, help="ask the provider for its list; needs --provider and its key")
-@click.option("--base-url", metavar="URL", help="another server of the same kind, with --live")
+@click.option("--voices", is_flag=True, help="the voices of models that speak, asked for live where a key is set")
+@click.option("--base-url", metavar="URL", help="another server of the same kind, with --live or --voices")
 @click.option("--json", "as_json", is_flag=True, help="a JSON list instead of text")
 @click.option("--debug", is_flag=True, help="tracebacks")
-def command(*, provider: str | None, live: bool, base_url: str | None, as_json: bool, debug: bool) -> int:  # noqa: ARG001
+def command(*, provider: str | None, live: bool, voices: bool, base_url: str | None, as_json: bool, debug: bool) -> int:  # noqa: ARG001
     """List the models in configs/providers with what they can do and what they cost.
 
     Other models work too: name any with --model. A price that is not known here is told as unknown.
     """
+    if voices:
+        from flows.voices import tell_voices
+
+        return tell_voices(_names(provider), base_url, as_json=as_json)
     if live:
         return _tell_live(provider, base_url, as_json=as_json)
     models = [m for name in _names(provider) for m in _configured(name)]
@@ -65,6 +69,8 @@ def _configured(provider: str) -> list[Model]:
         for name, can in facts.models.items():
             abilities = ("verbose", "times"), ("words", "words"), ("diarize", "speakers"), ("prompt", "prompt")
             told = tuple(word for field, word in abilities if getattr(can, field))
+            if can.voice is not None:
+                told = ("speaks", *(form for form in can.voice.formats if form != "pcm"))
             price = "free" if config.free else pricing.source(name, operation)
             models.append(Model(provider, operation, name, name == facts.default_model, told, price))
     return models
@@ -85,29 +91,10 @@ def _tell_live(provider: str | None, base_url: str | None, *, as_json: bool) -> 
 
 def _ask(provider: str, base_url: str | None) -> list[str]:
     """The ids a provider lists: a bare array, or under ``data`` or ``models`` (provider docs)."""
-    import os
+    from flows.asking import ask_json
 
-    import orjson
-
-    from tasks.calls.exchange import ExchangeError
-    from tasks.engine import Engine
-    from tasks.errors import ProviderDown
-    from tasks.providers.base import Request
-    from tasks.providers.registry import make_provider
-
-    chosen = make_provider(provider, base_url=base_url, api_key_env=None, environ=os.environ)
-    engine = Engine.shared()
-    if not chosen.endpoint.origin:
+    told = ask_json(provider, base_url, "/models")
+    if told is None:
         return [m.model for m in _configured(provider)]
-    key = os.environ.get(chosen.endpoint.key_env) if chosen.endpoint.key_env else None
-    request = Request("GET", f"{chosen.endpoint.api}/models")
-    try:
-        reply = engine.submit(engine.client.send(chosen.endpoint.origin, request, key=key, deadline=30)).result()
-    except ExchangeError as error:
-        raise ProviderDown(f"{provider} does not answer: {error.message}", hint="check the network") from None
-    problem = chosen.classify(reply)
-    if problem is not None:
-        raise ProviderDown(problem.message, hint=problem.hint)
-    told: Any = orjson.loads(reply.body)
     items = told if isinstance(told, list) else told.get("data") or told.get("models") or []
     return sorted(str(item["id"]) for item in items if isinstance(item, dict) and "id" in item)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _CAPABILITIES = {
     "transcribe": "tasks.capabilities.transcribe:Transcribe",
+    "speak": "tasks.capabilities.speak:Speak",
 }
 
 

@@ -40,6 +40,16 @@ class Kit(Protocol):
     provider: Provider
     model: str
     scratch: Path
+    out: Path
+    refresh: bool
+
+    async def text(self, item: Item) -> str:
+        """The item's text: from its row, or from its file or URL in UTF-8.
+
+        Raises:
+            BadInput: when it has none, or it cannot be read.
+        """
+        ...
 
     def fetch(self, item: Item) -> AbstractAsyncContextManager[Media]:
         """The item's bytes for as long as the block runs: a file as it is, a URL through the guard.

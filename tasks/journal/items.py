@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import RowMapping, and_, case, func, or_, select, update
+from sqlalchemy import Connection, RowMapping, Update, and_, case, func, or_, select, update
 
 from tasks.item import Failure, Item, Outcome
 from tasks.journal.outcomes import fail, succeed
@@ -18,6 +19,7 @@ from tasks.journal.tables import items, shards
 if TYPE_CHECKING:
     from tasks.journal.journal import Journal
 
+_AT_ONCE = 500
 _NEW_ANSWER = ("unknown", "bad_reply")
 """Failures after which only a new answer helps: the old one is lost or useless."""
 
@@ -65,6 +67,19 @@ class Items:
         sample = items.c.sample + case((anew, 1), else_=0)
         statement = update(items).where(*failed).values(state="pending", seen_run=self._journal.run_id, sample=sample)
         return int(await self._journal.write(lambda connection: connection.execute(statement).rowcount))
+
+    async def make_again(self, ids: Sequence[str]) -> None:
+        """Items whose files are gone: pending again once the source names them. Their rows stay, their answers too."""
+        for at in range(0, len(ids), _AT_ONCE):
+            chosen = and_(items.c.out_id == self._journal.out_id, items.c.item_id.in_(ids[at : at + _AT_ONCE]))
+            statement = update(items).where(chosen, items.c.state == "done").values(state="pending")
+            await self._journal.write(partial(_execute, statement=statement))
+
+    def every_result(self) -> Iterator[bytes]:
+        """The rows of all results as JSON, streamed."""
+        chosen = select(items.c.result).where(items.c.out_id == self._journal.out_id, items.c.state == "done")
+        for row in self._journal.stream(chosen):
+            yield row[0]
 
     async def shards(self) -> list[ShardWork]:
         """The shards with pending items of this run, or whose part must be written again."""
@@ -162,6 +177,10 @@ class Items:
             items.c.state == "pending",
             items.c.seen_run == self._journal.run_id,
         )
+
+
+def _execute(connection: Connection, statement: Update) -> None:
+    connection.execute(statement)
 
 
 def _item(row: RowMapping) -> Item:

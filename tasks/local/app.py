@@ -16,13 +16,17 @@ from aiohttp import web
 from configs import FOLDER
 from tasks.errors import NoSuchOption, UsageError
 from tasks.local.bill import Bill
-from tasks.local.dialects import PREFIXES, Dialect, dialect, together_supported
+from tasks.local.dialects import PATHS, PREFIXES, Dialect, dialect, together_supported
 from tasks.local.engines import make_engine
 from tasks.local.limits import Limiter, Rates
 from tasks.local.options import DIALECTS, Settings
 from tasks.local.refusal import Refusal
 from tasks.local.rules import read_rules
+from tasks.local.saying import SpeechModel
+from tasks.local.speech import speak
 from tasks.local.transcription import Desk, transcribe
+from tasks.local.voices import NAMES as VOICES
+from tasks.local.voices import make_speaker
 
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -43,12 +47,16 @@ def make_desk(settings: Settings) -> Desk:
     dice = random.Random(settings.seed)  # noqa: S311 - a rehearsal must be repeatable
     return Desk(
         settings,
-        make_engine(settings.engine, settings.workers, settings.max_seconds, weights),
+        make_engine(
+            "local" if settings.engine in VOICES else settings.engine, settings.workers, settings.max_seconds, weights
+        ),
         Bill(settings.price, settings.bill_file),
         _limiter(settings),
         models,
         frozenset(known["token_usage"]),
         dice,
+        make_speaker(settings.engine, settings.workers),
+        {name: _speech_models(known["speech"].get(name, {}), settings) for name in DIALECTS},
         _rules(settings),
     )
 
@@ -59,6 +67,15 @@ def _models(spoken: Dialect, known: dict[str, list[str]], settings: Settings) ->
     return {name: frozenset(formats) for name, formats in known.items()} | {
         name: spoken.formats for name in named if name not in known
     }
+
+
+def _speech_models(known: dict[str, dict[str, Any]], settings: Settings) -> dict[str, SpeechModel]:
+    """The dialect's models that speak, and those of ``--model``."""
+    made = {
+        name: SpeechModel(frozenset(facts["formats"]), facts.get("rate"), facts.get("any_rate", False))
+        for name, facts in known.items()
+    }
+    return made | {name: SpeechModel() for name in settings.model if name not in made}
 
 
 def _limiter(settings: Settings) -> Limiter:
@@ -93,7 +110,10 @@ class App:
         self._prefixes = {"/v1": desk.settings.dialect, **PREFIXES}
         for prefix, name in self._prefixes.items():
             spoken = dialect(name)
-            self._routes[f"{prefix}/audio/transcriptions"] = ("POST", partial(self._transcribe, spoken=spoken))
+            hear, say, voices = PATHS.get(name, PATHS[""])
+            self._routes[prefix + hear] = ("POST", partial(self._transcribe, spoken=spoken))
+            self._routes[prefix + say] = ("POST", partial(self._speak, spoken=spoken))
+            self._routes[prefix + voices] = ("GET", partial(self._voices, spoken=spoken))
             self._routes[f"{prefix}/models"] = ("GET", partial(self._models, spoken=spoken))
             if name == "together":
                 supported = prefix.removesuffix("/v1") + "/v2/supported-models"
@@ -117,6 +137,17 @@ class App:
     async def _transcribe(self, request: web.BaseRequest, *, spoken: Dialect) -> web.StreamResponse:
         return await transcribe(self.desk, request, spoken)
 
+    async def _speak(self, request: web.BaseRequest, *, spoken: Dialect) -> web.StreamResponse:
+        return await speak(self.desk, request, spoken)
+
+    async def _voices(self, request: web.BaseRequest, *, spoken: Dialect) -> web.Response:
+        names = self.desk.speaker.voices or ("tone",)
+        if spoken.name == "xai":
+            return _json({"voices": [{"voice_id": name, "name": name} for name in names]})
+        wanted = request.query.get("model")
+        models = [wanted] if wanted else [*self.desk.speech_models[spoken.name]] or [self.desk.speaker.identity]
+        return _json({"data": [{"model": m, "voices": [{"id": n, "name": n} for n in names]} for m in models]})
+
     async def _models(self, _: web.BaseRequest, *, spoken: Dialect) -> web.Response:
         return _json(spoken.models(self._names(spoken), self.desk.settings.price))
 
@@ -125,7 +156,8 @@ class App:
 
     def _names(self, spoken: Dialect) -> list[str]:
         """The known models; the engine's own name where any would do."""
-        return list(self.desk.models[spoken.name]) or [self.desk.engine.identity.partition("-")[0]]
+        named = [*self.desk.models[spoken.name], *self.desk.speech_models[spoken.name]]
+        return list(dict.fromkeys(named)) or [self.desk.engine.identity.partition("-")[0]]
 
     async def _health(self, _: web.BaseRequest) -> web.Response:
         engine = self.desk.engine

@@ -40,6 +40,8 @@ def read_form(form: Form, dialect: Dialect, models: Mapping[str, frozenset[str]]
     Raises:
         Refusal: naming the first field at fault.
     """
+    if dialect.name == "xai":
+        return _read_xai(form, dialect)
     model = form.text("model")
     if model is None:
         raise Refusal("missing_field", "you must provide a model parameter", param="model")
@@ -64,6 +66,16 @@ def read_form(form: Form, dialect: Dialect, models: Mapping[str, frozenset[str]]
         diarize=_diarize(form, dialect) or chosen == "diarized_json",
         url=_source(form, dialect),
     )
+
+
+def _read_xai(form: Form, dialect: Dialect) -> Asked:
+    """``/stt``: the model is optional, words always come, ``format`` needs a language (provider docs)."""
+    language = _language(form, dialect)
+    if form.text("format") and language is None:
+        raise Refusal("missing_field", "language is required when format is set", param="language")
+    model = form.text("model") or "grok-voice-transcribe"
+    diarize = _diarize(form, dialect)
+    return Asked(model, "json", language, words=True, segments=False, diarize=diarize, url=_source(form, dialect))
 
 
 def _unknown(model: str, dialect: Dialect) -> Refusal:

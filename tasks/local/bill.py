@@ -31,6 +31,7 @@ class Call:
         status: what was answered; 0 while it is unanswered or when the connection was broken off first.
         billed: it is charged, whether or not the reply arrived.
         seconds, usd: what is charged, as decimal strings; None when nothing is.
+        characters: charged for, of a text that was spoken; its hash then stands as ``file_sha256``.
         body_sha256, file_sha256: of the whole body and of the file in it.
         params_sha256: of the form's other fields, in order of their names.
         key_seen: it carried a bearer token.
@@ -43,6 +44,7 @@ class Call:
     status: int = 0
     billed: bool = False
     seconds: str | None = None
+    characters: int | None = None
     usd: str | None = None
     body_sha256: str | None = None
     file_sha256: str | None = None
@@ -70,7 +72,7 @@ class Bill:
     A line is written before the reply goes out, so the file never knows less than a client does.
 
     Args:
-        prices: US dollars a minute by model; other models are free.
+        prices: US dollars by model, of a minute heard or a million characters spoken; other models are free.
         file: appended to; what is in it counts from the start.
     """
 
@@ -105,6 +107,12 @@ class Bill:
         """Bill a call for the seconds its dialect bills."""
         usd = price(seconds, self._prices.get(call.model or "", Decimal(0)))
         call.billed, call.seconds, call.usd = True, str(seconds), f"{usd.normalize():f}"
+
+    def charge_characters(self, call: Call, characters: int) -> None:
+        """Bill a call for the characters it had spoken; prices are those of a million."""
+        exact = _EXACT.multiply(Decimal(characters), self._prices.get(call.model or "", Decimal(0)))
+        usd = _EXACT.divide(exact, Decimal(1_000_000)).quantize(_STEP, ROUND_HALF_EVEN, _EXACT)
+        call.billed, call.characters, call.usd = True, characters, f"{usd.normalize():f}"
 
     def settle(self, call: Call, status: int) -> None:
         """Enter a call, just before its reply goes out."""

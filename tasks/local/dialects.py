@@ -69,6 +69,8 @@ class Dialect:
             if refusal.kind in _TOGETHER_LIMITS:
                 error["error_type"] = _TOGETHER_LIMITS[refusal.kind]
             return status, {"id": request_id, "error": error}
+        if self.name == "xai":
+            return status, {"code": code or kind, "error": refusal.message}
         if self.name == "groq":  # its envelope leaves out what it has nothing to say about
             error = {name: value for name, value in error.items() if value is not None}
         return status, {"error": error}
@@ -188,6 +190,14 @@ _VLLM = _worded(
 )
 
 
+_XAI = _worded(
+    missing_field=(400, "Client specified an invalid argument", None),
+    bad_value=(400, "Client specified an invalid argument", None),
+    bad_key=(400, "Client specified an invalid argument", None),
+    not_found=(404, "The requested resource was not found", None),
+)
+
+
 @cache
 def dialect(name: str) -> Dialect:
     """A dialect by name. Sizes, lengths and languages are those of the provider docs."""
@@ -213,6 +223,10 @@ def dialect(name: str) -> Dialect:
             "compatible", _ALL_FORMATS, _AUDIO | {"mp4", "mpeg", "mpga", "oga"}, _VLLM, 25 * _MIB,
             strict=False, usage=True, stats=True,
         ),
+        "xai": Dialect(
+            "xai", frozenset({"json"}), _AUDIO | {"mp4", "mkv"}, _XAI, 500 * _MIB,
+            url_fields=("url",), speakers=True, strict=False,
+        ),
     }[name]  # fmt: skip
 
 
@@ -222,5 +236,12 @@ PREFIXES: Mapping[str, str] = {
     "/groq/openai/v1": "groq",
     "/openai/v1": "groq",
     "/compatible/v1": "compatible",
+    "/xai/v1": "xai",
 }
 """Which dialect is spoken under which path; ``/v1`` speaks the one chosen by ``--dialect``."""
+
+PATHS: Mapping[str, tuple[str, str, str]] = {
+    "": ("/audio/transcriptions", "/audio/speech", "/voices"),
+    "xai": ("/stt", "/tts", "/tts/voices"),
+}
+"""Where a dialect hears, speaks and lists its voices (provider docs); the first line is everybody else's."""

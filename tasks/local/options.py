@@ -12,7 +12,13 @@ from pathlib import Path
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m)?")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
-DIALECTS = ("local", "together", "openai", "groq", "compatible")
+_ENGINES = (
+    "local (pocketsphinx hears; flite, espeak-ng or else tones speak), echo, whisper, flite, espeak-ng, or tones "
+    "(default: %(default)s)"
+)
+_PRICES = "US dollars a minute of audio that is heard, or a million characters that are spoken"
+_SHAPES = ("chunk", "delta", "item", "openai")
+DIALECTS = ("local", "together", "openai", "groq", "compatible", "xai")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,7 @@ class Settings:
     max_seconds: float | None = None
     url_host: list[str] = field(default_factory=list)
     whisper_model: str | None = None
+    stream_shape: str | None = None
     quiet: bool = False
     parent: int | None = None
 
@@ -60,13 +67,13 @@ def parser() -> argparse.ArgumentParser:
         prog="mediamill serve",
         description="Serve the providers' wire formats on a loopback port.",
         epilog="Paths: /v1 (see --dialect), /together/v1, /openai-api/v1, /groq/openai/v1 or /openai/v1 (Groq's own), "
-        "/compatible/v1; /health; /mediamill/bill, /mediamill/faults, /mediamill/limits, /mediamill/reset.",
+        "/compatible/v1, /xai/v1; /health; /mediamill/bill, /mediamill/faults, /mediamill/limits, /mediamill/reset.",
         allow_abbrev=False,
     )
     add = cli.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     add("--port", type=int, default=8765, help="port to listen on; 0 takes any free one (default: %(default)s)")
-    add("--engine", default="local", help="local (pocketsphinx), echo, tones or whisper (default: %(default)s)")
+    add("--engine", default="local", help=_ENGINES)
     add("--dialect", choices=DIALECTS, default="local", help="whose wire format /v1 speaks (default: a superset)")
     add("--workers", type=int, default=os.cpu_count() or 1, help="processes of the engine (default: one a core)")
     add("--whisper-model", metavar="NAME", help="weights of the whisper engine")
@@ -94,6 +101,7 @@ def _add_behaviour(cli: argparse.ArgumentParser) -> None:
     add("--max-bytes", type=int, metavar="N", help="largest upload (default: the provider's)")
     add("--max-seconds", type=_positive, metavar="N", help="longest recording (default: the provider's)")
     add("--model", action="append", default=[], metavar="ID", help="a model that exists besides the usual ones")
+    add("--stream-shape", choices=_SHAPES, help="of streamed speech (default: the provider's)")
     add(
         "--url-host",
         action="append",
@@ -105,7 +113,7 @@ def _add_behaviour(cli: argparse.ArgumentParser) -> None:
 
 def _add_money(cli: argparse.ArgumentParser) -> None:
     add = cli.add_argument_group("money and keys").add_argument
-    add("--price", type=_price, action="append", default=[], metavar="MODEL=USD", help="US dollars a minute of audio")
+    add("--price", type=_price, action="append", default=[], metavar="MODEL=USD", help=_PRICES)
     add("--bill-file", type=Path, metavar="FILE", help="append the bill to it, and start with what is in it")
     add("--require-key", action="store_true", help="answer 401 to requests without a bearer token")
     add("--key-env", metavar="NAME", help="demand the token that is in this environment variable")

@@ -37,6 +37,8 @@ def render(heard: Transcript, asked: Asked, dialect: Dialect, *, tokens: bool, r
     """
     if asked.format in ("text", "srt", "vtt"):
         return _plain(heard, asked.format).encode(), "text/plain; charset=utf-8"
+    if dialect.name == "xai":
+        return orjson.dumps(_xai(heard, asked)), "application/json"
     if asked.format == "json":
         reply: Shape = {"text": heard.text}
     elif asked.format == "diarized_json":
@@ -48,6 +50,16 @@ def render(heard: Transcript, asked: Asked, dialect: Dialect, *, tokens: bool, r
     if dialect.name == "groq":
         reply["x_groq"] = {"id": request_id}
     return orjson.dumps(reply), "application/json"
+
+
+def _xai(heard: Transcript, asked: Asked) -> Shape:
+    """Words are told under ``text``, speakers are numbers (provider docs)."""
+    told = {w.start: number % 2 for number, (_, _, spoken) in enumerate(_turns(heard)) for w in spoken}
+    words: list[Shape] = []
+    for w in heard.words:
+        speaker = {"speaker": told.get(w.start, 0)} if asked.diarize else {}
+        words.append({"text": w.word, "start": w.start, "end": w.end, "confidence": 0.9, **speaker})
+    return {"text": heard.text, "language": heard.language, "duration": float(heard.seconds), "words": words}
 
 
 def _verbose(heard: Transcript, asked: Asked, dialect: Dialect) -> Shape:

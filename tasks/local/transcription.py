@@ -30,6 +30,8 @@ from tasks.local.options import Settings
 from tasks.local.refusal import Kind, Refusal
 from tasks.local.render import render
 from tasks.local.rules import UNANSWERED, UNCOMPUTED, Facts, Fault, Rule, pick
+from tasks.local.saying import SpeechModel
+from tasks.local.voices.base import Speaker
 
 _LEAST_SECONDS = Decimal("0.01")
 _FORM_BYTES = 1024 * 1024
@@ -49,6 +51,8 @@ class Desk:
         models: known models of each dialect, with their reply formats.
         token_models: those that report tokens.
         dice: decides random failures and latencies, in order of arrival.
+        speaker: what speaks.
+        speech_models: known models of each dialect that speak.
     """
 
     settings: Settings
@@ -58,6 +62,8 @@ class Desk:
     models: Mapping[str, Mapping[str, frozenset[str]]]
     token_models: frozenset[str]
     dice: random.Random
+    speaker: Speaker
+    speech_models: Mapping[str, Mapping[str, SpeechModel]]
     rules: list[Rule] = field(default_factory=list)
 
 
@@ -81,7 +87,7 @@ async def transcribe(desk: Desk, request: web.BaseRequest, dialect: Dialect) -> 
         with await read_body(request, most + _FORM_BYTES) as body:
             return await _answered(desk, exchange, body, most)
     except Refusal as refusal:
-        return _refused(desk, exchange, refusal)
+        return refused(desk, exchange, refusal)
     finally:
         desk.bill.end()
 
@@ -97,10 +103,10 @@ async def _answered(desk: Desk, exchange: Exchange, body: Body, most: int) -> we
         call.fault = fault.kind
         await asyncio.sleep(fault.delay)
         if not fault.computed:
-            return await _faulted(desk, exchange, fault)
-    _check_key(desk.settings, exchange)
+            return await faulted(desk, exchange, fault)
+    check_key(desk.settings, exchange)
     desk.limiter.admit()
-    _fail_at_random(desk)
+    fail_at_random(desk)
     asked = read_form(exchange.form, exchange.dialect, desk.models[exchange.dialect.name])
     if audio is None:
         assert asked.url is not None
@@ -111,12 +117,12 @@ async def _answered(desk: Desk, exchange: Exchange, body: Body, most: int) -> we
         raise Refusal("too_large", f"Maximum content size limit ({most}) exceeded ({audio.size} bytes read)")
     heard = await _heard(desk, exchange.dialect, audio, asked)
     desk.limiter.charge(float(heard.seconds))
-    await _dwell(desk, exchange)
+    await dwell(desk, exchange)
     reply = _reply(desk, exchange, asked, heard)
     if fault is None or fault.billed is not False:
         desk.bill.charge(call, exchange.dialect.billed_seconds(heard.seconds))
     if fault is not None and fault.kind in UNCOMPUTED:
-        return await _faulted(desk, exchange, fault)
+        return await faulted(desk, exchange, fault)
     desk.bill.settle(call, reply.status if fault is None or fault.kind not in UNANSWERED else 0)
     return reply if fault is None else await send_broken(exchange.request, fault, reply)
 
@@ -124,7 +130,7 @@ async def _answered(desk: Desk, exchange: Exchange, body: Body, most: int) -> we
 def _read(exchange: Exchange, body: Body) -> Audio | None:
     """Parse the form and enter what the bill tells of it; the uploaded file, if there is one."""
     call = exchange.call
-    call.key_seen = bool(_bearer(exchange.request))
+    call.key_seen = bool(bearer(exchange.request))
     call.body_sha256 = body.sha256()
     exchange.form = form = parse_form(body.data, exchange.request.headers.get("Content-Type", ""))
     call.model = form.text("model")
@@ -167,24 +173,26 @@ async def _heard(desk: Desk, dialect: Dialect, audio: Audio, asked: Asked) -> Tr
 def _reply(desk: Desk, exchange: Exchange, asked: Asked, heard: Transcript) -> web.Response:
     tokens = asked.model in desk.token_models and exchange.dialect.name == "openai"
     body, kind = render(heard, asked, exchange.dialect, tokens=tokens, request_id=exchange.request_id)
-    return web.Response(body=body, headers={"content-type": kind, **_headers(desk, exchange, None)})
+    return web.Response(body=body, headers={"content-type": kind, **reply_headers(desk, exchange, None)})
 
 
-def _refused(desk: Desk, exchange: Exchange, refusal: Refusal) -> web.Response:
+def refused(desk: Desk, exchange: Exchange, refusal: Refusal) -> web.Response:
+    """Settle a request that is refused, and tell it why."""
     status, body = exchange.dialect.error(refusal, exchange.request_id)
     desk.bill.settle(exchange.call, status)
-    headers = {"content-type": "application/json", **_headers(desk, exchange, refusal)}
+    headers = {"content-type": "application/json", **reply_headers(desk, exchange, refusal)}
     return web.Response(status=status, body=orjson.dumps(body), headers=headers)
 
 
-async def _faulted(desk: Desk, exchange: Exchange, fault: Fault) -> web.StreamResponse:
+async def faulted(desk: Desk, exchange: Exchange, fault: Fault) -> web.StreamResponse:
     """Settle a request and break it; nothing was worked out for it, or what was is already charged."""
     answered = {"status": fault.status, "redirect": 302, "error_in_200": 200}
     desk.bill.settle(exchange.call, answered.get(fault.kind, 0))
-    return await send_fault(exchange.request, fault, _headers(desk, exchange, None))
+    return await send_fault(exchange.request, fault, reply_headers(desk, exchange, None))
 
 
-def _headers(desk: Desk, exchange: Exchange, refusal: Refusal | None) -> dict[str, str]:
+def reply_headers(desk: Desk, exchange: Exchange, refusal: Refusal | None) -> dict[str, str]:
+    """What every reply says of itself: its id, its engine, the limits."""
     headers = {
         "x-request-id": exchange.request_id,
         "x-mediamill-engine": desk.engine.identity,
@@ -198,15 +206,21 @@ def _headers(desk: Desk, exchange: Exchange, refusal: Refusal | None) -> dict[st
     return headers | desk.limiter.headers(exchange.dialect, refusal)
 
 
-def _bearer(request: web.BaseRequest) -> str:
+def bearer(request: web.BaseRequest) -> str:
+    """The token of the Authorization header; empty where there is none."""
     kind, _, token = request.headers.get("Authorization", "").partition(" ")
     return token.strip() if kind.lower() == "bearer" else ""
 
 
-def _check_key(settings: Settings, exchange: Exchange) -> None:
+def check_key(settings: Settings, exchange: Exchange) -> None:
+    """Demand the key that the settings ask for.
+
+    Raises:
+        Refusal: when it is missing or wrong.
+    """
     if not settings.require_key and settings.key_env is None:
         return
-    token = _bearer(exchange.request)
+    token = bearer(exchange.request)
     if not token:
         raise Refusal("bad_key", "You didn't provide an API key.")
     if settings.key_env is not None:
@@ -215,13 +229,14 @@ def _check_key(settings: Settings, exchange: Exchange) -> None:
             raise Refusal("bad_key", "Incorrect API key provided.")
 
 
-def _fail_at_random(desk: Desk) -> None:
+def fail_at_random(desk: Desk) -> None:
+    """Refuse the share of requests that the settings ask for."""
     if desk.settings.fail and desk.dice.random() < desk.settings.fail:
         kind, message = desk.dice.choice(_RANDOM)
         raise Refusal(kind, message, wait=1.0 if kind == "rate_limit" else None)
 
 
-async def _dwell(desk: Desk, exchange: Exchange) -> None:
+async def dwell(desk: Desk, exchange: Exchange) -> None:
     """Wait until the least latency is over, counted from the request's arrival."""
     low, high = desk.settings.latency
     if high > 0:

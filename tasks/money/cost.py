@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
+from itertools import chain
 
 from tasks.item import FREE, Cost, Usage
 from tasks.money.prices import Price, PriceBook
+from tasks.money.speech import CHARACTERS, MINUTES, most_spoken, spoken_cost
 
 _QUANTUM = Decimal("0.000000000001")
 _MILLION = Decimal(1_000_000)
@@ -68,6 +70,9 @@ class Pricing:
         if self.billing.free:
             return Decimal(0)
         prices = self.book.find(self.provider, model, operation)
+        if usage.characters is not None:
+            spoken = most_spoken(prices, usage)
+            return None if spoken is None else spoken.quantize(_QUANTUM, ROUND_CEILING)
         rates = [rate for rate, _ in _per_second(prices)]
         if usage.audio_seconds is None or not rates:
             return None
@@ -82,10 +87,14 @@ class Pricing:
     def source(self, model: str, operation: str) -> str | None:
         """The price a request is metered with, in words."""
         prices = self.book.find(self.provider, model, operation)
-        chosen = next((price for _, price in _per_second(prices)), prices[0] if prices else None)
+        spoken = (price for price in prices if price.unit in (CHARACTERS, MINUTES))
+        heard = (price for _, price in _per_second(prices))
+        chosen = next(chain(heard, spoken, prices), None)
         return None if chosen is None else str(chosen)
 
     def _metered(self, prices: tuple[Price, ...], usage: Usage) -> tuple[Decimal, Price] | None:
+        if usage.characters is not None:
+            return spoken_cost(prices, usage)
         by_tokens = self._by_tokens(prices, usage)
         if by_tokens is not None or usage.audio_seconds is None:
             return by_tokens

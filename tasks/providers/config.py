@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from configs import FOLDER
 from tasks.errors import UsageError
 from tasks.providers.base import Endpoint
+from tasks.providers.voices import Voice
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -23,7 +24,7 @@ class _Strict(BaseModel):
 
 
 class ModelFacts(_Strict):
-    """What a transcription model can do."""
+    """What a model can do: its words where it hears, ``voice`` where it speaks."""
 
     verbose: bool = Field(default=False, description="takes response_format verbose_json")
     words: bool = False
@@ -31,6 +32,7 @@ class ModelFacts(_Strict):
     prompt: bool = False
     diarized_format: bool = Field(default=False, description="answers speakers in response_format diarized_json")
     languages: frozenset[str] | None = Field(default=None, description="ISO-639-1 codes it hears; None for many")
+    voice: Voice | None = Field(default=None, description="how it speaks; None for models that hear")
 
 
 class Operation(_Strict):
@@ -69,6 +71,7 @@ class ProviderConfig(_Strict):
     free: bool = False
     least_seconds: Decimal = Decimal(0)
     whole_seconds: bool = False
+    voices_path: str | None = Field(default=None, description="where the voices can be asked for, below the API path")
     operations: Mapping[str, Operation]
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from importlib.metadata import PackageNotFoundError, version
 
+from tasks.providers.speaking import TTS
 from tasks.providers.speech import SpeechProvider
 
 _PACKAGES = {"whisper": "faster-whisper"}
@@ -13,6 +15,18 @@ class Local(SpeechProvider):
     """Free and without a key. Request keys name the engine and its version, never the port."""
 
     name = "local"
+
+    def model(self, operation: str, asked: str | None) -> str:
+        """The model asked for, or the default: of those that speak the first whose program is on PATH.
+
+        Raises:
+            UsageError: when there is no such operation.
+        """
+        if asked is None and operation == TTS and not self.endpoint.origin:
+            for name, facts in self._operation(TTS).models.items():
+                if facts.voice and (facts.voice.program is None or shutil.which(facts.voice.program)):
+                    return name
+        return super().model(operation, asked)
 
     def _key_origin(self, model: str) -> str:
         """The model is the engine."""

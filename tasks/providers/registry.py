@@ -14,6 +14,7 @@ _PROVIDERS: dict[str, str] = {
     "together": "tasks.providers.together:Together",
     "openai": "tasks.providers.openai:OpenAI",
     "groq": "tasks.providers.groq:Groq",
+    "xai": "tasks.providers.xai:XAI",
     "compatible": "tasks.providers.compatible:Compatible",
 }
 _MADE_ELSEWHERE: dict[str, Callable[[str | None], Provider]] = {}

@@ -6,6 +6,7 @@ What differs between them stands in their configuration; what differs in kind, i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import ClassVar
 
 from tasks.calls.hints import read_limits
@@ -17,14 +18,16 @@ from tasks.money.cost import Billing
 from tasks.providers.base import Endpoint, Limits, Parsed, Poll, Problem, Reply, Request, Wire
 from tasks.providers.config import ModelFacts, Operation, ProviderConfig
 from tasks.providers.languages import iso_code
+from tasks.providers.speaking import TTS, SpeakingProvider
+from tasks.providers.spoken import holds_sound, is_stream, judge_stream
 from tasks.providers.transcription import normalised
 from tasks.providers.verdicts import judge
 
 _DEADLINE_EXTRA = 60.0
 
 
-class SpeechProvider:
-    """Implements :class:`tasks.providers.base.Provider`."""
+class SpeechProvider(SpeakingProvider):
+    """Implements :class:`tasks.providers.base.Provider`; its speaking half is inherited."""
 
     name: ClassVar[str]
     url_field: ClassVar[str | None] = None
@@ -62,6 +65,8 @@ class SpeechProvider:
         Raises:
             BadInput: when the model cannot do what is asked.
         """
+        if ask.operation == TTS:
+            return self._speaking_wire(ask)
         facts = self._operation(ask.operation)
         seconds = float(ask.ceiling.audio_seconds or facts.max_seconds or 0)
         return Wire(
@@ -74,6 +79,8 @@ class SpeechProvider:
 
     def request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
         """Fields first, the file last (provider docs)."""
+        if asks[0].operation == TTS:
+            return self._speaking_request(wire)
         payload = asks[0].inputs[0].payload
         assert payload is not None
         fields = [
@@ -89,7 +96,9 @@ class SpeechProvider:
         return Request("POST", wire.path, fields=fields, files=files)
 
     def parse(self, reply: Reply, asks: Sequence[Ask]) -> Sequence[Parsed]:
-        """One transcription."""
+        """One transcription, or one stretch of speech."""
+        if asks[0].operation == TTS:
+            return self._speaking_parse(reply, asks)
         data, usage = normalised(reply.body)
         return [
             Parsed(
@@ -102,6 +111,8 @@ class SpeechProvider:
 
     def classify(self, reply: Reply) -> Problem | None:
         """What an error reply means; None for an answer."""
+        if reply.status < HTTPStatus.MULTIPLE_CHOICES and holds_sound(reply):
+            return judge_stream(self.name, self.endpoint.key_env, reply) if is_stream(reply) else None
         return judge(self.name, self.endpoint.key_env, reply)
 
     def limits(self, reply: Reply) -> Limits:

@@ -50,6 +50,7 @@ _USAGE = pa.struct(
         ("audio_input_tokens", pa.int64()),
         ("output_tokens", pa.int64()),
         ("characters", pa.int64()),
+        ("speech_seconds", MONEY),
         ("requests", pa.int64()),
         ("billed_usd", MONEY),
     ]

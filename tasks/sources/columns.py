@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tasks.errors import NoSuchOption, UsageError
 from tasks.job import Columns
-from tasks.sources.extensions import needs_files
+from tasks.sources.extensions import needs_files, only_texts
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 ID_NAMES = ("id",)
+TEXT_NAMES = ("text", "input", "sentence", "transcript", "prompt")
 PATH_NAMES = ("path", "file", "filename", "audio", "url", "source", "uri")
 VERSION_NAMES = ("version",)
 MAX_COLUMNS = 1000
@@ -54,11 +56,17 @@ def plan_columns(
         UsageError: when there is no path column, a name is doubled, or a type is unknown.
     """
     _names_ok(where, names)
-    for name in (wanted.id, wanted.path, wanted.version, *wanted.types):
+    for name in (wanted.id, wanted.path, wanted.text, wanted.version, *wanted.types):
         if name is not None and name not in names:
             raise NoSuchOption("column", name, names, where=where)
-    files = needs_files(kinds)
+    texts = only_texts(kinds)
+    files = needs_files(kinds) or (texts and text_column(names, wanted.text) is None)
     path = wanted.path or (_usual(names, PATH_NAMES, param_names) if files else None)
+    if texts and files and path is None:
+        raise UsageError(
+            f"{where}: no column holds a text; its columns are {', '.join(names)}",
+            hint="name one of them 'text', or set columns.text",
+        )
     if files and path is None:
         raise UsageError(
             f"{where}: no column holds a path or URL; its columns are {', '.join(names)}",
@@ -69,6 +77,14 @@ def plan_columns(
     params = tuple(n for n in names if n in param_names and n not in (path, row_id))
     carried = tuple(n for n in names if n not in (path, row_id) and n not in params)
     return Plan(row_id, path, version, params, carried, _types(where, wanted, carried))
+
+
+def text_column(names: Iterable[str], wanted: str | None) -> str | None:
+    """The column that holds a row's text: the one the job names, or the first with a usual name."""
+    if wanted is not None:
+        return wanted
+    by_lower = {name.lower(): name for name in names}
+    return next((by_lower[usual] for usual in TEXT_NAMES if usual in by_lower), None)
 
 
 def _names_ok(where: str, names: list[str]) -> None:

@@ -23,6 +23,11 @@ def extensions(kinds: frozenset[str]) -> frozenset[str]:
     return frozenset[str]().union(*(EXTENSIONS.get(kind, frozenset()) for kind in kinds))
 
 
+def only_texts(kinds: frozenset[str]) -> bool:
+    """True when items of these kinds are texts: in a column of a manifest, in files, or line by line."""
+    return kinds == frozenset({"text"})
+
+
 def needs_files(kinds: frozenset[str]) -> bool:
     """True when items of these kinds are files rather than rows."""
     return bool(kinds & {"audio", "video", "image"})

@@ -9,7 +9,7 @@ from pathlib import Path
 from tasks.errors import UsageError
 from tasks.job import Columns, Job
 from tasks.sources.base import Source
-from tasks.sources.extensions import MANIFESTS, extensions
+from tasks.sources.extensions import MANIFESTS, extensions, only_texts
 from tasks.sources.folder import Folder, Glob
 from tasks.sources.single import Single, is_url
 from tasks.sources.stdin import Listed
@@ -34,7 +34,7 @@ def open_source(job: Job, kinds: frozenset[str], param_names: frozenset[str]) ->
         raise UsageError("the source is empty", hint="name a folder, file, manifest or URL")
     if given == "-":
         _no_columns(job)
-        return Listed()
+        return Listed(texts=only_texts(kinds))
     if is_url(given):
         _no_columns(job)
         return Single(given)

@@ -1,4 +1,4 @@
-"""A list from stdin: one path or URL a line."""
+"""A list from stdin: one path, URL or text a line."""
 
 from __future__ import annotations
 
@@ -17,14 +17,20 @@ from tasks.sources.locate import MAX_LENGTH, id_problem, locate
 if TYPE_CHECKING:
     import pyarrow as pa
 
+MAX_TEXT = 10_000_000
+"""Longest text of a line, in bytes."""
+
 _Line = tuple[int, bytes, str | None]
 
 
 class Listed:
-    """One path or URL a line; empty lines are passed over. Ids are the lines themselves. Read once.
+    """One path or URL a line, or one text a line; empty lines are passed over. Read once.
+
+    Ids are the lines themselves, or ``line-N`` for texts.
 
     Args:
         file: where lines come from; stdin when left out.
+        texts: lines are texts, each the only column of its row.
 
     Raises:
         UsageError: when there is no line.
@@ -33,17 +39,20 @@ class Listed:
     root = "-"
     name = "stdin"
 
-    def __init__(self, file: IO[bytes] | None = None) -> None:
+    def __init__(self, file: IO[bytes] | None = None, *, texts: bool = False) -> None:
+        self._texts = texts
         if file is None:
             if sys.stdin is None or sys.stdin.isatty():
                 raise UsageError(
                     "- reads a list from stdin, but nothing is piped in", hint="ls *.wav | mediamill ... -"
                 )
             file = sys.stdin.buffer
-        listed = (line for line in lines(file, MAX_LENGTH) if line[1].strip() or line[2])
+        listed = (line for line in lines(file, MAX_TEXT if texts else MAX_LENGTH) if line[1].strip() or line[2])
         first = next(listed, None)
         if first is None:
-            raise UsageError("the list on stdin is empty", hint="one path or URL a line")
+            raise UsageError(
+                "the list on stdin is empty", hint="one text a line" if texts else "one path or URL a line"
+            )
         self._lines: Iterator[_Line] = chain([first], listed)
         self._folder = str(Path.cwd())
 
@@ -53,8 +62,12 @@ class Listed:
             yield self._item(index, number, line, problem)
 
     def row_schema(self) -> pa.Schema | None:
-        """Lines carry no rows."""
-        return None
+        """Texts are rows of one column; paths carry no rows."""
+        if not self._texts:
+            return None
+        import pyarrow as pa
+
+        return pa.schema([("text", pa.string())])
 
     def size_hint(self) -> int | None:
         """Not known before the end."""
@@ -66,6 +79,11 @@ class Listed:
             value = line.decode().rstrip("\r\n")
         except UnicodeDecodeError:
             return Item(f"row-{number}", index, where, problem=f"{where}: not valid UTF-8")
+        if self._texts:
+            row = {} if problem else {"text": value}
+            mark = fingerprint.of_value(None, row)
+            told = f"{where}: {problem}" if problem else None
+            return Item(f"line-{number}", index, where, row=row, fingerprint=mark, problem=told)
         problem = problem or id_problem(value)
         if problem:
             return Item(f"row-{number}", index, where, problem=f"{where}: {problem}")

@@ -13,7 +13,7 @@ from tasks.providers import registry
 from tasks.providers.base import Parsed, Provider, Reply
 
 KEY = "sk-sentinel-5d41402abc4b2a76"
-NAMES = ("local", "together", "openai", "groq", "compatible")
+NAMES = ("local", "together", "openai", "groq", "compatible", "xai")
 ENVIRON = {f"{name.upper()}_API_KEY": KEY for name in NAMES}
 WAV = Payload("a b.wav", "audio/wav", 4, data=b"RIFF")
 BY_URL = Payload("", "", 0, url="https://media.example/a.mp3")

@@ -1,0 +1,287 @@
+"""speak: texts to audio files; long texts cut at sentences and joined without clicks."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import uuid
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
+from decimal import Decimal
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tasks.capabilities.base import Call, Estimate, Kit
+from tasks.capabilities.sentences import pieces
+from tasks.errors import BadInput, BadReply, UnknownOutcome, UsageError
+from tasks.item import JSON, Answer, Ask, Item, Usage
+from tasks.providers.speaking import TTS, Speaks
+from tasks.providers.voices import Form, VoiceLimits
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from tasks.media.joining import Joined
+
+_AHEAD = 4
+"""Pieces of one text that are asked for at once."""
+
+_BYTES_A_CHARACTER = 4_000
+"""Sound of a character: a twelfth of a second of 24 kHz, 16 bit; what memory is held for."""
+
+_COPIES = 3
+_CHARACTERS_A_SECOND = Decimal(15)
+_SLOWEST = Decimal("0.25")
+"""Seconds that a character can take at most, with pauses (estimate)."""
+
+_REPLY = 48_000_000
+"""Bytes that a reply should have at most; a quarter more is read, and beyond that a paid reply would be lost."""
+
+_SLOW = 0.12
+"""Seconds that a character takes in slow speech (estimate); with the rates it decides where long texts are cut."""
+
+_LOSSY_RATE, _USUAL_RATE = 24_000, 24_000
+_BASE64 = 4 / 3
+_LEAST = Decimal(10)
+_FASTEST = 60
+
+
+class SpeakParams(BaseModel):
+    """What can be asked of speech; the same names for every provider. What is unset is not sent."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    voice: str | None = Field(None, min_length=1, max_length=200, description="one of the model's voices")
+    format: Literal["mp3", "wav", "flac", "opus"] | None = Field(
+        None, description="mp3, wav, flac or opus; the provider's first where unset, converted where it has it not"
+    )
+    speed: float | None = Field(None, gt=0, le=10, allow_inf_nan=False, description="1 is the voice's own pace")
+    language: str | None = Field(
+        None, pattern=r"^(auto|[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})?)$", description="ISO-639-1 code of the text"
+    )
+    instructions: str | None = Field(None, max_length=4000, description="how to say it, where the model listens to it")
+    sample_rate: int | None = Field(None, ge=8000, le=48000, description="Hz of the file")
+    stream: bool = Field(default=False, description="take the sound as a stream of events, where the model has one")
+    piece_characters: int | None = Field(None, ge=20, le=100_000, description="cut texts shorter than the limit")
+
+
+class Speak:
+    """Texts to audio files under OUT/media."""
+
+    name = "speak"
+    operation = TTS
+    kinds = frozenset({"text"})
+    params: type[BaseModel] = SpeakParams
+    request_version = 1
+
+    def schema(self) -> pa.Schema:
+        """``file`` is relative to OUT; ``seconds`` is the decoded length; ``pieces`` how many requests it took."""
+        import pyarrow as pa
+
+        return pa.schema(
+            [
+                ("file", pa.string()),
+                ("sha256", pa.string()),
+                ("bytes", pa.int64()),
+                ("format", pa.string()),
+                ("sample_rate", pa.int32()),
+                ("channels", pa.int32()),
+                ("seconds", pa.float64()),
+                ("characters", pa.int64()),
+                ("voice", pa.string()),
+                ("pieces", pa.int32()),
+                ("warnings", pa.list_(pa.string())),
+            ]
+        )
+
+    async def run(self, item: Item, params: SpeakParams, call: Call, kit: Kit) -> Mapping[str, Any]:
+        """One text to one file."""
+        text = await self._text(item, kit)
+        limits = _limits(kit)
+        asks = self._asks(item, text, params, limits, kit.model)
+        form = params.format or _first(limits)
+        longest = max(len(str(ask.params["text"])) for ask in asks)
+        async with kit.hold(longest * _BYTES_A_CHARACTER * (min(_AHEAD, len(asks)) + _COPIES)):
+            made = kit.scratch / f"{uuid.uuid4().hex}.{form}"
+            try:
+                joined, warnings = await self._made(item, asks, call, kit, made, form, params.sample_rate)
+                from tasks.sinks.media import publish_media
+
+                file = await kit.thread(publish_media, made, kit.out, item.item_id, f".{form}")
+            finally:
+                made.unlink(missing_ok=True)
+        return {
+            "content_sha256": hashlib.sha256(text.encode("utf-8", "replace")).hexdigest(),
+            "file": file.file,
+            "sha256": file.sha256,
+            "bytes": file.size,
+            "format": form,
+            "sample_rate": joined.rate,
+            "channels": joined.channels,
+            "seconds": float(joined.seconds),
+            "characters": sum(len(str(ask.params["text"])) for ask in asks),
+            "voice": params.voice or limits.default_voice,
+            "pieces": len(asks),
+            "warnings": [*warnings, *_doubts(joined, text)],
+        }
+
+    async def estimate(self, item: Item, params: SpeakParams, kit: Kit) -> Estimate:
+        """The characters that would be sent; how long they take to say is a guess."""
+        asks = self._asks(item, await self._text(item, kit), params, _limits(kit), kit.model)
+        characters = sum(ask.ceiling.characters or 0 for ask in asks)
+        seconds = (characters / _CHARACTERS_A_SECOND / Decimal(str(params.speed or 1))).quantize(Decimal("0.001"))
+        most = sum((ask.ceiling.speech_seconds or Decimal(0) for ask in asks), Decimal(0))
+        return Estimate(
+            len(asks),
+            Usage(characters=characters, speech_seconds=seconds, requests=len(asks)),
+            Usage(characters=characters, speech_seconds=most, requests=len(asks)),
+            seconds,
+        )
+
+    async def _text(self, item: Item, kit: Kit) -> str:
+        text = (await kit.text(item)).replace("\0", " ").strip()
+        if not text:
+            raise BadInput(f"{item.source}: there is no text in it", kind="empty", hint="write one, or leave it out")
+        return text
+
+    def _asks(self, item: Item, text: str, params: SpeakParams, limits: VoiceLimits, model: str) -> list[Ask]:
+        """One Ask for each piece; several are asked for in a format that loses nothing when they are joined."""
+        form = _wire_format(params, limits, 1)
+        parts = pieces(text, _longest(params, limits, form))
+        if len(parts) > 1:
+            form = _wire_format(params, limits, len(parts))
+            parts = pieces(text, _longest(params, limits, form))
+        asked = {**_neutral(params), "format": form}
+        slow = _SLOWEST / Decimal(str(min(params.speed or 1, 1)))
+        return [
+            Ask(
+                capability=self.name,
+                operation=self.operation,
+                model=model,
+                params={**asked, "text": part},
+                ceiling=Usage(characters=len(part), speech_seconds=len(part) * slow + _LEAST, requests=1),
+                sample=item.sample,
+                version=self.request_version,
+                item_id=item.item_id,
+            )
+            for part in parts
+        ]
+
+    async def _made(
+        self, item: Item, asks: Sequence[Ask], call: Call, kit: Kit, path: Path, form: str, rate: int | None
+    ) -> tuple[Joined, list[str]]:
+        """The file, from the answers as they come in; what was odd about them."""
+        from tasks.media.joining import Joiner, Stretch, as_it_came
+
+        warnings: dict[str, None] = {}
+        async with _in_order(asks, call, item.sample if kit.refresh else 0) as answers:
+            with Joiner(path, form, rate) as joiner:
+                count = 0
+                async for answer in answers:
+                    count += 1
+                    speech = answer.data
+                    warnings.update(dict.fromkeys(speech.warnings))
+                    stretch = Stretch(speech.audio, speech.form, speech.rate)
+                    if len(asks) == 1:
+                        whole = await kit.thread(as_it_came, stretch, path, form, rate)
+                        if whole is not None:
+                            return whole, list(warnings)
+                    await kit.thread(joiner.add, stretch, first=count == 1, last=count == len(asks))
+                return await kit.thread(joiner.finish), list(warnings)
+
+
+@asynccontextmanager
+async def _in_order(asks: Sequence[Ask], call: Call, least: int) -> AsyncIterator[AsyncIterator[Answer]]:
+    """Answers in the order of the Asks, a few asked for ahead. After a failure what is under way may end, no more."""
+    todo = iter(asks)
+    under_way: deque[asyncio.Task[Answer]] = deque()
+
+    def start(count: int) -> None:
+        under_way.extend(asyncio.create_task(_bought(ask, call, least)) for ask in islice(todo, count))
+
+    async def answers() -> AsyncGenerator[Answer, None]:
+        start(_AHEAD)
+        while under_way:
+            answer = await under_way[0]
+            under_way.popleft()
+            start(1)
+            yield answer
+
+    try:
+        async with aclosing(answers()) as made:
+            yield made
+    except asyncio.CancelledError:
+        for task in under_way:
+            task.cancel()
+        raise
+    finally:
+        await asyncio.gather(*under_way, return_exceptions=True)
+
+
+async def _bought(ask: Ask, call: Call, least: int) -> Answer:
+    """The answer to a piece, bought anew only where a retry was asked for and the earlier ones are lost or useless.
+
+    A retry raises the item's sample, yet the pieces that were answered before it are kept: what an earlier sample
+    left is looked at first, and only an old loss, never one of this moment, leads on to the next.
+    """
+    for sample in range(least, ask.sample):
+        try:
+            return await call(replace(ask, sample=sample))
+        except (UnknownOutcome, BadReply) as lost:
+            if lost.attempts:
+                raise
+    return await call(ask)
+
+
+def _limits(kit: Kit) -> VoiceLimits:
+    if not isinstance(kit.provider, Speaks):
+        raise UsageError(f"{kit.provider.name} does not speak", hint="choose another --provider")
+    return kit.provider.voice_limits(kit.model)
+
+
+def _first(limits: VoiceLimits) -> Form:
+    return next(form for form in limits.formats if form != "pcm")
+
+
+def _wire_format(params: SpeakParams, limits: VoiceLimits, parts: int) -> Form:
+    """What the provider is asked for: the file's own format where one request makes the file, else a lossless one.
+
+    Raises:
+        BadInput: when a stream is asked for where there is none.
+    """
+    if params.stream:
+        if not limits.stream:
+            raise BadInput("the model has no stream of events", kind="bad_request", hint="leave out stream")
+        return "pcm"
+    wanted = params.format or _first(limits)
+    return wanted if parts == 1 and wanted in limits.formats else limits.lossless()
+
+
+def _longest(params: SpeakParams, limits: VoiceLimits, form: Form) -> int:
+    """Most characters of a piece: as many as the provider takes, and as whose sound is surely read to its end."""
+    a_second = _LOSSY_RATE if form in ("mp3", "opus") else 2 * (params.sample_rate or _USUAL_RATE)
+    seconds = _REPLY / (a_second * (_BASE64 if params.stream else 1))
+    fitting = int(seconds / _SLOW * min(params.speed or 1, 1))
+    return min(limits.max_characters, params.piece_characters or limits.max_characters, fitting)
+
+
+def _neutral(params: SpeakParams) -> dict[str, JSON]:
+    left_out = {"format", "piece_characters"} | (set() if params.stream else {"stream"})
+    return params.model_dump(exclude=left_out, exclude_none=True)
+
+
+def _doubts(joined: Joined, text: str) -> list[str]:
+    """What a listener would complain of first."""
+    from tasks.media.joining import SILENT
+
+    doubts = []
+    if joined.peak <= SILENT:
+        doubts.append("silent: nothing can be heard")
+    elif joined.seconds * _FASTEST < len(text):
+        doubts.append(f"short: {joined.seconds:.1f} s for {len(text)} characters")
+    return doubts

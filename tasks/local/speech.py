@@ -1,0 +1,106 @@
+"""``POST audio/speech`` and xAI's ``POST tts``: from the request to the sound and the bill."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import zlib
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from tasks.local.body import read_body
+from tasks.local.breakage import send_broken
+from tasks.local.dialects import Dialect
+from tasks.local.refusal import Refusal
+from tasks.local.rules import UNANSWERED, UNCOMPUTED, Facts, pick
+from tasks.local.saying import Saying, parse_json, read_saying
+from tasks.local.sounding import render
+from tasks.local.transcription import (
+    Desk,
+    Exchange,
+    bearer,
+    check_key,
+    dwell,
+    fail_at_random,
+    faulted,
+    refused,
+    reply_headers,
+)
+from tasks.local.voices.base import Sound
+
+_MOST_BYTES = 8 * 1024 * 1024
+_SHAPES = {"openai": "openai", "compatible": "openai"}
+
+
+async def speak(desk: Desk, request: web.BaseRequest, dialect: Dialect) -> web.StreamResponse:
+    """Answer one request to speak, whatever it holds."""
+    exchange = Exchange(request, dialect, desk.bill.begin(request.path))
+    try:
+        with await read_body(request, _MOST_BYTES) as body:
+            return await _answered(desk, exchange, bytes(body.data), body.sha256())
+    except Refusal as refusal:
+        return refused(desk, exchange, refusal)
+    finally:
+        desk.bill.end()
+
+
+async def _answered(desk: Desk, exchange: Exchange, body: bytes, digest: str) -> web.StreamResponse:
+    call, dialect = exchange.call, exchange.dialect
+    call.key_seen, call.body_sha256 = bool(bearer(exchange.request)), digest
+    told = parse_json(body)
+    _enter(exchange, told, next(iter(desk.speech_models[dialect.name]), None))
+    fault = pick(desk.rules, Facts(call.path, call.model, None, call.file_sha256)) if desk.rules else None
+    if fault is not None:
+        call.fault = fault.kind
+        await asyncio.sleep(fault.delay)
+        if not fault.computed:
+            return await faulted(desk, exchange, fault)
+    check_key(desk.settings, exchange)
+    desk.limiter.admit()
+    fail_at_random(desk)
+    saying = read_saying(told, dialect, desk.speech_models[dialect.name])
+    sound = await _said(desk, dialect, saying)
+    shape = desk.settings.stream_shape or _SHAPES.get(dialect.name, "chunk")
+    content, kind = await asyncio.to_thread(render, sound, saying, shape)
+    await dwell(desk, exchange)
+    speaker = {
+        "x-mediamill-engine": desk.speaker.identity,
+        "x-mediamill-simulated": "true" if desk.speaker.simulated else "false",
+    }
+    headers = {**reply_headers(desk, exchange, None), **speaker, "content-type": kind}
+    reply = web.Response(body=content, headers=headers)
+    if fault is None or fault.billed is not False:
+        desk.bill.charge_characters(call, len(saying.text))
+    if fault is not None and fault.kind in UNCOMPUTED:
+        return await faulted(desk, exchange, fault)
+    desk.bill.settle(call, reply.status if fault is None or fault.kind not in UNANSWERED else 0)
+    return reply if fault is None else await send_broken(exchange.request, fault, reply)
+
+
+def _enter(exchange: Exchange, told: Any, model: str | None) -> None:
+    """What the bill tells of a text: its hash in a file's place, and that of everything else that was asked for."""
+    if not isinstance(told, dict):
+        return
+    rest = dict(told)
+    text = rest.pop("text" if exchange.dialect.name == "xai" else "input", None)
+    named = rest.get("model", model)
+    exchange.call.model = named if isinstance(named, str) else None
+    exchange.call.file_sha256 = hashlib.sha256(orjson.dumps(text)).hexdigest()
+    exchange.call.params_sha256 = hashlib.sha256(orjson.dumps(rest, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+async def _said(desk: Desk, dialect: Dialect, saying: Saying) -> Sound:
+    speaker = desk.speaker
+    voice = saying.voice
+    if voice is not None and speaker.voices and voice not in speaker.voices:
+        if dialect.name == "local":
+            known = ", ".join(speaker.voices)
+            raise Refusal("bad_value", f"the engine {speaker.identity} has only the voices {known}", param="voice")
+        voice = speaker.voices[zlib.crc32(voice.encode()) % len(speaker.voices)]
+    try:
+        sound = await speaker.speak(saying.text, voice, saying.speed)
+    except (RuntimeError, TimeoutError, OSError) as error:
+        raise Refusal("failed", f"Processing failed: {error}") from None
+    return sound if sound.pcm else Sound(bytes(2 * sound.rate // 10), sound.rate)

@@ -1,0 +1,197 @@
+"""Replies that are speech: bytes of sound, or events with sound in them, in every documented shape."""
+
+from __future__ import annotations
+
+import re
+from binascii import Error as NotBase64
+from binascii import a2b_base64
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from tasks.errors import BadReply
+from tasks.item import Ask, Usage
+from tasks.media.magic import named_sound, sound_in
+from tasks.providers.base import Problem, Reply
+from tasks.providers.envelopes import Envelope, clean, error_in
+from tasks.providers.sse import events
+from tasks.providers.verdicts import judge
+
+_HINT = "mediamill retry OUT --only bad_reply buys it anew"
+_RATE = re.compile(r"rate=(\d{4,6})")
+_DONE = frozenset({"done", "speech.audio.done", "conversation.item.audio_output.done"})
+_PCM = ("audio/pcm", "audio/l16", "audio/raw", "audio/x-pcm", "application/octet-stream")
+_FRAME = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """Sound as it came.
+
+    Attributes:
+        audio: the bytes.
+        form: wav, mp3, flac, ogg or aac by content; ``pcm`` is 16-bit little-endian mono without a header.
+        rate: Hz of ``pcm``; the others tell it themselves.
+        warnings: what was not as it should be.
+    """
+
+    audio: bytes = field(repr=False)
+    form: str
+    rate: int
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Stream:
+    """What a stream of events came to."""
+
+    audio: bytearray = field(default_factory=bytearray)
+    usage: Mapping[str, Any] | None = None
+    done: bool = False
+    error: Envelope | None = None
+
+
+def spoken(reply: Reply, ask: Ask, rate: int) -> tuple[Speech, Usage]:
+    """The sound in a reply, and what it says it used; characters are those that were sent.
+
+    Args:
+        reply: a success.
+        ask: what was asked for.
+        rate: Hz of PCM without a header, where the reply's type does not state it.
+
+    Raises:
+        BadReply: when there is no sound in it, or the stream broke off.
+    """
+    usage: Mapping[str, Any] = {}
+    audio = reply.body
+    kind = content_type(reply)
+    if is_stream(reply):
+        stream = read_stream(reply.body)
+        if stream.error is not None:
+            raise BadReply(f"the stream ended with an error: {stream.error.message}", hint=_HINT)
+        if not stream.done:
+            raise BadReply("the stream broke off before its end", hint=_HINT)
+        audio, usage, kind = bytes(stream.audio), stream.usage or {}, "audio/pcm"
+    speech = _speech(audio, str(ask.params["format"]), kind, reply.headers, rate)
+    text = str(ask.params["text"])
+    into, out = (_count(usage.get(name)) for name in ("input_tokens", "output_tokens"))
+    return speech, Usage(characters=len(text), input_tokens=into, output_tokens=out, requests=1)
+
+
+def read_stream(body: bytes) -> Stream:
+    """The sound of a stream, in any of the shapes that are documented (provider docs).
+
+    ``{"type": "delta", "audio"}`` to ``{"type": "done"}``; ``{"object": "audio.tts.chunk", "b64"}``;
+    ``{"type": "conversation.item.audio_output.delta", "delta"}``; OpenAI's ``speech.audio.delta`` and
+    ``speech.audio.done``. ``[DONE]`` ends them all; other types are passed over.
+
+    Raises:
+        BadReply: when an event is not JSON or its sound is not base64.
+    """
+    stream = Stream()
+    for event in events(body):
+        if event.data.strip() == b"[DONE]":
+            stream.done = True
+            break
+        told = _decoded(event.data)
+        found = error_in(told)
+        if found is not None and ("error" in told or event.type == "error"):
+            stream.error = found
+            break
+        for coded in _sound(told):
+            stream.audio += _bytes(coded)
+        if told.get("type") in _DONE:
+            stream.done = True
+            usage = told.get("usage")
+            stream.usage = usage if isinstance(usage, dict) else stream.usage
+    return stream
+
+
+def is_stream(reply: Reply) -> bool:
+    """True for a reply of server-sent events."""
+    return content_type(reply) == "text/event-stream"
+
+
+def judge_stream(provider: str, key_env: str | None, reply: Reply) -> Problem | None:
+    """What an error inside a stream means: before any sound it was refused, after some it may be billed."""
+    try:
+        stream = read_stream(reply.body)
+    except BadReply:
+        return None  # kept, and told when it is parsed
+    if stream.error is None:
+        return None
+    if stream.audio:
+        return Problem("unknown", "broken_stream", f"the stream broke off: {stream.error.message}", billed=True)
+    error = {"message": stream.error.message, "code": stream.error.code, "type": stream.error.type}
+    return judge(provider, key_env, Reply(reply.status, reply.headers, orjson.dumps({"error": error})))
+
+
+def holds_sound(reply: Reply) -> bool:
+    """True for a success that is sound or a stream of it, by its content or, for headerless PCM, its type."""
+    if not reply.body:
+        return False
+    kind = content_type(reply)
+    if is_stream(reply) or sound_in(reply.body[:12]) is not None:
+        return True
+    text = reply.body[:1] in b"{[<"
+    return kind.startswith("audio/") or (kind == "application/octet-stream" and not text)
+
+
+def content_type(reply: Reply) -> str:
+    """The reply's media type, without its parameters."""
+    return reply.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _speech(audio: bytes, asked: str, kind: str, headers: Mapping[str, str], rate: int) -> Speech:
+    if not audio:
+        raise BadReply("the reply holds no sound", hint=_HINT)
+    head = audio[:12]
+    found = named_sound(head) if asked == "pcm" else sound_in(head)
+    if found is not None:
+        usual = {"ogg": "opus"}.get(found, found)
+        told = () if asked in (usual, "pcm") else (f"asked for {asked}, got {found}",)
+        return Speech(audio, found, rate, told)
+    if asked != "pcm" and kind not in _PCM:
+        shown = clean(audio[:60].decode("utf-8", "replace"))
+        raise BadReply(f"the reply is no sound in a known format: {shown!r}", hint=_HINT)
+    stated = _RATE.search(headers.get("content-type", ""))
+    told = () if asked == "pcm" else (f"asked for {asked}, got PCM without a header",)
+    whole = audio if len(audio) % _FRAME == 0 else audio[:-1]
+    if not whole:
+        raise BadReply("the reply holds no sound", hint=_HINT)
+    return Speech(whole, "pcm", int(stated[1]) if stated else rate, told)
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _decoded(data: bytes) -> dict[str, Any]:
+    try:
+        told = orjson.loads(data)
+    except ValueError:
+        raise BadReply("the stream holds an event that is not JSON", hint=_HINT) from None
+    return told if isinstance(told, dict) else {}
+
+
+def _sound(told: Mapping[str, Any]) -> Iterator[str]:
+    kind = told.get("type")
+    names: tuple[str, ...]
+    if kind in ("delta", "speech.audio.delta"):
+        names = ("audio", "delta")
+    elif kind == "conversation.item.audio_output.delta":
+        names = ("delta",)
+    elif told.get("object") == "audio.tts.chunk":
+        names = ("b64",)
+    else:
+        return
+    yield from (value for name in names if isinstance(value := told.get(name), str))
+
+
+def _bytes(coded: str) -> bytes:
+    try:
+        return a2b_base64(coded, strict_mode=True)
+    except (NotBase64, ValueError):
+        raise BadReply("the stream holds sound that is not base64", hint=_HINT) from None

@@ -1,0 +1,77 @@
+"""Files made for items, under OUT/media: whole or not there, and the same again when they are made again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from tasks.errors import StorageError
+from tasks.sinks.files import whole_file
+from tasks.sinks.names import safe_name
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A published file: its path relative to OUT with forward slashes, its SHA-256 (hex), its bytes."""
+
+    file: str
+    sha256: str
+    size: int
+
+
+def publish_media(made: Path, out: Path, item_id: str, suffix: str) -> Made:
+    """Move a finished file into OUT/media under a safe name made from the item's id.
+
+    A file that is there already with the same content stays as it is.
+
+    Args:
+        made: on the same disk as OUT; gone afterwards.
+        out: the folder of results.
+        item_id: what the name is made from.
+        suffix: with its dot.
+
+    Raises:
+        StorageError: when it cannot be written, or what was written reads back as something else.
+    """
+    relative = f"media/{safe_name(item_id, suffix)}"
+    target = out / relative
+    try:
+        size, digest = made.stat().st_size, _sha256(made)
+        if target.is_file() and target.stat().st_size == size and _sha256(target) == digest:
+            made.unlink()
+            return Made(relative, digest, size)
+        with whole_file(out, target) as temporary:
+            made.replace(temporary)
+        if _sha256(target) != digest:
+            raise StorageError(f"{target}: reads back as something else than was written", hint="check the disk")
+    except OSError as error:
+        raise StorageError(f"{target}: {error.strerror or error}", hint="free the disk, then run again") from None
+    return Made(relative, digest, size)
+
+
+def lost_media(out: Path, results: Iterable[bytes]) -> list[str]:
+    """The ids of items whose file is not there any more, or has another size than was published.
+
+    Args:
+        out: the folder of results.
+        results: rows as JSON, with ``item_id``, ``file`` and ``bytes``.
+    """
+    lost = []
+    for row in map(orjson.loads, results):
+        if row.get("file"):
+            try:
+                whole = (out / row["file"]).stat().st_size == row["bytes"]
+            except OSError:
+                whole = False
+            if not whole:
+                lost.append(str(row["item_id"]))
+    return lost
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

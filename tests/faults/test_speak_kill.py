@@ -1,0 +1,87 @@
+"""A crash while speaking: nothing is bought twice beyond what was in flight, and every file is whole."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from tests.faults.driving import mediamill, rows
+from tests.servers import RunningServer, running_server
+from tests.speaking.driving import ORPHEUS, manifest, speak, whole
+
+TEXTS = 24
+IN_FLIGHT = 4
+SPEAKING = ("--format", "flac", "--concurrency", str(IN_FLIGHT), "--shard-size", "8", "--set", "piece_characters=40")
+
+
+@pytest.fixture
+def server() -> Iterator[RunningServer]:
+    with running_server(price={ORPHEUS: "15"}, latency="10ms") as running:
+        yield running
+
+
+POINTS = ["call.sending.after:20", "call.replied.after:11", "shard.outcome.before:5", "part.rename.after:6"]
+MORE = [
+    *("call.claimed.after:5", "call.sending.before:9", "call.sending.after:1", "call.wire.after:13", "call.parse:17"),
+    *("call.settled.after:30", "shard.outcome.after:9", "part.write.before:2", "part.rename.before:1"),
+    *("part.rename.before:7", "part.rename.after:1", "part.commit.after:1", "publish.record.before:1"),
+]
+
+
+@pytest.mark.parametrize("point", [*POINTS, *(pytest.param(point, marks=pytest.mark.long) for point in MORE)])
+def test_sigkill_buys_no_text_twice_and_tears_no_file(point: str, server: RunningServer, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    source = manifest(
+        tmp_path / "m.csv", [f"Text number {n} begins here. It ends at place {n}, I think." for n in range(TEXTS)]
+    )
+    killed = speak(source, out, server.origin, *SPEAKING, env={"MEDIAMILL_FAULTS": f"{point}:kill"})
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    resumed = speak(source, out, server.origin, *SPEAKING)
+    assert resumed.returncode in (0, 3), resumed.stderr
+    failures = rows(out, "failures")
+    assert {row["error_kind"] for row in failures} <= {"unknown"}
+    assert len(failures) <= IN_FLIGHT
+    assert len(whole(out)) + len(failures) == TEXTS
+
+    bill = server.bill()
+    assert bill["billed_again"] == 0, "an unknown is not bought again unasked"
+    ledger = rows(out, "calls")
+    known = sum((r["cost_usd"] for r in ledger if r["cost_usd"] is not None), Decimal(0))
+    most = known + sum((r["cost_max_usd"] for r in ledger if r["cost_usd"] is None), Decimal(0))
+    assert known <= Decimal(bill["usd"]) <= most
+
+    if failures:
+        retried = mediamill("retry", out, "--yes", home=tmp_path / "home")
+        assert retried.returncode == 0, retried.stderr
+    assert len(whole(out)) == TEXTS
+    sent = Counter((c["file_sha256"], c["params_sha256"]) for c in server.bill()["calls"] if c["billed"])
+    assert sum(n - 1 for n in sent.values()) <= IN_FLIGHT, (
+        "bought twice: at most what was in flight, and only when asked"
+    )
+
+
+def test_a_crash_between_the_file_and_its_row_writes_the_same_file_again(server: RunningServer, tmp_path: Path) -> None:
+    source, out = manifest(tmp_path / "m.csv", ["Hello there."]), tmp_path / "out"
+    killed = speak(source, out, server.origin, env={"MEDIAMILL_FAULTS": "shard.outcome.before:1:kill"})
+    assert killed.returncode == -signal.SIGKILL
+    (file,) = (out / "media").iterdir()
+    before = file.read_bytes()
+    assert speak(source, out, server.origin).returncode == 0
+    assert (out / whole(out)["t0"]["file"]).read_bytes() == before
+    assert server.bill()["requests"] == 1
+
+
+@pytest.mark.parametrize("action", ["enospc", "erofs"])
+def test_a_full_disk_is_one_line_and_costs_nothing_again(action: str, server: RunningServer, tmp_path: Path) -> None:
+    source, out = manifest(tmp_path / "m.csv", ["Hello there.", "And here."]), tmp_path / "out"
+    full = speak(source, out, server.origin, env={"MEDIAMILL_FAULTS": f"part.rename.before:1:{action}"})
+    assert full.returncode == 1
+    assert "Traceback" not in full.stderr
+    assert speak(source, out, server.origin).returncode == 0
+    assert len(whole(out)) == 2
+    assert server.bill()["billed_again"] == 0

@@ -1,0 +1,136 @@
+"""Stretches of speech in one file: whole, of the exact length, and without a click where they meet."""
+
+from __future__ import annotations
+
+import io
+import wave
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tasks.errors import BadReply, StorageError
+from tasks.media.joining import FADE_MS, Joined, Joiner, Stretch, as_it_came
+
+RATE = 24_000
+FORMS = ("wav", "mp3", "flac", "opus")
+
+
+def loud(samples: int, rate: int = RATE, pitch: float = 220.0) -> bytes:
+    """A tone that begins and ends at its loudest, so that a bare cut is a jump of 60,000."""
+    times = np.arange(samples) / rate
+    return bytes((np.cos(2 * np.pi * pitch * times) * 30_000).astype("<i2").tobytes())
+
+
+def as_wav(pcm: bytes, rate: int = RATE, channels: int = 1) -> bytes:
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(pcm)
+    return buffer.getvalue()
+
+
+def join(path: Path, form: str, *stretches: Stretch, rate: int | None = None) -> Joined:
+    with Joiner(path, form, rate) as joiner:
+        for n, stretch in enumerate(stretches):
+            joiner.add(stretch, first=n == 0, last=n == len(stretches) - 1)
+        return joiner.finish()
+
+
+def decoded(path: Path) -> Any:
+    with av.open(str(path)) as container:
+        resampler = av.AudioResampler("s16", "mono")
+        frames = [f.to_ndarray()[0] for frame in container.decode(audio=0) for f in resampler.resample(frame)]
+    return np.concatenate(frames).astype(np.int64)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("rate", [None, 16_000])
+def test_every_format_decodes_to_its_length(form: str, rate: int | None, tmp_path: Path) -> None:
+    path = tmp_path / f"a.{form}"
+    told = join(path, form, Stretch(as_wav(loud(RATE)), "wav", 0), Stretch(loud(RATE), "pcm", RATE), rate=rate)
+    assert float(told.seconds) == pytest.approx(2, abs=0.001)
+    assert told.rate == (rate or RATE)
+    with av.open(str(path)) as container:
+        stream = container.streams.audio[0]
+        assert stream.codec_context.name.removesuffix("float") in {"pcm_s16le", "mp3", "flac", "opus", "libopus"}
+        samples = sum(f.samples for f in container.decode(audio=0))
+        assert samples / stream.codec_context.sample_rate == pytest.approx(2, abs=0.1)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(RATE // 100, RATE // 2), min_size=2, max_size=4))
+def test_there_is_no_click_where_stretches_meet(tmp_path_factory: pytest.TempPathFactory, lengths: list[int]) -> None:
+    path = tmp_path_factory.mktemp("joined") / "a.wav"
+    told = join(path, "wav", *(Stretch(loud(n), "pcm", RATE) for n in lengths))
+    sound = decoded(path)
+    assert len(sound) == sum(lengths) == round(told.seconds * RATE)
+    smooth = np.abs(np.diff(np.frombuffer(loud(RATE), np.int16).astype(np.int64))).max()
+    fade = FADE_MS * RATE // 1000
+    steps = np.abs(np.diff(sound))
+    assert steps.max() <= smooth + 30_000 / fade * 4, "a jump where nothing jumps"
+    for seam in np.cumsum(lengths)[:-1]:
+        assert abs(sound[seam - 1]) + abs(sound[seam]) < 1000
+    assert abs(sound[0]) == 30_000, "the first sample is as it came"
+    bare = np.concatenate([np.frombuffer(loud(n), np.int16) for n in (RATE // 7, RATE // 7)]).astype(np.int64)
+    assert np.abs(np.diff(bare)).max() > 4 * smooth, "a bare cut would have been heard"
+
+
+def test_stretches_of_other_rates_and_channels_follow_the_first(tmp_path: Path) -> None:
+    stereo = np.repeat(np.frombuffer(loud(8000, 16_000), np.int16), 2).tobytes()
+    first, second = Stretch(loud(RATE), "pcm", RATE), Stretch(as_wav(stereo, 16_000, 2), "wav", 0)
+    told = join(tmp_path / "a.flac", "flac", first, second)
+    assert (told.rate, told.channels) == (RATE, 1)
+    assert float(told.seconds) == pytest.approx(1.5, abs=0.001)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_same_sound_makes_the_same_bytes(form: str, tmp_path: Path) -> None:
+    stretches = Stretch(loud(RATE), "pcm", RATE), Stretch(loud(RATE), "pcm", RATE)
+    for name in ("a", "b"):
+        join(tmp_path / name, form, *stretches)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_a_stretch_that_is_what_is_wanted_stays_as_it_came(tmp_path: Path) -> None:
+    path, data = tmp_path / "a.wav", as_wav(loud(RATE))
+    told = as_it_came(Stretch(data, "wav", 0), path, "wav", None)
+    assert told is not None
+    assert path.read_bytes() == data
+    assert told == Joined(Decimal(1), RATE, 1, 30_000)
+    path.unlink()
+    for form, rate in (("mp3", None), ("wav", 16_000)):
+        assert as_it_came(Stretch(data, "wav", 0), path, form, rate) is None
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("size", [b"\xff\xff\xff\xff", b"\0\0\0\0"])
+def test_a_header_that_does_not_know_the_length_is_written_anew(size: bytes, tmp_path: Path) -> None:
+    data = bytearray(as_wav(loud(RATE)))
+    data[4:8] = data[40:44] = size
+    stretch = Stretch(bytes(data), "wav", 0)
+    assert as_it_came(stretch, tmp_path / "a.wav", "wav", None) is None
+    assert join(tmp_path / "a.wav", "wav", stretch).seconds == 1
+    with wave.open(str(tmp_path / "a.wav")) as file:
+        assert file.getnframes() == RATE
+
+
+@pytest.mark.parametrize("form", ["wav", "mp3", "flac", "ogg"])
+def test_what_only_begins_like_sound_is_told(form: str, tmp_path: Path) -> None:
+    heads = {"wav": b"RIFF\x24\0\0\0WAVE", "mp3": b"\xff\xfb\x90\x00", "flac": b"fLaC", "ogg": b"OggS"}
+    stretch = Stretch(heads[form] + b"junk" * 20, form, 0)
+    with pytest.raises(BadReply, match="no sound in it can be decoded"):
+        join(tmp_path / "a.wav", "wav", stretch)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_not_there_is_the_disks_fault(tmp_path: Path) -> None:
+    with pytest.raises(StorageError):
+        join(tmp_path / "no" / "a.mp3", "mp3", Stretch(loud(RATE), "pcm", RATE))

@@ -1,0 +1,39 @@
+"""xAI hears with fields of its own."""
+
+from __future__ import annotations
+
+import pytest
+
+from tasks.errors import BadInput
+from tests.providers.making import ask, fields, make, parsed, reply
+
+
+def test_optional_fields_come_first_and_the_file_last() -> None:
+    form = fields("xai", language="pt-BR", diarize=True, prompt="Ada Lovelace, Babbage;\nEngine")
+    assert form == {
+        "model": ["grok-voice-transcribe-2.0"],
+        "language": ["pt"],
+        "format": ["true"],
+        "diarize": ["true"],
+        "keyterm": ["Ada Lovelace", "Babbage", "Engine"],
+    }
+    assert "format" not in fields("xai"), "it needs a language"
+    assert make("xai").wire(ask(make("xai"))).path == "/v1/stt"
+
+
+def test_what_it_lacks_is_refused() -> None:
+    with pytest.raises(BadInput, match="temperature"):
+        fields("xai", temperature=0.5)
+
+
+def test_words_are_told_under_text_and_speakers_are_numbers() -> None:
+    word = {"text": "Hi", "start": 0.1, "end": 0.4, "confidence": 0.9, "speaker": 1}
+    told = parsed({"text": "Hi", "language": "en", "duration": 1.5, "words": [word]}, "xai").data
+    assert told["words"] == [{"word": "Hi", "start": 0.1, "end": 0.4, "speaker": "1", "confidence": 0.9}]
+    assert (told["speakers"], told["language"], told["duration_s"]) == (["1"], "en", 1.5)
+
+
+def test_its_way_to_refuse_a_key() -> None:
+    problem = make("xai").classify(reply({"code": "invalid", "error": "Incorrect API key provided: xa***"}, 400))
+    assert problem is not None
+    assert (problem.verdict, problem.kind) == ("stop", "auth")

@@ -1,0 +1,74 @@
+"""Files made for items: names that are safe, contents that are whole."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.errors import StorageError
+from tasks.sinks.media import lost_media, publish_media
+from tasks.sinks.names import safe_name
+
+IDS = st.one_of(
+    st.text(min_size=1),
+    st.sampled_from(
+        ["../../etc/passwd", "/abs", "..", ".", "~", "a\0b", "CON", "-rf", ".hidden", "a" * 5000, "\u202eexe"]
+    ),
+)
+
+
+@given(IDS)
+def test_a_name_never_leaves_its_folder(item_id: str) -> None:
+    name = safe_name(item_id, ".mp3")
+    assert os.path.basename(name) == name  # noqa: PTH119
+    assert not name.startswith((".", "-", "~"))
+    assert len(name.encode()) <= 120
+    assert name.endswith(".mp3")
+    assert all(c.isalnum() or c in "._-" or c == "\u005f" or c.isidentifier() or ord(c) > 127 for c in name)
+    assert all(c.isprintable() for c in name)
+
+
+@given(st.lists(IDS, unique=True))
+def test_other_ids_have_other_names_whatever_the_disk_makes_of_case(ids: list[str]) -> None:
+    assert len({safe_name(i, ".wav").casefold() for i in ids}) == len(ids)
+
+
+def test_names_can_be_read() -> None:
+    assert safe_name("lesson 1/\u00c4pfel \u4f60\u597d.txt", ".wav").startswith("lesson-1-\u00c4pfel-\u4f60\u597d.txt-")
+
+
+def test_a_file_is_published_once_and_again_when_it_is_torn(tmp_path: Path) -> None:
+    (tmp_path / ".tmp").mkdir()
+
+    def publish() -> str:
+        made = tmp_path / ".tmp" / "x"
+        made.write_bytes(b"sound")
+        told = publish_media(made, tmp_path, "a/b", ".wav")
+        assert not made.exists()
+        assert told.sha256 == hashlib.sha256(b"sound").hexdigest()
+        assert (tmp_path / told.file).read_bytes() == b"sound"
+        return told.file
+
+    file = publish()
+    before = (tmp_path / file).stat().st_mtime_ns, (tmp_path / file).stat().st_ino
+    assert publish() == file
+    assert ((tmp_path / file).stat().st_mtime_ns, (tmp_path / file).stat().st_ino) == before
+    (tmp_path / file).write_bytes(b"sou")
+    row = orjson.dumps({"item_id": "a/b", "file": file, "bytes": 5})
+    assert lost_media(tmp_path, [row, b'{"item_id":"c"}']) == ["a/b"]
+    assert publish() == file
+    assert lost_media(tmp_path, [row]) == []
+
+
+def test_a_folder_in_the_way_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "media").write_text("in the way")
+    made = tmp_path / "x"
+    made.write_bytes(b"sound")
+    with pytest.raises(StorageError):
+        publish_media(made, tmp_path, "a", ".wav")

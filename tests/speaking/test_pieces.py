@@ -1,0 +1,36 @@
+"""How long the pieces of a text are: what the provider takes, and no more than its reply can be read of."""
+
+from __future__ import annotations
+
+import pytest
+
+from tasks.capabilities.speak import Speak, SpeakParams
+from tasks.item import Item
+from tasks.providers.speaking import Speaks
+from tests.providers.making import make
+
+TEXT = "A sentence of some words. " * 2000
+
+
+@pytest.mark.parametrize("name", ["together", "openai", "groq", "xai", "local"])
+@pytest.mark.parametrize("given", [{}, {"format": "wav"}, {"sample_rate": 48_000, "speed": 0.5}])
+def test_a_reply_never_outgrows_what_is_read(name: str, given: dict[str, object]) -> None:
+    provider = make(name)
+    assert isinstance(provider, Speaks)
+    limits = provider.voice_limits(provider.model("tts", None))
+    params = SpeakParams.model_validate(given)
+    asks = Speak()._asks(Item("a", 0, "a"), TEXT.strip(), params, limits, "m")
+    longest = max(len(str(ask.params["text"])) for ask in asks)
+    rate = params.sample_rate or 24_000
+    assert longest <= limits.max_characters
+    assert longest * 0.12 / min(params.speed or 1, 1) * rate * 2 < 64 * 2**20
+    assert {ask.params["format"] for ask in asks} == {"wav"}
+    assert " ".join(str(ask.params["text"]) for ask in asks) == TEXT.strip()
+
+
+def test_a_text_that_fits_is_asked_for_as_it_shall_be() -> None:
+    provider = make("xai")
+    assert isinstance(provider, Speaks)
+    limits = provider.voice_limits("grok-voice-tts-1.0")
+    (ask,) = Speak()._asks(Item("a", 0, "a"), TEXT[:14_000].strip(), SpeakParams.model_validate({}), limits, "m")
+    assert ask.params["format"] == "mp3"

@@ -1,0 +1,74 @@
+"""Cutting long texts: nothing said is lost, doubled or moved, and cuts stand where a speaker breathes."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tasks.capabilities.sentences import pieces
+
+WORDS = st.lists(
+    st.sampled_from(["Dr.", "Yes.", "no,", "a", "3.14", "\u4f60\u597d\u3002", "end!", "\n\n", "x" * 30, "e\u0301" * 9])
+)
+
+
+def said(text: str) -> str:
+    return re.sub(r"\s+", "", text)
+
+
+@given(st.text(), st.integers(1, 300))
+@example("a" * 1000, 7)
+@example("\U0001f469\u200d\U0001f467 " * 20, 5)
+def test_nothing_is_lost_and_no_piece_is_too_long(text: str, most: int) -> None:
+    cut = pieces(text, most)
+    assert said("".join(cut)) == said(text)
+    assert all(0 < len(piece) <= most and piece == piece.strip() for piece in cut)
+    assert cut == pieces(text, most)
+
+
+@given(WORDS, st.integers(40, 200))
+def test_words_stay_whole_where_they_fit(words: list[str], most: int) -> None:
+    text = " ".join(words)
+    spaced = [word for piece in pieces(text, most) for word in piece.split()]
+    glued = "".join(text.split())
+    assert "".join(spaced) == glued
+    if "\u3002" not in text:
+        assert spaced == text.split()
+
+
+@given(st.lists(st.integers(1, 8), min_size=1, max_size=60), st.integers(60, 300))
+def test_sentences_are_kept_together_and_packed(lengths: list[int], most: int) -> None:
+    sentences = [" ".join(["word"] * n) + "." for n in lengths]
+    cut = pieces(" ".join(sentences), most)
+    assert all(piece.endswith(".") for piece in cut)
+    assert all(len(one) + 1 + len(two.split(".")[0]) + 1 > most for one, two in pairwise(cut))
+
+
+@pytest.mark.parametrize(
+    ("text", "most", "cut"),
+    [
+        ("One two. Three four.", 12, ["One two.", "Three four."]),
+        ("We met Dr. Smith today. He left.", 25, ["We met Dr. Smith today.", "He left."]),
+        ('"Go!" she said. He went.', 16, ['"Go!" she said.', "He went."]),
+        ("First part, second part, third", 20, ["First part,", "second part, third"]),
+        (
+            "\u4f60\u597d\u3002\u4e16\u754c\uff01\u518d\u89c1\u3002",
+            6,
+            ["\u4f60\u597d\u3002\u4e16\u754c\uff01", "\u518d\u89c1\u3002"],
+        ),
+        ("A paragraph of text here.\n\nB. C.", 30, ["A paragraph of text here.", "B. C."]),
+        ("", 5, []),
+        (" \n ", 5, []),
+        ("abcdefghij", 4, ["abcd", "efgh", "ij"]),
+    ],
+)
+def test_where_texts_are_cut(text: str, most: int, cut: list[str]) -> None:
+    assert pieces(text, most) == cut
+
+
+def test_an_accent_stays_on_its_letter() -> None:
+    assert pieces("abce\u0301f", 4) == ["abc", "e\u0301f"]
