@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from prefect import flow, get_run_logger
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.objects import State, StateType
 from prefect.runtime import flow_run
 from prefect.utilities.urls import url_for
 
@@ -20,7 +20,7 @@ from flows.signals import draining
 from flows.states import caught_up, end_state, refused_state
 from flows.taskruns import TaskRuns
 from flows.telling import opening_line
-from tasks.errors import MediamillError
+from tasks.errors import MediamillError, OutBusy
 from tasks.job import Job
 from tasks.run import Retry, Run
 from tasks.start import choose_provider
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 _PATIENCE = 600.0
 """Seconds a run that nobody watches waits at its end for a Prefect server that is away."""
+
+
+_AT_WORK = (StateType.RUNNING, StateType.COMPLETED)
 
 
 @dataclass
@@ -57,10 +60,18 @@ def conduct(job: Job, retry: Retry | None = None) -> State[Any]:
     try:
         provider = choose_provider(job)
         following = Following(job, provider.name)
-        if by := following.superseded():
+        if by := following.covered():
             return caught_up(by)
+        following.mark()
         get_run_logger().info("%s", opening_line(job, provider, how="flow run"))
-        listener.summary = _conduct(job, retry, listener, following)
+        try:
+            listener.summary = _conduct(job, retry, listener, following)
+        except OutBusy:
+            if by := following.covered(by=_AT_WORK):
+                return caught_up(by)
+            raise
+        if listener.summary.state == "nothing" and (by := following.covered(by=_AT_WORK, earlier=True)):
+            return caught_up(by)
     except MediamillError as error:
         listener.error = error
         get_run_logger().error("%s", error)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from tasks.errors import UsageError
 from tasks.job import Schedule
 
@@ -34,9 +36,6 @@ def deploy_job(job: Job, name: str, pool: str, *, paused: bool) -> Deployed:
     Raises:
         UsageError: when the job cannot run on a worker, or Prefect refuses the schedule.
     """
-    from prefect.client.orchestration import get_client
-    from prefect.client.schemas.actions import WorkPoolCreate
-    from prefect.exceptions import ObjectNotFound
     from prefect.schedules import Cron
     from prefect.types.entrypoint import EntrypointType
 
@@ -61,21 +60,41 @@ def deploy_job(job: Job, name: str, pool: str, *, paused: bool) -> Deployed:
         )
     except ValueError as error:
         raise UsageError(f"{name}: {str(error).splitlines()[0]}") from None
-    with get_client(sync_client=True) as client:
-        try:
-            client.read_work_pool(pool)
-        except ObjectNotFound:
-            client.create_work_pool(WorkPoolCreate(name=pool, type="process"))
+    _make_pools({pool})
     deployment.apply()
     return Deployed(f"{flow.name}/{name}", when)
 
 
 def deploy_file(path: Path, api: str) -> int:
     """``prefect deploy --all`` on a prefect.yaml, with Prefect's own words; its exit code."""
-    if not path.exists():
-        raise UsageError(f"no {path.name} here", hint="name job files: mediamill deploy configs/jobs/nightly.yaml")
+    try:
+        told = yaml.safe_load(path.read_text(encoding="utf-8"))
+        pools = {each["work_pool"]["name"] for each in told["deployments"] if each.get("work_pool")}
+    except FileNotFoundError:
+        hint = "name job files: mediamill deploy configs/jobs/nightly.yaml"
+        raise UsageError(f"no {path.name} here", hint=hint) from None
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError):
+        raise UsageError(
+            f"{path.name} does not read like one", hint="it lists deployments, each with its pool"
+        ) from None
+    _make_pools(pools)
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(path)]
-    return subprocess.run(command, env={**os.environ, "PREFECT_API_URL": api}, check=False).returncode  # noqa: S603
+    env = {**os.environ, "PREFECT_API_URL": api, "PWD": str(Path.cwd())}
+    return subprocess.run(command, env=env, check=False).returncode  # noqa: S603 (our own interpreter)
+
+
+def _make_pools(names: set[str]) -> None:
+    """Work pools for local processes, where there are none of these names yet."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.exceptions import ObjectNotFound
+
+    with get_client(sync_client=True) as client:
+        for name in names:
+            try:
+                client.read_work_pool(name)
+            except ObjectNotFound:
+                client.create_work_pool(WorkPoolCreate(name=name, type="process"))
 
 
 def _absolute(job: Job) -> Job:

@@ -9,7 +9,7 @@ import contextlib
 import contextvars
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -21,6 +21,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterDeploymentId,
     FlowRunFilterExpectedStartTime,
+    FlowRunFilterStartTime,
     FlowRunFilterState,
     FlowRunFilterStateType,
     FlowRunFilterTags,
@@ -89,23 +90,25 @@ class Following:
             self._over.set()
             thread.join(2 * _TIMEOUT)
 
-    def superseded(self) -> str | None:
-        """The name of a later run of the same schedule that is due as well; None when this one is to go ahead.
+    def covered(self, *, by: Sequence[StateType] = (StateType.COMPLETED,), earlier: bool = False) -> str | None:
+        """The name of a run that began after this one was due and does, or did, the very same; None without one.
 
-        After missed nights a worker finds several runs due at once. The latest does the work of all.
+        After missed nights several runs are due at once; one of them is enough.
+
+        Args:
+            by: the states such a run may be in.
+            earlier: it must have begun before this one, so that no two runs give way to each other.
         """
         due = self.flow_run.expected_start_time
-        if self.flow_run.deployment_id is None or not self.flow_run.auto_scheduled or due is None:
+        if self.flow_run.deployment_id is None or due is None:
             return None
         try:
-            later = self._others(
-                deployment_id=FlowRunFilterDeploymentId(any_=[self.flow_run.deployment_id]),
-                state=_in(StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING),
-                expected_start_time=FlowRunFilterExpectedStartTime(after_=due, before_=datetime.now(UTC)),
-            )
+            with no_retries():
+                until = self.flow_run.start_time if earlier else None
+                found = self._same(state=_in(*by), start_time=FlowRunFilterStartTime(after_=due, before_=until))
         except Exception:  # noqa: BLE001 (to run once too often costs nothing)
             return None
-        return next((run.name for run in later if run.auto_scheduled and run.expected_start_time != due), None)
+        return found[0].name if found else None
 
     def settle(self, patience: float) -> bool:
         """Wait until Prefect answers, so that the end that follows is told; False when it stays away."""
@@ -156,40 +159,46 @@ class Following:
             self._named = True
         self.shown.show(progress)
 
+    def mark(self) -> None:
+        """Tag the flow run with its OUT, by which a later run finds it should it be killed."""
+        with no_retries(), contextlib.suppress(Exception):
+            self._client.update_flow_run(self.flow_run.id, tags=sorted(self._tags | set(self.flow_run.tags or ())))
+
     def _settle_others(self) -> None:
-        """Mark this run as the one on its OUT, once, and put right what Prefect believes of others."""
+        """Put right, once, what Prefect believes of other runs on this OUT."""
         if not self._alone:
-            self._mark()
             self._bury_dead()
             self._catch_up()
             self._alone = True
 
-    def _mark(self) -> None:
-        self._tags |= set(self.flow_run.tags or ())
-        self._client.update_flow_run(self.flow_run.id, tags=sorted(self._tags))
-
     def _bury_dead(self) -> None:
-        """One run at a time holds an OUT, so another that Prefect takes for running on ours has lost its process."""
+        """One run at a time holds an OUT, so an earlier one that Prefect takes for running on it has no process."""
         for other in self._others(
-            tags=FlowRunFilterTags(all_=[self._out]), state=_in(StateType.RUNNING, StateType.CANCELLING)
+            tags=FlowRunFilterTags(all_=[self._out]),
+            state=_in(StateType.RUNNING, StateType.CANCELLING),
+            start_time=FlowRunFilterStartTime(before_=self.flow_run.start_time or datetime.now(UTC)),
         ):
             message = f"The process of this run is gone; run {self.flow_run.name} goes on where it stopped."
             self._client.set_flow_run_state(other.id, Crashed(message=message), force=True)
             self._log.info("run %s had lost its process; this run goes on where it stopped", other.name)
 
     def _catch_up(self) -> None:
-        """This run does whatever is new, so scheduled runs that were missed have nothing left to do."""
+        """This run does whatever is new, so the same runs that were due before it began have nothing left to do."""
         if self.flow_run.deployment_id is None:
             return
-        missed = self._others(
-            deployment_id=FlowRunFilterDeploymentId(any_=[self.flow_run.deployment_id]),
-            state=_in(StateType.SCHEDULED),
-            expected_start_time=FlowRunFilterExpectedStartTime(before_=datetime.now(UTC)),
-        )
-        for other in missed:
-            if other.auto_scheduled:
-                self._client.set_flow_run_state(other.id, caught_up(self.flow_run.name), force=True)
-                self._log.info("missed run %s is caught up by this one", other.name)
+        began = self.flow_run.start_time or datetime.now(UTC)
+        for other in self._same(
+            state=_in(StateType.SCHEDULED, StateType.PENDING),
+            expected_start_time=FlowRunFilterExpectedStartTime(before_=began),
+        ):
+            self._client.set_flow_run_state(other.id, caught_up(self.flow_run.name), force=True)
+            self._log.info("missed run %s is caught up by this one", other.name)
+
+    def _same(self, **which: Any) -> list[FlowRun]:
+        """Other runs of this deployment with the same parameters."""
+        assert self.flow_run.deployment_id is not None
+        mine = FlowRunFilterDeploymentId(any_=[self.flow_run.deployment_id])
+        return [run for run in self._others(deployment_id=mine, **which) if run.parameters == self.flow_run.parameters]
 
     def _others(self, **which: Any) -> list[FlowRun]:
         found = self._client.read_flow_runs(flow_run_filter=FlowRunFilter(**which), sort=FlowRunSort.START_TIME_DESC)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -36,8 +37,16 @@ class Deck:
         request = urllib.request.Request(
             f"{self.api}/{path}", data, {"Content-Type": "application/json"}, method=method
         )
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as reply:
-            told = reply.read()
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        for patience in range(20, -1, -1):
+            try:
+                with opener.open(request, timeout=30) as reply:
+                    told = reply.read()
+                break
+            except urllib.error.HTTPError as error:
+                if error.code != 503 or not patience:  # its SQLite file is locked now and then
+                    raise
+                time.sleep(0.2)
         return json.loads(told) if told else None
 
     def runs(self, **which: Any) -> list[dict[str, Any]]:
