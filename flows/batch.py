@@ -16,6 +16,7 @@ from prefect.utilities.urls import url_for
 from flows import artifacts
 from flows.attended import when_left
 from flows.following import Following, no_retries
+from flows.keys import take_key
 from flows.signals import draining
 from flows.states import caught_up, end_state, refused_state
 from flows.taskruns import TaskRuns
@@ -53,11 +54,19 @@ class Listener:
 LISTENER: contextvars.ContextVar[Listener | None] = contextvars.ContextVar("listener", default=None)
 
 
-def conduct(job: Job, retry: Retry | None = None) -> State[Any]:
-    """Do a job inside the flow run this is called from, and give the state it ends in."""
+def conduct(job: Job, retry: Retry | None = None, key_block: str | None = None) -> State[Any]:
+    """Do a job inside the flow run this is called from, and give the state it ends in.
+
+    Args:
+        job: what to do.
+        retry: do failed items again instead of reading the source.
+        key_block: the Prefect Secret block that holds the provider's key, where the environment does not.
+    """
     listener = LISTENER.get() or Listener()
     listener.began = True
     try:
+        if key_block:
+            take_key(job, key_block)
         provider = choose_provider(job)
         following = Following(job, provider.name)
         if by := following.covered():

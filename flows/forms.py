@@ -50,7 +50,8 @@ def _without_none(kind: Any) -> Any:
 
 def _options() -> type[BaseModel]:
     retry = Field(None, description="do failed items again instead of reading the source: kinds of failure, or all")
-    fields: dict[str, Any] = {"retry": (_optional(list[str]), retry)}
+    block = Field(None, description="name of a Prefect Secret block that holds the provider's key")
+    fields: dict[str, Any] = {"retry": (_optional(list[str]), retry), "api_key_block": (_optional(str), block)}
     fields |= {name: _parameter(name) for name in Job.model_fields if name not in (*_FIRST, *_NEVER)}
     about = "How the run goes about it. Everything here has a default that suits most runs."
     return create_model("RunOptions", __config__=ConfigDict(extra="forbid"), __doc__=about, **fields)
@@ -68,7 +69,8 @@ def capability_flow(name: str) -> Flow[..., State[Any]]:
     about = (inspect.getdoc(type(capability)) or name).splitlines()[0]
 
     def body(source: str, **given: Any) -> State[Any]:
-        return conduct(_job(name, source, given), Retry.of(_plain(given.get("options")).get("retry")))
+        options = _plain(given.get("options"))
+        return conduct(_job(name, source, given), Retry.of(options.get("retry")), options.get("api_key_block"))
 
     body.__name__ = body.__qualname__ = name
     body.__module__ = f"flows.{name.replace('-', '_')}"
@@ -87,11 +89,30 @@ def _signature(params: type[BaseModel]) -> inspect.Signature:
         annotation = _described(kind, about.description)
         parameters.append(inspect.Parameter(name, only, annotation=annotation, default=None))
     for name, model, about in (
-        ("params", params, "what is asked of the model"),
+        ("params", _form_of(params), "what is asked of the model"),
         ("options", RunOptions, "how the run goes about it"),
     ):
         parameters.append(inspect.Parameter(name, only, annotation=_described(model, about), default=model()))
     return inspect.Signature(parameters, return_annotation=State[Any])
+
+
+def _form_of(params: type[BaseModel]) -> type[BaseModel]:
+    """The same model, whose schema shows what may be left out as one plain field."""
+
+    def plain(schema: dict[str, Any]) -> None:
+        for field in schema.get("properties", {}).values():
+            kinds = [kind for kind in field.get("anyOf", ()) if kind != {"type": "null"}]
+            if len(kinds) == 1 and field.get("default", ...) is None:
+                del field["anyOf"]
+                field.update(kinds[0])
+
+    return create_model(
+        params.__name__,
+        __base__=params,
+        __module__=params.__module__,
+        __doc__=params.__doc__,
+        __cls_kwargs__={"json_schema_extra": plain},
+    )
 
 
 def _docstring(about: str, signature: inspect.Signature) -> str:
@@ -110,7 +131,7 @@ def _described(kind: Any, about: str | None) -> Any:
 def _job(capability: str, source: str, given: Mapping[str, Any]) -> Job:
     """The job a form describes; what it leaves at its default is left out."""
     fields = {name: value for name, value in given.items() if name in _FIRST and value is not None}
-    options = {k: v for k, v in _plain(given.get("options")).items() if k != "retry" and v is not None}
+    options = {k: v for k, v in _plain(given.get("options")).items() if k in Job.model_fields and v is not None}
     return make_job(capability=capability, source=source, params=_plain(given.get("params")), **fields, **options)
 
 

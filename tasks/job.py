@@ -83,7 +83,7 @@ class Job(BaseModel):
     api_key_env: str | None = Field(None, description="NAME of the environment variable that holds the key")
     params: dict[str, Any] = Field(default_factory=dict, description="the capability's own parameters")
     columns: Columns = Field(default_factory=Columns, description="how a manifest's columns are read")
-    out: str | None = Field(None, description="folder for results; default data/results/<capability>-<name>-<hash>")
+    out: str | None = Field(None, description="folder for results; default data/results/CAPABILITY-NAME-HASH")
     journal: str | None = Field(None, description="shared journal: a path or postgresql://...")
     limit: Annotated[int, Field(gt=0)] | None = Field(None, description="only the first N items")
     budget: Annotated[Decimal, Field(ge=0)] | None = Field(

@@ -58,6 +58,17 @@ def make_provider(name: str, *, base_url: str | None, api_key_env: str | None, e
     return made
 
 
+def key_name(name: str, api_key_env: str | None) -> str | None:
+    """The NAME of the variable a provider's key is read from; None where it takes none.
+
+    Raises:
+        NoSuchOption: when there is no such provider.
+    """
+    if name not in _PROVIDERS:
+        raise NoSuchOption("provider", name, provider_names())
+    return api_key_env or load_config(name).key_env
+
+
 def _key_env(name: str, config: ProviderConfig, asked: str | None, environ: Mapping[str, str]) -> str | None:
     key_env = asked or config.key_env
     if key_env is None or environ.get(key_env):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -102,6 +103,35 @@ def test_called_from_python_a_flow_gives_its_summary_and_needs_no_server(tmp_pat
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "2 done"
     assert len(pd.read_parquet(tmp_path / "out" / "results")) == 2
+
+
+def test_a_key_may_lie_in_a_secret_block(deck: Deck, server: RunningServer, tmp_path: Path) -> None:
+    make_wavs(tmp_path / "in", 2)
+    code = (
+        "import sys; from prefect.blocks.system import Secret; from flows.transcribe import transcribe\n"
+        "name = 'together-' + sys.argv[1]\n"
+        "Secret(value=sys.stdin.read()).save(name)\n"
+        "for block in ('no-such-block', name):\n"
+        f"    state = transcribe({str(tmp_path / 'in')!r}, out={str(tmp_path / 'out')!r}, provider='together', "
+        f"budget=1, options={{'base_url': '{server.origin}/together/v1', 'api_key_block': block}}, return_state=True)\n"
+        "    print(state.name, state.message)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(os.getpid())],
+        env=deck.env(TOGETHER_API_KEY=""),
+        input=SENTINEL,
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+    refused, state = done.stdout.splitlines()
+    assert refused.startswith("Failed Prefect has no Secret block 'no-such-block'"), done.stderr
+    assert state.startswith("Completed done: 2 done"), done.stderr
+    assert SENTINEL not in done.stdout + done.stderr
+    run = deck.named("transcribe in: 2 items")
+    assert run is not None
+    assert SENTINEL not in json.dumps([run, deck.logs(run["id"]), deck.artifacts(run["id"])])
 
 
 def test_prefect_is_asked_for_or_not_and_told_when_it_is_away(deck: Deck, tmp_path: Path) -> None:

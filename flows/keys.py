@@ -1,0 +1,28 @@
+"""A provider's key from a Prefect Secret block, for workers that are not given it in their environment."""
+
+from __future__ import annotations
+
+import os
+from typing import cast
+
+from prefect.blocks.system import Secret
+
+from tasks.errors import UsageError
+from tasks.job import Job
+from tasks.providers.registry import key_name
+
+
+def take_key(job: Job, block: str) -> None:
+    """Put the key in ``block`` where the job's provider looks for it, in this process alone.
+
+    Raises:
+        UsageError: when there is no such block, or the provider takes no key.
+    """
+    name = key_name(job.provider, job.api_key_env) if job.provider else None
+    if name is None:
+        raise UsageError("a Secret block needs a provider that takes a key", hint="name the provider it is for")
+    try:
+        secret = cast(Secret[str], Secret.load(block))
+    except ValueError:
+        raise UsageError(f"Prefect has no Secret block {block!r}", hint="make it in the UI under Blocks") from None
+    os.environ[name] = str(secret.get())
