@@ -35,6 +35,9 @@ _AHEAD = 2
 """Shards open beside the ones that fill the pipeline, so that a slow tail never empties it."""
 
 
+FLAGGED = "flagged"
+
+
 class Cancelled(Stop):
     """Stopped by a person or a signal."""
 
@@ -43,7 +46,11 @@ class Cancelled(Stop):
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Do failed items again: all of them, or only those with these error kinds."""
+    """Do failed items again: all of them, or only those with these error kinds.
+
+    The kind ``flagged`` stands for results that carry flags: done again by another model, they stand until it succeeds.
+    The provider, model and parameters of the job hold for these items alone; OUT stays bound to its own.
+    """
 
     only: frozenset[str] | None = None
 
@@ -148,9 +155,12 @@ class Run:
     async def _plan(self, context: Context, source: Source | None) -> list[ShardWork]:
         if source is not None:
             return await make_plan(context, source)
-        kinds = set(self._retry.only) if self._retry and self._retry.only else None
-        context.counts.total = await context.journal.items.retry(kinds)
-        return await context.journal.items.shards()
+        journal_items, only = context.journal.items, self._retry.only if self._retry else None
+        if only is None or only - {FLAGGED}:
+            context.counts.total += await journal_items.retry(set(only) if only else None)
+        if only and FLAGGED in only:
+            context.counts.total += await journal_items.retry_flagged()
+        return await journal_items.shards()
 
     async def _shards(self, context: Context, work: list[ShardWork]) -> None:
         """Start shards in order, several at once; a stop ends them after what is in flight."""

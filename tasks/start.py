@@ -131,7 +131,7 @@ async def _bind(
     """Bind OUT, settle what a crash left, and freeze the schemas before the first part."""
     (out / JOURNAL_MARK).write_text(job.journal or "")
     told = job.model_dump(mode="json", exclude={"limit", "run_deadline", "schedule"})
-    await journal.outs.bind(out, binding, told, replace=job.replace)
+    await journal.outs.bind(out, binding, told, replace=job.replace, once=source is None)
     await journal.runs.start(run_id)
     await journal.asks.recover()
     committed = journal.parts.listed()

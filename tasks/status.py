@@ -81,3 +81,16 @@ def status(out: Path) -> Status:
         )
     finally:
         journal.close()
+
+
+def flagged_now(out: Path) -> int:
+    """How many results of an OUT carry flags.
+
+    Raises:
+        UsageError: when no run has written there.
+    """
+    journal = open_existing(out.expanduser().absolute())
+    try:
+        return sum(1 for _ in journal.items.flagged())
+    finally:
+        journal.close()

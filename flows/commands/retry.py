@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from flows.options import given_fields, job_options_but_out, talk_options
 from flows.running import run_job
+
+if TYPE_CHECKING:
+    from tasks.job import Job
+    from tasks.summary import Status
 
 
 @click.command("retry")
@@ -20,22 +24,45 @@ def command(out: Path, *, only: tuple[str, ...], **options: Any) -> int:
     """Do the failed items of OUT again; everything else stays untouched.
 
     Items that failed with ``unknown`` or ``bad_reply`` are bought anew; the kinds stand in `mediamill status OUT`.
+    Another --provider, --model or --set holds for these items alone. `--only flagged --model BIGGER` does the results
+    that carry flags again, which stand until better ones come.
     """
-    from tasks.errors import NoSuchOption, UsageError
-    from tasks.job import make_job
-    from tasks.run import Retry
-    from tasks.status import bound_job, status
+    from tasks.run import FLAGGED, Retry
+    from tasks.status import flagged_now, status
 
     stands = status(out)
-    known = stands.by_kind
+    flagged = flagged_now(out) if FLAGGED in only else 0
+    _check(out, only, stands, flagged, options)
+    again = flagged + sum(count for kind, count in stands.by_kind.items() if not only or kind in only)
+    return run_job(_job_again(out, options), options, Retry(frozenset(only) or None), again=again)
+
+
+def _check(out: Path, only: tuple[str, ...], stands: Status, flagged: int, options: dict[str, Any]) -> None:
+    """Refuse kinds that no item has; what a crashed retry left pending has no kind any more."""
+    from tasks.errors import NoSuchOption, UsageError
+    from tasks.run import FLAGGED
+
+    if FLAGGED in only:
+        if not flagged:
+            raise UsageError(f"{out}: no result carries a flag")
+        if not (options.get("model") or options.get("provider") or options.get("settings")):
+            raise UsageError("the same model would answer the same", hint="name a better one with --model")
     for kind in only:
-        if kind not in known and not stands.pending:  # what a crashed retry left pending has no kind any more
-            if not known:
+        if kind not in (*stands.by_kind, FLAGGED) and not stands.pending:
+            if not stands.by_kind:
                 raise UsageError(f"{out}: no failures to retry")
-            raise NoSuchOption("kind of failure", kind, known)
+            raise NoSuchOption("kind of failure", kind, stands.by_kind)
+
+
+def _job_again(out: Path, options: dict[str, Any]) -> Job:
+    """The job OUT was last run with, under what is given; another provider brings its own model and address."""
+    from tasks.job import make_job
+    from tasks.status import bound_job
+
     given = given_fields(options)
     stored = bound_job(out).model_dump(exclude_defaults=True)
+    if given.get("provider", stored.get("provider")) != stored.get("provider"):
+        for name in ("model", "base_url", "api_key_env"):
+            stored.pop(name, None)
     params = {**stored.get("params", {}), **given.pop("params")}
-    job = make_job(**{**stored, **given, "params": params})
-    again = sum(count for kind, count in known.items() if not only or kind in only)
-    return run_job(job, options, Retry(frozenset(only) or None), again=again)
+    return make_job(**{**stored, **given, "params": params})

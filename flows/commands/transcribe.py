@@ -9,7 +9,7 @@ import click
 from flows.options import build_job, job_options, param_options, run_options
 from flows.running import run_job
 
-_PARAMS = ("language", "prompt", "words", "diarize", "overlap")
+_PARAMS = ("language", "prompt", "words", "diarize", "overlap", "normalize", "trim")
 
 
 @click.command("transcribe")

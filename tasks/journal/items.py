@@ -68,6 +68,27 @@ class Items:
         statement = update(items).where(*failed).values(state="pending", seen_run=self._journal.run_id, sample=sample)
         return int(await self._journal.write(lambda connection: connection.execute(statement).rowcount))
 
+    async def retry_flagged(self) -> int:
+        """Make items whose results carry flags pending again; their results stand until better ones come. How many.
+
+        What an earlier such retry did not come to is taken up again.
+        """
+        ids = [item_id for item_id, _ in self.flagged()]
+        for at in range(0, len(ids), _AT_ONCE):
+            chosen = and_(items.c.out_id == self._journal.out_id, items.c.item_id.in_(ids[at : at + _AT_ONCE]))
+            statement = update(items).where(chosen).values(state="pending", seen_run=self._journal.run_id)
+            await self._journal.write(partial(_execute, statement=statement))
+        return len(ids)
+
+    def flagged(self) -> Iterator[tuple[str, list[str]]]:
+        """The items whose results carry flags, and which; read from the results themselves."""
+        chosen = select(items.c.item_id, items.c.result).where(
+            items.c.out_id == self._journal.out_id, items.c.result.is_not(None), items.c.state.in_(("done", "pending"))
+        )
+        for item_id, result in self._journal.stream(chosen):
+            if flags := orjson.loads(result).get("flags"):
+                yield str(item_id), flags
+
     async def make_again(self, ids: Sequence[str]) -> None:
         """Items whose files are gone: pending again once the source names them. Their rows stay, their answers too."""
         for at in range(0, len(ids), _AT_ONCE):

@@ -50,7 +50,9 @@ class Outs:
         self._journal.out_id = found or self._journal.out_id
         return found is not None
 
-    async def bind(self, out: Path, binding: Binding, job: Mapping[str, Any], *, replace: bool) -> None:
+    async def bind(
+        self, out: Path, binding: Binding, job: Mapping[str, Any], *, replace: bool, once: bool = False
+    ) -> None:
         """Bind OUT, or check that it is bound to the same.
 
         Args:
@@ -58,16 +60,19 @@ class Outs:
             binding: what the run is about to use.
             job: the job as JSON, for ``retry``.
             replace: let provider, model and parameters change; every item is then done again.
+            once: other ones hold for this run alone, and OUT stays bound to its own.
 
         Raises:
             UsageError: naming what differs; also when OUT's results are in another journal.
             StorageError: when OUT cannot be written.
         """
         self._journal.out_id = mark_out(out)
-        await self._journal.write(lambda connection: self._bind(connection, out, binding, job, replace=replace))
+        await self._journal.write(
+            lambda connection: self._bind(connection, out, binding, job, replace=replace, once=once)
+        )
 
     def _bind(
-        self, connection: Connection, out: Path, binding: Binding, job: Mapping[str, Any], *, replace: bool
+        self, connection: Connection, out: Path, binding: Binding, job: Mapping[str, Any], *, replace: bool, once: bool
     ) -> None:
         values = {name: getattr(binding, name) for name in Binding.__slots__}
         values["job"] = orjson.dumps(job).decode()
@@ -85,6 +90,8 @@ class Outs:
                 raise UsageError(
                     f"{out} holds the results of another {what} ({row[name]})", hint="choose another --out"
                 )
+        if different and once and not replace:
+            return
         if different and not replace:
             names = ", ".join(f"{n} was {row[n]}" for n in different)
             raise UsageError(f"{out}: {names}", hint="--replace does everything again, another --out keeps both")
