@@ -17,6 +17,7 @@ from configs import FOLDER
 from tasks.errors import NoSuchOption, UsageError
 from tasks.local.bill import Bill
 from tasks.local.dialects import PATHS, PREFIXES, Dialect, dialect, together_supported
+from tasks.local.engines import NAMES as EARS
 from tasks.local.engines import make_engine
 from tasks.local.limits import Limiter, Rates
 from tasks.local.options import DIALECTS, Settings
@@ -47,9 +48,7 @@ def make_desk(settings: Settings) -> Desk:
     dice = random.Random(settings.seed)  # noqa: S311 - a rehearsal must be repeatable
     return Desk(
         settings,
-        make_engine(
-            "local" if settings.engine in VOICES else settings.engine, settings.workers, settings.max_seconds, weights
-        ),
+        make_engine(_ear(settings.engine), settings.workers, settings.max_seconds, weights),
         Bill(settings.price, settings.bill_file),
         _limiter(settings),
         models,
@@ -59,6 +58,11 @@ def make_desk(settings: Settings) -> Desk:
         {name: _speech_models(known["speech"].get(name, {}), settings) for name in DIALECTS},
         _rules(settings),
     )
+
+
+def _ear(engine: str) -> str:
+    """What hears beside an engine that is only a voice."""
+    return "local" if engine in VOICES and engine not in EARS else engine
 
 
 def _models(spoken: Dialect, known: dict[str, list[str]], settings: Settings) -> dict[str, frozenset[str]]:

@@ -19,8 +19,8 @@ from tasks.errors import NoSuchOption, UsageError
 from tasks.job import Job, load_job
 
 JOBS = sorted((Path(__file__).parents[2] / "configs" / "jobs").glob("*.yaml"))
-ELSEWHERE = {"capability", "source", "params", "columns", "allow_hosts"}
-"""Job's fields that are the command, its argument, or options with a name of their own."""
+ELSEWHERE = {"capability", "source", "params", "columns", "allow_hosts", "schedule"}
+"""Job's fields that are the command, its argument, a command of their own, or options with a name of their own."""
 
 
 def options_of(name: str) -> dict[str, click.Option]:
