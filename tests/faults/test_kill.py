@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,7 +46,18 @@ def every_point() -> list[str]:
     return [f"{point}:1:kill" for point in POINTS if point != "call.accepted.after"]
 
 
-@pytest.mark.parametrize("fault", every_point() + seeded_instants(20))
+QUICK = ("call.sending.after", "call.replied.after", "shard.outcome.after", "part.rename.after")
+
+
+def crashes() -> list[Any]:
+    """All of them; those beyond one of each stage take long."""
+    every = [*every_point(), *seeded_instants(20)]
+    quick = {f"{point}:1:kill" for point in QUICK}
+    assert quick <= set(every)
+    return [fault if fault in quick else pytest.param(fault, marks=pytest.mark.long) for fault in every]
+
+
+@pytest.mark.parametrize("fault", crashes())
 def test_sigkill_loses_nothing_and_pays_nothing_twice(
     fault: str, recordings: Path, server: RunningServer, tmp_path: Path
 ) -> None:

@@ -130,7 +130,7 @@ def test_a_paid_reply_is_kept(point: str, thirty: Path, server: RunningServer, t
     ledger_equals_bill(out, server)
 
 
-@pytest.mark.parametrize("nth", range(1, 9))
+@pytest.mark.parametrize("nth", [1, *(pytest.param(n, marks=pytest.mark.long) for n in range(2, 9))])
 @pytest.mark.parametrize("error", ["enospc", "erofs"])
 def test_a_full_or_read_only_disk_is_told_and_survived(
     nth: int, error: str, thirty: Path, server: RunningServer, tmp_path: Path

@@ -93,6 +93,7 @@ def test_every_provider_and_format(
         assert server.bill()["requests"] == bill["requests"]
 
 
+@pytest.mark.long
 def test_every_shape_of_a_stream_says_the_same(tmp_path: Path) -> None:
     source = manifest(tmp_path / "m.csv", ["One two three."])
     for shape in ("chunk", "delta", "item", "openai"):
@@ -108,6 +109,7 @@ def test_every_shape_of_a_stream_says_the_same(tmp_path: Path) -> None:
         assert (streamed["seconds"], streamed["warnings"]) == (plain["seconds"], [])
 
 
+@pytest.mark.long
 def test_texts_from_a_folder_a_file_and_stdin(server: RunningServer, tmp_path: Path) -> None:
     folder = tmp_path / "in" / "deep"
     folder.mkdir(parents=True)
@@ -156,6 +158,7 @@ def test_columns_of_the_manifest_are_parameters_or_the_text(server: RunningServe
     assert "no column holds a text" in refused.stderr
 
 
+@pytest.mark.long
 def test_a_quote_prices_characters_and_sends_nothing(server: RunningServer, tmp_path: Path) -> None:
     source = manifest(tmp_path / "m.csv", [LONG, "Short."])
     told = json.loads(speak(source, tmp_path / "out", server.origin, "--quote", "--json").stdout)
@@ -225,6 +228,7 @@ def test_a_file_that_is_gone_is_written_again_for_free(server: RunningServer, tm
     assert server.bill()["requests"] == 3
 
 
+@pytest.mark.long
 def test_refresh_buys_every_text_again(server: RunningServer, tmp_path: Path) -> None:
     source, out = manifest(tmp_path / "m.csv", ["One.", "Two."]), tmp_path / "out"
     assert speak(source, out, server.origin).returncode == 0
@@ -252,6 +256,7 @@ def test_voices_are_asked_for_where_a_key_is_set(server: RunningServer, tmp_path
         assert all(v["live"] and v["voices"] for v in json.loads(listed.stdout))
 
 
+@pytest.mark.long
 def test_a_book_is_one_file(server: RunningServer, tmp_path: Path) -> None:
     source, out = tmp_path / "book.txt", tmp_path / "out"
     source.write_text("\n\n".join(f"Chapter {n}. {LONG}" for n in range(6)))

@@ -7,11 +7,14 @@ from typing import Any
 
 from sqlalchemy import event
 
+import pytest
+
 from tests.journal.opening import Store, item
 from tests.journal.test_items import done, plan, work
 
 
-async def test_a_large_plan_needs_no_more_memory_than_a_small_one(sqlite_store: Store) -> None:
+async @pytest.mark.long
+def test_a_large_plan_needs_no_more_memory_than_a_small_one(sqlite_store: Store) -> None:
     journal = await sqlite_store.open()
     batches = [range(start, start + 1000) for start in range(0, 100_000, 1000)]
     tracemalloc.start()

@@ -122,6 +122,7 @@ def test_silence_is_no_words() -> None:
 
 
 @pytest.mark.skipif(not samples(), reason="needs the speech samples (MEDIAMILL_SAMPLES)")
+@pytest.mark.long
 def test_read_speech_is_understood_and_never_depends_on_what_came_before() -> None:
     chosen = samples()[3:8]
     heard = {path: hear(Audio(path.name, 0, "", path=path), None) for path, _ in chosen}
@@ -156,6 +157,7 @@ def test_the_local_engine_says_what_it_cannot() -> None:
 
 
 @pytest.mark.skipif(not RECORDINGS.is_dir(), reason="data/samples/recordings does not exist")
+@pytest.mark.long
 def test_times_stay_right_beyond_the_first_cut(tmp_path: Path) -> None:
     recording = RECORDINGS / "friends.wav"
     with opened(Audio("friends.wav", 0, "", path=recording)) as sound:

@@ -71,7 +71,7 @@ def test_cancel_in_the_ui_drains_and_leaves_the_rest_to_the_next_run(
     whole(deck, slow, tmp_path, twice=0)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.long), signal.SIGTERM])
 def test_a_signal_drains_and_the_state_is_cancelled(
     deck: Deck, slow: RunningServer, tmp_path: Path, number: int
 ) -> None:
@@ -83,6 +83,7 @@ def test_a_signal_drains_and_the_state_is_cancelled(
     assert len(pd.read_parquet(tmp_path / "out" / "results")) == slow.bill()["requests"] < ITEMS
 
 
+@pytest.mark.long
 def test_after_sigkill_the_next_run_goes_on_and_tells_prefect_the_truth(
     deck: Deck, slow: RunningServer, tmp_path: Path
 ) -> None:

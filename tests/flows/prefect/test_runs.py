@@ -11,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from tests.faults.driving import SENTINEL, environment, make_wavs
 from tests.flows.prefect.driving import Deck
@@ -63,6 +64,7 @@ def test_a_run_is_a_flow_run_with_its_steps_its_money_and_no_secret(
     assert SENTINEL not in everything
 
 
+@pytest.mark.long
 def test_a_rerun_with_nothing_to_do_says_so_and_asks_nothing(deck: Deck, server: RunningServer, tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 3)
     command: list[str | Path] = ["transcribe", tmp_path / "in", "--out", tmp_path / "out", "--provider", "together"]
@@ -88,6 +90,7 @@ def test_what_cannot_start_is_one_line_in_a_failed_state(deck: Deck, tmp_path: P
     assert run["state"]["message"].splitlines()[0].partition(" (")[0] in done.stderr
 
 
+@pytest.mark.long
 def test_called_from_python_a_flow_gives_its_summary_and_needs_no_server(tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 2)
     code = (

@@ -66,6 +66,7 @@ def test_three_nights_each_do_only_what_is_new(deck: Deck, server: RunningServer
     assert len(pd.read_parquet(tmp_path / "results" / "results")) == 5
 
 
+@pytest.mark.long
 def test_what_an_outage_failed_is_done_the_next_night(deck: Deck, server: RunningServer, tmp_path: Path) -> None:
     deployment, pool = deployed(deck, server, tmp_path)
     make_wavs(tmp_path / "recordings", 2)
@@ -79,6 +80,7 @@ def test_what_an_outage_failed_is_done_the_next_night(deck: Deck, server: Runnin
     assert deck.ended(second)["type"] == "COMPLETED"
 
 
+@pytest.mark.long
 def test_missed_nights_are_caught_up_once(deck: Deck, server: RunningServer, tmp_path: Path) -> None:
     deployment, pool = deployed(deck, server, tmp_path)
     make_wavs(tmp_path / "recordings", 2)
