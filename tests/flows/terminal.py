@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -50,6 +52,15 @@ class Terminal:
     def type(self, keys: str) -> None:
         """Press keys."""
         os.write(self._ours, keys.encode())
+
+    def interrupt(self) -> Screen:
+        """Press Ctrl-C until it ends: one that comes just before a prompt begins to read is seen only by the next."""
+        end = time.monotonic() + _SECONDS
+        while self.process.poll() is None and time.monotonic() < end:
+            self.process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(1)
+        return self.end()
 
     def end(self, signals: Sequence[int] = ()) -> Screen:
         """Send signals, wait for the end, and look at the screen."""

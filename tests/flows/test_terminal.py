@@ -122,7 +122,7 @@ def test_a_second_signal_ends_it_at_once_and_gives_the_cursor_back(tmp_path: Pat
 def test_a_signal_while_it_asks(tmp_path: Path, server: RunningServer) -> None:
     terminal = start(tmp_path, server)
     terminal.until("[y/N]")
-    screen = terminal.end([signal.SIGINT])
+    screen = terminal.interrupt()
     assert screen.code == 130
     assert "Traceback" not in screen.text
     assert server.bill()["requests"] == 0

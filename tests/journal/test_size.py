@@ -5,16 +5,15 @@ from __future__ import annotations
 import tracemalloc
 from typing import Any
 
-from sqlalchemy import event
-
 import pytest
+from sqlalchemy import event
 
 from tests.journal.opening import Store, item
 from tests.journal.test_items import done, plan, work
 
 
-async @pytest.mark.long
-def test_a_large_plan_needs_no_more_memory_than_a_small_one(sqlite_store: Store) -> None:
+@pytest.mark.long
+async def test_a_large_plan_needs_no_more_memory_than_a_small_one(sqlite_store: Store) -> None:
     journal = await sqlite_store.open()
     batches = [range(start, start + 1000) for start in range(0, 100_000, 1000)]
     tracemalloc.start()
