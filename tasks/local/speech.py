@@ -61,7 +61,7 @@ async def _answered(desk: Desk, exchange: Exchange, body: bytes, digest: str) ->
     desk.limiter.admit()
     fail_at_random(desk)
     saying = read_saying(told, dialect, desk.speech_models[dialect.name])
-    sound = await _said(desk, dialect, saying)
+    sound = await said(desk, dialect, saying)
     shape = desk.settings.stream_shape or _SHAPES.get(dialect.name, "chunk")
     content, kind = await asyncio.to_thread(render, sound, saying, shape)
     await dwell(desk, exchange)
@@ -91,7 +91,12 @@ def _enter(exchange: Exchange, told: Any, model: str | None) -> None:
     exchange.call.params_sha256 = hashlib.sha256(orjson.dumps(rest, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-async def _said(desk: Desk, dialect: Dialect, saying: Saying) -> Sound:
+async def said(desk: Desk, dialect: Dialect, saying: Saying) -> Sound:
+    """Have a text said.
+
+    Raises:
+        Refusal: when it cannot be.
+    """
     speaker = desk.speaker
     voice = saying.voice
     if voice is not None and speaker.voices and voice not in speaker.voices:

@@ -128,17 +128,19 @@ class TogetherHearing(Hearing):
 
     def whole(self) -> bool:
         """What was told reaches the end of the sound."""
-        end = self._seconds - _END
-        there = self._reached >= end or (self._processed or 0.0) >= end
-        return self._closed and self._answered and there and not self._open
+        return self._closed and self._answered and self._there() and not self._open
 
     def patience(self) -> float | None:
         """Short after a transcript, longer after none."""
         if not self._closed or self._open:
             return None
-        if self._answered:
+        if self._answered or (self._alive and self._there()):
             return self._socket.settle
         return self._socket.quiet if self._alive else None
+
+    def _there(self) -> bool:
+        end = self._seconds - _END
+        return self._reached >= end or (self._processed or 0.0) >= end
 
     def _taken(self, told: Mapping[str, Any]) -> Turn:
         kind, item = told.get("type"), str(told.get("item_id") or "")
@@ -172,7 +174,7 @@ class TogetherHearing(Hearing):
 
 
 class VllmHearing(Hearing):
-    """vLLM's session: a commit starts it, a final one ends it, ``transcription.done`` tells all (provider docs)."""
+    """The session of vLLM: a commit starts it, a final one ends it, ``transcription.done`` tells all (its docs)."""
 
     def opening(self) -> Sequence[str]:
         """The model, and the start."""
@@ -191,7 +193,7 @@ class VllmHearing(Hearing):
 
 
 class XaiHearing(Hearing):
-    """xAI's session: bytes go out, utterances come back, ``transcript.done`` ends it (provider docs)."""
+    """The session of xAI: bytes go out, utterances come back, ``transcript.done`` ends it (provider docs)."""
 
     def wrap(self, sound: bytes) -> str | bytes:
         """Sound as it is."""

@@ -228,7 +228,8 @@ def _transcript(frames: Sequence[Mapping[str, Any]], ask: Ask) -> dict[str, Any]
     length = float(ask.ceiling.audio_seconds or 0)
     told: dict[str, Any] = {"duration": length or None, "language": ask.params.get("language")}
     done = next((f for f in frames if f.get("type") in ("transcription.done", "transcript.done")), {})
-    parts, words = [], []
+    parts: list[dict[str, Any]] = []
+    words: list[Any] = []
     for frame in frames:
         if frame.get("type") not in (HEARD, "transcript.partial"):
             continue
@@ -240,7 +241,7 @@ def _transcript(frames: Sequence[Mapping[str, Any]], ask: Ask) -> dict[str, Any]
         parts += [part] if part["text"] else []
         words += frame["words"] if isinstance(frame.get("words"), list) else []
     whole = done.get("text")
-    text = whole if isinstance(whole, str) and whole else " ".join(p["text"] for p in parts)
+    text = whole if isinstance(whole, str) and whole else " ".join(str(p["text"]) for p in parts)
     return {**told, "text": text, "segments": parts, "words": words}
 
 
