@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -29,7 +29,9 @@ MOST_MESSAGE = 8 * 2**20
 """Bytes of one message; sound comes in far smaller ones."""
 
 _MOST_REFUSAL = 2**16
-_CLOSE_SECONDS = 2.0
+_CLOSE_SECONDS = 0.5
+"""How long a server is given to say goodbye; it has said all that counts."""
+
 _WALK = 1.0
 """Seconds between slices while the server has enough to work on."""
 
@@ -93,6 +95,7 @@ class SocketExchange:
     _moved: asyncio.Event = field(default_factory=asyncio.Event)
     _kept: list[bytes] = field(default_factory=list)
     _failure: Exception | None = None
+    _socket: aiohttp.ClientWebSocketResponse | None = None
 
     async def run(
         self,
@@ -111,13 +114,13 @@ class SocketExchange:
             Broken: some of it did.
             BadInput: the sound cannot be read any more.
         """
+        told: dict[str, str] = {}
         try:
             async with asyncio.timeout(deadline):
-                told: dict[str, str] = {}
-                async with self._opened(session, url, headers, told, handshake, proxy) as socket:
-                    end = await self._held(socket)
-                body = b"".join(line + b"\n" for line in self._kept)
-                return Reply(HTTPStatus.SWITCHING_PROTOCOLS, {**told, SOCKET: end}, body)
+                self._socket = await self._opened(session, url, headers, told, handshake, proxy)
+                end = await self._held(self._socket)
+            body = b"".join(line + b"\n" for line in self._kept)
+            return Reply(HTTPStatus.SWITCHING_PROTOCOLS, {**told, SOCKET: end}, body)
         except _Refused as refused:
             return refused.reply
         except ExchangeError as error:
@@ -128,6 +131,9 @@ class SocketExchange:
             raise self._told(Broken("deadline", f"{self.where}: not over within {deadline:g} s")) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise self._told(translate(error, self.where)) from None
+        finally:
+            if self._socket is not None:
+                await self._socket.close()
 
     def _told(self, error: ExchangeError) -> ExchangeError:
         """Before anything was sent, whatever broke is a connection that was not made."""
@@ -135,7 +141,6 @@ class SocketExchange:
             return error
         return NotSent("connect_timeout" if error.kind == "deadline" else "handshake", error.message)
 
-    @asynccontextmanager
     async def _opened(
         self,
         session: aiohttp.ClientSession,
@@ -144,11 +149,11 @@ class SocketExchange:
         told: dict[str, str],
         seconds: float,
         proxy: str | None,
-    ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+    ) -> aiohttp.ClientWebSocketResponse:
         token = _handshake.set(told)
         try:
             async with asyncio.timeout(seconds):
-                socket = await session.ws_connect(
+                return await session.ws_connect(
                     url,
                     headers=headers,
                     heartbeat=PING_SECONDS,
@@ -160,10 +165,6 @@ class SocketExchange:
             raise NotSent("connect_timeout", f"{self.where}: no socket was opened within {seconds:g} s") from None
         finally:
             _handshake.reset(token)
-        try:
-            yield socket
-        finally:
-            await socket.close()
 
     async def _held(self, socket: aiohttp.ClientWebSocketResponse) -> str:
         """Send and listen side by side; how it ended."""

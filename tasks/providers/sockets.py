@@ -103,9 +103,14 @@ class SocketProvider:
 
     def _hearing_params(self, ask: Ask, socket: Socket) -> dict[str, JSON]:
         asked, facts = ask.params, self._facts(self._operation(ask.operation), ask.model)
-        for name in ("diarize", "temperature"):
-            if asked.get(name) and not (name == "diarize" and socket.shape == "xai"):
-                raise _lacks(ask.model, name)
+        if asked.get("diarize") and socket.shape != "xai":
+            raise BadInput(
+                f"{self.name} does not tell speakers apart with {ask.model} on a socket",
+                kind="bad_request",
+                hint="leave out --diarize or choose another provider or model",
+            )
+        if asked.get("temperature"):
+            raise _lacks(ask.model, "temperature")
         params: dict[str, JSON] = {"model": ask.model}
         language = self._language(ask.model, facts, asked)
         if language is not None and socket.shape != "vllm":
