@@ -22,11 +22,14 @@ from tasks.calls.exchange import Broken, ExchangeError, NotSent, translate
 from tasks.errors import BadInput, ItemError
 from tasks.item import Payload
 from tasks.providers.base import Reply
-from tasks.providers.conversation import CLOSED, OVER, REFUSED, SOCKET, Conversation, Turn, Unreadable
+from tasks.providers.conversation import CLOSED, OVER, REFUSED, SOCKET, UNSENT, Conversation, Turn, Unreadable
 
 PING_SECONDS = 20.0
 MOST_MESSAGE = 8 * 2**20
 """Bytes of one message; sound comes in far smaller ones."""
+
+READY_SECONDS = 30.0
+"""How long the provider's first message is waited for once the socket is open."""
 
 _MOST_REFUSAL = 2**16
 _CLOSE_SECONDS = 0.5
@@ -179,7 +182,7 @@ class SocketExchange:
 
     async def _say(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         try:
-            await self._ready.wait()
+            await asyncio.wait_for(self._ready.wait(), READY_SECONDS)
             self.began = True
             for message in self.talk.opening():
                 await socket.send_str(message)
@@ -189,8 +192,10 @@ class SocketExchange:
                 await socket.send_str(message)
         except (ConnectionError, aiohttp.ClientError):
             return  # the listener learns why
-        except (OSError, ItemError) as error:
+        except Exception as error:  # noqa: BLE001 - the listener raises it
             self._failure = error
+            if isinstance(error, TimeoutError) and not self.began:
+                self._failure = NotSent("handshake", f"{self.where}: no session began within {READY_SECONDS:g} s")
             await socket.close()
 
     async def _play(self, socket: aiohttp.ClientWebSocketResponse, sound: Payload) -> None:
@@ -248,7 +253,7 @@ class SocketExchange:
         if code in _IN_ORDER and self.talk.whole():
             return OVER
         words = " ".join((reason or "").split())[:120]
-        return f"{CLOSED} {code} {words}".rstrip()
+        return f"{CLOSED if self.began else UNSENT} {code} {words}".rstrip()
 
     def _fault(self, message: aiohttp.WSMessage) -> Exception:
         if self._failure is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -149,7 +149,12 @@ Hold = Callable[[Session], Awaitable[None]]
 
 
 async def converse(
-    desk: Desk, request: web.BaseRequest, dialect: Dialect, check: Callable[[Desk, Exchange], None], hold: Hold
+    desk: Desk,
+    request: web.BaseRequest,
+    dialect: Dialect,
+    check: Callable[[Desk, Exchange], None],
+    hold: Hold,
+    headers: Mapping[str, str] | None = None,
 ) -> web.StreamResponse:
     """Answer a handshake and hold the conversation.
 
@@ -159,6 +164,7 @@ async def converse(
         dialect: whose wire.
         check: refuses settings that make no sense.
         hold: carries the conversation out.
+        headers: more of the handshake's reply.
     """
     exchange = Exchange(request, dialect, desk.bill.begin(request.path))
     exchange.call.model, exchange.call.key_seen = request.query.get("model"), bool(bearer(request))
@@ -174,7 +180,7 @@ async def converse(
         fail_at_random(desk)
         check(desk, exchange)
         socket = web.WebSocketResponse(max_msg_size=MOST_MESSAGE, compress=False)
-        socket.headers.update(reply_headers(desk, exchange, None))
+        socket.headers.update(reply_headers(desk, exchange, None) | dict(headers or {}))
         session = Session(desk, exchange, socket, fault)
         await socket.prepare(request)
         await _held(session, hold)

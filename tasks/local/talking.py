@@ -15,7 +15,7 @@ from tasks.local.refusal import Refusal
 from tasks.local.saying import Saying, read_saying
 from tasks.local.sockets import Session, converse
 from tasks.local.sounding import resampled
-from tasks.local.speech import said
+from tasks.local.speech import said, speaker_headers
 from tasks.local.transcription import Desk, Exchange, dwell
 
 _RATE = 24_000
@@ -26,7 +26,7 @@ _FAILED = "conversation.item.tts.failed"
 
 async def talk(desk: Desk, request: web.BaseRequest, dialect: Dialect) -> web.StreamResponse:
     """Answer a handshake for speaking."""
-    return await converse(desk, request, dialect, _check, _speak)
+    return await converse(desk, request, dialect, _check, _speak, speaker_headers(desk))
 
 
 def _check(desk: Desk, exchange: Exchange) -> None:

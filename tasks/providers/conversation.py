@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from tasks.providers.base import Reply
 
 SOCKET = "x-mediamill-socket"
-"""Header of replies from sockets, set by the call path: ``over``, ``refused`` or ``closed CODE REASON``."""
+"""Header of replies from sockets, set by the call path: ``over``, ``refused``, ``unsent CODE REASON`` where it was
+closed before anything was said, or ``closed CODE REASON``."""
 
-OVER, REFUSED, CLOSED = "over", "refused", "closed"
+OVER, REFUSED, UNSENT, CLOSED = "over", "refused", "unsent", "closed"
 
 
 class Turn(enum.Flag):

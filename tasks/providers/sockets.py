@@ -38,7 +38,9 @@ _CODES: Mapping[int, tuple[Verdict, str]] = {
     1013: ("retry", "overloaded"),
     4503: ("retry", "overloaded"),
 }
-"""What close codes mean (RFC 6455; 4503 is Together's: no worker here, try elsewhere). Others are passing failures."""
+"""What close codes mean (RFC 6455; 4503 is Together's: no worker here, try elsewhere).
+
+All of them say that nothing was done. Others are passing failures, after which something may have been."""
 
 _ELSEWHERE = "choose another --model, or a dedicated endpoint's with --base-url"
 
@@ -266,10 +268,15 @@ def _refused(provider: str, key_env: str | None, reply: Reply) -> Problem:
 
 
 def _closed(provider: str, end: str) -> Problem:
-    code, _, reason = end.removeprefix(CLOSED).strip().partition(" ")
-    verdict, kind = _CODES.get(int(code) if code.isdecimal() else 0, ("retry", "server_error"))
+    way, _, told = end.partition(" ")
+    code, _, reason = told.partition(" ")
+    number_told = int(code) if code.isdecimal() else 0
+    verdict, kind = _CODES.get(number_told, ("retry", "server_error"))
     words = f" ({clean(reason)})" if reason else ""
-    return Problem(verdict, kind, f"{provider} closed the socket early, code {code or 'none'}{words}")
+    message = f"{provider} closed the socket early, code {code or 'none'}{words}"
+    if way == CLOSED and number_told not in _CODES:
+        return Problem("unknown", kind, message, billed=True)
+    return Problem(verdict, kind, message)
 
 
 def _text(value: Any) -> str:

@@ -221,6 +221,24 @@ async def test_a_close_before_the_end_is_a_reply_with_its_code(client: Client, c
     assert "\n" not in reply.headers[SOCKET]
 
 
+async def test_a_close_before_the_first_word_is_told_apart(client: Client) -> None:
+    async def closed(socket: web.WebSocketResponse) -> None:
+        await socket.close(code=1013)
+
+    async with serving(closed) as origin:
+        assert (await send(client, origin, request())).headers[SOCKET] == "unsent 1013"
+
+
+async def test_a_session_that_never_begins_is_not_waited_for(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.calls.sockets.READY_SECONDS", 0.2)
+
+    async def silent(socket: web.WebSocketResponse) -> None:
+        await asyncio.sleep(30)
+
+    async with serving(silent) as origin:
+        assert await fails(client, origin, request=request()) == "NotSent handshake"
+
+
 async def test_silence_may_be_the_end(client: Client) -> None:
     async with serving(after("keep")) as origin:
         reply = await send(client, origin, request(Talk(patience=0.2)))

@@ -62,6 +62,7 @@ def test_what_may_be_billed_is_not_bought_again_and_what_is_not_is(server: Runni
     lost: list[dict[str, Any]] = [
         *({"kind": kind} for kind in ("close", "reset_mid_body", "bad_json", "socket_silence")),
         {"kind": "huge", "bytes": 9_000_000},
+        {"kind": "socket_close", "code": 1011},
     ]
     safe: list[dict[str, Any]] = [
         {"kind": "status", "status": 503},
