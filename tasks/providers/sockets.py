@@ -44,6 +44,8 @@ All of them say that nothing was done. Others are passing failures, after which 
 
 _ELSEWHERE = "choose another --model, or a dedicated endpoint's with --base-url"
 
+_NO_ACCESS = "the key's account or plan has no access; choose another --model or --provider"
+
 
 class SocketProvider:
     """Models that answer on a socket only, and those that are asked to."""
@@ -263,7 +265,7 @@ def _refused(provider: str, key_env: str | None, reply: Reply) -> Problem:
         message = f"{provider} answered {reply.status} where a socket should have opened"
         return Problem("stop", "not_found", message, hint="check --base-url: there is no such socket")
     if reply.status == HTTPStatus.FORBIDDEN:
-        return replace(problem, verdict="stop", kind="forbidden", billed=False)
+        return replace(problem, verdict="stop", kind="forbidden", billed=False, hint=_NO_ACCESS)
     return replace(problem, billed=False)
 
 
