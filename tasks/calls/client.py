@@ -22,8 +22,9 @@ from tasks.calls.bodies import Body, encode
 from tasks.calls.download import Download, fetch
 from tasks.calls.exchange import Broken, ExchangeError, translate
 from tasks.calls.guard import Guard
+from tasks.calls.handshake import make_session
 from tasks.calls.reading import chunks
-from tasks.calls.sockets import SocketExchange, make_session
+from tasks.calls.sockets import SocketExchange
 from tasks.calls.transports import environment_proxy, make_transport, tls_context
 from tasks.errors import ItemError, UsageError
 from tasks.providers.base import Reply, Request

@@ -7,10 +7,8 @@ wrong until then is :class:`NotSent` and always safe to repeat.
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -18,11 +16,12 @@ from typing import BinaryIO
 
 import aiohttp
 
+from tasks.calls import handshake as opening
 from tasks.calls.exchange import Broken, ExchangeError, NotSent, translate
 from tasks.errors import BadInput, ItemError
 from tasks.item import Payload
 from tasks.providers.base import Reply
-from tasks.providers.conversation import CLOSED, OVER, REFUSED, SOCKET, UNSENT, Conversation, Turn, Unreadable
+from tasks.providers.conversation import CLOSED, OVER, SOCKET, UNSENT, Conversation, Turn, Unreadable
 
 PING_SECONDS = 20.0
 MOST_MESSAGE = 8 * 2**20
@@ -31,53 +30,14 @@ MOST_MESSAGE = 8 * 2**20
 READY_SECONDS = 30.0
 """How long the provider's first message is waited for once the socket is open."""
 
-_MOST_REFUSAL = 2**16
 _CLOSE_SECONDS = 0.5
 """How long a server is given to say goodbye; it has said all that counts."""
 
 _WALK = 1.0
-"""Seconds between slices while the server has enough to work on."""
+"""Seconds that a server with enough to work on may be silent before it gets more."""
 
 _IN_ORDER = frozenset({1000, 1001, 1005})
 _GONE = frozenset({aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSING})
-
-
-class _Refused(Exception):
-    """The handshake was answered with something else than a socket."""
-
-    def __init__(self, reply: Reply) -> None:
-        super().__init__(reply.status)
-        self.reply = reply
-
-
-_handshake: ContextVar[dict[str, str]] = ContextVar("handshake")
-"""Where the handshake's reply headers are put; aiohttp's socket does not give them out."""
-
-
-async def _watch(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Sees the handshake's answer first: redirects are not followed, and a refusal's words are read."""
-    response = await handler(request)
-    headers = {name.lower(): value for name, value in response.headers.items()}
-    if response.status == HTTPStatus.SWITCHING_PROTOCOLS:
-        _handshake.get().update(headers)
-        return response
-    try:
-        body = await response.content.read(_MOST_REFUSAL)
-    except aiohttp.ClientError:
-        body = b""
-    finally:
-        response.close()
-    raise _Refused(Reply(response.status, {**headers, SOCKET: REFUSED}, body))
-
-
-def make_session(context: ssl.SSLContext, handshake_seconds: float) -> aiohttp.ClientSession:
-    """A session for sockets. Each has a connection of its own, and no bound but the handshake's time."""
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, ssl=context, force_close=True),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=handshake_seconds, sock_read=handshake_seconds),
-        middlewares=(_watch,),
-    )
 
 
 @dataclass(slots=True)
@@ -97,6 +57,7 @@ class SocketExchange:
     _ready: asyncio.Event = field(default_factory=asyncio.Event)
     _moved: asyncio.Event = field(default_factory=asyncio.Event)
     _kept: list[bytes] = field(default_factory=list)
+    _stalled: bool = False
     _failure: Exception | None = None
     _socket: aiohttp.ClientWebSocketResponse | None = None
 
@@ -124,7 +85,7 @@ class SocketExchange:
                 end = await self._held(self._socket)
             body = b"".join(line + b"\n" for line in self._kept)
             return Reply(HTTPStatus.SWITCHING_PROTOCOLS, {**told, SOCKET: end}, body)
-        except _Refused as refused:
+        except opening.Refused as refused:
             return refused.reply
         except ExchangeError as error:
             raise self._told(error) from None
@@ -153,7 +114,7 @@ class SocketExchange:
         seconds: float,
         proxy: str | None,
     ) -> aiohttp.ClientWebSocketResponse:
-        token = _handshake.set(told)
+        token = opening.told.set(told)
         try:
             async with asyncio.timeout(seconds):
                 return await session.ws_connect(
@@ -167,7 +128,7 @@ class SocketExchange:
         except TimeoutError:
             raise NotSent("connect_timeout", f"{self.where}: no socket was opened within {seconds:g} s") from None
         finally:
-            _handshake.reset(token)
+            opening.told.reset(token)
 
     async def _held(self, socket: aiohttp.ClientWebSocketResponse) -> str:
         """Send and listen side by side; how it ended."""
@@ -209,13 +170,17 @@ class SocketExchange:
                     await socket.send_bytes(message)
 
     async def _walk(self) -> None:
-        """While the server has enough to work on, a slice at a time; never for ever, for it may wait for more."""
-        if not self.talk.room():
-            self._moved.clear()
-            try:
-                await asyncio.wait_for(self._moved.wait(), _WALK)
-            except TimeoutError:
-                return
+        """While the server has enough to work on, a slice for each of its messages.
+
+        One that falls silent may be waiting for the rest: it gets it, as fast as the connection takes it.
+        """
+        if self._stalled or self.talk.room():
+            return
+        self._moved.clear()
+        try:
+            await asyncio.wait_for(self._moved.wait(), _WALK)
+        except TimeoutError:
+            self._stalled = True
 
     async def _listen(self, socket: aiohttp.ClientWebSocketResponse) -> str:
         total = 0
@@ -246,6 +211,7 @@ class SocketExchange:
         if Turn.READY in turn:
             self._ready.set()
         self._moved.set()
+        self._stalled = False
         return Turn.OVER in turn
 
     def _hung_up(self, code: int | None, reason: str | None) -> str:

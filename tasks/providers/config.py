@@ -33,7 +33,7 @@ class Socket(_Strict):
     least_deadline: float = Field(default=120.0, description="seconds a conversation may take at least")
     deadline_share: float = Field(default=1.5, description="seconds more for each second of audio: some only keep up")
     ahead: float = Field(default=30.0, description="seconds of audio sent beyond what the server says it has processed")
-    quiet: float = Field(default=10.0, description="seconds without a word after which nothing was said")
+    quiet: float = Field(default=30.0, description="seconds without a word after which nothing was said")
     settle: float = Field(default=2.0, description="seconds without a message after which an answer is complete")
     rate: int = Field(default=24_000, description="Hz of the speech it answers with")
 

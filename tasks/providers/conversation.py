@@ -68,7 +68,7 @@ class Conversation(Protocol):
         ...
 
     def room(self) -> bool:
-        """False while the server has enough to work on; more is then sent at a walk, no faster than it plays."""
+        """False while the server says that it has enough to work on; then more waits for its next word."""
         ...
 
     def patience(self) -> float | None:

@@ -117,8 +117,8 @@ class TogetherHearing(Hearing):
         return say("input_audio_buffer.commit"), say("echo", echo_id="committed")
 
     def room(self) -> bool:
-        """Not while the server says that it is far behind."""
-        return self._processed is None or self._sent - self._processed <= self._socket.ahead
+        """Not while the server says that it is far behind; one that has not begun may begin with the commit."""
+        return not self._processed or self._sent - self._processed <= self._socket.ahead
 
     def hear(self, message: str) -> Turn:
         """Take a message in; kinds that are not known are passed over."""
@@ -139,7 +139,7 @@ class TogetherHearing(Hearing):
         return self._socket.quiet if self._alive else None
 
     def _there(self) -> bool:
-        end = self._seconds - _END
+        end = max(self._seconds - _END, self._seconds / 2)
         return self._reached >= end or (self._processed or 0.0) >= end
 
     def _taken(self, told: Mapping[str, Any]) -> Turn:

@@ -152,6 +152,14 @@ def test_silence_is_believed_of_a_server_that_is_there() -> None:
     assert said.patience() == FACTS.settle
 
 
+def test_a_short_sound_is_not_over_before_anything_was_said_of_it() -> None:
+    said = talk(Payload("a", "audio/pcm", 3200, data=bytes(3200)))
+    said.closing()
+    said.hear(event("echo.response", echo_id="committed"))
+    assert said.patience() == FACTS.quiet
+    assert not said.whole()
+
+
 def test_a_turn_that_failed_ends_it_and_a_delta_that_failed_does_not() -> None:
     said = talk()
     assert said.hear(event(ITEM + "failed", event_type="delta")) == Turn.SKIP
@@ -164,6 +172,8 @@ def test_sound_waits_for_a_server_that_is_behind() -> None:
     for _ in range(9):
         assert said.room()
         said.wrap(bytes(32_000))
+    said.hear(event("input_audio_buffer.processed", processed_ms=0))
+    assert said.room(), "it may begin with the commit"
     said.hear(event("input_audio_buffer.processed", processed_ms=1000))
     assert not said.room()
     said.hear(event("input_audio_buffer.processed", processed_ms=5000))

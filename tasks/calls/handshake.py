@@ -1,0 +1,52 @@
+"""Opening a socket: a session whose handshakes are never redirected and whose refusals are read."""
+
+from __future__ import annotations
+
+import ssl
+from contextvars import ContextVar
+from http import HTTPStatus
+
+import aiohttp
+
+from tasks.providers.base import Reply
+from tasks.providers.conversation import REFUSED, SOCKET
+
+_MOST_REFUSAL = 2**16
+
+
+class Refused(Exception):
+    """The handshake was answered with something else than a socket."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(reply.status)
+        self.reply = reply
+
+
+told: ContextVar[dict[str, str]] = ContextVar("told")
+"""Where the handshake's reply headers are put; aiohttp's socket does not give them out."""
+
+
+async def _watch(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Sees the handshake's answer first: redirects are not followed, and a refusal's words are read."""
+    response = await handler(request)
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    if response.status == HTTPStatus.SWITCHING_PROTOCOLS:
+        told.get().update(headers)
+        return response
+    try:
+        body = await response.content.read(_MOST_REFUSAL)
+    except aiohttp.ClientError:
+        body = b""
+    finally:
+        response.close()
+    raise Refused(Reply(response.status, {**headers, SOCKET: REFUSED}, body))
+
+
+def make_session(context: ssl.SSLContext, handshake_seconds: float) -> aiohttp.ClientSession:
+    """A session for sockets. Each has a connection of its own, and no bound but the handshake's time."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, ssl=context, force_close=True),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=handshake_seconds, sock_read=handshake_seconds),
+        middlewares=(_watch,),
+    )
