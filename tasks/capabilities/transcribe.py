@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from tasks.media.audio import Clip
 
 
-class TranscribeParams(BaseModel):
-    """What can be asked of a transcription; the same names for every provider."""
+class HearingParams(BaseModel):
+    """What can be asked of whatever hears a recording; the same names for every provider."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -37,9 +37,6 @@ class TranscribeParams(BaseModel):
     temperature: float | None = Field(None, ge=0, le=1, description="0 is the most literal")
     segments: bool = Field(default=True, description="segments with start and end times")
     words: bool = Field(default=True, description="words with start and end times, where the model has them")
-    diarize: bool = Field(default=False, description="who speaks when, where the model can tell")
-    min_speakers: int | None = Field(None, ge=1, le=64, description="fewest speakers to expect")
-    max_speakers: int | None = Field(None, ge=1, le=64, description="most speakers to expect")
     normalize: bool = Field(default=False, description="even out the loudness of short clips first")
     trim: bool = Field(default=False, description="cut silence off both ends of short clips first")
     pass_urls: bool = Field(default=False, description="let the provider fetch URLs itself; length stays unknown")
@@ -49,6 +46,14 @@ class TranscribeParams(BaseModel):
     overlap: float = Field(
         0.0, ge=0, le=30, description="seconds that pieces of a long recording share, for speech without pauses"
     )
+
+
+class TranscribeParams(HearingParams):
+    """What can be asked of a transcription besides."""
+
+    diarize: bool = Field(default=False, description="who speaks when, where the model can tell")
+    min_speakers: int | None = Field(None, ge=1, le=64, description="fewest speakers to expect")
+    max_speakers: int | None = Field(None, ge=1, le=64, description="most speakers to expect")
 
 
 _PREPARATION = {"normalize", "trim", "pass_urls", "piece_seconds", "overlap"}
@@ -62,7 +67,7 @@ class Transcribe:
     name = "transcribe"
     operation = "transcription"
     kinds = frozenset({"audio"})
-    params: type[BaseModel] = TranscribeParams
+    params: type[HearingParams] = TranscribeParams
     request_version = 1
 
     def __init__(self) -> None:
@@ -109,7 +114,7 @@ class Transcribe:
             ]
         )
 
-    async def run(self, item: Item, params: TranscribeParams, call: Call, kit: Kit) -> Mapping[str, Any]:
+    async def run(self, item: Item, params: HearingParams, call: Call, kit: Kit) -> Mapping[str, Any]:
         """One recording to its columns."""
         if params.pass_urls and item.is_url:
             source = self._passed_through(item, kit)
@@ -129,7 +134,7 @@ class Transcribe:
     async def _ask(
         self,
         item: Item,
-        params: TranscribeParams,
+        params: HearingParams,
         call: Call,
         kit: Kit,
         source: Input,
@@ -147,7 +152,7 @@ class Transcribe:
         }
 
     async def _in_pieces(
-        self, item: Item, media: Media, params: TranscribeParams, call: Call, kit: Kit
+        self, item: Item, media: Media, params: HearingParams, call: Call, kit: Kit
     ) -> Mapping[str, Any]:
         """A recording too long to go whole: its pieces are heard side by side and stitched."""
         from tasks.capabilities.stitch import stitch
@@ -162,7 +167,7 @@ class Transcribe:
         clips, answers = await sender.send_all(pieces)
         ends = [c.input.start + round(c.seconds * RATE) if c.input.end is None else c.input.end for c in clips]
         heard = [Heard.of(a.data, c.input.start, end) for a, c, end in zip(answers, clips, ends, strict=True)]
-        columns, warnings = await kit.thread(stitch, heard, diarized=params.diarize)
+        columns, warnings = await kit.thread(stitch, heard, diarized=_diarized(params))
         first = answers[0]
         return {
             **columns,
@@ -176,7 +181,7 @@ class Transcribe:
             "started_at": first.started_at,
         }
 
-    def _priced(self, item: Item, params: TranscribeParams, kit: Kit, source: Input, seconds: Decimal | None) -> Ask:
+    def _priced(self, item: Item, params: HearingParams, kit: Kit, source: Input, seconds: Decimal | None) -> Ask:
         return Ask(
             capability=self.name,
             operation=self.operation,
@@ -189,7 +194,7 @@ class Transcribe:
             item_id=item.item_id,
         )
 
-    async def estimate(self, item: Item, params: TranscribeParams, kit: Kit) -> Estimate:
+    async def estimate(self, item: Item, params: HearingParams, kit: Kit) -> Estimate:
         """An Ask for each piece; lengths are from the file's header, which may be off for files that lie about it."""
         if item.is_url:
             return Estimate(1, Usage(requests=1), Usage(requests=1))
@@ -204,7 +209,7 @@ class Transcribe:
         usage = Usage(audio_seconds=heard, requests=asks)
         return Estimate(asks, usage, usage, info.seconds)
 
-    async def _whole(self, media: Media, params: TranscribeParams, kit: Kit) -> Clip | None:
+    async def _whole(self, media: Media, params: HearingParams, kit: Kit) -> Clip | None:
         """The recording as it goes whole; None when it has to be cut."""
         from tasks.media.audio import quick
         from tasks.media.fit import bounded, whole
@@ -235,12 +240,16 @@ def _shifted(data: Mapping[str, Any], start: int) -> Mapping[str, Any]:
     return {**data, **{name: moved(data.get(name), start) for name in ("segments", "words")}}
 
 
+def _diarized(params: HearingParams) -> bool:
+    return isinstance(params, TranscribeParams) and params.diarize
+
+
 @functools.lru_cache(maxsize=256)
-def _cutting(params: TranscribeParams) -> Cutting:
+def _cutting(params: HearingParams) -> Cutting:
     """Speakers are told apart best in a whole, so nothing is cut for its length alone where they are asked for."""
-    return Cutting(params.piece_seconds, params.overlap, params.diarize, params.normalize, params.trim)
+    return Cutting(params.piece_seconds, params.overlap, _diarized(params), params.normalize, params.trim)
 
 
 @functools.lru_cache(maxsize=256)
-def _neutral(params: TranscribeParams) -> dict[str, JSON]:
+def _neutral(params: HearingParams) -> dict[str, JSON]:
     return params.model_dump(exclude=_PREPARATION, exclude_none=True)
