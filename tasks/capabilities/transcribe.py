@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.capabilities.base import Call, Estimate, Kit, Media
+from tasks.capabilities.checks import checked
 from tasks.capabilities.heard import RATE, Heard, moved
 from tasks.capabilities.sending import PieceSender
 from tasks.errors import BadInput
 from tasks.item import JSON, Answer, Ask, Input, Item, Payload, Usage
 from tasks.media.cutting import Cutting
+from tasks.providers.languages import iso_code
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -60,6 +62,9 @@ _PREPARATION = {"normalize", "trim", "pass_urls", "piece_seconds", "overlap"}
 _CUT_AT_ONCE = 4
 """Recordings that are being cut at once: each holds up to a minute of sound."""
 
+_CHECKED_AT_ONCE = 2000
+"""Characters of a text that is checked on the event loop: a fraction of a millisecond."""
+
 
 class Transcribe:
     """Recordings to transcripts."""
@@ -75,6 +80,9 @@ class Transcribe:
 
     def schema(self) -> pa.Schema:
         """Times are seconds from the start of the recording; ``audio_seconds`` is the decoded length.
+
+        ``speech_seconds`` is how much of it sounds like speech, and ``flags`` what is likely to be wrong
+        (:mod:`tasks.capabilities.checks`).
 
         ``pieces`` says in how many requests it was heard. Speakers of a recording in several pieces are matched where
         the pieces overlap; a label that holds within one piece only begins with the piece's number.
@@ -111,14 +119,20 @@ class Transcribe:
                 ("recipe", pa.string()),
                 ("pieces", pa.int32()),
                 ("warnings", pa.list_(pa.string())),
+                ("speech_seconds", pa.float64()),
+                ("flags", pa.list_(pa.string())),
             ]
         )
+
+    def written_in(self, params: Any) -> str | None:
+        """The language the text is to be in; None where it is to be detected."""
+        return None if params.language == "auto" else iso_code(params.language)
 
     async def run(self, item: Item, params: HearingParams, call: Call, kit: Kit) -> Mapping[str, Any]:
         """One recording to its columns."""
         if params.pass_urls and item.is_url:
             source = self._passed_through(item, kit)
-            return await self._ask(item, params, call, kit, source, None, ())
+            return await self._ask(item, params, call, kit, source, None)
         async with kit.fetch(item) as media:
             clip = await self._whole(media, params, kit)
             if clip is None:
@@ -126,7 +140,7 @@ class Transcribe:
             payload = clip.input.payload
             try:
                 async with kit.hold(len(payload.data or b"") if payload else 0):
-                    return await self._ask(item, params, call, kit, clip.input, clip.seconds, clip.warnings)
+                    return await self._ask(item, params, call, kit, clip.input, clip)
             finally:
                 if payload and payload.path and payload.path != media.path:
                     payload.path.unlink(missing_ok=True)
@@ -138,17 +152,22 @@ class Transcribe:
         call: Call,
         kit: Kit,
         source: Input,
-        seconds: Decimal | None,
-        warnings: tuple[str, ...],
+        clip: Clip | None,
     ) -> Mapping[str, Any]:
+        seconds = clip.seconds if clip else None
         answer = await call(self._priced(item, params, kit, source, seconds))
+        warnings = clip.warnings if clip else ()
+        heard = None if seconds is None else float(seconds)
+        told = (answer.data, self.written_in(params), heard, clip.voiced if clip else None, warnings)
+        short = len(answer.data.get("text") or "") <= _CHECKED_AT_ONCE
         return {
             **_shifted(answer.data, source.start),
             "content_sha256": source.sha256,
-            "audio_seconds": None if seconds is None else float(seconds),
+            "audio_seconds": heard,
             "recipe": source.recipe,
             "pieces": 1,
             "warnings": list(warnings),
+            **(checked(*told) if short else await kit.thread(checked, *told)),
         }
 
     async def _in_pieces(
@@ -169,13 +188,16 @@ class Transcribe:
         heard = [Heard.of(a.data, c.input.start, end) for a, c, end in zip(answers, clips, ends, strict=True)]
         columns, warnings = await kit.thread(stitch, heard, diarized=_diarized(params))
         first = answers[0]
+        told, voiced = [*pieces.warnings, *warnings], await kit.thread(lambda: pieces.voiced)
+        length, asked = columns["duration_s"], self.written_in(params)
         return {
             **columns,
             "content_sha256": media.sha256,
-            "audio_seconds": columns["duration_s"],
+            "audio_seconds": length,
             "recipe": clips[0].input.recipe,
             "pieces": len(clips),
-            "warnings": [*pieces.warnings, *warnings],
+            "warnings": told,
+            **await kit.thread(checked, columns, asked, length, voiced, told),
             "request_key": first.request_key,
             "request_id": first.request_id,
             "started_at": first.started_at,
@@ -211,7 +233,7 @@ class Transcribe:
 
     async def _whole(self, media: Media, params: HearingParams, kit: Kit) -> Clip | None:
         """The recording as it goes whole; None when it has to be cut."""
-        from tasks.media.audio import quick
+        from tasks.media.audio import listened, quick
         from tasks.media.fit import bounded, whole
 
         limits = kit.provider.audio_limits(self.operation, kit.model)
@@ -219,7 +241,7 @@ class Transcribe:
             allowed = limits if params.piece_seconds is None else bounded(limits, _cutting(params))
             clip = quick(media.path, media.data, media.sha256, allowed)
             if clip is not None:
-                return clip
+                return clip if clip.seconds < 1 else await kit.thread(listened, clip, media.path, kit.check)
         return await kit.thread(whole, media.path, media.sha256, limits, kit.scratch, _cutting(params), check=kit.check)
 
     def _passed_through(self, item: Item, kit: Kit) -> Input:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field
 
 from tasks.capabilities.transcribe import HearingParams, Transcribe
+from tasks.providers.languages import iso_code
 from tasks.providers.translating import TRANSLATION
 
 
@@ -22,3 +25,7 @@ class Translate(Transcribe):
     name = "translate"
     operation = TRANSLATION
     params = TranslateParams
+
+    def written_in(self, params: Any) -> str | None:
+        """The target, whatever is spoken."""
+        return iso_code(params.to)
