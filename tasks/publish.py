@@ -102,6 +102,7 @@ def summarize(context: Context) -> Summary:
         hint=why.hint if why and left else None,
         failures=groups,
         report=str(context.out / "report.html"),
+        flags=dict(counts.flags.most_common()),
     )
 
 

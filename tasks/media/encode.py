@@ -28,6 +28,10 @@ _CODECS = {"flac": ("flac", "audio/flac"), "wav": ("pcm_s16le", "audio/wav")}
 _FRAME = 4096
 
 
+class Unmixable(BadInput):
+    """Channels that cannot be made one; the recording itself may be sound."""
+
+
 def target(limits: AudioLimits) -> str:
     """The format to convert to.
 
@@ -58,7 +62,7 @@ def mono(frames: Iterable[AudioFrame]) -> Iterator[AudioFrame]:
             assert resampler is not None
             yield from resampler.resample(frame)
         except (av.FFmpegError, ValueError):
-            raise BadInput(f"{frame.layout.nb_channels} channels cannot be mixed down", kind="undecodable") from None
+            raise Unmixable(f"{frame.layout.nb_channels} channels cannot be mixed down", kind="undecodable") from None
     if resampler is not None:
         yield from resampler.resample(None)
 
