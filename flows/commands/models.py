@@ -71,6 +71,8 @@ def _configured(provider: str) -> list[Model]:
             told = tuple(word for field, word in abilities if getattr(can, field))
             if can.voice is not None:
                 told = ("speaks", *(form for form in can.voice.formats if form != "pcm"))
+            if can.transport == "socket":
+                told = (*told, "by socket only")
             price = "free" if config.free else pricing.source(name, operation)
             models.append(Model(provider, operation, name, name == facts.default_model, told, price))
     return models
