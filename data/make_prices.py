@@ -21,6 +21,12 @@ _TRUST = ("live", "docs", ".com", ".ai", *_COLLECTIONS)
 _SEED = re.compile(r"^seed \d+ (?:skill )?\((?P<what>.*?)(?P<when>undated [^)]*)\)")
 _PATH = re.compile(r" \(/v1/tts\)$")
 """A note on the endpoint behind a model's name; the endpoint takes no model, so there is one price."""
+_TRANSLATES = {
+    ("groq", "whisper-large-v3"),
+    ("openai", "whisper-1"),
+    ("together", "openai/whisper-large-v3"),
+}
+"""Models whose one price of audio holds for both endpoints that hear: their sellers list no other for translations."""
 _COLUMNS = ("provider", "model", "capability", "unit", "price_usd", "source", "as_of")
 
 
@@ -43,10 +49,20 @@ def chosen(rows: list[dict[str, str]]) -> list[dict[str, str]]:
         (r["provider"], r["model"]) for r in kept if r["unit"].startswith("audio_") and _ROUNDED not in r["source"]
     }
     kept = [r for r in kept if _ROUNDED not in r["source"] or (r["provider"], r["model"]) not in exact]
+    kept += [_translated(row) for row in kept if _is_translated(row)]
     kept = [row | {"source": _SEED.sub(_plainly, row["source"]), "model": _PATH.sub("", row["model"])} for row in kept]
     unique = {tuple(row[name] for name in _COLUMNS): row for row in kept}
     newest_first = sorted(unique.values(), key=lambda r: (r["as_of"], r["price_usd"], r["source"]), reverse=True)
     return sorted(newest_first, key=lambda r: (r["provider"], r["model"], r["capability"], r["unit"], trust(r)))
+
+
+def _is_translated(row: dict[str, str]) -> bool:
+    plain = row["unit"] in ("audio_minute", "audio_hour")
+    return plain and row["capability"] == "transcription" and (row["provider"], row["model"]) in _TRANSLATES
+
+
+def _translated(row: dict[str, str]) -> dict[str, str]:
+    return row | {"capability": "translation", "source": f"{row['source']} (the model's price of audio)"}
 
 
 def _plainly(match: re.Match[str]) -> str:

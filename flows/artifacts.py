@@ -20,7 +20,7 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
-from flows.telling import counts_line
+from flows.telling import counts_line, flags_line
 from flows.watching import line
 from flows.words import dollars, duration
 
@@ -93,6 +93,8 @@ def summary_text(summary: Summary) -> str:
         ("cost of this OUT", dollars(summary.out_cost_usd)),
         ("provider", f"{summary.provider}, {summary.model}"),
     ]
+    if summary.flags:
+        facts.append(("worth a look", flags_line(summary)))
     lines = [f"## {escaped(summary.capability)}: {escaped(counts_line(summary))}", "", "| | |", "|---|---|"]
     lines += [f"| {name} | {escaped(value)} |" for name, value in facts]
     if summary.message:

@@ -15,6 +15,7 @@ from tasks.errors import MediamillError
 
 _COMMANDS = {
     "transcribe": ("flows.commands.transcribe", "Recordings to transcripts with segments and words."),
+    "translate": ("flows.commands.translate", "Recordings to text in English or another language."),
     "speak": ("flows.commands.speak", "Texts to audio files, long ones cut at sentences and joined."),
     "quote": ("flows.commands.quote", "What a job would cost, spending nothing."),
     "run": ("flows.commands.run", "A job from a YAML file."),

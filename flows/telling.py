@@ -78,6 +78,8 @@ def tell_summary(summary: Summary, *, as_json: bool) -> None:
         click.echo(f"  {group.count} {group.kind}{', e.g.' if group.count > 1 else ','} {example}")
         if group.hint:
             click.echo(f"    {group.hint}")
+    if summary.flags:
+        click.echo(f"worth a look: {flags_line(summary)}; meanings are in the report")
     if summary.message:
         click.echo(summary.message if summary.state == "cancelled" else f"stopped: {summary.message}")
         if summary.hint:
@@ -105,6 +107,11 @@ def tell_status(status: Status, *, as_json: bool) -> None:
     click.echo(f"  last run {status.last_run}: {status.last_state}")
     if status.busy:
         click.echo(f"  in use: {status.busy}")
+
+
+def flags_line(summary: Summary) -> str:
+    """How many of a run's results carry each flag."""
+    return ", ".join(f"{count:,} {flag}" for flag, count in summary.flags.items())
 
 
 def counts_line(summary: Summary) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -61,6 +62,7 @@ class Counts:
     cached: int = 0
     audio_seconds: Decimal = Decimal(0)
     planned: int = 0
+    flags: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(slots=True)

@@ -78,6 +78,7 @@ async def _do_item(context: Context, shard: int, item: Item, end: ShardEnd) -> N
     else:
         counts.done += 1
         end.done += 1
+        counts.flags.update(outcome.columns.get("flags") or ())
         counts.cached += bool(outcome.columns.get("cached"))
         counts.audio_seconds += Decimal(str(outcome.columns.get("audio_seconds") or 0))
 

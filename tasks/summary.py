@@ -64,8 +64,9 @@ class Summary(_Told):
     """What came of a run.
 
     ``total``, ``done`` and ``failed`` count this run's items, ``skipped`` those that needed nothing, and
-    ``left`` those it did not get to. ``cost_usd`` is this run's known cost, ``unknown_max_usd`` the most that
-    attempts without an answer may add to it; ``out_cost_usd`` is what the OUT has cost in all its runs.
+    ``left`` those it did not get to; ``flags`` counts its results by flag, the most frequent first. ``cost_usd``
+    is this run's known cost, ``unknown_max_usd`` the most that attempts without an answer may add to it;
+    ``out_cost_usd`` is what the OUT has cost in all its runs.
     """
 
     run_id: str
@@ -95,6 +96,7 @@ class Summary(_Told):
     hint: str | None = None
     failures: tuple[FailureGroup, ...] = ()
     report: str | None = None
+    flags: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _CAPABILITIES = {
     "transcribe": "tasks.capabilities.transcribe:Transcribe",
+    "translate": "tasks.capabilities.translate:Translate",
     "speak": "tasks.capabilities.speak:Speak",
 }
 

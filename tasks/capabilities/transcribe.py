@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.capabilities.base import Call, Estimate, Kit, Media
+from tasks.capabilities.checks import checked
 from tasks.capabilities.heard import RATE, Heard, moved
 from tasks.capabilities.sending import PieceSender
 from tasks.errors import BadInput
 from tasks.item import JSON, Answer, Ask, Input, Item, Payload, Usage
 from tasks.media.cutting import Cutting
 from tasks.media.limits import AudioLimits
+from tasks.providers.languages import iso_code
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
     from tasks.media.audio import Clip
 
 
-class TranscribeParams(BaseModel):
-    """What can be asked of a transcription; the same names for every provider."""
+class HearingParams(BaseModel):
+    """What can be asked of whatever hears a recording; the same names for every provider."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -38,9 +40,6 @@ class TranscribeParams(BaseModel):
     temperature: float | None = Field(None, ge=0, le=1, description="0 is the most literal")
     segments: bool = Field(default=True, description="segments with start and end times")
     words: bool = Field(default=True, description="words with start and end times, where the model has them")
-    diarize: bool = Field(default=False, description="who speaks when, where the model can tell")
-    min_speakers: int | None = Field(None, ge=1, le=64, description="fewest speakers to expect")
-    max_speakers: int | None = Field(None, ge=1, le=64, description="most speakers to expect")
     normalize: bool = Field(default=False, description="even out the loudness of short clips first")
     trim: bool = Field(default=False, description="cut silence off both ends of short clips first")
     transport: Literal["http", "socket"] | None = Field(
@@ -55,9 +54,20 @@ class TranscribeParams(BaseModel):
     )
 
 
+class TranscribeParams(HearingParams):
+    """What can be asked of a transcription besides."""
+
+    diarize: bool = Field(default=False, description="who speaks when, where the model can tell")
+    min_speakers: int | None = Field(None, ge=1, le=64, description="fewest speakers to expect")
+    max_speakers: int | None = Field(None, ge=1, le=64, description="most speakers to expect")
+
+
 _PREPARATION = {"normalize", "trim", "pass_urls", "piece_seconds", "overlap"}
 _CUT_AT_ONCE = 4
 """Recordings that are being cut at once: each holds up to a minute of sound."""
+
+_CHECKED_AT_ONCE = 2000
+"""Characters of a text that is checked on the event loop: a fraction of a millisecond."""
 
 
 class Transcribe:
@@ -66,7 +76,7 @@ class Transcribe:
     name = "transcribe"
     operation = "transcription"
     kinds = frozenset({"audio"})
-    params: type[BaseModel] = TranscribeParams
+    params: type[HearingParams] = TranscribeParams
     request_version = 1
 
     def __init__(self) -> None:
@@ -74,6 +84,9 @@ class Transcribe:
 
     def schema(self) -> pa.Schema:
         """Times are seconds from the start of the recording; ``audio_seconds`` is the decoded length.
+
+        ``speech_seconds`` is how much of it sounds like speech, and ``flags`` what is likely to be wrong
+        (:mod:`tasks.capabilities.checks`).
 
         ``pieces`` says in how many requests it was heard. Speakers of a recording in several pieces are matched where
         the pieces overlap; a label that holds within one piece only begins with the piece's number.
@@ -110,14 +123,20 @@ class Transcribe:
                 ("recipe", pa.string()),
                 ("pieces", pa.int32()),
                 ("warnings", pa.list_(pa.string())),
+                ("speech_seconds", pa.float64()),
+                ("flags", pa.list_(pa.string())),
             ]
         )
 
-    async def run(self, item: Item, params: TranscribeParams, call: Call, kit: Kit) -> Mapping[str, Any]:
+    def written_in(self, params: Any) -> str | None:
+        """The language the text is to be in; None where it is to be detected."""
+        return None if params.language == "auto" else iso_code(params.language)
+
+    async def run(self, item: Item, params: HearingParams, call: Call, kit: Kit) -> Mapping[str, Any]:
         """One recording to its columns."""
         if params.pass_urls and item.is_url:
             source = self._passed_through(item, params, kit)
-            return await self._ask(item, params, call, kit, source, None, ())
+            return await self._ask(item, params, call, kit, source, None)
         async with kit.fetch(item) as media:
             clip = await self._whole(media, params, kit)
             if clip is None:
@@ -125,7 +144,7 @@ class Transcribe:
             payload = clip.input.payload
             try:
                 async with kit.hold(len(payload.data or b"") if payload else 0):
-                    return await self._ask(item, params, call, kit, clip.input, clip.seconds, clip.warnings)
+                    return await self._ask(item, params, call, kit, clip.input, clip)
             finally:
                 if payload and payload.path and payload.path != media.path:
                     payload.path.unlink(missing_ok=True)
@@ -133,25 +152,30 @@ class Transcribe:
     async def _ask(
         self,
         item: Item,
-        params: TranscribeParams,
+        params: HearingParams,
         call: Call,
         kit: Kit,
         source: Input,
-        seconds: Decimal | None,
-        warnings: tuple[str, ...],
+        clip: Clip | None,
     ) -> Mapping[str, Any]:
+        seconds = clip.seconds if clip else None
         answer = await call(self._priced(item, params, kit, source, seconds))
+        warnings = clip.warnings if clip else ()
+        heard = None if seconds is None else float(seconds)
+        told = (answer.data, self.written_in(params), heard, clip.voiced if clip else None, warnings)
+        short = len(answer.data.get("text") or "") <= _CHECKED_AT_ONCE
         return {
             **_shifted(answer.data, source.start),
             "content_sha256": source.sha256,
-            "audio_seconds": None if seconds is None else float(seconds),
+            "audio_seconds": heard,
             "recipe": source.recipe,
             "pieces": 1,
             "warnings": list(warnings),
+            **(checked(*told) if short else await kit.thread(checked, *told)),
         }
 
     async def _in_pieces(
-        self, item: Item, media: Media, params: TranscribeParams, call: Call, kit: Kit
+        self, item: Item, media: Media, params: HearingParams, call: Call, kit: Kit
     ) -> Mapping[str, Any]:
         """A recording too long to go whole: its pieces are heard side by side and stitched."""
         from tasks.capabilities.stitch import stitch
@@ -166,21 +190,24 @@ class Transcribe:
         clips, answers = await sender.send_all(pieces)
         ends = [c.input.start + round(c.seconds * RATE) if c.input.end is None else c.input.end for c in clips]
         heard = [Heard.of(a.data, c.input.start, end) for a, c, end in zip(answers, clips, ends, strict=True)]
-        columns, warnings = await kit.thread(stitch, heard, diarized=params.diarize)
+        columns, warnings = await kit.thread(stitch, heard, diarized=_diarized(params))
         first = answers[0]
+        told, voiced = [*pieces.warnings, *warnings], await kit.thread(lambda: pieces.voiced)
+        length, asked = columns["duration_s"], self.written_in(params)
         return {
             **columns,
             "content_sha256": media.sha256,
-            "audio_seconds": columns["duration_s"],
+            "audio_seconds": length,
             "recipe": clips[0].input.recipe,
             "pieces": len(clips),
-            "warnings": [*pieces.warnings, *warnings],
+            "warnings": told,
+            **await kit.thread(checked, columns, asked, length, voiced, told),
             "request_key": first.request_key,
             "request_id": first.request_id,
             "started_at": first.started_at,
         }
 
-    def _priced(self, item: Item, params: TranscribeParams, kit: Kit, source: Input, seconds: Decimal | None) -> Ask:
+    def _priced(self, item: Item, params: HearingParams, kit: Kit, source: Input, seconds: Decimal | None) -> Ask:
         return Ask(
             capability=self.name,
             operation=self.operation,
@@ -193,7 +220,7 @@ class Transcribe:
             item_id=item.item_id,
         )
 
-    async def estimate(self, item: Item, params: TranscribeParams, kit: Kit) -> Estimate:
+    async def estimate(self, item: Item, params: HearingParams, kit: Kit) -> Estimate:
         """An Ask for each piece; lengths are from the file's header, which may be off for files that lie about it."""
         if item.is_url:
             return Estimate(1, Usage(requests=1), Usage(requests=1))
@@ -208,9 +235,9 @@ class Transcribe:
         usage = Usage(audio_seconds=heard, requests=asks)
         return Estimate(asks, usage, usage, info.seconds)
 
-    async def _whole(self, media: Media, params: TranscribeParams, kit: Kit) -> Clip | None:
+    async def _whole(self, media: Media, params: HearingParams, kit: Kit) -> Clip | None:
         """The recording as it goes whole; None when it has to be cut."""
-        from tasks.media.audio import quick
+        from tasks.media.audio import listened, quick
         from tasks.media.fit import bounded, whole
 
         limits = self._limits(params, kit)
@@ -218,15 +245,15 @@ class Transcribe:
             allowed = limits if params.piece_seconds is None else bounded(limits, _cutting(params))
             clip = quick(media.path, media.data, media.sha256, allowed)
             if clip is not None:
-                return clip
+                return clip if clip.seconds < 1 else await kit.thread(listened, clip, media.path, kit.check)
         return await kit.thread(whole, media.path, media.sha256, limits, kit.scratch, _cutting(params), check=kit.check)
 
-    def _limits(self, params: TranscribeParams, kit: Kit) -> AudioLimits:
+    def _limits(self, params: HearingParams, kit: Kit) -> AudioLimits:
         if params.transport is None:
             return kit.provider.audio_limits(self.operation, kit.model)
         return kit.provider.audio_limits(self.operation, kit.model, params.transport)
 
-    def _passed_through(self, item: Item, params: TranscribeParams, kit: Kit) -> Input:
+    def _passed_through(self, item: Item, params: HearingParams, kit: Kit) -> Input:
         limits = self._limits(params, kit)
         if not limits.takes_urls:
             raise BadInput(
@@ -244,12 +271,16 @@ def _shifted(data: Mapping[str, Any], start: int) -> Mapping[str, Any]:
     return {**data, **{name: moved(data.get(name), start) for name in ("segments", "words")}}
 
 
+def _diarized(params: HearingParams) -> bool:
+    return isinstance(params, TranscribeParams) and params.diarize
+
+
 @functools.lru_cache(maxsize=256)
-def _cutting(params: TranscribeParams) -> Cutting:
+def _cutting(params: HearingParams) -> Cutting:
     """Speakers are told apart best in a whole, so nothing is cut for its length alone where they are asked for."""
-    return Cutting(params.piece_seconds, params.overlap, params.diarize, params.normalize, params.trim)
+    return Cutting(params.piece_seconds, params.overlap, _diarized(params), params.normalize, params.trim)
 
 
 @functools.lru_cache(maxsize=256)
-def _neutral(params: TranscribeParams) -> dict[str, JSON]:
+def _neutral(params: HearingParams) -> dict[str, JSON]:
     return params.model_dump(exclude=_PREPARATION, exclude_none=True)

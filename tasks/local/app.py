@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, fields, replace
 from functools import partial
 from typing import Any
@@ -54,6 +54,7 @@ def make_desk(settings: Settings) -> Desk:
         Bill(settings.price, settings.bill_file),
         _limiter(settings),
         models,
+        {name: _translators(models[name], known, name) for name in DIALECTS},
         frozenset(known["token_usage"]),
         dice,
         make_speaker(settings.engine, settings.workers),
@@ -74,6 +75,13 @@ def _models(spoken: Dialect, known: dict[str, list[str]], settings: Settings) ->
     return {name: frozenset(formats) for name, formats in known.items()} | {
         name: spoken.formats for name in named if name not in known
     }
+
+
+def _translators(models: Mapping[str, frozenset[str]], known: Any, name: str) -> dict[str, frozenset[str]]:
+    """Of the dialect's models those that translate; what was only named is taken to do so."""
+    listed, able = known["dialects"].get(name, {}), known["translations"].get(name, {})
+    named = {model: formats for model, formats in models.items() if model not in listed}
+    return {model: frozenset(formats) for model, formats in able.items()} | named
 
 
 def _speech_models(known: dict[str, dict[str, Any]], settings: Settings) -> dict[str, SpeechModel]:
@@ -120,6 +128,9 @@ class App:
             spoken = dialect(name)
             hear, say, voices = PATHS.get(name, PATHS[""])
             self._routes[prefix + hear] = ("POST", partial(self._transcribe, spoken=spoken))
+            if name != "xai":
+                translate = partial(self._transcribe, spoken=spoken, translating=True)
+                self._routes[f"{prefix}/audio/translations"] = ("POST", translate)
             self._routes[prefix + say] = ("POST", partial(self._speak, spoken=spoken))
             self._routes[prefix + voices] = ("GET", partial(self._voices, spoken=spoken))
             self._routes[f"{prefix}/models"] = ("GET", partial(self._models, spoken=spoken))
@@ -148,8 +159,10 @@ class App:
         except (web.RequestPayloadError, ConnectionError):
             return web.Response(status=400)  # nobody is left to read it
 
-    async def _transcribe(self, request: web.BaseRequest, *, spoken: Dialect) -> web.StreamResponse:
-        return await transcribe(self.desk, request, spoken)
+    async def _transcribe(
+        self, request: web.BaseRequest, *, spoken: Dialect, translating: bool = False
+    ) -> web.StreamResponse:
+        return await transcribe(self.desk, request, spoken, translating=translating)
 
     async def _speak(self, request: web.BaseRequest, *, spoken: Dialect) -> web.StreamResponse:
         return await speak(self.desk, request, spoken)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, replace
 
 from tasks.local.dialects import Dialect
 from tasks.local.form import Form
@@ -12,13 +12,18 @@ from tasks.local.refusal import Refusal
 
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z]{2,4})?")
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+_ENGLISH = "en"
 _PROMPT_TOKENS = 224
 _GRANULARITIES = {"word", "segment"}
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A valid request. ``language`` is an ISO code, None for detection; ``url`` is None for an upload."""
+    """A valid request.
+
+    ``language`` is what is spoken, an ISO code, None for detection; ``to`` the language to translate to, None for a
+    transcription; ``url`` is None for an upload.
+    """
 
     model: str
     format: str
@@ -27,6 +32,7 @@ class Asked:
     segments: bool
     diarize: bool
     url: str | None
+    to: str | None = None
 
 
 def read_form(form: Form, dialect: Dialect, models: Mapping[str, frozenset[str]]) -> Asked:
@@ -66,6 +72,32 @@ def read_form(form: Form, dialect: Dialect, models: Mapping[str, frozenset[str]]
         diarize=_diarize(form, dialect) or chosen == "diarized_json",
         url=_source(form, dialect),
     )
+
+
+def read_translation(
+    form: Form, dialect: Dialect, models: Mapping[str, frozenset[str]], known: Container[str]
+) -> Asked:
+    """Check the form of a translation.
+
+    Args:
+        form: as parsed.
+        dialect: whose rules hold.
+        models: those that translate, with the reply formats they offer.
+        known: all models of the dialect; one that does not translate is told so.
+
+    Raises:
+        Refusal: naming the first field at fault.
+    """
+    model = form.text("model")
+    if model in known and model not in models:
+        raise Refusal("bad_value", f"The model `{model}` does not support translations", param="model")
+    asked = read_form(form, dialect, models)
+    spoken, to = asked.language, form.text("to_language") or _ENGLISH
+    if dialect.name == "together":  # `language` is the target (provider docs)
+        spoken, to = None, asked.language or _ENGLISH
+    elif dialect.strict:  # to English; there is no field for anything else (provider docs)
+        spoken, to = None, _ENGLISH
+    return replace(asked, language=spoken, to=to, diarize=False, words=asked.words and not dialect.stats)
 
 
 def _read_xai(form: Form, dialect: Dialect) -> Asked:

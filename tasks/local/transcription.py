@@ -1,4 +1,4 @@
-"""``POST audio/transcriptions``: from the request to the reply and the bill."""
+"""``POST audio/transcriptions`` and ``audio/translations``: from the request to the reply and the bill."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import orjson
 from aiohttp import web
 
 from tasks.errors import BadInput
-from tasks.local.asked import Asked, read_form
+from tasks.local.asked import Asked, read_form, read_translation
 from tasks.local.bill import Bill, Call
 from tasks.local.body import Body, read_body
 from tasks.local.breakage import send_broken, send_fault
@@ -49,6 +49,7 @@ class Desk:
 
     Attributes:
         models: known models of each dialect, with their reply formats.
+        translators: those of them that translate.
         token_models: those that report tokens.
         dice: decides random failures and latencies, in order of arrival.
         speaker: what speaks.
@@ -61,6 +62,7 @@ class Desk:
     bill: Bill
     limiter: Limiter
     models: Mapping[str, Mapping[str, frozenset[str]]]
+    translators: Mapping[str, Mapping[str, frozenset[str]]]
     token_models: frozenset[str]
     dice: random.Random
     speaker: Speaker
@@ -76,14 +78,17 @@ class Exchange:
     request: web.BaseRequest
     dialect: Dialect
     call: Call
+    translating: bool = False
     form: Form = field(default_factory=Form)
     arrived: float = field(default_factory=lambda: asyncio.get_running_loop().time())
     request_id: str = field(default_factory=lambda: "req_" + uuid.uuid4().hex)
 
 
-async def transcribe(desk: Desk, request: web.BaseRequest, dialect: Dialect) -> web.StreamResponse:
+async def transcribe(
+    desk: Desk, request: web.BaseRequest, dialect: Dialect, *, translating: bool = False
+) -> web.StreamResponse:
     """Answer one request, whatever it holds."""
-    exchange = Exchange(request, dialect, desk.bill.begin(request.path))
+    exchange = Exchange(request, dialect, desk.bill.begin(request.path), translating)
     try:
         most = desk.settings.max_bytes or dialect.max_bytes
         with await read_body(request, most + _FORM_BYTES) as body:
@@ -111,7 +116,7 @@ async def _answered(desk: Desk, exchange: Exchange, body: Body, most: int) -> we
     fail_at_random(desk)
     if call.model in desk.socket_models.get(exchange.dialect.name, ()):
         raise Refusal("bad_value", f"Model {call.model} only supports WebSocket streaming", param="model")
-    asked = read_form(exchange.form, exchange.dialect, desk.models[exchange.dialect.name])
+    asked = _asked(desk, exchange)
     if audio is None:
         assert asked.url is not None
         limit = desk.settings.max_bytes or exchange.dialect.max_url_bytes
@@ -147,6 +152,14 @@ def _read(exchange: Exchange, body: Body) -> Audio | None:
     return audio
 
 
+def _asked(desk: Desk, exchange: Exchange) -> Asked:
+    dialect = exchange.dialect
+    models = desk.models[dialect.name]
+    if not exchange.translating:
+        return read_form(exchange.form, dialect, models)
+    return read_translation(exchange.form, dialect, desk.translators[dialect.name], models)
+
+
 async def heard(desk: Desk, dialect: Dialect, audio: Audio, asked: Asked) -> Transcript:
     """Check the recording and have it heard.
 
@@ -161,11 +174,14 @@ async def heard(desk: Desk, dialect: Dialect, audio: Audio, asked: Asked) -> Tra
     if engine.languages is not None and (asked.language or "en") not in engine.languages:
         known = ", ".join(sorted(engine.languages))
         raise Refusal("bad_value", f"the engine {engine.identity} hears only: {known}", param="language")
+    if asked.to is not None and engine.targets is not None and asked.to not in engine.targets:
+        known = ", ".join(sorted(engine.targets)) or "nothing"
+        raise Refusal("bad_value", f"the engine {engine.identity} translates to {known}, not to {asked.to}")
     if asked.diarize and not engine.speakers:
         raise Refusal("bad_value", f"the engine {engine.identity} cannot tell speakers apart", param="diarize")
     longest = desk.settings.max_seconds or dialect.max_seconds
     try:
-        transcript = await engine.transcribe(audio, asked.language)
+        transcript = await engine.transcribe(audio, asked.language, asked.to)
     except BadInput as error:
         kind = _BAD_INPUT.get(error.kind, "unsupported_format")
         raise Refusal(kind, f"The audio file could not be decoded: {error.message}", param="file") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tasks.media.info import AudioInfo, Clip
-from tasks.media.prepare import prepare, quick
+from tasks.media.prepare import listened, prepare, quick
 from tasks.media.probe import probe
 
-__all__ = ["AudioInfo", "Clip", "prepare", "probe", "quick"]
+__all__ = ["AudioInfo", "Clip", "listened", "prepare", "probe", "quick"]

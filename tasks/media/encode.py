@@ -29,6 +29,10 @@ _MUXERS = {"pcm": "s16le"}
 _FRAME = 4096
 
 
+class Unmixable(BadInput):
+    """Channels that cannot be made one; the recording itself may be sound."""
+
+
 def target(limits: AudioLimits) -> str:
     """The format to convert to.
 
@@ -59,7 +63,7 @@ def mono(frames: Iterable[AudioFrame]) -> Iterator[AudioFrame]:
             assert resampler is not None
             yield from resampler.resample(frame)
         except (av.FFmpegError, ValueError):
-            raise BadInput(f"{frame.layout.nb_channels} channels cannot be mixed down", kind="undecodable") from None
+            raise Unmixable(f"{frame.layout.nb_channels} channels cannot be mixed down", kind="undecodable") from None
     if resampler is not None:
         yield from resampler.resample(None)
 

@@ -7,6 +7,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 
 from tasks.item import Input
+from tasks.media.voiced import Voiced
 
 _MICRO = Decimal("0.000001")
 
@@ -43,12 +44,14 @@ class Clip:
         seconds: length of what is sent, by decoded samples.
         info: the recording itself.
         warnings: what the user should know, e.g. ``truncated: 12.1 s of 40.0 s can be heard``.
+        voiced: when it was active; None where nobody listened.
     """
 
     input: Input
     seconds: Decimal
     info: AudioInfo
     warnings: tuple[str, ...] = ()
+    voiced: Voiced | None = None
 
 
 def as_seconds(length: Fraction) -> Decimal:

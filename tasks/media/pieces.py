@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.item import Input, Payload
+from tasks.media.activity import Activity
 from tasks.media.cut import CutPlan, Cutter
 from tasks.media.cutting import Cuts, Cutting
 from tasks.media.encode import RATE, blocks, encode, framed, mono, target
@@ -19,6 +20,7 @@ from tasks.media.prepare import stem
 from tasks.media.probe import info
 from tasks.media.source_file import look
 from tasks.media.verdict import believe, tracks_warning, verdict
+from tasks.media.voiced import Voiced
 
 if TYPE_CHECKING:
     from tasks.media.decode import Check, Recording
@@ -63,6 +65,7 @@ class Pieces:
         self._lock = threading.Lock()
         self._recording: Recording | None = None
         self._cutter: Cutter | None = None
+        self._activity = Activity()
         self._offset, self._suffix = 0, ""
 
     @property
@@ -78,6 +81,11 @@ class Pieces:
             return self.known
         length = self._cutter.end if self._cutter.last else None
         return Cuts(tuple(self._cutter.cuts), self.known.length if self.known.length is not None else length)
+
+    @property
+    def voiced(self) -> Voiced:
+        """When the recording was active, as far as it has been decoded."""
+        return self._activity.found()
 
     def take(self) -> Clip | None:
         """The next piece; None after the last.
@@ -115,9 +123,9 @@ class Pieces:
 
             shaped = shape(frames, normalize=self._cutting.normalize, trim=self._cutting.trim)
             self._offset, self._suffix, self.warnings = shaped.start, shaped.recipe, shaped.warnings
-            self._cutter = Cutter(blocks(shaped.frames), self.plan, self.known.points)
+            self._cutter = Cutter(self._activity.tap(blocks(shaped.frames)), self.plan, self.known.points)
         else:
-            self._cutter = Cutter(blocks(frames), self.plan, self.known.points)
+            self._cutter = Cutter(self._activity.tap(blocks(frames)), self.plan, self.known.points)
 
     def _next(self, recording: Recording) -> Clip | None:
         cutter = self._cutter

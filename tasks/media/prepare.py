@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
 
     from tasks.media.decode import Check, Recording
+    from tasks.media.voiced import Voiced
 
 _USUAL_RATES = range(8_000, 192_001)
 _USUAL_CHANNELS = 8
@@ -61,7 +63,10 @@ def prepare(
     """
     head, size = look(path)
     if not (normalize or trim):
-        clip = _plain_wav(path, head, size, sha256, limits) or _as_is(path, head, size, sha256, limits, check)
+        clip = _plain_wav(path, head, size, sha256, limits)
+        if clip is not None:
+            return listened(clip, path, check)
+        clip = _as_is(path, head, size, sha256, limits, check)
         if clip is not None:
             return clip
     from tasks.media.decode import open_recording
@@ -88,6 +93,15 @@ def quick(path: Path, data: bytes, sha256: str, limits: AudioLimits) -> Clip | N
     return Clip(Input(sha256, payload=sent), clip.seconds, clip.info)
 
 
+def listened(clip: Clip, path: Path, check: Check | None = None) -> Clip:
+    """The clip of a plain WAV with its activity; one under a second is left as it is."""
+    if clip.seconds < 1:
+        return clip
+    from tasks.media.activity import activity_of
+
+    return replace(clip, voiced=activity_of(path, check))
+
+
 def _plain_wav(path: Path, head: bytes, size: int, sha256: str, limits: AudioLimits) -> Clip | None:
     if size > limits.max_bytes or "wav" not in limits.formats:
         return None
@@ -107,12 +121,12 @@ def _as_is(path: Path, head: bytes, size: int, sha256: str, limits: AudioLimits,
         name = _sendable(recording, size, limits)
         if name is None:
             return None
-        _play(recording.frames(limits.max_seconds))
+        voiced = _played(recording.frames(limits.max_seconds))
         if verdict(recording):
             return None
         seconds = as_seconds(recording.length)
         payload = Payload(_filename(path, name[1]), name[0], size, path=path)
-        return Clip(Input(sha256, payload=payload), seconds, info(recording, seconds))
+        return Clip(Input(sha256, payload=payload), seconds, info(recording, seconds), voiced=voiced)
 
 
 def _sendable(recording: Recording, size: int, limits: AudioLimits) -> tuple[str, str] | None:
@@ -125,7 +139,8 @@ def _sendable(recording: Recording, size: int, limits: AudioLimits) -> tuple[str
 def _converted(
     recording: Recording, sha256: str, limits: AudioLimits, scratch: Path, *, normalize: bool, trim: bool
 ) -> Clip:
-    from tasks.media.encode import RATE, encode, mono, target
+    from tasks.media.activity import Activity
+    from tasks.media.encode import RATE, blocks, encode, framed, mono, target
 
     name = target(limits)
     recipe, start = f"{name}-{RATE}-mono", 0
@@ -137,7 +152,9 @@ def _converted(
         shaped = shape(frames, normalize=normalize, trim=trim)
         frames, start, warnings = shaped.frames, shaped.start, shaped.warnings
         recipe += shaped.recipe
-    payload, samples = encode(frames, name, stem(recording.path), scratch, limits)
+    activity = Activity()
+    heard = framed(activity.tap(blocks(frames)))
+    payload, samples = encode(heard, name, stem(recording.path), scratch, limits)
     try:
         warnings += verdict(recording)
     except BadInput:
@@ -146,12 +163,25 @@ def _converted(
         raise
     sent = Input(sha256, recipe, start, payload=payload)
     described: AudioInfo = info(recording, as_seconds(recording.length))
-    return Clip(sent, as_seconds(Fraction(samples, RATE)), described, warnings + tracks_warning(recording))
+    return Clip(
+        sent, as_seconds(Fraction(samples, RATE)), described, warnings + tracks_warning(recording), activity.found()
+    )
 
 
-def _play(frames: Iterable[AudioFrame]) -> None:
-    for _ in frames:
-        pass
+def _played(frames: Iterable[AudioFrame]) -> Voiced | None:
+    """Decode to the end, listening where that can be done."""
+    from tasks.media.activity import Activity
+    from tasks.media.encode import Unmixable, blocks, mono
+
+    activity = Activity()
+    try:
+        for block in blocks(mono(frames)):
+            activity.feed(block)
+    except Unmixable:
+        for _ in frames:
+            pass
+        return None
+    return activity.found()
 
 
 def _filename(path: Path, extension: str) -> str:

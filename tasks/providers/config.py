@@ -43,10 +43,12 @@ class ModelFacts(_Strict):
 
     verbose: bool = Field(default=False, description="takes response_format verbose_json")
     words: bool = False
+    times: bool = Field(default=True, description="takes timestamp_granularities with verbose_json")
     diarize: bool = False
     prompt: bool = False
     diarized_format: bool = Field(default=False, description="answers speakers in response_format diarized_json")
     languages: frozenset[str] | None = Field(default=None, description="ISO-639-1 codes it hears; None for many")
+    targets: frozenset[str] | None = Field(default=None, description="codes it translates to; None for many")
     voice: Voice | None = Field(default=None, description="how it speaks; None for models that hear")
     transport: Literal["http", "socket"] = Field(
         default="http", description="how it is reached where none is asked for"

@@ -5,13 +5,15 @@ from __future__ import annotations
 import shutil
 from importlib.metadata import PackageNotFoundError, version
 
+from tasks.errors import UsageError
+from tasks.providers.compatible import Compatible
 from tasks.providers.speaking import TTS
-from tasks.providers.speech import SpeechProvider
+from tasks.providers.translating import TRANSLATION
 
 _PACKAGES = {"whisper": "faster-whisper"}
 
 
-class Local(SpeechProvider):
+class Local(Compatible):
     """Free and without a key. Request keys name the engine and its version, never the port."""
 
     name = "local"
@@ -26,6 +28,8 @@ class Local(SpeechProvider):
             for name, facts in self._operation(TTS).models.items():
                 if facts.voice and (facts.voice.program is None or shutil.which(facts.voice.program)):
                     return name
+        if asked is None and operation == TRANSLATION and not self.endpoint.origin:
+            raise UsageError("the built-in recogniser does not translate", hint=self._who_can(operation))
         return super().model(operation, asked)
 
     def _key_origin(self, model: str) -> str:

@@ -58,6 +58,12 @@ def make_provider(name: str, *, base_url: str | None, api_key_env: str | None, e
     return made
 
 
+def offering(operation: str) -> tuple[str, ...]:
+    """The providers that have an operation, with a model of their own for it or any that is named."""
+    found = ((name, load_config(name).operations.get(operation)) for name in _PROVIDERS)
+    return tuple(name for name, facts in found if facts and (facts.default_model or facts.any_model))
+
+
 def key_name(name: str, api_key_env: str | None) -> str | None:
     """The NAME of the variable a provider's key is read from; None where it takes none.
 

@@ -23,6 +23,7 @@ from tasks.providers.sockets import SocketProvider
 from tasks.providers.speaking import TTS, SpeakingProvider
 from tasks.providers.spoken import holds_sound, is_stream, judge_stream
 from tasks.providers.transcription import normalised
+from tasks.providers.translating import TRANSLATION, target
 from tasks.providers.verdicts import judge
 
 _DEADLINE_EXTRA = 60.0
@@ -46,7 +47,10 @@ class SpeechProvider(SpeakingProvider, SocketProvider):
         Raises:
             UsageError: when there is neither, or the provider has no such operation.
         """
-        chosen = asked or self._operation(operation).default_model
+        facts = self._operation(operation)
+        if operation == TRANSLATION and asked not in facts.models and self._lists(asked):
+            raise UsageError(f"{asked} does not translate", hint=self._who_can(operation))
+        chosen = asked or facts.default_model
         if chosen is None:
             raise UsageError(f"{self.name} needs a model", hint="name it with --model")
         return chosen
@@ -80,7 +84,7 @@ class SpeechProvider(SpeakingProvider, SocketProvider):
         return Wire(
             origin=self._key_origin(ask.model),
             path=self.endpoint.api + facts.path,
-            params=self._params(ask.model, self._facts(facts, ask.model), ask.params),
+            params=self._wire_params(ask.operation, ask.model, self._facts(facts, ask.model), ask.params),
             encoding="multipart",
             deadline=max(facts.least_deadline, seconds * facts.deadline_share + _DEADLINE_EXTRA),
         )
@@ -150,8 +154,21 @@ class SpeechProvider(SpeakingProvider, SocketProvider):
 
     def _operation(self, operation: str) -> Operation:
         if operation not in self.config.operations:
-            raise UsageError(f"{self.name} has no {operation}", hint="choose another --provider")
+            raise UsageError(f"{self.name} has no {operation}", hint=self._who_can(operation))
         return self.config.operations[operation]
+
+    def _lists(self, model: str | None) -> bool:
+        """The configuration knows this model, for whatever it does."""
+        return any(model in operation.models for operation in self.config.operations.values())
+
+    def _who_can(self, operation: str) -> str:
+        """What to choose instead, in words."""
+        from tasks.providers.registry import offering
+
+        own = self.config.operations.get(operation)
+        models = f"--model {' or '.join(own.models)}, or " if own and own.models else ""
+        others = [name for name in offering(operation) if name != self.name]
+        return f"choose {models}--provider {', '.join(others)}" if others else "choose another --provider"
 
     def _facts(self, operation: Operation, model: str) -> ModelFacts:
         """What a model can do; of one that is not in the configuration, ``any_model`` or what the first can."""
@@ -160,11 +177,28 @@ class SpeechProvider(SpeakingProvider, SocketProvider):
         known = list(operation.models.values())
         return operation.any_model or (known[0] if known else ModelFacts())
 
+    def _wire_params(self, operation: str, model: str, facts: ModelFacts, asked: Mapping[str, JSON]) -> dict[str, JSON]:
+        if operation != TRANSLATION:
+            return self._params(model, facts, asked)
+        languages = self._translation(target(model, facts, asked), asked)
+        return {"model": model, **languages, **self._manner(model, facts, asked)}
+
+    def _translation(self, to: str, asked: Mapping[str, JSON]) -> dict[str, JSON]:
+        """The fields that name languages; an endpoint that only knows English takes none (provider docs)."""
+        return {}
+
     def _params(self, model: str, facts: ModelFacts, asked: Mapping[str, JSON]) -> dict[str, JSON]:
         params: dict[str, JSON] = {"model": model}
         language = self._language(model, facts, asked)
         if language is not None:
             params["language"] = language
+        params.update(self._manner(model, facts, asked))
+        params.update(self._diarization(model, facts, asked))
+        return params
+
+    def _manner(self, model: str, facts: ModelFacts, asked: Mapping[str, JSON]) -> dict[str, JSON]:
+        """What transcriptions and translations are asked for alike."""
+        params: dict[str, JSON] = {}
         if asked.get("prompt"):
             if not facts.prompt:
                 raise BadInput(f"{model} takes no prompt", kind="bad_request", hint="leave out --prompt")
@@ -173,7 +207,6 @@ class SpeechProvider(SpeakingProvider, SocketProvider):
             params["temperature"] = asked["temperature"]
         params["response_format"] = self._format(facts)
         params.update(self._times(facts, asked))
-        params.update(self._diarization(model, facts, asked))
         return params
 
     def _language(self, model: str, facts: ModelFacts, asked: Mapping[str, JSON]) -> str | None:
@@ -195,7 +228,7 @@ class SpeechProvider(SpeakingProvider, SocketProvider):
 
     def _times(self, facts: ModelFacts, asked: Mapping[str, JSON]) -> dict[str, JSON]:
         """Models without times still give their text."""
-        if not facts.verbose:
+        if not (facts.verbose and facts.times):
             return {}
         wanted: list[JSON] = ["segment"] if asked.get("segments", True) else []
         if facts.words and asked.get("words", True):

@@ -16,6 +16,10 @@ class Together(SpeechProvider):
     url_field = "file"
     send_auto = "auto"
 
+    def _translation(self, to: str, asked: Mapping[str, JSON]) -> dict[str, JSON]:
+        """``language`` is the target here (provider docs)."""
+        return {"language": to}
+
     def _diarization(self, model: str, facts: ModelFacts, asked: Mapping[str, JSON]) -> dict[str, JSON]:
         if not asked.get("diarize") or not facts.diarize:
             return super()._diarization(model, facts, asked)

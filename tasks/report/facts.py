@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import orjson
+
+from tasks.capabilities.checks import MEANINGS
 from tasks.journal.attempts import Spent
 from tasks.journal.journal import Journal
 from tasks.journal.outs import Binding
@@ -18,6 +22,8 @@ _TEXT_MOST = 4000
 _WORDS_MOST = 500
 """Characters of a name, a message or a segment: what a person reads, not what a broken server sends."""
 _SEGMENTS_MOST = 400
+_FLAGGED = b'"flags":["'
+"""In the JSON of every row with a flag; quotes inside a text are escaped there."""
 _PAGE_MOST = 4_000_000
 """Characters of all segments together; results beyond that show their text only."""
 
@@ -29,6 +35,15 @@ class FailureKind:
     kind: str
     count: int
     examples: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FlagKind:
+    """The results that carry one flag: how many, and what it means."""
+
+    flag: str
+    count: int
+    meaning: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +60,7 @@ class Facts:
     last_run: Mapping[str, Any] | None
     simulated: bool
     engines: tuple[str, ...]
+    flags: tuple[FlagKind, ...] = ()
 
 
 def gather(out: Path, journal: Journal) -> Facts:
@@ -71,8 +87,15 @@ def gather(out: Path, journal: Journal) -> Facts:
         budget=None,
         last_run=journal.runs.last(),
         simulated=any(row.get("simulated") for row in results),
+        flags=_flags(journal.items.every_result()),
         engines=tuple(sorted({str(row["engine"]) for row in results if row.get("engine")})),
     )
+
+
+def _flags(results: Iterable[bytes]) -> tuple[FlagKind, ...]:
+    """How many of all results carry each flag; only those that carry one are parsed."""
+    counts = Counter(flag for row in results if _FLAGGED in row for flag in orjson.loads(row).get("flags") or ())
+    return tuple(FlagKind(flag, count, MEANINGS.get(flag, "")) for flag, count in counts.most_common())
 
 
 def _results(rows: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:

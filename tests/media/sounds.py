@@ -24,6 +24,13 @@ def tone(seconds: float, rate: int = 16_000, level: float = 0.3) -> np.ndarray:
     return (np.sin(2 * np.pi * 440 * at) * level * 32767).astype(np.int16)
 
 
+def syllables(seconds: float, level: float = 0.2, seed: int = 0) -> np.ndarray:
+    """Sound that comes and goes as speech does: a syllable of 150 ms each quarter of a second, over soft noise."""
+    at = np.arange(round(seconds * 16_000)) / 16_000
+    noise = np.random.default_rng(seed).normal(0, 1, len(at))
+    return (noise * np.where(at % 0.25 < 0.15, level, level / 300) * 8000).clip(-32768, 32767).astype(np.int16)
+
+
 def wav(samples: np.ndarray, rate: int = 16_000, channels: int = 1, width: int = 2) -> bytes:
     out = io.BytesIO()
     with wave.open(out, "wb") as file:

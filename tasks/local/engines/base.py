@@ -81,12 +81,17 @@ class Engine(Protocol):
         ...
 
     @property
+    def targets(self) -> frozenset[str] | None:
+        """ISO 639-1 codes it can translate to; None for any, empty when it does not translate."""
+        ...
+
+    @property
     def speakers(self) -> bool:
         """True when it can tell speakers apart."""
         ...
 
-    async def transcribe(self, audio: Audio, language: str | None) -> Transcript:
-        """Hear a recording.
+    async def transcribe(self, audio: Audio, language: str | None, to: str | None = None) -> Transcript:
+        """Hear a recording, and tell it in the language ``to`` where that is asked for.
 
         Raises:
             BadInput: when it cannot be decoded.

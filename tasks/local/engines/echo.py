@@ -40,6 +40,7 @@ class Echo:
 
     simulated = True
     languages = None
+    targets = None
     speakers = True
 
     def __init__(self, identity: str, workers: int, max_seconds: float | None) -> None:
@@ -48,13 +49,13 @@ class Echo:
         self._max_seconds = max_seconds
         self._pool: WorkerPool | None = None
 
-    async def transcribe(self, audio: Audio, language: str | None) -> Transcript:
+    async def transcribe(self, audio: Audio, language: str | None, to: str | None = None) -> Transcript:
         """Plain WAV is answered at once; other audio is decoded in a worker to learn its length."""
         seconds = quick_seconds(audio)
         if not seconds:
             self._pool = self._pool or WorkerPool(self._workers)
             seconds = await self._pool.run(decoded_seconds, audio, self._max_seconds)
-        return echoed(audio.sha256, seconds, language or "en")
+        return echoed(audio.sha256, seconds, to or language or "en")
 
     def close(self) -> None:
         """End the workers, where there are any."""

@@ -38,6 +38,7 @@ class Pocketsphinx:
 
     simulated = False
     languages = frozenset({"en"})
+    targets: frozenset[str] = frozenset()
     speakers = False
 
     def __init__(self, identity: str, workers: int, max_seconds: float | None) -> None:
@@ -45,7 +46,7 @@ class Pocketsphinx:
         self._max_seconds = max_seconds
         self._pool = WorkerPool(workers)
 
-    async def transcribe(self, audio: Audio, language: str | None) -> Transcript:
+    async def transcribe(self, audio: Audio, language: str | None, to: str | None = None) -> Transcript:
         """Hear English; ``language`` was checked before."""
         return await self._pool.run(hear, audio, self._max_seconds)
 

@@ -41,6 +41,7 @@ class Tones:
 
     simulated = True
     languages = None
+    targets = None
     speakers = True
 
     def __init__(self, identity: str, workers: int, max_seconds: float | None) -> None:
@@ -48,9 +49,9 @@ class Tones:
         self._max_seconds = max_seconds
         self._pool = WorkerPool(workers)
 
-    async def transcribe(self, audio: Audio, language: str | None) -> Transcript:
+    async def transcribe(self, audio: Audio, language: str | None, to: str | None = None) -> Transcript:
         """Hear the words."""
-        return await self._pool.run(hear, audio, self._max_seconds, language or "en")
+        return await self._pool.run(hear, audio, self._max_seconds, to or language or "en")
 
     def close(self) -> None:
         """End the workers."""

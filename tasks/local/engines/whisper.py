@@ -16,6 +16,7 @@ class Whisper:
 
     simulated = False
     languages = None
+    targets = frozenset({"en"})
     speakers = False
 
     def __init__(self, identity: str, workers: int, max_seconds: float | None, weights: str) -> None:
@@ -34,9 +35,9 @@ class Whisper:
         self._weights = weights
         self._pool = WorkerPool(workers)
 
-    async def transcribe(self, audio: Audio, language: str | None) -> Transcript:
-        """Hear a recording; without a language Whisper detects it."""
-        return await self._pool.run(hear, audio, self._max_seconds, self._weights, language)
+    async def transcribe(self, audio: Audio, language: str | None, to: str | None = None) -> Transcript:
+        """Hear a recording; without a language Whisper detects it. It translates to English."""
+        return await self._pool.run(hear, audio, self._max_seconds, self._weights, language, to)
 
     def close(self) -> None:
         """End the workers."""
@@ -50,7 +51,9 @@ def _model(weights: str) -> Any:
     return WhisperModel(weights, device="auto", compute_type="int8")
 
 
-def hear(audio: Audio, max_seconds: float | None, weights: str, language: str | None) -> Transcript:
+def hear(
+    audio: Audio, max_seconds: float | None, weights: str, language: str | None, to: str | None = None
+) -> Transcript:
     """Decode and recognise a recording; runs in a worker.
 
     The sound is decoded here rather than by faster-whisper, which would open playlists.
@@ -69,8 +72,10 @@ def hear(audio: Audio, max_seconds: float | None, weights: str, language: str | 
     if not seconds:
         raise BadInput("no sound can be decoded from it", kind="undecodable")
     sound = np.concatenate(blocks).astype(np.float32) / 32768
-    found, info = _model(weights).transcribe(sound, language=language, word_timestamps=True)
+    found, info = _model(weights).transcribe(
+        sound, language=language, task="translate" if to else "transcribe", word_timestamps=True
+    )
     heard = list(found)
     segments = tuple(Segment(s.start, s.end, s.text.strip()) for s in heard)
     words = tuple(Word(w.word.strip(), w.start, w.end) for s in heard for w in s.words or ())
-    return Transcript(" ".join(s.text for s in segments), info.language, seconds, segments, words)
+    return Transcript(" ".join(s.text for s in segments), to or info.language, seconds, segments, words)

@@ -1,0 +1,31 @@
+"""translate: speech in a recording to text in another language, with segments and words where the provider has them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from tasks.capabilities.transcribe import HearingParams, Transcribe
+from tasks.providers.languages import iso_code
+from tasks.providers.translating import TRANSLATION
+
+
+class TranslateParams(HearingParams):
+    """What can be asked of a translation; ``language`` is what is spoken, where the provider wants to know."""
+
+    to: str = Field(
+        "en", pattern=r"^[A-Za-z]{2,3}(-[A-Za-z]{2,4})?$", description="ISO-639-1 code of the language to translate to"
+    )
+
+
+class Translate(Transcribe):
+    """Recordings to text in English, or another language where the provider can."""
+
+    name = "translate"
+    operation = TRANSLATION
+    params = TranslateParams
+
+    def written_in(self, params: Any) -> str | None:
+        """The target, whatever is spoken."""
+        return iso_code(params.to)
