@@ -232,7 +232,8 @@ def _transcript(frames: Sequence[Mapping[str, Any]], ask: Ask) -> dict[str, Any]
     """A conversation's transcript in the shape of a reply by HTTP.
 
     Together's utterances have a start and a duration by a clock of the server's own; one that runs past the
-    sound that was sent is not believed.
+    sound that was sent is not believed. A single utterance is the whole sound; of several they are told only where
+    all have times, for a part without a place is none.
     """
     length = float(ask.ceiling.audio_seconds or 0)
     told: dict[str, Any] = {"duration": length or None, "language": ask.params.get("language")}
@@ -249,9 +250,12 @@ def _transcript(frames: Sequence[Mapping[str, Any]], ask: Ask) -> dict[str, Any]
         part = {"text": str(text or "").strip(), "start": start if known else None, "end": end}
         parts += [part] if part["text"] else []
         words += frame["words"] if isinstance(frame.get("words"), list) else []
+    if len(parts) == 1 and parts[0]["start"] is None:
+        parts[0] |= {"start": 0.0, "end": length}
     whole = done.get("text")
     text = whole if isinstance(whole, str) and whole else " ".join(str(p["text"]) for p in parts)
-    return {**told, "text": text, "segments": parts, "words": words}
+    placed = all(part["start"] is not None for part in parts)
+    return {**told, "text": text, "segments": parts if placed else [], "words": words}
 
 
 def _refused(provider: str, key_env: str | None, reply: Reply) -> Problem:

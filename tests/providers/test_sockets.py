@@ -265,15 +265,25 @@ def test_any_conversation_ends_only_after_its_last_word(shape: str, messages: li
 def test_the_transcript_is_all_utterances_with_times_that_can_be() -> None:
     reply = ended(
         event(ITEM + "completed", transcript=" One two. ", start=0, duration=0.5),
-        event(ITEM + "completed", transcript="Three.", start=0.5, duration=99),
+        event(ITEM + "completed", transcript="Three.", start=0.5, duration=0.4),
         event(ITEM + "completed", transcript=""),
         x_mediamill_engine="echo-1",
     )
     (parsed,) = made("together").parse(reply, [ask(language="de")])
     assert parsed.data["text"] == "One two. Three."
-    assert [(s["start"], s["end"]) for s in parsed.data["segments"]] == [(0.0, 0.5), (None, None)]
+    assert [(s["start"], s["end"]) for s in parsed.data["segments"]] == [(0.0, 0.5), (0.5, 0.9)]
     assert (parsed.data["language"], parsed.data["words"], parsed.data["duration_s"]) == ("de", None, 1.0)
     assert (parsed.usage.audio_seconds, parsed.engine) == (Decimal(1), "echo-1")
+
+
+@pytest.mark.parametrize("times", [{}, {"start": 0.5, "duration": 99}])
+def test_utterances_without_a_place_are_text_only_and_a_single_one_is_the_whole(times: dict[str, float]) -> None:
+    lost = event(ITEM + "completed", transcript="Three.", **times)
+    (one,) = made("together").parse(ended(lost), [ask()])
+    assert [(s["start"], s["end"]) for s in one.data["segments"]] == [(0.0, 1.0)]
+    placed = event(ITEM + "completed", transcript="One.", start=0, duration=0.5)
+    (two,) = made("together").parse(ended(placed, lost), [ask()])
+    assert (two.data["text"], two.data["segments"]) == ("One. Three.", None)
 
 
 def test_the_other_wires_are_parsed_too() -> None:
