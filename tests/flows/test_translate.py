@@ -70,7 +70,7 @@ def test_a_folder_is_translated_and_the_ledger_is_the_bill(
 
 def test_a_quote_has_the_price_and_sends_nothing(server: RunningServer, folder: Path, tmp_path: Path) -> None:
     done = mediamill(
-        *("quote", "--capability", "translate", folder, "--provider", "openai", "--out", tmp_path / "out", "--json"),
+        *("quote", "translate", folder, "--provider", "openai", "--out", tmp_path / "out", "--json"),
         home=tmp_path / "home",
         env=KEYS,
     )
