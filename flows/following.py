@@ -47,6 +47,7 @@ _LOOK = 2.0
 """Seconds between two looks: how long a click on Cancel may take to be seen."""
 _TIMEOUT = 5.0
 _TELL = 200
+"""Characters of an error of Prefect's that a log line shows."""
 
 
 class Following:
@@ -113,13 +114,11 @@ class Following:
     def settle(self, patience: float) -> bool:
         """Wait until Prefect answers, so that the end that follows is told; False when it stays away."""
         ends = time.monotonic() + patience
-        while self._client.api_healthcheck() is not None:
-            if time.monotonic() >= ends:
-                return False
-            if not self._away:
-                self._away = True
-                self._log.warning("the work is done; waiting for Prefect, to tell it how this run ended")
-            time.sleep(_LOOK)
+        with no_retries():
+            while self._client.api_healthcheck() is not None:
+                if time.monotonic() >= ends:
+                    return False
+                time.sleep(_LOOK)
         return True
 
     def end(self, summary: Summary) -> None:
@@ -132,7 +131,8 @@ class Following:
     def _follow(self, run: Run) -> None:
         while True:
             try:
-                self._look(run)
+                with no_retries():
+                    self._look(run)
             except Exception as error:  # noqa: BLE001 (an outage of Prefect is not one of the run)
                 if not self._away:
                     self._away = True

@@ -14,7 +14,18 @@ from tasks.job import Job, load_job, make_job
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_TEXTS = ("provider", "model", "base_url", "api_key_env", "out", "journal", "budget", "deadline", "run_deadline")
+_TEXTS = (
+    "provider",
+    "model",
+    "base_url",
+    "api_key_env",
+    "out",
+    "journal",
+    "budget",
+    "deadline",
+    "run_deadline",
+    "subtitles",
+)
 _NUMBERS = ("limit", "concurrency", "rpm", "retries", "shard_size", "memory")
 _FLAGS = ("replace", "refresh")
 
@@ -132,7 +143,15 @@ def _settings(pairs: tuple[str, ...]) -> dict[str, Any]:
     return settings
 
 
+_METAVARS = {
+    "budget": "USD",
+    "deadline": "TIME",
+    "run_deadline": "TIME",
+    "rpm": "N",
+    "out": "FOLDER",
+    "subtitles": "srt,vtt",
+}
+
+
 def _metavar(name: str) -> str:
-    return {"budget": "USD", "deadline": "TIME", "run_deadline": "TIME", "rpm": "N", "out": "FOLDER"}.get(
-        name, "N" if name in _NUMBERS else "TEXT"
-    )
+    return _METAVARS.get(name, "N" if name in _NUMBERS else "TEXT")

@@ -6,7 +6,7 @@ import hashlib
 import re
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -101,12 +101,20 @@ class Job(BaseModel):
     allow_hosts: list[str] = Field(
         default_factory=list, description="private hosts that source URLs may name, e.g. media.lan:8080"
     )
+    subtitles: list[Literal["srt", "vtt", "txt", "json"]] = Field(
+        default_factory=list, description="files beside the Parquet, one a recording: srt, vtt, txt, json"
+    )
     schedule: Schedule | None = Field(None, description="when its deployment runs (`mediamill deploy`)")
 
     @field_validator("deadline", "run_deadline", mode="before", json_schema_input_type=float | str | None)
     @classmethod
     def _duration(cls, value: Any) -> Any:
         return parse_duration(value) if isinstance(value, str) else value
+
+    @field_validator("subtitles", mode="before", json_schema_input_type=list[str] | str)
+    @classmethod
+    def _formats(cls, value: Any) -> Any:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
     @field_validator("budget", mode="before")
     @classmethod

@@ -19,6 +19,7 @@ from tasks.report.build import build_report
 from tasks.sinks.parts import write_part
 from tasks.sinks.record import write_json
 from tasks.sinks.schema import CALLS
+from tasks.sinks.subtitles.write import write_all
 from tasks.summary import FailureGroup, State, Summary
 
 _PACKAGES = ("mediamill", "httpx", "aiohttp", "pyarrow", "av", "pocketsphinx", "sqlalchemy")
@@ -35,6 +36,9 @@ async def publish(context: Context) -> Summary:
     """
     faults.point("publish.calls.before")
     await publish_calls(context)
+    if context.job.subtitles:
+        rows = context.journal.items.every_result()
+        await context.engine.thread(write_all, context.out, rows, context.job.subtitles)
     summary = await context.engine.thread(summarize, context)
     await context.journal.ceilings.put(context.limits_name, context.limiter.state())
     faults.point("publish.report.before")

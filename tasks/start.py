@@ -87,6 +87,8 @@ async def open_context(job: Job, engine: Engine, *, retry: bool) -> tuple[Contex
     """
     capability = capabilities.get(job.capability)
     params = check_params(capability, job.params)
+    if job.subtitles and "segments" not in capability.schema().names:
+        raise UsageError(f"{capability.name} has no subtitles", hint="leave --subtitles out")
     provider = choose_provider(job)
     model = provider.model(capability.operation, job.model)
     source = None if retry else await engine.thread(_open_source, job, capability)

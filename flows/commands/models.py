@@ -73,6 +73,8 @@ def _configured(provider: str) -> list[Model]:
                 told += (f"to {', '.join(sorted(can.targets))}" if can.targets else "to any language",)
             if can.voice is not None:
                 told = ("speaks", *(form for form in can.voice.formats if form != "pcm"))
+            if can.transport == "socket":
+                told = (*told, "by socket only")
             price = "free" if config.free else pricing.source(name, operation)
             models.append(Model(provider, operation, name, name == facts.default_model, told, price))
     return models

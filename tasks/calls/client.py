@@ -1,4 +1,4 @@
-"""The only HTTP client: every byte to or from a provider, and every download, passes here."""
+"""The only client: every byte to or from a provider, and every download, passes here."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from tasks.calls.download import Download, fetch
 from tasks.calls.exchange import Broken, ExchangeError, translate
 from tasks.calls.guard import Guard
 from tasks.calls.reading import chunks
+from tasks.calls.sockets import SocketExchange, make_session
 from tasks.calls.transports import environment_proxy, make_transport, tls_context
 from tasks.errors import ItemError, UsageError
 from tasks.providers.base import Reply, Request
@@ -68,6 +69,7 @@ class Client:
         self._resolver = resolver
         self._context: ssl.SSLContext | None = None
         self._direct: AiohttpTransport | None = None
+        self._sockets: aiohttp.ClientSession | None = None
         self._by_origin: dict[str, AiohttpTransport] = {}
         self._proxied: dict[str, AiohttpTransport] = {}
         self._guarded: dict[tuple[str, ...], tuple[Guard, AiohttpTransport]] = {}
@@ -75,7 +77,7 @@ class Client:
     async def send(
         self, origin: str, request: Request, *, key: str | None, deadline: float, max_body: int = 64 * 2**20
     ) -> Reply:
-        """Send one request and read its whole reply.
+        """Send one request and read its whole reply, or hold the conversation it asks for.
 
         Args:
             origin: scheme, host and port.
@@ -90,6 +92,8 @@ class Client:
             BadInput: a file to send cannot be read any more.
             UsageError: the key holds characters that no header can carry.
         """
+        if request.talk is not None:
+            return await self._converse(origin, request, key=key, deadline=deadline, most=max_body)
         url, where = _url(origin, request.path)
         body = encode(request)
         headers = _headers(request.headers, body, key)
@@ -98,6 +102,20 @@ class Client:
         async with self.exchange(transport, message, where, deadline=deadline) as response:
             parts = [chunk async for chunk in chunks(response, most=max_body, where=where)]
             return Reply(response.status_code, _reply_headers(response), b"".join(parts))
+
+    async def _converse(self, origin: str, request: Request, *, key: str | None, deadline: float, most: int) -> Reply:
+        """The same promises on a socket: key, deadline, bounds, proxies."""
+        assert request.talk is not None
+        url = httpx.URL(origin + request.path)
+        self._sockets = self._sockets or make_session(self._tls(), self._connect_timeout)
+        return await SocketExchange(request.talk, url.netloc.decode("ascii", "replace"), most).run(
+            self._sockets,
+            str(url),
+            _headers(request.headers, Body((), None), key),
+            deadline=deadline,
+            handshake=min(self._connect_timeout, 0.9 * deadline),
+            proxy=environment_proxy(origin) if self._trust_env else None,
+        )
 
     @asynccontextmanager
     async def exchange(
@@ -163,6 +181,9 @@ class Client:
         self._guarded.clear()
         for transport in transports:
             await transport.aclose()
+        if self._sockets is not None:
+            await self._sockets.close()
+            self._sockets = None
 
     def _transport(self, origin: str) -> AiohttpTransport:
         proxy = environment_proxy(origin) if self._trust_env else None

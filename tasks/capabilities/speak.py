@@ -67,6 +67,9 @@ class SpeakParams(BaseModel):
     instructions: str | None = Field(None, max_length=4000, description="how to say it, where the model listens to it")
     sample_rate: int | None = Field(None, ge=8000, le=48000, description="Hz of the file")
     stream: bool = Field(default=False, description="take the sound as a stream of events, where the model has one")
+    transport: Literal["http", "socket"] | None = Field(
+        None, description="socket: through the provider's speech socket; by default as the model needs it"
+    )
     piece_characters: int | None = Field(None, ge=20, le=100_000, description="cut texts shorter than the limit")
 
 
@@ -254,6 +257,8 @@ def _wire_format(params: SpeakParams, limits: VoiceLimits, parts: int) -> Form:
     Raises:
         BadInput: when a stream is asked for where there is none.
     """
+    if _by_socket(params, limits):
+        return "pcm"
     if params.stream:
         if not limits.stream:
             raise BadInput("the model has no stream of events", kind="bad_request", hint="leave out stream")
@@ -265,9 +270,14 @@ def _wire_format(params: SpeakParams, limits: VoiceLimits, parts: int) -> Form:
 def _longest(params: SpeakParams, limits: VoiceLimits, form: Form) -> int:
     """Most characters of a piece: as many as the provider takes, and as whose sound is surely read to its end."""
     a_second = _LOSSY_RATE if form in ("mp3", "opus") else 2 * (params.sample_rate or _USUAL_RATE)
-    seconds = _REPLY / (a_second * (_BASE64 if params.stream else 1))
+    seconds = _REPLY / (a_second * (_BASE64 if params.stream or _by_socket(params, limits) else 1))
     fitting = int(seconds / _SLOW * min(params.speed or 1, 1))
     return min(limits.max_characters, params.piece_characters or limits.max_characters, fitting)
+
+
+def _by_socket(params: SpeakParams, limits: VoiceLimits) -> bool:
+    """A socket answers in bare samples, whatever the file is to be."""
+    return params.transport == "socket" or (params.transport is None and limits.socket)
 
 
 def _neutral(params: SpeakParams) -> dict[str, JSON]:

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -19,6 +19,7 @@ from tasks.capabilities.sending import PieceSender
 from tasks.errors import BadInput
 from tasks.item import JSON, Answer, Ask, Input, Item, Payload, Usage
 from tasks.media.cutting import Cutting
+from tasks.media.limits import AudioLimits
 from tasks.providers.languages import iso_code
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ class HearingParams(BaseModel):
     words: bool = Field(default=True, description="words with start and end times, where the model has them")
     normalize: bool = Field(default=False, description="even out the loudness of short clips first")
     trim: bool = Field(default=False, description="cut silence off both ends of short clips first")
+    transport: Literal["http", "socket"] | None = Field(
+        None, description="socket: through the provider's realtime socket; by default as the model needs it"
+    )
     pass_urls: bool = Field(default=False, description="let the provider fetch URLs itself; length stays unknown")
     piece_seconds: float | None = Field(
         None, ge=5, le=86_400, description="longest piece of a long recording; by default what the provider takes"
@@ -131,7 +135,7 @@ class Transcribe:
     async def run(self, item: Item, params: HearingParams, call: Call, kit: Kit) -> Mapping[str, Any]:
         """One recording to its columns."""
         if params.pass_urls and item.is_url:
-            source = self._passed_through(item, kit)
+            source = self._passed_through(item, params, kit)
             return await self._ask(item, params, call, kit, source, None)
         async with kit.fetch(item) as media:
             clip = await self._whole(media, params, kit)
@@ -181,7 +185,7 @@ class Transcribe:
             return await call(self._priced(item, params, kit, clip.input, clip.seconds))
 
         sender = PieceSender(kit, send, media.sha256, self._cutting)
-        limits = kit.provider.audio_limits(self.operation, kit.model)
+        limits = self._limits(params, kit)
         pieces = Pieces(media.path, media.sha256, limits, kit.scratch, _cutting(params), check=sender.check)
         clips, answers = await sender.send_all(pieces)
         ends = [c.input.start + round(c.seconds * RATE) if c.input.end is None else c.input.end for c in clips]
@@ -225,7 +229,7 @@ class Transcribe:
 
         path = Path(item.location or "")
         info = await kit.thread(probe, path)
-        limits = kit.provider.audio_limits(self.operation, kit.model)
+        limits = self._limits(params, kit)
         asks = expected_pieces(info, path.stat().st_size, limits, _cutting(params))
         heard = info.seconds + (asks - 1) * Decimal(str(params.overlap))
         usage = Usage(audio_seconds=heard, requests=asks)
@@ -236,7 +240,7 @@ class Transcribe:
         from tasks.media.audio import listened, quick
         from tasks.media.fit import bounded, whole
 
-        limits = kit.provider.audio_limits(self.operation, kit.model)
+        limits = self._limits(params, kit)
         if media.data is not None and not (params.normalize or params.trim):
             allowed = limits if params.piece_seconds is None else bounded(limits, _cutting(params))
             clip = quick(media.path, media.data, media.sha256, allowed)
@@ -244,8 +248,13 @@ class Transcribe:
                 return clip if clip.seconds < 1 else await kit.thread(listened, clip, media.path, kit.check)
         return await kit.thread(whole, media.path, media.sha256, limits, kit.scratch, _cutting(params), check=kit.check)
 
-    def _passed_through(self, item: Item, kit: Kit) -> Input:
-        limits = kit.provider.audio_limits(self.operation, kit.model)
+    def _limits(self, params: HearingParams, kit: Kit) -> AudioLimits:
+        if params.transport is None:
+            return kit.provider.audio_limits(self.operation, kit.model)
+        return kit.provider.audio_limits(self.operation, kit.model, params.transport)
+
+    def _passed_through(self, item: Item, params: HearingParams, kit: Kit) -> Input:
+        limits = self._limits(params, kit)
         if not limits.takes_urls:
             raise BadInput(
                 f"{kit.provider.name} does not fetch URLs itself", kind="no_urls", hint="leave out pass_urls"

@@ -36,6 +36,7 @@ _KEPT_HEADERS = frozenset(
         "cf-ray",
         "x-mediamill-engine",
         "x-mediamill-simulated",
+        "x-mediamill-socket",
     }
 )
 

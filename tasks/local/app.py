@@ -16,15 +16,17 @@ from aiohttp import web
 from configs import FOLDER
 from tasks.errors import NoSuchOption, UsageError
 from tasks.local.bill import Bill
-from tasks.local.dialects import PATHS, PREFIXES, Dialect, dialect, together_supported
+from tasks.local.dialects import PATHS, PREFIXES, SOCKETS, Dialect, dialect, together_supported
 from tasks.local.engines import NAMES as EARS
 from tasks.local.engines import make_engine
 from tasks.local.limits import Limiter, Rates
 from tasks.local.options import DIALECTS, Settings
+from tasks.local.realtime import listen
 from tasks.local.refusal import Refusal
 from tasks.local.rules import read_rules
 from tasks.local.saying import SpeechModel
 from tasks.local.speech import speak
+from tasks.local.talking import talk
 from tasks.local.transcription import Desk, transcribe
 from tasks.local.voices import NAMES as VOICES
 from tasks.local.voices import make_speaker
@@ -57,6 +59,7 @@ def make_desk(settings: Settings) -> Desk:
         dice,
         make_speaker(settings.engine, settings.workers),
         {name: _speech_models(known["speech"].get(name, {}), settings) for name in DIALECTS},
+        {name: frozenset(models) for name, models in known["sockets"].items()},
         _rules(settings),
     )
 
@@ -119,6 +122,7 @@ class App:
             "/mediamill/limits": ("POST", self._limits),
             "/mediamill/reset": ("POST", self._reset),
         }
+        self._sockets: dict[str, Answer] = {}
         self._prefixes = {"/v1": desk.settings.dialect, **PREFIXES}
         for prefix, name in self._prefixes.items():
             spoken = dialect(name)
@@ -130,6 +134,10 @@ class App:
             self._routes[prefix + say] = ("POST", partial(self._speak, spoken=spoken))
             self._routes[prefix + voices] = ("GET", partial(self._voices, spoken=spoken))
             self._routes[f"{prefix}/models"] = ("GET", partial(self._models, spoken=spoken))
+            if name in SOCKETS:
+                self._sockets[prefix + SOCKETS[name]] = partial(self._listen, spoken=spoken)
+            if name in ("together", "local"):
+                self._sockets[f"{prefix}{say}/websocket"] = partial(self._talk, spoken=spoken)
             if name == "together":
                 supported = prefix.removesuffix("/v1") + "/v2/supported-models"
                 self._routes[supported] = ("GET", self._supported)
@@ -137,6 +145,8 @@ class App:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer any request."""
         method, answer = self._routes.get(request.path, ("", None))
+        if request.path in self._sockets and (answer is None or request.method == "GET"):
+            method, answer = "GET", self._sockets[request.path]
         try:
             if answer is None:
                 raise Refusal("not_found", f"Invalid URL ({request.method} {request.path})")
@@ -156,6 +166,12 @@ class App:
 
     async def _speak(self, request: web.BaseRequest, *, spoken: Dialect) -> web.StreamResponse:
         return await speak(self.desk, request, spoken)
+
+    async def _listen(self, request: web.BaseRequest, *, spoken: Dialect) -> web.StreamResponse:
+        return await listen(self.desk, request, spoken)
+
+    async def _talk(self, request: web.BaseRequest, *, spoken: Dialect) -> web.StreamResponse:
+        return await talk(self.desk, request, spoken)
 
     async def _voices(self, request: web.BaseRequest, *, spoken: Dialect) -> web.Response:
         names = self.desk.speaker.voices or ("tone",)

@@ -75,6 +75,14 @@ def _envelope(status: int) -> dict[str, object]:
     return {"error": {"message": f"fault on demand: {status}", "type": "fault", "param": None, "code": None}}
 
 
+def cut_off(request: web.BaseRequest, *, reset: bool) -> None:
+    """End a connection in the middle of whatever is said on it, with RST or with FIN."""
+    if reset:
+        _reset(request)
+    else:
+        _closed(request)
+
+
 def _closed(request: web.BaseRequest) -> web.Response:
     if request.transport is not None:
         request.transport.close()

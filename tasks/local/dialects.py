@@ -245,3 +245,6 @@ PATHS: Mapping[str, tuple[str, str, str]] = {
     "xai": ("/stt", "/tts", "/tts/voices"),
 }
 """Where a dialect hears, speaks and lists its voices (provider docs); the first line is everybody else's."""
+
+SOCKETS: Mapping[str, str] = {"together": "/realtime", "local": "/realtime", "compatible": "/realtime", "xai": "/stt"}
+"""Where a dialect hears on a socket (provider docs)."""

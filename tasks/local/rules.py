@@ -15,7 +15,8 @@ UNCOMPUTED = frozenset({"status", "reset", "redirect", "error_in_200", "hang"})
 COMPUTED = frozenset(
     ["delay", "close", "reset_mid_body", "short_body", "drip", "bad_json", "empty", "huge", "gzip_bomb", "wrong_type"]
 )
-KINDS = UNCOMPUTED | COMPUTED
+ON_SOCKETS = frozenset({"socket_close", "socket_failed", "socket_silence"})
+KINDS = UNCOMPUTED | COMPUTED | ON_SOCKETS
 UNANSWERED = frozenset({"close", "reset", "hang"})
 """Kinds after which no status line was sent."""
 
@@ -81,6 +82,10 @@ class Fault:
             delays it; ``close`` and ``reset_mid_body`` break off before and within it; ``short_body``
             promises more than comes; ``drip`` sends a byte every ``interval`` seconds; ``bad_json`` cuts it;
             ``empty`` leaves it out; ``huge`` and ``gzip_bomb`` pad it to ``bytes``; ``wrong_type`` is HTML.
+            On sockets those that answer at once refuse the handshake and the others strike at the commit: garbage,
+            bytes or a message of ``bytes`` instead of an answer, progress without end. ``socket_close`` closes it
+            with ``code``, ``socket_failed`` sends the wire's failure (``body`` adds to it), ``socket_silence`` says
+            nothing any more.
         delay: seconds to wait first, with every kind.
         billed: whether it is charged; None means as a provider would: computed answers are. True makes the
             others, too, work out the answer before they break.
@@ -94,6 +99,7 @@ class Fault:
     interval: float = 1.0
     bytes: int = 100_000_000
     location: str = "/"
+    code: int = 4503
     billed: bool | None = None
 
     @property

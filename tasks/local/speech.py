@@ -61,15 +61,11 @@ async def _answered(desk: Desk, exchange: Exchange, body: bytes, digest: str) ->
     desk.limiter.admit()
     fail_at_random(desk)
     saying = read_saying(told, dialect, desk.speech_models[dialect.name])
-    sound = await _said(desk, dialect, saying)
+    sound = await said(desk, dialect, saying)
     shape = desk.settings.stream_shape or _SHAPES.get(dialect.name, "chunk")
     content, kind = await asyncio.to_thread(render, sound, saying, shape)
     await dwell(desk, exchange)
-    speaker = {
-        "x-mediamill-engine": desk.speaker.identity,
-        "x-mediamill-simulated": "true" if desk.speaker.simulated else "false",
-    }
-    headers = {**reply_headers(desk, exchange, None), **speaker, "content-type": kind}
+    headers = {**reply_headers(desk, exchange, None), **speaker_headers(desk), "content-type": kind}
     reply = web.Response(body=content, headers=headers)
     if fault is None or fault.billed is not False:
         desk.bill.charge_characters(call, len(saying.text))
@@ -77,6 +73,14 @@ async def _answered(desk: Desk, exchange: Exchange, body: bytes, digest: str) ->
         return await faulted(desk, exchange, fault)
     desk.bill.settle(call, reply.status if fault is None or fault.kind not in UNANSWERED else 0)
     return reply if fault is None else await send_broken(exchange.request, fault, reply)
+
+
+def speaker_headers(desk: Desk) -> dict[str, str]:
+    """Who speaks, and whether it only pretends to."""
+    return {
+        "x-mediamill-engine": desk.speaker.identity,
+        "x-mediamill-simulated": "true" if desk.speaker.simulated else "false",
+    }
 
 
 def _enter(exchange: Exchange, told: Any, model: str | None) -> None:
@@ -91,7 +95,12 @@ def _enter(exchange: Exchange, told: Any, model: str | None) -> None:
     exchange.call.params_sha256 = hashlib.sha256(orjson.dumps(rest, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-async def _said(desk: Desk, dialect: Dialect, saying: Saying) -> Sound:
+async def said(desk: Desk, dialect: Dialect, saying: Saying) -> Sound:
+    """Have a text said.
+
+    Raises:
+        Refusal: when it cannot be.
+    """
     speaker = desk.speaker
     voice = saying.voice
     if voice is not None and speaker.voices and voice not in speaker.voices:

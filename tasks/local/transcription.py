@@ -54,6 +54,7 @@ class Desk:
         dice: decides random failures and latencies, in order of arrival.
         speaker: what speaks.
         speech_models: known models of each dialect that speak.
+        socket_models: those that hear on sockets only.
     """
 
     settings: Settings
@@ -66,6 +67,7 @@ class Desk:
     dice: random.Random
     speaker: Speaker
     speech_models: Mapping[str, Mapping[str, SpeechModel]]
+    socket_models: Mapping[str, frozenset[str]]
     rules: list[Rule] = field(default_factory=list)
 
 
@@ -112,6 +114,8 @@ async def _answered(desk: Desk, exchange: Exchange, body: Body, most: int) -> we
     check_key(desk.settings, exchange)
     desk.limiter.admit()
     fail_at_random(desk)
+    if call.model in desk.socket_models.get(exchange.dialect.name, ()):
+        raise Refusal("bad_value", f"Model {call.model} only supports WebSocket streaming", param="model")
     asked = _asked(desk, exchange)
     if audio is None:
         assert asked.url is not None
@@ -120,12 +124,12 @@ async def _answered(desk: Desk, exchange: Exchange, body: Body, most: int) -> we
         call.file_sha256 = audio.sha256
     elif audio.size > most:
         raise Refusal("too_large", f"Maximum content size limit ({most}) exceeded ({audio.size} bytes read)")
-    heard = await _heard(desk, exchange.dialect, audio, asked)
-    desk.limiter.charge(float(heard.seconds))
+    transcript = await heard(desk, exchange.dialect, audio, asked)
+    desk.limiter.charge(float(transcript.seconds))
     await dwell(desk, exchange)
-    reply = _reply(desk, exchange, asked, heard)
+    reply = _reply(desk, exchange, asked, transcript)
     if fault is None or fault.billed is not False:
-        desk.bill.charge(call, exchange.dialect.billed_seconds(heard.seconds))
+        desk.bill.charge(call, exchange.dialect.billed_seconds(transcript.seconds))
     if fault is not None and fault.kind in UNCOMPUTED:
         return await faulted(desk, exchange, fault)
     desk.bill.settle(call, reply.status if fault is None or fault.kind not in UNANSWERED else 0)
@@ -156,8 +160,12 @@ def _asked(desk: Desk, exchange: Exchange) -> Asked:
     return read_translation(exchange.form, dialect, desk.translators[dialect.name], models)
 
 
-async def _heard(desk: Desk, dialect: Dialect, audio: Audio, asked: Asked) -> Transcript:
-    """Check the recording and have it heard."""
+async def heard(desk: Desk, dialect: Dialect, audio: Audio, asked: Asked) -> Transcript:
+    """Check the recording and have it heard.
+
+    Raises:
+        Refusal: when it cannot be.
+    """
     extension = audio.filename.rpartition(".")[2].lower()
     if extension not in dialect.containers and asked.url is None:
         message = f"Invalid file format. Supported formats: {sorted(dialect.containers)}"
@@ -173,17 +181,17 @@ async def _heard(desk: Desk, dialect: Dialect, audio: Audio, asked: Asked) -> Tr
         raise Refusal("bad_value", f"the engine {engine.identity} cannot tell speakers apart", param="diarize")
     longest = desk.settings.max_seconds or dialect.max_seconds
     try:
-        heard = await engine.transcribe(audio, asked.language, asked.to)
+        transcript = await engine.transcribe(audio, asked.language, asked.to)
     except BadInput as error:
         kind = _BAD_INPUT.get(error.kind, "unsupported_format")
         raise Refusal(kind, f"The audio file could not be decoded: {error.message}", param="file") from None
     except WorkerDied as error:
         raise Refusal("failed", f"Processing failed: {error}") from None
-    if longest is not None and heard.seconds > longest:
+    if longest is not None and transcript.seconds > longest:
         raise Refusal("too_long", f"Audio is longer than the {longest:g} seconds allowed", param="file")
-    if heard.seconds < _LEAST_SECONDS:
+    if transcript.seconds < _LEAST_SECONDS:
         raise Refusal("too_short", f"Audio file is too short. Minimum audio length is {_LEAST_SECONDS} seconds.")
-    return heard
+    return transcript
 
 
 def _reply(desk: Desk, exchange: Exchange, asked: Asked, heard: Transcript) -> web.Response:

@@ -1,4 +1,4 @@
-"""16 kHz mono, the form every endpoint understands: FLAC, or WAV where FLAC is not taken."""
+"""16 kHz mono, the form every endpoint understands: FLAC, WAV where FLAC is not taken, bare samples for sockets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ Samples = npt.NDArray[np.int16]
 RATE = 16_000
 """Samples a second of everything that is converted, cut or counted."""
 
-_CODECS = {"flac": ("flac", "audio/flac"), "wav": ("pcm_s16le", "audio/wav")}
+_CODECS = {"flac": ("flac", "audio/flac"), "wav": ("pcm_s16le", "audio/wav"), "pcm": ("pcm_s16le", "audio/pcm")}
+_MUXERS = {"pcm": "s16le"}
 _FRAME = 4096
 
 
@@ -36,7 +37,7 @@ def target(limits: AudioLimits) -> str:
     """The format to convert to.
 
     Raises:
-        BadInput: when the endpoint takes neither FLAC nor WAV.
+        BadInput: when the endpoint takes none of FLAC, WAV and bare samples.
     """
     for name in _CODECS:
         if name in limits.formats:
@@ -84,7 +85,7 @@ def framed(sound: Iterable[Samples]) -> Iterator[AudioFrame]:
 def encode(
     frames: Iterable[AudioFrame], name: str, stem: str, scratch: Path, limits: AudioLimits
 ) -> tuple[Payload, int]:
-    """Encode 16 kHz mono frames to ``flac`` or ``wav``.
+    """Encode 16 kHz mono frames to ``flac``, ``wav``, or ``pcm``: 16-bit little-endian samples without a header.
 
     Returns:
         What to send and its length in samples.
@@ -108,7 +109,7 @@ def encode(
 
 def _write(frames: Iterable[AudioFrame], name: str, piece: Piece) -> int:
     samples = 0
-    with av.open(piece, "w", format=name) as container:
+    with av.open(piece, "w", format=_MUXERS.get(name, name)) as container:
         stream = cast("AudioStream", container.add_stream(_CODECS[name][0], rate=RATE, layout="mono", format="s16"))
         for frame in _blocks(frames):
             samples += frame.samples

@@ -40,7 +40,7 @@ class Pieces:
     Attributes:
         seconds: the longest a piece may be.
         plan: the cutting in samples.
-        format: ``flac``, or ``wav`` where FLAC is not taken.
+        format: ``flac``, ``wav`` where FLAC is not taken, ``pcm`` for sockets.
         warnings: what the user should know; complete after the last piece.
     """
 

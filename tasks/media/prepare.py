@@ -44,8 +44,8 @@ def prepare(
 
     The original goes out untouched (recipe ``as-is``) when the endpoint takes its container and size and
     the file is sound. Everything else becomes 16 kHz mono FLAC (``flac-16000-mono``; ``wav-16000-mono``
-    where FLAC is not taken): other containers, video, several tracks, damaged or cut-off files, files
-    over the byte limit, and short clips to be shaped (``...-trim``, ``...-normalize``).
+    where FLAC is not taken, ``pcm-16000-mono`` for sockets): other containers, video, several tracks,
+    damaged or cut-off files, files over the byte limit, and short clips to be shaped (``...-trim``, ``...-normalize``).
 
     Args:
         path: the file, whatever it is called.

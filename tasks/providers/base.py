@@ -16,6 +16,7 @@ from tasks.media.limits import AudioLimits
 if TYPE_CHECKING:
     from tasks.calls.limits import Quota
     from tasks.money.cost import Billing
+    from tasks.providers.conversation import Conversation
 
 Verdict = Literal["retry", "fail", "stop", "unknown"]
 """What to do about an attempt that brought no answer.
@@ -55,7 +56,7 @@ class Wire:
         origin, path: where the request goes; for ``local`` the origin is ``local:<engine>-<version>``
             and ``send_to`` the loopback address, so that a port is never part of a request key.
         params: resolved wire parameters and rendered prompts, JSON, without inputs.
-        encoding: ``multipart`` or ``json``.
+        encoding: ``multipart``, ``json``, or ``socket`` for a conversation.
         repeatable: an attempt whose outcome is unknown may be sent again unasked.
         job: the reply to the request is an id that is polled for (create-then-poll).
         pack: how it may share a request; None when it goes alone.
@@ -65,7 +66,7 @@ class Wire:
     origin: str
     path: str
     params: Mapping[str, JSON]
-    encoding: Literal["multipart", "json"] = "json"
+    encoding: Literal["multipart", "json", "socket"] = "json"
     repeatable: bool = True
     job: bool = False
     pack: Pack | None = None
@@ -77,7 +78,8 @@ class Request:
     """What goes out: built just before sending, thrown away after.
 
     ``fields`` come before ``files`` in a multipart body (wire.md section 1.1 needs model before file).
-    ``headers`` never hold the key: the client adds it for the provider's own origin only.
+    ``headers`` never hold the key: the client adds it for the provider's own origin only. With ``talk`` the
+    request opens a socket at ``path``, and what is said there makes the reply.
     """
 
     method: Literal["GET", "POST"]
@@ -86,6 +88,7 @@ class Request:
     json: JSON = None
     fields: Sequence[tuple[str, str]] = ()
     files: Sequence[tuple[str, Payload]] = ()
+    talk: Conversation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +204,8 @@ class Provider(Protocol):
         """What the reply's headers tell of the rate limits."""
         ...
 
-    def audio_limits(self, operation: str, model: str) -> AudioLimits:
-        """What audio the operation's endpoint takes."""
+    def audio_limits(self, operation: str, model: str, transport: str | None = None) -> AudioLimits:
+        """What audio the operation's endpoint takes, over the transport that was asked for."""
         ...
 
     def accepted(self, reply: Reply) -> str:

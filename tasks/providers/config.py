@@ -6,6 +6,7 @@ import functools
 import re
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import Literal
 from urllib.parse import urlsplit
 
 import yaml
@@ -23,6 +24,20 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Socket(_Strict):
+    """A provider's socket for an operation: where it is and how it is talked to."""
+
+    path: str
+    shape: Literal["together", "vllm", "xai"] = Field(default="together", description="whose messages it speaks")
+    max_seconds: float | None = Field(default=None, description="longest recording of one conversation")
+    least_deadline: float = Field(default=120.0, description="seconds a conversation may take at least")
+    deadline_share: float = Field(default=1.5, description="seconds more for each second of audio: some only keep up")
+    ahead: float = Field(default=30.0, description="seconds of audio sent beyond what the server says it has processed")
+    quiet: float = Field(default=10.0, description="seconds without a word after which nothing was said")
+    settle: float = Field(default=2.0, description="seconds without a message after which an answer is complete")
+    rate: int = Field(default=24_000, description="Hz of the speech it answers with")
+
+
 class ModelFacts(_Strict):
     """What a model can do: its words where it hears, ``voice`` where it speaks."""
 
@@ -35,12 +50,16 @@ class ModelFacts(_Strict):
     languages: frozenset[str] | None = Field(default=None, description="ISO-639-1 codes it hears; None for many")
     targets: frozenset[str] | None = Field(default=None, description="codes it translates to; None for many")
     voice: Voice | None = Field(default=None, description="how it speaks; None for models that hear")
+    transport: Literal["http", "socket"] = Field(
+        default="http", description="how it is reached where none is asked for"
+    )
 
 
 class Operation(_Strict):
     """One of a provider's endpoints: where it is, what it takes, and how fast to begin."""
 
     path: str
+    socket: Socket | None = Field(default=None, description="its socket, for transport=socket")
     default_model: str | None = None
     formats: frozenset[str] = frozenset()
     max_bytes: int = 25_000_000

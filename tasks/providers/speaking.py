@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 from tasks.errors import BadInput, UsageError
 from tasks.item import JSON, Ask
 from tasks.providers.base import Endpoint, Parsed, Reply, Request, Wire
+from tasks.providers.conversation import socket_end
 from tasks.providers.spoken import spoken
 from tasks.providers.voices import Form, Voice, VoiceLimits
 
@@ -48,12 +49,13 @@ class SpeakingProvider:
         Raises:
             UsageError: when the model does not speak.
         """
-        voice = self._voice(model)
+        voice, operation = self._voice(model), self._operation(TTS)
         return VoiceLimits(
             max_characters=voice.max_characters,
             formats=tuple(voice.formats),
             stream=voice.stream is not None,
             default_voice=voice.default_voice,
+            socket=self._facts(operation, model).transport == "socket",
         )
 
     def _speaking_wire(self, ask: Ask) -> Wire:
@@ -84,7 +86,8 @@ class SpeakingProvider:
         """
         ask, voice = asks[0], self._voice(asks[0].model)
         asked = ask.params.get("sample_rate")
-        rate = asked if isinstance(asked, int) and voice.sample_rate else voice.pcm_rate
+        socket = self._operation(TTS).socket if socket_end(reply) else None
+        rate = asked if isinstance(asked, int) and voice.sample_rate else socket.rate if socket else voice.pcm_rate
         sound, usage = spoken(reply, ask, rate)
         if voice.per_minute:
             from tasks.media.length import seconds_of

@@ -17,7 +17,9 @@ from tasks.media.limits import AudioLimits
 from tasks.money.cost import Billing
 from tasks.providers.base import Endpoint, Limits, Parsed, Poll, Problem, Reply, Request, Wire
 from tasks.providers.config import ModelFacts, Operation, ProviderConfig
+from tasks.providers.conversation import socket_end
 from tasks.providers.languages import iso_code
+from tasks.providers.sockets import SocketProvider
 from tasks.providers.speaking import TTS, SpeakingProvider
 from tasks.providers.spoken import holds_sound, is_stream, judge_stream
 from tasks.providers.transcription import normalised
@@ -27,8 +29,8 @@ from tasks.providers.verdicts import judge
 _DEADLINE_EXTRA = 60.0
 
 
-class SpeechProvider(SpeakingProvider):
-    """Implements :class:`tasks.providers.base.Provider`; its speaking half is inherited."""
+class SpeechProvider(SpeakingProvider, SocketProvider):
+    """Implements :class:`tasks.providers.base.Provider`; its speaking half and its sockets are inherited."""
 
     name: ClassVar[str]
     url_field: ClassVar[str | None] = None
@@ -58,9 +60,12 @@ class SpeechProvider(SpeakingProvider):
         facts = self._operation(operation)
         return Quota(facts.rpm, facts.tpm, facts.audio_seconds_per_hour, facts.concurrency, facts.start)
 
-    def audio_limits(self, operation: str, model: str) -> AudioLimits:
-        """What audio the endpoint takes."""
+    def audio_limits(self, operation: str, model: str, transport: str | None = None) -> AudioLimits:
+        """What audio the endpoint takes; a socket takes 16 kHz samples and nothing else."""
         facts = self._operation(operation)
+        socket = self._socket(operation, model, transport)
+        if socket is not None:
+            return AudioLimits(frozenset({"pcm"}), facts.max_bytes, socket.max_seconds)
         return AudioLimits(facts.formats, facts.max_bytes, facts.max_seconds, facts.takes_urls)
 
     def wire(self, ask: Ask) -> Wire:
@@ -69,6 +74,9 @@ class SpeechProvider(SpeakingProvider):
         Raises:
             BadInput: when the model cannot do what is asked.
         """
+        socket = self._socket(ask.operation, ask.model, ask.params.get("transport"))
+        if socket is not None:
+            return self._socket_wire(ask, socket)
         if ask.operation == TTS:
             return self._speaking_wire(ask)
         facts = self._operation(ask.operation)
@@ -83,6 +91,8 @@ class SpeechProvider(SpeakingProvider):
 
     def request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
         """Fields first, the file last (provider docs)."""
+        if wire.encoding == "socket":
+            return self._socket_request(wire, asks[0])
         if asks[0].operation == TTS:
             return self._speaking_request(wire)
         payload = asks[0].inputs[0].payload
@@ -103,6 +113,8 @@ class SpeechProvider(SpeakingProvider):
         """One transcription, or one stretch of speech."""
         if asks[0].operation == TTS:
             return self._speaking_parse(reply, asks)
+        if socket_end(reply):
+            return self._socket_heard(reply, asks[0])
         data, usage = normalised(reply.body)
         return [
             Parsed(
@@ -115,9 +127,11 @@ class SpeechProvider(SpeakingProvider):
 
     def classify(self, reply: Reply) -> Problem | None:
         """What an error reply means; None for an answer."""
+        if socket_end(reply):
+            return self._socket_problem(reply)
         if reply.status < HTTPStatus.MULTIPLE_CHOICES and holds_sound(reply):
             return judge_stream(self.name, self.endpoint.key_env, reply) if is_stream(reply) else None
-        return judge(self.name, self.endpoint.key_env, reply)
+        return self._socket_only(judge(self.name, self.endpoint.key_env, reply))
 
     def limits(self, reply: Reply) -> Limits:
         """What the reply's headers tell of the rate limits."""

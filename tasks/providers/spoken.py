@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from binascii import Error as NotBase64
 from binascii import a2b_base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,8 +15,9 @@ from tasks.errors import BadReply
 from tasks.item import Ask, Usage
 from tasks.media.magic import named_sound, sound_in
 from tasks.providers.base import Problem, Reply
+from tasks.providers.conversation import socket_end
 from tasks.providers.envelopes import Envelope, clean, error_in
-from tasks.providers.sse import events
+from tasks.providers.sse import Event, events
 from tasks.providers.verdicts import judge
 
 _HINT = "mediamill retry OUT --only bad_reply buys it anew"
@@ -67,8 +68,8 @@ def spoken(reply: Reply, ask: Ask, rate: int) -> tuple[Speech, Usage]:
     usage: Mapping[str, Any] = {}
     audio = reply.body
     kind = content_type(reply)
-    if is_stream(reply):
-        stream = read_stream(reply.body)
+    if is_stream(reply) or socket_end(reply):
+        stream = read_stream(reply.body) if is_stream(reply) else read_events(_messages(reply.body))
         if stream.error is not None:
             raise BadReply(f"the stream ended with an error: {stream.error.message}", hint=_HINT)
         if not stream.done:
@@ -90,8 +91,17 @@ def read_stream(body: bytes) -> Stream:
     Raises:
         BadReply: when an event is not JSON or its sound is not base64.
     """
+    return read_events(events(body))
+
+
+def read_events(told_in_turn: Iterable[Event]) -> Stream:
+    """The same of events, or a socket's messages, one by one.
+
+    Raises:
+        BadReply: when an event is not JSON or its sound is not base64.
+    """
     stream = Stream()
-    for event in events(body):
+    for event in told_in_turn:
         if event.data.strip() == b"[DONE]":
             stream.done = True
             break
@@ -107,6 +117,11 @@ def read_stream(body: bytes) -> Stream:
             usage = told.get("usage")
             stream.usage = usage if isinstance(usage, dict) else stream.usage
     return stream
+
+
+def _messages(body: bytes) -> Iterator[Event]:
+    """What was kept of a socket's messages, a line each."""
+    return (Event("message", line) for line in body.split(b"\n") if line)
 
 
 def is_stream(reply: Reply) -> bool:

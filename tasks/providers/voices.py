@@ -42,6 +42,7 @@ class VoiceLimits(BaseModel):
     formats: tuple[Form, ...]
     stream: bool
     default_voice: str | None = None
+    socket: bool = False
 
     def lossless(self) -> Form:
         """The format in which pieces lose nothing when they are joined; its favourite where it has no such."""

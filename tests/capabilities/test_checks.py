@@ -85,7 +85,7 @@ def test_text_against_sound(text: str, seconds: float, active: Voiced, flags: li
         ("Thank you. " * 3, False),
         ("Thank you. " * 6, True),
         ("I said go, " * 4, True),
-        ("We will fight on the beaches, we will fight in the fields, we will fight in streets, on hills", False),
+        ("We will fight on the beaches, we will fight on the landing grounds, we will fight in the hills", False),
         ("Ha ha ha ha ha ha! he laughed, and laughed, and laughed, and laughed.", False),
         ("谢谢观看" * 4, True),
         ("谢谢观看请订阅我们的频道我们明天再见", False),

@@ -14,6 +14,7 @@ import pytest
 
 from tasks.faults import POINTS
 from tests.faults.driving import make_wavs, rows, transcribe
+from tests.quick import few
 from tests.servers import RunningServer, running_server
 
 ITEMS, IN_FLIGHT = 300, 16
@@ -51,10 +52,7 @@ QUICK = ("call.sending.after", "call.replied.after", "shard.outcome.after", "par
 
 def crashes() -> list[Any]:
     """All of them; those beyond one of each stage take long."""
-    every = [*every_point(), *seeded_instants(20)]
-    quick = {f"{point}:1:kill" for point in QUICK}
-    assert quick <= set(every)
-    return [fault if fault in quick else pytest.param(fault, marks=pytest.mark.long) for fault in every]
+    return few([*every_point(), *seeded_instants(20)], [f"{point}:1:kill" for point in QUICK])
 
 
 @pytest.mark.parametrize("fault", crashes())

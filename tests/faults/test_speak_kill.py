@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.driving import mediamill, rows
+from tests.quick import few
 from tests.servers import RunningServer, running_server
 from tests.speaking.driving import ORPHEUS, manifest, speak, whole
 
@@ -33,7 +34,7 @@ MORE = [
 ]
 
 
-@pytest.mark.parametrize("point", [*POINTS, *(pytest.param(point, marks=pytest.mark.long) for point in MORE)])
+@pytest.mark.parametrize("point", few([*POINTS, *MORE], POINTS[:2]))
 def test_sigkill_buys_no_text_twice_and_tears_no_file(point: str, server: RunningServer, tmp_path: Path) -> None:
     out = tmp_path / "out"
     source = manifest(

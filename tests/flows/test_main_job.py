@@ -90,6 +90,7 @@ def test_manifests_carry_their_columns(kind: str, tmp_path: Path, server: Runnin
     assert all(row["in_topic"] == "x" and "in_language" not in row for row in results.values())
 
 
+@pytest.mark.long
 def test_a_glob_a_file_and_a_list_on_stdin(tmp_path: Path, server: RunningServer) -> None:
     make_wavs(tmp_path / "in", 4)
     assert transcribe(tmp_path / "in" / "000[12].wav", tmp_path / "glob", server.origin).returncode == 0

@@ -4,7 +4,7 @@ import contextlib
 
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tasks.local.form import parse_form
@@ -30,6 +30,7 @@ def test_whatever_httpx_encodes_is_read_back(fields: dict[str, list[str]], conte
 @given(st.binary(max_size=300), st.binary(max_size=10))
 def test_content_may_hold_almost_boundaries(content: bytes, tail: bytes) -> None:
     content = content + b"\r\n--mar" + tail + b"\r\n--markedly not the end"
+    assume(b"\r\n--mark\r\n" not in content and b"\r\n--mark--" not in content)  # a boundary indeed
     body = (
         b'--mark\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + content + b"\r\n--mark--\r\n"
     )

@@ -23,7 +23,8 @@ MODELS = [
     (name, model)
     for name in NAMES
     if name not in OWN_FIELDS
-    for model in load_config(name).operations["transcription"].models
+    for model, facts in load_config(name).operations["transcription"].models.items()
+    if facts.transport == "http"
 ]
 MODELS.append(("compatible", "any/model"))
 

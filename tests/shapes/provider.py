@@ -82,7 +82,7 @@ class ShapesProvider:
         """None are told."""
         return Limits()
 
-    def audio_limits(self, operation: str, model: str) -> AudioLimits:
+    def audio_limits(self, operation: str, model: str, transport: str | None = None) -> AudioLimits:
         """No audio is sent."""
         return AudioLimits(frozenset({"wav"}), 2**20)
 

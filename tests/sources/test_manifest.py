@@ -251,6 +251,7 @@ def test_semicolons_and_windows_line_ends(tmp_path: Path) -> None:
     assert (item.item_id, item.row) == ("1", {"note": "x,y"})
 
 
+@pytest.mark.long
 def test_rows_are_streamed(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(b"a")
     with (tmp_path / "m.csv").open("w") as file:

@@ -1,0 +1,85 @@
+"""What is said on a socket: the part of a request that a provider plans and the call path carries out.
+
+A conversation is a state machine without I/O. The call path opens the socket, sends what the conversation
+says, tells it every message that comes, and keeps those that belong to the reply. The raw reply is their
+JSON, a line each; :data:`SOCKET` among its headers says how it ended.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from tasks.item import Payload
+    from tasks.providers.base import Reply
+
+SOCKET = "x-mediamill-socket"
+"""Header of replies from sockets, set by the call path: ``over``, ``refused``, ``unsent CODE REASON`` where it was
+closed before anything was said, or ``closed CODE REASON``."""
+
+OVER, REFUSED, UNSENT, CLOSED = "over", "refused", "unsent", "closed"
+
+
+class Turn(enum.Flag):
+    """What a message means for the conversation."""
+
+    SKIP = 0
+    KEEP = enum.auto()
+    READY = enum.auto()
+    OVER = enum.auto()
+
+
+class Unreadable(ValueError):
+    """A message that is not what the wire speaks."""
+
+
+class Conversation(Protocol):
+    """One conversation, made for one attempt.
+
+    Attributes:
+        sound: what is sent in slices of ``slice_bytes``; None where no sound is sent.
+        waits: nothing is sent before a message that is ``READY``.
+    """
+
+    sound: Payload | None
+    slice_bytes: int
+    waits: bool
+
+    def opening(self) -> Sequence[str]:
+        """Messages that go before the sound."""
+        ...
+
+    def wrap(self, sound: bytes) -> str | bytes:
+        """A slice of sound as a message: text, or a binary one."""
+        ...
+
+    def closing(self) -> Sequence[str]:
+        """Messages that go after the sound."""
+        ...
+
+    def hear(self, message: str) -> Turn:
+        """Take a message in.
+
+        Raises:
+            Unreadable: when it is not what the wire speaks.
+        """
+        ...
+
+    def room(self) -> bool:
+        """False while the server has enough to work on; more is then sent at a walk, no faster than it plays."""
+        ...
+
+    def patience(self) -> float | None:
+        """Seconds of silence after which the conversation is over; None where silence proves nothing."""
+        ...
+
+    def whole(self) -> bool:
+        """True when nothing is missing should the server end the conversation in good order now."""
+        ...
+
+
+def socket_end(reply: Reply) -> str | None:
+    """How a reply's socket ended; None for replies that came another way."""
+    return reply.headers.get(SOCKET)

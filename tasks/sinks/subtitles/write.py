@@ -1,0 +1,42 @@
+"""The files themselves: beside OUT's Parquet, made from its results, the same whenever they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import orjson
+
+from tasks.errors import StorageError
+from tasks.sinks.files import whole_file
+from tasks.sinks.names import safe_name
+from tasks.sinks.subtitles.formats import render
+
+
+def write_all(out: Path, rows: Iterable[bytes], formats: Sequence[str]) -> int:
+    """Write ``OUT/media/<name>.<format>`` for every result that has none, or another one. How many were written.
+
+    Args:
+        out: the folder of results.
+        rows: results as JSON.
+        formats: of :data:`tasks.sinks.subtitles.formats.FORMATS`.
+
+    Raises:
+        StorageError: when one cannot be written.
+    """
+    written = 0
+    for row in map(orjson.loads, rows):
+        for form in formats:
+            target = out / "media" / safe_name(str(row["item_id"]), f".{form}")
+            content = render(row, form)
+            try:
+                if target.is_file() and target.read_bytes() == content:
+                    continue
+                with whole_file(out, target) as temporary:
+                    temporary.write_bytes(content)
+            except OSError as error:
+                raise StorageError(
+                    f"{target}: {error.strerror or error}", hint="free the disk, then run again"
+                ) from None
+            written += 1
+    return written

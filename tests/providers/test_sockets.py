@@ -1,0 +1,364 @@
+"""Conversations and their replies: what is said, when it is over, and what an end means."""
+
+from __future__ import annotations
+
+import base64
+from decimal import Decimal
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.calls.key import request_key
+from tasks.errors import BadInput, BadReply
+from tasks.item import Ask, Input, Payload, Usage
+from tasks.providers.base import Reply
+from tasks.providers.config import Socket, load_config
+from tasks.providers.conversation import SOCKET, Turn, Unreadable
+from tasks.providers.hearing import HEARINGS, TogetherHearing
+from tasks.providers.talking import Talking
+from tests.providers.made import KEY, made
+
+STREAMING = "nvidia/nemotron-3-asr-streaming-0.6b"
+WHISPER = "openai/whisper-large-v3"
+ORPHEUS = "canopylabs/orpheus-3b-0.1-ft"
+ITEM = "conversation.item.input_audio_transcription."
+SECOND = Payload("a.pcm", "audio/pcm", 32_000, data=bytes(32_000))
+FACTS = Socket(path="/realtime", quiet=10, settle=1, ahead=5)
+
+
+def ask(model: str = STREAMING, sound: Payload = SECOND, **params: Any) -> Ask:
+    ceiling = Usage(audio_seconds=Decimal(1), requests=1)
+    return Ask("transcribe", "transcription", model, params, (Input("a" * 64, payload=sound),), ceiling)
+
+
+def speech(**params: Any) -> Ask:
+    told = {"text": "Hello there.", "format": "pcm", "transport": "socket", **params}
+    return Ask("speak", "tts", ORPHEUS, told, ceiling=Usage(characters=12, requests=1))
+
+
+def query(asked: Ask, name: str = "together") -> tuple[str, dict[str, list[str]]]:
+    provider = made(name)
+    request = provider.request(provider.wire(asked), [asked])
+    parts = urlsplit(request.path)
+    return parts.path, parse_qs(parts.query)
+
+
+def event(kind: str, **more: Any) -> str:
+    return orjson.dumps({"type": kind, **more}).decode()
+
+
+def ended(*frames: str, end: str = "over", status: int = 101, **headers: str) -> Reply:
+    told = {SOCKET: end, **{name.replace("_", "-"): value for name, value in headers.items()}}
+    return Reply(status, told, "".join(frame + "\n" for frame in frames).encode())
+
+
+def talk(sound: Payload = SECOND, facts: Socket = FACTS, **params: Any) -> TogetherHearing:
+    return TogetherHearing(sound, facts, params)
+
+
+def test_models_that_need_a_socket_get_one_and_others_when_asked() -> None:
+    provider = made("together")
+    assert provider.wire(ask()).encoding == "socket"
+    assert provider.wire(ask(WHISPER)).encoding == "multipart"
+    by_choice = provider.wire(ask(WHISPER, transport="socket", language="en"))
+    assert (by_choice.encoding, by_choice.path, by_choice.repeatable) == ("socket", "/v1/realtime", True)
+    assert request_key("together", ask(WHISPER), by_choice) != request_key(
+        "together", ask(WHISPER), provider.wire(ask(WHISPER))
+    )
+    assert provider.audio_limits("transcription", STREAMING).formats == {"pcm"}
+    assert provider.audio_limits("transcription", WHISPER, "socket").formats == {"pcm"}
+    assert "wav" in provider.audio_limits("transcription", WHISPER).formats
+    with pytest.raises(BadInput, match="openai has no socket for transcription"):
+        made("openai").wire(ask("whisper-1", transport="socket"))
+
+
+def test_the_session_is_set_up_in_the_url_and_the_key_is_not() -> None:
+    path, told = query(ask(language="de"))
+    assert path == "/v1/realtime"
+    assert told == {
+        "model": [STREAMING],
+        "language": ["de"],
+        "input_audio_format": ["pcm_s16le_16000"],
+        "turn_detection": ["none"],
+    }
+    provider = made("together")
+    request = provider.request(provider.wire(ask()), [ask()])
+    assert request.headers == {"OpenAI-Beta": "realtime=v1"}
+    assert KEY not in repr((request, provider.wire(ask())))
+
+
+@pytest.mark.parametrize(("name", "value"), [("diarize", True), ("temperature", 0.5), ("prompt", "names")])
+def test_what_a_socket_does_not_take_is_refused_before_it_costs(name: str, value: Any) -> None:
+    with pytest.raises(BadInput, match="on a socket"):
+        made("together").wire(ask(**{name: value}))
+
+
+def test_a_prompt_is_said_where_the_model_listens_to_it() -> None:
+    provider = made("together")
+    asked = ask(WHISPER, transport="socket", prompt="Ada")
+    request = provider.request(provider.wire(asked), [asked])
+    assert "Ada" not in request.path
+    assert request.talk is not None
+    assert [orjson.loads(m)["session"] for m in request.talk.opening()] == [{"prompt": "Ada"}]
+
+
+def test_sound_goes_in_base64_and_ends_with_a_commit() -> None:
+    said = talk()
+    appended = orjson.loads(said.wrap(b"\1\2"))
+    assert (appended["type"], base64.b64decode(appended["audio"])) == ("input_audio_buffer.append", b"\1\2")
+    assert [orjson.loads(m)["type"] for m in said.closing()] == ["input_audio_buffer.commit", "echo"]
+
+
+def test_nothing_is_over_before_the_commit() -> None:
+    said = talk()
+    assert said.hear(event("session.created")) == Turn.READY
+    assert said.hear(event(ITEM + "completed", transcript="a", start=0, duration=1.0)) == Turn.KEEP
+    assert said.hear(event("echo.response")) == Turn.SKIP
+    assert said.patience() is None
+    assert not said.whole()
+
+
+def test_a_transcript_that_reaches_the_end_is_the_end() -> None:
+    said = talk()
+    said.closing()
+    assert said.hear(event(ITEM + "delta", item_id="i", delta="one")) == Turn.SKIP
+    assert said.hear(event(ITEM + "delta", item_id="i", delta="one two")) == Turn.SKIP
+    assert said.patience() is None, "with a delta under way silence proves nothing"
+    last = event(ITEM + "completed", item_id="i", transcript="one two", start=0, duration=0.9)
+    assert said.hear(last) == Turn.KEEP | Turn.OVER
+
+
+def test_a_transcript_without_times_is_the_end_after_a_while_or_with_the_servers_progress() -> None:
+    for last in (None, event("input_audio_buffer.processed", processed_ms=1000)):
+        said = talk()
+        said.closing()
+        assert said.hear(event(ITEM + "completed", transcript="one")) == Turn.KEEP
+        assert said.patience() == FACTS.settle
+        if last:
+            assert said.hear(last) == Turn.OVER
+
+
+def test_silence_is_believed_of_a_server_that_is_there() -> None:
+    said = talk()
+    said.closing()
+    assert said.patience() is None
+    said.hear(event("echo.response", echo_id="committed"))
+    assert said.patience() == FACTS.quiet
+    said.hear(event("input_audio_buffer.processed", processed_ms=990))
+    assert said.patience() == FACTS.settle
+
+
+def test_a_turn_that_failed_ends_it_and_a_delta_that_failed_does_not() -> None:
+    said = talk()
+    assert said.hear(event(ITEM + "failed", event_type="delta")) == Turn.SKIP
+    assert said.hear(event(ITEM + "failed", event_type="completed")) == Turn.KEEP | Turn.OVER
+    assert said.hear(event(ITEM + "failed", error={"message": "x"})) == Turn.KEEP | Turn.OVER
+
+
+def test_sound_waits_for_a_server_that_is_behind() -> None:
+    said = talk(Payload("a", "audio/pcm", 320_000, data=bytes(320_000)))
+    for _ in range(9):
+        assert said.room()
+        said.wrap(bytes(32_000))
+    said.hear(event("input_audio_buffer.processed", processed_ms=1000))
+    assert not said.room()
+    said.hear(event("input_audio_buffer.processed", processed_ms=5000))
+    assert said.room()
+
+
+@pytest.mark.parametrize("garbage", ["", "{", "[]", "null", "7", '"x"', "\x00"])
+@pytest.mark.parametrize("shape", [*HEARINGS, "speech"])
+def test_garbage_is_told_from_messages(shape: str, garbage: str) -> None:
+    said = Talking("x", FACTS) if shape == "speech" else HEARINGS[shape](SECOND, FACTS, {"model": "m"})
+    with pytest.raises(Unreadable):
+        said.hear(garbage)
+
+
+NUMBERS = st.none() | st.floats() | st.integers(-5, 2**70) | st.text(max_size=3) | st.booleans()
+MESSAGES = st.fixed_dictionaries(
+    {
+        "type": st.sampled_from(
+            [
+                "session.created",
+                "echo.response",
+                "input_audio_buffer.processed",
+                "transcript.partial",
+                "transcription.delta",
+                "conversation.item.audio_output.delta",
+                "conversation.item.audio_output.done",
+                "unheard.of",
+                *(ITEM + kind for kind in ("delta", "completed", "start_of_turn")),
+            ]
+        )
+        | st.none()
+        | st.integers()
+    },
+    optional={
+        "item_id": st.sampled_from(["a", "b"]) | NUMBERS,
+        "transcript": st.text(max_size=5) | NUMBERS,
+        "text": st.text(max_size=5) | NUMBERS,
+        "delta": st.text(max_size=5) | NUMBERS,
+        "start": NUMBERS,
+        "duration": NUMBERS,
+        "processed_ms": NUMBERS,
+        "words": NUMBERS | st.lists(NUMBERS, max_size=2),
+        "speech_final": st.booleans(),
+        "error": NUMBERS | st.fixed_dictionaries({"message": NUMBERS}),
+    },
+)
+
+
+def dumped(message: dict[str, Any]) -> str:
+    return orjson.dumps({k: v for k, v in message.items() if not isinstance(v, int) or abs(v) < 2**53}).decode()
+
+
+@given(st.sampled_from([*HEARINGS, "speech"]), st.lists(MESSAGES, max_size=12), st.integers(0, 12))
+def test_any_conversation_ends_only_after_its_last_word(shape: str, messages: list[Any], committed: int) -> None:
+    said = Talking("x", FACTS) if shape == "speech" else HEARINGS[shape](SECOND, FACTS, {"model": "m"})
+    kept = []
+    closed = False
+    for n, message in enumerate(messages):
+        if n == committed:
+            said.closing()
+            closed = True
+        turn = said.hear(dumped(message))
+        if Turn.KEEP in turn:
+            kept.append(dumped(message))
+        if shape != "speech":
+            assert closed or Turn.OVER not in turn
+            assert closed or said.patience() is None
+        patience = said.patience()
+        assert patience is None or patience > 0
+    provider = made("together")
+    asked = speech() if shape == "speech" else ask()
+    reply = ended(*kept)
+    problem = provider.classify(reply)
+    assert problem is None or len(problem.message) < 300
+    refusal = ""
+    try:
+        (parsed,) = provider.parse(reply, [asked])
+    except BadReply as error:
+        refusal = str(error)
+    else:
+        assert parsed.usage.requests == 1
+        if shape != "speech":
+            assert isinstance(parsed.data["text"], str)
+            for part in [*(parsed.data["segments"] or []), *(parsed.data["words"] or [])]:
+                assert all(part[side] is None or part[side] >= 0 for side in ("start", "end"))
+    assert "\n" not in refusal
+
+
+def test_the_transcript_is_all_utterances_with_times_that_can_be() -> None:
+    reply = ended(
+        event(ITEM + "completed", transcript=" One two. ", start=0, duration=0.5),
+        event(ITEM + "completed", transcript="Three.", start=0.5, duration=99),
+        event(ITEM + "completed", transcript=""),
+        x_mediamill_engine="echo-1",
+    )
+    (parsed,) = made("together").parse(reply, [ask(language="de")])
+    assert parsed.data["text"] == "One two. Three."
+    assert [(s["start"], s["end"]) for s in parsed.data["segments"]] == [(0.0, 0.5), (None, None)]
+    assert (parsed.data["language"], parsed.data["words"], parsed.data["duration_s"]) == ("de", None, 1.0)
+    assert (parsed.usage.audio_seconds, parsed.engine) == (Decimal(1), "echo-1")
+
+
+def test_the_other_wires_are_parsed_too() -> None:
+    done = event("transcription.done", text="Hello there.", usage={"type": "duration"})
+    (vllm,) = made("compatible").parse(ended(done), [ask("any", transport="socket")])
+    assert (vllm.data["text"], vllm.data["segments"]) == ("Hello there.", None)
+    words = [{"text": "Hello", "start": 0.0, "end": 0.4, "speaker": 1}]
+    partial = event("transcript.partial", text="Hello", words=words, speech_final=True, start=0.0, duration=0.4)
+    model = "grok-voice-transcribe-2.0"
+    (xai,) = made("xai").parse(ended(partial, event("transcript.done", duration=1)), [ask(model, transport="socket")])
+    assert xai.data["text"] == "Hello"
+    assert xai.data["words"][0]["speaker"] == "1"
+    path, told = query(ask(model, transport="socket", language="en", diarize=True), "xai")
+    assert (path, told["encoding"], told["diarize"]) == ("/v1/stt", ["pcm"], ["true"])
+
+
+def test_speech_is_pcm_at_the_sockets_own_rate() -> None:
+    pcm = base64.b64encode(bytes(480)).decode()
+    delta = event("conversation.item.audio_output.delta", item_id="a", delta=pcm)
+    done = event("conversation.item.audio_output.done", item_id="a")
+    (parsed,) = made("together").parse(ended(delta, delta, done), [speech()])
+    assert (parsed.data.form, parsed.data.rate, len(parsed.data.audio)) == ("pcm", 24_000, 960)
+    assert parsed.usage.characters == 12
+    with pytest.raises(BadReply, match="broke off"):
+        made("together").parse(ended(delta), [speech()])
+    wire = made("together").wire(speech())
+    assert (wire.repeatable, wire.path) == (False, "/v1/audio/speech/websocket")
+    path, told = query(speech(voice="leah"))
+    assert told == {"model": [ORPHEUS], "voice": ["leah"]}
+    assert "Hello" not in path
+
+
+def test_speech_is_over_when_no_item_is_open_for_a_while() -> None:
+    said = Talking("One. Two.", FACTS)
+    said.closing()
+    assert said.patience() is None
+    said.hear(event("conversation.item.audio_output.delta", item_id="a", delta="AAAA"))
+    said.hear(event("conversation.item.audio_output.delta", item_id="b", delta="AAAA"))
+    said.hear(event("conversation.item.audio_output.done", item_id="a"))
+    assert said.patience() is None
+    said.hear(event("conversation.item.audio_output.done", item_id="b"))
+    assert (said.patience(), said.whole()) == (FACTS.settle, True)
+
+
+HEARD = event(ITEM + "completed", transcript="One.")
+LOST = event(ITEM + "failed", error={"message": "worker lost", "code": "processing_failed"})
+BROKE = event(ITEM + "failed", error={"message": "no credits", "code": "insufficient_quota"})
+
+
+@pytest.mark.parametrize(
+    ("reply", "verdict", "kind", "billed"),
+    [
+        (ended(end="closed 4503 no healthy workers"), "retry", "overloaded", False),
+        (ended(HEARD, end="closed 4503"), "unknown", "overloaded", True),
+        (ended(end="closed 1000"), "unknown", "server_error", True),
+        (ended(end="closed 1011"), "unknown", "server_error", True),
+        (ended(end="closed"), "unknown", "server_error", True),
+        (ended(end="unsent 1011"), "retry", "server_error", False),
+        (ended(end="unsent 4503"), "retry", "overloaded", False),
+        (ended(end="unsent 1008 no key"), "fail", "bad_request", False),
+        (ended(end="closed 1009"), "fail", "too_large", False),
+        (ended(end="closed 1008 policy"), "fail", "bad_request", False),
+        (ended(LOST), "retry", "server_error", False),
+        (ended(HEARD, LOST), "unknown", "server_error", True),
+        (ended(BROKE, end="closed 1011"), "stop", "credits", False),
+        (ended(HEARD, BROKE), "stop", "credits", False),
+        (ended(event("error", message="bad audio", code="audio_too_long")), "fail", "too_long", False),
+        (ended(status=401, end="refused"), "stop", "auth", False),
+        (ended('{"error": {"message": "no"}}', status=403, end="refused"), "stop", "forbidden", False),
+        (ended('{"error": {"message": "no"}}', status=404, end="refused"), "stop", "no_model", False),
+        (ended(status=404, end="refused"), "stop", "no_model", False),
+        (ended(status=429, end="refused"), "retry", "rate_limit", False),
+        (ended(status=502, end="refused"), "retry", "server_error", False),
+        (ended(status=200, end="refused"), "stop", "not_found", False),
+        (ended(status=302, end="refused"), "stop", "not_found", False),
+    ],
+)
+def test_what_an_end_means(reply: Reply, verdict: str, kind: str, billed: bool) -> None:
+    problem = made("together").classify(reply)
+    assert problem is not None
+    assert (problem.verdict, problem.kind, problem.billed) == (verdict, kind, billed)
+    assert problem.message.startswith("together ")
+
+
+def test_a_model_that_takes_no_uploads_names_the_setting_that_helps() -> None:
+    body = {"error": {"message": f"Model {STREAMING} only supports WebSocket streaming", "code": "invalid_params"}}
+    problem = made("together").classify(Reply(400, {}, orjson.dumps(body)))
+    assert problem is not None
+    assert (problem.verdict, problem.kind) == ("stop", "socket_only")
+    assert "--set transport=socket" in (problem.hint or "")
+    assert "configs/providers/together.yaml" in (problem.hint or "")
+
+
+def test_every_model_that_needs_a_socket_has_one() -> None:
+    for name in ("together", "local", "openai", "groq", "xai", "compatible"):
+        for operation in load_config(name).operations.values():
+            needing = [model for model, facts in operation.models.items() if facts.transport == "socket"]
+            assert not needing or operation.socket is not None
