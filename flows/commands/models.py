@@ -69,6 +69,8 @@ def _configured(provider: str) -> list[Model]:
         for name, can in facts.models.items():
             abilities = ("verbose", "times"), ("words", "words"), ("diarize", "speakers"), ("prompt", "prompt")
             told = tuple(word for field, word in abilities if getattr(can, field))
+            if operation == "translation":
+                told += (f"to {', '.join(sorted(can.targets))}" if can.targets else "to any language",)
             if can.voice is not None:
                 told = ("speaks", *(form for form in can.voice.formats if form != "pcm"))
             if can.transport == "socket":

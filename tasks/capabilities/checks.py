@@ -160,7 +160,7 @@ def loops(text: str) -> bool:
     if len(tokens) < LOOP_WORD:
         return False
     for period in range(1, min(LOOP_LONGEST, len(tokens) // LOOP_PHRASE) + 1):
-        if _longest_echo(tokens, period) >= _looped(period):
+        if _echoed(tokens, period, _looped(period)):
             return True
     return False
 
@@ -172,12 +172,20 @@ def _looped(period: int) -> int:
     return max(period * LOOP_PHRASE, LOOP_LEAST) - period
 
 
-def _longest_echo(tokens: Sequence[str], period: int) -> int:
-    longest = run = 0
-    for earlier, later in zip(tokens, tokens[period:], strict=False):
-        run = run + 1 if earlier == later else 0
-        longest = max(longest, run)
-    return longest
+def _echoed(tokens: Sequence[str], period: int, least: int) -> bool:
+    """True when ``least`` tokens in a row equal those ``period`` before them; looks only where such a run must be."""
+    pairs = len(tokens) - period
+    for at in range(least - 1, pairs, least):
+        begin = end = at
+        while begin >= 0 and at - begin < least and tokens[begin] == tokens[begin + period]:
+            begin -= 1
+        if begin == at:
+            continue
+        while end < pairs and end - begin <= least and tokens[end] == tokens[end + period]:
+            end += 1
+        if end - begin - 1 >= least:
+            return True
+    return False
 
 
 def mismatched(text: str, language: str | None, asked: str | None) -> bool:

@@ -67,7 +67,7 @@ _CUT_AT_ONCE = 4
 """Recordings that are being cut at once: each holds up to a minute of sound."""
 
 _CHECKED_AT_ONCE = 2000
-"""Characters of a text that is checked on the event loop: a fraction of a millisecond."""
+"""Characters of a text that is checked on the event loop: about a millisecond."""
 
 
 class Transcribe:

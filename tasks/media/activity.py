@@ -41,6 +41,7 @@ _SHORTEST = 3
 _BRIDGED = 10
 """Frames between two sounds that belong to speech as well."""
 _A_SECOND = RATE // FRAME
+_AT_ONCE = 2 * RATE
 _QUIETEST = -127.0
 
 
@@ -49,7 +50,8 @@ class Activity:
 
     def __init__(self) -> None:
         self._levels = bytearray()
-        self._rest = np.empty(0, np.int16)
+        self._held: list[Samples] = []
+        self._size = 0
 
     def tap(self, sound: Iterable[Samples]) -> Iterator[Samples]:
         """The same blocks, listened to."""
@@ -59,20 +61,29 @@ class Activity:
 
     def feed(self, block: Samples) -> None:
         """The next samples, any number of them."""
-        sound = np.concatenate([self._rest, block]) if len(self._rest) else block
-        whole = len(sound) // FRAME * FRAME
-        self._rest = sound[whole:].copy()
-        if whole:
-            self._levels += _levels(sound[:whole].reshape(-1, FRAME)).tobytes()
+        self._held.append(block)
+        self._size += len(block)
+        if self._size >= _AT_ONCE:
+            self._take()
 
     def found(self) -> Voiced:
         """What was active so far; what is left over of a frame is not counted."""
+        self._take()
         levels = np.frombuffer(bytes(self._levels), np.int8).astype(np.float32)
         active = ~_without_short(~_without_short(_active(levels), _SHORTEST), _BRIDGED)
         padded = np.zeros(-(-len(levels) // _A_SECOND) * _A_SECOND, np.uint8)
         padded[: len(levels)] = active
         by_second = padded.reshape(-1, _A_SECOND).sum(axis=1, dtype=np.uint8)
         return Voiced(by_second.tobytes(), _A_SECOND)
+
+    def _take(self) -> None:
+        """Keep the levels of what is held; many small blocks at once are quicker than each by itself."""
+        if self._size < FRAME:
+            return
+        sound = np.concatenate(self._held)
+        whole = len(sound) // FRAME * FRAME
+        self._levels += _levels(sound[:whole].reshape(-1, FRAME)).tobytes()
+        self._held, self._size = [sound[whole:].copy()], len(sound) - whole
 
 
 def activity_of(path: Path, check: Check | None = None) -> Voiced | None:

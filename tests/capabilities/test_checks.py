@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.capabilities.checks import MEANINGS, Told, flags_of, loops, mismatched, unheard
+from tasks.capabilities.checks import MEANINGS, Told, _echoed, flags_of, loops, mismatched, unheard
 from tasks.capabilities.scripts import words_in
 from tasks.media.activity import activity_of
 from tasks.media.audio import probe
@@ -100,6 +100,16 @@ def test_loops(text: str, looped: bool) -> None:
 
 
 words = st.lists(st.integers(0, 10**6).map(str), unique=True, max_size=60)
+
+
+@repeatable
+@given(st.lists(st.sampled_from("ab"), max_size=40), st.integers(1, 6), st.integers(1, 12))
+def test_runs_are_found_as_by_looking_everywhere(tokens: list[str], period: int, least: int) -> None:
+    longest = run = 0
+    for earlier, later in zip(tokens, tokens[period:], strict=False):
+        run = run + 1 if earlier == later else 0
+        longest = max(longest, run)
+    assert _echoed(tokens, period, least) == (longest >= least)
 
 
 @repeatable

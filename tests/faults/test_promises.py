@@ -283,6 +283,7 @@ def test_refresh_buys_every_answer_again(thirty: Path, server: RunningServer, tm
     ledger_equals_bill(out, server)
 
 
+@pytest.mark.long
 def test_two_outs_that_share_a_journal_pay_once(thirty: Path, server: RunningServer, tmp_path: Path) -> None:
     shared = str(tmp_path / "shared")
     for name in ("one", "two"):

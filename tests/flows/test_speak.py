@@ -141,6 +141,7 @@ def test_texts_from_a_folder_a_file_and_stdin(server: RunningServer, tmp_path: P
     }
 
 
+@pytest.mark.long
 def test_columns_of_the_manifest_are_parameters_or_the_text(server: RunningServer, tmp_path: Path) -> None:
     source = tmp_path / "m.csv"
     source.write_text("id,line,voice,format\na,Hello.,leo,flac\nb,Hello.,,\nc,Hello.,zoe,tiff\n")
@@ -168,6 +169,7 @@ def test_a_quote_prices_characters_and_sends_nothing(server: RunningServer, tmp_
     assert Decimal(told["low_usd"]) == Decimal(told["high_usd"]) == ledger(tmp_path / "out")
 
 
+@pytest.mark.long
 def test_a_budget_holds(server: RunningServer, tmp_path: Path) -> None:
     source = manifest(tmp_path / "m.csv", ["a" * 1000, "b" * 1000, "c" * 1000])
     done = speak(source, tmp_path / "out", server.origin, "--budget", "0.031")
@@ -176,6 +178,7 @@ def test_a_budget_holds(server: RunningServer, tmp_path: Path) -> None:
     assert len(whole(tmp_path / "out")) == 2
 
 
+@pytest.mark.long
 def test_what_is_lost_is_not_bought_again_unasked_and_a_retry_buys_only_that(
     server: RunningServer, tmp_path: Path
 ) -> None:
@@ -202,6 +205,7 @@ def test_what_is_lost_is_not_bought_again_unasked_and_a_retry_buys_only_that(
     assert after["billed"] == sum(row["pieces"] for row in results.values()) + 1
 
 
+@pytest.mark.long
 def test_a_reply_that_is_no_sound_is_kept_and_bought_anew_by_retry_only(server: RunningServer, tmp_path: Path) -> None:
     source, out = manifest(tmp_path / "m.csv", ["Hello."]), tmp_path / "out"
     server.faults({"match": {"nth": 1}, "fault": {"kind": "bad_json"}})

@@ -58,6 +58,7 @@ def test_the_sound_is_the_same_by_either_way(server: RunningServer, tmp_path: Pa
     assert lengths[0] == lengths[1]
 
 
+@pytest.mark.long
 def test_what_may_be_billed_is_not_bought_again_and_what_is_not_is(server: RunningServer, tmp_path: Path) -> None:
     lost: list[dict[str, Any]] = [
         *({"kind": kind} for kind in ("close", "reset_mid_body", "bad_json", "socket_silence")),

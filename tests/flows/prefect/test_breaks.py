@@ -56,6 +56,7 @@ def slow() -> Iterator[RunningServer]:
         yield running
 
 
+@pytest.mark.long
 def test_cancel_in_the_ui_drains_and_leaves_the_rest_to_the_next_run(
     deck: Deck, slow: RunningServer, tmp_path: Path
 ) -> None:

@@ -1,0 +1,41 @@
+"""A run's summary in Prefect: what it tells of flags."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from flows.artifacts import summary_text
+from tasks.summary import Summary
+
+
+def ended(flags: dict[str, int]) -> Summary:
+    return Summary(
+        run_id="r",
+        out="/tmp/out",
+        state="done",
+        exit_code=0,
+        capability="transcribe",
+        provider="together",
+        model="m",
+        engine=None,
+        simulated=False,
+        total=3,
+        done=3,
+        failed=0,
+        cached=0,
+        skipped=0,
+        left=0,
+        calls=3,
+        audio_seconds=Decimal(9),
+        cost_usd=Decimal("0.1"),
+        unknown_max_usd=Decimal(0),
+        unstated=0,
+        out_cost_usd=Decimal("0.1"),
+        seconds=1.0,
+        flags=flags,
+    )
+
+
+def test_flags_are_shown_where_there_are_some() -> None:
+    assert "| worth a look | 2 repetition, 1 truncated |" in summary_text(ended({"repetition": 2, "truncated": 1}))
+    assert "worth a look" not in summary_text(ended({}))

@@ -1,0 +1,121 @@
+"""What translations put on the wire, and what is refused before anything is sent."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from tasks.errors import BadInput, UsageError
+from tasks.item import Ask
+from tasks.providers.config import load_config
+from tasks.providers.languages import iso_code
+from tasks.providers.registry import make_provider, offering
+from tests.providers.made import KEYS, NAMES, UPLOAD, ask, made
+
+TRANSLATORS = [
+    ("together", "openai/whisper-large-v3"),
+    ("openai", "whisper-1"),
+    ("groq", "whisper-large-v3"),
+    ("compatible", "mine"),
+    ("local", "whisper"),
+]
+
+
+def translation(model: str, **params: Any) -> Ask:
+    return dataclasses.replace(ask(model, **params), capability="translate", operation="translation")
+
+
+def form(name: str, model: str, **params: Any) -> dict[str, list[str]]:
+    asked = translation(model, **params)
+    provider = made(name)
+    wire = provider.wire(asked)
+    assert wire.path.endswith("/v1/audio/translations")
+    assert wire.repeatable
+    request = provider.request(wire, [asked])
+    assert request.fields[0] == ("model", model)
+    assert request.files == [("file", UPLOAD)]
+    sent: dict[str, list[str]] = {}
+    for field, value in request.fields:
+        sent.setdefault(field, []).append(value)
+    return sent
+
+
+def test_every_translator_is_tested() -> None:
+    assert {name for name, _ in TRANSLATORS} == {n for n in NAMES if "translation" in load_config(n).operations}
+
+
+@pytest.mark.parametrize(("name", "model"), TRANSLATORS)
+def test_to_english_with_text_and_segments(name: str, model: str) -> None:
+    sent = form(name, model, to="en", language="auto", prompt="Ada", temperature=0.2, segments=True, words=True)
+    assert sent["response_format"] == ["verbose_json"]
+    assert (sent["prompt"], sent["temperature"]) == (["Ada"], ["0.2"])
+    assert not {"diarize", "to", "segments", "words"} & set(sent)
+
+
+def test_where_the_target_goes() -> None:
+    assert form("together", "openai/whisper-large-v3", to="de", language="fr")["language"] == ["de"]
+    both = form("compatible", "mine", to="de", language="fr")
+    assert (both["language"], both["to_language"]) == (["fr"], ["de"])
+    detected = form("compatible", "mine", to="pt-BR", language="auto")
+    assert (detected.get("language"), detected["to_language"]) == (None, ["pt"])
+
+
+@pytest.mark.parametrize(("name", "model"), [("openai", "whisper-1"), ("groq", "whisper-large-v3")])
+def test_who_knows_only_english_is_sent_no_language_and_no_granularity(name: str, model: str) -> None:
+    sent = form(name, model, to="en", language="fr", words=True)
+    assert not {"language", "to_language", "timestamp_granularities[]"} & set(sent)
+    with pytest.raises(BadInput, match=f"{model} translates to en only, not to 'de'") as refused:
+        made(name).wire(translation(model, to="de"))
+    assert refused.value.hint
+    assert "together" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("groq", "whisper-large-v3-turbo"),
+        ("openai", "gpt-4o-transcribe"),
+        ("together", "nvidia/parakeet-tdt-0.6b-v3"),
+        ("local", "pocketsphinx"),
+    ],
+)
+def test_a_model_that_does_not_translate_is_refused_naming_what_does(name: str, model: str) -> None:
+    with pytest.raises(UsageError, match=f"{model} does not translate") as refused:
+        made(name).model("translation", model)
+    assert f"--model {dict(TRANSLATORS)[name]}" in str(refused.value.hint)
+
+
+def test_a_provider_that_does_not_translate_is_refused_naming_who_does() -> None:
+    for name, why in (("xai", "xai has no translation"), ("local", "built-in recogniser does not translate")):
+        provider = make_provider(name, base_url=None, api_key_env=None, environ=KEYS)
+        with pytest.raises(UsageError, match=why) as refused:
+            provider.model("translation", None)
+        assert "--provider together, openai, groq, compatible" in str(refused.value.hint)
+    assert offering("translation") == ("together", "openai", "groq", "compatible")
+
+
+def test_a_model_nobody_lists_is_tried() -> None:
+    assert made("groq").model("translation", "whisper-large-v9") == "whisper-large-v9"
+
+
+@pytest.mark.parametrize(
+    ("told", "code"),
+    [
+        ("eng", "en"),
+        ("deu", "de"),
+        ("ger", "de"),
+        ("cmn-Hans", "zh"),
+        ("zh_Hant", "zh"),
+        ("FRENCH", "fr"),
+        ("iw", "he"),
+        ("yue", "yue"),
+        ("und", None),
+        ("unknown", None),
+        ("", None),
+        (7, None),
+    ],
+)
+def test_detected_languages_become_iso_codes(told: Any, code: str | None) -> None:
+    assert iso_code(told) == code
