@@ -1,32 +1,34 @@
-"""Cues from words or segments: short lines, a readable pace, one at a time."""
+"""Cues from a transcript: short lines, a readable pace, one at a time."""
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import Any
 
-LINE_WIDTH = 42
-"""Columns of a line; wide characters (Chinese, Japanese, Korean) take two. The usual limit of broadcasters."""
+from tasks.sinks.subtitles.columns import LINE_WIDTH, cells, width
+from tasks.sinks.subtitles.tokens import Token, clean, joined, tokens
+
 LINES = 2
 PACE = 20.0
-"""Columns a second that people read without hurry."""
-LONGEST = 7.0
+"""Columns a second that people read without hurry; a cue stays on so long where there is room."""
 SHORTEST = 1.0
+"""Seconds a cue stays on where there is room ..."""
+LEAST = 0.5
+"""... and where there is none: the next one waits for it."""
+LONGEST = 7.0
 PAUSE = 1.0
 """Seconds without a word after which a new cue begins."""
 GAP = 0.001
+LABEL_WIDTH = 16
+"""Columns of a speaker's name; longer ones are cut."""
 
-_SPACE = re.compile(r"\s+")
 _ENDS = (".", "!", "?", "…", "。", "！", "？")  # noqa: RUF001 (the sentence ends of Chinese and Japanese)
 
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """What stands on the screen from ``start`` to ``end`` (seconds): one or two lines."""
+    """What stands on the screen from ``start`` to ``end`` (seconds): one or two lines, the first with a speaker."""
 
     start: float
     end: float
@@ -34,160 +36,113 @@ class Cue:
     speaker: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
-    start: float
-    end: float
-    text: str
-    speaker: str | None
+@dataclass(slots=True)
+class _Group:
+    """Tokens that are shown together, behind a label."""
+
+    label: str
+    held: list[Token]
+
+    @property
+    def start(self) -> float:
+        return self.held[0].start
+
+    @property
+    def end(self) -> float:
+        return self.held[-1].end
+
+    def takes(self, token: Token) -> bool:
+        first, last = self.held[0], self.held[-1]
+        text = joined(self.held)
+        return (
+            token.speaker == first.speaker
+            and token.start - last.end < PAUSE
+            and token.end - first.start <= LONGEST
+            and not (text.endswith(_ENDS) and token.spaced and width(text) >= LINE_WIDTH // 2)
+            and len(_greedy(self.label, [*self.held, token])) <= LINES
+        )
 
 
 def cues(row: Mapping[str, Any]) -> list[Cue]:
-    """The cues of a result row: from its words where it has them, else from its segments, else from its text.
+    """The cues of a result row.
 
-    Times never run backwards, cues never overlap, and a cue stays on as long as reading it takes where there is room.
+    Times never run backwards and cues never overlap. A cue stays on for ``SHORTEST`` to ``LONGEST`` seconds, and as
+    long as reading it takes, where there is room before the next one; never for less than ``LEAST``. Where several
+    people speak, each cue names who does.
     """
-    several = len(row.get("speakers") or ()) > 1
-    groups = [_filled(group) for group in _groups(_tokens(row))]
-    return _timed([(group, several) for group in groups if group])
-
-
-def width(text: str) -> int:
-    """Columns a text takes: two for wide characters, none for marks that combine."""
-    return sum(_columns(character) for character in text)
-
-
-def _columns(character: str) -> int:
-    if unicodedata.combining(character):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
-
-
-def _tokens(row: Mapping[str, Any]) -> list[_Token]:
-    words = [_token(w, str(w.get("word") or "")) for w in row.get("words") or () if w.get("start") is not None]
-    found = [w for w in words if w.text]
-    if not found:
-        found = [t for s in row.get("segments") or () for t in _spread(_token(s, str(s.get("text") or "")))]
-    if not found and row.get("text"):
-        end = float(row.get("audio_seconds") or row.get("duration_s") or 0.0)
-        found = _spread(_Token(0.0, end, _clean(str(row["text"])), None))
-    return _monotone(found)
-
-
-def _token(part: Mapping[str, Any], text: str) -> _Token:
-    start = float(part.get("start") or 0.0)
-    end = part.get("end")
-    return _Token(start, start if end is None else float(end), _clean(text), part.get("speaker"))
-
-
-def _clean(text: str) -> str:
-    plain = "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text)
-    return _SPACE.sub(" ", plain).strip()
-
-
-def _spread(token: _Token) -> list[_Token]:
-    """A stretch of text as words, its time shared out by their width."""
-    words = token.text.split(" ") if " " in token.text else _cells(token.text)
-    total = sum(width(word) for word in words)
-    if not total:
-        return []
-    spread, at, seconds = [], token.start, max(token.end - token.start, 0.0)
-    for word in words:
-        end = at + seconds * width(word) / total
-        spread.append(_Token(at, end, word, token.speaker))
-        at = end
-    return spread
-
-
-def _cells(text: str) -> list[str]:
-    """Text without spaces in runs of at most half a line, for scripts that write without them."""
-    cells, run = [], ""
-    for character in text:
-        if run and width(run + character) > LINE_WIDTH // 2:
-            cells.append(run)
-            run = ""
-        run += character
-    return [*cells, run] if run else cells
-
-
-def _monotone(tokens: Iterable[_Token]) -> list[_Token]:
-    ordered, at = [], 0.0
-    for token in tokens:
-        start = max(token.start, at)
-        end = max(token.end, start)
-        ordered.append(_Token(start, end, token.text, token.speaker))
-        at = start
-    return ordered
-
-
-def _groups(tokens: Sequence[_Token]) -> list[list[_Token]]:
-    """Words that are shown together."""
-    groups: list[list[_Token]] = []
-    for token in (part for whole in tokens for part in _fitting(whole)):
-        last = groups[-1] if groups else []
-        if not last or _breaks(last, token):
-            groups.append([token])
+    found = tokens(row)
+    several = len({token.speaker for token in found if token.speaker}) > 1
+    groups: list[_Group] = []
+    for token in (part for whole in found for part in _fitting(whole)):
+        if groups and groups[-1].takes(token):
+            groups[-1].held.append(token)
         else:
-            last.append(token)
-    return groups
+            groups.append(_Group(label_of(token.speaker) if several else "", [token]))
+    return _shown(groups)
 
 
-def _fitting(token: _Token) -> list[_Token]:
-    """A word, in parts when it is wider than a line."""
-    if width(token.text) <= LINE_WIDTH:
+def label_of(speaker: str | None) -> str:
+    """A speaker's name as it stands before what is said: ``NAME:``; nothing for nobody."""
+    name = clean(speaker or "")
+    if width(name) > LABEL_WIDTH:
+        while width(name) >= LABEL_WIDTH:
+            name = name[:-1]
+        name += "…"
+    return f"{name}:" if name else ""
+
+
+def _fitting(token: Token) -> list[Token]:
+    """A token, in parts when it is wider than a line with a label."""
+    if width(token.text) <= LINE_WIDTH // 2:
         return [token]
-    return _spread(_Token(token.start, token.end, " ".join(_cells(token.text)), token.speaker))
+    parts = list(cells(token.text))
+    step = (token.end - token.start) / len(parts)
+    return [
+        Token(token.start + n * step, token.start + (n + 1) * step, part, token.speaker, token.spaced and not n)
+        for n, part in enumerate(parts)
+    ]
 
 
-def _breaks(group: Sequence[_Token], token: _Token) -> bool:
-    first, last = group[0], group[-1]
-    too_much = len(_wrapped([*(t.text for t in group), token.text])) > LINES
-    full = width(" ".join(t.text for t in group)) >= LINE_WIDTH // 2
-    return (
-        too_much
-        or token.speaker != first.speaker
-        or token.start - last.end >= PAUSE
-        or token.end - first.start > LONGEST
-        or (full and last.text.endswith(_ENDS))
-    )
-
-
-def _wrapped(words: Sequence[str]) -> list[str]:
-    lines: list[str] = []
-    for word in words:
-        joined = _joined(lines[-1], word) if lines else word
-        if lines and width(joined) <= LINE_WIDTH:
-            lines[-1] = joined
-        else:
-            lines.append(word)
+def _greedy(label: str, held: Sequence[Token]) -> list[list[Token]]:
+    """Tokens in lines, each as full as it goes."""
+    lines: list[list[Token]] = [[]]
+    used = width(label)
+    for token in held:
+        more = width(token.text) + (token.spaced and used > 0)
+        if lines[-1] and used + more > LINE_WIDTH:
+            lines.append([])
+            used, more = 0, width(token.text)
+        lines[-1].append(token)
+        used += more
     return lines
 
 
-def _joined(line: str, word: str) -> str:
-    """With a space between, except where the script writes without."""
-    wide = line and word and _columns(line[-1]) > 1 and _columns(word[0]) > 1
-    return line + word if wide else f"{line} {word}"
+def _lines(group: _Group) -> tuple[str, ...]:
+    """One line where that is enough, else two of about the same width."""
+    if len(_greedy(group.label, group.held)) == 1:
+        return (_first(group.label, group.held),)
+    held = group.held
+    splits = [(_first(group.label, held[:n]), joined(held[n:])) for n in range(1, len(held))]
+    spaced = [split for split, token in zip(splits, held[1:], strict=True) if token.spaced]
+    for choice in (spaced, splits):
+        fit = [split for split in choice if max(map(width, split)) <= LINE_WIDTH]
+        if fit:
+            return min(fit, key=lambda split: abs(width(split[0]) - width(split[1])))
+    return tuple(joined(line) for line in _greedy("", held))
 
 
-def _filled(group: Sequence[_Token]) -> tuple[float, float, tuple[str, ...], str | None]:
-    lines = _wrapped([token.text for token in group])
-    return group[0].start, max(token.end for token in group), tuple(lines), group[0].speaker
+def _first(label: str, held: Sequence[Token]) -> str:
+    return f"{label} {joined(held)}" if label else joined(held)
 
 
-def _timed(told: Sequence[tuple[tuple[float, float, tuple[str, ...], str | None], bool]]) -> list[Cue]:
-    """Each cue long enough to be read, as far as the next one leaves room; whole milliseconds."""
+def _shown(groups: Sequence[_Group]) -> list[Cue]:
+    """Each group for as long as it needs, as far as the next one leaves room; whole milliseconds."""
     made: list[Cue] = []
-    for place, ((start, end, lines, speaker), several) in enumerate(told):
-        begin = max(round(start, 3), made[-1].end + GAP if made else 0.0)
-        wanted = max(end, begin + SHORTEST, begin + sum(map(width, lines)) / PACE)
-        room = told[place + 1][0][0] - GAP if place + 1 < len(told) else wanted
-        stop = max(min(wanted, max(room, end)), begin + GAP)
-        made.append(Cue(round(begin, 3), round(stop, 3), lines, speaker if several else None))
-    return [_before(cue, after) for cue, after in zip_longest(made, made[1:])]
-
-
-def _before(cue: Cue, after: Cue | None) -> Cue:
-    """A cue that ends before the next begins."""
-    if after is None or cue.end < after.start:
-        return cue
-    return Cue(cue.start, max(round(after.start - GAP, 3), cue.start), cue.lines, cue.speaker)
+    for n, group in enumerate(groups):
+        lines = _lines(group)
+        begin = max(round(group.start, 3), made[-1].end + GAP if made else 0.0)
+        wanted = max(group.end, begin + max(SHORTEST, sum(map(width, lines)) / PACE))
+        room = groups[n + 1].start - GAP if n + 1 < len(groups) else wanted
+        end = max(min(wanted, room, begin + LONGEST), begin + LEAST)
+        made.append(Cue(round(begin, 3), round(end, 3), lines, group.held[0].speaker if group.label else None))
+    return made

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
 
 from tasks.sinks.subtitles.cues import Cue, cues
+from tasks.sinks.subtitles.tokens import Token, joined, tokens
 
+_WORD_JOINER = "\u2060"
+_READS_AS_MARKUP = re.compile(r"--(?=>)|<(?=[/a-zA-Z])|\{(?=\\)")
 _TOLD = ("item_id", "source", "text", "language", "audio_seconds", "segments", "words", "speakers", "provider", "model")
 
 
@@ -33,16 +37,14 @@ def _vtt(row: Mapping[str, Any]) -> bytes:
 
 def _txt(row: Mapping[str, Any]) -> bytes:
     """The text; a paragraph for each speaker's turn where there are several."""
-    segments: Sequence[Mapping[str, Any]] = row.get("segments") or ()
-    if len(row.get("speakers") or ()) < 2:  # noqa: PLR2004
+    turns: list[tuple[str | None, list[Token]]] = []
+    for token in tokens(row) if len(row.get("speakers") or ()) > 1 else ():
+        if not turns or turns[-1][0] != token.speaker:
+            turns.append((token.speaker, []))
+        turns[-1][1].append(token)
+    if len(turns) < 2:  # noqa: PLR2004 (one person speaks, or nobody knows who)
         return f"{(row.get('text') or '').strip()}\n".encode()
-    turns: list[tuple[str | None, list[str]]] = []
-    for segment in segments:
-        speaker = segment.get("speaker")
-        if not turns or turns[-1][0] != speaker:
-            turns.append((speaker, []))
-        turns[-1][1].append(str(segment.get("text") or "").strip())
-    return "".join(f"{speaker or '?'}: {' '.join(said)}\n\n" for speaker, said in turns).encode()
+    return "".join(f"{speaker or '?'}: {joined(said)}\n\n" for speaker, said in turns).encode()
 
 
 def _json(row: Mapping[str, Any]) -> bytes:
@@ -59,15 +61,12 @@ def _clock(seconds: float, point: str) -> str:
 
 
 def _lines(cue: Cue, escape: Callable[[str], str]) -> str:
-    lines = [escape(line) for line in cue.lines]
-    if cue.speaker:
-        lines[0] = f"{escape(cue.speaker)}: {lines[0]}"
-    return "\n".join(lines)
+    return "\n".join(map(escape, cue.lines))
 
 
 def _srt_text(text: str) -> str:
-    """SubRip knows no escapes: an arrow would read as a time line, so it is spelled with another sign."""
-    return text.replace("-->", "→")
+    """SubRip knows no escapes: a sign nobody sees keeps text from reading as a time line, a tag or an ASS override."""
+    return _READS_AS_MARKUP.sub(lambda found: f"{found[0]}{_WORD_JOINER}", text)
 
 
 def _vtt_text(text: str) -> str:
