@@ -76,7 +76,7 @@ class WireAttempt:
             await self._sending(number, permit)
             reply = await self._send(origin, request)
             limits = self._line.provider.limits(reply)
-            problem = self._without_key(self._line.provider.classify(reply))
+            problem = self._without_key(self._line.provider.classify(reply, self._asks[0].operation))
             outcome = problem.kind if problem else "ok"
             self._line.tally.answered += 1
             if problem is not None:
@@ -108,7 +108,7 @@ class WireAttempt:
                 raise
             reply = await self._poll(remote_id, origin)
             if reply is not None:
-                poll = self._line.provider.polled(reply)
+                poll = self._line.provider.polled(reply, self._asks[0].operation)
                 if poll.state == "done":
                     await self._keep(reply)
                     return await self._answered(reply, number)
@@ -190,12 +190,12 @@ class WireAttempt:
 
     async def _poll(self, remote_id: str, origin: str) -> Reply | None:
         """One look at a job; None when this look brought nothing and the next may."""
-        request = self._line.provider.poll(self._wire, remote_id)
+        request = self._line.provider.poll(self._wire, remote_id, self._asks[0].operation)
         try:
             reply = await self._line.client.send(origin, request, key=self._line.key, deadline=_POLL_DEADLINE)
         except (NotSent, Broken):
             return None
-        problem = self._line.provider.classify(reply)
+        problem = self._line.provider.classify(reply, self._asks[0].operation)
         if problem is None:
             return reply
         if problem.verdict in ("retry", "unknown"):
@@ -204,7 +204,7 @@ class WireAttempt:
         raise self._verdict(problem, reply.status)
 
     async def _accepted(self, reply: Reply) -> str:
-        remote_id = self._line.provider.accepted(reply)
+        remote_id = self._line.provider.accepted(reply, self._asks[0].operation)
         await self._line.journal.asks.accepted(self._call_id, self._keys, remote_id)
         faults.point("call.accepted.after")
         return remote_id

@@ -196,8 +196,8 @@ class Provider(Protocol):
         """
         ...
 
-    def classify(self, reply: Reply) -> Problem | None:
-        """None for an answer; otherwise what the error means. An error inside a 200 counts."""
+    def classify(self, reply: Reply, operation: str = "") -> Problem | None:
+        """None for an answer to the operation; otherwise what the error means. An error inside a 200 counts."""
         ...
 
     def limits(self, reply: Reply) -> Limits:
@@ -208,14 +208,14 @@ class Provider(Protocol):
         """What audio the operation's endpoint takes, over the transport that was asked for."""
         ...
 
-    def accepted(self, reply: Reply) -> str:
+    def accepted(self, reply: Reply, operation: str) -> str:
         """The remote id in the reply to a create request (``wire.job``)."""
         ...
 
-    def poll(self, wire: Wire, remote_id: str) -> Request:
+    def poll(self, wire: Wire, remote_id: str, operation: str) -> Request:
         """The request that asks how a job is doing."""
         ...
 
-    def polled(self, reply: Reply) -> Poll:
+    def polled(self, reply: Reply, operation: str) -> Poll:
         """What the poll's reply tells."""
         ...

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tasks.item import JSON
-from tasks.providers.speech import SpeechProvider
+from tasks.providers.hosted import HostedProvider
 from tasks.providers.translating import spoken
 
 
-class Compatible(SpeechProvider):
+class Compatible(HostedProvider):
     """The model and the base URL come with the job; the key is optional; prices are not known."""
 
     name = "compatible"

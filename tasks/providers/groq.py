@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tasks.providers.speech import SpeechProvider
+from tasks.providers.hosted import HostedProvider
 
 
-class Groq(SpeechProvider):
+class Groq(HostedProvider):
     """Whisper without speakers; a URL goes in the ``url`` field; ten seconds are billed at least (provider docs)."""
 
     name = "groq"

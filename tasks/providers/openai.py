@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from tasks.item import JSON
 from tasks.providers.config import ModelFacts
-from tasks.providers.speech import SpeechProvider
+from tasks.providers.hosted import HostedProvider
 
 
-class OpenAI(SpeechProvider):
+class OpenAI(HostedProvider):
     """``verbose_json`` with whisper-1 only; the diarizing model has a format of its own (provider docs)."""
 
     name = "openai"

@@ -125,7 +125,7 @@ class SpeechProvider(SpeakingProvider, SocketProvider):
             )
         ]
 
-    def classify(self, reply: Reply) -> Problem | None:
+    def classify(self, reply: Reply, operation: str = "") -> Problem | None:
         """What an error reply means; None for an answer."""
         if socket_end(reply):
             return self._socket_problem(reply)
@@ -137,15 +137,15 @@ class SpeechProvider(SpeakingProvider, SocketProvider):
         """What the reply's headers tell of the rate limits."""
         return read_limits(self.name, reply.headers)
 
-    def accepted(self, reply: Reply) -> str:
+    def accepted(self, reply: Reply, operation: str) -> str:
         """No operation here is polled for."""
         raise NotImplementedError
 
-    def poll(self, wire: Wire, remote_id: str) -> Request:
+    def poll(self, wire: Wire, remote_id: str, operation: str) -> Request:
         """No operation here is polled for."""
         raise NotImplementedError
 
-    def polled(self, reply: Reply) -> Poll:
+    def polled(self, reply: Reply, operation: str) -> Poll:
         """No operation here is polled for."""
         raise NotImplementedError
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from tasks.item import JSON
 from tasks.providers.config import ModelFacts
-from tasks.providers.speech import SpeechProvider
+from tasks.providers.hosted import HostedProvider
 
 
-class Together(SpeechProvider):
+class Together(HostedProvider):
     """Transcription with speakers; a URL goes in the ``file`` field; the language is always sent (provider docs)."""
 
     name = "together"

@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from tasks.errors import BadInput
 from tasks.item import JSON
 from tasks.providers.config import ModelFacts
+from tasks.providers.hosted import HostedProvider
 from tasks.providers.speaking import asked_form
-from tasks.providers.speech import SpeechProvider
 from tasks.providers.voices import Voice
 
 _TERMS = re.compile(r"[,;\n]+")
 
 
-class XAI(SpeechProvider):
+class XAI(HostedProvider):
     """``/stt`` always tells words with times; a prompt is sent as key terms. ``/tts`` takes no model."""
 
     name = "xai"

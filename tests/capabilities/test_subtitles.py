@@ -15,7 +15,8 @@ import webvtt
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.sinks.subtitles.cues import LINE_WIDTH, LINES, cues, width
+from tasks.sinks.subtitles.columns import LINE_WIDTH, width
+from tasks.sinks.subtitles.cues import LINES, cues
 from tasks.sinks.subtitles.formats import render
 from tests.faults.driving import SENTINEL, make_wavs, mediamill, transcribe
 from tests.servers import RunningServer, running_server
@@ -79,6 +80,19 @@ def test_no_word_is_left_out_and_speech_is_shown_when_it_is_said() -> None:
 def server() -> Iterator[RunningServer]:
     with running_server(engine="echo", dialect="together") as running:
         yield running
+
+
+def test_a_cue_has_the_texts_punctuation_and_the_words_times() -> None:
+    words = [
+        {"word": word, "start": n * 0.4, "end": n * 0.4 + 0.3}
+        for n, word in enumerate("well he said its 3 00 already lets go".split())
+    ]
+    row = {"text": "Well, he said: it's 3:00 already. Let's go!", "words": words, "segments": [], "audio_seconds": 4.0}
+    made = cues(row)
+    assert " ".join(line for cue in made for line in cue.lines) == row["text"]
+    assert (made[0].start, made[-1].lines[-1][-3:]) == (0.0, "go!")
+    other = cues({**row, "text": "Something else was said."})
+    assert " ".join(line for cue in other for line in cue.lines).split() == [word["word"] for word in words]
 
 
 def test_asked_for_later_they_cost_nothing(server: RunningServer, tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ class ShapesProvider:
             raise BadReply("no texts in the reply") from None
         return [Parsed({"text": text}, Usage(requests=1)) for text in texts]
 
-    def classify(self, reply: Reply) -> Problem | None:
+    def classify(self, reply: Reply, operation: str = "") -> Problem | None:
         """Only statuses count here."""
         if reply.status < 300:
             return None
@@ -86,15 +86,15 @@ class ShapesProvider:
         """No audio is sent."""
         return AudioLimits(frozenset({"wav"}), 2**20)
 
-    def accepted(self, reply: Reply) -> str:
+    def accepted(self, reply: Reply, operation: str) -> str:
         """The job's id."""
         return str(orjson.loads(reply.body)["id"])
 
-    def poll(self, wire: Wire, remote_id: str) -> Request:
+    def poll(self, wire: Wire, remote_id: str, operation: str) -> Request:
         """A look at the job."""
         return Request("GET", f"{wire.path}/{remote_id}")
 
-    def polled(self, reply: Reply) -> Poll:
+    def polled(self, reply: Reply, operation: str) -> Poll:
         """Done once its texts are there."""
         state = orjson.loads(reply.body)["status"]
         return Poll("done" if state == "completed" else "failed" if state == "failed" else "pending", wait=0.02)

@@ -1,0 +1,84 @@
+"""A provider's operations beyond speech: each a shape, chosen by the operation's name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from tasks.item import Ask
+from tasks.providers.base import Parsed, Poll, Problem, Reply, Request, Wire
+from tasks.providers.config import Operation
+from tasks.providers.shape import Shape
+from tasks.providers.speech import SpeechProvider
+
+
+class HostedProvider(SpeechProvider):
+    """Speech in OpenAI's way, and every other operation by the shape that stands in ``shapes``."""
+
+    shapes: ClassVar[Mapping[str, type[Shape]]] = {}
+
+    def shape(self, operation: str) -> Shape | None:
+        """How the provider speaks an operation; None for speech.
+
+        Raises:
+            UsageError: when the provider has no such operation.
+        """
+        made = self.shapes.get(operation)
+        return made(self, operation) if made else None
+
+    def facts(self, operation: str) -> Operation:
+        """What the configuration says of an operation.
+
+        Raises:
+            UsageError: when the provider has no such operation.
+        """
+        return self._operation(operation)
+
+    def key_origin(self, model: str) -> str:
+        """The origin as request keys name it."""
+        return self._key_origin(model)
+
+    def wire(self, ask: Ask) -> Wire:
+        """The endpoint and the wire's own parameters.
+
+        Raises:
+            BadInput: when the model cannot do what is asked.
+        """
+        shape = self.shape(ask.operation)
+        return shape.wire(ask) if shape else super().wire(ask)
+
+    def request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
+        """The request for one or more Asks."""
+        shape = self.shape(asks[0].operation)
+        return shape.request(wire, asks) if shape else super().request(wire, asks)
+
+    def parse(self, reply: Reply, asks: Sequence[Ask]) -> Sequence[Parsed]:
+        """One Parsed per Ask, in order.
+
+        Raises:
+            BadReply: when the reply is not what the operation returns.
+        """
+        shape = self.shape(asks[0].operation)
+        return shape.parse(reply, asks) if shape else super().parse(reply, asks)
+
+    def classify(self, reply: Reply, operation: str = "") -> Problem | None:
+        """What an error reply means; None for an answer."""
+        shape = self.shape(operation)
+        return shape.classify(reply) if shape else super().classify(reply, operation)
+
+    def accepted(self, reply: Reply, operation: str) -> str:
+        """The remote id in the reply to a create request."""
+        return self._polled_shape(operation).accepted(reply)
+
+    def poll(self, wire: Wire, remote_id: str, operation: str) -> Request:
+        """The request that asks how a job is doing."""
+        return self._polled_shape(operation).poll(wire, remote_id)
+
+    def polled(self, reply: Reply, operation: str) -> Poll:
+        """What the poll's reply tells."""
+        return self._polled_shape(operation).polled(reply)
+
+    def _polled_shape(self, operation: str) -> Shape:
+        shape = self.shape(operation)
+        assert shape is not None
+        return shape
