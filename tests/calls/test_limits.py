@@ -60,6 +60,7 @@ def test_a_limit_that_nobody_states_is_found(rpm: float, latency: float) -> None
     assert refused <= 0.01
 
 
+@pytest.mark.long
 def test_sixty_thousand_a_minute() -> None:
     server, began = simulate(Limiter(roomy(60_000, 0.1)), Server(1000, 0.1, tells="refusals"), 40)
     used, refused = server.since(began + 15, began + 40)

@@ -52,7 +52,12 @@ def mediamill(
 
 
 def transcribe(
-    source: Path, out: Path, origin: str, *options: str, env: Mapping[str, str] | None = None
+    source: Path,
+    out: Path,
+    origin: str,
+    *options: str,
+    env: Mapping[str, str] | None = None,
+    timeout: float = 120,
 ) -> subprocess.CompletedProcess[str]:
     """Transcribe through the Together adapter against a server on loopback."""
     return mediamill(
@@ -70,6 +75,7 @@ def transcribe(
         *options,
         home=out.parent / "home",
         env=env,
+        timeout=timeout,
     )
 
 

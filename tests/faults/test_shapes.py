@@ -47,6 +47,7 @@ def test_many_asks_for_one_item(files: Path, tmp_path: Path) -> None:
         assert all(len(str(row["text"]).split()) == 6 for row in rows(tmp_path / "out"))
 
 
+@pytest.mark.long
 def test_many_asks_in_one_request(files: Path, tmp_path: Path) -> None:
     with shapes_server() as judge:
         done = drive("packed", files, tmp_path / "out", judge)

@@ -118,6 +118,7 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
+@pytest.mark.long
 def test_a_private_url_is_fetched_only_when_its_host_is_named(tmp_path: Path, server: RunningServer) -> None:
     make_wavs(tmp_path / "in", 1)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=tmp_path / "in")) as web:

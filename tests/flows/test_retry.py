@@ -57,6 +57,7 @@ def silence(path: Path, seconds: int) -> None:
         file.writeframes(bytes(32000 * seconds))
 
 
+@pytest.mark.long
 def test_flagged_results_go_to_another_model_and_stand_until_it_succeeds(server: RunningServer, tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 2)  # too short to be judged
     silence(tmp_path / "in" / "quiet.wav", 4)  # the echo engine hears words in it all the same

@@ -44,6 +44,7 @@ def plain(text: str) -> str:
     return re.sub(r"[^a-z' ]", "", text.lower())
 
 
+@pytest.mark.long
 @pytest.mark.skipif(shutil.which("flite") is None, reason="flite is not on PATH")
 def test_what_is_spoken_can_be_understood(tmp_path: Path) -> None:
     spoken = mediamill(

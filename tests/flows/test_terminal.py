@@ -91,7 +91,9 @@ def test_a_paid_retry_asks(tmp_path: Path, server: RunningServer) -> None:
     assert server.bill()["requests"] == paid
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.long)]
+)
 def test_one_signal_lets_what_is_in_flight_end(number: int, code: int, tmp_path: Path, server: RunningServer) -> None:
     terminal = start(tmp_path, server, "--yes", count=24)
     terminal.until("2 in flight")

@@ -191,5 +191,5 @@ class States(RuleBasedStateMachine):
 
 TestStates = States.TestCase
 TestStates.settings = settings(
-    max_examples=40, stateful_step_count=35, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=20, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )

@@ -135,6 +135,7 @@ def test_a_missing_file_and_text_instead_of_one(server: RunningServer) -> None:
     assert httpx.post(url, files=parts, trust_env=False).status_code == 422
 
 
+@pytest.mark.long
 def test_uploads_and_recordings_above_the_limits() -> None:
     with running_server(max_bytes=20_000, max_seconds=3) as running:
         for dialect, code in (("together", "request_too_large"), ("openai", "request_too_large")):

@@ -35,7 +35,7 @@ def slow() -> Iterator[RunningServer]:
         "call.wire.after:9:kill",
         pytest.param("call.replied.after:5:kill", marks=pytest.mark.long),
         pytest.param("call.sending.after:14:kill", marks=pytest.mark.long),
-        "shard.outcome.before:1:kill",
+        pytest.param("shard.outcome.before:1:kill", marks=pytest.mark.long),
         pytest.param("part.write.before:1:kill", marks=pytest.mark.long),
     ],
 )
@@ -60,6 +60,7 @@ def test_after_sigkill_only_missing_pieces_are_paid(fault: str, slow: RunningSer
     assert not list((out / ".tmp").rglob("*.flac"))
 
 
+@pytest.mark.long
 def test_the_cuts_of_an_earlier_run_are_kept_even_when_the_cutting_has_changed(
     slow: RunningServer, tmp_path: Path
 ) -> None:

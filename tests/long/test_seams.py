@@ -51,6 +51,7 @@ def test_every_word_is_where_it_was_said(piece: float, overlap: float, server: R
     assert row["cost_usd"] == Decimal(bill["usd"])
 
 
+@pytest.mark.long
 def test_without_pauses_an_overlap_saves_the_words_that_are_cut(server: RunningServer, tmp_path: Path) -> None:
     said = Numbered(60, pauses=(1_000, 1_400), noise=0)
     path = write_wav(tmp_path / "in" / "fast.wav", said)
@@ -82,6 +83,7 @@ def every(source: Path, out: Path, server: RunningServer, *options: str) -> dict
     return {row["item_id"]: row for row in rows(out)}
 
 
+@pytest.mark.long
 def test_in_any_file_no_word_is_lost_doubled_or_moved(server: RunningServer, tmp_path: Path) -> None:
     """Moved: against the same recording heard whole, since codecs put samples of their own in front."""
     said = {name: Numbered(30, seed=n) for n, name in enumerate(FILES)}
@@ -135,6 +137,7 @@ def test_silence_is_a_transcript_without_words(
     assert row["pieces"] == pieces
 
 
+@pytest.mark.long
 def test_a_piece_that_fails_is_tried_alone_and_a_rerun_buys_it_alone(server: RunningServer, tmp_path: Path) -> None:
     said = Numbered(60)
     path = write_wav(tmp_path / "in" / "talk.wav", said)
@@ -161,6 +164,7 @@ def test_a_piece_that_fails_is_tried_alone_and_a_rerun_buys_it_alone(server: Run
     assert paid < set(billed)
 
 
+@pytest.mark.long
 def test_where_speakers_are_asked_for_what_fits_goes_whole(server: RunningServer, tmp_path: Path) -> None:
     path = write_wav(tmp_path / "in" / "talk.wav", Numbered(40))
     row = transcribed(path, tmp_path / "out", server, "--set", "piece_seconds=10", "--diarize")

@@ -53,6 +53,7 @@ def test_a_model_that_takes_no_uploads_is_heard_through_its_socket(server: Runni
     no_key_in(tmp_path, done.stdout, done.stderr)
 
 
+@pytest.mark.long
 def test_a_long_recording_goes_in_pieces(server: RunningServer, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "long.wav").write_bytes(tone(47.0, rate=8000))
@@ -64,6 +65,7 @@ def test_a_long_recording_goes_in_pieces(server: RunningServer, tmp_path: Path) 
     assert sum(Decimal(c["seconds"]) for c in server.bill()["calls"]) == 47
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("provider", "model"),
     [
@@ -100,6 +102,7 @@ def test_uploading_to_a_model_without_uploads_names_the_setting(server: RunningS
     assert server.bill()["billed"] == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["openai", pytest.param("groq", marks=pytest.mark.long)])
 def test_a_provider_without_sockets_says_so(name: str, server: RunningServer, tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 1)
@@ -119,6 +122,7 @@ def test_a_provider_without_sockets_says_so(name: str, server: RunningServer, tm
     assert "Traceback" not in refused.stderr
 
 
+@pytest.mark.long
 def test_every_fault_ends_in_a_result(server: RunningServer, tmp_path: Path) -> None:
     kinds: list[dict[str, Any]] = [
         *({"kind": kind} for kind in ("socket_close", "socket_failed", "socket_silence", "close", "reset_mid_body")),

@@ -159,6 +159,7 @@ def at_work(deck: Deck, server: RunningServer, tmp_path: Path, name: str) -> tup
     return worker, run_id
 
 
+@pytest.mark.long
 def test_a_worker_that_is_stopped_drains_its_run(deck: Deck, slow: RunningServer, tmp_path: Path) -> None:
     worker, run_id = at_work(deck, slow, tmp_path, "stopped")
     worker.terminate()

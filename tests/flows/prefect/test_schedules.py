@@ -48,6 +48,7 @@ def due(deck: Deck, deployment: dict[str, Any], ago: timedelta) -> str:
     return run_id
 
 
+@pytest.mark.long
 def test_three_nights_each_do_only_what_is_new(deck: Deck, server: RunningServer, tmp_path: Path) -> None:
     deployment, pool = deployed(deck, server, tmp_path)
     assert deployment["schedules"][0]["schedule"] == {"cron": "0 2 * * *", "timezone": "Europe/Zurich", "day_or": True}
