@@ -51,6 +51,7 @@ def test_equal_files_in_two_shards_are_sent_once(server: RunningServer, tmp_path
     ledger_equals_bill(tmp_path / "out", server)
 
 
+@pytest.mark.long
 def test_only_new_and_changed_files_are_sent_again(server: RunningServer, tmp_path: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     make_wavs(source, 10)

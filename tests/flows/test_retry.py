@@ -21,6 +21,7 @@ def server() -> Iterator[RunningServer]:
         yield running
 
 
+@pytest.mark.long
 def test_another_model_does_what_failed_and_out_stays_bound(server: RunningServer, tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 4)
     out, home = tmp_path / "out", tmp_path / "home"

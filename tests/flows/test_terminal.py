@@ -78,6 +78,7 @@ def test_an_answer_given_beforehand_is_not_asked_for(
     assert "[y/N]" not in screen.text
 
 
+@pytest.mark.long
 def test_a_paid_retry_asks(tmp_path: Path, server: RunningServer) -> None:
     server.faults({"match": {"nth": 1}, "fault": {"kind": "status", "status": 400}, "times": 1})
     assert start(tmp_path, server, "--yes").end().code == 3

@@ -193,6 +193,7 @@ def die() -> None:
     os._exit(7)
 
 
+@pytest.mark.long
 async def test_a_crash_costs_one_request_and_the_pool_goes_on() -> None:
     pool = WorkerPool(1)
     try:

@@ -91,6 +91,7 @@ def test_the_cuts_of_an_earlier_run_are_kept_even_when_the_cutting_has_changed(
     assert len(sent) == rows(out)[0]["pieces"]
 
 
+@pytest.mark.long
 def test_a_signal_ends_the_decoding_too(slow: RunningServer, tmp_path: Path) -> None:
     """Forty minutes are being decoded when the signal comes; nothing is sent after what is in flight."""
     slow.reset()

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import jiwer
+import pytest
 from pocketsphinx import Decoder
 
 from tasks.errors import BadInput
@@ -17,6 +18,7 @@ SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 SHA = "0" * 64
 
 
+@pytest.mark.long
 def test_the_samples_are_understood() -> None:
     """Word error rate over all of them, with the embedded recognizer."""
     decoder = Decoder(maxwpf=5, maxhmmpf=3000, loglevel="FATAL")

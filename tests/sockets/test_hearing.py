@@ -93,6 +93,7 @@ def test_a_socket_can_be_asked_for(provider: str, model: str, server: RunningSer
     assert {c["status"] for c in server.bill()["calls"]} == {101}
 
 
+@pytest.mark.long
 def test_uploading_to_a_model_without_uploads_names_the_setting(server: RunningServer, tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 2)
     stopped = hear(tmp_path / "in", tmp_path / "out", server, "--set", "transport=http")
@@ -209,6 +210,7 @@ def test_the_built_in_ear_hears_through_a_socket(tmp_path: Path) -> None:
     assert sum(common.values()) >= 0.7 * len(texts[0])
 
 
+@pytest.mark.long
 def test_models_that_need_a_socket_are_priced(server: RunningServer, tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 3)
     told = ("--provider", "together", "--base-url", server.origin, "--model", STREAMING)
