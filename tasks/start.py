@@ -87,7 +87,8 @@ async def open_context(job: Job, engine: Engine, *, retry: bool) -> tuple[Contex
     """
     capability = capabilities.get(job.capability)
     params = check_params(capability, job.params)
-    if job.subtitles and "segments" not in capability.schema().names:
+    own = capability.schema(params)
+    if job.subtitles and "segments" not in own.names:
         raise UsageError(f"{capability.name} has no subtitles", hint="leave --subtitles out")
     provider = choose_provider(job)
     model = provider.model(capability.operation, job.model)
@@ -101,8 +102,8 @@ async def open_context(job: Job, engine: Engine, *, retry: bool) -> tuple[Contex
         root = source.root if source else await engine.thread(_bound_root, journal, out, job)
         asked = params.model_dump(mode="json", exclude_defaults=True)
         binding = Binding.of(root, capability.name, provider.name, model, asked)
-        await _bind(journal, out, run_id, binding, job, source, capability)
-        if source is not None and {"file", "bytes"} <= set(capability.schema().names):
+        await _bind(journal, out, run_id, binding, job, source, own)
+        if source is not None and {"file", "bytes"} <= set(own.names):
             lost = await engine.thread(lambda: lost_media(out, journal.items.every_result()))
             await journal.items.make_again(lost)
         context = await _context(job, engine, capability, params, provider, model, out, run_id, journal, lock)
@@ -128,7 +129,7 @@ def _bound_root(journal: Journal, out: Path, job: Job) -> str:
 
 
 async def _bind(
-    journal: Journal, out: Path, run_id: str, binding: Binding, job: Job, source: Source | None, capability: Capability
+    journal: Journal, out: Path, run_id: str, binding: Binding, job: Job, source: Source | None, own: pa.Schema
 ) -> None:
     """Bind OUT, settle what a crash left, and freeze the schemas before the first part."""
     (out / JOURNAL_MARK).write_text(job.journal or "")
@@ -143,7 +144,7 @@ async def _bind(
         await journal.parts.spoil(torn)
     if source is not None:
         row = source.row_schema() or pa.schema([])
-        frozen = (freeze(results_schema(capability.schema(), row)), freeze(row))
+        frozen = (freeze(results_schema(own, row)), freeze(row))
         if journal.outs.schemas() != frozen:
             await journal.outs.freeze(*frozen)
 

@@ -8,8 +8,10 @@ import importlib.metadata
 import logging
 import re
 import ssl
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,11 +25,11 @@ from tasks.calls.download import Download, fetch
 from tasks.calls.exchange import Broken, ExchangeError, translate
 from tasks.calls.guard import Guard
 from tasks.calls.handshake import make_session
-from tasks.calls.reading import chunks
+from tasks.calls.reading import chunks, timed
 from tasks.calls.sockets import SocketExchange
 from tasks.calls.transports import environment_proxy, make_transport, tls_context
 from tasks.errors import ItemError, UsageError
-from tasks.providers.base import Reply, Request
+from tasks.providers.base import FIRST_PART, Reply, Request
 
 _HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
 _OWN_HEADERS = frozenset({"authorization", "host", "content-length", "transfer-encoding", "connection"})
@@ -100,9 +102,16 @@ class Client:
         headers = _headers(request.headers, body, key)
         message = httpx.Request(request.method, url, headers=headers, content=body.content() or None)
         transport = self._by_origin.get(origin) or self._transport(origin)
+        began = time.monotonic()
         async with self.exchange(transport, message, where, deadline=deadline) as response:
-            parts = [chunk async for chunk in chunks(response, most=max_body, where=where)]
-            return Reply(response.status_code, _reply_headers(response), b"".join(parts))
+            headers = _reply_headers(response)
+            parts = chunks(response, most=max_body, where=where)
+            if request.awaited is None or response.status_code >= HTTPStatus.MULTIPLE_CHOICES:
+                return Reply(response.status_code, headers, b"".join([part async for part in parts]))
+            whole, first = await timed(parts, request.awaited, request.idle, where)
+            if first is not None:
+                headers[FIRST_PART] = str(round((first - began) * 1000))
+            return Reply(response.status_code, headers, whole)
 
     async def _converse(self, origin: str, request: Request, *, key: str | None, deadline: float, most: int) -> Reply:
         """The same promises on a socket: key, deadline, bounds, proxies."""

@@ -35,7 +35,9 @@ class NotSent(ExchangeError):
 
 
 class Broken(ExchangeError):
-    """The request may have arrived. Kinds: ``reset``, ``short_body``, ``deadline``, ``too_large``, ``protocol``.
+    """The request may have arrived.
+
+    Kinds: ``reset``, ``short_body``, ``deadline``, ``stalled``, ``too_large``, ``protocol``.
 
     ``reset`` covers a kept-alive connection that the server closed as the request went out: whether
     it was read first cannot be known from here.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import httpx
 
@@ -79,3 +81,32 @@ async def chunks(response: httpx.Response, *, most: int, where: str) -> AsyncIte
         raise Broken("protocol", f"{where}: the reply's compression cannot be decoded") from None
     if inflater and not inflater.complete:
         raise Broken("short_body", f"{where}: the compressed reply ended before it was complete")
+
+
+async def timed(
+    parts: AsyncIterator[bytes], awaited: Callable[[bytes], bool], idle: float | None, where: str
+) -> tuple[bytes, float | None]:
+    """A streamed body, and when (``time.monotonic``) the first part came that was awaited.
+
+    Args:
+        parts: the body.
+        awaited: says yes to the part that counts as the first.
+        idle: longest silence in seconds between two parts.
+        where: for messages.
+
+    Raises:
+        Broken: ``stalled`` when nothing came for so long.
+    """
+    body: list[bytes] = []
+    first: float | None = None
+    while True:
+        try:
+            async with asyncio.timeout(idle):
+                part = await anext(parts, None)
+        except TimeoutError:
+            raise Broken("stalled", f"{where}: the stream stood still for {idle:g} s") from None
+        if part is None:
+            return b"".join(body), first
+        if first is None and awaited(part):
+            first = time.monotonic()
+        body.append(part)

@@ -82,7 +82,7 @@ class Speak:
     params: type[BaseModel] = SpeakParams
     request_version = 1
 
-    def schema(self) -> pa.Schema:
+    def schema(self, params: Any) -> pa.Schema:
         """``file`` is relative to OUT; ``seconds`` is the decoded length; ``pieces`` how many requests it took."""
         import pyarrow as pa
 

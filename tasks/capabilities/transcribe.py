@@ -82,7 +82,7 @@ class Transcribe:
     def __init__(self) -> None:
         self._cutting = asyncio.Semaphore(_CUT_AT_ONCE)
 
-    def schema(self) -> pa.Schema:
+    def schema(self, params: Any) -> pa.Schema:
         """Times are seconds from the start of the recording; ``audio_seconds`` is the decoded length.
 
         ``speech_seconds`` is how much of it sounds like speech, and ``flags`` what is likely to be wrong

@@ -10,11 +10,11 @@ from itertools import chain
 from tasks.item import FREE, Cost, Usage
 from tasks.money.prices import Price, PriceBook
 from tasks.money.speech import CHARACTERS, MINUTES, most_spoken, spoken_cost
+from tasks.money.tokens import AUDIO, INPUT, MILLION, most_tokens, token_cost
 
 _QUANTUM = Decimal("0.000000000001")
-_MILLION = Decimal(1_000_000)
 _SECONDS = {"audio_second": Decimal(1), "audio_minute": Decimal(60), "audio_hour": Decimal(3600)}
-_TOKEN_UNITS = ("1M_input_tokens", "1M_audio_input_tokens")
+_TOKEN_UNITS = (INPUT, AUDIO)
 _TOKEN_MARGIN = Decimal(2)
 """A model billed by tokens but limited by length may cost up to this much of its price a minute (estimate)."""
 _TOKEN_LEAST_SECONDS = Decimal(15)
@@ -73,6 +73,9 @@ class Pricing:
         if usage.characters is not None:
             spoken = most_spoken(prices, usage)
             return None if spoken is None else spoken.quantize(_QUANTUM, ROUND_CEILING)
+        if usage.audio_seconds is None and usage.output_tokens is not None:
+            most = most_tokens(prices, usage)
+            return None if most is None else most.quantize(_QUANTUM, ROUND_CEILING)
         rates = [rate for rate, _ in _per_second(prices)]
         if usage.audio_seconds is None or not rates:
             return None
@@ -81,7 +84,7 @@ class Pricing:
         token_prices = [price.usd for price in prices if price.unit in _TOKEN_UNITS]
         if token_prices:
             seconds, dearest = max(seconds, _TOKEN_LEAST_SECONDS), dearest * _TOKEN_MARGIN
-            told = Decimal(usage.input_tokens or 0) * max(token_prices) / _MILLION
+            told = Decimal(usage.input_tokens or 0) * max(token_prices) / MILLION
         return (seconds.to_integral_value(ROUND_CEILING) * dearest + told).quantize(_QUANTUM, ROUND_CEILING)
 
     def source(self, model: str, operation: str) -> str | None:
@@ -95,7 +98,7 @@ class Pricing:
     def _metered(self, prices: tuple[Price, ...], usage: Usage) -> tuple[Decimal, Price] | None:
         if usage.characters is not None:
             return spoken_cost(prices, usage)
-        by_tokens = self._by_tokens(prices, usage)
+        by_tokens = token_cost(prices, usage)  # never added to prices a minute: the two are alternatives
         if by_tokens is not None or usage.audio_seconds is None:
             return by_tokens
         rate = next(iter(_per_second(prices)), None)
@@ -105,34 +108,6 @@ class Pricing:
         if self.billing.whole_seconds:
             seconds = seconds.to_integral_value(ROUND_HALF_UP)
         return max(seconds, self.billing.least_seconds) * rate[0], rate[1]
-
-    @staticmethod
-    def _by_tokens(prices: tuple[Price, ...], usage: Usage) -> tuple[Decimal, Price] | None:
-        """Token prices and prices a minute are alternatives, never added: tokens count where the reply has them.
-
-        Audio and cached tokens are part of the input's, and count as such where they have no price of their own.
-        """
-        if usage.input_tokens is None and usage.output_tokens is None:
-            return None
-        by_unit = {price.unit: price for price in reversed(prices)}
-        heard = min(usage.audio_input_tokens or 0, usage.input_tokens or 0)
-        cached = min(usage.cached_input_tokens or 0, (usage.input_tokens or 0) - heard)
-        counts = {
-            "1M_input_tokens": (usage.input_tokens or 0) - heard - cached,
-            "1M_output_tokens": usage.output_tokens or 0,
-            "1M_audio_input_tokens": heard,
-            "1M_cached_input_tokens": cached,
-        }
-        total, used = Decimal(0), []
-        for unit, tokens in counts.items():
-            price = by_unit.get(unit) or by_unit.get("1M_input_tokens" if "input" in unit else unit)
-            if price is None:
-                if tokens:
-                    return None
-                continue
-            total += tokens * price.usd / _MILLION
-            used.append(price)
-        return (total, used[0]) if used else None
 
 
 def _per_second(prices: Iterable[Price]) -> Iterable[tuple[Decimal, Price]]:

@@ -6,7 +6,7 @@ retries and the money.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -24,6 +24,10 @@ Verdict = Literal["retry", "fail", "stop", "unknown"]
 ``retry``: try again within the policy; ``fail``: this item fails, one attempt; ``stop``: the account is
 the problem, the whole job stops; ``unknown``: it may have been done and billed.
 """
+
+
+FIRST_PART = "x-mediamill-first-token-ms"
+"""Name of the header under which a streamed reply tells when its first part came that was awaited."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,7 @@ class Wire:
         job: the reply to the request is an id that is polled for (create-then-poll).
         pack: how it may share a request; None when it goes alone.
         deadline: seconds one attempt may take in all.
+        stream: the answer is taken as a stream of events, which changes nothing about what is bought.
     """
 
     origin: str
@@ -71,6 +76,7 @@ class Wire:
     job: bool = False
     pack: Pack | None = None
     deadline: float = 300.0
+    stream: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +85,9 @@ class Request:
 
     ``fields`` come before ``files`` in a multipart body (wire.md section 1.1 needs model before file).
     ``headers`` never hold the key: the client adds it for the provider's own origin only. With ``talk`` the
-    request opens a socket at ``path``, and what is said there makes the reply.
+    request opens a socket at ``path``, and what is said there makes the reply. ``idle`` is the longest silence in
+    seconds between two parts of a streamed reply; the moment of the first part that ``awaited`` says yes to is noted
+    in the reply's headers.
     """
 
     method: Literal["GET", "POST"]
@@ -89,6 +97,8 @@ class Request:
     fields: Sequence[tuple[str, str]] = ()
     files: Sequence[tuple[str, Payload]] = ()
     talk: Conversation | None = None
+    idle: float | None = None
+    awaited: Callable[[bytes], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from configs import FOLDER
 from tasks.errors import UsageError
 from tasks.providers.base import Endpoint
+from tasks.providers.chatting import ChatWire, Talk
 from tasks.providers.voices import Voice
 
 _PORTS = {"http": 80, "https": 443}
@@ -50,6 +51,7 @@ class ModelFacts(_Strict):
     languages: frozenset[str] | None = Field(default=None, description="ISO-639-1 codes it hears; None for many")
     targets: frozenset[str] | None = Field(default=None, description="codes it translates to; None for many")
     voice: Voice | None = Field(default=None, description="how it speaks; None for models that hear")
+    talk: Talk | None = Field(default=None, description="how it answers prompts; None for models that hear or speak")
     transport: Literal["http", "socket"] = Field(
         default="http", description="how it is reached where none is asked for"
     )
@@ -59,6 +61,7 @@ class Operation(_Strict):
     """One of a provider's endpoints: where it is, what it takes, and how fast to begin."""
 
     path: str
+    chat: ChatWire | None = Field(default=None, description="how it spells the fields of a prompt")
     socket: Socket | None = Field(default=None, description="its socket, for transport=socket")
     default_model: str | None = None
     formats: frozenset[str] = frozenset()

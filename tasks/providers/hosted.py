@@ -7,6 +7,8 @@ from typing import ClassVar
 
 from tasks.item import Ask
 from tasks.providers.base import Parsed, Poll, Problem, Reply, Request, Wire
+from tasks.providers.chat import Chat
+from tasks.providers.chatting import CHAT, VISION, Talk
 from tasks.providers.config import Operation
 from tasks.providers.shape import Shape
 from tasks.providers.speech import SpeechProvider
@@ -15,7 +17,7 @@ from tasks.providers.speech import SpeechProvider
 class HostedProvider(SpeechProvider):
     """Speech in OpenAI's way, and every other operation by the shape that stands in ``shapes``."""
 
-    shapes: ClassVar[Mapping[str, type[Shape]]] = {}
+    shapes: ClassVar[Mapping[str, type[Shape]]] = {CHAT: Chat, VISION: Chat}
 
     def shape(self, operation: str) -> Shape | None:
         """How the provider speaks an operation; None for speech.
@@ -33,6 +35,14 @@ class HostedProvider(SpeechProvider):
             UsageError: when the provider has no such operation.
         """
         return self._operation(operation)
+
+    def talk(self, operation: str, model: str) -> Talk:
+        """What a model that answers prompts can do.
+
+        Raises:
+            UsageError: when the provider has no such operation.
+        """
+        return self._facts(self._operation(operation), model).talk or Talk()
 
     def key_origin(self, model: str) -> str:
         """The origin as request keys name it."""

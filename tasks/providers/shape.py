@@ -19,11 +19,13 @@ class Shape:
 
     Attributes:
         provider: whose operation it is.
+        operation: its name.
         facts: what its configuration says of the operation.
     """
 
     def __init__(self, provider: HostedProvider, operation: str) -> None:
         self.provider = provider
+        self.operation = operation
         self.facts: Operation = provider.facts(operation)
 
     def wire(self, ask: Ask) -> Wire:

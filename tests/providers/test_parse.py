@@ -248,7 +248,7 @@ odd_replies = st.fixed_dictionaries(
 def test_any_reply_with_text_is_kept_and_fits_the_columns(reply: dict[str, Any]) -> None:
     one = parsed(reply)
     assert one.data["text"] == reply["text"].strip()
-    schema = Transcribe().schema()
+    schema = Transcribe().schema(None)
     (row,) = to_table([orjson.dumps(one.data)], schema).to_pylist()
     for name in ("text", "language", "segments", "words", "speakers"):
         assert row[name] == one.data[name]

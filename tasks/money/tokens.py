@@ -1,0 +1,83 @@
+"""Prices by tokens: metered from a reply's usage, and the most a request can come to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from tasks.item import Usage
+from tasks.money.prices import Price
+
+MILLION = Decimal(1_000_000)
+INPUT, OUTPUT, AUDIO, CACHED = (
+    "1M_input_tokens",
+    "1M_output_tokens",
+    "1M_audio_input_tokens",
+    "1M_cached_input_tokens",
+)
+_TIERS = (("_gt272k", 272_000), ("_gt200k", 200_000))
+"""Longer prompts have prices of their own, for the whole request (provider docs)."""
+
+
+def token_cost(prices: Iterable[Price], usage: Usage) -> tuple[Decimal, Price] | None:
+    """What a reply's tokens cost, and the price its input was metered with; None where a price is missing.
+
+    Audio and cached tokens are part of the input's, and count as such where they have no price of their own.
+    """
+    if usage.input_tokens is None and usage.output_tokens is None:
+        return None
+    by_unit = _by_unit(prices, usage.input_tokens or 0)
+    heard = min(usage.audio_input_tokens or 0, usage.input_tokens or 0)
+    cached = min(usage.cached_input_tokens or 0, (usage.input_tokens or 0) - heard)
+    counts = {
+        INPUT: (usage.input_tokens or 0) - heard - cached,
+        OUTPUT: usage.output_tokens or 0,
+        AUDIO: heard,
+        CACHED: cached,
+    }
+    total, used = Decimal(0), []
+    for unit, tokens in counts.items():
+        price = by_unit.get(unit) or by_unit.get(INPUT if "input" in unit else unit)
+        if price is None:
+            if tokens:
+                return None
+            continue
+        total += tokens * price.usd / MILLION
+        used.append(price)
+    return (total, used[0]) if used else None
+
+
+def most_tokens(prices: Iterable[Price], usage: Usage) -> Decimal | None:
+    """The most that a prompt and its answer can cost, at the dearest of the prices that sources tell.
+
+    ``usage`` holds the most tokens of each; None where one of them is not bounded or has no price.
+    """
+    if usage.input_tokens is None or usage.output_tokens is None:
+        return None
+    dearest: dict[str, Decimal] = {}
+    for price in prices:
+        unit = _plain(price.unit, usage.input_tokens)
+        if unit is not None:
+            dearest[unit] = max(price.usd, dearest.get(unit, Decimal(0)))
+    if INPUT not in dearest or OUTPUT not in dearest:
+        return None
+    return (usage.input_tokens * dearest[INPUT] + usage.output_tokens * dearest[OUTPUT]) / MILLION
+
+
+def _by_unit(prices: Iterable[Price], tokens: int) -> dict[str, Price]:
+    """The most trusted price of each unit; that of the prompt's length where it has one."""
+    found: dict[str, Price] = {}
+    long: dict[str, Price] = {}
+    for price in prices:
+        unit = _plain(price.unit, tokens)
+        if unit is not None:
+            (found if unit == price.unit else long).setdefault(unit, price)
+    return found | long
+
+
+def _plain(unit: str, tokens: int) -> str | None:
+    """The unit without the tier of long prompts; None for a tier that a prompt of so many tokens is not in."""
+    for suffix, least in _TIERS:
+        if unit.endswith(suffix):
+            return unit.removesuffix(suffix) if tokens > least else None
+    return unit

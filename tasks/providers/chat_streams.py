@@ -1,0 +1,132 @@
+"""Streamed completions: chunks gathered into the completion they are parts of (provider docs)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+
+from tasks.errors import BadReply
+from tasks.providers.base import Problem, Reply
+from tasks.providers.sse import events
+from tasks.providers.verdicts import judge
+
+_DONE = b"[DONE]"
+_SAID = re.compile(rb'"(?:content|reasoning|reasoning_content|arguments)"\s*:\s*"[^"]')
+
+
+def is_stream(reply: Reply) -> bool:
+    """True for an answer that came as server-sent events."""
+    return reply.status < HTTPStatus.MULTIPLE_CHOICES and reply.headers.get("content-type", "").startswith(
+        "text/event-stream"
+    )
+
+
+def said_something(chunk: bytes) -> bool:
+    """True when a piece of the stream holds a first token; reasoning counts."""
+    return _SAID.search(chunk) is not None
+
+
+def judged(provider: str, key_env: str | None, reply: Reply) -> Problem | None:
+    """An error inside the stream, or a stream that ended early; None for a whole one.
+
+    Tokens that came before an error are billed; an error at once denies the work.
+    """
+    said = False
+    ended = False
+    for data in _chunks(reply.body):
+        if data == _DONE:
+            return None
+        told = _loaded(data)
+        if told is None:
+            continue
+        error = _error(told)
+        if error is not None:
+            problem = judge(provider, key_env, Reply(reply.status, reply.headers, orjson.dumps({"error": error})))
+            if problem is None or not said:
+                return problem
+            return Problem("unknown", problem.kind, problem.message, billed=True, code=problem.code, hint=problem.hint)
+        said = said or said_something(data)
+        ended = ended or any(_mapping(choice).get("finish_reason") for choice in _list(told.get("choices")))
+    if ended:
+        return None
+    return Problem("unknown", "short_stream", f"{provider}: the stream ended before the answer did", billed=True)
+
+
+def gathered(body: bytes) -> dict[str, Any]:
+    """The completion that a stream's chunks add up to.
+
+    Raises:
+        BadReply: when there is none in it.
+    """
+    whole: dict[str, Any] = {"choices": []}
+    choices: dict[int, dict[str, Any]] = {}
+    for data in _chunks(body):
+        if data == _DONE:
+            break
+        told = _loaded(data)
+        if told is None:
+            raise BadReply("a part of the stream is not JSON")
+        for name in ("model", "usage", "x_groq"):
+            if told.get(name):
+                whole[name] = told[name]
+        for choice in _list(told.get("choices")):
+            _add(choices, _mapping(choice))
+    whole["choices"] = [choices[index] for index in sorted(choices)]
+    return whole
+
+
+def _add(choices: dict[int, dict[str, Any]], choice: Mapping[str, Any]) -> None:
+    index = choice.get("index")
+    kept = choices.setdefault(index if isinstance(index, int) else 0, {"message": {}, "finish_reason": None})
+    if choice.get("finish_reason"):
+        kept["finish_reason"] = choice["finish_reason"]
+    if isinstance(choice.get("logprobs"), dict):
+        tokens = _mapping(kept.get("logprobs")).get("content") or []
+        kept["logprobs"] = {"content": [*tokens, *_list(choice["logprobs"].get("content"))]}
+    message, delta = kept["message"], _mapping(choice.get("delta"))
+    for name in ("content", "reasoning", "reasoning_content", "refusal"):
+        if isinstance(delta.get(name), str):
+            message[name] = message.get(name, "") + delta[name]
+    for part in _list(delta.get("tool_calls")):
+        _add_call(message.setdefault("tool_calls", []), _mapping(part))
+
+
+def _add_call(calls: list[dict[str, Any]], part: Mapping[str, Any]) -> None:
+    """Arguments come in fragments by index; id and name in the first of them only."""
+    index = part.get("index")
+    place = index if isinstance(index, int) and 0 <= index <= len(calls) else max(len(calls) - 1, 0)
+    if place == len(calls):
+        calls.append({"id": None, "function": {"name": None, "arguments": ""}})
+    call, function = calls[place], _mapping(part.get("function"))
+    call["id"] = call["id"] or part.get("id")
+    call["function"]["name"] = call["function"]["name"] or function.get("name")
+    if isinstance(function.get("arguments"), str):
+        call["function"]["arguments"] += function["arguments"]
+
+
+def _chunks(body: bytes) -> Iterator[bytes]:
+    return (event.data.strip() for event in events(body))
+
+
+def _loaded(data: bytes) -> dict[str, Any] | None:
+    try:
+        told = orjson.loads(data)
+    except ValueError:
+        return None
+    return told if isinstance(told, dict) else None
+
+
+def _error(told: Mapping[str, Any]) -> Any:
+    return told.get("error") or _mapping(told.get("x_groq")).get("error")
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
