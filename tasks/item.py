@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -20,7 +21,8 @@ class Item:
         item_id: stable id: the path relative to the source root, or the manifest's id column.
         index: position in the source, from 0.
         source: what a person would call it: the path or URL as given.
-        location: absolute local path or http(s) URL of the bytes; None when the row itself is the input.
+        location: absolute local path or http(s) URL of the bytes; None when the row itself is the input; of a group
+            a JSON list of its members' (see :attr:`locations`).
         row: the manifest's own columns, unprefixed.
         params: per-row parameters, already separated from ``row``.
         fingerprint: changes when the input may have changed: path, size, mtime and inode of a file, or a
@@ -43,6 +45,28 @@ class Item:
     def is_url(self) -> bool:
         """True when the bytes are behind http(s)."""
         return self.location is not None and self.location.startswith(("http://", "https://"))
+
+    @property
+    def locations(self) -> tuple[str, ...]:
+        """Where all of it is: one place, or those of a group's members; empty when the row itself is the input."""
+        if self.location is None or not self.location.startswith("["):
+            return () if self.location is None else (self.location,)
+        return tuple(json.loads(self.location))
+
+    def members(self) -> tuple[Item, ...]:
+        """The item itself, or one for each member of a group."""
+        if len(self.locations) < 2:  # noqa: PLR2004
+            return (self,)
+        return tuple(replace(self, location=where, source=_shown(where)) for where in self.locations)
+
+
+def joined_locations(locations: Sequence[str]) -> str:
+    """The location of a group: no path or URL begins like a list."""
+    return locations[0] if len(locations) == 1 else json.dumps(locations)
+
+
+def _shown(location: str) -> str:
+    return location if "://" in location[:8] else location.rpartition("/")[2]
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,7 @@ class Columns(BaseModel):
     path: str | None = Field(None, description="column with a path or URL")
     text: str | None = Field(None, description="column with the text, for capabilities that take texts")
     version: str | None = Field(None, description="column that changes when a URL's content does")
+    group: str | None = Field(None, description="column whose equal neighbours form one item, e.g. of several pictures")
     types: dict[str, str] = Field(default_factory=dict, description="Arrow types of carried columns, e.g. int64")
 
 
@@ -98,6 +99,9 @@ class Job(BaseModel):
     memory: Annotated[int, Field(gt=0)] = Field(512 * 2**20, description="bytes of media held at once")
     replace: bool = Field(default=False, description="let this OUT change provider, model or parameters")
     refresh: bool = Field(default=False, description="buy every answer again")
+    group: Annotated[int, Field(gt=1, le=1000)] | None = Field(
+        None, description="so many neighbours of the source form one item, e.g. before and after"
+    )
     allow_hosts: list[str] = Field(
         default_factory=list, description="private hosts that source URLs may name, e.g. media.lan:8080"
     )

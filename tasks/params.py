@@ -37,7 +37,7 @@ def row_params(capability: Capability, job: Job, item: Item, params: Any) -> Any
     if not item.params:
         return params
     try:
-        return capability.params.model_validate({**job.params, **item.params})
+        return capability.params.model_validate({**job.params, **item.params}, context=set(item.params))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = ".".join(str(p) for p in first["loc"])

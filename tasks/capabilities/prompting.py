@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from tasks.errors import BadInput
 from tasks.item import JSON
@@ -67,11 +67,12 @@ class PromptParams(BaseModel):
 
     @field_validator("prompt", "system")
     @classmethod
-    def _a_template(cls, value: str | None) -> str | None:
+    def _a_template(cls, value: str | None, info: ValidationInfo) -> str | None:
+        """A row's own prompt is no template."""
         from jinja2 import TemplateSyntaxError
 
         try:
-            if value is not None:
+            if value is not None and info.field_name not in (info.context or ()):
                 _template(value)
         except TemplateSyntaxError as error:
             raise ValueError(f"the template cannot be read, line {error.lineno}: {error.message}") from None

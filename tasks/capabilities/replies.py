@@ -43,25 +43,28 @@ def json_in(text: str) -> Any:
 
 
 def _first_in(text: str) -> Any:
-    """The first whole object or list among the words. What is cut off hides what is inside it."""
-    decoder = json.JSONDecoder(parse_constant=_refused)
-    end = len(text.rstrip())
+    """The first whole object or list among the words. Nothing inside what is broken or cut off is taken for it."""
+    decoder = json.JSONDecoder(parse_constant=_refused, strict=False)
+    broken = -1
     for tries, found in enumerate(_STARTS.finditer(text)):
         if tries >= _MOST_TRIES:
             break
+        if found.start() < broken:
+            continue
         try:
             return decoder.raw_decode(text, found.start())[0]
         except json.JSONDecodeError as error:
-            if error.pos >= end or error.msg.startswith("Unterminated"):
-                raise ValueError("its JSON is cut off") from None
+            if error.msg.startswith(("Unterminated", "Invalid")):  # what follows may be inside the string
+                break
+            broken = error.pos
         except (ValueError, RecursionError):
             continue
-    raise ValueError("there is no JSON in it" if not _STARTS.search(text) else "its JSON is broken")
+    raise ValueError("there is no JSON in it" if not _STARTS.search(text) else "its JSON is broken or cut off")
 
 
 def _loads(text: str) -> Any:
     try:
-        return json.loads(text, parse_constant=_refused)
+        return json.loads(text, parse_constant=_refused, strict=False)
     except RecursionError:
         raise ValueError("its JSON is nested too deep") from None
 

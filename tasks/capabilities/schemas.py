@@ -23,7 +23,7 @@ def load_schema(given: Any) -> dict[str, Any]:
     Raises:
         ValueError: when there is none, or it is not a JSON Schema.
     """
-    schema = _read(given) if isinstance(given, str) else given
+    schema = read_data(given) if isinstance(given, str) else given
     if not isinstance(schema, dict):
         raise ValueError("a JSON Schema is an object")  # noqa: TRY004 - pydantic tells a ValueError in its own words
     from jsonschema import SchemaError
@@ -37,7 +37,12 @@ def load_schema(given: Any) -> dict[str, Any]:
     return schema
 
 
-def _read(given: str) -> Any:
+def read_data(given: str) -> Any:
+    """What a parameter names: a .json or .yaml file, JSON itself, or a pydantic model's schema.
+
+    Raises:
+        ValueError: when it is none of them.
+    """
     path = Path(given).expanduser()
     if path.suffix.lower() in (".json", ".yaml", ".yml") or path.is_file():
         try:

@@ -6,11 +6,12 @@ import difflib
 import os
 from pathlib import Path
 
-from tasks.errors import UsageError
+from tasks.errors import NoSuchOption, UsageError
 from tasks.job import Columns, Job
 from tasks.sources.base import Source
 from tasks.sources.extensions import MANIFESTS, extensions, only_texts
 from tasks.sources.folder import Folder, Glob
+from tasks.sources.grouped import Grouped
 from tasks.sources.single import Single, is_url
 from tasks.sources.stdin import Listed
 
@@ -29,6 +30,14 @@ def open_source(job: Job, kinds: frozenset[str], param_names: frozenset[str]) ->
         UsageError: when it is missing, empty, unreadable or makes no sense.
         NoSuchOption: when ``job.columns`` names a column that is not there.
     """
+    source = _opened(job, kinds, param_names)
+    if job.group or job.columns.group:
+        _check_groups(job, kinds, source)
+        return Grouped(source, job.group, job.columns.group)
+    return source
+
+
+def _opened(job: Job, kinds: frozenset[str], param_names: frozenset[str]) -> Source:
     given = job.source
     if not given.strip():
         raise UsageError("the source is empty", hint="name a folder, file, manifest or URL")
@@ -71,6 +80,17 @@ def _local(given: str, job: Job, kinds: frozenset[str], param_names: frozenset[s
     if next(folder.items(), None) is None:
         raise folder.empty()
     return folder
+
+
+def _check_groups(job: Job, kinds: frozenset[str], source: Source) -> None:
+    if kinds != frozenset({"image"}):
+        raise UsageError(f"{job.capability} takes its items one by one", hint="leave the groups out")
+    if job.group and job.columns.group:
+        raise UsageError("groups are made by number or by column, not both", hint="leave one of them out")
+    schema = source.row_schema()
+    if job.columns.group and (schema is None or job.columns.group not in schema.names):
+        known = schema.names if schema is not None else ()
+        raise NoSuchOption("column", job.columns.group, known, where=f"{job.source}: columns.group")
 
 
 def _single(given: str, path: Path) -> Source:

@@ -1,0 +1,125 @@
+"""complete: prompts to answers, free or held to a schema, with several samples and tool calls where asked for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from pydantic import Field, field_validator
+
+from tasks.capabilities.answering import Asker, Prompt, answer_fields
+from tasks.capabilities.base import Call, Estimate, Kit
+from tasks.capabilities.prompting import PromptParams, rendered
+from tasks.errors import BadInput
+from tasks.item import Item
+from tasks.providers.chatting import CHAT
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
+
+
+class CompleteParams(PromptParams):
+    """What can be asked of a completion; ``prompt`` is a template around the row's text, where one is given."""
+
+    n: int | None = Field(None, ge=1, le=128, description="how many answers to each prompt")
+    logprobs: int | None = Field(None, ge=0, le=20, description="likelihoods of so many tokens at each place")
+    tools: list[dict[str, Any]] | None = Field(
+        None, description="functions the model may call: a JSON or YAML file, or the list itself"
+    )
+    tool_choice: str | None = Field(None, description="auto, none, required, or the name of the function to call")
+
+    @field_validator("tools", mode="before", json_schema_input_type=list[dict[str, Any]] | str | None)
+    @classmethod
+    def _tools(cls, value: Any) -> Any:
+        from tasks.capabilities.schemas import read_data
+
+        return read_data(value) if isinstance(value, str) else value
+
+
+class Complete:
+    """Prompts to answers: manifest rows, text files or lines."""
+
+    name = "complete"
+    operation = CHAT
+    kinds = frozenset({"text"})
+    params: type[PromptParams] = CompleteParams
+    request_version = 1
+    _asker = Asker("complete", CHAT, 1)
+
+    def schema(self, params: CompleteParams) -> pa.Schema:
+        """The first answer's columns, then ``samples`` (all of them), ``tool_calls``, and a schema's own."""
+        import pyarrow as pa
+
+        sample = pa.struct([("text", pa.string()), ("reasoning", pa.string()), ("finish_reason", pa.string())])
+        called = pa.struct([("name", pa.string()), ("arguments", pa.string())])
+        fields = answer_fields(params)
+        return pa.schema(
+            [
+                pa.field("samples", pa.list_(sample)),
+                pa.field("tool_calls", pa.list_(called)),
+                pa.field("logprobs", pa.string()),
+                *fields,
+            ]
+        )
+
+    async def run(self, item: Item, params: CompleteParams, call: Call, kit: Kit) -> Mapping[str, Any]:
+        """One prompt to its answer."""
+        prompt = await self._prompt(item, params, kit)
+        answered = await self._asker.answer(item, prompt, params, call, kit, _tools(params))
+        choices = answered.pop("choices")
+        told = [choice["logprobs"] for choice in choices if choice["logprobs"] is not None]
+        return {
+            **answered,
+            "content_sha256": hashlib.sha256(orjson.dumps(prompt.messages)).hexdigest(),
+            "samples": [{name: choice[name] for name in ("text", "reasoning", "finish_reason")} for choice in choices],
+            "tool_calls": [
+                {"name": one["name"], "arguments": one["arguments"]} for c in choices for one in c["tool_calls"]
+            ],
+            "logprobs": orjson.dumps(told).decode() if told else None,
+        }
+
+    async def estimate(self, item: Item, params: CompleteParams, kit: Kit) -> Estimate:
+        """What the prompt would need."""
+        return self._asker.estimate(item, await self._prompt(item, params, kit), params, kit)
+
+    async def _prompt(self, item: Item, params: CompleteParams, kit: Kit) -> Prompt:
+        messages = item.row.get("messages")
+        if messages not in (None, "") and params.prompt is None:
+            return Prompt(tuple(_told(messages, item)))
+        text = await kit.text(item)
+        row = {**item.row, "text": text, "item_id": item.item_id, "source": item.source}
+        literal = params.prompt is None or "prompt" in item.params
+        asked = (params.prompt or text) if literal else rendered(params.prompt or "", row, item.source)
+        if not asked.strip():
+            raise BadInput(f"{item.source}: there is no prompt in it", kind="empty", hint="write one, or leave it out")
+        system = [{"role": "system", "content": rendered(params.system, row, item.source)}] if params.system else []
+        return Prompt((*system, {"role": "user", "content": asked}))
+
+
+def _told(messages: Any, item: Item) -> Sequence[Mapping[str, Any]]:
+    """A row's own messages, checked.
+
+    Raises:
+        BadInput: when they are not a list of messages.
+    """
+    if isinstance(messages, str):
+        try:
+            messages = orjson.loads(messages)
+        except ValueError:
+            messages = None
+    fits = isinstance(messages, list) and messages
+    if not fits or not all(isinstance(m, dict) and m.get("role") in _ROLES and "content" in m for m in messages):
+        raise BadInput(
+            f"{item.source}: messages are not a list of role and content", kind="bad_row", hint="write it as JSON"
+        )
+    return [{name: value for name, value in message.items() if value is not None} for message in messages]
+
+
+def _tools(params: CompleteParams) -> dict[str, Any]:
+    choice = params.tool_choice
+    named = choice is not None and choice not in ("auto", "none", "required")
+    return {"tool_choice": {"type": "function", "function": {"name": choice}}} if named else {}

@@ -1,0 +1,80 @@
+"""Neighbours in a source taken together: several pictures for one prompt."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from itertools import groupby, islice
+from typing import TYPE_CHECKING
+
+from tasks.item import Item, joined_locations
+from tasks.sources.base import Source
+from tasks.sources.locate import id_problem
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Grouped:
+    """A source whose items are groups of another's.
+
+    A group has the row and the parameters of its first member. One member that cannot be used fails its group.
+
+    Args:
+        source: whose neighbours form groups.
+        size: so many form one; its id is ``FIRST..LAST``.
+        column: neighbours with the same value form one, and the value is its id. Its rows stand together.
+    """
+
+    def __init__(self, source: Source, size: int | None, column: str | None) -> None:
+        self._source = source
+        self._size = size
+        self._column = column
+        self.root = source.root
+        self.name = source.name
+
+    def items(self) -> Iterator[Item]:
+        """Every group, streamed."""
+        for index, (item_id, members) in enumerate(self._groups()):
+            yield _group(index, item_id, members)
+
+    def row_schema(self) -> pa.Schema | None:
+        """The columns of a group's first member."""
+        return self._source.row_schema()
+
+    def size_hint(self) -> int | None:
+        """Known where groups are of one size."""
+        known = self._source.size_hint()
+        return -(-known // self._size) if known is not None and self._size else None
+
+    def _groups(self) -> Iterator[tuple[str, list[Item]]]:
+        items = self._source.items()
+        if self._size:
+            while members := list(islice(items, self._size)):
+                yield (
+                    f"{members[0].item_id}..{members[-1].item_id}" if len(members) > 1 else members[0].item_id,
+                    members,
+                )
+            return
+        column = self._column or ""
+        for value, found in groupby(items, key=lambda item: item.row.get(column)):
+            members = list(found)
+            yield str(value) if value not in (None, "") else members[0].item_id, members
+
+
+def _group(index: int, item_id: str, members: list[Item]) -> Item:
+    first = members[0]
+    source = first.source if len(members) == 1 else f"{first.source} and {len(members) - 1} more"
+    problem = next((member.problem for member in members if member.problem), None) or id_problem(item_id)
+    if problem or any(member.location is None for member in members):
+        return Item(item_id[:1000], index, source, row=first.row, params=first.params, problem=problem or "has no path")
+    marks = "\n".join(member.fingerprint for member in members)
+    return Item(
+        item_id,
+        index,
+        source,
+        joined_locations([str(member.location) for member in members]),
+        first.row,
+        first.params,
+        first.fingerprint if len(members) == 1 else hashlib.blake2b(marks.encode(), digest_size=16).hexdigest(),
+    )
