@@ -36,7 +36,7 @@ def run_job(job: Job, options: Mapping[str, Any], retry: Retry | None = None, *,
     from tasks.start import choose_provider
 
     as_json = bool(options.get("as_json"))
-    _log(debug=bool(options.get("debug")))
+    log_for(debug=bool(options.get("debug")))
     if options.get("quote_only"):
         from tasks.quote import quote
 
@@ -51,8 +51,7 @@ def run_job(job: Job, options: Mapping[str, Any], retry: Retry | None = None, *,
             note(f"  {about}")
     if not options.get("yes"):
         _agree(job, provider, again)
-    with watch(quiet=quiet) as show:
-        summary, caught, told = _go(job, retry, prefect, show, debug=bool(options.get("debug")))
+    summary, caught, told = do_job(job, prefect, options, retry)
     try:
         tell_summary(summary, as_json=as_json)
     except BrokenPipeError:
@@ -63,6 +62,14 @@ def run_job(job: Job, options: Mapping[str, Any], retry: Retry | None = None, *,
 
         end_untold(code)
     return code
+
+
+def do_job(
+    job: Job, prefect: Prefect | None, options: Mapping[str, Any], retry: Retry | None = None
+) -> tuple[Summary, Sequence[int], bool]:
+    """A job, shown while it goes; what came of it, the signals that came, and whether Prefect knows of its end."""
+    with watch(quiet=bool(options.get("quiet")) or bool(options.get("as_json"))) as show:
+        return _go(job, retry, prefect, show, debug=bool(options.get("debug")))
 
 
 def _go(
@@ -85,7 +92,7 @@ def _go(
         return run.execute(), caught, True
 
 
-def _log(*, debug: bool) -> None:
+def log_for(*, debug: bool) -> None:
     """Libraries' logs, asyncio's tracebacks of abandoned tasks among them, are for ``--debug`` alone."""
     import logging
 

@@ -49,6 +49,9 @@ class Columns(BaseModel):
     path: str | None = Field(None, description="column with a path or URL")
     text: str | None = Field(None, description="column with the text, for capabilities that take texts")
     version: str | None = Field(None, description="column that changes when a URL's content does")
+    params: dict[str, str] | None = Field(
+        None, description="which column holds which parameter of a row; by default those of the same name"
+    )
     group: str | None = Field(None, description="column whose equal neighbours form one item, e.g. of several pictures")
     types: dict[str, str] = Field(default_factory=dict, description="Arrow types of carried columns, e.g. int64")
 

@@ -12,6 +12,7 @@ from flows.options import job_options, run_options
 from flows.running import run_job
 from tasks.errors import UsageError
 from tasks.job import Job, load_job
+from tasks.steps.chain import is_chain, read_file
 
 
 @click.command("run")
@@ -20,7 +21,10 @@ from tasks.job import Job, load_job
 @job_options
 @run_options
 def command(job: Path | None, *, schema_only: bool, **options: Any) -> int:
-    """Run the job described in a YAML file; options given here win over the file's."""
+    """Run the job described in a YAML file; options given here win over the file's.
+
+    A file with `steps` is a chain: each step's results are the next one's manifest.
+    """
     if schema_only:
         from flows.schema import job_schema
 
@@ -30,7 +34,22 @@ def command(job: Path | None, *, schema_only: bool, **options: Any) -> int:
         raise UsageError("a job file is missing", hint="mediamill run configs/jobs/transcribe.yaml")
     if options.get("config"):
         raise UsageError("--config and a job file are the same thing", hint="give one of them")
+    if is_chain(told := read_file(job)):
+        return _run_chain(job, told, options)
     return run_job(job_over(job, options), options)
+
+
+def _run_chain(path: Path, told: dict[str, Any], options: dict[str, Any]) -> int:
+    """A file with steps: options that make no sense for all of them together are refused."""
+    from flows.chaining import run_chain
+    from flows.options import given_fields
+    from tasks.steps.chain import Chain, make_chain
+
+    given = {name: value for name, value in given_fields(options).items() if value not in (None, {}, [])}
+    wrong = [name for name in given if name not in Chain.model_fields]
+    if wrong:
+        raise UsageError(f"--{wrong[0].replace('_', '-')} is a step's own", hint=f"write it into {path}")
+    return run_chain(make_chain(told, str(path), **given), options)
 
 
 def job_over(path: Path, options: dict[str, Any]) -> Job:

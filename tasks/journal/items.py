@@ -102,6 +102,13 @@ class Items:
         for row in self._journal.stream(chosen):
             yield row[0]
 
+    def locations(self) -> dict[str, str | None]:
+        """Where each item that has a result is: its path or URL by its id."""
+        chosen = select(items.c.item_id, items.c.location).where(
+            items.c.out_id == self._journal.out_id, items.c.result.is_not(None)
+        )
+        return {str(row[0]): None if row[1] is None else text_path(row[1]) for row in self._journal.stream(chosen)}
+
     async def shards(self) -> list[ShardWork]:
         """The shards with pending items of this run, or whose part must be written again."""
         count = select(items.c.shard, func.count().label("pending")).where(self._pending()).group_by(items.c.shard)

@@ -26,7 +26,7 @@ class Plan:
 
     Attributes:
         id, path, version: column names, None where there is none. ``version`` is carried as well.
-        params: columns that are per-row parameters.
+        params: per-row parameters, each with its column.
         carried: columns that go into ``Item.row``, in the manifest's order.
         types: Arrow types of carried columns that are not strings.
     """
@@ -34,13 +34,19 @@ class Plan:
     id: str | None
     path: str | None
     version: str | None
-    params: tuple[str, ...]
+    params: dict[str, str]
     carried: tuple[str, ...]
     types: dict[str, pa.DataType]
 
 
 def plan_columns(
-    where: str, names: list[str], wanted: Columns, kinds: frozenset[str], param_names: frozenset[str]
+    where: str,
+    names: list[str],
+    wanted: Columns,
+    kinds: frozenset[str],
+    param_names: frozenset[str],
+    *,
+    texts_needed: bool = True,
 ) -> Plan:
     """Decide what each column is.
 
@@ -50,32 +56,38 @@ def plan_columns(
         wanted: what the job says about them.
         kinds: kinds of media; when none is a file, rows are the input and no path is looked for.
         param_names: the capability's parameters.
+        texts_needed: a row without a text is no input, even where there is no column of paths.
 
     Raises:
         NoSuchOption: when the job names a column that is not there.
         UsageError: when there is no path column, a name is doubled, or a type is unknown.
     """
     _names_ok(where, names)
-    for name in (wanted.id, wanted.path, wanted.text, wanted.version, *wanted.types):
+    chosen = wanted.params or {}
+    for name in (wanted.id, wanted.path, wanted.text, wanted.version, *wanted.types, *chosen.values()):
         if name is not None and name not in names:
             raise NoSuchOption("column", name, names, where=where)
     texts = only_texts(kinds)
     files = needs_files(kinds) or (texts and text_column(names, wanted.text) is None)
     path = wanted.path or (_usual(names, PATH_NAMES, param_names) if files else None)
-    if texts and files and path is None:
+    if texts and files and path is None and texts_needed:
         raise UsageError(
             f"{where}: no column holds a text; its columns are {', '.join(names)}",
             hint="name one of them 'text', or set columns.text",
         )
-    if files and path is None:
+    if files and path is None and not texts:
         raise UsageError(
             f"{where}: no column holds a path or URL; its columns are {', '.join(names)}",
             hint="name one of them 'path', or set columns.path",
         )
     row_id = wanted.id or _usual(names, ID_NAMES, param_names)
     version = wanted.version or _usual(names, VERSION_NAMES, param_names)
-    params = tuple(n for n in names if n in param_names and n not in (path, row_id))
-    carried = tuple(n for n in names if n not in (path, row_id) and n not in params)
+    if wanted.params is None:
+        params = {n: n for n in names if n in param_names and n not in (path, row_id)}
+        carried = tuple(n for n in names if n not in (path, row_id) and n not in params)
+    else:
+        params = wanted.params
+        carried = tuple(n for n in names if n not in (path, row_id))
     return Plan(row_id, path, version, params, carried, _types(where, wanted, carried))
 
 

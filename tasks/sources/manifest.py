@@ -30,7 +30,15 @@ class Manifest:
         UsageError: when it cannot be read, or its columns do not fit the job.
     """
 
-    def __init__(self, given: str, columns: Columns, kinds: frozenset[str], param_names: frozenset[str]) -> None:
+    def __init__(
+        self,
+        given: str,
+        columns: Columns,
+        kinds: frozenset[str],
+        param_names: frozenset[str],
+        *,
+        texts_needed: bool = True,
+    ) -> None:
         path = Path(given).expanduser()
         self.root = os.path.abspath(path)  # noqa: PTH100 (links stay as they are: they decide what paths are relative to)
         self.name = path.stem
@@ -44,7 +52,8 @@ class Manifest:
             raise self.empty()
         if self._typed and columns.types:
             raise UsageError(f"{given}: columns.types: a Parquet manifest keeps its own types")
-        self._plan = plan_columns(given, self._reader.names, columns, kinds, param_names)
+        names = self._reader.names
+        self._plan = plan_columns(given, names, columns, kinds, param_names, texts_needed=texts_needed)
         self._check_path_type(given)
 
     def items(self) -> Iterator[Item]:
@@ -73,7 +82,7 @@ class Manifest:
         if row.problem:
             return Item(fallback, index, where, problem=f"{where}: {row.problem}")
         plan, values = self._plan, row.values
-        params = {n: values[n] for n in plan.params if values.get(n) not in (None, "")}
+        params = {name: values[column] for name, column in plan.params.items() if values.get(column) not in (None, "")}
         try:
             carried = self._carried(values)
             value = _string(values.get(plan.path)) if plan.path else None

@@ -1,0 +1,113 @@
+"""Expressions over a row's columns: Python's own operators, a few functions, nothing that reaches further."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tasks.errors import BadInput
+
+_WORD = re.compile(r"\w+")
+_MOST_COMPARED = 20_000
+
+
+class Expression:
+    """An expression such as ``language != 'en' and audio_seconds > 5``.
+
+    Columns are names; what a row has not is ``None``. Functions: len, lower, upper, str, int, float, abs, min, max,
+    round, sum, any, all, contains, matches (a regular expression), words, similarity (0 to 1, of two texts).
+
+    Raises:
+        ValueError: when it cannot be read.
+    """
+
+    def __init__(self, text: str) -> None:
+        from simpleeval import EvalWithCompoundTypes, InvalidExpression
+
+        self.text = text
+        self._evaluator = EvalWithCompoundTypes(functions=_FUNCTIONS)
+        try:
+            self._parsed = self._evaluator.parse(text)
+        except (InvalidExpression, SyntaxError, ValueError) as error:
+            raise ValueError(f"{text!r} cannot be read: {error}") from None
+
+    @property
+    def names(self) -> set[str]:
+        """The columns it looks at."""
+        found = {node.id for node in ast.walk(self._parsed) if isinstance(node, ast.Name)}
+        return found - set(_FUNCTIONS)
+
+    def holds(self, row: Mapping[str, Any], source: str = "") -> bool:
+        """Whether it holds for a row.
+
+        Raises:
+            BadInput: when it cannot be worked out for this one.
+        """
+        from simpleeval import InvalidExpression
+
+        self._evaluator.names = _Row(row)
+        try:
+            return bool(self._evaluator.eval(self.text, self._parsed))
+        except (InvalidExpression, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
+            raise BadInput(
+                f"{source}: {self.text!r} cannot be worked out: {str(error).splitlines()[0]}", kind="bad_expression"
+            ) from None
+
+
+class _Row(dict[str, Any]):
+    """Columns, with None for what is not there."""
+
+    def __missing__(self, name: str) -> Any:
+        if name in _FUNCTIONS:
+            raise KeyError(name)
+        return None
+
+
+def _similarity(one: Any, other: Any) -> float:
+    """How alike two texts are: 1 when equal but for case and spacing, 0 with nothing in common; by words."""
+    a, b = _words(one), _words(other)
+    if not a and not b:
+        return 1.0
+    return difflib.SequenceMatcher(None, a[:_MOST_COMPARED], b[:_MOST_COMPARED], autojunk=False).ratio()
+
+
+def _words(text: Any) -> list[str]:
+    return _WORD.findall(str(text or "").lower())
+
+
+def _contains(whole: Any, part: Any) -> bool:
+    if isinstance(whole, str):
+        return str(part).lower() in whole.lower()
+    return part in (whole or ())
+
+
+def _matches(text: Any, pattern: str) -> bool:
+    return re.search(pattern, str(text or "")) is not None
+
+
+def _length(value: Any) -> int:
+    return 0 if value is None else len(value)
+
+
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "len": _length,
+    "lower": lambda text: str(text or "").lower(),
+    "upper": lambda text: str(text or "").upper(),
+    "str": lambda value: "" if value is None else str(value),
+    "int": int,
+    "float": float,
+    "abs": abs,
+    "min": min,
+    "max": max,
+    "round": round,
+    "sum": sum,
+    "any": any,
+    "all": all,
+    "contains": _contains,
+    "matches": _matches,
+    "words": _words,
+    "similarity": _similarity,
+}
