@@ -17,6 +17,7 @@ from tasks.job import Schedule
 
 if TYPE_CHECKING:
     from tasks.job import Job
+    from tasks.steps.chain import Chain
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,29 +31,54 @@ class Deployed:
 def deploy_job(job: Job, name: str, pool: str, *, paused: bool) -> Deployed:
     """Make or update the deployment of a job.
 
-    It gets no concurrency limit of Prefect's: OUT's own lock keeps runs apart, and unlike Prefect's slots it is free
-    the moment a killed process is gone. Paths are made absolute: a worker starts its runs in a folder of their own.
-
     Raises:
         UsageError: when the job cannot run on a worker, or Prefect refuses the schedule.
     """
-    from prefect.schedules import Cron
-    from prefect.types.entrypoint import EntrypointType
-
     from flows.asflow import flow_of
     from flows.forms import parameters_of
 
     if job.source == "-":
         raise UsageError("a scheduled job has no stdin to read", hint="name a folder, a glob or a manifest as source")
+    changes: dict[str, Any] = {"out": _whole(job.out_path), "schedule": None, "source": _whole(job.source)}
+    parameters = parameters_of(job.model_copy(update=changes))
     flow = flow_of(job.capability)
-    when = job.schedule
+    return _deploy(flow, name, parameters, job.schedule, [job.capability], pool, paused=paused)
+
+
+def deploy_chain(chain: Chain, name: str, pool: str, *, paused: bool) -> Deployed:
+    """Make or update the deployment of a chain.
+
+    Raises:
+        UsageError: when Prefect refuses the schedule.
+    """
+    from flows.dataset import dataset
+
+    changes = {"out": str(chain.out_path), "schedule": None, "source": _whole(chain.source)}
+    told = chain.model_copy(update=changes).model_dump(mode="json", exclude_defaults=True)
+    return _deploy(dataset, name, {"chain": told}, chain.schedule, ["dataset"], pool, paused=paused)
+
+
+def _deploy(
+    flow: Any, name: str, parameters: dict[str, Any], when: Schedule | None, tags: list[str], pool: str, *, paused: bool
+) -> Deployed:
+    """A deployment whose runs go into processes that drain when their worker is stopped.
+
+    It gets no concurrency limit of Prefect's: OUT's own lock keeps runs apart, and unlike Prefect's slots it is free
+    the moment a killed process is gone. Paths are made absolute: a worker starts its runs in a folder of their own.
+
+    Raises:
+        UsageError: when Prefect refuses the schedule.
+    """
+    from prefect.schedules import Cron
+    from prefect.types.entrypoint import EntrypointType
+
     try:
         schedule = Cron(when.cron, timezone=when.timezone) if when else None
         deployment = flow.to_deployment(
             name,
             schedule=schedule,
-            parameters=parameters_of(_absolute(job)),
-            tags=["mediamill", job.capability],
+            parameters=parameters,
+            tags=["mediamill", *tags],
             entrypoint_type=EntrypointType.MODULE_PATH,
             work_pool_name=pool,
             job_variables={"command": shlex.join([sys.executable, "-m", "flows.attended"])},
@@ -97,8 +123,6 @@ def _make_pools(names: set[str]) -> None:
                 client.create_work_pool(WorkPoolCreate(name=name, type="process"))
 
 
-def _absolute(job: Job) -> Job:
-    changes: dict[str, Any] = {"out": str(Path(job.out_path).expanduser().absolute()), "schedule": None}
-    if "://" not in job.source:
-        changes["source"] = str(Path(job.source).expanduser().absolute())
-    return job.model_copy(update=changes)
+def _whole(path: str) -> str:
+    """A path a worker finds from wherever it starts its runs; a URL as it is."""
+    return path if "://" in path else str(Path(path).expanduser().absolute())

@@ -35,11 +35,12 @@ def command(
     """
     from tasks.errors import UsageError
     from tasks.job import load_job
+    from tasks.steps.chain import is_chain, make_chain, read_file
 
     prefect, _ = choose(wanted=True)
     assert prefect is not None
     os.environ["PREFECT_API_URL"] = prefect.api
-    from flows.deploying import deploy_file, deploy_job
+    from flows.deploying import deploy_chain, deploy_file, deploy_job
 
     if not jobs:
         return deploy_file(Path("prefect.yaml"), prefect.api)
@@ -51,7 +52,10 @@ def command(
     if cron:
         over["schedule"] = {"cron": cron, **({"timezone": timezone} if timezone else {})}
     for path in jobs:
-        made = deploy_job(load_job(path, **over), name or path.stem, pool, paused=paused)
+        if is_chain(told := read_file(path)):
+            made = deploy_chain(make_chain(told, str(path), **over), name or path.stem, pool, paused=paused)
+        else:
+            made = deploy_job(load_job(path, **over), name or path.stem, pool, paused=paused)
         when = f"runs at {made.schedule.cron!r} {made.schedule.timezone}" if made.schedule else "has no schedule"
         click.echo(f"{made.name}: {when}{', paused' if paused else ''}; pool {pool!r}; {prefect.ui}/deployments")
         click.echo(f"  run it now: prefect deployment run '{made.name}'")

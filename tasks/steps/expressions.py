@@ -12,6 +12,7 @@ from tasks.errors import BadInput
 
 _WORD = re.compile(r"\w+")
 _MOST_COMPARED = 20_000
+_MISFITS = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError)
 
 
 class Expression:
@@ -25,14 +26,14 @@ class Expression:
     """
 
     def __init__(self, text: str) -> None:
-        from simpleeval import EvalWithCompoundTypes, InvalidExpression
+        from simpleeval import EvalWithCompoundTypes
 
-        self.text = text
+        self.text = text.strip()
         self._evaluator = EvalWithCompoundTypes(functions=_FUNCTIONS)
         try:
-            self._parsed = self._evaluator.parse(text)
-        except (InvalidExpression, SyntaxError, ValueError) as error:
-            raise ValueError(f"{text!r} cannot be read: {error}") from None
+            self._parsed = ast.parse(self.text, mode="eval").body
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            raise ValueError(f"{text!r} cannot be read: {getattr(error, 'msg', error)}") from None
 
     @property
     def names(self) -> set[str]:
@@ -51,10 +52,9 @@ class Expression:
         self._evaluator.names = _Row(row)
         try:
             return bool(self._evaluator.eval(self.text, self._parsed))
-        except (InvalidExpression, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
-            raise BadInput(
-                f"{source}: {self.text!r} cannot be worked out: {str(error).splitlines()[0]}", kind="bad_expression"
-            ) from None
+        except (InvalidExpression, *_MISFITS) as error:
+            why = next(iter(str(error).splitlines()), type(error).__name__)
+            raise BadInput(f"{source}: {self.text!r} cannot be worked out: {why}", kind="bad_expression") from None
 
 
 class _Row(dict[str, Any]):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.job import Job, make_job
 from tasks.sinks.record import write_json
+from tasks.start import choose_provider
 from tasks.status import open_existing
 from tasks.steps.chain import Chain, Step, Task
 from tasks.steps.prompts import columns_in
@@ -98,6 +99,8 @@ class ChainRun:
         Raises:
             MediamillError: when a step could not start, or the disk or a journal failed.
         """
+        for _, _, task in self._chain.tasks():
+            choose_provider(job_of(self._chain, task, self._out, None))  # a missing key is told before anything is paid
         table: pa.Table | None = None
         for number, step in enumerate(self._chain.steps, 1):
             end = StepEnd(step.name)
@@ -145,7 +148,7 @@ class ChainRun:
             if after is None:
                 return None
         if passing is not None and passing.num_rows:
-            after = _together(after, passing)
+            after = _together(after, passing, table)
         choice = chosen(after, step.keep, step.name if step.task else self._last)
         end.problems += choice.problems
         return choice.yes
@@ -255,11 +258,14 @@ def _has(table: pa.Table, results: pa.Table) -> pa.Array:
     return pa.array([item_id in there for item_id in table[ID].to_pylist()], pa.bool_())
 
 
-def _together(done: pa.Table, passing: pa.Table) -> pa.Table:
-    """Rows that a step did and rows that passed it by, those with nulls where it has columns."""
+def _together(done: pa.Table, passing: pa.Table, before: pa.Table | None) -> pa.Table:
+    """Rows that a step did and rows that passed it by, those with nulls where it has columns, as they stood before."""
     import pyarrow as pa
 
-    return pa.concat_tables([done, passing], promote_options="default")
+    whole = pa.concat_tables([done, passing], promote_options="default")
+    place = {item_id: n for n, item_id in enumerate(before[ID].to_pylist())} if before is not None else {}
+    order = sorted(range(whole.num_rows), key=lambda n: place.get(whole[ID][n].as_py(), n))
+    return whole.take(pa.array(order, pa.int64()))
 
 
 def _places(folder: Path) -> dict[str, str | None]:
