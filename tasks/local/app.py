@@ -16,6 +16,8 @@ from aiohttp import web
 from configs import FOLDER
 from tasks.errors import NoSuchOption, UsageError
 from tasks.local.bill import Bill
+from tasks.local.chat.completions import complete
+from tasks.local.chat.engines import ANSWERING
 from tasks.local.dialects import PATHS, PREFIXES, SOCKETS, Dialect, dialect, together_supported
 from tasks.local.engines import NAMES as EARS
 from tasks.local.engines import make_engine
@@ -51,7 +53,7 @@ def make_desk(settings: Settings) -> Desk:
     return Desk(
         settings,
         make_engine(_ear(settings.engine), settings.workers, settings.max_seconds, weights),
-        Bill(settings.price, settings.bill_file),
+        Bill(settings.price, settings.bill_file, settings.token_price),
         _limiter(settings),
         models,
         {name: _translators(models[name], known, name) for name in DIALECTS},
@@ -60,13 +62,14 @@ def make_desk(settings: Settings) -> Desk:
         make_speaker(settings.engine, settings.workers),
         {name: _speech_models(known["speech"].get(name, {}), settings) for name in DIALECTS},
         {name: frozenset(models) for name, models in known["sockets"].items()},
+        {name: _chat_models(known["chat"].get(name, []), settings) for name in DIALECTS},
         _rules(settings),
     )
 
 
 def _ear(engine: str) -> str:
-    """What hears beside an engine that is only a voice."""
-    return "local" if engine in VOICES and engine not in EARS else engine
+    """What hears beside an engine that only speaks or answers."""
+    return "local" if engine in (*VOICES, *ANSWERING) and engine not in EARS else engine
 
 
 def _models(spoken: Dialect, known: dict[str, list[str]], settings: Settings) -> dict[str, frozenset[str]]:
@@ -82,6 +85,11 @@ def _translators(models: Mapping[str, frozenset[str]], known: Any, name: str) ->
     listed, able = known["dialects"].get(name, {}), known["translations"].get(name, {})
     named = {model: formats for model, formats in models.items() if model not in listed}
     return {model: frozenset(formats) for model, formats in able.items()} | named
+
+
+def _chat_models(known: list[str], settings: Settings) -> frozenset[str]:
+    """The dialect's models that answer prompts, and those that were named."""
+    return frozenset([*known, *settings.model, *settings.token_price])
 
 
 def _speech_models(known: dict[str, dict[str, Any]], settings: Settings) -> dict[str, SpeechModel]:
@@ -132,6 +140,7 @@ class App:
                 translate = partial(self._transcribe, spoken=spoken, translating=True)
                 self._routes[f"{prefix}/audio/translations"] = ("POST", translate)
             self._routes[prefix + say] = ("POST", partial(self._speak, spoken=spoken))
+            self._routes[f"{prefix}/chat/completions"] = ("POST", partial(self._complete, spoken=spoken))
             self._routes[prefix + voices] = ("GET", partial(self._voices, spoken=spoken))
             self._routes[f"{prefix}/models"] = ("GET", partial(self._models, spoken=spoken))
             if name in SOCKETS:
@@ -167,6 +176,9 @@ class App:
     async def _speak(self, request: web.BaseRequest, *, spoken: Dialect) -> web.StreamResponse:
         return await speak(self.desk, request, spoken)
 
+    async def _complete(self, request: web.BaseRequest, *, spoken: Dialect) -> web.StreamResponse:
+        return await complete(self.desk, request, spoken)
+
     async def _listen(self, request: web.BaseRequest, *, spoken: Dialect) -> web.StreamResponse:
         return await listen(self.desk, request, spoken)
 
@@ -190,6 +202,7 @@ class App:
     def _names(self, spoken: Dialect) -> list[str]:
         """The known models; the engine's own name where any would do."""
         named = [*self.desk.models[spoken.name], *self.desk.speech_models[spoken.name]]
+        named += sorted(self.desk.chat_models[spoken.name])
         return list(dict.fromkeys(named)) or [self.desk.engine.identity.partition("-")[0]]
 
     async def _health(self, _: web.BaseRequest) -> web.Response:

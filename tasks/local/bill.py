@@ -32,6 +32,7 @@ class Call:
         billed: it is charged, whether or not the reply arrived.
         seconds, usd: what is charged, as decimal strings; None when nothing is.
         characters: charged for, of a text that was spoken; its hash then stands as ``file_sha256``.
+        input_tokens, output_tokens: charged for, of a prompt and its answer.
         body_sha256, file_sha256: of the whole body and of the file in it.
         params_sha256: of the form's other fields, in order of their names.
         key_seen: it carried a bearer token.
@@ -45,6 +46,8 @@ class Call:
     billed: bool = False
     seconds: str | None = None
     characters: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
     usd: str | None = None
     body_sha256: str | None = None
     file_sha256: str | None = None
@@ -74,10 +77,17 @@ class Bill:
     Args:
         prices: US dollars by model, of a minute heard or a million characters spoken; other models are free.
         file: appended to; what is in it counts from the start.
+        token_prices: US dollars by model of a million tokens of prompt, and of answer.
     """
 
-    def __init__(self, prices: Mapping[str, Decimal], file: Path | None = None) -> None:
+    def __init__(
+        self,
+        prices: Mapping[str, Decimal],
+        file: Path | None = None,
+        token_prices: Mapping[str, tuple[Decimal, Decimal]] | None = None,
+    ) -> None:
         self._prices = prices
+        self._token_prices = token_prices or {}
         self._file: int | None = None
         self.in_flight = 0
         self.reset()
@@ -113,6 +123,13 @@ class Bill:
         exact = _EXACT.multiply(Decimal(characters), self._prices.get(call.model or "", Decimal(0)))
         usd = _EXACT.divide(exact, Decimal(1_000_000)).quantize(_STEP, ROUND_HALF_EVEN, _EXACT)
         call.billed, call.characters, call.usd = True, characters, f"{usd.normalize():f}"
+
+    def charge_tokens(self, call: Call, told: int, said: int) -> None:
+        """Bill a call for the tokens of its prompt and of its answer; prices are those of a million."""
+        into, out = self._token_prices.get(call.model or "", (Decimal(0), Decimal(0)))
+        exact = _EXACT.add(_EXACT.multiply(Decimal(told), into), _EXACT.multiply(Decimal(said), out))
+        usd = _EXACT.divide(exact, Decimal(1_000_000)).quantize(_STEP, ROUND_HALF_EVEN, _EXACT)
+        call.billed, call.input_tokens, call.output_tokens, call.usd = True, told, said, f"{usd.normalize():f}"
 
     def settle(self, call: Call, status: int) -> None:
         """Enter a call, just before its reply goes out."""

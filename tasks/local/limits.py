@@ -157,6 +157,11 @@ class Limiter:
         if self._audio is not None:
             self._audio.use(seconds)
 
+    def charge_tokens(self, tokens: int) -> None:
+        """Count a prompt and its answer."""
+        if self._tokens is not None:
+            self._tokens.use(tokens)
+
     def headers(self, dialect: Dialect, refusal: Refusal | None) -> dict[str, str]:
         """What a reply tells about the limits, in the provider's own headers."""
         if dialect.name == "compatible":

@@ -16,7 +16,7 @@ _ENGINES = (
     "local (pocketsphinx hears; flite, espeak-ng or else tones speak), echo, whisper, flite, espeak-ng, or tones "
     "(default: %(default)s)"
 )
-_PRICES = "US dollars a minute of audio that is heard, or a million characters that are spoken"
+_PRICES = "US dollars a minute of audio that is heard, or a million characters that are spoken; IN/OUT a million tokens"
 _SHAPES = ("chunk", "delta", "item", "openai")
 DIALECTS = ("local", "together", "openai", "groq", "compatible", "xai")
 
@@ -41,6 +41,7 @@ class Settings:
     faults: Path | None = None
     bill_file: Path | None = None
     price: dict[str, Decimal] = field(default_factory=dict)
+    token_price: dict[str, tuple[Decimal, Decimal]] = field(default_factory=dict)
     model: list[str] = field(default_factory=list)
     workers: int = 1
     require_key: bool = False
@@ -57,7 +58,9 @@ class Settings:
 def parse(arguments: Sequence[str]) -> Settings:
     """Settings from a command line; a wrong one prints its error and exits 2."""
     given = vars(parser().parse_args(arguments))
-    given["price"] = dict(given["price"])
+    prices = dict(given["price"])
+    given["price"] = {model: price for model, price in prices.items() if isinstance(price, Decimal)}
+    given["token_price"] = {model: price for model, price in prices.items() if isinstance(price, tuple)}
     return Settings(**given)
 
 
@@ -151,12 +154,12 @@ def _share(text: str) -> float:
     return number
 
 
-def _price(text: str) -> tuple[str, Decimal]:
+def _price(text: str) -> tuple[str, Decimal | tuple[Decimal, Decimal]]:
     model, _, usd = text.rpartition("=")
     try:
-        price = Decimal(usd)
+        prices = [Decimal(part) for part in usd.split("/")]
     except InvalidOperation:
-        price = Decimal(-1)
-    if not model or not price.is_finite() or price < 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not MODEL=USD_PER_MINUTE, e.g. some-model=0.0015")
-    return model, price
+        prices = []
+    if not model or len(prices) not in (1, 2) or not all(price.is_finite() and price >= 0 for price in prices):
+        raise argparse.ArgumentTypeError(f"{text!r} is not MODEL=USD, e.g. some-model=0.0015, or MODEL=0.15/0.60")
+    return model, prices[0] if len(prices) == 1 else (prices[0], prices[1])

@@ -15,8 +15,9 @@ UNCOMPUTED = frozenset({"status", "reset", "redirect", "error_in_200", "hang"})
 COMPUTED = frozenset(
     ["delay", "close", "reset_mid_body", "short_body", "drip", "bad_json", "empty", "huge", "gzip_bomb", "wrong_type"]
 )
+SAID = frozenset({"say", "stream_error", "no_done"})
 ON_SOCKETS = frozenset({"socket_close", "socket_failed", "socket_silence"})
-KINDS = UNCOMPUTED | COMPUTED | ON_SOCKETS
+KINDS = UNCOMPUTED | COMPUTED | ON_SOCKETS | SAID
 UNANSWERED = frozenset({"close", "reset", "hang"})
 """Kinds after which no status line was sent."""
 
@@ -85,7 +86,9 @@ class Fault:
             On sockets those that answer at once refuse the handshake and the others strike at the commit: garbage,
             bytes or a message of ``bytes`` instead of an answer, progress without end. ``socket_close`` closes it
             with ``code``, ``socket_failed`` sends the wire's failure (``body`` adds to it), ``socket_silence`` says
-            nothing any more.
+            nothing any more. Of completions ``say`` answers with the ``body``'s content, reasoning, refusal,
+            tool_calls and finish_reason; ``stream_error`` breaks a stream with an error event in its middle,
+            ``no_done`` before its end.
         delay: seconds to wait first, with every kind.
         billed: whether it is charged; None means as a provider would: computed answers are. True makes the
             others, too, work out the answer before they break.
@@ -105,7 +108,7 @@ class Fault:
     @property
     def computed(self) -> bool:
         """The answer is worked out before it breaks."""
-        return self.kind in COMPUTED or self.billed is True
+        return self.kind in COMPUTED | SAID or self.billed is True
 
 
 @dataclass(slots=True)

@@ -68,6 +68,7 @@ class Desk:
     speaker: Speaker
     speech_models: Mapping[str, Mapping[str, SpeechModel]]
     socket_models: Mapping[str, frozenset[str]]
+    chat_models: Mapping[str, frozenset[str]]
     rules: list[Rule] = field(default_factory=list)
 
 

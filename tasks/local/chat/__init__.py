@@ -1,0 +1,1 @@
+"""Chat completions: what is asked, what is seen, and answers in each provider's words."""
