@@ -112,6 +112,9 @@ def given_fields(options: Mapping[str, Any]) -> dict[str, Any]:
         given["allow_hosts"] = list(options["allow_hosts"])
     columns = {"id": options.get("id_column"), "path": options.get("path_column")}
     columns["text"] = options.get("text_column")
+    columns["group"] = options.get("group_by")
+    if options.get("group"):
+        given["group"] = options["group"]
     chosen = {name: value for name, value in columns.items() if value is not None}
     if chosen:
         given["columns"] = chosen

@@ -50,6 +50,8 @@ def quote_line(quote: Quote) -> str:
         parts.append(f"cost {dollars(quote.low_usd)}")
     else:
         parts.append(f"cost {dollars(quote.low_usd)} to {dollars(quote.high_usd)}")
+    if quote.saved_tokens or quote.saved_bytes:
+        parts.append(f"made smaller first: {quote.saved_tokens:,} tokens and {quote.saved_bytes / 1e6:.1f} MB saved")
     return f"quote: {quote.provider}, {quote.model}: {', '.join(parts)}"
 
 

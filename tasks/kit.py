@@ -7,10 +7,10 @@ import hashlib
 import os
 import stat
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from tasks.capabilities.base import Media
 from tasks.engine import Engine
@@ -86,6 +86,8 @@ class Workbench:
         self._version = job.columns.version or "version"
         self._bytes = Bytes(job.memory)
         self._check = check
+        self._remembering = asyncio.Lock()
+        self._remembered: dict[Any, Any] = {}
 
     def check(self) -> None:
         """Raise Stop once the run is to end."""
@@ -125,6 +127,15 @@ class Workbench:
     def version(self, item: Item) -> str:
         """What changes when a URL's content does, as the manifest tells it; empty when it does not."""
         return str(item.row.get(self._version) or "")
+
+    async def remembered(self, make: Callable[[Iterable[bytes]], T]) -> T:
+        """What ``make`` makes of the results that OUT has; made once a run."""
+        async with self._remembering:
+            if make not in self._remembered:
+                results = self._journal.items.every_result() if self._journal is not None else iter(())
+                self._remembered[make] = await self.thread(make, results)
+            made: T = self._remembered[make]
+            return made
 
     def hold(self, size: int) -> AbstractAsyncContextManager[None]:
         """Wait until ``size`` more bytes may be held."""

@@ -40,6 +40,8 @@ class _Sum:
     high: Decimal = Decimal(0)
     unpriced: int = 0
     bad: int = 0
+    saved_tokens: int = 0
+    saved_bytes: int = 0
     examples: list[str] = field(default_factory=list)
 
 
@@ -95,6 +97,8 @@ async def _quote(job: Job) -> Quote:
         price_source=pricing.source(model, capability.operation),
         unpriced=total.unpriced,
         bad_items=total.bad,
+        saved_tokens=total.saved_tokens,
+        saved_bytes=total.saved_bytes,
         bad_examples=tuple(total.examples),
     )
 
@@ -134,6 +138,8 @@ async def _estimate(
 def _add(total: _Sum, estimate: Estimate, pricing: Pricing, capability: Capability, model: str) -> None:
     total.asks += estimate.asks
     total.seconds += estimate.seconds or Decimal(0)
+    total.saved_tokens += estimate.saved_tokens
+    total.saved_bytes += estimate.saved_bytes
     low = pricing.cost(model, capability.operation, estimate.usage, None).usd
     high = pricing.ceiling(model, capability.operation, estimate.ceiling)
     if low is None or high is None:

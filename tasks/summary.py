@@ -117,6 +117,8 @@ class Quote(_Told):
     unpriced: int
     bad_items: int
     bad_examples: tuple[str, ...] = ()
+    saved_tokens: int = 0
+    saved_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ _CAPABILITIES = {
     "transcribe": "tasks.capabilities.transcribe:Transcribe",
     "translate": "tasks.capabilities.translate:Translate",
     "speak": "tasks.capabilities.speak:Speak",
+    "caption": "tasks.capabilities.caption:Caption",
     "complete": "tasks.capabilities.complete:Complete",
 }
 

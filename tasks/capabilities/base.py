@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -79,6 +79,10 @@ class Kit(Protocol):
         """Run blocking work off the event loop."""
         ...
 
+    async def remembered(self, make: Callable[[Iterable[bytes]], T]) -> T:
+        """What ``make`` makes of the results that OUT has, as JSON rows; made once a run."""
+        ...
+
     def hold(self, size: int) -> AbstractAsyncContextManager[None]:
         """Wait until ``size`` more bytes may be held in memory."""
         ...
@@ -86,12 +90,17 @@ class Kit(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What one item would need, for a quote: Asks, the usage it is likely to be billed for, and its ceiling."""
+    """What one item would need, for a quote: Asks, the usage it is likely to be billed for, and its ceiling.
+
+    ``saved_tokens`` and ``saved_bytes`` are what preparing it spares (estimate).
+    """
 
     asks: int
     usage: Usage
     ceiling: Usage
     seconds: Decimal | None = None
+    saved_tokens: int = 0
+    saved_bytes: int = 0
 
 
 class Capability(Protocol):

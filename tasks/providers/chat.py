@@ -13,6 +13,7 @@ from tasks.providers.chat_streams import is_stream, judged, said_something
 from tasks.providers.chatting import ChatWire, Talk
 from tasks.providers.messages import filled
 from tasks.providers.shape import Shape
+from tasks.providers.vision import Vision
 
 _LEAST_DEADLINE = 300.0
 _SECONDS_A_TOKEN = 0.1
@@ -29,6 +30,19 @@ class Talks(Protocol):
 
         Raises:
             UsageError: when the provider has no such operation.
+        """
+        ...
+
+
+@runtime_checkable
+class Sees(Protocol):
+    """A provider whose models see pictures."""
+
+    def vision(self, model: str) -> Vision:
+        """What pictures a model takes.
+
+        Raises:
+            UsageError: when it does not see.
         """
         ...
 

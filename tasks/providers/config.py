@@ -16,6 +16,7 @@ from configs import FOLDER
 from tasks.errors import UsageError
 from tasks.providers.base import Endpoint
 from tasks.providers.chatting import ChatWire, Talk
+from tasks.providers.vision import Vision
 from tasks.providers.voices import Voice
 
 _PORTS = {"http": 80, "https": 443}
@@ -51,6 +52,7 @@ class ModelFacts(_Strict):
     languages: frozenset[str] | None = Field(default=None, description="ISO-639-1 codes it hears; None for many")
     targets: frozenset[str] | None = Field(default=None, description="codes it translates to; None for many")
     voice: Voice | None = Field(default=None, description="how it speaks; None for models that hear")
+    vision: Vision | None = Field(default=None, description="how it sees; None for models that do not")
     talk: Talk | None = Field(default=None, description="how it answers prompts; None for models that hear or speak")
     transport: Literal["http", "socket"] = Field(
         default="http", description="how it is reached where none is asked for"

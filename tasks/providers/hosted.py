@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+from tasks.errors import UsageError
 from tasks.item import Ask
 from tasks.providers.base import Parsed, Poll, Problem, Reply, Request, Wire
 from tasks.providers.chat import Chat
@@ -12,6 +13,7 @@ from tasks.providers.chatting import CHAT, VISION, Talk
 from tasks.providers.config import Operation
 from tasks.providers.shape import Shape
 from tasks.providers.speech import SpeechProvider
+from tasks.providers.vision import Vision
 
 
 class HostedProvider(SpeechProvider):
@@ -43,6 +45,17 @@ class HostedProvider(SpeechProvider):
             UsageError: when the provider has no such operation.
         """
         return self._facts(self._operation(operation), model).talk or Talk()
+
+    def vision(self, model: str) -> Vision:
+        """What pictures a model takes.
+
+        Raises:
+            UsageError: when it does not see.
+        """
+        vision = self._facts(self._operation(VISION), model).vision
+        if vision is None:
+            raise UsageError(f"{model} does not see pictures", hint=self._who_can(VISION))
+        return vision
 
     def key_origin(self, model: str) -> str:
         """The origin as request keys name it."""

@@ -1,0 +1,128 @@
+"""caption: pictures to words, one or several in a prompt, free or held to a schema."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from tasks.capabilities.answering import Asker, Prompt, answer_fields
+from tasks.capabilities.base import Call, Estimate, Kit
+from tasks.capabilities.duplicates import Duplicates
+from tasks.capabilities.prompting import PromptParams, rendered
+from tasks.capabilities.seeing import (
+    Shown,
+    check_count,
+    glance,
+    part,
+    picture_fields,
+    shown,
+    told,
+    vision_of,
+)
+from tasks.item import Item
+from tasks.providers.chatting import VISION
+from tasks.providers.vision import Detail
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+USUAL = "Describe this picture in one or two plain sentences."
+_BASE64 = 3
+"""Times a picture's size that a request holds: its bytes, their base64, the body."""
+
+
+class CaptionParams(PromptParams):
+    """What can be asked about pictures; ``prompt`` and ``system`` are templates over the row's columns."""
+
+    detail: Detail = Field(
+        "auto", description="auto: as large as the model can use; full; economy: the least that is useful"
+    )
+    fetch: bool = Field(default=False, description="fetch URLs here and send the pictures, not their addresses")
+    dedup: Literal["exact", "near"] | None = Field(
+        None, description="send one of a group of equal (exact) or nearly equal (near) pictures, copy its answer"
+    )
+
+
+class Caption:
+    """Pictures to captions, descriptions, tags, or whatever the prompt asks for."""
+
+    name = "caption"
+    operation = VISION
+    kinds = frozenset({"image"})
+    params: type[PromptParams] = CaptionParams
+    request_version = 1
+    _asker = Asker("caption", VISION, 1)
+
+    def schema(self, params: CaptionParams) -> pa.Schema:
+        """The answer's columns, what was shown, ``duplicate_of``, and a schema's own."""
+        import pyarrow as pa
+
+        own = [pa.field("duplicate_of", pa.string()), pa.field("looks", pa.string())]
+        return pa.schema([*picture_fields(), *own, *answer_fields(params)])
+
+    async def run(self, item: Item, params: CaptionParams, call: Call, kit: Kit) -> Mapping[str, Any]:
+        """One item's pictures to an answer."""
+        vision, members = vision_of(kit), item.members()
+        check_count(item, len(members), vision)
+        near = params.dedup == "near"
+        wanted = {"count": len(members), "fetch": params.fetch, "thumbnail": near}
+        found = [await shown(one, kit, vision, params.detail, **wanted) for one in members]  # type: ignore[arg-type]
+        prompt = self._prompt(item, params, [one.tokens for one in found], kit)
+        async with kit.hold(_BASE64 * sum(one.size for one in found)):
+            inputs, first, looks = await self._first(item, params, kit, found, prompt)
+            answered = await self._asker.answer(item, replace(prompt, inputs=inputs), params, call, kit)
+        del answered["choices"]
+        return {**answered, **told(found), "duplicate_of": first, "looks": looks}
+
+    async def estimate(self, item: Item, params: CaptionParams, kit: Kit) -> Estimate:
+        """What the pictures and the prompt would come to, from the pictures' headers."""
+        vision, members = vision_of(kit), item.members()
+        check_count(item, len(members), vision)
+        glances = await asyncio.gather(
+            *(glance(one, kit, vision, params.detail, count=len(members), fetch=params.fetch) for one in members)
+        )
+        prompt = self._prompt(item, params, [one.tokens for one in glances], kit)
+        return replace(
+            self._asker.estimate(item, prompt, params, kit),
+            saved_tokens=sum(one.saved_tokens for one in glances),
+            saved_bytes=sum(one.saved_bytes for one in glances),
+        )
+
+    def _prompt(self, item: Item, params: CaptionParams, tokens: Sequence[tuple[int, int]], kit: Kit) -> Prompt:
+        """Pictures first, then what is asked about them."""
+        row = {**item.row, "item_id": item.item_id, "source": item.source, "file_name": PurePosixPath(item.source).name}
+        asked = params.prompt or USUAL
+        if "prompt" not in item.params:
+            asked = rendered(asked, row, item.source)
+        vision = vision_of(kit)
+        parts = [part(n, vision, params.detail) for n in range(len(tokens))]
+        user = {"role": "user", "content": [*parts, {"type": "text", "text": asked}]}
+        literal = "system" in item.params
+        words = params.system if literal or not params.system else rendered(params.system, row, item.source)
+        system = [{"role": "system", "content": words}] if words else []
+        low, high = (sum(one[end] for one in tokens) for end in (0, 1))
+        return Prompt((*system, user), media_tokens=(low, high))
+
+    async def _first(
+        self, item: Item, params: CaptionParams, kit: Kit, found: Sequence[Shown], prompt: Prompt
+    ) -> tuple[tuple[Any, ...], str | None, str | None]:
+        """The inputs to ask about: the item's own, or those of the first that looks the same, which is then named."""
+        inputs = tuple(one.input for one in found)
+        if params.dedup is None:
+            return inputs, None, None
+        known = await kit.remembered(Duplicates.of)
+        asked = hashlib.sha256(repr((prompt.messages, kit.model)).encode()).hexdigest()[:16]
+        pictures = [one.picture for one in found]
+        looks = known.looks(asked, [picture.thumbnail if picture else None for picture in pictures], inputs)
+        first = known.first(looks, item.item_id, [(one.sha256, one.recipe) for one in inputs])
+        if first is None:
+            return inputs, None, looks
+        same = zip(inputs, first.inputs, strict=True)
+        taken = tuple(replace(own, sha256=sha256, recipe=recipe) for own, (sha256, recipe) in same)
+        return taken, first.item_id, looks

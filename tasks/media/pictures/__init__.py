@@ -1,0 +1,1 @@
+"""Pictures: looked at, bounded, and made into what an endpoint takes."""

@@ -1,0 +1,122 @@
+"""What models that see take, and how many tokens a picture comes to (provider docs)."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tasks.media.pictures.limits import PictureLimits
+
+Detail = Literal["auto", "full", "economy"]
+"""``auto``: as the model can use it; ``full``: as the endpoint takes it; ``economy``: the least that is useful."""
+
+_PATCH = 32
+_TILE, _TILE_TOKENS, _MOST_TILES = 560, 1601, 2
+_SMALL_TILE, _SHORT_SIDE, _FIT = 512, 768, 2048
+_FINEST = 14
+"""Pixels of the smallest patch that any known encoder turns into a token."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Patches(_Strict):
+    """Patches of 32 pixels: at most ``budget`` of a picture that is first fitted into ``side`` pixels."""
+
+    side: int
+    budget: int | None = None
+
+
+class Vision(_Strict):
+    """A model that sees.
+
+    ``tokens`` names the formula: ``tiles560`` (Together's documents), ``patches`` and ``tiles512`` (OpenAI's),
+    ``unknown`` where none is published; then only bounds are stated.
+    """
+
+    tokens: Literal["tiles560", "patches", "tiles512", "unknown"] = "unknown"
+    high: Patches | None = Field(default=None, description="patches at full detail")
+    low: Patches | None = Field(default=None, description="patches at low detail")
+    multiplier: float = Field(default=1.0, description="tokens a patch")
+    base: int = Field(default=0, description="tokens of a picture beside its tiles")
+    per_tile: int = Field(default=0, description="tokens of a tile of 512 pixels")
+    formats: frozenset[str] = frozenset({"jpeg", "png", "webp", "gif"})
+    max_bytes: int = Field(default=20_000_000, description="of one picture")
+    max_request: int = Field(default=90_000_000, description="bytes of all pictures of one request, in base64")
+    max_pixels: int | None = None
+    max_pictures: int = 10
+    takes_urls: bool = True
+    detail: bool = Field(default=False, description="takes the detail field")
+    auto_side: int = Field(default=2048, description="longest side the model can use")
+    economy_side: int = Field(default=768, description="longest side that saves most and still shows what is there")
+    video: bool = Field(default=False, description="takes video_url")
+
+    def limits(self, pictures: int = 1) -> PictureLimits:
+        """What one of so many pictures of a request may be."""
+        share = self.max_request * 3 // 4 // max(pictures, 1)
+        return PictureLimits(self.formats, min(self.max_bytes, share), self.max_pixels)
+
+    def longest(self, detail: Detail) -> int | None:
+        """The longest side to send a picture at; None for all of it."""
+        return {"auto": self.auto_side, "economy": self.economy_side, "full": None}[detail]
+
+    def estimate(self, width: int, height: int, detail: Detail = "auto") -> tuple[int, int]:
+        """The fewest and the most tokens of a picture as it is sent.
+
+        Where documents disagree the first is their lower reading and the second their higher one; where no
+        formula is published, patches of 32 and of 14 pixels bound it (estimate).
+        """
+        if self.tokens == "tiles560":
+            return _tiles560(width, height)
+        if self.tokens == "patches":
+            chosen = self.low if detail == "economy" and self.detail and self.low else self.high
+            count = _patches(width, height, chosen or Patches(side=_FIT), self.multiplier)
+            return max(count - 1, 1), count + 1
+        if self.tokens == "tiles512":
+            if detail == "economy" and self.detail:
+                return self.base, self.base
+            low, high = (_tiles512(width, height, enlarge=enlarge) for enlarge in (False, True))
+            return self.base + low * self.per_tile, self.base + max(low, high) * self.per_tile
+        return (
+            math.ceil(width / _PATCH) * math.ceil(height / _PATCH),
+            math.ceil(width / _FINEST) * math.ceil(height / _FINEST),
+        )
+
+    def most(self, detail: Detail) -> int:
+        """The most tokens of a picture whose size is not known: the provider fetches it itself."""
+        side = self.longest(detail) or 2 * self.auto_side
+        return max(self.estimate(side, side, detail)[1], self.estimate(2 * side, side, detail)[1])
+
+
+def _tiles560(width: int, height: int) -> tuple[int, int]:
+    """Tiles of 560 pixels, at most two by two: Together's code rounds down where its table rounds up."""
+    down = min(_MOST_TILES, max(width // _TILE, 1)) * min(_MOST_TILES, max(height // _TILE, 1))
+    up = min(_MOST_TILES, max(1, -(-width // _TILE))) * min(_MOST_TILES, max(1, -(-height // _TILE)))
+    return down * _TILE_TOKENS, up * _TILE_TOKENS
+
+
+def _patches(width: int, height: int, bound: Patches, multiplier: float) -> int:
+    """OpenAI's patch models: fitted into the side, then shrunk until whole patches are within the budget."""
+    scale = min(1.0, bound.side / max(width, height))
+    w, h = max(1, round(width * scale)), max(1, round(height * scale))
+    count = -(-w // _PATCH) * -(-h // _PATCH)
+    if bound.budget is not None and count > bound.budget:
+        r = math.sqrt(_PATCH * _PATCH * bound.budget / (w * h))
+        across, down = w * r / _PATCH, h * r / _PATCH
+        a = r * min(max(math.floor(across), 1) / across, max(math.floor(down), 1) / down)
+        w, h = max(1, math.floor(w * a)), max(1, math.floor(h * a))
+        count = -(-w // _PATCH) * -(-h // _PATCH)
+    return math.ceil(round(count * multiplier, 6))
+
+
+def _tiles512(width: int, height: int, *, enlarge: bool) -> int:
+    """OpenAI's tile models: within 2048, the short side to 768 (older guides enlarge it, too), tiles of 512."""
+    scale = min(1.0, _FIT / max(width, height))
+    w, h = width * scale, height * scale
+    short = min(w, h)
+    if short > _SHORT_SIDE or enlarge:
+        w, h = w * _SHORT_SIDE / short, h * _SHORT_SIDE / short
+    return math.ceil(round(w, 6) / _SMALL_TILE) * math.ceil(round(h, 6) / _SMALL_TILE)
