@@ -18,6 +18,7 @@ _COMMANDS = {
     "translate": ("flows.commands.translate", "Recordings to text in English or another language."),
     "speak": ("flows.commands.speak", "Texts to audio files, long ones cut at sentences and joined."),
     "caption": ("flows.commands.caption", "Pictures to captions, tags, or any answer about them."),
+    "describe-video": ("flows.commands.describe_video", "Videos to descriptions, or any answer about them."),
     "complete": ("flows.commands.complete", "Prompts to answers, held to a schema where one is given."),
     "quote": ("flows.commands.quote", "What a job would cost, spending nothing."),
     "run": ("flows.commands.run", "A job from a YAML file."),

@@ -72,7 +72,7 @@ def param_options(capability: str, *names: str) -> Callable[[F], F]:
     def declare(command: F) -> F:
         for name in reversed(names):
             flag = "--" + name.replace("_", "-")
-            if fields[name].annotation is bool:
+            if fields[name].annotation in (bool, bool | None):
                 flag += f"/--no-{flag.removeprefix('--')}"
             kind = {"type": str, "metavar": "TEXT"} if "/" not in flag else {}
             command = click.option(flag, default=None, help=fields[name].description, **kind)(command)  # type: ignore[arg-type]

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from tasks.summary import Quote, Status, Summary
 
 
+_KINDS = {"describe-video": "video"}
+
+
 def opening_line(job: Job, provider: Provider, how: str = "inline run") -> str:
     """Who does what to what, how it is run, and where it goes.
 
@@ -43,7 +46,7 @@ def quote_line(quote: Quote) -> str:
     if quote.finished:
         parts.append(f"{quote.finished} done already")
     if quote.audio_seconds:
-        parts.append(f"{duration(float(quote.audio_seconds))} of audio")
+        parts.append(f"{duration(float(quote.audio_seconds))} of {_KINDS.get(quote.capability, 'audio')}")
     if quote.low_usd is None or quote.high_usd is None:
         parts.append(f"cost unknown ({many(quote.unpriced, 'item')} without a price)")
     elif quote.low_usd == quote.high_usd:

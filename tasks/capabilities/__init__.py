@@ -15,6 +15,7 @@ _CAPABILITIES = {
     "translate": "tasks.capabilities.translate:Translate",
     "speak": "tasks.capabilities.speak:Speak",
     "caption": "tasks.capabilities.caption:Caption",
+    "describe-video": "tasks.capabilities.describe_video:DescribeVideo",
     "complete": "tasks.capabilities.complete:Complete",
 }
 

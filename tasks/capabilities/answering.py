@@ -32,11 +32,11 @@ _AGAIN = "That does not fit: {why}. Answer again with the whole JSON alone, as t
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What is asked: messages, the media that their parts stand for, and the tokens those take (low, high)."""
+    """What is asked: messages, the media their parts stand for, and the tokens those take: least, most if known."""
 
     messages: tuple[Mapping[str, Any], ...]
     inputs: tuple[Input, ...] = ()
-    media_tokens: tuple[int, int] = (0, 0)
+    media_tokens: tuple[int, int | None] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Asker:
             params=asked,
             inputs=prompt.inputs,
             ceiling=Usage(
-                input_tokens=_text_bytes(prompt, params) + prompt.media_tokens[1],
+                input_tokens=_most_tokens(prompt, params),
                 output_tokens=params.max_tokens * int(asked.get("n") or 1),
                 requests=1,
             ),
@@ -228,6 +228,11 @@ def _counts(answers: Sequence[Answer]) -> dict[str, Any]:
         "first_token_ms": last.data["first_token_ms"],
         "repairs": len(answers) - 1,
     }
+
+
+def _most_tokens(prompt: Prompt, params: PromptParams) -> int | None:
+    most = prompt.media_tokens[1]
+    return None if most is None else _text_bytes(prompt, params) + most
 
 
 def _text_bytes(prompt: Prompt, params: PromptParams) -> int:

@@ -10,7 +10,7 @@ EXTENSIONS = {
         ".wav .wave .mp3 .mp2 .m4a .m4b .flac .ogg .oga .opus .spx .aac .wma .aiff .aif .amr .caf .au .w64 .wv".split()  # noqa: SIM905
     ),
     "video": _BOTH | {".m4v", ".wmv", ".gif"},
-    "image": frozenset(".jpg .jpeg .png .webp .gif .bmp .tif .tiff .heic .heif .avif .jp2".split()),  # noqa: SIM905
+    "image": frozenset(".jpg .jpeg .jpe .jfif .mpo .png .webp .gif .bmp .tif .tiff .heic .heif .avif .jp2".split()),  # noqa: SIM905
     "text": frozenset({".txt", ".md"}),
 }
 """File extensions by kind, lower case. A video's sound is audio too."""
