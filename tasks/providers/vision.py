@@ -15,6 +15,8 @@ Detail = Literal["auto", "full", "economy"]
 _PATCH = 32
 _TILE, _TILE_TOKENS, _MOST_TILES = 560, 1601, 2
 _SMALL_TILE, _SHORT_SIDE, _FIT = 512, 768, 2048
+_MOST_SMALL_TILES = 8
+"""Of 512 pixels: four along 2048, two along 768."""
 _FINEST = 14
 """Pixels of the smallest patch that any known encoder turns into a token."""
 
@@ -87,6 +89,8 @@ class Vision(_Strict):
 
     def most(self, detail: Detail) -> int:
         """The most tokens of a picture whose size is not known: the provider fetches it itself."""
+        if self.tokens == "tiles512":
+            return self.base + _MOST_SMALL_TILES * self.per_tile
         side = self.longest(detail) or 2 * self.auto_side
         return max(self.estimate(side, side, detail)[1], self.estimate(2 * side, side, detail)[1])
 
@@ -118,5 +122,6 @@ def _tiles512(width: int, height: int, *, enlarge: bool) -> int:
     w, h = width * scale, height * scale
     short = min(w, h)
     if short > _SHORT_SIDE or enlarge:
-        w, h = w * _SHORT_SIDE / short, h * _SHORT_SIDE / short
+        scale = min(_SHORT_SIDE / short, _FIT / max(w, h))
+        w, h = w * scale, h * scale
     return math.ceil(round(w, 6) / _SMALL_TILE) * math.ceil(round(h, 6) / _SMALL_TILE)

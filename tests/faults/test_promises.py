@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.faults.driving import SENTINEL, environment, make_wavs, mediamill, rows, transcribe
+from tests.faults.judging import ledger_equals_bill
 from tests.quick import few
 from tests.servers import RunningServer, running_server
 
@@ -31,12 +32,6 @@ def thirty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("thirty")
     make_wavs(folder, 30)
     return folder
-
-
-def ledger_equals_bill(out: Path, server: RunningServer) -> None:
-    ledger = rows(out, "calls")
-    assert all(row["cost_usd"] is not None for row in ledger)
-    assert sum((row["cost_usd"] for row in ledger), Decimal(0)) == Decimal(server.bill()["usd"])
 
 
 def test_equal_files_in_two_shards_are_sent_once(server: RunningServer, tmp_path: Path) -> None:

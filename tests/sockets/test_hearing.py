@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from tests.faults.driving import make_wavs, mediamill, rows, transcribe
+from tests.faults.judging import no_key_in, within_the_promise
 from tests.local.calls import tone
 from tests.servers import RunningServer, running_server
-from tests.sockets.driving import PRICES, STREAMING, WHISPER, hear, no_key_in, within_the_promise
+from tests.sockets.driving import PRICES, STREAMING, WHISPER, hear
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples" / "recordings"
 IN_FLIGHT = 16

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from tests.faults.driving import rows
+from tests.faults.judging import no_key_in, within_the_promise
 from tests.servers import RunningServer, running_server
-from tests.sockets.driving import PRICES, no_key_in, within_the_promise
+from tests.sockets.driving import PRICES
 from tests.speaking.driving import manifest, speak, whole
 
 BY_SOCKET = ("--set", "transport=socket")

@@ -40,7 +40,8 @@ def answer(engine: str, asked: Asked, seen: Sequence[Seen], sample: int) -> Said
     """The answer to a prompt; the same for the same prompt and sample."""
     echo = engine.startswith(("echo", "tones"))
     words = _echoed(asked, seen, sample) if echo else _described(seen) if seen else _extracted(asked.text)
-    simulated = echo or not seen
+    filled_in = asked.schema is not None or asked.tool is not None
+    simulated = echo or not seen or filled_in
     if asked.tool is not None:
         parameters = asked.tool.get("parameters") or {"type": "object", "properties": {}}
         return Said(arguments=_json(filled(parameters, _known(words, seen))), simulated=simulated)

@@ -47,6 +47,7 @@ _NAMED = {
     "green": (40, 150, 50),
     "turquoise": (40, 190, 190),
     "blue": (40, 70, 200),
+    "light blue": (150, 200, 240),
     "purple": (130, 50, 160),
     "pink": (240, 150, 190),
     "brown": (120, 75, 40),
@@ -139,7 +140,7 @@ def _check(image: Image, dialect: Dialect) -> None:
 
 def _seen(image: Image, data: bytes, source: Source, *, read_text: bool) -> Seen:
     exif = {name: str(value).strip("\0 ") for tag, name in _EXIF.items() if (value := image.getexif().get(tag))}
-    small = image.convert("RGB").resize((_THUMBNAIL, _THUMBNAIL))
+    small = _on_white(image).resize((_THUMBNAIL, _THUMBNAIL))
     pixels = list(small.getdata())
     names: dict[str, int] = {}
     for pixel in pixels:
@@ -160,6 +161,15 @@ def _seen(image: Image, data: bytes, source: Source, *, read_text: bool) -> Seen
         taken=exif.get("date"),
         text=_words_in(image) if read_text else None,
     )
+
+
+def _on_white(image: Image) -> Image:
+    from PIL import Image as Pillow
+
+    if image.mode not in ("RGBA", "LA", "PA") and "transparency" not in image.info:
+        return image.convert("RGB")
+    layer = image.convert("RGBA")
+    return Pillow.alpha_composite(Pillow.new("RGBA", layer.size, "white"), layer).convert("RGB")
 
 
 def _words_in(image: Image) -> str | None:

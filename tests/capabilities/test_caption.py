@@ -1,0 +1,260 @@
+"""Captions and completions through the command line: what is sent, what comes out, what it costs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+import signal
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from tests.clients.seeing import web
+from tests.faults.driving import SENTINEL, mediamill, rows
+from tests.faults.judging import ledger_equals_bill, no_key_in, within_the_promise
+from tests.servers import RunningServer, running_server
+
+MODEL = "Qwen/Qwen3.5-9B"
+PICTURES = Path(__file__).parents[2] / "data" / "samples" / "pictures"
+SCHEMA = {
+    "type": "object",
+    "properties": {"title": {"type": "string"}, "width": {"type": "integer"}, "text": {"type": "string"}},
+    "required": ["title", "width"],
+    "additionalProperties": False,
+}
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[RunningServer]:
+    with running_server(
+        engine="echo", dialect="together", price=[f"{MODEL}=0.17/0.25"], url_host=["127.0.0.1"]
+    ) as server:
+        yield server
+
+
+@pytest.fixture
+def server(running: RunningServer) -> RunningServer:
+    running.reset()
+    return running
+
+
+def ask(capability: str, source: Path | str, out: Path, server: RunningServer, *options: str | Path, **env: str) -> Any:
+    return mediamill(
+        *(capability, source, "--provider", "together", "--base-url", server.origin, "--out", out, "--yes", *options),
+        home=out.parent / "home",
+        env=env,
+    )
+
+
+def draw(folder: Path, count: int) -> None:
+    """Small pictures, each of its own."""
+    folder.mkdir(parents=True)
+    dice = random.Random(2)
+    for number in range(count):
+        image = Image.effect_noise((24, 24), 40).convert("RGB")
+        image.putpixel((0, 0), (number % 256, number // 256, dice.randrange(256)))
+        image.save(folder / f"{number:05d}.png")
+
+
+def test_every_sample_gets_an_answer_and_the_ledger_is_the_bill(server: RunningServer, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = ask("caption", PICTURES, out, server)
+    assert done.returncode == 0, done.stderr
+    found = rows(out)
+    assert len(found) == server.bill()["billed"] == 8
+    assert all(row["text"].startswith("echo of image") for row in found)
+    assert {row["answered_by"] for row in found} == {MODEL}
+    assert all(row["input_tokens"] and row["output_tokens"] and row["cost_basis"] == "metered" for row in found)
+    ledger_equals_bill(out, server)
+    no_key_in(tmp_path, done.stdout, done.stderr)
+    assert SENTINEL not in done.stderr
+    again = ask("caption", PICTURES, out, server)
+    assert (again.returncode, server.bill()["requests"]) == (0, 8)
+
+
+def test_a_manifest_fills_the_prompt_and_groups_its_pictures(server: RunningServer, tmp_path: Path) -> None:
+    with (tmp_path / "shop.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["id", "path", "product", "page"])
+        for n, (name, page) in enumerate([("house.jpg", "a"), ("page.png", "a"), ("badge.webp", "b")]):
+            table.writerow([n, PICTURES / name, f"thing {n}", page])
+    options = ("--group-by", "page", "--prompt", "What is {{ product }}?")
+    done = ask("caption", tmp_path / "shop.csv", tmp_path / "out", server, *options)
+    assert done.returncode == 0, done.stderr
+    found = {row["item_id"]: row for row in rows(tmp_path / "out")}
+    assert [len(found[name]["pictures"]) for name in ("a", "b")] == [2, 1]
+    assert found["a"]["text"].count("image") == 2
+    wrong = ask("caption", tmp_path / "shop.csv", tmp_path / "other", server, "--prompt", "{{ nothing }}")
+    assert wrong.returncode == 3
+    assert "its columns are" in wrong.stdout
+
+
+WRONG = {"content": '<think>hm</think>Sure: {"title": "a", "width": "wide"}'}
+RIGHT = {"content": '```json\n{"title": "b", "width": 7, "text": "c"}\n```'}
+CUT = {"content": '{"title": "cut', "finish_reason": "length"}
+
+
+def with_schema(server: RunningServer, tmp_path: Path, *said: dict[str, str]) -> Path:
+    """One picture, and what the model says about it, try after try."""
+    (tmp_path / "s.json").write_text(json.dumps(SCHEMA))
+    draw(tmp_path / "in", 1)
+    server.faults(*({"match": {"nth": n}, "fault": {"kind": "say", "body": body}} for n, body in enumerate(said, 1)))
+    done = ask("caption", tmp_path / "in", tmp_path / "out", server, "--schema", tmp_path / "s.json")
+    assert done.returncode in (0, 3), done.stderr
+    assert server.bill()["billed"] == len(said)
+    return tmp_path / "out"
+
+
+def test_an_answer_that_does_not_fit_is_asked_for_again(server: RunningServer, tmp_path: Path) -> None:
+    out = with_schema(server, tmp_path, WRONG, RIGHT)
+    (row,) = rows(out)
+    assert (row["title"], row["width"], row["answer_width"], row["answer_text"], row["repairs"]) == ("b", 24, 7, "c", 1)
+    assert pq.read_table(out / "results").schema.field("answer_width").type == "int64"
+    ledger_equals_bill(out, server)
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "words"),
+    [
+        ([WRONG, WRONG, WRONG], "misfit", "'wide' is not of type 'integer'"),
+        ([CUT], "cut_off", "cut off at 1024 tokens"),
+    ],
+)
+def test_an_answer_that_never_fits_is_a_failure_that_is_not_bought_again(
+    said: list[dict[str, str]], kind: str, words: str, server: RunningServer, tmp_path: Path
+) -> None:
+    out = with_schema(server, tmp_path, *said)
+    (row,) = rows(out, "failures")
+    assert (row["error_kind"], words in row["error_message"]) == (kind, True)
+    again = ask("caption", tmp_path / "in", out, server, "--schema", tmp_path / "s.json")
+    assert (again.returncode, server.bill()["requests"]) == (3, len(said))
+
+
+def test_a_refusal_is_a_failure_of_its_own_and_is_not_bought_again(server: RunningServer, tmp_path: Path) -> None:
+    draw(tmp_path / "in", 2)
+    server.faults({"match": {"nth": 1}, "fault": {"kind": "say", "body": {"refusal": "I will not.", "content": ""}}})
+    done = ask("caption", tmp_path / "in", tmp_path / "out", server, "--concurrency", "1")
+    assert done.returncode == 3
+    (row,) = rows(tmp_path / "out", "failures")
+    assert (row["error_kind"], "I will not." in row["error_message"]) == ("refused", True)
+
+
+def test_one_of_a_group_that_looks_alike_is_sent(server: RunningServer, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert ask("caption", PICTURES, out, server, "--dedup", "near", "--concurrency", "1").returncode == 0
+    found = {row["item_id"]: row for row in rows(out)}
+    assert server.bill()["billed"] == 5
+    copies = {name for name, row in found.items() if row["duplicate_of"] == "house.jpg"}
+    assert copies == {"phone.heic", "print.jpg", "sideways.jpg"}
+    assert {found[name]["text"] for name in copies} == {found["house.jpg"]["text"]}
+    assert all(found[name]["cached"] and found[name]["cost_usd"] == 0 for name in copies)
+
+
+def test_an_address_is_passed_on_or_fetched_here(server: RunningServer, tmp_path: Path) -> None:
+    with web(PICTURES) as address:
+        host = address.removeprefix("http://")
+        (tmp_path / "urls.csv").write_text(f"id,url\na,{address}/house.jpg\n")
+        passed = ask("caption", tmp_path / "urls.csv", tmp_path / "one", server)
+        assert passed.returncode == 0, passed.stdout
+        fetched = ask("caption", tmp_path / "urls.csv", tmp_path / "two", server, "--fetch", "--allow-host", host)
+        assert fetched.returncode == 0, fetched.stdout
+    one, two = rows(tmp_path / "one")[0], rows(tmp_path / "two")[0]
+    assert (one["pictures"][0]["recipe"], two["pictures"][0]["recipe"]) == ("url", "as-is")
+    assert one["text"] == two["text"]
+
+
+def test_a_quote_tells_both_ends_and_what_is_saved(server: RunningServer, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    Image.effect_noise((2400, 1800), 90).convert("RGB").save(tmp_path / "in" / "large.jpg", quality=95)
+    done = ask("caption", tmp_path / "in", tmp_path / "out", server, "--quote", "--json")
+    told = json.loads(done.stdout)
+    assert Decimal(told["low_usd"]) < Decimal(told["high_usd"])
+    assert told["saved_bytes"] > 100_000
+    economy = json.loads(
+        ask("caption", tmp_path / "in", tmp_path / "out", server, "--quote", "--json", "--detail", "economy").stdout
+    )
+    assert economy["saved_tokens"] > told["saved_tokens"]
+    assert server.bill()["requests"] == 0
+    assert ask("caption", tmp_path / "in", tmp_path / "out", server).returncode == 0
+    assert Decimal(str(server.bill()["usd"])) <= Decimal(told["high_usd"])
+
+
+def test_a_budget_holds_for_tokens(server: RunningServer, tmp_path: Path) -> None:
+    draw(tmp_path / "in", 30)
+    done = ask("caption", tmp_path / "in", tmp_path / "out", server, "--budget", "0.003", "--concurrency", "1")
+    assert done.returncode == 4
+    assert "budget" in done.stdout
+    assert Decimal(str(server.bill()["usd"])) <= Decimal("0.003")
+    unpriced = ask("caption", tmp_path / "in", tmp_path / "new", server, "--budget", "1", "--model", "my-endpoint")
+    assert unpriced.returncode in (3, 4)
+    assert server.bill()["by_model"].get("my-endpoint") is None
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "stream_error"},
+        {"kind": "no_done"},
+        {"kind": "reset_mid_body"},
+        {"kind": "drip", "interval": 3},
+    ],
+)
+def test_a_broken_stream_is_asked_for_again_and_told(
+    fault: dict[str, Any], server: RunningServer, tmp_path: Path
+) -> None:
+    (tmp_path / "p.csv").write_text("id,text\na,What is this?\nb,And that?\n")
+    server.faults({"match": {"nth": 1}, "fault": fault})
+    out = tmp_path / "out"
+    options = ("--set", "stream=true", "--concurrency", "1", "--deadline", "2s", "--model", MODEL)
+    done = ask("complete", tmp_path / "p.csv", out, server, *options)
+    assert done.returncode == 0, done.stdout
+    assert len(rows(out)) == 2
+    assert all(row["first_token_ms"] is not None for row in rows(out))
+    within_the_promise(out, server.bill()["usd"])
+
+
+POINTS = ["call.wire.after:6", "call.replied.after:9", "call.sending.after:12", "part.rename.after:1"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("point", POINTS)
+def test_sigkill_loses_nothing_and_pays_nothing_twice(point: str, server: RunningServer, tmp_path: Path) -> None:
+    draw(tmp_path / "in", 40)
+    out = tmp_path / "out"
+    options = ("--concurrency", "4", "--dedup", "near")
+    killed = ask("caption", tmp_path / "in", out, server, *options, MEDIAMILL_FAULTS=f"{point}:kill")
+    assert killed.returncode == -signal.SIGKILL
+    done = ask("caption", tmp_path / "in", out, server, *options)
+    assert done.returncode == 0, done.stderr
+    bill = server.bill()
+    assert len(rows(out)) == 40
+    assert bill["billed_again"] <= 4
+    within_the_promise(out, bill["usd"])
+
+
+def test_completions_have_samples_tools_and_messages(server: RunningServer, tmp_path: Path) -> None:
+    lines = [
+        {"id": "a", "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}]},
+        {"id": "b", "messages": [{"role": "user", "content": "How?"}]},
+        {"id": "c", "messages": "no list"},
+    ]
+    (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    done = ask("complete", tmp_path / "p.jsonl", tmp_path / "out", server, "--n", "2", "--model", MODEL)
+    assert done.returncode == 3
+    found = rows(tmp_path / "out")
+    assert [len(row["samples"]) for row in found] == [2, 2]
+    assert len({sample["text"] for row in found for sample in row["samples"]}) == 4
+    (failed,) = rows(tmp_path / "out", "failures")
+    assert "not a list of role and content" in failed["error_message"]
+    tool = {"type": "function", "function": {"name": "note", "parameters": SCHEMA}}
+    (tmp_path / "tools.json").write_text(json.dumps([tool]))
+    options = ("--tools", tmp_path / "tools.json", "--tool-choice", "note", "--model", MODEL)
+    called = ask("complete", tmp_path / "p.jsonl", tmp_path / "tools", server, *options)
+    assert called.returncode == 3
+    assert {call["name"] for row in rows(tmp_path / "tools") for call in row["tool_calls"]} == {"note"}
