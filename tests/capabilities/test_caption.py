@@ -156,6 +156,7 @@ def test_one_of_a_group_that_looks_alike_is_sent(server: RunningServer, tmp_path
     assert all(found[name]["cached"] and found[name]["cost_usd"] == 0 for name in copies)
 
 
+@pytest.mark.long
 def test_an_address_is_passed_on_or_fetched_here(server: RunningServer, tmp_path: Path) -> None:
     with web(PICTURES) as address:
         host = address.removeprefix("http://")
@@ -169,6 +170,7 @@ def test_an_address_is_passed_on_or_fetched_here(server: RunningServer, tmp_path
     assert one["text"] == two["text"]
 
 
+@pytest.mark.long
 def test_a_quote_tells_both_ends_and_what_is_saved(server: RunningServer, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     Image.effect_noise((2400, 1800), 90).convert("RGB").save(tmp_path / "in" / "large.jpg", quality=95)
@@ -185,6 +187,7 @@ def test_a_quote_tells_both_ends_and_what_is_saved(server: RunningServer, tmp_pa
     assert Decimal(str(server.bill()["usd"])) <= Decimal(told["high_usd"])
 
 
+@pytest.mark.long
 def test_a_budget_holds_for_tokens(server: RunningServer, tmp_path: Path) -> None:
     draw(tmp_path / "in", 30)
     done = ask("caption", tmp_path / "in", tmp_path / "out", server, "--budget", "0.003", "--concurrency", "1")
@@ -196,6 +199,7 @@ def test_a_budget_holds_for_tokens(server: RunningServer, tmp_path: Path) -> Non
     assert server.bill()["by_model"].get("my-endpoint") is None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "fault",
     [

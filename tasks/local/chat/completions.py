@@ -87,11 +87,11 @@ async def _answered(desk: Desk, exchange: Exchange, body: bytes, cleanup: ExitSt
 
 
 async def _looked(desk: Desk, exchange: Exchange, asked: Asked, cleanup: ExitStack) -> list[Seen]:
-    read_text = desk.settings.engine not in ("echo", "tones")
+    measure = desk.settings.engine not in ("echo", "tones")
     seen = []
     for source in asked.sources:
         data = await bytes_of(source, exchange.dialect, desk.settings.url_host, _ANY_BYTES, cleanup)
-        seen.append(await asyncio.to_thread(look, data, source, exchange.dialect, read_text=read_text))
+        seen.append(await asyncio.to_thread(look, data, source, exchange.dialect, measure=measure))
     return seen
 
 

@@ -101,8 +101,8 @@ async def bytes_of(source: Source, dialect: Dialect, hosts: list[str], limit: in
     return data
 
 
-def look(data: bytes, source: Source, dialect: Dialect, *, read_text: bool) -> Seen:
-    """Decode and measure. Blocking.
+def look(data: bytes, source: Source, dialect: Dialect, *, measure: bool) -> Seen:
+    """Decode, and measure where that is asked for. Blocking.
 
     Raises:
         Refusal: when it is broken, too large, or of a format that the provider does not take.
@@ -118,7 +118,7 @@ def look(data: bytes, source: Source, dialect: Dialect, *, read_text: bool) -> S
             with Image.open(BytesIO(data), formats=formats) as image:
                 _check(image, dialect)
                 image.load()
-                return _seen(image, data, source, read_text=read_text)
+                return _seen(image, data, source, measure=measure)
     except UnidentifiedImageError:
         raise Refusal(
             "unsupported_format", f"Invalid image: it must be one of {', '.join(formats)}", param="messages"
@@ -138,15 +138,9 @@ def _check(image: Image, dialect: Dialect) -> None:
         raise Refusal("unsupported_format", "animated GIFs are not supported", param="messages")
 
 
-def _seen(image: Image, data: bytes, source: Source, *, read_text: bool) -> Seen:
+def _seen(image: Image, data: bytes, source: Source, *, measure: bool) -> Seen:
     exif = {name: str(value).strip("\0 ") for tag, name in _EXIF.items() if (value := image.getexif().get(tag))}
-    small = _on_white(image).resize((_THUMBNAIL, _THUMBNAIL))
-    pixels = list(small.getdata())
-    names: dict[str, int] = {}
-    for pixel in pixels:
-        name = min(_NAMED, key=lambda known: sum((a - b) ** 2 for a, b in zip(_NAMED[known], pixel, strict=True)))
-        names[name] = names.get(name, 0) + 1
-    ranked = sorted(names, key=lambda name: -names[name])
+    names, brightness = _colours(image) if measure else ((), 0.0)
     return Seen(
         kind="image",
         sha256=hashlib.sha256(data).hexdigest(),
@@ -155,12 +149,25 @@ def _seen(image: Image, data: bytes, source: Source, *, read_text: bool) -> Seen
         width=image.width,
         height=image.height,
         detail=source.detail,
-        colors=tuple(name for name in ranked[:3] if names[name] * 10 >= len(pixels)),
-        brightness=sum(map(sum, pixels)) / (3 * 255 * len(pixels)),
+        colors=names,
+        brightness=brightness,
         camera=exif.get("camera") or exif.get("maker"),
         taken=exif.get("date"),
-        text=_words_in(image) if read_text else None,
+        text=_words_in(image) if measure else None,
     )
+
+
+def _colours(image: Image) -> tuple[tuple[str, ...], float]:
+    """The names of its most frequent colours, and how bright it is, from 0 to 1."""
+    import numpy as np
+
+    pixels = np.asarray(_on_white(image).resize((_THUMBNAIL, _THUMBNAIL)), dtype=np.int32).reshape(-1, 3)
+    known = np.array(list(_NAMED.values()), dtype=np.int32)
+    nearest = ((pixels[:, None, :] - known[None, :, :]) ** 2).sum(axis=2).argmin(axis=1)
+    counts = np.bincount(nearest, minlength=len(known))
+    names = list(_NAMED)
+    ranked = sorted(range(len(names)), key=lambda n: -int(counts[n]))
+    return tuple(names[n] for n in ranked[:3] if counts[n] * 10 >= len(pixels)), float(pixels.mean()) / 255
 
 
 def _on_white(image: Image) -> Image:
