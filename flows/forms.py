@@ -23,6 +23,7 @@ _FIRST = ("provider", "model", "out", "budget", "limit")
 _NEVER = ("capability", "source", "params", "schedule")
 _PLAIN: Mapping[str, Any] = {
     "budget": float,
+    "endpoint_hourly": float,
     "deadline": float | str,
     "run_deadline": float | str,
     "provider": Literal[registry.provider_names()],
@@ -142,8 +143,9 @@ def _plain(model: BaseModel | None) -> dict[str, Any]:
 def parameters_of(job: Job, retry: Retry | None = None) -> dict[str, Any]:
     """The flow parameters that describe a job: the reverse of a form."""
     told = job.model_dump(mode="json", exclude_defaults=True, exclude={"capability", "schedule"})
-    if "budget" in told:
-        told["budget"] = float(told["budget"])
+    for name in ("budget", "endpoint_hourly"):
+        if name in told:
+            told[name] = float(told[name])
     options = {name: told.pop(name) for name in list(told) if name not in (*_FIRST, *_NEVER)}
     if retry is not None:
         options["retry"] = retry.kinds()

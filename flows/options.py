@@ -22,6 +22,7 @@ _TEXTS = (
     "out",
     "journal",
     "budget",
+    "endpoint_hourly",
     "deadline",
     "run_deadline",
     "subtitles",
@@ -148,6 +149,7 @@ def _settings(pairs: tuple[str, ...]) -> dict[str, Any]:
 
 _METAVARS = {
     "budget": "USD",
+    "endpoint_hourly": "USD",
     "deadline": "TIME",
     "run_deadline": "TIME",
     "rpm": "N",

@@ -135,6 +135,8 @@ def counts_line(summary: Summary) -> str:
     cost = "free" if summary.provider == "local" else dollars(summary.cost_usd)
     if summary.unknown_max_usd:
         cost += f" and up to {dollars(summary.unknown_max_usd)} more"
+    if summary.endpoint_usd:
+        cost += f" and {dollars(summary.endpoint_usd)} for the endpoint's time"
     if summary.unstated:
         cost += f" and {many(summary.unstated, 'request')} at no known price"
     head = {"done": "done", "failures": "done with failures", "nothing": "nothing to do"}.get(

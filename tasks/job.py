@@ -93,6 +93,9 @@ class Job(BaseModel):
     budget: Annotated[Decimal, Field(ge=0)] | None = Field(
         None, description="the most this OUT may cost in US dollars, all its runs together"
     )
+    endpoint_hourly: Annotated[Decimal, Field(ge=0)] | None = Field(
+        None, description="US dollars an hour of the dedicated endpoint that answers; a cost line of its own"
+    )
     concurrency: Annotated[int, Field(gt=0, le=4096)] | None = Field(None, description="most requests in flight")
     rpm: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(None, description="most requests a minute")
     deadline: Seconds | None = Field(None, description="longest one attempt may take, e.g. 90s")
@@ -123,7 +126,7 @@ class Job(BaseModel):
     def _formats(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
-    @field_validator("budget", mode="before")
+    @field_validator("budget", "endpoint_hourly", mode="before")
     @classmethod
     def _money(cls, value: Any) -> Any:
         return str(value) if isinstance(value, float) else value

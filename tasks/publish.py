@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import sqlite3
 import time
+from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,8 @@ async def publish(context: Context) -> Summary:
     faults.point("publish.report.before")
     worked = summary.total or summary.calls or not (context.out / "report.html").exists()
     if worked:
-        await context.engine.thread(build_report, context.out, context.journal)
+        now = [(round(context.started_at.timestamp() * 1_000_000), summary.as_dict())] if summary.endpoint_usd else []
+        await context.engine.thread(build_report, context.out, context.journal, now)
     faults.point("publish.record.before")
     await context.engine.thread(_record, context, summary)
     await context.journal.runs.finish(summary.state, summary.as_dict())
@@ -102,8 +104,18 @@ def summarize(context: Context) -> Summary:
         hint=why.hint if why and left else None,
         failures=groups,
         report=str(context.out / "report.html"),
+        endpoint_usd=endpoint_cost(context),
         flags=dict(counts.flags.most_common()),
     )
+
+
+def endpoint_cost(context: Context) -> Decimal:
+    """What a dedicated endpoint's time came to so far in this run."""
+    hourly = context.job.endpoint_hourly
+    if hourly is None:
+        return Decimal(0)
+    hours = Decimal(str(round(time.monotonic() - context.began, 3))) / 3600
+    return (hourly * hours).quantize(Decimal("0.000001"))
 
 
 def failure_groups(journal: Journal) -> tuple[FailureGroup, ...]:

@@ -10,11 +10,12 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import TimeoutError as NotYet
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from tasks.context import Context
 from tasks.engine import Engine
-from tasks.errors import MediamillError, Stop
+from tasks.errors import BudgetReached, MediamillError, Stop
 from tasks.job import Job
 from tasks.journal.items import ShardWork
 from tasks.plan import make_plan
@@ -207,15 +208,28 @@ class OutOfTime(Stop):
 async def _deadline(context: Context) -> AsyncIterator[None]:
     """Stop the run when its deadline passes."""
     seconds = context.job.run_deadline
+    why: Stop = OutOfTime(f"the run deadline of {seconds or 0:g} s passed", hint="run the same command again to go on")
+    bought = _bought_seconds(context)
+    if bought is not None and (seconds is None or bought < seconds):
+        hint = "raise --budget to go on; an endpoint costs by the hour until it is stopped"
+        seconds, why = bought, BudgetReached(f"the budget of ${context.job.budget} is used up", hint=hint)
     if seconds is None:
         yield
         return
-    why = OutOfTime(f"the run deadline of {seconds:g} s passed", hint="run the same command again to go on")
     timer = asyncio.get_running_loop().call_later(seconds, context.stop.throw, why)
     try:
         yield
     finally:
         timer.cancel()
+
+
+def _bought_seconds(context: Context) -> float | None:
+    """How long what is left of the budget pays a dedicated endpoint; None without one, or without a budget."""
+    hourly, budget = context.job.endpoint_hourly, context.job.budget
+    if not hourly or budget is None:
+        return None
+    spent = sum((Decimal(told["endpoint_usd"]) for _, told in context.journal.runs.endpoint_costs()), Decimal(0))
+    return max(float((budget - spent) / hourly * 3600), 0.0)
 
 
 def _first(errors: BaseExceptionGroup) -> BaseException:

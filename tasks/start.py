@@ -169,7 +169,7 @@ async def _context(
         provider=provider,
         journal=journal,
         client=engine.client,
-        budget=Budget(job.budget, spent.known, spent.unknown_max),
+        budget=Budget(None if job.endpoint_hourly else job.budget, spent.known, spent.unknown_max),
         pricing=Pricing.of(provider.name, provider.billing),
         policy=Policy(retries=job.retries, budget=RetryBudget()),
         origin=_origins(engine, provider, model),

@@ -65,8 +65,8 @@ class Summary(_Told):
 
     ``total``, ``done`` and ``failed`` count this run's items, ``skipped`` those that needed nothing, and
     ``left`` those it did not get to; ``flags`` counts its results by flag, the most frequent first. ``cost_usd``
-    is this run's known cost, ``unknown_max_usd`` the most that attempts without an answer may add to it;
-    ``out_cost_usd`` is what the OUT has cost in all its runs.
+    is this run's known cost of requests, ``endpoint_usd`` that of a dedicated endpoint's time, ``unknown_max_usd``
+    the most that attempts without an answer may add; ``out_cost_usd`` is what the OUT's requests cost in all its runs.
     """
 
     run_id: str
@@ -96,6 +96,7 @@ class Summary(_Told):
     hint: str | None = None
     failures: tuple[FailureGroup, ...] = ()
     report: str | None = None
+    endpoint_usd: Decimal = Decimal(0)
     flags: dict[str, int] = field(default_factory=dict)
 
 

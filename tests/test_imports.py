@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LAYERS = (
     {"flows"},
+    {"tasks.steps"},
     {"tasks.run", "tasks.publish", "tasks.quote"},
     {"tasks.plan", "tasks.shard", "tasks.start", "tasks.status", "tasks.report", "tasks.params"},
     {"tasks.context"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -39,6 +40,15 @@ class Runs:
             connection.execute(update(runs).where(*open_ones).values(state="crashed", **ended))
 
         await self._journal.write(op)
+
+    def endpoint_costs(self) -> list[tuple[int, dict[str, Any]]]:
+        """The runs that had an endpoint to pay by the hour: when each began (microseconds), and its summary."""
+        chosen = select(runs.c.started_at, runs.c.summary).where(
+            runs.c.out_id == self._journal.out_id, runs.c.summary.is_not(None)
+        )
+        rows = self._journal.read_now(lambda connection: connection.execute(chosen).all())
+        told = ((int(started), orjson.loads(summary)) for started, summary in rows)
+        return [(started, summary) for started, summary in told if Decimal(summary.get("endpoint_usd") or 0)]
 
     def last(self) -> dict[str, Any] | None:
         """The latest run; ``finished_at`` None while it runs or when it crashed."""

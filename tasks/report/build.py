@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from tasks.journal.journal import Journal
-from tasks.report.costs import cost_table, write_costs
+from tasks.report.costs import cost_table, endpoint_line, write_costs
 from tasks.report.facts import gather
 from tasks.report.page import render
 from tasks.sinks.files import whole_file
 
 
-def build_report(out: Path, journal: Journal) -> Path:
+def build_report(out: Path, journal: Journal, now: Sequence[tuple[int, Mapping[str, Any]]] = ()) -> Path:
     """Write ``costs.csv`` and ``report.html``; the page's path.
+
+    ``now`` is the run that is ending, where its endpoint is paid by the hour: when it began, and its summary.
 
     Raises:
         StorageError: when OUT cannot be written.
     """
-    costs = cost_table(journal.attempts.all())
+    hours = (endpoint_line(*run) for run in (*journal.runs.endpoint_costs(), *now))
+    costs = cost_table(chain(journal.attempts.all(), hours))
     write_costs(out, costs)
     page = out / "report.html"
     html = render(gather(out, journal), costs)

@@ -37,6 +37,21 @@ def cost_table(attempts: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     return table.sort_values(list(KEYS), ignore_index=True)
 
 
+def endpoint_line(started_at: int, summary: Mapping[str, Any]) -> dict[str, Any]:
+    """A dedicated endpoint's time in one run, as a line of its own among the attempts."""
+    return {
+        **{name: summary[name] for name in ("provider", "model", "capability")},
+        "started_at": started_at,
+        "cost_usd": summary["endpoint_usd"],
+        "cost_max_usd": None,
+        "usage": None,
+        "cost_basis": "estimated",
+        "price_source": f"endpoint by the hour, {float(summary['seconds']):.0f} s",
+        "outcome": "",
+        "requests": 0,
+    }
+
+
 def write_costs(out: Path, table: pd.DataFrame) -> Path:
     """``costs.csv``: text that a spreadsheet would take for a formula is marked as text.
 
@@ -78,7 +93,7 @@ def _row(attempt: Mapping[str, Any]) -> dict[str, Any]:
         "capability": attempt["capability"],
         "cost_basis": attempt["cost_basis"] or "unknown",
         "price_source": attempt["price_source"] or "",
-        "requests": 1,
+        "requests": attempt.get("requests", 1),
         "answered": int(attempt["outcome"] == "replied"),
         "audio_seconds": Decimal(usage.get("audio_seconds", 0)),
         "cost_usd": Decimal(cost) if cost is not None else Decimal(0),
