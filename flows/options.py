@@ -27,7 +27,7 @@ _TEXTS = (
     "run_deadline",
     "subtitles",
 )
-_NUMBERS = ("limit", "concurrency", "rpm", "retries", "shard_size", "memory")
+_NUMBERS = ("limit", "group", "concurrency", "rpm", "retries", "shard_size", "memory")
 _FLAGS = ("replace", "refresh")
 
 
@@ -55,6 +55,9 @@ def _job_options(command: F, names: tuple[str, ...]) -> F:
     )
     command = click.option("--id-column", help="manifest column with each row's id")(command)
     command = click.option("--text-column", help="manifest column with texts")(command)
+    command = click.option("--group-by", metavar="COLUMN", help="manifest column whose equal neighbours form one item")(
+        command
+    )
     command = click.option("--path-column", help="manifest column with paths or URLs")(command)
     command = click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="a parameter, as YAML")(
         command
@@ -114,8 +117,6 @@ def given_fields(options: Mapping[str, Any]) -> dict[str, Any]:
     columns = {"id": options.get("id_column"), "path": options.get("path_column")}
     columns["text"] = options.get("text_column")
     columns["group"] = options.get("group_by")
-    if options.get("group"):
-        given["group"] = options["group"]
     chosen = {name: value for name, value in columns.items() if value is not None}
     if chosen:
         given["columns"] = chosen

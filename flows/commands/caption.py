@@ -16,8 +16,6 @@ _PARAMS = ("prompt", "system", "detail", "max_tokens", "temperature", "reasoning
 @click.argument("source", required=False)
 @param_options("caption", *_PARAMS)
 @click.option("--schema", "json_schema", metavar="FILE", help="JSON Schema of the answers; its fields become columns")
-@click.option("--group", type=int, metavar="N", help="so many neighbours of the source form one prompt")
-@click.option("--group-by", metavar="COLUMN", help="manifest column whose equal neighbours form one prompt")
 @job_options
 @run_options
 def command(source: str | None, **options: Any) -> int:

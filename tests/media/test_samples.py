@@ -54,10 +54,13 @@ def test_the_broken_ones_fail_each_in_its_way(tmp_path: Path) -> None:
             kinds[path.name] = error.kind
     assert kinds == {
         "cut-off.flac": "truncated",
+        "cut-off.jpg": "not_audio",
+        "enormous.png": "not_audio",
         "header-only.wav": "empty",
         "picture.wav": "not_audio",
         "playlist.mp3": "not_audio",
         "random.ogg": "not_audio",
+        "text.jpg": "not_audio",
         "text.mp3": "not_audio",
         "zero-bytes.mp3": "empty",
     }
