@@ -1,0 +1,110 @@
+"""Videos through the command line: whole or in frames, with sound, in windows."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.errors import BadInput
+from tasks.media.frames import frames_at, look, scene_times, times
+from tests.faults.driving import mediamill, rows
+from tests.faults.judging import ledger_equals_bill
+from tests.servers import RunningServer, running_server
+
+MODEL, EAR = "Qwen/Qwen3.5-9B", "openai/whisper-large-v3"
+SAMPLES = Path(__file__).parents[2] / "data" / "samples"
+DAY = SAMPLES / "videos" / "day.mp4"
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[RunningServer]:
+    with running_server(engine="echo", dialect="together", price=[f"{MODEL}=0.17/0.25", f"{EAR}=0.0015"]) as server:
+        yield server
+
+
+@pytest.fixture
+def server(running: RunningServer) -> RunningServer:
+    running.reset()
+    return running
+
+
+def describe(source: Path, out: Path, server: RunningServer, *options: str) -> Any:
+    where = ("--provider", "together", "--base-url", server.origin, "--out", out, "--yes")
+    return mediamill("describe-video", source, *where, *options, home=out.parent / "home")
+
+
+def test_frames_are_shown_with_their_times_and_what_is_said(server: RunningServer, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = describe(DAY.parent, out, server, "--frames", "3", "--with-audio")
+    assert done.returncode == 0, done.stderr
+    (row,) = rows(out)
+    assert (row["width"], row["height"], row["whole"], row["format"]) == (320, 240, False, "mov")
+    assert row["shown_at"] == pytest.approx([1, 3, 5], abs=0.05)
+    assert row["text"].count("image") == 3
+    assert row["transcript"]
+    assert {call["path"].rpartition("/")[2] for call in server.bill()["calls"]} == {"completions", "transcriptions"}
+    ledger_equals_bill(out, server)
+
+
+@pytest.mark.long
+def test_long_videos_go_in_windows_that_are_summed_up(server: RunningServer, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    quoted = describe(DAY, out, server, "--window", "5", "--frames", "2", "--quote", "--json")
+    assert quoted.returncode == 0
+    assert describe(DAY, out, server, "--window", "5", "--frames", "2").returncode == 0
+    (row,) = rows(out)
+    (first, second) = row["windows"]
+    assert (first["start"], first["end"], second["end"]) == (0, second["start"], pytest.approx(6))
+    bill = server.bill()
+    assert bill["billed"] == 3
+    assert Decimal(str(bill["usd"])) <= Decimal(json.loads(quoted.stdout)["high_usd"])
+
+
+@pytest.mark.long
+def test_an_endpoint_that_takes_videos_gets_them_whole(server: RunningServer, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with running_server(engine="echo", dialect="compatible") as own:
+        where = ("--provider", "compatible", "--base-url", own.origin, "--model", "any", "--out", out)
+        done = mediamill("describe-video", DAY, *where, "--yes", home=tmp_path / "home")
+    assert done.returncode == 0, done.stderr
+    (row,) = rows(out)
+    assert (row["whole"], "echo of video" in row["text"]) == (True, True)
+    refused = describe(DAY, tmp_path / "other", server, "--whole")
+    assert refused.returncode == 3
+    assert "it takes no videos" in refused.stdout
+
+
+def test_what_is_no_video_costs_nothing(server: RunningServer, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "cut.mp4").write_bytes(DAY.read_bytes()[:400])
+    shutil.copy(SAMPLES / "recordings" / "keys.m4a", tmp_path / "in" / "sound.mp4")
+    (tmp_path / "in" / "text.mp4").write_text("no video")
+    done = describe(tmp_path / "in", tmp_path / "out", server)
+    assert done.returncode == 3
+    kinds = {row["item_id"]: row["error_kind"] for row in rows(tmp_path / "out", "failures")}
+    assert kinds == {"cut.mp4": "not_a_video", "sound.mp4": "no_video", "text.mp4": "not_a_video"}
+    assert server.bill()["requests"] == 0
+
+
+def test_the_greatest_changes_are_found() -> None:
+    seconds = look(DAY).seconds
+    assert any(3.9 < at < 4.7 for at in scene_times(DAY, 0, seconds, 2))
+    assert times(0, 10, frames=2) == [2.5, 7.5]
+    assert times(0, 10, frames=2, every=4) == [0, 4, 8]
+    late = frames_at(DAY, [100.0], 64)[0]
+    assert (late.width, late.height) == (64, 48)
+
+
+@pytest.mark.parametrize("end", [0, 1, 100, 2000, 20_000])
+def test_a_video_cut_anywhere_is_frames_or_a_clear_error(end: int, tmp_path: Path) -> None:
+    path = tmp_path / "cut.mp4"
+    path.write_bytes(DAY.read_bytes()[:end])
+    with contextlib.suppress(BadInput):
+        assert frames_at(path, [0.5], 64)
