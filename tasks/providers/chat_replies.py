@@ -26,13 +26,14 @@ def answered(reply: Reply) -> tuple[Data, Usage]:
         BadReply: when it is no completion, or a stream that broke off.
     """
     told = gathered(reply.body) if is_stream(reply) else _decoded(reply.body)
-    choices = told.get("choices")
-    if not isinstance(choices, list) or not choices:
+    listed = told.get("choices")
+    choices = [choice for choice in listed if isinstance(choice, dict)] if isinstance(listed, list) else []
+    if not choices:
         raise BadReply("the reply holds no choices")
     usage, thought = usage_of(_usage_in(told))
     first = reply.headers.get(FIRST_PART)
     return {
-        "choices": [_choice(choice) for choice in choices if isinstance(choice, dict)],
+        "choices": [_choice(choice) for choice in choices],
         "model": told.get("model") if isinstance(told.get("model"), str) else None,
         "reasoning_tokens": thought,
         "first_token_ms": int(first) if first and first.isdigit() else None,

@@ -19,6 +19,7 @@ from tasks.capabilities.schemas import load_schema, misfit
 from tasks.capabilities.typed import TAKEN, fields_of, fitted, name_of
 from tasks.errors import BadInput
 from tasks.sinks.schema import results_schema
+from tests.repeatable import repeatable
 
 VALUES: Any = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**62), 2**62) | st.text(max_size=10),
@@ -28,12 +29,14 @@ VALUES: Any = st.recursive(
 OBJECTS: Any = st.dictionaries(st.text(max_size=6), VALUES, min_size=1, max_size=4)
 
 
+@repeatable
 @given(OBJECTS, st.sampled_from(["{}", "```json\n{}\n```", "Here it is: {} I hope it helps.", "\n{}\n"]))
 def test_json_is_found_in_what_a_model_says(value: dict[str, Any], words: str) -> None:
     text = words.replace("{}", orjson.dumps(value).decode(), 1)
     assert json_in(text) == value
 
 
+@repeatable
 @given(OBJECTS, st.data())
 def test_a_cut_off_object_is_never_taken_for_a_part_of_it(value: dict[str, Any], data: st.DataObject) -> None:
     text = orjson.dumps(value).decode()
@@ -101,6 +104,7 @@ SCHEMAS: Any = st.recursive(
 )
 
 
+@repeatable
 @given(SCHEMAS, VALUES)
 def test_what_fits_a_schema_fits_its_column(schema: dict[str, Any], value: Any) -> None:
     (field,) = fields_of({"type": "object", "properties": {"v": schema}})

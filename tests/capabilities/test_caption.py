@@ -119,6 +119,7 @@ def test_an_answer_that_does_not_fit_is_asked_for_again(server: RunningServer, t
     ledger_equals_bill(out, server)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("said", "kind", "words"),
     [
@@ -136,6 +137,7 @@ def test_an_answer_that_never_fits_is_a_failure_that_is_not_bought_again(
     assert (again.returncode, server.bill()["requests"]) == (3, len(said))
 
 
+@pytest.mark.long
 def test_a_refusal_is_a_failure_of_its_own_and_is_not_bought_again(server: RunningServer, tmp_path: Path) -> None:
     draw(tmp_path / "in", 2)
     server.faults({"match": {"nth": 1}, "fault": {"kind": "say", "body": {"refusal": "I will not.", "content": ""}}})
@@ -242,6 +244,7 @@ def test_sigkill_loses_nothing_and_pays_nothing_twice(point: str, server: Runnin
     within_the_promise(out, bill["usd"])
 
 
+@pytest.mark.long
 def test_completions_have_samples_tools_and_messages(server: RunningServer, tmp_path: Path) -> None:
     lines = [
         {"id": "a", "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}]},

@@ -16,6 +16,7 @@ from tasks.local.chat.wording import cut, spent, stream, usage, whole
 from tasks.local.dialects import dialect
 from tasks.local.options import DIALECTS
 from tasks.local.refusal import Refusal
+from tests.repeatable import repeatable
 
 NAMES = st.text("abcxyz", min_size=1, max_size=4)
 
@@ -48,6 +49,7 @@ SCHEMAS: Any = st.recursive(
 )
 
 
+@repeatable
 @given(SCHEMAS.filter(lambda schema: "$defs" not in str(schema)[8:]), st.dictionaries(NAMES, st.text(max_size=3)))
 def test_what_is_filled_in_fits_the_schema(schema: dict[str, Any], known: dict[str, Any]) -> None:
     jsonschema.Draft202012Validator(schema).validate(filled(schema, known))
@@ -78,6 +80,7 @@ SHAPED: Any = st.recursive(
 )
 
 
+@repeatable
 @given(SHAPED, st.sampled_from(DIALECTS), st.data())
 def test_any_request_is_read_or_refused(told: Any, name: str, data: st.DataObject) -> None:
     if isinstance(told, dict) and data.draw(st.booleans()):

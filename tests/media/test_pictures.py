@@ -22,6 +22,7 @@ from tasks.media.pictures.alike import NEAR, Leaders, distance, fingerprint
 from tasks.media.pictures.limits import PictureLimits
 from tasks.media.pictures.look import look
 from tasks.media.pictures.prepare import Picture, prepare
+from tests.repeatable import repeatable
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 PICTURES = SAMPLES / "pictures"
@@ -76,6 +77,7 @@ def test_of_several_frames_the_first_is_taken_and_told() -> None:
     assert (image.size, made.warnings) == ((240, 180), ("frames: the first of 8 was taken",))
 
 
+@repeatable
 @given(st.integers(1, 700), st.integers(1, 700), st.integers(50, 400))
 def test_any_size_is_brought_within_the_longest_side(width: int, height: int, longest: int) -> None:
     out = BytesIO()
@@ -97,6 +99,7 @@ def test_a_limit_of_bytes_is_kept() -> None:
     assert made.input.recipe == f"jpeg-{made.input.recipe.split('-')[1]}-{made.width}x{made.height}"
 
 
+@repeatable
 @given(st.integers(0, len(HOUSE) - 1))
 def test_a_file_cut_anywhere_is_refused(end: int) -> None:
     if end <= len(HOUSE) - 3:
@@ -105,6 +108,7 @@ def test_a_file_cut_anywhere_is_refused(end: int) -> None:
         assert wrong.value.kind in {"empty", "not_a_picture", "undecodable"}
 
 
+@repeatable
 @given(st.integers(0, len(HOUSE) - 1), st.integers(0, 255))
 def test_a_changed_byte_never_does_worse_than_a_refusal(at: int, value: int) -> None:
     changed = HOUSE[:at] + bytes([value]) + HOUSE[at + 1 :]
@@ -178,6 +182,7 @@ def test_the_same_picture_in_other_clothes_looks_alike_and_another_does_not() ->
 HASHES = st.integers(0, 2**64 - 1)
 
 
+@repeatable
 @given(HASHES, st.sets(st.integers(0, 63), max_size=8))
 def test_a_leader_is_found_within_four_bits_and_never_beyond(hashed: int, flipped: set[int]) -> None:
     leaders = Leaders()

@@ -16,6 +16,7 @@ from tasks.item import Ask, Input, Payload, Usage
 from tasks.providers.base import FIRST_PART, Reply, Request
 from tasks.providers.chat_streams import said_something
 from tests.providers.made import made
+from tests.repeatable import repeatable
 
 PICTURE = Input("a" * 64, "jpeg-88-32x32", payload=Payload("a.jpg", "image/jpeg", 3, data=b"\xff\xd8\xff"))
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
@@ -201,6 +202,7 @@ SHAPED: Any = st.recursive(
 )
 
 
+@repeatable
 @given(st.lists(SHAPED, max_size=4), st.booleans(), st.booleans())
 def test_any_reply_is_an_answer_or_an_error(chunks: list[Any], streamed: bool, done: bool) -> None:
     told = events(*chunks, done=done) if streamed else reply(chunks[0] if chunks else {})

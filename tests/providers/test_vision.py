@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tasks.providers.config import load_config
 from tasks.providers.vision import Patches, Vision
+from tests.repeatable import repeatable
 
 TILES = Vision(tokens="tiles560", auto_side=1120, economy_side=559)
 HIGH = Vision(tokens="patches", high=Patches(side=2048, budget=2500), multiplier=1.2)
@@ -70,6 +71,7 @@ KNOWN = [
 
 
 @pytest.mark.parametrize("vision", KNOWN)
+@repeatable
 @given(SIDES, SIDES)
 def test_a_picture_of_any_size_has_its_bounds(vision: Vision, width: int, height: int) -> None:
     low, high = vision.estimate(width, height)

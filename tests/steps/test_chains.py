@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from tests.faults.driving import make_wavs, mediamill
+from tests.quick import few
 from tests.servers import RunningServer, running_server
 
 MODEL = "openai/whisper-large-v3"
@@ -86,6 +87,7 @@ def test_a_row_is_done_again_until_it_is_as_it_should_be(server: RunningServer, 
     }
 
 
+@pytest.mark.long
 def test_a_chain_killed_in_its_second_step_pays_nothing_of_the_first_again(
     server: RunningServer, tmp_path: Path
 ) -> None:
@@ -135,19 +137,19 @@ def test_rows_that_an_expression_cannot_judge_go_no_further_and_are_told(server:
     assert "cannot be worked out" in told["steps"][1]["problems"][0]
 
 
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        ({"steps": []}, "steps"),
-        ({"steps": [{"name": "a", "task": {"capability": "transcribr"}}]}, "did you mean 'transcribe'"),
-        ({"steps": [{"name": "a", "task": {"capability": "transcribe", "modell": "x"}}]}, "did you mean 'model'"),
-        ({"steps": [{"name": "A b", "task": {"capability": "transcribe"}}]}, "small letters"),
-        ({"steps": [{"name": "a", "task": {"capability": "transcribe", "params": {"wrods": 1}}}]}, "'words'"),
-        ({"steps": [HEARD, HEARD]}, "two steps are called 'heard'"),
-        ({"steps": [HEARD, {"name": "b", "keep": "language =="}]}, "cannot be read"),
-        ({"steps": [HEARD], "budgett": 1}, "did you mean 'budget'"),
-    ],
-)
+MISTAKES: list[Any] = [
+    ({"steps": []}, "steps"),
+    ({"steps": [{"name": "a", "task": {"capability": "transcribr"}}]}, "did you mean 'transcribe'"),
+    ({"steps": [{"name": "a", "task": {"capability": "transcribe", "modell": "x"}}]}, "did you mean 'model'"),
+    ({"steps": [{"name": "A b", "task": {"capability": "transcribe"}}]}, "small letters"),
+    ({"steps": [{"name": "a", "task": {"capability": "transcribe", "params": {"wrods": 1}}}]}, "'words'"),
+    ({"steps": [HEARD, HEARD]}, "two steps are called 'heard'"),
+    ({"steps": [HEARD, {"name": "b", "keep": "language =="}]}, "cannot be read"),
+    ({"steps": [HEARD], "budgett": 1}, "did you mean 'budget'"),
+]
+
+
+@pytest.mark.parametrize(("change", "says"), few(MISTAKES, MISTAKES[1:2]))
 def test_a_mistake_is_one_line_before_anything_runs(change: dict[str, Any], says: str, tmp_path: Path) -> None:
     path = tmp_path / "chain.yaml"
     path.write_text(yaml.safe_dump({"source": str(tmp_path), "steps": [HEARD], **change}))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tasks.errors import BadInput
 from tasks.steps.expressions import Expression
+from tests.repeatable import repeatable
 
 ROW = {"language": "de", "seconds": 7.5, "text": "Hello there, World", "tags": ["cat", "dog"], "size": {"w": 3}}
 
@@ -53,6 +54,7 @@ def test_the_columns_it_needs_are_known() -> None:
     assert Expression("len(text) > 3 and heard_language != 'en'").names == {"text", "heard_language"}
 
 
+@repeatable
 @given(st.text(max_size=40))
 def test_any_text_is_an_expression_or_a_clear_error(text: str) -> None:
     row: dict[str, Any] = {"a": 1}
