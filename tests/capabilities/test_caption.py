@@ -265,3 +265,13 @@ def test_completions_have_samples_tools_and_messages(server: RunningServer, tmp_
     called = ask("complete", tmp_path / "p.jsonl", tmp_path / "tools", server, *options)
     assert called.returncode == 3
     assert {call["name"] for row in rows(tmp_path / "tools") for call in row["tool_calls"]} == {"note"}
+
+
+@pytest.mark.long
+def test_a_retry_buys_an_answer_anew_where_the_old_one_is_useless(server: RunningServer, tmp_path: Path) -> None:
+    out = with_schema(server, tmp_path, WRONG, WRONG, WRONG)
+    server.faults({"fault": {"kind": "say", "body": RIGHT}})
+    done = mediamill("retry", out, "--only", "misfit", "--yes", home=tmp_path / "home")
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert rows(out)[0]["title"] == "b"
+    assert server.bill()["billed"] == 4
