@@ -102,11 +102,13 @@ class Items:
         for row in self._journal.stream(chosen):
             yield row[0]
 
-    def locations(self) -> dict[str, str | None]:
-        """Where each item that has a result is: its path or URL by its id."""
+    def locations(self, ids: Sequence[str] | None = None) -> dict[str, str | None]:
+        """Where each item that has a result is, its path or URL by its id; of a few of them, or of all."""
         chosen = select(items.c.item_id, items.c.location).where(
             items.c.out_id == self._journal.out_id, items.c.result.is_not(None)
         )
+        if ids is not None:
+            chosen = chosen.where(items.c.item_id.in_(ids))
         return {str(row[0]): None if row[1] is None else text_path(row[1]) for row in self._journal.stream(chosen)}
 
     async def shards(self) -> list[ShardWork]:

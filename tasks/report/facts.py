@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,7 @@ class Facts:
     simulated: bool
     engines: tuple[str, ...]
     flags: tuple[FlagKind, ...] = ()
+    thumbnails: Mapping[str, str] = field(default_factory=dict)
 
 
 def gather(out: Path, journal: Journal) -> Facts:
@@ -74,6 +75,7 @@ def gather(out: Path, journal: Journal) -> Facts:
         if state == "failed" and kind:
             kinds.append((kind, number))
     results = _results(journal.items.sample_results(SHOWN_RESULTS))
+    pictured = [str(row["item_id"]) for row in results if row.get("pictures")]
     return Facts(
         out=out,
         binding=binding,
@@ -88,8 +90,16 @@ def gather(out: Path, journal: Journal) -> Facts:
         last_run=journal.runs.last(),
         simulated=any(row.get("simulated") for row in results),
         flags=_flags(journal.items.every_result()),
+        thumbnails=_thumbnails(journal, pictured) if pictured else {},
         engines=tuple(sorted({str(row["engine"]) for row in results if row.get("engine")})),
     )
+
+
+def _thumbnails(journal: Journal, ids: list[str]) -> dict[str, str]:
+    from tasks.report.thumbnails import thumbnails
+
+    places = journal.items.locations(ids)
+    return thumbnails({item_id: places.get(item_id) for item_id in ids})
 
 
 def _flags(results: Iterable[bytes]) -> tuple[FlagKind, ...]:

@@ -73,6 +73,7 @@ def test_every_sample_gets_an_answer_and_the_ledger_is_the_bill(server: RunningS
     assert all(row["input_tokens"] and row["output_tokens"] and row["cost_basis"] == "metered" for row in found)
     ledger_equals_bill(out, server)
     no_key_in(tmp_path, done.stdout, done.stderr)
+    assert (out / "report.html").read_text().count('<img src="data:image/jpeg;base64,') == 8
     assert SENTINEL not in done.stderr
     again = ask("caption", PICTURES, out, server)
     assert (again.returncode, server.bill()["requests"]) == (0, 8)
