@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from tasks.providers.config import ModelFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +71,29 @@ def _configured(provider: str) -> list[Model]:
     models = []
     for operation, facts in config.operations.items():
         for name, can in facts.models.items():
-            abilities = ("verbose", "times"), ("words", "words"), ("diarize", "speakers"), ("prompt", "prompt")
-            told = tuple(word for field, word in abilities if getattr(can, field))
-            if operation == "translation":
-                told += (f"to {', '.join(sorted(can.targets))}" if can.targets else "to any language",)
-            if can.voice is not None:
-                told = ("speaks", *(form for form in can.voice.formats if form != "pcm"))
-            if can.transport == "socket":
-                told = (*told, "by socket only")
+            told = _abilities(operation, can)
             price = "free" if config.free else pricing.source(name, operation)
             models.append(Model(provider, operation, name, name == facts.default_model, told, price))
     return models
+
+
+def _abilities(operation: str, can: ModelFacts) -> tuple[str, ...]:
+    """What a model can do, in a few words."""
+    if can.voice is not None:
+        told = ("speaks", *(form for form in can.voice.formats if form != "pcm"))
+    elif can.talk is not None or can.vision is not None:
+        talk, sees = can.talk, can.vision
+        told = ("answers",)
+        if sees is not None:
+            told = (f"sees up to {sees.max_pictures} pictures", *(["videos"] if sees.video else []))
+        if talk is not None:
+            told += (*(["thinks"] if talk.thinks else []), *(["tools"] if talk.tools else []), talk.structured)
+    else:
+        abilities = ("verbose", "times"), ("words", "words"), ("diarize", "speakers"), ("prompt", "prompt")
+        told = tuple(word for field, word in abilities if getattr(can, field))
+    if operation == "translation":
+        told += (f"to {', '.join(sorted(can.targets))}" if can.targets else "to any language",)
+    return (*told, "by socket only") if can.transport == "socket" else told
 
 
 def _tell_live(provider: str | None, base_url: str | None, *, as_json: bool) -> int:

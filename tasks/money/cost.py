@@ -10,7 +10,7 @@ from itertools import chain
 from tasks.item import FREE, Cost, Usage
 from tasks.money.prices import Price, PriceBook
 from tasks.money.speech import CHARACTERS, MINUTES, most_spoken, spoken_cost
-from tasks.money.tokens import AUDIO, INPUT, MILLION, most_tokens, token_cost
+from tasks.money.tokens import AUDIO, INPUT, MILLION, most_tokens, token_cost, token_source
 
 _QUANTUM = Decimal("0.000000000001")
 _SECONDS = {"audio_second": Decimal(1), "audio_minute": Decimal(60), "audio_hour": Decimal(3600)}
@@ -60,7 +60,8 @@ class Pricing:
         priced = self._metered(prices, usage)
         if priced is not None:
             usd, price = priced
-            return Cost(_rounded(usd), "metered", str(price), most)
+            told = token_source(prices) if price.unit == INPUT and usage.audio_seconds is None else None
+            return Cost(_rounded(usd), "metered", told or str(price), most)
         if most is not None:
             return Cost(most, "estimated", str(prices[0]) if prices else None, most)
         return Cost(None, "unknown", None, None)
@@ -92,8 +93,10 @@ class Pricing:
         prices = self.book.find(self.provider, model, operation)
         spoken = (price for price in prices if price.unit in (CHARACTERS, MINUTES))
         heard = (price for _, price in _per_second(prices))
-        chosen = next(chain(heard, spoken, prices), None)
-        return None if chosen is None else str(chosen)
+        chosen = next(chain(heard, spoken), None)
+        if chosen is None:
+            return token_source(prices) or (str(prices[0]) if prices else None)
+        return str(chosen)
 
     def _metered(self, prices: tuple[Price, ...], usage: Usage) -> tuple[Decimal, Price] | None:
         if usage.characters is not None:

@@ -47,6 +47,16 @@ def token_cost(prices: Iterable[Price], usage: Usage) -> tuple[Decimal, Price] |
     return (total, used[0]) if used else None
 
 
+def token_source(prices: Iterable[Price]) -> str | None:
+    """What prompts and answers cost, in words; None where either has no price."""
+    by_unit = _by_unit(prices, 0)
+    into, out = by_unit.get(INPUT), by_unit.get(OUTPUT)
+    if into is None or out is None:
+        return None
+    told = f"${into.usd} in, ${out.usd} out per 1M tokens, {into.source}, {into.as_of}"
+    return told if (into.source, into.as_of) == (out.source, out.as_of) else f"{told}; {out.source}, {out.as_of}"
+
+
 def most_tokens(prices: Iterable[Price], usage: Usage) -> Decimal | None:
     """The most that a prompt and its answer can cost, at the dearest of the prices that sources tell.
 
