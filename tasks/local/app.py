@@ -18,6 +18,7 @@ from tasks.errors import NoSuchOption, UsageError
 from tasks.local.bill import Bill
 from tasks.local.chat.completions import complete
 from tasks.local.chat.engines import ANSWERING
+from tasks.local.chat.models import read_models
 from tasks.local.desk import Desk
 from tasks.local.dialects import PATHS, PREFIXES, SOCKETS, Dialect, dialect, together_supported
 from tasks.local.engines import NAMES as EARS
@@ -63,7 +64,7 @@ def make_desk(settings: Settings) -> Desk:
         make_speaker(settings.engine, settings.workers),
         {name: _speech_models(known["speech"].get(name, {}), settings) for name in DIALECTS},
         {name: frozenset(models) for name, models in known["sockets"].items()},
-        {name: _chat_models(known["chat"].get(name, []), settings) for name in DIALECTS},
+        {name: read_models(known["chat"].get(name, {}), [*settings.model, *settings.token_price]) for name in DIALECTS},
         _rules(settings),
     )
 
@@ -86,11 +87,6 @@ def _translators(models: Mapping[str, frozenset[str]], known: Any, name: str) ->
     listed, able = known["dialects"].get(name, {}), known["translations"].get(name, {})
     named = {model: formats for model, formats in models.items() if model not in listed}
     return {model: frozenset(formats) for model, formats in able.items()} | named
-
-
-def _chat_models(known: list[str], settings: Settings) -> frozenset[str]:
-    """The dialect's models that answer prompts, and those that were named."""
-    return frozenset([*known, *settings.model, *settings.token_price])
 
 
 def _speech_models(known: dict[str, dict[str, Any]], settings: Settings) -> dict[str, SpeechModel]:
@@ -203,7 +199,7 @@ class App:
     def _names(self, spoken: Dialect) -> list[str]:
         """The known models; the engine's own name where any would do."""
         named = [*self.desk.models[spoken.name], *self.desk.speech_models[spoken.name]]
-        named += sorted(self.desk.chat_models[spoken.name])
+        named += sorted(self.desk.chat_models[spoken.name].keys() - {"*"})
         return list(dict.fromkeys(named)) or [self.desk.engine.identity.partition("-")[0]]
 
     async def _health(self, _: web.BaseRequest) -> web.Response:

@@ -33,6 +33,7 @@ class Call:
         seconds, usd: what is charged, as decimal strings; None when nothing is.
         characters: charged for, of a text that was spoken; its hash then stands as ``file_sha256``.
         input_tokens, output_tokens: charged for, of a prompt and its answer.
+        pictures: hashes of the pictures and videos in a prompt, in its order.
         body_sha256, file_sha256: of the whole body and of the file in it.
         params_sha256: of the form's other fields, in order of their names.
         key_seen: it carried a bearer token.
@@ -48,6 +49,7 @@ class Call:
     characters: int | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
+    pictures: list[str] | None = None
     usd: str | None = None
     body_sha256: str | None = None
     file_sha256: str | None = None
@@ -200,6 +202,6 @@ class Bill:
                 entry = orjson.loads(line)
             except ValueError:
                 continue
-            if isinstance(entry, dict) and entry.keys() == set(_NAMES):
+            if isinstance(entry, dict) and {"n", "path"} <= entry.keys() <= set(_NAMES):
                 self._enter(Call(**entry))
                 self._n = max(self._n, entry["n"])

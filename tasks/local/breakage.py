@@ -110,7 +110,8 @@ async def _begun(request: web.BaseRequest, headers: Mapping[str, str], length: i
 
 
 async def _cut(request: web.BaseRequest, body: bytes, headers: Mapping[str, str], *, reset: bool) -> web.StreamResponse:
-    stream = await _begun(request, headers, len(body))
+    whole = None if headers.get("content-type", "").startswith("text/event-stream") else len(body)
+    stream = await _begun(request, headers, whole)
     await stream.write(body[: len(body) // 2])
     if reset:
         await asyncio.sleep(0.05)  # an RST at once may overtake the half that was sent

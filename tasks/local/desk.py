@@ -15,6 +15,7 @@ from aiohttp import web
 
 from tasks.local.bill import Bill, Call
 from tasks.local.breakage import send_fault
+from tasks.local.chat.models import ChatModel
 from tasks.local.dialects import Dialect
 from tasks.local.engines.base import Engine
 from tasks.local.form import Form
@@ -44,6 +45,7 @@ class Desk:
         speaker: what speaks.
         speech_models: known models of each dialect that speak.
         socket_models: those that hear on sockets only.
+        chat_models: known models of each dialect that answer prompts; ``*`` is any other.
     """
 
     settings: Settings
@@ -57,7 +59,7 @@ class Desk:
     speaker: Speaker
     speech_models: Mapping[str, Mapping[str, SpeechModel]]
     socket_models: Mapping[str, frozenset[str]]
-    chat_models: Mapping[str, frozenset[str]]
+    chat_models: Mapping[str, Mapping[str, ChatModel]]
     rules: list[Rule] = field(default_factory=list)
 
 

@@ -156,6 +156,9 @@ def _worded(**given: Wording) -> dict[Kind, Wording]:
         "audio_limit": (429, "seconds", "rate_limit_exceeded"),
         "failed": (500, "server_error", None),
         "overloaded": (503, "server_error", "overloaded"),
+        "bad_picture": (400, _INVALID, None),
+        "unknown_field": (400, _INVALID, None),
+        "unsupported": (400, _INVALID, None),
     }
     return {kind: given.get(kind, wording) for kind, wording in common.items()}
 
@@ -173,6 +176,8 @@ _TOGETHER = _worded(
     audio_limit=(429, "rate_limit", "rate_limit_exceeded"),
     failed=(500, "server_error", "processing_failed"),
     overloaded=(503, "server_error", "service_unavailable"),
+    bad_picture=(400, _INVALID, "invalid_params"),
+    unsupported=(400, _INVALID, "invalid_params"),
 )
 _VLLM = _worded(
     missing_field=(422, "missing", None),
@@ -187,14 +192,24 @@ _VLLM = _worded(
     method=(405, "MethodNotAllowed", None),
     failed=(500, "InternalServerError", None),
     overloaded=(503, "ServiceUnavailable", None),
+    bad_picture=(400, "BadRequestError", None),
+    url_too_large=(400, "BadRequestError", None),
+    unsupported=(400, "BadRequestError", None),
 )
-
-
+_OPENAI = _worded(
+    bad_picture=(400, _INVALID, "invalid_image_format"),
+    unknown_field=(400, _INVALID, "unknown_parameter"),
+    unsupported=(400, _INVALID, "unsupported_parameter"),
+)
 _XAI = _worded(
     missing_field=(400, "Client specified an invalid argument", None),
     bad_value=(400, "Client specified an invalid argument", None),
     bad_key=(400, "Client specified an invalid argument", None),
     not_found=(404, "The requested resource was not found", None),
+    bad_picture=(400, "Client specified an invalid argument", None),
+    url_too_large=(400, "Client specified an invalid argument", None),
+    unsupported=(400, "Client specified an invalid argument", None),
+    unknown_model=(404, "Some requested entity was not found", None),
 )
 
 
@@ -211,7 +226,7 @@ def dialect(name: str) -> Dialect:
             url_fields=("file",), auto=True, speakers=True,
         ),
         "openai": Dialect(
-            "openai", _ALL_FORMATS, _OPENAI_AUDIO, _worded(),
+            "openai", _ALL_FORMATS, _OPENAI_AUDIO, _OPENAI,
             25 * _MIB, language="name", whole_seconds=True, usage=True, stats=True,
         ),
         "groq": Dialect(

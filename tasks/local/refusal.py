@@ -21,6 +21,9 @@ Kind = Literal[
     "audio_limit",
     "failed",
     "overloaded",
+    "bad_picture",
+    "unknown_field",
+    "unsupported",
 ]
 
 

@@ -15,7 +15,7 @@ UNCOMPUTED = frozenset({"status", "reset", "redirect", "error_in_200", "hang"})
 COMPUTED = frozenset(
     ["delay", "close", "reset_mid_body", "short_body", "drip", "bad_json", "empty", "huge", "gzip_bomb", "wrong_type"]
 )
-SAID = frozenset({"say", "stream_error", "no_done"})
+SAID = frozenset({"say", "stream_error", "no_done", "undone", "stall", "empty_chunks"})
 ON_SOCKETS = frozenset({"socket_close", "socket_failed", "socket_silence"})
 KINDS = UNCOMPUTED | COMPUTED | ON_SOCKETS | SAID
 UNANSWERED = frozenset({"close", "reset", "hang"})
@@ -87,8 +87,10 @@ class Fault:
             bytes or a message of ``bytes`` instead of an answer, progress without end. ``socket_close`` closes it
             with ``code``, ``socket_failed`` sends the wire's failure (``body`` adds to it), ``socket_silence`` says
             nothing any more. Of completions ``say`` answers with the ``body``'s content, reasoning, refusal,
-            tool_calls and finish_reason; ``stream_error`` breaks a stream with an error event in its middle,
-            ``no_done`` before its end.
+            tool_calls (each a name and arguments) and finish_reason. Of their streams ``stream_error`` puts an error
+            event in the middle (the ``body``, or the provider's words) and ends, ``no_done`` ends before the reason
+            to finish, ``undone`` leaves out ``[DONE]`` only, ``stall`` falls silent in the middle for ``interval``
+            seconds, ``empty_chunks`` mixes in chunks without choices and comments.
         delay: seconds to wait first, with every kind.
         billed: whether it is charged; None means as a provider would: computed answers are. True makes the
             others, too, work out the answer before they break.

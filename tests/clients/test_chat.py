@@ -129,7 +129,7 @@ def test_what_a_vendor_refuses_is_refused_in_its_words_and_free(server: RunningS
     client, model = sdk(server, "xai")
     with pytest.raises(openai.BadRequestError) as wrong:
         client.chat.completions.create(model=model, messages=shown(data_url(HOUSE.with_name("badge.webp"))))
-    assert "it must be one of JPEG, PNG" in wrong.value.response.text
+    assert "it must be one of jpeg, png" in wrong.value.response.text
     client, model = sdk(server, "together")
     half = "data:image/jpeg;base64," + data_url(HOUSE).partition(",")[2][:4000]
     with pytest.raises(together.BadRequestError, match="Invalid image"):

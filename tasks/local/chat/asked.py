@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from tasks.local.dialects import Dialect
+from tasks.local.chat.binding import PLAIN, Format, Tool, read_format, read_tools
+from tasks.local.chat.messages import read_messages
+from tasks.local.chat.models import ChatModel
+from tasks.local.chat.sources import Source
+from tasks.local.chat.vendors import Vendor
 from tasks.local.refusal import Refusal
 
-_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
-_DETAILS = frozenset({"auto", "low", "high", "original"})
-_MOST_PICTURES = {"groq": 5, "openai": 1500}
-_MOST_TEXT = 8_000_000
 _UNBOUNDED = 4096
 """Tokens of an answer whose length is not bounded."""
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A picture or video as it was sent: a ``data:`` or http(s) URL."""
-
-    kind: str
-    url: str
-    detail: str = "auto"
+_MOST_TOKENS = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A valid request."""
+    """A valid request. ``words`` are the last user's; ``most`` is in tokens."""
 
     model: str
+    facts: ChatModel
     text: str
     words: str
+    messages: int = 1
     sources: tuple[Source, ...] = ()
     most: int = _UNBOUNDED
     n: int = 1
@@ -40,189 +34,135 @@ class Asked:
     stream: bool = False
     usage: bool = False
     logprobs: int | None = None
-    schema: Mapping[str, Any] | None = None
-    as_json: bool = False
-    tool: Mapping[str, Any] | None = None
-    roles: tuple[str, ...] = field(default=())
+    form: Format = PLAIN
+    tool: Tool | None = None
+    seed: int | None = None
 
 
-def read_asked(told: Any, dialect: Dialect, models: frozenset[str]) -> Asked:
+def read_asked(told: Any, vendor: Vendor, models: Mapping[str, ChatModel]) -> Asked:
     """Check a request.
+
+    Args:
+        told: its JSON.
+        vendor: whose rules hold.
+        models: those that are known; ``*`` is any other.
 
     Raises:
         Refusal: naming the first field at fault.
     """
     if not isinstance(told, dict):
         raise Refusal("bad_value", "the body must be a JSON object")
-    model = told.get("model")
-    if not isinstance(model, str) or not model:
-        raise Refusal("missing_field", "you must provide a model parameter", param="model")
-    if dialect.strict and model not in models:
+    model, facts = _model(told, vendor, models)
+    _check_fields(told, vendor, facts)
+    messages = read_messages(told.get("messages"), vendor)
+    if messages.sources and not facts.sees:
         raise Refusal(
-            "unknown_model", f"The model `{model}` does not exist or you do not have access to it.", param="model"
+            "bad_value", f"The model `{model}` takes text only, no {messages.sources[0].kind}s", param="messages"
         )
-    messages = told.get("messages")
-    if not isinstance(messages, list) or not messages:
-        raise Refusal("missing_field", "messages must be a list with at least one message", param="messages")
-    texts: list[str] = []
-    last = ""
-    sources: list[Source] = []
-    for number, message in enumerate(messages):
-        said = _message(message, f"messages.{number}", dialect, sources)
-        texts.append(said)
-        if message["role"] == "user":
-            last = said
-    if sum(map(len, texts)) > _MOST_TEXT:
-        raise Refusal("too_large", "the messages are too long")
-    if len([source for source in sources if source.kind == "image"]) > _MOST_PICTURES.get(dialect.name, 1000):
-        raise Refusal(
-            "bad_value", f"Too many images: at most {_MOST_PICTURES[dialect.name]} are supported", param="messages"
-        )
-    schema, as_json = _response_format(told.get("response_format"))
+    text = "\n".join(messages.texts)
+    stream, usage = _streaming(told)
     return Asked(
         model=model,
-        text="\n".join(texts),
-        words=last,
-        sources=tuple(sources),
-        most=_whole(told, ("max_completion_tokens", "max_tokens"), 1, 1_000_000) or _UNBOUNDED,
-        n=_count(told, dialect),
-        stop=_stop(told.get("stop")),
-        stream=told.get("stream") is True,
-        usage=isinstance(told.get("stream_options"), dict) and told["stream_options"].get("include_usage") is True,
-        logprobs=_logprobs(told, dialect),
-        schema=schema,
-        as_json=as_json,
-        tool=_tool(told),
-        roles=tuple(message["role"] for message in messages),
+        facts=facts,
+        text=text,
+        words=messages.last,
+        messages=len(messages.texts),
+        sources=tuple(messages.sources),
+        most=_most(told),
+        n=_whole(told, "n", 1, vendor.most_n) or 1,
+        stop=_stop(told.get("stop"), vendor),
+        stream=stream,
+        usage=usage,
+        logprobs=_logprobs(told, vendor),
+        form=read_format(told.get("response_format"), text, vendor),
+        tool=read_tools(told, vendor),
+        seed=_whole(told, "seed", -(2**63), 2**63 - 1),
     )
 
 
-def check_sampling(told: Mapping[str, Any]) -> None:
-    """Sampling fields within their ranges (provider docs).
+def _model(told: Mapping[str, Any], vendor: Vendor, models: Mapping[str, ChatModel]) -> tuple[str, ChatModel]:
+    model = told.get("model")
+    if model is None or model == "":
+        raise Refusal("missing_field", "you must provide a model parameter", param="model")
+    if not isinstance(model, str):
+        raise Refusal("bad_value", "model must be a string", param="model")
+    facts = models.get(model)
+    if (facts is None and vendor.strict) or model == "*":
+        text = f"The model `{model[:200]}` does not exist or you do not have access to it."
+        raise Refusal("unknown_model", text, param="model")
+    return model, facts or models.get("*") or ChatModel()
 
-    Raises:
-        Refusal: naming the field.
-    """
-    ranges = {
-        "temperature": (0, 2),
-        "top_p": (0, 1),
-        "presence_penalty": (-2, 2),
-        "frequency_penalty": (-2, 2),
-        "min_p": (0, 1),
-        "repetition_penalty": (0, 100),
-    }
-    for name, (low, high) in ranges.items():
-        value = told.get(name)
+
+def _check_fields(told: Mapping[str, Any], vendor: Vendor, facts: ChatModel) -> None:
+    """Fields that the provider takes, and sampling within its ranges (provider docs)."""
+    given = {name: value for name, value in told.items() if value is not None}
+    if vendor.fields is not None:
+        for name in given:
+            if name not in vendor.fields:
+                text = "Unrecognized request argument supplied:" if vendor.name == "openai" else "unsupported property:"
+                raise Refusal("unknown_field", f"{text} {name[:64]}", param=name[:64])
+    if vendor.name == "openai" and facts.thinks and "max_tokens" in given:
+        text = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens'."
+        raise Refusal("unsupported", text, param="max_tokens")
+    if vendor.name == "xai" and facts.thinks:
+        for name in ("presence_penalty", "frequency_penalty", "stop"):
+            if name in given:
+                raise Refusal("unsupported", f"Argument not supported on this model: {name}", param=name)
+    for name, (low, high) in vendor.ranges.items():
+        value = given.get(name)
         if value is not None and not (_number(value) and low <= value <= high):
-            raise Refusal("bad_value", f"{name} must be between {low} and {high}", param=name)
-    seed = told.get("seed")
-    if seed is not None and not (isinstance(seed, int) and not isinstance(seed, bool)):
-        raise Refusal("bad_value", "seed must be an integer", param="seed")
+            raise Refusal("bad_value", f"{name} must be between {low:g} and {high:g}", param=name)
+    _whole(told, "top_k", -1, 1_000_000)
 
 
-def _message(message: Any, where: str, dialect: Dialect, sources: list[Source]) -> str:
-    if not isinstance(message, dict) or message.get("role") not in _ROLES:
-        raise Refusal("bad_value", f"{where}: a message has a role, one of {sorted(_ROLES)}", param=where)
-    content = message.get("content")
-    if content is None and message.get("tool_calls"):
-        return ""
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list) or not content:
-        raise Refusal("bad_value", f"{where}.content must be a string or a list of parts", param=where)
-    return "\n".join(_part(part, f"{where}.content.{n}", dialect, sources) for n, part in enumerate(content))
+def _streaming(told: Mapping[str, Any]) -> tuple[bool, bool]:
+    """Whether the answer is streamed, and whether its usage is."""
+    stream, options = told.get("stream"), told.get("stream_options")
+    if stream not in (None, True, False) or (isinstance(stream, (int, float)) and not isinstance(stream, bool)):
+        raise Refusal("bad_value", "stream must be true or false", param="stream")
+    if options is None:
+        return bool(stream), False
+    if not stream:
+        raise Refusal("bad_value", "stream_options is only allowed when stream is true", param="stream_options")
+    if not isinstance(options, dict) or options.get("include_usage") not in (None, True, False):
+        raise Refusal("bad_value", "stream_options holds include_usage, true or false", param="stream_options")
+    return True, options.get("include_usage") is True
 
 
-def _part(part: Any, where: str, dialect: Dialect, sources: list[Source]) -> str:
-    kind = part.get("type") if isinstance(part, dict) else None
-    if kind == "text" and isinstance(part.get("text"), str):
-        return str(part["text"])
-    if kind in ("image_url", "video_url"):
-        if kind == "video_url" and dialect.name not in ("together", "compatible", "local"):
-            raise Refusal("bad_value", f"{where}: video_url is not supported", param=where)
-        given = part.get(kind)
-        given = {"url": given} if isinstance(given, str) and dialect.name in ("local", "compatible") else given
-        if not isinstance(given, dict) or not isinstance(given.get("url"), str):
-            raise Refusal("bad_value", f"{where}: {kind} must be an object with a url", param=where)
-        detail = given.get("detail", "auto")
-        if detail not in _DETAILS:
-            raise Refusal("bad_value", f"{where}: detail must be one of {sorted(_DETAILS)}", param=where)
-        if "detail" in given and dialect.name == "together":
-            raise Refusal("bad_value", f"{where}: detail is not a field of image_url", param=where)
-        sources.append(Source(kind.removesuffix("_url"), given["url"], detail))
-        return ""
-    raise Refusal("bad_value", f"{where}: parts of type {str(kind)[:40]!r} are not supported", param=where)
+def _most(told: Mapping[str, Any]) -> int:
+    given = [_whole(told, name, 1, _MOST_TOKENS) for name in ("max_completion_tokens", "max_tokens")]
+    return next((most for most in given if most is not None), _UNBOUNDED)
 
 
-def _response_format(given: Any) -> tuple[Mapping[str, Any] | None, bool]:
-    if given is None:
-        return None, False
-    kind = given.get("type") if isinstance(given, dict) else None
-    if kind == "text":
-        return None, False
-    if kind == "json_object":
-        schema = given.get("schema")
-        return (schema if isinstance(schema, dict) else None), True
-    if kind == "json_schema":
-        told = given.get("json_schema")
-        schema = told.get("schema") if isinstance(told, dict) else None
-        if not isinstance(schema, dict) or not isinstance(told, dict) or not told.get("name"):
-            raise Refusal("bad_value", "json_schema needs a name and a schema", param="response_format")
-        return schema, True
-    raise Refusal("bad_value", "response_format must be text, json_object or json_schema", param="response_format")
+def _logprobs(told: Mapping[str, Any], vendor: Vendor) -> int | None:
+    """How many likelihoods are told beside a token's own; None for none at all."""
+    flag = told.get("logprobs")
+    if vendor.counts_logprobs or (vendor.name == "local" and not isinstance(flag, bool)):
+        return _whole(told, "logprobs", 0, vendor.most_logprobs)
+    most = _whole(told, "top_logprobs", 0, vendor.most_logprobs)
+    if flag not in (None, True, False) or (isinstance(flag, (int, float)) and not isinstance(flag, bool)):
+        raise Refusal("bad_value", "logprobs must be true or false", param="logprobs")
+    if most is not None and not flag:
+        raise Refusal("bad_value", "top_logprobs is only allowed when logprobs is true", param="top_logprobs")
+    return (most or 0) if flag else None
 
 
-def _tool(told: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The function that has to be called; None where none must be."""
-    tools = told.get("tools")
-    if tools is None:
-        return None
-    if not isinstance(tools, list) or not all(
-        isinstance(t, dict) and isinstance(t.get("function"), dict) for t in tools
-    ):
-        raise Refusal("bad_value", "tools must be a list of functions", param="tools")
-    by_name = {tool["function"].get("name"): tool["function"] for tool in tools}
-    choice = told.get("tool_choice", "auto")
-    if isinstance(choice, dict):
-        wanted = choice.get("function", {}).get("name") if isinstance(choice.get("function"), dict) else None
-        if wanted not in by_name:
-            raise Refusal("bad_value", f"there is no tool {wanted!r}", param="tool_choice")
-        found: Mapping[str, Any] = by_name[wanted]
-        return found
-    if choice not in ("auto", "none", "required"):
-        raise Refusal("bad_value", "tool_choice must be auto, none, required or a function", param="tool_choice")
-    return next(iter(by_name.values()), None) if choice == "required" else None
-
-
-def _count(told: Mapping[str, Any], dialect: Dialect) -> int:
-    n = _whole(told, ("n",), 1, 128) or 1
-    if n > 1 and dialect.name == "groq":
-        raise Refusal("bad_value", "n must be 1", param="n")
-    return n
-
-
-def _logprobs(told: Mapping[str, Any], dialect: Dialect) -> int | None:
-    if dialect.name in ("together", "local"):
-        return _whole(told, ("logprobs",), 0, 20)
-    return _whole(told, ("top_logprobs",), 0, 20) or 0 if told.get("logprobs") is True else None
-
-
-def _stop(given: Any) -> tuple[str, ...]:
-    stops = [given] if isinstance(given, str) else given or []
+def _stop(given: Any, vendor: Vendor) -> tuple[str, ...]:
+    stops = [given] if isinstance(given, str) else [] if given is None else given
     if not isinstance(stops, list) or not all(isinstance(one, str) for one in stops):
         raise Refusal("bad_value", "stop must be a string or a list of strings", param="stop")
+    if vendor.most_stops is not None and len(stops) > vendor.most_stops:
+        raise Refusal("bad_value", f"stop holds at most {vendor.most_stops} sequences", param="stop")
     return tuple(one for one in stops if one)
 
 
-def _whole(told: Mapping[str, Any], names: tuple[str, ...], least: int, most: int) -> int | None:
-    for name in names:
-        value = told.get(name)
-        if value is None:
-            continue
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            raise Refusal("bad_value", f"{name} must be a whole number from {least} to {most}", param=name)
-        return value
-    return None
+def _whole(told: Mapping[str, Any], name: str, least: int, most: int) -> int | None:
+    value = told.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise Refusal("bad_value", f"{name} must be a whole number from {least} to {most}", param=name)
+    return value
 
 
 def _number(value: Any) -> bool:

@@ -6,20 +6,28 @@ import asyncio
 import hashlib
 import re
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+import orjson
 from aiohttp import web
 
-from tasks.local.body import read_body
+from tasks.local.body import Body, read_body
 from tasks.local.breakage import send_broken
-from tasks.local.chat.asked import Asked, check_sampling, read_asked
-from tasks.local.chat.engines import Said, answer
-from tasks.local.chat.pictures import Seen, bytes_of, look
-from tasks.local.chat.tokens import prompt_tokens
-from tasks.local.chat.wording import Spent, cut, spent, stream, whole
+from tasks.local.chat.asked import Asked, read_asked
+from tasks.local.chat.engines import Call, Said, answer, echoes
+from tasks.local.chat.pictures import look
+from tasks.local.chat.seen import Seen
+from tasks.local.chat.sources import bytes_of
+from tasks.local.chat.streaming import events, send, stream
+from tasks.local.chat.tokens import picture_tokens, prompt_tokens
+from tasks.local.chat.usage import Spent, cut, spent
+from tasks.local.chat.vendors import Vendor, vendor
+from tasks.local.chat.videos import watch
+from tasks.local.chat.wording import whole
 from tasks.local.desk import (
     Desk,
     Exchange,
@@ -32,38 +40,39 @@ from tasks.local.desk import (
     reply_headers,
 )
 from tasks.local.dialects import Dialect
+from tasks.local.form import Buffer
 from tasks.local.refusal import Refusal
-from tasks.local.rules import SAID, UNANSWERED, UNCOMPUTED, Facts, Fault, pick
+from tasks.local.rules import COMPUTED, UNANSWERED, UNCOMPUTED, Facts, Fault, pick
 from tasks.local.saying import parse_json
 
-_MIB = 1024 * 1024
-_MOST_BYTES = {"groq": 4 * _MIB, "openai": 512 * _MIB}
-_ANY_BYTES = 100 * _MIB
 _DATA = re.compile(rb"data:[a-z]+/[a-zA-Z0-9.+-]+;base64,([A-Za-z0-9+/=]+)")
 _ASIDE = re.compile(rb'"(?:stream|stream_options)"\s*:\s*(?:true|false|\{[^}]*\})\s*,?')
 _TICK = Decimal("1e-10")
+_LARGE = 1 << 20
+_LOOKING = ThreadPoolExecutor(2, thread_name_prefix="pictures")
+"""Two pictures are decoded at a time, whoever sent them: that bounds the memory."""
 
 
 async def complete(desk: Desk, request: web.BaseRequest, dialect: Dialect) -> web.StreamResponse:
     """Answer one request for a completion, whatever it holds."""
     exchange = Exchange(request, dialect, desk.bill.begin(request.path))
+    rules = vendor(dialect.name)
     try:
-        with await read_body(request, _MOST_BYTES.get(dialect.name, _ANY_BYTES)) as body, ExitStack() as cleanup:
-            return await _answered(desk, exchange, bytes(body.data), cleanup)
+        with await read_body(request, desk.settings.max_bytes or rules.most_bytes) as body, ExitStack() as cleanup:
+            return await _answered(desk, exchange, rules, body, cleanup)
     except Refusal as refusal:
         return refused(desk, exchange, refusal)
     finally:
         desk.bill.end()
 
 
-async def _answered(desk: Desk, exchange: Exchange, body: bytes, cleanup: ExitStack) -> web.StreamResponse:
-    call, dialect = exchange.call, exchange.dialect
-    call.key_seen, call.body_sha256 = bool(bearer(exchange.request)), hashlib.sha256(body).hexdigest()
-    pictures = [hashlib.sha256(found).hexdigest() for found in _DATA.findall(body)]
-    call.file_sha256 = hashlib.sha256("".join(pictures).encode() if pictures else body).hexdigest()
-    call.params_sha256 = hashlib.sha256(_ASIDE.sub(b"", _DATA.sub(b"", body))).hexdigest()
-    told = parse_json(body)
-    call.model = str(told.get("model") or "") if isinstance(told, dict) else ""
+async def _answered(
+    desk: Desk, exchange: Exchange, rules: Vendor, body: Body, cleanup: ExitStack
+) -> web.StreamResponse:
+    call = exchange.call
+    call.key_seen = bool(bearer(exchange.request))
+    told = await _read(exchange, body)
+    call.model = _named(told)
     fault = pick(desk.rules, Facts(call.path, call.model, None, call.file_sha256)) if desk.rules else None
     if fault is not None:
         call.fault = fault.kind
@@ -73,68 +82,137 @@ async def _answered(desk: Desk, exchange: Exchange, body: bytes, cleanup: ExitSt
     check_key(desk.settings, exchange)
     desk.limiter.admit()
     fail_at_random(desk)
-    asked = read_asked(told, dialect, desk.chat_models[dialect.name])
-    check_sampling(told)
-    seen = await _looked(desk, exchange, asked, cleanup)
-    answers = [_said(desk, asked, seen, n, fault) for n in range(asked.n)]
-    tokens = prompt_tokens(asked.text, len(asked.roles), seen, dialect.name)
-    reply = _reply(desk, exchange, asked, answers, spent(answers, tokens), fault)
+    if isinstance(told, Refusal):
+        raise told
+    asked = read_asked(told, rules, desk.chat_models[exchange.dialect.name])
+    seen = await _looked(desk, exchange, rules, asked, cleanup)
+    answers = await _said(desk, asked, seen, fault)
+    spend = _charged(desk, exchange, asked, seen, answers, fault)
     await dwell(desk, exchange)
     if fault is not None and fault.kind in UNCOMPUTED:
         return await faulted(desk, exchange, fault)
-    desk.bill.settle(call, reply.status if fault is None or fault.kind not in UNANSWERED else 0)
-    return reply if fault is None or fault.kind in SAID else await send_broken(exchange.request, fault, reply)
+    return await _sent(desk, exchange, asked, answers, spend, fault)
 
 
-async def _looked(desk: Desk, exchange: Exchange, asked: Asked, cleanup: ExitStack) -> list[Seen]:
-    measure = desk.settings.engine not in ("echo", "tones")
-    seen = []
+async def _read(exchange: Exchange, body: Body) -> Any:
+    """The body's JSON, or why it is none, with what the bill tells of it; large ones are read in a thread."""
+    call = exchange.call
+    if len(body.data) <= _LARGE:
+        told, hashes = _parsed(body.data), _hashes(body.data)
+    else:
+        told, hashes = await asyncio.to_thread(lambda: (_parsed(body.data), _hashes(body.data)))
+    call.body_sha256, call.file_sha256, call.params_sha256 = hashes
+    return told
+
+
+def _parsed(data: Buffer) -> Any:
+    try:
+        return parse_json(data if isinstance(data, bytes) else bytes(data))
+    except Refusal as refusal:
+        return refusal
+
+
+def _hashes(data: Buffer) -> tuple[str, str, str]:
+    """Of the body, of the pictures in it or else all of it, and of what is left without them."""
+    whole_body = hashlib.sha256(data).hexdigest()
+    shown = hashlib.sha256()
+    count = 0
+    for found in _DATA.finditer(data):
+        shown.update(hashlib.sha256(found[1]).hexdigest().encode())
+        count += 1
+    rest = hashlib.sha256(_ASIDE.sub(b"", _DATA.sub(b"", data))).hexdigest()
+    return whole_body, shown.hexdigest() if count else whole_body, rest
+
+
+def _named(told: Any) -> str:
+    model = told.get("model") if isinstance(told, dict) else None
+    return model if isinstance(model, str) else ""
+
+
+async def _looked(desk: Desk, exchange: Exchange, rules: Vendor, asked: Asked, cleanup: ExitStack) -> list[Seen]:
+    measure = not echoes(desk.settings.engine)
+    loop = asyncio.get_running_loop()
+    seen: list[Seen] = []
     for source in asked.sources:
-        data = await bytes_of(source, exchange.dialect, desk.settings.url_host, _ANY_BYTES, cleanup)
-        seen.append(await asyncio.to_thread(look, data, source, exchange.dialect, measure=measure))
+        data = await bytes_of(source, rules, desk.settings.url_host, cleanup)
+        if source.kind == "video":
+            seen.append(await loop.run_in_executor(_LOOKING, watch, data))
+        else:
+            seen.append(
+                await loop.run_in_executor(_LOOKING, lambda: look(data, source.detail, rules, measure=measure))  # noqa: B023
+            )
+    exchange.call.pictures = [one.sha256 for one in seen] or None
     return seen
 
 
-def _said(desk: Desk, asked: Asked, seen: list[Seen], sample: int, fault: Fault | None) -> Said:
-    made = answer(desk.settings.engine, asked, seen, sample)
+async def _said(desk: Desk, asked: Asked, seen: list[Seen], fault: Fault | None) -> list[Said]:
+    """The answers, ended where they must be; what a fault wants said instead of them."""
+    engine = desk.settings.engine
+    if len(asked.text) > _LARGE or asked.form.schema is not None or asked.tool is not None:
+        made = await asyncio.to_thread(lambda: [answer(engine, asked, seen, n) for n in range(asked.n)])
+    else:
+        made = [answer(engine, asked, seen, n) for n in range(asked.n)]
     if fault is not None and fault.kind == "say":
-        made = _put(made, fault.body if isinstance(fault.body, dict) else {"content": str(fault.body or "")})
-    return cut(made, asked)[0]
+        told = fault.body if isinstance(fault.body, dict) else {"content": str(fault.body or "")}
+        made = [_put(said, told, asked) for said in made]
+    return [cut(said, asked) for said in made]
 
 
-def _put(made: Said, told: Mapping[str, Any]) -> Said:
+def _put(made: Said, told: Mapping[str, Any], asked: Asked) -> Said:
     """The answer that a fault wants said."""
+    given = told.get("tool_calls") or ([told] if told.get("arguments") is not None else [])
+    name = asked.tool.name if asked.tool is not None else "tool"
     return replace(
         made,
         text=str(told.get("content") or ""),
         reasoning=str(told.get("reasoning") or ""),
         refusal=told.get("refusal"),
-        arguments=told.get("arguments"),
+        calls=tuple(Call(str(one.get("name", name)), _argued(one.get("arguments", {}))) for one in given),
         finish=told.get("finish_reason"),
     )
 
 
-def _reply(
-    desk: Desk, exchange: Exchange, asked: Asked, answers: list[Said], spend: Spent, fault: Fault | None
-) -> web.Response:
-    dialect, call = exchange.dialect.name, exchange.call
+def _argued(given: Any) -> str:
+    return given if isinstance(given, str) else orjson.dumps(given).decode()
+
+
+def _charged(
+    desk: Desk, exchange: Exchange, asked: Asked, seen: list[Seen], answers: list[Said], fault: Fault | None
+) -> Spent:
+    """Count the tokens and put them on the bill, unless a fault says otherwise."""
+    call, counting = exchange.call, asked.facts.counting
+    shown = sum(picture_tokens(one, counting) for one in seen)
+    spend = spent(answers, prompt_tokens(asked.text, asked.messages, seen, counting), shown)
     if fault is None or fault.billed is not False:
         desk.bill.charge_tokens(call, spend.told, spend.said)
         desk.limiter.charge_tokens(spend.told + spend.said)
-    if dialect == "xai":
-        spend = replace(spend, usd_ticks=int(Decimal(call.usd or 0) / _TICK))
-    headers = {**reply_headers(desk, exchange, None), **_engine(desk, answers)}
-    if not asked.stream:
-        body = whole(asked, answers, spend, dialect, exchange.request_id)
-        return web.Response(body=body, headers={**headers, "content-type": "application/json"})
-    broken = fault.kind if fault is not None else None
-    body = stream(asked, answers, spend, dialect, exchange.request_id, broken)
-    return web.Response(body=body, headers={**headers, "content-type": "text/event-stream"})
+    if exchange.dialect.name == "xai":
+        return replace(spend, usd_ticks=int(Decimal(call.usd or 0) / _TICK))
+    return spend
+
+
+async def _sent(
+    desk: Desk, exchange: Exchange, asked: Asked, answers: list[Said], spend: Spent, fault: Fault | None
+) -> web.StreamResponse:
+    request, dialect, request_id = exchange.request, exchange.dialect, exchange.request_id
+    kind = "text/event-stream" if asked.stream else "application/json"
+    headers = {**reply_headers(desk, exchange, None), **_engine(desk, answers), "content-type": kind}
+    likely = echoes(desk.settings.engine)
+    desk.bill.settle(exchange.call, 200 if fault is None or fault.kind not in UNANSWERED else 0)
+    told: list[bytes] | None = None
+    if asked.stream:
+        _, error = dialect.error(Refusal("failed", "The server had an error while answering."), request_id)
+        chunks = stream(asked, answers, spend, dialect.name, request_id, likely=likely)
+        told = events(chunks, fault, error)
+    broken = fault is not None and fault.kind in COMPUTED - {"delay"}
+    if told is not None and not broken:
+        return await send(request, told, headers, fault)
+    body = b"".join(told) if told is not None else whole(asked, answers, spend, dialect.name, request_id, likely=likely)
+    reply = web.Response(body=body, headers=headers)
+    return await send_broken(request, fault, reply) if broken and fault is not None else reply
 
 
 def _engine(desk: Desk, answers: list[Said]) -> dict[str, str]:
     simulated = any(said.simulated for said in answers)
-    name = (
-        desk.engine.identity if desk.settings.engine in ("echo", "tones") else "extract-1" if simulated else "measure-1"
-    )
+    name = desk.engine.identity if echoes(desk.settings.engine) else "extract-1" if simulated else "measure-1"
     return {"x-mediamill-engine": name, "x-mediamill-simulated": "true" if simulated else "false"}

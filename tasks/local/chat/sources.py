@@ -1,0 +1,67 @@
+"""The bytes of pictures and videos: out of ``data:`` URLs, or fetched from where the server may ask."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Collection
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from tasks.local.chat.vendors import MIB, Vendor
+from tasks.local.fetch import fetch
+from tasks.local.refusal import Kind, Refusal
+
+_DATA = re.compile(r"data:(?P<mime>[a-zA-Z]+/[a-zA-Z0-9.+-]+)?(?:;[a-zA-Z0-9=._-]+)*;base64,(?P<data>.*)", re.DOTALL)
+_BLANK = re.compile(r"\s+")
+_MOST_VIDEO = 100 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A picture or video as it was sent: a ``data:`` or http(s) URL."""
+
+    kind: str
+    url: str
+    detail: str = "auto"
+
+
+async def bytes_of(source: Source, vendor: Vendor, hosts: Collection[str], cleanup: ExitStack) -> bytes:
+    """What a source holds.
+
+    Raises:
+        Refusal: when it cannot be read, may not be fetched, or is too large.
+    """
+    most = vendor.most_picture_bytes if source.kind == "image" else _MOST_VIDEO
+    if source.url[:5].lower() == "data:":
+        return _decoded(source, most)
+    try:
+        got = await fetch(source.url, hosts, most, cleanup)
+    except Refusal as refusal:
+        kind: Kind = "url_too_large" if refusal.kind == "url_too_large" else "bad_picture"
+        raise Refusal(kind, f"Failed to get the {source.kind}: {refusal.message}", param="messages") from None
+    assert got.path is not None
+    data = got.path.read_bytes()
+    if not data:
+        raise Refusal("bad_picture", f"Invalid {source.kind}: there is nothing behind the URL", param="messages")
+    return data
+
+
+def _decoded(source: Source, most: int) -> bytes:
+    found = _DATA.match(source.url)
+    mime = (found["mime"] or "") if found else ""
+    if found is None or not mime.lower().startswith((f"{source.kind}/", "application/octet-stream")):
+        message = f"Invalid {source.kind} URL: it must be https://..., or data:{source.kind}/...;base64,..."
+        raise Refusal("bad_picture", message, param="messages")
+    if len(found["data"]) > most // 3 * 4 + 4096:
+        raise Refusal("url_too_large", f"the {source.kind} is above {most} bytes", param="messages")
+    try:
+        data = base64.b64decode(_BLANK.sub("", found["data"]), validate=True)
+    except (binascii.Error, ValueError):
+        data = b""
+    if not data:
+        raise Refusal("bad_picture", f"Invalid {source.kind} data: it is not base64", param="messages")
+    if len(data) > most:
+        raise Refusal("url_too_large", f"the {source.kind} is above {most} bytes", param="messages")
+    return data

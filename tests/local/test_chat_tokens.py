@@ -1,0 +1,61 @@
+"""Pictures are counted as each provider's documents count them; the numbers are those of the documents."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from configs import FOLDER
+from tasks.local.chat.models import ChatModel, read_models
+from tasks.local.chat.seen import Seen
+from tasks.local.chat.tokens import picture_tokens, prompt_tokens
+from tasks.local.refusal import Refusal
+
+KNOWN = yaml.safe_load((FOLDER / "server.yaml").read_text())["chat"]
+
+
+def model(dialect: str, name: str) -> ChatModel:
+    return read_models(KNOWN[dialect], [])[name]
+
+
+def seen(width: int, height: int, **more: Any) -> Seen:
+    return Seen("image", "00", 1, "PNG", width, height, **more)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "name", "size", "detail", "tokens"),
+    [
+        ("together", "*", (559, 559), "auto", 1601),
+        ("together", "*", (1119, 1119), "auto", 1601),
+        ("together", "*", (1280, 720), "auto", 3202),
+        ("together", "*", (3840, 2160), "auto", 6404),
+        ("openai", "gpt-5.4", (1024, 1024), "high", 1229),
+        ("openai", "gpt-5.4", (2048, 2048), "auto", 3000),
+        ("openai", "gpt-5.4", (4096, 8192), "high", 2458),
+        ("openai", "gpt-5.4", (1280, 720), "high", 1104),
+        ("openai", "gpt-5.4", (4000, 4000), "low", 4916),
+        ("openai", "gpt-5.6", (4000, 4000), "low", 308),
+        ("openai", "gpt-4.1", (1024, 1024), "high", 765),
+        ("openai", "gpt-4.1", (2048, 4096), "high", 1105),
+        ("openai", "gpt-4o", (1280, 720), "auto", 1105),
+        ("openai", "gpt-4o", (512, 512), "auto", 255),
+        ("openai", "gpt-4o", (4000, 4000), "low", 85),
+        ("groq", "qwen/qwen3.8-27b", (1800, 2400), "auto", 1452),
+    ],
+)
+def test_a_picture_has_the_documents_tokens(
+    dialect: str, name: str, size: tuple[int, int], detail: str, tokens: int
+) -> None:
+    assert picture_tokens(seen(*size, detail=detail), model(dialect, name).counting) == tokens
+
+
+def test_more_patches_than_a_model_takes_are_refused() -> None:
+    with pytest.raises(Refusal, match="patches"):
+        picture_tokens(seen(6000, 6000, detail="original"), model("openai", "gpt-5.6").counting)
+
+
+def test_a_prompt_is_its_words_its_messages_and_its_pictures() -> None:
+    counting = model("together", "*").counting
+    assert prompt_tokens("12345", 2, [seen(10, 10)], counting) == 2 + 8 + 1601
