@@ -18,6 +18,7 @@ from tasks.errors import NoSuchOption, UsageError
 from tasks.local.bill import Bill
 from tasks.local.chat.completions import complete
 from tasks.local.chat.engines import ANSWERING
+from tasks.local.desk import Desk
 from tasks.local.dialects import PATHS, PREFIXES, SOCKETS, Dialect, dialect, together_supported
 from tasks.local.engines import NAMES as EARS
 from tasks.local.engines import make_engine
@@ -29,7 +30,7 @@ from tasks.local.rules import read_rules
 from tasks.local.saying import SpeechModel
 from tasks.local.speech import speak
 from tasks.local.talking import talk
-from tasks.local.transcription import Desk, transcribe
+from tasks.local.transcription import transcribe
 from tasks.local.voices import NAMES as VOICES
 from tasks.local.voices import make_speaker
 

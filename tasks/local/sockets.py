@@ -13,10 +13,10 @@ import orjson
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from tasks.local.breakage import cut_off
+from tasks.local.desk import Desk, Exchange, bearer, check_key, fail_at_random, faulted, refused, reply_headers
 from tasks.local.dialects import Dialect
 from tasks.local.refusal import Refusal
 from tasks.local.rules import UNCOMPUTED, Facts, Fault, pick
-from tasks.local.transcription import Desk, Exchange, bearer, check_key, fail_at_random, faulted, refused, reply_headers
 
 SWITCHED = 101
 MOST_MESSAGE = 4 * 2**20

@@ -12,12 +12,7 @@ from aiohttp import web
 
 from tasks.local.body import read_body
 from tasks.local.breakage import send_broken
-from tasks.local.dialects import Dialect
-from tasks.local.refusal import Refusal
-from tasks.local.rules import UNANSWERED, UNCOMPUTED, Facts, pick
-from tasks.local.saying import Saying, parse_json, read_saying
-from tasks.local.sounding import render
-from tasks.local.transcription import (
+from tasks.local.desk import (
     Desk,
     Exchange,
     bearer,
@@ -28,6 +23,11 @@ from tasks.local.transcription import (
     refused,
     reply_headers,
 )
+from tasks.local.dialects import Dialect
+from tasks.local.refusal import Refusal
+from tasks.local.rules import UNANSWERED, UNCOMPUTED, Facts, pick
+from tasks.local.saying import Saying, parse_json, read_saying
+from tasks.local.sounding import render
 from tasks.local.voices.base import Sound
 
 _MOST_BYTES = 8 * 1024 * 1024

@@ -10,13 +10,13 @@ from typing import Any
 
 from aiohttp import WSCloseCode, web
 
+from tasks.local.desk import Desk, Exchange, dwell
 from tasks.local.dialects import Dialect
 from tasks.local.refusal import Refusal
 from tasks.local.saying import Saying, read_saying
 from tasks.local.sockets import Session, converse
 from tasks.local.sounding import resampled
 from tasks.local.speech import said, speaker_headers
-from tasks.local.transcription import Desk, Exchange, dwell
 
 _RATE = 24_000
 _CHUNK = 1 << 15

@@ -4,12 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import hmac
-import os
-import random
-import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal
 
 import orjson
@@ -17,72 +11,31 @@ from aiohttp import web
 
 from tasks.errors import BadInput
 from tasks.local.asked import Asked, read_form, read_translation
-from tasks.local.bill import Bill, Call
 from tasks.local.body import Body, read_body
-from tasks.local.breakage import send_broken, send_fault
+from tasks.local.breakage import send_broken
+from tasks.local.desk import (
+    Desk,
+    Exchange,
+    bearer,
+    check_key,
+    dwell,
+    fail_at_random,
+    faulted,
+    refused,
+    reply_headers,
+)
 from tasks.local.dialects import Dialect
-from tasks.local.engines.base import Audio, Engine, Transcript
+from tasks.local.engines.base import Audio, Transcript
 from tasks.local.engines.pool import WorkerDied
 from tasks.local.fetch import fetch
-from tasks.local.form import Form, parse_form
-from tasks.local.limits import Limiter
-from tasks.local.options import Settings
+from tasks.local.form import parse_form
 from tasks.local.refusal import Kind, Refusal
 from tasks.local.render import render
-from tasks.local.rules import UNANSWERED, UNCOMPUTED, Facts, Fault, Rule, pick
-from tasks.local.saying import SpeechModel
-from tasks.local.voices.base import Speaker
+from tasks.local.rules import UNANSWERED, UNCOMPUTED, Facts, pick
 
 _LEAST_SECONDS = Decimal("0.01")
 _FORM_BYTES = 1024 * 1024
 _BAD_INPUT: dict[str, Kind] = {"too_long": "too_long"}
-_RANDOM: tuple[tuple[Kind, str], ...] = (
-    ("failed", "The server had an error processing your request."),
-    ("overloaded", "The engine is currently overloaded, please try again later."),
-    ("rate_limit", "Rate limit reached. Please try again in 1s."),
-)
-
-
-@dataclass(slots=True)
-class Desk:
-    """What all requests share.
-
-    Attributes:
-        models: known models of each dialect, with their reply formats.
-        translators: those of them that translate.
-        token_models: those that report tokens.
-        dice: decides random failures and latencies, in order of arrival.
-        speaker: what speaks.
-        speech_models: known models of each dialect that speak.
-        socket_models: those that hear on sockets only.
-    """
-
-    settings: Settings
-    engine: Engine
-    bill: Bill
-    limiter: Limiter
-    models: Mapping[str, Mapping[str, frozenset[str]]]
-    translators: Mapping[str, Mapping[str, frozenset[str]]]
-    token_models: frozenset[str]
-    dice: random.Random
-    speaker: Speaker
-    speech_models: Mapping[str, Mapping[str, SpeechModel]]
-    socket_models: Mapping[str, frozenset[str]]
-    chat_models: Mapping[str, frozenset[str]]
-    rules: list[Rule] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Exchange:
-    """One request on its way: what it is, whose dialect it speaks, its entry in the bill."""
-
-    request: web.BaseRequest
-    dialect: Dialect
-    call: Call
-    translating: bool = False
-    form: Form = field(default_factory=Form)
-    arrived: float = field(default_factory=lambda: asyncio.get_running_loop().time())
-    request_id: str = field(default_factory=lambda: "req_" + uuid.uuid4().hex)
 
 
 async def transcribe(
@@ -199,71 +152,3 @@ def _reply(desk: Desk, exchange: Exchange, asked: Asked, heard: Transcript) -> w
     tokens = asked.model in desk.token_models and exchange.dialect.name == "openai"
     body, kind = render(heard, asked, exchange.dialect, tokens=tokens, request_id=exchange.request_id)
     return web.Response(body=body, headers={"content-type": kind, **reply_headers(desk, exchange, None)})
-
-
-def refused(desk: Desk, exchange: Exchange, refusal: Refusal) -> web.Response:
-    """Settle a request that is refused, and tell it why."""
-    status, body = exchange.dialect.error(refusal, exchange.request_id)
-    desk.bill.settle(exchange.call, status)
-    headers = {"content-type": "application/json", **reply_headers(desk, exchange, refusal)}
-    return web.Response(status=status, body=orjson.dumps(body), headers=headers)
-
-
-async def faulted(desk: Desk, exchange: Exchange, fault: Fault) -> web.StreamResponse:
-    """Settle a request and break it; nothing was worked out for it, or what was is already charged."""
-    answered = {"status": fault.status, "redirect": 302, "error_in_200": 200}
-    desk.bill.settle(exchange.call, answered.get(fault.kind, 0))
-    return await send_fault(exchange.request, fault, reply_headers(desk, exchange, None))
-
-
-def reply_headers(desk: Desk, exchange: Exchange, refusal: Refusal | None) -> dict[str, str]:
-    """What every reply says of itself: its id, its engine, the limits."""
-    headers = {
-        "x-request-id": exchange.request_id,
-        "x-mediamill-engine": desk.engine.identity,
-        "x-mediamill-simulated": "true" if desk.engine.simulated else "false",
-    }
-    if exchange.dialect.name == "together":
-        headers["x-together-traceid"] = exchange.request_id
-    elif exchange.dialect.name == "openai":
-        spent = asyncio.get_running_loop().time() - exchange.arrived
-        headers["openai-processing-ms"] = str(round(spent * 1000))
-    return headers | desk.limiter.headers(exchange.dialect, refusal)
-
-
-def bearer(request: web.BaseRequest) -> str:
-    """The token of the Authorization header; empty where there is none."""
-    kind, _, token = request.headers.get("Authorization", "").partition(" ")
-    return token.strip() if kind.lower() == "bearer" else ""
-
-
-def check_key(settings: Settings, exchange: Exchange) -> None:
-    """Demand the key that the settings ask for.
-
-    Raises:
-        Refusal: when it is missing or wrong.
-    """
-    if not settings.require_key and settings.key_env is None:
-        return
-    token = bearer(exchange.request)
-    if not token:
-        raise Refusal("bad_key", "You didn't provide an API key.")
-    if settings.key_env is not None:
-        wanted = os.environ.get(settings.key_env, "")
-        if not wanted or not hmac.compare_digest(token.encode(), wanted.encode()):
-            raise Refusal("bad_key", "Incorrect API key provided.")
-
-
-def fail_at_random(desk: Desk) -> None:
-    """Refuse the share of requests that the settings ask for."""
-    if desk.settings.fail and desk.dice.random() < desk.settings.fail:
-        kind, message = desk.dice.choice(_RANDOM)
-        raise Refusal(kind, message, wait=1.0 if kind == "rate_limit" else None)
-
-
-async def dwell(desk: Desk, exchange: Exchange) -> None:
-    """Wait until the least latency is over, counted from the request's arrival."""
-    low, high = desk.settings.latency
-    if high > 0:
-        wanted = desk.dice.uniform(low, high)
-        await asyncio.sleep(max(0.0, exchange.arrived + wanted - asyncio.get_running_loop().time()))

@@ -20,11 +20,7 @@ from tasks.local.chat.engines import Said, answer
 from tasks.local.chat.pictures import Seen, bytes_of, look
 from tasks.local.chat.tokens import prompt_tokens
 from tasks.local.chat.wording import Spent, cut, spent, stream, whole
-from tasks.local.dialects import Dialect
-from tasks.local.refusal import Refusal
-from tasks.local.rules import SAID, UNANSWERED, UNCOMPUTED, Facts, Fault, pick
-from tasks.local.saying import parse_json
-from tasks.local.transcription import (
+from tasks.local.desk import (
     Desk,
     Exchange,
     bearer,
@@ -35,6 +31,10 @@ from tasks.local.transcription import (
     refused,
     reply_headers,
 )
+from tasks.local.dialects import Dialect
+from tasks.local.refusal import Refusal
+from tasks.local.rules import SAID, UNANSWERED, UNCOMPUTED, Facts, Fault, pick
+from tasks.local.saying import parse_json
 
 _MIB = 1024 * 1024
 _MOST_BYTES = {"groq": 4 * _MIB, "openai": 512 * _MIB}
