@@ -24,16 +24,15 @@ from tasks.local.desk import (
     Desk,
     Exchange,
     bearer,
-    check_key,
     dwell,
-    fail_at_random,
+    entered,
     faulted,
     refused,
     reply_headers,
 )
 from tasks.local.dialects import Dialect
 from tasks.local.refusal import Refusal
-from tasks.local.rules import SAID, UNANSWERED, UNCOMPUTED, Facts, Fault, pick
+from tasks.local.rules import SAID, UNANSWERED, UNCOMPUTED, Fault
 from tasks.local.saying import parse_json
 
 _MIB = 1024 * 1024
@@ -64,15 +63,9 @@ async def _answered(desk: Desk, exchange: Exchange, body: bytes, cleanup: ExitSt
     call.params_sha256 = hashlib.sha256(_ASIDE.sub(b"", _DATA.sub(b"", body))).hexdigest()
     told = parse_json(body)
     call.model = str(told.get("model") or "") if isinstance(told, dict) else ""
-    fault = pick(desk.rules, Facts(call.path, call.model, None, call.file_sha256)) if desk.rules else None
-    if fault is not None:
-        call.fault = fault.kind
-        await asyncio.sleep(fault.delay)
-        if not fault.computed:
-            return await faulted(desk, exchange, fault)
-    check_key(desk.settings, exchange)
-    desk.limiter.admit()
-    fail_at_random(desk)
+    fault, broken = await entered(desk, exchange)
+    if broken is not None:
+        return broken
     asked = read_asked(told, dialect, desk.chat_models[dialect.name])
     check_sampling(told)
     seen = await _looked(desk, exchange, asked, cleanup)
