@@ -100,7 +100,7 @@ def summary_text(summary: Summary) -> str:
     if summary.message:
         lines += ["", f"**Stopped**: {escaped(summary.message)} {escaped(summary.hint or '')}"]
     if summary.simulated:
-        lines += ["", "**Simulated**: a rehearsal engine made these answers up."]
+        lines += ["", "**Simulated**: made up in part or in whole; no real model gave these answers."]
     if summary.failures:
         lines += ["", "### Failures", "", "| items | kind | for example | what to do |", "|---|---|---|---|"]
         for group in summary.failures:

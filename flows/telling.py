@@ -90,7 +90,7 @@ def tell_summary(summary: Summary, *, as_json: bool) -> None:
         if summary.hint:
             click.echo(f"  {summary.hint}")
     if summary.simulated:
-        click.echo("simulated: a rehearsal engine made these answers up")
+        click.echo("simulated: made up in part or in whole; no real model gave these answers")
     out = Path(summary.out)
     click.echo(f"results: {_short(out / 'results')}")
     click.echo(f"report:  {_short(out / 'report.html')}")

@@ -70,7 +70,8 @@ def summarize(context: Context) -> Summary:
     why = context.stop.why
     left = max(counts.total - counts.done - counts.failed, 0)
     state: State
-    if why is not None and left:
+    cut_short = why is not None and bool(left or not (counts.planned or counts.total))
+    if why is not None and cut_short:
         state, code = ("cancelled" if why.kind == "cancelled" else "stopped"), why.exit_code
     elif groups:
         state, code = "failures", 3
@@ -99,9 +100,9 @@ def summarize(context: Context) -> Summary:
         unstated=run.unstated,
         out_cost_usd=whole.known,
         seconds=time.monotonic() - context.began,
-        stopped_by=why.kind if why and left else None,
-        message=why.message if why and left else None,
-        hint=why.hint if why and left else None,
+        stopped_by=why.kind if why and cut_short else None,
+        message=why.message if why and cut_short else None,
+        hint=why.hint if why and cut_short else None,
         failures=groups,
         report=str(context.out / "report.html"),
         endpoint_usd=endpoint_cost(context),

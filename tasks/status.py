@@ -20,7 +20,9 @@ def open_existing(out: Path) -> Journal:
     """
     out = out.expanduser().absolute()
     if not (out / ".journal" / "out_id").exists():
-        raise UsageError(f"{out}: no run has written here", hint="name the folder that --out named")
+        chained = (out / "steps").is_dir()
+        hint = "name one of the chain's steps, below steps/" if chained else "name the folder that --out named"
+        raise UsageError(f"{out}: no run has written here", hint=hint)
     mark = out / JOURNAL_MARK
     journal = Journal.open(out, (mark.read_text() if mark.exists() else "") or None)
     journal.outs.load(out)

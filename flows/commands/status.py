@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -14,8 +15,17 @@ from flows.telling import tell_status
 @click.option("--json", "as_json", is_flag=True, help="one JSON object instead of text")
 @click.option("--debug", is_flag=True, help="tracebacks")
 def command(out: Path, *, as_json: bool, debug: bool) -> int:  # noqa: ARG001
-    """Say what is done, failed and spent in OUT, also while a run works on it."""
+    """Say what is done, failed and spent in OUT, also while a run works on it; of a chain, in each of its steps."""
     from tasks.status import status
+    from tasks.steps.run import step_folders
 
-    tell_status(status(out), as_json=as_json)
+    steps = step_folders(out)
+    if steps and as_json:
+        click.echo(json.dumps({str(folder.relative_to(out)): status(folder).as_dict() for folder in steps}))
+        return 0
+    for folder in steps:
+        click.echo(f"{folder.relative_to(out)}:")
+        tell_status(status(folder), as_json=False)
+    if not steps:
+        tell_status(status(out), as_json=as_json)
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -59,15 +59,6 @@ class VideoParams(PromptParams):
         if self.every is not None and self.scenes:
             raise ValueError("every and scenes are two ways to choose frames: give one")
         return self
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """A stretch of a video and the frames of it that are shown."""
-
-    start: float
-    end: float
-    frames: Sequence[Frame]
 
 
 class DescribeVideo:

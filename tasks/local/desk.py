@@ -22,7 +22,7 @@ from tasks.local.form import Form
 from tasks.local.limits import Limiter
 from tasks.local.options import Settings
 from tasks.local.refusal import Kind, Refusal
-from tasks.local.rules import Fault, Rule
+from tasks.local.rules import Facts, Fault, Rule, pick
 from tasks.local.saying import SpeechModel
 from tasks.local.voices.base import Speaker
 
@@ -89,6 +89,27 @@ async def faulted(desk: Desk, exchange: Exchange, fault: Fault) -> web.StreamRes
     answered = {"status": fault.status, "redirect": 302, "error_in_200": 200}
     desk.bill.settle(exchange.call, answered.get(fault.kind, 0))
     return await send_fault(exchange.request, fault, reply_headers(desk, exchange, None))
+
+
+async def entered(
+    desk: Desk, exchange: Exchange, filename: str | None = None
+) -> tuple[Fault | None, web.StreamResponse | None]:
+    """Let a request in: the fault it meets, and the reply where that breaks it before anything is worked out.
+
+    Raises:
+        Refusal: for a wrong key, a limit that is used up, or by chance.
+    """
+    call = exchange.call
+    fault = pick(desk.rules, Facts(call.path, call.model, filename, call.file_sha256)) if desk.rules else None
+    if fault is not None:
+        call.fault = fault.kind
+        await asyncio.sleep(fault.delay)
+        if not fault.computed:
+            return fault, await faulted(desk, exchange, fault)
+    check_key(desk.settings, exchange)
+    desk.limiter.admit()
+    fail_at_random(desk)
+    return fault, None
 
 
 def reply_headers(desk: Desk, exchange: Exchange, refusal: Refusal | None) -> dict[str, str]:

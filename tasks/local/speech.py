@@ -16,16 +16,15 @@ from tasks.local.desk import (
     Desk,
     Exchange,
     bearer,
-    check_key,
     dwell,
-    fail_at_random,
+    entered,
     faulted,
     refused,
     reply_headers,
 )
 from tasks.local.dialects import Dialect
 from tasks.local.refusal import Refusal
-from tasks.local.rules import UNANSWERED, UNCOMPUTED, Facts, pick
+from tasks.local.rules import UNANSWERED, UNCOMPUTED
 from tasks.local.saying import Saying, parse_json, read_saying
 from tasks.local.sounding import render
 from tasks.local.voices.base import Sound
@@ -51,15 +50,9 @@ async def _answered(desk: Desk, exchange: Exchange, body: bytes, digest: str) ->
     call.key_seen, call.body_sha256 = bool(bearer(exchange.request)), digest
     told = parse_json(body)
     _enter(exchange, told, next(iter(desk.speech_models[dialect.name]), None))
-    fault = pick(desk.rules, Facts(call.path, call.model, None, call.file_sha256)) if desk.rules else None
-    if fault is not None:
-        call.fault = fault.kind
-        await asyncio.sleep(fault.delay)
-        if not fault.computed:
-            return await faulted(desk, exchange, fault)
-    check_key(desk.settings, exchange)
-    desk.limiter.admit()
-    fail_at_random(desk)
+    fault, broken = await entered(desk, exchange)
+    if broken is not None:
+        return broken
     saying = read_saying(told, dialect, desk.speech_models[dialect.name])
     sound = await said(desk, dialect, saying)
     shape = desk.settings.stream_shape or _SHAPES.get(dialect.name, "chunk")

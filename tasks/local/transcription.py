@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from decimal import Decimal
 
@@ -17,9 +16,8 @@ from tasks.local.desk import (
     Desk,
     Exchange,
     bearer,
-    check_key,
     dwell,
-    fail_at_random,
+    entered,
     faulted,
     refused,
     reply_headers,
@@ -31,7 +29,7 @@ from tasks.local.fetch import fetch
 from tasks.local.form import parse_form
 from tasks.local.refusal import Kind, Refusal
 from tasks.local.render import render
-from tasks.local.rules import UNANSWERED, UNCOMPUTED, Facts, pick
+from tasks.local.rules import UNANSWERED, UNCOMPUTED
 
 _LEAST_SECONDS = Decimal("0.01")
 _FORM_BYTES = 1024 * 1024
@@ -56,18 +54,9 @@ async def transcribe(
 async def _answered(desk: Desk, exchange: Exchange, body: Body, most: int) -> web.StreamResponse:
     call = exchange.call
     audio = _read(exchange, body)
-    fault = None
-    if desk.rules:
-        facts = Facts(call.path, call.model, audio.filename if audio else None, call.file_sha256)
-        fault = pick(desk.rules, facts)
-    if fault is not None:
-        call.fault = fault.kind
-        await asyncio.sleep(fault.delay)
-        if not fault.computed:
-            return await faulted(desk, exchange, fault)
-    check_key(desk.settings, exchange)
-    desk.limiter.admit()
-    fail_at_random(desk)
+    fault, broken = await entered(desk, exchange, audio.filename if audio else None)
+    if broken is not None:
+        return broken
     if call.model in desk.socket_models.get(exchange.dialect.name, ()):
         raise Refusal("bad_value", f"Model {call.model} only supports WebSocket streaming", param="model")
     asked = _asked(desk, exchange)

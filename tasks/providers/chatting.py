@@ -44,4 +44,3 @@ class Talk(_Strict):
     thinks: bool = Field(default=False, description="spends tokens of its answer on reasoning")
     effort: bool = Field(default=False, description="takes reasoning_effort")
     max_output: int | None = Field(default=None, gt=0, description="longest answer in tokens")
-    context: int | None = Field(default=None, gt=0, description="tokens of prompt and answer together")

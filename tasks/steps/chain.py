@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -101,7 +101,6 @@ class Step(_Strict):
 class Chain(_Strict):
     """Steps over one source, with one budget and one OUT."""
 
-    kind: Literal["chain"] = "chain"
     source: str = Field(description="folder, glob, file, URL or manifest of the first step")
     out: str | None = Field(None, description="folder for everything; default data/results/chain-NAME-HASH")
     budget: Annotated[Decimal, Field(ge=0)] | None = Field(

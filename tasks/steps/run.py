@@ -212,11 +212,11 @@ class ChainRun:
     def _spent(self) -> dict[Path, Decimal]:
         """The most each step's runs can have cost."""
         costs: dict[Path, Decimal] = {}
-        for mark in self._out.glob("steps/**/.journal/out_id"):
-            journal = open_existing(mark.parent.parent)
+        for folder in step_folders(self._out):
+            journal = open_existing(folder)
             try:
                 spent = journal.attempts.spent()
-                costs[mark.parent.parent] = spent.known + spent.unknown_max
+                costs[folder] = spent.known + spent.unknown_max
                 self._end.unknown_max_usd += spent.unknown_max
             finally:
                 journal.close()
@@ -226,6 +226,12 @@ class ChainRun:
         self._end.unknown_max_usd = Decimal(0)
         most = sum(self._spent().values(), Decimal(0))
         self._end.spent_usd = most - self._end.unknown_max_usd
+
+
+def step_folders(out: Path) -> list[Path]:
+    """The OUTs of a chain's steps, their repeats and branches, in their order; empty where no chain has run."""
+    marks = (out.expanduser() / "steps").glob("**/.journal/out_id")
+    return sorted(mark.parent.parent for mark in marks)
 
 
 def job_of(chain: Chain, task: Task, folder: Path, manifest: Path | None) -> Job:

@@ -276,3 +276,20 @@ def test_a_retry_buys_an_answer_anew_where_the_old_one_is_useless(server: Runnin
     assert done.returncode == 0, done.stderr + done.stdout
     assert rows(out)[0]["title"] == "b"
     assert server.bill()["billed"] == 4
+
+
+def test_an_endpoints_hours_are_a_cost_line_of_their_own(server: RunningServer, tmp_path: Path) -> None:
+    with running_server(engine="echo", dialect="together", model=["my-endpoint"]) as own:
+        options = ("--model", "my-endpoint", "--endpoint-hourly", "36", "--budget", "5", "--json")
+        done = ask("caption", PICTURES, tmp_path / "out", own, *options)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert 0 < Decimal(told["endpoint_usd"]) < 1
+    assert (told["cost_usd"], told["unstated"]) == ("0", 8)
+    with (tmp_path / "out" / "costs.csv").open() as file:
+        lines = {row["price_source"].partition(",")[0]: row for row in csv.DictReader(file)}
+    assert Decimal(lines["endpoint by the hour"]["cost_usd"]) == Decimal(told["endpoint_usd"])
+    assert lines[""]["cost_basis"] == "unknown"
+    stopped = ask("caption", PICTURES, tmp_path / "two", server, *options[:4], "--budget", "0.000001")
+    assert (stopped.returncode, server.bill()["requests"]) == (4, 0)
+    assert "the budget of $0.000001 is used up" in stopped.stdout

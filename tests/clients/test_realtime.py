@@ -49,6 +49,7 @@ async def test_a_session_with_detection_off_tells_all_at_the_commit(server: Runn
     assert (call["status"], call["billed"], call["seconds"], call["key_seen"]) == (101, True, "3.000000", True)
 
 
+@pytest.mark.long
 async def test_the_session_that_reconnects(server: RunningServer) -> None:
     server.faults({"match": {"nth": 1}, "fault": {"kind": "socket_close", "code": 1011}})
     async with client(server).beta.realtime.transcription(model=MODEL, turn_detection={"type": "none"}) as session:

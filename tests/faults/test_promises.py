@@ -93,6 +93,7 @@ def test_a_second_run_on_the_same_out_is_refused(thirty: Path, tmp_path: Path) -
     assert first.returncode == 130
 
 
+@pytest.mark.long
 def test_sigterm_drains_and_the_rest_follows_later(thirty: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with running_server(engine="echo", dialect="together", latency="300ms", price=[PRICE]) as slow:
@@ -184,6 +185,7 @@ def test_permanent_errors_cost_one_attempt(thirty: Path, server: RunningServer, 
     ledger_equals_bill(out, server)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("status", few([401, 402], [402]))
 def test_an_account_problem_stops_within_what_is_in_flight(
     status: int, thirty: Path, server: RunningServer, tmp_path: Path

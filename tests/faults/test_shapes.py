@@ -101,6 +101,7 @@ def test_a_kill_loses_nothing_in_any_shape(shape: str, fault: str, files: Path, 
             assert twice <= 16 * (8 if shape == "packed" else 1)
 
 
+@pytest.mark.long
 def test_an_unknown_is_bought_again_only_when_asked(files: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with shapes_server() as judge:

@@ -93,6 +93,7 @@ def test_a_refusal_is_one_json_object_too(tmp_path: Path) -> None:
     assert json.loads(busy.stdout)["exit_code"] == 2
 
 
+@pytest.mark.long
 def test_retry_and_report_find_an_out_from_another_folder(tmp_path: Path, server: RunningServer) -> None:
     make_wavs(tmp_path / "in", 4)
     (tmp_path / "in" / "text.mp3").write_text("no music")

@@ -150,6 +150,7 @@ def test_a_quote_sends_nothing_and_counts_what_is_done(tmp_path: Path, server: R
     assert (second["items"], second["finished"], second["asks"]) == (5, 5, 0)
 
 
+@pytest.mark.long
 def test_json_status_report_and_limit(tmp_path: Path, server: RunningServer) -> None:
     make_wavs(tmp_path / "in", 5)
     out = tmp_path / "out"

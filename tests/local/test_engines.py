@@ -136,6 +136,7 @@ def test_read_speech_is_understood_and_never_depends_on_what_came_before() -> No
         assert not any(w.word.startswith(("<", "[")) or "(" in w.word for w in found.words)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not RECORDINGS.is_dir(), reason="data/samples/recordings does not exist")
 def test_the_projects_own_recordings_are_heard() -> None:
     files = [p for p in sorted(RECORDINGS.iterdir()) if p.suffix in (".wav", ".mp3", ".flac", ".m4a", ".webm")]

@@ -127,6 +127,7 @@ def test_rules_from_a_file(tmp_path: Path) -> None:
         assert [post(running.origin).status_code for _ in range(2)] == [503, 200]
 
 
+@pytest.mark.long
 def test_random_failures_repeat_with_their_seed() -> None:
     def statuses(seed: int) -> list[int]:
         with running_server(fail=0.5, seed=seed) as running:

@@ -29,6 +29,7 @@ def slow() -> Iterator[RunningServer]:
         yield running
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "fault",
     [

@@ -32,7 +32,7 @@ def server(tones: RunningServer) -> RunningServer:
 
 
 @pytest.mark.parametrize(
-    ("piece", "overlap"), few([(5, 0), (7.3, 0), (20, 0), (20, 2.5), (11, 3), (89, 0), (1000, 5)], [(5, 0), (11, 3)])
+    ("piece", "overlap"), few([(5, 0), (7.3, 0), (20, 0), (20, 2.5), (11, 3), (89, 0), (1000, 5)], [(11, 3)])
 )
 def test_every_word_is_where_it_was_said(piece: float, overlap: float, server: RunningServer, tmp_path: Path) -> None:
     said = Numbered(90)
@@ -126,7 +126,7 @@ def test_what_can_be_heard_of_a_cut_off_recording_is_kept_and_told(server: Runni
     assert row["audio_seconds"] < 40
 
 
-@pytest.mark.parametrize(("seconds", "pieces"), [(0.2, 1), (30, 5)])
+@pytest.mark.parametrize(("seconds", "pieces"), few([(0.2, 1), (30, 5)], [(0.2, 1)]))
 def test_silence_is_a_transcript_without_words(
     seconds: float, pieces: int, server: RunningServer, tmp_path: Path
 ) -> None:

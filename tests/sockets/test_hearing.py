@@ -179,6 +179,7 @@ MORE = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("point", [*POINTS, *(pytest.param(point, marks=pytest.mark.long) for point in MORE)])
 def test_sigkill_loses_nothing_and_pays_nothing_twice(point: str, tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 40)

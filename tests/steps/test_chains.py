@@ -73,6 +73,10 @@ def test_some_rows_are_done_again_others_pass_by_and_the_rerun_is_free(server: R
     assert Decimal(told["spent_usd"]) == Decimal(str(bill["usd"]))
     code, told, _ = run(path)
     assert (code, server.bill()["requests"], Decimal(told["spent_usd"])) == (0, 27, Decimal(str(bill["usd"])))
+    status = mediamill("status", tmp_path / "out", home=tmp_path / "home")
+    assert status.stdout.count(" done, 0 failed, 0 not done yet") == 4
+    retried = mediamill("retry", tmp_path / "out", home=tmp_path / "home")
+    assert (retried.returncode, "below steps/" in retried.stderr) == (2, True)
 
 
 @pytest.mark.long

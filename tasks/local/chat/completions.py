@@ -32,9 +32,8 @@ from tasks.local.desk import (
     Desk,
     Exchange,
     bearer,
-    check_key,
     dwell,
-    fail_at_random,
+    entered,
     faulted,
     refused,
     reply_headers,
@@ -42,7 +41,7 @@ from tasks.local.desk import (
 from tasks.local.dialects import Dialect
 from tasks.local.form import Buffer
 from tasks.local.refusal import Refusal
-from tasks.local.rules import COMPUTED, UNANSWERED, UNCOMPUTED, Facts, Fault, pick
+from tasks.local.rules import COMPUTED, UNANSWERED, UNCOMPUTED, Fault
 from tasks.local.saying import parse_json
 
 _DATA = re.compile(rb"data:[a-z]+/[a-zA-Z0-9.+-]+;base64,([A-Za-z0-9+/=]+)")
@@ -73,15 +72,9 @@ async def _answered(
     call.key_seen = bool(bearer(exchange.request))
     told = await _read(exchange, body)
     call.model = _named(told)
-    fault = pick(desk.rules, Facts(call.path, call.model, None, call.file_sha256)) if desk.rules else None
-    if fault is not None:
-        call.fault = fault.kind
-        await asyncio.sleep(fault.delay)
-        if not fault.computed:
-            return await faulted(desk, exchange, fault)
-    check_key(desk.settings, exchange)
-    desk.limiter.admit()
-    fail_at_random(desk)
+    fault, broken = await entered(desk, exchange)
+    if broken is not None:
+        return broken
     if isinstance(told, Refusal):
         raise told
     asked = read_asked(told, rules, desk.chat_models[exchange.dialect.name])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from tasks.errors import BadInput
 from tasks.item import Input, Payload
@@ -15,8 +15,6 @@ from tasks.media.pictures.look import PictureInfo, broken, info_of, opened
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-Detail = Literal["auto", "full", "economy"]
 
 _MIMES = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "gif": "image/gif"}
 _QUALITIES = (88, 75, 60)

@@ -72,6 +72,7 @@ def test_cancel_in_the_ui_drains_and_leaves_the_rest_to_the_next_run(
     whole(deck, slow, tmp_path, twice=0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.long), signal.SIGTERM])
 def test_a_signal_drains_and_the_state_is_cancelled(
     deck: Deck, slow: RunningServer, tmp_path: Path, number: int

@@ -108,6 +108,7 @@ def test_called_from_python_a_flow_gives_its_summary_and_needs_no_server(tmp_pat
     assert len(pd.read_parquet(tmp_path / "out" / "results")) == 2
 
 
+@pytest.mark.long
 def test_a_key_may_lie_in_a_secret_block(deck: Deck, server: RunningServer, tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 2)
     code = (

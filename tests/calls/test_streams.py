@@ -1,0 +1,31 @@
+"""Streamed replies: when their first part came, and how long they may stand still."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tasks.calls.exchange import Broken
+from tasks.calls.reading import timed
+
+
+async def parts(*some: bytes, then: asyncio.Event | None = None) -> AsyncIterator[bytes]:
+    for part in some:
+        yield part
+    if then is not None:
+        await then.wait()
+
+
+async def test_the_first_part_that_is_awaited_is_timed() -> None:
+    body, first = await timed(parts(b": hello\n", b"word", b"more"), lambda part: b"word" in part, 5, "there")
+    assert body == b": hello\nwordmore"
+    assert first is not None
+    assert (await timed(parts(b"a", b"b"), lambda part: b"word" in part, None, "there"))[1] is None
+
+
+async def test_a_stream_that_stands_still_is_broken_off() -> None:
+    with pytest.raises(Broken, match=r"there: the stream stood still for 0\.01 s") as broken:
+        await timed(parts(b"word", then=asyncio.Event()), lambda _: True, 0.01, "there")
+    assert broken.value.kind == "stalled"
