@@ -191,7 +191,9 @@ class App:
         return _json({"data": [{"model": m, "voices": [{"id": n, "name": n} for n in names]} for m in models]})
 
     async def _models(self, _: web.BaseRequest, *, spoken: Dialect) -> web.Response:
-        return _json(spoken.models(self._names(spoken), self.desk.settings.price))
+        told = self.desk.settings.token_price
+        chats = {name: told.get(name) for name in self.desk.chat_models[spoken.name]}
+        return _json(spoken.models(self._names(spoken), self.desk.settings.price, chats))
 
     async def _supported(self, _: web.BaseRequest) -> web.Response:
         return _json(together_supported(self._names(dialect("together"))))

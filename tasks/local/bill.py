@@ -174,7 +174,15 @@ class Bill:
         self._requests += 1
         self._by_status[call.status] += 1
         totals = self._by_model.setdefault(
-            call.model or "", {"requests": 0, "billed": 0, "seconds": Decimal(0), "usd": Decimal(0)}
+            call.model or "",
+            {
+                "requests": 0,
+                "billed": 0,
+                "seconds": Decimal(0),
+                "input_tokens": 0,
+                "output_tokens": 0,
+                "usd": Decimal(0),
+            },
         )
         totals["requests"] += 1
         if call.file_sha256 is not None:
@@ -186,6 +194,8 @@ class Bill:
             usd = Decimal(call.usd or 0)
             totals["billed"] += 1
             totals["seconds"] = _EXACT.add(totals["seconds"], Decimal(call.seconds or 0))
+            totals["input_tokens"] += call.input_tokens or 0
+            totals["output_tokens"] += call.output_tokens or 0
             totals["usd"] = _EXACT.add(totals["usd"], usd)
             self._usd = _EXACT.add(self._usd, usd)
 

@@ -75,10 +75,25 @@ class Dialect:
             error = {name: value for name, value in error.items() if value is not None}
         return status, {"error": error}
 
-    def models(self, names: Sequence[str], prices: Mapping[str, Decimal]) -> Any:
-        """Body of the models list; Together's is a bare array with prices."""
+    def models(
+        self,
+        names: Sequence[str],
+        prices: Mapping[str, Decimal],
+        chats: Mapping[str, tuple[Decimal, Decimal] | None] | None = None,
+    ) -> Any:
+        """Body of the models list; Together's is a bare array with prices.
+
+        Args:
+            names: of all models.
+            prices: of a minute heard or a million characters spoken.
+            chats: models that answer prompts, with what a million tokens of prompt and of answer cost.
+        """
         if self.name == "together":
-            return [_together_model(name, prices.get(name)) for name in names]
+            told = chats or {}
+            return [
+                _together_chat(name, told[name]) if name in told else _together_model(name, prices.get(name))
+                for name in names
+            ]
         more: dict[str, Any] = {"active": True, "context_window": 448} if self.name == "groq" else {}
         data = [{"id": n, "object": "model", "created": _CREATED, "owned_by": "mediamill", **more} for n in names]
         return {"object": "list", "data": data}
@@ -109,6 +124,14 @@ def _together_model(name: str, price: Decimal | None) -> dict[str, Any]:
         "context_length": 0,
         "pricing": pricing,
     }
+
+
+def _together_chat(name: str, prices: tuple[Decimal, Decimal] | None) -> dict[str, Any]:
+    """A model that answers prompts; prices are dollars a million tokens."""
+    made = _together_model(name, None)
+    if prices is not None:
+        made["pricing"] |= {"input": float(prices[0]), "output": float(prices[1])}
+    return {**made, "type": "chat"}
 
 
 def together_supported(names: Sequence[str]) -> dict[str, Any]:

@@ -45,7 +45,7 @@ from tasks.local.rules import COMPUTED, UNANSWERED, UNCOMPUTED, Fault
 from tasks.local.saying import parse_json
 
 _DATA = re.compile(rb"data:[a-z]+/[a-zA-Z0-9.+-]+;base64,([A-Za-z0-9+/=]+)")
-_ASIDE = re.compile(rb'"(?:stream|stream_options)"\s*:\s*(?:true|false|\{[^}]*\})\s*,?')
+_ASIDE = re.compile(rb',\s*"stream(?:_options)?"\s*:\s*(?:true|false|\{[^}]*\})|"stream"\s*:\s*(?:true|false)\s*,')
 _TICK = Decimal("1e-10")
 _LARGE = 1 << 20
 _LOOKING = ThreadPoolExecutor(2, thread_name_prefix="pictures")
@@ -106,7 +106,7 @@ def _parsed(data: Buffer) -> Any:
 
 
 def _hashes(data: Buffer) -> tuple[str, str, str]:
-    """Of the body, of the pictures in it or else all of it, and of what is left without them."""
+    """Of the body, of the pictures in it or else of its words, and of its words, whether streamed or not."""
     whole_body = hashlib.sha256(data).hexdigest()
     shown = hashlib.sha256()
     count = 0
@@ -114,7 +114,7 @@ def _hashes(data: Buffer) -> tuple[str, str, str]:
         shown.update(hashlib.sha256(found[1]).hexdigest().encode())
         count += 1
     rest = hashlib.sha256(_ASIDE.sub(b"", _DATA.sub(b"", data))).hexdigest()
-    return whole_body, shown.hexdigest() if count else whole_body, rest
+    return whole_body, shown.hexdigest() if count else rest, rest
 
 
 def _named(told: Any) -> str:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _THUMBNAIL = 64
+_POINTS = 512
 _LEAST_SHARE = 10
 _OCR_SECONDS = 20
 _OCR_SIDE = 4000
@@ -47,9 +48,14 @@ def colours(image: Image) -> tuple[tuple[str, ...], float]:
     return tuple(names[n] for n in ranked[:3] if counts[n] * _LEAST_SHARE >= len(pixels)), float(pixels.mean()) / 255
 
 
+def reader() -> str | None:
+    """The program that reads text in pictures, where it is on PATH."""
+    return shutil.which("tesseract")
+
+
 def words_in(image: Image, orientation: int | None) -> str | None:
     """The text in a picture, where the program tesseract is there to read it."""
-    program = shutil.which("tesseract")
+    program = reader()
     if program is None:
         return None
     grey = image.convert("L")
@@ -69,13 +75,16 @@ def words_in(image: Image, orientation: int | None) -> str | None:
 
 
 def _small(image: Image) -> Image:
-    """A thumbnail; sixteen bits a channel are brought down to eight first, where Pillow would cut them off."""
+    """A thumbnail; sixteen bits a channel are brought down to eight, where Pillow would cut them off."""
     import numpy as np
     from PIL import Image as Pillow
 
-    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+    if image.mode == "P" or image.mode.startswith("I") or image.mode == "F":
+        sides = (min(image.width, _POINTS), min(image.height, _POINTS))
+        image = image.resize(sides, Pillow.Resampling.NEAREST)  # before anything makes its pixels larger
+    if image.mode.startswith("I") or image.mode == "F":
         deep = np.asarray(image, dtype=np.float64)
-        top = 65535.0 if float(deep.max()) > 255 else 255.0  # noqa: PLR2004
+        top = 65535.0 if float(deep.max(initial=0)) > 255 else 255.0  # noqa: PLR2004
         image = Pillow.fromarray((np.clip(deep, 0, top) * 255 / top).astype(np.uint8))
     if image.mode == "P":
         image = image.convert("RGBA" if "transparency" in image.info else "RGB")

@@ -7,7 +7,7 @@ import warnings
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from tasks.local.chat.measuring import colours, words_in
+from tasks.local.chat.measuring import colours, reader, words_in
 from tasks.local.chat.seen import Seen
 from tasks.local.chat.vendors import Vendor
 from tasks.local.refusal import Refusal
@@ -19,6 +19,7 @@ _ORIENTATION, _TURNED = 0x0112, range(2, 9)
 _MAKER, _CAMERA, _CHANGED = 0x010F, 0x0110, 0x0132
 _DETAILS, _TAKEN = 0x8769, 0x9003
 _MOST_NOTE = 80
+_LEAST = 64
 
 
 def look(data: bytes, detail: str, vendor: Vendor, *, measure: bool) -> Seen:
@@ -60,8 +61,8 @@ def _seen(image: Image, data: bytes, detail: str, *, measure: bool) -> Seen:
     width, height, form = image.width, image.height, image.format or ""
     notes = _notes(image)
     orientation = notes.get("orientation")
-    if not measure and form == "JPEG":
-        image.draft("L", (max(1, width // 8), max(1, height // 8)))  # every scan is read all the same
+    if form == "JPEG" and not (measure and reader()):
+        image.draft(None, (max(_LEAST, width // 8), max(_LEAST, height // 8)))  # every scan is read all the same
     image.load()
     sideways = orientation in range(5, 9)
     names, brightness = colours(image) if measure else ((), 0.0)
