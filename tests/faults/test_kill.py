@@ -47,7 +47,7 @@ def every_point() -> list[str]:
     return [f"{point}:1:kill" for point in POINTS if point != "call.accepted.after"]
 
 
-QUICK = ("call.sending.after", "call.replied.after", "part.rename.after")
+QUICK = ("call.replied.after", "part.rename.after")
 
 
 def crashes() -> list[Any]:

@@ -157,6 +157,7 @@ def test_the_debug_log_holds_no_key(tmp_path: Path, server: RunningServer) -> No
     assert SENTINEL not in done.stderr + done.stdout
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kilobytes", [150, pytest.param(300, marks=pytest.mark.long)])
 def test_a_disk_that_takes_no_more_is_one_line(kilobytes: int, tmp_path: Path) -> None:
     recordings = ROOT / "data" / "samples" / "recordings"

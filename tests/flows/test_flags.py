@@ -96,6 +96,7 @@ def test_flags_are_counted_for_programs_and_are_not_failures(server: RunningServ
     assert "worth a look" not in again.stdout
 
 
+@pytest.mark.long
 def test_a_bigger_model_takes_the_flag_off(server: RunningServer, tmp_path: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()

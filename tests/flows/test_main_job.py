@@ -20,6 +20,7 @@ import polars as pl
 import pytest
 
 from tests.faults.driving import environment, make_wavs, mediamill, rows, transcribe
+from tests.quick import few
 from tests.servers import RunningServer, running_server
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
@@ -166,7 +167,7 @@ def test_json_status_report_and_limit(tmp_path: Path, server: RunningServer) -> 
     assert "0000.wav" in (out / "report.html").read_text()
 
 
-@pytest.mark.parametrize("job", ["transcribe.yaml", "manifest.yaml", "nightly.yaml"])
+@pytest.mark.parametrize("job", few(["transcribe.yaml", "manifest.yaml", "nightly.yaml"], ["transcribe.yaml"]))
 def test_the_example_jobs_run(job: str, tmp_path: Path) -> None:
     path = SAMPLES.parents[1] / "configs" / "jobs" / job
     done = mediamill("run", path, "--out", tmp_path / "out", "--limit", "1", home=tmp_path / "home")

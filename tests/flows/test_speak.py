@@ -222,6 +222,7 @@ def test_a_reply_that_is_no_sound_is_kept_and_bought_anew_by_retry_only(server: 
     assert server.bill()["requests"] == 2
 
 
+@pytest.mark.long
 def test_a_file_that_is_gone_is_written_again_for_free(server: RunningServer, tmp_path: Path) -> None:
     source, out = manifest(tmp_path / "m.csv", ["One.", "Two.", "Three."]), tmp_path / "out"
     assert speak(source, out, server.origin).returncode == 0

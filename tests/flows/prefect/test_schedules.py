@@ -92,6 +92,7 @@ def test_missed_nights_are_caught_up_once(deck: Deck, server: RunningServer, tmp
     assert server.bill()["requests"] == 2
 
 
+@pytest.mark.long
 def test_prefect_yaml_deploys(deck: Deck) -> None:
     made = deck.cli("deploy", cwd=ROOT)
     assert made.returncode == 0, made.stdout + made.stderr
