@@ -48,6 +48,7 @@ _DATA = re.compile(rb"data:[a-z]+/[a-zA-Z0-9.+-]+;base64,([A-Za-z0-9+/=]+)")
 _ASIDE = re.compile(rb',\s*"stream(?:_options)?"\s*:\s*(?:true|false|\{[^}]*\})|"stream"\s*:\s*(?:true|false)\s*,')
 _TICK = Decimal("1e-10")
 _LARGE = 1 << 20
+_LONG = 1 << 15
 _LOOKING = ThreadPoolExecutor(2, thread_name_prefix="pictures")
 """Two pictures are decoded at a time, whoever sent them: that bounds the memory."""
 
@@ -141,7 +142,7 @@ async def _looked(desk: Desk, exchange: Exchange, rules: Vendor, asked: Asked, c
 async def _said(desk: Desk, asked: Asked, seen: list[Seen], fault: Fault | None) -> list[Said]:
     """The answers, ended where they must be; what a fault wants said instead of them."""
     engine = desk.settings.engine
-    if len(asked.text) > _LARGE or asked.form.schema is not None or asked.tool is not None:
+    if len(asked.text) > _LONG or asked.form.schema is not None or asked.tool is not None:
         made = await asyncio.to_thread(lambda: [answer(engine, asked, seen, n) for n in range(asked.n)])
     else:
         made = [answer(engine, asked, seen, n) for n in range(asked.n)]
