@@ -82,7 +82,7 @@ def read_saying(told: Any, dialect: Dialect, models: Mapping[str, SpeechModel]) 
     )
 
 
-def parse_json(body: bytes) -> Any:
+def parse_json(body: bytes | memoryview) -> Any:
     """The body's JSON.
 
     Raises:

@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -21,7 +23,7 @@ from tasks.local.chat.asked import Asked, read_asked
 from tasks.local.chat.engines import Call, Said, answer, echoes
 from tasks.local.chat.pictures import look
 from tasks.local.chat.seen import Seen
-from tasks.local.chat.sources import bytes_of
+from tasks.local.chat.sources import Source, decoded, fetched
 from tasks.local.chat.streaming import events, send, stream
 from tasks.local.chat.tokens import picture_tokens, prompt_tokens
 from tasks.local.chat.usage import Spent, cut, spent
@@ -48,8 +50,9 @@ _DATA = re.compile(rb"data:[a-z]+/[a-zA-Z0-9.+-]+;base64,([A-Za-z0-9+/=]+)")
 _ASIDE = re.compile(rb',\s*"stream(?:_options)?"\s*:\s*(?:true|false|\{[^}]*\})|"stream"\s*:\s*(?:true|false)\s*,')
 _TICK = Decimal("1e-10")
 _LARGE = 1 << 20
+_LONG = 1 << 15
 _LOOKING = ThreadPoolExecutor(2, thread_name_prefix="pictures")
-"""Two pictures are decoded at a time, whoever sent them: that bounds the memory."""
+"""Two large bodies or pictures are worked on at a time, whoever sent them: that bounds the memory."""
 
 
 async def complete(desk: Desk, request: web.BaseRequest, dialect: Dialect) -> web.StreamResponse:
@@ -93,14 +96,16 @@ async def _read(exchange: Exchange, body: Body) -> Any:
     if len(body.data) <= _LARGE:
         told, hashes = _parsed(body.data), _hashes(body.data)
     else:
-        told, hashes = await asyncio.to_thread(lambda: (_parsed(body.data), _hashes(body.data)))
+        loop = asyncio.get_running_loop()
+        told, hashes = await loop.run_in_executor(_LOOKING, lambda: (_parsed(body.data), _hashes(body.data)))
     call.body_sha256, call.file_sha256, call.params_sha256 = hashes
     return told
 
 
 def _parsed(data: Buffer) -> Any:
     try:
-        return parse_json(data if isinstance(data, bytes) else bytes(data))
+        with memoryview(data) as view:
+            return parse_json(view)
     except Refusal as refusal:
         return refusal
 
@@ -127,21 +132,21 @@ async def _looked(desk: Desk, exchange: Exchange, rules: Vendor, asked: Asked, c
     loop = asyncio.get_running_loop()
     seen: list[Seen] = []
     for source in asked.sources:
-        data = await bytes_of(source, rules, desk.settings.url_host, cleanup)
-        if source.kind == "video":
-            seen.append(await loop.run_in_executor(_LOOKING, watch, data))
-        else:
-            seen.append(
-                await loop.run_in_executor(_LOOKING, lambda: look(data, source.detail, rules, measure=measure))  # noqa: B023
-            )
+        file = await fetched(source, rules, desk.settings.url_host, cleanup)
+        seen.append(await loop.run_in_executor(_LOOKING, partial(_look, source, file, rules, measure=measure)))
     exchange.call.pictures = [one.sha256 for one in seen] or None
     return seen
+
+
+def _look(source: Source, file: Path | None, rules: Vendor, *, measure: bool) -> Seen:
+    data = decoded(source, rules) if file is None else file.read_bytes()
+    return watch(data) if source.kind == "video" else look(data, source.detail, rules, measure=measure)
 
 
 async def _said(desk: Desk, asked: Asked, seen: list[Seen], fault: Fault | None) -> list[Said]:
     """The answers, ended where they must be; what a fault wants said instead of them."""
     engine = desk.settings.engine
-    if len(asked.text) > _LARGE or asked.form.schema is not None or asked.tool is not None:
+    if len(asked.text) > _LONG or asked.form.schema is not None or asked.tool is not None:
         made = await asyncio.to_thread(lambda: [answer(engine, asked, seen, n) for n in range(asked.n)])
     else:
         made = [answer(engine, asked, seen, n) for n in range(asked.n)]

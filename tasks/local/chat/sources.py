@@ -8,6 +8,7 @@ import re
 from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 from tasks.local.chat.vendors import MIB, Vendor
 from tasks.local.fetch import fetch
@@ -27,28 +28,31 @@ class Source:
     detail: str = "auto"
 
 
-async def bytes_of(source: Source, vendor: Vendor, hosts: Collection[str], cleanup: ExitStack) -> bytes:
-    """What a source holds.
+async def fetched(source: Source, vendor: Vendor, hosts: Collection[str], cleanup: ExitStack) -> Path | None:
+    """The file of a source that is somewhere else, in ``cleanup``'s care; None for one that holds its data.
 
     Raises:
-        Refusal: when it cannot be read, may not be fetched, or is too large.
+        Refusal: when it may not be fetched, cannot be, or is too large.
     """
-    most = vendor.most_picture_bytes if source.kind == "image" else _MOST_VIDEO
-    if source.url[:5].lower() == "data:":
-        return _decoded(source, most)
+    if _holds_data(source):
+        return None
     try:
-        got = await fetch(source.url, hosts, most, cleanup)
+        got = await fetch(source.url, hosts, _most(source, vendor), cleanup)
     except Refusal as refusal:
         kind: Kind = "url_too_large" if refusal.kind == "url_too_large" else "bad_picture"
         raise Refusal(kind, f"Failed to get the {source.kind}: {refusal.message}", param="messages") from None
-    assert got.path is not None
-    data = got.path.read_bytes()
-    if not data:
+    if not got.size:
         raise Refusal("bad_picture", f"Invalid {source.kind}: there is nothing behind the URL", param="messages")
-    return data
+    return got.path
 
 
-def _decoded(source: Source, most: int) -> bytes:
+def decoded(source: Source, vendor: Vendor) -> bytes:
+    """What a ``data:`` URL holds. Blocking.
+
+    Raises:
+        Refusal: when it holds no such thing, or too much of it.
+    """
+    most = _most(source, vendor)
     found = _DATA.match(source.url)
     mime = (found["mime"] or "") if found else ""
     if found is None or not mime.lower().startswith((f"{source.kind}/", "application/octet-stream")):
@@ -65,3 +69,11 @@ def _decoded(source: Source, most: int) -> bytes:
     if len(data) > most:
         raise Refusal("url_too_large", f"the {source.kind} is above {most} bytes", param="messages")
     return data
+
+
+def _holds_data(source: Source) -> bool:
+    return source.url[:5].lower() == "data:"
+
+
+def _most(source: Source, vendor: Vendor) -> int:
+    return vendor.most_picture_bytes if source.kind == "image" else _MOST_VIDEO
