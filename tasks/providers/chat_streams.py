@@ -84,15 +84,23 @@ def _add(choices: dict[int, dict[str, Any]], choice: Mapping[str, Any]) -> None:
     kept = choices.setdefault(index if isinstance(index, int) else 0, {"message": {}, "finish_reason": None})
     if choice.get("finish_reason"):
         kept["finish_reason"] = choice["finish_reason"]
-    if isinstance(choice.get("logprobs"), dict):
-        tokens = _mapping(kept.get("logprobs")).get("content") or []
-        kept["logprobs"] = {"content": [*tokens, *_list(choice["logprobs"].get("content"))]}
     message, delta = kept["message"], _mapping(choice.get("delta"))
+    told = _likelihoods(choice.get("logprobs"), delta)
+    if told:
+        tokens = _mapping(kept.get("logprobs")).get("content") or []
+        kept["logprobs"] = {"content": [*tokens, *told]}
     for name in ("content", "reasoning", "reasoning_content", "refusal"):
         if isinstance(delta.get(name), str):
             message[name] = message.get(name, "") + delta[name]
     for part in _list(delta.get("tool_calls")):
         _add_call(message.setdefault("tool_calls", []), _mapping(part))
+
+
+def _likelihoods(told: Any, delta: Mapping[str, Any]) -> list[Any]:
+    """A chunk's tokens with their likelihoods; Together tells a bare number for its one token (provider docs)."""
+    if isinstance(told, (int, float)) and not isinstance(told, bool):
+        return [{"token": delta.get("content"), "logprob": told}]
+    return _list(_mapping(told).get("content"))
 
 
 def _add_call(calls: list[dict[str, Any]], part: Mapping[str, Any]) -> None:

@@ -167,6 +167,16 @@ def test_a_stream_adds_up() -> None:
     assert (usage.input_tokens, usage.output_tokens) == (3, 2)
 
 
+def test_likelihoods_come_in_two_shapes() -> None:
+    bare = events({"choices": [{"index": 0, "delta": {"content": "a"}, "logprobs": -0.5}]}, delta("stop"))
+    assert answer("together", bare)[0]["choices"][0]["logprobs"] == {"content": [{"token": "a", "logprob": -0.5}]}
+    token = {"token": "a", "logprob": -1}
+    whole = events(
+        {"choices": [{"index": 0, "delta": {"content": "a"}, "logprobs": {"content": [token]}}]}, delta("stop")
+    )
+    assert answer("openai", whole)[0]["choices"][0]["logprobs"] == {"content": [token]}
+
+
 def test_a_stream_without_its_end_counts_when_the_answer_has_one() -> None:
     assert answer("together", events(delta(content="a"), delta("stop"), done=False))[0]["choices"][0]["text"] == "a"
     problem = made("together").classify(events(delta(content="a"), done=False), "chat")
