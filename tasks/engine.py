@@ -21,6 +21,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _SWITCH_SECONDS = 0.001
+_INTERPRETER = "python"
 
 
 class Engine:
@@ -79,7 +80,9 @@ class Engine:
             if engine not in self._local:
                 from tasks.local.spawn import spawn
 
-                self._local[engine] = await self.thread(spawn, engine)
+                # Who asks for the interpreter has leave to run code here; nothing else starts it with that.
+                allowed = {"allow_local_code": True} if engine == _INTERPRETER else {}
+                self._local[engine] = await self.thread(spawn, engine, **allowed)
             return self._local[engine].origin
 
     def close(self) -> None:

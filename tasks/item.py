@@ -83,6 +83,8 @@ class Usage:
     output_tokens: int | None = None
     characters: int | None = None
     speech_seconds: Decimal | None = None
+    searches: int | None = None
+    sessions: int | None = None
     requests: int | None = None
     billed_usd: Decimal | None = None
 

@@ -46,6 +46,9 @@ _MANY, _STAGED = 64, 8
 """For every so many requests on the wire, so many more attempts may be on their way into the journal: with few in
 flight its commits cost nothing, with hundreds they would leave a tenth of the places on the wire empty."""
 
+_MOST_WAITING = 4096
+"""Items at work at once where many share a request."""
+
 
 def choose_provider(job: Job) -> Provider:
     """The provider a job names, or the first one with a key, or the built-in one.
@@ -53,7 +56,8 @@ def choose_provider(job: Job) -> Provider:
     Raises:
         UsageError: when it is unknown, its key is missing, or it needs a base URL.
     """
-    name = job.provider or ("compatible" if job.base_url else registry.default_provider(os.environ))
+    wanted = capabilities.get(job.capability).operation
+    name = job.provider or ("compatible" if job.base_url else registry.default_provider(os.environ, wanted))
     return registry.make_provider(name, base_url=job.base_url, api_key_env=job.api_key_env, environ=os.environ)
 
 
@@ -87,11 +91,11 @@ async def open_context(job: Job, engine: Engine, *, retry: bool) -> tuple[Contex
     """
     capability = capabilities.get(job.capability)
     params = check_params(capability, job.params)
-    own = capability.schema(params)
-    if job.subtitles and "segments" not in own.names:
-        raise UsageError(f"{capability.name} has no subtitles", hint="leave --subtitles out")
     provider = choose_provider(job)
     model = provider.model(capability.operation, job.model)
+    own = capability.schema(params, provider, model)
+    if job.subtitles and "segments" not in own.names:
+        raise UsageError(f"{capability.name} has no subtitles", hint="leave --subtitles out")
     source = None if retry else await engine.thread(_open_source, job, capability)
     out = await engine.thread(out_folder, job)
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
@@ -186,7 +190,8 @@ async def _context(
     scratch.mkdir(parents=True, exist_ok=True)
     schemas = journal.outs.schemas()
     assert schemas is not None
-    gate_size = 2 * concurrency + 16
+    shared = provider.quota(capability.operation, model).per_request
+    gate_size = max(2 * concurrency + 16, min(concurrency * shared, _MOST_WAITING) if shared > 1 else 0)
     return Context(
         job=job,
         run_id=run_id,

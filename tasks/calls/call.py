@@ -23,12 +23,14 @@ from tasks.calls.line import Line, now_us, request_id, total
 from tasks.calls.pack import Packer, Pending
 from tasks.calls.retry import TryAgain, retrying
 from tasks.errors import CallFailed, ItemError, ProviderDown, UnknownOutcome
-from tasks.item import FREE, Answer, Ask
+from tasks.item import FREE, Answer, Ask, Cost
 from tasks.journal.asks import Attempt, Claim
-from tasks.providers.base import Problem, Reply
+from tasks.providers.base import Parsed, Problem, Reply
 
 _BUSY_SECONDS = 0.5
 _LOOK_AGAIN = 0.25
+_MOST_SIBLINGS = 16_384
+"""Answers kept that came in one reply with one that was recalled: a reply of many is read once, not once for each."""
 _UNREACHABLE = frozenset({"dns", "refused", "tls", "connect_timeout"})
 
 
@@ -40,6 +42,7 @@ class Caller:
         self._running: dict[str, asyncio.Task[Answer]] = {}
         self._on_wire: set[asyncio.Task[Any] | None] = set()
         self._packer = Packer(self._buy)
+        self._siblings: dict[str, tuple[Attempt, Parsed, Cost]] = {}
 
     async def __call__(self, ask: Ask) -> Answer:
         """The Ask's answer, bought at most once.
@@ -75,6 +78,9 @@ class Caller:
             done.exception()  # retrieved here, as every waiter may be gone
 
     async def _obtain(self, pending: Pending) -> Answer:
+        known = self._siblings.pop(pending.key, None)
+        if known is not None:
+            return self._told(pending, *known)
         claim = await self._claim(pending)
         if claim.state == "hit" and claim.attempt is not None:
             return await self._recall(pending, claim.attempt)
@@ -110,23 +116,37 @@ class Caller:
     async def _recall(self, pending: Pending, attempt: Attempt) -> Answer:
         """An answer the journal holds. The item that paid for it keeps its cost; others pay nothing."""
         line = self._line
-        line.tally.hits += 1
         reply = Reply(attempt.reply_status or 200, attempt.reply_headers, attempt.reply_body or b"")
         parsed = parse(line, reply, [pending.ask] * len(attempt.request_keys))
-        mine = attempt.out_id == line.out_id and pending.ask.item_id in attempt.item_ids
         cost = attempt.cost
         if cost is None:
             cost = await settle(line, attempt.call_id, parsed, pending.ask, attempt.cost_max)
-            if mine:  # its ceiling was charged until now
+            if self._paid_by(pending, attempt):  # its ceiling was charged until now
                 line.budget.settle(line.budget.adopt(attempt.cost_max), cost)
+        bare = replace(attempt, reply_body=None)
+        told = {
+            key: (bare, part, share_of(cost, len(parsed)))
+            for key, part in zip(attempt.request_keys, parsed, strict=True)
+        }
+        mine = told.pop(pending.key)
+        if len(self._siblings) < _MOST_SIBLINGS:
+            self._siblings.update(told)
+        return self._told(pending, *mine)
+
+    def _paid_by(self, pending: Pending, attempt: Attempt) -> bool:
+        return attempt.out_id == self._line.out_id and pending.ask.item_id in attempt.item_ids
+
+    def _told(self, pending: Pending, attempt: Attempt, parsed: Parsed, share: Cost) -> Answer:
+        line, mine = self._line, self._paid_by(pending, attempt)
+        line.tally.hits += 1
         return answer(
             line,
-            parsed[attempt.request_keys.index(pending.key)],
+            parsed,
             pending.key,
-            share_of(cost, len(parsed)) if mine else FREE,
+            share if mine else FREE,
             attempts=attempt.attempt if mine else 0,
             cached=not mine,
-            request_id=request_id(reply.headers) or attempt.call_id,
+            request_id=request_id(attempt.reply_headers) or attempt.call_id,
             started_at=attempt.started_at,
             latency_ms=attempt.latency_ms,
         )

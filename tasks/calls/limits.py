@@ -28,7 +28,8 @@ _RAMP = 1.0
 class Quota:
     """Configured limits of one provider, model and operation; None is unlimited.
 
-    ``start`` is how many requests may be in flight at first (None: ``concurrency``, the most ever).
+    ``start`` is how many requests may be in flight at first (None: ``concurrency``, the most ever);
+    ``per_request`` how many Asks may share one.
     """
 
     rpm: float | None = None
@@ -36,6 +37,7 @@ class Quota:
     audio_seconds_per_hour: float | None = None
     concurrency: int = 64
     start: int | None = None
+    per_request: int = 1
 
 
 @dataclass(frozen=True, slots=True)

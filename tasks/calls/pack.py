@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
+from tasks.errors import CallFailed
 from tasks.item import Answer, Ask
 from tasks.providers.base import Pack, Wire
 
@@ -75,10 +76,18 @@ class Packer:
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
+    async def _halves(self, asks: list[tuple[Pending, asyncio.Future[Answer]]]) -> None:
+        """A request that is refused for one Ask's sake is sent again in halves, until that one stands alone."""
+        middle = len(asks) // 2
+        await asyncio.gather(self._deliver(asks[:middle]), self._deliver(asks[middle:]))
+
     async def _deliver(self, asks: list[tuple[Pending, asyncio.Future[Answer]]]) -> None:
         try:
             answers = await self._send([pending for pending, _ in asks])
         except BaseException as error:
+            if isinstance(error, CallFailed) and not error.transient and len(asks) > 1:
+                await self._halves(asks)
+                return
             for _, future in asks:
                 if not future.done():
                     future.set_exception(error)

@@ -17,6 +17,9 @@ _CAPABILITIES = {
     "caption": "tasks.capabilities.caption:Caption",
     "describe-video": "tasks.capabilities.describe_video:DescribeVideo",
     "complete": "tasks.capabilities.complete:Complete",
+    "rerank": "tasks.capabilities.rerank:Rerank",
+    "embed": "tasks.capabilities.embed:Embed",
+    "execute": "tasks.capabilities.execute:Execute",
 }
 
 

@@ -112,8 +112,8 @@ class Capability(Protocol):
     params: type[BaseModel]
     request_version: int
 
-    def schema(self, params: Any) -> pa.Schema:
-        """The capability's own columns for a job's parameters; all nullable, the same for every provider."""
+    def schema(self, params: Any, provider: Provider, model: str) -> pa.Schema:
+        """The capability's own columns for a job's parameters; all nullable, the same names for every provider."""
         ...
 
     async def run(self, item: Item, params: Any, call: Call, kit: Kit) -> Mapping[str, Any]:

@@ -26,6 +26,7 @@ from tasks.capabilities.seeing import (
     vision_of,
 )
 from tasks.item import Item
+from tasks.providers.base import Provider
 from tasks.providers.chatting import VISION
 from tasks.providers.vision import Detail
 
@@ -59,7 +60,7 @@ class Caption:
     request_version = 1
     _asker = Asker("caption", VISION, 1)
 
-    def schema(self, params: CaptionParams) -> pa.Schema:
+    def schema(self, params: CaptionParams, provider: Provider, model: str) -> pa.Schema:
         """The answer's columns, what was shown, ``duplicate_of``, and a schema's own."""
         import pyarrow as pa
 

@@ -14,6 +14,7 @@ from tasks.capabilities.base import Call, Estimate, Kit
 from tasks.capabilities.prompting import PromptParams, rendered
 from tasks.errors import BadInput
 from tasks.item import Item
+from tasks.providers.base import Provider
 from tasks.providers.chatting import CHAT
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Complete:
     request_version = 1
     _asker = Asker("complete", CHAT, 1)
 
-    def schema(self, params: CompleteParams) -> pa.Schema:
+    def schema(self, params: CompleteParams, provider: Provider, model: str) -> pa.Schema:
         """The first answer's columns, then ``samples`` (all of them), ``tool_calls``, and a schema's own."""
         import pyarrow as pa
 

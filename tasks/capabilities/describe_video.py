@@ -18,6 +18,7 @@ from tasks.capabilities.sending import clock
 from tasks.capabilities.transcribe import HearingParams, Transcribe
 from tasks.errors import BadInput
 from tasks.item import Input, Item, Payload, Usage
+from tasks.providers.base import Provider
 from tasks.providers.chatting import VISION
 from tasks.providers.vision import Detail, Vision
 
@@ -71,7 +72,7 @@ class DescribeVideo:
     request_version = 1
     _asker = Asker("describe-video", VISION, 1)
 
-    def schema(self, params: VideoParams) -> pa.Schema:
+    def schema(self, params: VideoParams, provider: Provider, model: str) -> pa.Schema:
         """The answer's columns, what the video is, what was shown of it and when, and what is said in it."""
         import pyarrow as pa
 

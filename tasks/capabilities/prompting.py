@@ -21,6 +21,22 @@ _OWN = frozenset({"prompt", "system", "json_schema", "repairs", "stream"})
 """Parameters that are not sampling fields of the wire."""
 
 
+def checked_template(value: str | None, info: ValidationInfo) -> str | None:
+    """A parameter that is a template, as it is; a row's own value is no template.
+
+    Raises:
+        ValueError: when it cannot be read.
+    """
+    from jinja2 import TemplateSyntaxError
+
+    try:
+        if value is not None and info.field_name not in (info.context or ()):
+            _template(value)
+    except TemplateSyntaxError as error:
+        raise ValueError(f"the template cannot be read, line {error.lineno}: {error.message}") from None
+    return value
+
+
 class PromptParams(BaseModel):
     """What can be asked of a model that answers in words. What is unset is not sent."""
 
@@ -65,18 +81,7 @@ class PromptParams(BaseModel):
     def _texts(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
 
-    @field_validator("prompt", "system")
-    @classmethod
-    def _a_template(cls, value: str | None, info: ValidationInfo) -> str | None:
-        """A row's own prompt is no template."""
-        from jinja2 import TemplateSyntaxError
-
-        try:
-            if value is not None and info.field_name not in (info.context or ()):
-                _template(value)
-        except TemplateSyntaxError as error:
-            raise ValueError(f"the template cannot be read, line {error.lineno}: {error.message}") from None
-        return value
+    _a_template = field_validator("prompt", "system")(checked_template)
 
     def sampling(self) -> dict[str, JSON]:
         """The fields of the wire, by their neutral names."""

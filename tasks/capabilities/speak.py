@@ -20,6 +20,7 @@ from tasks.capabilities.base import Call, Estimate, Kit
 from tasks.capabilities.sentences import pieces
 from tasks.errors import BadInput, BadReply, UnknownOutcome, UsageError
 from tasks.item import JSON, Answer, Ask, Item, Usage
+from tasks.providers.base import Provider
 from tasks.providers.speaking import TTS, Speaks
 from tasks.providers.voices import Form, VoiceLimits
 
@@ -82,7 +83,7 @@ class Speak:
     params: type[BaseModel] = SpeakParams
     request_version = 1
 
-    def schema(self, params: Any) -> pa.Schema:
+    def schema(self, params: Any, provider: Provider, model: str) -> pa.Schema:
         """``file`` is relative to OUT; ``seconds`` is the decoded length; ``pieces`` how many requests it took."""
         import pyarrow as pa
 

@@ -20,6 +20,7 @@ from tasks.errors import BadInput
 from tasks.item import JSON, Answer, Ask, Input, Item, Payload, Usage
 from tasks.media.cutting import Cutting
 from tasks.media.limits import AudioLimits
+from tasks.providers.base import Provider
 from tasks.providers.languages import iso_code
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Transcribe:
     def __init__(self) -> None:
         self._cutting = asyncio.Semaphore(_CUT_AT_ONCE)
 
-    def schema(self, params: Any) -> pa.Schema:
+    def schema(self, params: Any, provider: Provider, model: str) -> pa.Schema:
         """Times are seconds from the start of the recording; ``audio_seconds`` is the decoded length.
 
         ``speech_seconds`` is how much of it sounds like speech, and ``flags`` what is likely to be wrong

@@ -28,14 +28,29 @@ from tasks.local.options import DIALECTS, Settings
 from tasks.local.realtime import listen
 from tasks.local.refusal import Refusal
 from tasks.local.rules import read_rules
+from tasks.local.sandbox.sessions import Sessions
 from tasks.local.saying import SpeechModel
 from tasks.local.speech import speak
 from tasks.local.talking import talk
+from tasks.local.texts.embedding import embed
+from tasks.local.texts.interpreting import interpret, list_sessions
+from tasks.local.texts.ranking import Form, rank
 from tasks.local.transcription import transcribe
 from tasks.local.voices import NAMES as VOICES
 from tasks.local.voices import make_speaker
 
+TEXTS = ("bm25s", "hashing", "python")
+"""Engines that rank, embed, and run code; every server has them, and the last only where it is allowed."""
+
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+_RANKED: Mapping[str, Mapping[str, Form]] = {
+    "local": {"/v1/rerank": "vllm"},
+    "together": {"/v1/rerank": "together"},
+    "cohere": {"/v1/rerank": "cohere-v1", "/v2/rerank": "cohere"},
+    "compatible": {"/v1/rerank": "vllm", "/v2/rerank": "vllm", "/rerank": "tei"},
+}
+"""Where a dialect ranks, beside its ``/v1``, and in whose spelling (provider docs)."""
 
 _JSON = {"content-type": "application/json"}
 _PAGE = 10_000
@@ -65,13 +80,19 @@ def make_desk(settings: Settings) -> Desk:
         {name: _speech_models(known["speech"].get(name, {}), settings) for name in DIALECTS},
         {name: frozenset(models) for name, models in known["sockets"].items()},
         {name: read_models(known["chat"].get(name, {}), [*settings.model, *settings.token_price]) for name in DIALECTS},
+        {name: _embedders(known["embeddings"].get(name, {}), settings) for name in DIALECTS},
+        Sessions(
+            allowed=settings.allow_local_code,
+            session_seconds=settings.session_seconds,
+            cell_seconds=settings.cell_seconds,
+        ),
         _rules(settings),
     )
 
 
 def _ear(engine: str) -> str:
-    """What hears beside an engine that only speaks or answers."""
-    return "local" if engine in (*VOICES, *ANSWERING) and engine not in EARS else engine
+    """What hears beside an engine that only speaks, answers, or works on texts."""
+    return "local" if engine in (*VOICES, *ANSWERING, *TEXTS) and engine not in EARS else engine
 
 
 def _models(spoken: Dialect, known: dict[str, list[str]], settings: Settings) -> dict[str, frozenset[str]]:
@@ -96,6 +117,13 @@ def _speech_models(known: dict[str, dict[str, Any]], settings: Settings) -> dict
         for name, facts in known.items()
     }
     return made | {name: SpeechModel() for name in settings.model if name not in made}
+
+
+def _embedders(known: dict[str, int], settings: Settings) -> dict[str, int]:
+    """The dialect's models that embed, and those of ``--model`` and ``--price``."""
+    return dict.fromkeys([*settings.model, *settings.price, *settings.token_price], known.get("*", 256)) | {
+        name: size for name, size in known.items() if name != "*"
+    }
 
 
 def _limiter(settings: Settings) -> Limiter:
@@ -131,6 +159,9 @@ class App:
         self._prefixes = {"/v1": desk.settings.dialect, **PREFIXES}
         for prefix, name in self._prefixes.items():
             spoken = dialect(name)
+            self._texts(prefix, spoken)
+            if name == "cohere":
+                continue
             hear, say, voices = PATHS.get(name, PATHS[""])
             self._routes[prefix + hear] = ("POST", partial(self._transcribe, spoken=spoken))
             if name != "xai":
@@ -147,6 +178,18 @@ class App:
             if name == "together":
                 supported = prefix.removesuffix("/v1") + "/v2/supported-models"
                 self._routes[supported] = ("GET", self._supported)
+
+    def _texts(self, prefix: str, spoken: Dialect) -> None:
+        """Where texts are ranked, embedded and run."""
+        above = prefix.removesuffix("/v1")
+        for path, form in _RANKED.get(spoken.name, {}).items():
+            self._routes[above + path] = ("POST", partial(rank, self.desk, dialect=spoken, form=form))
+        if spoken.name in ("local", "together", "openai", "compatible"):
+            self._routes[f"{prefix}/embeddings"] = ("POST", partial(embed, self.desk, dialect=spoken))
+        if spoken.name in ("local", "together"):
+            for under in (prefix, above):
+                self._routes[f"{under}/tci/execute"] = ("POST", partial(interpret, self.desk, dialect=spoken))
+                self._routes[f"{under}/tci/sessions"] = ("GET", partial(list_sessions, self.desk))
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer any request."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -33,6 +33,7 @@ class Call:
         seconds, usd: what is charged, as decimal strings; None when nothing is.
         characters: charged for, of a text that was spoken; its hash then stands as ``file_sha256``.
         input_tokens, output_tokens: charged for, of a prompt and its answer.
+        searches, sessions: charged for, of a reranker and of an interpreter.
         pictures: hashes of the pictures and videos in a prompt, in its order.
         body_sha256, file_sha256: of the whole body and of the file in it.
         params_sha256: of the form's other fields, in order of their names.
@@ -50,6 +51,8 @@ class Call:
     input_tokens: int | None = None
     output_tokens: int | None = None
     pictures: list[str] | None = None
+    searches: int | None = None
+    sessions: int | None = None
     usd: str | None = None
     body_sha256: str | None = None
     file_sha256: str | None = None
@@ -132,6 +135,12 @@ class Bill:
         exact = _EXACT.add(_EXACT.multiply(Decimal(told), into), _EXACT.multiply(Decimal(said), out))
         usd = _EXACT.divide(exact, Decimal(1_000_000)).quantize(_STEP, ROUND_HALF_EVEN, _EXACT)
         call.billed, call.input_tokens, call.output_tokens, call.usd = True, told, said, f"{usd.normalize():f}"
+
+    def charge_pieces(self, call: Call, name: Literal["searches", "sessions"], count: int) -> None:
+        """Bill a call for so many searches or sessions; prices are those of one."""
+        usd = _EXACT.multiply(Decimal(count), self._prices.get(call.model or "", Decimal(0)))
+        setattr(call, name, count)
+        call.billed, call.usd = True, f"{usd.normalize():f}"
 
     def settle(self, call: Call, status: int) -> None:
         """Enter a call, just before its reply goes out."""

@@ -23,6 +23,7 @@ from tasks.local.limits import Limiter
 from tasks.local.options import Settings
 from tasks.local.refusal import Kind, Refusal
 from tasks.local.rules import Facts, Fault, Rule, pick
+from tasks.local.sandbox.sessions import Sessions
 from tasks.local.saying import SpeechModel
 from tasks.local.voices.base import Speaker
 
@@ -45,6 +46,8 @@ class Desk:
         speaker: what speaks.
         speech_models: known models of each dialect that speak.
         socket_models: those that hear on sockets only.
+        embedders: known models of each dialect that embed, with how many numbers their vectors have.
+        sessions: interpreters that run.
         chat_models: known models of each dialect that answer prompts; ``*`` is any other.
     """
 
@@ -60,6 +63,8 @@ class Desk:
     speech_models: Mapping[str, Mapping[str, SpeechModel]]
     socket_models: Mapping[str, frozenset[str]]
     chat_models: Mapping[str, Mapping[str, ChatModel]]
+    embedders: Mapping[str, Mapping[str, int]]
+    sessions: Sessions
     rules: list[Rule] = field(default_factory=list)
 
 

@@ -69,6 +69,8 @@ class Dialect:
             if refusal.kind in _TOGETHER_LIMITS:
                 error["error_type"] = _TOGETHER_LIMITS[refusal.kind]
             return status, {"id": request_id, "error": error}
+        if self.name == "cohere":
+            return status, {"id": request_id, "message": refusal.message}
         if self.name == "xai":
             return status, {"code": code or kind, "error": refusal.message}
         if self.name == "groq":  # its envelope leaves out what it has nothing to say about
@@ -224,6 +226,12 @@ _OPENAI = _worded(
     unknown_field=(400, _INVALID, "unknown_parameter"),
     unsupported=(400, _INVALID, "unsupported_parameter"),
 )
+_COHERE = _worded(
+    missing_field=(400, _INVALID, None),
+    too_large=(413, _INVALID, None),
+    rate_limit=(429, _INVALID, None),
+    failed=(500, "server_error", None),
+)
 _XAI = _worded(
     missing_field=(400, "Client specified an invalid argument", None),
     bad_value=(400, "Client specified an invalid argument", None),
@@ -261,6 +269,7 @@ def dialect(name: str) -> Dialect:
             "compatible", _ALL_FORMATS, _AUDIO | {"mp4", "mpeg", "mpga", "oga"}, _VLLM, 25 * _MIB,
             strict=False, usage=True, stats=True,
         ),
+        "cohere": Dialect("cohere", frozenset({"json"}), frozenset(), _COHERE, 0),
         "xai": Dialect(
             "xai", frozenset({"json"}), _AUDIO | {"mp4", "mkv"}, _XAI, 500 * _MIB,
             url_fields=("url",), speakers=True, strict=False,
@@ -275,6 +284,7 @@ PREFIXES: Mapping[str, str] = {
     "/openai/v1": "groq",
     "/compatible/v1": "compatible",
     "/xai/v1": "xai",
+    "/cohere/v1": "cohere",
 }
 """Which dialect is spoken under which path; ``/v1`` speaks the one chosen by ``--dialect``."""
 

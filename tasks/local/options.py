@@ -16,7 +16,10 @@ _ENGINES = (
     "local (pocketsphinx hears; flite, espeak-ng or else tones speak), echo, whisper, flite, espeak-ng, or tones "
     "(default: %(default)s)"
 )
-_PRICES = "US dollars a minute of audio that is heard, or a million characters that are spoken; IN/OUT a million tokens"
+_PRICES = (
+    "US dollars a minute of audio that is heard, a million characters that are spoken, a search, or a session of an "
+    "interpreter; IN/OUT a million tokens"
+)
 _SHAPES = ("chunk", "delta", "item", "openai")
 DIALECTS = ("local", "together", "openai", "groq", "compatible", "xai")
 
@@ -51,6 +54,9 @@ class Settings:
     url_host: list[str] = field(default_factory=list)
     whisper_model: str | None = None
     stream_shape: str | None = None
+    allow_local_code: bool = False
+    cell_seconds: float = 60.0
+    session_seconds: float = 1800.0
     quiet: bool = False
     parent: int | None = None
 
@@ -70,7 +76,8 @@ def parser() -> argparse.ArgumentParser:
         prog="mediamill serve",
         description="Serve the providers' wire formats on a loopback port.",
         epilog="Paths: /v1 (see --dialect), /together/v1, /openai-api/v1, /groq/openai/v1 or /openai/v1 (Groq's own), "
-        "/compatible/v1, /xai/v1; /health; /mediamill/bill, /mediamill/faults, /mediamill/limits, /mediamill/reset.",
+        "/compatible/v1, /xai/v1, /cohere/v1; /health; /mediamill/bill, "
+        "/mediamill/faults, /mediamill/limits, /mediamill/reset.",
         allow_abbrev=False,
     )
     add = cli.add_argument
@@ -80,6 +87,7 @@ def parser() -> argparse.ArgumentParser:
     add("--dialect", choices=DIALECTS, default="local", help="whose wire format /v1 speaks (default: a superset)")
     add("--workers", type=int, default=os.cpu_count() or 1, help="processes of the engine (default: one a core)")
     add("--whisper-model", metavar="NAME", help="weights of the whisper engine")
+    add("--allow-local-code", action="store_true", help="run the code of tci/execute on this machine, locked down")
     add("--quiet", action="store_true", help="print nothing but errors")
     add("--parent", type=int, help=argparse.SUPPRESS)
     _add_behaviour(cli)
@@ -104,6 +112,8 @@ def _add_behaviour(cli: argparse.ArgumentParser) -> None:
     add("--max-bytes", type=int, metavar="N", help="largest upload (default: the provider's)")
     add("--max-seconds", type=_positive, metavar="N", help="longest recording (default: the provider's)")
     add("--model", action="append", default=[], metavar="ID", help="a model that exists besides the usual ones")
+    add("--cell-seconds", type=_duration, default=60.0, metavar="TIME", help="longest a cell of code may run")
+    add("--session-seconds", type=_duration, default=1800.0, metavar="TIME", help="how long its session lives")
     add("--stream-shape", choices=_SHAPES, help="of streamed speech (default: the provider's)")
     add(
         "--url-host",

@@ -8,6 +8,7 @@ from decimal import ROUND_CEILING, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 from itertools import chain
 
 from tasks.item import FREE, Cost, Usage
+from tasks.money.counts import counted_cost, most_counted
 from tasks.money.prices import Price, PriceBook
 from tasks.money.speech import CHARACTERS, MINUTES, most_spoken, spoken_cost
 from tasks.money.tokens import AUDIO, INPUT, MILLION, most_tokens, token_cost, token_source
@@ -74,11 +75,12 @@ class Pricing:
         if usage.characters is not None:
             spoken = most_spoken(prices, usage)
             return None if spoken is None else spoken.quantize(_QUANTUM, ROUND_CEILING)
-        if usage.audio_seconds is None and usage.output_tokens is not None:
-            most = most_tokens(prices, usage)
+        if usage.audio_seconds is None:
+            most = most_counted(prices, usage)
+            most = most_tokens(prices, usage) if most is None else most
             return None if most is None else most.quantize(_QUANTUM, ROUND_CEILING)
         rates = [rate for rate, _ in _per_second(prices)]
-        if usage.audio_seconds is None or not rates:
+        if not rates:
             return None
         seconds = max(usage.audio_seconds, self.billing.least_seconds)
         dearest, told = max(rates), Decimal(0)
@@ -101,6 +103,9 @@ class Pricing:
     def _metered(self, prices: tuple[Price, ...], usage: Usage) -> tuple[Decimal, Price] | None:
         if usage.characters is not None:
             return spoken_cost(prices, usage)
+        counted = counted_cost(prices, usage)
+        if counted is not None:
+            return counted
         by_tokens = token_cost(prices, usage)  # never added to prices a minute: the two are alternatives
         if by_tokens is not None or usage.audio_seconds is None:
             return by_tokens

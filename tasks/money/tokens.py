@@ -69,9 +69,9 @@ def most_tokens(prices: Iterable[Price], usage: Usage) -> Decimal | None:
         unit = _plain(price.unit, usage.input_tokens)
         if unit is not None:
             dearest[unit] = max(price.usd, dearest.get(unit, Decimal(0)))
-    if INPUT not in dearest or OUTPUT not in dearest:
+    if INPUT not in dearest or (usage.output_tokens and OUTPUT not in dearest):
         return None
-    return (usage.input_tokens * dearest[INPUT] + usage.output_tokens * dearest[OUTPUT]) / MILLION
+    return (usage.input_tokens * dearest[INPUT] + usage.output_tokens * dearest.get(OUTPUT, Decimal(0))) / MILLION
 
 
 def _by_unit(prices: Iterable[Price], tokens: int) -> dict[str, Price]:

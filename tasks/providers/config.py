@@ -16,6 +16,9 @@ from configs import FOLDER
 from tasks.errors import UsageError
 from tasks.providers.base import Endpoint
 from tasks.providers.chatting import ChatWire, Talk
+from tasks.providers.embedding import Embeds
+from tasks.providers.interpreter import Interprets
+from tasks.providers.ranking import Ranks, RankWire
 from tasks.providers.vision import Vision
 from tasks.providers.voices import Voice
 
@@ -54,6 +57,9 @@ class ModelFacts(_Strict):
     voice: Voice | None = Field(default=None, description="how it speaks; None for models that hear")
     vision: Vision | None = Field(default=None, description="how it sees; None for models that do not")
     talk: Talk | None = Field(default=None, description="how it answers prompts; None for models that hear or speak")
+    ranks: Ranks | None = Field(default=None, description="how it ranks documents")
+    embeds: Embeds | None = Field(default=None, description="how it embeds texts")
+    interprets: Interprets | None = Field(default=None, description="how it runs code")
     transport: Literal["http", "socket"] = Field(
         default="http", description="how it is reached where none is asked for"
     )
@@ -64,6 +70,7 @@ class Operation(_Strict):
 
     path: str
     chat: ChatWire | None = Field(default=None, description="how it spells the fields of a prompt")
+    rank: RankWire | None = Field(default=None, description="how it spells a request to rank")
     socket: Socket | None = Field(default=None, description="its socket, for transport=socket")
     default_model: str | None = None
     formats: frozenset[str] = frozenset()

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
+from tasks.calls.limits import Quota
 from tasks.errors import UsageError
 from tasks.item import Ask
 from tasks.providers.base import Parsed, Poll, Problem, Reply, Request, Wire
 from tasks.providers.chat import Chat
 from tasks.providers.chatting import CHAT, VISION, Talk
-from tasks.providers.config import Operation
+from tasks.providers.config import ModelFacts, Operation
+from tasks.providers.embedding import EMBEDDINGS, Embed, Embeds
+from tasks.providers.interpreter import INTERPRETER, Interpret, Interprets
+from tasks.providers.ranking import RERANK, Ranks
+from tasks.providers.rerank import Rerank
 from tasks.providers.shape import Shape
 from tasks.providers.speech import SpeechProvider
 from tasks.providers.vision import Vision
@@ -19,7 +25,13 @@ from tasks.providers.vision import Vision
 class HostedProvider(SpeechProvider):
     """Speech in OpenAI's way, and every other operation by the shape that stands in ``shapes``."""
 
-    shapes: ClassVar[Mapping[str, type[Shape]]] = {CHAT: Chat, VISION: Chat}
+    shapes: ClassVar[Mapping[str, type[Shape]]] = {
+        CHAT: Chat,
+        VISION: Chat,
+        RERANK: Rerank,
+        EMBEDDINGS: Embed,
+        INTERPRETER: Interpret,
+    }
 
     def shape(self, operation: str) -> Shape | None:
         """How the provider speaks an operation; None for speech.
@@ -57,9 +69,41 @@ class HostedProvider(SpeechProvider):
             raise UsageError(f"{model} does not see pictures", hint=self._who_can(VISION))
         return vision
 
+    def ranks(self, model: str) -> Ranks:
+        """What a model that ranks can do.
+
+        Raises:
+            UsageError: when the provider ranks nothing.
+        """
+        return self._able(RERANK, model).ranks or Ranks()
+
+    def embeds(self, model: str) -> Embeds:
+        """What a model that embeds can do.
+
+        Raises:
+            UsageError: when the provider embeds nothing.
+        """
+        return self._able(EMBEDDINGS, model).embeds or Embeds()
+
+    def interprets(self, model: str) -> Interprets:
+        """What an interpreter can do.
+
+        Raises:
+            UsageError: when the provider runs no code.
+        """
+        return self._able(INTERPRETER, model).interprets or Interprets()
+
+    def _able(self, operation: str, model: str) -> ModelFacts:
+        return self._facts(self._operation(operation), model)
+
     def key_origin(self, model: str) -> str:
         """The origin as request keys name it."""
         return self._key_origin(model)
+
+    def quota(self, operation: str, model: str) -> Quota:
+        """Rates and concurrency to begin with, and how many Asks share a request."""
+        quota = super().quota(operation, model)
+        return replace(quota, per_request=self.embeds(model).max_texts) if operation == EMBEDDINGS else quota
 
     def wire(self, ask: Ask) -> Wire:
         """The endpoint and the wire's own parameters.

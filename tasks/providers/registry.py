@@ -15,6 +15,7 @@ _PROVIDERS: dict[str, str] = {
     "openai": "tasks.providers.openai:OpenAI",
     "groq": "tasks.providers.groq:Groq",
     "xai": "tasks.providers.xai:XAI",
+    "cohere": "tasks.providers.cohere:Cohere",
     "compatible": "tasks.providers.compatible:Compatible",
 }
 _MADE_ELSEWHERE: dict[str, Callable[[str | None], Provider]] = {}
@@ -30,10 +31,12 @@ def register(name: str, make: Callable[[str | None], Provider]) -> None:
     _MADE_ELSEWHERE[name] = make
 
 
-def default_provider(environ: Mapping[str, str]) -> str:
-    """The first provider whose key is set; the built-in one when none is."""
+def default_provider(environ: Mapping[str, str], operation: str | None = None) -> str:
+    """The first provider that has the operation and whose key is set; the built-in one when there is none."""
     for name in _PROVIDERS:
         config = load_config(name)
+        if operation is not None and operation not in config.operations:
+            continue
         if config.key_env and not config.key_optional and environ.get(config.key_env):
             return name
     return "local"

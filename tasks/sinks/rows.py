@@ -11,6 +11,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.json as pj
 
+from tasks.sinks.vectors import is_vector, unpacked
+
 _BLOCK = 64 * 2**20
 _WIDE = Context(prec=76)
 
@@ -22,10 +24,15 @@ def to_table(rows: Sequence[bytes], schema: pa.Schema) -> pa.Table:
         rows: JSON objects: decimals as text, moments as microseconds since the epoch.
         schema: what the table has.
     """
+    told = pa.schema([field.with_type(pa.string()) if is_vector(field) else field for field in schema])
     try:
-        return _parsed(rows, schema)
+        table = _parsed(rows, told)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return pa.Table.from_batches([_converted([orjson.loads(row) for row in rows], schema)])
+        table = pa.Table.from_batches([_converted([orjson.loads(row) for row in rows], told)])
+    for place, field in enumerate(schema):
+        if is_vector(field):
+            table = table.set_column(place, field, unpacked(table[place], field.type))
+    return table
 
 
 def _parsed(rows: Sequence[bytes], schema: pa.Schema) -> pa.Table:

@@ -51,6 +51,8 @@ _USAGE = pa.struct(
         ("output_tokens", pa.int64()),
         ("characters", pa.int64()),
         ("speech_seconds", MONEY),
+        ("searches", pa.int64()),
+        ("sessions", pa.int64()),
         ("requests", pa.int64()),
         ("billed_usd", MONEY),
     ]

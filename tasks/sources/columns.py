@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ID_NAMES = ("id",)
-TEXT_NAMES = ("text", "input", "sentence", "transcript", "prompt", "messages")
+TEXT_NAMES = ("text", "input", "sentence", "transcript", "prompt", "messages", "query", "question", "code")
 PATH_NAMES = ("path", "file", "filename", "audio", "url", "source", "uri")
 VERSION_NAMES = ("version",)
 MAX_COLUMNS = 1000

@@ -62,7 +62,7 @@ def _local(given: str, job: Job, kinds: frozenset[str], param_names: frozenset[s
     if exists and not is_folder and path.suffix.lower() in MANIFESTS:
         from tasks.sources.manifest import Manifest
 
-        needed = not job.params.get("prompt")  # a prompt of its own needs no text beside it
+        needed = not (job.params.get("prompt") or job.params.get("query"))  # those of the job need no text beside them
         manifest = Manifest(given, job.columns, kinds, param_names, texts_needed=needed)
         if next(manifest.items(), None) is None:
             raise manifest.empty()

@@ -35,6 +35,7 @@ def test_every_transcription_model_of_a_paid_provider_has_a_price_by_time() -> N
         (name, model)
         for name in registry._PROVIDERS
         if not config.load_config(name).free
+        if "transcription" in config.load_config(name).operations
         for model in config.load_config(name).operations["transcription"].models
     ]
     assert len(models) > 5

@@ -10,10 +10,11 @@ from typing import Any
 from tasks.item import Ask, Input, Payload, Usage
 from tasks.providers.base import Request, Wire
 from tasks.providers.config import ModelFacts, load_config
+from tasks.providers.hosted import HostedProvider
 from tasks.providers.registry import _PROVIDERS, make_provider
-from tasks.providers.speech import SpeechProvider
 
-NAMES = tuple(_PROVIDERS)
+NAMES = tuple(name for name in _PROVIDERS if "transcription" in load_config(name).operations)
+"""Those that hear."""
 KEY = "tgp_v1_SENTINEL-0123456789abcdefghijkl"
 KEYS = {env: KEY for name in NAMES if (env := load_config(name).key_env)}
 OWN_FIELDS = ("xai",)
@@ -22,7 +23,7 @@ OWN_FIELDS = ("xai",)
 MODELS = [
     (name, model)
     for name in NAMES
-    if name not in OWN_FIELDS
+    if name not in OWN_FIELDS and "transcription" in load_config(name).operations
     for model, facts in load_config(name).operations["transcription"].models.items()
     if facts.transport == "http"
 ]
@@ -33,12 +34,12 @@ FILE = Payload("clip.flac", "audio/flac", 4, path=Path("clip.flac"))
 LINK = Payload("", "", 0, url="https://example.org/a.mp3")
 
 
-def made(name: str, base_url: str | None = None, environ: Mapping[str, str] = KEYS) -> SpeechProvider:
+def made(name: str, base_url: str | None = None, environ: Mapping[str, str] = KEYS) -> HostedProvider:
     """A provider; the one without an address of its own gets one."""
     if name == "compatible" and base_url is None:
         base_url = "http://localhost:8000"
     provider = make_provider(name, base_url=base_url, api_key_env=None, environ=environ)
-    assert isinstance(provider, SpeechProvider)
+    assert isinstance(provider, HostedProvider)
     return provider
 
 

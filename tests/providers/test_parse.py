@@ -15,6 +15,7 @@ from tasks.errors import BadReply
 from tasks.providers.base import Parsed, Reply
 from tasks.sinks.rows import to_table
 from tests.providers.made import NAMES, ask, made
+from tests.providers.making import make
 from tests.repeatable import repeatable
 
 TOGETHER = {
@@ -248,7 +249,7 @@ odd_replies = st.fixed_dictionaries(
 def test_any_reply_with_text_is_kept_and_fits_the_columns(reply: dict[str, Any]) -> None:
     one = parsed(reply)
     assert one.data["text"] == reply["text"].strip()
-    schema = Transcribe().schema(None)
+    schema = Transcribe().schema(None, make("local"), "pocketsphinx")
     (row,) = to_table([orjson.dumps(one.data)], schema).to_pylist()
     for name in ("text", "language", "segments", "words", "speakers"):
         assert row[name] == one.data[name]

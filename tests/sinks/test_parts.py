@@ -23,9 +23,10 @@ from tasks.errors import StorageError
 from tasks.journal.parts import Part
 from tasks.sinks.parts import clean, is_whole, part_path, write_part
 from tasks.sinks.schema import CALLS, failures_schema, freeze, results_schema, thaw
+from tests.providers.making import make
 
 OWN = pa.schema([("n", pa.int64()), ("price", pa.decimal128(10, 4)), ("day", pa.date32())])
-SCHEMA = results_schema(Transcribe().schema(None), OWN)
+SCHEMA = results_schema(Transcribe().schema(None, make("local"), "pocketsphinx"), OWN)
 MOMENT = 1_700_000_000_123_456
 ODD = [
     "",

@@ -1,0 +1,128 @@
+"""embed: texts to vectors."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from tasks.capabilities.base import Call, Estimate, Kit
+from tasks.capabilities.prompting import checked_template, rendered
+from tasks.errors import BadInput, BadReply, UsageError
+from tasks.item import Ask, Item, Usage
+from tasks.providers.base import Provider
+from tasks.providers.embedding import EMBEDDINGS, Embeds, EmbedsTexts
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_BYTES_A_TOKEN = 4
+"""Bytes of usual text that make a token (estimate); a token is at least one byte, which bounds what it can cost."""
+
+
+class EmbedParams(BaseModel):
+    """What can be asked of vectors. What is unset is not sent."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    template: str | None = Field(
+        None, min_length=1, description="what is embedded, e.g. 'Query: {{ text }}' where a model wants that; the text"
+    )
+    dimensions: int | None = Field(
+        None, ge=1, le=65_536, description="numbers of a vector: fewer where the model can, or what an unlisted one has"
+    )
+
+    _template = field_validator("template")(checked_template)
+
+
+class Embed:
+    """Texts to vectors: manifest rows, text files or lines, many in one request."""
+
+    name = "embed"
+    operation = EMBEDDINGS
+    kinds = frozenset({"text"})
+    params: type[BaseModel] = EmbedParams
+    request_version = 1
+
+    def schema(self, params: EmbedParams, provider: Provider, model: str) -> pa.Schema:
+        """``vector`` is a fixed-size list of float32 where its size is known beforehand.
+
+        ``truncated`` is null where a text may have been too long but its tokens are not told.
+        """
+        import pyarrow as pa
+
+        from tasks.sinks.vectors import vector_field
+
+        size = params.dimensions or _embeds(provider, model).dimensions
+        return pa.schema(
+            [
+                vector_field("vector", size),
+                pa.field("dimensions", pa.int32()),
+                pa.field("truncated", pa.bool_()),
+            ]
+        )
+
+    async def run(self, item: Item, params: EmbedParams, call: Call, kit: Kit) -> Mapping[str, Any]:
+        """One text to its vector."""
+        text = await self._text(item, params, kit)
+        facts = _embeds(kit.provider, kit.model)
+        answer = await call(_ask(item, text, params, kit))
+        size, wanted = answer.data["dimensions"], params.dimensions or facts.dimensions
+        if wanted is not None and size != wanted:
+            raise BadReply(
+                f"{kit.model} answered with a vector of {size} numbers instead of {wanted}",
+                kind="bad_dimensions",
+                hint=f"say --dimensions {size}, in another --out",
+            )
+        return {
+            "content_sha256": hashlib.sha256(text.encode("utf-8", "replace")).hexdigest(),
+            "vector": answer.data["vector"],
+            "dimensions": size,
+            "truncated": truncated(text, facts),
+        }
+
+    async def estimate(self, item: Item, params: EmbedParams, kit: Kit) -> Estimate:
+        """What the text would need."""
+        most = _ask(item, await self._text(item, params, kit), params, kit).ceiling
+        likely = -(-(most.input_tokens or 0) // _BYTES_A_TOKEN)
+        return Estimate(1, Usage(input_tokens=likely, output_tokens=0), most)
+
+    async def _text(self, item: Item, params: EmbedParams, kit: Kit) -> str:
+        text = await kit.text(item)
+        if params.template is not None and "template" not in item.params:
+            row = {**item.row, "text": text, "item_id": item.item_id, "source": item.source}
+            text = rendered(params.template, row, item.source)
+        elif params.template is not None:
+            text = params.template
+        if not text.strip():
+            raise BadInput(f"{item.source}: there is no text in it", kind="empty", hint="write one, or leave it out")
+        return text
+
+
+def truncated(text: str, facts: Embeds) -> bool | None:
+    """Whether a text was cut off: a token is at least a byte, and a word at least a token; between them unknown."""
+    if not facts.cuts or facts.max_tokens is None or len(text.encode("utf-8", "replace")) <= facts.max_tokens:
+        return False
+    return True if len(text.split()) > facts.max_tokens else None
+
+
+def _embeds(provider: Provider, model: str) -> Embeds:
+    if not isinstance(provider, EmbedsTexts):
+        raise UsageError(f"{provider.name} embeds nothing", hint="choose another --provider")
+    return provider.embeds(model)
+
+
+def _ask(item: Item, text: str, params: EmbedParams, kit: Kit) -> Ask:
+    size = params.dimensions
+    return Ask(
+        capability="embed",
+        operation=EMBEDDINGS,
+        model=kit.model,
+        params={"text": text} if size is None else {"text": text, "dimensions": size},
+        ceiling=Usage(input_tokens=len(text.encode("utf-8", "replace")), output_tokens=0),
+        sample=item.sample,
+        version=Embed.request_version,
+        item_id=item.item_id,
+    )

@@ -1,0 +1,162 @@
+"""The process foreign code runs in: cells come in as lines of JSON and go out as what they printed and returned.
+
+``python -m tasks.local.sandbox.child`` in an empty folder, with the limits as JSON in its only argument.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import contextlib
+import json
+import linecache
+import os
+import site
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tasks.local.sandbox.lockdown import CannotLock, lock
+
+_RICH = {
+    "_repr_png_": "image/png",
+    "_repr_jpeg_": "image/jpeg",
+    "_repr_svg_": "image/svg+xml",
+    "_repr_html_": "text/html",
+}
+_LONGEST_REPR = 100_000
+
+
+class Cells:
+    """Runs cells in one namespace, one after another."""
+
+    def __init__(self, most_output: int) -> None:
+        self._most = most_output
+        self._count = 0
+        self._shown: list[dict[str, Any]] = []
+        self._names: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__, "display": self._display}
+
+    def run(self, code: str) -> list[dict[str, Any]]:
+        """A cell's outputs, in the order of their kinds: printed, shown, returned, failed."""
+        self._count += 1
+        self._shown = []
+        ending: list[dict[str, Any]] = []
+        streams: dict[str, str] = {}
+        with self._captured(streams):
+            try:
+                value = self._evaluated(code, f"<cell {self._count}>")
+                self._figures()
+                if value is not None:
+                    ending.append({"type": "execute_result", "data": _told(value)})
+            except SystemExit as stop:
+                if stop.code not in (None, 0):
+                    ending.append({"type": "error", "data": f"SystemExit: {stop.code}"})
+            except BaseException as error:  # noqa: BLE001 - foreign code may raise anything
+                ending.append({"type": "error", "data": _traced(error)})
+        printed = [{"type": name, "data": text} for name, text in streams.items() if text]
+        return [*printed, *self._shown, *ending]
+
+    def _evaluated(self, code: str, name: str) -> Any:
+        """Run a cell; the value of its last line where that is an expression."""
+        linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)
+        tree = ast.parse(code, name)
+        last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+        exec(compile(tree, name, "exec"), self._names)  # noqa: S102 - that is what this process is for
+        if last is None:
+            return None
+        assert isinstance(last, ast.Expr)
+        return eval(compile(ast.Expression(last.value), name, "eval"), self._names)  # noqa: S307
+
+    def _display(self, *values: Any) -> None:
+        self._shown += [{"type": "display_data", "data": _told(value)} for value in values]
+
+    def _figures(self) -> None:
+        """Figures that were drawn and not shown elsewhere."""
+        plots = sys.modules.get("matplotlib.pyplot")
+        if plots is None:
+            return
+        import io
+
+        for number in plots.get_fignums():
+            drawn = io.BytesIO()
+            plots.figure(number).savefig(drawn, format="png")
+            self._shown.append({"type": "display_data", "data": {"image/png": _base64(drawn.getvalue())}})
+        plots.close("all")
+
+    @contextlib.contextmanager
+    def _captured(self, streams: dict[str, str]) -> Iterator[None]:
+        """What goes to the descriptors 1 and 2, from whatever process of the cell."""
+        files = {}
+        for descriptor, name in ((1, "stdout"), (2, "stderr")):
+            files[name] = Path(f".{name}").open("w+b")  # noqa: SIM115
+            os.dup2(files[name].fileno(), descriptor)
+        try:
+            yield
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(Exception):
+                    stream.flush()
+            for name, file in files.items():
+                file.seek(0)
+                data = file.read(self._most + 1)
+                text = data[: self._most].decode("utf-8", "replace")
+                streams[name] = text + ("\n... cut off" if len(data) > self._most else "")
+                file.close()
+                Path(f".{name}").unlink(missing_ok=True)
+
+
+def _told(value: Any) -> dict[str, str]:
+    """A value by MIME type: as text, and as a picture or a page where it can show itself as one."""
+    told = {}
+    for method, mime in _RICH.items():
+        with contextlib.suppress(Exception):
+            shown = getattr(value, method)()
+            if shown is not None:
+                told[mime] = _base64(shown) if isinstance(shown, bytes) else str(shown)
+    try:
+        told["text/plain"] = repr(value)[:_LONGEST_REPR]
+    except Exception as error:  # noqa: BLE001 - a value whose words fail is still a value
+        told["text/plain"] = f"<{type(value).__name__} that cannot be told: {error}>"
+    return told
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _traced(error: BaseException) -> str:
+    """The traceback, without this file's own lines."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename != __file__]
+    lines = ["Traceback (most recent call last):\n", *traceback.format_list(own)] if own else []
+    return "".join([*lines, *traceback.format_exception_only(error)]).rstrip()
+
+
+def main() -> int:
+    """Serve cells until the other end closes."""
+    limits = json.loads(sys.argv[1])
+    orders, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb", buffering=0)
+    empty = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(empty, descriptor)
+    output = limits.pop("output")
+    root = os.environ.pop("PYTHONPATH", "")
+    if root not in site.getsitepackages():  # a checkout holds more than packages
+        sys.path[:] = [path for path in sys.path if path != root]
+    try:
+        lock(Path.cwd(), **limits)
+    except CannotLock as error:
+        answers.write(json.dumps({"refused": str(error)}).encode() + b"\n")
+        return 1
+    answers.write(b'{"ready": true}\n')
+    cells = Cells(output)
+    for line in orders:
+        told = cells.run(json.loads(line)["code"])
+        answers.write(json.dumps({"outputs": told}).encode() + b"\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

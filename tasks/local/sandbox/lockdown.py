@@ -1,0 +1,140 @@
+"""What the kernel is told before a line of foreign code runs; nothing of it can be taken back by that code.
+
+Sockets, other processes' memory and io_uring are refused by a seccomp filter (seccomp(2)); files outside the folder
+can be read only where the interpreter and the system's libraries are, by Landlock where the kernel has it
+(landlock(7)); processor time, memory, size of files and number of processes are bounded (setrlimit(2)).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import resource
+import signal
+import struct
+import sys
+from pathlib import Path
+
+_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _FILTER = 1, 38, 22, 2
+_ERRNO, _ALLOW = 0x0005_0000, 0x7FFF_0000
+_EPERM = 1
+_X32 = 0x4000_0000
+_LOAD, _EQUAL, _LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
+_NUMBERS = {
+    "x86_64": (0xC000_003E, (41, 42, 101, 310, 311, 321, 425)),
+    "aarch64": (0xC000_00B7, (198, 203, 117, 270, 271, 280, 425)),
+}
+"""The machine's name for itself, and its numbers of socket, connect, ptrace, process_vm_readv and -writev, bpf, and
+io_uring_setup."""
+
+_CREATE_RULESET, _ADD_RULE, _RESTRICT = 444, 445, 446
+_RULE_PATH = 1
+_READ = 0b1101
+"""Execute, read a file, read a folder."""
+_ALL_RIGHTS = (1 << 13) - 1
+"""Every right of Landlock's first version."""
+_READABLE = (
+    "/usr",
+    "/lib",
+    "/lib64",
+    "/bin",
+    "/opt/conda",
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/etc/fonts",
+    "/etc/mime.types",
+    "/dev/null",
+    "/dev/urandom",
+    "/dev/zero",
+    "/proc/self",
+)
+
+
+class CannotLock(RuntimeError):
+    """This machine has no way to keep code from the network."""
+
+
+def lock(folder: Path, *, memory: int, cpu_seconds: int, file_bytes: int, processes: int) -> None:
+    """Give up everything that foreign code must not have. Never returns to how it was.
+
+    Args:
+        folder: where files may be written.
+        memory: bytes of address space.
+        cpu_seconds: of the whole session.
+        file_bytes: largest file.
+        processes: that may be started beside those the user has already.
+
+    Raises:
+        CannotLock: when sockets cannot be refused here.
+    """
+    if not sys.platform.startswith("linux") or platform.machine() not in _NUMBERS:
+        raise CannotLock(f"no way is known to keep code from the network on {sys.platform} {platform.machine()}")
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
+        raise CannotLock("the kernel does not let privileges be given up")
+    _bound(memory, cpu_seconds, file_bytes, processes)
+    _fence(libc, folder)
+    _refuse_sockets(libc)
+
+
+def _bound(memory: int, cpu_seconds: int, file_bytes: int, processes: int) -> None:
+    for what, most in (
+        (resource.RLIMIT_AS, memory),
+        (resource.RLIMIT_CPU, cpu_seconds),
+        (resource.RLIMIT_FSIZE, file_bytes),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_NPROC, _running() + processes),
+    ):
+        _, hard = resource.getrlimit(what)
+        bound = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(what, (bound, bound))
+
+
+def _running() -> int:
+    """Threads of this user, which the bound on processes counts too."""
+    count = 0
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and entry.stat().st_uid == os.getuid():
+                count += len(os.listdir(entry / "task"))  # noqa: PTH208
+        except OSError:
+            continue
+    return count
+
+
+def _fence(libc: ctypes.CDLL, folder: Path) -> None:
+    """Files of others out of reach; without Landlock they stay as readable as they are to the user."""
+    handled = ctypes.create_string_buffer(struct.pack("Q", _ALL_RIGHTS))
+    ruleset = libc.syscall(_CREATE_RULESET, handled, 8, 0)
+    if ruleset < 0:
+        return
+    readable = {*_READABLE, sys.prefix, sys.base_prefix, sys.exec_prefix, *(path for path in sys.path if path)}
+    for path, rights in (*((path, _READ) for path in sorted(readable)), (str(folder), _ALL_RIGHTS)):
+        _allow(libc, ruleset, path, rights)
+    libc.syscall(_RESTRICT, ruleset, 0)
+    os.close(ruleset)
+
+
+def _allow(libc: ctypes.CDLL, ruleset: int, path: str, rights: int) -> None:
+    try:
+        place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return
+    file_rights = rights if Path(path).is_dir() else rights & 0b111
+    rule = ctypes.create_string_buffer(struct.pack("=Qi", file_rights, place))
+    libc.syscall(_ADD_RULE, ruleset, _RULE_PATH, rule, 0)
+    os.close(place)
+
+
+def _refuse_sockets(libc: ctypes.CDLL) -> None:
+    machine, refused = _NUMBERS[platform.machine()]
+    program = [(_LOAD, 0, 0, 4), (_EQUAL, 1, 0, machine), (_RETURN, 0, 0, _ERRNO | _EPERM), (_LOAD, 0, 0, 0)]
+    program.append((_LEAST, len(refused) + 1, 0, _X32))
+    program += [(_EQUAL, len(refused) - n, 0, number) for n, number in enumerate(refused)]
+    program += [(_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _ERRNO | _EPERM)]
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in program))
+    head = struct.pack("HxxxxxxQ", len(program), ctypes.addressof(code))
+    if libc.prctl(_PR_SET_SECCOMP, _FILTER, ctypes.create_string_buffer(head), 0, 0):
+        raise CannotLock("the kernel takes no seccomp filter")

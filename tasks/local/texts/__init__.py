@@ -1,0 +1,1 @@
+"""Texts: ranked, embedded, and run as code."""

@@ -1,0 +1,159 @@
+"""Embeddings: many texts in one request, vectors back in the order of the texts (wire facts: provider docs)."""
+
+from __future__ import annotations
+
+import array
+import base64
+import hashlib
+import math
+import sys
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field
+
+from tasks.errors import BadInput, BadReply
+from tasks.item import JSON, Ask, Usage
+from tasks.providers.base import Pack, Parsed, Reply, Request, Wire
+from tasks.providers.shape import Shape
+
+EMBEDDINGS = "embeddings"
+"""The operation, as the price list names it."""
+
+_DEADLINE = 300.0
+
+
+class Embeds(BaseModel):
+    """A model that embeds, and how many texts a request may hold (provider docs)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dimensions: int | None = Field(default=None, gt=0, description="numbers of a vector; null where not known")
+    shortens: bool = Field(default=False, description="takes `dimensions` for shorter vectors")
+    base64: bool = Field(default=False, description="takes encoding_format base64: little-endian float32")
+    max_texts: int = Field(default=64, gt=0, description="most texts of one request")
+    max_tokens: int | None = Field(default=None, gt=0, description="longest text; more is refused or cut off")
+    cuts: bool = Field(default=False, description="a longer text is cut off without a word")
+    most_tokens: int | None = Field(default=None, gt=0, description="most tokens of one request, all texts together")
+
+
+@runtime_checkable
+class EmbedsTexts(Protocol):
+    """A provider that embeds texts."""
+
+    def embeds(self, model: str) -> Embeds:
+        """What a model that embeds can do.
+
+        Raises:
+            UsageError: when the provider embeds nothing.
+        """
+        ...
+
+
+class Embed(Shape):
+    """``POST /embeddings``. An Ask's params hold ``text``, and ``dimensions`` where other than the model's own."""
+
+    def wire(self, ask: Ask) -> Wire:
+        """The endpoint and the text; texts for the same model and dimensions share requests.
+
+        Raises:
+            BadInput: when the model has no vectors of that size.
+        """
+        facts = self.provider.embeds(ask.model)
+        text, asked = ask.params["text"], ask.params.get("dimensions")
+        body: dict[str, JSON] = {"model": ask.model, "input": text}
+        if isinstance(asked, int) and asked != facts.dimensions:
+            if facts.shortens:
+                body["dimensions"] = asked
+            elif facts.dimensions is not None:
+                raise BadInput(
+                    f"{ask.model} has vectors of {facts.dimensions} numbers, not {asked}",
+                    kind="bad_request",
+                    hint="leave --dimensions out",
+                )
+        if facts.base64:
+            body["encoding_format"] = "base64"
+        path = self.path
+        group = hashlib.sha256(orjson.dumps([path, {**body, "input": None}, ask.sample])).hexdigest()
+        most = facts.most_tokens
+        weight = len(str(text).encode("utf-8", "replace")) + 1
+        return Wire(
+            self.provider.key_origin(ask.model),
+            path,
+            body,
+            pack=Pack(group, facts.max_texts, float("inf") if most is None else most, min(weight, most or weight)),
+            deadline=_DEADLINE,
+        )
+
+    def request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
+        """One body for all texts."""
+        return Request("POST", wire.path, json={**wire.params, "input": [ask.params["text"] for ask in asks]})
+
+    def parse(self, reply: Reply, asks: Sequence[Ask]) -> Sequence[Parsed]:
+        """``vector``: base64 of little-endian float32, one a text; ``dimensions``: how many numbers it has.
+
+        Raises:
+            BadReply: when a text has no vector, or one that is not of finite numbers.
+        """
+        try:
+            told = orjson.loads(reply.body)
+        except ValueError:
+            raise BadReply("the reply is not JSON") from None
+        data = told.get("data") if isinstance(told, dict) else None
+        if not isinstance(data, list) or len(data) != len(asks):
+            raise BadReply(f"asked for {len(asks)} vectors, got {len(data) if isinstance(data, list) else 'none'}")
+        vectors = _in_order(data)
+        usage = _shared(told.get("usage"), len(asks))
+        engine, simulated = reply.headers.get("x-mediamill-engine"), reply.headers.get("x-mediamill-simulated")
+        return [
+            Parsed({"vector": vector, "dimensions": size}, usage[n], engine=engine, simulated=simulated == "true")
+            for n, (vector, size) in enumerate(vectors)
+        ]
+
+
+def _in_order(data: Sequence[Any]) -> list[tuple[str, int]]:
+    """Vectors by their ``index``; the order of the reply where there is none."""
+    vectors: list[tuple[str, int] | None] = [None] * len(data)
+    for n, entry in enumerate(data):
+        told = entry if isinstance(entry, dict) else {}
+        place = told.get("index", n)
+        if not isinstance(place, int) or not 0 <= place < len(data) or vectors[place] is not None:
+            raise BadReply(f"a vector names no text of its own: index {place!r}")
+        vectors[place] = packed(told.get("embedding"))
+    return [vector for vector in vectors if vector is not None]
+
+
+def packed(vector: Any) -> tuple[str, int]:
+    """A vector as base64 of little-endian float32, and how many numbers it has.
+
+    Args:
+        vector: as a provider tells it: a list of numbers, or base64 of the same bytes.
+
+    Raises:
+        BadReply: when it is neither, is empty, or holds what is no finite number.
+    """
+    numbers = array.array("f")
+    try:
+        if isinstance(vector, str):
+            numbers.frombytes(base64.b64decode(vector, validate=True))
+            if sys.byteorder == "big":
+                numbers.byteswap()
+        elif isinstance(vector, list):
+            numbers.extend(vector)
+    except (ValueError, TypeError, OverflowError):
+        raise BadReply("a vector is neither numbers nor base64 of float32") from None
+    if not numbers or not math.isfinite(sum(numbers)):
+        raise BadReply("a vector is empty or holds what is no number")
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return base64.b64encode(numbers.tobytes()).decode(), len(numbers)
+
+
+def _shared(usage: Any, parts: int) -> list[Usage]:
+    """The request's tokens, shared out so that the parts add up; not stated where the reply does not."""
+    told = usage.get("prompt_tokens", usage.get("total_tokens")) if isinstance(usage, dict) else None
+    if not isinstance(told, int) or isinstance(told, bool):
+        return [Usage()] * parts
+    each, rest = divmod(told, parts)
+    return [Usage(input_tokens=each + (n < rest), output_tokens=0) for n in range(parts)]

@@ -1,0 +1,117 @@
+"""Code interpreters: cells of code run in a session that keeps its state (wire facts: provider docs)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field
+
+from tasks.errors import BadReply
+from tasks.item import JSON, Ask, Usage
+from tasks.providers.base import Parsed, Problem, Reply, Request, Wire
+from tasks.providers.shape import Shape
+
+INTERPRETER = "code_interpreter"
+"""The operation, as the price list names it."""
+
+
+_GROUP = "group"
+"""Whose session an Ask without one begins: equal code begins one for each group."""
+
+
+class Interprets(BaseModel):
+    """A code interpreter (provider docs)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    session_seconds: float = Field(default=1800, gt=0, description="how long a session lives after it began")
+    languages: tuple[str, ...] = ("python",)
+    local: bool = Field(default=False, description="runs on this machine, which has to be allowed")
+
+
+@runtime_checkable
+class InterpretsCode(Protocol):
+    """A provider that runs code."""
+
+    def interprets(self, model: str) -> Interprets:
+        """What an interpreter can do.
+
+        Raises:
+            UsageError: when the provider runs no code.
+        """
+        ...
+
+
+class Interpret(Shape):
+    """``POST /tci/execute``. An Ask's params hold ``code``, ``language``, ``session_id``, ``files`` and ``group``.
+
+    Never repeatable: what an attempt without an answer did to its session is not known.
+    """
+
+    def wire(self, ask: Ask) -> Wire:
+        """The endpoint and the fields that are set."""
+        body: dict[str, JSON] = {"language": ask.params.get("language") or "python", "code": ask.params["code"]}
+        for name in ("session_id", "files", _GROUP):
+            if ask.params.get(name):
+                body[name] = ask.params[name]
+        origin = self.provider.key_origin(ask.model)
+        return Wire(origin, self.path, body, repeatable=False, deadline=self.facts.least_deadline)
+
+    def request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
+        """The body; the group only tells the beginnings of sessions apart."""
+        return Request("POST", wire.path, json={name: v for name, v in wire.params.items() if name != _GROUP})
+
+    def classify(self, reply: Reply) -> Problem | None:
+        """Code that fails is an answer; it is told as a 200 with ``errors``, or with outputs of type ``error``."""
+        if reply.status == 200 and _data(reply.body) is not None:  # noqa: PLR2004
+            return None
+        return super().classify(reply)
+
+    def parse(self, reply: Reply, asks: Sequence[Ask]) -> Sequence[Parsed]:
+        """``session_id``, ``outputs`` (each ``type`` and ``data``, text or texts by MIME type), ``error`` or None.
+
+        Raises:
+            BadReply: when the reply holds no session.
+        """
+        data = _data(reply.body)
+        if data is None:
+            raise BadReply("the reply holds no session")
+        outputs = [
+            {"type": str(one.get("type") or ""), "data": one.get("data")}
+            for one in data.get("outputs") or ()
+            if isinstance(one, dict)
+        ]
+        began = asks[0].params.get("session_id") != data["session_id"]
+        return [
+            Parsed(
+                {"session_id": data["session_id"], "outputs": outputs, "error": _error(reply.body, data, outputs)},
+                Usage(sessions=int(began), requests=1),
+                engine=reply.headers.get("x-mediamill-engine"),
+                simulated=reply.headers.get("x-mediamill-simulated") == "true",
+            )
+        ]
+
+
+def _data(body: bytes) -> Mapping[str, Any] | None:
+    """The reply's data where it names a session."""
+    try:
+        told = orjson.loads(body)
+    except ValueError:
+        return None
+    data = told.get("data") if isinstance(told, dict) else None
+    return data if isinstance(data, dict) and isinstance(data.get("session_id"), str) else None
+
+
+def _error(body: bytes, data: Mapping[str, Any], outputs: Sequence[Mapping[str, Any]]) -> str | None:
+    """Why the code failed: errors stand beside the data, in it, or among the outputs (provider docs)."""
+    errors = orjson.loads(body).get("errors") or data.get("errors")
+    if errors:
+        return "\n".join(map(_words, errors if isinstance(errors, list) else [errors]))
+    failed = [_words(one["data"]) for one in outputs if one["type"] == "error"]
+    return "\n".join(failed) if failed else None
+
+
+def _words(told: Any) -> str:
+    return told if isinstance(told, str) else orjson.dumps(told).decode()
