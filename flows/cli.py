@@ -28,6 +28,7 @@ _COMMANDS = {
     "status": ("flows.commands.status", "What is done, failed and spent in an OUT."),
     "retry": ("flows.commands.retry", "Failed items again; everything else untouched."),
     "report": ("flows.commands.report", "Rebuild an OUT's page and cost tables."),
+    "export": ("flows.commands.export", "An OUT's results in one .csv, .jsonl or .parquet."),
     "serve": ("flows.commands.serve", "The built-in provider as a server, for rehearsals and tests."),
     "models": ("flows.commands.models", "Models and prices the configuration knows."),
     "up": ("flows.commands.up", "A local Prefect server with its UI."),

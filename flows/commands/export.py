@@ -1,0 +1,34 @@
+"""mediamill export: an OUT's results in one file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("export")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--to", type=click.Path(path_type=Path), required=True, help="the file: .csv, .jsonl or .parquet")
+@click.option("--columns", metavar="A,B", help="which columns, in this order; all where unset")
+@click.option(
+    "--long",
+    is_flag=False,
+    flag_value="",
+    default=None,
+    metavar="[COLUMN]",
+    help="a row for each member of a list: of a ranking, of segments, or of the COLUMN named",
+)
+@click.option("--debug", is_flag=True, help="tracebacks")
+def command(out: Path, to: Path, columns: str | None, long: str | None, *, debug: bool) -> int:  # noqa: ARG001
+    """Write every result of OUT to one file.
+
+    Lists and objects are JSON in a CSV. With --long a ranking has one row a document and a transcript one row a
+    segment, beside the item's other columns.
+    """
+    from tasks.export import export
+
+    chosen = [name.strip() for name in columns.split(",")] if columns else ()
+    count = export(out.expanduser(), to.expanduser(), columns=chosen, long=long)
+    click.echo(f"{count} row{'s' * (count != 1)}: {to}")
+    return 0
