@@ -20,6 +20,7 @@ from tasks.local.dialects import Dialect
 from tasks.local.engines.base import Engine
 from tasks.local.form import Form
 from tasks.local.limits import Limiter
+from tasks.local.making.studio import Studio
 from tasks.local.options import Settings
 from tasks.local.refusal import Kind, Refusal
 from tasks.local.rules import Facts, Fault, Rule, pick
@@ -46,6 +47,7 @@ class Desk:
         speech_models: known models of each dialect that speak.
         socket_models: those that hear on sockets only.
         chat_models: known models of each dialect that answer prompts; ``*`` is any other.
+        studio: what pictures and videos are made with.
     """
 
     settings: Settings
@@ -60,6 +62,7 @@ class Desk:
     speech_models: Mapping[str, Mapping[str, SpeechModel]]
     socket_models: Mapping[str, frozenset[str]]
     chat_models: Mapping[str, Mapping[str, ChatModel]]
+    studio: Studio
     rules: list[Rule] = field(default_factory=list)
 
 

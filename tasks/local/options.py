@@ -16,7 +16,10 @@ _ENGINES = (
     "local (pocketsphinx hears; flite, espeak-ng or else tones speak), echo, whisper, flite, espeak-ng, or tones "
     "(default: %(default)s)"
 )
-_PRICES = "US dollars a minute of audio that is heard, or a million characters that are spoken; IN/OUT a million tokens"
+_PRICES = (
+    "US dollars a minute of audio that is heard, or a million characters that are spoken, a "
+    "picture or a video that is made; IN/OUT a million tokens"
+)
 _SHAPES = ("chunk", "delta", "item", "openai")
 DIALECTS = ("local", "together", "openai", "groq", "compatible", "xai")
 
@@ -52,6 +55,8 @@ class Settings:
     whisper_model: str | None = None
     stream_shape: str | None = None
     quiet: bool = False
+    job_seconds: tuple[float, float] = (0.0, 0.2)
+    link_seconds: float = 3600.0
     parent: int | None = None
 
 
@@ -104,6 +109,14 @@ def _add_behaviour(cli: argparse.ArgumentParser) -> None:
     add("--max-bytes", type=int, metavar="N", help="largest upload (default: the provider's)")
     add("--max-seconds", type=_positive, metavar="N", help="longest recording (default: the provider's)")
     add("--model", action="append", default=[], metavar="ID", help="a model that exists besides the usual ones")
+    add(
+        "--job-seconds",
+        type=_latency,
+        default=(0.0, 0.2),
+        metavar="TIME",
+        help="from a video's creation to its end: 2s, 1s..3s (default: 0..0.2)",
+    )
+    add("--link-seconds", type=_positive, default=3600.0, metavar="N", help="life of a link (default: %(default)g)")
     add("--stream-shape", choices=_SHAPES, help="of streamed speech (default: the provider's)")
     add(
         "--url-host",

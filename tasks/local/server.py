@@ -71,6 +71,7 @@ async def serve(settings: Settings) -> int:
         return await ended
     finally:
         desk.engine.close()
+        desk.studio.close()
         await runner.cleanup()
         desk.bill.close()
 

@@ -94,7 +94,9 @@ def _frame(words: str, width: int, height: int, hue: float, codec: str) -> Video
     import av
 
     image = card(words, width, height, hue % 1.0)
-    return av.VideoFrame.from_image(image).reformat(format=_pixels(width, height, codec))
+    from_image: Any = av.VideoFrame.from_image
+    frame: VideoFrame = from_image(image).reformat(format=_pixels(width, height, codec))
+    return frame
 
 
 def _timed(frame: VideoFrame, number: int, fps: int) -> VideoFrame:
