@@ -50,7 +50,8 @@ async def _answered(desk: Desk, exchange: Exchange, body: Body) -> web.StreamRes
     asked = read_images(told, name, desk.studio.makers[name])
     call.model = asked.model
     if fault is not None and fault.kind == "moderated":
-        raise Refusal("moderated", str(fault.body or _REFUSED))
+        given = fault.body if isinstance(fault.body, dict) else {"message": fault.body}
+        raise Refusal("moderated", str(given.get("message") or _REFUSED))
     files = desk.studio.files
     drawn = await asyncio.gather(*(files.drawn(picture) for picture in asked.pictures)) if asked.b64 else []
     usage = _charge(desk, exchange, asked, fault)
