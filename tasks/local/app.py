@@ -209,7 +209,8 @@ class App:
         return _json(self.desk.studio.listed(listed, spoken.name))
 
     async def _supported(self, _: web.BaseRequest) -> web.Response:
-        return _json(together_supported(self._names(dialect("together"))))
+        listed = together_supported(self._names(dialect("together")))
+        return _json(self.desk.studio.listed(listed, "together"))
 
     def _names(self, spoken: Dialect) -> list[str]:
         """The known models; the engine's own name where any would do."""

@@ -235,9 +235,9 @@ def test_a_download_breaks_off_and_can_be_continued(size: int | None, server: Ru
     server.faults({"fault": {"kind": "cut_download", **({"bytes": size} if size else {})}, "times": 1})
     url = link(server)
     got = bytearray()
-    with httpx.stream("GET", url, follow_redirects=True, trust_env=False) as reply:
-        with pytest.raises(httpx.RemoteProtocolError):
-            drain(reply, got)
+    reading = httpx.stream("GET", url, follow_redirects=True, trust_env=False)
+    with reading as reply, pytest.raises(httpx.RemoteProtocolError):
+        drain(reply, got)
     whole = fetch(url).content
     assert len(got) == (size or len(whole) // 2)
     assert got + fetch(url, range=f"bytes={len(got)}-").content == whole
@@ -281,6 +281,13 @@ def test_a_job_whose_answer_is_lost_exists_and_is_billed(kind: str, server: Runn
     assert create(server.origin, "/together/v2").status_code == 200
     bill = server.bill()
     assert (bill["billed"], bill["billed_again"], bill["usd"]) == (2, 1, "0.3")
+
+
+def test_a_request_that_breaks_first_can_be_billed_all_the_same(server: RunningServer) -> None:
+    server.faults({"fault": {"kind": "reset", "billed": True}, "times": 1})
+    with pytest.raises(httpx.HTTPError):
+        create(server.origin, "/together/v2")
+    assert server.bill()["usd"] == "0.15"
 
 
 @pytest.mark.parametrize("kind", ["reset", "status", "redirect", "error_in_200"])

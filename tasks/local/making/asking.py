@@ -17,8 +17,8 @@ INPUTS = (
 )
 """Fields that hold what is drawn, rather than how."""
 
-_SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
-_RATIO = re.compile(r"(\d{1,3}):(\d{1,3})")
+_SIZE = re.compile(r"(\d{1,5})x(\d{1,5})", re.ASCII)
+_RATIO = re.compile(r"(\d{1,3}):(\d{1,3})", re.ASCII)
 _MOST_SIDE = 4096
 RATIOS = ("1:1", "16:9", "9:16", "4:3", "3:4", "3:2", "2:3")
 

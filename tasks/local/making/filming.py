@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache, lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +75,7 @@ def _rest(width: int, height: int, fps: int, frames: int, form: str, hue: int) -
     encoder.flags |= av.codec.context.Flags.global_header
     _set(encoder, Clip("", 0, width, height, 0, fps, form))
     packets: list[_Packet] = []
-    for frame in [*_slow(width, height, fps, frames, hue, codec), None]:
+    for frame in chain(_slow(width, height, fps, frames, hue, codec), [None]):
         packets += [_Packet(bytes(packet), packet.is_keyframe) for packet in encoder.encode(frame)]
     return tuple(packets)
 

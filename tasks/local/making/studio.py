@@ -28,11 +28,14 @@ class Studio:
     files: Files = field(default_factory=Files)
 
     def listed(self, told: Any, dialect: str) -> Any:
-        """A list of models with those that make pictures and videos; Together's tells what each does."""
+        """A list of models, with those that make pictures and videos; Together's tell what each does."""
         makers = self.makers[dialect]
         kinds = {**dict.fromkeys(makers.images, "image"), **dict.fromkeys(makers.videos, "video")}
         if isinstance(told, list):
             return [{**one, "type": kinds[one["id"]], "pricing": {}} if one["id"] in kinds else one for one in told]
+        for one in told["data"]:
+            if "displayType" in one and one["id"] in kinds:
+                one |= {"displayType": kinds[one["id"]], "inputModalities": ["MODALITY_TEXT"]}
         return told
 
     def names(self, dialect: str) -> list[str]:
