@@ -81,7 +81,9 @@ def _list_column(schema: pa.Schema, asked: str) -> str:
     structs = [name for name in lists if pa.types.is_struct(schema.field(name).type.value_type)]
     meant = next((name for name in _PREFERRED if name in structs), structs[0] if len(structs) == 1 else None)
     if meant is None:
-        raise UsageError("which list is to be taken apart?", hint=f"say --long with one of: {', '.join(lists) or 'none'}")
+        raise UsageError(
+            "which list is to be taken apart?", hint=f"say --long with one of: {', '.join(lists) or 'none'}"
+        )
     return meant
 
 

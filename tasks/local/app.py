@@ -24,6 +24,9 @@ from tasks.local.dialects import PATHS, PREFIXES, SOCKETS, Dialect, dialect, tog
 from tasks.local.engines import NAMES as EARS
 from tasks.local.engines import make_engine
 from tasks.local.limits import Limiter, Rates
+from tasks.local.making.models import read_makers
+from tasks.local.making.routes import Making, v2
+from tasks.local.making.studio import Studio, open_studio
 from tasks.local.options import DIALECTS, Settings
 from tasks.local.realtime import listen
 from tasks.local.refusal import Refusal
@@ -86,6 +89,7 @@ def make_desk(settings: Settings) -> Desk:
             session_seconds=settings.session_seconds,
             cell_seconds=settings.cell_seconds,
         ),
+        _studio(settings, known),
         _rules(settings),
     )
 
@@ -124,6 +128,11 @@ def _embedders(known: dict[str, int], settings: Settings) -> dict[str, int]:
     return dict.fromkeys([*settings.model, *settings.price, *settings.token_price], known.get("*", 256)) | {
         name: size for name, size in known.items() if name != "*"
     }
+
+
+def _studio(settings: Settings, known: dict[str, Any]) -> Studio:
+    makers = {name: read_makers(known, name, settings.model) for name in DIALECTS}
+    return open_studio(makers, settings.job_seconds, settings.link_seconds, settings.bill_file)
 
 
 def _limiter(settings: Settings) -> Limiter:
@@ -179,6 +188,9 @@ class App:
                 supported = prefix.removesuffix("/v1") + "/v2/supported-models"
                 self._routes[supported] = ("GET", self._supported)
 
+        self._making = Making(desk, self._prefixes)
+        self._routes.update(self._making.creating)
+
     def _texts(self, prefix: str, spoken: Dialect) -> None:
         """Where texts are ranked, embedded and run."""
         above = prefix.removesuffix("/v1")
@@ -193,7 +205,7 @@ class App:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer any request."""
-        method, answer = self._routes.get(request.path, ("", None))
+        method, answer = self._routes.get(request.path) or self._making.reading(request) or ("", None)
         if request.path in self._sockets and (answer is None or request.method == "GET"):
             method, answer = "GET", self._sockets[request.path]
         try:
@@ -236,15 +248,18 @@ class App:
     async def _models(self, _: web.BaseRequest, *, spoken: Dialect) -> web.Response:
         told = self.desk.settings.token_price
         chats = {name: told.get(name) for name in self.desk.chat_models[spoken.name]}
-        return _json(spoken.models(self._names(spoken), self.desk.settings.price, chats))
+        listed = spoken.models(self._names(spoken), self.desk.settings.price, chats)
+        return _json(self.desk.studio.listed(listed, spoken.name))
 
     async def _supported(self, _: web.BaseRequest) -> web.Response:
-        return _json(together_supported(self._names(dialect("together"))))
+        listed = together_supported(self._names(dialect("together")))
+        return _json(self.desk.studio.listed(listed, "together"))
 
     def _names(self, spoken: Dialect) -> list[str]:
         """The known models; the engine's own name where any would do."""
         named = [*self.desk.models[spoken.name], *self.desk.speech_models[spoken.name]]
         named += sorted(self.desk.chat_models[spoken.name].keys() - {"*"})
+        named += self.desk.studio.names(spoken.name)
         return list(dict.fromkeys(named)) or [self.desk.engine.identity.partition("-")[0]]
 
     async def _health(self, _: web.BaseRequest) -> web.Response:
@@ -277,15 +292,16 @@ class App:
         return _json(asdict(rates))
 
     async def _reset(self, _: web.BaseRequest) -> web.Response:
-        """Forget the bill and the fault rules; limits start unused and the dice anew."""
+        """Forget the bill, what was made and the fault rules; limits start unused and the dice anew."""
         self.desk.bill.reset()
+        self.desk.studio.shelf.reset()
         self.desk.rules = []
         self.desk.dice = random.Random(self.desk.settings.seed)  # noqa: S311
         self.desk.limiter = Limiter(self.desk.limiter.rates, asyncio.get_running_loop().time)
         return _json({"reset": True})
 
     def _spoken(self, path: str) -> Dialect:
-        name = next((name for prefix, name in PREFIXES.items() if path.startswith(prefix)), None)
+        name = next((name for prefix, name in PREFIXES.items() if path.startswith((prefix, v2(prefix)))), None)
         return dialect(name or self.desk.settings.dialect)
 
 

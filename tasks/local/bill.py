@@ -34,6 +34,7 @@ class Call:
         characters: charged for, of a text that was spoken; its hash then stands as ``file_sha256``.
         input_tokens, output_tokens: charged for, of a prompt and its answer.
         searches, sessions: charged for, of a reranker and of an interpreter.
+        images, videos: charged for, of those that were made; ``file_sha256`` is then of their prompt and inputs.
         pictures: hashes of the pictures and videos in a prompt, in its order.
         body_sha256, file_sha256: of the whole body and of the file in it.
         params_sha256: of the form's other fields, in order of their names.
@@ -50,6 +51,8 @@ class Call:
     characters: int | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
+    images: int | None = None
+    videos: int | None = None
     pictures: list[str] | None = None
     searches: int | None = None
     sessions: int | None = None
@@ -77,10 +80,13 @@ def price(seconds: Decimal, usd_per_minute: Decimal) -> Decimal:
 class Bill:
     """Totals and calls, optionally in a file of JSON lines that outlives the server.
 
-    A line is written before the reply goes out, so the file never knows less than a client does.
+    A line is written before the reply goes out, so the file never knows less than a client does. Polls of jobs and
+    downloads are counted only: ``polls``, ``downloads``, ``download_bytes``, and ``key_leaked``, downloads from where a
+    link or its redirect led that carried the key.
 
     Args:
-        prices: US dollars by model, of a minute heard or a million characters spoken; other models are free.
+        prices: US dollars by model, of a minute heard, a million characters spoken, a picture or a
+            video made; other models are free.
         file: appended to; what is in it counts from the start.
         token_prices: US dollars by model of a million tokens of prompt, and of answer.
     """
@@ -110,6 +116,7 @@ class Bill:
         self._keys: Counter[bytes] = Counter()
         self._billed_keys: Counter[bytes] = Counter()
         self.max_in_flight = self.in_flight
+        self.polls = self.downloads = self.download_bytes = self.key_leaked = 0
 
     def begin(self, path: str) -> Call:
         """A request has arrived."""
@@ -142,6 +149,12 @@ class Bill:
         setattr(call, name, count)
         call.billed, call.usd = True, f"{usd.normalize():f}"
 
+    def charge_made(self, call: Call, *, images: int | None = None, videos: int | None = None) -> None:
+        """Bill a call for the pictures or videos it made; prices are those of one."""
+        each = self._prices.get(call.model or "", Decimal(0))
+        usd = _EXACT.multiply(Decimal((images or 0) + (videos or 0)), each).quantize(_STEP, ROUND_HALF_EVEN, _EXACT)
+        call.billed, call.images, call.videos, call.usd = True, images, videos, f"{usd.normalize():f}"
+
     def settle(self, call: Call, status: int) -> None:
         """Enter a call, just before its reply goes out."""
         call.status = status
@@ -168,6 +181,10 @@ class Bill:
             "max_in_flight": self.max_in_flight,
             "sent_again": self._keys.total() - len(self._keys),
             "billed_again": self._billed_keys.total() - len(self._billed_keys),
+            "polls": self.polls,
+            "downloads": self.downloads,
+            "download_bytes": self.download_bytes,
+            "key_leaked": self.key_leaked,
             "offset": offset,
             "calls": [call.as_dict() for call in islice(self._calls, offset, offset + limit)],
         }

@@ -20,6 +20,7 @@ from tasks.local.dialects import Dialect
 from tasks.local.engines.base import Engine
 from tasks.local.form import Form
 from tasks.local.limits import Limiter
+from tasks.local.making.studio import Studio
 from tasks.local.options import Settings
 from tasks.local.refusal import Kind, Refusal
 from tasks.local.rules import Facts, Fault, Rule, pick
@@ -49,6 +50,7 @@ class Desk:
         embedders: known models of each dialect that embed, with how many numbers their vectors have.
         sessions: interpreters that run.
         chat_models: known models of each dialect that answer prompts; ``*`` is any other.
+        studio: what pictures and videos are made with.
     """
 
     settings: Settings
@@ -65,6 +67,7 @@ class Desk:
     chat_models: Mapping[str, Mapping[str, ChatModel]]
     embedders: Mapping[str, Mapping[str, int]]
     sessions: Sessions
+    studio: Studio
     rules: list[Rule] = field(default_factory=list)
 
 

@@ -184,6 +184,7 @@ def _worded(**given: Wording) -> dict[Kind, Wording]:
         "bad_picture": (400, _INVALID, None),
         "unknown_field": (400, _INVALID, None),
         "unsupported": (400, _INVALID, None),
+        "moderated": (400, _INVALID, "content_policy_violation"),
     }
     return {kind: given.get(kind, wording) for kind, wording in common.items()}
 
@@ -220,11 +221,13 @@ _VLLM = _worded(
     bad_picture=(400, "BadRequestError", None),
     url_too_large=(400, "BadRequestError", None),
     unsupported=(400, "BadRequestError", None),
+    moderated=(400, "BadRequestError", None),
 )
 _OPENAI = _worded(
     bad_picture=(400, _INVALID, "invalid_image_format"),
     unknown_field=(400, _INVALID, "unknown_parameter"),
     unsupported=(400, _INVALID, "unsupported_parameter"),
+    moderated=(400, "image_generation_user_error", "moderation_blocked"),
 )
 _COHERE = _worded(
     missing_field=(400, _INVALID, None),
@@ -240,6 +243,7 @@ _XAI = _worded(
     bad_picture=(400, "Client specified an invalid argument", None),
     url_too_large=(400, "Client specified an invalid argument", None),
     unsupported=(400, "Client specified an invalid argument", None),
+    moderated=(400, "Client specified an invalid argument", None),
     unknown_model=(404, "Some requested entity was not found", None),
 )
 

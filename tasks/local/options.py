@@ -17,8 +17,8 @@ _ENGINES = (
     "(default: %(default)s)"
 )
 _PRICES = (
-    "US dollars a minute of audio that is heard, a million characters that are spoken, a search, or a session of an "
-    "interpreter; IN/OUT a million tokens"
+    "US dollars a minute of audio that is heard, a million characters that are spoken, a picture or a video that is "
+    "made, a search, or a session of an interpreter; IN/OUT a million tokens"
 )
 _SHAPES = ("chunk", "delta", "item", "openai")
 DIALECTS = ("local", "together", "openai", "groq", "compatible", "xai")
@@ -58,6 +58,8 @@ class Settings:
     cell_seconds: float = 60.0
     session_seconds: float = 1800.0
     quiet: bool = False
+    job_seconds: tuple[float, float] = (0.0, 0.2)
+    link_seconds: float = 3600.0
     parent: int | None = None
 
 
@@ -114,6 +116,14 @@ def _add_behaviour(cli: argparse.ArgumentParser) -> None:
     add("--model", action="append", default=[], metavar="ID", help="a model that exists besides the usual ones")
     add("--cell-seconds", type=_duration, default=60.0, metavar="TIME", help="longest a cell of code may run")
     add("--session-seconds", type=_duration, default=1800.0, metavar="TIME", help="how long its session lives")
+    add(
+        "--job-seconds",
+        type=_latency,
+        default=(0.0, 0.2),
+        metavar="TIME",
+        help="from a video's creation to its end: 2s, 1s..3s (default: 0..0.2)",
+    )
+    add("--link-seconds", type=_positive, default=3600.0, metavar="N", help="life of a link (default: %(default)g)")
     add("--stream-shape", choices=_SHAPES, help="of streamed speech (default: the provider's)")
     add(
         "--url-host",

@@ -24,6 +24,7 @@ Kind = Literal[
     "bad_picture",
     "unknown_field",
     "unsupported",
+    "moderated",
 ]
 
 

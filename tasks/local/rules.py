@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
@@ -17,7 +17,9 @@ COMPUTED = frozenset(
 )
 SAID = frozenset({"say", "stream_error", "no_done", "undone", "stall", "empty_chunks"})
 ON_SOCKETS = frozenset({"socket_close", "socket_failed", "socket_silence"})
-KINDS = UNCOMPUTED | COMPUTED | ON_SOCKETS | SAID
+OF_JOBS = frozenset({"job_fail", "job_stuck", "job_status", "moderated"})
+ON_FILES = frozenset({"cut_download", "expired_link"})
+KINDS = UNCOMPUTED | COMPUTED | ON_SOCKETS | SAID | OF_JOBS | ON_FILES
 UNANSWERED = frozenset({"close", "reset", "hang"})
 """Kinds after which no status line was sent."""
 
@@ -91,6 +93,12 @@ class Fault:
             event in the middle (the ``body``, or the provider's words) and ends, ``no_done`` ends before the reason
             to finish, ``undone`` leaves out ``[DONE]`` only, ``stall`` falls silent in the middle for ``interval``
             seconds, ``empty_chunks`` mixes in chunks without choices and comments.
+            Of pictures and videos ``moderated`` withholds what was made: a refusal, or a job that ends so. Of jobs
+            ``job_fail`` ends as failed with the ``body``'s code and message, ``job_stuck`` never ends, ``job_status``
+            tells the ``body`` as its status until it was asked for once. Their files are fetched by other requests:
+            ``expired_link`` strikes the first use of a link, which then is dead for good, ``cut_download`` breaks off
+            after ``bytes`` of a file, or half of it where it has no more. These two count requests for links and
+            files only; the other kinds strike polls, links and files only where their match has a ``path``.
         delay: seconds to wait first, with every kind.
         billed: whether it is charged; None means as a provider would: computed answers are. True makes the
             others, too, work out the answer before they break.
@@ -110,7 +118,7 @@ class Fault:
     @property
     def computed(self) -> bool:
         """The answer is worked out before it breaks."""
-        return self.kind in COMPUTED | SAID or self.billed is True
+        return self.kind in COMPUTED | SAID | OF_JOBS or self.billed is True
 
 
 @dataclass(slots=True)
@@ -135,8 +143,19 @@ class Rule:
 
 
 def pick(rules: Sequence[Rule], facts: Facts) -> Fault | None:
-    """The fault of the first rule that strikes; all rules count the request."""
-    struck = [rule.fault for rule in rules if rule.strikes(facts)]
+    """The fault of the first rule that strikes; all rules but those of files count the request."""
+    struck = [rule.fault for rule in rules if rule.fault.kind not in ON_FILES and rule.strikes(facts)]
+    return struck[0] if struck else None
+
+
+def pick_reading(rules: Sequence[Rule], facts: Facts, kinds: Collection[str] = ()) -> Fault | None:
+    """The fault of a poll, a link or a file; rules of ``kinds`` and those that name a path count it."""
+    meant = [
+        rule
+        for rule in rules
+        if rule.fault.kind in kinds or (rule.match.path is not None and rule.fault.kind not in ON_FILES | OF_JOBS)
+    ]
+    struck = [rule.fault for rule in meant if rule.strikes(facts)]
     return struck[0] if struck else None
 
 

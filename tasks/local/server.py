@@ -72,6 +72,7 @@ async def serve(settings: Settings) -> int:
     finally:
         desk.engine.close()
         desk.sessions.close()
+        desk.studio.close()
         await runner.cleanup()
         desk.bill.close()
 

@@ -153,7 +153,7 @@ def test_model_lists(server: RunningServer) -> None:
     def listed(dialect: str) -> Any:
         return httpx.get(f"{server.origin}{PATHS[dialect]}/models", trust_env=False).json()
 
-    assert {m["type"] for m in listed("together")} == {"transcribe", "chat"}
+    assert {m["type"] for m in listed("together")} == {"transcribe", "chat", "image", "video"}
     for dialect in ("openai", "groq", "local", "compatible"):
         assert listed(dialect)["object"] == "list"
         assert all(m["id"] for m in listed(dialect)["data"])

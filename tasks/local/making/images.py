@@ -1,0 +1,121 @@
+"""``POST images/generations``: from the request to the pictures and the bill."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import time
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from tasks.local.body import Body, read_body
+from tasks.local.breakage import send_broken
+from tasks.local.chat.tokens import tokens_of
+from tasks.local.desk import Desk, Exchange, dwell, entered, faulted, refused, reply_headers
+from tasks.local.dialects import Dialect
+from tasks.local.making.asked_images import AskedImages, read_images
+from tasks.local.making.entering import MOST_BYTES, entered_fields
+from tasks.local.making.jobs import Made, new_id
+from tasks.local.making.linking import link_url
+from tasks.local.making.specs import MIMES
+from tasks.local.making.wording import ticks
+from tasks.local.refusal import Refusal
+from tasks.local.rules import UNANSWERED, UNCOMPUTED, Fault
+
+_REFUSED = "The request was rejected by the safety system."
+
+
+async def make_images(desk: Desk, request: web.BaseRequest, dialect: Dialect) -> web.StreamResponse:
+    """Answer one request for pictures, whatever it holds."""
+    exchange = Exchange(request, dialect, desk.bill.begin(request.path))
+    try:
+        with await read_body(request, desk.settings.max_bytes or MOST_BYTES) as body:
+            return await _answered(desk, exchange, body)
+    except Refusal as refusal:
+        return refused(desk, exchange, refusal)
+    finally:
+        desk.bill.end()
+
+
+async def _answered(desk: Desk, exchange: Exchange, body: Body) -> web.StreamResponse:
+    call, name = exchange.call, exchange.dialect.name
+    told = await entered_fields(desk, exchange, body)
+    fault, broken = await entered(desk, exchange)
+    if broken is not None:
+        return broken
+    if isinstance(told, Refusal):
+        raise told
+    asked = read_images(told, name, desk.studio.makers[name])
+    call.model = asked.model
+    if fault is not None and fault.kind == "moderated":
+        given = fault.body if isinstance(fault.body, dict) else {"message": fault.body}
+        raise Refusal("moderated", str(given.get("message") or _REFUSED))
+    files = desk.studio.files
+    drawn = await asyncio.gather(*(files.drawn(picture) for picture in asked.pictures)) if asked.b64 else []
+    usage = _charge(desk, exchange, asked, fault)
+    await dwell(desk, exchange)
+    if fault is not None and fault.kind in UNCOMPUTED:
+        return await faulted(desk, exchange, fault)
+    content = _worded(exchange, asked, _data(desk, exchange, asked, drawn), usage)
+    headers = {**reply_headers(desk, exchange, None), **SIMULATED, "content-type": "application/json"}
+    desk.bill.settle(call, 200 if fault is None or fault.kind not in UNANSWERED else 0)
+    reply = web.Response(body=orjson.dumps(content), headers=headers)
+    return reply if fault is None else await send_broken(exchange.request, fault, reply)
+
+
+SIMULATED = {"x-mediamill-engine": "drawing-1", "x-mediamill-simulated": "true"}
+"""Who makes pictures and videos."""
+
+
+def _charge(desk: Desk, exchange: Exchange, asked: AskedImages, fault: Fault | None) -> dict[str, Any]:
+    """Bill the pictures, by the token where the model has such a price; what the reply tells of it."""
+    call, told = exchange.call, tokens_of(asked.prompt)
+    if fault is None or fault.billed is not False:
+        if asked.model in desk.settings.token_price:
+            desk.bill.charge_tokens(call, told, asked.tokens)
+            call.images = len(asked.pictures)
+        else:
+            desk.bill.charge_made(call, images=len(asked.pictures))
+    if exchange.dialect.name == "xai":
+        return ticks(call.usd)
+    return {
+        "input_tokens": told,
+        "output_tokens": asked.tokens,
+        "total_tokens": told + asked.tokens,
+        "input_tokens_details": {"text_tokens": told, "image_tokens": 0},
+    }
+
+
+def _data(desk: Desk, exchange: Exchange, asked: AskedImages, drawn: list[bytes]) -> list[dict[str, Any]]:
+    """The pictures: what was drawn, or else links to what is drawn when it is fetched."""
+    if asked.b64:
+        return [{"b64_json": base64.b64encode(data).decode()} for data in drawn]
+    data = []
+    for picture in asked.pictures:
+        made = Made(
+            id=new_id(),
+            model=asked.model,
+            what=picture,
+            source=exchange.call.file_sha256,
+            hops=exchange.dialect.name in ("together", "local"),
+        )
+        desk.studio.shelf.add(made)
+        data.append({"url": link_url(exchange.request, made)})
+    return data
+
+
+def _worded(exchange: Exchange, asked: AskedImages, data: list[dict[str, Any]], usage: dict[str, Any]) -> Any:
+    name, form = exchange.dialect.name, asked.pictures[0].form
+    if name == "xai":
+        return {"data": [{**one, "mime_type": MIMES[form], "revised_prompt": ""} for one in data], "usage": usage}
+    created = int(time.time())
+    if name == "openai":
+        size = f"{asked.pictures[0].width}x{asked.pictures[0].height}"
+        told = {"background": asked.background, "output_format": form, "quality": asked.quality, "size": size}
+        return {"created": created, "data": data, **told, "usage": usage}
+    kind = "b64_json" if asked.b64 else "url"
+    listed = [{"index": index, "type": kind, **one} for index, one in enumerate(data)]
+    reply = {"id": exchange.request_id, "model": asked.model, "object": "list", "data": listed}
+    return reply if name == "together" else {**reply, "created": created}

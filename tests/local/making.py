@@ -1,0 +1,73 @@
+"""Requests for pictures and videos, and what comes back, for the tests of the built-in server."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import av
+import httpx
+from PIL import Image
+
+PIXVERSE = "pixverse/pixverse-v5"
+FLUX = "black-forest-labs/FLUX.1-schnell"
+VIDEO: dict[str, dict[str, Any]] = {
+    "/together/v2": {"model": PIXVERSE, "prompt": "a cat", "width": 640, "height": 360, "seconds": "5", "fps": 16},
+    "/openai-api/v1": {"model": "sora-2", "prompt": "a cat", "seconds": "4", "size": "1280x720"},
+    "/xai/v1": {"model": "grok-imagine-video", "prompt": "a cat", "duration": 2},
+    "/v2": {"model": "any", "prompt": "a cat", "width": 64, "height": 48, "seconds": "1"},
+}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a video is."""
+
+    codec: str
+    width: int
+    height: int
+    frames: int
+    fps: float
+    first: Image.Image
+    last: Image.Image
+
+
+def create(origin: str, prefix: str, **told: Any) -> httpx.Response:
+    """Ask for a video; ``None`` leaves a field out."""
+    fields = {name: value for name, value in {**VIDEO[prefix], **told}.items() if value is not None}
+    path = f"{origin}{prefix}/videos" + ("/generations" if prefix == "/xai/v1" else "")
+    if prefix == "/openai-api/v1":
+        files = {name: (None, value) for name, value in fields.items() if isinstance(value, str)}
+        return httpx.post(path, files={**files, **{n: v for n, v in fields.items() if n not in files}}, trust_env=False)
+    return httpx.post(path, json=fields, trust_env=False)
+
+
+def poll(origin: str, prefix: str, created: httpx.Response) -> dict[str, Any]:
+    """The job, as it now is."""
+    told = created.json()
+    return fetch(f"{origin}{prefix}/videos/{told.get('id') or told['request_id']}").json()  # type: ignore[no-any-return]
+
+
+def fetch(url: str, **headers: str) -> httpx.Response:
+    """Follow a link."""
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    return httpx.get(url, headers=sent, follow_redirects=True, trust_env=False, timeout=60)
+
+
+def watched(data: bytes) -> Seen:
+    """Decode a video to its end."""
+    with av.open(io.BytesIO(data), "r") as container:
+        stream = container.streams.video[0]
+        frames = list(container.decode(stream))
+        fps = float(stream.average_rate or 0)
+        name = stream.codec_context.name
+        shown = [frame.to_image() for frame in (frames[0], frames[-1])]  # type: ignore[no-untyped-call]
+    return Seen(name, frames[0].width, frames[0].height, len(frames), fps, shown[0], shown[1])
+
+
+def looked(data: bytes) -> Image.Image:
+    """Decode a picture to its end."""
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    return image
