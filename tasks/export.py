@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import uuid
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -15,7 +16,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tasks.errors import NoSuchOption, StorageError, UsageError
-from tasks.sinks.files import whole_file
 
 _ROWS = 1024
 _PREFERRED = ("ranking", "segments")
@@ -52,12 +52,16 @@ def export(out: Path, to: Path, *, columns: Sequence[str] = (), long: str | None
             raise NoSuchOption("column", name, shape.names, where=str(out))
     chosen = pa.schema([shape.field(name) for name in columns]) if columns else shape
     tables = _tables(parts, schema, listed, chosen)
+    aside = to.with_name(f".{to.name}.{uuid.uuid4().hex[:8]}")
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(to.parent, to) as temporary:
-            return _write(temporary, to.suffix.lower(), tables, chosen)
+        count = _write(aside, to.suffix.lower(), tables, chosen)
+        aside.replace(to)
     except OSError as error:
         raise StorageError(f"{to}: {error.strerror or error}", hint="choose another --to") from None
+    finally:
+        aside.unlink(missing_ok=True)
+    return count
 
 
 def _tables(parts: Sequence[Path], schema: pa.Schema, listed: str | None, chosen: pa.Schema) -> Iterator[pa.Table]:

@@ -14,7 +14,7 @@ LAYERS = (
     {"flows"},
     {"tasks.steps"},
     {"tasks.run", "tasks.publish", "tasks.quote"},
-    {"tasks.plan", "tasks.shard", "tasks.start", "tasks.status", "tasks.report", "tasks.params"},
+    {"tasks.plan", "tasks.shard", "tasks.start", "tasks.status", "tasks.report", "tasks.params", "tasks.export"},
     {"tasks.context"},
     {"tasks.kit"},
     {"tasks.engine"},
