@@ -61,6 +61,17 @@ def choose_provider(job: Job) -> Provider:
     return registry.make_provider(name, base_url=job.base_url, api_key_env=job.api_key_env, environ=os.environ)
 
 
+def check_job(job: Job) -> None:
+    """Find out what no run of the job could start with.
+
+    Raises:
+        UsageError: when its key, its provider, its model or its parameters cannot be used.
+    """
+    capability, provider = capabilities.get(job.capability), choose_provider(job)
+    model = provider.model(capability.operation, job.model)
+    capability.schema(check_params(capability, job.params), provider, model)
+
+
 def out_folder(job: Job) -> Path:
     """OUT as an absolute path, made if need be.
 

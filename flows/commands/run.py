@@ -14,13 +14,18 @@ from tasks.errors import UsageError
 from tasks.job import Job, load_job
 from tasks.steps.chain import is_chain, read_file
 
+_LEAVE = "allow_local_code"
+
 
 @click.command("run")
 @click.argument("job", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--allow-local-code", is_flag=True, help="let the built-in provider run code on this machine, for execute"
+)
 @click.option("--schema", "schema_only", is_flag=True, help="print the JSON Schema of job files, for editors")
 @job_options
 @run_options
-def command(job: Path | None, *, schema_only: bool, **options: Any) -> int:
+def command(job: Path | None, *, allow_local_code: bool, schema_only: bool, **options: Any) -> int:
     """Run the job described in a YAML file; options given here win over the file's.
 
     A file with `steps` is a chain: each step's results are the next one's manifest.
@@ -35,8 +40,22 @@ def command(job: Path | None, *, schema_only: bool, **options: Any) -> int:
     if options.get("config"):
         raise UsageError("--config and a job file are the same thing", hint="give one of them")
     if is_chain(told := read_file(job)):
-        return _run_chain(job, told, options)
+        return _run_chain(job, _with_leave(told) if allow_local_code else told, options)
+    if allow_local_code:
+        options["settings"] = (*(options.get("settings") or ()), f"{_LEAVE}=true")
     return run_job(job_over(job, options), options)
+
+
+def _with_leave(told: dict[str, Any]) -> dict[str, Any]:
+    """A chain whose steps that execute may do so here."""
+    steps = told.get("steps")
+    for step in steps if isinstance(steps, list) else ():
+        branches = step.get("parallel") if isinstance(step, dict) else None
+        tasks = [step.get("task"), *(branches.values() if isinstance(branches, dict) else ())]
+        for task in tasks:
+            if isinstance(task, dict) and task.get("capability") == "execute":
+                task["params"] = {**(task.get("params") or {}), _LEAVE: True}
+    return told
 
 
 def _run_chain(path: Path, told: dict[str, Any], options: dict[str, Any]) -> int:

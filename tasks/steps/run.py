@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.job import Job, make_job
 from tasks.sinks.record import write_json
-from tasks.start import choose_provider
+from tasks.start import check_job
 from tasks.status import open_existing
 from tasks.steps.chain import Chain, Step, Task
 from tasks.steps.prompts import columns_in
@@ -100,7 +100,7 @@ class ChainRun:
             MediamillError: when a step could not start, or the disk or a journal failed.
         """
         for _, _, task in self._chain.tasks():
-            choose_provider(job_of(self._chain, task, self._out, None))  # a missing key is told before anything is paid
+            check_job(job_of(self._chain, task, self._out, None))  # a missing key is told before anything is paid
         table: pa.Table | None = None
         for number, step in enumerate(self._chain.steps, 1):
             end = StepEnd(step.name)

@@ -21,6 +21,7 @@ ANSWERING = ("extract", "measure")
 """Engines of the local provider: sentences of the prompt, and measurements of pictures."""
 
 _SENTENCE = re.compile(r"[^.!?\n]+[.!?]?")
+_FENCE = re.compile(r"```[a-z]*\n(.*?)```", re.DOTALL)
 _WORD = re.compile(r"\w+")
 _MOST_SENTENCES = 3
 
@@ -60,11 +61,12 @@ def answer(engine: str, asked: Asked, seen: Sequence[Seen], sample: int) -> Said
     words = _echoed(asked, seen, sample) if echo else described(seen) if seen else _extracted(asked.text)
     form, tool = asked.form, asked.tool
     simulated = echo or not seen or tool is not None or form.schema is not None or form.pattern is not None
+    known = {**known_of(words, seen), **_fenced(asked.text)}
     if tool is not None:
-        made = _json(filled(tool.parameters, known_of(words, seen)))
+        made = _json(filled(tool.parameters, known))
         return Said(calls=(Call(tool.name, made),), simulated=simulated)
     if form.schema is not None:
-        return Said(_json(filled(form.schema, known_of(words, seen))), simulated=simulated)
+        return Said(_json(filled(form.schema, known)), simulated=simulated)
     if form.pattern is not None:
         return Said(_matching(form.pattern, words), simulated=simulated)
     return Said(_json({"text": words}) if form.as_json else words, simulated=simulated)
@@ -89,6 +91,12 @@ def _echoed(asked: Asked, seen: Sequence[Seen], sample: int) -> str:
     seed = f", seed {asked.seed}" if asked.seed is not None else ""
     again = f", answer {sample + 1}" if sample else ""
     return f"echo of {', '.join([*names, f'prompt {prompt}'])}{seed}{again}"
+
+
+def _fenced(text: str) -> dict[str, str]:
+    """The code that a prompt shows between fences."""
+    found = _FENCE.search(text)
+    return {"code": found[1].strip()} if found else {}
 
 
 def _extracted(text: str) -> str:
