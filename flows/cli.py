@@ -20,6 +20,7 @@ _COMMANDS = {
     "caption": ("flows.commands.caption", "Pictures to captions, tags, or any answer about them."),
     "describe-video": ("flows.commands.describe_video", "Videos to descriptions, or any answer about them."),
     "complete": ("flows.commands.complete", "Prompts to answers, held to a schema where one is given."),
+    "generate-video": ("flows.commands.generate_video", "Prompts to videos, never paid twice."),
     "rerank": ("flows.commands.rerank", "Documents in the order of how well they answer a query."),
     "embed": ("flows.commands.embed", "Texts to vectors."),
     "execute": ("flows.commands.execute", "Cells of code to what they print, return and draw."),

@@ -114,7 +114,7 @@ def _agree(job: Job, provider: Provider, again: int | None) -> None:
     if job.budget is not None or provider.name == "local" or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return
     if again is not None:
-        told, todo = f"retry: {many(again, 'failed item')} at {provider.name}, paid for like new ones", again
+        told, todo = f"retry: {many(again, 'item')} at {provider.name}, paid for like new ones", again
     else:
         from tasks.quote import quote
 

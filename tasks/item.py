@@ -73,7 +73,8 @@ def _shown(location: str) -> str:
 class Usage:
     """What a request used, or the most it can use. None means not stated, never zero.
 
-    ``billed_usd`` is the provider's own figure where its reply carries one.
+    ``billed_usd`` is the provider's own figure where its reply carries one; ``video_lines`` the shorter side of a
+    video in pixels.
     """
 
     audio_seconds: Decimal | None = None
@@ -83,6 +84,10 @@ class Usage:
     output_tokens: int | None = None
     characters: int | None = None
     speech_seconds: Decimal | None = None
+    videos: int | None = None
+    video_seconds: Decimal | None = None
+    video_lines: int | None = None
+    input_images: int | None = None
     searches: int | None = None
     sessions: int | None = None
     requests: int | None = None
@@ -96,7 +101,7 @@ class Usage:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Usage:
         """Inverse of :meth:`as_dict`; unknown names are ignored."""
-        decimals = {"audio_seconds", "speech_seconds", "billed_usd"}
+        decimals = {"audio_seconds", "speech_seconds", "video_seconds", "billed_usd"}
         told: dict[str, Any] = {
             k: Decimal(v) if k in decimals else int(v) for k, v in data.items() if k in cls.__slots__
         }

@@ -7,15 +7,16 @@ import hashlib
 import os
 import stat
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+from tasks.calls.download import Download
 from tasks.capabilities.base import Media
 from tasks.engine import Engine
 from tasks.errors import BadInput
-from tasks.item import Item
+from tasks.item import Ask, Item
 from tasks.job import Job
 from tasks.journal.journal import Journal
 from tasks.media.cutting import Cuts
@@ -24,6 +25,7 @@ from tasks.sources.columns import text_column
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Collect = Callable[[Ask, Mapping[str, Any], Path], Awaitable[Download]]
 
 _REMEMBER = 16 * 2**20
 """Bytes from which looking a file's hash up is cheaper than hashing it again."""
@@ -73,6 +75,7 @@ class Workbench:
         model: str,
         scratch: Path,
         check: Callable[[], None] = lambda: None,
+        collect: Collect | None = None,
     ) -> None:
         self.provider = provider
         self.model = model
@@ -86,6 +89,8 @@ class Workbench:
         self._version = job.columns.version or "version"
         self._bytes = Bytes(job.memory)
         self._check = check
+        self._collect = collect
+        self._beside = Path(job.source).expanduser().absolute().parent if "://" not in job.source else None
         self._remembering = asyncio.Lock()
         self._remembered: dict[Any, Any] = {}
 
@@ -136,6 +141,19 @@ class Workbench:
                 self._remembered[make] = await self.thread(make, results)
             made: T = self._remembered[make]
             return made
+
+    def place(self, given: str) -> str:
+        """Where a file is that a row or the job names: beside the manifest, else in the working folder."""
+        if given.startswith(("http://", "https://")):
+            return given
+        path = Path(given).expanduser()
+        beside = self._beside / path if self._beside is not None else path
+        return str(beside if beside.exists() else path.absolute())
+
+    async def collect(self, ask: Ask, data: Mapping[str, Any], to: Path) -> Download:
+        """The file that an answered job links to."""
+        assert self._collect is not None
+        return await self._collect(ask, data, to)
 
     def hold(self, size: int) -> AbstractAsyncContextManager[None]:
         """Wait until ``size`` more bytes may be held."""

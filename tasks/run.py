@@ -21,6 +21,7 @@ from tasks.journal.items import ShardWork
 from tasks.plan import make_plan
 from tasks.publish import publish
 from tasks.shard import run_shard
+from tasks.sinks.media import previews
 from tasks.start import open_context
 from tasks.summary import Progress, Summary
 
@@ -37,6 +38,12 @@ _AHEAD = 2
 
 
 FLAGGED = "flagged"
+PREVIEWS = "previews"
+
+
+def kept_previews(context: Context) -> list[str]:
+    """The ids of previews whose file still stands, and of those that an earlier promotion left undone."""
+    return previews(context.out, context.journal.items.standing_results())
 
 
 class Cancelled(Stop):
@@ -49,6 +56,7 @@ class Cancelled(Stop):
 class Retry:
     """Do failed items again: all of them, or only those with these error kinds.
 
+    The kind ``previews`` alone stands for previews whose file is still there, to be made in full.
     The kind ``flagged`` stands for results that carry flags: done again by another model, they stand until it succeeds.
     The provider, model and parameters of the job hold for these items alone; OUT stays bound to its own.
     """
@@ -157,6 +165,9 @@ class Run:
         if source is not None:
             return await make_plan(context, source)
         journal_items, only = context.journal.items, self._retry.only if self._retry else None
+        if only is not None and PREVIEWS in only:
+            context.counts.total += await journal_items.retry_ids(await context.engine.thread(kept_previews, context))
+            return await journal_items.shards()
         if only is None or only - {FLAGGED}:
             context.counts.total += await journal_items.retry(set(only) if only else None)
         if only and FLAGGED in only:

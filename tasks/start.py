@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from tasks import capabilities
 from tasks.calls.call import Caller
+from tasks.calls.collect import Collector
 from tasks.calls.limits import Limiter
 from tasks.calls.line import Line
 from tasks.calls.retry import Policy, RetryBudget
@@ -201,8 +202,9 @@ async def _context(
     scratch.mkdir(parents=True, exist_ok=True)
     schemas = journal.outs.schemas()
     assert schemas is not None
-    shared = provider.quota(capability.operation, model).per_request
-    gate_size = max(2 * concurrency + 16, min(concurrency * shared, _MOST_WAITING) if shared > 1 else 0)
+    quota = provider.quota(capability.operation, model)
+    shared = min(concurrency * quota.per_request, _MOST_WAITING) if quota.per_request > 1 else 0
+    gate_size = max(2 * concurrency + 16, shared, quota.jobs)
     return Context(
         job=job,
         run_id=run_id,
@@ -214,7 +216,7 @@ async def _context(
         params=params,
         line=line,
         caller=Caller(line),
-        kit=Workbench(job, engine, journal, provider, model, scratch, stop.check),
+        kit=Workbench(job, engine, journal, provider, model, scratch, stop.check, Collector(line)),
         stop=stop,
         gate=asyncio.Semaphore(gate_size),
         gate_size=gate_size,

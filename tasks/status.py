@@ -8,6 +8,7 @@ from tasks.errors import UsageError
 from tasks.job import Job, make_job
 from tasks.journal.journal import Journal
 from tasks.journal.lock import holder
+from tasks.sinks.media import previews
 from tasks.start import JOURNAL_MARK
 from tasks.summary import Status
 
@@ -81,6 +82,20 @@ def status(out: Path) -> Status:
             last_state=ended,
             busy=busy,
         )
+    finally:
+        journal.close()
+
+
+def previews_now(out: Path) -> int:
+    """How many previews of an OUT still have their file.
+
+    Raises:
+        UsageError: when no run has written there.
+    """
+    out = out.expanduser().absolute()
+    journal = open_existing(out)
+    try:
+        return len(previews(out, journal.items.standing_results()))
     finally:
         journal.close()
 

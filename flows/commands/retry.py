@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 @click.command("retry")
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--only", multiple=True, metavar="KIND", help="only failures of this kind; may be given several times")
+@click.option("--promote", is_flag=True, help="make the full version of every preview whose file is still there")
 @job_options_but_out
 @talk_options
-def command(out: Path, *, only: tuple[str, ...], **options: Any) -> int:
+def command(out: Path, *, only: tuple[str, ...], promote: bool, **options: Any) -> int:
     """Do the failed items of OUT again; everything else stays untouched.
 
     Items that failed with ``unknown`` or ``bad_reply`` are bought anew; the kinds stand in `mediamill status OUT`.
@@ -30,11 +31,27 @@ def command(out: Path, *, only: tuple[str, ...], **options: Any) -> int:
     from tasks.run import FLAGGED, Retry
     from tasks.status import flagged_now, status
 
+    if promote:
+        return _promote(out, only, options)
     stands = status(out)
     flagged = flagged_now(out) if FLAGGED in only else 0
     _check(out, only, stands, flagged, options)
     again = flagged + sum(count for kind, count in stands.by_kind.items() if not only or kind in only)
     return run_job(_job_again(out, options), options, Retry(frozenset(only) or None), again=again)
+
+
+def _promote(out: Path, only: tuple[str, ...], options: dict[str, Any]) -> int:
+    from tasks.errors import UsageError
+    from tasks.run import PREVIEWS, Retry
+    from tasks.status import previews_now
+
+    if only:
+        raise UsageError("--promote is for previews alone", hint="leave --only out")
+    job = _job_again(out, options)
+    if not job.params.get("preview"):
+        raise UsageError(f"{out} holds no previews", hint="make them with generate-video --preview")
+    full = job.model_copy(update={"params": {**job.params, "preview": False}})
+    return run_job(full, options, Retry(frozenset({PREVIEWS})), again=previews_now(out))
 
 
 def _check(out: Path, only: tuple[str, ...], stands: Status, flagged: int, options: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from decimal import Decimal
 from tasks import faults
 from tasks.calls.answers import answer, parse, settle, share_of
 from tasks.calls.exchange import Broken, NotSent
+from tasks.calls.jobs import JobFailed, RunningJob
 from tasks.calls.limits import Limiter, Permit
 from tasks.calls.line import Line, now_us, request_id
 from tasks.calls.pack import Pending
@@ -26,8 +27,6 @@ _LOST = "the request may have been carried out and billed; its answer was lost"
 _LOOK = "look for it at the provider, then: mediamill retry OUT --only unknown"
 _PASSING = frozenset({408, 425, 429})
 _SERVER_ERRORS = 500
-_POLL_DEADLINE = 30.0
-_POLL_FIRST, _POLL_MOST, _POLL_GROWTH = 1.0, 30.0, 1.5
 
 
 class WireAttempt:
@@ -59,9 +58,13 @@ class WireAttempt:
         self._started_at = now_us()
         self._began = time.monotonic()
         self._latency_ms = 0
+        self._remote: tuple[str, str] | None = None
 
-    async def run(self, number: int, limiter: Limiter, permit: Permit) -> Sequence[Answer]:
+    async def run(self, number: int, limiter: Limiter, permit: Permit) -> Sequence[Answer] | None:
         """Send once, as attempt ``number`` (from 1).
+
+        Returns:
+            The answers; None where a job was created, which :meth:`created` then follows.
 
         Raises:
             TryAgain: when the policy may send again.
@@ -82,48 +85,36 @@ class WireAttempt:
             if problem is not None:
                 raise await self._refused(reply, problem)
             if self._wire.job:
-                remote_id = await self._accepted(reply)
+                self._remote = await self._accepted(reply), origin
             else:
                 await self._keep(reply)
         finally:
             self._line.tally.in_flight -= 1
             limiter.release(permit, outcome, limits, problem.wait if problem else None)
-        if self._wire.job:
-            return await self.follow(remote_id, origin, number)
-        return await self._answered(reply, number)
+        return None if self._remote else await self._answered(reply, number)
+
+    async def created(self, number: int) -> Sequence[Answer]:
+        """The answers of the job that :meth:`run` created."""
+        assert self._remote is not None
+        return await self.follow(*self._remote, number)
 
     async def follow(self, remote_id: str, origin: str, number: int = 1) -> Sequence[Answer]:
         """Poll a created job to its end. Its id is durable, so a later run can follow it too.
 
         Raises:
-            CallFailed: when the job failed, or is still running at the deadline (then it stays accepted).
+            CallFailed: when the job failed, or is still running at its deadline (then it stays accepted).
             Stop: when the run is to end; the job stays accepted.
         """
-        wait = _POLL_FIRST
-        while time.monotonic() - self._began < self._deadline:
-            try:
-                self._line.stopping()
-            except BaseException:
-                self._line.budget.keep(self._reservation)
-                raise
-            reply = await self._poll(remote_id, origin)
-            if reply is not None:
-                poll = self._line.provider.polled(reply, self._asks[0].operation)
-                if poll.state == "done":
-                    await self._keep(reply)
-                    return await self._answered(reply, number)
-                if poll.state == "failed":
-                    raise await self._refused(reply, poll.problem or Problem("fail", "job_failed", "the job failed"))
-                wait = poll.wait or wait
-            await self._line.sleep(wait)
-            wait = min(wait * _POLL_GROWTH, _POLL_MOST)
-        self._line.budget.keep(self._reservation)
-        raise CallFailed(
-            f"the job {remote_id} is still running after {self._deadline:.0f} s",
-            kind="job_running",
-            transient=True,
-            hint="run again: it is looked up, not bought again",
-        )
+        job = RunningJob(self._line, self._wire, self._asks[0], remote_id, origin)
+        try:
+            reply = await self._line.poller.watch(job.look, job.first)
+        except JobFailed as error:
+            raise await self._refused(error.reply, self._without_key(error.problem) or error.problem) from None
+        except BaseException:
+            self._line.budget.keep(self._reservation)
+            raise
+        await self._keep(reply)
+        return await self._answered(reply, number)
 
     @property
     def _deadline(self) -> float:
@@ -187,21 +178,6 @@ class WireAttempt:
             raise
         faults.point("call.wire.after")
         return reply
-
-    async def _poll(self, remote_id: str, origin: str) -> Reply | None:
-        """One look at a job; None when this look brought nothing and the next may."""
-        request = self._line.provider.poll(self._wire, remote_id, self._asks[0].operation)
-        try:
-            reply = await self._line.client.send(origin, request, key=self._line.key, deadline=_POLL_DEADLINE)
-        except (NotSent, Broken):
-            return None
-        problem = self._line.provider.classify(reply, self._asks[0].operation)
-        if problem is None:
-            return reply
-        if problem.verdict in ("retry", "unknown"):
-            return None
-        self._line.budget.keep(self._reservation)
-        raise self._verdict(problem, reply.status)
 
     async def _accepted(self, reply: Reply) -> str:
         remote_id = self._line.provider.accepted(reply, self._asks[0].operation)

@@ -187,10 +187,12 @@ class Caller:
             raise
         task = asyncio.current_task()
         self._on_wire.add(task)
+        attempt = WireAttempt(line, batch, most, reservation)
         try:
-            return await WireAttempt(line, batch, most, reservation).run(number, limiter, permit)
+            answers = await attempt.run(number, limiter, permit)
         finally:
             self._on_wire.discard(task)
+        return await attempt.created(number) if answers is None else answers
 
     async def _resume_job(self, pending: Pending, attempt: Attempt, remote_id: str) -> Answer:
         """A job an earlier process created is looked up, never bought again."""

@@ -149,7 +149,15 @@ class Client:
             raise translate(error, where) from None
 
     async def download(
-        self, url: str, to: Path, *, max_bytes: int, deadline: float, allow_hosts: Sequence[str] = ()
+        self,
+        url: str,
+        to: Path,
+        *,
+        max_bytes: int,
+        deadline: float,
+        allow_hosts: Sequence[str] = (),
+        retries: int = 2,
+        key: str | None = None,
     ) -> Download:
         """Fetch a user's URL through the guard into the file ``to``, which appears only when it is whole.
 
@@ -159,6 +167,8 @@ class Client:
             max_bytes: largest file accepted.
             deadline: seconds for everything, redirects and repeats included.
             allow_hosts: private ``host`` or ``host:port`` that may be reached.
+            retries: repeats after what may pass; a file that broke off goes on where it did.
+            key: for a file behind the provider's own API; never sent to what the URL redirects to.
 
         Raises:
             BadInput: the URL may not be fetched, or the server says it never will be.
@@ -174,12 +184,15 @@ class Client:
             self._guarded[hosts] = guard, transport
         guard, transport = self._guarded[hosts]
 
-        def get(target: str, left: float) -> AbstractAsyncContextManager[httpx.Response]:
-            message = httpx.Request("GET", target, headers=_download_headers())
+        def get(target: str, left: float, own: Mapping[str, str]) -> AbstractAsyncContextManager[httpx.Response]:
+            message = httpx.Request("GET", target, headers={**_download_headers(), **own})
             where = urlsplit(target).hostname or ""
             return self.exchange(transport, message, where, deadline=left)
 
-        return await fetch(get, guard, url, to, max_bytes=max_bytes, deadline=deadline)
+        headers = {"authorization": _bearer(key)} if key is not None else None
+        return await fetch(
+            get, guard, url, to, max_bytes=max_bytes, deadline=deadline, retries=retries, headers=headers
+        )
 
     async def aclose(self) -> None:
         """Close every connection. Call it on the loop the client was used on."""
@@ -222,10 +235,14 @@ def _headers(own: Mapping[str, str], body: Body, key: str | None) -> dict[str, s
         headers["content-type"] = body.content_type
         headers["content-length"] = str(body.length)
     if key is not None:
-        if not _HEADER_SAFE.fullmatch(key):
-            raise UsageError("the API key holds characters that no header can carry", hint="is there a line break?")
-        headers["authorization"] = f"Bearer {key}"
+        headers["authorization"] = _bearer(key)
     return headers
+
+
+def _bearer(key: str) -> str:
+    if not _HEADER_SAFE.fullmatch(key):
+        raise UsageError("the API key holds characters that no header can carry", hint="is there a line break?")
+    return f"Bearer {key}"
 
 
 def _download_headers() -> dict[str, str]:

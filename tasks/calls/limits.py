@@ -29,7 +29,7 @@ class Quota:
     """Configured limits of one provider, model and operation; None is unlimited.
 
     ``start`` is how many requests may be in flight at first (None: ``concurrency``, the most ever);
-    ``per_request`` how many Asks may share one.
+    ``per_request`` how many Asks may share one; ``jobs`` how many may run there at once, where Asks become jobs.
     """
 
     rpm: float | None = None
@@ -38,6 +38,7 @@ class Quota:
     concurrency: int = 64
     start: int | None = None
     per_request: int = 1
+    jobs: int = 0
 
 
 @dataclass(frozen=True, slots=True)

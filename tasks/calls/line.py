@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from tasks.calls.client import Client
 from tasks.calls.limits import Limiter
+from tasks.calls.polling import Poller
 from tasks.calls.retry import Policy
 from tasks.errors import Stop
 from tasks.item import Ask, Usage
@@ -57,6 +58,7 @@ class Line:
     out_id: str
     key: str | None = field(default=None, repr=False)
     deadline: float | None = None
+    poller: Poller = field(default_factory=Poller)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     tally: Tally = field(default_factory=Tally)
 

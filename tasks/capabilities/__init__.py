@@ -19,6 +19,7 @@ _CAPABILITIES = {
     "complete": "tasks.capabilities.complete:Complete",
     "rerank": "tasks.capabilities.rerank:Rerank",
     "embed": "tasks.capabilities.embed:Embed",
+    "generate-video": "tasks.capabilities.generate_video:GenerateVideo",
     "execute": "tasks.capabilities.execute:Execute",
 }
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pydantic import BaseModel
 
+    from tasks.calls.download import Download
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -81,6 +83,19 @@ class Kit(Protocol):
 
     async def remembered(self, make: Callable[[Iterable[bytes]], T]) -> T:
         """What ``make`` makes of the results that OUT has, as JSON rows; made once a run."""
+        ...
+
+    def place(self, given: str) -> str:
+        """Where a file is that a row or the job names: beside the manifest, else in the working folder; URLs stay."""
+        ...
+
+    async def collect(self, ask: Ask, data: Mapping[str, Any], to: Path) -> Download:
+        """The file that an answered job links to, whole, in ``to``; an expired link is fetched anew from the job.
+
+        Raises:
+            BadReply: when no link works any more.
+            CallFailed: when a later run may succeed.
+        """
         ...
 
     def hold(self, size: int) -> AbstractAsyncContextManager[None]:

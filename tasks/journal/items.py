@@ -73,7 +73,10 @@ class Items:
 
         What an earlier such retry did not come to is taken up again.
         """
-        ids = [item_id for item_id, _ in self.flagged()]
+        return await self.retry_ids([item_id for item_id, _ in self.flagged()])
+
+    async def retry_ids(self, ids: Sequence[str]) -> int:
+        """Make these items pending in this run; their results stand until others come. How many."""
         for at in range(0, len(ids), _AT_ONCE):
             chosen = and_(items.c.out_id == self._journal.out_id, items.c.item_id.in_(ids[at : at + _AT_ONCE]))
             statement = update(items).where(chosen).values(state="pending", seen_run=self._journal.run_id)
@@ -95,6 +98,12 @@ class Items:
             chosen = and_(items.c.out_id == self._journal.out_id, items.c.item_id.in_(ids[at : at + _AT_ONCE]))
             statement = update(items).where(chosen, items.c.state == "done").values(state="pending")
             await self._journal.write(partial(_execute, statement=statement))
+
+    def standing_results(self) -> Iterator[bytes]:
+        """The rows of all results as JSON, those that are being replaced too."""
+        chosen = select(items.c.result).where(items.c.out_id == self._journal.out_id, items.c.result.is_not(None))
+        for row in self._journal.stream(chosen):
+            yield row[0]
 
     def every_result(self) -> Iterator[bytes]:
         """The rows of all results as JSON, streamed."""

@@ -42,8 +42,8 @@ from tasks.local.transcription import transcribe
 from tasks.local.voices import NAMES as VOICES
 from tasks.local.voices import make_speaker
 
-TEXTS = ("bm25s", "hashing", "python")
-"""Engines that rank, embed, and run code; every server has them, and the last only where it is allowed."""
+TEXTS = ("bm25s", "hashing", "python", "drawing")
+"""Engines that rank, embed, run code where that is allowed, and draw; every server has them."""
 
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 

@@ -68,11 +68,11 @@ def look(path: Path) -> VideoInfo:
         BadInput: ``missing``, ``unreadable``, ``not_a_file``, ``empty``, ``not_a_video``, ``no_video``,
             ``undecodable``, ``too_long`` or ``too_many_pixels``.
     """
-    with _opened(path) as (container, stream, size):
+    with opened_video(path) as (container, stream, size):
         first = next(_decoded(container, stream, lambda: None), None)
         if first is None:
-            raise _broken("it has no frame that can be decoded")
-        return _info(container, stream, size)
+            raise broken_video("it has no frame that can be decoded")
+        return info_of_video(container, stream, size)
 
 
 def times(start: float, end: float, *, frames: int, every: float | None = None) -> list[float]:
@@ -94,7 +94,7 @@ def frames_at(
     Raises:
         BadInput: as :func:`look`.
     """
-    with _opened(path) as (container, stream, _):
+    with opened_video(path) as (container, stream, _):
         budget = _Budget()
         found: list[Frame] = []
         for at in wanted:
@@ -103,7 +103,7 @@ def frames_at(
             if frame is not None:
                 found.append(_jpeg(frame, at, longest))
         if not found:
-            raise _broken("it has no frame that can be decoded")
+            raise broken_video("it has no frame that can be decoded")
         return found
 
 
@@ -119,7 +119,7 @@ def scene_times(
 
     candidates = times(start, end, frames=frames * _SCENE)
     looks: list[tuple[float, Any]] = []
-    with _opened(path) as (container, stream, _):
+    with opened_video(path) as (container, stream, _):
         budget = _Budget()
         for at in candidates:
             check()
@@ -127,7 +127,7 @@ def scene_times(
             if frame is not None:
                 looks.append((at, frame.reformat(_THUMB, _THUMB, format="gray").to_ndarray().astype(np.int16)))
     if not looks:
-        raise _broken("it has no frame that can be decoded")
+        raise broken_video("it has no frame that can be decoded")
     changes = [(float(np.abs(after - before).mean()), at) for (_, before), (at, after) in pairwise(looks)]
     chosen = [looks[0][0], *(at for _, at in sorted(changes, reverse=True)[: frames - 1])]
     return sorted(chosen)
@@ -150,7 +150,12 @@ class _Budget:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream, int]]:
+def opened_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream, int]]:
+    """A video with its first moving picture and its size in bytes; what decoding raises becomes BadInput.
+
+    Raises:
+        BadInput: as :func:`look`.
+    """
     _, size = look_at_file(path)
     if not size:
         raise empty()
@@ -176,10 +181,11 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream, int]]:
         except BadInput:
             raise
         except (av.FFmpegError, ValueError, MemoryError, OSError) as error:
-            raise _broken(str(error).splitlines()[0] if str(error) else type(error).__name__) from None
+            raise broken_video(str(error).splitlines()[0] if str(error) else type(error).__name__) from None
 
 
-def _info(container: InputContainer, stream: VideoStream, size: int) -> VideoInfo:
+def info_of_video(container: InputContainer, stream: VideoStream, size: int) -> VideoInfo:
+    """What the headers of an opened video say."""
     seconds = float(container.duration or 0) / av.time_base
     if not seconds and stream.duration and stream.time_base:
         seconds = float(stream.duration * stream.time_base)
@@ -244,7 +250,8 @@ def _jpeg(frame: VideoFrame, at: float, longest: int | None) -> Frame:
     return Frame(at, out.getvalue(), *image.size)
 
 
-def _broken(why: str) -> BadInput:
+def broken_video(why: str) -> BadInput:
+    """What a video that cannot be decoded is told as."""
     return BadInput(
         f"the video cannot be decoded: {why}", kind="undecodable", hint="play it elsewhere, or copy it again"
     )

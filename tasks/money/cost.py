@@ -12,6 +12,7 @@ from tasks.money.counts import counted_cost, most_counted
 from tasks.money.prices import Price, PriceBook
 from tasks.money.speech import CHARACTERS, MINUTES, most_spoken, spoken_cost
 from tasks.money.tokens import AUDIO, INPUT, MILLION, most_tokens, token_cost, token_source
+from tasks.money.videos import film_cost, most_film
 
 _QUANTUM = Decimal("0.000000000001")
 _SECONDS = {"audio_second": Decimal(1), "audio_minute": Decimal(60), "audio_hour": Decimal(3600)}
@@ -75,6 +76,9 @@ class Pricing:
         if usage.characters is not None:
             spoken = most_spoken(prices, usage)
             return None if spoken is None else spoken.quantize(_QUANTUM, ROUND_CEILING)
+        if usage.videos is not None:
+            most = most_film(prices, usage)
+            return None if most is None else most.quantize(_QUANTUM, ROUND_CEILING)
         if usage.audio_seconds is None:
             most = most_counted(prices, usage)
             most = most_tokens(prices, usage) if most is None else most
@@ -103,6 +107,8 @@ class Pricing:
     def _metered(self, prices: tuple[Price, ...], usage: Usage) -> tuple[Decimal, Price] | None:
         if usage.characters is not None:
             return spoken_cost(prices, usage)
+        if usage.videos is not None:
+            return film_cost(prices, usage)
         counted = counted_cost(prices, usage)
         if counted is not None:
             return counted

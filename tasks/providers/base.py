@@ -30,6 +30,10 @@ FIRST_PART = "x-mediamill-first-token-ms"
 """Name of the header under which a streamed reply tells when its first part came that was awaited."""
 
 
+JOB_ID, JOB_STATES = "x-mediamill-job", "x-mediamill-job-states"
+"""Headers under which an ended job's reply tells its id, and a JSON list of states with seconds since it began."""
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """Where a provider is reached. ``origin`` is scheme, host and port; ``api`` the path before endpoints.
@@ -63,6 +67,7 @@ class Wire:
         encoding: ``multipart``, ``json``, or ``socket`` for a conversation.
         repeatable: an attempt whose outcome is unknown may be sent again unasked.
         job: the reply to the request is an id that is polled for (create-then-poll).
+        job_deadline: seconds a job may run before it is left for a later run to look up.
         pack: how it may share a request; None when it goes alone.
         deadline: seconds one attempt may take in all.
         stream: the answer is taken as a stream of events, which changes nothing about what is bought.
@@ -74,6 +79,7 @@ class Wire:
     encoding: Literal["multipart", "json", "socket"] = "json"
     repeatable: bool = True
     job: bool = False
+    job_deadline: float = 3600.0
     pack: Pack | None = None
     deadline: float = 300.0
     stream: bool = False
@@ -144,11 +150,15 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """What a look at a running job told: pending, or done (its reply is then parsed), or failed."""
+    """What a look at a running job told: pending, or done (its reply is then parsed), or failed.
+
+    ``status`` is the provider's own word for it.
+    """
 
     state: Literal["pending", "done", "failed"]
     problem: Problem | None = None
     wait: float | None = None
+    status: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,13 @@ from tasks.providers.chat import Chat
 from tasks.providers.chatting import CHAT, VISION, Talk
 from tasks.providers.config import ModelFacts, Operation
 from tasks.providers.embedding import EMBEDDINGS, Embed, Embeds
+from tasks.providers.filming import VIDEO_MAKING, Films, FilmWire
 from tasks.providers.interpreter import INTERPRETER, Interpret, Interprets
 from tasks.providers.ranking import RERANK, Ranks
 from tasks.providers.rerank import Rerank
 from tasks.providers.shape import Shape
 from tasks.providers.speech import SpeechProvider
+from tasks.providers.videos import Videos
 from tasks.providers.vision import Vision
 
 
@@ -31,6 +33,7 @@ class HostedProvider(SpeechProvider):
         RERANK: Rerank,
         EMBEDDINGS: Embed,
         INTERPRETER: Interpret,
+        VIDEO_MAKING: Videos,
     }
 
     def shape(self, operation: str) -> Shape | None:
@@ -93,6 +96,24 @@ class HostedProvider(SpeechProvider):
         """
         return self._able(INTERPRETER, model).interprets or Interprets()
 
+    def films(self, model: str) -> Films:
+        """What a model that makes videos can do.
+
+        Raises:
+            UsageError: when the provider makes none.
+        """
+        return self._able(VIDEO_MAKING, model).films or Films()
+
+    def film_wire(self) -> FilmWire:
+        """How it is asked for videos.
+
+        Raises:
+            UsageError: when the provider makes none.
+        """
+        wire = self._operation(VIDEO_MAKING).film
+        assert wire is not None
+        return wire
+
     def _able(self, operation: str, model: str) -> ModelFacts:
         return self._facts(self._operation(operation), model)
 
@@ -103,6 +124,8 @@ class HostedProvider(SpeechProvider):
     def quota(self, operation: str, model: str) -> Quota:
         """Rates and concurrency to begin with, and how many Asks share a request."""
         quota = super().quota(operation, model)
+        if operation == VIDEO_MAKING:
+            return replace(quota, jobs=self.film_wire().jobs)
         return replace(quota, per_request=self.embeds(model).max_texts) if operation == EMBEDDINGS else quota
 
     def wire(self, ask: Ask) -> Wire:

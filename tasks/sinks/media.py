@@ -72,6 +72,17 @@ def lost_media(out: Path, results: Iterable[bytes]) -> list[str]:
     return lost
 
 
+def previews(out: Path, results: Iterable[bytes]) -> list[str]:
+    """The ids of items that have a preview whose file still stands in OUT.
+
+    Args:
+        out: the folder of results.
+        results: rows as JSON, with ``item_id``, ``file`` and ``preview``.
+    """
+    rows = map(orjson.loads, results)
+    return [str(r["item_id"]) for r in rows if r.get("preview") and r.get("file") and (out / r["file"]).is_file()]
+
+
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

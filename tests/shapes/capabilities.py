@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.capabilities.base import Call, Estimate, Kit
 from tasks.item import Ask, Input, Item, Usage
+from tasks.providers.base import Provider
 
 
 class ShapeParams(BaseModel):
@@ -29,7 +30,7 @@ class _Shape:
     name = ""
     operation = ""
 
-    def schema(self, params: Any) -> pa.Schema:
+    def schema(self, params: Any, provider: Provider, model: str) -> pa.Schema:
         """One text, and how many Asks it took."""
         return pa.schema([("text", pa.string()), ("pieces", pa.int32())])
 

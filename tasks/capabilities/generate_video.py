@@ -1,0 +1,218 @@
+"""generate-video: prompts to videos, each a job that is created once, waited for, fetched and looked through."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from pydantic import BaseModel
+
+from tasks import faults
+from tasks.capabilities.base import Call, Estimate, Kit
+from tasks.capabilities.directing import GenerateVideoParams, directions
+from tasks.capabilities.prompting import rendered
+from tasks.errors import BadInput, BadReply, UsageError
+from tasks.item import JSON, Answer, Ask, Input, Item, Payload, Usage
+from tasks.media.pictures.limits import PictureLimits
+from tasks.providers.base import Provider
+from tasks.providers.filming import VIDEO_MAKING, Films, FilmWire
+from tasks.providers.moderation import MODERATED
+from tasks.providers.videos import MakesVideos
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from tasks.media.clip import Clip
+    from tasks.sinks.media import Made
+
+_LIMITS = PictureLimits(frozenset({"jpeg", "png"}), 10_000_000)
+_LONGEST_SIDE = 1920
+_DECODED = 32 * 2**20
+_USUAL_COVER = "720x1280"
+"""The size of a video whose size is not asked for, where its keyframe must have the same (provider docs: OpenAI)."""
+_SUFFIXES = {"mp4": ".mp4", "webm": ".webm"}
+
+
+class GenerateVideo:
+    """Prompts to video files under OUT/media."""
+
+    name = "generate-video"
+    operation = VIDEO_MAKING
+    kinds = frozenset({"text"})
+    params: type[BaseModel] = GenerateVideoParams
+    request_version = 1
+
+    def schema(self, params: GenerateVideoParams, provider: Provider, model: str) -> pa.Schema:
+        """``file`` is relative to OUT; size, ``seconds``, ``frames`` and ``fps`` are measured in the file.
+
+        ``states`` are those the job was seen in, with the seconds since this run began to look.
+        """
+        import pyarrow as pa
+
+        _makes(provider)
+        state = pa.struct([("status", pa.string()), ("after_seconds", pa.float64())])
+        return pa.schema(
+            [
+                ("file", pa.string()),
+                ("sha256", pa.string()),
+                ("bytes", pa.int64()),
+                ("format", pa.string()),
+                ("width", pa.int32()),
+                ("height", pa.int32()),
+                ("seconds", pa.float64()),
+                ("frames", pa.int64()),
+                ("fps", pa.float64()),
+                ("codec", pa.string()),
+                ("audio", pa.bool_()),
+                ("prompt", pa.string()),
+                ("asked", pa.string()),
+                ("preview", pa.bool_()),
+                ("job_id", pa.string()),
+                ("states", pa.list_(state)),
+            ]
+        )
+
+    async def run(self, item: Item, params: GenerateVideoParams, call: Call, kit: Kit) -> Mapping[str, Any]:
+        """One prompt to its video."""
+        model, asked = await self._asked(item, params, kit)
+        ask = _ask(item, asked, model, await _pictures(item, params, asked, kit), kit)
+        answer = await call(ask)
+        if answer.data["refused"]:
+            raise BadReply(answer.data["refused"], kind=MODERATED, hint="change the prompt or the pictures")
+        made, clip = await self._fetched(item, ask, answer, kit)
+        return {
+            "content_sha256": hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest(),
+            "model": model,
+            "file": made.file,
+            "sha256": made.sha256,
+            "bytes": made.size,
+            **{name: getattr(clip, name) for name in clip.__slots__},
+            "prompt": asked.get("prompt"),
+            "asked": orjson.dumps({k: v for k, v in asked.items() if k != "prompt"}).decode(),
+            "preview": params.preview,
+            "job_id": answer.data["job_id"],
+            "states": answer.data["states"],
+        }
+
+    async def estimate(self, item: Item, params: GenerateVideoParams, kit: Kit) -> Estimate:
+        """What the video would cost; its parameters are checked as a run checks them."""
+        model, asked = await self._asked(item, params, kit)
+        count = len(params.keyframes or ()) + len(params.reference_images or ())
+        usage = _ceiling(asked, _makes(kit.provider).films(model), count)
+        return Estimate(1, usage, usage, seconds=None)
+
+    async def _asked(self, item: Item, params: GenerateVideoParams, kit: Kit) -> tuple[str, dict[str, JSON]]:
+        """The model, and the fields it is asked with."""
+        provider, model = _makes(kit.provider), params.model or kit.model
+        text = await kit.text(item)
+        row = {**item.row, "text": text, "item_id": item.item_id, "source": item.source}
+        literal = params.prompt is None or "prompt" in item.params
+        prompt = (params.prompt or text) if literal else rendered(params.prompt or "", row, item.source)
+        try:
+            return model, directions(params, prompt.strip(), provider.films(model), provider.film_wire(), model)
+        except BadInput as error:
+            error.message = f"{item.source}: {error.message}"
+            raise
+
+    async def _fetched(self, item: Item, ask: Ask, answer: Answer, kit: Kit) -> tuple[Made, Clip]:
+        """The file, whole and decoded to its last frame, under its final name; that tells its content."""
+        from tasks.media.clip import look_at_clip
+        from tasks.sinks.media import publish_media
+
+        path = kit.scratch / f"{uuid.uuid4().hex}.video"
+        try:
+            got = await kit.collect(ask, answer.data, path)
+            faults.point("collect.after")
+            try:
+                clip = await kit.thread(look_at_clip, path, kit.check)
+            except BadInput as error:
+                raise BadReply(
+                    f"{item.source}: the video of job {answer.data['job_id']}: {error.message}",
+                    kind="bad_video",
+                    hint="mediamill retry OUT fetches it again; it is paid for",
+                ) from None
+            name = f"{item.item_id}-{got.sha256[:12]}"
+            made = await kit.thread(publish_media, path, kit.out, name, _SUFFIXES.get(clip.format, ".mp4"))
+        finally:
+            path.unlink(missing_ok=True)
+        return made, clip
+
+
+def _makes(provider: Provider) -> MakesVideos:
+    if not isinstance(provider, MakesVideos):
+        raise UsageError(f"{provider.name} makes no videos", hint="choose another --provider")
+    return provider
+
+
+def _ask(item: Item, asked: Mapping[str, JSON], model: str, inputs: tuple[Input, ...], kit: Kit) -> Ask:
+    return Ask(
+        capability="generate-video",
+        operation=VIDEO_MAKING,
+        model=model,
+        params=asked,
+        inputs=inputs,
+        ceiling=_ceiling(asked, _makes(kit.provider).films(model), len(inputs)),
+        sample=item.sample,
+        version=GenerateVideo.request_version,
+        item_id=item.item_id,
+    )
+
+
+def _ceiling(asked: Mapping[str, JSON], films: Films, pictures: int) -> Usage:
+    """The most it is billed for: of what is not asked for, the longest the model makes."""
+    seconds = asked.get("seconds") or max(films.seconds, default=None)
+    return Usage(
+        videos=1,
+        video_seconds=Decimal(str(seconds)) if seconds is not None else None,
+        video_lines=_lines(asked),
+        input_images=pictures,
+        requests=1,
+    )
+
+
+def _lines(asked: Mapping[str, JSON]) -> int | None:
+    """The shorter side in pixels, where it is asked for."""
+    if asked.get("size"):
+        return min(int(side) for side in str(asked["size"]).split("x"))
+    digits = "".join(filter(str.isdigit, str(asked.get("resolution") or "")))
+    return int(digits) if digits else None
+
+
+async def _pictures(item: Item, params: GenerateVideoParams, asked: Mapping[str, JSON], kit: Kit) -> tuple[Input, ...]:
+    """Keyframes, then reference pictures: URLs as they are where the provider fetches them, files made ready."""
+    wire = _makes(kit.provider).film_wire()
+    places = [frame.image for frame in params.keyframes or ()] + list(params.reference_images or ())
+    return tuple([await _picture(item, place, asked, wire, kit) for place in places])
+
+
+async def _picture(item: Item, given: str, asked: Mapping[str, JSON], wire: FilmWire, kit: Kit) -> Input:
+    """One picture.
+
+    Raises:
+        BadInput: naming it.
+    """
+    from tasks.media.pictures.cover import cover
+    from tasks.media.pictures.prepare import prepare
+
+    picture = replace(item, location=kit.place(given), source=given)
+    exact = wire.spelling == "openai"
+    if picture.is_url and not exact:
+        digest = hashlib.sha256(f"url:{given}\n{kit.version(item)}".encode()).hexdigest()
+        return Input(digest, "url", payload=Payload("", "", 0, url=given))
+    async with kit.fetch(picture) as media, kit.hold(_DECODED + 2 * media.size):
+        try:
+            if exact:
+                width, height = (int(side) for side in str(asked.get("size") or _USUAL_COVER).split("x"))
+                return await kit.thread(cover, media.path, media.sha256, (width, height), media.data)
+            made = await kit.thread(
+                prepare, media.path, media.sha256, _LIMITS, longest=_LONGEST_SIDE, data=media.data, check=kit.check
+            )
+        except BadInput as error:
+            error.message = f"{item.source}: {given}: {error.message}"
+            raise
+    return made.input

@@ -1,0 +1,70 @@
+"""A video that was made, decoded to its last frame: proof that it is whole, and what it really is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.errors import BadInput
+from tasks.media.frames import broken_video, info_of_video, opened_video
+
+_LONGEST = 600.0
+_EVERYDAY = {"mov": "mp4", "matroska": "webm"}
+_SLACK = 0.5
+"""Seconds that a container may claim beyond its last frame: sound is often a little longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """What a video is by its frames: container, size, how many, how many a second, seconds, codec, sound."""
+
+    format: str
+    width: int
+    height: int
+    frames: int
+    fps: float
+    seconds: float
+    codec: str
+    audio: bool
+
+
+def look_at_clip(path: Path, check: Callable[[], None] = lambda: None) -> Clip:
+    """Decode every frame of a video.
+
+    Args:
+        path: the file, whatever it is called.
+        check: called between packets; what it raises ends the work.
+
+    Raises:
+        BadInput: when it is no video, or one that breaks off.
+    """
+    began = time.monotonic()
+    with opened_video(path) as (container, stream, size):
+        info, codec = info_of_video(container, stream, size), stream.codec_context.name
+        count, last = 0, 0.0
+        for packet in container.demux(stream):
+            check()
+            for frame in packet.decode():
+                count += 1
+                last = max(last, float(frame.time or 0.0))
+            if time.monotonic() - began > _LONGEST:
+                raise BadInput(f"the video is not decoded within {_LONGEST:.0f} s", kind="undecodable")
+    if not count:
+        raise broken_video("it has no frame")
+    step = 1 / info.fps if info.fps else 0.0
+    seconds = last + step
+    if seconds < info.seconds - max(_SLACK, 2 * step):
+        raise broken_video(f"it breaks off after {seconds:.1f} of {info.seconds:.1f} s")
+    fps = count / seconds if seconds else 0.0
+    return Clip(
+        _EVERYDAY.get(info.format, info.format),
+        info.width,
+        info.height,
+        count,
+        round(fps, 3),
+        round(seconds, 3),
+        codec,
+        info.audio,
+    )

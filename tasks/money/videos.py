@@ -1,0 +1,43 @@
+"""Prices of videos: by the clip, by the second, and by the second of so many lines."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from decimal import Decimal
+
+from tasks.item import Usage
+from tasks.money.prices import Price
+
+_SECOND = re.compile(r"video_second(?:_(\d+)p)?")
+CLIP, INPUT = "video", "input_image"
+
+
+def film_cost(prices: Iterable[Price], usage: Usage) -> tuple[Decimal, Price] | None:
+    """What a video costs by the most trusted price that fits it; None where none does."""
+    priced = ((_cost(price, usage), price) for price in prices)
+    found = ((cost, price) for cost, price in priced if cost is not None)
+    return next(found, None)
+
+
+def most_film(prices: Iterable[Price], usage: Usage) -> Decimal | None:
+    """The most a video can cost, at the dearest of the prices that may hold, pictures that go in beside it."""
+    prices = list(prices)
+    costs = [cost for price in prices if (cost := _cost(price, usage, at_most=True)) is not None]
+    if not costs:
+        return None
+    pictures = max((price.usd for price in prices if price.unit == INPUT), default=Decimal(0))
+    return max(costs) + pictures * (usage.input_images or 0)
+
+
+def _cost(price: Price, usage: Usage, *, at_most: bool = False) -> Decimal | None:
+    """A price times what it counts; None where it is for something else, or what it counts is not told."""
+    if price.unit == CLIP:
+        return price.usd * (usage.videos or 1)
+    found = _SECOND.fullmatch(price.unit)
+    if found is None or usage.video_seconds is None:
+        return None
+    lines = int(found[1]) if found[1] else None
+    if lines is not None and usage.video_lines != lines and not (at_most and usage.video_lines is None):
+        return None
+    return price.usd * usage.video_seconds
