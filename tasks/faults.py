@@ -22,6 +22,8 @@ POINTS = (
     "call.replied.after",
     "call.parse",
     "call.settled.after",
+    "collect.before",
+    "collect.after",
     "shard.outcome.before",
     "shard.outcome.after",
     "journal.commit.before",

@@ -1,0 +1,236 @@
+"""Videos through the command line: jobs bought once, whatever happens, and files that are whole."""
+
+from __future__ import annotations
+
+import random
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.capabilities.filming import PIXVERSE, SMALL, film, prompts, whole
+from tests.faults.driving import mediamill, rows
+from tests.faults.judging import ledger_equals_bill, no_key_in, within_the_promise
+from tests.quick import few
+from tests.servers import RunningServer, running_server
+
+SORA, GROK = "sora-2", "grok-imagine-video"
+VEO = "google/veo-3.0"
+OOPS = {"code": "oops", "message": "out of sorts"}
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[RunningServer]:
+    prices = [f"{PIXVERSE}=0.3", f"{VEO}=1.6", f"{SORA}=0.4", f"{GROK}=0.05"]
+    with running_server(price=prices, job_seconds="0..50ms") as server:
+        yield server
+
+
+@pytest.fixture
+def server(running: RunningServer) -> RunningServer:
+    running.reset()
+    return running
+
+
+def test_prompts_become_files_and_the_ledger_is_the_bill(server: RunningServer, tmp_path: Path) -> None:
+    told = [{"prompt": "a red boat", "size": "640x360", "seed": 4}, {"prompt": "a cat", "size": SMALL, "fps": 16}]
+    out = tmp_path / "out"
+    done = film(prompts(tmp_path / "p.csv", told), out, server)
+    assert done.returncode == 0, done.stderr
+    found = whole(out)
+    assert (found["v0"]["width"], found["v0"]["height"], found["v0"]["seconds"]) == (640, 360, 5.0)
+    assert (found["v1"]["fps"], found["v1"]["frames"], found["v1"]["format"]) == (16.0, 80, "mp4")
+    assert all(row["simulated"] and row["states"][-1]["status"] == "completed" for row in found.values())
+    assert {row["cost_basis"] for row in found.values()} == {"billed"}
+    assert sum(row["cost_usd"] for row in found.values()) == Decimal("0.6") == Decimal(server.bill()["usd"])
+    ledger_equals_bill(out, server)
+    no_key_in(out, done.stdout, done.stderr)
+    bill = server.bill()
+    assert (bill["requests"], bill["downloads"], bill["key_leaked"]) == (2, 2, 0)
+    again = film(tmp_path / "p.csv", out, server)
+    assert again.returncode == 0
+    assert server.bill()["requests"] == 2
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"seconds": 7}, "takes seconds 5, not 7"),
+        ({"size": "100x100"}, "takes size 270x360"),
+        ({"fps": 30}, "takes fps 16, 24, not 30"),
+        ({"steps": 5}, "takes 10 to 50 steps, not 5"),
+        ({"prompt": "x"}, "prompts of 2 to 2048 characters"),
+        ({"width": 640}, "width and height go together"),
+        ({"keyframes": '["a.png", "b.png", "c.png"]'}, "each needs its frame"),
+        ({"model": VEO, "keyframes": '["a.png", "b.png"]'}, "takes keyframes at first, not at first, last"),
+    ],
+)
+def test_what_the_model_cannot_make_is_told_before_anything_is_paid(
+    row: dict[str, Any], told: str, server: RunningServer, tmp_path: Path
+) -> None:
+    done = film(prompts(tmp_path / "p.csv", [{"prompt": "a boat", **row}]), tmp_path / "out", server)
+    assert done.returncode == 3
+    (failure,) = rows(tmp_path / "out", "failures")
+    assert told in failure["error_message"]
+    assert failure["hint"] or failure["error_kind"] == "bad_row"
+    assert server.bill()["requests"] == 0
+
+
+@pytest.mark.parametrize(("provider", "model", "prefix"), [("openai", SORA, "openai-api"), ("xai", GROK, "xai")])
+def test_other_providers_make_theirs(
+    provider: str, model: str, prefix: str, server: RunningServer, tmp_path: Path
+) -> None:
+    Image.effect_noise((300, 200), 40).save(tmp_path / "frame.png")
+    told = [{"prompt": "a red boat", "seconds": 4}, {"prompt": "a cat", "seconds": 4, "keyframes": "frame.png"}]
+    out = tmp_path / "out"
+    done = mediamill(
+        *("generate-video", prompts(tmp_path / "p.csv", told), "--provider", provider),
+        *("--base-url", f"{server.origin}/{prefix}", "--out", out, "--yes"),
+        home=tmp_path / "home",
+        env={"OPENAI_API_KEY": "k-1234567890abcdef", "XAI_API_KEY": "k-1234567890abcdef"},
+    )
+    assert done.returncode == 0, (done.stderr, rows(out, "failures"))
+    assert len(whole(out)) == 2
+    bill = server.bill()
+    assert (bill["requests"], bill["key_leaked"]) == (2, 0)
+    assert sum(row["cost_usd"] for row in rows(out)) == Decimal(bill["usd"])
+
+
+def test_refusals_and_failed_jobs_cost_nothing_and_stand_apart(server: RunningServer, tmp_path: Path) -> None:
+    server.faults(
+        {"match": {"nth": 1}, "fault": {"kind": "moderated"}, "times": 1},
+        {
+            "match": {"nth": 2},
+            "fault": {"kind": "job_fail", "body": {"code": "oops", "message": "out of sorts"}},
+            "times": 1,
+        },
+    )
+    out = tmp_path / "out"
+    told = [{"prompt": f"boat number {n}", "size": SMALL} for n in range(3)]
+    assert film(prompts(tmp_path / "p.csv", told), out, server, "--concurrency", "1").returncode == 3
+    kinds = {row["error_kind"]: row for row in rows(out, "failures")}
+    assert set(kinds) == {"moderated", "job_failed"}
+    assert "out of sorts" in kinds["job_failed"]["error_message"]
+    ledger_equals_bill(out, server)
+    before = server.bill()["requests"]
+    assert film(tmp_path / "p.csv", out, server).returncode == 3
+    assert server.bill()["requests"] == before, "neither is bought again unasked"
+    assert mediamill("retry", out, "--yes", "--only", "job_failed", home=tmp_path / "home").returncode in (0, 3)
+    assert len(whole(out)) == 2
+
+
+def test_a_creation_without_an_answer_is_reported_and_repeated_only_when_asked(
+    server: RunningServer, tmp_path: Path
+) -> None:
+    server.faults({"match": {"nth": 1}, "fault": {"kind": "close"}, "times": 1})
+    out = tmp_path / "out"
+    source = prompts(tmp_path / "p.csv", [{"prompt": "a boat", "size": SMALL}])
+    for _ in range(2):
+        assert film(source, out, server).returncode == 3
+        (failure,) = rows(out, "failures")
+        assert failure["error_kind"] == "unknown"
+        assert "look for it at the provider" in failure["hint"]
+        assert server.bill()["billed"] == 1
+    within_the_promise(out, server.bill()["usd"])
+    assert mediamill("retry", out, "--yes", "--only", "unknown", home=tmp_path / "home").returncode == 0
+    assert len(whole(out)) == 1
+    assert server.bill()["billed"] == 2
+
+
+def test_a_link_that_expired_is_fetched_anew_and_a_download_that_broke_off_is_repeated(
+    server: RunningServer, tmp_path: Path
+) -> None:
+    server.faults(
+        {"match": {"nth": 1}, "fault": {"kind": "expired_link"}, "times": 1},
+        {"match": {"nth": 3}, "fault": {"kind": "cut_download", "bytes": 5000}, "times": 1},
+    )
+    out = tmp_path / "out"
+    told = [{"prompt": f"boat number {n}", "size": SMALL} for n in range(3)]
+    done = film(prompts(tmp_path / "p.csv", told), out, server)
+    assert done.returncode == 0, (done.stderr, rows(out, "failures"))
+    assert len(whole(out)) == 3
+    bill = server.bill()
+    assert bill["billed"] == 3
+    assert bill["downloads"] > 3, "both faults struck"
+
+
+def test_a_lost_file_is_fetched_again_for_nothing(server: RunningServer, tmp_path: Path) -> None:
+    source, out = prompts(tmp_path / "p.csv", [{"prompt": "a boat", "size": SMALL}]), tmp_path / "out"
+    assert film(source, out, server).returncode == 0
+    file = out / rows(out)[0]["file"]
+    file.unlink()
+    assert film(source, out, server).returncode == 0
+    assert file.exists()
+    assert len(whole(out)) == 1
+    assert server.bill()["billed"] == 1
+
+
+def test_previews_that_are_kept_are_made_in_full(server: RunningServer, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    told = [{"prompt": f"boat number {n}", "size": "640x360"} for n in range(3)]
+    done = film(prompts(tmp_path / "p.csv", told), out, server, "--preview")
+    assert done.returncode == 0, done.stderr
+    found = whole(out)
+    assert {(row["width"], row["height"], row["preview"]) for row in found.values()} == {(270, 360, True)}
+    (out / found["v1"]["file"]).unlink()
+    promoted = mediamill("retry", out, "--promote", "--yes", home=tmp_path / "home")
+    assert promoted.returncode == 0, promoted.stderr
+    final = {row["item_id"]: row for row in rows(out)}
+    assert [(final[f"v{n}"]["width"], final[f"v{n}"]["preview"]) for n in range(3)] == [
+        (640, False),
+        (270, True),
+        (640, False),
+    ]
+    assert server.bill()["billed"] == 5
+    nothing = mediamill("retry", out, "--promote", "--yes", home=tmp_path / "home")
+    assert nothing.returncode == 0
+    assert server.bill()["billed"] == 5
+
+
+def test_a_quote_and_a_budget_know_what_videos_cost(server: RunningServer, tmp_path: Path) -> None:
+    told = [{"prompt": f"boat number {n}", "size": SMALL} for n in range(4)]
+    source, out = prompts(tmp_path / "p.csv", told), tmp_path / "out"
+    quoted = film(source, out, server, "--quote", "--json")
+    assert '"high_usd": "1.2' in quoted.stdout or '"high_usd":"1.2' in quoted.stdout, quoted.stdout
+    stopped = film(source, out, server, "--budget", "0.7")
+    assert stopped.returncode == 4
+    assert server.bill()["billed"] == 2
+    ledger_equals_bill(out, server)
+
+
+IN_FLIGHT = 4
+POINTS = [
+    *("call.sending.after", "call.wire.after", "call.accepted.after", "call.replied.after", "collect.before"),
+    *("collect.after", "shard.outcome.before", "part.rename.before", "call.claimed.after", "call.settled.after"),
+]
+DICE = random.Random(7)
+INSTANTS = [f"{POINTS[n % len(POINTS)]}:{DICE.randrange(1, 12)}" for n in range(20)]
+
+
+@pytest.mark.parametrize("point", few(INSTANTS, [INSTANTS[1], INSTANTS[4]]))
+def test_sigkill_buys_no_video_twice_and_tears_no_file(point: str, server: RunningServer, tmp_path: Path) -> None:
+    out, count = tmp_path / "out", 12
+    told = [{"prompt": f"boat number {n}", "size": SMALL} for n in range(count)]
+    source = prompts(tmp_path / "p.csv", told)
+    options = ("--concurrency", str(IN_FLIGHT), "--shard-size", "4")
+    killed = film(source, out, server, *options, MEDIAMILL_FAULTS=f"{point}:kill")
+    assert killed.returncode in (0, -signal.SIGKILL), killed.stderr
+    resumed = film(source, out, server, *options)
+    assert resumed.returncode in (0, 3), resumed.stderr
+    failures = rows(out, "failures")
+    assert {row["error_kind"] for row in failures} <= {"unknown"}
+    assert len(failures) <= IN_FLIGHT
+    assert len(whole(out)) + len(failures) == count
+    bill = server.bill()
+    assert bill["billed_again"] == 0, "an unknown is not bought again unasked"
+    within_the_promise(out, bill["usd"])
+    if failures:
+        assert mediamill("retry", out, "--yes", home=tmp_path / "home").returncode == 0
+    assert len(whole(out)) == count
+    sent = Counter((c["file_sha256"], c["params_sha256"]) for c in server.bill()["calls"] if c["billed"])
+    assert sum(n - 1 for n in sent.values()) <= len(failures), "twice only what was in flight, and only when asked"
