@@ -15,10 +15,8 @@ from tests.faults.judging import within_the_promise
 from tests.servers import running_server
 
 COUNT, IN_FLIGHT = 200, 8
-POINTS = (
-    *("call.sending.after", "call.wire.after", "call.accepted.after", "collect.before", "collect.after"),
-    *("call.replied.after", "shard.outcome.before", "part.rename.before"),
-)
+CREATING = ("call.sending.after", "call.wire.after", "call.accepted.after")
+FETCHING = ("collect.before", "collect.after", "call.replied.after", "shard.outcome.before", "part.rename.before")
 
 
 @pytest.mark.long
@@ -27,12 +25,13 @@ def test_twenty_kills_buy_nothing_twice(tmp_path: Path) -> None:
     told = [{"prompt": f"boat number {n}", "size": SMALL} for n in range(COUNT)]
     source, out = prompts(tmp_path / "p.csv", told), tmp_path / "out"
     options = ("--concurrency", str(IN_FLIGHT), "--shard-size", "20")
-    with running_server(price=[f"{PIXVERSE}=0.3"], job_seconds="0..300ms") as server:
+    with running_server(price=[f"{PIXVERSE}=0.3"], job_seconds="1s..4s") as server:
         kills = 0
         for n in range(20):
-            point = f"{POINTS[n % len(POINTS)]}:{dice.randrange(1, 9)}:kill"
+            points = CREATING if n < 10 else FETCHING  # once all are created, nothing is left to be killed there
+            point = f"{dice.choice(points)}:{dice.randrange(1, 9)}:kill"
             kills += film(source, out, server, *options, MEDIAMILL_FAULTS=point).returncode == -signal.SIGKILL
-        assert kills >= 15, "later runs find little left to do"
+        assert kills >= 18
         assert film(source, out, server, *options).returncode in (0, 3)
         failures = rows(out, "failures")
         assert {row["error_kind"] for row in failures} <= {"unknown"}
