@@ -58,6 +58,8 @@ def line(progress: Progress) -> str:
     parts = [f"{progress.done + progress.failed}/{progress.total} items"]
     if progress.failed:
         parts.append(f"{progress.failed} failed")
+    if progress.running:
+        parts.append(f"{progress.running} jobs running")
     parts += [f"{progress.in_flight} in flight", f"{progress.rate:.1f}/s"]
     if progress.spent or progress.budget is not None:
         of = f" of {dollars(progress.budget)}" if progress.budget is not None else ""

@@ -256,6 +256,15 @@ def _first(errors: BaseExceptionGroup) -> BaseException:
     return next((e for e in flat if isinstance(e, MediamillError)), flat[0])
 
 
+def _seconds_left(context: Context, left: int, seconds: float, rate: float) -> float | None:
+    tally = context.line.tally
+    if context.phase != "run":
+        return None
+    if tally.running or tally.jobs_ended:
+        return tally.seconds_left(left, seconds)
+    return left / rate if rate else None
+
+
 def snapshot(context: Context) -> Progress:
     """How a run stands now."""
     counts, tally, budget = context.counts, context.line.tally, context.line.budget
@@ -275,5 +284,6 @@ def snapshot(context: Context) -> Progress:
         budget=context.job.budget,
         seconds=seconds,
         rate=rate,
-        eta_s=left / rate if rate and context.phase == "run" else None,
+        eta_s=_seconds_left(context, left, seconds, rate),
+        running=tally.running,
     )

@@ -32,7 +32,7 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Progress(_Told):
-    """A moment of a run. ``rate`` is items a second; ``eta_s`` None while nobody can tell."""
+    """A moment of a run. ``rate`` is items a second; ``eta_s`` None while nobody can tell; ``running`` counts jobs."""
 
     phase: str
     total: int
@@ -46,6 +46,7 @@ class Progress(_Told):
     seconds: float
     rate: float
     eta_s: float | None
+    running: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,6 +106,8 @@ class WireAttempt:
             Stop: when the run is to end; the job stays accepted.
         """
         job = RunningJob(self._line, self._wire, self._asks[0], remote_id, origin)
+        tally, began = self._line.tally, time.monotonic()
+        tally.running += 1
         try:
             reply = await self._line.poller.watch(job.look, job.first)
         except JobFailed as error:
@@ -113,6 +115,10 @@ class WireAttempt:
         except BaseException:
             self._line.budget.keep(self._reservation)
             raise
+        finally:
+            tally.running -= 1
+        tally.jobs_ended += 1
+        tally.job_seconds += time.monotonic() - began
         await self._keep(reply)
         return await self._answered(reply, number)
 

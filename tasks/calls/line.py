@@ -24,14 +24,31 @@ REQUEST_IDS = ("x-request-id", "x-together-request-id", "x-together-traceid", "c
 
 @dataclass(slots=True)
 class Tally:
-    """What this run's calls came to so far, for progress lines and for telling an outage."""
+    """What this run's calls came to so far, for progress lines and for telling an outage.
+
+    ``running`` jobs are at work at the provider; ``job_seconds`` is what the ``jobs_ended`` took together.
+    """
 
     in_flight: int = 0
     sent: int = 0
     answered: int = 0
     hits: int = 0
+    running: int = 0
+    job_seconds: float = 0.0
+    jobs_ended: int = 0
     engine: str | None = None
     simulated: bool = False
+
+    def seconds_left(self, items: int, elapsed: float) -> float | None:
+        """How long so many items will take that become jobs: until the last is created, and then as jobs take.
+
+        None while no job has ended, or none of these items has become one.
+        """
+        if not self.jobs_ended:
+            return None
+        waiting = max(items - self.running, 0)
+        created = self.running + self.jobs_ended
+        return waiting * elapsed / created + self.job_seconds / self.jobs_ended
 
 
 @dataclass(frozen=True, slots=True)
