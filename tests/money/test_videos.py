@@ -1,0 +1,47 @@
+"""What videos cost: by the clip, by the second, by the second of so many lines."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from tasks.item import Usage
+from tasks.money.cost import Billing, Pricing
+
+
+def used(seconds: int | None = None, lines: int | None = None, pictures: int = 0) -> Usage:
+    told = None if seconds is None else Decimal(seconds)
+    return Usage(videos=1, video_seconds=told, video_lines=lines, input_images=pictures, requests=1)
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "usage", "usd"),
+    [
+        ("together", "pixverse/pixverse-v5", used(5), "0.30"),
+        ("together", "google/veo-2.0", used(), "2.5"),
+        ("openai", "sora-2", used(8), "0.8"),
+        ("openai", "sora-2-pro", used(4), "1.2"),
+        ("xai", "grok-imagine-video", used(10), "0.5"),
+    ],
+)
+def test_a_video_is_metered(provider: str, model: str, usage: Usage, usd: str) -> None:
+    cost = Pricing.of(provider, Billing()).cost(model, "video", usage, None)
+    assert (cost.usd, cost.basis) == (Decimal(usd), "metered")
+    assert cost.source
+
+
+def test_the_most_is_the_dearest_that_may_hold() -> None:
+    xai = Pricing.of("xai", Billing())
+    assert xai.ceiling("grok-imagine-video", "video", used(10, 480)) == Decimal("0.5")
+    assert xai.ceiling("grok-imagine-video", "video", used(10, 720)) == Decimal("0.7")
+    assert xai.ceiling("grok-imagine-video", "video", used(10)) == Decimal("0.7"), "not said: the dearest"
+    assert xai.ceiling("grok-imagine-video", "video", used(10, 720, 2)) == Decimal("0.704")
+
+
+def test_what_has_no_price_is_unknown_and_never_zero() -> None:
+    pricing = Pricing.of("together", Billing())
+    assert pricing.ceiling("someone/some-model", "video", used(5)) is None
+    cost = pricing.cost("someone/some-model", "video", used(5), None)
+    assert (cost.usd, cost.basis) == (None, "unknown")
+    assert Pricing.of("openai", Billing()).ceiling("sora-2", "video", used()) is None
