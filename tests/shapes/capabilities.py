@@ -29,7 +29,7 @@ class _Shape:
     name = ""
     operation = ""
 
-    def schema(self, params: Any) -> pa.Schema:
+    def schema(self, params: Any, provider: Any, model: str) -> pa.Schema:
         """One text, and how many Asks it took."""
         return pa.schema([("text", pa.string()), ("pieces", pa.int32())])
 

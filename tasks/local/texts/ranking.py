@@ -56,6 +56,8 @@ class Indexes:
         if index is None:
             index = bm25s.BM25()
             words = bm25s.tokenize(list(documents), stopwords="english", show_progress=False)
+            if not any(words.ids):  # stop words and single letters alone; bm25s has no index of nothing
+                return [0.0] * len(documents)
             index.index(words, show_progress=False)
             with self._lock:
                 self._known[key] = index
