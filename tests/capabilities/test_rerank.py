@@ -21,9 +21,23 @@ from tests.faults.judging import ledger_equals_bill, no_key_in, within_the_promi
 from tests.quick import few
 from tests.servers import RunningServer, running_server
 
-WORDS = (
-    "river bridge stone winter market letter garden engine copper island window forest harbour silver thunder".split()
-)
+WORDS = [
+    "river",
+    "bridge",
+    "stone",
+    "winter",
+    "market",
+    "letter",
+    "garden",
+    "engine",
+    "copper",
+    "island",
+    "window",
+    "forest",
+    "harbour",
+    "silver",
+    "thunder",
+]
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ PRICES = [
     "code-interpreter=0.03",
 ]
 BELOW = {"together": "together", "openai": "openai-api", "compatible": "compatible", "cohere": "cohere"}
-KEYS = {name: SENTINEL for name in ("TOGETHER_API_KEY", "OPENAI_API_KEY", "COMPATIBLE_API_KEY", "CO_API_KEY")}
+KEYS = dict.fromkeys(("TOGETHER_API_KEY", "OPENAI_API_KEY", "COMPATIBLE_API_KEY", "CO_API_KEY"), SENTINEL)
 
 
 def ask(

@@ -281,21 +281,11 @@ JSON: Any = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
     max_leaves=12,
 )
-NAMES = st.sampled_from(
-    [
-        "data",
-        "results",
-        "index",
-        "relevance_score",
-        "score",
-        "embedding",
-        "usage",
-        "prompt_tokens",
-        "total_tokens",
-        "meta",
-    ]
-    + ["billed_units", "search_units", "input_tokens", "session_id", "outputs", "type", "errors", "document"]
+FIELDS = (
+    *("data", "results", "index", "relevance_score", "score", "embedding", "usage", "prompt_tokens", "total_tokens"),
+    *("meta", "billed_units", "search_units", "input_tokens", "session_id", "outputs", "type", "errors", "document"),
 )
+NAMES = st.sampled_from(FIELDS)
 SHAPED: Any = st.recursive(
     JSON, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=6), max_leaves=25
 )

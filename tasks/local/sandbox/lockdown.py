@@ -45,6 +45,7 @@ _CREATE_RULESET, _ADD_RULE, _RESTRICT = 444, 445, 446
 _RULE_PATH = 1
 _READ = 0b1101
 """Execute, read a file, read a folder."""
+_READ_WRITE = 0b110
 _ALL_RIGHTS = (1 << 13) - 1
 """Every right of Landlock's first version."""
 _READABLE = (
@@ -57,7 +58,6 @@ _READABLE = (
     "/etc/localtime",
     "/etc/fonts",
     "/etc/mime.types",
-    "/dev/null",
     "/dev/urandom",
     "/dev/zero",
     "/proc/self",
@@ -132,8 +132,10 @@ def _fence(libc: ctypes.CDLL, folder: Path) -> None:
     if ruleset < 0:
         return
     readable = {*_READABLE, sys.prefix, sys.base_prefix, sys.exec_prefix, *(path for path in sys.path if path)}
-    for path, rights in (*((path, _READ) for path in sorted(readable)), (str(folder), _ALL_RIGHTS)):
-        _allow(libc, ruleset, path, rights)
+    for path in sorted(readable):
+        _allow(libc, ruleset, path, _READ)
+    _allow(libc, ruleset, os.devnull, _READ_WRITE)
+    _allow(libc, ruleset, str(folder), _ALL_RIGHTS)
     libc.syscall(_RESTRICT, ruleset, 0)
     os.close(ruleset)
 
