@@ -18,6 +18,7 @@ from tests.capabilities.texts import PRICES, ask
 from tests.faults.driving import mediamill, rows
 from tests.faults.judging import ledger_equals_bill, no_key_in, within_the_promise
 from tests.local.locking import needs_lock
+from tests.quick import few
 from tests.servers import RunningServer, running_server
 
 pytestmark = needs_lock
@@ -113,6 +114,7 @@ def test_files_go_in_and_pictures_come_out(server: RunningServer, tmp_path: Path
     assert rows(tmp_path / "no", "failures")[0]["error_kind"] == "unreadable"
 
 
+@pytest.mark.long
 def test_a_cell_that_runs_too_long_ends_its_session_and_says_so(server: RunningServer, tmp_path: Path) -> None:
     source = cells(
         tmp_path / "c.jsonl",
@@ -131,6 +133,7 @@ def test_a_cell_that_runs_too_long_ends_its_session_and_says_so(server: RunningS
     ledger_equals_bill(tmp_path / "out", server)
 
 
+@pytest.mark.long
 def test_the_journal_is_shared_but_not_a_session(server: RunningServer, tmp_path: Path) -> None:
     shared = ("--journal", tmp_path / "journal")
     first = cells(
@@ -152,7 +155,7 @@ def ledger_equals_bill_of_both(folder: Path, server: RunningServer) -> None:
     assert told == Decimal(server.bill()["usd"])
 
 
-@pytest.mark.parametrize("point", ["call.replied.after:4", "shard.outcome.before:4"])
+@pytest.mark.parametrize("point", few(["call.replied.after:4", "shard.outcome.before:4"], ["call.replied.after:4"]))
 def test_a_kill_in_a_session_runs_no_cell_twice(point: str, server: RunningServer, tmp_path: Path) -> None:
     told = [{"code": f"x = globals().get('x', 0) + 1\nprint(x, {n})", "session": "a"} for n in range(8)]
     source = cells(tmp_path / "c.jsonl", *told)
@@ -166,6 +169,7 @@ def test_a_kill_in_a_session_runs_no_cell_twice(point: str, server: RunningServe
     ledger_equals_bill(tmp_path / "out", server)
 
 
+@pytest.mark.long
 def test_a_kill_before_the_answer_is_told_and_not_run_again_unasked(server: RunningServer, tmp_path: Path) -> None:
     source = cells(tmp_path / "c.jsonl", *({"code": f"print({n})", "session": "a"} for n in range(4)))
     killed = ask("execute", source, tmp_path / "out", server, MEDIAMILL_FAULTS="call.wire.after:2:kill")
