@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -40,12 +41,19 @@ def named_corpus(given: Any) -> Any:
     if path.suffix.lower() not in {*MANIFESTS, ".txt", ".json"}:
         raise ValueError(f"{given}: a corpus is a .txt of lines, or .json .jsonl .csv .tsv .parquet")
     try:
-        if path.stat().st_size > _MOST_BYTES:
+        about = path.stat()
+        if about.st_size > _MOST_BYTES:
             raise ValueError(f"{given}: is more than {_MOST_BYTES // 10**6} MB, which no request can hold")
-        with path.open("rb") as file:
-            return {"path": str(path), "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+        return {"path": str(path), "sha256": _sha256(path, about.st_size, about.st_mtime_ns, about.st_ino)}
     except OSError as error:
         raise ValueError(f"{given}: {error.strerror or error}") from None
+
+
+@lru_cache(maxsize=64)
+def _sha256(path: Path, *_state: int) -> str:
+    """Hashed once for as long as it stays as it is: every row with parameters of its own names it again."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_corpus(corpus: Corpus) -> list[Document]:
@@ -88,13 +96,18 @@ def listed(value: Any) -> list[Document]:
         raise ValueError("documents are a list")  # noqa: TRY004 - pydantic tells a ValueError in its own words
     documents: list[Document] = []
     for n, one in enumerate(value):
-        if isinstance(one, Mapping) and one:
-            documents.append(dict(one))
+        if isinstance(one, Mapping) and any(value is not None for value in one.values()):
+            documents.append({str(name): _plain(value) for name, value in one.items() if value is not None})
         elif isinstance(one, str | int | float) and not isinstance(one, bool) and str(one).strip():
             documents.append(str(one))
         else:
             raise ValueError(f"the document {n} is neither a text nor an object with fields")
     return documents
+
+
+def _plain(value: Any) -> Any:
+    """A field as JSON holds it: manifests may have moments and exact numbers."""
+    return value if isinstance(value, str | int | float) else orjson.loads(orjson.dumps(value, default=str))
 
 
 def _rows(path: Path) -> list[Document]:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _BYTES_A_TOKEN = 4
 """Bytes of usual text that make a token (estimate); a token is at least one byte, which bounds what it can cost."""
+_SPECIAL_TOKENS = 8
+"""Tokens a model may put around a text of its own accord (estimate)."""
 
 
 class EmbedParams(BaseModel):
@@ -66,6 +68,12 @@ class Embed:
 
     async def run(self, item: Item, params: EmbedParams, call: Call, kit: Kit) -> Mapping[str, Any]:
         """One text to its vector."""
+        if "dimensions" in item.params:
+            raise BadInput(
+                f"{item.source}: vectors of one OUT are of one size",
+                kind="bad_row",
+                hint="rename the column 'dimensions'; say --dimensions for all rows",
+            )
         text = await self._text(item, params, kit)
         facts = _embeds(kit.provider, kit.model)
         answer = await call(_ask(item, text, params, kit))
@@ -103,7 +111,11 @@ class Embed:
 
 def truncated(text: str, facts: Embeds) -> bool | None:
     """Whether a text was cut off: a token is at least a byte, and a word at least a token; between them unknown."""
-    if not facts.cuts or facts.max_tokens is None or len(text.encode("utf-8", "replace")) <= facts.max_tokens:
+    if facts.cuts is None:
+        return None
+    if not facts.cuts or facts.max_tokens is None:
+        return False
+    if len(text.encode("utf-8", "replace")) + _SPECIAL_TOKENS <= facts.max_tokens:
         return False
     return True if len(text.split()) > facts.max_tokens else None
 
@@ -121,7 +133,7 @@ def _ask(item: Item, text: str, params: EmbedParams, kit: Kit) -> Ask:
         operation=EMBEDDINGS,
         model=kit.model,
         params={"text": text} if size is None else {"text": text, "dimensions": size},
-        ceiling=Usage(input_tokens=len(text.encode("utf-8", "replace")), output_tokens=0),
+        ceiling=Usage(input_tokens=len(text.encode("utf-8", "replace")) + _SPECIAL_TOKENS, output_tokens=0),
         sample=item.sample,
         version=Embed.request_version,
         item_id=item.item_id,

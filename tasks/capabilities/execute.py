@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _MOST_FILES_BYTES = 20_000_000
 _MARGIN = 60.0
 """Seconds before its end from which a session takes no new cell."""
+_MOST_SESSIONS = 3
+"""Sessions tried for a cell: the journal may remember one that has ended too."""
 _GONE = frozenset({400, 404, 410, 422})
 """Statuses that a session which is no longer there is told with."""
 
@@ -56,13 +58,18 @@ class ExecuteParams(BaseModel):
 
 @dataclass(slots=True)
 class _Session:
-    """Rows that share an interpreter: the one that lives, and the cells that made it what it is."""
+    """Rows that share an interpreter: the one that lives, and the cells that made it what it is, with which succeeded.
+
+    ``lost`` is why its earlier cells cannot be run again.
+    """
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     id: str | None = None
     began: float = 0.0
     generation: int = 0
-    cells: list[str] = field(default_factory=list)
+    cells: list[tuple[str, bool]] = field(default_factory=list)
+    recalled: bool = False
+    lost: str | None = None
 
 
 class Execute:
@@ -104,18 +111,17 @@ class Execute:
 
     async def run(self, item: Item, params: ExecuteParams, call: Call, kit: Kit) -> Mapping[str, Any]:
         """One cell, after those before it in its session."""
-        facts, code = _allowed(params, kit.provider, kit.model), await self._code(item, kit)
-        files = await kit.thread(_read_files, params.files or ())
-        if params.session is None:
-            session = _Session()
-            answer = await self._cell(session, item, code, files, None, call, facts, kit.model)
-        else:
-            session = await self._named(params.session, kit)
-            async with session.lock:
-                answer = await self._cell(session, item, code, files, params.session, call, facts, kit.model)
-                session.cells.append(code)
+        facts, name = _allowed(params, kit.provider, kit.model), params.session
+        session = _Session() if name is None else self._sessions.setdefault(name, _Session())
+        async with session.lock:  # before anything is waited for: rows begin in their order
+            if name is not None and not session.recalled:
+                await _recall(session, name, kit)
+            code, files = await self._code(item, kit), await kit.thread(_read_files, params.files or ())
+            answer = await self._cell(session, item, code, files, name, call, facts, kit)
+            error = answer.data["error"]
+            session.cells.append((code, error is None))
+            session_id, began = session.id, session.began
         told = await kit.thread(_told, answer.data["outputs"], item.item_id, kit)
-        error = answer.data["error"]
         return {
             **told,
             "content_sha256": hashlib.sha256(code.encode("utf-8", "replace")).hexdigest(),
@@ -123,8 +129,8 @@ class Execute:
             "error": error,
             "code": code,
             "session": params.session,
-            "session_id": session.id,
-            "session_began": round(session.began * 1_000_000),
+            "session_id": session_id,
+            "session_began": round(began * 1_000_000),
         }
 
     async def estimate(self, item: Item, params: ExecuteParams, kit: Kit) -> Estimate:
@@ -143,13 +149,6 @@ class Execute:
             raise BadInput(f"{item.source}: there is no code in it", kind="empty", hint="write some, or leave it out")
         return code
 
-    async def _named(self, name: str, kit: Kit) -> _Session:
-        """The session of that name, as far as earlier runs brought it."""
-        if name not in self._sessions:
-            known = (await kit.remembered(_known_sessions)).get(name, _Session())
-            self._sessions.setdefault(name, known)
-        return self._sessions[name]
-
     async def _cell(
         self,
         session: _Session,
@@ -159,32 +158,50 @@ class Execute:
         name: str | None,
         call: Call,
         facts: Interprets,
-        model: str,
+        kit: Kit,
     ) -> Answer:
         """Run a cell where its session stands; in a new one, after its earlier cells, where the old one has ended."""
-        if session.id is not None and time.time() < session.began + facts.session_seconds - _MARGIN:
+        lives = facts.session_seconds - _MARGIN
+        for _ in range(_MOST_SESSIONS):
             try:
-                return await call(_ask(item, code, files, name, session, model))
+                if session.id is None and session.lost is None:
+                    await self._bring_back(session, item, files, name, call, kit)
+                if session.lost is not None:
+                    break
+                if session.id is None or time.time() < session.began + lives:
+                    answer = await call(_ask(item, code, files, name, session, kit, len(session.cells)))
+                    if session.id is None:
+                        _begun(session, answer)
+                    return answer
             except CallFailed as error:
-                if error.status not in _GONE or "session" not in error.message.lower():
+                if session.id is None or not _is_gone(error):
                     raise
-        if session.id is not None:
             session.id = None
             session.generation += 1
-        if session.cells:
-            before = await call(_ask(item, "\n\n".join(session.cells), files, name, session, model))
-            if before.data["error"] is not None:
-                why = before.data["error"][-200:]
-                raise BadReply(
-                    f"the session {name} had ended, and its earlier cells fail in a new one: {why}",
-                    kind="session_lost",
-                    hint="put what belongs together in fewer, quicker cells",
-                )
-            _begun(session, before)
-        answer = await call(_ask(item, code, files, name, session, model))
-        if session.id is None:
-            _begun(session, answer)
-        return answer
+        why = session.lost or "it ends again"
+        raise BadReply(
+            f"the session {name} had ended, and its earlier cells do not bring it back: {why}",
+            kind="session_lost",
+            hint="put what belongs together in fewer, quicker cells",
+        )
+
+    async def _bring_back(
+        self,
+        session: _Session,
+        item: Item,
+        files: Sequence[Mapping[str, str]],
+        name: str | None,
+        call: Call,
+        kit: Kit,
+    ) -> None:
+        """Run the earlier cells in a new session; what failed before may fail again."""
+        for place, (code, succeeded) in enumerate(session.cells):
+            answer = await call(_ask(item, code, files, name, session, kit, place))
+            if session.id is None:
+                _begun(session, answer)
+            if succeeded and answer.data["error"] is not None:
+                session.lost = answer.data["error"][-200:]
+                return
 
 
 def _allowed(params: ExecuteParams, provider: Provider, model: str) -> Interprets:
@@ -205,27 +222,48 @@ def _allowed(params: ExecuteParams, provider: Provider, model: str) -> Interpret
 
 
 def _ask(
-    item: Item, code: str, files: Sequence[Mapping[str, str]], name: str | None, session: _Session, model: str
+    item: Item,
+    code: str,
+    files: Sequence[Mapping[str, str]],
+    name: str | None,
+    session: _Session,
+    kit: Kit,
+    place: int,
 ) -> Ask:
-    """A cell; the first of a session takes the files along and is told apart from that of any other session."""
+    """A cell; the first of a session takes the files along.
+
+    A session belongs to one OUT, and equal cells in it are told apart by their place: each leaves its mark on the next.
+    """
     params: dict[str, Any] = {"code": code}
+    if name is not None:
+        params["group"] = f"{kit.out}:{name}#{session.generation}.{place}"
     if session.id is not None:
         params["session_id"] = session.id
-    else:
-        if name is not None:
-            params["group"] = f"{name}#{session.generation}"
-        if files:
-            params["files"] = list(files)
+    elif files:
+        params["files"] = list(files)
     return Ask(
         capability="execute",
         operation=INTERPRETER,
-        model=model,
+        model=kit.model,
         params=params,
         ceiling=Usage(sessions=int(session.id is None), requests=1),
         sample=item.sample,
         version=Execute.request_version,
         item_id=item.item_id,
     )
+
+
+def _is_gone(error: CallFailed) -> bool:
+    return error.status in _GONE and "session" in error.message.lower()
+
+
+async def _recall(session: _Session, name: str, kit: Kit) -> None:
+    """Take up a session where earlier runs left it."""
+    known = (await kit.remembered(_known_sessions)).get(name)
+    if known is not None:
+        session.id, session.began = known.id, known.began
+        session.generation, session.cells = known.generation, known.cells
+    session.recalled = True
 
 
 def _begun(session: _Session, answer: Answer) -> None:
@@ -235,7 +273,7 @@ def _begun(session: _Session, answer: Answer) -> None:
 
 def _known_sessions(results: Iterable[bytes]) -> dict[str, _Session]:
     """Named sessions as results tell them: the newest interpreter, every cell in the order of the source."""
-    cells: dict[str, list[tuple[int, str]]] = {}
+    cells: dict[str, list[tuple[int, str, bool]]] = {}
     sessions: dict[str, _Session] = {}
     ids: dict[str, set[str]] = {}
     for row in map(orjson.loads, results):
@@ -243,13 +281,13 @@ def _known_sessions(results: Iterable[bytes]) -> dict[str, _Session]:
         if name is None:
             continue
         session = sessions.setdefault(name, _Session())
-        cells.setdefault(name, []).append((row["item_index"], row["code"]))
+        cells.setdefault(name, []).append((row["item_index"], row["code"], row["ok"]))
         ids.setdefault(name, set()).add(row["session_id"])
         began = (row.get("session_began") or 0) / 1_000_000
         if session.id is None or began > session.began:
             session.id, session.began = row["session_id"], began
     for name, session in sessions.items():
-        session.cells = [code for _, code in sorted(cells[name])]
+        session.cells = [(code, ok) for _, code, ok in sorted(cells[name])]
         session.generation = len(ids[name]) - 1
     return sessions
 
@@ -276,6 +314,8 @@ def _told(outputs: Sequence[Mapping[str, Any]], item_id: str, kit: Kit) -> dict[
         data = output["data"]
         parts = data.items() if isinstance(data, Mapping) else [("text/plain", data)]
         for mime, content in parts:
+            if content is None:
+                continue
             text = content if isinstance(content, str) else orjson.dumps(content).decode()
             place = _saved(text, str(mime), f"{item_id}-{len(rows)}", kit)
             rows.append({"type": output["type"], "mime": mime, "text": None if place else text, "file": place})
@@ -299,7 +339,7 @@ def _saved(text: str, mime: str, name: str, kit: Kit) -> str | None:
     if mime.startswith("text/") or mime == "application/json":
         return None
     try:
-        data = text.encode() if mime == "image/svg+xml" else base64.b64decode(text, validate=True)
+        data = text.encode() if mime == "image/svg+xml" else base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
         return None
     made = kit.scratch / uuid.uuid4().hex

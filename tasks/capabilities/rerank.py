@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _BYTES_A_TOKEN = 4
 """Bytes of usual text that make a token (estimate); a token is at least one byte, which bounds what it can cost."""
+_SPECIAL_TOKENS = 8
+"""Tokens a model may put around a query and a document of its own accord (estimate)."""
 _LEAST_ROOM = 100
 """Tokens of a part of a long document that are left beside a long query, at least (estimate)."""
 
@@ -172,6 +174,13 @@ class Rerank:
             )
         if not documents:
             raise BadInput(f"{item.source}: its list of documents is empty", kind="empty")
+        for place, document in enumerate(documents):
+            if not flattened(document, params.rank_fields).strip():
+                raise BadInput(
+                    f"{item.source}: the document {place} has none of the fields {', '.join(params.rank_fields or ())}",
+                    kind="bad_row",
+                    hint="name fields that every document has in rank_fields",
+                )
         return query, documents
 
     async def _shared(self, params: RerankParams, kit: Kit) -> list[Document] | None:
@@ -234,7 +243,7 @@ def _ask(item: Item, query: str, documents: list[Document], params: RerankParams
         model=kit.model,
         params={name: value for name, value in asked.items() if value is not None},
         ceiling=Usage(
-            input_tokens=sum(lengths) + asking * len(lengths),
+            input_tokens=sum(lengths) + (asking + _SPECIAL_TOKENS) * len(lengths),
             output_tokens=0,
             searches=_searches(lengths, asking, ranks),
             requests=1,

@@ -34,7 +34,9 @@ class Embeds(BaseModel):
     base64: bool = Field(default=False, description="takes encoding_format base64: little-endian float32")
     max_texts: int = Field(default=64, gt=0, description="most texts of one request")
     max_tokens: int | None = Field(default=None, gt=0, description="longest text; more is refused or cut off")
-    cuts: bool = Field(default=False, description="a longer text is cut off without a word")
+    cuts: bool | None = Field(
+        default=None, description="a longer text is cut off without a word; null where that is not known"
+    )
     most_tokens: int | None = Field(default=None, gt=0, description="most tokens of one request, all texts together")
 
 
@@ -77,7 +79,7 @@ class Embed(Shape):
         path = self.path
         group = hashlib.sha256(orjson.dumps([path, {**body, "input": None}, ask.sample])).hexdigest()
         most = facts.most_tokens
-        weight = len(str(text).encode("utf-8", "replace")) + 1
+        weight = len(str(text).encode("utf-8", "replace")) + 8  # a token is at least a byte, and a model adds some
         return Wire(
             self.provider.key_origin(ask.model),
             path,
@@ -153,7 +155,7 @@ def packed(vector: Any) -> tuple[str, int]:
 def _shared(usage: Any, parts: int) -> list[Usage]:
     """The request's tokens, shared out so that the parts add up; not stated where the reply does not."""
     told = usage.get("prompt_tokens", usage.get("total_tokens")) if isinstance(usage, dict) else None
-    if not isinstance(told, int) or isinstance(told, bool):
+    if not isinstance(told, int) or isinstance(told, bool) or told < 0:
         return [Usage()] * parts
     each, rest = divmod(told, parts)
     return [Usage(input_tokens=each + (n < rest), output_tokens=0) for n in range(parts)]

@@ -80,7 +80,7 @@ class Interpret(Shape):
             raise BadReply("the reply holds no session")
         outputs = [
             {"type": str(one.get("type") or ""), "data": one.get("data")}
-            for one in data.get("outputs") or ()
+            for one in _list(data.get("outputs"))
             if isinstance(one, dict)
         ]
         began = asks[0].params.get("session_id") != data["session_id"]
@@ -92,6 +92,10 @@ class Interpret(Shape):
                 simulated=reply.headers.get("x-mediamill-simulated") == "true",
             )
         ]
+
+
+def _list(told: Any) -> list[Any]:
+    return told if isinstance(told, list) else []
 
 
 def _data(body: bytes) -> Mapping[str, Any] | None:
@@ -109,7 +113,7 @@ def _error(body: bytes, data: Mapping[str, Any], outputs: Sequence[Mapping[str, 
     errors = orjson.loads(body).get("errors") or data.get("errors")
     if errors:
         return "\n".join(map(_words, errors if isinstance(errors, list) else [errors]))
-    failed = [_words(one["data"]) for one in outputs if one["type"] == "error"]
+    failed = [_words(one["data"] or "the code failed") for one in outputs if one["type"] == "error"]
     return "\n".join(failed) if failed else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from importlib.metadata import PackageNotFoundError, version
 
@@ -36,7 +37,13 @@ class Local(Compatible):
         """The model is the engine."""
         if self.endpoint.origin:
             return self.endpoint.origin
-        try:
-            return f"local:{model}-{version(_PACKAGES.get(model, model))}"
-        except (PackageNotFoundError, ValueError):
-            return f"local:{model}"
+        return _engine(model)
+
+
+@functools.cache
+def _engine(model: str) -> str:
+    """An engine and its version; looked up once, for that reads folders and every request key holds it."""
+    try:
+        return f"local:{model}-{version(_PACKAGES.get(model, model))}"
+    except (PackageNotFoundError, ValueError):
+        return f"local:{model}"

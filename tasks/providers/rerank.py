@@ -155,7 +155,13 @@ def _usage(told: Mapping[str, Any]) -> Usage:
     searches = billed.get("search_units")
     tokens = billed.get("input_tokens", usage.get("prompt_tokens", usage.get("total_tokens")))
     return Usage(
-        input_tokens=int(tokens) if isinstance(tokens, int | float) else None,
-        searches=int(searches) if isinstance(searches, int | float) else None,
+        input_tokens=_count(tokens),
+        output_tokens=None if _count(tokens) is None else 0,
+        searches=_count(searches),
         requests=1,
     )
+
+
+def _count(told: Any) -> int | None:
+    number = isinstance(told, int | float) and not isinstance(told, bool)
+    return int(told) if number and math.isfinite(told) and told >= 0 else None

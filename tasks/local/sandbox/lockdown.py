@@ -1,8 +1,10 @@
 """What the kernel is told before a line of foreign code runs; nothing of it can be taken back by that code.
 
-Sockets, other processes' memory and io_uring are refused by a seccomp filter (seccomp(2)); files outside the folder
-can be read only where the interpreter and the system's libraries are, by Landlock where the kernel has it
-(landlock(7)); processor time, memory, size of files and number of processes are bounded (setrlimit(2)).
+Sockets, signals, other processes' memory and descriptors, leaving the session's process group, and io_uring are refused
+by a seccomp filter (seccomp(2)), as is what Landlock does not know of: files cut short or marked by their names. Files
+outside the folder can be read only where the interpreter and the system's libraries are, by Landlock where the kernel
+has it (landlock(7)); processor time, memory, size of files and number of processes are bounded (setrlimit(2)); what an
+administrator may do beyond that is given up (capabilities(7)).
 """
 
 from __future__ import annotations
@@ -20,18 +22,30 @@ _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _FILTER = 1, 38, 22, 2
 _ERRNO, _ALLOW = 0x0005_0000, 0x7FFF_0000
 _EPERM = 1
 _X32 = 0x4000_0000
+_CAPABILITIES = 0x2008_0522
 _LOAD, _EQUAL, _LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
 _NUMBERS = {
-    "x86_64": (0xC000_003E, (41, 42, 101, 310, 311, 321, 425)),
-    "aarch64": (0xC000_00B7, (198, 203, 117, 270, 271, 280, 425)),
+    "x86_64": (
+        0xC000_003E,
+        (41, 42, 101, 310, 311, 321, 425, 438, 62, 200, 234, 129, 297, 424, 109, 112, 76),
+        (90, 268, 452, 92, 94, 260, 132, 235, 261, 280, 188, 189, 463, 197, 198, 466, 469),
+    ),
+    "aarch64": (
+        0xC000_00B7,
+        (198, 203, 117, 270, 271, 280, 425, 438, 129, 130, 131, 138, 240, 424, 154, 157, 45),
+        (53, 452, 54, 88, 5, 6, 463, 14, 15, 466, 469),
+    ),
 }
-"""The machine's name for itself, and its numbers of socket, connect, ptrace, process_vm_readv and -writev, bpf, and
-io_uring_setup."""
+"""The machine's name for itself; its numbers of what is refused: socket, connect, ptrace, process_vm_readv and -writev,
+bpf, io_uring_setup, pidfd_getfd, kill, tkill, tgkill, rt_sigqueueinfo, rt_tgsigqueueinfo, pidfd_send_signal, setpgid,
+setsid, truncate; and of what does nothing, for copying files would fail with it: chmod, chown, utime, setxattr and
+removexattr by name, each with its kin."""
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT = 444, 445, 446
 _RULE_PATH = 1
 _READ = 0b1101
 """Execute, read a file, read a folder."""
+_READ_WRITE = 0b110
 _ALL_RIGHTS = (1 << 13) - 1
 """Every right of Landlock's first version."""
 _READABLE = (
@@ -44,7 +58,6 @@ _READABLE = (
     "/etc/localtime",
     "/etc/fonts",
     "/etc/mime.types",
-    "/dev/null",
     "/dev/urandom",
     "/dev/zero",
     "/proc/self",
@@ -72,11 +85,19 @@ def lock(folder: Path, *, memory: int, cpu_seconds: int, file_bytes: int, proces
         raise CannotLock(f"no way is known to keep code from the network on {sys.platform} {platform.machine()}")
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    _give_up_capabilities(libc)
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         raise CannotLock("the kernel does not let privileges be given up")
     _bound(memory, cpu_seconds, file_bytes, processes)
     _fence(libc, folder)
-    _refuse_sockets(libc)
+    _refuse_calls(libc)
+
+
+def _give_up_capabilities(libc: ctypes.CDLL) -> None:
+    """An administrator could raise every limit again; for anybody else nothing changes."""
+    head, none = struct.pack("=Ii", _CAPABILITIES, 0), bytes(24)
+    if libc.capset(ctypes.create_string_buffer(head), ctypes.create_string_buffer(none)):
+        raise CannotLock("the kernel does not let capabilities be given up")
 
 
 def _bound(memory: int, cpu_seconds: int, file_bytes: int, processes: int) -> None:
@@ -111,8 +132,10 @@ def _fence(libc: ctypes.CDLL, folder: Path) -> None:
     if ruleset < 0:
         return
     readable = {*_READABLE, sys.prefix, sys.base_prefix, sys.exec_prefix, *(path for path in sys.path if path)}
-    for path, rights in (*((path, _READ) for path in sorted(readable)), (str(folder), _ALL_RIGHTS)):
-        _allow(libc, ruleset, path, rights)
+    for path in sorted(readable):
+        _allow(libc, ruleset, path, _READ)
+    _allow(libc, ruleset, os.devnull, _READ_WRITE)
+    _allow(libc, ruleset, str(folder), _ALL_RIGHTS)
     libc.syscall(_RESTRICT, ruleset, 0)
     os.close(ruleset)
 
@@ -128,12 +151,13 @@ def _allow(libc: ctypes.CDLL, ruleset: int, path: str, rights: int) -> None:
     os.close(place)
 
 
-def _refuse_sockets(libc: ctypes.CDLL) -> None:
-    machine, refused = _NUMBERS[platform.machine()]
+def _refuse_calls(libc: ctypes.CDLL) -> None:
+    machine, refused, idle = _NUMBERS[platform.machine()]
+    listed = [*refused, *idle]
     program = [(_LOAD, 0, 0, 4), (_EQUAL, 1, 0, machine), (_RETURN, 0, 0, _ERRNO | _EPERM), (_LOAD, 0, 0, 0)]
-    program.append((_LEAST, len(refused) + 1, 0, _X32))
-    program += [(_EQUAL, len(refused) - n, 0, number) for n, number in enumerate(refused)]
-    program += [(_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _ERRNO | _EPERM)]
+    program.append((_LEAST, len(listed) + 1, 0, _X32))
+    program += [(_EQUAL, len(listed) - n + (n >= len(refused)), 0, number) for n, number in enumerate(listed)]
+    program += [(_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _ERRNO | _EPERM), (_RETURN, 0, 0, _ERRNO)]
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in program))
     head = struct.pack("HxxxxxxQ", len(program), ctypes.addressof(code))
     if libc.prctl(_PR_SET_SECCOMP, _FILTER, ctypes.create_string_buffer(head), 0, 0):

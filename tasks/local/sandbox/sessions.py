@@ -74,7 +74,7 @@ class Sessions:
                 raise Refusal("bad_value", f"Session {session_id[:60]} does not exist or has expired")
             return known
         while len(self._sessions) >= _MOST:
-            await self.end(min(self._sessions.values(), key=lambda one: one.last))
+            await self.end(min(self._sessions.values(), key=lambda one: (one.busy.locked(), one.last)))
         now = time.time()
         folder = Path(tempfile.mkdtemp(prefix="mediamill-code-"))
         session = Session(f"ses_{uuid.uuid4().hex}", folder, None, now, now + self._session_seconds)
@@ -99,7 +99,7 @@ class Sessions:
                 told: list[dict[str, Any]] = json.loads(line)["outputs"]
             except TimeoutError:
                 why = f"TimeoutError: the cell ran longer than {self._cell_seconds:g} s; its session was ended"
-            except (ValueError, OSError, KeyError):
+            except (ValueError, OSError, KeyError, TypeError):
                 why = "MemoryError: the interpreter ended: out of memory or processor time, or by itself"
             else:
                 return told
@@ -123,9 +123,10 @@ class Sessions:
                 data = base64.b64decode(content) if file.get("encoding") == "base64" else content.encode()
             except (binascii.Error, ValueError):
                 raise Refusal("bad_value", f"the file {name[:60]!r} is no base64", param="files") from None
-            target = session.folder / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(data)
+            try:
+                _write(session.folder, path, data)
+            except OSError as error:
+                raise Refusal("bad_value", f"the file {name[:60]!r}: {error.strerror}", param="files") from None
 
     def listed(self) -> list[Session]:
         """Those that live, the oldest first."""
@@ -174,6 +175,23 @@ class Sessions:
             shutil.rmtree(folder, ignore_errors=True)
             raise Refusal("unsupported", f"code cannot run on this machine: {told['refused']}")
         return process
+
+
+def _write(folder: Path, path: PurePosixPath, data: bytes) -> None:
+    """Write a file below the folder, through no link: the code in it may have laid some."""
+    place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for part in path.parts[:-1]:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(part, dir_fd=place)
+            inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place)
+            os.close(place)
+            place = inner
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with os.fdopen(os.open(path.name, flags, 0o600, dir_fd=place), "wb") as file:
+            file.write(data)
+    finally:
+        os.close(place)
 
 
 def _environment(folder: Path) -> dict[str, str]:

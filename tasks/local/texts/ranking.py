@@ -7,7 +7,7 @@ import hashlib
 import uuid
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
@@ -56,6 +56,8 @@ class Indexes:
         if index is None:
             index = bm25s.BM25()
             words = bm25s.tokenize(list(documents), stopwords="english", show_progress=False)
+            if not any(words.ids):  # stop words and single letters alone; bm25s has no index of nothing
+                return [0.0] * len(documents)
             index.index(words, show_progress=False)
             with self._lock:
                 self._known[key] = index
@@ -90,7 +92,12 @@ async def _ranked(desk: Desk, exchange: Exchange, told: Told, *, form: Form) -> 
     tokens = sum(map(tokens_of, texts)) + tokens_of(query) * len(texts)
     searches = _searches(texts, query) if form.startswith("cohere") and model not in desk.settings.token_price else 0
     body = _body(form, model, [(n, scores[n]) for n in order], documents, told, tokens, searches)
-    return Made(body, f"bm25s-{version('bm25s')}", partial(_charge, desk, searches, tokens))
+    return Made(body, _engine(), partial(_charge, desk, searches, tokens))
+
+
+@cache
+def _engine() -> str:
+    return f"bm25s-{version('bm25s')}"
 
 
 def _charge(desk: Desk, searches: int, tokens: int, call: Call) -> None:

@@ -1,0 +1,203 @@
+"""Vectors through the command line: packing, order, what fails alone, what a crash costs, what is shared."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tasks.local.texts.embedding import vector
+from tests.capabilities.texts import E5, PRICES, SMALL, ask
+from tests.faults.driving import mediamill, rows
+from tests.faults.judging import ledger_equals_bill, no_key_in, within_the_promise
+from tests.quick import few
+from tests.servers import RunningServer, running_server
+
+COUNT = 150
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[RunningServer]:
+    with running_server(engine="hashing", price=PRICES) as server:
+        yield server
+
+
+@pytest.fixture
+def server(running: RunningServer) -> RunningServer:
+    running.reset()
+    return running
+
+
+def texts(count: int = COUNT) -> list[str]:
+    return [f"text number {n} of a river and a bridge" for n in range(count)]
+
+
+def manifest(path: Path, given: list[str]) -> Path:
+    pq.write_table(pa.table({"id": [f"t{n:04d}" for n in range(len(given))], "text": given}), path)
+    return path
+
+
+def vectors_of(out: Path) -> list[list[float]]:
+    return [row["vector"] for row in sorted(rows(out), key=lambda row: int(row["item_index"]))]
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "size", "most", "truncated"),
+    [
+        ("together", E5, 1024, 64, False),
+        ("openai", SMALL, 1536, 2048, False),
+        ("compatible", "any", 256, 32, None),
+    ],
+)
+def test_texts_share_requests_and_each_gets_its_own_vector(
+    provider: str, model: str, size: int, most: int, truncated: bool | None, server: RunningServer, tmp_path: Path
+) -> None:
+    out, source = tmp_path / "out", manifest(tmp_path / "t.parquet", texts())
+    done = ask("embed", source, out, server, "--model", model, provider=provider)
+    assert done.returncode == 0, done.stderr + done.stdout
+    told = vectors_of(out)
+    np.testing.assert_array_equal(np.array(told, "float32"), np.array([vector(text, size) for text in texts()]))
+    kind = pq.read_table(out / "results").schema.field("vector").type
+    assert kind == (pa.list_(pa.float32(), size) if provider != "compatible" else pa.list_(pa.float32()))
+    assert {(row["dimensions"], row["truncated"]) for row in rows(out)} == {(size, truncated)}
+    bill = server.bill()
+    assert COUNT // most <= bill["billed"] <= -(-COUNT // most) + 3
+    if provider == "openai":
+        ledger_equals_bill(out, server)
+        ledger = sum(row["cost_usd"] for row in rows(out, "calls"))
+        assert abs(sum((row["cost_usd"] for row in rows(out)), Decimal(0)) - ledger) < Decimal("1e-9")
+    if provider == "together":  # its replies tell no usage
+        assert {row["cost_basis"] for row in rows(out)} == {"estimated"}
+        assert sum(row["cost_usd"] for row in rows(out, "calls")) >= Decimal(bill["usd"])
+    no_key_in(tmp_path, done.stdout, done.stderr)
+    again = ask("embed", source, out, server, "--model", model, provider=provider)
+    assert (again.returncode, server.bill()["requests"]) == (0, bill["requests"])
+
+
+def test_requests_stay_below_the_limit_of_tokens(server: RunningServer, tmp_path: Path) -> None:
+    source = manifest(tmp_path / "t.parquet", [f"{n} " + "word " * 4000 for n in range(40)])
+    done = ask("embed", source, tmp_path / "out", server, "--model", SMALL, provider="openai")
+    assert done.returncode == 0, done.stdout
+    calls = server.bill()["calls"]
+    assert all(call["status"] == 200 and call["input_tokens"] <= 300_000 for call in calls)
+    assert 3 <= len(calls) <= 6
+    ledger_equals_bill(tmp_path / "out", server)
+
+
+def test_a_text_that_is_refused_fails_alone(server: RunningServer, tmp_path: Path) -> None:
+    given = texts(33)
+    given[7] = "word " * 20_000
+    given[20] = "   "
+    done = ask(
+        "embed", manifest(tmp_path / "t.parquet", given), tmp_path / "out", server, "--model", SMALL, provider="openai"
+    )
+    assert done.returncode == 3, done.stderr
+    assert [row["item_id"] for row in rows(tmp_path / "out")] == [f"t{n:04d}" for n in range(33) if n not in (7, 20)]
+    failed = {row["item_id"]: row for row in rows(tmp_path / "out", "failures")}
+    assert "maximum context length" in failed["t0007"]["error_message"]
+    assert failed["t0020"]["error_kind"] == "empty"
+    ledger_equals_bill(tmp_path / "out", server)
+    wrong = [call for call in server.bill()["calls"] if call["status"] == 400]
+    assert 1 < len(wrong) <= 7
+
+
+def test_a_text_that_is_cut_off_is_flagged(server: RunningServer, tmp_path: Path) -> None:
+    source = manifest(tmp_path / "t.parquet", ["short", "word " * 600, "a" * 1200])
+    assert ask("embed", source, tmp_path / "out", server, "--model", E5).returncode == 0
+    assert [row["truncated"] for row in rows(tmp_path / "out")] == [False, True, None]
+
+
+@pytest.mark.long
+def test_dimensions_and_templates_are_another_purchase(server: RunningServer, tmp_path: Path) -> None:
+    source = manifest(tmp_path / "t.parquet", ["a river", "a bridge"])
+    shared = ("--journal", tmp_path / "journal", "--model", SMALL)
+    options: list[tuple[str, ...]] = [(), ("--dimensions", "64"), ("--template", "Query: {{ text }}"), ()]
+    for n, each in enumerate(options):
+        done = ask("embed", source, tmp_path / f"o{n}", server, *shared, *each, provider="openai")
+        assert done.returncode == 0, done.stderr + done.stdout
+    assert server.bill()["billed"] == 3
+    assert [len(vectors_of(tmp_path / f"o{n}")[0]) for n in range(4)] == [1536, 64, 1536, 1536]
+    np.testing.assert_array_equal(np.array(vectors_of(tmp_path / "o2")[0], "float32"), vector("Query: a river", 1536))
+    assert {(row["cached"], row["cost_usd"]) for row in rows(tmp_path / "o3")} == {(True, Decimal(0))}
+
+
+@pytest.mark.long
+def test_a_row_has_no_size_of_its_own(server: RunningServer, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("text,dimensions\na river,64\na bridge,\n")
+    done = ask("embed", tmp_path / "t.csv", tmp_path / "out", server, "--model", SMALL, provider="openai")
+    assert (done.returncode, server.bill()["billed"]) == (3, 1)
+    (failed,) = rows(tmp_path / "out", "failures")
+    assert "vectors of one OUT are of one size" in failed["error_message"]
+
+
+POINTS = [
+    "call.replied.after:2",
+    "call.wire.after:2",
+    "call.sending.after:3",
+    "shard.outcome.after:70",
+    "part.rename.after:1",
+]
+
+
+@pytest.mark.parametrize("point", few(POINTS, POINTS[:1]))
+def test_a_kill_pays_no_pack_twice(point: str, server: RunningServer, tmp_path: Path) -> None:
+    out, source = tmp_path / "out", manifest(tmp_path / "t.parquet", texts(320))
+    options = ("--model", "any", "--concurrency", "2")
+    killed = ask("embed", source, out, server, *options, provider="compatible", MEDIAMILL_FAULTS=f"{point}:kill")
+    assert killed.returncode == -signal.SIGKILL
+    before = server.bill()["billed"]
+    done = ask("embed", source, out, server, *options, provider="compatible")
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(
+        np.array(vectors_of(out), "float32"), np.array([vector(text, 256) for text in texts(320)])
+    )
+    bill = server.bill()
+    assert bill["billed"] <= 10 + 2 + 2, (before, bill["billed"])
+    assert sum(call["input_tokens"] for call in bill["calls"]) <= 14 * 32 * 12
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("point", ["call.replied.after:2", "call.sending.after:2"])
+def test_a_killed_run_keeps_its_promise(point: str, server: RunningServer, tmp_path: Path) -> None:
+    out, source = tmp_path / "out", manifest(tmp_path / "t.parquet", [f"{n} " + "word " * 4000 for n in range(60)])
+    options = ("--model", SMALL, "--concurrency", "1")
+    killed = ask("embed", source, out, server, *options, provider="openai", MEDIAMILL_FAULTS=f"{point}:kill")
+    assert killed.returncode == -signal.SIGKILL
+    assert ask("embed", source, out, server, *options, provider="openai").returncode == 0
+    assert len(rows(out)) == 60
+    within_the_promise(out, server.bill()["usd"])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "fault",
+    [{"kind": "status", "status": 503}, {"kind": "bad_json"}, {"kind": "reset_mid_body"}, {"kind": "wrong_type"}],
+)
+def test_a_broken_reply_is_asked_for_again(fault: dict[str, object], server: RunningServer, tmp_path: Path) -> None:
+    server.faults({"match": {"nth": 1}, "fault": fault})
+    source = manifest(tmp_path / "t.parquet", texts(40))
+    done = ask("embed", source, tmp_path / "out", server, "--model", SMALL, provider="openai")
+    assert done.returncode in ((0, 3) if fault["kind"] == "wrong_type" else (0,)), done.stdout
+    within_the_promise(tmp_path / "out", server.bill()["usd"])
+
+
+def test_lines_of_stdin_and_the_built_in_provider(tmp_path: Path) -> None:
+    for n in range(3):
+        (tmp_path / "in" / f"{n}.txt").parent.mkdir(exist_ok=True)
+        (tmp_path / "in" / f"{n}.txt").write_text(f"a river {n}")
+    out = tmp_path / "out"
+    options = ("--provider", "local", "--dimensions", "32", "--out", out, "--yes", "--json")
+    done = mediamill("embed", tmp_path / "in", *options, home=tmp_path / "home")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["done"] == 3
+    np.testing.assert_array_equal(np.array(vectors_of(out)[2], "float32"), vector("a river 2", 32))
+    written = mediamill("export", out, "--to", tmp_path / "v.parquet", "--columns", "vector", home=tmp_path / "home")
+    assert written.returncode == 0, written.stderr
+    assert pq.read_table(tmp_path / "v.parquet").schema.field("vector").type == pa.list_(pa.float32(), 32)

@@ -1,0 +1,257 @@
+"""Rankings through the command line: every spelling, every way to name documents, what it costs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import bm25s
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.capabilities.texts import METERED, PRICES, RANKER, SEARCHER, ask
+from tests.faults.driving import mediamill, rows
+from tests.faults.judging import ledger_equals_bill, no_key_in, within_the_promise
+from tests.quick import few
+from tests.servers import RunningServer, running_server
+
+WORDS = [
+    "river",
+    "bridge",
+    "stone",
+    "winter",
+    "market",
+    "letter",
+    "garden",
+    "engine",
+    "copper",
+    "island",
+    "window",
+    "forest",
+    "harbour",
+    "silver",
+    "thunder",
+]
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[RunningServer]:
+    with running_server(engine="bm25s", price=PRICES) as server:
+        yield server
+
+
+@pytest.fixture
+def server(running: RunningServer) -> RunningServer:
+    running.reset()
+    return running
+
+
+def texts(count: int, seed: int = 3) -> list[str]:
+    dice = random.Random(seed)
+    return [" ".join(dice.choices(WORDS, k=6)) for _ in range(count)]
+
+
+def direct(query: str, documents: list[str]) -> list[tuple[int, float]]:
+    """What bm25s says itself, ties by place."""
+    index = bm25s.BM25()
+    index.index(bm25s.tokenize(documents, stopwords="english", show_progress=False), show_progress=False)
+    asked = bm25s.tokenize([query], stopwords="english", return_ids=False, show_progress=False)[0]
+    known = [word for word in asked if word in index.vocab_dict]
+    scores = [float(score) for score in index.get_scores(known)] if known else [0.0] * len(documents)
+    return sorted(enumerate(scores), key=lambda pair: (-pair[1], pair[0]))
+
+
+def manifest(path: Path, lists: list[list[Any]], queries: list[str]) -> Path:
+    """Queries with their documents, in the format the name says."""
+    table = [{"id": f"q{n}", "query": q, "documents": d} for n, (q, d) in enumerate(zip(queries, lists, strict=True))]
+    if path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(table), path)
+    elif path.suffix == ".jsonl":
+        path.write_text("\n".join(map(json.dumps, table)))
+    else:
+        with path.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["id", "query", "documents"])
+            writer.writerows([row["id"], row["query"], json.dumps(row["documents"])] for row in table)
+    return path
+
+
+QUERIES = ["stone bridge", "winter garden harbour", "nothing of it"]
+
+SPELLINGS: list[Any] = [
+    ("together", RANKER, ()),
+    ("cohere", SEARCHER, ()),
+    ("cohere", METERED, ()),
+    ("cohere", SEARCHER, ("--set", "spelling=cohere-v1")),
+    ("compatible", "any", ()),
+    ("compatible", "any", ("--set", "spelling=tei")),
+    ("compatible", "any", ("--set", "spelling=cohere")),
+]
+
+
+@pytest.mark.parametrize(("provider", "model", "options"), few(SPELLINGS, [SPELLINGS[1], SPELLINGS[5]]))
+def test_every_spelling_gives_the_ranking_of_bm25(
+    provider: str, model: str, options: tuple[str, ...], server: RunningServer, tmp_path: Path
+) -> None:
+    lists = [texts(7, seed) for seed in range(3)]
+    out, source = tmp_path / "out", manifest(tmp_path / "q.jsonl", lists, QUERIES)
+    done = ask("rerank", source, out, server, "--model", model, "--top-n", "4", *options, provider=provider)
+    assert done.returncode == 0, done.stderr + done.stdout
+    for row, documents in zip(rows(out), lists, strict=True):
+        expected = direct(row["query"], documents)[:4]
+        assert [(one["index"], one["relevance_score"]) for one in row["ranking"]] == expected
+        assert [one["rank"] for one in row["ranking"]] == [1, 2, 3, 4]
+        assert [one["document"] for one in row["ranking"]] == [documents[place] for place, _ in expected]
+        assert (row["documents"], row["top_score"], row["top_document"]) == (
+            7,
+            expected[0][1],
+            documents[expected[0][0]],
+        )
+        assert all((one["band"] is None) == (provider != "together") for one in row["ranking"])
+    assert server.bill()["billed"] == 3
+    if provider != "compatible":
+        ledger_equals_bill(out, server)
+    no_key_in(tmp_path, done.stdout, done.stderr)
+    again = ask("rerank", source, out, server, "--model", model, "--top-n", "4", *options, provider=provider)
+    assert (again.returncode, server.bill()["requests"]) == (0, 3)
+
+
+@pytest.mark.parametrize("name", few(["q.csv", "q.parquet", "q.jsonl"], ["q.csv"]))
+def test_objects_are_ranked_by_the_fields_that_count(name: str, server: RunningServer, tmp_path: Path) -> None:
+    objects = [{"title": "stone", "body": "bridge"}, {"title": "bridge", "body": "x"}, {"title": "y"}]
+    source = manifest(tmp_path / name, [objects, objects[:2]], ["bridge", "bridge"])
+    for provider, model in (("together", RANKER), ("cohere", SEARCHER)):
+        options = ("--model", model, "--rank-fields", "title")
+        done = ask("rerank", source, tmp_path / provider, server, *options, provider=provider)
+        assert done.returncode == 0, done.stderr + done.stdout
+        found = rows(tmp_path / provider)
+        assert [row["ranking"][0]["index"] for row in found] == [1, 1]
+        assert json.loads(found[0]["top_document"]) == objects[1]
+    wrong = ask("rerank", source, tmp_path / "wrong", server, "--model", RANKER, "--rank-fields", "body")
+    assert wrong.returncode == 3
+    (failed,) = rows(tmp_path / "wrong", "failures")
+    assert "the document 2 has none of the fields body" in failed["error_message"]
+
+
+@pytest.mark.parametrize("name", few(["c.txt", "c.jsonl", "c.json", "c.csv"], ["c.jsonl"]))
+def test_queries_share_a_corpus(name: str, server: RunningServer, tmp_path: Path) -> None:
+    documents = texts(12)
+    corpus = tmp_path / name
+    if name == "c.txt":
+        corpus.write_text("\n".join(documents))
+    elif name == "c.jsonl":
+        corpus.write_text("\n".join(json.dumps({"text": one}) for one in documents))
+    elif name == "c.json":
+        corpus.write_text(json.dumps(documents))
+    else:
+        corpus.write_text("\n".join(["text", *documents]))
+    (tmp_path / "q.csv").write_text("query\nstone bridge\nwinter garden\n")
+    options = ("--corpus", corpus, "--model", RANKER, "--top-n", "2")
+    done = ask("rerank", tmp_path / "q.csv", tmp_path / "out", server, *options)
+    assert done.returncode == 0, done.stderr + done.stdout
+    for row in rows(tmp_path / "out"):
+        assert [one["index"] for one in row["ranking"]] == [place for place, _ in direct(row["query"], documents)[:2]]
+    corpus.write_text(corpus.read_text().replace("stone", "sand"))
+    changed = ask("rerank", tmp_path / "q.csv", tmp_path / "out", server, *options)
+    assert changed.returncode == 2
+    assert "Traceback" not in changed.stderr
+
+
+@pytest.mark.long
+def test_too_many_documents_are_split_where_scores_may_be_merged(server: RunningServer, tmp_path: Path) -> None:
+    source = manifest(tmp_path / "q.jsonl", [[f"{word} {n}" for n, word in enumerate(texts(2300))]], ["stone bridge"])
+    options = ("--model", SEARCHER, "--top-n", "5")
+    done = ask("rerank", source, tmp_path / "out", server, *options, provider="cohere")
+    assert done.returncode == 0, done.stderr + done.stdout
+    (row,) = rows(tmp_path / "out")
+    assert server.bill()["billed"] == 3
+    assert (row["documents"], len(row["ranking"])) == (2300, 5)
+    scores = [one["relevance_score"] for one in row["ranking"]]
+    assert scores == sorted(scores, reverse=True)
+    ledger_equals_bill(tmp_path / "out", server)
+    assert Decimal(server.bill()["usd"]) == Decimal("0.002") * 23
+    server.reset()
+    refused = ask("rerank", source, tmp_path / "no", server, "--model", "any", provider="compatible")
+    assert (refused.returncode, server.bill()["requests"]) == (3, 0)
+    (failed,) = rows(tmp_path / "no", "failures")
+    assert "2300 documents are more than the 1000 of one request" in failed["error_message"]
+    forced = ("--model", "any", "--set", "comparable=true", "--concurrency", "1")
+    assert ask("rerank", source, tmp_path / "yes", server, *forced, provider="compatible").returncode == 0
+
+
+def test_rows_that_cannot_be_ranked_fail_alone(server: RunningServer, tmp_path: Path) -> None:
+    lines = [
+        {"query": "stone", "documents": ["a stone", "the"]},
+        {"query": "", "documents": ["a"]},
+        {"query": "stone", "documents": []},
+        {"query": "stone"},
+        {"query": "stone", "documents": ["a", ""]},
+        {"query": "stone", "documents": "not a list"},
+        {"query": "the", "documents": ["the", "a"]},
+        {"query": "stone", "documents": [1, 2.5]},
+    ]
+    (tmp_path / "q.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    done = ask("rerank", tmp_path / "q.jsonl", tmp_path / "out", server, "--model", RANKER)
+    assert done.returncode == 3, done.stderr
+    assert [row["item_index"] for row in rows(tmp_path / "out")] == [0, 6, 7]
+    assert {row["item_index"] for row in rows(tmp_path / "out", "failures")} == {1, 2, 3, 4, 5}
+    assert not any("internal" in row["error_kind"] for row in rows(tmp_path / "out", "failures"))
+
+
+def test_the_best_few_and_the_least_score_cost_nothing_new(server: RunningServer, tmp_path: Path) -> None:
+    source = manifest(tmp_path / "q.jsonl", [texts(9)], ["stone bridge"])
+    shared = ("--model", RANKER, "--journal", tmp_path / "journal")
+    assert ask("rerank", source, tmp_path / "all", server, *shared).returncode == 0
+    few_ = ask("rerank", source, tmp_path / "few", server, *shared, "--top-n", "2", "--min-score", "0.1")
+    assert few_.returncode == 0, few_.stderr
+    assert server.bill()["requests"] == 1
+    every, best = rows(tmp_path / "all")[0], rows(tmp_path / "few")[0]
+    assert (len(every["ranking"]), every["cached"]) == (9, False)
+    assert (best["ranking"], best["cached"], best["cost_usd"]) == (every["ranking"][:2], True, 0)
+
+
+@pytest.mark.long
+def test_a_kill_pays_nothing_twice(server: RunningServer, tmp_path: Path) -> None:
+    source = manifest(tmp_path / "q.jsonl", [texts(5, n) for n in range(30)], ["stone bridge"] * 30)
+    options = ("--model", SEARCHER, "--concurrency", "4")
+    killed = ask("rerank", source, tmp_path / "out", server, *options, provider="cohere",
+                 MEDIAMILL_FAULTS="call.replied.after:9:kill")  # fmt: skip
+    assert killed.returncode == -9
+    done = ask("rerank", source, tmp_path / "out", server, *options, provider="cohere")
+    assert (done.returncode, len(rows(tmp_path / "out"))) == (0, 30)
+    assert server.bill()["billed_again"] <= 4
+    within_the_promise(tmp_path / "out", server.bill()["usd"])
+
+
+@pytest.mark.long
+def test_a_quote_is_not_passed(server: RunningServer, tmp_path: Path) -> None:
+    source = manifest(tmp_path / "q.jsonl", [texts(150, n) for n in range(3)], QUERIES)
+    for provider, model in (("cohere", SEARCHER), ("cohere", METERED), ("together", RANKER)):
+        server.reset()
+        out = tmp_path / model.replace("/", "-")
+        quoted = ask("rerank", source, out, server, "--model", model, "--quote", "--json", provider=provider)
+        assert (quoted.returncode, server.bill()["requests"]) == (0, 0), quoted.stderr
+        assert ask("rerank", source, out, server, "--model", model, provider=provider).returncode == 0
+        assert 0 < Decimal(server.bill()["usd"]) <= Decimal(json.loads(quoted.stdout)["high_usd"])
+
+
+def test_the_built_in_provider_ranks_for_nothing(tmp_path: Path) -> None:
+    source = manifest(tmp_path / "q.parquet", [texts(20, n) for n in range(3)], QUERIES)
+    out = tmp_path / "out"
+    done = mediamill("rerank", source, "--provider", "local", "--out", out, "--yes", home=tmp_path / "home")
+    assert done.returncode == 0, done.stderr
+    for n, row in enumerate(rows(out)):
+        told = [(one["index"], one["relevance_score"]) for one in row["ranking"]]
+        assert told == direct(row["query"], texts(20, n))
+    written = mediamill("export", out, "--to", tmp_path / "long.csv", "--long", home=tmp_path / "home")
+    assert written.stdout.startswith("60 rows"), written.stderr
+    with (tmp_path / "long.csv").open(newline="") as file:
+        listed = list(csv.DictReader(file))
+    assert [row["rank"] for row in listed[:20]] == [str(n) for n in range(1, 21)]
+    assert {row["query"] for row in listed} == set(QUERIES)

@@ -1,0 +1,26 @@
+"""Whether this machine can lock foreign code down."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import sys
+
+import pytest
+
+from tasks.local.sandbox.lockdown import _NUMBERS
+
+
+def _landlock() -> bool:
+    """Landlock answers with its version."""
+    return bool(ctypes.CDLL(None, use_errno=True).syscall(444, None, 0, 1) >= 1)
+
+
+if not sys.platform.startswith("linux") or platform.machine() not in _NUMBERS:
+    _why = f"no way is known to lock code down on {sys.platform} {platform.machine()}"
+elif not _landlock():
+    _why = "the kernel has no Landlock, so files of others stay readable"
+else:
+    _why = ""
+
+needs_lock = pytest.mark.skipif(bool(_why), reason=_why or "never")
