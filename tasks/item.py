@@ -73,7 +73,9 @@ def _shown(location: str) -> str:
 class Usage:
     """What a request used, or the most it can use. None means not stated, never zero.
 
-    ``billed_usd`` is the provider's own figure where its reply carries one.
+    ``billed_usd`` is the provider's own figure where its reply carries one. ``image_input_tokens`` and
+    ``image_output_tokens`` are part of the input's and the output's. ``megapixels`` are those of all ``images``
+    together, multiplied by what more steps than usual cost.
     """
 
     audio_seconds: Decimal | None = None
@@ -85,6 +87,10 @@ class Usage:
     speech_seconds: Decimal | None = None
     searches: int | None = None
     sessions: int | None = None
+    images: int | None = None
+    megapixels: Decimal | None = None
+    image_input_tokens: int | None = None
+    image_output_tokens: int | None = None
     requests: int | None = None
     billed_usd: Decimal | None = None
 
@@ -96,7 +102,7 @@ class Usage:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Usage:
         """Inverse of :meth:`as_dict`; unknown names are ignored."""
-        decimals = {"audio_seconds", "speech_seconds", "billed_usd"}
+        decimals = {"audio_seconds", "speech_seconds", "megapixels", "billed_usd"}
         told: dict[str, Any] = {
             k: Decimal(v) if k in decimals else int(v) for k, v in data.items() if k in cls.__slots__
         }

@@ -19,6 +19,7 @@ _CAPABILITIES = {
     "complete": "tasks.capabilities.complete:Complete",
     "rerank": "tasks.capabilities.rerank:Rerank",
     "embed": "tasks.capabilities.embed:Embed",
+    "generate-image": "tasks.capabilities.generate_image:GenerateImage",
     "execute": "tasks.capabilities.execute:Execute",
 }
 

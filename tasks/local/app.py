@@ -42,6 +42,9 @@ from tasks.local.transcription import transcribe
 from tasks.local.voices import NAMES as VOICES
 from tasks.local.voices import make_speaker
 
+MAKING = ("drawing",)
+"""What makes pictures, under its own name."""
+
 TEXTS = ("bm25s", "hashing", "python")
 """Engines that rank, embed, and run code; every server has them, and the last only where it is allowed."""
 
@@ -96,7 +99,7 @@ def make_desk(settings: Settings) -> Desk:
 
 def _ear(engine: str) -> str:
     """What hears beside an engine that only speaks, answers, or works on texts."""
-    return "local" if engine in (*VOICES, *ANSWERING, *TEXTS) and engine not in EARS else engine
+    return "local" if engine in (*VOICES, *ANSWERING, *TEXTS, *MAKING) and engine not in EARS else engine
 
 
 def _models(spoken: Dialect, known: dict[str, list[str]], settings: Settings) -> dict[str, frozenset[str]]:

@@ -17,6 +17,7 @@ from tasks.errors import UsageError
 from tasks.providers.base import Endpoint
 from tasks.providers.chatting import ChatWire, Talk
 from tasks.providers.embedding import Embeds
+from tasks.providers.imaging import Images, ImageWire
 from tasks.providers.interpreter import Interprets
 from tasks.providers.ranking import Ranks, RankWire
 from tasks.providers.vision import Vision
@@ -59,6 +60,7 @@ class ModelFacts(_Strict):
     talk: Talk | None = Field(default=None, description="how it answers prompts; None for models that hear or speak")
     ranks: Ranks | None = Field(default=None, description="how it ranks documents")
     embeds: Embeds | None = Field(default=None, description="how it embeds texts")
+    images: Images | None = Field(default=None, description="how it makes pictures")
     interprets: Interprets | None = Field(default=None, description="how it runs code")
     transport: Literal["http", "socket"] = Field(
         default="http", description="how it is reached where none is asked for"
@@ -70,6 +72,7 @@ class Operation(_Strict):
 
     path: str
     chat: ChatWire | None = Field(default=None, description="how it spells the fields of a prompt")
+    images: ImageWire | None = Field(default=None, description="how it spells a request for pictures")
     rank: RankWire | None = Field(default=None, description="how it spells a request to rank")
     socket: Socket | None = Field(default=None, description="its socket, for transport=socket")
     default_model: str | None = None

@@ -14,6 +14,8 @@ from tasks.providers.chat import Chat
 from tasks.providers.chatting import CHAT, VISION, Talk
 from tasks.providers.config import ModelFacts, Operation
 from tasks.providers.embedding import EMBEDDINGS, Embed, Embeds
+from tasks.providers.images import MakePictures
+from tasks.providers.imaging import IMAGE, Images
 from tasks.providers.interpreter import INTERPRETER, Interpret, Interprets
 from tasks.providers.ranking import RERANK, Ranks
 from tasks.providers.rerank import Rerank
@@ -31,6 +33,7 @@ class HostedProvider(SpeechProvider):
         RERANK: Rerank,
         EMBEDDINGS: Embed,
         INTERPRETER: Interpret,
+        IMAGE: MakePictures,
     }
 
     def shape(self, operation: str) -> Shape | None:
@@ -92,6 +95,14 @@ class HostedProvider(SpeechProvider):
             UsageError: when the provider runs no code.
         """
         return self._able(INTERPRETER, model).interprets or Interprets()
+
+    def images(self, model: str) -> Images:
+        """What a model that makes pictures takes.
+
+        Raises:
+            UsageError: when the provider makes none.
+        """
+        return self._able(IMAGE, model).images or Images()
 
     def _able(self, operation: str, model: str) -> ModelFacts:
         return self._facts(self._operation(operation), model)

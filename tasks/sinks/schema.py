@@ -53,6 +53,10 @@ _USAGE = pa.struct(
         ("speech_seconds", MONEY),
         ("searches", pa.int64()),
         ("sessions", pa.int64()),
+        ("images", pa.int64()),
+        ("megapixels", MONEY),
+        ("image_input_tokens", pa.int64()),
+        ("image_output_tokens", pa.int64()),
         ("requests", pa.int64()),
         ("billed_usd", MONEY),
     ]
