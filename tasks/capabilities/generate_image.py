@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -221,13 +222,17 @@ async def _bought(ask: Ask, first: int, item: Item, least: int, call: Call, kit:
     at first, and only an old loss, never one of this moment, leads on to the next.
     """
     for sample in range(ask.sample - item.sample + least, ask.sample):
-        answer: Answer | None = None
+        began, old = time.time_ns() // 1000, True
         try:
             answer = await call(replace(ask, sample=sample))
-            return await _made(answer, ask, first, item, kit)
+            old = answer.started_at is not None and answer.started_at < began
+            made = await _made(answer, ask, first, item, kit)
         except (UnknownOutcome, BadReply) as lost:
-            if lost.attempts or (answer is not None and not answer.cached):
+            if lost.attempts or not old:
                 raise
+            continue
+        if made or not old:
+            return made
     return await _made(await call(ask), ask, first, item, kit)
 
 
