@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.faults.driving import SENTINEL, environment, mediamill, rows
+from tests.faults.driving import SENTINEL, mediamill, rows
 from tests.faults.judging import ledger_equals_bill, no_key_in, within_the_promise
 from tests.servers import RunningServer, running_server
 
@@ -69,10 +69,10 @@ def draw(
     prefix, model = DIALECTS[name]
     given = () if "--model" in options else ("--model", model)
     told = ("--provider", name, "--base-url", server.origin + prefix, "--out", out, "--yes", *given)
-    size = () if "--no-size" in options else SIZES[name]
-    rest = [option for option in options if option != "--no-size"]
     home = out.parent / "home"
-    return mediamill("generate-image", source, *told, *size, *rest, home=home, env={**env(out.parent), **more})
+    return mediamill(
+        "generate-image", source, *told, *SIZES[name], *options, home=home, env={**env(out.parent), **more}
+    )
 
 
 def retry(out: Path, kind: str) -> subprocess.CompletedProcess[str]:
@@ -134,7 +134,9 @@ def test_more_pictures_than_a_request_may_have_are_several_purchases(server: Run
     assert server.bill()["requests"] == 3
 
 
-@pytest.mark.parametrize("name", DIALECTS)
+@pytest.mark.parametrize(
+    "name", ["together", *(pytest.param(name, marks=pytest.mark.long) for name in ("openai", "xai"))]
+)
 def test_what_is_moderated_fails_and_is_not_asked_for_again(name: str, server: RunningServer, tmp_path: Path) -> None:
     source, out = manifest(tmp_path / "p.csv", PROMPTS[:2]), tmp_path / "out"
     server.faults({"match": {"nth": 1}, "fault": {"kind": "moderated"}})
@@ -196,18 +198,30 @@ def test_a_row_has_its_own_size_and_a_wrong_one_costs_nothing(server: RunningSer
 BROKEN = {"data": [{"b64_json": "iVBORw0KGgoAAAANSUhEUgAA"}]}
 
 
-@pytest.mark.parametrize("told", [BROKEN, {"data": [{"b64_json": "no base64 at all"}]}])
-def test_a_picture_that_does_not_decode_fails_and_stays_paid(told: Any, server: RunningServer, tmp_path: Path) -> None:
+WITHHELD = {"data": [{"url": "", "respect_moderation": False}]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("bad_picture", BROKEN),
+        pytest.param("bad_picture", {"data": [{"b64_json": "no base64 at all"}]}, marks=pytest.mark.long),
+        pytest.param("moderated", WITHHELD, marks=pytest.mark.long),
+    ],
+)
+def test_a_picture_that_cannot_be_used_fails_and_stays_paid(
+    kind: str, told: Any, server: RunningServer, tmp_path: Path
+) -> None:
     source, out = manifest(tmp_path / "p.csv", PROMPTS[:1]), tmp_path / "out"
     server.faults({"match": {"nth": 1}, "fault": {"kind": "error_in_200", "body": told, "billed": True}})
     assert draw(source, out, server).returncode == 3
     (failed,) = rows(out, "failures")
-    assert failed["error_kind"] == "bad_picture"
+    assert failed["error_kind"] == kind
     assert not list((out / "media").glob("*")) if (out / "media").exists() else True
     ledger_equals_bill(out, server)
     assert draw(source, out, server).returncode == 3
     assert server.bill()["requests"] == 1
-    assert retry(out, "bad_picture").returncode == 0
+    assert retry(out, kind).returncode == 0
     assert (len(whole(out)), server.bill()["billed"]) == (1, 2)
 
 
@@ -222,21 +236,11 @@ def test_a_template_a_reference_and_a_quote_that_holds(server: RunningServer, tm
     assert done.returncode == 0, done.stdout
     assert {row["prompt"] for row in whole(tmp_path / "out")} == {"a teapot", "a fox"}
     assert sum(row["cost_usd"] for row in rows(tmp_path / "out", "calls")) == Decimal(told["high_usd"])
-    lost = draw(tmp_path / "shop.csv", tmp_path / "two", server, *options[:-4], "--reference-images", "nowhere.png")
-    assert lost.returncode == 3
-    assert "reference picture nowhere.png" in lost.stdout
 
 
 def test_the_built_in_provider_draws_without_a_key(tmp_path: Path) -> None:
     job = Path(__file__).parents[2] / "configs" / "jobs" / "generate-image.yaml"
-    told = subprocess.run(
-        ["uv", "run", "--no-sync", "mediamill", "run", str(job), "--out", str(tmp_path / "out"), "--yes"],
-        env={**environment(tmp_path / "home"), "TOGETHER_API_KEY": ""},
-        cwd=job.parents[2],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    told = mediamill("run", job, "--out", tmp_path / "out", "--yes", home=tmp_path / "home")
     assert told.returncode == 0, told.stderr
     found = whole(tmp_path / "out")
     assert {row["item_id"]: (row["width"], row["height"]) for row in found} == {
@@ -271,3 +275,11 @@ def test_sigkill_loses_nothing_and_pays_nothing_twice(point: str, server: Runnin
     assert len(whole(out)) + len(lost) == 20
     assert server.bill()["billed_again"] == 0
     within_the_promise(out, server.bill()["usd"])
+
+
+@pytest.mark.long
+def test_a_reference_that_cannot_be_read_is_told_before_anything_is_paid(server: RunningServer, tmp_path: Path) -> None:
+    options = ("--model", KONTEXT, "--reference-images", "nowhere.png")
+    lost = draw(manifest(tmp_path / "p.csv"), tmp_path / "out", server, *options)
+    assert (lost.returncode, server.bill()["requests"]) == (3, 0)
+    assert "reference picture nowhere.png" in lost.stdout
