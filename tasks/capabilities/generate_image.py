@@ -8,19 +8,19 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import orjson
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel
 
 from tasks.capabilities.base import Call, Estimate, Kit
 from tasks.capabilities.drawn import published
-from tasks.capabilities.prompting import checked_template, rendered
+from tasks.capabilities.image_params import GenerateImageParams
+from tasks.capabilities.prompting import rendered
 from tasks.capabilities.references import referenced
 from tasks.errors import BadInput, BadReply, UnknownOutcome, UsageError
 from tasks.item import JSON, Answer, Ask, Input, Item, Usage
 from tasks.providers.base import Provider
-from tasks.providers.imaging import IMAGE, Images, MakesPictures, Quality
+from tasks.providers.imaging import IMAGE, Images, MakesPictures
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,71 +29,13 @@ _REPLY = 48_000_000
 """Bytes that a reply should have at most; a third more is read, and beyond that a paid reply would be lost."""
 _BYTES_A_PIXEL = 4
 """Of a PNG that hardly shrinks, in base64 (estimate)."""
+_AT_ONCE = 4
+"""Requests of one prompt that are under way at once."""
 _APART = 1 << 20
 """Samples between the requests of one item, so that a retry of one is never the purchase of the next."""
 _BYTES_A_TOKEN = 4
 _PROMPT_TOKENS = 100
 """Tokens a request may have beside its prompt's, of which each is a byte at least (estimate)."""
-
-
-class Lora(BaseModel):
-    """A LoRA: where it is, and how strongly it counts."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    path: str = Field(min_length=1)
-    scale: float = Field(default=1.0, allow_inf_nan=False)
-
-
-class GenerateImageParams(BaseModel):
-    """What can be asked of a picture; the same names for every provider. What is unset is not sent."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    prompt: str | None = Field(
-        None, min_length=1, max_length=200_000, description="what to draw; {{ column }} stands for the row's value"
-    )
-    n: int = Field(1, ge=1, le=1000, description="pictures of each prompt, asked for in as many requests as it takes")
-    size: str | None = Field(None, max_length=20, description="WIDTHxHEIGHT in pixels, or auto")
-    width: int | None = Field(None, ge=1, le=65_535, description="pixels")
-    height: int | None = Field(None, ge=1, le=65_535, description="pixels")
-    aspect_ratio: str | None = Field(None, pattern=r"^(auto|[\d.]+:[\d.]+)$", description="such as 16:9")
-    resolution: str | None = Field(None, max_length=20, description="such as 1k or 2k, beside a ratio")
-    steps: int | None = Field(None, ge=1, le=1000, description="denoising steps; more than usual cost in proportion")
-    seed: int | None = Field(None, ge=0, lt=2**31, description="for pictures that repeat; each request has its own")
-    negative_prompt: str | None = Field(None, max_length=200_000, description="what to leave out of the picture")
-    guidance_scale: float | None = Field(None, ge=0, le=100, allow_inf_nan=False, description="how closely to follow")
-    quality: Quality | None = Field(None, description="low, medium, high ...: where the price depends on it")
-    background: Literal["transparent", "opaque", "auto"] | None = Field(None, description="behind what is drawn")
-    moderation: Literal["auto", "low"] | None = Field(None, description="how strictly the provider looks")
-    output_format: Literal["jpeg", "png", "webp"] | None = Field(None, description="jpeg, png or webp")
-    output_compression: int | None = Field(None, ge=0, le=100, description="of jpeg and webp, in percent")
-    reference_images: list[str] | None = Field(None, min_length=1, description="pictures to go by: paths or URLs")
-    image_loras: list[Lora] | None = Field(None, description="LoRAs as {path, scale}")
-    prompt_upsampling: bool | None = Field(None, description="let the provider write the prompt out")
-    disable_safety_checker: bool | None = Field(None, description="where the provider offers that")
-    response_format: Literal["base64", "url"] = Field(
-        "base64", description="url: links, fetched at once; they expire, pictures in the reply do not"
-    )
-
-    @field_validator("response_format", "output_format", mode="before")
-    @classmethod
-    def _other_words(cls, value: Any) -> Any:
-        return {"b64_json": "base64", "jpg": "jpeg"}.get(value, value) if isinstance(value, str) else value
-
-    @field_validator("image_loras", mode="before", json_schema_input_type=list[Lora] | str | None)
-    @classmethod
-    def _loras(cls, value: Any) -> Any:
-        return orjson.loads(value) if isinstance(value, str) else value
-
-    @field_validator("reference_images", mode="before", json_schema_input_type=list[str] | str | None)
-    @classmethod
-    def _places(cls, value: Any) -> Any:
-        if isinstance(value, str) and value.lstrip().startswith("["):
-            return orjson.loads(value)
-        return [value] if isinstance(value, str) else value
-
-    _template = field_validator("prompt", "negative_prompt")(checked_template)
 
 
 class GenerateImage:
@@ -142,16 +84,8 @@ class GenerateImage:
         """One prompt to its pictures."""
         asks = await self._asks(item, params, kit)
         kit.provider.wire(asks[0])  # what the model does not take is told before anything is paid
-        firsts = [sum(_count(ask) for ask in asks[:place]) for place in range(len(asks))]
-        least = item.sample if kit.refresh else 0
-        parts = await asyncio.gather(
-            *(_bought(ask, first, item, least, call, kit) for ask, first in zip(asks, firsts, strict=True)),
-            return_exceptions=True,
-        )
-        for part in parts:  # only now, so that nothing is left under way
-            if isinstance(part, BaseException):
-                raise part
-        images = [image for part in parts if not isinstance(part, BaseException) for image in part]
+        parts = await _all(asks, item, call, kit)
+        images = [image for part in parts for image in part]
         if not images:
             raise BadReply(
                 f"{item.source}: what was made was withheld by the provider's moderation",
@@ -215,12 +149,37 @@ class GenerateImage:
         )
 
 
-async def _bought(ask: Ask, first: int, item: Item, least: int, call: Call, kit: Kit) -> list[dict[str, Any]]:
+async def _all(asks: Sequence[Ask], item: Item, call: Call, kit: Kit) -> list[list[dict[str, Any]]]:
+    """The pictures of all requests, a few asked for at once. After a failure what is under way may end, no more."""
+    gate, failed = asyncio.Semaphore(_AT_ONCE), asyncio.Event()
+
+    async def one(ask: Ask, first: int) -> list[dict[str, Any]]:
+        async with gate:
+            if failed.is_set():
+                return []
+            try:
+                return await _bought(ask, first, item, call, kit)
+            except BaseException:
+                failed.set()
+                raise
+
+    firsts = [sum(_count(ask) for ask in asks[:place]) for place in range(len(asks))]
+    parts = await asyncio.gather(*map(one, asks, firsts), return_exceptions=True)
+    made = []
+    for part in parts:
+        if isinstance(part, BaseException):
+            raise part
+        made.append(part)
+    return made
+
+
+async def _bought(ask: Ask, first: int, item: Item, call: Call, kit: Kit) -> list[dict[str, Any]]:
     """The pictures of one request, bought anew only where a retry was asked for and the earlier ones are of no use.
 
     A retry raises the item's sample, yet what other requests of the item brought is kept: earlier samples are looked
     at first, and only an old loss, never one of this moment, leads on to the next.
     """
+    least = item.sample if kit.refresh else 0
     for sample in range(ask.sample - item.sample + least, ask.sample):
         began, old = time.time_ns() // 1000, True
         try:
