@@ -23,6 +23,7 @@ _COMMANDS = {
     "generate-video": ("flows.commands.generate_video", "Prompts to videos, never paid twice."),
     "rerank": ("flows.commands.rerank", "Documents in the order of how well they answer a query."),
     "embed": ("flows.commands.embed", "Texts to vectors."),
+    "generate-image": ("flows.commands.generate_image", "Prompts to pictures."),
     "execute": ("flows.commands.execute", "Cells of code to what they print, return and draw."),
     "quote": ("flows.commands.quote", "What a job would cost, spending nothing."),
     "run": ("flows.commands.run", "A job from a YAML file."),

@@ -73,8 +73,9 @@ def _shown(location: str) -> str:
 class Usage:
     """What a request used, or the most it can use. None means not stated, never zero.
 
-    ``billed_usd`` is the provider's own figure where its reply carries one; ``video_lines`` the shorter side of a
-    video in pixels.
+    ``billed_usd`` is the provider's own figure where its reply carries one. ``image_input_tokens`` and
+    ``image_output_tokens`` are part of the input's and the output's. ``megapixels`` are those of all ``images``
+    together, multiplied by what more steps than usual cost; ``video_lines`` the shorter side of a video in pixels.
     """
 
     audio_seconds: Decimal | None = None
@@ -90,6 +91,10 @@ class Usage:
     input_images: int | None = None
     searches: int | None = None
     sessions: int | None = None
+    images: int | None = None
+    megapixels: Decimal | None = None
+    image_input_tokens: int | None = None
+    image_output_tokens: int | None = None
     requests: int | None = None
     billed_usd: Decimal | None = None
 
@@ -101,7 +106,7 @@ class Usage:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Usage:
         """Inverse of :meth:`as_dict`; unknown names are ignored."""
-        decimals = {"audio_seconds", "speech_seconds", "video_seconds", "billed_usd"}
+        decimals = {"audio_seconds", "speech_seconds", "video_seconds", "megapixels", "billed_usd"}
         told: dict[str, Any] = {
             k: Decimal(v) if k in decimals else int(v) for k, v in data.items() if k in cls.__slots__
         }

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
+from urllib.parse import urlsplit
 
 from tasks.calls.download import Download
 from tasks.capabilities.base import Media
@@ -174,6 +175,25 @@ class Workbench:
         path = self.scratch / f"{uuid.uuid4().hex}.download"
         try:
             yield await self._download(item, path)
+        finally:
+            path.unlink(missing_ok=True)
+
+    @asynccontextmanager
+    async def download(self, url: str, most: int) -> AsyncIterator[Media]:
+        """What a provider's reply links to, for as long as the block runs. A link to the provider itself is followed.
+
+        Raises:
+            BadInput: when it may not be fetched, is larger than ``most`` bytes, or is not there any more.
+            CallFailed: when a later run may succeed.
+        """
+        path = self.scratch / f"{uuid.uuid4().hex}.download"
+        own = urlsplit(self.provider.endpoint.origin).netloc
+        allow = (*self._allow, own or "127.0.0.1") if own or self.provider.name == "local" else self._allow
+        try:
+            got = await self._engine.client.download(
+                url, path, max_bytes=most, deadline=_DOWNLOAD_SECONDS, allow_hosts=allow
+            )
+            yield Media(path, got.sha256, got.size)
         finally:
             path.unlink(missing_ok=True)
 

@@ -81,6 +81,8 @@ def _abilities(operation: str, can: ModelFacts) -> tuple[str, ...]:
     """What a model can do, in a few words."""
     if can.voice is not None:
         told = ("speaks", *(form for form in can.voice.formats if form != "pcm"))
+    elif can.images is not None:
+        told = ("draws", f"{can.images.max_n} a request")
     elif can.talk is not None or can.vision is not None:
         talk, sees = can.talk, can.vision
         told = ("answers",)

@@ -20,6 +20,7 @@ _CAPABILITIES = {
     "rerank": "tasks.capabilities.rerank:Rerank",
     "embed": "tasks.capabilities.embed:Embed",
     "generate-video": "tasks.capabilities.generate_video:GenerateVideo",
+    "generate-image": "tasks.capabilities.generate_image:GenerateImage",
     "execute": "tasks.capabilities.execute:Execute",
 }
 

@@ -61,6 +61,15 @@ class Kit(Protocol):
         """
         ...
 
+    def download(self, url: str, most: int) -> AbstractAsyncContextManager[Media]:
+        """What a provider's reply links to, for as long as the block runs; fetched through the guard, without a key.
+
+        Raises:
+            BadInput: when it may not be fetched, is larger than ``most`` bytes, or is not there any more.
+            CallFailed: when a later run may succeed.
+        """
+        ...
+
     def version(self, item: Item) -> str:
         """What changes when a URL's content does, as the manifest tells it; empty when it does not."""
         ...

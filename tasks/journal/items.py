@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from tasks.journal.journal import Journal
 
 _AT_ONCE = 500
-_NEW_ANSWER = ("unknown", "bad_reply", "misfit", "cut_off", "empty_answer", "refused")
+_NEW_ANSWER = (
+    "unknown",
+    "bad_reply",
+    "misfit",
+    "cut_off",
+    "empty_answer",
+    "refused",
+    "moderated",
+    "bad_picture",
+    "link_expired",
+)
 """Failures after which only a new answer helps: the old one is lost or useless."""
 
 

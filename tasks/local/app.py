@@ -42,8 +42,11 @@ from tasks.local.transcription import transcribe
 from tasks.local.voices import NAMES as VOICES
 from tasks.local.voices import make_speaker
 
-TEXTS = ("bm25s", "hashing", "python", "drawing")
-"""Engines that rank, embed, run code where that is allowed, and draw; every server has them."""
+TEXTS = ("bm25s", "hashing", "python")
+"""Engines that rank, embed, and run code; every server has them, and the last only where it is allowed."""
+
+MAKING = ("drawing",)
+"""What makes pictures and videos, under its own name."""
 
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -96,7 +99,7 @@ def make_desk(settings: Settings) -> Desk:
 
 def _ear(engine: str) -> str:
     """What hears beside an engine that only speaks, answers, or works on texts."""
-    return "local" if engine in (*VOICES, *ANSWERING, *TEXTS) and engine not in EARS else engine
+    return "local" if engine in (*VOICES, *ANSWERING, *TEXTS, *MAKING) and engine not in EARS else engine
 
 
 def _models(spoken: Dialect, known: dict[str, list[str]], settings: Settings) -> dict[str, frozenset[str]]:

@@ -9,6 +9,7 @@ from itertools import chain
 
 from tasks.item import FREE, Cost, Usage
 from tasks.money.counts import counted_cost, most_counted
+from tasks.money.pictures import made_cost, made_source, most_made
 from tasks.money.prices import Price, PriceBook
 from tasks.money.speech import CHARACTERS, MINUTES, most_spoken, spoken_cost
 from tasks.money.tokens import AUDIO, INPUT, MILLION, most_tokens, token_cost, token_source
@@ -79,6 +80,9 @@ class Pricing:
         if usage.videos is not None:
             most = most_film(prices, usage)
             return None if most is None else most.quantize(_QUANTUM, ROUND_CEILING)
+        if usage.images is not None:
+            made = most_made(prices, usage)
+            return None if made is None else made.quantize(_QUANTUM, ROUND_CEILING)
         if usage.audio_seconds is None:
             most = most_counted(prices, usage)
             most = most_tokens(prices, usage) if most is None else most
@@ -99,7 +103,7 @@ class Pricing:
         prices = self.book.find(self.provider, model, operation)
         spoken = (price for price in prices if price.unit in (CHARACTERS, MINUTES))
         heard = (price for _, price in _per_second(prices))
-        chosen = next(chain(heard, spoken), None)
+        chosen = next(chain(heard, spoken), None) or made_source(prices)
         if chosen is None:
             return token_source(prices) or (str(prices[0]) if prices else None)
         return str(chosen)
@@ -109,6 +113,8 @@ class Pricing:
             return spoken_cost(prices, usage)
         if usage.videos is not None:
             return film_cost(prices, usage)
+        if usage.images is not None:
+            return made_cost(prices, usage)
         counted = counted_cost(prices, usage)
         if counted is not None:
             return counted

@@ -18,6 +18,7 @@ from tasks.providers.base import Endpoint
 from tasks.providers.chatting import ChatWire, Talk
 from tasks.providers.embedding import Embeds
 from tasks.providers.filming import Films, FilmWire
+from tasks.providers.imaging import Images, ImageWire
 from tasks.providers.interpreter import Interprets
 from tasks.providers.ranking import Ranks, RankWire
 from tasks.providers.vision import Vision
@@ -61,6 +62,7 @@ class ModelFacts(_Strict):
     ranks: Ranks | None = Field(default=None, description="how it ranks documents")
     embeds: Embeds | None = Field(default=None, description="how it embeds texts")
     films: Films | None = Field(default=None, description="how it makes videos")
+    images: Images | None = Field(default=None, description="how it makes pictures")
     interprets: Interprets | None = Field(default=None, description="how it runs code")
     transport: Literal["http", "socket"] = Field(
         default="http", description="how it is reached where none is asked for"
@@ -73,6 +75,7 @@ class Operation(_Strict):
     path: str
     chat: ChatWire | None = Field(default=None, description="how it spells the fields of a prompt")
     film: FilmWire | None = Field(default=None, description="how it is asked for videos")
+    images: ImageWire | None = Field(default=None, description="how it spells a request for pictures")
     rank: RankWire | None = Field(default=None, description="how it spells a request to rank")
     socket: Socket | None = Field(default=None, description="its socket, for transport=socket")
     default_model: str | None = None

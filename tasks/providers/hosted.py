@@ -15,6 +15,8 @@ from tasks.providers.chatting import CHAT, VISION, Talk
 from tasks.providers.config import ModelFacts, Operation
 from tasks.providers.embedding import EMBEDDINGS, Embed, Embeds
 from tasks.providers.filming import VIDEO_MAKING, Films, FilmWire
+from tasks.providers.images import MakePictures
+from tasks.providers.imaging import IMAGE, Images
 from tasks.providers.interpreter import INTERPRETER, Interpret, Interprets
 from tasks.providers.ranking import RERANK, Ranks
 from tasks.providers.rerank import Rerank
@@ -34,6 +36,7 @@ class HostedProvider(SpeechProvider):
         EMBEDDINGS: Embed,
         INTERPRETER: Interpret,
         VIDEO_MAKING: Videos,
+        IMAGE: MakePictures,
     }
 
     def shape(self, operation: str) -> Shape | None:
@@ -95,6 +98,14 @@ class HostedProvider(SpeechProvider):
             UsageError: when the provider runs no code.
         """
         return self._able(INTERPRETER, model).interprets or Interprets()
+
+    def images(self, model: str) -> Images:
+        """What a model that makes pictures takes.
+
+        Raises:
+            UsageError: when the provider makes none.
+        """
+        return self._able(IMAGE, model).images or Images()
 
     def films(self, model: str) -> Films:
         """What a model that makes videos can do.

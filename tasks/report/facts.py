@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -15,6 +15,9 @@ from tasks.capabilities.checks import MEANINGS
 from tasks.journal.attempts import Spent
 from tasks.journal.journal import Journal
 from tasks.journal.outs import Binding
+
+if TYPE_CHECKING:
+    from tasks.report.thumbnails import Frame
 
 SHOWN_RESULTS = 200
 SHOWN_FAILURES = 10
@@ -62,6 +65,8 @@ class Facts:
     engines: tuple[str, ...]
     flags: tuple[FlagKind, ...] = ()
     thumbnails: Mapping[str, str] = field(default_factory=dict)
+    sheet: tuple[Frame, ...] = ()
+    made: int = 0
 
 
 def gather(out: Path, journal: Journal) -> Facts:
@@ -92,6 +97,7 @@ def gather(out: Path, journal: Journal) -> Facts:
         flags=_flags(journal.items.every_result()),
         thumbnails=_thumbnails(journal, pictured) if pictured else {},
         engines=tuple(sorted({str(row["engine"]) for row in results if row.get("engine")})),
+        **_sheet(out, results),
     )
 
 
@@ -100,6 +106,16 @@ def _thumbnails(journal: Journal, ids: list[str]) -> dict[str, str]:
 
     places = journal.items.locations(ids)
     return thumbnails({item_id: places.get(item_id) for item_id in ids})
+
+
+def _sheet(out: Path, results: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The contact sheet and how many pictures there are for it."""
+    rows = [row for row in results if row.get("images")]
+    if not rows:
+        return {}
+    from tasks.report.thumbnails import contact_sheet, made_files
+
+    return {"sheet": contact_sheet(out, rows), "made": sum(len(made_files(row)) for row in rows)}
 
 
 def _flags(results: Iterable[bytes]) -> tuple[FlagKind, ...]:
@@ -124,7 +140,7 @@ def _bounded(row: Mapping[str, Any], left: int) -> dict[str, Any]:
     shown = [_cut(segment) for segment in segments[:_SEGMENTS_MOST]] if left > 0 else []
     return {
         **_cut({k: v for k, v in row.items() if k not in ("words", "segments", "text")}),
-        "text": _short(str(row.get("text") or ""), _TEXT_MOST),
+        "text": _short(str(row.get("text") or row.get("prompt") or ""), _TEXT_MOST),
         "segments": shown,
         "more_segments": len(segments) - len(shown),
     }

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -54,21 +55,19 @@ def publish_media(made: Path, out: Path, item_id: str, suffix: str) -> Made:
 
 
 def lost_media(out: Path, results: Iterable[bytes]) -> list[str]:
-    """The ids of items whose file is not there any more, or has another size than was published.
+    """The ids of items a file of which is not there any more, or has another size than was published.
 
     Args:
         out: the folder of results.
-        results: rows as JSON, with ``item_id``, ``file`` and ``bytes``.
+        results: rows as JSON, with ``item_id``, ``file`` and ``bytes``; those of several files have
+            them all in ``images``.
     """
     lost = []
     for row in map(orjson.loads, results):
-        if row.get("file"):
-            try:
-                whole = (out / row["file"]).stat().st_size == row["bytes"]
-            except OSError:
-                whole = False
-            if not whole:
-                lost.append(str(row["item_id"]))
+        more = row.get("images")
+        made = [row, *(one for one in more if isinstance(one, dict))] if isinstance(more, list) else [row]
+        if not all(_is_whole(out, one) for one in made if one.get("file")):
+            lost.append(str(row["item_id"]))
     return lost
 
 
@@ -81,6 +80,13 @@ def previews(out: Path, results: Iterable[bytes]) -> list[str]:
     """
     rows = map(orjson.loads, results)
     return [str(r["item_id"]) for r in rows if r.get("preview") and r.get("file") and (out / r["file"]).is_file()]
+
+
+def _is_whole(out: Path, made: Mapping[str, Any]) -> bool:
+    try:
+        return (out / str(made["file"])).stat().st_size == int(made["bytes"])
+    except OSError:
+        return False
 
 
 def _sha256(path: Path) -> str:

@@ -57,6 +57,10 @@ _USAGE = pa.struct(
         ("input_images", pa.int64()),
         ("searches", pa.int64()),
         ("sessions", pa.int64()),
+        ("images", pa.int64()),
+        ("megapixels", MONEY),
+        ("image_input_tokens", pa.int64()),
+        ("image_output_tokens", pa.int64()),
         ("requests", pa.int64()),
         ("billed_usd", MONEY),
     ]

@@ -15,6 +15,7 @@ from tasks.errors import BadReply, UsageError
 from tasks.item import Input
 from tasks.providers import registry
 from tasks.providers.config import load_config
+from tasks.providers.spoken import holds_sound
 from tests.providers.making import BY_URL, KEY, NAMES, WAV, ask, make, model_of, parsed, reply
 
 every = pytest.mark.parametrize("name", NAMES)
@@ -146,7 +147,8 @@ def test_every_reply_is_an_answer_or_a_problem_with_a_verdict(
     problem = provider.classify(told)
     if problem is None:
         assert status < 300
-        orjson.loads(body)
+        if not holds_sound(told):
+            orjson.loads(body)
         return
     assert problem.verdict in ("retry", "fail", "stop", "unknown")
     assert problem.kind.isidentifier()

@@ -72,3 +72,14 @@ def test_a_folder_in_the_way_is_one_line(tmp_path: Path) -> None:
     made.write_bytes(b"sound")
     with pytest.raises(StorageError):
         publish_media(made, tmp_path, "a", ".wav")
+
+
+def test_a_row_of_several_files_is_lost_with_any_of_them(tmp_path: Path) -> None:
+    (tmp_path / "media").mkdir()
+    images = [{"file": f"media/{n}.png", "bytes": 3} for n in range(3)]
+    for image in images:
+        (tmp_path / str(image["file"])).write_bytes(b"png")
+    rows = [orjson.dumps({"item_id": "a", **images[0], "images": images}), b'{"item_id":"b","images":["x",null,{}]}']
+    assert lost_media(tmp_path, rows) == []
+    (tmp_path / "media" / "2.png").write_bytes(b"p")
+    assert lost_media(tmp_path, rows) == ["a"]

@@ -1,0 +1,253 @@
+"""generate-image: prompts to pictures."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from tasks.capabilities.base import Call, Estimate, Kit
+from tasks.capabilities.drawn import published
+from tasks.capabilities.image_params import GenerateImageParams
+from tasks.capabilities.prompting import rendered
+from tasks.capabilities.references import referenced
+from tasks.errors import BadInput, BadReply, UnknownOutcome, UsageError
+from tasks.item import JSON, Answer, Ask, Input, Item, Usage
+from tasks.providers.base import Provider
+from tasks.providers.imaging import IMAGE, Images, MakesPictures
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_REPLY = 48_000_000
+"""Bytes that a reply should have at most; a third more is read, and beyond that a paid reply would be lost."""
+_BYTES_A_PIXEL = 4
+"""Of a PNG that hardly shrinks, in base64 (estimate)."""
+_AT_ONCE = 4
+"""Requests of one prompt that are under way at once."""
+_APART = 1 << 20
+"""Samples between the requests of one item, so that a retry of one is never the purchase of the next."""
+_BYTES_A_TOKEN = 4
+_PROMPT_TOKENS = 100
+"""Tokens a request may have beside its prompt's, of which each is a byte at least (estimate)."""
+
+
+class GenerateImage:
+    """Prompts to pictures under OUT/media: one row a prompt."""
+
+    name = "generate-image"
+    operation = IMAGE
+    kinds = frozenset({"text"})
+    params: type[BaseModel] = GenerateImageParams
+    request_version = 1
+
+    def schema(self, params: Any, provider: Provider, model: str) -> pa.Schema:
+        """``file``, ``bytes``, ``width`` and ``height`` are the first picture's; files are relative to OUT.
+
+        ``seed`` is that of the request a picture came with, where one was sent.
+
+        Raises:
+            UsageError: when the provider makes no pictures.
+        """
+        import pyarrow as pa
+
+        _facts(provider, model)
+        one = [
+            ("file", pa.string()),
+            ("sha256", pa.string()),
+            ("bytes", pa.int64()),
+            ("format", pa.string()),
+            ("width", pa.int32()),
+            ("height", pa.int32()),
+            ("seed", pa.int64()),
+            ("revised_prompt", pa.string()),
+        ]
+        return pa.schema(
+            [
+                ("prompt", pa.string()),
+                ("file", pa.string()),
+                ("bytes", pa.int64()),
+                ("width", pa.int32()),
+                ("height", pa.int32()),
+                ("images", pa.list_(pa.struct(one))),
+                ("warnings", pa.list_(pa.string())),
+            ]
+        )
+
+    async def run(self, item: Item, params: GenerateImageParams, call: Call, kit: Kit) -> Mapping[str, Any]:
+        """One prompt to its pictures."""
+        asks = await self._asks(item, params, kit)
+        kit.provider.wire(asks[0])  # what the model does not take is told before anything is paid
+        parts = await _all(asks, item, call, kit)
+        images = [image for part in parts for image in part]
+        if not images:
+            raise BadReply(
+                f"{item.source}: what was made was withheld by the provider's moderation",
+                kind="moderated",
+                hint="say it in other words",
+            )
+        prompt = str(asks[0].params["prompt"])
+        shown = [prompt, *(one.sha256 for one in asks[0].inputs)]
+        return {
+            "content_sha256": hashlib.sha256("\n".join(shown).encode("utf-8", "replace")).hexdigest(),
+            "prompt": prompt,
+            **{name: images[0][name] for name in ("file", "bytes", "width", "height")},
+            "images": images,
+            "warnings": [f"{params.n} pictures asked for, {len(images)} came"] if len(images) < params.n else [],
+        }
+
+    async def estimate(self, item: Item, params: GenerateImageParams, kit: Kit) -> Estimate:
+        """What the prompt would need; a picture whose size the provider decides has about a million pixels."""
+        asks = await self._asks(item, params, kit)
+        for ask in asks:
+            kit.provider.wire(ask)
+        facts = _facts(kit.provider, kit.model)
+        prompt = len(str(asks[0].params["prompt"])) // _BYTES_A_TOKEN + 1
+        likely = _usage(facts, asks[0].params, params.n, prompt * len(asks), most=False)
+        ceiling = _usage(facts, asks[0].params, params.n, sum(a.ceiling.input_tokens or 0 for a in asks), most=True)
+        return Estimate(len(asks), replace(likely, requests=len(asks)), replace(ceiling, requests=len(asks)))
+
+    async def _asks(self, item: Item, params: GenerateImageParams, kit: Kit) -> list[Ask]:
+        """As many requests as the pictures take, each with a seed or a sample of its own."""
+        facts, asked = _facts(kit.provider, kit.model), await _neutral(item, params, kit)
+        inputs = await referenced(params.reference_images or (), item, kit)
+        return [
+            self._ask(item, facts, asked, inputs, first, count, kit) for first, count in _split(facts, params, asked)
+        ]
+
+    def _ask(
+        self,
+        item: Item,
+        facts: Images,
+        asked: Mapping[str, JSON],
+        inputs: tuple[Input, ...],
+        first: int,
+        count: int,
+        kit: Kit,
+    ) -> Ask:
+        own: dict[str, JSON] = {"n": count} if count > 1 else {}
+        seed = asked.get("seed")
+        if isinstance(seed, int):
+            own["seed"] = seed + first
+        told = len(str(asked["prompt"]).encode("utf-8", "replace")) + _PROMPT_TOKENS
+        return Ask(
+            capability=self.name,
+            operation=self.operation,
+            model=kit.model,
+            params={**asked, **own},
+            inputs=inputs,
+            ceiling=_usage(facts, asked, count, told, most=True),
+            sample=item.sample + first * _APART,
+            version=self.request_version,
+            item_id=item.item_id,
+        )
+
+
+async def _all(asks: Sequence[Ask], item: Item, call: Call, kit: Kit) -> list[list[dict[str, Any]]]:
+    """The pictures of all requests, a few asked for at once. After a failure what is under way may end, no more."""
+    gate, failed = asyncio.Semaphore(_AT_ONCE), asyncio.Event()
+
+    async def one(ask: Ask, first: int) -> list[dict[str, Any]]:
+        async with gate:
+            if failed.is_set():
+                return []
+            try:
+                return await _bought(ask, first, item, call, kit)
+            except BaseException:
+                failed.set()
+                raise
+
+    firsts = [sum(_count(ask) for ask in asks[:place]) for place in range(len(asks))]
+    parts = await asyncio.gather(*map(one, asks, firsts), return_exceptions=True)
+    made = []
+    for part in parts:
+        if isinstance(part, BaseException):
+            raise part
+        made.append(part)
+    return made
+
+
+async def _bought(ask: Ask, first: int, item: Item, call: Call, kit: Kit) -> list[dict[str, Any]]:
+    """The pictures of one request, bought anew only where a retry was asked for and the earlier ones are of no use.
+
+    A retry raises the item's sample, yet what other requests of the item brought is kept: earlier samples are looked
+    at first, and only an old loss, never one of this moment, leads on to the next.
+    """
+    least = item.sample if kit.refresh else 0
+    for sample in range(ask.sample - item.sample + least, ask.sample):
+        began, old = time.time_ns() // 1000, True
+        try:
+            answer = await call(replace(ask, sample=sample))
+            old = answer.started_at is not None and answer.started_at < began
+            made = await _made(answer, ask, first, item, kit)
+        except (UnknownOutcome, BadReply) as lost:
+            if lost.attempts or not old:
+                raise
+            continue
+        if made or not old:
+            return made
+    return await _made(await call(ask), ask, first, item, kit)
+
+
+async def _made(answer: Answer, ask: Ask, first: int, item: Item, kit: Kit) -> list[dict[str, Any]]:
+    seed = ask.params.get("seed")
+    passed = [picture for picture in answer.data["pictures"] if not picture["moderated"]]
+    return [
+        await published({**picture, "seed": seed if picture["seed"] is None else picture["seed"]}, number, item, kit)
+        for number, picture in enumerate(passed, first + 1)
+    ]
+
+
+def _facts(provider: Provider, model: str) -> Images:
+    if not isinstance(provider, MakesPictures):
+        raise UsageError(f"{provider.name} makes no pictures", hint="choose another --provider")
+    return provider.images(model)
+
+
+def _count(ask: Ask) -> int:
+    count = ask.params.get("n", 1)
+    return count if isinstance(count, int) else 1
+
+
+async def _neutral(item: Item, params: GenerateImageParams, kit: Kit) -> dict[str, JSON]:
+    """The parameters that are set, by their neutral names, with the prompts as they are sent."""
+    text = await kit.text(item) if params.prompt is None or "text" in params.prompt else ""
+    row = {**item.row, "text": text, "item_id": item.item_id, "source": item.source}
+    literal = params.prompt is None or "prompt" in item.params
+    prompt = (params.prompt or text) if literal else rendered(params.prompt or "", row, item.source)
+    if not prompt.strip():
+        raise BadInput(f"{item.source}: there is no prompt in it", kind="empty", hint="write one, or leave it out")
+    asked: dict[str, JSON] = params.model_dump(mode="json", exclude={"n", "reference_images"}, exclude_none=True)
+    asked["prompt"] = prompt
+    if params.negative_prompt is not None and "negative_prompt" not in item.params:
+        asked["negative_prompt"] = rendered(params.negative_prompt, row, item.source)
+    return asked
+
+
+def _split(facts: Images, params: GenerateImageParams, asked: Mapping[str, JSON]) -> Sequence[tuple[int, int]]:
+    """The first picture of each request and how many it asks for: as the model takes and a reply surely holds."""
+    pixels = int(facts.most_pixels({**asked, "steps": None}) * 1_000_000)
+    held = max(1, _REPLY // max(1, pixels * _BYTES_A_PIXEL))
+    most = facts.max_n if params.response_format == "url" else min(facts.max_n, held)
+    return [(first, min(most, params.n - first)) for first in range(0, params.n, most)]
+
+
+def _usage(facts: Images, asked: Mapping[str, JSON], count: int, prompt: int, *, most: bool) -> Usage:
+    """What so many pictures are billed for: likely, or at the most."""
+    each = facts.most_pixels(asked) if most else facts.likely_pixels(asked)
+    tokens = facts.output_tokens(asked, most=most)
+    drawn = None if tokens is None else tokens * count
+    return Usage(
+        input_tokens=None if drawn is None else prompt,
+        output_tokens=drawn,
+        image_output_tokens=drawn,
+        images=count,
+        megapixels=None if facts.flat else Decimal(count) * each,
+        requests=1,
+    )

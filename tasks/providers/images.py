@@ -1,0 +1,228 @@
+"""Requests for pictures in every spelling, and their replies in one (wire facts: provider docs)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from tasks.errors import BadInput, BadReply
+from tasks.item import JSON, Ask, Usage
+from tasks.media.pictures.look import look
+from tasks.providers.base import Parsed, Problem, Reply, Request, Wire
+from tasks.providers.imaging import Images, ImageWire, megapixels, wrong
+from tasks.providers.shape import Shape
+
+_DEADLINE = 600.0
+_TICK = Decimal("1e-10")
+"""US dollars of one of xAI's ``cost_in_usd_ticks`` (provider docs)."""
+_HEAD = 65_536
+"""Characters of a picture in base64 that its header is looked for in."""
+
+_TOGETHER = frozenset(
+    [
+        *("n", "width", "height", "steps", "seed", "negative_prompt", "guidance_scale", "output_format"),
+        *("aspect_ratio", "reference_images", "image_loras", "prompt_upsampling", "disable_safety_checker"),
+    ]
+)
+_OPENAI = frozenset({"n", "size", "quality", "background", "output_format", "output_compression", "moderation"})
+_XAI = frozenset({"n", "aspect_ratio", "resolution", "quality"})
+FIELDS: Mapping[str, frozenset[str]] = {
+    "together": _TOGETHER,
+    "openai": _OPENAI,
+    "xai": _XAI,
+    "any": _TOGETHER | _OPENAI | _XAI,
+}
+"""Fields of a request by spelling, beside model, prompt and response_format; ``size`` is also width and height."""
+_REPLY_FORMS = {"together": "base64", "xai": "b64_json", "any": "b64_json"}
+"""How a reply that holds the pictures is asked for; OpenAI's always does, and refuses the field."""
+
+_MODERATED = re.compile(
+    r"content[ _-]?(policy|filter|moderat)|safety[ _-](system|check|filter)|moderation[ _]block|nsfw|usage guidelines"
+    r"|(rejected|blocked|refused) (by|due to) .{0,40}(moderation|safety|policy)|violat\w+ .{0,60}(polic|guideline)"
+    r"|flagged (as|by|for)",
+    re.IGNORECASE,
+)
+_MAY_MODERATE = frozenset({200, 400, 403, 422, 451})
+
+
+class MakePictures(Shape):
+    """``POST /images/generations``. An Ask's params are the capability's own; its inputs are reference pictures."""
+
+    def wire(self, ask: Ask) -> Wire:
+        """The endpoint and the request's fields; nothing that was not asked for is in them.
+
+        What was lost on the way back may have been made and billed, so it is not asked for again unasked.
+
+        Raises:
+            BadInput: when the model does not take what is asked, naming what it does take.
+        """
+        facts, spelling = self.provider.images(ask.model), self._spelling
+        asked = {name: value for name, value in ask.params.items() if value is not None}
+        body: dict[str, JSON] = {"model": ask.model, "prompt": asked.pop("prompt")}
+        form = asked.pop("response_format", None)
+        if form == "url" and spelling == "openai":
+            raise wrong(ask.model, "response_format url", "base64, always")
+        if form is not None and spelling in _REPLY_FORMS:
+            body["response_format"] = "url" if form == "url" else _REPLY_FORMS[spelling]
+        facts.check(ask.model, {**ask.params, "reference_images": ask.inputs})
+        body.update(_size(facts, asked, spelling, ask.model))
+        for name, value in asked.items():
+            if name in ("size", "width", "height"):
+                continue
+            if name not in FIELDS[spelling]:
+                raise wrong(ask.model, name, None)
+            body[name] = value
+        if ask.inputs and "reference_images" not in FIELDS[spelling]:
+            raise wrong(ask.model, "reference_images", None)
+        return Wire(self.provider.key_origin(ask.model), self.path, body, repeatable=False, deadline=_DEADLINE)
+
+    def request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
+        """The body, with reference pictures as they are or as ``data:`` URLs."""
+        body, shown = dict(wire.params), [_reference(one.payload) for one in asks[0].inputs]
+        if shown:
+            single = self.provider.images(asks[0].model).reference_field == "image_url"
+            body |= {"image_url": shown[0]} if single else {"reference_images": list[JSON](shown)}
+        return Request("POST", wire.path, json=body)
+
+    def parse(self, reply: Reply, asks: Sequence[Ask]) -> Sequence[Parsed]:
+        """``pictures``: one mapping each with ``b64`` or ``url``, ``revised_prompt``, ``seed`` and ``moderated``.
+
+        Raises:
+            BadReply: when there is no picture, or one with neither data nor a link.
+        """
+        try:
+            told = orjson.loads(reply.body)
+        except ValueError:
+            raise BadReply("the reply is not JSON") from None
+        told = told if isinstance(told, dict) else {}
+        data = told.get("data")
+        if not isinstance(data, list) or not data:
+            raise BadReply("the reply holds no pictures")
+        refused = told.get("respect_moderation") is False
+        pictures = [_picture(one, place, len(data), refused=refused) for place, one in enumerate(data, 1)]
+        facts = self.provider.images(asks[0].model)
+        return [
+            Parsed(
+                {"pictures": pictures},
+                _usage(told.get("usage"), pictures, facts, asks[0].params),
+                engine=reply.headers.get("x-mediamill-engine"),
+                simulated=reply.headers.get("x-mediamill-simulated") == "true",
+            )
+        ]
+
+    def classify(self, reply: Reply) -> Problem | None:
+        """What an error means; a prompt that was refused for what it says is ``moderated``, whatever the status."""
+        problem = super().classify(reply)
+        if problem is None or problem.kind == "bad_body" or reply.status not in _MAY_MODERATE:
+            return problem
+        if _MODERATED.search(f"{problem.code or ''} {problem.message}"):
+            return replace(
+                problem, verdict="fail", kind="moderated", billed=False, wait=None, hint="say it in other words"
+            )
+        return problem
+
+    @property
+    def _spelling(self) -> str:
+        return (self.facts.images or ImageWire()).spelling
+
+
+def _size(facts: Images, asked: Mapping[str, JSON], spelling: str, model: str) -> dict[str, JSON]:
+    """The size as the endpoint spells it, where one is asked for."""
+    given = {name: asked[name] for name in ("size", "width", "height") if name in asked}
+    if not given:
+        return {}
+    if "size" in given and given["size"] == "auto" and "size" in FIELDS[spelling]:
+        return {"size": "auto"}
+    size = facts.size(asked)
+    if spelling == "xai":
+        raise wrong(model, next(iter(given)), "aspect_ratio and resolution")
+    if spelling == "together" and "size" not in given:
+        return dict(given)
+    if size is None:
+        raise BadInput(
+            f"{model}: {' and '.join(given)} alone make no size", kind="bad_request", hint="write --size 1024x1024"
+        )
+    if spelling == "together":
+        return {"width": size[0], "height": size[1]}
+    return {"size": f"{size[0]}x{size[1]}"}
+
+
+def _reference(payload: Any) -> str:
+    """A picture as the address it is sent as."""
+    assert payload is not None
+    if payload.url is not None:
+        return str(payload.url)
+    data = payload.data if payload.data is not None else Path(payload.path).read_bytes()
+    return f"data:{payload.mime};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def _picture(told: Any, place: int, count: int, *, refused: bool) -> dict[str, Any]:
+    """One picture of a reply, found by what it holds: the words for it differ between request and reply."""
+    entry: Mapping[str, Any] = told if isinstance(told, dict) else {}
+    held, url = entry.get("b64_json") or entry.get("base64"), entry.get("url")
+    if isinstance(url, str) and url.startswith("data:"):
+        held, url = url.partition(",")[2], None
+    moderated = refused or entry.get("respect_moderation") is False
+    if not moderated and not (isinstance(held, str) and held) and not (isinstance(url, str) and url):
+        raise BadReply(f"picture {place} of {count} has neither data nor a link")
+    revised, seed = entry.get("revised_prompt"), _whole(entry.get("seed"))
+    return {
+        "b64": held if isinstance(held, str) and held else None,
+        "url": url if isinstance(url, str) and url else None,
+        "revised_prompt": revised if isinstance(revised, str) and revised else None,
+        "seed": seed if seed is not None and seed < 1 << 63 else None,
+        "moderated": moderated,
+    }
+
+
+def _usage(told: Any, pictures: Sequence[Mapping[str, Any]], facts: Images, asked: Mapping[str, JSON]) -> Usage:
+    """Pictures always; pixels where they are known; tokens and dollars where the reply tells them."""
+    usage: Mapping[str, Any] = told if isinstance(told, dict) else {}
+    into, out = (usage.get(f"{way}_tokens_details") for way in ("input", "output"))
+    into, out = (one if isinstance(one, dict) else {} for one in (into, out))
+    made, ticks = _whole(usage.get("output_tokens")), _whole(usage.get("cost_in_usd_ticks"))
+    drawn = _whole(out.get("image_tokens"))
+    return Usage(
+        input_tokens=_whole(usage.get("input_tokens")),
+        cached_input_tokens=_whole(into.get("cached_tokens")),
+        image_input_tokens=_whole(into.get("image_tokens")),
+        output_tokens=made,
+        image_output_tokens=made if drawn is None else drawn,
+        images=len(pictures),
+        megapixels=None if facts.flat else _pixels(pictures, facts, asked),
+        requests=1,
+        billed_usd=None if ticks is None else ticks * _TICK,
+    )
+
+
+def _pixels(pictures: Sequence[Mapping[str, Any]], facts: Images, asked: Mapping[str, JSON]) -> Decimal | None:
+    """Millions of pixels that are billed: those that were asked for, else those that came; None for neither."""
+    steps = asked.get("steps")
+    factor, size = facts.steps_factor(steps if isinstance(steps, int) else None), facts.size(asked)
+    if factor is None:
+        return None
+    if size is not None:
+        return megapixels(*size) * len(pictures) * factor
+    came = [_measured(one["b64"]) for one in pictures]
+    return None if None in came else sum((one for one in came if one is not None), Decimal(0)) * factor
+
+
+def _measured(held: str | None) -> Decimal | None:
+    """Millions of pixels by a picture's header."""
+    try:
+        info = look(Path(), base64.b64decode((held or "")[:_HEAD]))
+    except (BadInput, binascii.Error, ValueError):
+        return None
+    return megapixels(info.width, info.height)
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53 else None

@@ -1,0 +1,183 @@
+"""What models that make pictures take, and what a picture comes to: pixels, tokens, parameters out of range."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tasks.errors import BadInput
+
+IMAGE = "image"
+"""The operation, as the price list names it."""
+
+SIZE = re.compile(r"([1-9]\d{0,4})\s?[xX*\u00d7]\s?([1-9]\d{0,4})")
+_FEWEST_STEPS = 4
+"""Steps that the quickest models take unasked (provider docs); bounds what more of them can cost elsewhere."""
+_TOKEN_PIXELS = 1024 * 1024
+_TOKEN_MARGIN = Decimal("1.25")
+_MILLION = Decimal(1_000_000)
+
+Quality = Literal["low", "medium", "high", "xhigh", "max", "auto", "standard", "hd"]
+
+
+class _Facts(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Images(_Facts):
+    """A model that makes pictures (provider docs). What is null or empty is not limited, or not known."""
+
+    max_n: int = Field(default=1, gt=0, description="most pictures of one request; more are asked for in several")
+    sizes: tuple[str, ...] = Field(default=(), description="WIDTHxHEIGHT that can be asked for; empty for any")
+    sides: tuple[int, int] | None = Field(default=None, description="shortest and longest side in pixels")
+    multiple: int = Field(default=1, gt=0, description="sides are multiples of it")
+    default_size: str | None = Field(default=None, description="what is made unless another is asked for")
+    most_megapixels: Decimal = Field(default=Decimal("4.2"), description="largest picture of a size nobody asked for")
+    max_steps: int | None = Field(default=None, gt=0, description="most denoising steps")
+    default_steps: int | None = Field(default=None, gt=0, description="steps its price is for; more cost in proportion")
+    flat: bool = Field(default=False, description="priced by the picture, whatever its size")
+    references: int = Field(default=0, ge=0, description="most reference pictures")
+    reference_field: Literal["image_url", "reference_images"] = "reference_images"
+    loras: int = Field(default=0, ge=0, description="most LoRAs")
+    max_prompt: int | None = Field(default=None, gt=0, description="most characters of a prompt")
+    qualities: tuple[Quality, ...] = ()
+    ratios: tuple[str, ...] = ()
+    resolutions: tuple[str, ...] = ()
+    formats: tuple[Literal["jpeg", "png", "webp"], ...] = ()
+    tokens: Mapping[Quality, int] = Field(
+        default_factory=dict, description="output tokens of 1024x1024 pixels by quality, where tokens are billed"
+    )
+
+    def check(self, model: str, asked: Mapping[str, Any]) -> None:
+        """Compare parameters with what the model takes; the endpoint's own fields are the wire's to check.
+
+        Raises:
+            BadInput: naming the parameter and what may stand there.
+        """
+        for name, allowed in (
+            ("quality", self.qualities),
+            ("aspect_ratio", self.ratios),
+            ("resolution", self.resolutions),
+            ("output_format", self.formats),
+        ):
+            if allowed and asked.get(name) is not None and asked[name] not in allowed:
+                raise wrong(model, f"{name} {asked[name]}", f"one of {', '.join(allowed)}")
+        if asked.get("steps") is not None and self.max_steps is not None and asked["steps"] > self.max_steps:
+            raise wrong(model, f"steps {asked['steps']}", f"1 to {self.max_steps}")
+        for name, most in (("image_loras", self.loras), ("reference_images", self.references)):
+            if len(asked.get(name) or ()) > most:
+                raise wrong(model, f"{len(asked[name])} {name}", f"at most {most}" if most else None)
+        prompt = len(str(asked.get("prompt") or ""))
+        if self.max_prompt is not None and prompt > self.max_prompt:
+            raise wrong(model, f"a prompt of {prompt} characters", f"at most {self.max_prompt}")
+        self._check_size(model, asked)
+
+    def _check_size(self, model: str, asked: Mapping[str, Any]) -> None:
+        size = self.size(asked)
+        if size is None or size == sides(self.default_size):
+            return
+        shown = f"size {size[0]}x{size[1]}"
+        if self.sizes:
+            if size not in map(sides, self.sizes):
+                raise wrong(model, shown, f"one of {', '.join(self.sizes)}")
+            return
+        least, most = self.sides or (1, 65_535)
+        if not all(least <= side <= most and side % self.multiple == 0 for side in size):
+            steps = f" in multiples of {self.multiple}" if self.multiple > 1 else ""
+            raise wrong(model, shown, f"sides of {least} to {most} pixels{steps}")
+
+    def size(self, asked: Mapping[str, Any]) -> tuple[int, int] | None:
+        """Width and height in pixels that a request comes to; None where the provider decides.
+
+        Raises:
+            BadInput: when ``size`` is none, or says something else than ``width`` and ``height``.
+        """
+        text, width, height = (asked.get(name) for name in ("size", "width", "height"))
+        told = sides(text)
+        if text is not None and text != "auto" and told is None:
+            raise BadInput(f"size {text!r} is none", kind="bad_request", hint="write it as 1024x1024, or auto")
+        if told is not None:
+            if (width or told[0], height or told[1]) != told:
+                raise BadInput(f"size {text} is not {width or told[0]}x{height or told[1]}", kind="bad_request")
+            return told
+        if text is None and width is None and height is None and asked.get("aspect_ratio") not in (None, "auto"):
+            return None
+        default = sides(self.default_size) if text is None else None
+        if default is None and (width is None or height is None):
+            return None
+        return int(width or (default or (0, 0))[0]), int(height or (default or (0, 0))[1])
+
+    def steps_factor(self, steps: int | None) -> Decimal | None:
+        """What so many steps multiply the price by, never less than 1; None where that is not known."""
+        if steps is None:
+            return Decimal(1)
+        return None if self.default_steps is None else max(Decimal(1), Decimal(steps) / self.default_steps)
+
+    def most_pixels(self, asked: Mapping[str, Any]) -> Decimal:
+        """Millions of pixels that one picture is billed for at the most, its steps counted in."""
+        size, steps = self.size(asked), asked.get("steps")
+        factor = self.steps_factor(steps)
+        if factor is None:
+            factor = max(Decimal(1), Decimal(int(steps or 0)) / _FEWEST_STEPS)
+        return (megapixels(*size) if size else self.largest) * factor
+
+    def likely_pixels(self, asked: Mapping[str, Any]) -> Decimal:
+        """The same for what is likely: a picture of a size nobody asked for has about a million."""
+        factor = self.steps_factor(asked.get("steps")) or Decimal(1)
+        return megapixels(*(self.size(asked) or sides(self.default_size) or (1024, 1024))) * factor
+
+    @property
+    def largest(self) -> Decimal:
+        """Millions of pixels of the largest picture whose size the provider decides (estimate where not listed)."""
+        return max((megapixels(*size) for size in map(sides, self.sizes) if size), default=self.most_megapixels)
+
+    def output_tokens(self, asked: Mapping[str, Any], *, most: bool) -> int | None:
+        """Tokens of one picture: likely, or with a margin the most; None where they are not what is billed."""
+        if not self.tokens:
+            return None
+        dearest = max(self.tokens.values())
+        usual = dearest if most else self.tokens.get("medium", dearest)
+        each = self.tokens.get(asked.get("quality") or "auto", usual)
+        pixels = (self.most_pixels(asked) if most else self.likely_pixels(asked)) * _MILLION
+        margin = _TOKEN_MARGIN if most else Decimal(1)
+        return int(each * pixels / _TOKEN_PIXELS * margin) + 1
+
+
+class ImageWire(_Facts):
+    """How an endpoint spells the fields of a request for pictures; ``any`` is everybody's fields at once."""
+
+    spelling: Literal["together", "openai", "xai", "any"] = "any"
+
+
+@runtime_checkable
+class MakesPictures(Protocol):
+    """A provider that makes pictures."""
+
+    def images(self, model: str) -> Images:
+        """What a model that makes pictures takes.
+
+        Raises:
+            UsageError: when the provider makes none.
+        """
+        ...
+
+
+def sides(size: object) -> tuple[int, int] | None:
+    """Width and height of a text such as ``1024x768``; None for anything else."""
+    found = SIZE.fullmatch(size.strip()) if isinstance(size, str) else None
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def megapixels(width: int, height: int) -> Decimal:
+    """Millions of pixels."""
+    return Decimal(width * height) / _MILLION
+
+
+def wrong(model: str, what: str, allowed: str | None) -> BadInput:
+    """What a model does not take, and what it does; None for a parameter that it does not know at all."""
+    hint = f"it takes {allowed}" if allowed else "leave it out, or choose another --model"
+    return BadInput(f"{model} does not take {what}", kind="bad_request", hint=hint)

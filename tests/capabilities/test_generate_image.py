@@ -1,0 +1,285 @@
+"""Prompts to pictures through the command line: what is made, what it costs, what is never paid twice."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.faults.driving import SENTINEL, mediamill, rows
+from tests.faults.judging import ledger_equals_bill, no_key_in, within_the_promise
+from tests.servers import RunningServer, running_server
+
+FLUX, KONTEXT = "black-forest-labs/FLUX.1-schnell", "black-forest-labs/FLUX.1-kontext-dev"
+DIALECTS = {
+    "together": ("/together", FLUX),
+    "openai": ("/openai-api", "gpt-image-1"),
+    "xai": ("/xai", "grok-imagine-image"),
+}
+KEYS = {f"{name.upper()}_API_KEY": SENTINEL for name in DIALECTS}
+SIZES = {"together": ("--size", "256x256"), "openai": ("--quality", "low"), "xai": ("--aspect-ratio", "1:1")}
+EACH = "0.00065536"
+"""What the server bills for one of FLUX's pictures: 256 by 256 pixels at a cent a million."""
+PROMPTS = ("a red fox", "a blue teapot", "a lighthouse")
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[RunningServer]:
+    price = [f"{FLUX}={EACH}", "gpt-image-1=5/40", "grok-imagine-image=0.02"]
+    with running_server(engine="echo", price=price) as server:
+        yield server
+
+
+@pytest.fixture
+def server(running: RunningServer) -> RunningServer:
+    running.reset()
+    return running
+
+
+def manifest(path: Path, prompts: Sequence[str] = PROMPTS, **more: Sequence[str]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["id", "prompt", *more])
+        table.writerows([n, prompt, *(column[n] for column in more.values())] for n, prompt in enumerate(prompts))
+    return path
+
+
+def env(folder: Path) -> Mapping[str, str]:
+    """Keys, and a price list in which FLUX costs what the server bills."""
+    prices = folder / "prices.csv"
+    prices.write_text(
+        f"provider,model,capability,unit,price_usd,source,as_of\ntogether,{FLUX},image,megapixel,0.01,here,2026-01-01\n"
+    )
+    return {**KEYS, "MEDIAMILL_PRICES": str(prices)}
+
+
+def draw(
+    source: Path | str, out: Path, server: RunningServer, *options: str | Path, name: str = "together", **more: str
+) -> subprocess.CompletedProcess[str]:
+    prefix, model = DIALECTS[name]
+    given = () if "--model" in options else ("--model", model)
+    told = ("--provider", name, "--base-url", server.origin + prefix, "--out", out, "--yes", *given)
+    home = out.parent / "home"
+    return mediamill(
+        "generate-image", source, *told, *SIZES[name], *options, home=home, env={**env(out.parent), **more}
+    )
+
+
+def retry(out: Path, kind: str) -> subprocess.CompletedProcess[str]:
+    return mediamill("retry", out, "--only", kind, "--yes", home=out.parent / "home", env=env(out.parent))
+
+
+def whole(out: Path) -> list[dict[str, Any]]:
+    """The results, every file checked: content, size, format."""
+    found = rows(out)
+    for row in found:
+        assert [row[name] for name in ("file", "bytes", "width", "height")] == [
+            row["images"][0][name] for name in ("file", "bytes", "width", "height")
+        ]
+        for image in row["images"]:
+            data = (out / image["file"]).read_bytes()
+            assert (hashlib.sha256(data).hexdigest(), len(data)) == (image["sha256"], image["bytes"])
+            with Image.open(out / image["file"]) as opened:
+                opened.load()
+                assert (opened.format or "").lower() == image["format"]
+                assert opened.size == (image["width"], image["height"])
+    return found
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_pictures_are_made_and_the_ledger_is_the_bill(name: str, server: RunningServer, tmp_path: Path) -> None:
+    source, out = manifest(tmp_path / "p.csv"), tmp_path / "out"
+    done = draw(source, out, server, "--n", "2", name=name)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = whole(out)
+    assert [(row["prompt"], len(row["images"]), row["simulated"]) for row in found] == [(p, 2, True) for p in PROMPTS]
+    assert len({image["sha256"] for row in found for image in row["images"]}) == 6
+    assert len(list((out / "media").iterdir())) == 6
+    assert {row["cost_basis"] for row in found} == {"billed" if name == "xai" else "metered"}
+    ledger_equals_bill(out, server)
+    within_the_promise(out, server.bill()["usd"])
+    no_key_in(tmp_path, done.stdout, done.stderr)
+    page = (out / "report.html").read_text()
+    assert page.count('<img src="data:image/jpeg;base64,') == page.count('<a href="media/') == 6
+    assert len(page) < 100_000
+    assert draw(source, out, server, "--n", "2", name=name).returncode == 0
+    assert server.bill()["requests"] == 3
+
+
+def test_more_pictures_than_a_request_may_have_are_several_purchases(server: RunningServer, tmp_path: Path) -> None:
+    source, out = manifest(tmp_path / "p.csv", PROMPTS[:1]), tmp_path / "out"
+    done = draw(source, out, server, "--n", "10", "--seed", "7")
+    assert done.returncode == 0, done.stdout
+    (row,) = whole(out)
+    assert sorted(call["images"] for call in server.bill()["calls"]) == [2, 4, 4]
+    assert [image["seed"] for image in row["images"]] == [7] * 4 + [11] * 4 + [15] * 2
+    assert len({image["sha256"] for image in row["images"]}) == 10
+    ledger_equals_bill(out, server)
+    files = [out / image["file"] for image in row["images"]]
+    files[6].unlink()
+    files[9].write_bytes(b"torn")
+    again = draw(source, out, server, "--n", "10", "--seed", "7")
+    assert again.returncode == 0
+    assert whole(out)[0]["images"] == row["images"]
+    assert server.bill()["requests"] == 3
+
+
+@pytest.mark.parametrize(
+    "name", ["together", *(pytest.param(name, marks=pytest.mark.long) for name in ("openai", "xai"))]
+)
+def test_what_is_moderated_fails_and_is_not_asked_for_again(name: str, server: RunningServer, tmp_path: Path) -> None:
+    source, out = manifest(tmp_path / "p.csv", PROMPTS[:2]), tmp_path / "out"
+    server.faults({"match": {"nth": 1}, "fault": {"kind": "moderated"}})
+    for _ in range(1 + (name == "together")):
+        assert draw(source, out, server, "--concurrency", "1", name=name).returncode == 3
+        (failed,) = rows(out, "failures")
+        assert failed["error_kind"] == "moderated"
+        assert "rejected by the safety system" in failed["error_message"]
+        assert (server.bill()["requests"], server.bill()["billed"], failed["cost_usd"]) == (2, 1, 0)
+    ledger_equals_bill(out, server)
+
+
+def test_a_lost_answer_is_unknown_and_only_a_retry_buys_it_again(server: RunningServer, tmp_path: Path) -> None:
+    source, out = manifest(tmp_path / "p.csv", PROMPTS[:1]), tmp_path / "out"
+    server.faults({"match": {"nth": 1}, "fault": {"kind": "close"}})
+    for _ in range(2):
+        done = draw(source, out, server, "--n", "6", "--concurrency", "1")
+        assert done.returncode == 3
+        (failed,) = rows(out, "failures")
+        assert (failed["error_kind"], server.bill()["requests"]) == ("unknown", 2)
+        within_the_promise(out, server.bill()["usd"])
+    assert retry(out, "unknown").returncode == 0
+    assert sorted(call["images"] for call in server.bill()["calls"]) in ([2, 2, 4], [2, 4, 4])
+    assert len(whole(out)[0]["images"]) == 6
+    within_the_promise(out, server.bill()["usd"])
+
+
+def test_links_are_fetched_without_the_key_and_one_that_expired_is_told(server: RunningServer, tmp_path: Path) -> None:
+    source, out = manifest(tmp_path / "p.csv"), tmp_path / "out"
+    server.faults({"match": {"nth": 1}, "fault": {"kind": "expired_link"}})
+    done = draw(source, out, server, "--response-format", "url", "--concurrency", "1")
+    assert done.returncode == 3, done.stderr
+    assert len(whole(out)) == 2
+    (failed,) = rows(out, "failures")
+    assert failed["error_kind"] == "link_expired"
+    assert "retry OUT --only link_expired" in failed["hint"]
+    assert server.bill()["key_leaked"] == 0
+    ledger_equals_bill(out, server)
+    assert draw(source, out, server, "--response-format", "url").returncode == 3
+    assert server.bill()["billed"] == 3
+    assert retry(out, "link_expired").returncode == 0
+    assert (server.bill()["billed"], len(whole(out))) == (4, 3)
+
+
+def test_a_row_has_its_own_size_and_a_wrong_one_costs_nothing(server: RunningServer, tmp_path: Path) -> None:
+    sizes = ["256x320", "100x100", "large"]
+    source, out = manifest(tmp_path / "p.csv", ("a {{ b }}", *PROMPTS[:2]), size=sizes), tmp_path / "out"
+    done = draw(source, out, server)
+    assert done.returncode == 3
+    (row,) = whole(out)
+    assert (row["width"], row["height"], row["prompt"]) == (256, 320, "a {{ b }}")
+    assert server.bill()["requests"] == 1
+    failed = {row["item_id"]: row for row in rows(out, "failures")}
+    assert failed["1"]["hint"] == "it takes sides of 256 to 1920 pixels in multiples of 8"
+    assert "size 'large' is none" in failed["2"]["error_message"]
+    assert {row["cost_usd"] for row in failed.values()} == {0}
+
+
+BROKEN = {"data": [{"b64_json": "iVBORw0KGgoAAAANSUhEUgAA"}]}
+
+
+WITHHELD = {"data": [{"url": "", "respect_moderation": False}]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("bad_picture", BROKEN),
+        pytest.param("bad_picture", {"data": [{"b64_json": "no base64 at all"}]}, marks=pytest.mark.long),
+        pytest.param("moderated", WITHHELD, marks=pytest.mark.long),
+    ],
+)
+def test_a_picture_that_cannot_be_used_fails_and_stays_paid(
+    kind: str, told: Any, server: RunningServer, tmp_path: Path
+) -> None:
+    source, out = manifest(tmp_path / "p.csv", PROMPTS[:1]), tmp_path / "out"
+    server.faults({"match": {"nth": 1}, "fault": {"kind": "error_in_200", "body": told, "billed": True}})
+    assert draw(source, out, server).returncode == 3
+    (failed,) = rows(out, "failures")
+    assert failed["error_kind"] == kind
+    assert not list((out / "media").glob("*")) if (out / "media").exists() else True
+    ledger_equals_bill(out, server)
+    assert draw(source, out, server).returncode == 3
+    assert server.bill()["requests"] == 1
+    assert retry(out, kind).returncode == 0
+    assert (len(whole(out)), server.bill()["billed"]) == (1, 2)
+
+
+def test_a_template_a_reference_and_a_quote_that_holds(server: RunningServer, tmp_path: Path) -> None:
+    Image.effect_noise((3000, 64), 80).save(tmp_path / "ref.png")
+    (tmp_path / "shop.csv").write_text("id,thing\na,teapot\nb,fox\n")
+    options = ("--prompt", "a {{ thing }}", "--model", KONTEXT, "--reference-images", tmp_path / "ref.png", "--n", "2")
+    quoted = draw(tmp_path / "shop.csv", tmp_path / "out", server, *options, "--quote", "--json")
+    told = json.loads(quoted.stdout)
+    assert (told["asks"], told["high_usd"], server.bill()["requests"]) == (4, "0.0065536", 0)
+    done = draw(tmp_path / "shop.csv", tmp_path / "out", server, *options)
+    assert done.returncode == 0, done.stdout
+    assert {row["prompt"] for row in whole(tmp_path / "out")} == {"a teapot", "a fox"}
+    assert sum(row["cost_usd"] for row in rows(tmp_path / "out", "calls")) == Decimal(told["high_usd"])
+
+
+def test_the_built_in_provider_draws_without_a_key(tmp_path: Path) -> None:
+    job = Path(__file__).parents[2] / "configs" / "jobs" / "generate-image.yaml"
+    told = mediamill("run", job, "--out", tmp_path / "out", "--yes", home=tmp_path / "home")
+    assert told.returncode == 0, told.stderr
+    found = whole(tmp_path / "out")
+    assert {row["item_id"]: (row["width"], row["height"]) for row in found} == {
+        "lighthouse": (512, 384),
+        "teapot": (512, 512),
+        "fox": (384, 512),
+    }
+    assert all(row["simulated"] and row["cost_usd"] == 0 for row in found)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", DIALECTS)
+def test_a_budget_holds(name: str, server: RunningServer, tmp_path: Path) -> None:
+    source, out = manifest(tmp_path / "p.csv", [f"fox {n}" for n in range(30)]), tmp_path / "out"
+    most = {"together": "0.005", "openai": "0.2", "xai": "0.1"}[name]
+    done = draw(source, out, server, "--budget", most, "--concurrency", "2", name=name)
+    assert done.returncode == 4, done.stdout
+    assert 0 < Decimal(server.bill()["usd"]) <= Decimal(most)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "point", ["call.wire.after:6", "call.replied.after:9", "call.sending.after:7", "part.rename.after:1"]
+)
+def test_sigkill_loses_nothing_and_pays_nothing_twice(point: str, server: RunningServer, tmp_path: Path) -> None:
+    source, out = manifest(tmp_path / "p.csv", [f"fox {n}" for n in range(20)]), tmp_path / "out"
+    killed = draw(source, out, server, "--concurrency", "4", MEDIAMILL_FAULTS=f"{point}:kill")
+    assert killed.returncode == -signal.SIGKILL
+    draw(source, out, server, "--concurrency", "4")
+    lost = rows(out, "failures")
+    assert {row["error_kind"] for row in lost} <= {"unknown"}
+    assert len(whole(out)) + len(lost) == 20
+    assert server.bill()["billed_again"] == 0
+    within_the_promise(out, server.bill()["usd"])
+
+
+@pytest.mark.long
+def test_a_reference_that_cannot_be_read_is_told_before_anything_is_paid(server: RunningServer, tmp_path: Path) -> None:
+    options = ("--model", KONTEXT, "--reference-images", "nowhere.png")
+    lost = draw(manifest(tmp_path / "p.csv"), tmp_path / "out", server, *options)
+    assert (lost.returncode, server.bill()["requests"]) == (3, 0)
+    assert "reference picture nowhere.png" in lost.stdout
