@@ -14,7 +14,7 @@ from pydantic import Field
 from tasks.capabilities.answering import Asker, Prompt, answer_fields
 from tasks.capabilities.base import Call, Estimate, Kit
 from tasks.capabilities.duplicates import Duplicates
-from tasks.capabilities.prompting import PromptParams, rendered
+from tasks.capabilities.prompting import PromptParams, filled
 from tasks.capabilities.seeing import (
     Shown,
     check_count,
@@ -97,15 +97,12 @@ class Caption:
 
     def _prompt(self, item: Item, params: CaptionParams, tokens: Sequence[tuple[int, int]], kit: Kit) -> Prompt:
         """Pictures first, then what is asked about them."""
-        row = {**item.row, "item_id": item.item_id, "source": item.source, "file_name": PurePosixPath(item.source).name}
-        asked = params.prompt or USUAL
-        if "prompt" not in item.params:
-            asked = rendered(asked, row, item.source)
+        file_name = PurePosixPath(item.source).name
+        asked = filled(item, "prompt", params.prompt or USUAL, file_name=file_name)
         vision = vision_of(kit)
         parts = [part(n, vision, params.detail) for n in range(len(tokens))]
         user = {"role": "user", "content": [*parts, {"type": "text", "text": asked}]}
-        literal = "system" in item.params
-        words = params.system if literal or not params.system else rendered(params.system, row, item.source)
+        words = filled(item, "system", params.system, file_name=file_name) if params.system else None
         system = [{"role": "system", "content": words}] if words else []
         low, high = (sum(one[end] for one in tokens) for end in (0, 1))
         return Prompt((*system, user), media_tokens=(low, high))

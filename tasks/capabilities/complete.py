@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 
 from tasks.capabilities.answering import Asker, Prompt, answer_fields
 from tasks.capabilities.base import Call, Estimate, Kit
-from tasks.capabilities.prompting import PromptParams, rendered
+from tasks.capabilities.prompting import PromptParams, worded
 from tasks.errors import BadInput
 from tasks.item import Item
 from tasks.providers.base import Provider
@@ -91,13 +91,9 @@ class Complete:
         messages = item.row.get("messages")
         if messages not in (None, "") and params.prompt is None:
             return Prompt(tuple(_told(messages, item)))
-        text = await kit.text(item)
-        row = {**item.row, "text": text, "item_id": item.item_id, "source": item.source}
-        literal = params.prompt is None or "prompt" in item.params
-        asked = (params.prompt or text) if literal else rendered(params.prompt or "", row, item.source)
-        if not asked.strip():
-            raise BadInput(f"{item.source}: there is no prompt in it", kind="empty", hint="write one, or leave it out")
-        system = [{"role": "system", "content": rendered(params.system, row, item.source)}] if params.system else []
+        asked = await worded(item, "prompt", params.prompt, kit)
+        words = await worded(item, "system", params.system, kit, optional=True) if params.system else None
+        system = [{"role": "system", "content": words}] if words else []
         return Prompt((*system, {"role": "user", "content": asked}))
 
 

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from tasks.capabilities.answering import Asker, Prompt, answer_fields
 from tasks.capabilities.base import Call, Estimate, Kit, Media
-from tasks.capabilities.prompting import PromptParams, rendered
+from tasks.capabilities.prompting import PromptParams, filled
 from tasks.capabilities.seeing import part, vision_of
 from tasks.capabilities.sending import clock
 from tasks.capabilities.transcribe import HearingParams, Transcribe
@@ -259,16 +259,12 @@ class DescribeVideo:
         heard: str | None,
         instead: str | None = None,
     ) -> Prompt:
-        row = {**item.row, "item_id": item.item_id, "source": item.source}
-        asked = params.prompt or USUAL
-        if "prompt" not in item.params:
-            asked = rendered(asked, row, item.source)
-        asked = instead or asked
+        asked = instead or filled(item, "prompt", params.prompt or USUAL)
         if descriptions is not None:
             asked = _JOINED.format(parts=descriptions, asked=asked)
         words = asked if heard is None else f"{_HEARD.format(text=heard)}\n\n{asked}"
         content: Any = [*parts, {"type": "text", "text": words}] if parts else words
-        system = [{"role": "system", "content": rendered(params.system, row, item.source)}] if params.system else []
+        system = [{"role": "system", "content": filled(item, "system", params.system)}] if params.system else []
         return Prompt((*system, {"role": "user", "content": content}))
 
 

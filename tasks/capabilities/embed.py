@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from tasks.capabilities.base import Call, Estimate, Kit
-from tasks.capabilities.prompting import checked_template, rendered
+from tasks.capabilities.prompting import checked_template, filled
 from tasks.errors import BadInput, BadReply, UsageError
 from tasks.item import Ask, Item, Usage
 from tasks.providers.base import Provider
@@ -99,11 +99,8 @@ class Embed:
 
     async def _text(self, item: Item, params: EmbedParams, kit: Kit) -> str:
         text = await kit.text(item)
-        if params.template is not None and "template" not in item.params:
-            row = {**item.row, "text": text, "item_id": item.item_id, "source": item.source}
-            text = rendered(params.template, row, item.source)
-        elif params.template is not None:
-            text = params.template
+        if params.template is not None:
+            text = filled(item, "template", params.template, text=text)
         if not text.strip():
             raise BadInput(f"{item.source}: there is no text in it", kind="empty", hint="write one, or leave it out")
         return text

@@ -15,9 +15,9 @@ from pydantic import BaseModel
 from tasks.capabilities.base import Call, Estimate, Kit
 from tasks.capabilities.drawn import published
 from tasks.capabilities.image_params import GenerateImageParams
-from tasks.capabilities.prompting import rendered
+from tasks.capabilities.prompting import worded
 from tasks.capabilities.references import referenced
-from tasks.errors import BadInput, BadReply, UnknownOutcome, UsageError
+from tasks.errors import BadReply, UnknownOutcome, UsageError
 from tasks.item import JSON, Answer, Ask, Input, Item, Usage
 from tasks.providers.base import Provider
 from tasks.providers.imaging import IMAGE, Images, MakesPictures
@@ -217,16 +217,10 @@ def _count(ask: Ask) -> int:
 
 async def _neutral(item: Item, params: GenerateImageParams, kit: Kit) -> dict[str, JSON]:
     """The parameters that are set, by their neutral names, with the prompts as they are sent."""
-    text = await kit.text(item) if params.prompt is None or "text" in params.prompt else ""
-    row = {**item.row, "text": text, "item_id": item.item_id, "source": item.source}
-    literal = params.prompt is None or "prompt" in item.params
-    prompt = (params.prompt or text) if literal else rendered(params.prompt or "", row, item.source)
-    if not prompt.strip():
-        raise BadInput(f"{item.source}: there is no prompt in it", kind="empty", hint="write one, or leave it out")
     asked: dict[str, JSON] = params.model_dump(mode="json", exclude={"n", "reference_images"}, exclude_none=True)
-    asked["prompt"] = prompt
-    if params.negative_prompt is not None and "negative_prompt" not in item.params:
-        asked["negative_prompt"] = rendered(params.negative_prompt, row, item.source)
+    asked["prompt"] = await worded(item, "prompt", params.prompt, kit)
+    if params.negative_prompt:
+        asked["negative_prompt"] = await worded(item, "negative_prompt", params.negative_prompt, kit, optional=True)
     return asked
 
 

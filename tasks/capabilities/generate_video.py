@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Mapping
-from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +14,13 @@ from pydantic import BaseModel
 from tasks import faults
 from tasks.capabilities.base import Call, Estimate, Kit
 from tasks.capabilities.directing import GenerateVideoParams, directions
-from tasks.capabilities.prompting import rendered
+from tasks.capabilities.prompting import worded
+from tasks.capabilities.references import referenced
 from tasks.errors import BadInput, BadReply, UsageError
-from tasks.item import JSON, Answer, Ask, Input, Item, Payload, Usage
-from tasks.media.pictures.limits import PictureLimits
+from tasks.item import JSON, Answer, Ask, Input, Item, Usage
 from tasks.providers.base import Provider
-from tasks.providers.filming import VIDEO_MAKING, Films, FilmWire
+from tasks.providers.filming import VIDEO_MAKING, Films
+from tasks.providers.imaging import sides
 from tasks.providers.moderation import MODERATED
 from tasks.providers.videos import MakesVideos
 
@@ -30,10 +30,7 @@ if TYPE_CHECKING:
     from tasks.media.clip import Clip
     from tasks.sinks.media import Made
 
-_LIMITS = PictureLimits(frozenset({"jpeg", "png"}), 10_000_000)
-_LONGEST_SIDE = 1920
-_DECODED = 32 * 2**20
-_USUAL_COVER = "720x1280"
+_USUAL_COVER = (720, 1280)
 """The size of a video whose size is not asked for, where its keyframe must have the same (provider docs: OpenAI)."""
 _SUFFIXES = {"mp4": ".mp4", "webm": ".webm"}
 
@@ -109,10 +106,7 @@ class GenerateVideo:
     async def _asked(self, item: Item, params: GenerateVideoParams, kit: Kit) -> tuple[str, dict[str, JSON]]:
         """The model, and the fields it is asked with."""
         provider, model = _makes(kit.provider), params.model or kit.model
-        text = await kit.text(item)
-        row = {**item.row, "text": text, "item_id": item.item_id, "source": item.source}
-        literal = params.prompt is None or "prompt" in item.params
-        prompt = (params.prompt or text) if literal else rendered(params.prompt or "", row, item.source)
+        prompt = await worded(item, "prompt", params.prompt, kit, optional=True)
         try:
             return model, directions(params, prompt.strip(), provider.films(model), provider.film_wire(), model)
         except BadInput as error:
@@ -184,35 +178,8 @@ def _lines(asked: Mapping[str, JSON]) -> int | None:
 
 
 async def _pictures(item: Item, params: GenerateVideoParams, asked: Mapping[str, JSON], kit: Kit) -> tuple[Input, ...]:
-    """Keyframes, then reference pictures: URLs as they are where the provider fetches them, files made ready."""
-    wire = _makes(kit.provider).film_wire()
+    """Keyframes, then reference pictures."""
     places = [frame.image for frame in params.keyframes or ()] + list(params.reference_images or ())
-    return tuple([await _picture(item, place, asked, wire, kit) for place in places])
-
-
-async def _picture(item: Item, given: str, asked: Mapping[str, JSON], wire: FilmWire, kit: Kit) -> Input:
-    """One picture.
-
-    Raises:
-        BadInput: naming it.
-    """
-    from tasks.media.pictures.cover import cover
-    from tasks.media.pictures.prepare import prepare
-
-    picture = replace(item, location=kit.place(given), source=given)
-    exact = wire.spelling == "openai"
-    if picture.is_url and not exact:
-        digest = hashlib.sha256(f"url:{given}\n{kit.version(item)}".encode()).hexdigest()
-        return Input(digest, "url", payload=Payload("", "", 0, url=given))
-    async with kit.fetch(picture) as media, kit.hold(_DECODED + 2 * media.size):
-        try:
-            if exact:
-                width, height = (int(side) for side in str(asked.get("size") or _USUAL_COVER).split("x"))
-                return await kit.thread(cover, media.path, media.sha256, (width, height), media.data)
-            made = await kit.thread(
-                prepare, media.path, media.sha256, _LIMITS, longest=_LONGEST_SIDE, data=media.data, check=kit.check
-            )
-        except BadInput as error:
-            error.message = f"{item.source}: {given}: {error.message}"
-            raise
-    return made.input
+    size = sides(asked.get("size")) or _USUAL_COVER
+    exact = _makes(kit.provider).film_wire().spelling == "openai"
+    return await referenced(places, item, kit, exactly=size if exact else None)

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from tasks.errors import BadInput
-from tasks.item import JSON
+from tasks.item import JSON, Item
 
 if TYPE_CHECKING:
     from jinja2 import Template
+
+    from tasks.capabilities.base import Kit
 
 _STREAM_FROM = 4096
 """Answers that may be longer than this many tokens are taken as a stream: their silence can be told from work."""
@@ -91,6 +93,31 @@ class PromptParams(BaseModel):
     def streamed(self) -> bool:
         """True when the answer is to be taken as a stream."""
         return self.max_tokens > _STREAM_FROM if self.stream is None else self.stream
+
+
+async def worded(item: Item, name: str, template: str | None, kit: Kit, *, optional: bool = False) -> str:
+    """What a parameter says of a row: its template filled; the row's text without one; what the row itself gave, as is.
+
+    Raises:
+        BadInput: when it says nothing and is not ``optional``, or cannot be filled.
+    """
+    own = name in item.params
+    text = await kit.text(item) if template is None or (not own and "text" in template) else ""
+    told = text if template is None else filled(item, name, template, text=text)
+    if not optional and not told.strip():
+        raise BadInput(f"{item.source}: there is no {name} in it", kind="empty", hint="write one, or leave it out")
+    return told
+
+
+def filled(item: Item, name: str, template: str, **more: JSON) -> str:
+    """A parameter's template filled with the row's columns, and with ``more``; what the row itself gave, as is.
+
+    Raises:
+        BadInput: when it names a column that is not there, or cannot be filled.
+    """
+    if name in item.params:
+        return template
+    return rendered(template, {**item.row, **more, "item_id": item.item_id, "source": item.source}, item.source)
 
 
 def rendered(template: str, row: Mapping[str, Any], source: str) -> str:

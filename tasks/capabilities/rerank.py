@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from tasks.capabilities.base import Call, Estimate, Kit
 from tasks.capabilities.documents import Corpus, Document, listed, named_corpus, read_corpus
-from tasks.capabilities.prompting import checked_template, rendered
+from tasks.capabilities.prompting import checked_template, worded
 from tasks.errors import BadInput, UsageError
 from tasks.item import Ask, Item, Usage
 from tasks.providers.base import Provider
@@ -159,12 +159,7 @@ class Rerank:
         return Estimate(len(asks), likely, ceiling)
 
     async def _asked(self, item: Item, params: RerankParams, kit: Kit) -> tuple[str, list[Document]]:
-        text = await kit.text(item) if params.query is None or "text" in params.query else ""
-        row = {**item.row, "text": text, "item_id": item.item_id, "source": item.source}
-        literal = params.query is None or "query" in item.params
-        query = (params.query or text) if literal else rendered(params.query or "", row, item.source)
-        if not query.strip():
-            raise BadInput(f"{item.source}: there is no query in it", kind="empty", hint="write one, or leave it out")
+        query = await worded(item, "query", params.query, kit)
         documents = params.documents if params.documents is not None else await self._shared(params, kit)
         if documents is None:
             raise BadInput(

@@ -13,7 +13,7 @@ from tasks.money.pictures import made_cost, made_source, most_made
 from tasks.money.prices import Price, PriceBook
 from tasks.money.speech import CHARACTERS, MINUTES, most_spoken, spoken_cost
 from tasks.money.tokens import AUDIO, INPUT, MILLION, most_tokens, token_cost, token_source
-from tasks.money.videos import film_cost, most_film
+from tasks.money.videos import film_cost, film_source, most_film
 
 _QUANTUM = Decimal("0.000000000001")
 _SECONDS = {"audio_second": Decimal(1), "audio_minute": Decimal(60), "audio_hour": Decimal(3600)}
@@ -103,7 +103,7 @@ class Pricing:
         prices = self.book.find(self.provider, model, operation)
         spoken = (price for price in prices if price.unit in (CHARACTERS, MINUTES))
         heard = (price for _, price in _per_second(prices))
-        chosen = next(chain(heard, spoken), None) or made_source(prices)
+        chosen = next(chain(heard, spoken), None) or made_source(prices) or film_source(prices)
         if chosen is None:
             return token_source(prices) or (str(prices[0]) if prices else None)
         return str(chosen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal
+from itertools import chain
 
 from tasks.item import Usage
 from tasks.money.prices import Price
@@ -49,8 +50,9 @@ def most_made(prices: Iterable[Price], usage: Usage) -> Decimal | None:
 
 def made_source(prices: Iterable[Price]) -> Price | None:
     """The price that most of a picture's cost is metered with."""
-    by_unit = _by_unit(prices)
-    return next((by_unit[unit] for unit in (IMAGE_OUTPUT, MEGAPIXEL, IMAGE) if unit in by_unit), None)
+    prices = tuple(prices)
+    tokens = (price for price in prices if price.unit == IMAGE_OUTPUT)
+    return next(chain(tokens, (price for price in prices if price.unit in (MEGAPIXEL, IMAGE))), None)
 
 
 def _token_cost(by_unit: dict[str, Price], usage: Usage) -> tuple[Decimal, Price] | None:

@@ -14,10 +14,23 @@ CLIP, INPUT = "video", "input_image"
 
 
 def film_cost(prices: Iterable[Price], usage: Usage) -> tuple[Decimal, Price] | None:
-    """What a video costs by the most trusted price that fits it; None where none does."""
-    priced = ((_cost(price, usage), price) for price in prices)
+    """What a video costs by the most trusted price that fits it, pictures that go in beside it; None where none does.
+
+    The price of a second of just so many lines goes before that of any second.
+    """
+    prices = list(prices)
+    priced = ((_cost(price, usage), price) for price in sorted(prices, key=_is_general))
     found = ((cost, price) for cost, price in priced if cost is not None)
-    return next(found, None)
+    cost, price = next(found, (None, None))
+    if cost is None or price is None:
+        return None
+    each = next((one.usd for one in prices if one.unit == INPUT), Decimal(0))
+    return cost + each * (usage.input_images or 0), price
+
+
+def film_source(prices: Iterable[Price]) -> Price | None:
+    """The price that most of a video's cost is metered with, where its lines are not known."""
+    return next((price for price in prices if price.unit in (CLIP, "video_second")), None)
 
 
 def most_film(prices: Iterable[Price], usage: Usage) -> Decimal | None:
@@ -28,6 +41,11 @@ def most_film(prices: Iterable[Price], usage: Usage) -> Decimal | None:
         return None
     pictures = max((price.usd for price in prices if price.unit == INPUT), default=Decimal(0))
     return max(costs) + pictures * (usage.input_images or 0)
+
+
+def _is_general(price: Price) -> bool:
+    found = _SECOND.fullmatch(price.unit)
+    return found is None or found[1] is None
 
 
 def _cost(price: Price, usage: Usage, *, at_most: bool = False) -> Decimal | None:

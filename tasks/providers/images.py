@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from tasks.item import JSON, Ask, Usage
 from tasks.media.pictures.look import look
 from tasks.providers.base import Parsed, Problem, Reply, Request, Wire
 from tasks.providers.imaging import Images, ImageWire, megapixels, wrong
+from tasks.providers.moderation import refusals_named
 from tasks.providers.shape import Shape
 
 _DEADLINE = 600.0
@@ -43,14 +42,6 @@ FIELDS: Mapping[str, frozenset[str]] = {
 """Fields of a request by spelling, beside model, prompt and response_format; ``size`` is also width and height."""
 _REPLY_FORMS = {"together": "base64", "xai": "b64_json", "any": "b64_json"}
 """How a reply that holds the pictures is asked for; OpenAI's always does, and refuses the field."""
-
-_MODERATED = re.compile(
-    r"content[ _-]?(policy|filter|moderat)|safety[ _-](system|check|filter)|moderation[ _]block|nsfw|usage guidelines"
-    r"|(rejected|blocked|refused) (by|due to) .{0,40}(moderation|safety|policy)|violat\w+ .{0,60}(polic|guideline)"
-    r"|flagged (as|by|for)",
-    re.IGNORECASE,
-)
-_MAY_MODERATE = frozenset({200, 400, 403, 422, 451})
 
 
 class MakePictures(Shape):
@@ -120,14 +111,7 @@ class MakePictures(Shape):
 
     def classify(self, reply: Reply) -> Problem | None:
         """What an error means; a prompt that was refused for what it says is ``moderated``, whatever the status."""
-        problem = super().classify(reply)
-        if problem is None or problem.kind == "bad_body" or reply.status not in _MAY_MODERATE:
-            return problem
-        if _MODERATED.search(f"{problem.code or ''} {problem.message}"):
-            return replace(
-                problem, verdict="fail", kind="moderated", billed=False, wait=None, hint="say it in other words"
-            )
-        return problem
+        return refusals_named(super().classify(reply), reply)
 
     @property
     def _spelling(self) -> str:

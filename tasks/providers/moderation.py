@@ -5,15 +5,19 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from tasks.providers.base import Problem
+from tasks.providers.base import Problem, Reply
 
 MODERATED = "moderated"
 _HINT = "the provider will not make this one; change the prompt or the pictures"
 _CODES = re.compile(r"moderat|content_policy|content_filter|safety|nsfw|blocked_by", re.IGNORECASE)
 _WORDS = re.compile(
-    r"content policy|content_policy|moderat|safety (system|filter|check)|nsfw|not allowed by .{0,20}polic",
+    r"content[ _-]?(policy|filter|moderat)|safety[ _-](system|check|filter)|nsfw|usage guidelines"
+    r"|moderat(ed\b|ion[ _](block|fail|refus|reject|check|system))|(fail|not pass)\w* (the |our )?moderation"
+    r"|(rejected|blocked|refused|not allowed) (by|due to) .{0,40}(moderation|safety|polic)"
+    r"|violat\w+ .{0,60}(polic|guideline)|flagged (as|by|for)",
     re.IGNORECASE,
 )
+_STATUSES = frozenset({200, 202, 400, 403, 422, 451})
 
 
 def is_refusal(code: str | None, message: str) -> bool:
@@ -21,11 +25,18 @@ def is_refusal(code: str | None, message: str) -> bool:
     return bool((code and _CODES.search(code)) or _WORDS.search(message))
 
 
-def refusals_named(problem: Problem | None) -> Problem | None:
-    """The problem, of the kind ``moderated`` where it is a refusal; never one to be sent again."""
-    if problem is None or problem.verdict == "stop" or not is_refusal(problem.code, problem.message):
+def refusals_named(problem: Problem | None, reply: Reply) -> Problem | None:
+    """The problem, of the kind ``moderated`` where it is a refusal; never one to be sent again.
+
+    Args:
+        problem: what the reply means otherwise.
+        reply: the reply; statuses that are about something else are left alone.
+    """
+    if problem is None or problem.kind == "bad_body" or reply.status not in _STATUSES:
         return problem
-    return replace(problem, verdict="fail", kind=MODERATED, hint=_HINT, wait=None)
+    if not is_refusal(problem.code, problem.message):
+        return problem
+    return replace(problem, verdict="fail", kind=MODERATED, billed=False, hint=_HINT, wait=None)
 
 
 def refusal(words: str) -> Problem:

@@ -82,7 +82,7 @@ class Videos(Shape):
             return None
         if reply.status == 200 and isinstance(told.get("status"), str):  # noqa: PLR2004
             return None
-        return refusals_named(super().classify(reply))
+        return refusals_named(super().classify(reply), reply)
 
     def accepted(self, reply: Reply) -> str:
         """The job's id.

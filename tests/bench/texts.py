@@ -93,7 +93,8 @@ def rank(folder: Path, queries: int, documents: int, runs: int) -> None:
         found = pq.read_table(out / "results").to_pylist()
         wrong = sum(_differs(row, listed) for row, listed in zip(found, lists, strict=True))
         sys.stdout.write(
-            f"run {n + 1}: {told[-1][0]:.1f} s ({told[-1][2]:.1f} s of processor), {told[-1][1]} MB, {wrong} rankings differ from bm25s\n"
+            f"run {n + 1}: {told[-1][0]:.1f} s ({told[-1][2]:.1f} s of processor), {told[-1][1]} MB, "
+            f"{wrong} rankings differ from bm25s\n"
         )
         assert not wrong
     seconds = statistics.median(each[0] for each in told)

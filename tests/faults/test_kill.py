@@ -43,8 +43,9 @@ def seeded_instants(count: int) -> list[str]:
 
 
 def every_point() -> list[str]:
-    """Each fault point once, at its first pass."""
-    return [f"{point}:1:kill" for point in POINTS if point != "call.accepted.after"]
+    """Each fault point that transcription passes once, at its first pass."""
+    elsewhere = ("call.accepted.", "collect.")  # jobs that are waited for
+    return [f"{point}:1:kill" for point in POINTS if not point.startswith(elsewhere)]
 
 
 QUICK = ("call.replied.after", "part.rename.after")

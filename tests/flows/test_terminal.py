@@ -88,7 +88,7 @@ def test_a_paid_retry_asks(tmp_path: Path, server: RunningServer) -> None:
     terminal.type("n\n")
     screen = terminal.end()
     assert screen.code == 2
-    assert "1 failed item at together" in screen.text
+    assert "1 item at together" in screen.text
     assert server.bill()["requests"] == paid
 
 

@@ -19,7 +19,6 @@ from tests.repeatable import repeatable
 LISTED = [
     (name, model) for name in ("together", "openai", "xai") for model in load_config(name).operations[IMAGE].models
 ]
-UNPRICED = {"black-forest-labs/FLUX.1-schnell-Free"}
 
 
 def pricing(**units: str) -> Pricing:
@@ -82,8 +81,6 @@ def test_what_is_not_known_is_not_zero(units: dict[str, str]) -> None:
 
 @pytest.mark.parametrize(("name", "model"), LISTED)
 def test_every_listed_model_has_a_price_and_its_most_is_stated(name: str, model: str) -> None:
-    if model in UNPRICED:
-        return
     facts, priced = made(name).images(model), Pricing.of(name, made(name).billing)
     tokens = facts.output_tokens({}, most=True)
     usage = Usage(images=1, megapixels=facts.most_pixels({}), input_tokens=100, output_tokens=tokens)

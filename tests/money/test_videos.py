@@ -23,6 +23,8 @@ def used(seconds: int | None = None, lines: int | None = None, pictures: int = 0
         ("openai", "sora-2", used(8), "0.8"),
         ("openai", "sora-2-pro", used(4), "1.2"),
         ("xai", "grok-imagine-video", used(10), "0.5"),
+        ("xai", "grok-imagine-video", used(10, 720), "0.7"),
+        ("xai", "grok-imagine-video-1.5", used(10, 1080, 2), "2.52"),
     ],
 )
 def test_a_video_is_metered(provider: str, model: str, usage: Usage, usd: str) -> None:
