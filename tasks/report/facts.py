@@ -80,7 +80,7 @@ def gather(out: Path, journal: Journal) -> Facts:
         if state == "failed" and kind:
             kinds.append((kind, number))
     results = _results(journal.items.sample_results(SHOWN_RESULTS))
-    pictured = [str(row["item_id"]) for row in results if row.get("pictures")]
+    pictured = [str(row["item_id"]) for row in results if row.get("pictures") or row.get("shown_at")]
     return Facts(
         out=out,
         binding=binding,
@@ -109,8 +109,8 @@ def _thumbnails(journal: Journal, ids: list[str]) -> dict[str, str]:
 
 
 def _sheet(out: Path, results: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """The contact sheet and how many pictures there are for it."""
-    rows = [row for row in results if row.get("images")]
+    """The contact sheet, and how many pictures and videos there are for it."""
+    rows = [row for row in results if row.get("images") or row.get("file")]
     if not rows:
         return {}
     from tasks.report.thumbnails import contact_sheet, made_files

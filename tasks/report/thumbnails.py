@@ -1,10 +1,11 @@
-"""Small pictures for the page, of those that were asked about and of those that were made."""
+"""Small pictures for the page, of what was asked about and of what was made; a video is shown by a frame of it."""
 
 from __future__ import annotations
 
 import base64
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,14 @@ _SIDE = 128
 _SECONDS = 2.0
 """Processor time that a run's end may spend on them; later ones go without."""
 _LIMITS = PictureLimits(frozenset(), max_bytes=12_000)
+_VIDEOS = (".mp4", ".webm")
+"""What videos that were made are called; those that were asked about may be called anything."""
+_FRAME_AT = 1.0
+"""Second of a video that stands for it: many begin with black."""
 
 
 def thumbnails(locations: Mapping[str, str | None]) -> dict[str, str]:
-    """``data:`` URLs of the first pictures, by item id; URLs and what cannot be decoded any more go without."""
+    """``data:`` URLs of the first pictures and videos, by item id; URLs and what cannot be decoded go without."""
     made: dict[str, str] = {}
     ends = time.thread_time() + _SECONDS
     for item_id, location in locations.items():
@@ -49,11 +54,11 @@ class Frame:
 
 
 def contact_sheet(out: Path, rows: Iterable[Mapping[str, Any]]) -> tuple[Frame, ...]:
-    """The first pictures that were made, small; those whose file is gone go without.
+    """The first pictures and videos that were made, small; those whose file is gone go without.
 
     Args:
         out: the folder of results.
-        rows: results; those that made pictures have them in ``images``.
+        rows: results; pictures stand in ``images``, a video in ``file``.
     """
     frames: list[Frame] = []
     ends = time.thread_time() + _SECONDS
@@ -70,17 +75,29 @@ def contact_sheet(out: Path, rows: Iterable[Mapping[str, Any]]) -> tuple[Frame, 
 
 
 def made_files(row: Mapping[str, Any]) -> list[str]:
-    """The files of a result's pictures, relative to OUT; a column ``images`` may hold anything else."""
-    images = row.get("images")
+    """The files of a result's pictures, or of its video, relative to OUT; columns of these names may hold anything."""
+    images, file = row.get("images"), row.get("file")
+    if isinstance(file, str) and file.endswith(_VIDEOS):
+        return [file]
     told = [one.get("file") for one in images if isinstance(one, dict)] if isinstance(images, list) else []
     return [file for file in told if isinstance(file, str)]
 
 
 def _small(path: Path) -> str | None:
-    try:
-        payload = prepare(path, "", _LIMITS, longest=_SIDE).input.payload
-    except (BadInput, OSError):
-        return None
-    if payload is None or payload.data is None:
-        return None
-    return f"data:image/jpeg;base64,{base64.b64encode(payload.data).decode('ascii')}"
+    for seen in (_picture, _frame):
+        with suppress(BadInput, OSError):
+            return f"data:image/jpeg;base64,{base64.b64encode(seen(path)).decode('ascii')}"
+    return None
+
+
+def _picture(path: Path) -> bytes:
+    payload = prepare(path, "", _LIMITS, longest=_SIDE).input.payload
+    assert payload is not None
+    assert payload.data is not None
+    return payload.data
+
+
+def _frame(path: Path) -> bytes:
+    from tasks.media.frames import frames_at
+
+    return frames_at(path, [_FRAME_AT], _SIDE)[0].data

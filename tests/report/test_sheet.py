@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+from io import BytesIO
 from pathlib import Path
+from shutil import copyfile
 from typing import Any
 
 from PIL import Image
 
-from tasks.report.thumbnails import MOST, contact_sheet, made_files
+from tasks.report.thumbnails import MOST, contact_sheet, made_files, thumbnails
+
+VIDEO = Path(__file__).parents[2] / "data/samples/videos/day.mp4"
 
 
 def made(out: Path, count: int) -> list[dict[str, Any]]:
@@ -39,6 +44,15 @@ def test_what_is_gone_or_broken_or_elsewhere_is_left_out(tmp_path: Path) -> None
     assert [frame.item_id for frame in contact_sheet(out, rows)] == ["p2", "p2"]
 
 
+def test_a_video_is_shown_by_a_frame(tmp_path: Path) -> None:
+    (tmp_path / "media").mkdir()
+    copyfile(VIDEO, tmp_path / "media" / "clip.mp4")
+    (frame,) = contact_sheet(tmp_path, [{"item_id": "v", "file": "media/clip.mp4"}])
+    assert thumbnails({"v": str(VIDEO)}) == {"v": frame.thumbnail}
+    with Image.open(BytesIO(base64.b64decode(frame.thumbnail.partition(",")[2]))) as shown:
+        assert max(shown.size) == 128
+
+
 def test_a_column_of_that_name_may_hold_anything() -> None:
     for images in (None, 3, "text", ["a", None, {"file": 3}, {}], {"file": "x"}):
-        assert made_files({"images": images}) == []
+        assert made_files({"images": images, "file": images}) == []
