@@ -23,8 +23,8 @@ _SECONDS = 2.0
 _LIMITS = PictureLimits(frozenset(), max_bytes=12_000)
 _VIDEOS = (".mp4", ".webm")
 """What videos that were made are called; those that were asked about may be called anything."""
-_FRAME_AT = 1.0
-"""Second of a video that stands for it: many begin with black."""
+_FRAME_AT = 0.25
+"""Second of a video that stands for it: many begin with a black frame."""
 
 
 def thumbnails(locations: Mapping[str, str | None]) -> dict[str, str]:
