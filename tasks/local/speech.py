@@ -10,21 +10,17 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from tasks.local.body import read_body
-from tasks.local.breakage import send_broken
+from tasks.local.answering import answered, sent
+from tasks.local.body import Body
 from tasks.local.desk import (
     Desk,
     Exchange,
     bearer,
-    dwell,
     entered,
-    faulted,
-    refused,
     reply_headers,
 )
 from tasks.local.dialects import Dialect
 from tasks.local.refusal import Refusal
-from tasks.local.rules import UNANSWERED, UNCOMPUTED
 from tasks.local.saying import Saying, parse_json, read_saying
 from tasks.local.sounding import render
 from tasks.local.voices.base import Sound
@@ -35,20 +31,13 @@ _SHAPES = {"openai": "openai", "compatible": "openai"}
 
 async def speak(desk: Desk, request: web.BaseRequest, dialect: Dialect) -> web.StreamResponse:
     """Answer one request to speak, whatever it holds."""
-    exchange = Exchange(request, dialect, desk.bill.begin(request.path))
-    try:
-        with await read_body(request, _MOST_BYTES) as body:
-            return await _answered(desk, exchange, bytes(body.data), body.sha256())
-    except Refusal as refusal:
-        return refused(desk, exchange, refusal)
-    finally:
-        desk.bill.end()
+    return await answered(desk, request, dialect, _MOST_BYTES, _answered)
 
 
-async def _answered(desk: Desk, exchange: Exchange, body: bytes, digest: str) -> web.StreamResponse:
+async def _answered(desk: Desk, exchange: Exchange, body: Body) -> web.StreamResponse:
     call, dialect = exchange.call, exchange.dialect
-    call.key_seen, call.body_sha256 = bool(bearer(exchange.request)), digest
-    told = parse_json(body)
+    call.key_seen, call.body_sha256 = bool(bearer(exchange.request)), body.sha256()
+    told = parse_json(bytes(body.data))
     _enter(exchange, told, next(iter(desk.speech_models[dialect.name]), None))
     fault, broken = await entered(desk, exchange)
     if broken is not None:
@@ -57,15 +46,11 @@ async def _answered(desk: Desk, exchange: Exchange, body: bytes, digest: str) ->
     sound = await said(desk, dialect, saying)
     shape = desk.settings.stream_shape or _SHAPES.get(dialect.name, "chunk")
     content, kind = await asyncio.to_thread(render, sound, saying, shape)
-    await dwell(desk, exchange)
     headers = {**reply_headers(desk, exchange, None), **speaker_headers(desk), "content-type": kind}
     reply = web.Response(body=content, headers=headers)
     if fault is None or fault.billed is not False:
         desk.bill.charge_characters(call, len(saying.text))
-    if fault is not None and fault.kind in UNCOMPUTED:
-        return await faulted(desk, exchange, fault)
-    desk.bill.settle(call, reply.status if fault is None or fault.kind not in UNANSWERED else 0)
-    return reply if fault is None else await send_broken(exchange.request, fault, reply)
+    return await sent(desk, exchange, fault, reply)
 
 
 def speaker_headers(desk: Desk) -> dict[str, str]:

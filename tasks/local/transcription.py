@@ -9,17 +9,14 @@ import orjson
 from aiohttp import web
 
 from tasks.errors import BadInput
+from tasks.local.answering import answered, sent
 from tasks.local.asked import Asked, read_form, read_translation
-from tasks.local.body import Body, read_body
-from tasks.local.breakage import send_broken
+from tasks.local.body import Body
 from tasks.local.desk import (
     Desk,
     Exchange,
     bearer,
-    dwell,
     entered,
-    faulted,
-    refused,
     reply_headers,
 )
 from tasks.local.dialects import Dialect
@@ -29,7 +26,6 @@ from tasks.local.fetch import fetch
 from tasks.local.form import parse_form
 from tasks.local.refusal import Kind, Refusal
 from tasks.local.render import render
-from tasks.local.rules import UNANSWERED, UNCOMPUTED
 
 _LEAST_SECONDS = Decimal("0.01")
 _FORM_BYTES = 1024 * 1024
@@ -40,18 +36,15 @@ async def transcribe(
     desk: Desk, request: web.BaseRequest, dialect: Dialect, *, translating: bool = False
 ) -> web.StreamResponse:
     """Answer one request, whatever it holds."""
-    exchange = Exchange(request, dialect, desk.bill.begin(request.path), translating)
-    try:
-        most = desk.settings.max_bytes or dialect.max_bytes
-        with await read_body(request, most + _FORM_BYTES) as body:
-            return await _answered(desk, exchange, body, most)
-    except Refusal as refusal:
-        return refused(desk, exchange, refusal)
-    finally:
-        desk.bill.end()
+    most = _most_bytes(desk, dialect) + _FORM_BYTES
+    return await answered(desk, request, dialect, most, _answered, translating=translating)
 
 
-async def _answered(desk: Desk, exchange: Exchange, body: Body, most: int) -> web.StreamResponse:
+def _most_bytes(desk: Desk, dialect: Dialect) -> int:
+    return desk.settings.max_bytes or dialect.max_bytes
+
+
+async def _answered(desk: Desk, exchange: Exchange, body: Body) -> web.StreamResponse:
     call = exchange.call
     audio = _read(exchange, body)
     fault, broken = await entered(desk, exchange, audio.filename if audio else None)
@@ -65,18 +58,14 @@ async def _answered(desk: Desk, exchange: Exchange, body: Body, most: int) -> we
         limit = desk.settings.max_bytes or exchange.dialect.max_url_bytes
         audio = await fetch(asked.url, desk.settings.url_host, limit, body.cleanup)
         call.file_sha256 = audio.sha256
-    elif audio.size > most:
+    elif audio.size > (most := _most_bytes(desk, exchange.dialect)):
         raise Refusal("too_large", f"Maximum content size limit ({most}) exceeded ({audio.size} bytes read)")
     transcript = await heard(desk, exchange.dialect, audio, asked)
     desk.limiter.charge(float(transcript.seconds))
-    await dwell(desk, exchange)
     reply = _reply(desk, exchange, asked, transcript)
     if fault is None or fault.billed is not False:
         desk.bill.charge(call, exchange.dialect.billed_seconds(transcript.seconds))
-    if fault is not None and fault.kind in UNCOMPUTED:
-        return await faulted(desk, exchange, fault)
-    desk.bill.settle(call, reply.status if fault is None or fault.kind not in UNANSWERED else 0)
-    return reply if fault is None else await send_broken(exchange.request, fault, reply)
+    return await sent(desk, exchange, fault, reply)
 
 
 def _read(exchange: Exchange, body: Body) -> Audio | None:

@@ -200,11 +200,12 @@ def test_a_key_that_goes_with_a_download_is_counted(server: RunningServer) -> No
 
 
 def test_links_expire_and_a_poll_tells_a_new_one() -> None:
-    with running_server(job_seconds="0", link_seconds=0.2) as server:
+    with running_server(job_seconds="0", link_seconds=1) as server:
         created = create(server.origin, "/together/v2")
+        fetch(poll(server.origin, "/together/v2", created)["outputs"]["video_url"])  # drawn now
         url = poll(server.origin, "/together/v2", created)["outputs"]["video_url"]
         assert fetch(url).status_code == 200
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 30
         while fetch(url).status_code == 200 and time.monotonic() < deadline:
             pass
         assert fetch(url).status_code == 403

@@ -17,7 +17,8 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from tasks.local.body import Body, read_body
+from tasks.local.answering import answered
+from tasks.local.body import Body
 from tasks.local.breakage import send_broken
 from tasks.local.chat.asked import Asked, read_asked
 from tasks.local.chat.engines import Call, Said, answer, echoes
@@ -37,7 +38,6 @@ from tasks.local.desk import (
     dwell,
     entered,
     faulted,
-    refused,
     reply_headers,
 )
 from tasks.local.dialects import Dialect
@@ -57,21 +57,12 @@ _LOOKING = ThreadPoolExecutor(2, thread_name_prefix="pictures")
 
 async def complete(desk: Desk, request: web.BaseRequest, dialect: Dialect) -> web.StreamResponse:
     """Answer one request for a completion, whatever it holds."""
-    exchange = Exchange(request, dialect, desk.bill.begin(request.path))
-    rules = vendor(dialect.name)
-    try:
-        with await read_body(request, desk.settings.max_bytes or rules.most_bytes) as body, ExitStack() as cleanup:
-            return await _answered(desk, exchange, rules, body, cleanup)
-    except Refusal as refusal:
-        return refused(desk, exchange, refusal)
-    finally:
-        desk.bill.end()
+    most = desk.settings.max_bytes or vendor(dialect.name).most_bytes
+    return await answered(desk, request, dialect, most, _answered)
 
 
-async def _answered(
-    desk: Desk, exchange: Exchange, rules: Vendor, body: Body, cleanup: ExitStack
-) -> web.StreamResponse:
-    call = exchange.call
+async def _answered(desk: Desk, exchange: Exchange, body: Body) -> web.StreamResponse:
+    call, rules = exchange.call, vendor(exchange.dialect.name)
     call.key_seen = bool(bearer(exchange.request))
     told = await _read(exchange, body)
     call.model = _named(told)
@@ -81,7 +72,7 @@ async def _answered(
     if isinstance(told, Refusal):
         raise told
     asked = read_asked(told, rules, desk.chat_models[exchange.dialect.name])
-    seen = await _looked(desk, exchange, rules, asked, cleanup)
+    seen = await _looked(desk, exchange, rules, asked, body.cleanup)
     answers = await _said(desk, asked, seen, fault)
     spend = _charged(desk, exchange, asked, seen, answers, fault)
     await dwell(desk, exchange)

@@ -10,10 +10,10 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from tasks.local.body import Body, read_body
-from tasks.local.breakage import send_broken
+from tasks.local.answering import answered, sent
+from tasks.local.body import Body
 from tasks.local.chat.tokens import tokens_of
-from tasks.local.desk import Desk, Exchange, dwell, entered, faulted, refused, reply_headers
+from tasks.local.desk import Desk, Exchange, entered, reply_headers
 from tasks.local.dialects import Dialect
 from tasks.local.making.asked_images import AskedImages, read_images
 from tasks.local.making.entering import MOST_BYTES, entered_fields
@@ -22,21 +22,14 @@ from tasks.local.making.linking import link_url
 from tasks.local.making.specs import MIMES
 from tasks.local.making.wording import ticks
 from tasks.local.refusal import Refusal
-from tasks.local.rules import UNANSWERED, UNCOMPUTED, Fault
+from tasks.local.rules import Fault
 
 _REFUSED = "The request was rejected by the safety system."
 
 
 async def make_images(desk: Desk, request: web.BaseRequest, dialect: Dialect) -> web.StreamResponse:
     """Answer one request for pictures, whatever it holds."""
-    exchange = Exchange(request, dialect, desk.bill.begin(request.path))
-    try:
-        with await read_body(request, desk.settings.max_bytes or MOST_BYTES) as body:
-            return await _answered(desk, exchange, body)
-    except Refusal as refusal:
-        return refused(desk, exchange, refusal)
-    finally:
-        desk.bill.end()
+    return await answered(desk, request, dialect, desk.settings.max_bytes or MOST_BYTES, _answered)
 
 
 async def _answered(desk: Desk, exchange: Exchange, body: Body) -> web.StreamResponse:
@@ -55,14 +48,9 @@ async def _answered(desk: Desk, exchange: Exchange, body: Body) -> web.StreamRes
     files = desk.studio.files
     drawn = await asyncio.gather(*(files.drawn(picture) for picture in asked.pictures)) if asked.b64 else []
     usage = _charge(desk, exchange, asked, fault)
-    await dwell(desk, exchange)
-    if fault is not None and fault.kind in UNCOMPUTED:
-        return await faulted(desk, exchange, fault)
     content = _worded(exchange, asked, _data(desk, exchange, asked, drawn), usage)
     headers = {**reply_headers(desk, exchange, None), **SIMULATED, "content-type": "application/json"}
-    desk.bill.settle(call, 200 if fault is None or fault.kind not in UNANSWERED else 0)
-    reply = web.Response(body=orjson.dumps(content), headers=headers)
-    return reply if fault is None else await send_broken(exchange.request, fault, reply)
+    return await sent(desk, exchange, fault, web.Response(body=orjson.dumps(content), headers=headers))
 
 
 SIMULATED = {"x-mediamill-engine": "drawing-1", "x-mediamill-simulated": "true"}

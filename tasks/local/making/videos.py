@@ -11,9 +11,9 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from tasks.local.body import Body, read_body
-from tasks.local.breakage import send_broken
-from tasks.local.desk import Desk, Exchange, dwell, entered, faulted, refused, reply_headers
+from tasks.local.answering import answered, sent
+from tasks.local.body import Body
+from tasks.local.desk import Desk, Exchange, entered, reply_headers
 from tasks.local.dialects import Dialect
 from tasks.local.form import parse_form
 from tasks.local.making.asked_videos import AskedVideo, read_video
@@ -22,7 +22,7 @@ from tasks.local.making.images import SIMULATED
 from tasks.local.making.jobs import Fate, Job, new_id
 from tasks.local.making.wording import told_job
 from tasks.local.refusal import Refusal
-from tasks.local.rules import UNANSWERED, UNCOMPUTED, Fault
+from tasks.local.rules import Fault
 
 _FATES: dict[str, Fate] = {"job_fail": "failed", "job_stuck": "stuck", "moderated": "blocked"}
 _BLOCKED = {"together": "content_policy_violation", "openai": "moderation_blocked", "xai": "moderation_blocked"}
@@ -32,14 +32,7 @@ _WITHHELD = "The video was rejected by the safety system."
 
 async def make_video(desk: Desk, request: web.BaseRequest, dialect: Dialect) -> web.StreamResponse:
     """Answer one request for a video, whatever it holds."""
-    exchange = Exchange(request, dialect, desk.bill.begin(request.path))
-    try:
-        with await read_body(request, desk.settings.max_bytes or MOST_BYTES) as body:
-            return await _answered(desk, exchange, body)
-    except Refusal as refusal:
-        return refused(desk, exchange, refusal)
-    finally:
-        desk.bill.end()
+    return await answered(desk, request, dialect, desk.settings.max_bytes or MOST_BYTES, _answered)
 
 
 async def _answered(desk: Desk, exchange: Exchange, body: Body) -> web.StreamResponse:
@@ -57,13 +50,8 @@ async def _answered(desk: Desk, exchange: Exchange, body: Body) -> web.StreamRes
     call.model = asked.model
     job = _job(desk, exchange, asked, wire, fault)
     desk.studio.shelf.add(job)
-    await dwell(desk, exchange)
-    if fault is not None and fault.kind in UNCOMPUTED:
-        return await faulted(desk, exchange, fault)
     headers = {**reply_headers(desk, exchange, None), **SIMULATED, "content-type": "application/json"}
-    desk.bill.settle(call, 200 if fault is None or fault.kind not in UNANSWERED else 0)
-    reply = web.Response(body=orjson.dumps(_first(job)), headers=headers)
-    return reply if fault is None else await send_broken(exchange.request, fault, reply)
+    return await sent(desk, exchange, fault, web.Response(body=orjson.dumps(_first(job)), headers=headers))
 
 
 def _wire(exchange: Exchange) -> str:

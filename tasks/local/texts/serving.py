@@ -10,13 +10,12 @@ from typing import Any, TypeAlias
 import orjson
 from aiohttp import web
 
+from tasks.local.answering import answered, sent
 from tasks.local.bill import Call
-from tasks.local.body import read_body
-from tasks.local.breakage import send_broken
-from tasks.local.desk import Desk, Exchange, bearer, dwell, entered, faulted, refused, reply_headers
+from tasks.local.body import Body
+from tasks.local.desk import Desk, Exchange, bearer, entered, reply_headers
 from tasks.local.dialects import Dialect
 from tasks.local.refusal import Refusal
-from tasks.local.rules import UNANSWERED, UNCOMPUTED
 from tasks.local.saying import parse_json
 
 _MOST_BYTES = 512 * 1024 * 1024
@@ -46,14 +45,11 @@ async def serve(desk: Desk, request: web.BaseRequest, dialect: Dialect, inputs: 
         inputs: fields that are what a file is elsewhere; the bill tells their hash apart from all others'.
         work: makes the answer, or refuses to.
     """
-    exchange = Exchange(request, dialect, desk.bill.begin(request.path))
-    try:
-        with await read_body(request, desk.settings.max_bytes or _MOST_BYTES) as body:
-            return await _answered(desk, exchange, bytes(body.data), inputs, work)
-    except Refusal as refusal:
-        return refused(desk, exchange, refusal)
-    finally:
-        desk.bill.end()
+
+    async def worked(desk: Desk, exchange: Exchange, body: Body) -> web.StreamResponse:
+        return await _answered(desk, exchange, bytes(body.data), inputs, work)
+
+    return await answered(desk, request, dialect, desk.settings.max_bytes or _MOST_BYTES, worked)
 
 
 async def _answered(
@@ -73,20 +69,15 @@ async def _answered(
     if not isinstance(told, dict):
         raise Refusal("bad_value", "the body must be a JSON object")
     made = await work(desk, exchange, told)
-    await dwell(desk, exchange)
     if fault is None or fault.billed is not False:
         made.charge(call)
-    if fault is not None and fault.kind in UNCOMPUTED:
-        return await faulted(desk, exchange, fault)
     headers = {
         **reply_headers(desk, exchange, None),
         "x-mediamill-engine": made.engine,
         "x-mediamill-simulated": "true" if made.simulated else "false",
         "content-type": "application/json",
     }
-    desk.bill.settle(call, 200 if fault is None or fault.kind not in UNANSWERED else 0)
-    reply = web.Response(body=orjson.dumps(made.body), headers=headers)
-    return reply if fault is None else await send_broken(exchange.request, fault, reply)
+    return await sent(desk, exchange, fault, web.Response(body=orjson.dumps(made.body), headers=headers))
 
 
 def model_of(told: Told, dialect: Dialect, known: frozenset[str], *, needed: bool = True) -> str:
