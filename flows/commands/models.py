@@ -72,7 +72,8 @@ def _configured(provider: str) -> list[Model]:
     for operation, facts in config.operations.items():
         for name, can in facts.models.items():
             told = _abilities(operation, can)
-            price = "free" if config.free else pricing.source(name, operation)
+            flat = can.images is not None and can.images.flat
+            price = "free" if config.free else pricing.source(name, operation, flat=flat)
             models.append(Model(provider, operation, name, name == facts.default_model, told, price))
     return models
 
@@ -81,8 +82,8 @@ def _abilities(operation: str, can: ModelFacts) -> tuple[str, ...]:
     """What a model can do, in a few words."""
     if can.voice is not None:
         told = ("speaks", *(form for form in can.voice.formats if form != "pcm"))
-    elif can.images is not None:
-        told = ("draws", f"{can.images.max_n} a request")
+    elif (other := _other_abilities(can)) is not None:
+        told = other
     elif can.talk is not None or can.vision is not None:
         talk, sees = can.talk, can.vision
         told = ("answers",)
@@ -96,6 +97,25 @@ def _abilities(operation: str, can: ModelFacts) -> tuple[str, ...]:
     if operation == "translation":
         told += (f"to {', '.join(sorted(can.targets))}" if can.targets else "to any language",)
     return (*told, "by socket only") if can.transport == "socket" else told
+
+
+def _other_abilities(can: ModelFacts) -> tuple[str, ...] | None:
+    """What a model can do that neither hears, speaks nor answers; None for those that do."""
+    if can.images is not None:
+        sizes = can.images.sizes or can.images.resolutions
+        return ("draws", f"{can.images.max_n} a request", *([" ".join(sizes)] if sizes else []))
+    if can.films is not None:
+        lengths = " ".join(map(str, can.films.seconds))
+        frames = f"keyframes {' '.join(can.films.keyframes)}" if can.films.keyframes else None
+        sizes = can.films.sizes or can.films.resolutions
+        known = (f"{lengths} s" if lengths else None, " ".join(sizes) or None, frames)
+        return ("films", *(each for each in known if each))
+    if can.ranks is not None:
+        return ("ranks", f"{can.ranks.max_documents} documents a request")
+    if can.embeds is not None:
+        size = can.embeds.dimensions
+        return ("embeds", *([f"{size} numbers"] if size else []), f"{can.embeds.max_texts} texts a request")
+    return ("runs code",) if can.interprets is not None else None
 
 
 def _tell_live(provider: str | None, base_url: str | None, *, as_json: bool) -> int:

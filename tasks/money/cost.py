@@ -98,12 +98,12 @@ class Pricing:
             told = Decimal(usage.input_tokens or 0) * max(token_prices) / MILLION
         return (seconds.to_integral_value(ROUND_CEILING) * dearest + told).quantize(_QUANTUM, ROUND_CEILING)
 
-    def source(self, model: str, operation: str) -> str | None:
-        """The price a request is metered with, in words."""
+    def source(self, model: str, operation: str, *, flat: bool = False) -> str | None:
+        """The price a request is metered with, in words; ``flat`` of a model whose pictures cost the same in any size."""
         prices = self.book.find(self.provider, model, operation)
         spoken = (price for price in prices if price.unit in (CHARACTERS, MINUTES))
         heard = (price for _, price in _per_second(prices))
-        chosen = next(chain(heard, spoken), None) or made_source(prices) or film_source(prices)
+        chosen = next(chain(heard, spoken), None) or made_source(prices, flat=flat) or film_source(prices)
         if chosen is None:
             return token_source(prices) or (str(prices[0]) if prices else None)
         return str(chosen)

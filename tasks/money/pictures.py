@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal
-from itertools import chain
 
 from tasks.item import Usage
 from tasks.money.prices import Price
@@ -48,11 +47,11 @@ def most_made(prices: Iterable[Price], usage: Usage) -> Decimal | None:
     return max(costs, default=None)
 
 
-def made_source(prices: Iterable[Price]) -> Price | None:
-    """The price that most of a picture's cost is metered with."""
-    prices = tuple(prices)
-    tokens = (price for price in prices if price.unit == IMAGE_OUTPUT)
-    return next(chain(tokens, (price for price in prices if price.unit in (MEGAPIXEL, IMAGE))), None)
+def made_source(prices: Iterable[Price], *, flat: bool = False) -> Price | None:
+    """The price that most of a picture's cost is metered with; of a ``flat`` model that of the picture."""
+    by_unit = _by_unit(prices)
+    units = (IMAGE_OUTPUT, IMAGE) if flat else (IMAGE_OUTPUT, MEGAPIXEL, IMAGE)
+    return next((by_unit[unit] for unit in units if unit in by_unit), None)
 
 
 def _token_cost(by_unit: dict[str, Price], usage: Usage) -> tuple[Decimal, Price] | None:
