@@ -99,7 +99,7 @@ class Pricing:
         return (seconds.to_integral_value(ROUND_CEILING) * dearest + told).quantize(_QUANTUM, ROUND_CEILING)
 
     def source(self, model: str, operation: str, *, flat: bool = False) -> str | None:
-        """The price a request is metered with, in words; ``flat`` of a model whose pictures cost the same in any size."""
+        """The price a request is metered with, in words; ``flat`` where pictures of any size cost the same."""
         prices = self.book.find(self.provider, model, operation)
         spoken = (price for price in prices if price.unit in (CHARACTERS, MINUTES))
         heard = (price for _, price in _per_second(prices))
