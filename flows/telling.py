@@ -79,8 +79,7 @@ def tell_summary(summary: Summary, *, as_json: bool) -> None:
         return
     click.echo(counts_line(summary))
     for group in summary.failures:
-        example = group.message if group.item_id in group.message else f"{group.item_id}: {group.message}"
-        click.echo(f"  {group.count} {group.kind}{', e.g.' if group.count > 1 else ','} {example}")
+        click.echo(f"  {group.count} {group.kind}{', e.g.' if group.count > 1 else ','} {group.example}")
         if group.hint:
             click.echo(f"    {group.hint}")
     if summary.flags:

@@ -97,11 +97,11 @@ class GenerateVideo:
         }
 
     async def estimate(self, item: Item, params: GenerateVideoParams, kit: Kit) -> Estimate:
-        """What the video would cost; its parameters are checked as a run checks them."""
+        """What the video would cost; its parameters and pictures are checked as a run checks them."""
         model, asked = await self._asked(item, params, kit)
-        count = len(params.keyframes or ()) + len(params.reference_images or ())
-        usage = _ceiling(asked, _makes(kit.provider).films(model), count)
-        return Estimate(1, usage, usage, seconds=None)
+        inputs = await _pictures(item, params, asked, kit)
+        usage = _ceiling(asked, _makes(kit.provider).films(model), len(inputs))
+        return Estimate(1, usage, usage, seconds=None, model=model)
 
     async def _asked(self, item: Item, params: GenerateVideoParams, kit: Kit) -> tuple[str, dict[str, JSON]]:
         """The model, and the fields it is asked with."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 from collections import Counter
@@ -201,6 +202,28 @@ def test_a_quote_and_a_budget_know_what_videos_cost(server: RunningServer, tmp_p
     assert stopped.returncode == 4
     assert server.bill()["billed"] == 2
     ledger_equals_bill(out, server)
+
+
+def test_a_quote_prices_each_row_by_its_own_model_and_names_the_row_that_is_wrong(
+    server: RunningServer, tmp_path: Path
+) -> None:
+    told = [
+        {"prompt": "a boat", "size": SMALL},
+        {"prompt": "a cat", "model": VEO},
+        {"prompt": "a dog", "keyframes": "lost.png"},
+    ]
+    quoted = film(prompts(tmp_path / "p.csv", told), tmp_path / "out", server, "--quote", "--json")
+    quote = json.loads(quoted.stdout)
+    assert Decimal(quote["high_usd"]) == Decimal("1.9")
+    assert PIXVERSE in quote["price_source"]
+    assert VEO in quote["price_source"]
+    assert quote["bad_items"] == 1
+    assert "row 3" in quote["bad_examples"][0]
+    assert "lost.png" in quote["bad_examples"][0]
+    unpriced = film(
+        prompts(tmp_path / "q.csv", [{"prompt": "a boat", "model": "no/such"}]), tmp_path, server, "--quote"
+    )
+    assert "cost unknown (1 item without a price)" in unpriced.stdout
 
 
 IN_FLIGHT = 4
