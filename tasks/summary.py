@@ -52,13 +52,17 @@ class Progress(_Told):
 
 @dataclass(frozen=True, slots=True)
 class FailureGroup(_Told):
-    """The failures of one kind, with one of them as an example."""
+    """The failures of one kind, with one of them as an example.
+
+    ``stands`` are attempts to replace results, which stay as they were.
+    """
 
     kind: str
     count: int
     item_id: str
     message: str
     hint: str | None
+    stands: bool = False
 
     @property
     def example(self) -> str:

@@ -193,6 +193,52 @@ def test_previews_that_are_kept_are_made_in_full(server: RunningServer, tmp_path
     assert server.bill()["billed"] == 5
 
 
+def test_a_promotion_without_an_answer_is_told_and_bought_only_when_asked(
+    server: RunningServer, tmp_path: Path
+) -> None:
+    out, home = tmp_path / "out", tmp_path / "home"
+    source = prompts(tmp_path / "p.csv", [{"prompt": "a boat", "size": "640x360"}])
+    assert film(source, out, server, "--preview").returncode == 0
+    server.faults({"match": {"nth": 1}, "fault": {"kind": "close"}, "times": 1})
+    for _ in range(2):
+        lost = mediamill("retry", out, "--promote", "--yes", home=home)
+        assert lost.returncode == 3, lost.stdout
+        assert "1 unknown, v0: " in lost.stdout
+        assert "the earlier result stands" in lost.stdout
+        assert rows(out)[0]["preview"] is True
+        assert server.bill()["billed"] == 2
+    bought = mediamill("retry", out, "--promote", "--only", "unknown", "--yes", home=home)
+    assert bought.returncode == 0, bought.stdout
+    assert (rows(out)[0]["width"], rows(out)[0]["preview"]) == (640, False)
+    assert server.bill()["billed"] == 3
+
+
+@pytest.mark.long
+def test_a_full_version_is_never_replaced_by_its_preview(server: RunningServer, tmp_path: Path) -> None:
+    out, home = tmp_path / "out", tmp_path / "home"
+    told = [{"prompt": f"boat number {n}", "size": "640x360"} for n in range(2)]
+    source = prompts(tmp_path / "p.csv", told)
+    assert film(source, out, server, "--preview").returncode == 0
+    kill = {"MEDIAMILL_FAULTS": "call.sending.after:2:kill"}
+    killed = mediamill("retry", out, "--promote", "--yes", "--concurrency", "1", home=home, env=kill)
+    assert killed.returncode == -signal.SIGKILL
+    assert "2 needed nothing" in film(source, out, server, "--preview").stdout, "the next promotion goes on with it"
+    mediamill("retry", out, "--promote", "--yes", home=home)
+    mediamill("retry", out, "--promote", "--only", "unknown", "--yes", home=home)
+    made = {row["item_id"]: row["file"] for row in rows(out) if not row["preview"]}
+    assert len(made) == 2
+    (out / made["v0"]).unlink()
+    billed = server.bill()["billed"]
+    again = film(source, out, server, "--preview")
+    assert again.returncode == 3
+    assert "retry OUT --promote" in again.stdout
+    assert {row["preview"] for row in rows(out)} == {False}
+    back = mediamill("retry", out, "--promote", "--yes", home=home)
+    assert back.returncode == 0, back.stdout
+    assert {row["file"] for row in whole(out).values()} == set(made.values())
+    assert server.bill()["billed"] == billed
+
+
 def test_a_quote_and_a_budget_know_what_videos_cost(server: RunningServer, tmp_path: Path) -> None:
     told = [{"prompt": f"boat number {n}", "size": SMALL} for n in range(4)]
     source, out = prompts(tmp_path / "p.csv", told), tmp_path / "out"
