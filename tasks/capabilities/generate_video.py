@@ -107,6 +107,9 @@ class GenerateVideo:
         """The model, and the fields it is asked with."""
         provider, model = _makes(kit.provider), params.model or kit.model
         prompt = await worded(item, "prompt", params.prompt, kit, optional=True)
+        if params.negative_prompt:
+            unwanted = await worded(item, "negative_prompt", params.negative_prompt, kit, optional=True)
+            params = params.model_copy(update={"negative_prompt": unwanted or None})
         try:
             return model, directions(params, prompt.strip(), provider.films(model), provider.film_wire(), model)
         except BadInput as error:

@@ -39,11 +39,16 @@ def server(running: RunningServer) -> RunningServer:
 
 
 def test_prompts_become_files_and_the_ledger_is_the_bill(server: RunningServer, tmp_path: Path) -> None:
-    told = [{"prompt": "a red boat", "size": "640x360", "seed": 4}, {"prompt": "a cat", "size": SMALL, "fps": 16}]
+    told = [
+        {"prompt": "a red boat", "size": "640x360", "seed": 4, "mood": "rain"},
+        {"prompt": "a cat", "size": SMALL, "fps": 16},
+    ]
     out = tmp_path / "out"
-    done = film(prompts(tmp_path / "p.csv", told), out, server)
+    unwanted = ("--negative-prompt", "no {{ mood }}")
+    done = film(prompts(tmp_path / "p.csv", told), out, server, *unwanted)
     assert done.returncode == 0, done.stderr
     found = whole(out)
+    assert '"negative_prompt":"no rain"' in found["v0"]["asked"]
     assert (found["v0"]["width"], found["v0"]["height"], found["v0"]["seconds"]) == (640, 360, 5.0)
     assert (found["v1"]["fps"], found["v1"]["frames"], found["v1"]["format"]) == (16.0, 80, "mp4")
     assert all(row["simulated"] and row["states"][-1]["status"] == "completed" for row in found.values())
@@ -53,7 +58,7 @@ def test_prompts_become_files_and_the_ledger_is_the_bill(server: RunningServer, 
     no_key_in(out, done.stdout, done.stderr)
     bill = server.bill()
     assert (bill["requests"], bill["downloads"], bill["key_leaked"]) == (2, 2, 0)
-    again = film(tmp_path / "p.csv", out, server)
+    again = film(tmp_path / "p.csv", out, server, *unwanted)
     assert again.returncode == 0
     assert server.bill()["requests"] == 2
 
