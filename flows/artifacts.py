@@ -104,8 +104,7 @@ def summary_text(summary: Summary) -> str:
     if summary.failures:
         lines += ["", "### Failures", "", "| items | kind | for example | what to do |", "|---|---|---|---|"]
         for group in summary.failures:
-            example = group.message if group.item_id in group.message else f"{group.item_id}: {group.message}"
-            cells = (f"{group.count:,}", group.kind, example, group.hint or "")
+            cells = (f"{group.count:,}", group.kind, group.example, group.hint or "")
             lines.append(f"| {' | '.join(escaped(cell) for cell in cells)} |")
     lines += ["", f"Results: {escaped(summary.out)}/results"]
     if summary.report:

@@ -79,8 +79,9 @@ def tell_summary(summary: Summary, *, as_json: bool) -> None:
         return
     click.echo(counts_line(summary))
     for group in summary.failures:
-        example = group.message if group.item_id in group.message else f"{group.item_id}: {group.message}"
-        click.echo(f"  {group.count} {group.kind}{', e.g.' if group.count > 1 else ','} {example}")
+        click.echo(f"  {group.count} {group.kind}{', e.g.' if group.count > 1 else ','} {group.example}")
+        if group.stands:
+            click.echo("    the earlier result stands")
         if group.hint:
             click.echo(f"    {group.hint}")
     if summary.flags:
@@ -94,7 +95,7 @@ def tell_summary(summary: Summary, *, as_json: bool) -> None:
     out = Path(summary.out)
     click.echo(f"results: {_short(out / 'results')}")
     click.echo(f"report:  {_short(out / 'report.html')}")
-    if summary.failures:
+    if not all(group.stands for group in summary.failures):
         click.echo(f"again:   mediamill retry {_short(out)}")
 
 

@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -18,10 +18,12 @@ from tasks.calls.line import Line
 from tasks.capabilities.base import Capability
 from tasks.engine import Engine
 from tasks.errors import Stop
+from tasks.item import Failure
 from tasks.job import Job
 from tasks.journal.journal import Journal
 from tasks.journal.lock import OutLock
 from tasks.kit import Workbench
+from tasks.summary import FailureGroup
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,6 +65,14 @@ class Counts:
     audio_seconds: Decimal = Decimal(0)
     planned: int = 0
     flags: Counter[str] = field(default_factory=Counter)
+    standing: dict[str, FailureGroup] = field(default_factory=dict)
+
+    def note_standing(self, failure: Failure) -> None:
+        """An attempt to replace a result failed: no row tells it, so the run's end does."""
+        kind = failure.kind
+        known = self.standing.get(kind)
+        first = known or FailureGroup(kind, 0, failure.item_id, failure.message, failure.hint, stands=True)
+        self.standing[kind] = replace(first, count=first.count + 1)
 
 
 @dataclass(slots=True)

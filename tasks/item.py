@@ -29,6 +29,8 @@ class Item:
             URL's ``version``; plus the row and its parameters.
         sample: raised by ``retry`` to buy a new answer for the same input.
         problem: why the row itself cannot be used; such an Item becomes a Failure without being run.
+        standing: a result of the same input stands until another comes.
+        lost: the request key of a result whose file is gone: it comes from the journal, and is never bought.
     """
 
     item_id: str
@@ -40,6 +42,8 @@ class Item:
     fingerprint: str = ""
     sample: int = 0
     problem: str | None = None
+    standing: bool = False
+    lost: str | None = None
 
     @property
     def is_url(self) -> bool:

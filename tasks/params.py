@@ -25,7 +25,7 @@ def check_params(capability: Capability, params: dict[str, Any]) -> Any:
         name = ".".join(str(p) for p in first["loc"])
         if first["type"] == "extra_forbidden":
             raise NoSuchOption(f"{capability.name} parameter", name, capability.params.model_fields) from None
-        raise UsageError(f"{name}: {first['msg']}") from None
+        raise UsageError(f"{name}: {_said(first['msg'])}") from None
 
 
 def row_params(capability: Capability, job: Job, item: Item, params: Any) -> Any:
@@ -41,4 +41,9 @@ def row_params(capability: Capability, job: Job, item: Item, params: Any) -> Any
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = ".".join(str(p) for p in first["loc"])
-        raise BadInput(f"{item.source}: column {name!r}: {first['msg']}", kind="bad_row") from None
+        raise BadInput(f"{item.source}: column {name!r}: {_said(first['msg'])}", kind="bad_row") from None
+
+
+def _said(message: str) -> str:
+    """A validator's own words, without what they are put behind."""
+    return message.removeprefix("Value error, ")

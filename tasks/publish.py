@@ -66,7 +66,7 @@ def summarize(context: Context) -> Summary:
     """The run in numbers."""
     journal, counts, tally = context.journal, context.counts, context.line.tally
     run, whole = journal.attempts.spent(context.run_id), journal.attempts.spent()
-    groups = failure_groups(journal)
+    groups = (*counts.standing.values(), *failure_groups(journal))
     why = context.stop.why
     left = max(counts.total - counts.done - counts.failed, 0)
     state: State

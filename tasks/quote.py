@@ -43,6 +43,7 @@ class _Sum:
     saved_tokens: int = 0
     saved_bytes: int = 0
     examples: list[str] = field(default_factory=list)
+    models: dict[str, None] = field(default_factory=dict)
 
 
 def quote(job: Job) -> Quote:
@@ -94,7 +95,7 @@ async def _quote(job: Job) -> Quote:
         audio_seconds=total.seconds,
         low_usd=total.low if known else None,
         high_usd=total.high if known else None,
-        price_source=pricing.source(model, capability.operation),
+        price_source=_source(total, pricing, capability, model),
         unpriced=total.unpriced,
         bad_items=total.bad,
         saved_tokens=total.saved_tokens,
@@ -131,7 +132,8 @@ async def _estimate(
     except ItemError as error:
         total.bad += 1
         if len(total.examples) < _EXAMPLES:
-            total.examples.append(error.message)
+            named = item.source in error.message
+            total.examples.append(error.message if named else f"{item.source}: {error.message}")
         return None
 
 
@@ -140,6 +142,8 @@ def _add(total: _Sum, estimate: Estimate, pricing: Pricing, capability: Capabili
     total.seconds += estimate.seconds or Decimal(0)
     total.saved_tokens += estimate.saved_tokens
     total.saved_bytes += estimate.saved_bytes
+    model = estimate.model or model
+    total.models[model] = None
     low = pricing.cost(model, capability.operation, estimate.usage, None).usd
     high = pricing.ceiling(model, capability.operation, estimate.ceiling)
     if low is None or high is None:
@@ -147,3 +151,12 @@ def _add(total: _Sum, estimate: Estimate, pricing: Pricing, capability: Capabili
         return
     total.low += min(low, high)
     total.high += high
+
+
+def _source(total: _Sum, pricing: Pricing, capability: Capability, model: str) -> str | None:
+    """Where the prices come from; of several models each one's own."""
+    models = list(total.models) or [model]
+    sources = {one: pricing.source(one, capability.operation) for one in models}
+    if models == [model]:
+        return sources[model]
+    return "; ".join(f"{one} {source or 'at no known price'}" for one, source in sources.items())

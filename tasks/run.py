@@ -13,15 +13,18 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+import orjson
+
 from tasks.context import Context
 from tasks.engine import Engine
 from tasks.errors import BudgetReached, MediamillError, Stop
 from tasks.job import Job
-from tasks.journal.items import ShardWork
+from tasks.journal.items import PREVIEWS, ShardWork
+from tasks.journal.planning import LOST
 from tasks.plan import make_plan
 from tasks.publish import publish
 from tasks.shard import run_shard
-from tasks.sinks.media import previews
+from tasks.sinks.media import lost_media, previews
 from tasks.start import open_context
 from tasks.summary import Progress, Summary
 
@@ -38,12 +41,17 @@ _AHEAD = 2
 
 
 FLAGGED = "flagged"
-PREVIEWS = "previews"
 
 
 def kept_previews(context: Context) -> list[str]:
     """The ids of previews whose file still stands, and of those that an earlier promotion left undone."""
     return previews(context.out, context.journal.items.standing_results())
+
+
+def lost_finals(context: Context) -> list[str]:
+    """The ids of videos made in full whose file is gone."""
+    rows = context.journal.items.every_result()
+    return lost_media(context.out, (row for row in rows if orjson.loads(row).get("preview") is False))
 
 
 class Cancelled(Stop):
@@ -56,7 +64,8 @@ class Cancelled(Stop):
 class Retry:
     """Do failed items again: all of them, or only those with these error kinds.
 
-    The kind ``previews`` alone stands for previews whose file is still there, to be made in full.
+    The kind ``previews`` stands for previews whose file is still there, to be made in full; beside others, for those
+    whose full version failed so. The kind ``lost`` stands for results whose file is gone, which cost nothing again.
     The kind ``flagged`` stands for results that carry flags: done again by another model, they stand until it succeeds.
     The provider, model and parameters of the job hold for these items alone; OUT stays bound to its own.
     """
@@ -166,9 +175,17 @@ class Run:
             return await make_plan(context, source)
         journal_items, only = context.journal.items, self._retry.only if self._retry else None
         if only is not None and PREVIEWS in only:
-            context.counts.total += await journal_items.retry_ids(await context.engine.thread(kept_previews, context))
+            ids = await context.engine.thread(kept_previews, context)
+            kinds = only - {PREVIEWS}
+            context.counts.total += await journal_items.retry_ids(ids, promoting=True, kinds=kinds)
+            finals = await context.engine.thread(lost_finals, context)
+            context.counts.total += 0 if kinds else await journal_items.make_again(finals, now=True)
             return await journal_items.shards()
-        if only is None or only - {FLAGGED}:
+        if only and LOST in only:
+            results = journal_items.every_result()
+            lost = await context.engine.thread(lost_media, context.out, results)
+            context.counts.total += await journal_items.make_again(lost, now=True)
+        if only is None or only - {FLAGGED, LOST}:
             context.counts.total += await journal_items.retry(set(only) if only else None)
         if only and FLAGGED in only:
             context.counts.total += await journal_items.retry_flagged()

@@ -13,11 +13,17 @@ from tasks import faults
 from tasks.context import Context
 from tasks.errors import BadInput, ItemError, MediamillError, Stop
 from tasks.item import Answer, Ask, Failure, Item, Outcome, Result
+from tasks.journal.planning import LOST
 from tasks.params import row_params
 from tasks.sinks.parts import write_part
 from tasks.sinks.schema import failures_schema
 
 log = logging.getLogger("mediamill")
+
+_MADE_OTHERWISE = (
+    "mediamill retry OUT --promote fetches the full version of a preview; --only lost with the --model, --provider or "
+    "--set it was made with, any other; both free"
+)
 
 
 @dataclass(slots=True)
@@ -75,6 +81,8 @@ async def _do_item(context: Context, shard: int, item: Item, end: ShardEnd) -> N
     if isinstance(outcome, Failure):
         counts.failed += 1
         end.failed += 1
+        if item.standing:
+            counts.note_standing(outcome)
     else:
         counts.done += 1
         end.done += 1
@@ -88,7 +96,7 @@ async def _outcome(context: Context, item: Item) -> Outcome:
     answers: list[Answer] = []
 
     async def call(ask: Ask) -> Answer:
-        answer = await context.caller(ask)
+        answer = await context.caller(ask, known=item.lost is not None)
         answers.append(replace(answer, data=None))  # what it cost is told at the end; its data may be large
         return answer
 
@@ -97,8 +105,13 @@ async def _outcome(context: Context, item: Item) -> Outcome:
             raise BadInput(item.problem, kind="bad_row")
         params = row_params(context.capability, context.job, item, context.params)
         columns = await context.capability.run(item, params, call, context.kit)
+        if item.lost is not None and item.lost not in {answer.request_key for answer in answers}:
+            raise BadInput("what is asked for is something else", kind="lost")
         return Result(item.item_id, {**_common(context, item, answers), **columns, **_carried(item)})
     except ItemError as error:
+        if error.kind == LOST:
+            error.message = f"{item.source}: its file is lost, and it was made otherwise: {error.message}"
+            error.hint = _MADE_OTHERWISE
         return _failure(item, error, answers)
     except (MediamillError, asyncio.CancelledError):
         raise

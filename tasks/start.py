@@ -120,6 +120,7 @@ async def open_context(job: Job, engine: Engine, *, retry: bool) -> tuple[Contex
         binding = Binding.of(root, capability.name, provider.name, model, asked)
         await _bind(journal, out, run_id, binding, job, source, own)
         if source is not None and {"file", "bytes"} <= set(own.names):
+            await journal.items.leave_previews()
             lost = await engine.thread(lambda: lost_media(out, journal.items.every_result()))
             await journal.items.make_again(lost)
         context = await _context(job, engine, capability, params, provider, model, out, run_id, journal, lock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from typing import Any, Literal
@@ -51,13 +52,24 @@ class Progress(_Told):
 
 @dataclass(frozen=True, slots=True)
 class FailureGroup(_Told):
-    """The failures of one kind, with one of them as an example."""
+    """The failures of one kind, with one of them as an example.
+
+    ``stands`` are attempts to replace results, which stay as they were.
+    """
 
     kind: str
     count: int
     item_id: str
     message: str
     hint: str | None
+    stands: bool = False
+
+    @property
+    def example(self) -> str:
+        """The message, behind the item's id where it does not begin with its name."""
+        head, colon, _ = self.message.partition(": ")
+        named = colon and re.search(rf"(?<!\w){re.escape(self.item_id)}(?!\w)", head)
+        return self.message if named else f"{self.item_id}: {self.message}"
 
 
 @dataclass(frozen=True, slots=True)

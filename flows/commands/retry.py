@@ -26,7 +26,8 @@ def command(out: Path, *, only: tuple[str, ...], promote: bool, **options: Any) 
 
     Items that failed with ``unknown`` or ``bad_reply`` are bought anew; the kinds stand in `mediamill status OUT`.
     Another --provider, --model or --set holds for these items alone. `--only flagged --model BIGGER` does the results
-    that carry flags again, which stand until better ones come.
+    that carry flags again, which stand until better ones come. `--only lost` fetches what is gone from OUT/media, free.
+    `--promote --only unknown` buys full versions whose creation got no answer.
     """
     from tasks.run import FLAGGED, Retry
     from tasks.status import flagged_now, status
@@ -42,21 +43,21 @@ def command(out: Path, *, only: tuple[str, ...], promote: bool, **options: Any) 
 
 def _promote(out: Path, only: tuple[str, ...], options: dict[str, Any]) -> int:
     from tasks.errors import UsageError
-    from tasks.run import PREVIEWS, Retry
+    from tasks.journal.items import PREVIEWS
+    from tasks.run import Retry
     from tasks.status import previews_now
 
-    if only:
-        raise UsageError("--promote is for previews alone", hint="leave --only out")
     job = _job_again(out, options)
     if not job.params.get("preview"):
         raise UsageError(f"{out} holds no previews", hint="make them with generate-video --preview")
     full = job.model_copy(update={"params": {**job.params, "preview": False}})
-    return run_job(full, options, Retry(frozenset({PREVIEWS})), again=previews_now(out))
+    return run_job(full, options, Retry(frozenset({PREVIEWS, *only})), again=previews_now(out))
 
 
 def _check(out: Path, only: tuple[str, ...], stands: Status, flagged: int, options: dict[str, Any]) -> None:
     """Refuse kinds that no item has; what a crashed retry left pending has no kind any more."""
     from tasks.errors import NoSuchOption, UsageError
+    from tasks.journal.planning import LOST
     from tasks.run import FLAGGED
 
     if FLAGGED in only:
@@ -65,7 +66,7 @@ def _check(out: Path, only: tuple[str, ...], stands: Status, flagged: int, optio
         if not (options.get("model") or options.get("provider") or options.get("settings")):
             raise UsageError("the same model would answer the same", hint="name a better one with --model")
     for kind in only:
-        if kind not in (*stands.by_kind, FLAGGED) and not stands.pending:
+        if kind not in (*stands.by_kind, FLAGGED, LOST) and not stands.pending:
             if not stands.by_kind:
                 raise UsageError(f"{out}: no failures to retry")
             raise NoSuchOption("kind of failure", kind, stands.by_kind)

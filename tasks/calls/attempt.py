@@ -24,7 +24,9 @@ from tasks.money.budget import Reservation
 from tasks.providers.base import Limits, Problem, Reply, Request
 
 _LOST = "the request may have been carried out and billed; its answer was lost"
-_LOOK = "look for it at the provider, then: mediamill retry OUT --only unknown"
+LOOK = (
+    "look for it at the provider, then: mediamill retry OUT --only unknown (of a promotion: --promote --only unknown)"
+)
 _PASSING = frozenset({408, 425, 429})
 _SERVER_ERRORS = 500
 
@@ -250,7 +252,7 @@ class WireAttempt:
         status = reply.status if reply else None
         if self._wire.repeatable:
             return TryAgain(problem, status)
-        return UnknownOutcome(f"{_LOST}: {problem.message}", status=status, hint=_LOOK)
+        return UnknownOutcome(f"{_LOST}: {problem.message}", status=status, hint=LOOK)
 
     def _verdict(self, problem: Problem, status: int) -> Exception:
         if problem.verdict != "stop":

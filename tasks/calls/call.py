@@ -17,12 +17,12 @@ from typing import Any
 
 from tasks import faults
 from tasks.calls.answers import answer, parse, settle, share_of
-from tasks.calls.attempt import WireAttempt
+from tasks.calls.attempt import LOOK, WireAttempt
 from tasks.calls.key import request_key
 from tasks.calls.line import Line, now_us, request_id, total
 from tasks.calls.pack import Packer, Pending
 from tasks.calls.retry import TryAgain, retrying
-from tasks.errors import CallFailed, ItemError, ProviderDown, UnknownOutcome
+from tasks.errors import BadInput, CallFailed, ItemError, ProviderDown, UnknownOutcome
 from tasks.item import FREE, Answer, Ask, Cost
 from tasks.journal.asks import Attempt, Claim
 from tasks.providers.base import Parsed, Problem, Reply
@@ -44,10 +44,11 @@ class Caller:
         self._packer = Packer(self._buy)
         self._siblings: dict[str, tuple[Attempt, Parsed, Cost]] = {}
 
-    async def __call__(self, ask: Ask) -> Answer:
-        """The Ask's answer, bought at most once.
+    async def __call__(self, ask: Ask, *, known: bool = False) -> Answer:
+        """The Ask's answer, bought at most once; or where it must be ``known``, not at all.
 
         Raises:
+            BadInput: when it must be known and is not.
             ItemError: when this Ask cannot be answered.
             Stop: when the whole run must end.
         """
@@ -57,7 +58,7 @@ class Caller:
         if twin is not None:
             self._line.tally.hits += 1
             return replace(await asyncio.shield(twin), cached=True, cost=FREE, attempts=0)
-        task = asyncio.get_running_loop().create_task(self._obtain(Pending(ask, wire, key)))
+        task = asyncio.get_running_loop().create_task(self._obtain(Pending(ask, wire, key), known=known))
         self._running[key] = task
         task.add_done_callback(lambda done: self._forget(key, done))
         return await asyncio.shield(task)
@@ -77,10 +78,10 @@ class Caller:
         if not done.cancelled():
             done.exception()  # retrieved here, as every waiter may be gone
 
-    async def _obtain(self, pending: Pending) -> Answer:
-        known = self._siblings.pop(pending.key, None)
-        if known is not None:
-            return self._told(pending, *known)
+    async def _obtain(self, pending: Pending, *, known: bool) -> Answer:
+        sibling = self._siblings.pop(pending.key, None)
+        if sibling is not None:
+            return self._told(pending, *sibling)
         claim = await self._claim(pending)
         if claim.state == "hit" and claim.attempt is not None:
             return await self._recall(pending, claim.attempt)
@@ -90,8 +91,10 @@ class Caller:
             if claim.state == "unknown" and not pending.wire.repeatable:
                 raise UnknownOutcome(
                     "an earlier request may have been carried out and billed; its answer was lost",
-                    hint="look for it at the provider, then: mediamill retry OUT --only unknown",
+                    hint=LOOK,
                 )
+            if known and claim.state != "accepted":
+                raise BadInput("its answer is not in the journal", kind="lost")
             if claim.state == "accepted" and claim.attempt is not None:
                 bought = await self._resume_job(pending, claim.attempt, claim.remote_id or "")
             elif pending.wire.pack is not None:

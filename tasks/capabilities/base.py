@@ -116,7 +116,8 @@ class Kit(Protocol):
 class Estimate:
     """What one item would need, for a quote: Asks, the usage it is likely to be billed for, and its ceiling.
 
-    ``saved_tokens`` and ``saved_bytes`` are what preparing it spares (estimate).
+    ``saved_tokens`` and ``saved_bytes`` are what preparing it spares (estimate); ``model`` is one of the item's own,
+    whose prices hold for it.
     """
 
     asks: int
@@ -125,6 +126,7 @@ class Estimate:
     seconds: Decimal | None = None
     saved_tokens: int = 0
     saved_bytes: int = 0
+    model: str | None = None
 
 
 class Capability(Protocol):

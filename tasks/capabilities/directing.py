@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from tasks.errors import BadInput
 from tasks.item import JSON
 from tasks.providers.filming import Films, FilmWire, pixels
 
-_SIZE = r"^[1-9]\d{1,3}x[1-9]\d{1,3}$"
+_SIZE = re.compile(r"[1-9]\d{1,3}x[1-9]\d{1,3}")
 _PLACES: Mapping[int, tuple[Literal["first", "last"], ...]] = {1: ("first",), 2: ("first", "last")}
 
 
@@ -37,7 +38,7 @@ class GenerateVideoParams(BaseModel):
         None, min_length=1, max_length=32_000, description="what is shown; {{ column }} stands for the row's value"
     )
     model: str | None = Field(None, min_length=1, description="another model of the provider, for a row of its own")
-    size: str | None = Field(None, pattern=_SIZE, description="width and height in pixels, e.g. 1280x720")
+    size: str | None = Field(None, description="width and height in pixels, e.g. 1280x720")
     width: int | None = Field(None, ge=16, le=8192, description="pixels; goes with height")
     height: int | None = Field(None, ge=16, le=8192, description="pixels; goes with width")
     resolution: str | None = Field(None, description="by name, e.g. 720p, for models that go by it")
@@ -59,7 +60,7 @@ class GenerateVideoParams(BaseModel):
         default=False, description="the cheapest version first: smallest, shortest, fewest steps; see retry --promote"
     )
 
-    _template = field_validator("prompt")(checked_template)
+    _template = field_validator("prompt", "negative_prompt")(checked_template)
 
     @field_validator("keyframes", mode="before", json_schema_input_type=list[Keyframe | str] | str | None)
     @classmethod
@@ -73,6 +74,13 @@ class GenerateVideoParams(BaseModel):
     @classmethod
     def _pictures(cls, value: Any) -> Any:
         return _listed(value)
+
+    @field_validator("size")
+    @classmethod
+    def _pixels(cls, value: str | None) -> str | None:
+        if value is not None and not _SIZE.fullmatch(value):
+            raise ValueError(f"{value!r} is no size; write it as 1280x720")
+        return value
 
     @field_validator("output_format", mode="before")
     @classmethod
@@ -90,9 +98,12 @@ class GenerateVideoParams(BaseModel):
 
 def _listed(value: Any) -> Any:
     """One picture or several, also as JSON in a cell."""
-    if isinstance(value, str):
-        return orjson.loads(value) if value.lstrip().startswith("[") else [value]
-    return value
+    if isinstance(value, str) and value.lstrip().startswith(("[", "{")):
+        try:
+            value = orjson.loads(value)
+        except ValueError as error:
+            raise ValueError(f"is not JSON: {error}") from None
+    return [value] if isinstance(value, str | dict) else value
 
 
 _PLAIN = (

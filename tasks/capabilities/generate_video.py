@@ -97,16 +97,19 @@ class GenerateVideo:
         }
 
     async def estimate(self, item: Item, params: GenerateVideoParams, kit: Kit) -> Estimate:
-        """What the video would cost; its parameters are checked as a run checks them."""
+        """What the video would cost; its parameters and pictures are checked as a run checks them."""
         model, asked = await self._asked(item, params, kit)
-        count = len(params.keyframes or ()) + len(params.reference_images or ())
-        usage = _ceiling(asked, _makes(kit.provider).films(model), count)
-        return Estimate(1, usage, usage, seconds=None)
+        inputs = await _pictures(item, params, asked, kit)
+        usage = _ceiling(asked, _makes(kit.provider).films(model), len(inputs))
+        return Estimate(1, usage, usage, seconds=None, model=model)
 
     async def _asked(self, item: Item, params: GenerateVideoParams, kit: Kit) -> tuple[str, dict[str, JSON]]:
         """The model, and the fields it is asked with."""
         provider, model = _makes(kit.provider), params.model or kit.model
         prompt = await worded(item, "prompt", params.prompt, kit, optional=True)
+        if params.negative_prompt:
+            unwanted = await worded(item, "negative_prompt", params.negative_prompt, kit, optional=True)
+            params = params.model_copy(update={"negative_prompt": unwanted or None})
         try:
             return model, directions(params, prompt.strip(), provider.films(model), provider.film_wire(), model)
         except BadInput as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,12 +13,14 @@ from sqlalchemy import Connection, RowMapping, Update, and_, case, func, or_, se
 from tasks.item import Failure, Item, Outcome
 from tasks.journal.outcomes import fail, succeed
 from tasks.journal.payload import dumps, text_path
-from tasks.journal.planning import Filling, PlanCounts, Planning, plan_batch
+from tasks.journal.planning import LOST, Filling, PlanCounts, Planning, plan_batch
 from tasks.journal.tables import items, shards
 
 if TYPE_CHECKING:
     from tasks.journal.journal import Journal
 
+PREVIEWS = "previews"
+"""What previews that are being made in full are marked with."""
 _AT_ONCE = 500
 _NEW_ANSWER = (
     "unknown",
@@ -85,13 +87,31 @@ class Items:
         """
         return await self.retry_ids([item_id for item_id, _ in self.flagged()])
 
-    async def retry_ids(self, ids: Sequence[str]) -> int:
-        """Make these items pending in this run; their results stand until others come. How many."""
+    async def retry_ids(self, ids: Sequence[str], *, promoting: bool = False, kinds: Collection[str] = ()) -> int:
+        """Make these items pending in this run; their results stand until others come. How many.
+
+        Args:
+            ids: which items.
+            promoting: previews are to be made in full, which an ordinary run does not go on with.
+            kinds: only those whose last attempt at that ended so; what is lost is then bought anew.
+        """
+        count = 0
+        anew = items.c.error_kind.in_(sorted(set(kinds) & set(_NEW_ANSWER)))
+        values = {"sample": items.c.sample + case((anew, 1), else_=0)} if kinds else {}
         for at in range(0, len(ids), _AT_ONCE):
             chosen = and_(items.c.out_id == self._journal.out_id, items.c.item_id.in_(ids[at : at + _AT_ONCE]))
-            statement = update(items).where(chosen).values(state="pending", seen_run=self._journal.run_id)
-            await self._journal.write(partial(_execute, statement=statement))
-        return len(ids)
+            if kinds:
+                chosen = and_(chosen, items.c.error_kind.in_(sorted(kinds)))
+            marked = {**values, "error_kind": PREVIEWS} if promoting else values
+            statement = update(items).where(chosen).values(state="pending", seen_run=self._journal.run_id, **marked)
+            count += await self._journal.write(partial(_changed, statement=statement))
+        return count
+
+    async def leave_previews(self) -> None:
+        """What a promotion did not come to stays as it is: it is for the next promotion to go on."""
+        left = (items.c.state == "pending", items.c.error_kind == PREVIEWS, items.c.result.is_not(None))
+        statement = update(items).where(items.c.out_id == self._journal.out_id, *left)
+        await self._journal.write(partial(_changed, statement=statement.values(state="done", error_kind=None)))
 
     def flagged(self) -> Iterator[tuple[str, list[str]]]:
         """The items whose results carry flags, and which; read from the results themselves."""
@@ -102,12 +122,18 @@ class Items:
             if flags := orjson.loads(result).get("flags"):
                 yield str(item_id), flags
 
-    async def make_again(self, ids: Sequence[str]) -> None:
-        """Items whose files are gone: pending again once the source names them. Their rows stay, their answers too."""
+    async def make_again(self, ids: Sequence[str], *, now: bool = False) -> int:
+        """Items whose files are gone: pending again once the source names them, or ``now``. How many.
+
+        Their rows stay, and their answers come from the journal or not at all.
+        """
+        count = 0
+        values = {"state": "pending", "error_kind": LOST} | ({"seen_run": self._journal.run_id} if now else {})
         for at in range(0, len(ids), _AT_ONCE):
             chosen = and_(items.c.out_id == self._journal.out_id, items.c.item_id.in_(ids[at : at + _AT_ONCE]))
-            statement = update(items).where(chosen, items.c.state == "done").values(state="pending")
-            await self._journal.write(partial(_execute, statement=statement))
+            statement = update(items).where(chosen, items.c.state == "done").values(**values)
+            count += await self._journal.write(partial(_changed, statement=statement))
+        return count
 
     def standing_results(self) -> Iterator[bytes]:
         """The rows of all results as JSON, those that are being replaced too."""
@@ -228,11 +254,12 @@ class Items:
         )
 
 
-def _execute(connection: Connection, statement: Update) -> None:
-    connection.execute(statement)
+def _changed(connection: Connection, statement: Update) -> int:
+    return int(connection.execute(statement).rowcount)
 
 
 def _item(row: RowMapping) -> Item:
+    standing = row["result"] is not None and row["result_fingerprint"] == row["fingerprint"]
     return Item(
         item_id=row["item_id"],
         index=row["item_index"],
@@ -243,4 +270,6 @@ def _item(row: RowMapping) -> Item:
         fingerprint=row["fingerprint"],
         sample=row["sample"],
         problem=row["problem"],
+        standing=standing,
+        lost=str(orjson.loads(row["result"]).get("request_key")) if standing and row["error_kind"] == LOST else None,
     )

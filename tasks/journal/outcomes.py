@@ -17,7 +17,7 @@ def succeed(connection: Connection, told: Sequence[dict[str, Any]]) -> Sequence[
 
 
 def fail(connection: Connection, told: Sequence[dict[str, Any]]) -> Sequence[None]:
-    """Failures; a result for unchanged input stands."""
+    """Failures; a result for unchanged input stands, and the kind tells how the attempt to replace it ended."""
     connection.execute(_FAIL, told)
     return _dirty(connection, told)
 
@@ -47,7 +47,7 @@ _FAIL = (
     .where(*_MINE)
     .values(
         state=case((_STANDS, "done"), else_="failed"),
-        error_kind=case((_STANDS, null()), else_=bindparam("error_kind")),
+        error_kind=bindparam("error_kind"),
         transient=case((_STANDS, 0), else_=bindparam("transient")),
         result=case((_STANDS, items.c.result), else_=null()),
         failure=case((_STANDS, null()), else_=bindparam("b_payload")),

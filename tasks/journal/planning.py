@@ -12,6 +12,8 @@ from tasks.item import Item
 from tasks.journal.payload import dumps, path_text
 from tasks.journal.tables import items, shards
 
+LOST = "lost"
+"""The kind of items whose result stands and whose file is gone."""
 _CHUNK = 500
 
 
@@ -66,7 +68,9 @@ def plan_batch(connection: Connection, planning: Planning, batch: Sequence[Item]
             continue
         different = row["fingerprint"] != item.fingerprint
         if different or planning.refresh or row["state"] == "pending" or row["transient"]:
-            again.append(_again_row(item, row["sample"] + (1 if planning.refresh else 0)))
+            anew = different or planning.refresh
+            kind = None if anew and row["error_kind"] == LOST else row["error_kind"]
+            again.append(_again_row(item, row["sample"] + (1 if planning.refresh else 0), kind))
             changed += different
             retried += not different
         else:
@@ -89,6 +93,7 @@ def _known(connection: Connection, out_id: str, ids: Sequence[str]) -> dict[str,
         items.c.fingerprint,
         items.c.transient,
         items.c.sample,
+        items.c.error_kind,
     )
     known: dict[str, Mapping[str, Any]] = {}
     for start in range(0, len(ids), _CHUNK):
@@ -133,8 +138,8 @@ def _new_row(planning: Planning, item: Item, shard: int) -> dict[str, Any]:
     }
 
 
-def _again_row(item: Item, sample: int) -> dict[str, Any]:
-    return {**_told(item), "b_item": item.item_id, "sample": sample}
+def _again_row(item: Item, sample: int, kind: str | None) -> dict[str, Any]:
+    return {**_told(item), "b_item": item.item_id, "sample": sample, "error_kind": kind}
 
 
 _MINE = (items.c.out_id == bindparam("b_out"), items.c.item_id == bindparam("b_item"))
@@ -147,7 +152,7 @@ _AGAIN = (
         seen_run=bindparam("b_run"),
         **{
             name: bindparam(name)
-            for name in ("source", "location", "row", "params", "fingerprint", "problem", "sample")
+            for name in ("source", "location", "row", "params", "fingerprint", "problem", "sample", "error_kind")
         },
     )
 )

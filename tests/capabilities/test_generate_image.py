@@ -164,6 +164,27 @@ def test_a_lost_answer_is_unknown_and_only_a_retry_buys_it_again(server: Running
     within_the_promise(out, server.bill()["usd"])
 
 
+def test_a_lost_file_that_another_model_made_is_never_bought_from_the_first(
+    server: RunningServer, tmp_path: Path
+) -> None:
+    source, out = manifest(tmp_path / "p.csv", PROMPTS[:1]), tmp_path / "out"
+    server.faults({"match": {"nth": 1}, "fault": {"kind": "moderated"}})
+    assert draw(source, out, server).returncode == 3
+    other = ("--model", "black-forest-labs/FLUX.1-dev", "--yes")
+    home, told = tmp_path / "home", env(tmp_path)
+    assert mediamill("retry", out, *other, home=home, env=told).returncode == 0
+    (made,) = whole(out)
+    (out / made["file"]).unlink()
+    billed = server.bill()["billed"]
+    lost = draw(source, out, server)
+    assert lost.returncode == 3
+    assert "its file is lost" in lost.stdout
+    back = mediamill("retry", out, "--only", "lost", *other, home=home, env=told)
+    assert back.returncode == 0, back.stdout
+    assert whole(out)[0]["images"] == made["images"]
+    assert server.bill()["billed"] == billed
+
+
 def test_links_are_fetched_without_the_key_and_one_that_expired_is_told(server: RunningServer, tmp_path: Path) -> None:
     source, out = manifest(tmp_path / "p.csv"), tmp_path / "out"
     server.faults({"match": {"nth": 1}, "fault": {"kind": "expired_link"}})

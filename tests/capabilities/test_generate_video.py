@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 from collections import Counter
@@ -38,11 +39,16 @@ def server(running: RunningServer) -> RunningServer:
 
 
 def test_prompts_become_files_and_the_ledger_is_the_bill(server: RunningServer, tmp_path: Path) -> None:
-    told = [{"prompt": "a red boat", "size": "640x360", "seed": 4}, {"prompt": "a cat", "size": SMALL, "fps": 16}]
+    told = [
+        {"prompt": "a red boat", "size": "640x360", "seed": 4, "mood": "rain"},
+        {"prompt": "a cat", "size": SMALL, "fps": 16},
+    ]
     out = tmp_path / "out"
-    done = film(prompts(tmp_path / "p.csv", told), out, server)
+    unwanted = ("--negative-prompt", "no {{ mood }}")
+    done = film(prompts(tmp_path / "p.csv", told), out, server, *unwanted)
     assert done.returncode == 0, done.stderr
     found = whole(out)
+    assert '"negative_prompt":"no rain"' in found["v0"]["asked"]
     assert (found["v0"]["width"], found["v0"]["height"], found["v0"]["seconds"]) == (640, 360, 5.0)
     assert (found["v1"]["fps"], found["v1"]["frames"], found["v1"]["format"]) == (16.0, 80, "mp4")
     assert all(row["simulated"] and row["states"][-1]["status"] == "completed" for row in found.values())
@@ -52,7 +58,7 @@ def test_prompts_become_files_and_the_ledger_is_the_bill(server: RunningServer, 
     no_key_in(out, done.stdout, done.stderr)
     bill = server.bill()
     assert (bill["requests"], bill["downloads"], bill["key_leaked"]) == (2, 2, 0)
-    again = film(tmp_path / "p.csv", out, server)
+    again = film(tmp_path / "p.csv", out, server, *unwanted)
     assert again.returncode == 0
     assert server.bill()["requests"] == 2
 
@@ -192,6 +198,52 @@ def test_previews_that_are_kept_are_made_in_full(server: RunningServer, tmp_path
     assert server.bill()["billed"] == 5
 
 
+def test_a_promotion_without_an_answer_is_told_and_bought_only_when_asked(
+    server: RunningServer, tmp_path: Path
+) -> None:
+    out, home = tmp_path / "out", tmp_path / "home"
+    source = prompts(tmp_path / "p.csv", [{"prompt": "a boat", "size": "640x360"}])
+    assert film(source, out, server, "--preview").returncode == 0
+    server.faults({"match": {"nth": 1}, "fault": {"kind": "close"}, "times": 1})
+    for _ in range(2):
+        lost = mediamill("retry", out, "--promote", "--yes", home=home)
+        assert lost.returncode == 3, lost.stdout
+        assert "1 unknown, v0: " in lost.stdout
+        assert "the earlier result stands" in lost.stdout
+        assert rows(out)[0]["preview"] is True
+        assert server.bill()["billed"] == 2
+    bought = mediamill("retry", out, "--promote", "--only", "unknown", "--yes", home=home)
+    assert bought.returncode == 0, bought.stdout
+    assert (rows(out)[0]["width"], rows(out)[0]["preview"]) == (640, False)
+    assert server.bill()["billed"] == 3
+
+
+@pytest.mark.long
+def test_a_full_version_is_never_replaced_by_its_preview(server: RunningServer, tmp_path: Path) -> None:
+    out, home = tmp_path / "out", tmp_path / "home"
+    told = [{"prompt": f"boat number {n}", "size": "640x360"} for n in range(2)]
+    source = prompts(tmp_path / "p.csv", told)
+    assert film(source, out, server, "--preview").returncode == 0
+    kill = {"MEDIAMILL_FAULTS": "call.sending.after:2:kill"}
+    killed = mediamill("retry", out, "--promote", "--yes", "--concurrency", "1", home=home, env=kill)
+    assert killed.returncode == -signal.SIGKILL
+    assert "2 needed nothing" in film(source, out, server, "--preview").stdout, "the next promotion goes on with it"
+    mediamill("retry", out, "--promote", "--yes", home=home)
+    mediamill("retry", out, "--promote", "--only", "unknown", "--yes", home=home)
+    made = {row["item_id"]: row["file"] for row in rows(out) if not row["preview"]}
+    assert len(made) == 2
+    (out / made["v0"]).unlink()
+    billed = server.bill()["billed"]
+    again = film(source, out, server, "--preview")
+    assert again.returncode == 3
+    assert "retry OUT --promote" in again.stdout
+    assert {row["preview"] for row in rows(out)} == {False}
+    back = mediamill("retry", out, "--promote", "--yes", home=home)
+    assert back.returncode == 0, back.stdout
+    assert {row["file"] for row in whole(out).values()} == set(made.values())
+    assert server.bill()["billed"] == billed
+
+
 def test_a_quote_and_a_budget_know_what_videos_cost(server: RunningServer, tmp_path: Path) -> None:
     told = [{"prompt": f"boat number {n}", "size": SMALL} for n in range(4)]
     source, out = prompts(tmp_path / "p.csv", told), tmp_path / "out"
@@ -201,6 +253,28 @@ def test_a_quote_and_a_budget_know_what_videos_cost(server: RunningServer, tmp_p
     assert stopped.returncode == 4
     assert server.bill()["billed"] == 2
     ledger_equals_bill(out, server)
+
+
+def test_a_quote_prices_each_row_by_its_own_model_and_names_the_row_that_is_wrong(
+    server: RunningServer, tmp_path: Path
+) -> None:
+    told = [
+        {"prompt": "a boat", "size": SMALL},
+        {"prompt": "a cat", "model": VEO},
+        {"prompt": "a dog", "keyframes": "lost.png"},
+    ]
+    quoted = film(prompts(tmp_path / "p.csv", told), tmp_path / "out", server, "--quote", "--json")
+    quote = json.loads(quoted.stdout)
+    assert Decimal(quote["high_usd"]) == Decimal("1.9")
+    assert PIXVERSE in quote["price_source"]
+    assert VEO in quote["price_source"]
+    assert quote["bad_items"] == 1
+    assert "row 3" in quote["bad_examples"][0]
+    assert "lost.png" in quote["bad_examples"][0]
+    unpriced = film(
+        prompts(tmp_path / "q.csv", [{"prompt": "a boat", "model": "no/such"}]), tmp_path, server, "--quote"
+    )
+    assert "cost unknown (1 item without a price)" in unpriced.stdout
 
 
 IN_FLIGHT = 4

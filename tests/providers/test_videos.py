@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -193,7 +194,7 @@ ANY = st.recursive(
 )
 def test_any_reply_is_read_or_refused(name: str, told: Any, status: int) -> None:
     provider = made(name)
-    content = told if isinstance(told, bytes) else orjson.dumps(told, default=str)
+    content = told if isinstance(told, bytes) else json.dumps(told, default=str).encode()
     given_reply = Reply(status, {}, content)
     provider.classify(given_reply, VIDEO_MAKING)
     poll = provider.polled(given_reply, VIDEO_MAKING)

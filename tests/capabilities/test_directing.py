@@ -1,0 +1,47 @@
+"""What a video is asked to be, as a person writes it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tasks import capabilities
+from tasks.capabilities.directing import GenerateVideoParams, directions
+from tasks.errors import BadInput, UsageError
+from tasks.params import check_params
+from tasks.providers import registry
+from tasks.providers.filming import VIDEO_MAKING
+from tasks.providers.videos import MakesVideos
+
+
+@pytest.mark.parametrize(
+    "told", ["a.png", '{"image": "a.png"}', '["a.png"]', '[{"image": "a.png"}]', {"image": "a.png"}, ["a.png"]]
+)
+def test_a_keyframe_may_be_written_in_any_of_its_forms(told: Any) -> None:
+    frames = GenerateVideoParams(keyframes=told).keyframes or []
+    assert [(frame.image, frame.frame) for frame in frames] == [("a.png", None)]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("size", "big", "size: 'big' is no size; write it as 1280x720"),
+        ("keyframes", "[broken", "keyframes: is not JSON"),
+        ("width", 640, "width and height go together"),
+    ],
+)
+def test_a_wrong_value_is_told_in_words(name: str, value: Any, words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        check_params(capabilities.get("generate-video"), {name: value})
+    assert words in caught.value.message
+    assert "Value error" not in caught.value.message
+    assert "pattern" not in caught.value.message
+
+
+def test_a_ratio_that_is_not_made_is_told_with_those_that_are() -> None:
+    provider = registry.make_provider("xai", base_url=None, api_key_env=None, environ={"XAI_API_KEY": "k"})
+    assert isinstance(provider, MakesVideos)
+    model = provider.model(VIDEO_MAKING, None)
+    with pytest.raises(BadInput, match="takes ratio 1:1, 16:9"):
+        directions(GenerateVideoParams(ratio="99:1"), "a cat", provider.films(model), provider.film_wire(), model)
