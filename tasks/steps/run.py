@@ -14,7 +14,18 @@ from tasks.start import check_job
 from tasks.status import open_existing
 from tasks.steps.chain import Chain, Step, Task
 from tasks.steps.prompts import columns_in
-from tasks.steps.table import ID, PATH, chosen, first_table, joined, over, read_results, write, write_manifest
+from tasks.steps.table import (
+    ID,
+    PATH,
+    chosen,
+    first_table,
+    joined,
+    over,
+    read_results,
+    without,
+    write,
+    write_manifest,
+)
 from tasks.summary import Summary
 
 if TYPE_CHECKING:
@@ -159,7 +170,7 @@ class ChainRun:
 
         assert step.task is not None
         results = read_results(folder)
-        before = table.select([c for c in table.column_names if not c.startswith(f"{step.name}_")])
+        before = without(table, results, step.name)
         rounds = dict.fromkeys(table[ID].to_pylist(), 0)
         current = table
         for number, change in enumerate(step.again, 1):
@@ -167,7 +178,7 @@ class ChainRun:
             if not wanting.num_rows:
                 break
             at = folder / f"again-{number}"
-            task = Task.model_validate({**step.task.model_dump(exclude_defaults=True), **change})
+            task = step.task.changed(change)
             todo = before.filter(_has(before, wanting))
             source = self._manifest(todo, at, task)
             if not self._run(end, f"{step.name} again {number}", task, at, source):
