@@ -162,6 +162,7 @@ def test_rows_that_an_expression_cannot_judge_go_no_further_and_are_told(server:
     assert "cannot be worked out" in told["steps"][1]["problems"][0]
 
 
+@pytest.mark.long
 def test_the_quote_of_a_chain_has_repeats_in_its_most_and_what_is_still_chosen_not_in_its_least(
     server: RunningServer, tmp_path: Path
 ) -> None:
