@@ -91,8 +91,9 @@ def _tell_quote(chain: Chain, *, as_json: bool) -> None:
         click.echo(f"{name}: {quote_line(one)}")
     for name, why in told.unknown.items():
         click.echo(f"{name}: cost unknown: {why}")
-    most = "unknown" if told.high_usd is None else f"at most {dollars(told.high_usd)}"
-    click.echo(f"chain: at least {dollars(told.low_usd)}, {most}; --budget bounds all steps together")
+    click.echo(
+        f"chain: at least {dollars(told.low_usd)}, at most {dollars(told.high_usd)}; --budget bounds all steps together"
+    )
 
 
 def _agree(chain: Chain) -> None:

@@ -101,6 +101,11 @@ def chosen(table: pa.Table, expression: str | None, step: str | None) -> Choice:
     return Choice(table.filter(yes), table.filter(no), tuple(problems))
 
 
+def unknown_names(table: pa.Table, expression: str, step: str | None) -> set[str]:
+    """Names in an expression that are no column, neither whole nor as the step's own."""
+    return {name for name in Expression(expression).names if _found(table, step, name) is None}
+
+
 def rows(table: pa.Table, step: str | None, wanted: Iterable[str]) -> Iterable[dict[str, Any]]:
     """Rows with the wanted columns, a step's by their plain names where nothing else is called so."""
     names = {name: _found(table, step, name) for name in (*wanted, ID)}

@@ -176,6 +176,18 @@ def test_the_quote_of_a_chain_has_repeats_in_its_most_and_what_is_still_chosen_n
     assert (Decimal(told["low_usd"]), Decimal(told["high_usd"])) == (low[0], sum(high))
 
 
+@pytest.mark.parametrize("field", few(["when", "keep", "until"], ["keep"]))
+def test_a_column_that_is_nowhere_is_no_choice_of_nothing(field: str, server: RunningServer, tmp_path: Path) -> None:
+    again = {"again": [{"params": {"language": "en"}}]} if field == "until" else {}
+    first = {**HEARD, **(again if field != "when" else {}), **({field: "langage == 'en'"} if field != "when" else {})}
+    second = {"name": "second", "when": "langage == 'en'", "task": {"capability": "translate"}}
+    path = chain(tmp_path, server, first, *([second] if field == "when" else []))
+    code, _, errors = run(path)
+    assert (code, server.bill()["requests"]) == (2, ITEMS)
+    assert f"{field}: unknown column 'langage'" in errors
+    assert "did you mean 'language'" in errors
+
+
 MISTAKES: list[Any] = [
     ({"steps": []}, "steps"),
     ({"steps": [{"name": "a", "task": {"capability": "transcribr"}}]}, "did you mean 'transcribe'"),
