@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
 
 from flows.stderr import note
-from flows.telling import opening_line, quote_line
+from flows.telling import opening_line, quote_line, short, tell_failures
 from flows.words import dollars, many
 from tasks.errors import UsageError
 from tasks.job import Job
@@ -57,11 +58,15 @@ def _tell(end: ChainEnd) -> None:
     click.echo(f"chain: {many(end.rows, 'row')} at the end; {dollars(end.spent_usd)} in all")
     for step in end.steps:
         passed = f", {step.passed} passed it by" if step.passed else ""
-        failed = sum(summary.failed for summary in step.runs.values())
+        failed = sum(group.count for summary in step.runs.values() for group in summary.failures)
         told = f", {failed} failed" if failed else ""
         click.echo(f"  {step.name}: {step.rows} in, {step.out} out{passed}{told}")
         for problem in step.problems[:3]:
             click.echo(f"    {problem}")
+        for summary in step.runs.values():
+            tell_failures(summary)
+            if summary.failures:
+                click.echo(f"  again:   mediamill retry {short(Path(summary.out))}, then run the same file")
     if end.unknown_max_usd:
         click.echo(f"  up to {dollars(end.unknown_max_usd)} more for calls that may have been billed")
     if end.message:
@@ -86,8 +91,9 @@ def _tell_quote(chain: Chain, *, as_json: bool) -> None:
         click.echo(f"{name}: {quote_line(one)}")
     for name, why in told.unknown.items():
         click.echo(f"{name}: cost unknown: {why}")
-    most = "unknown" if told.high_usd is None else f"at most {dollars(told.high_usd)}"
-    click.echo(f"chain: at least {dollars(told.low_usd)}, {most}; --budget bounds all steps together")
+    click.echo(
+        f"chain: at least {dollars(told.low_usd)}, at most {dollars(told.high_usd)}; --budget bounds all steps together"
+    )
 
 
 def _agree(chain: Chain) -> None:

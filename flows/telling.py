@@ -78,12 +78,7 @@ def tell_summary(summary: Summary, *, as_json: bool) -> None:
         click.echo(json.dumps(summary.as_dict()))
         return
     click.echo(counts_line(summary))
-    for group in summary.failures:
-        click.echo(f"  {group.count} {group.kind}{', e.g.' if group.count > 1 else ','} {group.example}")
-        if group.stands:
-            click.echo("    the earlier result stands")
-        if group.hint:
-            click.echo(f"    {group.hint}")
+    tell_failures(summary)
     if summary.flags:
         click.echo(f"worth a look: {flags_line(summary)}; meanings are in the report")
     if summary.message:
@@ -93,10 +88,20 @@ def tell_summary(summary: Summary, *, as_json: bool) -> None:
     if summary.simulated:
         click.echo("simulated: made up in part or in whole; no real model gave these answers")
     out = Path(summary.out)
-    click.echo(f"results: {_short(out / 'results')}")
-    click.echo(f"report:  {_short(out / 'report.html')}")
+    click.echo(f"results: {short(out / 'results')}")
+    click.echo(f"report:  {short(out / 'report.html')}")
     if not all(group.stands for group in summary.failures):
-        click.echo(f"again:   mediamill retry {_short(out)}")
+        click.echo(f"again:   mediamill retry {short(out)}")
+
+
+def tell_failures(summary: Summary) -> None:
+    """Print what failed, by kind, with an example and what to do."""
+    for group in summary.failures:
+        click.echo(f"  {group.count} {group.kind}{', e.g.' if group.count > 1 else ','} {group.example}")
+        if group.stands:
+            click.echo("    the earlier result stands")
+        if group.hint:
+            click.echo(f"    {group.hint}")
 
 
 def tell_status(status: Status, *, as_json: bool) -> None:
@@ -146,7 +151,7 @@ def counts_line(summary: Summary) -> str:
     return f"{head}: {', '.join(parts)}; {duration(summary.seconds)}; {cost}"
 
 
-def _short(path: Path) -> str:
+def short(path: Path) -> str:
     """Relative to here where that is shorter."""
     try:
         return str(path.relative_to(Path.cwd()))

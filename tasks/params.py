@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -10,6 +10,9 @@ from tasks.capabilities.base import Capability
 from tasks.errors import BadInput, NoSuchOption, UsageError
 from tasks.item import Item
 from tasks.job import Job
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 
 def check_params(capability: Capability, params: dict[str, Any]) -> Any:
@@ -25,7 +28,7 @@ def check_params(capability: Capability, params: dict[str, Any]) -> Any:
         name = ".".join(str(p) for p in first["loc"])
         if first["type"] == "extra_forbidden":
             raise NoSuchOption(f"{capability.name} parameter", name, capability.params.model_fields) from None
-        raise UsageError(f"{name}: {_said(first['msg'])}") from None
+        raise UsageError(f"{name}: {_why(first)}") from None
 
 
 def row_params(capability: Capability, job: Job, item: Item, params: Any) -> Any:
@@ -41,9 +44,8 @@ def row_params(capability: Capability, job: Job, item: Item, params: Any) -> Any
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = ".".join(str(p) for p in first["loc"])
-        raise BadInput(f"{item.source}: column {name!r}: {_said(first['msg'])}", kind="bad_row") from None
+        raise BadInput(f"{item.source}: column {name!r}: {_why(first)}", kind="bad_row") from None
 
 
-def _said(message: str) -> str:
-    """A validator's own words, without what they are put behind."""
-    return message.removeprefix("Value error, ")
+def _why(problem: ErrorDetails) -> str:
+    return problem["msg"].removeprefix("Value error, ")

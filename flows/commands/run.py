@@ -67,7 +67,10 @@ def _run_chain(path: Path, told: dict[str, Any], options: dict[str, Any]) -> int
     given = {name: value for name, value in given_fields(options).items() if value not in (None, {}, [])}
     wrong = [name for name in given if name not in Chain.model_fields]
     if wrong:
-        raise UsageError(f"--{wrong[0].replace('_', '-')} is a step's own", hint=f"write it into {path}")
+        raise UsageError(
+            f"--{'set' if wrong[0] == 'params' else wrong[0].replace('_', '-')} is a step's own",
+            hint=f"write it into {path}",
+        )
     return run_chain(make_chain(told, str(path), **given), options)
 
 

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 _PER_MESSAGE = 40
 """Tokens that templates put around a message, at most (estimate)."""
+_FOR_TOOLS = 400
+"""Tokens of the words with which templates tell a model of its tools or a schema, at most (estimate)."""
+_MOST_WHY = 500
+"""Tokens of what was wrong with an answer, and of asking for another, at most (estimate)."""
 _BYTES_A_TOKEN = 4
 """Bytes of usual text that make a token (estimate); a token is at least one byte, which bounds what it can cost."""
 _REFUSED = ("content_filter", "refusal")
@@ -73,7 +77,7 @@ class Asker:
             params=asked,
             inputs=prompt.inputs,
             ceiling=Usage(
-                input_tokens=_most_tokens(prompt, params),
+                input_tokens=None if prompt.media_tokens[1] is None else _text_bytes(asked) + prompt.media_tokens[1],
                 output_tokens=params.max_tokens * int(asked.get("n") or 1),
                 requests=1,
             ),
@@ -83,14 +87,14 @@ class Asker:
         )
 
     def estimate(self, item: Item, prompt: Prompt, params: PromptParams, kit: Kit) -> Estimate:
-        """What a prompt would need: likely a quarter of the longest answer, at most all of it."""
-        most = self.ask(item, prompt, params, kit).ceiling
+        """What a prompt would need: likely a quarter of the longest answer, at most all of it in every try."""
+        ask = self.ask(item, worded(prompt, params, self.talk(kit)), params, kit)
         likely = Usage(
-            input_tokens=-(-_text_bytes(prompt, params) // _BYTES_A_TOKEN) + prompt.media_tokens[0],
-            output_tokens=-(-(most.output_tokens or 0) // 4),
+            input_tokens=-(-_text_bytes(ask.params) // _BYTES_A_TOKEN) + prompt.media_tokens[0],
+            output_tokens=-(-(ask.ceiling.output_tokens or 0) // 4),
             requests=1,
         )
-        return Estimate(1, likely, most)
+        return Estimate(1, likely, _in_all(ask.ceiling, params))
 
     async def answer(
         self,
@@ -135,11 +139,14 @@ class Asker:
         if choice["refusal"] or finish in _REFUSED:
             words = choice["refusal"] or text or "the provider's filter withheld the answer"
             raise BadReply(f"refused: {words[:300]}", kind="refused", hint="the model will not do this one")
-        if params.json_schema is not None and not text and choice["tool_calls"]:
-            text = choice["tool_calls"][0]["arguments"]
+        called = choice["tool_calls"]
+        if params.json_schema is not None and not text and called and not _has_tools(params):
+            text, called = called[0]["arguments"], []
         said = {"text": text, "reasoning": choice["reasoning"] or thought, "finish_reason": finish}
+        if called and not text:  # a tool's answer is wanted before there is one to hold against the schema
+            return said, None
         if params.json_schema is None:
-            if not text and not choice["tool_calls"]:
+            if not text:
                 raise _nothing(finish, params)
             return said, None
         try:
@@ -180,7 +187,8 @@ def answer_fields(params: PromptParams) -> list[pa.Field]:
 
 def worded(prompt: Prompt, params: PromptParams, talk: Talk) -> Prompt:
     """The prompt with the schema in words where the model is not held to it otherwise."""
-    if params.json_schema is None or talk.structured in ("json_schema", "tool"):
+    held = talk.structured == "json_schema" or (talk.structured == "tool" and not _has_tools(params))
+    if params.json_schema is None or held:
         return prompt
     words = _IN_WORDS + orjson.dumps(params.json_schema).decode()
     return Prompt(({"role": "system", "content": words}, *prompt.messages), prompt.inputs, prompt.media_tokens)
@@ -230,16 +238,30 @@ def _counts(answers: Sequence[Answer]) -> dict[str, Any]:
     }
 
 
-def _most_tokens(prompt: Prompt, params: PromptParams) -> int | None:
-    most = prompt.media_tokens[1]
-    return None if most is None else _text_bytes(prompt, params) + most
+def _has_tools(params: PromptParams) -> bool:
+    """True when the model may call functions of the user's, whose arguments are no answer."""
+    return "tools" in params.sampling()
 
 
-def _text_bytes(prompt: Prompt, params: PromptParams) -> int:
+def _in_all(one: Usage, params: PromptParams) -> Usage:
+    """The most that a prompt takes with every repair: each holds the answers before it and what was wrong with them."""
+    tries = 1 if params.json_schema is None else 1 + params.repairs
+    told = params.max_tokens + 2 * _PER_MESSAGE + _MOST_WHY
+    before = told * tries * (tries - 1) // 2
+    return Usage(
+        input_tokens=None if one.input_tokens is None else one.input_tokens * tries + before,
+        output_tokens=None if one.output_tokens is None else one.output_tokens * tries,
+        requests=tries,
+    )
+
+
+def _text_bytes(asked: Mapping[str, Any]) -> int:
     """Bytes of all words that are sent, which their tokens cannot exceed, and what templates add."""
-    total = len(orjson.dumps(params.json_schema)) if params.json_schema is not None else 0
-    for message in prompt.messages:
-        content = message.get("content")
+    total = sum(len(orjson.dumps(asked[name])) for name in ("schema", "tools", "tool_choice") if name in asked)
+    total += _FOR_TOOLS if "tools" in asked or "schema" in asked else 0
+    for message in asked["messages"]:
+        content, called = message.get("content"), message.get("tool_calls")
         parts = [part.get("text", "") for part in content] if isinstance(content, list) else [content or ""]
         total += _PER_MESSAGE + sum(len(str(part).encode("utf-8", "replace")) for part in parts)
+        total += len(orjson.dumps(called)) if called else 0
     return total

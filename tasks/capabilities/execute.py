@@ -52,7 +52,10 @@ class ExecuteParams(BaseModel):
     @classmethod
     def _paths(cls, value: Any) -> Any:
         if isinstance(value, str) and value.lstrip().startswith("["):
-            return orjson.loads(value)
+            try:
+                return orjson.loads(value)
+            except ValueError:
+                raise ValueError("files are a path, or a list of them as JSON") from None
         return [value] if isinstance(value, str) else value
 
 
@@ -137,6 +140,7 @@ class Execute:
         """A session for each cell that names none, and for the first that names one."""
         _allowed(params, kit.provider, kit.model)
         await self._code(item, kit)
+        await kit.thread(_read_files, params.files or ())
         known = params.session in self._sessions
         if params.session is not None:
             self._sessions.setdefault(params.session, _Session())
@@ -299,7 +303,9 @@ def _read_files(paths: Sequence[str]) -> list[dict[str, str]]:
         try:
             data = path.read_bytes()
         except OSError as error:
-            raise BadInput(f"{given}: {error.strerror or error}", kind="unreadable") from None
+            raise BadInput(
+                f"{given}: {error.strerror or error}", kind="unreadable", hint="a path is relative to where you are"
+            ) from None
         total += len(data)
         if total > _MOST_FILES_BYTES:
             raise BadInput(f"{given}: files of more than {_MOST_FILES_BYTES // 10**6} MB in all", kind="too_large")

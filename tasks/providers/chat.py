@@ -162,20 +162,21 @@ def _thinking(model: str, talk: Talk, asked: Mapping[str, JSON]) -> dict[str, JS
 def _bound(model: str, talk: Talk, asked: Mapping[str, JSON]) -> dict[str, JSON]:
     """How the answer is held to a schema, and the tools it may call."""
     schema, tools = asked.get("schema"), asked.get("tools")
+    given: dict[str, JSON] = {}
     if tools is not None:
         if not talk.tools:
             raise BadInput(f"{model} calls no tools", kind="bad_request", hint="leave the tools out")
         choice = asked.get("tool_choice")
-        return {"tools": tools} if choice is None else {"tools": tools, "tool_choice": choice}
+        given = {"tools": tools} if choice is None else {"tools": tools, "tool_choice": choice}
     if schema is None:
-        return {}
+        return given
     name = str(asked.get("schema_name") or _SCHEMA_NAME)[:_LONGEST]
     if talk.structured == "json_schema":
-        return {"response_format": {"type": "json_schema", "json_schema": {"name": name, "schema": schema}}}
+        return {**given, "response_format": {"type": "json_schema", "json_schema": {"name": name, "schema": schema}}}
     if talk.structured == "json_object":
-        return {"response_format": {"type": "json_object"}}
-    if talk.structured == "tool" and talk.tools:
+        return {**given, "response_format": {"type": "json_object"}}
+    if talk.structured == "tool" and talk.tools and tools is None:
         function: JSON = {"name": name, "description": "Give the answer.", "parameters": schema}
         chosen: JSON = {"type": "function", "function": {"name": name}}
         return {"tools": [{"type": "function", "function": function}], "tool_choice": chosen}
-    return {}
+    return given

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
@@ -48,6 +48,18 @@ class Task(_Strict):
         given = {name: getattr(self, name) for name in _JOB_FIELDS if getattr(self, name) is not None}
         return {"capability": self.capability, "params": self.params, **given}
 
+    def changed(self, change: dict[str, Any]) -> Task:
+        """The task as a repeat changes it; parameters one by one, as long as the capability stays.
+
+        Raises:
+            ValidationError: when it changes what a task has not.
+        """
+        given = {**self.model_dump(exclude_defaults=True), **change}
+        params = change.get("params")
+        if isinstance(params, dict) and given["capability"] == self.capability:
+            given["params"] = {**self.params, **params}
+        return Task.model_validate(given)
+
 
 class Step(_Strict):
     """One step: a task for each row, several side by side, or only a choice of rows.
@@ -62,7 +74,7 @@ class Step(_Strict):
     keep: str | None = Field(None, description="only rows this expression holds for go on, afterwards")
     until: str | None = Field(None, description="done again while this expression does not hold")
     again: tuple[dict[str, Any], ...] = Field(
-        (), max_length=10, description="what changes in each repeat, e.g. [{model: a-stronger-one}]"
+        (), max_length=10, description="what changes in each repeat, e.g. [{model: a-stronger-one, params: {seed: 2}}]"
     )
 
     @field_validator("name")
@@ -184,21 +196,24 @@ def _check(chain: Chain, step: Step, name: str, task: Task) -> None:
     from tasks.params import check_params
 
     for change in ({}, *step.again):
-        fields = {**task.job_fields(), **change}
         try:
-            job: Job = make_job(f"step {name}", source=chain.source, **fields)
+            changed = task.changed(change)
+        except ValidationError as error:
+            raise _usage(error, f"step {name}: again", Task.model_fields) from None
+        try:
+            job: Job = make_job(f"step {name}", source=chain.source, **changed.job_fields())
             check_params(capabilities.get(job.capability), job.params)
         except UsageError as error:
             message = error.message if error.message.startswith("step ") else f"step {name}: {error.message}"
             raise UsageError(message, hint=error.hint) from None
 
 
-def _usage(error: ValidationError, where: str) -> UsageError:
+def _usage(error: ValidationError, where: str, options: Iterable[str] = Chain.model_fields) -> UsageError:
     first = error.errors(include_url=False)[0]
     path = ".".join(str(part) for part in first["loc"])
     before = f"{where}: " if where else ""
     if first["type"] == "extra_forbidden":
-        known = Chain.model_fields if len(first["loc"]) == 1 else {**Step.model_fields, **Task.model_fields}
+        known = options if len(first["loc"]) == 1 else {**Step.model_fields, **Task.model_fields}
         return NoSuchOption("option", str(first["loc"][-1]), known, where=f"{before}{path}".strip())
     message = "is missing" if first["type"] == "missing" else first["msg"].removeprefix("Value error, ")
     return UsageError(f"{before}{path + ': ' if path else ''}{message}")

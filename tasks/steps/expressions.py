@@ -37,9 +37,10 @@ class Expression:
 
     @property
     def names(self) -> set[str]:
-        """The columns it looks at."""
-        found = {node.id for node in ast.walk(self._parsed) if isinstance(node, ast.Name)}
-        return found - set(_FUNCTIONS)
+        """The columns it looks at; not what a comprehension calls its members."""
+        nodes = [node for node in ast.walk(self._parsed) if isinstance(node, ast.Name)]
+        own = {node.id for node in nodes if isinstance(node.ctx, ast.Store)}
+        return {node.id for node in nodes} - own - set(_FUNCTIONS)
 
     def holds(self, row: Mapping[str, Any], source: str = "") -> bool:
         """Whether it holds for a row.

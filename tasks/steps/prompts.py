@@ -7,13 +7,12 @@ from typing import Any
 
 
 def columns_in(params: Mapping[str, Any]) -> set[str]:
-    """Names that the templates among a task's parameters use."""
+    """Names that the templates among a task's parameters use, whatever the capability calls them."""
     from jinja2 import Environment, TemplateSyntaxError, meta
 
     found: set[str] = set()
-    for name in ("prompt", "system"):
-        template = params.get(name)
-        if isinstance(template, str):
+    for template in params.values():
+        if isinstance(template, str) and "{" in template:
             try:
                 found |= meta.find_undeclared_variables(Environment(autoescape=True).parse(template))
             except TemplateSyntaxError:

@@ -8,13 +8,26 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.errors import NoSuchOption
 from tasks.job import Job, make_job
 from tasks.sinks.record import write_json
 from tasks.start import check_job
 from tasks.status import open_existing
 from tasks.steps.chain import Chain, Step, Task
 from tasks.steps.prompts import columns_in
-from tasks.steps.table import ID, PATH, chosen, first_table, joined, over, read_results, write, write_manifest
+from tasks.steps.table import (
+    ID,
+    PATH,
+    chosen,
+    first_table,
+    joined,
+    over,
+    read_results,
+    unknown_names,
+    without,
+    write,
+    write_manifest,
+)
 from tasks.summary import Summary
 
 if TYPE_CHECKING:
@@ -92,6 +105,7 @@ class ChainRun:
         self._out = chain.out_path
         self._end = ChainEnd(self._out)
         self._last: str | None = None
+        self._complete = True
 
     def execute(self) -> ChainEnd:
         """Do every step.
@@ -123,6 +137,7 @@ class ChainRun:
         passing = None
         if table is not None:
             end.rows = table.num_rows
+            self._check(step, "when", step.when, table, self._last)
             choice = chosen(table, step.when, self._last)
             todo, passing = choice.yes, choice.no
             end.passed, end.problems = passing.num_rows, choice.problems
@@ -133,10 +148,12 @@ class ChainRun:
             at = folder if step.task else folder / name
             source = None if todo is None else self._manifest(todo, at, task)
             if source is not None and todo is not None and not todo.num_rows:
+                self._complete = False
                 continue
             if not self._run(end, name, task, at, source):
                 return None
             results = read_results(at)
+            self._complete = self._complete and results.num_rows > 0
             if after is None:
                 after = first_table(results, name, _places(at))
                 end.rows = after.num_rows
@@ -144,14 +161,33 @@ class ChainRun:
                 after = joined(after.filter(_has(after, results)), results, name)
         assert after is not None
         if step.until:
+            self._check(step, "until", step.until, after, step.name)
             after = self._again(folder, step, after, end)
             if after is None:
                 return None
         if passing is not None and passing.num_rows:
             after = _together(after, passing, table)
-        choice = chosen(after, step.keep, step.name if step.task else self._last)
+        last = step.name if step.task else self._last
+        self._check(step, "keep", step.keep, after, last)
+        choice = chosen(after, step.keep, last)
         end.problems += choice.problems
         return choice.yes
+
+    def _check(self, step: Step, field: str, expression: str | None, table: pa.Table, last: str | None) -> None:
+        """Refuse an expression over a column that is nowhere: it would choose nothing without a word.
+
+        A task that has no result yet has no columns either, so then nothing can be said.
+
+        Raises:
+            NoSuchOption: with the nearest column there is.
+        """
+        if expression is None or not self._complete:
+            return
+        for name in sorted(unknown_names(table, expression, last)):
+            plain = [column.removeprefix(f"{last}_") for column in table.column_names]
+            raise NoSuchOption(
+                "column", name, sorted({*table.column_names, *plain}), where=f"step {step.name}: {field}"
+            )
 
     def _again(self, folder: Path, step: Step, table: pa.Table, end: StepEnd) -> pa.Table | None:
         """The step done again, as each repeat changes it, for the rows that are not yet as they should be."""
@@ -159,7 +195,7 @@ class ChainRun:
 
         assert step.task is not None
         results = read_results(folder)
-        before = table.select([c for c in table.column_names if not c.startswith(f"{step.name}_")])
+        before = without(table, results, step.name)
         rounds = dict.fromkeys(table[ID].to_pylist(), 0)
         current = table
         for number, change in enumerate(step.again, 1):
@@ -167,7 +203,7 @@ class ChainRun:
             if not wanting.num_rows:
                 break
             at = folder / f"again-{number}"
-            task = Task.model_validate({**step.task.model_dump(exclude_defaults=True), **change})
+            task = step.task.changed(change)
             todo = before.filter(_has(before, wanting))
             source = self._manifest(todo, at, task)
             if not self._run(end, f"{step.name} again {number}", task, at, source):

@@ -52,6 +52,12 @@ def joined(table: pa.Table, results: pa.Table, name: str) -> pa.Table:
     return pa.table({**columns, **_own(found, name)})
 
 
+def without(table: pa.Table, results: pa.Table, name: str) -> pa.Table:
+    """The table without a step's columns: as it was before they came beside it."""
+    own = _own(results, name)
+    return table.select([column for column in table.column_names if column not in own])
+
+
 def over(earlier: pa.Table, later: pa.Table) -> pa.Table:
     """Results of a repeat in the place of those it repeats."""
     if not later.num_rows:
@@ -95,6 +101,11 @@ def chosen(table: pa.Table, expression: str | None, step: str | None) -> Choice:
     return Choice(table.filter(yes), table.filter(no), tuple(problems))
 
 
+def unknown_names(table: pa.Table, expression: str, step: str | None) -> set[str]:
+    """Names in an expression that are no column, neither whole nor as the step's own."""
+    return {name for name in Expression(expression).names if _found(table, step, name) is None}
+
+
 def rows(table: pa.Table, step: str | None, wanted: Iterable[str]) -> Iterable[dict[str, Any]]:
     """Rows with the wanted columns, a step's by their plain names where nothing else is called so."""
     names = {name: _found(table, step, name) for name in (*wanted, ID)}
@@ -105,7 +116,7 @@ def rows(table: pa.Table, step: str | None, wanted: Iterable[str]) -> Iterable[d
 
 
 def write_manifest(table: pa.Table, path: Path, step: str | None, wanted: Sequence[str]) -> None:
-    """What the next step reads: ids, places, every plain column, and of the nested ones the wanted.
+    """What the next step reads: ids, places, every plain column, and of the nested ones and of costs the wanted.
 
     A step's columns have their plain names, where no column of the source is called so. Nothing is written where
     the same manifest lies there already.
@@ -114,10 +125,9 @@ def write_manifest(table: pa.Table, path: Path, step: str | None, wanted: Sequen
     for column in table.column_names:
         if column in columns:
             continue
-        if column.endswith(tuple(f"_{told}" for told in _TOLD)):
-            continue
         plain = _plain(table, step, column)
-        if not pa.types.is_nested(table[column].type) or plain in wanted or column in wanted:
+        told = column.endswith(tuple(f"_{told}" for told in _TOLD))
+        if not (told or pa.types.is_nested(table[column].type)) or plain in wanted or column in wanted:
             columns[plain] = table[column]
             if column in wanted:
                 columns[column] = table[column]

@@ -91,6 +91,27 @@ def test_a_row_is_done_again_until_it_is_as_it_should_be(server: RunningServer, 
     }
 
 
+def test_columns_reach_the_next_steps_by_their_names_and_outlive_repeats(server: RunningServer, tmp_path: Path) -> None:
+    ask = {"capability": "complete", "params": {"prompt": "{{ car_model }}", "max_tokens": 99}}
+    again = [{"params": {"max_tokens": 98}}]
+    asked = {"name": "asked", "task": ask, "until": "contains(text, 'never said')", "again": again}
+    wanted = {"template": "{{ asked_text }} {{ asked_model }} {{ car_model }}"}
+    vector = {"name": "vector", "task": {"capability": "embed", "provider": "local", "params": wanted}}
+    lost = {"name": "lost", "task": {**vector["task"], "params": {"template": "{{ nowhere }}"}}}  # type: ignore[dict-item]
+    path = chain(tmp_path, server, asked, vector, lost, source=str(tmp_path / "cars.csv"))
+    (tmp_path / "cars.csv").write_text("id,text,car_model,asked_at\none,x,a long name of a small car,noon\n")
+    done = mediamill("run", path, home=tmp_path / "home")
+    assert done.returncode == 3, done.stderr
+    assert "vector: 1 in, 1 out\n" in done.stdout
+    assert "  1 bad_row, one: manifest.parquet row 1: the prompt wants what the row has not: 'nowhere'" in done.stdout
+    row = pq.read_table(tmp_path / "out" / "steps" / "02-vector" / "results").to_pylist()[0]
+    assert (row["in_car_model"], row["in_asked_model"]) == ("a long name of a small car", "openai/gpt-oss-120b")
+    manifest = pq.read_table(tmp_path / "out" / "steps" / "03-lost" / "manifest.parquet").to_pylist()[0]
+    assert (manifest["asked_at"], manifest["asked_round"]) == ("noon", 1)
+    assert manifest["asked_input_tokens"] == 4 + len("a long name of a small car") // 4 + 1
+    server.reset()
+
+
 @pytest.mark.long
 def test_a_chain_killed_in_its_second_step_pays_nothing_of_the_first_again(
     server: RunningServer, tmp_path: Path
@@ -141,6 +162,32 @@ def test_rows_that_an_expression_cannot_judge_go_no_further_and_are_told(server:
     assert "cannot be worked out" in told["steps"][1]["problems"][0]
 
 
+@pytest.mark.long
+def test_the_quote_of_a_chain_has_repeats_in_its_most_and_what_is_still_chosen_not_in_its_least(
+    server: RunningServer, tmp_path: Path
+) -> None:
+    again = {**HEARD, "until": "words(text)", "again": [{"model": MODEL}, {"model": MODEL}]}
+    english = {"name": "english", "when": "language != 'en'", "task": {"capability": "translate"}}
+    code, told, errors = run(chain(tmp_path, server, again, english), "--quote")
+    assert code == 0, errors
+    assert list(told["steps"]) == ["heard", "heard again 1", "heard again 2", "english"]
+    low, high = ([Decimal(one[end]) for one in told["steps"].values()] for end in ("low_usd", "high_usd"))
+    assert min(low) > 0
+    assert (Decimal(told["low_usd"]), Decimal(told["high_usd"])) == (low[0], sum(high))
+
+
+@pytest.mark.parametrize("field", few(["when", "keep", "until"], ["keep"]))
+def test_a_column_that_is_nowhere_is_no_choice_of_nothing(field: str, server: RunningServer, tmp_path: Path) -> None:
+    again = {"again": [{"params": {"language": "en"}}]} if field == "until" else {}
+    first = {**HEARD, **(again if field != "when" else {}), **({field: "langage == 'en'"} if field != "when" else {})}
+    second = {"name": "second", "when": "langage == 'en'", "task": {"capability": "translate"}}
+    path = chain(tmp_path, server, first, *([second] if field == "when" else []))
+    code, _, errors = run(path)
+    assert (code, server.bill()["requests"]) == (2, ITEMS)
+    assert f"{field}: unknown column 'langage'" in errors
+    assert "did you mean 'language'" in errors
+
+
 MISTAKES: list[Any] = [
     ({"steps": []}, "steps"),
     ({"steps": [{"name": "a", "task": {"capability": "transcribr"}}]}, "did you mean 'transcribe'"),
@@ -150,6 +197,10 @@ MISTAKES: list[Any] = [
     ({"steps": [HEARD, HEARD]}, "two steps are called 'heard'"),
     ({"steps": [HEARD, {"name": "b", "keep": "language =="}]}, "cannot be read"),
     ({"steps": [HEARD], "budgett": 1}, "did you mean 'budget'"),
+    (
+        {"steps": [{**HEARD, "until": "text", "again": [{"limit": 1}]}]},
+        "step heard: again: limit: unknown option 'limit'",
+    ),
 ]
 
 

@@ -52,6 +52,7 @@ def test_nothing_reaches_further_than_the_row(text: str) -> None:
 
 def test_the_columns_it_needs_are_known() -> None:
     assert Expression("len(text) > 3 and heard_language != 'en'").names == {"text", "heard_language"}
+    assert Expression("any([one['start'] > limit for one in segments])").names == {"limit", "segments"}
 
 
 @repeatable

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from tasks.local.chat.binding import PLAIN, Format, Tool, read_format, read_tools
 from tasks.local.chat.messages import read_messages
 from tasks.local.chat.models import ChatModel
@@ -20,7 +22,7 @@ _MOST_TOKENS = 10_000_000
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A valid request. ``words`` are the last user's; ``most`` is in tokens."""
+    """A valid request. ``words`` are the last user's; ``most`` is in tokens; ``tools`` are their JSON."""
 
     model: str
     facts: ChatModel
@@ -36,6 +38,7 @@ class Asked:
     logprobs: int | None = None
     form: Format = PLAIN
     tool: Tool | None = None
+    tools: str = ""
     seed: int | None = None
 
 
@@ -76,6 +79,7 @@ def read_asked(told: Any, vendor: Vendor, models: Mapping[str, ChatModel]) -> As
         logprobs=_logprobs(told, vendor),
         form=read_format(told.get("response_format"), text, vendor),
         tool=read_tools(told, vendor),
+        tools=orjson.dumps(told["tools"]).decode() if told.get("tools") else "",
         seed=_whole(told, "seed", -(2**63), 2**63 - 1),
     )
 

@@ -171,7 +171,7 @@ def _charged(
     """Count the tokens and put them on the bill, unless a fault says otherwise."""
     call, counting = exchange.call, asked.facts.counting
     shown = sum(picture_tokens(one, counting) for one in seen)
-    spend = spent(answers, prompt_tokens(asked.text, asked.messages, seen, counting), shown)
+    spend = spent(answers, prompt_tokens(asked.text + asked.tools, asked.messages, seen, counting), shown)
     if fault is None or fault.billed is not False:
         desk.bill.charge_tokens(call, spend.told, spend.said)
         desk.limiter.charge_tokens(spend.told + spend.said)

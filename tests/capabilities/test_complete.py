@@ -1,0 +1,58 @@
+"""Completions through the command line: what is sent with a prompt, and the most that it can cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.driving import mediamill, rows
+from tests.servers import RunningServer, running_server
+
+MODEL = "Qwen/Qwen3.5-9B"
+SCHEMA = {"type": "object", "properties": {"title": {"type": "string"}}, "required": ["title"]}
+TOOL = {"name": "note", "description": "Takes a note. " * 400, "parameters": {"type": "object", "properties": {}}}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RunningServer]:
+    with running_server(engine="echo", dialect="together", price=[f"{MODEL}=0.17/0.25"]) as running:
+        yield running
+
+
+def complete(server: RunningServer, tmp_path: Path, out: str, *options: str | Path) -> Any:
+    """One prompt, held to the schema."""
+    (tmp_path / "p.jsonl").write_text('{"id":"a","prompt":"Why?"}')
+    (tmp_path / "s.json").write_text(json.dumps(SCHEMA))
+    (tmp_path / "t.json").write_text(json.dumps([{"type": "function", "function": TOOL}]))
+    asked = ("--provider", "together", "--base-url", server.origin, "--model", MODEL, "--schema", tmp_path / "s.json")
+    where = (*asked, "--out", tmp_path / out, "--yes", "--json", *options)
+    return mediamill("complete", tmp_path / "p.jsonl", *where, home=tmp_path / "home")
+
+
+def test_tools_go_with_a_schema_and_count_in_the_ceiling(server: RunningServer, tmp_path: Path) -> None:
+    server.reset()
+    tools = ("--tools", tmp_path / "t.json", "--max-tokens", "200")
+    assert complete(server, tmp_path, "free", *tools, "--tool-choice", "none").returncode == 0
+    assert complete(server, tmp_path, "named", *tools, "--tool-choice", "note").returncode == 0
+    (free,), (named,) = rows(tmp_path / "free"), rows(tmp_path / "named")
+    assert (free["title"] is None, free["tool_calls"]) == (False, [])
+    assert (named["title"], [call["name"] for call in named["tool_calls"]], named["repairs"]) == (None, ["note"], 0)
+    assert server.bill()["requests"] == 2
+    for call in rows(tmp_path / "free", "calls") + rows(tmp_path / "named", "calls"):
+        assert call["usage"]["input_tokens"] > len(TOOL["description"]) // 4
+        assert call["cost_usd"] <= call["cost_max_usd"]
+
+
+@pytest.mark.long
+def test_the_most_of_a_quote_has_every_repair_in_it(server: RunningServer, tmp_path: Path) -> None:
+    server.reset()
+    server.faults({"fault": {"kind": "say", "body": {"content": "no JSON " * 480}}})
+    told = json.loads(complete(server, tmp_path, "out", "--quote").stdout)
+    done = complete(server, tmp_path, "out")
+    assert (done.returncode, server.bill()["billed"]) == (3, 3)
+    assert Decimal(told["low_usd"]) < Decimal(str(server.bill()["usd"])) <= Decimal(told["high_usd"])
