@@ -96,6 +96,7 @@ class GenerateImage:
         shown = [prompt, *(one.sha256 for one in asks[0].inputs)]
         return {
             "content_sha256": hashlib.sha256("\n".join(shown).encode("utf-8", "replace")).hexdigest(),
+            "model": asks[0].model,
             "prompt": prompt,
             **{name: images[0][name] for name in ("file", "bytes", "width", "height")},
             "images": images,
@@ -107,29 +108,32 @@ class GenerateImage:
         asks = await self._asks(item, params, kit)
         for ask in asks:
             kit.provider.wire(ask)
-        facts = _facts(kit.provider, kit.model)
+        model = asks[0].model
+        facts = _facts(kit.provider, model)
         prompt = len(str(asks[0].params["prompt"])) // _BYTES_A_TOKEN + 1
         likely = _usage(facts, asks[0].params, params.n, prompt * len(asks), most=False)
         ceiling = _usage(facts, asks[0].params, params.n, sum(a.ceiling.input_tokens or 0 for a in asks), most=True)
-        return Estimate(len(asks), replace(likely, requests=len(asks)), replace(ceiling, requests=len(asks)))
+        likely, ceiling = (replace(one, requests=len(asks)) for one in (likely, ceiling))
+        return Estimate(len(asks), likely, ceiling, model=model)
 
     async def _asks(self, item: Item, params: GenerateImageParams, kit: Kit) -> list[Ask]:
         """As many requests as the pictures take, each with a seed or a sample of its own."""
-        facts, asked = _facts(kit.provider, kit.model), await _neutral(item, params, kit)
+        model = params.model or kit.model
+        facts, asked = _facts(kit.provider, model), await _neutral(item, params, kit)
         inputs = await referenced(params.reference_images or (), item, kit)
         return [
-            self._ask(item, facts, asked, inputs, first, count, kit) for first, count in _split(facts, params, asked)
+            self._ask(item, model, facts, asked, inputs, first, count) for first, count in _split(facts, params, asked)
         ]
 
     def _ask(
         self,
         item: Item,
+        model: str,
         facts: Images,
         asked: Mapping[str, JSON],
         inputs: tuple[Input, ...],
         first: int,
         count: int,
-        kit: Kit,
     ) -> Ask:
         own: dict[str, JSON] = {"n": count} if count > 1 else {}
         seed = asked.get("seed")
@@ -139,7 +143,7 @@ class GenerateImage:
         return Ask(
             capability=self.name,
             operation=self.operation,
-            model=kit.model,
+            model=model,
             params={**asked, **own},
             inputs=inputs,
             ceiling=_usage(facts, asked, count, told, most=True),
@@ -217,7 +221,8 @@ def _count(ask: Ask) -> int:
 
 async def _neutral(item: Item, params: GenerateImageParams, kit: Kit) -> dict[str, JSON]:
     """The parameters that are set, by their neutral names, with the prompts as they are sent."""
-    asked: dict[str, JSON] = params.model_dump(mode="json", exclude={"n", "reference_images"}, exclude_none=True)
+    own = {"model", "n", "reference_images"}
+    asked: dict[str, JSON] = params.model_dump(mode="json", exclude=own, exclude_none=True)
     asked["prompt"] = await worded(item, "prompt", params.prompt, kit)
     if params.negative_prompt:
         asked["negative_prompt"] = await worded(item, "negative_prompt", params.negative_prompt, kit, optional=True)

@@ -202,12 +202,14 @@ def test_links_are_fetched_without_the_key_and_one_that_expired_is_told(server: 
     assert (server.bill()["billed"], len(whole(out))) == (4, 3)
 
 
-def test_a_row_has_its_own_size_and_a_wrong_one_costs_nothing(server: RunningServer, tmp_path: Path) -> None:
-    sizes = ["256x320", "100x100", "large"]
-    source, out = manifest(tmp_path / "p.csv", ("a {{ b }}", *PROMPTS[:2]), size=sizes), tmp_path / "out"
+def test_a_row_has_its_own_size_and_model_and_a_wrong_one_costs_nothing(server: RunningServer, tmp_path: Path) -> None:
+    sizes, models = ["256x320", "100x100", "large"], [KONTEXT, "", ""]
+    source = manifest(tmp_path / "p.csv", ("a {{ b }}", *PROMPTS[:2]), size=sizes, model=models)
+    out = tmp_path / "out"
     done = draw(source, out, server)
     assert done.returncode == 3
     (row,) = whole(out)
+    assert row["model"] == server.bill()["calls"][0]["model"] == KONTEXT
     assert (row["width"], row["height"], row["prompt"]) == (256, 320, "a {{ b }}")
     assert server.bill()["requests"] == 1
     failed = {row["item_id"]: row for row in rows(out, "failures")}
