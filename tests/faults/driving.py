@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import struct
 import subprocess
-import sys
 import wave
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from tests.forking import run
 
 SENTINEL = "tgp_v1_SENTINEL-0123456789abcdefghijkl"
 """A key that must turn up nowhere."""
@@ -41,14 +42,7 @@ def mediamill(
     *arguments: str | Path, home: Path, env: Mapping[str, str] | None = None, timeout: float = 120
 ) -> subprocess.CompletedProcess[str]:
     """Run the command line to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "flows.cli", *map(str, arguments)],
-        env=environment(home, **(env or {})),
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
+    return run([*map(str, arguments)], environment(home, **(env or {})), timeout)
 
 
 def transcribe(
