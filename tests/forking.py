@@ -14,6 +14,7 @@ import importlib
 import json
 import os
 import pkgutil
+import select
 import signal
 import socket
 import subprocess
@@ -84,6 +85,9 @@ def _serve(address: str) -> tuple[Sequence[str], Mapping[str, str], str, str]:
         print("ready", flush=True)  # noqa: T201
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         while True:
+            ready, _, _ = select.select([listening, sys.stdin], [], [])
+            if sys.stdin in ready:  # whoever started this has ended
+                sys.exit(0)
             asked, _ = listening.accept()
             if os.fork():
                 asked.close()
