@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from tasks.capabilities.prompting import checked_template
+from tasks.capabilities.several import several
 from tasks.errors import BadInput
 from tasks.item import JSON
 from tasks.providers.filming import Films, FilmWire, pixels
@@ -65,7 +65,7 @@ class GenerateVideoParams(BaseModel):
     @field_validator("keyframes", mode="before", json_schema_input_type=list[Keyframe | str] | str | None)
     @classmethod
     def _frames(cls, value: Any) -> Any:
-        listed = _listed(value)
+        listed = several(value)
         if not isinstance(listed, list):
             return listed
         return [{"image": one} if isinstance(one, str) else one for one in listed]
@@ -73,7 +73,7 @@ class GenerateVideoParams(BaseModel):
     @field_validator("reference_images", mode="before", json_schema_input_type=list[str] | str | None)
     @classmethod
     def _pictures(cls, value: Any) -> Any:
-        return _listed(value)
+        return several(value)
 
     @field_validator("size")
     @classmethod
@@ -94,16 +94,6 @@ class GenerateVideoParams(BaseModel):
         if self.size is not None and self.width is not None:
             raise ValueError("a size is given twice: as size, and as width and height")
         return self
-
-
-def _listed(value: Any) -> Any:
-    """One picture or several, also as JSON in a cell."""
-    if isinstance(value, str) and value.lstrip().startswith(("[", "{")):
-        try:
-            value = orjson.loads(value)
-        except ValueError as error:
-            raise ValueError(f"is not JSON: {error}") from None
-    return [value] if isinstance(value, str | dict) else value
 
 
 _PLAIN = (

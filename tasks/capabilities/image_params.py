@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import orjson
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from tasks.capabilities.prompting import checked_template
+from tasks.capabilities.several import several
 from tasks.providers.imaging import Quality
 
 
@@ -60,13 +60,11 @@ class GenerateImageParams(BaseModel):
     @field_validator("image_loras", mode="before", json_schema_input_type=list[Lora] | str | None)
     @classmethod
     def _loras(cls, value: Any) -> Any:
-        return orjson.loads(value) if isinstance(value, str) else value
+        return several(value)
 
     @field_validator("reference_images", mode="before", json_schema_input_type=list[str] | str | None)
     @classmethod
     def _places(cls, value: Any) -> Any:
-        if isinstance(value, str) and value.lstrip().startswith("["):
-            return orjson.loads(value)
-        return [value] if isinstance(value, str) else value
+        return several(value)
 
     _template = field_validator("prompt", "negative_prompt")(checked_template)
