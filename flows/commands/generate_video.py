@@ -10,7 +10,18 @@ from flows.options import build_job, job_options, param_options, run_options
 from flows.running import run_job
 
 _PARAMS = (
-    *("prompt", "size", "resolution", "ratio", "seconds", "fps", "steps", "seed", "negative_prompt", "guidance_scale"),
+    *(
+        "prompt",
+        "size",
+        "resolution",
+        "aspect_ratio",
+        "seconds",
+        "fps",
+        "steps",
+        "seed",
+        "negative_prompt",
+        "guidance_scale",
+    ),
     *("keyframes", "reference_images", "output_format", "preview"),
 )
 

@@ -42,7 +42,7 @@ class GenerateVideoParams(BaseModel):
     width: int | None = Field(None, ge=16, le=8192, description="pixels; goes with height")
     height: int | None = Field(None, ge=16, le=8192, description="pixels; goes with width")
     resolution: str | None = Field(None, description="by name, e.g. 720p, for models that go by it")
-    ratio: str | None = Field(None, pattern=r"^\d{1,2}:\d{1,2}$", description="of width to height, e.g. 16:9")
+    aspect_ratio: str | None = Field(None, pattern=r"^\d{1,2}:\d{1,2}$", description="of width to height, e.g. 16:9")
     seconds: int | None = Field(None, ge=1, le=60, description="how long")
     fps: int | None = Field(None, ge=1, le=120, description="frames a second")
     steps: int | None = Field(None, ge=1, le=200, description="more are better, slower and dearer")
@@ -97,7 +97,7 @@ class GenerateVideoParams(BaseModel):
 
 
 _PLAIN = (
-    *("resolution", "ratio", "seconds", "fps", "steps", "seed", "guidance_scale", "negative_prompt"),
+    *("resolution", "aspect_ratio", "seconds", "fps", "steps", "seed", "guidance_scale", "negative_prompt"),
     *("output_format", "output_quality", "generate_audio"),
 )
 
@@ -120,7 +120,7 @@ def directions(params: GenerateVideoParams, prompt: str, films: Films, wire: Fil
     _one_of(model, "seconds", told.get("seconds"), films.seconds)
     _one_of(model, "fps", told.get("fps"), films.fps)
     _one_of(model, "resolution", told.get("resolution"), films.resolutions)
-    _one_of(model, "ratio", told.get("ratio"), films.ratios)
+    _one_of(model, "aspect_ratio", told.get("aspect_ratio"), films.ratios)
     steps = told.get("steps")
     if isinstance(steps, int) and films.steps is not None and not films.steps[0] <= steps <= films.steps[1]:
         raise _wrong(f"{model} takes {films.steps[0]} to {films.steps[1]} steps, not {steps}", "change steps")

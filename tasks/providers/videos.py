@@ -157,12 +157,14 @@ def _together(ask: Ask) -> dict[str, JSON]:
     asked = ask.params
     body: dict[str, JSON] = {}
     names = (
-        *("prompt", "resolution", "ratio", "fps", "steps", "seed", "guidance_scale", "negative_prompt"),
+        *("prompt", "resolution", "fps", "steps", "seed", "guidance_scale", "negative_prompt"),
         *("output_quality", "generate_audio"),
     )
     for name in names:
         if asked.get(name) is not None:
             body[name] = asked[name]
+    if asked.get("aspect_ratio") is not None:
+        body["ratio"] = asked["aspect_ratio"]
     guidance = body.get("guidance_scale")
     if isinstance(guidance, float) and guidance.is_integer():
         body["guidance_scale"] = int(guidance)
@@ -193,7 +195,7 @@ def _xai(ask: Ask) -> dict[str, JSON]:
     spelled = {
         "prompt": "prompt",
         "seconds": "duration",
-        "ratio": "aspect_ratio",
+        "aspect_ratio": "aspect_ratio",
         "resolution": "resolution",
         "generate_audio": "generate_audio",
     }

@@ -43,5 +43,7 @@ def test_a_ratio_that_is_not_made_is_told_with_those_that_are() -> None:
     provider = registry.make_provider("xai", base_url=None, api_key_env=None, environ={"XAI_API_KEY": "k"})
     assert isinstance(provider, MakesVideos)
     model = provider.model(VIDEO_MAKING, None)
-    with pytest.raises(BadInput, match="takes ratio 1:1, 16:9"):
-        directions(GenerateVideoParams(ratio="99:1"), "a cat", provider.films(model), provider.film_wire(), model)
+    with pytest.raises(BadInput, match="takes aspect_ratio 1:1, 16:9"):
+        directions(
+            GenerateVideoParams(aspect_ratio="99:1"), "a cat", provider.films(model), provider.film_wire(), model
+        )

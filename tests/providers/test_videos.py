@@ -81,13 +81,15 @@ def test_keyframes_and_references_go_where_the_provider_looks_for_them() -> None
     inputs = (Input("a" * 64, payload=PICTURE), Input("b" * 64, payload=Payload("", "", 0, url="https://e.org/b.jpg")))
     raw = base64.b64encode(b"jpg").decode()
     provider = made("together")
-    of = ask("vidu/vidu-2.0", inputs, frames=["first"], seconds=8, size="640x360", guidance_scale=8.0)
+    told = {"seconds": 8, "size": "640x360", "aspect_ratio": "16:9", "guidance_scale": 8.0}
+    of = ask("vidu/vidu-2.0", inputs, frames=["first"], **told)
     assert body(provider, provider.wire(of), of) == {
         "model": "vidu/vidu-2.0",
         "prompt": "a boat",
         "seconds": "8",
         "width": 640,
         "height": 360,
+        "ratio": "16:9",
         "guidance_scale": 8,
         "media": {
             "frame_images": [{"input_image": raw, "frame": "first"}],
@@ -95,7 +97,7 @@ def test_keyframes_and_references_go_where_the_provider_looks_for_them() -> None
         },
     }
     grok = made("xai")
-    of = ask("grok-imagine-video", inputs, frames=["first", "last"], ratio="16:9")
+    of = ask("grok-imagine-video", inputs, frames=["first", "last"], aspect_ratio="16:9")
     sent = body(grok, grok.wire(of), of)
     assert sent["image"] == {"url": f"data:image/jpeg;base64,{raw}"}
     assert (sent["last_frame"], sent["aspect_ratio"]) == ({"url": "https://e.org/b.jpg"}, "16:9")
