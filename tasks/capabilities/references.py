@@ -51,6 +51,6 @@ async def _one(place: str, item: Item, kit: Kit, exactly: tuple[int, int] | None
             )
     except BadInput as error:
         told = error.message if place in error.message else f"{place}: {error.message}"
-        error.message = f"{item.source}: {told}"
+        error.message = f"{item.source}: picture {told}"
         raise
     return made.input

@@ -305,4 +305,4 @@ def test_a_reference_that_cannot_be_read_is_told_before_anything_is_paid(server:
     options = ("--model", KONTEXT, "--reference-images", "nowhere.png")
     lost = draw(manifest(tmp_path / "p.csv"), tmp_path / "out", server, *options)
     assert (lost.returncode, server.bill()["requests"]) == (3, 0)
-    assert "reference picture nowhere.png" in lost.stdout
+    assert "picture nowhere.png" in lost.stdout
