@@ -15,6 +15,7 @@ import json
 import os
 import pkgutil
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -36,6 +37,9 @@ def run(arguments: Sequence[str], env: Mapping[str, str], timeout: float) -> sub
     Raises:
         subprocess.TimeoutExpired: when it takes longer; it is killed then.
     """
+    if sys.platform != "linux":  # other systems' libraries do not outlive a fork
+        command = [sys.executable, "-m", "flows.cli", *arguments]
+        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=timeout, check=False)
     with tempfile.TemporaryDirectory(prefix="mediamill-forked-") as name, socket.socket(socket.AF_UNIX) as asked:
         folder = Path(name)
         asked.connect(_address())
@@ -68,11 +72,10 @@ def _address() -> str:
 
 def _import_all() -> None:
     """Everything that a run may import; what an extra is missing for stays out."""
-    for package in ("tasks",):
-        for module in pkgutil.walk_packages([package], f"{package}."):
-            if not module.name.startswith(_APART):
-                with contextlib.suppress(ImportError):
-                    importlib.import_module(module.name)
+    for module in pkgutil.walk_packages(["tasks"], "tasks."):
+        if not module.name.startswith(_APART):
+            with contextlib.suppress(ImportError):
+                importlib.import_module(module.name)
     for name in _FLOWS:
         importlib.import_module(name)
 
@@ -87,6 +90,7 @@ def _serve(address: str) -> tuple[Sequence[str], Mapping[str, str], str, str]:
         while True:
             ready, _, _ = select.select([listening, sys.stdin], [], [])
             if sys.stdin in ready:  # whoever started this has ended
+                shutil.rmtree(Path(address).parent, ignore_errors=True)
                 sys.exit(0)
             asked, _ = listening.accept()
             if os.fork():
