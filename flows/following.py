@@ -10,7 +10,7 @@ import contextvars
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +45,10 @@ if TYPE_CHECKING:
 
 _LOOK = 2.0
 """Seconds between two looks: how long a click on Cancel may take to be seen."""
+_FIRST_LOOK = 0.2
+"""Seconds between two looks of a run that does not hold its OUT yet."""
+_GIVES_WAY = timedelta(minutes=1)
+"""Within this time a run that finds its OUT held by another has ended."""
 _TIMEOUT = 5.0
 _TELL = 200
 """Characters of an error of Prefect's that a log line shows."""
@@ -67,6 +71,7 @@ class Following:
         self._log = get_run_logger()
         self._title = f"{job.capability} {Path(job.source).name or job.source}"
         self._out = f"out:{sha256(str(Path(job.out_path).expanduser().absolute()).encode()).hexdigest()[:12]}"
+        self._held = f"{self._out}:held"
         self._tags = {"mediamill", job.capability, f"provider:{provider}", self._out}
         self._client: SyncPrefectClient = get_client(sync_client=True, httpx_settings={"timeout": _TIMEOUT})
         self._progress: Progress | None = None
@@ -142,7 +147,7 @@ class Following:
                 if self._away:
                     self._away = False
                     self._log.info("Prefect answers again")
-            if self._over.wait(_LOOK):
+            if self._over.wait(_FIRST_LOOK if self._progress is None else _LOOK):
                 return
 
     def _look(self, run: Run) -> None:
@@ -153,6 +158,7 @@ class Following:
         if progress is None:
             return
         # Progress comes only from a run that holds its OUT.
+        self._hold()
         self._settle_others()
         if progress.phase != "plan" and not self._named:
             self._client.set_flow_run_name(self.flow_run.id, f"{self._title}: {many(progress.total, 'item')}")
@@ -162,7 +168,16 @@ class Following:
     def mark(self) -> None:
         """Tag the flow run with its OUT, by which a later run finds it should it be killed."""
         with no_retries(), contextlib.suppress(Exception):
-            self._client.update_flow_run(self.flow_run.id, tags=sorted(self._tags | set(self.flow_run.tags or ())))
+            self._tag()
+
+    def _hold(self) -> None:
+        """Tag the flow run, once, as one that held its OUT: it is gone when another does."""
+        if self._held not in self._tags:
+            self._tag(self._held)
+            self._tags.add(self._held)
+
+    def _tag(self, *more: str) -> None:
+        self._client.update_flow_run(self.flow_run.id, tags=sorted({*self._tags, *more, *(self.flow_run.tags or ())}))
 
     def _settle_others(self) -> None:
         """Put right, once, what Prefect believes of other runs on this OUT."""
@@ -172,12 +187,18 @@ class Following:
             self._alone = True
 
     def _bury_dead(self) -> None:
-        """One run at a time holds an OUT, so an earlier one that Prefect takes for running on it has no process."""
+        """One run at a time holds an OUT, so an earlier one that Prefect takes for running on it has no process.
+
+        One that never held it may just be about to give way.
+        """
+        recently = datetime.now(UTC) - _GIVES_WAY
         for other in self._others(
             tags=FlowRunFilterTags(all_=[self._out]),
             state=_in(StateType.RUNNING, StateType.CANCELLING),
             start_time=FlowRunFilterStartTime(before_=self.flow_run.start_time or datetime.now(UTC)),
         ):
+            if self._held not in other.tags and (other.start_time or recently) > recently:
+                continue
             message = f"The process of this run is gone; run {self.flow_run.name} goes on where it stopped."
             self._client.set_flow_run_state(other.id, Crashed(message=message), force=True)
             self._log.info("run %s had lost its process; this run goes on where it stopped", other.name)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pandas as pd
@@ -97,6 +98,23 @@ def test_after_sigkill_the_next_run_goes_on_and_tells_prefect_the_truth(
     state = deck.ended(run_id)
     assert state["type"] == "CRASHED"
     assert "goes on where it stopped" in state["message"]
+
+
+@pytest.mark.long
+def test_a_run_that_is_about_to_give_way_is_not_taken_for_dead(deck: Deck, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    mark = f"out:{sha256(str(out).encode()).hexdigest()[:12]}"
+    flow = deck.ask("POST", "flows/", {"name": "transcribe"})["id"]
+
+    def other(*tags: str) -> str:
+        body = {"flow_id": flow, "state": {"type": "RUNNING"}, "tags": [mark, *tags]}
+        return str(deck.ask("POST", "flow_runs/", body)["id"])
+
+    young, held = other(), other(f"{mark}:held")
+    make_wavs(source(tmp_path), 2)
+    with running_server(engine="echo", dialect="together") as server:
+        assert deck.cli(*command(tmp_path, server)).returncode == 0
+    assert [deck.state(run)["type"] for run in (young, held)] == ["RUNNING", "CRASHED"]
 
 
 @pytest.mark.long
