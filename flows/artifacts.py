@@ -20,12 +20,12 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
-from flows.telling import counts_line, flags_line
-from flows.watching import line
-from flows.words import dollars, duration
+from mediamill.flows.telling import counts_line, flags_line
+from mediamill.flows.watching import line
+from mediamill.flows.words import dollars, duration
 
 if TYPE_CHECKING:
-    from tasks.summary import Progress, Summary
+    from mediamill.tasks.summary import Progress, Summary
 
 _MARKS = re.compile(r"([\\`*_{}\[\]()#+.!|~>:@-])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")

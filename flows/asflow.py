@@ -10,11 +10,11 @@ import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from flows.batch import Listener
-    from flows.watching import Show
-    from flows.which import Prefect
-    from tasks.job import Job
-    from tasks.run import Retry
+    from mediamill.flows.batch import Listener
+    from mediamill.flows.watching import Show
+    from mediamill.flows.which import Prefect
+    from mediamill.tasks.job import Job
+    from mediamill.tasks.run import Retry
 
 _PATIENCE = 30.0
 """Seconds somebody at a terminal waits at the end for a Prefect server that is away."""
@@ -34,8 +34,8 @@ def run_as_flow(prefect: Prefect, job: Job, retry: Retry | None, show: Show | No
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
         os.environ.setdefault("PREFECT_LOGGING_INTERNAL_LEVEL", "CRITICAL")
         logging.raiseExceptions = False  # nor what it thinks of its own logging when its server is away
-    from flows.batch import LISTENER, Listener
-    from flows.forms import parameters_of
+    from mediamill.flows.batch import LISTENER, Listener
+    from mediamill.flows.forms import parameters_of
 
     listener = Listener(progress=show, patience=_PATIENCE)
     token = LISTENER.set(listener)
@@ -57,7 +57,7 @@ def run_as_flow(prefect: Prefect, job: Job, retry: Retry | None, show: Show | No
 
 def end_untold(code: int) -> NoReturn:
     """End the process now: what Prefect's client still wants to say to a server that is away would take minutes."""
-    from tasks.engine import Engine
+    from mediamill.tasks.engine import Engine
 
     Engine.stop_shared()
     for stream in (sys.stdout, sys.stderr):
@@ -69,4 +69,4 @@ def end_untold(code: int) -> NoReturn:
 def flow_of(capability: str) -> Any:
     """The flow of a capability, which stands in the file of its name."""
     name = capability.replace("-", "_")
-    return getattr(importlib.import_module(f"flows.{name}"), name)
+    return getattr(importlib.import_module(f"mediamill.flows.{name}"), name)

@@ -15,11 +15,11 @@ def ask_json(provider: str, base_url: str | None, path: str) -> Any:
     """
     import orjson
 
-    from tasks.calls.exchange import ExchangeError
-    from tasks.engine import Engine
-    from tasks.errors import ProviderDown
-    from tasks.providers.base import Request
-    from tasks.providers.registry import make_provider
+    from mediamill.tasks.calls.exchange import ExchangeError
+    from mediamill.tasks.engine import Engine
+    from mediamill.tasks.errors import ProviderDown
+    from mediamill.tasks.providers.base import Request
+    from mediamill.tasks.providers.registry import make_provider
 
     chosen = make_provider(provider, base_url=base_url, api_key_env=None, environ=os.environ)
     engine = Engine.shared()

@@ -13,21 +13,21 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.runtime import flow_run
 from prefect.utilities.urls import url_for
 
-from flows import artifacts
-from flows.attended import when_left
-from flows.following import Following, no_retries
-from flows.keys import take_key
-from flows.signals import draining
-from flows.states import caught_up, end_state, refused_state
-from flows.taskruns import TaskRuns
-from flows.telling import opening_line
-from tasks.errors import MediamillError, OutBusy
-from tasks.job import Job
-from tasks.run import Retry, Run
-from tasks.start import choose_provider
+from mediamill.flows import artifacts
+from mediamill.flows.attended import when_left
+from mediamill.flows.following import Following, no_retries
+from mediamill.flows.keys import take_key
+from mediamill.flows.signals import draining
+from mediamill.flows.states import caught_up, end_state, refused_state
+from mediamill.flows.taskruns import TaskRuns
+from mediamill.flows.telling import opening_line
+from mediamill.tasks.errors import MediamillError, OutBusy
+from mediamill.tasks.job import Job
+from mediamill.tasks.run import Retry, Run
+from mediamill.tasks.start import choose_provider
 
 if TYPE_CHECKING:
-    from tasks.summary import Progress, Summary
+    from mediamill.tasks.summary import Progress, Summary
 
 _PATIENCE = 600.0
 """Seconds a run that nobody watches waits at its end for a Prefect server that is away."""

@@ -1,5 +1,5 @@
 """The flow that captions pictures."""
 
-from flows.forms import capability_flow
+from mediamill.flows.forms import capability_flow
 
 caption = capability_flow("caption")

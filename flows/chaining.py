@@ -10,21 +10,21 @@ from typing import Any
 
 import click
 
-from flows.stderr import note
-from flows.telling import opening_line, quote_line, short, tell_failures
-from flows.words import dollars, many
-from tasks.errors import UsageError
-from tasks.job import Job
-from tasks.steps.chain import Chain
-from tasks.steps.run import ChainEnd, ChainRun
-from tasks.summary import Summary
+from mediamill.flows.stderr import note
+from mediamill.flows.telling import opening_line, quote_line, short, tell_failures
+from mediamill.flows.words import dollars, many
+from mediamill.tasks.errors import UsageError
+from mediamill.tasks.job import Job
+from mediamill.tasks.steps.chain import Chain
+from mediamill.tasks.steps.run import ChainEnd, ChainRun
+from mediamill.tasks.summary import Summary
 
 
 def run_chain(chain: Chain, options: Mapping[str, Any]) -> int:
     """Run a chain and tell what came of it; the exit code."""
-    from flows.running import do_job, log_for
-    from flows.which import choose
-    from tasks.start import choose_provider
+    from mediamill.flows.running import do_job, log_for
+    from mediamill.flows.which import choose
+    from mediamill.tasks.start import choose_provider
 
     as_json = bool(options.get("as_json"))
     quiet = bool(options.get("quiet")) or as_json
@@ -77,7 +77,7 @@ def _tell(end: ChainEnd) -> None:
 
 
 def _tell_quote(chain: Chain, *, as_json: bool) -> None:
-    from tasks.steps.quote import quote_chain
+    from mediamill.tasks.steps.quote import quote_chain
 
     told = quote_chain(chain)
     if as_json:
@@ -98,8 +98,8 @@ def _tell_quote(chain: Chain, *, as_json: bool) -> None:
 
 def _agree(chain: Chain) -> None:
     """A paid chain on a terminal shows its quote and asks; a budget answers."""
-    from tasks.start import choose_provider
-    from tasks.steps.run import job_of
+    from mediamill.tasks.start import choose_provider
+    from mediamill.tasks.steps.run import job_of
 
     if chain.budget is not None or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return

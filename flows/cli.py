@@ -10,33 +10,33 @@ from importlib.metadata import version
 
 import click
 
-from flows.stderr import note, silence
-from tasks.errors import MediamillError
+from mediamill.flows.stderr import note, silence
+from mediamill.tasks.errors import MediamillError
 
 _COMMANDS = {
-    "transcribe": ("flows.commands.transcribe", "Recordings to transcripts with segments and words."),
-    "translate": ("flows.commands.translate", "Recordings to text in English or another language."),
-    "speak": ("flows.commands.speak", "Texts to audio files, long ones cut at sentences and joined."),
-    "caption": ("flows.commands.caption", "Pictures to captions, tags, or any answer about them."),
-    "describe-video": ("flows.commands.describe_video", "Videos to descriptions, or any answer about them."),
-    "complete": ("flows.commands.complete", "Prompts to answers, held to a schema where one is given."),
-    "generate-video": ("flows.commands.generate_video", "Prompts to videos, never paid twice."),
-    "rerank": ("flows.commands.rerank", "Documents in the order of how well they answer a query."),
-    "embed": ("flows.commands.embed", "Texts to vectors."),
-    "generate-image": ("flows.commands.generate_image", "Prompts to pictures."),
-    "execute": ("flows.commands.execute", "Cells of code to what they print, return and draw."),
-    "quote": ("flows.commands.quote", "What a job would cost, spending nothing."),
-    "run": ("flows.commands.run", "A job from a YAML file."),
-    "status": ("flows.commands.status", "What is done, failed and spent in an OUT."),
-    "retry": ("flows.commands.retry", "Failed items again; everything else untouched."),
-    "report": ("flows.commands.report", "Rebuild an OUT's page and cost tables."),
-    "export": ("flows.commands.export", "An OUT's results in one .csv, .jsonl or .parquet."),
-    "serve": ("flows.commands.serve", "The built-in provider as a server, for rehearsals and tests."),
-    "models": ("flows.commands.models", "Models and prices the configuration knows."),
-    "up": ("flows.commands.up", "A local Prefect server with its UI."),
-    "down": ("flows.commands.down", "Stop what up started."),
-    "deploy": ("flows.commands.deploy", "Jobs that Prefect schedules and a worker runs."),
-    "doctor": ("flows.commands.doctor", "Check this machine: packages, keys, disk, the built-in provider."),
+    "transcribe": ("mediamill.flows.commands.transcribe", "Recordings to transcripts with segments and words."),
+    "translate": ("mediamill.flows.commands.translate", "Recordings to text in English or another language."),
+    "speak": ("mediamill.flows.commands.speak", "Texts to audio files, long ones cut at sentences and joined."),
+    "caption": ("mediamill.flows.commands.caption", "Pictures to captions, tags, or any answer about them."),
+    "describe-video": ("mediamill.flows.commands.describe_video", "Videos to descriptions, or any answer about them."),
+    "complete": ("mediamill.flows.commands.complete", "Prompts to answers, held to a schema where one is given."),
+    "generate-video": ("mediamill.flows.commands.generate_video", "Prompts to videos, never paid twice."),
+    "rerank": ("mediamill.flows.commands.rerank", "Documents in the order of how well they answer a query."),
+    "embed": ("mediamill.flows.commands.embed", "Texts to vectors."),
+    "generate-image": ("mediamill.flows.commands.generate_image", "Prompts to pictures."),
+    "execute": ("mediamill.flows.commands.execute", "Cells of code to what they print, return and draw."),
+    "quote": ("mediamill.flows.commands.quote", "What a job would cost, spending nothing."),
+    "run": ("mediamill.flows.commands.run", "A job from a YAML file."),
+    "status": ("mediamill.flows.commands.status", "What is done, failed and spent in an OUT."),
+    "retry": ("mediamill.flows.commands.retry", "Failed items again; everything else untouched."),
+    "report": ("mediamill.flows.commands.report", "Rebuild an OUT's page and cost tables."),
+    "export": ("mediamill.flows.commands.export", "An OUT's results in one .csv, .jsonl or .parquet."),
+    "serve": ("mediamill.flows.commands.serve", "The built-in provider as a server, for rehearsals and tests."),
+    "models": ("mediamill.flows.commands.models", "Models and prices the configuration knows."),
+    "up": ("mediamill.flows.commands.up", "A local Prefect server with its UI."),
+    "down": ("mediamill.flows.commands.down", "Stop what up started."),
+    "deploy": ("mediamill.flows.commands.deploy", "Jobs that Prefect schedules and a worker runs."),
+    "doctor": ("mediamill.flows.commands.doctor", "Check this machine: packages, keys, disk, the built-in provider."),
 }
 
 

@@ -9,14 +9,14 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from flows.asflow import flow_of
-from flows.batch import LISTENER, Listener
-from flows.forms import parameters_of
-from tasks.errors import MediamillError
-from tasks.job import Job
-from tasks.steps.chain import make_chain
-from tasks.steps.run import ChainRun
-from tasks.summary import Summary
+from mediamill.flows.asflow import flow_of
+from mediamill.flows.batch import LISTENER, Listener
+from mediamill.flows.forms import parameters_of
+from mediamill.tasks.errors import MediamillError
+from mediamill.tasks.job import Job
+from mediamill.tasks.steps.chain import make_chain
+from mediamill.tasks.steps.run import ChainRun
+from mediamill.tasks.summary import Summary
 
 
 def _name() -> str:

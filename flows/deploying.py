@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from tasks.errors import UsageError
-from tasks.job import Schedule
+from mediamill.tasks.errors import UsageError
+from mediamill.tasks.job import Schedule
 
 if TYPE_CHECKING:
-    from tasks.job import Job
-    from tasks.steps.chain import Chain
+    from mediamill.tasks.job import Job
+    from mediamill.tasks.steps.chain import Chain
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,8 @@ def deploy_job(job: Job, name: str, pool: str, *, paused: bool) -> Deployed:
     Raises:
         UsageError: when the job cannot run on a worker, or Prefect refuses the schedule.
     """
-    from flows.asflow import flow_of
-    from flows.forms import parameters_of
+    from mediamill.flows.asflow import flow_of
+    from mediamill.flows.forms import parameters_of
 
     if job.source == "-":
         raise UsageError("a scheduled job has no stdin to read", hint="name a folder, a glob or a manifest as source")
@@ -51,7 +51,7 @@ def deploy_chain(chain: Chain, name: str, pool: str, *, paused: bool) -> Deploye
     Raises:
         UsageError: when Prefect refuses the schedule.
     """
-    from flows.dataset import dataset
+    from mediamill.flows.dataset import dataset
 
     changes = {"out": str(chain.out_path), "schedule": None, "source": _whole(chain.source)}
     told = chain.model_copy(update=changes).model_dump(mode="json", exclude_defaults=True)
@@ -81,7 +81,7 @@ def _deploy(
             tags=["mediamill", *tags],
             entrypoint_type=EntrypointType.MODULE_PATH,
             work_pool_name=pool,
-            job_variables={"command": shlex.join([sys.executable, "-m", "flows.attended"])},
+            job_variables={"command": shlex.join([sys.executable, "-m", "mediamill.flows.attended"])},
             paused=paused,
         )
     except ValueError as error:

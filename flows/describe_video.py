@@ -1,5 +1,5 @@
 """The flow that describes videos."""
 
-from flows.forms import capability_flow
+from mediamill.flows.forms import capability_flow
 
 describe_video = capability_flow("describe-video")

@@ -1,5 +1,5 @@
 """The flow that embeds texts."""
 
-from flows.forms import capability_flow
+from mediamill.flows.forms import capability_flow
 
 embed = capability_flow("embed")

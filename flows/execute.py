@@ -1,5 +1,5 @@
 """The flow that runs code."""
 
-from flows.forms import capability_flow
+from mediamill.flows.forms import capability_flow
 
 execute = capability_flow("execute")

@@ -32,16 +32,16 @@ from prefect.context import FlowRunContext
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Crashed
 
-from flows.artifacts import Shown
-from flows.states import caught_up
-from flows.words import many
+from mediamill.flows.artifacts import Shown
+from mediamill.flows.states import caught_up
+from mediamill.flows.words import many
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
-    from tasks.job import Job
-    from tasks.run import Run
-    from tasks.summary import Progress, Summary
+    from mediamill.tasks.job import Job
+    from mediamill.tasks.run import Run
+    from mediamill.tasks.summary import Progress, Summary
 
 _LOOK = 2.0
 """Seconds between two looks: how long a click on Cancel may take to be seen."""

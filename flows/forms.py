@@ -13,11 +13,11 @@ from prefect.runtime import flow_run
 from pydantic import BaseModel, ConfigDict, Field, create_model
 from pydantic.json_schema import SkipJsonSchema
 
-from flows.batch import conduct
-from tasks import capabilities
-from tasks.job import Job, make_job
-from tasks.providers import registry
-from tasks.run import Retry
+from mediamill.flows.batch import conduct
+from mediamill.tasks import capabilities
+from mediamill.tasks.job import Job, make_job
+from mediamill.tasks.providers import registry
+from mediamill.tasks.run import Retry
 
 _FIRST = ("provider", "model", "out", "budget", "limit")
 _NEVER = ("capability", "source", "params", "schedule")
@@ -74,7 +74,7 @@ def capability_flow(name: str) -> Flow[..., State[Any]]:
         return conduct(_job(name, source, given), Retry.of(options.get("retry")), options.get("api_key_block"))
 
     body.__name__ = body.__qualname__ = name
-    body.__module__ = f"flows.{name.replace('-', '_')}"
+    body.__module__ = f"mediamill.flows.{name.replace('-', '_')}"
     signature = _signature(capability.params)
     body.__signature__ = signature  # type: ignore[attr-defined]
     body.__doc__ = _docstring(about, signature)

@@ -1,5 +1,5 @@
 """The flow that makes videos."""
 
-from flows.forms import capability_flow
+from mediamill.flows.forms import capability_flow
 
 generate_video = capability_flow("generate-video")

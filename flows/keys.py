@@ -7,9 +7,9 @@ from typing import cast
 
 from prefect.blocks.system import Secret
 
-from tasks.errors import UsageError
-from tasks.job import Job
-from tasks.providers.registry import key_name
+from mediamill.tasks.errors import UsageError
+from mediamill.tasks.job import Job
+from mediamill.tasks.providers.registry import key_name
 
 
 def take_key(job: Job, block: str) -> None:

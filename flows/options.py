@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import click
 import yaml
 
-from tasks.errors import UsageError
-from tasks.job import Job, load_job, make_job
+from mediamill.tasks.errors import UsageError
+from mediamill.tasks.job import Job, load_job, make_job
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -69,7 +69,7 @@ def _job_options(command: F, names: tuple[str, ...]) -> F:
 
 def param_options(capability: str, *names: str) -> Callable[[F], F]:
     """Options for a capability's common parameters, with the help their fields have."""
-    from tasks import capabilities
+    from mediamill.tasks import capabilities
 
     fields = capabilities.get(capability).params.model_fields
 

@@ -1,5 +1,5 @@
 """The flow that ranks documents."""
 
-from flows.forms import capability_flow
+from mediamill.flows.forms import capability_flow
 
 rerank = capability_flow("rerank")

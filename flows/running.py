@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flows.signals import draining
-from flows.stderr import note, silence
-from flows.telling import opening_line, quote_line, tell_quote, tell_summary
-from flows.watching import Show, watch
-from flows.which import Prefect, choose, version_note
-from flows.words import many
-from tasks.errors import UsageError
-from tasks.job import Job
+from mediamill.flows.signals import draining
+from mediamill.flows.stderr import note, silence
+from mediamill.flows.telling import opening_line, quote_line, tell_quote, tell_summary
+from mediamill.flows.watching import Show, watch
+from mediamill.flows.which import Prefect, choose, version_note
+from mediamill.flows.words import many
+from mediamill.tasks.errors import UsageError
+from mediamill.tasks.job import Job
 
 if TYPE_CHECKING:
-    from tasks.providers.base import Provider
-    from tasks.run import Retry
-    from tasks.summary import Summary
+    from mediamill.tasks.providers.base import Provider
+    from mediamill.tasks.run import Retry
+    from mediamill.tasks.summary import Summary
 
 
 def run_job(job: Job, options: Mapping[str, Any], retry: Retry | None = None, *, again: int | None = None) -> int:
@@ -29,16 +29,16 @@ def run_job(job: Job, options: Mapping[str, Any], retry: Retry | None = None, *,
 
     Args:
         job: what to do.
-        options: how to talk, as :func:`flows.options.run_options` declares it.
+        options: how to talk, as :func:`mediamill.flows.options.run_options` declares it.
         retry: do failed items again instead of reading the source.
         again: how many items a retry does; None when this is none.
     """
-    from tasks.start import choose_provider
+    from mediamill.tasks.start import choose_provider
 
     as_json = bool(options.get("as_json"))
     log_for(debug=bool(options.get("debug")))
     if options.get("quote_only"):
-        from tasks.quote import quote
+        from mediamill.tasks.quote import quote
 
         tell_quote(quote(job), as_json=as_json)
         return 0
@@ -58,7 +58,7 @@ def run_job(job: Job, options: Mapping[str, Any], retry: Retry | None = None, *,
         silence(sys.stdout)
     code = 128 + caught[0] if caught and summary.state == "cancelled" else summary.exit_code
     if not told:
-        from flows.asflow import end_untold
+        from mediamill.flows.asflow import end_untold
 
         end_untold(code)
     return code
@@ -77,14 +77,14 @@ def _go(
 ) -> tuple[Summary, Sequence[int], bool]:
     """The run itself, as a flow run or inline; the signals that came; False when Prefect does not know of its end."""
     if prefect is not None:
-        from flows.asflow import run_as_flow
+        from mediamill.flows.asflow import run_as_flow
 
         ended = run_as_flow(prefect, job, retry, show, debug=debug)
         if ended is not None and ended.summary is not None:
             note(f"prefect: {ended.url}" if ended.told else f"Prefect was not told how this run ended: {ended.url}")
             return ended.summary, ended.signals, ended.told
         note("Prefect went away before the run began; inline run")
-    from tasks.run import Run
+    from mediamill.tasks.run import Run
 
     _settle_memory()
     run = Run(job, on_progress=show, retry=retry)
@@ -116,7 +116,7 @@ def _agree(job: Job, provider: Provider, again: int | None) -> None:
     if again is not None:
         told, todo = f"retry: {many(again, 'item')} at {provider.name}, paid for like new ones", again
     else:
-        from tasks.quote import quote
+        from mediamill.tasks.quote import quote
 
         quoted = quote(job)
         told, todo = quote_line(quoted), quoted.items - quoted.finished

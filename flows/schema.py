@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasks import capabilities
-from tasks.job import Job
-from tasks.steps.chain import Chain
+from mediamill.tasks import capabilities
+from mediamill.tasks.job import Job
+from mediamill.tasks.steps.chain import Chain
 
 
 def job_schema() -> dict[str, Any]:

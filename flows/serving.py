@@ -12,9 +12,9 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
-from flows.upstate import UpState, is_prefect, state_path, up_state
-from flows.which import answers
-from tasks.errors import StorageError, UsageError
+from mediamill.flows.upstate import UpState, is_prefect, state_path, up_state
+from mediamill.flows.which import answers
+from mediamill.tasks.errors import StorageError, UsageError
 
 POOL = "mediamill"
 _FIRST_PORT = 4200

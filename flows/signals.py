@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from flows.stderr import interrupt, restore
+from mediamill.flows.stderr import interrupt, restore
 
 if TYPE_CHECKING:
-    from tasks.run import Run
+    from mediamill.tasks.run import Run
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

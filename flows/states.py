@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from prefect.states import Cancelled, Completed, Failed
 
-from flows.telling import counts_line
-from tasks.errors import OutBusy
+from mediamill.flows.telling import counts_line
+from mediamill.tasks.errors import OutBusy
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
-    from tasks.errors import MediamillError
-    from tasks.summary import Summary
+    from mediamill.tasks.errors import MediamillError
+    from mediamill.tasks.summary import Summary
 
 
 def end_state(summary: Summary) -> State[Any]:

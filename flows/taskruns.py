@@ -14,9 +14,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 
-from flows.words import many
-from tasks.run import Step
-from tasks.shard import ShardEnd
+from mediamill.flows.words import many
+from mediamill.tasks.run import Step
+from mediamill.tasks.shard import ShardEnd
 
 T = TypeVar("T")
 

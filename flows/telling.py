@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flows.words import dollars, duration, many
+from mediamill.flows.words import dollars, duration, many
 
 if TYPE_CHECKING:
-    from tasks.job import Job
-    from tasks.providers.base import Provider
-    from tasks.summary import Quote, Status, Summary
+    from mediamill.tasks.job import Job
+    from mediamill.tasks.providers.base import Provider
+    from mediamill.tasks.summary import Quote, Status, Summary
 
 
 _KINDS = {"describe-video": "video"}
@@ -25,7 +25,7 @@ def opening_line(job: Job, provider: Provider, how: str = "inline run") -> str:
     Raises:
         UsageError: when the capability is unknown, or the provider has no model for it.
     """
-    from tasks import capabilities
+    from mediamill.tasks import capabilities
 
     operation = capabilities.get(job.capability).operation
     model = provider.model(operation, job.model)

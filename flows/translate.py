@@ -1,5 +1,5 @@
 """The flow that translates recordings."""
 
-from flows.forms import capability_flow
+from mediamill.flows.forms import capability_flow
 
 translate = capability_flow("translate")

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flows.stderr import note
+from mediamill.flows.stderr import note
 
 if TYPE_CHECKING:
-    from tasks.providers.config import ProviderConfig
+    from mediamill.tasks.providers.config import ProviderConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,8 @@ def tell_voices(providers: Sequence[str], base_url: str | None, *, as_json: bool
 
 
 def _voices_of(provider: str, base_url: str | None) -> list[ModelVoices]:
-    from tasks.errors import MediamillError
-    from tasks.providers.config import load_config
+    from mediamill.tasks.errors import MediamillError
+    from mediamill.tasks.providers.config import load_config
 
     config = load_config(provider)
     speaking = config.operations.get("tts")
@@ -50,7 +50,7 @@ def _voices_of(provider: str, base_url: str | None) -> list[ModelVoices]:
         return []
     known = {name: facts.voice for name, facts in speaking.models.items() if facts.voice}
     if _asks(config, base_url):
-        from flows.asking import ask_json
+        from mediamill.flows.asking import ask_json
 
         try:
             told = ask_json(provider, base_url, str(config.voices_path))

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from flows.stderr import note
-from flows.words import dollars, duration
-from tasks.summary import Progress
+from mediamill.flows.stderr import note
+from mediamill.flows.words import dollars, duration
+from mediamill.tasks.summary import Progress
 
 Show = Callable[[Progress], None]
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from flows.upstate import up_state
-from tasks.errors import Stop, UsageError
+from mediamill.flows.upstate import up_state
+from mediamill.tasks.errors import Stop, UsageError
 
 _PATIENCE = 3.0
 """Seconds a configured Prefect has to answer before a run goes on without it."""

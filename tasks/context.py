@@ -12,18 +12,18 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.calls.call import Caller
-from tasks.calls.limits import Limiter
-from tasks.calls.line import Line
-from tasks.capabilities.base import Capability
-from tasks.engine import Engine
-from tasks.errors import Stop
-from tasks.item import Failure
-from tasks.job import Job
-from tasks.journal.journal import Journal
-from tasks.journal.lock import OutLock
-from tasks.kit import Workbench
-from tasks.summary import FailureGroup
+from mediamill.tasks.calls.call import Caller
+from mediamill.tasks.calls.limits import Limiter
+from mediamill.tasks.calls.line import Line
+from mediamill.tasks.capabilities.base import Capability
+from mediamill.tasks.engine import Engine
+from mediamill.tasks.errors import Stop
+from mediamill.tasks.item import Failure
+from mediamill.tasks.job import Job
+from mediamill.tasks.journal.journal import Journal
+from mediamill.tasks.journal.lock import OutLock
+from mediamill.tasks.kit import Workbench
+from mediamill.tasks.summary import FailureGroup
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -11,11 +11,11 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar
 
-from tasks.calls.client import Client
-from tasks.calls.limits import Limiter
+from mediamill.tasks.calls.client import Client
+from mediamill.tasks.calls.limits import Limiter
 
 if TYPE_CHECKING:
-    from tasks.local.spawn import Server
+    from mediamill.tasks.local.spawn import Server
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -78,7 +78,7 @@ class Engine:
         """The loopback address of the built-in server, started when the first call needs it."""
         async with self._local_lock:
             if engine not in self._local:
-                from tasks.local.spawn import spawn
+                from mediamill.tasks.local.spawn import spawn
 
                 # Who asks for the interpreter has leave to run code here; nothing else starts it with that.
                 allowed = {"allow_local_code": True} if engine == _INTERPRETER else {}

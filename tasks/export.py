@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tasks.errors import NoSuchOption, StorageError, UsageError
+from mediamill.tasks.errors import NoSuchOption, StorageError, UsageError
 
 _ROWS = 1024
 _PREFERRED = ("ranking", "segments")

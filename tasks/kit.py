@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
-from tasks.calls.download import Download
-from tasks.capabilities.base import Media
-from tasks.engine import Engine
-from tasks.errors import BadInput
-from tasks.item import Ask, Item
-from tasks.job import Job
-from tasks.journal.journal import Journal
-from tasks.media.cutting import Cuts
-from tasks.providers.base import Provider
-from tasks.sources.columns import text_column
+from mediamill.tasks.calls.download import Download
+from mediamill.tasks.capabilities.base import Media
+from mediamill.tasks.engine import Engine
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.item import Ask, Item
+from mediamill.tasks.job import Job
+from mediamill.tasks.journal.journal import Journal
+from mediamill.tasks.media.cutting import Cuts
+from mediamill.tasks.providers.base import Provider
+from mediamill.tasks.sources.columns import text_column
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -65,7 +65,7 @@ class Bytes:
 
 
 class Workbench:
-    """Implements :class:`tasks.capabilities.base.Kit` on the engine."""
+    """Implements :class:`mediamill.tasks.capabilities.base.Kit` on the engine."""
 
     def __init__(
         self,

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from tasks.capabilities.base import Capability
-from tasks.errors import BadInput, NoSuchOption, UsageError
-from tasks.item import Item
-from tasks.job import Job
+from mediamill.tasks.capabilities.base import Capability
+from mediamill.tasks.errors import BadInput, NoSuchOption, UsageError
+from mediamill.tasks.item import Item
+from mediamill.tasks.job import Job
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from tasks import faults
-from tasks.errors import UsageError
+from mediamill.tasks import faults
+from mediamill.tasks.errors import UsageError
 
 if TYPE_CHECKING:
-    from tasks.context import Context
-    from tasks.item import Item
-    from tasks.journal.items import ShardWork
-    from tasks.sources import Source
+    from mediamill.tasks.context import Context
+    from mediamill.tasks.item import Item
+    from mediamill.tasks.journal.items import ShardWork
+    from mediamill.tasks.sources import Source
 
 _BATCH = 1000
 

@@ -12,16 +12,16 @@ from typing import Any
 
 import orjson
 
-from tasks import faults
-from tasks.context import Context
-from tasks.journal.journal import Journal
-from tasks.journal.parts import Part
-from tasks.report.build import build_report
-from tasks.sinks.parts import write_part
-from tasks.sinks.record import write_json
-from tasks.sinks.schema import CALLS
-from tasks.sinks.subtitles.write import write_all
-from tasks.summary import FailureGroup, State, Summary
+from mediamill.tasks import faults
+from mediamill.tasks.context import Context
+from mediamill.tasks.journal.journal import Journal
+from mediamill.tasks.journal.parts import Part
+from mediamill.tasks.report.build import build_report
+from mediamill.tasks.sinks.parts import write_part
+from mediamill.tasks.sinks.record import write_json
+from mediamill.tasks.sinks.schema import CALLS
+from mediamill.tasks.sinks.subtitles.write import write_all
+from mediamill.tasks.summary import FailureGroup, State, Summary
 
 _PACKAGES = ("mediamill", "httpx", "aiohttp", "pyarrow", "av", "pocketsphinx", "sqlalchemy")
 
@@ -136,7 +136,7 @@ def rebuild(out: Path) -> Path:
     Raises:
         UsageError: when it is no OUT of ours.
     """
-    from tasks.status import open_existing
+    from mediamill.tasks.status import open_existing
 
     journal = open_existing(out)
     try:

@@ -10,19 +10,19 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tasks import capabilities
-from tasks.capabilities.base import Capability, Estimate
-from tasks.engine import Engine
-from tasks.errors import ItemError, UsageError
-from tasks.item import Item
-from tasks.job import Job
-from tasks.journal.journal import Journal
-from tasks.kit import Workbench
-from tasks.money.cost import Pricing
-from tasks.params import check_params, row_params
-from tasks.start import choose_provider
-from tasks.status import open_existing
-from tasks.summary import Quote
+from mediamill.tasks import capabilities
+from mediamill.tasks.capabilities.base import Capability, Estimate
+from mediamill.tasks.engine import Engine
+from mediamill.tasks.errors import ItemError, UsageError
+from mediamill.tasks.item import Item
+from mediamill.tasks.job import Job
+from mediamill.tasks.journal.journal import Journal
+from mediamill.tasks.kit import Workbench
+from mediamill.tasks.money.cost import Pricing
+from mediamill.tasks.params import check_params, row_params
+from mediamill.tasks.start import choose_provider
+from mediamill.tasks.status import open_existing
+from mediamill.tasks.summary import Quote
 
 _BATCH = 200
 _EXAMPLES = 3
@@ -59,7 +59,7 @@ def quote(job: Job) -> Quote:
 
 
 async def _quote(job: Job) -> Quote:
-    from tasks.sources import open_source
+    from mediamill.tasks.sources import open_source
 
     engine = Engine.shared()
     capability = capabilities.get(job.capability)

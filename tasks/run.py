@@ -15,21 +15,21 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import orjson
 
-from tasks.context import Context
-from tasks.engine import Engine
-from tasks.errors import BudgetReached, MediamillError, Stop
-from tasks.job import Job
-from tasks.journal.items import PREVIEWS, ShardWork
-from tasks.journal.planning import LOST
-from tasks.plan import make_plan
-from tasks.publish import publish
-from tasks.shard import run_shard
-from tasks.sinks.media import lost_media, previews
-from tasks.start import open_context
-from tasks.summary import Progress, Summary
+from mediamill.tasks.context import Context
+from mediamill.tasks.engine import Engine
+from mediamill.tasks.errors import BudgetReached, MediamillError, Stop
+from mediamill.tasks.job import Job
+from mediamill.tasks.journal.items import PREVIEWS, ShardWork
+from mediamill.tasks.journal.planning import LOST
+from mediamill.tasks.plan import make_plan
+from mediamill.tasks.publish import publish
+from mediamill.tasks.shard import run_shard
+from mediamill.tasks.sinks.media import lost_media, previews
+from mediamill.tasks.start import open_context
+from mediamill.tasks.summary import Progress, Summary
 
 if TYPE_CHECKING:
-    from tasks.sources import Source
+    from mediamill.tasks.sources import Source
 
 T = TypeVar("T")
 

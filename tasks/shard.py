@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from tasks import faults
-from tasks.context import Context
-from tasks.errors import BadInput, ItemError, MediamillError, Stop
-from tasks.item import Answer, Ask, Failure, Item, Outcome, Result
-from tasks.journal.planning import LOST
-from tasks.params import row_params
-from tasks.sinks.parts import write_part
-from tasks.sinks.schema import failures_schema
+from mediamill.tasks import faults
+from mediamill.tasks.context import Context
+from mediamill.tasks.errors import BadInput, ItemError, MediamillError, Stop
+from mediamill.tasks.item import Answer, Ask, Failure, Item, Outcome, Result
+from mediamill.tasks.journal.planning import LOST
+from mediamill.tasks.params import row_params
+from mediamill.tasks.sinks.parts import write_part
+from mediamill.tasks.sinks.schema import failures_schema
 
 log = logging.getLogger("mediamill")
 

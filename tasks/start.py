@@ -13,32 +13,32 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from tasks import capabilities
-from tasks.calls.call import Caller
-from tasks.calls.collect import Collector
-from tasks.calls.limits import Limiter
-from tasks.calls.line import Line
-from tasks.calls.retry import Policy, RetryBudget
-from tasks.capabilities.base import Capability
-from tasks.context import Context, StopSwitch
-from tasks.engine import Engine
-from tasks.errors import StorageError, UsageError
-from tasks.job import Job
-from tasks.journal.journal import Journal
-from tasks.journal.lock import OutLock
-from tasks.journal.outs import Binding
-from tasks.kit import Workbench
-from tasks.money.budget import Budget
-from tasks.money.cost import Pricing
-from tasks.params import check_params
-from tasks.providers import registry
-from tasks.providers.base import Provider, Wire
-from tasks.sinks.media import lost_media
-from tasks.sinks.parts import clean, is_whole
-from tasks.sinks.schema import freeze, results_schema, thaw
+from mediamill.tasks import capabilities
+from mediamill.tasks.calls.call import Caller
+from mediamill.tasks.calls.collect import Collector
+from mediamill.tasks.calls.limits import Limiter
+from mediamill.tasks.calls.line import Line
+from mediamill.tasks.calls.retry import Policy, RetryBudget
+from mediamill.tasks.capabilities.base import Capability
+from mediamill.tasks.context import Context, StopSwitch
+from mediamill.tasks.engine import Engine
+from mediamill.tasks.errors import StorageError, UsageError
+from mediamill.tasks.job import Job
+from mediamill.tasks.journal.journal import Journal
+from mediamill.tasks.journal.lock import OutLock
+from mediamill.tasks.journal.outs import Binding
+from mediamill.tasks.kit import Workbench
+from mediamill.tasks.money.budget import Budget
+from mediamill.tasks.money.cost import Pricing
+from mediamill.tasks.params import check_params
+from mediamill.tasks.providers import registry
+from mediamill.tasks.providers.base import Provider, Wire
+from mediamill.tasks.sinks.media import lost_media
+from mediamill.tasks.sinks.parts import clean, is_whole
+from mediamill.tasks.sinks.schema import freeze, results_schema, thaw
 
 if TYPE_CHECKING:
-    from tasks.sources import Source
+    from mediamill.tasks.sources import Source
 
 JOURNAL_MARK = ".journal/elsewhere"
 """Names the shared journal, so that an OUT can be looked at without being told where its journal is."""
@@ -133,7 +133,7 @@ async def open_context(job: Job, engine: Engine, *, retry: bool) -> tuple[Contex
 
 
 def _open_source(job: Job, capability: Capability) -> Source:
-    from tasks.sources import open_source
+    from mediamill.tasks.sources import open_source
 
     return open_source(job, capability.kinds, frozenset(capability.params.model_fields))
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tasks.errors import UsageError
-from tasks.job import Job, make_job
-from tasks.journal.journal import Journal
-from tasks.journal.lock import holder
-from tasks.sinks.media import previews
-from tasks.start import JOURNAL_MARK
-from tasks.summary import Status
+from mediamill.tasks.errors import UsageError
+from mediamill.tasks.job import Job, make_job
+from mediamill.tasks.journal.journal import Journal
+from mediamill.tasks.journal.lock import holder
+from mediamill.tasks.sinks.media import previews
+from mediamill.tasks.start import JOURNAL_MARK
+from mediamill.tasks.summary import Status
 
 
 def open_existing(out: Path) -> Journal:

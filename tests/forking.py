@@ -26,9 +26,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-_APART = ("tasks.local",)
+_APART = ("mediamill.tasks.local",)
 """What only the built-in server imports."""
-_FLOWS = ("flows.cli", "flows.commands", "flows.options", "flows.running", "flows.telling", "flows.watching")
+_FLOWS = (
+    "mediamill.flows.cli",
+    "mediamill.flows.commands",
+    "mediamill.flows.options",
+    "mediamill.flows.running",
+    "mediamill.flows.telling",
+    "mediamill.flows.watching",
+)
 
 
 def run(arguments: Sequence[str], env: Mapping[str, str], timeout: float) -> subprocess.CompletedProcess[str]:
@@ -38,7 +45,7 @@ def run(arguments: Sequence[str], env: Mapping[str, str], timeout: float) -> sub
         subprocess.TimeoutExpired: when it takes longer; it is killed then.
     """
     if sys.platform != "linux":  # other systems' libraries do not outlive a fork
-        command = [sys.executable, "-m", "flows.cli", *arguments]
+        command = [sys.executable, "-m", "mediamill.flows.cli", *arguments]
         return subprocess.run(command, env=env, capture_output=True, text=True, timeout=timeout, check=False)
     with tempfile.TemporaryDirectory(prefix="mediamill-forked-") as name, socket.socket(socket.AF_UNIX) as asked:
         folder = Path(name)
@@ -72,7 +79,7 @@ def _address() -> str:
 
 def _import_all() -> None:
     """Everything that a run may import; what an extra is missing for stays out."""
-    for module in pkgutil.walk_packages(["tasks"], "tasks."):
+    for module in pkgutil.walk_packages(["mediamill/tasks"], "mediamill.tasks."):
         if not module.name.startswith(_APART):
             with contextlib.suppress(ImportError):
                 importlib.import_module(module.name)
@@ -112,7 +119,7 @@ def _serve(address: str) -> tuple[Sequence[str], Mapping[str, str], str, str]:
 
 def _become(arguments: Sequence[str], env: Mapping[str, str], folder: str, streams: str) -> None:
     """Take on a request's environment, folder, streams and arguments."""
-    from tasks import faults
+    from mediamill.tasks import faults
 
     for stream, number in (("out", 1), ("err", 2)):
         file = os.open(f"{streams}/{stream}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -141,7 +148,7 @@ if __name__ == "__main__":
     _import_all()
     gc.freeze()
     _become(*_serve(sys.argv[1]))
-    from flows.cli import main
+    from mediamill.flows.cli import main
 
     try:
         main()

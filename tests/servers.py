@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from tasks.local.spawn import Server, spawn
+from mediamill.tasks.local.spawn import Server, spawn
 
 _PAGE = 10_000
 
@@ -55,7 +55,7 @@ def running_server(*, engine: str = "echo", **options: Any) -> Iterator[RunningS
 
     Args:
         engine: ``echo``, ``tones``, ``local`` or ``whisper``.
-        **options: those of ``mediamill serve`` with underscores, see :func:`tasks.local.spawn.spawn`.
+        **options: those of ``mediamill serve`` with underscores, see :func:`mediamill.tasks.local.spawn.spawn`.
     """
     with spawn(engine, **options) as server:
         yield RunningServer(server)

@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.errors import NoSuchOption, StorageError, UsageError
-from tasks.export import export
+from mediamill.tasks.errors import NoSuchOption, StorageError, UsageError
+from mediamill.tasks.export import export
 from tests.faults.driving import mediamill
 from tests.repeatable import repeatable
 
@@ -140,7 +140,7 @@ def test_what_was_there_stays_until_the_new_one_is_whole(
     def full(*_: Any) -> Any:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("tasks.export._csv", full)
+    monkeypatch.setattr("mediamill.tasks.export._csv", full)
     with pytest.raises(StorageError, match="No space left"):
         export(out, to)
     assert to.read_text() == "old"

@@ -47,7 +47,7 @@ def imports(source: str) -> list[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "a relative import"
             assert node.module is not None
-            below = node.module == "tasks"
+            below = node.module in ("mediamill", "mediamill.tasks")
             found += [f"{node.module}.{a.name}" for a in node.names] if below else [node.module]
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
             found += [n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
@@ -56,9 +56,12 @@ def imports(source: str) -> list[str]:
 
 def complaint(here: str, name: str) -> str | None:
     """Why the module ``here`` may not import ``name``."""
-    if name.split(".", maxsplit=1)[0] not in ("flows", "tasks", "configs"):
+    if name.split(".", maxsplit=1)[0] in ("flows", "tasks", "configs"):
+        return f"{here} imports {name}, which another project's folder may hide: import mediamill.{name}"
+    if name == "mediamill" or not name.startswith("mediamill."):
         stray = name.split(".", maxsplit=1)[0] == "prefect" and not here.startswith("flows")
         return f"{here} imports prefect" if stray else None
+    name = name.removeprefix("mediamill.")
     if here.startswith("tasks.local"):
         allowed = ("tasks.local", "tasks.media", "tasks.item", "tasks.errors", "configs")
         well = any(name == room or name.startswith(f"{room}.") for room in allowed)
@@ -82,16 +85,17 @@ def test_no_arrow_points_back(path: Path) -> None:
 @pytest.mark.parametrize(
     ("here", "source"),
     [
-        ("tasks.journal.asks", "from tasks.calls.call import Caller"),
-        ("tasks.calls.call", "def late():\n    from tasks import engine"),
-        ("tasks.item", "from tasks.journal.journal import Journal"),
-        ("tasks.run", "import flows.cli"),
+        ("tasks.journal.asks", "from mediamill.tasks.calls.call import Caller"),
+        ("tasks.calls.call", "def late():\n    from mediamill.tasks import engine"),
+        ("tasks.item", "from mediamill.tasks.journal.journal import Journal"),
+        ("tasks.run", "import mediamill.flows.cli"),
         ("tasks.engine", "import prefect.client"),
-        ("tasks.local.server", "from tasks.providers import base"),
-        ("tasks.local.server", "from tasks.items_of_another_room import x"),
-        ("tasks.calls.call", "from tasks.local.bill import Bill"),
-        ("tasks.calls.call", "import importlib\nimportlib.import_module('tasks.run')"),
-        ("tasks.calls.call", "from tasks.a_room_without_a_layer import x"),
+        ("tasks.local.server", "from mediamill.tasks.providers import base"),
+        ("tasks.local.server", "from mediamill.tasks.items_of_another_room import x"),
+        ("tasks.calls.call", "from mediamill.tasks.local.bill import Bill"),
+        ("tasks.calls.call", "import importlib\nimportlib.import_module('mediamill.tasks.run')"),
+        ("tasks.calls.call", "from tasks.journal.asks import Asks"),
+        ("tasks.calls.call", "from mediamill.tasks.a_room_without_a_layer import x"),
     ],
 )
 def test_an_arrow_that_points_back_is_found(here: str, source: str) -> None:
@@ -101,7 +105,7 @@ def test_an_arrow_that_points_back_is_found(here: str, source: str) -> None:
 def loaded(*arguments: str) -> set[str]:
     """The top-level packages a command has imported when it ends."""
     script = (
-        "import sys\nfrom flows.cli import main\n"
+        "import sys\nfrom mediamill.flows.cli import main\n"
         f"sys.argv = ['mediamill', *{list(arguments)!r}]\n"
         "try:\n    main()\nfinally:\n"
         "    sys.stderr.write('LOADED ' + ' '.join({m.split('.')[0] for m in sys.modules}))\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.summary import FailureGroup
+from mediamill.tasks.summary import FailureGroup
 
 
 @pytest.mark.parametrize(

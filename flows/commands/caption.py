@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from flows.options import build_job, job_options, param_options, run_options
-from flows.running import run_job
+from mediamill.flows.options import build_job, job_options, param_options, run_options
+from mediamill.flows.running import run_job
 
 _PARAMS = ("prompt", "system", "detail", "max_tokens", "temperature", "reasoning_effort", "fetch", "dedup")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from flows.which import choose
+from mediamill.flows.which import choose
 
 
 @click.command("deploy")
@@ -33,14 +33,14 @@ def command(
     Each becomes a deployment with its schedule, one run at a time. A worker must serve the pool:
     `mediamill up --worker`, or `prefect worker start --pool mediamill`. Keys come from the worker's environment.
     """
-    from tasks.errors import UsageError
-    from tasks.job import load_job
-    from tasks.steps.chain import is_chain, make_chain, read_file
+    from mediamill.tasks.errors import UsageError
+    from mediamill.tasks.job import load_job
+    from mediamill.tasks.steps.chain import is_chain, make_chain, read_file
 
     prefect, _ = choose(wanted=True)
     assert prefect is not None
     os.environ["PREFECT_API_URL"] = prefect.api
-    from flows.deploying import deploy_chain, deploy_file, deploy_job
+    from mediamill.flows.deploying import deploy_chain, deploy_file, deploy_job
 
     if not jobs:
         return deploy_file(Path("prefect.yaml"), prefect.api)

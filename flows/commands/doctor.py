@@ -67,8 +67,8 @@ def _python() -> list[Finding]:
 def _decoder() -> list[Finding]:
     import wave
 
-    from tasks.errors import MediamillError
-    from tasks.media.audio import probe
+    from mediamill.tasks.errors import MediamillError
+    from mediamill.tasks.media.audio import probe
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "tone.wav"
@@ -85,8 +85,8 @@ def _decoder() -> list[Finding]:
 
 
 def _keys() -> list[Finding]:
-    from tasks.providers.config import load_config
-    from tasks.providers.registry import default_provider, provider_names
+    from mediamill.tasks.providers.config import load_config
+    from mediamill.tasks.providers.registry import default_provider, provider_names
 
     findings = []
     for name in provider_names():
@@ -118,8 +118,8 @@ def _disk(out: str) -> list[Finding]:
 
 
 def _server() -> list[Finding]:
-    from tasks.errors import MediamillError
-    from tasks.local.spawn import spawn
+    from mediamill.tasks.errors import MediamillError
+    from mediamill.tasks.local.spawn import spawn
 
     try:
         with spawn("pocketsphinx") as server:

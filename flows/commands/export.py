@@ -26,7 +26,7 @@ def command(out: Path, to: Path, columns: str | None, long: str | None, *, debug
     Lists and objects are JSON in a CSV. With --long a ranking has one row a document and a transcript one row a
     segment, beside the item's other columns.
     """
-    from tasks.export import export
+    from mediamill.tasks.export import export
 
     chosen = [name.strip() for name in columns.split(",")] if columns else ()
     count = export(out.expanduser(), to.expanduser(), columns=chosen, long=long)

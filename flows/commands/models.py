@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from tasks.providers.config import ModelFacts
+    from mediamill.tasks.providers.config import ModelFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ def command(*, provider: str | None, live: bool, voices: bool, base_url: str | N
     Other models work too: name any with --model. A price that is not known here is told as unknown.
     """
     if voices:
-        from flows.voices import tell_voices
+        from mediamill.flows.voices import tell_voices
 
         return tell_voices(_names(provider), base_url, as_json=as_json)
     if live:
@@ -54,8 +54,8 @@ def command(*, provider: str | None, live: bool, voices: bool, base_url: str | N
 
 
 def _names(provider: str | None) -> tuple[str, ...]:
-    from tasks.errors import NoSuchOption
-    from tasks.providers.registry import provider_names
+    from mediamill.tasks.errors import NoSuchOption
+    from mediamill.tasks.providers.registry import provider_names
 
     if provider is not None and provider not in provider_names():
         raise NoSuchOption("provider", provider, provider_names())
@@ -63,8 +63,8 @@ def _names(provider: str | None) -> tuple[str, ...]:
 
 
 def _configured(provider: str) -> list[Model]:
-    from tasks.money.cost import Billing, Pricing
-    from tasks.providers.config import load_config
+    from mediamill.tasks.money.cost import Billing, Pricing
+    from mediamill.tasks.providers.config import load_config
 
     config = load_config(provider)
     pricing = Pricing.of(provider, Billing(config.free))
@@ -119,7 +119,7 @@ def _other_abilities(can: ModelFacts) -> tuple[str, ...] | None:
 
 
 def _tell_live(provider: str | None, base_url: str | None, *, as_json: bool) -> int:
-    from tasks.errors import UsageError
+    from mediamill.tasks.errors import UsageError
 
     if provider is None:
         raise UsageError("--live needs --provider", hint="mediamill models --live --provider together")
@@ -133,7 +133,7 @@ def _tell_live(provider: str | None, base_url: str | None, *, as_json: bool) -> 
 
 def _ask(provider: str, base_url: str | None) -> list[str]:
     """The ids a provider lists: a bare array, or under ``data`` or ``models`` (provider docs)."""
-    from flows.asking import ask_json
+    from mediamill.flows.asking import ask_json
 
     told = ask_json(provider, base_url, "/models")
     if told is None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from flows.options import build_job, job_options
-from flows.telling import tell_quote
-from tasks.errors import UsageError
+from mediamill.flows.options import build_job, job_options
+from mediamill.flows.telling import tell_quote
+from mediamill.tasks.errors import UsageError
 
 
 @click.command("quote")
@@ -25,9 +25,9 @@ def command(source: str, more: str | None, **options: Any) -> int:
     mediamill quote transcribe recordings/ --provider together
     mediamill quote configs/jobs/transcribe.yaml
     """
-    from flows.commands.run import job_over
-    from tasks import capabilities
-    from tasks.quote import quote
+    from mediamill.flows.commands.run import job_over
+    from mediamill.tasks import capabilities
+    from mediamill.tasks.quote import quote
 
     if more is None and source.endswith((".yaml", ".yml")):
         from pathlib import Path

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flows.options import given_fields, job_options_but_out, talk_options
-from flows.running import run_job
+from mediamill.flows.options import given_fields, job_options_but_out, talk_options
+from mediamill.flows.running import run_job
 
 if TYPE_CHECKING:
-    from tasks.job import Job
-    from tasks.summary import Status
+    from mediamill.tasks.job import Job
+    from mediamill.tasks.summary import Status
 
 
 @click.command("retry")
@@ -29,8 +29,8 @@ def command(out: Path, *, only: tuple[str, ...], promote: bool, **options: Any) 
     that carry flags again, which stand until better ones come. `--only lost` fetches what is gone from OUT/media, free.
     `--promote --only unknown` buys full versions whose creation got no answer.
     """
-    from tasks.run import FLAGGED, Retry
-    from tasks.status import flagged_now, status
+    from mediamill.tasks.run import FLAGGED, Retry
+    from mediamill.tasks.status import flagged_now, status
 
     if promote:
         return _promote(out, only, options)
@@ -42,10 +42,10 @@ def command(out: Path, *, only: tuple[str, ...], promote: bool, **options: Any) 
 
 
 def _promote(out: Path, only: tuple[str, ...], options: dict[str, Any]) -> int:
-    from tasks.errors import UsageError
-    from tasks.journal.items import PREVIEWS
-    from tasks.run import Retry
-    from tasks.status import previews_now
+    from mediamill.tasks.errors import UsageError
+    from mediamill.tasks.journal.items import PREVIEWS
+    from mediamill.tasks.run import Retry
+    from mediamill.tasks.status import previews_now
 
     job = _job_again(out, options)
     if not job.params.get("preview"):
@@ -56,9 +56,9 @@ def _promote(out: Path, only: tuple[str, ...], options: dict[str, Any]) -> int:
 
 def _check(out: Path, only: tuple[str, ...], stands: Status, flagged: int, options: dict[str, Any]) -> None:
     """Refuse kinds that no item has; what a crashed retry left pending has no kind any more."""
-    from tasks.errors import NoSuchOption, UsageError
-    from tasks.journal.planning import LOST
-    from tasks.run import FLAGGED
+    from mediamill.tasks.errors import NoSuchOption, UsageError
+    from mediamill.tasks.journal.planning import LOST
+    from mediamill.tasks.run import FLAGGED
 
     if FLAGGED in only:
         if not flagged:
@@ -74,8 +74,8 @@ def _check(out: Path, only: tuple[str, ...], stands: Status, flagged: int, optio
 
 def _job_again(out: Path, options: dict[str, Any]) -> Job:
     """The job OUT was last run with, under what is given; another provider brings its own model and address."""
-    from tasks.job import make_job
-    from tasks.status import bound_job
+    from mediamill.tasks.job import make_job
+    from mediamill.tasks.status import bound_job
 
     given = given_fields(options)
     stored = bound_job(out).model_dump(exclude_defaults=True)

@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from flows.options import job_options, run_options
-from flows.running import run_job
-from tasks.errors import UsageError
-from tasks.job import Job, load_job
-from tasks.steps.chain import is_chain, read_file
+from mediamill.flows.options import job_options, run_options
+from mediamill.flows.running import run_job
+from mediamill.tasks.errors import UsageError
+from mediamill.tasks.job import Job, load_job
+from mediamill.tasks.steps.chain import is_chain, read_file
 
 _LEAVE = "allow_local_code"
 
@@ -31,7 +31,7 @@ def command(job: Path | None, *, allow_local_code: bool, schema_only: bool, **op
     A file with `steps` is a chain: each step's results are the next one's manifest.
     """
     if schema_only:
-        from flows.schema import job_schema
+        from mediamill.flows.schema import job_schema
 
         click.echo(json.dumps(job_schema(), indent=2))
         return 0
@@ -60,9 +60,9 @@ def _with_leave(told: dict[str, Any]) -> dict[str, Any]:
 
 def _run_chain(path: Path, told: dict[str, Any], options: dict[str, Any]) -> int:
     """A file with steps: options that make no sense for all of them together are refused."""
-    from flows.chaining import run_chain
-    from flows.options import given_fields
-    from tasks.steps.chain import Chain, make_chain
+    from mediamill.flows.chaining import run_chain
+    from mediamill.flows.options import given_fields
+    from mediamill.tasks.steps.chain import Chain, make_chain
 
     given = {name: value for name, value in given_fields(options).items() if value not in (None, {}, [])}
     wrong = [name for name in given if name not in Chain.model_fields]
@@ -76,6 +76,6 @@ def _run_chain(path: Path, told: dict[str, Any], options: dict[str, Any]) -> int
 
 def job_over(path: Path, options: dict[str, Any]) -> Job:
     """The job in a file, overridden by the options given."""
-    from flows.options import given_fields
+    from mediamill.flows.options import given_fields
 
     return load_job(path, **given_fields(options))

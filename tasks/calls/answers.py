@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 
-from tasks import faults
-from tasks.calls.line import Line, total
-from tasks.errors import BadReply
-from tasks.item import Answer, Ask, Cost
-from tasks.providers.base import Parsed, Reply
+from mediamill.tasks import faults
+from mediamill.tasks.calls.line import Line, total
+from mediamill.tasks.errors import BadReply
+from mediamill.tasks.item import Answer, Ask, Cost
+from mediamill.tasks.providers.base import Parsed, Reply
 
 
 def parse(line: Line, reply: Reply, asks: Sequence[Ask]) -> Sequence[Parsed]:

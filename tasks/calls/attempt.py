@@ -9,19 +9,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 
-from tasks import faults
-from tasks.calls.answers import answer, parse, settle, share_of
-from tasks.calls.exchange import Broken, NotSent
-from tasks.calls.jobs import JobFailed, RunningJob
-from tasks.calls.limits import Limiter, Permit
-from tasks.calls.line import Line, now_us, request_id
-from tasks.calls.pack import Pending
-from tasks.calls.retry import TryAgain
-from tasks.errors import AccountStopped, CallFailed, MediamillError, UnknownOutcome
-from tasks.item import Answer, Ask
-from tasks.journal.transitions import NewAttempt
-from tasks.money.budget import Reservation
-from tasks.providers.base import Limits, Problem, Reply, Request
+from mediamill.tasks import faults
+from mediamill.tasks.calls.answers import answer, parse, settle, share_of
+from mediamill.tasks.calls.exchange import Broken, NotSent
+from mediamill.tasks.calls.jobs import JobFailed, RunningJob
+from mediamill.tasks.calls.limits import Limiter, Permit
+from mediamill.tasks.calls.line import Line, now_us, request_id
+from mediamill.tasks.calls.pack import Pending
+from mediamill.tasks.calls.retry import TryAgain
+from mediamill.tasks.errors import AccountStopped, CallFailed, MediamillError, UnknownOutcome
+from mediamill.tasks.item import Answer, Ask
+from mediamill.tasks.journal.transitions import NewAttempt
+from mediamill.tasks.money.budget import Reservation
+from mediamill.tasks.providers.base import Limits, Problem, Reply, Request
 
 _LOST = "the request may have been carried out and billed; its answer was lost"
 LOOK = (

@@ -16,9 +16,9 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import httpx
 import orjson
 
-from tasks.errors import BadInput
-from tasks.item import Payload
-from tasks.providers.base import Request
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.item import Payload
+from mediamill.tasks.providers.base import Request
 
 STREAM_OVER = 1 << 20
 _SLICE = 1 << 18

@@ -15,17 +15,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from tasks import faults
-from tasks.calls.answers import answer, parse, settle, share_of
-from tasks.calls.attempt import LOOK, WireAttempt
-from tasks.calls.key import request_key
-from tasks.calls.line import Line, now_us, request_id, total
-from tasks.calls.pack import Packer, Pending
-from tasks.calls.retry import TryAgain, retrying
-from tasks.errors import BadInput, CallFailed, ItemError, ProviderDown, UnknownOutcome
-from tasks.item import FREE, Answer, Ask, Cost
-from tasks.journal.asks import Attempt, Claim
-from tasks.providers.base import Parsed, Problem, Reply
+from mediamill.tasks import faults
+from mediamill.tasks.calls.answers import answer, parse, settle, share_of
+from mediamill.tasks.calls.attempt import LOOK, WireAttempt
+from mediamill.tasks.calls.key import request_key
+from mediamill.tasks.calls.line import Line, now_us, request_id, total
+from mediamill.tasks.calls.pack import Packer, Pending
+from mediamill.tasks.calls.retry import TryAgain, retrying
+from mediamill.tasks.errors import BadInput, CallFailed, ItemError, ProviderDown, UnknownOutcome
+from mediamill.tasks.item import FREE, Answer, Ask, Cost
+from mediamill.tasks.journal.asks import Attempt, Claim
+from mediamill.tasks.providers.base import Parsed, Problem, Reply
 
 _BUSY_SECONDS = 0.5
 _LOOK_AGAIN = 0.25

@@ -20,16 +20,16 @@ import httpx
 from aiohttp.abc import AbstractResolver
 from httpx_aiohttp import AiohttpTransport
 
-from tasks.calls.bodies import Body, encode
-from tasks.calls.download import Download, fetch
-from tasks.calls.exchange import Broken, ExchangeError, translate
-from tasks.calls.guard import Guard
-from tasks.calls.handshake import make_session
-from tasks.calls.reading import chunks, timed
-from tasks.calls.sockets import SocketExchange
-from tasks.calls.transports import environment_proxy, make_transport, tls_context
-from tasks.errors import ItemError, UsageError
-from tasks.providers.base import FIRST_PART, Reply, Request
+from mediamill.tasks.calls.bodies import Body, encode
+from mediamill.tasks.calls.download import Download, fetch
+from mediamill.tasks.calls.exchange import Broken, ExchangeError, translate
+from mediamill.tasks.calls.guard import Guard
+from mediamill.tasks.calls.handshake import make_session
+from mediamill.tasks.calls.reading import chunks, timed
+from mediamill.tasks.calls.sockets import SocketExchange
+from mediamill.tasks.calls.transports import environment_proxy, make_transport, tls_context
+from mediamill.tasks.errors import ItemError, UsageError
+from mediamill.tasks.providers.base import FIRST_PART, Reply, Request
 
 _HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
 _OWN_HEADERS = frozenset({"authorization", "host", "content-length", "transfer-encoding", "connection"})

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks import faults
-from tasks.calls.download import Download
-from tasks.calls.jobs import look_at
-from tasks.calls.line import Line
-from tasks.errors import BadInput, BadReply, CallFailed
-from tasks.item import Ask
+from mediamill.tasks import faults
+from mediamill.tasks.calls.download import Download
+from mediamill.tasks.calls.jobs import look_at
+from mediamill.tasks.calls.line import Line
+from mediamill.tasks.errors import BadInput, BadReply, CallFailed
+from mediamill.tasks.item import Ask
 
 _MOST_BYTES = 4 * 2**30
 _DEADLINE = 1800.0

@@ -17,13 +17,13 @@ from urllib.parse import urlsplit
 import aiohttp
 import httpx
 
-from tasks.calls.exchange import Broken, ExchangeError
-from tasks.calls.guard import Guard, refusal
-from tasks.calls.hints import wait_hint
-from tasks.calls.reading import chunks
-from tasks.calls.retry import Policy, TryAgain, retrying
-from tasks.errors import BadInput, CallFailed, StorageError
-from tasks.providers.base import Problem
+from mediamill.tasks.calls.exchange import Broken, ExchangeError
+from mediamill.tasks.calls.guard import Guard, refusal
+from mediamill.tasks.calls.hints import wait_hint
+from mediamill.tasks.calls.reading import chunks
+from mediamill.tasks.calls.retry import Policy, TryAgain, retrying
+from mediamill.tasks.errors import BadInput, CallFailed, StorageError
+from mediamill.tasks.providers.base import Problem
 
 MOST_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -80,7 +80,7 @@ async def fetch(
     ``headers`` go to the URL itself and never to what it redirects to.
 
     Raises:
-        BadInput, CallFailed, StorageError: as :meth:`tasks.calls.client.Client.download` says.
+        BadInput, CallFailed, StorageError: as :meth:`mediamill.tasks.calls.client.Client.download` says.
     """
     ends = time.monotonic() + deadline
     guard.check(url)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import aiohttp
 import httpx
 
-from tasks.calls.guard import Forbidden
+from mediamill.tasks.calls.guard import Forbidden
 
 
 class ExchangeError(Exception):

@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 import httpx
 
-from tasks.errors import BadInput
+from mediamill.tasks.errors import BadInput
 
 if TYPE_CHECKING:
     from aiohttp.abc import AbstractResolver
@@ -144,7 +144,7 @@ class Guard:
 
     def resolver(self, inner: AbstractResolver | None = None) -> AbstractResolver:
         """A resolver for aiohttp's connector that admits every answer of ``inner`` first."""
-        from tasks.calls.resolver import GuardedResolver
+        from mediamill.tasks.calls.resolver import GuardedResolver
 
         return GuardedResolver(self, inner)
 

@@ -8,8 +8,8 @@ from http import HTTPStatus
 
 import aiohttp
 
-from tasks.providers.base import Reply
-from tasks.providers.conversation import REFUSED, SOCKET
+from mediamill.tasks.providers.base import Reply
+from mediamill.tasks.providers.conversation import REFUSED, SOCKET
 
 _MOST_REFUSAL = 2**16
 

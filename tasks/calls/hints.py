@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Mapping
 
-from tasks.providers.base import Limits
+from mediamill.tasks.providers.base import Limits
 
 MAX_WAIT = 120.0
 """Most seconds a hint is believed."""

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import orjson
 
-from tasks.calls.exchange import Broken, NotSent
-from tasks.calls.line import Line
-from tasks.errors import AccountStopped, CallFailed
-from tasks.item import Ask
-from tasks.providers.base import JOB_ID, JOB_STATES, Problem, Reply, Wire
+from mediamill.tasks.calls.exchange import Broken, NotSent
+from mediamill.tasks.calls.line import Line
+from mediamill.tasks.errors import AccountStopped, CallFailed
+from mediamill.tasks.item import Ask
+from mediamill.tasks.providers.base import JOB_ID, JOB_STATES, Problem, Reply, Wire
 
 _LOOK_DEADLINE = 30.0
 _FIRST, _MOST, _GROWTH = 1.0, 30.0, 1.5

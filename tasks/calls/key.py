@@ -6,8 +6,8 @@ import hashlib
 
 import orjson
 
-from tasks.item import Ask
-from tasks.providers.base import Wire
+from mediamill.tasks.item import Ask
+from mediamill.tasks.providers.base import Wire
 
 
 def request_key(provider: str, ask: Ask, wire: Wire) -> str:

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.calls.adaptive import AdaptiveRate, AdaptiveWindow
-from tasks.calls.pacer import Pacer
-from tasks.item import Usage
-from tasks.providers.base import Limits
+from mediamill.tasks.calls.adaptive import AdaptiveRate, AdaptiveWindow
+from mediamill.tasks.calls.pacer import Pacer
+from mediamill.tasks.item import Usage
+from mediamill.tasks.providers.base import Limits
 
 _MINUTE = 60.0
 _HOUR = 3600.0

@@ -8,16 +8,16 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from tasks.calls.client import Client
-from tasks.calls.limits import Limiter
-from tasks.calls.polling import Poller
-from tasks.calls.retry import Policy
-from tasks.errors import Stop
-from tasks.item import Ask, Usage
-from tasks.journal.journal import Journal
-from tasks.money.budget import Budget
-from tasks.money.cost import Pricing
-from tasks.providers.base import Provider, Wire
+from mediamill.tasks.calls.client import Client
+from mediamill.tasks.calls.limits import Limiter
+from mediamill.tasks.calls.polling import Poller
+from mediamill.tasks.calls.retry import Policy
+from mediamill.tasks.errors import Stop
+from mediamill.tasks.item import Ask, Usage
+from mediamill.tasks.journal.journal import Journal
+from mediamill.tasks.money.budget import Budget
+from mediamill.tasks.money.cost import Pricing
+from mediamill.tasks.providers.base import Provider, Wire
 
 REQUEST_IDS = ("x-request-id", "x-together-request-id", "x-together-traceid", "cf-ray")
 

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from tasks.errors import CallFailed
-from tasks.item import Answer, Ask
-from tasks.providers.base import Pack, Wire
+from mediamill.tasks.errors import CallFailed
+from mediamill.tasks.item import Answer, Ask
+from mediamill.tasks.providers.base import Pack, Wire
 
 
 @dataclass(slots=True)

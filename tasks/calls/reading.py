@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import httpx
 
-from tasks.calls.exchange import Broken
+from mediamill.tasks.calls.exchange import Broken
 
 _EITHER = 32 + zlib.MAX_WBITS
 """zlib's own detection of a gzip or a zlib header."""

@@ -16,12 +16,12 @@ from typing import BinaryIO
 
 import aiohttp
 
-from tasks.calls import handshake as opening
-from tasks.calls.exchange import Broken, ExchangeError, NotSent, translate
-from tasks.errors import BadInput, ItemError
-from tasks.item import Payload
-from tasks.providers.base import Reply
-from tasks.providers.conversation import CLOSED, OVER, SOCKET, UNSENT, Conversation, Turn, Unreadable
+from mediamill.tasks.calls import handshake as opening
+from mediamill.tasks.calls.exchange import Broken, ExchangeError, NotSent, translate
+from mediamill.tasks.errors import BadInput, ItemError
+from mediamill.tasks.item import Payload
+from mediamill.tasks.providers.base import Reply
+from mediamill.tasks.providers.conversation import CLOSED, OVER, SOCKET, UNSENT, Conversation, Turn, Unreadable
 
 PING_SECONDS = 20.0
 MOST_MESSAGE = 8 * 2**20

@@ -5,23 +5,23 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from tasks.errors import NoSuchOption
+from mediamill.tasks.errors import NoSuchOption
 
 if TYPE_CHECKING:
-    from tasks.capabilities.base import Capability
+    from mediamill.tasks.capabilities.base import Capability
 
 _CAPABILITIES = {
-    "transcribe": "tasks.capabilities.transcribe:Transcribe",
-    "translate": "tasks.capabilities.translate:Translate",
-    "speak": "tasks.capabilities.speak:Speak",
-    "caption": "tasks.capabilities.caption:Caption",
-    "describe-video": "tasks.capabilities.describe_video:DescribeVideo",
-    "complete": "tasks.capabilities.complete:Complete",
-    "rerank": "tasks.capabilities.rerank:Rerank",
-    "embed": "tasks.capabilities.embed:Embed",
-    "generate-video": "tasks.capabilities.generate_video:GenerateVideo",
-    "generate-image": "tasks.capabilities.generate_image:GenerateImage",
-    "execute": "tasks.capabilities.execute:Execute",
+    "transcribe": "mediamill.tasks.capabilities.transcribe:Transcribe",
+    "translate": "mediamill.tasks.capabilities.translate:Translate",
+    "speak": "mediamill.tasks.capabilities.speak:Speak",
+    "caption": "mediamill.tasks.capabilities.caption:Caption",
+    "describe-video": "mediamill.tasks.capabilities.describe_video:DescribeVideo",
+    "complete": "mediamill.tasks.capabilities.complete:Complete",
+    "rerank": "mediamill.tasks.capabilities.rerank:Rerank",
+    "embed": "mediamill.tasks.capabilities.embed:Embed",
+    "generate-video": "mediamill.tasks.capabilities.generate_video:GenerateVideo",
+    "generate-image": "mediamill.tasks.capabilities.generate_image:GenerateImage",
+    "execute": "mediamill.tasks.capabilities.execute:Execute",
 }
 
 

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from tasks.capabilities.base import Call, Estimate, Kit
-from tasks.capabilities.prompting import PromptParams
-from tasks.capabilities.replies import apart, json_in
-from tasks.capabilities.schemas import misfit
-from tasks.capabilities.typed import WHOLE, fields_of, fitted, name_of
-from tasks.errors import BadReply, UsageError
-from tasks.item import Answer, Ask, Input, Item, Usage
-from tasks.providers.chat import Talks
-from tasks.providers.chatting import Talk
+from mediamill.tasks.capabilities.base import Call, Estimate, Kit
+from mediamill.tasks.capabilities.prompting import PromptParams
+from mediamill.tasks.capabilities.replies import apart, json_in
+from mediamill.tasks.capabilities.schemas import misfit
+from mediamill.tasks.capabilities.typed import WHOLE, fields_of, fitted, name_of
+from mediamill.tasks.errors import BadReply, UsageError
+from mediamill.tasks.item import Answer, Ask, Input, Item, Usage
+from mediamill.tasks.providers.chat import Talks
+from mediamill.tasks.providers.chatting import Talk
 
 if TYPE_CHECKING:
     import pyarrow as pa

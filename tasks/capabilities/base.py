@@ -9,15 +9,15 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
-from tasks.item import Answer, Ask, Item, Usage
-from tasks.media.cutting import Cuts
-from tasks.providers.base import Provider
+from mediamill.tasks.item import Answer, Ask, Item, Usage
+from mediamill.tasks.media.cutting import Cuts
+from mediamill.tasks.providers.base import Provider
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pydantic import BaseModel
 
-    from tasks.calls.download import Download
+    from mediamill.tasks.calls.download import Download
 
 P = ParamSpec("P")
 T = TypeVar("T")

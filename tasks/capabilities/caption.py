@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from tasks.capabilities.answering import Asker, Prompt, answer_fields
-from tasks.capabilities.base import Call, Estimate, Kit
-from tasks.capabilities.duplicates import Duplicates
-from tasks.capabilities.prompting import PromptParams, filled
-from tasks.capabilities.seeing import (
+from mediamill.tasks.capabilities.answering import Asker, Prompt, answer_fields
+from mediamill.tasks.capabilities.base import Call, Estimate, Kit
+from mediamill.tasks.capabilities.duplicates import Duplicates
+from mediamill.tasks.capabilities.prompting import PromptParams, filled
+from mediamill.tasks.capabilities.seeing import (
     Shown,
     check_count,
     glance,
@@ -25,10 +25,10 @@ from tasks.capabilities.seeing import (
     told,
     vision_of,
 )
-from tasks.item import Item
-from tasks.providers.base import Provider
-from tasks.providers.chatting import VISION
-from tasks.providers.vision import Detail
+from mediamill.tasks.item import Item
+from mediamill.tasks.providers.base import Provider
+from mediamill.tasks.providers.chatting import VISION
+from mediamill.tasks.providers.vision import Detail
 
 if TYPE_CHECKING:
     import pyarrow as pa

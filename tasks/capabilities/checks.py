@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from tasks.capabilities.scripts import WHOLE_WORDS, script_fits, words_in
-from tasks.media.voiced import Voiced
+from mediamill.tasks.capabilities.scripts import WHOLE_WORDS, script_fits, words_in
+from mediamill.tasks.media.voiced import Voiced
 
 MEANINGS: Mapping[str, str] = {
     "repetition": "the same words again and again: a model in a loop",

@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
-from tasks.capabilities.answering import Asker, Prompt, answer_fields
-from tasks.capabilities.base import Call, Estimate, Kit, Media
-from tasks.capabilities.prompting import PromptParams, filled
-from tasks.capabilities.seeing import part, vision_of
-from tasks.capabilities.sending import clock
-from tasks.capabilities.transcribe import HearingParams, Transcribe
-from tasks.errors import BadInput
-from tasks.item import Input, Item, Payload, Usage
-from tasks.providers.base import Provider
-from tasks.providers.chatting import VISION
-from tasks.providers.vision import Detail, Vision
+from mediamill.tasks.capabilities.answering import Asker, Prompt, answer_fields
+from mediamill.tasks.capabilities.base import Call, Estimate, Kit, Media
+from mediamill.tasks.capabilities.prompting import PromptParams, filled
+from mediamill.tasks.capabilities.seeing import part, vision_of
+from mediamill.tasks.capabilities.sending import clock
+from mediamill.tasks.capabilities.transcribe import HearingParams, Transcribe
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.item import Input, Item, Payload, Usage
+from mediamill.tasks.providers.base import Provider
+from mediamill.tasks.providers.chatting import VISION
+from mediamill.tasks.providers.vision import Detail, Vision
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from tasks.media.frames import Frame, VideoInfo
+    from mediamill.tasks.media.frames import Frame, VideoInfo
 
 USUAL = "Describe what happens in this video, in order, in a short paragraph."
 _PART = "These are frames of one part of a longer video. Describe what happens in this part, in order."
@@ -144,7 +144,7 @@ class DescribeVideo:
         return Estimate(asks, likely, most, Decimal(str(round(info.seconds, 3))))
 
     async def _looked(self, item: Item, media: Media, kit: Kit) -> VideoInfo:
-        from tasks.media.frames import look
+        from mediamill.tasks.media.frames import look
 
         async with kit.hold(_DECODED):
             try:
@@ -173,7 +173,7 @@ class DescribeVideo:
     async def _as_a_whole(
         self, item: Item, params: VideoParams, call: Call, kit: Kit, media: Media, info: VideoInfo, heard: str | None
     ) -> dict[str, Any]:
-        from tasks.media.frames import mime_of
+        from mediamill.tasks.media.frames import mime_of
 
         payload = Payload(media.path.name, mime_of(info), media.size, path=media.path)
         prompt = self._prompt(item, params, [{"type": "video", "input": 0}], None, heard)
@@ -206,7 +206,7 @@ class DescribeVideo:
     async def _frames(
         self, item: Item, params: VideoParams, kit: Kit, media: Media, start: float, end: float
     ) -> list[Frame]:
-        from tasks.media.frames import frames_at, scene_times
+        from mediamill.tasks.media.frames import frames_at, scene_times
 
         vision = vision_of(kit)
         async with kit.hold(_DECODED):
@@ -289,7 +289,7 @@ def _spans(params: VideoParams, info: VideoInfo) -> list[tuple[float, float]]:
 
 
 def _moments(params: VideoParams, start: float, end: float) -> list[float]:
-    from tasks.media.frames import times
+    from mediamill.tasks.media.frames import times
 
     return times(start, end, frames=params.frames, every=params.every)
 

@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from tasks.capabilities.prompting import checked_template
-from tasks.capabilities.several import several
-from tasks.errors import BadInput
-from tasks.item import JSON
-from tasks.providers.filming import Films, FilmWire, pixels
+from mediamill.tasks.capabilities.prompting import checked_template
+from mediamill.tasks.capabilities.several import several
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.item import JSON
+from mediamill.tasks.providers.filming import Films, FilmWire, pixels
 
 _SIZE = re.compile(r"[1-9]\d{1,3}x[1-9]\d{1,3}")
 _PLACES: Mapping[int, tuple[Literal["first", "last"], ...]] = {1: ("first",), 2: ("first", "last")}

@@ -11,9 +11,9 @@ from typing import Any, TypeAlias
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasks.errors import MediamillError
-from tasks.job import Columns
-from tasks.sources.extensions import MANIFESTS
+from mediamill.tasks.errors import MediamillError
+from mediamill.tasks.job import Columns
+from mediamill.tasks.sources.extensions import MANIFESTS
 
 Document: TypeAlias = "str | dict[str, Any]"
 
@@ -111,7 +111,7 @@ def _plain(value: Any) -> Any:
 
 
 def _rows(path: Path) -> list[Document]:
-    from tasks.sources.manifest import Manifest
+    from mediamill.tasks.sources.manifest import Manifest
 
     try:
         manifest = Manifest(str(path), Columns(), frozenset(), frozenset())

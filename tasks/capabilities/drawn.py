@@ -10,10 +10,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from tasks.capabilities.base import Kit
-from tasks.errors import BadInput, BadReply
-from tasks.item import Item
-from tasks.media.pictures.look import PictureInfo
+from mediamill.tasks.capabilities.base import Kit
+from mediamill.tasks.errors import BadInput, BadReply
+from mediamill.tasks.item import Item
+from mediamill.tasks.media.pictures.look import PictureInfo
 
 _MOST_BYTES = 200_000_000
 _DECODED = 64 * 2**20
@@ -36,7 +36,7 @@ async def published(picture: Mapping[str, Any], number: int, item: Item, kit: Ki
         BadReply: ``bad_picture`` or ``link_expired``; the reply stays in the journal.
         CallFailed: when the link did not answer; a later run tries again, unpaid.
     """
-    from tasks.sinks.media import publish_media
+    from mediamill.tasks.sinks.media import publish_media
 
     held = len(picture["b64"] or "")
     async with kit.hold(held + _DECODED), _file(picture, number, item, kit) as path:
@@ -92,7 +92,7 @@ async def _fetched(url: str, number: int, item: Item, kit: Kit) -> AsyncIterator
 
 
 async def _verified(path: Path, number: int, item: Item, kit: Kit) -> PictureInfo:
-    from tasks.media.pictures.verify import verified
+    from mediamill.tasks.media.pictures.verify import verified
 
     try:
         return await kit.thread(verified, path)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import orjson
 
-from tasks.item import Input
-from tasks.media.pictures.alike import Leaders, fingerprint
+from mediamill.tasks.item import Input
+from mediamill.tasks.media.pictures.alike import Leaders, fingerprint
 
 
 @dataclass(frozen=True, slots=True)

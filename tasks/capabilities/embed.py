@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from tasks.capabilities.base import Call, Estimate, Kit
-from tasks.capabilities.prompting import checked_template, filled
-from tasks.errors import BadInput, BadReply, UsageError
-from tasks.item import Ask, Item, Usage
-from tasks.providers.base import Provider
-from tasks.providers.embedding import EMBEDDINGS, Embeds, EmbedsTexts
+from mediamill.tasks.capabilities.base import Call, Estimate, Kit
+from mediamill.tasks.capabilities.prompting import checked_template, filled
+from mediamill.tasks.errors import BadInput, BadReply, UsageError
+from mediamill.tasks.item import Ask, Item, Usage
+from mediamill.tasks.providers.base import Provider
+from mediamill.tasks.providers.embedding import EMBEDDINGS, Embeds, EmbedsTexts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -55,7 +55,7 @@ class Embed:
         """
         import pyarrow as pa
 
-        from tasks.sinks.vectors import vector_field
+        from mediamill.tasks.sinks.vectors import vector_field
 
         size = params.dimensions or _embeds(provider, model).dimensions
         return pa.schema(

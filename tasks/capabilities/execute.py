@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from tasks.capabilities.base import Call, Estimate, Kit
-from tasks.capabilities.outputs import told
-from tasks.capabilities.sessions import REQUEST_VERSION, Cell, Session
-from tasks.capabilities.several import several
-from tasks.errors import BadInput, UsageError
-from tasks.item import Item, Usage
-from tasks.providers.base import Provider
-from tasks.providers.interpreter import INTERPRETER, Interprets, InterpretsCode
+from mediamill.tasks.capabilities.base import Call, Estimate, Kit
+from mediamill.tasks.capabilities.outputs import told
+from mediamill.tasks.capabilities.sessions import REQUEST_VERSION, Cell, Session
+from mediamill.tasks.capabilities.several import several
+from mediamill.tasks.errors import BadInput, UsageError
+from mediamill.tasks.item import Item, Usage
+from mediamill.tasks.providers.base import Provider
+from mediamill.tasks.providers.interpreter import INTERPRETER, Interprets, InterpretsCode
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from tasks.capabilities.base import Call, Estimate, Kit
-from tasks.capabilities.drawn import published
-from tasks.capabilities.image_params import GenerateImageParams
-from tasks.capabilities.prompting import worded
-from tasks.capabilities.references import referenced
-from tasks.errors import BadReply, UnknownOutcome, UsageError
-from tasks.item import JSON, Answer, Ask, Input, Item, Usage
-from tasks.providers.base import Provider
-from tasks.providers.imaging import IMAGE, Images, MakesPictures
+from mediamill.tasks.capabilities.base import Call, Estimate, Kit
+from mediamill.tasks.capabilities.drawn import published
+from mediamill.tasks.capabilities.image_params import GenerateImageParams
+from mediamill.tasks.capabilities.prompting import worded
+from mediamill.tasks.capabilities.references import referenced
+from mediamill.tasks.errors import BadReply, UnknownOutcome, UsageError
+from mediamill.tasks.item import JSON, Answer, Ask, Input, Item, Usage
+from mediamill.tasks.providers.base import Provider
+from mediamill.tasks.providers.imaging import IMAGE, Images, MakesPictures
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -11,24 +11,24 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from pydantic import BaseModel
 
-from tasks import faults
-from tasks.capabilities.base import Call, Estimate, Kit
-from tasks.capabilities.directing import GenerateVideoParams, directions
-from tasks.capabilities.prompting import worded
-from tasks.capabilities.references import referenced
-from tasks.errors import BadInput, BadReply, UsageError
-from tasks.item import JSON, Answer, Ask, Input, Item, Usage
-from tasks.providers.base import Provider
-from tasks.providers.filming import VIDEO_MAKING, Films
-from tasks.providers.imaging import sides
-from tasks.providers.moderation import MODERATED
-from tasks.providers.videos import MakesVideos
+from mediamill.tasks import faults
+from mediamill.tasks.capabilities.base import Call, Estimate, Kit
+from mediamill.tasks.capabilities.directing import GenerateVideoParams, directions
+from mediamill.tasks.capabilities.prompting import worded
+from mediamill.tasks.capabilities.references import referenced
+from mediamill.tasks.errors import BadInput, BadReply, UsageError
+from mediamill.tasks.item import JSON, Answer, Ask, Input, Item, Usage
+from mediamill.tasks.providers.base import Provider
+from mediamill.tasks.providers.filming import VIDEO_MAKING, Films
+from mediamill.tasks.providers.imaging import sides
+from mediamill.tasks.providers.moderation import MODERATED
+from mediamill.tasks.providers.videos import MakesVideos
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from tasks.media.clip import Clip
-    from tasks.sinks.media import Made
+    from mediamill.tasks.media.clip import Clip
+    from mediamill.tasks.sinks.media import Made
 
 _USUAL_COVER = (720, 1280)
 """The size of a video whose size is not asked for, where its keyframe must have the same (provider docs: OpenAI)."""
@@ -118,8 +118,8 @@ class GenerateVideo:
 
     async def _fetched(self, item: Item, ask: Ask, answer: Answer, kit: Kit) -> tuple[Made, Clip]:
         """The file, whole and decoded to its last frame, under its final name; that tells its content."""
-        from tasks.media.clip import look_at_clip
-        from tasks.sinks.media import publish_media
+        from mediamill.tasks.media.clip import look_at_clip
+        from mediamill.tasks.sinks.media import publish_media
 
         path = kit.scratch / f"{uuid.uuid4().hex}.video"
         try:

@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from tasks.capabilities.prompting import checked_template
-from tasks.capabilities.several import several
-from tasks.providers.imaging import Quality
+from mediamill.tasks.capabilities.prompting import checked_template
+from mediamill.tasks.capabilities.several import several
+from mediamill.tasks.providers.imaging import Quality
 
 
 class Lora(BaseModel):

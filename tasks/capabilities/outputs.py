@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from tasks.capabilities.base import Kit
+from mediamill.tasks.capabilities.base import Kit
 
 
 def told(outputs: Sequence[Mapping[str, Any]], item_id: str, kit: Kit) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def told(outputs: Sequence[Mapping[str, Any]], item_id: str, kit: Kit) -> dict[s
 
 def _saved(text: str, mime: str, name: str, kit: Kit) -> str | None:
     """Where an output that is no text was written, relative to OUT; None for text."""
-    from tasks.sinks.media import publish_media
+    from mediamill.tasks.sinks.media import publish_media
 
     if mime.startswith("text/") or mime == "application/json":
         return None

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from tasks.errors import BadInput
-from tasks.item import JSON, Item
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.item import JSON, Item
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
-    from tasks.capabilities.base import Kit
+    from mediamill.tasks.capabilities.base import Kit
 
 _STREAM_FROM = 4096
 """Answers that may be longer than this many tokens are taken as a stream: their silence can be told from work."""
@@ -74,7 +74,7 @@ class PromptParams(BaseModel):
     @field_validator("json_schema", mode="before", json_schema_input_type=dict[str, Any] | str | None)
     @classmethod
     def _a_schema(cls, value: Any) -> Any:
-        from tasks.capabilities.schemas import load_schema
+        from mediamill.tasks.capabilities.schemas import load_schema
 
         return value if value is None else load_schema(value)
 

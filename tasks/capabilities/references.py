@@ -6,10 +6,10 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tasks.capabilities.base import Kit
-from tasks.errors import BadInput
-from tasks.item import Input, Item, Payload
-from tasks.media.pictures.limits import PictureLimits
+from mediamill.tasks.capabilities.base import Kit
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.item import Input, Item, Payload
+from mediamill.tasks.media.pictures.limits import PictureLimits
 
 _LONGEST = 2048
 _LIMITS = PictureLimits(frozenset({"jpeg", "png"}), max_bytes=8_000_000)
@@ -35,8 +35,8 @@ async def referenced(
 
 
 async def _one(place: str, item: Item, kit: Kit, exactly: tuple[int, int] | None) -> Input:
-    from tasks.media.pictures.cover import cover
-    from tasks.media.pictures.prepare import prepare
+    from mediamill.tasks.media.pictures.cover import cover
+    from mediamill.tasks.media.pictures.prepare import prepare
 
     picture = replace(item, location=kit.place(place), source=place)
     if picture.is_url and exactly is None:

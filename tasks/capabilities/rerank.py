@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from tasks.capabilities.base import Call, Estimate, Kit
-from tasks.capabilities.documents import Corpus, Document, listed, named_corpus, read_corpus
-from tasks.capabilities.prompting import checked_template, worded
-from tasks.errors import BadInput, UsageError
-from tasks.item import Ask, Item, Usage
-from tasks.providers.base import Provider
-from tasks.providers.ranking import RERANK, Ranks, Spelling
-from tasks.providers.rerank import RanksDocuments, flattened
+from mediamill.tasks.capabilities.base import Call, Estimate, Kit
+from mediamill.tasks.capabilities.documents import Corpus, Document, listed, named_corpus, read_corpus
+from mediamill.tasks.capabilities.prompting import checked_template, worded
+from mediamill.tasks.errors import BadInput, UsageError
+from mediamill.tasks.item import Ask, Item, Usage
+from mediamill.tasks.providers.base import Provider
+from mediamill.tasks.providers.ranking import RERANK, Ranks, Spelling
+from mediamill.tasks.providers.rerank import RanksDocuments, flattened
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tasks.capabilities.heard import RATE, Heard, Part, end_of, middle, start_of, units_of
+from mediamill.tasks.capabilities.heard import RATE, Heard, Part, end_of, middle, start_of, units_of
 
 _AT_ONCE = 0.6
 """Seconds by which two pieces may differ about when a word is said."""

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tasks.capabilities.base import Kit
-from tasks.errors import BadInput, UsageError
-from tasks.item import Input, Item, Payload
-from tasks.providers.chat import Sees
-from tasks.providers.vision import Detail, Vision
+from mediamill.tasks.capabilities.base import Kit
+from mediamill.tasks.errors import BadInput, UsageError
+from mediamill.tasks.item import Input, Item, Payload
+from mediamill.tasks.providers.chat import Sees
+from mediamill.tasks.providers.vision import Detail, Vision
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from tasks.media.pictures.prepare import Picture
+    from mediamill.tasks.media.pictures.prepare import Picture
 
 _DECODED = 32 * 2**20
 """Bytes held while a picture is decoded: a twelve-megapixel JPEG takes less."""
@@ -127,7 +127,7 @@ async def shown(
         digest = hashlib.sha256(f"url:{item.location}\n{kit.version(item)}".encode()).hexdigest()
         payload = Payload(filename="", mime="", size=0, url=item.location)
         return Shown(item.source, Input(digest, "url", payload=payload), (1, vision.most(detail)))
-    from tasks.media.pictures.prepare import prepare
+    from mediamill.tasks.media.pictures.prepare import prepare
 
     limits = vision.limits(count)
     async with kit.fetch(item) as media, kit.hold(_DECODED + 2 * media.size):
@@ -165,8 +165,8 @@ async def glance(item: Item, kit: Kit, vision: Vision, detail: Detail, *, count:
     """
     if item.is_url and not fetch and vision.takes_urls:
         return Glance((1, vision.most(detail)))
-    from tasks.media.pictures.look import look
-    from tasks.media.pictures.prepare import target
+    from mediamill.tasks.media.pictures.look import look
+    from mediamill.tasks.media.pictures.prepare import target
 
     async with kit.fetch(item) as media:
         try:

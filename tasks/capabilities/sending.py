@@ -8,15 +8,15 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tasks.capabilities.base import Kit
-from tasks.capabilities.heard import RATE
-from tasks.errors import ItemError
-from tasks.item import Answer
-from tasks.media.cutting import Cuts
+from mediamill.tasks.capabilities.base import Kit
+from mediamill.tasks.capabilities.heard import RATE
+from mediamill.tasks.errors import ItemError
+from mediamill.tasks.item import Answer
+from mediamill.tasks.media.cutting import Cuts
 
 if TYPE_CHECKING:
-    from tasks.media.audio import Clip
-    from tasks.media.pieces import Pieces
+    from mediamill.tasks.media.audio import Clip
+    from mediamill.tasks.media.pieces import Pieces
 
 Send = Callable[["Clip"], Awaitable[Answer]]
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import orjson
 
-from tasks.capabilities.base import Call, Kit
-from tasks.errors import BadReply, CallFailed
-from tasks.item import Answer, Ask, Item, Usage
-from tasks.providers.interpreter import INTERPRETER
+from mediamill.tasks.capabilities.base import Call, Kit
+from mediamill.tasks.errors import BadReply, CallFailed
+from mediamill.tasks.item import Answer, Ask, Item, Usage
+from mediamill.tasks.providers.interpreter import INTERPRETER
 
 REQUEST_VERSION = 1
 _MARGIN = 60.0

@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasks.capabilities.base import Call, Estimate, Kit
-from tasks.capabilities.sentences import pieces
-from tasks.errors import BadInput, BadReply, UnknownOutcome, UsageError
-from tasks.item import JSON, Answer, Ask, Item, Usage
-from tasks.providers.base import Provider
-from tasks.providers.speaking import TTS, Speaks
-from tasks.providers.voices import Form, VoiceLimits
+from mediamill.tasks.capabilities.base import Call, Estimate, Kit
+from mediamill.tasks.capabilities.sentences import pieces
+from mediamill.tasks.errors import BadInput, BadReply, UnknownOutcome, UsageError
+from mediamill.tasks.item import JSON, Answer, Ask, Item, Usage
+from mediamill.tasks.providers.base import Provider
+from mediamill.tasks.providers.speaking import TTS, Speaks
+from mediamill.tasks.providers.voices import Form, VoiceLimits
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from tasks.media.joining import Joined
+    from mediamill.tasks.media.joining import Joined
 
 _AHEAD = 4
 """Pieces of one text that are asked for at once."""
@@ -114,7 +114,7 @@ class Speak:
             made = kit.scratch / f"{uuid.uuid4().hex}.{form}"
             try:
                 joined, warnings = await self._made(item, asks, call, kit, made, form, params.sample_rate)
-                from tasks.sinks.media import publish_media
+                from mediamill.tasks.sinks.media import publish_media
 
                 file = await kit.thread(publish_media, made, kit.out, item.item_id, f".{form}")
             finally:
@@ -180,7 +180,7 @@ class Speak:
         self, item: Item, asks: Sequence[Ask], call: Call, kit: Kit, path: Path, form: str, rate: int | None
     ) -> tuple[Joined, list[str]]:
         """The file, from the answers as they come in; what was odd about them."""
-        from tasks.media.joining import Joiner, Stretch, as_it_came
+        from mediamill.tasks.media.joining import Joiner, Stretch, as_it_came
 
         warnings: dict[str, None] = {}
         async with _in_order(asks, call, item.sample if kit.refresh else 0) as answers:
@@ -288,7 +288,7 @@ def _neutral(params: SpeakParams) -> dict[str, JSON]:
 
 def _doubts(joined: Joined, text: str) -> list[str]:
     """What a listener would complain of first."""
-    from tasks.media.joining import SILENT
+    from mediamill.tasks.media.joining import SILENT
 
     doubts = []
     if joined.peak <= SILENT:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from tasks.capabilities.heard import RATE, Heard, Part
+from mediamill.tasks.capabilities.heard import RATE, Heard, Part
 
 _LEAST_SHARED = 0.2
 """Seconds of speech in common from which two labels are one person."""

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tasks.capabilities.heard import RATE, Heard, Part, middle, units_of
-from tasks.capabilities.seams import Switch, find_switch
-from tasks.capabilities.speakers import one_cast
+from mediamill.tasks.capabilities.heard import RATE, Heard, Part, middle, units_of
+from mediamill.tasks.capabilities.seams import Switch, find_switch
+from mediamill.tasks.capabilities.speakers import one_cast
 
 _NO_SPACES = re.compile(
     r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3000-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef]"

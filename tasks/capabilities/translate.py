@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic import Field
 
-from tasks.capabilities.transcribe import HearingParams, Transcribe
-from tasks.providers.languages import iso_code
-from tasks.providers.translating import TRANSLATION
+from mediamill.tasks.capabilities.transcribe import HearingParams, Transcribe
+from mediamill.tasks.providers.languages import iso_code
+from mediamill.tasks.providers.translating import TRANSLATION
 
 
 class TranslateParams(HearingParams):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from tasks.capabilities.schemas import Schema, resolved
+from mediamill.tasks.capabilities.schemas import Schema, resolved
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
-from tasks.item import Cost
-from tasks.journal import claims, transitions
-from tasks.journal.blobs import Blobs
-from tasks.journal.claims import Claiming, Held
-from tasks.journal.transitions import Ended, NewAttempt
-from tasks.journal.trouble import storage_error
+from mediamill.tasks.item import Cost
+from mediamill.tasks.journal import claims, transitions
+from mediamill.tasks.journal.blobs import Blobs
+from mediamill.tasks.journal.claims import Claiming, Held
+from mediamill.tasks.journal.transitions import Ended, NewAttempt
+from mediamill.tasks.journal.trouble import storage_error
 
 if TYPE_CHECKING:
-    from tasks.journal.journal import Journal
+    from mediamill.tasks.journal.journal import Journal
 
 _INLINE = 64 * 1024
 _KEPT_HEADERS = frozenset(

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from sqlalchemy import or_, select
 
-from tasks.journal.claims import ELSEWHERE
-from tasks.journal.tables import attempts, runs
+from mediamill.tasks.journal.claims import ELSEWHERE
+from mediamill.tasks.journal.tables import attempts, runs
 
 if TYPE_CHECKING:
-    from tasks.journal.journal import Journal
+    from mediamill.tasks.journal.journal import Journal
 
 _REPLY = {"reply_status", "reply_headers", "reply_body", "reply_blob", "out_id", "changed_in", "error_message"}
 _COLUMNS = [column for column in attempts.c if column.name not in _REPLY]

@@ -7,7 +7,7 @@ import os
 import uuid
 from pathlib import Path
 
-from tasks.errors import StorageError
+from mediamill.tasks.errors import StorageError
 
 
 class Blobs:

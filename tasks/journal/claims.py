@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, bindparam, or_, select, update
 
-from tasks.journal.dialect import insert_absent
-from tasks.journal.tables import asks, attempts
+from mediamill.tasks.journal.dialect import insert_absent
+from mediamill.tasks.journal.tables import asks, attempts
 
 LEASE_SECONDS = 60
 HELD = ("claimed", "sending", "accepted")

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import orjson
 from sqlalchemy import select
 
-from tasks.journal.dialect import upsert
-from tasks.journal.tables import cuts
+from mediamill.tasks.journal.dialect import upsert
+from mediamill.tasks.journal.tables import cuts
 
 if TYPE_CHECKING:
-    from tasks.journal.journal import Journal
+    from mediamill.tasks.journal.journal import Journal
 
 
 class CutPoints:

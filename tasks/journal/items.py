@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from sqlalchemy import Connection, RowMapping, Update, and_, case, func, or_, select, update
 
-from tasks.item import Failure, Item, Outcome
-from tasks.journal.outcomes import fail, succeed
-from tasks.journal.payload import dumps, text_path
-from tasks.journal.planning import LOST, Filling, PlanCounts, Planning, plan_batch
-from tasks.journal.tables import items, shards
+from mediamill.tasks.item import Failure, Item, Outcome
+from mediamill.tasks.journal.outcomes import fail, succeed
+from mediamill.tasks.journal.payload import dumps, text_path
+from mediamill.tasks.journal.planning import LOST, Filling, PlanCounts, Planning, plan_batch
+from mediamill.tasks.journal.tables import items, shards
 
 if TYPE_CHECKING:
-    from tasks.journal.journal import Journal
+    from mediamill.tasks.journal.journal import Journal
 
 PREVIEWS = "previews"
 """What previews that are being made in full are marked with."""

@@ -10,21 +10,21 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from tasks.errors import StorageError, UsageError
-from tasks.journal.asks import Asks
-from tasks.journal.attempts import Attempts
-from tasks.journal.blobs import Blobs
-from tasks.journal.claims import LEASE_SECONDS, renew
-from tasks.journal.cuts import CutPoints
-from tasks.journal.dialect import alone, insert_absent
-from tasks.journal.items import Items
-from tasks.journal.memory import Ceilings, Files
-from tasks.journal.outs import Outs
-from tasks.journal.parts import Parts
-from tasks.journal.runs import Runs
-from tasks.journal.tables import FORMAT, meta, metadata
-from tasks.journal.trouble import storage_error
-from tasks.journal.writer import Handler, Writer
+from mediamill.tasks.errors import StorageError, UsageError
+from mediamill.tasks.journal.asks import Asks
+from mediamill.tasks.journal.attempts import Attempts
+from mediamill.tasks.journal.blobs import Blobs
+from mediamill.tasks.journal.claims import LEASE_SECONDS, renew
+from mediamill.tasks.journal.cuts import CutPoints
+from mediamill.tasks.journal.dialect import alone, insert_absent
+from mediamill.tasks.journal.items import Items
+from mediamill.tasks.journal.memory import Ceilings, Files
+from mediamill.tasks.journal.outs import Outs
+from mediamill.tasks.journal.parts import Parts
+from mediamill.tasks.journal.runs import Runs
+from mediamill.tasks.journal.tables import FORMAT, meta, metadata
+from mediamill.tasks.journal.trouble import storage_error
+from mediamill.tasks.journal.writer import Handler, Writer
 
 T = TypeVar("T")
 

@@ -14,11 +14,11 @@ from typing import IO
 import orjson
 from sqlalchemy import Connection, update
 
-from tasks.errors import OutBusy, StorageError
-from tasks.journal.dialect import insert_absent
-from tasks.journal.journal import Journal
-from tasks.journal.outs import mark_out
-from tasks.journal.tables import leases
+from mediamill.tasks.errors import OutBusy, StorageError
+from mediamill.tasks.journal.dialect import insert_absent
+from mediamill.tasks.journal.journal import Journal
+from mediamill.tasks.journal.outs import mark_out
+from mediamill.tasks.journal.tables import leases
 
 _TRIES, _PAUSE = 6, 0.05
 

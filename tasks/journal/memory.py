@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from sqlalchemy import Connection, select
 
-from tasks.journal.dialect import upsert
-from tasks.journal.payload import path_text
-from tasks.journal.tables import ceilings, files
+from mediamill.tasks.journal.dialect import upsert
+from mediamill.tasks.journal.payload import path_text
+from mediamill.tasks.journal.tables import ceilings, files
 
 if TYPE_CHECKING:
-    from tasks.journal.journal import Journal
+    from mediamill.tasks.journal.journal import Journal
 
 
 class Files:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, case, null, update
 
-from tasks.journal.tables import items, shards
+from mediamill.tasks.journal.tables import items, shards
 
 
 def succeed(connection: Connection, told: Sequence[dict[str, Any]]) -> Sequence[None]:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
-from tasks.errors import StorageError, UsageError
-from tasks.journal.blobs import sync_folder
-from tasks.journal.tables import items, outs, shards
+from mediamill.tasks.errors import StorageError, UsageError
+from mediamill.tasks.journal.blobs import sync_folder
+from mediamill.tasks.journal.tables import items, outs, shards
 
 if TYPE_CHECKING:
-    from tasks.journal.journal import Journal
+    from mediamill.tasks.journal.journal import Journal
 
 _NAME = "out_id"
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Select, delete, select, update
 
-from tasks.errors import OutBusy
-from tasks.journal.dialect import upsert
-from tasks.journal.tables import leases, parts, shards
+from mediamill.tasks.errors import OutBusy
+from mediamill.tasks.journal.dialect import upsert
+from mediamill.tasks.journal.tables import leases, parts, shards
 
 if TYPE_CHECKING:
-    from tasks.journal.journal import Journal
+    from mediamill.tasks.journal.journal import Journal
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, func, insert, select, update
 
-from tasks.item import Item
-from tasks.journal.payload import dumps, path_text
-from tasks.journal.tables import items, shards
+from mediamill.tasks.item import Item
+from mediamill.tasks.journal.payload import dumps, path_text
+from mediamill.tasks.journal.tables import items, shards
 
 LOST = "lost"
 """The kind of items whose result stands and whose file is gone."""

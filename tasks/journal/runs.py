@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from sqlalchemy import Connection, insert, select, update
 
-from tasks.journal.tables import runs
+from mediamill.tasks.journal.tables import runs
 
 if TYPE_CHECKING:
-    from tasks.journal.journal import Journal
+    from mediamill.tasks.journal.journal import Journal
 
 
 class Runs:

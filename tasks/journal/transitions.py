@@ -10,9 +10,9 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Update, bindparam, case, insert, null, select, update
 
-from tasks.errors import CallFailed
-from tasks.journal.claims import ELSEWHERE, MINE
-from tasks.journal.tables import asks, attempts
+from mediamill.tasks.errors import CallFailed
+from mediamill.tasks.journal.claims import ELSEWHERE, MINE
+from mediamill.tasks.journal.tables import asks, attempts
 
 _CHUNK = 500
 

@@ -7,7 +7,7 @@ import sqlite3
 
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
-from tasks.errors import StorageError
+from mediamill.tasks.errors import StorageError
 
 _CODES = {
     sqlite3.SQLITE_FULL: ("the disk is full", "free some space, then run again: nothing is lost"),

@@ -11,9 +11,9 @@ from typing import Any, TypeAlias, TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from tasks import faults
-from tasks.errors import StorageError
-from tasks.journal.trouble import is_passing, storage_error
+from mediamill.tasks import faults
+from mediamill.tasks.errors import StorageError
+from mediamill.tasks.journal.trouble import is_passing, storage_error
 
 P = TypeVar("P")
 T = TypeVar("T")

@@ -1,4 +1,4 @@
-"""``python -m tasks.local``: the server in a process of its own.
+"""``python -m mediamill.tasks.local``: the server in a process of its own.
 
 Worker processes import this module again, so nothing heavy is imported at its top.
 """
@@ -6,6 +6,6 @@ Worker processes import this module again, so nothing heavy is imported at its t
 import sys
 
 if __name__ == "__main__":
-    from tasks.local.server import main
+    from mediamill.tasks.local.server import main
 
     sys.exit(main(sys.argv[1:]))

@@ -7,12 +7,12 @@ from typing import TypeAlias
 
 from aiohttp import web
 
-from tasks.local.body import Body, read_body
-from tasks.local.breakage import send_broken
-from tasks.local.desk import Desk, Exchange, dwell, faulted, refused
-from tasks.local.dialects import Dialect
-from tasks.local.refusal import Refusal
-from tasks.local.rules import UNANSWERED, UNCOMPUTED, Fault
+from mediamill.tasks.local.body import Body, read_body
+from mediamill.tasks.local.breakage import send_broken
+from mediamill.tasks.local.desk import Desk, Exchange, dwell, faulted, refused
+from mediamill.tasks.local.dialects import Dialect
+from mediamill.tasks.local.refusal import Refusal
+from mediamill.tasks.local.rules import UNANSWERED, UNCOMPUTED, Fault
 
 Work: TypeAlias = Callable[[Desk, Exchange, Body], Awaitable[web.StreamResponse]]
 

@@ -13,34 +13,34 @@ import orjson
 import yaml
 from aiohttp import web
 
-from configs import FOLDER
-from tasks.errors import NoSuchOption, UsageError
-from tasks.local.bill import Bill
-from tasks.local.chat.completions import complete
-from tasks.local.chat.engines import ANSWERING
-from tasks.local.chat.models import read_models
-from tasks.local.desk import Desk
-from tasks.local.dialects import PATHS, PREFIXES, SOCKETS, Dialect, dialect, together_supported
-from tasks.local.engines import NAMES as EARS
-from tasks.local.engines import make_engine
-from tasks.local.limits import Limiter, Rates
-from tasks.local.making.models import read_makers
-from tasks.local.making.routes import Making, v2
-from tasks.local.making.studio import Studio, open_studio
-from tasks.local.options import DIALECTS, Settings
-from tasks.local.realtime import listen
-from tasks.local.refusal import Refusal
-from tasks.local.rules import read_rules
-from tasks.local.sandbox.sessions import Sessions
-from tasks.local.saying import SpeechModel
-from tasks.local.speech import speak
-from tasks.local.talking import talk
-from tasks.local.texts.embedding import embed
-from tasks.local.texts.interpreting import interpret, list_sessions
-from tasks.local.texts.ranking import Form, rank
-from tasks.local.transcription import transcribe
-from tasks.local.voices import NAMES as VOICES
-from tasks.local.voices import make_speaker
+from mediamill.configs import FOLDER
+from mediamill.tasks.errors import NoSuchOption, UsageError
+from mediamill.tasks.local.bill import Bill
+from mediamill.tasks.local.chat.completions import complete
+from mediamill.tasks.local.chat.engines import ANSWERING
+from mediamill.tasks.local.chat.models import read_models
+from mediamill.tasks.local.desk import Desk
+from mediamill.tasks.local.dialects import PATHS, PREFIXES, SOCKETS, Dialect, dialect, together_supported
+from mediamill.tasks.local.engines import NAMES as EARS
+from mediamill.tasks.local.engines import make_engine
+from mediamill.tasks.local.limits import Limiter, Rates
+from mediamill.tasks.local.making.models import read_makers
+from mediamill.tasks.local.making.routes import Making, v2
+from mediamill.tasks.local.making.studio import Studio, open_studio
+from mediamill.tasks.local.options import DIALECTS, Settings
+from mediamill.tasks.local.realtime import listen
+from mediamill.tasks.local.refusal import Refusal
+from mediamill.tasks.local.rules import read_rules
+from mediamill.tasks.local.sandbox.sessions import Sessions
+from mediamill.tasks.local.saying import SpeechModel
+from mediamill.tasks.local.speech import speak
+from mediamill.tasks.local.talking import talk
+from mediamill.tasks.local.texts.embedding import embed
+from mediamill.tasks.local.texts.interpreting import interpret, list_sessions
+from mediamill.tasks.local.texts.ranking import Form, rank
+from mediamill.tasks.local.transcription import transcribe
+from mediamill.tasks.local.voices import NAMES as VOICES
+from mediamill.tasks.local.voices import make_speaker
 
 TEXTS = ("bm25s", "hashing", "python")
 """Engines that rank, embed, and run code; every server has them, and the last only where it is allowed."""

@@ -6,9 +6,9 @@ import re
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 
-from tasks.local.dialects import Dialect
-from tasks.local.form import Form
-from tasks.local.refusal import Refusal
+from mediamill.tasks.local.dialects import Dialect
+from mediamill.tasks.local.form import Form
+from mediamill.tasks.local.refusal import Refusal
 
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z]{2,4})?")
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import orjson
 
-from tasks.errors import StorageError
+from mediamill.tasks.errors import StorageError
 
 KEPT = 1_000_000
 """Calls that are kept one by one; the totals count all."""

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from tasks.local.engines.base import Audio
-from tasks.local.form import Buffer, Part
-from tasks.local.refusal import Refusal
+from mediamill.tasks.local.engines.base import Audio
+from mediamill.tasks.local.form import Buffer, Part
+from mediamill.tasks.local.refusal import Refusal
 
 if TYPE_CHECKING:
     from aiohttp.web import BaseRequest

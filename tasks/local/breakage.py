@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import orjson
 from aiohttp import web
 
-from tasks.local.rules import Fault
+from mediamill.tasks.local.rules import Fault
 
 _BLOCK = 1 << 20
 _LOOK = 0.2

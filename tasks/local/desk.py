@@ -13,20 +13,20 @@ from dataclasses import dataclass, field
 import orjson
 from aiohttp import web
 
-from tasks.local.bill import Bill, Call
-from tasks.local.breakage import send_fault
-from tasks.local.chat.models import ChatModel
-from tasks.local.dialects import Dialect
-from tasks.local.engines.base import Engine
-from tasks.local.form import Form
-from tasks.local.limits import Limiter
-from tasks.local.making.studio import Studio
-from tasks.local.options import Settings
-from tasks.local.refusal import Kind, Refusal
-from tasks.local.rules import Facts, Fault, Rule, pick
-from tasks.local.sandbox.sessions import Sessions
-from tasks.local.saying import SpeechModel
-from tasks.local.voices.base import Speaker
+from mediamill.tasks.local.bill import Bill, Call
+from mediamill.tasks.local.breakage import send_fault
+from mediamill.tasks.local.chat.models import ChatModel
+from mediamill.tasks.local.dialects import Dialect
+from mediamill.tasks.local.engines.base import Engine
+from mediamill.tasks.local.form import Form
+from mediamill.tasks.local.limits import Limiter
+from mediamill.tasks.local.making.studio import Studio
+from mediamill.tasks.local.options import Settings
+from mediamill.tasks.local.refusal import Kind, Refusal
+from mediamill.tasks.local.rules import Facts, Fault, Rule, pick
+from mediamill.tasks.local.sandbox.sessions import Sessions
+from mediamill.tasks.local.saying import SpeechModel
+from mediamill.tasks.local.voices.base import Speaker
 
 _RANDOM: tuple[tuple[Kind, str], ...] = (
     ("failed", "The server had an error processing your request."),

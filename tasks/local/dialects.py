@@ -8,7 +8,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from functools import cache
 from typing import Any
 
-from tasks.local.refusal import Kind, Refusal
+from mediamill.tasks.local.refusal import Kind, Refusal
 
 Wording = tuple[int, str, str | None]
 """Status, error type, error code."""

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from tasks.local.engines.base import Audio
-from tasks.local.refusal import Refusal
+from mediamill.tasks.local.engines.base import Audio
+from mediamill.tasks.local.refusal import Refusal
 
 _TIMEOUT = aiohttp.ClientTimeout(total=300, sock_connect=10)
 _BLOCK = 1 << 16

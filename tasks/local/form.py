@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from mmap import mmap
 from urllib.parse import unquote
 
-from tasks.local.refusal import Refusal
+from mediamill.tasks.local.refusal import Refusal
 
 Buffer = bytes | mmap
 

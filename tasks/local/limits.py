@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from tasks.local.dialects import Dialect
-from tasks.local.refusal import Kind, Refusal
+from mediamill.tasks.local.dialects import Dialect
+from mediamill.tasks.local.refusal import Kind, Refusal
 
 TOKENS_A_SECOND = 10
 """Tokens that a second of audio counts as."""

@@ -12,14 +12,14 @@ from typing import Any
 
 from aiohttp import WSCloseCode, web
 
-from tasks.local.asked import Asked
-from tasks.local.desk import Desk, Exchange, dwell
-from tasks.local.dialects import Dialect
-from tasks.local.engines.base import Audio, Transcript
-from tasks.local.refusal import Refusal
-from tasks.local.rules import Fault
-from tasks.local.sockets import HungUp, Session, converse
-from tasks.local.transcription import heard
+from mediamill.tasks.local.asked import Asked
+from mediamill.tasks.local.desk import Desk, Exchange, dwell
+from mediamill.tasks.local.dialects import Dialect
+from mediamill.tasks.local.engines.base import Audio, Transcript
+from mediamill.tasks.local.refusal import Refusal
+from mediamill.tasks.local.rules import Fault
+from mediamill.tasks.local.sockets import HungUp, Session, converse
+from mediamill.tasks.local.transcription import heard
 
 _ITEM = "conversation.item.input_audio_transcription."
 _FORMATS = {"pcm_s16le_8000": 8_000, "pcm_s16le_16000": 16_000, "pcm_s16le_24000": 24_000}

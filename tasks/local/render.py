@@ -9,9 +9,9 @@ from typing import Any
 
 import orjson
 
-from tasks.local.asked import Asked
-from tasks.local.dialects import Dialect
-from tasks.local.engines.base import Segment, Transcript, Word
+from mediamill.tasks.local.asked import Asked
+from mediamill.tasks.local.dialects import Dialect
+from mediamill.tasks.local.engines.base import Segment, Transcript, Word
 
 Shape = dict[str, Any]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
-from tasks.errors import NoSuchOption, UsageError
+from mediamill.tasks.errors import NoSuchOption, UsageError
 
 T = TypeVar("T")
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import orjson
 
-from tasks.local.dialects import Dialect
-from tasks.local.refusal import Refusal
+from mediamill.tasks.local.dialects import Dialect
+from mediamill.tasks.local.refusal import Refusal
 
 _RATES = range(8_000, 48_001)
 _SPEEDS = (0.25, 5.0)

@@ -11,8 +11,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tasks.errors import MediamillError, UsageError
-from tasks.local.options import Settings, parse
+from mediamill.tasks.errors import MediamillError, UsageError
+from mediamill.tasks.local.options import Settings, parse
 
 if TYPE_CHECKING:
     from aiohttp.web import BaseRequest, StreamResponse
@@ -45,7 +45,7 @@ async def serve(settings: Settings) -> int:
     """
     from aiohttp import web
 
-    from tasks.local.app import App, make_desk
+    from mediamill.tasks.local.app import App, make_desk
 
     ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     _watch(settings, ended)

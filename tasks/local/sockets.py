@@ -12,11 +12,20 @@ from typing import Any
 import orjson
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from tasks.local.breakage import cut_off
-from tasks.local.desk import Desk, Exchange, bearer, check_key, fail_at_random, faulted, refused, reply_headers
-from tasks.local.dialects import Dialect
-from tasks.local.refusal import Refusal
-from tasks.local.rules import UNCOMPUTED, Facts, Fault, pick
+from mediamill.tasks.local.breakage import cut_off
+from mediamill.tasks.local.desk import (
+    Desk,
+    Exchange,
+    bearer,
+    check_key,
+    fail_at_random,
+    faulted,
+    refused,
+    reply_headers,
+)
+from mediamill.tasks.local.dialects import Dialect
+from mediamill.tasks.local.refusal import Refusal
+from mediamill.tasks.local.rules import UNCOMPUTED, Facts, Fault, pick
 
 SWITCHED = 101
 MOST_MESSAGE = 4 * 2**20

@@ -9,8 +9,8 @@ from typing import Any
 
 import orjson
 
-from tasks.local.saying import Saying
-from tasks.local.voices.base import Sound
+from mediamill.tasks.local.saying import Saying
+from mediamill.tasks.local.voices.base import Sound
 
 _TYPES = {"mp3": "audio/mpeg", "wav": "audio/wav", "flac": "audio/flac", "opus": "audio/ogg", "aac": "audio/aac"}
 _CODECS = {

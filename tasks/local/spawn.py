@@ -16,9 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Self
 
-from tasks.errors import StorageError, UsageError
+import mediamill
+from mediamill.tasks.errors import StorageError, UsageError
 
-_ROOT = Path(__file__).resolve().parents[2]
+_ROOT = Path(mediamill.__file__).parent.parent
+"""The folder from which the package is imported."""
 _READY_SECONDS = 60.0
 _CLOSE_SECONDS = 5.0
 
@@ -68,7 +70,7 @@ def spawn(engine: str = "local", **options: Any) -> Server:
         StorageError: when it ended or hung for another reason.
     """
     log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
-    command = [sys.executable, "-P", "-m", "tasks.local", "--parent", str(os.getpid()), "--engine", engine]
+    command = [sys.executable, "-P", "-m", "mediamill.tasks.local", "--parent", str(os.getpid()), "--engine", engine]
     process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
         [*command, *_flags({"port": 0, **options})],
         stdin=subprocess.PIPE,

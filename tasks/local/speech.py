@@ -10,20 +10,20 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from tasks.local.answering import answered, sent
-from tasks.local.body import Body
-from tasks.local.desk import (
+from mediamill.tasks.local.answering import answered, sent
+from mediamill.tasks.local.body import Body
+from mediamill.tasks.local.desk import (
     Desk,
     Exchange,
     bearer,
     entered,
     reply_headers,
 )
-from tasks.local.dialects import Dialect
-from tasks.local.refusal import Refusal
-from tasks.local.saying import Saying, parse_json, read_saying
-from tasks.local.sounding import render
-from tasks.local.voices.base import Sound
+from mediamill.tasks.local.dialects import Dialect
+from mediamill.tasks.local.refusal import Refusal
+from mediamill.tasks.local.saying import Saying, parse_json, read_saying
+from mediamill.tasks.local.sounding import render
+from mediamill.tasks.local.voices.base import Sound
 
 _MOST_BYTES = 8 * 1024 * 1024
 _SHAPES = {"openai": "openai", "compatible": "openai"}

@@ -10,13 +10,13 @@ from typing import Any
 
 from aiohttp import WSCloseCode, web
 
-from tasks.local.desk import Desk, Exchange, dwell
-from tasks.local.dialects import Dialect
-from tasks.local.refusal import Refusal
-from tasks.local.saying import Saying, read_saying
-from tasks.local.sockets import Session, converse
-from tasks.local.sounding import resampled
-from tasks.local.speech import said, speaker_headers
+from mediamill.tasks.local.desk import Desk, Exchange, dwell
+from mediamill.tasks.local.dialects import Dialect
+from mediamill.tasks.local.refusal import Refusal
+from mediamill.tasks.local.saying import Saying, read_saying
+from mediamill.tasks.local.sockets import Session, converse
+from mediamill.tasks.local.sounding import resampled
+from mediamill.tasks.local.speech import said, speaker_headers
 
 _RATE = 24_000
 _CHUNK = 1 << 15

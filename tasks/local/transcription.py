@@ -8,24 +8,24 @@ from decimal import Decimal
 import orjson
 from aiohttp import web
 
-from tasks.errors import BadInput
-from tasks.local.answering import answered, sent
-from tasks.local.asked import Asked, read_form, read_translation
-from tasks.local.body import Body
-from tasks.local.desk import (
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.local.answering import answered, sent
+from mediamill.tasks.local.asked import Asked, read_form, read_translation
+from mediamill.tasks.local.body import Body
+from mediamill.tasks.local.desk import (
     Desk,
     Exchange,
     bearer,
     entered,
     reply_headers,
 )
-from tasks.local.dialects import Dialect
-from tasks.local.engines.base import Audio, Transcript
-from tasks.local.engines.pool import WorkerDied
-from tasks.local.fetch import fetch
-from tasks.local.form import parse_form
-from tasks.local.refusal import Kind, Refusal
-from tasks.local.render import render
+from mediamill.tasks.local.dialects import Dialect
+from mediamill.tasks.local.engines.base import Audio, Transcript
+from mediamill.tasks.local.engines.pool import WorkerDied
+from mediamill.tasks.local.fetch import fetch
+from mediamill.tasks.local.form import parse_form
+from mediamill.tasks.local.refusal import Kind, Refusal
+from mediamill.tasks.local.render import render
 
 _LEAST_SECONDS = Decimal("0.01")
 _FORM_BYTES = 1024 * 1024

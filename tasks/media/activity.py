@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from tasks.errors import BadInput
-from tasks.media.decode import Check, open_recording
-from tasks.media.encode import RATE, Samples, blocks, mono
-from tasks.media.source_file import look
-from tasks.media.voiced import Voiced
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.media.decode import Check, open_recording
+from mediamill.tasks.media.encode import RATE, Samples, blocks, mono
+from mediamill.tasks.media.source_file import look
+from mediamill.tasks.media.voiced import Voiced
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tasks.media.info import AudioInfo, Clip
-from tasks.media.prepare import listened, prepare, quick
-from tasks.media.probe import probe
+from mediamill.tasks.media.info import AudioInfo, Clip
+from mediamill.tasks.media.prepare import listened, prepare, quick
+from mediamill.tasks.media.probe import probe
 
 __all__ = ["AudioInfo", "Clip", "listened", "prepare", "probe", "quick"]

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.errors import BadInput
-from tasks.media.frames import broken_video, info_of_video, opened_video
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.media.frames import broken_video, info_of_video, opened_video
 
 _LONGEST = 600.0
 _EVERYDAY = {"mov": "mp4", "matroska": "webm"}

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.media.encode import RATE, Samples
-from tasks.media.quiet import quietest
+from mediamill.tasks.media.encode import RATE, Samples
+from mediamill.tasks.media.quiet import quietest
 
 _SEARCH_SECONDS = 60
 _QUIET_SECONDS = 0.3

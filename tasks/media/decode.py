@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 import av
 from av.stream import Disposition
 
-from tasks.errors import BadInput
-from tasks.media.formats import DECODERS, DEMUXERS, MAX_CHANNELS, RATES, container_name
-from tasks.media.sniff import not_decodable
-from tasks.media.wav import missing_share
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.media.formats import DECODERS, DEMUXERS, MAX_CHANNELS, RATES, container_name
+from mediamill.tasks.media.sniff import not_decodable
+from mediamill.tasks.media.wav import missing_share
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
@@ -55,7 +55,7 @@ class Recording:
     """An open file and its first audio track, with what decoding it has shown so far.
 
     Attributes:
-        container, codec: everyday names, see :mod:`tasks.media.formats`.
+        container, codec: everyday names, see :mod:`mediamill.tasks.media.formats`.
         declared: seconds the header claims; None when it claims nothing.
         tracks: audio tracks in the file.
         video: a moving picture is beside the sound (cover art is not counted).

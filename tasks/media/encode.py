@@ -10,10 +10,10 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from tasks.errors import BadInput
-from tasks.item import Payload
-from tasks.media.limits import AudioLimits
-from tasks.media.piece import Piece
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.item import Payload
+from mediamill.tasks.media.limits import AudioLimits
+from mediamill.tasks.media.piece import Piece
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame

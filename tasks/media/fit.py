@@ -7,17 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.errors import BadInput
-from tasks.media.cutting import Cutting
-from tasks.media.formats import sendable
-from tasks.media.info import AudioInfo, Clip
-from tasks.media.limits import AudioLimits
-from tasks.media.prepare import prepare
-from tasks.media.probe import probe
-from tasks.media.source_file import look
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.media.cutting import Cutting
+from mediamill.tasks.media.formats import sendable
+from mediamill.tasks.media.info import AudioInfo, Clip
+from mediamill.tasks.media.limits import AudioLimits
+from mediamill.tasks.media.prepare import prepare
+from mediamill.tasks.media.probe import probe
+from mediamill.tasks.media.source_file import look
 
 if TYPE_CHECKING:
-    from tasks.media.decode import Check
+    from mediamill.tasks.media.decode import Check
 
 USUAL_SECONDS = 600.0
 """How long pieces are where the endpoint takes more: short enough that many are heard side by side and a lost
@@ -63,7 +63,7 @@ def whole(
     It is tried wherever it might fit: only a recording whose own header shows that it cannot is not.
 
     Raises:
-        BadInput: those of :func:`tasks.media.prepare.prepare`, except ``too_long`` and ``too_large``.
+        BadInput: those of :func:`mediamill.tasks.media.prepare.prepare`, except ``too_long`` and ``too_large``.
         StorageError: when the scratch folder cannot take it.
     """
     allowed = bounded(limits, cutting)

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import av
 from av.stream import Disposition
 
-from tasks.errors import BadInput
-from tasks.media.source_file import empty
-from tasks.media.source_file import look as look_at_file
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.media.source_file import empty
+from mediamill.tasks.media.source_file import look as look_at_file
 
 if TYPE_CHECKING:
     from av.container import InputContainer

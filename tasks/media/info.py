@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 
-from tasks.item import Input
-from tasks.media.voiced import Voiced
+from mediamill.tasks.item import Input
+from mediamill.tasks.media.voiced import Voiced
 
 _MICRO = Decimal("0.000001")
 

@@ -15,9 +15,9 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from tasks.errors import BadReply, StorageError
-from tasks.media.info import as_seconds
-from tasks.media.wav import HEAD, read_wav
+from mediamill.tasks.errors import BadReply, StorageError
+from mediamill.tasks.media.info import as_seconds
+from mediamill.tasks.media.wav import HEAD, read_wav
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame

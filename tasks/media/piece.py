@@ -9,8 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from tasks.errors import BadInput, MediamillError, StorageError
-from tasks.item import Payload
+from mediamill.tasks.errors import BadInput, MediamillError, StorageError
+from mediamill.tasks.item import Payload
 
 IN_MEMORY = 2**20
 """Bytes up to which a converted recording stays in memory."""

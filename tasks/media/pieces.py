@@ -8,22 +8,22 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.item import Input, Payload
-from tasks.media.activity import Activity
-from tasks.media.cut import CutPlan, Cutter
-from tasks.media.cutting import Cuts, Cutting
-from tasks.media.encode import RATE, blocks, encode, framed, mono, target
-from tasks.media.fit import piece_seconds
-from tasks.media.info import Clip, as_seconds
-from tasks.media.limits import AudioLimits
-from tasks.media.prepare import stem
-from tasks.media.probe import info
-from tasks.media.source_file import look
-from tasks.media.verdict import believe, tracks_warning, verdict
-from tasks.media.voiced import Voiced
+from mediamill.tasks.item import Input, Payload
+from mediamill.tasks.media.activity import Activity
+from mediamill.tasks.media.cut import CutPlan, Cutter
+from mediamill.tasks.media.cutting import Cuts, Cutting
+from mediamill.tasks.media.encode import RATE, blocks, encode, framed, mono, target
+from mediamill.tasks.media.fit import piece_seconds
+from mediamill.tasks.media.info import Clip, as_seconds
+from mediamill.tasks.media.limits import AudioLimits
+from mediamill.tasks.media.prepare import stem
+from mediamill.tasks.media.probe import info
+from mediamill.tasks.media.source_file import look
+from mediamill.tasks.media.verdict import believe, tracks_warning, verdict
+from mediamill.tasks.media.voiced import Voiced
 
 if TYPE_CHECKING:
-    from tasks.media.decode import Check, Recording
+    from mediamill.tasks.media.decode import Check, Recording
 
 
 class Pieces:
@@ -91,7 +91,7 @@ class Pieces:
         """The next piece; None after the last.
 
         Raises:
-            BadInput: the kinds of :func:`tasks.media.prepare.prepare`.
+            BadInput: the kinds of :func:`mediamill.tasks.media.prepare.prepare`.
             StorageError: when the scratch folder cannot take it.
         """
         with self._lock:
@@ -111,7 +111,7 @@ class Pieces:
             self._stack.close()
 
     def _open(self) -> None:
-        from tasks.media.decode import open_recording
+        from mediamill.tasks.media.decode import open_recording
 
         if self._check is not None:
             self._check()
@@ -119,7 +119,7 @@ class Pieces:
         self._recording = self._stack.enter_context(open_recording(self._path, head, self._check))
         frames = mono(self._recording.frames())
         if self._cutting.normalize or self._cutting.trim:
-            from tasks.media.shape import shape
+            from mediamill.tasks.media.shape import shape
 
             shaped = shape(frames, normalize=self._cutting.normalize, trim=self._cutting.trim)
             self._offset, self._suffix, self.warnings = shaped.start, shaped.recipe, shaped.warnings

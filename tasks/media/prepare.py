@@ -9,21 +9,21 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.errors import BadInput
-from tasks.item import Input, Payload
-from tasks.media.formats import CONTAINERS, sendable
-from tasks.media.info import AudioInfo, Clip, as_seconds
-from tasks.media.limits import AudioLimits
-from tasks.media.probe import info, silent
-from tasks.media.source_file import empty, look
-from tasks.media.verdict import tracks_warning, verdict
-from tasks.media.wav import HEAD, read_wav
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.item import Input, Payload
+from mediamill.tasks.media.formats import CONTAINERS, sendable
+from mediamill.tasks.media.info import AudioInfo, Clip, as_seconds
+from mediamill.tasks.media.limits import AudioLimits
+from mediamill.tasks.media.probe import info, silent
+from mediamill.tasks.media.source_file import empty, look
+from mediamill.tasks.media.verdict import tracks_warning, verdict
+from mediamill.tasks.media.wav import HEAD, read_wav
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
 
-    from tasks.media.decode import Check, Recording
-    from tasks.media.voiced import Voiced
+    from mediamill.tasks.media.decode import Check, Recording
+    from mediamill.tasks.media.voiced import Voiced
 
 _USUAL_RATES = range(8_000, 192_001)
 _USUAL_CHANNELS = 8
@@ -69,7 +69,7 @@ def prepare(
         clip = _as_is(path, head, size, sha256, limits, check)
         if clip is not None:
             return clip
-    from tasks.media.decode import open_recording
+    from mediamill.tasks.media.decode import open_recording
 
     with open_recording(path, head, check) as recording:
         return _converted(recording, sha256, limits, scratch, normalize=normalize, trim=trim)
@@ -97,7 +97,7 @@ def listened(clip: Clip, path: Path, check: Check | None = None) -> Clip:
     """The clip of a plain WAV with its activity; one under a second is left as it is."""
     if clip.seconds < 1:
         return clip
-    from tasks.media.activity import activity_of
+    from mediamill.tasks.media.activity import activity_of
 
     return replace(clip, voiced=activity_of(path, check))
 
@@ -115,7 +115,7 @@ def _plain_wav(path: Path, head: bytes, size: int, sha256: str, limits: AudioLim
 
 
 def _as_is(path: Path, head: bytes, size: int, sha256: str, limits: AudioLimits, check: Check | None) -> Clip | None:
-    from tasks.media.decode import open_recording
+    from mediamill.tasks.media.decode import open_recording
 
     with open_recording(path, head, check) as recording:
         name = _sendable(recording, size, limits)
@@ -139,15 +139,15 @@ def _sendable(recording: Recording, size: int, limits: AudioLimits) -> tuple[str
 def _converted(
     recording: Recording, sha256: str, limits: AudioLimits, scratch: Path, *, normalize: bool, trim: bool
 ) -> Clip:
-    from tasks.media.activity import Activity
-    from tasks.media.encode import RATE, blocks, encode, framed, mono, target
+    from mediamill.tasks.media.activity import Activity
+    from mediamill.tasks.media.encode import RATE, blocks, encode, framed, mono, target
 
     name = target(limits)
     recipe, start = f"{name}-{RATE}-mono", 0
     warnings: tuple[str, ...] = ()
     frames: Iterable[AudioFrame] = mono(recording.frames(limits.max_seconds))
     if normalize or trim:
-        from tasks.media.shape import shape
+        from mediamill.tasks.media.shape import shape
 
         shaped = shape(frames, normalize=normalize, trim=trim)
         frames, start, warnings = shaped.frames, shaped.start, shaped.warnings
@@ -170,8 +170,8 @@ def _converted(
 
 def _played(frames: Iterable[AudioFrame]) -> Voiced | None:
     """Decode to the end, listening where that can be done."""
-    from tasks.media.activity import Activity
-    from tasks.media.encode import Unmixable, blocks, mono
+    from mediamill.tasks.media.activity import Activity
+    from mediamill.tasks.media.encode import Unmixable, blocks, mono
 
     activity = Activity()
     try:

@@ -6,13 +6,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.errors import BadInput
-from tasks.media.info import AudioInfo, as_seconds
-from tasks.media.source_file import look
-from tasks.media.wav import read_wav
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.media.info import AudioInfo, as_seconds
+from mediamill.tasks.media.source_file import look
+from mediamill.tasks.media.wav import read_wav
 
 if TYPE_CHECKING:
-    from tasks.media.decode import Recording
+    from mediamill.tasks.media.decode import Recording
 
 _MP3_INDEXES = (b"Xing", b"Info", b"VBRI")
 _MAX_PACKETS = 400_000
@@ -26,9 +26,9 @@ def probe(path: Path) -> AudioInfo:
     counted packet by packet (about 1 ms a minute of sound) and only guessed at when that takes too long.
 
     Raises:
-        BadInput: the kinds of :func:`tasks.media.prepare.prepare` that show without decoding.
+        BadInput: the kinds of :func:`mediamill.tasks.media.prepare.prepare` that show without decoding.
     """
-    from tasks.media.decode import open_recording
+    from mediamill.tasks.media.decode import open_recording
 
     head, size = look(path)
     plain = read_wav(head, size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tasks.media.encode import Samples
+from mediamill.tasks.media.encode import Samples
 
 _HOP = 320
 

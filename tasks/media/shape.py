@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import av
 import numpy as np
 
-from tasks.media.encode import RATE
+from mediamill.tasks.media.encode import RATE
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it looks for an ffmpeg program, which is never run here

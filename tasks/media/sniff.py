@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.errors import BadInput
+from mediamill.tasks.errors import BadInput
 
 _PLAYLISTS = (b"#EXTM3U", b"[playlist]", b"ffconcat ")
 

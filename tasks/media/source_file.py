@@ -6,12 +6,12 @@ import os
 import stat
 from pathlib import Path
 
-from tasks.errors import BadInput
-from tasks.media.wav import HEAD
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.media.wav import HEAD
 
 
 def look(path: Path) -> tuple[bytes, int]:
-    """The file's first :data:`~tasks.media.wav.HEAD` bytes and its size.
+    """The file's first :data:`~mediamill.tasks.media.wav.HEAD` bytes and its size.
 
     Raises:
         BadInput: ``missing``, ``unreadable``, ``not_a_file`` or ``empty``.

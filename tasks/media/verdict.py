@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasks.errors import BadInput
-from tasks.media.probe import has_mp3_index, silent
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.media.probe import has_mp3_index, silent
 
 if TYPE_CHECKING:
-    from tasks.media.decode import Recording
+    from mediamill.tasks.media.decode import Recording
 
 _SLACK_SECONDS = 0.5
 _SLACK_SHARE = 0.02
@@ -23,7 +23,7 @@ def verdict(recording: Recording) -> tuple[str, ...]:
     Raises:
         BadInput: ``empty`` or ``undecodable`` when there is nothing to hear, or mostly noise.
     """
-    from tasks.media.decode import spoken
+    from mediamill.tasks.media.decode import spoken
 
     length, declared = recording.length, recording.declared
     if not length:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 from itertools import chain
 
-from tasks.item import FREE, Cost, Usage
-from tasks.money.counts import counted_cost, most_counted
-from tasks.money.pictures import made_cost, made_source, most_made
-from tasks.money.prices import Price, PriceBook
-from tasks.money.speech import CHARACTERS, MINUTES, most_spoken, spoken_cost
-from tasks.money.tokens import AUDIO, INPUT, MILLION, most_tokens, token_cost, token_source
-from tasks.money.videos import film_cost, film_source, most_film
+from mediamill.tasks.item import FREE, Cost, Usage
+from mediamill.tasks.money.counts import counted_cost, most_counted
+from mediamill.tasks.money.pictures import made_cost, made_source, most_made
+from mediamill.tasks.money.prices import Price, PriceBook
+from mediamill.tasks.money.speech import CHARACTERS, MINUTES, most_spoken, spoken_cost
+from mediamill.tasks.money.tokens import AUDIO, INPUT, MILLION, most_tokens, token_cost, token_source
+from mediamill.tasks.money.videos import film_cost, film_source, most_film
 
 _QUANTUM = Decimal("0.000000000001")
 _SECONDS = {"audio_second": Decimal(1), "audio_minute": Decimal(60), "audio_hour": Decimal(3600)}

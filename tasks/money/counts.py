@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
-from tasks.item import Usage
-from tasks.money.prices import Price
+from mediamill.tasks.item import Usage
+from mediamill.tasks.money.prices import Price
 
 _COUNTS: Mapping[str, str] = {"search": "searches", "session": "sessions"}
 """What each unit of the price list counts."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal
 
-from tasks.item import Usage
-from tasks.money.prices import Price
-from tasks.money.tokens import CACHED, INPUT, MILLION, OUTPUT
+from mediamill.tasks.item import Usage
+from mediamill.tasks.money.prices import Price
+from mediamill.tasks.money.tokens import CACHED, INPUT, MILLION, OUTPUT
 
 IMAGE, LARGE, MEGAPIXEL = "image", "image_4k", "megapixel"
 IMAGE_INPUT, IMAGE_OUTPUT = "1M_image_input_tokens", "1M_image_output_tokens"

@@ -11,8 +11,8 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TypeAlias
 
-from configs import FOLDER
-from tasks.errors import UsageError
+from mediamill.configs import FOLDER
+from mediamill.tasks.errors import UsageError
 
 Rows: TypeAlias = "dict[tuple[str, str, str], list[Price]]"
 

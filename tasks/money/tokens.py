@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal
 
-from tasks.item import Usage
-from tasks.money.prices import Price
+from mediamill.tasks.item import Usage
+from mediamill.tasks.money.prices import Price
 
 MILLION = Decimal(1_000_000)
 INPUT, OUTPUT, AUDIO, CACHED = (

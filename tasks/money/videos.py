@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 from decimal import Decimal
 
-from tasks.item import Usage
-from tasks.money.prices import Price
+from mediamill.tasks.item import Usage
+from mediamill.tasks.money.prices import Price
 
 _SECOND = re.compile(r"video_second(?:_(\d+)p)?")
 CLIP, INPUT = "video", "input_image"

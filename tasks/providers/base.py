@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from tasks.item import JSON, Ask, Payload, Usage
-from tasks.media.limits import AudioLimits
+from mediamill.tasks.item import JSON, Ask, Payload, Usage
+from mediamill.tasks.media.limits import AudioLimits
 
 if TYPE_CHECKING:
-    from tasks.calls.limits import Quota
-    from tasks.money.cost import Billing
-    from tasks.providers.conversation import Conversation
+    from mediamill.tasks.calls.limits import Quota
+    from mediamill.tasks.money.cost import Billing
+    from mediamill.tasks.providers.conversation import Conversation
 
 Verdict = Literal["retry", "fail", "stop", "unknown"]
 """What to do about an attempt that brought no answer.

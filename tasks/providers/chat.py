@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from tasks.errors import BadInput
-from tasks.item import JSON, Ask
-from tasks.providers.base import Parsed, Problem, Reply, Request, Wire
-from tasks.providers.chat_replies import answered
-from tasks.providers.chat_streams import is_stream, judged, said_something
-from tasks.providers.chatting import ChatWire, Talk
-from tasks.providers.messages import filled
-from tasks.providers.shape import Shape
-from tasks.providers.vision import Vision
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.item import JSON, Ask
+from mediamill.tasks.providers.base import Parsed, Problem, Reply, Request, Wire
+from mediamill.tasks.providers.chat_replies import answered
+from mediamill.tasks.providers.chat_streams import is_stream, judged, said_something
+from mediamill.tasks.providers.chatting import ChatWire, Talk
+from mediamill.tasks.providers.messages import filled
+from mediamill.tasks.providers.shape import Shape
+from mediamill.tasks.providers.vision import Vision
 
 _LEAST_DEADLINE = 300.0
 _SECONDS_A_TOKEN = 0.1

@@ -8,10 +8,10 @@ from typing import Any
 
 import orjson
 
-from tasks.errors import BadReply
-from tasks.item import Usage
-from tasks.providers.base import FIRST_PART, Reply
-from tasks.providers.chat_streams import gathered, is_stream
+from mediamill.tasks.errors import BadReply
+from mediamill.tasks.item import Usage
+from mediamill.tasks.providers.base import FIRST_PART, Reply
+from mediamill.tasks.providers.chat_streams import gathered, is_stream
 
 Data = dict[str, Any]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.providers.hosted import HostedProvider
+from mediamill.tasks.providers.hosted import HostedProvider
 
 
 class Cohere(HostedProvider):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tasks.item import JSON
-from tasks.providers.hosted import HostedProvider
-from tasks.providers.translating import spoken
+from mediamill.tasks.item import JSON
+from mediamill.tasks.providers.hosted import HostedProvider
+from mediamill.tasks.providers.translating import spoken
 
 
 class Compatible(HostedProvider):

@@ -12,17 +12,17 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from configs import FOLDER
-from tasks.errors import UsageError
-from tasks.providers.base import Endpoint
-from tasks.providers.chatting import ChatWire, Talk
-from tasks.providers.embedding import Embeds
-from tasks.providers.filming import Films, FilmWire
-from tasks.providers.imaging import Images, ImageWire
-from tasks.providers.interpreter import Interprets
-from tasks.providers.ranking import Ranks, RankWire
-from tasks.providers.vision import Vision
-from tasks.providers.voices import Voice
+from mediamill.configs import FOLDER
+from mediamill.tasks.errors import UsageError
+from mediamill.tasks.providers.base import Endpoint
+from mediamill.tasks.providers.chatting import ChatWire, Talk
+from mediamill.tasks.providers.embedding import Embeds
+from mediamill.tasks.providers.filming import Films, FilmWire
+from mediamill.tasks.providers.imaging import Images, ImageWire
+from mediamill.tasks.providers.interpreter import Interprets
+from mediamill.tasks.providers.ranking import Ranks, RankWire
+from mediamill.tasks.providers.vision import Vision
+from mediamill.tasks.providers.voices import Voice
 
 _PORTS = {"http": 80, "https": 443}
 

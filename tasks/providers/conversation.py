@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from tasks.item import Payload
-    from tasks.providers.base import Reply
+    from mediamill.tasks.item import Payload
+    from mediamill.tasks.providers.base import Reply
 
 SOCKET = "x-mediamill-socket"
 """Header of replies from sockets, set by the call path: ``over``, ``refused``, ``unsent CODE REASON`` where it was

@@ -13,10 +13,10 @@ from typing import Any, Protocol, runtime_checkable
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasks.errors import BadInput, BadReply
-from tasks.item import JSON, Ask, Usage
-from tasks.providers.base import Pack, Parsed, Reply, Request, Wire
-from tasks.providers.shape import Shape
+from mediamill.tasks.errors import BadInput, BadReply
+from mediamill.tasks.item import JSON, Ask, Usage
+from mediamill.tasks.providers.base import Pack, Parsed, Reply, Request, Wire
+from mediamill.tasks.providers.shape import Shape
 
 EMBEDDINGS = "embeddings"
 """The operation, as the price list names it."""

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from tasks.providers.conversation import Turn, Unreadable
+from mediamill.tasks.providers.conversation import Turn, Unreadable
 
 if TYPE_CHECKING:
-    from tasks.item import Payload
-    from tasks.providers.config import Socket
+    from mediamill.tasks.item import Payload
+    from mediamill.tasks.providers.config import Socket
 
 RATE = 16_000
 BYTES_A_SECOND = 2 * RATE

@@ -6,24 +6,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from tasks.calls.limits import Quota
-from tasks.errors import UsageError
-from tasks.item import Ask
-from tasks.providers.base import Parsed, Poll, Problem, Reply, Request, Wire
-from tasks.providers.chat import Chat
-from tasks.providers.chatting import CHAT, VISION, Talk
-from tasks.providers.config import ModelFacts, Operation
-from tasks.providers.embedding import EMBEDDINGS, Embed, Embeds
-from tasks.providers.filming import VIDEO_MAKING, Films, FilmWire
-from tasks.providers.images import MakePictures
-from tasks.providers.imaging import IMAGE, Images
-from tasks.providers.interpreter import INTERPRETER, Interpret, Interprets
-from tasks.providers.ranking import RERANK, Ranks
-from tasks.providers.rerank import Rerank
-from tasks.providers.shape import Shape
-from tasks.providers.speech import SpeechProvider
-from tasks.providers.videos import Videos
-from tasks.providers.vision import Vision
+from mediamill.tasks.calls.limits import Quota
+from mediamill.tasks.errors import UsageError
+from mediamill.tasks.item import Ask
+from mediamill.tasks.providers.base import Parsed, Poll, Problem, Reply, Request, Wire
+from mediamill.tasks.providers.chat import Chat
+from mediamill.tasks.providers.chatting import CHAT, VISION, Talk
+from mediamill.tasks.providers.config import ModelFacts, Operation
+from mediamill.tasks.providers.embedding import EMBEDDINGS, Embed, Embeds
+from mediamill.tasks.providers.filming import VIDEO_MAKING, Films, FilmWire
+from mediamill.tasks.providers.images import MakePictures
+from mediamill.tasks.providers.imaging import IMAGE, Images
+from mediamill.tasks.providers.interpreter import INTERPRETER, Interpret, Interprets
+from mediamill.tasks.providers.ranking import RERANK, Ranks
+from mediamill.tasks.providers.rerank import Rerank
+from mediamill.tasks.providers.shape import Shape
+from mediamill.tasks.providers.speech import SpeechProvider
+from mediamill.tasks.providers.videos import Videos
+from mediamill.tasks.providers.vision import Vision
 
 
 class HostedProvider(SpeechProvider):

@@ -11,13 +11,13 @@ from typing import Any
 
 import orjson
 
-from tasks.errors import BadInput, BadReply
-from tasks.item import JSON, Ask, Usage
-from tasks.media.pictures.look import look
-from tasks.providers.base import Parsed, Problem, Reply, Request, Wire
-from tasks.providers.imaging import Images, ImageWire, megapixels, wrong
-from tasks.providers.moderation import refusals_named
-from tasks.providers.shape import Shape
+from mediamill.tasks.errors import BadInput, BadReply
+from mediamill.tasks.item import JSON, Ask, Usage
+from mediamill.tasks.media.pictures.look import look
+from mediamill.tasks.providers.base import Parsed, Problem, Reply, Request, Wire
+from mediamill.tasks.providers.imaging import Images, ImageWire, megapixels, wrong
+from mediamill.tasks.providers.moderation import refusals_named
+from mediamill.tasks.providers.shape import Shape
 
 _DEADLINE = 600.0
 _TICK = Decimal("1e-10")

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasks.errors import BadInput
+from mediamill.tasks.errors import BadInput
 
 IMAGE = "image"
 """The operation, as the price list names it."""

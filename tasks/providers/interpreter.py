@@ -8,10 +8,10 @@ from typing import Any, Protocol, runtime_checkable
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasks.errors import BadReply
-from tasks.item import JSON, Ask, Usage
-from tasks.providers.base import Parsed, Problem, Reply, Request, Wire
-from tasks.providers.shape import Shape
+from mediamill.tasks.errors import BadReply
+from mediamill.tasks.item import JSON, Ask, Usage
+from mediamill.tasks.providers.base import Parsed, Problem, Reply, Request, Wire
+from mediamill.tasks.providers.shape import Shape
 
 INTERPRETER = "code_interpreter"
 """The operation, as the price list names it."""

@@ -6,10 +6,10 @@ import functools
 import shutil
 from importlib.metadata import PackageNotFoundError, version
 
-from tasks.errors import UsageError
-from tasks.providers.compatible import Compatible
-from tasks.providers.speaking import TTS
-from tasks.providers.translating import TRANSLATION
+from mediamill.tasks.errors import UsageError
+from mediamill.tasks.providers.compatible import Compatible
+from mediamill.tasks.providers.speaking import TTS
+from mediamill.tasks.providers.translating import TRANSLATION
 
 _PACKAGES = {"whisper": "faster-whisper"}
 

@@ -6,8 +6,8 @@ import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tasks.item import JSON, Input, Payload
-from tasks.providers.chatting import PICTURE, VIDEO
+from mediamill.tasks.item import JSON, Input, Payload
+from mediamill.tasks.providers.chatting import PICTURE, VIDEO
 
 _PARTS = {PICTURE: "image_url", VIDEO: "video_url"}
 

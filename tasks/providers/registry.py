@@ -5,18 +5,18 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 
-from tasks.errors import NoSuchOption, UsageError
-from tasks.providers.base import Endpoint, Provider
-from tasks.providers.config import ProviderConfig, endpoint_of, load_config
+from mediamill.tasks.errors import NoSuchOption, UsageError
+from mediamill.tasks.providers.base import Endpoint, Provider
+from mediamill.tasks.providers.config import ProviderConfig, endpoint_of, load_config
 
 _PROVIDERS: dict[str, str] = {
-    "local": "tasks.providers.local:Local",
-    "together": "tasks.providers.together:Together",
-    "openai": "tasks.providers.openai:OpenAI",
-    "groq": "tasks.providers.groq:Groq",
-    "xai": "tasks.providers.xai:XAI",
-    "cohere": "tasks.providers.cohere:Cohere",
-    "compatible": "tasks.providers.compatible:Compatible",
+    "local": "mediamill.tasks.providers.local:Local",
+    "together": "mediamill.tasks.providers.together:Together",
+    "openai": "mediamill.tasks.providers.openai:OpenAI",
+    "groq": "mediamill.tasks.providers.groq:Groq",
+    "xai": "mediamill.tasks.providers.xai:XAI",
+    "cohere": "mediamill.tasks.providers.cohere:Cohere",
+    "compatible": "mediamill.tasks.providers.compatible:Compatible",
 }
 _MADE_ELSEWHERE: dict[str, Callable[[str | None], Provider]] = {}
 

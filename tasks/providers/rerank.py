@@ -11,11 +11,11 @@ from typing import Any, Protocol, runtime_checkable
 
 import orjson
 
-from tasks.errors import BadInput, BadReply
-from tasks.item import JSON, Ask, Usage
-from tasks.providers.base import Parsed, Reply, Request, Wire
-from tasks.providers.ranking import Ranks, RankWire, Spelling
-from tasks.providers.shape import Shape
+from mediamill.tasks.errors import BadInput, BadReply
+from mediamill.tasks.item import JSON, Ask, Usage
+from mediamill.tasks.providers.base import Parsed, Reply, Request, Wire
+from mediamill.tasks.providers.ranking import Ranks, RankWire, Spelling
+from mediamill.tasks.providers.shape import Shape
 
 _OBJECTS = frozenset({"together", "cohere-v1"})
 _DEADLINE = 120.0

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tasks.item import Ask
-from tasks.providers.base import Parsed, Poll, Problem, Reply, Request, Wire
-from tasks.providers.verdicts import judge
+from mediamill.tasks.item import Ask
+from mediamill.tasks.providers.base import Parsed, Poll, Problem, Reply, Request, Wire
+from mediamill.tasks.providers.verdicts import judge
 
 if TYPE_CHECKING:
-    from tasks.providers.config import Operation
-    from tasks.providers.hosted import HostedProvider
+    from mediamill.tasks.providers.config import Operation
+    from mediamill.tasks.providers.hosted import HostedProvider
 
 
 class Shape:

@@ -10,20 +10,20 @@ from urllib.parse import urlencode
 
 import orjson
 
-from tasks.errors import BadInput, BadReply
-from tasks.item import JSON, Ask, Usage
-from tasks.providers.base import Endpoint, Parsed, Problem, Reply, Request, Verdict, Wire
-from tasks.providers.conversation import CLOSED, OVER, REFUSED, SOCKET, socket_end
-from tasks.providers.envelopes import clean
-from tasks.providers.hearing import HEARD, HEARINGS, LOST, RATE, number
-from tasks.providers.speaking import TTS
-from tasks.providers.talking import SPOKEN, Talking
-from tasks.providers.transcription import normalised
-from tasks.providers.verdicts import judge
+from mediamill.tasks.errors import BadInput, BadReply
+from mediamill.tasks.item import JSON, Ask, Usage
+from mediamill.tasks.providers.base import Endpoint, Parsed, Problem, Reply, Request, Verdict, Wire
+from mediamill.tasks.providers.conversation import CLOSED, OVER, REFUSED, SOCKET, socket_end
+from mediamill.tasks.providers.envelopes import clean
+from mediamill.tasks.providers.hearing import HEARD, HEARINGS, LOST, RATE, number
+from mediamill.tasks.providers.speaking import TTS
+from mediamill.tasks.providers.talking import SPOKEN, Talking
+from mediamill.tasks.providers.transcription import normalised
+from mediamill.tasks.providers.verdicts import judge
 
 if TYPE_CHECKING:
-    from tasks.providers.config import ModelFacts, Operation, ProviderConfig, Socket
-    from tasks.providers.voices import Voice
+    from mediamill.tasks.providers.config import ModelFacts, Operation, ProviderConfig, Socket
+    from mediamill.tasks.providers.voices import Voice
 
 _EXTRA = 60.0
 _SPOKEN_SECONDS = 0.1

@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
-from tasks.errors import BadInput, UsageError
-from tasks.item import JSON, Ask
-from tasks.providers.base import Endpoint, Parsed, Reply, Request, Wire
-from tasks.providers.conversation import socket_end
-from tasks.providers.spoken import spoken
-from tasks.providers.voices import Form, Voice, VoiceLimits
+from mediamill.tasks.errors import BadInput, UsageError
+from mediamill.tasks.item import JSON, Ask
+from mediamill.tasks.providers.base import Endpoint, Parsed, Reply, Request, Wire
+from mediamill.tasks.providers.conversation import socket_end
+from mediamill.tasks.providers.spoken import spoken
+from mediamill.tasks.providers.voices import Form, Voice, VoiceLimits
 
 if TYPE_CHECKING:
-    from tasks.providers.config import ModelFacts, Operation, ProviderConfig
+    from mediamill.tasks.providers.config import ModelFacts, Operation, ProviderConfig
 
 TTS = "tts"
 """The operation, as the price list names it."""
@@ -90,7 +90,7 @@ class SpeakingProvider:
         rate = asked if isinstance(asked, int) and voice.sample_rate else socket.rate if socket else voice.pcm_rate
         sound, usage = spoken(reply, ask, rate)
         if voice.per_minute:
-            from tasks.media.length import seconds_of
+            from mediamill.tasks.media.length import seconds_of
 
             usage = replace(usage, speech_seconds=seconds_of(sound.audio, sound.form, sound.rate))
         return [

@@ -9,28 +9,28 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import ClassVar
 
-from tasks.calls.hints import read_limits
-from tasks.calls.limits import Quota
-from tasks.errors import BadInput, UsageError
-from tasks.item import JSON, Ask, Payload
-from tasks.media.limits import AudioLimits
-from tasks.money.cost import Billing
-from tasks.providers.base import Endpoint, Limits, Parsed, Poll, Problem, Reply, Request, Wire
-from tasks.providers.config import ModelFacts, Operation, ProviderConfig
-from tasks.providers.conversation import socket_end
-from tasks.providers.languages import iso_code
-from tasks.providers.sockets import SocketProvider
-from tasks.providers.speaking import TTS, SpeakingProvider
-from tasks.providers.spoken import holds_sound, is_stream, judge_stream
-from tasks.providers.transcription import normalised
-from tasks.providers.translating import TRANSLATION, target
-from tasks.providers.verdicts import judge
+from mediamill.tasks.calls.hints import read_limits
+from mediamill.tasks.calls.limits import Quota
+from mediamill.tasks.errors import BadInput, UsageError
+from mediamill.tasks.item import JSON, Ask, Payload
+from mediamill.tasks.media.limits import AudioLimits
+from mediamill.tasks.money.cost import Billing
+from mediamill.tasks.providers.base import Endpoint, Limits, Parsed, Poll, Problem, Reply, Request, Wire
+from mediamill.tasks.providers.config import ModelFacts, Operation, ProviderConfig
+from mediamill.tasks.providers.conversation import socket_end
+from mediamill.tasks.providers.languages import iso_code
+from mediamill.tasks.providers.sockets import SocketProvider
+from mediamill.tasks.providers.speaking import TTS, SpeakingProvider
+from mediamill.tasks.providers.spoken import holds_sound, is_stream, judge_stream
+from mediamill.tasks.providers.transcription import normalised
+from mediamill.tasks.providers.translating import TRANSLATION, target
+from mediamill.tasks.providers.verdicts import judge
 
 _DEADLINE_EXTRA = 60.0
 
 
 class SpeechProvider(SpeakingProvider, SocketProvider):
-    """Implements :class:`tasks.providers.base.Provider`; its speaking half and its sockets are inherited."""
+    """Implements :class:`mediamill.tasks.providers.base.Provider`; its speaking half and its sockets are inherited."""
 
     name: ClassVar[str]
     url_field: ClassVar[str | None] = None
@@ -163,7 +163,7 @@ class SpeechProvider(SpeakingProvider, SocketProvider):
 
     def _who_can(self, operation: str) -> str:
         """What to choose instead, in words."""
-        from tasks.providers.registry import offering
+        from mediamill.tasks.providers.registry import offering
 
         own = self.config.operations.get(operation)
         models = f"--model {' or '.join(own.models)}, or " if own and own.models else ""

@@ -11,14 +11,14 @@ from typing import Any
 
 import orjson
 
-from tasks.errors import BadReply
-from tasks.item import Ask, Usage
-from tasks.media.magic import named_sound, sound_in
-from tasks.providers.base import Problem, Reply
-from tasks.providers.conversation import socket_end
-from tasks.providers.envelopes import Envelope, clean, error_in
-from tasks.providers.sse import Event, events
-from tasks.providers.verdicts import judge
+from mediamill.tasks.errors import BadReply
+from mediamill.tasks.item import Ask, Usage
+from mediamill.tasks.media.magic import named_sound, sound_in
+from mediamill.tasks.providers.base import Problem, Reply
+from mediamill.tasks.providers.conversation import socket_end
+from mediamill.tasks.providers.envelopes import Envelope, clean, error_in
+from mediamill.tasks.providers.sse import Event, events
+from mediamill.tasks.providers.verdicts import judge
 
 _HINT = "mediamill retry OUT --only bad_reply buys it anew"
 _RATE = re.compile(r"rate=(\d{4,6})")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tasks.providers.conversation import Turn
-from tasks.providers.hearing import say, told_in
+from mediamill.tasks.providers.conversation import Turn
+from mediamill.tasks.providers.hearing import say, told_in
 
 if TYPE_CHECKING:
-    from tasks.item import Payload
-    from tasks.providers.config import Socket
+    from mediamill.tasks.item import Payload
+    from mediamill.tasks.providers.config import Socket
 
 SPOKEN = "conversation.item.audio_output.delta"
 _DONE = "conversation.item.audio_output.done"

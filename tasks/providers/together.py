@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tasks.item import JSON
-from tasks.providers.config import ModelFacts
-from tasks.providers.hosted import HostedProvider
+from mediamill.tasks.item import JSON
+from mediamill.tasks.providers.config import ModelFacts
+from mediamill.tasks.providers.hosted import HostedProvider
 
 
 class Together(HostedProvider):

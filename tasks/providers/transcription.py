@@ -9,10 +9,10 @@ from typing import Any
 
 import orjson
 
-from tasks.errors import BadReply
-from tasks.item import Usage
-from tasks.providers.envelopes import clean
-from tasks.providers.languages import iso_code
+from mediamill.tasks.errors import BadReply
+from mediamill.tasks.item import Usage
+from mediamill.tasks.providers.envelopes import clean
+from mediamill.tasks.providers.languages import iso_code
 
 Data = dict[str, Any]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tasks.errors import BadInput
-from tasks.item import JSON
-from tasks.providers.config import ModelFacts
-from tasks.providers.languages import iso_code
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.item import JSON
+from mediamill.tasks.providers.config import ModelFacts
+from mediamill.tasks.providers.languages import iso_code
 
 TRANSLATION = "translation"
 """The operation that answers speech with text in another language."""

@@ -8,13 +8,13 @@ from typing import Any, Protocol, runtime_checkable
 
 import orjson
 
-from tasks.errors import BadReply
-from tasks.item import JSON, Ask, Input, Payload, Usage
-from tasks.providers.base import JOB_ID, JOB_STATES, Parsed, Poll, Problem, Reply, Request, Wire
-from tasks.providers.filming import Films, FilmWire
-from tasks.providers.messages import data_url
-from tasks.providers.moderation import is_refusal, refusal, refusals_named
-from tasks.providers.shape import Shape
+from mediamill.tasks.errors import BadReply
+from mediamill.tasks.item import JSON, Ask, Input, Payload, Usage
+from mediamill.tasks.providers.base import JOB_ID, JOB_STATES, Parsed, Poll, Problem, Reply, Request, Wire
+from mediamill.tasks.providers.filming import Films, FilmWire
+from mediamill.tasks.providers.messages import data_url
+from mediamill.tasks.providers.moderation import is_refusal, refusal, refusals_named
+from mediamill.tasks.providers.shape import Shape
 
 _DEADLINE = 120.0
 _DONE = frozenset({"completed", "done", "succeeded", "success"})

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from tasks.errors import BadInput
-from tasks.item import JSON
-from tasks.providers.config import ModelFacts
-from tasks.providers.hosted import HostedProvider
-from tasks.providers.speaking import asked_form
-from tasks.providers.voices import Voice
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.item import JSON
+from mediamill.tasks.providers.config import ModelFacts
+from mediamill.tasks.providers.hosted import HostedProvider
+from mediamill.tasks.providers.speaking import asked_form
+from mediamill.tasks.providers.voices import Voice
 
 _TERMS = re.compile(r"[,;\n]+")
 

@@ -7,11 +7,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from tasks.journal.journal import Journal
-from tasks.report.costs import cost_table, endpoint_line, write_costs
-from tasks.report.facts import gather
-from tasks.report.page import render
-from tasks.sinks.files import whole_file
+from mediamill.tasks.journal.journal import Journal
+from mediamill.tasks.report.costs import cost_table, endpoint_line, write_costs
+from mediamill.tasks.report.facts import gather
+from mediamill.tasks.report.page import render
+from mediamill.tasks.sinks.files import whole_file
 
 
 def build_report(out: Path, journal: Journal, now: Sequence[tuple[int, Mapping[str, Any]]] = ()) -> Path:

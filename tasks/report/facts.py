@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from tasks.capabilities.checks import MEANINGS
-from tasks.journal.attempts import Spent
-from tasks.journal.journal import Journal
-from tasks.journal.outs import Binding
+from mediamill.tasks.capabilities.checks import MEANINGS
+from mediamill.tasks.journal.attempts import Spent
+from mediamill.tasks.journal.journal import Journal
+from mediamill.tasks.journal.outs import Binding
 
 if TYPE_CHECKING:
-    from tasks.report.thumbnails import Frame
+    from mediamill.tasks.report.thumbnails import Frame
 
 SHOWN_RESULTS = 200
 SHOWN_FAILURES = 10
@@ -102,7 +102,7 @@ def gather(out: Path, journal: Journal) -> Facts:
 
 
 def _thumbnails(journal: Journal, ids: list[str]) -> dict[str, str]:
-    from tasks.report.thumbnails import thumbnails
+    from mediamill.tasks.report.thumbnails import thumbnails
 
     places = journal.items.locations(ids)
     return thumbnails({item_id: places.get(item_id) for item_id in ids})
@@ -113,7 +113,7 @@ def _sheet(out: Path, results: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     rows = [row for row in results if row.get("images") or row.get("file")]
     if not rows:
         return {}
-    from tasks.report.thumbnails import contact_sheet, made_files
+    from mediamill.tasks.report.thumbnails import contact_sheet, made_files
 
     return {"sheet": contact_sheet(out, rows), "made": sum(len(made_files(row)) for row in rows)}
 

@@ -7,8 +7,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.report.costs import plain
-from tasks.report.facts import Facts
+from mediamill.tasks.report.costs import plain
+from mediamill.tasks.report.facts import Facts
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from tasks.errors import BadInput
-from tasks.item import Item
-from tasks.media.pictures.limits import PictureLimits
-from tasks.media.pictures.prepare import prepare
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.item import Item
+from mediamill.tasks.media.pictures.limits import PictureLimits
+from mediamill.tasks.media.pictures.prepare import prepare
 
 MOST = 60
 _SIDE = 128
@@ -98,6 +98,6 @@ def _picture(path: Path) -> bytes:
 
 
 def _frame(path: Path) -> bytes:
-    from tasks.media.frames import frames_at
+    from mediamill.tasks.media.frames import frames_at
 
     return frames_at(path, [_FRAME_AT], _SIDE)[0].data

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tasks import faults
-from tasks.errors import StorageError
+from mediamill.tasks import faults
+from mediamill.tasks.errors import StorageError
 
 
 @contextmanager

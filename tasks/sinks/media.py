@@ -10,9 +10,9 @@ from typing import Any
 
 import orjson
 
-from tasks.errors import StorageError
-from tasks.sinks.files import whole_file
-from tasks.sinks.names import safe_name
+from mediamill.tasks.errors import StorageError
+from mediamill.tasks.sinks.files import whole_file
+from mediamill.tasks.sinks.names import safe_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.journal.parts import Part
-from tasks.sinks.files import remove_file, whole_file
-from tasks.sinks.rows import to_table
+from mediamill.tasks.journal.parts import Part
+from mediamill.tasks.sinks.files import remove_file, whole_file
+from mediamill.tasks.sinks.rows import to_table
 
 _BATCH = 1000
 _MAGIC = b"PAR1"

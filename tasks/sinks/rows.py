@@ -11,7 +11,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.json as pj
 
-from tasks.sinks.vectors import is_vector, unpacked
+from mediamill.tasks.sinks.vectors import is_vector, unpacked
 
 _BLOCK = 64 * 2**20
 _WIDE = Context(prec=76)

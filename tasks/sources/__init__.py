@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.sources.base import Source
-from tasks.sources.opening import open_source
+from mediamill.tasks.sources.base import Source
+from mediamill.tasks.sources.opening import open_source
 
 __all__ = ["Source", "open_source"]

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tasks.errors import NoSuchOption, UsageError
-from tasks.job import Columns
-from tasks.sources.extensions import needs_files, only_texts
+from mediamill.tasks.errors import NoSuchOption, UsageError
+from mediamill.tasks.job import Columns
+from mediamill.tasks.sources.extensions import needs_files, only_texts
 
 if TYPE_CHECKING:
     import pyarrow as pa

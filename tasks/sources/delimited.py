@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.errors import UsageError
-from tasks.sources.lines import lines
-from tasks.sources.rows import Row
+from mediamill.tasks.errors import UsageError
+from mediamill.tasks.sources.lines import lines
+from mediamill.tasks.sources.rows import Row
 
 if TYPE_CHECKING:
     import pyarrow as pa

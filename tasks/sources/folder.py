@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from tasks.errors import UsageError
-from tasks.item import Item
-from tasks.sources import fingerprint
-from tasks.sources.extensions import extensions
-from tasks.sources.locate import id_problem, printable
-from tasks.sources.walk import Found, walk
+from mediamill.tasks.errors import UsageError
+from mediamill.tasks.item import Item
+from mediamill.tasks.sources import fingerprint
+from mediamill.tasks.sources.extensions import extensions
+from mediamill.tasks.sources.locate import id_problem, printable
+from mediamill.tasks.sources.walk import Found, walk
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from itertools import groupby, islice
 from typing import TYPE_CHECKING
 
-from tasks.item import Item, joined_locations
-from tasks.sources.base import Source
-from tasks.sources.locate import id_problem
+from mediamill.tasks.item import Item, joined_locations
+from mediamill.tasks.sources.base import Source
+from mediamill.tasks.sources.locate import id_problem
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from tasks.errors import UsageError
-from tasks.sources.columns import MAX_COLUMNS
-from tasks.sources.lines import lines
-from tasks.sources.rows import Row
+from mediamill.tasks.errors import UsageError
+from mediamill.tasks.sources.columns import MAX_COLUMNS
+from mediamill.tasks.sources.lines import lines
+from mediamill.tasks.sources.rows import Row
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.errors import UsageError
-from tasks.item import Item
-from tasks.job import Columns
-from tasks.sources import fingerprint
-from tasks.sources.columns import plan_columns
-from tasks.sources.locate import id_problem, locate
-from tasks.sources.rows import Reader, Row
+from mediamill.tasks.errors import UsageError
+from mediamill.tasks.item import Item
+from mediamill.tasks.job import Columns
+from mediamill.tasks.sources import fingerprint
+from mediamill.tasks.sources.columns import plan_columns
+from mediamill.tasks.sources.locate import id_problem, locate
+from mediamill.tasks.sources.rows import Reader, Row
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -126,7 +126,7 @@ class Manifest:
         path = self._plan.path
         if path is None or path not in self._typed:
             return
-        from tasks.sources.parquet import holds_text
+        from mediamill.tasks.sources.parquet import holds_text
 
         if not holds_text(self._typed[path]):
             raise UsageError(
@@ -137,14 +137,14 @@ class Manifest:
 def _reader(path: Path, given: str) -> Reader:
     suffix = path.suffix.lower()
     if suffix == ".parquet":
-        from tasks.sources.parquet import Parquet
+        from mediamill.tasks.sources.parquet import Parquet
 
         return Parquet(path, given)
     if suffix in (".jsonl", ".ndjson"):
-        from tasks.sources.jsonl import JsonLines
+        from mediamill.tasks.sources.jsonl import JsonLines
 
         return JsonLines(path, given)
-    from tasks.sources.delimited import Delimited
+    from mediamill.tasks.sources.delimited import Delimited
 
     return Delimited(path, given, tabs=suffix == ".tsv")
 
@@ -160,7 +160,7 @@ def _string(value: Any) -> str | None:
 def _text(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    from tasks.sources.jsonl import as_text
+    from mediamill.tasks.sources.jsonl import as_text
 
     return as_text(value)
 

@@ -6,14 +6,14 @@ import difflib
 import os
 from pathlib import Path
 
-from tasks.errors import NoSuchOption, UsageError
-from tasks.job import Columns, Job
-from tasks.sources.base import Source
-from tasks.sources.extensions import MANIFESTS, extensions, only_texts
-from tasks.sources.folder import Folder, Glob
-from tasks.sources.grouped import Grouped
-from tasks.sources.single import Single, is_url
-from tasks.sources.stdin import Listed
+from mediamill.tasks.errors import NoSuchOption, UsageError
+from mediamill.tasks.job import Columns, Job
+from mediamill.tasks.sources.base import Source
+from mediamill.tasks.sources.extensions import MANIFESTS, extensions, only_texts
+from mediamill.tasks.sources.folder import Folder, Glob
+from mediamill.tasks.sources.grouped import Grouped
+from mediamill.tasks.sources.single import Single, is_url
+from mediamill.tasks.sources.stdin import Listed
 
 
 def open_source(job: Job, kinds: frozenset[str], param_names: frozenset[str]) -> Source:
@@ -60,7 +60,7 @@ def _local(given: str, job: Job, kinds: frozenset[str], param_names: frozenset[s
     except (OSError, ValueError) as error:
         raise UsageError(f"{given}: {getattr(error, 'strerror', None) or error}") from None
     if exists and not is_folder and path.suffix.lower() in MANIFESTS:
-        from tasks.sources.manifest import Manifest
+        from mediamill.tasks.sources.manifest import Manifest
 
         needed = not (job.params.get("prompt") or job.params.get("query"))  # those of the job need no text beside them
         manifest = Manifest(given, job.columns, kinds, param_names, texts_needed=needed)

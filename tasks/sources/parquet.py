@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.errors import UsageError
-from tasks.sources.rows import Row
+from mediamill.tasks.errors import UsageError
+from mediamill.tasks.sources.rows import Row
 
 _BATCH = 1024
 

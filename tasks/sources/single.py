@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from tasks.errors import UsageError
-from tasks.item import Item
-from tasks.sources import fingerprint
-from tasks.sources.locate import printable, url_problem
+from mediamill.tasks.errors import UsageError
+from mediamill.tasks.item import Item
+from mediamill.tasks.sources import fingerprint
+from mediamill.tasks.sources.locate import printable, url_problem
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -8,11 +8,11 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from tasks.errors import UsageError
-from tasks.item import Item
-from tasks.sources import fingerprint
-from tasks.sources.lines import lines
-from tasks.sources.locate import MAX_LENGTH, id_problem, locate
+from mediamill.tasks.errors import UsageError
+from mediamill.tasks.item import Item
+from mediamill.tasks.sources import fingerprint
+from mediamill.tasks.sources.lines import lines
+from mediamill.tasks.sources.locate import MAX_LENGTH, id_problem, locate
 
 if TYPE_CHECKING:
     import pyarrow as pa

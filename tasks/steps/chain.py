@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from tasks.errors import NoSuchOption, UsageError
-from tasks.job import Columns, Job, Schedule, make_job
-from tasks.steps.expressions import Expression
+from mediamill.tasks.errors import NoSuchOption, UsageError
+from mediamill.tasks.job import Columns, Job, Schedule, make_job
+from mediamill.tasks.steps.expressions import Expression
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _JOB_FIELDS = (
@@ -192,8 +192,8 @@ def make_chain(told: dict[str, Any], where: str = "", **overrides: Any) -> Chain
 
 def _check(chain: Chain, step: Step, name: str, task: Task) -> None:
     """Every task and every repeat is a whole job, found out before anything is paid."""
-    from tasks import capabilities
-    from tasks.params import check_params
+    from mediamill.tasks import capabilities
+    from mediamill.tasks.params import check_params
 
     for change in ({}, *step.again):
         try:

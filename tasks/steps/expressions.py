@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tasks.errors import BadInput
+from mediamill.tasks.errors import BadInput
 
 _WORD = re.compile(r"\w+")
 _MOST_COMPARED = 20_000

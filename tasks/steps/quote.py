@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
-from tasks.errors import MediamillError
-from tasks.quote import quote
-from tasks.steps.chain import Chain, Task
-from tasks.steps.run import job_of
-from tasks.summary import Quote
+from mediamill.tasks.errors import MediamillError
+from mediamill.tasks.quote import quote
+from mediamill.tasks.steps.chain import Chain, Task
+from mediamill.tasks.steps.run import job_of
+from mediamill.tasks.summary import Quote
 
 
 @dataclass(slots=True)
@@ -84,7 +84,7 @@ def _manifest(folder: Path) -> Path:
 
 
 def _of_media(task: Task) -> bool:
-    from tasks import capabilities
-    from tasks.sources.extensions import needs_files
+    from mediamill.tasks import capabilities
+    from mediamill.tasks.sources.extensions import needs_files
 
     return needs_files(capabilities.get(task.capability).kinds)

@@ -8,14 +8,14 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.errors import NoSuchOption
-from tasks.job import Job, make_job
-from tasks.sinks.record import write_json
-from tasks.start import check_job
-from tasks.status import open_existing
-from tasks.steps.chain import Chain, Step, Task
-from tasks.steps.prompts import columns_in
-from tasks.steps.table import (
+from mediamill.tasks.errors import NoSuchOption
+from mediamill.tasks.job import Job, make_job
+from mediamill.tasks.sinks.record import write_json
+from mediamill.tasks.start import check_job
+from mediamill.tasks.status import open_existing
+from mediamill.tasks.steps.chain import Chain, Step, Task
+from mediamill.tasks.steps.prompts import columns_in
+from mediamill.tasks.steps.table import (
     ID,
     PATH,
     chosen,
@@ -28,7 +28,7 @@ from tasks.steps.table import (
     write,
     write_manifest,
 )
-from tasks.summary import Summary
+from mediamill.tasks.summary import Summary
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -287,8 +287,8 @@ def job_of(chain: Chain, task: Task, folder: Path, manifest: Path | None) -> Job
 
 def _takes_texts(task: Task) -> bool:
     """The rows are the input: there is nothing to be fetched."""
-    from tasks import capabilities
-    from tasks.sources.extensions import needs_files
+    from mediamill.tasks import capabilities
+    from mediamill.tasks.sources.extensions import needs_files
 
     return not needs_files(capabilities.get(task.capability).kinds)
 

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tasks.errors import BadInput
-from tasks.sinks.schema import results_schema
-from tasks.steps.expressions import Expression
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.sinks.schema import results_schema
+from mediamill.tasks.steps.expressions import Expression
 
 ID, PATH = "item_id", "item_path"
 _TOLD = ("cost_usd", "provider", "model", "simulated")

@@ -30,7 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--runs", type=int, default=5)
     runs = parser.parse_args().runs
-    mediamill = [sys.executable, "-m", "flows.cli"]
+    mediamill = [sys.executable, "-m", "mediamill.flows.cli"]
     with tempfile.TemporaryDirectory() as scratch:
         job = [*mediamill, "transcribe", "data/samples/recordings", "--provider", "local", "--out", f"{scratch}/out"]
         subprocess.run(job, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

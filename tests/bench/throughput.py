@@ -60,7 +60,15 @@ def main() -> None:
                 )
                 ours = timed(
                     [
-                        *(sys.executable, "-m", "flows.cli", "transcribe", str(files), "--provider", "compatible"),
+                        *(
+                            sys.executable,
+                            "-m",
+                            "mediamill.flows.cli",
+                            "transcribe",
+                            str(files),
+                            "--provider",
+                            "compatible",
+                        ),
                         *("--base-url", server.origin, "--model", "echo", "--concurrency", str(chosen.in_flight)),
                         *("--out", f"{scratch}/out-{run}", "--yes", "--quiet"),
                     ]

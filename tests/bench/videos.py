@@ -27,7 +27,7 @@ def main(jobs: int, seconds: int) -> None:
         with running_server(price=prices, job_seconds=f"{seconds}s..{seconds + 10}s") as server:
             began = time.monotonic()
             command = [
-                *(sys.executable, "-m", "flows.cli", "generate-video", str(source), "--provider", "together"),
+                *(sys.executable, "-m", "mediamill.flows.cli", "generate-video", str(source), "--provider", "together"),
                 *("--base-url", f"{server.origin}/together", "--model", PIXVERSE, "--yes", "--quiet", "--no-prefect"),
                 *("--out", f"{folder}/out", "--concurrency", "64"),
             ]

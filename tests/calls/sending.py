@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tasks.calls.client import Client
-from tasks.calls.exchange import ExchangeError
-from tasks.providers.base import Reply, Request
+from mediamill.tasks.calls.client import Client
+from mediamill.tasks.calls.exchange import ExchangeError
+from mediamill.tasks.providers.base import Reply, Request
 
 KEY = "sk-sentinel-5d41402abc4b2a76"
 POST = Request("POST", "/v1/x", json={"a": 1})

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.calls.bodies import STREAM_OVER, Body, encode, safe_filename
-from tasks.errors import BadInput
-from tasks.item import Payload
-from tasks.providers.base import Request
+from mediamill.tasks.calls.bodies import STREAM_OVER, Body, encode, safe_filename
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.item import Payload
+from mediamill.tasks.providers.base import Request
 
 
 async def collect(body: Body) -> bytes:

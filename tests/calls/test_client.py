@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tasks.calls.client import Client
-from tasks.calls.exchange import Broken, NotSent
-from tasks.errors import BadInput, UsageError
-from tasks.item import Payload
-from tasks.providers.base import Request
+from mediamill.tasks.calls.client import Client
+from mediamill.tasks.calls.exchange import Broken, NotSent
+from mediamill.tasks.errors import BadInput, UsageError
+from mediamill.tasks.item import Payload
+from mediamill.tasks.providers.base import Request
 from tests.calls.raw import answer, raw
 from tests.calls.sending import KEY, MB, POST, client, no_proxies, send
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.calls.client import Client
-from tasks.errors import BadInput, CallFailed, StorageError
+from mediamill.tasks.calls.client import Client
+from mediamill.tasks.errors import BadInput, CallFailed, StorageError
 from tests.calls.raw import answer, raw
 
 

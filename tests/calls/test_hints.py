@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.calls.hints import MAX_WAIT, go_duration, read_limits, wait_hint
+from mediamill.tasks.calls.hints import MAX_WAIT, go_duration, read_limits, wait_hint
 
 NOW = 1_800_000_000.0
 NAMES = [

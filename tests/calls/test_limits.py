@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.calls.limits import Limiter, Permit, Quota
-from tasks.item import Usage
-from tasks.providers.base import Limits
+from mediamill.tasks.calls.limits import Limiter, Permit, Quota
+from mediamill.tasks.item import Usage
+from mediamill.tasks.providers.base import Limits
 from tests.calls.virtual import Server, drive, run_virtual
 
 ONE = Usage()

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tasks.calls.client import Client
-from tasks.calls.exchange import Broken
-from tasks.item import Payload
-from tasks.providers.base import Request
+from mediamill.tasks.calls.client import Client
+from mediamill.tasks.calls.exchange import Broken
+from mediamill.tasks.item import Payload
+from mediamill.tasks.providers.base import Request
 from tests.calls.raw import Behave, answer, raw, reset
 from tests.calls.sending import KEY, MB, client, fails, no_proxies, send
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.calls.client import Client
+from mediamill.tasks.calls.client import Client
 
 CONTENT = random.Random(3).randbytes(3_000_000)
 OTHER = random.Random(4).randbytes(2_000_000)

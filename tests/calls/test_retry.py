@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.calls.retry import Policy, RetryBudget, TryAgain, retrying
-from tasks.providers.base import Problem
+from mediamill.tasks.calls.retry import Policy, RetryBudget, TryAgain, retrying
+from mediamill.tasks.providers.base import Problem
 
 
 class World:

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tasks.calls.exchange import Broken
-from tasks.calls.reading import timed
+from mediamill.tasks.calls.exchange import Broken
+from mediamill.tasks.calls.reading import timed
 
 
 async def parts(*some: bytes, then: asyncio.Event | None = None) -> AsyncIterator[bytes]:

@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from tasks.calls.limits import Limiter
-from tasks.item import Usage
-from tasks.providers.base import Limits
+from mediamill.tasks.calls.limits import Limiter
+from mediamill.tasks.item import Usage
+from mediamill.tasks.providers.base import Limits
 
 T = TypeVar("T")
 

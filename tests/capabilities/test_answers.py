@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.capabilities.complete import CompleteParams
-from tasks.capabilities.prompting import rendered
-from tasks.capabilities.replies import apart, json_in
-from tasks.capabilities.schemas import load_schema, misfit
-from tasks.capabilities.typed import TAKEN, fields_of, fitted, name_of
-from tasks.errors import BadInput
-from tasks.sinks.schema import results_schema
+from mediamill.tasks.capabilities.complete import CompleteParams
+from mediamill.tasks.capabilities.prompting import rendered
+from mediamill.tasks.capabilities.replies import apart, json_in
+from mediamill.tasks.capabilities.schemas import load_schema, misfit
+from mediamill.tasks.capabilities.typed import TAKEN, fields_of, fitted, name_of
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.sinks.schema import results_schema
 from tests.repeatable import repeatable
 
 VALUES: Any = st.recursive(

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.capabilities.checks import MEANINGS, Told, _echoed, flags_of, loops, mismatched, unheard
-from tasks.capabilities.scripts import words_in
-from tasks.media.activity import activity_of
-from tasks.media.audio import probe
-from tasks.media.voiced import Voiced
+from mediamill.tasks.capabilities.checks import MEANINGS, Told, _echoed, flags_of, loops, mismatched, unheard
+from mediamill.tasks.capabilities.scripts import words_in
+from mediamill.tasks.media.activity import activity_of
+from mediamill.tasks.media.audio import probe
+from mediamill.tasks.media.voiced import Voiced
 from tests.repeatable import repeatable
 
 ROOT = Path(__file__).parents[2]

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tasks.errors import BadInput
-from tasks.media.frames import frames_at, look, scene_times, times
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.media.frames import frames_at, look, scene_times, times
 from tests.faults.driving import mediamill, rows
 from tests.faults.judging import ledger_equals_bill
 from tests.servers import RunningServer, running_server

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from tasks import capabilities
-from tasks.capabilities.directing import GenerateVideoParams, directions
-from tasks.errors import BadInput, UsageError
-from tasks.params import check_params
-from tasks.providers import registry
-from tasks.providers.filming import VIDEO_MAKING
-from tasks.providers.videos import MakesVideos
+from mediamill.tasks import capabilities
+from mediamill.tasks.capabilities.directing import GenerateVideoParams, directions
+from mediamill.tasks.errors import BadInput, UsageError
+from mediamill.tasks.params import check_params
+from mediamill.tasks.providers import registry
+from mediamill.tasks.providers.filming import VIDEO_MAKING
+from mediamill.tasks.providers.videos import MakesVideos
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ import webvtt
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.sinks.subtitles.columns import LINE_WIDTH, width
-from tasks.sinks.subtitles.cues import LINES, cues
-from tasks.sinks.subtitles.formats import render
+from mediamill.tasks.sinks.subtitles.columns import LINE_WIDTH, width
+from mediamill.tasks.sinks.subtitles.cues import LINES, cues
+from mediamill.tasks.sinks.subtitles.formats import render
 from tests.faults.driving import SENTINEL, make_wavs, mediamill, transcribe
 from tests.servers import RunningServer, running_server
 

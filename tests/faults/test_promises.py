@@ -77,7 +77,7 @@ def test_no_key_gets_out(thirty: Path, server: RunningServer, tmp_path: Path) ->
 def test_a_second_run_on_the_same_out_is_refused(thirty: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with running_server(engine="echo", dialect="together", latency="1s") as slow:
-        command = [sys.executable, "-m", "flows.cli", "transcribe", str(thirty), "--provider", "together"]
+        command = [sys.executable, "-m", "mediamill.flows.cli", "transcribe", str(thirty), "--provider", "together"]
         command += ["--base-url", slow.origin, "--out", str(out), "--yes", "--concurrency", "4"]
         first = subprocess.Popen(command, env=environment(tmp_path / "home"), stderr=subprocess.PIPE, text=True)
         try:
@@ -97,7 +97,7 @@ def test_a_second_run_on_the_same_out_is_refused(thirty: Path, tmp_path: Path) -
 def test_sigterm_drains_and_the_rest_follows_later(thirty: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with running_server(engine="echo", dialect="together", latency="300ms", price=[PRICE]) as slow:
-        command = [sys.executable, "-m", "flows.cli", "transcribe", str(thirty), "--provider", "together"]
+        command = [sys.executable, "-m", "mediamill.flows.cli", "transcribe", str(thirty), "--provider", "together"]
         command += ["--base-url", slow.origin, "--out", str(out), "--yes", "--concurrency", "4"]
         run = subprocess.Popen(command, env=environment(tmp_path / "home"), stderr=subprocess.PIPE, text=True)
         while slow.bill()["requests"] < 5:

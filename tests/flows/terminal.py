@@ -33,7 +33,7 @@ class Terminal:
     def __init__(self, *arguments: str | Path, home: Path) -> None:
         self._ours, theirs = pty.openpty()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "flows.cli", *map(str, arguments)],
+            [sys.executable, "-m", "mediamill.flows.cli", *map(str, arguments)],
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,

@@ -15,13 +15,13 @@ from types import SimpleNamespace
 import click
 import pytest
 
-from flows import cli
-from flows.commands import doctor
-from flows.stderr import note
-from flows.watching import line
-from flows.words import dollars, duration
-from tasks.errors import OutBusy, ProviderDown, StorageError, UsageError
-from tasks.summary import Progress
+from mediamill.flows import cli
+from mediamill.flows.commands import doctor
+from mediamill.flows.stderr import note
+from mediamill.flows.watching import line
+from mediamill.flows.words import dollars, duration
+from mediamill.tasks.errors import OutBusy, ProviderDown, StorageError, UsageError
+from mediamill.tasks.summary import Progress
 from tests.faults.driving import SENTINEL, environment, make_wavs, mediamill, rows, transcribe
 from tests.servers import RunningServer, running_server
 
@@ -100,7 +100,7 @@ def test_retry_and_report_find_an_out_from_another_folder(tmp_path: Path, server
     server.faults({"match": {"nth": 1}, "fault": {"kind": "status", "status": 400}, "times": 1})
     told = ("transcribe", "in", "--provider", "together", "--base-url", server.origin, "--out", "out", "--json")
     home = environment(tmp_path / "home")
-    run = [sys.executable, "-m", "flows.cli"]
+    run = [sys.executable, "-m", "mediamill.flows.cli"]
     first = subprocess.run([*run, *told], cwd=tmp_path, env=home, capture_output=True, text=True, check=False)
     assert first.returncode == 3, first.stderr
     kinds = {group["kind"] for group in json.loads(first.stdout)["failures"]}
@@ -125,7 +125,7 @@ def test_a_run_goes_on_when_nobody_reads_it(redirect: str, tmp_path: Path, serve
     (tmp_path / "in" / "text.mp3").write_text("no music")
     script = f'"$@" {redirect} true; exit "${{PIPESTATUS[0]}}"'
     told = ("transcribe", tmp_path / "in", "--provider", "together", "--base-url", server.origin)
-    command = [sys.executable, "-m", "flows.cli", *map(str, told), "--out", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "mediamill.flows.cli", *map(str, told), "--out", str(tmp_path / "out")]
     done = subprocess.run(
         ["bash", "-c", script, "bash", *command],
         env=environment(tmp_path / "home"),
@@ -162,7 +162,7 @@ def test_the_debug_log_holds_no_key(tmp_path: Path, server: RunningServer) -> No
 def test_a_disk_that_takes_no_more_is_one_line(kilobytes: int, tmp_path: Path) -> None:
     recordings = ROOT / "data" / "samples" / "recordings"
     told = ("transcribe", recordings, "--provider", "local", "--out", tmp_path / "out")
-    command = [sys.executable, "-m", "flows.cli", *map(str, told)]
+    command = [sys.executable, "-m", "mediamill.flows.cli", *map(str, told)]
     done = subprocess.run(
         ["bash", "-c", f'ulimit -f {kilobytes}; exec "$@"', "bash", *command],
         env=environment(tmp_path / "home"),
@@ -181,7 +181,7 @@ def test_a_disk_that_takes_no_more_is_one_line(kilobytes: int, tmp_path: Path) -
 
 
 def test_serve_says_where_and_ends_on_a_signal(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "flows.cli", "serve", "--engine", "echo", "--port", "0"]
+    command = [sys.executable, "-m", "mediamill.flows.cli", "serve", "--engine", "echo", "--port", "0"]
     with subprocess.Popen(
         command, env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as serving:

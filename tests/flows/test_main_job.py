@@ -41,7 +41,15 @@ def test_a_newcomer_gets_transcripts_a_bill_and_a_page(tmp_path: Path) -> None:
     out = tmp_path / "out"
     home = tmp_path / "home"
     bare = {**environment(home), "TOGETHER_API_KEY": ""}
-    command = [sys.executable, "-m", "flows.cli", "transcribe", str(SAMPLES / "recordings"), "--out", str(out)]
+    command = [
+        sys.executable,
+        "-m",
+        "mediamill.flows.cli",
+        "transcribe",
+        str(SAMPLES / "recordings"),
+        "--out",
+        str(out),
+    ]
     done = subprocess.run(command, env=bare, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert "local" in done.stderr.splitlines()[0]
@@ -100,7 +108,7 @@ def test_a_glob_a_file_and_a_list_on_stdin(tmp_path: Path, server: RunningServer
     assert len(rows(tmp_path / "one")) == 1
     listed = subprocess.run(
         [
-            *(sys.executable, "-m", "flows.cli", "transcribe", "-", "--provider", "together", "--yes"),
+            *(sys.executable, "-m", "mediamill.flows.cli", "transcribe", "-", "--provider", "together", "--yes"),
             *("--base-url", server.origin, "--out", str(tmp_path / "list")),
         ],
         input="".join(f"{path}\n" for path in sorted((tmp_path / "in").iterdir())),
@@ -190,7 +198,7 @@ def test_models_and_doctor(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_pipe_is_no_error(tmp_path: Path) -> None:
-    command = f"{sys.executable} -m flows.cli models | head -1"
+    command = f"{sys.executable} -m mediamill.flows.cli models | head -1"
     done = subprocess.run(
         command, shell=True, env=environment(tmp_path), capture_output=True, text=True, timeout=60, check=False
     )

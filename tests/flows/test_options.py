@@ -11,12 +11,12 @@ import click
 import pytest
 import yaml
 
-from flows.cli import cli
-from flows.options import given_fields
-from flows.schema import job_schema
-from tasks import capabilities
-from tasks.errors import NoSuchOption, UsageError
-from tasks.job import Job, load_job
+from mediamill.flows.cli import cli
+from mediamill.flows.options import given_fields
+from mediamill.flows.schema import job_schema
+from mediamill.tasks import capabilities
+from mediamill.tasks.errors import NoSuchOption, UsageError
+from mediamill.tasks.job import Job, load_job
 
 JOBS = sorted((Path(__file__).parents[2] / "configs" / "jobs").glob("*.yaml"))
 ELSEWHERE = {"capability", "source", "params", "columns", "allow_hosts", "schedule"}
@@ -137,7 +137,7 @@ def test_the_schema_refuses_what_a_run_refuses(wrong: dict[str, Any], valid: Any
 
 
 def test_the_commands_are_where_the_list_says() -> None:
-    from flows.cli import _COMMANDS
+    from mediamill.flows.cli import _COMMANDS
 
     for name, (module, about) in _COMMANDS.items():
         assert importlib.import_module(module).command.name == name

@@ -125,7 +125,7 @@ def test_texts_from_a_folder_a_file_and_stdin(server: RunningServer, tmp_path: P
     assert failures == {"empty.txt": "empty", "odd.txt": "not_text"}
     assert server.bill()["billed"] == 2
     assert speak(tmp_path / "in" / "a.txt", tmp_path / "one", server.origin).returncode == 0
-    command = [sys.executable, "-m", "flows.cli", "speak", "-", "--provider", "together", "--yes"]
+    command = [sys.executable, "-m", "mediamill.flows.cli", "speak", "-", "--provider", "together", "--yes"]
     listed = subprocess.run(
         [*command, "--base-url", f"{server.origin}/together", "--out", str(tmp_path / "list")],
         input="First line.\n\nSecond line.\n",
@@ -278,7 +278,7 @@ def test_a_book_is_one_file(server: RunningServer, tmp_path: Path) -> None:
 _PEAK = """
 import re, sys
 from pathlib import Path
-from flows.cli import main
+from mediamill.flows.cli import main
 sys.argv = ["mediamill", *sys.argv[1:]]
 try:
     main()

@@ -7,9 +7,9 @@ import sys
 import time
 from pathlib import Path
 
-from tasks import faults
-from tasks.journal.journal import Journal
-from tasks.journal.lock import OutLock
+from mediamill.tasks import faults
+from mediamill.tasks.journal.journal import Journal
+from mediamill.tasks.journal.lock import OutLock
 from tests.journal.opening import Store, claim, new_attempt, reply
 
 KEYS = 200

@@ -6,10 +6,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from tasks.item import Item
-from tasks.journal.journal import Journal
-from tasks.journal.outs import Binding
-from tasks.journal.transitions import NewAttempt
+from mediamill.tasks.item import Item
+from mediamill.tasks.journal.journal import Journal
+from mediamill.tasks.journal.outs import Binding
+from mediamill.tasks.journal.transitions import NewAttempt
 
 NOW = 1_700_000_000_000_000
 LATER = NOW + 3600 * 1_000_000

@@ -11,11 +11,11 @@ from urllib.parse import quote
 
 from sqlalchemy import create_engine, text
 
-from tasks.item import Item
-from tasks.journal.asks import Claim
-from tasks.journal.journal import Journal
-from tasks.journal.outs import Binding
-from tasks.journal.transitions import NewAttempt
+from mediamill.tasks.item import Item
+from mediamill.tasks.journal.asks import Claim
+from mediamill.tasks.journal.journal import Journal
+from mediamill.tasks.journal.outs import Binding
+from mediamill.tasks.journal.transitions import NewAttempt
 
 NOW = 1_800_000_000_000_000
 """A moment in microseconds: the tests' own clock, which only they advance."""

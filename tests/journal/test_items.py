@@ -11,9 +11,9 @@ from typing import Any
 import orjson
 import pytest
 
-from tasks.item import Failure, Item, Result
-from tasks.journal.journal import Journal
-from tasks.journal.planning import PlanCounts
+from mediamill.tasks.item import Failure, Item, Result
+from mediamill.tasks.journal.journal import Journal
+from mediamill.tasks.journal.planning import PlanCounts
 from tests.journal.opening import Store, item
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from tasks.errors import OutBusy, StorageError, UsageError
-from tasks.journal.journal import Journal
-from tasks.journal.lock import OutLock, holder
-from tasks.journal.parts import Part
-from tasks.journal.tables import meta
+from mediamill.tasks.errors import OutBusy, StorageError, UsageError
+from mediamill.tasks.journal.journal import Journal
+from mediamill.tasks.journal.lock import OutLock, holder
+from mediamill.tasks.journal.parts import Part
+from mediamill.tasks.journal.tables import meta
 from tests.journal.opening import Store, item
 
 PART = Part("results", "000000", 3, 1234, "ab" * 32)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks.errors import OutBusy
-from tasks.journal.journal import Journal
-from tasks.journal.lock import OutLock, holder
+from mediamill.tasks.errors import OutBusy
+from mediamill.tasks.journal.journal import Journal
+from mediamill.tasks.journal.lock import OutLock, holder
 from tests.journal.child import KEYS
 from tests.journal.opening import Store, claim
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event, insert, select, text
 
-from tasks import faults
-from tasks.errors import StorageError
-from tasks.journal.journal import Journal
-from tasks.journal.tables import ceilings
+from mediamill.tasks import faults
+from mediamill.tasks.errors import StorageError
+from mediamill.tasks.journal.journal import Journal
+from mediamill.tasks.journal.tables import ceilings
 from tests.journal.opening import Store
 
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tasks.local.sandbox.lockdown import _NUMBERS
+from mediamill.tasks.local.sandbox.lockdown import _NUMBERS
 
 
 def _landlock() -> bool:

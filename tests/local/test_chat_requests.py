@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.local.chat.asked import Asked, read_asked
-from tasks.local.chat.engines import Said, answer
-from tasks.local.chat.models import ChatModel
-from tasks.local.chat.streaming import events, stream
-from tasks.local.chat.usage import cut, spent, usage
-from tasks.local.chat.vendors import vendor
-from tasks.local.chat.wording import whole
-from tasks.local.options import DIALECTS
-from tasks.local.refusal import Refusal
+from mediamill.tasks.local.chat.asked import Asked, read_asked
+from mediamill.tasks.local.chat.engines import Said, answer
+from mediamill.tasks.local.chat.models import ChatModel
+from mediamill.tasks.local.chat.streaming import events, stream
+from mediamill.tasks.local.chat.usage import cut, spent, usage
+from mediamill.tasks.local.chat.vendors import vendor
+from mediamill.tasks.local.chat.wording import whole
+from mediamill.tasks.local.options import DIALECTS
+from mediamill.tasks.local.refusal import Refusal
 from tests.clients.seeing import HOUSE, data_url
 from tests.local.calls import PATHS
 from tests.local.test_chat_schemas import JSON

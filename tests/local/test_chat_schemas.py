@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.local.chat.filling import filled
-from tasks.local.chat.patterns import text_for
-from tasks.local.chat.schemas import checked
-from tasks.local.refusal import Refusal
+from mediamill.tasks.local.chat.filling import filled
+from mediamill.tasks.local.chat.patterns import text_for
+from mediamill.tasks.local.chat.schemas import checked
+from mediamill.tasks.local.refusal import Refusal
 from tests.repeatable import repeatable
 
 NAMES = st.text("abcxyz", min_size=1, max_size=4)

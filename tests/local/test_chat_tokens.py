@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import yaml
 
-from configs import FOLDER
-from tasks.local.chat.models import ChatModel, read_models
-from tasks.local.chat.seen import Seen
-from tasks.local.chat.tokens import picture_tokens, prompt_tokens
-from tasks.local.refusal import Refusal
+from mediamill.configs import FOLDER
+from mediamill.tasks.local.chat.models import ChatModel, read_models
+from mediamill.tasks.local.chat.seen import Seen
+from mediamill.tasks.local.chat.tokens import picture_tokens, prompt_tokens
+from mediamill.tasks.local.refusal import Refusal
 
 KNOWN = yaml.safe_load((FOLDER / "server.yaml").read_text())["chat"]
 

@@ -15,14 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.errors import BadInput, NoSuchOption, UsageError
-from tasks.local.engines import engine_identity, make_engine
-from tasks.local.engines.base import Audio
-from tasks.local.engines.echo import echoed
-from tasks.local.engines.pocketsphinx import hear, utterances
-from tasks.local.engines.pool import WorkerDied, WorkerPool
-from tasks.local.engines.sound import opened
-from tasks.local.engines.sound import samples as samples_of
+from mediamill.tasks.errors import BadInput, NoSuchOption, UsageError
+from mediamill.tasks.local.engines import engine_identity, make_engine
+from mediamill.tasks.local.engines.base import Audio
+from mediamill.tasks.local.engines.echo import echoed
+from mediamill.tasks.local.engines.pocketsphinx import hear, utterances
+from mediamill.tasks.local.engines.pool import WorkerDied, WorkerPool
+from mediamill.tasks.local.engines.sound import opened
+from mediamill.tasks.local.engines.sound import samples as samples_of
 from tests.local.calls import error, post, tone
 from tests.media.sounds import encode, wav
 from tests.servers import RunningServer, running_server

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.local.dialects import dialect
-from tasks.local.limits import Limiter, Rates, go_duration
-from tasks.local.refusal import Refusal
+from mediamill.tasks.local.dialects import dialect
+from mediamill.tasks.local.limits import Limiter, Rates, go_duration
+from mediamill.tasks.local.refusal import Refusal
 
 
 class Clock:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tasks.local.making import filming
-from tasks.local.making.asking import sized
-from tasks.local.making.drawing import draw
-from tasks.local.making.files import Files
-from tasks.local.making.filming import film
-from tasks.local.making.ranges import parse_range
-from tasks.local.making.specs import Clip, Picture
-from tasks.local.refusal import Refusal
+from mediamill.tasks.local.making import filming
+from mediamill.tasks.local.making.asking import sized
+from mediamill.tasks.local.making.drawing import draw
+from mediamill.tasks.local.making.files import Files
+from mediamill.tasks.local.making.filming import film
+from mediamill.tasks.local.making.ranges import parse_range
+from mediamill.tasks.local.making.specs import Clip, Picture
+from mediamill.tasks.local.refusal import Refusal
 from tests.local.making import looked, watched
 
 CLIP = Clip("a cat", 1, 64, 48, 1, 12, "mp4")
@@ -59,7 +59,7 @@ async def test_however_many_ask_a_file_is_drawn_once(monkeypatch: pytest.MonkeyP
         drawn.append(clip.name)
         film(clip, path)
 
-    monkeypatch.setattr("tasks.local.making.files.film", counted)
+    monkeypatch.setattr("mediamill.tasks.local.making.files.film", counted)
     files = Files()
     try:
         opened = await asyncio.gather(*(files.opened(CLIP) for _ in range(20)))

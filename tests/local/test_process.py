@@ -12,14 +12,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tasks.errors import UsageError
-from tasks.local.options import parse
-from tasks.local.spawn import spawn
+from mediamill.tasks.errors import UsageError
+from mediamill.tasks.local.options import parse
+from mediamill.tasks.local.spawn import spawn
 from tests.local.calls import post
 
 PARENT = """
 import os, sys, httpx
-from tasks.local.spawn import spawn
+from mediamill.tasks.local.spawn import spawn
 server = spawn("local", workers=1)
 reply = httpx.post(server.origin + "/v1/audio/transcriptions", data={"model": "x"}, trust_env=False,
                    files={"file": ("a.wav", open(sys.argv[1], "rb").read())}, timeout=60)
@@ -91,7 +91,7 @@ def test_what_cannot_start_says_why() -> None:
 
 def test_a_person_sees_one_line_and_ctrl_c_ends_it() -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "tasks.local", "--port", "0", "--engine", "echo"],
+        [sys.executable, "-m", "mediamill.tasks.local", "--port", "0", "--engine", "echo"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tasks.local.refusal import Refusal
-from tasks.local.sandbox import sessions
-from tasks.local.sandbox.sessions import Session, Sessions
+from mediamill.tasks.local.refusal import Refusal
+from mediamill.tasks.local.sandbox import sessions
+from mediamill.tasks.local.sandbox.sessions import Session, Sessions
 from tests.local.locking import needs_lock
 
 pytestmark = needs_lock

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 import av
 import numpy as np
 
-from tasks.local.engines.tones import burst
-from tasks.media.encode import RATE, Samples
+from mediamill.tasks.local.engines.tones import burst
+from mediamill.tasks.media.encode import RATE, Samples
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream

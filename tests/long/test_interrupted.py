@@ -73,9 +73,9 @@ def test_the_cuts_of_an_earlier_run_are_kept_even_when_the_cutting_has_changed(
     assert killed.returncode == -signal.SIGKILL
     before = {call["file_sha256"] for call in slow.bill()["calls"]}
     changed = (
-        "import sys, tasks.media.cut as cut\n"
+        "import sys, mediamill.tasks.media.cut as cut\n"
         "cut.quietest = lambda sound, width: len(sound) // 2\n"
-        "from flows.cli import main\nsys.exit(main())\n"
+        "from mediamill.flows.cli import main\nsys.exit(main())\n"
     )
     command = ["transcribe", str(path), "--provider", "together", "--base-url", slow.origin, "--out", str(out)]
     done = subprocess.run(
@@ -99,7 +99,7 @@ def test_a_signal_ends_the_decoding_too(slow: RunningServer, tmp_path: Path) -> 
     path, out = write_wav(tmp_path / "in" / "talk.wav", Numbered(2400)), tmp_path / "out"
     command = ["transcribe", str(path), "--provider", "together", "--base-url", slow.origin, "--out", str(out)]
     with subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", *command, "--yes", *PIECES],
+        [sys.executable, "-m", "mediamill.flows.cli", *command, "--yes", *PIECES],
         env=environment(tmp_path / "home"),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tasks.media.encode import RATE
+from mediamill.tasks.media.encode import RATE
 from tests.faults.driving import rows, transcribe
 from tests.long.numbered import Numbered, write, write_wav
 from tests.long.transcripts import transcribed, words_of

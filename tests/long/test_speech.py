@@ -15,8 +15,8 @@ import jiwer
 import numpy as np
 import pytest
 
-from tasks.media.decode import open_recording
-from tasks.media.encode import RATE, Samples, blocks, mono
+from mediamill.tasks.media.decode import open_recording
+from mediamill.tasks.media.encode import RATE, Samples, blocks, mono
 from tests.faults.driving import rows, transcribe
 from tests.servers import running_server
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tasks.media.encode import RATE
+from mediamill.tasks.media.encode import RATE
 from tests.faults.driving import rows, transcribe
 from tests.servers import RunningServer
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.media.activity import Activity, activity_of
-from tasks.media.audio import prepare, probe
-from tasks.media.cutting import Cutting
-from tasks.media.encode import blocks, mono
-from tasks.media.pieces import Pieces
-from tasks.media.voiced import Voiced
+from mediamill.tasks.media.activity import Activity, activity_of
+from mediamill.tasks.media.audio import prepare, probe
+from mediamill.tasks.media.cutting import Cutting
+from mediamill.tasks.media.encode import blocks, mono
+from mediamill.tasks.media.pieces import Pieces
+from mediamill.tasks.media.voiced import Voiced
 from tests.media.sounds import LIMITS, syllables, tone, wav
 from tests.repeatable import repeatable
 
@@ -126,7 +126,7 @@ def test_every_way_of_sending_listens(form: str, tmp_path: Path) -> None:
 
 
 def _decoded(path: Path) -> list[np.ndarray]:
-    from tasks.media.decode import open_recording
+    from mediamill.tasks.media.decode import open_recording
 
     with open_recording(path, path.read_bytes()[:4096]) as recording:
         return list(blocks(mono(recording.frames())))

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.media.cut import CutPlan, Cutter
-from tasks.media.encode import RATE, Samples
-from tasks.media.quiet import quietest
+from mediamill.tasks.media.cut import CutPlan, Cutter
+from mediamill.tasks.media.encode import RATE, Samples
+from mediamill.tasks.media.quiet import quietest
 from tests.repeatable import repeatable
 
 

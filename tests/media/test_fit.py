@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks.errors import BadInput
-from tasks.media.audio import AudioInfo, prepare
-from tasks.media.cutting import Cuts, Cutting
-from tasks.media.fit import USUAL_SECONDS, bounded, expected_pieces, piece_seconds, whole
-from tasks.media.limits import AudioLimits
-from tasks.media.pieces import Pieces
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.media.audio import AudioInfo, prepare
+from mediamill.tasks.media.cutting import Cuts, Cutting
+from mediamill.tasks.media.fit import USUAL_SECONDS, bounded, expected_pieces, piece_seconds, whole
+from mediamill.tasks.media.limits import AudioLimits
+from mediamill.tasks.media.pieces import Pieces
 from tests.media.sounds import LIMITS, encode, wav
 
 SHA = "0" * 64

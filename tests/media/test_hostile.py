@@ -8,10 +8,10 @@ from pathlib import Path
 import av
 import pytest
 
-from tasks.errors import BadInput
-from tasks.media import decode
-from tasks.media.audio import prepare
-from tasks.media.limits import AudioLimits
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.media import decode
+from mediamill.tasks.media.audio import prepare
+from mediamill.tasks.media.limits import AudioLimits
 from tests.media.sounds import LIMITS, encode, header
 
 SHA = "0" * 64

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.errors import BadReply, StorageError
-from tasks.media.joining import FADE_MS, Joined, Joiner, Stretch, as_it_came
+from mediamill.tasks.errors import BadReply, StorageError
+from mediamill.tasks.media.joining import FADE_MS, Joined, Joiner, Stretch, as_it_came
 
 RATE = 24_000
 FORMS = ("wav", "mp3", "flac", "opus")

@@ -17,11 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tasks.errors import BadInput
-from tasks.media.pictures.alike import NEAR, Leaders, distance, fingerprint
-from tasks.media.pictures.limits import PictureLimits
-from tasks.media.pictures.look import look
-from tasks.media.pictures.prepare import Picture, prepare
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.media.pictures.alike import NEAR, Leaders, distance, fingerprint
+from mediamill.tasks.media.pictures.limits import PictureLimits
+from mediamill.tasks.media.pictures.look import look
+from mediamill.tasks.media.pictures.prepare import Picture, prepare
 from tests.repeatable import repeatable
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
@@ -136,9 +136,9 @@ def test_looking_decodes_nothing() -> None:
 SWEEP = """
 import sys
 from pathlib import Path
-from tasks.errors import BadInput
-from tasks.media.pictures.limits import PictureLimits
-from tasks.media.pictures.prepare import prepare
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.media.pictures.limits import PictureLimits
+from mediamill.tasks.media.pictures.prepare import prepare
 for name in sys.argv[1:]:
     try:
         prepare(Path(name), "0" * 64, PictureLimits(), longest=1120)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tasks.errors import BadInput, StorageError
-from tasks.media import piece
-from tasks.media.audio import prepare, probe, quick
-from tasks.media.limits import AudioLimits
+from mediamill.tasks.errors import BadInput, StorageError
+from mediamill.tasks.media import piece
+from mediamill.tasks.media.audio import prepare, probe, quick
+from mediamill.tasks.media.limits import AudioLimits
 from tests.media.sounds import LIMITS, encode, header, tone, wav
 
 SHA = "0" * 64

@@ -8,10 +8,10 @@ import jiwer
 import pytest
 from pocketsphinx import Decoder
 
-from tasks.errors import BadInput
-from tasks.media.audio import prepare
-from tasks.media.decode import open_recording
-from tasks.media.encode import mono
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.media.audio import prepare
+from mediamill.tasks.media.decode import open_recording
+from mediamill.tasks.media.encode import mono
 from tests.media.sounds import LIMITS
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"

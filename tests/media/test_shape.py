@@ -8,8 +8,8 @@ import av
 import numpy as np
 import pytest
 
-from tasks.media import shape as shaping
-from tasks.media.audio import Clip, prepare
+from mediamill.tasks.media import shape as shaping
+from mediamill.tasks.media.audio import Clip, prepare
 from tests.media.sounds import LIMITS, tone, wav
 
 SHA = "0" * 64

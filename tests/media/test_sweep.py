@@ -15,8 +15,8 @@ FOLDERS = ["audio_weird", "audio_formats", "speech", "video", "tiny", "image_bad
 SWEEP = """
 import sys
 from pathlib import Path
-from tasks.errors import BadInput
-from tasks.media.audio import prepare, probe
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.media.audio import prepare, probe
 from tests.media.sounds import LIMITS
 
 for path in sorted(p for p in Path(sys.argv[1]).rglob("*") if p.is_file()):

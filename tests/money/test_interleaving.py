@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.errors import BudgetReached, Unpriced
-from tasks.item import Cost
-from tasks.money.budget import Budget, Reservation
+from mediamill.tasks.errors import BudgetReached, Unpriced
+from mediamill.tasks.item import Cost
+from mediamill.tasks.money.budget import Budget, Reservation
 from tests.repeatable import repeatable
 
 USD = Decimal

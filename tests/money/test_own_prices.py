@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from configs import FOLDER
-from tasks.errors import UsageError
-from tasks.money.prices import PriceBook
-from tasks.providers.config import load_config
+from mediamill.configs import FOLDER
+from mediamill.tasks.errors import UsageError
+from mediamill.tasks.money.prices import PriceBook
+from mediamill.tasks.providers.config import load_config
 from tests.providers.made import NAMES
 
 HEAD = "provider,model,capability,unit,price_usd,source,as_of\n"

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.item import Usage
-from tasks.money.cost import Billing, Pricing
-from tasks.money.prices import Price, PriceBook
-from tasks.providers.config import load_config
-from tasks.providers.imaging import IMAGE
+from mediamill.tasks.item import Usage
+from mediamill.tasks.money.cost import Billing, Pricing
+from mediamill.tasks.money.prices import Price, PriceBook
+from mediamill.tasks.providers.config import load_config
+from mediamill.tasks.providers.imaging import IMAGE
 from tests.providers.made import made
 from tests.repeatable import repeatable
 

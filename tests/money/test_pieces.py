@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.item import Usage
-from tasks.money.cost import Billing, Pricing
-from tasks.money.prices import Price, PriceBook
+from mediamill.tasks.item import Usage
+from mediamill.tasks.money.cost import Billing, Pricing
+from mediamill.tasks.money.prices import Price, PriceBook
 from tests.repeatable import repeatable
 
 

@@ -12,11 +12,11 @@ from types import ModuleType
 
 import pytest
 
-from configs import FOLDER
-from tasks.errors import UsageError
-from tasks.money import prices
-from tasks.money.prices import PriceBook
-from tasks.providers import config, registry
+from mediamill.configs import FOLDER
+from mediamill.tasks.errors import UsageError
+from mediamill.tasks.money import prices
+from mediamill.tasks.money.prices import PriceBook
+from mediamill.tasks.providers import config, registry
 
 HEADER = "provider,model,capability,unit,price_usd,source,as_of\n"
 
@@ -103,7 +103,7 @@ def test_a_wrong_list_is_one_line(
 
 @pytest.fixture(scope="module")
 def make_prices() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_prices", FOLDER.parent / "data" / "make_prices.py")
+    spec = importlib.util.spec_from_file_location("make_prices", Path(__file__).parents[2] / "data" / "make_prices.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

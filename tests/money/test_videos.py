@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from tasks.item import Usage
-from tasks.money.cost import Billing, Pricing
+from mediamill.tasks.item import Usage
+from mediamill.tasks.money.cost import Billing, Pricing
 
 
 def used(seconds: int | None = None, lines: int | None = None, pictures: int = 0) -> Usage:

@@ -7,11 +7,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from tasks.item import Ask, Input, Payload, Usage
-from tasks.providers.base import Request, Wire
-from tasks.providers.config import ModelFacts, load_config
-from tasks.providers.hosted import HostedProvider
-from tasks.providers.registry import _PROVIDERS, make_provider
+from mediamill.tasks.item import Ask, Input, Payload, Usage
+from mediamill.tasks.providers.base import Request, Wire
+from mediamill.tasks.providers.config import ModelFacts, load_config
+from mediamill.tasks.providers.hosted import HostedProvider
+from mediamill.tasks.providers.registry import _PROVIDERS, make_provider
 
 NAMES = tuple(name for name in _PROVIDERS if "transcription" in load_config(name).operations)
 """Those that hear."""

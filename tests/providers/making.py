@@ -8,9 +8,9 @@ from typing import Any
 
 import orjson
 
-from tasks.item import Ask, Input, Payload, Usage
-from tasks.providers import registry
-from tasks.providers.base import Parsed, Provider, Reply
+from mediamill.tasks.item import Ask, Input, Payload, Usage
+from mediamill.tasks.providers import registry
+from mediamill.tasks.providers.base import Parsed, Provider, Reply
 
 KEY = "sk-sentinel-5d41402abc4b2a76"
 NAMES = ("local", "together", "openai", "groq", "compatible", "xai")

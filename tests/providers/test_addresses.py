@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.errors import NoSuchOption, UsageError
-from tasks.providers.config import endpoint_of, load_config
-from tasks.providers.registry import default_provider, make_provider
+from mediamill.tasks.errors import NoSuchOption, UsageError
+from mediamill.tasks.providers.config import endpoint_of, load_config
+from mediamill.tasks.providers.registry import default_provider, make_provider
 from tests.providers.made import KEY, KEYS, NAMES, made
 
 PAID = [name for name in NAMES if load_config(name).base_url]

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tasks.providers.base import Problem, Reply
-from tasks.providers.verdicts import judge
+from mediamill.tasks.providers.base import Problem, Reply
+from mediamill.tasks.providers.verdicts import judge
 from tests.providers.made import KEY, NAMES, made
 from tests.repeatable import repeatable
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.errors import BadInput, BadReply
-from tasks.item import Ask, Input, Payload, Usage
-from tasks.providers.base import FIRST_PART, Reply, Request
-from tasks.providers.chat_streams import said_something
+from mediamill.tasks.errors import BadInput, BadReply
+from mediamill.tasks.item import Ask, Input, Payload, Usage
+from mediamill.tasks.providers.base import FIRST_PART, Reply, Request
+from mediamill.tasks.providers.chat_streams import said_something
 from tests.providers.made import made
 from tests.repeatable import repeatable
 

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.calls.key import request_key
-from tasks.errors import BadReply, UsageError
-from tasks.item import Input
-from tasks.providers import registry
-from tasks.providers.config import load_config
-from tasks.providers.spoken import holds_sound
+from mediamill.tasks.calls.key import request_key
+from mediamill.tasks.errors import BadReply, UsageError
+from mediamill.tasks.item import Input
+from mediamill.tasks.providers import registry
+from mediamill.tasks.providers.config import load_config
+from mediamill.tasks.providers.spoken import holds_sound
 from tests.providers.making import BY_URL, KEY, NAMES, WAV, ask, make, model_of, parsed, reply
 
 every = pytest.mark.parametrize("name", NAMES)

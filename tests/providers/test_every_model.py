@@ -7,9 +7,9 @@ from typing import Any
 import orjson
 import pytest
 
-from tasks.errors import BadInput, UsageError
-from tasks.item import Ask, Payload
-from tasks.providers.config import load_config
+from mediamill.tasks.errors import BadInput, UsageError
+from mediamill.tasks.item import Ask, Payload
+from mediamill.tasks.providers.config import load_config
 from tests.providers.made import FILE, KEY, LINK, MODELS, NAMES, UPLOAD, ask, facts_of, made, requested, wired
 
 every_model = pytest.mark.parametrize(("name", "model"), MODELS)

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tasks.errors import BadInput, BadReply, UsageError
-from tasks.item import Ask, Input, Payload
-from tasks.providers.base import Reply
-from tasks.providers.config import load_config
-from tasks.providers.images import FIELDS
-from tasks.providers.imaging import IMAGE, Images
+from mediamill.tasks.errors import BadInput, BadReply, UsageError
+from mediamill.tasks.item import Ask, Input, Payload
+from mediamill.tasks.providers.base import Reply
+from mediamill.tasks.providers.config import load_config
+from mediamill.tasks.providers.images import FIELDS
+from mediamill.tasks.providers.imaging import IMAGE, Images
 from tests.providers.made import KEY, made
 from tests.repeatable import repeatable
 

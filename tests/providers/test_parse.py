@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.capabilities.transcribe import Transcribe
-from tasks.errors import BadReply
-from tasks.providers.base import Parsed, Reply
-from tasks.sinks.rows import to_table
+from mediamill.tasks.capabilities.transcribe import Transcribe
+from mediamill.tasks.errors import BadReply
+from mediamill.tasks.providers.base import Parsed, Reply
+from mediamill.tasks.sinks.rows import to_table
 from tests.providers.made import NAMES, ask, made
 from tests.providers.making import make
 from tests.repeatable import repeatable

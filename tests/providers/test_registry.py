@@ -8,8 +8,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from tasks.errors import NoSuchOption, UsageError
-from tasks.providers import config, registry
+from mediamill.tasks.errors import NoSuchOption, UsageError
+from mediamill.tasks.providers import config, registry
 from tests.providers.making import ENVIRON, KEY, make
 
 

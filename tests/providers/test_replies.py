@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tasks.errors import BadReply
-from tasks.providers.languages import iso_code
+from mediamill.tasks.errors import BadReply
+from mediamill.tasks.providers.languages import iso_code
 from tests.providers.making import ask, make, parsed, reply
 
 TOGETHER_DIARIZED: dict[str, Any] = {

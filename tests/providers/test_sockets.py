@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, reject
 from hypothesis import strategies as st
 
-from tasks.calls.key import request_key
-from tasks.errors import BadInput, BadReply
-from tasks.item import Ask, Input, Payload, Usage
-from tasks.providers.base import Reply
-from tasks.providers.config import Socket, load_config
-from tasks.providers.conversation import SOCKET, Turn, Unreadable
-from tasks.providers.hearing import HEARINGS, TogetherHearing
-from tasks.providers.talking import Talking
+from mediamill.tasks.calls.key import request_key
+from mediamill.tasks.errors import BadInput, BadReply
+from mediamill.tasks.item import Ask, Input, Payload, Usage
+from mediamill.tasks.providers.base import Reply
+from mediamill.tasks.providers.config import Socket, load_config
+from mediamill.tasks.providers.conversation import SOCKET, Turn, Unreadable
+from mediamill.tasks.providers.hearing import HEARINGS, TogetherHearing
+from mediamill.tasks.providers.talking import Talking
 from tests.providers.made import KEY, made
 
 STREAMING = "nvidia/nemotron-3-asr-streaming-0.6b"

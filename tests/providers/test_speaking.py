@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.calls.key import request_key
-from tasks.errors import BadInput, BadReply, UsageError
-from tasks.item import Ask, Usage
-from tasks.money.cost import Pricing
-from tasks.providers.base import Parsed, Reply, Wire
-from tasks.providers.config import load_config
-from tasks.providers.speaking import Speaks
-from tasks.providers.speech import SpeechProvider
+from mediamill.tasks.calls.key import request_key
+from mediamill.tasks.errors import BadInput, BadReply, UsageError
+from mediamill.tasks.item import Ask, Usage
+from mediamill.tasks.money.cost import Pricing
+from mediamill.tasks.providers.base import Parsed, Reply, Wire
+from mediamill.tasks.providers.config import load_config
+from mediamill.tasks.providers.speaking import Speaks
+from mediamill.tasks.providers.speech import SpeechProvider
 from tests.providers.making import NAMES, make
 
 PCM = b"\x01\x00\xff\xff" * 600

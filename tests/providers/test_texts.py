@@ -15,13 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.calls.key import request_key
-from tasks.errors import BadInput, BadReply, UsageError
-from tasks.item import Ask, Usage
-from tasks.providers.base import Parsed, Reply
-from tasks.providers.config import load_config
-from tasks.providers.hosted import HostedProvider
-from tasks.providers.registry import _PROVIDERS, make_provider
+from mediamill.tasks.calls.key import request_key
+from mediamill.tasks.errors import BadInput, BadReply, UsageError
+from mediamill.tasks.item import Ask, Usage
+from mediamill.tasks.providers.base import Parsed, Reply
+from mediamill.tasks.providers.config import load_config
+from mediamill.tasks.providers.hosted import HostedProvider
+from mediamill.tasks.providers.registry import _PROVIDERS, make_provider
 from tests.repeatable import repeatable
 
 KEY = "tgp_v1_SENTINEL-0123456789abcdefghijkl"

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from tasks.errors import BadInput, UsageError
-from tasks.item import Ask
-from tasks.providers.config import load_config
-from tasks.providers.languages import iso_code
-from tasks.providers.registry import make_provider, offering
+from mediamill.tasks.errors import BadInput, UsageError
+from mediamill.tasks.item import Ask
+from mediamill.tasks.providers.config import load_config
+from mediamill.tasks.providers.languages import iso_code
+from mediamill.tasks.providers.registry import make_provider, offering
 from tests.providers.made import KEYS, NAMES, UPLOAD, ask, made
 
 TRANSLATORS = [

@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.calls.key import request_key
-from tasks.capabilities.directing import GenerateVideoParams, directions
-from tasks.errors import BadInput, BadReply
-from tasks.item import Ask, Input, Payload
-from tasks.providers.base import JOB_ID, JOB_STATES, Reply, Wire
-from tasks.providers.config import load_config
-from tasks.providers.filming import VIDEO_MAKING
-from tasks.providers.hosted import HostedProvider
+from mediamill.tasks.calls.key import request_key
+from mediamill.tasks.capabilities.directing import GenerateVideoParams, directions
+from mediamill.tasks.errors import BadInput, BadReply
+from mediamill.tasks.item import Ask, Input, Payload
+from mediamill.tasks.providers.base import JOB_ID, JOB_STATES, Reply, Wire
+from mediamill.tasks.providers.config import load_config
+from mediamill.tasks.providers.filming import VIDEO_MAKING
+from mediamill.tasks.providers.hosted import HostedProvider
 from tests.providers.made import made
 from tests.repeatable import repeatable
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.providers.config import load_config
-from tasks.providers.vision import Patches, Vision
+from mediamill.tasks.providers.config import load_config
+from mediamill.tasks.providers.vision import Patches, Vision
 from tests.repeatable import repeatable
 
 TILES = Vision(tokens="tiles560", auto_side=1120, economy_side=559)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tasks.errors import BadInput
+from mediamill.tasks.errors import BadInput
 from tests.providers.making import BY_URL, ask, fields, make
 
 GRANULARITIES = "timestamp_granularities[]"

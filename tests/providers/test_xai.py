@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.errors import BadInput
+from mediamill.tasks.errors import BadInput
 from tests.providers.making import ask, fields, make, parsed, reply
 
 

@@ -9,10 +9,10 @@ from decimal import Decimal
 from html.parser import HTMLParser
 from pathlib import Path
 
-from tasks.item import Cost, Failure, Result
-from tasks.journal.journal import Journal
-from tasks.journal.outs import Binding
-from tasks.report.build import build_report
+from mediamill.tasks.item import Cost, Failure, Result
+from mediamill.tasks.journal.journal import Journal
+from mediamill.tasks.journal.outs import Binding
+from mediamill.tasks.report.build import build_report
 from tests.journal.opened import begin, item, opened, reply
 
 

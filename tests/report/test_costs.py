@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.report.costs import cost_table, inert, plain, write_costs
+from mediamill.tasks.report.costs import cost_table, inert, plain, write_costs
 from tests.repeatable import repeatable
 from tests.report.pages import filled, page_of, parsed
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from tasks.report.thumbnails import MOST, contact_sheet, made_files, thumbnails
+from mediamill.tasks.report.thumbnails import MOST, contact_sheet, made_files, thumbnails
 
 VIDEO = Path(__file__).parents[2] / "data/samples/videos/day.mp4"
 

@@ -16,9 +16,9 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.calls.client import Client
-from tasks.calls.guard import Forbidden, Guard, is_public
-from tasks.errors import BadInput, CallFailed
+from mediamill.tasks.calls.client import Client
+from mediamill.tasks.calls.guard import Forbidden, Guard, is_public
+from mediamill.tasks.errors import BadInput, CallFailed
 from tests.calls.raw import Raw, answer, raw
 
 PUBLIC = "93.184.215.14"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.report.page import visible
+from mediamill.tasks.report.page import visible
 from tests.quick import few
 from tests.repeatable import repeatable
 from tests.report.pages import page_of, parsed

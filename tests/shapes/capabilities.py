@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasks.capabilities.base import Call, Estimate, Kit
-from tasks.item import Ask, Input, Item, Usage
-from tasks.providers.base import Provider
+from mediamill.tasks.capabilities.base import Call, Estimate, Kit
+from mediamill.tasks.item import Ask, Input, Item, Usage
+from mediamill.tasks.providers.base import Provider
 
 
 class ShapeParams(BaseModel):

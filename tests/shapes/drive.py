@@ -6,11 +6,11 @@ import sys
 
 import orjson
 
-from tasks import capabilities
-from tasks.errors import MediamillError
-from tasks.job import Job, make_job
-from tasks.providers import registry
-from tasks.run import Run
+from mediamill.tasks import capabilities
+from mediamill.tasks.errors import MediamillError
+from mediamill.tasks.job import Job, make_job
+from mediamill.tasks.providers import registry
+from mediamill.tasks.run import Run
 from tests.shapes.provider import ShapesProvider
 
 for shape in ("Pieces", "Packed", "Slow"):

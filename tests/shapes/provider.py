@@ -7,12 +7,12 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from tasks.calls.limits import Quota
-from tasks.errors import BadReply
-from tasks.item import Ask, Usage
-from tasks.media.limits import AudioLimits
-from tasks.money.cost import Billing
-from tasks.providers.base import (
+from mediamill.tasks.calls.limits import Quota
+from mediamill.tasks.errors import BadReply
+from mediamill.tasks.item import Ask, Usage
+from mediamill.tasks.media.limits import AudioLimits
+from mediamill.tasks.money.cost import Billing
+from mediamill.tasks.providers.base import (
     Endpoint,
     Limits,
     Pack,

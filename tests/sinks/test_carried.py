@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.item import Result
-from tasks.sinks.parts import part_path, write_part
-from tasks.sinks.schema import results_schema
+from mediamill.tasks.item import Result
+from mediamill.tasks.sinks.parts import part_path, write_part
+from mediamill.tasks.sinks.schema import results_schema
 from tests.journal.opened import item, opened
 
 WHEN = datetime(2026, 1, 2, 3, 4, 5, 678_000)  # noqa: DTZ001 - Parquet has moments without a zone

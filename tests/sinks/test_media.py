@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.errors import StorageError
-from tasks.sinks.media import lost_media, publish_media
-from tasks.sinks.names import safe_name
+from mediamill.tasks.errors import StorageError
+from mediamill.tasks.sinks.media import lost_media, publish_media
+from mediamill.tasks.sinks.names import safe_name
 
 IDS = st.one_of(
     st.text(min_size=1),

@@ -17,12 +17,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tasks import faults
-from tasks.capabilities.transcribe import Transcribe
-from tasks.errors import StorageError
-from tasks.journal.parts import Part
-from tasks.sinks.parts import clean, is_whole, part_path, write_part
-from tasks.sinks.schema import CALLS, failures_schema, freeze, results_schema, thaw
+from mediamill.tasks import faults
+from mediamill.tasks.capabilities.transcribe import Transcribe
+from mediamill.tasks.errors import StorageError
+from mediamill.tasks.journal.parts import Part
+from mediamill.tasks.sinks.parts import clean, is_whole, part_path, write_part
+from mediamill.tasks.sinks.schema import CALLS, failures_schema, freeze, results_schema, thaw
 from tests.providers.making import make
 
 OWN = pa.schema([("n", pa.int64()), ("price", pa.decimal128(10, 4)), ("day", pa.date32())])

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.errors import NoSuchOption, UsageError
-from tasks.item import Item
-from tasks.job import make_job
-from tasks.sources import Source, open_source
+from mediamill.tasks.errors import NoSuchOption, UsageError
+from mediamill.tasks.item import Item
+from mediamill.tasks.job import make_job
+from mediamill.tasks.sources import Source, open_source
 
 AUDIO = frozenset({"audio"})
 PARAMS = frozenset({"language", "prompt", "temperature"})

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tasks.errors import UsageError
-from tasks.item import Item
-from tasks.job import make_job
-from tasks.sources import open_source
+from mediamill.tasks.errors import UsageError
+from mediamill.tasks.item import Item
+from mediamill.tasks.job import make_job
+from mediamill.tasks.sources import open_source
 
 
 def listed(data: bytes, monkeypatch: pytest.MonkeyPatch) -> list[Item]:

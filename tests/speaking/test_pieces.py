@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.capabilities.speak import Speak, SpeakParams
-from tasks.item import Item
-from tasks.providers.speaking import Speaks
+from mediamill.tasks.capabilities.speak import Speak, SpeakParams
+from mediamill.tasks.item import Item
+from mediamill.tasks.providers.speaking import Speaks
 from tests.providers.making import make
 
 TEXT = "A sentence of some words. " * 2000

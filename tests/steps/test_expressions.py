@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.errors import BadInput
-from tasks.steps.expressions import Expression
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.steps.expressions import Expression
 from tests.repeatable import repeatable
 
 ROW = {"language": "de", "seconds": 7.5, "text": "Hello there, World", "tags": ["cat", "dog"], "size": {"w": 3}}

@@ -8,12 +8,12 @@ from typing import Any
 
 import orjson
 
-from tasks.local.chat.binding import PLAIN, Format, Tool, read_format, read_tools
-from tasks.local.chat.messages import read_messages
-from tasks.local.chat.models import ChatModel
-from tasks.local.chat.sources import Source
-from tasks.local.chat.vendors import Vendor
-from tasks.local.refusal import Refusal
+from mediamill.tasks.local.chat.binding import PLAIN, Format, Tool, read_format, read_tools
+from mediamill.tasks.local.chat.messages import read_messages
+from mediamill.tasks.local.chat.models import ChatModel
+from mediamill.tasks.local.chat.sources import Source
+from mediamill.tasks.local.chat.vendors import Vendor
+from mediamill.tasks.local.refusal import Refusal
 
 _UNBOUNDED = 4096
 """Tokens of an answer whose length is not bounded."""

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.local.chat.schemas import checked
-from tasks.local.chat.vendors import Vendor
-from tasks.local.refusal import Refusal
+from mediamill.tasks.local.chat.schemas import checked
+from mediamill.tasks.local.chat.vendors import Vendor
+from mediamill.tasks.local.refusal import Refusal
 
 _NAME = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 _MOST_TOOLS = 128

@@ -17,21 +17,21 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from tasks.local.answering import answered
-from tasks.local.body import Body
-from tasks.local.breakage import send_broken
-from tasks.local.chat.asked import Asked, read_asked
-from tasks.local.chat.engines import Call, Said, answer, echoes
-from tasks.local.chat.pictures import look
-from tasks.local.chat.seen import Seen
-from tasks.local.chat.sources import Source, decoded, fetched
-from tasks.local.chat.streaming import events, send, stream
-from tasks.local.chat.tokens import picture_tokens, prompt_tokens
-from tasks.local.chat.usage import Spent, cut, spent
-from tasks.local.chat.vendors import Vendor, vendor
-from tasks.local.chat.videos import watch
-from tasks.local.chat.wording import whole
-from tasks.local.desk import (
+from mediamill.tasks.local.answering import answered
+from mediamill.tasks.local.body import Body
+from mediamill.tasks.local.breakage import send_broken
+from mediamill.tasks.local.chat.asked import Asked, read_asked
+from mediamill.tasks.local.chat.engines import Call, Said, answer, echoes
+from mediamill.tasks.local.chat.pictures import look
+from mediamill.tasks.local.chat.seen import Seen
+from mediamill.tasks.local.chat.sources import Source, decoded, fetched
+from mediamill.tasks.local.chat.streaming import events, send, stream
+from mediamill.tasks.local.chat.tokens import picture_tokens, prompt_tokens
+from mediamill.tasks.local.chat.usage import Spent, cut, spent
+from mediamill.tasks.local.chat.vendors import Vendor, vendor
+from mediamill.tasks.local.chat.videos import watch
+from mediamill.tasks.local.chat.wording import whole
+from mediamill.tasks.local.desk import (
     Desk,
     Exchange,
     bearer,
@@ -40,11 +40,11 @@ from tasks.local.desk import (
     faulted,
     reply_headers,
 )
-from tasks.local.dialects import Dialect
-from tasks.local.form import Buffer
-from tasks.local.refusal import Refusal
-from tasks.local.rules import COMPUTED, UNANSWERED, UNCOMPUTED, Fault
-from tasks.local.saying import parse_json
+from mediamill.tasks.local.dialects import Dialect
+from mediamill.tasks.local.form import Buffer
+from mediamill.tasks.local.refusal import Refusal
+from mediamill.tasks.local.rules import COMPUTED, UNANSWERED, UNCOMPUTED, Fault
+from mediamill.tasks.local.saying import parse_json
 
 _DATA = re.compile(rb"data:[a-z]+/[a-zA-Z0-9.+-]+;base64,([A-Za-z0-9+/=]+)")
 _ASIDE = re.compile(rb',\s*"stream(?:_options)?"\s*:\s*(?:true|false|\{[^}]*\})|"stream"\s*:\s*(?:true|false)\s*,')

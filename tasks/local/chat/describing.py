@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tasks.local.chat.seen import Seen
+from mediamill.tasks.local.chat.seen import Seen
 
 _DARK, _BRIGHT = 0.33, 0.66
 _SQUARE = 0.05

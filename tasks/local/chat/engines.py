@@ -10,12 +10,12 @@ from typing import Any
 
 import orjson
 
-from tasks.local.chat.asked import Asked
-from tasks.local.chat.describing import described, known_of
-from tasks.local.chat.filling import filled
-from tasks.local.chat.patterns import text_for
-from tasks.local.chat.seen import Seen
-from tasks.local.refusal import Refusal
+from mediamill.tasks.local.chat.asked import Asked
+from mediamill.tasks.local.chat.describing import described, known_of
+from mediamill.tasks.local.chat.filling import filled
+from mediamill.tasks.local.chat.patterns import text_for
+from mediamill.tasks.local.chat.seen import Seen
+from mediamill.tasks.local.refusal import Refusal
 
 ANSWERING = ("extract", "measure")
 """Engines of the local provider: sentences of the prompt, and measurements of pictures."""

@@ -7,9 +7,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from tasks.local.chat.patterns import text_for
-from tasks.local.chat.schemas import misfit
-from tasks.local.refusal import Refusal
+from mediamill.tasks.local.chat.patterns import text_for
+from mediamill.tasks.local.chat.schemas import misfit
+from mediamill.tasks.local.refusal import Refusal
 
 Known = Mapping[str, Any]
 

@@ -7,10 +7,10 @@ import warnings
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from tasks.local.chat.measuring import colours, reader, words_in
-from tasks.local.chat.seen import Seen
-from tasks.local.chat.vendors import Vendor
-from tasks.local.refusal import Refusal
+from mediamill.tasks.local.chat.measuring import colours, reader, words_in
+from mediamill.tasks.local.chat.seen import Seen
+from mediamill.tasks.local.chat.vendors import Vendor
+from mediamill.tasks.local.refusal import Refusal
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from tasks.local.refusal import Refusal
+from mediamill.tasks.local.refusal import Refusal
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator

@@ -10,9 +10,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.local.chat.vendors import MIB, Vendor
-from tasks.local.fetch import fetch
-from tasks.local.refusal import Kind, Refusal
+from mediamill.tasks.local.chat.vendors import MIB, Vendor
+from mediamill.tasks.local.fetch import fetch
+from mediamill.tasks.local.refusal import Kind, Refusal
 
 _DATA = re.compile(r"data:(?P<mime>[a-zA-Z]+/[a-zA-Z0-9.+-]+)?(?:;[a-zA-Z0-9=._-]+)*;base64,(?P<data>.*)", re.DOTALL)
 _BLANK = re.compile(r"\s+")

@@ -10,13 +10,13 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from tasks.local.chat.asked import Asked
-from tasks.local.chat.engines import Said
-from tasks.local.chat.likelihoods import LIKELY, likelihoods, piece_id, pieces
-from tasks.local.chat.usage import Spent, usage
-from tasks.local.chat.vendors import vendor
-from tasks.local.chat.wording import call_id, head
-from tasks.local.rules import Fault
+from mediamill.tasks.local.chat.asked import Asked
+from mediamill.tasks.local.chat.engines import Said
+from mediamill.tasks.local.chat.likelihoods import LIKELY, likelihoods, piece_id, pieces
+from mediamill.tasks.local.chat.usage import Spent, usage
+from mediamill.tasks.local.chat.vendors import vendor
+from mediamill.tasks.local.chat.wording import call_id, head
+from mediamill.tasks.local.rules import Fault
 
 Chunk = dict[str, Any]
 

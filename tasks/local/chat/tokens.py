@@ -7,9 +7,9 @@ from decimal import ROUND_CEILING, Decimal
 from fractions import Fraction
 from math import ceil, floor, isqrt
 
-from tasks.local.chat.models import Counting
-from tasks.local.chat.seen import Seen
-from tasks.local.refusal import Refusal
+from mediamill.tasks.local.chat.models import Counting
+from mediamill.tasks.local.chat.seen import Seen
+from mediamill.tasks.local.refusal import Refusal
 
 _PER_MESSAGE = 4
 _TILE = 560

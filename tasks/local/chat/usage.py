@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.local.chat.asked import Asked
-from tasks.local.chat.engines import Said
-from tasks.local.chat.tokens import tokens_of
+from mediamill.tasks.local.chat.asked import Asked
+from mediamill.tasks.local.chat.engines import Said
+from mediamill.tasks.local.chat.tokens import tokens_of
 
 
 @dataclass(frozen=True, slots=True)

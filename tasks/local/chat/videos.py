@@ -7,10 +7,10 @@ import tempfile
 from io import BytesIO
 from pathlib import Path
 
-from tasks.errors import BadInput
-from tasks.local.chat.measuring import colours
-from tasks.local.chat.seen import Seen
-from tasks.local.refusal import Refusal
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.local.chat.measuring import colours
+from mediamill.tasks.local.chat.seen import Seen
+from mediamill.tasks.local.refusal import Refusal
 
 _SAMPLES = 4
 _SIDE = 64
@@ -25,7 +25,7 @@ def watch(data: bytes) -> Seen:
     """
     from PIL import Image
 
-    from tasks.media.frames import frames_at, look, times
+    from mediamill.tasks.media.frames import frames_at, look, times
 
     with tempfile.NamedTemporaryFile(prefix="mediamill-video-", suffix=".bin") as file:
         file.write(data)

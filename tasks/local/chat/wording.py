@@ -7,11 +7,11 @@ from typing import Any
 
 import orjson
 
-from tasks.local.chat.asked import Asked
-from tasks.local.chat.engines import Said
-from tasks.local.chat.likelihoods import likelihoods, pieces
-from tasks.local.chat.usage import Spent, usage
-from tasks.local.chat.vendors import vendor
+from mediamill.tasks.local.chat.asked import Asked
+from mediamill.tasks.local.chat.engines import Said
+from mediamill.tasks.local.chat.likelihoods import likelihoods, pieces
+from mediamill.tasks.local.chat.usage import Spent, usage
+from mediamill.tasks.local.chat.vendors import vendor
 
 _CREATED = 1735689600
 

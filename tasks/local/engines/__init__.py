@@ -5,10 +5,10 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from tasks.errors import NoSuchOption
+from mediamill.tasks.errors import NoSuchOption
 
 if TYPE_CHECKING:
-    from tasks.local.engines.base import Engine
+    from mediamill.tasks.local.engines.base import Engine
 
 ALIASES = {"local": "pocketsphinx"}
 NAMES = ("pocketsphinx", "echo", "tones", "whisper")
@@ -49,18 +49,18 @@ def make_engine(name: str, workers: int, max_seconds: float | None, weights: str
     name = known(name)
     identity = engine_identity(name)
     if name == "echo":
-        from tasks.local.engines.echo import Echo
+        from mediamill.tasks.local.engines.echo import Echo
 
         return Echo(identity, workers, max_seconds)
     if name == "tones":
-        from tasks.local.engines.tones import Tones
+        from mediamill.tasks.local.engines.tones import Tones
 
         return Tones(identity, workers, max_seconds)
     if name == "whisper":
-        from tasks.local.engines.whisper import Whisper
+        from mediamill.tasks.local.engines.whisper import Whisper
 
         return Whisper(identity, workers, max_seconds, weights)
-    from tasks.local.engines.pocketsphinx import Pocketsphinx
+    from mediamill.tasks.local.engines.pocketsphinx import Pocketsphinx
 
     return Pocketsphinx(identity, workers, max_seconds)
 

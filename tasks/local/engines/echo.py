@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from tasks.local.engines.base import Audio, Segment, Transcript, Word
-from tasks.local.engines.measure import decoded_seconds, quick_seconds
-from tasks.local.engines.pool import WorkerPool
+from mediamill.tasks.local.engines.base import Audio, Segment, Transcript, Word
+from mediamill.tasks.local.engines.measure import decoded_seconds, quick_seconds
+from mediamill.tasks.local.engines.pool import WorkerPool
 
 _WORDS = [
     onset + ending

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from tasks.errors import BadInput
-from tasks.local.engines.base import Audio
-from tasks.media.wav import HEAD, read_wav
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.local.engines.base import Audio
+from mediamill.tasks.media.wav import HEAD, read_wav
 
 
 def quick_seconds(audio: Audio) -> Decimal | None:
@@ -27,8 +27,8 @@ def decoded_seconds(audio: Audio, max_seconds: float | None) -> Decimal:
     Raises:
         BadInput: when it cannot be decoded.
     """
-    from tasks.local.engines.sound import opened
-    from tasks.media.info import as_seconds
+    from mediamill.tasks.local.engines.sound import opened
+    from mediamill.tasks.media.info import as_seconds
 
     with opened(audio) as recording:
         for _ in recording.frames(max_seconds):

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from tasks.errors import BadInput
-from tasks.local.engines.base import Audio, Segment, Transcript, Word
-from tasks.local.engines.pool import WorkerPool
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.local.engines.base import Audio, Segment, Transcript, Word
+from mediamill.tasks.local.engines.pool import WorkerPool
 
 if TYPE_CHECKING:
-    from tasks.local.engines.sound import Samples
+    from mediamill.tasks.local.engines.sound import Samples
 
 _RATE = 16_000
 _FRAMES_A_SECOND = 100
@@ -61,8 +61,8 @@ def hear(audio: Audio, max_seconds: float | None) -> Transcript:
     Raises:
         BadInput: when it cannot be decoded.
     """
-    from tasks.local.engines.sound import opened, samples
-    from tasks.media.info import as_seconds
+    from mediamill.tasks.local.engines.sound import opened, samples
+    from mediamill.tasks.media.info import as_seconds
 
     words: list[Word] = []
     with opened(audio) as recording:

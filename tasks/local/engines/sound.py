@@ -8,9 +8,9 @@ from contextlib import contextmanager
 import numpy as np
 import numpy.typing as npt
 
-from tasks.local.engines.base import Audio
-from tasks.media.decode import Recording, open_recording
-from tasks.media.encode import mono
+from mediamill.tasks.local.engines.base import Audio
+from mediamill.tasks.media.decode import Recording, open_recording
+from mediamill.tasks.media.encode import mono
 
 RATE = 16_000
 Samples = npt.NDArray[np.int16]

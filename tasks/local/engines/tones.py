@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from tasks.errors import BadInput
-from tasks.local.engines.base import Audio, Segment, Transcript, Word
-from tasks.local.engines.pool import WorkerPool
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.local.engines.base import Audio, Segment, Transcript, Word
+from mediamill.tasks.local.engines.pool import WorkerPool
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tasks.local.engines.sound import Samples
+    from mediamill.tasks.local.engines.sound import Samples
 
 TORN = "torn"
 MOST = 8**5
@@ -77,8 +77,8 @@ def hear(audio: Audio, max_seconds: float | None, language: str) -> Transcript:
     Raises:
         BadInput: when it cannot be decoded.
     """
-    from tasks.local.engines.sound import opened, samples
-    from tasks.media.info import as_seconds
+    from mediamill.tasks.local.engines.sound import opened, samples
+    from mediamill.tasks.media.info import as_seconds
 
     with opened(audio) as recording:
         words = tuple(read(samples(recording, max_seconds)))

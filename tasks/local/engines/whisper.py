@@ -6,9 +6,9 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
-from tasks.errors import BadInput, UsageError
-from tasks.local.engines.base import Audio, Segment, Transcript, Word
-from tasks.local.engines.pool import WorkerPool
+from mediamill.tasks.errors import BadInput, UsageError
+from mediamill.tasks.local.engines.base import Audio, Segment, Transcript, Word
+from mediamill.tasks.local.engines.pool import WorkerPool
 
 
 class Whisper:
@@ -63,8 +63,8 @@ def hear(
     """
     import numpy as np
 
-    from tasks.local.engines.sound import opened, samples
-    from tasks.media.info import as_seconds
+    from mediamill.tasks.local.engines.sound import opened, samples
+    from mediamill.tasks.media.info import as_seconds
 
     with opened(audio) as recording:
         blocks = list(samples(recording, max_seconds))

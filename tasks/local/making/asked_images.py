@@ -6,10 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.local.making.asking import RATIOS, choice, flag, number, objects, shaped, sized, text, urls, whole, words
-from tasks.local.making.models import ImageModel, Makers
-from tasks.local.making.specs import MOST_WORDS, Picture
-from tasks.local.refusal import Refusal
+from mediamill.tasks.local.making.asking import (
+    RATIOS,
+    choice,
+    flag,
+    number,
+    objects,
+    shaped,
+    sized,
+    text,
+    urls,
+    whole,
+    words,
+)
+from mediamill.tasks.local.making.models import ImageModel, Makers
+from mediamill.tasks.local.making.specs import MOST_WORDS, Picture
+from mediamill.tasks.local.refusal import Refusal
 
 _MOST_PROMPT = 32_000
 _FORMS = {"jpg": "jpeg"}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.local.making.asking import (
+from mediamill.tasks.local.making.asking import (
     RATIOS,
     choice,
     flag,
@@ -19,9 +19,9 @@ from tasks.local.making.asking import (
     whole,
     words,
 )
-from tasks.local.making.models import Makers, VideoModel
-from tasks.local.making.specs import MOST_WORDS, Clip
-from tasks.local.refusal import Refusal
+from mediamill.tasks.local.making.models import Makers, VideoModel
+from mediamill.tasks.local.making.specs import MOST_WORDS, Clip
+from mediamill.tasks.local.refusal import Refusal
 
 _ORDINARY_FPS = 24
 _ORDINARY_SIZE = (640, 360)

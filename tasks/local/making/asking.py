@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import orjson
 
-from tasks.local.refusal import Refusal
+from mediamill.tasks.local.refusal import Refusal
 
 INPUTS = (
     *("prompt", "image", "images", "image_url", "reference_images", "frame_images", "media", "last_frame"),

@@ -8,7 +8,7 @@ from functools import lru_cache
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from tasks.local.making.specs import Picture, digest
+from mediamill.tasks.local.making.specs import Picture, digest
 
 if TYPE_CHECKING:
     from PIL.Image import Image

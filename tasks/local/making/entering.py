@@ -6,12 +6,12 @@ import asyncio
 import hashlib
 from typing import Any
 
-from tasks.local.body import Body
-from tasks.local.desk import Desk, Exchange, bearer
-from tasks.local.form import parse_form
-from tasks.local.making.asking import hashes
-from tasks.local.refusal import Refusal
-from tasks.local.saying import parse_json
+from mediamill.tasks.local.body import Body
+from mediamill.tasks.local.desk import Desk, Exchange, bearer
+from mediamill.tasks.local.form import parse_form
+from mediamill.tasks.local.making.asking import hashes
+from mediamill.tasks.local.refusal import Refusal
+from mediamill.tasks.local.saying import parse_json
 
 MOST_BYTES = 64 * 1024 * 1024
 _LARGE = 1 << 20

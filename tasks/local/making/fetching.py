@@ -7,17 +7,17 @@ from typing import BinaryIO
 
 from aiohttp import web
 
-from tasks.local.bill import Call
-from tasks.local.breakage import cut_off, send_broken
-from tasks.local.desk import Desk, Exchange
-from tasks.local.dialects import Dialect
-from tasks.local.making.jobs import Job, Made
-from tasks.local.making.linking import file_path
-from tasks.local.making.ranges import parse_range
-from tasks.local.making.reading import denied, keyed, met
-from tasks.local.making.specs import MIMES
-from tasks.local.refusal import Refusal
-from tasks.local.rules import Fault
+from mediamill.tasks.local.bill import Call
+from mediamill.tasks.local.breakage import cut_off, send_broken
+from mediamill.tasks.local.desk import Desk, Exchange
+from mediamill.tasks.local.dialects import Dialect
+from mediamill.tasks.local.making.jobs import Job, Made
+from mediamill.tasks.local.making.linking import file_path
+from mediamill.tasks.local.making.ranges import parse_range
+from mediamill.tasks.local.making.reading import denied, keyed, met
+from mediamill.tasks.local.making.specs import MIMES
+from mediamill.tasks.local.refusal import Refusal
+from mediamill.tasks.local.rules import Fault
 
 _BLOCK = 1 << 16
 

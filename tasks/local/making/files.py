@@ -11,9 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from tasks.local.making.drawing import draw
-from tasks.local.making.filming import film
-from tasks.local.making.specs import Clip, Picture
+from mediamill.tasks.local.making.drawing import draw
+from mediamill.tasks.local.making.filming import film
+from mediamill.tasks.local.making.specs import Clip, Picture
 
 _MOST_BYTES = 256 * 1024 * 1024
 

@@ -14,8 +14,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.local.making.drawing import MARK, card
-from tasks.local.making.specs import Clip, digest
+from mediamill.tasks.local.making.drawing import MARK, card
+from mediamill.tasks.local.making.specs import Clip, digest
 
 if TYPE_CHECKING:
     from av import VideoFrame

@@ -10,19 +10,19 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from tasks.local.answering import answered, sent
-from tasks.local.body import Body
-from tasks.local.chat.tokens import tokens_of
-from tasks.local.desk import Desk, Exchange, entered, reply_headers
-from tasks.local.dialects import Dialect
-from tasks.local.making.asked_images import AskedImages, read_images
-from tasks.local.making.entering import MOST_BYTES, entered_fields
-from tasks.local.making.jobs import Made, new_id
-from tasks.local.making.linking import link_url
-from tasks.local.making.specs import MIMES
-from tasks.local.making.wording import ticks
-from tasks.local.refusal import Refusal
-from tasks.local.rules import Fault
+from mediamill.tasks.local.answering import answered, sent
+from mediamill.tasks.local.body import Body
+from mediamill.tasks.local.chat.tokens import tokens_of
+from mediamill.tasks.local.desk import Desk, Exchange, entered, reply_headers
+from mediamill.tasks.local.dialects import Dialect
+from mediamill.tasks.local.making.asked_images import AskedImages, read_images
+from mediamill.tasks.local.making.entering import MOST_BYTES, entered_fields
+from mediamill.tasks.local.making.jobs import Made, new_id
+from mediamill.tasks.local.making.linking import link_url
+from mediamill.tasks.local.making.specs import MIMES
+from mediamill.tasks.local.making.wording import ticks
+from mediamill.tasks.local.refusal import Refusal
+from mediamill.tasks.local.rules import Fault
 
 _REFUSED = "The request was rejected by the safety system."
 

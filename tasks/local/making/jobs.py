@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 import orjson
 
-from tasks.errors import StorageError
-from tasks.local.making.specs import Clip, Picture
+from mediamill.tasks.errors import StorageError
+from mediamill.tasks.local.making.specs import Clip, Picture
 
 KEPT = 100_000
 """Jobs and linked pictures that are remembered."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from tasks.local.making.jobs import Made
+from mediamill.tasks.local.making.jobs import Made
 
 
 def link_url(request: web.BaseRequest, made: Made) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.local.making.asking import sized
+from mediamill.tasks.local.making.asking import sized
 
 
 @dataclass(frozen=True, slots=True)

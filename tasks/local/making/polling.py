@@ -5,16 +5,16 @@ from __future__ import annotations
 import orjson
 from aiohttp import web
 
-from tasks.local.bill import Call
-from tasks.local.breakage import send_broken
-from tasks.local.desk import Desk, Exchange
-from tasks.local.dialects import Dialect
-from tasks.local.making.images import SIMULATED
-from tasks.local.making.jobs import Job
-from tasks.local.making.linking import link_url
-from tasks.local.making.reading import denied, keyed, met
-from tasks.local.making.wording import told_job
-from tasks.local.refusal import Refusal
+from mediamill.tasks.local.bill import Call
+from mediamill.tasks.local.breakage import send_broken
+from mediamill.tasks.local.desk import Desk, Exchange
+from mediamill.tasks.local.dialects import Dialect
+from mediamill.tasks.local.making.images import SIMULATED
+from mediamill.tasks.local.making.jobs import Job
+from mediamill.tasks.local.making.linking import link_url
+from mediamill.tasks.local.making.reading import denied, keyed, met
+from mediamill.tasks.local.making.wording import told_job
+from mediamill.tasks.local.refusal import Refusal
 
 
 async def poll(desk: Desk, request: web.BaseRequest, dialect: Dialect) -> web.StreamResponse:

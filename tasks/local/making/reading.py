@@ -8,11 +8,11 @@ from collections.abc import Collection
 import orjson
 from aiohttp import web
 
-from tasks.local.breakage import send_fault
-from tasks.local.desk import Desk, Exchange, check_key
-from tasks.local.making.jobs import Made
-from tasks.local.refusal import Refusal
-from tasks.local.rules import UNCOMPUTED, Facts, Fault, pick_reading
+from mediamill.tasks.local.breakage import send_fault
+from mediamill.tasks.local.desk import Desk, Exchange, check_key
+from mediamill.tasks.local.making.jobs import Made
+from mediamill.tasks.local.refusal import Refusal
+from mediamill.tasks.local.rules import UNCOMPUTED, Facts, Fault, pick_reading
 
 
 async def met(

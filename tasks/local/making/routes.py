@@ -7,12 +7,12 @@ from functools import partial
 
 from aiohttp import web
 
-from tasks.local.desk import Desk
-from tasks.local.dialects import dialect
-from tasks.local.making.fetching import send_content, send_file, send_link
-from tasks.local.making.images import make_images
-from tasks.local.making.polling import poll
-from tasks.local.making.videos import make_video
+from mediamill.tasks.local.desk import Desk
+from mediamill.tasks.local.dialects import dialect
+from mediamill.tasks.local.making.fetching import send_content, send_file, send_link
+from mediamill.tasks.local.making.images import make_images
+from mediamill.tasks.local.making.polling import poll
+from mediamill.tasks.local.making.videos import make_video
 
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tasks.local.making.files import Files
-from tasks.local.making.jobs import Shelf
-from tasks.local.making.models import Makers
+from mediamill.tasks.local.making.files import Files
+from mediamill.tasks.local.making.jobs import Shelf
+from mediamill.tasks.local.making.models import Makers
 
 
 @dataclass(slots=True)

@@ -11,18 +11,18 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from tasks.local.answering import answered, sent
-from tasks.local.body import Body
-from tasks.local.desk import Desk, Exchange, entered, reply_headers
-from tasks.local.dialects import Dialect
-from tasks.local.form import parse_form
-from tasks.local.making.asked_videos import AskedVideo, read_video
-from tasks.local.making.entering import MOST_BYTES, entered_fields, is_form
-from tasks.local.making.images import SIMULATED
-from tasks.local.making.jobs import Fate, Job, new_id
-from tasks.local.making.wording import told_job
-from tasks.local.refusal import Refusal
-from tasks.local.rules import Fault
+from mediamill.tasks.local.answering import answered, sent
+from mediamill.tasks.local.body import Body
+from mediamill.tasks.local.desk import Desk, Exchange, entered, reply_headers
+from mediamill.tasks.local.dialects import Dialect
+from mediamill.tasks.local.form import parse_form
+from mediamill.tasks.local.making.asked_videos import AskedVideo, read_video
+from mediamill.tasks.local.making.entering import MOST_BYTES, entered_fields, is_form
+from mediamill.tasks.local.making.images import SIMULATED
+from mediamill.tasks.local.making.jobs import Fate, Job, new_id
+from mediamill.tasks.local.making.wording import told_job
+from mediamill.tasks.local.refusal import Refusal
+from mediamill.tasks.local.rules import Fault
 
 _FATES: dict[str, Fate] = {"job_fail": "failed", "job_stuck": "stuck", "moderated": "blocked"}
 _BLOCKED = {"together": "content_policy_violation", "openai": "moderation_blocked", "xai": "moderation_blocked"}

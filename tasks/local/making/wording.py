@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from tasks.local.making.jobs import Job
+from mediamill.tasks.local.making.jobs import Job
 
 _TICK = Decimal("1e-10")
 _XAI = {"completed": "done", "blocked": "done", "failed": "failed"}

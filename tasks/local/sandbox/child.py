@@ -1,6 +1,6 @@
 """The process foreign code runs in: cells come in as lines of JSON and go out as what they printed and returned.
 
-``python -m tasks.local.sandbox.child`` in an empty folder, with the limits as JSON in its only argument.
+``python -m mediamill.tasks.local.sandbox.child`` in an empty folder, with the limits as JSON in its only argument.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tasks.local.sandbox.lockdown import CannotLock, lock
+from mediamill.tasks.local.sandbox.lockdown import CannotLock, lock
 
 _RICH = {
     "_repr_png_": "image/png",

@@ -19,9 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tasks.local.refusal import Refusal
+import mediamill
+from mediamill.tasks.local.refusal import Refusal
 
-_ROOT = Path(__file__).resolve().parents[3]
+_ROOT = Path(mediamill.__file__).parent.parent
 _LIMITS = {"memory": 4 * 2**30, "cpu_seconds": 600, "file_bytes": 256 * 2**20, "processes": 64, "output": 2**20}
 _MOST_LINE = 64 * 2**20
 _READY_SECONDS = 30.0
@@ -155,7 +156,7 @@ class Sessions:
         if not self.allowed:
             raise Refusal("unsupported", "code does not run on this machine unless --allow-local-code says so")
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "tasks.local.sandbox.child", json.dumps(_LIMITS)),
+            *(sys.executable, "-P", "-m", "mediamill.tasks.local.sandbox.child", json.dumps(_LIMITS)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from aiohttp import web
 
-from tasks.local.desk import Desk, Exchange
-from tasks.local.dialects import Dialect
-from tasks.local.refusal import Refusal
-from tasks.local.texts.serving import Made, Told, model_of, refuse_others, serve, tokens_of
+from mediamill.tasks.local.desk import Desk, Exchange
+from mediamill.tasks.local.dialects import Dialect
+from mediamill.tasks.local.refusal import Refusal
+from mediamill.tasks.local.texts.serving import Made, Told, model_of, refuse_others, serve, tokens_of
 
 _INPUTS = frozenset({"input"})
 _WORD = re.compile(r"\w+")

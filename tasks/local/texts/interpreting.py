@@ -9,11 +9,11 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from tasks.local.chat.engines import echoes
-from tasks.local.desk import Desk, Exchange
-from tasks.local.dialects import Dialect
-from tasks.local.refusal import Refusal
-from tasks.local.texts.serving import Made, Told, refuse_others, serve, text_of
+from mediamill.tasks.local.chat.engines import echoes
+from mediamill.tasks.local.desk import Desk, Exchange
+from mediamill.tasks.local.dialects import Dialect
+from mediamill.tasks.local.refusal import Refusal
+from mediamill.tasks.local.texts.serving import Made, Told, refuse_others, serve, text_of
 
 _INPUTS = frozenset({"code", "files"})
 _FIELDS = frozenset({"language", "code", "session_id", "files"})

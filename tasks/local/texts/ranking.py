@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import orjson
 from aiohttp import web
 
-from tasks.local.bill import Call
-from tasks.local.desk import Desk, Exchange
-from tasks.local.dialects import Dialect
-from tasks.local.refusal import Refusal
-from tasks.local.texts.serving import Made, Told, model_of, refuse_others, serve, text_of, tokens_of
+from mediamill.tasks.local.bill import Call
+from mediamill.tasks.local.desk import Desk, Exchange
+from mediamill.tasks.local.dialects import Dialect
+from mediamill.tasks.local.refusal import Refusal
+from mediamill.tasks.local.texts.serving import Made, Told, model_of, refuse_others, serve, text_of, tokens_of
 
 if TYPE_CHECKING:
     from bm25s import BM25

@@ -10,13 +10,13 @@ from typing import Any, TypeAlias
 import orjson
 from aiohttp import web
 
-from tasks.local.answering import answered, sent
-from tasks.local.bill import Call
-from tasks.local.body import Body
-from tasks.local.desk import Desk, Exchange, bearer, entered, reply_headers
-from tasks.local.dialects import Dialect
-from tasks.local.refusal import Refusal
-from tasks.local.saying import parse_json
+from mediamill.tasks.local.answering import answered, sent
+from mediamill.tasks.local.bill import Call
+from mediamill.tasks.local.body import Body
+from mediamill.tasks.local.desk import Desk, Exchange, bearer, entered, reply_headers
+from mediamill.tasks.local.dialects import Dialect
+from mediamill.tasks.local.refusal import Refusal
+from mediamill.tasks.local.saying import parse_json
 
 _MOST_BYTES = 512 * 1024 * 1024
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
-from tasks.errors import UsageError
+from mediamill.tasks.errors import UsageError
 
 if TYPE_CHECKING:
-    from tasks.local.voices.base import Speaker
+    from mediamill.tasks.local.voices.base import Speaker
 
 NAMES = ("flite", "espeak-ng", "tones")
 """Best first: flite's voices are understood by people and by the built-in ear."""
@@ -33,9 +33,9 @@ def make_speaker(name: str, workers: int) -> Speaker:
     if name not in NAMES:
         name = next((n for n in NAMES if shutil.which(n)), "tones")
     if name == "tones":
-        from tasks.local.voices.tones import Tones
+        from mediamill.tasks.local.voices.tones import Tones
 
         return Tones()
-    from tasks.local.voices.program import ESPEAK, FLITE, Program
+    from mediamill.tasks.local.voices.program import ESPEAK, FLITE, Program
 
     return Program(FLITE if name == "flite" else ESPEAK, workers)

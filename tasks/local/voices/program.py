@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.local.voices.base import Sound
+from mediamill.tasks.local.voices.base import Sound
 
 _VERSION = re.compile(r"(\d+\.\d+(?:\.\d+)?)")
 _SECONDS = 120.0

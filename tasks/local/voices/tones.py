@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 
-from tasks.local.voices.base import Sound
+from mediamill.tasks.local.voices.base import Sound
 
 _RATE = 24_000
 _A_CHARACTER = 0.06

@@ -5,9 +5,9 @@ from __future__ import annotations
 from io import BytesIO
 from pathlib import Path
 
-from tasks.errors import BadInput
-from tasks.item import Input, Payload
-from tasks.media.pictures.look import broken, opened
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.item import Input, Payload
+from mediamill.tasks.media.pictures.look import broken, opened
 
 _QUALITY = 92
 

@@ -11,9 +11,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from tasks.errors import BadInput
-from tasks.media.source_file import empty
-from tasks.media.source_file import look as look_at_file
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.media.source_file import empty
+from mediamill.tasks.media.source_file import look as look_at_file
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -8,10 +8,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.errors import BadInput
-from tasks.item import Input, Payload
-from tasks.media.pictures.limits import PictureLimits
-from tasks.media.pictures.look import PictureInfo, broken, info_of, opened
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.item import Input, Payload
+from mediamill.tasks.media.pictures.limits import PictureLimits
+from mediamill.tasks.media.pictures.look import PictureInfo, broken, info_of, opened
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -81,7 +81,7 @@ def prepare(
         check: called between steps; what it raises ends the work.
 
     Raises:
-        BadInput: as :func:`~tasks.media.pictures.look.look`, or ``too_large`` where it cannot be made to fit.
+        BadInput: as :func:`~mediamill.tasks.media.pictures.look.look`, or ``too_large`` where it cannot be made to fit.
     """
     with opened(path, data) as (image, size):
         info = info_of(image, size)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tasks.errors import BadInput
-from tasks.media.pictures.look import PictureInfo, broken, info_of, opened
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.media.pictures.look import PictureInfo, broken, info_of, opened
 
 
 def verified(path: Path, data: bytes | None = None) -> PictureInfo:
     """What a picture is, once all of it was decoded.
 
     Raises:
-        BadInput: as :func:`~tasks.media.pictures.look.look`, and ``undecodable`` where it ends early or is damaged.
+        BadInput: as :func:`~mediamill.tasks.media.pictures.look.look`, and ``undecodable`` where it ends early or
+            is damaged.
     """
     with opened(path, data) as (image, size):
         info = info_of(image, size)

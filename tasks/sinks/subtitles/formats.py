@@ -9,8 +9,8 @@ from typing import Any
 
 import orjson
 
-from tasks.sinks.subtitles.cues import Cue, cues
-from tasks.sinks.subtitles.tokens import Token, joined, tokens
+from mediamill.tasks.sinks.subtitles.cues import Cue, cues
+from mediamill.tasks.sinks.subtitles.tokens import Token, joined, tokens
 
 _WORD_JOINER = "\u2060"
 _READS_AS_MARKUP = re.compile(r"--(?=>)|<(?=[/a-zA-Z])|\{(?=\\)")

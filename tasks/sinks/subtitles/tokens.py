@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-from tasks.sinks.subtitles.align import Timed, aligned
-from tasks.sinks.subtitles.columns import cells, columns_of, width
+from mediamill.tasks.sinks.subtitles.align import Timed, aligned
+from mediamill.tasks.sinks.subtitles.columns import cells, columns_of, width
 
 READING = 15.0
 """Columns a second at which text is shown of which no time is known."""

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import orjson
 
-from tasks.errors import StorageError
-from tasks.sinks.files import whole_file
-from tasks.sinks.names import safe_name
-from tasks.sinks.subtitles.formats import render
+from mediamill.tasks.errors import StorageError
+from mediamill.tasks.sinks.files import whole_file
+from mediamill.tasks.sinks.names import safe_name
+from mediamill.tasks.sinks.subtitles.formats import render
 
 
 def write_all(out: Path, rows: Iterable[bytes], formats: Sequence[str]) -> int:
@@ -19,7 +19,7 @@ def write_all(out: Path, rows: Iterable[bytes], formats: Sequence[str]) -> int:
     Args:
         out: the folder of results.
         rows: results as JSON.
-        formats: of :data:`tasks.sinks.subtitles.formats.FORMATS`.
+        formats: of :data:`mediamill.tasks.sinks.subtitles.formats.FORMATS`.
 
     Raises:
         StorageError: when one cannot be written.

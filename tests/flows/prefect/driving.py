@@ -93,7 +93,7 @@ class Deck:
     def cli(self, *arguments: str | Path, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
         """Run mediamill to its end."""
         return subprocess.run(
-            [sys.executable, "-m", "flows.cli", *map(str, arguments)],
+            [sys.executable, "-m", "mediamill.flows.cli", *map(str, arguments)],
             env=self.env(**env),
             cwd=cwd,
             capture_output=True,
@@ -104,7 +104,7 @@ class Deck:
 
     def start(self, *arguments: str | Path, **env: str) -> subprocess.Popen[str]:
         """Start mediamill and let it go on."""
-        command = [sys.executable, "-m", "flows.cli", *map(str, arguments)]
+        command = [sys.executable, "-m", "mediamill.flows.cli", *map(str, arguments)]
         return subprocess.Popen(command, env=self.env(**env), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def prefect(self, *arguments: str, **env: str) -> subprocess.Popen[str]:
@@ -147,7 +147,7 @@ def mediamill_up(
 ) -> subprocess.CompletedProcess[str]:
     """``mediamill up`` or ``down`` with a home of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "flows.cli", *arguments],
+        [sys.executable, "-m", "mediamill.flows.cli", *arguments],
         env={**environment(state), **(env or {})},
         capture_output=True,
         text=True,

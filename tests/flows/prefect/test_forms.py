@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.forms import _job, parameters_of
-from flows.transcribe import transcribe
-from tasks import capabilities
-from tasks.job import Job, make_job
-from tasks.providers.registry import provider_names
+from mediamill.flows.forms import _job, parameters_of
+from mediamill.flows.transcribe import transcribe
+from mediamill.tasks import capabilities
+from mediamill.tasks.job import Job, make_job
+from mediamill.tasks.providers.registry import provider_names
 
 FIRST = {"source", "provider", "model", "out", "budget", "limit", "params", "options"}
 
@@ -32,9 +32,9 @@ def test_every_field_of_the_form_says_what_it_is() -> None:
 
 
 def test_every_capability_has_a_flow_in_the_file_of_its_name() -> None:
-    from flows.asflow import flow_of
+    from mediamill.flows.asflow import flow_of
 
-    built_in = [name for name, where in capabilities._CAPABILITIES.items() if where.startswith("tasks.")]
+    built_in = [name for name, where in capabilities._CAPABILITIES.items() if where.startswith("mediamill.")]
     assert built_in
     for name in built_in:
         assert flow_of(name).name == name

@@ -94,7 +94,7 @@ def test_what_cannot_start_is_one_line_in_a_failed_state(deck: Deck, tmp_path: P
 def test_called_from_python_a_flow_gives_its_summary_and_needs_no_server(tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 2)
     code = (
-        "from flows.transcribe import transcribe\n"
+        "from mediamill.flows.transcribe import transcribe\n"
         f"told = transcribe({str(tmp_path / 'in')!r}, out={str(tmp_path / 'out')!r}, provider='local', "
         "model='pocketsphinx', params={'language': 'en'}, options={'concurrency': 2})\n"
         "print(told['done'], told['state'])"
@@ -112,7 +112,7 @@ def test_called_from_python_a_flow_gives_its_summary_and_needs_no_server(tmp_pat
 def test_a_key_may_lie_in_a_secret_block(deck: Deck, server: RunningServer, tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 2)
     code = (
-        "import sys; from prefect.blocks.system import Secret; from flows.transcribe import transcribe\n"
+        "import sys; from prefect.blocks.system import Secret; from mediamill.flows.transcribe import transcribe\n"
         "name = 'together-' + sys.argv[1]\n"
         "Secret(value=sys.stdin.read()).save(name)\n"
         "for block in ('no-such-block', name):\n"

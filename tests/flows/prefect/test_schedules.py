@@ -97,7 +97,7 @@ def test_prefect_yaml_deploys(deck: Deck) -> None:
     made = deck.cli("deploy", cwd=ROOT)
     assert made.returncode == 0, made.stdout + made.stderr
     deployment = deck.ask("GET", "deployments/name/transcribe/nightly")
-    assert deployment["entrypoint"] == "flows.transcribe.transcribe"
+    assert deployment["entrypoint"] == "mediamill.flows.transcribe.transcribe"
     assert deployment["parameters"]["source"] == str(ROOT / "data" / "samples" / "recordings")
 
 

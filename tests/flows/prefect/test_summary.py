@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from flows.artifacts import summary_text
-from tasks.summary import Summary
+from mediamill.flows.artifacts import summary_text
+from mediamill.tasks.summary import Summary
 
 
 def ended(flags: dict[str, int]) -> Summary:
