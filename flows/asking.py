@@ -15,7 +15,7 @@ def ask_json(provider: str, base_url: str | None, path: str) -> Any:
     """
     import orjson
 
-    from mediamill.tasks.calls.exchange import ExchangeError
+    from mediamill.tasks.calls.transport_errors import ExchangeError
     from mediamill.tasks.engine import Engine
     from mediamill.tasks.errors import ProviderDown
     from mediamill.tasks.providers.base import Request

@@ -23,8 +23,8 @@ from mediamill.flows.taskruns import TaskRuns
 from mediamill.flows.telling import opening_line
 from mediamill.tasks.errors import MediamillError, OutBusy
 from mediamill.tasks.job import Job
+from mediamill.tasks.open_run import choose_provider
 from mediamill.tasks.run import Retry, Run
-from mediamill.tasks.start import choose_provider
 
 if TYPE_CHECKING:
     from mediamill.tasks.summary import Progress, Summary

@@ -15,8 +15,8 @@ from mediamill.flows.telling import opening_line, quote_line, short, tell_failur
 from mediamill.flows.words import dollars, many
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.job import Job
-from mediamill.tasks.steps.chain import Chain
-from mediamill.tasks.steps.run import ChainEnd, ChainRun
+from mediamill.tasks.pipeline.run import ChainEnd, ChainRun
+from mediamill.tasks.pipeline.spec import Chain
 from mediamill.tasks.summary import Summary
 
 
@@ -24,7 +24,7 @@ def run_chain(chain: Chain, options: Mapping[str, Any]) -> int:
     """Run a chain and tell what came of it; the exit code."""
     from mediamill.flows.running import do_job, log_for
     from mediamill.flows.which import choose
-    from mediamill.tasks.start import choose_provider
+    from mediamill.tasks.open_run import choose_provider
 
     as_json = bool(options.get("as_json"))
     quiet = bool(options.get("quiet")) or as_json
@@ -77,7 +77,7 @@ def _tell(end: ChainEnd) -> None:
 
 
 def _tell_quote(chain: Chain, *, as_json: bool) -> None:
-    from mediamill.tasks.steps.quote import quote_chain
+    from mediamill.tasks.pipeline.quote import quote_chain
 
     told = quote_chain(chain)
     if as_json:
@@ -98,8 +98,8 @@ def _tell_quote(chain: Chain, *, as_json: bool) -> None:
 
 def _agree(chain: Chain) -> None:
     """A paid chain on a terminal shows its quote and asks; a budget answers."""
-    from mediamill.tasks.start import choose_provider
-    from mediamill.tasks.steps.run import job_of
+    from mediamill.tasks.open_run import choose_provider
+    from mediamill.tasks.pipeline.run import job_of
 
     if chain.budget is not None or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return

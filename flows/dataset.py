@@ -14,8 +14,8 @@ from mediamill.flows.batch import LISTENER, Listener
 from mediamill.flows.forms import parameters_of
 from mediamill.tasks.errors import MediamillError
 from mediamill.tasks.job import Job
-from mediamill.tasks.steps.chain import make_chain
-from mediamill.tasks.steps.run import ChainRun
+from mediamill.tasks.pipeline.run import ChainRun
+from mediamill.tasks.pipeline.spec import make_chain
 from mediamill.tasks.summary import Summary
 
 

@@ -17,7 +17,7 @@ from mediamill.tasks.job import Schedule
 
 if TYPE_CHECKING:
     from mediamill.tasks.job import Job
-    from mediamill.tasks.steps.chain import Chain
+    from mediamill.tasks.pipeline.spec import Chain
 
 
 @dataclass(frozen=True, slots=True)

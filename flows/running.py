@@ -33,7 +33,7 @@ def run_job(job: Job, options: Mapping[str, Any], retry: Retry | None = None, *,
         retry: do failed items again instead of reading the source.
         again: how many items a retry does; None when this is none.
     """
-    from mediamill.tasks.start import choose_provider
+    from mediamill.tasks.open_run import choose_provider
 
     as_json = bool(options.get("as_json"))
     log_for(debug=bool(options.get("debug")))

@@ -6,7 +6,7 @@ from typing import Any
 
 from mediamill.tasks import capabilities
 from mediamill.tasks.job import Job
-from mediamill.tasks.steps.chain import Chain
+from mediamill.tasks.pipeline.spec import Chain
 
 
 def job_schema() -> dict[str, Any]:

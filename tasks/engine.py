@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar
 
 from mediamill.tasks.calls.client import Client
-from mediamill.tasks.calls.limits import Limiter
+from mediamill.tasks.calls.rate_limiter import Limiter
 
 if TYPE_CHECKING:
     from mediamill.tasks.local.spawn import Server

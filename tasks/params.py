@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from mediamill.tasks.capabilities.base import Capability
+from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import BadInput, NoSuchOption, UsageError
-from mediamill.tasks.item import Item
 from mediamill.tasks.job import Job
 
 if TYPE_CHECKING:

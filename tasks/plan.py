@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from mediamill.tasks import faults
+from mediamill.tasks import fault_injection
 from mediamill.tasks.errors import UsageError
 
 if TYPE_CHECKING:
-    from mediamill.tasks.context import Context
-    from mediamill.tasks.item import Item
+    from mediamill.tasks.domain import Item
     from mediamill.tasks.journal.items import ShardWork
+    from mediamill.tasks.run_context import Context
     from mediamill.tasks.sources import Source
 
 _BATCH = 1000
@@ -42,7 +42,7 @@ async def make_plan(context: Context, source: Source) -> list[ShardWork]:
         counts.planned += len(batch)
         counts.skipped += planned.kept
         counts.total += len(batch) - planned.kept
-        faults.point("plan.batch.after")
+        fault_injection.point("plan.batch.after")
     if not counts.planned and context.stop.why is None:
         raise UsageError(f"{context.job.source}: nothing in it to do")
     return await context.journal.items.shards()

@@ -12,11 +12,11 @@ from typing import Any
 
 import orjson
 
-from mediamill.tasks import faults
-from mediamill.tasks.context import Context
+from mediamill.tasks import fault_injection
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.parts import Part
 from mediamill.tasks.report.build import build_report
+from mediamill.tasks.run_context import Context
 from mediamill.tasks.sinks.parts import write_part
 from mediamill.tasks.sinks.record import write_json
 from mediamill.tasks.sinks.schema import CALLS
@@ -35,22 +35,22 @@ async def publish(context: Context) -> Summary:
     Raises:
         StorageError: when the disk or the journal fails.
     """
-    faults.point("publish.calls.before")
+    fault_injection.point("publish.calls.before")
     await publish_calls(context)
     if context.job.subtitles:
         rows = context.journal.items.every_result()
         await context.engine.thread(write_all, context.out, rows, context.job.subtitles)
     summary = await context.engine.thread(summarize, context)
     await context.journal.ceilings.put(context.limits_name, context.limiter.state())
-    faults.point("publish.report.before")
+    fault_injection.point("publish.report.before")
     worked = summary.total or summary.calls or not (context.out / "report.html").exists()
     if worked:
         now = [(round(context.started_at.timestamp() * 1_000_000), summary.as_dict())] if summary.endpoint_usd else []
         await context.engine.thread(build_report, context.out, context.journal, now)
-    faults.point("publish.record.before")
+    fault_injection.point("publish.record.before")
     await context.engine.thread(_record, context, summary)
     await context.journal.runs.finish(summary.state, summary.as_dict())
-    faults.point("publish.record.after")
+    fault_injection.point("publish.record.after")
     return summary
 
 

@@ -12,15 +12,15 @@ from typing import Any
 
 from mediamill.tasks import capabilities
 from mediamill.tasks.capabilities.base import Capability, Estimate
+from mediamill.tasks.capability_context import Workbench
+from mediamill.tasks.domain import Item
 from mediamill.tasks.engine import Engine
 from mediamill.tasks.errors import ItemError, UsageError
-from mediamill.tasks.item import Item
 from mediamill.tasks.job import Job
 from mediamill.tasks.journal.journal import Journal
-from mediamill.tasks.kit import Workbench
 from mediamill.tasks.money.cost import Pricing
+from mediamill.tasks.open_run import choose_provider
 from mediamill.tasks.params import check_params, row_params
-from mediamill.tasks.start import choose_provider
 from mediamill.tasks.status import open_existing
 from mediamill.tasks.summary import Quote
 

@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import orjson
 
-from mediamill.tasks.context import Context
 from mediamill.tasks.engine import Engine
 from mediamill.tasks.errors import BudgetReached, MediamillError, Stop
 from mediamill.tasks.job import Job
 from mediamill.tasks.journal.items import PREVIEWS, ShardWork
 from mediamill.tasks.journal.planning import LOST
+from mediamill.tasks.open_run import open_context
 from mediamill.tasks.plan import make_plan
 from mediamill.tasks.publish import publish
+from mediamill.tasks.run_context import Context
 from mediamill.tasks.shard import run_shard
 from mediamill.tasks.sinks.media import lost_media, previews
-from mediamill.tasks.start import open_context
 from mediamill.tasks.summary import Progress, Summary
 
 if TYPE_CHECKING:

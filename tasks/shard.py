@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from mediamill.tasks import faults
-from mediamill.tasks.context import Context
+from mediamill.tasks import fault_injection
+from mediamill.tasks.domain import Answer, Ask, Failure, Item, Outcome, Result
 from mediamill.tasks.errors import BadInput, ItemError, MediamillError, Stop
-from mediamill.tasks.item import Answer, Ask, Failure, Item, Outcome, Result
 from mediamill.tasks.journal.planning import LOST
 from mediamill.tasks.params import row_params
+from mediamill.tasks.run_context import Context
 from mediamill.tasks.sinks.parts import write_part
 from mediamill.tasks.sinks.schema import failures_schema
 
@@ -64,7 +64,7 @@ async def _publish(context: Context, shard: int) -> None:
         await thread(write_part, out, "failures", name, items.failures(shard), failures_schema(context.row_schema)),
     ]
     await context.journal.parts.commit(parts, context.lock.token, shard=shard)
-    faults.point("part.commit.after")
+    fault_injection.point("part.commit.after")
 
 
 async def _do_item(context: Context, shard: int, item: Item, end: ShardEnd) -> None:
@@ -73,9 +73,9 @@ async def _do_item(context: Context, shard: int, item: Item, end: ShardEnd) -> N
     except Stop as why:
         context.stop.throw(why)
         return
-    faults.point("shard.outcome.before")
+    fault_injection.point("shard.outcome.before")
     await context.journal.items.outcome(item, shard, outcome, _payload(context, item, outcome))
-    faults.point("shard.outcome.after")
+    fault_injection.point("shard.outcome.after")
     counts = context.counts
     end.left -= 1
     if isinstance(outcome, Failure):

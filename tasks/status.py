@@ -7,9 +7,9 @@ from pathlib import Path
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.job import Job, make_job
 from mediamill.tasks.journal.journal import Journal
-from mediamill.tasks.journal.lock import holder
+from mediamill.tasks.journal.output_lock import holder
+from mediamill.tasks.open_run import JOURNAL_MARK
 from mediamill.tasks.sinks.media import previews
-from mediamill.tasks.start import JOURNAL_MARK
 from mediamill.tasks.summary import Status
 
 

@@ -119,7 +119,7 @@ def _serve(address: str) -> tuple[Sequence[str], Mapping[str, str], str, str]:
 
 def _become(arguments: Sequence[str], env: Mapping[str, str], folder: str, streams: str) -> None:
     """Take on a request's environment, folder, streams and arguments."""
-    from mediamill.tasks import faults
+    from mediamill.tasks import fault_injection
 
     for stream, number in (("out", 1), ("err", 2)):
         file = os.open(f"{streams}/{stream}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -132,7 +132,7 @@ def _become(arguments: Sequence[str], env: Mapping[str, str], folder: str, strea
     os.environ.update(env)
     os.chdir(folder)
     sys.argv = ["mediamill", *arguments]
-    faults.arm(os.environ.get("MEDIAMILL_FAULTS", ""))
+    fault_injection.arm(os.environ.get("MEDIAMILL_FAULTS", ""))
 
 
 def _end(code: object) -> NoReturn:

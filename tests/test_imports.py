@@ -12,15 +12,15 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LAYERS = (
     {"flows"},
-    {"tasks.steps"},
+    {"tasks.pipeline"},
     {"tasks.run", "tasks.publish", "tasks.quote"},
-    {"tasks.plan", "tasks.shard", "tasks.start", "tasks.status", "tasks.report", "tasks.params", "tasks.export"},
-    {"tasks.context"},
-    {"tasks.kit"},
+    {"tasks.plan", "tasks.shard", "tasks.open_run", "tasks.status", "tasks.report", "tasks.params", "tasks.export"},
+    {"tasks.run_context"},
+    {"tasks.capability_context"},
     {"tasks.engine"},
     {"tasks.capabilities", "tasks.providers", "tasks.calls"},
     {"tasks.journal", "tasks.money", "tasks.media", "tasks.sources", "tasks.sinks", "tasks.summary"},
-    {"tasks.item", "tasks.job", "tasks.errors", "tasks.faults", "configs"},
+    {"tasks.domain", "tasks.job", "tasks.errors", "tasks.fault_injection", "configs"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 SPAWN = ("tasks.engine", "tasks.local.spawn")
@@ -63,7 +63,7 @@ def complaint(here: str, name: str) -> str | None:
         return f"{here} imports prefect" if stray else None
     name = name.removeprefix("mediamill.")
     if here.startswith("tasks.local"):
-        allowed = ("tasks.local", "tasks.media", "tasks.item", "tasks.errors", "configs")
+        allowed = ("tasks.local", "tasks.media", "tasks.domain", "tasks.errors", "configs")
         well = any(name == room or name.startswith(f"{room}.") for room in allowed)
     elif name.startswith("tasks.local"):
         well = here.startswith("flows") or (here, name) == SPAWN
@@ -87,7 +87,7 @@ def test_no_arrow_points_back(path: Path) -> None:
     [
         ("tasks.journal.asks", "from mediamill.tasks.calls.call import Caller"),
         ("tasks.calls.call", "def late():\n    from mediamill.tasks import engine"),
-        ("tasks.item", "from mediamill.tasks.journal.journal import Journal"),
+        ("tasks.domain", "from mediamill.tasks.journal.journal import Journal"),
         ("tasks.run", "import mediamill.flows.cli"),
         ("tasks.engine", "import prefect.client"),
         ("tasks.local.server", "from mediamill.tasks.providers import base"),

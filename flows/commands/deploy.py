@@ -35,7 +35,7 @@ def command(
     """
     from mediamill.tasks.errors import UsageError
     from mediamill.tasks.job import load_job
-    from mediamill.tasks.steps.chain import is_chain, make_chain, read_file
+    from mediamill.tasks.pipeline.spec import is_chain, make_chain, read_file
 
     prefect, _ = choose(wanted=True)
     assert prefect is not None

@@ -12,7 +12,7 @@ from mediamill.flows.options import job_options, run_options
 from mediamill.flows.running import run_job
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.job import Job, load_job
-from mediamill.tasks.steps.chain import is_chain, read_file
+from mediamill.tasks.pipeline.spec import is_chain, read_file
 
 _LEAVE = "allow_local_code"
 
@@ -62,7 +62,7 @@ def _run_chain(path: Path, told: dict[str, Any], options: dict[str, Any]) -> int
     """A file with steps: options that make no sense for all of them together are refused."""
     from mediamill.flows.chaining import run_chain
     from mediamill.flows.options import given_fields
-    from mediamill.tasks.steps.chain import Chain, make_chain
+    from mediamill.tasks.pipeline.spec import Chain, make_chain
 
     given = {name: value for name, value in given_fields(options).items() if value not in (None, {}, [])}
     wrong = [name for name in given if name not in Chain.model_fields]

@@ -16,8 +16,8 @@ from mediamill.flows.telling import tell_status
 @click.option("--debug", is_flag=True, help="tracebacks")
 def command(out: Path, *, as_json: bool, debug: bool) -> int:  # noqa: ARG001
     """Say what is done, failed and spent in OUT, also while a run works on it; of a chain, in each of its steps."""
+    from mediamill.tasks.pipeline.run import step_folders
     from mediamill.tasks.status import status
-    from mediamill.tasks.steps.run import step_folders
 
     steps = step_folders(out)
     if steps and as_json:

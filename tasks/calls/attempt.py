@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 
-from mediamill.tasks import faults
-from mediamill.tasks.calls.answers import answer, parse, settle, share_of
-from mediamill.tasks.calls.exchange import Broken, NotSent
-from mediamill.tasks.calls.jobs import JobFailed, RunningJob
-from mediamill.tasks.calls.limits import Limiter, Permit
-from mediamill.tasks.calls.line import Line, now_us, request_id
-from mediamill.tasks.calls.pack import Pending
+from mediamill.tasks import fault_injection
+from mediamill.tasks.calls.batching import Pending
+from mediamill.tasks.calls.call_context import Line, now_us, request_id
+from mediamill.tasks.calls.rate_limiter import Limiter, Permit
+from mediamill.tasks.calls.remote_jobs import JobFailed, RunningJob
 from mediamill.tasks.calls.retry import TryAgain
+from mediamill.tasks.calls.settlement import answer, parse, settle, share_of
+from mediamill.tasks.calls.transport_errors import Broken, NotSent
+from mediamill.tasks.domain import Answer, Ask
 from mediamill.tasks.errors import AccountStopped, CallFailed, MediamillError, UnknownOutcome
-from mediamill.tasks.item import Answer, Ask
 from mediamill.tasks.journal.transitions import NewAttempt
 from mediamill.tasks.money.budget import Reservation
 from mediamill.tasks.providers.base import Limits, Problem, Reply, Request
@@ -139,7 +139,7 @@ class WireAttempt:
     async def _sending(self, number: int, permit: Permit) -> None:
         """Make the attempt durable before its first byte leaves."""
         ask = self._asks[0]
-        faults.point("call.sending.before")
+        fault_injection.point("call.sending.before")
         attempt = NewAttempt(
             call_id=self._call_id,
             out_id=self._line.out_id,
@@ -160,7 +160,7 @@ class WireAttempt:
             self._line.budget.release(self._reservation)
             raise
         self._began = time.monotonic()
-        faults.point("call.sending.after")
+        fault_injection.point("call.sending.after")
 
     async def _send(self, origin: str, request: Request) -> Reply:
         line = self._line
@@ -184,13 +184,13 @@ class WireAttempt:
         except BaseException:
             line.budget.keep(self._reservation)
             raise
-        faults.point("call.wire.after")
+        fault_injection.point("call.wire.after")
         return reply
 
     async def _accepted(self, reply: Reply) -> str:
         remote_id = self._line.provider.accepted(reply, self._asks[0].operation)
         await self._line.journal.asks.accepted(self._call_id, self._keys, remote_id)
-        faults.point("call.accepted.after")
+        fault_injection.point("call.accepted.after")
         return remote_id
 
     async def _keep(self, reply: Reply) -> None:
@@ -214,7 +214,7 @@ class WireAttempt:
         """The reply is parsed and its usage becomes cost."""
         line = self._line
         try:
-            faults.point("call.replied.after")
+            fault_injection.point("call.replied.after")
             parsed = parse(line, reply, self._asks)
             cost = await settle(line, self._call_id, parsed, self._asks[0], self._most)
         except BaseException:

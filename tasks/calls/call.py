@@ -15,15 +15,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from mediamill.tasks import faults
-from mediamill.tasks.calls.answers import answer, parse, settle, share_of
+from mediamill.tasks import fault_injection
 from mediamill.tasks.calls.attempt import LOOK, WireAttempt
-from mediamill.tasks.calls.key import request_key
-from mediamill.tasks.calls.line import Line, now_us, request_id, total
-from mediamill.tasks.calls.pack import Packer, Pending
+from mediamill.tasks.calls.batching import Packer, Pending
+from mediamill.tasks.calls.call_context import Line, now_us, request_id, total
+from mediamill.tasks.calls.request_key import request_key
 from mediamill.tasks.calls.retry import TryAgain, retrying
+from mediamill.tasks.calls.settlement import answer, parse, settle, share_of
+from mediamill.tasks.domain import FREE, Answer, Ask, Cost
 from mediamill.tasks.errors import BadInput, CallFailed, ItemError, ProviderDown, UnknownOutcome
-from mediamill.tasks.item import FREE, Answer, Ask, Cost
 from mediamill.tasks.journal.asks import Attempt, Claim
 from mediamill.tasks.providers.base import Parsed, Problem, Reply
 
@@ -85,7 +85,7 @@ class Caller:
         claim = await self._claim(pending)
         if claim.state == "hit" and claim.attempt is not None:
             return await self._recall(pending, claim.attempt)
-        faults.point("call.claimed.after")
+        fault_injection.point("call.claimed.after")
         sent = False
         try:
             if claim.state == "unknown" and not pending.wire.repeatable:

@@ -20,14 +20,14 @@ import httpx
 from aiohttp.abc import AbstractResolver
 from httpx_aiohttp import AiohttpTransport
 
-from mediamill.tasks.calls.bodies import Body, encode
+from mediamill.tasks.calls.body_reader import chunks, timed
 from mediamill.tasks.calls.download import Download, fetch
-from mediamill.tasks.calls.exchange import Broken, ExchangeError, translate
-from mediamill.tasks.calls.guard import Guard
 from mediamill.tasks.calls.handshake import make_session
-from mediamill.tasks.calls.reading import chunks, timed
-from mediamill.tasks.calls.sockets import SocketExchange
+from mediamill.tasks.calls.request_body import Body, encode
+from mediamill.tasks.calls.ssrf_guard import Guard
+from mediamill.tasks.calls.transport_errors import Broken, ExchangeError, translate
 from mediamill.tasks.calls.transports import environment_proxy, make_transport, tls_context
+from mediamill.tasks.calls.websocket import SocketExchange
 from mediamill.tasks.errors import ItemError, UsageError
 from mediamill.tasks.providers.base import FIRST_PART, Reply, Request
 

@@ -17,11 +17,11 @@ from urllib.parse import urlsplit
 import aiohttp
 import httpx
 
-from mediamill.tasks.calls.exchange import Broken, ExchangeError
-from mediamill.tasks.calls.guard import Guard, refusal
+from mediamill.tasks.calls.body_reader import chunks
 from mediamill.tasks.calls.hints import wait_hint
-from mediamill.tasks.calls.reading import chunks
 from mediamill.tasks.calls.retry import Policy, TryAgain, retrying
+from mediamill.tasks.calls.ssrf_guard import Guard, refusal
+from mediamill.tasks.calls.transport_errors import Broken, ExchangeError
 from mediamill.tasks.errors import BadInput, CallFailed, StorageError
 from mediamill.tasks.providers.base import Problem
 

@@ -9,7 +9,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
 if TYPE_CHECKING:
-    from mediamill.tasks.calls.guard import Guard
+    from mediamill.tasks.calls.ssrf_guard import Guard
 
 
 class GuardedResolver(AbstractResolver):

@@ -17,7 +17,7 @@ from aiohttp.abc import AbstractResolver
 from aiohttp.typedefs import StrOrURL
 from httpx_aiohttp import AiohttpTransport
 
-from mediamill.tasks.calls.guard import is_loopback
+from mediamill.tasks.calls.ssrf_guard import is_loopback
 
 _KEEPALIVE = 20.0
 """Seconds an idle connection is kept: shorter than common servers', so that we close first."""

@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
-from mediamill.tasks.item import Answer, Ask, Item, Usage
+from mediamill.tasks.domain import Answer, Ask, Item, Usage
 from mediamill.tasks.media.cutting import Cuts
 from mediamill.tasks.providers.base import Provider
 

@@ -11,11 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from mediamill.tasks.capabilities.answering import Asker, Prompt, answer_fields
 from mediamill.tasks.capabilities.base import Call, Estimate, Kit
-from mediamill.tasks.capabilities.duplicates import Duplicates
-from mediamill.tasks.capabilities.prompting import PromptParams, filled
-from mediamill.tasks.capabilities.seeing import (
+from mediamill.tasks.capabilities.image_inputs import (
     Shown,
     check_count,
     glance,
@@ -25,7 +22,10 @@ from mediamill.tasks.capabilities.seeing import (
     told,
     vision_of,
 )
-from mediamill.tasks.item import Item
+from mediamill.tasks.capabilities.near_duplicates import Duplicates
+from mediamill.tasks.capabilities.prompts import PromptParams, filled
+from mediamill.tasks.capabilities.structured_completion import Asker, Prompt, answer_fields
+from mediamill.tasks.domain import Item
 from mediamill.tasks.providers.base import Provider
 from mediamill.tasks.providers.chatting import VISION
 from mediamill.tasks.providers.vision import Detail

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from pydantic import Field, field_validator
 
-from mediamill.tasks.capabilities.answering import Asker, Prompt, answer_fields
 from mediamill.tasks.capabilities.base import Call, Estimate, Kit
-from mediamill.tasks.capabilities.prompting import PromptParams, worded
+from mediamill.tasks.capabilities.prompts import PromptParams, worded
+from mediamill.tasks.capabilities.structured_completion import Asker, Prompt, answer_fields
+from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.item import Item
 from mediamill.tasks.providers.base import Provider
 from mediamill.tasks.providers.chatting import CHAT
 
@@ -36,7 +36,7 @@ class CompleteParams(PromptParams):
     @field_validator("tools", mode="before", json_schema_input_type=list[dict[str, Any]] | str | None)
     @classmethod
     def _tools(cls, value: Any) -> Any:
-        from mediamill.tasks.capabilities.schemas import read_data
+        from mediamill.tasks.capabilities.json_schema import read_data
 
         return read_data(value) if isinstance(value, str) else value
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
-from mediamill.tasks.capabilities.answering import Asker, Prompt, answer_fields
 from mediamill.tasks.capabilities.base import Call, Estimate, Kit, Media
-from mediamill.tasks.capabilities.prompting import PromptParams, filled
-from mediamill.tasks.capabilities.seeing import part, vision_of
-from mediamill.tasks.capabilities.sending import clock
+from mediamill.tasks.capabilities.image_inputs import part, vision_of
+from mediamill.tasks.capabilities.piece_sender import clock
+from mediamill.tasks.capabilities.prompts import PromptParams, filled
+from mediamill.tasks.capabilities.structured_completion import Asker, Prompt, answer_fields
 from mediamill.tasks.capabilities.transcribe import HearingParams, Transcribe
+from mediamill.tasks.domain import Input, Item, Payload, Usage
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.item import Input, Item, Payload, Usage
 from mediamill.tasks.providers.base import Provider
 from mediamill.tasks.providers.chatting import VISION
 from mediamill.tasks.providers.vision import Detail, Vision

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from mediamill.tasks.capabilities.base import Call, Estimate, Kit
-from mediamill.tasks.capabilities.prompting import checked_template, filled
+from mediamill.tasks.capabilities.prompts import checked_template, filled
+from mediamill.tasks.domain import Ask, Item, Usage
 from mediamill.tasks.errors import BadInput, BadReply, UsageError
-from mediamill.tasks.item import Ask, Item, Usage
 from mediamill.tasks.providers.base import Provider
 from mediamill.tasks.providers.embedding import EMBEDDINGS, Embeds, EmbedsTexts
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from mediamill.tasks.capabilities.base import Call, Estimate, Kit
-from mediamill.tasks.capabilities.outputs import told
-from mediamill.tasks.capabilities.sessions import REQUEST_VERSION, Cell, Session
-from mediamill.tasks.capabilities.several import several
+from mediamill.tasks.capabilities.cell_outputs import told
+from mediamill.tasks.capabilities.interpreter_sessions import REQUEST_VERSION, Cell, Session
+from mediamill.tasks.capabilities.list_params import several
+from mediamill.tasks.domain import Item, Usage
 from mediamill.tasks.errors import BadInput, UsageError
-from mediamill.tasks.item import Item, Usage
 from mediamill.tasks.providers.base import Provider
 from mediamill.tasks.providers.interpreter import INTERPRETER, Interprets, InterpretsCode
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from mediamill.tasks.capabilities.base import Call, Estimate, Kit
-from mediamill.tasks.capabilities.drawn import published
+from mediamill.tasks.capabilities.image_outputs import published
 from mediamill.tasks.capabilities.image_params import GenerateImageParams
-from mediamill.tasks.capabilities.prompting import worded
-from mediamill.tasks.capabilities.references import referenced
+from mediamill.tasks.capabilities.prompts import worded
+from mediamill.tasks.capabilities.reference_images import referenced
+from mediamill.tasks.domain import JSON, Answer, Ask, Input, Item, Usage
 from mediamill.tasks.errors import BadReply, UnknownOutcome, UsageError
-from mediamill.tasks.item import JSON, Answer, Ask, Input, Item, Usage
 from mediamill.tasks.providers.base import Provider
 from mediamill.tasks.providers.imaging import IMAGE, Images, MakesPictures
 

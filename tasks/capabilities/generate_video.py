@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from pydantic import BaseModel
 
-from mediamill.tasks import faults
+from mediamill.tasks import fault_injection
 from mediamill.tasks.capabilities.base import Call, Estimate, Kit
-from mediamill.tasks.capabilities.directing import GenerateVideoParams, directions
-from mediamill.tasks.capabilities.prompting import worded
-from mediamill.tasks.capabilities.references import referenced
+from mediamill.tasks.capabilities.prompts import worded
+from mediamill.tasks.capabilities.reference_images import referenced
+from mediamill.tasks.capabilities.video_params import GenerateVideoParams, directions
+from mediamill.tasks.domain import JSON, Answer, Ask, Input, Item, Usage
 from mediamill.tasks.errors import BadInput, BadReply, UsageError
-from mediamill.tasks.item import JSON, Answer, Ask, Input, Item, Usage
 from mediamill.tasks.providers.base import Provider
 from mediamill.tasks.providers.filming import VIDEO_MAKING, Films
 from mediamill.tasks.providers.imaging import sides
@@ -27,7 +27,7 @@ from mediamill.tasks.providers.videos import MakesVideos
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from mediamill.tasks.media.clip import Clip
+    from mediamill.tasks.media.video_probe import Clip
     from mediamill.tasks.sinks.media import Made
 
 _USUAL_COVER = (720, 1280)
@@ -118,13 +118,13 @@ class GenerateVideo:
 
     async def _fetched(self, item: Item, ask: Ask, answer: Answer, kit: Kit) -> tuple[Made, Clip]:
         """The file, whole and decoded to its last frame, under its final name; that tells its content."""
-        from mediamill.tasks.media.clip import look_at_clip
+        from mediamill.tasks.media.video_probe import look_at_clip
         from mediamill.tasks.sinks.media import publish_media
 
         path = kit.scratch / f"{uuid.uuid4().hex}.video"
         try:
             got = await kit.collect(ask, answer.data, path)
-            faults.point("collect.after")
+            fault_injection.point("collect.after")
             try:
                 clip = await kit.thread(look_at_clip, path, kit.check)
             except BadInput as error:

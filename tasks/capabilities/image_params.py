@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from mediamill.tasks.capabilities.prompting import checked_template
-from mediamill.tasks.capabilities.several import several
+from mediamill.tasks.capabilities.list_params import several
+from mediamill.tasks.capabilities.prompts import checked_template
 from mediamill.tasks.providers.imaging import Quality
 
 

@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from mediamill.tasks.capabilities.base import Call, Estimate, Kit
 from mediamill.tasks.capabilities.documents import Corpus, Document, listed, named_corpus, read_corpus
-from mediamill.tasks.capabilities.prompting import checked_template, worded
+from mediamill.tasks.capabilities.prompts import checked_template, worded
+from mediamill.tasks.domain import Ask, Item, Usage
 from mediamill.tasks.errors import BadInput, UsageError
-from mediamill.tasks.item import Ask, Item, Usage
 from mediamill.tasks.providers.base import Provider
 from mediamill.tasks.providers.ranking import RERANK, Ranks, Spelling
 from mediamill.tasks.providers.rerank import RanksDocuments, flattened

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from mediamill.tasks.capabilities.base import Call, Estimate, Kit
-from mediamill.tasks.capabilities.sentences import pieces
+from mediamill.tasks.capabilities.sentence_split import pieces
+from mediamill.tasks.domain import JSON, Answer, Ask, Item, Usage
 from mediamill.tasks.errors import BadInput, BadReply, UnknownOutcome, UsageError
-from mediamill.tasks.item import JSON, Answer, Ask, Item, Usage
 from mediamill.tasks.providers.base import Provider
 from mediamill.tasks.providers.speaking import TTS, Speaks
 from mediamill.tasks.providers.voices import Form, VoiceLimits
@@ -27,7 +27,7 @@ from mediamill.tasks.providers.voices import Form, VoiceLimits
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from mediamill.tasks.media.joining import Joined
+    from mediamill.tasks.media.concat import Joined
 
 _AHEAD = 4
 """Pieces of one text that are asked for at once."""
@@ -180,7 +180,7 @@ class Speak:
         self, item: Item, asks: Sequence[Ask], call: Call, kit: Kit, path: Path, form: str, rate: int | None
     ) -> tuple[Joined, list[str]]:
         """The file, from the answers as they come in; what was odd about them."""
-        from mediamill.tasks.media.joining import Joiner, Stretch, as_it_came
+        from mediamill.tasks.media.concat import Joiner, Stretch, as_it_came
 
         warnings: dict[str, None] = {}
         async with _in_order(asks, call, item.sample if kit.refresh else 0) as answers:
@@ -288,7 +288,7 @@ def _neutral(params: SpeakParams) -> dict[str, JSON]:
 
 def _doubts(joined: Joined, text: str) -> list[str]:
     """What a listener would complain of first."""
-    from mediamill.tasks.media.joining import SILENT
+    from mediamill.tasks.media.concat import SILENT
 
     doubts = []
     if joined.peak <= SILENT:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from mediamill.tasks.capabilities.base import Call, Estimate, Kit, Media
-from mediamill.tasks.capabilities.checks import checked
-from mediamill.tasks.capabilities.heard import RATE, Heard, moved
-from mediamill.tasks.capabilities.sending import PieceSender
+from mediamill.tasks.capabilities.piece_sender import PieceSender
+from mediamill.tasks.capabilities.piece_transcript import RATE, Heard, moved
+from mediamill.tasks.capabilities.transcript_checks import checked
+from mediamill.tasks.domain import JSON, Answer, Ask, Input, Item, Payload, Usage
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.item import JSON, Answer, Ask, Input, Item, Payload, Usage
 from mediamill.tasks.media.cutting import Cutting
 from mediamill.tasks.media.limits import AudioLimits
 from mediamill.tasks.providers.base import Provider
@@ -87,7 +87,7 @@ class Transcribe:
         """Times are seconds from the start of the recording; ``audio_seconds`` is the decoded length.
 
         ``speech_seconds`` is how much of it sounds like speech, and ``flags`` what is likely to be wrong
-        (:mod:`mediamill.tasks.capabilities.checks`).
+        (:mod:`mediamill.tasks.capabilities.transcript_checks`).
 
         ``pieces`` says in how many requests it was heard. Speakers of a recording in several pieces are matched where
         the pieces overlap; a label that holds within one piece only begins with the piece's number.
@@ -179,8 +179,8 @@ class Transcribe:
         self, item: Item, media: Media, params: HearingParams, call: Call, kit: Kit
     ) -> Mapping[str, Any]:
         """A recording too long to go whole: its pieces are heard side by side and stitched."""
-        from mediamill.tasks.capabilities.stitch import stitch
-        from mediamill.tasks.media.pieces import Pieces
+        from mediamill.tasks.capabilities.transcript_merge import stitch
+        from mediamill.tasks.media.segmenter import Pieces
 
         async def send(clip: Clip) -> Answer:
             return await call(self._priced(item, params, kit, clip.input, clip.seconds))
@@ -226,7 +226,7 @@ class Transcribe:
         if item.is_url:
             return Estimate(1, Usage(requests=1), Usage(requests=1))
         from mediamill.tasks.media.audio import probe
-        from mediamill.tasks.media.fit import expected_pieces
+        from mediamill.tasks.media.endpoint_fit import expected_pieces
 
         path = Path(item.location or "")
         info = await kit.thread(probe, path)
@@ -239,7 +239,7 @@ class Transcribe:
     async def _whole(self, media: Media, params: HearingParams, kit: Kit) -> Clip | None:
         """The recording as it goes whole; None when it has to be cut."""
         from mediamill.tasks.media.audio import listened, quick
-        from mediamill.tasks.media.fit import bounded, whole
+        from mediamill.tasks.media.endpoint_fit import bounded, whole
 
         limits = self._limits(params, kit)
         if media.data is not None and not (params.normalize or params.trim):

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
-from mediamill.tasks.item import Cost
+from mediamill.tasks.domain import Cost
 from mediamill.tasks.journal import claims, transitions
 from mediamill.tasks.journal.blobs import Blobs
 from mediamill.tasks.journal.claims import Claiming, Held
+from mediamill.tasks.journal.db_errors import storage_error
 from mediamill.tasks.journal.transitions import Ended, NewAttempt
-from mediamill.tasks.journal.trouble import storage_error
 
 if TYPE_CHECKING:
     from mediamill.tasks.journal.journal import Journal

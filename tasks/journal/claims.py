@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, bindparam, or_, select, update
 
-from mediamill.tasks.journal.dialect import insert_absent
+from mediamill.tasks.journal.sql_dialect import insert_absent
 from mediamill.tasks.journal.tables import asks, attempts
 
 LEASE_SECONDS = 60

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from sqlalchemy import Connection, RowMapping, Update, and_, case, func, or_, select, update
 
-from mediamill.tasks.item import Failure, Item, Outcome
+from mediamill.tasks.domain import Failure, Item, Outcome
+from mediamill.tasks.journal.json_codec import dumps, text_path
 from mediamill.tasks.journal.outcomes import fail, succeed
-from mediamill.tasks.journal.payload import dumps, text_path
 from mediamill.tasks.journal.planning import LOST, Filling, PlanCounts, Planning, plan_batch
 from mediamill.tasks.journal.tables import items, shards
 

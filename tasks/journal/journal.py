@@ -14,16 +14,16 @@ from mediamill.tasks.errors import StorageError, UsageError
 from mediamill.tasks.journal.asks import Asks
 from mediamill.tasks.journal.attempts import Attempts
 from mediamill.tasks.journal.blobs import Blobs
+from mediamill.tasks.journal.caches import Ceilings, Files
 from mediamill.tasks.journal.claims import LEASE_SECONDS, renew
-from mediamill.tasks.journal.cuts import CutPoints
-from mediamill.tasks.journal.dialect import alone, insert_absent
+from mediamill.tasks.journal.cut_points import CutPoints
+from mediamill.tasks.journal.db_errors import storage_error
 from mediamill.tasks.journal.items import Items
-from mediamill.tasks.journal.memory import Ceilings, Files
-from mediamill.tasks.journal.outs import Outs
+from mediamill.tasks.journal.output_binding import Outs
 from mediamill.tasks.journal.parts import Parts
 from mediamill.tasks.journal.runs import Runs
+from mediamill.tasks.journal.sql_dialect import alone, insert_absent
 from mediamill.tasks.journal.tables import FORMAT, meta, metadata
-from mediamill.tasks.journal.trouble import storage_error
 from mediamill.tasks.journal.writer import Handler, Writer
 
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, Select, delete, select, update
 
 from mediamill.tasks.errors import OutBusy
-from mediamill.tasks.journal.dialect import upsert
+from mediamill.tasks.journal.sql_dialect import upsert
 from mediamill.tasks.journal.tables import leases, parts, shards
 
 if TYPE_CHECKING:

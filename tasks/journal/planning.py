@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, func, insert, select, update
 
-from mediamill.tasks.item import Item
-from mediamill.tasks.journal.payload import dumps, path_text
+from mediamill.tasks.domain import Item
+from mediamill.tasks.journal.json_codec import dumps, path_text
 from mediamill.tasks.journal.tables import items, shards
 
 LOST = "lost"

@@ -11,9 +11,9 @@ from typing import Any, TypeAlias, TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from mediamill.tasks import faults
+from mediamill.tasks import fault_injection
 from mediamill.tasks.errors import StorageError
-from mediamill.tasks.journal.trouble import is_passing, storage_error
+from mediamill.tasks.journal.db_errors import is_passing, storage_error
 
 P = TypeVar("P")
 T = TypeVar("T")
@@ -128,7 +128,7 @@ class Writer:
             _fail(batch, trouble or error)
             return
         try:
-            faults.point("journal.commit.after")
+            fault_injection.point("journal.commit.after")
         except Exception as error:  # noqa: BLE001 - what is committed is never done again
             _fail(batch, storage_error(error, self._where) or error)
 
@@ -141,7 +141,7 @@ class Writer:
                 results = handler(connection, [o.parameter for o in operations])
                 for operation, result in zip(operations, results, strict=True):
                     operation.result = result
-            faults.point("journal.commit.before")
+            fault_injection.point("journal.commit.before")
             connection.commit()
 
 

@@ -19,7 +19,7 @@ from av.stream import Disposition
 
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.media.formats import DECODERS, DEMUXERS, MAX_CHANNELS, RATES, container_name
-from mediamill.tasks.media.sniff import not_decodable
+from mediamill.tasks.media.undecodable import not_decodable
 from mediamill.tasks.media.wav import missing_share
 
 if TYPE_CHECKING:

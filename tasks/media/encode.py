@@ -10,10 +10,10 @@ import av
 import numpy as np
 import numpy.typing as npt
 
+from mediamill.tasks.domain import Payload
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.item import Payload
 from mediamill.tasks.media.limits import AudioLimits
-from mediamill.tasks.media.piece import Piece
+from mediamill.tasks.media.spooled_output import Piece
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame

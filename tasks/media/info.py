@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 
-from mediamill.tasks.item import Input
+from mediamill.tasks.domain import Input
 from mediamill.tasks.media.voiced import Voiced
 
 _MICRO = Decimal("0.000001")

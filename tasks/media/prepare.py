@@ -9,14 +9,14 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mediamill.tasks.domain import Input, Payload
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.item import Input, Payload
+from mediamill.tasks.media.decode_report import tracks_warning, verdict
 from mediamill.tasks.media.formats import CONTAINERS, sendable
 from mediamill.tasks.media.info import AudioInfo, Clip, as_seconds
 from mediamill.tasks.media.limits import AudioLimits
 from mediamill.tasks.media.probe import info, silent
 from mediamill.tasks.media.source_file import empty, look
-from mediamill.tasks.media.verdict import tracks_warning, verdict
 from mediamill.tasks.media.wav import HEAD, read_wav
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def listened(clip: Clip, path: Path, check: Check | None = None) -> Clip:
     """The clip of a plain WAV with its activity; one under a second is left as it is."""
     if clip.seconds < 1:
         return clip
-    from mediamill.tasks.media.activity import activity_of
+    from mediamill.tasks.media.voice_activity import activity_of
 
     return replace(clip, voiced=activity_of(path, check))
 
@@ -139,15 +139,15 @@ def _sendable(recording: Recording, size: int, limits: AudioLimits) -> tuple[str
 def _converted(
     recording: Recording, sha256: str, limits: AudioLimits, scratch: Path, *, normalize: bool, trim: bool
 ) -> Clip:
-    from mediamill.tasks.media.activity import Activity
     from mediamill.tasks.media.encode import RATE, blocks, encode, framed, mono, target
+    from mediamill.tasks.media.voice_activity import Activity
 
     name = target(limits)
     recipe, start = f"{name}-{RATE}-mono", 0
     warnings: tuple[str, ...] = ()
     frames: Iterable[AudioFrame] = mono(recording.frames(limits.max_seconds))
     if normalize or trim:
-        from mediamill.tasks.media.shape import shape
+        from mediamill.tasks.media.pydub_effects import shape
 
         shaped = shape(frames, normalize=normalize, trim=trim)
         frames, start, warnings = shaped.frames, shaped.start, shaped.warnings
@@ -170,8 +170,8 @@ def _converted(
 
 def _played(frames: Iterable[AudioFrame]) -> Voiced | None:
     """Decode to the end, listening where that can be done."""
-    from mediamill.tasks.media.activity import Activity
     from mediamill.tasks.media.encode import Unmixable, blocks, mono
+    from mediamill.tasks.media.voice_activity import Activity
 
     activity = Activity()
     try:

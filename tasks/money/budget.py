@@ -7,8 +7,8 @@ from collections import deque
 from dataclasses import dataclass
 from decimal import Decimal
 
+from mediamill.tasks.domain import Cost
 from mediamill.tasks.errors import BudgetReached, Unpriced
-from mediamill.tasks.item import Cost
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 from itertools import chain
 
-from mediamill.tasks.item import FREE, Cost, Usage
-from mediamill.tasks.money.counts import counted_cost, most_counted
+from mediamill.tasks.domain import FREE, Cost, Usage
+from mediamill.tasks.money.per_unit import counted_cost, most_counted
 from mediamill.tasks.money.pictures import made_cost, made_source, most_made
 from mediamill.tasks.money.prices import Price, PriceBook
 from mediamill.tasks.money.speech import CHARACTERS, MINUTES, most_spoken, spoken_cost

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal
 
-from mediamill.tasks.item import Usage
+from mediamill.tasks.domain import Usage
 from mediamill.tasks.money.prices import Price
 
 _MILLION = Decimal(1_000_000)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from decimal import Decimal
 
-from mediamill.tasks.item import Usage
+from mediamill.tasks.domain import Usage
 from mediamill.tasks.money.prices import Price
 
 _SECOND = re.compile(r"video_second(?:_(\d+)p)?")

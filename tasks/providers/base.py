@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from mediamill.tasks.item import JSON, Ask, Payload, Usage
+from mediamill.tasks.domain import JSON, Ask, Payload, Usage
 from mediamill.tasks.media.limits import AudioLimits
 
 if TYPE_CHECKING:
-    from mediamill.tasks.calls.limits import Quota
+    from mediamill.tasks.calls.rate_limiter import Quota
     from mediamill.tasks.money.cost import Billing
     from mediamill.tasks.providers.conversation import Conversation
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+from mediamill.tasks.domain import JSON, Ask
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.item import JSON, Ask
 from mediamill.tasks.providers.base import Parsed, Problem, Reply, Request, Wire
 from mediamill.tasks.providers.chat_replies import answered
 from mediamill.tasks.providers.chat_streams import is_stream, judged, said_something

@@ -8,8 +8,8 @@ from typing import Any
 
 import orjson
 
+from mediamill.tasks.domain import Usage
 from mediamill.tasks.errors import BadReply
-from mediamill.tasks.item import Usage
 from mediamill.tasks.providers.base import FIRST_PART, Reply
 from mediamill.tasks.providers.chat_streams import gathered, is_stream
 

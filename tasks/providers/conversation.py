@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from mediamill.tasks.item import Payload
+    from mediamill.tasks.domain import Payload
     from mediamill.tasks.providers.base import Reply
 
 SOCKET = "x-mediamill-socket"

@@ -13,8 +13,8 @@ from typing import Any, Protocol, runtime_checkable
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
+from mediamill.tasks.domain import JSON, Ask, Usage
 from mediamill.tasks.errors import BadInput, BadReply
-from mediamill.tasks.item import JSON, Ask, Usage
 from mediamill.tasks.providers.base import Pack, Parsed, Reply, Request, Wire
 from mediamill.tasks.providers.shape import Shape
 

@@ -11,7 +11,7 @@ import orjson
 from mediamill.tasks.providers.conversation import Turn, Unreadable
 
 if TYPE_CHECKING:
-    from mediamill.tasks.item import Payload
+    from mediamill.tasks.domain import Payload
     from mediamill.tasks.providers.config import Socket
 
 RATE = 16_000

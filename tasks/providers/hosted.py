@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from mediamill.tasks.calls.limits import Quota
+from mediamill.tasks.calls.rate_limiter import Quota
+from mediamill.tasks.domain import Ask
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.item import Ask
 from mediamill.tasks.providers.base import Parsed, Poll, Problem, Reply, Request, Wire
 from mediamill.tasks.providers.chat import Chat
 from mediamill.tasks.providers.chatting import CHAT, VISION, Talk

@@ -11,9 +11,9 @@ from typing import Any
 
 import orjson
 
+from mediamill.tasks.domain import JSON, Ask, Usage
 from mediamill.tasks.errors import BadInput, BadReply
-from mediamill.tasks.item import JSON, Ask, Usage
-from mediamill.tasks.media.pictures.look import look
+from mediamill.tasks.media.images.image_info import look
 from mediamill.tasks.providers.base import Parsed, Problem, Reply, Request, Wire
 from mediamill.tasks.providers.imaging import Images, ImageWire, megapixels, wrong
 from mediamill.tasks.providers.moderation import refusals_named

@@ -8,8 +8,8 @@ from typing import Any, Protocol, runtime_checkable
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
+from mediamill.tasks.domain import JSON, Ask, Usage
 from mediamill.tasks.errors import BadReply
-from mediamill.tasks.item import JSON, Ask, Usage
 from mediamill.tasks.providers.base import Parsed, Problem, Reply, Request, Wire
 from mediamill.tasks.providers.shape import Shape
 

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mediamill.tasks.item import JSON, Input, Payload
+from mediamill.tasks.domain import JSON, Input, Payload
 from mediamill.tasks.providers.chatting import PICTURE, VIDEO
 
 _PARTS = {PICTURE: "image_url", VIDEO: "video_url"}

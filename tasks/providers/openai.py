@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mediamill.tasks.item import JSON
+from mediamill.tasks.domain import JSON
 from mediamill.tasks.providers.config import ModelFacts
 from mediamill.tasks.providers.hosted import HostedProvider
 

@@ -11,8 +11,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import orjson
 
+from mediamill.tasks.domain import JSON, Ask, Usage
 from mediamill.tasks.errors import BadInput, BadReply
-from mediamill.tasks.item import JSON, Ask, Usage
 from mediamill.tasks.providers.base import Parsed, Reply, Request, Wire
 from mediamill.tasks.providers.ranking import Ranks, RankWire, Spelling
 from mediamill.tasks.providers.shape import Shape

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mediamill.tasks.item import Ask
+from mediamill.tasks.domain import Ask
 from mediamill.tasks.providers.base import Parsed, Poll, Problem, Reply, Request, Wire
 from mediamill.tasks.providers.verdicts import judge
 

@@ -10,8 +10,8 @@ from urllib.parse import urlencode
 
 import orjson
 
+from mediamill.tasks.domain import JSON, Ask, Usage
 from mediamill.tasks.errors import BadInput, BadReply
-from mediamill.tasks.item import JSON, Ask, Usage
 from mediamill.tasks.providers.base import Endpoint, Parsed, Problem, Reply, Request, Verdict, Wire
 from mediamill.tasks.providers.conversation import CLOSED, OVER, REFUSED, SOCKET, socket_end
 from mediamill.tasks.providers.envelopes import clean

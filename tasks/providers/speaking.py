@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
+from mediamill.tasks.domain import JSON, Ask
 from mediamill.tasks.errors import BadInput, UsageError
-from mediamill.tasks.item import JSON, Ask
 from mediamill.tasks.providers.base import Endpoint, Parsed, Reply, Request, Wire
 from mediamill.tasks.providers.conversation import socket_end
 from mediamill.tasks.providers.spoken import spoken
@@ -90,7 +90,7 @@ class SpeakingProvider:
         rate = asked if isinstance(asked, int) and voice.sample_rate else socket.rate if socket else voice.pcm_rate
         sound, usage = spoken(reply, ask, rate)
         if voice.per_minute:
-            from mediamill.tasks.media.length import seconds_of
+            from mediamill.tasks.media.duration import seconds_of
 
             usage = replace(usage, speech_seconds=seconds_of(sound.audio, sound.form, sound.rate))
         return [

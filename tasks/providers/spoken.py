@@ -11,8 +11,8 @@ from typing import Any
 
 import orjson
 
+from mediamill.tasks.domain import Ask, Usage
 from mediamill.tasks.errors import BadReply
-from mediamill.tasks.item import Ask, Usage
 from mediamill.tasks.media.magic import named_sound, sound_in
 from mediamill.tasks.providers.base import Problem, Reply
 from mediamill.tasks.providers.conversation import socket_end

@@ -9,7 +9,7 @@ from mediamill.tasks.providers.conversation import Turn
 from mediamill.tasks.providers.hearing import say, told_in
 
 if TYPE_CHECKING:
-    from mediamill.tasks.item import Payload
+    from mediamill.tasks.domain import Payload
     from mediamill.tasks.providers.config import Socket
 
 SPOKEN = "conversation.item.audio_output.delta"

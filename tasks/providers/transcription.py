@@ -9,8 +9,8 @@ from typing import Any
 
 import orjson
 
+from mediamill.tasks.domain import Usage
 from mediamill.tasks.errors import BadReply
-from mediamill.tasks.item import Usage
 from mediamill.tasks.providers.envelopes import clean
 from mediamill.tasks.providers.languages import iso_code
 

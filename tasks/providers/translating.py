@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from mediamill.tasks.domain import JSON
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.item import JSON
 from mediamill.tasks.providers.config import ModelFacts
 from mediamill.tasks.providers.languages import iso_code
 

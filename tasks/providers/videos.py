@@ -8,8 +8,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import orjson
 
+from mediamill.tasks.domain import JSON, Ask, Input, Payload, Usage
 from mediamill.tasks.errors import BadReply
-from mediamill.tasks.item import JSON, Ask, Input, Payload, Usage
 from mediamill.tasks.providers.base import JOB_ID, JOB_STATES, Parsed, Poll, Problem, Reply, Request, Wire
 from mediamill.tasks.providers.filming import Films, FilmWire
 from mediamill.tasks.providers.messages import data_url

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mediamill.tasks.media.pictures.limits import PictureLimits
+from mediamill.tasks.media.images.limits import PictureLimits
 
 Detail = Literal["auto", "full", "economy"]
 """``auto``: as the model can use it; ``full``: as the endpoint takes it; ``economy``: the least that is useful."""

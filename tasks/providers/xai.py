@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from mediamill.tasks.domain import JSON
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.item import JSON
 from mediamill.tasks.providers.config import ModelFacts
 from mediamill.tasks.providers.hosted import HostedProvider
 from mediamill.tasks.providers.speaking import asked_form

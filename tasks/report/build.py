@@ -9,9 +9,9 @@ from typing import Any
 
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.report.costs import cost_table, endpoint_line, write_costs
-from mediamill.tasks.report.facts import gather
 from mediamill.tasks.report.page import render
-from mediamill.tasks.sinks.files import whole_file
+from mediamill.tasks.report.report_data import gather
+from mediamill.tasks.sinks.atomic_file import whole_file
 
 
 def build_report(out: Path, journal: Journal, now: Sequence[tuple[int, Mapping[str, Any]]] = ()) -> Path:

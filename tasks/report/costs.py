@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mediamill.tasks.sinks.files import whole_file
+from mediamill.tasks.sinks.atomic_file import whole_file
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mediamill.tasks.report.costs import plain
-from mediamill.tasks.report.facts import Facts
+from mediamill.tasks.report.report_data import Facts
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.item import Item
-from mediamill.tasks.media.pictures.limits import PictureLimits
-from mediamill.tasks.media.pictures.prepare import prepare
+from mediamill.tasks.media.images.limits import PictureLimits
+from mediamill.tasks.media.images.prepare import prepare
 
 MOST = 60
 _SIDE = 128

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mediamill.tasks.journal.parts import Part
-from mediamill.tasks.sinks.files import remove_file, whole_file
-from mediamill.tasks.sinks.rows import to_table
+from mediamill.tasks.sinks.atomic_file import remove_file, whole_file
+from mediamill.tasks.sinks.json_to_arrow import to_table
 
 _BATCH = 1000
 _MAGIC = b"PAR1"

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from mediamill.tasks.sinks.files import whole_file
+from mediamill.tasks.sinks.atomic_file import whole_file
 
 
 def write_json(out: Path, target: Path, content: Mapping[str, Any]) -> Path:

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from mediamill.tasks.sources.base import Source
-from mediamill.tasks.sources.opening import open_source
+from mediamill.tasks.sources.factory import open_source
 
 __all__ = ["Source", "open_source"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
 
-from mediamill.tasks.item import Item
+from mediamill.tasks.domain import Item
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.sources.lines import lines
+from mediamill.tasks.sources.bounded_lines import lines
 from mediamill.tasks.sources.rows import Row
 
 if TYPE_CHECKING:

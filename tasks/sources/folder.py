@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.item import Item
 from mediamill.tasks.sources import fingerprint
 from mediamill.tasks.sources.extensions import extensions
 from mediamill.tasks.sources.locate import id_problem, printable

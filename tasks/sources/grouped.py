@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import groupby, islice
 from typing import TYPE_CHECKING
 
-from mediamill.tasks.item import Item, joined_locations
+from mediamill.tasks.domain import Item, joined_locations
 from mediamill.tasks.sources.base import Source
 from mediamill.tasks.sources.locate import id_problem
 

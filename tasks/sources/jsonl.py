@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from mediamill.tasks.errors import UsageError
+from mediamill.tasks.sources.bounded_lines import lines
 from mediamill.tasks.sources.columns import MAX_COLUMNS
-from mediamill.tasks.sources.lines import lines
 from mediamill.tasks.sources.rows import Row
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.item import Item
 from mediamill.tasks.job import Columns
 from mediamill.tasks.sources import fingerprint
 from mediamill.tasks.sources.columns import plan_columns

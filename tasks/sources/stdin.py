@@ -8,10 +8,10 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.item import Item
 from mediamill.tasks.sources import fingerprint
-from mediamill.tasks.sources.lines import lines
+from mediamill.tasks.sources.bounded_lines import lines
 from mediamill.tasks.sources.locate import MAX_LENGTH, id_problem, locate
 
 if TYPE_CHECKING:

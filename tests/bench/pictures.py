@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mediamill.tasks.media.pictures.limits import PictureLimits
-from mediamill.tasks.media.pictures.prepare import prepare
+from mediamill.tasks.media.images.limits import PictureLimits
+from mediamill.tasks.media.images.prepare import prepare
 
 SIZE = (4000, 3000)
 LONGEST = 1120

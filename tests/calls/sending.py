@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from mediamill.tasks.calls.client import Client
-from mediamill.tasks.calls.exchange import ExchangeError
+from mediamill.tasks.calls.transport_errors import ExchangeError
 from mediamill.tasks.providers.base import Reply, Request
 
 KEY = "sk-sentinel-5d41402abc4b2a76"

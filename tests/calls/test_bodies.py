@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediamill.tasks.calls.bodies import STREAM_OVER, Body, encode, safe_filename
+from mediamill.tasks.calls.request_body import STREAM_OVER, Body, encode, safe_filename
+from mediamill.tasks.domain import Payload
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.item import Payload
 from mediamill.tasks.providers.base import Request
 
 

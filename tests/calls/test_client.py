@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from mediamill.tasks.calls.client import Client
-from mediamill.tasks.calls.exchange import Broken, NotSent
+from mediamill.tasks.calls.transport_errors import Broken, NotSent
+from mediamill.tasks.domain import Payload
 from mediamill.tasks.errors import BadInput, UsageError
-from mediamill.tasks.item import Payload
 from mediamill.tasks.providers.base import Request
 from tests.calls.raw import answer, raw
 from tests.calls.sending import KEY, MB, POST, client, no_proxies, send

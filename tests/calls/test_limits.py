@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mediamill.tasks.calls.limits import Limiter, Permit, Quota
-from mediamill.tasks.item import Usage
+from mediamill.tasks.calls.rate_limiter import Limiter, Permit, Quota
+from mediamill.tasks.domain import Usage
 from mediamill.tasks.providers.base import Limits
 from tests.calls.virtual import Server, drive, run_virtual
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from mediamill.tasks.calls.client import Client
-from mediamill.tasks.calls.exchange import Broken
-from mediamill.tasks.item import Payload
+from mediamill.tasks.calls.transport_errors import Broken
+from mediamill.tasks.domain import Payload
 from mediamill.tasks.providers.base import Request
 from tests.calls.raw import Behave, answer, raw, reset
 from tests.calls.sending import KEY, MB, client, fails, no_proxies, send

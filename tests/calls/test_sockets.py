@@ -14,8 +14,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from mediamill.tasks.calls.client import Client
+from mediamill.tasks.domain import Payload
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.item import Payload
 from mediamill.tasks.providers.base import Reply, Request
 from mediamill.tasks.providers.conversation import SOCKET, Turn, Unreadable
 from tests.calls.sending import KEY, client, fails, no_proxies, send
@@ -230,7 +230,7 @@ async def test_a_close_before_the_first_word_is_told_apart(client: Client) -> No
 
 
 async def test_a_session_that_never_begins_is_not_waited_for(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mediamill.tasks.calls.sockets.READY_SECONDS", 0.2)
+    monkeypatch.setattr("mediamill.tasks.calls.websocket.READY_SECONDS", 0.2)
 
     async def silent(socket: web.WebSocketResponse) -> None:
         await asyncio.sleep(30)
@@ -255,7 +255,7 @@ async def test_a_file_that_is_gone_is_the_items_problem(client: Client, tmp_path
 async def test_a_server_that_says_nothing_of_its_progress_still_gets_everything(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mediamill.tasks.calls.sockets._WALK", 0.01)
+    monkeypatch.setattr("mediamill.tasks.calls.websocket._WALK", 0.01)
     talk = Talk(Payload("s", "audio/pcm", 3000, data=bytes(3000)))
     talk.crowded = True
     async with serving(after("over")) as origin:

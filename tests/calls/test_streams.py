@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from mediamill.tasks.calls.exchange import Broken
-from mediamill.tasks.calls.reading import timed
+from mediamill.tasks.calls.body_reader import timed
+from mediamill.tasks.calls.transport_errors import Broken
 
 
 async def parts(*some: bytes, then: asyncio.Event | None = None) -> AsyncIterator[bytes]:

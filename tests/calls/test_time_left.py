@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mediamill.tasks.calls.line import Tally
+from mediamill.tasks.calls.call_context import Tally
 
 
 def test_nobody_can_tell_before_a_job_has_ended() -> None:

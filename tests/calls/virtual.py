@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from mediamill.tasks.calls.limits import Limiter
-from mediamill.tasks.item import Usage
+from mediamill.tasks.calls.rate_limiter import Limiter
+from mediamill.tasks.domain import Usage
 from mediamill.tasks.providers.base import Limits
 
 T = TypeVar("T")

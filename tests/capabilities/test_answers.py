@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mediamill.tasks.capabilities.complete import CompleteParams
-from mediamill.tasks.capabilities.prompting import rendered
-from mediamill.tasks.capabilities.replies import apart, json_in
-from mediamill.tasks.capabilities.schemas import load_schema, misfit
-from mediamill.tasks.capabilities.typed import TAKEN, fields_of, fitted, name_of
+from mediamill.tasks.capabilities.json_schema import load_schema, misfit
+from mediamill.tasks.capabilities.prompts import rendered
+from mediamill.tasks.capabilities.reply_parsing import apart, json_in
+from mediamill.tasks.capabilities.schema_columns import TAKEN, fields_of, fitted, name_of
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.sinks.schema import results_schema
 from tests.repeatable import repeatable

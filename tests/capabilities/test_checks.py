@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediamill.tasks.capabilities.checks import MEANINGS, Told, _echoed, flags_of, loops, mismatched, unheard
-from mediamill.tasks.capabilities.scripts import words_in
-from mediamill.tasks.media.activity import activity_of
+from mediamill.tasks.capabilities.transcript_checks import MEANINGS, Told, _echoed, flags_of, loops, mismatched, unheard
+from mediamill.tasks.capabilities.writing_systems import words_in
 from mediamill.tasks.media.audio import probe
+from mediamill.tasks.media.voice_activity import activity_of
 from mediamill.tasks.media.voiced import Voiced
 from tests.repeatable import repeatable
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mediamill.tasks import capabilities
-from mediamill.tasks.capabilities.directing import GenerateVideoParams, directions
+from mediamill.tasks.capabilities.video_params import GenerateVideoParams, directions
 from mediamill.tasks.errors import BadInput, UsageError
 from mediamill.tasks.params import check_params
 from mediamill.tasks.providers import registry

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediamill.tasks.capabilities.heard import RATE, Heard
-from mediamill.tasks.capabilities.stitch import join_texts, stitch
+from mediamill.tasks.capabilities.piece_transcript import RATE, Heard
+from mediamill.tasks.capabilities.transcript_merge import join_texts, stitch
 from tests.repeatable import repeatable
 
 Word = dict[str, Any]

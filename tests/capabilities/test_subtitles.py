@@ -15,8 +15,8 @@ import webvtt
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediamill.tasks.sinks.subtitles.columns import LINE_WIDTH, width
 from mediamill.tasks.sinks.subtitles.cues import LINES, cues
+from mediamill.tasks.sinks.subtitles.display_width import LINE_WIDTH, width
 from mediamill.tasks.sinks.subtitles.formats import render
 from tests.faults.driving import SENTINEL, make_wavs, mediamill, transcribe
 from tests.servers import RunningServer, running_server

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from mediamill.tasks.faults import POINTS
+from mediamill.tasks.fault_injection import POINTS
 from tests.faults.driving import make_wavs, rows, transcribe
 from tests.quick import few
 from tests.servers import RunningServer, running_server

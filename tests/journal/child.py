@@ -7,9 +7,9 @@ import sys
 import time
 from pathlib import Path
 
-from mediamill.tasks import faults
+from mediamill.tasks import fault_injection
 from mediamill.tasks.journal.journal import Journal
-from mediamill.tasks.journal.lock import OutLock
+from mediamill.tasks.journal.output_lock import OutLock
 from tests.journal.opening import Store, claim, new_attempt, reply
 
 KEYS = 200
@@ -23,7 +23,7 @@ def say(*words: str) -> None:
 async def answer(store: Store, fault: str) -> None:
     """Ask after Ask, told on stdout once the journal has acknowledged its reply."""
     journal = await store.open()
-    faults.arm(fault)
+    fault_injection.arm(fault)
 
     async def one(number: int) -> None:
         key = f"k{number:03d}"

@@ -6,9 +6,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from mediamill.tasks.item import Item
+from mediamill.tasks.domain import Item
 from mediamill.tasks.journal.journal import Journal
-from mediamill.tasks.journal.outs import Binding
+from mediamill.tasks.journal.output_binding import Binding
 from mediamill.tasks.journal.transitions import NewAttempt
 
 NOW = 1_700_000_000_000_000

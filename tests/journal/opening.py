@@ -11,10 +11,10 @@ from urllib.parse import quote
 
 from sqlalchemy import create_engine, text
 
-from mediamill.tasks.item import Item
+from mediamill.tasks.domain import Item
 from mediamill.tasks.journal.asks import Claim
 from mediamill.tasks.journal.journal import Journal
-from mediamill.tasks.journal.outs import Binding
+from mediamill.tasks.journal.output_binding import Binding
 from mediamill.tasks.journal.transitions import NewAttempt
 
 NOW = 1_800_000_000_000_000

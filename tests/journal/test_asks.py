@@ -7,8 +7,8 @@ from decimal import Decimal
 
 import pytest
 
+from mediamill.tasks.domain import Cost
 from mediamill.tasks.errors import CallFailed
-from mediamill.tasks.item import Cost
 from tests.journal.opening import (
     MINUTE,
     NOW,

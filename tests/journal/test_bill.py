@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mediamill.tasks.domain import Cost
 from mediamill.tasks.errors import StorageError
-from mediamill.tasks.item import Cost
 from mediamill.tasks.journal.attempts import Spent
 from mediamill.tasks.journal.blobs import Blobs
-from mediamill.tasks.journal.payload import path_text, text_path
+from mediamill.tasks.journal.json_codec import path_text, text_path
 from tests.journal.opening import MINUTE, NOW, Store, attempt_row, claim, lose, reject, reply, send
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
-from mediamill.tasks.item import Failure, Item, Result
+from mediamill.tasks.domain import Failure, Item, Result
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.planning import PlanCounts
 from tests.journal.opening import Store, item

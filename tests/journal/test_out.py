@@ -10,7 +10,7 @@ from sqlalchemy import update
 
 from mediamill.tasks.errors import OutBusy, StorageError, UsageError
 from mediamill.tasks.journal.journal import Journal
-from mediamill.tasks.journal.lock import OutLock, holder
+from mediamill.tasks.journal.output_lock import OutLock, holder
 from mediamill.tasks.journal.parts import Part
 from mediamill.tasks.journal.tables import meta
 from tests.journal.opening import Store, item

@@ -14,7 +14,7 @@ import pytest
 
 from mediamill.tasks.errors import OutBusy
 from mediamill.tasks.journal.journal import Journal
-from mediamill.tasks.journal.lock import OutLock, holder
+from mediamill.tasks.journal.output_lock import OutLock, holder
 from tests.journal.child import KEYS
 from tests.journal.opening import Store, claim
 

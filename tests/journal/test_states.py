@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from mediamill.tasks.domain import Cost
 from mediamill.tasks.errors import CallFailed
-from mediamill.tasks.item import Cost
 from tests.journal import opening
 from tests.journal.opening import MINUTE, NOW, Store, new_attempt
 

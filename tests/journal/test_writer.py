@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event, insert, select, text
 
-from mediamill.tasks import faults
+from mediamill.tasks import fault_injection
 from mediamill.tasks.errors import StorageError
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.tables import ceilings
@@ -20,7 +20,7 @@ from tests.journal.opening import Store
 @pytest.fixture(autouse=True)
 def _no_faults() -> Iterator[None]:
     yield
-    faults.arm("")
+    fault_injection.arm("")
 
 
 def put(name: str) -> Callable[[Connection], int]:
@@ -98,7 +98,7 @@ async def test_a_disk_that_fails_fails_everyone_who_waits_and_says_so(
         tasks = [asyncio.create_task(journal.write(put(f"n{n}"))) for n in range(20)]
         for _ in range(3):
             await asyncio.sleep(0)
-        faults.arm(f"journal.commit.before:2:{action}")
+        fault_injection.arm(f"journal.commit.before:2:{action}")
     told = await asyncio.gather(*tasks, return_exceptions=True)
     assert {type(error) for error in told} == {StorageError}
     assert words in str(told[0])
@@ -137,7 +137,7 @@ async def test_an_error_after_the_commit_does_not_do_it_again(store: Store) -> N
         tasks = [asyncio.create_task(journal.write(once(name))) for name in "ab"]
         for _ in range(3):
             await asyncio.sleep(0)
-        faults.arm("journal.commit.after:2:raise")
+        fault_injection.arm("journal.commit.after:2:raise")
     await asyncio.gather(*tasks, return_exceptions=True)
     assert sorted(runs) == names(journal) == ["a", "b"]
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediamill.tasks.media.activity import Activity, activity_of
 from mediamill.tasks.media.audio import prepare, probe
 from mediamill.tasks.media.cutting import Cutting
 from mediamill.tasks.media.encode import blocks, mono
-from mediamill.tasks.media.pieces import Pieces
+from mediamill.tasks.media.segmenter import Pieces
+from mediamill.tasks.media.voice_activity import Activity, activity_of
 from mediamill.tasks.media.voiced import Voiced
 from tests.media.sounds import LIMITS, syllables, tone, wav
 from tests.repeatable import repeatable

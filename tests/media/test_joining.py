@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mediamill.tasks.errors import BadReply, StorageError
-from mediamill.tasks.media.joining import FADE_MS, Joined, Joiner, Stretch, as_it_came
+from mediamill.tasks.media.concat import FADE_MS, Joined, Joiner, Stretch, as_it_came
 
 RATE = 24_000
 FORMS = ("wav", "mp3", "flac", "opus")

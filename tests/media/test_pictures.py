@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.media.pictures.alike import NEAR, Leaders, distance, fingerprint
-from mediamill.tasks.media.pictures.limits import PictureLimits
-from mediamill.tasks.media.pictures.look import look
-from mediamill.tasks.media.pictures.prepare import Picture, prepare
+from mediamill.tasks.media.images.image_info import look
+from mediamill.tasks.media.images.limits import PictureLimits
+from mediamill.tasks.media.images.perceptual_hash import NEAR, Leaders, distance, fingerprint
+from mediamill.tasks.media.images.prepare import Picture, prepare
 from tests.repeatable import repeatable
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
@@ -137,8 +137,8 @@ SWEEP = """
 import sys
 from pathlib import Path
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.media.pictures.limits import PictureLimits
-from mediamill.tasks.media.pictures.prepare import prepare
+from mediamill.tasks.media.images.limits import PictureLimits
+from mediamill.tasks.media.images.prepare import prepare
 for name in sys.argv[1:]:
     try:
         prepare(Path(name), "0" * 64, PictureLimits(), longest=1120)

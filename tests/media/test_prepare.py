@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mediamill.tasks.errors import BadInput, StorageError
-from mediamill.tasks.media import piece
+from mediamill.tasks.media import spooled_output as piece
 from mediamill.tasks.media.audio import prepare, probe, quick
 from mediamill.tasks.media.limits import AudioLimits
 from tests.media.sounds import LIMITS, encode, header, tone, wav

@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from mediamill.tasks.media import shape as shaping
+from mediamill.tasks.media import pydub_effects as shaping
 from mediamill.tasks.media.audio import Clip, prepare
 from tests.media.sounds import LIMITS, tone, wav
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediamill.tasks.item import Usage
+from mediamill.tasks.domain import Usage
 from mediamill.tasks.money.cost import Billing, Pricing
 from mediamill.tasks.money.prices import Price, PriceBook
 from tests.money.test_own_prices import PAID

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mediamill.tasks.domain import Cost
 from mediamill.tasks.errors import BudgetReached, Unpriced
-from mediamill.tasks.item import Cost
 from mediamill.tasks.money.budget import Budget, Reservation
 from tests.repeatable import repeatable
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from mediamill.tasks.item import Usage
+from mediamill.tasks.domain import Usage
 from mediamill.tasks.money.cost import Billing, Pricing
 
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from mediamill.tasks.item import Ask, Input, Payload, Usage
+from mediamill.tasks.domain import Ask, Input, Payload, Usage
 from mediamill.tasks.providers.base import Request, Wire
 from mediamill.tasks.providers.config import ModelFacts, load_config
 from mediamill.tasks.providers.hosted import HostedProvider

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from mediamill.tasks.item import Ask, Input, Payload, Usage
+from mediamill.tasks.domain import Ask, Input, Payload, Usage
 from mediamill.tasks.providers import registry
 from mediamill.tasks.providers.base import Parsed, Provider, Reply
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mediamill.tasks.domain import Ask, Input, Payload, Usage
 from mediamill.tasks.errors import BadInput, BadReply
-from mediamill.tasks.item import Ask, Input, Payload, Usage
 from mediamill.tasks.providers.base import FIRST_PART, Reply, Request
 from mediamill.tasks.providers.chat_streams import said_something
 from tests.providers.made import made

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediamill.tasks.calls.key import request_key
+from mediamill.tasks.calls.request_key import request_key
+from mediamill.tasks.domain import Input
 from mediamill.tasks.errors import BadReply, UsageError
-from mediamill.tasks.item import Input
 from mediamill.tasks.providers import registry
 from mediamill.tasks.providers.config import load_config
 from mediamill.tasks.providers.spoken import holds_sound

@@ -7,8 +7,8 @@ from typing import Any
 import orjson
 import pytest
 
+from mediamill.tasks.domain import Ask, Payload
 from mediamill.tasks.errors import BadInput, UsageError
-from mediamill.tasks.item import Ask, Payload
 from mediamill.tasks.providers.config import load_config
 from tests.providers.made import FILE, KEY, LINK, MODELS, NAMES, UPLOAD, ask, facts_of, made, requested, wired
 

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from mediamill.tasks.domain import Ask, Input, Payload
 from mediamill.tasks.errors import BadInput, BadReply, UsageError
-from mediamill.tasks.item import Ask, Input, Payload
 from mediamill.tasks.providers.base import Reply
 from mediamill.tasks.providers.config import load_config
 from mediamill.tasks.providers.images import FIELDS

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, reject
 from hypothesis import strategies as st
 
-from mediamill.tasks.calls.key import request_key
+from mediamill.tasks.calls.request_key import request_key
+from mediamill.tasks.domain import Ask, Input, Payload, Usage
 from mediamill.tasks.errors import BadInput, BadReply
-from mediamill.tasks.item import Ask, Input, Payload, Usage
 from mediamill.tasks.providers.base import Reply
 from mediamill.tasks.providers.config import Socket, load_config
 from mediamill.tasks.providers.conversation import SOCKET, Turn, Unreadable

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediamill.tasks.calls.key import request_key
+from mediamill.tasks.calls.request_key import request_key
+from mediamill.tasks.domain import Ask, Usage
 from mediamill.tasks.errors import BadInput, BadReply, UsageError
-from mediamill.tasks.item import Ask, Usage
 from mediamill.tasks.money.cost import Pricing
 from mediamill.tasks.providers.base import Parsed, Reply, Wire
 from mediamill.tasks.providers.config import load_config

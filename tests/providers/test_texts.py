@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediamill.tasks.calls.key import request_key
+from mediamill.tasks.calls.request_key import request_key
+from mediamill.tasks.domain import Ask, Usage
 from mediamill.tasks.errors import BadInput, BadReply, UsageError
-from mediamill.tasks.item import Ask, Usage
 from mediamill.tasks.providers.base import Parsed, Reply
 from mediamill.tasks.providers.config import load_config
 from mediamill.tasks.providers.hosted import HostedProvider

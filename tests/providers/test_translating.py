@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from mediamill.tasks.domain import Ask
 from mediamill.tasks.errors import BadInput, UsageError
-from mediamill.tasks.item import Ask
 from mediamill.tasks.providers.config import load_config
 from mediamill.tasks.providers.languages import iso_code
 from mediamill.tasks.providers.registry import make_provider, offering

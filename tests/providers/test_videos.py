@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediamill.tasks.calls.key import request_key
-from mediamill.tasks.capabilities.directing import GenerateVideoParams, directions
+from mediamill.tasks.calls.request_key import request_key
+from mediamill.tasks.capabilities.video_params import GenerateVideoParams, directions
+from mediamill.tasks.domain import Ask, Input, Payload
 from mediamill.tasks.errors import BadInput, BadReply
-from mediamill.tasks.item import Ask, Input, Payload
 from mediamill.tasks.providers.base import JOB_ID, JOB_STATES, Reply, Wire
 from mediamill.tasks.providers.config import load_config
 from mediamill.tasks.providers.filming import VIDEO_MAKING

@@ -9,9 +9,9 @@ from decimal import Decimal
 from html.parser import HTMLParser
 from pathlib import Path
 
-from mediamill.tasks.item import Cost, Failure, Result
+from mediamill.tasks.domain import Cost, Failure, Result
 from mediamill.tasks.journal.journal import Journal
-from mediamill.tasks.journal.outs import Binding
+from mediamill.tasks.journal.output_binding import Binding
 from mediamill.tasks.report.build import build_report
 from tests.journal.opened import begin, item, opened, reply
 

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mediamill.tasks.calls.client import Client
-from mediamill.tasks.calls.guard import Forbidden, Guard, is_public
+from mediamill.tasks.calls.ssrf_guard import Forbidden, Guard, is_public
 from mediamill.tasks.errors import BadInput, CallFailed
 from tests.calls.raw import Raw, answer, raw
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
 from mediamill.tasks.capabilities.base import Call, Estimate, Kit
-from mediamill.tasks.item import Ask, Input, Item, Usage
+from mediamill.tasks.domain import Ask, Input, Item, Usage
 from mediamill.tasks.providers.base import Provider
 
 

@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from mediamill.tasks.calls.limits import Quota
+from mediamill.tasks.calls.rate_limiter import Quota
+from mediamill.tasks.domain import Ask, Usage
 from mediamill.tasks.errors import BadReply
-from mediamill.tasks.item import Ask, Usage
 from mediamill.tasks.media.limits import AudioLimits
 from mediamill.tasks.money.cost import Billing
 from mediamill.tasks.providers.base import (

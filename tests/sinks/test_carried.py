@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mediamill.tasks.item import Result
+from mediamill.tasks.domain import Result
 from mediamill.tasks.sinks.parts import part_path, write_part
 from mediamill.tasks.sinks.schema import results_schema
 from tests.journal.opened import item, opened

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mediamill.tasks.errors import StorageError
 from mediamill.tasks.sinks.media import lost_media, publish_media
-from mediamill.tasks.sinks.names import safe_name
+from mediamill.tasks.sinks.safe_names import safe_name
 
 IDS = st.one_of(
     st.text(min_size=1),

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mediamill.tasks import faults
+from mediamill.tasks import fault_injection
 from mediamill.tasks.capabilities.transcribe import Transcribe
 from mediamill.tasks.errors import StorageError
 from mediamill.tasks.journal.parts import Part
@@ -43,7 +43,7 @@ ODD = [
 @pytest.fixture(autouse=True)
 def disarmed() -> Iterator[None]:
     yield
-    faults.arm("")
+    fault_injection.arm("")
 
 
 def row(number: int, **more: Any) -> bytes:
@@ -214,7 +214,7 @@ def test_every_truncation_is_seen(tmp_path: Path) -> None:
 def test_a_part_that_cannot_be_written_leaves_the_earlier_one(tmp_path: Path, point: str, action: str) -> None:
     part = write_part(tmp_path, "results", "000000", [row(0)], SCHEMA)
     before = part_path(tmp_path, "results", "000000").read_bytes()
-    faults.arm(f"{point}:1:{action}")
+    fault_injection.arm(f"{point}:1:{action}")
     with pytest.raises(RuntimeError if action == "raise" else StorageError):
         write_part(tmp_path, "results", "000000", [row(1)], SCHEMA)
     assert part_path(tmp_path, "results", "000000").read_bytes() == before

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.item import Item
 from mediamill.tasks.job import make_job
 from mediamill.tasks.sources import open_source
 

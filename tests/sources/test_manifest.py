@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import NoSuchOption, UsageError
-from mediamill.tasks.item import Item
 from mediamill.tasks.job import make_job
 from mediamill.tasks.sources import Source, open_source
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mediamill.tasks.capabilities.speak import Speak, SpeakParams
-from mediamill.tasks.item import Item
+from mediamill.tasks.domain import Item
 from mediamill.tasks.providers.speaking import Speaks
 from tests.providers.making import make
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mediamill.tasks.capabilities.sentences import pieces
+from mediamill.tasks.capabilities.sentence_split import pieces
 
 WORDS = st.lists(
     st.sampled_from(["Dr.", "Yes.", "no,", "a", "3.14", "\u4f60\u597d\u3002", "end!", "\n\n", "x" * 30, "e\u0301" * 9])

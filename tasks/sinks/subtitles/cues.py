@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mediamill.tasks.sinks.subtitles.columns import LINE_WIDTH, cells, width
-from mediamill.tasks.sinks.subtitles.tokens import Token, clean, joined, tokens
+from mediamill.tasks.sinks.subtitles.display_width import LINE_WIDTH, cells, width
+from mediamill.tasks.sinks.subtitles.timed_text import Token, clean, joined, tokens
 
 LINES = 2
 PACE = 20.0

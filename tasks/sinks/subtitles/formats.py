@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from mediamill.tasks.sinks.subtitles.cues import Cue, cues
-from mediamill.tasks.sinks.subtitles.tokens import Token, joined, tokens
+from mediamill.tasks.sinks.subtitles.timed_text import Token, joined, tokens
 
 _WORD_JOINER = "\u2060"
 _READS_AS_MARKUP = re.compile(r"--(?=>)|<(?=[/a-zA-Z])|\{(?=\\)")

@@ -8,8 +8,8 @@ from pathlib import Path
 import orjson
 
 from mediamill.tasks.errors import StorageError
-from mediamill.tasks.sinks.files import whole_file
-from mediamill.tasks.sinks.names import safe_name
+from mediamill.tasks.sinks.atomic_file import whole_file
+from mediamill.tasks.sinks.safe_names import safe_name
 from mediamill.tasks.sinks.subtitles.formats import render
 
 

@@ -1,0 +1,102 @@
+"""What a paid call needs of the run it is made for."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from mediamill.tasks.calls.client import Client
+from mediamill.tasks.calls.polling import Poller
+from mediamill.tasks.calls.rate_limiter import Limiter
+from mediamill.tasks.calls.retry import Policy
+from mediamill.tasks.domain import Ask, Usage
+from mediamill.tasks.errors import Stop
+from mediamill.tasks.journal.journal import Journal
+from mediamill.tasks.money.budget import Budget
+from mediamill.tasks.money.cost import Pricing
+from mediamill.tasks.providers.base import Provider, Wire
+
+REQUEST_IDS = ("x-request-id", "x-together-request-id", "x-together-traceid", "cf-ray")
+
+
+@dataclass(slots=True)
+class Tally:
+    """What this run's calls came to so far, for progress lines and for telling an outage.
+
+    ``running`` jobs are at work at the provider; ``job_seconds`` is what the ``jobs_ended`` took together.
+    """
+
+    in_flight: int = 0
+    sent: int = 0
+    answered: int = 0
+    hits: int = 0
+    running: int = 0
+    job_seconds: float = 0.0
+    jobs_ended: int = 0
+    engine: str | None = None
+    simulated: bool = False
+
+    def seconds_left(self, items: int, elapsed: float) -> float | None:
+        """How long so many items will take that become jobs: until the last is created, and then as jobs take.
+
+        None while no job has ended, or none of these items has become one.
+        """
+        if not self.jobs_ended:
+            return None
+        waiting = max(items - self.running, 0)
+        created = self.running + self.jobs_ended
+        return waiting * elapsed / created + self.job_seconds / self.jobs_ended
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Everything a call needs besides the Ask itself.
+
+    ``origin`` gives the address a Wire's request really goes to, ``limiter`` the limiter of an Ask's model
+    and operation; ``slots`` are the requests that may be on the wire at once; ``stopping`` raises Stop once the run
+    is to end, ``halt`` makes it so. The key is held here and nowhere else.
+    """
+
+    provider: Provider
+    journal: Journal
+    client: Client
+    budget: Budget
+    pricing: Pricing
+    policy: Policy
+    origin: Callable[[Wire], Awaitable[str]]
+    limiter: Callable[[Ask], Limiter]
+    slots: asyncio.Semaphore
+    stopping: Callable[[], None]
+    halt: Callable[[Stop], None]
+    run_id: str
+    out_id: str
+    key: str | None = field(default=None, repr=False)
+    deadline: float | None = None
+    poller: Poller = field(default_factory=Poller)
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    tally: Tally = field(default_factory=Tally)
+
+
+def now_us() -> int:
+    """Microseconds since the epoch, UTC."""
+    return time.time_ns() // 1000
+
+
+def request_id(headers: Mapping[str, str]) -> str | None:
+    """The provider's own name for a request (provider docs: x-request-id and relatives)."""
+    return next((headers[name] for name in REQUEST_IDS if headers.get(name)), None)
+
+
+def total(usages: Iterable[Usage]) -> Usage:
+    """The sum of several usages; a quantity one of them does not state is not stated."""
+    usages = list(usages)
+    if len(usages) == 1:
+        return usages[0]
+    sums: dict[str, int | Decimal | None] = {}
+    for name in Usage.__slots__:
+        values = [getattr(u, name) for u in usages]
+        sums[name] = None if any(v is None for v in values) else sum(values)
+    return Usage(**sums)  # type: ignore[arg-type]

@@ -1,0 +1,118 @@
+"""A job that runs at a provider: looked at until it ends, at widening intervals, up to its own deadline."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import orjson
+
+from mediamill.tasks.calls.call_context import Line
+from mediamill.tasks.calls.transport_errors import Broken, NotSent
+from mediamill.tasks.domain import Ask
+from mediamill.tasks.errors import AccountStopped, CallFailed
+from mediamill.tasks.providers.base import JOB_ID, JOB_STATES, Problem, Reply, Wire
+
+_LOOK_DEADLINE = 30.0
+_FIRST, _MOST, _GROWTH = 1.0, 30.0, 1.5
+_UNHELPFUL = 3.0
+
+
+class JobFailed(Exception):
+    """The provider says that a job failed; its reply, and what it means."""
+
+    def __init__(self, reply: Reply, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.reply = reply
+        self.problem = problem
+
+
+class RunningJob:
+    """One job and what is known of it.
+
+    Args:
+        line: what the run offers.
+        wire, ask: what was asked for.
+        remote_id: the provider's name for it.
+        origin: where it is asked about.
+    """
+
+    first = _FIRST
+
+    def __init__(self, line: Line, wire: Wire, ask: Ask, remote_id: str, origin: str) -> None:
+        self._line = line
+        self._wire = wire
+        self._ask = ask
+        self._remote_id = remote_id
+        self._origin = origin
+        self._began = time.monotonic()
+        self._wait = _FIRST
+        self._states: list[tuple[str, float]] = []
+
+    async def look(self) -> Reply | float:
+        """The reply of an ended job, with the states it went through in a header; else seconds to the next look.
+
+        Raises:
+            JobFailed: when the provider says so.
+            CallFailed: when it is still running at its deadline, or cannot be looked up.
+            Stop: when the run is to end.
+        """
+        self._line.stopping()
+        if time.monotonic() - self._began > self._wire.job_deadline:
+            raise CallFailed(
+                f"the job {self._remote_id} is still running after {self._wire.job_deadline:.0f} s",
+                kind="job_running",
+                transient=True,
+                hint="run again: it is looked up, not bought again",
+            )
+        reply = await look_at(self._line, self._wire, self._ask, self._remote_id, self._origin)
+        if reply is None:
+            self._wait = min(self._wait * _UNHELPFUL, _MOST)
+            return self._wait
+        poll = self._line.provider.polled(reply, self._ask.operation)
+        self._note(poll.status)
+        if poll.state == "done":
+            return replace(reply, headers={**reply.headers, **self._told()})
+        if poll.state == "failed":
+            raise JobFailed(reply, poll.problem or Problem("fail", "job_failed", "the job failed"))
+        wait = poll.wait or self._wait
+        self._wait = min(self._wait * _GROWTH, _MOST)
+        return wait
+
+    def _note(self, status: str) -> None:
+        if not self._states or self._states[-1][0] != status:
+            self._states.append((status, round(time.monotonic() - self._began, 1)))
+
+    def _told(self) -> dict[str, str]:
+        return {JOB_ID: self._remote_id, JOB_STATES: orjson.dumps(self._states).decode()}
+
+
+async def look_at(line: Line, wire: Wire, ask: Ask, remote_id: str, origin: str) -> Reply | None:
+    """One look at a job; None when it brought nothing and the next may.
+
+    Raises:
+        CallFailed: when the provider does not know the job.
+        AccountStopped: when it does not let the account look.
+    """
+    request = line.provider.poll(wire, remote_id, ask.operation)
+    try:
+        reply = await line.client.send(origin, request, key=line.key, deadline=_LOOK_DEADLINE)
+    except (NotSent, Broken):
+        return None
+    problem = line.provider.classify(reply, ask.operation)
+    if problem is None:
+        return reply
+    if problem.verdict in ("retry", "unknown"):
+        return None
+    message = problem.message.replace(line.key, "***") if line.key else problem.message
+    if problem.kind in ("auth", "credits", "forbidden"):
+        stop = AccountStopped(message, hint=problem.hint)
+        stop.kind = problem.kind
+        line.halt(stop)
+        raise stop
+    raise CallFailed(
+        f"the job {remote_id} cannot be looked up: {message}",
+        kind="job_lost",
+        status=reply.status,
+        hint="look for it at the provider; it stays on record, and another run looks again",
+    )

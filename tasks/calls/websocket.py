@@ -1,0 +1,265 @@
+"""The other way to a provider: a websocket, on which a conversation is carried out and kept as a reply.
+
+Nothing of what is paid for leaves before the provider's own first message where it has one, so whatever goes
+wrong until then is :class:`NotSent` and always safe to repeat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+from typing import BinaryIO
+
+import aiohttp
+
+from mediamill.tasks.calls import handshake as opening
+from mediamill.tasks.calls.transport_errors import Broken, ExchangeError, NotSent, translate
+from mediamill.tasks.domain import Payload
+from mediamill.tasks.errors import BadInput, ItemError
+from mediamill.tasks.providers.base import Reply
+from mediamill.tasks.providers.conversation import CLOSED, OVER, SOCKET, UNSENT, Conversation, Turn, Unreadable
+
+PING_SECONDS = 20.0
+MOST_MESSAGE = 8 * 2**20
+"""Bytes of one message; sound comes in far smaller ones."""
+
+READY_SECONDS = 30.0
+"""How long the provider's first message is waited for once the socket is open."""
+
+_CLOSE_SECONDS = 0.5
+"""How long a server is given to say goodbye; it has said all that counts."""
+
+_WALK = 1.0
+"""Seconds that a server with enough to work on may be silent before it gets more."""
+
+_IN_ORDER = frozenset({1000, 1001, 1005})
+_GONE = frozenset({aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSING})
+
+
+@dataclass(slots=True)
+class SocketExchange:
+    """One conversation from handshake to reply.
+
+    Args:
+        talk: what is said.
+        where: host and port, for messages.
+        most: most bytes of all messages together.
+    """
+
+    talk: Conversation
+    where: str
+    most: int
+    began: bool = False
+    _ready: asyncio.Event = field(default_factory=asyncio.Event)
+    _moved: asyncio.Event = field(default_factory=asyncio.Event)
+    _kept: list[bytes] = field(default_factory=list)
+    _stalled: bool = False
+    _failure: Exception | None = None
+    _socket: aiohttp.ClientWebSocketResponse | None = None
+
+    async def run(
+        self,
+        session: aiohttp.ClientSession,
+        url: str,
+        headers: Mapping[str, str],
+        *,
+        deadline: float,
+        handshake: float,
+        proxy: str | None,
+    ) -> Reply:
+        """Carry it out; everything within ``deadline`` seconds, the handshake within its own.
+
+        Raises:
+            NotSent: nothing that is paid for reached the server.
+            Broken: some of it did.
+            BadInput: the sound cannot be read any more.
+        """
+        told: dict[str, str] = {}
+        try:
+            async with asyncio.timeout(deadline):
+                self._socket = await self._opened(session, url, headers, told, handshake, proxy)
+                end = await self._held(self._socket)
+            body = b"".join(line + b"\n" for line in self._kept)
+            return Reply(HTTPStatus.SWITCHING_PROTOCOLS, {**told, SOCKET: end}, body)
+        except opening.Refused as refused:
+            return refused.reply
+        except ExchangeError as error:
+            raise self._told(error) from None
+        except ItemError:
+            raise
+        except TimeoutError:
+            raise self._told(Broken("deadline", f"{self.where}: not over within {deadline:g} s")) from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise self._told(translate(error, self.where)) from None
+        finally:
+            if self._socket is not None:
+                await self._socket.close()
+
+    def _told(self, error: ExchangeError) -> ExchangeError:
+        """Before anything was sent, whatever broke is a connection that was not made."""
+        if self.began or isinstance(error, NotSent):
+            return error
+        return NotSent("connect_timeout" if error.kind == "deadline" else "handshake", error.message)
+
+    async def _opened(
+        self,
+        session: aiohttp.ClientSession,
+        url: str,
+        headers: Mapping[str, str],
+        told: dict[str, str],
+        seconds: float,
+        proxy: str | None,
+    ) -> aiohttp.ClientWebSocketResponse:
+        token = opening.told.set(told)
+        try:
+            async with asyncio.timeout(seconds):
+                return await session.ws_connect(
+                    url,
+                    headers=headers,
+                    heartbeat=PING_SECONDS,
+                    max_msg_size=MOST_MESSAGE,
+                    proxy=proxy,
+                    timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_SECONDS),
+                )
+        except TimeoutError:
+            raise NotSent("connect_timeout", f"{self.where}: no socket was opened within {seconds:g} s") from None
+        finally:
+            opening.told.reset(token)
+
+    async def _held(self, socket: aiohttp.ClientWebSocketResponse) -> str:
+        """Send and listen side by side; how it ended."""
+        if not self.talk.waits:
+            self._ready.set()
+        sender = asyncio.create_task(self._say(socket))
+        try:
+            return await self._listen(socket)
+        finally:
+            sender.cancel()
+            await asyncio.gather(sender, return_exceptions=True)
+
+    async def _say(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        try:
+            await asyncio.wait_for(self._ready.wait(), READY_SECONDS)
+            self.began = True
+            for message in self.talk.opening():
+                await socket.send_str(message)
+            if self.talk.sound is not None:
+                await self._play(socket, self.talk.sound)
+            for message in self.talk.closing():
+                await socket.send_str(message)
+        except (ConnectionError, aiohttp.ClientError):
+            return  # the listener learns why
+        except Exception as error:  # noqa: BLE001 - the listener raises it
+            self._failure = error
+            if isinstance(error, TimeoutError) and not self.began:
+                self._failure = NotSent("handshake", f"{self.where}: no session began within {READY_SECONDS:g} s")
+            await socket.close()
+
+    async def _play(self, socket: aiohttp.ClientWebSocketResponse, sound: Payload) -> None:
+        async with aclosing(_slices(sound, self.talk.slice_bytes)) as slices:
+            async for piece in slices:
+                await self._walk()
+                message = self.talk.wrap(piece)
+                if isinstance(message, str):
+                    await socket.send_str(message)
+                else:
+                    await socket.send_bytes(message)
+
+    async def _walk(self) -> None:
+        """While the server has enough to work on, a slice for each of its messages.
+
+        One that falls silent may be waiting for the rest: it gets it, as fast as the connection takes it.
+        """
+        if self._stalled or self.talk.room():
+            return
+        self._moved.clear()
+        try:
+            await asyncio.wait_for(self._moved.wait(), _WALK)
+        except TimeoutError:
+            self._stalled = True
+
+    async def _listen(self, socket: aiohttp.ClientWebSocketResponse) -> str:
+        total = 0
+        while True:
+            try:
+                message = await socket.receive(self.talk.patience())
+            except TimeoutError:
+                return OVER
+            if message.type is aiohttp.WSMsgType.TEXT:
+                total += len(message.data)
+                if total > self.most:
+                    raise Broken("too_large", f"{self.where}: more than the {self.most:,} bytes allowed were said")
+                if self._heard(message.data):
+                    return OVER
+            elif message.type is aiohttp.WSMsgType.CLOSE:
+                return self._hung_up(message.data, message.extra)
+            else:
+                raise self._fault(message)
+
+    def _heard(self, text: str) -> bool:
+        """Take a message in; True when it was the last."""
+        try:
+            turn = self.talk.hear(text)
+        except Unreadable as error:
+            raise Broken("protocol", f"{self.where}: {error}") from None
+        if Turn.KEEP in turn:
+            self._kept.append(text.replace("\n", " ").encode("utf-8", "replace"))
+        if Turn.READY in turn:
+            self._ready.set()
+        self._moved.set()
+        self._stalled = False
+        return Turn.OVER in turn
+
+    def _hung_up(self, code: int | None, reason: str | None) -> str:
+        code = code or 1005
+        if code in _IN_ORDER and self.talk.whole():
+            return OVER
+        words = " ".join((reason or "").split())[:120]
+        return f"{CLOSED if self.began else UNSENT} {code} {words}".rstrip()
+
+    def _fault(self, message: aiohttp.WSMessage) -> Exception:
+        if self._failure is not None:
+            return self._failure
+        if message.type in _GONE:
+            return Broken("reset", f"{self.where}: the connection was closed in the middle of the conversation")
+        if message.type is aiohttp.WSMsgType.ERROR:
+            error = message.data
+            if isinstance(error, aiohttp.WebSocketError):
+                if error.code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
+                    return Broken("too_large", f"{self.where}: a message is larger than {MOST_MESSAGE:,} bytes")
+                return Broken("protocol", f"{self.where}: what came is not a websocket's message")
+            return Broken("reset", f"{self.where}: the connection broke in the middle of the conversation")
+        return Broken("protocol", f"{self.where}: bytes came where only text is said")
+
+
+async def _slices(payload: Payload, size: int) -> AsyncGenerator[bytes, None]:
+    """The sound in slices, from memory or from disk."""
+    if payload.data is not None:
+        for at in range(0, len(payload.data), size):
+            yield payload.data[at : at + size]
+        return
+    if payload.path is None:
+        raise BadInput(f"{payload.filename}: nothing to send")
+    file = await asyncio.to_thread(_open, payload.path)
+    try:
+        left = payload.size
+        while left > 0:
+            piece = await asyncio.to_thread(file.read, min(size, left))
+            if not piece:
+                raise BadInput(f"{payload.filename}: became shorter while it was sent", transient=True)
+            left -= len(piece)
+            yield piece
+    finally:
+        file.close()
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise BadInput(f"{path.name}: cannot be read any more ({reason})", transient=True) from None

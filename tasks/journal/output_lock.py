@@ -1,0 +1,118 @@
+"""OUT's lock: one run at a time. A flock where the folder is, and a fencing token in the journal."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import socket
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+import orjson
+from sqlalchemy import Connection, update
+
+from mediamill.tasks.errors import OutBusy, StorageError
+from mediamill.tasks.journal.journal import Journal
+from mediamill.tasks.journal.output_binding import mark_out
+from mediamill.tasks.journal.sql_dialect import insert_absent
+from mediamill.tasks.journal.tables import leases
+
+_TRIES, _PAUSE = 6, 0.05
+
+
+class OutLock:
+    """Held for as long as a run works on OUT; the system drops it when the process dies.
+
+    ``token`` is higher than that of every earlier holder; a part commits only under the highest.
+    """
+
+    def __init__(self, file: IO[str], token: int) -> None:
+        self._file = file
+        self.token = token
+
+    @classmethod
+    def acquire(cls, out: Path, journal: Journal, run_id: str) -> OutLock:
+        """Take the lock.
+
+        Raises:
+            OutBusy: naming the run that holds it.
+            StorageError: when the lock file cannot be written.
+        """
+        path = out / ".journal" / "lock"
+        try:
+            file = path.open("a+", encoding="utf-8")
+        except OSError as error:
+            raise StorageError(f"{path}: {error.strerror or error}", hint="choose another --out") from None
+        try:
+            if not _locked(file):
+                raise OutBusy(f"{out} is in use: {holder(out) or 'by another run'}", hint="wait for it or stop it")
+            file.truncate(0)
+            about = {"run_id": run_id, "pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
+            file.write(orjson.dumps(about).decode())
+            file.flush()
+            journal.lease_name = f"out:{mark_out(out)}"
+            token = journal.write_now(lambda connection: _next_token(connection, journal.lease_name, run_id))
+        except OSError as error:
+            _close(file)
+            raise StorageError(f"{path}: {error.strerror or error}", hint="choose another --out") from None
+        except BaseException:
+            _close(file)
+            raise
+        return cls(file, token)
+
+    def release(self) -> None:
+        """Let the next run in."""
+        if not self._file.closed:
+            with contextlib.suppress(OSError):  # what it says counts only while it is held
+                self._file.truncate(0)
+            _close(self._file)
+
+
+def _locked(file: IO[str]) -> bool:
+    """Try for a moment, because whoever asks who holds OUT holds it while asking."""
+    for _ in range(_TRIES):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_PAUSE)
+        else:
+            return True
+    return False
+
+
+def _close(file: IO[str]) -> None:
+    with contextlib.suppress(OSError):
+        file.close()
+
+
+def holder(out: Path) -> str | None:
+    """Who works on OUT now, in words; None when nobody does."""
+    path = out / ".journal" / "lock"
+    try:
+        with path.open(encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return _words(file.read())
+    except OSError:
+        return None
+    return None
+
+
+def _words(text: str) -> str:
+    try:
+        about = orjson.loads(text)
+    except ValueError:
+        return "by another run"
+    since = datetime.fromtimestamp(about["since"], UTC)
+    return f"run {about['run_id']} (pid {about['pid']} on {about['host']}) since {since:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _next_token(connection: Connection, name: str, owner: str) -> int:
+    insert_absent(connection, leases, "name", [{"name": name, "owner": owner, "heartbeat": 0, "token": 0}])
+    raised = {"owner": owner, "heartbeat": time.time_ns() // 1000, "token": leases.c.token + 1}
+    statement = update(leases).where(leases.c.name == name).values(**raised).returning(leases.c.token)
+    return int(connection.execute(statement).scalar_one())

@@ -1,0 +1,227 @@
+"""A picture made ready to send: decoded to its end first, so that a broken one costs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mediamill.tasks.domain import Input, Payload
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.media.images.image_info import PictureInfo, broken, info_of, opened
+from mediamill.tasks.media.images.limits import PictureLimits
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_MIMES = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "gif": "image/gif"}
+_QUALITIES = (88, 75, 60)
+_SMALLER = 0.7
+_MOST_TRIES = 12
+_AS_IS_MODES = frozenset({"RGB", "L", "RGBA", "LA", "P", "1"})
+_SIXTEEN = 16
+_SLACK = 1.1
+"""A picture this little above the size that is wanted goes as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture ready to send: its Input, its size as it is sent, what it is, what was odd about it.
+
+    ``thumbnail`` is 32 by 32 grey pixels, row by row, where it was asked for.
+    """
+
+    input: Input
+    width: int
+    height: int
+    info: PictureInfo
+    warnings: tuple[str, ...] = ()
+    thumbnail: bytes | None = None
+
+
+def target(info: PictureInfo, limits: PictureLimits, longest: int | None) -> tuple[int, int]:
+    """The size a picture is sent at: within ``longest`` and the limits, never enlarged."""
+    width, height = info.width, info.height
+    scale = 1.0
+    if longest is not None and max(width, height) > longest * _SLACK:
+        scale = longest / max(width, height)
+    if limits.max_pixels is not None and width * height * scale * scale > limits.max_pixels:
+        scale = (limits.max_pixels / (width * height)) ** 0.5
+    if scale == 1.0:
+        return width, height
+    return max(1, int(width * scale)), max(1, int(height * scale))
+
+
+def prepare(
+    path: Path,
+    sha256: str,
+    limits: PictureLimits,
+    *,
+    longest: int | None = None,
+    data: bytes | None = None,
+    thumbnail: bool = False,
+    check: Callable[[], None] | None = None,
+) -> Picture:
+    """Decode a picture and make it ready to send.
+
+    It goes as it is (recipe ``as-is``) when the endpoint takes its format and size, it has one frame, and its
+    orientation is the normal one. Everything else becomes a JPEG (``jpeg-88-1120x840``): turned upright, 16 bits
+    and CMYK brought to eight bits of RGB, its colour profile to sRGB, transparency on white, of several frames or
+    pages the first, larger ones reduced. The recipe tells all that decides how it looks.
+
+    Args:
+        path: the file, whatever it is called.
+        sha256: of its bytes.
+        limits: what the endpoint takes.
+        longest: longest side in pixels that is wanted; None for all of it.
+        data: its bytes, where they have been read.
+        thumbnail: make one, to find pictures that look alike.
+        check: called between steps; what it raises ends the work.
+
+    Raises:
+        BadInput: as :func:`~mediamill.tasks.media.images.image_info.look`, or ``too_large`` where it cannot be made
+            to fit.
+    """
+    with opened(path, data) as (image, size):
+        info = info_of(image, size)
+        wanted = target(info, limits, longest)
+        found = _warnings(info)
+        try:
+            if _goes_as_is(info, limits, wanted):
+                image.load()
+                small = _thumbnail(image) if thumbnail else None
+                held = data if data is not None else path.read_bytes()
+                payload = Payload(_filename(info.format), _MIMES[info.format], size, data=held)
+                return Picture(Input(sha256, payload=payload), info.width, info.height, info, found, small)
+            made, odd = _upright(image, info, wanted)
+        except BadInput:
+            raise
+        except Exception as error:  # noqa: BLE001 - decoders raise whatever broken files make them raise
+            raise broken(error) from None
+        if check is not None:
+            check()
+        small = _thumbnail(made) if thumbnail else None
+        encoded, quality, final = _fitting(made, limits)
+    recipe = f"jpeg-{quality}-{final[0]}x{final[1]}"
+    payload = Payload(_filename("jpeg"), "image/jpeg", len(encoded), data=encoded)
+    return Picture(Input(sha256, recipe, payload=payload), *final, info, (*found, *odd), small)
+
+
+def _goes_as_is(info: PictureInfo, limits: PictureLimits, wanted: tuple[int, int]) -> bool:
+    return (
+        info.format in limits.formats
+        and info.format in _MIMES
+        and info.size <= limits.max_bytes
+        and info.orientation == 1
+        and info.frames == 1
+        and info.mode in _AS_IS_MODES
+        and wanted == (info.width, info.height)
+    )
+
+
+def _warnings(info: PictureInfo) -> tuple[str, ...]:
+    if info.frames > 1 and info.format != "jpeg":
+        return (f"frames: the first of {info.frames} was taken",)
+    return ()
+
+
+def _upright(image: Image, info: PictureInfo, wanted: tuple[int, int]) -> tuple[Image, tuple[str, ...]]:
+    """Eight bits of RGB, turned upright, at the size that is wanted; decoded no larger than need be."""
+    from PIL import Image as Pillow
+    from PIL import ImageOps
+
+    turned = info.orientation > 4  # noqa: PLR2004 (EXIF: from 5 on width and height are exchanged)
+    stored = wanted[::-1] if turned else wanted
+    if info.format == "jpeg" and stored != image.size:
+        image.draft("RGB" if image.mode != "CMYK" else "CMYK", stored)
+    image.load()
+    odd: tuple[str, ...] = ()
+    made, profile = image, image.info.get("icc_profile")
+    if made.size[0] > 2 * stored[0] and made.size[1] > 2 * stored[1] and made.mode in ("RGB", "L", "CMYK", "RGBA"):
+        made = made.reduce(min(made.size[0] // stored[0] // 2 or 1, made.size[1] // stored[1] // 2 or 1) or 1)
+    if made.mode.startswith(("I", "F")):
+        made = _eight_bits(made)
+    if profile:
+        made, odd = _to_srgb(made, profile)
+    made = _flat(made)
+    if made.size != stored:
+        made = made.resize(stored, Pillow.Resampling.LANCZOS, reducing_gap=2.0)
+    if info.orientation > 1:
+        made.getexif()[0x0112] = info.orientation
+        made = ImageOps.exif_transpose(made)
+    return made, odd
+
+
+def _eight_bits(image: Image) -> Image:
+    """Sixteen bits and more, and floats, stretched over eight: Pillow's own conversion cuts them off."""
+    import numpy as np
+    from PIL import Image as Pillow
+
+    values = np.asarray(image).astype(np.float32)
+    values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+    low = float(values.min())
+    high = float(values.max())
+    if image.mode.startswith("I;16") or (image.mode == "I" and low >= 0 and high < 1 << _SIXTEEN):
+        low, high = 0.0, max(high, 1.0) if high < 1 << 8 else float((1 << _SIXTEEN) - 1)
+    span = (high - low) or 1.0
+    return Pillow.fromarray(((values - low) * (255.0 / span)).clip(0, 255).astype(np.uint8), "L")
+
+
+def _to_srgb(image: Image, profile: bytes) -> tuple[Image, tuple[str, ...]]:
+    """Colours as they were meant; a broken profile is passed over."""
+    from PIL import ImageCms
+
+    if image.mode not in ("RGB", "CMYK", "L"):
+        return image, ()
+    try:
+        source = ImageCms.ImageCmsProfile(BytesIO(profile))
+        target_profile = ImageCms.createProfile("sRGB")
+        made = ImageCms.profileToProfile(image, source, target_profile, outputMode="RGB")
+    except Exception:  # noqa: BLE001 - broken metadata never fails a picture
+        return image, ("profile: its colour profile cannot be used",)
+    return (image if made is None else made), ()
+
+
+def _flat(image: Image) -> Image:
+    """RGB; what is transparent stands on white."""
+    from PIL import Image as Pillow
+
+    if image.mode in ("RGBA", "LA", "PA") or (image.mode in ("P", "RGB", "L") and "transparency" in image.info):
+        layer = image.convert("RGBA")
+        ground = Pillow.new("RGBA", layer.size, (255, 255, 255, 255))
+        return Pillow.alpha_composite(ground, layer).convert("RGB")
+    return image if image.mode in ("RGB", "L") else image.convert("RGB")
+
+
+def _fitting(image: Image, limits: PictureLimits) -> tuple[bytes, int, tuple[int, int]]:
+    """A JPEG within the limit's bytes: of lower quality first, then smaller.
+
+    Raises:
+        BadInput: ``too_large``.
+    """
+    from PIL import Image as Pillow
+
+    for _ in range(_MOST_TRIES):
+        for quality in _QUALITIES:
+            out = BytesIO()
+            image.save(out, "JPEG", quality=quality)
+            if out.tell() <= limits.max_bytes:
+                return out.getvalue(), quality, image.size
+        smaller = (int(image.size[0] * _SMALLER), int(image.size[1] * _SMALLER))
+        if min(smaller) < 1:
+            break
+        image = image.resize(smaller, Pillow.Resampling.LANCZOS)
+    raise BadInput(f"the picture cannot be made smaller than {limits.max_bytes} bytes", kind="too_large")
+
+
+def _thumbnail(image: Image) -> bytes:
+    from PIL import Image as Pillow
+
+    small = _flat(image).convert("L").resize((32, 32), Pillow.Resampling.LANCZOS, reducing_gap=2.0)
+    return small.tobytes()
+
+
+def _filename(kind: str) -> str:
+    return f"picture.{'jpg' if kind == 'jpeg' else kind}"

@@ -1,0 +1,104 @@
+"""Where a converted recording is written: memory while it is small, a file under the scratch folder after."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from mediamill.tasks.domain import Payload
+from mediamill.tasks.errors import BadInput, MediamillError, StorageError
+
+IN_MEMORY = 2**20
+"""Bytes up to which a converted recording stays in memory."""
+
+
+class Piece:
+    """A seekable file for an encoder to write to; leaves nothing behind when the encoding fails.
+
+    The first failure is kept in ``failure``, since errors do not come back whole through an encoder
+    written in C; writes after it are dropped.
+
+    Args:
+        scratch: folder for pieces over :data:`IN_MEMORY`; made when needed. Its owner empties it.
+        suffix: the file's extension, without a dot.
+        max_bytes: the most it may grow to.
+    """
+
+    def __init__(self, scratch: Path, suffix: str, max_bytes: int) -> None:
+        self._scratch, self._suffix, self._max = scratch, suffix, max_bytes
+        self._file: IO[bytes] = io.BytesIO()
+        self.path: Path | None = None
+        self.failure: MediamillError | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._file.close()
+        if kind is not None and self.path is not None:
+            self.path.unlink(missing_ok=True)
+
+    def write(self, data: bytes) -> int:
+        """Write at the current position.
+
+        Raises:
+            BadInput: ``too_large`` past ``max_bytes``.
+            StorageError: when the scratch folder cannot take it.
+        """
+        if self.failure is not None:
+            return len(data)
+        end = self._file.tell() + len(data)
+        if end > self._max:
+            self.failure = _too_large(self._max)
+            raise self.failure
+        try:
+            if self.path is None and end > IN_MEMORY:
+                self._spill()
+            return self._file.write(data)
+        except OSError as error:
+            self.failure = StorageError(f"{self._scratch}: {error.strerror or error}", hint="free some space there")
+            raise self.failure from None
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Move, as files do."""
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """The current position."""
+        return self._file.tell()
+
+    def payload(self, filename: str, mime: str) -> Payload:
+        """What was written, to be sent."""
+        if self.path is not None:
+            self._file.flush()
+            return Payload(filename, mime, self.path.stat().st_size, path=self.path)
+        assert isinstance(self._file, io.BytesIO)
+        data = self._file.getvalue()
+        return Payload(filename, mime, len(data), data=data)
+
+    def _spill(self) -> None:
+        at = self._file.tell()
+        held = self._file
+        assert isinstance(held, io.BytesIO)
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=self._scratch, suffix=f".{self._suffix}")
+        self._file, self.path = os.fdopen(handle, "w+b"), Path(name)
+        self._file.write(held.getvalue())
+        self._file.seek(at)
+
+
+def _too_large(limit: int) -> BadInput:
+    return BadInput(
+        f"the recording is larger than the {size(limit)} that can be sent, even as 16 kHz mono",
+        kind="too_large",
+        hint="cut it into shorter files",
+    )
+
+
+def size(n: int) -> str:
+    """Bytes as a person says them: ``512 KB``, ``25 MB``."""
+    return f"{n / 2**20:.4g} MB" if n >= 2**20 else f"{max(n / 2**10, 0.1):.4g} KB"

@@ -1,0 +1,90 @@
+"""What a chain would cost: step by step, as far as it can be told before the steps before it have run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+
+from mediamill.tasks.errors import MediamillError
+from mediamill.tasks.pipeline.run import job_of
+from mediamill.tasks.pipeline.spec import Chain, Task
+from mediamill.tasks.quote import quote
+from mediamill.tasks.summary import Quote
+
+
+@dataclass(slots=True)
+class ChainQuote:
+    """Quotes by task and repeat, and those of which nothing can be told yet, each with the reason.
+
+    ``perhaps`` names those that may find no row to do: repeats of ``until``, and tasks behind a choice of rows.
+    """
+
+    known: dict[str, Quote] = field(default_factory=dict)
+    perhaps: set[str] = field(default_factory=set)
+    unknown: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def low_usd(self) -> Decimal:
+        """The least that the known tasks cost; those without a price, and those of ``perhaps``, add nothing."""
+        sure = (one.low_usd for name, one in self.known.items() if name not in self.perhaps)
+        return sum((low or Decimal(0) for low in sure), Decimal(0))
+
+    @property
+    def high_usd(self) -> Decimal | None:
+        """The most that all tasks cost; None while one of them is not known or has no price."""
+        told = [one.high_usd for one in self.known.values()]
+        if self.unknown or None in told:
+            return None
+        return sum((one for one in told if one is not None), Decimal(0))
+
+
+def quote_chain(chain: Chain) -> ChainQuote:
+    """Quote every task: the first from the source; later ones from what the steps before them left.
+
+    A later step that works on the source's own media is quoted as if every item reached it, a repeat as if every row
+    were done again.
+
+    Raises:
+        UsageError: when the first step cannot be quoted.
+    """
+    told, chosen = ChainQuote(), False
+    for number, step in enumerate(chain.steps, 1):
+        chosen = chosen or step.when is not None
+        for name, task in step.branches().items():
+            folder = chain.out_path / "steps" / f"{number:02d}-{step.name}"
+            folder = folder if step.task else folder / name
+            _quote(chain, name, task, [folder], told, first=number == 1)
+            if chosen and not _manifest(folder).exists():
+                told.perhaps.add(name)
+            for turn, change in enumerate(step.again, 1):
+                again, places = f"{name} again {turn}", [folder / f"again-{turn}", folder]
+                told.perhaps.add(again)
+                _quote(chain, again, task.changed(change), places, told, first=number == 1)
+        chosen = chosen or step.keep is not None
+    return told
+
+
+def _quote(chain: Chain, name: str, task: Task, places: list[Path], told: ChainQuote, *, first: bool) -> None:
+    """Quote a task whose OUT is the first of ``places``, with the first manifest that an earlier run left in them."""
+    manifest = next((made for made in map(_manifest, places) if made.exists()), None)
+    if manifest is None and not first and ({"path", "text"} & set(task.of) or not _of_media(task)):
+        told.unknown[name] = "it depends on what the steps before it answer"
+        return
+    try:
+        told.known[name] = quote(job_of(chain, task, places[0], manifest))
+    except MediamillError as error:
+        if first:
+            raise
+        told.unknown[name] = error.message
+
+
+def _manifest(folder: Path) -> Path:
+    return folder / "manifest.parquet"
+
+
+def _of_media(task: Task) -> bool:
+    from mediamill.tasks import capabilities
+    from mediamill.tasks.sources.extensions import needs_files
+
+    return needs_files(capabilities.get(task.capability).kinds)

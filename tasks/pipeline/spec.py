@@ -1,0 +1,219 @@
+"""Chain: the validated description of steps, from YAML or Python."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from mediamill.tasks.errors import NoSuchOption, UsageError
+from mediamill.tasks.job import Columns, Job, Schedule, make_job
+from mediamill.tasks.pipeline.expressions import Expression
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_JOB_FIELDS = (
+    *("provider", "model", "base_url", "api_key_env"),
+    *("concurrency", "rpm", "deadline", "retries", "subtitles"),
+)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Task(_Strict):
+    """What one step asks of whom: a job without source, OUT and budget, which the chain gives it."""
+
+    capability: str = Field(description="what is done to each row, e.g. transcribe")
+    provider: str | None = Field(None, description="who does it; local when no key is set")
+    model: str | None = Field(None, description="the provider's model name")
+    base_url: str | None = Field(None, description="another server of the same kind")
+    api_key_env: str | None = Field(None, description="NAME of the environment variable that holds the key")
+    params: dict[str, Any] = Field(default_factory=dict, description="the capability's own parameters")
+    of: dict[str, str] = Field(
+        default_factory=dict, description="which column is what: path, text, or a parameter by its name"
+    )
+    concurrency: int | None = Field(None, description="most requests in flight")
+    rpm: float | None = Field(None, description="most requests a minute")
+    deadline: float | str | None = Field(None, description="longest one attempt may take")
+    retries: int | None = Field(None, description="most repeats of one request")
+    subtitles: list[str] | str | None = Field(None, description="files beside the Parquet: srt, vtt, txt, json")
+
+    def job_fields(self) -> dict[str, Any]:
+        """The job's fields that the task sets."""
+        given = {name: getattr(self, name) for name in _JOB_FIELDS if getattr(self, name) is not None}
+        return {"capability": self.capability, "params": self.params, **given}
+
+    def changed(self, change: dict[str, Any]) -> Task:
+        """The task as a repeat changes it; parameters one by one, as long as the capability stays.
+
+        Raises:
+            ValidationError: when it changes what a task has not.
+        """
+        given = {**self.model_dump(exclude_defaults=True), **change}
+        params = change.get("params")
+        if isinstance(params, dict) and given["capability"] == self.capability:
+            given["params"] = {**self.params, **params}
+        return Task.model_validate(given)
+
+
+class Step(_Strict):
+    """One step: a task for each row, several side by side, or only a choice of rows.
+
+    Its columns are plain names to the step after it, and ``NAME_column`` to all later ones and in the results.
+    """
+
+    name: str = Field(description="short name; its columns are called after it")
+    task: Task | None = Field(None, description="what is done to each row")
+    parallel: dict[str, Task] = Field(default_factory=dict, description="several tasks on every row, by name")
+    when: str | None = Field(None, description="only rows this expression holds for are done; the others pass by")
+    keep: str | None = Field(None, description="only rows this expression holds for go on, afterwards")
+    until: str | None = Field(None, description="done again while this expression does not hold")
+    again: tuple[dict[str, Any], ...] = Field(
+        (), max_length=10, description="what changes in each repeat, e.g. [{model: a-stronger-one, params: {seed: 2}}]"
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _a_name(cls, value: str) -> str:
+        if not _NAME.fullmatch(value):
+            raise ValueError("a name is up to 40 small letters, digits and underscores")
+        return value
+
+    @field_validator("when", "keep", "until")
+    @classmethod
+    def _an_expression(cls, value: str | None) -> str | None:
+        if value is not None:
+            Expression(value)
+        return value
+
+    @model_validator(mode="after")
+    def _does_something(self) -> Step:
+        if bool(self.task) + bool(self.parallel) > 1:
+            raise ValueError("a step has one task or several in parallel, not both")
+        if not self.task and not self.parallel and not self.keep:
+            raise ValueError("a step has a task, several in parallel, or rows to keep")
+        if (self.until is None) != (not self.again):
+            raise ValueError("until and again go together: what holds at the end, and what each repeat changes")
+        if self.until and not self.task:
+            raise ValueError("until repeats one task")
+        for name in self.parallel:
+            self._a_name(name)
+        return self
+
+    def branches(self) -> dict[str, Task]:
+        """The tasks by the name their columns get."""
+        return {self.name: self.task} if self.task else dict(self.parallel)
+
+
+class Chain(_Strict):
+    """Steps over one source, with one budget and one OUT."""
+
+    source: str = Field(description="folder, glob, file, URL or manifest of the first step")
+    out: str | None = Field(None, description="folder for everything; default data/results/chain-NAME-HASH")
+    budget: Annotated[Decimal, Field(ge=0)] | None = Field(
+        None, description="the most all steps together may cost in US dollars, all runs together"
+    )
+    limit: Annotated[int, Field(gt=0)] | None = Field(None, description="only the first N items of the source")
+    columns: Columns = Field(default_factory=Columns, description="how the source's columns are read")
+    allow_hosts: list[str] = Field(default_factory=list, description="private hosts that source URLs may name")
+    schedule: Schedule | None = Field(None, description="when its deployment runs")
+    steps: tuple[Step, ...] = Field(min_length=1, max_length=50, description="one after another")
+
+    @field_validator("budget", mode="before")
+    @classmethod
+    def _money(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, float) else value
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Chain:
+        names = [name for step in self.steps for name in {step.name, *step.branches()}]
+        doubled = {name for name in names if names.count(name) > 1}
+        if doubled:
+            raise ValueError(f"two steps are called {min(doubled)!r}")
+        if not self.steps[0].branches():
+            raise ValueError("the first step has a task")
+        if self.steps[0].when:
+            raise ValueError("the first step is for every item: when comes later")
+        return self
+
+    @property
+    def out_path(self) -> Path:
+        """Where everything goes."""
+        if self.out:
+            return Path(self.out).expanduser().absolute()
+        made = make_job(capability="chain", source=self.source)
+        return Path(made.out_path).absolute()
+
+    def tasks(self) -> Iterator[tuple[Step, str, Task]]:
+        """Every task with its step and its name."""
+        for step in self.steps:
+            for name, task in step.branches().items():
+                yield step, name, task
+
+
+def is_chain(told: Any) -> bool:
+    """True for the mapping of a file that holds steps."""
+    return isinstance(told, dict) and "steps" in told
+
+
+def read_file(path: Path) -> Any:
+    """What a YAML file holds; None when it cannot be read, which is told when it is read as a job.
+
+    Used to tell chains from jobs.
+    """
+    import yaml
+
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return None
+
+
+def make_chain(told: dict[str, Any], where: str = "", **overrides: Any) -> Chain:
+    """A Chain from plain values; ``overrides`` that are not None win.
+
+    Raises:
+        UsageError: naming what is wrong and where.
+    """
+    given = {**told, **{name: value for name, value in overrides.items() if value is not None}}
+    try:
+        chain = Chain.model_validate(given)
+    except ValidationError as error:
+        raise _usage(error, where) from None
+    for step, name, task in chain.tasks():
+        _check(chain, step, name, task)
+    return chain
+
+
+def _check(chain: Chain, step: Step, name: str, task: Task) -> None:
+    """Every task and every repeat is a whole job, found out before anything is paid."""
+    from mediamill.tasks import capabilities
+    from mediamill.tasks.params import check_params
+
+    for change in ({}, *step.again):
+        try:
+            changed = task.changed(change)
+        except ValidationError as error:
+            raise _usage(error, f"step {name}: again", Task.model_fields) from None
+        try:
+            job: Job = make_job(f"step {name}", source=chain.source, **changed.job_fields())
+            check_params(capabilities.get(job.capability), job.params)
+        except UsageError as error:
+            message = error.message if error.message.startswith("step ") else f"step {name}: {error.message}"
+            raise UsageError(message, hint=error.hint) from None
+
+
+def _usage(error: ValidationError, where: str, options: Iterable[str] = Chain.model_fields) -> UsageError:
+    first = error.errors(include_url=False)[0]
+    path = ".".join(str(part) for part in first["loc"])
+    before = f"{where}: " if where else ""
+    if first["type"] == "extra_forbidden":
+        known = options if len(first["loc"]) == 1 else {**Step.model_fields, **Task.model_fields}
+        return NoSuchOption("option", str(first["loc"][-1]), known, where=f"{before}{path}".strip())
+    message = "is missing" if first["type"] == "missing" else first["msg"].removeprefix("Value error, ")
+    return UsageError(f"{before}{path + ': ' if path else ''}{message}")

@@ -1,0 +1,59 @@
+"""Files that are either whole or not there: written aside, synced, renamed, the folder synced."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mediamill.tasks import fault_injection
+from mediamill.tasks.errors import StorageError
+
+
+@contextmanager
+def whole_file(out: Path, target: Path) -> Iterator[Path]:
+    """A path under OUT/.tmp to write to; it becomes ``target`` when the block ends well.
+
+    Raises:
+        StorageError: when the disk is full, read-only or gone.
+    """
+    temporary = out / ".tmp" / f"{uuid.uuid4().hex}-{target.name}"
+    try:
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        fault_injection.point("part.write.before")
+        yield temporary
+        _sync(temporary)
+        fault_injection.point("part.rename.before")
+        temporary.replace(target)
+        _sync(target.parent)
+        fault_injection.point("part.rename.after")
+    except OSError as error:
+        raise StorageError(f"{target}: {error.strerror or error}", hint="free the disk, then run again") from None
+    finally:
+        if temporary.exists():
+            temporary.unlink()
+
+
+def remove_file(target: Path) -> None:
+    """Remove a file for good, if it is there.
+
+    Raises:
+        StorageError: when it cannot be removed.
+    """
+    try:
+        if target.exists():
+            target.unlink()
+            _sync(target.parent)
+    except OSError as error:
+        raise StorageError(f"{target}: {error.strerror or error}") from None
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

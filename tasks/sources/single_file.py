@@ -1,0 +1,61 @@
+"""One file, or one URL."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from mediamill.tasks.domain import Item
+from mediamill.tasks.errors import UsageError
+from mediamill.tasks.sources import fingerprint
+from mediamill.tasks.sources.locate import printable, url_problem
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Single:
+    """One item: a file of whatever extension, since the user named it, or an http(s) URL.
+
+    Raises:
+        UsageError: when the URL cannot be used.
+    """
+
+    def __init__(self, given: str) -> None:
+        self._given = given
+        if is_url(given):
+            trouble = url_problem(given)
+            if trouble:
+                raise UsageError(trouble)
+            self.root = given
+            self.name = given.split("?", maxsplit=1)[0].rstrip("/").rpartition("/")[2] or "url"
+        else:
+            self.root = os.path.abspath(os.path.expanduser(given))  # noqa: PTH100, PTH111
+            self.name = os.path.basename(self.root)  # noqa: PTH119
+            if printable(self.root) != self.root:
+                raise UsageError(f"{printable(given)}: the file's name is not valid UTF-8", hint="rename it")
+
+    def items(self) -> Iterator[Item]:
+        """The one item; its id is the file's name, or the URL."""
+        if is_url(self.root):
+            yield Item(self.root, 0, self._given, self.root, fingerprint=fingerprint.of_value(self.root))
+            return
+        try:
+            about = os.stat(self.root)  # noqa: PTH116
+        except OSError as error:
+            raise UsageError(f"{self._given}: {error.strerror or error}") from None
+        yield Item(self.name, 0, self._given, self.root, fingerprint=fingerprint.of_file(self.root, about))
+
+    def row_schema(self) -> pa.Schema | None:
+        """One file carries no row."""
+        return None
+
+    def size_hint(self) -> int | None:
+        """One."""
+        return 1
+
+
+def is_url(text: str) -> bool:
+    """True for http(s) URLs."""
+    return text[:8].lower().startswith(("http://", "https://"))

@@ -1,0 +1,67 @@
+"""Expressions over a row: what they can say, and how far they cannot reach."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.pipeline.expressions import Expression
+from tests.repeatable import repeatable
+
+ROW = {"language": "de", "seconds": 7.5, "text": "Hello there, World", "tags": ["cat", "dog"], "size": {"w": 3}}
+
+
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("language != 'en'", True),
+        ("language == 'en' or seconds > 7", True),
+        ("missing == None and not missing", True),
+        ("len(missing) == 0", True),
+        ("'cat' in tags and contains(text, 'WORLD')", True),
+        ("size.w == 3 and size['w'] == 3", True),
+        ("matches(text, '^Hello')", True),
+        ("similarity(text, 'hello THERE world!') == 1", True),
+        ("similarity(text, 'something else') < 0.5", True),
+        ("len(words(text)) == 4", False),
+    ],
+)
+def test_what_can_be_said(text: str, holds: bool) -> None:
+    assert Expression(text).holds(ROW) is holds
+
+
+@pytest.mark.parametrize("text", ["", "a b", "language ==", "import os", "x = 1"])
+def test_what_cannot_be_read_says_so(text: str) -> None:
+    with pytest.raises(ValueError, match="cannot be read"):
+        Expression(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["text.__class__", "open('/etc/passwd')", "9**9**9", "text * 10**9", "seconds > text", "1/0", "__import__('os')"],
+)
+def test_nothing_reaches_further_than_the_row(text: str) -> None:
+    with pytest.raises(BadInput, match=r"row 3: .*cannot be worked out"):
+        Expression(text).holds(ROW, "row 3")
+
+
+def test_the_columns_it_needs_are_known() -> None:
+    assert Expression("len(text) > 3 and heard_language != 'en'").names == {"text", "heard_language"}
+    assert Expression("any([one['start'] > limit for one in segments])").names == {"limit", "segments"}
+
+
+@repeatable
+@given(st.text(max_size=40))
+def test_any_text_is_an_expression_or_a_clear_error(text: str) -> None:
+    row: dict[str, Any] = {"a": 1}
+    try:
+        made = Expression(text)
+    except ValueError:
+        return
+    with contextlib.suppress(BadInput):
+        assert made.holds(row) in (True, False)
