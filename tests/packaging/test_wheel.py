@@ -1,0 +1,58 @@
+"""The built wheel and the checkout do the main job in a folder that holds a foreign tasks.py and flows/."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.packaging.installed import ROOT, build_wheel, make_environment, make_foreign_folder
+
+RECORDING = ROOT / "data" / "samples" / "recordings" / "window.flac"
+FLOW = "from mediamill.flows.transcribe import transcribe; print(transcribe.name)"
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_wheel(tmp_path_factory.mktemp("wheel"))
+
+
+def run_main_job(programs: Path, folder: Path) -> None:
+    """The command line and an import of a flow, in ``folder``, with the current folder on the import path."""
+    home = folder / "home"
+    env = {**os.environ, "HOME": str(home), "PYTHONPATH": str(folder), "PREFECT_HOME": str(home)}
+    command = [programs / "mediamill", "transcribe", RECORDING, "--provider", "local", "--out", "out"]
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = pd.read_parquet(folder / "out" / "results")
+    assert rows["text"].str.len().min() > 0
+    told = subprocess.run(
+        [programs / "python", "-c", FLOW], cwd=folder, env=env, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert told.stdout.strip() == "transcribe", told.stderr
+
+
+def test_the_wheel_owns_one_import_name(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as packed:
+        names = packed.namelist()
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"mediamill"}
+    assert "mediamill/py.typed" in names
+    assert len(names) == len(set(names))
+    for source in (*ROOT.glob("flows/**/*.py"), *ROOT.glob("tasks/**/*.py"), *ROOT.glob("configs/**/*.yaml")):
+        assert f"mediamill/{source.relative_to(ROOT)}" in names
+
+
+@pytest.mark.long
+def test_the_wheel_does_the_main_job_in_a_foreign_folder(wheel: Path, tmp_path: Path) -> None:
+    programs = make_environment(tmp_path / "environment", wheel)
+    run_main_job(programs, make_foreign_folder(tmp_path / "foreign"))
+
+
+@pytest.mark.long
+def test_the_checkout_does_the_main_job_in_a_foreign_folder(tmp_path: Path) -> None:
+    run_main_job(Path(sys.executable).parent, make_foreign_folder(tmp_path / "foreign"))
