@@ -35,8 +35,8 @@ def make_environment(folder: Path, *wheels: Path) -> Path:
     asked = "import sysconfig; print(sysconfig.get_path('purelib'))"
     site = subprocess.run([python, "-c", asked], check=True, capture_output=True, text=True, timeout=60).stdout.strip()
     Path(site, "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
-    install = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--ignore-installed"]
-    subprocess.run([*install, *wheels], check=True, timeout=120)
+    install = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--ignore-installed"]
+    subprocess.run([*install, *map(str, wheels)], check=True, timeout=120)
     return folder / "bin"
 
 

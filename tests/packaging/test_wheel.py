@@ -26,7 +26,7 @@ def run_main_job(programs: Path, folder: Path) -> None:
     """The command line and an import of a flow, in ``folder``, with the current folder on the import path."""
     home = folder / "home"
     env = {**os.environ, "HOME": str(home), "PYTHONPATH": str(folder), "PREFECT_HOME": str(home)}
-    command = [programs / "mediamill", "transcribe", RECORDING, "--provider", "local", "--out", "out"]
+    command = [str(programs / "mediamill"), "transcribe", str(RECORDING), "--provider", "local", "--out", "out"]
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     rows = pd.read_parquet(folder / "out" / "results")
