@@ -18,8 +18,8 @@ def ask_json(provider: str, base_url: str | None, path: str) -> Any:
     from mediamill.tasks.calls.transport_errors import ExchangeError
     from mediamill.tasks.engine import Engine
     from mediamill.tasks.errors import ProviderDown
-    from mediamill.tasks.providers.base import Request
     from mediamill.tasks.providers.registry import make_provider
+    from mediamill.tasks.wire import Request
 
     chosen = make_provider(provider, base_url=base_url, api_key_env=None, environ=os.environ)
     engine = Engine.shared()

@@ -19,9 +19,9 @@ from mediamill.tasks.errors import UsageError
 from mediamill.tasks.job import Job
 
 if TYPE_CHECKING:
-    from mediamill.tasks.providers.base import Provider
     from mediamill.tasks.run import Retry
     from mediamill.tasks.summary import Summary
+    from mediamill.tasks.wire import Provider
 
 
 def run_job(job: Job, options: Mapping[str, Any], retry: Retry | None = None, *, again: int | None = None) -> int:

@@ -12,8 +12,8 @@ from mediamill.flows.words import dollars, duration, many
 
 if TYPE_CHECKING:
     from mediamill.tasks.job import Job
-    from mediamill.tasks.providers.base import Provider
     from mediamill.tasks.summary import Quote, Status, Summary
+    from mediamill.tasks.wire import Provider
 
 
 _KINDS = {"describe-video": "video"}

@@ -21,8 +21,8 @@ from mediamill.tasks.errors import BadInput
 from mediamill.tasks.job import Job
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.media.cutting import Cuts
-from mediamill.tasks.providers.base import Provider
 from mediamill.tasks.sources.columns import text_column
+from mediamill.tasks.wire import Provider
 
 P = ParamSpec("P")
 T = TypeVar("T")

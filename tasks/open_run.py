@@ -31,11 +31,11 @@ from mediamill.tasks.money.budget import Budget
 from mediamill.tasks.money.cost import Pricing
 from mediamill.tasks.params import check_params
 from mediamill.tasks.providers import registry
-from mediamill.tasks.providers.base import Provider, Wire
 from mediamill.tasks.run_context import Context, StopSwitch
 from mediamill.tasks.sinks.media import lost_media
 from mediamill.tasks.sinks.parts import clean, is_whole
 from mediamill.tasks.sinks.schema import freeze, results_schema, thaw
+from mediamill.tasks.wire import Provider, Wire
 
 if TYPE_CHECKING:
     from mediamill.tasks.sources import Source

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,21 @@ LAYERS = (
     {"tasks.run_context"},
     {"tasks.capability_context"},
     {"tasks.engine"},
-    {"tasks.capabilities", "tasks.providers", "tasks.calls"},
+    {"tasks.capabilities"},
+    {"tasks.providers", "tasks.calls"},
     {"tasks.journal", "tasks.money", "tasks.media", "tasks.sources", "tasks.sinks", "tasks.summary"},
+    {"tasks.wire", "tasks.retry_after"},
+    {"tasks.websocket_session"},
     {"tasks.domain", "tasks.job", "tasks.errors", "tasks.fault_injection", "configs"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+APART = ({"tasks.providers", "tasks.calls"},)
+"""Rooms of one layer that do not import each other: who plans a request knows nothing of who sends it."""
+CYCLES = (
+    "tasks.journal.",  # its parts name the journal's class for types, and the journal makes them
+    "tasks.providers.",  # operations are to stop naming the provider's class
+)
+"""Rooms whose modules may still import each other in a circle."""
 SPAWN = ("tasks.engine", "tasks.local.spawn")
 """The one way from the pipeline to the built-in server: starting it as a process of its own."""
 
@@ -38,8 +49,8 @@ def room(name: str) -> str:
     return name.split(".", maxsplit=1)[0] if not name.startswith("tasks") else ".".join(name.split(".")[:2])
 
 
-def imports(source: str) -> list[str]:
-    """Every module a file imports, at any depth, for types or for use."""
+def imports(source: str, *, names: bool = False) -> list[str]:
+    """Every module a file imports, at any depth, for types or for use; with ``names`` also what it takes from them."""
     found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -47,7 +58,7 @@ def imports(source: str) -> list[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "a relative import"
             assert node.module is not None
-            below = node.module in ("mediamill", "mediamill.tasks")
+            below = names or node.module in ("mediamill", "mediamill.tasks")
             found += [f"{node.module}.{a.name}" for a in node.names] if below else [node.module]
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
             found += [n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
@@ -71,6 +82,7 @@ def complaint(here: str, name: str) -> str | None:
         well = False
     else:
         well = room(here) in LEVEL and room(name) in LEVEL and LEVEL[room(name)] >= LEVEL[room(here)]
+        well = well and not any({room(here), room(name)} == rooms for rooms in APART)
     return None if well or name == "tasks" else f"{here} imports {name}"
 
 
@@ -100,6 +112,66 @@ def test_no_arrow_points_back(path: Path) -> None:
 )
 def test_an_arrow_that_points_back_is_found(here: str, source: str) -> None:
     assert [told for name in imports(source) if (told := complaint(here, name))]
+
+
+def module_graph(sources: Mapping[str, str]) -> dict[str, set[str]]:
+    """Which of the modules import which, types included; a name that is imported from a package is its module."""
+    return {
+        here: {name for found in imports(source, names=True) if (name := nearest(found, sources)) not in (None, here)}
+        for here, source in sources.items()
+    }
+
+
+def nearest(name: str, known: Collection[str]) -> str | None:
+    """The module that an import reaches: itself, or the one that holds the name."""
+    name = name.removeprefix("mediamill.")
+    return next((n for n in (name, name.rpartition(".")[0]) if n in known), None)
+
+
+def cycles(graph: Mapping[str, set[str]]) -> list[set[str]]:
+    """Strongly connected components of more than one module (Tarjan)."""
+    order: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[set[str]] = []
+
+    def visit(node: str) -> None:
+        order[node] = low[node] = len(order)
+        stack.append(node)
+        for target in sorted(graph[node]):
+            if target not in order:
+                visit(target)
+                low[node] = min(low[node], low[target])
+            elif target in stack:
+                low[node] = min(low[node], order[target])
+        if low[node] == order[node]:
+            component = set(stack[stack.index(node) :])
+            del stack[stack.index(node) :]
+            if len(component) > 1:
+                found.append(component)
+
+    for node in sorted(graph):
+        if node not in order:
+            visit(node)
+    return found
+
+
+SOURCES = {module(path): path.read_text(encoding="utf-8") for path in FILES}
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    found = cycles(module_graph(SOURCES))
+    assert [sorted(one) for one in found if not any(all(m.startswith(room) for m in one) for room in CYCLES)] == []
+
+
+def test_a_cycle_is_found_through_types_and_packages() -> None:
+    told = {
+        "tasks.a": "if TYPE_CHECKING:\n    from mediamill.tasks.b.c import C",
+        "tasks.b": "",
+        "tasks.b.c": "def late():\n    from mediamill.tasks.b import d",
+        "tasks.b.d": "from mediamill.tasks import a",
+    }
+    assert cycles(module_graph(told)) == [{"tasks.a", "tasks.b.c", "tasks.b.d"}]
 
 
 def loaded(*arguments: str) -> set[str]:

@@ -63,8 +63,9 @@ def _names(provider: str | None) -> tuple[str, ...]:
 
 
 def _configured(provider: str) -> list[Model]:
-    from mediamill.tasks.money.cost import Billing, Pricing
+    from mediamill.tasks.money.cost import Pricing
     from mediamill.tasks.providers.config import load_config
+    from mediamill.tasks.wire import Billing
 
     config = load_config(provider)
     pricing = Pricing.of(provider, Billing(config.free))

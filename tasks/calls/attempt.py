@@ -21,7 +21,7 @@ from mediamill.tasks.domain import Answer, Ask
 from mediamill.tasks.errors import AccountStopped, CallFailed, MediamillError, UnknownOutcome
 from mediamill.tasks.journal.transitions import NewAttempt
 from mediamill.tasks.money.budget import Reservation
-from mediamill.tasks.providers.base import Limits, Problem, Reply, Request
+from mediamill.tasks.wire import Problem, RateLimits, Reply, Request
 
 _LOST = "the request may have been carried out and billed; its answer was lost"
 LOOK = (
@@ -73,7 +73,7 @@ class WireAttempt:
             ItemError, Stop: when it may not.
         """
         outcome = "error"
-        limits: Limits | None = None
+        limits: RateLimits | None = None
         problem: Problem | None = None
         self._line.tally.in_flight += 1
         try:

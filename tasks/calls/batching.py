@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from mediamill.tasks.domain import Answer, Ask
 from mediamill.tasks.errors import CallFailed
-from mediamill.tasks.providers.base import Pack, Wire
+from mediamill.tasks.wire import Pack, Wire
 
 
 @dataclass(slots=True)

@@ -25,7 +25,7 @@ from mediamill.tasks.calls.settlement import answer, parse, settle, share_of
 from mediamill.tasks.domain import FREE, Answer, Ask, Cost
 from mediamill.tasks.errors import BadInput, CallFailed, ItemError, ProviderDown, UnknownOutcome
 from mediamill.tasks.journal.asks import Attempt, Claim
-from mediamill.tasks.providers.base import Parsed, Problem, Reply
+from mediamill.tasks.wire import Parsed, Problem, Reply
 
 _BUSY_SECONDS = 0.5
 _LOOK_AGAIN = 0.25

@@ -17,7 +17,7 @@ from mediamill.tasks.errors import Stop
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.money.budget import Budget
 from mediamill.tasks.money.cost import Pricing
-from mediamill.tasks.providers.base import Provider, Wire
+from mediamill.tasks.wire import Provider, Wire
 
 REQUEST_IDS = ("x-request-id", "x-together-request-id", "x-together-traceid", "cf-ray")
 

@@ -29,7 +29,7 @@ from mediamill.tasks.calls.transport_errors import Broken, ExchangeError, transl
 from mediamill.tasks.calls.transports import environment_proxy, make_transport, tls_context
 from mediamill.tasks.calls.websocket import SocketExchange
 from mediamill.tasks.errors import ItemError, UsageError
-from mediamill.tasks.providers.base import FIRST_PART, Reply, Request
+from mediamill.tasks.wire import FIRST_PART, Reply, Request
 
 _HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
 _OWN_HEADERS = frozenset({"authorization", "host", "content-length", "transfer-encoding", "connection"})

@@ -18,12 +18,12 @@ import aiohttp
 import httpx
 
 from mediamill.tasks.calls.body_reader import chunks
-from mediamill.tasks.calls.hints import wait_hint
 from mediamill.tasks.calls.retry import Policy, TryAgain, retrying
 from mediamill.tasks.calls.ssrf_guard import Guard, refusal
 from mediamill.tasks.calls.transport_errors import Broken, ExchangeError
 from mediamill.tasks.errors import BadInput, CallFailed, StorageError
-from mediamill.tasks.providers.base import Problem
+from mediamill.tasks.retry_after import MAX_WAIT, retry_after
+from mediamill.tasks.wire import Problem
 
 MOST_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -185,8 +185,12 @@ def _check_status(response: httpx.Response, where: str) -> None:
     if status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
         raise TryAgain(Problem("retry", "download", f"{where} has another file there now"))
     if status in _TRANSIENT or status >= httpx.codes.INTERNAL_SERVER_ERROR:
-        wait = wait_hint("", dict(response.headers))
-        raise TryAgain(Problem("retry", "download", f"{where} answered {status}", wait=wait))
+        wait = retry_after(response.headers, time.time())
+        raise TryAgain(
+            Problem(
+                "retry", "download", f"{where} answered {status}", wait=None if wait is None else min(wait, MAX_WAIT)
+            )
+        )
     raise BadInput(f"{where} answered {status} for the URL", kind="download", status=status)
 
 

@@ -8,8 +8,8 @@ from http import HTTPStatus
 
 import aiohttp
 
-from mediamill.tasks.providers.base import Reply
-from mediamill.tasks.providers.conversation import REFUSED, SOCKET
+from mediamill.tasks.websocket_session import REFUSED, SOCKET
+from mediamill.tasks.wire import Reply
 
 _MOST_REFUSAL = 2**16
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from itertools import count
 
-from mediamill.tasks.providers.base import Reply
+from mediamill.tasks.wire import Reply
 
 Look = Callable[[], Awaitable[Reply | float]]
 """One look at a job: its last reply once it has ended, or the seconds until the next look."""

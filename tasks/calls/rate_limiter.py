@@ -15,30 +15,13 @@ from typing import Any
 from mediamill.tasks.calls.adaptive import AdaptiveRate, AdaptiveWindow
 from mediamill.tasks.calls.gcra import Pacer
 from mediamill.tasks.domain import Usage
-from mediamill.tasks.providers.base import Limits
+from mediamill.tasks.wire import Quota, RateLimits
 
 _MINUTE = 60.0
 _HOUR = 3600.0
 _MARGIN = 0.985
 _RAMP = 1.0
 """Seconds over which those who waited for a pause are let go."""
-
-
-@dataclass(frozen=True, slots=True)
-class Quota:
-    """Configured limits of one provider, model and operation; None is unlimited.
-
-    ``start`` is how many requests may be in flight at first (None: ``concurrency``, the most ever);
-    ``per_request`` how many Asks may share one; ``jobs`` how many may run there at once, where Asks become jobs.
-    """
-
-    rpm: float | None = None
-    tpm: float | None = None
-    audio_seconds_per_hour: float | None = None
-    concurrency: int = 64
-    start: int | None = None
-    per_request: int = 1
-    jobs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +102,9 @@ class Limiter:
                 self._pump()
             raise
 
-    def release(self, permit: Permit, outcome: str, limits: Limits | None = None, wait: float | None = None) -> None:
+    def release(
+        self, permit: Permit, outcome: str, limits: RateLimits | None = None, wait: float | None = None
+    ) -> None:
         """Give a permit back and tell what became of the request.
 
         Args:
@@ -162,7 +147,7 @@ class Limiter:
         self._loop = asyncio.get_running_loop()
         return self._loop
 
-    def _learn(self, limits: Limits, now: float) -> None:
+    def _learn(self, limits: RateLimits, now: float) -> None:
         if limits.requests_per_second:
             self._rate.state_limit(limits.requests_per_second, now)
         if limits.tokens_per_second:

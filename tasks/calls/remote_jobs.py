@@ -11,7 +11,7 @@ from mediamill.tasks.calls.call_context import Line
 from mediamill.tasks.calls.transport_errors import Broken, NotSent
 from mediamill.tasks.domain import Ask
 from mediamill.tasks.errors import AccountStopped, CallFailed
-from mediamill.tasks.providers.base import JOB_ID, JOB_STATES, Problem, Reply, Wire
+from mediamill.tasks.wire import JOB_ID, JOB_STATES, Problem, Reply, Wire
 
 _LOOK_DEADLINE = 30.0
 _FIRST, _MOST, _GROWTH = 1.0, 30.0, 1.5

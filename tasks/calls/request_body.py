@@ -18,7 +18,7 @@ import orjson
 
 from mediamill.tasks.domain import Payload
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.providers.base import Request
+from mediamill.tasks.wire import Request
 
 STREAM_OVER = 1 << 20
 _SLICE = 1 << 18

@@ -7,7 +7,7 @@ import hashlib
 import orjson
 
 from mediamill.tasks.domain import Ask
-from mediamill.tasks.providers.base import Wire
+from mediamill.tasks.wire import Wire
 
 
 def request_key(provider: str, ask: Ask, wire: Wire) -> str:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
-
-if TYPE_CHECKING:
-    from mediamill.tasks.calls.ssrf_guard import Guard
 
 
 class GuardedResolver(AbstractResolver):
@@ -17,10 +14,14 @@ class GuardedResolver(AbstractResolver):
 
     The connector connects to the very list returned here, so a name that changes between check and
     connection has nothing to change.
+
+    Args:
+        admit: raises where one of a host's addresses may not be reached.
+        inner: who is asked; the system's resolver unless another is given.
     """
 
-    def __init__(self, guard: Guard, inner: AbstractResolver | None = None) -> None:
-        self._guard = guard
+    def __init__(self, admit: Callable[[str, int, Sequence[str]], None], inner: AbstractResolver | None = None) -> None:
+        self._admit = admit
         self._inner = inner or ThreadedResolver()
 
     async def resolve(
@@ -32,7 +33,7 @@ class GuardedResolver(AbstractResolver):
             Forbidden: when one of them may not be reached.
         """
         found = await self._inner.resolve(host, port, family)
-        self._guard.admit(host, port, [result["host"] for result in found])
+        self._admit(host, port, [result["host"] for result in found])
         return found
 
     async def close(self) -> None:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
-from mediamill.tasks.providers.base import Problem
+from mediamill.tasks.wire import Problem
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from mediamill.tasks import fault_injection
 from mediamill.tasks.calls.call_context import Line, total
 from mediamill.tasks.domain import Answer, Ask, Cost
 from mediamill.tasks.errors import BadReply
-from mediamill.tasks.providers.base import Parsed, Reply
+from mediamill.tasks.wire import Parsed, Reply
 
 
 def parse(line: Line, reply: Reply, asks: Sequence[Ask]) -> Sequence[Parsed]:

@@ -146,7 +146,7 @@ class Guard:
         """A resolver for aiohttp's connector that admits every answer of ``inner`` first."""
         from mediamill.tasks.calls.resolver import GuardedResolver
 
-        return GuardedResolver(self, inner)
+        return GuardedResolver(self.admit, inner)
 
     @staticmethod
     def _split(url: str) -> SplitResult:

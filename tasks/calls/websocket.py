@@ -20,8 +20,8 @@ from mediamill.tasks.calls import handshake as opening
 from mediamill.tasks.calls.transport_errors import Broken, ExchangeError, NotSent, translate
 from mediamill.tasks.domain import Payload
 from mediamill.tasks.errors import BadInput, ItemError
-from mediamill.tasks.providers.base import Reply
-from mediamill.tasks.providers.conversation import CLOSED, OVER, SOCKET, UNSENT, Conversation, Turn, Unreadable
+from mediamill.tasks.websocket_session import CLOSED, OVER, SOCKET, UNSENT, Turn, Unreadable, WebsocketSession
+from mediamill.tasks.wire import Reply
 
 PING_SECONDS = 20.0
 MOST_MESSAGE = 8 * 2**20
@@ -50,7 +50,7 @@ class SocketExchange:
         most: most bytes of all messages together.
     """
 
-    talk: Conversation
+    talk: WebsocketSession
     where: str
     most: int
     began: bool = False

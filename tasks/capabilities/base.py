@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 from mediamill.tasks.domain import Answer, Ask, Item, Usage
 from mediamill.tasks.media.cutting import Cuts
-from mediamill.tasks.providers.base import Provider
+from mediamill.tasks.wire import Provider
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -26,9 +26,9 @@ from mediamill.tasks.capabilities.near_duplicates import Duplicates
 from mediamill.tasks.capabilities.prompts import PromptParams, filled
 from mediamill.tasks.capabilities.structured_completion import Asker, Prompt, answer_fields
 from mediamill.tasks.domain import Item
-from mediamill.tasks.providers.base import Provider
 from mediamill.tasks.providers.chatting import VISION
 from mediamill.tasks.providers.vision import Detail
+from mediamill.tasks.wire import Provider
 
 if TYPE_CHECKING:
     import pyarrow as pa

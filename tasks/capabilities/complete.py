@@ -14,8 +14,8 @@ from mediamill.tasks.capabilities.prompts import PromptParams, worded
 from mediamill.tasks.capabilities.structured_completion import Asker, Prompt, answer_fields
 from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.providers.base import Provider
 from mediamill.tasks.providers.chatting import CHAT
+from mediamill.tasks.wire import Provider
 
 if TYPE_CHECKING:
     import pyarrow as pa

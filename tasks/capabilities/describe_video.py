@@ -18,9 +18,9 @@ from mediamill.tasks.capabilities.structured_completion import Asker, Prompt, an
 from mediamill.tasks.capabilities.transcribe import HearingParams, Transcribe
 from mediamill.tasks.domain import Input, Item, Payload, Usage
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.providers.base import Provider
 from mediamill.tasks.providers.chatting import VISION
 from mediamill.tasks.providers.vision import Detail, Vision
+from mediamill.tasks.wire import Provider
 
 if TYPE_CHECKING:
     import pyarrow as pa

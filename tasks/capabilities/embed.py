@@ -12,8 +12,8 @@ from mediamill.tasks.capabilities.base import Call, Estimate, Kit
 from mediamill.tasks.capabilities.prompts import checked_template, filled
 from mediamill.tasks.domain import Ask, Item, Usage
 from mediamill.tasks.errors import BadInput, BadReply, UsageError
-from mediamill.tasks.providers.base import Provider
 from mediamill.tasks.providers.embedding import EMBEDDINGS, Embeds, EmbedsTexts
+from mediamill.tasks.wire import Provider
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -16,8 +16,8 @@ from mediamill.tasks.capabilities.interpreter_sessions import REQUEST_VERSION, C
 from mediamill.tasks.capabilities.list_params import several
 from mediamill.tasks.domain import Item, Usage
 from mediamill.tasks.errors import BadInput, UsageError
-from mediamill.tasks.providers.base import Provider
 from mediamill.tasks.providers.interpreter import INTERPRETER, Interprets, InterpretsCode
+from mediamill.tasks.wire import Provider
 
 if TYPE_CHECKING:
     import pyarrow as pa

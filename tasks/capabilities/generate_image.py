@@ -19,8 +19,8 @@ from mediamill.tasks.capabilities.prompts import worded
 from mediamill.tasks.capabilities.reference_images import referenced
 from mediamill.tasks.domain import JSON, Answer, Ask, Input, Item, Usage
 from mediamill.tasks.errors import BadReply, UnknownOutcome, UsageError
-from mediamill.tasks.providers.base import Provider
 from mediamill.tasks.providers.imaging import IMAGE, Images, MakesPictures
+from mediamill.tasks.wire import Provider
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -18,11 +18,11 @@ from mediamill.tasks.capabilities.reference_images import referenced
 from mediamill.tasks.capabilities.video_params import GenerateVideoParams, directions
 from mediamill.tasks.domain import JSON, Answer, Ask, Input, Item, Usage
 from mediamill.tasks.errors import BadInput, BadReply, UsageError
-from mediamill.tasks.providers.base import Provider
 from mediamill.tasks.providers.filming import VIDEO_MAKING, Films
 from mediamill.tasks.providers.imaging import sides
 from mediamill.tasks.providers.moderation import MODERATED
 from mediamill.tasks.providers.videos import MakesVideos
+from mediamill.tasks.wire import Provider
 
 if TYPE_CHECKING:
     import pyarrow as pa

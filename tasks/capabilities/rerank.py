@@ -15,9 +15,9 @@ from mediamill.tasks.capabilities.documents import Corpus, Document, listed, nam
 from mediamill.tasks.capabilities.prompts import checked_template, worded
 from mediamill.tasks.domain import Ask, Item, Usage
 from mediamill.tasks.errors import BadInput, UsageError
-from mediamill.tasks.providers.base import Provider
 from mediamill.tasks.providers.ranking import RERANK, Ranks, Spelling
 from mediamill.tasks.providers.rerank import RanksDocuments, flattened
+from mediamill.tasks.wire import Provider
 
 if TYPE_CHECKING:
     import pyarrow as pa

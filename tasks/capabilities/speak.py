@@ -20,9 +20,9 @@ from mediamill.tasks.capabilities.base import Call, Estimate, Kit
 from mediamill.tasks.capabilities.sentence_split import pieces
 from mediamill.tasks.domain import JSON, Answer, Ask, Item, Usage
 from mediamill.tasks.errors import BadInput, BadReply, UnknownOutcome, UsageError
-from mediamill.tasks.providers.base import Provider
 from mediamill.tasks.providers.speaking import TTS, Speaks
 from mediamill.tasks.providers.voices import Form, VoiceLimits
+from mediamill.tasks.wire import Provider
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -19,9 +19,8 @@ from mediamill.tasks.capabilities.transcript_checks import checked
 from mediamill.tasks.domain import JSON, Answer, Ask, Input, Item, Payload, Usage
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.media.cutting import Cutting
-from mediamill.tasks.media.limits import AudioLimits
-from mediamill.tasks.providers.base import Provider
 from mediamill.tasks.providers.languages import iso_code
+from mediamill.tasks.wire import AudioLimits, Provider
 
 if TYPE_CHECKING:
     import pyarrow as pa

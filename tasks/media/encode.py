@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from mediamill.tasks.domain import Payload
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.media.limits import AudioLimits
 from mediamill.tasks.media.spooled_output import Piece
+from mediamill.tasks.wire import AudioLimits
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame

@@ -11,10 +11,10 @@ from mediamill.tasks.errors import BadInput
 from mediamill.tasks.media.cutting import Cutting
 from mediamill.tasks.media.formats import sendable
 from mediamill.tasks.media.info import AudioInfo, Clip
-from mediamill.tasks.media.limits import AudioLimits
 from mediamill.tasks.media.prepare import prepare
 from mediamill.tasks.media.probe import probe
 from mediamill.tasks.media.source_file import look
+from mediamill.tasks.wire import AudioLimits
 
 if TYPE_CHECKING:
     from mediamill.tasks.media.decode import Check

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mediamill.tasks.media.limits import AudioLimits
+from mediamill.tasks.wire import AudioLimits
 
 DEMUXERS = "wav,w64,mp3,flac,ogg,mov,matroska,webm,aiff,asf,aac,au,caf,amr,avi,mpegts,mpeg,flv,wv,ac3,eac3"
 """What FFmpeg may open. Playlists and lists of other files are not on it: they would reach for the network."""

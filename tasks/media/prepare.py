@@ -14,10 +14,10 @@ from mediamill.tasks.errors import BadInput
 from mediamill.tasks.media.decode_report import tracks_warning, verdict
 from mediamill.tasks.media.formats import CONTAINERS, sendable
 from mediamill.tasks.media.info import AudioInfo, Clip, as_seconds
-from mediamill.tasks.media.limits import AudioLimits
 from mediamill.tasks.media.probe import info, silent
 from mediamill.tasks.media.source_file import empty, look
 from mediamill.tasks.media.wav import HEAD, read_wav
+from mediamill.tasks.wire import AudioLimits
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame

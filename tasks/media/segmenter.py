@@ -15,12 +15,12 @@ from mediamill.tasks.media.decode_report import believe, tracks_warning, verdict
 from mediamill.tasks.media.encode import RATE, blocks, encode, framed, mono, target
 from mediamill.tasks.media.endpoint_fit import piece_seconds
 from mediamill.tasks.media.info import Clip, as_seconds
-from mediamill.tasks.media.limits import AudioLimits
 from mediamill.tasks.media.prepare import stem
 from mediamill.tasks.media.probe import info
 from mediamill.tasks.media.source_file import look
 from mediamill.tasks.media.voice_activity import Activity
 from mediamill.tasks.media.voiced import Voiced
+from mediamill.tasks.wire import AudioLimits
 
 if TYPE_CHECKING:
     from mediamill.tasks.media.decode import Check, Recording

@@ -14,6 +14,7 @@ from mediamill.tasks.money.prices import Price, PriceBook
 from mediamill.tasks.money.speech import CHARACTERS, MINUTES, most_spoken, spoken_cost
 from mediamill.tasks.money.tokens import AUDIO, INPUT, MILLION, most_tokens, token_cost, token_source
 from mediamill.tasks.money.videos import film_cost, film_source, most_film
+from mediamill.tasks.wire import Billing
 
 _QUANTUM = Decimal("0.000000000001")
 _SECONDS = {"audio_second": Decimal(1), "audio_minute": Decimal(60), "audio_hour": Decimal(3600)}
@@ -22,18 +23,6 @@ _TOKEN_MARGIN = Decimal(2)
 """A model billed by tokens but limited by length may cost up to this much of its price a minute (estimate)."""
 _TOKEN_LEAST_SECONDS = Decimal(15)
 """... and a short clip as much as one of that length, for a few hundred tokens heard in noise (estimate)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Billing:
-    """A provider's rules beside its prices (provider docs).
-
-    ``free`` costs nothing; ``least_seconds`` is billed at least; ``whole_seconds`` bills to the nearest second.
-    """
-
-    free: bool = False
-    least_seconds: Decimal = Decimal(0)
-    whole_seconds: bool = False
 
 
 @dataclass(frozen=True, slots=True)

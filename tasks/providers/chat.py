@@ -7,13 +7,13 @@ from typing import Any, Protocol, runtime_checkable
 
 from mediamill.tasks.domain import JSON, Ask
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.providers.base import Parsed, Problem, Reply, Request, Wire
 from mediamill.tasks.providers.chat_replies import answered
 from mediamill.tasks.providers.chat_streams import is_stream, judged, said_something
 from mediamill.tasks.providers.chatting import ChatWire, Talk
 from mediamill.tasks.providers.messages import filled
 from mediamill.tasks.providers.shape import Shape
 from mediamill.tasks.providers.vision import Vision
+from mediamill.tasks.wire import Parsed, Problem, Reply, Request, Wire
 
 _LEAST_DEADLINE = 300.0
 _SECONDS_A_TOKEN = 0.1

@@ -10,8 +10,8 @@ import orjson
 
 from mediamill.tasks.domain import Usage
 from mediamill.tasks.errors import BadReply
-from mediamill.tasks.providers.base import FIRST_PART, Reply
 from mediamill.tasks.providers.chat_streams import gathered, is_stream
+from mediamill.tasks.wire import FIRST_PART, Reply
 
 Data = dict[str, Any]
 

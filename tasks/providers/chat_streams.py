@@ -10,9 +10,9 @@ from typing import Any
 import orjson
 
 from mediamill.tasks.errors import BadReply
-from mediamill.tasks.providers.base import Problem, Reply
 from mediamill.tasks.providers.sse import events
 from mediamill.tasks.providers.verdicts import judge
+from mediamill.tasks.wire import Problem, Reply
 
 _DONE = b"[DONE]"
 _SAID = re.compile(rb'"(?:content|reasoning|reasoning_content|arguments)"\s*:\s*"[^"]')

@@ -14,7 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mediamill.configs import FOLDER
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.providers.base import Endpoint
 from mediamill.tasks.providers.chatting import ChatWire, Talk
 from mediamill.tasks.providers.embedding import Embeds
 from mediamill.tasks.providers.filming import Films, FilmWire
@@ -23,6 +22,7 @@ from mediamill.tasks.providers.interpreter import Interprets
 from mediamill.tasks.providers.ranking import Ranks, RankWire
 from mediamill.tasks.providers.vision import Vision
 from mediamill.tasks.providers.voices import Voice
+from mediamill.tasks.wire import Endpoint
 
 _PORTS = {"http": 80, "https": 443}
 

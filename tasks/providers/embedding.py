@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mediamill.tasks.domain import JSON, Ask, Usage
 from mediamill.tasks.errors import BadInput, BadReply
-from mediamill.tasks.providers.base import Pack, Parsed, Reply, Request, Wire
 from mediamill.tasks.providers.shape import Shape
+from mediamill.tasks.wire import Pack, Parsed, Reply, Request, Wire
 
 EMBEDDINGS = "embeddings"
 """The operation, as the price list names it."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from mediamill.tasks.providers.conversation import Turn, Unreadable
+from mediamill.tasks.websocket_session import Turn, Unreadable
 
 if TYPE_CHECKING:
     from mediamill.tasks.domain import Payload

@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from mediamill.tasks.calls.rate_limiter import Quota
 from mediamill.tasks.domain import Ask
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.providers.base import Parsed, Poll, Problem, Reply, Request, Wire
 from mediamill.tasks.providers.chat import Chat
 from mediamill.tasks.providers.chatting import CHAT, VISION, Talk
 from mediamill.tasks.providers.config import ModelFacts, Operation
@@ -24,6 +22,7 @@ from mediamill.tasks.providers.shape import Shape
 from mediamill.tasks.providers.speech import SpeechProvider
 from mediamill.tasks.providers.videos import Videos
 from mediamill.tasks.providers.vision import Vision
+from mediamill.tasks.wire import Parsed, Poll, Problem, Quota, Reply, Request, Wire
 
 
 class HostedProvider(SpeechProvider):

@@ -14,10 +14,10 @@ import orjson
 from mediamill.tasks.domain import JSON, Ask, Usage
 from mediamill.tasks.errors import BadInput, BadReply
 from mediamill.tasks.media.images.image_info import look
-from mediamill.tasks.providers.base import Parsed, Problem, Reply, Request, Wire
 from mediamill.tasks.providers.imaging import Images, ImageWire, megapixels, wrong
 from mediamill.tasks.providers.moderation import refusals_named
 from mediamill.tasks.providers.shape import Shape
+from mediamill.tasks.wire import Parsed, Problem, Reply, Request, Wire
 
 _DEADLINE = 600.0
 _TICK = Decimal("1e-10")

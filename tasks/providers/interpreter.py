@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mediamill.tasks.domain import JSON, Ask, Usage
 from mediamill.tasks.errors import BadReply
-from mediamill.tasks.providers.base import Parsed, Problem, Reply, Request, Wire
 from mediamill.tasks.providers.shape import Shape
+from mediamill.tasks.wire import Parsed, Problem, Reply, Request, Wire
 
 INTERPRETER = "code_interpreter"
 """The operation, as the price list names it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from mediamill.tasks.providers.base import Problem, Reply
+from mediamill.tasks.wire import Problem, Reply
 
 MODERATED = "moderated"
 _HINT = "the provider will not make this one; change the prompt or the pictures"

@@ -6,8 +6,8 @@ import importlib
 from collections.abc import Callable, Mapping
 
 from mediamill.tasks.errors import NoSuchOption, UsageError
-from mediamill.tasks.providers.base import Endpoint, Provider
 from mediamill.tasks.providers.config import ProviderConfig, endpoint_of, load_config
+from mediamill.tasks.wire import Endpoint, Provider
 
 _PROVIDERS: dict[str, str] = {
     "local": "mediamill.tasks.providers.local:Local",

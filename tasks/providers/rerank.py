@@ -13,9 +13,9 @@ import orjson
 
 from mediamill.tasks.domain import JSON, Ask, Usage
 from mediamill.tasks.errors import BadInput, BadReply
-from mediamill.tasks.providers.base import Parsed, Reply, Request, Wire
 from mediamill.tasks.providers.ranking import Ranks, RankWire, Spelling
 from mediamill.tasks.providers.shape import Shape
+from mediamill.tasks.wire import Parsed, Reply, Request, Wire
 
 _OBJECTS = frozenset({"together", "cohere-v1"})
 _DEADLINE = 120.0

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mediamill.tasks.domain import Ask
-from mediamill.tasks.providers.base import Parsed, Poll, Problem, Reply, Request, Wire
 from mediamill.tasks.providers.verdicts import judge
+from mediamill.tasks.wire import Parsed, Poll, Problem, Reply, Request, Wire
 
 if TYPE_CHECKING:
     from mediamill.tasks.providers.config import Operation

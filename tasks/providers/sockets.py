@@ -12,14 +12,14 @@ import orjson
 
 from mediamill.tasks.domain import JSON, Ask, Usage
 from mediamill.tasks.errors import BadInput, BadReply
-from mediamill.tasks.providers.base import Endpoint, Parsed, Problem, Reply, Request, Verdict, Wire
-from mediamill.tasks.providers.conversation import CLOSED, OVER, REFUSED, SOCKET, socket_end
 from mediamill.tasks.providers.envelopes import clean
 from mediamill.tasks.providers.hearing import HEARD, HEARINGS, LOST, RATE, number
 from mediamill.tasks.providers.speaking import TTS
 from mediamill.tasks.providers.talking import SPOKEN, Talking
 from mediamill.tasks.providers.transcription import normalised
 from mediamill.tasks.providers.verdicts import judge
+from mediamill.tasks.websocket_session import CLOSED, OVER, REFUSED, SOCKET
+from mediamill.tasks.wire import Endpoint, Parsed, Problem, Reply, Request, Verdict, Wire
 
 if TYPE_CHECKING:
     from mediamill.tasks.providers.config import ModelFacts, Operation, ProviderConfig, Socket
@@ -155,7 +155,7 @@ class SocketProvider:
 
     def _socket_problem(self, reply: Reply) -> Problem | None:
         """What a socket's end means; None for a conversation that came to its own."""
-        end = socket_end(reply) or ""
+        end = reply.socket_end or ""
         if end == REFUSED:
             return _refused(self.name, self.endpoint.key_env, reply)
         try:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from mediamill.tasks.domain import JSON, Ask
 from mediamill.tasks.errors import BadInput, UsageError
-from mediamill.tasks.providers.base import Endpoint, Parsed, Reply, Request, Wire
-from mediamill.tasks.providers.conversation import socket_end
 from mediamill.tasks.providers.spoken import spoken
 from mediamill.tasks.providers.voices import Form, Voice, VoiceLimits
+from mediamill.tasks.wire import Endpoint, Parsed, Reply, Request, Wire
 
 if TYPE_CHECKING:
     from mediamill.tasks.providers.config import ModelFacts, Operation, ProviderConfig
@@ -86,7 +85,7 @@ class SpeakingProvider:
         """
         ask, voice = asks[0], self._voice(asks[0].model)
         asked = ask.params.get("sample_rate")
-        socket = self._operation(TTS).socket if socket_end(reply) else None
+        socket = self._operation(TTS).socket if reply.socket_end else None
         rate = asked if isinstance(asked, int) and voice.sample_rate else socket.rate if socket else voice.pcm_rate
         sound, usage = spoken(reply, ask, rate)
         if voice.per_minute:

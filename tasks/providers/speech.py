@@ -9,28 +9,36 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import ClassVar
 
-from mediamill.tasks.calls.hints import read_limits
-from mediamill.tasks.calls.rate_limiter import Quota
 from mediamill.tasks.domain import JSON, Ask, Payload
 from mediamill.tasks.errors import BadInput, UsageError
-from mediamill.tasks.media.limits import AudioLimits
-from mediamill.tasks.money.cost import Billing
-from mediamill.tasks.providers.base import Endpoint, Limits, Parsed, Poll, Problem, Reply, Request, Wire
 from mediamill.tasks.providers.config import ModelFacts, Operation, ProviderConfig
-from mediamill.tasks.providers.conversation import socket_end
 from mediamill.tasks.providers.languages import iso_code
+from mediamill.tasks.providers.rate_limit_headers import read_limits
 from mediamill.tasks.providers.sockets import SocketProvider
 from mediamill.tasks.providers.speaking import TTS, SpeakingProvider
 from mediamill.tasks.providers.spoken import holds_sound, is_stream, judge_stream
 from mediamill.tasks.providers.transcription import normalised
 from mediamill.tasks.providers.translating import TRANSLATION, target
 from mediamill.tasks.providers.verdicts import judge
+from mediamill.tasks.wire import (
+    AudioLimits,
+    Billing,
+    Endpoint,
+    Parsed,
+    Poll,
+    Problem,
+    Quota,
+    RateLimits,
+    Reply,
+    Request,
+    Wire,
+)
 
 _DEADLINE_EXTRA = 60.0
 
 
 class SpeechProvider(SpeakingProvider, SocketProvider):
-    """Implements :class:`mediamill.tasks.providers.base.Provider`; its speaking half and its sockets are inherited."""
+    """Implements :class:`mediamill.tasks.wire.Provider`; its speaking half and its sockets are inherited."""
 
     name: ClassVar[str]
     url_field: ClassVar[str | None] = None
@@ -113,7 +121,7 @@ class SpeechProvider(SpeakingProvider, SocketProvider):
         """One transcription, or one stretch of speech."""
         if asks[0].operation == TTS:
             return self._speaking_parse(reply, asks)
-        if socket_end(reply):
+        if reply.socket_end:
             return self._socket_heard(reply, asks[0])
         data, usage = normalised(reply.body)
         return [
@@ -127,13 +135,13 @@ class SpeechProvider(SpeakingProvider, SocketProvider):
 
     def classify(self, reply: Reply, operation: str = "") -> Problem | None:
         """What an error reply means; None for an answer."""
-        if socket_end(reply):
+        if reply.socket_end:
             return self._socket_problem(reply)
         if reply.status < HTTPStatus.MULTIPLE_CHOICES and holds_sound(reply):
             return judge_stream(self.name, self.endpoint.key_env, reply) if is_stream(reply) else None
         return self._socket_only(judge(self.name, self.endpoint.key_env, reply))
 
-    def limits(self, reply: Reply) -> Limits:
+    def limits(self, reply: Reply) -> RateLimits:
         """What the reply's headers tell of the rate limits."""
         return read_limits(self.name, reply.headers)
 

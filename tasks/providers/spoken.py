@@ -14,11 +14,10 @@ import orjson
 from mediamill.tasks.domain import Ask, Usage
 from mediamill.tasks.errors import BadReply
 from mediamill.tasks.media.magic import named_sound, sound_in
-from mediamill.tasks.providers.base import Problem, Reply
-from mediamill.tasks.providers.conversation import socket_end
 from mediamill.tasks.providers.envelopes import Envelope, clean, error_in
 from mediamill.tasks.providers.sse import Event, events
 from mediamill.tasks.providers.verdicts import judge
+from mediamill.tasks.wire import Problem, Reply
 
 _HINT = "mediamill retry OUT --only bad_reply buys it anew"
 _RATE = re.compile(r"rate=(\d{4,6})")
@@ -68,7 +67,7 @@ def spoken(reply: Reply, ask: Ask, rate: int) -> tuple[Speech, Usage]:
     usage: Mapping[str, Any] = {}
     audio = reply.body
     kind = content_type(reply)
-    if is_stream(reply) or socket_end(reply):
+    if is_stream(reply) or reply.socket_end:
         stream = read_stream(reply.body) if is_stream(reply) else read_events(_messages(reply.body))
         if stream.error is not None:
             raise BadReply(f"the stream ended with an error: {stream.error.message}", hint=_HINT)

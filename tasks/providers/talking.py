@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mediamill.tasks.providers.conversation import Turn
 from mediamill.tasks.providers.hearing import say, told_in
+from mediamill.tasks.websocket_session import Turn
 
 if TYPE_CHECKING:
     from mediamill.tasks.domain import Payload

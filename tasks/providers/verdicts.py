@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from mediamill.tasks.calls.hints import wait_hint
-from mediamill.tasks.providers.base import Problem, Reply, Verdict
 from mediamill.tasks.providers.envelopes import Envelope, NotJSON, clean, decode, error_in, page_title
+from mediamill.tasks.providers.rate_limit_headers import wait_hint
+from mediamill.tasks.wire import Problem, Reply, Verdict
 
 Judgement = tuple[Verdict, str]
 

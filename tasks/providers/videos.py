@@ -10,11 +10,11 @@ import orjson
 
 from mediamill.tasks.domain import JSON, Ask, Input, Payload, Usage
 from mediamill.tasks.errors import BadReply
-from mediamill.tasks.providers.base import JOB_ID, JOB_STATES, Parsed, Poll, Problem, Reply, Request, Wire
 from mediamill.tasks.providers.filming import Films, FilmWire
 from mediamill.tasks.providers.messages import data_url
 from mediamill.tasks.providers.moderation import is_refusal, refusal, refusals_named
 from mediamill.tasks.providers.shape import Shape
+from mediamill.tasks.wire import JOB_ID, JOB_STATES, Parsed, Poll, Problem, Reply, Request, Wire
 
 _DEADLINE = 120.0
 _DONE = frozenset({"completed", "done", "succeeded", "success"})

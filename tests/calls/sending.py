@@ -10,7 +10,7 @@ import pytest
 
 from mediamill.tasks.calls.client import Client
 from mediamill.tasks.calls.transport_errors import ExchangeError
-from mediamill.tasks.providers.base import Reply, Request
+from mediamill.tasks.wire import Reply, Request
 
 KEY = "sk-sentinel-5d41402abc4b2a76"
 POST = Request("POST", "/v1/x", json={"a": 1})

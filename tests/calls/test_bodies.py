@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from mediamill.tasks.calls.request_body import STREAM_OVER, Body, encode, safe_filename
 from mediamill.tasks.domain import Payload
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.providers.base import Request
+from mediamill.tasks.wire import Request
 
 
 async def collect(body: Body) -> bytes:

@@ -15,7 +15,7 @@ from mediamill.tasks.calls.client import Client
 from mediamill.tasks.calls.transport_errors import Broken, NotSent
 from mediamill.tasks.domain import Payload
 from mediamill.tasks.errors import BadInput, UsageError
-from mediamill.tasks.providers.base import Request
+from mediamill.tasks.wire import Request
 from tests.calls.raw import answer, raw
 from tests.calls.sending import KEY, MB, POST, client, no_proxies, send
 

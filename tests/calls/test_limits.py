@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mediamill.tasks.calls.rate_limiter import Limiter, Permit, Quota
+from mediamill.tasks.calls.rate_limiter import Limiter, Permit
 from mediamill.tasks.domain import Usage
-from mediamill.tasks.providers.base import Limits
+from mediamill.tasks.wire import Quota, RateLimits
 from tests.calls.virtual import Server, drive, run_virtual
 
 ONE = Usage()
@@ -103,7 +103,7 @@ def test_without_a_limit_nothing_waits() -> None:
         permits = [await limiter.acquire(ONE) for _ in range(256)]
         assert all(p.wait == 0 for p in permits)
         for permit in permits:
-            limiter.release(permit, "ok", Limits())
+            limiter.release(permit, "ok", RateLimits())
         return asyncio.get_running_loop().time() - began, limiter.in_flight
 
     assert run_virtual(main) == (0.0, 0)
@@ -293,7 +293,7 @@ def test_no_sequence_of_outcomes_stops_it_for_good(steps: Any) -> None:
                 permit = await asyncio.wait_for(waiting, 10_000)
             except asyncio.CancelledError:
                 continue
-            limiter.release(permit, outcome, Limits(requests_per_second=stated), wait)
+            limiter.release(permit, outcome, RateLimits(requests_per_second=stated), wait)
         return limiter.in_flight
 
     assert run_virtual(main) == 0

@@ -16,7 +16,7 @@ import pytest
 from mediamill.tasks.calls.client import Client
 from mediamill.tasks.calls.transport_errors import Broken
 from mediamill.tasks.domain import Payload
-from mediamill.tasks.providers.base import Request
+from mediamill.tasks.wire import Request
 from tests.calls.raw import Behave, answer, raw, reset
 from tests.calls.sending import KEY, MB, client, fails, no_proxies, send
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mediamill.tasks.calls.retry import Policy, RetryBudget, TryAgain, retrying
-from mediamill.tasks.providers.base import Problem
+from mediamill.tasks.wire import Problem
 
 
 class World:

@@ -16,8 +16,8 @@ from aiohttp.test_utils import TestServer
 from mediamill.tasks.calls.client import Client
 from mediamill.tasks.domain import Payload
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.providers.base import Reply, Request
-from mediamill.tasks.providers.conversation import SOCKET, Turn, Unreadable
+from mediamill.tasks.websocket_session import SOCKET, Turn, Unreadable
+from mediamill.tasks.wire import Reply, Request
 from tests.calls.sending import KEY, client, fails, no_proxies, send
 
 __all__ = ["client", "no_proxies"]

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from mediamill.tasks.calls.rate_limiter import Limiter
 from mediamill.tasks.domain import Usage
-from mediamill.tasks.providers.base import Limits
+from mediamill.tasks.wire import RateLimits
 
 T = TypeVar("T")
 
@@ -91,7 +91,7 @@ class Server:
             return True, 0.0
         return False, self.taken[0] + span - now if self.how == "sliding" else (now // span + 1) * span - now
 
-    async def call(self) -> tuple[str, Limits | None, float | None]:
+    async def call(self) -> tuple[str, RateLimits | None, float | None]:
         await asyncio.sleep(self.rng.uniform(0.005, 0.02))
         now = asyncio.get_running_loop().time()
         self.inside += 1
@@ -101,7 +101,7 @@ class Server:
         await asyncio.sleep(self.latency * self.rng.uniform(0.8, 1.2) if good else 0.03)
         self.inside -= 1
         told = (
-            Limits(requests_per_second=self.limit)
+            RateLimits(requests_per_second=self.limit)
             if self.tells == "all" or (self.tells == "refusals" and not good)
             else None
         )

@@ -11,8 +11,8 @@ from mediamill.tasks.errors import BadInput
 from mediamill.tasks.media.audio import AudioInfo, prepare
 from mediamill.tasks.media.cutting import Cuts, Cutting
 from mediamill.tasks.media.endpoint_fit import USUAL_SECONDS, bounded, expected_pieces, piece_seconds, whole
-from mediamill.tasks.media.limits import AudioLimits
 from mediamill.tasks.media.segmenter import Pieces
+from mediamill.tasks.wire import AudioLimits
 from tests.media.sounds import LIMITS, encode, wav
 
 SHA = "0" * 64

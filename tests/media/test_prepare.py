@@ -10,7 +10,7 @@ import pytest
 from mediamill.tasks.errors import BadInput, StorageError
 from mediamill.tasks.media import spooled_output as piece
 from mediamill.tasks.media.audio import prepare, probe, quick
-from mediamill.tasks.media.limits import AudioLimits
+from mediamill.tasks.wire import AudioLimits
 from tests.media.sounds import LIMITS, encode, header, tone, wav
 
 SHA = "0" * 64

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from mediamill.tasks.domain import Ask, Input, Payload, Usage
-from mediamill.tasks.providers.base import Request, Wire
 from mediamill.tasks.providers.config import ModelFacts, load_config
 from mediamill.tasks.providers.hosted import HostedProvider
 from mediamill.tasks.providers.registry import _PROVIDERS, make_provider
+from mediamill.tasks.wire import Request, Wire
 
 NAMES = tuple(name for name in _PROVIDERS if "transcription" in load_config(name).operations)
 """Those that hear."""

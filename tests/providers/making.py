@@ -10,7 +10,7 @@ import orjson
 
 from mediamill.tasks.domain import Ask, Input, Payload, Usage
 from mediamill.tasks.providers import registry
-from mediamill.tasks.providers.base import Parsed, Provider, Reply
+from mediamill.tasks.wire import Parsed, Provider, Reply
 
 KEY = "sk-sentinel-5d41402abc4b2a76"
 NAMES = ("local", "together", "openai", "groq", "compatible", "xai")

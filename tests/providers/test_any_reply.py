@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mediamill.tasks.providers.base import Problem, Reply
 from mediamill.tasks.providers.verdicts import judge
+from mediamill.tasks.wire import Problem, Reply
 from tests.providers.made import KEY, NAMES, made
 from tests.repeatable import repeatable
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from mediamill.tasks.domain import Ask, Input, Payload, Usage
 from mediamill.tasks.errors import BadInput, BadReply
-from mediamill.tasks.providers.base import FIRST_PART, Reply, Request
 from mediamill.tasks.providers.chat_streams import said_something
+from mediamill.tasks.wire import FIRST_PART, Reply, Request
 from tests.providers.made import made
 from tests.repeatable import repeatable
 

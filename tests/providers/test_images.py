@@ -15,10 +15,10 @@ from PIL import Image
 
 from mediamill.tasks.domain import Ask, Input, Payload
 from mediamill.tasks.errors import BadInput, BadReply, UsageError
-from mediamill.tasks.providers.base import Reply
 from mediamill.tasks.providers.config import load_config
 from mediamill.tasks.providers.images import FIELDS
 from mediamill.tasks.providers.imaging import IMAGE, Images
+from mediamill.tasks.wire import Reply
 from tests.providers.made import KEY, made
 from tests.repeatable import repeatable
 

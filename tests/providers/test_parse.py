@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from mediamill.tasks.capabilities.transcribe import Transcribe
 from mediamill.tasks.errors import BadReply
-from mediamill.tasks.providers.base import Parsed, Reply
 from mediamill.tasks.sinks.json_to_arrow import to_table
+from mediamill.tasks.wire import Parsed, Reply
 from tests.providers.made import NAMES, ask, made
 from tests.providers.making import make
 from tests.repeatable import repeatable

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from mediamill.tasks.calls.request_key import request_key
 from mediamill.tasks.domain import Ask, Input, Payload, Usage
 from mediamill.tasks.errors import BadInput, BadReply
-from mediamill.tasks.providers.base import Reply
 from mediamill.tasks.providers.config import Socket, load_config
-from mediamill.tasks.providers.conversation import SOCKET, Turn, Unreadable
 from mediamill.tasks.providers.hearing import HEARINGS, TogetherHearing
 from mediamill.tasks.providers.talking import Talking
+from mediamill.tasks.websocket_session import SOCKET, Turn, Unreadable
+from mediamill.tasks.wire import Reply
 from tests.providers.made import KEY, made
 
 STREAMING = "nvidia/nemotron-3-asr-streaming-0.6b"

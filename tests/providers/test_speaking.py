@@ -16,10 +16,10 @@ from mediamill.tasks.calls.request_key import request_key
 from mediamill.tasks.domain import Ask, Usage
 from mediamill.tasks.errors import BadInput, BadReply, UsageError
 from mediamill.tasks.money.cost import Pricing
-from mediamill.tasks.providers.base import Parsed, Reply, Wire
 from mediamill.tasks.providers.config import load_config
 from mediamill.tasks.providers.speaking import Speaks
 from mediamill.tasks.providers.speech import SpeechProvider
+from mediamill.tasks.wire import Parsed, Reply, Wire
 from tests.providers.making import NAMES, make
 
 PCM = b"\x01\x00\xff\xff" * 600

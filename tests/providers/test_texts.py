@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from mediamill.tasks.calls.request_key import request_key
 from mediamill.tasks.domain import Ask, Usage
 from mediamill.tasks.errors import BadInput, BadReply, UsageError
-from mediamill.tasks.providers.base import Parsed, Reply
 from mediamill.tasks.providers.config import load_config
 from mediamill.tasks.providers.hosted import HostedProvider
 from mediamill.tasks.providers.registry import _PROVIDERS, make_provider
+from mediamill.tasks.wire import Parsed, Reply
 from tests.repeatable import repeatable
 
 KEY = "tgp_v1_SENTINEL-0123456789abcdefghijkl"

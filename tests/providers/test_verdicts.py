@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mediamill.tasks.calls.hints import MAX_WAIT
+from mediamill.tasks.retry_after import MAX_WAIT
 from tests.providers.making import KEY, make, reply
 
 BAD: dict[str, Any] = {"type": "invalid_request_error"}

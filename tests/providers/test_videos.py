@@ -17,10 +17,10 @@ from mediamill.tasks.calls.request_key import request_key
 from mediamill.tasks.capabilities.video_params import GenerateVideoParams, directions
 from mediamill.tasks.domain import Ask, Input, Payload
 from mediamill.tasks.errors import BadInput, BadReply
-from mediamill.tasks.providers.base import JOB_ID, JOB_STATES, Reply, Wire
 from mediamill.tasks.providers.config import load_config
 from mediamill.tasks.providers.filming import VIDEO_MAKING
 from mediamill.tasks.providers.hosted import HostedProvider
+from mediamill.tasks.wire import JOB_ID, JOB_STATES, Reply, Wire
 from tests.providers.made import made
 from tests.repeatable import repeatable
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mediamill.tasks.capabilities.base import Call, Estimate, Kit
 from mediamill.tasks.domain import Ask, Input, Item, Usage
-from mediamill.tasks.providers.base import Provider
+from mediamill.tasks.wire import Provider
 
 
 class ShapeParams(BaseModel):

@@ -7,18 +7,18 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from mediamill.tasks.calls.rate_limiter import Quota
 from mediamill.tasks.domain import Ask, Usage
 from mediamill.tasks.errors import BadReply
-from mediamill.tasks.media.limits import AudioLimits
-from mediamill.tasks.money.cost import Billing
-from mediamill.tasks.providers.base import (
+from mediamill.tasks.wire import (
+    AudioLimits,
+    Billing,
     Endpoint,
-    Limits,
     Pack,
     Parsed,
     Poll,
     Problem,
+    Quota,
+    RateLimits,
     Reply,
     Request,
     Verdict,
@@ -78,9 +78,9 @@ class ShapesProvider:
         verdict: Verdict = "retry" if reply.status in (429, 500, 503) else "fail"
         return Problem(verdict, f"http_{reply.status}", f"status {reply.status}")
 
-    def limits(self, reply: Reply) -> Limits:
+    def limits(self, reply: Reply) -> RateLimits:
         """None are told."""
-        return Limits()
+        return RateLimits()
 
     def audio_limits(self, operation: str, model: str, transport: str | None = None) -> AudioLimits:
         """No audio is sent."""

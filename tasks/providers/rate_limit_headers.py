@@ -6,21 +6,15 @@ request bucket per day).
 
 from __future__ import annotations
 
-import email.utils
-import math
 import re
 import time
 from collections.abc import Mapping
 
-from mediamill.tasks.providers.base import Limits
-
-MAX_WAIT = 120.0
-"""Most seconds a hint is believed."""
+from mediamill.tasks.retry_after import MAX_WAIT, finite, non_negative, retry_after
+from mediamill.tasks.wire import RateLimits
 
 _MINUTE = 60.0
-_LONGEST_DATE = 64
 _MOST_PER_SECOND = 1e9
-_NUMBER = re.compile(r"[+-]?(?:\d{1,400}(?:\.\d{0,400})?|\.\d{1,400})(?:e[+-]?\d{1,6})?", re.ASCII | re.IGNORECASE)
 _PART = re.compile(r"(\d{1,400}(?:\.\d{0,400})?|\.\d{1,400})(ms|us|µs|μs|ns|h|m|s)", re.ASCII)
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9}
 _TRY_AGAIN = re.compile(r"try again in\s+((?:[\d.]{1,40}\s?(?:ms|h|m|s))+)", re.IGNORECASE | re.ASCII)
@@ -44,31 +38,29 @@ def wait_hint(
         cap: most seconds returned.
         now: Unix time, for dates.
     """
-    milliseconds = _seconds(headers.get("retry-after-ms"))
     found = (
-        milliseconds / 1000 if milliseconds is not None else None,
-        _retry_after(headers.get("retry-after"), time.time() if now is None else now),
+        retry_after(headers, time.time() if now is None else now),
         _reset(provider, headers),
         _try_again(body_text),
     )
     return next((min(wait, cap) for wait in found if wait is not None), None)
 
 
-def read_limits(provider: str, headers: Mapping[str, str]) -> Limits:
+def read_limits(provider: str, headers: Mapping[str, str]) -> RateLimits:
     """What the reply's headers tell of the rate limits, in each provider's own units.
 
     Groq's request bucket is a day's and tells nothing about a rate; its tokens are per minute.
     """
     if provider in _PER_SECOND and ("x-ratelimit-limit" in headers or "x-tokenlimit-limit" in headers):
-        return Limits(
+        return RateLimits(
             requests_per_second=_rate(headers, "x-ratelimit-limit-dynamic", "x-ratelimit-limit"),
             tokens_per_second=_rate(headers, "x-tokenlimit-limit-dynamic", "x-tokenlimit-limit"),
             remaining_requests=_count(headers, "x-ratelimit-remaining-dynamic", "x-ratelimit-remaining"),
             remaining_tokens=_count(headers, "x-tokenlimit-remaining-dynamic", "x-tokenlimit-remaining"),
-            reset_requests=_seconds(headers.get("x-ratelimit-reset")),
+            reset_requests=non_negative(headers.get("x-ratelimit-reset")),
         )
     if provider in _PER_MINUTE:
-        return Limits(
+        return RateLimits(
             requests_per_second=_rate(headers, "x-ratelimit-limit-requests", per=_MINUTE),
             tokens_per_second=_rate(headers, "x-ratelimit-limit-tokens", per=_MINUTE),
             remaining_requests=_count(headers, "x-ratelimit-remaining-requests"),
@@ -77,12 +69,12 @@ def read_limits(provider: str, headers: Mapping[str, str]) -> Limits:
             reset_tokens=go_duration(headers.get("x-ratelimit-reset-tokens")),
         )
     if provider == "groq":
-        return Limits(
+        return RateLimits(
             tokens_per_second=_rate(headers, "x-ratelimit-limit-tokens", per=_MINUTE),
             remaining_tokens=_count(headers, "x-ratelimit-remaining-tokens"),
             reset_tokens=go_duration(headers.get("x-ratelimit-reset-tokens")),
         )
-    return Limits()
+    return RateLimits()
 
 
 def go_duration(text: str | None) -> float | None:
@@ -93,40 +85,17 @@ def go_duration(text: str | None) -> float | None:
     parts = list(_PART.finditer(text))
     if not parts or "".join(part.group(0) for part in parts) != text:
         return None
-    return _sane(sum(float(part[1]) * _UNITS[part[2]] for part in parts))
-
-
-def _sane(value: float) -> float | None:
-    """A wait that means something: neither negative, nor infinite, nor no number."""
-    return value if 0 <= value < math.inf else None
-
-
-def _seconds(text: str | None) -> float | None:
-    """A number that is not negative."""
-    text = (text or "").strip()
-    return _sane(float(text)) if _NUMBER.fullmatch(text) else None
-
-
-def _retry_after(text: str | None, now: float) -> float | None:
-    text = (text or "").strip()
-    if (seconds := _seconds(text)) is not None:
-        return seconds
-    if "," not in text or len(text) > _LONGEST_DATE:  # every HTTP date names its weekday first
-        return None
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - now)
-    except (ValueError, TypeError, OverflowError, IndexError, OSError):
-        return None
+    return finite(sum(float(part[1]) * _UNITS[part[2]] for part in parts))
 
 
 def _reset(provider: str, headers: Mapping[str, str]) -> float | None:
-    if provider in _PER_SECOND and (seconds := _seconds(headers.get("x-ratelimit-reset"))) is not None:
+    if provider in _PER_SECOND and (seconds := non_negative(headers.get("x-ratelimit-reset"))) is not None:
         return seconds
     names = ("requests", "tokens") if provider in _PER_MINUTE else ("tokens",) if provider == "groq" else ()
     waits = [
         wait
         for name in names
-        if _seconds(headers.get(f"x-ratelimit-remaining-{name}")) == 0
+        if non_negative(headers.get(f"x-ratelimit-remaining-{name}")) == 0
         and (wait := go_duration(headers.get(f"x-ratelimit-reset-{name}"))) is not None
     ]
     return max(waits, default=None)
@@ -140,12 +109,12 @@ def _try_again(text: str) -> float | None:
 def _rate(headers: Mapping[str, str], *names: str, per: float = 1.0) -> float | None:
     """The first of ``names`` that is a usable rate; zero and absurd values are no limit to steer by."""
     for name in names:
-        value = _seconds(headers.get(name))
+        value = non_negative(headers.get(name))
         if value is not None and 0 < value / per <= _MOST_PER_SECOND:
             return value / per
     return None
 
 
 def _count(headers: Mapping[str, str], *names: str) -> float | None:
-    values = (_seconds(headers.get(name)) for name in names)
+    values = (non_negative(headers.get(name)) for name in names)
     return next((value for value in values if value is not None), None)

@@ -1,22 +1,18 @@
-"""What every provider file answers: an Ask to a request, a reply to data and usage, an error to a verdict.
+"""The contracts between those who plan requests and those who send them: Wire, Request, Reply, Problem, Provider.
 
 A provider holds no connection and no secret. It is pure: the call path owns the network, the key, the
-retries and the money.
+retries and the money. Neither knows the other; both know this.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from decimal import Decimal
+from typing import Any, Literal, Protocol
 
 from mediamill.tasks.domain import JSON, Ask, Payload, Usage
-from mediamill.tasks.media.limits import AudioLimits
-
-if TYPE_CHECKING:
-    from mediamill.tasks.calls.rate_limiter import Quota
-    from mediamill.tasks.money.cost import Billing
-    from mediamill.tasks.providers.conversation import Conversation
+from mediamill.tasks.websocket_session import SOCKET, WebsocketSession
 
 Verdict = Literal["retry", "fail", "stop", "unknown"]
 """What to do about an attempt that brought no answer.
@@ -102,7 +98,7 @@ class Request:
     json: JSON = None
     fields: Sequence[tuple[str, str]] = ()
     files: Sequence[tuple[str, Payload]] = ()
-    talk: Conversation | None = None
+    talk: WebsocketSession | None = None
     idle: float | None = None
     awaited: Callable[[bytes], bool] | None = None
 
@@ -114,6 +110,11 @@ class Reply:
     status: int
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
+
+    @property
+    def socket_end(self) -> str | None:
+        """How the reply's socket ended, of those that came over one; None for the others."""
+        return self.headers.get(SOCKET)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,7 @@ class Poll:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RateLimits:
     """What a reply's headers tell of the rate limits; None where they do not.
 
     Rates are per second. ``remaining`` counts are what is left in the current window and ``reset`` the
@@ -175,6 +176,45 @@ class Limits:
     remaining_tokens: float | None = None
     reset_requests: float | None = None
     reset_tokens: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """Configured limits of one provider, model and operation; None is unlimited.
+
+    ``start`` is how many requests may be in flight at first (None: ``concurrency``, the most ever);
+    ``per_request`` how many Asks may share one; ``jobs`` how many may run there at once, where Asks become jobs.
+    """
+
+    rpm: float | None = None
+    tpm: float | None = None
+    audio_seconds_per_hour: float | None = None
+    concurrency: int = 64
+    start: int | None = None
+    per_request: int = 1
+    jobs: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AudioLimits:
+    """What audio an endpoint takes: containers by name (``wav``, ``mp3`` ...), bytes, seconds."""
+
+    formats: frozenset[str]
+    max_bytes: int
+    max_seconds: float | None = None
+    takes_urls: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Billing:
+    """A provider's rules beside its prices (provider docs).
+
+    ``free`` costs nothing; ``least_seconds`` is billed at least; ``whole_seconds`` bills to the nearest second.
+    """
+
+    free: bool = False
+    least_seconds: Decimal = Decimal(0)
+    whole_seconds: bool = False
 
 
 class Provider(Protocol):
@@ -220,7 +260,7 @@ class Provider(Protocol):
         """None for an answer to the operation; otherwise what the error means. An error inside a 200 counts."""
         ...
 
-    def limits(self, reply: Reply) -> Limits:
+    def limits(self, reply: Reply) -> RateLimits:
         """What the reply's headers tell of the rate limits."""
         ...
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediamill.tasks.calls.hints import MAX_WAIT, go_duration, read_limits, wait_hint
+from mediamill.tasks.providers.rate_limit_headers import go_duration, read_limits, wait_hint
+from mediamill.tasks.retry_after import MAX_WAIT
 
 NOW = 1_800_000_000.0
 NAMES = [

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from mediamill.tasks.domain import Payload
-    from mediamill.tasks.providers.base import Reply
+from mediamill.tasks.domain import Payload
 
 SOCKET = "x-mediamill-socket"
 """Header of replies from sockets, set by the call path: ``over``, ``refused``, ``unsent CODE REASON`` where it was
@@ -35,7 +33,7 @@ class Unreadable(ValueError):
     """A message that is not what the wire speaks."""
 
 
-class Conversation(Protocol):
+class WebsocketSession(Protocol):
     """One conversation, made for one attempt.
 
     Attributes:
@@ -78,8 +76,3 @@ class Conversation(Protocol):
     def whole(self) -> bool:
         """True when nothing is missing should the server end the conversation in good order now."""
         ...
-
-
-def socket_end(reply: Reply) -> str | None:
-    """How a reply's socket ended; None for replies that came another way."""
-    return reply.headers.get(SOCKET)
