@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from mediamill.tasks.capabilities.base import Option
 from mediamill.tasks.capabilities.list_params import several
 from mediamill.tasks.capabilities.prompts import checked_template
 from mediamill.tasks.domain import JSON
@@ -37,7 +38,9 @@ class GenerateVideoParams(BaseModel):
     prompt: str | None = Field(
         None, min_length=1, max_length=32_000, description="what is shown; {{ column }} stands for the row's value"
     )
-    model: str | None = Field(None, min_length=1, description="another model of the provider, for a row of its own")
+    model: Annotated[str | None, Option(offered=False)] = Field(
+        None, min_length=1, description="another model of the provider, for a row of its own"
+    )
     size: str | None = Field(None, description="width and height in pixels, e.g. 1280x720")
     width: int | None = Field(None, ge=16, le=8192, description="pixels; goes with height")
     height: int | None = Field(None, ge=16, le=8192, description="pixels; goes with width")

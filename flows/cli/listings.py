@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mediamill.flows.stderr import note
+from mediamill.flows.cli.console import note
 
 if TYPE_CHECKING:
     from mediamill.tasks.providers.config import ProviderConfig
@@ -27,7 +27,7 @@ class ModelVoices:
     live: bool
 
 
-def tell_voices(providers: Sequence[str], base_url: str | None, *, as_json: bool) -> int:
+def print_voices(providers: Sequence[str], base_url: str | None, *, as_json: bool) -> int:
     """Print the voices of every model that speaks; the exit code."""
     found = [voices for name in providers for voices in _voices_of(name, base_url if len(providers) == 1 else None)]
     if as_json:
@@ -50,8 +50,6 @@ def _voices_of(provider: str, base_url: str | None) -> list[ModelVoices]:
         return []
     known = {name: facts.voice for name, facts in speaking.models.items() if facts.voice}
     if _asks(config, base_url):
-        from mediamill.flows.asking import ask_json
-
         try:
             told = ask_json(provider, base_url, str(config.voices_path))
         except MediamillError as error:
@@ -90,3 +88,34 @@ def _name(voice: Any) -> str | None:
     if not isinstance(voice, dict):
         return None
     return next((str(voice[key]) for key in ("voice_id", "name", "id") if voice.get(key)), None)
+
+
+def ask_json(provider: str, base_url: str | None, path: str) -> Any:
+    """What a provider answers below its API path; None for the built-in one without an address.
+
+    Raises:
+        UsageError: when its key is missing.
+        ProviderDown: when it does not answer, or not with JSON.
+    """
+    import orjson
+
+    from mediamill.tasks.calls.transport_errors import ExchangeError
+    from mediamill.tasks.engine import Engine
+    from mediamill.tasks.errors import ProviderDown
+    from mediamill.tasks.providers.base import Request
+    from mediamill.tasks.providers.registry import make_provider
+
+    chosen = make_provider(provider, base_url=base_url, api_key_env=None, environ=os.environ)
+    engine = Engine.shared()
+    if not chosen.endpoint.origin:
+        return None
+    key = os.environ.get(chosen.endpoint.key_env) if chosen.endpoint.key_env else None
+    request = Request("GET", f"{chosen.endpoint.api}{path}")
+    try:
+        reply = engine.submit(engine.client.send(chosen.endpoint.origin, request, key=key, deadline=30)).result()
+    except ExchangeError as error:
+        raise ProviderDown(f"{provider} does not answer: {error.message}", hint="check the network") from None
+    problem = chosen.classify(reply)
+    if problem is not None:
+        raise ProviderDown(problem.message, hint=problem.hint)
+    return orjson.loads(reply.body)
