@@ -12,7 +12,8 @@ import click
 from mediamill.flows.cli.options import PERMITTED, build_job, job_options, run_options
 from mediamill.flows.cli.run_command import run_job
 from mediamill.tasks import capabilities
-from mediamill.tasks.capabilities.base import Capability, Option
+from mediamill.tasks.capabilities.base import Capability
+from mediamill.tasks.capabilities.parameters import Option
 from mediamill.tasks.errors import UsageError
 
 if TYPE_CHECKING:

@@ -27,26 +27,6 @@ Call = Callable[[Ask], Awaitable[Answer]]
 
 
 @dataclass(frozen=True, slots=True)
-class Option:
-    """How a parameter is given on the command line, where that is not simply ``--its-name VALUE``.
-
-    It stands in the parameter's annotation: ``json_schema: Annotated[dict[str, Any] | None, Option("--schema")]``.
-
-    Attributes:
-        flag: the option's name, where it is not the parameter's.
-        metavar: what the help shows for its value; by default what the type says.
-        offered: False for a parameter that makes no sense for all items at once. A row, a job file and --set give it.
-        permission: True for what the person at the keyboard allows. ``mediamill run FILE`` takes this option, too, so
-            that a file need not say it.
-    """
-
-    flag: str | None = None
-    metavar: str | None = None
-    offered: bool = True
-    permission: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Media:
     """An item's bytes on this machine: a local path, their SHA-256, their size, and themselves when they are few."""
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 from pydantic import Field, field_validator
 
-from mediamill.tasks.capabilities.base import Call, Estimate, Kit, Option
+from mediamill.tasks.capabilities.base import Call, Estimate, Kit
+from mediamill.tasks.capabilities.parameters import Option
 from mediamill.tasks.capabilities.prompts import PromptParams, worded
 from mediamill.tasks.capabilities.structured_completion import Asker, Prompt, answer_fields
 from mediamill.tasks.domain import Item

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from mediamill.tasks.capabilities.base import Call, Estimate, Kit, Option
+from mediamill.tasks.capabilities.base import Call, Estimate, Kit
 from mediamill.tasks.capabilities.cell_outputs import told
 from mediamill.tasks.capabilities.interpreter_sessions import REQUEST_VERSION, Cell, Session
-from mediamill.tasks.capabilities.list_params import several
+from mediamill.tasks.capabilities.parameters import Option, parse_list
 from mediamill.tasks.domain import Item, Usage
 from mediamill.tasks.errors import BadInput, UsageError
 from mediamill.tasks.providers.base import Provider
@@ -41,7 +41,7 @@ class ExecuteParams(BaseModel):
     @field_validator("files", mode="before", json_schema_input_type=list[str] | str | None)
     @classmethod
     def _paths(cls, value: Any) -> Any:
-        return several(value)
+        return parse_list(value)
 
 
 class Execute:

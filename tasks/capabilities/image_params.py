@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from mediamill.tasks.capabilities.base import Option
-from mediamill.tasks.capabilities.list_params import several
+from mediamill.tasks.capabilities.parameters import Option, parse_list
 from mediamill.tasks.capabilities.prompts import checked_template
 from mediamill.tasks.providers.imaging import Quality
 
@@ -63,11 +62,11 @@ class GenerateImageParams(BaseModel):
     @field_validator("image_loras", mode="before", json_schema_input_type=list[Lora] | str | None)
     @classmethod
     def _loras(cls, value: Any) -> Any:
-        return several(value)
+        return parse_list(value)
 
     @field_validator("reference_images", mode="before", json_schema_input_type=list[str] | str | None)
     @classmethod
     def _places(cls, value: Any) -> Any:
-        return several(value)
+        return parse_list(value)
 
     _template = field_validator("prompt", "negative_prompt")(checked_template)

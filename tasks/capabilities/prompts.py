@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from mediamill.tasks.capabilities.base import Option
+from mediamill.tasks.capabilities.parameters import Option
 from mediamill.tasks.domain import JSON, Item
 from mediamill.tasks.errors import BadInput
 

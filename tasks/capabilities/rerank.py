@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from mediamill.tasks.capabilities.base import Call, Estimate, Kit, Option
+from mediamill.tasks.capabilities.base import Call, Estimate, Kit
 from mediamill.tasks.capabilities.documents import Corpus, Document, listed, named_corpus, read_corpus
+from mediamill.tasks.capabilities.parameters import Option
 from mediamill.tasks.capabilities.prompts import checked_template, worded
 from mediamill.tasks.domain import Ask, Item, Usage
 from mediamill.tasks.errors import BadInput, UsageError

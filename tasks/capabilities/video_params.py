@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from mediamill.tasks.capabilities.base import Option
-from mediamill.tasks.capabilities.list_params import several
+from mediamill.tasks.capabilities.parameters import Option, parse_list
 from mediamill.tasks.capabilities.prompts import checked_template
 from mediamill.tasks.domain import JSON
 from mediamill.tasks.errors import BadInput
@@ -68,7 +67,7 @@ class GenerateVideoParams(BaseModel):
     @field_validator("keyframes", mode="before", json_schema_input_type=list[Keyframe | str] | str | None)
     @classmethod
     def _frames(cls, value: Any) -> Any:
-        listed = several(value)
+        listed = parse_list(value)
         if not isinstance(listed, list):
             return listed
         return [{"image": one} if isinstance(one, str) else one for one in listed]
@@ -76,7 +75,7 @@ class GenerateVideoParams(BaseModel):
     @field_validator("reference_images", mode="before", json_schema_input_type=list[str] | str | None)
     @classmethod
     def _pictures(cls, value: Any) -> Any:
-        return several(value)
+        return parse_list(value)
 
     @field_validator("size")
     @classmethod

@@ -133,9 +133,9 @@ def _tell_live(provider: str | None, base_url: str | None, *, as_json: bool) -> 
 
 def _ask(provider: str, base_url: str | None) -> list[str]:
     """The ids a provider lists: a bare array, or under ``data`` or ``models`` (provider docs)."""
-    from mediamill.flows.cli.listings import ask_json
+    from mediamill.flows.cli.listings import get_json
 
-    told = ask_json(provider, base_url, "/models")
+    told = get_json(provider, base_url, "/models")
     if told is None:
         return [m.model for m in _configured(provider)]
     items = told if isinstance(told, list) else told.get("data") or told.get("models") or []
