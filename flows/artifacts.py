@@ -20,9 +20,9 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
-from mediamill.flows.telling import counts_line, flags_line
-from mediamill.flows.watching import line
-from mediamill.flows.words import dollars, duration
+from mediamill.flows.cli.formatting import dollars, duration
+from mediamill.flows.cli.output import counts_line, flags_line
+from mediamill.flows.cli.progress import progress_line
 
 if TYPE_CHECKING:
     from mediamill.tasks.summary import Progress, Summary
@@ -51,7 +51,7 @@ class Shown:
         """Tell how far the run is, when that has changed."""
         ended = progress.done + progress.failed
         percent = round(100 * ended / progress.total, 1) if progress.total else 0.0
-        now = (percent, line(progress))
+        now = (percent, progress_line(progress))
         if now == self._last:
             return
         if self._id is None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from mediamill.flows.batch import Listener
-    from mediamill.flows.watching import Show
+    from mediamill.flows.cli.progress import Show
     from mediamill.flows.which import Prefect
     from mediamill.tasks.job import Job
     from mediamill.tasks.run import Retry

@@ -15,15 +15,15 @@ from prefect.utilities.urls import url_for
 
 from mediamill.flows import artifacts
 from mediamill.flows.attended import when_left
+from mediamill.flows.cli.output import opening_line
+from mediamill.flows.cli.signals import draining
 from mediamill.flows.following import Following, no_retries
 from mediamill.flows.keys import take_key
-from mediamill.flows.signals import draining
 from mediamill.flows.states import caught_up, end_state, refused_state
 from mediamill.flows.taskruns import TaskRuns
-from mediamill.flows.telling import opening_line
 from mediamill.tasks.errors import MediamillError, OutBusy
 from mediamill.tasks.job import Job
-from mediamill.tasks.open_run import choose_provider
+from mediamill.tasks.resolved_job import ResolvedJob, resolve_job
 from mediamill.tasks.run import Retry, Run
 
 if TYPE_CHECKING:
@@ -67,14 +67,14 @@ def conduct(job: Job, retry: Retry | None = None, key_block: str | None = None) 
     try:
         if key_block:
             take_key(job, key_block)
-        provider = choose_provider(job)
-        following = Following(job, provider.name)
+        resolved = resolve_job(job)
+        following = Following(job, resolved.provider.name)
         if by := following.covered():
             return caught_up(by)
         following.mark()
-        get_run_logger().info("%s", opening_line(job, provider, how="flow run"))
+        get_run_logger().info("%s", opening_line(resolved, how="flow run"))
         try:
-            listener.summary = _conduct(job, retry, listener, following)
+            listener.summary = _conduct(resolved, retry, listener, following)
         except OutBusy:
             if by := following.covered(by=_AT_WORK):
                 return caught_up(by)
@@ -88,7 +88,7 @@ def conduct(job: Job, retry: Retry | None = None, key_block: str | None = None) 
     return end_state(listener.summary)
 
 
-def _conduct(job: Job, retry: Retry | None, listener: Listener, following: Following) -> Summary:
+def _conduct(job: ResolvedJob, retry: Retry | None, listener: Listener, following: Following) -> Summary:
     listener.url = url_for(following.flow_run)
     steps = TaskRuns()
 

@@ -33,8 +33,8 @@ from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Crashed
 
 from mediamill.flows.artifacts import Shown
+from mediamill.flows.cli.formatting import pluralize
 from mediamill.flows.states import caught_up
-from mediamill.flows.words import many
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -129,7 +129,7 @@ class Following:
     def end(self, summary: Summary) -> None:
         """Leave the flow run's name, tags and progress as the run ended."""
         self._settle_others()
-        about = many(summary.total, "item") if summary.total else "nothing new"
+        about = pluralize(summary.total, "item") if summary.total else "nothing new"
         self._client.set_flow_run_name(self.flow_run.id, f"{self._title}: {about}")
         self.shown.end(summary)
 
@@ -161,7 +161,7 @@ class Following:
         self._hold()
         self._settle_others()
         if progress.phase != "plan" and not self._named:
-            self._client.set_flow_run_name(self.flow_run.id, f"{self._title}: {many(progress.total, 'item')}")
+            self._client.set_flow_run_name(self.flow_run.id, f"{self._title}: {pluralize(progress.total, 'item')}")
             self._named = True
         self.shown.show(progress)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefect.states import Cancelled, Completed, Failed
 
-from mediamill.flows.telling import counts_line
+from mediamill.flows.cli.output import counts_line
 from mediamill.tasks.errors import OutBusy
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 
-from mediamill.flows.words import many
+from mediamill.flows.cli.formatting import pluralize
 from mediamill.tasks.run import Step
 from mediamill.tasks.shard import ShardEnd
 
@@ -107,5 +107,5 @@ def _told(result: Any) -> str:
         parts = [f"{result.done} done", f"{result.failed} failed"]
         return ", ".join([*parts, *([f"{result.left} left"] if result.left else [])])
     if isinstance(result, list):
-        return f"{many(len(result), 'shard')} with something to do"
+        return f"{pluralize(len(result), 'shard')} with something to do"
     return ""

@@ -1,4 +1,4 @@
-"""Starting a run: OUT locked and bound, the provider chosen, the budget opened, the schema frozen."""
+"""Starting a run: OUT locked and bound, the budget opened, the schema frozen."""
 
 from __future__ import annotations
 
@@ -9,28 +9,23 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from mediamill.tasks import capabilities
 from mediamill.tasks.calls.call import Caller
 from mediamill.tasks.calls.call_context import Line
 from mediamill.tasks.calls.output_fetcher import Collector
 from mediamill.tasks.calls.rate_limiter import Limiter
 from mediamill.tasks.calls.retry import Policy, RetryBudget
-from mediamill.tasks.capabilities.base import Capability
 from mediamill.tasks.capability_context import Workbench
 from mediamill.tasks.engine import Engine
 from mediamill.tasks.errors import StorageError, UsageError
-from mediamill.tasks.job import Job
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.output_binding import Binding
 from mediamill.tasks.journal.output_lock import OutLock
 from mediamill.tasks.money.budget import Budget
-from mediamill.tasks.money.cost import Pricing
-from mediamill.tasks.params import check_params
-from mediamill.tasks.providers import registry
+from mediamill.tasks.resolved_job import ResolvedJob
 from mediamill.tasks.run_context import Context, StopSwitch
 from mediamill.tasks.sinks.media import lost_media
 from mediamill.tasks.sinks.parts import clean, is_whole
@@ -51,38 +46,13 @@ _MOST_WAITING = 4096
 """Items at work at once where many share a request."""
 
 
-def choose_provider(job: Job) -> Provider:
-    """The provider a job names, or the first one with a key, or the built-in one.
+def make_out_folder(out: Path) -> None:
+    """Make OUT, where it is not there yet.
 
     Raises:
-        UsageError: when it is unknown, its key is missing, or it needs a base URL.
-    """
-    wanted = capabilities.get(job.capability).operation
-    name = job.provider or ("compatible" if job.base_url else registry.default_provider(os.environ, wanted))
-    return registry.make_provider(name, base_url=job.base_url, api_key_env=job.api_key_env, environ=os.environ)
-
-
-def check_job(job: Job) -> None:
-    """Find out what no run of the job could start with.
-
-    Raises:
-        UsageError: when its key, its provider, its model or its parameters cannot be used.
-    """
-    capability, provider = capabilities.get(job.capability), choose_provider(job)
-    model = provider.model(capability.operation, job.model)
-    capability.schema(check_params(capability, job.params), provider, model)
-
-
-def out_folder(job: Job) -> Path:
-    """OUT as an absolute path, made if need be.
-
-    Raises:
-        UsageError: when it is a URL or stands on something that is not a folder.
+        UsageError: when it stands on something that is not a folder.
         StorageError: when it cannot be made or written.
     """
-    if "://" in job.out_path:
-        raise UsageError(f"{job.out_path}: OUT is a local folder", hint="write locally, then copy the folder")
-    out = Path(job.out_path).expanduser().absolute()
     try:
         (out / ".journal").mkdir(parents=True, exist_ok=True)
         (out / ".tmp").mkdir(exist_ok=True)
@@ -90,40 +60,30 @@ def out_folder(job: Job) -> Path:
         raise UsageError(f"{out}: is not a folder", hint="choose another --out") from None
     except OSError as error:
         raise StorageError(f"{out}: {error.strerror or error}", hint="choose another --out") from None
-    return out
 
 
-async def open_context(job: Job, engine: Engine, *, retry: bool) -> tuple[Context, Source | None]:
+async def open_context(resolved: ResolvedJob, engine: Engine, *, retry: bool) -> tuple[Context, Source | None]:
     """Everything a run needs, opened in the order in which it can fail cheapest.
 
     Raises:
-        UsageError: when the job, the key or the source is wrong.
+        UsageError: when the source is wrong, or OUT holds something else.
         OutBusy: when another run holds OUT.
         StorageError: when OUT or the journal cannot be written.
     """
-    capability = capabilities.get(job.capability)
-    params = check_params(capability, job.params)
-    provider = choose_provider(job)
-    model = provider.model(capability.operation, job.model)
-    own = capability.schema(params, provider, model)
-    if job.subtitles and "segments" not in own.names:
-        raise UsageError(f"{capability.name} has no subtitles", hint="leave --subtitles out")
-    source = None if retry else await engine.thread(_open_source, job, capability)
-    out = await engine.thread(out_folder, job)
+    source = None if retry else await engine.thread(_open_source, resolved)
+    out = resolved.out
+    await engine.thread(make_out_folder, out)
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
-    journal = await engine.thread(Journal.open, out, job.journal)
+    journal = await engine.thread(Journal.open, out, resolved.job.journal)
     lock = None
     try:
         lock = await engine.thread(OutLock.acquire, out, journal, run_id)
-        root = source.root if source else await engine.thread(_bound_root, journal, out, job)
-        asked = params.model_dump(mode="json", exclude_defaults=True)
-        binding = Binding.of(root, capability.name, provider.name, model, asked)
-        await _bind(journal, out, run_id, binding, job, source, own)
-        if source is not None and {"file", "bytes"} <= set(own.names):
+        await _bind(resolved, engine, journal, run_id, source)
+        if source is not None and {"file", "bytes"} <= set(resolved.schema.names):
             await journal.items.leave_previews()
             lost = await engine.thread(lambda: lost_media(out, journal.items.every_result()))
             await journal.items.make_again(lost)
-        context = await _context(job, engine, capability, params, provider, model, out, run_id, journal, lock)
+        context = _context(resolved, engine, run_id, journal, lock)
     except BaseException:
         if lock is not None:
             lock.release()
@@ -132,26 +92,29 @@ async def open_context(job: Job, engine: Engine, *, retry: bool) -> tuple[Contex
     return context, source
 
 
-def _open_source(job: Job, capability: Capability) -> Source:
+def _open_source(resolved: ResolvedJob) -> Source:
     from mediamill.tasks.sources import open_source
 
-    return open_source(job, capability.kinds, frozenset(capability.params.model_fields))
+    capability = resolved.capability
+    return open_source(resolved.job, capability.kinds, frozenset(capability.params.model_fields))
 
 
-def _bound_root(journal: Journal, out: Path, job: Job) -> str:
+def _bound_root(journal: Journal, resolved: ResolvedJob) -> str:
     """What OUT is bound to already: a retry reads no source, and the job may name it relative to another folder."""
-    journal.outs.load(out)
+    journal.outs.load(resolved.out)
     bound = journal.outs.binding()
-    return bound.root if bound else job.source
+    return bound.root if bound else resolved.job.source
 
 
-async def _bind(
-    journal: Journal, out: Path, run_id: str, binding: Binding, job: Job, source: Source | None, own: pa.Schema
-) -> None:
+async def _bind(resolved: ResolvedJob, engine: Engine, journal: Journal, run_id: str, source: Source | None) -> None:
     """Bind OUT, settle what a crash left, and freeze the schemas before the first part."""
+    job, out = resolved.job, resolved.out
+    root = source.root if source else await engine.thread(_bound_root, journal, resolved)
+    params = resolved.params.model_dump(mode="json", exclude_defaults=True)
+    binding = Binding.of(root, resolved.capability.name, resolved.provider.name, resolved.model, params)
     (out / JOURNAL_MARK).write_text(job.journal or "")
-    told = job.model_dump(mode="json", exclude={"limit", "run_deadline", "schedule"})
-    await journal.outs.bind(out, binding, told, replace=job.replace, once=source is None)
+    fields = job.model_dump(mode="json", exclude={"limit", "run_deadline", "schedule"})
+    await journal.outs.bind(out, binding, fields, replace=job.replace, once=source is None)
     await journal.runs.start(run_id)
     await journal.asks.recover()
     committed = journal.parts.listed()
@@ -161,33 +124,25 @@ async def _bind(
         await journal.parts.spoil(torn)
     if source is not None:
         row = source.row_schema() or pa.schema([])
-        frozen = (freeze(results_schema(own, row)), freeze(row))
+        frozen = (freeze(results_schema(resolved.schema, row)), freeze(row))
         if journal.outs.schemas() != frozen:
             await journal.outs.freeze(*frozen)
 
 
-async def _context(
-    job: Job,
-    engine: Engine,
-    capability: Capability,
-    params: Any,
-    provider: Provider,
-    model: str,
-    out: Path,
-    run_id: str,
-    journal: Journal,
-    lock: OutLock,
-) -> Context:
-    spent = journal.attempts.spent()
+def _context(resolved: ResolvedJob, engine: Engine, run_id: str, journal: Journal, lock: OutLock) -> Context:
+    job, provider, model, out = resolved.job, resolved.provider, resolved.model, resolved.out
+    operation = resolved.capability.operation
     stop = StopSwitch()
-    limiter, limits_name = _limiter(engine, journal, provider, capability.operation, model, job)
-    concurrency = job.concurrency or provider.quota(capability.operation, model).concurrency
+    limiter, limits_name = _limiter(resolved, engine, journal)
+    quota = provider.quota(operation, model)
+    concurrency = job.concurrency or quota.concurrency
+    spent = journal.attempts.spent()
     line = Line(
         provider=provider,
         journal=journal,
         client=engine.client,
         budget=Budget(None if job.endpoint_hourly else job.budget, spent.known, spent.unknown_max),
-        pricing=Pricing.of(provider.name, provider.billing),
+        pricing=resolved.pricing,
         policy=Policy(retries=job.retries, budget=RetryBudget()),
         origin=_origins(engine, provider, model),
         limiter=lambda _: limiter,
@@ -203,7 +158,6 @@ async def _context(
     scratch.mkdir(parents=True, exist_ok=True)
     schemas = journal.outs.schemas()
     assert schemas is not None
-    quota = provider.quota(capability.operation, model)
     shared = min(concurrency * quota.per_request, _MOST_WAITING) if quota.per_request > 1 else 0
     gate_size = max(2 * concurrency + 16, shared, quota.jobs)
     return Context(
@@ -213,8 +167,8 @@ async def _context(
         journal=journal,
         lock=lock,
         engine=engine,
-        capability=capability,
-        params=params,
+        capability=resolved.capability,
+        params=resolved.params,
         line=line,
         caller=Caller(line),
         kit=Workbench(job, engine, journal, provider, model, scratch, stop.check, Collector(line)),
@@ -228,10 +182,10 @@ async def _context(
     )
 
 
-def _limiter(
-    engine: Engine, journal: Journal, provider: Provider, operation: str, model: str, job: Job
-) -> tuple[Limiter, str]:
+def _limiter(resolved: ResolvedJob, engine: Engine, journal: Journal) -> tuple[Limiter, str]:
     """The limiter of this provider, model and operation, with what earlier runs learned."""
+    job, provider, model = resolved.job, resolved.provider, resolved.model
+    operation = resolved.capability.operation
     name = f"{provider.name} {provider.endpoint.origin} {model} {operation}"
     quota = provider.quota(operation, model)
     concurrency = job.concurrency or quota.concurrency

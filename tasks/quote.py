@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from mediamill.tasks import capabilities
-from mediamill.tasks.capabilities.base import Capability, Estimate
+from mediamill.tasks.capabilities.base import Estimate
 from mediamill.tasks.capability_context import Workbench
 from mediamill.tasks.domain import Item
 from mediamill.tasks.engine import Engine
 from mediamill.tasks.errors import ItemError, UsageError
 from mediamill.tasks.job import Job
 from mediamill.tasks.journal.journal import Journal
-from mediamill.tasks.money.cost import Pricing
-from mediamill.tasks.open_run import choose_provider
-from mediamill.tasks.params import check_params, row_params
+from mediamill.tasks.params import row_params
+from mediamill.tasks.resolved_job import ResolvedJob, resolve_job
 from mediamill.tasks.status import open_existing
 from mediamill.tasks.summary import Quote
 
@@ -46,7 +44,7 @@ class _Sum:
     models: dict[str, None] = field(default_factory=dict)
 
 
-def quote(job: Job) -> Quote:
+def quote(job: Job | ResolvedJob) -> Quote:
     """Probe every item that a run would do and price it.
 
     Lengths come from the files' headers, so a file that lies about its length is quoted wrongly; what a
@@ -58,44 +56,47 @@ def quote(job: Job) -> Quote:
     return Engine.shared().submit(_quote(job)).result()
 
 
-async def _quote(job: Job) -> Quote:
+async def _quote(job: Job | ResolvedJob) -> Quote:
     from mediamill.tasks.sources import open_source
 
     engine = Engine.shared()
-    capability = capabilities.get(job.capability)
-    params = check_params(capability, job.params)
-    provider = choose_provider(job)
-    model = provider.model(capability.operation, job.model)
+    resolved = await engine.thread(resolve_job, job)
+    # What a capability keeps of the items it has seen is this quote's alone: the job may yet be run.
+    resolved = replace(resolved, capability=capabilities.get(resolved.job.capability))
+    capability, job = resolved.capability, resolved.job
     source = await engine.thread(open_source, job, capability.kinds, frozenset(capability.params.model_fields))
-    out = Path(job.out_path).expanduser().absolute()
-    journal = await engine.thread(_existing, out)
-    kit = Workbench(job, engine, journal, provider, model, out)
-    pricing, total = Pricing.of(provider.name, provider.billing), _Sum()
+    journal = await engine.thread(_existing, resolved.out)
+    kit = Workbench(job, engine, journal, resolved.provider, resolved.model, resolved.out)
+    total = _Sum()
     try:
         items = islice(source.items(), job.limit)
         while batch := await engine.thread(lambda: list(islice(items, _BATCH))):
             todo = await engine.thread(_unfinished, journal, batch, total, job)
-            estimates = await asyncio.gather(*(_estimate(capability, i, params, job, kit, total) for i in todo))
+            estimates = await asyncio.gather(*(_estimate(resolved, item, kit, total) for item in todo))
             for estimate in filter(None, estimates):
-                _add(total, estimate, pricing, capability, model)
+                _add(total, estimate, resolved)
     finally:
         if journal is not None:
             await engine.thread(journal.close)
     if not total.items:
         raise UsageError(f"{job.source}: nothing in it to do")
+    return _quote_of(total, resolved)
+
+
+def _quote_of(total: _Sum, resolved: ResolvedJob) -> Quote:
     known = not total.unpriced
     return Quote(
-        capability=capability.name,
-        provider=provider.name,
-        model=model,
-        out=str(out),
+        capability=resolved.capability.name,
+        provider=resolved.provider.name,
+        model=resolved.model,
+        out=str(resolved.out),
         items=total.items,
         finished=total.finished,
         asks=total.asks,
         audio_seconds=total.seconds,
         low_usd=total.low if known else None,
         high_usd=total.high if known else None,
-        price_source=_source(total, pricing, capability, model),
+        price_source=_source(total, resolved),
         unpriced=total.unpriced,
         bad_items=total.bad,
         saved_tokens=total.saved_tokens,
@@ -122,13 +123,12 @@ def _unfinished(journal: Journal | None, batch: Sequence[Item], total: _Sum, job
     return todo
 
 
-async def _estimate(
-    capability: Capability, item: Item, params: Any, job: Job, kit: Workbench, total: _Sum
-) -> Estimate | None:
+async def _estimate(resolved: ResolvedJob, item: Item, kit: Workbench, total: _Sum) -> Estimate | None:
     try:
         if item.problem:
             raise ItemError(item.problem)
-        return await capability.estimate(item, row_params(capability, job, item, params), kit)
+        params = row_params(resolved.capability, resolved.job, item, resolved.params)
+        return await resolved.capability.estimate(item, params, kit)
     except ItemError as error:
         total.bad += 1
         if len(total.examples) < _EXAMPLES:
@@ -137,15 +137,15 @@ async def _estimate(
         return None
 
 
-def _add(total: _Sum, estimate: Estimate, pricing: Pricing, capability: Capability, model: str) -> None:
+def _add(total: _Sum, estimate: Estimate, resolved: ResolvedJob) -> None:
     total.asks += estimate.asks
     total.seconds += estimate.seconds or Decimal(0)
     total.saved_tokens += estimate.saved_tokens
     total.saved_bytes += estimate.saved_bytes
-    model = estimate.model or model
+    model, operation = estimate.model or resolved.model, resolved.capability.operation
     total.models[model] = None
-    low = pricing.cost(model, capability.operation, estimate.usage, None).usd
-    high = pricing.ceiling(model, capability.operation, estimate.ceiling)
+    low = resolved.pricing.cost(model, operation, estimate.usage, None).usd
+    high = resolved.pricing.ceiling(model, operation, estimate.ceiling)
     if low is None or high is None:
         total.unpriced += 1
         return
@@ -153,10 +153,10 @@ def _add(total: _Sum, estimate: Estimate, pricing: Pricing, capability: Capabili
     total.high += high
 
 
-def _source(total: _Sum, pricing: Pricing, capability: Capability, model: str) -> str | None:
+def _source(total: _Sum, resolved: ResolvedJob) -> str | None:
     """Where the prices come from; of several models each one's own."""
-    models = list(total.models) or [model]
-    sources = {one: pricing.source(one, capability.operation) for one in models}
-    if models == [model]:
-        return sources[model]
+    models = list(total.models) or [resolved.model]
+    sources = {one: resolved.pricing.source(one, resolved.capability.operation) for one in models}
+    if models == [resolved.model]:
+        return sources[resolved.model]
     return "; ".join(f"{one} {source or 'at no known price'}" for one, source in sources.items())

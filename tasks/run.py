@@ -23,6 +23,7 @@ from mediamill.tasks.journal.planning import LOST
 from mediamill.tasks.open_run import open_context
 from mediamill.tasks.plan import make_plan
 from mediamill.tasks.publish import publish
+from mediamill.tasks.resolved_job import ResolvedJob, resolve_job
 from mediamill.tasks.run_context import Context
 from mediamill.tasks.shard import run_shard
 from mediamill.tasks.sinks.media import lost_media, previews
@@ -115,7 +116,7 @@ class Run:
 
     def __init__(
         self,
-        job: Job,
+        job: Job | ResolvedJob,
         *,
         on_progress: Callable[[Progress], None] | None = None,
         retry: Retry | None = None,
@@ -151,7 +152,8 @@ class Run:
             self._context.stop.throw(Cancelled(reason, hint="run the same command again to go on"))
 
     async def _run(self, engine: Engine) -> Summary:
-        context, source = await open_context(self._job, engine, retry=self._retry is not None)
+        resolved = await engine.thread(resolve_job, self._job)
+        context, source = await open_context(resolved, engine, retry=self._retry is not None)
         self._context = context
         try:
             if self._stopped:

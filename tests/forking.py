@@ -29,12 +29,12 @@ from typing import NoReturn
 _APART = ("mediamill.tasks.local",)
 """What only the built-in server imports."""
 _FLOWS = (
-    "mediamill.flows.cli",
-    "mediamill.flows.commands",
-    "mediamill.flows.options",
-    "mediamill.flows.running",
-    "mediamill.flows.telling",
-    "mediamill.flows.watching",
+    "mediamill.flows.cli.main",
+    "mediamill.flows.cli.capability_command",
+    "mediamill.flows.cli.options",
+    "mediamill.flows.cli.run_command",
+    "mediamill.flows.cli.output",
+    "mediamill.flows.cli.progress",
 )
 
 
@@ -148,7 +148,7 @@ if __name__ == "__main__":
     _import_all()
     gc.freeze()
     _become(*_serve(sys.argv[1]))
-    from mediamill.flows.cli import main
+    from mediamill.flows.cli.main import main
 
     try:
         main()

@@ -15,7 +15,10 @@ LAYERS = (
     {"flows"},
     {"tasks.pipeline"},
     {"tasks.run", "tasks.publish", "tasks.quote"},
-    {"tasks.plan", "tasks.shard", "tasks.open_run", "tasks.status", "tasks.report", "tasks.params", "tasks.export"},
+    {
+        *("tasks.plan", "tasks.shard", "tasks.open_run", "tasks.resolved_job", "tasks.status", "tasks.report"),
+        *("tasks.params", "tasks.export"),
+    },
     {"tasks.run_context"},
     {"tasks.capability_context"},
     {"tasks.engine"},
@@ -177,7 +180,7 @@ def test_a_cycle_is_found_through_types_and_packages() -> None:
 def loaded(*arguments: str) -> set[str]:
     """The top-level packages a command has imported when it ends."""
     script = (
-        "import sys\nfrom mediamill.flows.cli import main\n"
+        "import sys\nfrom mediamill.flows.cli.main import main\n"
         f"sys.argv = ['mediamill', *{list(arguments)!r}]\n"
         "try:\n    main()\nfinally:\n"
         "    sys.stderr.write('LOADED ' + ' '.join({m.split('.')[0] for m in sys.modules}))\n"

@@ -1,48 +1,132 @@
-"""WHAT is done to an item, one file each. A new capability is its file and one line here."""
+"""WHAT is done to an item, one file each. A new capability is its file and one line here.
+
+Its command, options, help, flow and form are made from it. A capability of another package is found by its entry
+point in the group ``mediamill.capabilities``, whose name is the capability's and which loads to its class::
+
+    [project.entry-points."mediamill.capabilities"]
+    count-words = "my_package.count_words:CountWords"
+"""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING
 
-from mediamill.tasks.errors import NoSuchOption
+from mediamill.tasks.errors import NoSuchOption, UsageError
 
 if TYPE_CHECKING:
     from mediamill.tasks.capabilities.base import Capability
 
-_CAPABILITIES = {
-    "transcribe": "mediamill.tasks.capabilities.transcribe:Transcribe",
-    "translate": "mediamill.tasks.capabilities.translate:Translate",
-    "speak": "mediamill.tasks.capabilities.speak:Speak",
-    "caption": "mediamill.tasks.capabilities.caption:Caption",
-    "describe-video": "mediamill.tasks.capabilities.describe_video:DescribeVideo",
-    "complete": "mediamill.tasks.capabilities.complete:Complete",
-    "rerank": "mediamill.tasks.capabilities.rerank:Rerank",
-    "embed": "mediamill.tasks.capabilities.embed:Embed",
-    "generate-video": "mediamill.tasks.capabilities.generate_video:GenerateVideo",
-    "generate-image": "mediamill.tasks.capabilities.generate_image:GenerateImage",
-    "execute": "mediamill.tasks.capabilities.execute:Execute",
+ENTRY_POINTS = "mediamill.capabilities"
+
+_HERE = "mediamill.tasks.capabilities"
+BUILT_IN = {
+    "transcribe": (f"{_HERE}.transcribe:Transcribe", "Recordings to transcripts with segments and words."),
+    "translate": (f"{_HERE}.translate:Translate", "Recordings to text in English or another language."),
+    "speak": (f"{_HERE}.speak:Speak", "Texts to audio files, long ones cut at sentences and joined."),
+    "caption": (f"{_HERE}.caption:Caption", "Pictures to captions, tags, or any answer about them."),
+    "describe-video": (f"{_HERE}.describe_video:DescribeVideo", "Videos to descriptions, or any answer about them."),
+    "complete": (f"{_HERE}.complete:Complete", "Prompts to answers, held to a schema where one is given."),
+    "generate-video": (f"{_HERE}.generate_video:GenerateVideo", "Prompts to videos, never paid twice."),
+    "rerank": (f"{_HERE}.rerank:Rerank", "Documents in the order of how well they answer a query."),
+    "embed": (f"{_HERE}.embed:Embed", "Texts to vectors."),
+    "generate-image": (f"{_HERE}.generate_image:GenerateImage", "Prompts to pictures."),
+    "execute": (f"{_HERE}.execute:Execute", "Cells of code to what they print, return and draw."),
 }
+"""Name: where the class is, and what the list of commands says; so nothing is imported to show that list."""
+
+_registered: dict[str, tuple[str, str]] = {}
+_MEMBERS = ("name", "operation", "kinds", "params", "request_version", "schema", "run", "estimate")
 
 
 def names() -> tuple[str, ...]:
-    """Every capability's name."""
-    return tuple(_CAPABILITIES)
+    """Every capability's name: the built-in ones, then those of other packages."""
+    return tuple(dict.fromkeys([*BUILT_IN, *_registered, *plugins()]))
 
 
-def register(name: str, where: str) -> None:
-    """Make ``module:Class`` known under ``name``, for capabilities that live outside this folder."""
-    _CAPABILITIES[name] = where
+def register(name: str, where: str, summary: str = "") -> None:
+    """Make ``module:Class`` known under ``name``, for capabilities that live in no installed package."""
+    _registered[name] = (where, summary)
+
+
+def is_known(name: str) -> bool:
+    """Whether there is a capability of that name. Other packages are only looked at where it is not built in."""
+    return name in BUILT_IN or name in _registered or name in plugins()
+
+
+def summary(name: str) -> str:
+    """A capability in one line, told without importing it; of another package's, which package that is."""
+    known = BUILT_IN.get(name) or _registered.get(name)
+    if known is not None:
+        return known[1]
+    return f"From the package {package_of(plugins()[name])}."
 
 
 def get(name: str) -> Capability:
-    """The capability of that name.
+    """A new object of the capability of that name. It serves one run: some keep what their items share.
 
     Raises:
         NoSuchOption: when there is none.
+        UsageError: when another package's cannot be used; it names the package.
     """
-    if name not in _CAPABILITIES:
-        raise NoSuchOption("capability", name, _CAPABILITIES)
-    module, _, cls = _CAPABILITIES[name].partition(":")
-    made: Capability = getattr(importlib.import_module(module), cls)()
-    return made
+    known = BUILT_IN.get(name) or _registered.get(name)
+    if known is not None:
+        module, _, cls = known[0].partition(":")
+        built: Capability = getattr(importlib.import_module(module), cls)()
+        return built
+    plugin = plugins().get(name)
+    if plugin is None:
+        raise NoSuchOption("capability", name, names())
+    return _load(plugin)
+
+
+def usable() -> Iterator[Capability]:
+    """A new object of every capability; other packages' that cannot be used are passed over."""
+    for name in names():
+        with contextlib.suppress(UsageError):
+            yield get(name)
+
+
+@functools.cache
+def plugins() -> dict[str, EntryPoint]:
+    """The capabilities of installed packages, by name, none of them imported. A built-in one hides its namesake."""
+    from importlib.metadata import entry_points
+
+    found = sorted(entry_points(group=ENTRY_POINTS), key=package_of, reverse=True)
+    return {point.name: point for point in found if point.name not in BUILT_IN}
+
+
+def package_of(plugin: EntryPoint) -> str:
+    """The name of the package that an entry point belongs to."""
+    return plugin.dist.name if plugin.dist is not None else plugin.module.partition(".")[0]
+
+
+def _load(plugin: EntryPoint) -> Capability:
+    """Another package's capability; whatever is wrong with it is told in one line.
+
+    Raises:
+        UsageError: when it cannot be imported or made, or is no capability of that name.
+    """
+    try:
+        capability: Capability = plugin.load()()
+    except Exception as error:  # it is not our code: anything may be wrong with it
+        about = str(error).partition("\n")[0]
+        raise _unusable(plugin, f"{type(error).__name__}{': ' if about else ''}{about}") from error
+    missing = [member for member in _MEMBERS if not hasattr(capability, member)]
+    if missing:
+        raise _unusable(plugin, f"{plugin.value} has no {', '.join(missing)}")
+    if capability.name != plugin.name:
+        raise _unusable(plugin, f"{plugin.value} calls itself {capability.name!r}")
+    return capability
+
+
+def _unusable(plugin: EntryPoint, why: str) -> UsageError:
+    package = package_of(plugin)
+    return UsageError(
+        f"the capability {plugin.name!r} of the package {package} cannot be used: {why}",
+        hint=f"update {package}, or uninstall it",
+    )

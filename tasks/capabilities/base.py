@@ -130,7 +130,11 @@ class Estimate:
 
 
 class Capability(Protocol):
-    """WHAT is done to an item. ``run`` is the whole of it; run again on resume, answered Asks are free."""
+    """WHAT is done to an item. ``run`` is the whole of it; run again on resume, answered Asks are free.
+
+    The docstring of a capability's class is the help of its command. ``params`` declares its parameters: each field's
+    description is the help of its option, and an :class:`Option` in its annotation says what else is special about it.
+    """
 
     name: str
     operation: str

@@ -51,7 +51,12 @@ class CaptionParams(PromptParams):
 
 
 class Caption:
-    """Pictures to captions, descriptions, tags, or whatever the prompt asks for."""
+    """Caption every picture of SOURCE, or answer any prompt about it.
+
+    SOURCE is a folder, a glob, a file, a URL, a manifest (.csv .tsv .jsonl .parquet), or - for a list on stdin.
+    The prompt is a template over the manifest's columns: --prompt "Describe {{ product }} for a shop." Ready prompts
+    for alt texts, tags, OCR and more: configs/jobs. Without any key the built-in provider measures and describes.
+    """
 
     name = "caption"
     operation = VISION

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 from pydantic import Field, field_validator
 
 from mediamill.tasks.capabilities.base import Call, Estimate, Kit
+from mediamill.tasks.capabilities.parameters import Option
 from mediamill.tasks.capabilities.prompts import PromptParams, worded
 from mediamill.tasks.capabilities.structured_completion import Asker, Prompt, answer_fields
 from mediamill.tasks.domain import Item
@@ -28,7 +29,7 @@ class CompleteParams(PromptParams):
 
     n: int | None = Field(None, ge=1, le=128, description="how many answers to each prompt")
     logprobs: int | None = Field(None, ge=0, le=20, description="likelihoods of so many tokens at each place")
-    tools: list[dict[str, Any]] | None = Field(
+    tools: Annotated[list[dict[str, Any]] | None, Option(metavar="FILE")] = Field(
         None, description="functions the model may call: a JSON or YAML file, or the list itself"
     )
     tool_choice: str | None = Field(None, description="auto, none, required, or the name of the function to call")
@@ -42,7 +43,12 @@ class CompleteParams(PromptParams):
 
 
 class Complete:
-    """Prompts to answers: manifest rows, text files or lines."""
+    """Answer every prompt of SOURCE.
+
+    SOURCE is a manifest (.csv .tsv .jsonl .parquet) with a column of prompts, texts or messages, a folder of .txt
+    files, a file, a URL, or - for a prompt on each line of stdin. With --prompt the text of each row is put into a
+    template: {{ text }} and any other {{ column }}.
+    """
 
     name = "complete"
     operation = CHAT

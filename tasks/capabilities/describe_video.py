@@ -63,7 +63,12 @@ class VideoParams(PromptParams):
 
 
 class DescribeVideo:
-    """Videos to descriptions, or to any answer about them."""
+    """Describe every video of SOURCE, or answer any prompt about it.
+
+    SOURCE is a folder, a glob, a file, a URL, a manifest (.csv .tsv .jsonl .parquet), or - for a list on stdin.
+    Endpoints that take videos get them whole; others are shown frames with their times, long videos in windows that
+    are summed up at the end. --with-audio transcribes the sound with the same provider and tells the model.
+    """
 
     name = "describe-video"
     operation = VISION

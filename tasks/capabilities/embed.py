@@ -40,7 +40,12 @@ class EmbedParams(BaseModel):
 
 
 class Embed:
-    """Texts to vectors: manifest rows, text files or lines, many in one request."""
+    """Embed every text of SOURCE.
+
+    SOURCE is a manifest (.csv .tsv .jsonl .parquet) with a column of texts, a folder of .txt files, a file, a URL,
+    or - for a text on each line of stdin. Texts share requests as far as the provider allows. The built-in provider
+    hashes words into vectors: texts with the same words are near each other, texts of the same meaning are not.
+    """
 
     name = "embed"
     operation = EMBEDDINGS

@@ -6,14 +6,14 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from mediamill.tasks.capabilities.base import Call, Estimate, Kit
 from mediamill.tasks.capabilities.cell_outputs import told
 from mediamill.tasks.capabilities.interpreter_sessions import REQUEST_VERSION, Cell, Session
-from mediamill.tasks.capabilities.list_params import several
+from mediamill.tasks.capabilities.parameters import Option, parse_list
 from mediamill.tasks.domain import Item, Usage
 from mediamill.tasks.errors import BadInput, UsageError
 from mediamill.tasks.providers.interpreter import INTERPRETER, Interprets, InterpretsCode
@@ -34,18 +34,24 @@ class ExecuteParams(BaseModel):
         None, min_length=1, max_length=200, description="rows of the same session run in order and share variables"
     )
     files: list[str] | None = Field(None, description="files the code finds beside it when its session begins: paths")
-    allow_local_code: bool = Field(
+    allow_local_code: Annotated[bool, Option(permission=True)] = Field(
         default=False, description="let the built-in provider run the code on this machine, locked down"
     )
 
     @field_validator("files", mode="before", json_schema_input_type=list[str] | str | None)
     @classmethod
     def _paths(cls, value: Any) -> Any:
-        return several(value)
+        return parse_list(value)
 
 
 class Execute:
-    """Cells to outputs: one row a cell."""
+    """Run the code in every row of SOURCE.
+
+    SOURCE is a manifest (.csv .tsv .jsonl .parquet) with a column of code, a folder of .txt files, or - for a line of
+    code on each line of stdin. Rows with the same `session` run one after another in one session and share its
+    variables. Code that fails is a result with ok = false, not a failure. The built-in provider runs code on this
+    machine, without network and within limits, and only with --allow-local-code.
+    """
 
     name = "execute"
     operation = INTERPRETER

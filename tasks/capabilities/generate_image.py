@@ -39,7 +39,13 @@ _PROMPT_TOKENS = 100
 
 
 class GenerateImage:
-    """Prompts to pictures under OUT/media: one row a prompt."""
+    """Draw every prompt of SOURCE, each into picture files under OUT/media.
+
+    SOURCE is a manifest (.csv .tsv .jsonl .parquet) with a column of prompts, a folder of .txt files, a file, a URL,
+    or - for a prompt on each line of stdin; columns such as size, seed or n count for their row. Every picture is
+    decoded to its end before it is published. What may have been billed without an answer is told as `unknown` and
+    not bought again unasked.
+    """
 
     name = "generate-image"
     operation = IMAGE

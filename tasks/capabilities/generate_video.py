@@ -36,7 +36,15 @@ _SUFFIXES = {"mp4": ".mp4", "webm": ".webm"}
 
 
 class GenerateVideo:
-    """Prompts to video files under OUT/media."""
+    """Make a video of every prompt of SOURCE.
+
+    SOURCE is a manifest (.csv .tsv .jsonl .parquet) with a column of prompts, a folder of .txt files, a file, or - for
+    a prompt on each line of stdin. Columns called like a parameter (model, size, seconds, seed, negative_prompt,
+    keyframes, reference_images ...) hold it for their row. Parameters are checked before anything is paid. A job is
+    created once: a run that was killed looks it up, and one whose creation got no answer is reported, never repeated
+    unasked. With --preview the cheapest version of each is made; `mediamill retry OUT --promote` then makes the final
+    one of those whose file still stands in OUT/media.
+    """
 
     name = "generate-video"
     operation = VIDEO_MAKING

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from mediamill.tasks.capabilities.list_params import several
+from mediamill.tasks.capabilities.parameters import Option, parse_list
 from mediamill.tasks.capabilities.prompts import checked_template
 from mediamill.tasks.providers.imaging import Quality
 
@@ -28,7 +28,9 @@ class GenerateImageParams(BaseModel):
     prompt: str | None = Field(
         None, min_length=1, max_length=200_000, description="what to draw; {{ column }} stands for the row's value"
     )
-    model: str | None = Field(None, min_length=1, description="another model of the provider, for a row of its own")
+    model: Annotated[str | None, Option(offered=False)] = Field(
+        None, min_length=1, description="another model of the provider, for a row of its own"
+    )
     n: int = Field(1, ge=1, le=1000, description="pictures of each prompt, asked for in as many requests as it takes")
     size: str | None = Field(None, max_length=20, description="WIDTHxHEIGHT in pixels, or auto")
     width: int | None = Field(None, ge=1, le=65_535, description="pixels")
@@ -60,11 +62,11 @@ class GenerateImageParams(BaseModel):
     @field_validator("image_loras", mode="before", json_schema_input_type=list[Lora] | str | None)
     @classmethod
     def _loras(cls, value: Any) -> Any:
-        return several(value)
+        return parse_list(value)
 
     @field_validator("reference_images", mode="before", json_schema_input_type=list[str] | str | None)
     @classmethod
     def _places(cls, value: Any) -> Any:
-        return several(value)
+        return parse_list(value)
 
     _template = field_validator("prompt", "negative_prompt")(checked_template)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from mediamill.tasks.capabilities.parameters import Option
 from mediamill.tasks.domain import JSON, Item
 from mediamill.tasks.errors import BadInput
 
@@ -63,7 +64,7 @@ class PromptParams(BaseModel):
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high"] | None = Field(
         None, description="how long to think, where the model can be told"
     )
-    json_schema: dict[str, Any] | None = Field(
+    json_schema: Annotated[dict[str, Any] | None, Option("--schema", "FILE")] = Field(
         None, description="JSON Schema of the answer: a file, module:Model, or the schema; its fields become columns"
     )
     repairs: int = Field(2, ge=0, le=10, description="how often an answer that does not fit is asked for again")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from mediamill.tasks.capabilities.base import Call, Estimate, Kit
 from mediamill.tasks.capabilities.documents import Corpus, Document, listed, named_corpus, read_corpus
+from mediamill.tasks.capabilities.parameters import Option
 from mediamill.tasks.capabilities.prompts import checked_template, worded
 from mediamill.tasks.domain import Ask, Item, Usage
 from mediamill.tasks.errors import BadInput, UsageError
@@ -45,10 +46,12 @@ class RerankParams(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     query: str | None = Field(None, min_length=1, description="what is looked for; {{ column }} stands for the row's")
-    documents: list[str | dict[str, Any]] | None = Field(
+    documents: Annotated[list[str | dict[str, Any]] | None, Option(offered=False)] = Field(
         None, description="what is ranked: a column with a list of texts or objects, or one as JSON"
     )
-    corpus: Corpus | None = Field(None, description="a file of documents that every query ranks: .txt .jsonl .csv ...")
+    corpus: Annotated[Corpus | None, Option(metavar="FILE")] = Field(
+        None, description="a file of documents that every query ranks: .txt .jsonl .csv ..."
+    )
     rank_fields: list[str] | None = Field(
         None, min_length=1, description="fields of documents that are objects, in order; all of them where unset"
     )
@@ -84,7 +87,12 @@ class RerankParams(BaseModel):
 
 
 class Rerank:
-    """Queries to ranked documents: one row a query."""
+    """Rank documents for every query of SOURCE.
+
+    SOURCE is a manifest (.csv .tsv .jsonl .parquet) with a column of queries and one of documents: lists of texts or
+    of objects, or those as JSON. With --corpus all queries rank the same file. Results have one row a query, best
+    document first; `mediamill export OUT --to FILE --long` makes it one row a document.
+    """
 
     name = "rerank"
     operation = RERANK

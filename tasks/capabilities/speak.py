@@ -75,7 +75,12 @@ class SpeakParams(BaseModel):
 
 
 class Speak:
-    """Texts to audio files under OUT/media."""
+    """Say every text of SOURCE, each into an audio file under OUT/media.
+
+    SOURCE is a manifest (.csv .tsv .jsonl .parquet) with a column of texts, a folder of .txt files, a file, a
+    URL, or - for a text on each line of stdin. Long texts are cut at sentences and joined without clicks. What
+    may have been billed without an answer is told as `unknown` and not bought again unasked.
+    """
 
     name = "speak"
     operation = TTS

@@ -71,7 +71,11 @@ _CHECKED_AT_ONCE = 2000
 
 
 class Transcribe:
-    """Recordings to transcripts."""
+    """Transcribe every recording of SOURCE.
+
+    SOURCE is a folder, a glob, a file, a URL, a manifest (.csv .tsv .jsonl .parquet), or - for a list on
+    stdin. Without any key the built-in provider does it, free and in draft quality.
+    """
 
     name = "transcribe"
     operation = "transcription"

@@ -20,7 +20,12 @@ class TranslateParams(HearingParams):
 
 
 class Translate(Transcribe):
-    """Recordings to text in English, or another language where the provider can."""
+    """Translate every recording of SOURCE to English, or with --to to another language.
+
+    SOURCE is a folder, a glob, a file, a URL, a manifest (.csv .tsv .jsonl .parquet), or - for a list on stdin.
+    OpenAI and Groq translate to English; Together and self-hosted servers take other targets. The built-in
+    recogniser does not translate.
+    """
 
     name = "translate"
     operation = TRANSLATION

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from mediamill.tasks.capabilities.list_params import several
+from mediamill.tasks.capabilities.parameters import Option, parse_list
 from mediamill.tasks.capabilities.prompts import checked_template
 from mediamill.tasks.domain import JSON
 from mediamill.tasks.errors import BadInput
@@ -37,7 +37,9 @@ class GenerateVideoParams(BaseModel):
     prompt: str | None = Field(
         None, min_length=1, max_length=32_000, description="what is shown; {{ column }} stands for the row's value"
     )
-    model: str | None = Field(None, min_length=1, description="another model of the provider, for a row of its own")
+    model: Annotated[str | None, Option(offered=False)] = Field(
+        None, min_length=1, description="another model of the provider, for a row of its own"
+    )
     size: str | None = Field(None, description="width and height in pixels, e.g. 1280x720")
     width: int | None = Field(None, ge=16, le=8192, description="pixels; goes with height")
     height: int | None = Field(None, ge=16, le=8192, description="pixels; goes with width")
@@ -65,7 +67,7 @@ class GenerateVideoParams(BaseModel):
     @field_validator("keyframes", mode="before", json_schema_input_type=list[Keyframe | str] | str | None)
     @classmethod
     def _frames(cls, value: Any) -> Any:
-        listed = several(value)
+        listed = parse_list(value)
         if not isinstance(listed, list):
             return listed
         return [{"image": one} if isinstance(one, str) else one for one in listed]
@@ -73,7 +75,7 @@ class GenerateVideoParams(BaseModel):
     @field_validator("reference_images", mode="before", json_schema_input_type=list[str] | str | None)
     @classmethod
     def _pictures(cls, value: Any) -> Any:
-        return several(value)
+        return parse_list(value)
 
     @field_validator("size")
     @classmethod

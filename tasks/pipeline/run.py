@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from mediamill.tasks.errors import NoSuchOption
 from mediamill.tasks.job import Job, make_job
-from mediamill.tasks.open_run import check_job
 from mediamill.tasks.pipeline.prompts import columns_in
 from mediamill.tasks.pipeline.spec import Chain, Step, Task
 from mediamill.tasks.pipeline.table import (
@@ -26,6 +25,7 @@ from mediamill.tasks.pipeline.table import (
     write,
     write_manifest,
 )
+from mediamill.tasks.resolved_job import resolve_job
 from mediamill.tasks.sinks.record import write_json
 from mediamill.tasks.status import open_existing
 from mediamill.tasks.summary import Summary
@@ -114,7 +114,7 @@ class ChainRun:
             MediamillError: when a step could not start, or the disk or a journal failed.
         """
         for _, _, task in self._chain.tasks():
-            check_job(job_of(self._chain, task, self._out, None))  # a missing key is told before anything is paid
+            resolve_job(job_of(self._chain, task, self._out, None))  # a missing key is told before anything is paid
         table: pa.Table | None = None
         for number, step in enumerate(self._chain.steps, 1):
             end = StepEnd(step.name)

@@ -70,7 +70,7 @@ _WATCHED = """
 import atexit, sys
 from pathlib import Path
 atexit.register(lambda: sys.stderr.write(Path("/proc/self/status").read_text()))
-from mediamill.flows.cli import main
+from mediamill.flows.cli.main import main
 sys.argv[0] = "mediamill"
 sys.exit(main())
 """

@@ -15,11 +15,11 @@ from types import SimpleNamespace
 import click
 import pytest
 
-from mediamill.flows import cli
-from mediamill.flows.commands import doctor
-from mediamill.flows.stderr import note
-from mediamill.flows.watching import line
-from mediamill.flows.words import dollars, duration
+from mediamill.flows.cli import main as cli
+from mediamill.flows.cli.commands import doctor
+from mediamill.flows.cli.console import note
+from mediamill.flows.cli.formatting import dollars, duration
+from mediamill.flows.cli.progress import progress_line
 from mediamill.tasks.errors import OutBusy, ProviderDown, StorageError, UsageError
 from mediamill.tasks.summary import Progress
 from tests.faults.driving import SENTINEL, environment, make_wavs, mediamill, rows, transcribe
@@ -234,7 +234,7 @@ def test_a_moment_in_one_line() -> None:
         rate=10.0,
         eta_s=115.8,
     )
-    assert line(progress) == "42/1200 items, 2 failed, 8 in flight, 10.0/s, $0.0042 of $5.00, 1 min 56 s left"
+    assert progress_line(progress) == "42/1200 items, 2 failed, 8 in flight, 10.0/s, $0.0042 of $5.00, 1 min 56 s left"
 
 
 @pytest.mark.parametrize(

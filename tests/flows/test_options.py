@@ -11,14 +11,15 @@ import click
 import pytest
 import yaml
 
-from mediamill.flows.cli import cli
-from mediamill.flows.options import given_fields
-from mediamill.flows.schema import job_schema
+from mediamill.flows.cli.job_schema import job_schema
+from mediamill.flows.cli.main import cli
+from mediamill.flows.cli.options import given_fields
 from mediamill.tasks import capabilities
 from mediamill.tasks.errors import NoSuchOption, UsageError
 from mediamill.tasks.job import Job, load_job
 
-JOBS = sorted((Path(__file__).parents[2] / "configs" / "jobs").glob("*.yaml"))
+ROOT = Path(__file__).parents[2]
+JOBS = sorted((ROOT / "configs" / "jobs").glob("*.yaml"))
 ELSEWHERE = {"capability", "source", "params", "columns", "allow_hosts", "schedule"}
 """Job's fields that are the command, its argument, a command of their own, or options with a name of their own."""
 
@@ -137,8 +138,10 @@ def test_the_schema_refuses_what_a_run_refuses(wrong: dict[str, Any], valid: Any
 
 
 def test_the_commands_are_where_the_list_says() -> None:
-    from mediamill.flows.cli import _COMMANDS
+    from mediamill.flows.cli.main import _COMMANDS
 
-    for name, (module, about) in _COMMANDS.items():
-        assert importlib.import_module(module).command.name == name
+    files = {path.stem for path in (ROOT / "flows" / "cli" / "commands").glob("[!_]*.py")}
+    assert files == set(_COMMANDS)
+    for name, about in _COMMANDS.items():
+        assert importlib.import_module(f"mediamill.flows.cli.commands.{name}").command.name == name
         assert about.endswith(".")

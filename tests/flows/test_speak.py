@@ -278,7 +278,7 @@ def test_a_book_is_one_file(server: RunningServer, tmp_path: Path) -> None:
 _PEAK = """
 import re, sys
 from pathlib import Path
-from mediamill.flows.cli import main
+from mediamill.flows.cli.main import main
 sys.argv = ["mediamill", *sys.argv[1:]]
 try:
     main()

@@ -157,10 +157,10 @@ async def test_nothing_is_lost_at_the_end_and_closing_twice_is_harmless(store: S
 async def test_any_loop_and_no_loop_may_write(store: Store) -> None:
     journal = await store.open()
 
-    async def several(prefix: str) -> None:
+    async def parse_list(prefix: str) -> None:
         await asyncio.gather(*(journal.write(put(f"{prefix}{n}")) for n in range(10)))
 
-    await asyncio.gather(*(asyncio.to_thread(asyncio.run, several(prefix)) for prefix in "abc"), several("d"))
+    await asyncio.gather(*(asyncio.to_thread(asyncio.run, parse_list(prefix)) for prefix in "abc"), parse_list("d"))
     await asyncio.to_thread(journal.write_now, put("e"))
     assert len(names(journal)) == 41
 

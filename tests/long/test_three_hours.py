@@ -17,7 +17,7 @@ from tests.servers import RunningServer, running_server
 HOURS_3 = 3 * 3600
 MEASURED = """
 import sys
-from mediamill.flows.cli import main
+from mediamill.flows.cli.main import main
 try:
     code = main()
 except SystemExit as ended:

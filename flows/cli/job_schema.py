@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mediamill.tasks import capabilities
+from mediamill.tasks.capabilities.base import Capability
 from mediamill.tasks.job import Job
 from mediamill.tasks.pipeline.spec import Chain
 
@@ -24,13 +25,14 @@ def job_schema() -> dict[str, Any]:
 
 def _job_schema() -> dict[str, Any]:
     """Job's schema; ``params`` follows what ``capability`` names."""
-    schema = Job.model_json_schema()
-    schema["properties"]["capability"]["enum"] = list(capabilities.names())
-    schema["allOf"] = [_params_of(name, schema) for name in capabilities.names()]
+    schema, known = Job.model_json_schema(), list(capabilities.usable())
+    schema["properties"]["capability"]["enum"] = [capability.name for capability in known]
+    schema["allOf"] = [_params_of(capability, schema) for capability in known]
     return schema
 
 
-def _params_of(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    params = capabilities.get(name).params.model_json_schema(ref_template="#/$defs/{model}")
+def _params_of(capability: Capability, schema: dict[str, Any]) -> dict[str, Any]:
+    params = capability.params.model_json_schema(ref_template="#/$defs/{model}")
     schema.setdefault("$defs", {}).update(params.pop("$defs", {}))
-    return {"if": {"properties": {"capability": {"const": name}}}, "then": {"properties": {"params": params}}}
+    named = {"properties": {"capability": {"const": capability.name}}}
+    return {"if": named, "then": {"properties": {"params": params}}}

@@ -37,9 +37,9 @@ def command(*, provider: str | None, live: bool, voices: bool, base_url: str | N
     Other models work too: name any with --model. A price that is not known here is told as unknown.
     """
     if voices:
-        from mediamill.flows.voices import tell_voices
+        from mediamill.flows.cli.listings import print_voices
 
-        return tell_voices(_names(provider), base_url, as_json=as_json)
+        return print_voices(_names(provider), base_url, as_json=as_json)
     if live:
         return _tell_live(provider, base_url, as_json=as_json)
     models = [m for name in _names(provider) for m in _configured(name)]
@@ -134,9 +134,9 @@ def _tell_live(provider: str | None, base_url: str | None, *, as_json: bool) -> 
 
 def _ask(provider: str, base_url: str | None) -> list[str]:
     """The ids a provider lists: a bare array, or under ``data`` or ``models`` (provider docs)."""
-    from mediamill.flows.asking import ask_json
+    from mediamill.flows.cli.listings import get_json
 
-    told = ask_json(provider, base_url, "/models")
+    told = get_json(provider, base_url, "/models")
     if told is None:
         return [m.model for m in _configured(provider)]
     items = told if isinstance(told, list) else told.get("data") or told.get("models") or []

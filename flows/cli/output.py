@@ -8,29 +8,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mediamill.flows.words import dollars, duration, many
+from mediamill.flows.cli.formatting import dollars, duration, pluralize
+from mediamill.tasks import capabilities
 
 if TYPE_CHECKING:
-    from mediamill.tasks.job import Job
+    from mediamill.tasks.resolved_job import ResolvedJob
     from mediamill.tasks.summary import Quote, Status, Summary
-    from mediamill.tasks.wire import Provider
 
 
-_KINDS = {"describe-video": "video"}
-
-
-def opening_line(job: Job, provider: Provider, how: str = "inline run") -> str:
-    """Who does what to what, how it is run, and where it goes.
-
-    Raises:
-        UsageError: when the capability is unknown, or the provider has no model for it.
-    """
-    from mediamill.tasks import capabilities
-
-    operation = capabilities.get(job.capability).operation
-    model = provider.model(operation, job.model)
-    if provider.name == "local":
-        draft = ", draft quality" if model == provider.model(operation, None) else ""
+def opening_line(resolved: ResolvedJob, how: str = "inline run") -> str:
+    """Who does what to what, how it is run, and where it goes."""
+    job, provider, model = resolved.job, resolved.provider, resolved.model
+    if resolved.is_local:
+        draft = ", draft quality" if model == provider.model(resolved.capability.operation, None) else ""
         who = f"local, the built-in provider ({model}, free{draft})"
         if job.provider is None:
             who += " because no provider's key is set"
@@ -42,13 +32,14 @@ def opening_line(job: Job, provider: Provider, how: str = "inline run") -> str:
 def quote_line(quote: Quote) -> str:
     """A quote in one line."""
     todo = quote.items - quote.finished
-    parts = [f"{many(todo, 'item')} to do"]
+    parts = [f"{pluralize(todo, 'item')} to do"]
     if quote.finished:
         parts.append(f"{quote.finished} done already")
     if quote.audio_seconds:
-        parts.append(f"{duration(float(quote.audio_seconds))} of {_KINDS.get(quote.capability, 'audio')}")
+        media = "video" if "video" in capabilities.get(quote.capability).kinds else "audio"
+        parts.append(f"{duration(float(quote.audio_seconds))} of {media}")
     if quote.low_usd is None or quote.high_usd is None:
-        parts.append(f"cost unknown ({many(quote.unpriced, 'item')} without a price)")
+        parts.append(f"cost unknown ({pluralize(quote.unpriced, 'item')} without a price)")
     elif quote.low_usd == quote.high_usd:
         parts.append(f"cost {dollars(quote.low_usd)}")
     else:
@@ -58,7 +49,7 @@ def quote_line(quote: Quote) -> str:
     return f"quote: {quote.provider}, {quote.model}: {', '.join(parts)}"
 
 
-def tell_quote(quote: Quote, *, as_json: bool) -> None:
+def print_quote(quote: Quote, *, as_json: bool) -> None:
     """Print a quote."""
     if as_json:
         click.echo(json.dumps(quote.as_dict()))
@@ -67,18 +58,18 @@ def tell_quote(quote: Quote, *, as_json: bool) -> None:
     if quote.price_source:
         click.echo(f"  price: {quote.price_source}")
     if quote.bad_items:
-        click.echo(f"  {many(quote.bad_items, 'item')} cannot be used and will cost nothing, e.g.")
+        click.echo(f"  {pluralize(quote.bad_items, 'item')} cannot be used and will cost nothing, e.g.")
         for example in quote.bad_examples:
             click.echo(f"    {example}")
 
 
-def tell_summary(summary: Summary, *, as_json: bool) -> None:
+def print_summary(summary: Summary, *, as_json: bool) -> None:
     """Print the end of a run."""
     if as_json:
         click.echo(json.dumps(summary.as_dict()))
         return
     click.echo(counts_line(summary))
-    tell_failures(summary)
+    print_failures(summary)
     if summary.flags:
         click.echo(f"worth a look: {flags_line(summary)}; meanings are in the report")
     if summary.message:
@@ -88,13 +79,13 @@ def tell_summary(summary: Summary, *, as_json: bool) -> None:
     if summary.simulated:
         click.echo("simulated: made up in part or in whole; no real model gave these answers")
     out = Path(summary.out)
-    click.echo(f"results: {short(out / 'results')}")
-    click.echo(f"report:  {short(out / 'report.html')}")
+    click.echo(f"results: {relative_path(out / 'results')}")
+    click.echo(f"report:  {relative_path(out / 'report.html')}")
     if not all(group.stands for group in summary.failures):
-        click.echo(f"again:   mediamill retry {short(out)}")
+        click.echo(f"again:   mediamill retry {relative_path(out)}")
 
 
-def tell_failures(summary: Summary) -> None:
+def print_failures(summary: Summary) -> None:
     """Print what failed, by kind, with an example and what to do."""
     for group in summary.failures:
         click.echo(f"  {group.count} {group.kind}{', e.g.' if group.count > 1 else ','} {group.example}")
@@ -104,7 +95,7 @@ def tell_failures(summary: Summary) -> None:
             click.echo(f"    {group.hint}")
 
 
-def tell_status(status: Status, *, as_json: bool) -> None:
+def print_status(status: Status, *, as_json: bool) -> None:
     """Print how an OUT stands."""
     if as_json:
         click.echo(json.dumps(status.as_dict()))
@@ -144,14 +135,14 @@ def counts_line(summary: Summary) -> str:
     if summary.endpoint_usd:
         cost += f" and {dollars(summary.endpoint_usd)} for the endpoint's time"
     if summary.unstated:
-        cost += f" and {many(summary.unstated, 'request')} at no known price"
+        cost += f" and {pluralize(summary.unstated, 'request')} at no known price"
     head = {"done": "done", "failures": "done with failures", "nothing": "nothing to do"}.get(
         summary.state, summary.state
     )
     return f"{head}: {', '.join(parts)}; {duration(summary.seconds)}; {cost}"
 
 
-def short(path: Path) -> str:
+def relative_path(path: Path) -> str:
     """Relative to here where that is shorter."""
     try:
         return str(path.relative_to(Path.cwd()))

@@ -27,6 +27,6 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
-def many(number: int, noun: str) -> str:
+def pluralize(number: int, noun: str) -> str:
     """``1 item``, ``2 items``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

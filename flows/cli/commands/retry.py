@@ -7,20 +7,28 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mediamill.flows.options import given_fields, job_options_but_out, talk_options
-from mediamill.flows.running import run_job
+from mediamill.flows.cli.options import given_fields, job_options, talk_options
+from mediamill.flows.cli.run_command import run_job
 
 if TYPE_CHECKING:
     from mediamill.tasks.job import Job
     from mediamill.tasks.summary import Status
 
 
-@click.command("retry")
-@click.argument("out", type=click.Path(path_type=Path))
-@click.option("--only", multiple=True, metavar="KIND", help="only failures of this kind; may be given several times")
-@click.option("--promote", is_flag=True, help="make the full version of every preview whose file is still there")
-@job_options_but_out
-@talk_options
+@click.command(
+    "retry",
+    params=[
+        click.Argument(["out"], type=click.Path(path_type=Path)),
+        click.Option(
+            ["--only"], multiple=True, metavar="KIND", help="only failures of this kind; may be given several times"
+        ),
+        click.Option(
+            ["--promote"], is_flag=True, help="make the full version of every preview whose file is still there"
+        ),
+        *job_options(leave_out=["out"]),
+        *talk_options(),
+    ],
+)
 def command(out: Path, *, only: tuple[str, ...], promote: bool, **options: Any) -> int:
     """Do the failed items of OUT again; everything else stays untouched.
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from mediamill.flows.stderr import interrupt, restore
+from mediamill.flows.cli.console import interrupt, restore
 
 if TYPE_CHECKING:
     from mediamill.tasks.run import Run

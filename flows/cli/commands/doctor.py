@@ -36,7 +36,7 @@ class Finding:
 @click.option("--debug", is_flag=True, help="tracebacks")
 def command(*, out: str, as_json: bool, debug: bool) -> int:  # noqa: ARG001
     """Check packages, decoding, keys, disk and the built-in provider. Exit 0 when all is well, else 2."""
-    checks: tuple[Callable[[], list[Finding]], ...] = (_python, _decoder, _keys, lambda: _disk(out), _server)
+    checks: tuple[Callable[[], list[Finding]], ...] = (_python, _decoder, _keys, _plugins, lambda: _disk(out), _server)
     findings = [finding for check in checks for finding in check()]
     if as_json:
         click.echo(json.dumps([asdict(f) for f in findings]))
@@ -98,6 +98,22 @@ def _keys() -> list[Finding]:
             told += f", {config.base_url_env} names another server"
         findings.append(Finding(f"provider {name}", well=True, told=told))
     return [*findings, Finding("default provider", well=True, told=default_provider(os.environ))]
+
+
+def _plugins() -> list[Finding]:
+    """Capabilities of other packages: whether each can be used."""
+    from mediamill.tasks import capabilities
+    from mediamill.tasks.errors import UsageError
+
+    findings = []
+    for name, plugin in capabilities.plugins().items():
+        try:
+            capabilities.get(name)
+        except UsageError as error:
+            findings.append(Finding(f"capability {name}", well=False, told=error.message, hint=error.hint))
+        else:
+            findings.append(Finding(f"capability {name}", well=True, told=f"package {capabilities.package_of(plugin)}"))
+    return findings
 
 
 def _disk(out: str) -> list[Finding]:

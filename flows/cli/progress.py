@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from mediamill.flows.stderr import note
-from mediamill.flows.words import dollars, duration
+from mediamill.flows.cli.console import note
+from mediamill.flows.cli.formatting import dollars, duration
 from mediamill.tasks.summary import Progress
 
 Show = Callable[[Progress], None]
@@ -17,7 +17,7 @@ _PLAIN_SECONDS = 5.0
 
 
 @contextmanager
-def watch(*, quiet: bool) -> Iterator[Show | None]:
+def show_progress(*, quiet: bool) -> Iterator[Show | None]:
     """What a run calls with its progress; None when nobody wants to see it."""
     if quiet:
         yield None
@@ -35,7 +35,7 @@ def _live() -> Iterator[Show]:
     from rich.text import Text
 
     with Live(console=Console(stderr=True), refresh_per_second=4, transient=True) as live:
-        yield lambda progress: live.update(Text(line(progress), no_wrap=True, overflow="ellipsis"))
+        yield lambda progress: live.update(Text(progress_line(progress), no_wrap=True, overflow="ellipsis"))
 
 
 def _plain() -> Show:
@@ -45,12 +45,12 @@ def _plain() -> Show:
         nonlocal last
         if time.monotonic() - last >= _PLAIN_SECONDS:
             last = time.monotonic()
-            note(line(progress))
+            note(progress_line(progress))
 
     return show
 
 
-def line(progress: Progress) -> str:
+def progress_line(progress: Progress) -> str:
     """A moment of a run in one line."""
     if progress.phase != "run":
         about = {"plan": "reading the source", "publish": "writing the report"}.get(progress.phase, progress.phase)

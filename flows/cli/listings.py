@@ -1,4 +1,4 @@
-"""The voices of models that speak: the provider's own list where a key is set, else the configuration's."""
+"""Lists that providers give for nothing: whatever they answer a GET with, and the voices of models that speak."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mediamill.flows.stderr import note
+from mediamill.flows.cli.console import note
 
 if TYPE_CHECKING:
     from mediamill.tasks.providers.config import ProviderConfig
@@ -27,8 +27,8 @@ class ModelVoices:
     live: bool
 
 
-def tell_voices(providers: Sequence[str], base_url: str | None, *, as_json: bool) -> int:
-    """Print the voices of every model that speaks; the exit code."""
+def print_voices(providers: Sequence[str], base_url: str | None, *, as_json: bool) -> int:
+    """Print the voices of every model that speaks, live where a provider lists them and a key is set; the exit code."""
     found = [voices for name in providers for voices in _voices_of(name, base_url if len(providers) == 1 else None)]
     if as_json:
         click.echo(json.dumps([asdict(v) for v in found]))
@@ -49,15 +49,13 @@ def _voices_of(provider: str, base_url: str | None) -> list[ModelVoices]:
     if speaking is None:
         return []
     known = {name: facts.voice for name, facts in speaking.models.items() if facts.voice}
-    if _asks(config, base_url):
-        from mediamill.flows.asking import ask_json
-
+    if _lists_voices(config, base_url):
         try:
-            told = ask_json(provider, base_url, str(config.voices_path))
+            reply = get_json(provider, base_url, str(config.voices_path))
         except MediamillError as error:
             note(f"mediamill: {provider}: {error.message}; its voices are told from the configuration")
         else:
-            listed = list(listed_voices(told, default_model=speaking.default_model or ""))
+            listed = list(listed_voices(reply, default_model=speaking.default_model or ""))
             return [
                 ModelVoices(provider, model, names, known[model].default_voice if model in known else None, live=True)
                 for model, names in listed
@@ -65,19 +63,19 @@ def _voices_of(provider: str, base_url: str | None) -> list[ModelVoices]:
     return [ModelVoices(provider, name, voice.voices, voice.default_voice, live=False) for name, voice in known.items()]
 
 
-def _asks(config: ProviderConfig, base_url: str | None) -> bool:
+def _lists_voices(config: ProviderConfig, base_url: str | None) -> bool:
     if config.voices_path is None:
         return False
     return base_url is not None or bool(config.key_env and os.environ.get(config.key_env))
 
 
-def listed_voices(told: Any, default_model: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+def listed_voices(reply: Any, default_model: str) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Models and voices in a provider's list, in any of the shapes that are documented (provider docs).
 
     ``{"data": [{"model", "voices": [...]}]}``, ``{"data": {"voices": [...]}}`` and ``{"voices": [...]}``; a voice is
     a name or an object with one.
     """
-    data = told.get("data", told) if isinstance(told, dict) else told
+    data = reply.get("data", reply) if isinstance(reply, dict) else reply
     for entry in data if isinstance(data, list) else [data]:
         if isinstance(entry, dict) and isinstance(entry.get("voices"), list):
             names = tuple(name for voice in entry["voices"] if (name := _name(voice)))
@@ -90,3 +88,34 @@ def _name(voice: Any) -> str | None:
     if not isinstance(voice, dict):
         return None
     return next((str(voice[key]) for key in ("voice_id", "name", "id") if voice.get(key)), None)
+
+
+def get_json(provider: str, base_url: str | None, path: str) -> Any:
+    """What a provider answers below its API path; None for the built-in one without an address.
+
+    Raises:
+        UsageError: when its key is missing.
+        ProviderDown: when it does not answer, or not with JSON.
+    """
+    import orjson
+
+    from mediamill.tasks.calls.transport_errors import ExchangeError
+    from mediamill.tasks.engine import Engine
+    from mediamill.tasks.errors import ProviderDown
+    from mediamill.tasks.providers.registry import make_provider
+    from mediamill.tasks.wire import Request
+
+    chosen = make_provider(provider, base_url=base_url, api_key_env=None, environ=os.environ)
+    engine = Engine.shared()
+    if not chosen.endpoint.origin:
+        return None
+    key = os.environ.get(chosen.endpoint.key_env) if chosen.endpoint.key_env else None
+    request = Request("GET", f"{chosen.endpoint.api}{path}")
+    try:
+        reply = engine.submit(engine.client.send(chosen.endpoint.origin, request, key=key, deadline=30)).result()
+    except ExchangeError as error:
+        raise ProviderDown(f"{provider} does not answer: {error.message}", hint="check the network") from None
+    problem = chosen.classify(reply)
+    if problem is not None:
+        raise ProviderDown(problem.message, hint=problem.hint)
+    return orjson.loads(reply.body)

@@ -6,17 +6,21 @@ from typing import Any
 
 import click
 
-from mediamill.flows.options import build_job, job_options
-from mediamill.flows.telling import tell_quote
+from mediamill.flows.cli.options import build_job, job_options
+from mediamill.flows.cli.output import print_quote
 from mediamill.tasks.errors import UsageError
 
 
-@click.command("quote")
-@click.argument("source")
-@click.argument("more", required=False)
-@job_options
-@click.option("--json", "as_json", is_flag=True, help="one JSON object instead of text")
-@click.option("--debug", is_flag=True, help="tracebacks")
+@click.command(
+    "quote",
+    params=[
+        click.Argument(["source"]),
+        click.Argument(["more"], required=False),
+        *job_options(),
+        click.Option(["--json", "as_json"], is_flag=True, help="one JSON object instead of text"),
+        click.Option(["--debug"], is_flag=True, help="tracebacks"),
+    ],
+)
 def command(source: str, more: str | None, **options: Any) -> int:
     r"""Say what transcribing SOURCE, or running a job file, would cost. Nothing is sent.
 
@@ -25,7 +29,7 @@ def command(source: str, more: str | None, **options: Any) -> int:
     mediamill quote transcribe recordings/ --provider together
     mediamill quote configs/jobs/transcribe.yaml
     """
-    from mediamill.flows.commands.run import job_over
+    from mediamill.flows.cli.commands.run import job_over
     from mediamill.tasks import capabilities
     from mediamill.tasks.quote import quote
 
@@ -34,10 +38,10 @@ def command(source: str, more: str | None, **options: Any) -> int:
 
         job = job_over(Path(source), options)
     elif more is not None:
-        if source not in capabilities.names():
+        if not capabilities.is_known(source):
             raise UsageError(f"no capability {source!r}", hint=f"known: {', '.join(capabilities.names())}")
         job = build_job(source, more, options, {})
     else:
         job = build_job("transcribe", source, options, {})
-    tell_quote(quote(job), as_json=options["as_json"])
+    print_quote(quote(job), as_json=options["as_json"])
     return 0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from mediamill.flows.telling import tell_status
+from mediamill.flows.cli.output import print_status
 
 
 @click.command("status")
@@ -25,7 +25,7 @@ def command(out: Path, *, as_json: bool, debug: bool) -> int:  # noqa: ARG001
         return 0
     for folder in steps:
         click.echo(f"{folder.relative_to(out)}:")
-        tell_status(status(folder), as_json=False)
+        print_status(status(folder), as_json=False)
     if not steps:
-        tell_status(status(out), as_json=as_json)
+        print_status(status(out), as_json=as_json)
     return 0

@@ -1,0 +1,52 @@
+"""Asking before money is spent. Only a person at a terminal is asked; --yes or a budget answers beforehand."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from mediamill.flows.cli.console import note
+from mediamill.flows.cli.formatting import pluralize
+from mediamill.flows.cli.output import quote_line
+from mediamill.tasks.errors import UsageError
+
+if TYPE_CHECKING:
+    from mediamill.tasks.resolved_job import ResolvedJob
+
+
+def confirm_run(resolved: ResolvedJob, again: int | None) -> None:
+    """Show what a paid run would cost, or how many items a retry does again, and ask.
+
+    Raises:
+        UsageError: when the answer is no.
+    """
+    if resolved.job.budget is not None or resolved.is_local or not at_terminal():
+        return
+    if again is not None:
+        provider = resolved.provider.name
+        line, todo = f"retry: {pluralize(again, 'item')} at {provider}, paid for like new ones", again
+    else:
+        from mediamill.tasks.quote import quote
+
+        quoted = quote(resolved)
+        line, todo = quote_line(quoted), quoted.items - quoted.finished
+    note(line)
+    if todo:
+        ask_to_go_on()
+
+
+def at_terminal() -> bool:
+    """Whether there is a person to ask."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def ask_to_go_on() -> None:
+    """Ask the person at the terminal.
+
+    Raises:
+        UsageError: when the answer is no.
+    """
+    if not click.confirm("Go on?", err=True):
+        raise UsageError("not started", hint="--yes starts without asking, --budget USD bounds what it may cost")

@@ -1,0 +1,118 @@
+"""The command line: what a person types. Commands are found by name and imported only when they are used."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import traceback
+from importlib.metadata import version
+
+import click
+
+from mediamill.flows.cli.console import note, silence
+from mediamill.tasks import capabilities
+from mediamill.tasks.errors import MediamillError
+
+_COMMANDS = {
+    "quote": "What a job would cost, spending nothing.",
+    "run": "A job from a YAML file.",
+    "status": "What is done, failed and spent in an OUT.",
+    "retry": "Failed items again; everything else untouched.",
+    "report": "Rebuild an OUT's page and cost tables.",
+    "export": "An OUT's results in one .csv, .jsonl or .parquet.",
+    "serve": "The built-in provider as a server, for rehearsals and tests.",
+    "models": "Models and prices the configuration knows.",
+    "up": "A local Prefect server with its UI.",
+    "down": "Stop what up started.",
+    "deploy": "Jobs that Prefect schedules and a worker runs.",
+    "doctor": "Check this machine: packages, keys, disk, the built-in provider.",
+}
+"""The commands that are no capability's own; each stands in the file of its name in ``commands/``."""
+
+
+class _LazyGroup(click.Group):
+    """A group whose commands are imported when they are used, so that ``--help`` stays quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*(name for name in capabilities.names() if name not in _COMMANDS), *_COMMANDS]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in _COMMANDS:
+            command: click.Command = importlib.import_module(f"mediamill.flows.cli.commands.{cmd_name}").command
+            return command
+        if not capabilities.is_known(cmd_name):
+            return None
+        from mediamill.flows.cli.capability_command import capability_command
+
+        return capability_command(cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            names = self.list_commands(ctx)
+            formatter.write_dl([(name, _COMMANDS.get(name) or capabilities.summary(name)) for name in names])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        import difflib
+
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and name not in _COMMANDS and not capabilities.is_known(name):
+            near = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            ctx.fail(f"no command {name!r}{hint}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(version("mediamill"), prog_name="mediamill")
+def cli() -> None:
+    """Batch media processing with hosted AI models.
+
+    Quotes before it spends, holds a budget, and survives a crash with nothing lost or paid twice.
+    """
+
+
+def main() -> None:
+    """Entry point of ``mediamill``. Exit codes: see ARCHITECTURE.md."""
+    debug = "--debug" in sys.argv
+    try:
+        code = cli.main(prog_name="mediamill", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        code = stop.exit_code
+    except click.Abort:
+        code = _refuse("stopped", None, 130)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        code = error.exit_code
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        hint = f"see {context.command_path if context else 'mediamill'} --help"
+        code = _refuse(error.format_message(), hint, error.exit_code)
+    except MediamillError as error:
+        if debug:
+            traceback.print_exc()
+        code = _refuse(error.message, error.hint, error.exit_code)
+    except BrokenPipeError:
+        silence(sys.stdout)
+        code = 0
+    except Exception as error:  # noqa: BLE001 (nobody sees a traceback unasked)
+        if debug:
+            traceback.print_exc()
+        about = f"internal error: {type(error).__name__}: {error}"
+        code = _refuse(about, "run it again with --debug for the traceback", 1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _refuse(message: str, hint: str | None, code: int) -> int:
+    """Say why there is no result; with ``--json`` to the program that reads stdout, too."""
+    note(f"mediamill: {message}")
+    if hint:
+        note(f"  {hint}")
+    if "--json" in sys.argv:
+        try:
+            click.echo(json.dumps({"error": message, "hint": hint, "exit_code": code}))
+        except OSError:
+            silence(sys.stdout)
+    return code

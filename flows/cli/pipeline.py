@@ -1,0 +1,106 @@
+"""A chain from the command line: its steps one after another, each announced and summed up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mediamill.flows.cli.confirm import ask_to_go_on, at_terminal
+from mediamill.flows.cli.console import note
+from mediamill.flows.cli.formatting import dollars, pluralize
+from mediamill.flows.cli.output import opening_line, print_failures, quote_line, relative_path
+from mediamill.flows.cli.run_command import configure_logging, execute_job
+from mediamill.flows.which import choose
+from mediamill.tasks.job import Job
+from mediamill.tasks.pipeline.run import ChainEnd, ChainRun, job_of
+from mediamill.tasks.pipeline.spec import Chain
+from mediamill.tasks.resolved_job import resolve_job
+from mediamill.tasks.summary import Summary
+
+
+def run_chain(chain: Chain, options: Mapping[str, Any]) -> int:
+    """Run a chain and print what came of it; the exit code."""
+    as_json = bool(options.get("as_json"))
+    quiet = bool(options.get("quiet")) or as_json
+    configure_logging(debug=bool(options.get("debug")))
+    if options.get("quote_only"):
+        _print_quote(chain, as_json=as_json)
+        return 0
+    if not options.get("yes"):
+        _confirm(chain)
+    prefect, how = choose(wanted=options.get("prefect"))
+    caught: list[int] = []
+
+    def do(name: str, job: Job) -> Summary:
+        resolved = resolve_job(job)
+        if not quiet:
+            note(f"{name}: {opening_line(resolved, how)}")
+        step = execute_job(resolved, prefect, options)
+        summary = step.summary
+        caught.extend(step.signals)
+        if not quiet:
+            note(f"{name}: {summary.done} done, {summary.failed} failed, {summary.skipped} done before")
+        return summary
+
+    end = ChainRun(chain, do).execute()
+    if as_json:
+        click.echo(json.dumps(end.as_dict()))
+    else:
+        _print_end(end)
+    return 128 + caught[0] if caught and end.exit_code not in (0, 3) else end.exit_code
+
+
+def _print_end(end: ChainEnd) -> None:
+    click.echo(f"chain: {pluralize(end.rows, 'row')} at the end; {dollars(end.spent_usd)} in all")
+    for step in end.steps:
+        passed = f", {step.passed} passed it by" if step.passed else ""
+        failed = sum(group.count for summary in step.runs.values() for group in summary.failures)
+        failures = f", {failed} failed" if failed else ""
+        click.echo(f"  {step.name}: {step.rows} in, {step.out} out{passed}{failures}")
+        for problem in step.problems[:3]:
+            click.echo(f"    {problem}")
+        for summary in step.runs.values():
+            print_failures(summary)
+            if summary.failures:
+                click.echo(f"  again:   mediamill retry {relative_path(Path(summary.out))}, then run the same file")
+    if end.unknown_max_usd:
+        click.echo(f"  up to {dollars(end.unknown_max_usd)} more for calls that may have been billed")
+    if end.message:
+        click.echo(f"stopped: {end.message}")
+    click.echo(f"results: {end.out / 'results'}")
+    if end.exit_code not in (0, 3):
+        click.echo("again:   run the same file to go on where it stopped")
+
+
+def _print_quote(chain: Chain, *, as_json: bool) -> None:
+    from mediamill.tasks.pipeline.quote import quote_chain
+
+    quoted = quote_chain(chain)
+    if as_json:
+        quotes = {name: one.as_dict() for name, one in quoted.known.items()}
+        high = None if quoted.high_usd is None else str(quoted.high_usd)
+        click.echo(
+            json.dumps({"steps": quotes, "unknown": quoted.unknown, "low_usd": str(quoted.low_usd), "high_usd": high})
+        )
+        return
+    for name, one in quoted.known.items():
+        click.echo(f"{name}: {quote_line(one)}")
+    for name, why in quoted.unknown.items():
+        click.echo(f"{name}: cost unknown: {why}")
+    low, high = dollars(quoted.low_usd), dollars(quoted.high_usd)
+    click.echo(f"chain: at least {low}, at most {high}; --budget bounds all steps together")
+
+
+def _confirm(chain: Chain) -> None:
+    """A paid chain on a terminal shows its quote and asks; a budget answers."""
+    if chain.budget is not None or not at_terminal():
+        return
+    jobs = (job_of(chain, task, chain.out_path, None) for _, _, task in chain.tasks())
+    if all(resolve_job(job).is_local for job in jobs):
+        return
+    _print_quote(chain, as_json=False)
+    ask_to_go_on()

@@ -1,0 +1,83 @@
+"""A job, resolved: what is done, by whom and with what, found out once and before anything is opened or paid."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mediamill.tasks import capabilities
+from mediamill.tasks.capabilities.base import Capability
+from mediamill.tasks.errors import UsageError
+from mediamill.tasks.job import Job
+from mediamill.tasks.money.cost import Pricing
+from mediamill.tasks.params import check_params
+from mediamill.tasks.providers import registry
+from mediamill.tasks.wire import Provider
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedJob:
+    """A job with everything that it names, looked up. It serves one run or one quote: see ``capabilities.get``.
+
+    Attributes:
+        job: as it was given.
+        capability, provider, model: who does what.
+        params: the capability's own parameters, checked: an object of ``capability.params``.
+        schema: the capability's own columns for them.
+        pricing: what the provider's models cost.
+        out: OUT as an absolute path; it need not exist.
+    """
+
+    job: Job
+    capability: Capability
+    provider: Provider
+    model: str
+    params: Any
+    schema: pa.Schema
+    pricing: Pricing
+    out: Path
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the built-in provider does it, which costs nothing."""
+        return self.provider.name == "local"
+
+
+def resolve_job(job: Job | ResolvedJob) -> ResolvedJob:
+    """Look up what a job names, and find out what no run of it could start with.
+
+    Args:
+        job: one that is resolved already is given back as it is.
+
+    Raises:
+        UsageError: when its capability, provider, key, model, parameters or OUT cannot be used.
+    """
+    if isinstance(job, ResolvedJob):
+        return job
+    capability = capabilities.get(job.capability)
+    params = check_params(capability, job.params)
+    provider = _choose_provider(job, capability.operation)
+    model = provider.model(capability.operation, job.model)
+    schema = capability.schema(params, provider, model)
+    if job.subtitles and "segments" not in schema.names:
+        raise UsageError(f"{capability.name} has no subtitles", hint="leave --subtitles out")
+    if "://" in job.out_path:
+        raise UsageError(f"{job.out_path}: OUT is a local folder", hint="write locally, then copy the folder")
+    out = Path(job.out_path).expanduser().absolute()
+    pricing = Pricing.of(provider.name, provider.billing)
+    return ResolvedJob(job, capability, provider, model, params, schema, pricing, out)
+
+
+def _choose_provider(job: Job, operation: str) -> Provider:
+    """The provider a job names, or the first one with a key, or the built-in one.
+
+    Raises:
+        UsageError: when it is unknown, its key is missing, or it needs a base URL.
+    """
+    name = job.provider or ("compatible" if job.base_url else registry.default_provider(os.environ, operation))
+    return registry.make_provider(name, base_url=job.base_url, api_key_env=job.api_key_env, environ=os.environ)

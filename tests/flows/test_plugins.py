@@ -1,0 +1,169 @@
+"""Capabilities of other packages, found by entry point: a good one works like ours, a broken one breaks only itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mediamill.tasks import capabilities
+from mediamill.tasks.errors import UsageError
+from tests.faults.driving import environment, rows
+
+COUNT_WORDS = '''
+"""count-words: how many words a text has."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mediamill.tasks.capabilities.base import Estimate
+from mediamill.tasks.domain import Usage
+
+
+class CountWordsParams(BaseModel):
+    """What can be asked of a count."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    min_letters: int = Field(1, ge=1, description="letters a word has at least")
+
+
+class CountWords:
+    """Count the words of every text of SOURCE.
+
+    SOURCE is a manifest with a column of texts.
+    """
+
+    name = "count-words"
+    operation = "chat"
+    kinds = frozenset({"text"})
+    params = CountWordsParams
+    request_version = 1
+
+    def schema(self, params, provider, model):
+        import pyarrow as pa
+
+        return pa.schema([("words", pa.int64())])
+
+    async def run(self, item, params, call, kit):
+        return {"words": sum(len(word) >= params.min_letters for word in (await kit.text(item)).split())}
+
+    async def estimate(self, item, params, kit):
+        return Estimate(0, Usage(), Usage())
+'''
+
+
+def install(site: Path, package: str, name: str, source: str, cls: str) -> None:
+    """A package of one module with one capability, as an installer leaves it."""
+    module = package.replace("-", "_")
+    (site / f"{module}-1.0.dist-info").mkdir(parents=True)
+    (site / f"{module}.py").write_text(source)
+    (site / f"{module}-1.0.dist-info" / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n"
+    )
+    points = f"[{capabilities.ENTRY_POINTS}]\n{name} = {module}:{cls}\n"
+    (site / f"{module}-1.0.dist-info" / "entry_points.txt").write_text(points)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """Installed beside everything else: a capability that works, and one that cannot even be imported."""
+    folder = tmp_path / "site"
+    install(folder, "word-counter", "count-words", COUNT_WORDS, "CountWords")
+    install(folder, "half-done", "broken", "import a_package_that_is_not_there\n", "Broken")
+    return folder
+
+
+def mediamill(site: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """The command line in a process that finds the packages in ``site``."""
+    path = os.pathsep.join(filter(None, (str(site), os.environ.get("PYTHONPATH"))))
+    command = [sys.executable, "-m", "mediamill.flows.cli", *map(str, arguments)]
+    env = environment(site.parent / "home", PYTHONPATH=path, COLUMNS="120")
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_another_packages_capability_is_a_command_like_ours(site: Path, tmp_path: Path) -> None:
+    source, out = tmp_path / "texts.csv", tmp_path / "out"
+    source.write_text("id,text\na,one two three\nb,a b cc\n")
+    assert "count-words     From the package word-counter." in mediamill(site, "--help").stdout
+    about = mediamill(site, "count-words", "--help").stdout
+    assert "Count the words of every text of SOURCE." in about
+    assert "--min-letters N" in about
+    common = ("--provider", "local", "--out", out)
+    done = mediamill(site, "count-words", source, "--min-letters", "2", *common)
+    assert done.returncode == 0, done.stderr
+    assert {row["item_id"]: row["words"] for row in rows(out)} == {"a": 3, "b": 1}
+    wrong = mediamill(site, "count-words", source, "--min-letters", "0", *common)
+    assert wrong.returncode == 2
+    assert "min_letters" in wrong.stderr
+
+
+def test_another_packages_capability_is_quoted_and_run_from_a_file(site: Path, tmp_path: Path) -> None:
+    source, job = tmp_path / "texts.csv", tmp_path / "job.yaml"
+    source.write_text("id,text\na,one two three\n")
+    quoted = mediamill(site, "quote", "count-words", source, "--provider", "local", "--json")
+    assert json.loads(quoted.stdout)["capability"] == "count-words"
+    fields = {"capability": "count-words", "source": str(source), "out": str(tmp_path / "out"), "provider": "local"}
+    job.write_text(yaml.safe_dump({**fields, "params": {"min_letters": 4}}))
+    assert mediamill(site, "run", job).returncode == 0
+    assert [row["words"] for row in rows(tmp_path / "out")] == [1]
+    schema = json.loads(mediamill(site, "run", "--schema").stdout)
+    known = schema["$defs"]["Job"]["properties"]["capability"]["enum"]
+    assert known == [*capabilities.BUILT_IN, "count-words"]
+
+
+def test_a_package_that_cannot_be_imported_is_named_in_one_line_and_breaks_nothing_else(site: Path) -> None:
+    done = mediamill(site, "broken", "x")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    first, second = done.stderr.splitlines()
+    assert "'broken'" in first
+    assert "half-done" in first
+    assert "a_package_that_is_not_there" in first
+    assert "uninstall" in second
+    assert mediamill(site, "--help").returncode == 0
+    told = json.loads(mediamill(site, "doctor", "--json").stdout)
+    well = {finding["what"]: finding["well"] for finding in told}
+    assert (well["capability count-words"], well["capability broken"]) == (True, False)
+    misspelt = mediamill(site, "count-word", "x")
+    assert "did you mean 'count-words'?" in misspelt.stderr
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        (COUNT_WORDS.replace('"count-words"', '"word-count"'), "'word-count'"),
+        (COUNT_WORDS.replace("async def estimate", "async def guess"), "estimate"),
+        (COUNT_WORDS.replace("def schema(", "def __init__(self):\n        1 / 0\n\n    def schema("), "ZeroDivision"),
+    ],
+    ids=["another name", "a missing part", "its own error"],
+)
+def test_what_is_no_capability_is_refused(
+    source: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, "odd-one", "count-words", source, "CountWords")
+    monkeypatch.syspath_prepend(tmp_path)
+    capabilities.plugins.cache_clear()
+    try:
+        with pytest.raises(UsageError, match="odd-one") as caught:
+            capabilities.get("count-words")
+    finally:
+        capabilities.plugins.cache_clear()
+        sys.modules.pop("odd_one", None)
+    assert told in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+def test_a_built_in_capability_is_never_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, "sly-one", "transcribe", COUNT_WORDS, "CountWords")
+    monkeypatch.syspath_prepend(tmp_path)
+    capabilities.plugins.cache_clear()
+    try:
+        assert capabilities.names().count("transcribe") == 1
+        assert type(capabilities.get("transcribe")).__module__ == "mediamill.tasks.capabilities.transcribe"
+    finally:
+        capabilities.plugins.cache_clear()

@@ -1,0 +1,79 @@
+"""A job is resolved once: what it names is looked up in one place, and what no run could start with is told there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mediamill.tasks.errors import UsageError
+from mediamill.tasks.job import make_job
+from mediamill.tasks.resolved_job import resolve_job
+from tests.faults.driving import environment
+
+RECORDING = Path(__file__).parents[1] / "data" / "samples" / "recordings" / "window.flac"
+
+COUNTING = """
+import sys
+from mediamill.tasks.providers import registry
+made = []
+make = registry.make_provider
+registry.make_provider = lambda *given, **named: (made.append(given), make(*given, **named))[1]
+from mediamill.flows.cli.main import main
+try:
+    main()
+finally:
+    sys.stderr.write(f"PROVIDERS {len(made)}")
+"""
+
+
+def test_what_a_job_names_is_looked_up(tmp_path: Path) -> None:
+    job = make_job(capability="transcribe", source="in", provider="local", out=str(tmp_path), params={"words": False})
+    resolved = resolve_job(job)
+    assert (resolved.capability.name, resolved.provider.name, resolved.out) == ("transcribe", "local", tmp_path)
+    assert resolved.model == resolved.provider.model("transcription", None)
+    assert resolved.params.words is False
+    assert "segments" in resolved.schema.names
+    assert resolved.is_local
+    assert resolve_job(resolved) is resolved
+    assert resolve_job(job).capability is not resolved.capability
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"capability": "transcrib"}, "transcrib"),
+        ({"provider": "nobody"}, "nobody"),
+        ({"provider": "together"}, "TOGETHER_API_KEY"),
+        ({"provider": "compatible"}, "--base-url"),
+        ({"params": {"langage": "en"}}, "langage"),
+        ({"capability": "embed", "subtitles": ["srt"]}, "subtitles"),
+        ({"capability": "execute"}, "allow"),
+        ({"out": "s3://bucket/out"}, "local folder"),
+    ],
+)
+def test_what_no_run_could_start_with_is_told(
+    fields: dict[str, object], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TOGETHER_API_KEY", raising=False)
+    job = make_job(**{"capability": "transcribe", "source": "in", "provider": "local", **fields})
+    with pytest.raises(UsageError) as caught:
+        resolve_job(job)
+    assert told in f"{caught.value.message} {caught.value.hint}"
+
+
+@pytest.mark.parametrize("option", ["--yes", "--quote"])
+def test_a_command_chooses_its_provider_once(option: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", COUNTING, "transcribe", str(RECORDING), "--provider", "local", option]
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path / "out")],
+        env=environment(tmp_path / "home"),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.endswith("PROVIDERS 1")
