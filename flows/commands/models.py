@@ -63,7 +63,8 @@ def _names(provider: str | None) -> tuple[str, ...]:
 
 
 def _configured(provider: str) -> list[Model]:
-    from mediamill.tasks.money.cost import Billing, Pricing
+    from mediamill.tasks.money.cost import Pricing
+    from mediamill.tasks.money.prices import Billing
     from mediamill.tasks.providers.config import load_config
 
     config = load_config(provider)

@@ -32,6 +32,18 @@ class Price:
         return f"${self.usd}/{self.unit}, {self.source}, {self.as_of}"
 
 
+@dataclass(frozen=True, slots=True)
+class Billing:
+    """A provider's rules beside its prices (provider docs).
+
+    ``free`` costs nothing; ``least_seconds`` is billed at least; ``whole_seconds`` bills to the nearest second.
+    """
+
+    free: bool = False
+    least_seconds: Decimal = Decimal(0)
+    whole_seconds: bool = False
+
+
 class PriceBook:
     """Prices by provider, model and operation; several rows for one unit, the most trusted first.
 

@@ -15,7 +15,7 @@ from mediamill.tasks.media.limits import AudioLimits
 
 if TYPE_CHECKING:
     from mediamill.tasks.calls.rate_limiter import Quota
-    from mediamill.tasks.money.cost import Billing
+    from mediamill.tasks.money.prices import Billing
     from mediamill.tasks.providers.conversation import Conversation
 
 Verdict = Literal["retry", "fail", "stop", "unknown"]

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mediamill.tasks.domain import Usage
-from mediamill.tasks.money.cost import Billing, Pricing
-from mediamill.tasks.money.prices import Price, PriceBook
+from mediamill.tasks.money.cost import Pricing
+from mediamill.tasks.money.prices import Billing, Price, PriceBook
 
 AUDIO = "transcription"
 

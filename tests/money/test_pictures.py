@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mediamill.tasks.domain import Usage
-from mediamill.tasks.money.cost import Billing, Pricing
-from mediamill.tasks.money.prices import Price, PriceBook
+from mediamill.tasks.money.cost import Pricing
+from mediamill.tasks.money.prices import Billing, Price, PriceBook
 from mediamill.tasks.providers.config import load_config
 from mediamill.tasks.providers.imaging import IMAGE
 from tests.providers.made import made

@@ -1,4 +1,4 @@
-"""Costs, ceilings and sources stay what they were, to the last digit; fixtures/record_costs.py says how they were recorded."""
+"""Costs, ceilings and sources stay what they were, to the last digit; fixtures/record_costs.py recorded them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from mediamill.tasks.domain import Usage
-from mediamill.tasks.money.cost import Billing, Pricing
-from mediamill.tasks.money.prices import Price, PriceBook
+from mediamill.tasks.money.cost import Pricing
+from mediamill.tasks.money.prices import Billing, Price, PriceBook
 
 RECORDED: list[dict[str, Any]] = json.loads(
     gzip.decompress((Path(__file__).parent / "fixtures" / "costs.json.gz").read_bytes())

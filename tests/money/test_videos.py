@@ -7,7 +7,8 @@ from decimal import Decimal
 import pytest
 
 from mediamill.tasks.domain import Usage
-from mediamill.tasks.money.cost import Billing, Pricing
+from mediamill.tasks.money.cost import Pricing
+from mediamill.tasks.money.prices import Billing
 
 
 def used(seconds: int | None = None, lines: int | None = None, pictures: int = 0) -> Usage:

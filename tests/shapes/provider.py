@@ -11,7 +11,7 @@ from mediamill.tasks.calls.rate_limiter import Quota
 from mediamill.tasks.domain import Ask, Usage
 from mediamill.tasks.errors import BadReply
 from mediamill.tasks.media.limits import AudioLimits
-from mediamill.tasks.money.cost import Billing
+from mediamill.tasks.money.prices import Billing
 from mediamill.tasks.providers.base import (
     Endpoint,
     Limits,
