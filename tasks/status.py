@@ -25,7 +25,7 @@ def open_existing(out: Path) -> Journal:
         hint = "name one of the chain's steps, below steps/" if chained else "name the folder that --out named"
         raise UsageError(f"{out}: no run has written here", hint=hint)
     mark = out / JOURNAL_MARK
-    journal = Journal.open(out, (mark.read_text() if mark.exists() else "") or None)
+    journal = Journal.open_existing(out, (mark.read_text() if mark.exists() else "") or None)
     journal.outs.load(out)
     if journal.outs.binding() is None:
         journal.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,7 +56,7 @@ def test_what_a_job_names_is_looked_up(tmp_path: Path) -> None:
     ],
 )
 def test_what_no_run_could_start_with_is_told(
-    fields: dict[str, object], told: str, monkeypatch: pytest.MonkeyPatch
+    fields: dict[str, Any], told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("TOGETHER_API_KEY", raising=False)
     job = make_job(**{"capability": "transcribe", "source": "in", "provider": "local", **fields})

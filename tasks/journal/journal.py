@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, select
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from mediamill.tasks.errors import StorageError, UsageError
+from mediamill.tasks.errors import UsageError
 from mediamill.tasks.journal.asks import Asks
 from mediamill.tasks.journal.attempts import Attempts
 from mediamill.tasks.journal.blobs import Blobs
@@ -19,16 +21,16 @@ from mediamill.tasks.journal.claims import LEASE_SECONDS, renew
 from mediamill.tasks.journal.cut_points import CutPoints
 from mediamill.tasks.journal.db_errors import storage_error
 from mediamill.tasks.journal.items import Items
+from mediamill.tasks.journal.migrations import check_version, prepare, stored_version
 from mediamill.tasks.journal.output_binding import Outs
 from mediamill.tasks.journal.parts import Parts
 from mediamill.tasks.journal.runs import Runs
-from mediamill.tasks.journal.sql_dialect import alone, insert_absent
-from mediamill.tasks.journal.tables import FORMAT, meta, metadata
 from mediamill.tasks.journal.writer import Handler, Writer
 
 T = TypeVar("T")
 
 _BUSY_MS = 30_000
+_FILE = "journal.sqlite"
 
 
 class Journal:
@@ -55,34 +57,40 @@ class Journal:
 
     @classmethod
     def open(cls, out: Path, url: str | None = None) -> Journal:
-        """Open or make the journal of OUT.
+        """Open or make the journal of OUT; an older one is brought up to date.
 
         Args:
             out: the folder of results; its ``.journal`` holds the database and the blobs.
             url: another folder, or ``postgresql://...``, to share the journal between OUTs.
 
         Raises:
-            StorageError: when it cannot be opened or written, or was made by newer code.
+            StorageError: when it cannot be opened or written, or was made by a newer program.
             UsageError: when ``url`` is neither, or PostgreSQL is named and its extra is not installed.
         """
-        own = out / ".journal"
-        blobs = None
-        if url is not None and "://" in url:
-            engine, where = _postgresql(url)
-            readers = engine
-        else:
-            folder = Path(url).expanduser().absolute() if url else own
-            where, blobs = str(folder / "journal.sqlite"), Blobs(folder / "blobs")
-            engine, readers = _sqlite(folder / "journal.sqlite")
-        try:
-            for path in (own, Path(where).parent if blobs else own):
-                path.mkdir(parents=True, exist_ok=True)
-            _prepare(engine, where)
-        except Exception as error:  # noqa: BLE001 - raised again
-            engine.dispose()
-            readers.dispose()
-            raise (storage_error(error, where) or error) from None
-        return cls(engine, readers, where, blobs)
+        database = _Database.of(out, url)
+        with database.opening():
+            for folder in {out / ".journal", database.folder or out / ".journal"}:
+                folder.mkdir(parents=True, exist_ok=True)
+            prepare(database.engine, database.where)
+        return cls(database.engine, database.readers, database.where, database.blobs)
+
+    @classmethod
+    def open_existing(cls, out: Path, url: str | None = None) -> Journal:
+        """Open the journal of OUT as it is, to look at it: it is neither made nor brought up to date.
+
+        Raises:
+            StorageError, UsageError: as :meth:`open` does; a UsageError also when there is none.
+        """
+        database = _Database.of(out, url)
+        with database.opening():
+            found = None
+            if database.folder is None or (database.folder / _FILE).exists():
+                with database.readers.connect() as connection:
+                    found = stored_version(connection)
+            if found is None:
+                raise UsageError(f"{database.where}: there is no journal", hint="was it moved or restored?")
+            check_version(found, database.where)
+        return cls(database.engine, database.readers, database.where, database.blobs)
 
     def keep_leases(self, run_id: str) -> None:
         """From now on this journal writes for ``run_id`` and keeps the leases of its Asks alive."""
@@ -143,6 +151,39 @@ class _Alone:
         return [self._op(connection)]
 
 
+@dataclass(frozen=True, slots=True)
+class _Database:
+    """Where a journal is kept: a folder on this machine, or a server."""
+
+    engine: Engine
+    readers: Engine
+    where: str
+    folder: Path | None = None
+
+    @classmethod
+    def of(cls, out: Path, url: str | None) -> _Database:
+        if url is not None and "://" in url:
+            engine, where = _postgresql(url)
+            return cls(engine, engine, where)
+        folder = Path(url).expanduser().absolute() if url else out / ".journal"
+        engine, readers = _sqlite(folder / _FILE)
+        return cls(engine, readers, str(folder / _FILE), folder)
+
+    @property
+    def blobs(self) -> Blobs | None:
+        return None if self.folder is None else Blobs(self.folder / "blobs")
+
+    @contextmanager
+    def opening(self) -> Iterator[None]:
+        """Let go of the database, and say in words what is wrong with it, when it cannot be opened."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - raised again
+            self.engine.dispose()
+            self.readers.dispose()
+            raise (storage_error(error, self.where) or error) from None
+
+
 def _sqlite(path: Path) -> tuple[Engine, Engine]:
     """A writer that takes the write lock at once, and readers that never take it."""
     engines = []
@@ -180,14 +221,3 @@ def _postgresql(url: str) -> tuple[Engine, str]:
         ) from None
     engine = create_engine(named.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
     return engine, f"postgresql://{named.host or 'localhost'}/{named.database or ''}"
-
-
-def _prepare(engine: Engine, where: str) -> None:
-    with engine.begin() as connection:
-        alone(connection)
-        meta.create(connection, checkfirst=True)
-        insert_absent(connection, meta, "name", [{"name": "format", "value": str(FORMAT)}])
-        found = connection.execute(select(meta.c.value).where(meta.c.name == "format")).scalar_one()
-        if int(found) > FORMAT:
-            raise StorageError(f"{where}: was written by a newer mediamill (format {found})", hint="upgrade mediamill")
-        metadata.create_all(connection)

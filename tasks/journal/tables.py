@@ -2,7 +2,7 @@
 
 Money is text holding an exact decimal; times are microseconds since the epoch, UTC; lists and mappings
 are JSON text. Everything that belongs to one OUT carries its ``out_id``; Asks, file hashes and learned
-limits are shared by every OUT that uses the journal.
+limits are shared by every OUT that uses the journal. Whoever changes a table adds a migration, see ``migrations``.
 """
 
 from __future__ import annotations
@@ -19,12 +19,17 @@ from sqlalchemy import (
     Text,
 )
 
-FORMAT = 1
-"""Raised when older code could no longer read the tables."""
-
 metadata = MetaData()
 
 meta = Table("meta", metadata, Column("name", String(64), primary_key=True), Column("value", Text, nullable=False))
+
+migrations = Table(
+    "migrations",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("applied_at", BigInteger, nullable=False),
+    Column("program", Text, nullable=False),
+)
 
 outs = Table(
     "outs",

@@ -1,29 +1,41 @@
-"""Prices by the piece: searches of a reranker, sessions of an interpreter."""
+"""What is priced by the unit: searches of a reranker, sessions of an interpreter."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from mediamill.tasks.domain import Usage
+from mediamill.tasks.money.meter import Metered
 from mediamill.tasks.money.prices import Price
+from mediamill.tasks.money.tokens import TOKENS
+from mediamill.tasks.wire import Billing
 
-_COUNTS: Mapping[str, str] = {"search": "searches", "session": "sessions"}
-"""What each unit of the price list counts."""
-
-
-def counted_cost(prices: Iterable[Price], usage: Usage) -> tuple[Decimal, Price] | None:
-    """What the pieces a reply tells cost, and the most trusted price of one; None where it tells none with a price."""
-    priced = ((_count(price, usage), price) for price in prices)
-    return next(((count * price.usd, price) for count, price in priced if count is not None), None)
+_UNITS: Mapping[str, str] = {"search": "searches", "session": "sessions"}
+"""The quantity of a usage that each unit of the price list counts."""
 
 
-def most_counted(prices: Iterable[Price], usage: Usage) -> Decimal | None:
-    """The most that so many pieces can cost, at the dearest price; None where none is by the piece."""
-    costs = [count * price.usd for price in prices if (count := _count(price, usage)) is not None]
-    return max(costs, default=None)
+class UnitMeter:
+    """Reranking and interpreting: by the units that have a price, else by tokens."""
+
+    def cost(self, usage: Usage, prices: Sequence[Price], billing: Billing) -> Metered | None:
+        """The units that the reply states, at the most trusted price of one; else its tokens."""
+        for price in prices:
+            count = _count(price, usage)
+            if count is not None:
+                return Metered(count * price.usd, str(price))
+        return TOKENS.cost(usage, prices, billing)
+
+    def ceiling(self, usage: Usage, prices: Sequence[Price], billing: Billing) -> Decimal | None:
+        """So many units at the dearest price; else by tokens."""
+        costs = [count * price.usd for price in prices if (count := _count(price, usage)) is not None]
+        return max(costs) if costs else TOKENS.ceiling(usage, prices, billing)
+
+    def source(self, prices: Sequence[Price], *, flat: bool = False) -> Price | None:
+        """None: the first price of the list says it."""
+        return None
 
 
 def _count(price: Price, usage: Usage) -> int | None:
-    name = _COUNTS.get(price.unit)
+    name = _UNITS.get(price.unit)
     return None if name is None else getattr(usage, name)

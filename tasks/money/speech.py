@@ -2,42 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from decimal import Decimal
 
 from mediamill.tasks.domain import Usage
+from mediamill.tasks.money.meter import Metered, max_by_unit, trusted_by_unit
 from mediamill.tasks.money.prices import Price
+from mediamill.tasks.money.tokens import INPUT, MILLION, OUTPUT
+from mediamill.tasks.wire import Billing
 
-_MILLION = Decimal(1_000_000)
 _MINUTE = Decimal(60)
 _MARGIN = Decimal(2)
 """A model billed by tokens may cost up to this much of its price a minute (estimate)."""
-CHARACTERS, MINUTES = "1M_characters", "output_audio_minute"
+CHARACTERS, MINUTES, AUDIO_OUTPUT = "1M_characters", "output_audio_minute", "1M_audio_output_tokens"
 
 
-def spoken_cost(prices: Iterable[Price], usage: Usage) -> tuple[Decimal, Price] | None:
-    """Dollars and the price they come from; None where the usage has nothing that is priced."""
-    by_unit = {price.unit: price for price in reversed(tuple(prices))}
-    if usage.characters is not None and CHARACTERS in by_unit:
-        price = by_unit[CHARACTERS]
-        return usage.characters * price.usd / _MILLION, price
-    out = by_unit.get("1M_audio_output_tokens") or by_unit.get("1M_output_tokens")
-    into = by_unit.get("1M_input_tokens")
-    if usage.output_tokens is not None and out and into:
-        return ((usage.input_tokens or 0) * into.usd + usage.output_tokens * out.usd) / _MILLION, out
-    if usage.speech_seconds is not None and MINUTES in by_unit:
-        price = by_unit[MINUTES]
-        return usage.speech_seconds * price.usd / _MINUTE, price
-    return None
+class SpeechMeter:
+    """Speech generation."""
 
+    def cost(self, usage: Usage, prices: Sequence[Price], billing: Billing) -> Metered | None:
+        """Characters, else tokens, else minutes of sound, whichever has a price and is stated."""
+        by_unit = trusted_by_unit(prices)
+        if usage.characters is not None and CHARACTERS in by_unit:
+            price = by_unit[CHARACTERS]
+            return Metered(usage.characters * price.usd / MILLION, str(price))
+        out = by_unit.get(AUDIO_OUTPUT) or by_unit.get(OUTPUT)
+        into = by_unit.get(INPUT)
+        if usage.output_tokens is not None and out and into:
+            usd = ((usage.input_tokens or 0) * into.usd + usage.output_tokens * out.usd) / MILLION
+            return Metered(usd, str(out))
+        if usage.speech_seconds is not None and MINUTES in by_unit:
+            price = by_unit[MINUTES]
+            return Metered(usage.speech_seconds * price.usd / _MINUTE, str(price))
+        return None
 
-def most_spoken(prices: Iterable[Price], usage: Usage) -> Decimal | None:
-    """The most that speech of at most ``usage`` can cost, by the dearest source; None where it has no price."""
-    known = tuple(prices)
-    by_character = [price.usd for price in known if price.unit == CHARACTERS]
-    if usage.characters is not None and by_character:
-        return usage.characters * max(by_character) / _MILLION
-    by_minute = [price.usd for price in known if price.unit == MINUTES]
-    if usage.speech_seconds is not None and by_minute:
-        return usage.speech_seconds * max(by_minute) * _MARGIN / _MINUTE
-    return None
+    def ceiling(self, usage: Usage, prices: Sequence[Price], billing: Billing) -> Decimal | None:
+        """Characters, else minutes of sound with a margin, for tokens are not known before."""
+        dearest = max_by_unit(prices)
+        if usage.characters is not None and CHARACTERS in dearest:
+            return usage.characters * dearest[CHARACTERS] / MILLION
+        if usage.speech_seconds is not None and MINUTES in dearest:
+            return usage.speech_seconds * dearest[MINUTES] * _MARGIN / _MINUTE
+        return None
+
+    def source(self, prices: Sequence[Price], *, flat: bool = False) -> Price | None:
+        """The first price of characters or of minutes."""
+        return next((price for price in prices if price.unit in (CHARACTERS, MINUTES)), None)

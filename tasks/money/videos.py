@@ -1,46 +1,43 @@
-"""Prices of videos: by the clip, by the second, and by the second of so many lines."""
+"""What videos cost: by the clip, by the second, and by the second of so many lines."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from decimal import Decimal
 
 from mediamill.tasks.domain import Usage
+from mediamill.tasks.money.meter import Metered
 from mediamill.tasks.money.prices import Price
+from mediamill.tasks.wire import Billing
 
 _SECOND = re.compile(r"video_second(?:_(\d+)p)?")
-CLIP, INPUT = "video", "input_image"
+CLIP, INPUT_IMAGE = "video", "input_image"
 
 
-def film_cost(prices: Iterable[Price], usage: Usage) -> tuple[Decimal, Price] | None:
-    """What a video costs by the most trusted price that fits it, pictures that go in beside it; None where none does.
+class VideoMeter:
+    """Video generation; the images that go in are paid beside it."""
 
-    The price of a second of just so many lines goes before that of any second.
-    """
-    prices = list(prices)
-    priced = ((_cost(price, usage), price) for price in sorted(prices, key=_is_general))
-    found = ((cost, price) for cost, price in priced if cost is not None)
-    cost, price = next(found, (None, None))
-    if cost is None or price is None:
-        return None
-    each = next((one.usd for one in prices if one.unit == INPUT), Decimal(0))
-    return cost + each * (usage.input_images or 0), price
+    def cost(self, usage: Usage, prices: Sequence[Price], billing: Billing) -> Metered | None:
+        """By the most trusted price that fits; that of a second of just so many lines before that of any second."""
+        costs = ((_video_cost(price, usage), price) for price in sorted(prices, key=_is_general))
+        usd, price = next(((usd, price) for usd, price in costs if usd is not None), (None, None))
+        if usd is None or price is None:
+            return None
+        each = next((one.usd for one in prices if one.unit == INPUT_IMAGE), Decimal(0))
+        return Metered(usd + each * (usage.input_images or 0), str(price))
 
+    def ceiling(self, usage: Usage, prices: Sequence[Price], billing: Billing) -> Decimal | None:
+        """The dearest of the prices that may hold."""
+        costs = [cost for price in prices if (cost := _video_cost(price, usage, at_most=True)) is not None]
+        if not costs:
+            return None
+        images = max((price.usd for price in prices if price.unit == INPUT_IMAGE), default=Decimal(0))
+        return max(costs) + images * (usage.input_images or 0)
 
-def film_source(prices: Iterable[Price]) -> Price | None:
-    """The price that most of a video's cost is metered with, where its lines are not known."""
-    return next((price for price in prices if price.unit in (CLIP, "video_second")), None)
-
-
-def most_film(prices: Iterable[Price], usage: Usage) -> Decimal | None:
-    """The most a video can cost, at the dearest of the prices that may hold, pictures that go in beside it."""
-    prices = list(prices)
-    costs = [cost for price in prices if (cost := _cost(price, usage, at_most=True)) is not None]
-    if not costs:
-        return None
-    pictures = max((price.usd for price in prices if price.unit == INPUT), default=Decimal(0))
-    return max(costs) + pictures * (usage.input_images or 0)
+    def source(self, prices: Sequence[Price], *, flat: bool = False) -> Price | None:
+        """The price of a clip or of a second, where the lines are not known."""
+        return next((price for price in prices if price.unit in (CLIP, "video_second")), None)
 
 
 def _is_general(price: Price) -> bool:
@@ -48,8 +45,8 @@ def _is_general(price: Price) -> bool:
     return found is None or found[1] is None
 
 
-def _cost(price: Price, usage: Usage, *, at_most: bool = False) -> Decimal | None:
-    """A price times what it counts; None where it is for something else, or what it counts is not told."""
+def _video_cost(price: Price, usage: Usage, *, at_most: bool = False) -> Decimal | None:
+    """A price times what it counts; None where it is for something else, or what it counts is not stated."""
     if price.unit == CLIP:
         return price.usd * (usage.videos or 1)
     found = _SECOND.fullmatch(price.unit)

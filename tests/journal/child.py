@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sys
 import time
 from pathlib import Path
 
+from sqlalchemy import Connection, text
+
 from mediamill.tasks import fault_injection
+from mediamill.tasks.journal import migrations
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.output_lock import OutLock
 from tests.journal.opening import Store, claim, new_attempt, reply
@@ -55,6 +60,24 @@ def lock(out: Path) -> None:
     sys.stdin.readline()
 
 
+def migrate(out: Path, url: str, how: str) -> None:
+    """Open a journal with a program that knows one version more, and die or take long in its migration."""
+
+    def apply(connection: Connection) -> None:
+        connection.execute(text("CREATE TABLE later (number INTEGER)"))
+        connection.execute(text("INSERT INTO later VALUES (1)"))
+        if how == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.3)
+
+    steps = migrations.MIGRATIONS
+    migrations.MIGRATIONS = (*steps, migrations.Migration(steps[-1].version + 1, apply))
+    say("ready")
+    sys.stdin.readline()
+    Journal.open(out, url).close()
+    say("opened")
+
+
 def main() -> None:
     how, root, url, what = sys.argv[1:]
     store = Store(Path(root), url)
@@ -62,6 +85,8 @@ def main() -> None:
         asyncio.run(answer(store, what))
     elif how == "race":
         asyncio.run(race(store, what))
+    elif how == "migrate":
+        migrate(Path(root) / "a", url, what)
     else:
         lock(Path(root))
     store.close()

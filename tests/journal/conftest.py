@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.journal.opening import POSTGRESQL, SQLITE, Store, drop_schema, postgresql_schema
+from tests.journal.opening import POSTGRESQL, SQLITE, Start, Store, drop_schema, postgresql_schema
 
 SERVER = os.environ.get("MEDIAMILL_TEST_POSTGRESQL")
 
@@ -36,3 +39,18 @@ def sqlite_store(tmp_path: Path) -> Iterator[Store]:
     made = Store(tmp_path, str(tmp_path / "shared"))
     yield made
     made.close()
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start a child; whatever is left of it ends with the test."""
+    with ExitStack() as children:
+
+        def begin(how: str, root: Path, url: str, what: str = "") -> subprocess.Popen[str]:
+            command = [sys.executable, "-m", "tests.journal.child", how, str(root), url, what]
+            child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            children.enter_context(child)
+            children.callback(child.kill)
+            return child
+
+        yield begin

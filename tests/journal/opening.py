@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from mediamill.tasks.journal.transitions import NewAttempt
 NOW = 1_800_000_000_000_000
 """A moment in microseconds: the tests' own clock, which only they advance."""
 MINUTE = 60_000_000
+Start = Callable[..., subprocess.Popen[str]]
+"""Starts ``tests.journal.child`` with its arguments."""
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
 
 

@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import update
 
 from mediamill.tasks.errors import OutBusy, StorageError, UsageError
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.output_lock import OutLock, holder
 from mediamill.tasks.journal.parts import Part
-from mediamill.tasks.journal.tables import meta
 from tests.journal.opening import Store, item
 
 PART = Part("results", "000000", 3, 1234, "ab" * 32)
@@ -126,14 +124,6 @@ async def test_a_torn_mark_is_made_again(sqlite_store: Store) -> None:
     assert mark.read_text() == first.out_id
     mark.write_text("")
     assert len((await sqlite_store.open()).out_id) == 32
-
-
-async def test_a_newer_journal_is_left_alone(store: Store) -> None:
-    journal = await store.open()
-    await journal.write(lambda c: c.execute(update(meta).values(value="99")))
-    with pytest.raises(StorageError, match="newer mediamill") as refused:
-        Journal.open(store.root / "b", store.url)
-    assert "upgrade" in str(refused.value)
 
 
 @pytest.mark.parametrize("part", [".journal", ".journal/journal.sqlite"])

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -16,24 +12,7 @@ from mediamill.tasks.errors import OutBusy
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.output_lock import OutLock, holder
 from tests.journal.child import KEYS
-from tests.journal.opening import Store, claim
-
-Start = Callable[..., subprocess.Popen[str]]
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    """Start a child; whatever is left of it ends with the test."""
-    with ExitStack() as children:
-
-        def begin(how: str, root: Path, url: str, what: str = "") -> subprocess.Popen[str]:
-            command = [sys.executable, "-m", "tests.journal.child", how, str(root), url, what]
-            child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-            children.enter_context(child)
-            children.callback(child.kill)
-            return child
-
-        yield begin
+from tests.journal.opening import Start, Store, claim
 
 
 @pytest.mark.parametrize("point", ["journal.commit.before", "journal.commit.after"])

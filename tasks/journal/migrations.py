@@ -1,0 +1,105 @@
+"""The number of a journal's tables, and the steps that bring an older journal up to it.
+
+A migration adds: processes that have the journal open, of the version before too, go on with what they know. It is
+written out here and never changed, for ``tables`` says only what the tables are today.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from sqlalchemy import BigInteger, Column, Connection, Engine, Integer, MetaData, Table, Text, insert, inspect, select
+
+from mediamill.tasks.errors import StorageError
+from mediamill.tasks.journal.sql_dialect import alone, upsert
+from mediamill.tasks.journal.tables import meta, metadata, migrations
+
+_NAME = "format"
+"""The row of ``meta`` that holds the number; programs since the first version read it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """A step to ``version`` from the one before."""
+
+    version: int
+    apply: Callable[[Connection], None]
+
+
+def _add_migrations(connection: Connection) -> None:
+    """When the journal came to which version, and by which program."""
+    Table(
+        "migrations",
+        MetaData(),
+        Column("version", Integer, primary_key=True, autoincrement=False),
+        Column("applied_at", BigInteger, nullable=False),
+        Column("program", Text, nullable=False),
+    ).create(connection)
+
+
+MIGRATIONS: tuple[Migration, ...] = (Migration(2, _add_migrations),)
+"""In order, without gaps."""
+
+
+def prepare(engine: Engine, where: str) -> None:
+    """Make the tables of a new journal, or bring those of an older one up to date: all of it or nothing.
+
+    Whoever opens the journal at the same time waits until this is done.
+
+    Args:
+        engine: of the writer.
+        where: the journal's name for people.
+
+    Raises:
+        StorageError: when a newer program has raised its version.
+    """
+    with engine.begin() as connection:
+        alone(connection)
+        found = stored_version(connection)
+        check_version(found, where)
+        if found is None:
+            metadata.create_all(connection)
+            _record(connection, _latest())
+            return
+        meta.create(connection, checkfirst=True)
+        for migration in MIGRATIONS:
+            if migration.version > found:
+                migration.apply(connection)
+                _record(connection, migration.version)
+        metadata.create_all(connection)  # tables that version 1 gained without a number of its own
+
+
+def stored_version(connection: Connection) -> int | None:
+    """The version of the journal; None where there is no journal yet. One without a number is of version 1."""
+    tables = inspect(connection).get_table_names()
+    if meta.name in tables:
+        value = connection.execute(select(meta.c.value).where(meta.c.name == _NAME)).scalar()
+        if value is not None:
+            return int(value)
+    return 1 if "asks" in tables else None
+
+
+def check_version(found: int | None, where: str) -> None:
+    """Leave a newer journal alone.
+
+    Raises:
+        StorageError: when ``found`` is beyond what this program knows.
+    """
+    if found is not None and found > _latest():
+        raise StorageError(
+            f"{where}: was written by a newer mediamill (journal version {found}; this one knows {_latest()})",
+            hint="upgrade mediamill",
+        )
+
+
+def _latest() -> int:
+    return MIGRATIONS[-1].version
+
+
+def _record(connection: Connection, number: int) -> None:
+    row = {"version": number, "applied_at": time.time_ns() // 1000, "program": version("mediamill")}
+    connection.execute(insert(migrations), row)
+    connection.execute(upsert(connection, meta, ("value",)), {"name": _NAME, "value": str(number)})

@@ -1,0 +1,52 @@
+"""What a meter is: the way one kind of operation is priced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Protocol
+
+from mediamill.tasks.domain import Usage
+from mediamill.tasks.money.prices import Price
+from mediamill.tasks.wire import Billing
+
+
+@dataclass(frozen=True, slots=True)
+class Metered:
+    """What a usage costs in US dollars, and the price it comes from, in words."""
+
+    usd: Decimal
+    source: str
+
+
+class Meter(Protocol):
+    """Prices one kind of operation. ``prices`` are one model's, the most trusted first."""
+
+    def cost(self, usage: Usage, prices: Sequence[Price], billing: Billing) -> Metered | None:
+        """What ``usage`` costs by the most trusted prices; None where a price or a quantity is missing."""
+        ...
+
+    def ceiling(self, usage: Usage, prices: Sequence[Price], billing: Billing) -> Decimal | None:
+        """The most that at most ``usage`` can cost, at the dearest prices; None where that cannot be stated."""
+        ...
+
+    def source(self, prices: Sequence[Price], *, flat: bool = False) -> Price | None:
+        """The price that most of a cost comes from, before any usage is known; ``flat`` where size does not count."""
+        ...
+
+
+def trusted_by_unit(prices: Iterable[Price]) -> dict[str, Price]:
+    """The most trusted price of each unit."""
+    found: dict[str, Price] = {}
+    for price in prices:
+        found.setdefault(price.unit, price)
+    return found
+
+
+def max_by_unit(prices: Iterable[Price]) -> dict[str, Decimal]:
+    """The dearest price of each unit, in US dollars."""
+    dearest: dict[str, Decimal] = {}
+    for price in prices:
+        dearest[price.unit] = max(price.usd, dearest.get(price.unit, Decimal(0)))
+    return dearest

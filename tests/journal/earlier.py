@@ -1,0 +1,68 @@
+"""OUTs and journals that the program of commit 0534147 made, put where they fit; see fixtures/v1/README.md."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import tarfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from mediamill.tasks.sources.fingerprint import of_file
+
+ARCHIVE = Path(__file__).parent / "fixtures" / "v1" / "outs.tar.xz"
+SHARED = ("caption", "caption-again", "embed", "images", "killed", "paid", "speak")
+"""The OUTs whose journal is ``shared``."""
+
+
+def unpack(root: Path) -> Path:
+    """The whole of it below ``root``, as if it had been made there."""
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(root, filter="data")
+    made_at = made(root)["root"]
+    for database in (root / "shared" / "journal.sqlite", root / "transcribe" / ".journal" / "journal.sqlite"):
+        with rows_of(database) as connection:
+            connection.execute(
+                "UPDATE outs SET root = replace(root, ?, ?), job = replace(job, ?, ?)", [made_at, str(root)] * 2
+            )
+            connection.execute("UPDATE items SET location = replace(location, ?, ?)", [made_at, str(root)])
+            for (location,) in connection.execute(
+                "SELECT DISTINCT location FROM items WHERE location NOT NULL"
+            ).fetchall():
+                new = of_file(location, Path(location).stat())
+                connection.execute(
+                    "UPDATE items SET result_fingerprint = ? WHERE location = ? AND result_fingerprint = fingerprint",
+                    [new, location],
+                )
+                connection.execute("UPDATE items SET fingerprint = ? WHERE location = ?", [new, location])
+            connection.commit()
+    for name in SHARED:
+        (root / name / ".journal" / "elsewhere").write_text(str(root / "shared"))
+    return root
+
+
+def made(root: Path) -> dict[str, Any]:
+    """Where it was made, and by each source file's path there: its size, time of change (ns) and inode."""
+    about: dict[str, Any] = json.loads((root / "files.json").read_text())
+    return about
+
+
+def journal_of(root: Path, out: str) -> Path:
+    """The database that an OUT's journal is in."""
+    return (root / "shared" if out in SHARED else root / out / ".journal") / "journal.sqlite"
+
+
+@contextmanager
+def rows_of(database: Path) -> Iterator[sqlite3.Connection]:
+    """A connection whose rows are mappings."""
+    with closing(sqlite3.connect(database)) as connection:
+        connection.row_factory = sqlite3.Row
+        yield connection
+
+
+def table(database: Path, name: str) -> list[dict[str, Any]]:
+    """Every row of a table, in a fixed order."""
+    with rows_of(database) as connection:
+        return sorted((dict(row) for row in connection.execute(f"SELECT * FROM {name}")), key=repr)

@@ -1,0 +1,210 @@
+"""A journal's version: older ones are brought up to date, all or nothing; newer ones are left alone."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, create_engine, inspect, text
+
+from mediamill.tasks.errors import StorageError, UsageError
+from mediamill.tasks.journal import migrations
+from mediamill.tasks.journal.journal import Journal
+from mediamill.tasks.journal.migrations import MIGRATIONS, Migration, stored_version
+from tests.faults.driving import mediamill
+from tests.journal.earlier import journal_of, rows_of, table, unpack
+from tests.journal.opening import Start, Store
+
+VERSION = MIGRATIONS[-1].version
+TABLES = ("outs", "items", "shards", "asks", "attempts", "parts", "runs", "leases", "files", "ceilings", "cuts")
+
+
+def tables_of(connection: Connection) -> dict[str, list[str]]:
+    """Every table with its columns and their types."""
+    look = inspect(connection)
+    return {
+        name: [f"{column['name']} {column['type']} {column['nullable']}" for column in look.get_columns(name)]
+        for name in look.get_table_names()
+    }
+
+
+def versions(journal: Journal) -> tuple[int | None, list[int]]:
+    """The number a journal carries, and the versions it came through."""
+    passed = text("SELECT version FROM migrations ORDER BY version")
+    return journal.read_now(stored_version), journal.read_now(lambda c: list(c.execute(passed).scalars()))
+
+
+def make_older(journal: Journal, number: str | None) -> None:
+    """What a journal of version 1 was: with its number, or as if it had none."""
+
+    def op(connection: Connection) -> None:
+        connection.execute(text("DROP TABLE migrations"))
+        if number is None:
+            connection.execute(text("DROP TABLE meta"))
+        else:
+            connection.execute(text("UPDATE meta SET value = :number"), {"number": number})
+
+    journal.write_now(op)
+
+
+def with_another(monkeypatch: pytest.MonkeyPatch, apply: Any) -> None:
+    """Today's program with one migration more."""
+    monkeypatch.setattr(migrations, "MIGRATIONS", (*MIGRATIONS, Migration(VERSION + 1, apply)))
+
+
+def add_later(connection: Connection) -> None:
+    connection.execute(text("CREATE TABLE later (number INTEGER)"))
+    connection.execute(text("INSERT INTO later VALUES (1)"))
+
+
+async def test_a_new_journal_is_of_the_latest_version(store: Store) -> None:
+    assert versions(await store.open()) == (VERSION, [VERSION])
+
+
+def test_migrations_have_no_gaps() -> None:
+    assert [migration.version for migration in MIGRATIONS] == list(range(2, VERSION + 1))
+
+
+@pytest.mark.parametrize("number", ["1", None])
+async def test_an_older_journal_is_brought_up_to_date_when_a_run_opens_it(store: Store, number: str | None) -> None:
+    journal = await store.open()
+    latest = journal.read_now(tables_of)
+    make_older(journal, number)
+    journal.close()
+    journal = await store.open()
+    assert versions(journal) == (VERSION, list(range(2, VERSION + 1)))
+    assert journal.read_now(tables_of) == latest
+
+
+def test_a_journal_of_version_1_becomes_what_a_new_one_is(tmp_path: Path) -> None:
+    root = unpack(tmp_path / "v1")
+    database = journal_of(root, "caption")
+    before = {name: table(database, name) for name in TABLES}
+    Journal.open(root / "caption", str(root / "shared")).close()
+    Journal.open(tmp_path / "new").close()
+    found = []
+    for path in (database, tmp_path / "new" / ".journal" / "journal.sqlite"):
+        with create_engine(f"sqlite:///{path}").connect() as connection:
+            found.append(tables_of(connection))
+    assert found[0] == found[1]
+    assert {name: table(database, name) for name in TABLES} == before
+    assert set(found[0]) == {*TABLES, "meta", "migrations"}
+
+
+async def test_a_migration_that_fails_leaves_the_older_journal_as_it_was(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(connection: Connection) -> None:
+        add_later(connection)
+        raise RuntimeError("cannot be done")
+
+    journal = await store.open()
+    before = journal.read_now(tables_of)
+    with monkeypatch.context() as later:
+        with_another(later, fails)
+        with pytest.raises(RuntimeError, match="cannot be done"):
+            Journal.open(store.root / "a", store.url)
+    assert journal.read_now(tables_of) == before
+    assert versions(await store.open()) == (VERSION, [VERSION])
+
+
+async def test_a_kill_in_a_migration_leaves_the_older_journal_and_the_next_one_does_it(
+    store: Store, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = await store.open()
+    make_older(journal, "1")
+    before = journal.read_now(tables_of)
+    child = start("migrate", store.root, store.url, "kill")
+    child.communicate("go\n", timeout=60)
+    assert child.returncode == -signal.SIGKILL
+    assert journal.read_now(stored_version) == 1
+    assert journal.read_now(tables_of) == before
+    with_another(monkeypatch, add_later)
+    assert versions(await store.open()) == (VERSION + 1, list(range(2, VERSION + 2)))
+
+
+async def test_processes_that_open_an_older_journal_at_once_migrate_it_once(store: Store, start: Start) -> None:
+    journal = await store.open()
+    make_older(journal, "1")
+    children = [start("migrate", store.root, store.url, "slow") for _ in range(3)]
+    for child in children:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+    for child in children:
+        assert child.stdin is not None
+        child.stdin.write("go\n")
+        child.stdin.flush()
+    for child in children:
+        told, _ = child.communicate(timeout=60)
+        assert (child.returncode, told) == (0, "opened\n")
+    assert versions(journal) == (VERSION + 1, list(range(2, VERSION + 2)))
+    assert journal.read_now(lambda c: list(c.execute(text("SELECT number FROM later")).scalars())) == [1]
+
+
+async def test_looking_neither_makes_nor_migrates(store: Store, tmp_path: Path) -> None:
+    journal = await store.open()
+    make_older(journal, "1")
+    seen = Journal.open_existing(store.root / "a", store.url)
+    assert seen.outs.load(store.root / "a")
+    assert seen.outs.binding() is not None
+    assert seen.read_now(stored_version) == 1
+    seen.close()
+    with pytest.raises(UsageError, match="there is no journal"):
+        Journal.open_existing(tmp_path / "nowhere")
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("opening", [Journal.open, Journal.open_existing])
+async def test_a_newer_journal_is_left_alone(store: Store, opening: Any) -> None:
+    journal = await store.open()
+    journal.write_now(lambda c: c.execute(text("UPDATE meta SET value = '99'")))
+    with pytest.raises(StorageError, match=r"newer mediamill .*99") as refused:
+        opening(store.root / "a", store.url)
+    assert "upgrade" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+COMMANDS: tuple[tuple[str, ...], ...] = (  # export reads parts alone
+    ("status", "OUT"),
+    ("report", "OUT"),
+    ("retry", "OUT", "--yes"),
+    ("quote", "transcribe", "SOURCE", "--provider", "local", "--model", "echo", "--out", "OUT"),
+    ("transcribe", "SOURCE", "--provider", "local", "--model", "echo", "--out", "OUT", "--yes"),
+)
+
+
+@pytest.fixture(scope="module")
+def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An OUT whose journal a newer program has written."""
+    root = unpack(tmp_path_factory.mktemp("newer") / "v1")
+    with rows_of(journal_of(root, "transcribe")) as connection:
+        connection.execute("UPDATE meta SET value = '99'")
+        connection.commit()
+    return root
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command[:3]))
+def test_every_command_refuses_a_newer_journal_in_one_line(command: Sequence[str], newer: Path) -> None:
+    places = {"OUT": newer / "transcribe", "SOURCE": newer / "recordings"}
+    before = journal_of(newer, "transcribe").read_bytes()
+    done = mediamill(*(places.get(word, word) for word in command), home=newer / "home")
+    assert done.returncode == 1, done.stderr
+    told = [line for line in done.stderr.splitlines() if "newer mediamill" in line]
+    assert len(told) == 1
+    assert "journal.sqlite" in told[0]
+    assert "version 99" in told[0]
+    assert "upgrade mediamill" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert journal_of(newer, "transcribe").read_bytes() == before
+
+
+def test_the_program_of_version_1_refuses_what_this_one_wrote(tmp_path: Path) -> None:
+    """It reads the number in ``meta``, and compares it with 1."""
+    Journal.open(tmp_path).close()
+    with sqlite3.connect(tmp_path / ".journal" / "journal.sqlite") as connection:
+        found = connection.execute("SELECT value FROM meta WHERE name = 'format'").fetchone()
+    assert int(found[0]) > 1

@@ -1,0 +1,41 @@
+"""Costs, ceilings and sources stay what they were, to the last digit; fixtures/record_costs.py recorded them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mediamill.tasks.domain import Usage
+from mediamill.tasks.money.cost import Pricing
+from mediamill.tasks.money.prices import Price, PriceBook
+from mediamill.tasks.wire import Billing
+
+RECORDED: list[dict[str, Any]] = json.loads(
+    gzip.decompress((Path(__file__).parent / "fixtures" / "costs.json.gz").read_bytes())
+)
+
+
+@pytest.mark.parametrize("operation", sorted({case["operation"] for case in RECORDED}))
+def test_every_recorded_cost_is_the_same_now(operation: str) -> None:
+    cases = [case for case in RECORDED if case["operation"] == operation]
+    assert len(cases) == 100
+    for case in cases:
+        assert _priced(case) == case["told"], case
+
+
+def _priced(case: Mapping[str, Any]) -> list[str | None]:
+    operation, billing = case["operation"], case["billing"]
+    listed = [Price(unit, Decimal(usd), f"source {n}", "2026-11-20") for n, (unit, usd) in enumerate(case["prices"])]
+    rules = Billing(least_seconds=Decimal(billing["least_seconds"]), whole_seconds=billing["whole_seconds"])
+    pricing = Pricing("p", rules, PriceBook({("p", "m", operation): listed}))
+    usage, most = Usage.from_dict(case["usage"]), case["most"]
+    cost = pricing.cost("m", operation, usage, None if most is None else Decimal(most))
+    ceiling = pricing.ceiling("m", operation, usage)
+    usd, highest = (None if one is None else str(one) for one in (cost.usd, ceiling))
+    return [usd, cost.basis, cost.source, highest, pricing.source("m", operation, flat=case["flat"])]
