@@ -144,11 +144,11 @@ class DescribeVideo:
         return Estimate(asks, likely, most, Decimal(str(round(info.seconds, 3))))
 
     async def _looked(self, item: Item, media: Media, kit: Kit) -> VideoInfo:
-        from mediamill.tasks.media.frames import look
+        from mediamill.tasks.media.frames import read_video_info
 
         async with kit.hold(_DECODED):
             try:
-                return await kit.thread(look, media.path)
+                return await kit.thread(read_video_info, media.path)
             except BadInput as error:
                 error.message = f"{item.source}: {error.message}"
                 raise

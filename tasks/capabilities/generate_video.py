@@ -27,7 +27,7 @@ from mediamill.tasks.providers.videos import MakesVideos
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from mediamill.tasks.media.video_probe import Clip
+    from mediamill.tasks.media.video_probe import DecodedVideo
     from mediamill.tasks.sinks.media import Made
 
 _USUAL_COVER = (720, 1280)
@@ -116,9 +116,9 @@ class GenerateVideo:
             error.message = f"{item.source}: {error.message}"
             raise
 
-    async def _fetched(self, item: Item, ask: Ask, answer: Answer, kit: Kit) -> tuple[Made, Clip]:
+    async def _fetched(self, item: Item, ask: Ask, answer: Answer, kit: Kit) -> tuple[Made, DecodedVideo]:
         """The file, whole and decoded to its last frame, under its final name; that tells its content."""
-        from mediamill.tasks.media.video_probe import look_at_clip
+        from mediamill.tasks.media.video_probe import decode_video
         from mediamill.tasks.sinks.media import publish_media
 
         path = kit.scratch / f"{uuid.uuid4().hex}.video"
@@ -126,7 +126,7 @@ class GenerateVideo:
             got = await kit.collect(ask, answer.data, path)
             fault_injection.point("collect.after")
             try:
-                clip = await kit.thread(look_at_clip, path, kit.check)
+                clip = await kit.thread(decode_video, path, kit.check)
             except BadInput as error:
                 raise BadReply(
                     f"{item.source}: the video of job {answer.data['job_id']}: {error.message}",

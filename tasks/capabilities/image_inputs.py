@@ -16,7 +16,7 @@ from mediamill.tasks.providers.vision import Detail, Vision
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from mediamill.tasks.media.images.prepare import Picture
+    from mediamill.tasks.media.images.prepare import PreparedImage
 
 _DECODED = 32 * 2**20
 """Bytes held while a picture is decoded: a twelve-megapixel JPEG takes less."""
@@ -29,7 +29,7 @@ class Shown:
     source: str
     input: Input
     tokens: tuple[int, int]
-    picture: Picture | None = None
+    picture: PreparedImage | None = None
 
     @property
     def size(self) -> int:
@@ -127,13 +127,13 @@ async def shown(
         digest = hashlib.sha256(f"url:{item.location}\n{kit.version(item)}".encode()).hexdigest()
         payload = Payload(filename="", mime="", size=0, url=item.location)
         return Shown(item.source, Input(digest, "url", payload=payload), (1, vision.most(detail)))
-    from mediamill.tasks.media.images.prepare import prepare
+    from mediamill.tasks.media.images.prepare import prepare_image
 
     limits = vision.limits(count)
     async with kit.fetch(item) as media, kit.hold(_DECODED + 2 * media.size):
         try:
             picture = await kit.thread(
-                prepare,
+                prepare_image,
                 media.path,
                 media.sha256,
                 limits,
@@ -165,18 +165,18 @@ async def glance(item: Item, kit: Kit, vision: Vision, detail: Detail, *, count:
     """
     if item.is_url and not fetch and vision.takes_urls:
         return Glance((1, vision.most(detail)))
-    from mediamill.tasks.media.images.image_info import look
-    from mediamill.tasks.media.images.prepare import target
+    from mediamill.tasks.media.images.image_info import read_image_info
+    from mediamill.tasks.media.images.prepare import target_size
 
     async with kit.fetch(item) as media:
         try:
-            info = await kit.thread(look, media.path, media.data)
+            info = await kit.thread(read_image_info, media.path, media.data)
         except BadInput as error:
             error.message = f"{item.source}: {error.message}"
             raise
     limits = vision.limits(count)
-    width, height = target(info, limits, vision.longest(detail))
-    whole = target(info, limits, None)
+    width, height = target_size(info, limits, vision.longest(detail))
+    whole = target_size(info, limits, None)
     tokens = vision.estimate(width, height, detail)
     share = width * height / (info.width * info.height)
     return Glance(

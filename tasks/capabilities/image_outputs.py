@@ -13,7 +13,7 @@ from typing import Any
 from mediamill.tasks.capabilities.base import Kit
 from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import BadInput, BadReply
-from mediamill.tasks.media.images.image_info import PictureInfo
+from mediamill.tasks.media.images.image_info import ImageInfo
 
 _MOST_BYTES = 200_000_000
 _DECODED = 64 * 2**20
@@ -91,11 +91,11 @@ async def _fetched(url: str, number: int, item: Item, kit: Kit) -> AsyncIterator
         ) from None
 
 
-async def _verified(path: Path, number: int, item: Item, kit: Kit) -> PictureInfo:
-    from mediamill.tasks.media.images.verify import verified
+async def _verified(path: Path, number: int, item: Item, kit: Kit) -> ImageInfo:
+    from mediamill.tasks.media.images.image_info import verify_image
 
     try:
-        return await kit.thread(verified, path)
+        return await kit.thread(verify_image, path)
     except BadInput as error:
         raise _bad(item, number, f"cannot be used: {error.message}") from None
 

@@ -12,13 +12,13 @@ from mediamill.tasks.capabilities.base import Kit
 from mediamill.tasks.capabilities.piece_transcript import RATE
 from mediamill.tasks.domain import Answer
 from mediamill.tasks.errors import ItemError
-from mediamill.tasks.media.cutting import Cuts
+from mediamill.tasks.media.endpoint_fit import CutPoints
 
 if TYPE_CHECKING:
-    from mediamill.tasks.media.audio import Clip
-    from mediamill.tasks.media.segmenter import Pieces
+    from mediamill.tasks.media.audio_info import PreparedAudio
+    from mediamill.tasks.media.segmenter import Segmenter
 
-Send = Callable[["Clip"], Awaitable[Answer]]
+Send = Callable[["PreparedAudio"], Awaitable[Answer]]
 
 _BYTES_A_SECOND = 32_320
 
@@ -41,7 +41,7 @@ class PieceSender:
         self._kit, self._send, self._sha256, self._turn = kit, send, sha256, turn
         self._abandoned = False
         self._sent: list[asyncio.Task[Answer]] = []
-        self._clips: list[Clip] = []
+        self._clips: list[PreparedAudio] = []
 
     def check(self) -> None:
         """For the thread that decodes: raises once it should end."""
@@ -49,7 +49,7 @@ class PieceSender:
             raise Abandoned
         self._kit.check()
 
-    async def send_all(self, pieces: Pieces) -> tuple[list[Clip], list[Answer]]:
+    async def send_all(self, pieces: Segmenter) -> tuple[list[PreparedAudio], list[Answer]]:
         """Cut and send to the recording's end.
 
         The first piece that fails for good ends the cutting; what is under way is waited for, so that its answers
@@ -75,7 +75,7 @@ class PieceSender:
         return self._clips, [task.result() for task in self._sent]
 
     @asynccontextmanager
-    async def _opened(self, pieces: Pieces) -> AsyncIterator[None]:
+    async def _opened(self, pieces: Segmenter) -> AsyncIterator[None]:
         pieces.known = await self._kit.known_cuts(self._sha256, pieces.recipe)
         try:
             yield
@@ -83,7 +83,7 @@ class PieceSender:
             self._abandoned = True
             await asyncio.shield(self._kit.thread(pieces.close))
 
-    async def _next(self, pieces: Pieces) -> Clip | None:
+    async def _next(self, pieces: Segmenter) -> PreparedAudio | None:
         """The next piece, its cut on record."""
         async with self._kit.hold(int(pieces.seconds * _BYTES_A_SECOND)):
             step = asyncio.ensure_future(self._kit.thread(pieces.take))
@@ -103,14 +103,14 @@ class PieceSender:
             raise
         return clip
 
-    async def _start(self, clip: Clip) -> None:
+    async def _start(self, clip: PreparedAudio) -> None:
         """Send a piece once there is room for it."""
         begun = asyncio.Event()
         self._sent.append(asyncio.get_running_loop().create_task(self._sending(clip, begun)))
         self._clips.append(replace(clip, input=replace(clip.input, payload=None)))
         await begun.wait()
 
-    async def _sending(self, clip: Clip, begun: asyncio.Event) -> Answer:
+    async def _sending(self, clip: PreparedAudio, begun: asyncio.Event) -> Answer:
         payload = clip.input.payload
         assert payload is not None
         try:
@@ -150,7 +150,7 @@ class PieceSender:
                 raise error
 
 
-def _is_news(cuts: Cuts, known: Cuts) -> bool:
+def _is_news(cuts: CutPoints, known: CutPoints) -> bool:
     return cuts.points != known.points[: len(cuts.points)] or (cuts.length is not None and known.length is None)
 
 
@@ -161,7 +161,7 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{whole:02d}" if hours else f"{minutes}:{whole:02d}"
 
 
-def _forget(clip: Clip | None) -> None:
+def _forget(clip: PreparedAudio | None) -> None:
     """Remove a piece's file."""
     payload = clip.input.payload if clip is not None else None
     if payload is not None and payload.path is not None:

@@ -9,10 +9,10 @@ from dataclasses import replace
 from mediamill.tasks.capabilities.base import Kit
 from mediamill.tasks.domain import Input, Item, Payload
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.media.images.limits import PictureLimits
+from mediamill.tasks.media.images.prepare import ImageLimits
 
 _LONGEST = 2048
-_LIMITS = PictureLimits(frozenset({"jpeg", "png"}), max_bytes=8_000_000)
+_LIMITS = ImageLimits(frozenset({"jpeg", "png"}), max_bytes=8_000_000)
 _DECODED = 32 * 2**20
 
 
@@ -35,8 +35,7 @@ async def referenced(
 
 
 async def _one(place: str, item: Item, kit: Kit, exactly: tuple[int, int] | None) -> Input:
-    from mediamill.tasks.media.images.cover import cover
-    from mediamill.tasks.media.images.prepare import prepare
+    from mediamill.tasks.media.images.prepare import crop_to_size, prepare_image
 
     picture = replace(item, location=kit.place(place), source=place)
     if picture.is_url and exactly is None:
@@ -45,9 +44,9 @@ async def _one(place: str, item: Item, kit: Kit, exactly: tuple[int, int] | None
     try:
         async with kit.fetch(picture) as media, kit.hold(_DECODED + 2 * media.size):
             if exactly is not None:
-                return await kit.thread(cover, media.path, media.sha256, exactly, media.data)
+                return await kit.thread(crop_to_size, media.path, media.sha256, exactly, media.data)
             made = await kit.thread(
-                prepare, media.path, media.sha256, _LIMITS, longest=_LONGEST, data=media.data, check=kit.check
+                prepare_image, media.path, media.sha256, _LIMITS, longest=_LONGEST, data=media.data, check=kit.check
             )
     except BadInput as error:
         told = error.message if place in error.message else f"{place}: {error.message}"

@@ -18,15 +18,15 @@ from mediamill.tasks.capabilities.piece_transcript import RATE, Heard, moved
 from mediamill.tasks.capabilities.transcript_checks import checked
 from mediamill.tasks.domain import JSON, Answer, Ask, Input, Item, Payload, Usage
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.media.cutting import Cutting
-from mediamill.tasks.media.limits import AudioLimits
+from mediamill.tasks.media.endpoint_fit import CutOptions
+from mediamill.tasks.media.formats import AudioLimits
 from mediamill.tasks.providers.base import Provider
 from mediamill.tasks.providers.languages import iso_code
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from mediamill.tasks.media.audio import Clip
+    from mediamill.tasks.media.audio_info import PreparedAudio
 
 
 class HearingParams(BaseModel):
@@ -157,7 +157,7 @@ class Transcribe:
         call: Call,
         kit: Kit,
         source: Input,
-        clip: Clip | None,
+        clip: PreparedAudio | None,
     ) -> Mapping[str, Any]:
         seconds = clip.seconds if clip else None
         answer = await call(self._priced(item, params, kit, source, seconds))
@@ -180,14 +180,14 @@ class Transcribe:
     ) -> Mapping[str, Any]:
         """A recording too long to go whole: its pieces are heard side by side and stitched."""
         from mediamill.tasks.capabilities.transcript_merge import stitch
-        from mediamill.tasks.media.segmenter import Pieces
+        from mediamill.tasks.media.segmenter import Segmenter
 
-        async def send(clip: Clip) -> Answer:
+        async def send(clip: PreparedAudio) -> Answer:
             return await call(self._priced(item, params, kit, clip.input, clip.seconds))
 
         sender = PieceSender(kit, send, media.sha256, self._cutting)
         limits = self._limits(params, kit)
-        pieces = Pieces(media.path, media.sha256, limits, kit.scratch, _cutting(params), check=sender.check)
+        pieces = Segmenter(media.path, media.sha256, limits, kit.scratch, _cutting(params), check=sender.check)
         clips, answers = await sender.send_all(pieces)
         ends = [c.input.start + round(c.seconds * RATE) if c.input.end is None else c.input.end for c in clips]
         heard = [Heard.of(a.data, c.input.start, end) for a, c, end in zip(answers, clips, ends, strict=True)]
@@ -225,8 +225,8 @@ class Transcribe:
         """An Ask for each piece; lengths are from the file's header, which may be off for files that lie about it."""
         if item.is_url:
             return Estimate(1, Usage(requests=1), Usage(requests=1))
-        from mediamill.tasks.media.audio import probe
         from mediamill.tasks.media.endpoint_fit import expected_pieces
+        from mediamill.tasks.media.probe import probe
 
         path = Path(item.location or "")
         info = await kit.thread(probe, path)
@@ -236,17 +236,17 @@ class Transcribe:
         usage = Usage(audio_seconds=heard, requests=asks)
         return Estimate(asks, usage, usage, info.seconds)
 
-    async def _whole(self, media: Media, params: HearingParams, kit: Kit) -> Clip | None:
+    async def _whole(self, media: Media, params: HearingParams, kit: Kit) -> PreparedAudio | None:
         """The recording as it goes whole; None when it has to be cut."""
-        from mediamill.tasks.media.audio import listened, quick
         from mediamill.tasks.media.endpoint_fit import bounded, whole
+        from mediamill.tasks.media.prepare import prepare_plain_wav, with_voice_activity
 
         limits = self._limits(params, kit)
         if media.data is not None and not (params.normalize or params.trim):
             allowed = limits if params.piece_seconds is None else bounded(limits, _cutting(params))
-            clip = quick(media.path, media.data, media.sha256, allowed)
+            clip = prepare_plain_wav(media.path, media.data, media.sha256, allowed)
             if clip is not None:
-                return clip if clip.seconds < 1 else await kit.thread(listened, clip, media.path, kit.check)
+                return clip if clip.seconds < 1 else await kit.thread(with_voice_activity, clip, media.path, kit.check)
         return await kit.thread(whole, media.path, media.sha256, limits, kit.scratch, _cutting(params), check=kit.check)
 
     def _limits(self, params: HearingParams, kit: Kit) -> AudioLimits:
@@ -277,9 +277,9 @@ def _diarized(params: HearingParams) -> bool:
 
 
 @functools.lru_cache(maxsize=256)
-def _cutting(params: HearingParams) -> Cutting:
+def _cutting(params: HearingParams) -> CutOptions:
     """Speakers are told apart best in a whole, so nothing is cut for its length alone where they are asked for."""
-    return Cutting(params.piece_seconds, params.overlap, _diarized(params), params.normalize, params.trim)
+    return CutOptions(params.piece_seconds, params.overlap, _diarized(params), params.normalize, params.trim)
 
 
 @functools.lru_cache(maxsize=256)

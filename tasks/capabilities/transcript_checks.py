@@ -10,10 +10,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mediamill.tasks.capabilities.writing_systems import WHOLE_WORDS, script_fits, words_in
-from mediamill.tasks.media.voiced import Voiced
+
+if TYPE_CHECKING:
+    from mediamill.tasks.media.voice_activity import VoiceActivity
 
 MEANINGS: Mapping[str, str] = {
     "repetition": "the same words again and again: a model in a loop",
@@ -79,7 +81,7 @@ class Told:
     language: str | None = None
     asked: str | None = None
     seconds: float | None = None
-    voiced: Voiced | None = None
+    voiced: VoiceActivity | None = None
     warnings: Sequence[str] = ()
 
 
@@ -87,7 +89,7 @@ def checked(
     data: Mapping[str, Any],
     asked: str | None,
     seconds: float | None,
-    voiced: Voiced | None,
+    voiced: VoiceActivity | None,
     warnings: Sequence[str],
 ) -> dict[str, Any]:
     """The columns ``speech_seconds`` and ``flags`` of a transcript, from its other columns."""
@@ -140,7 +142,7 @@ def _by_warnings(warnings: Sequence[str]) -> Iterator[str]:
             yield kind[1]
 
 
-def unheard(parts: Sequence[Mapping[str, Any]], voiced: Voiced) -> bool:
+def unheard(parts: Sequence[Mapping[str, Any]], voiced: VoiceActivity) -> bool:
     """True when a stretch with much activity has nothing told for it; only where times are told."""
     times = sorted((p["start"], p["end"]) for p in parts if p.get("start") is not None and p.get("end") is not None)
     if not times:

@@ -1,10 +1,8 @@
-"""The containers and codecs that are opened, and the names they are sent under."""
+"""Audio containers and codecs: those that are opened, those an endpoint takes, the names they are sent under."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from mediamill.tasks.media.limits import AudioLimits
 
 DEMUXERS = "wav,w64,mp3,flac,ogg,mov,matroska,webm,aiff,asf,aac,au,caf,amr,avi,mpegts,mpeg,flv,wv,ac3,eac3"
 """What FFmpeg may open. Playlists and lists of other files are not on it: they would reach for the network."""
@@ -32,6 +30,16 @@ RATES = range(2_000, 768_001)
 """Sample rates that are believed, in Hz."""
 
 MAX_CHANNELS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class AudioLimits:
+    """What audio an endpoint takes: containers by name (``wav``, ``mp3`` ...), bytes, seconds."""
+
+    formats: frozenset[str]
+    max_bytes: int
+    max_seconds: float | None = None
+    takes_urls: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from mediamill.tasks.domain import JSON, Ask, Payload, Usage
-from mediamill.tasks.media.limits import AudioLimits
+from mediamill.tasks.media.formats import AudioLimits
 
 if TYPE_CHECKING:
     from mediamill.tasks.calls.rate_limiter import Quota

@@ -13,7 +13,7 @@ from mediamill.tasks.calls.hints import read_limits
 from mediamill.tasks.calls.rate_limiter import Quota
 from mediamill.tasks.domain import JSON, Ask, Payload
 from mediamill.tasks.errors import BadInput, UsageError
-from mediamill.tasks.media.limits import AudioLimits
+from mediamill.tasks.media.formats import AudioLimits
 from mediamill.tasks.money.cost import Billing
 from mediamill.tasks.providers.base import Endpoint, Limits, Parsed, Poll, Problem, Reply, Request, Wire
 from mediamill.tasks.providers.config import ModelFacts, Operation, ProviderConfig

@@ -10,23 +10,22 @@ from hypothesis import strategies as st
 
 from mediamill.tasks.capabilities.transcript_checks import MEANINGS, Told, _echoed, flags_of, loops, mismatched, unheard
 from mediamill.tasks.capabilities.writing_systems import words_in
-from mediamill.tasks.media.audio import probe
-from mediamill.tasks.media.voice_activity import activity_of
-from mediamill.tasks.media.voiced import Voiced
+from mediamill.tasks.media.probe import probe
+from mediamill.tasks.media.voice_activity import VoiceActivity, detect_voice_activity
 from tests.repeatable import repeatable
 
 ROOT = Path(__file__).parents[2]
 SHARED = Path(os.environ.get("MEDIAMILL_SAMPLES", ROOT.parent / "shared" / "samples"))
 
 
-def voiced(seconds: int, share: float = 1.0) -> Voiced:
-    return Voiced(bytes([round(50 * share)]) * seconds, 50)
+def voiced(seconds: int, share: float = 1.0) -> VoiceActivity:
+    return VoiceActivity(bytes([round(50 * share)]) * seconds, 50)
 
 
 def told(
     text: str,
     seconds: float = 10.0,
-    active: Voiced | None = None,
+    active: VoiceActivity | None = None,
     language: str | None = "en",
     asked: str | None = None,
     warnings: tuple[str, ...] = (),
@@ -49,7 +48,7 @@ def recordings() -> list[tuple[Path, str, str]]:
     ("path", "language", "text"), recordings(), ids=lambda v: v.name if isinstance(v, Path) else ""
 )
 def test_good_transcripts_raise_no_flag(path: Path, language: str, text: str) -> None:
-    seconds, active = float(probe(path).seconds), activity_of(path)
+    seconds, active = float(probe(path).seconds), detect_voice_activity(path)
     assert flags_of(Told(text, None, language, language, seconds, active)) == []
     assert flags_of(Told(text, None, language, None, seconds, active)) == []
     assert flags_of(Told("", None, language, language, seconds, active)) == ["speech_without_text"]
@@ -63,8 +62,8 @@ SAID = [
     ("Yes.", 10, voiced(10, 0.1), []),
     ("", 10, voiced(10, 0.8), ["speech_without_text"]),
     ("[ ... ]", 10, voiced(10, 0.8), ["speech_without_text"]),
-    ("", 3600, Voiced(bytes(3594) + bytes([50]) * 6, 50), ["speech_without_text"]),
-    ("", 3600, Voiced(bytes(3598) + bytes([50]) * 2, 50), []),
+    ("", 3600, VoiceActivity(bytes(3594) + bytes([50]) * 6, 50), ["speech_without_text"]),
+    ("", 3600, VoiceActivity(bytes(3598) + bytes([50]) * 2, 50), []),
     ("Thanks for watching!", 10, voiced(10, 0), ["text_without_speech"]),
     (GOOD * 8, 10, voiced(10, 0.8), ["too_many_words"]),
     ("Hello there", 30, voiced(30, 0.8), ["too_few_words"]),
@@ -73,7 +72,7 @@ SAID = [
 
 
 @pytest.mark.parametrize(("text", "seconds", "active", "flags"), SAID)
-def test_text_against_sound(text: str, seconds: float, active: Voiced, flags: list[str]) -> None:
+def test_text_against_sound(text: str, seconds: float, active: VoiceActivity, flags: list[str]) -> None:
     assert [f for f in flags_of(told(text, seconds, active)) if f != "repetition"] == flags
 
 
@@ -173,7 +172,7 @@ def test_a_stretch_without_text_is_seen_where_times_are_told() -> None:
     parts = [{"start": float(n), "end": n + 0.5} for n in range(60)]
     later = [{**part, "start": part["start"] + 130, "end": part["end"] + 130} for part in parts]
     assert unheard([*parts, *later], voiced(190))
-    assert not unheard([*parts, *later], Voiced(bytes([50]) * 60 + bytes(70) + bytes([50]) * 60, 50))
+    assert not unheard([*parts, *later], VoiceActivity(bytes([50]) * 60 + bytes(70) + bytes([50]) * 60, 50))
     assert unheard(parts, voiced(130))
     assert unheard(later, voiced(190))
     assert not unheard(parts, voiced(110))
@@ -198,7 +197,7 @@ PARTS = st.lists(st.fixed_dictionaries({"start": st.none() | st.floats(0, 1e4), 
     st.none() | st.sampled_from(["en", "ru", "zh", "yue", "q", ""]),
     st.none() | st.sampled_from(["en", "ru", "th"]),
     st.none() | st.floats(0, 1e6),
-    st.none() | st.binary(max_size=50).map(lambda b: Voiced(bytes(n % 51 for n in b), 50)),
+    st.none() | st.binary(max_size=50).map(lambda b: VoiceActivity(bytes(n % 51 for n in b), 50)),
     st.lists(st.text(), max_size=3),
 )
 def test_any_transcript_gets_known_flags_in_their_order(
@@ -207,7 +206,7 @@ def test_any_transcript_gets_known_flags_in_their_order(
     language: str | None,
     asked: str | None,
     seconds: float | None,
-    active: Voiced | None,
+    active: VoiceActivity | None,
     warnings: list[str],
 ) -> None:
     found = flags_of(Told(text, parts, language, asked, seconds, active, warnings))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 import av
 import numpy as np
 
-from mediamill.tasks.media.limits import AudioLimits
+from mediamill.tasks.media.formats import AudioLimits
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream

@@ -10,8 +10,8 @@ import pytest
 
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.media import decode
-from mediamill.tasks.media.audio import prepare
-from mediamill.tasks.media.limits import AudioLimits
+from mediamill.tasks.media.formats import AudioLimits
+from mediamill.tasks.media.prepare import prepare
 from tests.media.sounds import LIMITS, encode, header
 
 SHA = "0" * 64

@@ -10,7 +10,7 @@ import orjson
 from mediamill.tasks.calls.rate_limiter import Quota
 from mediamill.tasks.domain import Ask, Usage
 from mediamill.tasks.errors import BadReply
-from mediamill.tasks.media.limits import AudioLimits
+from mediamill.tasks.media.formats import AudioLimits
 from mediamill.tasks.money.cost import Billing
 from mediamill.tasks.providers.base import (
     Endpoint,

@@ -1,13 +1,16 @@
-"""What is known about a recording, and what becomes of it."""
+"""What a recording is, and what it is once it is ready to send."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 from mediamill.tasks.domain import Input
-from mediamill.tasks.media.voiced import Voiced
+
+if TYPE_CHECKING:
+    from mediamill.tasks.media.voice_activity import VoiceActivity
 
 _MICRO = Decimal("0.000001")
 
@@ -35,7 +38,7 @@ class AudioInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Clip:
+class PreparedAudio:
     """A recording that was decoded to its end and is ready to send.
 
     Attributes:
@@ -51,7 +54,7 @@ class Clip:
     seconds: Decimal
     info: AudioInfo
     warnings: tuple[str, ...] = ()
-    voiced: Voiced | None = None
+    voiced: VoiceActivity | None = None
 
 
 def as_seconds(length: Fraction) -> Decimal:
