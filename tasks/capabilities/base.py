@@ -9,6 +9,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
+import orjson
+
 from mediamill.tasks.domain import Answer, Ask, Item, Usage
 from mediamill.tasks.media.endpoint_fit import CutPoints
 from mediamill.tasks.providers.base import Provider
@@ -153,3 +155,17 @@ class Capability(Protocol):
     async def estimate(self, item: Item, params: Any, kit: Kit) -> Estimate:
         """What the item would need, without asking anybody."""
         ...
+
+
+def as_list(value: Any) -> Any:
+    """A list of what is given: one text or object, or a list of them, also as JSON.
+
+    Raises:
+        ValueError: when what looks like JSON is none.
+    """
+    if isinstance(value, str) and value.lstrip().startswith(("[", "{")):
+        try:
+            value = orjson.loads(value)
+        except ValueError as error:
+            raise ValueError(f"is not JSON: {error}") from None
+    return [value] if isinstance(value, str | dict) else value

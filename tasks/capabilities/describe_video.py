@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, model_validator
 
 from mediamill.tasks.capabilities.base import Call, Estimate, Kit, Media
-from mediamill.tasks.capabilities.image_inputs import part, vision_of
-from mediamill.tasks.capabilities.piece_sender import clock
-from mediamill.tasks.capabilities.prompts import PromptParams, filled
-from mediamill.tasks.capabilities.structured_completion import Asker, Prompt, answer_fields
+from mediamill.tasks.capabilities.speech.piece_sender import clock
+from mediamill.tasks.capabilities.text.prompts import PromptParams, render_row
+from mediamill.tasks.capabilities.text.structured_completion import Prompt, StructuredCompletion, answer_fields
 from mediamill.tasks.capabilities.transcribe import HearingParams, Transcribe
+from mediamill.tasks.capabilities.visual.image_inputs import image_part, vision_of
 from mediamill.tasks.domain import Input, Item, Payload, Usage
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.providers.base import Provider
@@ -70,7 +70,7 @@ class DescribeVideo:
     kinds = frozenset({"video"})
     params: type[PromptParams] = VideoParams
     request_version = 1
-    _asker = Asker("describe-video", VISION, 1)
+    _asker = StructuredCompletion("describe-video", VISION, 1)
 
     def schema(self, params: VideoParams, provider: Provider, model: str) -> pa.Schema:
         """The answer's columns, what the video is, what was shown of it and when, and what is said in it."""
@@ -137,7 +137,7 @@ class DescribeVideo:
         low, high = vision.estimate(round(info.width * scale) or 1, round(info.height * scale) or 1, params.detail)
         likely, most, asks = Usage(input_tokens=0, output_tokens=0), Usage(input_tokens=0, output_tokens=0), 0
         for count in [*counts, *([0] if len(counts) > 1 else [])]:
-            parts = [part(n, vision, params.detail) for n in range(count)]
+            parts = [image_part(n, vision, params.detail) for n in range(count)]
             prompt = replace(self._prompt(item, params, parts, None, heard), media_tokens=(low * count, high * count))
             one = self._asker.estimate(item, prompt, params, kit)
             likely, most, asks = _sum(likely, one.usage), _sum(most, one.ceiling), asks + 1
@@ -241,7 +241,7 @@ class DescribeVideo:
         inputs = []
         low = high = 0
         for number, frame in enumerate(frames):
-            parts += [{"type": "text", "text": f"At {clock(frame.at)}:"}, part(number, vision, params.detail)]
+            parts += [{"type": "text", "text": f"At {clock(frame.at)}:"}, image_part(number, vision, params.detail)]
             payload = Payload("frame.jpg", "image/jpeg", len(frame.data), data=frame.data)
             recipe = f"frame-{round(frame.at * 1000)}-{frame.width}x{frame.height}"
             inputs.append(Input(media.sha256, recipe, payload=payload))
@@ -259,12 +259,12 @@ class DescribeVideo:
         heard: str | None,
         instead: str | None = None,
     ) -> Prompt:
-        asked = instead or filled(item, "prompt", params.prompt or USUAL)
+        asked = instead or render_row(item, "prompt", params.prompt or USUAL)
         if descriptions is not None:
             asked = _JOINED.format(parts=descriptions, asked=asked)
         words = asked if heard is None else f"{_HEARD.format(text=heard)}\n\n{asked}"
         content: Any = [*parts, {"type": "text", "text": words}] if parts else words
-        system = [{"role": "system", "content": filled(item, "system", params.system)}] if params.system else []
+        system = [{"role": "system", "content": render_row(item, "system", params.system)}] if params.system else []
         return Prompt((*system, {"role": "user", "content": content}))
 
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from mediamill.tasks.capabilities.base import Call, Estimate, Kit, Media
-from mediamill.tasks.capabilities.piece_sender import PieceSender
-from mediamill.tasks.capabilities.piece_transcript import RATE, Heard, moved
-from mediamill.tasks.capabilities.transcript_checks import checked
+from mediamill.tasks.capabilities.speech.piece_sender import PieceSender
+from mediamill.tasks.capabilities.speech.piece_transcript import RATE, PieceTranscript, shift_times
+from mediamill.tasks.capabilities.speech.transcript_checks import check_transcript
 from mediamill.tasks.domain import JSON, Answer, Ask, Input, Item, Payload, Usage
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.media.endpoint_fit import CutOptions
@@ -87,7 +87,7 @@ class Transcribe:
         """Times are seconds from the start of the recording; ``audio_seconds`` is the decoded length.
 
         ``speech_seconds`` is how much of it sounds like speech, and ``flags`` what is likely to be wrong
-        (:mod:`mediamill.tasks.capabilities.transcript_checks`).
+        (:mod:`mediamill.tasks.capabilities.speech.transcript_checks`).
 
         ``pieces`` says in how many requests it was heard. Speakers of a recording in several pieces are matched where
         the pieces overlap; a label that holds within one piece only begins with the piece's number.
@@ -172,14 +172,14 @@ class Transcribe:
             "recipe": source.recipe,
             "pieces": 1,
             "warnings": list(warnings),
-            **(checked(*told) if short else await kit.thread(checked, *told)),
+            **(check_transcript(*told) if short else await kit.thread(check_transcript, *told)),
         }
 
     async def _in_pieces(
         self, item: Item, media: Media, params: HearingParams, call: Call, kit: Kit
     ) -> Mapping[str, Any]:
         """A recording too long to go whole: its pieces are heard side by side and stitched."""
-        from mediamill.tasks.capabilities.transcript_merge import stitch
+        from mediamill.tasks.capabilities.speech.transcript_merge import merge_transcripts
         from mediamill.tasks.media.segmenter import Segmenter
 
         async def send(clip: PreparedAudio) -> Answer:
@@ -190,8 +190,8 @@ class Transcribe:
         pieces = Segmenter(media.path, media.sha256, limits, kit.scratch, _cutting(params), check=sender.check)
         clips, answers = await sender.send_all(pieces)
         ends = [c.input.start + round(c.seconds * RATE) if c.input.end is None else c.input.end for c in clips]
-        heard = [Heard.of(a.data, c.input.start, end) for a, c, end in zip(answers, clips, ends, strict=True)]
-        columns, warnings = await kit.thread(stitch, heard, diarized=_diarized(params))
+        heard = [PieceTranscript.of(a.data, c.input.start, end) for a, c, end in zip(answers, clips, ends, strict=True)]
+        columns, warnings = await kit.thread(merge_transcripts, heard, diarized=_diarized(params))
         first = answers[0]
         told, voiced = [*pieces.warnings, *warnings], await kit.thread(lambda: pieces.voiced)
         length, asked = columns["duration_s"], self.written_in(params)
@@ -202,7 +202,7 @@ class Transcribe:
             "recipe": clips[0].input.recipe,
             "pieces": len(clips),
             "warnings": told,
-            **await kit.thread(checked, columns, asked, length, voiced, told),
+            **await kit.thread(check_transcript, columns, asked, length, voiced, told),
             "request_key": first.request_key,
             "request_id": first.request_id,
             "started_at": first.started_at,
@@ -269,7 +269,7 @@ def _shifted(data: Mapping[str, Any], start: int) -> Mapping[str, Any]:
     """Times counted from the recording's start when what was sent begins ``start`` samples (16 kHz) later."""
     if not start:
         return data
-    return {**data, **{name: moved(data.get(name), start) for name in ("segments", "words")}}
+    return {**data, **{name: shift_times(data.get(name), start) for name in ("segments", "words")}}
 
 
 def _diarized(params: HearingParams) -> bool:

@@ -12,19 +12,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from mediamill.tasks.capabilities.piece_transcript import RATE, Heard, Part
+from mediamill.tasks.capabilities.speech.piece_transcript import RATE, Part, PieceTranscript
 
 _LEAST_SHARED = 0.2
 """Seconds of speech in common from which two labels are one person."""
 
 
-def one_cast(pieces: Sequence[Heard]) -> tuple[list[Heard], tuple[str, ...]]:
+def match_speakers(pieces: Sequence[PieceTranscript]) -> tuple[list[PieceTranscript], tuple[str, ...]]:
     """The pieces with labels that mean the same in all of them.
 
     Returns:
         The pieces, and a warning when some labels hold for one piece only.
     """
-    renamed: list[Heard] = []
+    renamed: list[PieceTranscript] = []
     unsure = 0
     for number, piece in enumerate(pieces, 1):
         names = {}
@@ -42,7 +42,7 @@ def one_cast(pieces: Sequence[Heard]) -> tuple[list[Heard], tuple[str, ...]]:
     return renamed, (why if overlap else f"{why}; an overlap lets them be matched",)
 
 
-def _same_people(earlier: Heard, later: Heard) -> dict[str, str]:
+def _same_people(earlier: PieceTranscript, later: PieceTranscript) -> dict[str, str]:
     """Labels of the later piece as the earlier one's, by who speaks when in their overlap."""
     begin, end = later.start / RATE, earlier.end / RATE
     shared: dict[tuple[str, str], float] = defaultdict(float)
@@ -58,7 +58,7 @@ def _same_people(earlier: Heard, later: Heard) -> dict[str, str]:
     return names
 
 
-def _turns(piece: Heard, begin: float, end: float) -> list[tuple[str, float, float]]:
+def _turns(piece: PieceTranscript, begin: float, end: float) -> list[tuple[str, float, float]]:
     parts = piece.words if any(w.get("speaker") for w in piece.words or ()) else piece.segments
     timed = [p for p in parts or () if p.get("speaker") and p["start"] is not None and p["end"] is not None]
     return [
@@ -68,11 +68,11 @@ def _turns(piece: Heard, begin: float, end: float) -> list[tuple[str, float, flo
     ]
 
 
-def _labels(piece: Heard) -> set[str]:
+def _labels(piece: PieceTranscript) -> set[str]:
     return {p["speaker"] for p in (*(piece.segments or ()), *(piece.words or ())) if p.get("speaker")}
 
 
-def _named(piece: Heard, names: Mapping[str, str]) -> Heard:
+def _named(piece: PieceTranscript, names: Mapping[str, str]) -> PieceTranscript:
     return replace(piece, segments=_renamed(piece.segments, names), words=_renamed(piece.words, names))
 
 

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from mediamill.tasks.capabilities.list_params import several
-from mediamill.tasks.capabilities.prompts import checked_template
+from mediamill.tasks.capabilities.base import as_list
+from mediamill.tasks.capabilities.text.prompts import checked_template
 from mediamill.tasks.providers.imaging import Quality
 
 
@@ -60,11 +60,11 @@ class GenerateImageParams(BaseModel):
     @field_validator("image_loras", mode="before", json_schema_input_type=list[Lora] | str | None)
     @classmethod
     def _loras(cls, value: Any) -> Any:
-        return several(value)
+        return as_list(value)
 
     @field_validator("reference_images", mode="before", json_schema_input_type=list[str] | str | None)
     @classmethod
     def _places(cls, value: Any) -> Any:
-        return several(value)
+        return as_list(value)
 
     _template = field_validator("prompt", "negative_prompt")(checked_template)

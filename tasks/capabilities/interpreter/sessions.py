@@ -34,7 +34,7 @@ class Cell:
 
 
 @dataclass(slots=True)
-class Session:
+class InterpreterSession:
     """Rows that share an interpreter: the one that lives, and the cells that made it what it is, with which succeeded.
 
     Attributes:
@@ -145,16 +145,16 @@ def _is_gone(error: CallFailed) -> bool:
     return error.status in _GONE and "session" in error.message.lower()
 
 
-def _known(results: Iterable[bytes]) -> dict[str, Session]:
+def _known(results: Iterable[bytes]) -> dict[str, InterpreterSession]:
     """Named sessions as results tell them: the newest interpreter, every cell in the order of the source."""
     cells: dict[str, list[tuple[int, str, bool]]] = {}
-    sessions: dict[str, Session] = {}
+    sessions: dict[str, InterpreterSession] = {}
     ids: dict[str, set[str]] = {}
     for row in map(orjson.loads, results):
         name = row.get("session")
         if name is None:
             continue
-        session = sessions.setdefault(name, Session(name))
+        session = sessions.setdefault(name, InterpreterSession(name))
         cells.setdefault(name, []).append((row["item_index"], row["code"], row["ok"]))
         ids.setdefault(name, set()).add(row["session_id"])
         began = (row.get("session_began") or 0) / 1_000_000

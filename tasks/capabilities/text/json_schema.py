@@ -80,7 +80,7 @@ def _check_refs(part: Any, schema: Schema) -> None:
     """References lead to places in the schema itself; nothing is fetched."""
     if isinstance(part, dict):
         ref = part.get("$ref")
-        if isinstance(ref, str) and resolved(ref, schema) is None:
+        if isinstance(ref, str) and resolve_ref(ref, schema) is None:
             raise ValueError(f"$ref {ref!r} does not lead to a place in the schema")
         for value in part.values():
             _check_refs(value, schema)
@@ -89,7 +89,7 @@ def _check_refs(part: Any, schema: Schema) -> None:
             _check_refs(value, schema)
 
 
-def resolved(ref: str, schema: Schema) -> Any:
+def resolve_ref(ref: str, schema: Schema) -> Any:
     """What a JSON pointer in a reference leads to (RFC 6901)."""
     if not ref.startswith("#"):
         return None
@@ -100,7 +100,7 @@ def resolved(ref: str, schema: Schema) -> Any:
     return found
 
 
-def misfit(value: Any, schema: Schema) -> str | None:
+def find_violation(value: Any, schema: Schema) -> str | None:
     """Why a value does not fit a schema, in one line; None when it does."""
     from jsonschema.exceptions import best_match
 

@@ -13,16 +13,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from mediamill.tasks.capabilities.overlap_alignment import Switch, find_switch
-from mediamill.tasks.capabilities.piece_transcript import RATE, Heard, Part, middle, units_of
-from mediamill.tasks.capabilities.speaker_matching import one_cast
+from mediamill.tasks.capabilities.speech.overlap_alignment import Switch, find_switch
+from mediamill.tasks.capabilities.speech.piece_transcript import RATE, Part, PieceTranscript, middle, units_of
+from mediamill.tasks.capabilities.speech.speaker_matching import match_speakers
 
 _NO_SPACES = re.compile(
     r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3000-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef]"
 )
 
 
-def stitch(pieces: Sequence[Heard], *, diarized: bool = False) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+def merge_transcripts(
+    pieces: Sequence[PieceTranscript], *, diarized: bool = False
+) -> tuple[Mapping[str, Any], tuple[str, ...]]:
     """One transcript from the pieces' answers, in order.
 
     Args:
@@ -34,7 +36,7 @@ def stitch(pieces: Sequence[Heard], *, diarized: bool = False) -> tuple[Mapping[
     """
     warnings: tuple[str, ...] = ()
     if diarized:
-        pieces, warnings = one_cast(pieces)
+        pieces, warnings = match_speakers(pieces)
     kept = list(_without_doubles(pieces))
     segments = [part for piece in kept for part in piece.segments or ()]
     words = [part for piece in kept for part in piece.words or ()]
@@ -59,7 +61,7 @@ def join_texts(texts: Sequence[str]) -> str:
     return joined
 
 
-def _without_doubles(pieces: Sequence[Heard]) -> Iterator[Heard]:
+def _without_doubles(pieces: Sequence[PieceTranscript]) -> Iterator[PieceTranscript]:
     """The pieces, each without what its neighbour tells."""
     behind: Switch | None = None
     for n, piece in enumerate(pieces):
@@ -70,7 +72,7 @@ def _without_doubles(pieces: Sequence[Heard]) -> Iterator[Heard]:
         behind = ahead
 
 
-def _between(piece: Heard, behind: Switch | None, ahead: Switch | None) -> Heard:
+def _between(piece: PieceTranscript, behind: Switch | None, ahead: Switch | None) -> PieceTranscript:
     """What a piece tells between its two seams. Its text is made from what is kept, where it has times to tell by."""
     units = units_of(piece)
     first = behind.later if behind else 0
@@ -119,7 +121,7 @@ def _shared_out(segments: Sequence[Part], units: Sequence[Part]) -> list[tuple[i
     return groups
 
 
-def _language(pieces: Sequence[Heard]) -> str | None:
+def _language(pieces: Sequence[PieceTranscript]) -> str | None:
     """The one most of the recording is in."""
     length: Counter[str] = Counter()
     for piece in pieces:

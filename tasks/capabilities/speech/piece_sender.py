@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mediamill.tasks.capabilities.base import Kit
-from mediamill.tasks.capabilities.piece_transcript import RATE
+from mediamill.tasks.capabilities.speech.piece_transcript import RATE
 from mediamill.tasks.domain import Answer
 from mediamill.tasks.errors import ItemError
 from mediamill.tasks.media.endpoint_fit import CutPoints

@@ -6,7 +6,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mediamill.tasks.capabilities.piece_transcript import RATE, Heard, Part, end_of, middle, start_of, units_of
+from mediamill.tasks.capabilities.speech.piece_transcript import (
+    RATE,
+    Part,
+    PieceTranscript,
+    end_of,
+    middle,
+    start_of,
+    units_of,
+)
 
 _AT_ONCE = 0.6
 """Seconds by which two pieces may differ about when a word is said."""
@@ -22,7 +30,7 @@ class Switch:
     later: int
 
 
-def find_switch(earlier: Heard, later: Heard) -> Switch:
+def find_switch(earlier: PieceTranscript, later: PieceTranscript) -> Switch:
     """Where to change from one piece's words to the next one's.
 
     Words that both tell alike and at about the same time are the same words; the change is made within the

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from mediamill.tasks.capabilities.writing_systems import WHOLE_WORDS, script_fits, words_in
+from mediamill.tasks.capabilities.speech.writing_systems import WHOLE_WORDS, count_words, script_fits
 
 if TYPE_CHECKING:
     from mediamill.tasks.media.voice_activity import VoiceActivity
@@ -63,7 +63,7 @@ _WARNED = re.compile(r"(truncated|damaged)\b")
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class TranscriptFacts:
     """A transcript and what is known of its recording.
 
     Attributes:
@@ -85,7 +85,7 @@ class Told:
     warnings: Sequence[str] = ()
 
 
-def checked(
+def check_transcript(
     data: Mapping[str, Any],
     asked: str | None,
     seconds: float | None,
@@ -93,7 +93,7 @@ def checked(
     warnings: Sequence[str],
 ) -> dict[str, Any]:
     """The columns ``speech_seconds`` and ``flags`` of a transcript, from its other columns."""
-    told = Told(
+    told = TranscriptFacts(
         data.get("text") or "",
         data.get("words") or data.get("segments"),
         data.get("language"),
@@ -105,23 +105,23 @@ def checked(
     return {"speech_seconds": voiced.seconds if voiced else None, "flags": flags_of(told)}
 
 
-def flags_of(told: Told) -> list[str]:
+def flags_of(told: TranscriptFacts) -> list[str]:
     """The flags of a transcript, in the order of :data:`MEANINGS`; none as a rule."""
     found = {*_by_text(told), *_by_sound(told), *_by_warnings(told.warnings)}
     return [flag for flag in MEANINGS if flag in found]
 
 
-def _by_text(told: Told) -> Iterator[str]:
+def _by_text(told: TranscriptFacts) -> Iterator[str]:
     if loops(told.text):
         yield "repetition"
-    if mismatched(told.text, told.language, told.asked):
+    if is_language_mismatch(told.text, told.language, told.asked):
         yield "language_mismatch"
 
 
-def _by_sound(told: Told) -> Iterator[str]:
+def _by_sound(told: TranscriptFacts) -> Iterator[str]:
     if told.seconds is None or told.seconds < LEAST_SECONDS:
         return
-    words = words_in(told.text)
+    words = count_words(told.text)
     if words / told.seconds > MOST_WORDS:
         yield "too_many_words"
     if told.voiced is None:
@@ -130,7 +130,7 @@ def _by_sound(told: Told) -> Iterator[str]:
     if words and active < max(TEXT_WITHOUT_SPEECH, words * LEAST_A_WORD):
         yield "text_without_speech"
     enough = min(max(SPEECH_WITHOUT_TEXT, SPEECH_SHARE * told.seconds), SPEECH_IN_ALL)
-    if (not words and active >= enough) or unheard(told.parts or (), told.voiced):
+    if (not words and active >= enough) or has_unheard_speech(told.parts or (), told.voiced):
         yield "speech_without_text"
     elif words and active >= FEWEST_FROM and words / active < FEWEST_WORDS:
         yield "too_few_words"
@@ -142,7 +142,7 @@ def _by_warnings(warnings: Sequence[str]) -> Iterator[str]:
             yield kind[1]
 
 
-def unheard(parts: Sequence[Mapping[str, Any]], voiced: VoiceActivity) -> bool:
+def has_unheard_speech(parts: Sequence[Mapping[str, Any]], voiced: VoiceActivity) -> bool:
     """True when a stretch with much activity has nothing told for it; only where times are told."""
     times = sorted((p["start"], p["end"]) for p in parts if p.get("start") is not None and p.get("end") is not None)
     if not times:
@@ -190,7 +190,7 @@ def _echoed(tokens: Sequence[str], period: int, least: int) -> bool:
     return False
 
 
-def mismatched(text: str, language: str | None, asked: str | None) -> bool:
+def is_language_mismatch(text: str, language: str | None, asked: str | None) -> bool:
     """True when the language told, or the text's script, is not that of the language asked for."""
     if asked and language and asked != language and not any({asked, language} <= alike for alike in _ALIKE):
         return True

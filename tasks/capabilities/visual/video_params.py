@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from mediamill.tasks.capabilities.list_params import several
-from mediamill.tasks.capabilities.prompts import checked_template
+from mediamill.tasks.capabilities.base import as_list
+from mediamill.tasks.capabilities.text.prompts import checked_template
 from mediamill.tasks.domain import JSON
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.providers.filming import Films, FilmWire, pixels
@@ -65,7 +65,7 @@ class GenerateVideoParams(BaseModel):
     @field_validator("keyframes", mode="before", json_schema_input_type=list[Keyframe | str] | str | None)
     @classmethod
     def _frames(cls, value: Any) -> Any:
-        listed = several(value)
+        listed = as_list(value)
         if not isinstance(listed, list):
             return listed
         return [{"image": one} if isinstance(one, str) else one for one in listed]
@@ -73,7 +73,7 @@ class GenerateVideoParams(BaseModel):
     @field_validator("reference_images", mode="before", json_schema_input_type=list[str] | str | None)
     @classmethod
     def _pictures(cls, value: Any) -> Any:
-        return several(value)
+        return as_list(value)
 
     @field_validator("size")
     @classmethod
@@ -102,7 +102,9 @@ _PLAIN = (
 )
 
 
-def directions(params: GenerateVideoParams, prompt: str, films: Films, wire: FilmWire, model: str) -> dict[str, JSON]:
+def video_request_params(
+    params: GenerateVideoParams, prompt: str, films: Films, wire: FilmWire, model: str
+) -> dict[str, JSON]:
     """The fields a video is asked for with, by their neutral names; a preview's are the cheapest there are.
 
     Raises:

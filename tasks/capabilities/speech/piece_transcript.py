@@ -16,7 +16,7 @@ Part = dict[str, Any]
 
 
 @dataclass(slots=True)
-class Heard:
+class PieceTranscript:
     """One piece's answer.
 
     Attributes:
@@ -33,19 +33,19 @@ class Heard:
     words: list[Part] | None
 
     @classmethod
-    def of(cls, data: Mapping[str, Any], start: int, end: int) -> Heard:
+    def of(cls, data: Mapping[str, Any], start: int, end: int) -> PieceTranscript:
         """An answer's data, moved to where its piece begins."""
         return cls(
             start,
             end,
             data.get("text") or "",
             data.get("language"),
-            moved(data.get("segments"), start),
-            moved(data.get("words"), start),
+            shift_times(data.get("segments"), start),
+            shift_times(data.get("words"), start),
         )
 
 
-def moved(parts: list[Part] | None, start: int) -> list[Part] | None:
+def shift_times(parts: list[Part] | None, start: int) -> list[Part] | None:
     """Parts whose times count from ``start`` samples earlier; exact to the microsecond."""
     if not start or not parts:
         return parts
@@ -57,7 +57,7 @@ def _later(time: float | None, shift: float) -> float | None:
     return None if time is None else round(time + shift, _MICRO)
 
 
-def units_of(piece: Heard) -> list[Part]:
+def units_of(piece: PieceTranscript) -> list[Part]:
     """What a seam is found by: the words; of a model that tells none, its segments' or its text's, spread evenly."""
     if piece.words and all(w["start"] is not None for w in piece.words):
         return piece.words

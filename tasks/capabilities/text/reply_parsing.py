@@ -14,7 +14,7 @@ _STARTS = re.compile(r"[{\[]")
 _MOST_TRIES = 50
 
 
-def apart(text: str) -> tuple[str, str | None]:
+def split_reasoning(text: str) -> tuple[str, str | None]:
     """The answer without the reasoning that some models put before it in ``<think>`` tags, and the reasoning."""
     found = _THOUGHT.match(text)
     if found is None and "<think" not in text[:200] and "</think" in text:
@@ -27,7 +27,7 @@ def apart(text: str) -> tuple[str, str | None]:
     return text.strip(), None
 
 
-def json_in(text: str) -> Any:
+def parse_json(text: str) -> Any:
     """The JSON in an answer: all of it, inside a fence, or the first object or list in its words.
 
     Raises:

@@ -16,7 +16,7 @@ _LIMITS = ImageLimits(frozenset({"jpeg", "png"}), max_bytes=8_000_000)
 _DECODED = 32 * 2**20
 
 
-async def referenced(
+async def load_reference_images(
     places: Sequence[str], item: Item, kit: Kit, *, exactly: tuple[int, int] | None = None
 ) -> tuple[Input, ...]:
     """Paths and addresses as inputs, in order; paths count from the manifest's folder.

@@ -23,7 +23,7 @@ _DECODED = 32 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ImageInput:
     """One picture as a model gets it. ``picture`` is None for a URL that is passed through."""
 
     source: str
@@ -37,7 +37,7 @@ class Shown:
         payload = self.input.payload
         return payload.size if payload is not None else 0
 
-    def told(self) -> dict[str, Any]:
+    def as_row(self) -> dict[str, Any]:
         """As a row of the column ``pictures``."""
         made = self.picture
         return {
@@ -53,7 +53,7 @@ class Shown:
         }
 
 
-def picture_fields() -> list[pa.Field]:
+def image_fields() -> list[pa.Field]:
     """The columns that tell what was shown; ``width``, ``height`` and ``format`` are the first picture's own."""
     import pyarrow as pa
 
@@ -79,18 +79,18 @@ def picture_fields() -> list[pa.Field]:
     ]
 
 
-def told(shown: Sequence[Shown]) -> dict[str, Any]:
+def image_columns(images: Sequence[ImageInput]) -> dict[str, Any]:
     """What was shown, as those columns."""
-    rows = [one.told() for one in shown]
+    rows = [one.as_row() for one in images]
     first = rows[0]
-    digests = "\n".join(one.input.sha256 for one in shown)
+    digests = "\n".join(one.input.sha256 for one in images)
     return {
         "content_sha256": first["sha256"] if len(rows) == 1 else hashlib.sha256(digests.encode()).hexdigest(),
         "width": first["width"],
         "height": first["height"],
         "format": first["format"],
         "pictures": rows,
-        "warnings": [f"{one.source}: {w}" if len(rows) > 1 else w for one in shown for w in _odd(one)],
+        "warnings": [f"{one.source}: {w}" if len(rows) > 1 else w for one in images for w in _odd(one)],
     }
 
 
@@ -105,7 +105,7 @@ def vision_of(kit: Kit) -> Vision:
     return kit.provider.vision(kit.model)
 
 
-def check_count(item: Item, count: int, vision: Vision) -> None:
+def check_image_count(item: Item, count: int, vision: Vision) -> None:
     """Raise BadInput when one prompt cannot hold so many pictures."""
     if count > vision.max_pictures:
         raise BadInput(
@@ -115,9 +115,9 @@ def check_count(item: Item, count: int, vision: Vision) -> None:
         )
 
 
-async def shown(
+async def prepare_image_input(
     item: Item, kit: Kit, vision: Vision, detail: Detail, *, count: int, fetch: bool, thumbnail: bool
-) -> Shown:
+) -> ImageInput:
     """One picture, fetched, decoded to its end and made ready; a URL as it is, where the provider fetches it.
 
     Raises:
@@ -126,7 +126,7 @@ async def shown(
     if item.is_url and not fetch and vision.takes_urls and not thumbnail:
         digest = hashlib.sha256(f"url:{item.location}\n{kit.version(item)}".encode()).hexdigest()
         payload = Payload(filename="", mime="", size=0, url=item.location)
-        return Shown(item.source, Input(digest, "url", payload=payload), (1, vision.most(detail)))
+        return ImageInput(item.source, Input(digest, "url", payload=payload), (1, vision.most(detail)))
     from mediamill.tasks.media.images.prepare import prepare_image
 
     limits = vision.limits(count)
@@ -145,11 +145,11 @@ async def shown(
         except BadInput as error:
             error.message = f"{item.source}: {error.message}"
             raise
-    return Shown(item.source, picture.input, vision.estimate(picture.width, picture.height, detail), picture)
+    return ImageInput(item.source, picture.input, vision.estimate(picture.width, picture.height, detail), picture)
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
+class ImageEstimate:
     """What a picture would come to, from its header: tokens as sent, and what making it smaller saves."""
 
     tokens: tuple[int, int]
@@ -157,14 +157,16 @@ class Glance:
     saved_bytes: int = 0
 
 
-async def glance(item: Item, kit: Kit, vision: Vision, detail: Detail, *, count: int, fetch: bool) -> Glance:
+async def estimate_image(
+    item: Item, kit: Kit, vision: Vision, detail: Detail, *, count: int, fetch: bool
+) -> ImageEstimate:
     """Estimate one picture without decoding it.
 
     Raises:
         BadInput: naming the picture.
     """
     if item.is_url and not fetch and vision.takes_urls:
-        return Glance((1, vision.most(detail)))
+        return ImageEstimate((1, vision.most(detail)))
     from mediamill.tasks.media.images.image_info import read_image_info
     from mediamill.tasks.media.images.prepare import target_size
 
@@ -179,19 +181,19 @@ async def glance(item: Item, kit: Kit, vision: Vision, detail: Detail, *, count:
     whole = target_size(info, limits, None)
     tokens = vision.estimate(width, height, detail)
     share = width * height / (info.width * info.height)
-    return Glance(
+    return ImageEstimate(
         tokens,
         max(vision.estimate(*whole, "full")[0] - tokens[0], 0),
         round(info.size * (1 - share)) if share < 1 else 0,
     )
 
 
-def part(number: int, vision: Vision, detail: Detail) -> dict[str, Any]:
+def image_part(number: int, vision: Vision, detail: Detail) -> dict[str, Any]:
     """The part of a message that stands for a picture; ``detail`` where the endpoint takes it and it matters."""
     words = {"full": "high", "economy": "low"}
     more = {"detail": words[detail]} if vision.detail and detail in words else {}
     return {"type": "picture", "input": number, **more}
 
 
-def _odd(one: Shown) -> tuple[str, ...]:
+def _odd(one: ImageInput) -> tuple[str, ...]:
     return one.picture.warnings if one.picture is not None else ()

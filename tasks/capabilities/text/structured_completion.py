@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from mediamill.tasks.capabilities.base import Call, Estimate, Kit
-from mediamill.tasks.capabilities.json_schema import misfit
-from mediamill.tasks.capabilities.prompts import PromptParams
-from mediamill.tasks.capabilities.reply_parsing import apart, json_in
-from mediamill.tasks.capabilities.schema_columns import WHOLE, fields_of, fitted, name_of
+from mediamill.tasks.capabilities.text.json_schema import find_violation
+from mediamill.tasks.capabilities.text.prompts import PromptParams
+from mediamill.tasks.capabilities.text.reply_parsing import parse_json, split_reasoning
+from mediamill.tasks.capabilities.text.schema_columns import WHOLE, column_name, columns_of, fit_to_type
 from mediamill.tasks.domain import Answer, Ask, Input, Item, Usage
 from mediamill.tasks.errors import BadReply, UsageError
 from mediamill.tasks.providers.chat import Talks
@@ -44,7 +44,7 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
+class StructuredCompletion:
     """Who asks: a capability's name, operation and version."""
 
     capability: str
@@ -88,7 +88,7 @@ class Asker:
 
     def estimate(self, item: Item, prompt: Prompt, params: PromptParams, kit: Kit) -> Estimate:
         """What a prompt would need: likely a quarter of the longest answer, at most all of it in every try."""
-        ask = self.ask(item, worded(prompt, params, self.talk(kit)), params, kit)
+        ask = self.ask(item, messages_with_schema(prompt, params, self.talk(kit)), params, kit)
         likely = Usage(
             input_tokens=-(-_text_bytes(ask.params) // _BYTES_A_TOKEN) + prompt.media_tokens[0],
             output_tokens=-(-(ask.ceiling.output_tokens or 0) // 4),
@@ -115,7 +115,7 @@ class Asker:
                 or ``empty_answer``.
         """
         talk, answers = self.talk(kit), list[Answer]()
-        current = worded(prompt, params, talk)
+        current = messages_with_schema(prompt, params, talk)
         while True:
             answer = await call(self.ask(item, current, params, kit, more))
             answers.append(answer)
@@ -134,7 +134,7 @@ class Asker:
 
     def _read(self, choice: Mapping[str, Any], params: PromptParams) -> tuple[dict[str, Any], str | None]:
         """A choice as columns, and what is wrong with it."""
-        text, thought = apart(choice["text"] or "")
+        text, thought = split_reasoning(choice["text"] or "")
         finish = choice["finish_reason"]
         if choice["refusal"] or finish in _REFUSED:
             words = choice["refusal"] or text or "the provider's filter withheld the answer"
@@ -150,12 +150,12 @@ class Asker:
                 raise _nothing(finish, params)
             return said, None
         try:
-            value = json_in(text)
+            value = parse_json(text)
         except ValueError as error:
             if finish == "length":
                 raise _nothing(finish, params) from None
             return said, str(error)
-        why = misfit(value, params.json_schema)
+        why = find_violation(value, params.json_schema)
         if why is None:
             try:
                 said.update(_typed(value, params))
@@ -182,10 +182,10 @@ def answer_fields(params: PromptParams) -> list[pa.Field]:
     ]
     if params.json_schema is None:
         return own
-    return [*own, *(field.with_name(name_of(field.name)) for field in fields_of(params.json_schema))]
+    return [*own, *(field.with_name(column_name(field.name)) for field in columns_of(params.json_schema))]
 
 
-def worded(prompt: Prompt, params: PromptParams, talk: Talk) -> Prompt:
+def messages_with_schema(prompt: Prompt, params: PromptParams, talk: Talk) -> Prompt:
     """The prompt with the schema in words where the model is not held to it otherwise."""
     held = talk.structured == "json_schema" or (talk.structured == "tool" and not _has_tools(params))
     if params.json_schema is None or held:
@@ -202,10 +202,10 @@ def _again(prompt: Prompt, text: str, why: str) -> Prompt:
 
 def _typed(value: Any, params: PromptParams) -> dict[str, Any]:
     assert params.json_schema is not None
-    fields = fields_of(params.json_schema)
+    fields = columns_of(params.json_schema)
     if len(fields) == 1 and fields[0].name == WHOLE and not (isinstance(value, dict) and WHOLE in value):
-        return {name_of(WHOLE): fitted(value, fields[0].type)}
-    return {name_of(field.name): fitted(value.get(field.name), field.type) for field in fields}
+        return {column_name(WHOLE): fit_to_type(value, fields[0].type)}
+    return {column_name(field.name): fit_to_type(value.get(field.name), field.type) for field in fields}
 
 
 def _nothing(finish: str | None, params: PromptParams) -> BadReply:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from mediamill.tasks.capabilities.json_schema import Schema, resolved
+from mediamill.tasks.capabilities.text.json_schema import Schema, resolve_ref
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,12 +29,12 @@ TAKEN = frozenset(
 """Columns that results of prompts have already."""
 
 
-def name_of(name: str) -> str:
+def column_name(name: str) -> str:
     """The column of a schema's property: its own name, or ``answer_NAME`` where results have such a column already."""
     return f"answer_{name}" if name in TAKEN or name.startswith("in_") else name
 
 
-def fields_of(schema: Schema) -> list[pa.Field]:
+def columns_of(schema: Schema) -> list[pa.Field]:
     """The answer's columns: one for each property of an object, else one, ``answer``."""
     import pyarrow as pa
 
@@ -62,7 +62,7 @@ def arrow_type(part: Any, schema: Schema, within: frozenset[str] = frozenset()) 
     return plain.get(kind or "", pa.string())
 
 
-def fitted(value: Any, kind: pa.DataType) -> Any:
+def fit_to_type(value: Any, kind: pa.DataType) -> Any:
     """A value as its column holds it: JSON text where the column is text and the value is not.
 
     Raises:
@@ -75,9 +75,9 @@ def fitted(value: Any, kind: pa.DataType) -> Any:
     if pa.types.is_string(kind):
         return value if isinstance(value, str) else orjson.dumps(value).decode()
     if pa.types.is_list(kind):
-        return [fitted(one, kind.value_type) for one in value]
+        return [fit_to_type(one, kind.value_type) for one in value]
     if pa.types.is_struct(kind):
-        return {field.name: fitted(value.get(field.name), field.type) for field in kind}
+        return {field.name: fit_to_type(value.get(field.name), field.type) for field in kind}
     if pa.types.is_integer(kind):
         number = int(value)
         if not -(2**63) <= number < 2**63:
@@ -95,7 +95,7 @@ def _followed(part: Any, schema: Schema, within: frozenset[str]) -> tuple[Mappin
         if isinstance(ref, str):
             if ref in within:
                 return {}, within
-            within, part = within | {ref}, resolved(ref, schema)
+            within, part = within | {ref}, resolve_ref(ref, schema)
             continue
         choices = part.get("anyOf") or part.get("oneOf") or part.get("allOf")
         if not choices:

@@ -23,7 +23,7 @@ _GONE = frozenset({401, 403, 404, 410})
 _SUFFIXES = {"jpeg": ".jpg"}
 
 
-async def published(picture: Mapping[str, Any], number: int, item: Item, kit: Kit) -> dict[str, Any]:
+async def publish_image(picture: Mapping[str, Any], number: int, item: Item, kit: Kit) -> dict[str, Any]:
     """A picture of a reply as a file under OUT/media, and what it is.
 
     Args:

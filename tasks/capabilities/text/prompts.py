@@ -74,7 +74,7 @@ class PromptParams(BaseModel):
     @field_validator("json_schema", mode="before", json_schema_input_type=dict[str, Any] | str | None)
     @classmethod
     def _a_schema(cls, value: Any) -> Any:
-        from mediamill.tasks.capabilities.json_schema import load_schema
+        from mediamill.tasks.capabilities.text.json_schema import load_schema
 
         return value if value is None else load_schema(value)
 
@@ -95,7 +95,7 @@ class PromptParams(BaseModel):
         return self.max_tokens > _STREAM_FROM if self.stream is None else self.stream
 
 
-async def worded(item: Item, name: str, template: str | None, kit: Kit, *, optional: bool = False) -> str:
+async def render_text(item: Item, name: str, template: str | None, kit: Kit, *, optional: bool = False) -> str:
     """What a parameter says of a row: its template filled; the row's text without one; what the row itself gave, as is.
 
     Raises:
@@ -103,13 +103,13 @@ async def worded(item: Item, name: str, template: str | None, kit: Kit, *, optio
     """
     own = name in item.params
     text = await kit.text(item) if template is None or (not own and "text" in template) else ""
-    told = text if template is None else filled(item, name, template, text=text)
+    told = text if template is None else render_row(item, name, template, text=text)
     if not optional and not told.strip():
         raise BadInput(f"{item.source}: there is no {name} in it", kind="empty", hint="write one, or leave it out")
     return told
 
 
-def filled(item: Item, name: str, template: str, **more: JSON) -> str:
+def render_row(item: Item, name: str, template: str, **more: JSON) -> str:
     """A parameter's template filled with the row's columns, and with ``more``; what the row itself gave, as is.
 
     Raises:
@@ -117,10 +117,10 @@ def filled(item: Item, name: str, template: str, **more: JSON) -> str:
     """
     if name in item.params:
         return template
-    return rendered(template, {**item.row, **more, "item_id": item.item_id, "source": item.source}, item.source)
+    return render_template(template, {**item.row, **more, "item_id": item.item_id, "source": item.source}, item.source)
 
 
-def rendered(template: str, row: Mapping[str, Any], source: str) -> str:
+def render_template(template: str, row: Mapping[str, Any], source: str) -> str:
     """A template filled with a row's columns.
 
     Raises:

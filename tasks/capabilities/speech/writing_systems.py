@@ -54,7 +54,7 @@ _WRITTEN: Mapping[str, str] = {
 }
 
 
-def words_in(text: str) -> float:
+def count_words(text: str) -> float:
     """How many words a text holds; in scripts without spaces by the usual length of one."""
     tokens = WHOLE_WORDS.findall(text)
     ideographs = sum(1 for token in tokens if _IDEOGRAPH.match(token))

@@ -13,14 +13,14 @@ from mediamill.tasks.media.images.perceptual_hash import Leaders, fingerprint
 
 
 @dataclass(frozen=True, slots=True)
-class First:
+class GroupLeader:
     """The first item of a group, and its pictures as (SHA-256, recipe)."""
 
     item_id: str
     inputs: tuple[tuple[str, str], ...]
 
 
-class Duplicates:
+class DuplicateGroups:
     """The first item of every group of pictures that are asked the same.
 
     A group's name begins with what is asked; ``near`` ones end in the hash of how a single picture looks, others
@@ -28,11 +28,11 @@ class Duplicates:
     """
 
     def __init__(self) -> None:
-        self._firsts: dict[str, First] = {}
+        self._firsts: dict[str, GroupLeader] = {}
         self._near: dict[str, Leaders] = {}
 
     @classmethod
-    def of(cls, results: Iterable[bytes]) -> Duplicates:
+    def of(cls, results: Iterable[bytes]) -> DuplicateGroups:
         """The groups of earlier results."""
         made = cls()
         for line in results:
@@ -50,7 +50,7 @@ class Duplicates:
         digest = hashlib.sha256("\n".join(one.sha256 for one in inputs).encode()).hexdigest()
         return f"{asked} exact {digest}"
 
-    def first(self, looks: str, item_id: str, inputs: Sequence[tuple[str, str]]) -> First | None:
+    def first(self, looks: str, item_id: str, inputs: Sequence[tuple[str, str]]) -> GroupLeader | None:
         """The first item of the group; None when this one is it, or stands alone."""
         name = looks
         asked, kind, value = looks.split(" ")
@@ -59,5 +59,5 @@ class Duplicates:
             name = leaders.find(int(value, 16)) or looks
             if name == looks and looks not in self._firsts:
                 leaders.add(int(value, 16), looks)
-        found = self._firsts.setdefault(name, First(item_id, tuple(inputs)))
+        found = self._firsts.setdefault(name, GroupLeader(item_id, tuple(inputs)))
         return None if found.item_id == item_id else found

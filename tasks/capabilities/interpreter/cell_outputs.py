@@ -14,7 +14,7 @@ import orjson
 from mediamill.tasks.capabilities.base import Kit
 
 
-def told(outputs: Sequence[Mapping[str, Any]], item_id: str, kit: Kit) -> dict[str, Any]:
+def output_columns(outputs: Sequence[Mapping[str, Any]], item_id: str, kit: Kit) -> dict[str, Any]:
     """Outputs as columns; pictures and other bytes become files under OUT/media."""
     rows: list[dict[str, Any]] = []
     for output in outputs:

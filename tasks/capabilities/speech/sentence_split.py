@@ -25,7 +25,7 @@ _LOOKED_BACK = 12
 _JOINER = "\u200d"
 
 
-def pieces(text: str, most: int) -> list[str]:
+def split_text(text: str, most: int) -> list[str]:
     """Cut a text into pieces of at most ``most`` characters, as few and as well cut as can be.
 
     Nothing but white space at the cuts is lost. Only a word longer than ``most`` is cut within.
