@@ -15,7 +15,8 @@ from mediamill.flows.telling import opening_line, quote_line, short, tell_failur
 from mediamill.flows.words import dollars, many
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.job import Job
-from mediamill.tasks.pipeline.run import ChainEnd, ChainRun
+from mediamill.tasks.pipeline.result import ChainEnd
+from mediamill.tasks.pipeline.run import ChainRun
 from mediamill.tasks.pipeline.spec import Chain
 from mediamill.tasks.summary import Summary
 

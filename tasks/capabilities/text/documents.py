@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mediamill.tasks.errors import MediamillError
 from mediamill.tasks.job import Columns
-from mediamill.tasks.sources.extensions import MANIFESTS
+from mediamill.tasks.sources.manifest import MANIFESTS
 
 Document: TypeAlias = "str | dict[str, Any]"
 
@@ -111,10 +111,10 @@ def _plain(value: Any) -> Any:
 
 
 def _rows(path: Path) -> list[Document]:
-    from mediamill.tasks.sources.manifest import Manifest
+    from mediamill.tasks.sources.manifest import ManifestSource
 
     try:
-        manifest = Manifest(str(path), Columns(), frozenset(), frozenset())
+        manifest = ManifestSource(str(path), Columns(), frozenset(), frozenset())
         rows = [item.row for item in manifest.items()]
     except MediamillError as error:
         raise ValueError(error.message) from None
