@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import hashlib
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -13,11 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from mediamill.tasks.capabilities.base import Call, Estimate, Kit, Media
-from mediamill.tasks.capabilities.speech.piece_sender import PieceSender
-from mediamill.tasks.capabilities.speech.piece_transcript import RATE, PieceTranscript, shift_times
+from mediamill.tasks.capabilities.speech.piece_transcript import shift_times
+from mediamill.tasks.capabilities.speech.recordings import pass_url, prepare_whole, transcribe_pieces
 from mediamill.tasks.capabilities.speech.transcript_checks import check_transcript
-from mediamill.tasks.domain import JSON, Answer, Ask, Input, Item, Payload, Usage
-from mediamill.tasks.errors import BadInput
+from mediamill.tasks.domain import JSON, Answer, Ask, Input, Item, Usage
 from mediamill.tasks.media.endpoint_fit import CutOptions
 from mediamill.tasks.media.formats import AudioLimits
 from mediamill.tasks.providers.base import Provider
@@ -136,10 +134,10 @@ class Transcribe:
     async def run(self, item: Item, params: HearingParams, call: Call, kit: Kit) -> Mapping[str, Any]:
         """One recording to its columns."""
         if params.pass_urls and item.is_url:
-            source = self._passed_through(item, params, kit)
+            source = pass_url(item, kit, self._limits(params, kit))
             return await self._ask(item, params, call, kit, source, None)
         async with kit.fetch(item) as media:
-            clip = await self._whole(media, params, kit)
+            clip = await prepare_whole(media, kit, self._limits(params, kit), _cutting(params))
             if clip is None:
                 return await self._in_pieces(item, media, params, call, kit)
             payload = clip.input.payload
@@ -151,19 +149,13 @@ class Transcribe:
                     payload.path.unlink(missing_ok=True)
 
     async def _ask(
-        self,
-        item: Item,
-        params: HearingParams,
-        call: Call,
-        kit: Kit,
-        source: Input,
-        clip: PreparedAudio | None,
+        self, item: Item, params: HearingParams, call: Call, kit: Kit, source: Input, clip: PreparedAudio | None
     ) -> Mapping[str, Any]:
         seconds = clip.seconds if clip else None
         answer = await call(self._priced(item, params, kit, source, seconds))
         warnings = clip.warnings if clip else ()
         heard = None if seconds is None else float(seconds)
-        told = (answer.data, self.written_in(params), heard, clip.voiced if clip else None, warnings)
+        facts = (answer.data, self.written_in(params), heard, clip.voiced if clip else None, warnings)
         short = len(answer.data.get("text") or "") <= _CHECKED_AT_ONCE
         return {
             **_shifted(answer.data, source.start),
@@ -172,40 +164,30 @@ class Transcribe:
             "recipe": source.recipe,
             "pieces": 1,
             "warnings": list(warnings),
-            **(check_transcript(*told) if short else await kit.thread(check_transcript, *told)),
+            **(check_transcript(*facts) if short else await kit.thread(check_transcript, *facts)),
         }
 
     async def _in_pieces(
         self, item: Item, media: Media, params: HearingParams, call: Call, kit: Kit
     ) -> Mapping[str, Any]:
-        """A recording too long to go whole: its pieces are heard side by side and stitched."""
-        from mediamill.tasks.capabilities.speech.transcript_merge import merge_transcripts
-        from mediamill.tasks.media.segmenter import Segmenter
-
         async def send(clip: PreparedAudio) -> Answer:
             return await call(self._priced(item, params, kit, clip.input, clip.seconds))
 
-        sender = PieceSender(kit, send, media.sha256, self._cutting)
-        limits = self._limits(params, kit)
-        pieces = Segmenter(media.path, media.sha256, limits, kit.scratch, _cutting(params), check=sender.check)
-        clips, answers = await sender.send_all(pieces)
-        ends = [c.input.start + round(c.seconds * RATE) if c.input.end is None else c.input.end for c in clips]
-        heard = [PieceTranscript.of(a.data, c.input.start, end) for a, c, end in zip(answers, clips, ends, strict=True)]
-        columns, warnings = await kit.thread(merge_transcripts, heard, diarized=_diarized(params))
-        first = answers[0]
-        told, voiced = [*pieces.warnings, *warnings], await kit.thread(lambda: pieces.voiced)
-        length, asked = columns["duration_s"], self.written_in(params)
+        limits, cutting = self._limits(params, kit), _cutting(params)
+        merged = await transcribe_pieces(media, kit, send, self._cutting, limits, cutting, diarized=_diarized(params))
+        columns, length = merged.columns, merged.columns["duration_s"]
+        facts = (columns, self.written_in(params), length, merged.activity, merged.warnings)
         return {
             **columns,
             "content_sha256": media.sha256,
             "audio_seconds": length,
-            "recipe": clips[0].input.recipe,
-            "pieces": len(clips),
-            "warnings": told,
-            **await kit.thread(check_transcript, columns, asked, length, voiced, told),
-            "request_key": first.request_key,
-            "request_id": first.request_id,
-            "started_at": first.started_at,
+            "recipe": merged.recipe,
+            "pieces": merged.count,
+            "warnings": merged.warnings,
+            **await kit.thread(check_transcript, *facts),
+            "request_key": merged.first.request_key,
+            "request_id": merged.first.request_id,
+            "started_at": merged.first.started_at,
         }
 
     def _priced(self, item: Item, params: HearingParams, kit: Kit, source: Input, seconds: Decimal | None) -> Ask:
@@ -236,33 +218,10 @@ class Transcribe:
         usage = Usage(audio_seconds=heard, requests=asks)
         return Estimate(asks, usage, usage, info.seconds)
 
-    async def _whole(self, media: Media, params: HearingParams, kit: Kit) -> PreparedAudio | None:
-        """The recording as it goes whole; None when it has to be cut."""
-        from mediamill.tasks.media.endpoint_fit import bounded, whole
-        from mediamill.tasks.media.prepare import prepare_plain_wav, with_voice_activity
-
-        limits = self._limits(params, kit)
-        if media.data is not None and not (params.normalize or params.trim):
-            allowed = limits if params.piece_seconds is None else bounded(limits, _cutting(params))
-            clip = prepare_plain_wav(media.path, media.data, media.sha256, allowed)
-            if clip is not None:
-                return clip if clip.seconds < 1 else await kit.thread(with_voice_activity, clip, media.path, kit.check)
-        return await kit.thread(whole, media.path, media.sha256, limits, kit.scratch, _cutting(params), check=kit.check)
-
     def _limits(self, params: HearingParams, kit: Kit) -> AudioLimits:
         if params.transport is None:
             return kit.provider.audio_limits(self.operation, kit.model)
         return kit.provider.audio_limits(self.operation, kit.model, params.transport)
-
-    def _passed_through(self, item: Item, params: HearingParams, kit: Kit) -> Input:
-        limits = self._limits(params, kit)
-        if not limits.takes_urls:
-            raise BadInput(
-                f"{kit.provider.name} does not fetch URLs itself", kind="no_urls", hint="leave out pass_urls"
-            )
-        digest = hashlib.sha256(f"url:{item.location}\n{kit.version(item)}".encode()).hexdigest()
-        payload = Payload(filename="", mime="", size=0, url=item.location)
-        return Input(sha256=digest, recipe="url", payload=payload)
 
 
 def _shifted(data: Mapping[str, Any], start: int) -> Mapping[str, Any]:
