@@ -20,7 +20,7 @@ from mediamill.tasks.engine import Engine
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.job import Job
 from mediamill.tasks.journal.journal import Journal
-from mediamill.tasks.media.cutting import Cuts
+from mediamill.tasks.media.endpoint_fit import CutPoints
 from mediamill.tasks.sources.columns import text_column
 from mediamill.tasks.wire import Provider
 
@@ -99,11 +99,11 @@ class Workbench:
         """Raise Stop once the run is to end."""
         self._check()
 
-    async def known_cuts(self, sha256: str, recipe: str) -> Cuts:
+    async def known_cuts(self, sha256: str, recipe: str) -> CutPoints:
         """Where a recording was cut before by the same recipe."""
-        return Cuts(*await self._journal.cuts.of(sha256, recipe)) if self._journal else Cuts()
+        return CutPoints(*await self._journal.cuts.of(sha256, recipe)) if self._journal else CutPoints()
 
-    async def keep_cuts(self, sha256: str, recipe: str, cuts: Cuts) -> None:
+    async def keep_cuts(self, sha256: str, recipe: str, cuts: CutPoints) -> None:
         """Remember where a recording is cut."""
         if self._journal is not None:
             await self._journal.cuts.keep(sha256, recipe, cuts.points, cuts.length)

@@ -16,7 +16,8 @@ from mediamill.flows.cli.output import opening_line, print_failures, quote_line,
 from mediamill.flows.cli.run_command import configure_logging, execute_job
 from mediamill.flows.which import choose
 from mediamill.tasks.job import Job
-from mediamill.tasks.pipeline.run import ChainEnd, ChainRun, job_of
+from mediamill.tasks.pipeline.result import ChainEnd
+from mediamill.tasks.pipeline.run import ChainRun, job_of
 from mediamill.tasks.pipeline.spec import Chain
 from mediamill.tasks.resolved_job import resolve_job
 from mediamill.tasks.summary import Summary

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 from mediamill.tasks.domain import Answer, Ask, Item, Usage
-from mediamill.tasks.media.cutting import Cuts
+from mediamill.tasks.media.endpoint_fit import CutPoints
 from mediamill.tasks.wire import Provider
 
 if TYPE_CHECKING:
@@ -78,11 +78,11 @@ class Kit(Protocol):
         """Raise Stop once the run is to end; for long work to ask now and then, in any thread."""
         ...
 
-    async def known_cuts(self, sha256: str, recipe: str) -> Cuts:
+    async def known_cuts(self, sha256: str, recipe: str) -> CutPoints:
         """Where a recording was cut before by the same recipe; no points when it never was."""
         ...
 
-    async def keep_cuts(self, sha256: str, recipe: str, cuts: Cuts) -> None:
+    async def keep_cuts(self, sha256: str, recipe: str, cuts: CutPoints) -> None:
         """Remember where a recording is cut; durable when this returns, so that a later run cuts it there again."""
         ...
 

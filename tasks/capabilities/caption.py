@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from mediamill.tasks.capabilities.base import Call, Estimate, Kit
-from mediamill.tasks.capabilities.image_inputs import (
-    Shown,
-    check_count,
-    glance,
-    part,
-    picture_fields,
-    shown,
-    told,
+from mediamill.tasks.capabilities.text.prompts import PromptParams, render_row
+from mediamill.tasks.capabilities.text.structured_completion import Prompt, StructuredCompletion, answer_fields
+from mediamill.tasks.capabilities.visual.image_inputs import (
+    ImageInput,
+    check_image_count,
+    estimate_image,
+    image_columns,
+    image_fields,
+    image_part,
+    prepare_image_input,
     vision_of,
 )
-from mediamill.tasks.capabilities.near_duplicates import Duplicates
-from mediamill.tasks.capabilities.prompts import PromptParams, filled
-from mediamill.tasks.capabilities.structured_completion import Asker, Prompt, answer_fields
+from mediamill.tasks.capabilities.visual.near_duplicates import DuplicateGroups
 from mediamill.tasks.domain import Item
 from mediamill.tasks.providers.chatting import VISION
 from mediamill.tasks.providers.vision import Detail
@@ -63,35 +63,38 @@ class Caption:
     kinds = frozenset({"image"})
     params: type[PromptParams] = CaptionParams
     request_version = 1
-    _asker = Asker("caption", VISION, 1)
+    _asker = StructuredCompletion("caption", VISION, 1)
 
     def schema(self, params: CaptionParams, provider: Provider, model: str) -> pa.Schema:
         """The answer's columns, what was shown, ``duplicate_of``, and a schema's own."""
         import pyarrow as pa
 
         own = [pa.field("duplicate_of", pa.string()), pa.field("looks", pa.string())]
-        return pa.schema([*picture_fields(), *own, *answer_fields(params)])
+        return pa.schema([*image_fields(), *own, *answer_fields(params)])
 
     async def run(self, item: Item, params: CaptionParams, call: Call, kit: Kit) -> Mapping[str, Any]:
         """One item's pictures to an answer."""
         vision, members = vision_of(kit), item.members()
-        check_count(item, len(members), vision)
+        check_image_count(item, len(members), vision)
         near = params.dedup == "near"
         wanted = {"count": len(members), "fetch": params.fetch, "thumbnail": near}
-        found = [await shown(one, kit, vision, params.detail, **wanted) for one in members]  # type: ignore[arg-type]
+        found = [await prepare_image_input(one, kit, vision, params.detail, **wanted) for one in members]  # type: ignore[arg-type]
         prompt = self._prompt(item, params, [one.tokens for one in found], kit)
         async with kit.hold(_BASE64 * sum(one.size for one in found)):
             inputs, first, looks = await self._first(item, params, kit, found, prompt)
             answered = await self._asker.answer(item, replace(prompt, inputs=inputs), params, call, kit)
         del answered["choices"]
-        return {**answered, **told(found), "duplicate_of": first, "looks": looks}
+        return {**answered, **image_columns(found), "duplicate_of": first, "looks": looks}
 
     async def estimate(self, item: Item, params: CaptionParams, kit: Kit) -> Estimate:
         """What the pictures and the prompt would come to, from the pictures' headers."""
         vision, members = vision_of(kit), item.members()
-        check_count(item, len(members), vision)
+        check_image_count(item, len(members), vision)
         glances = await asyncio.gather(
-            *(glance(one, kit, vision, params.detail, count=len(members), fetch=params.fetch) for one in members)
+            *(
+                estimate_image(one, kit, vision, params.detail, count=len(members), fetch=params.fetch)
+                for one in members
+            )
         )
         prompt = self._prompt(item, params, [one.tokens for one in glances], kit)
         return replace(
@@ -103,23 +106,23 @@ class Caption:
     def _prompt(self, item: Item, params: CaptionParams, tokens: Sequence[tuple[int, int]], kit: Kit) -> Prompt:
         """Pictures first, then what is asked about them."""
         file_name = PurePosixPath(item.source).name
-        asked = filled(item, "prompt", params.prompt or USUAL, file_name=file_name)
+        asked = render_row(item, "prompt", params.prompt or USUAL, file_name=file_name)
         vision = vision_of(kit)
-        parts = [part(n, vision, params.detail) for n in range(len(tokens))]
+        parts = [image_part(n, vision, params.detail) for n in range(len(tokens))]
         user = {"role": "user", "content": [*parts, {"type": "text", "text": asked}]}
-        words = filled(item, "system", params.system, file_name=file_name) if params.system else None
+        words = render_row(item, "system", params.system, file_name=file_name) if params.system else None
         system = [{"role": "system", "content": words}] if words else []
         low, high = (sum(one[end] for one in tokens) for end in (0, 1))
         return Prompt((*system, user), media_tokens=(low, high))
 
     async def _first(
-        self, item: Item, params: CaptionParams, kit: Kit, found: Sequence[Shown], prompt: Prompt
+        self, item: Item, params: CaptionParams, kit: Kit, found: Sequence[ImageInput], prompt: Prompt
     ) -> tuple[tuple[Any, ...], str | None, str | None]:
         """The inputs to ask about: the item's own, or those of the first that looks the same, which is then named."""
         inputs = tuple(one.input for one in found)
         if params.dedup is None:
             return inputs, None, None
-        known = await kit.remembered(Duplicates.of)
+        known = await kit.remembered(DuplicateGroups.of)
         asked = hashlib.sha256(repr((prompt.messages, kit.model)).encode()).hexdigest()[:16]
         pictures = [one.picture for one in found]
         looks = known.looks(asked, [picture.thumbnail if picture else None for picture in pictures], inputs)

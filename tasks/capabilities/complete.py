@@ -11,8 +11,8 @@ from pydantic import Field, field_validator
 
 from mediamill.tasks.capabilities.base import Call, Estimate, Kit
 from mediamill.tasks.capabilities.parameters import Option
-from mediamill.tasks.capabilities.prompts import PromptParams, worded
-from mediamill.tasks.capabilities.structured_completion import Asker, Prompt, answer_fields
+from mediamill.tasks.capabilities.text.prompts import PromptParams, render_text
+from mediamill.tasks.capabilities.text.structured_completion import Prompt, StructuredCompletion, answer_fields
 from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.providers.chatting import CHAT
@@ -37,7 +37,7 @@ class CompleteParams(PromptParams):
     @field_validator("tools", mode="before", json_schema_input_type=list[dict[str, Any]] | str | None)
     @classmethod
     def _tools(cls, value: Any) -> Any:
-        from mediamill.tasks.capabilities.json_schema import read_data
+        from mediamill.tasks.capabilities.text.json_schema import read_data
 
         return read_data(value) if isinstance(value, str) else value
 
@@ -55,7 +55,7 @@ class Complete:
     kinds = frozenset({"text"})
     params: type[PromptParams] = CompleteParams
     request_version = 1
-    _asker = Asker("complete", CHAT, 1)
+    _asker = StructuredCompletion("complete", CHAT, 1)
 
     def schema(self, params: CompleteParams, provider: Provider, model: str) -> pa.Schema:
         """The first answer's columns, then ``samples`` (all of them), ``tool_calls``, and a schema's own."""
@@ -97,8 +97,8 @@ class Complete:
         messages = item.row.get("messages")
         if messages not in (None, "") and params.prompt is None:
             return Prompt(tuple(_told(messages, item)))
-        asked = await worded(item, "prompt", params.prompt, kit)
-        words = await worded(item, "system", params.system, kit, optional=True) if params.system else None
+        asked = await render_text(item, "prompt", params.prompt, kit)
+        words = await render_text(item, "system", params.system, kit, optional=True) if params.system else None
         system = [{"role": "system", "content": words}] if words else []
         return Prompt((*system, {"role": "user", "content": asked}))
 

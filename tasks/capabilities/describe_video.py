@@ -11,12 +11,20 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, model_validator
 
 from mediamill.tasks.capabilities.base import Call, Estimate, Kit, Media
-from mediamill.tasks.capabilities.image_inputs import part, vision_of
-from mediamill.tasks.capabilities.piece_sender import clock
-from mediamill.tasks.capabilities.prompts import PromptParams, filled
-from mediamill.tasks.capabilities.structured_completion import Asker, Prompt, answer_fields
+from mediamill.tasks.capabilities.text.prompts import PromptParams, render_row
+from mediamill.tasks.capabilities.text.structured_completion import StructuredCompletion, answer_fields
 from mediamill.tasks.capabilities.transcribe import HearingParams, Transcribe
-from mediamill.tasks.domain import Input, Item, Payload, Usage
+from mediamill.tasks.capabilities.visual.image_inputs import vision_of
+from mediamill.tasks.capabilities.visual.video_frames import (
+    frame_times,
+    frame_tokens,
+    is_sent_whole,
+    read_video,
+    take_frames,
+    windows_of,
+)
+from mediamill.tasks.capabilities.visual.video_prompts import VideoPrompts
+from mediamill.tasks.domain import Item, Usage
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.providers.chatting import VISION
 from mediamill.tasks.providers.vision import Detail, Vision
@@ -25,19 +33,16 @@ from mediamill.tasks.wire import Provider
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from mediamill.tasks.media.frames import Frame, VideoInfo
+    from mediamill.tasks.media.frames import VideoInfo
 
 USUAL = "Describe what happens in this video, in order, in a short paragraph."
-_PART = "These are frames of one part of a longer video. Describe what happens in this part, in order."
-_JOINED = "These are descriptions of the parts of one video, in order.\n\n{parts}\n\n{asked}"
-_HEARD = "What is said in it:\n{text}"
-_DECODED = 96 * 2**20
-"""Bytes held while a video is decoded: a few of its frames."""
 _BASE64 = 3
+"""Times a payload's size that a request holds: its bytes, their base64, the body."""
 _NO_SOUND = frozenset({"no_audio", "empty", "silent", "not_audio"})
 _WORDS_A_SECOND = 3
 _BYTES_A_WORD = 12
-_MOST_HEARD = 200_000
+_MAX_TRANSCRIPT = 200_000
+"""Characters of a transcript that the model is told."""
 
 
 class VideoParams(PromptParams):
@@ -75,7 +80,7 @@ class DescribeVideo:
     kinds = frozenset({"video"})
     params: type[PromptParams] = VideoParams
     request_version = 1
-    _asker = Asker("describe-video", VISION, 1)
+    _asker = StructuredCompletion("describe-video", VISION, 1)
 
     def schema(self, params: VideoParams, provider: Provider, model: str) -> pa.Schema:
         """The answer's columns, what the video is, what was shown of it and when, and what is said in it."""
@@ -102,13 +107,17 @@ class DescribeVideo:
         """One video to an answer."""
         vision = vision_of(kit)
         async with kit.fetch(item) as media:
-            info = await self._looked(item, media, kit)
-            heard, warnings = await self._heard(item, params, call, kit, info)
-            if _goes_whole(params, vision, info):
-                answered = await self._as_a_whole(item, params, call, kit, media, info, heard)
+            info = await read_video(item, media, kit)
+            prompts = _prompts(item, params, vision)
+            transcript, warnings = await self._transcribe(item, params, call, kit, info)
+            prompts = replace(prompts, transcript=transcript)
+            if is_sent_whole(params, vision, info):
+                async with kit.hold(_BASE64 * media.size):
+                    answered = await self._asker.answer(item, prompts.of_whole(media, info), params, call, kit)
                 windows, at = list[dict[str, Any]](), list[float]()
             else:
-                answered, windows, at = await self._in_windows(item, params, call, kit, media, info, heard)
+                spans = windows_of(params, info)
+                answered, windows, at = await self._in_windows(item, params, call, kit, media, prompts, spans)
         answered.pop("choices", None)
         return {
             **answered,
@@ -121,7 +130,7 @@ class DescribeVideo:
             "whole": not at,
             "shown_at": at,
             "windows": windows,
-            "transcript": heard,
+            "transcript": transcript,
             "warnings": warnings,
         }
 
@@ -129,174 +138,73 @@ class DescribeVideo:
         """What the frames and the prompts would come to; what is said in it is a guess."""
         vision = vision_of(kit)
         async with kit.fetch(item) as media:
-            info = await self._looked(item, media, kit)
-        letters = min(int(info.seconds * _WORDS_A_SECOND * _BYTES_A_WORD), _MOST_HEARD) if params.with_audio else 0
-        heard = "x" * letters or None
-        if _goes_whole(params, vision, info):
-            prompt = self._prompt(item, params, [{"type": "video", "input": 0}], None, heard)
-            told = self._asker.estimate(item, replace(prompt, media_tokens=(0, None)), params, kit)
-            return replace(told, seconds=Decimal(str(round(info.seconds, 3))))
-        spans = _spans(params, info)
-        counts = [len(_moments(params, start, end)) for start, end in spans]
-        scale = min(1.0, (vision.longest(params.detail) or 10**6) / max(info.width, info.height))
-        low, high = vision.estimate(round(info.width * scale) or 1, round(info.height * scale) or 1, params.detail)
+            info = await read_video(item, media, kit)
+        letters = min(int(info.seconds * _WORDS_A_SECOND * _BYTES_A_WORD), _MAX_TRANSCRIPT) if params.with_audio else 0
+        prompts = replace(_prompts(item, params, vision), transcript="x" * letters or None)
+        seconds = Decimal(str(round(info.seconds, 3)))
+        if is_sent_whole(params, vision, info):
+            return replace(self._asker.estimate(item, prompts.estimate_whole(), params, kit), seconds=seconds)
+        counts = [len(frame_times(params, span)) for span in windows_of(params, info)]
+        tokens = frame_tokens(params, vision, info)
         likely, most, asks = Usage(input_tokens=0, output_tokens=0), Usage(input_tokens=0, output_tokens=0), 0
         for count in [*counts, *([0] if len(counts) > 1 else [])]:
-            parts = [part(n, vision, params.detail) for n in range(count)]
-            prompt = replace(self._prompt(item, params, parts, None, heard), media_tokens=(low * count, high * count))
-            one = self._asker.estimate(item, prompt, params, kit)
+            one = self._asker.estimate(item, prompts.estimate_frames(count, tokens), params, kit)
             likely, most, asks = _sum(likely, one.usage), _sum(most, one.ceiling), asks + 1
-        return Estimate(asks, likely, most, Decimal(str(round(info.seconds, 3))))
+        return Estimate(asks, likely, most, seconds)
 
-    async def _looked(self, item: Item, media: Media, kit: Kit) -> VideoInfo:
-        from mediamill.tasks.media.frames import look
-
-        async with kit.hold(_DECODED):
-            try:
-                return await kit.thread(look, media.path)
-            except BadInput as error:
-                error.message = f"{item.source}: {error.message}"
-                raise
-
-    async def _heard(
+    async def _transcribe(
         self, item: Item, params: VideoParams, call: Call, kit: Kit, info: VideoInfo
     ) -> tuple[str | None, list[str]]:
-        """What is said in it, where that is asked for and there is a sound track."""
+        """What is said in it, where that is asked for and there is a sound track; and warnings."""
         if not params.with_audio or not info.audio:
             return None, []
         hearing: Any = copy.copy(kit)
         hearing.model = kit.provider.model("transcription", params.audio_model)
-        asked = HearingParams.model_validate({"language": params.language} if params.language else {})
+        wanted = HearingParams.model_validate({"language": params.language} if params.language else {})
         try:
-            told = await Transcribe().run(item, asked, call, hearing)
+            columns = await Transcribe().run(item, wanted, call, hearing)
         except BadInput as error:
             if error.kind not in _NO_SOUND:
                 raise
             return None, [f"audio: {error.message}"]
-        return str(told["text"])[:_MOST_HEARD], list(told["warnings"])
-
-    async def _as_a_whole(
-        self, item: Item, params: VideoParams, call: Call, kit: Kit, media: Media, info: VideoInfo, heard: str | None
-    ) -> dict[str, Any]:
-        from mediamill.tasks.media.frames import mime_of
-
-        payload = Payload(media.path.name, mime_of(info), media.size, path=media.path)
-        prompt = self._prompt(item, params, [{"type": "video", "input": 0}], None, heard)
-        inputs = (Input(media.sha256, payload=payload),)
-        async with kit.hold(_BASE64 * media.size):
-            whole = replace(prompt, inputs=inputs, media_tokens=(0, None))
-            return await self._asker.answer(item, whole, params, call, kit)
+        return str(columns["text"])[:_MAX_TRANSCRIPT], list(columns["warnings"])
 
     async def _in_windows(
-        self, item: Item, params: VideoParams, call: Call, kit: Kit, media: Media, info: VideoInfo, heard: str | None
-    ) -> tuple[dict[str, Any], list[dict[str, Any]], list[float]]:
-        """Each window's frames in one prompt; several windows are then summed up in words."""
-        spans, told, at = _spans(params, info), list[dict[str, Any]](), list[float]()
-        answered: dict[str, Any] = {}
-        for start, end in spans:
-            frames = await self._frames(item, params, kit, media, start, end)
-            at += [frame.at for frame in frames]
-            alone = len(spans) == 1
-            asked = params if alone else params.model_copy(update={"json_schema": None})
-            prompt = self._shown(item, asked, kit, media, frames, None if alone else _PART, heard if alone else None)
-            async with kit.hold(_BASE64 * sum(len(frame.data) for frame in frames)):
-                answered = await self._asker.answer(item, prompt, asked, call, kit)
-            told.append({"start": start, "end": end, "text": answered["text"]})
-        if len(spans) > 1:
-            parts = "\n\n".join(f"[{clock(one['start'])} to {clock(one['end'])}] {one['text']}" for one in told)
-            prompt = self._prompt(item, params, [], parts, heard)
-            answered = await self._asker.answer(item, prompt, params, call, kit)
-        return answered, told, at
-
-    async def _frames(
-        self, item: Item, params: VideoParams, kit: Kit, media: Media, start: float, end: float
-    ) -> list[Frame]:
-        from mediamill.tasks.media.frames import frames_at, scene_times
-
-        vision = vision_of(kit)
-        async with kit.hold(_DECODED):
-            try:
-                wanted = _moments(params, start, end)
-                if params.scenes:
-                    wanted = await kit.thread(scene_times, media.path, start, end, params.frames, kit.check)
-                if len(wanted) > vision.max_pictures:
-                    raise BadInput(
-                        f"{len(wanted)} frames in one prompt, the model takes {vision.max_pictures}",
-                        kind="too_many_pictures",
-                        hint="lower --frames, or --set window to less",
-                    )
-                return await kit.thread(frames_at, media.path, wanted, vision.longest(params.detail), kit.check)
-            except BadInput as error:
-                error.message = f"{item.source}: {error.message}"
-                raise
-
-    def _shown(
         self,
         item: Item,
         params: VideoParams,
+        call: Call,
         kit: Kit,
         media: Media,
-        frames: Sequence[Frame],
-        asked: str | None,
-        heard: str | None,
-    ) -> Prompt:
-        """Frames, each behind its time, then what is asked."""
-        vision = vision_of(kit)
-        parts: list[dict[str, Any]] = []
-        inputs = []
-        low = high = 0
-        for number, frame in enumerate(frames):
-            parts += [{"type": "text", "text": f"At {clock(frame.at)}:"}, part(number, vision, params.detail)]
-            payload = Payload("frame.jpg", "image/jpeg", len(frame.data), data=frame.data)
-            recipe = f"frame-{round(frame.at * 1000)}-{frame.width}x{frame.height}"
-            inputs.append(Input(media.sha256, recipe, payload=payload))
-            least, most = vision.estimate(frame.width, frame.height, params.detail)
-            low, high = low + least, high + most
-        made = self._prompt(item, params, parts, None, heard, asked)
-        return replace(made, inputs=tuple(inputs), media_tokens=(low, high))
+        prompts: VideoPrompts,
+        spans: Sequence[tuple[float, float]],
+    ) -> tuple[dict[str, Any], list[dict[str, Any]], list[float]]:
+        """Each window's frames in one prompt; several windows are then summed up in words.
 
-    def _prompt(
-        self,
-        item: Item,
-        params: VideoParams,
-        parts: Sequence[Mapping[str, Any]],
-        descriptions: str | None,
-        heard: str | None,
-        instead: str | None = None,
-    ) -> Prompt:
-        asked = instead or filled(item, "prompt", params.prompt or USUAL)
-        if descriptions is not None:
-            asked = _JOINED.format(parts=descriptions, asked=asked)
-        words = asked if heard is None else f"{_HEARD.format(text=heard)}\n\n{asked}"
-        content: Any = [*parts, {"type": "text", "text": words}] if parts else words
-        system = [{"role": "system", "content": filled(item, "system", params.system)}] if params.system else []
-        return Prompt((*system, {"role": "user", "content": content}))
+        Returns:
+            The answer's columns, each window's description, and when frames were taken, in seconds.
+        """
+        windows, at = list[dict[str, Any]](), list[float]()
+        answered: dict[str, Any] = {}
+        alone = len(spans) == 1
+        wanted = params if alone else params.model_copy(update={"json_schema": None})
+        for start, end in spans:
+            frames = await take_frames(item, media, params, prompts.vision, (start, end), kit)
+            at += [frame.at for frame in frames]
+            prompt = (prompts.of_frames if alone else prompts.of_part)(media.sha256, frames)
+            async with kit.hold(_BASE64 * sum(len(frame.data) for frame in frames)):
+                answered = await self._asker.answer(item, prompt, wanted, call, kit)
+            windows.append({"start": start, "end": end, "text": answered["text"]})
+        if not alone:
+            answered = await self._asker.answer(item, prompts.of_summary(windows), params, call, kit)
+        return answered, windows, at
 
 
-def _goes_whole(params: VideoParams, vision: Vision, info: VideoInfo) -> bool:
-    """Whether the video itself is sent.
-
-    Raises:
-        BadInput: when it should be and cannot.
-    """
-    fits = info.size <= min(vision.max_bytes, vision.max_request * 3 // 4)
-    if params.whole and not (vision.video and fits):
-        why = f"the video has {info.size} bytes, more than the endpoint takes" if vision.video else "it takes no videos"
-        raise BadInput(f"it cannot be sent whole: {why}", kind="too_large", hint="leave whole out: frames are shown")
-    return vision.video and fits if params.whole is None else params.whole
-
-
-def _spans(params: VideoParams, info: VideoInfo) -> list[tuple[float, float]]:
-    """Windows of equal length, none longer than asked for."""
-    seconds = max(info.seconds, 1 / (info.fps or 25))
-    count = max(1, -(-int(seconds * 1000) // int(params.window * 1000)))
-    return [(n * seconds / count, (n + 1) * seconds / count) for n in range(count)]
-
-
-def _moments(params: VideoParams, start: float, end: float) -> list[float]:
-    from mediamill.tasks.media.frames import times
-
-    return times(start, end, frames=params.frames, every=params.every)
+def _prompts(item: Item, params: VideoParams, vision: Vision) -> VideoPrompts:
+    """Templates are filled before anything is paid: one that cannot be filled costs nothing."""
+    question = render_row(item, "prompt", params.prompt or USUAL)
+    system = render_row(item, "system", params.system) if params.system else None
+    return VideoPrompts(question, system, vision, params.detail)
 
 
 def _sum(one: Usage, other: Usage) -> Usage:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from mediamill.tasks.capabilities.base import Call, Estimate, Kit
-from mediamill.tasks.capabilities.prompts import checked_template, filled
+from mediamill.tasks.capabilities.text.prompts import checked_template, render_row
 from mediamill.tasks.domain import Ask, Item, Usage
 from mediamill.tasks.errors import BadInput, BadReply, UsageError
 from mediamill.tasks.providers.embedding import EMBEDDINGS, Embeds, EmbedsTexts
@@ -105,7 +105,7 @@ class Embed:
     async def _text(self, item: Item, params: EmbedParams, kit: Kit) -> str:
         text = await kit.text(item)
         if params.template is not None:
-            text = filled(item, "template", params.template, text=text)
+            text = render_row(item, "template", params.template, text=text)
         if not text.strip():
             raise BadInput(f"{item.source}: there is no text in it", kind="empty", hint="write one, or leave it out")
         return text

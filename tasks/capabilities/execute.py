@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from mediamill.tasks.capabilities.base import Call, Estimate, Kit
-from mediamill.tasks.capabilities.cell_outputs import told
-from mediamill.tasks.capabilities.interpreter_sessions import REQUEST_VERSION, Cell, Session
+from mediamill.tasks.capabilities.interpreter.cell_outputs import output_columns
+from mediamill.tasks.capabilities.interpreter.sessions import REQUEST_VERSION, Cell, InterpreterSession
 from mediamill.tasks.capabilities.parameters import Option, parse_list
 from mediamill.tasks.domain import Item, Usage
 from mediamill.tasks.errors import BadInput, UsageError
@@ -60,7 +60,7 @@ class Execute:
     request_version = REQUEST_VERSION
 
     def __init__(self) -> None:
-        self._sessions: dict[str, Session] = {}
+        self._sessions: dict[str, InterpreterSession] = {}
 
     def schema(self, params: ExecuteParams, provider: Provider, model: str) -> pa.Schema:
         """``ok`` is false where the code failed, with ``error``; ``file`` of an output is relative to OUT.
@@ -90,14 +90,14 @@ class Execute:
     async def run(self, item: Item, params: ExecuteParams, call: Call, kit: Kit) -> Mapping[str, Any]:
         """One cell, after those before it in its session."""
         facts, name = _allowed(params, kit.provider, kit.model), params.session
-        session = Session() if name is None else self._sessions.setdefault(name, Session(name))
+        session = InterpreterSession() if name is None else self._sessions.setdefault(name, InterpreterSession(name))
         async with session.lock:  # before anything is waited for: rows begin in their order
             await session.recall(kit)
             cell = Cell(item, await self._code(item, kit), await kit.thread(_read_files, params.files or ()))
             answer = await session.run(cell, facts.session_seconds, call, kit)
             session_id, began = session.id, session.began
         error = answer.data["error"]
-        shown = await kit.thread(told, answer.data["outputs"], item.item_id, kit)
+        shown = await kit.thread(output_columns, answer.data["outputs"], item.item_id, kit)
         return {
             **shown,
             "content_sha256": hashlib.sha256(cell.code.encode("utf-8", "replace")).hexdigest(),
@@ -116,7 +116,7 @@ class Execute:
         await kit.thread(_read_files, params.files or ())
         known = params.session in self._sessions
         if params.session is not None:
-            self._sessions.setdefault(params.session, Session(params.session))
+            self._sessions.setdefault(params.session, InterpreterSession(params.session))
         usage = Usage(sessions=int(not known), requests=1)
         return Estimate(1, usage, usage)
 

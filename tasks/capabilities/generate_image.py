@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from mediamill.tasks.capabilities.base import Call, Estimate, Kit
-from mediamill.tasks.capabilities.image_outputs import published
-from mediamill.tasks.capabilities.image_params import GenerateImageParams
-from mediamill.tasks.capabilities.prompts import worded
-from mediamill.tasks.capabilities.reference_images import referenced
+from mediamill.tasks.capabilities.text.prompts import render_text
+from mediamill.tasks.capabilities.visual.image_outputs import publish_image
+from mediamill.tasks.capabilities.visual.image_params import GenerateImageParams
+from mediamill.tasks.capabilities.visual.reference_images import load_reference_images
 from mediamill.tasks.domain import JSON, Answer, Ask, Input, Item, Usage
 from mediamill.tasks.errors import BadReply, UnknownOutcome, UsageError
 from mediamill.tasks.providers.imaging import IMAGE, Images, MakesPictures
@@ -126,7 +126,7 @@ class GenerateImage:
         """As many requests as the pictures take, each with a seed or a sample of its own."""
         model = params.model or kit.model
         facts, asked = _facts(kit.provider, model), await _neutral(item, params, kit)
-        inputs = await referenced(params.reference_images or (), item, kit)
+        inputs = await load_reference_images(params.reference_images or (), item, kit)
         return [
             self._ask(item, model, facts, asked, inputs, first, count) for first, count in _split(facts, params, asked)
         ]
@@ -209,7 +209,9 @@ async def _made(answer: Answer, ask: Ask, first: int, item: Item, kit: Kit) -> l
     seed = ask.params.get("seed")
     passed = [picture for picture in answer.data["pictures"] if not picture["moderated"]]
     return [
-        await published({**picture, "seed": seed if picture["seed"] is None else picture["seed"]}, number, item, kit)
+        await publish_image(
+            {**picture, "seed": seed if picture["seed"] is None else picture["seed"]}, number, item, kit
+        )
         for number, picture in enumerate(passed, first + 1)
     ]
 
@@ -229,9 +231,11 @@ async def _neutral(item: Item, params: GenerateImageParams, kit: Kit) -> dict[st
     """The parameters that are set, by their neutral names, with the prompts as they are sent."""
     own = {"model", "n", "reference_images"}
     asked: dict[str, JSON] = params.model_dump(mode="json", exclude=own, exclude_none=True)
-    asked["prompt"] = await worded(item, "prompt", params.prompt, kit)
+    asked["prompt"] = await render_text(item, "prompt", params.prompt, kit)
     if params.negative_prompt:
-        asked["negative_prompt"] = await worded(item, "negative_prompt", params.negative_prompt, kit, optional=True)
+        asked["negative_prompt"] = await render_text(
+            item, "negative_prompt", params.negative_prompt, kit, optional=True
+        )
     return asked
 
 

@@ -13,9 +13,9 @@ from pydantic import BaseModel
 
 from mediamill.tasks import fault_injection
 from mediamill.tasks.capabilities.base import Call, Estimate, Kit
-from mediamill.tasks.capabilities.prompts import worded
-from mediamill.tasks.capabilities.reference_images import referenced
-from mediamill.tasks.capabilities.video_params import GenerateVideoParams, directions
+from mediamill.tasks.capabilities.text.prompts import render_text
+from mediamill.tasks.capabilities.visual.reference_images import load_reference_images
+from mediamill.tasks.capabilities.visual.video_params import GenerateVideoParams, video_request_params
 from mediamill.tasks.domain import JSON, Answer, Ask, Input, Item, Usage
 from mediamill.tasks.errors import BadInput, BadReply, UsageError
 from mediamill.tasks.providers.filming import VIDEO_MAKING, Films
@@ -27,7 +27,7 @@ from mediamill.tasks.wire import Provider
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from mediamill.tasks.media.video_probe import Clip
+    from mediamill.tasks.media.video_probe import DecodedVideo
     from mediamill.tasks.sinks.media import Made
 
 _USUAL_COVER = (720, 1280)
@@ -114,19 +114,21 @@ class GenerateVideo:
     async def _asked(self, item: Item, params: GenerateVideoParams, kit: Kit) -> tuple[str, dict[str, JSON]]:
         """The model, and the fields it is asked with."""
         provider, model = _makes(kit.provider), params.model or kit.model
-        prompt = await worded(item, "prompt", params.prompt, kit, optional=True)
+        prompt = await render_text(item, "prompt", params.prompt, kit, optional=True)
         if params.negative_prompt:
-            unwanted = await worded(item, "negative_prompt", params.negative_prompt, kit, optional=True)
+            unwanted = await render_text(item, "negative_prompt", params.negative_prompt, kit, optional=True)
             params = params.model_copy(update={"negative_prompt": unwanted or None})
         try:
-            return model, directions(params, prompt.strip(), provider.films(model), provider.film_wire(), model)
+            return model, video_request_params(
+                params, prompt.strip(), provider.films(model), provider.film_wire(), model
+            )
         except BadInput as error:
             error.message = f"{item.source}: {error.message}"
             raise
 
-    async def _fetched(self, item: Item, ask: Ask, answer: Answer, kit: Kit) -> tuple[Made, Clip]:
+    async def _fetched(self, item: Item, ask: Ask, answer: Answer, kit: Kit) -> tuple[Made, DecodedVideo]:
         """The file, whole and decoded to its last frame, under its final name; that tells its content."""
-        from mediamill.tasks.media.video_probe import look_at_clip
+        from mediamill.tasks.media.video_probe import decode_video
         from mediamill.tasks.sinks.media import publish_media
 
         path = kit.scratch / f"{uuid.uuid4().hex}.video"
@@ -134,7 +136,7 @@ class GenerateVideo:
             got = await kit.collect(ask, answer.data, path)
             fault_injection.point("collect.after")
             try:
-                clip = await kit.thread(look_at_clip, path, kit.check)
+                clip = await kit.thread(decode_video, path, kit.check)
             except BadInput as error:
                 raise BadReply(
                     f"{item.source}: the video of job {answer.data['job_id']}: {error.message}",
@@ -193,4 +195,4 @@ async def _pictures(item: Item, params: GenerateVideoParams, asked: Mapping[str,
     places = [frame.image for frame in params.keyframes or ()] + list(params.reference_images or ())
     size = sides(asked.get("size")) or _USUAL_COVER
     exact = _makes(kit.provider).film_wire().spelling == "openai"
-    return await referenced(places, item, kit, exactly=size if exact else None)
+    return await load_reference_images(places, item, kit, exactly=size if exact else None)

@@ -11,9 +11,9 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from mediamill.tasks.capabilities.base import Call, Estimate, Kit
-from mediamill.tasks.capabilities.documents import Corpus, Document, listed, named_corpus, read_corpus
 from mediamill.tasks.capabilities.parameters import Option
-from mediamill.tasks.capabilities.prompts import checked_template, worded
+from mediamill.tasks.capabilities.text.documents import Corpus, Document, listed, named_corpus, read_corpus
+from mediamill.tasks.capabilities.text.prompts import checked_template, render_text
 from mediamill.tasks.domain import Ask, Item, Usage
 from mediamill.tasks.errors import BadInput, UsageError
 from mediamill.tasks.providers.ranking import RERANK, Ranks, Spelling
@@ -167,7 +167,7 @@ class Rerank:
         return Estimate(len(asks), likely, ceiling)
 
     async def _asked(self, item: Item, params: RerankParams, kit: Kit) -> tuple[str, list[Document]]:
-        query = await worded(item, "query", params.query, kit)
+        query = await render_text(item, "query", params.query, kit)
         documents = params.documents if params.documents is not None else await self._shared(params, kit)
         if documents is None:
             raise BadInput(

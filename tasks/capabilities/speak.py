@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from mediamill.tasks.capabilities.base import Call, Estimate, Kit
-from mediamill.tasks.capabilities.sentence_split import pieces
+from mediamill.tasks.capabilities.speech.sentence_split import split_text
 from mediamill.tasks.domain import JSON, Answer, Ask, Item, Usage
 from mediamill.tasks.errors import BadInput, BadReply, UnknownOutcome, UsageError
 from mediamill.tasks.providers.speaking import TTS, Speaks
@@ -161,10 +161,10 @@ class Speak:
     def _asks(self, item: Item, text: str, params: SpeakParams, limits: VoiceLimits, model: str) -> list[Ask]:
         """One Ask for each piece; several are asked for in a format that loses nothing when they are joined."""
         form = _wire_format(params, limits, 1)
-        parts = pieces(text, _longest(params, limits, form))
+        parts = split_text(text, _longest(params, limits, form))
         if len(parts) > 1:
             form = _wire_format(params, limits, len(parts))
-            parts = pieces(text, _longest(params, limits, form))
+            parts = split_text(text, _longest(params, limits, form))
         asked = {**_neutral(params), "format": form}
         slow = _SLOWEST / Decimal(str(min(params.speed or 1, 1)))
         return [

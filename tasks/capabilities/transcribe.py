@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import hashlib
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -13,19 +12,18 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from mediamill.tasks.capabilities.base import Call, Estimate, Kit, Media
-from mediamill.tasks.capabilities.piece_sender import PieceSender
-from mediamill.tasks.capabilities.piece_transcript import RATE, Heard, moved
-from mediamill.tasks.capabilities.transcript_checks import checked
-from mediamill.tasks.domain import JSON, Answer, Ask, Input, Item, Payload, Usage
-from mediamill.tasks.errors import BadInput
-from mediamill.tasks.media.cutting import Cutting
+from mediamill.tasks.capabilities.speech.piece_transcript import shift_times
+from mediamill.tasks.capabilities.speech.recordings import pass_url, prepare_whole, transcribe_pieces
+from mediamill.tasks.capabilities.speech.transcript_checks import check_transcript
+from mediamill.tasks.domain import JSON, Answer, Ask, Input, Item, Usage
+from mediamill.tasks.media.endpoint_fit import CutOptions
 from mediamill.tasks.providers.languages import iso_code
 from mediamill.tasks.wire import AudioLimits, Provider
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from mediamill.tasks.media.audio import Clip
+    from mediamill.tasks.media.audio_info import PreparedAudio
 
 
 class HearingParams(BaseModel):
@@ -90,7 +88,7 @@ class Transcribe:
         """Times are seconds from the start of the recording; ``audio_seconds`` is the decoded length.
 
         ``speech_seconds`` is how much of it sounds like speech, and ``flags`` what is likely to be wrong
-        (:mod:`mediamill.tasks.capabilities.transcript_checks`).
+        (:mod:`mediamill.tasks.capabilities.speech.transcript_checks`).
 
         ``pieces`` says in how many requests it was heard. Speakers of a recording in several pieces are matched where
         the pieces overlap; a label that holds within one piece only begins with the piece's number.
@@ -139,10 +137,10 @@ class Transcribe:
     async def run(self, item: Item, params: HearingParams, call: Call, kit: Kit) -> Mapping[str, Any]:
         """One recording to its columns."""
         if params.pass_urls and item.is_url:
-            source = self._passed_through(item, params, kit)
+            source = pass_url(item, kit, self._limits(params, kit))
             return await self._ask(item, params, call, kit, source, None)
         async with kit.fetch(item) as media:
-            clip = await self._whole(media, params, kit)
+            clip = await prepare_whole(media, kit, self._limits(params, kit), _cutting(params))
             if clip is None:
                 return await self._in_pieces(item, media, params, call, kit)
             payload = clip.input.payload
@@ -154,19 +152,13 @@ class Transcribe:
                     payload.path.unlink(missing_ok=True)
 
     async def _ask(
-        self,
-        item: Item,
-        params: HearingParams,
-        call: Call,
-        kit: Kit,
-        source: Input,
-        clip: Clip | None,
+        self, item: Item, params: HearingParams, call: Call, kit: Kit, source: Input, clip: PreparedAudio | None
     ) -> Mapping[str, Any]:
         seconds = clip.seconds if clip else None
         answer = await call(self._priced(item, params, kit, source, seconds))
         warnings = clip.warnings if clip else ()
         heard = None if seconds is None else float(seconds)
-        told = (answer.data, self.written_in(params), heard, clip.voiced if clip else None, warnings)
+        facts = (answer.data, self.written_in(params), heard, clip.voiced if clip else None, warnings)
         short = len(answer.data.get("text") or "") <= _CHECKED_AT_ONCE
         return {
             **_shifted(answer.data, source.start),
@@ -175,40 +167,30 @@ class Transcribe:
             "recipe": source.recipe,
             "pieces": 1,
             "warnings": list(warnings),
-            **(checked(*told) if short else await kit.thread(checked, *told)),
+            **(check_transcript(*facts) if short else await kit.thread(check_transcript, *facts)),
         }
 
     async def _in_pieces(
         self, item: Item, media: Media, params: HearingParams, call: Call, kit: Kit
     ) -> Mapping[str, Any]:
-        """A recording too long to go whole: its pieces are heard side by side and stitched."""
-        from mediamill.tasks.capabilities.transcript_merge import stitch
-        from mediamill.tasks.media.segmenter import Pieces
-
-        async def send(clip: Clip) -> Answer:
+        async def send(clip: PreparedAudio) -> Answer:
             return await call(self._priced(item, params, kit, clip.input, clip.seconds))
 
-        sender = PieceSender(kit, send, media.sha256, self._cutting)
-        limits = self._limits(params, kit)
-        pieces = Pieces(media.path, media.sha256, limits, kit.scratch, _cutting(params), check=sender.check)
-        clips, answers = await sender.send_all(pieces)
-        ends = [c.input.start + round(c.seconds * RATE) if c.input.end is None else c.input.end for c in clips]
-        heard = [Heard.of(a.data, c.input.start, end) for a, c, end in zip(answers, clips, ends, strict=True)]
-        columns, warnings = await kit.thread(stitch, heard, diarized=_diarized(params))
-        first = answers[0]
-        told, voiced = [*pieces.warnings, *warnings], await kit.thread(lambda: pieces.voiced)
-        length, asked = columns["duration_s"], self.written_in(params)
+        limits, cutting = self._limits(params, kit), _cutting(params)
+        merged = await transcribe_pieces(media, kit, send, self._cutting, limits, cutting, diarized=_diarized(params))
+        columns, length = merged.columns, merged.columns["duration_s"]
+        facts = (columns, self.written_in(params), length, merged.activity, merged.warnings)
         return {
             **columns,
             "content_sha256": media.sha256,
             "audio_seconds": length,
-            "recipe": clips[0].input.recipe,
-            "pieces": len(clips),
-            "warnings": told,
-            **await kit.thread(checked, columns, asked, length, voiced, told),
-            "request_key": first.request_key,
-            "request_id": first.request_id,
-            "started_at": first.started_at,
+            "recipe": merged.recipe,
+            "pieces": merged.count,
+            "warnings": merged.warnings,
+            **await kit.thread(check_transcript, *facts),
+            "request_key": merged.first.request_key,
+            "request_id": merged.first.request_id,
+            "started_at": merged.first.started_at,
         }
 
     def _priced(self, item: Item, params: HearingParams, kit: Kit, source: Input, seconds: Decimal | None) -> Ask:
@@ -228,8 +210,8 @@ class Transcribe:
         """An Ask for each piece; lengths are from the file's header, which may be off for files that lie about it."""
         if item.is_url:
             return Estimate(1, Usage(requests=1), Usage(requests=1))
-        from mediamill.tasks.media.audio import probe
         from mediamill.tasks.media.endpoint_fit import expected_pieces
+        from mediamill.tasks.media.probe import probe
 
         path = Path(item.location or "")
         info = await kit.thread(probe, path)
@@ -239,40 +221,17 @@ class Transcribe:
         usage = Usage(audio_seconds=heard, requests=asks)
         return Estimate(asks, usage, usage, info.seconds)
 
-    async def _whole(self, media: Media, params: HearingParams, kit: Kit) -> Clip | None:
-        """The recording as it goes whole; None when it has to be cut."""
-        from mediamill.tasks.media.audio import listened, quick
-        from mediamill.tasks.media.endpoint_fit import bounded, whole
-
-        limits = self._limits(params, kit)
-        if media.data is not None and not (params.normalize or params.trim):
-            allowed = limits if params.piece_seconds is None else bounded(limits, _cutting(params))
-            clip = quick(media.path, media.data, media.sha256, allowed)
-            if clip is not None:
-                return clip if clip.seconds < 1 else await kit.thread(listened, clip, media.path, kit.check)
-        return await kit.thread(whole, media.path, media.sha256, limits, kit.scratch, _cutting(params), check=kit.check)
-
     def _limits(self, params: HearingParams, kit: Kit) -> AudioLimits:
         if params.transport is None:
             return kit.provider.audio_limits(self.operation, kit.model)
         return kit.provider.audio_limits(self.operation, kit.model, params.transport)
-
-    def _passed_through(self, item: Item, params: HearingParams, kit: Kit) -> Input:
-        limits = self._limits(params, kit)
-        if not limits.takes_urls:
-            raise BadInput(
-                f"{kit.provider.name} does not fetch URLs itself", kind="no_urls", hint="leave out pass_urls"
-            )
-        digest = hashlib.sha256(f"url:{item.location}\n{kit.version(item)}".encode()).hexdigest()
-        payload = Payload(filename="", mime="", size=0, url=item.location)
-        return Input(sha256=digest, recipe="url", payload=payload)
 
 
 def _shifted(data: Mapping[str, Any], start: int) -> Mapping[str, Any]:
     """Times counted from the recording's start when what was sent begins ``start`` samples (16 kHz) later."""
     if not start:
         return data
-    return {**data, **{name: moved(data.get(name), start) for name in ("segments", "words")}}
+    return {**data, **{name: shift_times(data.get(name), start) for name in ("segments", "words")}}
 
 
 def _diarized(params: HearingParams) -> bool:
@@ -280,9 +239,9 @@ def _diarized(params: HearingParams) -> bool:
 
 
 @functools.lru_cache(maxsize=256)
-def _cutting(params: HearingParams) -> Cutting:
+def _cutting(params: HearingParams) -> CutOptions:
     """Speakers are told apart best in a whole, so nothing is cut for its length alone where they are asked for."""
-    return Cutting(params.piece_seconds, params.overlap, _diarized(params), params.normalize, params.trim)
+    return CutOptions(params.piece_seconds, params.overlap, _diarized(params), params.normalize, params.trim)
 
 
 @functools.lru_cache(maxsize=256)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mediamill.tasks.errors import BadReply, StorageError
-from mediamill.tasks.media.info import as_seconds
+from mediamill.tasks.media.audio_info import as_seconds
 from mediamill.tasks.media.wav import HEAD, read_wav
 
 if TYPE_CHECKING:

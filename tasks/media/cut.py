@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from mediamill.tasks.media.encode import RATE, Samples
-from mediamill.tasks.media.quiet import quietest
 
 _SEARCH_SECONDS = 60
 _QUIET_SECONDS = 0.3
+_HOP = 320
+"""Samples between two moments that are compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ class Cutter:
         self._held = deque([held])
         origin = self._read - len(held)
         low, high = first - wide - origin, last + wide - origin
-        return origin + low + quietest(held[low:high], 2 * wide)
+        return origin + low + find_quietest(held[low:high], 2 * wide)
 
     def _fill(self, until: int) -> bool:
         """Read up to a sample; False when the recording ends before it."""
@@ -147,3 +148,22 @@ class Cutter:
                 return
             yield block[:count]
             count -= len(block)
+
+
+def find_quietest(sound: Samples, width: int) -> int:
+    """The middle of the quietest ``width`` samples, as an index into ``sound``.
+
+    No threshold: in noise there is a quietest moment too. Of several equally quiet moments in a row (digital
+    silence) the middle one is taken, as far from speech as can be.
+
+    Args:
+        sound: at least ``width`` samples at 16 kHz.
+        width: how long it should be quiet, in samples.
+    """
+    power = np.zeros(len(sound) + 1, dtype=np.int64)
+    np.cumsum(np.square(sound, dtype=np.int32), dtype=np.int64, out=power[1:])
+    windows = power[width::_HOP] - power[: len(power) - width : _HOP]
+    best = np.flatnonzero(windows == windows.min())
+    runs = np.split(best, np.flatnonzero(np.diff(best) > 1) + 1)
+    longest = max(runs, key=len)
+    return int(longest[len(longest) // 2]) * _HOP + width // 2

@@ -148,9 +148,9 @@ class Recording:
         self.samples[frame.sample_rate] = self.samples.get(frame.sample_rate, 0) + frame.samples
         self._heard += frame.samples / frame.sample_rate
         if self._heard > bound:
-            said = f" of {spoken(self.declared)}" if self.declared and self.declared > bound else ""
+            said = f" of {format_seconds(self.declared)}" if self.declared and self.declared > bound else ""
             raise BadInput(
-                f"the recording{said} is longer than the {spoken(bound)} that can be taken",
+                f"the recording{said} is longer than the {format_seconds(bound)} that can be taken",
                 kind="too_long",
                 hint="cut it into shorter files",
             )
@@ -219,7 +219,7 @@ def _believable(rate: int, channels: int) -> None:
         raise BadInput(f"{channels} channels are not believable", kind="undecodable")
 
 
-def spoken(seconds: float | Fraction) -> str:
+def format_seconds(seconds: float | Fraction) -> str:
     """A length as a person says it: ``3.2 s``, ``12 min``, ``4 h``, ``1 h 5 min``."""
     if seconds < 60:  # noqa: PLR2004
         return f"{float(seconds):.1f} s"

@@ -15,7 +15,7 @@ _SLACK_SHARE = 0.02
 _STRAY_PACKETS = 2
 
 
-def verdict(recording: Recording) -> tuple[str, ...]:
+def decode_warnings(recording: Recording) -> tuple[str, ...]:
     """Warnings about a recording that was decoded to its end.
 
     A few packets at the ends of a file often cannot be decoded; players pass over them and so do we.
@@ -23,7 +23,7 @@ def verdict(recording: Recording) -> tuple[str, ...]:
     Raises:
         BadInput: ``empty`` or ``undecodable`` when there is nothing to hear, or mostly noise.
     """
-    from mediamill.tasks.media.decode import spoken
+    from mediamill.tasks.media.decode import format_seconds
 
     length, declared = recording.length, recording.declared
     if not length:
@@ -34,18 +34,18 @@ def verdict(recording: Recording) -> tuple[str, ...]:
                 hint="copy or download it again",
             )
         raise silent()
-    believe(recording)
+    check_damage(recording)
     found = []
     guessed = recording.container == "mp3" and not has_mp3_index(recording.path)
     missing = (declared or 0) - length
     if not guessed and missing > max(_SLACK_SECONDS, _SLACK_SHARE * float(declared or 0)):
-        found.append(f"truncated: {spoken(length)} of {spoken(declared or 0)} can be heard")
+        found.append(f"truncated: {format_seconds(length)} of {format_seconds(declared or 0)} can be heard")
     if recording.broken > max(_STRAY_PACKETS, recording.packets // 100):
         found.append(f"damaged: {recording.broken} of {recording.packets} packets could not be decoded")
     return tuple(found)
 
 
-def believe(recording: Recording) -> None:
+def check_damage(recording: Recording) -> None:
     """Check what was decoded so far, so that noise is never sent.
 
     Raises:

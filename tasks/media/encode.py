@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from mediamill.tasks.domain import Payload
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.media.spooled_output import Piece
+from mediamill.tasks.media.spooled_output import SpooledOutput
 from mediamill.tasks.wire import AudioLimits
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def encode(
         StorageError: when the scratch folder cannot take it.
     """
     mime = _CODECS[name][1]
-    with Piece(scratch, name, limits.max_bytes) as piece:
+    with SpooledOutput(scratch, name, limits.max_bytes) as piece:
         try:
             samples = _write(frames, name, piece)
         except av.FFmpegError:
@@ -107,7 +107,7 @@ def encode(
         return piece.payload(f"{stem}.{name}", mime), samples
 
 
-def _write(frames: Iterable[AudioFrame], name: str, piece: Piece) -> int:
+def _write(frames: Iterable[AudioFrame], name: str, piece: SpooledOutput) -> int:
     samples = 0
     with av.open(piece, "w", format=_MUXERS.get(name, name)) as container:
         stream = cast("AudioStream", container.add_stream(_CODECS[name][0], rate=RATE, layout="mono", format="s16"))

@@ -1,19 +1,18 @@
-"""Whether a recording fits an endpoint whole, and how long its pieces are when it does not."""
+"""Whether a recording fits an endpoint whole, and how it is cut when it does not."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.media.cutting import Cutting
+from mediamill.tasks.media.audio_info import AudioInfo, PreparedAudio
 from mediamill.tasks.media.formats import sendable
-from mediamill.tasks.media.info import AudioInfo, Clip
 from mediamill.tasks.media.prepare import prepare
 from mediamill.tasks.media.probe import probe
-from mediamill.tasks.media.source_file import look
+from mediamill.tasks.media.source_file import read_head
 from mediamill.tasks.wire import AudioLimits
 
 if TYPE_CHECKING:
@@ -32,14 +31,40 @@ _WORTH_PROBING = 4 * 2**20
 _TOO_MUCH = frozenset({"too_long", "too_large"})
 
 
-def bounded(limits: AudioLimits, cutting: Cutting) -> AudioLimits:
+@dataclass(frozen=True, slots=True)
+class CutOptions:
+    """How a recording is to be cut and prepared.
+
+    Attributes:
+        seconds: longest piece asked for; None leaves it to what the endpoint takes.
+        overlap: seconds neighbouring pieces share.
+        keep_whole: cut only what cannot go whole, and then as little as possible.
+        normalize, trim: shape short clips first.
+    """
+
+    seconds: float | None = None
+    overlap: float = 0.0
+    keep_whole: bool = False
+    normalize: bool = False
+    trim: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CutPoints:
+    """Where a recording was cut, in samples at 16 kHz; its length once it is known."""
+
+    points: tuple[int, ...] = ()
+    length: int | None = None
+
+
+def bounded(limits: AudioLimits, cutting: CutOptions) -> AudioLimits:
     """What may go whole: what the endpoint takes, or no more than a piece where their length was asked for."""
     if cutting.seconds is None or cutting.keep_whole:
         return limits
     return replace(limits, max_seconds=min(cutting.seconds, limits.max_seconds or math.inf))
 
 
-def piece_seconds(limits: AudioLimits, cutting: Cutting) -> float:
+def piece_seconds(limits: AudioLimits, cutting: CutOptions) -> float:
     """The longest a piece may be: as asked for, never more than surely fits.
 
     Raises:
@@ -56,8 +81,8 @@ def piece_seconds(limits: AudioLimits, cutting: Cutting) -> float:
 
 
 def whole(
-    path: Path, sha256: str, limits: AudioLimits, scratch: Path, cutting: Cutting, *, check: Check | None = None
-) -> Clip | None:
+    path: Path, sha256: str, limits: AudioLimits, scratch: Path, cutting: CutOptions, *, check: Check | None = None
+) -> PreparedAudio | None:
     """The recording made ready to go whole; None when it must be cut.
 
     It is tried wherever it might fit: only a recording whose own header shows that it cannot is not.
@@ -77,7 +102,7 @@ def whole(
         raise
 
 
-def expected_pieces(info: AudioInfo, size: int, limits: AudioLimits, cutting: Cutting) -> int:
+def expected_pieces(info: AudioInfo, size: int, limits: AudioLimits, cutting: CutOptions) -> int:
     """How many requests a recording is likely to take, by its header."""
     allowed = bounded(limits, cutting)
     seconds, most = float(info.seconds), allowed.max_seconds or math.inf
@@ -90,7 +115,7 @@ def expected_pieces(info: AudioInfo, size: int, limits: AudioLimits, cutting: Cu
 
 def _hopeless(path: Path, limits: AudioLimits) -> bool:
     """True when trying would be for nothing; small files are simply tried."""
-    size = look(path)[1]
+    size = read_head(path)[1]
     if size < _WORTH_PROBING:
         return False
     try:

@@ -1,4 +1,4 @@
-"""The containers and codecs that are opened, and the names they are sent under."""
+"""Audio containers and codecs: those that are opened, those an endpoint takes, the names they are sent under."""
 
 from __future__ import annotations
 

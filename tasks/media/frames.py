@@ -15,8 +15,7 @@ import av
 from av.stream import Disposition
 
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.media.source_file import empty
-from mediamill.tasks.media.source_file import look as look_at_file
+from mediamill.tasks.media.source_file import empty_file, read_head
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -61,7 +60,7 @@ class Frame:
     height: int
 
 
-def look(path: Path) -> VideoInfo:
+def read_video_info(path: Path) -> VideoInfo:
     """What a video is, from its headers and its first frame.
 
     Raises:
@@ -92,7 +91,7 @@ def frames_at(
     Seeks to the key frame before each and decodes forward; a moment past the end gets the last frame there is.
 
     Raises:
-        BadInput: as :func:`look`.
+        BadInput: as :func:`read_video_info`.
     """
     with opened_video(path) as (container, stream, _):
         budget = _Budget()
@@ -113,7 +112,7 @@ def scene_times(
     """Moments after the greatest changes between neighbours, the first moment among them; in order of time.
 
     Raises:
-        BadInput: as :func:`look`.
+        BadInput: as :func:`read_video_info`.
     """
     import numpy as np
 
@@ -154,11 +153,11 @@ def opened_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream, int]
     """A video with its first moving picture and its size in bytes; what decoding raises becomes BadInput.
 
     Raises:
-        BadInput: as :func:`look`.
+        BadInput: as :func:`read_video_info`.
     """
-    _, size = look_at_file(path)
+    _, size = read_head(path)
     if not size:
-        raise empty()
+        raise empty_file()
     try:
         container = av.open(str(path), options=_OPTIONS, timeout=_IO_SECONDS, metadata_errors="replace")
     except (av.FFmpegError, ValueError, OSError):

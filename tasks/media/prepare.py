@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from mediamill.tasks.domain import Input, Payload
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.media.decode_report import tracks_warning, verdict
+from mediamill.tasks.media.audio_info import AudioInfo, PreparedAudio, as_seconds
+from mediamill.tasks.media.decode_report import decode_warnings, tracks_warning
 from mediamill.tasks.media.formats import CONTAINERS, sendable
-from mediamill.tasks.media.info import AudioInfo, Clip, as_seconds
 from mediamill.tasks.media.probe import info, silent
-from mediamill.tasks.media.source_file import empty, look
+from mediamill.tasks.media.source_file import empty_file, read_head
 from mediamill.tasks.media.wav import HEAD, read_wav
 from mediamill.tasks.wire import AudioLimits
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
 
     from mediamill.tasks.media.decode import Check, Recording
-    from mediamill.tasks.media.voiced import Voiced
+    from mediamill.tasks.media.voice_activity import VoiceActivity
 
 _USUAL_RATES = range(8_000, 192_001)
 _USUAL_CHANNELS = 8
@@ -39,7 +39,7 @@ def prepare(
     normalize: bool = False,
     trim: bool = False,
     check: Check | None = None,
-) -> Clip:
+) -> PreparedAudio:
     """Decode a recording to its end and make it ready to send.
 
     The original goes out untouched (recipe ``as-is``) when the endpoint takes its container and size and
@@ -61,11 +61,11 @@ def prepare(
             ``undecodable``, ``too_long``, ``too_large`` or ``unsupported_format``.
         StorageError: when the scratch folder cannot take the conversion.
     """
-    head, size = look(path)
+    head, size = read_head(path)
     if not (normalize or trim):
         clip = _plain_wav(path, head, size, sha256, limits)
         if clip is not None:
-            return listened(clip, path, check)
+            return with_voice_activity(clip, path, check)
         clip = _as_is(path, head, size, sha256, limits, check)
         if clip is not None:
             return clip
@@ -75,7 +75,7 @@ def prepare(
         return _converted(recording, sha256, limits, scratch, normalize=normalize, trim=trim)
 
 
-def quick(path: Path, data: bytes, sha256: str, limits: AudioLimits) -> Clip | None:
+def prepare_plain_wav(path: Path, data: bytes, sha256: str, limits: AudioLimits) -> PreparedAudio | None:
     """:func:`prepare` for plain PCM WAV that can go as it is, in microseconds; None when decoding is needed.
 
     ``data`` is the whole file, read already; it goes out as it is. Safe to call on an event loop.
@@ -84,25 +84,25 @@ def quick(path: Path, data: bytes, sha256: str, limits: AudioLimits) -> Clip | N
         BadInput: ``empty``.
     """
     if not data:
-        raise empty()
+        raise empty_file()
     clip = _plain_wav(path, data[:HEAD], len(data), sha256, limits)
     if clip is None or clip.input.payload is None:
         return None
     payload = clip.input.payload
     sent = Payload(payload.filename, payload.mime, payload.size, data=data)
-    return Clip(Input(sha256, payload=sent), clip.seconds, clip.info)
+    return PreparedAudio(Input(sha256, payload=sent), clip.seconds, clip.info)
 
 
-def listened(clip: Clip, path: Path, check: Check | None = None) -> Clip:
+def with_voice_activity(clip: PreparedAudio, path: Path, check: Check | None = None) -> PreparedAudio:
     """The clip of a plain WAV with its activity; one under a second is left as it is."""
     if clip.seconds < 1:
         return clip
-    from mediamill.tasks.media.voice_activity import activity_of
+    from mediamill.tasks.media.voice_activity import detect_voice_activity
 
-    return replace(clip, voiced=activity_of(path, check))
+    return replace(clip, voiced=detect_voice_activity(path, check))
 
 
-def _plain_wav(path: Path, head: bytes, size: int, sha256: str, limits: AudioLimits) -> Clip | None:
+def _plain_wav(path: Path, head: bytes, size: int, sha256: str, limits: AudioLimits) -> PreparedAudio | None:
     if size > limits.max_bytes or "wav" not in limits.formats:
         return None
     plain = read_wav(head, size)
@@ -111,10 +111,12 @@ def _plain_wav(path: Path, head: bytes, size: int, sha256: str, limits: AudioLim
     if not plain.seconds:
         raise silent()
     payload = Payload(_filename(path, "wav"), CONTAINERS["wav"].mime, size, path=path)
-    return Clip(Input(sha256, payload=payload), plain.seconds, plain)
+    return PreparedAudio(Input(sha256, payload=payload), plain.seconds, plain)
 
 
-def _as_is(path: Path, head: bytes, size: int, sha256: str, limits: AudioLimits, check: Check | None) -> Clip | None:
+def _as_is(
+    path: Path, head: bytes, size: int, sha256: str, limits: AudioLimits, check: Check | None
+) -> PreparedAudio | None:
     from mediamill.tasks.media.decode import open_recording
 
     with open_recording(path, head, check) as recording:
@@ -122,11 +124,11 @@ def _as_is(path: Path, head: bytes, size: int, sha256: str, limits: AudioLimits,
         if name is None:
             return None
         voiced = _played(recording.frames(limits.max_seconds))
-        if verdict(recording):
+        if decode_warnings(recording):
             return None
         seconds = as_seconds(recording.length)
         payload = Payload(_filename(path, name[1]), name[0], size, path=path)
-        return Clip(Input(sha256, payload=payload), seconds, info(recording, seconds), voiced=voiced)
+        return PreparedAudio(Input(sha256, payload=payload), seconds, info(recording, seconds), voiced=voiced)
 
 
 def _sendable(recording: Recording, size: int, limits: AudioLimits) -> tuple[str, str] | None:
@@ -138,9 +140,9 @@ def _sendable(recording: Recording, size: int, limits: AudioLimits) -> tuple[str
 
 def _converted(
     recording: Recording, sha256: str, limits: AudioLimits, scratch: Path, *, normalize: bool, trim: bool
-) -> Clip:
+) -> PreparedAudio:
     from mediamill.tasks.media.encode import RATE, blocks, encode, framed, mono, target
-    from mediamill.tasks.media.voice_activity import Activity
+    from mediamill.tasks.media.voice_activity import VoiceActivityDetector
 
     name = target(limits)
     recipe, start = f"{name}-{RATE}-mono", 0
@@ -152,28 +154,28 @@ def _converted(
         shaped = shape(frames, normalize=normalize, trim=trim)
         frames, start, warnings = shaped.frames, shaped.start, shaped.warnings
         recipe += shaped.recipe
-    activity = Activity()
+    activity = VoiceActivityDetector()
     heard = framed(activity.tap(blocks(frames)))
     payload, samples = encode(heard, name, stem(recording.path), scratch, limits)
     try:
-        warnings += verdict(recording)
+        warnings += decode_warnings(recording)
     except BadInput:
         if payload.path is not None:
             payload.path.unlink(missing_ok=True)
         raise
     sent = Input(sha256, recipe, start, payload=payload)
     described: AudioInfo = info(recording, as_seconds(recording.length))
-    return Clip(
+    return PreparedAudio(
         sent, as_seconds(Fraction(samples, RATE)), described, warnings + tracks_warning(recording), activity.found()
     )
 
 
-def _played(frames: Iterable[AudioFrame]) -> Voiced | None:
+def _played(frames: Iterable[AudioFrame]) -> VoiceActivity | None:
     """Decode to the end, listening where that can be done."""
     from mediamill.tasks.media.encode import Unmixable, blocks, mono
-    from mediamill.tasks.media.voice_activity import Activity
+    from mediamill.tasks.media.voice_activity import VoiceActivityDetector
 
-    activity = Activity()
+    activity = VoiceActivityDetector()
     try:
         for block in blocks(mono(frames)):
             activity.feed(block)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.media.info import AudioInfo, as_seconds
-from mediamill.tasks.media.source_file import look
+from mediamill.tasks.media.audio_info import AudioInfo, as_seconds
+from mediamill.tasks.media.source_file import read_head
 from mediamill.tasks.media.wav import read_wav
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def probe(path: Path) -> AudioInfo:
     """
     from mediamill.tasks.media.decode import open_recording
 
-    head, size = look(path)
+    head, size = read_head(path)
     plain = read_wav(head, size)
     if plain is not None:
         if not plain.seconds:

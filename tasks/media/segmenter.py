@@ -9,24 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mediamill.tasks.domain import Input, Payload
+from mediamill.tasks.media.audio_info import PreparedAudio, as_seconds
 from mediamill.tasks.media.cut import CutPlan, Cutter
-from mediamill.tasks.media.cutting import Cuts, Cutting
-from mediamill.tasks.media.decode_report import believe, tracks_warning, verdict
+from mediamill.tasks.media.decode_report import check_damage, decode_warnings, tracks_warning
 from mediamill.tasks.media.encode import RATE, blocks, encode, framed, mono, target
-from mediamill.tasks.media.endpoint_fit import piece_seconds
-from mediamill.tasks.media.info import Clip, as_seconds
+from mediamill.tasks.media.endpoint_fit import CutOptions, CutPoints, piece_seconds
 from mediamill.tasks.media.prepare import stem
 from mediamill.tasks.media.probe import info
-from mediamill.tasks.media.source_file import look
-from mediamill.tasks.media.voice_activity import Activity
-from mediamill.tasks.media.voiced import Voiced
+from mediamill.tasks.media.source_file import read_head
+from mediamill.tasks.media.voice_activity import VoiceActivity, VoiceActivityDetector
 from mediamill.tasks.wire import AudioLimits
 
 if TYPE_CHECKING:
     from mediamill.tasks.media.decode import Check, Recording
 
 
-class Pieces:
+class Segmenter:
     """The pieces of one recording, in order. Each :meth:`take` may run in another thread, one at a time.
 
     Args:
@@ -50,7 +48,7 @@ class Pieces:
         sha256: str,
         limits: AudioLimits,
         scratch: Path,
-        cutting: Cutting,
+        cutting: CutOptions,
         *,
         check: Check | None = None,
     ) -> None:
@@ -60,12 +58,12 @@ class Pieces:
         self.plan = CutPlan.of(self.seconds, cutting.overlap)
         self.format = target(limits)
         self.warnings: tuple[str, ...] = ()
-        self.known = Cuts()
+        self.known = CutPoints()
         self._stack = ExitStack()
         self._lock = threading.Lock()
         self._recording: Recording | None = None
         self._cutter: Cutter | None = None
-        self._activity = Activity()
+        self._activity = VoiceActivityDetector()
         self._offset, self._suffix = 0, ""
 
     @property
@@ -75,19 +73,19 @@ class Pieces:
         return f"cut-{self.plan.longest}-{self.plan.overlap}{shaped}"
 
     @property
-    def cuts(self) -> Cuts:
+    def cuts(self) -> CutPoints:
         """Where it has been cut so far."""
         if self._cutter is None:
             return self.known
         length = self._cutter.end if self._cutter.last else None
-        return Cuts(tuple(self._cutter.cuts), self.known.length if self.known.length is not None else length)
+        return CutPoints(tuple(self._cutter.cuts), self.known.length if self.known.length is not None else length)
 
     @property
-    def voiced(self) -> Voiced:
+    def voiced(self) -> VoiceActivity:
         """When the recording was active, as far as it has been decoded."""
         return self._activity.found()
 
-    def take(self) -> Clip | None:
+    def take(self) -> PreparedAudio | None:
         """The next piece; None after the last.
 
         Raises:
@@ -115,7 +113,7 @@ class Pieces:
 
         if self._check is not None:
             self._check()
-        head, _ = look(self._path)
+        head, _ = read_head(self._path)
         self._recording = self._stack.enter_context(open_recording(self._path, head, self._check))
         frames = mono(self._recording.frames())
         if self._cutting.normalize or self._cutting.trim:
@@ -127,7 +125,7 @@ class Pieces:
         else:
             self._cutter = Cutter(self._activity.tap(blocks(frames)), self.plan, self.known.points)
 
-    def _next(self, recording: Recording) -> Clip | None:
+    def _next(self, recording: Recording) -> PreparedAudio | None:
         cutter = self._cutter
         assert cutter is not None
         if cutter.last:
@@ -136,16 +134,16 @@ class Pieces:
         payload, samples = encode(framed(cutter.piece()), name, stem(self._path), self._scratch, self._limits)
         try:
             if cutter.last:
-                self.warnings += verdict(recording) + tracks_warning(recording)
+                self.warnings += decode_warnings(recording) + tracks_warning(recording)
             else:
-                believe(recording)
+                check_damage(recording)
         except BaseException:
             if payload.path is not None:
                 payload.path.unlink(missing_ok=True)
             raise
         sent = self._input(cutter, payload)
         described = info(recording, as_seconds(recording.length))
-        return Clip(sent, as_seconds(Fraction(samples, RATE)), described, self.warnings)
+        return PreparedAudio(sent, as_seconds(Fraction(samples, RATE)), described, self.warnings)
 
     def _input(self, cutter: Cutter, payload: Payload) -> Input:
         recipe = f"{self.format}-{RATE}-mono{self._suffix}"

@@ -10,7 +10,7 @@ from mediamill.tasks.errors import BadInput
 from mediamill.tasks.media.wav import HEAD
 
 
-def look(path: Path) -> tuple[bytes, int]:
+def read_head(path: Path) -> tuple[bytes, int]:
     """The file's first :data:`~mediamill.tasks.media.wav.HEAD` bytes and its size.
 
     Raises:
@@ -30,11 +30,11 @@ def look(path: Path) -> tuple[bytes, int]:
         why = (error.strerror or str(error)).lower()
         raise BadInput(f"the file cannot be read: {why}", kind="unreadable", hint="check its permissions") from None
     if not head:
-        raise empty()
+        raise empty_file()
     return head, about.st_size
 
 
-def empty() -> BadInput:
+def empty_file() -> BadInput:
     """What to say of a file without a byte in it."""
     return BadInput("the file is empty (0 bytes)", kind="empty", hint="copy or download it again")
 

@@ -16,7 +16,7 @@ IN_MEMORY = 2**20
 """Bytes up to which a converted recording stays in memory."""
 
 
-class Piece:
+class SpooledOutput:
     """A seekable file for an encoder to write to; leaves nothing behind when the encoding fails.
 
     The first failure is kept in ``failure``, since errors do not come back whole through an encoder
@@ -93,12 +93,12 @@ class Piece:
 
 def _too_large(limit: int) -> BadInput:
     return BadInput(
-        f"the recording is larger than the {size(limit)} that can be sent, even as 16 kHz mono",
+        f"the recording is larger than the {format_bytes(limit)} that can be sent, even as 16 kHz mono",
         kind="too_large",
         hint="cut it into shorter files",
     )
 
 
-def size(n: int) -> str:
+def format_bytes(n: int) -> str:
     """Bytes as a person says them: ``512 KB``, ``25 MB``."""
     return f"{n / 2**20:.4g} MB" if n >= 2**20 else f"{max(n / 2**10, 0.1):.4g} KB"

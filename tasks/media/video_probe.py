@@ -17,7 +17,7 @@ _SLACK = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Clip:
+class DecodedVideo:
     """What a video is by its frames: container, size, how many, how many a second, seconds, codec, sound."""
 
     format: str
@@ -30,7 +30,7 @@ class Clip:
     audio: bool
 
 
-def look_at_clip(path: Path, check: Callable[[], None] = lambda: None) -> Clip:
+def decode_video(path: Path, check: Callable[[], None] = lambda: None) -> DecodedVideo:
     """Decode every frame of a video.
 
     Args:
@@ -58,7 +58,7 @@ def look_at_clip(path: Path, check: Callable[[], None] = lambda: None) -> Clip:
     if seconds < info.seconds - max(_SLACK, 2 * step):
         raise broken_video(f"it breaks off after {seconds:.1f} of {info.seconds:.1f} s")
     fps = count / seconds if seconds else 0.0
-    return Clip(
+    return DecodedVideo(
         _EVERYDAY.get(info.format, info.format),
         info.width,
         info.height,

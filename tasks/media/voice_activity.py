@@ -7,7 +7,9 @@ byte for each 20 ms, so an hour takes 180 kB, whatever the size of the blocks it
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,8 +18,7 @@ import numpy.typing as npt
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.media.decode import Check, open_recording
 from mediamill.tasks.media.encode import RATE, Samples, blocks, mono
-from mediamill.tasks.media.source_file import look
-from mediamill.tasks.media.voiced import Voiced
+from mediamill.tasks.media.source_file import read_head
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +46,29 @@ _AT_ONCE = 2 * RATE
 _QUIETEST = -127.0
 
 
-class Activity:
+@dataclass(frozen=True, slots=True)
+class VoiceActivity:
+    """Activity by the second.
+
+    Attributes:
+        by_second: for each second, how many of its frames were active.
+        frames: frames in a second.
+    """
+
+    by_second: bytes = field(repr=False)
+    frames: int
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of activity in all."""
+        return round(sum(self.by_second) / self.frames, 2)
+
+    def between(self, start: float, end: float) -> float:
+        """Seconds of activity between two times; counted in whole seconds that lie inside."""
+        return sum(self.by_second[max(math.ceil(start), 0) : max(math.floor(end), 0)]) / self.frames
+
+
+class VoiceActivityDetector:
     """Listens to 16 kHz mono as it streams by."""
 
     def __init__(self) -> None:
@@ -66,7 +89,7 @@ class Activity:
         if self._size >= _AT_ONCE:
             self._take()
 
-    def found(self) -> Voiced:
+    def found(self) -> VoiceActivity:
         """What was active so far; what is left over of a frame is not counted."""
         self._take()
         levels = np.frombuffer(bytes(self._levels), np.int8).astype(np.float32)
@@ -74,7 +97,7 @@ class Activity:
         padded = np.zeros(-(-len(levels) // _A_SECOND) * _A_SECOND, np.uint8)
         padded[: len(levels)] = active
         by_second = padded.reshape(-1, _A_SECOND).sum(axis=1, dtype=np.uint8)
-        return Voiced(by_second.tobytes(), _A_SECOND)
+        return VoiceActivity(by_second.tobytes(), _A_SECOND)
 
     def _take(self) -> None:
         """Keep the levels of what is held; many small blocks at once are quicker than each by itself."""
@@ -86,11 +109,11 @@ class Activity:
         self._held, self._size = [sound[whole:].copy()], len(sound) - whole
 
 
-def activity_of(path: Path, check: Check | None = None) -> Voiced | None:
+def detect_voice_activity(path: Path, check: Check | None = None) -> VoiceActivity | None:
     """The activity of a recording that is otherwise not decoded; None when it cannot be."""
-    activity = Activity()
+    activity = VoiceActivityDetector()
     try:
-        with open_recording(path, look(path)[0], check) as recording:
+        with open_recording(path, read_head(path)[0], check) as recording:
             for block in blocks(mono(recording.frames())):
                 activity.feed(block)
     except BadInput:

@@ -11,7 +11,7 @@ import struct
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 
-from mediamill.tasks.media.info import AudioInfo
+from mediamill.tasks.media.audio_info import AudioInfo
 
 HEAD = 4096
 """Bytes of the file that are looked at."""

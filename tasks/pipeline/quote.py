@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from mediamill.tasks.errors import MediamillError
-from mediamill.tasks.pipeline.run import job_of
+from mediamill.tasks.pipeline.run import job_of, takes_files
 from mediamill.tasks.pipeline.spec import Chain, Task
 from mediamill.tasks.quote import quote
 from mediamill.tasks.summary import Quote
@@ -68,7 +68,7 @@ def quote_chain(chain: Chain) -> ChainQuote:
 def _quote(chain: Chain, name: str, task: Task, places: list[Path], told: ChainQuote, *, first: bool) -> None:
     """Quote a task whose OUT is the first of ``places``, with the first manifest that an earlier run left in them."""
     manifest = next((made for made in map(_manifest, places) if made.exists()), None)
-    if manifest is None and not first and ({"path", "text"} & set(task.of) or not _of_media(task)):
+    if manifest is None and not first and ({"path", "text"} & set(task.of) or not takes_files(task)):
         told.unknown[name] = "it depends on what the steps before it answer"
         return
     try:
@@ -81,10 +81,3 @@ def _quote(chain: Chain, name: str, task: Task, places: list[Path], told: ChainQ
 
 def _manifest(folder: Path) -> Path:
     return folder / "manifest.parquet"
-
-
-def _of_media(task: Task) -> bool:
-    from mediamill.tasks import capabilities
-    from mediamill.tasks.sources.extensions import needs_files
-
-    return needs_files(capabilities.get(task.capability).kinds)

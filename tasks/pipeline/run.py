@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mediamill.tasks.errors import NoSuchOption
 from mediamill.tasks.job import Job, make_job
-from mediamill.tasks.pipeline.prompts import columns_in
+from mediamill.tasks.pipeline.result import ChainEnd, StepEnd
 from mediamill.tasks.pipeline.spec import Chain, Step, Task
 from mediamill.tasks.pipeline.table import (
     ID,
@@ -38,57 +37,6 @@ Do = Callable[[str, Job], Summary]
 
 RECORD = "chain.json"
 _ALL_ENDED = (0, 3)
-_TOLD_PROBLEMS = 20
-
-
-@dataclass(slots=True)
-class StepEnd:
-    """What came of one step: rows that came in, ``passed`` it by, went out, and what its runs told.
-
-    Rows whose expression could not be worked out go no further; ``problems`` says why.
-    """
-
-    name: str
-    rows: int = 0
-    passed: int = 0
-    out: int = 0
-    runs: dict[str, Summary] = field(default_factory=dict)
-    problems: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class ChainEnd:
-    """What came of a chain. ``exit_code`` is that of the step it ended in, or 3 where items failed on the way."""
-
-    out: Path
-    exit_code: int = 0
-    rows: int = 0
-    spent_usd: Decimal = Decimal(0)
-    unknown_max_usd: Decimal = Decimal(0)
-    steps: list[StepEnd] = field(default_factory=list)
-    message: str | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values; money as text."""
-        return {
-            "out": str(self.out),
-            "exit_code": self.exit_code,
-            "rows": self.rows,
-            "spent_usd": str(self.spent_usd),
-            "unknown_max_usd": str(self.unknown_max_usd),
-            "message": self.message,
-            "steps": [
-                {
-                    "name": step.name,
-                    "rows": step.rows,
-                    "passed": step.passed,
-                    "out": step.out,
-                    "problems": list(step.problems[:_TOLD_PROBLEMS]),
-                    "runs": {name: summary.as_dict() for name, summary in step.runs.items()},
-                }
-                for step in self.steps
-            ],
-        }
 
 
 class ChainRun:
@@ -221,7 +169,7 @@ class ChainRun:
 
     def _manifest(self, table: pa.Table, folder: Path, task: Task) -> Path:
         path = folder / "manifest.parquet"
-        write_manifest(table, path, self._last, [*task.of.values(), *columns_in(task.params)])
+        write_manifest(table, path, self._last, [*task.of.values(), *task.template_columns()])
         return path
 
     def _run(self, end: StepEnd, name: str, task: Task, folder: Path, source: Path | None) -> bool:
@@ -278,19 +226,19 @@ def job_of(chain: Chain, task: Task, folder: Path, manifest: Path | None) -> Job
         return make_job(source=chain.source, limit=chain.limit, **fields)
     params = {name: column for name, column in task.of.items() if name not in ("path", "text")}
     columns: dict[str, Any] = {"id": ID, "params": params}
-    if not _takes_texts(task):
+    if takes_files(task):
         columns["path"] = task.of.get("path", PATH)
     if "text" in task.of:
         columns["text"] = task.of["text"]
     return make_job(source=str(manifest), columns=columns, **fields)
 
 
-def _takes_texts(task: Task) -> bool:
-    """The rows are the input: there is nothing to be fetched."""
+def takes_files(task: Task) -> bool:
+    """True when the task works on files; False when the rows are its input and there is nothing to be fetched."""
     from mediamill.tasks import capabilities
-    from mediamill.tasks.sources.extensions import needs_files
+    from mediamill.tasks.sources.columns import needs_files
 
-    return not needs_files(capabilities.get(task.capability).kinds)
+    return needs_files(capabilities.get(task.capability).kinds)
 
 
 def _has(table: pa.Table, results: pa.Table) -> pa.Array:

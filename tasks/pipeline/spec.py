@@ -48,6 +48,19 @@ class Task(_Strict):
         given = {name: getattr(self, name) for name in _JOB_FIELDS if getattr(self, name) is not None}
         return {"capability": self.capability, "params": self.params, **given}
 
+    def template_columns(self) -> set[str]:
+        """Names that the templates among its parameters use, whatever the capability calls them."""
+        from jinja2 import Environment, TemplateSyntaxError, meta
+
+        found: set[str] = set()
+        for template in self.params.values():
+            if isinstance(template, str) and "{" in template:
+                try:
+                    found |= meta.find_undeclared_variables(Environment(autoescape=True).parse(template))
+                except TemplateSyntaxError:
+                    continue
+        return found
+
     def changed(self, change: dict[str, Any]) -> Task:
         """The task as a repeat changes it; parameters one by one, as long as the capability stays.
 

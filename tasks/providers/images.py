@@ -13,7 +13,7 @@ import orjson
 
 from mediamill.tasks.domain import JSON, Ask, Usage
 from mediamill.tasks.errors import BadInput, BadReply
-from mediamill.tasks.media.images.image_info import look
+from mediamill.tasks.media.images.image_info import read_image_info
 from mediamill.tasks.providers.imaging import Images, ImageWire, megapixels, wrong
 from mediamill.tasks.providers.moderation import refusals_named
 from mediamill.tasks.providers.shape import Shape
@@ -202,7 +202,7 @@ def _pixels(pictures: Sequence[Mapping[str, Any]], facts: Images, asked: Mapping
 def _measured(held: str | None) -> Decimal | None:
     """Millions of pixels by a picture's header."""
     try:
-        info = look(Path(), base64.b64decode((held or "")[:_HEAD]))
+        info = read_image_info(Path(), base64.b64decode((held or "")[:_HEAD]))
     except (BadInput, binascii.Error, ValueError):
         return None
     return megapixels(info.width, info.height)

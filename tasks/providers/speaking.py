@@ -89,9 +89,9 @@ class SpeakingProvider:
         rate = asked if isinstance(asked, int) and voice.sample_rate else socket.rate if socket else voice.pcm_rate
         sound, usage = spoken(reply, ask, rate)
         if voice.per_minute:
-            from mediamill.tasks.media.duration import seconds_of
+            from mediamill.tasks.media.encoded_audio import count_seconds
 
-            usage = replace(usage, speech_seconds=seconds_of(sound.audio, sound.form, sound.rate))
+            usage = replace(usage, speech_seconds=count_seconds(sound.audio, sound.form, sound.rate))
         return [
             Parsed(
                 sound,

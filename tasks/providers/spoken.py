@@ -13,7 +13,7 @@ import orjson
 
 from mediamill.tasks.domain import Ask, Usage
 from mediamill.tasks.errors import BadReply
-from mediamill.tasks.media.magic import named_sound, sound_in
+from mediamill.tasks.media.encoded_audio import detect_container, detect_named_container
 from mediamill.tasks.providers.envelopes import Envelope, clean, error_in
 from mediamill.tasks.providers.sse import Event, events
 from mediamill.tasks.providers.verdicts import judge
@@ -147,7 +147,7 @@ def holds_sound(reply: Reply) -> bool:
     if not reply.body:
         return False
     kind = content_type(reply)
-    if is_stream(reply) or sound_in(reply.body[:12]) is not None:
+    if is_stream(reply) or detect_container(reply.body[:12]) is not None:
         return True
     text = reply.body[:1] in b"{[<"
     return kind.startswith("audio/") or (kind == "application/octet-stream" and not text)
@@ -162,7 +162,7 @@ def _speech(audio: bytes, asked: str, kind: str, headers: Mapping[str, str], rat
     if not audio:
         raise BadReply("the reply holds no sound", hint=_HINT)
     head = audio[:12]
-    found = named_sound(head) if asked == "pcm" else sound_in(head)
+    found = detect_named_container(head) if asked == "pcm" else detect_container(head)
     if found is not None:
         usual = {"ogg": "opus"}.get(found, found)
         told = () if asked in (usual, "pcm") else (f"asked for {asked}, got {found}",)

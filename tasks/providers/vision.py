@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mediamill.tasks.media.images.limits import PictureLimits
+from mediamill.tasks.media.images.prepare import ImageLimits
 
 Detail = Literal["auto", "full", "economy"]
 """``auto``: as the model can use it; ``full``: as the endpoint takes it; ``economy``: the least that is useful."""
@@ -56,10 +56,10 @@ class Vision(_Strict):
     economy_side: int = Field(default=768, description="longest side that saves most and still shows what is there")
     video: bool = Field(default=False, description="takes video_url")
 
-    def limits(self, pictures: int = 1) -> PictureLimits:
+    def limits(self, pictures: int = 1) -> ImageLimits:
         """What one of so many pictures of a request may be."""
         share = self.max_request * 3 // 4 // max(pictures, 1)
-        return PictureLimits(self.formats, min(self.max_bytes, share), self.max_pixels)
+        return ImageLimits(self.formats, min(self.max_bytes, share), self.max_pixels)
 
     def longest(self, detail: Detail) -> int | None:
         """The longest side to send a picture at; None for all of it."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from mediamill.tasks.capabilities.transcript_checks import MEANINGS
+from mediamill.tasks.capabilities.speech.transcript_checks import MEANINGS
 from mediamill.tasks.journal.attempts import Spent
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.output_binding import Binding

@@ -13,14 +13,13 @@ from urllib.parse import quote
 
 from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.media.images.limits import PictureLimits
-from mediamill.tasks.media.images.prepare import prepare
+from mediamill.tasks.media.images.prepare import ImageLimits, prepare_image
 
 MOST = 60
 _SIDE = 128
 _SECONDS = 2.0
 """Processor time that a run's end may spend on them; later ones go without."""
-_LIMITS = PictureLimits(frozenset(), max_bytes=12_000)
+_LIMITS = ImageLimits(frozenset(), max_bytes=12_000)
 _VIDEOS = (".mp4", ".webm")
 """What videos that were made are called; those that were asked about may be called anything."""
 _FRAME_AT = 0.25
@@ -91,7 +90,7 @@ def _small(path: Path) -> str | None:
 
 
 def _picture(path: Path) -> bytes:
-    payload = prepare(path, "", _LIMITS, longest=_SIDE).input.payload
+    payload = prepare_image(path, "", _LIMITS, longest=_SIDE).input.payload
     assert payload is not None
     assert payload.data is not None
     return payload.data

@@ -11,7 +11,7 @@ MAX_LINE = 4 * 2**20
 BOM = b"\xef\xbb\xbf"
 
 
-def lines(file: IO[bytes], limit: int = MAX_LINE) -> Iterator[tuple[int, bytes, str | None]]:
+def read_lines(file: IO[bytes], limit: int = MAX_LINE) -> Iterator[tuple[int, bytes, str | None]]:
     """Number from 1, bytes with the line end, and what is wrong with it.
 
     A line over ``limit`` comes empty with its problem, and is passed over without being held. A UTF-8

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from mediamill.tasks.errors import NoSuchOption, UsageError
 from mediamill.tasks.job import Columns
-from mediamill.tasks.sources.extensions import needs_files, only_texts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,7 +20,7 @@ MAX_COLUMNS = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ColumnPlan:
     """A manifest's columns by their use.
 
     Attributes:
@@ -47,7 +46,7 @@ def plan_columns(
     param_names: frozenset[str],
     *,
     texts_needed: bool = True,
-) -> Plan:
+) -> ColumnPlan:
     """Decide what each column is.
 
     Args:
@@ -88,7 +87,7 @@ def plan_columns(
     else:
         params = wanted.params
         carried = tuple(n for n in names if n not in (path, row_id))
-    return Plan(row_id, path, version, params, carried, _types(where, wanted, carried))
+    return ColumnPlan(row_id, path, version, params, carried, _types(where, wanted, carried))
 
 
 def text_column(names: Iterable[str], wanted: str | None) -> str | None:
@@ -129,3 +128,13 @@ def _types(where: str, wanted: Columns, carried: tuple[str, ...]) -> dict[str, p
             known = ["string", "int64", "float64", "bool", "date32", "timestamp[us]"]
             raise NoSuchOption("type", alias, known, where=f"columns.types.{name}") from None
     return types
+
+
+def only_texts(kinds: frozenset[str]) -> bool:
+    """True when items of these kinds are texts: in a column of a manifest, in files, or line by line."""
+    return kinds == frozenset({"text"})
+
+
+def needs_files(kinds: frozenset[str]) -> bool:
+    """True when items of these kinds are files rather than rows."""
+    return bool(kinds & {"audio", "video", "image"})

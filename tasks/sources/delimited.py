@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.sources.bounded_lines import lines
-from mediamill.tasks.sources.rows import Row
+from mediamill.tasks.sources.base import Row
+from mediamill.tasks.sources.bounded_lines import read_lines
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
-class Delimited:
+class DelimitedReader:
     """A CSV or TSV file with a header line, UTF-8.
 
     CSV follows RFC 4180: quoted fields may hold commas, quotes and newlines; a header with semicolons
@@ -35,7 +35,7 @@ class Delimited:
             if file.read(2) in _UTF16:
                 raise UsageError(f"{where}: the file is UTF-16", hint="save it as UTF-8")
             file.seek(0)
-            first = next((line for _, line, _ in lines(file)), b"").rstrip()
+            first = next((line for _, line, _ in read_lines(file)), b"").rstrip()
         if b";" in first and b"," not in first:
             self._comma = ";"
         header = next(self._records(), None)
@@ -69,7 +69,7 @@ class Delimited:
 
     def _records(self) -> Iterator[tuple[int, list[str], str | None]]:
         with self._path.open("rb") as file:
-            feed = _Feed(lines(file))
+            feed = _Feed(read_lines(file))
             yield from self._split(feed) if self._tabs else self._parse(feed)
 
     def _split(self, feed: _Feed) -> Iterator[tuple[int, list[str], str | None]]:

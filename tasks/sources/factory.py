@@ -9,11 +9,12 @@ from pathlib import Path
 from mediamill.tasks.errors import NoSuchOption, UsageError
 from mediamill.tasks.job import Columns, Job
 from mediamill.tasks.sources.base import Source
-from mediamill.tasks.sources.extensions import MANIFESTS, extensions, only_texts
-from mediamill.tasks.sources.folder import Folder, Glob
-from mediamill.tasks.sources.grouped import Grouped
-from mediamill.tasks.sources.single_file import Single, is_url
-from mediamill.tasks.sources.stdin import Listed
+from mediamill.tasks.sources.columns import only_texts
+from mediamill.tasks.sources.folder import FolderSource, GlobSource, extensions_of
+from mediamill.tasks.sources.grouped import GroupedSource
+from mediamill.tasks.sources.manifest import MANIFESTS, ManifestSource
+from mediamill.tasks.sources.single_file import SingleFileSource, is_url
+from mediamill.tasks.sources.stdin import StdinSource
 
 
 def open_source(job: Job, kinds: frozenset[str], param_names: frozenset[str]) -> Source:
@@ -33,7 +34,7 @@ def open_source(job: Job, kinds: frozenset[str], param_names: frozenset[str]) ->
     source = _opened(job, kinds, param_names)
     if job.group or job.columns.group:
         _check_groups(job, kinds, source)
-        return Grouped(source, job.group, job.columns.group)
+        return GroupedSource(source, job.group, job.columns.group)
     return source
 
 
@@ -43,10 +44,10 @@ def _opened(job: Job, kinds: frozenset[str], param_names: frozenset[str]) -> Sou
         raise UsageError("the source is empty", hint="name a folder, file, manifest or URL")
     if given == "-":
         _no_columns(job)
-        return Listed(texts=only_texts(kinds))
+        return StdinSource(texts=only_texts(kinds))
     if is_url(given):
         _no_columns(job)
-        return Single(given)
+        return SingleFileSource(given)
     if "://" in given:
         scheme = given.partition("://")[0]
         raise UsageError(f"{scheme}:// sources cannot be read", hint="give a local path or an http(s) URL")
@@ -60,10 +61,8 @@ def _local(given: str, job: Job, kinds: frozenset[str], param_names: frozenset[s
     except (OSError, ValueError) as error:
         raise UsageError(f"{given}: {getattr(error, 'strerror', None) or error}") from None
     if exists and not is_folder and path.suffix.lower() in MANIFESTS:
-        from mediamill.tasks.sources.manifest import Manifest
-
         needed = not (job.params.get("prompt") or job.params.get("query"))  # those of the job need no text beside them
-        manifest = Manifest(given, job.columns, kinds, param_names, texts_needed=needed)
+        manifest = ManifestSource(given, job.columns, kinds, param_names, texts_needed=needed)
         if next(manifest.items(), None) is None:
             raise manifest.empty()
         return manifest
@@ -72,12 +71,12 @@ def _local(given: str, job: Job, kinds: frozenset[str], param_names: frozenset[s
         return _single(given, path)
     if not exists and not any(c in given for c in "*?["):
         raise _missing(given, path)
-    if not extensions(kinds):
+    if not extensions_of(kinds):
         raise UsageError(
             f"{job.capability} works on the rows of a manifest, not on files", hint="give a .csv or .jsonl"
         )
     out = None if "://" in job.out_path else os.path.realpath(os.path.expanduser(job.out_path))  # noqa: PTH111
-    folder = Folder(given, kinds, out) if is_folder else Glob(given, kinds, out)
+    folder = FolderSource(given, kinds, out) if is_folder else GlobSource(given, kinds, out)
     if next(folder.items(), None) is None:
         raise folder.empty()
     return folder
@@ -99,7 +98,7 @@ def _single(given: str, path: Path) -> Source:
         raise UsageError(f"{given} is neither a file nor a folder")
     if not os.access(path, os.R_OK):
         raise UsageError(f"{given} cannot be read: permission denied", hint="check its permissions")
-    return Single(given)
+    return SingleFileSource(given)
 
 
 def _no_columns(job: Job) -> None:

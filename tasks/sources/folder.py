@@ -10,18 +10,28 @@ from typing import TYPE_CHECKING
 
 from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.sources import fingerprint
-from mediamill.tasks.sources.extensions import extensions
-from mediamill.tasks.sources.locate import id_problem, printable
+from mediamill.tasks.sources.locate import fingerprint_file, id_problem, printable
 from mediamill.tasks.sources.walk import Found, walk
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _MAGIC = frozenset("*?[")
+_BOTH = frozenset(".webm .mp4 .mkv .mov .avi .mpg .mpeg .3gp .flv".split())  # noqa: SIM905
+
+EXTENSIONS = {
+    "audio": _BOTH
+    | frozenset(
+        ".wav .wave .mp3 .mp2 .m4a .m4b .flac .ogg .oga .opus .spx .aac .wma .aiff .aif .amr .caf .au .w64 .wv".split()  # noqa: SIM905
+    ),
+    "video": _BOTH | {".m4v", ".wmv", ".gif"},
+    "image": frozenset(".jpg .jpeg .jpe .jfif .mpo .png .webp .gif .bmp .tif .tiff .heic .heif .avif .jp2".split()),  # noqa: SIM905
+    "text": frozenset({".txt", ".md"}),
+}
+"""File extensions by kind, lower case. A video's sound is audio too."""
 
 
-class Folder:
+class FolderSource:
     """Every file of the right kind below a folder, hidden ones aside; ids are relative paths.
 
     Args:
@@ -36,7 +46,7 @@ class Folder:
         self.root = self._folder
         self.name = os.path.basename(self._folder) or "root"  # noqa: PTH119
         self._kinds, self._out = kinds, out
-        self._extensions = extensions(kinds)
+        self._extensions = extensions_of(kinds)
         self._others: Counter[str] = Counter()
         self._escaped = 0
 
@@ -83,7 +93,7 @@ class Folder:
         problem = problem or id_problem(shown)
         if problem or found.about is None:
             return Item(shown[:1000], index, source, problem=problem)
-        return Item(shown, index, source, found.location, fingerprint=fingerprint.of_file(found.location, found.about))
+        return Item(shown, index, source, found.location, fingerprint=fingerprint_file(found.location, found.about))
 
     def _prefix(self) -> str:
         return self._given.rstrip("/") + "/"
@@ -108,7 +118,7 @@ class Folder:
         self._escaped += 1
 
 
-class Glob(Folder):
+class GlobSource(FolderSource):
     """The files a quoted pattern names; ``**`` is any number of folders. Ids are relative to its fixed part.
 
     A pattern that spells out an extension (``*.dat``) takes what it matches; any other takes the files
@@ -175,3 +185,8 @@ def _matches(parts: list[str], names: list[str]) -> bool:
 
 def _one(part: str, name: str) -> bool:
     return fnmatchcase(name, part) and (part.startswith(".") or not name.startswith("."))
+
+
+def extensions_of(kinds: frozenset[str]) -> frozenset[str]:
+    """The extensions of all ``kinds`` together."""
+    return frozenset[str]().union(*(EXTENSIONS.get(kind, frozenset()) for kind in kinds))

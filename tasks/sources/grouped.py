@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class Grouped:
+class GroupedSource:
     """A source whose items are groups of another's.
 
     A group has the row and the parameters of its first member. One member that cannot be used fails its group.

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.sources.bounded_lines import lines
+from mediamill.tasks.sources.base import Row
+from mediamill.tasks.sources.bounded_lines import read_lines
 from mediamill.tasks.sources.columns import MAX_COLUMNS
-from mediamill.tasks.sources.rows import Row
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class JsonLines:
+class JsonLinesReader:
     """One JSON object a line, UTF-8; columns are all keys that occur, so opening reads the file once.
 
     Raises:
@@ -44,7 +44,7 @@ class JsonLines:
         """Every row; empty lines are passed over."""
         number = 0
         with self._path.open("rb") as file:
-            for line, text, problem in lines(file):
+            for line, text, problem in read_lines(file):
                 if not text.strip() and not problem:
                     continue
                 number += 1

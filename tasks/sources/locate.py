@@ -1,17 +1,25 @@
-"""A path or URL as somebody wrote it, found."""
+"""A path or URL as somebody wrote it, found; and its fingerprint, which changes when the input may have changed."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import unquote, urlsplit
+
+import orjson
 
 MAX_LENGTH = 4096
 """Longest path or URL."""
 
 MAX_ID = 1000
 """Longest item id, in characters."""
+
+_KEYS = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +96,23 @@ def _is_utf8(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def fingerprint_file(
+    location: str, about: os.stat_result, row: Mapping[str, Any] | None = None, params: Mapping[str, Any] | None = None
+) -> str:
+    """The fingerprint of a file: path, size, time of change and inode, with its row and parameters."""
+    return _digest([location, about.st_size, about.st_mtime_ns, about.st_ino, row or {}, params or {}])
+
+
+def fingerprint_value(value: Any, row: Mapping[str, Any] | None = None, params: Mapping[str, Any] | None = None) -> str:
+    """The fingerprint of a URL, its version, or a row that is the input itself."""
+    return _digest([value, row or {}, params or {}])
+
+
+def _digest(parts: list[Any]) -> str:
+    try:
+        data = orjson.dumps(parts, default=str, option=_KEYS)
+    except TypeError:  # integers over 64 bits
+        data = json.dumps(parts, default=str, sort_keys=True).encode()
+    return hashlib.blake2b(data, digest_size=16).hexdigest()

@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Any
 from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.job import Columns
-from mediamill.tasks.sources import fingerprint
+from mediamill.tasks.sources.base import ManifestReader, Row
 from mediamill.tasks.sources.columns import plan_columns
-from mediamill.tasks.sources.locate import id_problem, locate
-from mediamill.tasks.sources.rows import Reader, Row
+from mediamill.tasks.sources.locate import fingerprint_file, fingerprint_value, id_problem, locate
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+MANIFESTS = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"})
 
-class Manifest:
+
+class ManifestSource:
     """The rows of a ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet`` file.
 
     Paths are relative to the manifest's folder; they may lead out of it, since the manifest is the user's own.
@@ -94,7 +95,7 @@ class Manifest:
         if problem:
             return Item(fallback, index, where, row=carried, params=params, problem=f"{where}: {problem}")
         if plan.path is None:
-            mark = fingerprint.of_value(None, carried, params)
+            mark = fingerprint_value(None, carried, params)
             return Item(item_id, index, where, row=carried, params=params, fingerprint=mark)
         if not value:
             return Item(
@@ -107,10 +108,10 @@ class Manifest:
         if found.problem or found.location is None:
             return replace(item, problem=f"{where}: {found.problem}")
         if found.about:
-            mark = fingerprint.of_file(found.location, found.about, item.row, item.params)
+            mark = fingerprint_file(found.location, found.about, item.row, item.params)
         else:
             version = item.row.get(self._plan.version) if self._plan.version else None
-            mark = fingerprint.of_value(found.location if version in (None, "") else version, item.row, item.params)
+            mark = fingerprint_value(found.location if version in (None, "") else version, item.row, item.params)
         return replace(item, location=found.location, fingerprint=mark)
 
     def _carried(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,19 +135,19 @@ class Manifest:
             )
 
 
-def _reader(path: Path, given: str) -> Reader:
+def _reader(path: Path, given: str) -> ManifestReader:
     suffix = path.suffix.lower()
     if suffix == ".parquet":
-        from mediamill.tasks.sources.parquet import Parquet
+        from mediamill.tasks.sources.parquet import ParquetReader
 
-        return Parquet(path, given)
+        return ParquetReader(path, given)
     if suffix in (".jsonl", ".ndjson"):
-        from mediamill.tasks.sources.jsonl import JsonLines
+        from mediamill.tasks.sources.jsonl import JsonLinesReader
 
-        return JsonLines(path, given)
-    from mediamill.tasks.sources.delimited import Delimited
+        return JsonLinesReader(path, given)
+    from mediamill.tasks.sources.delimited import DelimitedReader
 
-    return Delimited(path, given, tabs=suffix == ".tsv")
+    return DelimitedReader(path, given, tabs=suffix == ".tsv")
 
 
 def _string(value: Any) -> str | None:

@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.sources.rows import Row
+from mediamill.tasks.sources.base import Row
 
 _BATCH = 1024
 
 
-class Parquet:
+class ParquetReader:
     """A Parquet file, read a batch at a time.
 
     Raises:

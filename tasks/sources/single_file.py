@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.sources import fingerprint
-from mediamill.tasks.sources.locate import printable, url_problem
+from mediamill.tasks.sources.locate import fingerprint_file, fingerprint_value, printable, url_problem
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class Single:
+class SingleFileSource:
     """One item: a file of whatever extension, since the user named it, or an http(s) URL.
 
     Raises:
@@ -39,13 +38,13 @@ class Single:
     def items(self) -> Iterator[Item]:
         """The one item; its id is the file's name, or the URL."""
         if is_url(self.root):
-            yield Item(self.root, 0, self._given, self.root, fingerprint=fingerprint.of_value(self.root))
+            yield Item(self.root, 0, self._given, self.root, fingerprint=fingerprint_value(self.root))
             return
         try:
             about = os.stat(self.root)  # noqa: PTH116
         except OSError as error:
             raise UsageError(f"{self._given}: {error.strerror or error}") from None
-        yield Item(self.name, 0, self._given, self.root, fingerprint=fingerprint.of_file(self.root, about))
+        yield Item(self.name, 0, self._given, self.root, fingerprint=fingerprint_file(self.root, about))
 
     def row_schema(self) -> pa.Schema | None:
         """One file carries no row."""

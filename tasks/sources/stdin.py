@@ -10,9 +10,8 @@ from typing import IO, TYPE_CHECKING
 
 from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.sources import fingerprint
-from mediamill.tasks.sources.bounded_lines import lines
-from mediamill.tasks.sources.locate import MAX_LENGTH, id_problem, locate
+from mediamill.tasks.sources.bounded_lines import read_lines
+from mediamill.tasks.sources.locate import MAX_LENGTH, fingerprint_file, fingerprint_value, id_problem, locate
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,7 +22,7 @@ MAX_TEXT = 10_000_000
 _Line = tuple[int, bytes, str | None]
 
 
-class Listed:
+class StdinSource:
     """One path or URL a line, or one text a line; empty lines are passed over. Read once.
 
     Ids are the lines themselves, or ``line-N`` for texts.
@@ -47,7 +46,7 @@ class Listed:
                     "- reads a list from stdin, but nothing is piped in", hint="ls *.wav | mediamill ... -"
                 )
             file = sys.stdin.buffer
-        listed = (line for line in lines(file, MAX_TEXT if texts else MAX_LENGTH) if line[1].strip() or line[2])
+        listed = (line for line in read_lines(file, MAX_TEXT if texts else MAX_LENGTH) if line[1].strip() or line[2])
         first = next(listed, None)
         if first is None:
             raise UsageError(
@@ -81,7 +80,7 @@ class Listed:
             return Item(f"row-{number}", index, where, problem=f"{where}: not valid UTF-8")
         if self._texts:
             row = {} if problem else {"text": value}
-            mark = fingerprint.of_value(None, row)
+            mark = fingerprint_value(None, row)
             told = f"{where}: {problem}" if problem else None
             return Item(f"line-{number}", index, where, row=row, fingerprint=mark, problem=told)
         problem = problem or id_problem(value)
@@ -90,5 +89,5 @@ class Listed:
         found = locate(value, self._folder)
         if found.problem or found.location is None:
             return Item(value, index, value, problem=f"{where}: {found.problem}")
-        mark = fingerprint.of_file(found.location, found.about) if found.about else fingerprint.of_value(found.location)
+        mark = fingerprint_file(found.location, found.about) if found.about else fingerprint_value(found.location)
         return Item(value, index, value, found.location, fingerprint=mark)

@@ -15,8 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mediamill.tasks.media.images.limits import PictureLimits
-from mediamill.tasks.media.images.prepare import prepare
+from mediamill.tasks.media.images.prepare import ImageLimits, prepare_image
 
 SIZE = (4000, 3000)
 LONGEST = 1120
@@ -33,7 +32,7 @@ def photo(path: Path) -> None:
 
 
 def ours(path: Path) -> None:
-    prepare(path, "0" * 64, PictureLimits(), longest=LONGEST)
+    prepare_image(path, "0" * 64, ImageLimits(), longest=LONGEST)
 
 
 def plain(path: Path) -> None:

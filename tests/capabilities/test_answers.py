@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mediamill.tasks.capabilities.complete import CompleteParams
-from mediamill.tasks.capabilities.json_schema import load_schema, misfit
-from mediamill.tasks.capabilities.prompts import rendered
-from mediamill.tasks.capabilities.reply_parsing import apart, json_in
-from mediamill.tasks.capabilities.schema_columns import TAKEN, fields_of, fitted, name_of
+from mediamill.tasks.capabilities.text.json_schema import find_violation, load_schema
+from mediamill.tasks.capabilities.text.prompts import render_template
+from mediamill.tasks.capabilities.text.reply_parsing import parse_json, split_reasoning
+from mediamill.tasks.capabilities.text.schema_columns import TAKEN, column_name, columns_of, fit_to_type
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.sinks.schema import results_schema
 from tests.repeatable import repeatable
@@ -33,7 +33,7 @@ OBJECTS: Any = st.dictionaries(st.text(max_size=6), VALUES, min_size=1, max_size
 @given(OBJECTS, st.sampled_from(["{}", "```json\n{}\n```", "Here it is: {} I hope it helps.", "\n{}\n"]))
 def test_json_is_found_in_what_a_model_says(value: dict[str, Any], words: str) -> None:
     text = words.replace("{}", orjson.dumps(value).decode(), 1)
-    assert json_in(text) == value
+    assert parse_json(text) == value
 
 
 @repeatable
@@ -42,7 +42,7 @@ def test_a_cut_off_object_is_never_taken_for_a_part_of_it(value: dict[str, Any],
     text = orjson.dumps(value).decode()
     cut = text[: data.draw(st.integers(1, len(text) - 1))]
     with pytest.raises(ValueError, match="JSON"):
-        json_in(cut)
+        parse_json(cut)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_a_cut_off_object_is_never_taken_for_a_part_of_it(value: dict[str, Any],
     ],
 )
 def test_reasoning_is_told_apart(said: str, answer: str, thought: str | None) -> None:
-    assert apart(said) == (answer, thought)
+    assert split_reasoning(said) == (answer, thought)
 
 
 SCHEMA = {
@@ -76,7 +76,7 @@ SCHEMA = {
 
 
 def test_a_schema_becomes_typed_columns() -> None:
-    types = {field.name: field.type for field in fields_of(SCHEMA)}
+    types = {field.name: field.type for field in columns_of(SCHEMA)}
     assert types == {
         "title": pa.string(),
         "count": pa.int64(),
@@ -87,8 +87,8 @@ def test_a_schema_becomes_typed_columns() -> None:
         "any": pa.string(),
         "text": pa.string(),
     }
-    assert name_of("text") == "answer_text"
-    assert fields_of({"type": "array", "items": {"type": "integer"}})[0].name == "answer"
+    assert column_name("text") == "answer_text"
+    assert columns_of({"type": "array", "items": {"type": "integer"}})[0].name == "answer"
 
 
 SCHEMAS: Any = st.recursive(
@@ -107,9 +107,9 @@ SCHEMAS: Any = st.recursive(
 @repeatable
 @given(SCHEMAS, VALUES)
 def test_what_fits_a_schema_fits_its_column(schema: dict[str, Any], value: Any) -> None:
-    (field,) = fields_of({"type": "object", "properties": {"v": schema}})
-    if misfit(value, schema) is None:
-        held = pa.array([fitted(value, field.type)], field.type)
+    (field,) = columns_of({"type": "object", "properties": {"v": schema}})
+    if find_violation(value, schema) is None:
+        held = pa.array([fit_to_type(value, field.type)], field.type)
         assert len(held) == 1
 
 
@@ -142,9 +142,9 @@ def test_a_schema_that_is_none_says_why(given_schema: Any, says: str) -> None:
 
 
 def test_templates_are_filled_from_the_row_in_a_sandbox() -> None:
-    assert rendered("{{ title|upper }}: {{ n }}", {"title": "a", "n": 3}, "x") == "A: 3"
+    assert render_template("{{ title|upper }}: {{ n }}", {"title": "a", "n": 3}, "x") == "A: 3"
     for template in ("{{ missing }}", "{{ ''.__class__.__mro__ }}", "{{ 1/0 }}"):
         with pytest.raises(BadInput, match="x: the prompt"):
-            rendered(template, {"title": "a"}, "x")
+            render_template(template, {"title": "a"}, "x")
     with pytest.raises(ValueError, match="template"):
         CompleteParams(prompt="{{ open")

@@ -8,30 +8,37 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediamill.tasks.capabilities.transcript_checks import MEANINGS, Told, _echoed, flags_of, loops, mismatched, unheard
-from mediamill.tasks.capabilities.writing_systems import words_in
-from mediamill.tasks.media.audio import probe
-from mediamill.tasks.media.voice_activity import activity_of
-from mediamill.tasks.media.voiced import Voiced
+from mediamill.tasks.capabilities.speech.transcript_checks import (
+    MEANINGS,
+    TranscriptFacts,
+    _echoed,
+    flags_of,
+    has_unheard_speech,
+    is_language_mismatch,
+    loops,
+)
+from mediamill.tasks.capabilities.speech.writing_systems import count_words
+from mediamill.tasks.media.probe import probe
+from mediamill.tasks.media.voice_activity import VoiceActivity, detect_voice_activity
 from tests.repeatable import repeatable
 
 ROOT = Path(__file__).parents[2]
 SHARED = Path(os.environ.get("MEDIAMILL_SAMPLES", ROOT.parent / "shared" / "samples"))
 
 
-def voiced(seconds: int, share: float = 1.0) -> Voiced:
-    return Voiced(bytes([round(50 * share)]) * seconds, 50)
+def voiced(seconds: int, share: float = 1.0) -> VoiceActivity:
+    return VoiceActivity(bytes([round(50 * share)]) * seconds, 50)
 
 
 def told(
     text: str,
     seconds: float = 10.0,
-    active: Voiced | None = None,
+    active: VoiceActivity | None = None,
     language: str | None = "en",
     asked: str | None = None,
     warnings: tuple[str, ...] = (),
-) -> Told:
-    return Told(text, None, language, asked, seconds, active or voiced(int(seconds), 0.8), warnings)
+) -> TranscriptFacts:
+    return TranscriptFacts(text, None, language, asked, seconds, active or voiced(int(seconds), 0.8), warnings)
 
 
 def recordings() -> list[tuple[Path, str, str]]:
@@ -49,10 +56,10 @@ def recordings() -> list[tuple[Path, str, str]]:
     ("path", "language", "text"), recordings(), ids=lambda v: v.name if isinstance(v, Path) else ""
 )
 def test_good_transcripts_raise_no_flag(path: Path, language: str, text: str) -> None:
-    seconds, active = float(probe(path).seconds), activity_of(path)
-    assert flags_of(Told(text, None, language, language, seconds, active)) == []
-    assert flags_of(Told(text, None, language, None, seconds, active)) == []
-    assert flags_of(Told("", None, language, language, seconds, active)) == ["speech_without_text"]
+    seconds, active = float(probe(path).seconds), detect_voice_activity(path)
+    assert flags_of(TranscriptFacts(text, None, language, language, seconds, active)) == []
+    assert flags_of(TranscriptFacts(text, None, language, None, seconds, active)) == []
+    assert flags_of(TranscriptFacts("", None, language, language, seconds, active)) == ["speech_without_text"]
 
 
 GOOD = "The quick brown fox jumps over the lazy dog and then it sleeps"
@@ -63,8 +70,8 @@ SAID = [
     ("Yes.", 10, voiced(10, 0.1), []),
     ("", 10, voiced(10, 0.8), ["speech_without_text"]),
     ("[ ... ]", 10, voiced(10, 0.8), ["speech_without_text"]),
-    ("", 3600, Voiced(bytes(3594) + bytes([50]) * 6, 50), ["speech_without_text"]),
-    ("", 3600, Voiced(bytes(3598) + bytes([50]) * 2, 50), []),
+    ("", 3600, VoiceActivity(bytes(3594) + bytes([50]) * 6, 50), ["speech_without_text"]),
+    ("", 3600, VoiceActivity(bytes(3598) + bytes([50]) * 2, 50), []),
     ("Thanks for watching!", 10, voiced(10, 0), ["text_without_speech"]),
     (GOOD * 8, 10, voiced(10, 0.8), ["too_many_words"]),
     ("Hello there", 30, voiced(30, 0.8), ["too_few_words"]),
@@ -73,7 +80,7 @@ SAID = [
 
 
 @pytest.mark.parametrize(("text", "seconds", "active", "flags"), SAID)
-def test_text_against_sound(text: str, seconds: float, active: Voiced, flags: list[str]) -> None:
+def test_text_against_sound(text: str, seconds: float, active: VoiceActivity, flags: list[str]) -> None:
     assert [f for f in flags_of(told(text, seconds, active)) if f != "repetition"] == flags
 
 
@@ -151,7 +158,7 @@ def test_a_phrase_said_four_times_is_a_loop_wherever_it_stands(
     ],
 )
 def test_languages_and_scripts(text: str, language: str | None, asked: str | None, wrong: bool) -> None:
-    assert mismatched(text, language, asked) == wrong
+    assert is_language_mismatch(text, language, asked) == wrong
     assert ("language_mismatch" in flags_of(told(text, 10, None, language, asked))) == wrong
 
 
@@ -165,19 +172,19 @@ def test_damage_is_told_by_its_warnings() -> None:
 
 
 def test_a_recording_nobody_listened_to_is_judged_by_its_text_alone() -> None:
-    assert flags_of(Told("", None, "en", None, 10.0, None)) == []
-    assert flags_of(Told(GOOD * 100, None, "en", None, None, None)) == ["repetition"]
+    assert flags_of(TranscriptFacts("", None, "en", None, 10.0, None)) == []
+    assert flags_of(TranscriptFacts(GOOD * 100, None, "en", None, None, None)) == ["repetition"]
 
 
 def test_a_stretch_without_text_is_seen_where_times_are_told() -> None:
     parts = [{"start": float(n), "end": n + 0.5} for n in range(60)]
     later = [{**part, "start": part["start"] + 130, "end": part["end"] + 130} for part in parts]
-    assert unheard([*parts, *later], voiced(190))
-    assert not unheard([*parts, *later], Voiced(bytes([50]) * 60 + bytes(70) + bytes([50]) * 60, 50))
-    assert unheard(parts, voiced(130))
-    assert unheard(later, voiced(190))
-    assert not unheard(parts, voiced(110))
-    assert not unheard([{"start": None, "end": None}], voiced(600))
+    assert has_unheard_speech([*parts, *later], voiced(190))
+    assert not has_unheard_speech([*parts, *later], VoiceActivity(bytes([50]) * 60 + bytes(70) + bytes([50]) * 60, 50))
+    assert has_unheard_speech(parts, voiced(130))
+    assert has_unheard_speech(later, voiced(190))
+    assert not has_unheard_speech(parts, voiced(110))
+    assert not has_unheard_speech([{"start": None, "end": None}], voiced(600))
 
 
 @pytest.mark.parametrize(
@@ -185,7 +192,7 @@ def test_a_stretch_without_text_is_seen_where_times_are_told() -> None:
     [("it's  two", 2), ("", 0), ("— …", 0), ("你好世界", 2), ("日本 API", 2), ("ok, 3.5 x", 4), ("สวัสดี", 1.2)],
 )
 def test_words_are_counted_in_every_script(text: str, count: float) -> None:
-    assert words_in(text) == pytest.approx(count)
+    assert count_words(text) == pytest.approx(count)
 
 
 PARTS = st.lists(st.fixed_dictionaries({"start": st.none() | st.floats(0, 1e4), "end": st.none() | st.floats(0, 1e4)}))
@@ -198,7 +205,7 @@ PARTS = st.lists(st.fixed_dictionaries({"start": st.none() | st.floats(0, 1e4), 
     st.none() | st.sampled_from(["en", "ru", "zh", "yue", "q", ""]),
     st.none() | st.sampled_from(["en", "ru", "th"]),
     st.none() | st.floats(0, 1e6),
-    st.none() | st.binary(max_size=50).map(lambda b: Voiced(bytes(n % 51 for n in b), 50)),
+    st.none() | st.binary(max_size=50).map(lambda b: VoiceActivity(bytes(n % 51 for n in b), 50)),
     st.lists(st.text(), max_size=3),
 )
 def test_any_transcript_gets_known_flags_in_their_order(
@@ -207,8 +214,8 @@ def test_any_transcript_gets_known_flags_in_their_order(
     language: str | None,
     asked: str | None,
     seconds: float | None,
-    active: Voiced | None,
+    active: VoiceActivity | None,
     warnings: list[str],
 ) -> None:
-    found = flags_of(Told(text, parts, language, asked, seconds, active, warnings))
+    found = flags_of(TranscriptFacts(text, parts, language, asked, seconds, active, warnings))
     assert found == [flag for flag in MEANINGS if flag in found]

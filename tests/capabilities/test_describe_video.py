@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.media.frames import frames_at, look, scene_times, times
+from mediamill.tasks.media.frames import frames_at, read_video_info, scene_times, times
 from tests.faults.driving import mediamill, rows
 from tests.faults.judging import ledger_equals_bill
 from tests.servers import RunningServer, running_server
@@ -94,7 +94,7 @@ def test_what_is_no_video_costs_nothing(server: RunningServer, tmp_path: Path) -
 
 
 def test_the_greatest_changes_are_found() -> None:
-    seconds = look(DAY).seconds
+    seconds = read_video_info(DAY).seconds
     assert any(3.9 < at < 4.7 for at in scene_times(DAY, 0, seconds, 2))
     assert times(0, 10, frames=2) == [2.5, 7.5]
     assert times(0, 10, frames=2, every=4) == [0, 4, 8]

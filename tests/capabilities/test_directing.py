@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mediamill.tasks import capabilities
-from mediamill.tasks.capabilities.video_params import GenerateVideoParams, directions
+from mediamill.tasks.capabilities.visual.video_params import GenerateVideoParams, video_request_params
 from mediamill.tasks.errors import BadInput, UsageError
 from mediamill.tasks.params import check_params
 from mediamill.tasks.providers import registry
@@ -44,6 +44,6 @@ def test_a_ratio_that_is_not_made_is_told_with_those_that_are() -> None:
     assert isinstance(provider, MakesVideos)
     model = provider.model(VIDEO_MAKING, None)
     with pytest.raises(BadInput, match="takes aspect_ratio 1:1, 16:9"):
-        directions(
+        video_request_params(
             GenerateVideoParams(aspect_ratio="99:1"), "a cat", provider.films(model), provider.film_wire(), model
         )

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediamill.tasks.capabilities.piece_transcript import RATE, Heard
-from mediamill.tasks.capabilities.transcript_merge import join_texts, stitch
+from mediamill.tasks.capabilities.speech.piece_transcript import RATE, PieceTranscript
+from mediamill.tasks.capabilities.speech.transcript_merge import join_texts, merge_transcripts
 from tests.repeatable import repeatable
 
 Word = dict[str, Any]
@@ -26,7 +26,9 @@ def said(seed: int, count: int, vocabulary: int) -> list[Word]:
     return words
 
 
-def heard(words: list[Word], start: float, end: float, *, keep: str = "both", speaker: str | None = None) -> Heard:
+def heard(
+    words: list[Word], start: float, end: float, *, keep: str = "both", speaker: str | None = None
+) -> PieceTranscript:
     """What a piece's answer tells: the words that are wholly in it, the others spoilt, times from the piece's start."""
     start, end = round(start * RATE) / RATE, round(end * RATE) / RATE
     inside = []
@@ -52,10 +54,10 @@ def heard(words: list[Word], start: float, end: float, *, keep: str = "both", sp
         "segments": segments if keep in ("both", "segments") else None,
         "words": inside if keep in ("both", "words") else None,
     }
-    return Heard.of(data, round(start * RATE), round(end * RATE))
+    return PieceTranscript.of(data, round(start * RATE), round(end * RATE))
 
 
-def pieces(words: list[Word], cuts: list[float], half: float, **more: Any) -> list[Heard]:
+def pieces(words: list[Word], cuts: list[float], half: float, **more: Any) -> list[PieceTranscript]:
     end = words[-1]["end"] + 1
     edges = [0.0, *(c for c in cuts if half < c < end - half), end]
     return [heard(words, max(a - half, 0), min(b + half, end), **more) for a, b in pairwise(edges)]
@@ -74,7 +76,7 @@ def test_overlapping_pieces_make_the_whole_wherever_they_are_cut(
 ) -> None:
     words = said(seed, 70, vocabulary)
     cuts = [every * n for n in range(1, int(words[-1]["end"] / every) + 1)]
-    columns, warnings = stitch(pieces(words, cuts, half, keep=keep))
+    columns, warnings = merge_transcripts(pieces(words, cuts, half, keep=keep))
     told = columns["words"]
     assert [w["word"] for w in told] == [w["word"] for w in words]
     assert [w["start"] for w in told] == pytest.approx([w["start"] for w in words], abs=2e-6)
@@ -93,7 +95,7 @@ def test_pieces_cut_between_words_are_put_behind_one_another(seed: int, cut: lis
     words = said(seed, 150, 3)
     edges = [0.0, *sorted(words[n]["end"] for n in cut), words[-1]["end"]]
     parts = [heard(words, a, b) for a, b in pairwise(edges) if b > a]
-    columns, _ = stitch(parts)
+    columns, _ = merge_transcripts(parts)
     assert [w["word"] for w in columns["words"]] == [w["word"] for w in words]
     assert [w["start"] for w in columns["words"]] == pytest.approx([w["start"] for w in words], abs=2e-6)
     assert columns["duration_s"] == pytest.approx(edges[-1])
@@ -102,9 +104,9 @@ def test_pieces_cut_between_words_are_put_behind_one_another(seed: int, cut: lis
 
 def test_models_without_words_are_joined_by_their_text() -> None:
     said_twice = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
-    first = Heard(0, 10 * RATE, " ".join(said_twice[:8]), "en", None, None)
-    second = Heard(5 * RATE, 13 * RATE, " ".join(said_twice[4:]), "en", None, None)
-    columns, _ = stitch([first, second])
+    first = PieceTranscript(0, 10 * RATE, " ".join(said_twice[:8]), "en", None, None)
+    second = PieceTranscript(5 * RATE, 13 * RATE, " ".join(said_twice[4:]), "en", None, None)
+    columns, _ = merge_transcripts([first, second])
     assert columns["text"].split() == said_twice
     assert columns["words"] is columns["segments"] is None
 
@@ -113,9 +115,9 @@ def test_where_nothing_agrees_the_middle_of_the_overlap_decides() -> None:
     def told(name: str, *times: float) -> list[Word]:
         return [{"word": f"{name}{t}", "start": t, "end": t + 0.3, "speaker": None} for t in times]
 
-    first = Heard(0, 12 * RATE, "", None, None, told("a", 1, 8, 9, 10.5, 11))
-    second = Heard(8 * RATE, 20 * RATE, "", None, None, told("b", 8.2, 9.1, 10.2, 15))
-    columns, _ = stitch([first, second])
+    first = PieceTranscript(0, 12 * RATE, "", None, None, told("a", 1, 8, 9, 10.5, 11))
+    second = PieceTranscript(8 * RATE, 20 * RATE, "", None, None, told("b", 8.2, 9.1, 10.2, 15))
+    columns, _ = merge_transcripts([first, second])
     assert [w["word"] for w in columns["words"]] == ["a1", "a8", "a9", "b10.2", "b15"]
 
 
@@ -127,19 +129,19 @@ def test_texts_are_joined_as_their_script_is_written() -> None:
 
 
 def test_the_language_is_that_of_most_of_the_recording() -> None:
-    def piece(start: int, end: int, language: str | None, text: str = "x") -> Heard:
-        return Heard(start, end, text, language, None, None)
+    def piece(start: int, end: int, language: str | None, text: str = "x") -> PieceTranscript:
+        return PieceTranscript(start, end, text, language, None, None)
 
-    assert stitch([piece(0, 9, "en"), piece(9, 40, "de"), piece(40, 50, "en")])[0]["language"] == "de"
-    assert stitch([piece(0, 9, None), piece(9, 40, "fr"), piece(40, 99, "en", "")])[0]["language"] == "fr"
-    assert stitch([piece(0, 9, None)])[0]["language"] is None
+    assert merge_transcripts([piece(0, 9, "en"), piece(9, 40, "de"), piece(40, 50, "en")])[0]["language"] == "de"
+    assert merge_transcripts([piece(0, 9, None), piece(9, 40, "fr"), piece(40, 99, "en", "")])[0]["language"] == "fr"
+    assert merge_transcripts([piece(0, 9, None)])[0]["language"] is None
 
 
 def test_speakers_who_are_heard_in_the_overlap_keep_their_label() -> None:
     words = said(3, 90, 50)
     end = words[-1]["end"]
 
-    def labelled(start: float, until: float, names: dict[str, str]) -> Heard:
+    def labelled(start: float, until: float, names: dict[str, str]) -> PieceTranscript:
         piece = heard(words, start, until)
         for part in (*(piece.segments or ()), *(piece.words or ())):
             who = "anna" if int(part["start"] / 2) % 2 else "bert"
@@ -150,7 +152,7 @@ def test_speakers_who_are_heard_in_the_overlap_keep_their_label() -> None:
         labelled(0, end / 2 + 4, {"anna": "A", "bert": "B"}),
         labelled(end / 2 - 4, end, {"anna": "B", "bert": "A"}),
     ]
-    columns, warnings = stitch(parts, diarized=True)
+    columns, warnings = merge_transcripts(parts, diarized=True)
     assert warnings == ()
     assert columns["speakers"] == ["A", "B"]
     for word in columns["words"]:
@@ -161,7 +163,7 @@ def test_speakers_of_pieces_that_share_nothing_claim_nothing() -> None:
     words = said(3, 60, 50)
     cut = words[29]["end"]
     parts = [heard(words, 0, cut, speaker="SPEAKER_00"), heard(words, cut, words[-1]["end"], speaker="SPEAKER_00")]
-    columns, warnings = stitch(parts, diarized=True)
+    columns, warnings = merge_transcripts(parts, diarized=True)
     assert columns["speakers"] == ["2:SPEAKER_00", "SPEAKER_00"]
     assert len(warnings) == 1
     assert warnings[0].startswith("speakers: ")

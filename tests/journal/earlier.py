@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from mediamill.tasks.sources.fingerprint import of_file
+from mediamill.tasks.sources.locate import fingerprint_file
 
 ARCHIVE = Path(__file__).parent / "fixtures" / "v1" / "outs.tar.xz"
 SHARED = ("caption", "caption-again", "embed", "images", "killed", "paid", "speak")
@@ -31,7 +31,7 @@ def unpack(root: Path) -> Path:
             for (location,) in connection.execute(
                 "SELECT DISTINCT location FROM items WHERE location NOT NULL"
             ).fetchall():
-                new = of_file(location, Path(location).stat())
+                new = fingerprint_file(location, Path(location).stat())
                 connection.execute(
                     "UPDATE items SET result_fingerprint = ? WHERE location = ? AND result_fingerprint = fingerprint",
                     [new, location],

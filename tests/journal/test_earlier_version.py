@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from mediamill.tasks.sources.fingerprint import of_file
+from mediamill.tasks.sources.locate import fingerprint_file
 from tests.faults.driving import mediamill, rows
 from tests.journal.earlier import ARCHIVE, journal_of, made, rows_of, table, unpack
 from tests.quick import few
@@ -155,4 +155,4 @@ def test_fingerprints_are_what_they_were(tmp_path: Path) -> None:
     for location, fingerprint in kept.items():
         size, mtime_ns, inode = files[location]
         about = os.stat_result((0, inode, 0, 0, 0, 0, size, 0, 0, 0, 0, 0, 0, 0, mtime_ns, 0))
-        assert of_file(location, about) == fingerprint
+        assert fingerprint_file(location, about) == fingerprint

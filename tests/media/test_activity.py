@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediamill.tasks.media.audio import prepare, probe
-from mediamill.tasks.media.cutting import Cutting
 from mediamill.tasks.media.encode import blocks, mono
-from mediamill.tasks.media.segmenter import Pieces
-from mediamill.tasks.media.voice_activity import Activity, activity_of
-from mediamill.tasks.media.voiced import Voiced
+from mediamill.tasks.media.endpoint_fit import CutOptions
+from mediamill.tasks.media.prepare import prepare
+from mediamill.tasks.media.probe import probe
+from mediamill.tasks.media.segmenter import Segmenter
+from mediamill.tasks.media.voice_activity import VoiceActivity, VoiceActivityDetector, detect_voice_activity
 from tests.media.sounds import LIMITS, syllables, tone, wav
 from tests.repeatable import repeatable
 
@@ -24,8 +24,8 @@ SHARED = Path(os.environ.get("MEDIAMILL_SAMPLES", ROOT.parent / "shared" / "samp
 NOISE = np.random.default_rng(3).normal(0, 1, 16_000 * 12)
 
 
-def heard(sound: np.ndarray) -> Voiced:
-    activity = Activity()
+def heard(sound: np.ndarray) -> VoiceActivity:
+    activity = VoiceActivityDetector()
     activity.feed(sound.astype(np.int16))
     return activity.found()
 
@@ -79,7 +79,7 @@ def test_nothing_and_next_to_nothing() -> None:
 @given(st.lists(st.integers(0, 40_000), max_size=12), st.integers(0, 5))
 def test_the_blocks_it_comes_in_do_not_matter(sizes: list[int], seed: int) -> None:
     sound = syllables(6, seed=seed)
-    activity, at = Activity(), 0
+    activity, at = VoiceActivityDetector(), 0
     for size in [*sizes, len(sound)]:
         activity.feed(sound[at : at + size])
         at += size
@@ -88,7 +88,7 @@ def test_the_blocks_it_comes_in_do_not_matter(sizes: list[int], seed: int) -> No
 
 @pytest.mark.parametrize("path", OWN, ids=lambda path: path.name)
 def test_recordings_of_speech_are_active_most_of_the_time(path: Path) -> None:
-    found = activity_of(path)
+    found = detect_voice_activity(path)
     assert found is not None
     assert 0.6 <= found.seconds / float(probe(path).seconds) <= 1
 
@@ -100,7 +100,7 @@ def test_shared_recordings_of_speech_are_active() -> None:
         paths = [SHARED / row["file"] for row in csv.DictReader(file)]
     shares = {}
     for path in paths:
-        found = activity_of(path)
+        found = detect_voice_activity(path)
         assert found is not None
         shares[path.name] = found.seconds / float(probe(path).seconds)
     assert len(shares) > 20
@@ -136,12 +136,12 @@ def _decoded(path: Path) -> list[np.ndarray]:
 def test_pieces_count_what_they_share_once(overlap: int, tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(wav(syllables(40)))
-    pieces = Pieces(path, "0" * 64, LIMITS, tmp_path, Cutting(10, overlap))
+    pieces = Segmenter(path, "0" * 64, LIMITS, tmp_path, CutOptions(10, overlap))
     taken = 0
     while pieces.take() is not None:
         taken += 1
     assert taken > 3
-    assert pieces.voiced == activity_of(path)
+    assert pieces.voiced == detect_voice_activity(path)
     pieces.close()
 
 
@@ -150,4 +150,4 @@ def test_short_clips_are_left_alone_and_strange_files_are_not_judged(tmp_path: P
     short.write_bytes(wav(syllables(0.5)))
     text.write_text("no sound at all")
     assert prepare(short, "0" * 64, LIMITS, tmp_path).voiced is None
-    assert activity_of(text) is None
+    assert detect_voice_activity(text) is None

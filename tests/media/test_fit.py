@@ -8,10 +8,18 @@ import numpy as np
 import pytest
 
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.media.audio import AudioInfo, prepare
-from mediamill.tasks.media.cutting import Cuts, Cutting
-from mediamill.tasks.media.endpoint_fit import USUAL_SECONDS, bounded, expected_pieces, piece_seconds, whole
-from mediamill.tasks.media.segmenter import Pieces
+from mediamill.tasks.media.audio_info import AudioInfo
+from mediamill.tasks.media.endpoint_fit import (
+    USUAL_SECONDS,
+    CutOptions,
+    CutPoints,
+    bounded,
+    expected_pieces,
+    piece_seconds,
+    whole,
+)
+from mediamill.tasks.media.prepare import prepare
+from mediamill.tasks.media.segmenter import Segmenter
 from mediamill.tasks.wire import AudioLimits
 from tests.media.sounds import LIMITS, encode, wav
 
@@ -21,19 +29,24 @@ SHA = "0" * 64
 def test_what_fits_goes_on_exactly_as_it_did(tmp_path: Path) -> None:
     for form, codec in (("mp3", "mp3"), ("ogg", "libopus"), ("mp4", "aac")):
         path = encode(tmp_path / f"x.{form}", form, codec, seconds=6)
-        for cutting in (Cutting(), Cutting(seconds=6.5), Cutting(seconds=5, keep_whole=True), Cutting(overlap=3)):
+        for cutting in (
+            CutOptions(),
+            CutOptions(seconds=6.5),
+            CutOptions(seconds=5, keep_whole=True),
+            CutOptions(overlap=3),
+        ):
             assert whole(path, SHA, LIMITS, tmp_path, cutting) == prepare(path, SHA, LIMITS, tmp_path)
-        assert whole(path, SHA, LIMITS, tmp_path, Cutting(seconds=5)) is None
+        assert whole(path, SHA, LIMITS, tmp_path, CutOptions(seconds=5)) is None
 
 
 def test_what_is_too_large_or_too_long_is_cut(tmp_path: Path) -> None:
     path = tmp_path / "x.wav"
     path.write_bytes(wav(np.random.default_rng(1).integers(-20_000, 20_000, 30 * 16_000, dtype=np.int16)))
-    assert whole(path, SHA, replace(LIMITS, max_bytes=400_000), tmp_path / "scratch", Cutting()) is None
+    assert whole(path, SHA, replace(LIMITS, max_bytes=400_000), tmp_path / "scratch", CutOptions()) is None
     assert not list((tmp_path / "scratch").glob("*"))
-    assert whole(path, SHA, replace(LIMITS, max_seconds=20.0), tmp_path, Cutting(keep_whole=True)) is None
+    assert whole(path, SHA, replace(LIMITS, max_seconds=20.0), tmp_path, CutOptions(keep_whole=True)) is None
     for limits in (replace(LIMITS, max_bytes=400_000), replace(LIMITS, max_seconds=20.0)):
-        pieces = Pieces(path, SHA, limits, tmp_path, Cutting())
+        pieces = Segmenter(path, SHA, limits, tmp_path, CutOptions())
         sent = []
         while (clip := pieces.take()) is not None:
             sent.append(clip)
@@ -50,7 +63,7 @@ def test_what_is_too_large_or_too_long_is_cut(tmp_path: Path) -> None:
 def test_a_recording_whose_header_exaggerates_is_sent_whole_after_all(tmp_path: Path) -> None:
     path = encode(tmp_path / "x.flac", "flac", "flac", seconds=30)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    pieces = Pieces(path, SHA, LIMITS, tmp_path, Cutting(seconds=20))
+    pieces = Segmenter(path, SHA, LIMITS, tmp_path, CutOptions(seconds=20))
     clip = pieces.take()
     assert clip is not None
     assert pieces.take() is None
@@ -60,13 +73,13 @@ def test_a_recording_whose_header_exaggerates_is_sent_whole_after_all(tmp_path: 
 
 
 def test_the_length_of_pieces_follows_what_is_taken() -> None:
-    assert piece_seconds(AudioLimits(frozenset({"flac"}), 80_000_000, 14_400), Cutting()) == USUAL_SECONDS
-    assert piece_seconds(AudioLimits(frozenset({"flac"}), 80_000_000, 300), Cutting()) == 299
-    assert piece_seconds(AudioLimits(frozenset({"flac"}), 80_000_000, 14_400), Cutting(keep_whole=True)) > 2_400
-    assert 250 < piece_seconds(AudioLimits(frozenset({"flac"}), 10_000_000), Cutting()) < 310
-    assert piece_seconds(AudioLimits(frozenset({"flac"}), 25_000_000), Cutting(seconds=3600)) < 780
+    assert piece_seconds(AudioLimits(frozenset({"flac"}), 80_000_000, 14_400), CutOptions()) == USUAL_SECONDS
+    assert piece_seconds(AudioLimits(frozenset({"flac"}), 80_000_000, 300), CutOptions()) == 299
+    assert piece_seconds(AudioLimits(frozenset({"flac"}), 80_000_000, 14_400), CutOptions(keep_whole=True)) > 2_400
+    assert 250 < piece_seconds(AudioLimits(frozenset({"flac"}), 10_000_000), CutOptions()) < 310
+    assert piece_seconds(AudioLimits(frozenset({"flac"}), 25_000_000), CutOptions(seconds=3600)) < 780
     with pytest.raises(BadInput, match="too few"):
-        piece_seconds(AudioLimits(frozenset({"flac"}), 100_000), Cutting())
+        piece_seconds(AudioLimits(frozenset({"flac"}), 100_000), CutOptions())
 
 
 def test_a_quote_expects_about_as_many_pieces_as_are_sent() -> None:
@@ -74,11 +87,11 @@ def test_a_quote_expects_about_as_many_pieces_as_are_sent() -> None:
         return AudioInfo("mp3", "mp3", Decimal(seconds), 44_100, 2, exact=True)
 
     together = AudioLimits(frozenset({"mp3", "flac"}), 80_000_000, 14_400)
-    assert expected_pieces(info(10_800), 172_000_000, together, Cutting()) == 19
-    assert expected_pieces(info(10_800), 72_000_000, together, Cutting()) == 1
-    assert expected_pieces(info(600), 9_000_000, together, Cutting(seconds=60)) in (11, 12)
-    assert expected_pieces(info(600), 9_000_000, together, Cutting(seconds=60, keep_whole=True)) == 1
-    assert bounded(together, Cutting(seconds=60)).max_seconds == 60
+    assert expected_pieces(info(10_800), 172_000_000, together, CutOptions()) == 19
+    assert expected_pieces(info(10_800), 72_000_000, together, CutOptions()) == 1
+    assert expected_pieces(info(600), 9_000_000, together, CutOptions(seconds=60)) in (11, 12)
+    assert expected_pieces(info(600), 9_000_000, together, CutOptions(seconds=60, keep_whole=True)) == 1
+    assert bounded(together, CutOptions(seconds=60)).max_seconds == 60
 
 
 def test_looks_while_it_decodes_whether_it_should_end(tmp_path: Path) -> None:
@@ -94,11 +107,11 @@ def test_looks_while_it_decodes_whether_it_should_end(tmp_path: Path) -> None:
             raise Enough
 
     path = encode(tmp_path / "x.mp3", "mp3", "mp3", seconds=60)
-    pieces = Pieces(path, SHA, LIMITS, tmp_path / "scratch", Cutting(seconds=55), check=check)
+    pieces = Segmenter(path, SHA, LIMITS, tmp_path / "scratch", CutOptions(seconds=55), check=check)
     with pytest.raises(Enough):
         pieces.take()
     pieces.close()
-    assert pieces.cuts == Cuts()
+    assert pieces.cuts == CutPoints()
     assert not list((tmp_path / "scratch").glob("*"))
     looks = 0
     with pytest.raises(Enough):

@@ -10,7 +10,7 @@ import pytest
 
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.media import decode
-from mediamill.tasks.media.audio import prepare
+from mediamill.tasks.media.prepare import prepare
 from mediamill.tasks.wire import AudioLimits
 from tests.media.sounds import LIMITS, encode, header
 

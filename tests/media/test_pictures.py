@@ -18,10 +18,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.media.images.image_info import look
-from mediamill.tasks.media.images.limits import PictureLimits
+from mediamill.tasks.media.images.image_info import read_image_info
 from mediamill.tasks.media.images.perceptual_hash import NEAR, Leaders, distance, fingerprint
-from mediamill.tasks.media.images.prepare import Picture, prepare
+from mediamill.tasks.media.images.prepare import ImageLimits, PreparedImage, prepare_image
 from tests.repeatable import repeatable
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
@@ -30,8 +29,8 @@ SHARED = Path(os.environ.get("MEDIAMILL_SAMPLES") or Path(__file__).parents[2].p
 HOUSE = (PICTURES / "house.jpg").read_bytes()
 
 
-def ready(path: Path, limits: PictureLimits | None = None, **more: Any) -> tuple[Picture, Image.Image]:
-    made = prepare(path, "0" * 64, limits or PictureLimits(), **more)
+def ready(path: Path, limits: ImageLimits | None = None, **more: Any) -> tuple[PreparedImage, Image.Image]:
+    made = prepare_image(path, "0" * 64, limits or ImageLimits(), **more)
     payload = made.input.payload
     assert payload is not None
     assert payload.data is not None
@@ -64,7 +63,7 @@ def test_sixteen_bits_are_stretched_over_eight() -> None:
 
 
 def test_what_is_transparent_stands_on_white_where_it_has_to_be_a_jpeg() -> None:
-    _, image = ready(PICTURES / "badge.webp", PictureLimits(frozenset({"jpeg"})))
+    _, image = ready(PICTURES / "badge.webp", ImageLimits(frozenset({"jpeg"})))
     corner, middle = image.convert("RGB").getpixel((2, 2)), image.convert("RGB").getpixel((128, 128))
     assert corner == (255, 255, 255)
     assert middle is not None
@@ -82,7 +81,7 @@ def test_of_several_frames_the_first_is_taken_and_told() -> None:
 def test_any_size_is_brought_within_the_longest_side(width: int, height: int, longest: int) -> None:
     out = BytesIO()
     Image.new("RGB", (width, height), (10, 90, 200)).save(out, "PNG")
-    made = prepare(Path("a.png"), "0" * 64, PictureLimits(), longest=longest, data=out.getvalue())
+    made = prepare_image(Path("a.png"), "0" * 64, ImageLimits(), longest=longest, data=out.getvalue())
     assert max(made.width, made.height) <= max(longest * 1.1, 1)
     assert min(made.width, made.height) >= 1
     if max(width, height) <= longest:
@@ -93,7 +92,7 @@ def test_a_limit_of_bytes_is_kept() -> None:
     noise = Image.fromarray(np.random.default_rng(3).integers(0, 255, (600, 800, 3), dtype=np.uint8))
     out = BytesIO()
     noise.save(out, "PNG")
-    made = prepare(Path("a.png"), "0" * 64, PictureLimits(max_bytes=60_000), data=out.getvalue())
+    made = prepare_image(Path("a.png"), "0" * 64, ImageLimits(max_bytes=60_000), data=out.getvalue())
     assert made.input.payload is not None
     assert made.input.payload.size <= 60_000
     assert made.input.recipe == f"jpeg-{made.input.recipe.split('-')[1]}-{made.width}x{made.height}"
@@ -104,7 +103,7 @@ def test_a_limit_of_bytes_is_kept() -> None:
 def test_a_file_cut_anywhere_is_refused(end: int) -> None:
     if end <= len(HOUSE) - 3:
         with pytest.raises(BadInput) as wrong:
-            prepare(Path("a.jpg"), "0" * 64, PictureLimits(), data=HOUSE[:end])
+            prepare_image(Path("a.jpg"), "0" * 64, ImageLimits(), data=HOUSE[:end])
         assert wrong.value.kind in {"empty", "not_a_picture", "undecodable"}
 
 
@@ -113,7 +112,7 @@ def test_a_file_cut_anywhere_is_refused(end: int) -> None:
 def test_a_changed_byte_never_does_worse_than_a_refusal(at: int, value: int) -> None:
     changed = HOUSE[:at] + bytes([value]) + HOUSE[at + 1 :]
     with contextlib.suppress(BadInput):
-        made = prepare(Path("a.jpg"), "0" * 64, PictureLimits(), longest=100, data=changed)
+        made = prepare_image(Path("a.jpg"), "0" * 64, ImageLimits(), longest=100, data=changed)
         assert max(made.width, made.height) <= 110
 
 
@@ -123,14 +122,14 @@ def test_a_changed_byte_never_does_worse_than_a_refusal(at: int, value: int) -> 
 )
 def test_the_broken_samples_say_what_is_wrong(name: str, kind: str) -> None:
     with pytest.raises(BadInput) as wrong:
-        prepare(SAMPLES / "broken" / name, "0" * 64, PictureLimits())
+        prepare_image(SAMPLES / "broken" / name, "0" * 64, ImageLimits())
     assert wrong.value.kind == kind
 
 
 def test_looking_decodes_nothing() -> None:
     with pytest.raises(BadInput, match="3600 million pixels"):
-        look(SAMPLES / "broken" / "enormous.png")
-    assert look(PICTURES / "sideways.jpg").width == 480
+        read_image_info(SAMPLES / "broken" / "enormous.png")
+    assert read_image_info(PICTURES / "sideways.jpg").width == 480
 
 
 SWEEP = """

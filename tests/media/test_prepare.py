@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from mediamill.tasks.errors import BadInput, StorageError
-from mediamill.tasks.media import spooled_output as piece
-from mediamill.tasks.media.audio import prepare, probe, quick
+from mediamill.tasks.media import spooled_output
+from mediamill.tasks.media.prepare import prepare, prepare_plain_wav
+from mediamill.tasks.media.probe import probe
 from mediamill.tasks.wire import AudioLimits
 from tests.media.sounds import LIMITS, encode, header, tone, wav
 
@@ -101,7 +102,7 @@ def test_large_conversions_are_spooled_and_the_bytes_are_the_same(
 ) -> None:
     path = encode(tmp_path / "x.ogg", "ogg", "libopus", seconds=5)
     small = prepare(path, SHA, LIMITS, tmp_path / "scratch").input.payload
-    monkeypatch.setattr(piece, "IN_MEMORY", 5_000)
+    monkeypatch.setattr(spooled_output, "IN_MEMORY", 5_000)
     large = prepare(path, SHA, LIMITS, tmp_path / "scratch").input.payload
     assert small is not None
     assert small.data is not None
@@ -125,7 +126,7 @@ def test_limits_on_bytes(tmp_path: Path) -> None:
 def test_a_spooled_piece_that_grows_too_large_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(piece, "IN_MEMORY", 10_000)
+    monkeypatch.setattr(spooled_output, "IN_MEMORY", 10_000)
     path = encode(tmp_path / "x.ogg", "ogg", "libopus", seconds=5)
     assert kind_of(path, AudioLimits(LIMITS.formats, 20_000)) == "too_large"
     assert list((tmp_path / "scratch").iterdir()) == []
@@ -134,7 +135,7 @@ def test_a_spooled_piece_that_grows_too_large_leaves_nothing_behind(
 def test_a_scratch_folder_that_cannot_be_written_is_a_storage_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(piece, "IN_MEMORY", 1_000)
+    monkeypatch.setattr(spooled_output, "IN_MEMORY", 1_000)
     path = encode(tmp_path / "x.ogg", "ogg", "libopus")
     (tmp_path / "scratch").write_text("in the way")
     with pytest.raises(StorageError):
@@ -247,16 +248,16 @@ def test_quick_answers_for_plain_wav_only(tmp_path: Path) -> None:
     plain = tmp_path / "x.wav"
     plain.write_bytes(wav(tone(1)))
     data = plain.read_bytes()
-    clip, slow = quick(plain, data, SHA, LIMITS), prepare(plain, SHA, LIMITS, tmp_path)
+    clip, slow = prepare_plain_wav(plain, data, SHA, LIMITS), prepare(plain, SHA, LIMITS, tmp_path)
     assert clip is not None
     assert clip.input.payload is not None
     assert clip.input.payload.data == data
     assert (clip.input, clip.seconds, clip.info) == (slow.input, slow.seconds, slow.info)
     mp3 = encode(tmp_path / "x.mp3", "mp3", "mp3")
-    assert quick(mp3, mp3.read_bytes(), SHA, LIMITS) is None
-    assert quick(plain, data, SHA, AudioLimits(LIMITS.formats, 100)) is None
+    assert prepare_plain_wav(mp3, mp3.read_bytes(), SHA, LIMITS) is None
+    assert prepare_plain_wav(plain, data, SHA, AudioLimits(LIMITS.formats, 100)) is None
     with pytest.raises(BadInput, match="0 bytes"):
-        quick(plain, b"", SHA, LIMITS)
+        prepare_plain_wav(plain, b"", SHA, LIMITS)
 
 
 def test_probe_agrees_with_decoding(tmp_path: Path) -> None:

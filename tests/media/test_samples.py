@@ -9,9 +9,9 @@ import pytest
 from pocketsphinx import Decoder
 
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.media.audio import prepare
 from mediamill.tasks.media.decode import open_recording
 from mediamill.tasks.media.encode import mono
+from mediamill.tasks.media.prepare import prepare
 from tests.media.sounds import LIMITS
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"

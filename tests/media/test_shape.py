@@ -9,20 +9,21 @@ import numpy as np
 import pytest
 
 from mediamill.tasks.media import pydub_effects as shaping
-from mediamill.tasks.media.audio import Clip, prepare
+from mediamill.tasks.media.audio_info import PreparedAudio
+from mediamill.tasks.media.prepare import prepare
 from tests.media.sounds import LIMITS, tone, wav
 
 SHA = "0" * 64
 QUIET = np.zeros(16_000, np.int16)
 
 
-def clip_of(tmp_path: Path, sound: np.ndarray, *, normalize: bool = False, trim: bool = False) -> Clip:
+def clip_of(tmp_path: Path, sound: np.ndarray, *, normalize: bool = False, trim: bool = False) -> PreparedAudio:
     path = tmp_path / "x.wav"
     path.write_bytes(wav(sound))
     return prepare(path, SHA, LIMITS, tmp_path, normalize=normalize, trim=trim)
 
 
-def heard(clip: Clip) -> np.ndarray:
+def heard(clip: PreparedAudio) -> np.ndarray:
     payload = clip.input.payload
     assert payload is not None
     assert payload.data is not None

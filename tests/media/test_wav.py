@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mediamill.tasks.media.audio_info import AudioInfo, as_seconds
 from mediamill.tasks.media.decode import open_recording
-from mediamill.tasks.media.info import AudioInfo, as_seconds
 from mediamill.tasks.media.wav import HEAD, read_wav
 from tests.media.sounds import header, tone, wav
 

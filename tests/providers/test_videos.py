@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mediamill.tasks.calls.request_key import request_key
-from mediamill.tasks.capabilities.video_params import GenerateVideoParams, directions
+from mediamill.tasks.capabilities.visual.video_params import GenerateVideoParams, video_request_params
 from mediamill.tasks.domain import Ask, Input, Payload
 from mediamill.tasks.errors import BadInput, BadReply
 from mediamill.tasks.providers.config import load_config
@@ -39,7 +39,7 @@ def ask(model: str, inputs: tuple[Input, ...] = (), **params: Any) -> Ask:
 def asked(name: str, model: str, **params: Any) -> dict[str, Any]:
     provider = made(name)
     told = GenerateVideoParams.model_validate(params)
-    return directions(told, "a boat", provider.films(model), provider.film_wire(), model)
+    return video_request_params(told, "a boat", provider.films(model), provider.film_wire(), model)
 
 
 def body(provider: HostedProvider, wire: Wire, of: Ask) -> Any:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mediamill.tasks.capabilities.sentence_split import pieces
+from mediamill.tasks.capabilities.speech.sentence_split import split_text
 
 WORDS = st.lists(
     st.sampled_from(["Dr.", "Yes.", "no,", "a", "3.14", "\u4f60\u597d\u3002", "end!", "\n\n", "x" * 30, "e\u0301" * 9])
@@ -24,16 +24,16 @@ def said(text: str) -> str:
 @example("a" * 1000, 7)
 @example("\U0001f469\u200d\U0001f467 " * 20, 5)
 def test_nothing_is_lost_and_no_piece_is_too_long(text: str, most: int) -> None:
-    cut = pieces(text, most)
+    cut = split_text(text, most)
     assert said("".join(cut)) == said(text)
     assert all(0 < len(piece) <= most and piece == piece.strip() for piece in cut)
-    assert cut == pieces(text, most)
+    assert cut == split_text(text, most)
 
 
 @given(WORDS, st.integers(40, 200))
 def test_words_stay_whole_where_they_fit(words: list[str], most: int) -> None:
     text = " ".join(words)
-    spaced = [word for piece in pieces(text, most) for word in piece.split()]
+    spaced = [word for piece in split_text(text, most) for word in piece.split()]
     glued = "".join(text.split())
     assert "".join(spaced) == glued
     if "\u3002" not in text:
@@ -43,7 +43,7 @@ def test_words_stay_whole_where_they_fit(words: list[str], most: int) -> None:
 @given(st.lists(st.integers(1, 8), min_size=1, max_size=60), st.integers(60, 300))
 def test_sentences_are_kept_together_and_packed(lengths: list[int], most: int) -> None:
     sentences = [" ".join(["word"] * n) + "." for n in lengths]
-    cut = pieces(" ".join(sentences), most)
+    cut = split_text(" ".join(sentences), most)
     assert all(piece.endswith(".") for piece in cut)
     assert all(len(one) + 1 + len(two.split(".")[0]) + 1 > most for one, two in pairwise(cut))
 
@@ -67,8 +67,8 @@ def test_sentences_are_kept_together_and_packed(lengths: list[int], most: int) -
     ],
 )
 def test_where_texts_are_cut(text: str, most: int, cut: list[str]) -> None:
-    assert pieces(text, most) == cut
+    assert split_text(text, most) == cut
 
 
 def test_an_accent_stays_on_its_letter() -> None:
-    assert pieces("abce\u0301f", 4) == ["abc", "e\u0301f"]
+    assert split_text("abce\u0301f", 4) == ["abc", "e\u0301f"]

@@ -68,7 +68,7 @@ def _decoder() -> list[Finding]:
     import wave
 
     from mediamill.tasks.errors import MediamillError
-    from mediamill.tasks.media.audio import probe
+    from mediamill.tasks.media.probe import probe
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "tone.wav"

@@ -25,13 +25,13 @@ def watch(data: bytes) -> Seen:
     """
     from PIL import Image
 
-    from mediamill.tasks.media.frames import frames_at, look, times
+    from mediamill.tasks.media.frames import frames_at, read_video_info, times
 
     with tempfile.NamedTemporaryFile(prefix="mediamill-video-", suffix=".bin") as file:
         file.write(data)
         file.flush()
         try:
-            info = look(Path(file.name))
+            info = read_video_info(Path(file.name))
             frames = frames_at(Path(file.name), times(0.0, info.seconds, frames=_SAMPLES), _SIDE)
         except BadInput as error:
             raise Refusal("bad_picture", f"Invalid video: {error.message}", param="messages") from None

@@ -28,7 +28,7 @@ def decoded_seconds(audio: Audio, max_seconds: float | None) -> Decimal:
         BadInput: when it cannot be decoded.
     """
     from mediamill.tasks.local.engines.sound import opened
-    from mediamill.tasks.media.info import as_seconds
+    from mediamill.tasks.media.audio_info import as_seconds
 
     with opened(audio) as recording:
         for _ in recording.frames(max_seconds):

@@ -62,7 +62,7 @@ def hear(audio: Audio, max_seconds: float | None) -> Transcript:
         BadInput: when it cannot be decoded.
     """
     from mediamill.tasks.local.engines.sound import opened, samples
-    from mediamill.tasks.media.info import as_seconds
+    from mediamill.tasks.media.audio_info import as_seconds
 
     words: list[Word] = []
     with opened(audio) as recording:

@@ -78,7 +78,7 @@ def hear(audio: Audio, max_seconds: float | None, language: str) -> Transcript:
         BadInput: when it cannot be decoded.
     """
     from mediamill.tasks.local.engines.sound import opened, samples
-    from mediamill.tasks.media.info import as_seconds
+    from mediamill.tasks.media.audio_info import as_seconds
 
     with opened(audio) as recording:
         words = tuple(read(samples(recording, max_seconds)))

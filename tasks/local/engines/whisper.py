@@ -64,7 +64,7 @@ def hear(
     import numpy as np
 
     from mediamill.tasks.local.engines.sound import opened, samples
-    from mediamill.tasks.media.info import as_seconds
+    from mediamill.tasks.media.audio_info import as_seconds
 
     with opened(audio) as recording:
         blocks = list(samples(recording, max_seconds))

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.media.source_file import empty
-from mediamill.tasks.media.source_file import look as look_at_file
+from mediamill.tasks.media.source_file import empty_file, read_head
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -31,7 +30,7 @@ _REDUCIBLE = frozenset({"jpeg"})
 
 
 @dataclass(frozen=True, slots=True)
-class PictureInfo:
+class ImageInfo:
     """What a picture is. ``width`` and ``height`` are as it is looked at, its orientation applied."""
 
     format: str
@@ -43,7 +42,7 @@ class PictureInfo:
     size: int
 
 
-def look(path: Path, data: bytes | None = None) -> PictureInfo:
+def read_image_info(path: Path, data: bytes | None = None) -> ImageInfo:
     """Read a picture's header.
 
     Args:
@@ -54,23 +53,23 @@ def look(path: Path, data: bytes | None = None) -> PictureInfo:
         BadInput: ``missing``, ``unreadable``, ``not_a_file``, ``empty``, ``not_a_picture``, ``undecodable`` or
             ``too_many_pixels``.
     """
-    with opened(path, data) as (image, size):
-        return info_of(image, size)
+    with open_image(path, data) as (image, size):
+        return image_info_of(image, size)
 
 
 @contextmanager
-def opened(path: Path, data: bytes | None = None) -> Iterator[tuple[Image, int]]:
+def open_image(path: Path, data: bytes | None = None) -> Iterator[tuple[Image, int]]:
     """A picture, opened and not yet decoded, and the size of its file.
 
     Raises:
-        BadInput: as :func:`look`; what goes wrong inside the block while decoding is ``undecodable``.
+        BadInput: as :func:`read_image_info`; what goes wrong inside the block while decoding is ``undecodable``.
     """
     from PIL import Image, UnidentifiedImageError
 
     _readers()
-    size = len(data) if data is not None else look_at_file(path)[1]
+    size = len(data) if data is not None else read_head(path)[1]
     if not size:
-        raise empty()
+        raise empty_file()
     source: IO[bytes] | Path = BytesIO(data) if data is not None else path
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # metadata that is odd; sizes are bounded below
@@ -79,7 +78,7 @@ def opened(path: Path, data: bytes | None = None) -> Iterator[tuple[Image, int]]
         except UnidentifiedImageError:
             raise _unknown() from None
         except Exception as error:  # noqa: BLE001 - decoders raise whatever broken files make them raise
-            raise broken(error) from None
+            raise broken_image(error) from None
         with image:
             _bound(image)
             try:
@@ -87,15 +86,15 @@ def opened(path: Path, data: bytes | None = None) -> Iterator[tuple[Image, int]]
             except (BadInput, GeneratorExit):
                 raise
             except MemoryError as error:
-                raise broken(error) from None
+                raise broken_image(error) from None
 
 
-def info_of(image: Image, size: int) -> PictureInfo:
+def image_info_of(image: Image, size: int) -> ImageInfo:
     """What an opened picture is."""
     kind = NAMES.get(image.format or "", (image.format or "").lower())
     turn = orientation_of(image)
     width, height = image.size if turn < _TURNED else image.size[::-1]
-    return PictureInfo(kind, width, height, turn, image.mode, _frames(image), size)
+    return ImageInfo(kind, width, height, turn, image.mode, _frames(image), size)
 
 
 def orientation_of(image: Image) -> int:
@@ -107,7 +106,7 @@ def orientation_of(image: Image) -> int:
     return turn if isinstance(turn, int) and 1 <= turn <= 8 else 1  # noqa: PLR2004 (EXIF's eight orientations)
 
 
-def broken(error: BaseException) -> BadInput:
+def broken_image(error: BaseException) -> BadInput:
     """A picture that cannot be decoded."""
     why = (str(error).splitlines() or [""])[0][:120] or type(error).__name__
     return BadInput(
@@ -154,3 +153,20 @@ def _readers() -> None:
     Image.init()
     pillow_heif.register_heif_opener(thumbnails=False)
     Image.MAX_IMAGE_PIXELS = None
+
+
+def verify_image(path: Path, data: bytes | None = None) -> ImageInfo:
+    """What a picture is, once all of it was decoded.
+
+    Raises:
+        BadInput: as :func:`read_image_info`, and ``undecodable`` where it ends early or is damaged.
+    """
+    with open_image(path, data) as (image, size):
+        info = image_info_of(image, size)
+        try:
+            image.load()
+        except BadInput:
+            raise
+        except Exception as error:  # noqa: BLE001 - decoders raise whatever broken files make them raise
+            raise broken_image(error) from None
+        return info

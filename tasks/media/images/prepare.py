@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from mediamill.tasks.domain import Input, Payload
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.media.images.image_info import PictureInfo, broken, info_of, opened
-from mediamill.tasks.media.images.limits import PictureLimits
+from mediamill.tasks.media.images.image_info import ImageInfo, broken_image, image_info_of, open_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 _MIMES = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "gif": "image/gif"}
 _QUALITIES = (88, 75, 60)
+_COVER_QUALITY = 92
 _SMALLER = 0.7
 _MOST_TRIES = 12
 _AS_IS_MODES = frozenset({"RGB", "L", "RGBA", "LA", "P", "1"})
@@ -27,7 +27,16 @@ _SLACK = 1.1
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class ImageLimits:
+    """What images an endpoint takes: formats by name (``jpeg``, ``png`` ...), most bytes and pixels of one picture."""
+
+    formats: frozenset[str] = frozenset({"jpeg", "png", "webp", "gif"})
+    max_bytes: int = 20_000_000
+    max_pixels: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedImage:
     """A picture ready to send: its Input, its size as it is sent, what it is, what was odd about it.
 
     ``thumbnail`` is 32 by 32 grey pixels, row by row, where it was asked for.
@@ -36,12 +45,12 @@ class Picture:
     input: Input
     width: int
     height: int
-    info: PictureInfo
+    info: ImageInfo
     warnings: tuple[str, ...] = ()
     thumbnail: bytes | None = None
 
 
-def target(info: PictureInfo, limits: PictureLimits, longest: int | None) -> tuple[int, int]:
+def target_size(info: ImageInfo, limits: ImageLimits, longest: int | None) -> tuple[int, int]:
     """The size a picture is sent at: within ``longest`` and the limits, never enlarged."""
     width, height = info.width, info.height
     scale = 1.0
@@ -54,16 +63,16 @@ def target(info: PictureInfo, limits: PictureLimits, longest: int | None) -> tup
     return max(1, int(width * scale)), max(1, int(height * scale))
 
 
-def prepare(
+def prepare_image(
     path: Path,
     sha256: str,
-    limits: PictureLimits,
+    limits: ImageLimits,
     *,
     longest: int | None = None,
     data: bytes | None = None,
     thumbnail: bool = False,
     check: Callable[[], None] | None = None,
-) -> Picture:
+) -> PreparedImage:
     """Decode a picture and make it ready to send.
 
     It goes as it is (recipe ``as-is``) when the endpoint takes its format and size, it has one frame, and its
@@ -81,12 +90,12 @@ def prepare(
         check: called between steps; what it raises ends the work.
 
     Raises:
-        BadInput: as :func:`~mediamill.tasks.media.images.image_info.look`, or ``too_large`` where it cannot be made
-            to fit.
+        BadInput: as :func:`~mediamill.tasks.media.images.image_info.read_image_info`, or ``too_large`` where it
+            cannot be made to fit.
     """
-    with opened(path, data) as (image, size):
-        info = info_of(image, size)
-        wanted = target(info, limits, longest)
+    with open_image(path, data) as (image, size):
+        info = image_info_of(image, size)
+        wanted = target_size(info, limits, longest)
         found = _warnings(info)
         try:
             if _goes_as_is(info, limits, wanted):
@@ -94,22 +103,22 @@ def prepare(
                 small = _thumbnail(image) if thumbnail else None
                 held = data if data is not None else path.read_bytes()
                 payload = Payload(_filename(info.format), _MIMES[info.format], size, data=held)
-                return Picture(Input(sha256, payload=payload), info.width, info.height, info, found, small)
+                return PreparedImage(Input(sha256, payload=payload), info.width, info.height, info, found, small)
             made, odd = _upright(image, info, wanted)
         except BadInput:
             raise
         except Exception as error:  # noqa: BLE001 - decoders raise whatever broken files make them raise
-            raise broken(error) from None
+            raise broken_image(error) from None
         if check is not None:
             check()
         small = _thumbnail(made) if thumbnail else None
         encoded, quality, final = _fitting(made, limits)
     recipe = f"jpeg-{quality}-{final[0]}x{final[1]}"
     payload = Payload(_filename("jpeg"), "image/jpeg", len(encoded), data=encoded)
-    return Picture(Input(sha256, recipe, payload=payload), *final, info, (*found, *odd), small)
+    return PreparedImage(Input(sha256, recipe, payload=payload), *final, info, (*found, *odd), small)
 
 
-def _goes_as_is(info: PictureInfo, limits: PictureLimits, wanted: tuple[int, int]) -> bool:
+def _goes_as_is(info: ImageInfo, limits: ImageLimits, wanted: tuple[int, int]) -> bool:
     return (
         info.format in limits.formats
         and info.format in _MIMES
@@ -121,13 +130,13 @@ def _goes_as_is(info: PictureInfo, limits: PictureLimits, wanted: tuple[int, int
     )
 
 
-def _warnings(info: PictureInfo) -> tuple[str, ...]:
+def _warnings(info: ImageInfo) -> tuple[str, ...]:
     if info.frames > 1 and info.format != "jpeg":
         return (f"frames: the first of {info.frames} was taken",)
     return ()
 
 
-def _upright(image: Image, info: PictureInfo, wanted: tuple[int, int]) -> tuple[Image, tuple[str, ...]]:
+def _upright(image: Image, info: ImageInfo, wanted: tuple[int, int]) -> tuple[Image, tuple[str, ...]]:
     """Eight bits of RGB, turned upright, at the size that is wanted; decoded no larger than need be."""
     from PIL import Image as Pillow
     from PIL import ImageOps
@@ -195,7 +204,7 @@ def _flat(image: Image) -> Image:
     return image if image.mode in ("RGB", "L") else image.convert("RGB")
 
 
-def _fitting(image: Image, limits: PictureLimits) -> tuple[bytes, int, tuple[int, int]]:
+def _fitting(image: Image, limits: ImageLimits) -> tuple[bytes, int, tuple[int, int]]:
     """A JPEG within the limit's bytes: of lower quality first, then smaller.
 
     Raises:
@@ -225,3 +234,31 @@ def _thumbnail(image: Image) -> bytes:
 
 def _filename(kind: str) -> str:
     return f"picture.{'jpg' if kind == 'jpeg' else kind}"
+
+
+def crop_to_size(path: Path, sha256: str, size: tuple[int, int], data: bytes | None = None) -> Input:
+    """A picture for an endpoint that takes one size only: scaled and cut around its middle, upright, as a JPEG.
+
+    Args:
+        path: the file, whatever it is called.
+        sha256: of its bytes.
+        size: width and height in pixels.
+        data: its bytes, where they have been read.
+
+    Raises:
+        BadInput: when it cannot be decoded.
+    """
+    from PIL import ImageOps
+
+    with open_image(path, data) as (image, _):
+        try:
+            upright = ImageOps.exif_transpose(image).convert("RGB")
+            made = BytesIO()
+            ImageOps.fit(upright, size).save(made, "JPEG", quality=_COVER_QUALITY)
+        except BadInput:
+            raise
+        except Exception as error:  # noqa: BLE001 - decoders raise whatever broken files make them raise
+            raise broken_image(error) from None
+    recipe = f"cover-{_COVER_QUALITY}-{size[0]}x{size[1]}"
+    payload = Payload("picture.jpg", "image/jpeg", made.tell(), data=made.getvalue())
+    return Input(sha256, recipe, payload=payload)

@@ -1,0 +1,1 @@
+"""What runs code keeps: sessions, and what their cells put out."""

@@ -1,0 +1,54 @@
+"""What a cell put out, as columns; pictures and other bytes as files."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import mimetypes
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from mediamill.tasks.capabilities.base import Kit
+
+
+def output_columns(outputs: Sequence[Mapping[str, Any]], item_id: str, kit: Kit) -> dict[str, Any]:
+    """Outputs as columns; pictures and other bytes become files under OUT/media."""
+    rows: list[dict[str, Any]] = []
+    for output in outputs:
+        data = output["data"]
+        parts = data.items() if isinstance(data, Mapping) else [("text/plain", data)]
+        for mime, content in parts:
+            if content is None:
+                continue
+            text = content if isinstance(content, str) else orjson.dumps(content).decode()
+            place = _saved(text, str(mime), f"{item_id}-{len(rows)}", kit)
+            rows.append({"type": output["type"], "mime": mime, "text": None if place else text, "file": place})
+
+    def joined(kind: str) -> str | None:
+        texts = [row["text"] for row in rows if row["type"] == kind and row["mime"] == "text/plain"]
+        return "".join(text for text in texts if text) or None
+
+    return {
+        "outputs": rows,
+        "stdout": joined("stdout"),
+        "stderr": joined("stderr"),
+        "result": joined("execute_result"),
+    }
+
+
+def _saved(text: str, mime: str, name: str, kit: Kit) -> str | None:
+    """Where an output that is no text was written, relative to OUT; None for text."""
+    from mediamill.tasks.sinks.media import publish_media
+
+    if mime.startswith("text/") or mime == "application/json":
+        return None
+    try:
+        data = text.encode() if mime == "image/svg+xml" else base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    made = kit.scratch / uuid.uuid4().hex
+    made.write_bytes(data)
+    return publish_media(made, kit.out, name, mimetypes.guess_extension(mime) or ".bin").file

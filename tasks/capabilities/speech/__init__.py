@@ -1,0 +1,1 @@
+"""What the capabilities that hear or speak share."""

@@ -1,0 +1,168 @@
+"""A long recording's pieces: cut in a thread, journalled, sent side by side while the next ones are cut."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from mediamill.tasks.capabilities.base import Kit
+from mediamill.tasks.capabilities.speech.piece_transcript import RATE
+from mediamill.tasks.domain import Answer
+from mediamill.tasks.errors import ItemError
+from mediamill.tasks.media.endpoint_fit import CutPoints
+
+if TYPE_CHECKING:
+    from mediamill.tasks.media.audio_info import PreparedAudio
+    from mediamill.tasks.media.segmenter import Segmenter
+
+Send = Callable[["PreparedAudio"], Awaitable[Answer]]
+
+_BYTES_A_SECOND = 32_320
+
+
+class Abandoned(Exception):
+    """Nobody waits for the decoding any more."""
+
+
+class PieceSender:
+    """Sends one recording's pieces.
+
+    Args:
+        kit: threads, bounded bytes, the journal's cuts.
+        send: one piece's paid call.
+        sha256: of the recording.
+        turn: how many recordings may be cut at once; each holds some seconds of sound.
+    """
+
+    def __init__(self, kit: Kit, send: Send, sha256: str, turn: asyncio.Semaphore) -> None:
+        self._kit, self._send, self._sha256, self._turn = kit, send, sha256, turn
+        self._abandoned = False
+        self._sent: list[asyncio.Task[Answer]] = []
+        self._clips: list[PreparedAudio] = []
+
+    def check(self) -> None:
+        """For the thread that decodes: raises once it should end."""
+        if self._abandoned:
+            raise Abandoned
+        self._kit.check()
+
+    async def send_all(self, pieces: Segmenter) -> tuple[list[PreparedAudio], list[Answer]]:
+        """Cut and send to the recording's end.
+
+        The first piece that fails for good ends the cutting; what is under way is waited for, so that its answers
+        are paid for once, whatever becomes of the item.
+
+        Returns:
+            Every piece, without its sound, and its answer, in order.
+
+        Raises:
+            ItemError: naming the piece.
+            Stop: when the run must end.
+        """
+        try:
+            async with self._turn, self._opened(pieces):
+                while not self._failed() and (clip := await self._next(pieces)) is not None:
+                    await self._start(clip)
+        except asyncio.CancelledError:
+            self._cut_off()
+            raise
+        finally:
+            await self._settled()
+        self._complain()
+        return self._clips, [task.result() for task in self._sent]
+
+    @asynccontextmanager
+    async def _opened(self, pieces: Segmenter) -> AsyncIterator[None]:
+        pieces.known = await self._kit.known_cuts(self._sha256, pieces.recipe)
+        try:
+            yield
+        finally:
+            self._abandoned = True
+            await asyncio.shield(self._kit.thread(pieces.close))
+
+    async def _next(self, pieces: Segmenter) -> PreparedAudio | None:
+        """The next piece, its cut on record."""
+        async with self._kit.hold(int(pieces.seconds * _BYTES_A_SECOND)):
+            step = asyncio.ensure_future(self._kit.thread(pieces.take))
+            try:
+                clip = await asyncio.shield(step)
+            except asyncio.CancelledError:
+                self._abandoned = True
+                await asyncio.wait({step})
+                if step.exception() is None:
+                    _forget(step.result())
+                raise
+        try:
+            if clip is not None and _is_news(pieces.cuts, pieces.known):
+                await self._kit.keep_cuts(self._sha256, pieces.recipe, pieces.cuts)
+        except BaseException:
+            _forget(clip)
+            raise
+        return clip
+
+    async def _start(self, clip: PreparedAudio) -> None:
+        """Send a piece once there is room for it."""
+        begun = asyncio.Event()
+        self._sent.append(asyncio.get_running_loop().create_task(self._sending(clip, begun)))
+        self._clips.append(replace(clip, input=replace(clip.input, payload=None)))
+        await begun.wait()
+
+    async def _sending(self, clip: PreparedAudio, begun: asyncio.Event) -> Answer:
+        payload = clip.input.payload
+        assert payload is not None
+        try:
+            async with self._kit.hold(payload.size):
+                begun.set()
+                return await self._send(clip)
+        finally:
+            begun.set()
+            _forget(clip)
+
+    async def _settled(self) -> None:
+        """Wait for what is under way. Cut off, it is left to the call path, which ends it in its own way."""
+        try:
+            await asyncio.gather(*(asyncio.shield(task) for task in self._sent), return_exceptions=True)
+        except asyncio.CancelledError:
+            self._cut_off()
+            await asyncio.gather(*self._sent, return_exceptions=True)
+            raise
+
+    def _cut_off(self) -> None:
+        for task in self._sent:
+            task.cancel()
+
+    def _failed(self) -> bool:
+        return any(task.done() and (task.cancelled() or task.exception()) for task in self._sent)
+
+    def _complain(self) -> None:
+        """Raise what ended the pieces: what ends the run before what ends the item, and that by its first piece."""
+        failures = [(n, task.exception()) for n, task in enumerate(self._sent) if task.exception() is not None]
+        for _, error in failures:
+            if error is not None and not isinstance(error, ItemError):
+                raise error
+        for n, error in failures:
+            if isinstance(error, ItemError):
+                sent = self._clips[n].input
+                error.message = f"piece {n + 1}, from {clock(sent.start / RATE)} on: {error.message}"
+                raise error
+
+
+def _is_news(cuts: CutPoints, known: CutPoints) -> bool:
+    return cuts.points != known.points[: len(cuts.points)] or (cuts.length is not None and known.length is None)
+
+
+def clock(seconds: float) -> str:
+    """A position as a player shows it: ``0:07``, ``1:02:03``."""
+    minutes, whole = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{whole:02d}" if hours else f"{minutes}:{whole:02d}"
+
+
+def _forget(clip: PreparedAudio | None) -> None:
+    """Remove a piece's file."""
+    payload = clip.input.payload if clip is not None else None
+    if payload is not None and payload.path is not None:
+        payload.path.unlink(missing_ok=True)

@@ -1,0 +1,114 @@
+"""A recording on its way to an endpoint: whole, by its URL, or cut into pieces whose answers are merged."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mediamill.tasks.capabilities.base import Kit, Media
+from mediamill.tasks.capabilities.speech.piece_sender import PieceSender, Send
+from mediamill.tasks.capabilities.speech.piece_transcript import RATE, PieceTranscript
+from mediamill.tasks.domain import Answer, Input, Item, Payload
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.media.endpoint_fit import CutOptions
+from mediamill.tasks.wire import AudioLimits
+
+if TYPE_CHECKING:
+    from mediamill.tasks.media.audio_info import PreparedAudio
+    from mediamill.tasks.media.voice_activity import VoiceActivity
+
+
+@dataclass(frozen=True, slots=True)
+class MergedPieces:
+    """What was heard in a recording that went in pieces.
+
+    Attributes:
+        columns: the transcript, its times from the recording's start.
+        warnings: what the user should know about the recording and the merging.
+        activity: when it sounds like speech.
+        recipe: how the pieces were prepared.
+        count: how many there were.
+        first: the first piece's answer.
+    """
+
+    columns: Mapping[str, Any]
+    warnings: list[str]
+    activity: VoiceActivity
+    recipe: str
+    count: int
+    first: Answer
+
+
+def pass_url(item: Item, kit: Kit, limits: AudioLimits) -> Input:
+    """The recording by its URL, which the provider fetches itself.
+
+    Raises:
+        BadInput: ``no_urls`` when it does not.
+    """
+    if not limits.takes_urls:
+        raise BadInput(f"{kit.provider.name} does not fetch URLs itself", kind="no_urls", hint="leave out pass_urls")
+    digest = hashlib.sha256(f"url:{item.location}\n{kit.version(item)}".encode()).hexdigest()
+    payload = Payload(filename="", mime="", size=0, url=item.location)
+    return Input(sha256=digest, recipe="url", payload=payload)
+
+
+async def prepare_whole(media: Media, kit: Kit, limits: AudioLimits, cutting: CutOptions) -> PreparedAudio | None:
+    """The recording as it goes whole; None when it has to be cut.
+
+    Raises:
+        BadInput: as :func:`mediamill.tasks.media.endpoint_fit.whole`.
+    """
+    from mediamill.tasks.media.endpoint_fit import bounded, whole
+    from mediamill.tasks.media.prepare import prepare_plain_wav, with_voice_activity
+
+    if media.data is not None and not (cutting.normalize or cutting.trim):
+        clip = prepare_plain_wav(media.path, media.data, media.sha256, bounded(limits, cutting))
+        if clip is not None:
+            return clip if clip.seconds < 1 else await kit.thread(with_voice_activity, clip, media.path, kit.check)
+    return await kit.thread(whole, media.path, media.sha256, limits, kit.scratch, cutting, check=kit.check)
+
+
+async def transcribe_pieces(
+    media: Media,
+    kit: Kit,
+    send: Send,
+    turn: asyncio.Semaphore,
+    limits: AudioLimits,
+    cutting: CutOptions,
+    *,
+    diarized: bool,
+) -> MergedPieces:
+    """Hear a recording that is too long to go whole: its pieces side by side, their answers merged.
+
+    Args:
+        media: the recording.
+        kit: what the item may use.
+        send: one piece's paid call.
+        turn: how many recordings may be cut at once.
+        limits: what the endpoint takes.
+        cutting: how to cut.
+        diarized: speakers are told apart, so they are matched from piece to piece.
+
+    Raises:
+        ItemError: naming the piece that failed.
+    """
+    from mediamill.tasks.capabilities.speech.transcript_merge import merge_transcripts
+    from mediamill.tasks.media.segmenter import Segmenter
+
+    sender = PieceSender(kit, send, media.sha256, turn)
+    pieces = Segmenter(media.path, media.sha256, limits, kit.scratch, cutting, check=sender.check)
+    clips, answers = await sender.send_all(pieces)
+    ends = [c.input.start + round(c.seconds * RATE) if c.input.end is None else c.input.end for c in clips]
+    heard = [PieceTranscript.of(a.data, c.input.start, end) for a, c, end in zip(answers, clips, ends, strict=True)]
+    columns, warnings = await kit.thread(merge_transcripts, heard, diarized=diarized)
+    return MergedPieces(
+        columns,
+        [*pieces.warnings, *warnings],
+        await kit.thread(lambda: pieces.voiced),
+        clips[0].input.recipe,
+        len(clips),
+        answers[0],
+    )

@@ -1,0 +1,1 @@
+"""What the capabilities that ask in words share."""

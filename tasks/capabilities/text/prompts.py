@@ -1,0 +1,152 @@
+"""Prompts: the parameters of everything that asks a model in words, and templates filled from a row."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from mediamill.tasks.capabilities.parameters import Option
+from mediamill.tasks.domain import JSON, Item
+from mediamill.tasks.errors import BadInput
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+    from mediamill.tasks.capabilities.base import Kit
+
+_STREAM_FROM = 4096
+"""Answers that may be longer than this many tokens are taken as a stream: their silence can be told from work."""
+
+_OWN = frozenset({"prompt", "system", "json_schema", "repairs", "stream"})
+"""Parameters that are not sampling fields of the wire."""
+
+
+def checked_template(value: str | None, info: ValidationInfo) -> str | None:
+    """A parameter that is a template, as it is; a row's own value is no template.
+
+    Raises:
+        ValueError: when it cannot be read.
+    """
+    from jinja2 import TemplateSyntaxError
+
+    try:
+        if value is not None and info.field_name not in (info.context or ()):
+            _template(value)
+    except TemplateSyntaxError as error:
+        raise ValueError(f"the template cannot be read, line {error.lineno}: {error.message}") from None
+    return value
+
+
+class PromptParams(BaseModel):
+    """What can be asked of a model that answers in words. What is unset is not sent."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    prompt: str | None = Field(
+        None, min_length=1, max_length=200_000, description="what is asked; {{ column }} stands for the row's value"
+    )
+    system: str | None = Field(None, max_length=200_000, description="instructions before the prompt; a template too")
+    max_tokens: int = Field(1024, ge=1, le=1_000_000, description="longest answer in tokens, reasoning included")
+    temperature: float | None = Field(None, ge=0, le=2, allow_inf_nan=False, description="0 is the most likely answer")
+    top_p: float | None = Field(None, gt=0, le=1, allow_inf_nan=False, description="share of likelihood to draw from")
+    top_k: int | None = Field(None, ge=1, le=1000, description="how many tokens to draw from")
+    min_p: float | None = Field(
+        None, ge=0, le=1, allow_inf_nan=False, description="least likelihood, of the likeliest's"
+    )
+    repetition_penalty: float | None = Field(None, gt=0, le=10, allow_inf_nan=False, description="1 is none")
+    presence_penalty: float | None = Field(None, ge=-2, le=2, allow_inf_nan=False, description="0 is none")
+    frequency_penalty: float | None = Field(None, ge=-2, le=2, allow_inf_nan=False, description="0 is none")
+    seed: int | None = Field(None, ge=0, lt=2**63, description="for answers that repeat, where the model can")
+    stop: list[str] | None = Field(None, max_length=4, description="texts at which the answer ends")
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high"] | None = Field(
+        None, description="how long to think, where the model can be told"
+    )
+    json_schema: Annotated[dict[str, Any] | None, Option("--schema", "FILE")] = Field(
+        None, description="JSON Schema of the answer: a file, module:Model, or the schema; its fields become columns"
+    )
+    repairs: int = Field(2, ge=0, le=10, description="how often an answer that does not fit is asked for again")
+    stream: bool | None = Field(
+        None, description="take the answer as a stream; by default where it may be longer than 4096 tokens"
+    )
+
+    @field_validator("json_schema", mode="before", json_schema_input_type=dict[str, Any] | str | None)
+    @classmethod
+    def _a_schema(cls, value: Any) -> Any:
+        from mediamill.tasks.capabilities.text.json_schema import load_schema
+
+        return value if value is None else load_schema(value)
+
+    @field_validator("stop", mode="before", json_schema_input_type=list[str] | str | None)
+    @classmethod
+    def _texts(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    _a_template = field_validator("prompt", "system")(checked_template)
+
+    def sampling(self) -> dict[str, JSON]:
+        """The fields of the wire, by their neutral names."""
+        given: dict[str, JSON] = self.model_dump(mode="json", exclude=set(_OWN), exclude_none=True)
+        return given
+
+    def streamed(self) -> bool:
+        """True when the answer is to be taken as a stream."""
+        return self.max_tokens > _STREAM_FROM if self.stream is None else self.stream
+
+
+async def render_text(item: Item, name: str, template: str | None, kit: Kit, *, optional: bool = False) -> str:
+    """What a parameter says of a row: its template filled; the row's text without one; what the row itself gave, as is.
+
+    Raises:
+        BadInput: when it says nothing and is not ``optional``, or cannot be filled.
+    """
+    own = name in item.params
+    text = await kit.text(item) if template is None or (not own and "text" in template) else ""
+    told = text if template is None else render_row(item, name, template, text=text)
+    if not optional and not told.strip():
+        raise BadInput(f"{item.source}: there is no {name} in it", kind="empty", hint="write one, or leave it out")
+    return told
+
+
+def render_row(item: Item, name: str, template: str, **more: JSON) -> str:
+    """A parameter's template filled with the row's columns, and with ``more``; what the row itself gave, as is.
+
+    Raises:
+        BadInput: when it names a column that is not there, or cannot be filled.
+    """
+    if name in item.params:
+        return template
+    return render_template(template, {**item.row, **more, "item_id": item.item_id, "source": item.source}, item.source)
+
+
+def render_template(template: str, row: Mapping[str, Any], source: str) -> str:
+    """A template filled with a row's columns.
+
+    Raises:
+        BadInput: when it names a column that is not there, or cannot be filled.
+    """
+    from jinja2 import TemplateError, UndefinedError
+
+    if "{" not in template:
+        return template
+    try:
+        return _template(template).render(row)
+    except UndefinedError as error:
+        raise BadInput(
+            f"{source}: the prompt wants what the row has not: {error.message}",
+            kind="bad_row",
+            hint=f"its columns are {', '.join(map(str, row)) or 'none'}",
+        ) from None
+    except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
+        raise BadInput(f"{source}: the prompt cannot be filled: {error}", kind="bad_row") from None
+
+
+@functools.lru_cache(maxsize=256)
+def _template(text: str) -> Template:
+    """Compiled once; in a sandbox, for a manifest may come from anybody."""
+    from jinja2 import StrictUndefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    return ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False).from_string(text)

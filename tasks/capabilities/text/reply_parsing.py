@@ -1,0 +1,73 @@
+"""What a model said, taken apart: its reasoning, its answer, and the JSON in it."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+_THOUGHT = re.compile(r"\s*<think(?:ing)?>(?P<thought>.*?)</think(?:ing)?>\s*", re.DOTALL)
+_OPEN = re.compile(r"\s*<think(?:ing)?>(?P<thought>.*)", re.DOTALL)
+_CLOSED = re.compile(r"(?P<thought>.*?)</think(?:ing)?>\s*", re.DOTALL)
+_FENCE = re.compile(r"```[a-zA-Z0-9]*\s*\n(?P<inside>.*?)\n?\s*```", re.DOTALL)
+_STARTS = re.compile(r"[{\[]")
+_MOST_TRIES = 50
+
+
+def split_reasoning(text: str) -> tuple[str, str | None]:
+    """The answer without the reasoning that some models put before it in ``<think>`` tags, and the reasoning."""
+    found = _THOUGHT.match(text)
+    if found is None and "<think" not in text[:200] and "</think" in text:
+        found = _CLOSED.match(text)  # the opening tag was part of the prompt's template
+    if found is not None:
+        return text[found.end() :].strip(), found["thought"].strip() or None
+    unfinished = _OPEN.match(text)
+    if unfinished is not None:
+        return "", unfinished["thought"].strip() or None
+    return text.strip(), None
+
+
+def parse_json(text: str) -> Any:
+    """The JSON in an answer: all of it, inside a fence, or the first object or list in its words.
+
+    Raises:
+        ValueError: when there is none, or it is cut off.
+    """
+    fenced = [found["inside"] for found in _FENCE.finditer(text)]
+    for candidate in (text, *fenced):
+        try:
+            return _loads(candidate)
+        except ValueError:
+            continue
+    return _first_in(text)
+
+
+def _first_in(text: str) -> Any:
+    """The first whole object or list among the words. Nothing inside what is broken or cut off is taken for it."""
+    decoder = json.JSONDecoder(parse_constant=_refused, strict=False)
+    broken = -1
+    for tries, found in enumerate(_STARTS.finditer(text)):
+        if tries >= _MOST_TRIES:
+            break
+        if found.start() < broken:
+            continue
+        try:
+            return decoder.raw_decode(text, found.start())[0]
+        except json.JSONDecodeError as error:
+            if error.msg.startswith(("Unterminated", "Invalid")):  # what follows may be inside the string
+                break
+            broken = error.pos
+        except (ValueError, RecursionError):
+            continue
+    raise ValueError("there is no JSON in it" if not _STARTS.search(text) else "its JSON is broken or cut off")
+
+
+def _loads(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_refused, strict=False)
+    except RecursionError:
+        raise ValueError("its JSON is nested too deep") from None
+
+
+def _refused(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")

@@ -1,0 +1,1 @@
+"""What the capabilities that look at or make images and videos share."""

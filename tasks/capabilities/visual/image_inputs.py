@@ -1,0 +1,199 @@
+"""Pictures of an item made ready to be shown to a model, and what they come to in tokens."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mediamill.tasks.capabilities.base import Kit
+from mediamill.tasks.domain import Input, Item, Payload
+from mediamill.tasks.errors import BadInput, UsageError
+from mediamill.tasks.providers.chat import Sees
+from mediamill.tasks.providers.vision import Detail, Vision
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from mediamill.tasks.media.images.prepare import PreparedImage
+
+_DECODED = 32 * 2**20
+"""Bytes held while a picture is decoded: a twelve-megapixel JPEG takes less."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInput:
+    """One picture as a model gets it. ``picture`` is None for a URL that is passed through."""
+
+    source: str
+    input: Input
+    tokens: tuple[int, int]
+    picture: PreparedImage | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes that are sent."""
+        payload = self.input.payload
+        return payload.size if payload is not None else 0
+
+    def as_row(self) -> dict[str, Any]:
+        """As a row of the column ``pictures``."""
+        made = self.picture
+        return {
+            "source": self.source,
+            "sha256": self.input.sha256,
+            "format": made.info.format if made else None,
+            "width": made.info.width if made else None,
+            "height": made.info.height if made else None,
+            "sent_width": made.width if made else None,
+            "sent_height": made.height if made else None,
+            "sent_bytes": self.size if made else None,
+            "recipe": self.input.recipe,
+        }
+
+
+def image_fields() -> list[pa.Field]:
+    """The columns that tell what was shown; ``width``, ``height`` and ``format`` are the first picture's own."""
+    import pyarrow as pa
+
+    one = pa.struct(
+        [
+            ("source", pa.string()),
+            ("sha256", pa.string()),
+            ("format", pa.string()),
+            ("width", pa.int32()),
+            ("height", pa.int32()),
+            ("sent_width", pa.int32()),
+            ("sent_height", pa.int32()),
+            ("sent_bytes", pa.int64()),
+            ("recipe", pa.string()),
+        ]
+    )
+    return [
+        pa.field("width", pa.int32()),
+        pa.field("height", pa.int32()),
+        pa.field("format", pa.string()),
+        pa.field("pictures", pa.list_(one)),
+        pa.field("warnings", pa.list_(pa.string())),
+    ]
+
+
+def image_columns(images: Sequence[ImageInput]) -> dict[str, Any]:
+    """What was shown, as those columns."""
+    rows = [one.as_row() for one in images]
+    first = rows[0]
+    digests = "\n".join(one.input.sha256 for one in images)
+    return {
+        "content_sha256": first["sha256"] if len(rows) == 1 else hashlib.sha256(digests.encode()).hexdigest(),
+        "width": first["width"],
+        "height": first["height"],
+        "format": first["format"],
+        "pictures": rows,
+        "warnings": [f"{one.source}: {w}" if len(rows) > 1 else w for one in images for w in _odd(one)],
+    }
+
+
+def vision_of(kit: Kit) -> Vision:
+    """What pictures the model takes.
+
+    Raises:
+        UsageError: when it does not see.
+    """
+    if not isinstance(kit.provider, Sees):
+        raise UsageError(f"{kit.provider.name} does not see pictures", hint="choose another --provider")
+    return kit.provider.vision(kit.model)
+
+
+def check_image_count(item: Item, count: int, vision: Vision) -> None:
+    """Raise BadInput when one prompt cannot hold so many pictures."""
+    if count > vision.max_pictures:
+        raise BadInput(
+            f"{item.source}: {count} pictures in one prompt, the model takes {vision.max_pictures}",
+            kind="too_many_pictures",
+            hint="make smaller groups",
+        )
+
+
+async def prepare_image_input(
+    item: Item, kit: Kit, vision: Vision, detail: Detail, *, count: int, fetch: bool, thumbnail: bool
+) -> ImageInput:
+    """One picture, fetched, decoded to its end and made ready; a URL as it is, where the provider fetches it.
+
+    Raises:
+        BadInput: naming the picture.
+    """
+    if item.is_url and not fetch and vision.takes_urls and not thumbnail:
+        digest = hashlib.sha256(f"url:{item.location}\n{kit.version(item)}".encode()).hexdigest()
+        payload = Payload(filename="", mime="", size=0, url=item.location)
+        return ImageInput(item.source, Input(digest, "url", payload=payload), (1, vision.most(detail)))
+    from mediamill.tasks.media.images.prepare import prepare_image
+
+    limits = vision.limits(count)
+    async with kit.fetch(item) as media, kit.hold(_DECODED + 2 * media.size):
+        try:
+            picture = await kit.thread(
+                prepare_image,
+                media.path,
+                media.sha256,
+                limits,
+                longest=vision.longest(detail),
+                data=media.data,
+                thumbnail=thumbnail,
+                check=kit.check,
+            )
+        except BadInput as error:
+            error.message = f"{item.source}: {error.message}"
+            raise
+    return ImageInput(item.source, picture.input, vision.estimate(picture.width, picture.height, detail), picture)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageEstimate:
+    """What a picture would come to, from its header: tokens as sent, and what making it smaller saves."""
+
+    tokens: tuple[int, int]
+    saved_tokens: int = 0
+    saved_bytes: int = 0
+
+
+async def estimate_image(
+    item: Item, kit: Kit, vision: Vision, detail: Detail, *, count: int, fetch: bool
+) -> ImageEstimate:
+    """Estimate one picture without decoding it.
+
+    Raises:
+        BadInput: naming the picture.
+    """
+    if item.is_url and not fetch and vision.takes_urls:
+        return ImageEstimate((1, vision.most(detail)))
+    from mediamill.tasks.media.images.image_info import read_image_info
+    from mediamill.tasks.media.images.prepare import target_size
+
+    async with kit.fetch(item) as media:
+        try:
+            info = await kit.thread(read_image_info, media.path, media.data)
+        except BadInput as error:
+            error.message = f"{item.source}: {error.message}"
+            raise
+    limits = vision.limits(count)
+    width, height = target_size(info, limits, vision.longest(detail))
+    whole = target_size(info, limits, None)
+    tokens = vision.estimate(width, height, detail)
+    share = width * height / (info.width * info.height)
+    return ImageEstimate(
+        tokens,
+        max(vision.estimate(*whole, "full")[0] - tokens[0], 0),
+        round(info.size * (1 - share)) if share < 1 else 0,
+    )
+
+
+def image_part(number: int, vision: Vision, detail: Detail) -> dict[str, Any]:
+    """The part of a message that stands for a picture; ``detail`` where the endpoint takes it and it matters."""
+    words = {"full": "high", "economy": "low"}
+    more = {"detail": words[detail]} if vision.detail and detail in words else {}
+    return {"type": "picture", "input": number, **more}
+
+
+def _odd(one: ImageInput) -> tuple[str, ...]:
+    return one.picture.warnings if one.picture is not None else ()

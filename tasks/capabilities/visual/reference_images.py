@@ -1,0 +1,55 @@
+"""Pictures to go by: files decoded, bounded and sent along, addresses passed on to the provider."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+
+from mediamill.tasks.capabilities.base import Kit
+from mediamill.tasks.domain import Input, Item, Payload
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.media.images.prepare import ImageLimits
+
+_LONGEST = 2048
+_LIMITS = ImageLimits(frozenset({"jpeg", "png"}), max_bytes=8_000_000)
+_DECODED = 32 * 2**20
+
+
+async def load_reference_images(
+    places: Sequence[str], item: Item, kit: Kit, *, exactly: tuple[int, int] | None = None
+) -> tuple[Input, ...]:
+    """Paths and addresses as inputs, in order; paths count from the manifest's folder.
+
+    Args:
+        places: paths and URLs, as the row or the job names them.
+        item: whose they are.
+        kit: what fetches and decodes.
+        exactly: width and height in pixels that every picture is brought to, for endpoints that take no other; what
+            an address leads to is then fetched, too.
+
+    Raises:
+        BadInput: naming the picture that cannot be read or decoded.
+    """
+    return tuple([await _one(place, item, kit, exactly) for place in places])
+
+
+async def _one(place: str, item: Item, kit: Kit, exactly: tuple[int, int] | None) -> Input:
+    from mediamill.tasks.media.images.prepare import crop_to_size, prepare_image
+
+    picture = replace(item, location=kit.place(place), source=place)
+    if picture.is_url and exactly is None:
+        digest = hashlib.sha256(f"url:{place}\n{kit.version(item)}".encode()).hexdigest()
+        return Input(digest, "url", payload=Payload("", "", 0, url=place))
+    try:
+        async with kit.fetch(picture) as media, kit.hold(_DECODED + 2 * media.size):
+            if exactly is not None:
+                return await kit.thread(crop_to_size, media.path, media.sha256, exactly, media.data)
+            made = await kit.thread(
+                prepare_image, media.path, media.sha256, _LIMITS, longest=_LONGEST, data=media.data, check=kit.check
+            )
+    except BadInput as error:
+        told = error.message if place in error.message else f"{place}: {error.message}"
+        error.message = f"{item.source}: picture {told}"
+        raise
+    return made.input

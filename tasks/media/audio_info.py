@@ -1,0 +1,62 @@
+"""What a recording is, and what it is once it is ready to send."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from mediamill.tasks.domain import Input
+
+if TYPE_CHECKING:
+    from mediamill.tasks.media.voice_activity import VoiceActivity
+
+_MICRO = Decimal("0.000001")
+
+
+@dataclass(frozen=True, slots=True)
+class AudioInfo:
+    """A recording as its bytes describe it, whatever the file is called.
+
+    Attributes:
+        container: ``wav``, ``mp3``, ``m4a``, ``mp4``, ``flac``, ``ogg``, ``webm``, ``mkv`` ...
+        codec: the decoder's name for the audio, e.g. ``pcm_s16le``, ``mp3``, ``opus``.
+        seconds: length of the audio.
+        sample_rate: in Hz, before any conversion.
+        channels: before any conversion.
+        exact: True when the length was counted or is the container's own index; False for a guess from
+            the bit rate, which is off by a third for some MP3 files.
+    """
+
+    container: str
+    codec: str
+    seconds: Decimal
+    sample_rate: int
+    channels: int
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedAudio:
+    """A recording that was decoded to its end and is ready to send.
+
+    Attributes:
+        input: what is sent. ``input.start`` is where it begins in the recording, in samples at 16 kHz:
+            not 0 only when silence was trimmed, and then every time in the answer is ``start / 16000`` early.
+        seconds: length of what is sent, by decoded samples.
+        info: the recording itself.
+        warnings: what the user should know, e.g. ``truncated: 12.1 s of 40.0 s can be heard``.
+        voiced: when it was active; None where nobody listened.
+    """
+
+    input: Input
+    seconds: Decimal
+    info: AudioInfo
+    warnings: tuple[str, ...] = ()
+    voiced: VoiceActivity | None = None
+
+
+def as_seconds(length: Fraction) -> Decimal:
+    """A length in seconds, rounded to the microsecond."""
+    return (Decimal(length.numerator) / length.denominator).quantize(_MICRO, ROUND_HALF_UP)
