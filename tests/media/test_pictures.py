@@ -136,11 +136,10 @@ SWEEP = """
 import sys
 from pathlib import Path
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.media.images.limits import PictureLimits
-from mediamill.tasks.media.images.prepare import prepare
+from mediamill.tasks.media.images.prepare import ImageLimits, prepare
 for name in sys.argv[1:]:
     try:
-        prepare(Path(name), "0" * 64, PictureLimits(), longest=1120)
+        prepare(Path(name), "0" * 64, ImageLimits(), longest=1120)
         print("ok")
     except BadInput as error:
         print("bad", error.kind)

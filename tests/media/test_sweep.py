@@ -16,7 +16,8 @@ SWEEP = """
 import sys
 from pathlib import Path
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.media.audio import prepare, probe
+from mediamill.tasks.media.prepare import prepare
+from mediamill.tasks.media.probe import probe
 from tests.media.sounds import LIMITS
 
 for path in sorted(p for p in Path(sys.argv[1]).rglob("*") if p.is_file()):
