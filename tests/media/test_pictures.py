@@ -136,10 +136,10 @@ SWEEP = """
 import sys
 from pathlib import Path
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.media.images.prepare import ImageLimits, prepare
+from mediamill.tasks.media.images.prepare import ImageLimits, prepare_image
 for name in sys.argv[1:]:
     try:
-        prepare(Path(name), "0" * 64, ImageLimits(), longest=1120)
+        prepare_image(Path(name), "0" * 64, ImageLimits(), longest=1120)
         print("ok")
     except BadInput as error:
         print("bad", error.kind)
