@@ -59,7 +59,8 @@ def test_what_no_run_could_start_with_is_told(
     fields: dict[str, Any], told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("TOGETHER_API_KEY", raising=False)
-    job = make_job(**{"capability": "transcribe", "source": "in", "provider": "local", **fields})
+    usual: dict[str, Any] = {"capability": "transcribe", "source": "in", "provider": "local"}
+    job = make_job(**{**usual, **fields})
     with pytest.raises(UsageError) as caught:
         resolve_job(job)
     assert told in f"{caught.value.message} {caught.value.hint}"
