@@ -17,12 +17,14 @@ from typing import Any
 
 from mediamill.tasks import fault_injection
 from mediamill.tasks.calls.attempt import LOOK, WireAttempt
+from mediamill.tasks.calls.attempt_record import AttemptRecord
 from mediamill.tasks.calls.batching import Packer, Pending
 from mediamill.tasks.calls.call_context import Line, now_us, request_id, total
+from mediamill.tasks.calls.rate_limiter import Limiter, Permit
 from mediamill.tasks.calls.request_key import request_key
 from mediamill.tasks.calls.retry import TryAgain, retrying
 from mediamill.tasks.calls.settlement import answer, parse, settle, share_of
-from mediamill.tasks.domain import FREE, Answer, Ask, Cost
+from mediamill.tasks.domain import FREE, Answer, Ask, Cost, Usage
 from mediamill.tasks.errors import BadInput, CallFailed, ItemError, ProviderDown, UnknownOutcome
 from mediamill.tasks.journal.asks import Attempt, Claim
 from mediamill.tasks.wire import Parsed, Problem, Reply
@@ -125,7 +127,7 @@ class Caller:
         if cost is None:
             cost = await settle(line, attempt.call_id, parsed, pending.ask, attempt.cost_max)
             if self._paid_by(pending, attempt):  # its ceiling was charged until now
-                line.budget.settle(line.budget.adopt(attempt.cost_max), cost)
+                line.budget.resume(attempt.cost_max).settle(cost)
         bare = replace(attempt, reply_body=None)
         told = {
             key: (bare, part, share_of(cost, len(parsed)))
@@ -176,32 +178,37 @@ class Caller:
         """Reserve the most it can cost, wait for a permit, then send once."""
         line, ask = self._line, batch[0].ask
         ceiling = total(p.ask.ceiling for p in batch)
-        most = line.pricing.ceiling(ask.model, ask.operation, ceiling)
-        reservation = await line.budget.reserve(most)
+        max_usd = line.pricing.ceiling(ask.model, ask.operation, ceiling)
         limiter = line.limiter(ask)
-        permit = None
+        with await line.budget.reserve(max_usd) as reservation:
+            with reservation.unsent():
+                permit = await self._permit(limiter, ceiling)
+            task = asyncio.current_task()
+            self._on_wire.add(task)
+            attempt = WireAttempt(line, batch[0].wire, AttemptRecord(line, batch, max_usd, reservation))
+            try:
+                answers = await attempt.run(number, limiter, permit)
+            finally:
+                self._on_wire.discard(task)
+            return await attempt.created(number) if answers is None else answers
+
+    async def _permit(self, limiter: Limiter, ceiling: Usage) -> Permit:
+        """Leave to send so much, unless the run has been told to end meanwhile."""
+        permit = await limiter.acquire(ceiling)
         try:
-            permit = await limiter.acquire(ceiling)
-            line.stopping()
+            self._line.stopping()
         except BaseException:
-            line.budget.release(reservation)
-            if permit is not None:
-                limiter.release(permit, "unused")
+            limiter.release(permit, "unused")
             raise
-        task = asyncio.current_task()
-        self._on_wire.add(task)
-        attempt = WireAttempt(line, batch, most, reservation)
-        try:
-            answers = await attempt.run(number, limiter, permit)
-        finally:
-            self._on_wire.discard(task)
-        return await attempt.created(number) if answers is None else answers
+        return permit
 
     async def _resume_job(self, pending: Pending, attempt: Attempt, remote_id: str) -> Answer:
         """A job an earlier process created is looked up, never bought again."""
-        line = self._line
-        again = WireAttempt(line, [pending], attempt.cost_max, line.budget.adopt(attempt.cost_max), attempt.call_id)
-        return (await again.follow(remote_id, await line.origin(pending.wire)))[0]
+        line, max_usd = self._line, attempt.cost_max
+        with line.budget.resume(max_usd) as reservation:
+            record = AttemptRecord(line, [pending], max_usd, reservation, attempt.call_id)
+            again = WireAttempt(line, pending.wire, record)
+            return (await again.follow(remote_id, await line.origin(pending.wire)))[0]
 
     def _gave_up(self, problem: Problem, status: int | None, attempts: int) -> Exception:
         if problem.kind in _UNREACHABLE and not self._line.tally.answered:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from decimal import Decimal
 
@@ -33,7 +34,7 @@ async def waits(budget: Budget, usd: str) -> asyncio.Task[Reservation]:
 
 async def test_a_limit_met_exactly_is_met() -> None:
     budget = Budget(Decimal("0.30"), spent=Decimal("0.1"), unknown=Decimal("0.1"))
-    budget.settle(await held(budget, "0.1"), cost("0.1"))
+    (await held(budget, "0.1")).settle(cost("0.1"))
     with pytest.raises(BudgetReached, match=r"\$0.3 .*up to \$0.0001; \$0.2 spent, up to \$0.1 more") as caught:
         await held(budget, "0.0001")
     assert "--budget" in (caught.value.hint or "")
@@ -41,7 +42,7 @@ async def test_a_limit_met_exactly_is_met() -> None:
 
 async def test_a_budget_of_nothing_lets_through_what_is_free() -> None:
     budget = Budget(Decimal(0))
-    budget.settle(await held(budget, "0"), cost("0"))
+    (await held(budget, "0")).settle(cost("0"))
     with pytest.raises(BudgetReached):
         await held(budget, "0.01")
 
@@ -50,7 +51,7 @@ async def test_what_has_no_ceiling_is_refused_only_under_a_limit() -> None:
     with pytest.raises(Unpriced):
         await Budget(Decimal(1)).reserve(None)
     free = Budget(None)
-    free.settle(await free.reserve(None), cost("5"))
+    (await free.reserve(None)).settle(cost("5"))
     assert free.spent == 5
 
 
@@ -58,8 +59,8 @@ async def test_it_waits_for_what_is_in_flight_and_goes_on_when_that_was_cheaper(
     budget = Budget(Decimal(1))
     first = await held(budget, "0.8")
     waiting = await waits(budget, "0.5")
-    budget.settle(first, cost("0.3"))
-    budget.release(await asyncio.wait_for(waiting, 5))
+    first.settle(cost("0.3"))
+    (await asyncio.wait_for(waiting, 5)).release()
     assert (budget.spent, budget.reserved, budget.unknown) == (Decimal("0.3"), Decimal(0), Decimal(0))
 
 
@@ -69,9 +70,9 @@ async def test_it_gives_up_when_what_was_in_flight_used_the_rest(end: str) -> No
     first = await held(budget, "0.8")
     waiting = [await waits(budget, "0.5") for _ in range(3)]
     if end == "keep":
-        budget.keep(first)
+        first.charge_unknown()
     else:
-        budget.settle(first, cost("0.8" if end == "settle" else None))
+        first.settle(cost("0.8" if end == "settle" else None))
     for task in waiting:
         with pytest.raises(BudgetReached):
             await asyncio.wait_for(task, 5)
@@ -90,7 +91,7 @@ async def test_one_that_stops_waiting_wakes_nobody_wrongly() -> None:
     first = await held(budget, "1")
     gone, stays = await waits(budget, "1"), await waits(budget, "1")
     gone.cancel()
-    budget.release(first)
+    first.release()
     assert (await asyncio.wait_for(stays, 5)).usd == 1
     assert gone.cancelled()
 
@@ -98,18 +99,107 @@ async def test_one_that_stops_waiting_wakes_nobody_wrongly() -> None:
 async def test_the_first_outcome_of_a_reservation_counts() -> None:
     budget = Budget(Decimal(1))
     first = await held(budget, "0.6")
-    budget.keep(first)
-    budget.release(first)
-    budget.settle(first, cost("0.1"))
+    first.charge_unknown()
+    first.release()
+    first.settle(cost("0.1"))
     assert (budget.spent, budget.unknown, budget.reserved) == (Decimal(0), Decimal("0.6"), Decimal(0))
 
 
 async def test_a_job_of_an_earlier_process_is_held_again_once() -> None:
     budget = Budget(Decimal(1), unknown=Decimal("0.7"))
-    again = budget.adopt(Decimal("0.4"))
+    again = budget.resume(Decimal("0.4"))
     assert (budget.unknown, budget.reserved) == (Decimal("0.3"), Decimal("0.4"))
-    budget.settle(again, cost("0.2"))
+    again.settle(cost("0.2"))
     assert (budget.spent, budget.unknown, budget.reserved) == (Decimal("0.2"), Decimal("0.3"), Decimal(0))
+
+
+def state(budget: Budget) -> tuple[Decimal, Decimal, Decimal]:
+    return budget.spent, budget.unknown, budget.reserved
+
+
+NOTHING, HELD = Decimal(0), Decimal("0.6")
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, asyncio.CancelledError])
+async def test_a_block_that_fails_without_a_decision_leaves_the_ceiling_charged(error: type[BaseException]) -> None:
+    budget = Budget(Decimal(1))
+    with pytest.raises(error), await held(budget, "0.6"):
+        raise error
+    assert state(budget) == (NOTHING, HELD, NOTHING)
+
+
+async def test_a_block_that_ends_without_a_decision_leaves_the_ceiling_charged() -> None:
+    budget = Budget(Decimal(1))
+    with await held(budget, "0.6"):
+        pass
+    assert state(budget) == (NOTHING, HELD, NOTHING)
+
+
+@pytest.mark.parametrize(
+    ("end", "left"),
+    [
+        ("settle", (Decimal("0.2"), NOTHING, NOTHING)),
+        ("release", (NOTHING, NOTHING, NOTHING)),
+        ("charge_unknown", (NOTHING, HELD, NOTHING)),
+    ],
+)
+async def test_a_decision_stands_whatever_comes_after_it(end: str, left: tuple[Decimal, ...]) -> None:
+    budget = Budget(Decimal(1))
+    with contextlib.suppress(ValueError), await held(budget, "0.6") as reservation:
+        if end == "settle":
+            reservation.settle(cost("0.2"))
+        else:
+            getattr(reservation, end)()
+        raise ValueError
+    assert state(budget) == left
+
+
+async def test_a_request_that_is_cancelled_on_the_wire_stays_charged_and_wakes_who_waits() -> None:
+    budget = Budget(Decimal(1))
+
+    async def request() -> None:
+        with await budget.reserve(HELD) as reservation:
+            await asyncio.sleep(60)
+            reservation.release()
+
+    task = asyncio.create_task(request())
+    waiting = await waits_after(task, budget)
+    task.cancel()
+    with pytest.raises(BudgetReached):
+        await asyncio.wait_for(waiting, 5)
+    assert task.cancelled()
+    assert state(budget) == (NOTHING, HELD, NOTHING)
+
+
+async def waits_after(task: asyncio.Task[None], budget: Budget) -> asyncio.Task[Reservation]:
+    """Somebody who waits for what a task has reserved."""
+    await asyncio.sleep(0)
+    assert budget.reserved
+    assert not task.done()
+    return await waits(budget, "0.5")
+
+
+async def test_a_request_that_is_cancelled_before_it_is_sent_costs_nothing() -> None:
+    budget = Budget(Decimal(1))
+
+    async def request() -> None:
+        with await budget.reserve(HELD) as reservation, reservation.unsent():
+            await asyncio.sleep(60)
+
+    task = asyncio.create_task(request())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    assert state(budget) == (NOTHING, NOTHING, NOTHING)
+
+
+async def test_what_is_sent_after_all_is_decided_as_usual() -> None:
+    budget = Budget(Decimal(1))
+    with await held(budget, "0.6") as reservation:
+        with reservation.unsent():
+            pass
+        reservation.settle(cost("0.1"))
+    assert state(budget) == (Decimal("0.1"), NOTHING, NOTHING)
 
 
 ENDS = st.sampled_from(["settle", "unknown", "keep", "release"])
@@ -145,11 +235,11 @@ class Crowd:
                 if end == "release":
                     return
                 if end == "keep":
-                    self.budget.keep(reservation)
+                    reservation.charge_unknown()
                 else:
-                    self.budget.settle(reservation, cost(str(int(most * share)) if end == "settle" else None))
+                    reservation.settle(cost(str(int(most * share)) if end == "settle" else None))
             finally:
-                self.budget.release(reservation)
+                reservation.release()
                 self.check()
 
     async def run(self, requests: list[tuple[int, float, str, bool]]) -> None:

@@ -58,12 +58,12 @@ async def _interleave(budget: Budget, planned: list[tuple[str, Decimal, int]]) -
         elif what == "cancel" and waiting:
             waiting[which % len(waiting)].cancel()
         elif held and what != "cancel":
-            _end(budget, what, held.pop(which % len(held)), usd)
+            _end(what, held.pop(which % len(held)), usd)
         await settled_loop()
         _check(budget, held)
     for _ in range(len(planned) + 1):
         while held:
-            budget.release(held.pop())
+            held.pop().release()
             await settled_loop()
     _check(budget, held)
     assert all(task.done() for task in waiting), "a reservation waits for nobody"
@@ -72,15 +72,15 @@ async def _interleave(budget: Budget, planned: list[tuple[str, Decimal, int]]) -
             assert task.exception() is None or isinstance(task.exception(), BudgetReached)
 
 
-def _end(budget: Budget, what: str, reservation: Reservation, usd: Decimal) -> None:
+def _end(what: str, reservation: Reservation, usd: Decimal) -> None:
     if what == "settle":
-        budget.settle(reservation, metered(min(usd, reservation.usd)))
+        reservation.settle(metered(min(usd, reservation.usd)))
     elif what == "unknown":
-        budget.settle(reservation, UNKNOWN)
+        reservation.settle(UNKNOWN)
     elif what == "keep":
-        budget.keep(reservation)
+        reservation.charge_unknown()
     else:
-        budget.release(reservation)
+        reservation.release()
 
 
 def _check(budget: Budget, held: list[Reservation]) -> None:
@@ -95,7 +95,7 @@ async def test_one_that_waits_goes_on_when_another_cost_less() -> None:
     second = asyncio.create_task(budget.reserve(USD("0.6")))
     await settled_loop()
     assert not second.done()
-    budget.settle(first, metered(USD("0.4")))
+    first.settle(metered(USD("0.4")))
     assert (await second).usd == USD("0.6")
     assert budget.spent == USD("0.4")
 
@@ -106,7 +106,7 @@ async def test_all_that_wait_are_asked_again() -> None:
     waiting = [asyncio.create_task(budget.reserve(USD(1))) for _ in range(3)]
     await settled_loop()
     assert not any(task.done() for task in waiting)
-    budget.release(first)
+    first.release()
     assert [r.usd for r in await asyncio.gather(*waiting)] == [USD(1)] * 3
 
 
@@ -115,7 +115,7 @@ async def test_one_that_waits_is_told_when_nothing_will_be_left() -> None:
     first = await budget.reserve(USD(1))
     second = asyncio.create_task(budget.reserve(USD("0.6")))
     await settled_loop()
-    budget.keep(first)
+    first.charge_unknown()
     with pytest.raises(BudgetReached, match=r"up to \$1 more for requests without an answer"):
         await second
 
@@ -148,14 +148,14 @@ async def test_without_a_ceiling_nothing_is_sent_on_a_budget() -> None:
 
 async def test_without_a_budget_everything_goes_and_is_counted() -> None:
     budget = Budget(None)
-    budget.settle(await budget.reserve(None), metered(USD(5)))
-    budget.keep(await budget.reserve(USD(2)))
+    (await budget.reserve(None)).settle(metered(USD(5)))
+    (await budget.reserve(USD(2))).charge_unknown()
     assert (budget.spent, budget.unknown, budget.reserved) == (USD(5), USD(2), USD(0))
 
 
 async def test_an_adopted_job_is_not_charged_twice() -> None:
     budget = Budget(USD(1), unknown=USD("0.7"))
-    job = budget.adopt(USD("0.7"))
+    job = budget.resume(USD("0.7"))
     assert (budget.unknown, budget.reserved) == (USD(0), USD("0.7"))
-    budget.settle(job, metered(USD("0.5")))
+    job.settle(metered(USD("0.5")))
     assert (budget.spent, budget.unknown, budget.reserved) == (USD("0.5"), USD(0), USD(0))

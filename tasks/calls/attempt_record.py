@@ -1,0 +1,137 @@
+"""What is on record of one attempt: in the journal each step before the next one, in the budget what it may cost."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Sequence
+from decimal import Decimal
+
+from mediamill.tasks import fault_injection
+from mediamill.tasks.calls.batching import Pending
+from mediamill.tasks.calls.call_context import Line, now_us, request_id
+from mediamill.tasks.calls.settlement import settle
+from mediamill.tasks.domain import Ask, Cost
+from mediamill.tasks.journal.transitions import NewAttempt
+from mediamill.tasks.money.budget import Reservation
+from mediamill.tasks.wire import Parsed, Problem, Reply
+
+
+class AttemptRecord:
+    """One attempt in the journal and in the budget.
+
+    Args:
+        context: what the run offers.
+        batch: the Asks of the request, in order.
+        max_usd: the most the request can cost; None when that cannot be stated.
+        reservation: that much of the budget, held.
+        call_id: of an attempt that an earlier process began; a new one otherwise.
+
+    Attributes:
+        asks, keys: the Asks and their request keys.
+        started_at: microseconds since the epoch.
+        latency_ms: from the first byte to the reply, once that is on record.
+    """
+
+    def __init__(
+        self,
+        context: Line,
+        batch: Sequence[Pending],
+        max_usd: Decimal | None,
+        reservation: Reservation,
+        call_id: str | None = None,
+    ) -> None:
+        self.asks: list[Ask] = [pending.ask for pending in batch]
+        self.keys = [pending.key for pending in batch]
+        self.call_id = call_id or uuid.uuid4().hex
+        self.reservation = reservation
+        self.started_at = now_us()
+        self.latency_ms = 0
+        self._context = context
+        self._journal = context.journal.asks
+        self._max_usd = max_usd
+        self._began = time.monotonic()
+
+    def start_clock(self) -> None:
+        """Latency counts from now."""
+        self._began = time.monotonic()
+
+    async def sending(self, number: int, waited: float) -> None:
+        """The attempt is durable before its first byte leaves.
+
+        Args:
+            number: of the attempt, from 1.
+            waited: seconds it waited for its permit.
+        """
+        ask = self.asks[0]
+        fault_injection.point("call.sending.before")
+        attempt = NewAttempt(
+            call_id=self.call_id,
+            out_id=self._context.out_id,
+            run_id=self._context.run_id,
+            capability=ask.capability,
+            provider=self._context.provider.name,
+            model=ask.model,
+            operation=ask.operation,
+            item_ids=tuple(a.item_id for a in self.asks),
+            attempt=number,
+            started_at=self.started_at,
+            wait_ms=round(waited * 1000),
+            cost_max=self._max_usd,
+        )
+        with self.reservation.unsent():
+            await self._journal.sending(attempt, self.keys)
+        self.start_clock()
+        fault_injection.point("call.sending.after")
+
+    async def accepted(self, remote_id: str) -> None:
+        """The provider runs a job of that id."""
+        await self._journal.accepted(self.call_id, self.keys, remote_id)
+        fault_injection.point("call.accepted.after")
+
+    async def replied(self, reply: Reply) -> None:
+        """The raw reply is durable before anyone parses it, and until then the attempt counts as in flight."""
+        self.latency_ms = self._elapsed_ms()
+        await self._journal.replied(
+            self.call_id,
+            self.keys,
+            status=reply.status,
+            headers=reply.headers,
+            body=reply.body,
+            latency_ms=self.latency_ms,
+            request_id=request_id(reply.headers),
+        )
+
+    async def rejected(self, problem: Problem, reply: Reply | None = None) -> None:
+        """The request was refused or never arrived: nothing was billed."""
+        self.reservation.release()
+        await self._journal.rejected(
+            self.call_id,
+            self.keys,
+            kind=problem.kind,
+            message=problem.message,
+            status=reply.status if reply else None,
+            latency_ms=self._elapsed_ms(),
+            request_id=request_id(reply.headers) if reply else None,
+        )
+
+    async def unknown(self, problem: Problem, reply: Reply | None = None) -> None:
+        """The request may have been carried out and billed."""
+        self.reservation.charge_unknown()
+        await self._journal.unknown(
+            self.call_id,
+            self.keys,
+            kind=problem.kind,
+            message=problem.message,
+            status=reply.status if reply else None,
+            latency_ms=self._elapsed_ms(),
+        )
+
+    async def settled(self, parsed: Sequence[Parsed]) -> Cost:
+        """The usage of a parsed reply becomes cost."""
+        cost = await settle(self._context, self.call_id, parsed, self.asks[0], self._max_usd)
+        self.reservation.settle(cost)
+        return cost
+
+    def _elapsed_ms(self) -> int:
+        return round((time.monotonic() - self._began) * 1000)
