@@ -138,7 +138,7 @@ class Workbench:
         """What ``make`` makes of the results that OUT has; made once a run."""
         async with self._remembering:
             if make not in self._remembered:
-                results = self._journal.items.every_result() if self._journal is not None else iter(())
+                results = self._journal.outcomes.every_result() if self._journal is not None else iter(())
                 self._remembered[make] = await self.thread(make, results)
             made: T = self._remembered[make]
             return made

@@ -81,7 +81,7 @@ async def open_context(resolved: ResolvedJob, engine: Engine, *, retry: bool) ->
         await _bind(resolved, engine, journal, run_id, source)
         if source is not None and {"file", "bytes"} <= set(resolved.schema.names):
             await journal.items.leave_previews()
-            lost = await engine.thread(lambda: lost_media(out, journal.items.every_result()))
+            lost = await engine.thread(lambda: lost_media(out, journal.outcomes.every_result()))
             await journal.items.make_again(lost)
         context = _context(resolved, engine, run_id, journal, lock)
     except BaseException:

@@ -38,7 +38,7 @@ async def publish(context: Context) -> Summary:
     fault_injection.point("publish.calls.before")
     await publish_calls(context)
     if context.job.subtitles:
-        rows = context.journal.items.every_result()
+        rows = context.journal.outcomes.every_result()
         await context.engine.thread(write_all, context.out, rows, context.job.subtitles)
     summary = await context.engine.thread(summarize, context)
     await context.journal.ceilings.put(context.limits_name, context.limiter.state())
@@ -121,10 +121,10 @@ def endpoint_cost(context: Context) -> Decimal:
 
 def failure_groups(journal: Journal) -> tuple[FailureGroup, ...]:
     """The items that are failed now, by kind, the most frequent first."""
-    counts = [(kind, n) for (state, kind), n in journal.items.counts_now().items() if state == "failed" and kind]
+    counts = [(kind, n) for (state, kind), n in journal.outcomes.counts_now().items() if state == "failed" and kind]
     groups = []
     for kind, number in sorted(counts, key=lambda pair: (-pair[1], pair[0])):
-        example: dict[str, Any] = next(iter(journal.items.sample_failures(kind, 1)), {})
+        example: dict[str, Any] = next(iter(journal.outcomes.sample_failures(kind, 1)), {})
         message, hint = str(example.get("error_message")), example.get("hint")
         groups.append(FailureGroup(kind, number, str(example.get("item_id")), message, hint))
     return tuple(groups)

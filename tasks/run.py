@@ -46,12 +46,12 @@ FLAGGED = "flagged"
 
 def kept_previews(context: Context) -> list[str]:
     """The ids of previews whose file still stands, and of those that an earlier promotion left undone."""
-    return previews(context.out, context.journal.items.standing_results())
+    return previews(context.out, context.journal.outcomes.standing_results())
 
 
 def lost_finals(context: Context) -> list[str]:
     """The ids of videos made in full whose file is gone."""
-    rows = context.journal.items.every_result()
+    rows = context.journal.outcomes.every_result()
     return lost_media(context.out, (row for row in rows if orjson.loads(row).get("preview") is False))
 
 
@@ -184,13 +184,14 @@ class Run:
             context.counts.total += 0 if kinds else await journal_items.make_again(finals, now=True)
             return await journal_items.shards()
         if only and LOST in only:
-            results = journal_items.every_result()
+            results = context.journal.outcomes.every_result()
             lost = await context.engine.thread(lost_media, context.out, results)
             context.counts.total += await journal_items.make_again(lost, now=True)
         if only is None or only - {FLAGGED, LOST}:
             context.counts.total += await journal_items.retry(set(only) if only else None)
         if only and FLAGGED in only:
-            context.counts.total += await journal_items.retry_flagged()
+            flagged = await context.engine.thread(lambda: list(context.journal.outcomes.flagged_ids()))
+            context.counts.total += await journal_items.retry_ids(flagged)
         return await journal_items.shards()
 
     async def _shards(self, context: Context, work: list[ShardWork]) -> None:

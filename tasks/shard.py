@@ -57,11 +57,11 @@ async def run_shard(context: Context, shard: int) -> ShardEnd:
 
 async def _publish(context: Context, shard: int) -> None:
     """Write the shard's parts from the journal and make them count, results before failures."""
-    items, name, out = context.journal.items, f"{shard:06d}", context.out
+    rows, name, out = context.journal.outcomes, f"{shard:06d}", context.out
     thread = context.engine.thread
     parts = [
-        await thread(write_part, out, "results", name, items.results(shard), context.schema),
-        await thread(write_part, out, "failures", name, items.failures(shard), failures_schema(context.row_schema)),
+        await thread(write_part, out, "results", name, rows.results(shard), context.schema),
+        await thread(write_part, out, "failures", name, rows.failures(shard), failures_schema(context.row_schema)),
     ]
     await context.journal.parts.commit(parts, context.lock.token, shard=shard)
     fault_injection.point("part.commit.after")
@@ -74,7 +74,7 @@ async def _do_item(context: Context, shard: int, item: Item, end: ShardEnd) -> N
         context.stop.throw(why)
         return
     fault_injection.point("shard.outcome.before")
-    await context.journal.items.outcome(item, shard, outcome, _payload(context, item, outcome))
+    await context.journal.outcomes.record(item, shard, outcome, _payload(context, item, outcome))
     fault_injection.point("shard.outcome.after")
     counts = context.counts
     end.left -= 1

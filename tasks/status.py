@@ -56,7 +56,7 @@ def status(out: Path) -> Status:
     out = out.expanduser().absolute()
     journal = open_existing(out)
     try:
-        counts, spent, last = journal.items.counts_now(), journal.attempts.spent(), journal.runs.last()
+        counts, spent, last = journal.outcomes.counts_now(), journal.attempts.spent(), journal.runs.last()
         binding = journal.outs.binding()
         assert binding is not None
         by_state: dict[str, int] = {}
@@ -95,7 +95,7 @@ def previews_now(out: Path) -> int:
     out = out.expanduser().absolute()
     journal = open_existing(out)
     try:
-        return len(previews(out, journal.items.standing_results()))
+        return len(previews(out, journal.outcomes.standing_results()))
     finally:
         journal.close()
 
@@ -108,6 +108,6 @@ def flagged_now(out: Path) -> int:
     """
     journal = open_existing(out.expanduser().absolute())
     try:
-        return sum(1 for _ in journal.items.flagged())
+        return sum(1 for _ in journal.outcomes.flagged_ids())
     finally:
         journal.close()

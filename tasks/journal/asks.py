@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import orjson
 
@@ -20,11 +20,9 @@ from mediamill.tasks.domain import Cost
 from mediamill.tasks.journal import claims, transitions
 from mediamill.tasks.journal.blobs import Blobs
 from mediamill.tasks.journal.claims import Claiming, Held
+from mediamill.tasks.journal.database import JournalDatabase
 from mediamill.tasks.journal.db_errors import storage_error
 from mediamill.tasks.journal.transitions import Ended, NewAttempt
-
-if TYPE_CHECKING:
-    from mediamill.tasks.journal.journal import Journal
 
 _INLINE = 64 * 1024
 _KEPT_HEADERS = frozenset(
@@ -75,7 +73,7 @@ class Claim:
 class Asks:
     """The states of every Ask in the journal."""
 
-    def __init__(self, journal: Journal, blobs: Blobs | None) -> None:
+    def __init__(self, journal: JournalDatabase, blobs: Blobs | None) -> None:
         self._journal = journal
         self._blobs = blobs
 

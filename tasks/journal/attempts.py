@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 from sqlalchemy import or_, select
 
 from mediamill.tasks.journal.claims import ELSEWHERE
+from mediamill.tasks.journal.database import JournalDatabase
 from mediamill.tasks.journal.tables import attempts, runs
-
-if TYPE_CHECKING:
-    from mediamill.tasks.journal.journal import Journal
 
 _REPLY = {"reply_status", "reply_headers", "reply_body", "reply_blob", "out_id", "changed_in", "error_message"}
 _COLUMNS = [column for column in attempts.c if column.name not in _REPLY]
@@ -36,7 +34,7 @@ class Spent:
 class Attempts:
     """The attempts of one OUT."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: JournalDatabase) -> None:
         self._journal = journal
 
     def of_run(self, run_id: str) -> Iterator[dict[str, Any]]:

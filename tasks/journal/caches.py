@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 from sqlalchemy import Connection, select
 
+from mediamill.tasks.journal.database import JournalDatabase
 from mediamill.tasks.journal.json_codec import path_text
 from mediamill.tasks.journal.sql_dialect import upsert
 from mediamill.tasks.journal.tables import ceilings, files
-
-if TYPE_CHECKING:
-    from mediamill.tasks.journal.journal import Journal
 
 
 class Files:
     """SHA-256 of files, valid while path, size, mtime and inode stay the same."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: JournalDatabase) -> None:
         self._journal = journal
 
     async def hash_of(self, path: str, size: int, mtime_ns: int, inode: int) -> str | None:
@@ -44,7 +42,7 @@ def _remember(connection: Connection, rows: Sequence[dict[str, Any]]) -> Sequenc
 class Ceilings:
     """What a limiter learned, by provider, model and operation."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: JournalDatabase) -> None:
         self._journal = journal
 
     def get(self, name: str) -> dict[str, Any] | None:

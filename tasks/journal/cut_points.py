@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import orjson
 from sqlalchemy import select
 
+from mediamill.tasks.journal.database import JournalDatabase
 from mediamill.tasks.journal.sql_dialect import upsert
 from mediamill.tasks.journal.tables import cuts
-
-if TYPE_CHECKING:
-    from mediamill.tasks.journal.journal import Journal
 
 
 class CutPoints:
     """Cut points by the recording's SHA-256 and the recipe it is cut by; shared by every OUT of the journal."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: JournalDatabase) -> None:
         self._journal = journal
 
     async def of(self, sha256: str, recipe: str) -> tuple[tuple[int, ...], int | None]:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 from sqlalchemy import Connection, RowMapping, Update, and_, case, func, or_, select, update
 
-from mediamill.tasks.domain import Failure, Item, Outcome
-from mediamill.tasks.journal.json_codec import dumps, text_path
-from mediamill.tasks.journal.outcomes import fail, succeed
+from mediamill.tasks.domain import Item
+from mediamill.tasks.journal.database import JournalDatabase
+from mediamill.tasks.journal.json_codec import text_path
 from mediamill.tasks.journal.planning import LOST, Filling, PlanCounts, Planning, plan_batch
 from mediamill.tasks.journal.tables import items, shards
-
-if TYPE_CHECKING:
-    from mediamill.tasks.journal.journal import Journal
 
 PREVIEWS = "previews"
 """What previews that are being made in full are marked with."""
@@ -47,7 +44,7 @@ class ShardWork:
 class Items:
     """The items of one OUT."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: JournalDatabase) -> None:
         self._journal = journal
         self._filling: Filling | None = None
 
@@ -80,13 +77,6 @@ class Items:
         statement = update(items).where(*failed).values(state="pending", seen_run=self._journal.run_id, sample=sample)
         return int(await self._journal.write(lambda connection: connection.execute(statement).rowcount))
 
-    async def retry_flagged(self) -> int:
-        """Make items whose results carry flags pending again; their results stand until better ones come. How many.
-
-        What an earlier such retry did not come to is taken up again.
-        """
-        return await self.retry_ids([item_id for item_id, _ in self.flagged()])
-
     async def retry_ids(self, ids: Sequence[str], *, promoting: bool = False, kinds: Collection[str] = ()) -> int:
         """Make these items pending in this run; their results stand until others come. How many.
 
@@ -113,15 +103,6 @@ class Items:
         statement = update(items).where(items.c.out_id == self._journal.out_id, *left)
         await self._journal.write(partial(_changed, statement=statement.values(state="done", error_kind=None)))
 
-    def flagged(self) -> Iterator[tuple[str, list[str]]]:
-        """The items whose results carry flags, and which; read from the results themselves."""
-        chosen = select(items.c.item_id, items.c.result).where(
-            items.c.out_id == self._journal.out_id, items.c.result.is_not(None), items.c.state.in_(("done", "pending"))
-        )
-        for item_id, result in self._journal.stream(chosen):
-            if flags := orjson.loads(result).get("flags"):
-                yield str(item_id), flags
-
     async def make_again(self, ids: Sequence[str], *, now: bool = False) -> int:
         """Items whose files are gone: pending again once the source names them, or ``now``. How many.
 
@@ -134,27 +115,6 @@ class Items:
             statement = update(items).where(chosen, items.c.state == "done").values(**values)
             count += await self._journal.write(partial(_changed, statement=statement))
         return count
-
-    def standing_results(self) -> Iterator[bytes]:
-        """The rows of all results as JSON, those that are being replaced too."""
-        chosen = select(items.c.result).where(items.c.out_id == self._journal.out_id, items.c.result.is_not(None))
-        for row in self._journal.stream(chosen):
-            yield row[0]
-
-    def every_result(self) -> Iterator[bytes]:
-        """The rows of all results as JSON, streamed."""
-        chosen = select(items.c.result).where(items.c.out_id == self._journal.out_id, items.c.state == "done")
-        for row in self._journal.stream(chosen):
-            yield row[0]
-
-    def locations(self, ids: Sequence[str] | None = None) -> dict[str, str | None]:
-        """Where each item that has a result is, its path or URL by its id; of a few of them, or of all."""
-        chosen = select(items.c.item_id, items.c.location).where(
-            items.c.out_id == self._journal.out_id, items.c.result.is_not(None)
-        )
-        if ids is not None:
-            chosen = chosen.where(items.c.item_id.in_(ids))
-        return {str(row[0]): None if row[1] is None else text_path(row[1]) for row in self._journal.stream(chosen)}
 
     async def shards(self) -> list[ShardWork]:
         """The shards with pending items of this run, or whose part must be written again."""
@@ -174,77 +134,6 @@ class Items:
         where = (items.c.shard == shard, self._pending())
         statement = select(items).where(*where).order_by(items.c.item_index)
         return await self._journal.read(lambda c: [_item(row) for row in c.execute(statement).mappings()])
-
-    async def outcome(self, item: Item, shard: int, outcome: Outcome, payload: Mapping[str, Any]) -> None:
-        """How an item ended. A failure never replaces a result for unchanged input.
-
-        Args:
-            item: as planned.
-            shard: its shard; its part is to be written again.
-            outcome: decides the state.
-            payload: the row for the part, by column name.
-        """
-        failure = outcome if isinstance(outcome, Failure) else None
-        told = {
-            "b_out": self._journal.out_id,
-            "b_item": item.item_id,
-            "b_shard": shard,
-            "error_kind": failure.kind if failure else None,
-            "transient": int(failure.transient) if failure else 0,
-            "b_payload": dumps(payload),
-        }
-        await self._journal.bulk(fail if failure else succeed, told)
-
-    def results(self, shard: int) -> Iterator[bytes]:
-        """The rows of a shard's results as JSON, streamed in the source's order."""
-        return self._stream(select(items.c.result).where(items.c.result.is_not(None)), shard)
-
-    def failures(self, shard: int) -> Iterator[bytes]:
-        """The rows of a shard's failures as JSON, streamed in the source's order."""
-        return self._stream(select(items.c.failure).where(items.c.state == "failed"), shard)
-
-    def _stream(self, statement: Any, shard: int) -> Iterator[bytes]:
-        chosen = statement.where(items.c.out_id == self._journal.out_id, items.c.shard == shard)
-        for row in self._journal.stream(chosen.order_by(items.c.item_index)):
-            yield row[0]
-
-    def counts_now(self) -> dict[tuple[str, str | None], int]:
-        """How many items are in each state and, among the failed, of each error kind."""
-        statement = (
-            select(items.c.state, items.c.error_kind, func.count())
-            .where(items.c.out_id == self._journal.out_id)
-            .group_by(items.c.state, items.c.error_kind)
-        )
-        rows = self._journal.read_now(lambda connection: connection.execute(statement).all())
-        counts: dict[tuple[str, str | None], int] = {}
-        for state, kind, number in rows:
-            key = (str(state), str(kind) if state == "failed" else None)
-            counts[key] = counts.get(key, 0) + int(number)
-        return counts
-
-    def sample_failures(self, kind: str, most: int) -> list[dict[str, Any]]:
-        """A few failures of one kind, for summaries."""
-        chosen = select(items.c.failure).where(
-            items.c.out_id == self._journal.out_id, items.c.state == "failed", items.c.error_kind == kind
-        )
-        rows = self._journal.read_now(lambda c: c.execute(chosen.order_by(items.c.item_index).limit(most)).all())
-        return [orjson.loads(row[0]) for row in rows]
-
-    def sample_results(self, most: int) -> list[dict[str, Any]]:
-        """The first results, shard by shard, for the report."""
-        chosen = select(items.c.result).where(items.c.out_id == self._journal.out_id, items.c.result.is_not(None))
-        rows = self._journal.read_now(
-            lambda c: c.execute(chosen.order_by(items.c.shard, items.c.item_index).limit(most)).all()
-        )
-        return [orjson.loads(row[0]) for row in rows]
-
-    def finished(self, ids: Sequence[str]) -> dict[str, str]:
-        """The fingerprints of those of ``ids`` that need nothing more, for quotes."""
-        columns = select(items.c.item_id, items.c.fingerprint)
-        done = or_(items.c.state == "done", and_(items.c.state == "failed", items.c.transient == 0))
-        mine = and_(items.c.out_id == self._journal.out_id, items.c.item_id.in_(ids), done)
-        rows = self._journal.read_now(lambda connection: connection.execute(columns.where(mine)).all())
-        return {str(item_id): str(fingerprint) for item_id, fingerprint in rows}
 
     def _pending(self) -> Any:
         return and_(

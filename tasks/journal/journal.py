@@ -1,223 +1,31 @@
-"""The journal: one database, one writer thread, and a view for each thing it remembers."""
+"""The journal: one database, and a view for each thing it remembers."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeVar
-
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
-
-from mediamill.tasks.errors import UsageError
 from mediamill.tasks.journal.asks import Asks
 from mediamill.tasks.journal.attempts import Attempts
-from mediamill.tasks.journal.blobs import Blobs
 from mediamill.tasks.journal.caches import Ceilings, Files
-from mediamill.tasks.journal.claims import LEASE_SECONDS, renew
 from mediamill.tasks.journal.cut_points import CutPoints
-from mediamill.tasks.journal.db_errors import storage_error
+from mediamill.tasks.journal.database import JournalDatabase, Place
 from mediamill.tasks.journal.items import Items
-from mediamill.tasks.journal.migrations import check_version, prepare, stored_version
+from mediamill.tasks.journal.outcomes import Outcomes
 from mediamill.tasks.journal.output_binding import Outs
 from mediamill.tasks.journal.parts import Parts
 from mediamill.tasks.journal.runs import Runs
-from mediamill.tasks.journal.writer import Handler, Writer
-
-T = TypeVar("T")
-
-_BUSY_MS = 30_000
-_FILE = "journal.sqlite"
 
 
-class Journal:
+class Journal(JournalDatabase):
     """What was asked, answered and paid. Open one for each OUT in a process; safe to use from any thread."""
 
-    def __init__(self, engine: Engine, readers: Engine, where: str, blobs: Blobs | None) -> None:
-        self._engine = engine
-        self._readers = readers
-        self.where = where
-        self._writer = Writer(engine, where)
-        self._closed = False
-        self.out_id = ""
-        self.run_id = ""
-        self.lease_name = ""
-        self.asks = Asks(self, blobs)
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
+        self.asks = Asks(self, place.blobs)
         self.attempts = Attempts(self)
         self.items = Items(self)
+        self.outcomes = Outcomes(self)
         self.parts = Parts(self)
         self.outs = Outs(self)
         self.runs = Runs(self)
         self.files = Files(self)
         self.ceilings = Ceilings(self)
         self.cuts = CutPoints(self)
-
-    @classmethod
-    def open(cls, out: Path, url: str | None = None) -> Journal:
-        """Open or make the journal of OUT; an older one is brought up to date.
-
-        Args:
-            out: the folder of results; its ``.journal`` holds the database and the blobs.
-            url: another folder, or ``postgresql://...``, to share the journal between OUTs.
-
-        Raises:
-            StorageError: when it cannot be opened or written, or was made by a newer program.
-            UsageError: when ``url`` is neither, or PostgreSQL is named and its extra is not installed.
-        """
-        database = _Database.of(out, url)
-        with database.opening():
-            for folder in {out / ".journal", database.folder or out / ".journal"}:
-                folder.mkdir(parents=True, exist_ok=True)
-            prepare(database.engine, database.where)
-        return cls(database.engine, database.readers, database.where, database.blobs)
-
-    @classmethod
-    def open_existing(cls, out: Path, url: str | None = None) -> Journal:
-        """Open the journal of OUT as it is, to look at it: it is neither made nor brought up to date.
-
-        Raises:
-            StorageError, UsageError: as :meth:`open` does; a UsageError also when there is none.
-        """
-        database = _Database.of(out, url)
-        with database.opening():
-            found = None
-            if database.folder is None or (database.folder / _FILE).exists():
-                with database.readers.connect() as connection:
-                    found = stored_version(connection)
-            if found is None:
-                raise UsageError(f"{database.where}: there is no journal", hint="was it moved or restored?")
-            check_version(found, database.where)
-        return cls(database.engine, database.readers, database.where, database.blobs)
-
-    def keep_leases(self, run_id: str) -> None:
-        """From now on this journal writes for ``run_id`` and keeps the leases of its Asks alive."""
-        self.run_id = run_id
-        self._writer.every(LEASE_SECONDS / 4, renew, (self.out_id, run_id))
-
-    async def bulk(self, handler: Handler, parameter: Any) -> Any:
-        """One operation of a kind, done together with the others of its kind that wait."""
-        return await self._writer.submit(handler, parameter)
-
-    async def write(self, op: Callable[[Connection], T]) -> T:
-        """Run ``op`` in the next transaction; its result, once that is durable."""
-        done: T = await self._writer.submit(_Alone(op), None)
-        return done
-
-    def write_now(self, op: Callable[[Connection], T]) -> T:
-        """The same, blocking."""
-        done: T = self._writer.submit_now(_Alone(op), None)
-        return done
-
-    async def read(self, op: Callable[[Connection], T]) -> T:
-        """Run ``op`` on a reader, off the loop."""
-        return await asyncio.to_thread(self.read_now, op)
-
-    def read_now(self, op: Callable[[Connection], T]) -> T:
-        """Run ``op`` on a reader, blocking."""
-        try:
-            with self._readers.connect() as connection:
-                return op(connection)
-        except Exception as error:  # noqa: BLE001 - raised again
-            raise (storage_error(error, self.where) or error) from None
-
-    def stream(self, statement: Any) -> Iterator[Any]:
-        """The rows of a select, a few hundred at a time, so that memory stays flat."""
-        try:
-            with self._readers.connect() as connection:
-                yield from connection.execution_options(stream_results=True, yield_per=200).execute(statement)
-        except DBAPIError as error:
-            raise (storage_error(error, self.where) or error) from None
-
-    def close(self) -> None:
-        """Write what waits and let go of the database. Closing twice is harmless."""
-        if self._closed:
-            return
-        self._closed = True
-        self._writer.close()
-        self._readers.dispose()
-        self._engine.dispose()
-
-
-class _Alone:
-    """A kind of its own: an operation that shares its transaction but not its statements."""
-
-    def __init__(self, op: Callable[[Connection], Any]) -> None:
-        self._op = op
-
-    def __call__(self, connection: Connection, _: Sequence[Any]) -> Sequence[Any]:
-        return [self._op(connection)]
-
-
-@dataclass(frozen=True, slots=True)
-class _Database:
-    """Where a journal is kept: a folder on this machine, or a server."""
-
-    engine: Engine
-    readers: Engine
-    where: str
-    folder: Path | None = None
-
-    @classmethod
-    def of(cls, out: Path, url: str | None) -> _Database:
-        if url is not None and "://" in url:
-            engine, where = _postgresql(url)
-            return cls(engine, engine, where)
-        folder = Path(url).expanduser().absolute() if url else out / ".journal"
-        engine, readers = _sqlite(folder / _FILE)
-        return cls(engine, readers, str(folder / _FILE), folder)
-
-    @property
-    def blobs(self) -> Blobs | None:
-        return None if self.folder is None else Blobs(self.folder / "blobs")
-
-    @contextmanager
-    def opening(self) -> Iterator[None]:
-        """Let go of the database, and say in words what is wrong with it, when it cannot be opened."""
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001 - raised again
-            self.engine.dispose()
-            self.readers.dispose()
-            raise (storage_error(error, self.where) or error) from None
-
-
-def _sqlite(path: Path) -> tuple[Engine, Engine]:
-    """A writer that takes the write lock at once, and readers that never take it."""
-    engines = []
-    for begin in ("BEGIN IMMEDIATE", "BEGIN"):
-        engine = create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False})
-        event.listen(engine, "connect", _pragmas)
-        event.listen(engine, "begin", lambda connection, how=begin: connection.exec_driver_sql(how))
-        engines.append(engine)
-    return engines[0], engines[1]
-
-
-def _pragmas(connection: Any, _: Any) -> None:
-    connection.isolation_level = None  # transactions are begun here, not guessed by the driver
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={_BUSY_MS}", "foreign_keys=OFF"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _postgresql(url: str) -> tuple[Engine, str]:
-    """The engine, and the database's name for people: without user, password or options.
-
-    Every reply is kept in its row, whatever its size: the machines that share the database share no folder.
-    """
-    hint = "give a folder or postgresql://user@host/database"
-    try:
-        named = make_url(url)
-    except (ArgumentError, ValueError):
-        raise UsageError("the journal's address cannot be read", hint=hint) from None
-    if named.drivername != "postgresql":
-        raise UsageError(f"a journal cannot be kept at {named.drivername}://", hint=hint)
-    try:
-        import psycopg  # type: ignore[import-not-found,unused-ignore]  # noqa: F401
-    except ImportError:
-        raise UsageError(
-            "a journal on PostgreSQL needs the extra 'postgresql'", hint="uv sync --extra postgresql"
-        ) from None
-    engine = create_engine(named.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
-    return engine, f"postgresql://{named.host or 'localhost'}/{named.database or ''}"

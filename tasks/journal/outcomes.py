@@ -1,13 +1,125 @@
-"""How items end: a result or a failure, written for all that wait at once."""
+"""How items ended: a result or a failure each, written for all that wait at once, and read again for the parts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, case, null, update
+import orjson
+from sqlalchemy import Connection, and_, bindparam, case, func, null, or_, select, update
 
+from mediamill.tasks.domain import Failure, Item, Outcome
+from mediamill.tasks.journal.database import JournalDatabase
+from mediamill.tasks.journal.json_codec import dumps, text_path
 from mediamill.tasks.journal.tables import items, shards
+
+
+class Outcomes:
+    """How the items of one OUT ended: their results and failures, as rows for the parts and in numbers."""
+
+    def __init__(self, journal: JournalDatabase) -> None:
+        self._journal = journal
+
+    async def record(self, item: Item, shard: int, outcome: Outcome, payload: Mapping[str, Any]) -> None:
+        """How an item ended. A failure never replaces a result for unchanged input.
+
+        Args:
+            item: as planned.
+            shard: its shard; its part is to be written again.
+            outcome: decides the state.
+            payload: the row for the part, by column name.
+        """
+        failure = outcome if isinstance(outcome, Failure) else None
+        told = {
+            "b_out": self._journal.out_id,
+            "b_item": item.item_id,
+            "b_shard": shard,
+            "error_kind": failure.kind if failure else None,
+            "transient": int(failure.transient) if failure else 0,
+            "b_payload": dumps(payload),
+        }
+        await self._journal.bulk(fail if failure else succeed, told)
+
+    def results(self, shard: int) -> Iterator[bytes]:
+        """The rows of a shard's results as JSON, streamed in the source's order."""
+        return self._stream(select(items.c.result).where(items.c.result.is_not(None)), shard)
+
+    def failures(self, shard: int) -> Iterator[bytes]:
+        """The rows of a shard's failures as JSON, streamed in the source's order."""
+        return self._stream(select(items.c.failure).where(items.c.state == "failed"), shard)
+
+    def _stream(self, statement: Any, shard: int) -> Iterator[bytes]:
+        chosen = statement.where(items.c.out_id == self._journal.out_id, items.c.shard == shard)
+        for row in self._journal.stream(chosen.order_by(items.c.item_index)):
+            yield row[0]
+
+    def counts_now(self) -> dict[tuple[str, str | None], int]:
+        """How many items are in each state and, among the failed, of each error kind."""
+        statement = (
+            select(items.c.state, items.c.error_kind, func.count())
+            .where(items.c.out_id == self._journal.out_id)
+            .group_by(items.c.state, items.c.error_kind)
+        )
+        rows = self._journal.read_now(lambda connection: connection.execute(statement).all())
+        counts: dict[tuple[str, str | None], int] = {}
+        for state, kind, number in rows:
+            key = (str(state), str(kind) if state == "failed" else None)
+            counts[key] = counts.get(key, 0) + int(number)
+        return counts
+
+    def sample_failures(self, kind: str, most: int) -> list[dict[str, Any]]:
+        """A few failures of one kind, for summaries."""
+        chosen = select(items.c.failure).where(
+            items.c.out_id == self._journal.out_id, items.c.state == "failed", items.c.error_kind == kind
+        )
+        rows = self._journal.read_now(lambda c: c.execute(chosen.order_by(items.c.item_index).limit(most)).all())
+        return [orjson.loads(row[0]) for row in rows]
+
+    def sample_results(self, most: int) -> list[dict[str, Any]]:
+        """The first results, shard by shard, for the report."""
+        chosen = select(items.c.result).where(items.c.out_id == self._journal.out_id, items.c.result.is_not(None))
+        rows = self._journal.read_now(
+            lambda c: c.execute(chosen.order_by(items.c.shard, items.c.item_index).limit(most)).all()
+        )
+        return [orjson.loads(row[0]) for row in rows]
+
+    def finished(self, ids: Sequence[str]) -> dict[str, str]:
+        """The fingerprints of those of ``ids`` that need nothing more, for quotes."""
+        columns = select(items.c.item_id, items.c.fingerprint)
+        done = or_(items.c.state == "done", and_(items.c.state == "failed", items.c.transient == 0))
+        mine = and_(items.c.out_id == self._journal.out_id, items.c.item_id.in_(ids), done)
+        rows = self._journal.read_now(lambda connection: connection.execute(columns.where(mine)).all())
+        return {str(item_id): str(fingerprint) for item_id, fingerprint in rows}
+
+    def standing_results(self) -> Iterator[bytes]:
+        """The rows of all results as JSON, those that are being replaced too."""
+        chosen = select(items.c.result).where(items.c.out_id == self._journal.out_id, items.c.result.is_not(None))
+        for row in self._journal.stream(chosen):
+            yield row[0]
+
+    def every_result(self) -> Iterator[bytes]:
+        """The rows of all results as JSON, streamed."""
+        chosen = select(items.c.result).where(items.c.out_id == self._journal.out_id, items.c.state == "done")
+        for row in self._journal.stream(chosen):
+            yield row[0]
+
+    def locations(self, ids: Sequence[str] | None = None) -> dict[str, str | None]:
+        """Where each item that has a result is, its path or URL by its id; of a few of them, or of all."""
+        chosen = select(items.c.item_id, items.c.location).where(
+            items.c.out_id == self._journal.out_id, items.c.result.is_not(None)
+        )
+        if ids is not None:
+            chosen = chosen.where(items.c.item_id.in_(ids))
+        return {str(row[0]): None if row[1] is None else text_path(row[1]) for row in self._journal.stream(chosen)}
+
+    def flagged_ids(self) -> Iterator[str]:
+        """The ids of items whose results carry flags; read from the results themselves."""
+        chosen = select(items.c.item_id, items.c.result).where(
+            items.c.out_id == self._journal.out_id, items.c.result.is_not(None), items.c.state.in_(("done", "pending"))
+        )
+        for item_id, result in self._journal.stream(chosen):
+            if orjson.loads(result).get("flags"):
+                yield str(item_id)
 
 
 def succeed(connection: Connection, told: Sequence[dict[str, Any]]) -> Sequence[None]:

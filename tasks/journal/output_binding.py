@@ -7,17 +7,15 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
 from mediamill.tasks.errors import StorageError, UsageError
 from mediamill.tasks.journal.blobs import sync_folder
+from mediamill.tasks.journal.database import JournalDatabase
 from mediamill.tasks.journal.tables import items, outs, shards
-
-if TYPE_CHECKING:
-    from mediamill.tasks.journal.journal import Journal
 
 _NAME = "out_id"
 
@@ -41,7 +39,7 @@ class Binding:
 class Outs:
     """The OUT this journal was opened for."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: JournalDatabase) -> None:
         self._journal = journal
 
     def load(self, out: Path) -> bool:

@@ -15,7 +15,7 @@ import orjson
 from sqlalchemy import Connection, update
 
 from mediamill.tasks.errors import OutBusy, StorageError
-from mediamill.tasks.journal.journal import Journal
+from mediamill.tasks.journal.database import JournalDatabase
 from mediamill.tasks.journal.output_binding import mark_out
 from mediamill.tasks.journal.sql_dialect import insert_absent
 from mediamill.tasks.journal.tables import leases
@@ -34,7 +34,7 @@ class OutLock:
         self.token = token
 
     @classmethod
-    def acquire(cls, out: Path, journal: Journal, run_id: str) -> OutLock:
+    def acquire(cls, out: Path, journal: JournalDatabase, run_id: str) -> OutLock:
         """Take the lock.
 
         Raises:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Select, delete, select, update
 
 from mediamill.tasks.errors import OutBusy
+from mediamill.tasks.journal.database import JournalDatabase
 from mediamill.tasks.journal.sql_dialect import upsert
 from mediamill.tasks.journal.tables import leases, parts, shards
-
-if TYPE_CHECKING:
-    from mediamill.tasks.journal.journal import Journal
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +26,7 @@ class Part:
 class Parts:
     """The committed parts of one OUT."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: JournalDatabase) -> None:
         self._journal = journal
 
     async def commit(self, written: list[Part], token: int, *, shard: int | None = None) -> None:

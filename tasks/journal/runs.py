@@ -5,21 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 from sqlalchemy import Connection, insert, select, update
 
+from mediamill.tasks.journal.database import JournalDatabase
 from mediamill.tasks.journal.tables import runs
-
-if TYPE_CHECKING:
-    from mediamill.tasks.journal.journal import Journal
 
 
 class Runs:
     """The runs of one OUT."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: JournalDatabase) -> None:
         self._journal = journal
 
     async def start(self, run_id: str) -> None:

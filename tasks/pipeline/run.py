@@ -261,7 +261,7 @@ def _together(done: pa.Table, passing: pa.Table, before: pa.Table | None) -> pa.
 def _places(folder: Path) -> dict[str, str | None]:
     journal = open_existing(folder)
     try:
-        return journal.items.locations()
+        return journal.outcomes.locations()
     finally:
         journal.close()
 

@@ -75,18 +75,18 @@ def gather(out: Path, journal: Journal) -> Facts:
     assert binding is not None
     counts: dict[str, int] = {}
     kinds: list[tuple[str, int]] = []
-    for (state, kind), number in journal.items.counts_now().items():
+    for (state, kind), number in journal.outcomes.counts_now().items():
         counts[state] = counts.get(state, 0) + number
         if state == "failed" and kind:
             kinds.append((kind, number))
-    results = _results(journal.items.sample_results(SHOWN_RESULTS))
+    results = _results(journal.outcomes.sample_results(SHOWN_RESULTS))
     pictured = [str(row["item_id"]) for row in results if row.get("pictures") or row.get("shown_at")]
     return Facts(
         out=out,
         binding=binding,
         counts=counts,
         failures=tuple(
-            FailureKind(kind, number, tuple(map(_cut, journal.items.sample_failures(kind, SHOWN_FAILURES))))
+            FailureKind(kind, number, tuple(map(_cut, journal.outcomes.sample_failures(kind, SHOWN_FAILURES))))
             for kind, number in sorted(kinds, key=lambda pair: (-pair[1], pair[0]))
         ),
         results=results,
@@ -94,7 +94,7 @@ def gather(out: Path, journal: Journal) -> Facts:
         budget=None,
         last_run=journal.runs.last(),
         simulated=any(row.get("simulated") for row in results),
-        flags=_flags(journal.items.every_result()),
+        flags=_flags(journal.outcomes.every_result()),
         thumbnails=_thumbnails(journal, pictured) if pictured else {},
         engines=tuple(sorted({str(row["engine"]) for row in results if row.get("engine")})),
         **_sheet(out, results),
@@ -104,7 +104,7 @@ def gather(out: Path, journal: Journal) -> Facts:
 def _thumbnails(journal: Journal, ids: list[str]) -> dict[str, str]:
     from mediamill.tasks.report.thumbnails import thumbnails
 
-    places = journal.items.locations(ids)
+    places = journal.outcomes.locations(ids)
     return thumbnails({item_id: places.get(item_id) for item_id in ids})
 
 

@@ -23,7 +23,7 @@ async def plan(journal: Journal, items: Sequence[Item], **options: Any) -> PlanC
 
 async def done(journal: Journal, number: int, shard: int = 0, **columns: Any) -> None:
     it = item(number)
-    await journal.items.outcome(it, shard, Result(it.item_id, {}), {"item_id": it.item_id, **columns})
+    await journal.outcomes.record(it, shard, Result(it.item_id, {}), {"item_id": it.item_id, **columns})
 
 
 async def failed(
@@ -31,7 +31,7 @@ async def failed(
 ) -> None:
     it = item(number)
     failure = Failure(it.item_id, kind, "why", transient=transient)
-    await journal.items.outcome(it, shard, failure, {"item_id": it.item_id, "error_kind": kind})
+    await journal.outcomes.record(it, shard, failure, {"item_id": it.item_id, "error_kind": kind})
 
 
 async def work(journal: Journal) -> dict[int, int]:
@@ -102,7 +102,7 @@ async def test_what_left_the_source_keeps_its_outcome_and_is_not_run(store: Stor
     second = await store.open()
     await plan(second, [item(2)])
     assert await work(second) == {1: 1}
-    assert [row["item_id"] for row in rows(second.items.results(0))] == ["i000000"]
+    assert [row["item_id"] for row in rows(second.outcomes.results(0))] == ["i000000"]
 
 
 async def test_the_same_id_twice_is_told_within_and_between_batches(store: Store) -> None:
@@ -154,7 +154,7 @@ async def test_payloads_keep_what_json_lacks(store: Store, value: Any, stored: A
     journal = await store.open()
     await plan(journal, [item(0)])
     await done(journal, 0, value=value)
-    assert rows(journal.items.results(0))[0]["value"] == stored
+    assert rows(journal.outcomes.results(0))[0]["value"] == stored
 
 
 async def test_an_outcome_makes_its_shards_part_stale(store: Store) -> None:
@@ -171,9 +171,9 @@ async def test_results_and_failures_come_in_the_sources_order(store: Store) -> N
     journal = await store.open()
     await plan(journal, [item(n) for n in range(6)])
     await asyncio.gather(*(done(journal, n) if n % 2 else failed(journal, n) for n in (5, 3, 4, 0, 1, 2)))
-    assert [row["item_id"][-1] for row in rows(journal.items.results(0))] == ["1", "3", "5"]
-    assert [row["item_id"][-1] for row in rows(journal.items.failures(0))] == ["0", "2", "4"]
-    assert journal.items.counts_now() == {("done", None): 3, ("failed", "bad_input"): 3}
+    assert [row["item_id"][-1] for row in rows(journal.outcomes.results(0))] == ["1", "3", "5"]
+    assert [row["item_id"][-1] for row in rows(journal.outcomes.failures(0))] == ["0", "2", "4"]
+    assert journal.outcomes.counts_now() == {("done", None): 3, ("failed", "bad_input"): 3}
 
 
 async def test_a_failure_never_replaces_a_result_for_unchanged_input(store: Store) -> None:
@@ -183,12 +183,12 @@ async def test_a_failure_never_replaces_a_result_for_unchanged_input(store: Stor
     second = await store.open()
     await plan(second, [item(0)], refresh=True)
     await failed(second, 0)
-    assert second.items.counts_now() == {("done", None): 1}
+    assert second.outcomes.counts_now() == {("done", None): 1}
     third = await store.open()
     await plan(third, [item(0, fingerprint="g")])
     await failed(third, 0)
-    assert third.items.counts_now() == {("failed", "bad_input"): 1}
-    assert rows(third.items.results(0)) == []
+    assert third.outcomes.counts_now() == {("failed", "bad_input"): 1}
+    assert rows(third.outcomes.results(0)) == []
 
 
 async def test_a_result_replaces_a_failure(store: Store) -> None:
@@ -196,8 +196,8 @@ async def test_a_result_replaces_a_failure(store: Store) -> None:
     await plan(journal, [item(0)])
     await failed(journal, 0)
     await done(journal, 0)
-    assert journal.items.counts_now() == {("done", None): 1}
-    assert rows(journal.items.failures(0)) == []
+    assert journal.outcomes.counts_now() == {("done", None): 1}
+    assert rows(journal.outcomes.failures(0)) == []
 
 
 async def test_a_replaced_model_leaves_no_old_result_behind_a_failure(store: Store) -> None:
@@ -210,7 +210,7 @@ async def test_a_replaced_model_leaves_no_old_result_behind_a_failure(store: Sto
     assert await work(second) == {0: 2}
     await failed(second, 0, kind="rate_limit", transient=True)
     await done(second, 1)
-    assert second.items.counts_now() == {("failed", "rate_limit"): 1, ("done", None): 1}
+    assert second.outcomes.counts_now() == {("failed", "rate_limit"): 1, ("done", None): 1}
 
 
 async def test_retry_takes_failures_of_the_kinds_named(store: Store) -> None:
@@ -251,6 +251,6 @@ async def test_outs_of_one_journal_keep_their_items_apart(store: Store) -> None:
     await plan(mine, [item(0)])
     await plan(other, [item(0), item(1)])
     await done(mine, 0)
-    assert other.items.counts_now() == {("pending", None): 2}
-    assert other.items.finished(["i000000"]) == {}
-    assert mine.items.finished(["i000000"]) == {"i000000": "f"}
+    assert other.outcomes.counts_now() == {("pending", None): 2}
+    assert other.outcomes.finished(["i000000"]) == {}
+    assert mine.outcomes.finished(["i000000"]) == {"i000000": "f"}

@@ -66,10 +66,10 @@ async def _fill(out: Path, text: str, results: int, failures: int, segments: int
     more = {"language": text, "audio_seconds": 3.5, "cost_usd": Decimal("0.25"), "engine": text, "simulated": True}
     for one in planned[:results]:
         row = {"item_id": one.item_id, "text": text, "segments": said, **more}
-        await journal.items.outcome(one, 0, Result(one.item_id, {}), row)
+        await journal.outcomes.record(one, 0, Result(one.item_id, {}), row)
     for one in planned[results:]:
         row = {"item_id": one.item_id, "error_message": text, "hint": text}
-        await journal.items.outcome(one, 0, Failure(one.item_id, text[:60], text), row)
+        await journal.outcomes.record(one, 0, Failure(one.item_id, text[:60], text), row)
     await begin(journal, "k", "c1")
     await reply(journal, "k", "c1")
     await journal.asks.settle("c1", {"audio_seconds": "3.5"}, Cost(Decimal("0.25"), "metered", text))
