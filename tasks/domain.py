@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -80,6 +80,7 @@ class Usage:
     ``billed_usd`` is the provider's own figure where its reply carries one. ``image_input_tokens`` and
     ``image_output_tokens`` are part of the input's and the output's. ``megapixels`` are those of all ``images``
     together, multiplied by what more steps than usual cost; ``video_lines`` the shorter side of a video in pixels.
+    Whole numbers or decimals: the ``usage`` column of calls is made from these fields.
     """
 
     audio_seconds: Decimal | None = None
@@ -110,11 +111,9 @@ class Usage:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Usage:
         """Inverse of :meth:`as_dict`; unknown names are ignored."""
-        decimals = {"audio_seconds", "speech_seconds", "video_seconds", "megapixels", "billed_usd"}
-        told: dict[str, Any] = {
-            k: Decimal(v) if k in decimals else int(v) for k, v in data.items() if k in cls.__slots__
-        }
-        return cls(**told)
+        kinds = {field.name: Decimal if "Decimal" in str(field.type) else int for field in fields(cls)}
+        stated: dict[str, Any] = {name: kinds[name](value) for name, value in data.items() if name in kinds}
+        return cls(**stated)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,8 @@ from mediamill.tasks.resolved_job import ResolvedJob
 from mediamill.tasks.run_context import Context, StopSwitch
 from mediamill.tasks.sinks.media import lost_media
 from mediamill.tasks.sinks.parts import clean, is_whole
-from mediamill.tasks.sinks.schema import freeze, results_schema, thaw
+from mediamill.tasks.sinks.results import results_schema
+from mediamill.tasks.sinks.schema import freeze, thaw
 from mediamill.tasks.wire import Provider, Wire
 
 if TYPE_CHECKING:

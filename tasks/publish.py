@@ -10,16 +10,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from mediamill.tasks import fault_injection
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.parts import Part
 from mediamill.tasks.report.build import build_report
 from mediamill.tasks.run_context import Context
+from mediamill.tasks.sinks.atomic_file import write_json
+from mediamill.tasks.sinks.calls import CALLS, call_row
 from mediamill.tasks.sinks.parts import write_part
-from mediamill.tasks.sinks.record import write_json
-from mediamill.tasks.sinks.schema import CALLS
 from mediamill.tasks.sinks.subtitles.write import write_all
 from mediamill.tasks.summary import FailureGroup, State, Summary
 
@@ -57,7 +55,7 @@ async def publish(context: Context) -> Summary:
 async def publish_calls(context: Context) -> None:
     """Write the attempts of every run that gained or settled some since a run last finished."""
     for run_id in await context.engine.thread(context.journal.attempts.to_publish):
-        rows = map(orjson.dumps, context.journal.attempts.of_run(run_id))
+        rows = map(call_row, context.journal.attempts.of_run(run_id))
         part = await context.engine.thread(write_part, context.out, "calls", run_id, rows, CALLS)
         await context.journal.parts.commit([part], context.lock.token)
 

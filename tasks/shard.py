@@ -15,8 +15,9 @@ from mediamill.tasks.errors import BadInput, ItemError, MediamillError, Stop
 from mediamill.tasks.journal.planning import LOST
 from mediamill.tasks.params import row_params
 from mediamill.tasks.run_context import Context
+from mediamill.tasks.sinks.failures import Failed, failure_row, failures_schema
 from mediamill.tasks.sinks.parts import write_part
-from mediamill.tasks.sinks.schema import failures_schema
+from mediamill.tasks.sinks.results import Completed, result_row, total_cost
 
 log = logging.getLogger("mediamill")
 
@@ -74,7 +75,7 @@ async def _do_item(context: Context, shard: int, item: Item, end: ShardEnd) -> N
         context.stop.throw(why)
         return
     fault_injection.point("shard.outcome.before")
-    await context.journal.outcomes.record(item, shard, outcome, _payload(context, item, outcome))
+    await context.journal.outcomes.record(item, shard, outcome, _row(context, item, outcome))
     fault_injection.point("shard.outcome.after")
     counts = context.counts
     end.left -= 1
@@ -107,7 +108,7 @@ async def _outcome(context: Context, item: Item) -> Outcome:
         columns = await context.capability.run(item, params, call, context.kit)
         if item.lost is not None and item.lost not in {answer.request_key for answer in answers}:
             raise BadInput("what is asked for is something else", kind="lost")
-        return Result(item.item_id, {**_common(context, item, answers), **columns, **_carried(item)})
+        return Result(item.item_id, result_row(_completed(context, item, answers), columns))
     except ItemError as error:
         if error.kind == LOST:
             error.message = f"{item.source}: its file is lost, and it was made otherwise: {error.message}"
@@ -121,63 +122,25 @@ async def _outcome(context: Context, item: Item) -> Outcome:
         return _failure(item, ItemError(message, kind="internal", transient=True, hint="run again"), answers)
 
 
-def _payload(context: Context, item: Item, outcome: Outcome) -> Mapping[str, Any]:
+def _row(context: Context, item: Item, outcome: Outcome) -> Mapping[str, Any]:
     """The row the part will hold."""
     if isinstance(outcome, Result):
         return outcome.columns
-    return {
-        "item_id": item.item_id,
-        "item_index": item.index,
-        "run_id": context.run_id,
-        "source": item.source,
-        "error_kind": outcome.kind,
-        "error_message": outcome.message,
-        "hint": outcome.hint,
-        "attempts": outcome.attempts,
-        "last_http_status": outcome.status,
-        "cost_usd": outcome.cost_usd,
-        **_carried(item),
-    }
+    return failure_row(Failed(item, context.run_id, outcome))
 
 
-def _common(context: Context, item: Item, answers: list[Answer]) -> dict[str, Any]:
-    first = answers[0] if answers else None
-    costs = [a.cost.usd for a in answers]
-    return {
-        "item_id": item.item_id,
-        "item_index": item.index,
-        "run_id": context.run_id,
-        "capability": context.capability.name,
-        "source": item.source,
-        "provider": context.line.provider.name,
-        "model": context.kit.model,
-        "engine": next((a.engine for a in answers if a.engine), None),
-        "simulated": any(a.simulated for a in answers),
-        "request_key": first.request_key if first else None,
-        "request_id": first.request_id if first else None,
-        "started_at": first.started_at if first else None,
-        "latency_ms": sum(a.latency_ms or 0 for a in answers),
-        "attempts": sum(a.attempts for a in answers),
-        "cached": bool(answers) and all(a.cached for a in answers),
-        "cost_usd": None if any(c is None for c in costs) else sum((c for c in costs if c is not None), Decimal(0)),
-        "cost_basis": _basis(answers),
-        "price_source": next((a.cost.source for a in answers if a.cost.source), None),
-    }
-
-
-def _basis(answers: list[Answer]) -> str:
-    """The weakest basis among the answers: a sum is no better founded than its weakest part."""
-    order = ("unknown", "estimated", "metered", "billed", "free")
-    told = {a.cost.basis for a in answers}
-    return next((basis for basis in order if basis in told), "free")
-
-
-def _carried(item: Item) -> Mapping[str, Any]:
-    return {f"in_{name}": value for name, value in item.row.items()}
+def _completed(context: Context, item: Item, answers: list[Answer]) -> Completed:
+    return Completed(
+        item,
+        context.run_id,
+        capability=context.capability.name,
+        provider=context.line.provider.name,
+        model=context.kit.model,
+        answers=answers,
+    )
 
 
 def _failure(item: Item, error: ItemError, answers: list[Answer]) -> Failure:
-    costs = [a.cost.usd for a in answers]
     return Failure(
         item.item_id,
         error.kind,
@@ -186,5 +149,5 @@ def _failure(item: Item, error: ItemError, answers: list[Answer]) -> Failure:
         error.transient,
         attempts=error.attempts + sum(a.attempts for a in answers),
         status=error.status,
-        cost_usd=None if any(c is None for c in costs) else sum((c for c in costs if c is not None), Decimal(0)),
+        cost_usd=total_cost(answers),
     )

@@ -25,7 +25,7 @@ from mediamill.tasks.pipeline.table import (
     write_manifest,
 )
 from mediamill.tasks.resolved_job import resolve_job
-from mediamill.tasks.sinks.record import write_json
+from mediamill.tasks.sinks.atomic_file import write_json
 from mediamill.tasks.status import open_existing
 from mediamill.tasks.summary import Summary
 

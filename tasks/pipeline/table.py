@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.pipeline.expressions import Expression
-from mediamill.tasks.sinks.schema import results_schema
+from mediamill.tasks.sinks.results import results_schema
 
 ID, PATH = "item_id", "item_path"
 _TOLD = ("cost_usd", "provider", "model", "simulated")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import orjson
 
 from mediamill.tasks import fault_injection
 from mediamill.tasks.errors import StorageError
@@ -49,6 +53,24 @@ def remove_file(target: Path) -> None:
             _sync(target.parent)
     except OSError as error:
         raise StorageError(f"{target}: {error.strerror or error}") from None
+
+
+def write_json(out: Path, target: Path, content: Mapping[str, Any]) -> Path:
+    """Write JSON as a whole file, keys in a fixed order.
+
+    Raises:
+        StorageError: when the disk is full, read-only or gone.
+    """
+    options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
+    with whole_file(out, target) as temporary:
+        temporary.write_bytes(orjson.dumps(content, default=str, option=options))
+    return target
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 (hex) of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sync(path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import orjson
 
 from mediamill.tasks.errors import StorageError
-from mediamill.tasks.sinks.atomic_file import whole_file
+from mediamill.tasks.sinks.atomic_file import file_sha256, whole_file
 from mediamill.tasks.sinks.safe_names import safe_name
 
 
@@ -41,13 +40,13 @@ def publish_media(made: Path, out: Path, item_id: str, suffix: str) -> Made:
     relative = f"media/{safe_name(item_id, suffix)}"
     target = out / relative
     try:
-        size, digest = made.stat().st_size, _sha256(made)
-        if target.is_file() and target.stat().st_size == size and _sha256(target) == digest:
+        size, digest = made.stat().st_size, file_sha256(made)
+        if target.is_file() and target.stat().st_size == size and file_sha256(target) == digest:
             made.unlink()
             return Made(relative, digest, size)
         with whole_file(out, target) as temporary:
             made.replace(temporary)
-        if _sha256(target) != digest:
+        if file_sha256(target) != digest:
             raise StorageError(f"{target}: reads back as something else than was written", hint="check the disk")
     except OSError as error:
         raise StorageError(f"{target}: {error.strerror or error}", hint="free the disk, then run again") from None
@@ -87,8 +86,3 @@ def _is_whole(out: Path, made: Mapping[str, Any]) -> bool:
         return (out / str(made["file"])).stat().st_size == int(made["bytes"])
     except OSError:
         return False
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

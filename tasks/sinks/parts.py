@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
@@ -12,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mediamill.tasks.journal.parts import Part
-from mediamill.tasks.sinks.atomic_file import remove_file, whole_file
+from mediamill.tasks.sinks.atomic_file import file_sha256, remove_file, whole_file
 from mediamill.tasks.sinks.json_to_arrow import to_table
 
 _BATCH = 1000
@@ -49,7 +48,7 @@ def write_part(out: Path, kind: str, name: str, rows: Iterable[bytes], schema: p
             for batch in chain([first], batches):
                 writer.write_table(to_table(batch, schema))
                 count += len(batch)
-        size, digest = temporary.stat().st_size, _sha256(temporary)
+        size, digest = temporary.stat().st_size, file_sha256(temporary)
     return Part(kind, name, count, size, digest)
 
 
@@ -80,8 +79,3 @@ def clean(out: Path, committed: Iterable[Part]) -> None:
 def _batches(rows: Iterator[bytes]) -> Iterator[list[bytes]]:
     while batch := list(islice(rows, _BATCH)):
         yield batch
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,114 +1,48 @@
-"""The Arrow schemas of what comes out: results, failures and calls. Every column may be null."""
+"""What the schemas of results, failures and calls share. Every column may be null."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
 import pyarrow as pa
+
+from mediamill.tasks.domain import Item
+
+T = TypeVar("T")
 
 MONEY = pa.decimal128(24, 12)
 MOMENT = pa.timestamp("us", tz="UTC")
 
-_COMMON = [
-    ("item_id", pa.string()),
-    ("item_index", pa.int64()),
-    ("run_id", pa.string()),
-    ("capability", pa.string()),
-    ("source", pa.string()),
-    ("content_sha256", pa.string()),
-    ("provider", pa.string()),
-    ("model", pa.string()),
-    ("engine", pa.string()),
-    ("simulated", pa.bool_()),
-    ("request_key", pa.string()),
-    ("request_id", pa.string()),
-    ("started_at", MOMENT),
-    ("latency_ms", pa.int64()),
-    ("attempts", pa.int32()),
-    ("cached", pa.bool_()),
-    ("cost_usd", MONEY),
-    ("cost_basis", pa.string()),
-    ("price_source", pa.string()),
-]
 
-_FAILURE = [
-    ("item_id", pa.string()),
-    ("item_index", pa.int64()),
-    ("run_id", pa.string()),
-    ("source", pa.string()),
-    ("error_kind", pa.string()),
-    ("error_message", pa.string()),
-    ("hint", pa.string()),
-    ("attempts", pa.int32()),
-    ("last_http_status", pa.int32()),
-    ("cost_usd", MONEY),
-]
+@dataclass(frozen=True, slots=True)
+class Column(Generic[T]):
+    """A column: its name, its type, and how its value is found; ``value`` None where the row brings it along."""
 
-_USAGE = pa.struct(
-    [
-        ("audio_seconds", MONEY),
-        ("input_tokens", pa.int64()),
-        ("cached_input_tokens", pa.int64()),
-        ("audio_input_tokens", pa.int64()),
-        ("output_tokens", pa.int64()),
-        ("characters", pa.int64()),
-        ("speech_seconds", MONEY),
-        ("videos", pa.int64()),
-        ("video_seconds", MONEY),
-        ("video_lines", pa.int64()),
-        ("input_images", pa.int64()),
-        ("searches", pa.int64()),
-        ("sessions", pa.int64()),
-        ("images", pa.int64()),
-        ("megapixels", MONEY),
-        ("image_input_tokens", pa.int64()),
-        ("image_output_tokens", pa.int64()),
-        ("requests", pa.int64()),
-        ("billed_usd", MONEY),
-    ]
-)
-
-CALLS = pa.schema(
-    [
-        ("call_id", pa.string()),
-        ("run_id", pa.string()),
-        ("capability", pa.string()),
-        ("item_ids", pa.list_(pa.string())),
-        ("request_keys", pa.list_(pa.string())),
-        ("attempt", pa.int32()),
-        ("outcome", pa.string()),
-        ("http_status", pa.int32()),
-        ("error_kind", pa.string()),
-        ("started_at", MOMENT),
-        ("latency_ms", pa.int64()),
-        ("wait_ms", pa.int64()),
-        ("provider", pa.string()),
-        ("model", pa.string()),
-        ("request_id", pa.string()),
-        ("usage", _USAGE),
-        ("cost_usd", MONEY),
-        ("cost_max_usd", MONEY),
-        ("cost_basis", pa.string()),
-        ("price_source", pa.string()),
-    ]
-)
-"""One row for each attempt."""
+    name: str
+    type: pa.DataType
+    value: Callable[[T], Any] | None = None
 
 
-def results_schema(own: pa.Schema, row: pa.Schema) -> pa.Schema:
-    """One row for each item that succeeded: common columns, the capability's own, the manifest's as ``in_*``."""
-    common = pa.schema(_COMMON)
-    twice = set(common.names) & set(own.names)
-    assert not twice, f"columns named twice: {sorted(twice)}"
-    return pa.schema([*common, *own, *carried(row)])
+def schema_of(columns: Iterable[Column[T]]) -> pa.Schema:
+    """The schema of some columns."""
+    return pa.schema([(column.name, column.type) for column in columns])
 
 
-def failures_schema(row: pa.Schema) -> pa.Schema:
-    """One row for each item that is failed now."""
-    return pa.schema([*pa.schema(_FAILURE), *carried(row)])
+def row_of(columns: Iterable[Column[T]], source: T) -> dict[str, Any]:
+    """The values of the columns that know where theirs is."""
+    return {column.name: column.value(source) for column in columns if column.value is not None}
 
 
-def carried(row: pa.Schema) -> list[pa.Field]:
-    """The manifest's own columns under the names they have in results."""
+def carried_fields(row: pa.Schema) -> list[pa.Field]:
+    """The manifest's own columns under the names and with the types they have in results and failures."""
     return [pa.field(f"in_{field.name}", _carried(field.type)) for field in row]
+
+
+def carried_values(item: Item) -> dict[str, Any]:
+    """The manifest's own values of an item, by those names."""
+    return {f"in_{name}": value for name, value in item.row.items()}
 
 
 def _carried(kind: pa.DataType) -> pa.DataType:

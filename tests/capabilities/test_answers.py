@@ -18,7 +18,7 @@ from mediamill.tasks.capabilities.text.prompts import render_template
 from mediamill.tasks.capabilities.text.reply_parsing import parse_json, split_reasoning
 from mediamill.tasks.capabilities.text.schema_columns import TAKEN, column_name, columns_of, fit_to_type
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.sinks.schema import results_schema
+from mediamill.tasks.sinks.results import results_schema
 from tests.repeatable import repeatable
 
 VALUES: Any = st.recursive(

@@ -13,7 +13,7 @@ import pytest
 
 from mediamill.tasks.domain import Result
 from mediamill.tasks.sinks.parts import part_path, write_part
-from mediamill.tasks.sinks.schema import results_schema
+from mediamill.tasks.sinks.results import results_schema
 from tests.journal.opened import item, opened
 
 WHEN = datetime(2026, 1, 2, 3, 4, 5, 678_000)  # noqa: DTZ001 - Parquet has moments without a zone

@@ -21,8 +21,11 @@ from mediamill.tasks import fault_injection
 from mediamill.tasks.capabilities.transcribe import Transcribe
 from mediamill.tasks.errors import StorageError
 from mediamill.tasks.journal.parts import Part
+from mediamill.tasks.sinks.calls import CALLS
+from mediamill.tasks.sinks.failures import failures_schema
 from mediamill.tasks.sinks.parts import clean, is_whole, part_path, write_part
-from mediamill.tasks.sinks.schema import CALLS, failures_schema, freeze, results_schema, thaw
+from mediamill.tasks.sinks.results import results_schema
+from mediamill.tasks.sinks.schema import freeze, thaw
 from tests.providers.making import make
 
 OWN = pa.schema([("n", pa.int64()), ("price", pa.decimal128(10, 4)), ("day", pa.date32())])

@@ -1,0 +1,46 @@
+"""Calls: one row for each attempt, which is the bill."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, get_type_hints
+
+import orjson
+import pyarrow as pa
+
+from mediamill.tasks.domain import Usage
+from mediamill.tasks.sinks.schema import MOMENT, MONEY
+
+_QUANTITIES = {int | None: pa.int64(), Decimal | None: MONEY}
+
+CALLS = pa.schema(
+    [
+        ("call_id", pa.string()),
+        ("run_id", pa.string()),
+        ("capability", pa.string()),
+        ("item_ids", pa.list_(pa.string())),
+        ("request_keys", pa.list_(pa.string())),
+        ("attempt", pa.int32()),
+        ("outcome", pa.string()),
+        ("http_status", pa.int32()),
+        ("error_kind", pa.string()),
+        ("started_at", MOMENT),
+        ("latency_ms", pa.int64()),
+        ("wait_ms", pa.int64()),
+        ("provider", pa.string()),
+        ("model", pa.string()),
+        ("request_id", pa.string()),
+        ("usage", pa.struct([(name, _QUANTITIES[kind]) for name, kind in get_type_hints(Usage).items()])),
+        ("cost_usd", MONEY),
+        ("cost_max_usd", MONEY),
+        ("cost_basis", pa.string()),
+        ("price_source", pa.string()),
+    ]
+)
+"""An attempt's columns have the names that the journal keeps them under; its usage is all of :class:`Usage`."""
+
+
+def call_row(attempt: Mapping[str, Any]) -> bytes:
+    """The row of a stored attempt, as JSON."""
+    return orjson.dumps({name: attempt[name] for name in CALLS.names})

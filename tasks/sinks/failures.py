@@ -1,0 +1,45 @@
+"""Failures: one row for each item that is failed now. A column is its line here: name, type, and where its value is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from mediamill.tasks.domain import Failure, Item
+from mediamill.tasks.sinks.schema import MONEY, Column, carried_fields, carried_values, row_of, schema_of
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An item that failed, the run it failed in, and why."""
+
+    item: Item
+    run_id: str
+    failure: Failure
+
+
+COLUMNS: tuple[Column[Failed], ...] = (
+    Column("item_id", pa.string(), lambda failed: failed.item.item_id),
+    Column("item_index", pa.int64(), lambda failed: failed.item.index),
+    Column("run_id", pa.string(), lambda failed: failed.run_id),
+    Column("source", pa.string(), lambda failed: failed.item.source),
+    Column("error_kind", pa.string(), lambda failed: failed.failure.kind),
+    Column("error_message", pa.string(), lambda failed: failed.failure.message),
+    Column("hint", pa.string(), lambda failed: failed.failure.hint),
+    Column("attempts", pa.int32(), lambda failed: failed.failure.attempts),
+    Column("last_http_status", pa.int32(), lambda failed: failed.failure.status),
+    Column("cost_usd", MONEY, lambda failed: failed.failure.cost_usd),
+)
+"""The columns that every failure has; the manifest's come behind them."""
+
+
+def failures_schema(row: pa.Schema) -> pa.Schema:
+    """The schema of an OUT's failures; ``row`` is the manifest's."""
+    return pa.schema([*schema_of(COLUMNS), *carried_fields(row)])
+
+
+def failure_row(failed: Failed) -> dict[str, Any]:
+    """An item's row."""
+    return {**row_of(COLUMNS, failed), **carried_values(failed.item)}

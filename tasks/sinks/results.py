@@ -1,0 +1,87 @@
+"""Results: one row for each item that succeeded. A column is its line here: name, type, and where its value is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+
+from mediamill.tasks.domain import Answer, Item
+from mediamill.tasks.sinks.schema import MOMENT, MONEY, Column, carried_fields, carried_values, row_of, schema_of
+
+_BASES = ("unknown", "estimated", "metered", "billed", "free")
+"""The weakest first: a sum is no better founded than its weakest part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """An item that succeeded: the run that did it, with what, and the answers it took."""
+
+    item: Item
+    run_id: str
+    capability: str
+    provider: str
+    model: str
+    answers: Sequence[Answer]
+
+    @property
+    def first(self) -> Answer | None:
+        """The first answer; None where none was needed."""
+        return next(iter(self.answers), None)
+
+
+COLUMNS: tuple[Column[Completed], ...] = (
+    Column("item_id", pa.string(), lambda done: done.item.item_id),
+    Column("item_index", pa.int64(), lambda done: done.item.index),
+    Column("run_id", pa.string(), lambda done: done.run_id),
+    Column("capability", pa.string(), lambda done: done.capability),
+    Column("source", pa.string(), lambda done: done.item.source),
+    Column("content_sha256", pa.string()),  # the capability knows what it has read
+    Column("provider", pa.string(), lambda done: done.provider),
+    Column("model", pa.string(), lambda done: done.model),
+    Column("engine", pa.string(), lambda done: next((a.engine for a in done.answers if a.engine), None)),
+    Column("simulated", pa.bool_(), lambda done: any(a.simulated for a in done.answers)),
+    Column("request_key", pa.string(), lambda done: done.first.request_key if done.first else None),
+    Column("request_id", pa.string(), lambda done: done.first.request_id if done.first else None),
+    Column("started_at", MOMENT, lambda done: done.first.started_at if done.first else None),
+    Column("latency_ms", pa.int64(), lambda done: sum(a.latency_ms or 0 for a in done.answers)),
+    Column("attempts", pa.int32(), lambda done: sum(a.attempts for a in done.answers)),
+    Column("cached", pa.bool_(), lambda done: bool(done.answers) and all(a.cached for a in done.answers)),
+    Column("cost_usd", MONEY, lambda done: total_cost(done.answers)),
+    Column("cost_basis", pa.string(), lambda done: _weakest_basis(done.answers)),
+    Column(
+        "price_source", pa.string(), lambda done: next((a.cost.source for a in done.answers if a.cost.source), None)
+    ),
+)
+"""The columns that every result has; its capability's own and the manifest's come behind them."""
+
+
+def results_schema(own: pa.Schema, row: pa.Schema) -> pa.Schema:
+    """The schema of an OUT's results: common columns, the capability's ``own``, the manifest's ``row`` as ``in_*``."""
+    common = schema_of(COLUMNS)
+    twice = set(common.names) & set(own.names)
+    assert not twice, f"columns named twice: {sorted(twice)}"
+    return pa.schema([*common, *own, *carried_fields(row)])
+
+
+def result_row(completed: Completed, own: Mapping[str, Any]) -> dict[str, Any]:
+    """An item's row; ``own`` are the columns that its capability made."""
+    return {**row_of(COLUMNS, completed), **own, **carried_values(completed.item)}
+
+
+def total_cost(answers: Sequence[Answer]) -> Decimal | None:
+    """What this OUT paid for all of them in US dollars; None when one of them is not known."""
+    total = Decimal(0)
+    for answer in answers:
+        if answer.cost.usd is None:
+            return None
+        total += answer.cost.usd
+    return total
+
+
+def _weakest_basis(answers: Sequence[Answer]) -> str:
+    bases = {answer.cost.basis for answer in answers}
+    return next((basis for basis in _BASES if basis in bases), "free")
