@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import uuid
-from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from mediamill.tasks.capabilities.base import Call, Estimate, Kit
+from mediamill.tasks.capabilities.speech.ordered_answers import AHEAD, answers_in_order
 from mediamill.tasks.capabilities.speech.sentence_split import split_text
-from mediamill.tasks.domain import JSON, Answer, Ask, Item, Usage
-from mediamill.tasks.errors import BadInput, BadReply, UnknownOutcome, UsageError
+from mediamill.tasks.domain import JSON, Ask, Item, Usage
+from mediamill.tasks.errors import BadInput, UsageError
 from mediamill.tasks.providers.speaking import TTS, Speaks
 from mediamill.tasks.providers.voices import Form, VoiceLimits
 from mediamill.tasks.wire import Provider
@@ -28,9 +24,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from mediamill.tasks.media.concat import Joined
-
-_AHEAD = 4
-"""Pieces of one text that are asked for at once."""
 
 _BYTES_A_CHARACTER = 4_000
 """Sound of a character: a twelfth of a second of 24 kHz, 16 bit; what memory is held for."""
@@ -115,7 +108,7 @@ class Speak:
         asks = self._asks(item, text, params, limits, kit.model)
         form = params.format or _first(limits)
         longest = max(len(str(ask.params["text"])) for ask in asks)
-        async with kit.hold(longest * _BYTES_A_CHARACTER * (min(_AHEAD, len(asks)) + _COPIES)):
+        async with kit.hold(longest * _BYTES_A_CHARACTER * (min(AHEAD, len(asks)) + _COPIES)):
             made = kit.scratch / f"{uuid.uuid4().hex}.{form}"
             try:
                 joined, warnings = await self._made(item, asks, call, kit, made, form, params.sample_rate)
@@ -188,7 +181,7 @@ class Speak:
         from mediamill.tasks.media.concat import Joiner, Stretch, as_it_came
 
         warnings: dict[str, None] = {}
-        async with _in_order(asks, call, item.sample if kit.refresh else 0) as answers:
+        async with answers_in_order(asks, call, item.sample if kit.refresh else 0) as answers:
             with Joiner(path, form, rate) as joiner:
                 count = 0
                 async for answer in answers:
@@ -202,49 +195,6 @@ class Speak:
                             return whole, list(warnings)
                     await kit.thread(joiner.add, stretch, first=count == 1, last=count == len(asks))
                 return await kit.thread(joiner.finish), list(warnings)
-
-
-@asynccontextmanager
-async def _in_order(asks: Sequence[Ask], call: Call, least: int) -> AsyncIterator[AsyncIterator[Answer]]:
-    """Answers in the order of the Asks, a few asked for ahead. After a failure what is under way may end, no more."""
-    todo = iter(asks)
-    under_way: deque[asyncio.Task[Answer]] = deque()
-
-    def start(count: int) -> None:
-        under_way.extend(asyncio.create_task(_bought(ask, call, least)) for ask in islice(todo, count))
-
-    async def answers() -> AsyncGenerator[Answer, None]:
-        start(_AHEAD)
-        while under_way:
-            answer = await under_way[0]
-            under_way.popleft()
-            start(1)
-            yield answer
-
-    try:
-        async with aclosing(answers()) as made:
-            yield made
-    except asyncio.CancelledError:
-        for task in under_way:
-            task.cancel()
-        raise
-    finally:
-        await asyncio.gather(*under_way, return_exceptions=True)
-
-
-async def _bought(ask: Ask, call: Call, least: int) -> Answer:
-    """The answer to a piece, bought anew only where a retry was asked for and the earlier ones are lost or useless.
-
-    A retry raises the item's sample, yet the pieces that were answered before it are kept: what an earlier sample
-    left is looked at first, and only an old loss, never one of this moment, leads on to the next.
-    """
-    for sample in range(least, ask.sample):
-        try:
-            return await call(replace(ask, sample=sample))
-        except (UnknownOutcome, BadReply) as lost:
-            if lost.attempts:
-                raise
-    return await call(ask)
 
 
 def _limits(kit: Kit) -> VoiceLimits:

@@ -53,6 +53,12 @@ def test_frames_are_shown_with_their_times_and_what_is_said(server: RunningServe
     ledger_equals_bill(out, server)
 
 
+def test_a_template_that_cannot_be_filled_costs_nothing(server: RunningServer, tmp_path: Path) -> None:
+    done = describe(DAY.parent, tmp_path / "out", server, "--with-audio", "--prompt", "{{ nowhere }}")
+    assert done.returncode == 3, done.stderr
+    assert server.bill()["calls"] == []
+
+
 @pytest.mark.long
 def test_long_videos_go_in_windows_that_are_summed_up(server: RunningServer, tmp_path: Path) -> None:
     out = tmp_path / "out"
