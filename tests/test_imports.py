@@ -34,7 +34,6 @@ APART = ({"tasks.providers", "tasks.calls"},)
 """Rooms of one layer that do not import each other: who plans a request knows nothing of who sends it."""
 CYCLES = (
     "tasks.journal.",  # its parts name the journal's class for types, and the journal makes them
-    "tasks.providers.",  # operations are to stop naming the provider's class
 )
 """Rooms whose modules may still import each other in a circle."""
 SPAWN = ("tasks.engine", "tasks.local.spawn")

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
 from mediamill.tasks.domain import Input
-
-if TYPE_CHECKING:
-    from mediamill.tasks.media.voice_activity import VoiceActivity
 
 _MICRO = Decimal("0.000001")
 
@@ -35,6 +32,28 @@ class AudioInfo:
     sample_rate: int
     channels: int
     exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceActivity:
+    """Activity by the second.
+
+    Attributes:
+        by_second: for each second, how many of its frames were active.
+        frames: frames in a second.
+    """
+
+    by_second: bytes = field(repr=False)
+    frames: int
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of activity in all."""
+        return round(sum(self.by_second) / self.frames, 2)
+
+    def between(self, start: float, end: float) -> float:
+        """Seconds of activity between two times; counted in whole seconds that lie inside."""
+        return sum(self.by_second[max(math.ceil(start), 0) : max(math.floor(end), 0)]) / self.frames
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,8 @@ from mediamill.tasks.wire import AudioLimits
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
 
+    from mediamill.tasks.media.audio_info import VoiceActivity
     from mediamill.tasks.media.decode import Check, Recording
-    from mediamill.tasks.media.voice_activity import VoiceActivity
 
 _USUAL_RATES = range(8_000, 192_001)
 _USUAL_CHANNELS = 8

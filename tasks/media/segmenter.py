@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mediamill.tasks.domain import Input, Payload
-from mediamill.tasks.media.audio_info import PreparedAudio, as_seconds
+from mediamill.tasks.media.audio_info import PreparedAudio, VoiceActivity, as_seconds
 from mediamill.tasks.media.cut import CutPlan, Cutter
 from mediamill.tasks.media.decode_report import check_damage, decode_warnings, tracks_warning
 from mediamill.tasks.media.encode import RATE, blocks, encode, framed, mono, target
@@ -17,7 +17,7 @@ from mediamill.tasks.media.endpoint_fit import CutOptions, CutPoints, piece_seco
 from mediamill.tasks.media.prepare import stem
 from mediamill.tasks.media.probe import info
 from mediamill.tasks.media.source_file import read_head
-from mediamill.tasks.media.voice_activity import VoiceActivity, VoiceActivityDetector
+from mediamill.tasks.media.voice_activity import VoiceActivityDetector
 from mediamill.tasks.wire import AudioLimits
 
 if TYPE_CHECKING:

@@ -7,15 +7,14 @@ byte for each 20 ms, so an hour takes 180 kB, whatever the size of the blocks it
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from mediamill.tasks.errors import BadInput
+from mediamill.tasks.media.audio_info import VoiceActivity
 from mediamill.tasks.media.decode import Check, open_recording
 from mediamill.tasks.media.encode import RATE, Samples, blocks, mono
 from mediamill.tasks.media.source_file import read_head
@@ -44,28 +43,6 @@ _BRIDGED = 10
 _A_SECOND = RATE // FRAME
 _AT_ONCE = 2 * RATE
 _QUIETEST = -127.0
-
-
-@dataclass(frozen=True, slots=True)
-class VoiceActivity:
-    """Activity by the second.
-
-    Attributes:
-        by_second: for each second, how many of its frames were active.
-        frames: frames in a second.
-    """
-
-    by_second: bytes = field(repr=False)
-    frames: int
-
-    @property
-    def seconds(self) -> float:
-        """Seconds of activity in all."""
-        return round(sum(self.by_second) / self.frames, 2)
-
-    def between(self, start: float, end: float) -> float:
-        """Seconds of activity between two times; counted in whole seconds that lie inside."""
-        return sum(self.by_second[max(math.ceil(start), 0) : max(math.floor(end), 0)]) / self.frames
 
 
 class VoiceActivityDetector:

@@ -18,8 +18,9 @@ from mediamill.tasks.capabilities.speech.transcript_checks import (
     loops,
 )
 from mediamill.tasks.capabilities.speech.writing_systems import count_words
+from mediamill.tasks.media.audio_info import VoiceActivity
 from mediamill.tasks.media.probe import probe
-from mediamill.tasks.media.voice_activity import VoiceActivity, detect_voice_activity
+from mediamill.tasks.media.voice_activity import detect_voice_activity
 from tests.repeatable import repeatable
 
 ROOT = Path(__file__).parents[2]

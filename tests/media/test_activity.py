@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mediamill.tasks.media.audio_info import VoiceActivity
 from mediamill.tasks.media.encode import blocks, mono
 from mediamill.tasks.media.endpoint_fit import CutOptions
 from mediamill.tasks.media.prepare import prepare
 from mediamill.tasks.media.probe import probe
 from mediamill.tasks.media.segmenter import Segmenter
-from mediamill.tasks.media.voice_activity import VoiceActivity, VoiceActivityDetector, detect_voice_activity
+from mediamill.tasks.media.voice_activity import VoiceActivityDetector, detect_voice_activity
 from tests.media.sounds import LIMITS, syllables, tone, wav
 from tests.repeatable import repeatable
 

@@ -17,8 +17,7 @@ from mediamill.tasks.media.endpoint_fit import CutOptions
 from mediamill.tasks.wire import AudioLimits
 
 if TYPE_CHECKING:
-    from mediamill.tasks.media.audio_info import PreparedAudio
-    from mediamill.tasks.media.voice_activity import VoiceActivity
+    from mediamill.tasks.media.audio_info import PreparedAudio, VoiceActivity
 
 
 @dataclass(frozen=True, slots=True)

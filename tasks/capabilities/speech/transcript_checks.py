@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from mediamill.tasks.capabilities.speech.writing_systems import WHOLE_WORDS, count_words, script_fits
 
 if TYPE_CHECKING:
-    from mediamill.tasks.media.voice_activity import VoiceActivity
+    from mediamill.tasks.media.audio_info import VoiceActivity
 
 MEANINGS: Mapping[str, str] = {
     "repetition": "the same words again and again: a model in a loop",
