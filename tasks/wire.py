@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from mediamill.tasks.domain import JSON, Ask, Payload, Usage
 from mediamill.tasks.websocket_session import SOCKET, WebsocketSession
+
+T = TypeVar("T")
 
 Verdict = Literal["retry", "fail", "stop", "unknown"]
 """What to do about an attempt that brought no answer.
@@ -229,6 +231,22 @@ class Provider(Protocol):
 
         Raises:
             UsageError: when none is asked for and there is no default.
+        """
+        ...
+
+    def operation_config(self, operation: str, kind: type[T]) -> T:
+        """What the configuration says of an operation, in the operation's own type.
+
+        Raises:
+            UsageError: when the provider has no such operation.
+        """
+        ...
+
+    def model_facts(self, operation: str, model: str, kind: type[T]) -> T:
+        """What a model can do, in the operation's own type.
+
+        Raises:
+            UsageError: when the provider has no such operation.
         """
         ...
 

@@ -42,13 +42,14 @@ def print_voices(providers: Sequence[str], base_url: str | None, *, as_json: boo
 
 def _voices_of(provider: str, base_url: str | None) -> list[ModelVoices]:
     from mediamill.tasks.errors import MediamillError
-    from mediamill.tasks.providers.config import load_config
+    from mediamill.tasks.providers.operations.tts import TTS, TtsConfig
+    from mediamill.tasks.providers.registry import load_config
 
     config = load_config(provider)
-    speaking = config.operations.get("tts")
-    if speaking is None:
+    speaking = config.operations.get(TTS)
+    if not isinstance(speaking, TtsConfig):
         return []
-    known = {name: facts.voice for name, facts in speaking.models.items() if facts.voice}
+    known = speaking.models
     if _lists_voices(config, base_url):
         try:
             reply = get_json(provider, base_url, str(config.voices_path))

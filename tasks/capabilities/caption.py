@@ -26,8 +26,8 @@ from mediamill.tasks.capabilities.visual.image_inputs import (
 )
 from mediamill.tasks.capabilities.visual.near_duplicates import DuplicateGroups
 from mediamill.tasks.domain import Item
-from mediamill.tasks.providers.chatting import VISION
-from mediamill.tasks.providers.vision import Detail
+from mediamill.tasks.providers.operations.vision import Detail
+from mediamill.tasks.providers.operations.vision_chat import VISION_CHAT
 from mediamill.tasks.wire import Provider
 
 if TYPE_CHECKING:
@@ -59,11 +59,11 @@ class Caption:
     """
 
     name = "caption"
-    operation = VISION
+    operation = VISION_CHAT
     kinds = frozenset({"image"})
     params: type[PromptParams] = CaptionParams
     request_version = 1
-    _asker = StructuredCompletion("caption", VISION, 1)
+    _asker = StructuredCompletion("caption", VISION_CHAT, 1)
 
     def schema(self, params: CaptionParams, provider: Provider, model: str) -> pa.Schema:
         """The answer's columns, what was shown, ``duplicate_of``, and a schema's own."""

@@ -15,7 +15,7 @@ from mediamill.tasks.capabilities.text.prompts import PromptParams, render_text
 from mediamill.tasks.capabilities.text.structured_completion import Prompt, StructuredCompletion, answer_fields
 from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.providers.chatting import CHAT
+from mediamill.tasks.providers.operations.chat import CHAT
 from mediamill.tasks.wire import Provider
 
 if TYPE_CHECKING:

@@ -26,8 +26,8 @@ from mediamill.tasks.capabilities.visual.video_frames import (
 from mediamill.tasks.capabilities.visual.video_prompts import VideoPrompts
 from mediamill.tasks.domain import Item, Usage
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.providers.chatting import VISION
-from mediamill.tasks.providers.vision import Detail, Vision
+from mediamill.tasks.providers.operations.vision import Detail, Vision
+from mediamill.tasks.providers.operations.vision_chat import VISION_CHAT
 from mediamill.tasks.wire import Provider
 
 if TYPE_CHECKING:
@@ -76,11 +76,11 @@ class DescribeVideo:
     """
 
     name = "describe-video"
-    operation = VISION
+    operation = VISION_CHAT
     kinds = frozenset({"video"})
     params: type[PromptParams] = VideoParams
     request_version = 1
-    _asker = StructuredCompletion("describe-video", VISION, 1)
+    _asker = StructuredCompletion("describe-video", VISION_CHAT, 1)
 
     def schema(self, params: VideoParams, provider: Provider, model: str) -> pa.Schema:
         """The answer's columns, what the video is, what was shown of it and when, and what is said in it."""

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from mediamill.tasks.capabilities.base import Call, Estimate, Kit
 from mediamill.tasks.capabilities.text.prompts import checked_template, render_row
 from mediamill.tasks.domain import Ask, Item, Usage
-from mediamill.tasks.errors import BadInput, BadReply, UsageError
-from mediamill.tasks.providers.embedding import EMBEDDINGS, Embeds, EmbedsTexts
+from mediamill.tasks.errors import BadInput, BadReply
+from mediamill.tasks.providers.operations.embeddings import EMBEDDINGS, EmbeddingModel
 from mediamill.tasks.wire import Provider
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Embed:
         return text
 
 
-def truncated(text: str, facts: Embeds) -> bool | None:
+def truncated(text: str, facts: EmbeddingModel) -> bool | None:
     """Whether a text was cut off: a token is at least a byte, and a word at least a token; between them unknown."""
     if facts.cuts is None:
         return None
@@ -122,10 +122,8 @@ def truncated(text: str, facts: Embeds) -> bool | None:
     return True if len(text.split()) > facts.max_tokens else None
 
 
-def _embeds(provider: Provider, model: str) -> Embeds:
-    if not isinstance(provider, EmbedsTexts):
-        raise UsageError(f"{provider.name} embeds nothing", hint="choose another --provider")
-    return provider.embeds(model)
+def _embeds(provider: Provider, model: str) -> EmbeddingModel:
+    return provider.model_facts(EMBEDDINGS, model, EmbeddingModel)
 
 
 def _ask(item: Item, text: str, params: EmbedParams, kit: Kit) -> Ask:

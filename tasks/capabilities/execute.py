@@ -16,7 +16,7 @@ from mediamill.tasks.capabilities.interpreter.sessions import REQUEST_VERSION, C
 from mediamill.tasks.capabilities.parameters import Option, parse_list
 from mediamill.tasks.domain import Item, Usage
 from mediamill.tasks.errors import BadInput, UsageError
-from mediamill.tasks.providers.interpreter import INTERPRETER, Interprets, InterpretsCode
+from mediamill.tasks.providers.operations.code_interpreter import CODE_INTERPRETER, InterpreterModel
 from mediamill.tasks.wire import Provider
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Execute:
     """
 
     name = "execute"
-    operation = INTERPRETER
+    operation = CODE_INTERPRETER
     kinds = frozenset({"text"})
     params: type[BaseModel] = ExecuteParams
     request_version = REQUEST_VERSION
@@ -127,15 +127,13 @@ class Execute:
         return code
 
 
-def _allowed(params: ExecuteParams, provider: Provider, model: str) -> Interprets:
+def _allowed(params: ExecuteParams, provider: Provider, model: str) -> InterpreterModel:
     """What the interpreter can do.
 
     Raises:
         UsageError: when it would run code on this machine without leave, or there is none.
     """
-    if not isinstance(provider, InterpretsCode):
-        raise UsageError(f"{provider.name} runs no code", hint="choose another --provider")
-    facts = provider.interprets(model)
+    facts = provider.model_facts(CODE_INTERPRETER, model, InterpreterModel)
     if facts.local and not provider.endpoint.origin and not params.allow_local_code:
         raise UsageError(
             "the built-in provider would run this code on this machine",

@@ -18,8 +18,8 @@ from mediamill.tasks.capabilities.visual.image_outputs import publish_image
 from mediamill.tasks.capabilities.visual.image_params import GenerateImageParams
 from mediamill.tasks.capabilities.visual.reference_images import load_reference_images
 from mediamill.tasks.domain import JSON, Answer, Ask, Input, Item, Usage
-from mediamill.tasks.errors import BadReply, UnknownOutcome, UsageError
-from mediamill.tasks.providers.imaging import IMAGE, Images, MakesPictures
+from mediamill.tasks.errors import BadReply, UnknownOutcome
+from mediamill.tasks.providers.operations.image_config import IMAGE, ImageModel
 from mediamill.tasks.wire import Provider
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class GenerateImage:
         self,
         item: Item,
         model: str,
-        facts: Images,
+        facts: ImageModel,
         asked: Mapping[str, JSON],
         inputs: tuple[Input, ...],
         first: int,
@@ -216,10 +216,8 @@ async def _made(answer: Answer, ask: Ask, first: int, item: Item, kit: Kit) -> l
     ]
 
 
-def _facts(provider: Provider, model: str) -> Images:
-    if not isinstance(provider, MakesPictures):
-        raise UsageError(f"{provider.name} makes no pictures", hint="choose another --provider")
-    return provider.images(model)
+def _facts(provider: Provider, model: str) -> ImageModel:
+    return provider.model_facts(IMAGE, model, ImageModel)
 
 
 def _count(ask: Ask) -> int:
@@ -239,17 +237,17 @@ async def _neutral(item: Item, params: GenerateImageParams, kit: Kit) -> dict[st
     return asked
 
 
-def _split(facts: Images, params: GenerateImageParams, asked: Mapping[str, JSON]) -> Sequence[tuple[int, int]]:
+def _split(facts: ImageModel, params: GenerateImageParams, asked: Mapping[str, JSON]) -> Sequence[tuple[int, int]]:
     """The first picture of each request and how many it asks for: as the model takes and a reply surely holds."""
-    pixels = int(facts.most_pixels({**asked, "steps": None}) * 1_000_000)
+    pixels = int(facts.max_pixels({**asked, "steps": None}) * 1_000_000)
     held = max(1, _REPLY // max(1, pixels * _BYTES_A_PIXEL))
     most = facts.max_n if params.response_format == "url" else min(facts.max_n, held)
     return [(first, min(most, params.n - first)) for first in range(0, params.n, most)]
 
 
-def _usage(facts: Images, asked: Mapping[str, JSON], count: int, prompt: int, *, most: bool) -> Usage:
+def _usage(facts: ImageModel, asked: Mapping[str, JSON], count: int, prompt: int, *, most: bool) -> Usage:
     """What so many pictures are billed for: likely, or at the most."""
-    each = facts.most_pixels(asked) if most else facts.likely_pixels(asked)
+    each = facts.max_pixels(asked) if most else facts.likely_pixels(asked)
     tokens = facts.output_tokens(asked, most=most)
     drawn = None if tokens is None else tokens * count
     return Usage(

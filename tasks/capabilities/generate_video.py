@@ -17,11 +17,10 @@ from mediamill.tasks.capabilities.text.prompts import render_text
 from mediamill.tasks.capabilities.visual.reference_images import load_reference_images
 from mediamill.tasks.capabilities.visual.video_params import GenerateVideoParams, video_request_params
 from mediamill.tasks.domain import JSON, Answer, Ask, Input, Item, Usage
-from mediamill.tasks.errors import BadInput, BadReply, UsageError
-from mediamill.tasks.providers.filming import VIDEO_MAKING, Films
-from mediamill.tasks.providers.imaging import sides
-from mediamill.tasks.providers.moderation import MODERATED
-from mediamill.tasks.providers.videos import MakesVideos
+from mediamill.tasks.errors import BadInput, BadReply
+from mediamill.tasks.providers.errors.moderation import MODERATED
+from mediamill.tasks.providers.operations.image_config import sides
+from mediamill.tasks.providers.operations.videos import VIDEO, VideoConfig, VideoModel
 from mediamill.tasks.wire import Provider
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ class GenerateVideo:
     """
 
     name = "generate-video"
-    operation = VIDEO_MAKING
+    operation = VIDEO
     kinds = frozenset({"text"})
     params: type[BaseModel] = GenerateVideoParams
     request_version = 1
@@ -59,7 +58,7 @@ class GenerateVideo:
         """
         import pyarrow as pa
 
-        _makes(provider)
+        _config(provider)  # refused here, before a source is read, where it makes none
         state = pa.struct([("status", pa.string()), ("after_seconds", pa.float64())])
         return pa.schema(
             [
@@ -108,19 +107,19 @@ class GenerateVideo:
         """What the video would cost; its parameters and pictures are checked as a run checks them."""
         model, asked = await self._asked(item, params, kit)
         inputs = await _pictures(item, params, asked, kit)
-        usage = _ceiling(asked, _makes(kit.provider).films(model), len(inputs))
+        usage = _ceiling(asked, _facts(kit.provider, model), len(inputs))
         return Estimate(1, usage, usage, seconds=None, model=model)
 
     async def _asked(self, item: Item, params: GenerateVideoParams, kit: Kit) -> tuple[str, dict[str, JSON]]:
         """The model, and the fields it is asked with."""
-        provider, model = _makes(kit.provider), params.model or kit.model
+        provider, model = kit.provider, params.model or kit.model
         prompt = await render_text(item, "prompt", params.prompt, kit, optional=True)
         if params.negative_prompt:
             unwanted = await render_text(item, "negative_prompt", params.negative_prompt, kit, optional=True)
             params = params.model_copy(update={"negative_prompt": unwanted or None})
         try:
             return model, video_request_params(
-                params, prompt.strip(), provider.films(model), provider.film_wire(), model
+                params, prompt.strip(), _facts(provider, model), _config(provider), model
             )
         except BadInput as error:
             error.message = f"{item.source}: {error.message}"
@@ -150,27 +149,29 @@ class GenerateVideo:
         return made, clip
 
 
-def _makes(provider: Provider) -> MakesVideos:
-    if not isinstance(provider, MakesVideos):
-        raise UsageError(f"{provider.name} makes no videos", hint="choose another --provider")
-    return provider
+def _facts(provider: Provider, model: str) -> VideoModel:
+    return provider.model_facts(VIDEO, model, VideoModel)
+
+
+def _config(provider: Provider) -> VideoConfig:
+    return provider.operation_config(VIDEO, VideoConfig)
 
 
 def _ask(item: Item, asked: Mapping[str, JSON], model: str, inputs: tuple[Input, ...], kit: Kit) -> Ask:
     return Ask(
         capability="generate-video",
-        operation=VIDEO_MAKING,
+        operation=VIDEO,
         model=model,
         params=asked,
         inputs=inputs,
-        ceiling=_ceiling(asked, _makes(kit.provider).films(model), len(inputs)),
+        ceiling=_ceiling(asked, _facts(kit.provider, model), len(inputs)),
         sample=item.sample,
         version=GenerateVideo.request_version,
         item_id=item.item_id,
     )
 
 
-def _ceiling(asked: Mapping[str, JSON], films: Films, pictures: int) -> Usage:
+def _ceiling(asked: Mapping[str, JSON], films: VideoModel, pictures: int) -> Usage:
     """The most it is billed for: of what is not asked for, the longest the model makes."""
     seconds = asked.get("seconds") or max(films.seconds, default=None)
     return Usage(
@@ -194,5 +195,5 @@ async def _pictures(item: Item, params: GenerateVideoParams, asked: Mapping[str,
     """Keyframes, then reference pictures."""
     places = [frame.image for frame in params.keyframes or ()] + list(params.reference_images or ())
     size = sides(asked.get("size")) or _USUAL_COVER
-    exact = _makes(kit.provider).film_wire().spelling == "openai"
+    exact = _config(kit.provider).api_style == "openai"
     return await load_reference_images(places, item, kit, exactly=size if exact else None)

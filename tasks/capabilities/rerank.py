@@ -16,8 +16,7 @@ from mediamill.tasks.capabilities.text.documents import Corpus, Document, listed
 from mediamill.tasks.capabilities.text.prompts import checked_template, render_text
 from mediamill.tasks.domain import Ask, Item, Usage
 from mediamill.tasks.errors import BadInput, UsageError
-from mediamill.tasks.providers.ranking import RERANK, Ranks, Spelling
-from mediamill.tasks.providers.rerank import RanksDocuments, flattened
+from mediamill.tasks.providers.operations.rerank import RERANK, RerankModel, RerankStyle, flattened
 from mediamill.tasks.wire import Provider
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ class RerankParams(BaseModel):
     calibrated: bool | None = Field(
         None, description="scores from 0 to 1 mean the same for every query, so bands are told; by default where known"
     )
-    spelling: Spelling | None = Field(None, description="whose request a compatible server understands, e.g. tei")
+    spelling: RerankStyle | None = Field(None, description="whose request a compatible server understands, e.g. tei")
 
     @field_validator("documents", mode="before", json_schema_input_type=list[str | dict[str, Any]] | str | None)
     @classmethod
@@ -203,14 +202,12 @@ def band(score: float) -> str:
     return next((words for least, words in _BANDS if score >= least), "irrelevant")
 
 
-def _ranks(kit: Kit) -> Ranks:
-    if not isinstance(kit.provider, RanksDocuments):
-        raise UsageError(f"{kit.provider.name} ranks nothing", hint="choose another --provider")
-    return kit.provider.ranks(kit.model)
+def _ranks(kit: Kit) -> RerankModel:
+    return kit.provider.model_facts(RERANK, kit.model, RerankModel)
 
 
 def _asks(
-    item: Item, query: str, documents: Sequence[Document], params: RerankParams, ranks: Ranks, kit: Kit
+    item: Item, query: str, documents: Sequence[Document], params: RerankParams, ranks: RerankModel, kit: Kit
 ) -> list[Ask]:
     """One request, or several whose scores can be merged.
 
@@ -231,7 +228,7 @@ def _asks(
     return [_ask(item, query, part, params, ranks, kit) for part in parts]
 
 
-def _ask(item: Item, query: str, documents: list[Document], params: RerankParams, ranks: Ranks, kit: Kit) -> Ask:
+def _ask(item: Item, query: str, documents: list[Document], params: RerankParams, ranks: RerankModel, kit: Kit) -> Ask:
     asked: dict[str, Any] = {
         "query": query,
         "documents": documents,
@@ -257,7 +254,7 @@ def _ask(item: Item, query: str, documents: list[Document], params: RerankParams
     )
 
 
-def _searches(lengths: Sequence[int], asking: int, ranks: Ranks) -> int | None:
+def _searches(lengths: Sequence[int], asking: int, ranks: RerankModel) -> int | None:
     """Searches that are billed at most: long documents count as several, cut beside the query (provider docs)."""
     if ranks.unit_documents is None:
         return None

@@ -15,9 +15,8 @@ from mediamill.tasks.capabilities.base import Call, Estimate, Kit
 from mediamill.tasks.capabilities.speech.ordered_answers import AHEAD, answers_in_order
 from mediamill.tasks.capabilities.speech.sentence_split import split_text
 from mediamill.tasks.domain import JSON, Ask, Item, Usage
-from mediamill.tasks.errors import BadInput, UsageError
-from mediamill.tasks.providers.speaking import TTS, Speaks
-from mediamill.tasks.providers.voices import Form, VoiceLimits
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.providers.operations.tts import TTS, Form, TtsModel
 from mediamill.tasks.wire import Provider
 
 if TYPE_CHECKING:
@@ -151,7 +150,7 @@ class Speak:
             raise BadInput(f"{item.source}: there is no text in it", kind="empty", hint="write one, or leave it out")
         return text
 
-    def _asks(self, item: Item, text: str, params: SpeakParams, limits: VoiceLimits, model: str) -> list[Ask]:
+    def _asks(self, item: Item, text: str, params: SpeakParams, limits: TtsModel, model: str) -> list[Ask]:
         """One Ask for each piece; several are asked for in a format that loses nothing when they are joined."""
         form = _wire_format(params, limits, 1)
         parts = split_text(text, _longest(params, limits, form))
@@ -197,17 +196,15 @@ class Speak:
                 return await kit.thread(joiner.finish), list(warnings)
 
 
-def _limits(kit: Kit) -> VoiceLimits:
-    if not isinstance(kit.provider, Speaks):
-        raise UsageError(f"{kit.provider.name} does not speak", hint="choose another --provider")
-    return kit.provider.voice_limits(kit.model)
+def _limits(kit: Kit) -> TtsModel:
+    return kit.provider.model_facts(TTS, kit.model, TtsModel)
 
 
-def _first(limits: VoiceLimits) -> Form:
+def _first(limits: TtsModel) -> Form:
     return next(form for form in limits.formats if form != "pcm")
 
 
-def _wire_format(params: SpeakParams, limits: VoiceLimits, parts: int) -> Form:
+def _wire_format(params: SpeakParams, limits: TtsModel, parts: int) -> Form:
     """What the provider is asked for: the file's own format where one request makes the file, else a lossless one.
 
     Raises:
@@ -216,14 +213,14 @@ def _wire_format(params: SpeakParams, limits: VoiceLimits, parts: int) -> Form:
     if _by_socket(params, limits):
         return "pcm"
     if params.stream:
-        if not limits.stream:
+        if limits.stream is None:
             raise BadInput("the model has no stream of events", kind="bad_request", hint="leave out stream")
         return "pcm"
     wanted = params.format or _first(limits)
     return wanted if parts == 1 and wanted in limits.formats else limits.lossless()
 
 
-def _longest(params: SpeakParams, limits: VoiceLimits, form: Form) -> int:
+def _longest(params: SpeakParams, limits: TtsModel, form: Form) -> int:
     """Most characters of a piece: as many as the provider takes, and as whose sound is surely read to its end."""
     a_second = _LOSSY_RATE if form in ("mp3", "opus") else 2 * (params.sample_rate or _USUAL_RATE)
     seconds = _REPLY / (a_second * (_BASE64 if params.stream or _by_socket(params, limits) else 1))
@@ -231,9 +228,9 @@ def _longest(params: SpeakParams, limits: VoiceLimits, form: Form) -> int:
     return min(limits.max_characters, params.piece_characters or limits.max_characters, fitting)
 
 
-def _by_socket(params: SpeakParams, limits: VoiceLimits) -> bool:
+def _by_socket(params: SpeakParams, limits: TtsModel) -> bool:
     """A socket answers in bare samples, whatever the file is to be."""
-    return params.transport == "socket" or (params.transport is None and limits.socket)
+    return params.transport == "socket" or (params.transport is None and limits.transport == "socket")
 
 
 def _neutral(params: SpeakParams) -> dict[str, JSON]:

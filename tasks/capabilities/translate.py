@@ -8,7 +8,7 @@ from pydantic import Field
 
 from mediamill.tasks.capabilities.transcribe import HearingParams, Transcribe
 from mediamill.tasks.providers.languages import iso_code
-from mediamill.tasks.providers.translating import TRANSLATION
+from mediamill.tasks.providers.operations.translation import TRANSLATION
 
 
 class TranslateParams(HearingParams):

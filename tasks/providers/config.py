@@ -2,107 +2,35 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Literal
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, InstanceOf, field_validator
 
-from mediamill.configs import FOLDER
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.providers.chatting import ChatWire, Talk
-from mediamill.tasks.providers.embedding import Embeds
-from mediamill.tasks.providers.filming import Films, FilmWire
-from mediamill.tasks.providers.imaging import Images, ImageWire
-from mediamill.tasks.providers.interpreter import Interprets
-from mediamill.tasks.providers.ranking import Ranks, RankWire
-from mediamill.tasks.providers.vision import Vision
-from mediamill.tasks.providers.voices import Voice
+from mediamill.tasks.providers.operations import operation_class, operation_names
+from mediamill.tasks.providers.operations.base import OperationConfig, StrictModel
+from mediamill.tasks.providers.provider_info import ErrorQuirk, RateLimitDialect
 from mediamill.tasks.wire import Endpoint
 
 _PORTS = {"http": 80, "https": 443}
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class ProviderConfig(StrictModel):
+    """A provider: where it is reached, the name of its key, its billing rules, its operations.
 
+    The block of an operation is read into the operation's own model.
+    """
 
-class Socket(_Strict):
-    """A provider's socket for an operation: where it is and how it is talked to."""
-
-    path: str
-    shape: Literal["together", "vllm", "xai"] = Field(default="together", description="whose messages it speaks")
-    max_seconds: float | None = Field(default=None, description="longest recording of one conversation")
-    least_deadline: float = Field(default=120.0, description="seconds a conversation may take at least")
-    deadline_share: float = Field(default=1.5, description="seconds more for each second of audio: some only keep up")
-    ahead: float = Field(default=30.0, description="seconds of audio sent beyond what the server says it has processed")
-    quiet: float = Field(default=30.0, description="seconds without a word after which nothing was said")
-    settle: float = Field(default=2.0, description="seconds without a message after which an answer is complete")
-    rate: int = Field(default=24_000, description="Hz of the speech it answers with")
-
-
-class ModelFacts(_Strict):
-    """What a model can do: its words where it hears, ``voice`` where it speaks."""
-
-    verbose: bool = Field(default=False, description="takes response_format verbose_json")
-    words: bool = False
-    times: bool = Field(default=True, description="takes timestamp_granularities with verbose_json")
-    diarize: bool = False
-    prompt: bool = False
-    diarized_format: bool = Field(default=False, description="answers speakers in response_format diarized_json")
-    languages: frozenset[str] | None = Field(default=None, description="ISO-639-1 codes it hears; None for many")
-    targets: frozenset[str] | None = Field(default=None, description="codes it translates to; None for many")
-    voice: Voice | None = Field(default=None, description="how it speaks; None for models that hear")
-    vision: Vision | None = Field(default=None, description="how it sees; None for models that do not")
-    talk: Talk | None = Field(default=None, description="how it answers prompts; None for models that hear or speak")
-    ranks: Ranks | None = Field(default=None, description="how it ranks documents")
-    embeds: Embeds | None = Field(default=None, description="how it embeds texts")
-    films: Films | None = Field(default=None, description="how it makes videos")
-    images: Images | None = Field(default=None, description="how it makes pictures")
-    interprets: Interprets | None = Field(default=None, description="how it runs code")
-    transport: Literal["http", "socket"] = Field(
-        default="http", description="how it is reached where none is asked for"
+    adapter: str | None = Field(
+        default=None, description="module:Class of the provider, where it differs in more than the fields here"
     )
-
-
-class Operation(_Strict):
-    """One of a provider's endpoints: where it is, what it takes, and how fast to begin."""
-
-    path: str
-    chat: ChatWire | None = Field(default=None, description="how it spells the fields of a prompt")
-    film: FilmWire | None = Field(default=None, description="how it is asked for videos")
-    images: ImageWire | None = Field(default=None, description="how it spells a request for pictures")
-    rank: RankWire | None = Field(default=None, description="how it spells a request to rank")
-    socket: Socket | None = Field(default=None, description="its socket, for transport=socket")
-    default_model: str | None = None
-    formats: frozenset[str] = frozenset()
-    max_bytes: int = 25_000_000
-    max_seconds: float | None = None
-    takes_urls: bool = False
-    rpm: float | None = None
-    tpm: float | None = None
-    audio_seconds_per_hour: float | None = None
-    least_deadline: float = Field(default=120.0, description="seconds an attempt may take at least")
-    deadline_share: float = Field(default=0.1, description="seconds more for each second of audio")
-    concurrency: int = 64
-    start: int | None = None
-    models: Mapping[str, ModelFacts] = Field(default_factory=dict)
-    any_model: ModelFacts | None = Field(default=None, description="what to expect of a model not listed")
-
-    @model_validator(mode="after")
-    def _default_is_listed(self) -> Operation:
-        if self.default_model is not None and self.default_model not in self.models:
-            raise ValueError(f"default_model {self.default_model!r} is not among its models")
-        return self
-
-
-class ProviderConfig(_Strict):
-    """A provider: where it is reached, the name of its key, its billing rules, its operations."""
-
+    preference: int = Field(default=1000, description="of several whose key is set the lowest is the default")
     base_url: str | None = None
     base_url_env: str | None = None
     key_env: str | None = None
@@ -111,14 +39,26 @@ class ProviderConfig(_Strict):
     least_seconds: Decimal = Decimal(0)
     whole_seconds: bool = False
     voices_path: str | None = Field(default=None, description="where the voices can be asked for, below the API path")
-    operations: Mapping[str, Operation]
+    rate_limit_headers: tuple[RateLimitDialect, ...] = ()
+    error_quirks: frozenset[ErrorQuirk] = frozenset()
+    operations: Mapping[str, InstanceOf[OperationConfig[Any]]]
+
+    @field_validator("operations", mode="before")
+    @classmethod
+    def _read_by_its_own_model(cls, blocks: Mapping[str, Mapping[str, Any]]) -> dict[str, OperationConfig[Any]]:
+        read = {}
+        for name, block in blocks.items():
+            adapter = block.get("adapter")
+            if adapter is None and name not in operation_names():
+                raise ValueError(f"there is no operation {name!r}")
+            read[name] = operation_class(name, adapter).config_model.model_validate(block)
+        return read
 
 
-@functools.cache
-def load_config(name: str) -> ProviderConfig:
-    """The configuration of a provider."""
-    path = FOLDER / "providers" / f"{name}.yaml"
-    return ProviderConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+def read_config(path: Path) -> ProviderConfig:
+    """The configuration in a file."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where PyYAML has it, takes a fifth of the time
+    return ProviderConfig.model_validate(yaml.load(path.read_text(encoding="utf-8"), Loader=loader))  # noqa: S506
 
 
 def endpoint_of(base_url: str, api: str, key_env: str | None) -> Endpoint:

@@ -7,17 +7,15 @@ import shutil
 from importlib.metadata import PackageNotFoundError, version
 
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.providers.compatible import Compatible
-from mediamill.tasks.providers.speaking import TTS
-from mediamill.tasks.providers.translating import TRANSLATION
+from mediamill.tasks.providers.base import BaseProvider
+from mediamill.tasks.providers.operations.translation import TRANSLATION
+from mediamill.tasks.providers.operations.tts import TTS, TtsConfig
 
 _PACKAGES = {"whisper": "faster-whisper"}
 
 
-class Local(Compatible):
+class LocalProvider(BaseProvider):
     """Free and without a key. Request keys name the engine and its version, never the port."""
-
-    name = "local"
 
     def model(self, operation: str, asked: str | None) -> str:
         """The model asked for, or the default: of those that speak the first whose program is on PATH.
@@ -26,18 +24,16 @@ class Local(Compatible):
             UsageError: when there is no such operation.
         """
         if asked is None and operation == TTS and not self.endpoint.origin:
-            for name, facts in self._operation(TTS).models.items():
-                if facts.voice and (facts.voice.program is None or shutil.which(facts.voice.program)):
+            for name, voice in self.operation_config(TTS, TtsConfig).models.items():
+                if voice.program is None or shutil.which(voice.program):
                     return name
         if asked is None and operation == TRANSLATION and not self.endpoint.origin:
-            raise UsageError("the built-in recogniser does not translate", hint=self._who_can(operation))
+            raise UsageError("the built-in recogniser does not translate", hint=self.alternatives(operation))
         return super().model(operation, asked)
 
-    def _key_origin(self, model: str) -> str:
+    def key_origin(self, model: str) -> str:
         """The model is the engine."""
-        if self.endpoint.origin:
-            return self.endpoint.origin
-        return _engine(model)
+        return self.endpoint.origin or _engine(model)
 
 
 @functools.cache

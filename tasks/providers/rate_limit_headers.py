@@ -1,15 +1,15 @@
 """What reply headers tell: how long to wait, and how much is allowed. Hostile values are never believed.
 
-Order and units: provider docs on rate-limit headers (Together counts per second, OpenAI per minute, Groq's
-request bucket per day).
+Order and units: provider docs on rate-limit headers; see :data:`RateLimitDialect`.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from mediamill.tasks.providers.provider_info import RateLimitDialect
 from mediamill.tasks.retry_after import MAX_WAIT, finite, non_negative, retry_after
 from mediamill.tasks.wire import RateLimits
 
@@ -18,12 +18,15 @@ _MOST_PER_SECOND = 1e9
 _PART = re.compile(r"(\d{1,400}(?:\.\d{0,400})?|\.\d{1,400})(ms|us|µs|μs|ns|h|m|s)", re.ASCII)
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9}
 _TRY_AGAIN = re.compile(r"try again in\s+((?:[\d.]{1,40}\s?(?:ms|h|m|s))+)", re.IGNORECASE | re.ASCII)
-_PER_SECOND = frozenset({"together", "local"})
-_PER_MINUTE = frozenset({"openai", "compatible", "local"})
 
 
 def wait_hint(
-    provider: str, headers: Mapping[str, str], body_text: str = "", *, cap: float = MAX_WAIT, now: float | None = None
+    dialects: Sequence[RateLimitDialect],
+    headers: Mapping[str, str],
+    body_text: str = "",
+    *,
+    cap: float = MAX_WAIT,
+    now: float | None = None,
 ) -> float | None:
     """Seconds the reply asks to wait, within [0, ``cap``]; None when it does not say.
 
@@ -32,7 +35,7 @@ def wait_hint(
     nothing; a date in the past is 0; infinity and a year are ``cap``.
 
     Args:
-        provider: its name, for headers whose meaning differs.
+        dialects: the provider's, for headers whose meaning differs.
         headers: with lower-cased names.
         body_text: the error's message, or the whole body as text.
         cap: most seconds returned.
@@ -40,18 +43,15 @@ def wait_hint(
     """
     found = (
         retry_after(headers, time.time() if now is None else now),
-        _reset(provider, headers),
+        _reset(dialects, headers),
         _try_again(body_text),
     )
     return next((min(wait, cap) for wait in found if wait is not None), None)
 
 
-def read_limits(provider: str, headers: Mapping[str, str]) -> RateLimits:
-    """What the reply's headers tell of the rate limits, in each provider's own units.
-
-    Groq's request bucket is a day's and tells nothing about a rate; its tokens are per minute.
-    """
-    if provider in _PER_SECOND and ("x-ratelimit-limit" in headers or "x-tokenlimit-limit" in headers):
+def read_limits(dialects: Sequence[RateLimitDialect], headers: Mapping[str, str]) -> RateLimits:
+    """What the reply's headers tell of the rate limits, in the provider's own units; nothing without a dialect."""
+    if "per_second" in dialects and ("x-ratelimit-limit" in headers or "x-tokenlimit-limit" in headers):
         return RateLimits(
             requests_per_second=_rate(headers, "x-ratelimit-limit-dynamic", "x-ratelimit-limit"),
             tokens_per_second=_rate(headers, "x-tokenlimit-limit-dynamic", "x-tokenlimit-limit"),
@@ -59,7 +59,7 @@ def read_limits(provider: str, headers: Mapping[str, str]) -> RateLimits:
             remaining_tokens=_count(headers, "x-tokenlimit-remaining-dynamic", "x-tokenlimit-remaining"),
             reset_requests=non_negative(headers.get("x-ratelimit-reset")),
         )
-    if provider in _PER_MINUTE:
+    if "per_minute" in dialects:
         return RateLimits(
             requests_per_second=_rate(headers, "x-ratelimit-limit-requests", per=_MINUTE),
             tokens_per_second=_rate(headers, "x-ratelimit-limit-tokens", per=_MINUTE),
@@ -68,7 +68,7 @@ def read_limits(provider: str, headers: Mapping[str, str]) -> RateLimits:
             reset_requests=go_duration(headers.get("x-ratelimit-reset-requests")),
             reset_tokens=go_duration(headers.get("x-ratelimit-reset-tokens")),
         )
-    if provider == "groq":
+    if "tokens_per_minute" in dialects:
         return RateLimits(
             tokens_per_second=_rate(headers, "x-ratelimit-limit-tokens", per=_MINUTE),
             remaining_tokens=_count(headers, "x-ratelimit-remaining-tokens"),
@@ -88,10 +88,11 @@ def go_duration(text: str | None) -> float | None:
     return finite(sum(float(part[1]) * _UNITS[part[2]] for part in parts))
 
 
-def _reset(provider: str, headers: Mapping[str, str]) -> float | None:
-    if provider in _PER_SECOND and (seconds := non_negative(headers.get("x-ratelimit-reset"))) is not None:
+def _reset(dialects: Sequence[RateLimitDialect], headers: Mapping[str, str]) -> float | None:
+    if "per_second" in dialects and (seconds := non_negative(headers.get("x-ratelimit-reset"))) is not None:
         return seconds
-    names = ("requests", "tokens") if provider in _PER_MINUTE else ("tokens",) if provider == "groq" else ()
+    names = ["requests"] if "per_minute" in dialects else []
+    names += ["tokens"] if names or "tokens_per_minute" in dialects else []
     waits = [
         wait
         for name in names

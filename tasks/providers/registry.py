@@ -1,45 +1,69 @@
-"""Every provider by name. A new one is its file, its configuration and one line here."""
+"""Every provider by name: a file in configs/providers is one, and so is what another package registers."""
 
 from __future__ import annotations
 
-import importlib
+import functools
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
+from mediamill.configs import FOLDER
 from mediamill.tasks.errors import NoSuchOption, UsageError
-from mediamill.tasks.providers.config import ProviderConfig, endpoint_of, load_config
+from mediamill.tasks.providers.base import BaseProvider
+from mediamill.tasks.providers.config import ProviderConfig, endpoint_of, read_config
+from mediamill.tasks.providers.operations import load_object
 from mediamill.tasks.wire import Endpoint, Provider
 
-_PROVIDERS: dict[str, str] = {
-    "local": "mediamill.tasks.providers.local:Local",
-    "together": "mediamill.tasks.providers.together:Together",
-    "openai": "mediamill.tasks.providers.openai:OpenAI",
-    "groq": "mediamill.tasks.providers.groq:Groq",
-    "xai": "mediamill.tasks.providers.xai:XAI",
-    "cohere": "mediamill.tasks.providers.cohere:Cohere",
-    "compatible": "mediamill.tasks.providers.compatible:Compatible",
-}
-_MADE_ELSEWHERE: dict[str, Callable[[str | None], Provider]] = {}
+_LOCAL = "local"
+_CONFIGS: dict[str, Path] = {}
+_FACTORIES: dict[str, str] = {}
 
 
 def provider_names() -> tuple[str, ...]:
     """Every provider's name."""
-    return (*_PROVIDERS, *_MADE_ELSEWHERE)
+    return (*configured_names(), *_FACTORIES)
 
 
-def register(name: str, make: Callable[[str | None], Provider]) -> None:
-    """Make a provider known that lives outside this folder; ``make`` gets the job's base URL."""
-    _MADE_ELSEWHERE[name] = make
+@functools.cache
+def _built_in() -> tuple[str, ...]:
+    files = (FOLDER / "providers").glob("*.yaml")
+    return tuple(sorted((file.stem for file in files), key=lambda name: (load_config(name).preference, name)))
+
+
+def configured_names() -> tuple[str, ...]:
+    """The providers that have a configuration, those that are preferred first."""
+    return (*_built_in(), *_CONFIGS)
+
+
+def register_provider(name: str, source: Path | str) -> None:
+    """Make a provider known that lives outside this folder.
+
+    Args:
+        name: as jobs name it.
+        source: its YAML file; or ``module:name`` of what makes it, which is called with the job's base URL (or None)
+            and gives a :class:`~mediamill.tasks.wire.Provider`.
+    """
+    if isinstance(source, Path):
+        _CONFIGS[name] = source
+    else:
+        _FACTORIES[name] = source
+
+
+@functools.cache
+def load_config(name: str) -> ProviderConfig:
+    """The configuration of a provider that has one."""
+    return read_config(_CONFIGS.get(name) or FOLDER / "providers" / f"{name}.yaml")
 
 
 def default_provider(environ: Mapping[str, str], operation: str | None = None) -> str:
     """The first provider that has the operation and whose key is set; the built-in one when there is none."""
-    for name in _PROVIDERS:
+    for name in configured_names():
         config = load_config(name)
         if operation is not None and operation not in config.operations:
             continue
         if config.key_env and not config.key_optional and environ.get(config.key_env):
             return name
-    return "local"
+    return _LOCAL
 
 
 def make_provider(name: str, *, base_url: str | None, api_key_env: str | None, environ: Mapping[str, str]) -> Provider:
@@ -49,22 +73,21 @@ def make_provider(name: str, *, base_url: str | None, api_key_env: str | None, e
         NoSuchOption: when there is none of that name.
         UsageError: when its key is not set, or it needs a base URL.
     """
-    if name in _MADE_ELSEWHERE:
-        return _MADE_ELSEWHERE[name](base_url)
-    if name not in _PROVIDERS:
-        raise NoSuchOption("provider", name, provider_names())
-    config = load_config(name)
+    if name in _FACTORIES:
+        made: Provider = load_object(_FACTORIES[name])(base_url)
+        return made
+    config = _config_of(name)
     key_env = _key_env(name, config, api_key_env, environ)
     endpoint = _endpoint(name, config, base_url, key_env, environ)
-    module, _, cls = _PROVIDERS[name].partition(":")
-    made: Provider = getattr(importlib.import_module(module), cls)(config, endpoint)
-    return made
+    cls: Callable[..., Any] = load_object(config.adapter) if config.adapter else BaseProvider
+    provider: Provider = cls(name, config, endpoint, offering)
+    return provider
 
 
 def offering(operation: str) -> tuple[str, ...]:
     """The providers that have an operation, with a model of their own for it or any that is named."""
-    found = ((name, load_config(name).operations.get(operation)) for name in _PROVIDERS)
-    return tuple(name for name, facts in found if facts and (facts.default_model or facts.any_model))
+    found = ((name, load_config(name).operations.get(operation)) for name in configured_names())
+    return tuple(name for name, config in found if config and (config.default_model or config.any_model))
 
 
 def key_name(name: str, api_key_env: str | None) -> str | None:
@@ -73,9 +96,13 @@ def key_name(name: str, api_key_env: str | None) -> str | None:
     Raises:
         NoSuchOption: when there is no such provider.
     """
-    if name not in _PROVIDERS:
+    return api_key_env or _config_of(name).key_env
+
+
+def _config_of(name: str) -> ProviderConfig:
+    if name not in configured_names():
         raise NoSuchOption("provider", name, provider_names())
-    return api_key_env or load_config(name).key_env
+    return load_config(name)
 
 
 def _key_env(name: str, config: ProviderConfig, asked: str | None, environ: Mapping[str, str]) -> str | None:
@@ -97,6 +124,6 @@ def _endpoint(
     if chosen is not None:
         api = endpoint_of(config.base_url, "/v1", None).api if config.base_url else "/v1"
         return endpoint_of(chosen, api, key_env)
-    if name == "local":
+    if name == _LOCAL:
         return Endpoint("", "/v1", None)
     raise UsageError(f"{name} needs --base-url", hint="for example --base-url http://localhost:8000/v1")

@@ -7,23 +7,23 @@ from collections.abc import Mapping
 
 from mediamill.tasks.domain import JSON
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.providers.config import ModelFacts
-from mediamill.tasks.providers.hosted import HostedProvider
-from mediamill.tasks.providers.speaking import asked_form
-from mediamill.tasks.providers.voices import Voice
+from mediamill.tasks.providers.operations.transcription import Transcription, TranscriptionModel
+from mediamill.tasks.providers.operations.tts import Tts, TtsModel, asked_form, voice_settings
 
 _TERMS = re.compile(r"[,;\n]+")
 
 
-class XAI(HostedProvider):
-    """``/stt`` always tells words with times; a prompt is sent as key terms. ``/tts`` takes no model."""
+class XaiTranscription(Transcription):
+    """``/stt`` always tells words with times; a prompt is sent as key terms."""
 
-    name = "xai"
-    url_field = "url"
+    def params(self, model: str, facts: TranscriptionModel, asked: Mapping[str, JSON]) -> dict[str, JSON]:
+        """The form's fields but for the recording.
 
-    def _params(self, model: str, facts: ModelFacts, asked: Mapping[str, JSON]) -> dict[str, JSON]:
+        Raises:
+            BadInput: when the model does not hear the language, or a temperature is asked for.
+        """
         params: dict[str, JSON] = {"model": model}
-        language = self._language(model, facts, asked)
+        language = self.language(model, facts, asked)
         if language is not None:
             params.update(language=language, format=True)  # numbers and dates as they are written need a language
         if asked.get("diarize"):
@@ -35,13 +35,20 @@ class XAI(HostedProvider):
             raise BadInput(f"{model} takes no temperature", kind="bad_request", hint="leave it out")
         return params
 
-    def _speaking_body(self, model: str, voice: Voice, asked: Mapping[str, JSON]) -> dict[str, JSON]:
+
+class XaiTts(Tts):
+    """``/tts`` takes no model, and its format as an object."""
+
+    def body(self, model: str, facts: TtsModel, asked: Mapping[str, JSON]) -> dict[str, JSON]:
+        """The body in xAI's names.
+
+        Raises:
+            BadInput: when the model does not have what is asked for.
+        """
         body: dict[str, JSON] = {"text": asked["text"]}
         if asked.get("voice"):
             body["voice_id"] = asked["voice"]
-        output: dict[str, JSON] = {"codec": voice.formats[asked_form(asked)]}
+        output: dict[str, JSON] = {"codec": facts.formats[asked_form(asked)]}
         if asked.get("sample_rate") is not None:
             output["sample_rate"] = asked["sample_rate"]
-        body["output_format"] = output
-        body.update(self._settings(model, voice, asked))
-        return body
+        return {**body, "output_format": output, **voice_settings(model, facts, asked)}

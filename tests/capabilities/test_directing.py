@@ -11,8 +11,7 @@ from mediamill.tasks.capabilities.visual.video_params import GenerateVideoParams
 from mediamill.tasks.errors import BadInput, UsageError
 from mediamill.tasks.params import check_params
 from mediamill.tasks.providers import registry
-from mediamill.tasks.providers.filming import VIDEO_MAKING
-from mediamill.tasks.providers.videos import MakesVideos
+from mediamill.tasks.providers.operations.videos import VIDEO, VideoConfig, VideoModel
 
 
 @pytest.mark.parametrize(
@@ -41,9 +40,12 @@ def test_a_wrong_value_is_told_in_words(name: str, value: Any, words: str) -> No
 
 def test_a_ratio_that_is_not_made_is_told_with_those_that_are() -> None:
     provider = registry.make_provider("xai", base_url=None, api_key_env=None, environ={"XAI_API_KEY": "k"})
-    assert isinstance(provider, MakesVideos)
-    model = provider.model(VIDEO_MAKING, None)
+    model = provider.model(VIDEO, None)
     with pytest.raises(BadInput, match="takes aspect_ratio 1:1, 16:9"):
         video_request_params(
-            GenerateVideoParams(aspect_ratio="99:1"), "a cat", provider.films(model), provider.film_wire(), model
+            GenerateVideoParams(aspect_ratio="99:1"),
+            "a cat",
+            provider.model_facts(VIDEO, model, VideoModel),
+            provider.operation_config(VIDEO, VideoConfig),
+            model,
         )

@@ -12,8 +12,7 @@ from mediamill.tasks.money.cost import Pricing
 from mediamill.tasks.money.meter import Metered
 from mediamill.tasks.money.meters import METERS, register_meter
 from mediamill.tasks.money.prices import Price, PriceBook
-from mediamill.tasks.providers.config import load_config
-from mediamill.tasks.providers.registry import provider_names
+from mediamill.tasks.providers.registry import configured_names, load_config
 from mediamill.tasks.wire import Billing
 
 PAGE = Price("page", Decimal("0.002"), "somewhere", "2026-01-01")
@@ -46,7 +45,7 @@ def pages() -> Iterator[None]:
 
 
 def test_every_configured_operation_has_a_meter() -> None:
-    assert {operation for name in provider_names() for operation in load_config(name).operations} <= set(METERS)
+    assert {operation for name in configured_names() for operation in load_config(name).operations} <= set(METERS)
 
 
 @pytest.mark.usefixtures("pages")

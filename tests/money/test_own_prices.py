@@ -12,7 +12,7 @@ import pytest
 from mediamill.configs import FOLDER
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.money.prices import PriceBook
-from mediamill.tasks.providers.config import load_config
+from mediamill.tasks.providers.registry import load_config
 from tests.providers.made import NAMES
 
 HEAD = "provider,model,capability,unit,price_usd,source,as_of\n"

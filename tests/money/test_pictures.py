@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from mediamill.tasks.domain import Usage
 from mediamill.tasks.money.cost import Pricing
 from mediamill.tasks.money.prices import Price, PriceBook
-from mediamill.tasks.providers.config import load_config
-from mediamill.tasks.providers.imaging import IMAGE
+from mediamill.tasks.providers.operations.image_config import IMAGE, ImageModel
+from mediamill.tasks.providers.registry import load_config
 from mediamill.tasks.wire import Billing
 from tests.providers.made import made
 from tests.repeatable import repeatable
@@ -82,9 +82,9 @@ def test_what_is_not_known_is_not_zero(units: dict[str, str]) -> None:
 
 @pytest.mark.parametrize(("name", "model"), LISTED)
 def test_every_listed_model_has_a_price_and_its_most_is_stated(name: str, model: str) -> None:
-    facts, priced = made(name).images(model), Pricing.of(name, made(name).billing)
+    facts, priced = made(name).model_facts(IMAGE, model, ImageModel), Pricing.of(name, made(name).billing)
     tokens = facts.output_tokens({}, most=True)
-    usage = Usage(images=1, megapixels=facts.most_pixels({}), input_tokens=100, output_tokens=tokens)
+    usage = Usage(images=1, megapixels=facts.max_pixels({}), input_tokens=100, output_tokens=tokens)
     assert (priced.ceiling(model, IMAGE, usage) or 0) > 0
     assert (priced.source(model, IMAGE) or "").startswith("$")
 

@@ -16,7 +16,7 @@ from mediamill.configs import FOLDER
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.money import prices
 from mediamill.tasks.money.prices import PriceBook
-from mediamill.tasks.providers import config, registry
+from mediamill.tasks.providers import registry
 
 HEADER = "provider,model,capability,unit,price_usd,source,as_of\n"
 
@@ -33,10 +33,10 @@ def test_every_transcription_model_of_a_paid_provider_has_a_price_by_time() -> N
     book = PriceBook.load()
     models = [
         (name, model)
-        for name in registry._PROVIDERS
-        if not config.load_config(name).free
-        if "transcription" in config.load_config(name).operations
-        for model in config.load_config(name).operations["transcription"].models
+        for name in registry.configured_names()
+        if not registry.load_config(name).free
+        if "transcription" in registry.load_config(name).operations
+        for model in registry.load_config(name).operations["transcription"].models
     ]
     assert len(models) > 5
     for name, model in models:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from mediamill.tasks.domain import Ask, Input, Payload, Usage
-from mediamill.tasks.providers.config import ModelFacts, load_config
-from mediamill.tasks.providers.hosted import HostedProvider
-from mediamill.tasks.providers.registry import _PROVIDERS, make_provider
+from mediamill.tasks.providers.base import BaseProvider
+from mediamill.tasks.providers.operations.transcription import TranscriptionConfig, TranscriptionModel
+from mediamill.tasks.providers.registry import configured_names, load_config, make_provider
 from mediamill.tasks.wire import Request, Wire
 
-NAMES = tuple(name for name in _PROVIDERS if "transcription" in load_config(name).operations)
+NAMES = tuple(name for name in configured_names() if "transcription" in load_config(name).operations)
 """Those that hear."""
 KEY = "tgp_v1_SENTINEL-0123456789abcdefghijkl"
 KEYS = {env: KEY for name in NAMES if (env := load_config(name).key_env)}
@@ -34,18 +34,19 @@ FILE = Payload("clip.flac", "audio/flac", 4, path=Path("clip.flac"))
 LINK = Payload("", "", 0, url="https://example.org/a.mp3")
 
 
-def made(name: str, base_url: str | None = None, environ: Mapping[str, str] = KEYS) -> HostedProvider:
+def made(name: str, base_url: str | None = None, environ: Mapping[str, str] = KEYS) -> BaseProvider:
     """A provider; the one without an address of its own gets one."""
     if name == "compatible" and base_url is None:
         base_url = "http://localhost:8000"
     provider = make_provider(name, base_url=base_url, api_key_env=None, environ=environ)
-    assert isinstance(provider, HostedProvider)
+    assert isinstance(provider, BaseProvider)
     return provider
 
 
-def facts_of(name: str, model: str) -> ModelFacts:
+def facts_of(name: str, model: str) -> TranscriptionModel:
     """What the configuration says of a model."""
     operation = load_config(name).operations["transcription"]
+    assert isinstance(operation, TranscriptionConfig)
     facts = operation.models.get(model) or operation.any_model
     assert facts is not None
     return facts

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mediamill.tasks.errors import NoSuchOption, UsageError
-from mediamill.tasks.providers.config import endpoint_of, load_config
-from mediamill.tasks.providers.registry import default_provider, make_provider
+from mediamill.tasks.providers.config import endpoint_of
+from mediamill.tasks.providers.registry import default_provider, load_config, make_provider
 from tests.providers.made import KEY, KEYS, NAMES, made
 
 PAID = [name for name in NAMES if load_config(name).base_url]

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mediamill.tasks.providers.verdicts import judge
 from mediamill.tasks.wire import Problem, Reply
 from tests.providers.made import KEY, NAMES, made
 from tests.repeatable import repeatable
@@ -175,7 +174,7 @@ def _sendable(value: Any) -> Any:
 @given(st.integers(0, 999), bodies, st.sampled_from(NAMES))
 @example(400, b"\xff\xfe{}", "local")
 def test_any_status_with_any_body_is_judged(status: int, body: bytes, name: str) -> None:
-    problem = judge(name, "SOME_KEY", Reply(status, {"retry-after": "1e309"}, body))
+    problem = made(name).classify(Reply(status, {"retry-after": "1e309"}, body))
     if problem is None:
         assert status < 300
         return

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mediamill.tasks.domain import Ask, Input, Payload, Usage
 from mediamill.tasks.errors import BadInput, BadReply
-from mediamill.tasks.providers.chat_streams import said_something
+from mediamill.tasks.providers.operations.chat_stream import has_token
 from mediamill.tasks.wire import FIRST_PART, Reply, Request
 from tests.providers.made import made
 from tests.repeatable import repeatable
@@ -194,9 +194,9 @@ def test_an_error_inside_a_stream_is_an_error() -> None:
 
 
 def test_the_first_token_is_timed_and_reasoning_counts() -> None:
-    assert said_something(b'data: {"choices":[{"delta":{"reasoning":"so"}}]}')
-    assert not said_something(b'data: {"choices":[{"delta":{"role":"assistant","content":""}}]}')
-    assert not said_something(b": keepalive")
+    assert has_token(b'data: {"choices":[{"delta":{"reasoning":"so"}}]}')
+    assert not has_token(b'data: {"choices":[{"delta":{"role":"assistant","content":""}}]}')
+    assert not has_token(b": keepalive")
     data, _ = answer("together", reply({"choices": [{"message": {"content": "a"}}]}, **{FIRST_PART: "321"}))
     assert data["first_token_ms"] == 321
 

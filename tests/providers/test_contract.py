@@ -14,8 +14,8 @@ from mediamill.tasks.calls.request_key import request_key
 from mediamill.tasks.domain import Input
 from mediamill.tasks.errors import BadReply, UsageError
 from mediamill.tasks.providers import registry
-from mediamill.tasks.providers.config import load_config
-from mediamill.tasks.providers.spoken import holds_sound
+from mediamill.tasks.providers.operations.tts_reply import holds_sound
+from mediamill.tasks.providers.registry import load_config
 from tests.providers.making import BY_URL, KEY, NAMES, WAV, ask, make, model_of, parsed, reply
 
 every = pytest.mark.parametrize("name", NAMES)
@@ -24,7 +24,7 @@ WORDS: dict[str, Any] = {"text": "Hello there", "duration": 1.5, "language": "en
 
 
 def test_the_tests_know_every_provider() -> None:
-    assert set(NAMES) == {n for n in registry._PROVIDERS if "transcription" in load_config(n).operations}
+    assert set(NAMES) == {n for n in registry.configured_names() if "transcription" in load_config(n).operations}
 
 
 @every
@@ -137,14 +137,20 @@ HEADERS = st.dictionaries(
 )
 
 
-@given(name=st.sampled_from(NAMES), status=st.integers(200, 599), body=BODIES, headers=HEADERS)
+@given(
+    name=st.sampled_from(NAMES),
+    operation=st.sampled_from(["", "transcription", "tts"]),
+    status=st.integers(200, 599),
+    body=BODIES,
+    headers=HEADERS,
+)
 def test_every_reply_is_an_answer_or_a_problem_with_a_verdict(
-    name: str, status: int, body: bytes, headers: dict[str, str]
+    name: str, operation: str, status: int, body: bytes, headers: dict[str, str]
 ) -> None:
     provider = make(name)
     told = replace(reply(body, status), headers=headers)
     provider.limits(told)
-    problem = provider.classify(told)
+    problem = provider.classify(told, operation)
     if problem is None:
         assert status < 300
         if not holds_sound(told):

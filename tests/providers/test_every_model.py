@@ -9,7 +9,7 @@ import pytest
 
 from mediamill.tasks.domain import Ask, Payload
 from mediamill.tasks.errors import BadInput, UsageError
-from mediamill.tasks.providers.config import load_config
+from mediamill.tasks.providers.registry import load_config
 from tests.providers.made import FILE, KEY, LINK, MODELS, NAMES, UPLOAD, ask, facts_of, made, requested, wired
 
 every_model = pytest.mark.parametrize(("name", "model"), MODELS)

@@ -15,9 +15,9 @@ from PIL import Image
 
 from mediamill.tasks.domain import Ask, Input, Payload
 from mediamill.tasks.errors import BadInput, BadReply, UsageError
-from mediamill.tasks.providers.config import load_config
-from mediamill.tasks.providers.images import FIELDS
-from mediamill.tasks.providers.imaging import IMAGE, Images
+from mediamill.tasks.providers.operations.image_config import IMAGE, ImageConfig, ImageModel
+from mediamill.tasks.providers.operations.images import FIELDS
+from mediamill.tasks.providers.registry import load_config
 from mediamill.tasks.wire import Reply
 from tests.providers.made import KEY, made
 from tests.repeatable import repeatable
@@ -85,10 +85,10 @@ def test_a_size_is_spelled_as_the_endpoint_wants_it(name: str, model: str) -> No
 
 @every_model
 def test_only_fields_of_the_endpoint_are_sent(name: str, model: str) -> None:
-    spelling = getattr(load_config(name).operations[IMAGE].images, "spelling", "any")
+    style = made(name).operation_config(IMAGE, ImageConfig).api_style
     values = {"seed": 3, "quality": "high", "aspect_ratio": "16:9", "negative_prompt": "dogs", "background": "auto"}
     for field, value in values.items():
-        if field in FIELDS[spelling]:
+        if field in FIELDS[style]:
             assert body(name, model, **{field: value})[field] == value
         else:
             with pytest.raises(BadInput, match=f"does not take {field}"):
@@ -135,7 +135,7 @@ def test_reference_pictures_go_along_and_their_bytes_are_no_part_of_the_wire() -
 
 def test_who_makes_no_pictures_says_so() -> None:
     with pytest.raises(UsageError):
-        made("groq").images("any")
+        made("groq").model_facts(IMAGE, "any", ImageModel)
 
 
 def test_pictures_are_found_by_what_the_reply_holds() -> None:
@@ -236,13 +236,13 @@ def test_other_errors_keep_their_meaning(status: int, message: str, kind: str) -
 
 @every_model
 def test_the_most_is_never_less_than_what_is_likely(name: str, model: str) -> None:
-    facts = made(name).images(model)
+    facts = made(name).model_facts(IMAGE, model, ImageModel)
     for asked in ({}, {"quality": "high"}, {"steps": 40}, {"size": "1024x1024"}, {"aspect_ratio": "1:1"}):
-        assert facts.most_pixels(asked) >= facts.likely_pixels(asked) > 0
+        assert facts.max_pixels(asked) >= facts.likely_pixels(asked) > 0
         if facts.tokens:
             assert (facts.output_tokens(asked, most=True) or 0) > (facts.output_tokens(asked, most=False) or 0) > 0
 
 
 def test_steps_of_a_model_nobody_knows_are_bounded() -> None:
-    assert Images(default_size="1000x1000").most_pixels({"steps": 40}) == 10
-    assert Images(default_size="1000x1000").steps_factor(40) is None
+    assert ImageModel(default_size="1000x1000").max_pixels({"steps": 40}) == 10
+    assert ImageModel(default_size="1000x1000").steps_factor(40) is None

@@ -110,11 +110,11 @@ def test_a_configuration_is_checked_strictly() -> None:
 def test_models_are_named_in_the_configuration_only() -> None:
     names = {
         model
-        for name in registry._PROVIDERS
-        for operation in config.load_config(name).operations.values()
+        for name in registry.configured_names()
+        for operation in registry.load_config(name).operations.values()
         for model in operation.models
     } - {"pocketsphinx", "whisper", "python"}
     assert names
-    files = Path(config.__file__).parent.glob("*.py")
+    files = Path(config.__file__).parent.rglob("*.py")
     found = [(f.name, n) for f in files for n in names if f'"{n}"' in f.read_text(encoding="utf-8")]
     assert not found

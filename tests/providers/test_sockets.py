@@ -15,9 +15,12 @@ from hypothesis import strategies as st
 from mediamill.tasks.calls.request_key import request_key
 from mediamill.tasks.domain import Ask, Input, Payload, Usage
 from mediamill.tasks.errors import BadInput, BadReply
-from mediamill.tasks.providers.config import Socket, load_config
-from mediamill.tasks.providers.hearing import HEARINGS, TogetherHearing
-from mediamill.tasks.providers.talking import Talking
+from mediamill.tasks.providers.operations.realtime import SocketConfig, SpeechFacts
+from mediamill.tasks.providers.operations.realtime_transcription import SESSIONS, TogetherSession
+from mediamill.tasks.providers.operations.realtime_tts import TtsSession
+from mediamill.tasks.providers.operations.transcription import AudioConfig
+from mediamill.tasks.providers.operations.tts import TtsConfig
+from mediamill.tasks.providers.registry import load_config
 from mediamill.tasks.websocket_session import SOCKET, Turn, Unreadable
 from mediamill.tasks.wire import Reply
 from tests.providers.made import KEY, made
@@ -27,7 +30,7 @@ WHISPER = "openai/whisper-large-v3"
 ORPHEUS = "canopylabs/orpheus-3b-0.1-ft"
 ITEM = "conversation.item.input_audio_transcription."
 SECOND = Payload("a.pcm", "audio/pcm", 32_000, data=bytes(32_000))
-FACTS = Socket(path="/realtime", quiet=10, settle=1, ahead=5)
+FACTS = SocketConfig(path="/realtime", quiet=10, settle=1, ahead=5)
 
 
 def ask(model: str = STREAMING, sound: Payload = SECOND, **params: Any) -> Ask:
@@ -56,8 +59,8 @@ def ended(*frames: str, end: str = "over", status: int = 101, **headers: str) ->
     return Reply(status, told, "".join(frame + "\n" for frame in frames).encode())
 
 
-def talk(sound: Payload = SECOND, facts: Socket = FACTS, **params: Any) -> TogetherHearing:
-    return TogetherHearing(sound, facts, params)
+def talk(sound: Payload = SECOND, facts: SocketConfig = FACTS, **params: Any) -> TogetherSession:
+    return TogetherSession(sound, facts, params)
 
 
 def test_models_that_need_a_socket_get_one_and_others_when_asked() -> None:
@@ -181,9 +184,9 @@ def test_sound_waits_for_a_server_that_is_behind() -> None:
 
 
 @pytest.mark.parametrize("garbage", ["", "{", "[]", "null", "7", '"x"', "\x00"])
-@pytest.mark.parametrize("shape", [*HEARINGS, "speech"])
+@pytest.mark.parametrize("shape", [*SESSIONS, "speech"])
 def test_garbage_is_told_from_messages(shape: str, garbage: str) -> None:
-    said = Talking("x", FACTS) if shape == "speech" else HEARINGS[shape](SECOND, FACTS, {"model": "m"})
+    said = TtsSession("x", FACTS) if shape == "speech" else SESSIONS[shape](SECOND, FACTS, {"model": "m"})
     with pytest.raises(Unreadable):
         said.hear(garbage)
 
@@ -229,9 +232,9 @@ def dumped(message: dict[str, Any]) -> str:
         reject()
 
 
-@given(st.sampled_from([*HEARINGS, "speech"]), st.lists(MESSAGES, max_size=12), st.integers(0, 12))
+@given(st.sampled_from([*SESSIONS, "speech"]), st.lists(MESSAGES, max_size=12), st.integers(0, 12))
 def test_any_conversation_ends_only_after_its_last_word(shape: str, messages: list[Any], committed: int) -> None:
-    said = Talking("x", FACTS) if shape == "speech" else HEARINGS[shape](SECOND, FACTS, {"model": "m"})
+    said = TtsSession("x", FACTS) if shape == "speech" else SESSIONS[shape](SECOND, FACTS, {"model": "m"})
     kept = []
     closed = False
     for n, message in enumerate(messages):
@@ -249,7 +252,7 @@ def test_any_conversation_ends_only_after_its_last_word(shape: str, messages: li
     provider = made("together")
     asked = speech() if shape == "speech" else ask()
     reply = ended(*kept)
-    problem = provider.classify(reply)
+    problem = provider.classify(reply, asked.operation)
     assert problem is None or len(problem.message) < 300
     refusal = ""
     try:
@@ -320,7 +323,7 @@ def test_speech_is_pcm_at_the_sockets_own_rate() -> None:
 
 
 def test_speech_is_over_when_no_item_is_open_for_a_while() -> None:
-    said = Talking("One. Two.", FACTS)
+    said = TtsSession("One. Two.", FACTS)
     said.closing()
     assert said.patience() is None
     said.hear(event("conversation.item.audio_output.delta", item_id="a", delta="AAAA"))
@@ -365,7 +368,7 @@ BROKE = event(ITEM + "failed", error={"message": "no credits", "code": "insuffic
     ],
 )
 def test_what_an_end_means(reply: Reply, verdict: str, kind: str, billed: bool) -> None:
-    problem = made("together").classify(reply)
+    problem = made("together").classify(reply, "transcription")
     assert problem is not None
     assert (problem.verdict, problem.kind, problem.billed) == (verdict, kind, billed)
     assert problem.message.startswith("together ")
@@ -373,7 +376,7 @@ def test_what_an_end_means(reply: Reply, verdict: str, kind: str, billed: bool) 
 
 def test_a_model_that_takes_no_uploads_names_the_setting_that_helps() -> None:
     body = {"error": {"message": f"Model {STREAMING} only supports WebSocket streaming", "code": "invalid_params"}}
-    problem = made("together").classify(Reply(400, {}, orjson.dumps(body)))
+    problem = made("together").classify(Reply(400, {}, orjson.dumps(body)), "transcription")
     assert problem is not None
     assert (problem.verdict, problem.kind) == ("stop", "socket_only")
     assert "--set transport=socket" in (problem.hint or "")
@@ -383,5 +386,6 @@ def test_a_model_that_takes_no_uploads_names_the_setting_that_helps() -> None:
 def test_every_model_that_needs_a_socket_has_one() -> None:
     for name in ("together", "local", "openai", "groq", "xai", "compatible"):
         for operation in load_config(name).operations.values():
-            needing = [model for model, facts in operation.models.items() if facts.transport == "socket"]
-            assert not needing or operation.socket is not None
+            able = [facts for facts in operation.models.values() if isinstance(facts, SpeechFacts)]
+            needing = [facts for facts in able if facts.transport == "socket"]
+            assert not needing or (isinstance(operation, AudioConfig | TtsConfig) and operation.socket is not None)

@@ -16,9 +16,8 @@ from mediamill.tasks.calls.request_key import request_key
 from mediamill.tasks.domain import Ask, Usage
 from mediamill.tasks.errors import BadInput, BadReply, UsageError
 from mediamill.tasks.money.cost import Pricing
-from mediamill.tasks.providers.config import load_config
-from mediamill.tasks.providers.speaking import Speaks
-from mediamill.tasks.providers.speech import SpeechProvider
+from mediamill.tasks.providers.operations.tts import TTS, TtsModel
+from mediamill.tasks.providers.registry import load_config
 from mediamill.tasks.wire import Parsed, Reply, Wire
 from tests.providers.making import NAMES, make
 
@@ -55,7 +54,7 @@ def reply(body: bytes, kind: str = "audio/wav", status: int = 200) -> Reply:
 def heard(body: bytes, kind: str = "audio/wav", *, name: str = "together", form: str = "wav") -> Parsed:
     provider = make(name)
     made = reply(body, kind)
-    assert provider.classify(made) is None
+    assert provider.classify(made, TTS) is None
     (only,) = provider.parse(made, [ask(provider.model("tts", None), form=form)])
     return only
 
@@ -80,8 +79,7 @@ def test_what_is_unset_is_not_sent(name: str, model: str) -> None:
     assert made.repeatable == (name == "local")
     request = provider.request(made, [ask(model)])
     assert (request.method, request.json, request.files, request.fields) == ("POST", dict(made.params), (), ())
-    assert isinstance(provider, Speaks)
-    assert provider.voice_limits(model).max_characters <= 15_000
+    assert provider.model_facts(TTS, model, TtsModel).max_characters <= 15_000
 
 
 @pytest.mark.parametrize(("name", "model"), SPEAKING)
@@ -93,9 +91,7 @@ def test_other_texts_and_voices_are_other_purchases(name: str, model: str) -> No
 
 
 def _formats(name: str, model: str) -> tuple[str, ...]:
-    provider = make(name)
-    assert isinstance(provider, SpeechProvider)
-    return provider.voice_limits(model).formats
+    return tuple(make(name).model_facts(TTS, model, TtsModel).formats)
 
 
 def test_every_provider_has_its_own_names() -> None:
@@ -189,11 +185,11 @@ def test_a_stream_that_breaks_off_is_no_answer() -> None:
 
 def test_an_error_in_a_stream_is_judged_by_whether_sound_came_first() -> None:
     error = {"error": {"message": "The engine is overloaded", "code": "overloaded", "type": "server_error"}}
-    before = make("together").classify(reply(stream(error), "text/event-stream"))
+    before = make("together").classify(reply(stream(error), "text/event-stream"), TTS)
     assert before is not None
     assert (before.verdict, before.billed) == ("retry", False)
     some = stream({"type": "delta", "audio": coded(PCM)}, error)
-    after = make("together").classify(reply(some, "text/event-stream"))
+    after = make("together").classify(reply(some, "text/event-stream"), TTS)
     assert after is not None
     assert (after.verdict, after.billed) == ("unknown", True)
 
@@ -217,7 +213,7 @@ def test_headerless_pcm_is_taken_where_its_type_says_so() -> None:
 
 
 def test_an_empty_answer_may_have_been_billed() -> None:
-    problem = make("openai").classify(reply(b""))
+    problem = make("openai").classify(reply(b""), TTS)
     assert problem is not None
     assert (problem.verdict, problem.billed) == ("unknown", True)
 
@@ -226,7 +222,7 @@ def test_an_empty_answer_may_have_been_billed() -> None:
 def test_any_reply_is_sound_or_a_told_failure(body: bytes, kind: str) -> None:
     provider = make("together")
     made = reply(body, kind)
-    if provider.classify(made) is None:
+    if provider.classify(made, TTS) is None:
         try:
             (told,) = provider.parse(made, [ask(provider.model("tts", None), form="mp3")])
         except BadReply as error:

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from mediamill.tasks.calls.request_key import request_key
 from mediamill.tasks.domain import Ask, Usage
 from mediamill.tasks.errors import BadInput, BadReply, UsageError
-from mediamill.tasks.providers.config import load_config
-from mediamill.tasks.providers.hosted import HostedProvider
-from mediamill.tasks.providers.registry import _PROVIDERS, make_provider
+from mediamill.tasks.providers.base import BaseProvider
+from mediamill.tasks.providers.operations.rerank import RerankModel
+from mediamill.tasks.providers.registry import configured_names, load_config, make_provider
 from mediamill.tasks.wire import Parsed, Reply
 from tests.repeatable import repeatable
 
@@ -34,7 +34,7 @@ PARAMS: Mapping[str, dict[str, Any]] = {
 }
 MODELS = [
     (name, operation, model)
-    for name in _PROVIDERS
+    for name in configured_names()
     for operation in OPERATIONS
     if operation in load_config(name).operations
     for model in [*load_config(name).operations[operation].models, "any/model"]
@@ -42,11 +42,11 @@ MODELS = [
 ]
 
 
-def made(name: str) -> HostedProvider:
-    environ = {env: KEY for each in _PROVIDERS if (env := load_config(each).key_env)}
+def made(name: str) -> BaseProvider:
+    environ = {env: KEY for each in configured_names() if (env := load_config(each).key_env)}
     address = "http://localhost:8000" if name == "compatible" else None
     provider = make_provider(name, base_url=address, api_key_env=None, environ=environ)
-    assert isinstance(provider, HostedProvider)
+    assert isinstance(provider, BaseProvider)
     return provider
 
 
@@ -119,7 +119,7 @@ def test_a_spelling_that_is_not_spoken_is_refused_here() -> None:
     with pytest.raises(BadInput, match="together does not speak tei"):
         made("together").wire(ask("rerank", spelling="tei"))
     with pytest.raises(UsageError):
-        made("groq").ranks("m")
+        made("groq").model_facts("rerank", "m", RerankModel)
 
 
 def test_objects_become_a_line_for_each_field() -> None:

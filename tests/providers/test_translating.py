@@ -9,9 +9,8 @@ import pytest
 
 from mediamill.tasks.domain import Ask
 from mediamill.tasks.errors import BadInput, UsageError
-from mediamill.tasks.providers.config import load_config
 from mediamill.tasks.providers.languages import iso_code
-from mediamill.tasks.providers.registry import make_provider, offering
+from mediamill.tasks.providers.registry import load_config, make_provider, offering
 from tests.providers.made import KEYS, NAMES, UPLOAD, ask, made
 
 TRANSLATORS = [

@@ -17,9 +17,9 @@ from mediamill.tasks.calls.request_key import request_key
 from mediamill.tasks.capabilities.visual.video_params import GenerateVideoParams, video_request_params
 from mediamill.tasks.domain import Ask, Input, Payload
 from mediamill.tasks.errors import BadInput, BadReply
-from mediamill.tasks.providers.config import load_config
-from mediamill.tasks.providers.filming import VIDEO_MAKING
-from mediamill.tasks.providers.hosted import HostedProvider
+from mediamill.tasks.providers.base import BaseProvider
+from mediamill.tasks.providers.operations.videos import VIDEO, VideoConfig, VideoModel
+from mediamill.tasks.providers.registry import load_config
 from mediamill.tasks.wire import JOB_ID, JOB_STATES, Reply, Wire
 from tests.providers.made import made
 from tests.repeatable import repeatable
@@ -33,16 +33,22 @@ PICTURE = Payload("picture.jpg", "image/jpeg", 3, data=b"jpg")
 
 
 def ask(model: str, inputs: tuple[Input, ...] = (), **params: Any) -> Ask:
-    return Ask("generate-video", VIDEO_MAKING, model, {"prompt": "a boat", **params}, inputs)
+    return Ask("generate-video", VIDEO, model, {"prompt": "a boat", **params}, inputs)
 
 
 def asked(name: str, model: str, **params: Any) -> dict[str, Any]:
     provider = made(name)
     told = GenerateVideoParams.model_validate(params)
-    return video_request_params(told, "a boat", provider.films(model), provider.film_wire(), model)
+    return video_request_params(
+        told,
+        "a boat",
+        provider.model_facts(VIDEO, model, VideoModel),
+        provider.operation_config(VIDEO, VideoConfig),
+        model,
+    )
 
 
-def body(provider: HostedProvider, wire: Wire, of: Ask) -> Any:
+def body(provider: BaseProvider, wire: Wire, of: Ask) -> Any:
     request = provider.request(wire, [of])
     return request.json if wire.encoding == "json" else dict(request.fields)
 
@@ -58,7 +64,7 @@ def test_what_is_unset_is_not_sent_and_what_the_model_makes_is_taken(name: str, 
     wire = provider.wire(bare)
     assert body(provider, wire, bare) == {"model": model, "prompt": "a boat"}
     assert (wire.job, wire.repeatable) == (True, False)
-    films = provider.films(model)
+    films = provider.model_facts(VIDEO, model, VideoModel)
     for size in films.sizes:
         assert asked(name, model, size=size)["size"] == size
     for seconds in films.seconds:
@@ -70,7 +76,7 @@ def test_what_is_unset_is_not_sent_and_what_the_model_makes_is_taken(name: str, 
 
 @pytest.mark.parametrize(("name", "model"), MAKERS)
 def test_a_preview_is_something_the_model_makes(name: str, model: str) -> None:
-    films = made(name).films(model)
+    films = made(name).model_facts(VIDEO, model, VideoModel)
     cheap = asked(name, model, preview=True)
     assert cheap.get("size") == films.smallest()
     assert cheap.get("seconds") == min(films.seconds, default=None)
@@ -142,8 +148,8 @@ def test_the_key_tells_what_is_bought_apart() -> None:
 )
 def test_documented_and_undocumented_states(name: str, told: Mapping[str, Any], state: str) -> None:
     provider = made(name)
-    assert provider.classify(reply(told), VIDEO_MAKING) is None
-    poll = provider.polled(reply(told), VIDEO_MAKING)
+    assert provider.classify(reply(told), VIDEO) is None
+    poll = provider.polled(reply(told), VIDEO)
     assert poll.state == state
     if state == "failed":
         assert poll.problem is not None
@@ -151,15 +157,15 @@ def test_documented_and_undocumented_states(name: str, told: Mapping[str, Any], 
 
 
 def test_an_expired_job_may_have_been_billed_and_a_refusal_is_its_own_kind() -> None:
-    expired = made("xai").polled(reply({"status": "expired"}), VIDEO_MAKING).problem
+    expired = made("xai").polled(reply({"status": "expired"}), VIDEO).problem
     assert expired is not None
     assert (expired.verdict, expired.billed) == ("unknown", True)
     failed = {"id": "v", "status": "failed", "error": {"code": "content_policy_violation", "message": "not this"}}
-    refused = made("together").polled(reply(failed), VIDEO_MAKING).problem
+    refused = made("together").polled(reply(failed), VIDEO).problem
     assert refused is not None
     assert (refused.kind, refused.verdict) == ("moderated", "fail")
     at_once = {"error": {"message": "Blocked by our safety system", "type": "x", "code": "moderation_blocked"}}
-    problem = made("openai").classify(reply(at_once, 400), VIDEO_MAKING)
+    problem = made("openai").classify(reply(at_once, 400), VIDEO)
     assert problem is not None
     assert problem.kind == "moderated"
 
@@ -198,8 +204,8 @@ def test_any_reply_is_read_or_refused(name: str, told: Any, status: int) -> None
     provider = made(name)
     content = told if isinstance(told, bytes) else json.dumps(told, default=str).encode()
     given_reply = Reply(status, {}, content)
-    provider.classify(given_reply, VIDEO_MAKING)
-    poll = provider.polled(given_reply, VIDEO_MAKING)
+    provider.classify(given_reply, VIDEO)
+    poll = provider.polled(given_reply, VIDEO)
     assert poll.state in ("pending", "done", "failed")
     try:
         (parsed,) = provider.parse(given_reply, [ask("m")])

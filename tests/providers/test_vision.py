@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediamill.tasks.providers.config import load_config
-from mediamill.tasks.providers.vision import Patches, Vision
+from mediamill.tasks.providers.operations.vision import Patches, Vision
+from mediamill.tasks.providers.operations.vision_chat import VisionModel
+from mediamill.tasks.providers.registry import load_config
 from tests.repeatable import repeatable
 
 TILES = Vision(tokens="tiles560", auto_side=1120, economy_side=559)
@@ -66,7 +67,7 @@ KNOWN = [
         **load_config(name).operations["vision_chat"].models,
         "any": load_config(name).operations["vision_chat"].any_model,
     }.items()
-    if facts is not None and facts.vision is not None
+    if isinstance(facts, VisionModel)
 ]
 
 

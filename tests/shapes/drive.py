@@ -11,11 +11,10 @@ from mediamill.tasks.errors import MediamillError
 from mediamill.tasks.job import Job, make_job
 from mediamill.tasks.providers import registry
 from mediamill.tasks.run import Run
-from tests.shapes.provider import ShapesProvider
 
 for shape in ("Pieces", "Packed", "Slow"):
     capabilities.register(shape.lower(), f"tests.shapes.capabilities:{shape}")
-registry.register("shapes", ShapesProvider)
+registry.register_provider("shapes", "tests.shapes.provider:ShapesProvider")
 
 
 def main() -> int:

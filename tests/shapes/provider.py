@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import orjson
@@ -25,6 +26,7 @@ from mediamill.tasks.wire import (
     Wire,
 )
 
+T = TypeVar("T")
 _PATHS = {"piece": "/v1/piece", "packed": "/v1/packed", "job": "/v1/jobs"}
 
 
@@ -41,6 +43,14 @@ class ShapesProvider:
     def model(self, operation: str, asked: str | None) -> str:
         """The only model there is."""
         return asked or "shape-1"
+
+    def operation_config(self, operation: str, kind: type[T]) -> T:
+        """Nothing is said of any."""
+        return kind()
+
+    def model_facts(self, operation: str, model: str, kind: type[T]) -> T:
+        """Nothing is said of any."""
+        return kind()
 
     def quota(self, operation: str, model: str) -> Quota:
         """Sixteen requests in flight."""

@@ -6,7 +6,7 @@ import pytest
 
 from mediamill.tasks.capabilities.speak import Speak, SpeakParams
 from mediamill.tasks.domain import Item
-from mediamill.tasks.providers.speaking import Speaks
+from mediamill.tasks.providers.operations.tts import TTS, TtsModel
 from tests.providers.making import make
 
 TEXT = "A sentence of some words. " * 2000
@@ -16,8 +16,7 @@ TEXT = "A sentence of some words. " * 2000
 @pytest.mark.parametrize("given", [{}, {"format": "wav"}, {"sample_rate": 48_000, "speed": 0.5}])
 def test_a_reply_never_outgrows_what_is_read(name: str, given: dict[str, object]) -> None:
     provider = make(name)
-    assert isinstance(provider, Speaks)
-    limits = provider.voice_limits(provider.model("tts", None))
+    limits = provider.model_facts(TTS, provider.model(TTS, None), TtsModel)
     params = SpeakParams.model_validate(given)
     asks = Speak()._asks(Item("a", 0, "a"), TEXT.strip(), params, limits, "m")
     longest = max(len(str(ask.params["text"])) for ask in asks)
@@ -30,7 +29,6 @@ def test_a_reply_never_outgrows_what_is_read(name: str, given: dict[str, object]
 
 def test_a_text_that_fits_is_asked_for_as_it_shall_be() -> None:
     provider = make("xai")
-    assert isinstance(provider, Speaks)
-    limits = provider.voice_limits("grok-voice-tts-1.0")
+    limits = provider.model_facts(TTS, "grok-voice-tts-1.0", TtsModel)
     (ask,) = Speak()._asks(Item("a", 0, "a"), TEXT[:14_000].strip(), SpeakParams.model_validate({}), limits, "m")
     assert ask.params["format"] == "mp3"

@@ -85,11 +85,10 @@ def _decoder() -> list[Finding]:
 
 
 def _keys() -> list[Finding]:
-    from mediamill.tasks.providers.config import load_config
-    from mediamill.tasks.providers.registry import default_provider, provider_names
+    from mediamill.tasks.providers.registry import configured_names, default_provider, load_config
 
     findings = []
-    for name in provider_names():
+    for name in configured_names():
         config = load_config(name)
         if config.key_env is None:
             continue

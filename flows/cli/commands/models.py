@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
 
 import click
-
-if TYPE_CHECKING:
-    from mediamill.tasks.providers.config import ModelFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +51,17 @@ def command(*, provider: str | None, live: bool, voices: bool, base_url: str | N
 
 def _names(provider: str | None) -> tuple[str, ...]:
     from mediamill.tasks.errors import NoSuchOption
-    from mediamill.tasks.providers.registry import provider_names
+    from mediamill.tasks.providers.registry import configured_names
 
-    if provider is not None and provider not in provider_names():
-        raise NoSuchOption("provider", provider, provider_names())
-    return (provider,) if provider else provider_names()
+    if provider is not None and provider not in configured_names():
+        raise NoSuchOption("provider", provider, configured_names())
+    return (provider,) if provider else configured_names()
 
 
 def _configured(provider: str) -> list[Model]:
     from mediamill.tasks.money.cost import Pricing
-    from mediamill.tasks.providers.config import load_config
+    from mediamill.tasks.providers.operations.image_config import ImageModel
+    from mediamill.tasks.providers.registry import load_config
     from mediamill.tasks.wire import Billing
 
     config = load_config(provider)
@@ -72,51 +69,10 @@ def _configured(provider: str) -> list[Model]:
     models = []
     for operation, facts in config.operations.items():
         for name, can in facts.models.items():
-            told = _abilities(operation, can)
-            flat = can.images is not None and can.images.flat
+            flat = isinstance(can, ImageModel) and can.flat
             price = "free" if config.free else pricing.source(name, operation, flat=flat)
-            models.append(Model(provider, operation, name, name == facts.default_model, told, price))
+            models.append(Model(provider, operation, name, name == facts.default_model, can.abilities(), price))
     return models
-
-
-def _abilities(operation: str, can: ModelFacts) -> tuple[str, ...]:
-    """What a model can do, in a few words."""
-    if can.voice is not None:
-        told = ("speaks", *(form for form in can.voice.formats if form != "pcm"))
-    elif (other := _other_abilities(can)) is not None:
-        told = other
-    elif can.talk is not None or can.vision is not None:
-        talk, sees = can.talk, can.vision
-        told = ("answers",)
-        if sees is not None:
-            told = (f"sees up to {sees.max_pictures} pictures", *(["videos"] if sees.video else []))
-        if talk is not None:
-            told += (*(["thinks"] if talk.thinks else []), *(["tools"] if talk.tools else []), talk.structured)
-    else:
-        abilities = ("verbose", "times"), ("words", "words"), ("diarize", "speakers"), ("prompt", "prompt")
-        told = tuple(word for field, word in abilities if getattr(can, field))
-    if operation == "translation":
-        told += (f"to {', '.join(sorted(can.targets))}" if can.targets else "to any language",)
-    return (*told, "by socket only") if can.transport == "socket" else told
-
-
-def _other_abilities(can: ModelFacts) -> tuple[str, ...] | None:
-    """What a model can do that neither hears, speaks nor answers; None for those that do."""
-    if can.images is not None:
-        sizes = can.images.sizes or can.images.resolutions
-        return ("draws", f"{can.images.max_n} a request", *([" ".join(sizes)] if sizes else []))
-    if can.films is not None:
-        lengths = " ".join(map(str, can.films.seconds))
-        frames = f"keyframes {' '.join(can.films.keyframes)}" if can.films.keyframes else None
-        sizes = can.films.sizes or can.films.resolutions
-        known = (f"{lengths} s" if lengths else None, " ".join(sizes) or None, frames)
-        return ("films", *(each for each in known if each))
-    if can.ranks is not None:
-        return ("ranks", f"{can.ranks.max_documents} documents a request")
-    if can.embeds is not None:
-        size = can.embeds.dimensions
-        return ("embeds", *([f"{size} numbers"] if size else []), f"{can.embeds.max_texts} texts a request")
-    return ("runs code",) if can.interprets is not None else None
 
 
 def _tell_live(provider: str | None, base_url: str | None, *, as_json: bool) -> int:

@@ -13,7 +13,7 @@ import orjson
 from mediamill.tasks.capabilities.base import Call, Kit
 from mediamill.tasks.domain import Answer, Ask, Item, Usage
 from mediamill.tasks.errors import BadReply, CallFailed
-from mediamill.tasks.providers.interpreter import INTERPRETER
+from mediamill.tasks.providers.operations.code_interpreter import CODE_INTERPRETER
 
 REQUEST_VERSION = 1
 _MARGIN = 60.0
@@ -131,7 +131,7 @@ class InterpreterSession:
             params["files"] = list(cell.files)
         return Ask(
             capability="execute",
-            operation=INTERPRETER,
+            operation=CODE_INTERPRETER,
             model=kit.model,
             params=params,
             ceiling=Usage(sessions=int(self.id is None), requests=1),

@@ -14,9 +14,8 @@ from mediamill.tasks.capabilities.text.prompts import PromptParams
 from mediamill.tasks.capabilities.text.reply_parsing import parse_json, split_reasoning
 from mediamill.tasks.capabilities.text.schema_columns import WHOLE, column_name, columns_of, fit_to_type
 from mediamill.tasks.domain import Answer, Ask, Input, Item, Usage
-from mediamill.tasks.errors import BadReply, UsageError
-from mediamill.tasks.providers.chat import Talks
-from mediamill.tasks.providers.chatting import Talk
+from mediamill.tasks.errors import BadReply
+from mediamill.tasks.providers.operations.chat import ChatModel
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,15 +50,13 @@ class StructuredCompletion:
     operation: str
     version: int
 
-    def talk(self, kit: Kit) -> Talk:
+    def talk(self, kit: Kit) -> ChatModel:
         """What the model can do.
 
         Raises:
             UsageError: when the provider answers no prompts.
         """
-        if not isinstance(kit.provider, Talks):
-            raise UsageError(f"{kit.provider.name} answers no prompts", hint="choose another --provider")
-        return kit.provider.talk(self.operation, kit.model)
+        return kit.provider.model_facts(self.operation, kit.model, ChatModel)
 
     def ask(
         self, item: Item, prompt: Prompt, params: PromptParams, kit: Kit, more: Mapping[str, Any] | None = None
@@ -185,7 +182,7 @@ def answer_fields(params: PromptParams) -> list[pa.Field]:
     return [*own, *(field.with_name(column_name(field.name)) for field in columns_of(params.json_schema))]
 
 
-def messages_with_schema(prompt: Prompt, params: PromptParams, talk: Talk) -> Prompt:
+def messages_with_schema(prompt: Prompt, params: PromptParams, talk: ChatModel) -> Prompt:
     """The prompt with the schema in words where the model is not held to it otherwise."""
     held = talk.structured == "json_schema" or (talk.structured == "tool" and not _has_tools(params))
     if params.json_schema is None or held:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from mediamill.tasks.capabilities.base import Kit
 from mediamill.tasks.domain import Input, Item, Payload
-from mediamill.tasks.errors import BadInput, UsageError
-from mediamill.tasks.providers.chat import Sees
-from mediamill.tasks.providers.vision import Detail, Vision
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.providers.operations.vision import Detail, Vision
+from mediamill.tasks.providers.operations.vision_chat import VISION_CHAT, VisionModel
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -98,11 +98,9 @@ def vision_of(kit: Kit) -> Vision:
     """What pictures the model takes.
 
     Raises:
-        UsageError: when it does not see.
+        UsageError: when the provider has none that sees.
     """
-    if not isinstance(kit.provider, Sees):
-        raise UsageError(f"{kit.provider.name} does not see pictures", hint="choose another --provider")
-    return kit.provider.vision(kit.model)
+    return kit.provider.model_facts(VISION_CHAT, kit.model, VisionModel).vision
 
 
 def check_image_count(item: Item, count: int, vision: Vision) -> None:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from mediamill.tasks.capabilities.parameters import Option, parse_list
 from mediamill.tasks.capabilities.text.prompts import checked_template
-from mediamill.tasks.providers.imaging import Quality
+from mediamill.tasks.providers.operations.image_config import Quality
 
 
 class Lora(BaseModel):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from mediamill.tasks.capabilities.base import Kit, Media
 from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.providers.vision import Detail, Vision
+from mediamill.tasks.providers.operations.vision import Detail, Vision
 
 if TYPE_CHECKING:
     from mediamill.tasks.media.frames import Frame, VideoInfo

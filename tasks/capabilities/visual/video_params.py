@@ -12,7 +12,7 @@ from mediamill.tasks.capabilities.parameters import Option, parse_list
 from mediamill.tasks.capabilities.text.prompts import checked_template
 from mediamill.tasks.domain import JSON
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.providers.filming import Films, FilmWire, pixels
+from mediamill.tasks.providers.operations.videos import VideoConfig, VideoModel, pixels
 
 _SIZE = re.compile(r"[1-9]\d{1,3}x[1-9]\d{1,3}")
 _PLACES: Mapping[int, tuple[Literal["first", "last"], ...]] = {1: ("first",), 2: ("first", "last")}
@@ -105,7 +105,7 @@ _PLAIN = (
 
 
 def video_request_params(
-    params: GenerateVideoParams, prompt: str, films: Films, wire: FilmWire, model: str
+    params: GenerateVideoParams, prompt: str, films: VideoModel, wire: VideoConfig, model: str
 ) -> dict[str, JSON]:
     """The fields a video is asked for with, by their neutral names; a preview's are the cheapest there are.
 
@@ -140,7 +140,7 @@ def video_request_params(
 
 
 def places(
-    params: GenerateVideoParams, films: Films, wire: FilmWire, model: str
+    params: GenerateVideoParams, films: VideoModel, wire: VideoConfig, model: str
 ) -> Sequence[int | Literal["first", "last"]]:
     """Where the keyframes stand; told by their number where that says it.
 
@@ -166,7 +166,7 @@ def places(
     return found
 
 
-def _cheapest(films: Films, wire: FilmWire) -> dict[str, JSON]:
+def _cheapest(films: VideoModel, wire: VideoConfig) -> dict[str, JSON]:
     """The smallest, shortest, roughest version, of what the model lets be chosen."""
     lowest = min(films.resolutions, key=lambda name: int("".join(filter(str.isdigit, name)) or 0), default=None)
     cheap: dict[str, JSON] = {
@@ -178,7 +178,7 @@ def _cheapest(films: Films, wire: FilmWire) -> dict[str, JSON]:
     return {name: value for name, value in cheap.items() if value is not None and name in wire.takes}
 
 
-def _check_prompt(prompt: str, films: Films, model: str, *, pictures: bool) -> None:
+def _check_prompt(prompt: str, films: VideoModel, model: str, *, pictures: bool) -> None:
     least, most = films.prompt
     if not prompt and films.prompt_optional and pictures:
         return

@@ -11,7 +11,7 @@ from mediamill.tasks.capabilities.speech.piece_sender import clock
 from mediamill.tasks.capabilities.text.structured_completion import Prompt
 from mediamill.tasks.capabilities.visual.image_inputs import image_part
 from mediamill.tasks.domain import Input, Payload
-from mediamill.tasks.providers.vision import Detail, Vision
+from mediamill.tasks.providers.operations.vision import Detail, Vision
 
 if TYPE_CHECKING:
     from mediamill.tasks.media.frames import Frame, VideoInfo

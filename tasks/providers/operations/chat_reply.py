@@ -10,7 +10,7 @@ import orjson
 
 from mediamill.tasks.domain import Usage
 from mediamill.tasks.errors import BadReply
-from mediamill.tasks.providers.chat_streams import gathered, is_stream
+from mediamill.tasks.providers.operations.chat_stream import gathered, is_stream
 from mediamill.tasks.wire import FIRST_PART, Reply
 
 Data = dict[str, Any]
@@ -19,7 +19,7 @@ _TICK = Decimal("1e-10")
 """US dollars of one of xAI's ``cost_in_usd_ticks`` (provider docs)."""
 
 
-def answered(reply: Reply) -> tuple[Data, Usage]:
+def completion_in(reply: Reply) -> tuple[Data, Usage]:
     """``choices``, the ``model`` that answered, ``reasoning_tokens`` and ``first_token_ms``; and the usage.
 
     Raises:

@@ -7,35 +7,54 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal
 
 import orjson
+from pydantic import Field
 
 from mediamill.tasks.domain import JSON, Ask, Usage
 from mediamill.tasks.errors import BadInput, BadReply
-from mediamill.tasks.providers.ranking import Ranks, RankWire, Spelling
-from mediamill.tasks.providers.shape import Shape
+from mediamill.tasks.providers.operations.base import ModelFacts, Operation, OperationConfig, parsed
 from mediamill.tasks.wire import Parsed, Reply, Request, Wire
+
+RERANK = "rerank"
+"""The operation, as the price list names it."""
+
+RerankStyle = Literal["together", "cohere", "cohere-v1", "vllm", "tei"]
+"""Whose request it is: Cohere's v2 and v1, Together's (as v1), vLLM's and llama.cpp's, text-embeddings-inference's."""
 
 _OBJECTS = frozenset({"together", "cohere-v1"})
 _DEADLINE = 120.0
 
 
-@runtime_checkable
-class RanksDocuments(Protocol):
-    """A provider that ranks documents."""
+class RerankModel(ModelFacts):
+    """A model that ranks (provider docs)."""
 
-    def ranks(self, model: str) -> Ranks:
-        """What a model that ranks can do.
+    max_documents: int = Field(default=1000, gt=0, description="most documents of one request")
+    comparable: bool | None = Field(
+        default=None, description="a document's score does not depend on the others; null where that is not known"
+    )
+    calibrated: bool = Field(default=False, description="scores are from 0 to 1 and mean the same for every query")
+    unit_documents: int | None = Field(default=None, gt=0, description="documents that are billed as one search")
+    unit_tokens: int = Field(default=500, gt=0, description="tokens from which a document is billed as several")
 
-        Raises:
-            UsageError: when the provider ranks nothing.
-        """
-        ...
+    def abilities(self) -> tuple[str, ...]:
+        """How many documents it ranks at once."""
+        return ("ranks", f"{self.max_documents} documents a request")
 
 
-class Rerank(Shape):
+class RerankConfig(OperationConfig[RerankModel]):
+    """An endpoint that ranks, and how it is spoken to."""
+
+    api_style: RerankStyle = "vllm"
+    other_styles: frozenset[RerankStyle] = Field(default=frozenset(), description="what it may be said to be instead")
+
+
+class Rerank(Operation[RerankConfig, RerankModel]):
     """``POST /rerank``. An Ask's params hold ``query``, ``documents``, ``rank_fields`` and ``spelling``."""
+
+    config_model = RerankConfig
+    facts_model = RerankModel
 
     def wire(self, ask: Ask) -> Wire:
         """The endpoint and the request's fields; objects become text where the endpoint takes only text.
@@ -43,20 +62,20 @@ class Rerank(Shape):
         Raises:
             BadInput: when the endpoint cannot be spoken to as is asked.
         """
-        spelling, documents, fields = self._spelling(ask), ask.params["documents"], ask.params.get("rank_fields")
+        style, documents, fields = self._style(ask), ask.params["documents"], ask.params.get("rank_fields")
         assert isinstance(documents, list)
         body: dict[str, JSON] = {"model": ask.model, "query": ask.params["query"]}
-        if spelling in _OBJECTS:
+        if style in _OBJECTS:
             body["documents"] = documents
             if fields is not None and any(isinstance(document, dict) for document in documents):
                 body["rank_fields"] = fields
             body["return_documents"] = False
         else:
             texts: list[JSON] = [flattened(document, fields) for document in documents]
-            body["texts" if spelling == "tei" else "documents"] = texts
-        if spelling == "tei":  # it serves one model and knows no name for it
+            body["texts" if style == "tei" else "documents"] = texts
+        if style == "tei":  # it serves one model and knows no name for it
             del body["model"]
-        return Wire(self.provider.key_origin(ask.model), self._path(spelling), body, deadline=_DEADLINE)
+        return Wire(self.provider.key_origin(ask.model), self._path(style), body, deadline=_DEADLINE)
 
     def request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
         """The body as it is."""
@@ -70,38 +89,32 @@ class Rerank(Shape):
         """
         documents = asks[0].params["documents"]
         assert isinstance(documents, list)
-        told = _json(reply.body)
-        results = told if isinstance(told, list) else told.get("results") if isinstance(told, dict) else None
+        content = _json(reply.body)
+        found = content.get("results") if isinstance(content, dict) else None
+        results = content if isinstance(content, list) else found
         if not isinstance(results, list):
             raise BadReply("the reply holds no results")
         scores = _scores(results, len(documents))
-        usage = _usage(told if isinstance(told, dict) else {})
-        return [
-            Parsed(
-                {"scores": scores},
-                usage,
-                engine=reply.headers.get("x-mediamill-engine"),
-                simulated=reply.headers.get("x-mediamill-simulated") == "true",
-            )
-        ]
+        usage = _usage(content if isinstance(content, dict) else {})
+        return [parsed(reply, {"scores": scores}, usage)]
 
-    def _spelling(self, ask: Ask) -> Spelling:
-        known, asked = self.facts.rank or RankWire(), ask.params.get("spelling")
-        if asked is None or asked == known.spelling:
-            return known.spelling
-        for other in known.others:
+    def _style(self, ask: Ask) -> RerankStyle:
+        config, asked = self.config, ask.params.get("spelling")
+        if asked is None or asked == config.api_style:
+            return config.api_style
+        for other in config.other_styles:
             if other == asked:
                 return other
-        able = ", ".join(sorted({known.spelling, *known.others}))
+        able = ", ".join(sorted({config.api_style, *config.other_styles}))
         raise BadInput(
             f"{self.provider.name} does not speak {asked}", kind="bad_request", hint=f"it speaks {able}; leave it out"
         )
 
-    def _path(self, spelling: Spelling) -> str:
+    def _path(self, style: RerankStyle) -> str:
         api = self.provider.endpoint.api
-        if spelling == "cohere":
+        if style == "cohere":
             return api.removesuffix("/v1") + "/v2/rerank"
-        return (api.removesuffix("/v1") if spelling == "tei" else api) + self.facts.path
+        return (api.removesuffix("/v1") if style == "tei" else api) + self.config.path
 
 
 def flattened(document: Any, fields: Any) -> str:
@@ -126,9 +139,9 @@ def _scores(results: Sequence[Any], count: int) -> list[float]:
     """Scores by the documents' own places, whatever the order of the results."""
     scores: list[float | None] = [None] * count
     for result in results:
-        told: Mapping[str, Any] = result if isinstance(result, dict) else {}
+        entry: Mapping[str, Any] = result if isinstance(result, dict) else {}
         place: Any
-        place, score = told.get("index"), told.get("relevance_score", told.get("score"))
+        place, score = entry.get("index"), entry.get("relevance_score", entry.get("score"))
         if not _fits(place, score, count):
             raise BadReply(f"a result names no document and score: {orjson.dumps(result).decode()[:80]}")
         if scores[place] is not None:
@@ -145,12 +158,12 @@ def _fits(place: Any, score: Any, count: int) -> bool:
     return numbers and 0 <= place < count and math.isfinite(score)
 
 
-def _usage(told: Mapping[str, Any]) -> Usage:
+def _usage(content: Mapping[str, Any]) -> Usage:
     """Tokens or searches, whichever the reply tells."""
-    meta = told.get("meta")
+    meta = content.get("meta")
     billed = meta.get("billed_units") if isinstance(meta, dict) else None
     billed = billed if isinstance(billed, dict) else {}
-    usage = told.get("usage")
+    usage = content.get("usage")
     usage = usage if isinstance(usage, dict) else {}
     searches = billed.get("search_units")
     tokens = billed.get("input_tokens", usage.get("prompt_tokens", usage.get("total_tokens")))
@@ -162,6 +175,6 @@ def _usage(told: Mapping[str, Any]) -> Usage:
     )
 
 
-def _count(told: Any) -> int | None:
-    number = isinstance(told, int | float) and not isinstance(told, bool)
-    return int(told) if number and math.isfinite(told) and told >= 0 else None
+def _count(value: Any) -> int | None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return int(value) if number and math.isfinite(value) and value >= 0 else None

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from mediamill.tasks.errors import BadInput
+from mediamill.tasks.providers.operations.base import ModelFacts, OperationConfig
 
 IMAGE = "image"
 """The operation, as the price list names it."""
@@ -24,11 +25,7 @@ _MILLION = Decimal(1_000_000)
 Quality = Literal["low", "medium", "high", "xhigh", "max", "auto", "standard", "hd"]
 
 
-class _Facts(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Images(_Facts):
+class ImageModel(ModelFacts):
     """A model that makes pictures (provider docs). What is null or empty is not limited, or not known."""
 
     max_n: int = Field(default=1, gt=0, description="most pictures of one request; more are asked for in several")
@@ -36,7 +33,7 @@ class Images(_Facts):
     sides: tuple[int, int] | None = Field(default=None, description="shortest and longest side in pixels")
     multiple: int = Field(default=1, gt=0, description="sides are multiples of it")
     default_size: str | None = Field(default=None, description="what is made unless another is asked for")
-    most_megapixels: Decimal = Field(default=Decimal("4.2"), description="largest picture of a size nobody asked for")
+    max_megapixels: Decimal = Field(default=Decimal("4.2"), description="largest picture of a size nobody asked for")
     max_steps: int | None = Field(default=None, gt=0, description="most denoising steps")
     default_steps: int | None = Field(default=None, gt=0, description="steps its price is for; more cost in proportion")
     flat: bool = Field(default=False, description="priced by the picture, whatever its size")
@@ -51,6 +48,11 @@ class Images(_Facts):
     tokens: Mapping[Quality, int] = Field(
         default_factory=dict, description="output tokens of 1024x1024 pixels by quality, where tokens are billed"
     )
+
+    def abilities(self) -> tuple[str, ...]:
+        """How many pictures it makes at once, and their sizes."""
+        sizes = self.sizes or self.resolutions
+        return ("draws", f"{self.max_n} a request", *([" ".join(sizes)] if sizes else []))
 
     def check(self, model: str, asked: Mapping[str, Any]) -> None:
         """Compare parameters with what the model takes; the endpoint's own fields are the wire's to check.
@@ -68,9 +70,9 @@ class Images(_Facts):
                 raise wrong(model, f"{name} {asked[name]}", f"one of {', '.join(allowed)}")
         if asked.get("steps") is not None and self.max_steps is not None and asked["steps"] > self.max_steps:
             raise wrong(model, f"steps {asked['steps']}", f"1 to {self.max_steps}")
-        for name, most in (("image_loras", self.loras), ("reference_images", self.references)):
-            if len(asked.get(name) or ()) > most:
-                raise wrong(model, f"{len(asked[name])} {name}", f"at most {most}" if most else None)
+        for name, limit in (("image_loras", self.loras), ("reference_images", self.references)):
+            if len(asked.get(name) or ()) > limit:
+                raise wrong(model, f"{len(asked[name])} {name}", f"at most {limit}" if limit else None)
         prompt = len(str(asked.get("prompt") or ""))
         if self.max_prompt is not None and prompt > self.max_prompt:
             raise wrong(model, f"a prompt of {prompt} characters", f"at most {self.max_prompt}")
@@ -85,10 +87,10 @@ class Images(_Facts):
             if size not in map(sides, self.sizes):
                 raise wrong(model, shown, f"one of {', '.join(self.sizes)}")
             return
-        least, most = self.sides or (1, 65_535)
-        if not all(least <= side <= most and side % self.multiple == 0 for side in size):
+        shortest, longest = self.sides or (1, 65_535)
+        if not all(shortest <= side <= longest and side % self.multiple == 0 for side in size):
             steps = f" in multiples of {self.multiple}" if self.multiple > 1 else ""
-            raise wrong(model, shown, f"sides of {least} to {most} pixels{steps}")
+            raise wrong(model, shown, f"sides of {shortest} to {longest} pixels{steps}")
 
     def size(self, asked: Mapping[str, Any]) -> tuple[int, int] | None:
         """Width and height in pixels that a request comes to; None where the provider decides.
@@ -97,13 +99,13 @@ class Images(_Facts):
             BadInput: when ``size`` is none, or says something else than ``width`` and ``height``.
         """
         text, width, height = (asked.get(name) for name in ("size", "width", "height"))
-        told = sides(text)
-        if text is not None and text != "auto" and told is None:
+        stated = sides(text)
+        if text is not None and text != "auto" and stated is None:
             raise BadInput(f"size {text!r} is none", kind="bad_request", hint="write it as 1024x1024, or auto")
-        if told is not None:
-            if (width or told[0], height or told[1]) != told:
-                raise BadInput(f"size {text} is not {width or told[0]}x{height or told[1]}", kind="bad_request")
-            return told
+        if stated is not None:
+            if (width or stated[0], height or stated[1]) != stated:
+                raise BadInput(f"size {text} is not {width or stated[0]}x{height or stated[1]}", kind="bad_request")
+            return stated
         if text is None and width is None and height is None and asked.get("aspect_ratio") not in (None, "auto"):
             return None
         default = sides(self.default_size) if text is None else None
@@ -117,7 +119,7 @@ class Images(_Facts):
             return Decimal(1)
         return None if self.default_steps is None else max(Decimal(1), Decimal(steps) / self.default_steps)
 
-    def most_pixels(self, asked: Mapping[str, Any]) -> Decimal:
+    def max_pixels(self, asked: Mapping[str, Any]) -> Decimal:
         """Millions of pixels that one picture is billed for at the most, its steps counted in."""
         size, steps = self.size(asked), asked.get("steps")
         factor = self.steps_factor(steps)
@@ -133,7 +135,7 @@ class Images(_Facts):
     @property
     def largest(self) -> Decimal:
         """Millions of pixels of the largest picture whose size the provider decides (estimate where not listed)."""
-        return max((megapixels(*size) for size in map(sides, self.sizes) if size), default=self.most_megapixels)
+        return max((megapixels(*size) for size in map(sides, self.sizes) if size), default=self.max_megapixels)
 
     def output_tokens(self, asked: Mapping[str, Any], *, most: bool) -> int | None:
         """Tokens of one picture: likely, or with a margin the most; None where they are not what is billed."""
@@ -142,28 +144,15 @@ class Images(_Facts):
         dearest = max(self.tokens.values())
         usual = dearest if most else self.tokens.get("medium", dearest)
         each = self.tokens.get(asked.get("quality") or "auto", usual)
-        pixels = (self.most_pixels(asked) if most else self.likely_pixels(asked)) * _MILLION
+        pixels = (self.max_pixels(asked) if most else self.likely_pixels(asked)) * _MILLION
         margin = _TOKEN_MARGIN if most else Decimal(1)
         return int(each * pixels / _TOKEN_PIXELS * margin) + 1
 
 
-class ImageWire(_Facts):
-    """How an endpoint spells the fields of a request for pictures; ``any`` is everybody's fields at once."""
+class ImageConfig(OperationConfig[ImageModel]):
+    """An endpoint that makes pictures; the style ``any`` is everybody's fields at once."""
 
-    spelling: Literal["together", "openai", "xai", "any"] = "any"
-
-
-@runtime_checkable
-class MakesPictures(Protocol):
-    """A provider that makes pictures."""
-
-    def images(self, model: str) -> Images:
-        """What a model that makes pictures takes.
-
-        Raises:
-            UsageError: when the provider makes none.
-        """
-        ...
+    api_style: Literal["together", "openai", "xai", "any"] = "any"
 
 
 def sides(size: object) -> tuple[int, int] | None:

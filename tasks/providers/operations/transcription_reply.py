@@ -1,4 +1,4 @@
-"""Transcription replies of every shape, normalised: text, ISO language, seconds, segments, words, speakers."""
+"""Transcription replies of every shape, normalized: text, ISO language, seconds, segments, words, speakers."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import orjson
 
 from mediamill.tasks.domain import Usage
 from mediamill.tasks.errors import BadReply
-from mediamill.tasks.providers.envelopes import clean
+from mediamill.tasks.providers.errors.error_body import clean
 from mediamill.tasks.providers.languages import iso_code
 
 Data = dict[str, Any]
 
 _EXACT = Decimal("1e-12")
 """As fine as money is kept; replies carry floats of sixteen digits."""
-_MOST_ID = 2**31
+_MAX_ID = 2**31
 
 
-def normalised(body: bytes) -> tuple[Data, Usage]:
+def normalized(body: bytes) -> tuple[Data, Usage]:
     """A transcription reply as plain columns, with the usage it tells.
 
     Accepts Together's, OpenAI's (json, verbose_json, diarized_json), Groq's, vLLM's and speaches' replies
@@ -89,7 +89,7 @@ def seconds(value: Any) -> Decimal | None:
 def _segment(number: int, segment: Mapping[str, Any]) -> Data:
     given = segment.get("id")
     return {
-        "id": given if type(given) is int and 0 <= given < _MOST_ID else number,
+        "id": given if type(given) is int and 0 <= given < _MAX_ID else number,
         "start": _float(segment.get("start")),
         "end": _float(segment.get("end")),
         "text": str(segment.get("text") or "").strip(),

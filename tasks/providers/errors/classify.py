@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from mediamill.tasks.providers.envelopes import Envelope, NotJSON, clean, decode, error_in, page_title
+from mediamill.tasks.providers.errors.error_body import ErrorBody, NotJSON, clean, decode, error_in, page_title
+from mediamill.tasks.providers.provider_info import ProviderInfo
 from mediamill.tasks.providers.rate_limit_headers import wait_hint
 from mediamill.tasks.wire import Problem, Reply, Verdict
 
-Judgement = tuple[Verdict, str]
+Meaning = tuple[Verdict, str]
 
-_CODES: dict[str, Judgement] = {
+_CODES: dict[str, Meaning] = {
     "insufficient_quota": ("stop", "credits"),
     "billing_hard_limit_reached": ("stop", "credits"),
     "billing_not_active": ("stop", "credits"),
@@ -31,10 +32,8 @@ _CODES: dict[str, Judgement] = {
     "request_too_large": ("fail", "too_large"),
     "unsupported_format": ("fail", "unsupported_format"),
 }
-_PROVIDER_CODES: dict[tuple[str, int, str], Judgement] = {
-    ("groq", 413, "rate_limit_exceeded"): ("fail", "token_limit"),  # one request above the whole minute's tokens
-}
-_STATUS: dict[int, Judgement] = {
+_TOKEN_LIMIT = (413, "rate_limit_exceeded")
+_STATUS: dict[int, Meaning] = {
     401: ("stop", "auth"),
     402: ("stop", "credits"),
     403: ("stop", "forbidden"),
@@ -71,7 +70,7 @@ _HINTS = {
 }
 
 
-def judge(provider: str, key_env: str | None, reply: Reply) -> Problem | None:
+def classify_error(provider: ProviderInfo, reply: Reply) -> Problem | None:
     """None for an answer; otherwise what the error means (provider docs).
 
     An error object inside a 200 counts as an error; a 200 without whole JSON may have been billed, and so may
@@ -79,47 +78,39 @@ def judge(provider: str, key_env: str | None, reply: Reply) -> Problem | None:
     an account that is refused, a model or an endpoint that does not exist.
     """
     try:
-        told = decode(reply.body)
+        content = decode(reply.body)
     except NotJSON:
-        envelope = None
+        error = None
         message = page_title(reply.body)
     else:
-        envelope = error_in(told)
-        message = envelope.message if envelope else clean(reply.body[:400].decode("utf-8", "replace"))
+        error = error_in(content)
+        message = error.message if error else clean(reply.body[:400].decode("utf-8", "replace"))
         if reply.status < HTTPStatus.MULTIPLE_CHOICES:
-            return _inside_success(provider, key_env, reply, envelope)
+            return _inside_success(provider, reply, error)
     if reply.status < HTTPStatus.MULTIPLE_CHOICES:
-        said = f"{provider} answered {reply.status} with {clean(message)[:80] or 'nothing'} instead of JSON"
+        said = f"{provider.name} answered {reply.status} with {clean(message)[:80] or 'nothing'} instead of JSON"
         return Problem("unknown", "bad_body", said, billed=True)
-    verdict, kind = _judged(provider, reply, envelope)
-    return _problem(
-        verdict,
-        kind,
-        f"{provider} answered {reply.status}: {message or 'no message'}",
-        provider,
-        key_env,
-        reply,
-        envelope,
-    )
+    verdict, kind = _meaning(provider, reply, error)
+    message = f"{provider.name} answered {reply.status}: {message or 'no message'}"
+    return _problem(verdict, kind, message, provider, reply, error)
 
 
-def _inside_success(provider: str, key_env: str | None, reply: Reply, envelope: Envelope | None) -> Problem | None:
+def _inside_success(provider: ProviderInfo, reply: Reply, error: ErrorBody | None) -> Problem | None:
     """An error object in a success is judged by its code, and without one as a passing failure."""
-    if envelope is None:
+    if error is None:
         return None
-    verdict, kind = _judged(provider, Reply(500, reply.headers, b""), envelope)
-    message = f"{provider} answered {reply.status} with an error: {envelope.message or 'no message'}"
-    return _problem(verdict, kind, message, provider, key_env, reply, envelope)
+    verdict, kind = _meaning(provider, Reply(500, reply.headers, b""), error)
+    message = f"{provider.name} answered {reply.status} with an error: {error.message or 'no message'}"
+    return _problem(verdict, kind, message, provider, reply, error)
 
 
 def _problem(
     verdict: Verdict,
     kind: str,
     message: str,
-    provider: str,
-    key_env: str | None,
+    provider: ProviderInfo,
     reply: Reply,
-    envelope: Envelope | None,
+    error: ErrorBody | None,
 ) -> Problem:
     hint = _HINTS.get(kind)
     return Problem(
@@ -127,18 +118,19 @@ def _problem(
         kind=kind,
         message=message,
         billed=verdict == "retry" and reply.status in _LOST_BEHIND_GATEWAY,
-        wait=wait_hint(provider, reply.headers, message) if verdict == "retry" else None,
-        code=next(iter(envelope.codes), None) if envelope else None,
-        hint=hint.format(key=key_env or "the environment") if hint else None,
+        wait=wait_hint(provider.rate_limit_headers, reply.headers, message) if verdict == "retry" else None,
+        code=next(iter(error.codes), None) if error else None,
+        hint=hint.format(key=provider.endpoint.key_env or "the environment") if hint else None,
     )
 
 
-def _judged(provider: str, reply: Reply, envelope: Envelope | None) -> Judgement:
-    for code in envelope.codes if envelope else ():
-        known = _PROVIDER_CODES.get((provider, reply.status, code)) or _CODES.get(code)
-        if known:
-            return known
-    refined = _refined(provider, reply.status, envelope)
+def _meaning(provider: ProviderInfo, reply: Reply, error: ErrorBody | None) -> Meaning:
+    for code in error.codes if error else ():
+        if code in _CODES:
+            return _CODES[code]
+        if (reply.status, code) == _TOKEN_LIMIT and "too_large_means_token_limit" in provider.error_quirks:
+            return "fail", "token_limit"
+    refined = _refined(provider, reply.status, error)
     if refined:
         return refined
     verdict, kind = _STATUS.get(reply.status) or _by_class(reply.status)
@@ -148,10 +140,10 @@ def _judged(provider: str, reply: Reply, envelope: Envelope | None) -> Judgement
     return verdict, kind
 
 
-def _refined(provider: str, status: int, envelope: Envelope | None) -> Judgement | None:
-    """What a status means more exactly, from the envelope's parameter and words."""
-    param = envelope.param if envelope else None
-    message = envelope.message.lower() if envelope else ""
+def _refined(provider: ProviderInfo, status: int, error: ErrorBody | None) -> Meaning | None:
+    """What a status means more exactly, from the error's parameter and words."""
+    param = error.param if error else None
+    message = error.message.lower() if error else ""
     if status in (400, 404, 422) and param == "model":
         return "stop", "no_model"
     if status == HTTPStatus.BAD_REQUEST:
@@ -162,14 +154,14 @@ def _refined(provider: str, status: int, envelope: Envelope | None) -> Judgement
     if status == HTTPStatus.NOT_FOUND:
         if "model" in message:
             return "stop", "no_model"
-        if envelope is None or message in ("not found", ""):  # a web server's own answer, not the API's
+        if error is None or message in ("not found", ""):  # a web server's own answer, not the API's
             return "stop", "not_found"
-    if status == HTTPStatus.FORBIDDEN and provider == "together" and envelope is not None:
+    if status == HTTPStatus.FORBIDDEN and error is not None and "forbidden_means_input" in provider.error_quirks:
         return "fail", "too_long" if "context" in message or "max_tokens" in message else "bad_request"
     return None
 
 
-def _by_class(status: int) -> Judgement:
+def _by_class(status: int) -> Meaning:
     if status < HTTPStatus.BAD_REQUEST:
         return "fail", "redirect"
     return ("retry", "server_error") if status >= HTTPStatus.INTERNAL_SERVER_ERROR else ("fail", "bad_request")

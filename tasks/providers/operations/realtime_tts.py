@@ -1,23 +1,22 @@
-"""A conversation in which a text goes out and its sound comes back."""
+"""A session in which a text goes out and its sound comes back."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from mediamill.tasks.providers.hearing import say, told_in
+from mediamill.tasks.domain import Payload
+from mediamill.tasks.providers.operations.realtime import SocketConfig, decode_message, encode_message
 from mediamill.tasks.websocket_session import Turn
 
-if TYPE_CHECKING:
-    from mediamill.tasks.domain import Payload
-    from mediamill.tasks.providers.config import Socket
-
-SPOKEN = "conversation.item.audio_output.delta"
+_SOUND = "conversation.item.audio_output.delta"
 _DONE = "conversation.item.audio_output.done"
-_FAILED = frozenset({"conversation.item.tts.failed", "error"})
+PAID = frozenset({_SOUND})
+"""Messages after which something was said."""
+FAILED = frozenset({"conversation.item.tts.failed", "error"})
+"""Messages that say that nothing will be."""
 
 
-class Talking:
+class TtsSession:
     """Together's speech session: a text, a commit, sound an item at a time (provider docs).
 
     A text may become several items and nothing says which is the last. It is over when every item that sounded is
@@ -28,7 +27,7 @@ class Talking:
     slice_bytes = 0
     sound: Payload | None = None
 
-    def __init__(self, text: str, socket: Socket) -> None:
+    def __init__(self, text: str, socket: SocketConfig) -> None:
         self._text = text
         self._socket = socket
         self._open: set[str] = set()
@@ -36,7 +35,7 @@ class Talking:
 
     def opening(self) -> Sequence[str]:
         """The whole text."""
-        return (say("input_text_buffer.append", text=self._text),)
+        return (encode_message("input_text_buffer.append", text=self._text),)
 
     def wrap(self, sound: bytes) -> str | bytes:
         """No sound is sent."""
@@ -44,15 +43,15 @@ class Talking:
 
     def closing(self) -> Sequence[str]:
         """No more is to come."""
-        return (say("input_text_buffer.commit"),)
+        return (encode_message("input_text_buffer.commit"),)
 
     def hear(self, message: str) -> Turn:
         """Take a message in; kinds that are not known are passed over."""
-        told = told_in(message)
-        kind, item = told.get("type"), str(told.get("item_id") or "")
+        received = decode_message(message)
+        kind, item = received.get("type"), str(received.get("item_id") or "")
         if kind == "session.created":
             return Turn.READY
-        if kind == SPOKEN:
+        if kind == _SOUND:
             self._open.add(item)
             return Turn.KEEP
         if kind == _DONE:
@@ -62,7 +61,7 @@ class Talking:
                 self._open.clear()
             self._done = True
             return Turn.KEEP
-        return Turn.KEEP | Turn.OVER if kind in _FAILED else Turn.SKIP
+        return Turn.KEEP | Turn.OVER if kind in FAILED else Turn.SKIP
 
     def room(self) -> bool:
         """A text is short."""

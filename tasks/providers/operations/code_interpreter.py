@@ -3,52 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from mediamill.tasks.domain import JSON, Ask, Usage
 from mediamill.tasks.errors import BadReply
-from mediamill.tasks.providers.shape import Shape
+from mediamill.tasks.providers.operations.base import ModelFacts, Operation, OperationConfig, parsed
 from mediamill.tasks.wire import Parsed, Problem, Reply, Request, Wire
 
-INTERPRETER = "code_interpreter"
+CODE_INTERPRETER = "code_interpreter"
 """The operation, as the price list names it."""
-
 
 _GROUP = "group"
 """Whose session an Ask without one begins: equal code begins one for each group."""
 
 
-class Interprets(BaseModel):
+class InterpreterModel(ModelFacts):
     """A code interpreter (provider docs)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     session_seconds: float = Field(default=1800, gt=0, description="how long a session lives after it began")
     languages: tuple[str, ...] = ("python",)
     local: bool = Field(default=False, description="runs on this machine, which has to be allowed")
 
-
-@runtime_checkable
-class InterpretsCode(Protocol):
-    """A provider that runs code."""
-
-    def interprets(self, model: str) -> Interprets:
-        """What an interpreter can do.
-
-        Raises:
-            UsageError: when the provider runs no code.
-        """
-        ...
+    def abilities(self) -> tuple[str, ...]:
+        """That it runs code."""
+        return ("runs code",)
 
 
-class Interpret(Shape):
+class InterpreterConfig(OperationConfig[InterpreterModel]):
+    """An endpoint that runs code."""
+
+    deadline: float = Field(default=120.0, gt=0, description="seconds an attempt may take")
+
+
+class CodeInterpreter(Operation[InterpreterConfig, InterpreterModel]):
     """``POST /tci/execute``. An Ask's params hold ``code``, ``language``, ``session_id``, ``files`` and ``group``.
 
     Never repeatable: what an attempt without an answer did to its session is not known.
     """
+
+    config_model = InterpreterConfig
+    facts_model = InterpreterModel
 
     def wire(self, ask: Ask) -> Wire:
         """The endpoint and the fields that are set."""
@@ -57,7 +54,7 @@ class Interpret(Shape):
             if ask.params.get(name):
                 body[name] = ask.params[name]
         origin = self.provider.key_origin(ask.model)
-        return Wire(origin, self.path, body, repeatable=False, deadline=self.facts.least_deadline)
+        return Wire(origin, self.path, body, repeatable=False, deadline=self.config.deadline)
 
     def request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
         """The body; the group only tells the beginnings of sessions apart."""
@@ -84,27 +81,21 @@ class Interpret(Shape):
             if isinstance(one, dict)
         ]
         began = asks[0].params.get("session_id") != data["session_id"]
-        return [
-            Parsed(
-                {"session_id": data["session_id"], "outputs": outputs, "error": _error(reply.body, data, outputs)},
-                Usage(sessions=int(began), requests=1),
-                engine=reply.headers.get("x-mediamill-engine"),
-                simulated=reply.headers.get("x-mediamill-simulated") == "true",
-            )
-        ]
+        answer = {"session_id": data["session_id"], "outputs": outputs, "error": _error(reply.body, data, outputs)}
+        return [parsed(reply, answer, Usage(sessions=int(began), requests=1))]
 
 
-def _list(told: Any) -> list[Any]:
-    return told if isinstance(told, list) else []
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _data(body: bytes) -> Mapping[str, Any] | None:
     """The reply's data where it names a session."""
     try:
-        told = orjson.loads(body)
+        content = orjson.loads(body)
     except ValueError:
         return None
-    data = told.get("data") if isinstance(told, dict) else None
+    data = content.get("data") if isinstance(content, dict) else None
     return data if isinstance(data, dict) and isinstance(data.get("session_id"), str) else None
 
 
@@ -117,5 +108,5 @@ def _error(body: bytes, data: Mapping[str, Any], outputs: Sequence[Mapping[str, 
     return "\n".join(failed) if failed else None
 
 
-def _words(told: Any) -> str:
-    return told if isinstance(told, str) else orjson.dumps(told).decode()
+def _words(value: Any) -> str:
+    return value if isinstance(value, str) else orjson.dumps(value).decode()

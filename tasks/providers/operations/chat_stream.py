@@ -10,8 +10,9 @@ from typing import Any
 import orjson
 
 from mediamill.tasks.errors import BadReply
+from mediamill.tasks.providers.errors.classify import classify_error
+from mediamill.tasks.providers.provider_info import ProviderInfo
 from mediamill.tasks.providers.sse import events
-from mediamill.tasks.providers.verdicts import judge
 from mediamill.tasks.wire import Problem, Reply
 
 _DONE = b"[DONE]"
@@ -25,12 +26,12 @@ def is_stream(reply: Reply) -> bool:
     )
 
 
-def said_something(chunk: bytes) -> bool:
+def has_token(chunk: bytes) -> bool:
     """True when a piece of the stream holds a first token; reasoning counts."""
     return _SAID.search(chunk) is not None
 
 
-def judged(provider: str, key_env: str | None, reply: Reply) -> Problem | None:
+def classify_stream(provider: ProviderInfo, reply: Reply) -> Problem | None:
     """An error inside the stream, or a stream that ended early; None for a whole one.
 
     Tokens that came before an error are billed; an error at once denies the work.
@@ -45,15 +46,15 @@ def judged(provider: str, key_env: str | None, reply: Reply) -> Problem | None:
             continue
         error = _error(told)
         if error is not None:
-            problem = judge(provider, key_env, Reply(reply.status, reply.headers, orjson.dumps({"error": error})))
+            problem = classify_error(provider, Reply(reply.status, reply.headers, orjson.dumps({"error": error})))
             if problem is None or not said:
                 return problem
             return Problem("unknown", problem.kind, problem.message, billed=True, code=problem.code, hint=problem.hint)
-        said = said or said_something(data)
+        said = said or has_token(data)
         ended = ended or any(_mapping(choice).get("finish_reason") for choice in _list(told.get("choices")))
     if ended:
         return None
-    return Problem("unknown", "short_stream", f"{provider}: the stream ended before the answer did", billed=True)
+    return Problem("unknown", "short_stream", f"{provider.name}: the stream ended before the answer did", billed=True)
 
 
 def gathered(body: bytes) -> dict[str, Any]:

@@ -14,9 +14,10 @@ import orjson
 from mediamill.tasks.domain import Ask, Usage
 from mediamill.tasks.errors import BadReply
 from mediamill.tasks.media.encoded_audio import detect_container, detect_named_container
-from mediamill.tasks.providers.envelopes import Envelope, clean, error_in
+from mediamill.tasks.providers.errors.classify import classify_error
+from mediamill.tasks.providers.errors.error_body import ErrorBody, clean, error_in
+from mediamill.tasks.providers.provider_info import ProviderInfo
 from mediamill.tasks.providers.sse import Event, events
-from mediamill.tasks.providers.verdicts import judge
 from mediamill.tasks.wire import Problem, Reply
 
 _HINT = "mediamill retry OUT --only bad_reply buys it anew"
@@ -50,10 +51,10 @@ class Stream:
     audio: bytearray = field(default_factory=bytearray)
     usage: Mapping[str, Any] | None = None
     done: bool = False
-    error: Envelope | None = None
+    error: ErrorBody | None = None
 
 
-def spoken(reply: Reply, ask: Ask, rate: int) -> tuple[Speech, Usage]:
+def speech_in(reply: Reply, ask: Ask, rate: int) -> tuple[Speech, Usage]:
     """The sound in a reply, and what it says it used; characters are those that were sent.
 
     Args:
@@ -93,27 +94,27 @@ def read_stream(body: bytes) -> Stream:
     return read_events(events(body))
 
 
-def read_events(told_in_turn: Iterable[Event]) -> Stream:
+def read_events(received: Iterable[Event]) -> Stream:
     """The same of events, or a socket's messages, one by one.
 
     Raises:
         BadReply: when an event is not JSON or its sound is not base64.
     """
     stream = Stream()
-    for event in told_in_turn:
+    for event in received:
         if event.data.strip() == b"[DONE]":
             stream.done = True
             break
-        told = _decoded(event.data)
-        found = error_in(told)
-        if found is not None and ("error" in told or event.type == "error"):
+        content = _decoded(event.data)
+        found = error_in(content)
+        if found is not None and ("error" in content or event.type == "error"):
             stream.error = found
             break
-        for coded in _sound(told):
+        for coded in _sound(content):
             stream.audio += _bytes(coded)
-        if told.get("type") in _DONE:
+        if content.get("type") in _DONE:
             stream.done = True
-            usage = told.get("usage")
+            usage = content.get("usage")
             stream.usage = usage if isinstance(usage, dict) else stream.usage
     return stream
 
@@ -128,7 +129,7 @@ def is_stream(reply: Reply) -> bool:
     return content_type(reply) == "text/event-stream"
 
 
-def judge_stream(provider: str, key_env: str | None, reply: Reply) -> Problem | None:
+def classify_stream(provider: ProviderInfo, reply: Reply) -> Problem | None:
     """What an error inside a stream means: before any sound it was refused, after some it may be billed."""
     try:
         stream = read_stream(reply.body)
@@ -139,7 +140,7 @@ def judge_stream(provider: str, key_env: str | None, reply: Reply) -> Problem | 
     if stream.audio:
         return Problem("unknown", "broken_stream", f"the stream broke off: {stream.error.message}", billed=True)
     error = {"message": stream.error.message, "code": stream.error.code, "type": stream.error.type}
-    return judge(provider, key_env, Reply(reply.status, reply.headers, orjson.dumps({"error": error})))
+    return classify_error(provider, Reply(reply.status, reply.headers, orjson.dumps({"error": error})))
 
 
 def holds_sound(reply: Reply) -> bool:
@@ -165,17 +166,17 @@ def _speech(audio: bytes, asked: str, kind: str, headers: Mapping[str, str], rat
     found = detect_named_container(head) if asked == "pcm" else detect_container(head)
     if found is not None:
         usual = {"ogg": "opus"}.get(found, found)
-        told = () if asked in (usual, "pcm") else (f"asked for {asked}, got {found}",)
-        return Speech(audio, found, rate, told)
+        warnings = () if asked in (usual, "pcm") else (f"asked for {asked}, got {found}",)
+        return Speech(audio, found, rate, warnings)
     if asked != "pcm" and kind not in _PCM:
         shown = clean(audio[:60].decode("utf-8", "replace"))
         raise BadReply(f"the reply is no sound in a known format: {shown!r}", hint=_HINT)
     stated = _RATE.search(headers.get("content-type", ""))
-    told = () if asked == "pcm" else (f"asked for {asked}, got PCM without a header",)
+    warnings = () if asked == "pcm" else (f"asked for {asked}, got PCM without a header",)
     whole = audio if len(audio) % _FRAME == 0 else audio[:-1]
     if not whole:
         raise BadReply("the reply holds no sound", hint=_HINT)
-    return Speech(whole, "pcm", int(stated[1]) if stated else rate, told)
+    return Speech(whole, "pcm", int(stated[1]) if stated else rate, warnings)
 
 
 def _count(value: Any) -> int | None:
@@ -184,24 +185,24 @@ def _count(value: Any) -> int | None:
 
 def _decoded(data: bytes) -> dict[str, Any]:
     try:
-        told = orjson.loads(data)
+        content = orjson.loads(data)
     except ValueError:
         raise BadReply("the stream holds an event that is not JSON", hint=_HINT) from None
-    return told if isinstance(told, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
-def _sound(told: Mapping[str, Any]) -> Iterator[str]:
-    kind = told.get("type")
+def _sound(content: Mapping[str, Any]) -> Iterator[str]:
+    kind = content.get("type")
     names: tuple[str, ...]
     if kind in ("delta", "speech.audio.delta"):
         names = ("audio", "delta")
     elif kind == "conversation.item.audio_output.delta":
         names = ("delta",)
-    elif told.get("object") == "audio.tts.chunk":
+    elif content.get("object") == "audio.tts.chunk":
         names = ("b64",)
     else:
         return
-    yield from (value for name in names if isinstance(value := told.get(name), str))
+    yield from (value for name in names if isinstance(value := content.get(name), str))
 
 
 def _bytes(coded: str) -> bytes:

@@ -9,8 +9,8 @@ from typing import Any
 
 import orjson
 
-_MOST = 200
-_MOST_READ = 2000
+_MAX_CHARACTERS = 200
+_MAX_READ = 2000
 _TITLE = re.compile(rb"<title[^>]{0,200}>([^<]{0,1000})", re.IGNORECASE)
 _KEYS = re.compile(
     r"(?P<label>\b(?:bearer|api[-_ ]?key|authorization|token)\b[\"']?(?: (?:is|was|provided))?\s?[:=]?\s?)"
@@ -23,7 +23,7 @@ _CONTROL = re.compile(r"[\x00-\x20\x7f-\xa0\u200b-\u200f\u2028-\u202e\u2060-\u20
 
 
 @dataclass(frozen=True, slots=True)
-class Envelope:
+class ErrorBody:
     """What an error body says: its message, and the provider's code, type and parameter where it names them."""
 
     message: str
@@ -53,7 +53,7 @@ def decode(body: bytes) -> Any:
         raise NotJSON from None
 
 
-def error_in(told: Any) -> Envelope | None:
+def error_in(told: Any) -> ErrorBody | None:
     """The error in a decoded body; None when it holds none.
 
     Understands (provider docs) ``{"error": {...}}``, ``{"error": "..."}``, ``{"code", "error"}``, ``{"message"}``,
@@ -63,48 +63,48 @@ def error_in(told: Any) -> Envelope | None:
         return None
     error = told.get("error")
     if error and isinstance(error, dict):
-        return _made(error.get("message") or error, error)
+        return _error_body(error.get("message") or error, error)
     if error and isinstance(error, str):
-        return _made(error, told)
+        return _error_body(error, told)
     if told.get("detail"):
         return _from_detail(told["detail"], told)
     if isinstance(told.get("errors"), list) and told["errors"]:
-        return _made(told["errors"][0], told)
+        return _error_body(told["errors"][0], told)
     if told.get("object") == "error" or ("message" in told and "text" not in told):
-        return _made(told.get("message"), told)
+        return _error_body(told.get("message"), told)
     return None
 
 
 def page_title(body: bytes) -> str:
     """What a body that is not JSON says: a page's title, or its first words."""
     title = _TITLE.search(body[:4096])
-    return clean((title.group(1) if title else body[:_MOST_READ]).decode("utf-8", "replace"))
+    return clean((title.group(1) if title else body[:_MAX_READ]).decode("utf-8", "replace"))
 
 
 def clean(text: Any) -> str:
     """One line of at most 200 characters; anything that looks like a key is masked."""
     try:
-        line = _CONTROL.sub(" ", str(text)[:_MOST_READ]).strip()
+        line = _CONTROL.sub(" ", str(text)[:_MAX_READ]).strip()
     except RecursionError:
         return "a message nested too deep to read"
-    return _KEYS.sub(lambda m: f"{m['label'] or ''}{m['quote'] or ''}***", line)[:_MOST]
+    return _KEYS.sub(lambda m: f"{m['label'] or ''}{m['quote'] or ''}***", line)[:_MAX_CHARACTERS]
 
 
-def _made(message: Any, told: Mapping[str, Any]) -> Envelope:
+def _error_body(message: Any, told: Mapping[str, Any]) -> ErrorBody:
     text = clean("" if message is None else message)
-    return Envelope(text, _word(told.get("code")), _word(told.get("type")), _word(told.get("param")))
+    return ErrorBody(text, _word(told.get("code")), _word(told.get("type")), _word(told.get("param")))
 
 
 def _word(value: Any) -> str | None:
     return None if value is None or value == "" or isinstance(value, (dict, list)) else clean(value)[:64]
 
 
-def _from_detail(detail: Any, told: Mapping[str, Any]) -> Envelope:
+def _from_detail(detail: Any, told: Mapping[str, Any]) -> ErrorBody:
     """FastAPI's validation errors: the place and the message of the first."""
     first = detail[0] if isinstance(detail, list) else detail
     if not isinstance(first, dict):
-        return _made(first, told)
+        return _error_body(first, told)
     loc = first.get("loc")
     place = ".".join(str(part) for part in loc[:8] if part != "body") if isinstance(loc, list) else ""
     message = first.get("msg") or first.get("message") or first
-    return _made(f"{place}: {message}" if place else message, {**told, "param": place or None})
+    return _error_body(f"{place}: {message}" if place else message, {**told, "param": place or None})

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from mediamill.tasks.media.images.prepare import ImageLimits
+from mediamill.tasks.providers.operations.base import StrictModel
 
 Detail = Literal["auto", "full", "economy"]
 """``auto``: as the model can use it; ``full``: as the endpoint takes it; ``economy``: the least that is useful."""
@@ -21,18 +22,14 @@ _FINEST = 14
 """Pixels of the smallest patch that any known encoder turns into a token."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Patches(_Strict):
+class Patches(StrictModel):
     """Patches of 32 pixels: at most ``budget`` of a picture that is first fitted into ``side`` pixels."""
 
     side: int
     budget: int | None = None
 
 
-class Vision(_Strict):
+class Vision(StrictModel):
     """A model that sees.
 
     ``tokens`` names the formula: ``tiles560`` (Together's documents), ``patches`` and ``tiles512`` (OpenAI's),

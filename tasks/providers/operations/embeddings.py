@@ -8,15 +8,16 @@ import hashlib
 import math
 import sys
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import replace
+from typing import Any
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from mediamill.tasks.domain import JSON, Ask, Usage
 from mediamill.tasks.errors import BadInput, BadReply
-from mediamill.tasks.providers.shape import Shape
-from mediamill.tasks.wire import Pack, Parsed, Reply, Request, Wire
+from mediamill.tasks.providers.operations.base import ModelFacts, Operation, OperationConfig, parsed
+from mediamill.tasks.wire import Pack, Parsed, Quota, Reply, Request, Wire
 
 EMBEDDINGS = "embeddings"
 """The operation, as the price list names it."""
@@ -24,10 +25,8 @@ EMBEDDINGS = "embeddings"
 _DEADLINE = 300.0
 
 
-class Embeds(BaseModel):
+class EmbeddingModel(ModelFacts):
     """A model that embeds, and how many texts a request may hold (provider docs)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     dimensions: int | None = Field(default=None, gt=0, description="numbers of a vector; null where not known")
     shortens: bool = Field(default=False, description="takes `dimensions` for shorter vectors")
@@ -37,24 +36,29 @@ class Embeds(BaseModel):
     cuts: bool | None = Field(
         default=None, description="a longer text is cut off without a word; null where that is not known"
     )
-    most_tokens: int | None = Field(default=None, gt=0, description="most tokens of one request, all texts together")
+    max_request_tokens: int | None = Field(
+        default=None, gt=0, description="most tokens of one request, all texts together"
+    )
+
+    def abilities(self) -> tuple[str, ...]:
+        """How long its vectors are, and how many texts it takes at once."""
+        size = [f"{self.dimensions} numbers"] if self.dimensions else []
+        return ("embeds", *size, f"{self.max_texts} texts a request")
 
 
-@runtime_checkable
-class EmbedsTexts(Protocol):
-    """A provider that embeds texts."""
-
-    def embeds(self, model: str) -> Embeds:
-        """What a model that embeds can do.
-
-        Raises:
-            UsageError: when the provider embeds nothing.
-        """
-        ...
+class EmbeddingConfig(OperationConfig[EmbeddingModel]):
+    """An endpoint that embeds."""
 
 
-class Embed(Shape):
+class Embeddings(Operation[EmbeddingConfig, EmbeddingModel]):
     """``POST /embeddings``. An Ask's params hold ``text``, and ``dimensions`` where other than the model's own."""
+
+    config_model = EmbeddingConfig
+    facts_model = EmbeddingModel
+
+    def quota(self, model: str) -> Quota:
+        """Rates and concurrency to begin with, and how many texts share a request."""
+        return replace(super().quota(model), per_request=self.model_facts(model).max_texts)
 
     def wire(self, ask: Ask) -> Wire:
         """The endpoint and the text; texts for the same model and dimensions share requests.
@@ -62,7 +66,7 @@ class Embed(Shape):
         Raises:
             BadInput: when the model has no vectors of that size.
         """
-        facts = self.provider.embeds(ask.model)
+        facts = self.model_facts(ask.model)
         text, asked = ask.params["text"], ask.params.get("dimensions")
         body: dict[str, JSON] = {"model": ask.model, "input": text}
         if isinstance(asked, int) and asked != facts.dimensions:
@@ -78,13 +82,13 @@ class Embed(Shape):
             body["encoding_format"] = "base64"
         path = self.path
         group = hashlib.sha256(orjson.dumps([path, {**body, "input": None}, ask.sample])).hexdigest()
-        most = facts.most_tokens
+        limit = facts.max_request_tokens
         weight = len(str(text).encode("utf-8", "replace")) + 8  # a token is at least a byte, and a model adds some
         return Wire(
             self.provider.key_origin(ask.model),
             path,
             body,
-            pack=Pack(group, facts.max_texts, float("inf") if most is None else most, min(weight, most or weight)),
+            pack=Pack(group, facts.max_texts, float("inf") if limit is None else limit, min(weight, limit or weight)),
             deadline=_DEADLINE,
         )
 
@@ -99,18 +103,17 @@ class Embed(Shape):
             BadReply: when a text has no vector, or one that is not of finite numbers.
         """
         try:
-            told = orjson.loads(reply.body)
+            content = orjson.loads(reply.body)
         except ValueError:
             raise BadReply("the reply is not JSON") from None
-        data = told.get("data") if isinstance(told, dict) else None
+        data = content.get("data") if isinstance(content, dict) else None
         if not isinstance(data, list) or len(data) != len(asks):
             raise BadReply(f"asked for {len(asks)} vectors, got {len(data) if isinstance(data, list) else 'none'}")
         vectors = _in_order(data)
-        usage = _shared(told.get("usage"), len(asks))
-        engine, simulated = reply.headers.get("x-mediamill-engine"), reply.headers.get("x-mediamill-simulated")
+        usage = _shared(content.get("usage"), len(asks))
         return [
-            Parsed({"vector": vector, "dimensions": size}, usage[n], engine=engine, simulated=simulated == "true")
-            for n, (vector, size) in enumerate(vectors)
+            parsed(reply, {"vector": vector, "dimensions": size}, share)
+            for (vector, size), share in zip(vectors, usage, strict=True)
         ]
 
 
@@ -118,11 +121,11 @@ def _in_order(data: Sequence[Any]) -> list[tuple[str, int]]:
     """Vectors by their ``index``; the order of the reply where there is none."""
     vectors: list[tuple[str, int] | None] = [None] * len(data)
     for n, entry in enumerate(data):
-        told = entry if isinstance(entry, dict) else {}
-        place = told.get("index", n)
+        fields = entry if isinstance(entry, dict) else {}
+        place = fields.get("index", n)
         if not isinstance(place, int) or not 0 <= place < len(data) or vectors[place] is not None:
             raise BadReply(f"a vector names no text of its own: index {place!r}")
-        vectors[place] = packed(told.get("embedding"))
+        vectors[place] = packed(fields.get("embedding"))
     return [vector for vector in vectors if vector is not None]
 
 
@@ -154,8 +157,8 @@ def packed(vector: Any) -> tuple[str, int]:
 
 def _shared(usage: Any, parts: int) -> list[Usage]:
     """The request's tokens, shared out so that the parts add up; not stated where the reply does not."""
-    told = usage.get("prompt_tokens", usage.get("total_tokens")) if isinstance(usage, dict) else None
-    if not isinstance(told, int) or isinstance(told, bool) or told < 0:
+    total = usage.get("prompt_tokens", usage.get("total_tokens")) if isinstance(usage, dict) else None
+    if not isinstance(total, int) or isinstance(total, bool) or total < 0:
         return [Usage()] * parts
-    each, rest = divmod(told, parts)
+    each, rest = divmod(total, parts)
     return [Usage(input_tokens=each + (n < rest), output_tokens=0) for n in range(parts)]

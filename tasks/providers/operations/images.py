@@ -1,4 +1,4 @@
-"""Requests for pictures in every spelling, and their replies in one (wire facts: provider docs)."""
+"""Requests for pictures in every style, and their replies in one (wire facts: provider docs)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ import orjson
 from mediamill.tasks.domain import JSON, Ask, Usage
 from mediamill.tasks.errors import BadInput, BadReply
 from mediamill.tasks.media.images.image_info import read_image_info
-from mediamill.tasks.providers.imaging import Images, ImageWire, megapixels, wrong
-from mediamill.tasks.providers.moderation import refusals_named
-from mediamill.tasks.providers.shape import Shape
+from mediamill.tasks.providers.errors.moderation import refusals_named
+from mediamill.tasks.providers.operations.base import Operation, parsed
+from mediamill.tasks.providers.operations.image_config import ImageConfig, ImageModel, megapixels, wrong
+from mediamill.tasks.providers.operations.payload_url import payload_url
 from mediamill.tasks.wire import Parsed, Problem, Reply, Request, Wire
 
 _DEADLINE = 600.0
@@ -39,13 +40,16 @@ FIELDS: Mapping[str, frozenset[str]] = {
     "xai": _XAI,
     "any": _TOGETHER | _OPENAI | _XAI,
 }
-"""Fields of a request by spelling, beside model, prompt and response_format; ``size`` is also width and height."""
+"""Fields of a request by style, beside model, prompt and response_format; ``size`` is also width and height."""
 _REPLY_FORMS = {"together": "base64", "xai": "b64_json", "any": "b64_json"}
 """How a reply that holds the pictures is asked for; OpenAI's always does, and refuses the field."""
 
 
-class MakePictures(Shape):
+class Images(Operation[ImageConfig, ImageModel]):
     """``POST /images/generations``. An Ask's params are the capability's own; its inputs are reference pictures."""
+
+    config_model = ImageConfig
+    facts_model = ImageModel
 
     def wire(self, ask: Ask) -> Wire:
         """The endpoint and the request's fields; nothing that was not asked for is in them.
@@ -55,31 +59,31 @@ class MakePictures(Shape):
         Raises:
             BadInput: when the model does not take what is asked, naming what it does take.
         """
-        facts, spelling = self.provider.images(ask.model), self._spelling
+        facts, style = self.model_facts(ask.model), self.config.api_style
         asked = {name: value for name, value in ask.params.items() if value is not None}
         body: dict[str, JSON] = {"model": ask.model, "prompt": asked.pop("prompt")}
         form = asked.pop("response_format", None)
-        if form == "url" and spelling == "openai":
+        if form == "url" and style == "openai":
             raise wrong(ask.model, "response_format url", "base64, always")
-        if form is not None and spelling in _REPLY_FORMS:
-            body["response_format"] = "url" if form == "url" else _REPLY_FORMS[spelling]
+        if form is not None and style in _REPLY_FORMS:
+            body["response_format"] = "url" if form == "url" else _REPLY_FORMS[style]
         facts.check(ask.model, {**ask.params, "reference_images": ask.inputs})
-        body.update(_size(facts, asked, spelling, ask.model))
+        body.update(_size(facts, asked, style, ask.model))
         for name, value in asked.items():
             if name in ("size", "width", "height"):
                 continue
-            if name not in FIELDS[spelling]:
+            if name not in FIELDS[style]:
                 raise wrong(ask.model, name, None)
             body[name] = value
-        if ask.inputs and "reference_images" not in FIELDS[spelling]:
+        if ask.inputs and "reference_images" not in FIELDS[style]:
             raise wrong(ask.model, "reference_images", None)
         return Wire(self.provider.key_origin(ask.model), self.path, body, repeatable=False, deadline=_DEADLINE)
 
     def request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
         """The body, with reference pictures as they are or as ``data:`` URLs."""
-        body, shown = dict(wire.params), [_reference(one.payload) for one in asks[0].inputs]
+        body, shown = dict(wire.params), [payload_url(one.payload) for one in asks[0].inputs]
         if shown:
-            single = self.provider.images(asks[0].model).reference_field == "image_url"
+            single = self.model_facts(asks[0].model).reference_field == "image_url"
             body |= {"image_url": shown[0]} if single else {"reference_images": list[JSON](shown)}
         return Request("POST", wire.path, json=body)
 
@@ -90,67 +94,48 @@ class MakePictures(Shape):
             BadReply: when there is no picture, or one with neither data nor a link.
         """
         try:
-            told = orjson.loads(reply.body)
+            content = orjson.loads(reply.body)
         except ValueError:
             raise BadReply("the reply is not JSON") from None
-        told = told if isinstance(told, dict) else {}
-        data = told.get("data")
+        content = content if isinstance(content, dict) else {}
+        data = content.get("data")
         if not isinstance(data, list) or not data:
             raise BadReply("the reply holds no pictures")
-        refused = told.get("respect_moderation") is False
+        refused = content.get("respect_moderation") is False
         pictures = [_picture(one, place, len(data), refused=refused) for place, one in enumerate(data, 1)]
-        facts = self.provider.images(asks[0].model)
-        return [
-            Parsed(
-                {"pictures": pictures},
-                _usage(told.get("usage"), pictures, facts, asks[0].params),
-                engine=reply.headers.get("x-mediamill-engine"),
-                simulated=reply.headers.get("x-mediamill-simulated") == "true",
-            )
-        ]
+        facts = self.model_facts(asks[0].model)
+        usage = _usage(content.get("usage"), pictures, facts, asks[0].params)
+        return [parsed(reply, {"pictures": pictures}, usage)]
 
     def classify(self, reply: Reply) -> Problem | None:
         """What an error means; a prompt that was refused for what it says is ``moderated``, whatever the status."""
         return refusals_named(super().classify(reply), reply)
 
-    @property
-    def _spelling(self) -> str:
-        return (self.facts.images or ImageWire()).spelling
 
-
-def _size(facts: Images, asked: Mapping[str, JSON], spelling: str, model: str) -> dict[str, JSON]:
+def _size(facts: ImageModel, asked: Mapping[str, JSON], style: str, model: str) -> dict[str, JSON]:
     """The size as the endpoint spells it, where one is asked for."""
     given = {name: asked[name] for name in ("size", "width", "height") if name in asked}
     if not given:
         return {}
-    if "size" in given and given["size"] == "auto" and "size" in FIELDS[spelling]:
+    if "size" in given and given["size"] == "auto" and "size" in FIELDS[style]:
         return {"size": "auto"}
     size = facts.size(asked)
-    if spelling == "xai":
+    if style == "xai":
         raise wrong(model, next(iter(given)), "aspect_ratio and resolution")
-    if spelling == "together" and "size" not in given:
+    if style == "together" and "size" not in given:
         return dict(given)
     if size is None:
         raise BadInput(
             f"{model}: {' and '.join(given)} alone make no size", kind="bad_request", hint="write --size 1024x1024"
         )
-    if spelling == "together":
+    if style == "together":
         return {"width": size[0], "height": size[1]}
     return {"size": f"{size[0]}x{size[1]}"}
 
 
-def _reference(payload: Any) -> str:
-    """A picture as the address it is sent as."""
-    assert payload is not None
-    if payload.url is not None:
-        return str(payload.url)
-    data = payload.data if payload.data is not None else Path(payload.path).read_bytes()
-    return f"data:{payload.mime};base64,{base64.b64encode(data).decode('ascii')}"
-
-
-def _picture(told: Any, place: int, count: int, *, refused: bool) -> dict[str, Any]:
+def _picture(value: Any, place: int, count: int, *, refused: bool) -> dict[str, Any]:
     """One picture of a reply, found by what it holds: the words for it differ between request and reply."""
-    entry: Mapping[str, Any] = told if isinstance(told, dict) else {}
+    entry: Mapping[str, Any] = value if isinstance(value, dict) else {}
     held, url = entry.get("b64_json") or entry.get("base64"), entry.get("url")
     if isinstance(url, str) and url.startswith("data:"):
         held, url = url.partition(",")[2], None
@@ -167,9 +152,9 @@ def _picture(told: Any, place: int, count: int, *, refused: bool) -> dict[str, A
     }
 
 
-def _usage(told: Any, pictures: Sequence[Mapping[str, Any]], facts: Images, asked: Mapping[str, JSON]) -> Usage:
+def _usage(value: Any, pictures: Sequence[Mapping[str, Any]], facts: ImageModel, asked: Mapping[str, JSON]) -> Usage:
     """Pictures always; pixels where they are known; tokens and dollars where the reply tells them."""
-    usage: Mapping[str, Any] = told if isinstance(told, dict) else {}
+    usage: Mapping[str, Any] = value if isinstance(value, dict) else {}
     into, out = (usage.get(f"{way}_tokens_details") for way in ("input", "output"))
     into, out = (one if isinstance(one, dict) else {} for one in (into, out))
     made, ticks = _whole(usage.get("output_tokens")), _whole(usage.get("cost_in_usd_ticks"))
@@ -187,7 +172,7 @@ def _usage(told: Any, pictures: Sequence[Mapping[str, Any]], facts: Images, aske
     )
 
 
-def _pixels(pictures: Sequence[Mapping[str, Any]], facts: Images, asked: Mapping[str, JSON]) -> Decimal | None:
+def _pixels(pictures: Sequence[Mapping[str, Any]], facts: ImageModel, asked: Mapping[str, JSON]) -> Decimal | None:
     """Millions of pixels that are billed: those that were asked for, else those that came; None for neither."""
     steps = asked.get("steps")
     factor, size = facts.steps_factor(steps if isinstance(steps, int) else None), facts.size(asked)

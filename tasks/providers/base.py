@@ -1,0 +1,174 @@
+"""A provider: its configuration, and the operations that it has, each spoken by an adapter found by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from mediamill.tasks.domain import Ask
+from mediamill.tasks.errors import UsageError
+from mediamill.tasks.providers.config import ProviderConfig
+from mediamill.tasks.providers.errors.classify import classify_error
+from mediamill.tasks.providers.operations import operation_class
+from mediamill.tasks.providers.operations.base import AudioOperation, JobOperation, Operation
+from mediamill.tasks.providers.provider_info import ProviderInfo
+from mediamill.tasks.providers.rate_limit_headers import read_limits
+from mediamill.tasks.wire import (
+    AudioLimits,
+    Billing,
+    Endpoint,
+    Parsed,
+    Poll,
+    Problem,
+    Quota,
+    RateLimits,
+    Reply,
+    Request,
+    Wire,
+)
+
+T = TypeVar("T")
+
+
+class BaseProvider:
+    """Implements :class:`mediamill.tasks.wire.Provider` for what a configuration describes.
+
+    Args:
+        name: as jobs name it.
+        config: its configuration.
+        endpoint: where it is reached.
+        offering: names the providers that have an operation, for hints.
+    """
+
+    def __init__(
+        self, name: str, config: ProviderConfig, endpoint: Endpoint, offering: Callable[[str], Sequence[str]]
+    ) -> None:
+        self.name = name
+        self.config = config
+        self.endpoint = endpoint
+        self.billing = Billing(config.free, config.least_seconds, config.whole_seconds)
+        self._offering = offering
+        self._adapters: dict[str, Operation[Any, Any]] = {}
+        self._info = ProviderInfo(
+            name=name,
+            endpoint=endpoint,
+            free=config.free,
+            rate_limit_headers=config.rate_limit_headers,
+            error_quirks=config.error_quirks,
+            key_origin=self.key_origin,
+            alternatives=self.alternatives,
+        )
+
+    def operation(self, name: str) -> Operation[Any, Any]:
+        """What speaks an operation.
+
+        Raises:
+            UsageError: when the provider has no such operation.
+        """
+        if name not in self._adapters:
+            config = self.config.operations.get(name)
+            if config is None:
+                raise UsageError(f"{self.name} has no {name}", hint=self.alternatives(name))
+            self._adapters[name] = operation_class(name, config.adapter)(self._info, name, config)
+        return self._adapters[name]
+
+    def operation_config(self, operation: str, kind: type[T]) -> T:
+        """What the configuration says of an operation.
+
+        Raises:
+            UsageError: when the provider has no such operation.
+        """
+        return _of_kind(self.operation(operation).config, kind)
+
+    def model_facts(self, operation: str, model: str, kind: type[T]) -> T:
+        """What a model can do.
+
+        Raises:
+            UsageError: when the provider has no such operation.
+        """
+        return _of_kind(self.operation(operation).model_facts(model), kind)
+
+    def model(self, operation: str, asked: str | None) -> str:
+        """The model asked for, or the operation's default.
+
+        Raises:
+            UsageError: when there is neither, or the provider has no such operation.
+        """
+        elsewhere = any(asked in config.models for name, config in self.config.operations.items() if name != operation)
+        return self.operation(operation).model(asked, known_elsewhere=elsewhere)
+
+    def quota(self, operation: str, model: str) -> Quota:
+        """Rates and concurrency to begin with."""
+        return self.operation(operation).quota(model)
+
+    def audio_limits(self, operation: str, model: str, transport: str | None = None) -> AudioLimits:
+        """What audio the operation's endpoint takes.
+
+        Raises:
+            UsageError: when the operation is sent none.
+        """
+        adapter = self.operation(operation)
+        if not isinstance(adapter, AudioOperation):
+            raise UsageError(f"{operation} of {self.name} takes no audio")
+        return adapter.audio_limits(model, transport)
+
+    def wire(self, ask: Ask) -> Wire:
+        """The endpoint and the wire's own parameters.
+
+        Raises:
+            BadInput: when the model cannot do what is asked.
+        """
+        return self.operation(ask.operation).wire(ask)
+
+    def request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
+        """The request for one or more Asks."""
+        return self.operation(asks[0].operation).request(wire, asks)
+
+    def parse(self, reply: Reply, asks: Sequence[Ask]) -> Sequence[Parsed]:
+        """One Parsed per Ask, in order.
+
+        Raises:
+            BadReply: when the reply is not what the operation returns.
+        """
+        return self.operation(asks[0].operation).parse(reply, asks)
+
+    def classify(self, reply: Reply, operation: str = "") -> Problem | None:
+        """What an error reply means; None for an answer. Without an operation it is a list or the like."""
+        return self.operation(operation).classify(reply) if operation else classify_error(self._info, reply)
+
+    def limits(self, reply: Reply) -> RateLimits:
+        """What the reply's headers tell of the rate limits."""
+        return read_limits(self.config.rate_limit_headers, reply.headers)
+
+    def accepted(self, reply: Reply, operation: str) -> str:
+        """The remote id in the reply to a create request."""
+        return self._job(operation).accepted(reply)
+
+    def poll(self, wire: Wire, remote_id: str, operation: str) -> Request:
+        """The request that asks how a job is doing."""
+        return self._job(operation).poll(wire, remote_id)
+
+    def polled(self, reply: Reply, operation: str) -> Poll:
+        """What the poll's reply tells."""
+        return self._job(operation).polled(reply)
+
+    def key_origin(self, model: str) -> str:
+        """The origin as request keys name it."""
+        return self.endpoint.origin
+
+    def alternatives(self, operation: str) -> str:
+        """What to choose instead for an operation, in words."""
+        own = self.config.operations.get(operation)
+        models = f"--model {' or '.join(own.models)}, or " if own and own.models else ""
+        others = [name for name in self._offering(operation) if name != self.name]
+        return f"choose {models}--provider {', '.join(others)}" if others else "choose another --provider"
+
+    def _job(self, operation: str) -> JobOperation[Any, Any]:
+        adapter = self.operation(operation)
+        assert isinstance(adapter, JobOperation), f"{operation} makes no jobs"
+        return adapter
+
+
+def _of_kind(found: object, kind: type[T]) -> T:
+    assert isinstance(found, kind), f"{type(found).__name__} is not {kind.__name__}"
+    return found

@@ -1,0 +1,49 @@
+"""Every operation by name. A new one is its file, its block in a provider's YAML and one line here."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mediamill.tasks.providers.operations.base import Operation
+
+_HERE = "mediamill.tasks.providers.operations"
+_OPERATIONS = {
+    "transcription": f"{_HERE}.transcription:Transcription",
+    "translation": f"{_HERE}.translation:Translation",
+    "tts": f"{_HERE}.tts:Tts",
+    "chat": f"{_HERE}.chat:Chat",
+    "vision_chat": f"{_HERE}.vision_chat:VisionChat",
+    "rerank": f"{_HERE}.rerank:Rerank",
+    "embeddings": f"{_HERE}.embeddings:Embeddings",
+    "code_interpreter": f"{_HERE}.code_interpreter:CodeInterpreter",
+    "image": f"{_HERE}.images:Images",
+    "video": f"{_HERE}.videos:Videos",
+}
+
+
+def operation_names() -> tuple[str, ...]:
+    """Every operation's name."""
+    return tuple(_OPERATIONS)
+
+
+def register_operation(name: str, target: str) -> None:
+    """Make an operation known that lives outside this folder; ``target`` is ``module:Class``."""
+    _OPERATIONS[name] = target
+
+
+def operation_class(name: str, adapter: str | None = None) -> type[Operation[Any, Any]]:
+    """The class that speaks an operation: the provider's own ``adapter`` where it has one.
+
+    Raises:
+        KeyError: when there is no such operation.
+    """
+    found: type[Operation[Any, Any]] = load_object(adapter or _OPERATIONS[name])
+    return found
+
+
+def load_object(target: str) -> Any:
+    """What ``module:name`` names, imported late so that start-up stays quick."""
+    module, _, name = target.partition(":")
+    return getattr(importlib.import_module(module), name)

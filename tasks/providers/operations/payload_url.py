@@ -1,0 +1,22 @@
+"""Media inside a JSON body: as the URL that is passed through, or their bytes in a URL of their own."""
+
+from __future__ import annotations
+
+import base64
+
+from mediamill.tasks.domain import Payload
+
+
+def payload_url(payload: Payload | None) -> str:
+    """The payload's URL; of bytes one that holds them (RFC 2397)."""
+    assert payload is not None
+    return payload.url or f"data:{payload.mime};base64,{payload_base64(payload)}"
+
+
+def payload_base64(payload: Payload) -> str:
+    """The payload's bytes in base64."""
+    data = payload.data
+    if data is None:
+        assert payload.path is not None
+        data = payload.path.read_bytes()
+    return base64.b64encode(data).decode("ascii")

@@ -1,0 +1,233 @@
+"""Operations over a socket: where it is, how its session is asked for, and what its end means.
+
+What is said in a session stands in ``realtime_transcription`` and ``realtime_tts``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Any, Literal
+from urllib.parse import urlencode
+
+import orjson
+from pydantic import Field
+
+from mediamill.tasks.domain import JSON
+from mediamill.tasks.errors import BadInput, BadReply
+from mediamill.tasks.providers.errors.classify import classify_error
+from mediamill.tasks.providers.errors.error_body import clean
+from mediamill.tasks.providers.operations.base import ModelFacts, StrictModel
+from mediamill.tasks.providers.provider_info import ProviderInfo
+from mediamill.tasks.websocket_session import CLOSED, OVER, REFUSED, SOCKET, Unreadable, WebsocketSession
+from mediamill.tasks.wire import Problem, Reply, Request, Verdict, Wire
+
+Transport = Literal["http", "socket"]
+
+_EXTRA = 60.0
+_CODES: Mapping[int, tuple[Verdict, str]] = {
+    1002: ("fail", "bad_request"),
+    1003: ("fail", "bad_request"),
+    1007: ("fail", "bad_request"),
+    1008: ("fail", "bad_request"),
+    1009: ("fail", "too_large"),
+    1013: ("retry", "overloaded"),
+    4503: ("retry", "overloaded"),
+}
+"""What close codes mean (RFC 6455; 4503 is Together's: no worker here, try elsewhere).
+
+All of them say that nothing was done. Others are passing failures, after which something may have been."""
+
+_ELSEWHERE = "choose another --model, or a dedicated endpoint's with --base-url"
+
+_NO_ACCESS = "the key's account or plan has no access; choose another --model or --provider"
+
+
+class SocketConfig(StrictModel):
+    """A provider's socket for an operation: where it is and how it is talked to."""
+
+    path: str
+    api_style: Literal["together", "vllm", "xai"] = Field(default="together", description="whose messages it speaks")
+    max_seconds: float | None = Field(default=None, description="longest recording of one session")
+    min_deadline: float = Field(default=120.0, description="seconds a session may take at least")
+    deadline_share: float = Field(default=1.5, description="seconds more for each second of audio: some only keep up")
+    ahead: float = Field(default=30.0, description="seconds of audio sent beyond what the server says it has processed")
+    quiet: float = Field(default=30.0, description="seconds without a word after which nothing was said")
+    settle: float = Field(default=2.0, description="seconds without a message after which an answer is complete")
+    rate: int = Field(default=24_000, description="Hz of the speech it answers with")
+
+    def deadline(self, seconds: float) -> float:
+        """Seconds a session for so many seconds of audio may take."""
+        return max(self.min_deadline, seconds * self.deadline_share + _EXTRA)
+
+
+class SpeechFacts(ModelFacts):
+    """A model that hears or speaks, over HTTP or a socket."""
+
+    transport: Transport = Field(default="http", description="how it is reached where none is asked for")
+
+    def abilities(self) -> tuple[str, ...]:
+        """What it can do in a few words, and that nothing but a socket reaches it."""
+        return (*self.skills(), "by socket only") if self.transport == "socket" else self.skills()
+
+    def skills(self) -> tuple[str, ...]:
+        """What it can do, however it is reached."""
+        return ()
+
+
+def chosen_socket(
+    provider: str, operation: str, socket: SocketConfig | None, facts: SpeechFacts, asked: Any
+) -> SocketConfig | None:
+    """The socket to use; None where HTTP is.
+
+    Args:
+        provider: its name, for the message.
+        operation: its name, for the message.
+        socket: the operation's, where it has one.
+        facts: the model's.
+        asked: the transport that is asked for; None for the model's own.
+
+    Raises:
+        BadInput: when a socket is asked for where there is none.
+    """
+    if (asked or facts.transport) != "socket":
+        return None
+    if socket is None:
+        raise BadInput(
+            f"{provider} has no socket for {operation}", kind="bad_request", hint="leave out transport=socket"
+        )
+    return socket
+
+
+def session_request(wire: Wire, session: WebsocketSession, *, left_out: str) -> Request:
+    """The request that opens a session: the settings go in its URL, but for ``left_out``, which is said in it."""
+    query = [
+        (name, form_text(one))
+        for name, value in wire.params.items()
+        if name != left_out
+        for one in (value if isinstance(value, list) else [value])
+    ]
+    headers = {"OpenAI-Beta": "realtime=v1"}
+    return Request("GET", f"{wire.path}?{urlencode(query)}", headers=headers, talk=session)
+
+
+def form_text(value: JSON) -> str:
+    """A parameter as a form or a URL holds it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def encode_message(kind: str, **more: Any) -> str:
+    """A message of the client's."""
+    return orjson.dumps({"type": kind, **more}).decode()
+
+
+def decode_message(text: str) -> dict[str, Any]:
+    """A message's JSON object.
+
+    Raises:
+        Unreadable: when it is none.
+    """
+    try:
+        content = orjson.loads(text)
+    except ValueError:
+        raise Unreadable("a message that is not JSON") from None
+    if not isinstance(content, dict):
+        raise Unreadable("a message that is no JSON object")
+    return content
+
+
+def classify_session(
+    provider: ProviderInfo, reply: Reply, *, paid: Collection[str], failed: Collection[str]
+) -> Problem | None:
+    """What a session's end means; None for one that came to its own.
+
+    Args:
+        provider: who answered.
+        reply: the kept messages.
+        paid: types of messages after which something was done and may be billed.
+        failed: types of messages that say that it failed.
+    """
+    end = reply.socket_end or ""
+    if end == REFUSED:
+        return _refused(provider, reply)
+    try:
+        frames = frames_of(reply.body)
+    except BadReply:
+        frames = []
+    failure = next((frame for frame in frames if frame.get("type") in failed), None)
+    if failure is not None:
+        problem = _failed(provider, reply, failure)
+    elif end == OVER:
+        return None
+    else:
+        problem = _closed(provider.name, end)
+    if problem.verdict == "stop" or not any(frame.get("type") in paid for frame in frames):
+        return problem
+    return replace(problem, verdict="unknown", billed=True)
+
+
+def name_the_socket(provider: str, problem: Problem | None) -> Problem | None:
+    """A model that refuses uploads ("only supports WebSocket streaming"), with the setting that reaches it."""
+    if problem is None or "websocket" not in problem.message.lower():
+        return problem
+    hint = f"--set transport=socket, or the model with `transport: socket` in configs/providers/{provider}.yaml"
+    return replace(problem, verdict="stop", kind="socket_only", hint=hint)
+
+
+def frames_of(body: bytes) -> list[dict[str, Any]]:
+    """The kept messages of a socket's reply.
+
+    Raises:
+        BadReply: when a line is no JSON object.
+    """
+    frames = []
+    for line in body.split(b"\n"):
+        if not line:
+            continue
+        try:
+            frame = orjson.loads(line)
+        except ValueError:
+            raise BadReply("a message from the socket is not JSON") from None
+        if not isinstance(frame, dict):
+            raise BadReply("a message from the socket is no JSON object")
+        frames.append(frame)
+    return frames
+
+
+def _failed(provider: ProviderInfo, reply: Reply, frame: Mapping[str, Any]) -> Problem:
+    """A failure that a message tells is classified as the same error from HTTP would be."""
+    error = frame.get("error") or {"message": frame.get("message"), "code": frame.get("code")}
+    found = classify_error(provider, Reply(200, reply.headers, orjson.dumps({"error": error})))
+    problem = found or Problem("retry", "server_error", "")
+    words = problem.message.removeprefix(f"{provider.name} answered 200 with an error: ")
+    return replace(problem, message=f"{provider.name} said on the socket: {words or 'it failed'}")
+
+
+def _refused(provider: ProviderInfo, reply: Reply) -> Problem:
+    """A handshake that was answered otherwise. Nothing was sent, so nothing is billed (provider docs: 404 and 403)."""
+    plain = Reply(reply.status, {k: v for k, v in reply.headers.items() if k != SOCKET}, reply.body)
+    problem = classify_error(provider, plain)
+    words = problem.message if problem else ""
+    if reply.status == HTTPStatus.NOT_FOUND:
+        return Problem("stop", "no_model", f"{words}; the model has no socket here, or is dedicated", hint=_ELSEWHERE)
+    if reply.status < HTTPStatus.BAD_REQUEST or problem is None:
+        text = f"{provider.name} answered {reply.status} where a socket should have opened"
+        return Problem("stop", "not_found", text, hint="check --base-url: there is no such socket")
+    if reply.status == HTTPStatus.FORBIDDEN:
+        return replace(problem, verdict="stop", kind="forbidden", billed=False, hint=_NO_ACCESS)
+    return replace(problem, billed=False)
+
+
+def _closed(provider: str, end: str) -> Problem:
+    way, _, rest = end.partition(" ")
+    code, _, reason = rest.partition(" ")
+    number = int(code) if code.isdecimal() else 0
+    verdict, kind = _CODES.get(number, ("retry", "server_error"))
+    words = f" ({clean(reason)})" if reason else ""
+    text = f"{provider} closed the socket early, code {code or 'none'}{words}"
+    if way == CLOSED and number not in _CODES:
+        return Problem("unknown", kind, text, billed=True)
+    return Problem(verdict, kind, text)

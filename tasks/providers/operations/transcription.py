@@ -1,0 +1,240 @@
+"""Transcription: one multipart endpoint in OpenAI's way with JSON back, or a socket (wire facts: provider docs)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeVar
+
+import orjson
+from pydantic import Field
+
+from mediamill.tasks.domain import JSON, Ask, Payload, Usage
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.providers.errors.classify import classify_error
+from mediamill.tasks.providers.languages import iso_code
+from mediamill.tasks.providers.operations.base import AudioOperation, OperationConfig, parsed
+from mediamill.tasks.providers.operations.realtime import (
+    SocketConfig,
+    SpeechFacts,
+    chosen_socket,
+    classify_session,
+    form_text,
+    frames_of,
+    name_the_socket,
+    session_request,
+)
+from mediamill.tasks.providers.operations.realtime_transcription import (
+    FAILED,
+    PAID,
+    SESSIONS,
+    session_params,
+    transcript_of,
+)
+from mediamill.tasks.providers.operations.transcription_reply import normalized
+from mediamill.tasks.wire import AudioLimits, Parsed, Problem, Reply, Request, Wire
+
+TRANSCRIPTION = "transcription"
+"""The operation, as the price list names it."""
+
+_DEADLINE_EXTRA = 60.0
+
+
+class TranscriptionModel(SpeechFacts):
+    """A model that hears."""
+
+    verbose: bool = Field(default=False, description="takes response_format verbose_json")
+    words: bool = False
+    times: bool = Field(default=True, description="takes timestamp_granularities with verbose_json")
+    diarize: bool = False
+    prompt: bool = False
+    diarized_format: bool = Field(default=False, description="answers speakers in response_format diarized_json")
+    languages: frozenset[str] | None = Field(default=None, description="ISO-639-1 codes it hears; None for many")
+
+    def skills(self) -> tuple[str, ...]:
+        """Times, words, speakers, prompt."""
+        named = (self.verbose, "times"), (self.words, "words"), (self.diarize, "speakers"), (self.prompt, "prompt")
+        return tuple(word for able, word in named if able)
+
+
+ModelT = TypeVar("ModelT", bound=TranscriptionModel)
+
+
+class AudioConfig(OperationConfig[ModelT]):
+    """An endpoint that is sent recordings."""
+
+    formats: frozenset[str] = Field(default=frozenset(), description="containers it takes")
+    max_bytes: int = 25_000_000
+    max_seconds: float | None = None
+    takes_urls: bool = False
+    url_field: Literal["file", "url"] = Field(default="url", description="where a URL is put that it fetches itself")
+    min_deadline: float = Field(default=120.0, description="seconds an attempt may take at least")
+    deadline_share: float = Field(default=0.1, description="seconds more for each second of audio")
+    socket: SocketConfig | None = Field(default=None, description="its socket, for transport=socket")
+    language_auto: str | None = Field(default=None, description="sent as the language where it is to be detected")
+
+    def deadline(self, ask: Ask) -> float:
+        """Seconds an attempt may take."""
+        seconds = float(ask.ceiling.audio_seconds or self.max_seconds or 0)
+        return max(self.min_deadline, seconds * self.deadline_share + _DEADLINE_EXTRA)
+
+
+class TranscriptionConfig(AudioConfig[TranscriptionModel]):
+    """An endpoint that transcribes."""
+
+
+ConfigT = TypeVar("ConfigT", bound=AudioConfig[Any])
+
+
+class AudioUpload(AudioOperation[ConfigT, ModelT]):
+    """What transcription and translation share: a recording goes out, text with times comes back."""
+
+    def wire(self, ask: Ask) -> Wire:
+        """The endpoint and the wire's own parameters.
+
+        Raises:
+            BadInput: when the model cannot do what is asked.
+        """
+        facts = self.model_facts(ask.model)
+        socket = self._socket(ask.model, ask.params.get("transport"))
+        origin = self.provider.key_origin(ask.model)
+        if socket is not None:
+            language = self.language(ask.model, facts, ask.params)
+            return Wire(
+                origin=origin,
+                path=self.provider.endpoint.api + socket.path,
+                params=session_params(self.provider.name, ask, socket, language, prompts=facts.prompt),
+                encoding="socket",
+                deadline=socket.deadline(float(ask.ceiling.audio_seconds or 0)),
+            )
+        return Wire(
+            origin=origin,
+            path=self.path,
+            params=self.params(ask.model, facts, ask.params),
+            encoding="multipart",
+            deadline=self.config.deadline(ask),
+        )
+
+    def params(self, model: str, facts: ModelT, asked: Mapping[str, JSON]) -> dict[str, JSON]:
+        """The form's fields but for the recording.
+
+        Raises:
+            BadInput: when the model cannot do what is asked.
+        """
+        params: dict[str, JSON] = {"model": model}
+        language = self.language(model, facts, asked)
+        if language is not None:
+            params["language"] = language
+        params.update(manner(model, facts, asked))
+        params.update(self._speakers(model, facts, asked))
+        return params
+
+    def request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
+        """Fields first, the file last (provider docs)."""
+        payload = asks[0].inputs[0].payload
+        assert payload is not None
+        if wire.encoding == "socket":
+            socket = self.config.socket
+            assert socket is not None
+            return session_request(wire, SESSIONS[socket.api_style](payload, socket, wire.params), left_out="prompt")
+        fields = [
+            (name, form_text(one))
+            for name, value in wire.params.items()
+            for one in (value if isinstance(value, list) else [value])
+        ]
+        files: list[tuple[str, Payload]] = []
+        if payload.url is None or self.config.url_field == "file":
+            files.append(("file", payload))
+        else:
+            fields.append((self.config.url_field, payload.url))
+        return Request("POST", wire.path, fields=fields, files=files)
+
+    def parse(self, reply: Reply, asks: Sequence[Ask]) -> Sequence[Parsed]:
+        """One transcript. What is paid for on a socket is the sound that was sent, for nothing there tells it.
+
+        Raises:
+            BadReply: when there is no text in the reply, or a message on the socket is none of the wire's.
+        """
+        if not reply.socket_end:
+            data, usage = normalized(reply.body)
+            return [parsed(reply, data, usage)]
+        data, _ = normalized(orjson.dumps(transcript_of(frames_of(reply.body), asks[0])))
+        return [parsed(reply, data, Usage(audio_seconds=asks[0].ceiling.audio_seconds, requests=1))]
+
+    def classify(self, reply: Reply) -> Problem | None:
+        """What an error reply means; None for an answer."""
+        if reply.socket_end:
+            return classify_session(self.provider, reply, paid=PAID, failed=FAILED)
+        return name_the_socket(self.provider.name, classify_error(self.provider, reply))
+
+    def audio_limits(self, model: str, transport: str | None) -> AudioLimits:
+        """What audio the endpoint takes; a socket takes 16 kHz samples and nothing else.
+
+        Raises:
+            BadInput: when there is no socket and one is asked for.
+        """
+        config, socket = self.config, self._socket(model, transport)
+        if socket is not None:
+            return AudioLimits(frozenset({"pcm"}), config.max_bytes, socket.max_seconds)
+        return AudioLimits(config.formats, config.max_bytes, config.max_seconds, config.takes_urls)
+
+    def language(self, model: str, facts: ModelT, asked: Mapping[str, JSON]) -> str | None:
+        """What is spoken, as the endpoint takes it: an ISO-639-1 code, so that ``pt-BR`` is sent as ``pt``.
+
+        Raises:
+            BadInput: when the model does not hear it.
+        """
+        given = str(asked.get("language") or "auto")
+        if given == "auto":
+            return self.config.language_auto
+        language = iso_code(given) or given
+        if facts.languages is not None and language not in facts.languages:
+            raise BadInput(
+                f"{model} does not hear the language {given!r}, only {', '.join(sorted(facts.languages))}",
+                kind="bad_request",
+                hint="choose another --provider or --model",
+            )
+        return language
+
+    def _socket(self, model: str, transport: Any) -> SocketConfig | None:
+        return chosen_socket(self.provider.name, self.name, self.config.socket, self.model_facts(model), transport)
+
+    def _speakers(self, model: str, facts: ModelT, asked: Mapping[str, JSON]) -> dict[str, JSON]:
+        """Fields that ask for speakers; a model with a format of its own always tells them (provider docs: OpenAI)."""
+        if facts.diarized_format:
+            return {"chunking_strategy": "auto"}
+        if not asked.get("diarize"):
+            return {}
+        if not facts.diarize:
+            raise BadInput(
+                f"{self.provider.name} does not tell speakers apart with {model}",
+                kind="bad_request",
+                hint="leave out --diarize or choose another provider or model",
+            )
+        hints = {name: asked[name] for name in ("min_speakers", "max_speakers") if asked.get(name) is not None}
+        return {"diarize": True, **hints}
+
+
+class Transcription(AudioUpload[TranscriptionConfig, TranscriptionModel]):
+    """``POST /audio/transcriptions``. An Ask's params are the capability's own; its input is the recording."""
+
+    config_model = TranscriptionConfig
+    facts_model = TranscriptionModel
+
+
+def manner(model: str, facts: TranscriptionModel, asked: Mapping[str, JSON]) -> dict[str, JSON]:
+    """Prompt, temperature, format and times."""
+    params: dict[str, JSON] = {}
+    if asked.get("prompt"):
+        if not facts.prompt:
+            raise BadInput(f"{model} takes no prompt", kind="bad_request", hint="leave out --prompt")
+        params["prompt"] = asked["prompt"]
+    if asked.get("temperature") is not None:
+        params["temperature"] = asked["temperature"]
+    plain = "verbose_json" if facts.verbose else "json"
+    params["response_format"] = "diarized_json" if facts.diarized_format else plain
+    if not (facts.verbose and facts.times):  # models without times still give their text
+        return params
+    wanted: list[JSON] = ["segment"] if asked.get("segments", True) else []
+    if facts.words and asked.get("words", True):
+        wanted.append("word")
+    return {**params, "timestamp_granularities[]": wanted} if wanted else params

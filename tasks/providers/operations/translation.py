@@ -1,0 +1,88 @@
+"""Translation: speech in a recording to text in another language, by an endpoint beside transcription's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import Field
+
+from mediamill.tasks.domain import JSON
+from mediamill.tasks.errors import BadInput, UsageError
+from mediamill.tasks.providers.languages import iso_code
+from mediamill.tasks.providers.operations.transcription import AudioConfig, AudioUpload, TranscriptionModel, manner
+
+TRANSLATION = "translation"
+"""The operation, as the price list names it."""
+
+_ENGLISH = "en"
+
+
+class TranslationModel(TranscriptionModel):
+    """A model that translates what it hears."""
+
+    targets: frozenset[str] | None = Field(default=None, description="codes it translates to; None for many")
+
+    def skills(self) -> tuple[str, ...]:
+        """As of a model that hears, and the languages it translates to."""
+        return (*super().skills(), f"to {', '.join(sorted(self.targets))}" if self.targets else "to any language")
+
+
+class TranslationConfig(AudioConfig[TranslationModel]):
+    """An endpoint that translates."""
+
+    language_fields: Literal["none", "target", "both"] = Field(
+        default="none",
+        description="none: it knows English only; target: `language` is what to translate to; both: `language` is what "
+        "is spoken and `to_language` what to translate to, which those that know English only pass over",
+    )
+
+
+class Translation(AudioUpload[TranslationConfig, TranslationModel]):
+    """``POST /audio/translations``. An Ask's params are the capability's own; its input is the recording."""
+
+    config_model = TranslationConfig
+    facts_model = TranslationModel
+
+    def model(self, asked: str | None, *, known_elsewhere: bool) -> str:
+        """The model asked for, or the default.
+
+        Raises:
+            UsageError: also when the provider lists the model, but not as one that translates.
+        """
+        if asked not in self.config.models and known_elsewhere:
+            raise UsageError(f"{asked} does not translate", hint=self.provider.alternatives(self.name))
+        return super().model(asked, known_elsewhere=known_elsewhere)
+
+    def params(self, model: str, facts: TranslationModel, asked: Mapping[str, JSON]) -> dict[str, JSON]:
+        """The form's fields but for the recording.
+
+        Raises:
+            BadInput: when the model cannot do what is asked.
+        """
+        return {"model": model, **self._languages(_target(model, facts, asked), asked), **manner(model, facts, asked)}
+
+    def _languages(self, to: str, asked: Mapping[str, JSON]) -> dict[str, JSON]:
+        if self.config.language_fields == "none":
+            return {}
+        if self.config.language_fields == "target":
+            return {"language": to}
+        spoken = str(asked.get("language") or "auto")
+        return {"to_language": to} if spoken == "auto" else {"language": iso_code(spoken) or spoken, "to_language": to}
+
+
+def _target(model: str, facts: TranslationModel, asked: Mapping[str, JSON]) -> str:
+    """The language to translate to, as an ISO code.
+
+    Raises:
+        BadInput: when the model does not translate to it.
+    """
+    given = str(asked.get("to") or _ENGLISH)
+    code = iso_code(given) or given
+    if facts.targets is not None and code not in facts.targets:
+        raise BadInput(
+            f"{model} translates to {', '.join(sorted(facts.targets))} only, not to {given!r}",
+            kind="bad_request",
+            hint="together takes other targets, and so do some self-hosted models (--provider compatible)",
+        )
+    return code

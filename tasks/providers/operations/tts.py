@@ -1,0 +1,218 @@
+"""Speech from texts: a JSON body with the text in OpenAI's way, sound or events back; or a socket (provider docs)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Any, Literal
+
+from pydantic import Field
+
+from mediamill.tasks.domain import JSON, Ask
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.providers.errors.classify import classify_error
+from mediamill.tasks.providers.operations.base import Operation, OperationConfig, parsed
+from mediamill.tasks.providers.operations.realtime import (
+    SocketConfig,
+    SpeechFacts,
+    chosen_socket,
+    classify_session,
+    name_the_socket,
+    session_request,
+)
+from mediamill.tasks.providers.operations.realtime_tts import FAILED, PAID, TtsSession
+from mediamill.tasks.providers.operations.tts_reply import classify_stream, holds_sound, is_stream, speech_in
+from mediamill.tasks.wire import Parsed, Problem, Reply, Request, Wire
+
+TTS = "tts"
+"""The operation, as the price list names it."""
+
+Form = Literal["mp3", "wav", "flac", "opus", "pcm"]
+"""Formats by the names that are the same for every provider; ``pcm`` is 16-bit little-endian without a header."""
+
+LOSSLESS: tuple[Form, ...] = ("wav", "pcm", "flac")
+
+_CHARACTERS_A_SECOND = 10
+_DEADLINE_EXTRA = 60.0
+_ACCEPT = "audio/*, application/octet-stream;q=0.9, */*;q=0.5"
+
+
+class TtsModel(SpeechFacts):
+    """A model that speaks (provider docs)."""
+
+    formats: Mapping[Form, str] = Field(
+        default_factory=dict, description="those it answers in, most liked first, with the provider's names for them"
+    )
+    voices: tuple[str, ...] = ()
+    default_voice: str | None = None
+    max_characters: int = Field(default=4096, gt=0, description="longest text of one request")
+    speed: tuple[float, float] | None = Field(default=None, description="slowest and fastest; None: cannot be set")
+    instructions: bool = False
+    language: bool = False
+    default_language: str | None = Field(default=None, description="sent where the provider insists on one")
+    sample_rate: bool = Field(default=False, description="takes a sample rate")
+    pcm_rate: int = Field(default=24_000, description="Hz of headerless PCM where none is asked for")
+    stream: Literal["together", "openai"] | None = Field(default=None, description="whose way of asking for events")
+    per_minute: bool = Field(default=False, description="priced by the minute of speech where no tokens are told")
+    program: str | None = Field(default=None, description="program on PATH that speaks; of the built-in provider")
+
+    def lossless(self) -> Form:
+        """The format in which pieces lose nothing when they are joined; its favourite where it has no such."""
+        return next((form for form in LOSSLESS if form in self.formats), next(iter(self.formats)))
+
+    def skills(self) -> tuple[str, ...]:
+        """That it speaks, and in which formats."""
+        return ("speaks", *(form for form in self.formats if form != "pcm"))
+
+
+class TtsConfig(OperationConfig[TtsModel]):
+    """An endpoint that speaks."""
+
+    min_deadline: float = Field(default=120.0, description="seconds an attempt may take at least")
+    deadline_share: float = Field(default=0.1, description="seconds more for each second of speech")
+    socket: SocketConfig | None = Field(default=None, description="its socket, for transport=socket")
+
+
+class Tts(Operation[TtsConfig, TtsModel]):
+    """``POST /audio/speech``. What is unset is not sent, so that the provider's own default holds.
+
+    Never repeatable where it is paid for: a second request would be a second purchase.
+    """
+
+    config_model = TtsConfig
+    facts_model = TtsModel
+
+    def wire(self, ask: Ask) -> Wire:
+        """The endpoint and the body, or the socket and what is said there.
+
+        Raises:
+            BadInput: when the model cannot do what is asked.
+        """
+        facts, config = self.model_facts(ask.model), self.config
+        characters = ask.ceiling.characters or 0
+        origin, repeatable = self.provider.key_origin(ask.model), self.provider.free
+        transport = ask.params.get("transport")
+        socket = chosen_socket(self.provider.name, self.name, config.socket, facts, transport)
+        seconds = characters / _CHARACTERS_A_SECOND
+        if socket is not None:
+            return Wire(
+                origin=origin,
+                path=self.provider.endpoint.api + socket.path,
+                params=_session_params(ask, facts),
+                encoding="socket",
+                repeatable=repeatable,
+                deadline=socket.deadline(seconds),
+            )
+        return Wire(
+            origin=origin,
+            path=self.path,
+            params=self.body(ask.model, facts, ask.params),
+            repeatable=repeatable,
+            deadline=max(config.min_deadline, seconds * config.deadline_share + _DEADLINE_EXTRA),
+        )
+
+    def body(self, model: str, facts: TtsModel, asked: Mapping[str, JSON]) -> dict[str, JSON]:
+        """The body in OpenAI's names.
+
+        Raises:
+            BadInput: when the model does not have what is asked for.
+        """
+        body: dict[str, JSON] = {"model": model, "input": asked["text"]}
+        voice = asked.get("voice") or facts.default_voice
+        if voice:
+            body["voice"] = voice
+        form = asked_form(asked)
+        body["response_format"] = facts.formats[form]
+        body.update(voice_settings(model, facts, asked))
+        if asked.get("sample_rate") is not None and facts.sample_rate:
+            body["sample_rate"] = asked["sample_rate"]
+        if form == "pcm" and facts.stream == "together":
+            body["response_encoding"] = "pcm_s16le"
+        if asked.get("stream"):
+            body.update({"stream": True} if facts.stream == "together" else {"stream_format": "sse"})
+        return body
+
+    def request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
+        """The body as it is; a session is told the text and has the rest in its URL."""
+        if wire.encoding == "socket":
+            assert self.config.socket is not None
+            session = TtsSession(str(wire.params["text"]), self.config.socket)
+            return session_request(wire, session, left_out="text")
+        streamed = bool(wire.params.get("stream")) or wire.params.get("stream_format") == "sse"
+        headers = {"accept": "text/event-stream" if streamed else _ACCEPT}
+        return Request("POST", wire.path, headers=headers, json=dict(wire.params))
+
+    def parse(self, reply: Reply, asks: Sequence[Ask]) -> Sequence[Parsed]:
+        """A :class:`~mediamill.tasks.providers.operations.tts_reply.Speech`, with what was billed for it.
+
+        Raises:
+            BadReply: when it is no sound, or a stream that broke off.
+        """
+        ask, facts = asks[0], self.model_facts(asks[0].model)
+        asked = ask.params.get("sample_rate")
+        socket = self.config.socket if reply.socket_end else None
+        rate = asked if isinstance(asked, int) and facts.sample_rate else socket.rate if socket else facts.pcm_rate
+        speech, usage = speech_in(reply, ask, rate)
+        if facts.per_minute:
+            from mediamill.tasks.media.encoded_audio import count_seconds
+
+            usage = replace(usage, speech_seconds=count_seconds(speech.audio, speech.form, speech.rate))
+        return [parsed(reply, speech, usage)]
+
+    def classify(self, reply: Reply) -> Problem | None:
+        """What an error reply means; None for sound, and for a stream of it that holds no error."""
+        if reply.socket_end:
+            return classify_session(self.provider, reply, paid=PAID, failed=FAILED)
+        if reply.status < HTTPStatus.MULTIPLE_CHOICES and holds_sound(reply):
+            return classify_stream(self.provider, reply) if is_stream(reply) else None
+        return name_the_socket(self.provider.name, classify_error(self.provider, reply))
+
+
+def _session_params(ask: Ask, facts: TtsModel) -> dict[str, JSON]:
+    asked = ask.params
+    params: dict[str, JSON] = {"model": ask.model, "text": asked["text"]}
+    voice = asked.get("voice") or facts.default_voice
+    if voice:
+        params["voice"] = voice
+    params.update(voice_settings(ask.model, facts, asked))
+    if asked.get("sample_rate") is not None and facts.sample_rate:
+        params["sample_rate"] = asked["sample_rate"]
+    return params
+
+
+def voice_settings(model: str, facts: TtsModel, asked: Mapping[str, JSON]) -> dict[str, JSON]:
+    """Speed, instructions and language.
+
+    Raises:
+        BadInput: when the model does not have what is asked for.
+    """
+    settings: dict[str, JSON] = {}
+    speed = asked.get("speed")
+    if isinstance(speed, (int, float)):
+        slowest, fastest = facts.speed or (1.0, 1.0)
+        if not slowest <= speed <= fastest:
+            can = f"speaks at speeds from {slowest:g} to {fastest:g}" if facts.speed else "has one speed only"
+            raise BadInput(f"{model} {can}, not {speed:g}", kind="bad_request", hint="change --speed")
+        if facts.speed:
+            settings["speed"] = speed
+    if asked.get("instructions"):
+        if not facts.instructions:
+            raise _lacks(model, "instructions")
+        settings["instructions"] = asked["instructions"]
+    language = asked.get("language") or facts.default_language
+    if language:
+        if not facts.language:
+            raise _lacks(model, "language")
+        settings["language"] = language
+    return settings
+
+
+def asked_form(asked: Mapping[str, JSON]) -> Form:
+    """The format an Ask names, by the name that is the same for every provider."""
+    form: Any = asked["format"]
+    return form  # type: ignore[no-any-return]
+
+
+def _lacks(model: str, what: str) -> BadInput:
+    return BadInput(f"{model} takes no {what}", kind="bad_request", hint=f"leave out --{what} or choose another model")

@@ -1,0 +1,238 @@
+"""Videos: jobs that are created, polled for and fetched, in each provider's spelling (wire facts: provider docs)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal, InvalidOperation
+from typing import Any, Literal
+
+import orjson
+from pydantic import Field
+
+from mediamill.tasks.domain import Ask, Usage
+from mediamill.tasks.errors import BadReply
+from mediamill.tasks.providers.errors.moderation import is_refusal, refusal, refusals_named
+from mediamill.tasks.providers.operations.base import JobOperation, ModelFacts, OperationConfig, parsed
+from mediamill.tasks.providers.operations.video_fields import (
+    is_picture,
+    openai_fields,
+    payload_of,
+    together_fields,
+    with_pictures,
+    xai_fields,
+)
+from mediamill.tasks.wire import JOB_ID, JOB_STATES, Parsed, Poll, Problem, Quota, Reply, Request, Wire
+
+VIDEO = "video"
+"""The operation, as the price list names it."""
+
+Frame = Literal["first", "last"]
+
+_DEADLINE = 120.0
+_DONE = frozenset({"completed", "done", "succeeded", "success"})
+_FAILED = frozenset({"failed", "error", "cancelled", "canceled"})
+_TICK = Decimal("1e-10")
+_BLOCKED = "the provider made the video and withheld it: its moderation does not let it pass"
+_FIELDS = {"together": together_fields, "openai": openai_fields, "xai": xai_fields}
+
+
+class VideoModel(ModelFacts):
+    """A model that makes videos; empty lists where the provider documents none."""
+
+    seconds: tuple[int, ...] = ()
+    sizes: tuple[str, ...] = ()
+    fps: tuple[int, ...] = ()
+    resolutions: tuple[str, ...] = ()
+    ratios: tuple[str, ...] = ()
+    keyframes: tuple[Frame, ...] | None = Field(default=None, description="places of keyframes; null where not known")
+    references: bool | None = Field(default=None, description="takes reference pictures; null where not known")
+    prompt: tuple[int, int] = Field(default=(1, 32_000), description="fewest and most characters")
+    prompt_optional: bool = Field(default=False, description="a keyframe is enough")
+    steps: tuple[int, int] | None = Field(default=None, description="fewest and most steps, where it takes steps")
+
+    def smallest(self) -> str | None:
+        """The smallest size it makes."""
+        return min(self.sizes, key=pixels, default=None)
+
+    def abilities(self) -> tuple[str, ...]:
+        """Lengths, sizes and keyframes."""
+        lengths = " ".join(map(str, self.seconds))
+        frames = f"keyframes {' '.join(self.keyframes)}" if self.keyframes else None
+        sizes = self.sizes or self.resolutions
+        known = (f"{lengths} s" if lengths else None, " ".join(sizes) or None, frames)
+        return ("films", *(each for each in known if each))
+
+
+class VideoConfig(OperationConfig[VideoModel]):
+    """An endpoint that makes videos, and which parameters it has a field for (provider docs)."""
+
+    api_style: Literal["together", "openai", "xai"]
+    takes: frozenset[str]
+    max_jobs: int = Field(default=5000, gt=0, description="most jobs that run at once")
+    job_seconds: float = Field(default=3600, gt=0, description="how long a job may run before it is left for later")
+
+
+class Videos(JobOperation[VideoConfig, VideoModel]):
+    """An Ask's params hold the fields by their neutral names; its inputs are keyframes, then reference pictures.
+
+    ``frames`` tells the place of each keyframe. Never repeatable: a second creation would be a second purchase.
+    """
+
+    config_model = VideoConfig
+    facts_model = VideoModel
+
+    def quota(self, model: str) -> Quota:
+        """Rates and concurrency to begin with, and how many jobs may run."""
+        return replace(super().quota(model), jobs=self.config.max_jobs)
+
+    def wire(self, ask: Ask) -> Wire:
+        """The endpoint and the body; pictures stand in it by their number until the request is built."""
+        style = self.config.api_style
+        return Wire(
+            self.provider.key_origin(ask.model),
+            self._path,
+            {"model": ask.model, **_FIELDS[style](ask)},
+            encoding="multipart" if style == "openai" else "json",
+            repeatable=False,
+            job=True,
+            job_deadline=self.config.job_seconds,
+            deadline=_DEADLINE,
+        )
+
+    def request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
+        """The body with its pictures."""
+        inputs = asks[0].inputs
+        if wire.encoding == "json":
+            raw = self.config.api_style == "together"
+            return Request("POST", wire.path, json=with_pictures(dict(wire.params), inputs, raw=raw))
+        fields = [(name, str(value)) for name, value in wire.params.items() if not is_picture(value)]
+        files = [("input_reference", payload_of(one)) for one in inputs]
+        return Request("POST", wire.path, fields=fields, files=files)
+
+    def classify(self, reply: Reply) -> Problem | None:
+        """What an error means; refusals of job have a kind of their own."""
+        job = _json(reply.body)
+        if reply.status < 300 and _job_id(job) is not None:  # noqa: PLR2004 - a failed job is no failed request
+            return None
+        if reply.status == 200 and isinstance(job.get("status"), str):  # noqa: PLR2004
+            return None
+        return refusals_named(super().classify(reply), reply)
+
+    def accepted(self, reply: Reply) -> str:
+        """The job's id.
+
+        Raises:
+            BadReply: when there is none.
+        """
+        found = _job_id(_json(reply.body))
+        if found is None:
+            raise BadReply("the reply names no job")
+        return found
+
+    def poll(self, wire: Wire, remote_id: str) -> Request:
+        """The request that asks how the job is doing."""
+        return Request("GET", f"{wire.path.removesuffix('/generations')}/{remote_id}")
+
+    def polled(self, reply: Reply) -> Poll:
+        """Whatever is not known to be an end is pending: states that no document names have been seen."""
+        job = _json(reply.body)
+        status = str(job.get("status") or "").lower()
+        if status in _DONE:
+            return Poll("done", status=status)
+        if status == "expired":
+            words = "the job expired before its video was fetched; it may have been billed"
+            return Poll("failed", Problem("unknown", "expired", words, billed=True), status=status)
+        if status in _FAILED:
+            return Poll("failed", _failure(job, status), status=status)
+        return Poll("pending", status=status or "unknown")
+
+    def parse(self, reply: Reply, asks: Sequence[Ask]) -> Sequence[Parsed]:
+        """``job_id``, ``url`` or ``content`` (a path of the API), ``seconds``, ``size``, ``states``, ``refused``.
+
+        Raises:
+            BadReply: when a finished job tells no video.
+        """
+        job = _json(reply.body)
+        job_id = reply.headers.get(JOB_ID) or _job_id(job)
+        video, outputs = _mapping(job.get("video")), _mapping(job.get("outputs"))
+        url = outputs.get("video_url") or video.get("url")
+        content = f"{self._path}/{job_id}/content" if self.config.api_style == "openai" else None
+        refused = video.get("respect_moderation") is False
+        if not job_id or (not url and content is None and not refused):
+            raise BadReply("the finished job tells no video")
+        states = _states(reply.headers.get(JOB_STATES))
+        seconds = _decimal(job.get("seconds") or video.get("duration"))
+        data = {
+            "job_id": job_id,
+            "url": url,
+            "content": content,
+            "seconds": None if seconds is None else str(seconds),
+            "size": job.get("size"),
+            "states": states,
+            "refused": _BLOCKED if refused else None,
+        }
+        usage = Usage(videos=1, video_seconds=seconds, billed_usd=_billed(job, outputs), requests=1)
+        return [parsed(reply, data, usage)]
+
+    @property
+    def _path(self) -> str:
+        """Together's newer version of the endpoint stands beside its ``/v1`` (provider docs)."""
+        api = self.provider.endpoint.api
+        return (api.removesuffix("/v1") if self.config.path.startswith("/v2/") else api) + self.config.path
+
+
+def _failure(job: Mapping[str, Any], status: str) -> Problem:
+    error = job.get("error")
+    inner = _mapping(error)
+    more = _mapping(job.get("info")).get("errors")
+    words = inner.get("message") or (error if isinstance(error, str) else None) or more or f"the job is {status}"
+    code = str(inner.get("code") or "") or None
+    message = f"the job failed: {words if isinstance(words, str) else orjson.dumps(words).decode()}"[:400]
+    if is_refusal(code, message):
+        return refusal(message)
+    return Problem("fail", "job_failed", message, code=code, hint="mediamill retry OUT tries again; it was not billed")
+
+
+def _billed(job: Mapping[str, Any], outputs: Mapping[str, Any]) -> Decimal | None:
+    ticks = _mapping(job.get("usage")).get("cost_in_usd_ticks")
+    if isinstance(ticks, int):
+        return ticks * _TICK
+    return _decimal(outputs.get("cost"))
+
+
+def _states(header: str | None) -> list[dict[str, Any]]:
+    pairs = orjson.loads(header) if header else []
+    return [{"status": status, "after_seconds": seconds} for status, seconds in pairs]
+
+
+def _job_id(job: Mapping[str, Any]) -> str | None:
+    found = job.get("id") or job.get("request_id")
+    return found if isinstance(found, str) and found else None
+
+
+def _json(body: bytes) -> Mapping[str, Any]:
+    try:
+        return _mapping(orjson.loads(body))
+    except ValueError:
+        return {}
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _decimal(value: Any) -> Decimal | None:
+    if value is None or isinstance(value, bool | dict | list):
+        return None
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() and number >= 0 else None
+
+
+def pixels(size: str) -> int:
+    """Pixels of ``1280x720``."""
+    width, _, height = size.partition("x")
+    return int(width) * int(height)
