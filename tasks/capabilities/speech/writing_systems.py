@@ -18,9 +18,9 @@ _IDEOGRAPHS_A_WORD = 2
 _LETTERS_A_WORD = 5
 """Thai, Lao, Burmese and Khmer letters to a word, vowel signs counted (rough)."""
 
-LEAST_LETTERS = 12
+MIN_LETTERS = 12
 """Shorter texts are not judged by their script: a name or a number may be all they hold."""
-LEAST_SHARE = 0.5
+MIN_SHARE = 0.5
 """Share of a text's letters that should be in its language's script."""
 
 _WRITTEN: Mapping[str, str] = {
@@ -71,7 +71,7 @@ def script_fits(text: str, language: str) -> bool:
         return True
     counts = Counter(script for letter in text if letter.isalpha() and (script := _script(letter)))
     total = counts.total()
-    return total < LEAST_LETTERS or sum(counts[script] for script in expected) >= LEAST_SHARE * total
+    return total < MIN_LETTERS or sum(counts[script] for script in expected) >= MIN_SHARE * total
 
 
 @cache
