@@ -52,6 +52,7 @@ _WRITTEN: Mapping[str, str] = {
     "LATIN": "af az br bs ca cs cy da de en es et eu fi fo fr ga gl ha haw hr ht hu id is it jv la lb ln lt lv mg mi "
     "ms mt nl nn nb no oc pl pt ro sk sl sn so sq sr su sv sw tk tl tr uz vi yo",
 }
+"""Languages by script, as Unicode names it; a language may have several, and none of them is a mistake."""
 
 
 def count_words(text: str) -> float:
