@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from mediamill.tasks.capabilities.base import Call, Estimate, Kit
 from mediamill.tasks.capabilities.parameters import Option
-from mediamill.tasks.capabilities.text.documents import Corpus, Document, listed, named_corpus, read_corpus
+from mediamill.tasks.capabilities.text.documents import Corpus, Document, parse_corpus, parse_documents, read_corpus
 from mediamill.tasks.capabilities.text.prompts import checked_template, render_text
 from mediamill.tasks.domain import Ask, Item, Usage
 from mediamill.tasks.errors import BadInput, UsageError
@@ -70,12 +70,12 @@ class RerankParams(BaseModel):
     @field_validator("documents", mode="before", json_schema_input_type=list[str | dict[str, Any]] | str | None)
     @classmethod
     def _a_list(cls, value: Any) -> Any:
-        return None if value is None else listed(value)
+        return None if value is None else parse_documents(value)
 
     @field_validator("corpus", mode="before", json_schema_input_type=str | None)
     @classmethod
     def _a_file(cls, value: Any) -> Any:
-        return named_corpus(value)
+        return parse_corpus(value)
 
     @field_validator("rank_fields", mode="before", json_schema_input_type=list[str] | str | None)
     @classmethod

@@ -18,11 +18,11 @@ from mediamill.tasks.wire import AudioLimits
 if TYPE_CHECKING:
     from mediamill.tasks.media.decode import Check
 
-USUAL_SECONDS = 600.0
+DEFAULT_PIECE_SECONDS = 600.0
 """How long pieces are where the endpoint takes more: short enough that many are heard side by side and a lost
 one costs little, long enough that seams are few."""
 
-LEAST_SECONDS = 5.0
+MIN_PIECE_SECONDS = 5.0
 
 _WORST, _TYPICAL, _BEST = 32_320, 18_500, 8_000
 """Bytes a second of 16 kHz mono FLAC: noise, speech, and less than any speech was seen to need."""
@@ -57,30 +57,30 @@ class CutPoints:
     length: int | None = None
 
 
-def bounded(limits: AudioLimits, cutting: CutOptions) -> AudioLimits:
+def limit_whole(limits: AudioLimits, cutting: CutOptions) -> AudioLimits:
     """What may go whole: what the endpoint takes, or no more than a piece where their length was asked for."""
     if cutting.seconds is None or cutting.keep_whole:
         return limits
     return replace(limits, max_seconds=min(cutting.seconds, limits.max_seconds or math.inf))
 
 
-def piece_seconds(limits: AudioLimits, cutting: CutOptions) -> float:
+def max_piece_seconds(limits: AudioLimits, cutting: CutOptions) -> float:
     """The longest a piece may be: as asked for, never more than surely fits.
 
     Raises:
         BadInput: ``too_large`` when not even a few seconds fit.
     """
     most = min((limits.max_bytes - _HEADERS) / _WORST, (limits.max_seconds or math.inf) - 1)
-    if most < LEAST_SECONDS:
+    if most < MIN_PIECE_SECONDS:
         raise BadInput(
             f"the endpoint takes only {limits.max_bytes} bytes at once, too few to cut recordings for",
             kind="too_large",
             hint="choose another --provider",
         )
-    return min(most, cutting.seconds or (most if cutting.keep_whole else USUAL_SECONDS))
+    return min(most, cutting.seconds or (most if cutting.keep_whole else DEFAULT_PIECE_SECONDS))
 
 
-def whole(
+def prepare_if_fits(
     path: Path, sha256: str, limits: AudioLimits, scratch: Path, cutting: CutOptions, *, check: Check | None = None
 ) -> PreparedAudio | None:
     """The recording made ready to go whole; None when it must be cut.
@@ -91,7 +91,7 @@ def whole(
         BadInput: those of :func:`mediamill.tasks.media.prepare.prepare`, except ``too_long`` and ``too_large``.
         StorageError: when the scratch folder cannot take it.
     """
-    allowed = bounded(limits, cutting)
+    allowed = limit_whole(limits, cutting)
     if _hopeless(path, allowed):
         return None
     try:
@@ -104,11 +104,11 @@ def whole(
 
 def expected_pieces(info: AudioInfo, size: int, limits: AudioLimits, cutting: CutOptions) -> int:
     """How many requests a recording is likely to take, by its header."""
-    allowed = bounded(limits, cutting)
+    allowed = limit_whole(limits, cutting)
     seconds, most = float(info.seconds), allowed.max_seconds or math.inf
     if seconds <= most and (_as_is(info, size, allowed) or seconds * _TYPICAL <= allowed.max_bytes):
         return 1
-    longest = piece_seconds(limits, cutting)
+    longest = max_piece_seconds(limits, cutting)
     searched = min(60.0, longest / 3)
     return max(math.ceil(seconds / (longest - searched / 2 - min(cutting.overlap, longest / 3))), 1)
 

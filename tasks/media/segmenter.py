@@ -13,7 +13,7 @@ from mediamill.tasks.media.audio_info import PreparedAudio, VoiceActivity, as_se
 from mediamill.tasks.media.cut import CutPlan, Cutter
 from mediamill.tasks.media.decode_report import check_damage, decode_warnings, tracks_warning
 from mediamill.tasks.media.encode import RATE, blocks, encode, framed, mono, target
-from mediamill.tasks.media.endpoint_fit import CutOptions, CutPoints, piece_seconds
+from mediamill.tasks.media.endpoint_fit import CutOptions, CutPoints, max_piece_seconds
 from mediamill.tasks.media.prepare import stem
 from mediamill.tasks.media.probe import info
 from mediamill.tasks.media.source_file import read_head
@@ -54,7 +54,7 @@ class Segmenter:
     ) -> None:
         self._path, self._sha256, self._limits, self._scratch = path, sha256, limits, scratch
         self._cutting, self._check = cutting, check
-        self.seconds = piece_seconds(limits, cutting)
+        self.seconds = max_piece_seconds(limits, cutting)
         self.plan = CutPlan.of(self.seconds, cutting.overlap)
         self.format = target(limits)
         self.warnings: tuple[str, ...] = ()

@@ -13,9 +13,9 @@ from mediamill.tasks.capabilities.speech.transcript_checks import (
     TranscriptFacts,
     _echoed,
     flags_of,
+    has_loop,
     has_unheard_speech,
     is_language_mismatch,
-    loops,
 )
 from mediamill.tasks.capabilities.speech.writing_systems import count_words
 from mediamill.tasks.media.audio_info import VoiceActivity
@@ -103,7 +103,7 @@ def test_text_against_sound(text: str, seconds: float, active: VoiceActivity, fl
     ],
 )  # fmt: skip
 def test_loops(text: str, looped: bool) -> None:
-    assert loops(text) == looped
+    assert has_loop(text) == looped
     assert ("repetition" in flags_of(told(text, 600))) == looped
 
 
@@ -123,8 +123,8 @@ def test_runs_are_found_as_by_looking_everywhere(tokens: list[str], period: int,
 @repeatable
 @given(words)
 def test_distinct_words_are_no_loop(distinct: list[str]) -> None:
-    assert not loops(" ".join(distinct))
-    assert not loops(" ".join(distinct * 2))
+    assert not has_loop(" ".join(distinct))
+    assert not has_loop(" ".join(distinct * 2))
 
 
 @repeatable
@@ -132,7 +132,7 @@ def test_distinct_words_are_no_loop(distinct: list[str]) -> None:
 def test_a_phrase_said_four_times_is_a_loop_wherever_it_stands(
     before: list[str], phrase: list[str], after: list[str], times: int
 ) -> None:
-    assert loops(" ".join([*before, *phrase * times, *after]))
+    assert has_loop(" ".join([*before, *phrase * times, *after]))
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,13 @@ import pytest
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.media.audio_info import AudioInfo
 from mediamill.tasks.media.endpoint_fit import (
-    USUAL_SECONDS,
+    DEFAULT_PIECE_SECONDS,
     CutOptions,
     CutPoints,
-    bounded,
     expected_pieces,
-    piece_seconds,
-    whole,
+    limit_whole,
+    max_piece_seconds,
+    prepare_if_fits,
 )
 from mediamill.tasks.media.prepare import prepare
 from mediamill.tasks.media.segmenter import Segmenter
@@ -35,16 +35,16 @@ def test_what_fits_goes_on_exactly_as_it_did(tmp_path: Path) -> None:
             CutOptions(seconds=5, keep_whole=True),
             CutOptions(overlap=3),
         ):
-            assert whole(path, SHA, LIMITS, tmp_path, cutting) == prepare(path, SHA, LIMITS, tmp_path)
-        assert whole(path, SHA, LIMITS, tmp_path, CutOptions(seconds=5)) is None
+            assert prepare_if_fits(path, SHA, LIMITS, tmp_path, cutting) == prepare(path, SHA, LIMITS, tmp_path)
+        assert prepare_if_fits(path, SHA, LIMITS, tmp_path, CutOptions(seconds=5)) is None
 
 
 def test_what_is_too_large_or_too_long_is_cut(tmp_path: Path) -> None:
     path = tmp_path / "x.wav"
     path.write_bytes(wav(np.random.default_rng(1).integers(-20_000, 20_000, 30 * 16_000, dtype=np.int16)))
-    assert whole(path, SHA, replace(LIMITS, max_bytes=400_000), tmp_path / "scratch", CutOptions()) is None
+    assert prepare_if_fits(path, SHA, replace(LIMITS, max_bytes=400_000), tmp_path / "scratch", CutOptions()) is None
     assert not list((tmp_path / "scratch").glob("*"))
-    assert whole(path, SHA, replace(LIMITS, max_seconds=20.0), tmp_path, CutOptions(keep_whole=True)) is None
+    assert prepare_if_fits(path, SHA, replace(LIMITS, max_seconds=20.0), tmp_path, CutOptions(keep_whole=True)) is None
     for limits in (replace(LIMITS, max_bytes=400_000), replace(LIMITS, max_seconds=20.0)):
         pieces = Segmenter(path, SHA, limits, tmp_path, CutOptions())
         sent = []
@@ -73,13 +73,15 @@ def test_a_recording_whose_header_exaggerates_is_sent_whole_after_all(tmp_path: 
 
 
 def test_the_length_of_pieces_follows_what_is_taken() -> None:
-    assert piece_seconds(AudioLimits(frozenset({"flac"}), 80_000_000, 14_400), CutOptions()) == USUAL_SECONDS
-    assert piece_seconds(AudioLimits(frozenset({"flac"}), 80_000_000, 300), CutOptions()) == 299
-    assert piece_seconds(AudioLimits(frozenset({"flac"}), 80_000_000, 14_400), CutOptions(keep_whole=True)) > 2_400
-    assert 250 < piece_seconds(AudioLimits(frozenset({"flac"}), 10_000_000), CutOptions()) < 310
-    assert piece_seconds(AudioLimits(frozenset({"flac"}), 25_000_000), CutOptions(seconds=3600)) < 780
+    assert (
+        max_piece_seconds(AudioLimits(frozenset({"flac"}), 80_000_000, 14_400), CutOptions()) == DEFAULT_PIECE_SECONDS
+    )
+    assert max_piece_seconds(AudioLimits(frozenset({"flac"}), 80_000_000, 300), CutOptions()) == 299
+    assert max_piece_seconds(AudioLimits(frozenset({"flac"}), 80_000_000, 14_400), CutOptions(keep_whole=True)) > 2_400
+    assert 250 < max_piece_seconds(AudioLimits(frozenset({"flac"}), 10_000_000), CutOptions()) < 310
+    assert max_piece_seconds(AudioLimits(frozenset({"flac"}), 25_000_000), CutOptions(seconds=3600)) < 780
     with pytest.raises(BadInput, match="too few"):
-        piece_seconds(AudioLimits(frozenset({"flac"}), 100_000), CutOptions())
+        max_piece_seconds(AudioLimits(frozenset({"flac"}), 100_000), CutOptions())
 
 
 def test_a_quote_expects_about_as_many_pieces_as_are_sent() -> None:
@@ -91,7 +93,7 @@ def test_a_quote_expects_about_as_many_pieces_as_are_sent() -> None:
     assert expected_pieces(info(10_800), 72_000_000, together, CutOptions()) == 1
     assert expected_pieces(info(600), 9_000_000, together, CutOptions(seconds=60)) in (11, 12)
     assert expected_pieces(info(600), 9_000_000, together, CutOptions(seconds=60, keep_whole=True)) == 1
-    assert bounded(together, CutOptions(seconds=60)).max_seconds == 60
+    assert limit_whole(together, CutOptions(seconds=60)).max_seconds == 60
 
 
 def test_looks_while_it_decodes_whether_it_should_end(tmp_path: Path) -> None:

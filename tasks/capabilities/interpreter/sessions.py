@@ -18,7 +18,7 @@ from mediamill.tasks.providers.operations.code_interpreter import CODE_INTERPRET
 REQUEST_VERSION = 1
 _MARGIN = 60.0
 """Seconds before its end from which a session takes no new cell."""
-_MOST_SESSIONS = 3
+_MAX_SESSIONS = 3
 """Sessions tried for a cell: the journal may remember one that has ended too."""
 _GONE = frozenset({400, 404, 410, 422})
 """Statuses that a session which is no longer there is told with."""
@@ -78,7 +78,7 @@ class InterpreterSession:
         Raises:
             BadReply: ``session_lost``, when its earlier cells do not bring it back.
         """
-        for _ in range(_MOST_SESSIONS):
+        for _ in range(_MAX_SESSIONS):
             try:
                 if self.id is None and self.lost is None:
                     await self._bring_back(cell, call, kit)

@@ -23,14 +23,14 @@ _NOT_LETTERS = re.compile(r"[^\w']+")
 
 
 @dataclass(frozen=True, slots=True)
-class Switch:
+class SwitchPoint:
     """The earlier piece's words count up to ``earlier`` (exclusive), the later one's from ``later`` on."""
 
     earlier: int
     later: int
 
 
-def find_switch(earlier: PieceTranscript, later: PieceTranscript) -> Switch:
+def find_switch_point(earlier: PieceTranscript, later: PieceTranscript) -> SwitchPoint:
     """Where to change from one piece's words to the next one's.
 
     Words that both tell alike and at about the same time are the same words; the change is made within the
@@ -43,13 +43,13 @@ def find_switch(earlier: PieceTranscript, later: PieceTranscript) -> Switch:
     head = next((n for n, unit in enumerate(after) if start_of(unit) >= end), len(after))
     run = _longest_run(before[tail:], after[:head])
     if run is None:
-        return Switch(
+        return SwitchPoint(
             next((n for n, u in enumerate(before) if n >= tail and middle(u) >= centre), len(before)),
             next((n for n, u in enumerate(after) if n >= head or middle(u) >= centre), head),
         )
     first, second, length = run
     nearest = min(range(length), key=lambda n: abs(middle(before[tail + first + n]) - centre))
-    return Switch(tail + first + nearest + 1, second + nearest + 1)
+    return SwitchPoint(tail + first + nearest + 1, second + nearest + 1)
 
 
 def _longest_run(before: Sequence[Part], after: Sequence[Part]) -> tuple[int, int, int] | None:

@@ -58,16 +58,16 @@ async def prepare_whole(media: Media, kit: Kit, limits: AudioLimits, cutting: Cu
     """The recording as it goes whole; None when it has to be cut.
 
     Raises:
-        BadInput: as :func:`mediamill.tasks.media.endpoint_fit.whole`.
+        BadInput: as :func:`mediamill.tasks.media.endpoint_fit.prepare_if_fits`.
     """
-    from mediamill.tasks.media.endpoint_fit import bounded, whole
+    from mediamill.tasks.media.endpoint_fit import limit_whole, prepare_if_fits
     from mediamill.tasks.media.prepare import prepare_plain_wav, with_voice_activity
 
     if media.data is not None and not (cutting.normalize or cutting.trim):
-        clip = prepare_plain_wav(media.path, media.data, media.sha256, bounded(limits, cutting))
+        clip = prepare_plain_wav(media.path, media.data, media.sha256, limit_whole(limits, cutting))
         if clip is not None:
             return clip if clip.seconds < 1 else await kit.thread(with_voice_activity, clip, media.path, kit.check)
-    return await kit.thread(whole, media.path, media.sha256, limits, kit.scratch, cutting, check=kit.check)
+    return await kit.thread(prepare_if_fits, media.path, media.sha256, limits, kit.scratch, cutting, check=kit.check)
 
 
 async def transcribe_pieces(

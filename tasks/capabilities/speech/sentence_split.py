@@ -25,22 +25,22 @@ _LOOKED_BACK = 12
 _JOINER = "\u200d"
 
 
-def split_text(text: str, most: int) -> list[str]:
-    """Cut a text into pieces of at most ``most`` characters, as few and as well cut as can be.
+def split_text(text: str, max_characters: int) -> list[str]:
+    """Cut a text into pieces of at most ``max_characters`` characters, as few and as well cut as can be.
 
-    Nothing but white space at the cuts is lost. Only a word longer than ``most`` is cut within.
+    Nothing but white space at the cuts is lost. Only a word longer than ``max_characters`` is cut within.
 
     Args:
         text: to be cut; white space around it is dropped.
-        most: most characters of a piece, at least 1.
+        max_characters: most characters of a piece, at least 1.
     """
-    return [piece for piece in (part.strip() for part in _cut(text.strip(), most)) if piece]
+    return [piece for piece in (part.strip() for part in _cut(text.strip(), max_characters)) if piece]
 
 
-def _cut(text: str, most: int) -> Iterator[str]:
+def _cut(text: str, max_characters: int) -> Iterator[str]:
     start = 0
-    while len(text) - start > most:
-        end = _end(text, start, most)
+    while len(text) - start > max_characters:
+        end = _end(text, start, max_characters)
         yield text[start:end]
         start = end
         while start < len(text) and text[start].isspace():
@@ -48,20 +48,20 @@ def _cut(text: str, most: int) -> Iterator[str]:
     yield text[start:]
 
 
-def _end(text: str, start: int, most: int) -> int:
-    """The last good place to cut in the first ``most`` characters; a paragraph only in their second half."""
+def _end(text: str, start: int, max_characters: int) -> int:
+    """The last good place to cut in the first ``max_characters`` characters; a paragraph only in their second half."""
     for rank, ends in enumerate(_ENDS):
         best = 0
-        for found in ends.finditer(text, start, min(len(text), start + most + _LOOKED_BACK)):
+        for found in ends.finditer(text, start, min(len(text), start + max_characters + _LOOKED_BACK)):
             spoken = found.end() - (len(found[0]) - len(found[0].rstrip()))
-            if spoken - start > most or found.end() >= len(text):
+            if spoken - start > max_characters or found.end() >= len(text):
                 break
             if rank == 1 and _ABBREVIATION.search(text, max(start, found.start() - _LOOKED_BACK), found.end()):
                 continue
             best = found.end()
-        if best > start and (rank > 0 or best - start > most // 2):
+        if best > start and (rank > 0 or best - start > max_characters // 2):
             return best
-    return _within_a_word(text, start, start + most)
+    return _within_a_word(text, start, start + max_characters)
 
 
 def _within_a_word(text: str, start: int, end: int) -> int:

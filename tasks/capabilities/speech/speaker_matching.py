@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from mediamill.tasks.capabilities.speech.piece_transcript import RATE, Part, PieceTranscript
 
-_LEAST_SHARED = 0.2
+_MIN_SHARED = 0.2
 """Seconds of speech in common from which two labels are one person."""
 
 
@@ -53,7 +53,7 @@ def _same_people(earlier: PieceTranscript, later: PieceTranscript) -> dict[str, 
                 shared[other, who] += min(stop, last) - max(start, first)
     names: dict[str, str] = {}
     for (other, who), seconds in sorted(shared.items(), key=lambda found: (-found[1], found[0])):
-        if seconds >= _LEAST_SHARED and other not in names and who not in names.values():
+        if seconds >= _MIN_SHARED and other not in names and who not in names.values():
             names[other] = who
     return names
 

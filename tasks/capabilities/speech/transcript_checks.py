@@ -33,11 +33,11 @@ LOOP_WORD = 8
 """Times one word follows itself; people do say no five times."""
 LOOP_PHRASE = 4
 """Times a phrase of two words or more follows itself ..."""
-LOOP_LEAST = 12
+MIN_LOOP_WORDS = 12
 """... when that makes so many words at least."""
-LOOP_LONGEST = 60
+MAX_LOOP_PHRASE = 60
 """Words in the longest phrase that is looked for: about what is said in half a minute."""
-LEAST_SECONDS = 1.0
+MIN_SECONDS = 1.0
 """Shorter recordings are not judged by what is heard in them."""
 SPEECH_WITHOUT_TEXT = 1.0
 """Seconds of activity that should have some text, where they are a tenth of the recording ..."""
@@ -48,11 +48,11 @@ GAP_WITHOUT_TEXT = 60.0
 """Seconds of activity between two words, or before the first and after the last, that should have some text."""
 TEXT_WITHOUT_SPEECH = 0.1
 """Seconds of activity below which there can be no text ..."""
-LEAST_A_WORD = 0.01
+MIN_SECONDS_A_WORD = 0.01
 """... and for each of its words; in loud noise most of what is spoken goes unnoticed."""
-MOST_WORDS = 7.0
+MAX_WORDS_A_SECOND = 7.0
 """Words a second of the recording; quick speakers reach five."""
-FEWEST_WORDS = 0.4
+MIN_WORDS_A_SECOND = 0.4
 """Words a second of activity; slow speakers reach one and a half ..."""
 FEWEST_FROM = 8.0
 """... told from so many seconds of activity on."""
@@ -93,7 +93,7 @@ def check_transcript(
     warnings: Sequence[str],
 ) -> dict[str, Any]:
     """The columns ``speech_seconds`` and ``flags`` of a transcript, from its other columns."""
-    told = TranscriptFacts(
+    facts = TranscriptFacts(
         data.get("text") or "",
         data.get("words") or data.get("segments"),
         data.get("language"),
@@ -102,37 +102,37 @@ def check_transcript(
         voiced,
         warnings,
     )
-    return {"speech_seconds": voiced.seconds if voiced else None, "flags": flags_of(told)}
+    return {"speech_seconds": voiced.seconds if voiced else None, "flags": flags_of(facts)}
 
 
-def flags_of(told: TranscriptFacts) -> list[str]:
+def flags_of(facts: TranscriptFacts) -> list[str]:
     """The flags of a transcript, in the order of :data:`MEANINGS`; none as a rule."""
-    found = {*_by_text(told), *_by_sound(told), *_by_warnings(told.warnings)}
+    found = {*_by_text(facts), *_by_sound(facts), *_by_warnings(facts.warnings)}
     return [flag for flag in MEANINGS if flag in found]
 
 
-def _by_text(told: TranscriptFacts) -> Iterator[str]:
-    if loops(told.text):
+def _by_text(facts: TranscriptFacts) -> Iterator[str]:
+    if has_loop(facts.text):
         yield "repetition"
-    if is_language_mismatch(told.text, told.language, told.asked):
+    if is_language_mismatch(facts.text, facts.language, facts.asked):
         yield "language_mismatch"
 
 
-def _by_sound(told: TranscriptFacts) -> Iterator[str]:
-    if told.seconds is None or told.seconds < LEAST_SECONDS:
+def _by_sound(facts: TranscriptFacts) -> Iterator[str]:
+    if facts.seconds is None or facts.seconds < MIN_SECONDS:
         return
-    words = count_words(told.text)
-    if words / told.seconds > MOST_WORDS:
+    words = count_words(facts.text)
+    if words / facts.seconds > MAX_WORDS_A_SECOND:
         yield "too_many_words"
-    if told.voiced is None:
+    if facts.voiced is None:
         return
-    active = told.voiced.seconds
-    if words and active < max(TEXT_WITHOUT_SPEECH, words * LEAST_A_WORD):
+    active = facts.voiced.seconds
+    if words and active < max(TEXT_WITHOUT_SPEECH, words * MIN_SECONDS_A_WORD):
         yield "text_without_speech"
-    enough = min(max(SPEECH_WITHOUT_TEXT, SPEECH_SHARE * told.seconds), SPEECH_IN_ALL)
-    if (not words and active >= enough) or has_unheard_speech(told.parts or (), told.voiced):
+    enough = min(max(SPEECH_WITHOUT_TEXT, SPEECH_SHARE * facts.seconds), SPEECH_IN_ALL)
+    if (not words and active >= enough) or has_unheard_speech(facts.parts or (), facts.voiced):
         yield "speech_without_text"
-    elif words and active >= FEWEST_FROM and words / active < FEWEST_WORDS:
+    elif words and active >= FEWEST_FROM and words / active < MIN_WORDS_A_SECOND:
         yield "too_few_words"
 
 
@@ -156,12 +156,12 @@ def has_unheard_speech(parts: Sequence[Mapping[str, Any]], voiced: VoiceActivity
     return False
 
 
-def loops(text: str) -> bool:
+def has_loop(text: str) -> bool:
     """True when a word or a phrase follows itself too often."""
     tokens = [token.lower() for token in WHOLE_WORDS.findall(text)]
     if len(tokens) < LOOP_WORD:
         return False
-    for period in range(1, min(LOOP_LONGEST, len(tokens) // LOOP_PHRASE) + 1):
+    for period in range(1, min(MAX_LOOP_PHRASE, len(tokens) // LOOP_PHRASE) + 1):
         if _echoed(tokens, period, _looped(period)):
             return True
     return False
@@ -171,7 +171,7 @@ def _looped(period: int) -> int:
     """Tokens in a row equal to those ``period`` before them that make a loop."""
     if period == 1:
         return LOOP_WORD - 1
-    return max(period * LOOP_PHRASE, LOOP_LEAST) - period
+    return max(period * LOOP_PHRASE, MIN_LOOP_WORDS) - period
 
 
 def _echoed(tokens: Sequence[str], period: int, least: int) -> bool:

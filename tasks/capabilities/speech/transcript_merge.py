@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from mediamill.tasks.capabilities.speech.overlap_alignment import Switch, find_switch
+from mediamill.tasks.capabilities.speech.overlap_alignment import SwitchPoint, find_switch_point
 from mediamill.tasks.capabilities.speech.piece_transcript import RATE, Part, PieceTranscript, middle, units_of
 from mediamill.tasks.capabilities.speech.speaker_matching import match_speakers
 
@@ -63,16 +63,16 @@ def join_texts(texts: Sequence[str]) -> str:
 
 def _without_doubles(pieces: Sequence[PieceTranscript]) -> Iterator[PieceTranscript]:
     """The pieces, each without what its neighbour tells."""
-    behind: Switch | None = None
+    behind: SwitchPoint | None = None
     for n, piece in enumerate(pieces):
         ahead = None
         if n + 1 < len(pieces) and pieces[n + 1].start < piece.end:
-            ahead = find_switch(piece, pieces[n + 1])
+            ahead = find_switch_point(piece, pieces[n + 1])
         yield _between(piece, behind, ahead) if behind or ahead else piece
         behind = ahead
 
 
-def _between(piece: PieceTranscript, behind: Switch | None, ahead: Switch | None) -> PieceTranscript:
+def _between(piece: PieceTranscript, behind: SwitchPoint | None, ahead: SwitchPoint | None) -> PieceTranscript:
     """What a piece tells between its two seams. Its text is made from what is kept, where it has times to tell by."""
     units = units_of(piece)
     first = behind.later if behind else 0
@@ -80,12 +80,12 @@ def _between(piece: PieceTranscript, behind: Switch | None, ahead: Switch | None
     last = max(last, first)
     words = units[first:last] if units is piece.words else piece.words
     if piece.segments is None:
-        return replace(piece, text=_told(piece.text, units, (0, len(units)), (first, last)), words=words)
+        return replace(piece, text=_kept_text(piece.text, units, (0, len(units)), (first, last)), words=words)
     segments = list(_rebuilt(piece.segments, units, first, last))
     return replace(piece, text=join_texts([s["text"] for s in segments]), segments=segments, words=words)
 
 
-def _told(text: str, units: Sequence[Part], whole: tuple[int, int], kept: tuple[int, int]) -> str:
+def _kept_text(text: str, units: Sequence[Part], whole: tuple[int, int], kept: tuple[int, int]) -> str:
     """The kept words of a text that ``whole`` are the words of; with its own punctuation where they can be counted."""
     tokens = text.split()
     if len(tokens) != whole[1] - whole[0]:
@@ -103,7 +103,7 @@ def _rebuilt(segments: Sequence[Part], units: Sequence[Part], first: int, last: 
         inside = (max(begin, first), min(end, last))
         held = units[inside[0] : inside[1]]
         if held:
-            text = _told(segment["text"], units, (begin, end), inside)
+            text = _kept_text(segment["text"], units, (begin, end), inside)
             start = segment["start"] if begin >= first else held[0]["start"]
             until = segment["end"] if end <= last else held[-1]["end"]
             yield {**segment, "start": start, "end": until, "text": text}

@@ -18,9 +18,9 @@ _IDEOGRAPHS_A_WORD = 2
 _LETTERS_A_WORD = 5
 """Thai, Lao, Burmese and Khmer letters to a word, vowel signs counted (rough)."""
 
-LEAST_LETTERS = 12
+MIN_LETTERS = 12
 """Shorter texts are not judged by their script: a name or a number may be all they hold."""
-LEAST_SHARE = 0.5
+MIN_SHARE = 0.5
 """Share of a text's letters that should be in its language's script."""
 
 _WRITTEN: Mapping[str, str] = {
@@ -52,6 +52,7 @@ _WRITTEN: Mapping[str, str] = {
     "LATIN": "af az br bs ca cs cy da de en es et eu fi fo fr ga gl ha haw hr ht hu id is it jv la lb ln lt lv mg mi "
     "ms mt nl nn nb no oc pl pt ro sk sl sn so sq sr su sv sw tk tl tr uz vi yo",
 }
+"""Languages by script, as Unicode names it; a language may have several, and none of them is a mistake."""
 
 
 def count_words(text: str) -> float:
@@ -71,7 +72,7 @@ def script_fits(text: str, language: str) -> bool:
         return True
     counts = Counter(script for letter in text if letter.isalpha() and (script := _script(letter)))
     total = counts.total()
-    return total < LEAST_LETTERS or sum(counts[script] for script in expected) >= LEAST_SHARE * total
+    return total < MIN_LETTERS or sum(counts[script] for script in expected) >= MIN_SHARE * total
 
 
 @cache

@@ -17,7 +17,7 @@ from mediamill.tasks.sources.manifest import MANIFESTS
 
 Document: TypeAlias = "str | dict[str, Any]"
 
-_MOST_BYTES = 1_000_000_000
+_MAX_BYTES = 1_000_000_000
 
 
 class Corpus(BaseModel):
@@ -29,7 +29,7 @@ class Corpus(BaseModel):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
-def named_corpus(given: Any) -> Any:
+def parse_corpus(given: Any) -> Any:
     """A corpus from its path; anything else as it is, for the validation to refuse.
 
     Raises:
@@ -42,8 +42,8 @@ def named_corpus(given: Any) -> Any:
         raise ValueError(f"{given}: a corpus is a .txt of lines, or .json .jsonl .csv .tsv .parquet")
     try:
         about = path.stat()
-        if about.st_size > _MOST_BYTES:
-            raise ValueError(f"{given}: is more than {_MOST_BYTES // 10**6} MB, which no request can hold")
+        if about.st_size > _MAX_BYTES:
+            raise ValueError(f"{given}: is more than {_MAX_BYTES // 10**6} MB, which no request can hold")
         return {"path": str(path), "sha256": _sha256(path, about.st_size, about.st_mtime_ns, about.st_ino)}
     except OSError as error:
         raise ValueError(f"{given}: {error.strerror or error}") from None
@@ -73,7 +73,7 @@ def read_corpus(corpus: Corpus) -> list[Document]:
     if suffix == ".txt":
         found: list[Document] = [line for line in data.decode("utf-8-sig").splitlines() if line.strip()]
     elif suffix == ".json":
-        found = listed(orjson.loads(data))
+        found = parse_documents(orjson.loads(data))
     else:
         found = _rows(path)
     if not found:
@@ -81,7 +81,7 @@ def read_corpus(corpus: Corpus) -> list[Document]:
     return found
 
 
-def listed(value: Any) -> list[Document]:
+def parse_documents(value: Any) -> list[Document]:
     """A list of documents, also as JSON text; numbers become text, empty members are refused.
 
     Raises:
@@ -119,4 +119,4 @@ def _rows(path: Path) -> list[Document]:
     except MediamillError as error:
         raise ValueError(error.message) from None
     alone = next((name for row in rows[:1] for name in row), None) if all(len(row) == 1 for row in rows) else None
-    return listed([row[alone] if alone is not None else row for row in rows])
+    return parse_documents([row[alone] if alone is not None else row for row in rows])

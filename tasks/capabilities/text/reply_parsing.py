@@ -11,7 +11,7 @@ _OPEN = re.compile(r"\s*<think(?:ing)?>(?P<thought>.*)", re.DOTALL)
 _CLOSED = re.compile(r"(?P<thought>.*?)</think(?:ing)?>\s*", re.DOTALL)
 _FENCE = re.compile(r"```[a-zA-Z0-9]*\s*\n(?P<inside>.*?)\n?\s*```", re.DOTALL)
 _STARTS = re.compile(r"[{\[]")
-_MOST_TRIES = 50
+_MAX_TRIES = 50
 
 
 def split_reasoning(text: str) -> tuple[str, str | None]:
@@ -47,7 +47,7 @@ def _first_in(text: str) -> Any:
     decoder = json.JSONDecoder(parse_constant=_refused, strict=False)
     broken = -1
     for tries, found in enumerate(_STARTS.finditer(text)):
-        if tries >= _MOST_TRIES:
+        if tries >= _MAX_TRIES:
             break
         if found.start() < broken:
             continue

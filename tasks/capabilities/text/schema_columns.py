@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 WHOLE = "answer"
 """The column of an answer that is not an object."""
 
-_MOST_STEPS = 32
+_MAX_STEPS = 32
 
 TAKEN = frozenset(
     (
@@ -88,7 +88,7 @@ def fit_to_type(value: Any, kind: pa.DataType) -> Any:
 
 def _followed(part: Any, schema: Schema, within: frozenset[str]) -> tuple[Mapping[str, Any], frozenset[str]]:
     """A part with its reference followed, and of several choices the only one that is not null."""
-    for _ in range(_MOST_STEPS):
+    for _ in range(_MAX_STEPS):
         if not isinstance(part, Mapping):
             return {}, within
         ref = part.get("$ref")

@@ -24,7 +24,7 @@ _PER_MESSAGE = 40
 """Tokens that templates put around a message, at most (estimate)."""
 _FOR_TOOLS = 400
 """Tokens of the words with which templates tell a model of its tools or a schema, at most (estimate)."""
-_MOST_WHY = 500
+_MAX_WHY = 500
 """Tokens of what was wrong with an answer, and of asking for another, at most (estimate)."""
 _BYTES_A_TOKEN = 4
 """Bytes of usual text that make a token (estimate); a token is at least one byte, which bounds what it can cost."""
@@ -91,7 +91,7 @@ class StructuredCompletion:
             output_tokens=-(-(ask.ceiling.output_tokens or 0) // 4),
             requests=1,
         )
-        return Estimate(1, likely, _in_all(ask.ceiling, params))
+        return Estimate(1, likely, _usage_of_all_tries(ask.ceiling, params))
 
     async def answer(
         self,
@@ -120,14 +120,14 @@ class StructuredCompletion:
             said, why = self._read(choice, params)
             if why is None or len(answers) > params.repairs:
                 break
-            current = _again(current, said["text"], why)
+            current = _ask_again(current, said["text"], why)
         if why is not None:
             raise BadReply(
                 f"the answer does not fit the schema after {len(answers)} tries: {why}",
                 kind="misfit",
                 hint="make the schema or the prompt plainer, or choose a better --model",
             )
-        return {**said, **_counts(answers), "choices": answer.data["choices"]}
+        return {**said, **_token_columns(answers), "choices": answer.data["choices"]}
 
     def _read(self, choice: Mapping[str, Any], params: PromptParams) -> tuple[dict[str, Any], str | None]:
         """A choice as columns, and what is wrong with it."""
@@ -144,18 +144,18 @@ class StructuredCompletion:
             return said, None
         if params.json_schema is None:
             if not text:
-                raise _nothing(finish, params)
+                raise _no_answer_error(finish, params)
             return said, None
         try:
             value = parse_json(text)
         except ValueError as error:
             if finish == "length":
-                raise _nothing(finish, params) from None
+                raise _no_answer_error(finish, params) from None
             return said, str(error)
         why = find_violation(value, params.json_schema)
         if why is None:
             try:
-                said.update(_typed(value, params))
+                said.update(_typed_columns(value, params))
             except ValueError as error:
                 why = str(error)
         return said, why
@@ -191,13 +191,13 @@ def messages_with_schema(prompt: Prompt, params: PromptParams, talk: ChatModel) 
     return Prompt(({"role": "system", "content": words}, *prompt.messages), prompt.inputs, prompt.media_tokens)
 
 
-def _again(prompt: Prompt, text: str, why: str) -> Prompt:
+def _ask_again(prompt: Prompt, text: str, why: str) -> Prompt:
     said = {"role": "assistant", "content": text}
     wanted = {"role": "user", "content": _AGAIN.format(why=why)}
     return Prompt((*prompt.messages, said, wanted), prompt.inputs, prompt.media_tokens)
 
 
-def _typed(value: Any, params: PromptParams) -> dict[str, Any]:
+def _typed_columns(value: Any, params: PromptParams) -> dict[str, Any]:
     assert params.json_schema is not None
     fields = columns_of(params.json_schema)
     if len(fields) == 1 and fields[0].name == WHOLE and not (isinstance(value, dict) and WHOLE in value):
@@ -205,7 +205,7 @@ def _typed(value: Any, params: PromptParams) -> dict[str, Any]:
     return {column_name(field.name): fit_to_type(value.get(field.name), field.type) for field in fields}
 
 
-def _nothing(finish: str | None, params: PromptParams) -> BadReply:
+def _no_answer_error(finish: str | None, params: PromptParams) -> BadReply:
     if finish == "length":
         return BadReply(
             f"the answer was cut off at {params.max_tokens} tokens",
@@ -215,7 +215,7 @@ def _nothing(finish: str | None, params: PromptParams) -> BadReply:
     return BadReply("the model answered nothing", kind="empty_answer", hint="try another prompt or --model")
 
 
-def _counts(answers: Sequence[Answer]) -> dict[str, Any]:
+def _token_columns(answers: Sequence[Answer]) -> dict[str, Any]:
     """Tokens of all tries together; the rest from the last."""
     last = answers[-1]
 
@@ -240,11 +240,11 @@ def _has_tools(params: PromptParams) -> bool:
     return "tools" in params.sampling()
 
 
-def _in_all(one: Usage, params: PromptParams) -> Usage:
+def _usage_of_all_tries(one: Usage, params: PromptParams) -> Usage:
     """The most that a prompt takes with every repair: each holds the answers before it and what was wrong with them."""
     tries = 1 if params.json_schema is None else 1 + params.repairs
-    told = params.max_tokens + 2 * _PER_MESSAGE + _MOST_WHY
-    before = told * tries * (tries - 1) // 2
+    per_try = params.max_tokens + 2 * _PER_MESSAGE + _MAX_WHY
+    before = per_try * tries * (tries - 1) // 2
     return Usage(
         input_tokens=None if one.input_tokens is None else one.input_tokens * tries + before,
         output_tokens=None if one.output_tokens is None else one.output_tokens * tries,

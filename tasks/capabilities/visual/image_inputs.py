@@ -90,7 +90,7 @@ def image_columns(images: Sequence[ImageInput]) -> dict[str, Any]:
         "height": first["height"],
         "format": first["format"],
         "pictures": rows,
-        "warnings": [f"{one.source}: {w}" if len(rows) > 1 else w for one in images for w in _odd(one)],
+        "warnings": [f"{one.source}: {w}" if len(rows) > 1 else w for one in images for w in _warnings(one)],
     }
 
 
@@ -193,5 +193,5 @@ def image_part(number: int, vision: Vision, detail: Detail) -> dict[str, Any]:
     return {"type": "picture", "input": number, **more}
 
 
-def _odd(one: ImageInput) -> tuple[str, ...]:
+def _warnings(one: ImageInput) -> tuple[str, ...]:
     return one.picture.warnings if one.picture is not None else ()

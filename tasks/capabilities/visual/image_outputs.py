@@ -15,7 +15,7 @@ from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import BadInput, BadReply
 from mediamill.tasks.media.images.image_info import ImageInfo
 
-_MOST_BYTES = 200_000_000
+_MAX_BYTES = 200_000_000
 _DECODED = 64 * 2**20
 """Bytes held while a picture is decoded: sixteen million pixels of four bytes."""
 _GONE = frozenset({401, 403, 404, 410})
@@ -77,7 +77,7 @@ async def _file(picture: Mapping[str, Any], number: int, item: Item, kit: Kit) -
 @asynccontextmanager
 async def _fetched(url: str, number: int, item: Item, kit: Kit) -> AsyncIterator[Path]:
     try:
-        async with kit.download(url, _MOST_BYTES) as media:
+        async with kit.download(url, _MAX_BYTES) as media:
             yield media.path
     except BadInput as error:
         if error.status not in _GONE:

@@ -128,7 +128,7 @@ def video_request_params(
     steps = told.get("steps")
     if isinstance(steps, int) and films.steps is not None and not films.steps[0] <= steps <= films.steps[1]:
         raise _wrong(f"{model} takes {films.steps[0]} to {films.steps[1]} steps, not {steps}", "change steps")
-    frames = places(params, films, wire, model)
+    frames = place_keyframes(params, films, wire, model)
     if frames:
         told["frames"] = list(frames)
     if params.reference_images and (films.references is False or "reference_images" not in wire.takes):
@@ -139,7 +139,7 @@ def video_request_params(
     return told
 
 
-def places(
+def place_keyframes(
     params: GenerateVideoParams, films: VideoModel, wire: VideoConfig, model: str
 ) -> Sequence[int | Literal["first", "last"]]:
     """Where the keyframes stand; told by their number where that says it.

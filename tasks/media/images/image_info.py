@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 OPENED = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JPEG2000")
 """Formats that are opened, by Pillow's names; no others, whatever a file pretends to be."""
 NAMES = {"MPO": "jpeg", "JPEG2000": "jp2", "HEIF": "heic"}
-MOST_PIXELS = 200_000_000
-MOST_WHOLE = 80_000_000
+MAX_PIXELS = 200_000_000
+MAX_PIXELS_UNREDUCED = 80_000_000
 """Pixels that are decoded where a format cannot be decoded at a smaller size; JPEG can."""
 _ORIENTATION = 0x0112
 _TURNED = 5
@@ -127,7 +127,7 @@ def _bound(image: Image) -> None:
     if width < 1 or height < 1 or max(width, height) > _WORST_SIDE:
         raise BadInput(f"the picture claims to be {width} by {height} pixels", kind="undecodable")
     kind = NAMES.get(image.format or "", (image.format or "").lower())
-    most = MOST_PIXELS if kind in _REDUCIBLE else MOST_WHOLE
+    most = MAX_PIXELS if kind in _REDUCIBLE else MAX_PIXELS_UNREDUCED
     if pixels > most:
         raise BadInput(
             f"the picture has {pixels / 1e6:.0f} million pixels, more than {most / 1e6:.0f}",

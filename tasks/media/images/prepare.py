@@ -19,7 +19,7 @@ _MIMES = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "gif":
 _QUALITIES = (88, 75, 60)
 _COVER_QUALITY = 92
 _SMALLER = 0.7
-_MOST_TRIES = 12
+_MAX_TRIES = 12
 _AS_IS_MODES = frozenset({"RGB", "L", "RGBA", "LA", "P", "1"})
 _SIXTEEN = 16
 _SLACK = 1.1
@@ -212,7 +212,7 @@ def _fitting(image: Image, limits: ImageLimits) -> tuple[bytes, int, tuple[int, 
     """
     from PIL import Image as Pillow
 
-    for _ in range(_MOST_TRIES):
+    for _ in range(_MAX_TRIES):
         for quality in _QUALITIES:
             out = BytesIO()
             image.save(out, "JPEG", quality=quality)
