@@ -6,6 +6,6 @@ Worker processes import this module again, so nothing heavy is imported at its t
 import sys
 
 if __name__ == "__main__":
-    from mediamill.tasks.local.server import main
+    from mediamill.tasks.local.server.process import main
 
     sys.exit(main(sys.argv[1:]))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediamill.tasks.local.bill import Bill, price
+from mediamill.tasks.local.billing.bill import Bill, price
 from tests.local.calls import post, tone
 from tests.servers import RunningServer, running_server
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediamill.tasks.local.bill import Bill
+from mediamill.tasks.local.billing.bill import Bill
 from tests.clients.seeing import HOUSE, PAGE, data_url
 from tests.local.test_chat_requests import CHAT, HELLO, MODEL, ask
 from tests.servers import running_server

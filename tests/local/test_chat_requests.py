@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediamill.tasks.local.chat.asked import Asked, read_asked
-from mediamill.tasks.local.chat.engines import Said, answer
-from mediamill.tasks.local.chat.models import ChatModel
-from mediamill.tasks.local.chat.streaming import events, stream
-from mediamill.tasks.local.chat.usage import cut, spent, usage
-from mediamill.tasks.local.chat.vendors import vendor
-from mediamill.tasks.local.chat.wording import whole
-from mediamill.tasks.local.options import DIALECTS
-from mediamill.tasks.local.refusal import Refusal
+from mediamill.tasks.local.chat.answers import Said, answer
+from mediamill.tasks.local.chat.chat_dialects import vendor
+from mediamill.tasks.local.chat.chat_models import ChatModel
+from mediamill.tasks.local.chat.chat_reply import whole
+from mediamill.tasks.local.chat.chat_request import Asked, read_asked
+from mediamill.tasks.local.chat.chat_stream import events, stream
+from mediamill.tasks.local.chat.token_usage import cut, spent, usage
+from mediamill.tasks.local.server.api_error import Refusal
+from mediamill.tasks.local.server.options import DIALECTS
 from tests.clients.seeing import HOUSE, data_url
 from tests.local.calls import PATHS
 from tests.local.test_chat_schemas import JSON

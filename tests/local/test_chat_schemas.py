@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediamill.tasks.local.chat.filling import filled
-from mediamill.tasks.local.chat.patterns import text_for
-from mediamill.tasks.local.chat.schemas import checked
-from mediamill.tasks.local.refusal import Refusal
+from mediamill.tasks.local.chat.json_schemas import checked
+from mediamill.tasks.local.chat.regex_example import text_for
+from mediamill.tasks.local.chat.schema_faker import filled
+from mediamill.tasks.local.server.api_error import Refusal
 from tests.repeatable import repeatable
 
 NAMES = st.text("abcxyz", min_size=1, max_size=4)

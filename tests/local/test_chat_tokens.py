@@ -8,10 +8,10 @@ import pytest
 import yaml
 
 from mediamill.configs import FOLDER
-from mediamill.tasks.local.chat.models import ChatModel, read_models
+from mediamill.tasks.local.chat.chat_models import ChatModel, read_models
 from mediamill.tasks.local.chat.seen import Seen
-from mediamill.tasks.local.chat.tokens import picture_tokens, prompt_tokens
-from mediamill.tasks.local.refusal import Refusal
+from mediamill.tasks.local.chat.token_counts import picture_tokens, prompt_tokens
+from mediamill.tasks.local.server.api_error import Refusal
 
 KNOWN = yaml.safe_load((FOLDER / "server.yaml").read_text())["chat"]
 

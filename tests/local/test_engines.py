@@ -16,13 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mediamill.tasks.errors import BadInput, NoSuchOption, UsageError
-from mediamill.tasks.local.engines import engine_identity, make_engine
-from mediamill.tasks.local.engines.base import Audio
-from mediamill.tasks.local.engines.echo import echoed
-from mediamill.tasks.local.engines.pocketsphinx import hear, utterances
-from mediamill.tasks.local.engines.pool import WorkerDied, WorkerPool
-from mediamill.tasks.local.engines.sound import opened
-from mediamill.tasks.local.engines.sound import samples as samples_of
+from mediamill.tasks.local.asr_engines.audio_input import opened
+from mediamill.tasks.local.asr_engines.audio_input import samples as samples_of
+from mediamill.tasks.local.asr_engines.base import Audio
+from mediamill.tasks.local.asr_engines.echo import echoed
+from mediamill.tasks.local.asr_engines.pocketsphinx import hear, utterances
+from mediamill.tasks.local.asr_engines.registry import engine_identity, make_engine
+from mediamill.tasks.local.asr_engines.worker_pool import WorkerDied, WorkerPool
 from tests.local.calls import error, post, tone
 from tests.media.sounds import encode, wav
 from tests.servers import RunningServer, running_server

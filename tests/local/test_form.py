@@ -7,8 +7,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from mediamill.tasks.local.form import parse_form
-from mediamill.tasks.local.refusal import Refusal
+from mediamill.tasks.local.server.api_error import Refusal
+from mediamill.tasks.local.server.multipart_form import parse_form
 
 NAMES = st.text(
     st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"], exclude_characters="\\%"), min_size=1, max_size=20

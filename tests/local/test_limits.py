@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediamill.tasks.local.dialects import dialect
-from mediamill.tasks.local.limits import Limiter, Rates, go_duration
-from mediamill.tasks.local.refusal import Refusal
+from mediamill.tasks.local.server.api_error import Refusal
+from mediamill.tasks.local.server.dialects import dialect
+from mediamill.tasks.local.server.rate_limits import Limiter, Rates, go_duration
 
 
 class Clock:

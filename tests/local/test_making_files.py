@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from mediamill.tasks.local.making import filming
-from mediamill.tasks.local.making.asking import sized
-from mediamill.tasks.local.making.drawing import draw
-from mediamill.tasks.local.making.files import Files
-from mediamill.tasks.local.making.filming import film
-from mediamill.tasks.local.making.ranges import parse_range
-from mediamill.tasks.local.making.specs import Clip, Picture
-from mediamill.tasks.local.refusal import Refusal
+from mediamill.tasks.local.endpoints.ranges import parse_range
+from mediamill.tasks.local.endpoints.request_fields import sized
+from mediamill.tasks.local.media_generation import videos as filming
+from mediamill.tasks.local.media_generation.images import draw
+from mediamill.tasks.local.media_generation.media_cache import Files
+from mediamill.tasks.local.media_generation.specs import Clip, Picture
+from mediamill.tasks.local.media_generation.videos import film
+from mediamill.tasks.local.server.api_error import Refusal
 from tests.local.making import looked, watched
 
 CLIP = Clip("a cat", 1, 64, 48, 1, 12, "mp4")
@@ -59,7 +59,7 @@ async def test_however_many_ask_a_file_is_drawn_once(monkeypatch: pytest.MonkeyP
         drawn.append(clip.name)
         film(clip, path)
 
-    monkeypatch.setattr("mediamill.tasks.local.making.files.film", counted)
+    monkeypatch.setattr("mediamill.tasks.local.media_generation.media_cache.film", counted)
     files = Files()
     try:
         opened = await asyncio.gather(*(files.opened(CLIP) for _ in range(20)))

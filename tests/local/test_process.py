@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.local.options import parse
+from mediamill.tasks.local.server.options import parse
 from mediamill.tasks.local.spawn import spawn
 from tests.local.calls import post
 

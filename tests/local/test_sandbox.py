@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from mediamill.tasks.local.refusal import Refusal
-from mediamill.tasks.local.sandbox import sessions
-from mediamill.tasks.local.sandbox.sessions import Session, Sessions
+from mediamill.tasks.local.sandbox import interpreter_sessions as sessions
+from mediamill.tasks.local.sandbox.interpreter_sessions import Session, Sessions
+from mediamill.tasks.local.server.api_error import Refusal
 from tests.local.locking import needs_lock
 
 pytestmark = needs_lock

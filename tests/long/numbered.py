@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import av
 import numpy as np
 
-from mediamill.tasks.local.engines.tones import burst
+from mediamill.tasks.local.asr_engines.tones import burst
 from mediamill.tasks.media.encode import RATE, Samples
 
 if TYPE_CHECKING:

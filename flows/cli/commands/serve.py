@@ -12,6 +12,6 @@ import click
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def command(arguments: tuple[str, ...]) -> int:
     """Serve the providers' wire formats on a loopback port; see `mediamill serve --help`."""
-    from mediamill.tasks.local.server import main
+    from mediamill.tasks.local.server.process import main
 
     return int(main(list(arguments)) or 0)

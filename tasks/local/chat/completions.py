@@ -17,21 +17,26 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from mediamill.tasks.local.answering import answered
-from mediamill.tasks.local.body import Body
-from mediamill.tasks.local.breakage import send_broken
-from mediamill.tasks.local.chat.asked import Asked, read_asked
-from mediamill.tasks.local.chat.engines import Call, Said, answer, echoes
-from mediamill.tasks.local.chat.pictures import look
+from mediamill.tasks.local.chat.answers import Call, Said, answer, echoes
+from mediamill.tasks.local.chat.chat_dialects import Vendor, vendor
+from mediamill.tasks.local.chat.chat_reply import whole
+from mediamill.tasks.local.chat.chat_request import Asked, read_asked
+from mediamill.tasks.local.chat.chat_stream import events, send, stream
+from mediamill.tasks.local.chat.media_sources import Source, decoded, fetched
 from mediamill.tasks.local.chat.seen import Seen
-from mediamill.tasks.local.chat.sources import Source, decoded, fetched
-from mediamill.tasks.local.chat.streaming import events, send, stream
-from mediamill.tasks.local.chat.tokens import picture_tokens, prompt_tokens
-from mediamill.tasks.local.chat.usage import Spent, cut, spent
-from mediamill.tasks.local.chat.vendors import Vendor, vendor
-from mediamill.tasks.local.chat.videos import watch
-from mediamill.tasks.local.chat.wording import whole
-from mediamill.tasks.local.desk import (
+from mediamill.tasks.local.chat.token_counts import picture_tokens, prompt_tokens
+from mediamill.tasks.local.chat.token_usage import Spent, cut, spent
+from mediamill.tasks.local.chat.video_inputs import watch
+from mediamill.tasks.local.chat.visual_inputs import look
+from mediamill.tasks.local.endpoints.tts_request import parse_json
+from mediamill.tasks.local.faults.fault_replies import send_broken
+from mediamill.tasks.local.faults.fault_rules import COMPUTED, UNANSWERED, UNCOMPUTED, Fault
+from mediamill.tasks.local.server.api_error import Refusal
+from mediamill.tasks.local.server.dialects import Dialect
+from mediamill.tasks.local.server.middleware import answered
+from mediamill.tasks.local.server.multipart_form import Buffer
+from mediamill.tasks.local.server.request_body import Body
+from mediamill.tasks.local.server.server_state import (
     Desk,
     Exchange,
     bearer,
@@ -40,11 +45,6 @@ from mediamill.tasks.local.desk import (
     faulted,
     reply_headers,
 )
-from mediamill.tasks.local.dialects import Dialect
-from mediamill.tasks.local.form import Buffer
-from mediamill.tasks.local.refusal import Refusal
-from mediamill.tasks.local.rules import COMPUTED, UNANSWERED, UNCOMPUTED, Fault
-from mediamill.tasks.local.saying import parse_json
 
 _DATA = re.compile(rb"data:[a-z]+/[a-zA-Z0-9.+-]+;base64,([A-Za-z0-9+/=]+)")
 _ASIDE = re.compile(rb',\s*"stream(?:_options)?"\s*:\s*(?:true|false|\{[^}]*\})|"stream"\s*:\s*(?:true|false)\s*,')

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mediamill.tasks.local.chat.sources import Source
-from mediamill.tasks.local.chat.vendors import Vendor
-from mediamill.tasks.local.refusal import Refusal
+from mediamill.tasks.local.chat.chat_dialects import Vendor
+from mediamill.tasks.local.chat.media_sources import Source
+from mediamill.tasks.local.server.api_error import Refusal
 
 _DETAILS = frozenset({"auto", "low", "high", "original"})
 _MOST_TEXT = 8_000_000
