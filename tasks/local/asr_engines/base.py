@@ -62,7 +62,7 @@ class Transcript:
     words: tuple[Word, ...]
 
 
-class Engine(Protocol):
+class AsrEngine(Protocol):
     """Hears recordings.
 
     ``identity`` is name and version, e.g. ``pocketsphinx-5.1.1``.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from mediamill.tasks.local.asr_engines.audio_input import decoded_seconds, quick_seconds
 from mediamill.tasks.local.asr_engines.base import Audio, Segment, Transcript, Word
-from mediamill.tasks.local.asr_engines.measure import decoded_seconds, quick_seconds
 from mediamill.tasks.local.asr_engines.worker_pool import WorkerPool
 
 _WORDS = [
@@ -35,7 +35,7 @@ _FEWEST = 4
 _IN_A_SEGMENT = 12
 
 
-class Echo:
+class EchoEngine:
     """Made-up words, a few a second, the same for the same bytes."""
 
     simulated = True

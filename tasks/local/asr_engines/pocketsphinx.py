@@ -22,7 +22,7 @@ _HOP = int(0.02 * _RATE)
 _PAUSE = 0.5
 _REST = 25
 """Hops of :data:`_HOP` samples that make a pause to cut in: 0.5 s."""
-_LEAST = _RATE
+_MIN = _RATE
 """Samples between two such cuts."""
 _MARGIN = _RATE // 4
 """Samples of silence that stay on each side of what is said."""
@@ -33,7 +33,7 @@ _PADDING = 0.15
 _FILLERS = ("<", "[", "+")
 
 
-class Pocketsphinx:
+class PocketsphinxEngine:
     """Recordings of any length, one worker process each."""
 
     simulated = False
@@ -68,7 +68,7 @@ def hear(audio: Audio, max_seconds: float | None) -> Transcript:
     with opened(audio) as recording:
         at = 0
         for utterance in utterances(samples(recording, max_seconds)):
-            words += _heard(utterance, at / _RATE)
+            words += _decode_words(utterance, at / _RATE)
             at += len(utterance)
         if not recording.length:
             raise BadInput("no sound can be decoded from it", kind="undecodable")
@@ -101,13 +101,13 @@ def utterances(blocks: Iterable[Samples]) -> Iterator[Samples]:
 
 
 def pauses(sound: Samples) -> list[int]:
-    """The middles of the pauses within it, at least :data:`_LEAST` apart."""
+    """The middles of the pauses within it, at least :data:`_MIN` apart."""
     cuts: list[int] = []
     edges = _quiet_edges(sound)
     for begin, end in zip(edges[::2], edges[1::2], strict=True):
         middle = (begin + end) // 2 * _HOP
         inside = begin > 0 and (end + 1) * _HOP <= len(sound)
-        if inside and end - begin >= _REST and middle - (cuts[-1] if cuts else 0) >= _LEAST:
+        if inside and end - begin >= _REST and middle - (cuts[-1] if cuts else 0) >= _MIN:
             cuts.append(middle)
     return cuts
 
@@ -149,7 +149,7 @@ def _decoder() -> Any:
     return Decoder(maxwpf=5, maxhmmpf=3000, loglevel="FATAL")
 
 
-def _heard(sound: Samples, offset: float) -> Iterator[Word]:
+def _decode_words(sound: Samples, offset: float) -> Iterator[Word]:
     """The words of one utterance; the decoder adapts to what it hears, so it forgets before each."""
     if abs(sound.astype(int)).max() <= _SILENT:
         return
@@ -162,12 +162,12 @@ def _heard(sound: Samples, offset: float) -> Iterator[Word]:
     decoder.process_raw(silence + sound.tobytes() + silence, full_utt=True)
     decoder.end_utt()
     length = len(sound) / _RATE
-    for heard in decoder.seg():
-        if heard.word.startswith(_FILLERS):
+    for part in decoder.seg():
+        if part.word.startswith(_FILLERS):
             continue
-        start = min(max(heard.start_frame / _FRAMES_A_SECOND - _PADDING, 0), length)
-        end = min(max((heard.end_frame + 1) / _FRAMES_A_SECOND - _PADDING, 0), length)
-        yield Word(heard.word.partition("(")[0], round(offset + start, 3), round(offset + end, 3))
+        start = min(max(part.start_frame / _FRAMES_A_SECOND - _PADDING, 0), length)
+        end = min(max((part.end_frame + 1) / _FRAMES_A_SECOND - _PADDING, 0), length)
+        yield Word(part.word.partition("(")[0], round(offset + start, 3), round(offset + end, 3))
 
 
 def _segments(words: list[Word]) -> Iterator[Segment]:

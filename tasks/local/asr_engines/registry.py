@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from mediamill.tasks.errors import NoSuchOption
+from mediamill.tasks.errors import NoSuchOption, UsageError
 
 if TYPE_CHECKING:
-    from mediamill.tasks.local.asr_engines.base import Engine
+    from mediamill.tasks.local.asr_engines.base import AsrEngine
 
 ALIASES = {"local": "pocketsphinx"}
-NAMES = ("pocketsphinx", "echo", "tones", "whisper")
+ASR_ENGINES = ("pocketsphinx", "echo", "whisper")
 _PACKAGES = {"pocketsphinx": "pocketsphinx", "whisper": "faster-whisper"}
-_OWN = {"echo": "1", "tones": "1"}
+_OWN = {"echo": "1"}
 
 
-def engine_identity(name: str) -> str:
+def asr_engine_identity(name: str) -> str:
     """Name and version, e.g. ``pocketsphinx-5.1.1``, without importing the engine.
 
     A package that is not installed leaves the bare name.
@@ -33,36 +35,45 @@ def engine_identity(name: str) -> str:
         return name
 
 
-def make_engine(name: str, workers: int, max_seconds: float | None, weights: str) -> Engine:
+def make_asr_engine(name: str, workers: int, max_seconds: float | None, weights: str) -> AsrEngine:
     """An engine by name; nothing heavy is imported and no process is started before the first recording.
 
     Args:
-        name: one of :data:`NAMES`, or ``local`` for the default.
+        name: one of :data:`ASR_ENGINES`, ``local`` for the default, or ``module:Class``, a class that is called with
+            ``workers`` and ``max_seconds``.
         workers: processes it may use.
         max_seconds: longest recording it decodes.
         weights: what the whisper engine loads.
 
     Raises:
         NoSuchOption: for an unknown engine.
-        UsageError: when its package is not installed.
+        UsageError: when its package is not installed, or there is no such class.
     """
+    if ":" in name:
+        engine: AsrEngine = _load_class(name)(workers, max_seconds)
+        return engine
     name = known(name)
-    identity = engine_identity(name)
+    identity = asr_engine_identity(name)
     if name == "echo":
-        from mediamill.tasks.local.asr_engines.echo import Echo
+        from mediamill.tasks.local.asr_engines.echo import EchoEngine
 
-        return Echo(identity, workers, max_seconds)
-    if name == "tones":
-        from mediamill.tasks.local.asr_engines.tones import Tones
-
-        return Tones(identity, workers, max_seconds)
+        return EchoEngine(identity, workers, max_seconds)
     if name == "whisper":
-        from mediamill.tasks.local.asr_engines.whisper import Whisper
+        from mediamill.tasks.local.asr_engines.whisper import WhisperEngine
 
-        return Whisper(identity, workers, max_seconds, weights)
-    from mediamill.tasks.local.asr_engines.pocketsphinx import Pocketsphinx
+        return WhisperEngine(identity, workers, max_seconds, weights)
+    from mediamill.tasks.local.asr_engines.pocketsphinx import PocketsphinxEngine
 
-    return Pocketsphinx(identity, workers, max_seconds)
+    return PocketsphinxEngine(identity, workers, max_seconds)
+
+
+def _load_class(name: str) -> Callable[[int, float | None], AsrEngine]:
+    module, _, attribute = name.partition(":")
+    try:
+        loaded: Callable[[int, float | None], AsrEngine] = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(f"no engine {name!r}: {error}", hint="it is MODULE:CLASS, importable by the server") from None
+    return loaded
 
 
 def known(name: str) -> str:
@@ -72,6 +83,6 @@ def known(name: str) -> str:
         NoSuchOption: for an unknown engine.
     """
     name = ALIASES.get(name, name)
-    if name not in NAMES:
-        raise NoSuchOption("engine", name, [*NAMES, *ALIASES])
+    if name not in ASR_ENGINES:
+        raise NoSuchOption("engine", name, [*ASR_ENGINES, *ALIASES])
     return name

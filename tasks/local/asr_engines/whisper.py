@@ -11,7 +11,7 @@ from mediamill.tasks.local.asr_engines.base import Audio, Segment, Transcript, W
 from mediamill.tasks.local.asr_engines.worker_pool import WorkerPool
 
 
-class Whisper:
+class WhisperEngine:
     """Any language Whisper knows; the weights are loaded in the workers, at the first recording."""
 
     simulated = False
@@ -75,7 +75,7 @@ def hear(
     found, info = _model(weights).transcribe(
         sound, language=language, task="translate" if to else "transcribe", word_timestamps=True
     )
-    heard = list(found)
-    segments = tuple(Segment(s.start, s.end, s.text.strip()) for s in heard)
-    words = tuple(Word(w.word.strip(), w.start, w.end) for s in heard for w in s.words or ())
+    found_segments = list(found)
+    segments = tuple(Segment(s.start, s.end, s.text.strip()) for s in found_segments)
+    words = tuple(Word(w.word.strip(), w.start, w.end) for s in found_segments for w in s.words or ())
     return Transcript(" ".join(s.text for s in segments), to or info.language, seconds, segments, words)

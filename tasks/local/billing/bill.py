@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import Counter, deque
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from decimal import Context, Decimal
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 
@@ -19,7 +18,6 @@ KEPT = 1_000_000
 """Calls that are kept one by one; the totals count all."""
 
 _EXACT = Context(prec=50)
-_STEP = Decimal("1e-12")
 
 
 @dataclass(slots=True)
@@ -71,12 +69,6 @@ class Call:
 _NAMES = tuple(f.name for f in fields(Call))
 
 
-def price(seconds: Decimal, usd_per_minute: Decimal) -> Decimal:
-    """Exact seconds times the price of a minute, in US dollars, rounded half-even to 1e-12."""
-    exact = _EXACT.divide(_EXACT.multiply(seconds, usd_per_minute), Decimal(60))
-    return exact.quantize(_STEP, ROUND_HALF_EVEN, _EXACT)
-
-
 class Bill:
     """Totals and calls, optionally in a file of JSON lines that outlives the server.
 
@@ -85,20 +77,10 @@ class Bill:
     link or its redirect led that carried the key.
 
     Args:
-        prices: US dollars by model, of a minute heard, a million characters spoken, a picture or a
-            video made; other models are free.
         file: appended to; what is in it counts from the start.
-        token_prices: US dollars by model of a million tokens of prompt, and of answer.
     """
 
-    def __init__(
-        self,
-        prices: Mapping[str, Decimal],
-        file: Path | None = None,
-        token_prices: Mapping[str, tuple[Decimal, Decimal]] | None = None,
-    ) -> None:
-        self._prices = prices
-        self._token_prices = token_prices or {}
+    def __init__(self, file: Path | None = None) -> None:
         self._file: int | None = None
         self.in_flight = 0
         self.reset()
@@ -124,36 +106,6 @@ class Bill:
         self.in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
         return Call(self._n, path)
-
-    def charge(self, call: Call, seconds: Decimal) -> None:
-        """Bill a call for the seconds its dialect bills."""
-        usd = price(seconds, self._prices.get(call.model or "", Decimal(0)))
-        call.billed, call.seconds, call.usd = True, str(seconds), f"{usd.normalize():f}"
-
-    def charge_characters(self, call: Call, characters: int) -> None:
-        """Bill a call for the characters it had spoken; prices are those of a million."""
-        exact = _EXACT.multiply(Decimal(characters), self._prices.get(call.model or "", Decimal(0)))
-        usd = _EXACT.divide(exact, Decimal(1_000_000)).quantize(_STEP, ROUND_HALF_EVEN, _EXACT)
-        call.billed, call.characters, call.usd = True, characters, f"{usd.normalize():f}"
-
-    def charge_tokens(self, call: Call, told: int, said: int) -> None:
-        """Bill a call for the tokens of its prompt and of its answer; prices are those of a million."""
-        into, out = self._token_prices.get(call.model or "", (Decimal(0), Decimal(0)))
-        exact = _EXACT.add(_EXACT.multiply(Decimal(told), into), _EXACT.multiply(Decimal(said), out))
-        usd = _EXACT.divide(exact, Decimal(1_000_000)).quantize(_STEP, ROUND_HALF_EVEN, _EXACT)
-        call.billed, call.input_tokens, call.output_tokens, call.usd = True, told, said, f"{usd.normalize():f}"
-
-    def charge_pieces(self, call: Call, name: Literal["searches", "sessions"], count: int) -> None:
-        """Bill a call for so many searches or sessions; prices are those of one."""
-        usd = _EXACT.multiply(Decimal(count), self._prices.get(call.model or "", Decimal(0)))
-        setattr(call, name, count)
-        call.billed, call.usd = True, f"{usd.normalize():f}"
-
-    def charge_made(self, call: Call, *, images: int | None = None, videos: int | None = None) -> None:
-        """Bill a call for the pictures or videos it made; prices are those of one."""
-        each = self._prices.get(call.model or "", Decimal(0))
-        usd = _EXACT.multiply(Decimal((images or 0) + (videos or 0)), each).quantize(_STEP, ROUND_HALF_EVEN, _EXACT)
-        call.billed, call.images, call.videos, call.usd = True, images, videos, f"{usd.normalize():f}"
 
     def settle(self, call: Call, status: int) -> None:
         """Enter a call, just before its reply goes out."""

@@ -10,20 +10,20 @@ from typing import Any
 
 import orjson
 
-from mediamill.tasks.local.chat.chat_request import Asked
-from mediamill.tasks.local.chat.descriptions import described, known_of
-from mediamill.tasks.local.chat.regex_example import text_for
-from mediamill.tasks.local.chat.schema_faker import filled
-from mediamill.tasks.local.chat.seen import Seen
-from mediamill.tasks.local.server.api_error import Refusal
+from mediamill.tasks.local.chat.chat_request import ChatRequest
+from mediamill.tasks.local.chat.descriptions import describe, known_facts
+from mediamill.tasks.local.chat.regex_example import example_for
+from mediamill.tasks.local.chat.schema_faker import fill_schema
+from mediamill.tasks.local.chat.visual_inputs import VisualInput
+from mediamill.tasks.local.server.api_error import ApiError
 
-ANSWERING = ("extract", "measure")
+CHAT_ENGINES = ("extract", "measure")
 """Engines of the local provider: sentences of the prompt, and measurements of pictures."""
 
 _SENTENCE = re.compile(r"[^.!?\n]+[.!?]?")
 _FENCE = re.compile(r"```[a-z]*\n(.*?)```", re.DOTALL)
 _WORD = re.compile(r"\w+")
-_MOST_SENTENCES = 3
+_MAX_SENTENCES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Completion:
     """An answer: text, reasoning before it, the tools it calls, why it ended."""
 
     text: str = ""
@@ -51,25 +51,25 @@ def echoes(engine: str) -> bool:
     return engine.startswith(("echo", "tones"))
 
 
-def answer(engine: str, asked: Asked, seen: Sequence[Seen], sample: int) -> Said:
+def answer_prompt(engine: str, params: ChatRequest, seen: Sequence[VisualInput], sample: int) -> Completion:
     """The answer to a prompt; the same for the same prompt, seed and sample.
 
     Raises:
-        Refusal: when it cannot be bound as it should be.
+        ApiError: when it cannot be bound as it should be.
     """
     echo = echoes(engine)
-    words = _echoed(asked, seen, sample) if echo else described(seen) if seen else _extracted(asked.text)
-    form, tool = asked.form, asked.tool
+    words = _echoed(params, seen, sample) if echo else describe(seen) if seen else _extracted(params.text)
+    form, tool = params.form, params.tool
     simulated = echo or not seen or tool is not None or form.schema is not None or form.pattern is not None
-    known = {**known_of(words, seen), **_fenced(asked.text)}
+    known = {**known_facts(words, seen), **_fenced(params.text)}
     if tool is not None:
-        made = _json(filled(tool.parameters, known))
-        return Said(calls=(Call(tool.name, made),), simulated=simulated)
+        value = _json(fill_schema(tool.parameters, known))
+        return Completion(calls=(Call(tool.name, value),), simulated=simulated)
     if form.schema is not None:
-        return Said(_json(filled(form.schema, known)), simulated=simulated)
+        return Completion(_json(fill_schema(form.schema, known)), simulated=simulated)
     if form.pattern is not None:
-        return Said(_matching(form.pattern, words), simulated=simulated)
-    return Said(_json({"text": words}) if form.as_json else words, simulated=simulated)
+        return Completion(_matching(form.pattern, words), simulated=simulated)
+    return Completion(_json({"text": words}) if form.as_json else words, simulated=simulated)
 
 
 def _json(value: Any) -> str:
@@ -79,16 +79,16 @@ def _json(value: Any) -> str:
 def _matching(pattern: str, words: str) -> str:
     if re.fullmatch(pattern, words):
         return words
-    made = text_for(pattern)
-    if made is None:
-        raise Refusal("bad_value", "the built-in engine cannot answer in this pattern", param="response_format")
-    return made
+    value = example_for(pattern)
+    if value is None:
+        raise ApiError("bad_value", "the built-in engine cannot answer in this pattern", param="response_format")
+    return value
 
 
-def _echoed(asked: Asked, seen: Sequence[Seen], sample: int) -> str:
+def _echoed(params: ChatRequest, seen: Sequence[VisualInput], sample: int) -> str:
     names = [f"{one.kind} {one.sha256[:12]} of {one.width}x{one.height}, {one.size} bytes" for one in seen]
-    prompt = hashlib.sha256(asked.text.encode("utf-8", "replace")).hexdigest()[:12]
-    seed = f", seed {asked.seed}" if asked.seed is not None else ""
+    prompt = hashlib.sha256(params.text.encode("utf-8", "replace")).hexdigest()[:12]
+    seed = f", seed {params.seed}" if params.seed is not None else ""
     again = f", answer {sample + 1}" if sample else ""
     return f"echo of {', '.join([*names, f'prompt {prompt}'])}{seed}{again}"
 
@@ -104,6 +104,6 @@ def _extracted(text: str) -> str:
     sentences = [found.strip() for found in _SENTENCE.findall(text) if found.strip()]
     wanted = set(_WORD.findall((sentences[-1] if sentences else "").lower()))
     shared = {one: len(wanted & set(_WORD.findall(one.lower()))) for one in sentences[:-1]}
-    kept = set(sorted((one for one in shared if shared[one]), key=lambda one: -shared[one])[:_MOST_SENTENCES])
-    told = " ".join(one for one in sentences if one in kept) or (sentences[-1] if sentences else "")
-    return f"No language model is built in; from the prompt: {told}"
+    kept = set(sorted((one for one in shared if shared[one]), key=lambda one: -shared[one])[:_MAX_SENTENCES])
+    excerpt = " ".join(one for one in sentences if one in kept) or (sentences[-1] if sentences else "")
+    return f"No language model is built in; from the prompt: {excerpt}"

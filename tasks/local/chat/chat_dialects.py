@@ -61,7 +61,7 @@ _MANY = (*_WEB, "BMP", "TIFF")
 
 
 @dataclass(frozen=True, slots=True)
-class Vendor:
+class ChatDialect:
     """One provider's chat endpoint.
 
     Attributes:
@@ -75,7 +75,7 @@ class Vendor:
         bare_urls: ``image_url`` may be the URL itself.
         user_pictures: only users show pictures.
         most_pictures, most_picture_bytes, most_pixels: of one request, of one picture.
-        most_bytes: of a request.
+        max_bytes: of a request.
         formats: of pictures, by Pillow's names.
         animated: a GIF may move.
         says_json: asking for ``json_object`` takes the word JSON in the messages.
@@ -88,18 +88,18 @@ class Vendor:
     strict: bool = True
     fields: frozenset[str] | None = None
     roles: frozenset[str] = _ROLES
-    most_n: int = 128
-    most_stops: int | None = 4
-    most_logprobs: int = 20
+    max_n: int = 128
+    max_stops: int | None = 4
+    max_logprobs: int = 20
     counts_logprobs: bool = False
     detail: bool = True
     video: bool = False
     bare_urls: bool = False
     user_pictures: bool = False
-    most_pictures: int = 1000
-    most_picture_bytes: int = 20 * MIB
-    most_pixels: int = 100_000_000
-    most_bytes: int = 100 * MIB
+    max_pictures: int = 1000
+    max_picture_bytes: int = 20 * MIB
+    max_pixels: int = 100_000_000
+    max_bytes: int = 100 * MIB
     formats: tuple[str, ...] = _WEB
     animated: bool = True
     says_json: bool = False
@@ -110,28 +110,28 @@ class Vendor:
 
 
 @cache
-def vendor(dialect: str) -> Vendor:
+def chat_dialect(dialect: str) -> ChatDialect:
     """The chat endpoint of a dialect; what no provider tells is the server's own guard."""
     return {
-        "local": Vendor(
-            "local", strict=False, roles=_ALL_ROLES, most_stops=None, video=True, bare_urls=True,
-            most_picture_bytes=100 * MIB, formats=_MANY, regex=True,
+        "local": ChatDialect(
+            "local", strict=False, roles=_ALL_ROLES, max_stops=None, video=True, bare_urls=True,
+            max_picture_bytes=100 * MIB, formats=_MANY, regex=True,
         ),
-        "together": Vendor(
-            "together", most_stops=None, counts_logprobs=True, detail=False, video=True, regex=True,
+        "together": ChatDialect(
+            "together", max_stops=None, counts_logprobs=True, detail=False, video=True, regex=True,
             formats=_MANY, reasoning=("reasoning",),
         ),
-        "openai": Vendor(
-            "openai", fields=_OPENAI, roles=_ALL_ROLES, user_pictures=True, most_pictures=1500, most_bytes=512 * MIB,
-            most_picture_bytes=100 * MIB, animated=False, says_json=True, strict_schemas=True,
+        "openai": ChatDialect(
+            "openai", fields=_OPENAI, roles=_ALL_ROLES, user_pictures=True, max_pictures=1500, max_bytes=512 * MIB,
+            max_picture_bytes=100 * MIB, animated=False, says_json=True, strict_schemas=True,
         ),
-        "groq": Vendor(
-            "groq", fields=_GROQ, roles=_ALL_ROLES, most_n=1, user_pictures=True, most_pictures=5,
-            most_pixels=33_177_600, most_bytes=4 * MIB, says_json=True, reasoning=("reasoning",),
+        "groq": ChatDialect(
+            "groq", fields=_GROQ, roles=_ALL_ROLES, max_n=1, user_pictures=True, max_pictures=5,
+            max_pixels=33_177_600, max_bytes=4 * MIB, says_json=True, reasoning=("reasoning",),
         ),
-        "compatible": Vendor(
-            "compatible", strict=False, roles=_ALL_ROLES, most_stops=None, video=True, bare_urls=True,
-            most_picture_bytes=100 * MIB, formats=_MANY, regex=True, reasoning=("reasoning", "reasoning_content"),
+        "compatible": ChatDialect(
+            "compatible", strict=False, roles=_ALL_ROLES, max_stops=None, video=True, bare_urls=True,
+            max_picture_bytes=100 * MIB, formats=_MANY, regex=True, reasoning=("reasoning", "reasoning_content"),
         ),
-        "xai": Vendor("xai", roles=_ALL_ROLES, most_logprobs=8, formats=("JPEG", "PNG")),
+        "xai": ChatDialect("xai", roles=_ALL_ROLES, max_logprobs=8, formats=("JPEG", "PNG")),
     }[dialect]  # fmt: skip

@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mediamill.tasks.local.chat.seen import Seen
+from mediamill.tasks.local.chat.visual_inputs import VisualInput
 
 _DARK, _BRIGHT = 0.33, 0.66
 _SQUARE = 0.05
 
 
-def described(seen: Sequence[Seen]) -> str:
+def describe(seen: Sequence[VisualInput]) -> str:
     """All of them, numbered where they are several."""
-    told = [_one(each) for each in seen]
-    if len(told) > 1:
-        told = [f"{n}: {each}" for n, each in enumerate(told, 1)]
-    return "A description, not a caption: " + "; ".join(told) + "."
+    lines = [_one(each) for each in seen]
+    if len(lines) > 1:
+        lines = [f"{n}: {each}" for n, each in enumerate(lines, 1)]
+    return "A description, not a caption: " + "; ".join(lines) + "."
 
 
-def known_of(words: str, seen: Sequence[Seen]) -> Mapping[str, Any]:
+def known_facts(words: str, seen: Sequence[VisualInput]) -> Mapping[str, Any]:
     """What properties of a schema may be called, and what is known of that."""
     texts = ("text", "caption", "description", "title", "answer", "summary", "alt", "reason")
     known: dict[str, Any] = dict.fromkeys(texts, words)
@@ -48,7 +48,7 @@ def known_of(words: str, seen: Sequence[Seen]) -> Mapping[str, Any]:
     return known | {name: value for name, value in rare.items() if value is not None}
 
 
-def _shape(seen: Seen) -> str:
+def _shape(seen: VisualInput) -> str:
     if abs(seen.width - seen.height) < _SQUARE * max(seen.width, seen.height):
         return "square"
     return "wide" if seen.width > seen.height else "tall"
@@ -58,7 +58,7 @@ def _light(brightness: float) -> str:
     return "dark" if brightness < _DARK else "bright" if brightness > _BRIGHT else "of middling brightness"
 
 
-def _one(seen: Seen) -> str:
+def _one(seen: VisualInput) -> str:
     if seen.kind == "video":
         begins, ends = _light(seen.brightness), _light(seen.brightness if seen.ending is None else seen.ending)
         parts = [

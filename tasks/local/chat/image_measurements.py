@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 _THUMBNAIL = 64
 _POINTS = 512
-_LEAST_SHARE = 10
+_MIN_SHARE = 10
 _OCR_SECONDS = 20
 _OCR_SIDE = 4000
-_MOST_OCR = 2000
+_MAX_OCR = 2000
 _NAMED = {
     "black": (0, 0, 0),
     "white": (255, 255, 255),
@@ -35,7 +35,7 @@ _NAMED = {
 _TURNS = {3: 180, 6: 270, 8: 90}
 
 
-def colours(image: Image) -> tuple[tuple[str, ...], float]:
+def dominant_colors(image: Image) -> tuple[tuple[str, ...], float]:
     """The names of the most frequent colours, each of a tenth of it at least, and how bright it is, from 0 to 1."""
     import numpy as np
 
@@ -45,17 +45,17 @@ def colours(image: Image) -> tuple[tuple[str, ...], float]:
     counts = np.bincount(nearest, minlength=len(known))
     names = list(_NAMED)
     ranked = sorted(range(len(names)), key=lambda n: -int(counts[n]))
-    return tuple(names[n] for n in ranked[:3] if counts[n] * _LEAST_SHARE >= len(pixels)), float(pixels.mean()) / 255
+    return tuple(names[n] for n in ranked[:3] if counts[n] * _MIN_SHARE >= len(pixels)), float(pixels.mean()) / 255
 
 
-def reader() -> str | None:
+def ocr_program() -> str | None:
     """The program that reads text in pictures, where it is on PATH."""
     return shutil.which("tesseract")
 
 
-def words_in(image: Image, orientation: int | None) -> str | None:
+def read_text(image: Image, orientation: int | None) -> str | None:
     """The text in a picture, where the program tesseract is there to read it."""
-    program = reader()
+    program = ocr_program()
     if program is None:
         return None
     grey = image.convert("L")
@@ -71,7 +71,7 @@ def words_in(image: Image, orientation: int | None) -> str | None:
             )
         except (OSError, subprocess.TimeoutExpired):
             return None
-    return " ".join(done.stdout.decode("utf-8", "replace").split())[:_MOST_OCR] or None
+    return " ".join(done.stdout.decode("utf-8", "replace").split())[:_MAX_OCR] or None
 
 
 def _small(image: Image) -> Image:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from mediamill.tasks.local.server.api_error import Refusal
+from mediamill.tasks.local.server.api_error import ApiError
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
@@ -28,19 +28,19 @@ def checked(schema: Any, where: str, *, strict: bool = False) -> Mapping[str, An
         strict: hold it to the rules of OpenAI's strict mode.
 
     Raises:
-        Refusal: when it is not a JSON Schema, or breaks those rules.
+        ApiError: when it is not a JSON Schema, or breaks those rules.
     """
     if not isinstance(schema, dict):
-        raise Refusal("bad_value", f"{where}: a JSON Schema is an object", param=where)
+        raise ApiError("bad_value", f"{where}: a JSON Schema is an object", param=where)
     if _depth(schema) > _DEEPEST:
-        raise Refusal("bad_value", f"{where}: the schema is nested more than {_DEEPEST} levels", param=where)
+        raise ApiError("bad_value", f"{where}: the schema is nested more than {_DEEPEST} levels", param=where)
     error = _trouble(orjson.dumps(schema))
     if error is not None:
-        raise Refusal("bad_value", f"Invalid schema for {where}: {error}", param=where)
+        raise ApiError("bad_value", f"Invalid schema for {where}: {error}", param=where)
     if strict:
         broken = _unstrict(schema)
         if broken is not None:
-            raise Refusal("bad_value", f"Invalid schema for {where}: {broken}", param=where)
+            raise ApiError("bad_value", f"Invalid schema for {where}: {broken}", param=where)
     return schema
 
 

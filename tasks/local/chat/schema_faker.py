@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from mediamill.tasks.local.chat.json_schemas import misfit
-from mediamill.tasks.local.chat.regex_example import text_for
-from mediamill.tasks.local.server.api_error import Refusal
+from mediamill.tasks.local.chat.regex_example import example_for
+from mediamill.tasks.local.server.api_error import ApiError
 
 Known = Mapping[str, Any]
 
 _DEEPEST = 40
 _ALL_PROPERTIES = 6
 """How deep properties that need not be there are filled all the same."""
-_MOST_ITEMS = 10_000
+_MAX_ITEMS = 10_000
 _WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 _FORMATS = {
     "date": "2026-01-01",
@@ -32,16 +32,16 @@ _FORMATS = {
 }
 
 
-def filled(schema: Mapping[str, Any], known: Known) -> Any:
+def fill_schema(schema: Mapping[str, Any], known: Known) -> Any:
     """A value that fits ``schema``; properties called like something ``known`` hold that where it fits.
 
     Raises:
-        Refusal: when no value for the schema is found here.
+        ApiError: when no value for the schema is found here.
     """
     value = _Filler(schema, known).value(schema, None, 0)
     trouble = misfit(value, schema)
     if trouble is not None:
-        raise Refusal("bad_value", f"the built-in engine cannot fill this schema: {trouble}", param="response_format")
+        raise ApiError("bad_value", f"the built-in engine cannot fill this schema: {trouble}", param="response_format")
     return value
 
 
@@ -52,27 +52,27 @@ class _Filler:
 
     def value(self, part: Any, name: str | None, depth: int) -> Any:
         if depth > _DEEPEST:
-            raise Refusal("bad_value", "the built-in engine cannot fill this schema: it never ends")
+            raise ApiError("bad_value", "the built-in engine cannot fill this schema: it never ends")
         part = self.resolved(part, depth)
-        given = _told(name, self.known)
+        given = _known_value(name, self.known)
         if "const" in part:
             return part["const"]
         if "enum" in part:
             fit = [one for one in part["enum"] if misfit(one, {k: v for k, v in part.items() if "$" not in k}) is None]
             return given if given in fit and given is not None else next(iter(fit), None)
         kind = _kind(part)
-        made: Any = None
+        result: Any = None
         if kind == "object":
-            made = self.object(part, depth)
+            result = self.object(part, depth)
         elif kind == "array":
-            made = self.array(part, name, depth)
+            result = self.array(part, name, depth)
         elif kind in ("integer", "number"):
-            made = _number(part, given, whole=kind == "integer")
+            result = _number(part, given, whole=kind == "integer")
         elif kind == "boolean":
-            made = given if isinstance(given, bool) else True
+            result = given if isinstance(given, bool) else True
         elif kind == "string":
-            made = _text(part, given if given is not None else self.known.get("text", ""))
-        return made
+            result = _text(part, given if given is not None else self.known.get("text", ""))
+        return result
 
     def resolved(self, part: Any, depth: int) -> dict[str, Any]:
         """References followed, everything that must hold together joined, and of choices one that can be filled."""
@@ -88,7 +88,7 @@ class _Filler:
                 part = _joined(part, self.choice(choices, depth))
             else:
                 return dict(part)
-        raise Refusal("bad_value", "the built-in engine cannot fill this schema: it refers to itself")
+        raise ApiError("bad_value", "the built-in engine cannot fill this schema: it refers to itself")
 
     def choice(self, choices: list[Any], depth: int) -> Any:
         """The first that says something; near the deepest place, the first that ends."""
@@ -107,42 +107,42 @@ class _Filler:
 
     def object(self, part: Mapping[str, Any], depth: int) -> dict[str, Any]:
         properties, required = part.get("properties") or {}, part.get("required") or []
-        most = part.get("maxProperties", math.inf)
+        maximum = part.get("maxProperties", math.inf)
         optional = [name for name in properties if name not in required and depth < _ALL_PROPERTIES]
-        wanted = [*required, *optional][: max(len(required), int(min(most, _MOST_ITEMS)))]
+        wanted = [*required, *optional][: max(len(required), int(min(maximum, _MAX_ITEMS)))]
         more = part.get("additionalProperties")
-        made = {}
+        result = {}
         for name in [*(name for name in properties if name in wanted), *(n for n in required if n not in properties)]:
             inner = properties.get(name, more if isinstance(more, Mapping) else {})
             if inner is not False:
-                made[name] = self.value(inner, name, depth + 1)
-        while len(made) < min(part.get("minProperties", 0), _MOST_ITEMS):
-            name = f"property{len(made) + 1}"
-            made[name] = self.value(more if isinstance(more, Mapping) else {}, name, depth + 1)
-        return made
+                result[name] = self.value(inner, name, depth + 1)
+        while len(result) < min(part.get("minProperties", 0), _MAX_ITEMS):
+            name = f"property{len(result) + 1}"
+            result[name] = self.value(more if isinstance(more, Mapping) else {}, name, depth + 1)
+        return result
 
     def array(self, part: Mapping[str, Any], name: str | None, depth: int) -> list[Any]:
-        most = min(part.get("maxItems", _MOST_ITEMS), _MOST_ITEMS)
+        maximum = min(part.get("maxItems", _MAX_ITEMS), _MAX_ITEMS)
         first = part.get("prefixItems") or []
         items = part.get("items", {})
-        made = [self.value(inner, name, depth + 1) for inner in first[:most]]
-        given = _told(name, self.known)
+        result = [self.value(inner, name, depth + 1) for inner in first[:maximum]]
+        given = _known_value(name, self.known)
         if not first and isinstance(given, (list, tuple)):
             plain = {k: v for k, v in self.resolved(items, depth).items() if k not in ("$defs", "definitions")}
-            made = [one for one in given if misfit(one, plain) is None][:most]
+            result = [one for one in given if misfit(one, plain) is None][:maximum]
         wanted = 1 if depth < _ALL_PROPERTIES and items is not False and not first else 0
-        least = min(max(int(part.get("minItems", 0)), min(wanted, most)), _MOST_ITEMS)
-        if len(made) < least and "contains" in part:
-            made.append(self.value(part["contains"], name, depth + 1))
-        while len(made) < least:
-            made.append(self.value(items, name, depth + 1))
-        return self.apart(made, items, depth) if part.get("uniqueItems") else made
+        minimum = min(max(int(part.get("minItems", 0)), min(wanted, maximum)), _MAX_ITEMS)
+        if len(result) < minimum and "contains" in part:
+            result.append(self.value(part["contains"], name, depth + 1))
+        while len(result) < minimum:
+            result.append(self.value(items, name, depth + 1))
+        return self.apart(result, items, depth) if part.get("uniqueItems") else result
 
-    def apart(self, made: list[Any], items: Any, depth: int) -> list[Any]:
+    def apart(self, result: list[Any], items: Any, depth: int) -> list[Any]:
         """Items made different from each other, where their kind has differences."""
         choices = self.resolved(items, depth).get("enum") or []
         kept: list[Any] = []
-        for n, value in enumerate(made):
+        for n, value in enumerate(result):
             other = value
             if other in kept:
                 unused = [one for one in choices if one not in kept]
@@ -156,20 +156,20 @@ def _joined(one: Any, other: Any) -> dict[str, Any]:
     """Two schemas of which both hold."""
     if not isinstance(one, Mapping) or not isinstance(other, Mapping):
         return dict(one if isinstance(one, Mapping) else other if isinstance(other, Mapping) else {})
-    made = {**one, **other}
+    result = {**one, **other}
     if "properties" in one and "properties" in other:
-        made["properties"] = {**one["properties"], **other["properties"]}
+        result["properties"] = {**one["properties"], **other["properties"]}
     if "required" in one and "required" in other:
-        made["required"] = list(dict.fromkeys([*one["required"], *other["required"]]))
+        result["required"] = list(dict.fromkeys([*one["required"], *other["required"]]))
     for name, chosen in (("minimum", max), ("minLength", max), ("minItems", max), ("maximum", min), ("maxLength", min)):
         if name in one and name in other:
-            made[name] = chosen(one[name], other[name])
+            result[name] = chosen(one[name], other[name])
     if "allOf" in one and "allOf" in other:
-        made["allOf"] = [*one["allOf"], *other["allOf"]]
-    return made
+        result["allOf"] = [*one["allOf"], *other["allOf"]]
+    return result
 
 
-def _told(name: str | None, known: Known) -> Any:
+def _known_value(name: str | None, known: Known) -> Any:
     """What is known of a property, by its name or by the last of the words in it: imageWidth, dominant_colors."""
     if name is None:
         return None
@@ -229,8 +229,8 @@ def _text(part: Mapping[str, Any], given: Any) -> str:
     )
     pattern = part.get("pattern")
     if isinstance(pattern, str) and misfit(text, {"pattern": pattern}) is not None:
-        text = text_for(pattern) or text
+        text = example_for(pattern) or text
     text = _FORMATS.get(str(part.get("format")), text)
     text = text.ljust(min(int(part.get("minLength", 0)), 1_000_000), "a")
-    most = part.get("maxLength")
-    return text if most is None else text[: int(most)]
+    maximum = part.get("maxLength")
+    return text if maximum is None else text[: int(maximum)]

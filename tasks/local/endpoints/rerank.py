@@ -13,23 +13,30 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
-from aiohttp import web
 
 from mediamill.tasks.local.billing.bill import Call
-from mediamill.tasks.local.endpoints.json_endpoint import Made, Told, model_of, refuse_others, serve, text_of, tokens_of
-from mediamill.tasks.local.server.api_error import Refusal
-from mediamill.tasks.local.server.dialects import Dialect
-from mediamill.tasks.local.server.server_state import Desk, Exchange
+from mediamill.tasks.local.endpoints.json_endpoint import (
+    Fields,
+    JsonReply,
+    json_endpoint,
+    model_of,
+    refuse_others,
+    text_of,
+    tokens_of,
+)
+from mediamill.tasks.local.server.api_error import ApiError
+from mediamill.tasks.local.server.middleware import PaidEndpoint
+from mediamill.tasks.local.server.server_state import RequestContext, ServerState
 
 if TYPE_CHECKING:
     from bm25s import BM25
 
-Form = Literal["together", "cohere", "cohere-v1", "vllm", "tei"]
+RerankForm = Literal["together", "cohere", "cohere-v1", "vllm", "tei"]
 
 _INPUTS = frozenset({"query", "documents", "texts"})
-_MOST_COHERE = 10_000
+_MAX_COHERE = 10_000
 _UNIT_TOKENS, _UNIT = 500, 100
-_FIELDS: Mapping[Form, frozenset[str]] = {
+_FIELDS: Mapping[RerankForm, frozenset[str]] = {
     "together": frozenset({"model", "query", "documents", "top_n", "return_documents", "rank_fields"}),
     "cohere": frozenset({"model", "query", "documents", "top_n", "max_tokens_per_doc", "priority"}),
     "cohere-v1": frozenset(
@@ -63,8 +70,8 @@ class Indexes:
                 self._known[key] = index
                 while len(self._known) > _KEPT:
                     self._known.popitem(last=False)
-        asked = bm25s.tokenize([query], stopwords="english", return_ids=False, show_progress=False)
-        known = [word for word in asked[0] if word in index.vocab_dict]
+        params = bm25s.tokenize([query], stopwords="english", return_ids=False, show_progress=False)
+        known = [word for word in params[0] if word in index.vocab_dict]
         if not known:
             return [0.0] * len(documents)
         return [float(score) for score in index.get_scores(known)]
@@ -73,26 +80,25 @@ class Indexes:
 _INDEXES = Indexes()
 
 
-async def rank(desk: Desk, request: web.BaseRequest, dialect: Dialect, form: Form) -> web.StreamResponse:
-    """Answer one request to rank documents, whatever it holds."""
-    reply: web.StreamResponse = await serve(desk, request, dialect, _INPUTS, partial(_ranked, form=form))
-    return reply
+def rerank_endpoint(form: RerankForm) -> PaidEndpoint[Any]:
+    """The endpoint in one of the spellings."""
+    return json_endpoint(_INPUTS, partial(_rank, form=form))
 
 
-async def _ranked(desk: Desk, exchange: Exchange, told: Told, *, form: Form) -> Made:
+async def _rank(state: ServerState, context: RequestContext, fields: Fields, *, form: RerankForm) -> JsonReply:
     if form in _FIELDS:
-        refuse_others(told, _FIELDS[form])
-    known = frozenset([*desk.settings.model, *desk.settings.price, *desk.settings.token_price])
-    model = model_of(told, exchange.dialect, known, needed=form in ("together", "cohere"))
-    query, documents = text_of(told, "query"), _documents(told, form)
-    top = _top(told, len(documents), form)
-    texts = [_text(document, told.get("rank_fields")) for document in documents]
+        refuse_others(fields, _FIELDS[form])
+    known = frozenset([*state.settings.model, *state.settings.price, *state.settings.token_price])
+    model = model_of(fields, context.dialect, known, needed=form in ("together", "cohere"))
+    query, documents = text_of(fields, "query"), _documents(fields, form)
+    top = _top(fields, len(documents), form)
+    texts = [_text(document, fields.get("rank_fields")) for document in documents]
     scores = await asyncio.to_thread(_INDEXES.scores, query, texts)
     order = sorted(range(len(scores)), key=lambda place: (-scores[place], place))[:top]
     tokens = sum(map(tokens_of, texts)) + tokens_of(query) * len(texts)
-    searches = _searches(texts, query) if form.startswith("cohere") and model not in desk.settings.token_price else 0
-    body = _body(form, model, [(n, scores[n]) for n in order], documents, told, tokens, searches)
-    return Made(body, _engine(), partial(_charge, desk, searches, tokens))
+    searches = _searches(texts, query) if form.startswith("cohere") and model not in state.settings.token_price else 0
+    body = _body(form, model, [(n, scores[n]) for n in order], documents, fields, tokens, searches)
+    return JsonReply(body, partial(_charge, state, searches, tokens), _engine())
 
 
 @cache
@@ -100,33 +106,33 @@ def _engine() -> str:
     return f"bm25s-{version('bm25s')}"
 
 
-def _charge(desk: Desk, searches: int, tokens: int, call: Call) -> None:
+def _charge(state: ServerState, searches: int, tokens: int, call: Call) -> None:
     if searches:
-        desk.bill.charge_pieces(call, "searches", searches)
+        state.prices.charge_pieces(call, "searches", searches)
     else:
-        desk.bill.charge_tokens(call, tokens, 0)
+        state.prices.charge_tokens(call, tokens, 0)
 
 
-def _documents(told: Told, form: Form) -> list[Any]:
+def _documents(fields: Fields, form: RerankForm) -> list[Any]:
     name = "texts" if form == "tei" else "documents"
-    documents = told.get(name)
+    documents = fields.get(name)
     if not isinstance(documents, list) or not documents:
-        raise Refusal("missing_field" if documents is None else "bad_value", f"{name} must be a list", param=name)
+        raise ApiError("missing_field" if documents is None else "bad_value", f"{name} must be a list", param=name)
     objects = form in ("together", "cohere-v1")
     if not all(isinstance(one, str) or (objects and isinstance(one, dict)) for one in documents):
-        raise Refusal("bad_value", f"{name} must be texts" + " or objects" * objects, param=name)
-    if form.startswith("cohere") and len(documents) > _MOST_COHERE:
-        raise Refusal("bad_value", f"too many documents: at most {_MOST_COHERE}", param=name)
+        raise ApiError("bad_value", f"{name} must be texts" + " or objects" * objects, param=name)
+    if form.startswith("cohere") and len(documents) > _MAX_COHERE:
+        raise ApiError("bad_value", f"too many documents: at most {_MAX_COHERE}", param=name)
     return documents
 
 
-def _top(told: Told, count: int, form: Form) -> int:
+def _top(fields: Fields, count: int, form: RerankForm) -> int:
     """How many of the best are told; nothing means all of them, and 0 does for vLLM alone."""
-    top = told.get("top_n")
+    top = fields.get("top_n")
     if top is None or (top == 0 and form == "vllm"):
         return count
     if not isinstance(top, int) or isinstance(top, bool) or top < 1:
-        raise Refusal("bad_value", "top_n must be a whole number above 0", param="top_n")
+        raise ApiError("bad_value", "top_n must be a whole number above 0", param="top_n")
     return min(top, count)
 
 
@@ -143,18 +149,18 @@ def _searches(texts: Sequence[str], query: str) -> int:
 
 
 def _body(
-    form: Form,
+    form: RerankForm,
     model: str,
     ranked: Sequence[tuple[int, float]],
     documents: Sequence[Any],
-    told: Told,
+    fields: Fields,
     tokens: int,
     searches: int,
 ) -> Any:
     if form == "tei":
         return [{"index": n, "score": score} for n, score in ranked]
     results: list[dict[str, Any]] = [{"index": n, "relevance_score": score} for n, score in ranked]
-    if form == "vllm" or (form != "cohere" and told.get("return_documents")):
+    if form == "vllm" or (form != "cohere" and fields.get("return_documents")):
         for result in results:
             document = documents[result["index"]]
             text = document if isinstance(document, str) else orjson.dumps(document).decode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from decimal import Decimal
+from functools import partial
 
 import orjson
 from aiohttp import web
@@ -11,122 +12,111 @@ from aiohttp import web
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.local.asr_engines.base import Audio, Transcript
 from mediamill.tasks.local.asr_engines.worker_pool import WorkerDied
-from mediamill.tasks.local.endpoints.transcription_reply import render
-from mediamill.tasks.local.endpoints.transcription_request import Asked, read_form, read_translation
-from mediamill.tasks.local.server.api_error import Kind, Refusal
-from mediamill.tasks.local.server.dialects import Dialect
-from mediamill.tasks.local.server.middleware import answered, sent
-from mediamill.tasks.local.server.multipart_form import parse_form
-from mediamill.tasks.local.server.request_body import Body
-from mediamill.tasks.local.server.server_state import (
-    Desk,
-    Exchange,
-    bearer,
-    entered,
-    reply_headers,
+from mediamill.tasks.local.endpoints.transcription_reply import transcription_reply
+from mediamill.tasks.local.endpoints.transcription_request import (
+    TranscriptionRequest,
+    read_transcription,
+    read_translation,
 )
-from mediamill.tasks.local.server.url_download import fetch
+from mediamill.tasks.local.server.api_error import ApiError, ErrorKind
+from mediamill.tasks.local.server.dialects import Dialect
+from mediamill.tasks.local.server.middleware import PaidEndpoint, reply_headers
+from mediamill.tasks.local.server.multipart_form import Form, parse_form
+from mediamill.tasks.local.server.server_state import RequestContext, ServerState
+from mediamill.tasks.local.server.url_download import download
 
-_LEAST_SECONDS = Decimal("0.01")
+_MIN_SECONDS = Decimal("0.01")
 _FORM_BYTES = 1024 * 1024
-_BAD_INPUT: dict[str, Kind] = {"too_long": "too_long"}
+_BAD_INPUT: dict[str, ErrorKind] = {"too_long": "too_long"}
 
 
-async def transcribe(
-    desk: Desk, request: web.BaseRequest, dialect: Dialect, *, translating: bool = False
-) -> web.StreamResponse:
-    """Answer one request, whatever it holds."""
-    most = _most_bytes(desk, dialect) + _FORM_BYTES
-    return await answered(desk, request, dialect, most, _answered, translating=translating)
+def _max_bytes(state: ServerState, dialect: Dialect) -> int:
+    return state.settings.max_bytes or dialect.max_bytes
 
 
-def _most_bytes(desk: Desk, dialect: Dialect) -> int:
-    return desk.settings.max_bytes or dialect.max_bytes
-
-
-async def _answered(desk: Desk, exchange: Exchange, body: Body) -> web.StreamResponse:
-    call = exchange.call
-    audio = _read(exchange, body)
-    fault, broken = await entered(desk, exchange, audio.filename if audio else None)
-    if broken is not None:
-        return broken
-    if call.model in desk.socket_models.get(exchange.dialect.name, ()):
-        raise Refusal("bad_value", f"Model {call.model} only supports WebSocket streaming", param="model")
-    asked = _asked(desk, exchange)
-    if audio is None:
-        assert asked.url is not None
-        limit = desk.settings.max_bytes or exchange.dialect.max_url_bytes
-        audio = await fetch(asked.url, desk.settings.url_host, limit, body.cleanup)
-        call.file_sha256 = audio.sha256
-    elif audio.size > (most := _most_bytes(desk, exchange.dialect)):
-        raise Refusal("too_large", f"Maximum content size limit ({most}) exceeded ({audio.size} bytes read)")
-    transcript = await heard(desk, exchange.dialect, audio, asked)
-    desk.limiter.charge(float(transcript.seconds))
-    reply = _reply(desk, exchange, asked, transcript)
-    if fault is None or fault.billed is not False:
-        desk.bill.charge(call, exchange.dialect.billed_seconds(transcript.seconds))
-    return await sent(desk, exchange, fault, reply)
-
-
-def _read(exchange: Exchange, body: Body) -> Audio | None:
-    """Parse the form and enter what the bill tells of it; the uploaded file, if there is one."""
-    call = exchange.call
-    call.key_seen = bool(bearer(exchange.request))
+async def _read(_: ServerState, context: RequestContext) -> tuple[Form, Audio | None]:
+    """The form and the uploaded file, if there is one; what the bill tells of them is recorded."""
+    call, body = context.call, context.body
     call.body_sha256 = body.sha256()
-    exchange.form = form = parse_form(body.data, exchange.request.headers.get("Content-Type", ""))
+    form = parse_form(body.data, context.request.headers.get("Content-Type", ""))
     call.model = form.text("model")
     call.params_sha256 = hashlib.sha256(orjson.dumps(form.fields, option=orjson.OPT_SORT_KEYS)).hexdigest()
     part = form.files.get("file")
     if part is None:
-        return None
+        return form, None
     audio = body.audio(part)
-    call.file_sha256 = audio.sha256
-    return audio
+    call.file_sha256, context.filename = audio.sha256, audio.filename
+    return form, audio
 
 
-def _asked(desk: Desk, exchange: Exchange) -> Asked:
-    dialect = exchange.dialect
-    models = desk.models[dialect.name]
-    if not exchange.translating:
-        return read_form(exchange.form, dialect, models)
-    return read_translation(exchange.form, dialect, desk.translators[dialect.name], models)
+async def _answer(
+    state: ServerState, context: RequestContext, upload: tuple[Form, Audio | None], *, translates: bool
+) -> web.Response:
+    call, dialect, catalog = context.call, context.dialect, state.catalog
+    form, audio = upload
+    if call.model in catalog.socket_only.get(dialect.name, ()):
+        raise ApiError("bad_value", f"Model {call.model} only supports WebSocket streaming", param="model")
+    known = catalog.asr[dialect.name]
+    if translates:
+        params = read_translation(form, dialect, catalog.translation[dialect.name], known)
+    else:
+        params = read_transcription(form, dialect, known)
+    if audio is None:
+        assert params.url is not None
+        limit = state.settings.max_bytes or dialect.max_url_bytes
+        audio = await download(params.url, state.settings.url_host, limit, context.body.cleanup)
+        call.file_sha256 = audio.sha256
+    elif audio.size > (limit := _max_bytes(state, dialect)):
+        raise ApiError("too_large", f"Maximum content size limit ({limit}) exceeded ({audio.size} bytes read)")
+    transcript = await run_asr(state, dialect, audio, params)
+    state.limiter.charge(float(transcript.seconds))
+    tokens = params.model in catalog.token_usage and dialect.name == "openai"
+    content, kind = transcription_reply(transcript, params, dialect, tokens=tokens, request_id=context.request_id)
+    reply = web.Response(body=content, headers={"content-type": kind, **reply_headers(state, context)})
+    if context.charges:
+        state.prices.charge(call, dialect.billed_seconds(transcript.seconds))
+    return reply
 
 
-async def heard(desk: Desk, dialect: Dialect, audio: Audio, asked: Asked) -> Transcript:
-    """Check the recording and have it heard.
+def _endpoint(*, translates: bool) -> PaidEndpoint[tuple[Form, Audio | None]]:
+    return PaidEndpoint(
+        _read, partial(_answer, translates=translates), lambda state, dialect: _max_bytes(state, dialect) + _FORM_BYTES
+    )
+
+
+TRANSCRIPTIONS = _endpoint(translates=False)
+TRANSLATIONS = _endpoint(translates=True)
+
+
+async def run_asr(state: ServerState, dialect: Dialect, audio: Audio, params: TranscriptionRequest) -> Transcript:
+    """Check the recording and have it transcribed.
 
     Raises:
-        Refusal: when it cannot be.
+        ApiError: when it cannot be.
     """
     extension = audio.filename.rpartition(".")[2].lower()
-    if extension not in dialect.containers and asked.url is None:
+    if extension not in dialect.containers and params.url is None:
         message = f"Invalid file format. Supported formats: {sorted(dialect.containers)}"
-        raise Refusal("unsupported_format", message, param="file")
-    engine = desk.engine
-    if engine.languages is not None and (asked.language or "en") not in engine.languages:
+        raise ApiError("unsupported_format", message, param="file")
+    engine = state.asr_engine
+    if engine.languages is not None and (params.language or "en") not in engine.languages:
         known = ", ".join(sorted(engine.languages))
-        raise Refusal("bad_value", f"the engine {engine.identity} hears only: {known}", param="language")
-    if asked.to is not None and engine.targets is not None and asked.to not in engine.targets:
+        raise ApiError("bad_value", f"the engine {engine.identity} hears only: {known}", param="language")
+    if params.to is not None and engine.targets is not None and params.to not in engine.targets:
         known = ", ".join(sorted(engine.targets)) or "nothing"
-        raise Refusal("bad_value", f"the engine {engine.identity} translates to {known}, not to {asked.to}")
-    if asked.diarize and not engine.speakers:
-        raise Refusal("bad_value", f"the engine {engine.identity} cannot tell speakers apart", param="diarize")
-    longest = desk.settings.max_seconds or dialect.max_seconds
+        raise ApiError("bad_value", f"the engine {engine.identity} translates to {known}, not to {params.to}")
+    if params.diarize and not engine.speakers:
+        raise ApiError("bad_value", f"the engine {engine.identity} cannot tell speakers apart", param="diarize")
+    longest = state.settings.max_seconds or dialect.max_seconds
     try:
-        transcript = await engine.transcribe(audio, asked.language, asked.to)
+        transcript = await engine.transcribe(audio, params.language, params.to)
     except BadInput as error:
         kind = _BAD_INPUT.get(error.kind, "unsupported_format")
-        raise Refusal(kind, f"The audio file could not be decoded: {error.message}", param="file") from None
+        raise ApiError(kind, f"The audio file could not be decoded: {error.message}", param="file") from None
     except WorkerDied as error:
-        raise Refusal("failed", f"Processing failed: {error}") from None
+        raise ApiError("failed", f"Processing failed: {error}") from None
     if longest is not None and transcript.seconds > longest:
-        raise Refusal("too_long", f"Audio is longer than the {longest:g} seconds allowed", param="file")
-    if transcript.seconds < _LEAST_SECONDS:
-        raise Refusal("too_short", f"Audio file is too short. Minimum audio length is {_LEAST_SECONDS} seconds.")
+        raise ApiError("too_long", f"Audio is longer than the {longest:g} seconds allowed", param="file")
+    if transcript.seconds < _MIN_SECONDS:
+        raise ApiError("too_short", f"Audio file is too short. Minimum audio length is {_MIN_SECONDS} seconds.")
     return transcript
-
-
-def _reply(desk: Desk, exchange: Exchange, asked: Asked, heard: Transcript) -> web.Response:
-    tokens = asked.model in desk.token_models and exchange.dialect.name == "openai"
-    body, kind = render(heard, asked, exchange.dialect, tokens=tokens, request_id=exchange.request_id)
-    return web.Response(body=body, headers={"content-type": kind, **reply_headers(desk, exchange, None)})

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from mediamill.tasks.local.asr_engines.base import Segment, Transcript, Word
-from mediamill.tasks.local.endpoints.transcription_request import Asked
+from mediamill.tasks.local.endpoints.transcription_request import TranscriptionRequest
 from mediamill.tasks.local.server.dialects import Dialect
 
 Shape = dict[str, Any]
@@ -25,61 +25,68 @@ _NAMES = {
 """Whisper's names for the languages most asked for; others are named by their code."""
 
 
-def render(heard: Transcript, asked: Asked, dialect: Dialect, *, tokens: bool, request_id: str) -> tuple[bytes, str]:
+def transcription_reply(
+    transcript: Transcript, params: TranscriptionRequest, dialect: Dialect, *, tokens: bool, request_id: str
+) -> tuple[bytes, str]:
     """Body and content type of a reply.
 
     Args:
-        heard: what the engine heard.
-        asked: what the request wants to see of it.
+        transcript: what the engine heard.
+        params: what the request wants to see of it.
         dialect: whose shapes.
         tokens: the model reports tokens instead of seconds.
         request_id: what Groq's replies carry.
     """
-    if asked.format in ("text", "srt", "vtt"):
-        return _plain(heard, asked.format).encode(), "text/plain; charset=utf-8"
+    if params.format in ("text", "srt", "vtt"):
+        return _plain(transcript, params.format).encode(), "text/plain; charset=utf-8"
     if dialect.name == "xai":
-        return orjson.dumps(_xai(heard, asked)), "application/json"
-    if asked.format == "json":
-        reply: Shape = {"text": heard.text}
-    elif asked.format == "diarized_json":
-        reply = _diarized(heard)
+        return orjson.dumps(_xai(transcript, params)), "application/json"
+    if params.format == "json":
+        reply: Shape = {"text": transcript.text}
+    elif params.format == "diarized_json":
+        reply = _diarized(transcript)
     else:
-        reply = _verbose(heard, asked, dialect)
-    if dialect.usage and not (dialect.name == "compatible" and asked.format != "json"):
-        reply["usage"] = _token_usage(heard) if tokens else _duration_usage(heard, dialect)
+        reply = _verbose(transcript, params, dialect)
+    if dialect.usage and not (dialect.name == "compatible" and params.format != "json"):
+        reply["usage"] = _token_usage(transcript) if tokens else _duration_usage(transcript, dialect)
     if dialect.name == "groq":
         reply["x_groq"] = {"id": request_id}
     return orjson.dumps(reply), "application/json"
 
 
-def _xai(heard: Transcript, asked: Asked) -> Shape:
+def _xai(transcript: Transcript, params: TranscriptionRequest) -> Shape:
     """Words are told under ``text``, speakers are numbers (provider docs)."""
-    told = {w.start: number % 2 for number, (_, _, spoken) in enumerate(_turns(heard)) for w in spoken}
+    speaker_by_start = {w.start: number % 2 for number, (_, _, spoken) in enumerate(_turns(transcript)) for w in spoken}
     words: list[Shape] = []
-    for w in heard.words:
-        speaker = {"speaker": told.get(w.start, 0)} if asked.diarize else {}
+    for w in transcript.words:
+        speaker = {"speaker": speaker_by_start.get(w.start, 0)} if params.diarize else {}
         words.append({"text": w.word, "start": w.start, "end": w.end, "confidence": 0.9, **speaker})
-    return {"text": heard.text, "language": heard.language, "duration": float(heard.seconds), "words": words}
+    return {
+        "text": transcript.text,
+        "language": transcript.language,
+        "duration": float(transcript.seconds),
+        "words": words,
+    }
 
 
-def _verbose(heard: Transcript, asked: Asked, dialect: Dialect) -> Shape:
-    duration: float | str = float(heard.seconds)
+def _verbose(transcript: Transcript, params: TranscriptionRequest, dialect: Dialect) -> Shape:
+    duration: float | str = float(transcript.seconds)
     if dialect.name == "compatible":
-        duration = str(heard.seconds)  # vLLM's is a string (provider docs)
+        duration = str(transcript.seconds)  # vLLM's is a string (provider docs)
     reply: Shape = {
         "task": "transcribe",
-        "language": _language(heard.language, dialect),
+        "language": _language(transcript.language, dialect),
         "duration": duration,
-        "text": heard.text,
+        "text": transcript.text,
     }
-    if asked.segments:
-        reply["segments"] = [_segment(n, s, stats=dialect.stats) for n, s in enumerate(heard.segments)]
-    if asked.words:
-        reply["words"] = [{"word": w.word, "start": w.start, "end": w.end} for w in heard.words]
-    if asked.diarize:
-        turns = list(_turns(heard))
+    if params.segments:
+        reply["segments"] = [_segment(n, s, stats=dialect.stats) for n, s in enumerate(transcript.segments)]
+    if params.words:
+        reply["words"] = [{"word": w.word, "start": w.start, "end": w.end} for w in transcript.words]
+    if params.diarize:
+        turns = list(_turns(transcript))
         reply["speaker_segments"] = [_speaker_segment(n, turn) for n, turn in enumerate(turns)]
-        if asked.words:
+        if params.words:
             reply["words"] = [word for turn in reply["speaker_segments"] for word in turn["words"]]
     return reply
 
@@ -92,10 +99,10 @@ def _segment(number: int, segment: Segment, *, stats: bool) -> Shape:
     return shape
 
 
-def _turns(heard: Transcript) -> Iterator[tuple[str, Segment, list[Word]]]:
+def _turns(transcript: Transcript) -> Iterator[tuple[str, Segment, list[Word]]]:
     """Two speakers who take turns, a segment each."""
-    for number, segment in enumerate(heard.segments):
-        words = [w for w in heard.words if segment.start <= w.start < segment.end]
+    for number, segment in enumerate(transcript.segments):
+        words = [w for w in transcript.words if segment.start <= w.start < segment.end]
         yield f"SPEAKER_{number % 2:02d}", segment, words
 
 
@@ -114,7 +121,7 @@ def _speaker_segment(number: int, turn: tuple[str, Segment, list[Word]]) -> Shap
     }
 
 
-def _diarized(heard: Transcript) -> Shape:
+def _diarized(transcript: Transcript) -> Shape:
     """OpenAI's shape: segment ids are strings, speakers are letters."""
     segments = [
         {
@@ -125,22 +132,22 @@ def _diarized(heard: Transcript) -> Shape:
             "text": segment.text,
             "speaker": "AB"[number % 2],
         }
-        for number, (_, segment, _) in enumerate(_turns(heard))
+        for number, (_, segment, _) in enumerate(_turns(transcript))
     ]
-    return {"task": "transcribe", "duration": float(heard.seconds), "text": heard.text, "segments": segments}
+    return {"task": "transcribe", "duration": float(transcript.seconds), "text": transcript.text, "segments": segments}
 
 
-def _duration_usage(heard: Transcript, dialect: Dialect) -> Shape:
-    seconds: float | int = float(heard.seconds)
+def _duration_usage(transcript: Transcript, dialect: Dialect) -> Shape:
+    seconds: float | int = float(transcript.seconds)
     if dialect.whole_seconds:
-        seconds = int(dialect.billed_seconds(heard.seconds))
+        seconds = int(dialect.billed_seconds(transcript.seconds))
     elif dialect.name == "compatible":
-        seconds = math.ceil(heard.seconds)
+        seconds = math.ceil(transcript.seconds)
     return {"type": "duration", "seconds": seconds}
 
 
-def _token_usage(heard: Transcript) -> Shape:
-    audio, written = audio_tokens(heard.seconds), len(heard.words)
+def _token_usage(transcript: Transcript) -> Shape:
+    audio, written = audio_tokens(transcript.seconds), len(transcript.words)
     return {
         "type": "tokens",
         "input_tokens": audio,
@@ -162,11 +169,11 @@ def _language(code: str, dialect: Dialect) -> str:
     return name.title() if dialect.language == "title" else name
 
 
-def _plain(heard: Transcript, form: str) -> str:
+def _plain(transcript: Transcript, form: str) -> str:
     if form == "text":
-        return heard.text + "\n"
+        return transcript.text + "\n"
     mark = "," if form == "srt" else "."
-    cues = [f"{_clock(s.start, mark)} --> {_clock(s.end, mark)}\n{s.text}\n" for s in heard.segments]
+    cues = [f"{_clock(s.start, mark)} --> {_clock(s.end, mark)}\n{s.text}\n" for s in transcript.segments]
     if form == "srt":
         return "\n".join(f"{n}\n{cue}" for n, cue in enumerate(cues, 1))
     return "WEBVTT\n\n" + "\n".join(cues)

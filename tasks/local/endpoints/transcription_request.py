@@ -6,7 +6,7 @@ import re
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 
-from mediamill.tasks.local.server.api_error import Refusal
+from mediamill.tasks.local.server.api_error import ApiError
 from mediamill.tasks.local.server.dialects import Dialect
 from mediamill.tasks.local.server.multipart_form import Form
 
@@ -18,7 +18,7 @@ _GRANULARITIES = {"word", "segment"}
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class TranscriptionRequest:
     """A valid request.
 
     ``language`` is what is spoken, an ISO code, None for detection; ``to`` the language to translate to, None for a
@@ -35,7 +35,7 @@ class Asked:
     to: str | None = None
 
 
-def read_form(form: Form, dialect: Dialect, models: Mapping[str, frozenset[str]]) -> Asked:
+def read_transcription(form: Form, dialect: Dialect, models: Mapping[str, frozenset[str]]) -> TranscriptionRequest:
     """Check a form.
 
     Args:
@@ -44,26 +44,26 @@ def read_form(form: Form, dialect: Dialect, models: Mapping[str, frozenset[str]]
         models: the known models, with the reply formats they offer.
 
     Raises:
-        Refusal: naming the first field at fault.
+        ApiError: naming the first field at fault.
     """
     if dialect.name == "xai":
         return _read_xai(form, dialect)
     model = form.text("model")
     if model is None:
-        raise Refusal("missing_field", "you must provide a model parameter", param="model")
+        raise ApiError("missing_field", "you must provide a model parameter", param="model")
     if model not in models and (dialect.strict or models):
         raise _unknown(model, dialect)
     formats = models.get(model, dialect.formats)
     chosen = form.text("response_format") or "json"
     if chosen not in formats:
         what = f"response_format '{chosen}' is not compatible with model '{model}'. Use one of: "
-        raise Refusal("bad_value", what + ", ".join(sorted(formats)), param="response_format")
+        raise ApiError("bad_value", what + ", ".join(sorted(formats)), param="response_format")
     _number(form, "temperature", 1.0)
     _prompt(form, dialect)
     granularities = set(form.many("timestamp_granularities"))
     if not granularities <= _GRANULARITIES:
-        raise Refusal("bad_value", "use 'word' or 'segment'", param="timestamp_granularities")
-    return Asked(
+        raise ApiError("bad_value", "use 'word' or 'segment'", param="timestamp_granularities")
+    return TranscriptionRequest(
         model,
         chosen,
         _language(form, dialect),
@@ -76,7 +76,7 @@ def read_form(form: Form, dialect: Dialect, models: Mapping[str, frozenset[str]]
 
 def read_translation(
     form: Form, dialect: Dialect, models: Mapping[str, frozenset[str]], known: Container[str]
-) -> Asked:
+) -> TranscriptionRequest:
     """Check the form of a translation.
 
     Args:
@@ -86,36 +86,38 @@ def read_translation(
         known: all models of the dialect; one that does not translate is told so.
 
     Raises:
-        Refusal: naming the first field at fault.
+        ApiError: naming the first field at fault.
     """
     model = form.text("model")
     if model in known and model not in models:
-        raise Refusal("bad_value", f"The model `{model}` does not support translations", param="model")
-    asked = read_form(form, dialect, models)
-    spoken, to = asked.language, form.text("to_language") or _ENGLISH
+        raise ApiError("bad_value", f"The model `{model}` does not support translations", param="model")
+    params = read_transcription(form, dialect, models)
+    spoken, to = params.language, form.text("to_language") or _ENGLISH
     if dialect.name == "together":  # `language` is the target (provider docs)
-        spoken, to = None, asked.language or _ENGLISH
+        spoken, to = None, params.language or _ENGLISH
     elif dialect.strict:  # to English; there is no field for anything else (provider docs)
         spoken, to = None, _ENGLISH
-    return replace(asked, language=spoken, to=to, diarize=False, words=asked.words and not dialect.stats)
+    return replace(params, language=spoken, to=to, diarize=False, words=params.words and not dialect.stats)
 
 
-def _read_xai(form: Form, dialect: Dialect) -> Asked:
+def _read_xai(form: Form, dialect: Dialect) -> TranscriptionRequest:
     """``/stt``: the model is optional, words always come, ``format`` needs a language (provider docs)."""
     language = _language(form, dialect)
     if form.text("format") and language is None:
-        raise Refusal("missing_field", "language is required when format is set", param="language")
+        raise ApiError("missing_field", "language is required when format is set", param="language")
     model = form.text("model") or "grok-voice-transcribe"
     diarize = _diarize(form, dialect)
-    return Asked(model, "json", language, words=True, segments=False, diarize=diarize, url=_source(form, dialect))
+    return TranscriptionRequest(
+        model, "json", language, words=True, segments=False, diarize=diarize, url=_source(form, dialect)
+    )
 
 
-def _unknown(model: str, dialect: Dialect) -> Refusal:
+def _unknown(model: str, dialect: Dialect) -> ApiError:
     if dialect.name == "together":
         message = f"Unable to access non-serverless model {model}. Please create and start a dedicated endpoint for it."
     else:
         message = f"The model `{model}` does not exist or you do not have access to it."
-    return Refusal("unknown_model", message, param="model")
+    return ApiError("unknown_model", message, param="model")
 
 
 def _source(form: Form, dialect: Dialect) -> str | None:
@@ -127,8 +129,8 @@ def _source(form: Form, dialect: Dialect) -> str | None:
         if url is not None:
             return url
     if form.text("file") is not None:
-        raise Refusal("bad_value", "the field must hold a file, not text", param="file")
-    raise Refusal("missing_field", "you must provide a file", param="file")
+        raise ApiError("bad_value", "the field must hold a file, not text", param="file")
+    raise ApiError("missing_field", "you must provide a file", param="file")
 
 
 def _language(form: Form, dialect: Dialect) -> str | None:
@@ -136,24 +138,24 @@ def _language(form: Form, dialect: Dialect) -> str | None:
     if language is None or (language == "auto" and dialect.auto):
         return None
     if not _LANGUAGE.fullmatch(language):
-        raise Refusal("bad_value", f"'{language}' is not a language in ISO-639-1 format", param="language")
+        raise ApiError("bad_value", f"'{language}' is not a language in ISO-639-1 format", param="language")
     return language
 
 
-def _number(form: Form, name: str, most: float) -> None:
+def _number(form: Form, name: str, maximum: float) -> None:
     text = form.text(name)
     try:
         number = 0.0 if text is None else float(text)
     except ValueError:
         number = -1.0
-    if not 0 <= number <= most:
-        raise Refusal("bad_value", f"must be a number between 0 and {most:g}", param=name)
+    if not 0 <= number <= maximum:
+        raise ApiError("bad_value", f"must be a number between 0 and {maximum:g}", param=name)
 
 
 def _prompt(form: Form, dialect: Dialect) -> None:
     """Groq takes 224 tokens of prompt; a token is at least a character, so a longer one in words is surely too long."""
     if dialect.name == "groq" and len((form.text("prompt") or "").split()) > _PROMPT_TOKENS:
-        raise Refusal("bad_value", f"prompt must be at most {_PROMPT_TOKENS} tokens", param="prompt")
+        raise ApiError("bad_value", f"prompt must be at most {_PROMPT_TOKENS} tokens", param="prompt")
 
 
 def _diarize(form: Form, dialect: Dialect) -> bool:
@@ -161,5 +163,5 @@ def _diarize(form: Form, dialect: Dialect) -> bool:
     if text is None or not dialect.speakers:
         return False  # where the field does not exist it is passed over, as other unknown fields are
     if text.lower() not in _BOOLEANS:
-        raise Refusal("bad_value", "must be true or false", param="diarize")
+        raise ApiError("bad_value", "must be true or false", param="diarize")
     return _BOOLEANS[text.lower()]

@@ -10,84 +10,64 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from mediamill.tasks.local.endpoints.tts_reply import render
-from mediamill.tasks.local.endpoints.tts_request import Saying, parse_json, read_saying
-from mediamill.tasks.local.server.api_error import Refusal
+from mediamill.tasks.local.endpoints.tts_reply import tts_reply
+from mediamill.tasks.local.endpoints.tts_request import TtsRequest, read_tts_request
+from mediamill.tasks.local.server.api_error import ApiError
 from mediamill.tasks.local.server.dialects import Dialect
-from mediamill.tasks.local.server.middleware import answered, sent
-from mediamill.tasks.local.server.request_body import Body
-from mediamill.tasks.local.server.server_state import (
-    Desk,
-    Exchange,
-    bearer,
-    entered,
-    reply_headers,
-)
-from mediamill.tasks.local.tts_engines.base import Sound
+from mediamill.tasks.local.server.middleware import PaidEndpoint, engine_headers, reply_headers
+from mediamill.tasks.local.server.request_body import parse_json
+from mediamill.tasks.local.server.server_state import RequestContext, ServerState
+from mediamill.tasks.local.tts_engines.base import PcmAudio
 
-_MOST_BYTES = 8 * 1024 * 1024
+_MAX_BYTES = 8 * 1024 * 1024
 _SHAPES = {"openai": "openai", "compatible": "openai"}
 
 
-async def speak(desk: Desk, request: web.BaseRequest, dialect: Dialect) -> web.StreamResponse:
-    """Answer one request to speak, whatever it holds."""
-    return await answered(desk, request, dialect, _MOST_BYTES, _answered)
+async def _read(state: ServerState, context: RequestContext) -> Any:
+    """The request's JSON; the bill gets its text's hash in a file's place, and that of all other fields."""
+    call, dialect = context.call, context.dialect
+    call.body_sha256 = context.body.sha256()
+    fields = parse_json(bytes(context.body.data))
+    if isinstance(fields, dict):
+        rest = dict(fields)
+        text = rest.pop("text" if dialect.name == "xai" else "input", None)
+        named = rest.get("model", next(iter(state.catalog.tts[dialect.name]), None))
+        call.model = named if isinstance(named, str) else None
+        call.file_sha256 = hashlib.sha256(orjson.dumps(text)).hexdigest()
+        call.params_sha256 = hashlib.sha256(orjson.dumps(rest, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return fields
 
 
-async def _answered(desk: Desk, exchange: Exchange, body: Body) -> web.StreamResponse:
-    call, dialect = exchange.call, exchange.dialect
-    call.key_seen, call.body_sha256 = bool(bearer(exchange.request)), body.sha256()
-    told = parse_json(bytes(body.data))
-    _enter(exchange, told, next(iter(desk.speech_models[dialect.name]), None))
-    fault, broken = await entered(desk, exchange)
-    if broken is not None:
-        return broken
-    saying = read_saying(told, dialect, desk.speech_models[dialect.name])
-    sound = await said(desk, dialect, saying)
-    shape = desk.settings.stream_shape or _SHAPES.get(dialect.name, "chunk")
-    content, kind = await asyncio.to_thread(render, sound, saying, shape)
-    headers = {**reply_headers(desk, exchange, None), **speaker_headers(desk), "content-type": kind}
-    reply = web.Response(body=content, headers=headers)
-    if fault is None or fault.billed is not False:
-        desk.bill.charge_characters(call, len(saying.text))
-    return await sent(desk, exchange, fault, reply)
+async def _answer(state: ServerState, context: RequestContext, fields: Any) -> web.Response:
+    dialect = context.dialect
+    params = read_tts_request(fields, dialect, state.catalog.tts[dialect.name])
+    audio = await synthesize(state, dialect, params)
+    shape = state.settings.stream_shape or _SHAPES.get(dialect.name, "chunk")
+    content, kind = await asyncio.to_thread(tts_reply, audio, params, shape)
+    headers = {**reply_headers(state, context), **engine_headers(state.tts_engine), "content-type": kind}
+    if context.charges:
+        state.prices.charge_characters(context.call, len(params.text))
+    return web.Response(body=content, headers=headers)
 
 
-def speaker_headers(desk: Desk) -> dict[str, str]:
-    """Who speaks, and whether it only pretends to."""
-    return {
-        "x-mediamill-engine": desk.speaker.identity,
-        "x-mediamill-simulated": "true" if desk.speaker.simulated else "false",
-    }
+TTS = PaidEndpoint(_read, _answer, lambda *_: _MAX_BYTES)
 
 
-def _enter(exchange: Exchange, told: Any, model: str | None) -> None:
-    """What the bill tells of a text: its hash in a file's place, and that of everything else that was asked for."""
-    if not isinstance(told, dict):
-        return
-    rest = dict(told)
-    text = rest.pop("text" if exchange.dialect.name == "xai" else "input", None)
-    named = rest.get("model", model)
-    exchange.call.model = named if isinstance(named, str) else None
-    exchange.call.file_sha256 = hashlib.sha256(orjson.dumps(text)).hexdigest()
-    exchange.call.params_sha256 = hashlib.sha256(orjson.dumps(rest, option=orjson.OPT_SORT_KEYS)).hexdigest()
-
-
-async def said(desk: Desk, dialect: Dialect, saying: Saying) -> Sound:
-    """Have a text said.
+async def synthesize(state: ServerState, dialect: Dialect, params: TtsRequest) -> PcmAudio:
+    """Have a text spoken.
 
     Raises:
-        Refusal: when it cannot be.
+        ApiError: when it cannot be.
     """
-    speaker = desk.speaker
-    voice = saying.voice
-    if voice is not None and speaker.voices and voice not in speaker.voices:
+    engine = state.tts_engine
+    voice = params.voice
+    if voice is not None and engine.voices and voice not in engine.voices:
         if dialect.name == "local":
-            known = ", ".join(speaker.voices)
-            raise Refusal("bad_value", f"the engine {speaker.identity} has only the voices {known}", param="voice")
-        voice = speaker.voices[zlib.crc32(voice.encode()) % len(speaker.voices)]
+            known = ", ".join(engine.voices)
+            raise ApiError("bad_value", f"the engine {engine.identity} has only the voices {known}", param="voice")
+        voice = engine.voices[zlib.crc32(voice.encode()) % len(engine.voices)]
     try:
-        sound = await speaker.speak(saying.text, voice, saying.speed)
+        audio = await engine.speak(params.text, voice, params.speed)
     except (RuntimeError, TimeoutError, OSError) as error:
-        raise Refusal("failed", f"Processing failed: {error}") from None
-    return sound if sound.pcm else Sound(bytes(2 * sound.rate // 10), sound.rate)
+        raise ApiError("failed", f"Processing failed: {error}") from None
+    return audio if audio.pcm else PcmAudio(bytes(2 * audio.rate // 10), audio.rate)

@@ -9,8 +9,8 @@ from typing import Any
 
 import orjson
 
-from mediamill.tasks.local.endpoints.tts_request import Saying
-from mediamill.tasks.local.tts_engines.base import Sound
+from mediamill.tasks.local.endpoints.tts_request import TtsRequest
+from mediamill.tasks.local.tts_engines.base import PcmAudio
 
 _TYPES = {"mp3": "audio/mpeg", "wav": "audio/wav", "flac": "audio/flac", "opus": "audio/ogg", "aac": "audio/aac"}
 _CODECS = {
@@ -26,33 +26,33 @@ _CHUNK = 1 << 13
 _BLOCK = 4096
 
 
-def render(sound: Sound, saying: Saying, shape: str) -> tuple[bytes, str]:
+def tts_reply(audio: PcmAudio, params: TtsRequest, shape: str) -> tuple[bytes, str]:
     """Body and content type of a reply; works for a while, so call it in a thread.
 
     Args:
-        sound: what was said.
-        saying: what the request wants.
+        audio: what was spoken.
+        params: what the request wants.
         shape: of a stream: ``delta``, ``chunk``, ``item`` or ``openai``.
     """
-    rate = saying.rate or sound.rate
-    if saying.form == "opus" and rate not in _OPUS_RATES:
+    rate = params.rate or audio.rate
+    if params.form == "opus" and rate not in _OPUS_RATES:
         rate = _OPUS_RATE
-    pcm = resampled(sound, rate)
-    if saying.stream:
-        return b"".join(_events(pcm, saying, shape)), "text/event-stream; charset=utf-8"
-    if saying.form in ("pcm", "raw"):
+    pcm = resample(audio, rate)
+    if params.stream:
+        return b"".join(_events(pcm, params, shape)), "text/event-stream; charset=utf-8"
+    if params.form in ("pcm", "raw"):
         return pcm, f"audio/pcm;rate={rate}"
-    return _encoded(pcm, rate, saying.form), _TYPES[saying.form]
+    return _encode(pcm, rate, params.form), _TYPES[params.form]
 
 
-def resampled(sound: Sound, rate: int) -> bytes:
+def resample(audio: PcmAudio, rate: int) -> bytes:
     """16-bit mono samples at another rate."""
-    if sound.rate == rate or not sound.pcm:
-        return sound.pcm
+    if audio.rate == rate or not audio.pcm:
+        return audio.pcm
     import av
 
     resampler = av.AudioResampler("s16", "mono", rate)
-    parts = [f.to_ndarray().tobytes() for frame in _frames(sound.pcm, sound.rate) for f in resampler.resample(frame)]
+    parts = [f.to_ndarray().tobytes() for frame in _frames(audio.pcm, audio.rate) for f in resampler.resample(frame)]
     return b"".join([*parts, *(f.to_ndarray().tobytes() for f in resampler.resample(None))])
 
 
@@ -67,7 +67,7 @@ def _frames(pcm: bytes, rate: int) -> Iterator[Any]:
         yield frame
 
 
-def _encoded(pcm: bytes, rate: int, form: str) -> bytes:
+def _encode(pcm: bytes, rate: int, form: str) -> bytes:
     import av
 
     container_name, codec = _CODECS[form]
@@ -80,7 +80,7 @@ def _encoded(pcm: bytes, rate: int, form: str) -> bytes:
     return buffer.getvalue()
 
 
-def _events(pcm: bytes, saying: Saying, shape: str) -> Iterator[bytes]:
+def _events(pcm: bytes, params: TtsRequest, shape: str) -> Iterator[bytes]:
     """The sound in pieces, in one of the documented shapes, with a comment as keep-alives are."""
     yield b": keep-alive\n\n"
     for at in range(0, len(pcm), _CHUNK):
@@ -92,17 +92,17 @@ def _events(pcm: bytes, saying: Saying, shape: str) -> Iterator[bytes]:
         elif shape == "openai":
             event = {"type": "speech.audio.delta", "audio": coded}
         else:
-            event = {"object": "audio.tts.chunk", "model": saying.model, "b64": coded}
+            event = {"object": "audio.tts.chunk", "model": params.model, "b64": coded}
         yield _event(event)
     if shape == "delta":
         yield _event({"type": "done"})
     elif shape == "item":
-        words = saying.text.split()
+        words = params.text.split()
         times = [round(n * 0.3, 3) for n in range(len(words) + 1)]
         stamps = {"words": words, "start_seconds": times[:-1], "end_seconds": times[1:]}
         yield _event({"type": "conversation.item.word_timestamps", "item_id": "tts_1", **stamps})
     elif shape == "openai":
-        into, out = len(saying.text.split()), len(pcm) // 2000
+        into, out = len(params.text.split()), len(pcm) // 2000
         usage = {"input_tokens": into, "output_tokens": out, "total_tokens": into + out}
         yield _event({"type": "speech.audio.done", "usage": usage})
     if shape != "openai":

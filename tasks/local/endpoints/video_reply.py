@@ -5,13 +5,13 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from mediamill.tasks.local.media_generation.job_store import Job
+from mediamill.tasks.local.media_generation.job_store import VideoJob
 
 _TICK = Decimal("1e-10")
 _XAI = {"completed": "done", "blocked": "done", "failed": "failed"}
 
 
-def told_job(job: Job, status: str, link: str, expires: float) -> dict[str, Any]:
+def job_reply(job: VideoJob, status: str, link: str, expires: float) -> dict[str, Any]:
     """A job's reply.
 
     Args:
@@ -24,7 +24,7 @@ def told_job(job: Job, status: str, link: str, expires: float) -> dict[str, Any]
         return _xai(job, status, link)
     ended = status in ("completed", "failed", "blocked")
     withheld = job.fate == "blocked" and status == "blocked"
-    told: dict[str, Any] = {
+    reply: dict[str, Any] = {
         "id": job.id,
         "object": "video",
         "model": job.model,
@@ -34,30 +34,32 @@ def told_job(job: Job, status: str, link: str, expires: float) -> dict[str, Any]
         "seconds": str(job.what.seconds),
     }
     if ended:
-        told["completed_at"] = job.ready
+        reply["completed_at"] = job.ready
     if (status == "failed" or withheld) and job.error is not None:
-        told["error"] = dict(job.error)
+        reply["error"] = dict(job.error)
     if job.wire == "openai":
-        whole: dict[str, Any] = {name: int(told[name]) for name in ("created_at", "completed_at") if name in told}
+        whole_seconds: dict[str, Any] = {
+            name: int(reply[name]) for name in ("created_at", "completed_at") if name in reply
+        }
         kept = int(expires) if status == "completed" else None
         rest = {"completed_at": None, "error": None, "expires_at": kept, "remixed_from_video_id": None}
-        return {**rest, "progress": round(100 * job.progress()), **told, **whole}
+        return {**rest, "progress": round(100 * job.progress()), **reply, **whole_seconds}
     if status == "completed":
-        told["outputs"] = {"cost": float(job.usd), "video_url": link}
-    return told
+        reply["outputs"] = {"cost": float(job.usd), "video_url": link}
+    return reply
 
 
-def _xai(job: Job, status: str, link: str) -> dict[str, Any]:
+def _xai(job: VideoJob, status: str, link: str) -> dict[str, Any]:
     if status not in ("completed", "blocked", "failed"):
         shown = status if status == job.odd else "pending"
         return {"status": shown, "model": job.model, "progress": round(100 * job.progress())}
-    told: dict[str, Any] = {"status": _XAI[status], "model": job.model, "progress": 100}
-    told["usage"] = ticks(job.usd)
+    reply: dict[str, Any] = {"status": _XAI[status], "model": job.model, "progress": 100}
+    reply["usage"] = ticks(job.usd)
     if status == "failed":
-        return {**told, "error": dict(job.error or {})}
+        return {**reply, "error": dict(job.error or {})}
     passed = status == "completed"
     video = {"url": link if passed else "", "duration": job.what.seconds, "respect_moderation": passed}
-    return {**told, "video": video}
+    return {**reply, "video": video}
 
 
 def ticks(usd: str | None) -> dict[str, int]:

@@ -6,16 +6,39 @@ import asyncio
 import socket
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import orjson
 from aiohttp import web
 
-from mediamill.tasks.local.faults.fault_rules import Fault
+from mediamill.tasks.local.faults.fault_rules import COMPUTED, Fault
 
 _BLOCK = 1 << 20
 _LOOK = 0.2
 _HTML = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
+
+
+class EventStream(web.Response):
+    """A reply in server-sent events, which have no length; its body is all of them."""
+
+    def __init__(self, events: Sequence[bytes], headers: Mapping[str, str]) -> None:
+        super().__init__(body=b"".join(events), headers=headers)
+        self.events = events
+
+    async def send(self, request: web.BaseRequest, fault: Fault | None = None) -> web.StreamResponse:
+        """Send the events; the fault ``stall`` falls silent in the middle for its ``interval``."""
+        stream = await _begin(request, self.headers, None)
+        if fault is None or fault.kind != "stall":
+            await stream.write(b"".join(self.events))
+            return stream
+        half = max(2, len(self.events) // 2)
+        await stream.write(b"".join(self.events[:half]))
+        left = fault.interval
+        while left > 0 and request.transport is not None and not request.transport.is_closing():
+            await asyncio.sleep(min(left, _LOOK))
+            left -= _LOOK
+        await stream.write(b"".join(self.events[half:]))
+        return stream
 
 
 async def send_broken(request: web.BaseRequest, fault: Fault, reply: web.Response) -> web.StreamResponse:
@@ -26,11 +49,13 @@ async def send_broken(request: web.BaseRequest, fault: Fault, reply: web.Respons
         fault: a computed one, its delay already over.
         reply: what would have been sent.
     """
+    if isinstance(reply, EventStream) and fault.kind not in COMPUTED - {"delay"}:
+        return await reply.send(request, fault)
     body = reply.body
     assert isinstance(body, bytes)
     headers = dict(reply.headers)
     if fault.kind == "close":
-        return _closed(request)
+        return _close(request)
     if fault.kind == "bad_json":
         return web.Response(body=body[: max(1, len(body) - 2)], headers=headers)
     if fault.kind == "empty":
@@ -40,7 +65,7 @@ async def send_broken(request: web.BaseRequest, fault: Fault, reply: web.Respons
     if fault.kind in ("reset_mid_body", "short_body"):
         return await _cut(request, body, headers, reset=fault.kind == "reset_mid_body")
     if fault.kind == "drip":
-        return await _dripped(request, body, headers, fault.interval)
+        return await _drip(request, body, headers, fault.interval)
     if fault.kind == "huge":
         return await _huge(request, body, headers, fault.bytes)
     if fault.kind == "gzip_bomb":
@@ -80,10 +105,10 @@ def cut_off(request: web.BaseRequest, *, reset: bool) -> None:
     if reset:
         _reset(request)
     else:
-        _closed(request)
+        _close(request)
 
 
-def _closed(request: web.BaseRequest) -> web.Response:
+def _close(request: web.BaseRequest) -> web.Response:
     if request.transport is not None:
         request.transport.close()
     return web.Response()
@@ -100,7 +125,7 @@ def _reset(request: web.BaseRequest) -> web.Response:
     return web.Response()
 
 
-async def _begun(request: web.BaseRequest, headers: Mapping[str, str], length: int | None) -> web.StreamResponse:
+async def _begin(request: web.BaseRequest, headers: Mapping[str, str], length: int | None) -> web.StreamResponse:
     sent = {name: value for name, value in headers.items() if name.lower() != "content-length"}
     stream = web.StreamResponse(headers=sent)
     if length is not None:
@@ -111,7 +136,7 @@ async def _begun(request: web.BaseRequest, headers: Mapping[str, str], length: i
 
 async def _cut(request: web.BaseRequest, body: bytes, headers: Mapping[str, str], *, reset: bool) -> web.StreamResponse:
     whole = None if headers.get("content-type", "").startswith("text/event-stream") else len(body)
-    stream = await _begun(request, headers, whole)
+    stream = await _begin(request, headers, whole)
     await stream.write(body[: len(body) // 2])
     if reset:
         await asyncio.sleep(0.05)  # an RST at once may overtake the half that was sent
@@ -121,10 +146,10 @@ async def _cut(request: web.BaseRequest, body: bytes, headers: Mapping[str, str]
     return stream
 
 
-async def _dripped(
+async def _drip(
     request: web.BaseRequest, body: bytes, headers: Mapping[str, str], interval: float
 ) -> web.StreamResponse:
-    stream = await _begun(request, headers, len(body))
+    stream = await _begin(request, headers, len(body))
     for at in range(len(body)):
         await stream.write(body[at : at + 1])
         await asyncio.sleep(interval)
@@ -133,7 +158,7 @@ async def _dripped(
 
 async def _huge(request: web.BaseRequest, body: bytes, headers: Mapping[str, str], size: int) -> web.StreamResponse:
     """The reply, then spaces: valid JSON up to ``size`` bytes."""
-    stream = await _begun(request, headers, max(size, len(body)))
+    stream = await _begin(request, headers, max(size, len(body)))
     await stream.write(body)
     left = size - len(body)
     while left > 0:
@@ -144,7 +169,7 @@ async def _huge(request: web.BaseRequest, body: bytes, headers: Mapping[str, str
 
 async def _bomb(request: web.BaseRequest, headers: Mapping[str, str], size: int) -> web.StreamResponse:
     """A thousandth of ``size`` bytes, that unpacks to all of them."""
-    stream = await _begun(request, {**headers, "content-encoding": "gzip"}, None)
+    stream = await _begin(request, {**headers, "content-encoding": "gzip"}, None)
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     for at in range(0, size, _BLOCK):
         await stream.write(packer.compress(b" " * min(_BLOCK, size - at)))

@@ -15,17 +15,17 @@ UNCOMPUTED = frozenset({"status", "reset", "redirect", "error_in_200", "hang"})
 COMPUTED = frozenset(
     ["delay", "close", "reset_mid_body", "short_body", "drip", "bad_json", "empty", "huge", "gzip_bomb", "wrong_type"]
 )
-SAID = frozenset({"say", "stream_error", "no_done", "undone", "stall", "empty_chunks"})
+OF_COMPLETIONS = frozenset({"say", "stream_error", "no_done", "undone", "stall", "empty_chunks"})
 ON_SOCKETS = frozenset({"socket_close", "socket_failed", "socket_silence"})
 OF_JOBS = frozenset({"job_fail", "job_stuck", "job_status", "moderated"})
 ON_FILES = frozenset({"cut_download", "expired_link"})
-KINDS = UNCOMPUTED | COMPUTED | ON_SOCKETS | SAID | OF_JOBS | ON_FILES
+KINDS = UNCOMPUTED | COMPUTED | ON_SOCKETS | OF_COMPLETIONS | OF_JOBS | ON_FILES
 UNANSWERED = frozenset({"close", "reset", "hang"})
 """Kinds after which no status line was sent."""
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class RequestFacts:
     """What a rule may look at."""
 
     path: str
@@ -35,7 +35,7 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
+class FaultMatch:
     """Which requests; everything given must hold, and counting is over the requests that the rest holds for.
 
     Attributes:
@@ -56,7 +56,7 @@ class Match:
     first: int | None = None
     after: int | None = None
 
-    def holds(self, facts: Facts) -> bool:
+    def holds(self, facts: RequestFacts) -> bool:
         """The patterns, without counting."""
         pairs = ((self.path, facts.path), (self.model, facts.model), (self.filename, facts.filename))
         if not all(pattern is None or fnmatchcase(value or "", pattern) for pattern, value in pairs):
@@ -118,20 +118,20 @@ class Fault:
     @property
     def computed(self) -> bool:
         """The answer is worked out before it breaks."""
-        return self.kind in COMPUTED | SAID | OF_JOBS or self.billed is True
+        return self.kind in COMPUTED | OF_COMPLETIONS | OF_JOBS or self.billed is True
 
 
 @dataclass(slots=True)
-class Rule:
+class FaultRule:
     """A match and its fault; ``times`` bounds how often it strikes."""
 
-    match: Match
+    match: FaultMatch
     fault: Fault
     times: int | None = None
     seen: int = 0
     struck: int = 0
 
-    def strikes(self, facts: Facts) -> bool:
+    def strikes(self, facts: RequestFacts) -> bool:
         """Count a request; True when it is to break."""
         if not self.match.holds(facts):
             return False
@@ -142,13 +142,13 @@ class Rule:
         return True
 
 
-def pick(rules: Sequence[Rule], facts: Facts) -> Fault | None:
+def find_fault(rules: Sequence[FaultRule], facts: RequestFacts) -> Fault | None:
     """The fault of the first rule that strikes; all rules but those of files count the request."""
     struck = [rule.fault for rule in rules if rule.fault.kind not in ON_FILES and rule.strikes(facts)]
     return struck[0] if struck else None
 
 
-def pick_reading(rules: Sequence[Rule], facts: Facts, kinds: Collection[str] = ()) -> Fault | None:
+def find_read_fault(rules: Sequence[FaultRule], facts: RequestFacts, kinds: Collection[str] = ()) -> Fault | None:
     """The fault of a poll, a link or a file; rules of ``kinds`` and those that name a path count it."""
     meant = [
         rule
@@ -159,7 +159,7 @@ def pick_reading(rules: Sequence[Rule], facts: Facts, kinds: Collection[str] = (
     return struck[0] if struck else None
 
 
-def read_rules(given: Any) -> list[Rule]:
+def read_rules(given: Any) -> list[FaultRule]:
     """Rules from JSON: ``[{"match": {...}, "fault": {...}, "times": N}]``.
 
     Raises:
@@ -174,14 +174,14 @@ def read_rules(given: Any) -> list[Rule]:
             raise UsageError(f"{where}: needs a fault, e.g. {{'fault': {{'kind': 'reset'}}}}")
         for name in rule.keys() - {"match", "fault", "times"}:
             raise NoSuchOption("entry", name, ["match", "fault", "times"], where=where)
-        fault = _made(Fault, rule["fault"], where)
+        fault = _parse_entry(Fault, rule["fault"], where)
         if fault.kind not in KINDS:
             raise NoSuchOption("kind", fault.kind, KINDS, where=where)
-        rules.append(Rule(_made(Match, rule.get("match") or {}, where), fault, rule.get("times")))
+        rules.append(FaultRule(_parse_entry(FaultMatch, rule.get("match") or {}, where), fault, rule.get("times")))
     return rules
 
 
-def _made(kind: type[T], given: Any, where: str) -> T:
+def _parse_entry(kind: type[T], given: Any, where: str) -> T:
     known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
     if not isinstance(given, dict):
         raise UsageError(f"{where}: {given!r} is not an object")

@@ -8,19 +8,19 @@ from functools import lru_cache
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from mediamill.tasks.local.media_generation.specs import Picture, digest
+from mediamill.tasks.local.media_generation.specs import ImageSpec, digest
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 MARK = "simulated"
 _HUES = 360
-_LEAST_FONT, _MOST_FONT = 8, 96
+_MIN_FONT, _MAX_FONT = 8, 96
 _SOFTWARE = 0x0131
 _DESCRIPTION = 0x010E
 
 
-def draw(picture: Picture) -> bytes:
+def render_image(picture: ImageSpec) -> bytes:
     """The picture's file. Blocking; the same bytes for the same picture."""
     number = digest(picture.words, picture.seed)
     image = card(picture.words, picture.width, picture.height, number % _HUES / _HUES)
@@ -36,7 +36,7 @@ def card(words: str, width: int, height: int, hue: float) -> Image:
     dark, light = (_colour(hue, value) for value in (0.35, 0.75))
     image = ImageOps.colorize(Image.linear_gradient("L").resize((width, height)), dark, light)
     pen = ImageDraw.Draw(image)
-    size = max(_LEAST_FONT, min(_MOST_FONT, min(width, height) // 14))
+    size = max(_MIN_FONT, min(_MAX_FONT, min(width, height) // 14))
     font, margin = _font(size), size
     across = max(8, int((width - 2 * margin) / (0.55 * size)))
     down = max(1, int((height - 4 * margin) / (1.4 * size)))
@@ -66,7 +66,7 @@ def _saved(form: str) -> dict[str, Any]:
     return {"quality": 80, "exif": exif.tobytes(), **({"method": 0} if form == "webp" else {})}
 
 
-@lru_cache(_MOST_FONT)
+@lru_cache(_MAX_FONT)
 def _font(size: int) -> Any:
     from PIL import ImageFont
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import orjson
 
 from mediamill.tasks.errors import StorageError
-from mediamill.tasks.local.media_generation.specs import Clip, Picture
+from mediamill.tasks.local.media_generation.specs import ImageSpec, VideoSpec
 
 KEPT = 100_000
 """Jobs and linked pictures that are remembered."""
@@ -26,7 +26,7 @@ Fate = Literal["completed", "failed", "stuck", "blocked"]
 
 
 @dataclass(slots=True, kw_only=True)
-class Made:
+class GeneratedMedia:
     """A file that can be linked to.
 
     Attributes:
@@ -39,7 +39,7 @@ class Made:
 
     id: str
     model: str
-    what: Picture | Clip
+    what: ImageSpec | VideoSpec
     source: str | None = None
     hops: bool = False
     linked: int = 0
@@ -56,7 +56,7 @@ class Made:
 
 
 @dataclass(slots=True, kw_only=True)
-class Job(Made):
+class VideoJob(GeneratedMedia):
     """A video on its way.
 
     Attributes:
@@ -68,7 +68,7 @@ class Job(Made):
         odd: a status that is told once, before the others.
     """
 
-    what: Clip
+    what: VideoSpec
     wire: str
     created: float
     ready: float
@@ -92,7 +92,7 @@ class Job(Made):
         return self.fate
 
 
-class Shelf:
+class JobStore:
     """What was made, by id; optionally jobs are in a file of JSON lines that outlives the server.
 
     Raises:
@@ -100,35 +100,35 @@ class Shelf:
     """
 
     def __init__(self, file: Path | None = None) -> None:
-        self._made: OrderedDict[str, Made] = OrderedDict()
+        self._items: OrderedDict[str, GeneratedMedia] = OrderedDict()
         self._file: int | None = None
         if file is not None:
             self._open(file)
 
-    def add(self, made: Made) -> None:
+    def add(self, item: GeneratedMedia) -> None:
         """Remember it; the oldest are forgotten above a bound."""
-        self._made[made.id] = made
-        if len(self._made) > KEPT:
-            self._made.popitem(last=False)
-        if self._file is not None and isinstance(made, Job):
-            os.write(self._file, orjson.dumps(asdict(made)) + b"\n")
+        self._items[item.id] = item
+        if len(self._items) > KEPT:
+            self._items.popitem(last=False)
+        if self._file is not None and isinstance(item, VideoJob):
+            os.write(self._file, orjson.dumps(asdict(item)) + b"\n")
 
-    def get(self, name: str) -> Made | None:
+    def get(self, name: str) -> GeneratedMedia | None:
         """By its id."""
-        return self._made.get(name)
+        return self._items.get(name)
 
-    def linked(self, token: str) -> tuple[Made, int] | None:
+    def linked(self, token: str) -> tuple[GeneratedMedia, int] | None:
         """What a link's token stands for, and when the link was made."""
         name, _, stamp = token.partition(".")
-        made = self._made.get(name)
+        item = self._items.get(name)
         try:
-            return (made, int(stamp, 16)) if made is not None else None
+            return (item, int(stamp, 16)) if item is not None else None
         except ValueError:
             return None
 
     def reset(self) -> None:
         """Forget all; the file keeps what it has."""
-        self._made.clear()
+        self._items.clear()
 
     def close(self) -> None:
         """Close the file."""
@@ -146,11 +146,11 @@ class Shelf:
             os.write(self._file, b"\n")  # the last line was cut off by a crash
         for line in lines[-KEPT:]:
             try:
-                told: Any = orjson.loads(line)
-                job = Job(**{**told, "what": Clip(**told["what"])})
+                entry: Any = orjson.loads(line)
+                job = VideoJob(**{**entry, "what": VideoSpec(**entry["what"])})
             except (ValueError, TypeError, KeyError):
                 continue
-            self._made[job.id] = job
+            self._items[job.id] = job
 
 
 def new_id(prefix: str = "") -> str:

@@ -11,43 +11,43 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from mediamill.tasks.local.media_generation.images import draw
-from mediamill.tasks.local.media_generation.specs import Clip, Picture
-from mediamill.tasks.local.media_generation.videos import film
+from mediamill.tasks.local.media_generation.images import render_image
+from mediamill.tasks.local.media_generation.specs import ImageSpec, VideoSpec
+from mediamill.tasks.local.media_generation.videos import render_video
 
-_MOST_BYTES = 256 * 1024 * 1024
+_MAX_BYTES = 256 * 1024 * 1024
 
 
-class Files:
+class MediaCache:
     """Files by what they show; those asked for longest ago go first, and are drawn again when they are wanted.
 
     Args:
-        most_bytes: on disk.
+        max_bytes: on disk.
     """
 
-    def __init__(self, most_bytes: int = _MOST_BYTES) -> None:
-        self._most = most_bytes
+    def __init__(self, max_bytes: int = _MAX_BYTES) -> None:
+        self._maximum = max_bytes
         self._sizes: OrderedDict[str, int] = OrderedDict()
         self._total = 0
-        self._drawing: dict[str, asyncio.Task[None]] = {}
+        self._rendering: dict[str, asyncio.Task[None]] = {}
         self._folder: Path | None = None
         self.threads = ThreadPoolExecutor(2, thread_name_prefix="making")
         """Two things are drawn, or large bodies read, at a time, whoever asked for them."""
 
-    async def opened(self, what: Picture | Clip) -> BinaryIO:
+    async def opened(self, what: ImageSpec | VideoSpec) -> BinaryIO:
         """The file, open for reading; it can be read to its end whatever happens to the folder."""
         while True:
             try:
                 file = (self._place() / what.name).open("rb")
             except FileNotFoundError:
-                await self._drawn(what)
+                await self._render(what)
             else:
                 self._sizes.move_to_end(what.name)
                 return file
 
-    async def drawn(self, picture: Picture) -> bytes:
-        """A picture that is not kept."""
-        return await asyncio.get_running_loop().run_in_executor(self.threads, draw, picture)
+    async def rendered(self, image: ImageSpec) -> bytes:
+        """An image that is not kept."""
+        return await asyncio.get_running_loop().run_in_executor(self.threads, render_image, image)
 
     def close(self) -> None:
         """Remove the folder."""
@@ -61,33 +61,33 @@ class Files:
             self._folder = Path(tempfile.mkdtemp(prefix="mediamill-made-"))
         return self._folder
 
-    async def _drawn(self, what: Picture | Clip) -> None:
+    async def _render(self, what: ImageSpec | VideoSpec) -> None:
         """Wait until it is there; however many wait, it is drawn once."""
-        task = self._drawing.get(what.name)
+        task = self._rendering.get(what.name)
         if task is None:
-            task = self._drawing[what.name] = asyncio.create_task(self._kept(what))
+            task = self._rendering[what.name] = asyncio.create_task(self._kept(what))
         await asyncio.shield(task)
 
-    async def _kept(self, what: Picture | Clip) -> None:
+    async def _kept(self, what: ImageSpec | VideoSpec) -> None:
         path = self._place() / what.name
         part = path.with_name("." + path.name)
         try:
             size = await asyncio.get_running_loop().run_in_executor(self.threads, _write, what, part)
             part.rename(path)
         finally:
-            del self._drawing[what.name]
+            del self._rendering[what.name]
         self._sizes[what.name] = size
         self._total += size
-        while self._total > self._most and len(self._sizes) > 1:
+        while self._total > self._maximum and len(self._sizes) > 1:
             name, gone = self._sizes.popitem(last=False)
             self._total -= gone
             with suppress(OSError):
                 (self._place() / name).unlink()
 
 
-def _write(what: Picture | Clip, path: Path) -> int:
-    if isinstance(what, Picture):
-        path.write_bytes(draw(what))
+def _write(what: ImageSpec | VideoSpec, path: Path) -> int:
+    if isinstance(what, ImageSpec):
+        path.write_bytes(render_image(what))
     else:
-        film(what, path)
+        render_video(what, path)
     return path.stat().st_size

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 
-MOST_WORDS = 240
+from mediamill.tasks.local.server.api_error import ApiError
+
+MAX_WORDS = 240
 """Characters of a prompt that are drawn; a job keeps no more of it."""
 
+_SIZE = re.compile(r"(\d{1,5})x(\d{1,5})", re.ASCII)
+_MAX_SIDE = 4096
 MIMES = {
     "png": "image/png",
     "jpeg": "image/jpeg",
@@ -18,7 +23,7 @@ MIMES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class ImageSpec:
     """A picture of ``width`` by ``height`` pixels; ``form`` is png, jpeg or webp."""
 
     words: str
@@ -34,7 +39,7 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class Clip:
+class VideoSpec:
     """A video of ``width`` by ``height`` pixels and ``seconds`` at ``fps`` frames each; ``form`` is mp4 or webm."""
 
     words: str
@@ -56,5 +61,17 @@ def digest(words: str, seed: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}\0{words}".encode("utf-8", "replace")).digest()[:8], "big")
 
 
-def _name(told: str, form: str) -> str:
-    return f"{hashlib.sha256(told.encode('utf-8', 'replace')).hexdigest()[:32]}.{form}"
+def _name(description: str, form: str) -> str:
+    return f"{hashlib.sha256(description.encode('utf-8', 'replace')).hexdigest()[:32]}.{form}"
+
+
+def parse_size(value: object) -> tuple[int, int]:
+    """Width and height of a text such as ``640x360``.
+
+    Raises:
+        ApiError: when it is no such text.
+    """
+    found = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if found is None or not all(0 < int(side) <= _MAX_SIDE for side in found.groups()):
+        raise ApiError("bad_value", f"size must be like 1024x1024, at most {_MAX_SIDE} each way", param="size")
+    return int(found[1]), int(found[2])

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mediamill.tasks.local.media_generation.images import MARK, card
-from mediamill.tasks.local.media_generation.specs import Clip, digest
+from mediamill.tasks.local.media_generation.specs import VideoSpec, digest
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -35,7 +35,7 @@ class _Packet:
     key: bool
 
 
-def film(clip: Clip, path: Path) -> None:
+def render_video(clip: VideoSpec, path: Path) -> None:
     """Write a video. Blocking; the same bytes for the same video."""
     import av
 
@@ -73,7 +73,7 @@ def _rest(width: int, height: int, fps: int, frames: int, form: str, hue: int) -
     encoder: Any = av.CodecContext.create(codec, "w")
     encoder.options = options
     encoder.flags |= av.codec.context.Flags.global_header
-    _set(encoder, Clip("", 0, width, height, 0, fps, form))
+    _set(encoder, VideoSpec("", 0, width, height, 0, fps, form))
     packets: list[_Packet] = []
     for frame in chain(_slow(width, height, fps, frames, hue, codec), [None]):
         packets += [_Packet(bytes(packet), packet.is_keyframe) for packet in encoder.encode(frame)]
@@ -105,7 +105,7 @@ def _timed(frame: VideoFrame, number: int, fps: int) -> VideoFrame:
     return frame
 
 
-def _set(encoder: Any, clip: Clip) -> None:
+def _set(encoder: Any, clip: VideoSpec) -> None:
     encoder.width, encoder.height = clip.width, clip.height
     encoder.pix_fmt = _pixels(clip.width, clip.height, encoder.name)
     encoder.framerate, encoder.time_base = clip.fps, Fraction(1, clip.fps)

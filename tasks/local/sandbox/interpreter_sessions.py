@@ -20,17 +20,17 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import mediamill
-from mediamill.tasks.local.server.api_error import Refusal
+from mediamill.tasks.local.server.api_error import ApiError
 
 _ROOT = Path(mediamill.__file__).parent.parent
 _LIMITS = {"memory": 4 * 2**30, "cpu_seconds": 600, "file_bytes": 256 * 2**20, "processes": 64, "output": 2**20}
-_MOST_LINE = 64 * 2**20
+_MAX_LINE = 64 * 2**20
 _READY_SECONDS = 30.0
-_MOST = 32
+_MAX = 32
 
 
 @dataclass(slots=True)
-class Session:
+class InterpreterSession:
     """A running interpreter. Times are seconds since the epoch."""
 
     id: str
@@ -43,7 +43,7 @@ class Session:
     busy: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
-class Sessions:
+class InterpreterSessions:
     """The interpreters of one server.
 
     Args:
@@ -56,9 +56,9 @@ class Sessions:
         self.allowed = allowed
         self._session_seconds = session_seconds
         self._cell_seconds = cell_seconds
-        self._sessions: dict[str, Session] = {}
+        self._sessions: dict[str, InterpreterSession] = {}
 
-    async def find(self, session_id: str | None, *, pretend: bool) -> Session:
+    async def find(self, session_id: str | None, *, pretend: bool) -> InterpreterSession:
         """The session of that id, or a new one where none is named.
 
         Args:
@@ -66,25 +66,25 @@ class Sessions:
             pretend: no process is needed, for nothing will be run.
 
         Raises:
-            Refusal: when it has expired, or code may not run here.
+            ApiError: when it has expired, or code may not run here.
         """
         await self._expire()
         if session_id is not None:
             known = self._sessions.get(session_id)
             if known is None:
-                raise Refusal("bad_value", f"Session {session_id[:60]} does not exist or has expired")
+                raise ApiError("bad_value", f"Session {session_id[:60]} does not exist or has expired")
             return known
-        while len(self._sessions) >= _MOST:
+        while len(self._sessions) >= _MAX:
             await self.end(min(self._sessions.values(), key=lambda one: (one.busy.locked(), one.last)))
         now = time.time()
         folder = Path(tempfile.mkdtemp(prefix="mediamill-code-"))
-        session = Session(f"ses_{uuid.uuid4().hex}", folder, None, now, now + self._session_seconds)
+        session = InterpreterSession(f"ses_{uuid.uuid4().hex}", folder, None, now, now + self._session_seconds)
         if not pretend:
             session.process = await self._started(folder)
         self._sessions[session.id] = session
         return session
 
-    async def run(self, session: Session, code: str) -> list[dict[str, Any]]:
+    async def run(self, session: InterpreterSession, code: str) -> list[dict[str, Any]]:
         """A cell's outputs; what runs too long ends its session."""
         async with session.busy:
             session.executed += 1
@@ -97,43 +97,43 @@ class Sessions:
                 process.stdin.write(json.dumps({"code": code}).encode() + b"\n")
                 await process.stdin.drain()
                 line = await asyncio.wait_for(process.stdout.readline(), self._cell_seconds)
-                told: list[dict[str, Any]] = json.loads(line)["outputs"]
+                reply: list[dict[str, Any]] = json.loads(line)["outputs"]
             except TimeoutError:
                 why = f"TimeoutError: the cell ran longer than {self._cell_seconds:g} s; its session was ended"
             except (ValueError, OSError, KeyError, TypeError):
                 why = "MemoryError: the interpreter ended: out of memory or processor time, or by itself"
             else:
-                return told
+                return reply
             await self.end(session)
             return [{"type": "error", "data": why}]
 
-    def put(self, session: Session, files: Sequence[Any]) -> None:
+    def put(self, session: InterpreterSession, files: Sequence[Any]) -> None:
         """Write files into the session's folder.
 
         Raises:
-            Refusal: when one is no file, or would lie elsewhere.
+            ApiError: when one is no file, or would lie elsewhere.
         """
         for file in files:
             name, content = (file.get("name"), file.get("content")) if isinstance(file, dict) else (None, None)
             if not isinstance(name, str) or not isinstance(content, str):
-                raise Refusal("bad_value", "files are name, encoding and content", param="files")
+                raise ApiError("bad_value", "files are name, encoding and content", param="files")
             path = PurePosixPath(name)
             if path.is_absolute() or ".." in path.parts or not path.parts:
-                raise Refusal("bad_value", f"the file {name[:60]!r} would lie outside the session", param="files")
+                raise ApiError("bad_value", f"the file {name[:60]!r} would lie outside the session", param="files")
             try:
                 data = base64.b64decode(content) if file.get("encoding") == "base64" else content.encode()
             except (binascii.Error, ValueError):
-                raise Refusal("bad_value", f"the file {name[:60]!r} is no base64", param="files") from None
+                raise ApiError("bad_value", f"the file {name[:60]!r} is no base64", param="files") from None
             try:
                 _write(session.folder, path, data)
             except OSError as error:
-                raise Refusal("bad_value", f"the file {name[:60]!r}: {error.strerror}", param="files") from None
+                raise ApiError("bad_value", f"the file {name[:60]!r}: {error.strerror}", param="files") from None
 
-    def listed(self) -> list[Session]:
+    def listed(self) -> list[InterpreterSession]:
         """Those that live, the oldest first."""
         return sorted(self._sessions.values(), key=lambda one: one.started)
 
-    async def end(self, session: Session) -> None:
+    async def end(self, session: InterpreterSession) -> None:
         """Kill a session's processes and remove its folder."""
         self._sessions.pop(session.id, None)
         _kill(session)
@@ -154,7 +154,7 @@ class Sessions:
 
     async def _started(self, folder: Path) -> asyncio.subprocess.Process:
         if not self.allowed:
-            raise Refusal("unsupported", "code does not run on this machine unless --allow-local-code says so")
+            raise ApiError("unsupported", "code does not run on this machine unless --allow-local-code says so")
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "mediamill.tasks.local.sandbox.child", json.dumps(_LIMITS)),
             stdin=asyncio.subprocess.PIPE,
@@ -163,18 +163,18 @@ class Sessions:
             cwd=folder,
             env=_environment(folder),
             start_new_session=True,
-            limit=_MOST_LINE,
+            limit=_MAX_LINE,
         )
         assert process.stdout is not None
         try:
-            told = json.loads(await asyncio.wait_for(process.stdout.readline(), _READY_SECONDS))
+            reply = json.loads(await asyncio.wait_for(process.stdout.readline(), _READY_SECONDS))
         except (TimeoutError, ValueError):
-            told = {"refused": "its interpreter does not start"}
-        if "refused" in told:
+            reply = {"refused": "its interpreter does not start"}
+        if "refused" in reply:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             shutil.rmtree(folder, ignore_errors=True)
-            raise Refusal("unsupported", f"code cannot run on this machine: {told['refused']}")
+            raise ApiError("unsupported", f"code cannot run on this machine: {reply['refused']}")
         return process
 
 
@@ -211,7 +211,7 @@ def _environment(folder: Path) -> dict[str, str]:
     }
 
 
-def _kill(session: Session) -> None:
+def _kill(session: InterpreterSession) -> None:
     if session.process is not None and session.process.returncode is None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(session.process.pid, signal.SIGKILL)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-Kind = Literal[
+ErrorKind = Literal[
     "missing_field",
     "bad_value",
     "unsupported_format",
@@ -28,12 +28,12 @@ Kind = Literal[
 ]
 
 
-class Refusal(Exception):
+class ApiError(Exception):
     """A request that gets an error reply. ``param`` names the field at fault, ``wait`` is in seconds."""
 
-    def __init__(self, kind: Kind, message: str, *, param: str | None = None, wait: float | None = None) -> None:
+    def __init__(self, kind: ErrorKind, message: str, *, param: str | None = None, wait: float | None = None) -> None:
         super().__init__(message)
-        self.kind: Kind = kind
+        self.kind: ErrorKind = kind
         self.message = message
         self.param = param
         self.wait = wait

@@ -1,19 +1,18 @@
-"""What tells the providers' wires apart: limits, fields, languages, and how each words its errors and models."""
+"""What tells the providers' wires apart: limits, fields, languages, and how each words its errors."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from functools import cache
 from typing import Any
 
-from mediamill.tasks.local.server.api_error import Kind, Refusal
+from mediamill.tasks.local.server.api_error import ApiError, ErrorKind
 
 Wording = tuple[int, str, str | None]
 """Status, error type, error code."""
 
-_CREATED = 1735689600
 _MIB = 1024 * 1024
 
 
@@ -30,7 +29,7 @@ class Dialect:
         auto: ``language=auto`` means: detect.
         speakers: it can be asked to tell speakers apart.
         strict: unknown models are refused.
-        least_seconds: what is billed at least for a request.
+        min_seconds: what is billed at least for a request.
         whole_seconds: seconds are billed and reported rounded to whole ones, half a second up.
         usage: replies in json carry the seconds used.
         stats: verbose segments carry Whisper's statistics.
@@ -39,7 +38,7 @@ class Dialect:
     name: str
     formats: frozenset[str]
     containers: frozenset[str]
-    wording: Mapping[Kind, Wording]
+    wording: Mapping[ErrorKind, Wording]
     max_bytes: int
     max_url_bytes: int = 1024 * _MIB
     max_seconds: float | None = None
@@ -48,7 +47,7 @@ class Dialect:
     auto: bool = False
     speakers: bool = False
     strict: bool = True
-    least_seconds: Decimal = Decimal(0)
+    min_seconds: Decimal = Decimal(0)
     whole_seconds: bool = False
     usage: bool = False
     stats: bool = False
@@ -57,103 +56,39 @@ class Dialect:
         """What a recording of that length is billed as."""
         if self.whole_seconds:
             seconds = seconds.quantize(Decimal(1), ROUND_HALF_UP)
-        return max(seconds, self.least_seconds)
+        return max(seconds, self.min_seconds)
 
-    def error(self, refusal: Refusal, request_id: str) -> tuple[int, dict[str, Any]]:
+    def error(self, api_error: ApiError, request_id: str) -> tuple[int, dict[str, Any]]:
         """Status and body of an error reply."""
-        status, kind, code = self.wording[refusal.kind]
+        status, kind, code = self.wording[api_error.kind]
         if self.name == "compatible":
-            return status, _vllm_error(status, kind, refusal)
-        error: dict[str, Any] = {"message": refusal.message, "type": kind, "param": refusal.param, "code": code}
+            return status, _vllm_error(status, kind, api_error)
+        error: dict[str, Any] = {"message": api_error.message, "type": kind, "param": api_error.param, "code": code}
         if self.name == "together":
-            if refusal.kind in _TOGETHER_LIMITS:
-                error["error_type"] = _TOGETHER_LIMITS[refusal.kind]
+            if api_error.kind in _TOGETHER_LIMITS:
+                error["error_type"] = _TOGETHER_LIMITS[api_error.kind]
             return status, {"id": request_id, "error": error}
         if self.name == "cohere":
-            return status, {"id": request_id, "message": refusal.message}
+            return status, {"id": request_id, "message": api_error.message}
         if self.name == "xai":
-            return status, {"code": code or kind, "error": refusal.message}
+            return status, {"code": code or kind, "error": api_error.message}
         if self.name == "groq":  # its envelope leaves out what it has nothing to say about
             error = {name: value for name, value in error.items() if value is not None}
         return status, {"error": error}
 
-    def models(
-        self,
-        names: Sequence[str],
-        prices: Mapping[str, Decimal],
-        chats: Mapping[str, tuple[Decimal, Decimal] | None] | None = None,
-    ) -> Any:
-        """Body of the models list; Together's is a bare array with prices.
 
-        Args:
-            names: of all models.
-            prices: of a minute heard or a million characters spoken.
-            chats: models that answer prompts, with what a million tokens of prompt and of answer cost.
-        """
-        if self.name == "together":
-            told = chats or {}
-            return [
-                _together_chat(name, told[name]) if name in told else _together_model(name, prices.get(name))
-                for name in names
-            ]
-        more: dict[str, Any] = {"active": True, "context_window": 448} if self.name == "groq" else {}
-        data = [{"id": n, "object": "model", "created": _CREATED, "owned_by": "mediamill", **more} for n in names]
-        return {"object": "list", "data": data}
-
-
-def _vllm_error(status: int, kind: str, refusal: Refusal) -> dict[str, Any]:
+def _vllm_error(status: int, kind: str, api_error: ApiError) -> dict[str, Any]:
     """FastAPI's list of details for forms it cannot read, an envelope with a numeric code for the rest."""
     if status == 422:  # noqa: PLR2004
-        where = ["body", refusal.param] if refusal.param else ["body"]
-        return {"detail": [{"type": kind, "loc": where, "msg": refusal.message, "input": None}]}
-    return {"error": {"message": refusal.message, "type": kind, "param": refusal.param, "code": status}}
+        where = ["body", api_error.param] if api_error.param else ["body"]
+        return {"detail": [{"type": kind, "loc": where, "msg": api_error.message, "input": None}]}
+    return {"error": {"message": api_error.message, "type": kind, "param": api_error.param, "code": status}}
 
 
-def _together_model(name: str, price: Decimal | None) -> dict[str, Any]:
-    maker, _, _ = name.rpartition("/")
-    pricing: dict[str, Any] = {"hourly": 0, "input": 0, "output": 0, "base": 0, "finetune": 0}
-    if price is not None:
-        pricing["transcribe"] = {"price_per_minute": str(price)}
-    return {
-        "id": name,
-        "object": "model",
-        "created": _CREATED,
-        "type": "transcribe",
-        "display_name": name,
-        "organization": maker or "mediamill",
-        "link": "",
-        "license": "",
-        "context_length": 0,
-        "pricing": pricing,
-    }
-
-
-def _together_chat(name: str, prices: tuple[Decimal, Decimal] | None) -> dict[str, Any]:
-    """A model that answers prompts; prices are dollars a million tokens."""
-    made = _together_model(name, None)
-    if prices is not None:
-        made["pricing"] |= {"input": float(prices[0]), "output": float(prices[1])}
-    return {**made, "type": "chat"}
-
-
-def together_supported(names: Sequence[str]) -> dict[str, Any]:
-    """Body of Together's newer list, ``/v2/supported-models``, one page."""
-    models = [
-        {
-            "id": name,
-            "name": name,
-            "displayType": "audio",
-            "capabilities": [],
-            "inputModalities": ["MODALITY_AUDIO"],
-            "products": ["PRODUCT_SERVERLESS"],
-            "pricing": {},
-        }
-        for name in names
-    ]
-    return {"data": models, "next_cursor": None}
-
-
-_TOGETHER_LIMITS: dict[Kind, str] = {"rate_limit": "dynamic_request_limited", "token_limit": "dynamic_token_limited"}
+_TOGETHER_LIMITS: dict[ErrorKind, str] = {
+    "rate_limit": "dynamic_request_limited",
+    "token_limit": "dynamic_token_limited",
+}
 _INVALID = "invalid_request_error"
 _AUDIO = frozenset(["wav", "mp3", "m4a", "webm", "flac", "ogg", "opus", "aac"])
 _OPENAI_AUDIO = frozenset(["flac", "mp3", "mp4", "mpeg", "mpga", "m4a", "oga", "ogg", "wav", "webm"])
@@ -162,9 +97,9 @@ _TRANSCRIBED = frozenset({"json", "verbose_json"})
 _ALL_FORMATS = _TRANSCRIBED | {"text", "srt", "vtt"}
 
 
-def _worded(**given: Wording) -> dict[Kind, Wording]:
+def _error_wording(**given: Wording) -> dict[ErrorKind, Wording]:
     """A wording for every kind: the common ones, and what the provider does otherwise."""
-    common: dict[Kind, Wording] = {
+    common: dict[ErrorKind, Wording] = {
         "missing_field": (400, _INVALID, None),
         "bad_value": (400, _INVALID, None),
         "unsupported_format": (400, _INVALID, None),
@@ -189,7 +124,7 @@ def _worded(**given: Wording) -> dict[Kind, Wording]:
     return {kind: given.get(kind, wording) for kind, wording in common.items()}
 
 
-_TOGETHER = _worded(
+_TOGETHER = _error_wording(
     missing_field=(400, _INVALID, "invalid_params"),
     bad_value=(400, _INVALID, "invalid_params"),
     unsupported_format=(400, _INVALID, "unsupported_format"),
@@ -205,7 +140,7 @@ _TOGETHER = _worded(
     bad_picture=(400, _INVALID, "invalid_params"),
     unsupported=(400, _INVALID, "invalid_params"),
 )
-_VLLM = _worded(
+_VLLM = _error_wording(
     missing_field=(422, "missing", None),
     bad_value=(422, "value_error", None),
     unsupported_format=(400, "BadRequestError", None),
@@ -223,19 +158,19 @@ _VLLM = _worded(
     unsupported=(400, "BadRequestError", None),
     moderated=(400, "BadRequestError", None),
 )
-_OPENAI = _worded(
+_OPENAI = _error_wording(
     bad_picture=(400, _INVALID, "invalid_image_format"),
     unknown_field=(400, _INVALID, "unknown_parameter"),
     unsupported=(400, _INVALID, "unsupported_parameter"),
     moderated=(400, "image_generation_user_error", "moderation_blocked"),
 )
-_COHERE = _worded(
+_COHERE = _error_wording(
     missing_field=(400, _INVALID, None),
     too_large=(413, _INVALID, None),
     rate_limit=(429, _INVALID, None),
     failed=(500, "server_error", None),
 )
-_XAI = _worded(
+_XAI = _error_wording(
     missing_field=(400, "Client specified an invalid argument", None),
     bad_value=(400, "Client specified an invalid argument", None),
     bad_key=(400, "Client specified an invalid argument", None),
@@ -266,7 +201,7 @@ def dialect(name: str) -> Dialect:
         ),
         "groq": Dialect(
             "groq", _TRANSCRIBED | {"text"}, _GROQ_AUDIO,
-            _worded(), 25 * _MIB, 100 * _MIB, url_fields=("url",), language="title", least_seconds=Decimal(10),
+            _error_wording(), 25 * _MIB, 100 * _MIB, url_fields=("url",), language="title", min_seconds=Decimal(10),
             stats=True,
         ),
         "compatible": Dialect(
@@ -279,24 +214,3 @@ def dialect(name: str) -> Dialect:
             url_fields=("url",), speakers=True, strict=False,
         ),
     }[name]  # fmt: skip
-
-
-PREFIXES: Mapping[str, str] = {
-    "/together/v1": "together",
-    "/openai-api/v1": "openai",
-    "/groq/openai/v1": "groq",
-    "/openai/v1": "groq",
-    "/compatible/v1": "compatible",
-    "/xai/v1": "xai",
-    "/cohere/v1": "cohere",
-}
-"""Which dialect is spoken under which path; ``/v1`` speaks the one chosen by ``--dialect``."""
-
-PATHS: Mapping[str, tuple[str, str, str]] = {
-    "": ("/audio/transcriptions", "/audio/speech", "/voices"),
-    "xai": ("/stt", "/tts", "/tts/voices"),
-}
-"""Where a dialect hears, speaks and lists its voices (provider docs); the first line is everybody else's."""
-
-SOCKETS: Mapping[str, str] = {"together": "/realtime", "local": "/realtime", "compatible": "/realtime", "xai": "/stt"}
-"""Where a dialect hears on a socket (provider docs)."""

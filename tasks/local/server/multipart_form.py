@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from mmap import mmap
 from urllib.parse import unquote
 
-from mediamill.tasks.local.server.api_error import Refusal
+from mediamill.tasks.local.server.api_error import ApiError
 
 Buffer = bytes | mmap
 
@@ -51,11 +51,11 @@ def parse_form(body: Buffer, content_type: str) -> Form:
     """Split a ``multipart/form-data`` body.
 
     Raises:
-        Refusal: ``bad_value`` when it is no form, or a broken one.
+        ApiError: ``bad_value`` when it is no form, or a broken one.
     """
     boundary = _BOUNDARY.search(content_type)
     if not content_type.lower().startswith("multipart/form-data") or boundary is None:
-        raise Refusal("bad_value", f"the body must be multipart/form-data, not {content_type or 'untyped'}")
+        raise ApiError("bad_value", f"the body must be multipart/form-data, not {content_type or 'untyped'}")
     mark = b"--" + (boundary[1] or boundary[2]).encode("latin-1", "replace")
     form = Form()
     at = body.find(mark)
@@ -64,22 +64,22 @@ def parse_form(body: Buffer, content_type: str) -> Form:
         if body[at : at + 2] == b"--":
             return form
         at = _part(form, body, at, b"\r\n" + mark)
-    raise Refusal("bad_value", "the multipart body is incomplete")
+    raise ApiError("bad_value", "the multipart body is incomplete")
 
 
 def _part(form: Form, body: Buffer, at: int, mark: bytes) -> int:
     """Read the part after a boundary; the position of the next boundary."""
     blank = body.find(b"\r\n\r\n", at, at + MAX_HEADERS)
     if blank < 0:
-        raise Refusal("bad_value", "the multipart body is incomplete")
+        raise ApiError("bad_value", "the multipart body is incomplete")
     start = blank + 4
     end = body.find(mark, blank + 2)
     while end >= 0 and body[end + len(mark) : end + len(mark) + 2] not in (b"--", b"\r\n"):
         end = body.find(mark, end + 2)
     if end < 0:
-        raise Refusal("bad_value", "the multipart body is incomplete")
+        raise ApiError("bad_value", "the multipart body is incomplete")
     if len(form.order) == MAX_PARTS:
-        raise Refusal("bad_value", f"the form has more than {MAX_PARTS} parts")
+        raise ApiError("bad_value", f"the form has more than {MAX_PARTS} parts")
     name, filename = _disposition(body[at : blank + 2])
     form.order.append(name)
     if filename is None:
@@ -94,7 +94,7 @@ def _disposition(headers: bytes) -> tuple[str, str | None]:
     found = _DISPOSITION.search(headers.replace(b"\r\n", b"\n"))
     given = {k.lower(): _unquoted(q or p) for k, q, p in _PARAMETER.findall(found[1])} if found else {}
     if b"name" not in given:
-        raise Refusal("bad_value", "a part of the form has no name")
+        raise ApiError("bad_value", "a part of the form has no name")
     extended = given.get(b"filename*")
     if extended is not None:
         return given[b"name"], unquote(extended.rpartition("'")[2])

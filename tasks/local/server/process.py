@@ -8,32 +8,23 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from mediamill.tasks.errors import MediamillError, UsageError
-from mediamill.tasks.local.server.options import Settings, parse
-
-if TYPE_CHECKING:
-    from aiohttp.web import BaseRequest, StreamResponse
+from mediamill.tasks.local.server.options import Settings
 
 _BACKLOG = 4096
 _GRACE = 0.5
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Serve until told to stop; the exit code.
-
-    A wrong option prints its error and raises SystemExit(2), as ``--help`` raises SystemExit(0).
-    """
-    settings = parse(arguments)
+def run_server(settings: Settings) -> int:
+    """Serve until told to stop; the exit code."""
     logging.basicConfig(format="%(message)s", level=logging.CRITICAL if settings.quiet else logging.ERROR)
     try:
         return asyncio.run(serve(settings))
     except KeyboardInterrupt:
         return 130
     except MediamillError as error:
-        _tell_failure(settings, error)
+        _print_failure(settings, error)
         return error.exit_code
 
 
@@ -45,18 +36,13 @@ async def serve(settings: Settings) -> int:
     """
     from aiohttp import web
 
-    from mediamill.tasks.local.server.routes import App, make_desk
+    from mediamill.tasks.local.server.open_state import open_server_state
+    from mediamill.tasks.local.server.routes import make_app
 
     ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     _watch(settings, ended)
-    desk = make_desk(settings)
-    app = App(desk)
-
-    async def handle(request: BaseRequest) -> StreamResponse:
-        return await app.handle(request)
-
-    server = web.Server(handle, access_log=None, auto_decompress=False, keepalive_timeout=75.0)
-    runner = web.ServerRunner(server)
+    state = open_server_state(settings)
+    runner = web.AppRunner(make_app(state), access_log=None, auto_decompress=False, keepalive_timeout=75.0)
     await runner.setup()
     try:
         site = web.TCPSite(
@@ -67,14 +53,12 @@ async def serve(settings: Settings) -> int:
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise UsageError(f"cannot listen on {settings.host}:{settings.port}: {reason}") from None
-        _tell_ready(settings, _origin(settings.host, runner.addresses[0][1]), desk.engine.identity)
+        _print_ready(settings, _origin(settings.host, runner.addresses[0][1]), state.asr_engine.identity)
         return await ended
     finally:
-        desk.engine.close()
-        desk.sessions.close()
-        desk.studio.close()
+        state.stop_engines()
         await runner.cleanup()
-        desk.bill.close()
+        state.bill.close()
 
 
 def _origin(host: str, port: int) -> str:
@@ -107,21 +91,21 @@ def _drained(pipe: int, end: object) -> None:
         end(0)
 
 
-def _tell_ready(settings: Settings, origin: str, engine: str) -> None:
+def _print_ready(settings: Settings, origin: str, engine: str) -> None:
     """One line: for a parent JSON, for a person a sentence."""
     if settings.parent is not None:
-        _say(json.dumps({"ready": True, "origin": origin, "engine": engine, "pid": os.getpid()}))
+        _print_line(json.dumps({"ready": True, "origin": origin, "engine": engine, "pid": os.getpid()}))
     elif not settings.quiet:
-        _say(f"listening on {origin}")
+        _print_line(f"listening on {origin}")
 
 
-def _tell_failure(settings: Settings, error: MediamillError) -> None:
+def _print_failure(settings: Settings, error: MediamillError) -> None:
     if settings.parent is not None:
-        _say(json.dumps({"ready": False, "error": error.message, "hint": error.hint}))
+        _print_line(json.dumps({"ready": False, "error": error.message, "hint": error.hint}))
     else:
         sys.stderr.write(f"mediamill serve: {error}\n")
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from mediamill.tasks.local.server.api_error import Kind, Refusal
+from mediamill.tasks.local.server.api_error import ApiError, ErrorKind
 from mediamill.tasks.local.server.dialects import Dialect
 
 TOKENS_A_SECOND = 10
@@ -107,7 +107,7 @@ class FixedWindow:
 
 
 @dataclass(frozen=True, slots=True)
-class Rates:
+class RateLimits:
     """What is allowed; None for no limit. ``burst`` None means one second's worth of requests."""
 
     rpm: float | None = None
@@ -118,10 +118,10 @@ class Rates:
     burst: float | None = None
 
 
-class Limiter:
+class RateLimiter:
     """All limits of the server together."""
 
-    def __init__(self, rates: Rates, clock: Callable[[], float]) -> None:
+    def __init__(self, rates: RateLimits, clock: Callable[[], float]) -> None:
         self.rates = rates
         self._clock = clock
         self._requests = self._gauge(rates.rpm, 60, rates.burst or max(1.0, (rates.rpm or 0) / 60))
@@ -133,9 +133,9 @@ class Limiter:
         """Let one request in.
 
         Raises:
-            Refusal: when a limit is used up; such a request is not counted.
+            ApiError: when a limit is used up; such a request is not counted.
         """
-        gauges: list[tuple[Gauge | None, Kind, str]] = [
+        gauges: list[tuple[Gauge | None, ErrorKind, str]] = [
             (self._requests, "rate_limit", "requests per minute (RPM)"),
             (self._day, "rate_limit", "requests per day (RPD)"),
             (self._tokens, "token_limit", "tokens per minute (TPM)"),
@@ -145,7 +145,7 @@ class Limiter:
             if gauge is not None and gauge.left() < 1 - _TAIL:
                 wait = max(gauge.wait(), 0.001)
                 message = f"Rate limit reached on {name}: Limit {gauge.limit:g}. Please try again in {wait:.3f}s."
-                raise Refusal(kind, message, wait=wait)
+                raise ApiError(kind, message, wait=wait)
         for gauge in (self._requests, self._day):
             if gauge is not None:
                 gauge.use(1)
@@ -162,19 +162,19 @@ class Limiter:
         if self._tokens is not None:
             self._tokens.use(tokens)
 
-    def headers(self, dialect: Dialect, refusal: Refusal | None) -> dict[str, str]:
+    def headers(self, dialect: Dialect, api_error: ApiError | None) -> dict[str, str]:
         """What a reply tells about the limits, in the provider's own headers."""
         if dialect.name == "compatible":
             return {}
         if dialect.name == "together":
-            limited = refusal is not None and refusal.kind.endswith("_limit")
+            limited = api_error is not None and api_error.kind.endswith("_limit")
             return self._together_headers() if limited else {}
         headers = self._counted("requests", self._day if dialect.name == "groq" else self._requests)
         headers |= self._counted("tokens", self._tokens)
-        if refusal is not None and refusal.wait is not None:
-            headers["retry-after"] = str(math.ceil(refusal.wait))
+        if api_error is not None and api_error.wait is not None:
+            headers["retry-after"] = str(math.ceil(api_error.wait))
             if dialect.name == "openai":
-                headers["retry-after-ms"] = str(math.ceil(refusal.wait * 1000))
+                headers["retry-after-ms"] = str(math.ceil(api_error.wait * 1000))
         return headers
 
     def _together_headers(self) -> dict[str, str]:

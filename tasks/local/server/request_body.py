@@ -8,10 +8,12 @@ import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
+
+import orjson
 
 from mediamill.tasks.local.asr_engines.base import Audio
-from mediamill.tasks.local.server.api_error import Refusal
+from mediamill.tasks.local.server.api_error import ApiError
 from mediamill.tasks.local.server.multipart_form import Buffer, Part
 
 if TYPE_CHECKING:
@@ -56,14 +58,24 @@ class Body:
             return Audio(filename, len(view), sha256, path=Path(file.name))
 
 
+def parse_json(body: bytes | memoryview) -> Any:
+    """The body's JSON.
+
+    Raises:
+        ApiError: when it is none.
+    """
+    try:
+        return orjson.loads(body)
+    except ValueError:
+        raise ApiError("bad_value", "We could not parse the JSON body of your request.") from None
+
+
 async def read_body(request: BaseRequest, limit: int) -> Body:
     """Read a request's body.
 
     Raises:
-        Refusal: ``too_large`` above ``limit`` bytes.
+        ApiError: ``too_large`` above ``limit`` bytes.
     """
-    if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
-        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     stated = request.content_length
     if stated is not None and stated > limit:
         raise _too_large(limit, stated)
@@ -96,5 +108,5 @@ async def _spooled(request: BaseRequest, limit: int, body: Body) -> Body:
     return body
 
 
-def _too_large(limit: int, size: int) -> Refusal:
-    return Refusal("too_large", f"Maximum content size limit ({limit}) exceeded ({size} bytes read)")
+def _too_large(limit: int, size: int) -> ApiError:
+    return ApiError("too_large", f"Maximum content size limit ({limit}) exceeded ({size} bytes read)")

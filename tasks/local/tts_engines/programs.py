@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mediamill.tasks.local.tts_engines.base import Sound
+from mediamill.tasks.local.tts_engines.base import PcmAudio
 
 _VERSION = re.compile(r"(\d+\.\d+(?:\.\d+)?)")
 _SECONDS = 120.0
@@ -19,7 +19,7 @@ _WORDS_A_MINUTE = 175
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class SpeechProgram:
     """A program: its voices, and how it is called with voice, speed, text file and sound file."""
 
     name: str
@@ -36,22 +36,22 @@ def _espeak(voice: str, speed: float, text: Path, sound: Path) -> list[str]:
     return ["espeak-ng", "-v", voice, "-s", words, "-f", str(text), "-w", str(sound)]
 
 
-FLITE = Kind("flite", ("slt", "rms", "awb", "kal"), _flite)
-ESPEAK = Kind("espeak-ng", ("en-us", "en-gb", "de", "fr", "es", "it", "pt", "nl", "pl", "ru"), _espeak)
+FLITE = SpeechProgram("flite", ("slt", "rms", "awb", "kal"), _flite)
+ESPEAK = SpeechProgram("espeak-ng", ("en-us", "en-gb", "de", "fr", "es", "it", "pt", "nl", "pl", "ru"), _espeak)
 
 
-class Program:
+class ProgramEngine:
     """Runs its program once for each text, a few at a time."""
 
     simulated = False
 
-    def __init__(self, kind: Kind, workers: int) -> None:
+    def __init__(self, kind: SpeechProgram, workers: int) -> None:
         self._kind = kind
         self.voices = kind.voices
         self.identity = f"{kind.name}-{_version(kind.name)}"
         self._free = asyncio.Semaphore(max(1, workers))
 
-    async def speak(self, text: str, voice: str | None, speed: float) -> Sound:
+    async def speak(self, text: str, voice: str | None, speed: float) -> PcmAudio:
         """Say a text; what the program finds nothing to say in is no sound at all."""
         async with self._free:
             with tempfile.TemporaryDirectory(prefix="mediamill-voice-") as folder:
@@ -75,15 +75,15 @@ class Program:
             raise RuntimeError(f"{self._kind.name} ended with {code}")
 
 
-def _read(path: Path) -> Sound:
+def _read(path: Path) -> PcmAudio:
     try:
         with wave.open(str(path), "rb") as file:
-            return Sound(file.readframes(file.getnframes()), file.getframerate())
+            return PcmAudio(file.readframes(file.getnframes()), file.getframerate())
     except (wave.Error, EOFError, FileNotFoundError):
-        return Sound(b"", 16_000)
+        return PcmAudio(b"", 16_000)
 
 
 def _version(program: str) -> str:
-    told = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10, check=False)  # noqa: S603 - one of ours
-    found = _VERSION.search(told.stdout + told.stderr)
+    done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10, check=False)  # noqa: S603 - one of ours
+    found = _VERSION.search(done.stdout + done.stderr)
     return found[1] if found else "unknown"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mediamill.tasks.local.asr_engines.audio_input import Samples
 
 TORN = "torn"
-MOST = 8**5
+WORDS = 8**5
 """Words that can be told apart."""
 
 _RATE = 16_000
@@ -30,13 +30,13 @@ _DIGITS = 6
 _LENGTH = _TONE * _DIGITS
 _PITCHES = (600, 900, 1200, 1500, 1800, 2100, 2400, 2700)
 _LEVEL = 12_000
-_HEARD = 2_500
+_LOUDNESS = 2_500
 _QUIET = 800
-"""Samples below :data:`_HEARD` that end a burst: 50 ms."""
+"""Samples below :data:`_LOUDNESS` that end a burst: 50 ms."""
 _PAUSE = 0.6
 
 
-class Tones:
+class ToneWordsEngine:
     """Hears numbered words in tone bursts; knows no language."""
 
     simulated = True
@@ -44,8 +44,9 @@ class Tones:
     targets = None
     speakers = True
 
-    def __init__(self, identity: str, workers: int, max_seconds: float | None) -> None:
-        self.identity = identity
+    identity = "tone-words-1"
+
+    def __init__(self, workers: int, max_seconds: float | None) -> None:
         self._max_seconds = max_seconds
         self._pool = WorkerPool(workers)
 
@@ -62,7 +63,7 @@ def burst(number: int) -> Samples:
     """The sound of a word: 3,840 samples at 16 kHz, loud from the first one on.
 
     Args:
-        number: from 0 to :data:`MOST` - 1.
+        number: from 0 to :data:`WORDS` - 1.
     """
     import numpy as np
 
@@ -121,7 +122,7 @@ def _bursts(blocks: Iterable[Samples]) -> Iterator[tuple[int, Samples]]:
 def _loud(sound: Samples) -> list[tuple[int, int]]:
     import numpy as np
 
-    at = np.flatnonzero(np.abs(sound.astype(np.int32)) >= _HEARD)
+    at = np.flatnonzero(np.abs(sound.astype(np.int32)) >= _LOUDNESS)
     if not len(at):
         return []
     gaps = np.flatnonzero(np.diff(at) > _QUIET)
