@@ -54,7 +54,7 @@ def running_server(*, engine: str = "echo", **options: Any) -> Iterator[RunningS
     """A server for as long as the context lasts.
 
     Args:
-        engine: ``echo``, ``tones``, ``local`` or ``whisper``.
+        engine: ``echo``, ``local``, ``whisper``, or a class as ``module:Class``.
         **options: those of ``mediamill serve`` with underscores, see :func:`mediamill.tasks.local.spawn.spawn`.
     """
     with spawn(engine, **options) as server:

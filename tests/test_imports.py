@@ -102,7 +102,7 @@ def test_no_arrow_points_back(path: Path) -> None:
         ("tasks.engine", "import prefect.client"),
         ("tasks.local.server", "from mediamill.tasks.providers import base"),
         ("tasks.local.server", "from mediamill.tasks.items_of_another_room import x"),
-        ("tasks.calls.call", "from mediamill.tasks.local.bill import Bill"),
+        ("tasks.calls.call", "from mediamill.tasks.local.billing.bill import Bill"),
         ("tasks.calls.call", "import importlib\nimportlib.import_module('mediamill.tasks.run')"),
         ("tasks.calls.call", "from tasks.journal.asks import Asks"),
         ("tasks.calls.call", "from mediamill.tasks.a_room_without_a_layer import x"),

@@ -3,9 +3,7 @@
 Worker processes import this module again, so nothing heavy is imported at its top.
 """
 
-import sys
-
 if __name__ == "__main__":
-    from mediamill.tasks.local.server import main
+    from mediamill.tasks.local.server.options import command
 
-    sys.exit(main(sys.argv[1:]))
+    command(prog_name="mediamill serve")

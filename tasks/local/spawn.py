@@ -61,7 +61,7 @@ def spawn(engine: str = "local", **options: Any) -> Server:
     """Start a server on a free loopback port and wait until it is ready.
 
     Args:
-        engine: ``local`` (pocketsphinx), ``echo``, ``tones`` or ``whisper``.
+        engine: ``local`` (pocketsphinx), ``echo``, ``whisper``, or a class as ``module:Class``.
         **options: the options of ``mediamill serve`` with underscores: ``latency="300ms"``, ``rpm=600``,
             ``require_key=True``, ``price={"some-model": "0.006"}``; lists repeat an option.
 
@@ -79,12 +79,12 @@ def spawn(engine: str = "local", **options: Any) -> Server:
         env={**os.environ, "PYTHONPATH": _path()},
     )
     try:
-        told = _told(process, log)
+        ready = _read_ready_line(process, log)
     except BaseException:
         _end(process)
         log.close()
         raise
-    server = Server(told["origin"], told["engine"], process, log)
+    server = Server(ready["origin"], ready["engine"], process, log)
     atexit.register(server.close)
     return server
 
@@ -111,7 +111,7 @@ def _path() -> str:
     return f"{given}{os.pathsep}{_ROOT}" if given else str(_ROOT)
 
 
-def _told(process: subprocess.Popen[bytes], log: IO[bytes]) -> dict[str, Any]:
+def _read_ready_line(process: subprocess.Popen[bytes], log: IO[bytes]) -> dict[str, Any]:
     """The child's one line, once it is there."""
     assert process.stdout is not None
     deadline = time.monotonic() + _READY_SECONDS
@@ -126,13 +126,13 @@ def _told(process: subprocess.Popen[bytes], log: IO[bytes]) -> dict[str, Any]:
                 break
             line += block
     with contextlib.suppress(ValueError):
-        told: dict[str, Any] = json.loads(line)
-        if told["ready"]:
-            return told
-        raise UsageError(told["error"], hint=told["hint"])
+        ready: dict[str, Any] = json.loads(line)
+        if ready["ready"]:
+            return ready
+        raise UsageError(ready["error"], hint=ready["hint"])
     code = process.wait(_CLOSE_SECONDS)
-    said = _tail(log).strip().splitlines()
-    message = f"the built-in server did not start: {said[-1] if said else f'it ended with {code}'}"
+    lines = _tail(log).strip().splitlines()
+    message = f"the built-in server did not start: {lines[-1] if lines else f'it ended with {code}'}"
     raise UsageError(message) if code == UsageError.exit_code else StorageError(message)
 
 

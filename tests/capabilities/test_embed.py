@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mediamill.tasks.local.texts.embedding import vector
+from mediamill.tasks.local.endpoints.embeddings import vector
 from tests.capabilities.texts import E5, PRICES, SMALL, ask
 from tests.faults.driving import mediamill, rows
 from tests.faults.judging import ledger_equals_bill, no_key_in, within_the_promise

@@ -11,7 +11,7 @@ import openai
 import pytest
 import together
 
-from mediamill.tasks.local.texts.embedding import vector
+from mediamill.tasks.local.endpoints.embeddings import vector
 from tests.servers import RunningServer, running_server
 
 E5, SMALL, RANKER = "intfloat/multilingual-e5-large-instruct", "text-embedding-3-small", "Salesforce/Llama-Rank-V1"

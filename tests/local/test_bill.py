@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediamill.tasks.local.bill import Bill, price
+from mediamill.tasks.local.billing.bill import Bill
+from mediamill.tasks.local.billing.price_list import price
 from tests.local.calls import post, tone
 from tests.servers import RunningServer, running_server
 
@@ -72,7 +73,7 @@ def test_the_bill_survives_a_killed_server(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("limit", [1, 3])
 def test_pages_hold_every_call_once(limit: int) -> None:
-    bill = Bill({})
+    bill = Bill()
     for _ in range(7):
         bill.settle(bill.begin("/v1"), 200)
     numbers = [c["n"] for at in range(0, 7, limit) for c in bill.page(at, limit)["calls"]]

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediamill.tasks.local.bill import Bill
+from mediamill.tasks.local.billing.bill import Bill
+from mediamill.tasks.local.billing.price_list import PriceList
 from tests.clients.seeing import HOUSE, PAGE, data_url
 from tests.local.test_chat_requests import CHAT, HELLO, MODEL, ask
 from tests.servers import running_server
@@ -24,10 +25,9 @@ PRICE = st.decimals(0, 100, places=6)
 
 @given(st.integers(0, 10**9), st.integers(0, 10**9), PRICE, PRICE)
 def test_tokens_are_priced_exactly(told: int, said: int, into: Decimal, out: Decimal) -> None:
-    bill = Bill({}, token_prices={"m": (into, out)})
-    call = bill.begin("/v1/chat/completions")
+    call = Bill().begin("/v1/chat/completions")
     call.model = "m"
-    bill.charge_tokens(call, told, said)
+    PriceList(by_tokens={"m": (into, out)}).charge_tokens(call, told, said)
     assert Fraction(Decimal(call.usd or "")) == (told * Fraction(into) + said * Fraction(out)) / 10**6
 
 

@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediamill.tasks.local.chat.asked import Asked, read_asked
-from mediamill.tasks.local.chat.engines import Said, answer
-from mediamill.tasks.local.chat.models import ChatModel
-from mediamill.tasks.local.chat.streaming import events, stream
-from mediamill.tasks.local.chat.usage import cut, spent, usage
-from mediamill.tasks.local.chat.vendors import vendor
-from mediamill.tasks.local.chat.wording import whole
-from mediamill.tasks.local.options import DIALECTS
-from mediamill.tasks.local.refusal import Refusal
+from mediamill.tasks.local.chat.answers import Completion, answer_prompt
+from mediamill.tasks.local.chat.chat_dialects import chat_dialect
+from mediamill.tasks.local.chat.chat_models import ChatModel
+from mediamill.tasks.local.chat.chat_reply import completion_reply
+from mediamill.tasks.local.chat.chat_request import ChatRequest, read_chat_request
+from mediamill.tasks.local.chat.chat_stream import chat_chunks, encode_events
+from mediamill.tasks.local.chat.token_usage import count_usage, truncate, usage_reply
+from mediamill.tasks.local.server.api_error import ApiError
+from mediamill.tasks.local.server.options import DIALECTS
 from tests.clients.seeing import HOUSE, data_url
 from tests.local.calls import PATHS
 from tests.local.test_chat_schemas import JSON
@@ -78,14 +78,14 @@ def test_any_request_is_read_or_refused(told: Any, name: str, data: st.DataObjec
     if isinstance(told, dict) and data.draw(st.booleans()):
         told = {"model": "m", "messages": HELLO, **told}
     try:
-        asked = read_asked(told, vendor(name), {"m": ChatModel()})
-        said = cut(answer("measure", asked, [], 0), asked)
-    except Refusal:
+        asked = read_chat_request(told, chat_dialect(name), {"m": ChatModel()})
+        said = truncate(answer_prompt("measure", asked, [], 0), asked)
+    except ApiError:
         return
     assert said.finish
-    spend = spent([said], 3)
-    assert orjson.loads(whole(asked, [said], spend, name, "r", likely=True))["choices"]
-    assert events(stream(asked, [said], spend, name, "r", likely=True), None, {})
+    spend = count_usage([said], 3)
+    assert orjson.loads(completion_reply(asked, [said], spend, name, "r", likely=True))["choices"]
+    assert encode_events(chat_chunks(asked, [said], spend, name, "r", likely=True), None, {})
 
 
 @repeatable
@@ -171,12 +171,14 @@ def test_answers_differ_by_prompt_picture_seed_and_sample(server: RunningServer)
 
 @pytest.mark.parametrize(("most", "finish"), [(2, "length"), (1000, "stop")])
 def test_an_answer_is_no_longer_than_asked_for(most: int, finish: str) -> None:
-    asked = Asked("m", ChatModel(), "One sentence. Another one. Which one?", "", most=most)
-    said = cut(answer("measure", asked, [], 0), asked)
+    asked = ChatRequest("m", ChatModel(), "One sentence. Another one. Which one?", "", max_tokens=most)
+    said = truncate(answer_prompt("measure", asked, [], 0), asked)
     assert (said.finish, len(said.text) <= 4 * most) == (finish, True)
-    assert usage(spent([said], 5), "openai")["completion_tokens"] <= most
-    thoughtful = cut(Said("text", reasoning="long thoughts " * 100), Asked("m", ChatModel(), "", "", most=3))
-    assert (thoughtful.text, thoughtful.finish, spent([thoughtful], 0).said) == ("", "length", 3)
+    assert usage_reply(count_usage([said], 5), "openai")["completion_tokens"] <= most
+    thoughtful = truncate(
+        Completion("text", reasoning="long thoughts " * 100), ChatRequest("m", ChatModel(), "", "", max_tokens=3)
+    )
+    assert (thoughtful.text, thoughtful.finish, count_usage([thoughtful], 0).completion) == ("", "length", 3)
 
 
 def test_an_answer_ends_before_what_stops_it(server: RunningServer) -> None:

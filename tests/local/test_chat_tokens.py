@@ -8,10 +8,9 @@ import pytest
 import yaml
 
 from mediamill.configs import FOLDER
-from mediamill.tasks.local.chat.models import ChatModel, read_models
-from mediamill.tasks.local.chat.seen import Seen
-from mediamill.tasks.local.chat.tokens import picture_tokens, prompt_tokens
-from mediamill.tasks.local.refusal import Refusal
+from mediamill.tasks.local.chat.chat_models import ChatModel, picture_tokens, prompt_tokens, read_models
+from mediamill.tasks.local.chat.visual_inputs import VisualInput
+from mediamill.tasks.local.server.api_error import ApiError
 
 KNOWN = yaml.safe_load((FOLDER / "server.yaml").read_text())["chat"]
 
@@ -20,8 +19,8 @@ def model(dialect: str, name: str) -> ChatModel:
     return read_models(KNOWN[dialect], [])[name]
 
 
-def seen(width: int, height: int, **more: Any) -> Seen:
-    return Seen("image", "00", 1, "PNG", width, height, **more)
+def seen(width: int, height: int, **more: Any) -> VisualInput:
+    return VisualInput("image", "00", 1, "PNG", width, height, **more)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +51,7 @@ def test_a_picture_has_the_documents_tokens(
 
 
 def test_more_patches_than_a_model_takes_are_refused() -> None:
-    with pytest.raises(Refusal, match="patches"):
+    with pytest.raises(ApiError, match="patches"):
         picture_tokens(seen(6000, 6000, detail="original"), model("openai", "gpt-5.6").counting)
 
 

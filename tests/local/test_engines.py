@@ -16,13 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mediamill.tasks.errors import BadInput, NoSuchOption, UsageError
-from mediamill.tasks.local.engines import engine_identity, make_engine
-from mediamill.tasks.local.engines.base import Audio
-from mediamill.tasks.local.engines.echo import echoed
-from mediamill.tasks.local.engines.pocketsphinx import hear, utterances
-from mediamill.tasks.local.engines.pool import WorkerDied, WorkerPool
-from mediamill.tasks.local.engines.sound import opened
-from mediamill.tasks.local.engines.sound import samples as samples_of
+from mediamill.tasks.local.asr_engines.audio_input import opened
+from mediamill.tasks.local.asr_engines.audio_input import samples as samples_of
+from mediamill.tasks.local.asr_engines.base import Audio
+from mediamill.tasks.local.asr_engines.echo import echoed
+from mediamill.tasks.local.asr_engines.pocketsphinx import hear, utterances
+from mediamill.tasks.local.asr_engines.registry import asr_engine_identity, make_asr_engine
+from mediamill.tasks.local.asr_engines.worker_pool import WorkerDied, WorkerPool
 from tests.local.calls import error, post, tone
 from tests.media.sounds import encode, wav
 from tests.servers import RunningServer, running_server
@@ -50,16 +50,18 @@ def plain(text: str) -> str:
 
 
 def test_identities_name_the_version_without_loading_the_engine() -> None:
-    assert engine_identity("local") == engine_identity("pocketsphinx") == f"pocketsphinx-{version('pocketsphinx')}"
-    assert engine_identity("echo") == "echo-1"
+    assert (
+        asr_engine_identity("local") == asr_engine_identity("pocketsphinx") == f"pocketsphinx-{version('pocketsphinx')}"
+    )
+    assert asr_engine_identity("echo") == "echo-1"
     with pytest.raises(NoSuchOption, match="did you mean 'echo'"):
-        engine_identity("ecko")
+        asr_engine_identity("ecko")
 
 
 @pytest.mark.skipif(find_spec("faster_whisper") is not None, reason="the whisper extra is installed")
 def test_whisper_without_its_extra_names_it() -> None:
     with pytest.raises(UsageError, match=r"mediamill\[whisper\]"):
-        make_engine("whisper", 1, None, "small")
+        make_asr_engine("whisper", 1, None, "small")
     with pytest.raises(UsageError, match=r"mediamill\[whisper\]"), running_server(engine="whisper"):
         pass
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from mediamill.tasks.local.form import parse_form
-from mediamill.tasks.local.refusal import Refusal
+from mediamill.tasks.local.server.api_error import ApiError
+from mediamill.tasks.local.server.multipart_form import parse_form
 
 NAMES = st.text(
     st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"], exclude_characters="\\%"), min_size=1, max_size=20
@@ -41,7 +41,7 @@ def test_content_may_hold_almost_boundaries(content: bytes, tail: bytes) -> None
 @given(st.lists(st.sampled_from([b"--b", b"--", b"\r\n", b"\r\n\r\n", HEAD, b"x", b"\xff"]), max_size=30))
 def test_garbage_is_refused_or_lies_within_the_body(pieces: list[bytes]) -> None:
     body = b"".join(pieces)
-    with contextlib.suppress(Refusal):
+    with contextlib.suppress(ApiError):
         for part in parse_form(body, 'multipart/form-data; boundary="b"').files.values():
             assert 0 <= part.start <= part.end <= len(body)
 
@@ -58,7 +58,7 @@ def test_garbage_is_refused_or_lies_within_the_body(pieces: list[bytes]) -> None
     ],
 )
 def test_broken_forms_are_refused(body: bytes, content_type: str) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(ApiError) as refused:
         parse_form(body, content_type)
     assert refused.value.kind == "bad_value"
 

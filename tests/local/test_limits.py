@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediamill.tasks.local.dialects import dialect
-from mediamill.tasks.local.limits import Limiter, Rates, go_duration
-from mediamill.tasks.local.refusal import Refusal
+from mediamill.tasks.local.server.api_error import ApiError
+from mediamill.tasks.local.server.dialects import dialect
+from mediamill.tasks.local.server.rate_limits import RateLimiter, RateLimits, go_duration
 
 
 class Clock:
@@ -19,10 +19,10 @@ class Clock:
         return self.now
 
 
-def admitted(limiter: Limiter) -> Refusal | None:
+def admitted(limiter: RateLimiter) -> ApiError | None:
     try:
         limiter.admit()
-    except Refusal as refusal:
+    except ApiError as refusal:
         return refusal
     return None
 
@@ -34,7 +34,7 @@ def admitted(limiter: Limiter) -> Refusal | None:
 )
 def test_never_more_than_the_limit_and_one_burst(rpm: float, limiter: str, steps: list[float]) -> None:
     clock = Clock()
-    limits = Limiter(Rates(rpm=rpm, limiter=limiter), clock)
+    limits = RateLimiter(RateLimits(rpm=rpm, limiter=limiter), clock)
     passed = 0
     for step in steps:
         clock.now += step
@@ -47,7 +47,7 @@ def test_never_more_than_the_limit_and_one_burst(rpm: float, limiter: str, steps
 @given(rpm=st.floats(1, 6000), limiter=st.sampled_from(["bucket", "window"]), before=st.integers(0, 300))
 def test_who_waits_as_told_is_let_in(rpm: float, limiter: str, before: int) -> None:
     clock = Clock()
-    limits = Limiter(Rates(rpm=rpm, limiter=limiter), clock)
+    limits = RateLimiter(RateLimits(rpm=rpm, limiter=limiter), clock)
     for _ in range(before):
         admitted(limits)
     refusal = admitted(limits)
@@ -59,7 +59,7 @@ def test_who_waits_as_told_is_let_in(rpm: float, limiter: str, before: int) -> N
 
 def test_a_long_recording_is_paid_off_before_the_next() -> None:
     clock = Clock()
-    limits = Limiter(Rates(audio_per_hour=3600), clock)
+    limits = RateLimiter(RateLimits(audio_per_hour=3600), clock)
     limits.admit()
     limits.charge(7200)
     refusal = admitted(limits)
@@ -71,7 +71,7 @@ def test_a_long_recording_is_paid_off_before_the_next() -> None:
 
 def test_together_tells_limits_a_second_and_only_when_refusing() -> None:
     clock = Clock()
-    limits = Limiter(Rates(rpm=120), clock)
+    limits = RateLimiter(RateLimits(rpm=120), clock)
     together = dialect("together")
     limits.admit()
     assert limits.headers(together, None) == {}
@@ -85,7 +85,7 @@ def test_together_tells_limits_a_second_and_only_when_refusing() -> None:
 
 def test_groq_tells_the_day_and_a_wait_in_whole_seconds() -> None:
     clock = Clock()
-    limits = Limiter(Rates(rpm=20, rpd=2000, tpm=6000), clock)
+    limits = RateLimiter(RateLimits(rpm=20, rpd=2000, tpm=6000), clock)
     groq = dialect("groq")
     limits.admit()
     told = limits.headers(groq, None)
@@ -99,7 +99,7 @@ def test_groq_tells_the_day_and_a_wait_in_whole_seconds() -> None:
 
 
 def test_openai_tells_counts_and_go_durations() -> None:
-    limits = Limiter(Rates(rpm=60, burst=60), Clock())
+    limits = RateLimiter(RateLimits(rpm=60, burst=60), Clock())
     limits.admit()
     told = limits.headers(dialect("openai"), None)
     assert told == {

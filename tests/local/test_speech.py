@@ -165,10 +165,10 @@ def test_real_voices(speaking: RunningServer) -> None:
 
 def test_an_engine_that_is_not_installed_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     from mediamill.tasks.errors import UsageError
-    from mediamill.tasks.local.voices import make_speaker
+    from mediamill.tasks.local.tts_engines.base import make_tts_engine
 
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(UsageError, match="needs the program flite"):
-        make_speaker("flite", 1)
-    assert make_speaker("local", 1).simulated
-    assert json.dumps(make_speaker("local", 1).identity) == '"tones-1"'
+        make_tts_engine("flite", 1)
+    assert make_tts_engine("local", 1).simulated
+    assert json.dumps(make_tts_engine("local", 1).identity) == '"tones-1"'

@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 
-from mediamill.tasks.local.texts.embedding import vector
+from mediamill.tasks.local.endpoints.embeddings import vector
 from tests.servers import RunningServer, running_server
 
 DOCUMENTS = ["a river", "a bridge over the river", "winter", "the"]

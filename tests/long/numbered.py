@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 import av
 import numpy as np
 
-from mediamill.tasks.local.engines.tones import burst
 from mediamill.tasks.media.encode import RATE, Samples
+from tests.long.tone_words import burst
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream

@@ -15,7 +15,7 @@ import pytest
 
 from tests.faults.driving import environment, rows, transcribe
 from tests.long.numbered import Numbered, write_wav
-from tests.long.transcripts import words_of
+from tests.long.transcripts import ENGINE, words_of
 from tests.servers import RunningServer, running_server
 
 PRICE = ("openai/whisper-large-v3", "0.0015")
@@ -25,7 +25,7 @@ PIECES = ("--set", "piece_seconds=10", "--concurrency", str(IN_FLIGHT))
 
 @pytest.fixture(scope="module")
 def slow() -> Iterator[RunningServer]:
-    with running_server(engine="tones", dialect="together", price=[PRICE], workers=1, latency="100ms") as running:
+    with running_server(engine=ENGINE, dialect="together", price=[PRICE], workers=1, latency="100ms") as running:
         yield running
 
 

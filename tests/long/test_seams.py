@@ -12,7 +12,7 @@ import pytest
 from mediamill.tasks.media.encode import RATE
 from tests.faults.driving import rows, transcribe
 from tests.long.numbered import Numbered, write, write_wav
-from tests.long.transcripts import transcribed, words_of
+from tests.long.transcripts import ENGINE, transcribed, words_of
 from tests.quick import few
 from tests.servers import RunningServer, running_server
 
@@ -21,7 +21,7 @@ PRICE = ("openai/whisper-large-v3", "0.0015")
 
 @pytest.fixture(scope="module")
 def tones() -> Iterator[RunningServer]:
-    with running_server(engine="tones", dialect="together", price=[PRICE], workers=1) as running:
+    with running_server(engine=ENGINE, dialect="together", price=[PRICE], workers=1) as running:
         yield running
 
 

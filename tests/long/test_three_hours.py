@@ -11,7 +11,7 @@ import pytest
 
 from tests.faults.driving import environment, rows
 from tests.long.numbered import Numbered, write_wav
-from tests.long.transcripts import words_of
+from tests.long.transcripts import ENGINE, words_of
 from tests.servers import RunningServer, running_server
 
 HOURS_3 = 3 * 3600
@@ -52,7 +52,7 @@ def test_three_hours(options: tuple[str, ...], tmp_path: Path) -> None:
     short, said = Numbered(30), Numbered(HOURS_3)
     few = write_wav(tmp_path / "short" / "x.wav", short)
     path = write_wav(tmp_path / "in" / "x.wav", said)
-    with running_server(engine="tones", dialect="together", workers=1) as server:
+    with running_server(engine=ENGINE, dialect="together", workers=1) as server:
         base = memory_of(few, tmp_path / "base", server, "--set", "piece_seconds=7")
         most = memory_of(path, tmp_path / "out", server, *options)
         (row,) = rows(tmp_path / "out")

@@ -9,6 +9,9 @@ from mediamill.tasks.media.encode import RATE
 from tests.faults.driving import rows, transcribe
 from tests.servers import RunningServer
 
+ENGINE = "tests.long.tone_words:ToneWordsEngine"
+"""Of the built-in server: reads the numbered words."""
+
 
 def transcribed(source: Path, out: Path, server: RunningServer, *options: str) -> dict[str, Any]:
     """The one row of a run that must succeed."""

@@ -7,7 +7,6 @@ import hashlib
 import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
@@ -17,88 +16,69 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from mediamill.tasks.local.answering import answered
-from mediamill.tasks.local.body import Body
-from mediamill.tasks.local.breakage import send_broken
-from mediamill.tasks.local.chat.asked import Asked, read_asked
-from mediamill.tasks.local.chat.engines import Call, Said, answer, echoes
-from mediamill.tasks.local.chat.pictures import look
-from mediamill.tasks.local.chat.seen import Seen
-from mediamill.tasks.local.chat.sources import Source, decoded, fetched
-from mediamill.tasks.local.chat.streaming import events, send, stream
-from mediamill.tasks.local.chat.tokens import picture_tokens, prompt_tokens
-from mediamill.tasks.local.chat.usage import Spent, cut, spent
-from mediamill.tasks.local.chat.vendors import Vendor, vendor
-from mediamill.tasks.local.chat.videos import watch
-from mediamill.tasks.local.chat.wording import whole
-from mediamill.tasks.local.desk import (
-    Desk,
-    Exchange,
-    bearer,
-    dwell,
-    entered,
-    faulted,
-    reply_headers,
-)
-from mediamill.tasks.local.dialects import Dialect
-from mediamill.tasks.local.form import Buffer
-from mediamill.tasks.local.refusal import Refusal
-from mediamill.tasks.local.rules import COMPUTED, UNANSWERED, UNCOMPUTED, Fault
-from mediamill.tasks.local.saying import parse_json
+from mediamill.tasks.local.chat.answers import Call, Completion, answer_prompt, echoes
+from mediamill.tasks.local.chat.chat_dialects import ChatDialect, chat_dialect
+from mediamill.tasks.local.chat.chat_models import picture_tokens, prompt_tokens
+from mediamill.tasks.local.chat.chat_reply import completion_reply
+from mediamill.tasks.local.chat.chat_request import ChatRequest, read_chat_request
+from mediamill.tasks.local.chat.chat_stream import chat_chunks, encode_events
+from mediamill.tasks.local.chat.media_sources import Source, decode_data_url, fetch_source
+from mediamill.tasks.local.chat.token_usage import TokenUsage, count_usage, truncate
+from mediamill.tasks.local.chat.visual_inputs import VisualInput, read_image, read_video
+from mediamill.tasks.local.faults.fault_replies import EventStream
+from mediamill.tasks.local.faults.fault_rules import Fault
+from mediamill.tasks.local.server.api_error import ApiError
+from mediamill.tasks.local.server.dialects import Dialect
+from mediamill.tasks.local.server.middleware import PaidEndpoint, reply_headers
+from mediamill.tasks.local.server.multipart_form import Buffer
+from mediamill.tasks.local.server.request_body import parse_json
+from mediamill.tasks.local.server.server_state import RequestContext, ServerState
 
 _DATA = re.compile(rb"data:[a-z]+/[a-zA-Z0-9.+-]+;base64,([A-Za-z0-9+/=]+)")
 _ASIDE = re.compile(rb',\s*"stream(?:_options)?"\s*:\s*(?:true|false|\{[^}]*\})|"stream"\s*:\s*(?:true|false)\s*,')
 _TICK = Decimal("1e-10")
 _LARGE = 1 << 20
 _LONG = 1 << 15
-_LOOKING = ThreadPoolExecutor(2, thread_name_prefix="pictures")
+_THREADS = ThreadPoolExecutor(2, thread_name_prefix="pictures")
 """Two large bodies or pictures are worked on at a time, whoever sent them: that bounds the memory."""
 
 
-async def complete(desk: Desk, request: web.BaseRequest, dialect: Dialect) -> web.StreamResponse:
-    """Answer one request for a completion, whatever it holds."""
-    most = desk.settings.max_bytes or vendor(dialect.name).most_bytes
-    return await answered(desk, request, dialect, most, _answered)
+def _max_bytes(state: ServerState, dialect: Dialect) -> int:
+    return state.settings.max_bytes or chat_dialect(dialect.name).max_bytes
 
 
-async def _answered(desk: Desk, exchange: Exchange, body: Body) -> web.StreamResponse:
-    call, rules = exchange.call, vendor(exchange.dialect.name)
-    call.key_seen = bool(bearer(exchange.request))
-    told = await _read(exchange, body)
-    call.model = _named(told)
-    fault, broken = await entered(desk, exchange)
-    if broken is not None:
-        return broken
-    if isinstance(told, Refusal):
-        raise told
-    asked = read_asked(told, rules, desk.chat_models[exchange.dialect.name])
-    seen = await _looked(desk, exchange, rules, asked, body.cleanup)
-    answers = await _said(desk, asked, seen, fault)
-    spend = _charged(desk, exchange, asked, seen, answers, fault)
-    await dwell(desk, exchange)
-    if fault is not None and fault.kind in UNCOMPUTED:
-        return await faulted(desk, exchange, fault)
-    return await _sent(desk, exchange, asked, answers, spend, fault)
-
-
-async def _read(exchange: Exchange, body: Body) -> Any:
-    """The body's JSON, or why it is none, with what the bill tells of it; large ones are read in a thread."""
-    call = exchange.call
-    if len(body.data) <= _LARGE:
-        told, hashes = _parsed(body.data), _hashes(body.data)
+async def _read(_: ServerState, context: RequestContext) -> Any:
+    """The body's JSON, or the ``ApiError`` why it is none; the bill gets its hashes. A thread reads large ones."""
+    call, data = context.call, context.body.data
+    if len(data) <= _LARGE:
+        fields, hashes = _parse(data), _hashes(data)
     else:
         loop = asyncio.get_running_loop()
-        told, hashes = await loop.run_in_executor(_LOOKING, lambda: (_parsed(body.data), _hashes(body.data)))
+        fields, hashes = await loop.run_in_executor(_THREADS, lambda: (_parse(data), _hashes(data)))
     call.body_sha256, call.file_sha256, call.params_sha256 = hashes
-    return told
+    model = fields.get("model") if isinstance(fields, dict) else None
+    call.model = model if isinstance(model, str) else ""
+    return fields
 
 
-def _parsed(data: Buffer) -> Any:
+async def _answer(state: ServerState, context: RequestContext, fields: Any) -> web.Response:
+    rules = chat_dialect(context.dialect.name)
+    params = read_chat_request(fields, rules, state.catalog.chat[context.dialect.name])
+    inputs = await _visual_inputs(state, context, rules, params)
+    completions = await _completions(state, params, inputs, context.fault)
+    usage = _charge(state, context, params, inputs, completions)
+    return _reply(state, context, params, completions, usage)
+
+
+COMPLETIONS = PaidEndpoint(_read, _answer, _max_bytes)
+
+
+def _parse(data: Buffer) -> Any:
     try:
         with memoryview(data) as view:
             return parse_json(view)
-    except Refusal as refusal:
-        return refusal
+    except ApiError as error:
+        return error
 
 
 def _hashes(data: Buffer) -> tuple[str, str, str]:
@@ -113,95 +93,96 @@ def _hashes(data: Buffer) -> tuple[str, str, str]:
     return whole_body, shown.hexdigest() if count else rest, rest
 
 
-def _named(told: Any) -> str:
-    model = told.get("model") if isinstance(told, dict) else None
-    return model if isinstance(model, str) else ""
-
-
-async def _looked(desk: Desk, exchange: Exchange, rules: Vendor, asked: Asked, cleanup: ExitStack) -> list[Seen]:
-    measure = not echoes(desk.settings.engine)
+async def _visual_inputs(
+    state: ServerState, context: RequestContext, rules: ChatDialect, params: ChatRequest
+) -> list[VisualInput]:
+    measure = not echoes(state.settings.engine)
     loop = asyncio.get_running_loop()
-    seen: list[Seen] = []
-    for source in asked.sources:
-        file = await fetched(source, rules, desk.settings.url_host, cleanup)
-        seen.append(await loop.run_in_executor(_LOOKING, partial(_look, source, file, rules, measure=measure)))
-    exchange.call.pictures = [one.sha256 for one in seen] or None
-    return seen
+    inputs: list[VisualInput] = []
+    for source in params.sources:
+        file = await fetch_source(source, rules, state.settings.url_host, context.body.cleanup)
+        inputs.append(await loop.run_in_executor(_THREADS, partial(_decode, source, file, rules, measure=measure)))
+    context.call.pictures = [one.sha256 for one in inputs] or None
+    return inputs
 
 
-def _look(source: Source, file: Path | None, rules: Vendor, *, measure: bool) -> Seen:
-    data = decoded(source, rules) if file is None else file.read_bytes()
-    return watch(data) if source.kind == "video" else look(data, source.detail, rules, measure=measure)
+def _decode(source: Source, file: Path | None, rules: ChatDialect, *, measure: bool) -> VisualInput:
+    data = decode_data_url(source, rules) if file is None else file.read_bytes()
+    return read_video(data) if source.kind == "video" else read_image(data, source.detail, rules, measure=measure)
 
 
-async def _said(desk: Desk, asked: Asked, seen: list[Seen], fault: Fault | None) -> list[Said]:
+async def _completions(
+    state: ServerState, params: ChatRequest, inputs: list[VisualInput], fault: Fault | None
+) -> list[Completion]:
     """The answers, ended where they must be; what a fault wants said instead of them."""
-    engine = desk.settings.engine
-    if len(asked.text) > _LONG or asked.form.schema is not None or asked.tool is not None:
-        made = await asyncio.to_thread(lambda: [answer(engine, asked, seen, n) for n in range(asked.n)])
+    engine = state.settings.engine
+    if len(params.text) > _LONG or params.form.schema is not None or params.tool is not None:
+        completions = await asyncio.to_thread(
+            lambda: [answer_prompt(engine, params, inputs, n) for n in range(params.n)]
+        )
     else:
-        made = [answer(engine, asked, seen, n) for n in range(asked.n)]
+        completions = [answer_prompt(engine, params, inputs, n) for n in range(params.n)]
     if fault is not None and fault.kind == "say":
-        told = fault.body if isinstance(fault.body, dict) else {"content": str(fault.body or "")}
-        made = [_put(said, told, asked) for said in made]
-    return [cut(said, asked) for said in made]
+        fields = fault.body if isinstance(fault.body, dict) else {"content": str(fault.body or "")}
+        completions = [_replaced(completion, fields, params) for completion in completions]
+    return [truncate(completion, params) for completion in completions]
 
 
-def _put(made: Said, told: Mapping[str, Any], asked: Asked) -> Said:
+def _replaced(completion: Completion, fields: Mapping[str, Any], params: ChatRequest) -> Completion:
     """The answer that a fault wants said."""
-    given = told.get("tool_calls") or ([told] if told.get("arguments") is not None else [])
-    name = asked.tool.name if asked.tool is not None else "tool"
+    given = fields.get("tool_calls") or ([fields] if fields.get("arguments") is not None else [])
+    name = params.tool.name if params.tool is not None else "tool"
     return replace(
-        made,
-        text=str(told.get("content") or ""),
-        reasoning=str(told.get("reasoning") or ""),
-        refusal=told.get("refusal"),
-        calls=tuple(Call(str(one.get("name", name)), _argued(one.get("arguments", {}))) for one in given),
-        finish=told.get("finish_reason"),
+        completion,
+        text=str(fields.get("content") or ""),
+        reasoning=str(fields.get("reasoning") or ""),
+        refusal=fields.get("refusal"),
+        calls=tuple(Call(str(one.get("name", name)), _arguments(one.get("arguments", {}))) for one in given),
+        finish=fields.get("finish_reason"),
     )
 
 
-def _argued(given: Any) -> str:
+def _arguments(given: Any) -> str:
     return given if isinstance(given, str) else orjson.dumps(given).decode()
 
 
-def _charged(
-    desk: Desk, exchange: Exchange, asked: Asked, seen: list[Seen], answers: list[Said], fault: Fault | None
-) -> Spent:
+def _charge(
+    state: ServerState,
+    context: RequestContext,
+    params: ChatRequest,
+    inputs: list[VisualInput],
+    completions: list[Completion],
+) -> TokenUsage:
     """Count the tokens and put them on the bill, unless a fault says otherwise."""
-    call, counting = exchange.call, asked.facts.counting
-    shown = sum(picture_tokens(one, counting) for one in seen)
-    spend = spent(answers, prompt_tokens(asked.text + asked.tools, asked.messages, seen, counting), shown)
-    if fault is None or fault.billed is not False:
-        desk.bill.charge_tokens(call, spend.told, spend.said)
-        desk.limiter.charge_tokens(spend.told + spend.said)
-    if exchange.dialect.name == "xai":
-        return replace(spend, usd_ticks=int(Decimal(call.usd or 0) / _TICK))
-    return spend
+    call, counting = context.call, params.facts.counting
+    images = sum(picture_tokens(one, counting) for one in inputs)
+    prompt = prompt_tokens(params.text + params.tools, params.messages, inputs, counting)
+    usage = count_usage(completions, prompt, images)
+    if context.charges:
+        state.prices.charge_tokens(call, usage.prompt, usage.completion)
+        state.limiter.charge_tokens(usage.prompt + usage.completion)
+    if context.dialect.name == "xai":
+        return replace(usage, usd_ticks=int(Decimal(call.usd or 0) / _TICK))
+    return usage
 
 
-async def _sent(
-    desk: Desk, exchange: Exchange, asked: Asked, answers: list[Said], spend: Spent, fault: Fault | None
-) -> web.StreamResponse:
-    request, dialect, request_id = exchange.request, exchange.dialect, exchange.request_id
-    kind = "text/event-stream" if asked.stream else "application/json"
-    headers = {**reply_headers(desk, exchange, None), **_engine(desk, answers), "content-type": kind}
-    likely = echoes(desk.settings.engine)
-    desk.bill.settle(exchange.call, 200 if fault is None or fault.kind not in UNANSWERED else 0)
-    told: list[bytes] | None = None
-    if asked.stream:
-        _, error = dialect.error(Refusal("failed", "The server had an error while answering."), request_id)
-        chunks = stream(asked, answers, spend, dialect.name, request_id, likely=likely)
-        told = events(chunks, fault, error)
-    broken = fault is not None and fault.kind in COMPUTED - {"delay"}
-    if told is not None and not broken:
-        return await send(request, told, headers, fault)
-    body = b"".join(told) if told is not None else whole(asked, answers, spend, dialect.name, request_id, likely=likely)
-    reply = web.Response(body=body, headers=headers)
-    return await send_broken(request, fault, reply) if broken and fault is not None else reply
+def _reply(
+    state: ServerState, context: RequestContext, params: ChatRequest, completions: list[Completion], usage: TokenUsage
+) -> web.Response:
+    dialect, request_id = context.dialect, context.request_id
+    kind = "text/event-stream" if params.stream else "application/json"
+    headers = {**reply_headers(state, context), **_engine_headers(state, completions), "content-type": kind}
+    likely = echoes(state.settings.engine)
+    if not params.stream:
+        body = completion_reply(params, completions, usage, dialect.name, request_id, likely=likely)
+        return web.Response(body=body, headers=headers)
+    _, error = dialect.error(ApiError("failed", "The server had an error while answering."), request_id)
+    chunks = chat_chunks(params, completions, usage, dialect.name, request_id, likely=likely)
+    return EventStream(encode_events(chunks, context.fault, error), headers)
 
 
-def _engine(desk: Desk, answers: list[Said]) -> dict[str, str]:
-    simulated = any(said.simulated for said in answers)
-    name = desk.engine.identity if echoes(desk.settings.engine) else "extract-1" if simulated else "measure-1"
-    return {"x-mediamill-engine": name, "x-mediamill-simulated": "true" if simulated else "false"}
+def _engine_headers(state: ServerState, completions: list[Completion]) -> dict[str, str]:
+    simulated = any(completion.simulated for completion in completions)
+    name = "extract-1" if simulated else "measure-1"
+    identity = state.asr_engine.identity if echoes(state.settings.engine) else name
+    return {"x-mediamill-engine": identity, "x-mediamill-simulated": "true" if simulated else "false"}

@@ -32,8 +32,8 @@ _LONGEST_REPR = 100_000
 class Cells:
     """Runs cells in one namespace, one after another."""
 
-    def __init__(self, most_output: int) -> None:
-        self._most = most_output
+    def __init__(self, max_output: int) -> None:
+        self._maximum = max_output
         self._count = 0
         self._shown: list[dict[str, Any]] = []
         self._names: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__, "display": self._display}
@@ -49,7 +49,7 @@ class Cells:
                 value = self._evaluated(code, f"<cell {self._count}>")
                 self._figures()
                 if value is not None:
-                    ending.append({"type": "execute_result", "data": _told(value)})
+                    ending.append({"type": "execute_result", "data": _rich_output(value)})
             except SystemExit as stop:
                 if stop.code not in (None, 0):
                     ending.append({"type": "error", "data": f"SystemExit: {stop.code}"})
@@ -70,7 +70,7 @@ class Cells:
         return eval(compile(ast.Expression(last.value), name, "eval"), self._names)  # noqa: S307
 
     def _display(self, *values: Any) -> None:
-        self._shown += [{"type": "display_data", "data": _told(value)} for value in values]
+        self._shown += [{"type": "display_data", "data": _rich_output(value)} for value in values]
 
     def _figures(self) -> None:
         """Figures that were drawn and not shown elsewhere."""
@@ -100,26 +100,26 @@ class Cells:
                     stream.flush()
             for name, file in files.items():
                 file.seek(0)
-                data = file.read(self._most + 1)
-                text = data[: self._most].decode("utf-8", "replace")
-                streams[name] = text + ("\n... cut off" if len(data) > self._most else "")
+                data = file.read(self._maximum + 1)
+                text = data[: self._maximum].decode("utf-8", "replace")
+                streams[name] = text + ("\n... cut off" if len(data) > self._maximum else "")
                 file.close()
                 Path(f".{name}").unlink(missing_ok=True)
 
 
-def _told(value: Any) -> dict[str, str]:
+def _rich_output(value: Any) -> dict[str, str]:
     """A value by MIME type: as text, and as a picture or a page where it can show itself as one."""
-    told = {}
+    fields = {}
     for method, mime in _RICH.items():
         with contextlib.suppress(Exception):
             shown = getattr(value, method)()
             if shown is not None:
-                told[mime] = _base64(shown) if isinstance(shown, bytes) else str(shown)
+                fields[mime] = _base64(shown) if isinstance(shown, bytes) else str(shown)
     try:
-        told["text/plain"] = repr(value)[:_LONGEST_REPR]
+        fields["text/plain"] = repr(value)[:_LONGEST_REPR]
     except Exception as error:  # noqa: BLE001 - a value whose words fail is still a value
-        told["text/plain"] = f"<{type(value).__name__} that cannot be told: {error}>"
-    return told
+        fields["text/plain"] = f"<{type(value).__name__} that cannot be told: {error}>"
+    return fields
 
 
 def _base64(data: bytes) -> str:
@@ -153,10 +153,10 @@ def main() -> int:
     answers.write(b'{"ready": true}\n')
     cells, mine = Cells(output), os.getpid()
     for line in orders:
-        told = cells.run(json.loads(line)["code"])
+        fields = cells.run(json.loads(line)["code"])
         if os.getpid() != mine:  # a child of the code that came back; the answer is its parent's
             os._exit(0)
-        answers.write(json.dumps({"outputs": told}).encode() + b"\n")
+        answers.write(json.dumps({"outputs": fields}).encode() + b"\n")
     return 0
 
 

@@ -23,7 +23,7 @@ _ERRNO, _ALLOW = 0x0005_0000, 0x7FFF_0000
 _EPERM = 1
 _X32 = 0x4000_0000
 _CAPABILITIES = 0x2008_0522
-_LOAD, _EQUAL, _LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
+_LOAD, _EQUAL, _MIN, _RETURN = 0x20, 0x15, 0x35, 0x06
 _NUMBERS = {
     "x86_64": (
         0xC000_003E,
@@ -101,7 +101,7 @@ def _give_up_capabilities(libc: ctypes.CDLL) -> None:
 
 
 def _bound(memory: int, cpu_seconds: int, file_bytes: int, processes: int) -> None:
-    for what, most in (
+    for what, maximum in (
         (resource.RLIMIT_AS, memory),
         (resource.RLIMIT_CPU, cpu_seconds),
         (resource.RLIMIT_FSIZE, file_bytes),
@@ -109,7 +109,7 @@ def _bound(memory: int, cpu_seconds: int, file_bytes: int, processes: int) -> No
         (resource.RLIMIT_NPROC, _running() + processes),
     ):
         _, hard = resource.getrlimit(what)
-        bound = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        bound = maximum if hard == resource.RLIM_INFINITY else min(maximum, hard)
         resource.setrlimit(what, (bound, bound))
 
 
@@ -155,7 +155,7 @@ def _refuse_calls(libc: ctypes.CDLL) -> None:
     machine, refused, idle = _NUMBERS[platform.machine()]
     listed = [*refused, *idle]
     program = [(_LOAD, 0, 0, 4), (_EQUAL, 1, 0, machine), (_RETURN, 0, 0, _ERRNO | _EPERM), (_LOAD, 0, 0, 0)]
-    program.append((_LEAST, len(listed) + 1, 0, _X32))
+    program.append((_MIN, len(listed) + 1, 0, _X32))
     program += [(_EQUAL, len(listed) - n + (n >= len(refused)), 0, number) for n, number in enumerate(listed)]
     program += [(_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _ERRNO | _EPERM), (_RETURN, 0, 0, _ERRNO)]
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in program))

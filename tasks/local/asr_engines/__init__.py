@@ -1,0 +1,1 @@
+"""The embedded engines that recognise speech."""

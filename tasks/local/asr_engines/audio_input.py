@@ -1,0 +1,78 @@
+"""Uploaded audio: opened for decoding, and how long it is. Heavy imports wait until a worker decodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import TYPE_CHECKING, TypeAlias
+
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.local.asr_engines.base import Audio
+from mediamill.tasks.media.wav import HEAD, read_wav
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from mediamill.tasks.media.decode import Recording
+
+    Samples: TypeAlias = npt.NDArray[np.int16]
+
+
+@contextmanager
+def opened(audio: Audio) -> Iterator[Recording]:
+    """The upload's first audio track.
+
+    Raises:
+        BadInput: when there is none.
+    """
+    from mediamill.tasks.media.decode import open_recording
+
+    with audio.file() as path:
+        with path.open("rb") as file:
+            head = file.read(4096)
+        with open_recording(path, head) as recording:
+            yield recording
+
+
+def samples(recording: Recording, max_seconds: float | None = None) -> Iterator[Samples]:
+    """Its sound at 16 kHz, mono, 16 bit, in blocks of any size.
+
+    Raises:
+        BadInput: ``too_long`` past ``max_seconds``.
+    """
+    import numpy as np
+
+    from mediamill.tasks.media.encode import mono
+
+    for frame in mono(recording.frames(max_seconds)):
+        yield frame.to_ndarray().reshape(-1).astype(np.int16, copy=False)
+
+
+def quick_seconds(audio: Audio) -> Decimal | None:
+    """Seconds of a plain WAV file, without decoding it; None for everything else."""
+    if audio.data is not None:
+        head = audio.data[:HEAD]
+    else:
+        assert audio.path is not None
+        with audio.path.open("rb") as file:
+            head = file.read(HEAD)
+    info = read_wav(head, audio.size)
+    return info.seconds if info else None
+
+
+def decoded_seconds(audio: Audio, max_seconds: float | None) -> Decimal:
+    """Seconds by decoding all of it; runs in a worker.
+
+    Raises:
+        BadInput: when it cannot be decoded.
+    """
+    from mediamill.tasks.media.audio_info import as_seconds
+
+    with opened(audio) as recording:
+        for _ in recording.frames(max_seconds):
+            pass
+        if not recording.length:
+            raise BadInput("no sound can be decoded from it", kind="undecodable")
+        return as_seconds(recording.length)

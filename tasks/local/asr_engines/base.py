@@ -1,0 +1,104 @@
+"""What every engine answers: audio to a transcript with times."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """One uploaded recording. Exactly one of ``data`` and ``path`` is set; ``size`` is in bytes."""
+
+    filename: str
+    size: int
+    sha256: str
+    data: bytes | None = field(default=None, repr=False)
+    path: Path | None = None
+
+    @contextmanager
+    def file(self) -> Iterator[Path]:
+        """The recording as a file, for as long as the context lasts."""
+        if self.path is not None:
+            yield self.path
+            return
+        with tempfile.NamedTemporaryFile(prefix="mediamill-audio-") as file:
+            file.write(self.data or b"")
+            file.flush()
+            yield Path(file.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One word; times in seconds from the start of the recording."""
+
+    word: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of speech; times in seconds from the start of the recording."""
+
+    start: float
+    end: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What an engine heard. ``seconds`` is the recording's length by decoded samples, to the microsecond."""
+
+    text: str
+    language: str
+    seconds: Decimal
+    segments: tuple[Segment, ...]
+    words: tuple[Word, ...]
+
+
+class AsrEngine(Protocol):
+    """Hears recordings.
+
+    ``identity`` is name and version, e.g. ``pocketsphinx-5.1.1``.
+    """
+
+    identity: str
+
+    @property
+    def simulated(self) -> bool:
+        """True when the text has nothing to do with what is said."""
+        ...
+
+    @property
+    def languages(self) -> frozenset[str] | None:
+        """ISO 639-1 codes it can hear; None for any."""
+        ...
+
+    @property
+    def targets(self) -> frozenset[str] | None:
+        """ISO 639-1 codes it can translate to; None for any, empty when it does not translate."""
+        ...
+
+    @property
+    def speakers(self) -> bool:
+        """True when it can tell speakers apart."""
+        ...
+
+    async def transcribe(self, audio: Audio, language: str | None, to: str | None = None) -> Transcript:
+        """Hear a recording, and tell it in the language ``to`` where that is asked for.
+
+        Raises:
+            BadInput: when it cannot be decoded.
+            WorkerDied: when the process that was hearing it ended.
+        """
+        ...
+
+    def close(self) -> None:
+        """End the engine's processes."""
+        ...

@@ -1,0 +1,81 @@
+"""The rehearsal engine: an instant text that depends on the recording's bytes and length, and on nothing said."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from mediamill.tasks.local.asr_engines.audio_input import decoded_seconds, quick_seconds
+from mediamill.tasks.local.asr_engines.base import Audio, Segment, Transcript, Word
+from mediamill.tasks.local.asr_engines.worker_pool import WorkerPool
+
+_WORDS = [
+    onset + ending
+    for onset in ("b", "d", "f", "g", "h", "k", "l", "m", "n", "p", "r", "s", "t", "v", "w", "z")
+    for ending in [
+        "ala",
+        "ane",
+        "aro",
+        "avi",
+        "ela",
+        "eno",
+        "eri",
+        "esa",
+        "ila",
+        "ino",
+        "ira",
+        "ise",
+        "ola",
+        "one",
+        "oru",
+        "uma",
+    ]
+]
+_A_SECOND = Decimal("2.5")
+_FEWEST = 4
+_IN_A_SEGMENT = 12
+
+
+class EchoEngine:
+    """Made-up words, a few a second, the same for the same bytes."""
+
+    simulated = True
+    languages = None
+    targets = None
+    speakers = True
+
+    def __init__(self, identity: str, workers: int, max_seconds: float | None) -> None:
+        self.identity = identity
+        self._workers = workers
+        self._max_seconds = max_seconds
+        self._pool: WorkerPool | None = None
+
+    async def transcribe(self, audio: Audio, language: str | None, to: str | None = None) -> Transcript:
+        """Plain WAV is answered at once; other audio is decoded in a worker to learn its length."""
+        seconds = quick_seconds(audio)
+        if not seconds:
+            self._pool = self._pool or WorkerPool(self._workers)
+            seconds = await self._pool.run(decoded_seconds, audio, self._max_seconds)
+        return echoed(audio.sha256, seconds, to or language or "en")
+
+    def close(self) -> None:
+        """End the workers, where there are any."""
+        if self._pool is not None:
+            self._pool.close()
+
+
+def echoed(sha256: str, seconds: Decimal, language: str) -> Transcript:
+    """The transcript of a recording, from its SHA-256 (hex) and its length.
+
+    At least four of 256 words, 2.5 of them a second, evenly spread; a segment for every twelve.
+    """
+    digest = bytes.fromhex(sha256)
+    count = max(_FEWEST, int(seconds * _A_SECOND))
+    step = float(seconds) / count
+    spoken = [_WORDS[digest[n % 32] ^ (n // 32 * 29 & 0xFF)] for n in range(count)]
+    times = [round(n * step, 3) for n in range(count)] + [float(seconds)]
+    words = tuple(Word(word, times[n], times[n + 1]) for n, word in enumerate(spoken))
+    segments = tuple(
+        Segment(words[n].start, words[min(n + _IN_A_SEGMENT, count) - 1].end, " ".join(spoken[n : n + _IN_A_SEGMENT]))
+        for n in range(0, count, _IN_A_SEGMENT)
+    )
+    return Transcript(" ".join(spoken), language, seconds, segments, words)

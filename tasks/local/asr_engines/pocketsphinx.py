@@ -1,0 +1,180 @@
+"""English speech through pocketsphinx: real, free, draft quality."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.local.asr_engines.base import Audio, Segment, Transcript, Word
+from mediamill.tasks.local.asr_engines.worker_pool import WorkerPool
+
+if TYPE_CHECKING:
+    from mediamill.tasks.local.asr_engines.audio_input import Samples
+
+_RATE = 16_000
+_FRAMES_A_SECOND = 100
+_LONGEST = 30 * _RATE
+_SHORTEST = 20 * _RATE
+_QUIET = int(0.3 * _RATE)
+_HOP = int(0.02 * _RATE)
+_PAUSE = 0.5
+_REST = 25
+"""Hops of :data:`_HOP` samples that make a pause to cut in: 0.5 s."""
+_MIN = _RATE
+"""Samples between two such cuts."""
+_MARGIN = _RATE // 4
+"""Samples of silence that stay on each side of what is said."""
+_SILENT = 64
+"""Loudest sample (of 32768) up to which nothing can have been said; the decoder hears words in silence."""
+_PADDING = 0.15
+"""Seconds of silence put around each utterance: a first word without any before it is often missed."""
+_FILLERS = ("<", "[", "+")
+
+
+class PocketsphinxEngine:
+    """Recordings of any length, one worker process each."""
+
+    simulated = False
+    languages = frozenset({"en"})
+    targets: frozenset[str] = frozenset()
+    speakers = False
+
+    def __init__(self, identity: str, workers: int, max_seconds: float | None) -> None:
+        self.identity = identity
+        self._max_seconds = max_seconds
+        self._pool = WorkerPool(workers)
+
+    async def transcribe(self, audio: Audio, language: str | None, to: str | None = None) -> Transcript:
+        """Hear English; ``language`` was checked before."""
+        return await self._pool.run(hear, audio, self._max_seconds)
+
+    def close(self) -> None:
+        """End the workers."""
+        self._pool.close()
+
+
+def hear(audio: Audio, max_seconds: float | None) -> Transcript:
+    """Decode and recognise a recording; runs in a worker.
+
+    Raises:
+        BadInput: when it cannot be decoded.
+    """
+    from mediamill.tasks.local.asr_engines.audio_input import opened, samples
+    from mediamill.tasks.media.audio_info import as_seconds
+
+    words: list[Word] = []
+    with opened(audio) as recording:
+        at = 0
+        for utterance in utterances(samples(recording, max_seconds)):
+            words += _decode_words(utterance, at / _RATE)
+            at += len(utterance)
+        if not recording.length:
+            raise BadInput("no sound can be decoded from it", kind="undecodable")
+        seconds = as_seconds(recording.length)
+    segments = tuple(_segments(words))
+    return Transcript(" ".join(s.text for s in segments), "en", seconds, segments, tuple(words))
+
+
+def utterances(blocks: Iterable[Samples]) -> Iterator[Samples]:
+    """Cut sound into stretches of at most 30 s: in pauses, else at the quietest 0.3 s of their last ten seconds.
+
+    The decoder takes every utterance's sound as one speaker's in one room; read speech of several, put behind one
+    another, is heard a third worse when it is not cut in its pauses.
+    """
+    import numpy as np
+
+    held: list[Samples] = []
+    size = 0
+    for block in blocks:
+        held.append(block)
+        size += len(block)
+        while size >= _LONGEST:
+            whole = np.concatenate(held)
+            cuts = pauses(whole[:_LONGEST]) or [quietest(whole[:_LONGEST], _SHORTEST)]
+            yield from np.split(whole[: cuts[-1]], cuts[:-1])
+            held, size = [whole[cuts[-1] :]], size - cuts[-1]
+    if size:
+        whole = np.concatenate(held)
+        yield from np.split(whole, pauses(whole))
+
+
+def pauses(sound: Samples) -> list[int]:
+    """The middles of the pauses within it, at least :data:`_MIN` apart."""
+    cuts: list[int] = []
+    edges = _quiet_edges(sound)
+    for begin, end in zip(edges[::2], edges[1::2], strict=True):
+        middle = (begin + end) // 2 * _HOP
+        inside = begin > 0 and (end + 1) * _HOP <= len(sound)
+        if inside and end - begin >= _REST and middle - (cuts[-1] if cuts else 0) >= _MIN:
+            cuts.append(middle)
+    return cuts
+
+
+def spoken(sound: Samples) -> tuple[int, int]:
+    """From where to where it is not silent, with a margin: silence skews what the decoder takes for the room."""
+    edges = _quiet_edges(sound)
+    begin = edges[1] * _HOP if edges and edges[0] == 0 else 0
+    end = edges[-2] * _HOP if edges and (edges[-1] + 1) * _HOP > len(sound) else len(sound)
+    return (max(begin - _MARGIN, 0), min(end + _MARGIN, len(sound))) if begin < end else (0, len(sound))
+
+
+def _quiet_edges(sound: Samples) -> list[int]:
+    """Where it becomes nearly as quiet as it gets, and where that ends, in turn; in hops."""
+    import numpy as np
+
+    frames = sound[: len(sound) // _HOP * _HOP].reshape(-1, _HOP)
+    if not len(frames):
+        return []
+    level = 10 * np.log10(np.square(frames, dtype=np.float64).mean(axis=1) + 1)
+    floor, loud = np.percentile(level, (5, 95))
+    quiet = level < floor + (loud - floor) / 4
+    return [int(edge) for edge in np.flatnonzero(np.diff(np.concatenate([[False], quiet, [False]]).astype(np.int8)))]
+
+
+def quietest(sound: Samples, start: int) -> int:
+    """The middle of the quietest 0.3 s from sample ``start`` on."""
+    import numpy as np
+
+    power = np.concatenate([[0.0], np.cumsum(sound[start:].astype(np.float64) ** 2)])
+    windows = power[_QUIET::_HOP] - power[:-_QUIET:_HOP]
+    return start + int(np.argmin(windows)) * _HOP + _QUIET // 2
+
+
+@cache
+def _decoder() -> Any:
+    from pocketsphinx import Decoder
+
+    return Decoder(maxwpf=5, maxhmmpf=3000, loglevel="FATAL")
+
+
+def _decode_words(sound: Samples, offset: float) -> Iterator[Word]:
+    """The words of one utterance; the decoder adapts to what it hears, so it forgets before each."""
+    if abs(sound.astype(int)).max() <= _SILENT:
+        return
+    begin, until = spoken(sound)
+    sound, offset = sound[begin:until], offset + begin / _RATE
+    decoder = _decoder()
+    silence = bytes(2 * int(_PADDING * _RATE))
+    decoder.reinit_feat()
+    decoder.start_utt()
+    decoder.process_raw(silence + sound.tobytes() + silence, full_utt=True)
+    decoder.end_utt()
+    length = len(sound) / _RATE
+    for part in decoder.seg():
+        if part.word.startswith(_FILLERS):
+            continue
+        start = min(max(part.start_frame / _FRAMES_A_SECOND - _PADDING, 0), length)
+        end = min(max((part.end_frame + 1) / _FRAMES_A_SECOND - _PADDING, 0), length)
+        yield Word(part.word.partition("(")[0], round(offset + start, 3), round(offset + end, 3))
+
+
+def _segments(words: list[Word]) -> Iterator[Segment]:
+    """Words without a pause of half a second between them belong together."""
+    start = 0
+    for n in range(1, len(words) + 1):
+        if n == len(words) or words[n].start - words[n - 1].end >= _PAUSE:
+            run = words[start:n]
+            yield Segment(run[0].start, run[-1].end, " ".join(w.word for w in run))
+            start = n

@@ -1,0 +1,88 @@
+"""The embedded engines, by name."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+from mediamill.tasks.errors import NoSuchOption, UsageError
+
+if TYPE_CHECKING:
+    from mediamill.tasks.local.asr_engines.base import AsrEngine
+
+ALIASES = {"local": "pocketsphinx"}
+ASR_ENGINES = ("pocketsphinx", "echo", "whisper")
+_PACKAGES = {"pocketsphinx": "pocketsphinx", "whisper": "faster-whisper"}
+_OWN = {"echo": "1"}
+
+
+def asr_engine_identity(name: str) -> str:
+    """Name and version, e.g. ``pocketsphinx-5.1.1``, without importing the engine.
+
+    A package that is not installed leaves the bare name.
+
+    Raises:
+        NoSuchOption: for an unknown engine.
+    """
+    name = known(name)
+    if name in _OWN:
+        return f"{name}-{_OWN[name]}"
+    try:
+        return f"{name}-{version(_PACKAGES[name])}"
+    except PackageNotFoundError:
+        return name
+
+
+def make_asr_engine(name: str, workers: int, max_seconds: float | None, weights: str) -> AsrEngine:
+    """An engine by name; nothing heavy is imported and no process is started before the first recording.
+
+    Args:
+        name: one of :data:`ASR_ENGINES`, ``local`` for the default, or ``module:Class``, a class that is called with
+            ``workers`` and ``max_seconds``.
+        workers: processes it may use.
+        max_seconds: longest recording it decodes.
+        weights: what the whisper engine loads.
+
+    Raises:
+        NoSuchOption: for an unknown engine.
+        UsageError: when its package is not installed, or there is no such class.
+    """
+    if ":" in name:
+        engine: AsrEngine = _load_class(name)(workers, max_seconds)
+        return engine
+    name = known(name)
+    identity = asr_engine_identity(name)
+    if name == "echo":
+        from mediamill.tasks.local.asr_engines.echo import EchoEngine
+
+        return EchoEngine(identity, workers, max_seconds)
+    if name == "whisper":
+        from mediamill.tasks.local.asr_engines.whisper import WhisperEngine
+
+        return WhisperEngine(identity, workers, max_seconds, weights)
+    from mediamill.tasks.local.asr_engines.pocketsphinx import PocketsphinxEngine
+
+    return PocketsphinxEngine(identity, workers, max_seconds)
+
+
+def _load_class(name: str) -> Callable[[int, float | None], AsrEngine]:
+    module, _, attribute = name.partition(":")
+    try:
+        loaded: Callable[[int, float | None], AsrEngine] = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(f"no engine {name!r}: {error}", hint="it is MODULE:CLASS, importable by the server") from None
+    return loaded
+
+
+def known(name: str) -> str:
+    """The engine's own name.
+
+    Raises:
+        NoSuchOption: for an unknown engine.
+    """
+    name = ALIASES.get(name, name)
+    if name not in ASR_ENGINES:
+        raise NoSuchOption("engine", name, [*ASR_ENGINES, *ALIASES])
+    return name

@@ -1,0 +1,81 @@
+"""faster-whisper, the good local engine: an extra, because its weights come from a hub when first used."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+
+from mediamill.tasks.errors import BadInput, UsageError
+from mediamill.tasks.local.asr_engines.base import Audio, Segment, Transcript, Word
+from mediamill.tasks.local.asr_engines.worker_pool import WorkerPool
+
+
+class WhisperEngine:
+    """Any language Whisper knows; the weights are loaded in the workers, at the first recording."""
+
+    simulated = False
+    languages = None
+    targets = frozenset({"en"})
+    speakers = False
+
+    def __init__(self, identity: str, workers: int, max_seconds: float | None, weights: str) -> None:
+        """Check that the extra is installed.
+
+        Raises:
+            UsageError: when it is not, naming the extra.
+        """
+        if find_spec("faster_whisper") is None:
+            raise UsageError(
+                "the whisper engine needs the package faster-whisper",
+                hint="install the extra: uv sync --extra whisper, or pip install 'mediamill[whisper]'",
+            )
+        self.identity = identity
+        self._max_seconds = max_seconds
+        self._weights = weights
+        self._pool = WorkerPool(workers)
+
+    async def transcribe(self, audio: Audio, language: str | None, to: str | None = None) -> Transcript:
+        """Hear a recording; without a language Whisper detects it. It translates to English."""
+        return await self._pool.run(hear, audio, self._max_seconds, self._weights, language, to)
+
+    def close(self) -> None:
+        """End the workers."""
+        self._pool.close()
+
+
+@cache
+def _model(weights: str) -> Any:
+    from faster_whisper import WhisperModel
+
+    return WhisperModel(weights, device="auto", compute_type="int8")
+
+
+def hear(
+    audio: Audio, max_seconds: float | None, weights: str, language: str | None, to: str | None = None
+) -> Transcript:
+    """Decode and recognise a recording; runs in a worker.
+
+    The sound is decoded here rather than by faster-whisper, which would open playlists.
+
+    Raises:
+        BadInput: when it cannot be decoded.
+    """
+    import numpy as np
+
+    from mediamill.tasks.local.asr_engines.audio_input import opened, samples
+    from mediamill.tasks.media.audio_info import as_seconds
+
+    with opened(audio) as recording:
+        blocks = list(samples(recording, max_seconds))
+        seconds = as_seconds(recording.length)
+    if not seconds:
+        raise BadInput("no sound can be decoded from it", kind="undecodable")
+    sound = np.concatenate(blocks).astype(np.float32) / 32768
+    found, info = _model(weights).transcribe(
+        sound, language=language, task="translate" if to else "transcribe", word_timestamps=True
+    )
+    found_segments = list(found)
+    segments = tuple(Segment(s.start, s.end, s.text.strip()) for s in found_segments)
+    words = tuple(Word(w.word.strip(), w.start, w.end) for s in found_segments for w in s.words or ())
+    return Transcript(" ".join(s.text for s in segments), to or info.language, seconds, segments, words)

@@ -1,0 +1,1 @@
+"""What was sent to the server and what it charges."""

@@ -1,0 +1,109 @@
+"""What the embedded engines answer: measurements in words, sentences of the prompt, or a line that names both."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from mediamill.tasks.local.chat.chat_request import ChatRequest
+from mediamill.tasks.local.chat.descriptions import describe, known_facts
+from mediamill.tasks.local.chat.regex_example import example_for
+from mediamill.tasks.local.chat.schema_faker import fill_schema
+from mediamill.tasks.local.chat.visual_inputs import VisualInput
+from mediamill.tasks.local.server.api_error import ApiError
+
+CHAT_ENGINES = ("extract", "measure")
+"""Engines of the local provider: sentences of the prompt, and measurements of pictures."""
+
+_SENTENCE = re.compile(r"[^.!?\n]+[.!?]?")
+_FENCE = re.compile(r"```[a-z]*\n(.*?)```", re.DOTALL)
+_WORD = re.compile(r"\w+")
+_MAX_SENTENCES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A function that an answer calls; ``arguments`` are JSON, or whatever a fault wants said."""
+
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """An answer: text, reasoning before it, the tools it calls, why it ended."""
+
+    text: str = ""
+    reasoning: str = ""
+    calls: tuple[Call, ...] = ()
+    refusal: str | None = None
+    finish: str | None = None
+    simulated: bool = False
+
+
+def echoes(engine: str) -> bool:
+    """True for engines that only name what they were asked."""
+    return engine.startswith(("echo", "tones"))
+
+
+def answer_prompt(engine: str, params: ChatRequest, seen: Sequence[VisualInput], sample: int) -> Completion:
+    """The answer to a prompt; the same for the same prompt, seed and sample.
+
+    Raises:
+        ApiError: when it cannot be bound as it should be.
+    """
+    echo = echoes(engine)
+    words = _echoed(params, seen, sample) if echo else describe(seen) if seen else _extracted(params.text)
+    form, tool = params.form, params.tool
+    simulated = echo or not seen or tool is not None or form.schema is not None or form.pattern is not None
+    known = {**known_facts(words, seen), **_fenced(params.text)}
+    if tool is not None:
+        value = _json(fill_schema(tool.parameters, known))
+        return Completion(calls=(Call(tool.name, value),), simulated=simulated)
+    if form.schema is not None:
+        return Completion(_json(fill_schema(form.schema, known)), simulated=simulated)
+    if form.pattern is not None:
+        return Completion(_matching(form.pattern, words), simulated=simulated)
+    return Completion(_json({"text": words}) if form.as_json else words, simulated=simulated)
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def _matching(pattern: str, words: str) -> str:
+    if re.fullmatch(pattern, words):
+        return words
+    value = example_for(pattern)
+    if value is None:
+        raise ApiError("bad_value", "the built-in engine cannot answer in this pattern", param="response_format")
+    return value
+
+
+def _echoed(params: ChatRequest, seen: Sequence[VisualInput], sample: int) -> str:
+    names = [f"{one.kind} {one.sha256[:12]} of {one.width}x{one.height}, {one.size} bytes" for one in seen]
+    prompt = hashlib.sha256(params.text.encode("utf-8", "replace")).hexdigest()[:12]
+    seed = f", seed {params.seed}" if params.seed is not None else ""
+    again = f", answer {sample + 1}" if sample else ""
+    return f"echo of {', '.join([*names, f'prompt {prompt}'])}{seed}{again}"
+
+
+def _fenced(text: str) -> dict[str, str]:
+    """The code that a prompt shows between fences."""
+    found = _FENCE.search(text)
+    return {"code": found[1].strip()} if found else {}
+
+
+def _extracted(text: str) -> str:
+    """The sentences that share most words with the last one, which is most often the question."""
+    sentences = [found.strip() for found in _SENTENCE.findall(text) if found.strip()]
+    wanted = set(_WORD.findall((sentences[-1] if sentences else "").lower()))
+    shared = {one: len(wanted & set(_WORD.findall(one.lower()))) for one in sentences[:-1]}
+    kept = set(sorted((one for one in shared if shared[one]), key=lambda one: -shared[one])[:_MAX_SENTENCES])
+    excerpt = " ".join(one for one in sentences if one in kept) or (sentences[-1] if sentences else "")
+    return f"No language model is built in; from the prompt: {excerpt}"

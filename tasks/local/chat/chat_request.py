@@ -1,0 +1,179 @@
+"""What a request for a completion asks for, checked as its dialect's provider would."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from mediamill.tasks.local.chat.chat_dialects import ChatDialect
+from mediamill.tasks.local.chat.chat_models import ChatModel
+from mediamill.tasks.local.chat.media_sources import Source
+from mediamill.tasks.local.chat.messages import read_messages
+from mediamill.tasks.local.chat.response_format import PLAIN, ResponseFormat, Tool, read_format, read_tools
+from mediamill.tasks.local.server.api_error import ApiError
+
+_UNBOUNDED = 4096
+"""Tokens of an answer whose length is not bounded."""
+_MAX_TOKENS = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """A valid request. ``words`` are the last user's; ``tools`` are their JSON."""
+
+    model: str
+    facts: ChatModel
+    text: str
+    words: str
+    messages: int = 1
+    sources: tuple[Source, ...] = ()
+    max_tokens: int = _UNBOUNDED
+    n: int = 1
+    stop: tuple[str, ...] = ()
+    stream: bool = False
+    usage: bool = False
+    logprobs: int | None = None
+    form: ResponseFormat = PLAIN
+    tool: Tool | None = None
+    tools: str = ""
+    seed: int | None = None
+
+
+def read_chat_request(fields: Any, chat_dialect: ChatDialect, models: Mapping[str, ChatModel]) -> ChatRequest:
+    """Check a request.
+
+    Args:
+        fields: its JSON.
+        chat_dialect: whose rules hold.
+        models: those that are known; ``*`` is any other.
+
+    Raises:
+        ApiError: naming the first field at fault.
+    """
+    if not isinstance(fields, dict):
+        raise ApiError("bad_value", "the body must be a JSON object")
+    model, facts = _model(fields, chat_dialect, models)
+    _check_fields(fields, chat_dialect, facts)
+    messages = read_messages(fields.get("messages"), chat_dialect)
+    if messages.sources and not facts.sees:
+        raise ApiError(
+            "bad_value", f"The model `{model}` takes text only, no {messages.sources[0].kind}s", param="messages"
+        )
+    text = "\n".join(messages.texts)
+    stream, usage = _streaming(fields)
+    return ChatRequest(
+        model=model,
+        facts=facts,
+        text=text,
+        words=messages.last,
+        messages=len(messages.texts),
+        sources=tuple(messages.sources),
+        max_tokens=_max_tokens(fields),
+        n=_whole(fields, "n", 1, chat_dialect.max_n) or 1,
+        stop=_stop(fields.get("stop"), chat_dialect),
+        stream=stream,
+        usage=usage,
+        logprobs=_logprobs(fields, chat_dialect),
+        form=read_format(fields.get("response_format"), text, chat_dialect),
+        tool=read_tools(fields, chat_dialect),
+        tools=orjson.dumps(fields["tools"]).decode() if fields.get("tools") else "",
+        seed=_whole(fields, "seed", -(2**63), 2**63 - 1),
+    )
+
+
+def _model(
+    fields: Mapping[str, Any], chat_dialect: ChatDialect, models: Mapping[str, ChatModel]
+) -> tuple[str, ChatModel]:
+    model = fields.get("model")
+    if model is None or model == "":
+        raise ApiError("missing_field", "you must provide a model parameter", param="model")
+    if not isinstance(model, str):
+        raise ApiError("bad_value", "model must be a string", param="model")
+    facts = models.get(model)
+    if (facts is None and chat_dialect.strict) or model == "*":
+        text = f"The model `{model[:200]}` does not exist or you do not have access to it."
+        raise ApiError("unknown_model", text, param="model")
+    return model, facts or models.get("*") or ChatModel()
+
+
+def _check_fields(fields: Mapping[str, Any], chat_dialect: ChatDialect, facts: ChatModel) -> None:
+    """Fields that the provider takes, and sampling within its ranges (provider docs)."""
+    given = {name: value for name, value in fields.items() if value is not None}
+    if chat_dialect.fields is not None:
+        for name in given:
+            if name not in chat_dialect.fields:
+                text = (
+                    "Unrecognized request argument supplied:"
+                    if chat_dialect.name == "openai"
+                    else "unsupported property:"
+                )
+                raise ApiError("unknown_field", f"{text} {name[:64]}", param=name[:64])
+    if chat_dialect.name == "openai" and facts.thinks and "max_tokens" in given:
+        text = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens'."
+        raise ApiError("unsupported", text, param="max_tokens")
+    if chat_dialect.name == "xai" and facts.thinks:
+        for name in ("presence_penalty", "frequency_penalty", "stop"):
+            if name in given:
+                raise ApiError("unsupported", f"Argument not supported on this model: {name}", param=name)
+    for name, (low, high) in chat_dialect.ranges.items():
+        value = given.get(name)
+        if value is not None and not (_number(value) and low <= value <= high):
+            raise ApiError("bad_value", f"{name} must be between {low:g} and {high:g}", param=name)
+    _whole(fields, "top_k", -1, 1_000_000)
+
+
+def _streaming(fields: Mapping[str, Any]) -> tuple[bool, bool]:
+    """Whether the answer is streamed, and whether its usage is."""
+    stream, options = fields.get("stream"), fields.get("stream_options")
+    if stream not in (None, True, False) or (isinstance(stream, (int, float)) and not isinstance(stream, bool)):
+        raise ApiError("bad_value", "stream must be true or false", param="stream")
+    if options is None:
+        return bool(stream), False
+    if not stream:
+        raise ApiError("bad_value", "stream_options is only allowed when stream is true", param="stream_options")
+    if not isinstance(options, dict) or options.get("include_usage") not in (None, True, False):
+        raise ApiError("bad_value", "stream_options holds include_usage, true or false", param="stream_options")
+    return True, options.get("include_usage") is True
+
+
+def _max_tokens(fields: Mapping[str, Any]) -> int:
+    given = [_whole(fields, name, 1, _MAX_TOKENS) for name in ("max_completion_tokens", "max_tokens")]
+    return next((maximum for maximum in given if maximum is not None), _UNBOUNDED)
+
+
+def _logprobs(fields: Mapping[str, Any], chat_dialect: ChatDialect) -> int | None:
+    """How many likelihoods are told beside a token's own; None for none at all."""
+    flag = fields.get("logprobs")
+    if chat_dialect.counts_logprobs or (chat_dialect.name == "local" and not isinstance(flag, bool)):
+        return _whole(fields, "logprobs", 0, chat_dialect.max_logprobs)
+    maximum = _whole(fields, "top_logprobs", 0, chat_dialect.max_logprobs)
+    if flag not in (None, True, False) or (isinstance(flag, (int, float)) and not isinstance(flag, bool)):
+        raise ApiError("bad_value", "logprobs must be true or false", param="logprobs")
+    if maximum is not None and not flag:
+        raise ApiError("bad_value", "top_logprobs is only allowed when logprobs is true", param="top_logprobs")
+    return (maximum or 0) if flag else None
+
+
+def _stop(given: Any, chat_dialect: ChatDialect) -> tuple[str, ...]:
+    stops = [given] if isinstance(given, str) else [] if given is None else given
+    if not isinstance(stops, list) or not all(isinstance(one, str) for one in stops):
+        raise ApiError("bad_value", "stop must be a string or a list of strings", param="stop")
+    if chat_dialect.max_stops is not None and len(stops) > chat_dialect.max_stops:
+        raise ApiError("bad_value", f"stop holds at most {chat_dialect.max_stops} sequences", param="stop")
+    return tuple(one for one in stops if one)
+
+
+def _whole(fields: Mapping[str, Any], name: str, minimum: int, maximum: int) -> int | None:
+    value = fields.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or not minimum <= value <= maximum:
+        raise ApiError("bad_value", f"{name} must be a whole number from {minimum} to {maximum}", param=name)
+    return value
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

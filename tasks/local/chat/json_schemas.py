@@ -1,0 +1,125 @@
+"""JSON Schemas that answers are bound to: whether they are any, and the rules of OpenAI's strict ones."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from mediamill.tasks.local.server.api_error import ApiError
+
+if TYPE_CHECKING:
+    from jsonschema.protocols import Validator
+
+_DEEPEST = 100
+_STRICT_DEEPEST = 10
+_STRICT_PROPERTIES = 5000
+_UNKNOWN_TO_STRICT = ("allOf", "oneOf", "not", "dependentRequired", "dependentSchemas", "if", "then", "else")
+
+
+def checked(schema: Any, where: str, *, strict: bool = False) -> Mapping[str, Any]:
+    """A schema that can be answered to.
+
+    Args:
+        schema: what was sent.
+        where: the field it was sent in.
+        strict: hold it to the rules of OpenAI's strict mode.
+
+    Raises:
+        ApiError: when it is not a JSON Schema, or breaks those rules.
+    """
+    if not isinstance(schema, dict):
+        raise ApiError("bad_value", f"{where}: a JSON Schema is an object", param=where)
+    if _depth(schema) > _DEEPEST:
+        raise ApiError("bad_value", f"{where}: the schema is nested more than {_DEEPEST} levels", param=where)
+    error = _trouble(orjson.dumps(schema))
+    if error is not None:
+        raise ApiError("bad_value", f"Invalid schema for {where}: {error}", param=where)
+    if strict:
+        broken = _unstrict(schema)
+        if broken is not None:
+            raise ApiError("bad_value", f"Invalid schema for {where}: {broken}", param=where)
+    return schema
+
+
+def misfit(value: Any, schema: Mapping[str, Any]) -> str | None:
+    """Why a value does not fit a schema; None when it does."""
+    try:
+        found = next(iter(_validator(orjson.dumps(schema)).iter_errors(value)), None)
+    except Exception as error:  # noqa: BLE001 - references that lead nowhere, patterns that are none
+        return f"{type(error).__name__}: {error}"[:200]
+    return None if found is None else f"{found.message[:200]} at {found.json_path}"
+
+
+@functools.lru_cache(maxsize=64)
+def _validator(schema: bytes) -> Validator:
+    from jsonschema import Draft202012Validator
+    from referencing import Registry
+
+    return Draft202012Validator(orjson.loads(schema), registry=Registry())  # nothing is fetched
+
+
+@functools.lru_cache(maxsize=64)
+def _trouble(schema: bytes) -> str | None:
+    from jsonschema import Draft202012Validator, SchemaError
+
+    try:
+        Draft202012Validator.check_schema(orjson.loads(schema))
+    except SchemaError as error:
+        return f"{error.message[:200]} at {error.json_path}"
+    except RecursionError:
+        return "it is nested too deeply"
+    return None
+
+
+def _depth(schema: Any) -> int:
+    """How deep lists and objects are nested, found without recursion."""
+    deepest, waiting = 0, [(schema, 1)]
+    while waiting:
+        part, depth = waiting.pop()
+        deepest = max(deepest, depth)
+        if isinstance(part, (dict, list)):
+            waiting += [(inner, depth + 1) for inner in (part.values() if isinstance(part, dict) else part)]
+    return deepest
+
+
+def _unstrict(schema: Mapping[str, Any]) -> str | None:
+    """The first of the strict mode's rules that a schema breaks (provider docs)."""
+    if schema.get("type") != "object" or "anyOf" in schema:
+        return "schema must be a JSON Schema of 'type: \"object\"', and its root not an anyOf"
+    properties = 0
+    for part, depth in _parts(schema, 0):
+        unknown = next((name for name in _UNKNOWN_TO_STRICT if name in part), None)
+        if unknown is not None:
+            return f"'{unknown}' is not permitted"
+        if depth > _STRICT_DEEPEST:
+            return f"it is nested more than {_STRICT_DEEPEST} levels"
+        if part.get("type") != "object" and "properties" not in part:
+            continue
+        if part.get("additionalProperties") is not False:
+            return "'additionalProperties' is required to be supplied and to be false"
+        named = part.get("properties") or {}
+        missing = sorted(set(named) - set(part.get("required") or ()))
+        if missing:
+            return (
+                f"'required' is required to be supplied and to be an array including every key; missing {missing[0]!r}"
+            )
+        properties += len(named)
+        if properties > _STRICT_PROPERTIES:
+            return f"it has more than {_STRICT_PROPERTIES} properties"
+    return None
+
+
+def _parts(part: Any, depth: int) -> Iterator[tuple[Mapping[str, Any], int]]:
+    """A schema and the schemas in it, each with how deep it is."""
+    if not isinstance(part, dict):
+        return
+    yield part, depth
+    for name in ("properties", "$defs", "definitions"):
+        for inner in (part.get(name) or {}).values():
+            yield from _parts(inner, depth + (name == "properties"))
+    yield from _parts(part.get("items"), depth)
+    for inner in part.get("anyOf") or ():
+        yield from _parts(inner, depth)

@@ -1,0 +1,81 @@
+"""The bytes of pictures and videos: out of ``data:`` URLs, or fetched from where the server may ask."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Collection
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from mediamill.tasks.local.chat.chat_dialects import MIB, ChatDialect
+from mediamill.tasks.local.server.api_error import ApiError, ErrorKind
+from mediamill.tasks.local.server.url_download import download
+
+_DATA = re.compile(r"data:(?P<mime>[a-zA-Z]+/[a-zA-Z0-9.+-]+)?(?:;[a-zA-Z0-9=._-]+)*;base64,(?P<data>.*)", re.DOTALL)
+_BLANK = re.compile(r"\s+")
+_MAX_VIDEO = 100 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A picture or video as it was sent: a ``data:`` or http(s) URL."""
+
+    kind: str
+    url: str
+    detail: str = "auto"
+
+
+async def fetch_source(
+    source: Source, chat_dialect: ChatDialect, hosts: Collection[str], cleanup: ExitStack
+) -> Path | None:
+    """The file of a source that is somewhere else, in ``cleanup``'s care; None for one that holds its data.
+
+    Raises:
+        ApiError: when it may not be fetched, cannot be, or is too large.
+    """
+    if _holds_data(source):
+        return None
+    try:
+        got = await download(source.url, hosts, _maximum(source, chat_dialect), cleanup)
+    except ApiError as api_error:
+        kind: ErrorKind = "url_too_large" if api_error.kind == "url_too_large" else "bad_picture"
+        raise ApiError(kind, f"Failed to get the {source.kind}: {api_error.message}", param="messages") from None
+    if not got.size:
+        raise ApiError("bad_picture", f"Invalid {source.kind}: there is nothing behind the URL", param="messages")
+    return got.path
+
+
+def decode_data_url(source: Source, chat_dialect: ChatDialect) -> bytes:
+    """What a ``data:`` URL holds. Blocking.
+
+    Raises:
+        ApiError: when it holds no such thing, or too much of it.
+    """
+    maximum = _maximum(source, chat_dialect)
+    found = _DATA.match(source.url)
+    mime = (found["mime"] or "") if found else ""
+    if found is None or not mime.lower().startswith((f"{source.kind}/", "application/octet-stream")):
+        message = f"Invalid {source.kind} URL: it must be https://..., or data:{source.kind}/...;base64,..."
+        raise ApiError("bad_picture", message, param="messages")
+    if len(found["data"]) > maximum // 3 * 4 + 4096:
+        raise ApiError("url_too_large", f"the {source.kind} is above {maximum} bytes", param="messages")
+    try:
+        data = base64.b64decode(_BLANK.sub("", found["data"]), validate=True)
+    except (binascii.Error, ValueError):
+        data = b""
+    if not data:
+        raise ApiError("bad_picture", f"Invalid {source.kind} data: it is not base64", param="messages")
+    if len(data) > maximum:
+        raise ApiError("url_too_large", f"the {source.kind} is above {maximum} bytes", param="messages")
+    return data
+
+
+def _holds_data(source: Source) -> bool:
+    return source.url[:5].lower() == "data:"
+
+
+def _maximum(source: Source, chat_dialect: ChatDialect) -> int:
+    return chat_dialect.max_picture_bytes if source.kind == "image" else _MAX_VIDEO

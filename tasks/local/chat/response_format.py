@@ -1,0 +1,127 @@
+"""What an answer is bound to: a response format, and the tools it has to call."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mediamill.tasks.local.chat.chat_dialects import ChatDialect
+from mediamill.tasks.local.chat.json_schemas import checked
+from mediamill.tasks.local.server.api_error import ApiError
+
+_NAME = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
+_MAX_TOOLS = 128
+_MAX_PATTERN = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseFormat:
+    """The form of an answer; all unset for plain text."""
+
+    schema: Mapping[str, Any] | None = None
+    as_json: bool = False
+    pattern: str | None = None
+
+
+PLAIN = ResponseFormat()
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that has to be called, and the schema of its arguments."""
+
+    name: str
+    parameters: Mapping[str, Any]
+
+
+def read_format(given: Any, text: str, chat_dialect: ChatDialect) -> ResponseFormat:
+    """Check ``response_format``.
+
+    Args:
+        given: what was sent.
+        text: all words of the prompt, in which some providers want the word JSON.
+        chat_dialect: whose rules hold.
+
+    Raises:
+        ApiError: when it makes no sense.
+    """
+    kind = given.get("type") if isinstance(given, dict) else None
+    if given is None or kind == "text":
+        return PLAIN
+    if kind == "json_object":
+        if chat_dialect.says_json and "json" not in text.lower():
+            fields = (
+                "'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'"
+            )
+            raise ApiError("bad_value", fields, param="messages")
+        schema = given.get("schema")
+        return ResponseFormat(None if schema is None else checked(schema, "response_format"), as_json=True)
+    if kind == "json_schema":
+        return ResponseFormat(_schema(given, chat_dialect), as_json=True)
+    if kind == "regex" and chat_dialect.regex:
+        return ResponseFormat(pattern=_pattern(given.get("pattern")))
+    raise ApiError("bad_value", "response_format must be text, json_object or json_schema", param="response_format")
+
+
+def _schema(given: Mapping[str, Any], chat_dialect: ChatDialect) -> Mapping[str, Any]:
+    fields = given.get("json_schema")
+    if not isinstance(fields, dict) or fields.get("schema") is None:
+        raise ApiError("missing_field", "json_schema needs a name and a schema", param="response_format.json_schema")
+    name = fields.get("name")
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        text = "json_schema needs a name of at most 64 letters, digits, dots, dashes and underscores"
+        raise ApiError("bad_value", text, param="response_format.json_schema.name")
+    strict = fields.get("strict") is True and chat_dialect.strict_schemas
+    return checked(fields["schema"], f"response_format '{name}'", strict=strict)
+
+
+def _pattern(given: Any) -> str:
+    if not isinstance(given, str) or not given or len(given) > _MAX_PATTERN:
+        raise ApiError("bad_value", "a regex needs a pattern", param="response_format")
+    try:
+        re.compile(given)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ApiError("bad_value", f"not a regular expression: {error}", param="response_format") from None
+    return given
+
+
+def read_tools(fields: Mapping[str, Any], chat_dialect: ChatDialect) -> Tool | None:
+    """Check ``tools`` and ``tool_choice``; the function that has to be called, if one must be.
+
+    Raises:
+        ApiError: when they make no sense.
+    """
+    tools, choice = fields.get("tools"), fields.get("tool_choice")
+    if tools is None:
+        if choice is not None and choice not in ("none", "auto"):
+            raise ApiError("bad_value", "tool_choice is only allowed when tools are specified", param="tool_choice")
+        return None
+    if not isinstance(tools, list) or not 0 < len(tools) <= _MAX_TOOLS:
+        raise ApiError("bad_value", f"tools must be a list of 1 to {_MAX_TOOLS} functions", param="tools")
+    known = {tool.name: tool for tool in (_tool(one, f"tools.{n}", chat_dialect) for n, one in enumerate(tools))}
+    if isinstance(choice, dict):
+        function = choice.get("function")
+        wanted = function.get("name") if isinstance(function, dict) else None
+        if not isinstance(wanted, str) or wanted not in known:
+            raise ApiError("bad_value", f"Tool choice {str(wanted)[:64]!r} not found in tools", param="tool_choice")
+        return known[wanted]
+    if choice not in (None, "auto", "none", "required"):
+        raise ApiError("bad_value", "tool_choice must be auto, none, required or a function", param="tool_choice")
+    return next(iter(known.values())) if choice == "required" else None
+
+
+def _tool(given: Any, where: str, chat_dialect: ChatDialect) -> Tool:
+    function = given.get("function") if isinstance(given, dict) else None
+    if not isinstance(function, dict) or given.get("type", "function") != "function":
+        raise ApiError("bad_value", f"{where} must be of type function, with a function in it", param=where)
+    name = function.get("name")
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        text = f"{where}.function.name must be 1 to 64 letters, digits, dots, dashes and underscores"
+        raise ApiError("bad_value", text, param=f"{where}.function.name")
+    parameters = function.get("parameters")
+    if parameters is None:
+        return Tool(name, {"type": "object", "properties": {}})
+    strict = function.get("strict") is True and chat_dialect.strict_schemas
+    return Tool(name, checked(parameters, f"function '{name}'", strict=strict))

@@ -1,0 +1,236 @@
+"""Objects that fit a JSON Schema, filled with what is known."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from mediamill.tasks.local.chat.json_schemas import misfit
+from mediamill.tasks.local.chat.regex_example import example_for
+from mediamill.tasks.local.server.api_error import ApiError
+
+Known = Mapping[str, Any]
+
+_DEEPEST = 40
+_ALL_PROPERTIES = 6
+"""How deep properties that need not be there are filled all the same."""
+_MAX_ITEMS = 10_000
+_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
+_FORMATS = {
+    "date": "2026-01-01",
+    "time": "00:00:00Z",
+    "date-time": "2026-01-01T00:00:00Z",
+    "duration": "P1D",
+    "email": "nobody@example.org",
+    "hostname": "example.org",
+    "uri": "https://example.org/",
+    "uuid": "00000000-0000-4000-8000-000000000000",
+    "ipv4": "192.0.2.1",
+    "ipv6": "2001:db8::1",
+}
+
+
+def fill_schema(schema: Mapping[str, Any], known: Known) -> Any:
+    """A value that fits ``schema``; properties called like something ``known`` hold that where it fits.
+
+    Raises:
+        ApiError: when no value for the schema is found here.
+    """
+    value = _Filler(schema, known).value(schema, None, 0)
+    trouble = misfit(value, schema)
+    if trouble is not None:
+        raise ApiError("bad_value", f"the built-in engine cannot fill this schema: {trouble}", param="response_format")
+    return value
+
+
+class _Filler:
+    def __init__(self, whole: Mapping[str, Any], known: Known) -> None:
+        self.whole = whole
+        self.known = known
+
+    def value(self, part: Any, name: str | None, depth: int) -> Any:
+        if depth > _DEEPEST:
+            raise ApiError("bad_value", "the built-in engine cannot fill this schema: it never ends")
+        part = self.resolved(part, depth)
+        given = _known_value(name, self.known)
+        if "const" in part:
+            return part["const"]
+        if "enum" in part:
+            fit = [one for one in part["enum"] if misfit(one, {k: v for k, v in part.items() if "$" not in k}) is None]
+            return given if given in fit and given is not None else next(iter(fit), None)
+        kind = _kind(part)
+        result: Any = None
+        if kind == "object":
+            result = self.object(part, depth)
+        elif kind == "array":
+            result = self.array(part, name, depth)
+        elif kind in ("integer", "number"):
+            result = _number(part, given, whole=kind == "integer")
+        elif kind == "boolean":
+            result = given if isinstance(given, bool) else True
+        elif kind == "string":
+            result = _text(part, given if given is not None else self.known.get("text", ""))
+        return result
+
+    def resolved(self, part: Any, depth: int) -> dict[str, Any]:
+        """References followed, everything that must hold together joined, and of choices one that can be filled."""
+        for _ in range(_DEEPEST):
+            part = {**part} if isinstance(part, Mapping) else {}
+            if isinstance(part.get("$ref"), str):
+                part = _joined(self.place(part.pop("$ref")), part)
+            elif part.get("allOf"):
+                for one in part.pop("allOf"):
+                    part = _joined(part, one)
+            elif "anyOf" in part or "oneOf" in part:
+                choices = part.pop("anyOf", None) or part.pop("oneOf", None) or [{}]
+                part = _joined(part, self.choice(choices, depth))
+            else:
+                return dict(part)
+        raise ApiError("bad_value", "the built-in engine cannot fill this schema: it refers to itself")
+
+    def choice(self, choices: list[Any], depth: int) -> Any:
+        """The first that says something; near the deepest place, the first that ends."""
+        solid = [one for one in choices if one not in ({"type": "null"}, False)]
+        if depth < _ALL_PROPERTIES:
+            return (solid or choices)[0]
+        simple = [c for c in choices if isinstance(c, Mapping) and c.get("type") not in (None, "object", "array")]
+        return (simple or solid or choices)[0]
+
+    def place(self, reference: str) -> Any:
+        found: Any = self.whole
+        for step in filter(None, reference.removeprefix("#").split("/")):
+            key = step.replace("~1", "/").replace("~0", "~")
+            found = found.get(key) if isinstance(found, Mapping) else None
+        return found if isinstance(found, (Mapping, bool)) else {}
+
+    def object(self, part: Mapping[str, Any], depth: int) -> dict[str, Any]:
+        properties, required = part.get("properties") or {}, part.get("required") or []
+        maximum = part.get("maxProperties", math.inf)
+        optional = [name for name in properties if name not in required and depth < _ALL_PROPERTIES]
+        wanted = [*required, *optional][: max(len(required), int(min(maximum, _MAX_ITEMS)))]
+        more = part.get("additionalProperties")
+        result = {}
+        for name in [*(name for name in properties if name in wanted), *(n for n in required if n not in properties)]:
+            inner = properties.get(name, more if isinstance(more, Mapping) else {})
+            if inner is not False:
+                result[name] = self.value(inner, name, depth + 1)
+        while len(result) < min(part.get("minProperties", 0), _MAX_ITEMS):
+            name = f"property{len(result) + 1}"
+            result[name] = self.value(more if isinstance(more, Mapping) else {}, name, depth + 1)
+        return result
+
+    def array(self, part: Mapping[str, Any], name: str | None, depth: int) -> list[Any]:
+        maximum = min(part.get("maxItems", _MAX_ITEMS), _MAX_ITEMS)
+        first = part.get("prefixItems") or []
+        items = part.get("items", {})
+        result = [self.value(inner, name, depth + 1) for inner in first[:maximum]]
+        given = _known_value(name, self.known)
+        if not first and isinstance(given, (list, tuple)):
+            plain = {k: v for k, v in self.resolved(items, depth).items() if k not in ("$defs", "definitions")}
+            result = [one for one in given if misfit(one, plain) is None][:maximum]
+        wanted = 1 if depth < _ALL_PROPERTIES and items is not False and not first else 0
+        minimum = min(max(int(part.get("minItems", 0)), min(wanted, maximum)), _MAX_ITEMS)
+        if len(result) < minimum and "contains" in part:
+            result.append(self.value(part["contains"], name, depth + 1))
+        while len(result) < minimum:
+            result.append(self.value(items, name, depth + 1))
+        return self.apart(result, items, depth) if part.get("uniqueItems") else result
+
+    def apart(self, result: list[Any], items: Any, depth: int) -> list[Any]:
+        """Items made different from each other, where their kind has differences."""
+        choices = self.resolved(items, depth).get("enum") or []
+        kept: list[Any] = []
+        for n, value in enumerate(result):
+            other = value
+            if other in kept:
+                unused = [one for one in choices if one not in kept]
+                other = unused[0] if unused else f"{value}{n}" if isinstance(value, str) else value
+                other = value + n if isinstance(value, (int, float)) and not isinstance(value, bool) else other
+            kept.append(other)
+        return kept
+
+
+def _joined(one: Any, other: Any) -> dict[str, Any]:
+    """Two schemas of which both hold."""
+    if not isinstance(one, Mapping) or not isinstance(other, Mapping):
+        return dict(one if isinstance(one, Mapping) else other if isinstance(other, Mapping) else {})
+    result = {**one, **other}
+    if "properties" in one and "properties" in other:
+        result["properties"] = {**one["properties"], **other["properties"]}
+    if "required" in one and "required" in other:
+        result["required"] = list(dict.fromkeys([*one["required"], *other["required"]]))
+    for name, chosen in (("minimum", max), ("minLength", max), ("minItems", max), ("maximum", min), ("maxLength", min)):
+        if name in one and name in other:
+            result[name] = chosen(one[name], other[name])
+    if "allOf" in one and "allOf" in other:
+        result["allOf"] = [*one["allOf"], *other["allOf"]]
+    return result
+
+
+def _known_value(name: str | None, known: Known) -> Any:
+    """What is known of a property, by its name or by the last of the words in it: imageWidth, dominant_colors."""
+    if name is None:
+        return None
+    if name in known:
+        return known[name]
+    for word in reversed(_WORDS.findall(name)):
+        lowered = word.lower()
+        for one in (lowered, lowered + "s", lowered.removesuffix("s")):
+            if one in known:
+                return known[one]
+    return None
+
+
+def _kind(part: Mapping[str, Any]) -> str:
+    kind = part.get("type")
+    if isinstance(kind, list):
+        kind = next((one for one in kind if one != "null"), "null")
+    if kind is not None:
+        return str(kind)
+    if part.keys() & {"properties", "required", "additionalProperties", "minProperties"}:
+        return "object"
+    if part.keys() & {"items", "minItems", "prefixItems", "contains"}:
+        return "array"
+    return "number" if part.keys() & {"minimum", "maximum", "multipleOf", "exclusiveMinimum"} else "string"
+
+
+def _number(part: Mapping[str, Any], given: Any, *, whole: bool) -> int | float:
+    low, high = part.get("minimum", -math.inf), part.get("maximum", math.inf)
+    step = part.get("multipleOf")
+    gap = step or (1 if whole else None)
+    below, above = part.get("exclusiveMinimum"), part.get("exclusiveMaximum")
+    if below is not None:
+        low = max(low, below + (gap or _between(below, min(high, above if above is not None else math.inf))))
+    if above is not None:
+        high = min(high, above - (gap or _between(max(low, below if below is not None else -math.inf), above)))
+    value = given if isinstance(given, (int, float)) and not isinstance(given, bool) else 0
+    value = min(max(value, low), high)
+    if whole:
+        value = math.ceil(value) if value == low else math.floor(value)
+    if step:
+        value = math.ceil(value / step) * step if math.ceil(value / step) * step <= high else value // step * step
+    return int(value) if whole and value == int(value) else value
+
+
+def _between(low: float, high: float) -> float:
+    """A step that stays inside."""
+    return (high - low) / 2 if math.isfinite(high - low) and high > low else 0.5
+
+
+def _text(part: Mapping[str, Any], given: Any) -> str:
+    text = (
+        given
+        if isinstance(given, str)
+        else " ".join(map(str, given))
+        if isinstance(given, (list, tuple))
+        else str(given)
+    )
+    pattern = part.get("pattern")
+    if isinstance(pattern, str) and misfit(text, {"pattern": pattern}) is not None:
+        text = example_for(pattern) or text
+    text = _FORMATS.get(str(part.get("format")), text)
+    text = text.ljust(min(int(part.get("minLength", 0)), 1_000_000), "a")
+    maximum = part.get("maxLength")
+    return text if maximum is None else text[: int(maximum)]

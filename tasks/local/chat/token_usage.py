@@ -1,0 +1,82 @@
+"""What a completion comes to, in each provider's words (provider docs)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mediamill.tasks.local.chat.answers import Completion
+from mediamill.tasks.local.chat.chat_models import tokens_of
+from mediamill.tasks.local.chat.chat_request import ChatRequest
+
+
+@dataclass(frozen=True, slots=True)
+class TokenUsage:
+    """Tokens of the prompt, of the answers with their reasoning, of the reasoning, and of the images in the prompt.
+
+    ``usd_ticks`` is the price in 1e-10 dollars, where the provider tells it.
+    """
+
+    prompt: int
+    completion: int
+    reasoning: int
+    images: int = 0
+    usd_ticks: int | None = None
+
+
+def truncate(answer: Completion, params: ChatRequest) -> Completion:
+    """An answer ended where it must be, with the reason why."""
+    text = answer.text
+    for stop in params.stop:
+        text = text.partition(stop)[0]
+    finish = answer.finish or ("tool_calls" if answer.calls else "stop")
+    reasoning = answer.reasoning[: params.max_tokens * 4]
+    room = (params.max_tokens - tokens_of(reasoning)) * 4
+    if len(text) > room or len(reasoning) < len(answer.reasoning):
+        text, finish = text[:room], "length"
+    return Completion(text, reasoning, answer.calls, answer.refusal, finish, answer.simulated)
+
+
+def count_usage(answers: Sequence[Completion], prompt: int, images: int = 0) -> TokenUsage:
+    """What a request comes to."""
+    reasoning = sum(tokens_of(answer.reasoning) for answer in answers)
+    words = sum(
+        tokens_of(answer.text)
+        + sum(tokens_of(call.name + call.arguments) for call in answer.calls)
+        + tokens_of(answer.refusal or "")
+        for answer in answers
+    )
+    return TokenUsage(prompt, words + reasoning, reasoning, images)
+
+
+def usage_reply(usage: TokenUsage, dialect: str) -> dict[str, Any]:
+    """The usage object; xAI leaves reasoning out of the completion and tells the cost in ticks."""
+    completion = usage.completion - usage.reasoning if dialect == "xai" else usage.completion
+    reply: dict[str, Any] = {
+        "prompt_tokens": usage.prompt,
+        "completion_tokens": completion,
+        "total_tokens": usage.prompt + usage.completion,
+    }
+    if dialect == "openai":
+        reply["prompt_tokens_details"] = {"cached_tokens": 0, "audio_tokens": 0}
+        reply["completion_tokens_details"] = {
+            "reasoning_tokens": usage.reasoning,
+            "audio_tokens": 0,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        }
+    elif dialect == "xai":
+        text = {"text_tokens": usage.prompt - usage.images, "image_tokens": usage.images, "audio_tokens": 0}
+        reply["prompt_tokens_details"] = {**text, "cached_tokens": 0}
+        reply["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning, "audio_tokens": 0}
+        reply |= {"num_sources_used": 0, "cost_in_usd_ticks": usage.usd_ticks or 0}
+    elif dialect == "groq":
+        reply |= {"queue_time": 0.001, "prompt_time": 0.001, "completion_time": 0.001, "total_time": 0.002}
+        if usage.reasoning:
+            reply["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning}
+    elif dialect == "local":
+        reply["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning}
+    elif dialect == "compatible":
+        reply["prompt_tokens_details"] = None
+    return reply

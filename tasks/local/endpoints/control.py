@@ -1,0 +1,78 @@
+"""The endpoints the server has for itself: its health, its bill, its faults and limits."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict, fields, replace
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from mediamill.tasks.errors import NoSuchOption, UsageError
+from mediamill.tasks.local.faults.fault_rules import read_rules
+from mediamill.tasks.local.server.middleware import json_reply
+from mediamill.tasks.local.server.rate_limits import RateLimiter, RateLimits
+from mediamill.tasks.local.server.server_state import ServerState
+
+_PAGE = 10_000
+
+
+async def health(state: ServerState, _: web.Request) -> web.Response:
+    """Which engine transcribes, and that the server is up."""
+    engine = state.asr_engine
+    return json_reply({"status": "ok", "engine": engine.identity, "simulated": engine.simulated})
+
+
+async def show_bill(state: ServerState, request: web.Request) -> web.Response:
+    """The totals, and ``limit`` calls from the ``offset``-th on."""
+    try:
+        offset, limit = (max(0, int(request.query.get(n, d))) for n, d in (("offset", 0), ("limit", _PAGE)))
+    except ValueError:
+        return _bad_request("offset and limit must be whole numbers")
+    return json_reply(state.bill.page(offset, limit))
+
+
+async def replace_faults(state: ServerState, request: web.Request) -> web.Response:
+    """Replace the fault rules."""
+    try:
+        state.rules = read_rules(orjson.loads(await request.read()))
+    except (orjson.JSONDecodeError, UsageError) as error:
+        return _bad_request(str(error))
+    return json_reply({"rules": len(state.rules)})
+
+
+async def change_limits(state: ServerState, request: web.Request) -> web.Response:
+    """Change some of the limits; the new ones start unused."""
+    try:
+        rates = _changed(state.limiter.rates, orjson.loads(await request.read()))
+    except (orjson.JSONDecodeError, UsageError) as error:
+        return _bad_request(str(error))
+    state.limiter = RateLimiter(rates, asyncio.get_running_loop().time)
+    return json_reply(asdict(rates))
+
+
+async def reset(state: ServerState, _: web.Request) -> web.Response:
+    """Forget the bill, the jobs and the fault rules; limits start unused and random numbers anew."""
+    state.reset()
+    return json_reply({"reset": True})
+
+
+def _changed(rates: RateLimits, given: Any) -> RateLimits:
+    known = [f.name for f in fields(RateLimits)]
+    if not isinstance(given, dict):
+        raise UsageError("limits must be an object")
+    for name, value in given.items():
+        if name not in known:
+            raise NoSuchOption("limit", name, known)
+        if name != "limiter" and value is not None and not (isinstance(value, int | float) and value > 0):
+            raise UsageError(f"{name} must be a number above 0, or null")
+        if name == "limiter" and value not in ("bucket", "window"):
+            raise UsageError("limiter must be bucket or window")
+    return replace(rates, **given)
+
+
+def _bad_request(message: str) -> web.Response:
+    return json_reply(
+        {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": None}}, 400
+    )

@@ -1,0 +1,197 @@
+"""Links to images and videos, and their files: redirects that expire, downloads in ranges.
+
+Such requests are counted, not billed, and can break as others do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Collection
+from typing import BinaryIO
+
+from aiohttp import web
+
+from mediamill.tasks.local.billing.bill import Call
+from mediamill.tasks.local.faults.fault_replies import cut_off, send_broken, send_fault
+from mediamill.tasks.local.faults.fault_rules import UNCOMPUTED, Fault, RequestFacts, find_read_fault
+from mediamill.tasks.local.media_generation.job_store import GeneratedMedia, VideoJob
+from mediamill.tasks.local.media_generation.specs import MIMES
+from mediamill.tasks.local.server.api_error import ApiError
+from mediamill.tasks.local.server.dialects import Dialect
+from mediamill.tasks.local.server.middleware import check_key, json_reply
+from mediamill.tasks.local.server.server_state import RequestContext, ServerState
+
+_BLOCK = 1 << 16
+_RANGE = re.compile(r"bytes=(\d{0,30})-(\d{0,30})", re.ASCII)
+
+
+async def send_link(state: ServerState, request: web.Request) -> web.StreamResponse:
+    """Redirect to the file, while the link works."""
+    token = request.match_info["token"]
+    item, fault, final = await _follow(state, request, token, {"expired_link"})
+    if item is None or final is not None:
+        return final or _gone(404)
+    reply = web.Response(status=302, body=b"", headers={"location": file_path(item, token)})
+    return reply if fault is None else await send_broken(request, fault, reply)
+
+
+async def send_file(state: ServerState, request: web.Request) -> web.StreamResponse:
+    """Send a file to whoever has its link; it wants no key."""
+    token = request.match_info["file"].rpartition(".")[0]
+    if "Authorization" in request.headers:
+        state.bill.key_leaked += 1
+    linked = state.generation.jobs.linked(token)
+    hopped = linked is not None and linked[0].hops
+    kinds = {"cut_download"} if hopped else {"cut_download", "expired_link"}
+    item, fault, final = await _follow(state, request, token, kinds)
+    if item is None or final is not None:
+        return final or _gone(404)
+    return await _send(state, request, item, fault)
+
+
+async def send_content(state: ServerState, request: web.Request, *, dialect: Dialect) -> web.StreamResponse:
+    """Send a job's file, as OpenAI does: to who has the key."""
+    context = RequestContext(request, dialect, Call(0, request.path))
+    name = request.match_info["id"]
+    job = state.generation.jobs.get(name)
+    fault, broken = await meet_fault(state, request, job, {"cut_download"} if request.method == "GET" else ())
+    if broken is not None:
+        return broken
+    refused = key_error(state, context)
+    if refused is not None:
+        return refused
+    if not isinstance(job, VideoJob):
+        return unbilled_error(context, ApiError("not_found", f"Video with id '{name}' not found."))
+    if job.status() != "completed":
+        return unbilled_error(context, ApiError("bad_value", "Video is not ready yet, use GET /v1/videos/{video_id}."))
+    return await _send(state, request, job, fault)
+
+
+async def _follow(
+    state: ServerState, request: web.BaseRequest, token: str, kinds: set[str]
+) -> tuple[GeneratedMedia | None, Fault | None, web.StreamResponse | None]:
+    """What a link stands for, the fault that is met, and the reply where it leads nowhere."""
+    linked = state.generation.jobs.linked(token)
+    item = linked[0] if linked is not None else None
+    fault, broken = await meet_fault(state, request, item, kinds if request.method == "GET" else ())
+    if broken is not None or linked is None or item is None:
+        return item, fault, broken
+    if fault is not None and fault.kind == "expired_link":
+        item.dead = linked[1]
+    alive = item.alive(linked[1], state.generation.link_seconds)
+    return item, fault, None if alive else _gone(403)
+
+
+def _gone(status: int) -> web.Response:
+    return web.Response(status=status, text="the link has expired" if status == 403 else "not found")  # noqa: PLR2004
+
+
+async def _send(
+    state: ServerState, request: web.BaseRequest, item: GeneratedMedia, fault: Fault | None
+) -> web.StreamResponse:
+    """A file or a range of it."""
+    with await state.generation.files.opened(item.what) as file:
+        size = os.fstat(file.fileno()).st_size
+        tag = f'"{item.what.name.partition(".")[0]}"'
+        headers = {"content-type": MIMES[item.what.form], "accept-ranges": "bytes", "etag": tag}
+        span, status = range(size), 200
+        wanted = request.headers.get("Range")
+        if wanted is not None and request.headers.get("If-Range", tag) == tag:
+            found = parse_range(wanted, size)
+            if found is not None and not found:
+                return web.Response(status=416, headers={**headers, "content-range": f"bytes */{size}"})
+            if found is not None:
+                span, status = found, 206
+                headers["content-range"] = f"bytes {span.start}-{span.stop - 1}/{size}"
+        if request.method == "HEAD":
+            return web.Response(status=status, headers={**headers, "content-length": str(len(span))})
+        state.bill.downloads += 1
+        file.seek(span.start)
+        if fault is not None and fault.kind != "cut_download":
+            reply = web.Response(status=status, body=file.read(len(span)), headers=headers)
+            state.bill.download_bytes += len(span)
+            return await send_broken(request, fault, reply)
+        return await _send_range(state, request, file, span, web.StreamResponse(status=status, headers=headers), fault)
+
+
+async def _send_range(
+    state: ServerState,
+    request: web.BaseRequest,
+    file: BinaryIO,
+    span: range,
+    stream: web.StreamResponse,
+    fault: Fault | None,
+) -> web.StreamResponse:
+    stream.content_length = len(span)
+    end = len(span)
+    if fault is not None:
+        end = fault.bytes if fault.bytes < end else end // 2
+    await stream.prepare(request)
+    at = 0
+    while at < end:
+        block = file.read(min(_BLOCK, end - at))
+        await stream.write(block)
+        at += len(block)
+        state.bill.download_bytes += len(block)
+    if fault is not None:
+        cut_off(request, reset=False)
+    return stream
+
+
+def link_url(request: web.BaseRequest, item: GeneratedMedia) -> str:
+    """A new link, on the host that the client asked."""
+    token = item.link()
+    path = f"/shrt/{token}" if item.hops else file_path(item, token)
+    return f"{request.scheme}://{request.host}{path}"
+
+
+def file_path(item: GeneratedMedia, token: str) -> str:
+    """Where the file itself is."""
+    return f"/media/{token}.{item.what.form}"
+
+
+def parse_range(header: str, size: int) -> range | None:
+    """The bytes that are asked for: empty when there are none such, None when all of the file is to be sent.
+
+    Several ranges in one header are answered with the whole file, as a server may.
+    """
+    found = _RANGE.fullmatch(header.strip().replace(" ", ""))
+    if found is None or found.groups() == ("", ""):
+        return None
+    first, last = found.groups()
+    if not first:
+        return range(max(0, size - int(last)), size)
+    if last and int(last) < int(first):
+        return None
+    return range(int(first), min(size, int(last) + 1) if last else size)
+
+
+async def meet_fault(
+    state: ServerState, request: web.BaseRequest, item: GeneratedMedia | None, kinds: Collection[str] = ()
+) -> tuple[Fault | None, web.StreamResponse | None]:
+    """The fault a request meets, and the reply where nothing is read for it."""
+    if not state.rules:
+        return None, None
+    model, source = (item.model, item.source) if item is not None else (None, None)
+    fault = find_read_fault(state.rules, RequestFacts(request.path, model, None, source), kinds)
+    if fault is None:
+        return None, None
+    await asyncio.sleep(fault.delay)
+    return fault, await send_fault(request, fault, {}) if fault.kind in UNCOMPUTED else None
+
+
+def key_error(state: ServerState, context: RequestContext) -> web.Response | None:
+    """The refusal of a request without the right key; None when it has it."""
+    try:
+        check_key(state.settings, context)
+    except ApiError as error:
+        return unbilled_error(context, error)
+    return None
+
+
+def unbilled_error(context: RequestContext, error: ApiError) -> web.Response:
+    """A refusal that is on no bill."""
+    status, body = context.dialect.error(error, context.request_id)
+    return json_reply(body, status)

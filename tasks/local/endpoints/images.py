@@ -1,0 +1,99 @@
+"""``POST images/generations``: from the request to the pictures and the bill."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import time
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from mediamill.tasks.local.chat.chat_models import tokens_of
+from mediamill.tasks.local.endpoints.downloads import link_url
+from mediamill.tasks.local.endpoints.image_request import ImageRequest, read_image_request
+from mediamill.tasks.local.endpoints.media_request import max_media_bytes, read_media_request
+from mediamill.tasks.local.endpoints.video_reply import ticks
+from mediamill.tasks.local.media_generation.job_store import GeneratedMedia, new_id
+from mediamill.tasks.local.media_generation.specs import MIMES
+from mediamill.tasks.local.server.api_error import ApiError
+from mediamill.tasks.local.server.middleware import PaidEndpoint, reply_headers
+from mediamill.tasks.local.server.server_state import RequestContext, ServerState
+
+_REFUSED = "The request was rejected by the safety system."
+
+
+async def _answer(state: ServerState, context: RequestContext, fields: Any) -> web.Response:
+    fault, name = context.fault, context.dialect.name
+    params = read_image_request(fields, name, state.generation.models[name])
+    context.call.model = params.model
+    if fault is not None and fault.kind == "moderated":
+        given = fault.body if isinstance(fault.body, dict) else {"message": fault.body}
+        raise ApiError("moderated", str(given.get("message") or _REFUSED))
+    files = state.generation.files
+    rendered = await asyncio.gather(*(files.rendered(image) for image in params.images)) if params.b64 else []
+    usage = _charge(state, context, params)
+    content = _body(context, params, _data(state, context, params, rendered), usage)
+    headers = {**reply_headers(state, context), **SIMULATED, "content-type": "application/json"}
+    return web.Response(body=orjson.dumps(content), headers=headers)
+
+
+IMAGES = PaidEndpoint(read_media_request, _answer, max_media_bytes)
+
+SIMULATED = {"x-mediamill-engine": "drawing-1", "x-mediamill-simulated": "true"}
+"""Who makes pictures and videos."""
+
+
+def _charge(state: ServerState, context: RequestContext, params: ImageRequest) -> dict[str, Any]:
+    """Bill the pictures, by the token where the model has such a price; what the reply tells of it."""
+    call, prompt = context.call, tokens_of(params.prompt)
+    if context.charges:
+        if params.model in state.settings.token_price:
+            state.prices.charge_tokens(call, prompt, params.tokens)
+            call.images = len(params.images)
+        else:
+            state.prices.charge_media(call, images=len(params.images))
+    if context.dialect.name == "xai":
+        return ticks(call.usd)
+    return {
+        "input_tokens": prompt,
+        "output_tokens": params.tokens,
+        "total_tokens": prompt + params.tokens,
+        "input_tokens_details": {"text_tokens": prompt, "image_tokens": 0},
+    }
+
+
+def _data(
+    state: ServerState, context: RequestContext, params: ImageRequest, rendered: list[bytes]
+) -> list[dict[str, Any]]:
+    """The pictures: what was rendered, or else links to what is rendered when it is fetched."""
+    if params.b64:
+        return [{"b64_json": base64.b64encode(data).decode()} for data in rendered]
+    data = []
+    for image in params.images:
+        item = GeneratedMedia(
+            id=new_id(),
+            model=params.model,
+            what=image,
+            source=context.call.file_sha256,
+            hops=context.dialect.name in ("together", "local"),
+        )
+        state.generation.jobs.add(item)
+        data.append({"url": link_url(context.request, item)})
+    return data
+
+
+def _body(context: RequestContext, params: ImageRequest, data: list[dict[str, Any]], usage: dict[str, Any]) -> Any:
+    name, form = context.dialect.name, params.images[0].form
+    if name == "xai":
+        return {"data": [{**one, "mime_type": MIMES[form], "revised_prompt": ""} for one in data], "usage": usage}
+    created = int(time.time())
+    if name == "openai":
+        size = f"{params.images[0].width}x{params.images[0].height}"
+        settings = {"background": params.background, "output_format": form, "quality": params.quality, "size": size}
+        return {"created": created, "data": data, **settings, "usage": usage}
+    kind = "b64_json" if params.b64 else "url"
+    listed = [{"index": index, "type": kind, **one} for index, one in enumerate(data)]
+    reply = {"id": context.request_id, "model": params.model, "object": "list", "data": listed}
+    return reply if name == "together" else {**reply, "created": created}

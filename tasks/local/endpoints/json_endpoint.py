@@ -1,0 +1,119 @@
+"""What endpoints that take JSON and answer JSON have in common: keys, faults, the bill, the reply."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeAlias
+
+import orjson
+from aiohttp import web
+
+from mediamill.tasks.local.billing.bill import Call
+from mediamill.tasks.local.server.api_error import ApiError
+from mediamill.tasks.local.server.dialects import Dialect
+from mediamill.tasks.local.server.middleware import PaidEndpoint, engine_headers, reply_headers
+from mediamill.tasks.local.server.request_body import parse_json
+from mediamill.tasks.local.server.server_state import RequestContext, ServerState
+
+_MAX_BYTES = 512 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class JsonReply:
+    """An answer: its body, which engine made it, and what it puts on the bill."""
+
+    body: Any
+    charge: Callable[[Call], None]
+    identity: str
+    simulated: bool = False
+
+
+Fields: TypeAlias = Mapping[str, Any]
+Work: TypeAlias = Callable[[ServerState, RequestContext, Fields], Awaitable[JsonReply]]
+
+
+def json_endpoint(inputs: frozenset[str], work: Work) -> PaidEndpoint[Any]:
+    """An endpoint that takes JSON and answers JSON.
+
+    Args:
+        inputs: fields that are what a file is elsewhere; the bill tells their hash apart from all others'.
+        work: makes the answer, or raises ``ApiError``.
+    """
+    return PaidEndpoint(
+        partial(_read, inputs=inputs),
+        partial(_answer, work=work),
+        lambda state, _: state.settings.max_bytes or _MAX_BYTES,
+    )
+
+
+async def _read(_: ServerState, context: RequestContext, *, inputs: frozenset[str]) -> Any:
+    call, body = context.call, bytes(context.body.data)
+    call.body_sha256 = hashlib.sha256(body).hexdigest()
+    fields = parse_json(body)
+    if isinstance(fields, dict):
+        model = fields.get("model")
+        call.model = model if isinstance(model, str) else None
+        call.file_sha256 = _hash({name: fields[name] for name in fields if name in inputs})
+        call.params_sha256 = _hash({name: fields[name] for name in fields if name not in inputs})
+    return fields
+
+
+async def _answer(state: ServerState, context: RequestContext, fields: Any, *, work: Work) -> web.Response:
+    if not isinstance(fields, dict):
+        raise ApiError("bad_value", "the body must be a JSON object")
+    reply = await work(state, context, fields)
+    if context.charges:
+        reply.charge(context.call)
+    headers = {**reply_headers(state, context), **engine_headers(reply), "content-type": "application/json"}
+    return web.Response(body=orjson.dumps(reply.body), headers=headers)
+
+
+def model_of(fields: Fields, dialect: Dialect, known: frozenset[str], *, needed: bool = True) -> str:
+    """The model a request names.
+
+    Raises:
+        ApiError: when it names none, or one that does not exist where only known ones do.
+    """
+    model = fields.get("model")
+    if model is None and not needed:
+        return ""
+    if not isinstance(model, str) or not model:
+        raise ApiError("missing_field", "model is required", param="model")
+    if dialect.strict and model not in known:
+        raise ApiError("unknown_model", f"The model `{model}` does not exist.", param="model")
+    return model
+
+
+def text_of(fields: Fields, name: str) -> str:
+    """A field that holds text.
+
+    Raises:
+        ApiError: when it does not.
+    """
+    value = fields.get(name)
+    if not isinstance(value, str) or not value.strip():
+        raise ApiError("missing_field" if value is None else "bad_value", f"{name} must be a text", param=name)
+    return value
+
+
+def refuse_others(fields: Fields, known: frozenset[str]) -> None:
+    """Refuse fields the endpoint does not have.
+
+    Raises:
+        ApiError: naming the first.
+    """
+    for name in fields:
+        if name not in known:
+            raise ApiError("unknown_field", f"Unrecognized request argument supplied: {name}", param=str(name))
+
+
+def tokens_of(text: str) -> int:
+    """About four bytes a token, at least one."""
+    return max(1, -(-len(text.encode("utf-8", "replace")) // 4))
+
+
+def _hash(fields: Fields) -> str:
+    return hashlib.sha256(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -1,0 +1,94 @@
+"""``GET models`` and ``GET voices``, as each provider lists them (provider docs)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from aiohttp import web
+
+from mediamill.tasks.local.server.dialects import Dialect
+from mediamill.tasks.local.server.middleware import json_reply
+from mediamill.tasks.local.server.server_state import ServerState
+
+_CREATED = 1735689600
+
+
+async def list_voices(state: ServerState, request: web.Request, *, dialect: Dialect) -> web.Response:
+    """The engine's own voices, under every model that speaks."""
+    names = state.tts_engine.voices or ("tone",)
+    if dialect.name == "xai":
+        return json_reply({"voices": [{"voice_id": name, "name": name} for name in names]})
+    wanted = request.query.get("model")
+    models = [wanted] if wanted else [*state.catalog.tts[dialect.name]] or [state.tts_engine.identity]
+    return json_reply({"data": [{"model": m, "voices": [{"id": n, "name": n} for n in names]} for m in models]})
+
+
+async def list_models(state: ServerState, _: web.Request, *, dialect: Dialect) -> web.Response:
+    """All known models; Together's list is a bare array with prices and what each model does."""
+    names = _names(state, dialect)
+    if dialect.name == "together":
+        return json_reply([_together_model(state, name) for name in names])
+    more: dict[str, Any] = {"active": True, "context_window": 448} if dialect.name == "groq" else {}
+    data = [{"id": n, "object": "model", "created": _CREATED, "owned_by": "mediamill", **more} for n in names]
+    return json_reply({"object": "list", "data": data})
+
+
+async def list_supported_models(state: ServerState, _: web.Request, *, dialect: Dialect) -> web.Response:
+    """Together's newer list, ``/v2/supported-models``, one page."""
+    kinds = state.generation.kinds(dialect.name)
+    models = [_supported_model(name, kinds.get(name)) for name in _names(state, dialect)]
+    return json_reply({"data": models, "next_cursor": None})
+
+
+def _names(state: ServerState, dialect: Dialect) -> Sequence[str]:
+    """The known models; the engine's own name where any would do."""
+    named = [*state.catalog.names(dialect.name), *state.generation.kinds(dialect.name)]
+    return list(dict.fromkeys(named)) or [state.asr_engine.identity.partition("-")[0]]
+
+
+def _together_model(state: ServerState, name: str) -> dict[str, Any]:
+    maker, _, _ = name.rpartition("/")
+    kind, pricing = _together_kind(state, name)
+    return {
+        "id": name,
+        "object": "model",
+        "created": _CREATED,
+        "type": kind,
+        "display_name": name,
+        "organization": maker or "mediamill",
+        "link": "",
+        "license": "",
+        "context_length": 0,
+        "pricing": pricing,
+    }
+
+
+def _together_kind(state: ServerState, name: str) -> tuple[str, dict[str, Any]]:
+    """What a model does, and its prices: of a million tokens, or of a minute."""
+    kinds = state.generation.kinds("together")
+    if name in kinds:
+        return kinds[name], {}
+    pricing: dict[str, Any] = {"hourly": 0, "input": 0, "output": 0, "base": 0, "finetune": 0}
+    if name in state.catalog.chat["together"]:
+        tokens = state.settings.token_price.get(name)
+        return "chat", pricing if tokens is None else pricing | _token_prices(tokens)
+    minute = state.settings.price.get(name)
+    return "transcribe", pricing if minute is None else pricing | {"transcribe": {"price_per_minute": str(minute)}}
+
+
+def _token_prices(prices: tuple[Decimal, Decimal]) -> dict[str, float]:
+    return {"input": float(prices[0]), "output": float(prices[1])}
+
+
+def _supported_model(name: str, kind: str | None) -> dict[str, Any]:
+    return {
+        "id": name,
+        "name": name,
+        "displayType": kind or "audio",
+        "capabilities": [],
+        "inputModalities": ["MODALITY_AUDIO" if kind is None else "MODALITY_TEXT"],
+        "products": ["PRODUCT_SERVERLESS"],
+        "pricing": {},
+    }

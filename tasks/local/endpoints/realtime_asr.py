@@ -1,0 +1,264 @@
+"""Sockets that hear: Together's ``/v1/realtime``, vLLM's of the same name, and xAI's ``/v1/stt``."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import wave
+from base64 import b64decode
+from decimal import Decimal
+from typing import Any
+
+from aiohttp import WSCloseCode, web
+
+from mediamill.tasks.local.asr_engines.base import Audio, Transcript
+from mediamill.tasks.local.endpoints.transcription import run_asr
+from mediamill.tasks.local.endpoints.transcription_request import TranscriptionRequest
+from mediamill.tasks.local.faults.fault_rules import Fault
+from mediamill.tasks.local.server.api_error import ApiError
+from mediamill.tasks.local.server.dialects import Dialect
+from mediamill.tasks.local.server.middleware import simulate_latency
+from mediamill.tasks.local.server.server_state import RequestContext, ServerState
+from mediamill.tasks.local.server.websocket_session import SessionClosed, WebsocketSession, hold_session
+
+_ITEM = "conversation.item.input_audio_transcription."
+_FORMATS = {"pcm_s16le_8000": 8_000, "pcm_s16le_16000": 16_000, "pcm_s16le_24000": 24_000}
+_FORMATS |= dict.fromkeys(("pcm16", "pcm_s16", "pcm_s16le"), 24_000)
+"""Hz by name; the bare names mean 24 kHz (provider docs)."""
+
+_RATE = 16_000
+_LONGEST_TURN = 5.0
+"""Seconds after which turn detection ends a turn (provider docs: max_speech_duration_s)."""
+
+_REPORT_SECONDS = 5.0
+_MAX_BYTES = 512 * 2**20
+
+
+async def serve_realtime_asr(state: ServerState, request: web.Request, *, dialect: Dialect) -> web.StreamResponse:
+    """Answer a handshake for hearing."""
+    hold = {"compatible": _vllm, "xai": _xai}.get(dialect.name, _together)
+    return await hold_session(state, request, dialect, _check, hold)
+
+
+def _check(state: ServerState, context: RequestContext) -> None:
+    """The model must be one that can be heard here; the rate one that exists."""
+    query, dialect = context.request.query, context.dialect
+    model = query.get("model")
+    known = {*state.catalog.asr[dialect.name], *state.catalog.socket_only.get(dialect.name, ())}
+    if dialect.strict and model not in known:
+        raise ApiError("not_found", f"Model {model} not found", param="model")
+    if dialect.name != "xai" and query.get("input_audio_format", "pcm_s16le_16000") not in _FORMATS:
+        raise ApiError("bad_value", f"must be one of {sorted(_FORMATS)}", param="input_audio_format")
+
+
+class _AudioBuffer:
+    """The sound of a session, and what is made of it."""
+
+    def __init__(self, session: WebsocketSession, rate: int) -> None:
+        self.session = session
+        self.rate = rate
+        self.pcm = bytearray()
+        self.consumed = 0.0
+        self.prompt: Any = None
+
+    @property
+    def seconds(self) -> float:
+        """Of the sound that waits for a commit."""
+        return len(self.pcm) / 2 / self.rate
+
+    def take(self, pcm: bytes) -> None:
+        """More of it.
+
+        Raises:
+            ApiError: when it is too much.
+        """
+        self.pcm += pcm
+        maximum = self.session.state.settings.max_bytes or _MAX_BYTES
+        if len(self.pcm) > maximum:
+            raise ApiError("too_large", f"more than {maximum} bytes were appended without a commit")
+
+    async def transcribe(self, failed: str, seconds: float | None = None) -> Transcript | None:
+        """What was said in the first ``seconds`` of what waits, or in all of it; None when nothing waits.
+
+        Raises:
+            SessionClosed: when a fault ended it.
+            ApiError: when the engine cannot.
+        """
+        size = len(self.pcm) if seconds is None else 2 * int(seconds * self.rate)
+        pcm = bytes(self.pcm[:size])
+        del self.pcm[:size]
+        session = self.session
+        session.record_commit(pcm, self.prompt)
+        fault = session.take_fault()
+        if fault is not None:
+            await asyncio.sleep(fault.delay)
+            if not fault.computed:
+                await session.play_fault(fault, failed)
+                return None
+        if not pcm:
+            return None
+        transcript = await self._transcribe(pcm)
+        if fault is None or fault.billed is not False:
+            dialect = session.context.dialect
+            session.state.prices.charge(session.context.call, dialect.billed_seconds(transcript.seconds))
+        if fault is not None and fault.kind != "delay":
+            await self._interrupt(fault, transcript, failed)
+            return None
+        session.settle()
+        return transcript
+
+    async def _interrupt(self, fault: Fault, transcript: Transcript, failed: str) -> None:
+        """The first half of an answer, and then none."""
+        if fault.kind in ("reset_mid_body", "short_body"):
+            await self.session.send(_ITEM + "delta", item_id=self.session.next_item_id(), delta=transcript.text[:8])
+            await asyncio.sleep(0.05)
+        await self.session.play_fault(fault, failed)
+
+    async def _transcribe(self, pcm: bytes) -> Transcript:
+        session = self.session
+        wav = _wav(pcm, self.rate)
+        audio = Audio("socket.wav", len(wav), hashlib.sha256(wav).hexdigest(), data=wav)
+        language = session.query.get("language")
+        language = None if language in (None, "", "auto") else language
+        model = session.query.get("model") or ""
+        params = TranscriptionRequest(model, "json", language, words=True, segments=True, diarize=False, url=None)
+        transcript = await run_asr(session.state, session.context.dialect, audio, params)
+        session.state.limiter.charge(float(transcript.seconds))
+        await simulate_latency(session.state, session.context)
+        return transcript
+
+
+def _wav(pcm: bytes, rate: int) -> bytes:
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(pcm[: len(pcm) // 2 * 2])
+    return buffer.getvalue()
+
+
+async def _together(session: WebsocketSession) -> None:
+    """Together's session (provider docs): turns end by themselves unless detection is off, and with every commit."""
+    together = _TogetherSession(session)
+    about = {"id": session.id, "object": "realtime.session", "model": session.query.get("model")}
+    await session.send("session.created", event_id="event_1", session=about)
+    async for message in session.messages():
+        if isinstance(message, bytes):
+            await session.socket.close(code=WSCloseCode.UNSUPPORTED_DATA, message=b"binary frames are not taken")
+            return
+        await together.take(message)
+
+
+class _TogetherSession:
+    """What the client's messages do; those that are not known do nothing."""
+
+    def __init__(self, session: WebsocketSession) -> None:
+        rate = _FORMATS[session.query.get("input_audio_format", "pcm_s16le_16000")]
+        self._session = session
+        self._buffer = _AudioBuffer(session, rate)
+        self._detects = session.query.get("turn_detection", "server_vad") != "none"
+        self._reported = 0.0
+
+    async def take(self, message: dict[str, Any]) -> None:
+        """Do what a message says."""
+        match message.get("type"):
+            case "input_audio_buffer.append":
+                await self._append(_decode(message.get("audio")))
+            case "input_audio_buffer.commit":
+                await self._turn(None)
+            case "input_audio_buffer.clear":
+                self._buffer.pcm.clear()
+            case "transcription_session.updated":
+                await self._update(message.get("session"))
+            case "echo":
+                await self._session.send("echo.response", echo_id=message.get("echo_id"))
+
+    async def _append(self, pcm: bytes) -> None:
+        buffer = self._buffer
+        buffer.take(pcm)
+        while self._detects and buffer.seconds >= _LONGEST_TURN:
+            await self._turn(_LONGEST_TURN)
+        if buffer.consumed + buffer.seconds - self._reported >= _REPORT_SECONDS:  # nothing is read ahead of its commit
+            self._reported = buffer.consumed + buffer.seconds
+            await self._processed()
+
+    async def _update(self, given: Any) -> None:
+        given = given if isinstance(given, dict) else {}
+        self._buffer.prompt = given.get("prompt", self._buffer.prompt)
+        if "turn_detection" in given:
+            self._detects = given["turn_detection"] is not None
+        await self._session.send("transcription_session.updated", session=given)
+
+    async def _turn(self, seconds: float | None) -> None:
+        """One utterance: deltas, each in the place of the one before, then the whole. Of silence nothing is told."""
+        session, buffer = self._session, self._buffer
+        start, duration = buffer.consumed, buffer.seconds if seconds is None else seconds
+        buffer.consumed += duration
+        transcript = await buffer.transcribe(_ITEM + "failed", seconds)
+        if transcript is not None and transcript.text:
+            next_item_id = session.next_item_id()
+            words = transcript.text.split()
+            for count in sorted({max(1, len(words) // 2), len(words)}):
+                await session.send(_ITEM + "delta", item_id=next_item_id, delta=" ".join(words[:count]))
+            utterance = {"transcript": transcript.text, "start": round(start, 6), "duration": round(duration, 6)}
+            await session.send(_ITEM + "completed", item_id=next_item_id, **utterance)
+        await self._processed()
+
+    async def _processed(self) -> None:
+        await self._session.send("input_audio_buffer.processed", processed_ms=round(self._buffer.consumed * 1000, 3))
+
+
+async def _vllm(session: WebsocketSession) -> None:
+    """The session of vLLM (its docs): a commit starts it, a final one ends it."""
+    buffer = _AudioBuffer(session, _RATE)
+    await session.send("session.created", id=session.id, created=0)
+    model = None
+    async for message in session.messages():
+        kind = {} if isinstance(message, bytes) else message
+        match kind.get("type"):
+            case "session.update":
+                model = kind.get("model")
+            case "input_audio_buffer.append":
+                buffer.take(_decode(kind.get("audio")))
+            case "input_audio_buffer.commit" if model is None:
+                raise ApiError("missing_field", "the session has no model", param="model")
+            case "input_audio_buffer.commit" if kind.get("final"):
+                transcript = await buffer.transcribe("error")
+                text = transcript.text if transcript else ""
+                if transcript is not None or not session.mute:
+                    for word in text.split():
+                        await session.send("transcription.delta", delta=word + " ")
+                    await session.send("transcription.done", text=text, usage={"type": "duration"})
+
+
+async def _xai(session: WebsocketSession) -> None:
+    """The session of xAI (provider docs); after its last message the connection is dropped without a goodbye."""
+    rate = int(session.query.get("sample_rate") or _RATE)
+    buffer = _AudioBuffer(session, rate)
+    await session.send("transcript.created")
+    async for message in session.messages():
+        if isinstance(message, bytes):
+            buffer.take(message)
+        elif message.get("type") == "audio.done":
+            duration = buffer.seconds
+            transcript = await buffer.transcribe("error")
+            if session.mute:
+                continue
+            if transcript is not None and transcript.text:
+                words = [{"text": w.word, "start": w.start, "end": w.end} for w in transcript.words]
+                final = {"is_final": True, "speech_final": True, "start": 0.0, "duration": duration}
+                await session.send("transcript.partial", text=transcript.text, words=words, **final)
+            text = transcript.text if transcript else ""
+            await session.send("transcript.done", text=text, duration=float(Decimal(str(duration))))
+            if session.context.request.transport is not None:
+                session.context.request.transport.close()
+            raise SessionClosed
+
+
+def _decode(coded: Any) -> bytes:
+    try:
+        return b64decode(coded, validate=True)
+    except (ValueError, TypeError):
+        raise ApiError("bad_value", "audio is not base64", param="audio") from None

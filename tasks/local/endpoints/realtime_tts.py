@@ -1,0 +1,126 @@
+"""The socket that speaks: Together's ``/v1/audio/speech/websocket``."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from base64 import b64encode
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import WSCloseCode, web
+
+from mediamill.tasks.local.endpoints.tts import synthesize
+from mediamill.tasks.local.endpoints.tts_reply import resample
+from mediamill.tasks.local.endpoints.tts_request import TtsRequest, read_tts_request
+from mediamill.tasks.local.server.api_error import ApiError
+from mediamill.tasks.local.server.dialects import Dialect
+from mediamill.tasks.local.server.middleware import engine_headers, simulate_latency
+from mediamill.tasks.local.server.server_state import RequestContext, ServerState
+from mediamill.tasks.local.server.websocket_session import WebsocketSession, hold_session
+
+_RATE = 24_000
+_CHUNK = 1 << 15
+_SENTENCES = re.compile(r"(?<=[.!?])\s+")
+_FAILED = "conversation.item.tts.failed"
+
+
+async def serve_realtime_tts(state: ServerState, request: web.Request, *, dialect: Dialect) -> web.StreamResponse:
+    """Answer a handshake for speaking."""
+    return await hold_session(state, request, dialect, _check, _speak, engine_headers(state.tts_engine))
+
+
+def _check(state: ServerState, context: RequestContext) -> None:
+    model = context.request.query.get("model")
+    if context.dialect.strict and model not in state.catalog.tts[context.dialect.name]:
+        raise ApiError("not_found", f"Model {model} not found", param="model")
+
+
+async def _speak(session: WebsocketSession) -> None:
+    """Texts are appended, a commit has them said; a sentence is an item, unless ``segment=never``."""
+    text, voice = "", session.query.get("voice")
+    await session.send("session.created", session={"id": session.id, "object": "realtime.tts.session"})
+    async for message in session.messages():
+        if isinstance(message, bytes):
+            await session.socket.close(code=WSCloseCode.UNSUPPORTED_DATA, message=b"binary frames are not taken")
+            return
+        kind = message.get("type")
+        if kind == "input_text_buffer.append":
+            text += str(message.get("text") or "")
+            await session.send("conversation.item.input_text.received", text=message.get("text"))
+        elif kind == "input_text_buffer.clear":
+            text = ""
+        elif kind == "tts_session.updated":
+            given = message.get("session")
+            voice = given.get("voice", voice) if isinstance(given, dict) else voice
+        elif kind == "input_text_buffer.commit" and text.strip():
+            await _commit(session, text, voice)
+            text = ""
+
+
+async def _commit(session: WebsocketSession, text: str, voice: str | None) -> None:
+    state = session.state
+    session.record_commit(text.encode("utf-8", "surrogatepass"), voice)
+    fault = session.take_fault()
+    if fault is not None:
+        await asyncio.sleep(fault.delay)
+        if not fault.computed:
+            await session.play_fault(fault, _FAILED)
+            return
+    try:
+        params = _tts_request(session, text, voice)
+        audio = await synthesize(state, session.context.dialect, params)
+    except ApiError as api_error:
+        _, body = session.context.dialect.error(api_error, session.context.request_id)
+        session.settle()
+        await session.send(_FAILED, error=body["error"])
+        return
+    pcm = await asyncio.to_thread(resample, audio, params.rate or _RATE)
+    await simulate_latency(state, session.context)
+    if fault is None or fault.billed is not False:
+        state.prices.charge_characters(session.context.call, len(text))
+    if fault is not None and fault.kind != "delay":
+        if fault.kind in ("reset_mid_body", "short_body"):
+            await _delta(session, session.next_item_id(), pcm[: len(pcm) // 4 * 2])
+            await asyncio.sleep(0.05)
+        await session.play_fault(fault, _FAILED)
+        return
+    session.settle()
+    await _send_audio(session, text, pcm)
+
+
+async def _send_audio(session: WebsocketSession, text: str, pcm: bytes) -> None:
+    whole = session.query.get("segment") == "never"
+    parts = [text] if whole else [part for part in _SENTENCES.split(text.strip()) if part]
+    share = len(pcm) // 2 // len(parts) * 2
+    for n, part in enumerate(parts):
+        next_item_id = session.next_item_id()
+        mine = pcm[n * share : (n + 1) * share if n + 1 < len(parts) else len(pcm)]
+        for at in range(0, len(mine), _CHUNK):
+            await _delta(session, next_item_id, mine[at : at + _CHUNK])
+        words = part.split()
+        times = [round(0.3 * m, 3) for m in range(len(words) + 1)]
+        stamps = {"words": words, "start_seconds": times[:-1], "end_seconds": times[1:]}
+        await session.send("conversation.item.word_timestamps", item_id=next_item_id, **stamps)
+        await session.send("conversation.item.audio_output.done", item_id=next_item_id)
+
+
+async def _delta(session: WebsocketSession, next_item_id: str, pcm: bytes) -> None:
+    await session.send("conversation.item.audio_output.delta", item_id=next_item_id, delta=b64encode(pcm).decode())
+
+
+def _tts_request(session: WebsocketSession, text: str, voice: str | None) -> TtsRequest:
+    """The same request as JSON, so that the same rules hold."""
+    query = session.query
+    fields: dict[str, Any] = {"model": query.get("model"), "input": text, "voice": voice, "response_format": "pcm"}
+    fields["sample_rate"] = _number(query, "sample_rate", int) or _RATE
+    if "speed" in query:
+        fields["speed"] = _number(query, "speed", float)
+    return read_tts_request(fields, session.context.dialect, session.state.catalog.tts[session.context.dialect.name])
+
+
+def _number(query: Mapping[str, str], name: str, kind: Any) -> Any:
+    try:
+        return kind(query[name]) if name in query else None
+    except ValueError:
+        raise ApiError("bad_value", "must be a number", param=name) from None

@@ -1,0 +1,179 @@
+"""``POST rerank`` in the spellings of Together, Cohere, vLLM and text-embeddings-inference (provider docs)."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import uuid
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from functools import cache, partial
+from importlib.metadata import version
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Literal
+
+import orjson
+
+from mediamill.tasks.local.billing.bill import Call
+from mediamill.tasks.local.endpoints.json_endpoint import (
+    Fields,
+    JsonReply,
+    json_endpoint,
+    model_of,
+    refuse_others,
+    text_of,
+    tokens_of,
+)
+from mediamill.tasks.local.server.api_error import ApiError
+from mediamill.tasks.local.server.middleware import PaidEndpoint
+from mediamill.tasks.local.server.server_state import RequestContext, ServerState
+
+if TYPE_CHECKING:
+    from bm25s import BM25
+
+RerankForm = Literal["together", "cohere", "cohere-v1", "vllm", "tei"]
+
+_INPUTS = frozenset({"query", "documents", "texts"})
+_MAX_COHERE = 10_000
+_UNIT_TOKENS, _UNIT = 500, 100
+_FIELDS: Mapping[RerankForm, frozenset[str]] = {
+    "together": frozenset({"model", "query", "documents", "top_n", "return_documents", "rank_fields"}),
+    "cohere": frozenset({"model", "query", "documents", "top_n", "max_tokens_per_doc", "priority"}),
+    "cohere-v1": frozenset(
+        {"model", "query", "documents", "top_n", "rank_fields", "return_documents", "max_chunks_per_doc"}
+    ),
+}
+_KEPT = 16
+
+
+class Indexes:
+    """BM25 over lists of documents; the last few lists stay indexed, for queries that share theirs."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, BM25] = OrderedDict()
+        self._lock = Lock()
+
+    def scores(self, query: str, documents: Sequence[str]) -> list[float]:
+        """Each document's score; those that share no word with the query have zero."""
+        import bm25s
+
+        key = hashlib.sha256(orjson.dumps(documents)).hexdigest()
+        with self._lock:
+            index = self._known.get(key)
+        if index is None:
+            index = bm25s.BM25()
+            words = bm25s.tokenize(list(documents), stopwords="english", show_progress=False)
+            if not any(words.ids):  # stop words and single letters alone; bm25s has no index of nothing
+                return [0.0] * len(documents)
+            index.index(words, show_progress=False)
+            with self._lock:
+                self._known[key] = index
+                while len(self._known) > _KEPT:
+                    self._known.popitem(last=False)
+        params = bm25s.tokenize([query], stopwords="english", return_ids=False, show_progress=False)
+        known = [word for word in params[0] if word in index.vocab_dict]
+        if not known:
+            return [0.0] * len(documents)
+        return [float(score) for score in index.get_scores(known)]
+
+
+_INDEXES = Indexes()
+
+
+def rerank_endpoint(form: RerankForm) -> PaidEndpoint[Any]:
+    """The endpoint in one of the spellings."""
+    return json_endpoint(_INPUTS, partial(_rank, form=form))
+
+
+async def _rank(state: ServerState, context: RequestContext, fields: Fields, *, form: RerankForm) -> JsonReply:
+    if form in _FIELDS:
+        refuse_others(fields, _FIELDS[form])
+    known = frozenset([*state.settings.model, *state.settings.price, *state.settings.token_price])
+    model = model_of(fields, context.dialect, known, needed=form in ("together", "cohere"))
+    query, documents = text_of(fields, "query"), _documents(fields, form)
+    top = _top(fields, len(documents), form)
+    texts = [_text(document, fields.get("rank_fields")) for document in documents]
+    scores = await asyncio.to_thread(_INDEXES.scores, query, texts)
+    order = sorted(range(len(scores)), key=lambda place: (-scores[place], place))[:top]
+    tokens = sum(map(tokens_of, texts)) + tokens_of(query) * len(texts)
+    searches = _searches(texts, query) if form.startswith("cohere") and model not in state.settings.token_price else 0
+    body = _body(form, model, [(n, scores[n]) for n in order], documents, fields, tokens, searches)
+    return JsonReply(body, partial(_charge, state, searches, tokens), _engine())
+
+
+@cache
+def _engine() -> str:
+    return f"bm25s-{version('bm25s')}"
+
+
+def _charge(state: ServerState, searches: int, tokens: int, call: Call) -> None:
+    if searches:
+        state.prices.charge_pieces(call, "searches", searches)
+    else:
+        state.prices.charge_tokens(call, tokens, 0)
+
+
+def _documents(fields: Fields, form: RerankForm) -> list[Any]:
+    name = "texts" if form == "tei" else "documents"
+    documents = fields.get(name)
+    if not isinstance(documents, list) or not documents:
+        raise ApiError("missing_field" if documents is None else "bad_value", f"{name} must be a list", param=name)
+    objects = form in ("together", "cohere-v1")
+    if not all(isinstance(one, str) or (objects and isinstance(one, dict)) for one in documents):
+        raise ApiError("bad_value", f"{name} must be texts" + " or objects" * objects, param=name)
+    if form.startswith("cohere") and len(documents) > _MAX_COHERE:
+        raise ApiError("bad_value", f"too many documents: at most {_MAX_COHERE}", param=name)
+    return documents
+
+
+def _top(fields: Fields, count: int, form: RerankForm) -> int:
+    """How many of the best are told; nothing means all of them, and 0 does for vLLM alone."""
+    top = fields.get("top_n")
+    if top is None or (top == 0 and form == "vllm"):
+        return count
+    if not isinstance(top, int) or isinstance(top, bool) or top < 1:
+        raise ApiError("bad_value", "top_n must be a whole number above 0", param="top_n")
+    return min(top, count)
+
+
+def _text(document: Any, fields: Any) -> str:
+    if isinstance(document, str):
+        return document
+    names = fields if isinstance(fields, list) and fields else list(document)
+    return "\n".join(f"{name}: {document[name]}" for name in names if name in document)
+
+
+def _searches(texts: Sequence[str], query: str) -> int:
+    room = max(_UNIT_TOKENS - tokens_of(query), 1)
+    return -(-sum(-(-tokens_of(text) // room) for text in texts) // _UNIT)
+
+
+def _body(
+    form: RerankForm,
+    model: str,
+    ranked: Sequence[tuple[int, float]],
+    documents: Sequence[Any],
+    fields: Fields,
+    tokens: int,
+    searches: int,
+) -> Any:
+    if form == "tei":
+        return [{"index": n, "score": score} for n, score in ranked]
+    results: list[dict[str, Any]] = [{"index": n, "relevance_score": score} for n, score in ranked]
+    if form == "vllm" or (form != "cohere" and fields.get("return_documents")):
+        for result in results:
+            document = documents[result["index"]]
+            text = document if isinstance(document, str) else orjson.dumps(document).decode()
+            result["document"] = {"text": text}
+    if form.startswith("cohere"):
+        units = {"search_units": searches} if searches else {"input_tokens": tokens}
+        return {
+            "id": str(uuid.uuid4()),
+            "results": results,
+            "meta": {"api_version": {"version": "2"}, "billed_units": units},
+        }
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    if form == "together":
+        usage["completion_tokens"] = 0
+        return {"object": "rerank", "id": uuid.uuid4().hex, "model": model, "results": results, "usage": usage}
+    return {"id": f"rerank-{uuid.uuid4().hex}", "model": model, "usage": usage, "results": results}

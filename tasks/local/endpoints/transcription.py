@@ -1,0 +1,122 @@
+"""``POST audio/transcriptions`` and ``audio/translations``: from the request to the reply and the bill."""
+
+from __future__ import annotations
+
+import hashlib
+from decimal import Decimal
+from functools import partial
+
+import orjson
+from aiohttp import web
+
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.local.asr_engines.base import Audio, Transcript
+from mediamill.tasks.local.asr_engines.worker_pool import WorkerDied
+from mediamill.tasks.local.endpoints.transcription_reply import transcription_reply
+from mediamill.tasks.local.endpoints.transcription_request import (
+    TranscriptionRequest,
+    read_transcription,
+    read_translation,
+)
+from mediamill.tasks.local.server.api_error import ApiError, ErrorKind
+from mediamill.tasks.local.server.dialects import Dialect
+from mediamill.tasks.local.server.middleware import PaidEndpoint, reply_headers
+from mediamill.tasks.local.server.multipart_form import Form, parse_form
+from mediamill.tasks.local.server.server_state import RequestContext, ServerState
+from mediamill.tasks.local.server.url_download import download
+
+_MIN_SECONDS = Decimal("0.01")
+_FORM_BYTES = 1024 * 1024
+_BAD_INPUT: dict[str, ErrorKind] = {"too_long": "too_long"}
+
+
+def _max_bytes(state: ServerState, dialect: Dialect) -> int:
+    return state.settings.max_bytes or dialect.max_bytes
+
+
+async def _read(_: ServerState, context: RequestContext) -> tuple[Form, Audio | None]:
+    """The form and the uploaded file, if there is one; what the bill tells of them is recorded."""
+    call, body = context.call, context.body
+    call.body_sha256 = body.sha256()
+    form = parse_form(body.data, context.request.headers.get("Content-Type", ""))
+    call.model = form.text("model")
+    call.params_sha256 = hashlib.sha256(orjson.dumps(form.fields, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    part = form.files.get("file")
+    if part is None:
+        return form, None
+    audio = body.audio(part)
+    call.file_sha256, context.filename = audio.sha256, audio.filename
+    return form, audio
+
+
+async def _answer(
+    state: ServerState, context: RequestContext, upload: tuple[Form, Audio | None], *, translates: bool
+) -> web.Response:
+    call, dialect, catalog = context.call, context.dialect, state.catalog
+    form, audio = upload
+    if call.model in catalog.socket_only.get(dialect.name, ()):
+        raise ApiError("bad_value", f"Model {call.model} only supports WebSocket streaming", param="model")
+    known = catalog.asr[dialect.name]
+    if translates:
+        params = read_translation(form, dialect, catalog.translation[dialect.name], known)
+    else:
+        params = read_transcription(form, dialect, known)
+    if audio is None:
+        assert params.url is not None
+        limit = state.settings.max_bytes or dialect.max_url_bytes
+        audio = await download(params.url, state.settings.url_host, limit, context.body.cleanup)
+        call.file_sha256 = audio.sha256
+    elif audio.size > (limit := _max_bytes(state, dialect)):
+        raise ApiError("too_large", f"Maximum content size limit ({limit}) exceeded ({audio.size} bytes read)")
+    transcript = await run_asr(state, dialect, audio, params)
+    state.limiter.charge(float(transcript.seconds))
+    tokens = params.model in catalog.token_usage and dialect.name == "openai"
+    content, kind = transcription_reply(transcript, params, dialect, tokens=tokens, request_id=context.request_id)
+    reply = web.Response(body=content, headers={"content-type": kind, **reply_headers(state, context)})
+    if context.charges:
+        state.prices.charge(call, dialect.billed_seconds(transcript.seconds))
+    return reply
+
+
+def _endpoint(*, translates: bool) -> PaidEndpoint[tuple[Form, Audio | None]]:
+    return PaidEndpoint(
+        _read, partial(_answer, translates=translates), lambda state, dialect: _max_bytes(state, dialect) + _FORM_BYTES
+    )
+
+
+TRANSCRIPTIONS = _endpoint(translates=False)
+TRANSLATIONS = _endpoint(translates=True)
+
+
+async def run_asr(state: ServerState, dialect: Dialect, audio: Audio, params: TranscriptionRequest) -> Transcript:
+    """Check the recording and have it transcribed.
+
+    Raises:
+        ApiError: when it cannot be.
+    """
+    extension = audio.filename.rpartition(".")[2].lower()
+    if extension not in dialect.containers and params.url is None:
+        message = f"Invalid file format. Supported formats: {sorted(dialect.containers)}"
+        raise ApiError("unsupported_format", message, param="file")
+    engine = state.asr_engine
+    if engine.languages is not None and (params.language or "en") not in engine.languages:
+        known = ", ".join(sorted(engine.languages))
+        raise ApiError("bad_value", f"the engine {engine.identity} hears only: {known}", param="language")
+    if params.to is not None and engine.targets is not None and params.to not in engine.targets:
+        known = ", ".join(sorted(engine.targets)) or "nothing"
+        raise ApiError("bad_value", f"the engine {engine.identity} translates to {known}, not to {params.to}")
+    if params.diarize and not engine.speakers:
+        raise ApiError("bad_value", f"the engine {engine.identity} cannot tell speakers apart", param="diarize")
+    longest = state.settings.max_seconds or dialect.max_seconds
+    try:
+        transcript = await engine.transcribe(audio, params.language, params.to)
+    except BadInput as error:
+        kind = _BAD_INPUT.get(error.kind, "unsupported_format")
+        raise ApiError(kind, f"The audio file could not be decoded: {error.message}", param="file") from None
+    except WorkerDied as error:
+        raise ApiError("failed", f"Processing failed: {error}") from None
+    if longest is not None and transcript.seconds > longest:
+        raise ApiError("too_long", f"Audio is longer than the {longest:g} seconds allowed", param="file")
+    if transcript.seconds < _MIN_SECONDS:
+        raise ApiError("too_short", f"Audio file is too short. Minimum audio length is {_MIN_SECONDS} seconds.")
+    return transcript

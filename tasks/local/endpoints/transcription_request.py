@@ -1,0 +1,167 @@
+"""What a transcription request asks for: its form, checked as the dialect's provider would."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, replace
+
+from mediamill.tasks.local.server.api_error import ApiError
+from mediamill.tasks.local.server.dialects import Dialect
+from mediamill.tasks.local.server.multipart_form import Form
+
+_LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z]{2,4})?")
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+_ENGLISH = "en"
+_PROMPT_TOKENS = 224
+_GRANULARITIES = {"word", "segment"}
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptionRequest:
+    """A valid request.
+
+    ``language`` is what is spoken, an ISO code, None for detection; ``to`` the language to translate to, None for a
+    transcription; ``url`` is None for an upload.
+    """
+
+    model: str
+    format: str
+    language: str | None
+    words: bool
+    segments: bool
+    diarize: bool
+    url: str | None
+    to: str | None = None
+
+
+def read_transcription(form: Form, dialect: Dialect, models: Mapping[str, frozenset[str]]) -> TranscriptionRequest:
+    """Check a form.
+
+    Args:
+        form: as parsed.
+        dialect: whose rules hold.
+        models: the known models, with the reply formats they offer.
+
+    Raises:
+        ApiError: naming the first field at fault.
+    """
+    if dialect.name == "xai":
+        return _read_xai(form, dialect)
+    model = form.text("model")
+    if model is None:
+        raise ApiError("missing_field", "you must provide a model parameter", param="model")
+    if model not in models and (dialect.strict or models):
+        raise _unknown(model, dialect)
+    formats = models.get(model, dialect.formats)
+    chosen = form.text("response_format") or "json"
+    if chosen not in formats:
+        what = f"response_format '{chosen}' is not compatible with model '{model}'. Use one of: "
+        raise ApiError("bad_value", what + ", ".join(sorted(formats)), param="response_format")
+    _number(form, "temperature", 1.0)
+    _prompt(form, dialect)
+    granularities = set(form.many("timestamp_granularities"))
+    if not granularities <= _GRANULARITIES:
+        raise ApiError("bad_value", "use 'word' or 'segment'", param="timestamp_granularities")
+    return TranscriptionRequest(
+        model,
+        chosen,
+        _language(form, dialect),
+        words="word" in granularities,
+        segments=dialect.language == "code" or "segment" in granularities or not granularities,
+        diarize=_diarize(form, dialect) or chosen == "diarized_json",
+        url=_source(form, dialect),
+    )
+
+
+def read_translation(
+    form: Form, dialect: Dialect, models: Mapping[str, frozenset[str]], known: Container[str]
+) -> TranscriptionRequest:
+    """Check the form of a translation.
+
+    Args:
+        form: as parsed.
+        dialect: whose rules hold.
+        models: those that translate, with the reply formats they offer.
+        known: all models of the dialect; one that does not translate is told so.
+
+    Raises:
+        ApiError: naming the first field at fault.
+    """
+    model = form.text("model")
+    if model in known and model not in models:
+        raise ApiError("bad_value", f"The model `{model}` does not support translations", param="model")
+    params = read_transcription(form, dialect, models)
+    spoken, to = params.language, form.text("to_language") or _ENGLISH
+    if dialect.name == "together":  # `language` is the target (provider docs)
+        spoken, to = None, params.language or _ENGLISH
+    elif dialect.strict:  # to English; there is no field for anything else (provider docs)
+        spoken, to = None, _ENGLISH
+    return replace(params, language=spoken, to=to, diarize=False, words=params.words and not dialect.stats)
+
+
+def _read_xai(form: Form, dialect: Dialect) -> TranscriptionRequest:
+    """``/stt``: the model is optional, words always come, ``format`` needs a language (provider docs)."""
+    language = _language(form, dialect)
+    if form.text("format") and language is None:
+        raise ApiError("missing_field", "language is required when format is set", param="language")
+    model = form.text("model") or "grok-voice-transcribe"
+    diarize = _diarize(form, dialect)
+    return TranscriptionRequest(
+        model, "json", language, words=True, segments=False, diarize=diarize, url=_source(form, dialect)
+    )
+
+
+def _unknown(model: str, dialect: Dialect) -> ApiError:
+    if dialect.name == "together":
+        message = f"Unable to access non-serverless model {model}. Please create and start a dedicated endpoint for it."
+    else:
+        message = f"The model `{model}` does not exist or you do not have access to it."
+    return ApiError("unknown_model", message, param="model")
+
+
+def _source(form: Form, dialect: Dialect) -> str | None:
+    """The URL, where one is allowed and no file came."""
+    if "file" in form.files:
+        return None
+    for name in dialect.url_fields:
+        url = form.text(name)
+        if url is not None:
+            return url
+    if form.text("file") is not None:
+        raise ApiError("bad_value", "the field must hold a file, not text", param="file")
+    raise ApiError("missing_field", "you must provide a file", param="file")
+
+
+def _language(form: Form, dialect: Dialect) -> str | None:
+    language = form.text("language")
+    if language is None or (language == "auto" and dialect.auto):
+        return None
+    if not _LANGUAGE.fullmatch(language):
+        raise ApiError("bad_value", f"'{language}' is not a language in ISO-639-1 format", param="language")
+    return language
+
+
+def _number(form: Form, name: str, maximum: float) -> None:
+    text = form.text(name)
+    try:
+        number = 0.0 if text is None else float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= maximum:
+        raise ApiError("bad_value", f"must be a number between 0 and {maximum:g}", param=name)
+
+
+def _prompt(form: Form, dialect: Dialect) -> None:
+    """Groq takes 224 tokens of prompt; a token is at least a character, so a longer one in words is surely too long."""
+    if dialect.name == "groq" and len((form.text("prompt") or "").split()) > _PROMPT_TOKENS:
+        raise ApiError("bad_value", f"prompt must be at most {_PROMPT_TOKENS} tokens", param="prompt")
+
+
+def _diarize(form: Form, dialect: Dialect) -> bool:
+    text = form.text("diarize")
+    if text is None or not dialect.speakers:
+        return False  # where the field does not exist it is passed over, as other unknown fields are
+    if text.lower() not in _BOOLEANS:
+        raise ApiError("bad_value", "must be true or false", param="diarize")
+    return _BOOLEANS[text.lower()]

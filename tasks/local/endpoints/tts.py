@@ -1,0 +1,73 @@
+"""``POST audio/speech`` and xAI's ``POST tts``: from the request to the sound and the bill."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import zlib
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from mediamill.tasks.local.endpoints.tts_reply import tts_reply
+from mediamill.tasks.local.endpoints.tts_request import TtsRequest, read_tts_request
+from mediamill.tasks.local.server.api_error import ApiError
+from mediamill.tasks.local.server.dialects import Dialect
+from mediamill.tasks.local.server.middleware import PaidEndpoint, engine_headers, reply_headers
+from mediamill.tasks.local.server.request_body import parse_json
+from mediamill.tasks.local.server.server_state import RequestContext, ServerState
+from mediamill.tasks.local.tts_engines.base import PcmAudio
+
+_MAX_BYTES = 8 * 1024 * 1024
+_SHAPES = {"openai": "openai", "compatible": "openai"}
+
+
+async def _read(state: ServerState, context: RequestContext) -> Any:
+    """The request's JSON; the bill gets its text's hash in a file's place, and that of all other fields."""
+    call, dialect = context.call, context.dialect
+    call.body_sha256 = context.body.sha256()
+    fields = parse_json(bytes(context.body.data))
+    if isinstance(fields, dict):
+        rest = dict(fields)
+        text = rest.pop("text" if dialect.name == "xai" else "input", None)
+        named = rest.get("model", next(iter(state.catalog.tts[dialect.name]), None))
+        call.model = named if isinstance(named, str) else None
+        call.file_sha256 = hashlib.sha256(orjson.dumps(text)).hexdigest()
+        call.params_sha256 = hashlib.sha256(orjson.dumps(rest, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return fields
+
+
+async def _answer(state: ServerState, context: RequestContext, fields: Any) -> web.Response:
+    dialect = context.dialect
+    params = read_tts_request(fields, dialect, state.catalog.tts[dialect.name])
+    audio = await synthesize(state, dialect, params)
+    shape = state.settings.stream_shape or _SHAPES.get(dialect.name, "chunk")
+    content, kind = await asyncio.to_thread(tts_reply, audio, params, shape)
+    headers = {**reply_headers(state, context), **engine_headers(state.tts_engine), "content-type": kind}
+    if context.charges:
+        state.prices.charge_characters(context.call, len(params.text))
+    return web.Response(body=content, headers=headers)
+
+
+TTS = PaidEndpoint(_read, _answer, lambda *_: _MAX_BYTES)
+
+
+async def synthesize(state: ServerState, dialect: Dialect, params: TtsRequest) -> PcmAudio:
+    """Have a text spoken.
+
+    Raises:
+        ApiError: when it cannot be.
+    """
+    engine = state.tts_engine
+    voice = params.voice
+    if voice is not None and engine.voices and voice not in engine.voices:
+        if dialect.name == "local":
+            known = ", ".join(engine.voices)
+            raise ApiError("bad_value", f"the engine {engine.identity} has only the voices {known}", param="voice")
+        voice = engine.voices[zlib.crc32(voice.encode()) % len(engine.voices)]
+    try:
+        audio = await engine.speak(params.text, voice, params.speed)
+    except (RuntimeError, TimeoutError, OSError) as error:
+        raise ApiError("failed", f"Processing failed: {error}") from None
+    return audio if audio.pcm else PcmAudio(bytes(2 * audio.rate // 10), audio.rate)

@@ -1,0 +1,113 @@
+"""Speech in each provider's reply shapes: a file in a format, or server-sent events."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from mediamill.tasks.local.endpoints.tts_request import TtsRequest
+from mediamill.tasks.local.tts_engines.base import PcmAudio
+
+_TYPES = {"mp3": "audio/mpeg", "wav": "audio/wav", "flac": "audio/flac", "opus": "audio/ogg", "aac": "audio/aac"}
+_CODECS = {
+    "mp3": ("mp3", "libmp3lame"),
+    "wav": ("wav", "pcm_s16le"),
+    "flac": ("flac", "flac"),
+    "opus": ("ogg", "libopus"),
+    "aac": ("adts", "aac"),
+}
+_OPUS_RATE = 24_000
+_OPUS_RATES = (8_000, 12_000, 16_000, 24_000, 48_000)
+_CHUNK = 1 << 13
+_BLOCK = 4096
+
+
+def tts_reply(audio: PcmAudio, params: TtsRequest, shape: str) -> tuple[bytes, str]:
+    """Body and content type of a reply; works for a while, so call it in a thread.
+
+    Args:
+        audio: what was spoken.
+        params: what the request wants.
+        shape: of a stream: ``delta``, ``chunk``, ``item`` or ``openai``.
+    """
+    rate = params.rate or audio.rate
+    if params.form == "opus" and rate not in _OPUS_RATES:
+        rate = _OPUS_RATE
+    pcm = resample(audio, rate)
+    if params.stream:
+        return b"".join(_events(pcm, params, shape)), "text/event-stream; charset=utf-8"
+    if params.form in ("pcm", "raw"):
+        return pcm, f"audio/pcm;rate={rate}"
+    return _encode(pcm, rate, params.form), _TYPES[params.form]
+
+
+def resample(audio: PcmAudio, rate: int) -> bytes:
+    """16-bit mono samples at another rate."""
+    if audio.rate == rate or not audio.pcm:
+        return audio.pcm
+    import av
+
+    resampler = av.AudioResampler("s16", "mono", rate)
+    parts = [f.to_ndarray().tobytes() for frame in _frames(audio.pcm, audio.rate) for f in resampler.resample(frame)]
+    return b"".join([*parts, *(f.to_ndarray().tobytes() for f in resampler.resample(None))])
+
+
+def _frames(pcm: bytes, rate: int) -> Iterator[Any]:
+    import av
+    import numpy as np
+
+    samples = np.frombuffer(pcm, "<i2")
+    for at in range(0, len(samples), _BLOCK):
+        frame = av.AudioFrame.from_ndarray(samples[at : at + _BLOCK].reshape(1, -1), format="s16", layout="mono")
+        frame.sample_rate = rate
+        yield frame
+
+
+def _encode(pcm: bytes, rate: int, form: str) -> bytes:
+    import av
+
+    container_name, codec = _CODECS[form]
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format=container_name) as container:
+        stream: Any = container.add_stream(codec, rate=rate, layout="mono")
+        for frame in _frames(pcm, rate):
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return buffer.getvalue()
+
+
+def _events(pcm: bytes, params: TtsRequest, shape: str) -> Iterator[bytes]:
+    """The sound in pieces, in one of the documented shapes, with a comment as keep-alives are."""
+    yield b": keep-alive\n\n"
+    for at in range(0, len(pcm), _CHUNK):
+        coded = base64.b64encode(pcm[at : at + _CHUNK]).decode()
+        if shape == "delta":
+            event: dict[str, Any] = {"type": "delta", "audio": coded}
+        elif shape == "item":
+            event = {"type": "conversation.item.audio_output.delta", "item_id": "tts_1", "delta": coded}
+        elif shape == "openai":
+            event = {"type": "speech.audio.delta", "audio": coded}
+        else:
+            event = {"object": "audio.tts.chunk", "model": params.model, "b64": coded}
+        yield _event(event)
+    if shape == "delta":
+        yield _event({"type": "done"})
+    elif shape == "item":
+        words = params.text.split()
+        times = [round(n * 0.3, 3) for n in range(len(words) + 1)]
+        stamps = {"words": words, "start_seconds": times[:-1], "end_seconds": times[1:]}
+        yield _event({"type": "conversation.item.word_timestamps", "item_id": "tts_1", **stamps})
+    elif shape == "openai":
+        into, out = len(params.text.split()), len(pcm) // 2000
+        usage = {"input_tokens": into, "output_tokens": out, "total_tokens": into + out}
+        yield _event({"type": "speech.audio.done", "usage": usage})
+    if shape != "openai":
+        yield b"data: [DONE]\n"
+
+
+def _event(event: dict[str, Any]) -> bytes:
+    return b"data: " + orjson.dumps(event) + b"\n\n"

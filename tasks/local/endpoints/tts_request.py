@@ -1,0 +1,115 @@
+"""What a request to speak asks for: its JSON, checked as the dialect's provider would."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mediamill.tasks.local.server.api_error import ApiError
+from mediamill.tasks.local.server.dialects import Dialect
+
+_RATES = range(8_000, 48_001)
+_SPEEDS = (0.25, 5.0)
+_LIMITS = {"openai": 4096, "groq": 200, "xai": 15_000}
+"""Most characters of a text (provider docs); others state none."""
+
+_MAX = 1_000_000
+_ALL = frozenset({"mp3", "wav", "flac", "opus", "aac", "pcm", "raw"})
+_ORDINARY = {"together": "wav", "openai": "mp3", "groq": "wav", "xai": "mp3", "local": "wav", "compatible": "mp3"}
+
+
+@dataclass(frozen=True, slots=True)
+class TtsModel:
+    """A model that speaks: formats by the provider's names, Hz, and whether another rate can be asked for."""
+
+    formats: frozenset[str] = _ALL
+    rate: int | None = None
+    any_rate: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class TtsRequest:
+    """A valid request. ``rate`` None is the voice's own."""
+
+    model: str
+    text: str
+    voice: str | None
+    form: str
+    speed: float
+    rate: int | None
+    stream: bool
+
+
+def read_tts_request(fields: Any, dialect: Dialect, models: Mapping[str, TtsModel]) -> TtsRequest:
+    """Check a request.
+
+    Raises:
+        ApiError: naming the first field at fault.
+    """
+    if not isinstance(fields, dict):
+        raise ApiError("bad_value", "the body must be a JSON object")
+    xai = dialect.name == "xai"
+    model = next(iter(models), "tts") if xai else _text(fields, "model")
+    known = models.get(model)
+    if known is None:
+        if dialect.strict:
+            raise ApiError("unknown_model", f"The model `{model}` does not exist or does not speak.", param="model")
+        known = TtsModel()
+    text = _text(fields, "text" if xai else "input")
+    maximum = _LIMITS.get(dialect.name, _MAX)
+    if len(text) > maximum:
+        raise ApiError("bad_value", f"the text has {len(text)} characters, more than {maximum}", param="input")
+    if xai:
+        _text(fields, "language")
+    stream = fields.get("stream") is True or fields.get("stream_format") == "sse"
+    output = fields.get("output_format") if xai else fields
+    output = output if isinstance(output, dict) else {}
+    form = output.get("codec" if xai else "response_format") or _ORDINARY[dialect.name]
+    if form not in known.formats or (stream and dialect.name == "together" and form not in ("raw", "pcm")):
+        raise ApiError("bad_value", f"must be one of {sorted(known.formats)}", param="response_format")
+    params = _rate(output)
+    return TtsRequest(
+        model,
+        text,
+        _voice(fields, dialect),
+        form,
+        _speed(fields),
+        (params or known.rate) if known.any_rate else known.rate,
+        stream,
+    )
+
+
+def _text(fields: Mapping[str, Any], name: str) -> str:
+    value = fields.get(name)
+    if value is None or value == "":
+        raise ApiError("missing_field", f"you must provide {name}", param=name)
+    if not isinstance(value, str):
+        raise ApiError("bad_value", f"{name} must be a string", param=name)
+    return value
+
+
+def _voice(fields: Mapping[str, Any], dialect: Dialect) -> str | None:
+    if dialect.name in ("together", "openai", "groq"):
+        value = fields.get("voice")
+        if isinstance(value, dict) and isinstance(value.get("id"), str):
+            return str(value["id"])
+        return _text(fields, "voice")
+    value = fields.get("voice_id" if dialect.name == "xai" else "voice")
+    return value if isinstance(value, str) and value else None
+
+
+def _speed(fields: Mapping[str, Any]) -> float:
+    speed = fields.get("speed", 1.0)
+    if not isinstance(speed, int | float) or not _SPEEDS[0] <= speed <= _SPEEDS[1]:
+        raise ApiError("bad_value", f"must be between {_SPEEDS[0]} and {_SPEEDS[1]}", param="speed")
+    return float(speed)
+
+
+def _rate(fields: Mapping[str, Any]) -> int | None:
+    rate = fields.get("sample_rate")
+    if rate is None:
+        return None
+    if not isinstance(rate, int) or rate not in _RATES:
+        raise ApiError("bad_value", "must be between 8000 and 48000", param="sample_rate")
+    return rate

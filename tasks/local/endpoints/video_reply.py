@@ -1,0 +1,67 @@
+"""Jobs as each provider tells them."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from mediamill.tasks.local.media_generation.job_store import VideoJob
+
+_TICK = Decimal("1e-10")
+_XAI = {"completed": "done", "blocked": "done", "failed": "failed"}
+
+
+def job_reply(job: VideoJob, status: str, link: str, expires: float) -> dict[str, Any]:
+    """A job's reply.
+
+    Args:
+        job: whose wire says how it is worded.
+        status: what to tell; see :meth:`Job.status`.
+        link: URL of the file; empty while there is none.
+        expires: when it is no longer kept, in Unix seconds.
+    """
+    if job.wire == "xai":
+        return _xai(job, status, link)
+    ended = status in ("completed", "failed", "blocked")
+    withheld = job.fate == "blocked" and status == "blocked"
+    reply: dict[str, Any] = {
+        "id": job.id,
+        "object": "video",
+        "model": job.model,
+        "status": "failed" if withheld else status,
+        "created_at": job.created,
+        "size": f"{job.what.width}x{job.what.height}",
+        "seconds": str(job.what.seconds),
+    }
+    if ended:
+        reply["completed_at"] = job.ready
+    if (status == "failed" or withheld) and job.error is not None:
+        reply["error"] = dict(job.error)
+    if job.wire == "openai":
+        whole_seconds: dict[str, Any] = {
+            name: int(reply[name]) for name in ("created_at", "completed_at") if name in reply
+        }
+        kept = int(expires) if status == "completed" else None
+        rest = {"completed_at": None, "error": None, "expires_at": kept, "remixed_from_video_id": None}
+        return {**rest, "progress": round(100 * job.progress()), **reply, **whole_seconds}
+    if status == "completed":
+        reply["outputs"] = {"cost": float(job.usd), "video_url": link}
+    return reply
+
+
+def _xai(job: VideoJob, status: str, link: str) -> dict[str, Any]:
+    if status not in ("completed", "blocked", "failed"):
+        shown = status if status == job.odd else "pending"
+        return {"status": shown, "model": job.model, "progress": round(100 * job.progress())}
+    reply: dict[str, Any] = {"status": _XAI[status], "model": job.model, "progress": 100}
+    reply["usage"] = ticks(job.usd)
+    if status == "failed":
+        return {**reply, "error": dict(job.error or {})}
+    passed = status == "completed"
+    video = {"url": link if passed else "", "duration": job.what.seconds, "respect_moderation": passed}
+    return {**reply, "video": video}
+
+
+def ticks(usd: str | None) -> dict[str, int]:
+    """What was billed, as xAI tells it."""
+    return {"cost_in_usd_ticks": int(Decimal(usd or 0) / _TICK)}

@@ -1,0 +1,143 @@
+"""``POST videos`` and xAI's ``POST videos/generations``, which make a job, and ``GET videos/ID``, which polls it."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from dataclasses import replace
+from io import BytesIO
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from mediamill.tasks.local.billing.bill import Call
+from mediamill.tasks.local.endpoints.downloads import key_error, link_url, meet_fault, unbilled_error
+from mediamill.tasks.local.endpoints.images import SIMULATED
+from mediamill.tasks.local.endpoints.media_request import is_form, max_media_bytes, read_media_request
+from mediamill.tasks.local.endpoints.video_reply import job_reply
+from mediamill.tasks.local.endpoints.video_request import VideoRequest, read_video_request
+from mediamill.tasks.local.faults.fault_replies import send_broken
+from mediamill.tasks.local.media_generation.job_store import Fate, VideoJob, new_id
+from mediamill.tasks.local.server.api_error import ApiError
+from mediamill.tasks.local.server.dialects import Dialect
+from mediamill.tasks.local.server.middleware import PaidEndpoint, reply_headers
+from mediamill.tasks.local.server.multipart_form import parse_form
+from mediamill.tasks.local.server.server_state import RequestContext, ServerState
+
+_FATES: dict[str, Fate] = {"job_fail": "failed", "job_stuck": "stuck", "moderated": "blocked"}
+_BLOCKED = {"together": "content_policy_violation", "openai": "moderation_blocked", "xai": "moderation_blocked"}
+_FAILED = {"code": "processing_failed", "message": "Video generation failed."}
+_WITHHELD = "The video was rejected by the safety system."
+
+
+async def _answer(state: ServerState, context: RequestContext, fields: Any) -> web.Response:
+    call, dialect = context.call, context.dialect
+    wire = _wire(context)
+    strict = dialect.name not in ("local", "compatible")
+    params = read_video_request(fields, wire, state.generation.models[dialect.name], strict=strict)
+    if "input_reference" in fields and is_form(context):
+        _check_reference(context, params)
+    call.model = params.model
+    job = _job(state, context, params, wire)
+    state.generation.jobs.add(job)
+    headers = {**reply_headers(state, context), **SIMULATED, "content-type": "application/json"}
+    return web.Response(body=orjson.dumps(_creation_reply(job)), headers=headers)
+
+
+VIDEOS = PaidEndpoint(read_media_request, _answer, max_media_bytes)
+
+
+async def poll(state: ServerState, request: web.Request, *, dialect: Dialect) -> web.StreamResponse:
+    """Say how far a job is; one that is completed gets a fresh link."""
+    state.bill.polls += 1
+    context = RequestContext(request, dialect, Call(0, request.path))
+    name = request.match_info["id"]
+    job = state.generation.jobs.get(name)
+    fault, broken = await meet_fault(state, request, job)
+    if broken is not None:
+        return broken
+    refused = key_error(state, context)
+    if refused is not None:
+        return refused
+    if not isinstance(job, VideoJob):
+        return unbilled_error(context, ApiError("not_found", f"Video with id '{name}' not found."))
+    status = job.odd or job.status()
+    link = link_url(request, job) if status == "completed" and job.wire != "openai" else ""
+    body = job_reply(job, status, link, job.ready + state.generation.link_seconds)
+    headers = {"x-request-id": context.request_id, **SIMULATED, "content-type": "application/json"}
+    reply = web.Response(body=orjson.dumps(body), headers=headers)
+    job.odd = None
+    return reply if fault is None else await send_broken(request, fault, reply)
+
+
+def _wire(context: RequestContext) -> str:
+    """Whose fields and jobs: the dialect's, or where any will do Together's for JSON and OpenAI's for forms."""
+    name = context.dialect.name
+    if name == "openai" and not is_form(context) and context.request.content_type != "application/json":
+        raise ApiError("bad_value", "the body must be multipart/form-data")
+    if name in ("together", "openai", "xai"):
+        return name
+    return "openai" if is_form(context) else "together"
+
+
+def _job(state: ServerState, context: RequestContext, params: VideoRequest, wire: str) -> VideoJob:
+    """The job, on the bill unless it fails or a fault says otherwise."""
+    fault = context.fault
+    kind = fault.kind if fault is not None else ""
+    fate = _FATES.get(kind, "completed")
+    billed = fault.billed if fault is not None else None
+    if billed is True or (billed is None and fate in ("completed", "stuck")):
+        state.prices.charge_media(context.call, videos=1)
+    now = time.time()
+    body = fault.body if fault is not None else None
+    return VideoJob(
+        id=new_id("video_"),
+        model=params.model,
+        what=params.clip,
+        source=context.call.file_sha256,
+        hops=wire == "together",
+        wire=wire,
+        created=now,
+        ready=now + state.rng.uniform(*state.generation.job_seconds),
+        usd=context.call.usd or "0",
+        fate=fate,
+        error=_error(wire, kind, body),
+        odd=str(body or "validating") if kind == "job_status" else None,
+    )
+
+
+def _error(wire: str, kind: str, body: Any) -> dict[str, str] | None:
+    if kind not in ("job_fail", "moderated"):
+        return None
+    usual = _FAILED if kind == "job_fail" else {"code": _BLOCKED[wire], "message": _WITHHELD}
+    given = body if isinstance(body, dict) else {"message": body} if body else {}
+    return {**usual, **{name: str(value) for name, value in given.items() if value is not None}}
+
+
+def _creation_reply(job: VideoJob) -> dict[str, Any]:
+    """What creation answers: the job is waiting, however soon it ends."""
+    if job.wire == "xai":
+        return {"request_id": job.id}
+    waiting = replace(job, ready=job.created + 1e9, fate="completed")
+    return job_reply(waiting, job.odd or "queued", "", 0)
+
+
+def _check_reference(context: RequestContext, params: VideoRequest) -> None:
+    """A picture to begin with must have the video's size (provider docs)."""
+    from PIL import Image
+
+    body = context.body
+    part = parse_form(body.data, context.request.headers.get("Content-Type", "")).files.get("input_reference")
+    if part is None:
+        return
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(BytesIO(body.data[part.start : part.end]), formats=("JPEG", "PNG", "WEBP")) as image:
+                size = image.size
+    except Exception:  # noqa: BLE001 - decoders raise whatever broken files make them raise
+        raise ApiError("bad_picture", "Invalid input_reference: it must be jpeg, png or webp") from None
+    if size != (params.clip.width, params.clip.height):
+        message = "Inpaint image must match the requested width and height"
+        raise ApiError("bad_value", message, param="input_reference")

@@ -1,0 +1,1 @@
+"""Faults on demand: which requests break, and how."""

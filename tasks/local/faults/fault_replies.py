@@ -1,0 +1,177 @@
+"""Replies that go wrong on the wire."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+
+import orjson
+from aiohttp import web
+
+from mediamill.tasks.local.faults.fault_rules import COMPUTED, Fault
+
+_BLOCK = 1 << 20
+_LOOK = 0.2
+_HTML = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
+
+
+class EventStream(web.Response):
+    """A reply in server-sent events, which have no length; its body is all of them."""
+
+    def __init__(self, events: Sequence[bytes], headers: Mapping[str, str]) -> None:
+        super().__init__(body=b"".join(events), headers=headers)
+        self.events = events
+
+    async def send(self, request: web.BaseRequest, fault: Fault | None = None) -> web.StreamResponse:
+        """Send the events; the fault ``stall`` falls silent in the middle for its ``interval``."""
+        stream = await _begin(request, self.headers, None)
+        if fault is None or fault.kind != "stall":
+            await stream.write(b"".join(self.events))
+            return stream
+        half = max(2, len(self.events) // 2)
+        await stream.write(b"".join(self.events[:half]))
+        left = fault.interval
+        while left > 0 and request.transport is not None and not request.transport.is_closing():
+            await asyncio.sleep(min(left, _LOOK))
+            left -= _LOOK
+        await stream.write(b"".join(self.events[half:]))
+        return stream
+
+
+async def send_broken(request: web.BaseRequest, fault: Fault, reply: web.Response) -> web.StreamResponse:
+    """Send a computed reply as the fault wants it.
+
+    Args:
+        request: what is answered.
+        fault: a computed one, its delay already over.
+        reply: what would have been sent.
+    """
+    if isinstance(reply, EventStream) and fault.kind not in COMPUTED - {"delay"}:
+        return await reply.send(request, fault)
+    body = reply.body
+    assert isinstance(body, bytes)
+    headers = dict(reply.headers)
+    if fault.kind == "close":
+        return _close(request)
+    if fault.kind == "bad_json":
+        return web.Response(body=body[: max(1, len(body) - 2)], headers=headers)
+    if fault.kind == "empty":
+        return web.Response(body=b"", headers=headers)
+    if fault.kind == "wrong_type":
+        return web.Response(body=_HTML, content_type="text/html")
+    if fault.kind in ("reset_mid_body", "short_body"):
+        return await _cut(request, body, headers, reset=fault.kind == "reset_mid_body")
+    if fault.kind == "drip":
+        return await _drip(request, body, headers, fault.interval)
+    if fault.kind == "huge":
+        return await _huge(request, body, headers, fault.bytes)
+    if fault.kind == "gzip_bomb":
+        return await _bomb(request, headers, fault.bytes)
+    return reply
+
+
+async def send_fault(request: web.BaseRequest, fault: Fault, headers: Mapping[str, str]) -> web.StreamResponse:
+    """Answer with a fault that computes nothing."""
+    if fault.kind == "reset":
+        return _reset(request)
+    if fault.kind == "hang":
+        while request.transport is not None and not request.transport.is_closing():
+            await asyncio.sleep(_LOOK)
+        return web.Response()
+    if fault.kind == "redirect":
+        return web.Response(status=302, headers={**headers, "location": fault.location})
+    if fault.kind == "error_in_200":
+        error = fault.body or {"error": {"message": "internal error", "type": "server_error", "code": None}}
+        return web.json_response(error, headers=headers)
+    if isinstance(fault.body, str):
+        kind = "text/html" if fault.body.lstrip().startswith("<") else "text/plain"
+        return web.Response(
+            status=fault.status, text=fault.body, content_type=kind, headers={**headers, **fault.headers}
+        )
+    body = orjson.dumps(fault.body if fault.body is not None else _envelope(fault.status))
+    sent = {"content-type": "application/json", **headers, **fault.headers}
+    return web.Response(status=fault.status, body=body, headers=sent)
+
+
+def _envelope(status: int) -> dict[str, object]:
+    return {"error": {"message": f"fault on demand: {status}", "type": "fault", "param": None, "code": None}}
+
+
+def cut_off(request: web.BaseRequest, *, reset: bool) -> None:
+    """End a connection in the middle of whatever is said on it, with RST or with FIN."""
+    if reset:
+        _reset(request)
+    else:
+        _close(request)
+
+
+def _close(request: web.BaseRequest) -> web.Response:
+    if request.transport is not None:
+        request.transport.close()
+    return web.Response()
+
+
+def _reset(request: web.BaseRequest) -> web.Response:
+    """End the connection with RST instead of FIN."""
+    transport = request.transport
+    if transport is not None:
+        raw = transport.get_extra_info("socket")
+        if raw is not None:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
+    return web.Response()
+
+
+async def _begin(request: web.BaseRequest, headers: Mapping[str, str], length: int | None) -> web.StreamResponse:
+    sent = {name: value for name, value in headers.items() if name.lower() != "content-length"}
+    stream = web.StreamResponse(headers=sent)
+    if length is not None:
+        stream.content_length = length
+    await stream.prepare(request)
+    return stream
+
+
+async def _cut(request: web.BaseRequest, body: bytes, headers: Mapping[str, str], *, reset: bool) -> web.StreamResponse:
+    whole = None if headers.get("content-type", "").startswith("text/event-stream") else len(body)
+    stream = await _begin(request, headers, whole)
+    await stream.write(body[: len(body) // 2])
+    if reset:
+        await asyncio.sleep(0.05)  # an RST at once may overtake the half that was sent
+        _reset(request)
+    elif request.transport is not None:
+        request.transport.close()
+    return stream
+
+
+async def _drip(
+    request: web.BaseRequest, body: bytes, headers: Mapping[str, str], interval: float
+) -> web.StreamResponse:
+    stream = await _begin(request, headers, len(body))
+    for at in range(len(body)):
+        await stream.write(body[at : at + 1])
+        await asyncio.sleep(interval)
+    return stream
+
+
+async def _huge(request: web.BaseRequest, body: bytes, headers: Mapping[str, str], size: int) -> web.StreamResponse:
+    """The reply, then spaces: valid JSON up to ``size`` bytes."""
+    stream = await _begin(request, headers, max(size, len(body)))
+    await stream.write(body)
+    left = size - len(body)
+    while left > 0:
+        await stream.write(b" " * min(left, _BLOCK))
+        left -= _BLOCK
+    return stream
+
+
+async def _bomb(request: web.BaseRequest, headers: Mapping[str, str], size: int) -> web.StreamResponse:
+    """A thousandth of ``size`` bytes, that unpacks to all of them."""
+    stream = await _begin(request, {**headers, "content-encoding": "gzip"}, None)
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    for at in range(0, size, _BLOCK):
+        await stream.write(packer.compress(b" " * min(_BLOCK, size - at)))
+    await stream.write(packer.flush())
+    return stream

@@ -1,1 +1,0 @@
-"""Pictures and videos that are made from words: the endpoints, the jobs, the links, the files."""

@@ -1,0 +1,73 @@
+"""Pictures: a colour that fades, the prompt's words, and a mark that says they are simulated."""
+
+from __future__ import annotations
+
+import colorsys
+import textwrap
+from functools import lru_cache
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from mediamill.tasks.local.media_generation.specs import ImageSpec, digest
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MARK = "simulated"
+_HUES = 360
+_MIN_FONT, _MAX_FONT = 8, 96
+_SOFTWARE = 0x0131
+_DESCRIPTION = 0x010E
+
+
+def render_image(picture: ImageSpec) -> bytes:
+    """The picture's file. Blocking; the same bytes for the same picture."""
+    number = digest(picture.words, picture.seed)
+    image = card(picture.words, picture.width, picture.height, number % _HUES / _HUES)
+    file = BytesIO()
+    image.save(file, picture.form, **_saved(picture.form))
+    return file.getvalue()
+
+
+def card(words: str, width: int, height: int, hue: float) -> Image:
+    """A picture in memory; ``hue`` is 0 to 1."""
+    from PIL import Image, ImageDraw, ImageOps
+
+    dark, light = (_colour(hue, value) for value in (0.35, 0.75))
+    image = ImageOps.colorize(Image.linear_gradient("L").resize((width, height)), dark, light)
+    pen = ImageDraw.Draw(image)
+    size = max(_MIN_FONT, min(_MAX_FONT, min(width, height) // 14))
+    font, margin = _font(size), size
+    across = max(8, int((width - 2 * margin) / (0.55 * size)))
+    down = max(1, int((height - 4 * margin) / (1.4 * size)))
+    lines = textwrap.wrap(words, across)[:down]
+    pen.multiline_text((margin, margin), "\n".join(lines), fill="white", font=font, spacing=size * 0.3)
+    pen.text((margin, height - margin), MARK, fill="white", font=font, anchor="ls")
+    return image
+
+
+def _colour(hue: float, value: float) -> tuple[int, int, int]:
+    red, green, blue = (round(255 * part) for part in colorsys.hsv_to_rgb(hue, 0.6, value))
+    return red, green, blue
+
+
+def _saved(form: str) -> dict[str, Any]:
+    """How a format is written: fast, and with a note that it is simulated."""
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    if form == "png":
+        notes = PngInfo()
+        notes.add_text("Software", "mediamill")
+        notes.add_text("Comment", MARK)
+        return {"compress_level": 1, "pnginfo": notes}
+    exif = Image.Exif()
+    exif[_SOFTWARE], exif[_DESCRIPTION] = "mediamill", MARK
+    return {"quality": 80, "exif": exif.tobytes(), **({"method": 0} if form == "webp" else {})}
+
+
+@lru_cache(_MAX_FONT)
+def _font(size: int) -> Any:
+    from PIL import ImageFont
+
+    return ImageFont.load_default(size)

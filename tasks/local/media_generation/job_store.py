@@ -1,0 +1,158 @@
+"""What was made, and the jobs that make videos: small enough to keep them all."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+
+from mediamill.tasks.errors import StorageError
+from mediamill.tasks.local.media_generation.specs import ImageSpec, VideoSpec
+
+KEPT = 100_000
+"""Jobs and linked pictures that are remembered."""
+
+_QUEUED = 0.25
+_MICRO = 1_000_000
+
+Fate = Literal["completed", "failed", "stuck", "blocked"]
+
+
+@dataclass(slots=True, kw_only=True)
+class GeneratedMedia:
+    """A file that can be linked to.
+
+    Attributes:
+        what: is drawn when the file is fetched.
+        source: hash of the prompt and inputs, for fault rules.
+        hops: its link redirects to the file.
+        linked: when its last link was made, in microseconds; links are told apart by it.
+        dead: links made up to then are expired, whatever their age.
+    """
+
+    id: str
+    model: str
+    what: ImageSpec | VideoSpec
+    source: str | None = None
+    hops: bool = False
+    linked: int = 0
+    dead: int = 0
+
+    def link(self) -> str:
+        """A new link's token."""
+        self.linked = max(int(time.time() * _MICRO), self.linked + 1)
+        return f"{self.id}.{self.linked:x}"
+
+    def alive(self, stamp: int, seconds: float) -> bool:
+        """The link made at ``stamp`` still works, where links live so many seconds."""
+        return stamp > self.dead and time.time() < stamp / _MICRO + seconds
+
+
+@dataclass(slots=True, kw_only=True)
+class VideoJob(GeneratedMedia):
+    """A video on its way.
+
+    Attributes:
+        wire: whose job it is told as: together, openai or xai.
+        created, ready: Unix seconds.
+        usd: what was billed for it.
+        fate: how it ends; ``blocked`` is done, but what it shows is withheld.
+        error: code and message of one that fails.
+        odd: a status that is told once, before the others.
+    """
+
+    what: VideoSpec
+    wire: str
+    created: float
+    ready: float
+    usd: str = "0"
+    fate: Fate = "completed"
+    error: Mapping[str, str] | None = None
+    odd: str | None = None
+
+    def progress(self) -> float:
+        """Share of its time that is over, 0 to 1; it has ended at 1."""
+        if self.fate == "stuck":
+            return 0.5
+        now, whole = time.time(), self.ready - self.created
+        return 1.0 if now >= self.ready else max(0.0, (now - self.created) / whole)
+
+    def status(self) -> str:
+        """Queued, in_progress, completed, failed or blocked."""
+        done = self.progress()
+        if done < 1:
+            return "queued" if done < _QUEUED else "in_progress"
+        return self.fate
+
+
+class JobStore:
+    """What was made, by id; optionally jobs are in a file of JSON lines that outlives the server.
+
+    Raises:
+        StorageError: when the file cannot be written.
+    """
+
+    def __init__(self, file: Path | None = None) -> None:
+        self._items: OrderedDict[str, GeneratedMedia] = OrderedDict()
+        self._file: int | None = None
+        if file is not None:
+            self._open(file)
+
+    def add(self, item: GeneratedMedia) -> None:
+        """Remember it; the oldest are forgotten above a bound."""
+        self._items[item.id] = item
+        if len(self._items) > KEPT:
+            self._items.popitem(last=False)
+        if self._file is not None and isinstance(item, VideoJob):
+            os.write(self._file, orjson.dumps(asdict(item)) + b"\n")
+
+    def get(self, name: str) -> GeneratedMedia | None:
+        """By its id."""
+        return self._items.get(name)
+
+    def linked(self, token: str) -> tuple[GeneratedMedia, int] | None:
+        """What a link's token stands for, and when the link was made."""
+        name, _, stamp = token.partition(".")
+        item = self._items.get(name)
+        try:
+            return (item, int(stamp, 16)) if item is not None else None
+        except ValueError:
+            return None
+
+    def reset(self) -> None:
+        """Forget all; the file keeps what it has."""
+        self._items.clear()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def _open(self, file: Path) -> None:
+        try:
+            self._file = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            lines = file.read_bytes().split(b"\n")
+        except OSError as error:
+            raise StorageError(f"cannot write the jobs to {file}: {error.strerror}") from None
+        if lines[-1]:
+            os.write(self._file, b"\n")  # the last line was cut off by a crash
+        for line in lines[-KEPT:]:
+            try:
+                entry: Any = orjson.loads(line)
+                job = VideoJob(**{**entry, "what": VideoSpec(**entry["what"])})
+            except (ValueError, TypeError, KeyError):
+                continue
+            self._items[job.id] = job
+
+
+def new_id(prefix: str = "") -> str:
+    """An id nobody had before."""
+    return prefix + uuid.uuid4().hex

@@ -1,0 +1,93 @@
+"""The files of pictures and videos: drawn when they are first asked for, in a folder that never grows too large."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from mediamill.tasks.local.media_generation.images import render_image
+from mediamill.tasks.local.media_generation.specs import ImageSpec, VideoSpec
+from mediamill.tasks.local.media_generation.videos import render_video
+
+_MAX_BYTES = 256 * 1024 * 1024
+
+
+class MediaCache:
+    """Files by what they show; those asked for longest ago go first, and are drawn again when they are wanted.
+
+    Args:
+        max_bytes: on disk.
+    """
+
+    def __init__(self, max_bytes: int = _MAX_BYTES) -> None:
+        self._maximum = max_bytes
+        self._sizes: OrderedDict[str, int] = OrderedDict()
+        self._total = 0
+        self._rendering: dict[str, asyncio.Task[None]] = {}
+        self._folder: Path | None = None
+        self.threads = ThreadPoolExecutor(2, thread_name_prefix="making")
+        """Two things are drawn, or large bodies read, at a time, whoever asked for them."""
+
+    async def opened(self, what: ImageSpec | VideoSpec) -> BinaryIO:
+        """The file, open for reading; it can be read to its end whatever happens to the folder."""
+        while True:
+            try:
+                file = (self._place() / what.name).open("rb")
+            except FileNotFoundError:
+                await self._render(what)
+            else:
+                self._sizes.move_to_end(what.name)
+                return file
+
+    async def rendered(self, image: ImageSpec) -> bytes:
+        """An image that is not kept."""
+        return await asyncio.get_running_loop().run_in_executor(self.threads, render_image, image)
+
+    def close(self) -> None:
+        """Remove the folder."""
+        self.threads.shutdown(wait=False, cancel_futures=True)
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+    def _place(self) -> Path:
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="mediamill-made-"))
+        return self._folder
+
+    async def _render(self, what: ImageSpec | VideoSpec) -> None:
+        """Wait until it is there; however many wait, it is drawn once."""
+        task = self._rendering.get(what.name)
+        if task is None:
+            task = self._rendering[what.name] = asyncio.create_task(self._kept(what))
+        await asyncio.shield(task)
+
+    async def _kept(self, what: ImageSpec | VideoSpec) -> None:
+        path = self._place() / what.name
+        part = path.with_name("." + path.name)
+        try:
+            size = await asyncio.get_running_loop().run_in_executor(self.threads, _write, what, part)
+            part.rename(path)
+        finally:
+            del self._rendering[what.name]
+        self._sizes[what.name] = size
+        self._total += size
+        while self._total > self._maximum and len(self._sizes) > 1:
+            name, gone = self._sizes.popitem(last=False)
+            self._total -= gone
+            with suppress(OSError):
+                (self._place() / name).unlink()
+
+
+def _write(what: ImageSpec | VideoSpec, path: Path) -> int:
+    if isinstance(what, ImageSpec):
+        path.write_bytes(render_image(what))
+    else:
+        render_video(what, path)
+    return path.stat().st_size

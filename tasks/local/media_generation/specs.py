@@ -1,0 +1,77 @@
+"""What is drawn: everything that decides a file's bytes, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+from mediamill.tasks.local.server.api_error import ApiError
+
+MAX_WORDS = 240
+"""Characters of a prompt that are drawn; a job keeps no more of it."""
+
+_SIZE = re.compile(r"(\d{1,5})x(\d{1,5})", re.ASCII)
+_MAX_SIDE = 4096
+MIMES = {
+    "png": "image/png",
+    "jpeg": "image/jpeg",
+    "webp": "image/webp",
+    "mp4": "video/mp4",
+    "webm": "video/webm",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSpec:
+    """A picture of ``width`` by ``height`` pixels; ``form`` is png, jpeg or webp."""
+
+    words: str
+    seed: int
+    width: int
+    height: int
+    form: str
+
+    @property
+    def name(self) -> str:
+        """Of its file: the same for the same picture."""
+        return _name(repr(self), self.form)
+
+
+@dataclass(frozen=True, slots=True)
+class VideoSpec:
+    """A video of ``width`` by ``height`` pixels and ``seconds`` at ``fps`` frames each; ``form`` is mp4 or webm."""
+
+    words: str
+    seed: int
+    width: int
+    height: int
+    seconds: int
+    fps: int
+    form: str
+
+    @property
+    def name(self) -> str:
+        """Of its file: the same for the same video."""
+        return _name(repr(self), self.form)
+
+
+def digest(words: str, seed: int) -> int:
+    """A number that stands for a prompt and its seed."""
+    return int.from_bytes(hashlib.sha256(f"{seed}\0{words}".encode("utf-8", "replace")).digest()[:8], "big")
+
+
+def _name(description: str, form: str) -> str:
+    return f"{hashlib.sha256(description.encode('utf-8', 'replace')).hexdigest()[:32]}.{form}"
+
+
+def parse_size(value: object) -> tuple[int, int]:
+    """Width and height of a text such as ``640x360``.
+
+    Raises:
+        ApiError: when it is no such text.
+    """
+    found = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if found is None or not all(0 < int(side) <= _MAX_SIDE for side in found.groups()):
+        raise ApiError("bad_value", f"size must be like 1024x1024, at most {_MAX_SIDE} each way", param="size")
+    return int(found[1]), int(found[2])

@@ -1,0 +1,126 @@
+"""Videos: half a second that shows the prompt, then a colour that changes slowly.
+
+What follows the first half second depends on the size, the length and one of a few colours only, so it is encoded once
+and its packets are copied behind every beginning: a video costs little more than its first frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache, lru_cache
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mediamill.tasks.local.media_generation.images import MARK, card
+from mediamill.tasks.local.media_generation.specs import VideoSpec, digest
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+
+_HUES = 12
+_TURN = 0.04
+_STEPS_A_SECOND = 2
+_CODECS: dict[str, tuple[tuple[str, dict[str, str]], ...]] = {
+    "mp4": (("libx264", {"preset": "ultrafast", "tune": "zerolatency", "crf": "32"}), ("mpeg4", {})),
+    "webm": (("libvpx", {"deadline": "realtime", "cpu-used": "16", "lag-in-frames": "0", "auto-alt-ref": "0"}),),
+}
+
+
+@dataclass(frozen=True)
+class _Packet:
+    data: bytes
+    key: bool
+
+
+def render_video(clip: VideoSpec, path: Path) -> None:
+    """Write a video. Blocking; the same bytes for the same video."""
+    import av
+
+    hue = digest(clip.words, clip.seed) % _HUES
+    total = clip.seconds * clip.fps
+    first = min(total, max(2, clip.fps // 2))
+    with av.open(str(path), "w", format=clip.form, options={"fflags": "+bitexact"}) as container:
+        container.metadata["comment"] = MARK
+        codec, options = _codec(clip.form)
+        stream: Any = container.add_stream(codec, rate=clip.fps, options=options)
+        _set(stream.codec_context, clip)
+        frame = _frame(clip.words, clip.width, clip.height, hue / _HUES, codec)
+        for number in range(first):
+            for packet in stream.encode(_timed(frame, number, clip.fps)):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+        rest = _rest(clip.width, clip.height, clip.fps, total - first, clip.form, hue)
+        for number, kept in enumerate(rest, first):
+            packet = av.Packet(kept.data)
+            packet.stream, packet.time_base = stream, Fraction(1, clip.fps)
+            packet.pts = packet.dts = number
+            packet.duration, packet.is_keyframe = 1, kept.key
+            container.mux(packet)
+
+
+@lru_cache(48)
+def _rest(width: int, height: int, fps: int, frames: int, form: str, hue: int) -> tuple[_Packet, ...]:
+    """The packets of all that comes after the beginning; none of them shows a prompt."""
+    import av
+
+    if not frames:
+        return ()
+    codec, options = _codec(form)
+    encoder: Any = av.CodecContext.create(codec, "w")
+    encoder.options = options
+    encoder.flags |= av.codec.context.Flags.global_header
+    _set(encoder, VideoSpec("", 0, width, height, 0, fps, form))
+    packets: list[_Packet] = []
+    for frame in chain(_slow(width, height, fps, frames, hue, codec), [None]):
+        packets += [_Packet(bytes(packet), packet.is_keyframe) for packet in encoder.encode(frame)]
+    return tuple(packets)
+
+
+def _slow(width: int, height: int, fps: int, frames: int, hue: int, codec: str) -> Iterator[VideoFrame]:
+    """Frames whose colour takes a step twice a second."""
+    each = max(1, fps // _STEPS_A_SECOND)
+    shown = None
+    for number in range(frames):
+        if number % each == 0:
+            shown = _frame("", width, height, hue / _HUES + _TURN * (1 + number // each), codec)
+        assert shown is not None
+        yield _timed(shown, number, fps)
+
+
+def _frame(words: str, width: int, height: int, hue: float, codec: str) -> VideoFrame:
+    import av
+
+    image = card(words, width, height, hue % 1.0)
+    from_image: Any = av.VideoFrame.from_image
+    frame: VideoFrame = from_image(image).reformat(format=_pixels(width, height, codec))
+    return frame
+
+
+def _timed(frame: VideoFrame, number: int, fps: int) -> VideoFrame:
+    frame.pts, frame.time_base = number, Fraction(1, fps)
+    return frame
+
+
+def _set(encoder: Any, clip: VideoSpec) -> None:
+    encoder.width, encoder.height = clip.width, clip.height
+    encoder.pix_fmt = _pixels(clip.width, clip.height, encoder.name)
+    encoder.framerate, encoder.time_base = clip.fps, Fraction(1, clip.fps)
+    encoder.gop_size = 100_000
+    encoder.thread_count = 1  # several threads would not always write the same bytes
+
+
+def _pixels(width: int, height: int, codec: str) -> str:
+    """H.264 halves the colours of even sides only."""
+    return "yuv444p" if codec == "libx264" and (width % 2 or height % 2) else "yuv420p"
+
+
+@cache
+def _codec(form: str) -> tuple[str, dict[str, str]]:
+    """The first encoder for a format that this build has."""
+    import av
+
+    return next((name, options) for name, options in _CODECS[form] if name in av.codecs_available)

@@ -1,0 +1,217 @@
+"""Sessions: each a locked-down process with a folder, ended when it is too old, too slow, or the server ends."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import contextlib
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import mediamill
+from mediamill.tasks.local.server.api_error import ApiError
+
+_ROOT = Path(mediamill.__file__).parent.parent
+_LIMITS = {"memory": 4 * 2**30, "cpu_seconds": 600, "file_bytes": 256 * 2**20, "processes": 64, "output": 2**20}
+_MAX_LINE = 64 * 2**20
+_READY_SECONDS = 30.0
+_MAX = 32
+
+
+@dataclass(slots=True)
+class InterpreterSession:
+    """A running interpreter. Times are seconds since the epoch."""
+
+    id: str
+    folder: Path
+    process: asyncio.subprocess.Process | None
+    started: float
+    expires: float
+    executed: int = 0
+    last: float = field(default_factory=time.time)
+    busy: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class InterpreterSessions:
+    """The interpreters of one server.
+
+    Args:
+        allowed: foreign code may run on this machine.
+        session_seconds: how long a session lives.
+        cell_seconds: how long a cell may run.
+    """
+
+    def __init__(self, *, allowed: bool, session_seconds: float, cell_seconds: float) -> None:
+        self.allowed = allowed
+        self._session_seconds = session_seconds
+        self._cell_seconds = cell_seconds
+        self._sessions: dict[str, InterpreterSession] = {}
+
+    async def find(self, session_id: str | None, *, pretend: bool) -> InterpreterSession:
+        """The session of that id, or a new one where none is named.
+
+        Args:
+            session_id: as it was told before.
+            pretend: no process is needed, for nothing will be run.
+
+        Raises:
+            ApiError: when it has expired, or code may not run here.
+        """
+        await self._expire()
+        if session_id is not None:
+            known = self._sessions.get(session_id)
+            if known is None:
+                raise ApiError("bad_value", f"Session {session_id[:60]} does not exist or has expired")
+            return known
+        while len(self._sessions) >= _MAX:
+            await self.end(min(self._sessions.values(), key=lambda one: (one.busy.locked(), one.last)))
+        now = time.time()
+        folder = Path(tempfile.mkdtemp(prefix="mediamill-code-"))
+        session = InterpreterSession(f"ses_{uuid.uuid4().hex}", folder, None, now, now + self._session_seconds)
+        if not pretend:
+            session.process = await self._started(folder)
+        self._sessions[session.id] = session
+        return session
+
+    async def run(self, session: InterpreterSession, code: str) -> list[dict[str, Any]]:
+        """A cell's outputs; what runs too long ends its session."""
+        async with session.busy:
+            session.executed += 1
+            session.last = time.time()
+            process = session.process
+            assert process is not None
+            assert process.stdin is not None
+            assert process.stdout is not None
+            try:
+                process.stdin.write(json.dumps({"code": code}).encode() + b"\n")
+                await process.stdin.drain()
+                line = await asyncio.wait_for(process.stdout.readline(), self._cell_seconds)
+                reply: list[dict[str, Any]] = json.loads(line)["outputs"]
+            except TimeoutError:
+                why = f"TimeoutError: the cell ran longer than {self._cell_seconds:g} s; its session was ended"
+            except (ValueError, OSError, KeyError, TypeError):
+                why = "MemoryError: the interpreter ended: out of memory or processor time, or by itself"
+            else:
+                return reply
+            await self.end(session)
+            return [{"type": "error", "data": why}]
+
+    def put(self, session: InterpreterSession, files: Sequence[Any]) -> None:
+        """Write files into the session's folder.
+
+        Raises:
+            ApiError: when one is no file, or would lie elsewhere.
+        """
+        for file in files:
+            name, content = (file.get("name"), file.get("content")) if isinstance(file, dict) else (None, None)
+            if not isinstance(name, str) or not isinstance(content, str):
+                raise ApiError("bad_value", "files are name, encoding and content", param="files")
+            path = PurePosixPath(name)
+            if path.is_absolute() or ".." in path.parts or not path.parts:
+                raise ApiError("bad_value", f"the file {name[:60]!r} would lie outside the session", param="files")
+            try:
+                data = base64.b64decode(content) if file.get("encoding") == "base64" else content.encode()
+            except (binascii.Error, ValueError):
+                raise ApiError("bad_value", f"the file {name[:60]!r} is no base64", param="files") from None
+            try:
+                _write(session.folder, path, data)
+            except OSError as error:
+                raise ApiError("bad_value", f"the file {name[:60]!r}: {error.strerror}", param="files") from None
+
+    def listed(self) -> list[InterpreterSession]:
+        """Those that live, the oldest first."""
+        return sorted(self._sessions.values(), key=lambda one: one.started)
+
+    async def end(self, session: InterpreterSession) -> None:
+        """Kill a session's processes and remove its folder."""
+        self._sessions.pop(session.id, None)
+        _kill(session)
+        if session.process is not None:
+            await session.process.wait()
+        await asyncio.to_thread(shutil.rmtree, session.folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """End them all."""
+        for session in list(self._sessions.values()):
+            _kill(session)
+            shutil.rmtree(session.folder, ignore_errors=True)
+        self._sessions.clear()
+
+    async def _expire(self) -> None:
+        for session in [one for one in self._sessions.values() if one.expires <= time.time()]:
+            await self.end(session)
+
+    async def _started(self, folder: Path) -> asyncio.subprocess.Process:
+        if not self.allowed:
+            raise ApiError("unsupported", "code does not run on this machine unless --allow-local-code says so")
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "mediamill.tasks.local.sandbox.child", json.dumps(_LIMITS)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            cwd=folder,
+            env=_environment(folder),
+            start_new_session=True,
+            limit=_MAX_LINE,
+        )
+        assert process.stdout is not None
+        try:
+            reply = json.loads(await asyncio.wait_for(process.stdout.readline(), _READY_SECONDS))
+        except (TimeoutError, ValueError):
+            reply = {"refused": "its interpreter does not start"}
+        if "refused" in reply:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            shutil.rmtree(folder, ignore_errors=True)
+            raise ApiError("unsupported", f"code cannot run on this machine: {reply['refused']}")
+        return process
+
+
+def _write(folder: Path, path: PurePosixPath, data: bytes) -> None:
+    """Write a file below the folder, through no link: the code in it may have laid some."""
+    place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for part in path.parts[:-1]:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(part, dir_fd=place)
+            inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place)
+            os.close(place)
+            place = inner
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with os.fdopen(os.open(path.name, flags, 0o600, dir_fd=place), "wb") as file:
+            file.write(data)
+    finally:
+        os.close(place)
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """Nothing of the user's: no keys, no proxies."""
+    return {
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "HOME": str(folder),
+        "TMPDIR": str(folder),
+        "PYTHONPATH": str(_ROOT),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "MPLBACKEND": "Agg",
+        "MPLCONFIGDIR": str(folder),
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+        "LANG": "C.UTF-8",
+    }
+
+
+def _kill(session: InterpreterSession) -> None:
+    if session.process is not None and session.process.returncode is None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(session.process.pid, signal.SIGKILL)

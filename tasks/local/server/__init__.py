@@ -1,0 +1,1 @@
+"""The HTTP server itself: its process, options, routes, and what holds for every request."""

@@ -1,0 +1,39 @@
+"""Why a request is refused, before any dialect words it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+ErrorKind = Literal[
+    "missing_field",
+    "bad_value",
+    "unsupported_format",
+    "too_large",
+    "url_too_large",
+    "too_long",
+    "too_short",
+    "unknown_model",
+    "bad_key",
+    "not_found",
+    "method",
+    "rate_limit",
+    "token_limit",
+    "audio_limit",
+    "failed",
+    "overloaded",
+    "bad_picture",
+    "unknown_field",
+    "unsupported",
+    "moderated",
+]
+
+
+class ApiError(Exception):
+    """A request that gets an error reply. ``param`` names the field at fault, ``wait`` is in seconds."""
+
+    def __init__(self, kind: ErrorKind, message: str, *, param: str | None = None, wait: float | None = None) -> None:
+        super().__init__(message)
+        self.kind: ErrorKind = kind
+        self.message = message
+        self.param = param
+        self.wait = wait

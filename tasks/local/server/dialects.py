@@ -1,0 +1,216 @@
+"""What tells the providers' wires apart: limits, fields, languages, and how each words its errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+from functools import cache
+from typing import Any
+
+from mediamill.tasks.local.server.api_error import ApiError, ErrorKind
+
+Wording = tuple[int, str, str | None]
+"""Status, error type, error code."""
+
+_MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """One provider's transcription endpoint, as its documentation describes it.
+
+    Attributes:
+        formats: reply formats, for models that are not listed with their own.
+        containers: file name extensions that are taken.
+        max_bytes, max_url_bytes, max_seconds: largest upload, largest file by URL, longest recording.
+        url_fields: the form fields a URL may come in; none where only files are taken.
+        language: how verbose replies name a language: ``code`` (en), ``name`` (english), ``title`` (English).
+        auto: ``language=auto`` means: detect.
+        speakers: it can be asked to tell speakers apart.
+        strict: unknown models are refused.
+        min_seconds: what is billed at least for a request.
+        whole_seconds: seconds are billed and reported rounded to whole ones, half a second up.
+        usage: replies in json carry the seconds used.
+        stats: verbose segments carry Whisper's statistics.
+    """
+
+    name: str
+    formats: frozenset[str]
+    containers: frozenset[str]
+    wording: Mapping[ErrorKind, Wording]
+    max_bytes: int
+    max_url_bytes: int = 1024 * _MIB
+    max_seconds: float | None = None
+    url_fields: tuple[str, ...] = ()
+    language: str = "code"
+    auto: bool = False
+    speakers: bool = False
+    strict: bool = True
+    min_seconds: Decimal = Decimal(0)
+    whole_seconds: bool = False
+    usage: bool = False
+    stats: bool = False
+
+    def billed_seconds(self, seconds: Decimal) -> Decimal:
+        """What a recording of that length is billed as."""
+        if self.whole_seconds:
+            seconds = seconds.quantize(Decimal(1), ROUND_HALF_UP)
+        return max(seconds, self.min_seconds)
+
+    def error(self, api_error: ApiError, request_id: str) -> tuple[int, dict[str, Any]]:
+        """Status and body of an error reply."""
+        status, kind, code = self.wording[api_error.kind]
+        if self.name == "compatible":
+            return status, _vllm_error(status, kind, api_error)
+        error: dict[str, Any] = {"message": api_error.message, "type": kind, "param": api_error.param, "code": code}
+        if self.name == "together":
+            if api_error.kind in _TOGETHER_LIMITS:
+                error["error_type"] = _TOGETHER_LIMITS[api_error.kind]
+            return status, {"id": request_id, "error": error}
+        if self.name == "cohere":
+            return status, {"id": request_id, "message": api_error.message}
+        if self.name == "xai":
+            return status, {"code": code or kind, "error": api_error.message}
+        if self.name == "groq":  # its envelope leaves out what it has nothing to say about
+            error = {name: value for name, value in error.items() if value is not None}
+        return status, {"error": error}
+
+
+def _vllm_error(status: int, kind: str, api_error: ApiError) -> dict[str, Any]:
+    """FastAPI's list of details for forms it cannot read, an envelope with a numeric code for the rest."""
+    if status == 422:  # noqa: PLR2004
+        where = ["body", api_error.param] if api_error.param else ["body"]
+        return {"detail": [{"type": kind, "loc": where, "msg": api_error.message, "input": None}]}
+    return {"error": {"message": api_error.message, "type": kind, "param": api_error.param, "code": status}}
+
+
+_TOGETHER_LIMITS: dict[ErrorKind, str] = {
+    "rate_limit": "dynamic_request_limited",
+    "token_limit": "dynamic_token_limited",
+}
+_INVALID = "invalid_request_error"
+_AUDIO = frozenset(["wav", "mp3", "m4a", "webm", "flac", "ogg", "opus", "aac"])
+_OPENAI_AUDIO = frozenset(["flac", "mp3", "mp4", "mpeg", "mpga", "m4a", "oga", "ogg", "wav", "webm"])
+_GROQ_AUDIO = frozenset(["flac", "mp3", "mp4", "mpeg", "mpga", "m4a", "ogg", "opus", "wav", "webm"])
+_TRANSCRIBED = frozenset({"json", "verbose_json"})
+_ALL_FORMATS = _TRANSCRIBED | {"text", "srt", "vtt"}
+
+
+def _error_wording(**given: Wording) -> dict[ErrorKind, Wording]:
+    """A wording for every kind: the common ones, and what the provider does otherwise."""
+    common: dict[ErrorKind, Wording] = {
+        "missing_field": (400, _INVALID, None),
+        "bad_value": (400, _INVALID, None),
+        "unsupported_format": (400, _INVALID, None),
+        "too_large": (413, _INVALID, "request_too_large"),
+        "url_too_large": (400, _INVALID, None),
+        "too_long": (400, _INVALID, None),
+        "too_short": (400, _INVALID, "audio_too_short"),
+        "unknown_model": (404, _INVALID, "model_not_found"),
+        "bad_key": (401, _INVALID, "invalid_api_key"),
+        "not_found": (404, _INVALID, "unknown_url"),
+        "method": (405, _INVALID, "method_not_supported"),
+        "rate_limit": (429, "requests", "rate_limit_exceeded"),
+        "token_limit": (429, "tokens", "rate_limit_exceeded"),
+        "audio_limit": (429, "seconds", "rate_limit_exceeded"),
+        "failed": (500, "server_error", None),
+        "overloaded": (503, "server_error", "overloaded"),
+        "bad_picture": (400, _INVALID, None),
+        "unknown_field": (400, _INVALID, None),
+        "unsupported": (400, _INVALID, None),
+        "moderated": (400, _INVALID, "content_policy_violation"),
+    }
+    return {kind: given.get(kind, wording) for kind, wording in common.items()}
+
+
+_TOGETHER = _error_wording(
+    missing_field=(400, _INVALID, "invalid_params"),
+    bad_value=(400, _INVALID, "invalid_params"),
+    unsupported_format=(400, _INVALID, "unsupported_format"),
+    url_too_large=(400, _INVALID, "file_too_large"),
+    too_long=(400, _INVALID, "audio_too_long"),
+    too_short=(400, _INVALID, "invalid_params"),
+    unknown_model=(400, _INVALID, "model_not_available"),
+    rate_limit=(429, "rate_limit", "rate_limit_exceeded"),
+    token_limit=(429, "rate_limit", "rate_limit_exceeded"),
+    audio_limit=(429, "rate_limit", "rate_limit_exceeded"),
+    failed=(500, "server_error", "processing_failed"),
+    overloaded=(503, "server_error", "service_unavailable"),
+    bad_picture=(400, _INVALID, "invalid_params"),
+    unsupported=(400, _INVALID, "invalid_params"),
+)
+_VLLM = _error_wording(
+    missing_field=(422, "missing", None),
+    bad_value=(422, "value_error", None),
+    unsupported_format=(400, "BadRequestError", None),
+    too_large=(413, "RequestEntityTooLarge", None),
+    too_long=(400, "BadRequestError", None),
+    too_short=(400, "BadRequestError", None),
+    unknown_model=(404, "NotFoundError", None),
+    bad_key=(401, "Unauthorized", None),
+    not_found=(404, "NotFoundError", None),
+    method=(405, "MethodNotAllowed", None),
+    failed=(500, "InternalServerError", None),
+    overloaded=(503, "ServiceUnavailable", None),
+    bad_picture=(400, "BadRequestError", None),
+    url_too_large=(400, "BadRequestError", None),
+    unsupported=(400, "BadRequestError", None),
+    moderated=(400, "BadRequestError", None),
+)
+_OPENAI = _error_wording(
+    bad_picture=(400, _INVALID, "invalid_image_format"),
+    unknown_field=(400, _INVALID, "unknown_parameter"),
+    unsupported=(400, _INVALID, "unsupported_parameter"),
+    moderated=(400, "image_generation_user_error", "moderation_blocked"),
+)
+_COHERE = _error_wording(
+    missing_field=(400, _INVALID, None),
+    too_large=(413, _INVALID, None),
+    rate_limit=(429, _INVALID, None),
+    failed=(500, "server_error", None),
+)
+_XAI = _error_wording(
+    missing_field=(400, "Client specified an invalid argument", None),
+    bad_value=(400, "Client specified an invalid argument", None),
+    bad_key=(400, "Client specified an invalid argument", None),
+    not_found=(404, "The requested resource was not found", None),
+    bad_picture=(400, "Client specified an invalid argument", None),
+    url_too_large=(400, "Client specified an invalid argument", None),
+    unsupported=(400, "Client specified an invalid argument", None),
+    moderated=(400, "Client specified an invalid argument", None),
+    unknown_model=(404, "Some requested entity was not found", None),
+)
+
+
+@cache
+def dialect(name: str) -> Dialect:
+    """A dialect by name. Sizes, lengths and languages are those of the provider docs."""
+    return {
+        "local": Dialect(
+            "local", _ALL_FORMATS, _AUDIO | {"mp4", "mpeg", "mpga", "oga"}, _TOGETHER, 1024 * _MIB,
+            url_fields=("file", "url"), auto=True, speakers=True, strict=False, usage=True,
+        ),
+        "together": Dialect(
+            "together", _TRANSCRIBED, _AUDIO, _TOGETHER, 80 * _MIB, max_seconds=4 * 3600.0,
+            url_fields=("file",), auto=True, speakers=True,
+        ),
+        "openai": Dialect(
+            "openai", _ALL_FORMATS, _OPENAI_AUDIO, _OPENAI,
+            25 * _MIB, language="name", whole_seconds=True, usage=True, stats=True,
+        ),
+        "groq": Dialect(
+            "groq", _TRANSCRIBED | {"text"}, _GROQ_AUDIO,
+            _error_wording(), 25 * _MIB, 100 * _MIB, url_fields=("url",), language="title", min_seconds=Decimal(10),
+            stats=True,
+        ),
+        "compatible": Dialect(
+            "compatible", _ALL_FORMATS, _AUDIO | {"mp4", "mpeg", "mpga", "oga"}, _VLLM, 25 * _MIB,
+            strict=False, usage=True, stats=True,
+        ),
+        "cohere": Dialect("cohere", frozenset({"json"}), frozenset(), _COHERE, 0),
+        "xai": Dialect(
+            "xai", frozenset({"json"}), _AUDIO | {"mp4", "mkv"}, _XAI, 500 * _MIB,
+            url_fields=("url",), speakers=True, strict=False,
+        ),
+    }[name]  # fmt: skip

@@ -1,0 +1,251 @@
+"""What holds for every request, as aiohttp middlewares.
+
+All errors are worded as the path's provider words them. A request to a paid route is entered in the bill; its body is
+read and identified; it meets its fault, the key check, the limits and the random failures; its reply waits for the
+latency, is entered in the bill and sent, or broken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeAlias, TypeVar
+
+import orjson
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from mediamill.tasks.local.faults.fault_replies import EventStream, send_broken, send_fault
+from mediamill.tasks.local.faults.fault_rules import UNANSWERED, UNCOMPUTED, Fault, RequestFacts, find_fault
+from mediamill.tasks.local.server.api_error import ApiError, ErrorKind
+from mediamill.tasks.local.server.dialects import Dialect
+from mediamill.tasks.local.server.options import Settings
+from mediamill.tasks.local.server.request_body import read_body
+from mediamill.tasks.local.server.server_state import RequestContext, ServerState
+
+T = TypeVar("T")
+Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_ADMITTED = "mediamill.admitted"
+"""Under which a request that was let in carries its context and what was read of it to its route."""
+_JSON = {"content-type": "application/json"}
+_NOT_ALLOWED = 405
+_FAULT_STATUS = {"redirect": 302, "error_in_200": 200}
+_RANDOM_FAILURES: tuple[tuple[ErrorKind, str], ...] = (
+    ("failed", "The server had an error processing your request."),
+    ("overloaded", "The engine is currently overloaded, please try again later."),
+    ("rate_limit", "Rate limit reached. Please try again in 1s."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PaidEndpoint(Generic[T]):
+    """Answers requests that are billed, in two steps; between them a request is let in, refused or broken.
+
+    Attributes:
+        read: takes the body apart and records on the call what the bill tells of it. An ``ApiError`` that it returns,
+            rather than raises, goes only to requests that are let in.
+        answer: works out the reply and charges for it; raises ``ApiError`` where it cannot.
+        max_bytes: longest body that is read.
+    """
+
+    read: Callable[[ServerState, RequestContext], Awaitable[T | ApiError]]
+    answer: Callable[[ServerState, RequestContext, T], Awaitable[web.Response]]
+    max_bytes: Callable[[ServerState, Dialect], int]
+
+
+@dataclass(frozen=True, slots=True)
+class PaidRoute:
+    """An endpoint in one provider's dialect."""
+
+    state: ServerState
+    endpoint: PaidEndpoint[Any]
+    dialect: Dialect
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Work out the reply to a request that was let in."""
+        # Taken off the request: a context that stayed on it would be a cycle for each request.
+        context, fields = request.pop(_ADMITTED)
+        return await self.endpoint.answer(self.state, context, fields)
+
+
+def word_errors(dialect_of: Callable[[str], Dialect]) -> Middleware:
+    """A middleware that puts every error in the words of the provider whose path was asked for.
+
+    Args:
+        dialect_of: the dialect that is spoken under a path.
+    """
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            unmatched = request.match_info.http_exception
+            if unmatched is not None:
+                raise _unmatched(request, unmatched.status)
+            return await handler(request)
+        except ApiError as error:
+            status, body = dialect_of(request.path).error(error, "")
+            return json_reply(body, status)
+        except (web.RequestPayloadError, ConnectionError):
+            return web.Response(status=400)  # nobody is left to read it
+
+    return middleware
+
+
+def _unmatched(request: web.Request, status: int) -> ApiError:
+    if status == _NOT_ALLOWED:
+        return ApiError("method", f"Not allowed to {request.method} on {request.path}")
+    return ApiError("not_found", f"Invalid URL ({request.method} {request.path})")
+
+
+def bill_calls(state: ServerState, paid: Mapping[web.AbstractRoute, PaidRoute]) -> Middleware:
+    """A middleware that carries requests to paid routes from their entry in the bill to their reply.
+
+    Args:
+        state: what requests share.
+        paid: the routes that are billed; other requests are passed on.
+    """
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        route = paid.get(request.match_info.route)
+        if route is None:
+            return await handler(request)
+        context = RequestContext(request, route.dialect, state.bill.begin(request.path))
+        try:
+            with await read_body(request, route.endpoint.max_bytes(state, route.dialect)) as context.body:
+                context.call.key_seen = bool(bearer_token(request))
+                fields = await route.endpoint.read(state, context)
+                broken = await admit(state, context)
+                if broken is not None:
+                    return broken
+                if isinstance(fields, ApiError):
+                    raise fields
+                request[_ADMITTED] = context, fields
+                reply = await handler(request)
+                assert isinstance(reply, web.Response)
+                return await _finish(state, context, reply)
+        except ApiError as error:
+            return refuse(state, context, error)
+        finally:
+            state.bill.end()
+
+    return middleware
+
+
+async def admit(state: ServerState, context: RequestContext) -> web.StreamResponse | None:
+    """Let a request in; the reply where its fault breaks it before anything is worked out.
+
+    Raises:
+        ApiError: for a wrong key, a limit that is used up, or by chance.
+    """
+    call = context.call
+    if state.rules:
+        facts = RequestFacts(call.path, call.model, context.filename, call.file_sha256)
+        context.fault = fault = find_fault(state.rules, facts)
+        if fault is not None:
+            call.fault = fault.kind
+            await asyncio.sleep(fault.delay)
+            if not fault.computed:
+                return await break_unanswered(state, context, fault)
+    check_limits(state, context)
+    return None
+
+
+def check_limits(state: ServerState, context: RequestContext) -> None:
+    """Hold a request against the key, the limits and chance.
+
+    Raises:
+        ApiError: where one of them refuses it.
+    """
+    check_key(state.settings, context)
+    state.limiter.admit()
+    if state.settings.fail and state.rng.random() < state.settings.fail:
+        kind, message = state.rng.choice(_RANDOM_FAILURES)
+        raise ApiError(kind, message, wait=1.0 if kind == "rate_limit" else None)
+
+
+async def _finish(state: ServerState, context: RequestContext, reply: web.Response) -> web.StreamResponse:
+    """Settle a reply that is worked out and charged, and send it when its time has come, or break it."""
+    await simulate_latency(state, context)
+    fault = context.fault
+    if fault is not None and fault.kind in UNCOMPUTED:
+        return await break_unanswered(state, context, fault)
+    answered = fault is None or fault.kind not in UNANSWERED
+    state.bill.settle(context.call, reply.status if answered else 0)
+    if fault is not None:
+        return await send_broken(context.request, fault, reply)
+    return await reply.send(context.request) if isinstance(reply, EventStream) else reply
+
+
+async def simulate_latency(state: ServerState, context: RequestContext) -> None:
+    """Wait until the least latency is over, counted from the request's arrival."""
+    low, high = state.settings.latency
+    if high > 0:
+        wanted = state.rng.uniform(low, high)
+        await asyncio.sleep(max(0.0, context.arrived + wanted - asyncio.get_running_loop().time()))
+
+
+async def break_unanswered(state: ServerState, context: RequestContext, fault: Fault) -> web.StreamResponse:
+    """Settle a request and break it; nothing was worked out for it, or what was is already charged."""
+    status = fault.status if fault.kind == "status" else _FAULT_STATUS.get(fault.kind, 0)
+    state.bill.settle(context.call, status)
+    return await send_fault(context.request, fault, reply_headers(state, context))
+
+
+def refuse(state: ServerState, context: RequestContext, error: ApiError) -> web.Response:
+    """Settle a request that is refused, and say why."""
+    status, body = context.dialect.error(error, context.request_id)
+    state.bill.settle(context.call, status)
+    headers = {**_JSON, **reply_headers(state, context, error)}
+    return web.Response(status=status, body=orjson.dumps(body), headers=headers)
+
+
+def reply_headers(state: ServerState, context: RequestContext, error: ApiError | None = None) -> dict[str, str]:
+    """What every reply says of itself: its id, its engine, the limits."""
+    headers = {"x-request-id": context.request_id, **engine_headers(state.asr_engine)}
+    if context.dialect.name == "together":
+        headers["x-together-traceid"] = context.request_id
+    elif context.dialect.name == "openai":
+        elapsed = asyncio.get_running_loop().time() - context.arrived
+        headers["openai-processing-ms"] = str(round(elapsed * 1000))
+    return headers | state.limiter.headers(context.dialect, error)
+
+
+def engine_headers(engine: Any) -> dict[str, str]:
+    """Which engine answers, and whether it only pretends to; it has an ``identity`` and is ``simulated`` or not."""
+    return {
+        "x-mediamill-engine": engine.identity,
+        "x-mediamill-simulated": "true" if engine.simulated else "false",
+    }
+
+
+def bearer_token(request: web.BaseRequest) -> str:
+    """The token of the Authorization header; empty where there is none."""
+    kind, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if kind.lower() == "bearer" else ""
+
+
+def check_key(settings: Settings, context: RequestContext) -> None:
+    """Demand the key that the settings ask for.
+
+    Raises:
+        ApiError: when it is missing or wrong.
+    """
+    if not settings.require_key and settings.key_env is None:
+        return
+    token = bearer_token(context.request)
+    if not token:
+        raise ApiError("bad_key", "You didn't provide an API key.")
+    if settings.key_env is not None:
+        wanted = os.environ.get(settings.key_env, "")
+        if not wanted or not hmac.compare_digest(token.encode(), wanted.encode()):
+            raise ApiError("bad_key", "Incorrect API key provided.")
+
+
+def json_reply(body: Any, status: int = 200) -> web.Response:
+    """A reply of JSON that is on no bill."""
+    return web.Response(status=status, body=orjson.dumps(body), headers=_JSON)

@@ -1,0 +1,95 @@
+"""The models each dialect knows, from ``configs/server.yaml`` and the server's options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mediamill.tasks.local.chat.chat_models import ChatModel, read_models
+from mediamill.tasks.local.endpoints.tts_request import TtsModel
+from mediamill.tasks.local.server.dialects import Dialect, dialect
+from mediamill.tasks.local.server.options import DIALECTS, Settings
+
+_ANY_EMBEDDER = 256
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCatalog:
+    """Known models by dialect; those that make images and videos are kept with their jobs.
+
+    Attributes:
+        asr: models that transcribe, with their reply formats.
+        translation: those of them that translate.
+        socket_only: models that transcribe on sockets only.
+        token_usage: models of any dialect that report tokens instead of seconds.
+        tts: models that speak.
+        chat: models that answer prompts; ``*`` is any other.
+        embedding: models that embed, with how many numbers their vectors have.
+    """
+
+    asr: Mapping[str, Mapping[str, frozenset[str]]]
+    translation: Mapping[str, Mapping[str, frozenset[str]]]
+    socket_only: Mapping[str, frozenset[str]]
+    token_usage: frozenset[str]
+    tts: Mapping[str, Mapping[str, TtsModel]]
+    chat: Mapping[str, Mapping[str, ChatModel]]
+    embedding: Mapping[str, Mapping[str, int]]
+
+    def names(self, dialect_name: str) -> list[str]:
+        """A dialect's models that transcribe, speak or answer prompts."""
+        chat = sorted(self.chat[dialect_name].keys() - {"*"})
+        return [*self.asr[dialect_name], *self.tts[dialect_name], *chat]
+
+
+def read_catalog(config: Mapping[str, Any], settings: Settings) -> ModelCatalog:
+    """The catalog of a server.
+
+    Args:
+        config: ``configs/server.yaml``.
+        settings: whose ``--model`` and ``--price`` name further models.
+    """
+    asr = {name: _asr_models(dialect(name), config["dialects"].get(name, {}), settings) for name in DIALECTS}
+    chat_names = [*settings.model, *settings.token_price]
+    return ModelCatalog(
+        asr=asr,
+        translation={name: _translators(asr[name], config, name) for name in DIALECTS},
+        socket_only={name: frozenset(models) for name, models in config["sockets"].items()},
+        token_usage=frozenset(config["token_usage"]),
+        tts={name: _tts_models(config["speech"].get(name, {}), settings) for name in DIALECTS},
+        chat={name: read_models(config["chat"].get(name, {}), chat_names) for name in DIALECTS},
+        embedding={name: _embedders(config["embeddings"].get(name, {}), settings) for name in DIALECTS},
+    )
+
+
+def _asr_models(spoken: Dialect, known: Mapping[str, list[str]], settings: Settings) -> dict[str, frozenset[str]]:
+    """The dialect's models with their reply formats; where any model is taken, only those of ``--model``."""
+    named = [*settings.model, *(settings.price if spoken.strict else ())]
+    return {name: frozenset(formats) for name, formats in known.items()} | {
+        name: spoken.formats for name in named if name not in known
+    }
+
+
+def _translators(
+    models: Mapping[str, frozenset[str]], config: Mapping[str, Any], name: str
+) -> dict[str, frozenset[str]]:
+    """Of the dialect's models those that translate; what was only named is taken to do so."""
+    listed, able = config["dialects"].get(name, {}), config["translations"].get(name, {})
+    named = {model: formats for model, formats in models.items() if model not in listed}
+    return {model: frozenset(formats) for model, formats in able.items()} | named
+
+
+def _tts_models(known: Mapping[str, Mapping[str, Any]], settings: Settings) -> dict[str, TtsModel]:
+    """The dialect's models that speak, and those of ``--model``."""
+    listed = {
+        name: TtsModel(frozenset(facts["formats"]), facts.get("rate"), facts.get("any_rate", False))
+        for name, facts in known.items()
+    }
+    return listed | {name: TtsModel() for name in settings.model if name not in listed}
+
+
+def _embedders(known: Mapping[str, int], settings: Settings) -> dict[str, int]:
+    """The dialect's models that embed, and those of ``--model`` and ``--price``."""
+    named = [*settings.model, *settings.price, *settings.token_price]
+    listed = {name: size for name, size in known.items() if name != "*"}
+    return dict.fromkeys(named, known.get("*", _ANY_EMBEDDER)) | listed

@@ -1,0 +1,90 @@
+"""The server's state from its settings: engines chosen, models known, bill opened, fault rules read."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+import orjson
+import yaml
+
+from mediamill.configs import FOLDER
+from mediamill.tasks.errors import UsageError
+from mediamill.tasks.local.asr_engines.registry import ASR_ENGINES, make_asr_engine
+from mediamill.tasks.local.billing.bill import Bill
+from mediamill.tasks.local.billing.price_list import PriceList
+from mediamill.tasks.local.chat.answers import CHAT_ENGINES
+from mediamill.tasks.local.faults.fault_rules import FaultRule, read_rules
+from mediamill.tasks.local.media_generation.generation_state import (
+    GenerationState,
+    open_generation_state,
+    read_generation_models,
+)
+from mediamill.tasks.local.sandbox.interpreter_sessions import InterpreterSessions
+from mediamill.tasks.local.server.model_catalog import read_catalog
+from mediamill.tasks.local.server.options import DIALECTS, Settings
+from mediamill.tasks.local.server.rate_limits import RateLimiter, RateLimits
+from mediamill.tasks.local.server.server_state import ServerState
+from mediamill.tasks.local.tts_engines.base import TTS_ENGINES, make_tts_engine
+
+_OTHER_ENGINES = ("bm25s", "hashing", "python", "drawing")
+"""Engines that rank, embed, run code and draw; every server has them, whatever transcribes and speaks."""
+
+
+def open_server_state(settings: Settings) -> ServerState:
+    """Everything requests share, from the settings and ``configs/server.yaml``.
+
+    Raises:
+        UsageError: for an unknown engine, one that is not installed, or fault rules that make no sense.
+        StorageError: when the bill cannot be written.
+    """
+    with (FOLDER / "server.yaml").open(encoding="utf-8") as file:
+        config = yaml.safe_load(file)
+    weights = settings.whisper_model or config["whisper_model"]
+    return ServerState(
+        settings=settings,
+        catalog=read_catalog(config, settings),
+        asr_engine=make_asr_engine(_asr_engine(settings.engine), settings.workers, settings.max_seconds, weights),
+        tts_engine=make_tts_engine(settings.engine, settings.workers),
+        prices=PriceList(settings.price, settings.token_price),
+        bill=Bill(settings.bill_file),
+        limiter=_limiter(settings),
+        rng=random.Random(settings.seed),  # noqa: S311 - a rehearsal must be repeatable
+        interpreters=InterpreterSessions(
+            allowed=settings.allow_local_code,
+            session_seconds=settings.session_seconds,
+            cell_seconds=settings.cell_seconds,
+        ),
+        generation=_generation(settings, config),
+        rules=_fault_rules(settings),
+    )
+
+
+def _asr_engine(engine: str) -> str:
+    """What transcribes beside an engine that only speaks, answers, or works on texts."""
+    others = (*TTS_ENGINES, *CHAT_ENGINES, *_OTHER_ENGINES)
+    return "local" if engine in others and engine not in ASR_ENGINES else engine
+
+
+def _generation(settings: Settings, config: Mapping[str, Any]) -> GenerationState:
+    models = {name: read_generation_models(config, name, settings.model) for name in DIALECTS}
+    return open_generation_state(models, settings.job_seconds, settings.link_seconds, settings.bill_file)
+
+
+def _limiter(settings: Settings) -> RateLimiter:
+    rates = RateLimits(**{f.name: getattr(settings, f.name) for f in fields(RateLimits)})
+    return RateLimiter(rates, asyncio.get_running_loop().time)
+
+
+def _fault_rules(settings: Settings) -> list[FaultRule]:
+    if settings.faults is None:
+        return []
+    try:
+        return read_rules(orjson.loads(settings.faults.read_bytes()))
+    except OSError as error:
+        raise UsageError(f"cannot read the fault rules in {settings.faults}: {error.strerror}") from None
+    except orjson.JSONDecodeError as error:
+        raise UsageError(f"the fault rules in {settings.faults} are not JSON: {error}") from None

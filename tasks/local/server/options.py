@@ -1,0 +1,245 @@
+"""The command ``mediamill serve``: its options, checked, and the settings they make."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DIALECTS = ("local", "together", "openai", "groq", "compatible", "xai")
+_STREAM_SHAPES = ("chunk", "delta", "item", "openai")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m)?")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
+_ENGINES = (
+    "local (pocketsphinx transcribes; flite, espeak-ng or else tones speak), echo, whisper, flite, espeak-ng, tones, "
+    "or MODULE:CLASS, a class of yours that transcribes"
+)
+_PRICES = (
+    "US dollars a minute of audio that is transcribed, a million characters that are spoken, an image or a video that "
+    "is made, a search, or a session of an interpreter; IN/OUT a million tokens"
+)
+_PATHS = (
+    "Paths: /v1 (see --dialect), /together/v1, /openai-api/v1, /groq/openai/v1 or /openai/v1 (Groq's own), "
+    "/compatible/v1, /xai/v1, /cohere/v1; /health; /mediamill/bill, /mediamill/faults, /mediamill/limits, "
+    "/mediamill/reset."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How the server behaves; the options of :func:`command` tell the meaning of each. Times are in seconds."""
+
+    host: str
+    port: int
+    engine: str
+    dialect: str
+    workers: int
+    whisper_model: str | None
+    allow_local_code: bool
+    quiet: bool
+    parent: int | None
+    latency: tuple[float, float]
+    rpm: float | None
+    tpm: float | None
+    rpd: float | None
+    audio_per_hour: float | None
+    limiter: str
+    burst: float | None
+    fail: float
+    seed: int
+    faults: Path | None
+    max_bytes: int | None
+    max_seconds: float | None
+    model: tuple[str, ...]
+    cell_seconds: float
+    session_seconds: float
+    job_seconds: tuple[float, float]
+    link_seconds: float
+    stream_shape: str | None
+    url_host: tuple[str, ...]
+    price: Mapping[str, Decimal]
+    token_price: Mapping[str, tuple[Decimal, Decimal]]
+    bill_file: Path | None
+    require_key: bool
+    key_env: str | None
+
+
+def make_settings(params: Mapping[str, Any]) -> Settings:
+    """Settings from the command's parsed options; prices come apart into those of things and of tokens."""
+    prices = dict(params["price"])
+    by_thing = {model: price for model, price in prices.items() if isinstance(price, Decimal)}
+    by_token = {model: price for model, price in prices.items() if isinstance(price, tuple)}
+    return Settings(**{**params, "price": by_thing, "token_price": by_token})
+
+
+class _Value(click.ParamType[Any]):
+    """An option's value that a function reads; its ValueError is what is wrong with it."""
+
+    def __init__(self, name: str, read: Callable[[str], Any]) -> None:
+        self.name = name
+        self._read = read
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The value; one that is no text is a default, and stays as it is."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._read(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _duration(text: str) -> float:
+    found = _DURATION.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(f"{text!r} is not a time; write 300ms, 1.5s or 2m")
+    return float(found[1]) * _UNITS[found[2]]
+
+
+def _duration_range(text: str) -> tuple[float, float]:
+    low, _, high = text.partition("..")
+    return _duration(low), _duration(high or low)
+
+
+def _positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise ValueError(f"{text!r} is not a number above 0")
+    return number
+
+
+def _share(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise ValueError(f"{text!r} is not a share between 0 and 1")
+    return number
+
+
+def _price(text: str) -> tuple[str, Decimal | tuple[Decimal, Decimal]]:
+    model, _, usd = text.rpartition("=")
+    try:
+        prices = [Decimal(part) for part in usd.split("/")]
+    except InvalidOperation:
+        prices = []
+    if not model or len(prices) not in (1, 2) or not all(price.is_finite() and price >= 0 for price in prices):
+        raise ValueError(f"{text!r} is not MODEL=USD, e.g. some-model=0.0015, or MODEL=0.15/0.60")
+    return model, prices[0] if len(prices) == 1 else (prices[0], prices[1])
+
+
+_TIME, _TIMES = _Value("TIME", _duration), _Value("TIME", _duration_range)
+_NUMBER = _Value("N", _positive)
+_FILE = click.Path(path_type=Path)
+
+
+def _serving_options(command: F) -> F:
+    for option in (
+        click.option("--parent", type=int, hidden=True),
+        click.option("--quiet", is_flag=True, help="print nothing but errors"),
+        click.option(
+            "--allow-local-code", is_flag=True, help="run the code of tci/execute on this machine, locked down"
+        ),
+        click.option("--whisper-model", metavar="NAME", help="weights of the whisper engine"),
+        click.option(
+            "--workers", type=int, default=os.cpu_count() or 1, help="processes of the engine (default: one a core)"
+        ),
+        click.option(
+            "--dialect",
+            type=click.Choice(DIALECTS),
+            default="local",
+            help="whose wire format /v1 speaks (default: a superset)",
+        ),
+        click.option("--engine", default="local", show_default=True, help=_ENGINES),
+        click.option("--port", type=int, default=8765, show_default=True, help="port; 0 takes any free one"),
+        click.option("--host", default="127.0.0.1", show_default=True, help="address to listen on"),
+    ):
+        command = option(command)
+    return command
+
+
+def _limit_options(command: F) -> F:
+    for option in (
+        click.option("--faults", type=_FILE, metavar="FILE", help="JSON list of rules: which requests break, and how"),
+        click.option("--seed", type=int, default=0, show_default=True, help="of --fail and --latency"),
+        click.option(
+            "--fail", type=_Value("SHARE", _share), default=0.0, help="share of requests that get a 500, 503 or 429"
+        ),
+        click.option("--burst", type=_NUMBER, help="requests that may come at once (default: one second's worth)"),
+        click.option(
+            "--limiter",
+            type=click.Choice(["bucket", "window"]),
+            default="bucket",
+            help="token bucket (default) or fixed window",
+        ),
+        click.option("--audio-per-hour", type=_Value("SECONDS", _positive), help="audio-seconds an hour"),
+        click.option("--rpd", type=_NUMBER, help="requests a day, shown in Groq's headers"),
+        click.option("--tpm", type=_NUMBER, help="tokens a minute; a second of audio is ten"),
+        click.option("--rpm", type=_NUMBER, help="requests a minute"),
+        click.option("--latency", type=_TIMES, default=(0.0, 0.0), help="least time to an answer: 300ms, 100ms..2s"),
+    ):
+        command = option(command)
+    return command
+
+
+def _provider_options(command: F) -> F:
+    for option in (
+        click.option("--url-host", multiple=True, metavar="HOST", help="host[:port] that URLs may name; * for any"),
+        click.option(
+            "--stream-shape",
+            type=click.Choice(_STREAM_SHAPES),
+            help="of streamed speech (default: the provider's)",
+        ),
+        click.option("--link-seconds", type=_NUMBER, default=3600.0, help="life of a link (default: 3600)"),
+        click.option(
+            "--job-seconds",
+            type=_TIMES,
+            default=(0.0, 0.2),
+            help="from a video's creation to its end: 2s, 1s..3s (default: 0..0.2)",
+        ),
+        click.option("--session-seconds", type=_TIME, default=1800.0, help="how long its session lives"),
+        click.option("--cell-seconds", type=_TIME, default=60.0, help="longest a cell of code may run"),
+        click.option("--model", multiple=True, metavar="ID", help="a model that exists besides the usual ones"),
+        click.option("--max-seconds", type=_NUMBER, help="longest recording (default: the provider's)"),
+        click.option("--max-bytes", type=int, metavar="N", help="largest upload (default: the provider's)"),
+    ):
+        command = option(command)
+    return command
+
+
+def _bill_options(command: F) -> F:
+    for option in (
+        click.option("--key-env", metavar="NAME", help="demand the token that is in this environment variable"),
+        click.option("--require-key", is_flag=True, help="answer 401 to requests without a bearer token"),
+        click.option(
+            "--bill-file", type=_FILE, metavar="FILE", help="append the bill to it, and start with what is in it"
+        ),
+        click.option("--price", type=_Value("MODEL=USD", _price), multiple=True, help=_PRICES),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command("serve", epilog=_PATHS)
+@_serving_options
+@_limit_options
+@_provider_options
+@_bill_options
+@click.pass_context
+def command(ctx: click.Context, /, **params: Any) -> None:
+    """Serve the providers' wire formats on a loopback port."""
+    from mediamill.tasks.local.server.process import run_server
+
+    ctx.exit(run_server(make_settings(params)))

@@ -1,0 +1,111 @@
+"""The server's process: start, tell that it is ready, serve, end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+
+from mediamill.tasks.errors import MediamillError, UsageError
+from mediamill.tasks.local.server.options import Settings
+
+_BACKLOG = 4096
+_GRACE = 0.5
+
+
+def run_server(settings: Settings) -> int:
+    """Serve until told to stop; the exit code."""
+    logging.basicConfig(format="%(message)s", level=logging.CRITICAL if settings.quiet else logging.ERROR)
+    try:
+        return asyncio.run(serve(settings))
+    except KeyboardInterrupt:
+        return 130
+    except MediamillError as error:
+        _print_failure(settings, error)
+        return error.exit_code
+
+
+async def serve(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT, or until the parent has ended.
+
+    Raises:
+        UsageError: when the settings cannot be served: unknown engine, port in use.
+    """
+    from aiohttp import web
+
+    from mediamill.tasks.local.server.open_state import open_server_state
+    from mediamill.tasks.local.server.routes import make_app
+
+    ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    _watch(settings, ended)
+    state = open_server_state(settings)
+    runner = web.AppRunner(make_app(state), access_log=None, auto_decompress=False, keepalive_timeout=75.0)
+    await runner.setup()
+    try:
+        site = web.TCPSite(
+            runner, settings.host, settings.port, backlog=_BACKLOG, shutdown_timeout=_GRACE, reuse_address=True
+        )
+        try:
+            await site.start()
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise UsageError(f"cannot listen on {settings.host}:{settings.port}: {reason}") from None
+        _print_ready(settings, _origin(settings.host, runner.addresses[0][1]), state.asr_engine.identity)
+        return await ended
+    finally:
+        state.stop_engines()
+        await runner.cleanup()
+        state.bill.close()
+
+
+def _origin(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _watch(settings: Settings, ended: asyncio.Future[int]) -> None:
+    """End on signals, and with a parent: its pipe is closed, or its process is gone."""
+
+    def end(code: int) -> None:
+        if not ended.done():
+            ended.set_result(code)
+
+    loop = asyncio.get_running_loop()
+    if settings.parent is None:
+        loop.add_signal_handler(signal.SIGINT, end, 130)
+        loop.add_signal_handler(signal.SIGTERM, end, 143)
+        return
+    loop.add_signal_handler(signal.SIGTERM, end, 0)
+    # Ctrl-C reaches the whole process group, and the parent still has answers to collect.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    loop.add_reader(sys.stdin.fileno(), _drained, sys.stdin.fileno(), end)
+    if hasattr(os, "pidfd_open"):
+        # A process the parent forked may hold the pipe open for longer than the parent lives.
+        loop.add_reader(os.pidfd_open(settings.parent), end, 0)
+
+
+def _drained(pipe: int, end: object) -> None:
+    if not os.read(pipe, 4096) and callable(end):
+        end(0)
+
+
+def _print_ready(settings: Settings, origin: str, engine: str) -> None:
+    """One line: for a parent JSON, for a person a sentence."""
+    if settings.parent is not None:
+        _print_line(json.dumps({"ready": True, "origin": origin, "engine": engine, "pid": os.getpid()}))
+    elif not settings.quiet:
+        _print_line(f"listening on {origin}")
+
+
+def _print_failure(settings: Settings, error: MediamillError) -> None:
+    if settings.parent is not None:
+        _print_line(json.dumps({"ready": False, "error": error.message, "hint": error.hint}))
+    else:
+        sys.stderr.write(f"mediamill serve: {error}\n")
+
+
+def _print_line(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,112 @@
+"""Request bodies: small ones in memory, large ones in a file, none above the limit."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import orjson
+
+from mediamill.tasks.local.asr_engines.base import Audio
+from mediamill.tasks.local.server.api_error import ApiError
+from mediamill.tasks.local.server.multipart_form import Buffer, Part
+
+if TYPE_CHECKING:
+    from aiohttp.web import BaseRequest
+
+IN_MEMORY = 1024 * 1024
+
+
+@dataclass(slots=True)
+class Body:
+    """A whole request body, with what must be cleaned up after it."""
+
+    data: Buffer = b""
+    cleanup: ExitStack = field(default_factory=ExitStack)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cleanup.close()
+
+    def sha256(self) -> str:
+        """Of the body as it came."""
+        return hashlib.sha256(self.data).hexdigest()
+
+    def audio(self, part: Part) -> Audio:
+        """A file part, cut out: bytes when small, a file of its own when large."""
+        view = memoryview(self.data)
+        try:
+            return self._audio(view[part.start : part.end], part.filename)
+        finally:
+            view.release()
+
+    def _audio(self, view: memoryview, filename: str) -> Audio:
+        with view:
+            sha256 = hashlib.sha256(view).hexdigest()
+            if len(view) <= IN_MEMORY:
+                return Audio(filename, len(view), sha256, data=bytes(view))
+            file = self.cleanup.enter_context(tempfile.NamedTemporaryFile(prefix="mediamill-upload-"))  # noqa: SIM115
+            file.write(view)
+            file.flush()
+            return Audio(filename, len(view), sha256, path=Path(file.name))
+
+
+def parse_json(body: bytes | memoryview) -> Any:
+    """The body's JSON.
+
+    Raises:
+        ApiError: when it is none.
+    """
+    try:
+        return orjson.loads(body)
+    except ValueError:
+        raise ApiError("bad_value", "We could not parse the JSON body of your request.") from None
+
+
+async def read_body(request: BaseRequest, limit: int) -> Body:
+    """Read a request's body.
+
+    Raises:
+        ApiError: ``too_large`` above ``limit`` bytes.
+    """
+    stated = request.content_length
+    if stated is not None and stated > limit:
+        raise _too_large(limit, stated)
+    if stated is not None and stated <= IN_MEMORY:
+        return Body(await request.content.read())
+    body = Body()
+    try:
+        return await _spooled(request, limit, body)
+    except BaseException:
+        body.cleanup.close()
+        raise
+
+
+async def _spooled(request: BaseRequest, limit: int, body: Body) -> Body:
+    file = body.cleanup.enter_context(tempfile.SpooledTemporaryFile(IN_MEMORY))  # noqa: SIM115
+    size = 0
+    async for chunk in request.content.iter_any():
+        size += len(chunk)
+        if size > limit:
+            raise _too_large(limit, size)
+        file.write(chunk)
+    if size <= IN_MEMORY:
+        file.seek(0)
+        body.data = file.read()
+        return body
+    file.flush()
+    mapped = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
+    body.cleanup.enter_context(mapped)
+    body.data = mapped
+    return body
+
+
+def _too_large(limit: int, size: int) -> ApiError:
+    return ApiError("too_large", f"Maximum content size limit ({limit}) exceeded ({size} bytes read)")

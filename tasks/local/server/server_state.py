@@ -1,0 +1,91 @@
+"""What all requests share, and what is known of one request on its way."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from mediamill.tasks.local.asr_engines.base import AsrEngine
+from mediamill.tasks.local.billing.bill import Bill, Call
+from mediamill.tasks.local.billing.price_list import PriceList
+from mediamill.tasks.local.faults.fault_rules import Fault, FaultRule
+from mediamill.tasks.local.media_generation.generation_state import GenerationState
+from mediamill.tasks.local.sandbox.interpreter_sessions import InterpreterSessions
+from mediamill.tasks.local.server.dialects import Dialect
+from mediamill.tasks.local.server.model_catalog import ModelCatalog
+from mediamill.tasks.local.server.options import Settings
+from mediamill.tasks.local.server.rate_limits import RateLimiter
+from mediamill.tasks.local.server.request_body import Body
+from mediamill.tasks.local.tts_engines.base import TtsEngine
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+_IDS = random.Random()  # noqa: S311 - they tell requests apart and guard nothing; the system's own bits cost a call each
+
+
+@dataclass(slots=True)
+class ServerState:
+    """What all requests share.
+
+    Attributes:
+        catalog: the models each dialect knows.
+        rng: decides random failures and latencies, in order of arrival.
+        interpreters: sessions in which code runs.
+        generation: jobs and files of images and videos.
+        rules: which requests break, and how.
+    """
+
+    settings: Settings
+    catalog: ModelCatalog
+    asr_engine: AsrEngine
+    tts_engine: TtsEngine
+    prices: PriceList
+    bill: Bill
+    limiter: RateLimiter
+    rng: random.Random
+    interpreters: InterpreterSessions
+    generation: GenerationState
+    rules: list[FaultRule] = field(default_factory=list)
+
+    def reset(self) -> None:
+        """Forget the bill, the jobs and the fault rules; limits start unused and random numbers anew."""
+        self.bill.reset()
+        self.generation.jobs.reset()
+        self.rules = []
+        self.rng = random.Random(self.settings.seed)  # noqa: S311 - a rehearsal must be repeatable
+        self.limiter = RateLimiter(self.limiter.rates, asyncio.get_running_loop().time)
+
+    def stop_engines(self) -> None:
+        """End everything that works for requests, with its processes and files."""
+        self.asr_engine.close()
+        self.interpreters.close()
+        self.generation.close()
+
+
+@dataclass(slots=True)
+class RequestContext:
+    """One request on its way: whose dialect it speaks, its entry in the bill, the fault it meets.
+
+    Attributes:
+        body: of a request to a paid route, once it is read.
+        filename: of the upload, for fault rules.
+        fault: what breaks the reply; None for nothing.
+        arrived: by the event loop's clock, in seconds.
+    """
+
+    request: web.BaseRequest
+    dialect: Dialect
+    call: Call
+    body: Body = field(init=False)
+    filename: str | None = None
+    fault: Fault | None = None
+    arrived: float = field(default_factory=lambda: asyncio.get_running_loop().time())
+    request_id: str = field(default_factory=lambda: f"req_{_IDS.getrandbits(128):032x}")
+
+    @property
+    def charges(self) -> bool:
+        """The reply is charged, as a provider would, unless the fault says otherwise."""
+        return self.fault is None or self.fault.billed is not False

@@ -1,0 +1,53 @@
+"""Audio by URL, from the hosts the server was told it may ask."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Collection
+from contextlib import ExitStack
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from mediamill.tasks.local.asr_engines.base import Audio
+from mediamill.tasks.local.server.api_error import ApiError
+
+_TIMEOUT = aiohttp.ClientTimeout(total=300, sock_connect=10)
+_BLOCK = 1 << 16
+
+
+async def download(url: str, hosts: Collection[str], limit: int, cleanup: ExitStack) -> Audio:
+    """Download a recording into a file that ``cleanup`` removes.
+
+    Args:
+        url: http or https.
+        hosts: ``host`` or ``host:port`` that may be asked; ``*`` stands for any.
+        limit: most bytes.
+        cleanup: owns the file.
+
+    Raises:
+        ApiError: when it may not be asked, does not answer 200, or is too large.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ApiError("bad_value", "the URL must begin with http:// or https://", param="file")
+    if not {"*", parts.hostname, parts.netloc} & set(hosts):
+        raise ApiError("bad_value", f"this server may not fetch from {parts.hostname}; see --url-host", param="file")
+    file = cleanup.enter_context(tempfile.NamedTemporaryFile(prefix="mediamill-url-"))  # noqa: SIM115
+    try:
+        async with aiohttp.ClientSession(timeout=_TIMEOUT) as session, session.get(url, allow_redirects=False) as reply:
+            if reply.status != 200:  # noqa: PLR2004
+                raise ApiError("bad_value", f"the URL answered {reply.status}", param="file")
+            digest, size = hashlib.sha256(), 0
+            async for block in reply.content.iter_chunked(_BLOCK):
+                size += len(block)
+                if size > limit:
+                    raise ApiError("url_too_large", f"the file behind the URL is above {limit} bytes", param="file")
+                digest.update(block)
+                file.write(block)
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        raise ApiError("bad_value", f"the URL cannot be fetched: {type(error).__name__}", param="file") from None
+    file.flush()
+    return Audio(Path(parts.path).name or "audio", size, digest.hexdigest(), path=Path(file.name))

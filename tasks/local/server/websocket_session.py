@@ -1,0 +1,218 @@
+"""Sockets: the handshake, the bill and the faults that every conversation shares."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from mediamill.tasks.local.faults.fault_replies import cut_off
+from mediamill.tasks.local.faults.fault_rules import UNCOMPUTED, Fault, RequestFacts, find_fault
+from mediamill.tasks.local.server.api_error import ApiError
+from mediamill.tasks.local.server.dialects import Dialect
+from mediamill.tasks.local.server.middleware import (
+    bearer_token,
+    break_unanswered,
+    check_limits,
+    refuse,
+    reply_headers,
+)
+from mediamill.tasks.local.server.server_state import RequestContext, ServerState
+
+SWITCHING_PROTOCOLS = 101
+MAX_MESSAGE_BYTES = 4 * 2**20
+_LOOK = 0.2
+
+
+class SessionClosed(Exception):
+    """The conversation is over, from whichever side."""
+
+
+@dataclass(slots=True)
+class WebsocketSession:
+    """A conversation. Each commit is a call of its own on the bill, the first one begun with the handshake."""
+
+    state: ServerState
+    context: RequestContext
+    socket: web.WebSocketResponse
+    fault: Fault | None
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    settled: bool = False
+    mute: bool = False
+    _items: int = 0
+
+    @property
+    def query(self) -> Any:
+        """The settings in the URL."""
+        return self.context.request.query
+
+    def next_item_id(self) -> str:
+        """A name for the next item."""
+        self._items += 1
+        return f"item_{self._items}"
+
+    async def send(self, kind: str, **more: Any) -> None:
+        """Send a message."""
+        if not self.mute:
+            await self.socket.send_str(orjson.dumps({"type": kind, **more}).decode())
+
+    async def messages(self) -> Any:
+        """What the client says: JSON objects and, where the wire has them, bytes.
+
+        Yields:
+            A decoded message, or bytes.
+        """
+        async for message in self.socket:
+            if message.type is WSMsgType.BINARY:
+                yield message.data
+            elif message.type is WSMsgType.TEXT:
+                try:
+                    payload = orjson.loads(message.data)
+                except ValueError:
+                    payload = None
+                if not isinstance(payload, dict):
+                    await self.socket.close(code=WSCloseCode.INVALID_TEXT, message=b"not JSON")
+                    return
+                yield payload
+
+    def record_commit(self, content: bytes, *extra: Any) -> None:
+        """A commit: its content's hash and that of everything else that was asked for, on the call's line."""
+        call = self.context.call
+        if self.settled:
+            call = self.context.call = self.state.bill.begin(self.context.request.path)
+            self.settled = False
+        call.model, call.key_seen = self.query.get("model"), bool(bearer_token(self.context.request))
+        call.file_sha256 = hashlib.sha256(content).hexdigest()
+        rest = [sorted(self.query.items()), *extra]
+        call.params_sha256 = hashlib.sha256(orjson.dumps(rest)).hexdigest()
+
+    def settle(self, status: int = SWITCHING_PROTOCOLS) -> None:
+        """Enter the call, just before its answer goes out."""
+        if not self.settled:
+            self.settled = True
+            self.state.bill.settle(self.context.call, status)
+            self.state.bill.end()
+
+    def take_fault(self) -> Fault | None:
+        """The fault for this commit; it strikes once."""
+        fault, self.fault = self.fault, None
+        if fault is not None:
+            self.context.call.fault = fault.kind
+        return fault
+
+    async def play_fault(self, fault: Fault, failed: str) -> None:
+        """Break the conversation in the fault's way; what was worked out is already charged.
+
+        Args:
+            fault: a kind that shows on a socket.
+            failed: the name of the wire's own failure message.
+
+        Raises:
+            SessionClosed: for all kinds that end it.
+        """
+        self.settle(
+            0 if fault.kind in ("close", "reset_mid_body", "short_body", "socket_silence") else SWITCHING_PROTOCOLS
+        )
+        if fault.kind == "socket_silence":
+            self.mute = True
+            return
+        if fault.kind == "drip":
+            await self._drip(fault.interval)
+        elif fault.kind == "socket_failed":
+            body = fault.body or {"error": {"message": "fault on demand", "type": "server_error", "code": None}}
+            await self.send(failed, **body)
+            if "event_type" in body:
+                return
+            await self.socket.close(code=WSCloseCode.INTERNAL_ERROR)
+        elif fault.kind == "socket_close":
+            await self.socket.close(code=fault.code, message=b"fault on demand")
+        elif fault.kind in ("close", "reset_mid_body", "short_body"):
+            cut_off(self.context.request, reset=fault.kind == "reset_mid_body")
+        else:
+            await self._garbage(fault)
+        raise SessionClosed
+
+    async def _garbage(self, fault: Fault) -> None:
+        if fault.kind == "huge":
+            await self.socket.send_str('{"type": "x", "pad": "' + " " * fault.bytes + '"}')
+        elif fault.kind == "wrong_type":
+            await self.socket.send_bytes(b"\0\1\2\3")
+        else:
+            await self.socket.send_str("" if fault.kind == "empty" else '{"type": "conversation.it')
+        while not self.socket.closed and await self.socket.receive() and not self.socket.closed:
+            pass
+
+    async def _drip(self, interval: float) -> None:
+        while not self.socket.closed and self.context.request.transport is not None:
+            await self.send("input_audio_buffer.processed", processed_ms=0)
+            await asyncio.sleep(interval)
+
+
+Hold = Callable[[WebsocketSession], Awaitable[None]]
+
+
+async def hold_session(
+    state: ServerState,
+    request: web.BaseRequest,
+    dialect: Dialect,
+    check: Callable[[ServerState, RequestContext], None],
+    hold: Hold,
+    headers: Mapping[str, str] | None = None,
+) -> web.StreamResponse:
+    """Answer a handshake and hold the conversation.
+
+    Args:
+        state: what all requests share.
+        request: the handshake.
+        dialect: whose wire.
+        check: refuses settings that make no sense.
+        hold: carries the conversation out.
+        headers: more of the handshake's reply.
+    """
+    context = RequestContext(request, dialect, state.bill.begin(request.path))
+    context.call.model, context.call.key_seen = request.query.get("model"), bool(bearer_token(request))
+    session = None
+    try:
+        fault = _find_fault(state, context)
+        if fault is not None and fault.kind in UNCOMPUTED:
+            context.call.fault = fault.kind
+            await asyncio.sleep(fault.delay)
+            return await break_unanswered(state, context, fault)
+        check_limits(state, context)
+        check(state, context)
+        socket = web.WebSocketResponse(max_msg_size=MAX_MESSAGE_BYTES, compress=False)
+        socket.headers.update(reply_headers(state, context) | dict(headers or {}))
+        session = WebsocketSession(state, context, socket, fault)
+        await socket.prepare(request)
+        await _run_session(session, hold)
+    except ApiError as api_error:
+        return refuse(state, context, api_error)
+    else:
+        return socket
+    finally:
+        if session is None:
+            state.bill.end()
+        else:
+            session.settle()
+
+
+async def _run_session(session: WebsocketSession, hold: Hold) -> None:
+    try:
+        await hold(session)
+    except (SessionClosed, ConnectionError):
+        return
+    except ApiError as api_error:
+        _, body = session.context.dialect.error(api_error, session.context.request_id)
+        await session.send("error", **body)
+        await session.socket.close(code=WSCloseCode.INTERNAL_ERROR)
+
+
+def _find_fault(state: ServerState, context: RequestContext) -> Fault | None:
+    call = context.call
+    return find_fault(state.rules, RequestFacts(call.path, call.model, None, None)) if state.rules else None

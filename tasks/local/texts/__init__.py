@@ -1,1 +1,0 @@
-"""Texts: ranked, embedded, and run as code."""

@@ -1,0 +1,89 @@
+"""Voices that are programs: flite and espeak-ng. The text goes through a file, never through a shell."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+import tempfile
+import wave
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mediamill.tasks.local.tts_engines.base import PcmAudio
+
+_VERSION = re.compile(r"(\d+\.\d+(?:\.\d+)?)")
+_SECONDS = 120.0
+_WORDS_A_MINUTE = 175
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechProgram:
+    """A program: its voices, and how it is called with voice, speed, text file and sound file."""
+
+    name: str
+    voices: tuple[str, ...]
+    command: Callable[[str, float, Path, Path], list[str]]
+
+
+def _flite(voice: str, speed: float, text: Path, sound: Path) -> list[str]:
+    return ["flite", "-voice", voice, "--setf", f"duration_stretch={1 / speed:.4f}", "-f", str(text), "-o", str(sound)]
+
+
+def _espeak(voice: str, speed: float, text: Path, sound: Path) -> list[str]:
+    words = str(round(_WORDS_A_MINUTE * speed))
+    return ["espeak-ng", "-v", voice, "-s", words, "-f", str(text), "-w", str(sound)]
+
+
+FLITE = SpeechProgram("flite", ("slt", "rms", "awb", "kal"), _flite)
+ESPEAK = SpeechProgram("espeak-ng", ("en-us", "en-gb", "de", "fr", "es", "it", "pt", "nl", "pl", "ru"), _espeak)
+
+
+class ProgramEngine:
+    """Runs its program once for each text, a few at a time."""
+
+    simulated = False
+
+    def __init__(self, kind: SpeechProgram, workers: int) -> None:
+        self._kind = kind
+        self.voices = kind.voices
+        self.identity = f"{kind.name}-{_version(kind.name)}"
+        self._free = asyncio.Semaphore(max(1, workers))
+
+    async def speak(self, text: str, voice: str | None, speed: float) -> PcmAudio:
+        """Say a text; what the program finds nothing to say in is no sound at all."""
+        async with self._free:
+            with tempfile.TemporaryDirectory(prefix="mediamill-voice-") as folder:
+                written, spoken = Path(folder) / "text.txt", Path(folder) / "sound.wav"
+                written.write_text(text + "\n", encoding="utf-8", errors="replace")
+                await self._run(self._kind.command(voice or self.voices[0], speed, written, spoken))
+                return await asyncio.to_thread(_read, spoken)
+
+    async def _run(self, command: list[str]) -> None:
+        quiet = asyncio.subprocess.DEVNULL
+        process = await asyncio.create_subprocess_exec(*command, stdin=quiet, stdout=quiet, stderr=quiet)
+        try:
+            async with asyncio.timeout(_SECONDS):
+                code = await process.wait()
+        except BaseException:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+            raise
+        if code:
+            raise RuntimeError(f"{self._kind.name} ended with {code}")
+
+
+def _read(path: Path) -> PcmAudio:
+    try:
+        with wave.open(str(path), "rb") as file:
+            return PcmAudio(file.readframes(file.getnframes()), file.getframerate())
+    except (wave.Error, EOFError, FileNotFoundError):
+        return PcmAudio(b"", 16_000)
+
+
+def _version(program: str) -> str:
+    done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10, check=False)  # noqa: S603 - one of ours
+    found = _VERSION.search(done.stdout + done.stderr)
+    return found[1] if found else "unknown"
