@@ -14,6 +14,7 @@ from mediamill.tasks.job import Job
 from mediamill.tasks.money.cost import Pricing
 from mediamill.tasks.params import check_params
 from mediamill.tasks.providers import registry
+from mediamill.tasks.providers.operations import meter_of
 from mediamill.tasks.wire import Provider
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def resolve_job(job: Job | ResolvedJob) -> ResolvedJob:
     if "://" in job.out_path:
         raise UsageError(f"{job.out_path}: OUT is a local folder", hint="write locally, then copy the folder")
     out = Path(job.out_path).expanduser().absolute()
-    pricing = Pricing.of(provider.name, provider.billing)
+    pricing = Pricing.of(provider.name, provider.billing, meter_of)
     return ResolvedJob(job, capability, provider, model, params, schema, pricing, out)
 
 

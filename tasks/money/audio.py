@@ -8,7 +8,7 @@ from decimal import ROUND_CEILING, ROUND_HALF_UP, Decimal
 from mediamill.tasks.domain import Usage
 from mediamill.tasks.money.meter import Metered
 from mediamill.tasks.money.prices import Price
-from mediamill.tasks.money.tokens import AUDIO, INPUT, MILLION, TOKENS, token_price
+from mediamill.tasks.money.tokens import AUDIO, INPUT, MILLION, TokenMeter, token_price
 from mediamill.tasks.wire import Billing
 
 _SECONDS = {"audio_second": Decimal(1), "audio_minute": Decimal(60), "audio_hour": Decimal(3600)}
@@ -25,7 +25,7 @@ class AudioMeter:
     def cost(self, usage: Usage, prices: Sequence[Price], billing: Billing) -> Metered | None:
         """By tokens where the reply states them and they have a price, else by seconds as the provider counts them."""
         if usage.audio_seconds is None:
-            return TOKENS.cost(usage, prices, billing)
+            return TokenMeter().cost(usage, prices, billing)
         by_tokens = token_price(prices, usage)
         if by_tokens is not None:
             usd, price = by_tokens
@@ -42,7 +42,7 @@ class AudioMeter:
     def ceiling(self, usage: Usage, prices: Sequence[Price], billing: Billing) -> Decimal | None:
         """By whole seconds at the dearest rate; what is billed by tokens gets a margin, and its prompt beside it."""
         if usage.audio_seconds is None:
-            return TOKENS.ceiling(usage, prices, billing)
+            return TokenMeter().ceiling(usage, prices, billing)
         rates = [rate for rate, _ in _per_second(prices)]
         if not rates:
             return None

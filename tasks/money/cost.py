@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
 
 from mediamill.tasks.domain import FREE, Cost, Usage
-from mediamill.tasks.money.meters import METERS
+from mediamill.tasks.money.meter import Meter
 from mediamill.tasks.money.prices import PriceBook
 from mediamill.tasks.money.tokens import token_source
 from mediamill.tasks.wire import Billing
@@ -16,16 +17,21 @@ _QUANTUM = Decimal("0.000000000001")
 
 @dataclass(frozen=True, slots=True)
 class Pricing:
-    """The prices and rules of one provider."""
+    """The prices and rules of one provider.
+
+    Attributes:
+        meter_of: what prices an operation, by its name; None for one whose price is not known.
+    """
 
     provider: str
     billing: Billing
     book: PriceBook
+    meter_of: Callable[[str], Meter | None]
 
     @classmethod
-    def of(cls, provider: str, billing: Billing) -> Pricing:
+    def of(cls, provider: str, billing: Billing, meter_of: Callable[[str], Meter | None]) -> Pricing:
         """The pricing of a provider, from the price list."""
-        return cls(provider, billing, PriceBook.load())
+        return cls(provider, billing, PriceBook.load(), meter_of)
 
     def cost(self, model: str, operation: str, usage: Usage, max_usd: Decimal | None) -> Cost:
         """What an answered request cost.
@@ -38,7 +44,7 @@ class Pricing:
         if usage.billed_usd is not None:
             return Cost(usage.billed_usd, "billed", "the provider's reply", max_usd)
         prices = self.book.find(self.provider, model, operation)
-        meter = METERS.get(operation)
+        meter = self.meter_of(operation)
         metered = meter.cost(usage, prices, self.billing) if meter else None
         if metered is not None:
             return Cost(metered.usd.quantize(_QUANTUM, ROUND_HALF_EVEN), "metered", metered.source, max_usd)
@@ -50,7 +56,7 @@ class Pricing:
         """The most a request of at most ``usage`` can cost; None when that cannot be stated."""
         if self.billing.free:
             return Decimal(0)
-        meter = METERS.get(operation)
+        meter = self.meter_of(operation)
         if meter is None:
             return None
         ceiling = meter.ceiling(usage, self.book.find(self.provider, model, operation), self.billing)
@@ -59,7 +65,7 @@ class Pricing:
     def source(self, model: str, operation: str, *, flat: bool = False) -> str | None:
         """The price a request is metered with, in words; ``flat`` where images of any size cost the same."""
         prices = self.book.find(self.provider, model, operation)
-        meter = METERS.get(operation)
+        meter = self.meter_of(operation)
         price = meter.source(prices, flat=flat) if meter else None
         if price is not None:
             return str(price)

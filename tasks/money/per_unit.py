@@ -8,7 +8,7 @@ from decimal import Decimal
 from mediamill.tasks.domain import Usage
 from mediamill.tasks.money.meter import Metered
 from mediamill.tasks.money.prices import Price
-from mediamill.tasks.money.tokens import TOKENS
+from mediamill.tasks.money.tokens import TokenMeter
 from mediamill.tasks.wire import Billing
 
 _UNITS: Mapping[str, str] = {"search": "searches", "session": "sessions"}
@@ -24,12 +24,12 @@ class UnitMeter:
             count = _count(price, usage)
             if count is not None:
                 return Metered(count * price.usd, str(price))
-        return TOKENS.cost(usage, prices, billing)
+        return TokenMeter().cost(usage, prices, billing)
 
     def ceiling(self, usage: Usage, prices: Sequence[Price], billing: Billing) -> Decimal | None:
         """So many units at the dearest price; else by tokens."""
         costs = [count * price.usd for price in prices if (count := _count(price, usage)) is not None]
-        return max(costs) if costs else TOKENS.ceiling(usage, prices, billing)
+        return max(costs) if costs else TokenMeter().ceiling(usage, prices, billing)
 
     def source(self, prices: Sequence[Price], *, flat: bool = False) -> Price | None:
         """None: the first price of the list says it."""

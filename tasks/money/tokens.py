@@ -54,9 +54,6 @@ class TokenMeter:
         return None
 
 
-TOKENS = TokenMeter()
-
-
 def token_price(prices: Iterable[Price], usage: Usage) -> tuple[Decimal, Price] | None:
     """What a reply's tokens cost in US dollars, and the price its input was metered with.
 

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
-
-import pytest
 
 from mediamill.tasks.domain import Usage
 from mediamill.tasks.money.cost import Pricing
 from mediamill.tasks.money.meter import Metered
-from mediamill.tasks.money.meters import METERS, register_meter
 from mediamill.tasks.money.prices import Price, PriceBook
+from mediamill.tasks.providers.operations import meter_of
 from mediamill.tasks.providers.registry import configured_names, load_config
 from mediamill.tasks.wire import Billing
 
 PAGE = Price("page", Decimal("0.002"), "somewhere", "2026-01-01")
 DEARER = Price("page", Decimal("0.003"), "somewhere else", "2026-01-01")
-OCR = Pricing("p", Billing(), PriceBook({("p", "m", "ocr"): [PAGE, DEARER]}))
+BOOK = PriceBook({("p", "m", "ocr"): [PAGE, DEARER]})
 
 
 class PageMeter:
@@ -37,35 +35,24 @@ class PageMeter:
         return next(iter(prices), None)
 
 
-@pytest.fixture
-def pages() -> Iterator[None]:
-    register_meter("ocr", PageMeter())
-    yield
-    del METERS["ocr"]
-
-
 def test_every_configured_operation_has_a_meter() -> None:
-    assert {operation for name in configured_names() for operation in load_config(name).operations} <= set(METERS)
+    operations = {operation for name in configured_names() for operation in load_config(name).operations}
+    assert [operation for operation in operations if meter_of(operation) is None] == []
 
 
-@pytest.mark.usefixtures("pages")
-def test_an_operation_from_elsewhere_brings_its_own_meter() -> None:
+def test_an_operation_is_priced_by_its_meter() -> None:
+    pricing = Pricing("p", Billing(), BOOK, {"ocr": PageMeter()}.get)
     usage = Usage(input_images=3, requests=1)
-    cost = OCR.cost("m", "ocr", usage, None)
+    cost = pricing.cost("m", "ocr", usage, None)
     assert (cost.usd, cost.basis, cost.source) == (Decimal("0.006"), "metered", str(PAGE))
-    assert OCR.ceiling("m", "ocr", usage) == Decimal("0.009")
-    assert OCR.source("m", "ocr") == str(PAGE)
-
-
-@pytest.mark.usefixtures("pages")
-def test_a_meter_is_never_replaced_by_another() -> None:
-    with pytest.raises(ValueError, match="ocr has a meter already"):
-        register_meter("ocr", PageMeter())
+    assert pricing.ceiling("m", "ocr", usage) == Decimal("0.009")
+    assert pricing.source("m", "ocr") == str(PAGE)
 
 
 def test_without_a_meter_a_cost_is_unknown_and_has_no_ceiling() -> None:
+    pricing = Pricing("p", Billing(), BOOK, meter_of)
     usage = Usage(input_images=3, requests=1)
-    assert OCR.cost("m", "ocr", usage, None).basis == "unknown"
-    assert OCR.ceiling("m", "ocr", usage) is None
-    assert OCR.cost("m", "ocr", usage, Decimal(1)).basis == "estimated"
-    assert OCR.source("m", "ocr") == str(PAGE)
+    assert pricing.cost("m", "ocr", usage, None).basis == "unknown"
+    assert pricing.ceiling("m", "ocr", usage) is None
+    assert pricing.cost("m", "ocr", usage, Decimal(1)).basis == "estimated"
+    assert pricing.source("m", "ocr") == str(PAGE)

@@ -60,12 +60,13 @@ def _names(provider: str | None) -> tuple[str, ...]:
 
 def _configured(provider: str) -> list[Model]:
     from mediamill.tasks.money.cost import Pricing
+    from mediamill.tasks.providers.operations import meter_of
     from mediamill.tasks.providers.operations.image_config import ImageModel
     from mediamill.tasks.providers.registry import load_config
     from mediamill.tasks.wire import Billing
 
     config = load_config(provider)
-    pricing = Pricing.of(provider, Billing(config.free))
+    pricing = Pricing.of(provider, Billing(config.free), meter_of)
     models = []
     for operation, facts in config.operations.items():
         for name, can in facts.models.items():

@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mediamill.tasks.money.meter import Meter
     from mediamill.tasks.providers.operations.base import Operation
 
 _HERE = "mediamill.tasks.providers.operations"
@@ -41,6 +42,11 @@ def operation_class(name: str, adapter: str | None = None) -> type[Operation[Any
     """
     found: type[Operation[Any, Any]] = load_object(adapter or _OPERATIONS[name])
     return found
+
+
+def meter_of(name: str) -> Meter | None:
+    """What prices an operation; None where it has no known price, or where there is no such operation."""
+    return operation_class(name).meter if name in operation_names() else None
 
 
 def load_object(target: str) -> Any:

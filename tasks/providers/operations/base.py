@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mediamill.tasks.domain import Ask, Usage
 from mediamill.tasks.errors import UsageError
+from mediamill.tasks.money.meter import Meter
 from mediamill.tasks.providers.errors.classify import classify_error
 from mediamill.tasks.providers.provider_info import ProviderInfo
 from mediamill.tasks.wire import AudioLimits, Parsed, Poll, Problem, Quota, Reply, Request, Wire
@@ -68,6 +69,7 @@ class Operation(ABC, Generic[ConfigT, FactsT]):
     Attributes:
         config_model: what its block of a provider's YAML is read into.
         facts_model: what the block says of each model.
+        meter: what prices it; None where it has no known price.
         provider: whose operation it is.
         name: as Asks, prices and the YAML name it.
         config: what the YAML says of it.
@@ -75,6 +77,7 @@ class Operation(ABC, Generic[ConfigT, FactsT]):
 
     config_model: ClassVar[type[OperationConfig[Any]]]
     facts_model: ClassVar[type[ModelFacts]]
+    meter: ClassVar[Meter | None] = None
 
     def __init__(self, provider: ProviderInfo, name: str, config: ConfigT) -> None:
         self.provider = provider

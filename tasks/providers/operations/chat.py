@@ -9,6 +9,7 @@ from pydantic import Field
 
 from mediamill.tasks.domain import JSON, Ask, Input
 from mediamill.tasks.errors import BadInput
+from mediamill.tasks.money.tokens import TokenMeter
 from mediamill.tasks.providers.operations.base import ModelFacts, Operation, OperationConfig, parsed
 from mediamill.tasks.providers.operations.chat_reply import completion_in
 from mediamill.tasks.providers.operations.chat_stream import classify_stream, has_token, is_stream
@@ -153,6 +154,7 @@ class Chat(Completion[ChatConfig, ChatModel]):
 
     config_model = ChatConfig
     facts_model = ChatModel
+    meter = TokenMeter()
 
 
 _SAMPLING = (

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from mediamill.tasks.domain import JSON, Ask, Usage
 from mediamill.tasks.errors import BadReply
+from mediamill.tasks.money.per_unit import UnitMeter
 from mediamill.tasks.providers.operations.base import ModelFacts, Operation, OperationConfig, parsed
 from mediamill.tasks.wire import Parsed, Problem, Reply, Request, Wire
 
@@ -46,6 +47,7 @@ class CodeInterpreter(Operation[InterpreterConfig, InterpreterModel]):
 
     config_model = InterpreterConfig
     facts_model = InterpreterModel
+    meter = UnitMeter()
 
     def wire(self, ask: Ask) -> Wire:
         """The endpoint and the fields that are set."""

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from mediamill.tasks.domain import JSON, Ask, Usage
 from mediamill.tasks.errors import BadInput, BadReply
+from mediamill.tasks.money.tokens import TokenMeter
 from mediamill.tasks.providers.operations.base import ModelFacts, Operation, OperationConfig, parsed
 from mediamill.tasks.wire import Pack, Parsed, Quota, Reply, Request, Wire
 
@@ -55,6 +56,7 @@ class Embeddings(Operation[EmbeddingConfig, EmbeddingModel]):
 
     config_model = EmbeddingConfig
     facts_model = EmbeddingModel
+    meter = TokenMeter()
 
     def quota(self, model: str) -> Quota:
         """Rates and concurrency to begin with, and how many texts share a request."""

@@ -14,6 +14,7 @@ import orjson
 from mediamill.tasks.domain import JSON, Ask, Usage
 from mediamill.tasks.errors import BadInput, BadReply
 from mediamill.tasks.media.images.image_info import read_image_info
+from mediamill.tasks.money.images import ImageMeter
 from mediamill.tasks.providers.errors.moderation import refusals_named
 from mediamill.tasks.providers.operations.base import Operation, parsed
 from mediamill.tasks.providers.operations.image_config import ImageConfig, ImageModel, megapixels, wrong
@@ -50,6 +51,7 @@ class Images(Operation[ImageConfig, ImageModel]):
 
     config_model = ImageConfig
     facts_model = ImageModel
+    meter = ImageMeter()
 
     def wire(self, ask: Ask) -> Wire:
         """The endpoint and the request's fields; nothing that was not asked for is in them.

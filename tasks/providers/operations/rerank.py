@@ -14,6 +14,7 @@ from pydantic import Field
 
 from mediamill.tasks.domain import JSON, Ask, Usage
 from mediamill.tasks.errors import BadInput, BadReply
+from mediamill.tasks.money.per_unit import UnitMeter
 from mediamill.tasks.providers.operations.base import ModelFacts, Operation, OperationConfig, parsed
 from mediamill.tasks.wire import Parsed, Reply, Request, Wire
 
@@ -55,6 +56,7 @@ class Rerank(Operation[RerankConfig, RerankModel]):
 
     config_model = RerankConfig
     facts_model = RerankModel
+    meter = UnitMeter()
 
     def wire(self, ask: Ask) -> Wire:
         """The endpoint and the request's fields; objects become text where the endpoint takes only text.

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from mediamill.tasks.domain import JSON, Ask, Payload, Usage
 from mediamill.tasks.errors import BadInput
+from mediamill.tasks.money.audio import AudioMeter
 from mediamill.tasks.providers.errors.classify import classify_error
 from mediamill.tasks.providers.languages import iso_code
 from mediamill.tasks.providers.operations.base import AudioOperation, OperationConfig, parsed
@@ -219,6 +220,7 @@ class Transcription(AudioUpload[TranscriptionConfig, TranscriptionModel]):
 
     config_model = TranscriptionConfig
     facts_model = TranscriptionModel
+    meter = AudioMeter()
 
 
 def manner(model: str, facts: TranscriptionModel, asked: Mapping[str, JSON]) -> dict[str, JSON]:

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from mediamill.tasks.domain import JSON
 from mediamill.tasks.errors import BadInput, UsageError
+from mediamill.tasks.money.audio import AudioMeter
 from mediamill.tasks.providers.languages import iso_code
 from mediamill.tasks.providers.operations.transcription import AudioConfig, AudioUpload, TranscriptionModel, manner
 
@@ -43,6 +44,7 @@ class Translation(AudioUpload[TranslationConfig, TranslationModel]):
 
     config_model = TranslationConfig
     facts_model = TranslationModel
+    meter = AudioMeter()
 
     def model(self, asked: str | None, *, known_elsewhere: bool) -> str:
         """The model asked for, or the default.

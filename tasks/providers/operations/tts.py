@@ -11,6 +11,7 @@ from pydantic import Field
 
 from mediamill.tasks.domain import JSON, Ask
 from mediamill.tasks.errors import BadInput
+from mediamill.tasks.money.speech import SpeechMeter
 from mediamill.tasks.providers.errors.classify import classify_error
 from mediamill.tasks.providers.operations.base import Operation, OperationConfig, parsed
 from mediamill.tasks.providers.operations.realtime import (
@@ -82,6 +83,7 @@ class Tts(Operation[TtsConfig, TtsModel]):
 
     config_model = TtsConfig
     facts_model = TtsModel
+    meter = SpeechMeter()
 
     def wire(self, ask: Ask) -> Wire:
         """The endpoint and the body, or the socket and what is said there.

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from mediamill.tasks.domain import Ask, Usage
 from mediamill.tasks.errors import BadReply
+from mediamill.tasks.money.videos import VideoMeter
 from mediamill.tasks.providers.errors.moderation import is_refusal, refusal, refusals_named
 from mediamill.tasks.providers.operations.base import JobOperation, ModelFacts, OperationConfig, parsed
 from mediamill.tasks.providers.operations.video_fields import (
@@ -81,6 +82,7 @@ class Videos(JobOperation[VideoConfig, VideoModel]):
 
     config_model = VideoConfig
     facts_model = VideoModel
+    meter = VideoMeter()
 
     def quota(self, model: str) -> Quota:
         """Rates and concurrency to begin with, and how many jobs may run."""

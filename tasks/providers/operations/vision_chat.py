@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from mediamill.tasks.money.tokens import TokenMeter
 from mediamill.tasks.providers.operations.chat import ChatModel, Completion, CompletionConfig
 from mediamill.tasks.providers.operations.vision import Vision
 
@@ -31,3 +32,4 @@ class VisionChat(Completion[VisionConfig, VisionModel]):
 
     config_model = VisionConfig
     facts_model = VisionModel
+    meter = TokenMeter()
