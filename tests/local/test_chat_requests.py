@@ -19,7 +19,7 @@ from mediamill.tasks.local.chat.chat_request import ChatRequest, read_chat_reque
 from mediamill.tasks.local.chat.chat_stream import chat_chunks, encode_events
 from mediamill.tasks.local.chat.token_usage import count_usage, truncate, usage_reply
 from mediamill.tasks.local.server.api_error import ApiError
-from mediamill.tasks.local.server.options import DIALECTS
+from mediamill.tasks.local.server.settings import DIALECTS
 from tests.clients.seeing import HOUSE, data_url
 from tests.local.calls import PATHS
 from tests.local.test_chat_schemas import JSON

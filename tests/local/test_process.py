@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.local.server.options import command, make_settings
+from mediamill.tasks.local.server.options import command
+from mediamill.tasks.local.server.settings import make_settings
 from mediamill.tasks.local.spawn import spawn
 from tests.local.calls import post
 

@@ -165,7 +165,7 @@ def test_real_voices(speaking: RunningServer) -> None:
 
 def test_an_engine_that_is_not_installed_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     from mediamill.tasks.errors import UsageError
-    from mediamill.tasks.local.tts_engines.base import make_tts_engine
+    from mediamill.tasks.local.tts_engines.registry import make_tts_engine
 
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(UsageError, match="needs the program flite"):

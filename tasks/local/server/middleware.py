@@ -22,9 +22,9 @@ from mediamill.tasks.local.faults.fault_replies import EventStream, send_broken,
 from mediamill.tasks.local.faults.fault_rules import UNANSWERED, UNCOMPUTED, Fault, RequestFacts, find_fault
 from mediamill.tasks.local.server.api_error import ApiError, ErrorKind
 from mediamill.tasks.local.server.dialects import Dialect
-from mediamill.tasks.local.server.options import Settings
 from mediamill.tasks.local.server.request_body import read_body
 from mediamill.tasks.local.server.server_state import RequestContext, ServerState
+from mediamill.tasks.local.server.settings import Settings
 
 T = TypeVar("T")
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -9,7 +9,7 @@ from typing import Any
 from mediamill.tasks.local.chat.chat_models import ChatModel, read_models
 from mediamill.tasks.local.endpoints.tts_request import TtsModel
 from mediamill.tasks.local.server.dialects import Dialect, dialect
-from mediamill.tasks.local.server.options import DIALECTS, Settings
+from mediamill.tasks.local.server.settings import DIALECTS, Settings
 
 _ANY_EMBEDDER = 256
 

@@ -25,10 +25,10 @@ from mediamill.tasks.local.media_generation.generation_state import (
 )
 from mediamill.tasks.local.sandbox.interpreter_sessions import InterpreterSessions
 from mediamill.tasks.local.server.model_catalog import read_catalog
-from mediamill.tasks.local.server.options import DIALECTS, Settings
 from mediamill.tasks.local.server.rate_limits import RateLimiter, RateLimits
 from mediamill.tasks.local.server.server_state import ServerState
-from mediamill.tasks.local.tts_engines.base import TTS_ENGINES, make_tts_engine
+from mediamill.tasks.local.server.settings import DIALECTS, Settings
+from mediamill.tasks.local.tts_engines.registry import TTS_ENGINES, make_tts_engine
 
 _OTHER_ENGINES = ("bm25s", "hashing", "python", "drawing")
 """Engines that rank, embed, run code and draw; every server has them, whatever transcribes and speaks."""

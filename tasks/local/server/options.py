@@ -1,20 +1,20 @@
-"""The command ``mediamill serve``: its options, checked, and the settings they make."""
+"""The command ``mediamill serve`` and its options, checked."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from mediamill.tasks.local.server.settings import DIALECTS, make_settings
+
 F = TypeVar("F", bound=Callable[..., Any])
 
-DIALECTS = ("local", "together", "openai", "groq", "compatible", "xai")
 _STREAM_SHAPES = ("chunk", "delta", "item", "openai")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m)?")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
@@ -31,53 +31,6 @@ _PATHS = (
     "/compatible/v1, /xai/v1, /cohere/v1; /health; /mediamill/bill, /mediamill/faults, /mediamill/limits, "
     "/mediamill/reset."
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """How the server behaves; the options of :func:`command` tell the meaning of each. Times are in seconds."""
-
-    host: str
-    port: int
-    engine: str
-    dialect: str
-    workers: int
-    whisper_model: str | None
-    allow_local_code: bool
-    quiet: bool
-    parent: int | None
-    latency: tuple[float, float]
-    rpm: float | None
-    tpm: float | None
-    rpd: float | None
-    audio_per_hour: float | None
-    limiter: str
-    burst: float | None
-    fail: float
-    seed: int
-    faults: Path | None
-    max_bytes: int | None
-    max_seconds: float | None
-    model: tuple[str, ...]
-    cell_seconds: float
-    session_seconds: float
-    job_seconds: tuple[float, float]
-    link_seconds: float
-    stream_shape: str | None
-    url_host: tuple[str, ...]
-    price: Mapping[str, Decimal]
-    token_price: Mapping[str, tuple[Decimal, Decimal]]
-    bill_file: Path | None
-    require_key: bool
-    key_env: str | None
-
-
-def make_settings(params: Mapping[str, Any]) -> Settings:
-    """Settings from the command's parsed options; prices come apart into those of things and of tokens."""
-    prices = dict(params["price"])
-    by_thing = {model: price for model, price in prices.items() if isinstance(price, Decimal)}
-    by_token = {model: price for model, price in prices.items() if isinstance(price, tuple)}
-    return Settings(**{**params, "price": by_thing, "token_price": by_token})
 
 
 class _Value(click.ParamType[Any]):

@@ -10,7 +10,7 @@ import signal
 import sys
 
 from mediamill.tasks.errors import MediamillError, UsageError
-from mediamill.tasks.local.server.options import Settings
+from mediamill.tasks.local.server.settings import Settings
 
 _BACKLOG = 4096
 _GRACE = 0.5

@@ -15,9 +15,9 @@ from mediamill.tasks.local.media_generation.generation_state import GenerationSt
 from mediamill.tasks.local.sandbox.interpreter_sessions import InterpreterSessions
 from mediamill.tasks.local.server.dialects import Dialect
 from mediamill.tasks.local.server.model_catalog import ModelCatalog
-from mediamill.tasks.local.server.options import Settings
 from mediamill.tasks.local.server.rate_limits import RateLimiter
 from mediamill.tasks.local.server.request_body import Body
+from mediamill.tasks.local.server.settings import Settings
 from mediamill.tasks.local.tts_engines.base import TtsEngine
 
 if TYPE_CHECKING:

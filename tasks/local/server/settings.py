@@ -1,0 +1,59 @@
+"""How the server behaves, as one value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+DIALECTS = ("local", "together", "openai", "groq", "compatible", "xai")
+"""What ``/v1`` may speak."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How the server behaves; the options of ``mediamill serve`` say what each means. Times are in seconds."""
+
+    host: str
+    port: int
+    engine: str
+    dialect: str
+    workers: int
+    whisper_model: str | None
+    allow_local_code: bool
+    quiet: bool
+    parent: int | None
+    latency: tuple[float, float]
+    rpm: float | None
+    tpm: float | None
+    rpd: float | None
+    audio_per_hour: float | None
+    limiter: str
+    burst: float | None
+    fail: float
+    seed: int
+    faults: Path | None
+    max_bytes: int | None
+    max_seconds: float | None
+    model: tuple[str, ...]
+    cell_seconds: float
+    session_seconds: float
+    job_seconds: tuple[float, float]
+    link_seconds: float
+    stream_shape: str | None
+    url_host: tuple[str, ...]
+    price: Mapping[str, Decimal]
+    token_price: Mapping[str, tuple[Decimal, Decimal]]
+    bill_file: Path | None
+    require_key: bool
+    key_env: str | None
+
+
+def make_settings(params: Mapping[str, Any]) -> Settings:
+    """Settings from the command's parsed options; prices come apart into those of things and of tokens."""
+    prices = dict(params["price"])
+    by_thing = {model: price for model, price in prices.items() if isinstance(price, Decimal)}
+    by_token = {model: price for model, price in prices.items() if isinstance(price, tuple)}
+    return Settings(**{**params, "price": by_thing, "token_price": by_token})
