@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import Field, InstanceOf, field_validator
+from pydantic import Field, InstanceOf, ValidationError, field_validator
 
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.providers.operations import operation_class, operation_names
@@ -18,6 +18,7 @@ from mediamill.tasks.providers.operations.base import OperationConfig, StrictMod
 from mediamill.tasks.providers.provider_info import ErrorQuirk, RateLimitDialect
 from mediamill.tasks.wire import Endpoint
 
+_CORRECT = "correct the provider's configuration"
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -45,20 +46,43 @@ class ProviderConfig(StrictModel):
 
     @field_validator("operations", mode="before")
     @classmethod
-    def _read_by_its_own_model(cls, blocks: Mapping[str, Mapping[str, Any]]) -> dict[str, OperationConfig[Any]]:
-        read = {}
-        for name, block in blocks.items():
-            adapter = block.get("adapter")
-            if adapter is None and name not in operation_names():
-                raise ValueError(f"there is no operation {name!r}")
-            read[name] = operation_class(name, adapter).config_model.model_validate(block)
-        return read
+    def _read_by_its_own_model(cls, blocks: Any) -> dict[str, OperationConfig[Any]]:
+        if not isinstance(blocks, dict) or not all(isinstance(block, dict) for block in blocks.values()):
+            raise ValueError("each operation is a block of its own")
+        return {name: _read_operation(name, block) for name, block in blocks.items()}
+
+
+def _read_operation(name: str, block: Mapping[str, Any]) -> OperationConfig[Any]:
+    adapter = block.get("adapter")
+    if adapter is None and name not in operation_names():
+        raise ValueError(f"there is no operation {name!r}")
+    try:
+        return operation_class(name, adapter).config_model.model_validate(block)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"{name}: {error}") from None
+    except ValidationError as error:
+        raise ValueError(_first_fault(error, name)) from None
+
+
+def _first_fault(error: ValidationError, *place: str) -> str:
+    first = error.errors(include_url=False, include_context=False)[0]
+    return f"{'.'.join(map(str, (*place, *first['loc'])))}: {first['msg'].removeprefix('Value error, ')}"
 
 
 def read_config(path: Path) -> ProviderConfig:
-    """The configuration in a file."""
+    """The configuration in a file.
+
+    Raises:
+        UsageError: when it cannot be read, or says what no configuration says.
+    """
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where PyYAML has it, takes a fifth of the time
-    return ProviderConfig.model_validate(yaml.load(path.read_text(encoding="utf-8"), Loader=loader))  # noqa: S506
+    try:
+        return ProviderConfig.model_validate(yaml.load(path.read_text(encoding="utf-8"), Loader=loader))  # noqa: S506
+    except ValidationError as error:
+        raise UsageError(f"{path}: {_first_fault(error)}", hint=_CORRECT) from None
+    except (OSError, yaml.YAMLError) as error:
+        words = " ".join(str(error).split())
+        raise UsageError(f"{path}: {words}", hint=_CORRECT) from None
 
 
 def endpoint_of(base_url: str, api: str, key_env: str | None) -> Endpoint:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from mediamill.configs import FOLDER
 from mediamill.tasks.errors import NoSuchOption, UsageError
@@ -36,13 +35,19 @@ def configured_names() -> tuple[str, ...]:
 
 
 def register_provider(name: str, source: Path | str) -> None:
-    """Make a provider known that lives outside this folder.
+    """Make a provider known that lives outside this folder, before its name is first used.
 
     Args:
         name: as jobs name it.
         source: its YAML file; or ``module:name`` of what makes it, which is called with the job's base URL (or None)
             and gives a :class:`~mediamill.tasks.wire.Provider`.
+
+    Raises:
+        ValueError: when there is one of that name already, from elsewhere.
     """
+    known = _CONFIGS.get(name) or _FACTORIES.get(name)
+    if (FOLDER / "providers" / f"{name}.yaml").exists() or known not in (None, source):
+        raise ValueError(f"there is a provider {name!r} already")
     if isinstance(source, Path):
         _CONFIGS[name] = source
     else:
@@ -57,8 +62,7 @@ def load_config(name: str) -> ProviderConfig:
 
 def default_provider(environ: Mapping[str, str], operation: str | None = None) -> str:
     """The first provider that has the operation and whose key is set; the built-in one when there is none."""
-    for name in configured_names():
-        config = load_config(name)
+    for name, config in _sound_configs():
         if operation is not None and operation not in config.operations:
             continue
         if config.key_env and not config.key_optional and environ.get(config.key_env):
@@ -79,14 +83,13 @@ def make_provider(name: str, *, base_url: str | None, api_key_env: str | None, e
     config = _config_of(name)
     key_env = _key_env(name, config, api_key_env, environ)
     endpoint = _endpoint(name, config, base_url, key_env, environ)
-    cls: Callable[..., Any] = load_object(config.adapter) if config.adapter else BaseProvider
-    provider: Provider = cls(name, config, endpoint, offering)
-    return provider
+    cls: type[BaseProvider] = load_object(config.adapter) if config.adapter else BaseProvider
+    return cls(name, config, endpoint, offering)
 
 
 def offering(operation: str) -> tuple[str, ...]:
     """The providers that have an operation, with a model of their own for it or any that is named."""
-    found = ((name, load_config(name).operations.get(operation)) for name in configured_names())
+    found = ((name, config.operations.get(operation)) for name, config in _sound_configs())
     return tuple(name for name, config in found if config and (config.default_model or config.any_model))
 
 
@@ -97,6 +100,18 @@ def key_name(name: str, api_key_env: str | None) -> str | None:
         NoSuchOption: when there is no such provider.
     """
     return api_key_env or _config_of(name).key_env
+
+
+def _sound_configs() -> Iterator[tuple[str, ProviderConfig]]:
+    """Every configuration but those from outside that cannot be read: they stop only what names them."""
+    for name in configured_names():
+        try:
+            config = load_config(name)
+        except UsageError:
+            if name not in _CONFIGS:
+                raise
+            continue
+        yield name, config
 
 
 def _config_of(name: str) -> ProviderConfig:

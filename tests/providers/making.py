@@ -13,8 +13,9 @@ from mediamill.tasks.providers import registry
 from mediamill.tasks.wire import Parsed, Provider, Reply
 
 KEY = "sk-sentinel-5d41402abc4b2a76"
-NAMES = ("local", "together", "openai", "groq", "compatible", "xai")
-ENVIRON = {f"{name.upper()}_API_KEY": KEY for name in NAMES}
+NAMES = tuple(name for name in registry.configured_names() if "transcription" in registry.load_config(name).operations)
+"""Those that hear."""
+ENVIRON = {env: KEY for name in NAMES if (env := registry.load_config(name).key_env)}
 WAV = Payload("a b.wav", "audio/wav", 4, data=b"RIFF")
 BY_URL = Payload("", "", 0, url="https://media.example/a.mp3")
 

@@ -30,8 +30,17 @@ def operation_names() -> tuple[str, ...]:
 
 
 def register_operation(name: str, target: str) -> None:
-    """Make an operation known that lives outside this folder; ``target`` is ``module:Class``."""
-    _OPERATIONS[name] = target
+    """Make an operation known that lives outside this folder.
+
+    Args:
+        name: as Asks and the blocks of providers' configurations name it.
+        target: ``module:Class`` of its :class:`~mediamill.tasks.providers.operations.base.Operation`.
+
+    Raises:
+        ValueError: when there is one of that name already, from elsewhere.
+    """
+    if _OPERATIONS.setdefault(name, target) != target:
+        raise ValueError(f"there is an operation {name!r} already")
 
 
 def operation_class(name: str, adapter: str | None = None) -> type[Operation[Any, Any]]:

@@ -1,0 +1,178 @@
+"""Vendors and operations from outside: a YAML file is a provider, a class of one's own is an operation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import orjson
+import pytest
+from pydantic import Field
+
+from mediamill.tasks.calls.request_key import request_key
+from mediamill.tasks.domain import JSON, Ask, Input, Payload, Usage
+from mediamill.tasks.errors import BadInput, BadReply, UsageError
+from mediamill.tasks.providers import operations, registry
+from mediamill.tasks.providers.operations.base import ModelFacts, Operation, OperationConfig, parsed
+from mediamill.tasks.providers.operations.chat import CHAT, ChatModel
+from mediamill.tasks.wire import Parsed, Problem, Provider, Reply, Request, Wire
+
+VENDOR = """
+base_url: https://api.acme.example/v1
+key_env: ACME_API_KEY
+rate_limit_headers: [per_minute]
+error_quirks: [forbidden_means_input]
+operations:
+  transcription:
+    path: /audio/transcriptions
+    default_model: acme-ears
+    formats: [wav, flac]
+    takes_urls: true
+    url_field: file
+    language_auto: auto
+    models:
+      acme-ears: {verbose: true, words: true, diarize: true}
+  translation:
+    path: /audio/translations
+    language_fields: target
+    any_model: {}
+  chat:
+    path: /chat/completions
+    default_model: acme-7b
+    limit_field: max_completion_tokens
+    models:
+      acme-7b: {max_output: 100, tools: false}
+  summary:
+    path: /summaries
+    default_model: acme-short
+    longest: 1000
+    models:
+      acme-short: {languages: [en, de]}
+"""
+
+
+class SummaryModel(ModelFacts):
+    """A model that sums up."""
+
+    languages: tuple[str, ...] = ()
+
+    def abilities(self) -> tuple[str, ...]:
+        return ("sums up", *self.languages)
+
+
+class SummaryConfig(OperationConfig[SummaryModel]):
+    """An endpoint that sums up."""
+
+    longest: int = Field(default=500, description="most characters of a text")
+
+
+class Summary(Operation[SummaryConfig, SummaryModel]):
+    """``POST /summaries``."""
+
+    config_model = SummaryConfig
+    facts_model = SummaryModel
+
+    def wire(self, ask: Ask) -> Wire:
+        text = str(ask.params["text"])
+        if len(text) > self.config.longest:
+            raise BadInput(f"{ask.model} takes at most {self.config.longest} characters", kind="too_long")
+        body: dict[str, JSON] = {"model": ask.model, "text": text}
+        return Wire(self.provider.key_origin(ask.model), self.path, body)
+
+    def request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
+        return Request("POST", wire.path, json=dict(wire.params))
+
+    def parse(self, reply: Reply, asks: Sequence[Ask]) -> Sequence[Parsed]:
+        content = orjson.loads(reply.body)
+        if "summary" not in content:
+            raise BadReply("no summary in the reply")
+        return [parsed(reply, {"text": content["summary"]}, Usage(requests=1))]
+
+
+@pytest.fixture
+def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
+    """A vendor that is its YAML alone, with an operation of its own."""
+    monkeypatch.setattr(registry, "_CONFIGS", {})
+    monkeypatch.setattr(registry, "_FACTORIES", {})
+    monkeypatch.setattr(operations, "_OPERATIONS", dict(operations._OPERATIONS))
+    path = tmp_path / "acme.yaml"
+    path.write_text(VENDOR, encoding="utf-8")
+    operations.register_operation("summary", f"{__name__}:Summary")
+    registry.register_provider("acme", path)
+    registry.load_config.cache_clear()
+    yield registry.make_provider("acme", base_url=None, api_key_env=None, environ={"ACME_API_KEY": "k"})
+    registry.load_config.cache_clear()
+
+
+def heard(model: str, operation: str = "transcription", **params: JSON) -> Ask:
+    return Ask("x", operation, model, params, (Input("a" * 64, payload=Payload("", "", 0, url="https://e.org/a")),))
+
+
+def test_a_yaml_file_is_a_provider(acme: Provider) -> None:
+    assert "acme" in registry.provider_names()
+    assert registry.default_provider({"ACME_API_KEY": "k"}, "summary") == "acme"
+    assert "acme" in registry.offering("transcription")
+    assert registry.key_name("acme", None) == "ACME_API_KEY"
+    asked = heard(acme.model("transcription", None), diarize=True)
+    wire = acme.wire(asked)
+    assert (wire.origin, wire.path) == ("https://api.acme.example", "/v1/audio/transcriptions")
+    assert (wire.params["language"], wire.params["diarize"]) == ("auto", True)
+    assert acme.request(wire, [asked]).files[0][0] == "file"
+    assert acme.wire(heard("any", "translation", to="de")).params["language"] == "de"
+    assert acme.limits(Reply(200, {"x-ratelimit-limit-requests": "600"}, b"")).requests_per_second == 10
+    problem = acme.classify(Reply(403, {}, b'{"error": {"message": "no"}}'), "transcription")
+    assert isinstance(problem, Problem)
+    assert problem.kind == "bad_request"
+    assert acme.model_facts(CHAT, "another", ChatModel).max_output == 100
+
+
+def test_a_class_is_an_operation(acme: Provider) -> None:
+    asked = Ask("sum", "summary", acme.model("summary", None), {"text": "long"})
+    wire = acme.wire(asked)
+    assert acme.request(wire, [asked]).path == "/v1/summaries"
+    assert request_key("acme", asked, wire) == request_key("acme", asked, acme.wire(asked))
+    (answer,) = acme.parse(Reply(200, {}, b'{"summary": "short"}'), [asked])
+    assert answer.data == {"text": "short"}
+    assert acme.operation_config("summary", SummaryConfig).longest == 1000
+    assert acme.model_facts("summary", "acme-short", SummaryModel).abilities() == ("sums up", "en", "de")
+    with pytest.raises(BadInput, match="at most 1000"):
+        acme.wire(Ask("sum", "summary", "acme-short", {"text": "x" * 1001}))
+    with pytest.raises(UsageError, match="acme has no tts"):
+        acme.model("tts", None)
+    with pytest.raises(UsageError, match="summary of acme takes no audio"):
+        acme.audio_limits("summary", "acme-short")
+
+
+@pytest.mark.usefixtures("acme")
+def test_a_name_is_taken_once() -> None:
+    for name in ("acme", "openai"):
+        with pytest.raises(ValueError, match="already"):
+            registry.register_provider(name, "elsewhere:Provider")
+    with pytest.raises(ValueError, match="already"):
+        operations.register_operation("chat", "elsewhere:Chat")
+    operations.register_operation("summary", f"{__name__}:Summary")
+
+
+@pytest.mark.usefixtures("acme")
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("operations: {chat: {path: /c, sampling: [top_p], spells: x}}", r"chat\.spells"),
+        ("operations: {chat: {path: /c, default_model: m}}", "default_model 'm' is not among its models"),
+        ("operations: {levitate: {path: /c}}", "there is no operation 'levitate'"),
+        ("operations: {}\nkey_nev: X", "key_nev"),
+        ("operations: [}", "expected"),
+        ("operations: [chat]", "operations"),
+        ("operations: {chat: 5}", "operations"),
+        ("operations: {chat: {path: /c, adapter: 'mediamill.nowhere:Chat'}}", "chat: No module named"),
+    ],
+)
+def test_a_wrong_configuration_is_one_line_that_names_the_place(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "wrong.yaml"
+    path.write_text(text, encoding="utf-8")
+    registry.register_provider("wrong", path)
+    with pytest.raises(UsageError, match=words) as caught:
+        registry.make_provider("wrong", base_url=None, api_key_env=None, environ={})
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert registry.default_provider({"OPENAI_API_KEY": "k"}) == "openai"
