@@ -46,11 +46,11 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """Asks with the same ``group`` may share one request, up to ``most`` Asks or ``weight`` in all."""
+    """Asks with the same ``group`` may share one request, up to ``max_asks`` Asks, weighing at most ``max_weight``."""
 
     group: str
-    most: int
-    most_weight: float = float("inf")
+    max_asks: int
+    max_weight: float = float("inf")
     weight: float = 1.0
 
 

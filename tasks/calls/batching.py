@@ -49,7 +49,7 @@ class Packer:
         if pack is None:
             return (await self._send([pending]))[0]
         box = self._boxes.get(pack.group)
-        if box is not None and box.weight + pack.weight > pack.most_weight:
+        if box is not None and box.weight + pack.weight > pack.max_weight:
             self._close(pack.group)
             box = None
         if box is None:
@@ -64,7 +64,7 @@ class Packer:
 
     @staticmethod
     def _full(box: _Box, pack: Pack) -> bool:
-        return len(box.asks) >= pack.most or box.weight >= pack.most_weight
+        return len(box.asks) >= pack.max_asks or box.weight >= pack.max_weight
 
     def _close(self, group: str) -> None:
         box = self._boxes.pop(group, None)

@@ -248,7 +248,7 @@ def _split(facts: ImageModel, params: GenerateImageParams, asked: Mapping[str, J
 def _usage(facts: ImageModel, asked: Mapping[str, JSON], count: int, prompt: int, *, most: bool) -> Usage:
     """What so many pictures are billed for: likely, or at the most."""
     each = facts.max_pixels(asked) if most else facts.likely_pixels(asked)
-    tokens = facts.output_tokens(asked, most=most)
+    tokens = facts.output_tokens(asked, ceiling=most)
     drawn = None if tokens is None else tokens * count
     return Usage(
         input_tokens=None if drawn is None else prompt,

@@ -78,8 +78,8 @@ def make_provider(name: str, *, base_url: str | None, api_key_env: str | None, e
         UsageError: when its key is not set, or it needs a base URL.
     """
     if name in _FACTORIES:
-        made: Provider = load_object(_FACTORIES[name])(base_url)
-        return made
+        provider: Provider = load_object(_FACTORIES[name])(base_url)
+        return provider
     config = _config_of(name)
     key_env = _key_env(name, config, api_key_env, environ)
     endpoint = _endpoint(name, config, base_url, key_env, environ)

@@ -84,7 +84,7 @@ def test_what_is_not_known_is_not_zero(units: dict[str, str]) -> None:
 @pytest.mark.parametrize(("name", "model"), LISTED)
 def test_every_listed_model_has_a_price_and_its_most_is_stated(name: str, model: str) -> None:
     facts, priced = made(name).model_facts(IMAGE, model, ImageModel), Pricing.of(name, made(name).billing, meter_of)
-    tokens = facts.output_tokens({}, most=True)
+    tokens = facts.output_tokens({}, ceiling=True)
     usage = Usage(images=1, megapixels=facts.max_pixels({}), input_tokens=100, output_tokens=tokens)
     assert (priced.ceiling(model, IMAGE, usage) or 0) > 0
     assert (priced.source(model, IMAGE) or "").startswith("$")

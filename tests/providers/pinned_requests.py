@@ -150,7 +150,7 @@ def _wire(wire: Wire) -> dict[str, Any]:
             "repeatable": wire.repeatable,
             "job": wire.job,
             "job_deadline": wire.job_deadline,
-            "pack": None if pack is None else [pack.group, pack.most, str(pack.most_weight), pack.weight],
+            "pack": None if pack is None else [pack.group, pack.max_asks, str(pack.max_weight), pack.weight],
             "deadline": wire.deadline,
             "stream": wire.stream,
         }

@@ -240,7 +240,9 @@ def test_the_most_is_never_less_than_what_is_likely(name: str, model: str) -> No
     for asked in ({}, {"quality": "high"}, {"steps": 40}, {"size": "1024x1024"}, {"aspect_ratio": "1:1"}):
         assert facts.max_pixels(asked) >= facts.likely_pixels(asked) > 0
         if facts.tokens:
-            assert (facts.output_tokens(asked, most=True) or 0) > (facts.output_tokens(asked, most=False) or 0) > 0
+            assert (
+                (facts.output_tokens(asked, ceiling=True) or 0) > (facts.output_tokens(asked, ceiling=False) or 0) > 0
+            )
 
 
 def test_steps_of_a_model_nobody_knows_are_bounded() -> None:

@@ -168,7 +168,7 @@ def test_texts_of_one_kind_share_a_pack_and_others_do_not() -> None:
     assert all(pack is not None for pack in packs)
     one, same, other = (pack for pack in packs if pack is not None)
     assert one.group == same.group != other.group
-    assert (one.most, one.most_weight) == (2048, 300_000)
+    assert (one.max_asks, one.max_weight) == (2048, 300_000)
     again = made("openai").wire(replace(ask("embeddings", "text-embedding-3-small"), sample=1)).pack
     assert again is not None
     assert again.group != one.group

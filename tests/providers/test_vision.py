@@ -81,4 +81,4 @@ def test_a_picture_of_any_size_has_its_bounds(vision: Vision, width: int, height
     assert longest is not None
     scale = min(1.0, longest / max(width, height))
     sent = max(1, int(width * scale)), max(1, int(height * scale))
-    assert vision.estimate(*sent)[1] <= vision.most("auto")
+    assert vision.estimate(*sent)[1] <= vision.max_tokens("auto")

@@ -65,7 +65,7 @@ class ShapesProvider:
             params=dict(ask.params),
             repeatable=ask.operation != "job",
             job=ask.operation == "job",
-            pack=Pack("packed", most=8) if ask.operation == "packed" else None,
+            pack=Pack("packed", max_asks=8) if ask.operation == "packed" else None,
             deadline=20,
         )
 

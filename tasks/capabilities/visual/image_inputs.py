@@ -124,7 +124,7 @@ async def prepare_image_input(
     if item.is_url and not fetch and vision.takes_urls and not thumbnail:
         digest = hashlib.sha256(f"url:{item.location}\n{kit.version(item)}".encode()).hexdigest()
         payload = Payload(filename="", mime="", size=0, url=item.location)
-        return ImageInput(item.source, Input(digest, "url", payload=payload), (1, vision.most(detail)))
+        return ImageInput(item.source, Input(digest, "url", payload=payload), (1, vision.max_tokens(detail)))
     from mediamill.tasks.media.images.prepare import prepare_image
 
     limits = vision.limits(count)
@@ -164,7 +164,7 @@ async def estimate_image(
         BadInput: naming the picture.
     """
     if item.is_url and not fetch and vision.takes_urls:
-        return ImageEstimate((1, vision.most(detail)))
+        return ImageEstimate((1, vision.max_tokens(detail)))
     from mediamill.tasks.media.images.image_info import read_image_info
     from mediamill.tasks.media.images.prepare import target_size
 

@@ -88,8 +88,8 @@ def classify_error(provider: ProviderInfo, reply: Reply) -> Problem | None:
         if reply.status < HTTPStatus.MULTIPLE_CHOICES:
             return _inside_success(provider, reply, error)
     if reply.status < HTTPStatus.MULTIPLE_CHOICES:
-        said = f"{provider.name} answered {reply.status} with {clean(message)[:80] or 'nothing'} instead of JSON"
-        return Problem("unknown", "bad_body", said, billed=True)
+        message = f"{provider.name} answered {reply.status} with {clean(message)[:80] or 'nothing'} instead of JSON"
+        return Problem("unknown", "bad_body", message, billed=True)
     verdict, kind = _meaning(provider, reply, error)
     message = f"{provider.name} answered {reply.status}: {message or 'no message'}"
     return _problem(verdict, kind, message, provider, reply, error)

@@ -53,25 +53,25 @@ def decode(body: bytes) -> Any:
         raise NotJSON from None
 
 
-def error_in(told: Any) -> ErrorBody | None:
+def error_in(content: Any) -> ErrorBody | None:
     """The error in a decoded body; None when it holds none.
 
     Understands (provider docs) ``{"error": {...}}``, ``{"error": "..."}``, ``{"code", "error"}``, ``{"message"}``,
     ``{"detail": "..."}`` and its list form, ``{"object": "error"}``, ``{"errors": [...]}``.
     """
-    if not isinstance(told, dict):
+    if not isinstance(content, dict):
         return None
-    error = told.get("error")
+    error = content.get("error")
     if error and isinstance(error, dict):
         return _error_body(error.get("message") or error, error)
     if error and isinstance(error, str):
-        return _error_body(error, told)
-    if told.get("detail"):
-        return _from_detail(told["detail"], told)
-    if isinstance(told.get("errors"), list) and told["errors"]:
-        return _error_body(told["errors"][0], told)
-    if told.get("object") == "error" or ("message" in told and "text" not in told):
-        return _error_body(told.get("message"), told)
+        return _error_body(error, content)
+    if content.get("detail"):
+        return _from_detail(content["detail"], content)
+    if isinstance(content.get("errors"), list) and content["errors"]:
+        return _error_body(content["errors"][0], content)
+    if content.get("object") == "error" or ("message" in content and "text" not in content):
+        return _error_body(content.get("message"), content)
     return None
 
 
@@ -90,21 +90,21 @@ def clean(text: Any) -> str:
     return _KEYS.sub(lambda m: f"{m['label'] or ''}{m['quote'] or ''}***", line)[:_MAX_CHARACTERS]
 
 
-def _error_body(message: Any, told: Mapping[str, Any]) -> ErrorBody:
+def _error_body(message: Any, content: Mapping[str, Any]) -> ErrorBody:
     text = clean("" if message is None else message)
-    return ErrorBody(text, _word(told.get("code")), _word(told.get("type")), _word(told.get("param")))
+    return ErrorBody(text, _word(content.get("code")), _word(content.get("type")), _word(content.get("param")))
 
 
 def _word(value: Any) -> str | None:
     return None if value is None or value == "" or isinstance(value, (dict, list)) else clean(value)[:64]
 
 
-def _from_detail(detail: Any, told: Mapping[str, Any]) -> ErrorBody:
+def _from_detail(detail: Any, content: Mapping[str, Any]) -> ErrorBody:
     """FastAPI's validation errors: the place and the message of the first."""
     first = detail[0] if isinstance(detail, list) else detail
     if not isinstance(first, dict):
-        return _error_body(first, told)
+        return _error_body(first, content)
     loc = first.get("loc")
     place = ".".join(str(part) for part in loc[:8] if part != "body") if isinstance(loc, list) else ""
     message = first.get("msg") or first.get("message") or first
-    return _error_body(f"{place}: {message}" if place else message, {**told, "param": place or None})
+    return _error_body(f"{place}: {message}" if place else message, {**content, "param": place or None})

@@ -25,37 +25,37 @@ def completion_in(reply: Reply) -> tuple[Data, Usage]:
     Raises:
         BadReply: when it is no completion, or a stream that broke off.
     """
-    told = gathered(reply.body) if is_stream(reply) else _decoded(reply.body)
-    listed = told.get("choices")
+    completion = gathered(reply.body) if is_stream(reply) else _decoded(reply.body)
+    listed = completion.get("choices")
     choices = [choice for choice in listed if isinstance(choice, dict)] if isinstance(listed, list) else []
     if not choices:
         raise BadReply("the reply holds no choices")
-    usage, thought = usage_of(_usage_in(told))
+    usage, thought = usage_of(_usage_in(completion))
     first = reply.headers.get(FIRST_PART)
     return {
         "choices": [_choice(choice) for choice in choices],
-        "model": told.get("model") if isinstance(told.get("model"), str) else None,
+        "model": completion.get("model") if isinstance(completion.get("model"), str) else None,
         "reasoning_tokens": thought,
         "first_token_ms": int(first) if first and first.isdigit() else None,
     }, usage
 
 
-def usage_of(told: Any) -> tuple[Usage, int | None]:
+def usage_of(fields: Any) -> tuple[Usage, int | None]:
     """Usage in any provider's words, and how many tokens went into reasoning.
 
     Reasoning is part of the completion, but for xAI, whose total is prompt and completion and reasoning
     (provider docs); there it is added, for it is billed.
     """
-    if not isinstance(told, dict):
+    if not isinstance(fields, dict):
         return Usage(requests=1), None
-    prompt, completion = _whole(told.get("prompt_tokens")), _whole(told.get("completion_tokens"))
-    details = _mapping(told.get("completion_tokens_details"))
+    prompt, completion = _whole(fields.get("prompt_tokens")), _whole(fields.get("completion_tokens"))
+    details = _mapping(fields.get("completion_tokens_details"))
     thought = _whole(details.get("reasoning_tokens"))
-    total = _whole(told.get("total_tokens"))
+    total = _whole(fields.get("total_tokens"))
     if thought and None not in (prompt, completion) and total == (prompt or 0) + (completion or 0) + thought:
         completion = (completion or 0) + thought
-    cached = _mapping(told.get("prompt_tokens_details")).get("cached_tokens", told.get("cached_tokens"))
-    ticks = _whole(told.get("cost_in_usd_ticks"))
+    cached = _mapping(fields.get("prompt_tokens_details")).get("cached_tokens", fields.get("cached_tokens"))
+    ticks = _whole(fields.get("cost_in_usd_ticks"))
     usage = Usage(
         input_tokens=prompt,
         cached_input_tokens=_whole(cached),
@@ -91,17 +91,17 @@ def _call(call: Mapping[str, Any]) -> Data:
 
 def _decoded(body: bytes) -> Data:
     try:
-        told = orjson.loads(body)
+        content = orjson.loads(body)
     except ValueError:
         raise BadReply("the reply is not JSON") from None
-    if not isinstance(told, dict):
+    if not isinstance(content, dict):
         raise BadReply("the reply is not a completion")
-    return told
+    return content
 
 
-def _usage_in(told: Mapping[str, Any]) -> Any:
+def _usage_in(content: Mapping[str, Any]) -> Any:
     """Groq's streams tell it beside the standard place (provider docs)."""
-    return told.get("usage") or _mapping(told.get("x_groq")).get("usage")
+    return content.get("usage") or _mapping(content.get("x_groq")).get("usage")
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

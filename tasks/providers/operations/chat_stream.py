@@ -36,22 +36,22 @@ def classify_stream(provider: ProviderInfo, reply: Reply) -> Problem | None:
 
     Tokens that came before an error are billed; an error at once denies the work.
     """
-    said = False
+    answered = False
     ended = False
     for data in _chunks(reply.body):
         if data == _DONE:
             return None
-        told = _loaded(data)
-        if told is None:
+        chunk = _decoded(data)
+        if chunk is None:
             continue
-        error = _error(told)
+        error = _error(chunk)
         if error is not None:
             problem = classify_error(provider, Reply(reply.status, reply.headers, orjson.dumps({"error": error})))
-            if problem is None or not said:
+            if problem is None or not answered:
                 return problem
             return Problem("unknown", problem.kind, problem.message, billed=True, code=problem.code, hint=problem.hint)
-        said = said or has_token(data)
-        ended = ended or any(_mapping(choice).get("finish_reason") for choice in _list(told.get("choices")))
+        answered = answered or has_token(data)
+        ended = ended or any(_mapping(choice).get("finish_reason") for choice in _list(chunk.get("choices")))
     if ended:
         return None
     return Problem("unknown", "short_stream", f"{provider.name}: the stream ended before the answer did", billed=True)
@@ -68,13 +68,13 @@ def gathered(body: bytes) -> dict[str, Any]:
     for data in _chunks(body):
         if data == _DONE:
             break
-        told = _loaded(data)
-        if told is None:
+        chunk = _decoded(data)
+        if chunk is None:
             raise BadReply("a part of the stream is not JSON")
         for name in ("model", "usage", "x_groq"):
-            if told.get(name):
-                whole[name] = told[name]
-        for choice in _list(told.get("choices")):
+            if chunk.get(name):
+                whole[name] = chunk[name]
+        for choice in _list(chunk.get("choices")):
             _add(choices, _mapping(choice))
     whole["choices"] = [choices[index] for index in sorted(choices)]
     return whole
@@ -86,10 +86,10 @@ def _add(choices: dict[int, dict[str, Any]], choice: Mapping[str, Any]) -> None:
     if choice.get("finish_reason"):
         kept["finish_reason"] = choice["finish_reason"]
     message, delta = kept["message"], _mapping(choice.get("delta"))
-    told = _likelihoods(choice.get("logprobs"), delta)
-    if told:
+    logprobs = _likelihoods(choice.get("logprobs"), delta)
+    if logprobs:
         tokens = _mapping(kept.get("logprobs")).get("content") or []
-        kept["logprobs"] = {"content": [*tokens, *told]}
+        kept["logprobs"] = {"content": [*tokens, *logprobs]}
     for name in ("content", "reasoning", "reasoning_content", "refusal"):
         if isinstance(delta.get(name), str):
             message[name] = message.get(name, "") + delta[name]
@@ -97,11 +97,11 @@ def _add(choices: dict[int, dict[str, Any]], choice: Mapping[str, Any]) -> None:
         _add_call(message.setdefault("tool_calls", []), _mapping(part))
 
 
-def _likelihoods(told: Any, delta: Mapping[str, Any]) -> list[Any]:
+def _likelihoods(value: Any, delta: Mapping[str, Any]) -> list[Any]:
     """A chunk's tokens with their likelihoods; Together tells a bare number for its one token (provider docs)."""
-    if isinstance(told, (int, float)) and not isinstance(told, bool):
-        return [{"token": delta.get("content"), "logprob": told}]
-    return _list(_mapping(told).get("content"))
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return [{"token": delta.get("content"), "logprob": value}]
+    return _list(_mapping(value).get("content"))
 
 
 def _add_call(calls: list[dict[str, Any]], part: Mapping[str, Any]) -> None:
@@ -121,16 +121,16 @@ def _chunks(body: bytes) -> Iterator[bytes]:
     return (event.data.strip() for event in events(body))
 
 
-def _loaded(data: bytes) -> dict[str, Any] | None:
+def _decoded(data: bytes) -> dict[str, Any] | None:
     try:
-        told = orjson.loads(data)
+        chunk = orjson.loads(data)
     except ValueError:
         return None
-    return told if isinstance(told, dict) else None
+    return chunk if isinstance(chunk, dict) else None
 
 
-def _error(told: Mapping[str, Any]) -> Any:
-    return told.get("error") or _mapping(told.get("x_groq")).get("error")
+def _error(chunk: Mapping[str, Any]) -> Any:
+    return chunk.get("error") or _mapping(chunk.get("x_groq")).get("error")
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

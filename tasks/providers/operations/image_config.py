@@ -137,15 +137,15 @@ class ImageModel(ModelFacts):
         """Millions of pixels of the largest picture whose size the provider decides (estimate where not listed)."""
         return max((megapixels(*size) for size in map(sides, self.sizes) if size), default=self.max_megapixels)
 
-    def output_tokens(self, asked: Mapping[str, Any], *, most: bool) -> int | None:
+    def output_tokens(self, asked: Mapping[str, Any], *, ceiling: bool) -> int | None:
         """Tokens of one picture: likely, or with a margin the most; None where they are not what is billed."""
         if not self.tokens:
             return None
         dearest = max(self.tokens.values())
-        usual = dearest if most else self.tokens.get("medium", dearest)
+        usual = dearest if ceiling else self.tokens.get("medium", dearest)
         each = self.tokens.get(asked.get("quality") or "auto", usual)
-        pixels = (self.max_pixels(asked) if most else self.likely_pixels(asked)) * _MILLION
-        margin = _TOKEN_MARGIN if most else Decimal(1)
+        pixels = (self.max_pixels(asked) if ceiling else self.likely_pixels(asked)) * _MILLION
+        margin = _TOKEN_MARGIN if ceiling else Decimal(1)
         return int(each * pixels / _TOKEN_PIXELS * margin) + 1
 
 

@@ -159,14 +159,14 @@ def _usage(value: Any, pictures: Sequence[Mapping[str, Any]], facts: ImageModel,
     usage: Mapping[str, Any] = value if isinstance(value, dict) else {}
     into, out = (usage.get(f"{way}_tokens_details") for way in ("input", "output"))
     into, out = (one if isinstance(one, dict) else {} for one in (into, out))
-    made, ticks = _whole(usage.get("output_tokens")), _whole(usage.get("cost_in_usd_ticks"))
-    drawn = _whole(out.get("image_tokens"))
+    output, ticks = _whole(usage.get("output_tokens")), _whole(usage.get("cost_in_usd_ticks"))
+    image_tokens = _whole(out.get("image_tokens"))
     return Usage(
         input_tokens=_whole(usage.get("input_tokens")),
         cached_input_tokens=_whole(into.get("cached_tokens")),
         image_input_tokens=_whole(into.get("image_tokens")),
-        output_tokens=made,
-        image_output_tokens=made if drawn is None else drawn,
+        output_tokens=output,
+        image_output_tokens=output if image_tokens is None else image_tokens,
         images=len(pictures),
         megapixels=None if facts.flat else _pixels(pictures, facts, asked),
         requests=1,

@@ -37,9 +37,9 @@ def normalized(body: bytes) -> tuple[Data, Usage]:
         raise BadReply("the reply is not JSON") from None
     if not isinstance(reply, dict) or not isinstance(reply.get("text"), str):
         raise BadReply(f"the reply holds no text, only {_names(reply)}")
-    spoken = _list(reply.get("speaker_segments"))
-    segments = [_segment(n, s) for n, s in enumerate(_list(reply.get("segments")) or spoken)]
-    words = _list(reply.get("words")) or [w for s in spoken for w in _list(s.get("words"))]
+    speaker_segments = _list(reply.get("speaker_segments"))
+    segments = [_segment(n, s) for n, s in enumerate(_list(reply.get("segments")) or speaker_segments)]
+    words = _list(reply.get("words")) or [w for s in speaker_segments for w in _list(s.get("words"))]
     duration = seconds(reply.get("duration"))
     data: Data = {
         "text": reply["text"].strip(),
@@ -48,27 +48,27 @@ def normalized(body: bytes) -> tuple[Data, Usage]:
         "segments": segments or None,
         "words": [w for w in map(_word, words) if w is not None] or None,
     }
-    _speakers_by_time(data["segments"] or (), spoken)
-    _speakers_by_time(data["words"] or (), spoken)
-    heard = [*(data["segments"] or []), *(data["words"] or []), *map(_spoken, spoken)]
-    data["speakers"] = sorted({s["speaker"] for s in heard if s["speaker"]}) or None
+    _speakers_by_time(data["segments"] or (), speaker_segments)
+    _speakers_by_time(data["words"] or (), speaker_segments)
+    parts = [*(data["segments"] or []), *(data["words"] or []), *map(_speaker_of, speaker_segments)]
+    data["speakers"] = sorted({s["speaker"] for s in parts if s["speaker"]}) or None
     return data, usage_of(reply.get("usage"), duration)
 
 
 def usage_of(usage: Any, duration: Decimal | None) -> Usage:
     """Usage as told: tokens, or seconds, or the reply's duration."""
-    told = usage if isinstance(usage, dict) else {}
-    if "input_tokens" in told or "output_tokens" in told:
-        details = told.get("input_token_details")
+    fields = usage if isinstance(usage, dict) else {}
+    if "input_tokens" in fields or "output_tokens" in fields:
+        details = fields.get("input_token_details")
         audio = details.get("audio_tokens") if isinstance(details, dict) else None
         return Usage(
             audio_seconds=duration,
-            input_tokens=_whole(told.get("input_tokens")),
+            input_tokens=_whole(fields.get("input_tokens")),
             audio_input_tokens=_whole(audio),
-            output_tokens=_whole(told.get("output_tokens")),
+            output_tokens=_whole(fields.get("output_tokens")),
             requests=1,
         )
-    stated = seconds(told.get("seconds"))
+    stated = seconds(fields.get("seconds"))
     return Usage(audio_seconds=duration if stated is None else stated, requests=1)
 
 
@@ -116,16 +116,16 @@ def speaker(value: Any) -> str | None:
     return str(value) if known else None
 
 
-def _spoken(segment: Mapping[str, Any]) -> Data:
+def _speaker_of(segment: Mapping[str, Any]) -> Data:
     return {"speaker": speaker(segment.get("speaker_id", segment.get("speaker")))}
 
 
-def _speakers_by_time(parts: Iterable[Data], spoken: list[Mapping[str, Any]]) -> None:
+def _speakers_by_time(parts: Iterable[Data], speaker_segments: list[Mapping[str, Any]]) -> None:
     """Give segments and words that name no speaker the one who speaks in most of their time.
 
     One pass over both in the order of time: a long recording has tens of thousands of words.
     """
-    turns = [(_float(s.get("start")), _float(s.get("end")), _spoken(s)["speaker"]) for s in spoken]
+    turns = [(_float(s.get("start")), _float(s.get("end")), _speaker_of(s)["speaker"]) for s in speaker_segments]
     whole = sorted((a, b, who) for a, b, who in turns if a is not None and b is not None and who)
     silent = (p for p in parts if not p["speaker"] and p["start"] is not None and p["end"] is not None)
     first = 0

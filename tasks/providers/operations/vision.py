@@ -84,7 +84,7 @@ class Vision(StrictModel):
             math.ceil(width / _FINEST) * math.ceil(height / _FINEST),
         )
 
-    def most(self, detail: Detail) -> int:
+    def max_tokens(self, detail: Detail) -> int:
         """The most tokens of a picture whose size is not known: the provider fetches it itself."""
         if self.tokens == "tiles512":
             return self.base + _MOST_SMALL_TILES * self.per_tile
