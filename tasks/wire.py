@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
 from mediamill.tasks.domain import JSON, Ask, Payload, Usage
@@ -211,12 +212,14 @@ class AudioLimits:
 class Billing:
     """A provider's rules beside its prices (provider docs).
 
-    ``free`` costs nothing; ``least_seconds`` is billed at least; ``whole_seconds`` bills to the nearest second.
+    ``free`` costs nothing; ``least_seconds`` is billed at least; ``whole_seconds`` bills to the nearest second;
+    ``prices`` is a price list of its own.
     """
 
     free: bool = False
     least_seconds: Decimal = Decimal(0)
     whole_seconds: bool = False
+    prices: Path | None = None
 
 
 class Provider(Protocol):

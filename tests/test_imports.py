@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LAYERS = (
     {"flows"},
-    {"tasks.pipeline"},
+    {"tasks.pipeline", "tasks.run_job"},
     {"tasks.run", "tasks.publish", "tasks.quote"},
     {
         *("tasks.plan", "tasks.shard", "tasks.open_run", "tasks.resolved_job", "tasks.status", "tasks.report"),
@@ -27,7 +27,7 @@ LAYERS = (
     {"tasks.journal", "tasks.money", "tasks.media", "tasks.sources", "tasks.sinks", "tasks.summary"},
     {"tasks.wire", "tasks.retry_after"},
     {"tasks.websocket_session"},
-    {"tasks.domain", "tasks.job", "tasks.errors", "tasks.fault_injection", "configs"},
+    {"tasks.domain", "tasks.job", "tasks.errors", "tasks.fault_injection", "tasks.plugins", "configs"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 APART = ({"tasks.providers", "tasks.calls"},)
@@ -90,6 +90,12 @@ def test_no_arrow_points_back(path: Path) -> None:
     assert here == "tasks" or here.startswith("tasks.local") or room(here) in LEVEL, f"{here} has no layer"
     wrong = [complaint(here, name) for name in imports(path.read_text(encoding="utf-8"))]
     assert not [told for told in wrong if told]
+
+
+def test_the_public_interface_takes_from_tasks_alone() -> None:
+    found = imports((ROOT / "mediamill" / "__init__.py").read_text(encoding="utf-8"))
+    assert [name for name in found if name.startswith("mediamill.") and not name.startswith("mediamill.tasks.")] == []
+    assert "prefect" not in found
 
 
 @pytest.mark.parametrize(

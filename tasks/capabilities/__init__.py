@@ -10,18 +10,17 @@ point in the group ``mediamill.capabilities``, whose name is the capability's an
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING
 
 from mediamill.tasks.errors import NoSuchOption, UsageError
+from mediamill.tasks.plugins import CAPABILITIES, load_plugin, package_of, unusable
+from mediamill.tasks.plugins import plugins as installed
 
 if TYPE_CHECKING:
     from mediamill.tasks.capabilities.base import Capability
-
-ENTRY_POINTS = "mediamill.capabilities"
 
 _HERE = "mediamill.tasks.capabilities"
 BUILT_IN = {
@@ -91,18 +90,9 @@ def usable() -> Iterator[Capability]:
             yield get(name)
 
 
-@functools.cache
 def plugins() -> dict[str, EntryPoint]:
     """The capabilities of installed packages, by name, none of them imported. A built-in one hides its namesake."""
-    from importlib.metadata import entry_points
-
-    found = sorted(entry_points(group=ENTRY_POINTS), key=package_of, reverse=True)
-    return {point.name: point for point in found if point.name not in BUILT_IN}
-
-
-def package_of(plugin: EntryPoint) -> str:
-    """The name of the package that an entry point belongs to."""
-    return plugin.dist.name if plugin.dist is not None else plugin.module.partition(".")[0]
+    return {name: point for name, point in installed(CAPABILITIES).items() if name not in BUILT_IN}
 
 
 def _load(plugin: EntryPoint) -> Capability:
@@ -111,22 +101,14 @@ def _load(plugin: EntryPoint) -> Capability:
     Raises:
         UsageError: when it cannot be imported or made, or is no capability of that name.
     """
+    cls = load_plugin(plugin)
     try:
-        capability: Capability = plugin.load()()
+        capability: Capability = cls()
     except Exception as error:  # it is not our code: anything may be wrong with it
-        about = str(error).partition("\n")[0]
-        raise _unusable(plugin, f"{type(error).__name__}{': ' if about else ''}{about}") from error
+        raise unusable(plugin, f"{type(error).__name__}: {error}".partition("\n")[0]) from error
     missing = [member for member in _MEMBERS if not hasattr(capability, member)]
     if missing:
-        raise _unusable(plugin, f"{plugin.value} has no {', '.join(missing)}")
+        raise unusable(plugin, f"{plugin.value} has no {', '.join(missing)}")
     if capability.name != plugin.name:
-        raise _unusable(plugin, f"{plugin.value} calls itself {capability.name!r}")
+        raise unusable(plugin, f"{plugin.value} calls itself {capability.name!r}")
     return capability
-
-
-def _unusable(plugin: EntryPoint, why: str) -> UsageError:
-    package = package_of(plugin)
-    return UsageError(
-        f"the capability {plugin.name!r} of the package {package} cannot be used: {why}",
-        hint=f"update {package}, or uninstall it",
-    )

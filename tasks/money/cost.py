@@ -30,8 +30,8 @@ class Pricing:
 
     @classmethod
     def of(cls, provider: str, billing: Billing, meter_of: Callable[[str], Meter | None]) -> Pricing:
-        """The pricing of a provider, from the price list."""
-        return cls(provider, billing, PriceBook.load(), meter_of)
+        """The pricing of a provider, from the price list and its own."""
+        return cls(provider, billing, PriceBook.load(billing.prices), meter_of)
 
     def cost(self, model: str, operation: str, usage: Usage, max_usd: Decimal | None) -> Cost:
         """What an answered request cost.

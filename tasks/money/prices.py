@@ -42,13 +42,16 @@ class PriceBook:
         self._rows = rows
 
     @classmethod
-    def load(cls) -> PriceBook:
+    def load(cls, provider_list: Path | None = None) -> PriceBook:
         """The price list; what the file that ``MEDIAMILL_PRICES`` names tells of a model replaces it there.
+
+        Args:
+            provider_list: one that a provider brings; the file of ``MEDIAMILL_PRICES`` wins over it, too.
 
         Raises:
             UsageError: when a price file cannot be read, naming the line.
         """
-        return _load(os.environ.get("MEDIAMILL_PRICES"))
+        return _load(os.environ.get("MEDIAMILL_PRICES"), provider_list)
 
     def find(self, provider: str, model: str, operation: str) -> tuple[Price, ...]:
         """Every price of a model for an operation; empty when none is known.
@@ -62,11 +65,12 @@ class PriceBook:
 
 
 @functools.lru_cache(maxsize=4)
-def _load(own: str | None) -> PriceBook:
-    return PriceBook(_read(FOLDER / "prices.csv") | (_read(Path(own)) if own else {}))
+def _load(own: str | None, provider_list: Path | None) -> PriceBook:
+    brought = _read(provider_list, "correct the provider's price list") if provider_list else {}
+    return PriceBook(_read(FOLDER / "prices.csv") | brought | (_read(Path(own)) if own else {}))
 
 
-def _read(path: Path) -> Rows:
+def _read(path: Path, hint: str = "check MEDIAMILL_PRICES") -> Rows:
     rows: Rows = defaultdict(list)
     try:
         with path.open(encoding="utf-8", newline="") as file:
@@ -80,9 +84,9 @@ def _read(path: Path) -> Rows:
                         hint="its columns are provider,model,capability,unit,price_usd,source,as_of",
                     ) from None
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror or error}", hint="check MEDIAMILL_PRICES") from None
+        raise UsageError(f"{path}: {error.strerror or error}", hint=hint) from None
     except (UnicodeDecodeError, csv.Error):
-        raise UsageError(f"{path}: is no CSV file in UTF-8", hint="check MEDIAMILL_PRICES") from None
+        raise UsageError(f"{path}: is no CSV file in UTF-8", hint=hint) from None
     return rows
 
 

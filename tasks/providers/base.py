@@ -15,7 +15,6 @@ from mediamill.tasks.providers.provider_info import ProviderInfo
 from mediamill.tasks.providers.rate_limit_headers import read_limits
 from mediamill.tasks.wire import (
     AudioLimits,
-    Billing,
     Endpoint,
     Parsed,
     Poll,
@@ -46,7 +45,7 @@ class BaseProvider:
         self.name = name
         self.config = config
         self.endpoint = endpoint
-        self.billing = Billing(config.free, config.least_seconds, config.whole_seconds)
+        self.billing = config.billing
         self._offering = offering
         self._adapters: dict[str, Operation[Any, Any]] = {}
         self._info = ProviderInfo(

@@ -13,10 +13,10 @@ import yaml
 from pydantic import Field, InstanceOf, ValidationError, field_validator
 
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.providers.operations import operation_class, operation_names
+from mediamill.tasks.providers.operations import is_operation, operation_class
 from mediamill.tasks.providers.operations.base import OperationConfig, StrictModel
 from mediamill.tasks.providers.provider_info import ErrorQuirk, RateLimitDialect
-from mediamill.tasks.wire import Endpoint
+from mediamill.tasks.wire import Billing, Endpoint
 
 _CORRECT = "correct the provider's configuration"
 _PORTS = {"http": 80, "https": 443}
@@ -39,10 +39,18 @@ class ProviderConfig(StrictModel):
     free: bool = False
     least_seconds: Decimal = Decimal(0)
     whole_seconds: bool = False
+    prices: Path | None = Field(
+        default=None, description="a price list of its own, beside this file, in the form of configs/prices.csv"
+    )
     voices_path: str | None = Field(default=None, description="where the voices can be asked for, below the API path")
     rate_limit_headers: tuple[RateLimitDialect, ...] = ()
     error_quirks: frozenset[ErrorQuirk] = frozenset()
     operations: Mapping[str, InstanceOf[OperationConfig[Any]]]
+
+    @property
+    def billing(self) -> Billing:
+        """How it bills."""
+        return Billing(self.free, self.least_seconds, self.whole_seconds, self.prices)
 
     @field_validator("operations", mode="before")
     @classmethod
@@ -54,7 +62,7 @@ class ProviderConfig(StrictModel):
 
 def _read_operation(name: str, block: Mapping[str, Any]) -> OperationConfig[Any]:
     adapter = block.get("adapter")
-    if adapter is None and name not in operation_names():
+    if adapter is None and not is_operation(name):
         raise ValueError(f"there is no operation {name!r}")
     try:
         return operation_class(name, adapter).config_model.model_validate(block)
@@ -77,12 +85,13 @@ def read_config(path: Path) -> ProviderConfig:
     """
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where PyYAML has it, takes a fifth of the time
     try:
-        return ProviderConfig.model_validate(yaml.load(path.read_text(encoding="utf-8"), Loader=loader))  # noqa: S506
+        config = ProviderConfig.model_validate(yaml.load(path.read_text(encoding="utf-8"), Loader=loader))  # noqa: S506
     except ValidationError as error:
         raise UsageError(f"{path}: {_first_fault(error)}", hint=_CORRECT) from None
     except (OSError, yaml.YAMLError) as error:
         words = " ".join(str(error).split())
         raise UsageError(f"{path}: {words}", hint=_CORRECT) from None
+    return config if config.prices is None else config.model_copy(update={"prices": path.parent / config.prices})
 
 
 def endpoint_of(base_url: str, api: str, key_env: str | None) -> Endpoint:

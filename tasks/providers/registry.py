@@ -1,4 +1,8 @@
-"""Every provider by name: a file in configs/providers is one, and so is what another package registers."""
+"""Every provider by name: a file in configs/providers is one.
+
+One of another package is found by its entry point in the group ``mediamill.providers``, which loads to the
+:class:`~pathlib.Path` of its YAML file.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from pathlib import Path
 
 from mediamill.configs import FOLDER
 from mediamill.tasks.errors import NoSuchOption, UsageError
+from mediamill.tasks.plugins import PROVIDERS, load_plugin, plugins, unusable
 from mediamill.tasks.providers.base import BaseProvider
 from mediamill.tasks.providers.config import ProviderConfig, endpoint_of, read_config
 from mediamill.tasks.providers.operations import load_object
@@ -30,8 +35,8 @@ def _built_in() -> tuple[str, ...]:
 
 
 def configured_names() -> tuple[str, ...]:
-    """The providers that have a configuration, those that are preferred first."""
-    return (*_built_in(), *_CONFIGS)
+    """The providers that have a configuration: the built-in ones as they are preferred, then those from outside."""
+    return tuple(dict.fromkeys([*_built_in(), *_CONFIGS, *plugins(PROVIDERS)]))
 
 
 def register_provider(name: str, source: Path | str) -> None:
@@ -56,8 +61,23 @@ def register_provider(name: str, source: Path | str) -> None:
 
 @functools.cache
 def load_config(name: str) -> ProviderConfig:
-    """The configuration of a provider that has one."""
-    return read_config(_CONFIGS.get(name) or FOLDER / "providers" / f"{name}.yaml")
+    """The configuration of a provider that has one.
+
+    Raises:
+        UsageError: when it comes from outside and cannot be used.
+    """
+    return read_config(_config_file(name))
+
+
+def _config_file(name: str) -> Path:
+    built_in = FOLDER / "providers" / f"{name}.yaml"
+    plugin = plugins(PROVIDERS).get(name)
+    if built_in.exists() or name in _CONFIGS or plugin is None:
+        return _CONFIGS.get(name, built_in)
+    path = load_plugin(plugin)
+    if not isinstance(path, Path):
+        raise unusable(plugin, f"{plugin.value} is no Path of a YAML file")
+    return path
 
 
 def default_provider(environ: Mapping[str, str], operation: str | None = None) -> str:
@@ -108,7 +128,7 @@ def _sound_configs() -> Iterator[tuple[str, ProviderConfig]]:
         try:
             config = load_config(name)
         except UsageError:
-            if name not in _CONFIGS:
+            if name in _built_in():
                 raise
             continue
         yield name, config

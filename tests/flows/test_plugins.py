@@ -13,6 +13,7 @@ import yaml
 
 from mediamill.tasks import capabilities
 from mediamill.tasks.errors import UsageError
+from mediamill.tasks.plugins import CAPABILITIES, plugins
 from tests.faults.driving import environment, rows
 
 COUNT_WORDS = '''
@@ -65,7 +66,7 @@ def install(site: Path, package: str, name: str, source: str, cls: str) -> None:
     (site / f"{module}-1.0.dist-info" / "METADATA").write_text(
         f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n"
     )
-    points = f"[{capabilities.ENTRY_POINTS}]\n{name} = {module}:{cls}\n"
+    points = f"[{CAPABILITIES}]\n{name} = {module}:{cls}\n"
     (site / f"{module}-1.0.dist-info" / "entry_points.txt").write_text(points)
 
 
@@ -147,12 +148,12 @@ def test_what_is_no_capability_is_refused(
 ) -> None:
     install(tmp_path, "odd-one", "count-words", source, "CountWords")
     monkeypatch.syspath_prepend(tmp_path)
-    capabilities.plugins.cache_clear()
+    plugins.cache_clear()
     try:
         with pytest.raises(UsageError, match="odd-one") as caught:
             capabilities.get("count-words")
     finally:
-        capabilities.plugins.cache_clear()
+        plugins.cache_clear()
         sys.modules.pop("odd_one", None)
     assert told in caught.value.message
     assert "\n" not in caught.value.message
@@ -161,9 +162,9 @@ def test_what_is_no_capability_is_refused(
 def test_a_built_in_capability_is_never_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path, "sly-one", "transcribe", COUNT_WORDS, "CountWords")
     monkeypatch.syspath_prepend(tmp_path)
-    capabilities.plugins.cache_clear()
+    plugins.cache_clear()
     try:
         assert capabilities.names().count("transcribe") == 1
         assert type(capabilities.get("transcribe")).__module__ == "mediamill.tasks.capabilities.transcribe"
     finally:
-        capabilities.plugins.cache_clear()
+        plugins.cache_clear()

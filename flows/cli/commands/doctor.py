@@ -103,6 +103,7 @@ def _plugins() -> list[Finding]:
     """Capabilities of other packages: whether each can be used."""
     from mediamill.tasks import capabilities
     from mediamill.tasks.errors import UsageError
+    from mediamill.tasks.plugins import package_of
 
     findings = []
     for name, plugin in capabilities.plugins().items():
@@ -111,7 +112,7 @@ def _plugins() -> list[Finding]:
         except UsageError as error:
             findings.append(Finding(f"capability {name}", well=False, told=error.message, hint=error.hint))
         else:
-            findings.append(Finding(f"capability {name}", well=True, told=f"package {capabilities.package_of(plugin)}"))
+            findings.append(Finding(f"capability {name}", well=True, told=f"package {package_of(plugin)}"))
     return findings
 
 

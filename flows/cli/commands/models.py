@@ -63,10 +63,9 @@ def _configured(provider: str) -> list[Model]:
     from mediamill.tasks.providers.operations import meter_of
     from mediamill.tasks.providers.operations.image_config import ImageModel
     from mediamill.tasks.providers.registry import load_config
-    from mediamill.tasks.wire import Billing
 
     config = load_config(provider)
-    pricing = Pricing.of(provider, Billing(config.free), meter_of)
+    pricing = Pricing.of(provider, config.billing, meter_of)
     models = []
     for operation, facts in config.operations.items():
         for name, can in facts.models.items():

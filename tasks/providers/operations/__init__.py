@@ -1,9 +1,14 @@
-"""Every operation by name. A new one is its file, its block in a provider's YAML and one line here."""
+"""Every operation by name. A new one is its file, its block in a provider's YAML and one line here.
+
+One of another package is found by its entry point in the group ``mediamill.operations``.
+"""
 
 from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING, Any
+
+from mediamill.tasks.plugins import OPERATIONS, load_plugin, plugins
 
 if TYPE_CHECKING:
     from mediamill.tasks.money.meter import Meter
@@ -25,8 +30,13 @@ _OPERATIONS = {
 
 
 def operation_names() -> tuple[str, ...]:
-    """Every operation's name."""
-    return tuple(_OPERATIONS)
+    """Every operation's name: the built-in ones, then those of other packages."""
+    return tuple(dict.fromkeys([*_OPERATIONS, *plugins(OPERATIONS)]))
+
+
+def is_operation(name: str) -> bool:
+    """Whether there is an operation of that name. Other packages are only looked at where it is not built in."""
+    return name in _OPERATIONS or name in plugins(OPERATIONS)
 
 
 def register_operation(name: str, target: str) -> None:
@@ -48,14 +58,16 @@ def operation_class(name: str, adapter: str | None = None) -> type[Operation[Any
 
     Raises:
         KeyError: when there is no such operation.
+        UsageError: when another package's cannot be imported.
     """
-    found: type[Operation[Any, Any]] = load_object(adapter or _OPERATIONS[name])
+    target = adapter or _OPERATIONS.get(name)
+    found: type[Operation[Any, Any]] = load_object(target) if target else load_plugin(plugins(OPERATIONS)[name])
     return found
 
 
 def meter_of(name: str) -> Meter | None:
     """What prices an operation; None where it has no known price, or where there is no such operation."""
-    return operation_class(name).meter if name in operation_names() else None
+    return operation_class(name).meter if is_operation(name) else None
 
 
 def load_object(target: str) -> Any:

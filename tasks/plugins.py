@@ -1,0 +1,53 @@
+"""What other installed packages add, found by entry point: capabilities, operations and providers."""
+
+from __future__ import annotations
+
+import functools
+from importlib.metadata import EntryPoint
+from typing import Any
+
+from mediamill.tasks.errors import UsageError
+
+CAPABILITIES = "mediamill.capabilities"
+"""Group of entry points: the capability's name, and its class."""
+OPERATIONS = "mediamill.operations"
+"""Group of entry points: the operation's name, and its class."""
+PROVIDERS = "mediamill.providers"
+"""Group of entry points: the provider's name, and the :class:`~pathlib.Path` of its YAML file."""
+
+
+@functools.cache
+def plugins(group: str) -> dict[str, EntryPoint]:
+    """The entry points of a group by name; of two of one name, that of the package whose name comes first."""
+    from importlib.metadata import entry_points
+
+    found = sorted(entry_points(group=group), key=package_of, reverse=True)
+    return {point.name: point for point in found}
+
+
+def package_of(plugin: EntryPoint) -> str:
+    """The name of the package that an entry point belongs to."""
+    return plugin.dist.name if plugin.dist is not None else plugin.module.partition(".")[0]
+
+
+def load_plugin(plugin: EntryPoint) -> Any:
+    """What an entry point names; whatever is wrong with it is told in one line.
+
+    Raises:
+        UsageError: when it cannot be imported.
+    """
+    try:
+        return plugin.load()
+    except Exception as error:  # it is not our code: anything may be wrong with it
+        about = str(error).partition("\n")[0]
+        raise unusable(plugin, f"{type(error).__name__}{': ' if about else ''}{about}") from error
+
+
+def unusable(plugin: EntryPoint, why: str) -> UsageError:
+    """The error that says why what another package adds cannot be used."""
+    package, kind = package_of(plugin), plugin.group.rpartition(".")[2]
+    one = {"capabilities": "capability"}.get(kind, kind.removesuffix("s"))
+    return UsageError(
+        f"the {one} {plugin.name!r} of the package {package} cannot be used: {why}",
+        hint=f"update {package}, or uninstall it",
+    )
