@@ -25,6 +25,11 @@ def plugins(group: str) -> dict[str, EntryPoint]:
     return {point.name: point for point in found}
 
 
+def kind_of(group: str) -> str:
+    """What a group holds one of: ``capability``, ``operation`` or ``provider``."""
+    return {CAPABILITIES: "capability", OPERATIONS: "operation", PROVIDERS: "provider"}[group]
+
+
 def package_of(plugin: EntryPoint) -> str:
     """The name of the package that an entry point belongs to."""
     return plugin.dist.name if plugin.dist is not None else plugin.module.partition(".")[0]
@@ -45,9 +50,8 @@ def load_plugin(plugin: EntryPoint) -> Any:
 
 def unusable(plugin: EntryPoint, why: str) -> UsageError:
     """The error that says why what another package adds cannot be used."""
-    package, kind = package_of(plugin), plugin.group.rpartition(".")[2]
-    one = {"capabilities": "capability"}.get(kind, kind.removesuffix("s"))
+    package = package_of(plugin)
     return UsageError(
-        f"the {one} {plugin.name!r} of the package {package} cannot be used: {why}",
+        f"the {kind_of(plugin.group)} {plugin.name!r} of the package {package} cannot be used: {why}",
         hint=f"update {package}, or uninstall it",
     )

@@ -1,4 +1,4 @@
-"""What is priced by the unit: searches of a reranker, sessions of an interpreter."""
+"""What is priced by the unit: searches of a reranker, sessions of an interpreter, requests of any kind."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from mediamill.tasks.money.prices import Price
 from mediamill.tasks.money.tokens import TokenMeter
 from mediamill.tasks.wire import Billing
 
-_UNITS: Mapping[str, str] = {"search": "searches", "session": "sessions"}
+_UNITS: Mapping[str, str] = {"search": "searches", "session": "sessions", "request": "requests"}
 """The quantity of a usage that each unit of the price list counts."""
 
 
 class UnitMeter:
-    """Reranking and interpreting: by the units that have a price, else by tokens."""
+    """By the units that have a price, else by tokens."""
 
     def cost(self, usage: Usage, prices: Sequence[Price], billing: Billing) -> Metered | None:
         """The units that the reply states, at the most trusted price of one; else its tokens."""

@@ -82,7 +82,7 @@ def _config_file(name: str) -> Path:
 
 def default_provider(environ: Mapping[str, str], operation: str | None = None) -> str:
     """The first provider that has the operation and whose key is set; the built-in one when there is none."""
-    for name, config in _sound_configs():
+    for name, config in sound_configs():
         if operation is not None and operation not in config.operations:
             continue
         if config.key_env and not config.key_optional and environ.get(config.key_env):
@@ -109,7 +109,7 @@ def make_provider(name: str, *, base_url: str | None, api_key_env: str | None, e
 
 def offering(operation: str) -> tuple[str, ...]:
     """The providers that have an operation, with a model of their own for it or any that is named."""
-    found = ((name, config.operations.get(operation)) for name, config in _sound_configs())
+    found = ((name, config.operations.get(operation)) for name, config in sound_configs())
     return tuple(name for name, config in found if config and (config.default_model or config.any_model))
 
 
@@ -122,7 +122,7 @@ def key_name(name: str, api_key_env: str | None) -> str | None:
     return api_key_env or _config_of(name).key_env
 
 
-def _sound_configs() -> Iterator[tuple[str, ProviderConfig]]:
+def sound_configs() -> Iterator[tuple[str, ProviderConfig]]:
     """Every configuration but those from outside that cannot be read: they stop only what names them."""
     for name in configured_names():
         try:

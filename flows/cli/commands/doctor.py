@@ -85,11 +85,10 @@ def _decoder() -> list[Finding]:
 
 
 def _keys() -> list[Finding]:
-    from mediamill.tasks.providers.registry import configured_names, default_provider, load_config
+    from mediamill.tasks.providers.registry import default_provider, sound_configs
 
     findings = []
-    for name in configured_names():
-        config = load_config(name)
+    for name, config in sound_configs():
         if config.key_env is None:
             continue
         told = f"{config.key_env} is {'set' if os.environ.get(config.key_env) else 'not set'}"
@@ -100,19 +99,28 @@ def _keys() -> list[Finding]:
 
 
 def _plugins() -> list[Finding]:
-    """Capabilities of other packages: whether each can be used."""
+    """What other packages add: whether each can be used."""
     from mediamill.tasks import capabilities
     from mediamill.tasks.errors import UsageError
-    from mediamill.tasks.plugins import package_of
+    from mediamill.tasks.plugins import CAPABILITIES, OPERATIONS, PROVIDERS, kind_of, package_of, plugins
+    from mediamill.tasks.providers.operations import operation_class
+    from mediamill.tasks.providers.registry import load_config
 
     findings = []
-    for name, plugin in capabilities.plugins().items():
-        try:
-            capabilities.get(name)
-        except UsageError as error:
-            findings.append(Finding(f"capability {name}", well=False, told=error.message, hint=error.hint))
-        else:
-            findings.append(Finding(f"capability {name}", well=True, told=f"package {package_of(plugin)}"))
+    uses: dict[str, Callable[[str], object]] = {
+        CAPABILITIES: capabilities.get,
+        OPERATIONS: operation_class,
+        PROVIDERS: load_config,
+    }
+    for group, use in uses.items():
+        kind = kind_of(group)
+        for name, plugin in plugins(group).items():
+            try:
+                use(name)
+            except UsageError as error:
+                findings.append(Finding(f"{kind} {name}", well=False, told=error.message, hint=error.hint))
+            else:
+                findings.append(Finding(f"{kind} {name}", well=True, told=f"package {package_of(plugin)}"))
     return findings
 
 
