@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from mediamill.tasks.calls.adaptive import AdaptiveRate, AdaptiveWindow
-from mediamill.tasks.calls.gcra import Pacer
 from mediamill.tasks.domain import Usage
 from mediamill.tasks.wire import Quota, RateLimits
 
@@ -35,6 +34,32 @@ class Permit:
     sent: float
     wait: float
     paced: bool
+
+
+class Pacer:
+    """Even spacing of quantities in time: the generic cell rate algorithm, one number of state.
+
+    Lets ``rate`` units a second through, evenly, with ``burst`` seconds' worth of tolerance.
+
+    One request larger than the tolerance still goes, and what follows waits for it to be paid off. The
+    tolerance also makes up for late timers, so that the rate is reached on a busy event loop.
+    """
+
+    __slots__ = ("_burst", "_due", "rate")
+
+    def __init__(self, rate: float | None, burst: float = 0.05) -> None:
+        self.rate = rate
+        self._burst = burst
+        self._due = float("-inf")
+
+    def ready_at(self) -> float:
+        """The moment from which the next request may go."""
+        return self._due - self._burst if self.rate is not None else float("-inf")
+
+    def spend(self, amount: float, now: float) -> None:
+        """Count a request of ``amount`` units that goes now."""
+        if self.rate is not None:
+            self._due = max(self._due, now) + amount / self.rate
 
 
 class _Waiter:
