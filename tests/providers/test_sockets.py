@@ -389,3 +389,11 @@ def test_every_model_that_needs_a_socket_has_one() -> None:
             able = [facts for facts in operation.models.values() if isinstance(facts, SpeechFacts)]
             needing = [facts for facts in able if facts.transport == "socket"]
             assert not needing or (isinstance(operation, AudioConfig | TtsConfig) and operation.socket is not None)
+
+
+@pytest.mark.parametrize("kind", [[], {}, 5, None, ["error"]])
+@pytest.mark.parametrize("operation", ["transcription", "tts"])
+def test_a_message_of_no_known_type_means_nothing(kind: Any, operation: str) -> None:
+    odd = orjson.dumps({"type": kind}).decode()
+    assert made("together").classify(ended(odd), operation) is None
+    assert talk().hear(odd) == TtsSession("x", FACTS).hear(odd) == Turn.SKIP

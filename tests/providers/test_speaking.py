@@ -248,3 +248,10 @@ def test_what_speech_costs() -> None:
     kokoro = pricing["together"].ceiling("hexgrad/Kokoro-82M", "tts", usage)
     assert kokoro == 10, "the dearest source guards the budget"
     assert pricing["together"].ceiling("nobody/knows", "tts", usage) is None
+
+
+@pytest.mark.parametrize("kind", [[], {}, 5, None, ["done"]])
+def test_an_event_of_no_known_type_is_passed_over(kind: Any) -> None:
+    odd = {"type": kind, "audio": coded(b"\x02\x00")}
+    told = heard(stream(odd, {"type": "delta", "audio": coded(PCM)}), "text/event-stream", form="pcm")
+    assert told.data.audio == PCM

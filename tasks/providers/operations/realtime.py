@@ -157,14 +157,14 @@ def classify_session(
         frames = frames_of(reply.body)
     except BadReply:
         frames = []
-    failure = next((frame for frame in frames if frame.get("type") in failed), None)
+    failure = next((frame for frame in frames if str(frame.get("type")) in failed), None)
     if failure is not None:
         problem = _failed(provider, reply, failure)
     elif end == OVER:
         return None
     else:
         problem = _closed(provider.name, end)
-    if problem.verdict == "stop" or not any(frame.get("type") in paid for frame in frames):
+    if problem.verdict == "stop" or not any(str(frame.get("type")) in paid for frame in frames):
         return problem
     return replace(problem, verdict="unknown", billed=True)
 

@@ -48,7 +48,7 @@ class TtsSession:
     def hear(self, message: str) -> Turn:
         """Take a message in; kinds that are not known are passed over."""
         received = decode_message(message)
-        kind, item = received.get("type"), str(received.get("item_id") or "")
+        kind, item = str(received.get("type")), str(received.get("item_id") or "")
         if kind == "session.created":
             return Turn.READY
         if kind == _SOUND:

@@ -112,7 +112,7 @@ def read_events(received: Iterable[Event]) -> Stream:
             break
         for coded in _sound(content):
             stream.audio += _bytes(coded)
-        if content.get("type") in _DONE:
+        if str(content.get("type")) in _DONE:
             stream.done = True
             usage = content.get("usage")
             stream.usage = usage if isinstance(usage, dict) else stream.usage
