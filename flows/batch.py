@@ -13,14 +13,14 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.runtime import flow_run
 from prefect.utilities.urls import url_for
 
-from mediamill.flows import artifacts
-from mediamill.flows.attended import when_left
 from mediamill.flows.cli.output import opening_line
 from mediamill.flows.cli.signals import draining
-from mediamill.flows.following import Following, no_retries
-from mediamill.flows.keys import take_key
-from mediamill.flows.states import caught_up, end_state, refused_state
-from mediamill.flows.taskruns import TaskRuns
+from mediamill.flows.prefect_runtime import artifacts
+from mediamill.flows.prefect_runtime.monitor import Following, no_retries
+from mediamill.flows.prefect_runtime.secret_blocks import take_key
+from mediamill.flows.prefect_runtime.states import caught_up, end_state, refused_state
+from mediamill.flows.prefect_runtime.task_runs import TaskRuns
+from mediamill.flows.prefect_runtime.worker_entrypoint import when_left
 from mediamill.tasks.errors import MediamillError, OutBusy
 from mediamill.tasks.job import Job
 from mediamill.tasks.resolved_job import ResolvedJob, resolve_job

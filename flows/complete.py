@@ -1,5 +1,5 @@
 """The flow that answers prompts."""
 
-from mediamill.flows.forms import capability_flow
+from mediamill.flows.prefect_runtime.flow_factory import capability_flow
 
 complete = capability_flow("complete")

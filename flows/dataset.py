@@ -9,9 +9,9 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from mediamill.flows.asflow import flow_of
 from mediamill.flows.batch import LISTENER, Listener
-from mediamill.flows.forms import parameters_of
+from mediamill.flows.prefect_runtime.flow_factory import parameters_of
+from mediamill.flows.prefect_runtime.runner import flow_of
 from mediamill.tasks.errors import MediamillError
 from mediamill.tasks.job import Job
 from mediamill.tasks.pipeline.run import ChainRun

@@ -14,7 +14,7 @@ from mediamill.flows.cli.console import note
 from mediamill.flows.cli.formatting import dollars, pluralize
 from mediamill.flows.cli.output import opening_line, print_failures, quote_line, relative_path
 from mediamill.flows.cli.run_command import configure_logging, execute_job
-from mediamill.flows.which import choose
+from mediamill.flows.prefect_runtime.api_endpoint import choose
 from mediamill.tasks.job import Job
 from mediamill.tasks.pipeline.result import ChainEnd
 from mediamill.tasks.pipeline.run import ChainRun, job_of

@@ -12,7 +12,7 @@ from mediamill.flows.cli.console import note, silence
 from mediamill.flows.cli.output import opening_line, print_quote, print_summary
 from mediamill.flows.cli.progress import Show, show_progress
 from mediamill.flows.cli.signals import draining
-from mediamill.flows.which import Prefect, choose, version_note
+from mediamill.flows.prefect_runtime.api_endpoint import Prefect, choose, version_note
 from mediamill.tasks.job import Job
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def run_job(job: Job, options: Mapping[str, Any], retry: Retry | None = None, *,
         silence(sys.stdout)
     code = 128 + end.signals[0] if end.signals and end.summary.state == "cancelled" else end.summary.exit_code
     if not end.prefect_knows:
-        from mediamill.flows.asflow import end_untold
+        from mediamill.flows.prefect_runtime.runner import end_untold
 
         end_untold(code)
     return code
@@ -75,7 +75,7 @@ def execute_job(
     """Do a job as a flow run or inline, and show its progress as the options want it."""
     with show_progress(quiet=bool(options.get("quiet")) or bool(options.get("as_json"))) as show:
         if prefect is not None:
-            from mediamill.flows.asflow import run_as_flow
+            from mediamill.flows.prefect_runtime.runner import run_as_flow
 
             ended = run_as_flow(prefect, resolved.job, retry, show, debug=bool(options.get("debug")))
             if ended is not None and ended.summary is not None:

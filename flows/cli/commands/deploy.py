@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from mediamill.flows.which import choose
+from mediamill.flows.prefect_runtime.api_endpoint import choose
 
 
 @click.command("deploy")
@@ -40,7 +40,7 @@ def command(
     prefect, _ = choose(wanted=True)
     assert prefect is not None
     os.environ["PREFECT_API_URL"] = prefect.api
-    from mediamill.flows.deploying import deploy_chain, deploy_file, deploy_job
+    from mediamill.flows.prefect_runtime.deployments import deploy_chain, deploy_file, deploy_job
 
     if not jobs:
         return deploy_file(Path("prefect.yaml"), prefect.api)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediamill.flows.forms import _job, parameters_of
+from mediamill.flows.prefect_runtime.flow_factory import _job, parameters_of
 from mediamill.flows.transcribe import transcribe
 from mediamill.tasks import capabilities
 from mediamill.tasks.job import Job, make_job
@@ -32,7 +32,7 @@ def test_every_field_of_the_form_says_what_it_is() -> None:
 
 
 def test_every_capability_has_a_flow_in_the_file_of_its_name() -> None:
-    from mediamill.flows.asflow import flow_of
+    from mediamill.flows.prefect_runtime.runner import flow_of
 
     assert capabilities.BUILT_IN
     for name in capabilities.BUILT_IN:

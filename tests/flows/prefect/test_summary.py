@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from mediamill.flows.artifacts import summary_text
+from mediamill.flows.prefect_runtime.artifacts import summary_text
 from mediamill.tasks.summary import Summary
 
 

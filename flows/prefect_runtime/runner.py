@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from mediamill.flows.batch import Listener
     from mediamill.flows.cli.progress import Show
-    from mediamill.flows.which import Prefect
+    from mediamill.flows.prefect_runtime.api_endpoint import Prefect
     from mediamill.tasks.job import Job
     from mediamill.tasks.run import Retry
 
@@ -35,7 +35,7 @@ def run_as_flow(prefect: Prefect, job: Job, retry: Retry | None, show: Show | No
         os.environ.setdefault("PREFECT_LOGGING_INTERNAL_LEVEL", "CRITICAL")
         logging.raiseExceptions = False  # nor what it thinks of its own logging when its server is away
     from mediamill.flows.batch import LISTENER, Listener
-    from mediamill.flows.forms import parameters_of
+    from mediamill.flows.prefect_runtime.flow_factory import parameters_of
 
     listener = Listener(progress=show, patience=_PATIENCE)
     token = LISTENER.set(listener)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
-from mediamill.flows.upstate import UpState, is_prefect, state_path, up_state
-from mediamill.flows.which import answers
 from mediamill.tasks.errors import StorageError, UsageError
 
 POOL = "mediamill"
@@ -23,6 +22,51 @@ _START_SECONDS = 120.0
 _STOP_SECONDS = 60.0
 """A worker gives its runs thirty seconds to drain."""
 _TICK = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class UpState:
+    """A local Prefect server, and the worker beside it if there is one."""
+
+    pid: int
+    api: str
+    version: str
+    worker: int | None = None
+
+    def running(self) -> bool:
+        """Whether the server's process is still there, and still Prefect's."""
+        return is_prefect(self.pid)
+
+    def save(self) -> None:
+        """Write it down for later commands."""
+        path = state_path()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".new")
+        temporary.write_text(json.dumps(asdict(self)), encoding="utf-8")
+        temporary.replace(path)
+
+
+def state_path() -> Path:
+    """Where it stands: ``prefect.json`` in ``$XDG_STATE_HOME/mediamill``, or ``~/.local/state/mediamill``."""
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base).expanduser() / "mediamill" / "prefect.json"
+
+
+def up_state() -> UpState | None:
+    """What the last ``up`` wrote; None when there is nothing, or nothing readable."""
+    try:
+        return UpState(**json.loads(state_path().read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def is_prefect(pid: int) -> bool:
+    """Whether a process is there and runs Prefect: a number alone may belong to somebody else by now."""
+    proc = Path(f"/proc/{pid}/cmdline")
+    if proc.parent.parent.joinpath("self").exists():
+        return proc.exists() and b"prefect" in proc.read_bytes()
+    done = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)  # noqa: S603, S607
+    return "prefect" in done.stdout
 
 
 def start_server(port: int | None) -> UpState:
@@ -35,6 +79,8 @@ def start_server(port: int | None) -> UpState:
         UsageError: when the port is taken.
         StorageError: when the server does not come up; what it said stands in its log.
     """
+    from mediamill.flows.prefect_runtime.api_endpoint import answers  # which reads what is remembered here
+
     port = _port(port)
     api = f"http://127.0.0.1:{port}/api"
     env = {**os.environ, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_UI_API_URL": api}

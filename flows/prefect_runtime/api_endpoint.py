@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from mediamill.flows.upstate import up_state
+from mediamill.flows.prefect_runtime.server import up_state
 from mediamill.tasks.errors import Stop, UsageError
 
 _PATIENCE = 3.0

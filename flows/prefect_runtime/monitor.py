@@ -32,9 +32,9 @@ from prefect.context import FlowRunContext
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Crashed
 
-from mediamill.flows.artifacts import Shown
 from mediamill.flows.cli.formatting import pluralize
-from mediamill.flows.states import caught_up
+from mediamill.flows.prefect_runtime.artifacts import Shown
+from mediamill.flows.prefect_runtime.states import caught_up
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from mediamill.flows.prefect_runtime import worker_entrypoint
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.job import Schedule
 
@@ -34,8 +35,8 @@ def deploy_job(job: Job, name: str, pool: str, *, paused: bool) -> Deployed:
     Raises:
         UsageError: when the job cannot run on a worker, or Prefect refuses the schedule.
     """
-    from mediamill.flows.asflow import flow_of
-    from mediamill.flows.forms import parameters_of
+    from mediamill.flows.prefect_runtime.flow_factory import parameters_of
+    from mediamill.flows.prefect_runtime.runner import flow_of
 
     if job.source == "-":
         raise UsageError("a scheduled job has no stdin to read", hint="name a folder, a glob or a manifest as source")
@@ -81,7 +82,7 @@ def _deploy(
             tags=["mediamill", *tags],
             entrypoint_type=EntrypointType.MODULE_PATH,
             work_pool_name=pool,
-            job_variables={"command": shlex.join([sys.executable, "-m", "mediamill.flows.attended"])},
+            job_variables={"command": shlex.join([sys.executable, "-m", worker_entrypoint.__name__])},
             paused=paused,
         )
     except ValueError as error:
