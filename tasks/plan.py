@@ -1,21 +1,49 @@
-"""The plan: the source streamed into the journal, each item with its shard, once and for all."""
+"""The plan: what a run has to do, from the source or, in a retry, from what failed before."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
+import orjson
+
 from mediamill.tasks import fault_injection
 from mediamill.tasks.errors import UsageError
+from mediamill.tasks.journal.items import PREVIEWS, ShardWork
+from mediamill.tasks.journal.planning import LOST
+from mediamill.tasks.sinks.media import lost_media, previews
 
 if TYPE_CHECKING:
     from mediamill.tasks.domain import Item
-    from mediamill.tasks.journal.items import ShardWork
     from mediamill.tasks.run_context import Context
     from mediamill.tasks.sources import Source
 
+FLAGGED = "flagged"
 _BATCH = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Do failed items again: all of them, or only those with these error kinds.
+
+    The kind ``previews`` stands for previews whose file is still there, to be made in full; beside others, for those
+    whose full version failed so. The kind ``lost`` stands for results whose file is gone, which cost nothing again.
+    The kind ``flagged`` stands for results that carry flags: done again by another model, they stand until it succeeds.
+    The provider, model and parameters of the job hold for these items alone; OUT stays bound to its own.
+    """
+
+    only: frozenset[str] | None = None
+
+    @classmethod
+    def of(cls, kinds: Sequence[str] | None) -> Retry | None:
+        """A retry from a list of kinds, where ``all`` stands for every kind; None from an empty one."""
+        return cls(None if "all" in kinds else frozenset(kinds)) if kinds else None
+
+    def kinds(self) -> list[str]:
+        """The same as a list."""
+        return sorted(self.only) if self.only else ["all"]
 
 
 async def make_plan(context: Context, source: Source) -> list[ShardWork]:
@@ -46,6 +74,42 @@ async def make_plan(context: Context, source: Source) -> list[ShardWork]:
     if not counts.planned and context.stop.why is None:
         raise UsageError(f"{context.job.source}: nothing in it to do")
     return await context.journal.items.shards()
+
+
+async def plan_retry(context: Context, retry: Retry) -> list[ShardWork]:
+    """Make the items that a retry names pending again.
+
+    Returns:
+        The shards that have something to do.
+    """
+    items, counts, thread, only = context.journal.items, context.counts, context.engine.thread, retry.only
+    if only is not None and PREVIEWS in only:
+        ids = await thread(_kept_previews, context)
+        kinds = only - {PREVIEWS}
+        counts.total += await items.retry_ids(ids, promoting=True, kinds=kinds)
+        finals = await thread(_lost_finals, context)
+        counts.total += 0 if kinds else await items.make_again(finals, now=True)
+        return await items.shards()
+    if only and LOST in only:
+        lost = await thread(lost_media, context.out, context.journal.outcomes.every_result())
+        counts.total += await items.make_again(lost, now=True)
+    if only is None or only - {FLAGGED, LOST}:
+        counts.total += await items.retry(set(only) if only else None)
+    if only and FLAGGED in only:
+        flagged = await thread(lambda: list(context.journal.outcomes.flagged_ids()))
+        counts.total += await items.retry_ids(flagged)
+    return await items.shards()
+
+
+def _kept_previews(context: Context) -> list[str]:
+    """The ids of previews whose file still stands, and of those that an earlier promotion left undone."""
+    return previews(context.out, context.journal.outcomes.standing_results())
+
+
+def _lost_finals(context: Context) -> list[str]:
+    """The ids of videos made in full whose file is gone."""
+    rows = context.journal.outcomes.every_result()
+    return lost_media(context.out, (row for row in rows if orjson.loads(row).get("preview") is False))
 
 
 def _batches(items: Iterator[Item], limit: int | None) -> Iterator[list[Item]]:

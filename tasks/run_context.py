@@ -23,7 +23,7 @@ from mediamill.tasks.errors import Stop
 from mediamill.tasks.job import Job
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.output_lock import OutLock
-from mediamill.tasks.summary import FailureGroup
+from mediamill.tasks.summary import FailureGroup, Progress
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -101,6 +101,37 @@ class Context:
     counts: Counts = field(default_factory=Counts)
     began: float = field(default_factory=time.monotonic)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def progress(self) -> Progress:
+        """How the run stands now."""
+        counts, stats, budget = self.counts, self.line.tally, self.line.budget
+        seconds = time.monotonic() - self.began
+        ended = counts.done + counts.failed
+        rate = ended / seconds if seconds > 0 else 0.0
+        left = max(counts.total - ended, 0)
+        return Progress(
+            phase=self.phase,
+            total=counts.total,
+            done=counts.done,
+            failed=counts.failed,
+            cached=counts.cached,
+            in_flight=stats.in_flight,
+            spent=budget.spent,
+            unknown_max=budget.unknown,
+            budget=self.job.budget,
+            seconds=seconds,
+            rate=rate,
+            eta_s=self._seconds_left(left, seconds, rate),
+            running=stats.running,
+        )
+
+    def _seconds_left(self, left: int, seconds: float, rate: float) -> float | None:
+        stats = self.line.tally
+        if self.phase != "run":
+            return None
+        if stats.running or stats.jobs_ended:
+            return stats.seconds_left(left, seconds)
+        return left / rate if rate else None
 
     def close(self) -> None:
         """Give OUT back. Blocks until the journal holds everything."""

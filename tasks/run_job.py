@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mediamill.tasks.job import Job, make_job
-from mediamill.tasks.run import Retry, Run
+from mediamill.tasks.plan import Retry
+from mediamill.tasks.run import Run
 from mediamill.tasks.summary import Progress, Summary
 
 

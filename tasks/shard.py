@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -27,13 +27,105 @@ _MADE_OTHERWISE = (
 )
 
 
+_AHEAD = 2
+"""Shards open beside the ones that fill the pipeline, so that a slow tail never empties it."""
+
+
 @dataclass(slots=True)
 class ShardEnd:
-    """What a shard's pending items came to in this run; ``left`` are those a stop kept from being done."""
+    """What the pending items of shards came to in this run; ``left`` are those a stop kept from being done."""
 
     done: int = 0
     failed: int = 0
     left: int = 0
+
+    def __add__(self, other: ShardEnd) -> ShardEnd:
+        return ShardEnd(self.done + other.done, self.failed + other.failed, self.left + other.left)
+
+
+class OpenShards:
+    """The shards of one run that are being done: in the order they are asked for, several at once.
+
+    All of it happens on the engine's loop. The first error that is not an item's ends every open shard.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.at_once = _AHEAD + -(-context.gate_size // context.job.shard_size)
+        self._slots = asyncio.Semaphore(self.at_once)
+        self._open: dict[int, asyncio.Task[ShardEnd]] = {}
+        self._error: BaseException | None = None
+
+    async def do(self, shards: Sequence[int]) -> ShardEnd:
+        """Do what is pending in these shards; one that is open already is waited for, not begun twice.
+
+        A stop keeps shards that have not begun from beginning.
+
+        Raises:
+            StorageError: when the disk or the journal fails.
+        """
+        whole, running = ShardEnd(), set[asyncio.Task[ShardEnd]]()
+
+        def on_end(task: asyncio.Task[ShardEnd]) -> None:
+            nonlocal whole
+            running.discard(task)
+            if not task.cancelled() and task.exception() is None:
+                whole += task.result()
+
+        for shard in shards:
+            if (task := await self._begin(shard)) is None:
+                break
+            running.add(task)
+            task.add_done_callback(on_end)
+        while running:
+            await asyncio.wait(running)
+            await asyncio.sleep(0)  # the callbacks of one that had ended before
+        if self._error is not None:
+            raise self._error
+        return whole
+
+    async def end(self) -> None:
+        """Cut off every shard that is open; what is on the wire goes on, its reply is kept."""
+        for task in (tasks := list(self._open.values())):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _begin(self, shard: int) -> asyncio.Task[ShardEnd] | None:
+        if shard in self._open:
+            return self._open[shard]
+        await self._slots.acquire()
+        if shard in self._open or self._error is not None or self._context.stop.why is not None:
+            self._slots.release()
+            return self._open.get(shard)
+        task = self._open[shard] = asyncio.create_task(run_shard(self._context, shard))
+        task.add_done_callback(lambda ended: self._ended(shard, ended))
+        return task
+
+    def _ended(self, shard: int, task: asyncio.Task[ShardEnd]) -> None:
+        self._slots.release()
+        del self._open[shard]
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            error = _cause(error)
+            if self._error is None or (
+                isinstance(error, MediamillError) and not isinstance(self._error, MediamillError)
+            ):
+                self._error = error  # ours before others, whatever else broke in its wake
+            for other in self._open.values():
+                other.cancel()
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The one error to tell of several: ours before others."""
+    flat: list[BaseException] = []
+    pending = [error]
+    while pending:
+        one = pending.pop(0)
+        if isinstance(one, BaseExceptionGroup):
+            pending.extend(one.exceptions)
+        else:
+            flat.append(one)
+    return next((one for one in flat if isinstance(one, MediamillError)), flat[0])
 
 
 async def run_shard(context: Context, shard: int) -> ShardEnd:

@@ -14,7 +14,8 @@ ROOT = Path(__file__).parent.parent
 LAYERS = (
     {"flows"},
     {"tasks.pipeline", "tasks.run_job"},
-    {"tasks.run", "tasks.publish", "tasks.quote"},
+    {"tasks.run"},
+    {"tasks.run_steps", "tasks.publish", "tasks.quote"},
     {
         *("tasks.plan", "tasks.shard", "tasks.open_run", "tasks.resolved_job", "tasks.status", "tasks.report"),
         *("tasks.params", "tasks.export"),

@@ -16,8 +16,8 @@ from mediamill.flows.prefect_runtime.api_endpoint import Prefect, choose, versio
 from mediamill.tasks.job import Job
 
 if TYPE_CHECKING:
+    from mediamill.tasks.plan import Retry
     from mediamill.tasks.resolved_job import ResolvedJob
-    from mediamill.tasks.run import Retry
     from mediamill.tasks.summary import Summary
 
 
@@ -77,8 +77,8 @@ def execute_job(
         if prefect is not None:
             from mediamill.flows.prefect_runtime.runner import run_as_flow
 
-            ended = run_as_flow(prefect, resolved.job, retry, show, debug=bool(options.get("debug")))
-            if ended is not None and ended.summary is not None:
+            ended = run_as_flow(prefect, resolved, retry, show, debug=bool(options.get("debug")))
+            if ended is not None:
                 url = ended.url
                 note(f"prefect: {url}" if ended.told else f"Prefect was not told how this run ended: {url}")
                 return RunEnd(ended.summary, ended.signals, ended.told)

@@ -11,11 +11,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from mediamill.flows.prefect_runtime.server import up_state
+from mediamill.flows.prefect_runtime.server import ANSWER_SECONDS, answers, up_state
 from mediamill.tasks.errors import Stop, UsageError
-
-_PATIENCE = 3.0
-"""Seconds a configured Prefect has to answer before a run goes on without it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +72,6 @@ def choose(*, wanted: bool | None) -> tuple[Prefect | None, str]:
     return None, f"inline run, because Prefect at {found.api} does not answer"
 
 
-def answers(api: str) -> bool:
-    """Whether a Prefect API answers within three seconds."""
-    import httpx
-
-    try:
-        return httpx.get(f"{api.rstrip('/')}/health", timeout=_PATIENCE).status_code < httpx.codes.INTERNAL_SERVER_ERROR
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError):
-        return False
-
-
 def _of_profile(home: Path) -> Prefect | None:
     """What the active profile says, as Prefect reads it."""
     path = Path(os.environ.get("PREFECT_PROFILES_PATH") or home / "profiles.toml").expanduser()
@@ -107,7 +94,9 @@ def version_note(prefect: Prefect) -> str | None:
 
     ours = version("prefect")
     try:
-        theirs = str(httpx.get(f"{prefect.api.rstrip('/')}/admin/version", timeout=_PATIENCE).raise_for_status().json())
+        theirs = str(
+            httpx.get(f"{prefect.api.rstrip('/')}/admin/version", timeout=ANSWER_SECONDS).raise_for_status().json()
+        )
     except (httpx.HTTPError, ValueError):
         return None
     if _minor(theirs) == _minor(ours):

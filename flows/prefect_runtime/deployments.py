@@ -35,14 +35,13 @@ def deploy_job(job: Job, name: str, pool: str, *, paused: bool) -> Deployed:
     Raises:
         UsageError: when the job cannot run on a worker, or Prefect refuses the schedule.
     """
-    from mediamill.flows.prefect_runtime.flow_factory import parameters_of
-    from mediamill.flows.prefect_runtime.runner import flow_of
+    from mediamill.flows.prefect_runtime.flow_factory import capability_flow, parameters_of
 
     if job.source == "-":
         raise UsageError("a scheduled job has no stdin to read", hint="name a folder, a glob or a manifest as source")
     changes: dict[str, Any] = {"out": _whole(job.out_path), "schedule": None, "source": _whole(job.source)}
     parameters = parameters_of(job.model_copy(update=changes))
-    flow = flow_of(job.capability)
+    flow = capability_flow(job.capability)
     return _deploy(flow, name, parameters, job.schedule, [job.capability], pool, paused=paused)
 
 

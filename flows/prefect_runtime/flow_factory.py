@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import inspect
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from prefect import Flow, flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from pydantic import BaseModel, ConfigDict, Field, create_model
 from pydantic.json_schema import SkipJsonSchema
 
-from mediamill.flows.batch import conduct
+from mediamill.flows.prefect_runtime.job_flow import JobFlow, JobRequest
 from mediamill.tasks import capabilities
 from mediamill.tasks.job import Job, make_job
+from mediamill.tasks.plan import Retry
 from mediamill.tasks.providers import registry
-from mediamill.tasks.run import Retry
 
 _FIRST = ("provider", "model", "out", "budget", "limit")
 _NEVER = ("capability", "source", "params", "schedule")
+_MONEY = ("budget", "endpoint_hourly")
 _PLAIN: Mapping[str, Any] = {
     "budget": float,
     "endpoint_hourly": float,
@@ -61,24 +64,34 @@ def _options() -> type[BaseModel]:
 RunOptions = _options()
 
 
-def capability_flow(name: str) -> Flow[..., State[Any]]:
+@functools.cache
+def capability_flow(name: str) -> JobFlow:
     """The flow of a capability; a flow file needs nothing else.
 
     Its parameters are ``source``, the fields people set most, ``params`` (the capability's own) and ``options``.
+
+    Raises:
+        NoSuchOption: when there is no such capability.
     """
     capability = capabilities.get(name)
     about = (inspect.getdoc(type(capability)) or name).splitlines()[0]
-
-    def body(source: str, **given: Any) -> State[Any]:
-        options = _plain(given.get("options"))
-        return conduct(_job(name, source, given), Retry.of(options.get("retry")), options.get("api_key_block"))
-
-    body.__name__ = body.__qualname__ = name
-    body.__module__ = f"mediamill.flows.{name.replace('-', '_')}"
     signature = _signature(capability.params)
-    body.__signature__ = signature  # type: ignore[attr-defined]
-    body.__doc__ = _docstring(about, signature)
-    return flow(name=name, flow_run_name=_name, persist_result=False, retries=0, description=about)(body)
+
+    def request(source: str, **given: Any) -> JobRequest:
+        options = _plain(given.get("options"))
+        return JobRequest(_job(name, source, given), Retry.of(options.get("retry")), options.get("api_key_block"))
+
+    request.__name__ = request.__qualname__ = name.replace("-", "_")
+    request.__module__ = _module_of(request.__name__)
+    request.__signature__ = signature  # type: ignore[attr-defined]
+    request.__doc__ = _docstring(about, signature)
+    return JobFlow(request, name=name, flow_run_name=_name, description=about)
+
+
+def _module_of(name: str) -> str:
+    """The module a worker finds a flow in."""
+    own = f"mediamill.flows.{name}"
+    return own if importlib.util.find_spec(own) is not None else "mediamill.flows.capability_flows"
 
 
 def _signature(params: type[BaseModel]) -> inspect.Signature:
@@ -131,9 +144,15 @@ def _described(kind: Any, about: str | None) -> Any:
 
 def _job(capability: str, source: str, given: Mapping[str, Any]) -> Job:
     """The job a form describes; what it leaves at its default is left out."""
-    fields = {name: value for name, value in given.items() if name in _FIRST and value is not None}
-    options = {k: v for k, v in _plain(given.get("options")).items() if k in Job.model_fields and v is not None}
-    return make_job(capability=capability, source=source, params=_plain(given.get("params")), **fields, **options)
+    fields = {name: value for name, value in given.items() if name in _FIRST}
+    fields |= {name: value for name, value in _plain(given.get("options")).items() if name in Job.model_fields}
+    exact = {name: _exact(name, value) for name, value in fields.items() if value is not None}
+    return make_job(capability=capability, source=source, params=_plain(given.get("params")), **exact)
+
+
+def _exact(name: str, value: Any) -> Any:
+    """A field's value as the job takes it: a form's number field gives money as a float, of which the digits count."""
+    return Decimal(str(value)) if name in _MONEY else value
 
 
 def _plain(model: BaseModel | None) -> dict[str, Any]:
@@ -142,14 +161,12 @@ def _plain(model: BaseModel | None) -> dict[str, Any]:
 
 def parameters_of(job: Job, retry: Retry | None = None) -> dict[str, Any]:
     """The flow parameters that describe a job: the reverse of a form."""
-    told = job.model_dump(mode="json", exclude_defaults=True, exclude={"capability", "schedule"})
-    for name in ("budget", "endpoint_hourly"):
-        if name in told:
-            told[name] = float(told[name])
-    options = {name: told.pop(name) for name in list(told) if name not in (*_FIRST, *_NEVER)}
+    fields = job.model_dump(mode="json", exclude_defaults=True, exclude={"capability", "schedule"})
+    fields |= {name: float(fields[name]) for name in _MONEY if name in fields}  # as a form's number field has it
+    options = {name: fields.pop(name) for name in list(fields) if name not in (*_FIRST, *_NEVER)}
     if retry is not None:
         options["retry"] = retry.kinds()
-    return {**told, "options": options} if options else told
+    return {**fields, "options": options} if options else fields
 
 
 def _name() -> str:

@@ -15,6 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 from prefect import get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
@@ -49,12 +50,16 @@ _FIRST_LOOK = 0.2
 """Seconds between two looks of a run that does not hold its OUT yet."""
 _GIVES_WAY = timedelta(minutes=1)
 """Within this time a run that finds its OUT held by another has ended."""
-_TIMEOUT = 5.0
+_LAST_LOOK = 2.0
+"""Seconds the last look may take: a server that hangs must not hold up the run's end."""
+REQUEST_SECONDS = 5.0
+"""Seconds Prefect's API has to answer one request."""
+_HEALTH_SECONDS = 2.0
 _TELL = 200
 """Characters of an error of Prefect's that a log line shows."""
 
 
-class Following:
+class Monitor:
     """Keeps one flow run and its run in step, from a thread of its own.
 
     Args:
@@ -73,19 +78,19 @@ class Following:
         self._out = f"out:{sha256(str(Path(job.out_path).expanduser().absolute()).encode()).hexdigest()[:12]}"
         self._held = f"{self._out}:held"
         self._tags = {"mediamill", job.capability, f"provider:{provider}", self._out}
-        self._client: SyncPrefectClient = get_client(sync_client=True, httpx_settings={"timeout": _TIMEOUT})
+        self._client: SyncPrefectClient = get_client(sync_client=True, httpx_settings={"timeout": REQUEST_SECONDS})
         self._progress: Progress | None = None
         self._over = threading.Event()
         self._named = False
         self._alone = False
         self._away = False
 
-    def progress(self, progress: Progress) -> None:
-        """Take note of how far the run is; told at the next look."""
+    def note(self, progress: Progress) -> None:
+        """Take note of how far the run is; shown at the next look."""
         self._progress = progress
 
     @contextlib.contextmanager
-    def of(self, run: Run) -> Iterator[None]:
+    def following(self, run: Run) -> Iterator[None]:
         """Follow ``run`` for as long as the block runs."""
         context = contextvars.copy_context()
         thread = threading.Thread(target=context.run, args=(self._follow, run), name="prefect-link", daemon=True)
@@ -94,9 +99,9 @@ class Following:
             yield
         finally:
             self._over.set()
-            thread.join(2 * _TIMEOUT)
+            thread.join(_LAST_LOOK)
 
-    def covered(self, *, by: Sequence[StateType] = (StateType.COMPLETED,), earlier: bool = False) -> str | None:
+    def superseding_run(self, *, by: Sequence[StateType] = (StateType.COMPLETED,), earlier: bool = False) -> str | None:
         """The name of a run that began after this one was due and does, or did, the very same; None without one.
 
         After missed nights several runs are due at once; one of them is enough.
@@ -109,26 +114,31 @@ class Following:
         if self.flow_run.deployment_id is None or due is None:
             return None
         try:
-            with no_retries():
+            with bounded_retries(0):
                 until = self.flow_run.start_time if earlier else None
                 found = self._same(state=_in(*by), start_time=FlowRunFilterStartTime(after_=due, before_=until))
         except Exception:  # noqa: BLE001 (to run once too often costs nothing)
             return None
         return found[0].name if found else None
 
-    def settle(self, patience: float) -> bool:
-        """Wait until Prefect answers, so that the end that follows is told; False when it stays away."""
-        ends = time.monotonic() + patience
-        with no_retries():
-            while self._client.api_healthcheck() is not None:
-                if time.monotonic() >= ends:
+    def wait_for_api(self, until: float) -> bool:
+        """Wait until Prefect answers, so that it can be told how the run ended; False when it stays away.
+
+        Args:
+            until: when to give up, as :func:`time.monotonic` counts; it is asked once in any case.
+        """
+        settings = {"timeout": _HEALTH_SECONDS, "transport": httpx.HTTPTransport()}  # which does not connect again
+        client = get_client(sync_client=True, httpx_settings=settings)
+        with bounded_retries(0), client:
+            while client.api_healthcheck() is not None:
+                if time.monotonic() >= until:
                     return False
-                time.sleep(_LOOK)
+                time.sleep(_FIRST_LOOK)
         return True
 
     def end(self, summary: Summary) -> None:
         """Leave the flow run's name, tags and progress as the run ended."""
-        self._settle_others()
+        self._correct_other_runs()
         about = pluralize(summary.total, "item") if summary.total else "nothing new"
         self._client.set_flow_run_name(self.flow_run.id, f"{self._title}: {about}")
         self.shown.end(summary)
@@ -136,7 +146,7 @@ class Following:
     def _follow(self, run: Run) -> None:
         while True:
             try:
-                with no_retries():
+                with bounded_retries(0):
                     self._look(run)
             except Exception as error:  # noqa: BLE001 (an outage of Prefect is not one of the run)
                 if not self._away:
@@ -159,7 +169,7 @@ class Following:
             return
         # Progress comes only from a run that holds its OUT.
         self._hold()
-        self._settle_others()
+        self._correct_other_runs()
         if progress.phase != "plan" and not self._named:
             self._client.set_flow_run_name(self.flow_run.id, f"{self._title}: {pluralize(progress.total, 'item')}")
             self._named = True
@@ -167,7 +177,7 @@ class Following:
 
     def mark(self) -> None:
         """Tag the flow run with its OUT, by which a later run finds it should it be killed."""
-        with no_retries(), contextlib.suppress(Exception):
+        with bounded_retries(0), contextlib.suppress(Exception):
             self._tag()
 
     def _hold(self) -> None:
@@ -179,14 +189,14 @@ class Following:
     def _tag(self, *more: str) -> None:
         self._client.update_flow_run(self.flow_run.id, tags=sorted({*self._tags, *more, *(self.flow_run.tags or ())}))
 
-    def _settle_others(self) -> None:
+    def _correct_other_runs(self) -> None:
         """Put right, once, what Prefect believes of other runs on this OUT."""
         if not self._alone:
-            self._bury_dead()
-            self._catch_up()
+            self._mark_crashed_runs()
+            self._cancel_missed_runs()
             self._alone = True
 
-    def _bury_dead(self) -> None:
+    def _mark_crashed_runs(self) -> None:
         """One run at a time holds an OUT, so an earlier one that Prefect takes for running on it has no process.
 
         One that never held it may just be about to give way.
@@ -203,7 +213,7 @@ class Following:
             self._client.set_flow_run_state(other.id, Crashed(message=message), force=True)
             self._log.info("run %s had lost its process; this run goes on where it stopped", other.name)
 
-    def _catch_up(self) -> None:
+    def _cancel_missed_runs(self) -> None:
         """This run does whatever is new, so the same runs that were due before it began have nothing left to do."""
         if self.flow_run.deployment_id is None:
             return
@@ -226,9 +236,9 @@ class Following:
         return [run for run in found if run.id != self.flow_run.id]
 
 
-def no_retries() -> contextlib.AbstractContextManager[Any]:
-    """Prefect's client repeats a request for a minute when nobody answers; here the next look is the repeat."""
-    return temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0})
+def bounded_retries(retries: int) -> contextlib.AbstractContextManager[Any]:
+    """Let Prefect's client repeat a request so often; by itself it goes on for a minute when nobody answers."""
+    return temporary_settings({PREFECT_CLIENT_MAX_RETRIES: retries})
 
 
 def _in(*types: StateType) -> FlowRunFilterState:

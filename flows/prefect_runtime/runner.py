@@ -1,26 +1,27 @@
-"""A run from the command line as a flow run: the same engine in the same process, told to Prefect as it goes."""
+"""A run from the command line as a flow run: the same engine in the same process, told to Prefect as it goes.
+
+Prefect is imported once it is known where its server is: it reads the address from the environment, at import.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import logging
 import os
-import sys
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+from mediamill.flows.prefect_runtime.server import answers
 
 if TYPE_CHECKING:
-    from mediamill.flows.batch import Listener
     from mediamill.flows.cli.progress import Show
     from mediamill.flows.prefect_runtime.api_endpoint import Prefect
-    from mediamill.tasks.job import Job
-    from mediamill.tasks.run import Retry
-
-_PATIENCE = 30.0
-"""Seconds somebody at a terminal waits at the end for a Prefect server that is away."""
+    from mediamill.flows.prefect_runtime.job_flow import FlowOutcome
+    from mediamill.tasks.plan import Retry
+    from mediamill.tasks.resolved_job import ResolvedJob
 
 
-def run_as_flow(prefect: Prefect, job: Job, retry: Retry | None, show: Show | None, *, debug: bool) -> Listener | None:
+def run_as_flow(
+    prefect: Prefect, resolved: ResolvedJob, retry: Retry | None, on_progress: Show | None, *, debug: bool
+) -> FlowOutcome | None:
     """Run a job as a flow run of this process.
 
     Returns:
@@ -34,39 +35,17 @@ def run_as_flow(prefect: Prefect, job: Job, retry: Retry | None, show: Show | No
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
         os.environ.setdefault("PREFECT_LOGGING_INTERNAL_LEVEL", "CRITICAL")
         logging.raiseExceptions = False  # nor what it thinks of its own logging when its server is away
-    from mediamill.flows.batch import LISTENER, Listener
-    from mediamill.flows.prefect_runtime.flow_factory import parameters_of
+    if not answers(prefect.api):
+        return None
+    from mediamill.flows.prefect_runtime.flow_factory import capability_flow, parameters_of
+    from mediamill.flows.prefect_runtime.job_flow import FlowCall, JobRequest
 
-    listener = Listener(progress=show, patience=_PATIENCE)
-    token = LISTENER.set(listener)
-    try:
-        flow_of(job.capability)(**parameters_of(job, retry), return_state=True)
-        listener.told = True
-    except Exception:
-        if not listener.began:
-            return None
-        if listener.summary is None and listener.error is None:
-            raise
-    finally:
-        listener.after.close()
-        LISTENER.reset(token)
-    if listener.error is not None:
-        raise listener.error
-    return listener
+    call = FlowCall(request=JobRequest(resolved, retry), on_progress=on_progress)
+    return capability_flow(resolved.job.capability).call(parameters_of(resolved.job, retry), call)
 
 
 def end_untold(code: int) -> NoReturn:
     """End the process now: what Prefect's client still wants to say to a server that is away would take minutes."""
-    from mediamill.tasks.engine import Engine
+    from mediamill.flows.prefect_runtime.leaving import end_process
 
-    Engine.stop_shared()
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
-    os._exit(code)
-
-
-def flow_of(capability: str) -> Any:
-    """The flow of a capability, which stands in the file of its name."""
-    name = capability.replace("-", "_")
-    return getattr(importlib.import_module(f"mediamill.flows.{name}"), name)
+    end_process(code)

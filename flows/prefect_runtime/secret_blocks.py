@@ -12,7 +12,7 @@ from mediamill.tasks.job import Job
 from mediamill.tasks.providers.registry import key_name
 
 
-def take_key(job: Job, block: str) -> None:
+def use_secret_block(job: Job, block: str) -> None:
     """Put the key in ``block`` where the job's provider looks for it, in this process alone.
 
     Raises:

@@ -21,6 +21,8 @@ _LAST_PORT = 4299
 _START_SECONDS = 120.0
 _STOP_SECONDS = 60.0
 """A worker gives its runs thirty seconds to drain."""
+ANSWER_SECONDS = 3.0
+"""Seconds a configured Prefect has to answer before a run goes on without it."""
 _TICK = 0.25
 
 
@@ -69,6 +71,19 @@ def is_prefect(pid: int) -> bool:
     return "prefect" in done.stdout
 
 
+def answers(api: str) -> bool:
+    """Whether a Prefect API answers within three seconds."""
+    import httpx
+
+    try:
+        return (
+            httpx.get(f"{api.rstrip('/')}/health", timeout=ANSWER_SECONDS).status_code
+            < httpx.codes.INTERNAL_SERVER_ERROR
+        )
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError):
+        return False
+
+
 def start_server(port: int | None) -> UpState:
     """Start ``prefect server start`` in the background and wait until it is well.
 
@@ -79,8 +94,6 @@ def start_server(port: int | None) -> UpState:
         UsageError: when the port is taken.
         StorageError: when the server does not come up; what it said stands in its log.
     """
-    from mediamill.flows.prefect_runtime.api_endpoint import answers  # which reads what is remembered here
-
     port = _port(port)
     api = f"http://127.0.0.1:{port}/api"
     env = {**os.environ, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_UI_API_URL": api}

@@ -1,111 +1,197 @@
-"""A run's steps as Prefect task runs: seen in the UI, never depended on."""
+"""The tasks of a run, in which its work is done, and how their flow runs them.
+
+A task's state is never asked for whether its work was done: the run itself knows, and what no task has done is done by
+the flow. So a task that Prefect loses, or cannot start, costs the UI a line and the run nothing.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
 import logging
-from collections.abc import Callable, Coroutine
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
+from prefect.runtime import task_run
 from prefect.states import Cancelled, Completed, Failed
 
 from mediamill.flows.cli.formatting import pluralize
-from mediamill.tasks.run import Step
+from mediamill.tasks import run as steps
+from mediamill.tasks.run import RunTicket, ShardBatch, Step
 from mediamill.tasks.shard import ShardEnd
+
+if TYPE_CHECKING:
+    from mediamill.tasks.journal.items import ShardWork
+    from mediamill.tasks.run import Run
+    from mediamill.tasks.summary import Summary
 
 T = TypeVar("T")
 
 _log = logging.getLogger("mediamill")
-_SHOWN = 32
-"""Task runs open at once; shards beyond them are done all the same, and told when a place is free."""
+_MAX_SHARD_TASKS = 498
+"""With plan and publish 500 task runs a flow run: Prefect's server keeps up with those."""
+_TASKS_TO_FILL = 24
+"""A task does as many shards as it takes for so many tasks to keep the pipeline full; each one costs a thread."""
+_TICK = 0.25
 _PATIENCE = 5.0
-"""Seconds a step that has ended waits for its task run to have ended, too."""
-_ENDED: contextvars.ContextVar[Future[str]] = contextvars.ContextVar("ended")
+"""Seconds a task has to begin its step, and to end after it; then the flow goes on without it."""
 
 
-def _follow() -> State[Any]:
-    """Wait for the step this task run stands for, and end as it did."""
+def _shard_name() -> str:
+    batch: ShardBatch = task_run.parameters["batch"]
+    first, last = batch.shards[0], batch.shards[-1]
+    name = f"shard {first}" if first == last else f"shards {first} to {last}"
+    return f"{name}: {batch.items} to do"
+
+
+@task(name="plan", task_run_name="plan", cache_policy=NO_CACHE, persist_result=False, retries=0)
+def plan(ticket: RunTicket) -> State[Any]:
+    """Read the source and give every new item its shard."""
+    return _ended(
+        lambda: steps.plan_shards(ticket), lambda work: f"{pluralize(len(work), 'shard')} with something to do"
+    )
+
+
+@task(name="shard", task_run_name=_shard_name, cache_policy=NO_CACHE, persist_result=False, retries=0)
+def shard(ticket: RunTicket, batch: ShardBatch) -> State[Any]:
+    """Do the pending items of some shards, side by side, and write the shards' parts."""
+    return _ended(lambda: steps.do_shards(ticket, batch), lambda end: _about(batch, end))
+
+
+@task(name="publish", task_run_name="publish", cache_policy=NO_CACHE, persist_result=False, retries=0)
+def publish(ticket: RunTicket) -> State[Any]:
+    """Write the bill, the page and the run record."""
+    return _ended(lambda: steps.publish_run(ticket), lambda _: "")
+
+
+def _ended(work: Callable[[], T], about: Callable[[T], str]) -> State[Any]:
+    """Do a step's work; the state its task ends in. An error is told in one line: the flow raises it itself."""
     try:
-        told = _ENDED.get().result()
+        result = work()
     except CancelledError:
         return Cancelled(message="stopped")
-    except Exception as error:  # noqa: BLE001 (the run itself raises it; here it is told)
+    except Exception as error:  # noqa: BLE001 (told as a state)
         return Failed(message=f"{type(error).__name__}: {error}")
-    return Completed(message=told)
+    return Completed(message=about(result))
 
 
-@task(name="plan", task_run_name="plan", cache_policy=NO_CACHE, persist_result=False)
-def plan() -> State[Any]:
-    """Read the source and give every new item its shard."""
-    return _follow()
+def _about_plan(work: Sequence[ShardWork]) -> str:
+    return f"{pluralize(len(work), 'shard')} with something to do"
 
 
-@task(name="shard", task_run_name="shard {shard}: {items} to do", cache_policy=NO_CACHE, persist_result=False)
-def shard(shard: int, items: int) -> State[Any]:  # noqa: ARG001 (shown in the UI)
-    """Do a shard's pending items and write its part."""
-    return _follow()
+def _about(batch: ShardBatch, end: ShardEnd) -> str:
+    left = batch.items - end.done - end.failed
+    return f"{end.done} done, {end.failed} failed" + (f", {left} left" if left else "")
 
 
-@task(name="publish", task_run_name="publish", cache_policy=NO_CACHE, persist_result=False)
-def publish() -> State[Any]:
-    """Write the bill, the page and the run record."""
-    return _follow()
+def batches_of(work: Sequence[ShardWork], at_once: int) -> list[ShardBatch]:
+    """What each task does: a few shards, so that there are not too many tasks, neither in all nor at once.
+
+    Args:
+        work: the shards with something to do.
+        at_once: how many of them have to be open for the pipeline to be full.
+    """
+    size = max(-(-len(work) // _MAX_SHARD_TASKS), -(-min(at_once, len(work)) // _TASKS_TO_FILL), 1)
+    return [ShardBatch.of(work[first : first + size]) for first in range(0, len(work), size)]
+
+
+@dataclass(slots=True, eq=False)
+class _Submitted:
+    """A step whose task was submitted. ``work`` is the step itself, once it has begun, whoever began it."""
+
+    step: Step
+    since: float
+    told: bool = False
+    work: Future[Any] | None = None
+    work_ended: float | None = None
 
 
 class TaskRuns:
-    """Starts each step on the engine and shows it as a task run of the flow run it was made in.
+    """Runs the steps of an open run in tasks, from the thread of its flow.
 
-    The work never waits for Prefect, and what Prefect cannot be told is lost to Prefect alone.
+    The work goes on whatever becomes of a task: one that does not begin in time, or comes back with nothing done, is
+    stood in for, and what the journal still misses at the end is done then.
     """
 
-    def __init__(self) -> None:
-        self._context = contextvars.copy_context()
-        self._pool = ThreadPoolExecutor(_SHOWN, thread_name_prefix="task-run")
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._wake = threading.Event()
 
-    async def __call__(self, step: Step, work: Callable[[], Coroutine[Any, Any, T]], /) -> T:
-        """Do ``work`` here, beside a task run that ends as it does."""
-        ended: Future[str] = Future()
-        context = self._context.copy()
-        context.run(_ENDED.set, ended)
-        shown = asyncio.get_running_loop().run_in_executor(self._pool, context.run, _show, step)
+    def plan(self) -> list[ShardWork]:
+        """The shards that have something to do."""
+        self._do(["plan"], 1)
+        return self._run.wait(self._run.start_plan())
+
+    def do_shards(self, work: Sequence[ShardWork]) -> None:
+        """Do the shards, through a window of tasks that is wide enough to keep the pipeline full."""
+        batches = batches_of(work, self._run.shards_at_once)
+        if not batches:
+            return
+        open_at_once = 2 * -(-self._run.shards_at_once // len(batches[0].shards)) + 2
+        self._do(batches, open_at_once)
+        self._run.wait(self._run.start_unfinished())
+
+    def publish(self) -> Summary:
+        """What came of the run, once everything is written."""
+        self._do(["publish"], 1)
+        return self._run.wait(self._run.start_publish())
+
+    def _do(self, steps: Iterable[Step], open_at_once: int) -> None:
+        waiting = deque(steps)
+        submitted: list[_Submitted] = []
+        while waiting or submitted:
+            while waiting and len(submitted) < open_at_once:
+                if isinstance(waiting[0], ShardBatch) and self._run.stopping:
+                    waiting.clear()
+                else:
+                    submitted.append(self._submit(waiting.popleft()))
+            self._wake.wait(_TICK)
+            self._wake.clear()
+            self._run.report()
+            submitted = [one for one in submitted if not self._has_ended(one)]
+
+    def _submit(self, step: Step) -> _Submitted:
+        one = _Submitted(step, time.monotonic())
+        ticket = self._run.ticket
+
+        def on_end(_: object) -> None:
+            one.told = True
+            self._wake.set()
+
         try:
-            result = await work()
-        except asyncio.CancelledError:
-            ended.set_exception(CancelledError())
-            raise
-        except BaseException as error:
-            ended.set_exception(error)
-            raise
-        else:
-            ended.set_result(_told(result))
-            return result
-        finally:
-            await asyncio.wait({shown}, timeout=_PATIENCE)
+            if isinstance(step, ShardBatch):
+                future = shard.submit(ticket, step)
+            else:
+                future = {"plan": plan, "publish": publish}[step].submit(ticket)
+            future.add_done_callback(on_end)
+        except Exception:  # noqa: BLE001 (what Prefect does not take is done without it)
+            _log.debug("task %s was not taken", step, exc_info=True)
+            one.told = True
+        return one
 
-    def close(self) -> None:
-        """Give the threads back; task runs that Prefect never took are dropped."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+    def _has_ended(self, one: _Submitted) -> bool:
+        """Whether a step is done and its task has ended, or has had the time to.
 
+        Raises:
+            MediamillError: what the step itself raised.
+        """
+        now = time.monotonic()
+        if one.work is None and (one.told or self._run.has_begun(one.step) or now - one.since > _PATIENCE):
+            one.work = self._start(one.step)
+            one.work.add_done_callback(lambda _: self._wake.set())
+        if one.work is None or not one.work.done():
+            return False
+        one.work.result()
+        one.work_ended = one.work_ended or now
+        return one.told or now - one.work_ended > _PATIENCE
 
-def _show(step: Step) -> None:
-    try:
-        if step.name == "shard":
-            shard(shard=step.shard or 0, items=step.items or 0)
-        else:
-            {"plan": plan, "publish": publish}[step.name]()
-    except Exception:  # noqa: BLE001 (a failed step raises in the run itself)
-        _log.debug("task run %s", step, exc_info=True)
-
-
-def _told(result: Any) -> str:
-    if isinstance(result, ShardEnd):
-        parts = [f"{result.done} done", f"{result.failed} failed"]
-        return ", ".join([*parts, *([f"{result.left} left"] if result.left else [])])
-    if isinstance(result, list):
-        return f"{pluralize(len(result), 'shard')} with something to do"
-    return ""
+    def _start(self, step: Step) -> Future[Any]:
+        if isinstance(step, ShardBatch):
+            return self._run.start_shards(step)
+        return self._run.start_plan() if step == "plan" else self._run.start_publish()

@@ -37,7 +37,7 @@ def command(out: Path, *, only: tuple[str, ...], promote: bool, **options: Any) 
     that carry flags again, which stand until better ones come. `--only lost` fetches what is gone from OUT/media, free.
     `--promote --only unknown` buys full versions whose creation got no answer.
     """
-    from mediamill.tasks.run import FLAGGED, Retry
+    from mediamill.tasks.plan import FLAGGED, Retry
     from mediamill.tasks.status import flagged_now, status
 
     if promote:
@@ -52,7 +52,7 @@ def command(out: Path, *, only: tuple[str, ...], promote: bool, **options: Any) 
 def _promote(out: Path, only: tuple[str, ...], options: dict[str, Any]) -> int:
     from mediamill.tasks.errors import UsageError
     from mediamill.tasks.journal.items import PREVIEWS
-    from mediamill.tasks.run import Retry
+    from mediamill.tasks.plan import Retry
     from mediamill.tasks.status import previews_now
 
     job = _job_again(out, options)
@@ -66,7 +66,7 @@ def _check(out: Path, only: tuple[str, ...], stands: Status, flagged: int, optio
     """Refuse kinds that no item has; what a crashed retry left pending has no kind any more."""
     from mediamill.tasks.errors import NoSuchOption, UsageError
     from mediamill.tasks.journal.planning import LOST
-    from mediamill.tasks.run import FLAGGED
+    from mediamill.tasks.plan import FLAGGED
 
     if FLAGGED in only:
         if not flagged:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from mediamill.flows.prefect_runtime.api_endpoint import Prefect, answers, version_note
+from mediamill.flows.prefect_runtime.api_endpoint import Prefect, version_note
 
 
 @click.command("up")
@@ -18,7 +18,7 @@ def command(*, port: int | None, worker: bool, pool: str) -> int:
     Prefect keeps its database where it always does (~/.prefect). The worker takes its keys from this shell's
     environment.
     """
-    from mediamill.flows.prefect_runtime.server import is_prefect, start_server, start_worker, up_state
+    from mediamill.flows.prefect_runtime.server import answers, is_prefect, start_server, start_worker, up_state
 
     state = up_state()
     if state is not None and state.running() and answers(state.api):

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
+
 from tests.faults.driving import environment
 
 T = TypeVar("T")
@@ -163,3 +165,14 @@ def alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def engine_of(run_id: str) -> psutil.Process:
+    """The process a worker's flow run is done in."""
+    about = ((process, process.info) for process in psutil.process_iter(["cmdline", "environ"]))
+    [engine] = [
+        process
+        for process, info in about
+        if "prefect.engine" in (info["cmdline"] or ()) and run_id in (info["environ"] or {}).values()
+    ]
+    return engine

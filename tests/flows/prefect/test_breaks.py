@@ -6,15 +6,15 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
 import pandas as pd
-import psutil
 import pytest
 
 from tests.faults.driving import make_wavs
-from tests.flows.prefect.driving import Deck, mediamill_up, until, up
+from tests.flows.prefect.driving import Deck, engine_of, mediamill_up, until, up
 from tests.servers import RunningServer, running_server
 
 ITEMS = 40
@@ -49,6 +49,16 @@ def whole(deck: Deck, server: RunningServer, tmp_path: Path, *, twice: int) -> N
     assert again.returncode == 0, again.stderr
     assert len(pd.read_parquet(tmp_path / "out" / "results")) == ITEMS
     assert server.bill()["requests"] <= ITEMS + twice
+
+
+@contextmanager
+def paused(server: RunningServer) -> Iterator[None]:
+    """The provider answers nobody for as long as the block runs."""
+    server.server.process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        server.server.process.send_signal(signal.SIGCONT)
 
 
 @pytest.fixture
@@ -127,7 +137,8 @@ def test_the_server_dies_and_comes_back_in_mid_run(slow: RunningServer, tmp_path
         assert mediamill_up(home, "down").returncode == 0
         before = slow.bill()["requests"]
         until(lambda: slow.bill()["requests"] > before + FLYING, "the work to go on without Prefect")
-        assert up(home, "--port", port) == deck.api
+        with paused(slow):  # so that it comes back in mid-run, however long it takes to start
+            assert up(home, "--port", port) == deck.api
         _, told = process.communicate(timeout=90)
         assert process.returncode == 0, told
         assert deck.ended(run_id)["type"] == "COMPLETED"
@@ -209,15 +220,9 @@ def test_a_worker_killed_with_its_run_leaves_what_the_next_run_completes(
 ) -> None:
     worker, run_id = at_work(deck, slow, tmp_path, "killed")
     until(lambda: deck.state(run_id)["type"] == "RUNNING", "the run to be known as running")
-    [engine] = [p for p in psutil.process_iter(["cmdline", "environ"]) if _runs(p, run_id)]
+    engine = engine_of(run_id)
     worker.kill()
     engine.kill()
     worker.communicate(timeout=60)
     whole(deck, slow, tmp_path, twice=FLYING)
     assert deck.ended(run_id)["type"] == "CRASHED"
-
-
-def _runs(process: psutil.Process, run_id: str) -> bool:
-    """Whether this is the engine of a flow run."""
-    about = process.info
-    return "prefect.engine" in (about["cmdline"] or ()) and run_id in (about["environ"] or {}).values()

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prefect.deployments.runner import RunnerDeployment
+from prefect.flows import load_flow_from_entrypoint
+from prefect.types.entrypoint import EntrypointType
 
-from mediamill.flows.prefect_runtime.flow_factory import _job, parameters_of
+from mediamill.flows import capability_flows
+from mediamill.flows.prefect_runtime.flow_factory import _job, capability_flow, parameters_of
+from mediamill.flows.prefect_runtime.task_runs import batches_of
 from mediamill.flows.transcribe import transcribe
 from mediamill.tasks import capabilities
 from mediamill.tasks.job import Job, make_job
+from mediamill.tasks.journal.items import ShardWork
 from mediamill.tasks.providers.registry import provider_names
 
 FIRST = {"source", "provider", "model", "out", "budget", "limit", "params", "options"}
@@ -32,11 +39,35 @@ def test_every_field_of_the_form_says_what_it_is() -> None:
 
 
 def test_every_capability_has_a_flow_in_the_file_of_its_name() -> None:
-    from mediamill.flows.prefect_runtime.runner import flow_of
-
     assert capabilities.BUILT_IN
     for name in capabilities.BUILT_IN:
-        assert flow_of(name).name == name
+        module = name.replace("-", "_")
+        flow = getattr(importlib.import_module(f"mediamill.flows.{module}"), module)
+        assert flow is capability_flow(name)
+        assert (flow.name, flow.fn.__module__) == (name, f"mediamill.flows.{module}")
+
+
+def test_a_capability_from_elsewhere_has_a_flow_that_a_worker_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(capabilities._registered, "by-pieces", ("tests.shapes.capabilities:Pieces", ""))
+    entrypoint = "mediamill.flows.capability_flows.by_pieces"
+    assert load_flow_from_entrypoint(entrypoint).name == "by-pieces"
+    deployment = capability_flow("by-pieces").to_deployment("nightly", entrypoint_type=EntrypointType.MODULE_PATH)
+    assert isinstance(deployment, RunnerDeployment)
+    assert deployment.entrypoint == entrypoint
+
+
+def test_no_capability_no_flow() -> None:
+    with pytest.raises(AttributeError, match="no_such_capability"):
+        capability_flows.no_such_capability  # noqa: B018
+
+
+@given(work=st.integers(0, 3000), at_once=st.integers(1, 10_000))
+def test_shard_tasks_are_few_in_all_and_few_of_them_fill_the_pipeline(work: int, at_once: int) -> None:
+    batches = batches_of([ShardWork(shard, 7) for shard in range(work)], at_once)
+    assert [shard for batch in batches for shard in batch.shards] == list(range(work))
+    assert sum(batch.items for batch in batches) == 7 * work
+    assert len(batches) <= 498
+    assert not batches or 24 * len(batches[0].shards) >= min(at_once, work)
 
 
 @given(

@@ -1,0 +1,239 @@
+"""A job as a flow: what its body does, and what whoever calls it in this process gets back, Prefect or no Prefect."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from prefect import Flow, get_run_logger
+from prefect.client.schemas.objects import State, StateType
+from prefect.exceptions import CancelledRun, FailedRun
+from prefect.settings import PREFECT_API_REQUEST_TIMEOUT, temporary_settings
+from prefect.utilities.urls import url_for
+
+from mediamill.flows.cli.output import opening_line
+from mediamill.flows.cli.signals import draining
+from mediamill.flows.prefect_runtime import artifacts, leaving
+from mediamill.flows.prefect_runtime.monitor import REQUEST_SECONDS, Monitor, bounded_retries
+from mediamill.flows.prefect_runtime.secret_blocks import use_secret_block
+from mediamill.flows.prefect_runtime.states import caught_up, end_state, refused_state
+from mediamill.flows.prefect_runtime.task_runs import TaskRuns
+from mediamill.flows.prefect_runtime.worker_entrypoint import when_left
+from mediamill.tasks.errors import MediamillError, OutBusy
+from mediamill.tasks.job import Job
+from mediamill.tasks.resolved_job import ResolvedJob, resolve_job
+from mediamill.tasks.run import Run
+
+if TYPE_CHECKING:
+    from mediamill.tasks.plan import Retry
+    from mediamill.tasks.summary import Progress, Summary
+
+_PATIENCE = 6.0
+"""Seconds after its work that a run waits for a Prefect server that is away; to leave takes some more."""
+_AT_WORK = (StateType.RUNNING, StateType.COMPLETED)
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """What a flow is to do: a job, or a retry of it; ``key_block`` names the Secret block with the provider's key."""
+
+    job: Job | ResolvedJob
+    retry: Retry | None = None
+    key_block: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FlowOutcome:
+    """What came of a run that was a flow run.
+
+    Args:
+        summary: the run in numbers.
+        url: the flow run in Prefect's UI.
+        signals: the signals that came while it ran.
+        told: whether Prefect knows how it ended.
+    """
+
+    summary: Summary
+    url: str | None
+    signals: tuple[int, ...]
+    told: bool
+
+
+@dataclass
+class FlowCall:
+    """One call of a flow in this process. What comes of the run stands here even when Prefect went away.
+
+    Args:
+        request: what to do; None for what the flow's parameters say.
+        on_progress: called about four times a second.
+        name: what the flow run is called at first; None for the flow's own way to call it.
+    """
+
+    request: JobRequest | None = None
+    on_progress: Callable[[Progress], None] | None = None
+    name: str | None = None
+    began: bool = False
+    outcome: FlowOutcome | None = None
+    error: MediamillError | None = None
+    state: State[Any] | None = None
+    cleanup: ExitStack = field(default_factory=ExitStack)
+
+
+class JobFlow(Flow[..., Any]):
+    """A flow that does a job.
+
+    Args:
+        request: makes the request from the flow's parameters, whose signature it has.
+        **options: as :class:`prefect.Flow` takes them.
+    """
+
+    def __init__(self, request: Callable[..., JobRequest], **options: Any) -> None:
+        super().__init__(_body(request, FlowCall), persist_result=False, retries=0, **options)
+        self._request = request
+
+    def __call__(self, *args: Any, return_state: bool = False, **kwargs: Any) -> Any:
+        """Run the flow.
+
+        Returns:
+            The run's summary as plain values; with ``return_state`` the state it ended in.
+
+        Raises:
+            MediamillError: when the run was refused, or the disk or the journal failed.
+            FailedRun: when it was stopped by an account, a budget, a deadline or a provider.
+            CancelledRun: when a person or a signal stopped it.
+        """
+        call = FlowCall()
+        given = self._run(call, *args, return_state=return_state, **kwargs)
+        if call.state is None or given is not None:
+            return given
+        if return_state:
+            return call.state
+        if call.error is not None:
+            raise call.error
+        if call.outcome is None or not call.state.is_completed():
+            raise (CancelledRun if call.state.is_cancelled() else FailedRun)(call.state.message or "")
+        return call.outcome.summary.as_dict()
+
+    def call(self, parameters: dict[str, Any], call: FlowCall) -> FlowOutcome | None:
+        """Run the flow for a caller who knows the job already.
+
+        Args:
+            parameters: what Prefect shows as the run's parameters.
+            call: the job, and who wants to hear of its progress.
+
+        Returns:
+            What came of it; None when Prefect went away before anything was begun.
+
+        Raises:
+            MediamillError: what the run itself raised.
+        """
+        given = self._run(call, return_state=True, **parameters)
+        if call.error is not None:
+            raise call.error
+        return replace(call.outcome, told=False) if call.outcome is not None and given is None else call.outcome
+
+    def _run(self, call: FlowCall, *args: Any, **kwargs: Any) -> Any:
+        """Prefect's own call; None when Prefect could not be told of the run's begin or end."""
+        observed = copy.copy(self)
+        observed.fn = _body(self._request, lambda: call)
+        observed.flow_run_name = call.name or self.flow_run_name
+        try:
+            with temporary_settings({PREFECT_API_REQUEST_TIMEOUT: REQUEST_SECONDS}), call.cleanup:
+                return Flow.__call__(observed, *args, **kwargs)
+        except Exception:
+            if call.state is not None or (call.request is not None and not call.began):
+                return None
+            raise
+
+
+def _body(request: Callable[..., JobRequest], make_call: Callable[[], FlowCall]) -> Callable[..., State[Any]]:
+    """The function of a flow: its parameters made into a request, and that done."""
+
+    @functools.wraps(request)
+    def body(*args: Any, **kwargs: Any) -> State[Any]:
+        call = make_call()
+        call.began = True
+        call.state = run_in_flow(lambda: call.request or request(*args, **kwargs), call)
+        return call.state
+
+    return body
+
+
+def run_in_flow(request: Callable[[], JobRequest], call: FlowCall) -> State[Any]:
+    """Do a job inside the flow run this is called from; the state it ends in.
+
+    Args:
+        request: gives what to do; refused here when it cannot be done.
+        call: gets what came of it.
+    """
+    try:
+        wanted = request()
+        if wanted.key_block and isinstance(wanted.job, Job):
+            use_secret_block(wanted.job, wanted.key_block)
+        resolved = resolve_job(wanted.job)
+        monitor = Monitor(resolved.job, resolved.provider.name)
+        if by := monitor.superseding_run():
+            return caught_up(by)
+        monitor.mark()
+        get_run_logger().info("%s", opening_line(resolved, how="flow run"))
+        try:
+            call.outcome = _run(resolved, wanted.retry, call, monitor)
+        except OutBusy:
+            if by := monitor.superseding_run(by=_AT_WORK):
+                return caught_up(by)
+            raise
+        summary = call.outcome.summary
+        if summary.state == "nothing" and (by := monitor.superseding_run(by=_AT_WORK, earlier=True)):
+            return caught_up(by)
+    except MediamillError as error:
+        call.error = error
+        get_run_logger().error("%s", error)
+        return refused_state(error)
+    if not call.outcome.told:
+        leaving.leave_untold(monitor.flow_run, call.cleanup, completed=end_state(summary).is_completed())
+    return end_state(summary)
+
+
+def _run(resolved: ResolvedJob, retry: Retry | None, call: FlowCall, monitor: Monitor) -> FlowOutcome:
+    """The run itself: planned, its shards submitted, published."""
+
+    def on_progress(progress: Progress) -> None:
+        monitor.note(progress)
+        if call.on_progress is not None:
+            call.on_progress(progress)
+
+    run = Run(resolved, on_progress=on_progress, retry=retry)
+    when_left(lambda: run.stop("its worker stopped"))
+    with draining(run) as caught, monitor.following(run), run:
+        tasks = TaskRuns(run)
+        shards = tasks.plan()
+        tasks.do_shards(shards)
+        summary = tasks.publish()
+        work_ended = time.monotonic()
+    told = monitor.wait_for_api(work_ended + _PATIENCE) and _leave_artifacts(monitor, summary)
+    if told:
+        call.cleanup.enter_context(bounded_retries(2))
+    return FlowOutcome(summary, url_for(monitor.flow_run), tuple(caught), told)
+
+
+def _leave_artifacts(monitor: Monitor, summary: Summary) -> bool:
+    """Leave what the UI shows of the run's end; False when Prefect went away meanwhile."""
+    log = get_run_logger()
+    for group in summary.failures:
+        log.warning("%d failed: %s, e.g. %s", group.count, group.kind, group.message)
+    try:
+        with bounded_retries(1):
+            monitor.end(summary)
+            artifacts.leave(summary)
+    except Exception as error:  # noqa: BLE001 (the results are on disk; only the UI lacks them)
+        log.warning("the artifacts of this run could not be left in Prefect: %s", type(error).__name__)
+        with contextlib.suppress(Exception):
+            return monitor.wait_for_api(time.monotonic())
+        return False
+    return True

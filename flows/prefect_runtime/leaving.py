@@ -1,0 +1,72 @@
+"""Leaving a Prefect server that is away: what is still to be told to it is dropped, so that no exit waits for it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from contextlib import ExitStack
+from typing import NoReturn
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import FlowRun
+from prefect.context import FlowRunContext
+from prefect.events.clients import NullEventsClient
+from prefect.events.worker import EventsWorker
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
+
+
+def leave_untold(flow_run: FlowRun, cleanup: ExitStack, *, completed: bool) -> None:
+    """End a flow whose end Prefect cannot be told; a process that is there for this flow run alone ends at once.
+
+    Args:
+        flow_run: the flow run that ends.
+        cleanup: undone when the call of the flow is over.
+        completed: whether the run went through; a worker takes another exit code for a crash.
+    """
+    if flow_run.parent_task_run_id is None:
+        if _is_flow_run_process():
+            end_process(0 if completed else 1)
+        _close_client()
+    cleanup.enter_context(temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_LOGGING_TO_API_ENABLED: False}))
+    EventsWorker.set_client_override(NullEventsClient)
+    cleanup.callback(EventsWorker.set_client_override, None)
+    drop_undelivered()
+
+
+def _close_client() -> None:
+    """Let the requests that Prefect's engine still makes for this flow run fail at once, not after a timeout each."""
+    context = FlowRunContext.get()
+    if context is not None and isinstance(context.client, SyncPrefectClient):
+        context.client._client.close()  # noqa: SLF001 (there is no other way to close one that is entered)
+
+
+def drop_undelivered() -> None:
+    """Forget the events and logs that wait for a server that is away.
+
+    Prefect (3.8) has no way of its own to do so: its services try each event again for seconds, and the interpreter
+    waits for all of them before it ends.
+    """
+    from prefect._internal.concurrency import services
+
+    for service in list(services._active_services):  # noqa: SLF001 (see above)
+        loop, sending = service._loop, service._task  # noqa: SLF001
+        if loop is not None and sending is not None:
+            loop.call_soon_threadsafe(sending.cancel)
+
+
+def end_process(code: int) -> NoReturn:
+    """End the process now, without what Prefect's client would still do."""
+    from mediamill.tasks.engine import Engine
+
+    Engine.stop_shared()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
+def _is_flow_run_process() -> bool:
+    """Whether Prefect started this process for one flow run."""
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    return spec is not None and spec.name == "prefect.engine"

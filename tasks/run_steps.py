@@ -1,0 +1,134 @@
+"""The steps of an open run, as coroutines on the engine's loop: plan, shards, publish, close."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from mediamill.tasks.errors import BudgetReached, Stop
+from mediamill.tasks.journal.items import ShardWork
+from mediamill.tasks.plan import Retry, make_plan, plan_retry
+from mediamill.tasks.publish import publish
+from mediamill.tasks.run_context import Context
+from mediamill.tasks.shard import OpenShards, ShardEnd
+from mediamill.tasks.summary import Summary
+
+if TYPE_CHECKING:
+    from mediamill.tasks.sources import Source
+
+_TICK = 0.25
+_DRAIN = 25.0
+"""Seconds in-flight requests get after a stop; with publishing it stays under the promised 30."""
+
+
+class Cancelled(Stop):
+    """Stopped by a person or a signal."""
+
+    kind = "cancelled"
+
+
+class OutOfTime(Stop):
+    """The run's own deadline passed."""
+
+    kind = "run_deadline"
+
+
+class RunSteps:
+    """What a run does once it holds its OUT.
+
+    Args:
+        context: the run.
+        source: where its items come from; None in a retry.
+        retry: what a retry does again.
+    """
+
+    def __init__(self, context: Context, source: Source | None, retry: Retry | None) -> None:
+        self.context = context
+        self.shards = OpenShards(context)
+        self._source = source
+        self._retry = retry or Retry()
+        self._planned: frozenset[int] = frozenset()
+        self._published = False
+        self._deadline = _set_deadline(context)
+        self._drain: asyncio.Task[None] | None = None
+
+    async def plan(self) -> list[ShardWork]:
+        """Find out what there is to do; the shards that have something to do."""
+        context, source = self.context, self._source
+        work = await (plan_retry(context, self._retry) if source is None else make_plan(context, source))
+        self._planned = frozenset(one.shard for one in work)
+        context.phase = "run"
+        return work
+
+    async def do_shards(self, shards: Sequence[int]) -> ShardEnd:
+        """Do these shards; what their items came to."""
+        if self._drain is None:
+            self._drain = asyncio.create_task(_drain_once_stopped(self.context))
+        return await self.shards.do(shards)
+
+    async def do_unfinished(self) -> ShardEnd:
+        """Do what the journal says is still to be done of the plan."""
+        if self.context.stop.why is not None:
+            return ShardEnd()
+        left = [one.shard for one in await self.context.journal.items.shards() if one.shard in self._planned]
+        return await self.do_shards(left)
+
+    async def publish(self) -> Summary:
+        """Write the bill, the page and the run record; what came of the run."""
+        await self._end_timers()
+        self.context.phase = "publish"
+        summary = await publish(self.context)
+        self._published = True
+        return summary
+
+    async def close(self) -> None:
+        """Give OUT back; what is in flight in a run that broke has been paid for, so its replies are kept first."""
+        context = self.context
+        try:
+            if not self._published:
+                context.stop.throw(Cancelled("the run failed"))
+                await self.shards.end()
+                await context.caller.drain(_DRAIN)
+            await self._end_timers()
+        finally:
+            await context.engine.thread(context.close)
+
+    async def _end_timers(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        if self._drain is not None:
+            self._drain.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._drain
+
+
+async def _drain_once_stopped(context: Context) -> None:
+    """Once stopped, give what is in flight its time, then cut it off."""
+    while context.stop.why is None:
+        await asyncio.sleep(_TICK)
+    await context.caller.drain(_DRAIN)
+
+
+def _set_deadline(context: Context) -> asyncio.TimerHandle | None:
+    """Stop the run when its deadline passes, or when what is left of its budget has paid an endpoint's time."""
+    seconds = context.job.run_deadline
+    why: Stop = OutOfTime(f"the run deadline of {seconds or 0:g} s passed", hint="run the same command again to go on")
+    bought = _bought_seconds(context)
+    if bought is not None and (seconds is None or bought < seconds):
+        hint = "raise --budget to go on; an endpoint costs by the hour until it is stopped"
+        seconds, why = bought, BudgetReached(f"the budget of ${context.job.budget} is used up", hint=hint)
+    if seconds is None:
+        return None
+    return asyncio.get_running_loop().call_later(seconds, context.stop.throw, why)
+
+
+def _bought_seconds(context: Context) -> float | None:
+    """How long what is left of the budget pays a dedicated endpoint; None without one, or without a budget."""
+    hourly, budget = context.job.endpoint_hourly, context.job.budget
+    if not hourly or budget is None:
+        return None
+    spent = sum((Decimal(told["endpoint_usd"]) for _, told in context.journal.runs.endpoint_costs()), Decimal(0))
+    return max(float((budget - spent) / hourly * 3600), 0.0)
