@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from prefect import flow
@@ -10,7 +11,9 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from mediamill.flows.prefect_runtime.flow_factory import capability_flow, parameters_of
-from mediamill.flows.prefect_runtime.job_flow import FlowCall, JobRequest
+from mediamill.flows.prefect_runtime.job_flow import PATIENCE, FlowCall, JobRequest
+from mediamill.flows.prefect_runtime.leaving import end_process, is_flow_run_process
+from mediamill.flows.prefect_runtime.monitor import wait_for_api
 from mediamill.tasks.errors import MediamillError
 from mediamill.tasks.job import Job
 from mediamill.tasks.pipeline.run import ChainRun
@@ -35,6 +38,8 @@ def dataset(chain: dict[str, Any]) -> State[Any]:
         end = ChainRun(make_chain(chain), _as_subflow).execute()
     except MediamillError as error:
         return Failed(message=str(error), name=type(error).__name__)
+    if is_flow_run_process() and not wait_for_api(time.monotonic() + PATIENCE):
+        end_process(0 if end.exit_code in (0, 3) else 1)
     counts = f"{end.rows} rows; ${end.spent_usd} in all"
     if end.exit_code == 0:
         return Completed(message=counts)
@@ -45,6 +50,8 @@ def dataset(chain: dict[str, Any]) -> State[Any]:
 
 def _as_subflow(name: str, job: Job) -> Summary:
     """One step as a flow run inside this one; without one when Prefect has gone away."""
+    if not wait_for_api(time.monotonic()):
+        return Run(job).execute()
     call = FlowCall(request=JobRequest(job), name=f"{name}: {job.capability}")
     outcome = capability_flow(job.capability).call(parameters_of(job), call)
     return outcome.summary if outcome is not None else Run(job).execute()

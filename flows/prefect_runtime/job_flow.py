@@ -20,7 +20,7 @@ from prefect.utilities.urls import url_for
 from mediamill.flows.cli.output import opening_line
 from mediamill.flows.cli.signals import draining
 from mediamill.flows.prefect_runtime import artifacts, leaving
-from mediamill.flows.prefect_runtime.monitor import REQUEST_SECONDS, Monitor, bounded_retries
+from mediamill.flows.prefect_runtime.monitor import REQUEST_SECONDS, Monitor, bounded_retries, wait_for_api
 from mediamill.flows.prefect_runtime.secret_blocks import use_secret_block
 from mediamill.flows.prefect_runtime.states import caught_up, end_state, refused_state
 from mediamill.flows.prefect_runtime.task_runs import TaskRuns
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mediamill.tasks.plan import Retry
     from mediamill.tasks.summary import Progress, Summary
 
-_PATIENCE = 6.0
+PATIENCE = 6.0
 """Seconds after its work that a run waits for a Prefect server that is away; to leave takes some more."""
 _AT_WORK = (StateType.RUNNING, StateType.COMPLETED)
 
@@ -216,7 +216,7 @@ def _run(resolved: ResolvedJob, retry: Retry | None, call: FlowCall, monitor: Mo
         tasks.do_shards(shards)
         summary = tasks.publish()
         work_ended = time.monotonic()
-    told = monitor.wait_for_api(work_ended + _PATIENCE) and _leave_artifacts(monitor, summary)
+    told = wait_for_api(work_ended + PATIENCE) and _leave_artifacts(monitor, summary)
     if told:
         call.cleanup.enter_context(bounded_retries(2))
     return FlowOutcome(summary, url_for(monitor.flow_run), tuple(caught), told)
@@ -234,6 +234,6 @@ def _leave_artifacts(monitor: Monitor, summary: Summary) -> bool:
     except Exception as error:  # noqa: BLE001 (the results are on disk; only the UI lacks them)
         log.warning("the artifacts of this run could not be left in Prefect: %s", type(error).__name__)
         with contextlib.suppress(Exception):
-            return monitor.wait_for_api(time.monotonic())
+            return wait_for_api(time.monotonic())
         return False
     return True

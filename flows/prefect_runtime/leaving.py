@@ -25,7 +25,7 @@ def leave_untold(flow_run: FlowRun, cleanup: ExitStack, *, completed: bool) -> N
         completed: whether the run went through; a worker takes another exit code for a crash.
     """
     if flow_run.parent_task_run_id is None:
-        if _is_flow_run_process():
+        if is_flow_run_process():
             end_process(0 if completed else 1)
         _close_client()
     cleanup.enter_context(temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_LOGGING_TO_API_ENABLED: False}))
@@ -66,7 +66,7 @@ def end_process(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _is_flow_run_process() -> bool:
+def is_flow_run_process() -> bool:
     """Whether Prefect started this process for one flow run."""
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     return spec is not None and spec.name == "prefect.engine"

@@ -121,21 +121,6 @@ class Monitor:
             return None
         return found[0].name if found else None
 
-    def wait_for_api(self, until: float) -> bool:
-        """Wait until Prefect answers, so that it can be told how the run ended; False when it stays away.
-
-        Args:
-            until: when to give up, as :func:`time.monotonic` counts; it is asked once in any case.
-        """
-        settings = {"timeout": _HEALTH_SECONDS, "transport": httpx.HTTPTransport()}  # which does not connect again
-        client = get_client(sync_client=True, httpx_settings=settings)
-        with bounded_retries(0), client:
-            while client.api_healthcheck() is not None:
-                if time.monotonic() >= until:
-                    return False
-                time.sleep(_FIRST_LOOK)
-        return True
-
     def end(self, summary: Summary) -> None:
         """Leave the flow run's name, tags and progress as the run ended."""
         self._correct_other_runs()
@@ -234,6 +219,22 @@ class Monitor:
     def _others(self, **which: Any) -> list[FlowRun]:
         found = self._client.read_flow_runs(flow_run_filter=FlowRunFilter(**which), sort=FlowRunSort.START_TIME_DESC)
         return [run for run in found if run.id != self.flow_run.id]
+
+
+def wait_for_api(until: float) -> bool:
+    """Wait until Prefect answers, so that it can be told how a run ended; False when it stays away.
+
+    Args:
+        until: when to give up, as :func:`time.monotonic` counts; it is asked once in any case.
+    """
+    settings = {"timeout": _HEALTH_SECONDS, "transport": httpx.HTTPTransport()}  # which does not connect again
+    client = get_client(sync_client=True, httpx_settings=settings)
+    with bounded_retries(0), client:
+        while client.api_healthcheck() is not None:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(_FIRST_LOOK)
+    return True
 
 
 def bounded_retries(retries: int) -> contextlib.AbstractContextManager[Any]:

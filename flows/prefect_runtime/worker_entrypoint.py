@@ -16,6 +16,8 @@ from types import FrameType
 
 LIFELINE = "MEDIAMILL_LIFELINE"
 """Names the pipe's descriptor in the engine's environment."""
+_REQUEST_SECONDS = "5"
+"""What Prefect's API has to answer a request; by itself the engine waits a minute for a server that hangs."""
 
 
 def main() -> int:
@@ -23,7 +25,7 @@ def main() -> int:
     theirs, ours = os.pipe()
     engine = subprocess.Popen(  # noqa: S603 (our own interpreter)
         [sys.executable, "-m", "prefect.engine", *sys.argv[1:]],
-        env={**os.environ, LIFELINE: str(theirs)},
+        env={"PREFECT_API_REQUEST_TIMEOUT": _REQUEST_SECONDS, **os.environ, LIFELINE: str(theirs)},
         pass_fds=(theirs,),
         start_new_session=True,
     )

@@ -6,7 +6,7 @@ import importlib
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prefect.deployments.runner import RunnerDeployment
 from prefect.flows import load_flow_from_entrypoint
@@ -61,6 +61,7 @@ def test_no_capability_no_flow() -> None:
         capability_flows.no_such_capability  # noqa: B018
 
 
+@settings(deadline=None)
 @given(work=st.integers(0, 3000), at_once=st.integers(1, 10_000))
 def test_shard_tasks_are_few_in_all_and_few_of_them_fill_the_pipeline(work: int, at_once: int) -> None:
     batches = batches_of([ShardWork(shard, 7) for shard in range(work)], at_once)

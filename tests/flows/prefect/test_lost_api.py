@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -27,7 +28,10 @@ class Doomed:
 
     def __init__(self, tmp_path: Path) -> None:
         self.home = tmp_path / "prefect"
-        self.deck = Deck(up(self.home), tmp_path / "home")
+        with socket.socket() as probe:  # other tests start servers at the same time, on the usual ports
+            probe.bind(("127.0.0.1", 0))
+            self.port = str(probe.getsockname()[1])
+        self.deck = Deck(up(self.home, "--port", self.port), tmp_path / "home")
 
     def end(self, number: int) -> None:
         """Send its process a signal."""
@@ -116,7 +120,6 @@ def test_under_a_worker_the_run_leaves_in_time_and_the_next_one_tells_how_it_wen
 ) -> None:
     deck, items = doomed.deck, 100
     make_wavs(tmp_path / "in", items)
-    port = deck.api.removesuffix("/api").rpartition(":")[2]
     file = tmp_path / "job.yaml"
     file.write_text(
         f"capability: transcribe\nsource: {tmp_path / 'in'}\nout: {tmp_path / 'out'}\nprovider: together\n"
@@ -137,7 +140,7 @@ def test_under_a_worker_the_run_leaves_in_time_and_the_next_one_tells_how_it_wen
         worker.kill()
         worker.communicate(timeout=60)
     assert rows(tmp_path / "out") == items == echo.bill()["requests"]
-    up(doomed.home, "--port", port)
+    up(doomed.home, "--port", doomed.port)
     assert deck.state(run_id)["type"] == "RUNNING"
     make_wavs(tmp_path / "in", items + 1)
     assert deck.cli(*job(tmp_path, echo)).returncode == 0
