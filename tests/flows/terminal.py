@@ -54,12 +54,15 @@ class Terminal:
         os.write(self._ours, keys.encode())
 
     def interrupt(self) -> Screen:
-        """Press Ctrl-C until it ends: one that comes just before a prompt begins to read is seen only by the next."""
+        """Press Ctrl-C until it ends: one that comes just before a prompt begins to read is seen only by the next.
+
+        The next waits long enough for a slow machine: one that meets an interpreter which is ending kills it.
+        """
         end = time.monotonic() + _SECONDS
         while self.process.poll() is None and time.monotonic() < end:
             self.process.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(1)
+                self.process.wait(10)
         return self.end()
 
     def end(self, signals: Sequence[int] = ()) -> Screen:
