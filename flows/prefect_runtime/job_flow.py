@@ -22,7 +22,7 @@ from mediamill.flows.cli.signals import draining
 from mediamill.flows.prefect_runtime import artifacts, leaving
 from mediamill.flows.prefect_runtime.monitor import REQUEST_SECONDS, Monitor, bounded_retries, wait_for_api
 from mediamill.flows.prefect_runtime.secret_blocks import use_secret_block
-from mediamill.flows.prefect_runtime.states import caught_up, end_state, refused_state
+from mediamill.flows.prefect_runtime.states import caught_up, end_state, keep_untold_state, refused_state
 from mediamill.flows.prefect_runtime.task_runs import TaskRuns
 from mediamill.flows.prefect_runtime.worker_entrypoint import when_left
 from mediamill.tasks.errors import MediamillError, OutBusy
@@ -196,6 +196,7 @@ def run_in_flow(request: Callable[[], JobRequest], call: FlowCall) -> State[Any]
         get_run_logger().error("%s", error)
         return refused_state(error)
     if not call.outcome.told:
+        keep_untold_state(resolved.out, monitor.flow_run.id, end_state(summary))
         leaving.leave_untold(monitor.flow_run, call.cleanup, completed=end_state(summary).is_completed())
     return end_state(summary)
 

@@ -35,7 +35,7 @@ from prefect.states import Crashed
 
 from mediamill.flows.cli.formatting import pluralize
 from mediamill.flows.prefect_runtime.artifacts import Shown
-from mediamill.flows.prefect_runtime.states import caught_up
+from mediamill.flows.prefect_runtime.states import caught_up, forget_untold_state, untold_state
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -75,7 +75,8 @@ class Monitor:
         self.shown = Shown(job.out_path)
         self._log = get_run_logger()
         self._title = f"{job.capability} {Path(job.source).name or job.source}"
-        self._out = f"out:{sha256(str(Path(job.out_path).expanduser().absolute()).encode()).hexdigest()[:12]}"
+        self._out_folder = Path(job.out_path).expanduser().absolute()
+        self._out = f"out:{sha256(str(self._out_folder).encode()).hexdigest()[:12]}"
         self._held = f"{self._out}:held"
         self._tags = {"mediamill", job.capability, f"provider:{provider}", self._out}
         self._client: SyncPrefectClient = get_client(sync_client=True, httpx_settings={"timeout": REQUEST_SECONDS})
@@ -184,7 +185,7 @@ class Monitor:
     def _mark_crashed_runs(self) -> None:
         """One run at a time holds an OUT, so an earlier one that Prefect takes for running on it has no process.
 
-        One that never held it may just be about to give way.
+        One that never held it may just be about to give way. One that ended while Prefect was away left its end in OUT.
         """
         recently = datetime.now(UTC) - _GIVES_WAY
         for other in self._others(
@@ -195,8 +196,11 @@ class Monitor:
             if self._held not in other.tags and (other.start_time or recently) > recently:
                 continue
             message = f"The process of this run is gone; run {self.flow_run.name} goes on where it stopped."
-            self._client.set_flow_run_state(other.id, Crashed(message=message), force=True)
-            self._log.info("run %s had lost its process; this run goes on where it stopped", other.name)
+            ended = untold_state(self._out_folder, other.id)
+            self._client.set_flow_run_state(other.id, ended or Crashed(message=message), force=True)
+            forget_untold_state(self._out_folder, other.id)
+            about = f"ended {ended.name} while Prefect was away" if ended else "had lost its process"
+            self._log.info("run %s %s; this run goes on from there", other.name, about)
 
     def _cancel_missed_runs(self) -> None:
         """This run does whatever is new, so the same runs that were due before it began have nothing left to do."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
+from prefect.client.schemas.objects import State, StateType
 from prefect.states import Cancelled, Completed, Failed
 
 from mediamill.flows.cli.output import counts_line
 from mediamill.tasks.errors import OutBusy
 
 if TYPE_CHECKING:
-    from prefect.client.schemas.objects import State
-
     from mediamill.tasks.errors import MediamillError
     from mediamill.tasks.summary import Summary
 
@@ -42,3 +45,30 @@ def refused_state(error: MediamillError) -> State[Any]:
 def caught_up(by: str) -> State[Any]:
     """Cancelled: another run does what this one was due for."""
     return Cancelled(name="CaughtUp", message=f"Caught up by run {by}.")
+
+
+def keep_untold_state(out: Path, flow_run: UUID, state: State[Any]) -> None:
+    """Leave in OUT how a flow run ended that Prefect could not be told of, for the next run there to tell."""
+    with contextlib.suppress(OSError):  # the results are on disk; only the UI would lack this
+        file = _untold_file(out, flow_run)
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(json.dumps({"type": state.type, "name": state.name, "message": state.message}))
+
+
+def untold_state(out: Path, flow_run: UUID) -> State[Any] | None:
+    """How a flow run ended that Prefect could not be told of; None when nothing was left."""
+    try:
+        kept = json.loads(_untold_file(out, flow_run).read_text())
+        return State(type=StateType(kept["type"]), name=kept["name"], message=kept["message"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def forget_untold_state(out: Path, flow_run: UUID) -> None:
+    """Prefect has been told."""
+    with contextlib.suppress(OSError):
+        _untold_file(out, flow_run).unlink(missing_ok=True)
+
+
+def _untold_file(out: Path, flow_run: UUID) -> Path:
+    return out / ".journal" / "untold" / f"{flow_run}.json"
