@@ -53,7 +53,7 @@ class NoSuchOption(UsageError):
 
     def __init__(self, what: str, name: str, known: Iterable[str], *, where: str = "") -> None:
         known = sorted(known)
-        near = difflib.get_close_matches(name, known, n=1)
+        near = difflib.get_close_matches(name, [each for each in known if each != name], n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
         super().__init__(f"{where + ': ' if where else ''}unknown {what} {name!r}", hint=hint)
 

@@ -43,7 +43,7 @@ def load_plugin(plugin: EntryPoint) -> Any:
     """
     try:
         return plugin.load()
-    except Exception as error:  # it is not our code: anything may be wrong with it
+    except (Exception, SystemExit) as error:  # it is not our code: anything may be wrong with it
         about = str(error).partition("\n")[0]
         raise unusable(plugin, f"{type(error).__name__}{': ' if about else ''}{about}") from error
 

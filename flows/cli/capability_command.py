@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 import click
+import yaml
 
 from mediamill.flows.cli.options import PERMITTED, build_job, job_options, run_options
 from mediamill.flows.cli.run_command import run_job
@@ -20,6 +23,26 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 _METAVARS = {int: "N", float: "NUMBER"}
+
+
+_SCALARS = {str, int, float, bool, Decimal, Path}
+"""Types whose values are read from text."""
+
+
+class _Value(click.ParamType[Any]):
+    """What a parameter does not read from text by itself, such as a list or a choice of numbers; as in a job file."""
+
+    name = "value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The value as YAML; what is none goes on as text, for the parameter's own check to refuse."""
+        try:
+            return yaml.safe_load(value)
+        except yaml.YAMLError:
+            return value
+
+
+_VALUE = _Value()
 
 
 def capability_command(name: str) -> click.Command:
@@ -44,7 +67,13 @@ def capability_command(name: str) -> click.Command:
 def param_options(capability: Capability) -> dict[str, click.Option]:
     """An option for each parameter that makes sense for all items at once, by the parameter's name."""
     fields = capability.params.model_fields
-    return {name: _option(name, field) for name, field in fields.items() if _declared(field).offered}
+    validators = capability.params.__pydantic_decorators__.field_validators.values()
+    reading = {name for one in validators if one.info.mode in ("before", "wrap", "plain") for name in one.info.fields}
+    return {
+        name: _option(name, field, readable=name in reading or _parts(field.annotation) <= _SCALARS)
+        for name, field in fields.items()
+        if _declared(field).offered
+    }
 
 
 def permission_options() -> list[click.Option]:
@@ -75,14 +104,16 @@ def permissions(capability: Capability) -> list[str]:
     return [name for name, field in capability.params.model_fields.items() if _declared(field).permission]
 
 
-def _option(name: str, field: FieldInfo) -> click.Option:
+def _option(name: str, field: FieldInfo, *, readable: bool) -> click.Option:
+    """The option of a parameter; ``readable`` where it reads its value from text by itself."""
     declared = _declared(field)
     flag = declared.flag or _flag(name)
     if _kinds(field.annotation) == [bool]:
         flag += f"/--no-{flag.removeprefix('--')}"
         return click.Option([flag, name], default=None, help=field.description)
     metavar = declared.metavar or _metavar(field.annotation)
-    return click.Option([flag, name], type=str, default=None, metavar=metavar, help=field.description)
+    kind = str if readable else _VALUE
+    return click.Option([flag, name], type=kind, default=None, metavar=metavar, help=field.description)
 
 
 def _flag(name: str) -> str:
@@ -107,13 +138,23 @@ def _kinds(annotation: Any) -> list[Any]:
     return [kind for kind in get_args(annotation) if kind is not NoneType] if union else [annotation]
 
 
+def _parts(annotation: Any) -> set[Any]:
+    """The types a value may have; a choice of texts is a text."""
+    kinds = _kinds(annotation)
+    return {str if get_origin(kind) is Literal and _only_texts(kind) else kind for kind in kinds}
+
+
+def _only_texts(choice: Any) -> bool:
+    return all(isinstance(each, str) for each in get_args(choice))
+
+
 def _check_names(capability: Capability, own: Mapping[str, click.Option], shared: list[click.Parameter]) -> None:
     """Refuse a parameter whose option would hide one that all runs share.
 
     Raises:
         UsageError: naming the parameter.
     """
-    taken = {each for option in shared for each in (option.name, *option.opts, *option.secondary_opts)}
+    taken = {"source", *(each for option in shared for each in (option.name, *option.opts, *option.secondary_opts))}
     for name, option in own.items():
         if taken & {name, *option.opts, *option.secondary_opts}:
             raise UsageError(

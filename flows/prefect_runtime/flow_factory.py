@@ -106,7 +106,9 @@ def _signature(params: type[BaseModel]) -> inspect.Signature:
         ("params", _form_of(params), "what is asked of the model"),
         ("options", RunOptions, "how the run goes about it"),
     ):
-        parameters.append(inspect.Parameter(name, only, annotation=_described(model, about), default=model()))
+        needed = any(field.is_required() for field in model.model_fields.values())
+        default = inspect.Parameter.empty if needed else model()
+        parameters.append(inspect.Parameter(name, only, annotation=_described(model, about), default=default))
     return inspect.Signature(parameters, return_annotation=State[Any])
 
 

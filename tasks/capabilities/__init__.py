@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import re
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING
@@ -101,14 +102,20 @@ def _load(plugin: EntryPoint) -> Capability:
     Raises:
         UsageError: when it cannot be imported or made, or is no capability of that name.
     """
+    from pydantic import BaseModel
+
     cls = load_plugin(plugin)
     try:
         capability: Capability = cls()
-    except Exception as error:  # it is not our code: anything may be wrong with it
+    except (Exception, SystemExit) as error:  # it is not our code: anything may be wrong with it
         raise unusable(plugin, f"{type(error).__name__}: {error}".partition("\n")[0]) from error
     missing = [member for member in _MEMBERS if not hasattr(capability, member)]
     if missing:
         raise unusable(plugin, f"{plugin.value} has no {', '.join(missing)}")
+    if not (isinstance(capability.params, type) and issubclass(capability.params, BaseModel)):
+        raise unusable(plugin, f"params of {plugin.value} is no pydantic model")
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", plugin.name):
+        raise unusable(plugin, "a capability is called by small letters, digits and hyphens between them")
     if capability.name != plugin.name:
         raise unusable(plugin, f"{plugin.value} calls itself {capability.name!r}")
     return capability

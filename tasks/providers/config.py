@@ -66,15 +66,18 @@ def _read_operation(name: str, block: Mapping[str, Any]) -> OperationConfig[Any]
         raise ValueError(f"there is no operation {name!r}")
     try:
         return operation_class(name, adapter).config_model.model_validate(block)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"{name}: {error}") from None
     except ValidationError as error:
         raise ValueError(_first_fault(error, name)) from None
+    except UsageError as error:
+        raise ValueError(f"{name}: {error.message}") from None
+    except (Exception, SystemExit) as error:  # an adapter may be another package's
+        raise ValueError(f"{name}: {type(error).__name__}: {error}".partition("\n")[0]) from error
 
 
 def _first_fault(error: ValidationError, *place: str) -> str:
     first = error.errors(include_url=False, include_context=False)[0]
-    return f"{'.'.join(map(str, (*place, *first['loc'])))}: {first['msg'].removeprefix('Value error, ')}"
+    where = ".".join(map(str, (*place, *first["loc"])))
+    return f"{where}{': ' if where else ''}{first['msg'].removeprefix('Value error, ')}"
 
 
 def read_config(path: Path) -> ProviderConfig:
@@ -88,7 +91,7 @@ def read_config(path: Path) -> ProviderConfig:
         config = ProviderConfig.model_validate(yaml.load(path.read_text(encoding="utf-8"), Loader=loader))  # noqa: S506
     except ValidationError as error:
         raise UsageError(f"{path}: {_first_fault(error)}", hint=_CORRECT) from None
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         words = " ".join(str(error).split())
         raise UsageError(f"{path}: {words}", hint=_CORRECT) from None
     return config if config.prices is None else config.model_copy(update={"prices": path.parent / config.prices})

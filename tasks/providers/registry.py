@@ -103,8 +103,25 @@ def make_provider(name: str, *, base_url: str | None, api_key_env: str | None, e
     config = _config_of(name)
     key_env = _key_env(name, config, api_key_env, environ)
     endpoint = _endpoint(name, config, base_url, key_env, environ)
-    cls: type[BaseProvider] = load_object(config.adapter) if config.adapter else BaseProvider
-    return cls(name, config, endpoint, offering)
+    return _adapter(name, config)(name, config, endpoint, offering)
+
+
+def _adapter(name: str, config: ProviderConfig) -> type[BaseProvider]:
+    """The class of a provider.
+
+    Raises:
+        UsageError: when it is one of its own that cannot be used.
+    """
+    if config.adapter is None:
+        return BaseProvider
+    try:
+        found = load_object(config.adapter)
+    except (Exception, SystemExit) as error:  # an adapter may be another package's
+        why = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise UsageError(f"the adapter {config.adapter} of the provider {name} cannot be used: {why}") from error
+    if not (isinstance(found, type) and issubclass(found, BaseProvider)):
+        raise UsageError(f"the adapter {config.adapter} of the provider {name} is no class of a provider")
+    return found
 
 
 def offering(operation: str) -> tuple[str, ...]:
