@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from mediamill.tasks import capabilities
 from mediamill.tasks.capabilities.base import Capability
-from mediamill.tasks.errors import UsageError
+from mediamill.tasks.errors import MediamillError, UsageError
 from mediamill.tasks.job import Job
 from mediamill.tasks.money.cost import Pricing
 from mediamill.tasks.params import check_params
+from mediamill.tasks.plugins import unusable
 from mediamill.tasks.providers import registry
 from mediamill.tasks.providers.operations import meter_of
 from mediamill.tasks.wire import Provider
@@ -64,7 +65,7 @@ def resolve_job(job: Job | ResolvedJob) -> ResolvedJob:
     params = check_params(capability, job.params)
     provider = _choose_provider(job, capability.operation)
     model = provider.model(capability.operation, job.model)
-    schema = capability.schema(params, provider, model)
+    schema = _own_schema(capability, params, provider, model)
     if job.subtitles and "segments" not in schema.names:
         raise UsageError(f"{capability.name} has no subtitles", hint="leave --subtitles out")
     if "://" in job.out_path:
@@ -72,6 +73,32 @@ def resolve_job(job: Job | ResolvedJob) -> ResolvedJob:
     out = Path(job.out_path).expanduser().absolute()
     pricing = Pricing.of(provider.name, provider.billing, meter_of)
     return ResolvedJob(job, capability, provider, model, params, schema, pricing, out)
+
+
+def _own_schema(capability: Capability, params: Any, provider: Provider, model: str) -> pa.Schema:
+    """The capability's own columns.
+
+    Raises:
+        UsageError: when the parameters, the provider or the model cannot be used, or another package's columns.
+    """
+    plugin = capabilities.plugins().get(capability.name) if capability.name not in capabilities.BUILT_IN else None
+    if plugin is None:
+        return capability.schema(params, provider, model)
+    import pyarrow as pa
+
+    from mediamill.tasks.sinks.results import reserved_names
+
+    try:
+        schema = capability.schema(params, provider, model)
+    except MediamillError:
+        raise
+    except Exception as error:  # it is not our code: anything may be wrong with it
+        raise unusable(plugin, f"its columns: {type(error).__name__}: {error}".partition("\n")[0]) from error
+    if not isinstance(schema, pa.Schema):
+        raise unusable(plugin, "its columns are no pyarrow.Schema")
+    if taken := reserved_names(schema):
+        raise unusable(plugin, f"its columns are called like those of every result: {', '.join(taken)}")
+    return schema
 
 
 def _choose_provider(job: Job, operation: str) -> Provider:

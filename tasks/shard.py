@@ -200,6 +200,13 @@ async def _outcome(context: Context, item: Item) -> Outcome:
         columns = await context.capability.run(item, params, call, context.kit)
         if item.lost is not None and item.lost not in {answer.request_key for answer in answers}:
             raise BadInput("what is asked for is something else", kind="lost")
+        if stray := [name for name in columns if context.schema.get_field_index(name) < 0]:
+            raise ItemError(
+                f"{item.source}: {context.capability.name} gave columns it does not declare: {stray}",
+                kind="internal",
+                transient=True,
+                hint="what was paid is kept; run again once it is mended",
+            )
         return Result(item.item_id, result_row(_completed(context, item, answers), columns))
     except ItemError as error:
         if error.kind == LOST:

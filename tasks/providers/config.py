@@ -70,6 +70,8 @@ def _read_operation(name: str, block: Mapping[str, Any]) -> OperationConfig[Any]
         raise ValueError(_first_fault(error, name)) from None
     except UsageError as error:
         raise ValueError(f"{name}: {error.message}") from None
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"{name}: {error}") from None
     except (Exception, SystemExit) as error:  # an adapter may be another package's
         raise ValueError(f"{name}: {type(error).__name__}: {error}".partition("\n")[0]) from error
 

@@ -61,10 +61,14 @@ COLUMNS: tuple[Column[Completed], ...] = (
 
 def results_schema(own: pa.Schema, row: pa.Schema) -> pa.Schema:
     """The schema of an OUT's results: common columns, the capability's ``own``, the manifest's ``row`` as ``in_*``."""
-    common = schema_of(COLUMNS)
-    twice = set(common.names) & set(own.names)
-    assert not twice, f"columns named twice: {sorted(twice)}"
-    return pa.schema([*common, *own, *carried_fields(row)])
+    assert not reserved_names(own), f"columns named twice: {reserved_names(own)}"
+    return pa.schema([*schema_of(COLUMNS), *own, *carried_fields(row)])
+
+
+def reserved_names(own: pa.Schema) -> list[str]:
+    """Names among a capability's ``own`` columns that it may not have: those every result has, and the manifest's."""
+    common = {column.name for column in COLUMNS}
+    return sorted(name for name in own.names if name in common or name.startswith("in_"))
 
 
 def result_row(completed: Completed, own: Mapping[str, Any]) -> dict[str, Any]:

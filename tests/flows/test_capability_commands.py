@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, cast
 
 import click
 import pytest
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from mediamill.flows.cli.capability_command import capability_command, param_options, permission_options
 from mediamill.flows.cli.main import cli
 from mediamill.tasks import capabilities
+from mediamill.tasks.capabilities.base import Capability
 from mediamill.tasks.capabilities.parameters import Option
 from mediamill.tasks.errors import UsageError
 from tests.faults.driving import mediamill, rows
@@ -144,3 +145,36 @@ def test_an_unknown_option_of_run_is_still_unknown(tmp_path: Path) -> None:
     done = mediamill("run", "--alow-local-code", tmp_path / "job.yaml", home=tmp_path / "home")
     assert done.returncode == 2
     assert "--allow-local-code" in done.stderr
+
+
+class OddParams(BaseModel):
+    level: Literal[1, 2, 3] = 1
+    many: list[int] = []
+    pair: tuple[int, int] | None = None
+    mapping: dict[str, int] | None = None
+    plain: str | None = None
+
+
+class Odd:
+    """Takes odd things."""
+
+    name = "odd"
+    params = OddParams
+
+
+def test_options_of_any_type_are_read() -> None:
+    options = param_options(cast("Capability", Odd()))
+    command = click.Command("odd", params=list(options.values()), callback=lambda **given: given)
+    arguments = ["--level", "2", "--many", "[1, 2]", "--pair", "[3, 4]", "--mapping", "{a: 1}", "--plain", "[x]"]
+    given = {name: value for name, value in command.main(arguments, standalone_mode=False).items() if value is not None}
+    assert OddParams(**given) == OddParams(level=2, many=[1, 2], pair=(3, 4), mapping={"a": 1}, plain="[x]")
+
+
+def test_a_flow_asks_for_what_a_capability_needs() -> None:
+    from mediamill.flows.prefect_runtime.flow_factory import _signature
+
+    class NeedyParams(BaseModel):
+        x: int
+
+    assert _signature(NeedyParams).parameters["params"].default is inspect.Parameter.empty
+    assert _signature(OddParams).parameters["params"].default.model_dump() == OddParams().model_dump()

@@ -13,7 +13,7 @@ import yaml
 
 from mediamill.tasks import capabilities
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.plugins import CAPABILITIES, plugins
+from mediamill.tasks.plugins import CAPABILITIES, PROVIDERS, plugins
 from tests.faults.driving import environment, rows
 
 COUNT_WORDS = '''
@@ -58,15 +58,15 @@ class CountWords:
 '''
 
 
-def install(site: Path, package: str, name: str, source: str, cls: str) -> None:
-    """A package of one module with one capability, as an installer leaves it."""
+def install(site: Path, package: str, name: str, source: str, cls: str, group: str = CAPABILITIES) -> None:
+    """A package of one module with one capability, or what else the group is of, as an installer leaves it."""
     module = package.replace("-", "_")
     (site / f"{module}-1.0.dist-info").mkdir(parents=True)
     (site / f"{module}.py").write_text(source)
     (site / f"{module}-1.0.dist-info" / "METADATA").write_text(
         f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n"
     )
-    points = f"[{CAPABILITIES}]\n{name} = {module}:{cls}\n"
+    points = f"[{group}]\n{name} = {module}:{cls}\n"
     (site / f"{module}-1.0.dist-info" / "entry_points.txt").write_text(points)
 
 
@@ -138,10 +138,11 @@ def test_a_package_that_cannot_be_imported_is_named_in_one_line_and_breaks_nothi
     ("source", "told"),
     [
         (COUNT_WORDS.replace('"count-words"', '"word-count"'), "'word-count'"),
+        (COUNT_WORDS.replace("params = CountWordsParams", "params = dict"), "pydantic"),
         (COUNT_WORDS.replace("async def estimate", "async def guess"), "estimate"),
         (COUNT_WORDS.replace("def schema(", "def __init__(self):\n        1 / 0\n\n    def schema("), "ZeroDivision"),
     ],
-    ids=["another name", "a missing part", "its own error"],
+    ids=["another name", "no parameters", "a missing part", "its own error"],
 )
 def test_what_is_no_capability_is_refused(
     source: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -168,3 +169,57 @@ def test_a_built_in_capability_is_never_replaced(tmp_path: Path, monkeypatch: py
         assert type(capabilities.get("transcribe")).__module__ == "mediamill.tasks.capabilities.transcribe"
     finally:
         plugins.cache_clear()
+
+
+BLOCK = "base_url: https://odd.example\nkey_env: ODD_API_KEY\noperations: {{chat: {{path: /c, adapter: '{0}:X'}}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "configuration"),
+    [
+        ("1 / 0", b""),
+        ("import sys\nsys.exit(3)", b""),
+        ("CONFIG = 'odd.yaml'", b""),
+        ("", "# Z\xfcrich".encode("latin-1")),
+        ("", b""),
+        ("", BLOCK.format("broken_adapter").encode()),
+        ("", BLOCK.format("leaving_adapter").encode()),
+    ],
+    ids=["an error", "an exit", "no path", "no UTF-8", "nothing", "an adapter's error", "an adapter's exit"],
+)
+def test_a_provider_that_cannot_be_used_stops_only_what_names_it(
+    source: str, configuration: bytes, tmp_path: Path
+) -> None:
+    site, texts = tmp_path / "site", tmp_path / "texts.csv"
+    path = "from pathlib import Path\nCONFIG = Path(__file__).with_name('odd.yaml')\n"
+    install(site, "odd-one", "odd", source or path, "CONFIG", PROVIDERS)
+    (site / "odd.yaml").write_bytes(configuration)
+    (site / "broken_adapter.py").write_text("1 / 0")
+    (site / "leaving_adapter.py").write_text("raise SystemExit(3)")
+    texts.write_text("id,text\na,one\n")
+    assert mediamill(site, "quote", "embed", texts).returncode == 0
+    named = mediamill(site, "quote", "embed", texts, "--provider", "odd")
+    assert named.returncode == 2
+    assert len(named.stderr.splitlines()) <= 2
+    assert "odd" in named.stderr
+    told = {finding["what"]: finding["well"] for finding in json.loads(mediamill(site, "doctor", "--json").stdout)}
+    assert told["provider odd"] is False
+
+
+def test_columns_that_cannot_be_are_refused_and_stray_ones_fail_their_item(tmp_path: Path) -> None:
+    texts = tmp_path / "texts.csv"
+    texts.write_text("id,text\na,one\n")
+    declared = 'pa.schema([("words", pa.int64())])'
+    for number, (columns, told) in enumerate((("{}", "no pyarrow.Schema"), ("1 / 0", "ZeroDivision"))):
+        site = tmp_path / f"site{number}"
+        install(site, "odd-one", "count-words", COUNT_WORDS.replace(declared, columns), "CountWords")
+        refused = mediamill(site, "count-words", texts, "--provider", "local")
+        assert (refused.returncode, told in refused.stderr, "odd-one" in refused.stderr) == (2, True, True)
+    site = tmp_path / "taken"
+    install(site, "odd-one", "count-words", COUNT_WORDS.replace('"words", pa', '"item_id", pa'), "CountWords")
+    assert "item_id" in mediamill(site, "count-words", texts, "--provider", "local").stderr
+    site, out = tmp_path / "stray", tmp_path / "out"
+    install(site, "odd-one", "count-words", COUNT_WORDS.replace('return {"words"', 'return {"letters"'), "CountWords")
+    done = mediamill(site, "count-words", texts, "--provider", "local", "--out", out)
+    assert done.returncode == 3
+    assert "columns it does not declare: ['letters']" in done.stdout + done.stderr
