@@ -45,6 +45,7 @@ def test_the_wheel_owns_one_import_name(wheel: Path) -> None:
     assert len(names) == len(set(names))
     for source in (*ROOT.glob("flows/**/*.py"), *ROOT.glob("tasks/**/*.py"), *ROOT.glob("configs/**/*.yaml")):
         assert f"mediamill/{source.relative_to(ROOT)}" in names
+    assert {f"mediamill/{source.name}" for source in (ROOT / "mediamill").glob("*.py")} <= set(names)
 
 
 @pytest.mark.long
