@@ -51,9 +51,9 @@ def flags_of(command: click.Command) -> list[str]:
 
 
 def test_every_built_in_capability_is_a_command_with_a_summary() -> None:
-    assert KEPT.keys() == capabilities.BUILT_IN.keys()
-    assert set(KEPT) <= set(cli.list_commands(click.Context(cli)))
-    for name in KEPT:
+    assert KEPT.keys() <= capabilities.BUILT_IN.keys()
+    assert capabilities.BUILT_IN.keys() <= set(cli.list_commands(click.Context(cli)))
+    for name in capabilities.BUILT_IN:
         assert capabilities.summary(name).endswith(".")
 
 
@@ -118,8 +118,8 @@ def test_a_parameter_that_would_hide_a_shared_option_is_refused(monkeypatch: pyt
 
 
 def test_what_a_person_permits_is_marked_in_the_capability() -> None:
-    [option] = permission_options()
-    assert (option.name, option.opts) == ("allow_local_code", ["--allow-local-code"])
+    [option] = [each for each in permission_options() if each.name == "allow_local_code"]
+    assert option.opts == ["--allow-local-code"]
     assert option.help is not None
     assert "execute" in option.help
 

@@ -38,13 +38,18 @@ def test_every_field_of_the_form_says_what_it_is() -> None:
     assert keys == {"api_key_env", "api_key_block"}  # names of where a key lies, never a key
 
 
-def test_every_capability_has_a_flow_in_the_file_of_its_name() -> None:
+def test_every_capability_has_a_flow_that_its_entrypoint_finds() -> None:
     assert capabilities.BUILT_IN
     for name in capabilities.BUILT_IN:
-        module = name.replace("-", "_")
-        flow = getattr(importlib.import_module(f"mediamill.flows.{module}"), module)
-        assert flow is capability_flow(name)
-        assert (flow.name, flow.fn.__module__) == (name, f"mediamill.flows.{module}")
+        flow = capability_flow(name)
+        assert (flow.name, flow.fn.__name__) == (name, name.replace("-", "_"))
+        assert getattr(importlib.import_module(flow.fn.__module__), flow.fn.__name__) is flow
+
+
+def test_a_flow_with_a_file_of_its_own_is_found_there() -> None:
+    assert capability_flow("describe-video").fn.__module__ == "mediamill.flows.describe_video"
+    assert capability_flow("transcribe") is transcribe
+    assert transcribe.fn.__module__ == "mediamill.flows.transcribe"
 
 
 def test_a_capability_from_elsewhere_has_a_flow_that_a_worker_finds(monkeypatch: pytest.MonkeyPatch) -> None:
