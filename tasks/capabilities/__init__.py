@@ -48,9 +48,19 @@ def names() -> tuple[str, ...]:
     return tuple(dict.fromkeys([*BUILT_IN, *_registered, *plugins()]))
 
 
-def register(name: str, where: str, summary: str = "") -> None:
-    """Make ``module:Class`` known under ``name``, for capabilities that live in no installed package."""
-    _registered[name] = (where, summary)
+def register(name: str, target: str, summary: str = "") -> None:
+    """Make a capability known in this process; one in an installed package has an entry point instead.
+
+    Args:
+        name: as jobs name it.
+        target: ``module:Class`` of its :class:`~mediamill.tasks.capabilities.base.Capability`.
+        summary: what the list of commands says of it.
+
+    Raises:
+        ValueError: when another has the name already.
+    """
+    if name in BUILT_IN or _registered.setdefault(name, (target, summary))[0] != target:
+        raise ValueError(f"there is a capability {name!r} already")
 
 
 def is_known(name: str) -> bool:

@@ -20,12 +20,11 @@ from mediamill.tasks.wire import Endpoint, Provider
 
 _LOCAL = "local"
 _CONFIGS: dict[str, Path] = {}
-_FACTORIES: dict[str, str] = {}
 
 
 def provider_names() -> tuple[str, ...]:
-    """Every provider's name."""
-    return (*configured_names(), *_FACTORIES)
+    """Every provider's name: the built-in ones as they are preferred, then those from outside."""
+    return tuple(dict.fromkeys([*_built_in(), *_CONFIGS, *plugins(PROVIDERS)]))
 
 
 @functools.cache
@@ -34,29 +33,18 @@ def _built_in() -> tuple[str, ...]:
     return tuple(sorted((file.stem for file in files), key=lambda name: (load_config(name).preference, name)))
 
 
-def configured_names() -> tuple[str, ...]:
-    """The providers that have a configuration: the built-in ones as they are preferred, then those from outside."""
-    return tuple(dict.fromkeys([*_built_in(), *_CONFIGS, *plugins(PROVIDERS)]))
-
-
-def register_provider(name: str, source: Path | str) -> None:
-    """Make a provider known that lives outside this folder, before its name is first used.
+def register_provider(name: str, path: Path) -> None:
+    """Make a provider known in this process; one in an installed package has an entry point instead.
 
     Args:
         name: as jobs name it.
-        source: its YAML file; or ``module:name`` of what makes it, which is called with the job's base URL (or None)
-            and gives a :class:`~mediamill.tasks.wire.Provider`.
+        path: its YAML file.
 
     Raises:
-        ValueError: when there is one of that name already, from elsewhere.
+        ValueError: when another has the name already.
     """
-    known = _CONFIGS.get(name) or _FACTORIES.get(name)
-    if (FOLDER / "providers" / f"{name}.yaml").exists() or known not in (None, source):
+    if (FOLDER / "providers" / f"{name}.yaml").exists() or _CONFIGS.setdefault(name, path) != path:
         raise ValueError(f"there is a provider {name!r} already")
-    if isinstance(source, Path):
-        _CONFIGS[name] = source
-    else:
-        _FACTORIES[name] = source
 
 
 @functools.cache
@@ -97,9 +85,6 @@ def make_provider(name: str, *, base_url: str | None, api_key_env: str | None, e
         NoSuchOption: when there is none of that name.
         UsageError: when its key is not set, or it needs a base URL.
     """
-    if name in _FACTORIES:
-        provider: Provider = load_object(_FACTORIES[name])(base_url)
-        return provider
     config = _config_of(name)
     key_env = _key_env(name, config, api_key_env, environ)
     endpoint = _endpoint(name, config, base_url, key_env, environ)
@@ -141,7 +126,7 @@ def key_name(name: str, api_key_env: str | None) -> str | None:
 
 def sound_configs() -> Iterator[tuple[str, ProviderConfig]]:
     """Every configuration but those from outside that cannot be read: they stop only what names them."""
-    for name in configured_names():
+    for name in provider_names():
         try:
             config = load_config(name)
         except UsageError:
@@ -152,7 +137,7 @@ def sound_configs() -> Iterator[tuple[str, ProviderConfig]]:
 
 
 def _config_of(name: str) -> ProviderConfig:
-    if name not in configured_names():
+    if name not in provider_names():
         raise NoSuchOption("provider", name, provider_names())
     return load_config(name)
 

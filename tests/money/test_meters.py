@@ -10,7 +10,7 @@ from mediamill.tasks.money.cost import Pricing
 from mediamill.tasks.money.meter import Metered
 from mediamill.tasks.money.prices import Price, PriceBook
 from mediamill.tasks.providers.operations import meter_of
-from mediamill.tasks.providers.registry import configured_names, load_config
+from mediamill.tasks.providers.registry import load_config, provider_names
 from mediamill.tasks.wire import Billing
 
 PAGE = Price("page", Decimal("0.002"), "somewhere", "2026-01-01")
@@ -36,7 +36,7 @@ class PageMeter:
 
 
 def test_every_configured_operation_has_a_meter() -> None:
-    operations = {operation for name in configured_names() for operation in load_config(name).operations}
+    operations = {operation for name in provider_names() for operation in load_config(name).operations}
     assert [operation for operation in operations if meter_of(operation) is None] == []
 
 

@@ -33,7 +33,7 @@ def test_every_transcription_model_of_a_paid_provider_has_a_price_by_time() -> N
     book = PriceBook.load()
     models = [
         (name, model)
-        for name in registry.configured_names()
+        for name in registry.provider_names()
         if not registry.load_config(name).free
         if "transcription" in registry.load_config(name).operations
         for model in registry.load_config(name).operations["transcription"].models

@@ -10,10 +10,10 @@ from typing import Any
 from mediamill.tasks.domain import Ask, Input, Payload, Usage
 from mediamill.tasks.providers.base import BaseProvider
 from mediamill.tasks.providers.operations.transcription import TranscriptionConfig, TranscriptionModel
-from mediamill.tasks.providers.registry import configured_names, load_config, make_provider
+from mediamill.tasks.providers.registry import load_config, make_provider, provider_names
 from mediamill.tasks.wire import Request, Wire
 
-NAMES = tuple(name for name in configured_names() if "transcription" in load_config(name).operations)
+NAMES = tuple(name for name in provider_names() if "transcription" in load_config(name).operations)
 """Those that hear."""
 KEY = "tgp_v1_SENTINEL-0123456789abcdefghijkl"
 KEYS = {env: KEY for name in NAMES if (env := load_config(name).key_env)}

@@ -13,7 +13,7 @@ from mediamill.tasks.providers import registry
 from mediamill.tasks.wire import Parsed, Provider, Reply
 
 KEY = "sk-sentinel-5d41402abc4b2a76"
-NAMES = tuple(name for name in registry.configured_names() if "transcription" in registry.load_config(name).operations)
+NAMES = tuple(name for name in registry.provider_names() if "transcription" in registry.load_config(name).operations)
 """Those that hear."""
 ENVIRON = {env: KEY for name in NAMES if (env := registry.load_config(name).key_env)}
 WAV = Payload("a b.wav", "audio/wav", 4, data=b"RIFF")

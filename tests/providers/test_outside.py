@@ -9,6 +9,7 @@ import orjson
 import pytest
 from pydantic import Field
 
+from mediamill.tasks import capabilities
 from mediamill.tasks.calls.request_key import request_key
 from mediamill.tasks.domain import JSON, Ask, Input, Payload, Usage
 from mediamill.tasks.errors import BadInput, BadReply, UsageError
@@ -93,7 +94,6 @@ class Summary(Operation[SummaryConfig, SummaryModel]):
 def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
     """A vendor that is its YAML alone, with an operation of its own."""
     monkeypatch.setattr(registry, "_CONFIGS", {})
-    monkeypatch.setattr(registry, "_FACTORIES", {})
     monkeypatch.setattr(operations, "_OPERATIONS", dict(operations._OPERATIONS))
     path = tmp_path / "acme.yaml"
     path.write_text(VENDOR, encoding="utf-8")
@@ -147,10 +147,12 @@ def test_a_class_is_an_operation(acme: Provider) -> None:
 def test_a_name_is_taken_once() -> None:
     for name in ("acme", "openai"):
         with pytest.raises(ValueError, match="already"):
-            registry.register_provider(name, "elsewhere:Provider")
+            registry.register_provider(name, Path("elsewhere.yaml"))
     with pytest.raises(ValueError, match="already"):
         operations.register_operation("chat", "elsewhere:Chat")
     operations.register_operation("summary", f"{__name__}:Summary")
+    with pytest.raises(ValueError, match="already"):
+        capabilities.register("transcribe", "elsewhere:Transcribe")
 
 
 @pytest.mark.usefixtures("acme")
@@ -164,7 +166,7 @@ def test_a_name_is_taken_once() -> None:
         ("operations: [}", "expected"),
         ("operations: [chat]", "operations"),
         ("operations: {chat: 5}", "operations"),
-        ("operations: {chat: {path: /c, adapter: 'mediamill.nowhere:Chat'}}", "chat: No module named"),
+        ("operations: {chat: {path: /c, adapter: 'mediamill.nowhere:Chat'}}", "chat: ModuleNotFoundError: No module named"),
     ],
 )
 def test_a_wrong_configuration_is_one_line_that_names_the_place(tmp_path: Path, text: str, words: str) -> None:

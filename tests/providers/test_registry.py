@@ -110,7 +110,7 @@ def test_a_configuration_is_checked_strictly() -> None:
 def test_models_are_named_in_the_configuration_only() -> None:
     names = {
         model
-        for name in registry.configured_names()
+        for name in registry.provider_names()
         for operation in registry.load_config(name).operations.values()
         for model in operation.models
     } - {"pocketsphinx", "whisper", "python"}

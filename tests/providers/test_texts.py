@@ -20,7 +20,7 @@ from mediamill.tasks.domain import Ask, Usage
 from mediamill.tasks.errors import BadInput, BadReply, UsageError
 from mediamill.tasks.providers.base import BaseProvider
 from mediamill.tasks.providers.operations.rerank import RerankModel
-from mediamill.tasks.providers.registry import configured_names, load_config, make_provider
+from mediamill.tasks.providers.registry import load_config, make_provider, provider_names
 from mediamill.tasks.wire import Parsed, Reply
 from tests.repeatable import repeatable
 
@@ -34,7 +34,7 @@ PARAMS: Mapping[str, dict[str, Any]] = {
 }
 MODELS = [
     (name, operation, model)
-    for name in configured_names()
+    for name in provider_names()
     for operation in OPERATIONS
     if operation in load_config(name).operations
     for model in [*load_config(name).operations[operation].models, "any/model"]
@@ -43,7 +43,7 @@ MODELS = [
 
 
 def made(name: str) -> BaseProvider:
-    environ = {env: KEY for each in configured_names() if (env := load_config(each).key_env)}
+    environ = {env: KEY for each in provider_names() if (env := load_config(each).key_env)}
     address = "http://localhost:8000" if name == "compatible" else None
     provider = make_provider(name, base_url=address, api_key_env=None, environ=environ)
     assert isinstance(provider, BaseProvider)

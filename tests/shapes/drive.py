@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import orjson
 
@@ -14,7 +15,7 @@ from mediamill.tasks.run import Run
 
 for shape in ("Pieces", "Packed", "Slow"):
     capabilities.register(shape.lower(), f"tests.shapes.capabilities:{shape}")
-registry.register_provider("shapes", "tests.shapes.provider:ShapesProvider")
+registry.register_provider("shapes", Path(__file__).with_name("shapes.yaml"))
 
 
 def main() -> int:

@@ -1,73 +1,35 @@
-"""A provider for the test shapes: three endpoints, a price of a cent a request."""
+"""The operations of the test shapes, as adapters that shapes.yaml names."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
-from urllib.parse import urlsplit
+from typing import Any
 
 import orjson
 
 from mediamill.tasks.domain import Ask, Usage
 from mediamill.tasks.errors import BadReply
-from mediamill.tasks.wire import (
-    AudioLimits,
-    Billing,
-    Endpoint,
-    Pack,
-    Parsed,
-    Poll,
-    Problem,
-    Quota,
-    RateLimits,
-    Reply,
-    Request,
-    Verdict,
-    Wire,
-)
-
-T = TypeVar("T")
-_PATHS = {"piece": "/v1/piece", "packed": "/v1/packed", "job": "/v1/jobs"}
+from mediamill.tasks.providers.operations.base import JobOperation, ModelFacts, Operation, OperationConfig
+from mediamill.tasks.wire import Pack, Parsed, Poll, Problem, Reply, Request, Verdict, Wire
 
 
-class ShapesProvider:
-    """Speaks to :mod:`tests.shapes.server`."""
+class ShapeConfig(OperationConfig[ModelFacts]):
+    """Nothing beside what every endpoint has."""
 
-    name = "shapes"
 
-    def __init__(self, base_url: str | None) -> None:
-        parts = urlsplit(base_url or "")
-        self.billing = Billing()
-        self.endpoint = Endpoint(f"{parts.scheme}://{parts.netloc}", "/v1", None)
+class Piece(Operation[ShapeConfig, ModelFacts]):
+    """Speaks to :mod:`tests.shapes.server`: a text for each name that is sent."""
 
-    def model(self, operation: str, asked: str | None) -> str:
-        """The only model there is."""
-        return asked or "shape-1"
-
-    def operation_config(self, operation: str, kind: type[T]) -> T:
-        """Nothing is said of any."""
-        return kind()
-
-    def model_facts(self, operation: str, model: str, kind: type[T]) -> T:
-        """Nothing is said of any."""
-        return kind()
-
-    def quota(self, operation: str, model: str) -> Quota:
-        """Sixteen requests in flight."""
-        return Quota(concurrency=16)
+    config_model = ShapeConfig
+    facts_model = ModelFacts
 
     def wire(self, ask: Ask) -> Wire:
-        """The endpoint by operation."""
-        return Wire(
-            # a name instead of the port, so that a rerun against a restarted server finds its answers
-            origin="shapes:1",
-            path=_PATHS[ask.operation],
-            params=dict(ask.params),
-            repeatable=ask.operation != "job",
-            job=ask.operation == "job",
-            pack=Pack("packed", max_asks=8) if ask.operation == "packed" else None,
-            deadline=20,
-        )
+        """The endpoint, under a name instead of its port: a run against a restarted server finds its answers."""
+        return Wire("shapes:1", self.path, dict(ask.params), deadline=20, **self.sharing())
+
+    def sharing(self) -> dict[str, Any]:
+        """What the Wire says of how requests share and repeat."""
+        return {}
 
     def request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
         """The names of what is asked."""
@@ -81,30 +43,38 @@ class ShapesProvider:
             raise BadReply("no texts in the reply") from None
         return [Parsed({"text": text}, Usage(requests=1)) for text in texts]
 
-    def classify(self, reply: Reply, operation: str = "") -> Problem | None:
+    def classify(self, reply: Reply) -> Problem | None:
         """Only statuses count here."""
         if reply.status < 300:
             return None
         verdict: Verdict = "retry" if reply.status in (429, 500, 503) else "fail"
         return Problem(verdict, f"http_{reply.status}", f"status {reply.status}")
 
-    def limits(self, reply: Reply) -> RateLimits:
-        """None are told."""
-        return RateLimits()
 
-    def audio_limits(self, operation: str, model: str, transport: str | None = None) -> AudioLimits:
-        """No audio is sent."""
-        return AudioLimits(frozenset({"wav"}), 2**20)
+class Packed(Piece):
+    """Many Asks in one request."""
 
-    def accepted(self, reply: Reply, operation: str) -> str:
+    def sharing(self) -> dict[str, Any]:
+        """Eight at most."""
+        return {"pack": Pack("packed", max_asks=8)}
+
+
+class SlowJob(Piece, JobOperation[ShapeConfig, ModelFacts]):
+    """A job that is created once and polled for."""
+
+    def sharing(self) -> dict[str, Any]:
+        """A second creation would be a second purchase."""
+        return {"repeatable": False, "job": True}
+
+    def accepted(self, reply: Reply) -> str:
         """The job's id."""
         return str(orjson.loads(reply.body)["id"])
 
-    def poll(self, wire: Wire, remote_id: str, operation: str) -> Request:
+    def poll(self, wire: Wire, remote_id: str) -> Request:
         """A look at the job."""
         return Request("GET", f"{wire.path}/{remote_id}")
 
-    def polled(self, reply: Reply, operation: str) -> Poll:
+    def polled(self, reply: Reply) -> Poll:
         """Done once its texts are there."""
         state = orjson.loads(reply.body)["status"]
         return Poll("done" if state == "completed" else "failed" if state == "failed" else "pending", wait=0.02)

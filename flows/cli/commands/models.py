@@ -51,11 +51,11 @@ def command(*, provider: str | None, live: bool, voices: bool, base_url: str | N
 
 def _names(provider: str | None) -> tuple[str, ...]:
     from mediamill.tasks.errors import NoSuchOption
-    from mediamill.tasks.providers.registry import configured_names
+    from mediamill.tasks.providers.registry import provider_names
 
-    if provider is not None and provider not in configured_names():
-        raise NoSuchOption("provider", provider, configured_names())
-    return (provider,) if provider else configured_names()
+    if provider is not None and provider not in provider_names():
+        raise NoSuchOption("provider", provider, provider_names())
+    return (provider,) if provider else provider_names()
 
 
 def _configured(provider: str) -> list[Model]:

@@ -40,14 +40,14 @@ def is_operation(name: str) -> bool:
 
 
 def register_operation(name: str, target: str) -> None:
-    """Make an operation known that lives outside this folder.
+    """Make an operation known in this process; one in an installed package has an entry point instead.
 
     Args:
         name: as Asks and the blocks of providers' configurations name it.
         target: ``module:Class`` of its :class:`~mediamill.tasks.providers.operations.base.Operation`.
 
     Raises:
-        ValueError: when there is one of that name already, from elsewhere.
+        ValueError: when another has the name already.
     """
     if _OPERATIONS.setdefault(name, target) != target:
         raise ValueError(f"there is an operation {name!r} already")
