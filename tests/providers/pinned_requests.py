@@ -22,13 +22,15 @@ import yaml
 from mediamill.tasks.calls.request_key import request_key
 from mediamill.tasks.domain import Ask, Input, Payload, Usage
 from mediamill.tasks.errors import BadInput, UsageError
-from mediamill.tasks.providers.registry import make_provider
+from mediamill.tasks.providers.registry import load_config, make_provider, provider_names
 from mediamill.tasks.wire import Provider, Request, Wire
 
 FIXTURE = Path(__file__).with_name("pinned_requests.json")
 CONFIGS = Path(__file__).parents[2] / "configs" / "providers"
-ENVIRON = {f"{name}_API_KEY": "k" for name in ("TOGETHER", "OPENAI", "GROQ", "XAI", "CO", "COMPATIBLE")}
+ENVIRON = {env: "k" for name in provider_names() if (env := load_config(name).key_env)}
 _LONG = 4000
+_PROVIDER_LIST = re.compile(r"(?<=--provider) \w.*")
+"""The end of a hint that names the providers there are."""
 UNLISTED = "any/model"
 PROXY = "https://proxy.example/team/v1"
 
@@ -45,16 +47,16 @@ Variant = tuple[Mapping[str, Any], Sequence[Input], Usage]
 
 
 def cases() -> Iterator[tuple[str, str, str | None, str, str, str]]:
-    """Name, provider, base URL, operation, model and variant of every Ask."""
+    """Name, provider, base URL, operation, model and variant of every Ask; of an operation without variants none."""
     for path in sorted(CONFIGS.glob("*.yaml")):
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
         for operation, facts in config["operations"].items():
             for model in (*(facts.get("models") or ()), UNLISTED):
-                for variant in _VARIANTS[operation]:
+                for variant in _VARIANTS.get(operation, ()):
                     name = f"{path.stem} {operation} {model} {variant}"
                     yield name, path.stem, None, operation, model, variant
             first = next(iter(facts.get("models") or ()), UNLISTED)
-            for variant in list(_VARIANTS[operation])[:2]:
+            for variant in list(_VARIANTS.get(operation, ()))[:2]:
                 yield f"{path.stem} by {PROXY} {operation} {variant}", path.stem, PROXY, operation, first, variant
 
 
@@ -128,7 +130,7 @@ def _chosen(made: Provider, operation: str, asked: str | None) -> list[str | Non
     try:
         return [made.model(operation, asked)]
     except UsageError as error:
-        return [error.message, error.hint]
+        return [error.message, error.hint and _PROVIDER_LIST.sub("", error.hint)]
 
 
 def _limits(made: Provider, operation: str, model: str, transport: str | None) -> Any:
