@@ -24,10 +24,8 @@ Verdict = Literal["retry", "fail", "stop", "unknown"]
 the problem, the whole job stops; ``unknown``: it may have been done and billed.
 """
 
-
 FIRST_PART = "x-mediamill-first-token-ms"
 """Name of the header under which a streamed reply tells when its first part came that was awaited."""
-
 
 JOB_ID, JOB_STATES = "x-mediamill-job", "x-mediamill-job-states"
 """Headers under which an ended job's reply tells its id, and a JSON list of states with seconds since it began."""
@@ -235,7 +233,6 @@ class Provider(Protocol):
         Raises:
             UsageError: when none is asked for and there is no default.
         """
-        ...
 
     def operation_config(self, operation: str, kind: type[T]) -> T:
         """What the configuration says of an operation, in the operation's own type.
@@ -243,7 +240,6 @@ class Provider(Protocol):
         Raises:
             UsageError: when the provider has no such operation.
         """
-        ...
 
     def model_facts(self, operation: str, model: str, kind: type[T]) -> T:
         """What a model can do, in the operation's own type.
@@ -251,11 +247,9 @@ class Provider(Protocol):
         Raises:
             UsageError: when the provider has no such operation.
         """
-        ...
 
     def quota(self, operation: str, model: str) -> Quota:
         """Rates and concurrency to begin with."""
-        ...
 
     def wire(self, ask: Ask) -> Wire:
         """Resolve an Ask: path and wire parameters.
@@ -263,11 +257,9 @@ class Provider(Protocol):
         Raises:
             BadInput: when the provider cannot do what is asked, naming the parameter.
         """
-        ...
 
     def request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
         """Build the request for one or more Asks (more only when ``wire.pack`` allows)."""
-        ...
 
     def parse(self, reply: Reply, asks: Sequence[Ask]) -> Sequence[Parsed]:
         """One Parsed per Ask, in order.
@@ -275,28 +267,21 @@ class Provider(Protocol):
         Raises:
             BadReply: when the reply is not what the operation returns.
         """
-        ...
 
     def classify(self, reply: Reply, operation: str = "") -> Problem | None:
         """None for an answer to the operation; otherwise what the error means. An error inside a 200 counts."""
-        ...
 
     def limits(self, reply: Reply) -> RateLimits:
         """What the reply's headers tell of the rate limits."""
-        ...
 
     def audio_limits(self, operation: str, model: str, transport: str | None = None) -> AudioLimits:
         """What audio the operation's endpoint takes, over the transport that was asked for."""
-        ...
 
     def accepted(self, reply: Reply, operation: str) -> str:
         """The remote id in the reply to a create request (``wire.job``)."""
-        ...
 
     def poll(self, wire: Wire, remote_id: str, operation: str) -> Request:
         """The request that asks how a job is doing."""
-        ...
 
     def polled(self, reply: Reply, operation: str) -> Poll:
         """What the poll's reply tells."""
-        ...
