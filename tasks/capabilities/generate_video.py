@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mediamill.tasks.sinks.media import Made
 
 _USUAL_COVER = (720, 1280)
-"""The size of a video whose size is not asked for, where its keyframe must have the same (provider docs: OpenAI)."""
+"""The size of a video whose size is not asked for, where its pictures must have the same (provider docs: OpenAI)."""
 _SUFFIXES = {"mp4": ".mp4", "webm": ".webm"}
 
 
@@ -195,5 +195,5 @@ async def _pictures(item: Item, params: GenerateVideoParams, asked: Mapping[str,
     """Keyframes, then reference pictures."""
     places = [frame.image for frame in params.keyframes or ()] + list(params.reference_images or ())
     size = sides(asked.get("size")) or _USUAL_COVER
-    exact = _config(kit.provider).api_style == "openai"
+    exact = _config(kit.provider).exact_reference_size
     return await load_reference_images(places, item, kit, exactly=size if exact else None)

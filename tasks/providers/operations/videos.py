@@ -70,6 +70,7 @@ class VideoConfig(OperationConfig[VideoModel]):
 
     api_style: Literal["together", "openai", "xai"]
     takes: frozenset[str]
+    exact_reference_size: bool = Field(default=False, description="pictures must have the size of the video")
     max_jobs: int = Field(default=5000, gt=0, description="most jobs that run at once")
     job_seconds: float = Field(default=3600, gt=0, description="how long a job may run before it is left for later")
 
