@@ -8,7 +8,7 @@ from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
 
 from mediamill.tasks.domain import FREE, Cost, Usage
 from mediamill.tasks.money.meter import Meter
-from mediamill.tasks.money.prices import PriceBook
+from mediamill.tasks.money.prices import Price, PriceBook
 from mediamill.tasks.money.tokens import token_source
 from mediamill.tasks.wire import Billing
 
@@ -21,17 +21,25 @@ class Pricing:
 
     Attributes:
         meter_of: what prices an operation, by its name; None for one whose price is not known.
+        priced_as: the operation whose prices hold for one that has none of its own, by its name; None for most.
     """
 
     provider: str
     billing: Billing
     book: PriceBook
     meter_of: Callable[[str], Meter | None]
+    priced_as: Callable[[str], str | None]
 
     @classmethod
-    def of(cls, provider: str, billing: Billing, meter_of: Callable[[str], Meter | None]) -> Pricing:
+    def of(
+        cls,
+        provider: str,
+        billing: Billing,
+        meter_of: Callable[[str], Meter | None],
+        priced_as: Callable[[str], str | None],
+    ) -> Pricing:
         """The pricing of a provider, from the price list and its own."""
-        return cls(provider, billing, PriceBook.load(billing.prices), meter_of)
+        return cls(provider, billing, PriceBook.load(billing.prices), meter_of, priced_as)
 
     def cost(self, model: str, operation: str, usage: Usage, max_usd: Decimal | None) -> Cost:
         """What an answered request cost.
@@ -43,7 +51,7 @@ class Pricing:
             return FREE
         if usage.billed_usd is not None:
             return Cost(usage.billed_usd, "billed", "the provider's reply", max_usd)
-        prices = self.book.find(self.provider, model, operation)
+        prices = self._prices(model, operation)
         meter = self.meter_of(operation)
         metered = meter.cost(usage, prices, self.billing) if meter else None
         if metered is not None:
@@ -59,14 +67,20 @@ class Pricing:
         meter = self.meter_of(operation)
         if meter is None:
             return None
-        ceiling = meter.ceiling(usage, self.book.find(self.provider, model, operation), self.billing)
+        ceiling = meter.ceiling(usage, self._prices(model, operation), self.billing)
         return None if ceiling is None else ceiling.quantize(_QUANTUM, ROUND_CEILING)
 
     def source(self, model: str, operation: str, *, flat: bool = False) -> str | None:
         """The price a request is metered with, in words; ``flat`` where images of any size cost the same."""
-        prices = self.book.find(self.provider, model, operation)
+        prices = self._prices(model, operation)
         meter = self.meter_of(operation)
         price = meter.source(prices, flat=flat) if meter else None
         if price is not None:
             return str(price)
         return token_source(prices) or (str(prices[0]) if prices else None)
+
+    def _prices(self, model: str, operation: str) -> tuple[Price, ...]:
+        """A model's prices for an operation; where the lists have none, those of the one it is priced as."""
+        found = self.book.find(self.provider, model, operation)
+        same = None if found else self.priced_as(operation)
+        return found if same is None else self.book.find(self.provider, model, same)

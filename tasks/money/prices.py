@@ -16,8 +16,6 @@ from mediamill.tasks.errors import UsageError
 
 Rows: TypeAlias = "dict[tuple[str, str, str], list[Price]]"
 
-_SAME = {"chat": "vision_chat", "vision_chat": "chat"}
-
 
 @dataclass(frozen=True, slots=True)
 class Price:
@@ -54,14 +52,8 @@ class PriceBook:
         return _load(os.environ.get("MEDIAMILL_PRICES"), provider_list)
 
     def find(self, provider: str, model: str, operation: str) -> tuple[Price, ...]:
-        """Every price of a model for an operation; empty when none is known.
-
-        Prompts cost the same with pictures and without: lists file a model under one of the two.
-        """
-        rows = self._rows.get((provider, model, operation)) or self._rows.get(
-            (provider, model, _SAME.get(operation, ""))
-        )
-        return tuple(rows or ())
+        """Every price of a model for an operation; empty when none is known."""
+        return tuple(self._rows.get((provider, model, operation), ()))
 
 
 @functools.lru_cache(maxsize=4)

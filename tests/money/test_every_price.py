@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mediamill.tasks.domain import Usage
 from mediamill.tasks.money.cost import Pricing
 from mediamill.tasks.money.prices import Price, PriceBook
-from mediamill.tasks.providers.operations import meter_of
+from mediamill.tasks.providers.operations import meter_of, priced_as
 from mediamill.tasks.wire import Billing
 from tests.money.test_own_prices import PAID
 from tests.providers.made import NAMES, made
@@ -27,12 +27,12 @@ TOKENS = (
 
 def pricing(*prices: Price, **billing: object) -> Pricing:
     """The pricing of one model."""
-    return Pricing("p", Billing(**billing), PriceBook({("p", "m", "transcription"): list(prices)}), meter_of)  # type: ignore[arg-type]
+    return Pricing("p", Billing(**billing), PriceBook({("p", "m", "transcription"): list(prices)}), meter_of, priced_as)  # type: ignore[arg-type]
 
 
 def of(name: str) -> Pricing:
     """The real pricing of a provider."""
-    return Pricing.of(name, made(name).billing, meter_of)
+    return Pricing.of(name, made(name).billing, meter_of, priced_as)
 
 
 def heard(seconds: str) -> Usage:

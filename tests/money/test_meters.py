@@ -9,7 +9,7 @@ from mediamill.tasks.domain import Usage
 from mediamill.tasks.money.cost import Pricing
 from mediamill.tasks.money.meter import Metered
 from mediamill.tasks.money.prices import Price, PriceBook
-from mediamill.tasks.providers.operations import meter_of
+from mediamill.tasks.providers.operations import meter_of, priced_as
 from mediamill.tasks.providers.registry import load_config, provider_names
 from mediamill.tasks.wire import Billing
 
@@ -41,7 +41,7 @@ def test_every_configured_operation_has_a_meter() -> None:
 
 
 def test_an_operation_is_priced_by_its_meter() -> None:
-    pricing = Pricing("p", Billing(), BOOK, {"ocr": PageMeter()}.get)
+    pricing = Pricing("p", Billing(), BOOK, {"ocr": PageMeter()}.get, priced_as)
     usage = Usage(input_images=3, requests=1)
     cost = pricing.cost("m", "ocr", usage, None)
     assert (cost.usd, cost.basis, cost.source) == (Decimal("0.006"), "metered", str(PAGE))
@@ -49,8 +49,24 @@ def test_an_operation_is_priced_by_its_meter() -> None:
     assert pricing.source("m", "ocr") == str(PAGE)
 
 
+def test_where_the_lists_have_no_price_that_of_the_operation_it_is_priced_as_holds() -> None:
+    scans = Price("page", Decimal("0.005"), "somewhere", "2026-01-01")
+    book = PriceBook({("p", "m", "ocr"): [PAGE], ("p", "both", "ocr"): [PAGE], ("p", "both", "scan"): [scans]})
+    pricing = Pricing("p", Billing(), book, {"scan": PageMeter()}.get, {"scan": "ocr"}.get)
+    usage = Usage(input_images=3, requests=1)
+    assert (pricing.cost("m", "scan", usage, None).usd, pricing.source("m", "scan")) == (Decimal("0.006"), str(PAGE))
+    assert pricing.ceiling("m", "scan", usage) == Decimal("0.006")
+    assert pricing.cost("both", "scan", usage, None).usd == Decimal("0.015")
+    assert pricing.cost("elsewhere", "scan", usage, None).usd is None
+
+
+def test_prompts_cost_the_same_with_pictures_and_without() -> None:
+    assert (priced_as("chat"), priced_as("vision_chat"), priced_as("rerank")) == ("vision_chat", "chat", None)
+    assert priced_as("no-such-operation") is None
+
+
 def test_without_a_meter_a_cost_is_unknown_and_has_no_ceiling() -> None:
-    pricing = Pricing("p", Billing(), BOOK, meter_of)
+    pricing = Pricing("p", Billing(), BOOK, meter_of, priced_as)
     usage = Usage(input_images=3, requests=1)
     assert pricing.cost("m", "ocr", usage, None).basis == "unknown"
     assert pricing.ceiling("m", "ocr", usage) is None

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mediamill.tasks.domain import Usage
 from mediamill.tasks.money.cost import Pricing
 from mediamill.tasks.money.prices import Price, PriceBook
-from mediamill.tasks.providers.operations import meter_of
+from mediamill.tasks.providers.operations import meter_of, priced_as
 from mediamill.tasks.providers.operations.image_config import IMAGE, ImageModel
 from mediamill.tasks.providers.registry import load_config
 from mediamill.tasks.wire import Billing
@@ -26,7 +26,7 @@ LISTED = [
 def pricing(**units: str) -> Pricing:
     """The pricing of one model by unit."""
     prices = [Price(unit.removeprefix("_"), Decimal(usd), "somewhere", "2026-01-01") for unit, usd in units.items()]
-    return Pricing("p", Billing(), PriceBook({("p", "m", IMAGE): prices}), meter_of)
+    return Pricing("p", Billing(), PriceBook({("p", "m", IMAGE): prices}), meter_of, priced_as)
 
 
 def cost(priced: Pricing, usage: Usage) -> Decimal | None:
@@ -83,7 +83,8 @@ def test_what_is_not_known_is_not_zero(units: dict[str, str]) -> None:
 
 @pytest.mark.parametrize(("name", "model"), LISTED)
 def test_every_listed_model_has_a_price_and_its_most_is_stated(name: str, model: str) -> None:
-    facts, priced = made(name).model_facts(IMAGE, model, ImageModel), Pricing.of(name, made(name).billing, meter_of)
+    facts = made(name).model_facts(IMAGE, model, ImageModel)
+    priced = Pricing.of(name, made(name).billing, meter_of, priced_as)
     tokens = facts.output_tokens({}, ceiling=True)
     usage = Usage(images=1, megapixels=facts.max_pixels({}), input_tokens=100, output_tokens=tokens)
     assert (priced.ceiling(model, IMAGE, usage) or 0) > 0

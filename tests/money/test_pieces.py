@@ -11,18 +11,18 @@ from hypothesis import strategies as st
 from mediamill.tasks.domain import Usage
 from mediamill.tasks.money.cost import Pricing
 from mediamill.tasks.money.prices import Price, PriceBook
-from mediamill.tasks.providers.operations import meter_of
+from mediamill.tasks.providers.operations import meter_of, priced_as
 from mediamill.tasks.wire import Billing
 from tests.repeatable import repeatable
 
 
 def of(name: str) -> Pricing:
-    return Pricing.of(name, Billing(), meter_of)
+    return Pricing.of(name, Billing(), meter_of, priced_as)
 
 
 def pricing(*rows: tuple[str, str]) -> Pricing:
     listed = [Price(unit, Decimal(usd), f"source {n}", "2026-11-20") for n, (unit, usd) in enumerate(rows)]
-    return Pricing("p", Billing(), PriceBook({("p", "m", "rerank"): listed}), meter_of)
+    return Pricing("p", Billing(), PriceBook({("p", "m", "rerank"): listed}), meter_of, priced_as)
 
 
 @pytest.mark.parametrize(("sessions", "usd"), [(1, "0.03"), (0, "0"), (3, "0.09")])

@@ -16,7 +16,7 @@ from mediamill.tasks.calls.request_key import request_key
 from mediamill.tasks.domain import Ask, Usage
 from mediamill.tasks.errors import BadInput, BadReply, UsageError
 from mediamill.tasks.money.cost import Pricing
-from mediamill.tasks.providers.operations import meter_of
+from mediamill.tasks.providers.operations import meter_of, priced_as
 from mediamill.tasks.providers.operations.tts import TTS, TtsModel
 from mediamill.tasks.providers.registry import load_config
 from mediamill.tasks.wire import Parsed, Reply, Wire
@@ -233,7 +233,8 @@ def test_any_reply_is_sound_or_a_told_failure(body: bytes, kind: str) -> None:
 
 
 def test_what_speech_costs() -> None:
-    pricing = {name: Pricing.of(name, make(name).billing, meter_of) for name in ("together", "openai", "groq", "xai")}
+    names = ("together", "openai", "groq", "xai")
+    pricing = {name: Pricing.of(name, make(name).billing, meter_of, priced_as) for name in names}
     usage = Usage(characters=1_000_000, requests=1)
     most = {n: p.ceiling(make(n).model("tts", None), "tts", usage) for n, p in pricing.items() if n != "openai"}
     assert {n: int(usd or 0) for n, usd in most.items()} == {"together": 15, "groq": 22, "xai": 15}

@@ -60,12 +60,12 @@ def _names(provider: str | None) -> tuple[str, ...]:
 
 def _configured(provider: str) -> list[Model]:
     from mediamill.tasks.money.cost import Pricing
-    from mediamill.tasks.providers.operations import meter_of
+    from mediamill.tasks.providers.operations import meter_of, priced_as
     from mediamill.tasks.providers.operations.image_config import ImageModel
     from mediamill.tasks.providers.registry import load_config
 
     config = load_config(provider)
-    pricing = Pricing.of(provider, config.billing, meter_of)
+    pricing = Pricing.of(provider, config.billing, meter_of, priced_as)
     models = []
     for operation, facts in config.operations.items():
         for name, can in facts.models.items():

@@ -70,6 +70,11 @@ def meter_of(name: str) -> Meter | None:
     return operation_class(name).meter if is_operation(name) else None
 
 
+def priced_as(name: str) -> str | None:
+    """The operation whose prices hold for one that a price list does not have; None for one that has only its own."""
+    return operation_class(name).priced_as if is_operation(name) else None
+
+
 def load_object(target: str) -> Any:
     """What ``module:name`` names, imported late so that start-up stays quick."""
     module, _, name = target.partition(":")

@@ -70,6 +70,7 @@ class Operation(ABC, Generic[ConfigT, FactsT]):
         config_model: what its block of a provider's YAML is read into.
         facts_model: what the block says of each model.
         meter: what prices it; None where it has no known price.
+        priced_as: the operation whose prices hold where a price list has none for this one; None for no other.
         provider: whose operation it is.
         name: as Asks, prices and the YAML name it.
         config: what the YAML says of it.
@@ -78,6 +79,7 @@ class Operation(ABC, Generic[ConfigT, FactsT]):
     config_model: ClassVar[type[OperationConfig[Any]]]
     facts_model: ClassVar[type[ModelFacts]]
     meter: ClassVar[Meter | None] = None
+    priced_as: ClassVar[str | None] = None
 
     def __init__(self, provider: ProviderInfo, name: str, config: ConfigT) -> None:
         self.provider = provider

@@ -155,6 +155,7 @@ class Chat(Completion[ChatConfig, ChatModel]):
     config_model = ChatConfig
     facts_model = ChatModel
     meter = TokenMeter()
+    priced_as = "vision_chat"  # pictures cost no more: price lists file a model under one of the two
 
 
 _SAMPLING = (

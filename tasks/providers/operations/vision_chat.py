@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from mediamill.tasks.money.tokens import TokenMeter
-from mediamill.tasks.providers.operations.chat import ChatModel, Completion, CompletionConfig
+from mediamill.tasks.providers.operations.chat import CHAT, ChatModel, Completion, CompletionConfig
 from mediamill.tasks.providers.operations.vision import Vision
 
 VISION_CHAT = "vision_chat"
@@ -33,3 +33,4 @@ class VisionChat(Completion[VisionConfig, VisionModel]):
     config_model = VisionConfig
     facts_model = VisionModel
     meter = TokenMeter()
+    priced_as = CHAT
