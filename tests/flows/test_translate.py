@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mediamill.tasks.providers.registry import offering
 from tests.faults.driving import mediamill, rows
 from tests.local.calls import tone
 from tests.media.sounds import syllables, wav
@@ -16,6 +17,7 @@ from tests.servers import RunningServer, running_server
 
 MODELS = {"together": "openai/whisper-large-v3", "openai": "whisper-1", "groq": "whisper-large-v3"}
 PRICES = {"together": "0.0015", "openai": "0.006", "groq": "0.00185"}
+TRANSLATORS = f"--provider {', '.join(offering('translation'))}"
 KEYS = {"TOGETHER_API_KEY": "k", "OPENAI_API_KEY": "k", "GROQ_API_KEY": "k"}
 
 
@@ -116,9 +118,9 @@ def test_a_long_recording_is_translated_in_pieces(server: RunningServer, tmp_pat
 @pytest.mark.parametrize(
     ("options", "why", "instead"),
     [
-        ((), "the built-in recogniser does not translate", "--provider together, openai, groq, compatible"),
+        ((), "the built-in recogniser does not translate", TRANSLATORS),
         (("--provider", "groq", "--model", "whisper-large-v3-turbo"), "does not translate", "whisper-large-v3,"),
-        (("--provider", "xai"), "xai has no translation", "--provider together, openai, groq, compatible"),
+        (("--provider", "xai"), "xai has no translation", TRANSLATORS),
     ],
 )
 def test_what_cannot_translate_is_refused_before_anything_is_done(

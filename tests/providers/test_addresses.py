@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import pytest
 
 from mediamill.tasks.errors import NoSuchOption, UsageError
@@ -10,7 +12,14 @@ from mediamill.tasks.providers.registry import default_provider, load_config, ma
 from tests.providers.made import KEY, KEYS, NAMES, made
 
 PAID = [name for name in NAMES if load_config(name).base_url]
+API = {name: urlsplit(load_config(name).base_url or "/v1").path for name in NAMES}
+"""The path of a provider's own address, which is kept at another."""
 BASES = ["https://gw.example", "https://gw.example/", "https://gw.example/v1", "https://gw.example/v1/"]
+
+
+def test_the_paths_of_known_providers() -> None:
+    known = {"groq": "/openai/v1", **dict.fromkeys(("together", "openai", "xai", "compatible", "local"), "/v1")}
+    assert known.items() <= API.items()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -18,14 +27,13 @@ BASES = ["https://gw.example", "https://gw.example/", "https://gw.example/v1", "
 def test_a_base_url_may_have_its_version_or_not(name: str, base_url: str) -> None:
     endpoint = made(name, base_url).endpoint
     assert endpoint.origin == "https://gw.example"
-    assert endpoint.api == ("/openai/v1" if name == "groq" else "/v1")
+    assert endpoint.api == API[name]
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("ending", ["", "/v1", "/v1/"])
 def test_a_path_of_the_users_own_is_kept(name: str, ending: str) -> None:
-    api = "/openai/v1" if name == "groq" else "/v1"
-    assert made(name, f"http://[::1]:81/proxy{ending}").endpoint.api == "/proxy" + api
+    assert made(name, f"http://[::1]:81/proxy{ending}").endpoint.api == "/proxy" + API[name]
     assert made(name, f"http://[::1]:81/proxy{ending}").endpoint.origin == "http://[::1]:81"
 
 
