@@ -137,7 +137,11 @@ class Quote(_Told):
 
 @dataclass(frozen=True, slots=True)
 class Status(_Told):
-    """How an OUT stands now."""
+    """How an OUT stands now.
+
+    ``spent_usd`` is the known cost of its requests. Of the ``unknowns``, whose cost is not settled, ``unstated`` have
+    no known price, so that nobody can say what they come to at the most; the others' ceilings are ``unknown_max_usd``.
+    """
 
     out: str
     capability: str
@@ -152,6 +156,7 @@ class Status(_Told):
     spent_usd: Decimal = Decimal(0)
     unknown_max_usd: Decimal = Decimal(0)
     unknowns: int = 0
+    unstated: int = 0
     last_run: str | None = None
     last_state: str | None = None
     busy: str | None = None

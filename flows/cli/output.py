@@ -105,6 +105,8 @@ def print_status(status: Status, *, as_json: bool) -> None:
     for kind, number in sorted(status.by_kind.items()):
         click.echo(f"    {number} {kind}")
     more = f", up to {dollars(status.unknown_max_usd)} more" if status.unknown_max_usd else ""
+    if status.unstated:
+        more += f" and {pluralize(status.unstated, 'request')} at no known price"
     click.echo(f"  spent {dollars(status.spent_usd)}{more}")
     click.echo(f"  last run {status.last_run}: {status.last_state}")
     if status.busy:
