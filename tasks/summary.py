@@ -79,7 +79,8 @@ class Summary(_Told):
     ``total``, ``done`` and ``failed`` count this run's items, ``skipped`` those that needed nothing, and
     ``left`` those it did not get to; ``flags`` counts its results by flag, the most frequent first. ``cost_usd``
     is this run's known cost of requests, ``endpoint_usd`` that of a dedicated endpoint's time, ``unknown_max_usd``
-    the most that attempts without an answer may add; ``out_cost_usd`` is what the OUT's requests cost in all its runs.
+    the most that attempts without an answer may add, and ``unstated`` requests have no known price, those included that
+    an earlier run sent and this one found the end of; ``out_cost_usd`` is what the OUT's requests cost in all its runs.
     """
 
     run_id: str
