@@ -11,8 +11,8 @@ from uuid import UUID
 from prefect.client.schemas.objects import State, StateType
 from prefect.states import Cancelled, Completed, Failed
 
-from mediamill.flows.cli.formatting import dollars, pluralize
-from mediamill.flows.cli.output import counts_line
+from mediamill.flows.cli.formatting import pluralize
+from mediamill.flows.cli.output import counts_line, spent_in_all
 from mediamill.tasks.errors import OutBusy
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def end_state(summary: Summary) -> State[Any]:
 
 def chain_end_state(end: ChainEnd) -> State[Any]:
     """The state a chain ends in; as a run's, see :func:`end_state`."""
-    told = f"{pluralize(end.rows, 'row')}; {dollars(end.spent_usd)} in all"
+    told = f"{pluralize(end.rows, 'row')}; {spent_in_all(end)}"
     if any(summary.state == "cancelled" for step in end.steps for summary in step.runs.values()):
         return Cancelled(message=f"{told}; run again to go on")
     if end.exit_code not in (0, _ITEMS_FAILED):
