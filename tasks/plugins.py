@@ -19,10 +19,18 @@ PROVIDERS = "mediamill.providers"
 @functools.cache
 def plugins(group: str) -> dict[str, EntryPoint]:
     """The entry points of a group by name; of two of one name, that of the package whose name comes first."""
+    return {point.name: point for point in reversed(_found(group))}
+
+
+def hidden_plugins(group: str) -> list[EntryPoint]:
+    """The entry points of a group that another package's of the same name hides."""
+    return [point for point in _found(group) if package_of(point) != package_of(plugins(group)[point.name])]
+
+
+def _found(group: str) -> list[EntryPoint]:
     from importlib.metadata import entry_points
 
-    found = sorted(entry_points(group=group), key=package_of, reverse=True)
-    return {point.name: point for point in found}
+    return sorted(entry_points(group=group), key=package_of)
 
 
 def kind_of(group: str) -> str:

@@ -95,7 +95,7 @@ def summarize(context: Context) -> Summary:
         audio_seconds=counts.audio_seconds,
         cost_usd=run.known,
         unknown_max_usd=run.unknown_max,
-        unstated=run.unstated,
+        unstated=journal.attempts.unstated(context.run_id),
         out_cost_usd=whole.known,
         seconds=time.monotonic() - context.began,
         stopped_by=why.kind if why and cut_short else None,

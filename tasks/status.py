@@ -78,6 +78,7 @@ def status(out: Path) -> Status:
             spent_usd=spent.known,
             unknown_max_usd=spent.unknown_max,
             unknowns=spent.unknowns,
+            unstated=spent.unstated,
             last_run=last["run_id"] if last else None,
             last_state=ended,
             busy=busy,

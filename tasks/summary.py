@@ -79,7 +79,8 @@ class Summary(_Told):
     ``total``, ``done`` and ``failed`` count this run's items, ``skipped`` those that needed nothing, and
     ``left`` those it did not get to; ``flags`` counts its results by flag, the most frequent first. ``cost_usd``
     is this run's known cost of requests, ``endpoint_usd`` that of a dedicated endpoint's time, ``unknown_max_usd``
-    the most that attempts without an answer may add; ``out_cost_usd`` is what the OUT's requests cost in all its runs.
+    the most that attempts without an answer may add, and ``unstated`` requests have no known price, those included that
+    an earlier run sent and this one found the end of; ``out_cost_usd`` is what the OUT's requests cost in all its runs.
     """
 
     run_id: str
@@ -137,7 +138,11 @@ class Quote(_Told):
 
 @dataclass(frozen=True, slots=True)
 class Status(_Told):
-    """How an OUT stands now."""
+    """How an OUT stands now.
+
+    ``spent_usd`` is the known cost of its requests. Of the ``unknowns``, whose cost is not settled, ``unstated`` have
+    no known price, so that nobody can say what they come to at the most; the others' ceilings are ``unknown_max_usd``.
+    """
 
     out: str
     capability: str
@@ -152,6 +157,7 @@ class Status(_Told):
     spent_usd: Decimal = Decimal(0)
     unknown_max_usd: Decimal = Decimal(0)
     unknowns: int = 0
+    unstated: int = 0
     last_run: str | None = None
     last_state: str | None = None
     busy: str | None = None

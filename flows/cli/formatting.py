@@ -30,3 +30,8 @@ def duration(seconds: float) -> str:
 def pluralize(number: int, noun: str) -> str:
     """``1 item``, ``2 items``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def unpriced(requests: int) -> str:
+    """What follows a sum that some requests are not in, because nobody knows their price; nothing without any."""
+    return f" and {pluralize(requests, 'request')} at no known price" if requests else ""

@@ -14,7 +14,7 @@ from mediamill.flows.cli.console import note, silence
 from mediamill.tasks import capabilities
 from mediamill.tasks.errors import MediamillError
 
-_COMMANDS = {
+COMMANDS = {
     "quote": "What a job would cost, spending nothing.",
     "run": "A job from a YAML file.",
     "status": "What is done, failed and spent in an OUT.",
@@ -35,10 +35,10 @@ class _LazyGroup(click.Group):
     """A group whose commands are imported when they are used, so that ``--help`` stays quick."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*(name for name in capabilities.names() if name not in _COMMANDS), *_COMMANDS]
+        return [*(name for name in capabilities.names() if name not in COMMANDS), *COMMANDS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name in _COMMANDS:
+        if cmd_name in COMMANDS:
             command: click.Command = importlib.import_module(f"mediamill.flows.cli.commands.{cmd_name}").command
             return command
         if not capabilities.is_known(cmd_name):
@@ -50,7 +50,7 @@ class _LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             names = self.list_commands(ctx)
-            formatter.write_dl([(name, _COMMANDS.get(name) or capabilities.summary(name)) for name in names])
+            formatter.write_dl([(name, COMMANDS.get(name) or capabilities.summary(name)) for name in names])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -58,7 +58,7 @@ class _LazyGroup(click.Group):
         import difflib
 
         name = args[0] if args else ""
-        if name and not name.startswith("-") and name not in _COMMANDS and not capabilities.is_known(name):
+        if name and not name.startswith("-") and name not in COMMANDS and not capabilities.is_known(name):
             near = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             ctx.fail(f"no command {name!r}{hint}")

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mediamill.flows.cli.formatting import dollars, duration, pluralize
+from mediamill.flows.cli.formatting import dollars, duration, pluralize, unpriced
 from mediamill.tasks import capabilities
 
 if TYPE_CHECKING:
+    from mediamill.tasks.pipeline.result import ChainEnd
     from mediamill.tasks.resolved_job import ResolvedJob
     from mediamill.tasks.summary import Quote, Status, Summary
 
@@ -105,7 +106,7 @@ def print_status(status: Status, *, as_json: bool) -> None:
     for kind, number in sorted(status.by_kind.items()):
         click.echo(f"    {number} {kind}")
     more = f", up to {dollars(status.unknown_max_usd)} more" if status.unknown_max_usd else ""
-    click.echo(f"  spent {dollars(status.spent_usd)}{more}")
+    click.echo(f"  spent {dollars(status.spent_usd)}{more}{unpriced(status.unstated)}")
     click.echo(f"  last run {status.last_run}: {status.last_state}")
     if status.busy:
         click.echo(f"  in use: {status.busy}")
@@ -134,12 +135,16 @@ def counts_line(summary: Summary) -> str:
         cost += f" and up to {dollars(summary.unknown_max_usd)} more"
     if summary.endpoint_usd:
         cost += f" and {dollars(summary.endpoint_usd)} for the endpoint's time"
-    if summary.unstated:
-        cost += f" and {pluralize(summary.unstated, 'request')} at no known price"
+    cost += unpriced(summary.unstated)
     head = {"done": "done", "failures": "done with failures", "nothing": "nothing to do"}.get(
         summary.state, summary.state
     )
     return f"{head}: {', '.join(parts)}; {duration(summary.seconds)}; {cost}"
+
+
+def spent_in_all(end: ChainEnd) -> str:
+    """What a chain has cost in all its runs."""
+    return f"{dollars(end.spent_usd)}{unpriced(end.unstated)} in all"
 
 
 def relative_path(path: Path) -> str:

@@ -12,7 +12,7 @@ import click
 from mediamill.flows.cli.confirm import ask_to_go_on, at_terminal
 from mediamill.flows.cli.console import note
 from mediamill.flows.cli.formatting import dollars, pluralize
-from mediamill.flows.cli.output import opening_line, print_failures, quote_line, relative_path
+from mediamill.flows.cli.output import opening_line, print_failures, quote_line, relative_path, spent_in_all
 from mediamill.flows.cli.run_command import configure_logging, execute_job
 from mediamill.flows.prefect_runtime.api_endpoint import choose
 from mediamill.tasks.job import Job
@@ -56,7 +56,7 @@ def run_chain(chain: Chain, options: Mapping[str, Any]) -> int:
 
 
 def _print_end(end: ChainEnd) -> None:
-    click.echo(f"chain: {pluralize(end.rows, 'row')} at the end; {dollars(end.spent_usd)} in all")
+    click.echo(f"chain: {pluralize(end.rows, 'row')} at the end; {spent_in_all(end)}")
     for step in end.steps:
         passed = f", {step.passed} passed it by" if step.passed else ""
         failed = sum(group.count for summary in step.runs.values() for group in summary.failures)

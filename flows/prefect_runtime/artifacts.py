@@ -20,7 +20,7 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
-from mediamill.flows.cli.formatting import dollars, duration
+from mediamill.flows.cli.formatting import dollars, duration, unpriced
 from mediamill.flows.cli.output import counts_line, flags_line
 from mediamill.flows.cli.progress import progress_line
 
@@ -132,4 +132,5 @@ def escaped(text: str) -> str:
 
 def _cost(summary: Summary) -> str:
     cost = "free" if summary.provider == "local" else dollars(summary.cost_usd)
-    return cost + (f" and up to {dollars(summary.unknown_max_usd)} more" if summary.unknown_max_usd else "")
+    cost += f" and up to {dollars(summary.unknown_max_usd)} more" if summary.unknown_max_usd else ""
+    return cost + unpriced(summary.unstated)

@@ -1,4 +1,4 @@
-"""A job as a flow: what its body does, and what whoever calls it in this process gets back, Prefect or no Prefect."""
+"""A flow whose caller gets its result, Prefect or no Prefect; and a job as such a flow: what its body does."""
 
 from __future__ import annotations
 
@@ -69,6 +69,8 @@ class FlowOutcome:
 class FlowCall:
     """One call of a flow in this process. What comes of the run stands here even when Prefect went away.
 
+    ``result`` is what came of it as plain values, ``outcome`` that of a job, ``error`` why it was refused.
+
     Args:
         request: what to do; None for what the flow's parameters say.
         on_progress: called about four times a second.
@@ -80,31 +82,37 @@ class FlowCall:
     name: str | None = None
     began: bool = False
     outcome: FlowOutcome | None = None
+    result: dict[str, Any] | None = None
     error: MediamillError | None = None
     state: State[Any] | None = None
     cleanup: ExitStack = field(default_factory=ExitStack)
 
 
-class JobFlow(Flow[..., Any]):
-    """A flow that does a job.
+class ResultFlow(Flow[..., Any]):
+    """A flow whose call in this process gives its result as plain values and raises the error itself.
 
     Args:
-        request: makes the request from the flow's parameters, whose signature it has.
+        request: makes what is to be done from the flow's parameters, whose signature it has.
+        do: does it inside the flow run and gives the state it ends in. It gets what makes the request, so that a
+            refusal ends the flow run like any other, and the call, into which it puts what came of it.
         **options: as :class:`prefect.Flow` takes them.
     """
 
-    def __init__(self, request: Callable[..., JobRequest], **options: Any) -> None:
-        super().__init__(_body(request, FlowCall), persist_result=False, retries=0, **options)
+    def __init__(
+        self, request: Callable[..., Any], do: Callable[[Callable[[], Any], FlowCall], State[Any]], **options: Any
+    ) -> None:
+        super().__init__(_body(request, do, FlowCall), persist_result=False, retries=0, **options)
         self._request = request
+        self._do = do
 
     def __call__(self, *args: Any, return_state: bool = False, **kwargs: Any) -> Any:
         """Run the flow.
 
         Returns:
-            The run's summary as plain values; with ``return_state`` the state it ended in.
+            What came of it as plain values; with ``return_state`` the state it ended in.
 
         Raises:
-            MediamillError: when the run was refused, or the disk or the journal failed.
+            MediamillError: when it was refused, or the disk or the journal failed.
             FailedRun: when it was stopped by an account, a budget, a deadline or a provider.
             CancelledRun: when a person or a signal stopped it.
         """
@@ -116,9 +124,34 @@ class JobFlow(Flow[..., Any]):
             return call.state
         if call.error is not None:
             raise call.error
-        if call.outcome is None or not call.state.is_completed():
+        if call.result is None or not call.state.is_completed():
             raise (CancelledRun if call.state.is_cancelled() else FailedRun)(call.state.message or "")
-        return call.outcome.summary.as_dict()
+        return call.result
+
+    def _run(self, call: FlowCall, *args: Any, **kwargs: Any) -> Any:
+        """Prefect's own call; None when Prefect could not be told of the run's begin or end."""
+        observed = copy.copy(self)
+        observed.fn = _body(self._request, self._do, lambda: call)
+        observed.flow_run_name = call.name or self.flow_run_name
+        try:
+            with temporary_settings({PREFECT_API_REQUEST_TIMEOUT: REQUEST_SECONDS}), call.cleanup:
+                return Flow.__call__(observed, *args, **kwargs)
+        except Exception:
+            if call.state is not None or (call.request is not None and not call.began):
+                return None
+            raise
+
+
+class JobFlow(ResultFlow):
+    """A flow that does a job; its result is the run's summary.
+
+    Args:
+        request: makes the request from the flow's parameters, whose signature it has.
+        **options: as :class:`prefect.Flow` takes them.
+    """
+
+    def __init__(self, request: Callable[..., JobRequest], **options: Any) -> None:
+        super().__init__(request, run_in_flow, **options)
 
     def call(self, parameters: dict[str, Any], call: FlowCall) -> FlowOutcome | None:
         """Run the flow for a caller who knows the job already.
@@ -138,28 +171,19 @@ class JobFlow(Flow[..., Any]):
             raise call.error
         return replace(call.outcome, told=False) if call.outcome is not None and given is None else call.outcome
 
-    def _run(self, call: FlowCall, *args: Any, **kwargs: Any) -> Any:
-        """Prefect's own call; None when Prefect could not be told of the run's begin or end."""
-        observed = copy.copy(self)
-        observed.fn = _body(self._request, lambda: call)
-        observed.flow_run_name = call.name or self.flow_run_name
-        try:
-            with temporary_settings({PREFECT_API_REQUEST_TIMEOUT: REQUEST_SECONDS}), call.cleanup:
-                return Flow.__call__(observed, *args, **kwargs)
-        except Exception:
-            if call.state is not None or (call.request is not None and not call.began):
-                return None
-            raise
 
-
-def _body(request: Callable[..., JobRequest], make_call: Callable[[], FlowCall]) -> Callable[..., State[Any]]:
+def _body(
+    request: Callable[..., Any],
+    do: Callable[[Callable[[], Any], FlowCall], State[Any]],
+    make_call: Callable[[], FlowCall],
+) -> Callable[..., State[Any]]:
     """The function of a flow: its parameters made into a request, and that done."""
 
     @functools.wraps(request)
     def body(*args: Any, **kwargs: Any) -> State[Any]:
         call = make_call()
         call.began = True
-        call.state = run_in_flow(lambda: call.request or request(*args, **kwargs), call)
+        call.state = do(lambda: call.request or request(*args, **kwargs), call)
         return call.state
 
     return body
@@ -189,6 +213,7 @@ def run_in_flow(request: Callable[[], JobRequest], call: FlowCall) -> State[Any]
                 return caught_up(by)
             raise
         summary = call.outcome.summary
+        call.result = summary.as_dict()
         if summary.state == "nothing" and (by := monitor.superseding_run(by=_AT_WORK, earlier=True)):
             return caught_up(by)
     except MediamillError as error:

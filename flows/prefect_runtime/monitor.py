@@ -22,13 +22,17 @@ from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterDeploymentId,
     FlowRunFilterExpectedStartTime,
+    FlowRunFilterId,
     FlowRunFilterStartTime,
     FlowRunFilterState,
     FlowRunFilterStateType,
     FlowRunFilterTags,
+    TaskRunFilter,
+    TaskRunFilterState,
+    TaskRunFilterStateType,
 )
-from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.client.schemas.sorting import FlowRunSort
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.sorting import FlowRunSort, TaskRunSort
 from prefect.context import FlowRunContext
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Crashed
@@ -55,6 +59,8 @@ _LAST_LOOK = 2.0
 REQUEST_SECONDS = 5.0
 """Seconds Prefect's API has to answer one request."""
 _HEALTH_SECONDS = 2.0
+_MAX_OPEN_TASKS = 200
+"""Task runs that one request of Prefect's API gives at most; a run has about fifty open at once."""
 _TELL = 200
 """Characters of an error of Prefect's that a log line shows."""
 
@@ -197,10 +203,28 @@ class Monitor:
                 continue
             message = f"The process of this run is gone; run {self.flow_run.name} goes on where it stopped."
             ended = untold_state(self._out_folder, other.id)
+            self._end_tasks(other, ended)  # first: a run that is marked is not looked at again
             self._client.set_flow_run_state(other.id, ended or Crashed(message=message), force=True)
             forget_untold_state(self._out_folder, other.id)
             about = f"ended {ended.name} while Prefect was away" if ended else "had lost its process"
             self._log.info("run %s %s; this run goes on from there", other.name, about)
+
+    def _end_tasks(self, other: FlowRun, ended: State[Any] | None) -> None:
+        """End the task runs that Prefect takes for running in a run that is over; their end is that of the run."""
+        found = self._client.read_task_runs(
+            flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[other.id])),
+            task_run_filter=TaskRunFilter(
+                state=TaskRunFilterState(
+                    type=TaskRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING, StateType.CANCELLING])
+                )
+            ),
+            sort=TaskRunSort.EXPECTED_START_TIME_DESC,
+            limit=_MAX_OPEN_TASKS,
+        )
+        kind = ended.type if ended is not None else StateType.CRASHED
+        about = "Its run ended while Prefect was away." if ended is not None else "The process of its run is gone."
+        for each in found:
+            self._client.set_task_run_state(each.id, State(type=kind, message=about), force=True)
 
     def _cancel_missed_runs(self) -> None:
         """This run does whatever is new, so the same runs that were due before it began have nothing left to do."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -94,16 +96,18 @@ def start_server(port: int | None) -> UpState:
         UsageError: when the port is taken.
         StorageError: when the server does not come up; what it said stands in its log.
     """
-    port = _port(port)
-    api = f"http://127.0.0.1:{port}/api"
-    env = {**os.environ, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_UI_API_URL": api}
-    process = _spawn(["server", "start", "--host", "127.0.0.1", "--port", str(port)], "server", env)
-    ends = time.monotonic() + _START_SECONDS
-    while not answers(api):
-        if process.poll() is not None or time.monotonic() >= ends:
-            process.kill()
-            raise StorageError(f"Prefect's server did not start: {_last_line('server')}", hint=f"see {_log('server')}")
-        time.sleep(_TICK)
+    with _reserve(port) as free:
+        api = f"http://127.0.0.1:{free}/api"
+        env = {**os.environ, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_UI_API_URL": api}
+        process = _spawn(["server", "start", "--host", "127.0.0.1", "--port", str(free)], "server", env)
+        ends = time.monotonic() + _START_SECONDS
+        while not answers(api):
+            if process.poll() is not None or time.monotonic() >= ends:
+                process.kill()
+                raise StorageError(
+                    f"Prefect's server did not start: {_last_line('server')}", hint=f"see {_log('server')}"
+                )
+            time.sleep(_TICK)
     state = UpState(process.pid, api, version("prefect"))
     state.save()
     return state
@@ -142,14 +146,27 @@ def _end(pid: int) -> bool:
     return True
 
 
-def _port(wanted: int | None) -> int:
+@contextlib.contextmanager
+def _reserve(wanted: int | None) -> Iterator[int]:
+    """A free port, which no other ``up`` on this machine takes for as long as the block runs.
+
+    A server listens only seconds after its start. Until then its port is marked by a UDP socket on the same number,
+    which Prefect has no use for and which is gone when this process is.
+
+    Raises:
+        UsageError: when the port, or every port, is taken.
+    """
+    for port in [wanted] if wanted is not None else range(_FIRST_PORT, _LAST_PORT + 1):
+        with socket.socket(type=socket.SOCK_DGRAM) as mark:
+            try:
+                mark.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            if _is_free(port):
+                yield port
+                return
     if wanted is not None:
-        if not _is_free(wanted):
-            raise UsageError(f"port {wanted} is taken", hint="leave --port out, and the next free one is used")
-        return wanted
-    for port in range(_FIRST_PORT, _LAST_PORT + 1):
-        if _is_free(port):
-            return port
+        raise UsageError(f"port {wanted} is taken", hint="leave --port out, and the next free one is used")
     raise UsageError(f"ports {_FIRST_PORT} to {_LAST_PORT} are all taken", hint="give one with --port")
 
 

@@ -11,12 +11,17 @@ from uuid import UUID
 from prefect.client.schemas.objects import State, StateType
 from prefect.states import Cancelled, Completed, Failed
 
-from mediamill.flows.cli.output import counts_line
+from mediamill.flows.cli.formatting import pluralize
+from mediamill.flows.cli.output import counts_line, spent_in_all
 from mediamill.tasks.errors import OutBusy
 
 if TYPE_CHECKING:
     from mediamill.tasks.errors import MediamillError
+    from mediamill.tasks.pipeline.result import ChainEnd
     from mediamill.tasks.summary import Summary
+
+_ITEMS_FAILED = 3
+"""The exit code of a run that went through with failed items."""
 
 
 def end_state(summary: Summary) -> State[Any]:
@@ -34,6 +39,17 @@ def end_state(summary: Summary) -> State[Any]:
         return Failed(message=f"{told}; stopped: {summary.message}{hint}")
     name = "CompletedWithFailures" if summary.state == "failures" else "Completed"
     return Completed(name=name, message=told, data=summary.as_dict())
+
+
+def chain_end_state(end: ChainEnd) -> State[Any]:
+    """The state a chain ends in; as a run's, see :func:`end_state`."""
+    told = f"{pluralize(end.rows, 'row')}; {spent_in_all(end)}"
+    if any(summary.state == "cancelled" for step in end.steps for summary in step.runs.values()):
+        return Cancelled(message=f"{told}; run again to go on")
+    if end.exit_code not in (0, _ITEMS_FAILED):
+        return Failed(message=f"{told}; stopped: {end.message}")
+    name = "CompletedWithFailures" if end.exit_code == _ITEMS_FAILED else "Completed"
+    return Completed(name=name, message=told, data=end.as_dict())
 
 
 def refused_state(error: MediamillError) -> State[Any]:

@@ -53,9 +53,7 @@ def _shard_name() -> str:
 @task(name="plan", task_run_name="plan", cache_policy=NO_CACHE, persist_result=False, retries=0)
 def plan(ticket: RunTicket) -> State[Any]:
     """Read the source and give every new item its shard."""
-    return _ended(
-        lambda: steps.plan_shards(ticket), lambda work: f"{pluralize(len(work), 'shard')} with something to do"
-    )
+    return _ended(lambda: steps.plan_shards(ticket), _about_plan)
 
 
 @task(name="shard", task_run_name=_shard_name, cache_policy=NO_CACHE, persist_result=False, retries=0)

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import orjson
-from sqlalchemy import or_, select
+from sqlalchemy import func, or_, select
 
 from mediamill.tasks.journal.claims import ELSEWHERE
 from mediamill.tasks.journal.database import JournalDatabase
@@ -73,6 +73,17 @@ class Attempts:
             else:
                 unknown_max += Decimal(most)
         return Spent(known, unknown_max, unknowns, unstated)
+
+    def unstated(self, run_id: str) -> int:
+        """The requests at no known price that a run sent, or whose end it found for an earlier run that had not."""
+        mine = (
+            attempts.c.out_id == self._journal.out_id,
+            or_(attempts.c.run_id == run_id, attempts.c.changed_in == run_id),
+            attempts.c.cost_usd.is_(None),
+            attempts.c.cost_max_usd.is_(None),
+        )
+        statement = select(func.count()).where(*mine)
+        return int(self._journal.read_now(lambda connection: connection.execute(statement).scalar_one()))
 
     def _rows(self, statement: Any) -> Iterator[dict[str, Any]]:
         for row in self._journal.stream(statement):

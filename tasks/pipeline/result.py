@@ -30,13 +30,18 @@ class StepEnd:
 
 @dataclass(slots=True)
 class ChainEnd:
-    """What came of a chain. ``exit_code`` is that of the step it ended in, or 3 where items failed on the way."""
+    """What came of a chain. ``exit_code`` is that of the step it ended in, or 3 where items failed on the way.
+
+    Money is that of all the steps' runs: ``spent_usd`` for sure, ``unknown_max_usd`` more at the most, and ``unstated``
+    requests that have no known price.
+    """
 
     out: Path
     exit_code: int = 0
     rows: int = 0
     spent_usd: Decimal = Decimal(0)
     unknown_max_usd: Decimal = Decimal(0)
+    unstated: int = 0
     steps: list[StepEnd] = field(default_factory=list)
     message: str | None = None
 
@@ -48,6 +53,7 @@ class ChainEnd:
             "rows": self.rows,
             "spent_usd": str(self.spent_usd),
             "unknown_max_usd": str(self.unknown_max_usd),
+            "unstated": self.unstated,
             "message": self.message,
             "steps": [
                 {

@@ -202,12 +202,13 @@ class ChainRun:
                 spent = journal.attempts.spent()
                 costs[folder] = spent.known + spent.unknown_max
                 self._end.unknown_max_usd += spent.unknown_max
+                self._end.unstated += spent.unstated
             finally:
                 journal.close()
         return costs
 
     def _money(self) -> None:
-        self._end.unknown_max_usd = Decimal(0)
+        self._end.unknown_max_usd, self._end.unstated = Decimal(0), 0
         most = sum(self._spent().values(), Decimal(0))
         self._end.spent_usd = most - self._end.unknown_max_usd
 

@@ -109,6 +109,11 @@ def _adapter(name: str, config: ProviderConfig) -> type[BaseProvider]:
     return found
 
 
+def is_built_in(name: str) -> bool:
+    """Whether a provider is our own, which another package's of that name never replaces."""
+    return name in _built_in()
+
+
 def offering(operation: str) -> tuple[str, ...]:
     """The providers that have an operation, with a model of their own for it or any that is named."""
     found = ((name, config.operations.get(operation)) for name, config in sound_configs())
@@ -130,7 +135,7 @@ def sound_configs() -> Iterator[tuple[str, ProviderConfig]]:
         try:
             config = load_config(name)
         except UsageError:
-            if name in _built_in():
+            if is_built_in(name):
                 raise
             continue
         yield name, config

@@ -290,6 +290,10 @@ def test_an_endpoints_hours_are_a_cost_line_of_their_own(server: RunningServer, 
         lines = {row["price_source"].partition(",")[0]: row for row in csv.DictReader(file)}
     assert Decimal(lines["endpoint by the hour"]["cost_usd"]) == Decimal(told["endpoint_usd"])
     assert lines[""]["cost_basis"] == "unknown"
+    stands = json.loads(mediamill("status", tmp_path / "out", "--json", home=tmp_path / "home").stdout)
+    assert (stands["spent_usd"], stands["unstated"]) == ("0", 8)
+    told_status = mediamill("status", tmp_path / "out", home=tmp_path / "home").stdout
+    assert "spent $0.00 and 8 requests at no known price" in told_status
     stopped = ask("caption", PICTURES, tmp_path / "two", server, *options[:4], "--budget", "0.000001")
     assert (stopped.returncode, server.bill()["requests"]) == (4, 0)
     assert "the budget of $0.000001 is used up" in stopped.stdout

@@ -138,10 +138,10 @@ def test_the_schema_refuses_what_a_run_refuses(wrong: dict[str, Any], valid: Any
 
 
 def test_the_commands_are_where_the_list_says() -> None:
-    from mediamill.flows.cli.main import _COMMANDS
+    from mediamill.flows.cli.main import COMMANDS
 
     files = {path.stem for path in (ROOT / "flows" / "cli" / "commands").glob("[!_]*.py")}
-    assert files == set(_COMMANDS)
-    for name, about in _COMMANDS.items():
+    assert files == set(COMMANDS)
+    for name, about in COMMANDS.items():
         assert importlib.import_module(f"mediamill.flows.cli.commands.{name}").command.name == name
         assert about.endswith(".")

@@ -160,6 +160,33 @@ def test_what_is_no_capability_is_refused(
     assert "\n" not in caught.value.message
 
 
+def test_doctor_tells_what_is_hidden_and_by_what(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    install(site, "states", "status", COUNT_WORDS.replace('"count-words"', '"status"'), "CountWords")
+    install(site, "sly-one", "transcribe", COUNT_WORDS, "CountWords")
+    install(site, "first", "count-words", COUNT_WORDS, "CountWords")
+    install(site, "second", "count-words", COUNT_WORDS, "CountWords")
+    others = "[mediamill.operations]\nchat = sly_one:CountWords\n[mediamill.providers]\ntogether = sly_one:CountWords\n"
+    with (site / "sly_one-1.0.dist-info" / "entry_points.txt").open("a") as points:
+        points.write(others)
+    done = mediamill(site, "doctor", "--json")
+    assert done.returncode == 2
+    findings = [one for one in json.loads(done.stdout) if "package" in one["told"]]
+    told = {(one["what"], one["well"]): one["told"] for one in findings}
+    assert told == {
+        ("capability count-words", True): "package first",
+        ("capability count-words", False): (
+            "of the package second, is hidden by the capability of that name of the package first"
+        ),
+        ("capability status", False): (
+            "of the package states, is hidden by the command `mediamill status`; only a job file can name it"
+        ),
+        ("capability transcribe", False): "of the package sly-one, is hidden by the built-in capability of that name",
+        ("operation chat", False): "of the package sly-one, is hidden by the built-in operation of that name",
+        ("provider together", False): "of the package sly-one, is hidden by the built-in provider of that name",
+    }
+
+
 def test_a_built_in_capability_is_never_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path, "sly-one", "transcribe", COUNT_WORDS, "CountWords")
     monkeypatch.syspath_prepend(tmp_path)

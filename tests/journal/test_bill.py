@@ -33,6 +33,22 @@ async def test_known_and_unknown_money_are_kept_apart(store: Store) -> None:
     assert run.attempts.spent() == Spent(Decimal("0.1"), Decimal("0.90"), unknowns=4, unstated=1)
 
 
+async def test_a_run_tells_of_what_it_ended_for_an_earlier_one_at_no_known_price(store: Store) -> None:
+    first = await store.open()
+    for number, ceiling in enumerate([None, None, Decimal(1)]):
+        await send(first, f"k{number}", f"c{number}", most=ceiling)
+    assert first.attempts.unstated(first.run_id) == 2
+    await first.asks.accepted("c0", ["k0"], "job-1")
+    second = await store.open()
+    assert second.attempts.unstated(second.run_id) == 1, "of c1 nobody knows what became"
+    await reply(second, ["k0"], "c0")
+    await second.asks.settle("c0", {}, Cost(None, "unknown"))
+    assert second.attempts.unstated(second.run_id) == 2
+    await second.runs.finish("done", {})
+    third = await store.open()
+    assert third.attempts.unstated(third.run_id) == 0
+
+
 async def test_small_sums_are_exact(store: Store) -> None:
     run = await store.open()
     for number in range(30):

@@ -80,6 +80,18 @@ def test_some_rows_are_done_again_others_pass_by_and_the_rerun_is_free(server: R
 
 
 @pytest.mark.long
+def test_what_has_no_price_is_told_beside_the_sum(tmp_path: Path) -> None:
+    with running_server(engine="echo", dialect="together", model=["mine"]) as own:
+        step = {"name": "heard", "task": {"capability": "transcribe", "model": "mine"}}
+        path = chain(tmp_path, own, step)
+        code, told, errors = run(path, "--yes")
+        assert code == 0, errors
+        assert (told["spent_usd"], told["unstated"]) == ("0", ITEMS)
+        done = mediamill("run", path, "--yes", home=tmp_path / "home")
+    assert f"$0.00 and {ITEMS} requests at no known price in all" in done.stdout
+
+
+@pytest.mark.long
 def test_a_row_is_done_again_until_it_is_as_it_should_be(server: RunningServer, tmp_path: Path) -> None:
     again = [{"capability": "translate"}, {"params": {"to": "de"}, "capability": "translate"}]
     step = {"name": "heard", "task": {"capability": "transcribe"}, "until": "language == 'de'", "again": again}

@@ -13,8 +13,11 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import NamedTuple
 
 import click
+
+from mediamill.tasks.errors import UsageError
 
 _PACKAGES = ("httpx", "aiohttp", "pyarrow", "pandas", "av", "pocketsphinx", "sqlalchemy", "prefect")
 _LEAST_FREE = 2**30
@@ -99,29 +102,63 @@ def _keys() -> list[Finding]:
 
 
 def _plugins() -> list[Finding]:
-    """What other packages add: whether each can be used."""
-    from mediamill.tasks import capabilities
-    from mediamill.tasks.errors import UsageError
-    from mediamill.tasks.plugins import CAPABILITIES, OPERATIONS, PROVIDERS, kind_of, package_of, plugins
-    from mediamill.tasks.providers.operations import operation_class
-    from mediamill.tasks.providers.registry import load_config
+    """What other packages add: whether each can be used, and by its name."""
+    from mediamill.tasks.plugins import hidden_plugins, kind_of, package_of, plugins
 
     findings = []
-    uses: dict[str, Callable[[str], object]] = {
-        CAPABILITIES: capabilities.get,
-        OPERATIONS: operation_class,
-        PROVIDERS: load_config,
-    }
-    for group, use in uses.items():
+    for group, use in _plugin_uses().items():
         kind = kind_of(group)
         for name, plugin in plugins(group).items():
+            package = package_of(plugin)
+            if why := use.hidden(name):
+                findings.append(_hidden(f"{kind} {name}", package, why))
+                continue
             try:
-                use(name)
+                use.load(name)
             except UsageError as error:
                 findings.append(Finding(f"{kind} {name}", well=False, told=error.message, hint=error.hint))
             else:
-                findings.append(Finding(f"{kind} {name}", well=True, told=f"package {package_of(plugin)}"))
+                findings.append(Finding(f"{kind} {name}", well=True, told=f"package {package}"))
+        for plugin in hidden_plugins(group):
+            why = f"the {kind} of that name of the package {package_of(plugins(group)[plugin.name])}"
+            findings.append(_hidden(f"{kind} {plugin.name}", package_of(plugin), why))
     return findings
+
+
+class _PluginUse(NamedTuple):
+    """How what another package adds to a group is taken into use, and what of ours hides one of a name, if any."""
+
+    load: Callable[[str], object]
+    hidden: Callable[[str], str | None]
+
+
+def _plugin_uses() -> dict[str, _PluginUse]:
+    from mediamill.flows.cli.main import COMMANDS
+    from mediamill.tasks import capabilities
+    from mediamill.tasks.plugins import CAPABILITIES, OPERATIONS, PROVIDERS
+    from mediamill.tasks.providers import operations, registry
+
+    def capability_hidden(name: str) -> str | None:
+        if name in capabilities.BUILT_IN:
+            return "the built-in capability of that name"
+        return f"the command `mediamill {name}`; only a job file can name it" if name in COMMANDS else None
+
+    def operation_hidden(name: str) -> str | None:
+        return "the built-in operation of that name" if operations.is_built_in(name) else None
+
+    def provider_hidden(name: str) -> str | None:
+        return "the built-in provider of that name" if registry.is_built_in(name) else None
+
+    return {
+        CAPABILITIES: _PluginUse(capabilities.get, capability_hidden),
+        OPERATIONS: _PluginUse(operations.operation_class, operation_hidden),
+        PROVIDERS: _PluginUse(registry.load_config, provider_hidden),
+    }
+
+
+def _hidden(what: str, package: str, by: str) -> Finding:
+    hint = f"rename it in {package}, or uninstall {package}"
+    return Finding(what, well=False, told=f"of the package {package}, is hidden by {by}", hint=hint)
 
 
 def _disk(out: str) -> list[Finding]:

@@ -27,6 +27,12 @@ _OPERATIONS = {
     "image": f"{_HERE}.images:Images",
     "video": f"{_HERE}.videos:Videos",
 }
+_BUILT_IN = frozenset(_OPERATIONS)
+
+
+def is_built_in(name: str) -> bool:
+    """Whether an operation is our own, which another package's of that name never replaces."""
+    return name in _BUILT_IN
 
 
 def operation_names() -> tuple[str, ...]:

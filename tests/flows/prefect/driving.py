@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -142,6 +144,22 @@ def up(state: Path, *options: str) -> str:
     done = mediamill_up(state, "up", *options)
     assert done.returncode == 0, done.stdout + done.stderr
     return next(line.partition("=")[2] for line in done.stdout.splitlines() if "PREFECT_API_URL=" in line)
+
+
+@contextmanager
+def own_port() -> Iterator[str]:
+    """A port that nothing else takes for as long as the block runs, also while its server is away.
+
+    On Linux a bound socket that does not listen keeps it from whoever asks for any free port, and lets a server have it
+    that asks for this one.
+    """
+    with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        port = str(held.getsockname()[1])
+        if sys.platform != "linux":
+            held.close()
+        yield port
 
 
 def mediamill_up(

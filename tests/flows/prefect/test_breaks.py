@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -14,7 +15,7 @@ import pandas as pd
 import pytest
 
 from tests.faults.driving import make_wavs
-from tests.flows.prefect.driving import Deck, engine_of, mediamill_up, until, up
+from tests.flows.prefect.driving import Deck, engine_of, mediamill_up, own_port, until, up
 from tests.servers import RunningServer, running_server
 
 ITEMS = 40
@@ -51,6 +52,11 @@ def whole(deck: Deck, server: RunningServer, tmp_path: Path, *, twice: int) -> N
     assert server.bill()["requests"] <= ITEMS + twice
 
 
+def task_states(deck: Deck, run_id: str) -> set[str]:
+    """The states that the task runs of a flow run are in."""
+    return {task["state"]["type"] for task in deck.task_runs(run_id).values()}
+
+
 @contextmanager
 def paused(server: RunningServer) -> Iterator[None]:
     """The provider answers nobody for as long as the block runs."""
@@ -65,6 +71,12 @@ def paused(server: RunningServer) -> Iterator[None]:
 def slow() -> Iterator[RunningServer]:
     with running_server(engine="echo", dialect="together", latency="600ms") as running:
         yield running
+
+
+@pytest.fixture
+def port() -> Iterator[str]:
+    with own_port() as port:
+        yield port
 
 
 @pytest.mark.long
@@ -104,10 +116,12 @@ def test_after_sigkill_the_next_run_goes_on_and_tells_prefect_the_truth(
     process.kill()
     process.communicate()
     assert deck.state(run_id)["type"] == "RUNNING"  # Prefect cannot know
+    assert "RUNNING" in task_states(deck, run_id)
     whole(deck, slow, tmp_path, twice=FLYING)
     state = deck.ended(run_id)
     assert state["type"] == "CRASHED"
     assert "goes on where it stopped" in state["message"]
+    assert task_states(deck, run_id) == {"COMPLETED", "CRASHED"}  # it had planned
 
 
 @pytest.mark.long
@@ -128,11 +142,24 @@ def test_a_run_that_is_about_to_give_way_is_not_taken_for_dead(deck: Deck, tmp_p
 
 
 @pytest.mark.long
-def test_the_server_dies_and_comes_back_in_mid_run(slow: RunningServer, tmp_path: Path) -> None:
-    home = tmp_path / "prefect"
-    deck = Deck(up(home), tmp_path / "home")
+def test_servers_that_start_at_once_get_a_port_each(tmp_path: Path) -> None:
+    homes = [tmp_path / "one", tmp_path / "two"]
     try:
-        port = deck.api.removesuffix("/api").rpartition(":")[2]
+        with ThreadPoolExecutor() as threads:
+            decks = [Deck(api, tmp_path / "home") for api in threads.map(up, homes)]
+        assert len({deck.api for deck in decks}) == len(homes)
+        assert mediamill_up(homes[0], "down").returncode == 0
+        assert decks[1].runs() == []
+    finally:
+        for home in homes:
+            mediamill_up(home, "down")
+
+
+@pytest.mark.long
+def test_the_server_dies_and_comes_back_in_mid_run(slow: RunningServer, port: str, tmp_path: Path) -> None:
+    home = tmp_path / "prefect"
+    deck = Deck(up(home, "--port", port), tmp_path / "home")
+    try:
         process, run_id = going(deck, slow, tmp_path)
         assert mediamill_up(home, "down").returncode == 0
         before = slow.bill()["requests"]
@@ -149,12 +176,11 @@ def test_the_server_dies_and_comes_back_in_mid_run(slow: RunningServer, tmp_path
 
 @pytest.mark.long
 def test_a_server_that_stays_away_is_told_at_the_end_and_put_right_by_the_next_run(
-    slow: RunningServer, tmp_path: Path
+    slow: RunningServer, port: str, tmp_path: Path
 ) -> None:
     home = tmp_path / "prefect"
-    deck = Deck(up(home), tmp_path / "home")
+    deck = Deck(up(home, "--port", port), tmp_path / "home")
     try:
-        port = deck.api.removesuffix("/api").rpartition(":")[2]
         process, run_id = going(deck, slow, tmp_path)
         assert mediamill_up(home, "down").returncode == 0
         _, told = process.communicate(timeout=120)
@@ -167,6 +193,7 @@ def test_a_server_that_stays_away_is_told_at_the_end_and_put_right_by_the_next_r
         make_wavs(source(tmp_path), ITEMS + 8)
         assert deck.cli(*command(tmp_path, slow)).returncode == 0
         assert deck.ended(run_id)["type"] == "COMPLETED"
+        assert task_states(deck, run_id) == {"COMPLETED"}
         assert list((tmp_path / "out" / ".journal" / "untold").iterdir()) == []
     finally:
         mediamill_up(home, "down")

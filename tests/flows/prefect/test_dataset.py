@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -35,3 +39,44 @@ def test_a_deployed_chain_runs_its_steps_as_flows(deck: Deck, server: RunningSer
     names = {run["name"] for run in deck.runs()}
     assert {"transcribe in: 4 items", "translate manifest.parquet: 3 items"} <= names
     assert len(pd.read_parquet(tmp_path / "out" / "results")) == 3
+
+
+CALLED = """
+import json, sys
+from prefect.exceptions import FailedRun
+from mediamill.flows.dataset import dataset
+from mediamill.tasks.errors import UsageError
+
+for chain in map(json.loads, sys.argv[1:]):
+    try:
+        told = dataset(chain)
+    except UsageError as error:
+        told = {"refused": str(error)}
+    except FailedRun as error:
+        told = {"stopped": str(error)}
+    print(json.dumps(told))
+print(json.dumps(dataset(chain, return_state=True).name))
+"""
+
+
+@pytest.mark.long
+def test_called_from_python_a_chain_gives_its_end_and_raises_what_refused_it(
+    deck: Deck, server: RunningServer, tmp_path: Path
+) -> None:
+    make_wavs(tmp_path / "in", 2)
+    task = {"capability": "transcribe", "provider": "together", "base_url": f"{server.origin}/together/v1"}
+
+    def chain(out: str, **more: Any) -> str:
+        steps = [{"name": "heard", "task": task}]
+        return json.dumps({"source": str(tmp_path / "in"), "out": str(tmp_path / out), "steps": steps, **more})
+
+    chains = (chain("out"), chain("dear", budget="0.000001"), chain("bad", stepps=[]))
+    command = [sys.executable, "-c", CALLED, *chains]
+    done = subprocess.run(command, env=deck.env(), capture_output=True, text=True, timeout=150, check=False)
+    assert done.returncode == 0, done.stderr
+    whole, dear, refused, state = map(json.loads, done.stdout.splitlines())
+    assert (whole["exit_code"], whole["rows"], whole["out"]) == (0, 2, str(tmp_path / "out"))
+    assert whole["steps"][0]["runs"]["heard"]["done"] == 2
+    assert "budget" in dear["stopped"]
+    assert "stepps" in refused["refused"]
+    assert state == "Failed"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,7 +15,7 @@ import pandas as pd
 import pytest
 
 from tests.faults.driving import make_wavs
-from tests.flows.prefect.driving import Deck, engine_of, mediamill_up, until, up
+from tests.flows.prefect.driving import Deck, engine_of, mediamill_up, own_port, until, up
 from tests.servers import RunningServer, running_server
 
 LONGEST_EXIT = 10.0
@@ -26,11 +25,9 @@ LONGEST_EXIT = 10.0
 class Doomed:
     """A Prefect server of one test's own, to be killed."""
 
-    def __init__(self, tmp_path: Path) -> None:
+    def __init__(self, tmp_path: Path, port: str) -> None:
         self.home = tmp_path / "prefect"
-        with socket.socket() as probe:  # other tests start servers at the same time, on the usual ports
-            probe.bind(("127.0.0.1", 0))
-            self.port = str(probe.getsockname()[1])
+        self.port = port
         self.deck = Deck(up(self.home, "--port", self.port), tmp_path / "home")
 
     def end(self, number: int) -> None:
@@ -41,9 +38,10 @@ class Doomed:
 
 @pytest.fixture
 def doomed(tmp_path: Path) -> Iterator[Doomed]:
-    server = Doomed(tmp_path)
-    yield server
-    mediamill_up(server.home, "down")
+    with own_port() as port:
+        server = Doomed(tmp_path, port)
+        yield server
+        mediamill_up(server.home, "down")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A run's summary in Prefect: what it tells of flags."""
+"""A run's summary in Prefect: what it tells of flags and of what has no price."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mediamill.flows.prefect_runtime.artifacts import summary_text
 from mediamill.tasks.summary import Summary
 
 
-def ended(flags: dict[str, int]) -> Summary:
+def ended(flags: dict[str, int], unstated: int = 0) -> Summary:
     return Summary(
         run_id="r",
         out="/tmp/out",
@@ -29,7 +29,7 @@ def ended(flags: dict[str, int]) -> Summary:
         audio_seconds=Decimal(9),
         cost_usd=Decimal("0.1"),
         unknown_max_usd=Decimal(0),
-        unstated=0,
+        unstated=unstated,
         out_cost_usd=Decimal("0.1"),
         seconds=1.0,
         flags=flags,
@@ -39,3 +39,7 @@ def ended(flags: dict[str, int]) -> Summary:
 def test_flags_are_shown_where_there_are_some() -> None:
     assert "| worth a look | 2 repetition, 1 truncated |" in summary_text(ended({"repetition": 2, "truncated": 1}))
     assert "worth a look" not in summary_text(ended({}))
+
+
+def test_what_has_no_price_is_told_beside_the_sum() -> None:
+    assert "| cost of this run | $0\\.10 and 2 requests at no known price |" in summary_text(ended({}, unstated=2))
