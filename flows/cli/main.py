@@ -7,6 +7,7 @@ import json
 import sys
 import traceback
 from importlib.metadata import version
+from typing import Any
 
 import click
 
@@ -64,6 +65,17 @@ class _LazyGroup(click.Group):
             ctx.fail(f"no command {name!r}{hint}")
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what is wrong with its words is the command's to tell, wherever click found it."""
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            name = ctx.invoked_subcommand
+            command = self.get_command(ctx, name) if name and error.ctx in (None, ctx) else None
+            if command is not None:
+                error.ctx = click.Context(command, parent=ctx, info_name=name)
+            raise
+
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(version("mediamill"), prog_name="mediamill")
@@ -87,9 +99,7 @@ def main() -> None:
         error.show()
         code = error.exit_code
     except click.ClickException as error:
-        context = getattr(error, "ctx", None)
-        hint = f"see {context.command_path if context else 'mediamill'} --help"
-        code = _refuse(error.format_message(), hint, error.exit_code)
+        code = _refuse_words(error)
     except MediamillError as error:
         if debug:
             traceback.print_exc()
@@ -103,6 +113,23 @@ def main() -> None:
         about = f"internal error: {type(error).__name__}: {error}"
         code = _refuse(about, "run it again with --debug for the traceback", 1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _refuse_words(error: click.ClickException) -> int:
+    """Say what is wrong with what was typed, and whose ``--help`` tells more."""
+    context: click.Context | None = getattr(error, "ctx", None)
+    path = context.command_path if context else "mediamill"
+    if isinstance(error, click.NoSuchOption) and error.possibilities and context:
+        shown = {
+            name
+            for option in context.command.params
+            if not getattr(option, "hidden", False)
+            for name in (*option.opts, *option.secondary_opts)
+        }
+        shown.update(context.help_option_names)
+        near = [name for name in error.possibilities if name in shown]
+        error = click.NoSuchOption(error.option_name, error.message, possibilities=near, ctx=context)
+    return _refuse(error.format_message(), f"see {path} --help", error.exit_code)
 
 
 def _refuse(message: str, hint: str | None, code: int) -> int:

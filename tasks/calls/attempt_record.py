@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import TypedDict
 
 from mediamill.tasks import fault_injection
 from mediamill.tasks.calls.batching import Pending
@@ -15,6 +16,13 @@ from mediamill.tasks.domain import Ask, Cost
 from mediamill.tasks.journal.transitions import NewAttempt
 from mediamill.tasks.money.budget import Reservation
 from mediamill.tasks.wire import Parsed, Problem, Reply
+
+
+class _Failure(TypedDict):
+    kind: str
+    message: str
+    status: int | None
+    latency_ms: int
 
 
 class AttemptRecord:
@@ -105,33 +113,28 @@ class AttemptRecord:
     async def rejected(self, problem: Problem, reply: Reply | None = None) -> None:
         """The request was refused or never arrived: nothing was billed."""
         self.reservation.release()
-        await self._journal.rejected(
-            self.call_id,
-            self.keys,
-            kind=problem.kind,
-            message=problem.message,
-            status=reply.status if reply else None,
-            latency_ms=self._elapsed_ms(),
-            request_id=request_id(reply.headers) if reply else None,
-        )
+        reply_id = request_id(reply.headers) if reply else None
+        await self._journal.rejected(self.call_id, self.keys, **self._failure(problem, reply), request_id=reply_id)
 
     async def unknown(self, problem: Problem, reply: Reply | None = None) -> None:
         """The request may have been carried out and billed."""
         self.reservation.charge_unknown()
-        await self._journal.unknown(
-            self.call_id,
-            self.keys,
-            kind=problem.kind,
-            message=problem.message,
-            status=reply.status if reply else None,
-            latency_ms=self._elapsed_ms(),
-        )
+        await self._journal.unknown(self.call_id, self.keys, **self._failure(problem, reply))
 
     async def settled(self, parsed: Sequence[Parsed]) -> Cost:
         """The usage of a parsed reply becomes cost."""
         cost = await settle(self._context, self.call_id, parsed, self.asks[0], self._max_usd)
         self.reservation.settle(cost)
         return cost
+
+    def _failure(self, problem: Problem, reply: Reply | None) -> _Failure:
+        """What is on record of an attempt that brought no answer, whether or not it was billed."""
+        return {
+            "kind": problem.kind,
+            "message": problem.message,
+            "status": reply.status if reply else None,
+            "latency_ms": self._elapsed_ms(),
+        }
 
     def _elapsed_ms(self) -> int:
         return round((time.monotonic() - self._began) * 1000)

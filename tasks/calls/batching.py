@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from mediamill.tasks.domain import Answer, Ask
 from mediamill.tasks.errors import CallFailed
 from mediamill.tasks.wire import Pack, Wire
+
+_LONGEST = 1.0
+"""Seconds after which a box no longer waits for what is coming."""
 
 
 @dataclass(slots=True)
@@ -32,6 +37,9 @@ class _Box:
 class Packer:
     """Gathers Asks by pack group and hands each full or lingering box to ``send`` as one request.
 
+    A box lingers on while Asks of its group are known to be coming, so that a slow journal or a busy machine makes
+    no more requests than a quick one.
+
     Args:
         send: buys a batch; one Answer per Ask, in order.
         linger: seconds the first Ask of a box waits for company.
@@ -41,7 +49,23 @@ class Packer:
         self._send = send
         self._linger = linger
         self._boxes: dict[str, _Box] = {}
+        self._coming: Counter[str] = Counter()
         self._sending: set[asyncio.Task[None]] = set()
+
+    @contextmanager
+    def coming(self, wire: Wire) -> Iterator[None]:
+        """In this block an Ask is on its way that may :meth:`join` right after it, without a wait between."""
+        group = wire.pack.group if wire.pack else None
+        if group is None:
+            yield
+            return
+        self._coming[group] += 1
+        try:
+            yield
+        finally:
+            self._coming[group] -= 1
+            if not self._coming[group]:
+                del self._coming[group]
 
     async def join(self, pending: Pending) -> Answer:
         """Share a request with others of the same group; the Ask's own Answer."""
@@ -54,7 +78,7 @@ class Packer:
             box = None
         if box is None:
             box = self._boxes[pack.group] = _Box()
-            box.timer = asyncio.get_running_loop().call_later(self._linger, self._close, pack.group)
+            self._let_linger(pack.group, box)
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         box.asks.append((pending, future))
         box.weight += pack.weight
@@ -65,6 +89,18 @@ class Packer:
     @staticmethod
     def _full(box: _Box, pack: Pack) -> bool:
         return len(box.asks) >= pack.max_asks or box.weight >= pack.max_weight
+
+    def _let_linger(self, group: str, box: _Box) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _LONGEST
+
+        def look() -> None:
+            if self._coming[group] and loop.time() < until:
+                box.timer = loop.call_later(self._linger, look)
+            else:
+                self._close(group)
+
+        box.timer = loop.call_later(self._linger, look)
 
     def _close(self, group: str) -> None:
         box = self._boxes.pop(group, None)

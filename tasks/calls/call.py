@@ -110,13 +110,17 @@ class Caller:
         return bought
 
     async def _claim(self, pending: Pending) -> Claim:
+        with self._packer.coming(pending.wire):
+            claim = await self._claim_once(pending)
+        while claim.state == "busy":
+            await self._line.sleep(_BUSY_SECONDS)
+            claim = await self._claim_once(pending)
+        return claim
+
+    async def _claim_once(self, pending: Pending) -> Claim:
         line = self._line
-        while True:
-            line.stopping()
-            claim = await line.journal.asks.claim(pending.key, owner=line.run_id, now=now_us())
-            if claim.state != "busy":
-                return claim
-            await line.sleep(_BUSY_SECONDS)
+        line.stopping()
+        return await line.journal.asks.claim(pending.key, owner=line.run_id, now=now_us())
 
     async def _recall(self, pending: Pending, attempt: Attempt) -> Answer:
         """An answer the journal holds. The item that paid for it keeps its cost; others pay nothing."""

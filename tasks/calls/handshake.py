@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-from contextvars import ContextVar
 from http import HTTPStatus
 
 import aiohttp
@@ -22,16 +21,23 @@ class Refused(Exception):
         self.reply = reply
 
 
-told: ContextVar[dict[str, str]] = ContextVar("told")
-"""Where the handshake's reply headers are put; aiohttp's socket does not give them out."""
+class Socket(aiohttp.ClientWebSocketResponse):
+    """An open socket that also gives out the headers of its handshake's reply, which aiohttp's own keeps to itself."""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Header values by lower-case name."""
+        return _headers(self._response)
+
+
+def _headers(response: aiohttp.ClientResponse) -> dict[str, str]:
+    return {name.lower(): value for name, value in response.headers.items()}
 
 
 async def _watch(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
     """Sees the handshake's answer first: redirects are not followed, and a refusal's words are read."""
     response = await handler(request)
-    headers = {name.lower(): value for name, value in response.headers.items()}
     if response.status == HTTPStatus.SWITCHING_PROTOCOLS:
-        told.get().update(headers)
         return response
     try:
         body = await response.content.read(_MOST_REFUSAL)
@@ -39,14 +45,15 @@ async def _watch(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerT
         body = b""
     finally:
         response.close()
-    raise Refused(Reply(response.status, {**headers, SOCKET: REFUSED}, body))
+    raise Refused(Reply(response.status, {**_headers(response), SOCKET: REFUSED}, body))
 
 
 def make_session(context: ssl.SSLContext, handshake_seconds: float) -> aiohttp.ClientSession:
-    """A session for sockets. Each has a connection of its own, and no bound but the handshake's time."""
+    """A session that opens :class:`Socket`, each on a connection of its own, with no bound but the handshake's time."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, ssl=context, force_close=True),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=handshake_seconds, sock_read=handshake_seconds),
         middlewares=(_watch,),
+        ws_response_class=Socket,
     )

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 import aiohttp
 
-from mediamill.tasks.calls import handshake as opening
+from mediamill.tasks.calls.handshake import Refused, Socket
 from mediamill.tasks.calls.transport_errors import Broken, ExchangeError, NotSent, translate
 from mediamill.tasks.domain import Payload
 from mediamill.tasks.errors import BadInput, ItemError
@@ -59,7 +59,7 @@ class SocketExchange:
     _kept: list[bytes] = field(default_factory=list)
     _stalled: bool = False
     _failure: Exception | None = None
-    _socket: aiohttp.ClientWebSocketResponse | None = None
+    _socket: Socket | None = None
 
     async def run(
         self,
@@ -78,14 +78,13 @@ class SocketExchange:
             Broken: some of it did.
             BadInput: the sound cannot be read any more.
         """
-        told: dict[str, str] = {}
         try:
             async with asyncio.timeout(deadline):
-                self._socket = await self._opened(session, url, headers, told, handshake, proxy)
+                self._socket = await self._opened(session, url, headers, handshake, proxy)
                 end = await self._held(self._socket)
             body = b"".join(line + b"\n" for line in self._kept)
-            return Reply(HTTPStatus.SWITCHING_PROTOCOLS, {**told, SOCKET: end}, body)
-        except opening.Refused as refused:
+            return Reply(HTTPStatus.SWITCHING_PROTOCOLS, {**self._socket.headers, SOCKET: end}, body)
+        except Refused as refused:
             return refused.reply
         except ExchangeError as error:
             raise self._told(error) from None
@@ -110,14 +109,12 @@ class SocketExchange:
         session: aiohttp.ClientSession,
         url: str,
         headers: Mapping[str, str],
-        told: dict[str, str],
         seconds: float,
         proxy: str | None,
-    ) -> aiohttp.ClientWebSocketResponse:
-        token = opening.told.set(told)
+    ) -> Socket:
         try:
             async with asyncio.timeout(seconds):
-                return await session.ws_connect(
+                socket = await session.ws_connect(
                     url,
                     headers=headers,
                     heartbeat=PING_SECONDS,
@@ -127,8 +124,8 @@ class SocketExchange:
                 )
         except TimeoutError:
             raise NotSent("connect_timeout", f"{self.where}: no socket was opened within {seconds:g} s") from None
-        finally:
-            opening.told.reset(token)
+        assert isinstance(socket, Socket)
+        return socket
 
     async def _held(self, socket: aiohttp.ClientWebSocketResponse) -> str:
         """Send and listen side by side; how it ended."""

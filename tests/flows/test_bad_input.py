@@ -152,3 +152,21 @@ def test_out_that_is_a_file(tmp_path: Path) -> None:
 
 def test_status_of_nothing(tmp_path: Path) -> None:
     assert "no run has written here" in refused(tmp_path, 2, "status", tmp_path)
+
+
+def test_a_word_of_a_command_that_is_wrong_points_at_its_own_help(tmp_path: Path) -> None:
+    for words in (["serve", "--model"], ["serve", "--port", "x"], ["transcribe", "--model"]):
+        assert f"see mediamill {words[0]} --help" in refused(tmp_path, 2, *words), words
+    assert "see mediamill --help" in refused(tmp_path, 2, "no-such-command")
+
+
+def test_hidden_options_are_never_suggested(tmp_path: Path) -> None:
+    said = refused(tmp_path, 2, "serve", "--paren", "1")
+    assert "No such option '--paren'" in said
+    assert "--parent" not in said
+
+
+def test_an_unknown_engine_is_told_all_that_help_offers(tmp_path: Path) -> None:
+    said = refused(tmp_path, 2, "serve", "--engine", "nope", "--port", "0")
+    for engine in ("local", "echo", "whisper", "flite", "espeak-ng", "tones"):
+        assert engine in said

@@ -54,19 +54,28 @@ async def send_file(state: ServerState, request: web.Request) -> web.StreamRespo
 async def send_content(state: ServerState, request: web.Request, *, dialect: Dialect) -> web.StreamResponse:
     """Send a job's file, as OpenAI does: to who has the key."""
     context = RequestContext(request, dialect, Call(0, request.path))
-    name = request.match_info["id"]
-    job = state.generation.jobs.get(name)
-    fault, broken = await meet_fault(state, request, job, {"cut_download"} if request.method == "GET" else ())
-    if broken is not None:
-        return broken
-    refused = key_error(state, context)
-    if refused is not None:
-        return refused
-    if not isinstance(job, VideoJob):
-        return unbilled_error(context, ApiError("not_found", f"Video with id '{name}' not found."))
+    kinds = {"cut_download"} if request.method == "GET" else ()
+    job, fault = await find_video_job(state, request, context, kinds)
+    if isinstance(job, web.StreamResponse):
+        return job
     if job.status() != "completed":
         return unbilled_error(context, ApiError("bad_value", "Video is not ready yet, use GET /v1/videos/{video_id}."))
     return await _send(state, request, job, fault)
+
+
+async def find_video_job(
+    state: ServerState, request: web.Request, context: RequestContext, kinds: Collection[str] = ()
+) -> tuple[VideoJob | web.StreamResponse, Fault | None]:
+    """The job whose id is in the path and the fault that is met, or instead of the job the reply without it."""
+    name = request.match_info["id"]
+    job = state.generation.jobs.get(name)
+    fault, broken = await meet_fault(state, request, job, kinds)
+    reply = broken if broken is not None else key_error(state, context)
+    if reply is not None:
+        return reply, fault
+    if not isinstance(job, VideoJob):
+        return unbilled_error(context, ApiError("not_found", f"Video with id '{name}' not found.")), fault
+    return job, fault
 
 
 async def _follow(

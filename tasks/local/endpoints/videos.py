@@ -12,7 +12,7 @@ import orjson
 from aiohttp import web
 
 from mediamill.tasks.local.billing.bill import Call
-from mediamill.tasks.local.endpoints.downloads import key_error, link_url, meet_fault, unbilled_error
+from mediamill.tasks.local.endpoints.downloads import find_video_job, link_url
 from mediamill.tasks.local.endpoints.images import SIMULATED
 from mediamill.tasks.local.endpoints.media_request import is_form, max_media_bytes, read_media_request
 from mediamill.tasks.local.endpoints.video_reply import job_reply
@@ -52,16 +52,9 @@ async def poll(state: ServerState, request: web.Request, *, dialect: Dialect) ->
     """Say how far a job is; one that is completed gets a fresh link."""
     state.bill.polls += 1
     context = RequestContext(request, dialect, Call(0, request.path))
-    name = request.match_info["id"]
-    job = state.generation.jobs.get(name)
-    fault, broken = await meet_fault(state, request, job)
-    if broken is not None:
-        return broken
-    refused = key_error(state, context)
-    if refused is not None:
-        return refused
-    if not isinstance(job, VideoJob):
-        return unbilled_error(context, ApiError("not_found", f"Video with id '{name}' not found."))
+    job, fault = await find_video_job(state, request, context)
+    if isinstance(job, web.StreamResponse):
+        return job
     status = job.odd or job.status()
     link = link_url(request, job) if status == "completed" and job.wire != "openai" else ""
     body = job_reply(job, status, link, job.ready + state.generation.link_seconds)

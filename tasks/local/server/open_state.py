@@ -12,8 +12,8 @@ import orjson
 import yaml
 
 from mediamill.configs import FOLDER
-from mediamill.tasks.errors import UsageError
-from mediamill.tasks.local.asr_engines.registry import ASR_ENGINES, make_asr_engine
+from mediamill.tasks.errors import NoSuchOption, UsageError
+from mediamill.tasks.local.asr_engines.registry import ALIASES, ASR_ENGINES, make_asr_engine
 from mediamill.tasks.local.billing.bill import Bill
 from mediamill.tasks.local.billing.price_list import PriceList
 from mediamill.tasks.local.chat.answers import CHAT_ENGINES
@@ -65,8 +65,11 @@ def open_server_state(settings: Settings) -> ServerState:
 
 def _asr_engine(engine: str) -> str:
     """What transcribes beside an engine that only speaks, answers, or works on texts."""
-    others = (*TTS_ENGINES, *CHAT_ENGINES, *_OTHER_ENGINES)
-    return "local" if engine in others and engine not in ASR_ENGINES else engine
+    if engine in ASR_ENGINES or engine in ALIASES or ":" in engine:
+        return engine
+    if engine not in (*TTS_ENGINES, *CHAT_ENGINES, *_OTHER_ENGINES):
+        raise NoSuchOption("engine", engine, [*ASR_ENGINES, *ALIASES, *TTS_ENGINES])
+    return "local"
 
 
 def _generation(settings: Settings, config: Mapping[str, Any]) -> GenerationState:

@@ -38,8 +38,8 @@ class TtsSession:
         return (encode_message("input_text_buffer.append", text=self._text),)
 
     def wrap(self, sound: bytes) -> str | bytes:
-        """No sound is sent."""
-        raise NotImplementedError
+        """As it is; there is none to send, as ``sound`` is None."""
+        return sound
 
     def closing(self) -> Sequence[str]:
         """No more is to come."""
