@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter, deque
 from dataclasses import dataclass, fields
 from decimal import Context, Decimal
@@ -12,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from mediamill.tasks.errors import StorageError
+from mediamill.tasks.local.billing.record_file import RecordFile
 
 KEPT = 1_000_000
 """Calls that are kept one by one; the totals count all."""
@@ -81,7 +80,7 @@ class Bill:
     """
 
     def __init__(self, file: Path | None = None) -> None:
-        self._file: int | None = None
+        self._file: RecordFile | None = None
         self.in_flight = 0
         self.reset()
         if file is not None:
@@ -112,7 +111,7 @@ class Bill:
         call.status = status
         self._enter(call)
         if self._file is not None:
-            os.write(self._file, orjson.dumps(call.as_dict()) + b"\n")
+            self._file.append(call.as_dict())
 
     def end(self) -> None:
         """A request is over, answered or not."""
@@ -144,7 +143,7 @@ class Bill:
     def close(self) -> None:
         """Close the file."""
         if self._file is not None:
-            os.close(self._file)
+            self._file.close()
             self._file = None
 
     def _enter(self, call: Call) -> None:
@@ -178,13 +177,7 @@ class Bill:
             self._usd = _EXACT.add(self._usd, usd)
 
     def _open(self, file: Path) -> None:
-        try:
-            self._file = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            lines = file.read_bytes().split(b"\n")
-        except OSError as error:
-            raise StorageError(f"cannot write the bill to {file}: {error.strerror}") from None
-        if lines[-1]:
-            os.write(self._file, b"\n")  # the last line was cut off by a crash
+        self._file, lines = RecordFile.open(file, "the bill")
         for line in lines:
             try:
                 entry = orjson.loads(line)

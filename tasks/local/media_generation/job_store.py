@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import uuid
 from collections import OrderedDict
@@ -13,7 +12,7 @@ from typing import Any, Literal
 
 import orjson
 
-from mediamill.tasks.errors import StorageError
+from mediamill.tasks.local.billing.record_file import RecordFile
 from mediamill.tasks.local.media_generation.specs import ImageSpec, VideoSpec
 
 KEPT = 100_000
@@ -101,7 +100,7 @@ class JobStore:
 
     def __init__(self, file: Path | None = None) -> None:
         self._items: OrderedDict[str, GeneratedMedia] = OrderedDict()
-        self._file: int | None = None
+        self._file: RecordFile | None = None
         if file is not None:
             self._open(file)
 
@@ -111,7 +110,7 @@ class JobStore:
         if len(self._items) > KEPT:
             self._items.popitem(last=False)
         if self._file is not None and isinstance(item, VideoJob):
-            os.write(self._file, orjson.dumps(asdict(item)) + b"\n")
+            self._file.append(asdict(item))
 
     def get(self, name: str) -> GeneratedMedia | None:
         """By its id."""
@@ -133,17 +132,11 @@ class JobStore:
     def close(self) -> None:
         """Close the file."""
         if self._file is not None:
-            os.close(self._file)
+            self._file.close()
             self._file = None
 
     def _open(self, file: Path) -> None:
-        try:
-            self._file = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            lines = file.read_bytes().split(b"\n")
-        except OSError as error:
-            raise StorageError(f"cannot write the jobs to {file}: {error.strerror}") from None
-        if lines[-1]:
-            os.write(self._file, b"\n")  # the last line was cut off by a crash
+        self._file, lines = RecordFile.open(file, "the jobs")
         for line in lines[-KEPT:]:
             try:
                 entry: Any = orjson.loads(line)

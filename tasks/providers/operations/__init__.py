@@ -35,11 +35,6 @@ def is_built_in(name: str) -> bool:
     return name in _BUILT_IN
 
 
-def operation_names() -> tuple[str, ...]:
-    """Every operation's name: the built-in ones, then those of other packages."""
-    return tuple(dict.fromkeys([*_OPERATIONS, *plugins(OPERATIONS)]))
-
-
 def is_operation(name: str) -> bool:
     """Whether there is an operation of that name. Other packages are only looked at where it is not built in."""
     return name in _OPERATIONS or name in plugins(OPERATIONS)
