@@ -146,7 +146,7 @@ class Capability(Protocol):
         """The capability's own columns for a job's parameters; all nullable, the same names for every provider."""
         ...
 
-    async def run(self, item: Item, params: Any, call: Call, kit: Kit) -> Mapping[str, Any]:
+    async def run(self, item: Item, params: Any, call: Call, context: Kit) -> Mapping[str, Any]:
         """Do one item: its own columns by name.
 
         Raises:
@@ -154,6 +154,6 @@ class Capability(Protocol):
         """
         ...
 
-    async def estimate(self, item: Item, params: Any, kit: Kit) -> Estimate:
+    async def estimate(self, item: Item, params: Any, context: Kit) -> Estimate:
         """What the item would need, without asking anybody."""
         ...

@@ -72,42 +72,42 @@ class Caption:
         own = [pa.field("duplicate_of", pa.string()), pa.field("looks", pa.string())]
         return pa.schema([*image_fields(), *own, *answer_fields(params)])
 
-    async def run(self, item: Item, params: CaptionParams, call: Call, kit: Kit) -> Mapping[str, Any]:
+    async def run(self, item: Item, params: CaptionParams, call: Call, context: Kit) -> Mapping[str, Any]:
         """One item's pictures to an answer."""
-        vision, members = vision_of(kit), item.members()
+        vision, members = vision_of(context), item.members()
         check_image_count(item, len(members), vision)
         near = params.dedup == "near"
         wanted = {"count": len(members), "fetch": params.fetch, "thumbnail": near}
-        found = [await prepare_image_input(one, kit, vision, params.detail, **wanted) for one in members]  # type: ignore[arg-type]
-        prompt = self._prompt(item, params, [one.tokens for one in found], kit)
-        async with kit.hold(_BASE64 * sum(one.size for one in found)):
-            inputs, first, looks = await self._first(item, params, kit, found, prompt)
-            answered = await self._asker.answer(item, replace(prompt, inputs=inputs), params, call, kit)
+        found = [await prepare_image_input(one, context, vision, params.detail, **wanted) for one in members]  # type: ignore[arg-type]
+        prompt = self._prompt(item, params, [one.tokens for one in found], context)
+        async with context.hold(_BASE64 * sum(one.size for one in found)):
+            inputs, first, looks = await self._first(item, params, context, found, prompt)
+            answered = await self._asker.answer(item, replace(prompt, inputs=inputs), params, call, context)
         del answered["choices"]
         return {**answered, **image_columns(found), "duplicate_of": first, "looks": looks}
 
-    async def estimate(self, item: Item, params: CaptionParams, kit: Kit) -> Estimate:
+    async def estimate(self, item: Item, params: CaptionParams, context: Kit) -> Estimate:
         """What the pictures and the prompt would come to, from the pictures' headers."""
-        vision, members = vision_of(kit), item.members()
+        vision, members = vision_of(context), item.members()
         check_image_count(item, len(members), vision)
         glances = await asyncio.gather(
             *(
-                estimate_image(one, kit, vision, params.detail, count=len(members), fetch=params.fetch)
+                estimate_image(one, context, vision, params.detail, count=len(members), fetch=params.fetch)
                 for one in members
             )
         )
-        prompt = self._prompt(item, params, [one.tokens for one in glances], kit)
+        prompt = self._prompt(item, params, [one.tokens for one in glances], context)
         return replace(
-            self._asker.estimate(item, prompt, params, kit),
+            self._asker.estimate(item, prompt, params, context),
             saved_tokens=sum(one.saved_tokens for one in glances),
             saved_bytes=sum(one.saved_bytes for one in glances),
         )
 
-    def _prompt(self, item: Item, params: CaptionParams, tokens: Sequence[tuple[int, int]], kit: Kit) -> Prompt:
+    def _prompt(self, item: Item, params: CaptionParams, tokens: Sequence[tuple[int, int]], context: Kit) -> Prompt:
         """Pictures first, then what is asked about them."""
         file_name = PurePosixPath(item.source).name
         asked = render_row(item, "prompt", params.prompt or USUAL, file_name=file_name)
-        vision = vision_of(kit)
+        vision = vision_of(context)
         parts = [image_part(n, vision, params.detail) for n in range(len(tokens))]
         user = {"role": "user", "content": [*parts, {"type": "text", "text": asked}]}
         words = render_row(item, "system", params.system, file_name=file_name) if params.system else None
@@ -116,14 +116,14 @@ class Caption:
         return Prompt((*system, user), media_tokens=(low, high))
 
     async def _first(
-        self, item: Item, params: CaptionParams, kit: Kit, found: Sequence[ImageInput], prompt: Prompt
+        self, item: Item, params: CaptionParams, context: Kit, found: Sequence[ImageInput], prompt: Prompt
     ) -> tuple[tuple[Any, ...], str | None, str | None]:
         """The inputs to ask about: the item's own, or those of the first that looks the same, which is then named."""
         inputs = tuple(one.input for one in found)
         if params.dedup is None:
             return inputs, None, None
-        known = await kit.remembered(DuplicateGroups.of)
-        asked = hashlib.sha256(repr((prompt.messages, kit.model)).encode()).hexdigest()[:16]
+        known = await context.remembered(DuplicateGroups.of)
+        asked = hashlib.sha256(repr((prompt.messages, context.model)).encode()).hexdigest()[:16]
         pictures = [one.picture for one in found]
         looks = known.looks(asked, [picture.thumbnail if picture else None for picture in pictures], inputs)
         first = known.first(looks, item.item_id, [(one.sha256, one.recipe) for one in inputs])

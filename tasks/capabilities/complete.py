@@ -73,10 +73,10 @@ class Complete:
             ]
         )
 
-    async def run(self, item: Item, params: CompleteParams, call: Call, kit: Kit) -> Mapping[str, Any]:
+    async def run(self, item: Item, params: CompleteParams, call: Call, context: Kit) -> Mapping[str, Any]:
         """One prompt to its answer."""
-        prompt = await self._prompt(item, params, kit)
-        answered = await self._asker.answer(item, prompt, params, call, kit, _tools(params))
+        prompt = await self._prompt(item, params, context)
+        answered = await self._asker.answer(item, prompt, params, call, context, _tools(params))
         choices = answered.pop("choices")
         told = [choice["logprobs"] for choice in choices if choice["logprobs"] is not None]
         return {
@@ -89,16 +89,16 @@ class Complete:
             "logprobs": orjson.dumps(told).decode() if told else None,
         }
 
-    async def estimate(self, item: Item, params: CompleteParams, kit: Kit) -> Estimate:
+    async def estimate(self, item: Item, params: CompleteParams, context: Kit) -> Estimate:
         """What the prompt would need."""
-        return self._asker.estimate(item, await self._prompt(item, params, kit), params, kit)
+        return self._asker.estimate(item, await self._prompt(item, params, context), params, context)
 
-    async def _prompt(self, item: Item, params: CompleteParams, kit: Kit) -> Prompt:
+    async def _prompt(self, item: Item, params: CompleteParams, context: Kit) -> Prompt:
         messages = item.row.get("messages")
         if messages not in (None, "") and params.prompt is None:
             return Prompt(tuple(_told(messages, item)))
-        asked = await render_text(item, "prompt", params.prompt, kit)
-        words = await render_text(item, "system", params.system, kit, optional=True) if params.system else None
+        asked = await render_text(item, "prompt", params.prompt, context)
+        words = await render_text(item, "system", params.system, context, optional=True) if params.system else None
         system = [{"role": "system", "content": words}] if words else []
         return Prompt((*system, {"role": "user", "content": asked}))
 

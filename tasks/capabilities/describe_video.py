@@ -103,21 +103,21 @@ class DescribeVideo:
             ]
         )
 
-    async def run(self, item: Item, params: VideoParams, call: Call, kit: Kit) -> Mapping[str, Any]:
+    async def run(self, item: Item, params: VideoParams, call: Call, context: Kit) -> Mapping[str, Any]:
         """One video to an answer."""
-        vision = vision_of(kit)
-        async with kit.fetch(item) as media:
-            info = await read_video(item, media, kit)
+        vision = vision_of(context)
+        async with context.fetch(item) as media:
+            info = await read_video(item, media, context)
             prompts = _prompts(item, params, vision)
-            transcript, warnings = await self._transcribe(item, params, call, kit, info)
+            transcript, warnings = await self._transcribe(item, params, call, context, info)
             prompts = replace(prompts, transcript=transcript)
             if is_sent_whole(params, vision, info):
-                async with kit.hold(_BASE64 * media.size):
-                    answered = await self._asker.answer(item, prompts.of_whole(media, info), params, call, kit)
+                async with context.hold(_BASE64 * media.size):
+                    answered = await self._asker.answer(item, prompts.of_whole(media, info), params, call, context)
                 windows, at = list[dict[str, Any]](), list[float]()
             else:
                 spans = windows_of(params, info)
-                answered, windows, at = await self._in_windows(item, params, call, kit, media, prompts, spans)
+                answered, windows, at = await self._in_windows(item, params, call, context, media, prompts, spans)
         answered.pop("choices", None)
         return {
             **answered,
@@ -134,32 +134,32 @@ class DescribeVideo:
             "warnings": warnings,
         }
 
-    async def estimate(self, item: Item, params: VideoParams, kit: Kit) -> Estimate:
+    async def estimate(self, item: Item, params: VideoParams, context: Kit) -> Estimate:
         """What the frames and the prompts would come to; what is said in it is a guess."""
-        vision = vision_of(kit)
-        async with kit.fetch(item) as media:
-            info = await read_video(item, media, kit)
+        vision = vision_of(context)
+        async with context.fetch(item) as media:
+            info = await read_video(item, media, context)
         letters = min(int(info.seconds * _WORDS_A_SECOND * _BYTES_A_WORD), _MAX_TRANSCRIPT) if params.with_audio else 0
         prompts = replace(_prompts(item, params, vision), transcript="x" * letters or None)
         seconds = Decimal(str(round(info.seconds, 3)))
         if is_sent_whole(params, vision, info):
-            return replace(self._asker.estimate(item, prompts.estimate_whole(), params, kit), seconds=seconds)
+            return replace(self._asker.estimate(item, prompts.estimate_whole(), params, context), seconds=seconds)
         counts = [len(frame_times(params, span)) for span in windows_of(params, info)]
         tokens = frame_tokens(params, vision, info)
         likely, most, asks = Usage(input_tokens=0, output_tokens=0), Usage(input_tokens=0, output_tokens=0), 0
         for count in [*counts, *([0] if len(counts) > 1 else [])]:
-            one = self._asker.estimate(item, prompts.estimate_frames(count, tokens), params, kit)
+            one = self._asker.estimate(item, prompts.estimate_frames(count, tokens), params, context)
             likely, most, asks = _sum(likely, one.usage), _sum(most, one.ceiling), asks + 1
         return Estimate(asks, likely, most, seconds)
 
     async def _transcribe(
-        self, item: Item, params: VideoParams, call: Call, kit: Kit, info: VideoInfo
+        self, item: Item, params: VideoParams, call: Call, context: Kit, info: VideoInfo
     ) -> tuple[str | None, list[str]]:
         """What is said in it, where that is asked for and there is a sound track; and warnings."""
         if not params.with_audio or not info.audio:
             return None, []
-        hearing: Any = copy.copy(kit)
-        hearing.model = kit.provider.model("transcription", params.audio_model)
+        hearing: Any = copy.copy(context)
+        hearing.model = context.provider.model("transcription", params.audio_model)
         wanted = HearingParams.model_validate({"language": params.language} if params.language else {})
         try:
             columns = await Transcribe().run(item, wanted, call, hearing)
@@ -174,7 +174,7 @@ class DescribeVideo:
         item: Item,
         params: VideoParams,
         call: Call,
-        kit: Kit,
+        context: Kit,
         media: Media,
         prompts: VideoPrompts,
         spans: Sequence[tuple[float, float]],
@@ -189,14 +189,14 @@ class DescribeVideo:
         alone = len(spans) == 1
         wanted = params if alone else params.model_copy(update={"json_schema": None})
         for start, end in spans:
-            frames = await take_frames(item, media, params, prompts.vision, (start, end), kit)
+            frames = await take_frames(item, media, params, prompts.vision, (start, end), context)
             at += [frame.at for frame in frames]
             prompt = (prompts.of_frames if alone else prompts.of_part)(media.sha256, frames)
-            async with kit.hold(_BASE64 * sum(len(frame.data) for frame in frames)):
-                answered = await self._asker.answer(item, prompt, wanted, call, kit)
+            async with context.hold(_BASE64 * sum(len(frame.data) for frame in frames)):
+                answered = await self._asker.answer(item, prompt, wanted, call, context)
             windows.append({"start": start, "end": end, "text": answered["text"]})
         if not alone:
-            answered = await self._asker.answer(item, prompts.of_summary(windows), params, call, kit)
+            answered = await self._asker.answer(item, prompts.of_summary(windows), params, call, context)
         return answered, windows, at
 
 

@@ -71,7 +71,7 @@ class Embed:
             ]
         )
 
-    async def run(self, item: Item, params: EmbedParams, call: Call, kit: Kit) -> Mapping[str, Any]:
+    async def run(self, item: Item, params: EmbedParams, call: Call, context: Kit) -> Mapping[str, Any]:
         """One text to its vector."""
         if "dimensions" in item.params:
             raise BadInput(
@@ -79,13 +79,13 @@ class Embed:
                 kind="bad_row",
                 hint="rename the column 'dimensions'; say --dimensions for all rows",
             )
-        text = await self._text(item, params, kit)
-        facts = _embeds(kit.provider, kit.model)
-        answer = await call(_ask(item, text, params, kit))
+        text = await self._text(item, params, context)
+        facts = _embeds(context.provider, context.model)
+        answer = await call(_ask(item, text, params, context))
         size, wanted = answer.data["dimensions"], params.dimensions or facts.dimensions
         if wanted is not None and size != wanted:
             raise BadReply(
-                f"{kit.model} answered with a vector of {size} numbers instead of {wanted}",
+                f"{context.model} answered with a vector of {size} numbers instead of {wanted}",
                 kind="bad_dimensions",
                 hint=f"say --dimensions {size}, in another --out",
             )
@@ -96,14 +96,14 @@ class Embed:
             "truncated": truncated(text, facts),
         }
 
-    async def estimate(self, item: Item, params: EmbedParams, kit: Kit) -> Estimate:
+    async def estimate(self, item: Item, params: EmbedParams, context: Kit) -> Estimate:
         """What the text would need."""
-        most = _ask(item, await self._text(item, params, kit), params, kit).ceiling
+        most = _ask(item, await self._text(item, params, context), params, context).ceiling
         likely = -(-(most.input_tokens or 0) // _BYTES_A_TOKEN)
         return Estimate(1, Usage(input_tokens=likely, output_tokens=0), most)
 
-    async def _text(self, item: Item, params: EmbedParams, kit: Kit) -> str:
-        text = await kit.text(item)
+    async def _text(self, item: Item, params: EmbedParams, context: Kit) -> str:
+        text = await context.text(item)
         if params.template is not None:
             text = render_row(item, "template", params.template, text=text)
         if not text.strip():
@@ -126,12 +126,12 @@ def _embeds(provider: Provider, model: str) -> EmbeddingModel:
     return provider.model_facts(EMBEDDINGS, model, EmbeddingModel)
 
 
-def _ask(item: Item, text: str, params: EmbedParams, kit: Kit) -> Ask:
+def _ask(item: Item, text: str, params: EmbedParams, context: Kit) -> Ask:
     size = params.dimensions
     return Ask(
         capability="embed",
         operation=EMBEDDINGS,
-        model=kit.model,
+        model=context.model,
         params={"text": text} if size is None else {"text": text, "dimensions": size},
         ceiling=Usage(input_tokens=len(text.encode("utf-8", "replace")) + _SPECIAL_TOKENS, output_tokens=0),
         sample=item.sample,

@@ -87,17 +87,17 @@ class Execute:
             ]
         )
 
-    async def run(self, item: Item, params: ExecuteParams, call: Call, kit: Kit) -> Mapping[str, Any]:
+    async def run(self, item: Item, params: ExecuteParams, call: Call, context: Kit) -> Mapping[str, Any]:
         """One cell, after those before it in its session."""
-        facts, name = _allowed(params, kit.provider, kit.model), params.session
+        facts, name = _allowed(params, context.provider, context.model), params.session
         session = InterpreterSession() if name is None else self._sessions.setdefault(name, InterpreterSession(name))
         async with session.lock:  # before anything is waited for: rows begin in their order
-            await session.recall(kit)
-            cell = Cell(item, await self._code(item, kit), await kit.thread(_read_files, params.files or ()))
-            answer = await session.run(cell, facts.session_seconds, call, kit)
+            await session.recall(context)
+            cell = Cell(item, await self._code(item, context), await context.thread(_read_files, params.files or ()))
+            answer = await session.run(cell, facts.session_seconds, call, context)
             session_id, began = session.id, session.began
         error = answer.data["error"]
-        shown = await kit.thread(output_columns, answer.data["outputs"], item.item_id, kit)
+        shown = await context.thread(output_columns, answer.data["outputs"], item.item_id, context)
         return {
             **shown,
             "content_sha256": hashlib.sha256(cell.code.encode("utf-8", "replace")).hexdigest(),
@@ -109,19 +109,19 @@ class Execute:
             "session_began": round(began * 1_000_000),
         }
 
-    async def estimate(self, item: Item, params: ExecuteParams, kit: Kit) -> Estimate:
+    async def estimate(self, item: Item, params: ExecuteParams, context: Kit) -> Estimate:
         """A session for each cell that names none, and for the first that names one."""
-        _allowed(params, kit.provider, kit.model)
-        await self._code(item, kit)
-        await kit.thread(_read_files, params.files or ())
+        _allowed(params, context.provider, context.model)
+        await self._code(item, context)
+        await context.thread(_read_files, params.files or ())
         known = params.session in self._sessions
         if params.session is not None:
             self._sessions.setdefault(params.session, InterpreterSession(params.session))
         usage = Usage(sessions=int(not known), requests=1)
         return Estimate(1, usage, usage)
 
-    async def _code(self, item: Item, kit: Kit) -> str:
-        code = await kit.text(item)
+    async def _code(self, item: Item, context: Kit) -> str:
+        code = await context.text(item)
         if not code.strip():
             raise BadInput(f"{item.source}: there is no code in it", kind="empty", hint="write some, or leave it out")
         return code

@@ -86,11 +86,11 @@ class GenerateImage:
             ]
         )
 
-    async def run(self, item: Item, params: GenerateImageParams, call: Call, kit: Kit) -> Mapping[str, Any]:
+    async def run(self, item: Item, params: GenerateImageParams, call: Call, context: Kit) -> Mapping[str, Any]:
         """One prompt to its pictures."""
-        asks = await self._asks(item, params, kit)
-        kit.provider.wire(asks[0])  # what the model does not take is told before anything is paid
-        parts = await _all(asks, item, call, kit)
+        asks = await self._asks(item, params, context)
+        context.provider.wire(asks[0])  # what the model does not take is told before anything is paid
+        parts = await _all(asks, item, call, context)
         images = [image for part in parts for image in part]
         if not images:
             raise BadReply(
@@ -109,24 +109,24 @@ class GenerateImage:
             "warnings": [f"{params.n} pictures asked for, {len(images)} came"] if len(images) < params.n else [],
         }
 
-    async def estimate(self, item: Item, params: GenerateImageParams, kit: Kit) -> Estimate:
+    async def estimate(self, item: Item, params: GenerateImageParams, context: Kit) -> Estimate:
         """What the prompt would need; a picture whose size the provider decides has about a million pixels."""
-        asks = await self._asks(item, params, kit)
+        asks = await self._asks(item, params, context)
         for ask in asks:
-            kit.provider.wire(ask)
+            context.provider.wire(ask)
         model = asks[0].model
-        facts = _facts(kit.provider, model)
+        facts = _facts(context.provider, model)
         prompt = len(str(asks[0].params["prompt"])) // _BYTES_A_TOKEN + 1
         likely = _usage(facts, asks[0].params, params.n, prompt * len(asks), most=False)
         ceiling = _usage(facts, asks[0].params, params.n, sum(a.ceiling.input_tokens or 0 for a in asks), most=True)
         likely, ceiling = (replace(one, requests=len(asks)) for one in (likely, ceiling))
         return Estimate(len(asks), likely, ceiling, model=model)
 
-    async def _asks(self, item: Item, params: GenerateImageParams, kit: Kit) -> list[Ask]:
+    async def _asks(self, item: Item, params: GenerateImageParams, context: Kit) -> list[Ask]:
         """As many requests as the pictures take, each with a seed or a sample of its own."""
-        model = params.model or kit.model
-        facts, asked = _facts(kit.provider, model), await _neutral(item, params, kit)
-        inputs = await load_reference_images(params.reference_images or (), item, kit)
+        model = params.model or context.model
+        facts, asked = _facts(context.provider, model), await _neutral(item, params, context)
+        inputs = await load_reference_images(params.reference_images or (), item, context)
         return [
             self._ask(item, model, facts, asked, inputs, first, count) for first, count in _split(facts, params, asked)
         ]
@@ -159,7 +159,7 @@ class GenerateImage:
         )
 
 
-async def _all(asks: Sequence[Ask], item: Item, call: Call, kit: Kit) -> list[list[dict[str, Any]]]:
+async def _all(asks: Sequence[Ask], item: Item, call: Call, context: Kit) -> list[list[dict[str, Any]]]:
     """The pictures of all requests, a few asked for at once. After a failure what is under way may end, no more."""
     gate, failed = asyncio.Semaphore(_AT_ONCE), asyncio.Event()
 
@@ -168,7 +168,7 @@ async def _all(asks: Sequence[Ask], item: Item, call: Call, kit: Kit) -> list[li
             if failed.is_set():
                 return []
             try:
-                return await _bought(ask, first, item, call, kit)
+                return await _bought(ask, first, item, call, context)
             except BaseException:
                 failed.set()
                 raise
@@ -183,34 +183,34 @@ async def _all(asks: Sequence[Ask], item: Item, call: Call, kit: Kit) -> list[li
     return made
 
 
-async def _bought(ask: Ask, first: int, item: Item, call: Call, kit: Kit) -> list[dict[str, Any]]:
+async def _bought(ask: Ask, first: int, item: Item, call: Call, context: Kit) -> list[dict[str, Any]]:
     """The pictures of one request, bought anew only where a retry was asked for and the earlier ones are of no use.
 
     A retry raises the item's sample, yet what other requests of the item brought is kept: earlier samples are looked
     at first, and only an old loss, never one of this moment, leads on to the next.
     """
-    least = item.sample if kit.refresh else 0
+    least = item.sample if context.refresh else 0
     for sample in range(ask.sample - item.sample + least, ask.sample):
         began, old = time.time_ns() // 1000, True
         try:
             answer = await call(replace(ask, sample=sample))
             old = answer.started_at is not None and answer.started_at < began
-            made = await _made(answer, ask, first, item, kit)
+            made = await _made(answer, ask, first, item, context)
         except (UnknownOutcome, BadReply) as lost:
             if lost.attempts or not old:
                 raise
             continue
         if made or not old:
             return made
-    return await _made(await call(ask), ask, first, item, kit)
+    return await _made(await call(ask), ask, first, item, context)
 
 
-async def _made(answer: Answer, ask: Ask, first: int, item: Item, kit: Kit) -> list[dict[str, Any]]:
+async def _made(answer: Answer, ask: Ask, first: int, item: Item, context: Kit) -> list[dict[str, Any]]:
     seed = ask.params.get("seed")
     passed = [picture for picture in answer.data["pictures"] if not picture["moderated"]]
     return [
         await publish_image(
-            {**picture, "seed": seed if picture["seed"] is None else picture["seed"]}, number, item, kit
+            {**picture, "seed": seed if picture["seed"] is None else picture["seed"]}, number, item, context
         )
         for number, picture in enumerate(passed, first + 1)
     ]
@@ -225,14 +225,14 @@ def _count(ask: Ask) -> int:
     return count if isinstance(count, int) else 1
 
 
-async def _neutral(item: Item, params: GenerateImageParams, kit: Kit) -> dict[str, JSON]:
+async def _neutral(item: Item, params: GenerateImageParams, context: Kit) -> dict[str, JSON]:
     """The parameters that are set, by their neutral names, with the prompts as they are sent."""
     own = {"model", "n", "reference_images"}
     asked: dict[str, JSON] = params.model_dump(mode="json", exclude=own, exclude_none=True)
-    asked["prompt"] = await render_text(item, "prompt", params.prompt, kit)
+    asked["prompt"] = await render_text(item, "prompt", params.prompt, context)
     if params.negative_prompt:
         asked["negative_prompt"] = await render_text(
-            item, "negative_prompt", params.negative_prompt, kit, optional=True
+            item, "negative_prompt", params.negative_prompt, context, optional=True
         )
     return asked
 

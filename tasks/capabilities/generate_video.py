@@ -81,14 +81,14 @@ class GenerateVideo:
             ]
         )
 
-    async def run(self, item: Item, params: GenerateVideoParams, call: Call, kit: Kit) -> Mapping[str, Any]:
+    async def run(self, item: Item, params: GenerateVideoParams, call: Call, context: Kit) -> Mapping[str, Any]:
         """One prompt to its video."""
-        model, asked = await self._asked(item, params, kit)
-        ask = _ask(item, asked, model, await _pictures(item, params, asked, kit), kit)
+        model, asked = await self._asked(item, params, context)
+        ask = _ask(item, asked, model, await _pictures(item, params, asked, context), context)
         answer = await call(ask)
         if answer.data["refused"]:
             raise BadReply(answer.data["refused"], kind=MODERATED, hint="change the prompt or the pictures")
-        made, clip = await self._fetched(item, ask, answer, kit)
+        made, clip = await self._fetched(item, ask, answer, context)
         return {
             "content_sha256": hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest(),
             "model": model,
@@ -103,19 +103,19 @@ class GenerateVideo:
             "states": answer.data["states"],
         }
 
-    async def estimate(self, item: Item, params: GenerateVideoParams, kit: Kit) -> Estimate:
+    async def estimate(self, item: Item, params: GenerateVideoParams, context: Kit) -> Estimate:
         """What the video would cost; its parameters and pictures are checked as a run checks them."""
-        model, asked = await self._asked(item, params, kit)
-        inputs = await _pictures(item, params, asked, kit)
-        usage = _ceiling(asked, _facts(kit.provider, model), len(inputs))
+        model, asked = await self._asked(item, params, context)
+        inputs = await _pictures(item, params, asked, context)
+        usage = _ceiling(asked, _facts(context.provider, model), len(inputs))
         return Estimate(1, usage, usage, seconds=None, model=model)
 
-    async def _asked(self, item: Item, params: GenerateVideoParams, kit: Kit) -> tuple[str, dict[str, JSON]]:
+    async def _asked(self, item: Item, params: GenerateVideoParams, context: Kit) -> tuple[str, dict[str, JSON]]:
         """The model, and the fields it is asked with."""
-        provider, model = kit.provider, params.model or kit.model
-        prompt = await render_text(item, "prompt", params.prompt, kit, optional=True)
+        provider, model = context.provider, params.model or context.model
+        prompt = await render_text(item, "prompt", params.prompt, context, optional=True)
         if params.negative_prompt:
-            unwanted = await render_text(item, "negative_prompt", params.negative_prompt, kit, optional=True)
+            unwanted = await render_text(item, "negative_prompt", params.negative_prompt, context, optional=True)
             params = params.model_copy(update={"negative_prompt": unwanted or None})
         try:
             return model, video_request_params(
@@ -125,17 +125,17 @@ class GenerateVideo:
             error.message = f"{item.source}: {error.message}"
             raise
 
-    async def _fetched(self, item: Item, ask: Ask, answer: Answer, kit: Kit) -> tuple[Made, DecodedVideo]:
+    async def _fetched(self, item: Item, ask: Ask, answer: Answer, context: Kit) -> tuple[Made, DecodedVideo]:
         """The file, whole and decoded to its last frame, under its final name; that tells its content."""
         from mediamill.tasks.media.video_probe import decode_video
         from mediamill.tasks.sinks.media import publish_media
 
-        path = kit.scratch / f"{uuid.uuid4().hex}.video"
+        path = context.scratch / f"{uuid.uuid4().hex}.video"
         try:
-            got = await kit.collect(ask, answer.data, path)
+            got = await context.collect(ask, answer.data, path)
             fault_injection.point("collect.after")
             try:
-                clip = await kit.thread(decode_video, path, kit.check)
+                clip = await context.thread(decode_video, path, context.check)
             except BadInput as error:
                 raise BadReply(
                     f"{item.source}: the video of job {answer.data['job_id']}: {error.message}",
@@ -143,7 +143,7 @@ class GenerateVideo:
                     hint="mediamill retry OUT fetches it again; it is paid for",
                 ) from None
             name = f"{item.item_id}-{got.sha256[:12]}"
-            made = await kit.thread(publish_media, path, kit.out, name, _SUFFIXES.get(clip.format, ".mp4"))
+            made = await context.thread(publish_media, path, context.out, name, _SUFFIXES.get(clip.format, ".mp4"))
         finally:
             path.unlink(missing_ok=True)
         return made, clip
@@ -157,14 +157,14 @@ def _config(provider: Provider) -> VideoConfig:
     return provider.operation_config(VIDEO, VideoConfig)
 
 
-def _ask(item: Item, asked: Mapping[str, JSON], model: str, inputs: tuple[Input, ...], kit: Kit) -> Ask:
+def _ask(item: Item, asked: Mapping[str, JSON], model: str, inputs: tuple[Input, ...], context: Kit) -> Ask:
     return Ask(
         capability="generate-video",
         operation=VIDEO,
         model=model,
         params=asked,
         inputs=inputs,
-        ceiling=_ceiling(asked, _facts(kit.provider, model), len(inputs)),
+        ceiling=_ceiling(asked, _facts(context.provider, model), len(inputs)),
         sample=item.sample,
         version=GenerateVideo.request_version,
         item_id=item.item_id,
@@ -191,9 +191,11 @@ def _lines(asked: Mapping[str, JSON]) -> int | None:
     return int(digits) if digits else None
 
 
-async def _pictures(item: Item, params: GenerateVideoParams, asked: Mapping[str, JSON], kit: Kit) -> tuple[Input, ...]:
+async def _pictures(
+    item: Item, params: GenerateVideoParams, asked: Mapping[str, JSON], context: Kit
+) -> tuple[Input, ...]:
     """Keyframes, then reference pictures."""
     places = [frame.image for frame in params.keyframes or ()] + list(params.reference_images or ())
     size = sides(asked.get("size")) or _USUAL_COVER
-    exact = _config(kit.provider).exact_reference_size
-    return await load_reference_images(places, item, kit, exactly=size if exact else None)
+    exact = _config(context.provider).exact_reference_size
+    return await load_reference_images(places, item, context, exactly=size if exact else None)

@@ -123,11 +123,11 @@ class Rerank:
             ]
         )
 
-    async def run(self, item: Item, params: RerankParams, call: Call, kit: Kit) -> Mapping[str, Any]:
+    async def run(self, item: Item, params: RerankParams, call: Call, context: Kit) -> Mapping[str, Any]:
         """One query with its documents."""
-        ranks = _ranks(kit)
-        query, documents = await self._asked(item, params, kit)
-        asks = _asks(item, query, documents, params, ranks, kit)
+        ranks = _ranks(context)
+        query, documents = await self._asked(item, params, context)
+        asks = _asks(item, query, documents, params, ranks, context)
         answers = await asyncio.gather(*map(call, asks))
         scores = [score for answer in answers for score in answer.data["scores"]]
         order = sorted(range(len(scores)), key=lambda place: (-scores[place], place))
@@ -152,10 +152,10 @@ class Rerank:
             ],
         }
 
-    async def estimate(self, item: Item, params: RerankParams, kit: Kit) -> Estimate:
+    async def estimate(self, item: Item, params: RerankParams, context: Kit) -> Estimate:
         """What the query would need."""
-        query, documents = await self._asked(item, params, kit)
-        asks = _asks(item, query, documents, params, _ranks(kit), kit)
+        query, documents = await self._asked(item, params, context)
+        asks = _asks(item, query, documents, params, _ranks(context), context)
         most = [ask.ceiling for ask in asks]
         tokens = sum(one.input_tokens or 0 for one in most)
         searches = None if most[0].searches is None else sum(one.searches or 0 for one in most)
@@ -165,9 +165,9 @@ class Rerank:
         ceiling = Usage(input_tokens=tokens, output_tokens=0, searches=searches, requests=len(asks))
         return Estimate(len(asks), likely, ceiling)
 
-    async def _asked(self, item: Item, params: RerankParams, kit: Kit) -> tuple[str, list[Document]]:
-        query = await render_text(item, "query", params.query, kit)
-        documents = params.documents if params.documents is not None else await self._shared(params, kit)
+    async def _asked(self, item: Item, params: RerankParams, context: Kit) -> tuple[str, list[Document]]:
+        query = await render_text(item, "query", params.query, context)
+        documents = params.documents if params.documents is not None else await self._shared(params, context)
         if documents is None:
             raise BadInput(
                 f"{item.source}: there are no documents to rank",
@@ -185,13 +185,13 @@ class Rerank:
                 )
         return query, documents
 
-    async def _shared(self, params: RerankParams, kit: Kit) -> list[Document] | None:
+    async def _shared(self, params: RerankParams, context: Kit) -> list[Document] | None:
         corpus = params.corpus
         if corpus is None:
             return None
         if corpus.sha256 not in self._corpora:
             try:
-                self._corpora[corpus.sha256] = await kit.thread(read_corpus, corpus)
+                self._corpora[corpus.sha256] = await context.thread(read_corpus, corpus)
             except (ValueError, UnicodeDecodeError) as error:
                 raise UsageError(f"corpus: {error}") from None
         return self._corpora[corpus.sha256]
@@ -202,12 +202,12 @@ def band(score: float) -> str:
     return next((words for least, words in _BANDS if score >= least), "irrelevant")
 
 
-def _ranks(kit: Kit) -> RerankModel:
-    return kit.provider.model_facts(RERANK, kit.model, RerankModel)
+def _ranks(context: Kit) -> RerankModel:
+    return context.provider.model_facts(RERANK, context.model, RerankModel)
 
 
 def _asks(
-    item: Item, query: str, documents: Sequence[Document], params: RerankParams, ranks: RerankModel, kit: Kit
+    item: Item, query: str, documents: Sequence[Document], params: RerankParams, ranks: RerankModel, context: Kit
 ) -> list[Ask]:
     """One request, or several whose scores can be merged.
 
@@ -220,15 +220,17 @@ def _asks(
         why = "are not comparable" if comparable is False else "are not known to be comparable"
         raise BadInput(
             f"{item.source}: {len(documents)} documents are more than the {most} of one request, and scores of "
-            f"several requests to {kit.model} {why}",
+            f"several requests to {context.model} {why}",
             kind="too_many_documents",
             hint="rank fewer, or set comparable=true if a document's score does not depend on the others",
         )
     parts = [list(documents[start : start + most]) for start in range(0, len(documents), most)]
-    return [_ask(item, query, part, params, ranks, kit) for part in parts]
+    return [_ask(item, query, part, params, ranks, context) for part in parts]
 
 
-def _ask(item: Item, query: str, documents: list[Document], params: RerankParams, ranks: RerankModel, kit: Kit) -> Ask:
+def _ask(
+    item: Item, query: str, documents: list[Document], params: RerankParams, ranks: RerankModel, context: Kit
+) -> Ask:
     asked: dict[str, Any] = {
         "query": query,
         "documents": documents,
@@ -240,7 +242,7 @@ def _ask(item: Item, query: str, documents: list[Document], params: RerankParams
     return Ask(
         capability="rerank",
         operation=RERANK,
-        model=kit.model,
+        model=context.model,
         params={name: value for name, value in asked.items() if value is not None},
         ceiling=Usage(
             input_tokens=sum(lengths) + (asking + _SPECIAL_TOKENS) * len(lengths),

@@ -100,20 +100,20 @@ class Speak:
             ]
         )
 
-    async def run(self, item: Item, params: SpeakParams, call: Call, kit: Kit) -> Mapping[str, Any]:
+    async def run(self, item: Item, params: SpeakParams, call: Call, context: Kit) -> Mapping[str, Any]:
         """One text to one file."""
-        text = await self._text(item, kit)
-        limits = _limits(kit)
-        asks = self._asks(item, text, params, limits, kit.model)
+        text = await self._text(item, context)
+        limits = _limits(context)
+        asks = self._asks(item, text, params, limits, context.model)
         form = params.format or _first(limits)
         longest = max(len(str(ask.params["text"])) for ask in asks)
-        async with kit.hold(longest * _BYTES_A_CHARACTER * (min(AHEAD, len(asks)) + _COPIES)):
-            made = kit.scratch / f"{uuid.uuid4().hex}.{form}"
+        async with context.hold(longest * _BYTES_A_CHARACTER * (min(AHEAD, len(asks)) + _COPIES)):
+            made = context.scratch / f"{uuid.uuid4().hex}.{form}"
             try:
-                joined, warnings = await self._made(item, asks, call, kit, made, form, params.sample_rate)
+                joined, warnings = await self._made(item, asks, call, context, made, form, params.sample_rate)
                 from mediamill.tasks.sinks.media import publish_media
 
-                file = await kit.thread(publish_media, made, kit.out, item.item_id, f".{form}")
+                file = await context.thread(publish_media, made, context.out, item.item_id, f".{form}")
             finally:
                 made.unlink(missing_ok=True)
         return {
@@ -131,9 +131,9 @@ class Speak:
             "warnings": [*warnings, *_doubts(joined, text)],
         }
 
-    async def estimate(self, item: Item, params: SpeakParams, kit: Kit) -> Estimate:
+    async def estimate(self, item: Item, params: SpeakParams, context: Kit) -> Estimate:
         """The characters that would be sent; how long they take to say is a guess."""
-        asks = self._asks(item, await self._text(item, kit), params, _limits(kit), kit.model)
+        asks = self._asks(item, await self._text(item, context), params, _limits(context), context.model)
         characters = sum(ask.ceiling.characters or 0 for ask in asks)
         seconds = (characters / _CHARACTERS_A_SECOND / Decimal(str(params.speed or 1))).quantize(Decimal("0.001"))
         most = sum((ask.ceiling.speech_seconds or Decimal(0) for ask in asks), Decimal(0))
@@ -144,8 +144,8 @@ class Speak:
             seconds,
         )
 
-    async def _text(self, item: Item, kit: Kit) -> str:
-        text = (await kit.text(item)).replace("\0", " ").strip()
+    async def _text(self, item: Item, context: Kit) -> str:
+        text = (await context.text(item)).replace("\0", " ").strip()
         if not text:
             raise BadInput(f"{item.source}: there is no text in it", kind="empty", hint="write one, or leave it out")
         return text
@@ -174,13 +174,13 @@ class Speak:
         ]
 
     async def _made(
-        self, item: Item, asks: Sequence[Ask], call: Call, kit: Kit, path: Path, form: str, rate: int | None
+        self, item: Item, asks: Sequence[Ask], call: Call, context: Kit, path: Path, form: str, rate: int | None
     ) -> tuple[Joined, list[str]]:
         """The file, from the answers as they come in; what was odd about them."""
         from mediamill.tasks.media.concat import Joiner, Stretch, as_it_came
 
         warnings: dict[str, None] = {}
-        async with answers_in_order(asks, call, item.sample if kit.refresh else 0) as answers:
+        async with answers_in_order(asks, call, item.sample if context.refresh else 0) as answers:
             with Joiner(path, form, rate) as joiner:
                 count = 0
                 async for answer in answers:
@@ -189,15 +189,15 @@ class Speak:
                     warnings.update(dict.fromkeys(speech.warnings))
                     stretch = Stretch(speech.audio, speech.form, speech.rate)
                     if len(asks) == 1:
-                        whole = await kit.thread(as_it_came, stretch, path, form, rate)
+                        whole = await context.thread(as_it_came, stretch, path, form, rate)
                         if whole is not None:
                             return whole, list(warnings)
-                    await kit.thread(joiner.add, stretch, first=count == 1, last=count == len(asks))
-                return await kit.thread(joiner.finish), list(warnings)
+                    await context.thread(joiner.add, stretch, first=count == 1, last=count == len(asks))
+                return await context.thread(joiner.finish), list(warnings)
 
 
-def _limits(kit: Kit) -> TtsModel:
-    return kit.provider.model_facts(TTS, kit.model, TtsModel)
+def _limits(context: Kit) -> TtsModel:
+    return context.provider.model_facts(TTS, context.model, TtsModel)
 
 
 def _first(limits: TtsModel) -> Form:

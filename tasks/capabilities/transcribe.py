@@ -134,28 +134,28 @@ class Transcribe:
         """The language the text is to be in; None where it is to be detected."""
         return None if params.language == "auto" else iso_code(params.language)
 
-    async def run(self, item: Item, params: HearingParams, call: Call, kit: Kit) -> Mapping[str, Any]:
+    async def run(self, item: Item, params: HearingParams, call: Call, context: Kit) -> Mapping[str, Any]:
         """One recording to its columns."""
         if params.pass_urls and item.is_url:
-            source = pass_url(item, kit, self._limits(params, kit))
-            return await self._ask(item, params, call, kit, source, None)
-        async with kit.fetch(item) as media:
-            clip = await prepare_whole(media, kit, self._limits(params, kit), _cutting(params))
+            source = pass_url(item, context, self._limits(params, context))
+            return await self._ask(item, params, call, context, source, None)
+        async with context.fetch(item) as media:
+            clip = await prepare_whole(media, context, self._limits(params, context), _cutting(params))
             if clip is None:
-                return await self._in_pieces(item, media, params, call, kit)
+                return await self._in_pieces(item, media, params, call, context)
             payload = clip.input.payload
             try:
-                async with kit.hold(len(payload.data or b"") if payload else 0):
-                    return await self._ask(item, params, call, kit, clip.input, clip)
+                async with context.hold(len(payload.data or b"") if payload else 0):
+                    return await self._ask(item, params, call, context, clip.input, clip)
             finally:
                 if payload and payload.path and payload.path != media.path:
                     payload.path.unlink(missing_ok=True)
 
     async def _ask(
-        self, item: Item, params: HearingParams, call: Call, kit: Kit, source: Input, clip: PreparedAudio | None
+        self, item: Item, params: HearingParams, call: Call, context: Kit, source: Input, clip: PreparedAudio | None
     ) -> Mapping[str, Any]:
         seconds = clip.seconds if clip else None
-        answer = await call(self._priced(item, params, kit, source, seconds))
+        answer = await call(self._priced(item, params, context, source, seconds))
         warnings = clip.warnings if clip else ()
         heard = None if seconds is None else float(seconds)
         facts = (answer.data, self.written_in(params), heard, clip.voiced if clip else None, warnings)
@@ -167,17 +167,19 @@ class Transcribe:
             "recipe": source.recipe,
             "pieces": 1,
             "warnings": list(warnings),
-            **(check_transcript(*facts) if short else await kit.thread(check_transcript, *facts)),
+            **(check_transcript(*facts) if short else await context.thread(check_transcript, *facts)),
         }
 
     async def _in_pieces(
-        self, item: Item, media: Media, params: HearingParams, call: Call, kit: Kit
+        self, item: Item, media: Media, params: HearingParams, call: Call, context: Kit
     ) -> Mapping[str, Any]:
         async def send(clip: PreparedAudio) -> Answer:
-            return await call(self._priced(item, params, kit, clip.input, clip.seconds))
+            return await call(self._priced(item, params, context, clip.input, clip.seconds))
 
-        limits, cutting = self._limits(params, kit), _cutting(params)
-        merged = await transcribe_pieces(media, kit, send, self._cutting, limits, cutting, diarized=_diarized(params))
+        limits, cutting = self._limits(params, context), _cutting(params)
+        merged = await transcribe_pieces(
+            media, context, send, self._cutting, limits, cutting, diarized=_diarized(params)
+        )
         columns, length = merged.columns, merged.columns["duration_s"]
         facts = (columns, self.written_in(params), length, merged.activity, merged.warnings)
         return {
@@ -187,17 +189,17 @@ class Transcribe:
             "recipe": merged.recipe,
             "pieces": merged.count,
             "warnings": merged.warnings,
-            **await kit.thread(check_transcript, *facts),
+            **await context.thread(check_transcript, *facts),
             "request_key": merged.first.request_key,
             "request_id": merged.first.request_id,
             "started_at": merged.first.started_at,
         }
 
-    def _priced(self, item: Item, params: HearingParams, kit: Kit, source: Input, seconds: Decimal | None) -> Ask:
+    def _priced(self, item: Item, params: HearingParams, context: Kit, source: Input, seconds: Decimal | None) -> Ask:
         return Ask(
             capability=self.name,
             operation=self.operation,
-            model=kit.model,
+            model=context.model,
             params=_neutral(params),
             inputs=(source,),
             ceiling=Usage(audio_seconds=seconds, input_tokens=len((params.prompt or "").encode()), requests=1),
@@ -206,7 +208,7 @@ class Transcribe:
             item_id=item.item_id,
         )
 
-    async def estimate(self, item: Item, params: HearingParams, kit: Kit) -> Estimate:
+    async def estimate(self, item: Item, params: HearingParams, context: Kit) -> Estimate:
         """An Ask for each piece; lengths are from the file's header, which may be off for files that lie about it."""
         if item.is_url:
             return Estimate(1, Usage(requests=1), Usage(requests=1))
@@ -214,17 +216,17 @@ class Transcribe:
         from mediamill.tasks.media.probe import probe
 
         path = Path(item.location or "")
-        info = await kit.thread(probe, path)
-        limits = self._limits(params, kit)
+        info = await context.thread(probe, path)
+        limits = self._limits(params, context)
         asks = expected_pieces(info, path.stat().st_size, limits, _cutting(params))
         heard = info.seconds + (asks - 1) * Decimal(str(params.overlap))
         usage = Usage(audio_seconds=heard, requests=asks)
         return Estimate(asks, usage, usage, info.seconds)
 
-    def _limits(self, params: HearingParams, kit: Kit) -> AudioLimits:
+    def _limits(self, params: HearingParams, context: Kit) -> AudioLimits:
         if params.transport is None:
-            return kit.provider.audio_limits(self.operation, kit.model)
-        return kit.provider.audio_limits(self.operation, kit.model, params.transport)
+            return context.provider.audio_limits(self.operation, context.model)
+        return context.provider.audio_limits(self.operation, context.model, params.transport)
 
 
 def _shifted(data: Mapping[str, Any], start: int) -> Mapping[str, Any]:

@@ -14,7 +14,7 @@ import orjson
 from mediamill.tasks.capabilities.base import Kit
 
 
-def output_columns(outputs: Sequence[Mapping[str, Any]], item_id: str, kit: Kit) -> dict[str, Any]:
+def output_columns(outputs: Sequence[Mapping[str, Any]], item_id: str, context: Kit) -> dict[str, Any]:
     """Outputs as columns; pictures and other bytes become files under OUT/media."""
     rows: list[dict[str, Any]] = []
     for output in outputs:
@@ -24,7 +24,7 @@ def output_columns(outputs: Sequence[Mapping[str, Any]], item_id: str, kit: Kit)
             if content is None:
                 continue
             text = content if isinstance(content, str) else orjson.dumps(content).decode()
-            place = _saved(text, str(mime), f"{item_id}-{len(rows)}", kit)
+            place = _saved(text, str(mime), f"{item_id}-{len(rows)}", context)
             rows.append({"type": output["type"], "mime": mime, "text": None if place else text, "file": place})
 
     def joined(kind: str) -> str | None:
@@ -39,7 +39,7 @@ def output_columns(outputs: Sequence[Mapping[str, Any]], item_id: str, kit: Kit)
     }
 
 
-def _saved(text: str, mime: str, name: str, kit: Kit) -> str | None:
+def _saved(text: str, mime: str, name: str, context: Kit) -> str | None:
     """Where an output that is no text was written, relative to OUT; None for text."""
     from mediamill.tasks.sinks.media import publish_media
 
@@ -49,6 +49,6 @@ def _saved(text: str, mime: str, name: str, kit: Kit) -> str | None:
         data = text.encode() if mime == "image/svg+xml" else base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
         return None
-    made = kit.scratch / uuid.uuid4().hex
+    made = context.scratch / uuid.uuid4().hex
     made.write_bytes(data)
-    return publish_media(made, kit.out, name, mimetypes.guess_extension(mime) or ".bin").file
+    return publish_media(made, context.out, name, mimetypes.guess_extension(mime) or ".bin").file

@@ -57,23 +57,23 @@ class InterpreterSession:
     recalled: bool = False
     lost: str | None = None
 
-    async def recall(self, kit: Kit) -> None:
+    async def recall(self, context: Kit) -> None:
         """Take it up where earlier runs left it."""
         if self.name is not None and not self.recalled:
-            known = (await kit.remembered(_known)).get(self.name)
+            known = (await context.remembered(_known)).get(self.name)
             if known is not None:
                 self.id, self.began = known.id, known.began
                 self.generation, self.cells = known.generation, known.cells
             self.recalled = True
 
-    async def run(self, cell: Cell, lives: float, call: Call, kit: Kit) -> Answer:
+    async def run(self, cell: Cell, lives: float, call: Call, context: Kit) -> Answer:
         """Run a cell where the session stands; in a new interpreter, after its earlier cells, where the old one ended.
 
         Args:
             cell: what is run.
             lives: how many seconds an interpreter lives.
             call: buys the answer.
-            kit: what the item may use.
+            context: what the item may use.
 
         Raises:
             BadReply: ``session_lost``, when its earlier cells do not bring it back.
@@ -81,11 +81,11 @@ class InterpreterSession:
         for _ in range(_MAX_SESSIONS):
             try:
                 if self.id is None and self.lost is None:
-                    await self._bring_back(cell, call, kit)
+                    await self._bring_back(cell, call, context)
                 if self.lost is not None:
                     break
                 if self.id is None or time.time() < self.began + lives - _MARGIN:
-                    answer = await call(self._ask(cell, len(self.cells), kit))
+                    answer = await call(self._ask(cell, len(self.cells), context))
                     self._note(answer)
                     self.cells.append((cell.code, answer.data["error"] is None))
                     return answer
@@ -101,10 +101,10 @@ class InterpreterSession:
             hint="put what belongs together in fewer, quicker cells",
         )
 
-    async def _bring_back(self, cell: Cell, call: Call, kit: Kit) -> None:
+    async def _bring_back(self, cell: Cell, call: Call, context: Kit) -> None:
         """Run the earlier cells in a new interpreter; what failed before may fail again."""
         for place, (code, succeeded) in enumerate(self.cells):
-            answer = await call(self._ask(Cell(cell.item, code, cell.files), place, kit))
+            answer = await call(self._ask(Cell(cell.item, code, cell.files), place, context))
             self._note(answer)
             if succeeded and answer.data["error"] is not None:
                 self.lost = answer.data["error"][-200:]
@@ -116,7 +116,7 @@ class InterpreterSession:
             self.id = answer.data["session_id"]
             self.began = (answer.started_at or 0) / 1_000_000 or time.time()
 
-    def _ask(self, cell: Cell, place: int, kit: Kit) -> Ask:
+    def _ask(self, cell: Cell, place: int, context: Kit) -> Ask:
         """A cell as it is asked; the first takes the files along.
 
         A session belongs to one OUT, and equal cells in it are told apart by their place: each leaves its mark on the
@@ -124,7 +124,7 @@ class InterpreterSession:
         """
         params: dict[str, Any] = {"code": cell.code}
         if self.name is not None:
-            params["group"] = f"{kit.out}:{self.name}#{self.generation}.{place}"
+            params["group"] = f"{context.out}:{self.name}#{self.generation}.{place}"
         if self.id is not None:
             params["session_id"] = self.id
         elif cell.files:
@@ -132,7 +132,7 @@ class InterpreterSession:
         return Ask(
             capability="execute",
             operation=CODE_INTERPRETER,
-            model=kit.model,
+            model=context.model,
             params=params,
             ceiling=Usage(sessions=int(self.id is None), requests=1),
             sample=cell.item.sample,

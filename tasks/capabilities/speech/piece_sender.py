@@ -31,14 +31,14 @@ class PieceSender:
     """Sends one recording's pieces.
 
     Args:
-        kit: threads, bounded bytes, the journal's cuts.
+        context: threads, bounded bytes, the journal's cuts.
         send: one piece's paid call.
         sha256: of the recording.
         turn: how many recordings may be cut at once; each holds some seconds of sound.
     """
 
-    def __init__(self, kit: Kit, send: Send, sha256: str, turn: asyncio.Semaphore) -> None:
-        self._kit, self._send, self._sha256, self._turn = kit, send, sha256, turn
+    def __init__(self, context: Kit, send: Send, sha256: str, turn: asyncio.Semaphore) -> None:
+        self._context, self._send, self._sha256, self._turn = context, send, sha256, turn
         self._abandoned = False
         self._sent: list[asyncio.Task[Answer]] = []
         self._clips: list[PreparedAudio] = []
@@ -47,7 +47,7 @@ class PieceSender:
         """For the thread that decodes: raises once it should end."""
         if self._abandoned:
             raise Abandoned
-        self._kit.check()
+        self._context.check()
 
     async def send_all(self, pieces: Segmenter) -> tuple[list[PreparedAudio], list[Answer]]:
         """Cut and send to the recording's end.
@@ -76,17 +76,17 @@ class PieceSender:
 
     @asynccontextmanager
     async def _opened(self, pieces: Segmenter) -> AsyncIterator[None]:
-        pieces.known = await self._kit.known_cuts(self._sha256, pieces.recipe)
+        pieces.known = await self._context.known_cuts(self._sha256, pieces.recipe)
         try:
             yield
         finally:
             self._abandoned = True
-            await asyncio.shield(self._kit.thread(pieces.close))
+            await asyncio.shield(self._context.thread(pieces.close))
 
     async def _next(self, pieces: Segmenter) -> PreparedAudio | None:
         """The next piece, its cut on record."""
-        async with self._kit.hold(int(pieces.seconds * _BYTES_A_SECOND)):
-            step = asyncio.ensure_future(self._kit.thread(pieces.take))
+        async with self._context.hold(int(pieces.seconds * _BYTES_A_SECOND)):
+            step = asyncio.ensure_future(self._context.thread(pieces.take))
             try:
                 clip = await asyncio.shield(step)
             except asyncio.CancelledError:
@@ -97,7 +97,7 @@ class PieceSender:
                 raise
         try:
             if clip is not None and _is_news(pieces.cuts, pieces.known):
-                await self._kit.keep_cuts(self._sha256, pieces.recipe, pieces.cuts)
+                await self._context.keep_cuts(self._sha256, pieces.recipe, pieces.cuts)
         except BaseException:
             _forget(clip)
             raise
@@ -114,7 +114,7 @@ class PieceSender:
         payload = clip.input.payload
         assert payload is not None
         try:
-            async with self._kit.hold(payload.size):
+            async with self._context.hold(payload.size):
                 begun.set()
                 return await self._send(clip)
         finally:

@@ -41,20 +41,22 @@ class MergedPieces:
     first: Answer
 
 
-def pass_url(item: Item, kit: Kit, limits: AudioLimits) -> Input:
+def pass_url(item: Item, context: Kit, limits: AudioLimits) -> Input:
     """The recording by its URL, which the provider fetches itself.
 
     Raises:
         BadInput: ``no_urls`` when it does not.
     """
     if not limits.takes_urls:
-        raise BadInput(f"{kit.provider.name} does not fetch URLs itself", kind="no_urls", hint="leave out pass_urls")
-    digest = hashlib.sha256(f"url:{item.location}\n{kit.version(item)}".encode()).hexdigest()
+        raise BadInput(
+            f"{context.provider.name} does not fetch URLs itself", kind="no_urls", hint="leave out pass_urls"
+        )
+    digest = hashlib.sha256(f"url:{item.location}\n{context.version(item)}".encode()).hexdigest()
     payload = Payload(filename="", mime="", size=0, url=item.location)
     return Input(sha256=digest, recipe="url", payload=payload)
 
 
-async def prepare_whole(media: Media, kit: Kit, limits: AudioLimits, cutting: CutOptions) -> PreparedAudio | None:
+async def prepare_whole(media: Media, context: Kit, limits: AudioLimits, cutting: CutOptions) -> PreparedAudio | None:
     """The recording as it goes whole; None when it has to be cut.
 
     Raises:
@@ -66,13 +68,17 @@ async def prepare_whole(media: Media, kit: Kit, limits: AudioLimits, cutting: Cu
     if media.data is not None and not (cutting.normalize or cutting.trim):
         clip = prepare_plain_wav(media.path, media.data, media.sha256, limit_whole(limits, cutting))
         if clip is not None:
-            return clip if clip.seconds < 1 else await kit.thread(with_voice_activity, clip, media.path, kit.check)
-    return await kit.thread(prepare_if_fits, media.path, media.sha256, limits, kit.scratch, cutting, check=kit.check)
+            return (
+                clip if clip.seconds < 1 else await context.thread(with_voice_activity, clip, media.path, context.check)
+            )
+    return await context.thread(
+        prepare_if_fits, media.path, media.sha256, limits, context.scratch, cutting, check=context.check
+    )
 
 
 async def transcribe_pieces(
     media: Media,
-    kit: Kit,
+    context: Kit,
     send: Send,
     turn: asyncio.Semaphore,
     limits: AudioLimits,
@@ -84,7 +90,7 @@ async def transcribe_pieces(
 
     Args:
         media: the recording.
-        kit: what the item may use.
+        context: what the item may use.
         send: one piece's paid call.
         turn: how many recordings may be cut at once.
         limits: what the endpoint takes.
@@ -97,16 +103,16 @@ async def transcribe_pieces(
     from mediamill.tasks.capabilities.speech.transcript_merge import merge_transcripts
     from mediamill.tasks.media.segmenter import Segmenter
 
-    sender = PieceSender(kit, send, media.sha256, turn)
-    pieces = Segmenter(media.path, media.sha256, limits, kit.scratch, cutting, check=sender.check)
+    sender = PieceSender(context, send, media.sha256, turn)
+    pieces = Segmenter(media.path, media.sha256, limits, context.scratch, cutting, check=sender.check)
     clips, answers = await sender.send_all(pieces)
     ends = [c.input.start + round(c.seconds * RATE) if c.input.end is None else c.input.end for c in clips]
     heard = [PieceTranscript.of(a.data, c.input.start, end) for a, c, end in zip(answers, clips, ends, strict=True)]
-    columns, warnings = await kit.thread(merge_transcripts, heard, diarized=diarized)
+    columns, warnings = await context.thread(merge_transcripts, heard, diarized=diarized)
     return MergedPieces(
         columns,
         [*pieces.warnings, *warnings],
-        await kit.thread(lambda: pieces.voiced),
+        await context.thread(lambda: pieces.voiced),
         clips[0].input.recipe,
         len(clips),
         answers[0],

@@ -96,14 +96,14 @@ class PromptParams(BaseModel):
         return self.max_tokens > _STREAM_FROM if self.stream is None else self.stream
 
 
-async def render_text(item: Item, name: str, template: str | None, kit: Kit, *, optional: bool = False) -> str:
+async def render_text(item: Item, name: str, template: str | None, context: Kit, *, optional: bool = False) -> str:
     """What a parameter says of a row: its template filled; the row's text without one; what the row itself gave, as is.
 
     Raises:
         BadInput: when it says nothing and is not ``optional``, or cannot be filled.
     """
     own = name in item.params
-    text = await kit.text(item) if template is None or (not own and "text" in template) else ""
+    text = await context.text(item) if template is None or (not own and "text" in template) else ""
     told = text if template is None else render_row(item, name, template, text=text)
     if not optional and not told.strip():
         raise BadInput(f"{item.source}: there is no {name} in it", kind="empty", hint="write one, or leave it out")

@@ -50,16 +50,16 @@ class StructuredCompletion:
     operation: str
     version: int
 
-    def talk(self, kit: Kit) -> ChatModel:
+    def talk(self, context: Kit) -> ChatModel:
         """What the model can do.
 
         Raises:
             UsageError: when the provider answers no prompts.
         """
-        return kit.provider.model_facts(self.operation, kit.model, ChatModel)
+        return context.provider.model_facts(self.operation, context.model, ChatModel)
 
     def ask(
-        self, item: Item, prompt: Prompt, params: PromptParams, kit: Kit, more: Mapping[str, Any] | None = None
+        self, item: Item, prompt: Prompt, params: PromptParams, context: Kit, more: Mapping[str, Any] | None = None
     ) -> Ask:
         """The Ask for a prompt, with the most tokens it can take."""
         asked: dict[str, Any] = {"messages": list(prompt.messages), **params.sampling(), **(more or {})}
@@ -70,7 +70,7 @@ class StructuredCompletion:
         return Ask(
             capability=self.capability,
             operation=self.operation,
-            model=kit.model,
+            model=context.model,
             params=asked,
             inputs=prompt.inputs,
             ceiling=Usage(
@@ -83,9 +83,9 @@ class StructuredCompletion:
             item_id=item.item_id,
         )
 
-    def estimate(self, item: Item, prompt: Prompt, params: PromptParams, kit: Kit) -> Estimate:
+    def estimate(self, item: Item, prompt: Prompt, params: PromptParams, context: Kit) -> Estimate:
         """What a prompt would need: likely a quarter of the longest answer, at most all of it in every try."""
-        ask = self.ask(item, messages_with_schema(prompt, params, self.talk(kit)), params, kit)
+        ask = self.ask(item, messages_with_schema(prompt, params, self.talk(context)), params, context)
         likely = Usage(
             input_tokens=-(-_text_bytes(ask.params) // _BYTES_A_TOKEN) + prompt.media_tokens[0],
             output_tokens=-(-(ask.ceiling.output_tokens or 0) // 4),
@@ -99,7 +99,7 @@ class StructuredCompletion:
         prompt: Prompt,
         params: PromptParams,
         call: Call,
-        kit: Kit,
+        context: Kit,
         more: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Ask, and ask again with what was wrong while the answer does not fit its schema.
@@ -111,10 +111,10 @@ class StructuredCompletion:
             BadReply: ``refused`` by the model, ``cut_off`` at its longest length, ``misfit`` after every repair,
                 or ``empty_answer``.
         """
-        talk, answers = self.talk(kit), list[Answer]()
+        talk, answers = self.talk(context), list[Answer]()
         current = messages_with_schema(prompt, params, talk)
         while True:
-            answer = await call(self.ask(item, current, params, kit, more))
+            answer = await call(self.ask(item, current, params, context, more))
             answers.append(answer)
             choice = answer.data["choices"][0]
             said, why = self._read(choice, params)

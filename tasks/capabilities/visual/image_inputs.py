@@ -94,13 +94,13 @@ def image_columns(images: Sequence[ImageInput]) -> dict[str, Any]:
     }
 
 
-def vision_of(kit: Kit) -> Vision:
+def vision_of(context: Kit) -> Vision:
     """What pictures the model takes.
 
     Raises:
         UsageError: when the provider has none that sees.
     """
-    return kit.provider.model_facts(VISION_CHAT, kit.model, VisionModel).vision
+    return context.provider.model_facts(VISION_CHAT, context.model, VisionModel).vision
 
 
 def check_image_count(item: Item, count: int, vision: Vision) -> None:
@@ -114,7 +114,7 @@ def check_image_count(item: Item, count: int, vision: Vision) -> None:
 
 
 async def prepare_image_input(
-    item: Item, kit: Kit, vision: Vision, detail: Detail, *, count: int, fetch: bool, thumbnail: bool
+    item: Item, context: Kit, vision: Vision, detail: Detail, *, count: int, fetch: bool, thumbnail: bool
 ) -> ImageInput:
     """One picture, fetched, decoded to its end and made ready; a URL as it is, where the provider fetches it.
 
@@ -122,15 +122,15 @@ async def prepare_image_input(
         BadInput: naming the picture.
     """
     if item.is_url and not fetch and vision.takes_urls and not thumbnail:
-        digest = hashlib.sha256(f"url:{item.location}\n{kit.version(item)}".encode()).hexdigest()
+        digest = hashlib.sha256(f"url:{item.location}\n{context.version(item)}".encode()).hexdigest()
         payload = Payload(filename="", mime="", size=0, url=item.location)
         return ImageInput(item.source, Input(digest, "url", payload=payload), (1, vision.max_tokens(detail)))
     from mediamill.tasks.media.images.prepare import prepare_image
 
     limits = vision.limits(count)
-    async with kit.fetch(item) as media, kit.hold(_DECODED + 2 * media.size):
+    async with context.fetch(item) as media, context.hold(_DECODED + 2 * media.size):
         try:
-            picture = await kit.thread(
+            picture = await context.thread(
                 prepare_image,
                 media.path,
                 media.sha256,
@@ -138,7 +138,7 @@ async def prepare_image_input(
                 longest=vision.longest(detail),
                 data=media.data,
                 thumbnail=thumbnail,
-                check=kit.check,
+                check=context.check,
             )
         except BadInput as error:
             error.message = f"{item.source}: {error.message}"
@@ -156,7 +156,7 @@ class ImageEstimate:
 
 
 async def estimate_image(
-    item: Item, kit: Kit, vision: Vision, detail: Detail, *, count: int, fetch: bool
+    item: Item, context: Kit, vision: Vision, detail: Detail, *, count: int, fetch: bool
 ) -> ImageEstimate:
     """Estimate one picture without decoding it.
 
@@ -168,9 +168,9 @@ async def estimate_image(
     from mediamill.tasks.media.images.image_info import read_image_info
     from mediamill.tasks.media.images.prepare import target_size
 
-    async with kit.fetch(item) as media:
+    async with context.fetch(item) as media:
         try:
-            info = await kit.thread(read_image_info, media.path, media.data)
+            info = await context.thread(read_image_info, media.path, media.data)
         except BadInput as error:
             error.message = f"{item.source}: {error.message}"
             raise

@@ -23,14 +23,14 @@ _GONE = frozenset({401, 403, 404, 410})
 _SUFFIXES = {"jpeg": ".jpg"}
 
 
-async def publish_image(picture: Mapping[str, Any], number: int, item: Item, kit: Kit) -> dict[str, Any]:
+async def publish_image(picture: Mapping[str, Any], number: int, item: Item, context: Kit) -> dict[str, Any]:
     """A picture of a reply as a file under OUT/media, and what it is.
 
     Args:
         picture: as the operation documents it, not moderated.
         number: its place among the item's pictures, from 1.
         item: whose it is.
-        kit: what fetches, decodes and publishes.
+        context: what fetches, decodes and publishes.
 
     Raises:
         BadReply: ``bad_picture`` or ``link_expired``; the reply stays in the journal.
@@ -39,11 +39,11 @@ async def publish_image(picture: Mapping[str, Any], number: int, item: Item, kit
     from mediamill.tasks.sinks.media import publish_media
 
     held = len(picture["b64"] or "")
-    async with kit.hold(held + _DECODED), _file(picture, number, item, kit) as path:
-        info = await _verified(path, number, item, kit)
+    async with context.hold(held + _DECODED), _file(picture, number, item, context) as path:
+        info = await _verified(path, number, item, context)
         suffix = _SUFFIXES.get(info.format, f".{info.format}")
-        made = await kit.thread(
-            publish_media, path, kit.out, item.item_id, suffix if number == 1 else f"-{number}{suffix}"
+        made = await context.thread(
+            publish_media, path, context.out, item.item_id, suffix if number == 1 else f"-{number}{suffix}"
         )
     return {
         "file": made.file,
@@ -58,15 +58,15 @@ async def publish_image(picture: Mapping[str, Any], number: int, item: Item, kit
 
 
 @asynccontextmanager
-async def _file(picture: Mapping[str, Any], number: int, item: Item, kit: Kit) -> AsyncIterator[Path]:
+async def _file(picture: Mapping[str, Any], number: int, item: Item, context: Kit) -> AsyncIterator[Path]:
     """The picture's bytes in a file of their own, as they came."""
     if picture["b64"] is None:
-        async with _fetched(picture["url"], number, item, kit) as path:
+        async with _fetched(picture["url"], number, item, context) as path:
             yield path
         return
-    path = kit.scratch / uuid.uuid4().hex
+    path = context.scratch / uuid.uuid4().hex
     try:
-        await kit.thread(_decoded, picture["b64"], path)
+        await context.thread(_decoded, picture["b64"], path)
         yield path
     except binascii.Error:
         raise _bad(item, number, "is not base64") from None
@@ -75,9 +75,9 @@ async def _file(picture: Mapping[str, Any], number: int, item: Item, kit: Kit) -
 
 
 @asynccontextmanager
-async def _fetched(url: str, number: int, item: Item, kit: Kit) -> AsyncIterator[Path]:
+async def _fetched(url: str, number: int, item: Item, context: Kit) -> AsyncIterator[Path]:
     try:
-        async with kit.download(url, _MAX_BYTES) as media:
+        async with context.download(url, _MAX_BYTES) as media:
             yield media.path
     except BadInput as error:
         if error.status not in _GONE:
@@ -91,11 +91,11 @@ async def _fetched(url: str, number: int, item: Item, kit: Kit) -> AsyncIterator
         ) from None
 
 
-async def _verified(path: Path, number: int, item: Item, kit: Kit) -> ImageInfo:
+async def _verified(path: Path, number: int, item: Item, context: Kit) -> ImageInfo:
     from mediamill.tasks.media.images.image_info import verify_image
 
     try:
-        return await kit.thread(verify_image, path)
+        return await context.thread(verify_image, path)
     except BadInput as error:
         raise _bad(item, number, f"cannot be used: {error.message}") from None
 

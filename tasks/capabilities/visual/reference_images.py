@@ -17,36 +17,36 @@ _DECODED = 32 * 2**20
 
 
 async def load_reference_images(
-    places: Sequence[str], item: Item, kit: Kit, *, exactly: tuple[int, int] | None = None
+    places: Sequence[str], item: Item, context: Kit, *, exactly: tuple[int, int] | None = None
 ) -> tuple[Input, ...]:
     """Paths and addresses as inputs, in order; paths count from the manifest's folder.
 
     Args:
         places: paths and URLs, as the row or the job names them.
         item: whose they are.
-        kit: what fetches and decodes.
+        context: what fetches and decodes.
         exactly: width and height in pixels that every picture is brought to, for endpoints that take no other; what
             an address leads to is then fetched, too.
 
     Raises:
         BadInput: naming the picture that cannot be read or decoded.
     """
-    return tuple([await _one(place, item, kit, exactly) for place in places])
+    return tuple([await _one(place, item, context, exactly) for place in places])
 
 
-async def _one(place: str, item: Item, kit: Kit, exactly: tuple[int, int] | None) -> Input:
+async def _one(place: str, item: Item, context: Kit, exactly: tuple[int, int] | None) -> Input:
     from mediamill.tasks.media.images.prepare import crop_to_size, prepare_image
 
-    picture = replace(item, location=kit.place(place), source=place)
+    picture = replace(item, location=context.place(place), source=place)
     if picture.is_url and exactly is None:
-        digest = hashlib.sha256(f"url:{place}\n{kit.version(item)}".encode()).hexdigest()
+        digest = hashlib.sha256(f"url:{place}\n{context.version(item)}".encode()).hexdigest()
         return Input(digest, "url", payload=Payload("", "", 0, url=place))
     try:
-        async with kit.fetch(picture) as media, kit.hold(_DECODED + 2 * media.size):
+        async with context.fetch(picture) as media, context.hold(_DECODED + 2 * media.size):
             if exactly is not None:
-                return await kit.thread(crop_to_size, media.path, media.sha256, exactly, media.data)
-            made = await kit.thread(
-                prepare_image, media.path, media.sha256, _LIMITS, longest=_LONGEST, data=media.data, check=kit.check
+                return await context.thread(crop_to_size, media.path, media.sha256, exactly, media.data)
+            made = await context.thread(
+                prepare_image, media.path, media.sha256, _LIMITS, longest=_LONGEST, data=media.data, check=context.check
             )
     except BadInput as error:
         told = error.message if place in error.message else f"{place}: {error.message}"

@@ -43,7 +43,7 @@ class FrameChoice(Protocol):
     def whole(self) -> bool | None: ...  # noqa: D102
 
 
-async def read_video(item: Item, media: Media, kit: Kit) -> VideoInfo:
+async def read_video(item: Item, media: Media, context: Kit) -> VideoInfo:
     """What the video is, from its headers and its first frame.
 
     Raises:
@@ -51,16 +51,16 @@ async def read_video(item: Item, media: Media, kit: Kit) -> VideoInfo:
     """
     from mediamill.tasks.media.frames import read_video_info
 
-    async with kit.hold(_DECODED):
+    async with context.hold(_DECODED):
         try:
-            return await kit.thread(read_video_info, media.path)
+            return await context.thread(read_video_info, media.path)
         except BadInput as error:
             error.message = f"{item.source}: {error.message}"
             raise
 
 
 async def take_frames(
-    item: Item, media: Media, choice: FrameChoice, vision: Vision, span: tuple[float, float], kit: Kit
+    item: Item, media: Media, choice: FrameChoice, vision: Vision, span: tuple[float, float], context: Kit
 ) -> list[Frame]:
     """The frames of one window, as the model takes them.
 
@@ -70,7 +70,7 @@ async def take_frames(
         choice: which frames.
         vision: what the model takes.
         span: where the window begins and ends, in seconds.
-        kit: threads and bounded memory.
+        context: threads and bounded memory.
 
     Raises:
         BadInput: ``too_many_pictures`` when one prompt cannot hold them; as
@@ -78,13 +78,13 @@ async def take_frames(
     """
     from mediamill.tasks.media.frames import frames_at, scene_times
 
-    async with kit.hold(_DECODED):
+    async with context.hold(_DECODED):
         try:
             wanted = frame_times(choice, span)
             if choice.scenes:
-                wanted = await kit.thread(scene_times, media.path, *span, choice.frames, kit.check)
+                wanted = await context.thread(scene_times, media.path, *span, choice.frames, context.check)
             _check_frame_count(wanted, vision)
-            return await kit.thread(frames_at, media.path, wanted, vision.longest(choice.detail), kit.check)
+            return await context.thread(frames_at, media.path, wanted, vision.longest(choice.detail), context.check)
         except BadInput as error:
             error.message = f"{item.source}: {error.message}"
             raise
