@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from mediamill.tasks.errors import NoSuchOption, StorageError, UsageError
 from mediamill.tasks.export import export
-from tests.faults.driving import mediamill
-from tests.repeatable import repeatable
+from tests.helpers.cli_runs import mediamill
+from tests.helpers.hypothesis_profile import repeatable
 
 WHEN = dt.datetime(2026, 11, 20, 12, 30, tzinfo=dt.UTC)
 RANKED = pa.list_(pa.struct([("rank", pa.int32()), ("score", pa.float64()), ("text", pa.string())]))

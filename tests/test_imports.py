@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.helpers.paths import RECORDINGS, ROOT
+
 LAYERS = (
     {"flows"},
     {"tasks.pipeline", "tasks.run_job"},
@@ -198,7 +199,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_an_inline_run_with_nothing_to_do_imports_only_what_it_uses(tmp_path: Path) -> None:
-    arguments = ("transcribe", str(ROOT / "data/samples/recordings/window.flac"), "--provider", "local")
+    arguments = ("transcribe", str(RECORDINGS / "window.flac"), "--provider", "local")
     first = loaded(*arguments, "--out", str(tmp_path / "out"))
     assert "prefect" not in first
     again = loaded(*arguments, "--out", str(tmp_path / "out"))

@@ -12,9 +12,10 @@ import pytest
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.job import make_job
 from mediamill.tasks.resolved_job import resolve_job
-from tests.faults.driving import environment
+from tests.helpers.cli_runs import environment
+from tests.helpers.paths import RECORDINGS
 
-RECORDING = Path(__file__).parents[1] / "data" / "samples" / "recordings" / "window.flac"
+RECORDING = RECORDINGS / "window.flac"
 
 COUNTING = """
 import sys

@@ -12,8 +12,8 @@ import pytest
 from mediamill.tasks.engine import Engine
 from mediamill.tasks.job import Job, make_job
 from mediamill.tasks.run import Run, RunEnded, RunTicket, ShardBatch, do_shards, plan_shards, publish_run
-from tests.faults.driving import make_wavs, rows
-from tests.servers import RunningServer, running_server
+from tests.helpers.cli_runs import make_wavs, rows
+from tests.helpers.local_server import RunningServer, running_server
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ import time
 import wave
 from pathlib import Path
 
-from tests.servers import running_server
+from tests.helpers.local_server import running_server
 
 
 def make_files(folder: Path, count: int) -> None:
@@ -56,7 +56,7 @@ def main() -> None:
         for run in range(chosen.runs):
             with running_server(engine="echo", latency=chosen.latency) as server:
                 bare = timed(
-                    [sys.executable, "-m", "tests.bench.bare", str(files), server.origin, str(chosen.in_flight)]
+                    [sys.executable, "-m", "tests.bench.bare_loop", str(files), server.origin, str(chosen.in_flight)]
                 )
                 ours = timed(
                     [

@@ -15,8 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.capabilities.filming import PIXVERSE, prompts
-from tests.servers import running_server
+from tests.helpers.local_server import running_server
+from tests.helpers.video_runs import PIXVERSE, prompts
 
 
 def main(jobs: int, seconds: int) -> None:

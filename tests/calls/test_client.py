@@ -16,8 +16,8 @@ from mediamill.tasks.calls.transport_errors import Broken, NotSent
 from mediamill.tasks.domain import Payload
 from mediamill.tasks.errors import BadInput, UsageError
 from mediamill.tasks.wire import Request
-from tests.calls.raw import answer, raw
-from tests.calls.sending import KEY, MB, POST, client, no_proxies, send
+from tests.calls.client_calls import KEY, MB, POST, client, no_proxies, send
+from tests.calls.raw_server import answer, raw
 
 __all__ = ["client", "no_proxies"]
 

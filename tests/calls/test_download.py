@@ -11,7 +11,7 @@ import pytest
 
 from mediamill.tasks.calls.client import Client
 from mediamill.tasks.errors import BadInput, CallFailed, StorageError
-from tests.calls.raw import answer, raw
+from tests.calls.raw_server import answer, raw
 
 
 async def get(url: str, to: Path) -> Path:

@@ -15,13 +15,14 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from tests.clients.seeing import web
-from tests.faults.driving import SENTINEL, mediamill, rows
-from tests.faults.judging import ledger_equals_bill, no_key_in, within_the_promise
-from tests.servers import RunningServer, running_server
+from tests.helpers.cli_runs import SENTINEL, mediamill, rows
+from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.paths import SAMPLES
+from tests.helpers.run_checks import ledger_equals_bill, no_key_in, within_the_promise
+from tests.helpers.visual_samples import web
 
 MODEL = "Qwen/Qwen3.5-9B"
-PICTURES = Path(__file__).parents[2] / "data" / "samples" / "pictures"
+PICTURES = SAMPLES / "pictures"
 SCHEMA = {
     "type": "object",
     "properties": {"title": {"type": "string"}, "width": {"type": "integer"}, "text": {"type": "string"}},

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.faults.driving import mediamill, rows
-from tests.servers import RunningServer, running_server
+from tests.helpers.cli_runs import mediamill, rows
+from tests.helpers.local_server import RunningServer, running_server
 
 MODEL = "Qwen/Qwen3.5-9B"
 SCHEMA = {"type": "object", "properties": {"title": {"type": "string"}}, "required": ["title"]}

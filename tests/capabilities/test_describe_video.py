@@ -14,12 +14,12 @@ import pytest
 
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.media.frames import frames_at, read_video_info, scene_times, times
-from tests.faults.driving import mediamill, rows
-from tests.faults.judging import ledger_equals_bill
-from tests.servers import RunningServer, running_server
+from tests.helpers.cli_runs import mediamill, rows
+from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.paths import SAMPLES
+from tests.helpers.run_checks import ledger_equals_bill
 
 MODEL, EAR = "Qwen/Qwen3.5-9B", "openai/whisper-large-v3"
-SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 DAY = SAMPLES / "videos" / "day.mp4"
 
 

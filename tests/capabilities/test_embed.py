@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from mediamill.tasks.local.endpoints.embeddings import vector
-from tests.capabilities.texts import E5, PRICES, SMALL, ask
-from tests.faults.driving import mediamill, rows
-from tests.faults.judging import ledger_equals_bill, no_key_in, within_the_promise
-from tests.quick import few
-from tests.servers import RunningServer, running_server
+from tests.capabilities.capability_runs import E5, PRICES, SMALL, ask
+from tests.helpers.cli_runs import mediamill, rows
+from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.quick_tier import few
+from tests.helpers.run_checks import ledger_equals_bill, no_key_in, within_the_promise
 
 COUNT = 150
 TOKENS = 10

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from tests.capabilities.texts import PRICES, ask
-from tests.faults.driving import mediamill, rows
-from tests.faults.judging import ledger_equals_bill, no_key_in, within_the_promise
-from tests.local.locking import needs_lock
-from tests.quick import few
-from tests.servers import RunningServer, running_server
+from tests.capabilities.capability_runs import PRICES, ask
+from tests.helpers.cli_runs import mediamill, rows
+from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.quick_tier import few
+from tests.helpers.run_checks import ledger_equals_bill, no_key_in, within_the_promise
+from tests.local.sandbox.landlock import needs_lock
 
 pytestmark = needs_lock
 PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.faults.driving import SENTINEL, mediamill, rows
-from tests.faults.judging import ledger_equals_bill, no_key_in, within_the_promise
-from tests.servers import RunningServer, running_server
+from tests.helpers.cli_runs import SENTINEL, mediamill, rows
+from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.paths import ROOT
+from tests.helpers.run_checks import ledger_equals_bill, no_key_in, within_the_promise
 
 FLUX, KONTEXT = "black-forest-labs/FLUX.1-schnell", "black-forest-labs/FLUX.1-kontext-dev"
 DIALECTS = {
@@ -262,7 +263,7 @@ def test_a_template_a_reference_and_a_quote_that_holds(server: RunningServer, tm
 
 
 def test_the_built_in_provider_draws_without_a_key(tmp_path: Path) -> None:
-    job = Path(__file__).parents[2] / "configs" / "jobs" / "generate-image.yaml"
+    job = ROOT / "configs" / "jobs" / "generate-image.yaml"
     told = mediamill("run", job, "--out", tmp_path / "out", "--yes", home=tmp_path / "home")
     assert told.returncode == 0, told.stderr
     found = whole(tmp_path / "out")

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.capabilities.filming import PIXVERSE, SMALL, film, prompts, whole
-from tests.faults.driving import mediamill, rows
-from tests.faults.judging import ledger_equals_bill, no_key_in, within_the_promise
-from tests.quick import few
-from tests.servers import RunningServer, running_server
+from tests.helpers.cli_runs import mediamill, rows
+from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.quick_tier import few
+from tests.helpers.run_checks import ledger_equals_bill, no_key_in, within_the_promise
+from tests.helpers.video_runs import PIXVERSE, SMALL, film, prompts, whole
 
 SORA, GROK = "sora-2", "grok-imagine-video"
 VEO = "google/veo-3.0"

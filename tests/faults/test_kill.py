@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from mediamill.tasks.fault_injection import POINTS
-from tests.faults.driving import make_wavs, rows, transcribe
-from tests.quick import few
-from tests.servers import RunningServer, running_server
+from tests.helpers.cli_runs import make_wavs, rows, transcribe
+from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.quick_tier import few
 
 ITEMS, IN_FLIGHT = 300, 16
 PRICE = ("openai/whisper-large-v3", "0.0015")

@@ -13,10 +13,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.faults.driving import SENTINEL, environment, make_wavs, mediamill, rows, transcribe
-from tests.faults.judging import ledger_equals_bill
-from tests.quick import few
-from tests.servers import RunningServer, running_server
+from tests.helpers.cli_runs import SENTINEL, environment, make_wavs, mediamill, rows, transcribe
+from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.quick_tier import few
+from tests.helpers.run_checks import ledger_equals_bill
 
 PRICE = "openai/whisper-large-v3=0.0015"
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.driving import mediamill, rows
-from tests.quick import few
-from tests.servers import RunningServer, running_server
-from tests.speaking.driving import ORPHEUS, manifest, speak, whole
+from tests.helpers.cli_runs import mediamill, rows
+from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.quick_tier import few
+from tests.helpers.speak_runs import ORPHEUS, manifest, speak, whole
 
 TEXTS = 24
 IN_FLIGHT = 4

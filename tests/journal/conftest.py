@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.journal.opening import POSTGRESQL, SQLITE, Start, Store, drop_schema, postgresql_schema
+from tests.journal.stores import POSTGRESQL, SQLITE, Start, Store, drop_schema, postgresql_schema
 
 SERVER = os.environ.get("MEDIAMILL_TEST_POSTGRESQL")
 
@@ -47,7 +47,7 @@ def start() -> Iterator[Start]:
     with ExitStack() as children:
 
         def begin(how: str, root: Path, url: str, what: str = "") -> subprocess.Popen[str]:
-            command = [sys.executable, "-m", "tests.journal.child", how, str(root), url, what]
+            command = [sys.executable, "-m", "tests.journal.journal_process", how, str(root), url, what]
             child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             children.enter_context(child)
             children.callback(child.kill)

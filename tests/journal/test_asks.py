@@ -9,7 +9,7 @@ import pytest
 
 from mediamill.tasks.domain import Cost
 from mediamill.tasks.errors import CallFailed
-from tests.journal.opening import (
+from tests.journal.stores import (
     MINUTE,
     NOW,
     Store,

@@ -14,7 +14,7 @@ import pytest
 from mediamill.tasks.domain import Failure, Item, Result
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.planning import PlanCounts
-from tests.journal.opening import Store, item
+from tests.journal.stores import Store, item
 
 
 async def plan(journal: Journal, items: Sequence[Item], **options: Any) -> PlanCounts:

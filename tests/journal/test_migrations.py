@@ -15,9 +15,9 @@ from mediamill.tasks.errors import StorageError, UsageError
 from mediamill.tasks.journal import migrations
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.migrations import MIGRATIONS, Migration, stored_version
-from tests.faults.driving import mediamill
-from tests.journal.earlier import journal_of, rows_of, table, unpack
-from tests.journal.opening import Start, Store
+from tests.helpers.cli_runs import mediamill
+from tests.journal.stores import Start, Store
+from tests.journal.version_1 import journal_of, rows_of, table, unpack
 
 VERSION = MIGRATIONS[-1].version
 TABLES = ("outs", "items", "shards", "asks", "attempts", "parts", "runs", "leases", "files", "ceilings", "cuts")

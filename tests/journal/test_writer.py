@@ -14,7 +14,7 @@ from mediamill.tasks import fault_injection
 from mediamill.tasks.errors import StorageError
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.tables import ceilings
-from tests.journal.opening import Store
+from tests.journal.stores import Store
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.servers import RunningServer, running_server
+from tests.helpers.local_server import RunningServer, running_server
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.driving import environment, rows
-from tests.long.numbered import Numbered, write_wav
-from tests.long.transcripts import ENGINE, words_of
-from tests.servers import RunningServer, running_server
+from tests.helpers.cli_runs import environment, rows
+from tests.helpers.local_server import RunningServer, running_server
+from tests.long.numbered_recordings import Numbered, write_wav
+from tests.long.transcribe_runs import ENGINE, words_of
 
 HOURS_3 = 3 * 3600
 MEASURED = """

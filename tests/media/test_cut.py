@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mediamill.tasks.media.cut import CutPlan, Cutter, find_quietest
 from mediamill.tasks.media.encode import RATE, Samples
-from tests.repeatable import repeatable
+from tests.helpers.hypothesis_profile import repeatable
 
 
 def told_apart(seed: int, count: int) -> Samples:

@@ -12,7 +12,7 @@ from mediamill.tasks.media import spooled_output
 from mediamill.tasks.media.prepare import prepare, prepare_plain_wav
 from mediamill.tasks.media.probe import probe
 from mediamill.tasks.wire import AudioLimits
-from tests.media.sounds import LIMITS, encode, header, tone, wav
+from tests.helpers.audio_files import LIMITS, encode, header, tone, wav
 
 SHA = "0" * 64
 WEB = AudioLimits(frozenset({"webm"}), 25 * 2**20)

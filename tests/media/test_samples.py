@@ -12,9 +12,9 @@ from mediamill.tasks.errors import BadInput
 from mediamill.tasks.media.decode import open_recording
 from mediamill.tasks.media.encode import mono
 from mediamill.tasks.media.prepare import prepare
-from tests.media.sounds import LIMITS
+from tests.helpers.audio_files import LIMITS
+from tests.helpers.paths import SAMPLES
 
-SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 SHA = "0" * 64
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mediamill.tasks.media.audio_info import AudioInfo, as_seconds
 from mediamill.tasks.media.decode import open_recording
 from mediamill.tasks.media.wav import HEAD, read_wav
-from tests.media.sounds import header, tone, wav
+from tests.helpers.audio_files import header, tone, wav
 
 
 def chunk(name: bytes, data: bytes) -> bytes:

@@ -17,6 +17,7 @@ from mediamill.tasks.errors import UsageError
 from mediamill.tasks.money import prices
 from mediamill.tasks.money.prices import PriceBook
 from mediamill.tasks.providers import registry
+from tests.helpers.paths import ROOT
 
 HEADER = "provider,model,capability,unit,price_usd,source,as_of\n"
 
@@ -103,7 +104,7 @@ def test_a_wrong_list_is_one_line(
 
 @pytest.fixture(scope="module")
 def make_prices() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_prices", Path(__file__).parents[2] / "data" / "make_prices.py")
+    spec = importlib.util.spec_from_file_location("make_prices", ROOT / "data" / "make_prices.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

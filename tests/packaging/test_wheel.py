@@ -11,9 +11,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.packaging.installed import ROOT, build_wheel, make_environment, make_foreign_folder
+from tests.helpers.paths import RECORDINGS, ROOT
+from tests.packaging.environments import build_wheel, make_environment, make_foreign_folder
 
-RECORDING = ROOT / "data" / "samples" / "recordings" / "window.flac"
+RECORDING = RECORDINGS / "window.flac"
 FLOW = "from mediamill.flows.transcribe import transcribe; print(transcribe.name)"
 
 

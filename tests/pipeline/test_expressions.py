@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.pipeline.expressions import Expression
-from tests.repeatable import repeatable
+from tests.helpers.hypothesis_profile import repeatable
 
 ROW = {"language": "de", "seconds": 7.5, "text": "Hello there, World", "tags": ["cat", "dog"], "size": {"w": 3}}
 

@@ -24,9 +24,10 @@ from mediamill.tasks.domain import Ask, Input, Payload, Usage
 from mediamill.tasks.errors import BadInput, UsageError
 from mediamill.tasks.providers.registry import load_config, make_provider, provider_names
 from mediamill.tasks.wire import Provider, Request, Wire
+from tests.helpers.paths import ROOT
 
 FIXTURE = Path(__file__).with_name("pinned_requests.json")
-CONFIGS = Path(__file__).parents[2] / "configs" / "providers"
+CONFIGS = ROOT / "configs" / "providers"
 ENVIRON = {env: "k" for name in provider_names() if (env := load_config(name).key_env)}
 _LONG = 4000
 _PROVIDER_LIST = re.compile(r"(?<=--provider) \w.*")

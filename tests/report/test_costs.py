@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mediamill.tasks.report.costs import cost_table, inert, plain, write_costs
-from tests.repeatable import repeatable
-from tests.report.pages import filled, page_of, parsed
+from tests.helpers.hypothesis_profile import repeatable
+from tests.report.report_pages import filled, page_of, parsed
 
 
 def attempt(**more: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from mediamill.tasks.sinks.calls import CALLS, call_row
 from mediamill.tasks.sinks.failures import Failed, failure_row, failures_schema
 from mediamill.tasks.sinks.results import Completed, result_row, results_schema
 from mediamill.tasks.sinks.schema import Column
-from tests.journal.earlier import unpack
+from tests.journal.version_1 import unpack
 
 ITEM = Item("a.wav", 3, "in/a.wav", row={"topic": "x"})
 

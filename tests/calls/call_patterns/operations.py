@@ -1,0 +1,84 @@
+"""The operations of the test shapes, as adapters that shapes.yaml names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from mediamill.tasks.domain import Ask, Usage
+from mediamill.tasks.errors import BadReply
+from mediamill.tasks.providers.operations.base import JobOperation, ModelFacts, Operation, OperationConfig
+from mediamill.tasks.wire import Pack, Parsed, Poll, Problem, Reply, Request, Verdict, Wire
+
+
+class ShapeConfig(OperationConfig[ModelFacts]):
+    """Nothing beside what every endpoint has."""
+
+
+class Piece(Operation[ShapeConfig, ModelFacts]):
+    """Speaks to :mod:`tests.calls.call_patterns.server`: a text for each name that is sent."""
+
+    config_model = ShapeConfig
+    facts_model = ModelFacts
+
+    def wire(self, ask: Ask) -> Wire:
+        """The endpoint, under a name instead of its port: a run against a restarted server finds its answers."""
+        return Wire("shapes:1", self.path, dict(ask.params), deadline=20, **self.sharing())
+
+    def sharing(self) -> dict[str, Any]:
+        """What the Wire says of how requests share and repeat."""
+        return {}
+
+    def request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
+        """The names of what is asked."""
+        return Request("POST", wire.path, json={"names": [_name(a) for a in asks]})
+
+    def parse(self, reply: Reply, asks: Sequence[Ask]) -> Sequence[Parsed]:
+        """One text for each Ask."""
+        try:
+            texts = orjson.loads(reply.body)["texts"]
+        except (ValueError, KeyError):
+            raise BadReply("no texts in the reply") from None
+        return [Parsed({"text": text}, Usage(requests=1)) for text in texts]
+
+    def classify(self, reply: Reply) -> Problem | None:
+        """Only statuses count here."""
+        if reply.status < 300:
+            return None
+        verdict: Verdict = "retry" if reply.status in (429, 500, 503) else "fail"
+        return Problem(verdict, f"http_{reply.status}", f"status {reply.status}")
+
+
+class Packed(Piece):
+    """Many Asks in one request."""
+
+    def sharing(self) -> dict[str, Any]:
+        """Eight at most."""
+        return {"pack": Pack("packed", max_asks=8)}
+
+
+class SlowJob(Piece, JobOperation[ShapeConfig, ModelFacts]):
+    """A job that is created once and polled for."""
+
+    def sharing(self) -> dict[str, Any]:
+        """A second creation would be a second purchase."""
+        return {"repeatable": False, "job": True}
+
+    def accepted(self, reply: Reply) -> str:
+        """The job's id."""
+        return str(orjson.loads(reply.body)["id"])
+
+    def poll(self, wire: Wire, remote_id: str) -> Request:
+        """A look at the job."""
+        return Request("GET", f"{wire.path}/{remote_id}")
+
+    def polled(self, reply: Reply) -> Poll:
+        """Done once its texts are there."""
+        state = orjson.loads(reply.body)["status"]
+        return Poll("done" if state == "completed" else "failed" if state == "failed" else "pending", wait=0.02)
+
+
+def _name(ask: Ask) -> str:
+    return f"{ask.inputs[0].sha256[:16]}-{ask.inputs[0].start}-{ask.sample}"

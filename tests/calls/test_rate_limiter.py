@@ -1,0 +1,299 @@
+"""The limiter against a rate-limited server, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mediamill.tasks.calls.rate_limiter import Limiter, Permit
+from mediamill.tasks.domain import Usage
+from mediamill.tasks.wire import Quota, RateLimits
+from tests.calls.virtual_time import Server, drive, run_virtual
+
+ONE = Usage()
+
+
+def simulate(
+    limiter: Limiter, server: Server, seconds: float, changes: dict[float, float] | None = None
+) -> tuple[Server, float]:
+    """Drive for ``seconds``; ``changes`` maps moments to new limits. The server and when it all began."""
+
+    async def main() -> float:
+        loop = asyncio.get_running_loop()
+        began = server.at = loop.time()
+        server.tokens = max(1.0, server.limit)
+        for moment, limit in (changes or {}).items():
+            loop.call_at(began + moment, setattr, server, "limit", limit)
+        await drive(limiter, server, began + seconds)
+        return began
+
+    return server, run_virtual(main)
+
+
+def roomy(rpm: float, latency: float) -> Quota:
+    """As many in flight as the limit and the latency need."""
+    return Quota(concurrency=max(64, int(rpm / 60 * latency * 1.5)))
+
+
+@pytest.mark.parametrize("tells", ["all", "refusals"])
+@pytest.mark.parametrize(("rpm", "latency"), [(20, 0.05), (20, 20), (120, 2), (600, 0.05), (600, 20), (6000, 0.5)])
+def test_a_stated_limit_is_used_and_not_broken(rpm: float, latency: float, tells: str) -> None:
+    steady = max(120.0, 6000 / rpm * 3)
+    server, began = simulate(Limiter(roomy(rpm, latency)), Server(rpm / 60, latency, tells=tells), 90 + steady)
+    used, refused = server.since(began + 90, began + 90 + steady)
+    assert used >= 0.95
+    assert refused <= 0.01
+
+
+@pytest.mark.parametrize(("rpm", "latency"), [(600, 0.05), (600, 20), (1500, 2), (3000, 0.3)])
+def test_a_limit_that_nobody_states_is_found(rpm: float, latency: float) -> None:
+    server, began = simulate(Limiter(roomy(rpm, latency)), Server(rpm / 60, latency), 330)
+    used, refused = server.since(began + 150, began + 330)
+    assert used >= 0.95
+    assert refused <= 0.01
+
+
+@pytest.mark.long
+def test_sixty_thousand_a_minute() -> None:
+    server, began = simulate(Limiter(roomy(60_000, 0.1)), Server(1000, 0.1, tells="refusals"), 40)
+    used, refused = server.since(began + 15, began + 40)
+    assert used >= 0.95
+    assert refused <= 0.01
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+@pytest.mark.parametrize(
+    ("rpm", "tells"), [(20, "all"), (600, "all"), (600, "refusals"), (3000, "all"), (3000, "refusals")]
+)
+def test_a_minute_after_the_limit_changes_it_is_used_again(rpm: float, tells: str, factor: float) -> None:
+    server, began = simulate(Limiter(roomy(rpm, 2)), Server(rpm / 60, 0.5, tells=tells), 300, {120: rpm / 60 * factor})
+    used, refused = server.since(began + 180, began + 300)
+    assert used >= 0.95
+    assert refused <= 0.01
+
+
+@pytest.mark.parametrize("rpm", [600, 3000])
+def test_a_halved_limit_that_nobody_states_is_found_within_a_minute(rpm: float) -> None:
+    server, began = simulate(Limiter(roomy(rpm, 1)), Server(rpm / 60, 0.5), 390, {150: rpm / 120})
+    used, refused = server.since(began + 210, began + 390)
+    assert used >= 0.95
+    assert refused <= 0.012
+
+
+@pytest.mark.parametrize("how", ["bucket", "sliding", "fixed"])
+@pytest.mark.parametrize("rpm", [20, 300, 1200])
+def test_a_configured_limit_is_never_exceeded_and_nearly_reached(rpm: float, how: str) -> None:
+    server, began = simulate(Limiter(Quota(rpm=rpm, concurrency=256)), Server(rpm / 60, 1.0, how), 360)
+    used, refused = server.since(began, began + 360)
+    assert used >= 0.95
+    assert refused <= 0.003
+
+
+def test_without_a_limit_nothing_waits() -> None:
+    async def main() -> tuple[float, int]:
+        limiter = Limiter(Quota(concurrency=256))
+        began = asyncio.get_running_loop().time()
+        permits = [await limiter.acquire(ONE) for _ in range(256)]
+        assert all(p.wait == 0 for p in permits)
+        for permit in permits:
+            limiter.release(permit, "ok", RateLimits())
+        return asyncio.get_running_loop().time() - began, limiter.in_flight
+
+    assert run_virtual(main) == (0.0, 0)
+
+
+def test_first_come_first_served() -> None:
+    async def main() -> list[int]:
+        limiter = Limiter(Quota(rpm=60, concurrency=4))
+        order: list[int] = []
+
+        async def one(n: int) -> None:
+            permit = await limiter.acquire(ONE)
+            order.append(n)
+            limiter.release(permit, "ok")
+
+        await asyncio.gather(*(one(n) for n in range(20)))
+        return order
+
+    assert run_virtual(main) == list(range(20))
+
+
+def test_a_cancelled_wait_takes_nothing_and_wakes_the_next() -> None:
+    async def main() -> tuple[int, int]:
+        limiter = Limiter(Quota(concurrency=1))
+        held = await limiter.acquire(ONE)
+        waiting = [asyncio.ensure_future(limiter.acquire(ONE)) for _ in range(3)]
+        await asyncio.sleep(0)
+        waiting[0].cancel()
+        limiter.release(held, "ok")  # grants the second
+        waiting[1].cancel()  # in the very moment it was granted
+        third = await asyncio.wait_for(waiting[2], 10)
+        taken = limiter.in_flight
+        limiter.release(third, "ok")
+        return taken, limiter.in_flight
+
+    assert run_virtual(main) == (1, 0)
+
+
+@pytest.mark.parametrize(("outcome", "kind"), [("rate_limit", "rate"), ("overloaded", "capacity")])
+def test_a_pause_holds_everybody_and_lets_them_go_evenly(outcome: str, kind: str) -> None:
+    async def main() -> list[float]:
+        loop = asyncio.get_running_loop()
+        limiter = Limiter(Quota(concurrency=100))
+        first = await limiter.acquire(ONE)
+        began = loop.time()
+        limiter.release(first, outcome, None, 30.0)
+        moments: list[float] = []
+
+        async def one() -> None:
+            permit = await limiter.acquire(ONE)
+            moments.append(loop.time() - began)
+            await asyncio.sleep(5)
+            limiter.release(permit, "ok")
+
+        await asyncio.gather(*(one() for _ in range(60)))
+        return moments
+
+    moments = run_virtual(main)
+    assert min(moments) >= 30
+    for start in moments:
+        assert sum(start <= m < start + 0.1 for m in moments) <= 20, kind
+
+
+def test_a_full_server_is_given_fewer_at_once_and_more_again_later() -> None:
+    async def main() -> tuple[int, int]:
+        limiter = Limiter(Quota(concurrency=64))
+        capacity, inside = 16, 0
+
+        async def one() -> None:
+            nonlocal inside
+            permit = await limiter.acquire(ONE)
+            inside += 1
+            full = inside > capacity
+            await asyncio.sleep(0.05 if full else 1.0)
+            inside -= 1
+            limiter.release(permit, "overloaded" if full else "ok")
+
+        async def flood(count: int) -> None:
+            await asyncio.gather(*(one() for _ in range(count)))
+
+        await flood(600)
+        during = limiter.concurrency
+        capacity = 1000
+        await flood(1500)
+        return during, limiter.concurrency
+
+    during, after = run_virtual(main)
+    assert during <= 32
+    assert after == 64
+
+
+def test_a_server_that_refuses_one_in_twenty_is_not_taken_for_a_full_one() -> None:
+    async def main() -> int:
+        limiter = Limiter(Quota(concurrency=64))
+        count = itertools.count()
+
+        async def one() -> None:
+            permit = await limiter.acquire(ONE)
+            await asyncio.sleep(0.2)
+            limiter.release(permit, "ok" if next(count) % 20 else "overloaded")
+
+        await asyncio.gather(*(one() for _ in range(2000)))
+        return limiter.concurrency
+
+    assert run_virtual(main) >= 48
+
+
+@pytest.mark.parametrize(
+    ("quota", "usage", "limit"),
+    [
+        (Quota(tpm=60_000, concurrency=50), Usage(input_tokens=600, output_tokens=400), 60.0),
+        (Quota(audio_seconds_per_hour=7200, concurrency=50), Usage(audio_seconds=Decimal(60)), 120.0),
+    ],
+)
+def test_tokens_and_audio_are_limited_too(quota: Quota, usage: Usage, limit: float) -> None:
+    """``limit`` requests of this usage are allowed in a minute, or in an hour of audio."""
+
+    async def main() -> int:
+        loop = asyncio.get_running_loop()
+        limiter, sent, window = Limiter(quota), 0, 60.0 if quota.tpm else 3600.0
+        began = loop.time()
+        while loop.time() < began + window:
+            limiter.release(await limiter.acquire(usage), "ok")
+            sent += loop.time() < began + window
+        return sent
+
+    sent = run_virtual(main)
+    assert 0.93 * limit <= sent <= limit + 1
+
+
+def test_one_request_larger_than_the_whole_limit_still_goes() -> None:
+    async def main() -> Permit:
+        limiter = Limiter(Quota(tpm=100))
+        return await limiter.acquire(Usage(input_tokens=5000))
+
+    assert run_virtual(main).wait == 0
+
+
+def test_what_was_learned_is_remembered_as_json() -> None:
+    limiter = Limiter(Quota(concurrency=64))
+    simulate(limiter, Server(10, 0.05), 120)
+    state = json.loads(json.dumps(limiter.state()))
+    again = Limiter(Quota(concurrency=64))
+    again.restore(state)
+    server, began = simulate(again, Server(10, 0.05), 60)
+    assert server.since(began, began + 60)[1] <= 0.02
+
+
+@given(
+    st.recursive(
+        st.none() | st.floats() | st.text(max_size=3) | st.integers(),
+        lambda inner: st.dictionaries(st.sampled_from(["rate", "pace", "window", "tokens"]), inner, max_size=3),
+    )
+)
+@settings(max_examples=100)
+def test_a_spoiled_memory_is_ignored(state: Any) -> None:
+    async def main() -> float:
+        limiter = Limiter(Quota(concurrency=8))
+        if isinstance(state, dict):
+            limiter.restore(state)
+        return (await limiter.acquire(ONE)).wait
+
+    assert run_virtual(main) == 0
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["ok", "rate_limit", "overloaded", "error", "unused"]),
+            st.none() | st.floats(0, 120),
+            st.none() | st.floats(1e-3, 1e6),
+            st.booleans(),
+        ),
+        max_size=60,
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_no_sequence_of_outcomes_stops_it_for_good(steps: Any) -> None:
+    async def main() -> int:
+        limiter = Limiter(Quota(concurrency=8))
+        for outcome, wait, stated, give_up in steps:
+            waiting = asyncio.ensure_future(limiter.acquire(ONE))
+            await asyncio.sleep(0)
+            if give_up:
+                waiting.cancel()
+            try:
+                permit = await asyncio.wait_for(waiting, 10_000)
+            except asyncio.CancelledError:
+                continue
+            limiter.release(permit, outcome, RateLimits(requests_per_second=stated), wait)
+        return limiter.in_flight
+
+    assert run_virtual(main) == 0

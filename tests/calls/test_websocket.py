@@ -1,0 +1,278 @@
+"""The socket's exchange against servers that do what no good server does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from mediamill.tasks.calls.client import Client
+from mediamill.tasks.domain import Payload
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.websocket_session import SOCKET, Turn, Unreadable
+from mediamill.tasks.wire import Reply, Request
+from tests.calls.client_calls import KEY, client, fails, no_proxies, send
+
+__all__ = ["client", "no_proxies"]
+
+Hold = Callable[[web.WebSocketResponse], Awaitable[None]]
+
+
+class Talk:
+    """Says ``hello``, its sound and ``bye``; ``ready``, ``keep`` and ``over`` are what it listens for."""
+
+    def __init__(self, sound: Payload | None = None, *, waits: bool = True, patience: float | None = None) -> None:
+        self.sound, self.waits, self.slice_bytes = sound, waits, 1000
+        self._patience = patience
+        self.crowded = False
+
+    def opening(self) -> Sequence[str]:
+        return ["hello"]
+
+    def wrap(self, sound: bytes) -> str | bytes:
+        return sound
+
+    def closing(self) -> Sequence[str]:
+        return ["bye"]
+
+    def hear(self, message: str) -> Turn:
+        if message == "garbage":
+            raise Unreadable("a message that is not JSON")
+        return {"ready": Turn.READY, "over": Turn.OVER | Turn.KEEP}.get(message, Turn.KEEP)
+
+    def room(self) -> bool:
+        return not self.crowded
+
+    def patience(self) -> float | None:
+        return self._patience
+
+    def whole(self) -> bool:
+        return False
+
+
+def request(talk: Talk | None = None) -> Request:
+    return Request("GET", "/v1/socket?model=m", {"X-Extra": "y", "Authorization": "Bearer other"}, talk=talk or Talk())
+
+
+@asynccontextmanager
+async def serving(hold: Hold, seen: list[web.Request] | None = None) -> AsyncIterator[str]:
+    async def handle(asked: web.Request) -> web.WebSocketResponse:
+        if seen is not None:
+            seen.append(asked)
+        socket = web.WebSocketResponse(max_msg_size=1 << 20)
+        socket.headers["x-request-id"] = "r1"
+        await socket.prepare(asked)
+        await hold(socket)
+        return socket
+
+    app = web.Application()
+    app.router.add_get("/v1/socket", handle)
+    server = TestServer(app)
+    await server.start_server()
+    try:
+        yield f"http://127.0.0.1:{server.port}"
+    finally:
+        await server.close()
+
+
+async def test_what_is_said_and_what_is_kept(client: Client, tmp_path: Path) -> None:
+    heard: list[str | bytes] = []
+    seen: list[web.Request] = []
+
+    async def hold(socket: web.WebSocketResponse) -> None:
+        await asyncio.sleep(0.05)
+        assert not heard
+        await socket.send_str("ready")
+        while (message := await socket.receive()).data != "bye":
+            heard.append(message.data)
+        await socket.send_str("a\nb")
+        await socket.send_str("over")
+
+    path = tmp_path / "sound.pcm"
+    path.write_bytes(bytes(range(250)) * 10)
+    async with serving(hold, seen) as origin:
+        reply = await send(client, origin, request(Talk(Payload("s", "audio/pcm", 2500, path=path))))
+    assert (reply.status, reply.body) == (101, b"a b\nover\n")
+    assert (reply.headers[SOCKET], reply.headers["x-request-id"]) == ("over", "r1")
+    assert heard[0] == "hello"
+    assert b"".join(m for m in heard[1:] if isinstance(m, bytes)) == path.read_bytes()
+    assert [len(m) for m in heard[1:]] == [1000, 1000, 500]
+    headers = seen[0].headers
+    assert headers.getall("Authorization") == [f"Bearer {KEY}"]
+    assert headers["X-Extra"] == "y"
+    assert headers["User-Agent"].startswith("mediamill/")
+    assert KEY not in str(seen[0].url)
+    assert "Sec-WebSocket-Extensions" not in headers
+
+
+async def test_a_redirect_is_not_followed_with_a_key_in_hand(client: Client) -> None:
+    reached: list[web.Request] = []
+
+    async def hold(socket: web.WebSocketResponse) -> None:
+        await socket.close()
+
+    async def away(_: web.Request) -> web.Response:
+        return web.Response(status=302, headers={"Location": f"{elsewhere}/v1/socket"})
+
+    app = web.Application()
+    app.router.add_get("/v1/socket", away)
+    async with serving(hold, reached) as elsewhere, TestServer(app) as server:
+        reply = await send(client, f"http://127.0.0.1:{server.port}", request())
+    assert (reply.status, reply.headers[SOCKET]) == (302, "refused")
+    assert not reached
+
+
+@pytest.mark.parametrize("status", [200, 401, 404, 429, 503])
+async def test_a_refusal_is_a_reply_with_its_words(client: Client, status: int) -> None:
+    async def refuse(_: web.Request) -> web.Response:
+        return web.json_response({"error": {"message": "no"}}, status=status, headers={"Retry-After": "7"})
+
+    app = web.Application()
+    app.router.add_get("/v1/socket", refuse)
+    async with TestServer(app) as server:
+        reply = await send(client, f"http://127.0.0.1:{server.port}", request())
+    assert (reply.status, reply.headers[SOCKET], reply.headers["retry-after"]) == (status, "refused", "7")
+    assert json.loads(reply.body)["error"]["message"] == "no"
+
+
+def after(*messages: str | bytes, end: str = "") -> Hold:
+    """Ready, wait for the last word, say those messages, then end."""
+
+    async def hold(socket: web.WebSocketResponse) -> None:
+        await socket.send_str("ready")
+        while (await socket.receive()).data != "bye":
+            pass
+        for message in messages:
+            await (socket.send_str(message) if isinstance(message, str) else socket.send_bytes(message))
+        if end == "drop":
+            assert socket._req is not None
+            assert socket._req.transport is not None
+            socket._req.transport.close()
+        elif end:
+            await socket.close(code=int(end), message=b"no worker\x07 here")
+        else:
+            await asyncio.sleep(30)
+
+    return hold
+
+
+@pytest.mark.parametrize(
+    ("hold", "failure"),
+    [
+        (after("keep", end="drop"), "Broken reset"),
+        (after("garbage"), "Broken protocol"),
+        (after(b"\0\1"), "Broken protocol"),
+        (after("x" * (8 * 2**20 + 1)), "Broken too_large"),
+        (after("keep"), "Broken deadline"),
+    ],
+)
+async def test_what_breaks_after_the_first_word_may_be_billed(client: Client, hold: Hold, failure: str) -> None:
+    async with serving(hold) as origin:
+        assert await fails(client, origin, deadline=1.0, request=request()) == failure
+
+
+async def test_many_messages_are_bounded_together(client: Client) -> None:
+    async with serving(after(*["x" * 1000] * 50)) as origin:
+        assert await fails(client, origin, request=request(), max_body=20_000) == "Broken too_large"
+
+
+async def test_before_the_first_word_nothing_was_sent(client: Client) -> None:
+    async def dropped(socket: web.WebSocketResponse) -> None:
+        assert socket._req is not None
+        assert socket._req.transport is not None
+        socket._req.transport.abort()
+
+    async def silent(socket: web.WebSocketResponse) -> None:
+        await asyncio.sleep(30)
+
+    async with serving(dropped) as origin:
+        assert await fails(client, origin, request=request()) == "NotSent handshake"
+    async with serving(silent) as origin:
+        assert await fails(client, origin, deadline=0.5, request=request()) == "NotSent connect_timeout"
+    assert await fails(client, "http://127.0.0.1:1", request=request()) == "NotSent refused"
+    assert await fails(client, "http://nowhere.invalid", request=request()) == "NotSent dns"
+
+
+async def test_a_server_that_is_not_one_is_not_sent_anything(client: Client) -> None:
+    async def nonsense(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 smtp.example ESMTP\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(nonsense, "127.0.0.1", 0)
+    async with server:
+        origin = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        assert (await fails(client, origin, request=request())).startswith("NotSent")
+
+
+@pytest.mark.parametrize("code", ["1000", "1011", "4503"])
+async def test_a_close_before_the_end_is_a_reply_with_its_code(client: Client, code: str) -> None:
+    async with serving(after("keep", end=code)) as origin:
+        reply = await send(client, origin, request())
+    assert reply.headers[SOCKET].startswith(f"closed {code} no worker")
+    assert reply.body == b"keep\n"
+    assert "\n" not in reply.headers[SOCKET]
+
+
+async def test_a_close_before_the_first_word_is_told_apart(client: Client) -> None:
+    async def closed(socket: web.WebSocketResponse) -> None:
+        await socket.close(code=1013)
+
+    async with serving(closed) as origin:
+        assert (await send(client, origin, request())).headers[SOCKET] == "unsent 1013"
+
+
+async def test_a_session_that_never_begins_is_not_waited_for(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mediamill.tasks.calls.websocket.READY_SECONDS", 0.2)
+
+    async def silent(socket: web.WebSocketResponse) -> None:
+        await asyncio.sleep(30)
+
+    async with serving(silent) as origin:
+        assert await fails(client, origin, request=request()) == "NotSent handshake"
+
+
+async def test_silence_may_be_the_end(client: Client) -> None:
+    async with serving(after("keep")) as origin:
+        reply = await send(client, origin, request(Talk(patience=0.2)))
+    assert (reply.body, reply.headers[SOCKET]) == (b"keep\n", "over")
+
+
+async def test_a_file_that_is_gone_is_the_items_problem(client: Client, tmp_path: Path) -> None:
+    sound = Payload("gone.pcm", "audio/pcm", 10, path=tmp_path / "gone.pcm")
+    async with serving(after("over")) as origin:
+        with pytest.raises(BadInput, match="cannot be read any more"):
+            await send(client, origin, request(Talk(sound)))
+
+
+async def test_a_server_that_says_nothing_of_its_progress_still_gets_everything(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mediamill.tasks.calls.websocket._WALK", 0.01)
+    talk = Talk(Payload("s", "audio/pcm", 3000, data=bytes(3000)))
+    talk.crowded = True
+    async with serving(after("over")) as origin:
+        reply: Reply = await send(client, origin, request(talk))
+    assert reply.headers[SOCKET] == "over"
+
+
+async def test_nothing_is_left_open(client: Client) -> None:
+    closed = asyncio.Event()
+
+    async def hold(socket: web.WebSocketResponse) -> None:
+        await socket.send_str("over")
+        message = await socket.receive()
+        while message.type is aiohttp.WSMsgType.TEXT:
+            message = await socket.receive()
+        closed.set()
+
+    async with serving(hold) as origin:
+        await send(client, origin, request(Talk(waits=False)))
+        await asyncio.wait_for(closed.wait(), 5)

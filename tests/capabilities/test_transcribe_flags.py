@@ -1,0 +1,143 @@
+"""Flags through the front door: in Parquet, in the summary, on the page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.helpers.audio_files import syllables, wav
+from tests.helpers.cli_runs import make_wavs, mediamill, rows, transcribe
+from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.paths import SAMPLES
+
+BROKEN = SAMPLES / "broken"
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[RunningServer]:
+    with running_server(engine="echo", dialect="together") as running:
+        yield running
+
+
+@pytest.fixture
+def server(shared: RunningServer) -> RunningServer:
+    shared.reset()
+    return shared
+
+
+def answers(server: RunningServer, **by_name: dict[str, Any]) -> None:
+    """What is told for each file."""
+    server.faults(
+        *(
+            {"match": {"filename": f"{name}.wav"}, "fault": {"kind": "status", "status": 200, "body": body}}
+            for name, body in by_name.items()
+        )
+    )
+
+
+def test_each_flag_is_told_in_parquet_the_summary_and_the_page(server: RunningServer, tmp_path: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    spoken = ("good", "loop", "mute", "foreign", "hasty", "sparse")
+    for n, name in enumerate(spoken):
+        (source / f"{name}.wav").write_bytes(wav(syllables(12, seed=n)))
+    (source / "silence.wav").write_bytes(wav(np.zeros(16_000 * 5, np.int16)))
+    (source / "cut.flac").write_bytes((BROKEN / "cut-off.flac").read_bytes())
+    make_wavs(source, 1)
+    answers(
+        server,
+        loop={"text": "Thank you. " * 12, "language": "en"},
+        mute={"text": "", "language": "en"},
+        foreign={"text": "Доброе утро, коллеги, начнём наше собрание", "language": "ru"},
+        hasty={"text": " ".join(f"word{n}" for n in range(120)), "language": "en"},
+        sparse={"text": "Hm. Hello.", "language": "en"},
+    )
+    done = transcribe(source, out, server.origin, "--language", "en")
+    assert done.returncode == 0, done.stderr
+    found = {Path(row["item_id"]).stem: row["flags"] for row in rows(out)}
+    assert found == {
+        "0000": [],
+        "good": [],
+        "loop": ["repetition"],
+        "mute": ["speech_without_text"],
+        "foreign": ["language_mismatch"],
+        "hasty": ["too_many_words"],
+        "sparse": ["too_few_words"],
+        "silence": ["text_without_speech"],
+        "cut": ["truncated"],
+    }
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("worth a look: ")]
+    assert all(f"1 {flags[0]}" in line for flags in found.values() if flags)
+    page = (out / "report.html").read_text()
+    assert "the same words again and again: a model in a loop" in page
+    assert page.count("the file ends early") == 1
+    told = {row["item_id"]: row["speech_seconds"] for row in rows(out)}
+    assert told["good.wav"] == pytest.approx(12, abs=1)
+    assert told["silence.wav"] == 0
+    assert told["0000.wav"] is None
+
+
+def test_flags_are_counted_for_programs_and_are_not_failures(server: RunningServer, tmp_path: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    for n in range(3):
+        (source / f"{n}.wav").write_bytes(wav(syllables(4, seed=n)))
+    answers(server, **{"1": {"text": ""}, "2": {"text": ""}})
+    done = transcribe(source, out, server.origin, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["flags"] == {"speech_without_text": 2}
+    record = json.loads(next((out / "runs").glob("*.json")).read_text())
+    assert record["summary"]["flags"] == {"speech_without_text": 2}
+    again = transcribe(source, out, server.origin)
+    assert "worth a look" not in again.stdout
+
+
+@pytest.mark.long
+def test_a_bigger_model_takes_the_flag_off(server: RunningServer, tmp_path: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    for name in ("good", "mute"):
+        (source / f"{name}.wav").write_bytes(wav(syllables(4, seed=len(name) + ord(name[0]))))
+    answers(server, mute={"text": ""})
+    assert transcribe(source, out, server.origin).returncode == 0
+    server.faults()
+    other = "nvidia/parakeet-tdt-0.6b-v3"
+    again = mediamill("retry", out, "--only", "flagged", "--model", other, "--yes", home=tmp_path / "home")
+    assert again.returncode == 0, again.stderr
+    assert {row["item_id"]: (row["model"] == other, row["flags"]) for row in rows(out)} == {
+        "good.wav": (False, []),
+        "mute.wav": (True, []),
+    }
+
+
+def test_a_translation_is_held_against_its_target(server: RunningServer, tmp_path: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    (source / "same.wav").write_bytes(wav(syllables(4)))
+    answers(server, same={"text": "Guten Morgen, liebe Kollegen", "language": "german"})
+    done = mediamill(
+        *("translate", source, "--language", "de", "--provider", "together", "--base-url", server.origin),
+        *("--out", out, "--yes"),
+        home=tmp_path / "home",
+    )
+    assert done.returncode == 0, done.stderr
+    [row] = rows(out)
+    assert (row["language"], row["flags"]) == ("de", ["language_mismatch"])
+
+
+def test_a_long_recording_whose_middle_is_lost_is_flagged(server: RunningServer, tmp_path: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    (source / "long.wav").write_bytes(wav(syllables(300)))
+    empty = {"text": "", "segments": [], "words": [], "duration": 100}
+    server.faults({"match": {"nth": 2}, "fault": {"kind": "status", "status": 200, "body": empty}})
+    done = transcribe(source, out, server.origin, "--set", "piece_seconds=100", "--concurrency", "1")
+    assert done.returncode == 0, done.stderr
+    [row] = rows(out)
+    assert row["pieces"] >= 3
+    assert row["flags"] == ["speech_without_text"]

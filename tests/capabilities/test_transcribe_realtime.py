@@ -1,0 +1,221 @@
+"""Recordings through sockets, by the front door: what is heard, what it costs, what survives."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.capabilities.realtime_runs import PRICES, STREAMING, WHISPER, hear
+from tests.helpers.cli_runs import make_wavs, mediamill, rows, transcribe
+from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.paths import RECORDINGS
+from tests.helpers.run_checks import no_key_in, within_the_promise
+from tests.helpers.transcription_requests import tone
+
+IN_FLIGHT = 16
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[RunningServer]:
+    with running_server(price=PRICES) as running:
+        yield running
+
+
+@pytest.fixture
+def server(shared: RunningServer) -> RunningServer:
+    shared.reset()
+    return shared
+
+
+def test_a_model_that_takes_no_uploads_is_heard_through_its_socket(server: RunningServer, tmp_path: Path) -> None:
+    make_wavs(tmp_path / "in", 12, twins=2)
+    done = hear(tmp_path / "in", tmp_path / "out", server, "--set", "language=en", "--budget", "1")
+    assert done.returncode == 0, done.stderr
+    results = rows(tmp_path / "out")
+    assert len(results) == 12
+    assert {(r["recipe"], r["engine"], r["language"], r["pieces"]) for r in results} == {
+        ("pcm-16000-mono", "echo-1", "en", 1)
+    }
+    assert all(len(r["text"].split()) == 4 and r["segments"][0]["end"] == 0.1 for r in results)
+    bill = server.bill()
+    assert bill["requests"] == 10, "equal recordings are sent once"
+    assert sum((r["cost_usd"] for r in rows(tmp_path / "out", "calls")), Decimal(0)) == Decimal(bill["usd"])
+    assert bill["usd"] == "0.000025"
+    assert {c["path"] for c in bill["calls"]} == {"/together/v1/realtime"}
+    again = hear(tmp_path / "in", tmp_path / "out", server, "--set", "language=en")
+    assert again.returncode == 0, again.stderr
+    assert server.bill()["requests"] == 10
+    no_key_in(tmp_path, done.stdout, done.stderr)
+
+
+@pytest.mark.long
+def test_a_long_recording_goes_in_pieces(server: RunningServer, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "long.wav").write_bytes(tone(47.0, rate=8000))
+    done = hear(tmp_path / "in", tmp_path / "out", server, "--set", "piece_seconds=20")
+    assert done.returncode == 0, done.stderr
+    (row,) = rows(tmp_path / "out")
+    assert row["pieces"] == 3
+    assert (row["duration_s"], row["segments"][-1]["end"]) == (47.0, 47.0)
+    assert sum(Decimal(c["seconds"]) for c in server.bill()["calls"]) == 47
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("provider", "model"),
+    [
+        ("compatible", "any"),
+        ("xai", "grok-voice-transcribe-2.0"),
+        pytest.param("together", WHISPER, marks=pytest.mark.long),
+        pytest.param("local", "pocketsphinx", marks=pytest.mark.long),
+    ],
+)
+def test_a_socket_can_be_asked_for(provider: str, model: str, server: RunningServer, tmp_path: Path) -> None:
+    make_wavs(tmp_path / "in", 2)
+    prefix = {"local": "/v1"}.get(provider, f"/{provider}/v1")
+    told = ["--provider", provider, "--model", model, "--base-url", server.origin + prefix, "--yes"]
+    done = mediamill(
+        "transcribe",
+        tmp_path / "in",
+        "--out",
+        tmp_path / "out",
+        *(*told, "--set", "transport=socket"),
+        home=tmp_path / "home",
+        env={"XAI_API_KEY": "some-key-1234567890"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert all(len(row["text"].split()) == 4 for row in rows(tmp_path / "out"))
+    assert {c["status"] for c in server.bill()["calls"]} == {101}
+
+
+@pytest.mark.long
+def test_uploading_to_a_model_without_uploads_names_the_setting(server: RunningServer, tmp_path: Path) -> None:
+    make_wavs(tmp_path / "in", 2)
+    stopped = hear(tmp_path / "in", tmp_path / "out", server, "--set", "transport=http")
+    assert stopped.returncode == 4
+    assert "only supports WebSocket streaming" in stopped.stdout
+    assert "--set transport=socket" in stopped.stdout
+    assert server.bill()["billed"] == 0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["openai", pytest.param("groq", marks=pytest.mark.long)])
+def test_a_provider_without_sockets_says_so(name: str, server: RunningServer, tmp_path: Path) -> None:
+    make_wavs(tmp_path / "in", 1)
+    told = ["--provider", name, "--base-url", server.origin, "--yes", "--set", "transport=socket"]
+    refused = mediamill(
+        "transcribe",
+        tmp_path / "in",
+        "--out",
+        tmp_path / "out",
+        *told,
+        home=tmp_path / "home",
+        env={"OPENAI_API_KEY": "k" * 20, "GROQ_API_KEY": "k" * 20},
+    )
+    assert refused.returncode == 3
+    (failure,) = rows(tmp_path / "out", "failures")
+    assert f"{name} has no socket for transcription" in failure["error_message"]
+    assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.long
+def test_every_fault_ends_in_a_result(server: RunningServer, tmp_path: Path) -> None:
+    kinds: list[dict[str, Any]] = [
+        *({"kind": kind} for kind in ("socket_close", "socket_failed", "socket_silence", "close", "reset_mid_body")),
+        *({"kind": kind} for kind in ("bad_json", "wrong_type", "reset")),
+        {"kind": "socket_failed", "body": {"event_type": "completed", "error": {"message": "lost"}}},
+        {"kind": "socket_close", "billed": True},
+        {"kind": "huge", "bytes": 9_000_000},
+        {"kind": "drip", "interval": 0.2},
+        {"kind": "status", "status": 429, "headers": {"x-ratelimit-reset": "0.1"}},
+    ]
+    make_wavs(tmp_path / "in", len(kinds))
+    server.faults(*({"match": {"nth": 2 * n + 1}, "fault": kind} for n, kind in enumerate(kinds)))
+    done = hear(tmp_path / "in", tmp_path / "out", server, "--concurrency", "1", "--deadline", "2s", "--debug")
+    assert done.returncode == 0, done.stderr
+    assert len(rows(tmp_path / "out")) == len(kinds)
+    bill = server.bill()
+    assert Counter(c["fault"] for c in bill["calls"] if c["fault"]) == Counter(kind["kind"] for kind in kinds)
+    within_the_promise(tmp_path / "out", bill["usd"])
+    assert bill["requests"] == 2 * len(kinds)
+    no_key_in(tmp_path, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (404, "has no socket here"),
+        pytest.param(401, "check the key", marks=pytest.mark.long),
+        pytest.param(403, "no access", marks=pytest.mark.long),
+    ],
+)
+def test_a_refused_handshake_stops_the_run_unbilled(
+    status: int, said: str, server: RunningServer, tmp_path: Path
+) -> None:
+    make_wavs(tmp_path / "in", 20)
+    server.faults({"fault": {"kind": "status", "status": status}})
+    stopped = hear(tmp_path / "in", tmp_path / "out", server, "--concurrency", "4")
+    assert stopped.returncode == 4
+    assert said in stopped.stdout
+    assert "Traceback" not in stopped.stderr
+    bill = server.bill()
+    assert (bill["billed"], bill["requests"] <= 8) == (0, True)
+
+
+POINTS = ["call.wire.after:6"]
+MORE = [
+    "call.sending.after:9",
+    "call.claimed.after:3",
+    "call.sending.before:7",
+    "call.replied.after:11",
+    "call.parse:5",
+    "part.rename.after:1",
+]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("point", [*POINTS, *(pytest.param(point, marks=pytest.mark.long) for point in MORE)])
+def test_sigkill_loses_nothing_and_pays_nothing_twice(point: str, tmp_path: Path) -> None:
+    make_wavs(tmp_path / "in", 40)
+    out = tmp_path / "out"
+    with running_server(price=PRICES, latency="20ms") as server:
+        killed = hear(tmp_path / "in", out, server, env={"MEDIAMILL_FAULTS": f"{point}:kill"})
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        resumed = hear(tmp_path / "in", out, server)
+        assert resumed.returncode == 0, resumed.stderr
+        assert len(rows(out)) == 40
+        bill = server.bill()
+        sent = Counter(c["file_sha256"] for c in bill["calls"] if c["billed"])
+        assert len(sent) == 40
+        assert sum(n - 1 for n in sent.values()) <= IN_FLIGHT
+        within_the_promise(out, bill["usd"])
+
+
+@pytest.mark.long
+def test_the_built_in_ear_hears_through_a_socket(tmp_path: Path) -> None:
+    with running_server(engine="local", workers=1) as ear:
+        texts = []
+        for transport in ("http", "socket"):
+            out = tmp_path / transport
+            told = ("--model", WHISPER, "--limit", "2", "--set", "language=en", "--set", f"transport={transport}")
+            done = transcribe(RECORDINGS, out, ear.origin + "/together", *told)
+            assert done.returncode == 0, done.stderr
+            texts.append(" ".join(str(row["text"]) for row in rows(out)).split())
+    common = Counter(texts[0]) & Counter(texts[1])
+    assert sum(common.values()) >= 0.7 * len(texts[0])
+
+
+@pytest.mark.long
+def test_models_that_need_a_socket_are_priced(server: RunningServer, tmp_path: Path) -> None:
+    make_wavs(tmp_path / "in", 3)
+    told = ("--provider", "together", "--base-url", server.origin, "--model", STREAMING)
+    quoted = mediamill("transcribe", tmp_path / "in", *told, "--quote", home=tmp_path / "home")
+    assert quoted.returncode == 0, quoted.stderr
+    assert "$0.0000075" in quoted.stdout
+    assert server.bill()["requests"] == 0

@@ -1,0 +1,148 @@
+"""``mediamill translate`` through the front door; the built-in server counts and bills."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from mediamill.tasks.providers.registry import offering
+from tests.helpers.audio_files import syllables, wav
+from tests.helpers.cli_runs import mediamill, rows
+from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.transcription_requests import tone
+
+MODELS = {"together": "openai/whisper-large-v3", "openai": "whisper-1", "groq": "whisper-large-v3"}
+PRICES = {"together": "0.0015", "openai": "0.006", "groq": "0.00185"}
+TRANSLATORS = f"--provider {', '.join(offering('translation'))}"
+KEYS = {"TOGETHER_API_KEY": "k", "OPENAI_API_KEY": "k", "GROQ_API_KEY": "k"}
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[RunningServer]:
+    price = [f"{MODELS[name]}={PRICES[name]}" for name in MODELS]
+    with running_server(engine="echo", price=price) as running:
+        yield running
+
+
+@pytest.fixture
+def server(shared: RunningServer) -> RunningServer:
+    shared.reset()
+    return shared
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "in"
+    made.mkdir()
+    for n in range(3):
+        (made / f"{n}.wav").write_bytes(wav(syllables(2.5 + n, seed=n)))
+    return made
+
+
+def address(server: RunningServer, provider: str) -> str:
+    return server.origin + {"together": "/together/v1", "openai": "/openai-api/v1", "groq": "/groq/openai/v1"}.get(
+        provider, "/compatible/v1"
+    )
+
+
+@pytest.mark.parametrize(("provider", "to"), [("together", "de"), ("openai", "en"), ("groq", "en")])
+def test_a_folder_is_translated_and_the_ledger_is_the_bill(
+    provider: str, to: str, server: RunningServer, folder: Path, tmp_path: Path
+) -> None:
+    out, home = tmp_path / "out", tmp_path / "home"
+    command = ("translate", folder, "--to", to, "--provider", provider, "--base-url", address(server, provider))
+    done = mediamill(*command, "--out", out, "--yes", "--budget", "1", "--json", home=home, env=KEYS)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert (summary["capability"], summary["done"], summary["model"]) == ("translate", 3, MODELS[provider])
+    results, bill = rows(out), server.bill()
+    assert {row["language"] for row in results} == {to}
+    assert all(row["text"] and row["segments"] for row in results)
+    assert {call["path"] for call in bill["calls"]} == {
+        address(server, provider).removeprefix(server.origin) + "/audio/translations"
+    }
+    assert sum((row["cost_usd"] for row in rows(out, "calls")), Decimal(0)) == Decimal(bill["usd"]) > 0
+    assert {row["cost_basis"] for row in results} == {"metered"}
+    assert all("price of audio" in row["price_source"] for row in results)
+
+
+def test_a_quote_has_the_price_and_sends_nothing(server: RunningServer, folder: Path, tmp_path: Path) -> None:
+    done = mediamill(
+        *("quote", "translate", folder, "--provider", "openai", "--out", tmp_path / "out", "--json"),
+        home=tmp_path / "home",
+        env=KEYS,
+    )
+    assert done.returncode == 0, done.stderr
+    quote = json.loads(done.stdout)
+    assert (quote["model"], quote["unpriced"]) == ("whisper-1", 0)
+    assert Decimal(quote["low_usd"]) > 0
+    assert server.bill()["requests"] == 0
+
+
+def test_rows_name_their_target_and_a_self_hosted_server_is_told(server: RunningServer, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (tmp_path / "a.wav").write_bytes(wav(syllables(3)))
+    (tmp_path / "b.wav").write_bytes(wav(syllables(4)))
+    (tmp_path / "list.csv").write_text("path,language,to\na.wav,fr,it\nb.wav,,\n")
+    done = mediamill(
+        *("translate", tmp_path / "list.csv", "--provider", "compatible", "--model", "mine", "--yes"),
+        *("--base-url", address(server, "compatible"), "--out", out),
+        home=tmp_path / "home",
+    )
+    assert done.returncode == 0, done.stderr
+    assert [row["language"] for row in rows(out)] == ["it", "en"]
+    assert {row["cost_usd"] for row in rows(out)} == {None}
+
+
+def test_a_long_recording_is_translated_in_pieces(server: RunningServer, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "long.wav").write_bytes(wav(syllables(30)))
+    done = mediamill(
+        *("translate", tmp_path / "in", "--provider", "together", "--base-url", address(server, "together")),
+        *("--set", "piece_seconds=10", "--out", out, "--yes"),
+        home=tmp_path / "home",
+    )
+    assert done.returncode == 0, done.stderr
+    [row] = rows(out)
+    assert row["pieces"] == server.bill()["requests"] > 2
+    assert row["language"] == "en"
+    assert row["segments"][-1]["end"] == pytest.approx(30, abs=0.01)
+    assert row["speech_seconds"] == pytest.approx(30, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "why", "instead"),
+    [
+        ((), "the built-in recogniser does not translate", TRANSLATORS),
+        (("--provider", "groq", "--model", "whisper-large-v3-turbo"), "does not translate", "whisper-large-v3,"),
+        (("--provider", "xai"), "xai has no translation", TRANSLATORS),
+    ],
+)
+def test_what_cannot_translate_is_refused_before_anything_is_done(
+    options: tuple[str, ...], why: str, instead: str, folder: Path, tmp_path: Path
+) -> None:
+    env = {"TOGETHER_API_KEY": "", "GROQ_API_KEY": "k" if options else "", "XAI_API_KEY": "k" if options else ""}
+    done = mediamill("translate", folder, "--out", tmp_path / "out", *options, home=tmp_path / "home", env=env)
+    assert done.returncode == 2
+    assert why in done.stderr
+    assert instead in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_target_the_provider_does_not_have_costs_nothing(server: RunningServer, tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(tone(2.0))
+    done = mediamill(
+        *("translate", tmp_path / "a.wav", "--to", "de", "--provider", "groq", "--yes", "--out", tmp_path / "out"),
+        *("--base-url", address(server, "groq")),
+        home=tmp_path / "home",
+        env=KEYS,
+    )
+    assert done.returncode == 3
+    assert "whisper-large-v3 translates to en only, not to 'de'" in done.stdout
+    assert "together takes other targets" in done.stdout
+    assert server.bill()["requests"] == 0

@@ -1,0 +1,150 @@
+"""Answers: JSON found in words, held against schemas, and made into typed columns."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mediamill.tasks.capabilities.complete import CompleteParams
+from mediamill.tasks.capabilities.text.json_schema import find_violation, load_schema
+from mediamill.tasks.capabilities.text.prompts import render_template
+from mediamill.tasks.capabilities.text.reply_parsing import parse_json, split_reasoning
+from mediamill.tasks.capabilities.text.schema_columns import TAKEN, column_name, columns_of, fit_to_type
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.sinks.results import results_schema
+from tests.helpers.hypothesis_profile import repeatable
+
+VALUES: Any = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**62), 2**62) | st.text(max_size=10),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
+    max_leaves=15,
+)
+OBJECTS: Any = st.dictionaries(st.text(max_size=6), VALUES, min_size=1, max_size=4)
+
+
+@repeatable
+@given(OBJECTS, st.sampled_from(["{}", "```json\n{}\n```", "Here it is: {} I hope it helps.", "\n{}\n"]))
+def test_json_is_found_in_what_a_model_says(value: dict[str, Any], words: str) -> None:
+    text = words.replace("{}", orjson.dumps(value).decode(), 1)
+    assert parse_json(text) == value
+
+
+@repeatable
+@given(OBJECTS, st.data())
+def test_a_cut_off_object_is_never_taken_for_a_part_of_it(value: dict[str, Any], data: st.DataObject) -> None:
+    text = orjson.dumps(value).decode()
+    cut = text[: data.draw(st.integers(1, len(text) - 1))]
+    with pytest.raises(ValueError, match="JSON"):
+        parse_json(cut)
+
+
+@pytest.mark.parametrize(
+    ("said", "answer", "thought"),
+    [
+        ("<think>hm\n{1}</think>\n\nYes", "Yes", "hm\n{1}"),
+        ("hm</think>Yes", "Yes", "hm"),
+        ("<think>never ends", "", "never ends"),
+        ("  plain <think>words</think> ", "plain <think>words</think>", None),
+    ],
+)
+def test_reasoning_is_told_apart(said: str, answer: str, thought: str | None) -> None:
+    assert split_reasoning(said) == (answer, thought)
+
+
+SCHEMA = {
+    "type": "object",
+    "$defs": {"tree": {"type": "object", "properties": {"of": {"$ref": "#/$defs/tree"}, "n": {"type": "integer"}}}},
+    "properties": {
+        "title": {"type": "string"},
+        "count": {"anyOf": [{"type": "integer"}, {"type": "null"}]},
+        "score": {"type": ["integer", "number"]},
+        "tags": {"type": "array", "items": {"enum": ["a", "b"]}},
+        "size": {"type": "object", "properties": {"w": {"type": "integer"}}},
+        "tree": {"$ref": "#/$defs/tree"},
+        "any": {},
+        "text": {"const": "x"},
+    },
+    "required": ["title"],
+}
+
+
+def test_a_schema_becomes_typed_columns() -> None:
+    types = {field.name: field.type for field in columns_of(SCHEMA)}
+    assert types == {
+        "title": pa.string(),
+        "count": pa.int64(),
+        "score": pa.float64(),
+        "tags": pa.list_(pa.string()),
+        "size": pa.struct([("w", pa.int64())]),
+        "tree": pa.struct([("of", pa.string()), ("n", pa.int64())]),
+        "any": pa.string(),
+        "text": pa.string(),
+    }
+    assert column_name("text") == "answer_text"
+    assert columns_of({"type": "array", "items": {"type": "integer"}})[0].name == "answer"
+
+
+SCHEMAS: Any = st.recursive(
+    st.sampled_from([{"type": name} for name in ("string", "integer", "number", "boolean")] + [{}]),
+    lambda inner: (
+        st.fixed_dictionaries({"type": st.just("array"), "items": inner})
+        | st.fixed_dictionaries(
+            {"type": st.just("object"), "properties": st.dictionaries(st.text(min_size=1, max_size=4), inner)}
+        )
+        | inner.map(lambda one: {"anyOf": [one, {"type": "null"}]})
+    ),
+    max_leaves=8,
+)
+
+
+@repeatable
+@given(SCHEMAS, VALUES)
+def test_what_fits_a_schema_fits_its_column(schema: dict[str, Any], value: Any) -> None:
+    (field,) = columns_of({"type": "object", "properties": {"v": schema}})
+    if find_violation(value, schema) is None:
+        held = pa.array([fit_to_type(value, field.type)], field.type)
+        assert len(held) == 1
+
+
+def test_taken_names_are_those_of_every_result() -> None:
+    assert set(results_schema(pa.schema([]), pa.schema([])).names) <= TAKEN
+
+
+def test_schemas_come_from_files_models_and_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "s.json").write_bytes(orjson.dumps(SCHEMA))
+    assert load_schema(str(tmp_path / "s.json")) == SCHEMA
+    (tmp_path / "shop_models.py").write_text("from pydantic import BaseModel\nclass Tag(BaseModel):\n    name: str\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert load_schema("shop_models:Tag")["required"] == ["name"]
+    sys.modules.pop("shop_models")
+
+
+@pytest.mark.parametrize(
+    ("given_schema", "says"),
+    [
+        ({"type": "objekt"}, "not a JSON Schema"),
+        ({"$ref": "#/nowhere"}, "does not lead"),
+        ({"$ref": "https://example.org/schema.json"}, "does not lead"),
+        ("nothing.json", "No such file"),
+        ("neither", "neither a file"),
+    ],
+)
+def test_a_schema_that_is_none_says_why(given_schema: Any, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        load_schema(given_schema)
+
+
+def test_templates_are_filled_from_the_row_in_a_sandbox() -> None:
+    assert render_template("{{ title|upper }}: {{ n }}", {"title": "a", "n": 3}, "x") == "A: 3"
+    for template in ("{{ missing }}", "{{ ''.__class__.__mro__ }}", "{{ 1/0 }}"):
+        with pytest.raises(BadInput, match="x: the prompt"):
+            render_template(template, {"title": "a"}, "x")
+    with pytest.raises(ValueError, match="template"):
+        CompleteParams(prompt="{{ open")

@@ -1,0 +1,41 @@
+"""Whatever a folder holds, every file of it ends, and broken media is never sent."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.cli_runs import rows, transcribe
+from tests.helpers.local_server import running_server
+from tests.helpers.paths import OUTSIDE_SAMPLES, SAMPLES
+
+
+@pytest.mark.parametrize("name", ["audio_weird", "audio_formats", "tiny"])
+def test_every_strange_file_ends(name: str, tmp_path: Path) -> None:
+    folder = OUTSIDE_SAMPLES / name
+    if not folder.is_dir():
+        pytest.skip("the sample collection is not on this machine; MEDIAMILL_SAMPLES names it")
+    sweep(folder / "**" / "*.*", tmp_path)
+
+
+def test_every_broken_sample_ends(tmp_path: Path) -> None:
+    sweep(SAMPLES / "broken" / "*", tmp_path)
+
+
+def sweep(pattern: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with running_server(engine="echo", dialect="together") as server:
+        done = transcribe(pattern, out, server.origin, "--json")
+        assert done.returncode in (0, 3), done.stderr
+        summary = json.loads(done.stdout)
+        assert "Traceback" not in done.stderr
+        results, failures = rows(out), rows(out, "failures")
+        assert results or failures
+        assert len(results) + len(failures) == int(summary["total"])
+        assert server.bill()["requests"] == len({row["request_key"] for row in results})
+        for row in failures:
+            assert row["error_message"], row
+            assert row["error_kind"] != "internal", row
+            assert row["attempts"] == 0, row

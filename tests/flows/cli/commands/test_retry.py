@@ -1,0 +1,82 @@
+"""Retry with another model: for the items it names alone."""
+
+from __future__ import annotations
+
+import wave
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.helpers.cli_runs import make_wavs, mediamill, rows, transcribe
+from tests.helpers.local_server import RunningServer, running_server
+
+OTHER = "nvidia/parakeet-tdt-0.6b-v3"
+
+
+@pytest.fixture
+def server() -> Iterator[RunningServer]:
+    with running_server(engine="echo", dialect="together") as running:
+        yield running
+
+
+@pytest.mark.long
+def test_another_model_does_what_failed_and_out_stays_bound(server: RunningServer, tmp_path: Path) -> None:
+    make_wavs(tmp_path / "in", 4)
+    out, home = tmp_path / "out", tmp_path / "home"
+    server.faults({"match": {"nth": 2}, "fault": {"kind": "status", "status": 422}, "times": 1})
+    assert transcribe(tmp_path / "in", out, server.origin).returncode == 3
+    [failure] = rows(out, "failures")
+    again = mediamill("retry", out, "--only", failure["error_kind"], "--model", OTHER, "--yes", home=home)
+    assert again.returncode == 0, again.stderr
+    results = pd.read_parquet(out / "results").set_index("item_id")
+    assert results.model.value_counts().to_dict() == {"openai/whisper-large-v3": 3, OTHER: 1}
+    assert results.model[failure["item_id"]] == OTHER
+    calls = server.bill()["requests"]
+    rerun = transcribe(tmp_path / "in", out, server.origin)
+    assert rerun.returncode == 0, rerun.stderr
+    assert "4 needed nothing" in rerun.stdout
+    assert server.bill()["requests"] == calls == 5
+
+
+def test_flagged_needs_flags_and_another_model(server: RunningServer, tmp_path: Path) -> None:
+    make_wavs(tmp_path / "in", 1)
+    out, home = tmp_path / "out", tmp_path / "home"
+    assert transcribe(tmp_path / "in", out, server.origin).returncode == 0
+    none = mediamill("retry", out, "--only", "flagged", "--model", OTHER, home=home)
+    assert none.returncode == 2
+    assert "no result carries a flag" in none.stderr
+
+
+def silence(path: Path, seconds: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16000)
+        file.writeframes(bytes(32000 * seconds))
+
+
+@pytest.mark.long
+def test_flagged_results_go_to_another_model_and_stand_until_it_succeeds(server: RunningServer, tmp_path: Path) -> None:
+    make_wavs(tmp_path / "in", 2)  # too short to be judged
+    silence(tmp_path / "in" / "quiet.wav", 4)  # the echo engine hears words in it all the same
+    out, home = tmp_path / "out", tmp_path / "home"
+    assert transcribe(tmp_path / "in", out, server.origin).returncode == 0
+    flagged = [row["item_id"] for row in rows(out) if row["flags"]]
+    assert flagged == ["quiet.wav"]
+    same = mediamill("retry", out, "--only", "flagged", home=home)
+    assert same.returncode == 2
+    assert "--model" in same.stderr
+    server.faults({"match": {"nth": 1}, "fault": {"kind": "status", "status": 422}, "times": 1})
+    failed = mediamill("retry", out, "--only", "flagged", "--model", OTHER, "--yes", home=home)
+    assert "Traceback" not in failed.stderr
+    assert {row["model"] for row in rows(out)} == {"openai/whisper-large-v3"}
+    assert not rows(out, "failures")
+    better = mediamill("retry", out, "--only", "flagged", "--model", OTHER, "--yes", home=home)
+    assert better.returncode == 0, better.stderr
+    models = {row["item_id"]: row["model"] for row in rows(out)}
+    assert models == {"0000.wav": "openai/whisper-large-v3", "0001.wav": "openai/whisper-large-v3", "quiet.wav": OTHER}
+    assert "3 needed nothing" in transcribe(tmp_path / "in", out, server.origin).stdout
+    assert server.bill()["requests"] == 5

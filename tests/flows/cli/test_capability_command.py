@@ -1,0 +1,180 @@
+"""Commands made from capabilities: their options, what may not be an option, and what a person permits."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+import click
+import pytest
+from pydantic import BaseModel, ConfigDict, Field
+
+from mediamill.flows.cli.capability_command import capability_command, param_options, permission_options
+from mediamill.flows.cli.main import cli
+from mediamill.tasks import capabilities
+from mediamill.tasks.capabilities.base import Capability
+from mediamill.tasks.capabilities.parameters import Option
+from mediamill.tasks.errors import UsageError
+from tests.helpers.cli_runs import mediamill, rows
+
+SAMPLING = "--max-tokens --prompt --system --temperature --schema"
+KEPT = {
+    "transcribe": "--diarize --language --no-diarize --no-normalize --no-trim --no-words --normalize --overlap --prompt"
+    " --trim --words",
+    "translate": "--language --no-normalize --no-trim --normalize --overlap --prompt --to --trim",
+    "speak": "--format --instructions --language --sample-rate --speed --voice",
+    "caption": f"{SAMPLING} --dedup --detail --fetch --no-fetch --reasoning-effort",
+    "describe-video": f"{SAMPLING} --audio-model --detail --every --frames --language --no-scenes --no-whole"
+    " --no-with-audio --scenes --whole --window --with-audio",
+    "complete": f"{SAMPLING} --n --reasoning-effort --tool-choice --tools",
+    "generate-video": "--aspect-ratio --fps --guidance-scale --keyframes --negative-prompt --no-preview --output-format"
+    " --preview --prompt --reference-images --resolution --seconds --seed --size --steps",
+    "rerank": "--corpus --min-score --no-return-documents --query --rank-fields --return-documents --top-n",
+    "embed": "--dimensions --template",
+    "generate-image": "--aspect-ratio --guidance-scale --height --n --negative-prompt --output-format --prompt"
+    " --quality --reference-images --resolution --response-format --seed --size --steps --width",
+    "execute": "--allow-local-code --files --no-allow-local-code --session",
+}
+"""Flags that people's scripts may hold: none of them may go."""
+SHARED = (
+    "--allow-host --api-key-env --base-url --budget --concurrency --config --deadline --debug --endpoint-hourly --group"
+    " --group-by --id-column --journal --json --limit --memory --model --no-prefect --out --path-column --prefect"
+    " --provider --quiet --quote --refresh --replace --retries --rpm --run-deadline --set --shard-size --subtitles"
+    " --text-column --yes"
+)
+
+
+def flags_of(command: click.Command) -> list[str]:
+    options = [each for each in command.params if isinstance(each, click.Option)]
+    return [flag for option in options for flag in (*option.opts, *option.secondary_opts)]
+
+
+def test_every_built_in_capability_is_a_command_with_a_summary() -> None:
+    assert KEPT.keys() <= capabilities.BUILT_IN.keys()
+    assert capabilities.BUILT_IN.keys() <= set(cli.list_commands(click.Context(cli)))
+    for name in capabilities.BUILT_IN:
+        assert capabilities.summary(name).endswith(".")
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_no_option_goes_and_none_is_there_twice(name: str) -> None:
+    command = capability_command(name)
+    flags = flags_of(command)
+    assert {*KEPT[name].split(), *SHARED.split()} <= set(flags)
+    assert len(flags) == len(set(flags))
+    names = [each.name for each in command.params]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_every_parameter_is_an_option_unless_it_says_otherwise(name: str) -> None:
+    capability = capabilities.get(name)
+    options, fields = param_options(capability), capability.params.model_fields
+    left_out = {"generate-video": {"model"}, "generate-image": {"model"}, "rerank": {"documents"}}
+    assert options.keys() == fields.keys() - left_out.get(name, set())
+    for field, option in options.items():
+        assert option.help == fields[field].description
+    assert capability_command(name).help == inspect.getdoc(type(capability))
+
+
+def test_choices_and_numbers_are_seen_in_the_help() -> None:
+    shown = {name: option.metavar for name, option in param_options(capabilities.get("speak")).items()}
+    assert shown["format"] == "[mp3|wav|flac|opus]"
+    assert (shown["speed"], shown["sample_rate"], shown["voice"]) == ("NUMBER", "N", "TEXT")
+
+
+class CrowdedParams(BaseModel):
+    """One of them is called like an option that every run has."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    limit: int = Field(1, description="a limit of its own")
+
+
+class CalmParams(CrowdedParams):
+    """The same, out of the way."""
+
+    limit: Annotated[int, Option("--own-limit")] = Field(1, description="a limit of its own")
+
+
+class Crowded:
+    """Do something."""
+
+    name = "crowded"
+    operation = "chat"
+    kinds = frozenset({"text"})
+    params: type[BaseModel] = CrowdedParams
+
+
+def test_a_parameter_that_would_hide_a_shared_option_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capabilities, "_registered", {})
+    capabilities.register("crowded", f"{__name__}:Crowded", "Something.")
+    with pytest.raises(UsageError, match="'limit'"):
+        capability_command("crowded")
+    monkeypatch.setattr(Crowded, "params", CalmParams)
+    with pytest.raises(UsageError, match="'limit'"):  # the flag differs, the name it is read by does not
+        capability_command("crowded")
+
+
+def test_what_a_person_permits_is_marked_in_the_capability() -> None:
+    [option] = [each for each in permission_options() if each.name == "allow_local_code"]
+    assert option.opts == ["--allow-local-code"]
+    assert option.help is not None
+    assert "execute" in option.help
+
+
+@pytest.mark.parametrize("chained", [False, True], ids=["job", "chain"])
+def test_a_file_is_permitted_by_the_command_that_runs_it(chained: bool, tmp_path: Path) -> None:
+    (tmp_path / "cells.csv").write_text("id,code\na,1 + 1\n")
+    out = tmp_path / "out"
+    head = f"source: {tmp_path / 'cells.csv'}\nout: {out}\n"
+    task = "capability: execute, provider: local"
+    steps = f"steps:\n- name: cells\n  task: {{{task}}}\n"
+    (tmp_path / "job.yaml").write_text(head + (steps if chained else "capability: execute\nprovider: local\n"))
+    refused = mediamill("run", tmp_path / "job.yaml", home=tmp_path / "home")
+    assert refused.returncode == 2
+    assert "allow" in refused.stderr
+    done = mediamill("run", "--allow-local-code", tmp_path / "job.yaml", home=tmp_path / "home")
+    assert done.returncode == 0, done.stderr
+    found: list[dict[str, Any]] = rows(out)
+    assert len(found) == 1
+
+
+def test_an_unknown_option_of_run_is_still_unknown(tmp_path: Path) -> None:
+    done = mediamill("run", "--alow-local-code", tmp_path / "job.yaml", home=tmp_path / "home")
+    assert done.returncode == 2
+    assert "--allow-local-code" in done.stderr
+
+
+class OddParams(BaseModel):
+    level: Literal[1, 2, 3] = 1
+    many: list[int] = []
+    pair: tuple[int, int] | None = None
+    mapping: dict[str, int] | None = None
+    plain: str | None = None
+
+
+class Odd:
+    """Takes odd things."""
+
+    name = "odd"
+    params = OddParams
+
+
+def test_options_of_any_type_are_read() -> None:
+    options = param_options(cast("Capability", Odd()))
+    command = click.Command("odd", params=list(options.values()), callback=lambda **given: given)
+    arguments = ["--level", "2", "--many", "[1, 2]", "--pair", "[3, 4]", "--mapping", "{a: 1}", "--plain", "[x]"]
+    given = {name: value for name, value in command.main(arguments, standalone_mode=False).items() if value is not None}
+    assert OddParams(**given) == OddParams(level=2, many=[1, 2], pair=(3, 4), mapping={"a": 1}, plain="[x]")
+
+
+def test_a_flow_asks_for_what_a_capability_needs() -> None:
+    from mediamill.flows.prefect_runtime.flow_factory import _signature
+
+    class NeedyParams(BaseModel):
+        x: int
+
+    assert _signature(NeedyParams).parameters["params"].default is inspect.Parameter.empty
+    assert _signature(OddParams).parameters["params"].default.model_dump() == OddParams().model_dump()

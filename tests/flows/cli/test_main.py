@@ -1,0 +1,252 @@
+"""The command line beside its runs: exit codes, JSON, pipes, the log, and the commands over an OUT."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from types import SimpleNamespace
+
+import click
+import pytest
+
+from mediamill.flows.cli import main as cli
+from mediamill.flows.cli.commands import doctor
+from mediamill.flows.cli.console import note
+from mediamill.flows.cli.formatting import dollars, duration
+from mediamill.flows.cli.progress import progress_line
+from mediamill.tasks.errors import OutBusy, ProviderDown, StorageError, UsageError
+from mediamill.tasks.summary import Progress
+from tests.helpers.cli_runs import SENTINEL, environment, make_wavs, mediamill, rows, transcribe
+from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.paths import RECORDINGS, ROOT
+
+
+@pytest.fixture
+def server() -> Iterator[RunningServer]:
+    with running_server(engine="echo", dialect="together") as running:
+        yield running
+
+
+def leaving(monkeypatch: pytest.MonkeyPatch, error: BaseException | None, *arguments: str) -> int | str | None:
+    """The exit code of a command line whose command raises ``error``."""
+
+    def raising() -> None:
+        if error is not None:
+            raise error
+
+    monkeypatch.setattr(cli.cli, "get_command", lambda *_: click.Command("models", callback=raising))
+    monkeypatch.setattr(sys, "argv", ["mediamill", "models", *arguments])
+    monkeypatch.setattr(cli.cli, "main", lambda **_: raising())
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    return left.value.code
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (None, 0),
+        (StorageError("disk", hint="free it"), 1),
+        (UsageError("wrong", hint="right it"), 2),
+        (ProviderDown("down", hint="wait"), 4),
+        (OutBusy("busy", hint="wait"), 5),
+        (ZeroDivisionError("a bug"), 1),
+        (click.Abort(), 130),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_each_error_has_its_exit_code_and_no_traceback(
+    error: BaseException | None, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert leaving(monkeypatch, error) == code
+    said = capsys.readouterr()
+    assert "Traceback" not in said.err
+    assert not said.out
+    assert said.err.count("mediamill: ") == (error is not None)
+    if isinstance(error, ZeroDivisionError):
+        assert "internal error: ZeroDivisionError: a bug" in said.err
+        assert "--debug" in said.err
+
+
+def test_debug_shows_the_traceback_and_keeps_the_exit_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert leaving(monkeypatch, UsageError("wrong"), "--debug") == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_refusal_is_one_json_object_too(tmp_path: Path) -> None:
+    done = mediamill("transcribe", tmp_path / "no", "--provider", "local", "--json", home=tmp_path / "home")
+    assert done.returncode == 2
+    told = json.loads(done.stdout)
+    assert told["exit_code"] == 2
+    assert "no such file" in told["error"]
+    assert "no such file" in done.stderr
+    busy = mediamill("status", tmp_path, "--json", home=tmp_path / "home")
+    assert json.loads(busy.stdout)["exit_code"] == 2
+
+
+@pytest.mark.long
+def test_retry_and_report_find_an_out_from_another_folder(tmp_path: Path, server: RunningServer) -> None:
+    make_wavs(tmp_path / "in", 4)
+    (tmp_path / "in" / "text.mp3").write_text("no music")
+    server.faults({"match": {"nth": 1}, "fault": {"kind": "status", "status": 400}, "times": 1})
+    told = ("transcribe", "in", "--provider", "together", "--base-url", server.origin, "--out", "out", "--json")
+    home = environment(tmp_path / "home")
+    run = [sys.executable, "-m", "mediamill.flows.cli"]
+    first = subprocess.run([*run, *told], cwd=tmp_path, env=home, capture_output=True, text=True, check=False)
+    assert first.returncode == 3, first.stderr
+    kinds = {group["kind"] for group in json.loads(first.stdout)["failures"]}
+    refused = next(iter(kinds - {"not_audio"}))
+    again = mediamill("retry", tmp_path / "out", "--only", refused, "--json", home=tmp_path / "home")
+    assert again.returncode == 3, again.stderr
+    summary = json.loads(again.stdout)
+    assert (summary["total"], summary["done"]) == (1, 1)
+    assert [group["kind"] for group in summary["failures"]] == ["not_audio"]
+    assert len(rows(tmp_path / "out")) == 4
+    assert server.bill()["requests"] == 5
+    unknown = mediamill("retry", tmp_path / "out", "--only", "not_audoi", home=tmp_path / "home")
+    assert unknown.returncode == 2
+    assert "'not_audio'" in unknown.stderr
+    page = mediamill("report", tmp_path / "out", home=tmp_path / "home")
+    assert Path(page.stdout.strip()).is_file()
+
+
+@pytest.mark.parametrize("redirect", ["2>&1 |", "|"], ids=["both", "stdout"])
+def test_a_run_goes_on_when_nobody_reads_it(redirect: str, tmp_path: Path, server: RunningServer) -> None:
+    make_wavs(tmp_path / "in", 12)
+    (tmp_path / "in" / "text.mp3").write_text("no music")
+    script = f'"$@" {redirect} true; exit "${{PIPESTATUS[0]}}"'
+    told = ("transcribe", tmp_path / "in", "--provider", "together", "--base-url", server.origin)
+    command = [sys.executable, "-m", "mediamill.flows.cli", *map(str, told), "--out", str(tmp_path / "out")]
+    done = subprocess.run(
+        ["bash", "-c", script, "bash", *command],
+        env=environment(tmp_path / "home"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 3, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
+    assert len(rows(tmp_path / "out")) == 12
+
+
+def test_a_note_to_nobody_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        note("first")
+        note("second")
+
+
+def test_the_debug_log_holds_no_key(tmp_path: Path, server: RunningServer) -> None:
+    make_wavs(tmp_path / "in", 2)
+    server.faults({"match": {"nth": 1}, "fault": {"kind": "status", "status": 500}, "times": 1})
+    done = transcribe(tmp_path / "in", tmp_path / "out", server.origin, "--debug")
+    assert done.returncode == 0, done.stderr
+    assert SENTINEL not in done.stderr + done.stdout
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kilobytes", [150, pytest.param(300, marks=pytest.mark.long)])
+def test_a_disk_that_takes_no_more_is_one_line(kilobytes: int, tmp_path: Path) -> None:
+    recordings = RECORDINGS
+    told = ("transcribe", recordings, "--provider", "local", "--out", tmp_path / "out")
+    command = [sys.executable, "-m", "mediamill.flows.cli", *map(str, told)]
+    done = subprocess.run(
+        ["bash", "-c", f'ulimit -f {kilobytes}; exec "$@"', "bash", *command],
+        env=environment(tmp_path / "home"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1, done.stdout
+    assert "Traceback" not in done.stderr
+    said = [line for line in done.stderr.splitlines() if line.startswith("mediamill: ")]
+    assert len(said) == 1
+    assert str(tmp_path / "out") in said[0]
+    assert mediamill(*told, home=tmp_path / "home").returncode == 0
+    assert len(rows(tmp_path / "out")) == 8
+
+
+def test_serve_says_where_and_ends_on_a_signal(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mediamill.flows.cli", "serve", "--engine", "echo", "--port", "0"]
+    with subprocess.Popen(
+        command, env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as serving:
+        assert serving.stdout is not None
+        assert serving.stdout.readline().startswith("listening on http://127.0.0.1:")
+        serving.send_signal(signal.SIGINT)
+        _, said = serving.communicate(timeout=30)
+    assert serving.returncode == 130
+    assert "Traceback" not in said
+
+
+def test_doctor_tells_what_is_wrong_and_no_key(tmp_path: Path) -> None:
+    told = mediamill("doctor", "--out", tmp_path, "--json", home=tmp_path / "home")
+    assert told.returncode == 0, told.stdout
+    findings = {finding["what"]: finding for finding in json.loads(told.stdout)}
+    assert findings["provider together"]["told"] == "TOGETHER_API_KEY is set"
+    assert findings["provider groq"]["told"] == "GROQ_API_KEY is not set"
+    assert SENTINEL not in told.stdout + told.stderr
+
+
+def test_doctor_looks_for_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing_left(_: object) -> SimpleNamespace:
+        return SimpleNamespace(free=2**20)
+
+    assert doctor._disk(str(tmp_path))[0].well
+    monkeypatch.setattr("shutil.disk_usage", nothing_left)
+    [finding] = doctor._disk(str(tmp_path))
+    assert not finding.well
+    assert finding.hint
+
+
+def test_ci_is_a_script_that_parses() -> None:
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    subprocess.run(["bash", "-n", str(script)], check=True)
+
+
+def test_a_moment_in_one_line() -> None:
+    progress = Progress(
+        phase="run",
+        total=1200,
+        done=40,
+        failed=2,
+        cached=0,
+        in_flight=8,
+        spent=Decimal("0.0042"),
+        unknown_max=Decimal(0),
+        budget=Decimal(5),
+        seconds=4.2,
+        rate=10.0,
+        eta_s=115.8,
+    )
+    assert progress_line(progress) == "42/1200 items, 2 failed, 8 in flight, 10.0/s, $0.0042 of $5.00, 1 min 56 s left"
+
+
+@pytest.mark.parametrize(
+    ("usd", "told"),
+    [(None, "unknown"), ("0", "$0.00"), ("0.000025", "$0.000025"), ("1234.5", "$1,234.50"), ("1E-7", "$0.0000001")],
+)
+def test_money_in_words(usd: str | None, told: str) -> None:
+    assert dollars(None if usd is None else Decimal(usd)) == told
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(0.44, "0.4 s"), (12, "12 s"), (59.6, "1 min 00 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")],
+)
+def test_time_in_words(seconds: float, told: str) -> None:
+    assert duration(seconds) == told

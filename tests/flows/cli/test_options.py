@@ -1,0 +1,147 @@
+"""What a person may type is what a job may say: options, job files and their schema never drift apart."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+
+from mediamill.flows.cli.job_schema import job_schema
+from mediamill.flows.cli.main import cli
+from mediamill.flows.cli.options import given_fields
+from mediamill.tasks import capabilities
+from mediamill.tasks.errors import NoSuchOption, UsageError
+from mediamill.tasks.job import Job, load_job
+from tests.helpers.paths import ROOT
+
+JOBS = sorted((ROOT / "configs" / "jobs").glob("*.yaml"))
+ELSEWHERE = {"capability", "source", "params", "columns", "allow_hosts", "schedule"}
+"""Job's fields that are the command, its argument, a command of their own, or options with a name of their own."""
+
+
+def options_of(name: str) -> dict[str, click.Option]:
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    return {p.name: p for p in command.params if isinstance(p, click.Option) and p.name}
+
+
+@pytest.mark.parametrize("name", ["transcribe", "quote", "run"])
+def test_every_field_of_a_job_is_an_option_with_its_own_help(name: str) -> None:
+    options = options_of(name)
+    for field, info in Job.model_fields.items():
+        if field not in ELSEWHERE:
+            assert options[field].help == info.description
+            assert options[field].opts == ["--" + field.replace("_", "-")]
+
+
+def test_options_of_a_capability_are_its_parameters_with_their_own_help() -> None:
+    fields = capabilities.get("transcribe").params.model_fields
+    options = options_of("transcribe")
+    for name in ("language", "prompt", "words", "diarize"):
+        assert options[name].help == fields[name].description
+
+
+def test_every_command_has_help_and_knows_debug() -> None:
+    for name in cli.list_commands(click.Context(cli)):
+        command = cli.get_command(click.Context(cli), name)
+        assert command is not None
+        assert command.help
+        assert name == "serve" or "debug" in options_of(name)
+
+
+def test_settings_are_yaml_and_win_over_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text(
+        "capability: transcribe\nsource: a\nbudget: 5\nparams: {language: de, words: true}\n"
+        "columns: {id: key, path: file, types: {n: int64}}\n"
+    )
+    given = given_fields(
+        {"budget": "7.5", "settings": ("words=false", "min-speakers=2", "prompt=a=b"), "id_column": "nr"}
+    )
+    job = load_job(path, **given)
+    assert str(job.budget) == "7.5"
+    assert job.params == {"language": "de", "words": False, "min_speakers": 2, "prompt": "a=b"}
+    assert (job.columns.id, job.columns.path, job.columns.types) == ("nr", "file", {"n": "int64"})
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("params: fast", "params"),
+        ("params: [1]", "params"),
+        ("params: {1: en}", "params"),
+        ("columns: x", "columns"),
+        ("columns: {idd: x}", "'idd'"),
+        ("1: x", "'1'"),
+        ("where: x", "'where'"),
+        ("source: [a]", "source"),
+        ("limit: 0", "limit"),
+        ("budget: .nan", "budget"),
+        ("run_deadline: soon", "run_deadline"),
+        ("run_deadline: .inf", "run_deadline"),
+        ("api_key_env: not a name", "api_key_env"),
+        ("[", "YAML"),
+        ("\x00", "YAML"),
+        ("- a", "mapping"),
+    ],
+)
+def test_a_wrong_job_file_is_named_with_what_is_wrong(text: str, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    lines = {"capability": "capability: transcribe", "source": "source: a", text.split(":", maxsplit=1)[0]: text}
+    path.write_text("\n".join(lines.values()) if ":" in text else text)
+    with pytest.raises(UsageError) as caught:
+        load_job(path)
+    assert str(path) in caught.value.message
+    assert told in caught.value.message
+    assert "\n" not in str(caught.value)
+
+
+def test_a_job_file_that_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_bytes(b"\xff\xfe\x00source")
+    with pytest.raises(UsageError, match="UTF-8"):
+        load_job(tmp_path / "job.yaml")
+
+
+def test_a_misspelt_option_gets_the_nearest(tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_text("capability: transcribe\nsource: a\nconcurency: 3\n")
+    with pytest.raises(NoSuchOption) as caught:
+        load_job(tmp_path / "job.yaml")
+    assert caught.value.hint == "did you mean 'concurrency'?"
+
+
+@pytest.fixture
+def valid() -> Any:
+    """A validator of the schema, from a package that Prefect brings."""
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = json.loads(json.dumps(job_schema()))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema).is_valid
+
+
+@pytest.mark.parametrize("path", JOBS, ids=lambda path: path.name)
+def test_the_example_jobs_fit_the_schema(path: Path, valid: Any) -> None:
+    assert valid(yaml.safe_load(path.read_text()))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"bugdet": 5}, {"params": {"langage": "en"}}, {"params": {"words": "maybe"}}, {"capability": "transcrib"}]
+)
+def test_the_schema_refuses_what_a_run_refuses(wrong: dict[str, Any], valid: Any) -> None:
+    job = {"capability": "transcribe", "source": "a"}
+    assert valid(job)
+    assert not valid({**job, **wrong})
+
+
+def test_the_commands_are_where_the_list_says() -> None:
+    from mediamill.flows.cli.main import COMMANDS
+
+    files = {path.stem for path in (ROOT / "flows" / "cli" / "commands").glob("[!_]*.py")}
+    assert files == set(COMMANDS)
+    for name, about in COMMANDS.items():
+        assert importlib.import_module(f"mediamill.flows.cli.commands.{name}").command.name == name
+        assert about.endswith(".")

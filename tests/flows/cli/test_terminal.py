@@ -1,0 +1,131 @@
+"""A run in front of a person: it asks before it pays, shows where it is, and stops when told."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.flows.cli.terminal import Terminal
+from tests.helpers.cli_runs import make_wavs, mediamill, rows
+from tests.helpers.local_server import RunningServer, running_server
+
+SHOW_CURSOR, HIDE_CURSOR = "\x1b[?25h", "\x1b[?25l"
+
+
+@pytest.fixture
+def server() -> Iterator[RunningServer]:
+    with running_server(engine="echo", dialect="together", latency="200ms") as running:
+        yield running
+
+
+@pytest.fixture
+def slow() -> Iterator[RunningServer]:
+    with running_server(engine="echo", dialect="together", latency="30s") as running:
+        yield running
+
+
+def start(tmp_path: Path, server: RunningServer, *options: str, count: int = 6) -> Terminal:
+    make_wavs(tmp_path / "in", count)
+    told = ("transcribe", tmp_path / "in", "--provider", "together", "--base-url", server.origin)
+    return Terminal(*told, "--concurrency", "2", "--out", tmp_path / "out", *options, home=tmp_path / "home")
+
+
+def status(tmp_path: Path) -> dict[str, int | str | None]:
+    told: dict[str, int | str | None] = json.loads(
+        mediamill("status", tmp_path / "out", "--json", home=tmp_path / "home").stdout
+    )
+    return told
+
+
+@pytest.mark.parametrize("how", [(), ("--quiet",), ("--json",)], ids=" ".join)
+def test_a_paid_run_asks_and_takes_no_for_an_answer(
+    how: tuple[str, ...], tmp_path: Path, server: RunningServer
+) -> None:
+    terminal = start(tmp_path, server, *how)
+    terminal.until("[y/N]")
+    terminal.type("n\n")
+    screen = terminal.end()
+    assert screen.code == 2
+    assert "6 items to do" in screen.text
+    assert "$" in screen.text
+    assert "not started" in screen.text
+    assert server.bill()["requests"] == 0
+
+
+def test_yes_goes_on_and_shows_the_way(tmp_path: Path, server: RunningServer) -> None:
+    terminal = start(tmp_path, server)
+    terminal.until("[y/N]")
+    terminal.type("y\n")
+    terminal.until("in flight")
+    screen = terminal.end()
+    assert screen.code == 0
+    assert "/6 items" in screen.text
+    assert "6 done, 0 failed" in screen.text
+    assert screen.text.count(HIDE_CURSOR) == screen.text.count(SHOW_CURSOR) > 0
+    assert server.bill()["requests"] == 6
+
+
+@pytest.mark.parametrize("answer", [("--yes",), ("--budget", "1")], ids=" ".join)
+def test_an_answer_given_beforehand_is_not_asked_for(
+    answer: tuple[str, ...], tmp_path: Path, server: RunningServer
+) -> None:
+    screen = start(tmp_path, server, *answer).end()
+    assert screen.code == 0
+    assert "[y/N]" not in screen.text
+
+
+@pytest.mark.long
+def test_a_paid_retry_asks(tmp_path: Path, server: RunningServer) -> None:
+    server.faults({"match": {"nth": 1}, "fault": {"kind": "status", "status": 400}, "times": 1})
+    assert start(tmp_path, server, "--yes").end().code == 3
+    paid = server.bill()["requests"]
+    terminal = Terminal("retry", tmp_path / "out", home=tmp_path / "home")
+    terminal.until("[y/N]")
+    terminal.type("n\n")
+    screen = terminal.end()
+    assert screen.code == 2
+    assert "1 item at together" in screen.text
+    assert server.bill()["requests"] == paid
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.long)]
+)
+def test_one_signal_lets_what_is_in_flight_end(number: int, code: int, tmp_path: Path, server: RunningServer) -> None:
+    terminal = start(tmp_path, server, "--yes", count=24)
+    terminal.until("2 in flight")
+    screen = terminal.end([number])
+    assert screen.code == code
+    assert "\nmediamill: stopping" in screen.text.replace("\r\x1b[2Kmediamill", "\nmediamill")
+    assert "cancelled:" in screen.text
+    assert screen.text.count(HIDE_CURSOR) == screen.text.count(SHOW_CURSOR) > 0
+    told = status(tmp_path)
+    assert told["last_state"] == "cancelled"
+    assert told["unknown_max_usd"] == "0"
+    assert len(rows(tmp_path / "out")) == told["done"] == server.bill()["requests"] < 24
+    assert start(tmp_path, server, "--yes", count=24).end().code == 0
+    assert server.bill()["requests"] == 24
+
+
+def test_a_second_signal_ends_it_at_once_and_gives_the_cursor_back(tmp_path: Path, slow: RunningServer) -> None:
+    terminal = start(tmp_path, slow, "--yes")
+    terminal.until("2 in flight")
+    terminal.process.send_signal(signal.SIGINT)
+    terminal.until("stopping")
+    screen = terminal.end([signal.SIGINT])
+    assert screen.code == -signal.SIGINT
+    assert screen.text.rindex(SHOW_CURSOR) > screen.text.rindex(HIDE_CURSOR)
+    assert status(tmp_path)["last_state"] == "crashed"
+
+
+def test_a_signal_while_it_asks(tmp_path: Path, server: RunningServer) -> None:
+    terminal = start(tmp_path, server)
+    terminal.until("[y/N]")
+    screen = terminal.interrupt()
+    assert screen.code == 130
+    assert "Traceback" not in screen.text
+    assert server.bill()["requests"] == 0

@@ -1,0 +1,46 @@
+"""One Prefect server for all tests, whichever process they run in: the first starts it, the last stops it."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.flows.prefect_runtime.prefect_server import Deck, mediamill_up, up
+from tests.helpers.local_server import RunningServer, running_server
+
+
+@pytest.fixture(scope="session")
+def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if base.name.startswith("popen-") else base) / "prefect"
+    shared.mkdir(exist_ok=True)
+    users = shared / "users"
+    with (shared / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        api = up(shared / "home")
+        users.write_text(str(_count(users) + 1))
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        yield api
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        left = _count(users) - 1
+        users.write_text(str(left))
+        if not left:
+            mediamill_up(shared / "home", "down")
+
+
+def _count(users: Path) -> int:
+    return int(users.read_text()) if users.exists() else 0
+
+
+@pytest.fixture
+def deck(prefect_api: str, tmp_path: Path) -> Deck:
+    return Deck(prefect_api, tmp_path / "home")
+
+
+@pytest.fixture
+def server() -> Iterator[RunningServer]:
+    with running_server(engine="echo", dialect="together", price=["openai/whisper-large-v3=0.0015"]) as running:
+        yield running

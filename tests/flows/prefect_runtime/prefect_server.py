@@ -1,0 +1,196 @@
+"""A real Prefect server of the tests' own, and what a person sees in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+
+from tests.helpers.cli_runs import environment
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Deck:
+    """A Prefect server, reached as its UI reaches it, and a home for the commands that use it."""
+
+    api: str
+    home: Path
+
+    def env(self, **more: str) -> dict[str, str]:
+        """An environment whose runs go to this server."""
+        return {**environment(self.home), "PREFECT_API_URL": self.api, **more}
+
+    def ask(self, method: str, path: str, body: Any = None) -> Any:
+        """A call of the server's API."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(
+            f"{self.api}/{path}", data, {"Content-Type": "application/json"}, method=method
+        )
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        for patience in range(20, -1, -1):
+            try:
+                with opener.open(request, timeout=30) as reply:
+                    told = reply.read()
+                break
+            except urllib.error.HTTPError as error:
+                if error.code != 503 or not patience:  # its SQLite file is locked now and then
+                    raise
+                time.sleep(0.2)
+        return json.loads(told) if told else None
+
+    def runs(self, **which: Any) -> list[dict[str, Any]]:
+        """Flow runs, the oldest first."""
+        found: list[dict[str, Any]] = self.ask("POST", "flow_runs/filter", {"flow_runs": which, "sort": "ID_DESC"})
+        return sorted(found, key=lambda run: str(run["expected_start_time"]))
+
+    def run_of(self, name: str) -> dict[str, Any]:
+        """The one flow run of this name."""
+        [run] = self.runs(name={"any_": [name]})
+        return run
+
+    def named(self, start: str) -> dict[str, Any] | None:
+        """The newest flow run whose name begins like this; None while there is none."""
+        found = [run for run in self.runs() if run["name"].startswith(start)]
+        return found[-1] if found else None
+
+    def state(self, run_id: str) -> dict[str, Any]:
+        """A flow run's state now."""
+        state: dict[str, Any] = self.ask("GET", f"flow_runs/{run_id}")["state"]
+        return state
+
+    def ended(self, run_id: str, seconds: float = 60) -> dict[str, Any]:
+        """A flow run's final state."""
+        final = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+        until(lambda: self.state(run_id)["type"] in final, f"run {run_id} to end", seconds)
+        return self.state(run_id)
+
+    def task_runs(self, run_id: str) -> dict[str, dict[str, Any]]:
+        """The task runs of a flow run, by name."""
+        found = self.ask("POST", "task_runs/filter", {"flow_runs": {"id": {"any_": [run_id]}}})
+        return {run["name"]: run for run in found}
+
+    def artifacts(self, run_id: str) -> dict[str, dict[str, Any]]:
+        """The artifacts of a flow run, by type."""
+        found = self.ask("POST", "artifacts/filter", {"flow_runs": {"id": {"any_": [run_id]}}})
+        return {artifact["type"]: artifact for artifact in found}
+
+    def logs(self, run_id: str) -> list[str]:
+        """What a flow run logged."""
+        body = {"logs": {"flow_run_id": {"any_": [run_id]}}, "sort": "TIMESTAMP_ASC"}
+        return [line["message"] for line in self.ask("POST", "logs/filter", body)]
+
+    def cli(self, *arguments: str | Path, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run mediamill to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "mediamill.flows.cli", *map(str, arguments)],
+            env=self.env(**env),
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            timeout=150,
+            check=False,
+        )
+
+    def start(self, *arguments: str | Path, **env: str) -> subprocess.Popen[str]:
+        """Start mediamill and let it go on."""
+        command = [sys.executable, "-m", "mediamill.flows.cli", *map(str, arguments)]
+        return subprocess.Popen(command, env=self.env(**env), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def prefect(self, *arguments: str, **env: str) -> subprocess.Popen[str]:
+        """Start a command of Prefect's own."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "prefect", *arguments],
+            env=self.env(**env),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 (CI may ignore it)
+        )
+
+    def work_once(self, pool: str, **env: str) -> str:
+        """Let a worker of ``pool`` take what is due, and wait until all of it has ended."""
+        command = ("worker", "start", "--pool", pool, "--type", "process", "--run-once")
+        with self.prefect(*command, **env) as worker:
+            told, _ = worker.communicate(timeout=150)
+        return told
+
+
+def until(condition: Callable[[], T], what: str, seconds: float = 60) -> Any:
+    """The first true value of a condition that another process brings about."""
+    ends = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < ends, f"waited {seconds:g} s for {what}"
+        time.sleep(0.1)
+    return value
+
+
+def up(state: Path, *options: str) -> str:
+    """``mediamill up`` with a home of its own; the API's address."""
+    done = mediamill_up(state, "up", *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return next(line.partition("=")[2] for line in done.stdout.splitlines() if "PREFECT_API_URL=" in line)
+
+
+@contextmanager
+def own_port() -> Iterator[str]:
+    """A port that nothing else takes for as long as the block runs, also while its server is away.
+
+    On Linux a bound socket that does not listen keeps it from whoever asks for any free port, and lets a server have it
+    that asks for this one.
+    """
+    with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        port = str(held.getsockname()[1])
+        if sys.platform != "linux":
+            held.close()
+        yield port
+
+
+def mediamill_up(
+    state: Path, *arguments: str, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """``mediamill up`` or ``down`` with a home of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "mediamill.flows.cli", *arguments],
+        env={**environment(state), **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def engine_of(run_id: str) -> psutil.Process:
+    """The process a worker's flow run is done in."""
+    about = ((process, process.info) for process in psutil.process_iter(["cmdline", "environ"]))
+    [engine] = [
+        process
+        for process, info in about
+        if "prefect.engine" in (info["cmdline"] or ()) and run_id in (info["environ"] or {}).values()
+    ]
+    return engine

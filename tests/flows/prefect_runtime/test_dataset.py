@@ -1,0 +1,82 @@
+"""A chain as a flow: its steps are flow runs inside it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+from tests.flows.prefect_runtime.prefect_server import Deck
+from tests.helpers.cli_runs import make_wavs
+from tests.helpers.local_server import RunningServer
+
+
+@pytest.mark.long
+def test_a_deployed_chain_runs_its_steps_as_flows(deck: Deck, server: RunningServer, tmp_path: Path) -> None:
+    make_wavs(tmp_path / "in", 4)
+    where = {"provider": "together", "base_url": f"{server.origin}/together/v1"}
+    steps = [
+        {"name": "heard", "task": {"capability": "transcribe", **where}, "keep": "item_id != '0000.wav'"},
+        {"name": "english", "task": {"capability": "translate", **where}},
+    ]
+    path = tmp_path / "chain.yaml"
+    path.write_text(yaml.safe_dump({"source": str(tmp_path / "in"), "out": str(tmp_path / "out"), "steps": steps}))
+    made = deck.cli("deploy", path, "--pool", "chains")
+    assert made.returncode == 0, made.stderr
+    assert "dataset/chain" in made.stdout
+    deployment = deck.ask("GET", "deployments/name/dataset/chain")
+    run = deck.ask("POST", f"deployments/{deployment['id']}/create_flow_run", {})
+    worked = deck.work_once("chains")
+    state = deck.ended(run["id"])
+    assert state["type"] == "COMPLETED", worked
+    assert "3 rows" in state["message"]
+    names = {run["name"] for run in deck.runs()}
+    assert {"transcribe in: 4 items", "translate manifest.parquet: 3 items"} <= names
+    assert len(pd.read_parquet(tmp_path / "out" / "results")) == 3
+
+
+CALLED = """
+import json, sys
+from prefect.exceptions import FailedRun
+from mediamill.flows.dataset import dataset
+from mediamill.tasks.errors import UsageError
+
+for chain in map(json.loads, sys.argv[1:]):
+    try:
+        told = dataset(chain)
+    except UsageError as error:
+        told = {"refused": str(error)}
+    except FailedRun as error:
+        told = {"stopped": str(error)}
+    print(json.dumps(told))
+print(json.dumps(dataset(chain, return_state=True).name))
+"""
+
+
+@pytest.mark.long
+def test_called_from_python_a_chain_gives_its_end_and_raises_what_refused_it(
+    deck: Deck, server: RunningServer, tmp_path: Path
+) -> None:
+    make_wavs(tmp_path / "in", 2)
+    task = {"capability": "transcribe", "provider": "together", "base_url": f"{server.origin}/together/v1"}
+
+    def chain(out: str, **more: Any) -> str:
+        steps = [{"name": "heard", "task": task}]
+        return json.dumps({"source": str(tmp_path / "in"), "out": str(tmp_path / out), "steps": steps, **more})
+
+    chains = (chain("out"), chain("dear", budget="0.000001"), chain("bad", stepps=[]))
+    command = [sys.executable, "-c", CALLED, *chains]
+    done = subprocess.run(command, env=deck.env(), capture_output=True, text=True, timeout=150, check=False)
+    assert done.returncode == 0, done.stderr
+    whole, dear, refused, state = map(json.loads, done.stdout.splitlines())
+    assert (whole["exit_code"], whole["rows"], whole["out"]) == (0, 2, str(tmp_path / "out"))
+    assert whole["steps"][0]["runs"]["heard"]["done"] == 2
+    assert "budget" in dear["stopped"]
+    assert "stepps" in refused["refused"]
+    assert state == "Failed"

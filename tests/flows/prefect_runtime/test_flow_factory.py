@@ -1,0 +1,117 @@
+"""The parameter form: descriptions, choices, and the way from a job to a form and back."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prefect.deployments.runner import RunnerDeployment
+from prefect.flows import load_flow_from_entrypoint
+from prefect.types.entrypoint import EntrypointType
+
+from mediamill.flows import capability_flows
+from mediamill.flows.prefect_runtime.flow_factory import _job, capability_flow, parameters_of
+from mediamill.flows.prefect_runtime.task_runs import batches_of
+from mediamill.flows.transcribe import transcribe
+from mediamill.tasks import capabilities
+from mediamill.tasks.job import Job, make_job
+from mediamill.tasks.journal.items import ShardWork
+from mediamill.tasks.providers.registry import provider_names
+
+FIRST = {"source", "provider", "model", "out", "budget", "limit", "params", "options"}
+
+
+def test_every_field_of_the_form_says_what_it_is() -> None:
+    schema = transcribe.parameters.model_dump()
+    assert schema["required"] == ["source"]
+    assert set(schema["properties"]) == FIRST
+    assert schema["properties"]["provider"]["enum"] == list(provider_names())
+    assert schema["properties"]["budget"]["type"] == "number"
+    fields = [*schema["properties"].items()]
+    for model in ("TranscribeParams", "RunOptions"):
+        fields += schema["definitions"][model]["properties"].items()
+    assert [name for name, field in fields if not field.get("description")] == []
+    keys = {name for name, _ in fields if "key" in name}
+    assert keys == {"api_key_env", "api_key_block"}  # names of where a key lies, never a key
+
+
+def test_every_capability_has_a_flow_that_its_entrypoint_finds() -> None:
+    assert capabilities.BUILT_IN
+    for name in capabilities.BUILT_IN:
+        flow = capability_flow(name)
+        assert (flow.name, flow.fn.__name__) == (name, name.replace("-", "_"))
+        assert getattr(importlib.import_module(flow.fn.__module__), flow.fn.__name__) is flow
+
+
+def test_a_flow_with_a_file_of_its_own_is_found_there() -> None:
+    assert capability_flow("describe-video").fn.__module__ == "mediamill.flows.describe_video"
+    assert capability_flow("transcribe") is transcribe
+    assert transcribe.fn.__module__ == "mediamill.flows.transcribe"
+
+
+def test_a_capability_from_elsewhere_has_a_flow_that_a_worker_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(capabilities._registered, "by-pieces", ("tests.calls.call_patterns.capabilities:Pieces", ""))
+    entrypoint = "mediamill.flows.capability_flows.by_pieces"
+    assert load_flow_from_entrypoint(entrypoint).name == "by-pieces"
+    deployment = capability_flow("by-pieces").to_deployment("nightly", entrypoint_type=EntrypointType.MODULE_PATH)
+    assert isinstance(deployment, RunnerDeployment)
+    assert deployment.entrypoint == entrypoint
+
+
+def test_no_capability_no_flow() -> None:
+    with pytest.raises(AttributeError, match="no_such_capability"):
+        capability_flows.no_such_capability  # noqa: B018
+
+
+@settings(deadline=None)
+@given(work=st.integers(0, 3000), at_once=st.integers(1, 10_000))
+def test_shard_tasks_are_few_in_all_and_few_of_them_fill_the_pipeline(work: int, at_once: int) -> None:
+    batches = batches_of([ShardWork(shard, 7) for shard in range(work)], at_once)
+    assert [shard for batch in batches for shard in batch.shards] == list(range(work))
+    assert sum(batch.items for batch in batches) == 7 * work
+    assert len(batches) <= 498
+    assert not batches or 24 * len(batches[0].shards) >= min(at_once, work)
+
+
+@given(
+    provider=st.sampled_from([None, "local", "together"]),
+    budget=st.none() | st.decimals(0, 1000, places=2),
+    limit=st.none() | st.integers(1, 10**6),
+    deadline=st.none() | st.sampled_from([90.0, "15m", "1h30m"]),
+    refresh=st.booleans(),
+    hosts=st.lists(st.sampled_from(["media.lan:8080", "10.0.0.7"]), unique=True),
+    language=st.none() | st.sampled_from(["en", "de"]),
+    columns=st.none() | st.just({"id": "name"}),
+)
+def test_a_job_goes_into_a_form_and_comes_back(
+    provider: str | None,
+    budget: Any,
+    limit: int | None,
+    deadline: Any,
+    refresh: bool,
+    hosts: list[str],
+    language: str | None,
+    columns: dict[str, str] | None,
+) -> None:
+    given_fields = {
+        "provider": provider,
+        "budget": budget,
+        "limit": limit,
+        "deadline": deadline,
+        "params": {"language": language} if language else {},
+        "refresh": refresh,
+        "allow_hosts": hosts,
+        "columns": columns or {},
+    }
+    job = make_job(capability="transcribe", source="in", **{k: v for k, v in given_fields.items() if v is not None})
+    bound = transcribe.validate_parameters(parameters_of(job))
+    source = bound.pop("source")
+    assert _job("transcribe", source, bound).model_dump() == job.model_dump()
+
+
+def test_a_key_is_never_a_value() -> None:
+    with pytest.raises(Exception, match="never the key itself"):
+        Job(capability="transcribe", source="in", api_key_env="tgp_v1_abc-def")

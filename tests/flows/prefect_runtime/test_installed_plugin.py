@@ -1,0 +1,149 @@
+"""A package with a provider, an operation and a capability of its own, installed beside the wheel: command and flow."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.flows.prefect_runtime.prefect_server import Deck
+from tests.helpers.paths import ROOT
+from tests.packaging.environments import build_wheel, make_environment, make_foreign_folder
+
+pytestmark = pytest.mark.long
+
+FLOW = """
+from mediamill.flows.capability_flows import judge_mood
+print("RESULT", judge_mood("texts.csv", provider="acme", out="flow", budget=1)["done"])
+"""
+
+
+class Acme(ThreadingHTTPServer):
+    """Tells the mood of texts and counts who asks; a text that begins with ``?`` is none."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.seen: list[dict[str, str]] = []
+        self.keys: set[str | None] = set()
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Acme
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.seen.append({"path": self.path, **body})
+        self.server.keys.add(self.headers["Authorization"])
+        refused = body["text"].startswith("?")
+        told = {"error": {"message": "no text"}} if refused else {"mood": "glad", "score": 0.5}
+        answer = json.dumps(told).encode()
+        self.send_response(400 if refused else 200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (its name in the base class)
+        pass
+
+
+@pytest.fixture
+def acme() -> Iterator[Acme]:
+    server = Acme()
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("installed")
+    ours = build_wheel(folder / "ours")
+    theirs = build_wheel(folder / "theirs", ROOT / "tests" / "packaging" / "plugin")
+    return make_environment(folder / "environment", ours, theirs)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = make_foreign_folder(tmp_path / "project")
+    (folder / "texts.csv").write_text("id,text\na,What a day\nb,? \nc,What a night\n", encoding="utf-8")
+    return folder
+
+
+def call(programs: Path, project: Path, env: Mapping[str, str], *command: str) -> subprocess.CompletedProcess[str]:
+    program, *arguments = command
+    return subprocess.run(
+        [str(programs / program), *arguments],
+        cwd=project,
+        env={**env, "PYTHONPATH": str(project), "ACME_API_KEY": "a-key"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_what_a_package_adds_is_run_by_command(programs: Path, project: Path, acme: Acme, tmp_path: Path) -> None:
+    env = {**os.environ, "HOME": str(tmp_path / "home")}
+    assert "judge-mood" in call(programs, project, env, "mediamill", "--help").stdout
+    about = call(programs, project, env, "mediamill", "judge-mood", "--help").stdout
+    assert "Judge the mood of every text" in about
+    assert "--only TEXT" in about
+    listed = call(programs, project, env, "mediamill", "models", "--provider", "acme").stdout
+    assert "acme-mood-1" in listed
+    assert "$0.002/request" in listed
+
+    job = ("judge-mood", "texts.csv", "--provider", "acme", "--base-url", acme.base_url, "--out", "out")
+    quoted = call(programs, project, env, "mediamill", *job, "--quote", "--json")
+    assert Decimal(json.loads(quoted.stdout)["high_usd"]) == Decimal("0.006")
+    assert acme.seen == []
+
+    done = call(programs, project, env, "mediamill", *job, "--budget", "1", "--json")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["done"], told["failed"]) == (3, 2, 1), done.stderr
+    assert Decimal(told["cost_usd"]) == Decimal("0.004")
+    rows = pd.read_parquet(project / "out" / "results")
+    assert rows[["item_id", "mood", "score"]].to_numpy().tolist() == [["a", "glad", 0.5], ["c", "glad", 0.5]]
+    assert set(rows["price_source"]) == {"$0.002/request, https://acme.example/pricing, 2026-11-01"}
+    assert acme.keys == {"Bearer a-key"}
+    assert {one["path"] for one in acme.seen} == {"/v1/moods"}
+
+    calls = len(acme.seen)
+    again = call(programs, project, env, "mediamill", *job, "--budget", "1", "--json")
+    assert json.loads(again.stdout)["calls"] == 0
+    assert len(acme.seen) == calls
+
+    wrong = call(programs, project, env, "mediamill", *job, "--only", "bored", "--out", "other", "--budget", "1")
+    assert "choose one of glad, sad, angry" in wrong.stdout + wrong.stderr
+    assert len(acme.seen) == calls
+
+
+def test_what_a_package_adds_is_a_flow(programs: Path, project: Path, acme: Acme, deck: Deck) -> None:
+    env = deck.env()
+    job = ("judge-mood", "texts.csv", "--provider", "acme", "--base-url", acme.base_url, "--budget", "1")
+    done = call(programs, project, env, "mediamill", *job, "--out", "command")
+    assert done.returncode == 3, done.stderr
+    assert "flow run at" in done.stderr
+    (project / "texts.csv").write_text("id,text\na,What a day\n", encoding="utf-8")
+    flow = FLOW.replace("budget=1", f'budget=1, options={{"base_url": "{acme.base_url}"}}')
+    called = call(programs, project, env, "python", "-c", flow)
+    assert "RESULT 1" in called.stdout, called.stderr
+    names = [run["name"] for run in deck.runs() if "judge-mood" in run["name"]]
+    assert len(names) == 2

@@ -1,0 +1,256 @@
+"""When things break: what was paid is kept, the next run goes on, and every state ends up true."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.flows.prefect_runtime.prefect_server import Deck, engine_of, mediamill_up, own_port, until, up
+from tests.helpers.cli_runs import make_wavs
+from tests.helpers.local_server import RunningServer, running_server
+
+ITEMS = 40
+FLYING = 4
+
+
+def source(tmp_path: Path) -> Path:
+    """A folder whose name, and so the flow run's, is this test's alone."""
+    return tmp_path / tmp_path.name
+
+
+def command(tmp_path: Path, server: RunningServer) -> list[str | Path]:
+    return [
+        *("transcribe", source(tmp_path), "--out", tmp_path / "out", "--provider", "together"),
+        *("--base-url", f"{server.origin}/together/v1", "--yes", "--concurrency", str(FLYING), "--retries", "0"),
+    ]
+
+
+def going(deck: Deck, server: RunningServer, tmp_path: Path) -> tuple[subprocess.Popen[str], str]:
+    """A run in the middle of its work, and its flow run."""
+    make_wavs(source(tmp_path), ITEMS)
+    server.limits(rpm=1e9)
+    process = deck.start(*command(tmp_path, server))
+    until(lambda: server.bill()["requests"] >= FLYING + 1, "the first requests")
+    run = until(lambda: deck.named(f"transcribe {source(tmp_path).name}: {ITEMS} items"), "the run to be named")
+    return process, run["id"]
+
+
+def whole(deck: Deck, server: RunningServer, tmp_path: Path, *, twice: int) -> None:
+    """The same command again completes it, and nothing but what was in flight is bought twice."""
+    again = deck.cli(*command(tmp_path, server), "--retries", "5")
+    assert again.returncode == 0, again.stderr
+    assert len(pd.read_parquet(tmp_path / "out" / "results")) == ITEMS
+    assert server.bill()["requests"] <= ITEMS + twice
+
+
+def task_states(deck: Deck, run_id: str) -> set[str]:
+    """The states that the task runs of a flow run are in."""
+    return {task["state"]["type"] for task in deck.task_runs(run_id).values()}
+
+
+@contextmanager
+def paused(server: RunningServer) -> Iterator[None]:
+    """The provider answers nobody for as long as the block runs."""
+    server.server.process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        server.server.process.send_signal(signal.SIGCONT)
+
+
+@pytest.fixture
+def slow() -> Iterator[RunningServer]:
+    with running_server(engine="echo", dialect="together", latency="600ms") as running:
+        yield running
+
+
+@pytest.fixture
+def port() -> Iterator[str]:
+    with own_port() as port:
+        yield port
+
+
+@pytest.mark.long
+def test_cancel_in_the_ui_drains_and_leaves_the_rest_to_the_next_run(
+    deck: Deck, slow: RunningServer, tmp_path: Path
+) -> None:
+    process, run_id = going(deck, slow, tmp_path)
+    deck.ask("POST", f"flow_runs/{run_id}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 4, told
+    state = deck.ended(run_id)
+    assert state["type"] == "CANCELLED"
+    assert "left" in state["message"]
+    kept = len(pd.read_parquet(tmp_path / "out" / "results"))
+    assert 0 < kept == slow.bill()["requests"] < ITEMS
+    whole(deck, slow, tmp_path, twice=0)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.long), signal.SIGTERM])
+def test_a_signal_drains_and_the_state_is_cancelled(
+    deck: Deck, slow: RunningServer, tmp_path: Path, number: int
+) -> None:
+    process, run_id = going(deck, slow, tmp_path)
+    process.send_signal(number)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, told
+    assert deck.ended(run_id)["type"] == "CANCELLED"
+    assert len(pd.read_parquet(tmp_path / "out" / "results")) == slow.bill()["requests"] < ITEMS
+
+
+@pytest.mark.long
+def test_after_sigkill_the_next_run_goes_on_and_tells_prefect_the_truth(
+    deck: Deck, slow: RunningServer, tmp_path: Path
+) -> None:
+    process, run_id = going(deck, slow, tmp_path)
+    process.kill()
+    process.communicate()
+    assert deck.state(run_id)["type"] == "RUNNING"  # Prefect cannot know
+    assert "RUNNING" in task_states(deck, run_id)
+    whole(deck, slow, tmp_path, twice=FLYING)
+    state = deck.ended(run_id)
+    assert state["type"] == "CRASHED"
+    assert "goes on where it stopped" in state["message"]
+    assert task_states(deck, run_id) == {"COMPLETED", "CRASHED"}  # it had planned
+
+
+@pytest.mark.long
+def test_a_run_that_is_about_to_give_way_is_not_taken_for_dead(deck: Deck, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    mark = f"out:{sha256(str(out).encode()).hexdigest()[:12]}"
+    flow = deck.ask("POST", "flows/", {"name": "transcribe"})["id"]
+
+    def other(*tags: str) -> str:
+        body = {"flow_id": flow, "state": {"type": "RUNNING"}, "tags": [mark, *tags]}
+        return str(deck.ask("POST", "flow_runs/", body)["id"])
+
+    young, held = other(), other(f"{mark}:held")
+    make_wavs(source(tmp_path), 2)
+    with running_server(engine="echo", dialect="together") as server:
+        assert deck.cli(*command(tmp_path, server)).returncode == 0
+    assert [deck.state(run)["type"] for run in (young, held)] == ["RUNNING", "CRASHED"]
+
+
+@pytest.mark.long
+def test_servers_that_start_at_once_get_a_port_each(tmp_path: Path) -> None:
+    homes = [tmp_path / "one", tmp_path / "two"]
+    try:
+        with ThreadPoolExecutor() as threads:
+            decks = [Deck(api, tmp_path / "home") for api in threads.map(up, homes)]
+        assert len({deck.api for deck in decks}) == len(homes)
+        assert mediamill_up(homes[0], "down").returncode == 0
+        assert decks[1].runs() == []
+    finally:
+        for home in homes:
+            mediamill_up(home, "down")
+
+
+@pytest.mark.long
+def test_the_server_dies_and_comes_back_in_mid_run(slow: RunningServer, port: str, tmp_path: Path) -> None:
+    home = tmp_path / "prefect"
+    deck = Deck(up(home, "--port", port), tmp_path / "home")
+    try:
+        process, run_id = going(deck, slow, tmp_path)
+        assert mediamill_up(home, "down").returncode == 0
+        before = slow.bill()["requests"]
+        until(lambda: slow.bill()["requests"] > before + FLYING, "the work to go on without Prefect")
+        with paused(slow):  # so that it comes back in mid-run, however long it takes to start
+            assert up(home, "--port", port) == deck.api
+        _, told = process.communicate(timeout=90)
+        assert process.returncode == 0, told
+        assert deck.ended(run_id)["type"] == "COMPLETED"
+        assert len(pd.read_parquet(tmp_path / "out" / "results")) == ITEMS == slow.bill()["requests"]
+    finally:
+        mediamill_up(home, "down")
+
+
+@pytest.mark.long
+def test_a_server_that_stays_away_is_told_at_the_end_and_put_right_by_the_next_run(
+    slow: RunningServer, port: str, tmp_path: Path
+) -> None:
+    home = tmp_path / "prefect"
+    deck = Deck(up(home, "--port", port), tmp_path / "home")
+    try:
+        process, run_id = going(deck, slow, tmp_path)
+        assert mediamill_up(home, "down").returncode == 0
+        _, told = process.communicate(timeout=120)
+        assert process.returncode == 0, told
+        assert "Prefect was not told how this run ended" in told
+        assert "Traceback" not in told
+        assert len(pd.read_parquet(tmp_path / "out" / "results")) == ITEMS == slow.bill()["requests"]
+        up(home, "--port", port)
+        assert deck.state(run_id)["type"] == "RUNNING"
+        make_wavs(source(tmp_path), ITEMS + 8)
+        assert deck.cli(*command(tmp_path, slow)).returncode == 0
+        assert deck.ended(run_id)["type"] == "COMPLETED"
+        assert task_states(deck, run_id) == {"COMPLETED"}
+        assert list((tmp_path / "out" / ".journal" / "untold").iterdir()) == []
+    finally:
+        mediamill_up(home, "down")
+
+
+def at_work(deck: Deck, server: RunningServer, tmp_path: Path, name: str) -> tuple[subprocess.Popen[str], str]:
+    """A worker with a deployed run in the middle of its work, and its flow run."""
+    make_wavs(source(tmp_path), ITEMS)
+    job = tmp_path / "recordings.yaml"
+    job.write_text(
+        f"capability: transcribe\nsource: {source(tmp_path)}\nout: {tmp_path / 'out'}\nprovider: together\n"
+        f"base_url: {server.origin}/together/v1\nconcurrency: {FLYING}\nbudget: 5\n"
+    )
+    pool = f"{name}-{os.getpid()}"
+    made = deck.cli("deploy", job, "--pool", pool, "--name", pool)
+    assert made.returncode == 0, made.stderr
+    deployment = deck.ask("GET", f"deployments/name/transcribe/{pool}")
+    run_id: str = deck.ask("POST", f"deployments/{deployment['id']}/create_flow_run", {})["id"]
+    worker = deck.prefect("worker", "start", "--pool", pool, "--type", "process")
+    until(lambda: server.bill()["requests"] > FLYING, "the run to be at work")
+    return worker, run_id
+
+
+@pytest.mark.long
+def test_a_worker_that_is_stopped_drains_its_run(deck: Deck, slow: RunningServer, tmp_path: Path) -> None:
+    worker, run_id = at_work(deck, slow, tmp_path, "stopped")
+    worker.terminate()
+    told, _ = worker.communicate(timeout=60)
+    state = deck.ended(run_id)
+    assert state["type"] == "CANCELLED", told
+    kept = len(pd.read_parquet(tmp_path / "out" / "results"))
+    assert kept == slow.bill()["requests"] < ITEMS
+    whole(deck, slow, tmp_path, twice=0)
+
+
+@pytest.mark.long
+def test_cancel_in_the_ui_reaches_a_run_on_a_worker(deck: Deck, slow: RunningServer, tmp_path: Path) -> None:
+    worker, run_id = at_work(deck, slow, tmp_path, "cancelled")
+    try:
+        deck.ask("POST", f"flow_runs/{run_id}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
+        assert deck.ended(run_id)["type"] == "CANCELLED"
+        kept = len(pd.read_parquet(tmp_path / "out" / "results"))
+        assert kept == slow.bill()["requests"] < ITEMS
+    finally:
+        worker.terminate()
+        worker.communicate(timeout=60)
+
+
+@pytest.mark.long
+def test_a_worker_killed_with_its_run_leaves_what_the_next_run_completes(
+    deck: Deck, slow: RunningServer, tmp_path: Path
+) -> None:
+    worker, run_id = at_work(deck, slow, tmp_path, "killed")
+    until(lambda: deck.state(run_id)["type"] == "RUNNING", "the run to be known as running")
+    engine = engine_of(run_id)
+    worker.kill()
+    engine.kill()
+    worker.communicate(timeout=60)
+    whole(deck, slow, tmp_path, twice=FLYING)
+    assert deck.ended(run_id)["type"] == "CRASHED"

@@ -1,0 +1,156 @@
+"""Runs as flow runs: what a person sees in Prefect."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.flows.prefect_runtime.prefect_server import Deck
+from tests.helpers.cli_runs import SENTINEL, environment, make_wavs
+from tests.helpers.local_server import RunningServer
+from tests.helpers.paths import SAMPLES
+
+BROKEN = SAMPLES / "broken"
+
+
+def test_a_run_is_a_flow_run_with_its_steps_its_money_and_no_secret(
+    deck: Deck, server: RunningServer, tmp_path: Path
+) -> None:
+    make_wavs(tmp_path / "in", 30)
+    shutil.copy(next(BROKEN.glob("*.wav")), tmp_path / "in" / "*_broken_*.wav")
+    out = tmp_path / "lecture"
+    done = deck.cli(
+        *("transcribe", tmp_path / "in", "--out", out, "--budget", "5", "--shard-size", "10"),
+        *("--provider", "together", "--base-url", f"{server.origin}/together/v1"),
+    )
+    assert done.returncode == 3, done.stderr
+    assert f"flow run at {deck.api.removesuffix('/api')}" in done.stderr.splitlines()[0]
+    run_id = done.stderr.strip().splitlines()[-1].rpartition("/")[2]
+    run = deck.ask("GET", f"flow_runs/{run_id}")
+    assert run["name"] == "transcribe in: 31 items"
+    assert {"mediamill", "transcribe", "provider:together"} <= set(run["tags"])
+    assert run["state"]["type"] == "COMPLETED"
+    assert run["state"]["name"] == "CompletedWithFailures"
+    assert "30 done, 1 failed" in run["state"]["message"]
+    tasks = deck.task_runs(run_id)
+    assert set(tasks) == {"plan", *(f"shard {n}: {10 if n < 3 else 1} to do" for n in range(4)), "publish"}
+    assert all(task["state"]["type"] == "COMPLETED" for task in tasks.values())
+    told = [task["state"]["message"] for name, task in tasks.items() if name.startswith("shard")]
+    assert sorted(told) == ["1 done, 0 failed", "10 done, 0 failed", "10 done, 0 failed", "9 done, 1 failed"]
+
+    artifacts = deck.artifacts(run_id)
+    assert set(artifacts) == {"progress", "table", "markdown"}
+    assert artifacts["progress"]["data"] == 100
+    assert artifacts["progress"]["key"] == "lecture-progress"
+    costs = json.loads(artifacts["table"]["data"])
+    assert sum(Decimal(row["cost_usd"]) for row in costs) == pd.read_parquet(out / "calls").cost_usd.sum() > 0
+    summary = artifacts["markdown"]["data"]
+    assert "\\*\\_broken\\_\\*" in summary  # a file's name is no markup
+    assert (out / "report.html").as_uri() in summary
+
+    logs = deck.logs(run_id)
+    assert logs
+    assert len(logs) < 20  # not a line an item
+    parameters = run["parameters"]
+    assert parameters["budget"] == 5
+    everything = json.dumps([run, tasks, artifacts, logs])
+    assert SENTINEL not in everything
+
+
+@pytest.mark.long
+def test_a_rerun_with_nothing_to_do_says_so_and_asks_nothing(deck: Deck, server: RunningServer, tmp_path: Path) -> None:
+    make_wavs(tmp_path / "in", 3)
+    command: list[str | Path] = ["transcribe", tmp_path / "in", "--out", tmp_path / "out", "--provider", "together"]
+    command += ["--base-url", f"{server.origin}/together/v1", "--yes"]
+    assert deck.cli(*command).returncode == 0
+    again = deck.cli(*command)
+    assert again.returncode == 0
+    run_id = again.stderr.strip().splitlines()[-1].rpartition("/")[2]
+    assert deck.ask("GET", f"flow_runs/{run_id}")["name"] == "transcribe in: nothing new"
+    assert server.bill()["requests"] == 3
+
+
+def test_what_cannot_start_is_one_line_in_a_failed_state(deck: Deck, tmp_path: Path) -> None:
+    make_wavs(tmp_path / "in", 1)
+    (tmp_path / "empty").mkdir()
+    done = deck.cli("transcribe", tmp_path / "empty", "--out", tmp_path / "out", "--provider", "local", "--prefect")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr + done.stdout
+    run = deck.named("transcribe empty")
+    assert run is not None
+    assert run["state"]["type"] == "FAILED"
+    assert str(tmp_path / "empty") in run["state"]["message"]
+    assert run["state"]["message"].splitlines()[0].partition(" (")[0] in done.stderr
+
+
+@pytest.mark.long
+def test_called_from_python_a_flow_gives_its_summary_and_needs_no_server(tmp_path: Path) -> None:
+    make_wavs(tmp_path / "in", 2)
+    code = (
+        "from mediamill.flows.transcribe import transcribe\n"
+        f"told = transcribe({str(tmp_path / 'in')!r}, out={str(tmp_path / 'out')!r}, provider='local', "
+        "model='pocketsphinx', params={'language': 'en'}, options={'concurrency': 2})\n"
+        "print(told['done'], told['state'])"
+    )
+    env = {**environment(tmp_path / "home"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=150, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "2 done"
+    assert len(pd.read_parquet(tmp_path / "out" / "results")) == 2
+
+
+@pytest.mark.long
+def test_a_key_may_lie_in_a_secret_block(deck: Deck, server: RunningServer, tmp_path: Path) -> None:
+    make_wavs(tmp_path / "in", 2)
+    code = (
+        "import sys; from prefect.blocks.system import Secret; from mediamill.flows.transcribe import transcribe\n"
+        "name = 'together-' + sys.argv[1]\n"
+        "Secret(value=sys.stdin.read()).save(name)\n"
+        "for block in ('no-such-block', name):\n"
+        f"    state = transcribe({str(tmp_path / 'in')!r}, out={str(tmp_path / 'out')!r}, provider='together', "
+        f"budget=1, options={{'base_url': '{server.origin}/together/v1', 'api_key_block': block}}, return_state=True)\n"
+        "    print(state.name, state.message)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(os.getpid())],
+        env=deck.env(TOGETHER_API_KEY=""),
+        input=SENTINEL,
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+    refused, state = done.stdout.splitlines()
+    assert refused.startswith("Failed Prefect has no Secret block 'no-such-block'"), done.stderr
+    assert state.startswith("Completed done: 2 done"), done.stderr
+    assert SENTINEL not in done.stdout + done.stderr
+    run = deck.named("transcribe in: 2 items")
+    assert run is not None
+    assert SENTINEL not in json.dumps([run, deck.logs(run["id"]), deck.artifacts(run["id"])])
+
+
+def test_prefect_is_asked_for_or_not_and_told_when_it_is_away(deck: Deck, tmp_path: Path) -> None:
+    make_wavs(tmp_path / "in", 1)
+    command = ("transcribe", tmp_path / "in", "--out", tmp_path / "out", "--provider", "local")
+    away = "http://127.0.0.1:9/api"
+    inline = deck.cli(*command, PREFECT_API_URL=away)
+    assert inline.returncode == 0
+    assert f"inline run, because Prefect at {away} does not answer" in inline.stderr.splitlines()[0]
+    refused = deck.cli(*command, "--prefect", PREFECT_API_URL=away)
+    assert refused.returncode == 4
+    assert "does not answer" in refused.stderr
+    unknown = deck.cli(*command, "--prefect", PREFECT_API_URL="")
+    assert unknown.returncode == 2
+    assert "mediamill up" in unknown.stderr
+    without = deck.cli(*command, "--no-prefect")
+    assert "inline run;" in without.stderr.splitlines()[0]

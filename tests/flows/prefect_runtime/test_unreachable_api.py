@@ -1,0 +1,182 @@
+"""Prefect's API goes away for good: it neither decides how a run ends nor holds up its exit."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.flows.prefect_runtime.prefect_server import Deck, engine_of, mediamill_up, own_port, until, up
+from tests.helpers.cli_runs import make_wavs
+from tests.helpers.local_server import RunningServer, running_server
+
+LONGEST_EXIT = 10.0
+"""Seconds between the end of the work and the end of the process."""
+
+
+class Doomed:
+    """A Prefect server of one test's own, to be killed."""
+
+    def __init__(self, tmp_path: Path, port: str) -> None:
+        self.home = tmp_path / "prefect"
+        self.port = port
+        self.deck = Deck(up(self.home, "--port", self.port), tmp_path / "home")
+
+    def end(self, number: int) -> None:
+        """Send its process a signal."""
+        state = json.loads((self.home / ".local/state/mediamill/prefect.json").read_text())
+        os.kill(state["pid"], number)
+
+
+@pytest.fixture
+def doomed(tmp_path: Path) -> Iterator[Doomed]:
+    with own_port() as port:
+        server = Doomed(tmp_path, port)
+        yield server
+        mediamill_up(server.home, "down")
+
+
+@pytest.fixture
+def echo() -> Iterator[RunningServer]:
+    with running_server(engine="echo", dialect="together", latency="50ms") as running:
+        running.limits(rpm=1e9)
+        yield running
+
+
+def work_ended(out: Path) -> float:
+    """When the run record was written, which is a run's last work."""
+    [record] = (out / "runs").glob("*.json")
+    return record.stat().st_mtime
+
+
+def rows(out: Path) -> int:
+    return len(pd.read_parquet(out / "results"))
+
+
+def job(tmp_path: Path, server: RunningServer) -> list[str | Path]:
+    return [
+        *("transcribe", tmp_path / "in", "--out", tmp_path / "out", "--provider", "together", "--yes"),
+        *("--base-url", f"{server.origin}/together/v1", "--shard-size", "1", "--concurrency", "16"),
+    ]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("items", "number"), [(1000, signal.SIGKILL), (150, signal.SIGSTOP)], ids=["killed", "hung"])
+def test_a_server_lost_in_mid_run_holds_up_no_exit(
+    doomed: Doomed, echo: RunningServer, tmp_path: Path, items: int, number: int
+) -> None:
+    make_wavs(tmp_path / "in", items)
+    process = doomed.deck.start(*job(tmp_path, echo))
+    until(lambda: echo.bill()["requests"] > items / 10, "the run to be at work")
+    doomed.end(number)
+    try:
+        _, told = process.communicate(timeout=180)
+        left = time.time() - work_ended(tmp_path / "out")
+    finally:
+        if number == signal.SIGSTOP:
+            doomed.end(signal.SIGCONT)
+    assert process.returncode == 0, told
+    assert "Prefect was not told how this run ended" in told
+    assert "Traceback" not in told
+    assert rows(tmp_path / "out") == items == echo.bill()["requests"]
+    assert left < LONGEST_EXIT
+
+
+@pytest.mark.long
+def test_called_from_python_the_result_comes_back_and_the_interpreter_ends(
+    doomed: Doomed, echo: RunningServer, tmp_path: Path
+) -> None:
+    make_wavs(tmp_path / "in", 100)
+    code = (
+        "from mediamill.flows.transcribe import transcribe\n"
+        f"result = transcribe({str(tmp_path / 'in')!r}, out={str(tmp_path / 'out')!r}, provider='together', budget=5,\n"
+        f"    options={{'base_url': '{echo.origin}/together/v1', 'shard_size': 1, 'concurrency': 4}})\n"
+        "print(result['done'], result['state'])"
+    )
+    environment = doomed.deck.env()
+    with subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True) as process:
+        until(lambda: echo.bill()["requests"] > 10, "the run to be at work")
+        doomed.end(signal.SIGKILL)
+        told, _ = process.communicate(timeout=120)
+    left = time.time() - work_ended(tmp_path / "out")
+    assert process.returncode == 0
+    assert told.splitlines()[-1] == "100 done"
+    assert left < LONGEST_EXIT
+
+
+@pytest.mark.long
+def test_under_a_worker_the_run_leaves_in_time_and_the_next_one_tells_how_it_went(
+    doomed: Doomed, echo: RunningServer, tmp_path: Path
+) -> None:
+    deck, items = doomed.deck, 100
+    make_wavs(tmp_path / "in", items)
+    file = tmp_path / "job.yaml"
+    file.write_text(
+        f"capability: transcribe\nsource: {tmp_path / 'in'}\nout: {tmp_path / 'out'}\nprovider: together\n"
+        f"base_url: {echo.origin}/together/v1\nconcurrency: 4\nbudget: 5\nshard_size: 1\n"
+    )
+    made = deck.cli("deploy", file, "--pool", "lost", "--name", "lost")
+    assert made.returncode == 0, made.stderr
+    deployment = deck.ask("GET", "deployments/name/transcribe/lost")
+    run_id: str = deck.ask("POST", f"deployments/{deployment['id']}/create_flow_run", {})["id"]
+    worker = deck.prefect("worker", "start", "--pool", "lost", "--type", "process")
+    try:
+        until(lambda: echo.bill()["requests"] > 10, "the run to be at work")
+        engine = engine_of(run_id)
+        doomed.end(signal.SIGKILL)
+        until(lambda: list((tmp_path / "out" / "runs").glob("*.json")), "the work to end", 120)
+        engine.wait(LONGEST_EXIT)
+    finally:
+        worker.kill()
+        worker.communicate(timeout=60)
+    assert rows(tmp_path / "out") == items == echo.bill()["requests"]
+    up(doomed.home, "--port", doomed.port)
+    assert deck.state(run_id)["type"] == "RUNNING"
+    make_wavs(tmp_path / "in", items + 1)
+    assert deck.cli(*job(tmp_path, echo)).returncode == 0
+    assert deck.ended(run_id)["type"] == "COMPLETED"  # its end was left in OUT
+    assert {task["state"]["type"] for task in deck.task_runs(run_id).values()} == {"COMPLETED"}
+
+
+LOSE = """
+import sys
+from mediamill.flows.prefect_runtime import task_runs
+from mediamill.flows.transcribe import transcribe
+
+submit, do_shards = task_runs.shard.submit, task_runs.steps.do_shards
+
+def lose_first(ticket, batch):
+    if batch.shards[0] == 0:
+        raise RuntimeError("Prefect did not take the task")
+    return submit(ticket, batch)
+
+def lose_second(ticket, batch):
+    if batch.shards[0] == 1:
+        raise RuntimeError("the task ended before its work began")
+    return do_shards(ticket, batch)
+
+task_runs.shard.submit, task_runs.steps.do_shards = lose_first, lose_second
+source, out, base_url = sys.argv[1:]
+options = {"base_url": base_url, "shard_size": 10, "concurrency": 4}
+print(transcribe(source, out=out, provider="together", budget=5, options=options)["done"])
+"""
+
+
+@pytest.mark.long
+def test_what_a_lost_task_leaves_undone_is_done_in_the_same_run(
+    deck: Deck, echo: RunningServer, tmp_path: Path
+) -> None:
+    make_wavs(tmp_path / "in", 40)
+    command = [sys.executable, "-c", LOSE, str(tmp_path / "in"), str(tmp_path / "out"), f"{echo.origin}/together/v1"]
+    done = subprocess.run(command, env=deck.env(), capture_output=True, text=True, timeout=150, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["40"]
+    assert rows(tmp_path / "out") == 40 == echo.bill()["requests"]

@@ -1,0 +1,128 @@
+"""Opening journals the way a run does, on SQLite and, where one is named, on PostgreSQL."""
+
+from __future__ import annotations
+
+import subprocess
+import uuid
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import create_engine, text
+
+from mediamill.tasks.domain import Item
+from mediamill.tasks.journal.asks import Claim
+from mediamill.tasks.journal.journal import Journal
+from mediamill.tasks.journal.output_binding import Binding
+from mediamill.tasks.journal.transitions import NewAttempt
+
+NOW = 1_800_000_000_000_000
+"""A moment in microseconds: the tests' own clock, which only they advance."""
+MINUTE = 60_000_000
+Start = Callable[..., subprocess.Popen[str]]
+"""Starts ``tests.journal.journal_process`` with its arguments."""
+SQLITE, POSTGRESQL = "sqlite", "postgresql"
+
+
+class Store:
+    """One database that several OUTs share."""
+
+    def __init__(self, root: Path, url: str) -> None:
+        self.root = root
+        self.url = url
+        self.opened: list[Journal] = []
+
+    async def open(
+        self, out: str = "a", run: str | None = None, *, model: str = "m", replace: bool = False, **bound: Any
+    ) -> Journal:
+        """The journal of OUT ``out`` as a new run has it, its predecessor's claims declared dead."""
+        folder = self.root / out
+        journal = Journal.open(folder, self.url)
+        self.opened.append(journal)
+        values = {"root": "recordings", "capability": "transcribe", "provider": "p", "params": {}} | bound
+        await journal.outs.bind(folder, Binding.of(model=model, **values), {"source": "x"}, replace=replace)
+        await journal.runs.start(run or f"run-{uuid.uuid4().hex[:12]}")
+        await journal.asks.recover()
+        return journal
+
+    def close(self) -> None:
+        for journal in self.opened:
+            journal.close()
+
+
+def postgresql_schema(server: str) -> tuple[str, str]:
+    """A new schema of its own on the server: its name, and the URL of a journal in it."""
+    name = f"journal_{uuid.uuid4().hex[:12]}"
+    _execute(server, f"CREATE SCHEMA {name}")
+    return name, f"{server}?options={quote(f'-csearch_path={name}')}"
+
+
+def drop_schema(server: str, name: str) -> None:
+    _execute(server, f"DROP SCHEMA {name} CASCADE")
+
+
+def _execute(server: str, statement: str) -> None:
+    engine = create_engine(server.replace("postgresql://", "postgresql+psycopg://", 1))
+    with engine.begin() as connection:
+        connection.execute(text(statement))
+    engine.dispose()
+
+
+def item(number: int, **changed: Any) -> Item:
+    values: dict[str, Any] = {
+        "item_id": f"i{number:06d}",
+        "index": number,
+        "source": f"{number}.wav",
+        "fingerprint": "f",
+    } | changed
+    return Item(**values)
+
+
+def new_attempt(journal: Journal, call_id: str, *, most: Decimal | None = Decimal(1), **changed: Any) -> NewAttempt:
+    values: dict[str, Any] = {
+        "call_id": call_id,
+        "out_id": journal.out_id,
+        "run_id": journal.run_id,
+        "capability": "transcribe",
+        "provider": "p",
+        "model": "m",
+        "operation": "transcription",
+        "item_ids": ("i000000",),
+        "attempt": 1,
+        "started_at": NOW,
+        "wait_ms": 3,
+        "cost_max": most,
+    }
+    return NewAttempt(**(values | changed))
+
+
+async def claim(journal: Journal, key: str, now: int = NOW) -> Claim:
+    return await journal.asks.claim(key, owner=journal.run_id, now=now)
+
+
+async def send(journal: Journal, key: str, call_id: str, now: int = NOW, most: Decimal | None = Decimal(1)) -> Claim:
+    """Claim an Ask and put its attempt on the way."""
+    claimed = await claim(journal, key, now)
+    await journal.asks.sending(new_attempt(journal, call_id, most=most), [key])
+    return claimed
+
+
+async def reply(journal: Journal, keys: Sequence[str], call_id: str, body: bytes = b'{"text": "hello"}') -> None:
+    headers = {"content-type": "application/json", "x-request-id": "req-1", "set-cookie": "session=SECRET"}
+    await journal.asks.replied(call_id, keys, status=200, headers=headers, body=body, latency_ms=12, request_id="req-1")
+
+
+async def reject(journal: Journal, key: str, call_id: str) -> None:
+    await journal.asks.rejected(
+        call_id, [key], kind="rate_limit", message="slow\0 down", status=429, latency_ms=1, request_id=None
+    )
+
+
+async def lose(journal: Journal, key: str, call_id: str) -> None:
+    await journal.asks.unknown(call_id, [key], kind="reset", message="reset", status=None, latency_ms=1)
+
+
+def attempt_row(journal: Journal, call_id: str) -> dict[str, Any]:
+    return next(row for row in journal.attempts.all() if row["call_id"] == call_id)

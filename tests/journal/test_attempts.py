@@ -1,0 +1,197 @@
+"""The bill: every attempt once, money exact, nothing unknown counted as zero."""
+
+from __future__ import annotations
+
+import hashlib
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mediamill.tasks.domain import Cost
+from mediamill.tasks.errors import StorageError
+from mediamill.tasks.journal.attempts import Spent
+from mediamill.tasks.journal.blobs import Blobs
+from mediamill.tasks.journal.json_codec import path_text, text_path
+from tests.journal.stores import MINUTE, NOW, Store, attempt_row, claim, lose, reject, reply, send
+
+
+async def test_known_and_unknown_money_are_kept_apart(store: Store) -> None:
+    run = await store.open()
+    most = Decimal("0.30")
+    for number, ceiling in enumerate([most, most, most, most, None, most]):
+        await send(run, f"k{number}", f"c{number}", most=ceiling)
+    await reply(run, ["k0"], "c0")
+    await run.asks.settle("c0", {}, Cost(Decimal("0.1"), "metered"))
+    await reply(run, ["k1"], "c1")
+    await run.asks.settle("c1", {}, Cost(None, "unknown"))
+    await reject(run, "k2", "c2")
+    await lose(run, "k3", "c3")
+    await reply(run, ["k4"], "c4")
+    assert run.attempts.spent() == Spent(Decimal("0.1"), Decimal("0.90"), unknowns=4, unstated=1)
+
+
+async def test_a_run_tells_of_what_it_ended_for_an_earlier_one_at_no_known_price(store: Store) -> None:
+    first = await store.open()
+    for number, ceiling in enumerate([None, None, Decimal(1)]):
+        await send(first, f"k{number}", f"c{number}", most=ceiling)
+    assert first.attempts.unstated(first.run_id) == 2
+    await first.asks.accepted("c0", ["k0"], "job-1")
+    second = await store.open()
+    assert second.attempts.unstated(second.run_id) == 1, "of c1 nobody knows what became"
+    await reply(second, ["k0"], "c0")
+    await second.asks.settle("c0", {}, Cost(None, "unknown"))
+    assert second.attempts.unstated(second.run_id) == 2
+    await second.runs.finish("done", {})
+    third = await store.open()
+    assert third.attempts.unstated(third.run_id) == 0
+
+
+async def test_small_sums_are_exact(store: Store) -> None:
+    run = await store.open()
+    for number in range(30):
+        await send(run, f"k{number}", f"c{number}")
+        await reply(run, [f"k{number}"], f"c{number}")
+        await run.asks.settle(f"c{number}", {}, Cost(Decimal("0.1") + Decimal(number).scaleb(-12), "metered"))
+    assert run.attempts.spent().known == Decimal("3.000000000435")
+
+
+async def test_a_row_tells_what_it_bought_and_never_a_secret(store: Store) -> None:
+    run = await store.open()
+    await send(run, "k", "c1")
+    await reply(run, ["k"], "c1")
+    await run.asks.settle("c1", {"audio_seconds": "2.5"}, Cost(Decimal("0.01"), "billed", "prices.csv"))
+    row = attempt_row(run, "c1")
+    expected = {
+        "run_id": run.run_id,
+        "outcome": "replied",
+        "http_status": 200,
+        "usage": {"audio_seconds": "2.5"},
+        "cost_usd": "0.01",
+        "cost_max_usd": "1",
+        "cost_basis": "billed",
+        "price_source": "prices.csv",
+        "request_id": "req-1",
+        "request_keys": ["k"],
+        "wait_ms": 3,
+        "latency_ms": 12,
+    }
+    assert row | expected == row
+    kept = await claim(run, "k")
+    assert kept.attempt is not None
+    assert "SECRET" not in repr(kept.attempt.reply_headers)
+
+
+async def test_refusals_cost_nothing_and_say_why(store: Store) -> None:
+    run = await store.open()
+    await send(run, "k", "c1")
+    await reject(run, "k", "c1")
+    row = attempt_row(run, "c1")
+    assert (row["cost_usd"], row["cost_basis"], row["error_kind"], row["http_status"]) == (
+        "0",
+        "free",
+        "rate_limit",
+        429,
+    )
+
+
+async def test_runs_are_published_until_nothing_in_them_changes(store: Store) -> None:
+    first = await store.open()
+    await send(first, "k", "c1")
+    await reply(first, ["k"], "c1")
+    assert first.attempts.to_publish() == [first.run_id]
+    assert [row["call_id"] for row in first.attempts.of_run(first.run_id)] == ["c1"]
+    await first.runs.finish("done", {})
+    second = await store.open()
+    assert second.attempts.to_publish() == []
+    await second.asks.settle("c1", {}, Cost(Decimal(1), "metered"))
+    assert second.attempts.to_publish() == [first.run_id], "its bill has changed"
+
+
+async def test_what_another_out_did_to_an_attempt_reaches_its_own_bill(store: Store) -> None:
+    dead, heir = await store.open("a"), await store.open("b")
+    await send(dead, "lost", "c1")
+    await send(dead, "unparsed", "c2")
+    await reply(dead, ["unparsed"], "c2")
+    await dead.runs.finish("done", {})
+    await claim(heir, "lost", NOW + MINUTE + 1)
+    await heir.asks.settle("c2", {}, Cost(Decimal(1), "metered"))
+    assert heir.attempts.to_publish() == [], "it paid for neither"
+    assert heir.attempts.spent() == Spent()
+    resumed = await store.open("a")
+    assert resumed.attempts.to_publish() == [dead.run_id]
+    outcomes = {row["call_id"]: row["outcome"] for row in resumed.attempts.of_run(dead.run_id)}
+    assert outcomes == {"c1": "unknown", "c2": "replied"}
+    await resumed.runs.finish("done", {})
+    assert (await store.open("a")).attempts.to_publish() == [], "published once is enough"
+
+
+async def test_the_last_run_tells_how_it_ended(store: Store) -> None:
+    first = await store.open()
+    last = first.runs.last()
+    assert last is not None
+    assert last["finished_at"] is None
+    second = await store.open()
+    await second.runs.finish("failures", {"failed": 1})
+    last = second.runs.last()
+    assert last is not None
+    assert (last["run_id"], last["state"]) == (second.run_id, "failures")
+
+
+async def test_hashes_are_remembered_while_a_file_is_the_same(store: Store) -> None:
+    run = await store.open()
+    for path in ("/a/b.wav", "/a/\udcff.wav"):
+        assert await run.files.hash_of(path, 1, 2, 3) is None
+        await run.files.remember(path, 1, 2, 3, "ab" * 32)
+        await run.files.remember(path, 1, 2, 4, "cd" * 32)
+        assert await run.files.hash_of(path, 1, 2, 4) == "cd" * 32
+        assert await run.files.hash_of(path, 1, 2, 3) is None
+
+
+async def test_limits_learned_are_kept(store: Store) -> None:
+    run = await store.open()
+    assert run.ceilings.get("p m") is None
+    await run.ceilings.put("p m", {"rps": 1.5})
+    await run.ceilings.put("p m", {"rps": 2.5})
+    assert (await store.open("b")).ceilings.get("p m") == {"rps": 2.5}
+
+
+def test_a_blob_is_found_by_what_it_is(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path / "blobs")
+    name = blobs.put(b"reply")
+    assert name == hashlib.sha256(b"reply").hexdigest()
+    assert blobs.put(b"reply") == name
+    assert blobs.get(name) == b"reply"
+    files = [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()]
+    assert [path.relative_to(tmp_path / "blobs").as_posix() for path in files] == [f"{name[:2]}/{name[2:4]}/{name}"]
+
+
+def test_a_damaged_blob_is_never_taken_for_an_answer(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path)
+    name = blobs.put(b"reply")
+    path = next(path for path in tmp_path.rglob("*") if path.is_file())
+    path.write_bytes(b"other")
+    with pytest.raises(StorageError, match="damaged"):
+        blobs.get(name)
+    path.write_bytes(b"re")
+    assert blobs.put(b"reply") == name, "a torn one is written again"
+    assert blobs.get(name) == b"reply"
+    path.unlink()
+    with pytest.raises(StorageError, match="No such file"):
+        blobs.get(name)
+
+
+async def test_a_reply_that_cannot_be_kept_is_a_storage_error(sqlite_store: Store) -> None:
+    run = await sqlite_store.open()
+    await send(run, "k", "c1")
+    (sqlite_store.root / "shared" / "blobs").write_text("in the way")
+    with pytest.raises(StorageError, match="blobs"):
+        await reply(run, ["k"], "c1", b"x" * 100_000)
+
+
+@given(st.binary(min_size=1).map(lambda raw: raw.decode("utf-8", "surrogateescape")))
+def test_any_path_comes_back_as_it_was(path: str) -> None:
+    kept = path_text(f"/{path}")
+    assert text_path(kept.encode().decode()) == f"/{path}"

@@ -1,0 +1,61 @@
+"""Size does not matter: memory stays flat, and no step reads a whole table."""
+
+from __future__ import annotations
+
+import tracemalloc
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from tests.journal.stores import Store, item
+from tests.journal.test_items import done, plan, work
+
+
+@pytest.mark.long
+async def test_a_large_plan_needs_no_more_memory_than_a_small_one(sqlite_store: Store) -> None:
+    journal = await sqlite_store.open()
+    batches = [range(start, start + 1000) for start in range(0, 100_000, 1000)]
+    tracemalloc.start()
+    try:
+        for batch in batches:
+            await journal.items.plan([item(n) for n in batch], 500)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 16 * 2**20
+    assert sum((await work(journal)).values()) == 100_000
+
+
+async def test_no_step_reads_a_whole_table(sqlite_store: Store) -> None:
+    journal = await sqlite_store.open()
+    statements: dict[str, Any] = {}
+
+    def note(_c: Any, _cursor: Any, statement: str, parameters: Any, _x: Any, many: bool) -> None:
+        statements[statement] = parameters[0] if many else parameters
+
+    await plan(journal, [item(0)])
+    journal = await sqlite_store.open()
+    for engine in (journal._engine, journal._readers):
+        event.listen(engine, "before_cursor_execute", note)
+    await plan(journal, [item(0), item(1)])
+    await journal.items.retry({"bad_input"})
+    await journal.items.shards()
+    await journal.items.pending(0)
+    await done(journal, 0)
+    journal.outcomes.counts_now()
+    list(journal.outcomes.results(0))
+    list(journal.outcomes.failures(0))
+    await journal.asks.renew(journal.run_id)
+    await journal.asks.recover()
+    listened = dict(statements)
+    explained = {}
+    with journal._readers.connect() as connection:
+        for statement, parameters in listened.items():
+            if statement.startswith(("SELECT", "UPDATE", "DELETE")):
+                steps = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+                explained[statement] = [str(step[3]) for step in steps]
+    whole = tuple(f"SCAN {table}" for table in ("items", "asks", "attempts"))
+    scanned = {s: steps for s, steps in explained.items() if any(step in whole for step in steps)}
+    assert len(explained) > 10
+    assert scanned == {}

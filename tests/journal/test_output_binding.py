@@ -1,0 +1,187 @@
+"""OUT: what it is bound to, its lock, its parts, and a journal that cannot be opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mediamill.tasks.errors import OutBusy, StorageError, UsageError
+from mediamill.tasks.journal.journal import Journal
+from mediamill.tasks.journal.output_lock import OutLock, holder
+from mediamill.tasks.journal.parts import Part
+from tests.journal.stores import Store, item
+
+PART = Part("results", "000000", 3, 1234, "ab" * 32)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"model": "other"}, "model was m"),
+        ({"provider": "q"}, "provider was p"),
+        ({"params": {"a": 1}}, "params was {}"),
+    ],
+)
+async def test_another_model_needs_replace(store: Store, change: dict[str, Any], named: str) -> None:
+    await store.open()
+    with pytest.raises(UsageError, match=named) as refused:
+        await store.open(**change)
+    assert "--replace" in str(refused.value)
+    journal = await store.open(**change, replace=True)
+    binding = journal.outs.binding()
+    assert binding is not None
+    assert (await store.open(**change)).outs.binding() == binding
+
+
+@pytest.mark.parametrize("change", [{"root": "elsewhere"}, {"capability": "caption"}])
+async def test_another_source_or_capability_never_fits(store: Store, change: dict[str, Any]) -> None:
+    await store.open()
+    for replace in (False, True):
+        with pytest.raises(UsageError, match="holds the results of another"):
+            await store.open(**change, replace=replace)
+
+
+async def test_parameters_in_another_order_are_the_same(store: Store) -> None:
+    await store.open(params={"a": 1, "b": 2})
+    await store.open(params={"b": 2, "a": 1})
+
+
+async def test_another_journal_is_not_taken_for_a_crashed_run(tmp_path: Path, sqlite_store: Store) -> None:
+    await sqlite_store.open()
+    part = sqlite_store.root / "a" / "results" / "part-000000.parquet"
+    part.parent.mkdir()
+    part.write_bytes(b"PAR1")
+    another = Store(tmp_path, str(tmp_path / "another"))
+    with pytest.raises(UsageError, match="another journal"):
+        await another.open()
+    another.close()
+    assert part.exists()
+
+
+async def test_a_schema_is_frozen_and_a_new_one_makes_every_part_stale(store: Store) -> None:
+    journal = await store.open()
+    assert journal.outs.schemas() is None
+    await journal.items.plan([item(0)], 10)
+    await journal.parts.commit([], 1, shard=0)
+    await journal.outs.freeze(b"schema", b"rows")
+    assert (await store.open()).outs.schemas() == (b"schema", b"rows")
+    assert [w.shard for w in await journal.items.shards()] == [0]
+    assert journal.outs.job() == {"source": "x"}
+
+
+async def test_a_part_counts_once_committed_and_an_empty_one_is_gone(store: Store) -> None:
+    journal = await store.open()
+    await journal.parts.commit([PART], 1)
+    larger = Part("results", "000000", 4, 2345, "cd" * 32)
+    await journal.parts.commit([larger, Part("calls", "run", 1, 1, "ef" * 32)], 1)
+    assert [p.name for p in journal.parts.listed()] == ["run", "000000"]
+    assert larger in journal.parts.listed()
+    await journal.parts.commit([Part("results", "000000", 0, 0, "")], 1)
+    assert [p.kind for p in journal.parts.listed()] == ["calls"]
+
+
+async def test_who_was_taken_over_commits_nothing(store: Store) -> None:
+    stale = await store.open()
+    out = store.root / "a"
+    old = OutLock.acquire(out, stale, stale.run_id)
+    old.release()
+    fresh = await store.open()
+    new = OutLock.acquire(out, fresh, fresh.run_id)
+    assert new.token > old.token
+    with pytest.raises(OutBusy, match="taken this OUT over"):
+        await stale.parts.commit([PART], old.token)
+    await fresh.parts.commit([PART], new.token)
+    assert fresh.parts.listed() == [PART]
+
+
+async def test_equal_folders_on_two_machines_are_two_outs(store: Store, tmp_path: Path) -> None:
+    """Their lock files lie on different disks; only the journal is the same."""
+    mine, other = await store.open("a"), await store.open("b")
+    held = OutLock.acquire(store.root / "a", mine, mine.run_id)
+    OutLock.acquire(store.root / "b", other, other.run_id)
+    await mine.parts.commit([PART], held.token)
+    assert mine.lease_name != other.lease_name
+    assert str(tmp_path) not in mine.lease_name, "a path is not what tells OUTs apart"
+
+
+def test_asking_who_holds_out_takes_nothing_and_makes_nothing(tmp_path: Path) -> None:
+    assert holder(tmp_path) is None
+    assert list(tmp_path.iterdir()) == []
+    journal = Journal.open(tmp_path)
+    lock = OutLock.acquire(tmp_path, journal, "r1")
+    assert "run r1" in (holder(tmp_path) or "")
+    lock.release()
+    lock.release()
+    assert holder(tmp_path) is None
+    journal.close()
+
+
+async def test_a_torn_mark_is_made_again(sqlite_store: Store) -> None:
+    first = await sqlite_store.open()
+    mark = sqlite_store.root / "a" / ".journal" / "out_id"
+    assert mark.read_text() == first.out_id
+    mark.write_text("")
+    assert len((await sqlite_store.open()).out_id) == 32
+
+
+@pytest.mark.parametrize("part", [".journal", ".journal/journal.sqlite"])
+def test_an_out_that_cannot_be_written_says_so_in_one_line(tmp_path: Path, part: str) -> None:
+    blocked = tmp_path / "out"
+    (blocked / part).parent.mkdir(parents=True)
+    if part == ".journal":
+        (blocked / part).write_text("a file")
+    else:
+        (blocked / part).mkdir()
+    with pytest.raises(StorageError) as refused:
+        Journal.open(blocked)
+    assert str(blocked) in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_what_is_no_database_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".journal").mkdir()
+    (tmp_path / ".journal" / "journal.sqlite").write_text("not a database, but long enough to be read as one" * 40)
+    with pytest.raises(StorageError, match="not a journal"):
+        Journal.open(tmp_path)
+
+
+def test_a_damaged_journal_is_told_while_it_is_read(tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path)
+    journal.close()
+    path = tmp_path / ".journal" / "journal.sqlite"
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (path.stat().st_size - 4096))
+    with pytest.raises(StorageError, match="damaged"):
+        _read_all(tmp_path)
+
+
+def _read_all(out: Path) -> None:
+    journal = Journal.open(out)
+    try:
+        journal.attempts.spent()
+    finally:
+        journal.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "error", "told"),
+    [
+        ("mysql://user:hunter2@host/db", UsageError, "mysql://"),
+        ("s3://bucket/journal", UsageError, "s3://"),
+        ("://", UsageError, "address"),
+        ("postgresql://user:hunter2@127.0.0.1:1/db?password=hunter2", StorageError, "postgresql://127.0.0.1/db"),
+    ],
+)
+def test_an_address_that_leads_nowhere_is_told_without_its_password(
+    tmp_path: Path, url: str, error: type[Exception], told: str
+) -> None:
+    if error is StorageError:
+        pytest.importorskip("psycopg", reason="the extra 'postgresql' is not installed")
+    with pytest.raises(error) as refused:
+        Journal.open(tmp_path, url)
+    assert told in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+    assert "\n" not in str(refused.value)

@@ -1,0 +1,195 @@
+"""The states of Asks against a model of the protocol: two runs on one database, any order, any crash."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from mediamill.tasks.domain import Cost
+from mediamill.tasks.errors import CallFailed
+from tests.journal import stores
+from tests.journal.stores import MINUTE, NOW, Store, new_attempt
+
+T = TypeVar("T")
+KEYS = st.sampled_from(["k0", "k1"])
+OUTS = st.sampled_from(["a", "b"])
+HELD = ("claimed", "sending", "accepted")
+
+
+@dataclass
+class Expected:
+    """What the protocol says of one Ask."""
+
+    state: str = "free"
+    before: str = "free"
+    owner: str = ""
+    until: int = 0
+    call: str = ""
+
+
+@dataclass
+class Call:
+    """What the protocol says of one attempt."""
+
+    key: str
+    out: str
+    run: str
+    outcome: str = "sending"
+    over: bool = False
+    cost: Decimal | None = None
+
+
+class States(RuleBasedStateMachine):
+    """Every claim is told what the model expects, and the bill always adds up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.folder = tempfile.TemporaryDirectory()
+        root = Path(self.folder.name)
+        self.store = Store(root, str(root / "shared"))
+        self.asks = {key: Expected() for key in ("k0", "k1")}
+        self.calls: dict[str, Call] = {}
+        self.now = NOW
+
+    def do(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.loop.run_until_complete(work)
+
+    @initialize()
+    def begin(self) -> None:
+        self.journals = {out: self.do(self.store.open(out)) for out in ("a", "b")}
+
+    @rule(out=OUTS, key=KEYS)
+    def claim(self, out: str, key: str) -> None:
+        journal, ask = self.journals[out], self.asks[key]
+        expected, found = self.expect(ask), self.do(stores.claim(journal, key, self.now))
+        assert found.state == expected
+        if expected == "hit":
+            assert found.attempt is not None
+            assert found.attempt.reply_body == ask.call.encode(), "the reply is the one that answered"
+        if expected in ("mine", "unknown", "accepted"):
+            if ask.state == "sending" and self.calls[ask.call].outcome == "sending":
+                self.calls[ask.call].outcome = "unknown"
+            ask.before = {"mine": self.base(ask), "unknown": "unknown", "accepted": "accepted"}[expected]
+            ask.state = "accepted" if expected == "accepted" else "claimed"
+            ask.owner, ask.until = journal.run_id, self.now + MINUTE
+
+    @rule(out=OUTS, key=KEYS)
+    def sending(self, out: str, key: str) -> None:
+        journal, ask, call_id = self.journals[out], self.asks[key], f"c{len(self.calls)}"
+        attempt = new_attempt(journal, call_id)
+        if (ask.state, ask.owner) != ("claimed", journal.run_id):
+            try:
+                self.do(journal.asks.sending(attempt, [key]))
+            except CallFailed:
+                return
+            raise AssertionError("sent without a claim")
+        self.do(journal.asks.sending(attempt, [key]))
+        ask.state, ask.call = "sending", call_id
+        self.calls[call_id] = Call(key, out, journal.run_id)
+
+    @rule(out=OUTS, key=KEYS, seconds=st.sampled_from([0, 61]))
+    def take(self, out: str, key: str, seconds: int) -> None:
+        """Claim and send in one go, now or when the lease of whoever has it is over."""
+        self.wait(seconds)
+        self.claim(out, key)
+        self.sending(out, key)
+
+    @precondition(lambda self: any(not call.over for call in self.calls.values()))
+    @rule(data=st.data(), how=st.sampled_from(["replied", "rejected", "unknown", "accepted"]))
+    def end(self, data: st.DataObject, how: str) -> None:
+        call_id = data.draw(st.sampled_from([name for name, call in self.calls.items() if not call.over]))
+        call = self.calls[call_id]
+        journal, ask = self.journals[call.out], self.asks[call.key]
+        call.over = how != "accepted"
+        call.outcome = how
+        current = ask.call == call_id
+        if how == "replied":
+            self.do(stores.reply(journal, [call.key], call_id, call_id.encode()))
+        elif how == "rejected":
+            call.cost = Decimal(0)
+            self.do(stores.reject(journal, call.key, call_id))
+        elif how == "unknown":
+            self.do(stores.lose(journal, call.key, call_id))
+        else:
+            self.do(journal.asks.accepted(call_id, [call.key], f"job-{call_id}"))
+        if current:
+            ask.state = {"replied": "replied", "accepted": "accepted"}.get(how, "claimed")
+            ask.before = how if how in ("rejected", "unknown") else "free"
+
+    @precondition(lambda self: any(call.outcome == "replied" for call in self.calls.values()))
+    @rule(data=st.data(), cents=st.integers(0, 99), out=OUTS)
+    def settle(self, data: st.DataObject, cents: int, out: str) -> None:
+        call_id = data.draw(st.sampled_from([n for n, call in self.calls.items() if call.outcome == "replied"]))
+        self.calls[call_id].cost = Decimal(cents) / 100
+        self.do(self.journals[out].asks.settle(call_id, {}, Cost(Decimal(cents) / 100, "metered")))
+
+    @rule(out=OUTS, key=KEYS)
+    def release(self, out: str, key: str) -> None:
+        journal, ask = self.journals[out], self.asks[key]
+        self.do(journal.asks.release([key]))
+        if ask.owner == journal.run_id and ask.state in HELD:
+            ask.until = 0
+            if ask.state == "claimed":
+                ask.state = ask.before
+
+    @rule(seconds=st.sampled_from([1, 30, 61]))
+    def wait(self, seconds: int) -> None:
+        self.now += seconds * 1_000_000
+
+    @rule(out=OUTS)
+    def crash(self, out: str) -> None:
+        """The process is gone; another takes OUT up. Its claims are dead, whatever their leases say."""
+        dead = self.journals[out].run_id
+        self.journals[out].close()
+        self.journals[out] = self.do(self.store.open(out))
+        for ask in self.asks.values():
+            if ask.owner == dead and ask.state in HELD:
+                ask.until = 0
+                ask.state = {"claimed": ask.before, "sending": "unknown"}.get(ask.state, ask.state)
+        for call in self.calls.values():
+            if call.out == out:
+                call.over = True
+                call.outcome = "unknown" if call.outcome == "sending" else call.outcome
+
+    @invariant()
+    def money_adds_up(self) -> None:
+        for out, journal in getattr(self, "journals", {}).items():
+            calls = [call for call in self.calls.values() if call.out == out]
+            spent = journal.attempts.spent()
+            assert spent.known == sum((c.cost for c in calls if c.cost is not None), Decimal(0))
+            assert spent.unknown_max == spent.unknowns == sum(1 for c in calls if c.cost is None)
+            told = {row["call_id"]: row["outcome"] for row in journal.attempts.all()}
+            assert told == {name: call.outcome for name, call in self.calls.items() if call.out == out}
+
+    @staticmethod
+    def base(ask: Expected) -> str:
+        return ask.before if ask.state == "claimed" else ask.state
+
+    def expect(self, ask: Expected) -> str:
+        if ask.state == "replied":
+            return "hit"
+        if ask.state in HELD and ask.until > self.now:
+            return "busy"
+        base = "unknown" if ask.state == "sending" else self.base(ask)
+        return base if base in ("unknown", "accepted") else "mine"
+
+    def teardown(self) -> None:
+        self.store.close()
+        self.loop.close()
+        self.folder.cleanup()
+
+
+TestStates = States.TestCase
+TestStates.settings = settings(
+    max_examples=20, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+)

@@ -1,0 +1,158 @@
+"""What commit 0534147 wrote is read and continued by today's program, and nothing is bought again."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mediamill.tasks.sources.locate import fingerprint_file
+from tests.helpers.cli_runs import mediamill, rows
+from tests.helpers.quick_tier import few
+from tests.journal.version_1 import ARCHIVE, journal_of, made, rows_of, table, unpack
+
+LOCAL = ("--provider", "local", "--model")
+JOBS: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "transcribe": ("transcribe", "recordings", (*LOCAL, "echo", "--set", "piece_seconds=5")),
+    "caption": ("caption", "pictures", (*LOCAL, "echo")),
+    "caption-again": ("caption", "pictures", (*LOCAL, "echo")),
+    "embed": ("embed", "texts.csv", (*LOCAL, "hashing")),
+    "speak": ("speak", "texts.csv", (*LOCAL, "tones")),
+    "images": ("generate-image", "prompts.csv", (*LOCAL, "drawing", "--set", "size=64x64")),
+    "killed": ("transcribe", "others", (*LOCAL, "echo")),
+    "paid": ("transcribe", "recordings", ("--provider", "together", "--base-url", "http://127.0.0.1:47123")),
+}
+"""The command, source and options each OUT was made with. Nothing listens where ``paid`` was bought."""
+WITH_FAILURE = ("transcribe", "paid")
+FINISHED = [name for name in JOBS if name != "killed"]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return unpack(tmp_path / "v1")
+
+
+def again(root: Path, out: str) -> subprocess.CompletedProcess[str]:
+    """The command that made an OUT, once more."""
+    command, source, options = JOBS[out]
+    journal = () if out == "transcribe" else ("--journal", root / "shared")
+    told = (command, root / source, *options, *journal, "--budget", "1", "--out", root / out, "--yes", "--json")
+    return mediamill(*told, home=root / "home")
+
+
+def attempts(root: Path, out: str) -> list[dict[str, Any]]:
+    """The whole bill of an OUT."""
+    out_id = (root / out / ".journal" / "out_id").read_text()
+    return [row for row in table(journal_of(root, out), "attempts") if row["out_id"] == out_id]
+
+
+def by_id(found: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {str(row["item_id"]): row for row in found}
+
+
+@pytest.mark.parametrize("out", FINISHED)
+def test_a_rerun_buys_nothing_and_changes_no_row(out: str, root: Path) -> None:
+    kinds = ("results", "failures", "calls")
+    before, bill = [rows(root / out, kind) for kind in kinds], attempts(root, out)
+    done = again(root, out)
+    assert done.returncode == (3 if out in WITH_FAILURE else 0), done.stderr
+    assert json.loads(done.stdout)["calls"] == 0
+    assert [rows(root / out, kind) for kind in kinds] == before
+    assert attempts(root, out) == bill
+
+
+@pytest.mark.parametrize("out", few([name for name in FINISHED if name != "paid"], ["transcribe", "embed", "images"]))
+def test_a_new_item_lands_beside_the_old_ones(out: str, root: Path) -> None:
+    source, before, bill = root / JOBS[out][1], by_id(rows(root / out)), attempts(root, out)
+    if source.suffix == ".csv":
+        with source.open("a", newline="") as file:
+            csv.writer(file).writerow(["new", "a train", "new"][: len(source.read_text().splitlines()[0].split(","))])
+    else:
+        old = source / next(iter(before))
+        (source / f"new{old.suffix}").write_bytes(old.read_bytes() + b"\0\0")
+    done = again(root, out)
+    assert done.returncode == (3 if out in WITH_FAILURE else 0), done.stderr
+    after = by_id(rows(root / out))
+    assert len(after) == len(before) + 1
+    assert {name: after[name] for name in before} == before
+    added = [row for row in attempts(root, out) if row not in bill]
+    assert len(added) == len(attempts(root, out)) - len(bill) == 1
+    assert {row["outcome"] for row in added} == {"replied"}
+
+
+def test_a_run_that_was_killed_is_finished_without_buying_what_was_answered(root: Path) -> None:
+    bill = attempts(root, "killed")
+    assert [row["cost_basis"] for row in bill].count(None) == 1, "one reply was on record and never parsed"
+    done = again(root, "killed")
+    assert done.returncode == 0, done.stderr
+    assert len(rows(root / "killed")) == 4
+    after = attempts(root, "killed")
+    assert {row["call_id"] for row in bill} < {row["call_id"] for row in after}
+    asked = [row["request_keys"] for row in after]
+    assert len(asked) == len(set(asked)) == 4
+    assert all(row["cost_basis"] == "free" for row in after)
+
+
+def test_a_recording_that_was_cut_is_not_bought_again_for_a_neighbour(root: Path) -> None:
+    """Its pieces are found by their content, wherever the file lies."""
+    shutil.copy(root / "recordings" / "long.wav", root / "recordings" / "twin.wav")
+    assert again(root, "transcribe").returncode == 3
+    found = by_id(rows(root / "transcribe"))
+    assert found["twin.wav"]["cached"]
+    assert found["twin.wav"]["text"] == found["long.wav"]["text"]
+
+
+def test_failures_are_tried_again(root: Path) -> None:
+    shutil.copy(root / "recordings" / "a.wav", root / "recordings" / "broken.wav")
+    bill = attempts(root, "transcribe")
+    done = mediamill("retry", root / "transcribe", "--yes", home=root / "home")
+    assert done.returncode == 0, done.stderr
+    found = by_id(rows(root / "transcribe"))
+    assert found["broken.wav"]["text"] == found["a.wav"]["text"]
+    assert rows(root / "transcribe", "failures") == []
+    assert attempts(root, "transcribe") == bill
+
+
+@pytest.mark.parametrize("out", few(JOBS, ["transcribe", "caption-again", "paid"]))
+def test_it_can_be_looked_at_and_stays_as_it_is(out: str, root: Path) -> None:
+    """Looking brings no journal up to date: an older program may be working on it."""
+    database = journal_of(root, out)
+    status = mediamill("status", root / out, "--json", home=root / "home")
+    assert status.returncode == 0, status.stderr
+    told = json.loads(status.stdout)
+    assert told["done"] == len(rows(root / out)) or out == "killed"
+    assert told["failed"] == len(rows(root / out, "failures"))
+    if out == "paid":
+        assert told["spent_usd"] == "0.0003"
+    report = mediamill("report", root / out, home=root / "home")
+    assert report.returncode == 0, report.stderr
+    assert (root / out / "report.html").stat().st_size > 1000
+    if rows(root / out):
+        exported = mediamill("export", root / out, "--to", root / "exported.jsonl", home=root / "home")
+        assert exported.returncode == 0, exported.stderr
+        assert len((root / "exported.jsonl").read_text().splitlines()) == len(rows(root / out))
+    with rows_of(database) as connection:
+        assert [tuple(row) for row in connection.execute("SELECT name, value FROM meta")] == [("format", "1")]
+
+
+def test_fingerprints_are_what_they_were(tmp_path: Path) -> None:
+    """Else every item of an older OUT would count as changed."""
+    shutil.unpack_archive(ARCHIVE, tmp_path, filter="data")
+    files = made(tmp_path)["files"]
+    kept = {
+        row["location"]: row["fingerprint"]
+        for out in ("transcribe", "caption")
+        for row in table(journal_of(tmp_path, out), "items")
+        if row["location"]
+    }
+    assert len(kept) == 10
+    for location, fingerprint in kept.items():
+        size, mtime_ns, inode = files[location]
+        about = os.stat_result((0, inode, 0, 0, 0, 0, size, 0, 0, 0, 0, 0, 0, 0, mtime_ns, 0))
+        assert fingerprint_file(location, about) == fingerprint

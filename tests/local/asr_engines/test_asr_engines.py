@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator
+from decimal import Decimal
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+import jiwer
+import numpy as np
+import psutil
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mediamill.tasks.errors import BadInput, NoSuchOption, UsageError
+from mediamill.tasks.local.asr_engines.audio_input import opened
+from mediamill.tasks.local.asr_engines.audio_input import samples as samples_of
+from mediamill.tasks.local.asr_engines.base import Audio
+from mediamill.tasks.local.asr_engines.echo import echoed
+from mediamill.tasks.local.asr_engines.pocketsphinx import hear, utterances
+from mediamill.tasks.local.asr_engines.registry import asr_engine_identity, make_asr_engine
+from mediamill.tasks.local.asr_engines.worker_pool import WorkerDied, WorkerPool
+from tests.helpers.audio_files import encode, wav
+from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.paths import OUTSIDE_SAMPLES, RECORDINGS
+from tests.helpers.transcription_requests import error, post, tone
+
+
+def audio(data: bytes) -> Audio:
+    return Audio("a.wav", len(data), "0" * 64, data=data)
+
+
+def samples() -> list[tuple[Path, str]]:
+    """Read English speech with its text, if the samples are there."""
+    listed = OUTSIDE_SAMPLES / "transcripts.csv"
+    if not listed.exists():
+        return []
+    with listed.open(encoding="utf-8") as file:
+        rows = [(OUTSIDE_SAMPLES / r["file"], r["text"]) for r in csv.DictReader(file) if r["lang"] == "en"]
+    return [(path, text) for path, text in rows if path.parent.name == "lj"]
+
+
+def plain(text: str) -> str:
+    return " ".join("".join(c if c.isalpha() or c == "'" else " " for c in text.lower()).split())
+
+
+def test_identities_name_the_version_without_loading_the_engine() -> None:
+    assert (
+        asr_engine_identity("local") == asr_engine_identity("pocketsphinx") == f"pocketsphinx-{version('pocketsphinx')}"
+    )
+    assert asr_engine_identity("echo") == "echo-1"
+    with pytest.raises(NoSuchOption, match="did you mean 'echo'"):
+        asr_engine_identity("ecko")
+
+
+@pytest.mark.skipif(find_spec("faster_whisper") is not None, reason="the whisper extra is installed")
+def test_whisper_without_its_extra_names_it() -> None:
+    with pytest.raises(UsageError, match=r"mediamill\[whisper\]"):
+        make_asr_engine("whisper", 1, None, "small")
+    with pytest.raises(UsageError, match=r"mediamill\[whisper\]"), running_server(engine="whisper"):
+        pass
+
+
+@given(st.binary(min_size=32, max_size=32), st.decimals("0.01", 4000, places=6))
+def test_echoes_fill_the_recording_and_repeat(digest: bytes, seconds: Decimal) -> None:
+    first, again = echoed(digest.hex(), seconds, "en"), echoed(digest.hex(), seconds, "en")
+    assert first == again
+    times = [t for w in first.words for t in (w.start, w.end)]
+    assert times == sorted(times)
+    assert 0 <= times[0] <= times[-1] <= float(seconds)
+    assert first.text == " ".join(w.word for w in first.words) == " ".join(s.text for s in first.segments)
+
+
+def test_echoes_of_different_bytes_differ(server: RunningServer) -> None:
+    texts = {post(server.origin, audio=tone(0.5, pitch)).json()["text"] for pitch in range(200, 240)}
+    assert len(texts) == 40
+
+
+def test_echo_measures_what_is_not_plain_wav(server: RunningServer, tmp_path: Path) -> None:
+    for form, codec in (("flac", "flac"), ("mp3", "mp3"), ("webm", "libopus")):
+        made = encode(tmp_path / f"a.{form}", form, codec, seconds=1.5)
+        reply = post(server.origin, audio=made.read_bytes(), filename=made.name, response_format="verbose_json")
+        assert reply.json()["duration"] == pytest.approx(1.5, abs=0.06)
+    assert post(server.origin, audio=b"RIFF" + bytes(100)).status_code == 400
+
+
+@given(st.lists(st.integers(1, 200_000), max_size=12), st.integers(0, 2**32 - 1))
+def test_cutting_keeps_every_sample(sizes: list[int], seed: int) -> None:
+    dice = np.random.default_rng(seed)
+    blocks = [dice.integers(-100, 100, size).astype(np.int16) for size in sizes]
+    pieces = list(utterances(iter(blocks)))
+    assert sum(map(len, pieces)) == sum(sizes)
+    assert all(0 < len(p) <= 30 * 16_000 for p in pieces)
+    if pieces:
+        assert np.array_equal(np.concatenate(pieces), np.concatenate(blocks))
+
+
+def test_cuts_lie_in_the_pause() -> None:
+    sound = np.random.default_rng(1).integers(-3000, 3000, 45 * 16_000).astype(np.int16)
+    sound[24 * 16_000 : 25 * 16_000] = 0
+
+    def blocks() -> Iterator[np.ndarray[tuple[int, ...], np.dtype[np.int16]]]:
+        yield from np.array_split(sound, 100)
+
+    first = next(utterances(blocks()))
+    assert 24 * 16_000 < len(first) < 25 * 16_000
+
+
+def test_no_sound_is_bad_input() -> None:
+    with pytest.raises(BadInput):
+        hear(audio(b"plain text"), None)
+    with pytest.raises(BadInput, match="longer than"):
+        hear(audio(tone(2.0)), 1.0)
+
+
+def test_silence_is_no_words() -> None:
+    heard = hear(audio(tone(1.0, pitch=0)), None)
+    assert (heard.text, heard.words, heard.segments, heard.seconds) == ("", (), (), Decimal("1.000000"))
+
+
+@pytest.mark.skipif(not samples(), reason="needs the speech samples (MEDIAMILL_SAMPLES)")
+@pytest.mark.long
+def test_read_speech_is_understood_and_never_depends_on_what_came_before() -> None:
+    chosen = samples()[3:8]
+    heard = {path: hear(Audio(path.name, 0, "", path=path), None) for path, _ in chosen}
+    assert jiwer.wer([plain(t) for _, t in chosen], [plain(heard[p].text) for p, _ in chosen]) < 0.45
+    for path, _ in reversed(chosen):
+        assert hear(Audio(path.name, 0, "", path=path), None) == heard[path]
+    for found in heard.values():
+        times = [t for w in found.words for t in (w.start, w.end)]
+        assert times == sorted(times)
+        assert times[-1] <= float(found.seconds)
+        assert not any(w.word.startswith(("<", "[")) or "(" in w.word for w in found.words)
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not RECORDINGS.is_dir(), reason="data/samples/recordings does not exist")
+def test_the_projects_own_recordings_are_heard() -> None:
+    files = [p for p in sorted(RECORDINGS.iterdir()) if p.suffix in (".wav", ".mp3", ".flac", ".m4a", ".webm")]
+    with running_server(engine="local") as running:
+        for path in files[:3]:
+            reply = post(running.origin, audio=path.read_bytes(), filename=path.name)
+            assert reply.status_code == 200, reply.text
+            assert len(reply.json()["text"].split()) > 3
+            assert reply.headers["x-mediamill-simulated"] == "false"
+
+
+def test_the_local_engine_says_what_it_cannot() -> None:
+    with running_server(engine="local", workers=1) as running:
+        german = post(running.origin, language="de")
+        assert (german.status_code, error(german)["param"]) == (400, "language")
+        speakers = post(running.origin, diarize="true")
+        assert (speakers.status_code, error(speakers)["param"]) == (400, "diarize")
+        assert post(running.origin, audio=b"text", filename="a.mp3").status_code == 400
+
+
+@pytest.mark.skipif(not RECORDINGS.is_dir(), reason="data/samples/recordings does not exist")
+@pytest.mark.long
+def test_times_stay_right_beyond_the_first_cut(tmp_path: Path) -> None:
+    recording = RECORDINGS / "friends.wav"
+    with opened(Audio("friends.wav", 0, "", path=recording)) as sound:
+        once = np.concatenate([*samples_of(sound), np.zeros(16_000, np.int16)])
+    path = tmp_path / "long.wav"
+    copies = 1 + 70 * 16_000 // len(once)
+    path.write_bytes(wav(np.tile(once, copies)))
+    heard = hear(Audio("long.wav", 0, "", path=path), None)
+    assert float(heard.seconds) == pytest.approx(copies * len(once) / 16_000, abs=1e-6)
+    first = next(w.start for w in heard.words if w.word == "friends")
+    starts = [w.start for w in heard.words if w.word == "friends"]
+    expected = [first + n * len(once) / 16_000 for n in range(copies)]
+    found = [t for t in expected if any(abs(t - start) < 0.1 for start in starts)]
+    assert len(found) >= copies - 1
+
+
+def test_a_killed_worker_is_a_500_and_is_replaced(tmp_path: Path) -> None:
+    made = encode(tmp_path / "a.flac", "flac", "flac", seconds=0.5).read_bytes()
+    with running_server(workers=1) as running:
+        assert post(running.origin, audio=made, filename="a.flac").status_code == 200
+        server = psutil.Process(running.server.process.pid)
+        # The process that tracks shared resources is a child too, and must stay.
+        workers = [p for p in server.children() if "spawn_main" in " ".join(p.cmdline())]
+        assert len(workers) == 1
+        workers[0].kill()
+        failed = post(running.origin, "together", audio=made, filename="a.flac")
+        assert (failed.status_code, error(failed)["code"]) == (500, "processing_failed")
+        assert post(running.origin, "together", audio=made, filename="a.flac").status_code == 200
+        assert running.bill()["billed"] == 2
+
+
+def die() -> None:
+    os._exit(7)
+
+
+@pytest.mark.long
+async def test_a_crash_costs_one_request_and_the_pool_goes_on() -> None:
+    pool = WorkerPool(1)
+    try:
+        with pytest.raises(WorkerDied):
+            await pool.run(die)
+        assert await pool.run(int, "42") == 42
+    finally:
+        pool.close()

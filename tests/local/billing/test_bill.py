@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mediamill.tasks.local.billing.bill import Bill
+from mediamill.tasks.local.billing.price_list import price
+from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.transcription_requests import post, tone
+
+MODEL = "openai/whisper-large-v3"
+
+
+@given(st.decimals(0, 100_000, places=6), st.decimals(0, 10, places=6))
+def test_a_price_is_right_to_the_last_place(seconds: Decimal, minute: Decimal) -> None:
+    exact = Fraction(seconds) * Fraction(minute) / 60
+    assert abs(Fraction(price(seconds, minute)) - exact) <= Fraction(1, 2 * 10**12)
+
+
+def test_equal_requests_are_told_apart_from_new_ones(server: RunningServer) -> None:
+    for audio, language in ((tone(0.5), "en"), (tone(0.5), "en"), (tone(0.5), "de"), (tone(0.6), "en")):
+        assert post(server.origin, audio=audio, language=language).status_code == 200
+    bill = server.bill()
+    assert (bill["requests"], bill["sent_again"], bill["billed_again"]) == (4, 1, 1)
+
+
+def test_each_dialect_bills_as_its_provider(tmp_path: Path) -> None:
+    models = {"together": MODEL, "openai": "whisper-1", "groq": "whisper-large-v3"}
+    with running_server(price=[(model, "0.006") for model in models.values()]) as running:
+        for dialect in models:
+            assert post(running.origin, dialect, audio=tone(2.6)).status_code == 200
+        by_model = running.bill()["by_model"]
+    assert by_model[MODEL]["usd"] == "0.00026"
+    assert by_model["whisper-1"]["usd"] == "0.0003"  # 3 s
+    assert by_model["whisper-large-v3"]["usd"] == "0.001"  # 10 s
+
+
+def test_refused_requests_are_counted_and_free(server: RunningServer) -> None:
+    assert post(server.origin, audio=b"no sound").status_code == 400
+    bill = server.bill()
+    assert (bill["requests"], bill["billed"], bill["usd"]) == (1, 0, "0")
+    assert bill["by_status"] == {"400": 1}
+
+
+def test_the_bill_tells_that_a_key_came_but_not_which(server: RunningServer) -> None:
+    post(server.origin, headers={"Authorization": "Bearer SENTINEL-123"})
+    bill = server.bill()
+    assert bill["calls"][0]["key_seen"] is True
+    assert "SENTINEL" not in str(bill)
+
+
+def test_the_bill_survives_a_killed_server(tmp_path: Path) -> None:
+    file = tmp_path / "bill.jsonl"
+    with running_server(bill_file=file, price={MODEL: "0.0015"}) as running:
+        post(running.origin, "together", audio=tone(1.0))
+        running.server.process.kill()
+    with file.open("ab") as torn:
+        torn.write(b'{"n": 2, "pa')
+    with running_server(bill_file=file, price={MODEL: "0.0015"}) as running:
+        assert post(running.origin, "together", audio=tone(2.0)).status_code == 200
+        bill = running.bill()
+    assert [call["n"] for call in bill["calls"]] == [1, 2]
+    assert bill["usd"] == "0.000075"
+    lines = [line for line in file.read_bytes().splitlines() if line != b'{"n": 2, "pa']
+    assert [orjson.loads(line)["seconds"] for line in lines] == ["1.000000", "2.000000"]
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+def test_pages_hold_every_call_once(limit: int) -> None:
+    bill = Bill()
+    for _ in range(7):
+        bill.settle(bill.begin("/v1"), 200)
+    numbers = [c["n"] for at in range(0, 7, limit) for c in bill.page(at, limit)["calls"]]
+    assert numbers == list(range(1, 8))

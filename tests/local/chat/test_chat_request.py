@@ -1,0 +1,212 @@
+"""What is asked of the built-in server is read or refused as each provider would, and never breaks it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mediamill.tasks.local.chat.answers import Completion, answer_prompt
+from mediamill.tasks.local.chat.chat_dialects import chat_dialect
+from mediamill.tasks.local.chat.chat_models import ChatModel
+from mediamill.tasks.local.chat.chat_reply import completion_reply
+from mediamill.tasks.local.chat.chat_request import ChatRequest, read_chat_request
+from mediamill.tasks.local.chat.chat_stream import chat_chunks, encode_events
+from mediamill.tasks.local.chat.token_usage import count_usage, truncate, usage_reply
+from mediamill.tasks.local.server.api_error import ApiError
+from mediamill.tasks.local.server.settings import DIALECTS
+from tests.helpers.hypothesis_profile import repeatable
+from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.transcription_requests import PATHS
+from tests.helpers.visual_samples import HOUSE, data_url
+from tests.local.chat.test_schema_faker import JSON
+
+CHAT = {name: f"{path}/chat/completions" for name, path in {**PATHS, "xai": "/xai/v1"}.items()}
+MODEL = {
+    "local": "any",
+    "together": "Qwen/Qwen3.5-9B",
+    "openai": "gpt-5.4-mini",
+    "groq": "qwen/qwen3.8-27b",
+    "compatible": "any",
+    "xai": "grok-4.3",
+}
+HELLO = [{"role": "user", "content": "Is it JSON? It is json."}]
+FIELDS = ["model", "messages", "role", "content", "type", "image_url", "url", "tools", "n", "stop", "response_format"]
+MORE = ["tool_choice", "function", "name", "parameters", "schema", "json_schema", "tool_calls", "logprobs", "stream"]
+SHAPED: Any = st.recursive(
+    JSON | st.sampled_from(["user", "text", "image_url", "function", "json_schema", "tool", "required"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS + MORE), inner, max_size=5),
+    max_leaves=20,
+)
+
+
+@pytest.fixture(scope="module")
+def echo() -> Iterator[RunningServer]:
+    with running_server(engine="echo", price=[f"{model}=0.5/1.5" for model in set(MODEL.values())]) as running:
+        yield running
+
+
+@pytest.fixture
+def server(echo: RunningServer) -> RunningServer:
+    echo.reset()
+    return echo
+
+
+def ask(server: RunningServer, dialect: str, body: Any = None, **more: Any) -> httpx.Response:
+    told = {"model": MODEL[dialect], "messages": HELLO, **more} if body is None else body
+    content = told if isinstance(told, bytes) else orjson.dumps(told)
+    return httpx.post(server.origin + CHAT[dialect], content=content, timeout=60, trust_env=False)
+
+
+def words_of(dialect: str, body: Any) -> str:
+    """The message in a dialect's error envelope."""
+    if dialect == "xai":
+        return str(body["error"])
+    if "detail" in body:
+        return str(body["detail"][0]["msg"])
+    return str(body["error"]["message"])
+
+
+@repeatable
+@given(SHAPED, st.sampled_from(DIALECTS), st.data())
+def test_any_request_is_read_or_refused(told: Any, name: str, data: st.DataObject) -> None:
+    if isinstance(told, dict) and data.draw(st.booleans()):
+        told = {"model": "m", "messages": HELLO, **told}
+    try:
+        asked = read_chat_request(told, chat_dialect(name), {"m": ChatModel()})
+        said = truncate(answer_prompt("measure", asked, [], 0), asked)
+    except ApiError:
+        return
+    assert said.finish
+    spend = count_usage([said], 3)
+    assert orjson.loads(completion_reply(asked, [said], spend, name, "r", likely=True))["choices"]
+    assert encode_events(chat_chunks(asked, [said], spend, name, "r", likely=True), None, {})
+
+
+@repeatable
+@given(st.sampled_from(sorted(CHAT)), SHAPED | st.binary(max_size=9))
+def test_no_request_breaks_the_server(echo: RunningServer, dialect: str, told: Any) -> None:
+    body = {"model": MODEL[dialect], "messages": HELLO, **told} if isinstance(told, dict) else told
+    assert ask(echo, dialect, body).status_code < 500
+    assert echo.bill()["in_flight"] == 0
+
+
+TOOL = {"type": "function", "function": {"name": "look"}}
+CALLED = {
+    "role": "assistant",
+    "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}],
+}
+ANSWERED = {"role": "tool", "tool_call_id": "c", "content": "done"}
+PICTURE = {"type": "image_url", "image_url": {"url": data_url(HOUSE)}}
+
+
+@pytest.mark.parametrize(
+    ("dialect", "more", "says"),
+    [
+        ("openai", {"max_tokens": 5}, "max_completion_tokens"),
+        ("openai", {"top_k": 5}, "Unrecognized request argument supplied: top_k"),
+        ("openai", {"stop": list("abcde")}, "at most 4"),
+        ("openai", {"top_logprobs": 2}, "logprobs is true"),
+        ("openai", {"messages": [{"role": "system", "content": [PICTURE]}]}, "only allowed in messages of the user"),
+        ("openai", {"messages": [ANSWERED]}, "answers a tool call before it"),
+        ("openai", {"stream_options": {"include_usage": True}}, "only allowed when stream"),
+        ("groq", {"logprobs": True}, "unsupported property: logprobs"),
+        ("groq", {"n": 2}, "from 1 to 1"),
+        ("groq", {"messages": [{**HELLO[0], "name": "me"}]}, "name' is unsupported"),
+        ("groq", {"model": "openai/gpt-oss-20b", "messages": [{"role": "user", "content": [PICTURE]}]}, "text only"),
+        ("together", {"messages": [{"role": "developer", "content": "x"}]}, "one of assistant, function, system"),
+        ("together", {"logprobs": 21}, "from 0 to 20"),
+        ("together", {"temperature": 2.5}, "between 0 and 2"),
+        ("xai", {"stop": ["a"]}, "Argument not supported on this model: stop"),
+        ("xai", {"model": "grok-0"}, "does not exist"),
+        ("compatible", {"presence_penalty": 3}, "between -2 and 2"),
+        ("local", {"tool_choice": "required"}, "only allowed when tools"),
+        ("local", {"tools": [TOOL], "tool_choice": {"function": {"name": "other"}}}, "not found in tools"),
+        ("local", {"response_format": {"type": "regex", "pattern": "("}}, "not a regular expression"),
+        (
+            "local",
+            {"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]},
+            "input_audio is not supported",
+        ),
+    ],
+)
+def test_what_a_vendor_does_not_take_is_refused(
+    dialect: str, more: dict[str, Any], says: str, server: RunningServer
+) -> None:
+    reply = ask(server, dialect, **more)
+    assert reply.status_code in (400, 404, 422), reply.text
+    assert says in words_of(dialect, reply.json())
+    bill = server.bill()
+    assert (bill["requests"], bill["billed"], bill["usd"]) == (1, 0, "0")
+
+
+def test_words_about_json_are_wanted_where_json_is(server: RunningServer) -> None:
+    plain: Any = {"messages": [{"role": "user", "content": "hello"}], "response_format": {"type": "json_object"}}
+    for dialect, status in (("openai", 400), ("groq", 400), ("together", 200)):
+        assert ask(server, dialect, **plain).status_code == status
+        assert ask(server, dialect, response_format={"type": "json_object"}).status_code == 200
+
+
+def test_a_talk_with_tools_goes_on(server: RunningServer) -> None:
+    for dialect in CHAT:
+        assert ask(server, dialect, messages=[*HELLO, CALLED, ANSWERED]).status_code == 200
+
+
+def test_answers_differ_by_prompt_picture_seed_and_sample(server: RunningServer) -> None:
+    shown = [{"role": "user", "content": [{"type": "text", "text": "what?"}, PICTURE]}]
+    asks: list[dict[str, Any]] = [{}, {"seed": 1}, {"n": 2}, {"messages": shown}]
+    told = [
+        choice["message"]["content"]
+        for more in [*asks, *asks]
+        for choice in ask(server, "together", **more).json()["choices"]
+    ]
+    assert len(set(told)) == 4
+    assert told[:5] == told[5:]
+
+
+@pytest.mark.parametrize(("most", "finish"), [(2, "length"), (1000, "stop")])
+def test_an_answer_is_no_longer_than_asked_for(most: int, finish: str) -> None:
+    asked = ChatRequest("m", ChatModel(), "One sentence. Another one. Which one?", "", max_tokens=most)
+    said = truncate(answer_prompt("measure", asked, [], 0), asked)
+    assert (said.finish, len(said.text) <= 4 * most) == (finish, True)
+    assert usage_reply(count_usage([said], 5), "openai")["completion_tokens"] <= most
+    thoughtful = truncate(
+        Completion("text", reasoning="long thoughts " * 100), ChatRequest("m", ChatModel(), "", "", max_tokens=3)
+    )
+    assert (thoughtful.text, thoughtful.finish, count_usage([thoughtful], 0).completion) == ("", "length", 3)
+
+
+def test_an_answer_ends_before_what_stops_it(server: RunningServer) -> None:
+    reply = ask(server, "together", stop=["prompt"]).json()["choices"][0]
+    assert (reply["message"]["content"], reply["finish_reason"]) == ("echo of ", "stop")
+
+
+def test_an_answer_follows_a_pattern(server: RunningServer) -> None:
+    bound = {"type": "regex", "pattern": "^(yes|no)$"}
+    assert ask(server, "together", response_format=bound).json()["choices"][0]["message"]["content"] == "yes"
+
+
+def test_likelihoods_have_the_vendors_shape_and_are_made_up_by_echo_alone(server: RunningServer) -> None:
+    together = ask(server, "together", logprobs=1).json()["choices"][0]
+    assert "".join(together["logprobs"]["tokens"]) == together["message"]["content"]
+    openai = ask(server, "openai", logprobs=True, top_logprobs=1).json()["choices"][0]
+    assert "".join(one["token"] for one in openai["logprobs"]["content"]) == openai["message"]["content"]
+    with running_server(engine="extract") as honest:
+        assert ask(honest, "openai", logprobs=True).json()["choices"][0]["logprobs"] is None
+
+
+def test_limits_count_tokens_of_prompts_and_answers(server: RunningServer) -> None:
+    server.limits(tpm=100)
+    try:
+        large = [{"role": "user", "content": "word " * 200}]
+        first = ask(server, "openai", messages=large)
+        second = ask(server, "openai")
+        assert (first.status_code, second.status_code) == (200, 429)
+        assert second.headers["x-ratelimit-remaining-tokens"] == "0"
+    finally:
+        server.limits(tpm=None)

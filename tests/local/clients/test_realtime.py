@@ -1,0 +1,151 @@
+"""The `together` SDK's realtime client, and a plain websocket's for speech, against the built-in server's sockets."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import together
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from tests.helpers.local_server import RunningServer
+from tests.helpers.transcription_requests import tone
+
+MODEL = "nvidia/nemotron-3-asr-streaming-0.6b"
+SOUND = tone(3.0)[44:]
+
+
+def client(server: RunningServer, key: str = "some-key") -> together.AsyncTogether:
+    return together.AsyncTogether(api_key=key, base_url=f"{server.origin}/together", max_retries=0, timeout=60)
+
+
+async def test_a_session_with_detection_off_tells_all_at_the_commit(server: RunningServer) -> None:
+    kinds, deltas, completed = [], [], []
+    async with client(server).beta.realtime.connect(model=MODEL, turn_detection={"type": "none"}, prompt="Ada") as talk:
+        for at in range(0, len(SOUND), 32_000):
+            await talk.input_audio_buffer.append(SOUND[at : at + 32_000])
+        await talk.input_audio_buffer.commit()
+        await talk.echo("ping")
+        event: Any
+        async for event in talk:
+            kinds.append(event.type)
+            if event.type.endswith("transcription.delta"):
+                deltas.append(event.delta)
+            if event.type.endswith("completed"):
+                completed.append(event)
+            if event.type == "echo.response":
+                assert event.echo_id == "ping"
+                break
+    assert kinds[:2] == ["session.created", "transcription_session.updated"]
+    assert len(completed) == 1
+    assert len(completed[0].transcript.split()) == 7
+    assert (completed[0].start, completed[0].duration) == (0.0, 3.0)
+    assert deltas[-1] == completed[0].transcript, "a delta replaces the one before"
+    (call,) = server.bill()["calls"]
+    assert (call["status"], call["billed"], call["seconds"], call["key_seen"]) == (101, True, "3.000000", True)
+
+
+@pytest.mark.long
+async def test_the_session_that_reconnects(server: RunningServer) -> None:
+    server.faults({"match": {"nth": 1}, "fault": {"kind": "socket_close", "code": 1011}})
+    async with client(server).beta.realtime.transcription(model=MODEL, turn_detection={"type": "none"}) as session:
+        await session.append(SOUND)
+        text = await session.flush(quiescence=0.5, timeout=20)
+    assert len(text.split()) == 7
+    assert [call["billed"] for call in server.bill()["calls"]][-1] is True
+
+
+async def test_turns_end_by_themselves(server: RunningServer) -> None:
+    seen = []
+    async with client(server).beta.realtime.connect(model=MODEL, language="en") as talk:
+        for _ in range(4):
+            await talk.input_audio_buffer.append(SOUND)
+        event: Any
+        async for event in talk:
+            seen += [(event.start, event.duration)] if event.type.endswith("completed") else []
+            if len(seen) == 2:
+                break
+    assert seen == [(0.0, 5.0), (5.0, 5.0)]
+    assert [call["seconds"] for call in server.bill()["calls"][:2]] == ["5.000000", "5.000000"]
+
+
+@pytest.mark.parametrize(("model", "key", "status"), [("nobody/nothing", "some-key", 404), (MODEL, "wrong", 401)])
+async def test_handshakes_are_refused(model: str, key: str, status: int, server: RunningServer) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        async with client(server, key).beta.realtime.connect(model=model):
+            pass
+    assert refused.value.response.status_code == status
+
+
+async def test_binary_frames_end_the_session(server: RunningServer) -> None:
+    url = server.origin.replace("http", "ws") + f"/together/v1/realtime?model={MODEL}"
+    async with connect(url, additional_headers={"Authorization": "Bearer some-key"}, proxy=None) as talk:
+        assert json.loads(await talk.recv())["type"] == "session.created"
+        await talk.send(b"\0\0")
+        await talk.wait_closed()
+        assert talk.close_code == 1003
+
+
+async def test_failures_tell_whether_they_are_fatal(server: RunningServer) -> None:
+    body = {"event_type": "completed", "error": {"message": "lost"}}
+    server.faults({"times": 1, "fault": {"kind": "socket_failed", "body": body}})
+    async with client(server).beta.realtime.connect(model=MODEL, turn_detection={"type": "none"}) as talk:
+        await talk.input_audio_buffer.append(SOUND)
+        await talk.input_audio_buffer.commit()
+        event: Any
+        async for event in talk:
+            if event.type.endswith("failed"):
+                assert not event.is_fatal
+                break
+        await talk.input_audio_buffer.append(SOUND)
+        await talk.input_audio_buffer.commit()
+        async for event in talk:
+            if event.type.endswith("completed"):
+                break
+    assert [call["billed"] for call in server.bill()["calls"]] == [False, True]
+
+
+async def test_speech_comes_an_item_at_a_time(server: RunningServer) -> None:
+    query = "model=canopylabs/orpheus-3b-0.1-ft&voice=tara&max_partial_length=250"
+    url = server.origin.replace("http", "ws") + f"/together/v1/audio/speech/websocket?{query}"
+    pcm: dict[str, bytes] = {}
+    done: list[str] = []
+    async with connect(url, additional_headers={"Authorization": "Bearer some-key"}, proxy=None) as talk:
+        await talk.send(json.dumps({"type": "input_text_buffer.append", "text": "Hello there. "}))
+        await talk.send(json.dumps({"type": "input_text_buffer.append", "text": "And here."}))
+        await talk.send(json.dumps({"type": "input_text_buffer.commit"}))
+        async for message in talk:
+            told = json.loads(message)
+            if told["type"].endswith("audio_output.delta"):
+                pcm[told["item_id"]] = pcm.get(told["item_id"], b"") + base64.b64decode(told["delta"])
+            if told["type"].endswith("audio_output.done"):
+                done.append(told["item_id"])
+            if len(done) == 2:
+                break
+    assert done == list(pcm)
+    assert sum(map(len, pcm.values())) > 24_000
+    (call,) = server.bill()["calls"]
+    assert (call["characters"], call["billed"]) == (len("Hello there. And here."), True)
+
+
+async def test_real_speech(hearing: RunningServer, speech: Path) -> None:
+    import av
+
+    with av.open(str(speech)) as container:
+        resampler = av.AudioResampler("s16", "mono", 16_000)
+        frames = [f for frame in container.decode(audio=0) for f in resampler.resample(frame)]
+    sound = b"".join(frame.to_ndarray().tobytes() for frame in frames)
+    async with client(hearing).beta.realtime.connect(
+        model=MODEL, language="en", turn_detection={"type": "none"}
+    ) as talk:
+        await talk.input_audio_buffer.append(sound)
+        await talk.input_audio_buffer.commit()
+        event: Any
+        async for event in talk:
+            if event.type.endswith("completed"):
+                break
+    assert len(event.transcript.split()) > 2

@@ -1,0 +1,73 @@
+"""The `together` SDK against the built-in server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import together
+
+from tests.helpers.local_server import RunningServer
+
+MODEL: Any = "openai/whisper-large-v3"
+
+
+def client(server: RunningServer, key: str = "some-key") -> together.Together:
+    return together.Together(api_key=key, base_url=f"{server.origin}/together", max_retries=0, timeout=60)
+
+
+def test_json(server: RunningServer, sound: Path) -> None:
+    reply = client(server).audio.transcriptions.create(file=sound, model=MODEL, language="en")
+    assert len(reply.text.split()) == 7
+    call = server.bill()["calls"][0]
+    assert (call["status"], call["key_seen"], call["model"]) == (200, True, MODEL)
+
+
+def test_verbose_json_with_words_and_speakers(server: RunningServer, sound: Path) -> None:
+    reply: Any = client(server).audio.transcriptions.create(
+        file=sound,
+        model=MODEL,
+        response_format="verbose_json",
+        timestamp_granularities=["word", "segment"],
+        diarize=True,
+    )
+    assert type(reply).__name__ == "AudioTranscriptionVerboseJsonResponse"
+    assert (reply.duration, reply.language) == (3.0, "en")
+    assert " ".join(word.word for word in reply.words) == reply.text
+    assert reply.segments[0].end == 3.0
+    assert reply.speaker_segments[0].speaker_id == reply.words[0].speaker_id == "SPEAKER_00"
+
+
+def test_errors_raise_the_sdks_exceptions(server: RunningServer, sound: Path) -> None:
+    create = client(server).audio.transcriptions.create
+    unknown: Any = "nobody/nothing"
+    with pytest.raises(together.BadRequestError) as refused:
+        create(file=sound, model=unknown)
+    assert "model_not_available" in str(refused.value)
+    with pytest.raises(together.BadRequestError):
+        create(file=("x.wav", b"no sound"), model=MODEL)
+    with pytest.raises(together.AuthenticationError):
+        client(server, key="wrong").audio.transcriptions.create(file=sound, model=MODEL)
+    server.limits(rpm=1)
+    create(file=sound, model=MODEL)
+    with pytest.raises(together.RateLimitError) as limited:
+        create(file=sound, model=MODEL)
+    assert float(limited.value.response.headers["x-ratelimit-reset"]) > 1
+    server.limits(rpm=None)
+    server.faults({"fault": {"kind": "status", "status": 503}})
+    with pytest.raises(together.InternalServerError):
+        create(file=sound, model=MODEL)
+
+
+def test_models(server: RunningServer) -> None:
+    supported = client(server).models.list_supported()
+    assert MODEL in [model.id for model in supported]
+
+
+def test_real_speech(hearing: RunningServer, speech: Path) -> None:
+    reply: Any = client(hearing).audio.transcriptions.create(
+        file=speech, model=MODEL, response_format="verbose_json", timestamp_granularities=["word"], language="en"
+    )
+    assert len(reply.words) > 2
+    assert 0 <= reply.words[0].start < reply.words[-1].end <= reply.duration

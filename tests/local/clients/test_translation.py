@@ -1,0 +1,51 @@
+"""The `together`, `openai` and `groq` SDKs translate against the built-in server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import groq
+import openai
+import pytest
+import together
+
+from tests.helpers.local_server import RunningServer
+from tests.local.clients import test_groq, test_openai, test_together
+
+
+def test_the_together_sdk_translates(server: RunningServer, sound: Path) -> None:
+    create = test_together.client(server).audio.translations.create
+    model: Any = "openai/whisper-large-v3"
+    assert len(create(file=sound, model=model).text.split()) == 7
+    reply: Any = create(
+        file=sound, model=model, language="de", response_format="verbose_json", timestamp_granularities=["word"]
+    )
+    assert type(reply).__name__ == "AudioTranslationVerboseJsonResponse"
+    assert (reply.language, reply.duration) == ("de", 3.0)
+    assert " ".join(word.word for word in reply.words) == reply.text
+    assert [float(call["seconds"]) for call in server.bill()["calls"]] == [3, 3]
+    other: Any = "nvidia/parakeet-tdt-0.6b-v3"
+    with pytest.raises(together.BadRequestError):
+        create(file=sound, model=other)
+
+
+def test_the_openai_sdk_translates(server: RunningServer, sound: Path) -> None:
+    create = test_openai.client(server).audio.translations.create
+    assert len(create(file=sound, model="whisper-1").text.split()) == 7
+    reply = create(file=sound, model="whisper-1", response_format="verbose_json")
+    assert (float(reply.duration), reply.language) == (3.0, "english")
+    assert reply.segments is not None
+    assert reply.segments[0].text == reply.text
+    assert create(file=sound, model="whisper-1", response_format="srt").startswith("1\n00:00:00,000 --> ")
+    with pytest.raises(openai.BadRequestError):
+        create(file=sound, model="gpt-4o-transcribe")
+
+
+def test_the_groq_sdk_translates(server: RunningServer, sound: Path) -> None:
+    create = test_groq.client(server).audio.translations.create
+    reply: Any = create(file=sound, model="whisper-large-v3", response_format="verbose_json")
+    assert (reply.duration, reply.language) == (3.0, "English")
+    assert server.bill()["calls"][0]["seconds"] == "10"
+    with pytest.raises(groq.BadRequestError):
+        create(file=sound, model="whisper-large-v3-turbo")

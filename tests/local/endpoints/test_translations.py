@@ -1,0 +1,84 @@
+"""``audio/translations`` of the built-in server, judged from outside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.transcription_requests import MODELS, PATHS, tone
+
+VERBOSE: dict[str, Any] = {"response_format": "verbose_json"}
+
+
+def post(origin: str, dialect: str, **fields: Any) -> httpx.Response:
+    form = {"model": MODELS[dialect], **fields}
+    return httpx.post(
+        f"{origin}{PATHS[dialect]}/audio/translations",
+        data=form,
+        files={"file": ("tone.wav", tone(3.0))},
+        trust_env=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize(
+    ("dialect", "given", "told"),
+    [
+        ("together", {}, "en"),
+        ("together", {"language": "de"}, "de"),
+        ("openai", {}, "english"),
+        ("groq", {}, "English"),
+        ("compatible", {"language": "fr"}, "en"),
+        ("compatible", {"language": "fr", "to_language": "de"}, "de"),
+        ("local", {"to_language": "it"}, "it"),
+    ],
+)
+def test_the_language_told_is_the_targets(
+    server: RunningServer, dialect: str, given: dict[str, str], told: str
+) -> None:
+    reply = post(server.origin, dialect, **VERBOSE, **given)
+    assert reply.status_code == 200, reply.text
+    assert reply.json()["language"] == told
+    assert reply.json()["segments"][0]["text"]
+    assert float(reply.json()["duration"]) == 3
+    call = server.bill()["calls"][0]
+    assert (call["path"], call["billed"]) == (f"{PATHS[dialect]}/audio/translations", True)
+    assert float(call["seconds"]) == (10 if dialect == "groq" else 3)
+
+
+def test_words_come_only_where_the_provider_offers_them(server: RunningServer) -> None:
+    wanted = {**VERBOSE, "timestamp_granularities[]": "word"}
+    assert post(server.origin, "together", **wanted).json()["words"]
+    for dialect in ("openai", "groq", "compatible"):
+        assert "words" not in post(server.origin, dialect, **wanted).json()
+
+
+@pytest.mark.parametrize(
+    ("dialect", "model", "status"),
+    [
+        ("groq", "whisper-large-v3-turbo", 400),
+        ("together", "nvidia/parakeet-tdt-0.6b-v3", 400),
+        ("openai", "gpt-4o-transcribe", 400),
+        ("openai", "nothing", 404),
+    ],
+)
+def test_models_that_do_not_translate_are_refused_unbilled(
+    server: RunningServer, dialect: str, model: str, status: int
+) -> None:
+    assert post(server.origin, dialect, model=model).status_code == status
+    assert server.bill()["billed"] == 0
+
+
+def test_there_is_no_such_path_at_xai(server: RunningServer) -> None:
+    assert httpx.post(f"{server.origin}/xai/v1/audio/translations", trust_env=False).status_code == 404
+
+
+def test_the_built_in_recogniser_says_that_it_cannot() -> None:
+    with running_server(engine="local", workers=1) as running:
+        reply = post(running.origin, "local")
+        assert reply.status_code == 400
+        assert "translates to nothing" in reply.text
+        assert running.bill()["billed"] == 0

@@ -1,0 +1,149 @@
+"""Faults on demand break exactly what they say, and the bill tells what a provider would charge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+
+from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.transcription_requests import error, post, tone
+
+
+def broken(server: RunningServer, **fault: Any) -> httpx.Response:
+    server.faults({"fault": fault})
+    return post(server.origin)
+
+
+def billed(server: RunningServer) -> int:
+    count: int = server.bill()["billed"]
+    return count
+
+
+@pytest.mark.parametrize("status", [401, 402, 413, 429, 500, 503, 529])
+def test_any_status_at_once(server: RunningServer, status: int) -> None:
+    reply = broken(server, kind="status", status=status, headers={"Retry-After": "-1e309"})
+    assert reply.status_code == status
+    assert reply.headers["retry-after"] == "-1e309"
+    assert error(reply)["message"]
+    assert billed(server) == 0
+
+
+def test_bodies_of_any_kind(server: RunningServer) -> None:
+    page = broken(server, kind="status", status=502, body="<html>Bad Gateway</html>")
+    assert page.headers["content-type"].startswith("text/html")
+    assert broken(server, kind="status", status=400, body={"detail": "no"}).json() == {"detail": "no"}
+    hidden = broken(server, kind="error_in_200")
+    assert hidden.status_code == 200
+    assert error(hidden)["message"]
+    assert broken(server, kind="redirect", location="http://127.0.0.1:1/").status_code == 302
+    assert billed(server) == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "exception", "charged"),
+    [
+        ("reset", httpx.ReadError, 0),
+        ("close", httpx.RemoteProtocolError, 1),
+        ("reset_mid_body", httpx.TransportError, 1),
+        ("short_body", httpx.RemoteProtocolError, 1),
+    ],
+)
+def test_connections_break(server: RunningServer, kind: str, exception: type[Exception], charged: int) -> None:
+    with pytest.raises(exception):
+        broken(server, kind=kind)
+    bill = server.bill()
+    assert bill["billed"] == charged
+    assert bill["calls"][0]["fault"] == kind
+
+
+def test_bodies_that_lie(server: RunningServer) -> None:
+    with pytest.raises(orjson.JSONDecodeError):
+        orjson.loads(broken(server, kind="bad_json").content)
+    assert broken(server, kind="empty").content == b""
+    assert broken(server, kind="wrong_type").headers["content-type"].startswith("text/html")
+    huge = broken(server, kind="huge", bytes=3_000_000)
+    assert len(huge.content) == 3_000_000
+    assert huge.json()["text"]
+    bomb = broken(server, kind="gzip_bomb", bytes=50_000_000)
+    assert int(bomb.num_bytes_downloaded) < 100_000
+    assert len(bomb.content) == 50_000_000
+    assert billed(server) == 5
+
+
+def test_slow_bodies_come_a_byte_at_a_time(server: RunningServer) -> None:
+    reply = broken(server, kind="drip", interval=0.0001)
+    assert reply.json()["text"]
+    assert billed(server) == 1
+
+
+def test_a_status_may_hide_work_that_is_charged(server: RunningServer) -> None:
+    assert broken(server, kind="status", status=500, billed=True).status_code == 500
+    assert billed(server) == 1
+    assert broken(server, kind="empty", billed=False).status_code == 200
+    assert billed(server) == 1
+
+
+def test_rules_choose_their_requests(server: RunningServer) -> None:
+    def outcome(*rules: dict[str, Any], count: int = 6, **asked: Any) -> str:
+        fault: dict[str, Any] = {"kind": "status", "status": 500}
+        server.faults(*[{**rule, "fault": fault} for rule in rules])
+        return "".join("x" if post(server.origin, **asked).status_code == 500 else "." for _ in range(count))
+
+    assert outcome({"match": {"nth": 3}}) == "..x..."
+    assert outcome({"match": {"nth": [1, 4]}}) == "x..x.."
+    assert outcome({"match": {"every": 2}}) == ".x.x.x"
+    assert outcome({"match": {"first": 2}}) == "xx...."
+    assert outcome({"match": {"after": 4}}) == "....xx"
+    assert outcome({"times": 1}) == "x....."
+    assert outcome({"match": {"filename": "*.mp3"}}, count=1) == "."
+    assert outcome({"match": {"filename": "tone.*", "model": "a*"}}, count=1) == "x"
+    assert outcome({"match": {"path": "/together/*"}}, count=1) == "."
+    sha256 = server.bill()["calls"][-1]["file_sha256"]
+    assert outcome({"match": {"file_sha256": sha256}}, count=1) == "x"
+    assert outcome({"match": {"file_sha256": sha256}}, count=1, audio=tone(0.7)) == "."
+
+
+def test_rules_that_make_no_sense_are_refused(server: RunningServer, tmp_path: Path) -> None:
+    wrong: list[Any] = [{}, [{"match": {}}], [{"fault": {"kind": "resett"}}], [{"fault": {"sttus": 1}}], [{"falt": 1}]]
+    for rules in wrong:
+        reply = httpx.post(f"{server.origin}/mediamill/faults", json=rules, trust_env=False)
+        assert reply.status_code == 400
+    assert (
+        "did you mean 'reset'"
+        in error(
+            httpx.post(f"{server.origin}/mediamill/faults", json=[{"fault": {"kind": "resett"}}], trust_env=False)
+        )["message"]
+    )
+
+
+def test_rules_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "faults.json"
+    file.write_text('[{"match": {"nth": 1}, "fault": {"kind": "status", "status": 503}}]')
+    with running_server(faults=file) as running:
+        assert [post(running.origin).status_code for _ in range(2)] == [503, 200]
+
+
+@pytest.mark.long
+def test_random_failures_repeat_with_their_seed() -> None:
+    def statuses(seed: int) -> list[int]:
+        with running_server(fail=0.5, seed=seed) as running:
+            return [post(running.origin).status_code for _ in range(40)]
+
+    once = statuses(1)
+    assert once == statuses(1)
+    assert set(once) == {200, 429, 500, 503}
+    assert 10 < once.count(200) < 30
+
+
+def test_limits_change_while_it_runs(server: RunningServer) -> None:
+    server.limits(rpm=1)
+    assert [post(server.origin, "together").status_code for _ in range(3)] == [200, 429, 429]
+    refused = post(server.origin, "together")
+    assert refused.headers["x-ratelimit-remaining"] == "0"
+    assert error(refused)["error_type"] == "dynamic_request_limited"
+    server.limits(rpm=None)
+    assert post(server.origin, "together").status_code == 200

@@ -1,0 +1,181 @@
+"""Foreign code gets nothing of this machine, and no more of its time, memory and disk than it is given."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mediamill.tasks.local.sandbox import interpreter_sessions as sessions
+from mediamill.tasks.local.sandbox.interpreter_sessions import InterpreterSession, InterpreterSessions
+from mediamill.tasks.local.server.api_error import ApiError
+from tests.local.sandbox.landlock import needs_lock
+
+pytestmark = needs_lock
+
+
+@pytest.fixture
+async def open_sessions(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[InterpreterSessions]:
+    monkeypatch.setenv("SECRET_TOKEN", "do-not-tell")
+    made = InterpreterSessions(allowed=True, session_seconds=100, cell_seconds=5)
+    yield made
+    for one in made.listed():
+        await made.end(one)
+
+
+async def told(made: InterpreterSessions, code: str, session: InterpreterSession | None = None) -> list[dict[str, Any]]:
+    return await made.run(session or await made.find(None, pretend=False), code)
+
+
+CHILD = """import subprocess, sys
+subprocess.run([sys.executable, '-c', 'import socket; socket.socket()'], capture_output=True, check=True)"""
+FORBIDDEN = [
+    ("import socket; socket.socket()", "Operation not permitted"),
+    ("import socket; socket.create_connection(('127.0.0.1', 9))", "Operation not permitted"),
+    ("import urllib.request; urllib.request.urlopen('http://127.0.0.1:9')", "Operation not permitted"),
+    (CHILD, "CalledProcessError"),
+    ("open('{file}').read()", "Permission denied"),
+    ("open('{file}', 'w')", "Permission denied"),
+    ("import os; os.listdir('{folder}')", "Permission denied"),
+    ("import os; os.truncate('{file}', 0)", "Operation not permitted"),
+    ("import os; os.remove('{file}')", "Permission denied"),
+    ("import os; os.rename('{file}', 'mine')", ""),
+    ("import os; os.link('{file}', 'mine')", ""),
+    ("import os; os.symlink('{file}', 'mine'); open('mine').read()", "Permission denied"),
+    ("open('/etc/passwd').read()", "Permission denied"),
+    ("open('/proc/1/environ').read()", "Permission denied"),
+    ("import os; open(f'/proc/{{os.getppid()}}/environ').read()", "Permission denied"),
+    ("import os; open(f'/proc/{{os.getppid()}}/mem', 'rb')", "Permission denied"),
+    ("import os; os.kill(os.getppid(), 0)", "Operation not permitted"),
+    ("import os; os.setsid()", "Operation not permitted"),
+    ("import os; os.setpgid(0, 0)", "Operation not permitted"),
+    ("import os; os.setuid(12345)", "Operation not permitted"),
+    ("import resource; resource.setrlimit(resource.RLIMIT_AS, (-1, -1))", "not allowed to raise maximum limit"),
+    ("bytearray(8 << 30)", "MemoryError"),
+    ("open('large', 'wb').truncate(1 << 40)", "File too large"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("code", "why"), FORBIDDEN)
+async def test_what_is_not_allowed_fails(
+    code: str, why: str, open_sessions: InterpreterSessions, tmp_path: Path
+) -> None:
+    file = tmp_path / "own.txt"
+    file.write_text("private")
+    outputs = await told(open_sessions, code.format(file=file, folder=tmp_path))
+    assert outputs[-1]["type"] == "error", outputs
+    assert why in outputs[-1]["data"]
+    assert "private" not in str(outputs)
+    assert file.read_text() == "private"
+
+
+async def test_marks_of_files_elsewhere_stay_as_they_are(open_sessions: InterpreterSessions, tmp_path: Path) -> None:
+    file = tmp_path / "own.txt"
+    file.write_text("private")
+    file.chmod(0o640)
+    before = file.stat()
+    code = f"import os\nos.chmod('{file}', 0o777)\nos.utime('{file}', (1, 1))\nos.chown('{file}', 1, 1)"
+    await told(open_sessions, code)
+    after = file.stat()
+    assert (after.st_mode, after.st_mtime_ns, after.st_uid) == (before.st_mode, before.st_mtime_ns, before.st_uid)
+    assert await told(open_sessions, "import shutil; open('a', 'w').write('x'); shutil.copy('a', 'b')") == [
+        {"type": "execute_result", "data": {"text/plain": "'b'"}}
+    ]
+
+
+async def test_nothing_of_the_environment_is_there(open_sessions: InterpreterSessions) -> None:
+    session = await open_sessions.find(None, pretend=False)
+    assert "do-not-tell" not in str(await told(open_sessions, "import os; dict(os.environ)", session))
+    assert "do-not-tell" not in str(await told(open_sessions, "open('/proc/self/environ').read()", session))
+    outputs = await told(open_sessions, "import os; [os.readlink(f'/proc/self/fd/{n}') for n in (0, 1, 2)]", session)
+    assert outputs[0]["type"] == "execute_result"
+
+
+async def test_outputs_are_in_their_kinds_and_bounded(open_sessions: InterpreterSessions) -> None:
+    session = await open_sessions.find(None, pretend=False)
+    outputs = await told(open_sessions, "import sys\nprint('a')\nprint('b', file=sys.stderr)\ndisplay(1)\n2", session)
+    assert [one["type"] for one in outputs] == ["stdout", "stderr", "display_data", "execute_result"]
+    (printed,) = await told(open_sessions, "print('y' * 3_000_000)", session)
+    assert len(printed["data"]) < 1_100_000
+    assert printed["data"].endswith("cut off")
+    (shown,) = await told(open_sessions, "'x' * 3_000_000", session)
+    assert len(shown["data"]["text/plain"]) == 100_000
+    (failed,) = await told(open_sessions, "def f(:", session)
+    assert "SyntaxError" in failed["data"]
+    assert await told(open_sessions, "raise SystemExit", session) == []
+    odd = "class A:\n    def __repr__(self): raise ValueError('no')\nA()"
+    assert "cannot be told" in str(await told(open_sessions, odd, session))
+
+
+async def test_a_child_that_comes_back_does_not_answer(open_sessions: InterpreterSessions) -> None:
+    session = await open_sessions.find(None, pretend=False)
+    await told(open_sessions, "import os\nif os.fork() == 0: raise ValueError", session)
+    for n in range(3):
+        assert (await told(open_sessions, str(n), session))[0]["data"] == {"text/plain": str(n)}
+
+
+async def test_what_a_session_began_ends_with_it(open_sessions: InterpreterSessions) -> None:
+    session = await open_sessions.find(None, pretend=False)
+    code = "import subprocess\nprint(subprocess.Popen(['sleep', '600'], stdout=subprocess.DEVNULL).pid)"
+    (printed,) = await told(open_sessions, code, session)
+    place = Path(f"/proc/{int(printed['data'])}/stat")
+    assert place.exists()
+    await open_sessions.end(session)
+    assert not session.folder.exists()
+    for _ in range(200):
+        if not place.exists() or place.read_text().rpartition(")")[2].split()[0] == "Z":
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it still runs")
+
+
+async def test_a_cell_that_takes_too_long_or_ends_its_process_ends_the_session() -> None:
+    made = InterpreterSessions(allowed=True, session_seconds=100, cell_seconds=0.5)
+    for code, why in (("while True: pass", "longer than 0.5 s"), ("import os; os._exit(3)", "the interpreter ended")):
+        session = await made.find(None, pretend=False)
+        (failed,) = await made.run(session, code)
+        assert why in failed["data"]
+        with pytest.raises(ApiError, match="does not exist or has expired"):
+            await made.find(session.id, pretend=False)
+    assert not made.listed()
+
+
+async def test_sessions_expire_and_the_idle_make_room(
+    open_sessions: InterpreterSessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "_MAX", 2)
+    first, second = [await open_sessions.find(None, pretend=True) for _ in range(2)]
+    async with first.busy:  # older, but at work
+        await open_sessions.find(None, pretend=True)
+    assert first in open_sessions.listed()
+    assert second not in open_sessions.listed()
+    monkeypatch.setattr("time.time", lambda: first.expires + 1)
+    with pytest.raises(ApiError, match="expired"):
+        await open_sessions.find(first.id, pretend=True)
+    assert not open_sessions.listed()
+
+
+async def test_files_lie_in_the_session_and_nowhere_else(open_sessions: InterpreterSessions, tmp_path: Path) -> None:
+    session = await open_sessions.find(None, pretend=False)
+    open_sessions.put(
+        session, [{"name": "a/b.txt", "content": "hello"}, {"name": "c", "encoding": "base64", "content": "QUI="}]
+    )
+    (shown,) = await told(open_sessions, "open('a/b.txt').read() + open('c').read()", session)
+    assert shown["data"]["text/plain"] == "'helloAB'"
+    await told(
+        open_sessions, f"import os; os.symlink('{tmp_path}', 'link'); os.symlink('{tmp_path}/x', 'file')", session
+    )
+    for name in ("link/x", "file", "../x", "/x", "", "a/../../x"):
+        with pytest.raises(ApiError):
+            open_sessions.put(session, [{"name": name, "content": "x"}])
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ApiError, match="no base64"):
+        open_sessions.put(session, [{"name": "d", "encoding": "base64", "content": "A"}])
+
+
+async def test_nothing_runs_where_it_is_not_allowed() -> None:
+    with pytest.raises(ApiError, match="--allow-local-code"):
+        await InterpreterSessions(allowed=False, session_seconds=1, cell_seconds=1).find(None, pretend=False)

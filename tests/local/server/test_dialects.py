@@ -1,0 +1,189 @@
+"""The providers' wires, judged from outside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.transcription_requests import MODELS, PATHS, error, post, tone
+
+ALL = list(PATHS)
+VERBOSE: dict[str, Any] = {"response_format": "verbose_json", "timestamp_granularities[]": ["word", "segment"]}
+
+
+@pytest.mark.parametrize("dialect", ALL)
+def test_verbose_replies_hold_text_times_and_length(server: RunningServer, dialect: str) -> None:
+    reply = post(server.origin, dialect, audio=tone(8.0), **VERBOSE)
+    assert reply.status_code == 200, reply.text
+    heard = reply.json()
+    assert float(heard["duration"]) == 8.0
+    assert " ".join(w["word"] for w in heard["words"]) == heard["text"]
+    assert " ".join(s["text"] for s in heard["segments"]) == heard["text"]
+    times = [t for w in heard["words"] for t in (w["start"], w["end"])]
+    assert times == sorted(times)
+    assert (times[0], times[-1]) == (0, 8)
+    assert reply.headers["x-mediamill-simulated"] == "true"
+    assert reply.headers["x-mediamill-engine"].startswith("echo-")
+
+
+def test_languages_are_named_as_each_provider_names_them(server: RunningServer) -> None:
+    named = {d: post(server.origin, d, language="de", **VERBOSE).json()["language"] for d in ALL}
+    assert named == {"local": "de", "together": "de", "openai": "german", "groq": "German", "compatible": "de"}
+
+
+def test_usage_is_told_as_each_provider_tells_it(server: RunningServer) -> None:
+    told = {d: post(server.origin, d, audio=tone(2.6)).json().get("usage") for d in ALL}
+    assert told == {
+        "local": {"type": "duration", "seconds": 2.6},
+        "together": None,
+        "openai": {"type": "duration", "seconds": 3},
+        "groq": None,
+        "compatible": {"type": "duration", "seconds": 3},
+    }
+    tokens = post(server.origin, "openai", audio=tone(2.6), model="gpt-4o-transcribe").json()["usage"]
+    assert tokens["type"] == "tokens"
+    assert tokens["total_tokens"] == tokens["input_tokens"] + tokens["output_tokens"]
+
+
+def test_quirks_of_single_providers(server: RunningServer) -> None:
+    assert post(server.origin, "groq").json()["x_groq"]["id"].startswith("req_")
+    vllm = post(server.origin, "compatible", **VERBOSE).json()
+    assert isinstance(vllm["duration"], str)
+    assert "usage" not in vllm
+    only_words: dict[str, Any] = {"response_format": "verbose_json", "timestamp_granularities[]": "word"}
+    assert "segments" not in post(server.origin, "openai", **only_words).json()
+    assert "segments" in post(server.origin, "together", **only_words).json()
+    assert "words" not in post(server.origin, "together", response_format="verbose_json").json()
+
+
+def test_speakers_come_in_each_providers_shape(server: RunningServer) -> None:
+    asked = {**VERBOSE, "diarize": "true"}
+    together = post(server.origin, "together", audio=tone(12.0), **asked).json()
+    assert {s["speaker_id"] for s in together["speaker_segments"]} == {"SPEAKER_00", "SPEAKER_01"}
+    assert all(w["speaker_id"] for w in together["words"])
+    assert len(together["words"]) == 30
+    model, form = "gpt-4o-transcribe-diarize", "diarized_json"
+    openai = post(server.origin, "openai", audio=tone(12.0), model=model, response_format=form).json()
+    assert {s["speaker"] for s in openai["segments"]} == {"A", "B"}
+    assert all(isinstance(s["id"], str) for s in openai["segments"])
+
+
+def test_plain_formats(server: RunningServer) -> None:
+    text = post(server.origin, "openai", response_format="json").json()["text"]
+    for form, start in (
+        ("text", text),
+        ("srt", "1\n00:00:00,000 --> 00:00:00,500\n"),
+        ("vtt", "WEBVTT\n\n00:00:00.000"),
+    ):
+        reply = post(server.origin, "openai", response_format=form)
+        assert reply.headers["content-type"].startswith("text/plain")
+        assert reply.text.startswith(start)
+        assert text in reply.text
+    assert post(server.origin, "together", response_format="srt").status_code == 400
+
+
+CASES: list[tuple[dict[str, Any], dict[str, tuple[int, str | None]]]] = [
+    (
+        {"model": None},
+        {"together": (400, "invalid_params"), "openai": (400, None), "groq": (400, None), "compatible": (422, None)},
+    ),
+    (
+        {"model": "nobody/nothing"},
+        {
+            "together": (400, "model_not_available"),
+            "openai": (404, "model_not_found"),
+            "groq": (404, "model_not_found"),
+        },
+    ),
+    (
+        {"audio": b"this is text"},
+        {"together": (400, "unsupported_format"), "openai": (400, None), "groq": (400, None)},
+    ),
+    ({"filename": "notes.txt"}, {"together": (400, "unsupported_format"), "openai": (400, None)}),
+    ({"response_format": "xml"}, {"together": (400, "invalid_params"), "openai": (400, None), "groq": (400, None)}),
+    ({"language": "Klingon"}, {"together": (400, "invalid_params"), "openai": (400, None), "groq": (400, None)}),
+    ({"language": "auto"}, {"together": (200, None), "local": (200, None), "openai": (400, None)}),
+    ({"temperature": "7"}, {"together": (400, "invalid_params"), "openai": (400, None)}),
+    ({"audio": tone(0.005)}, {"together": (400, "invalid_params"), "groq": (400, "audio_too_short")}),
+    ({"audio": tone(0)}, {"together": (400, "unsupported_format"), "groq": (400, None)}),
+]
+
+
+@pytest.mark.parametrize(("asked", "answers"), CASES, ids=",".join)
+def test_errors_come_in_each_providers_words(
+    server: RunningServer, asked: dict[str, Any], answers: dict[str, tuple[int, str | None]]
+) -> None:
+    for dialect, (status, code) in answers.items():
+        reply = post(server.origin, dialect, **asked)
+        assert reply.status_code == status, (dialect, reply.text)
+        if status == 422:
+            assert reply.json()["detail"][0]["msg"]
+        elif status != 200:
+            assert error(reply).get("code") == code
+            assert error(reply)["message"]
+
+
+def test_a_missing_file_and_text_instead_of_one(server: RunningServer) -> None:
+    for dialect, status in (("together", 400), ("openai", 400), ("compatible", 422)):
+        url = f"{server.origin}{PATHS[dialect]}/audio/transcriptions"
+        parts: dict[str, Any] = {"model": (None, MODELS[dialect])}
+        assert httpx.post(url, files=parts, trust_env=False).status_code == status
+    parts["file"] = (None, "https://example.com/a.wav")
+    assert httpx.post(url, files=parts, trust_env=False).status_code == 422
+
+
+@pytest.mark.long
+def test_uploads_and_recordings_above_the_limits() -> None:
+    with running_server(max_bytes=20_000, max_seconds=3) as running:
+        for dialect, code in (("together", "request_too_large"), ("openai", "request_too_large")):
+            large = post(running.origin, dialect, audio=tone(1.0))
+            assert large.status_code == 413
+            assert error(large)["code"] == code
+        huge = post(running.origin, "together", audio=bytes(2_000_000))
+        assert huge.status_code == 413
+    with running_server(max_seconds=3) as running:
+        long = post(running.origin, "together", audio=tone(4.0))
+        assert (long.status_code, error(long)["code"]) == (400, "audio_too_long")
+
+
+def test_model_lists(server: RunningServer) -> None:
+    def listed(dialect: str) -> Any:
+        return httpx.get(f"{server.origin}{PATHS[dialect]}/models", trust_env=False).json()
+
+    assert {m["type"] for m in listed("together")} == {"transcribe", "chat", "image", "video"}
+    for dialect in ("openai", "groq", "local", "compatible"):
+        assert listed(dialect)["object"] == "list"
+        assert all(m["id"] for m in listed(dialect)["data"])
+
+
+def test_keys_are_demanded_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVER_TEST_KEY", "right")
+    with running_server(key_env="SERVER_TEST_KEY") as running:
+        for given, status in ((None, 401), ("Basic right", 401), ("Bearer wrong", 401), ("Bearer right", 200)):
+            reply = post(running.origin, "together", headers={"Authorization": given} if given else {})
+            assert reply.status_code == status
+    with running_server(require_key=True) as running:
+        assert error(post(running.origin, "openai"))["code"] == "invalid_api_key"
+        assert post(running.origin, headers={"Authorization": "Bearer x"}).status_code == 200
+
+
+def test_unknown_paths_and_methods(server: RunningServer) -> None:
+    with httpx.Client(base_url=server.origin, trust_env=False) as client:
+        assert client.get("/v1/audio/transcriptions").status_code == 405
+        assert client.post("/together/v1/nothing").status_code == 404
+        assert "id" in client.post("/together/v1/nothing").json()
+        assert client.get("/health").json() == {"status": "ok", "engine": "echo-1", "simulated": True}
+
+
+def test_audio_by_url_only_from_named_hosts(server: RunningServer) -> None:
+    url = f"{server.origin}/health"
+    host = server.origin.removeprefix("http://")
+    parts: dict[str, Any] = {"model": (None, MODELS["together"]), "file": (None, url)}
+    refused = httpx.post(f"{server.origin}/together/v1/audio/transcriptions", files=parts, trust_env=False)
+    assert "--url-host" in error(refused)["message"]
+    with running_server(url_host=host) as running:
+        fetched = httpx.post(f"{running.origin}/together/v1/audio/transcriptions", files=parts, trust_env=False)
+        assert error(fetched)["code"] == "unsupported_format"  # it was fetched, and is no sound

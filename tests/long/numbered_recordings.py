@@ -1,0 +1,134 @@
+"""Recordings of numbered words, for the engine that reads them back: what was said, when, and by which file."""
+
+from __future__ import annotations
+
+import random
+import wave
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import av
+import numpy as np
+
+from mediamill.tasks.media.encode import RATE, Samples
+from tests.long.tone_words_engine import burst
+
+if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
+
+WORD = len(burst(0))
+
+
+@dataclass(slots=True)
+class Numbered:
+    """Words from 0 up with pauses between them.
+
+    Attributes:
+        seconds: how long it goes on.
+        pauses: shortest and longest pause, in samples.
+        noise: level of the noise under everything.
+        starts: where each word began, in samples; complete once :meth:`blocks` is used up.
+    """
+
+    seconds: float
+    pauses: tuple[int, int] = (5_000, 12_000)
+    noise: int = 60
+    seed: int = 1
+    starts: list[int] = field(default_factory=list)
+
+    def blocks(self) -> Iterator[Samples]:
+        """16 kHz mono, a word and its pause at a time; as many whole words as fit, then noise to the end."""
+        dice, noise = random.Random(self.seed), np.random.default_rng(self.seed)
+        at, total = 0, int(self.seconds * RATE)
+        while at < total:
+            pause = min(dice.randint(*self.pauses), total - at)
+            sound = noise.integers(-self.noise, self.noise + 1, pause + WORD, dtype=np.int16)
+            if at + pause + WORD > total:
+                yield sound[: total - at]
+                return
+            sound[pause:] += burst(len(self.starts))
+            self.starts.append(at + pause)
+            at += len(sound)
+            yield sound
+
+    def words(self) -> list[tuple[str, int]]:
+        """Every word and its first sample."""
+        return [(f"w{n}", start) for n, start in enumerate(self.starts)]
+
+
+def write_wav(path: Path, said: Numbered) -> Path:
+    """As 16 kHz mono WAV, without holding it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        for block in said.blocks():
+            file.writeframes(block.tobytes())
+    return path
+
+
+def write(
+    path: Path,
+    said: Numbered,
+    form: str,
+    codec: str,
+    *,
+    rate: int = RATE,
+    sides: bool = False,
+    video: bool = False,
+    options: dict[str, str] | None = None,
+    codec_options: dict[str, str] | None = None,
+) -> Path:
+    """In any container and codec.
+
+    Args:
+        path: where to.
+        said: what is said.
+        form, codec: FFmpeg's names.
+        rate: of the recording.
+        sides: stereo, odd words left and even ones right.
+        video: a moving picture beside the sound.
+        options, codec_options: FFmpeg's, of the container and the encoder.
+    """
+    layout = "stereo" if sides else "mono"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w", format=form, options=options or {}) as target:
+        picture = target.add_stream("mpeg4", rate=1) if video else None
+        stream = cast("AudioStream", target.add_stream(codec, rate=rate, layout=layout, options=codec_options or {}))
+        if not codec.startswith(("pcm", "flac")):
+            stream.bit_rate = 128_000
+        if picture is not None:
+            _draw(target, picture, said.seconds)
+        resampler = av.AudioResampler(stream.format.name, layout, rate)
+        fifo = av.AudioFifo()
+        for n, block in enumerate(said.blocks()):
+            planes = np.stack([block * (n % 2 == 0), block * (n % 2 == 1)]) if sides else block.reshape(1, -1)
+            packed = np.ascontiguousarray(planes.T).reshape(1, -1)
+            frame = av.AudioFrame.from_ndarray(packed, format="s16", layout=layout)
+            frame.sample_rate = RATE
+            for part in resampler.resample(frame):
+                part.pts = None
+                fifo.write(part)
+            _encode(target, stream, fifo.read_many(stream.frame_size or 1024))
+        for part in resampler.resample(None):
+            part.pts = None
+            fifo.write(part)
+        _encode(target, stream, fifo.read_many(stream.frame_size or 1024, partial=True))
+        target.mux(stream.encode(None))
+    return path
+
+
+def _encode(target: Any, stream: AudioStream, frames: list[av.AudioFrame]) -> None:
+    for frame in frames:
+        frame.pts = None
+        target.mux(stream.encode(frame))
+
+
+def _draw(target: Any, picture: Any, seconds: float) -> None:
+    picture.width, picture.height, picture.pix_fmt = 32, 32, "yuv420p"
+    for _ in range(int(seconds)):
+        target.mux(picture.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")))
+    target.mux(picture.encode(None))

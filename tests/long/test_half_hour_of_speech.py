@@ -1,0 +1,97 @@
+"""Half an hour of read speech with pauses: heard in pieces no worse than clip by clip, crash or no crash."""
+
+from __future__ import annotations
+
+import csv
+import random
+import re
+import signal
+import wave
+from collections import Counter
+from pathlib import Path
+
+import jiwer
+import numpy as np
+import pytest
+
+from mediamill.tasks.media.decode import open_recording
+from mediamill.tasks.media.encode import RATE, Samples, blocks, mono
+from tests.helpers.cli_runs import rows, transcribe
+from tests.helpers.local_server import running_server
+from tests.helpers.paths import OUTSIDE_SAMPLES
+
+SECONDS = 30 * 60
+IN_FLIGHT = 4
+PATIENCE = 1500
+"""Seconds for the recogniser, which is slow where it shares its cores."""
+
+
+def clips() -> dict[str, str]:
+    """Every English clip of read speech and what is said in it."""
+    with (OUTSIDE_SAMPLES / "transcripts.csv").open(encoding="utf-8") as file:
+        found = {r["file"]: r["text"] for r in csv.DictReader(file) if r["lang"] == "en"}
+    return {name: text for name, text in found.items() if name.startswith(("speech/lj/", "speech/fleurs/"))}
+
+
+def sound_of(path: Path) -> Samples:
+    with path.open("rb") as file:
+        head = file.read(4096)
+    with open_recording(path, head) as recording:
+        return np.concatenate(list(blocks(mono(recording.frames()))))
+
+
+def plain(text: str) -> str:
+    return " ".join(re.sub(r"[^a-z' ]", " ", text.lower()).split())
+
+
+def write(path: Path, parts: list[Samples]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        for part in parts:
+            file.writeframes(part.tobytes())
+
+
+@pytest.mark.long
+@pytest.mark.skipif(
+    not (OUTSIDE_SAMPLES / "transcripts.csv").exists(), reason="the speech samples are not on this machine"
+)
+def test_half_an_hour_through_a_crash_is_heard_as_well_as_its_clips(tmp_path: Path) -> None:
+    known = clips()
+    sounds = {name: sound_of(OUTSIDE_SAMPLES / name) for name in known}
+    for n, name in enumerate(known):
+        write(tmp_path / "clips" / f"{n:02d}.wav", [sounds[name]])
+    dice = random.Random(4)
+    parts: list[Samples] = []
+    order: list[str] = []
+    while sum(len(part) for part in parts) < SECONDS * RATE:
+        name = dice.choice(list(known))
+        parts += [np.zeros(int(dice.uniform(0.5, 2.5) * RATE), np.int16), sounds[name]]
+        order.append(name)
+    talk, out = tmp_path / "in" / "talk.wav", tmp_path / "out"
+    write(talk, parts)
+    options = ("--concurrency", str(IN_FLIGHT), "--set", "piece_seconds=60")
+    with running_server(engine="local", dialect="together") as server:
+        alone = tmp_path / "alone"
+        assert transcribe(tmp_path / "clips", alone, server.origin, timeout=PATIENCE).returncode == 0
+        by_clip = {name: plain(row["text"]) for name, row in zip(known, sorted_rows(alone), strict=True)}
+        server.reset()
+        killed = transcribe(talk, out, server.origin, *options, env={"MEDIAMILL_FAULTS": "call.replied.after:11:kill"})
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        resumed = transcribe(talk, out, server.origin, *options, timeout=PATIENCE)
+        assert resumed.returncode == 0, resumed.stderr
+        bill = server.bill()
+    (row,) = rows(out)
+    sent = Counter(call["file_sha256"] for call in bill["calls"] if call["billed"])
+    assert len(sent) == row["pieces"] > 30
+    assert sum(n - 1 for n in sent.values()) <= IN_FLIGHT
+    said = [plain(known[name]) for name in order]
+    apart = jiwer.wer(said, [by_clip[name] for name in order])
+    stitched = jiwer.wer(" ".join(said), plain(row["text"]))
+    assert stitched <= 1.02 * apart, f"stitched {stitched:.4f}, clips alone {apart:.4f}"
+
+
+def sorted_rows(out: Path) -> list[dict[str, str]]:
+    return sorted(rows(out), key=lambda row: str(row["item_id"]))

@@ -1,0 +1,115 @@
+"""A recording that is interrupted half-way: a rerun sends the same pieces and pays for the missing ones only."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.cli_runs import environment, rows, transcribe
+from tests.helpers.local_server import RunningServer, running_server
+from tests.long.numbered_recordings import Numbered, write_wav
+from tests.long.transcribe_runs import ENGINE, words_of
+
+PRICE = ("openai/whisper-large-v3", "0.0015")
+IN_FLIGHT = 3
+PIECES = ("--set", "piece_seconds=10", "--concurrency", str(IN_FLIGHT))
+
+
+@pytest.fixture(scope="module")
+def slow() -> Iterator[RunningServer]:
+    with running_server(engine=ENGINE, dialect="together", price=[PRICE], workers=1, latency="100ms") as running:
+        yield running
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "call.wire.after:9:kill",
+        pytest.param("call.replied.after:5:kill", marks=pytest.mark.long),
+        pytest.param("call.sending.after:14:kill", marks=pytest.mark.long),
+        pytest.param("shard.outcome.before:1:kill", marks=pytest.mark.long),
+        pytest.param("part.write.before:1:kill", marks=pytest.mark.long),
+    ],
+)
+def test_after_sigkill_only_missing_pieces_are_paid(fault: str, slow: RunningServer, tmp_path: Path) -> None:
+    slow.reset()
+    said = Numbered(150)
+    path, out = write_wav(tmp_path / "in" / "talk.wav", said), tmp_path / "out"
+    killed = transcribe(path, out, slow.origin, *PIECES, env={"MEDIAMILL_FAULTS": fault})
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    resumed = transcribe(path, out, slow.origin, *PIECES)
+    assert resumed.returncode == 0, resumed.stderr
+    (row,) = rows(out)
+    assert words_of(row) == said.words()
+    bill = slow.bill()
+    sent = Counter(call["file_sha256"] for call in bill["calls"] if call["billed"])
+    assert len(sent) == row["pieces"]
+    assert sum(n - 1 for n in sent.values()) <= IN_FLIGHT
+    ledger = rows(out, "calls")
+    known = sum((r["cost_usd"] for r in ledger if r["cost_usd"] is not None), Decimal(0))
+    most = known + sum((r["cost_max_usd"] for r in ledger if r["cost_usd"] is None), Decimal(0))
+    assert known <= Decimal(bill["usd"]) <= most
+    assert not list((out / ".tmp").rglob("*.flac"))
+
+
+@pytest.mark.long
+def test_the_cuts_of_an_earlier_run_are_kept_even_when_the_cutting_has_changed(
+    slow: RunningServer, tmp_path: Path
+) -> None:
+    """A new release that would cut elsewhere: what was paid for stays paid for."""
+    slow.reset()
+    said = Numbered(150)
+    path, out = write_wav(tmp_path / "in" / "talk.wav", said), tmp_path / "out"
+    killed = transcribe(path, out, slow.origin, *PIECES, env={"MEDIAMILL_FAULTS": "call.wire.after:9:kill"})
+    assert killed.returncode == -signal.SIGKILL
+    before = {call["file_sha256"] for call in slow.bill()["calls"]}
+    changed = (
+        "import sys, mediamill.tasks.media.cut as cut\n"
+        "assert cut.find_quietest\ncut.find_quietest = lambda sound, width: len(sound) // 2\n"
+        "from mediamill.flows.cli.main import main\nsys.exit(main())\n"
+    )
+    command = ["transcribe", str(path), "--provider", "together", "--base-url", slow.origin, "--out", str(out)]
+    done = subprocess.run(
+        [sys.executable, "-c", changed, *command, "--yes", *PIECES],
+        env=environment(tmp_path / "home"),
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    sent = Counter(call["file_sha256"] for call in slow.bill()["calls"] if call["billed"])
+    assert before <= set(sent)
+    assert sum(n - 1 for n in sent.values()) <= IN_FLIGHT
+    assert len(sent) == rows(out)[0]["pieces"]
+
+
+@pytest.mark.long
+def test_a_signal_ends_the_decoding_too(slow: RunningServer, tmp_path: Path) -> None:
+    """Forty minutes are being decoded when the signal comes; nothing is sent after what is in flight."""
+    slow.reset()
+    path, out = write_wav(tmp_path / "in" / "talk.wav", Numbered(2400)), tmp_path / "out"
+    command = ["transcribe", str(path), "--provider", "together", "--base-url", slow.origin, "--out", str(out)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "mediamill.flows.cli", *command, "--yes", *PIECES],
+        env=environment(tmp_path / "home"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        until = time.monotonic() + 60
+        while not slow.bill()["requests"] and time.monotonic() < until:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        sent = slow.bill()["requests"]
+        assert process.wait(30) == 128 + signal.SIGTERM
+    assert sent <= slow.bill()["requests"] <= sent + 2 * IN_FLIGHT
+    assert rows(out) == []
+    assert not list((out / ".tmp").rglob("*.flac"))

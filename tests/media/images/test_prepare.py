@@ -1,0 +1,201 @@
+"""Pictures: made ready as they should look, whatever they are; broken ones refused; alike ones found."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import subprocess
+import sys
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.media.images.image_info import read_image_info
+from mediamill.tasks.media.images.perceptual_hash import NEAR, Leaders, distance, fingerprint
+from mediamill.tasks.media.images.prepare import ImageLimits, PreparedImage, prepare_image
+from tests.helpers.hypothesis_profile import repeatable
+from tests.helpers.paths import OUTSIDE_SAMPLES, SAMPLES
+
+PICTURES = SAMPLES / "pictures"
+HOUSE = (PICTURES / "house.jpg").read_bytes()
+
+
+def ready(path: Path, limits: ImageLimits | None = None, **more: Any) -> tuple[PreparedImage, Image.Image]:
+    made = prepare_image(path, "0" * 64, limits or ImageLimits(), **more)
+    payload = made.input.payload
+    assert payload is not None
+    assert payload.data is not None
+    image = Image.open(BytesIO(payload.data))
+    image.load()
+    return made, image
+
+
+def test_what_goes_as_it_is_is_the_file_itself() -> None:
+    made, _ = ready(PICTURES / "house.jpg")
+    assert made.input.recipe == "as-is"
+    assert made.input.payload is not None
+    assert made.input.payload.data == HOUSE
+
+
+@pytest.mark.parametrize("name", ["sideways.jpg", "print.jpg", "phone.heic"])
+def test_turned_printed_and_phoned_pictures_look_like_the_original(name: str) -> None:
+    made, image = ready(PICTURES / name)
+    assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (480, 360))
+    assert made.input.recipe == "jpeg-88-480x360"
+    with Image.open(PICTURES / "house.jpg") as whole:
+        apart = np.abs(np.asarray(image, np.int16) - np.asarray(whole.convert("RGB"), np.int16))
+    assert apart.mean() < 6
+
+
+def test_sixteen_bits_are_stretched_over_eight() -> None:
+    _, image = ready(PICTURES / "ramp16.tif")
+    row = np.asarray(image.convert("L"))[100].astype(int)
+    assert (row[0] < 5, row[-1] > 250, abs(row[150] - 128) < 6) == (True, True, True)
+
+
+def test_what_is_transparent_stands_on_white_where_it_has_to_be_a_jpeg() -> None:
+    _, image = ready(PICTURES / "badge.webp", ImageLimits(frozenset({"jpeg"})))
+    corner, middle = image.convert("RGB").getpixel((2, 2)), image.convert("RGB").getpixel((128, 128))
+    assert corner == (255, 255, 255)
+    assert middle is not None
+    assert not isinstance(middle, (int, float))
+    assert middle[2] > 150
+
+
+def test_of_several_frames_the_first_is_taken_and_told() -> None:
+    made, image = ready(PICTURES / "morning.gif")
+    assert (image.size, made.warnings) == ((240, 180), ("frames: the first of 8 was taken",))
+
+
+@repeatable
+@given(st.integers(1, 700), st.integers(1, 700), st.integers(50, 400))
+def test_any_size_is_brought_within_the_longest_side(width: int, height: int, longest: int) -> None:
+    out = BytesIO()
+    Image.new("RGB", (width, height), (10, 90, 200)).save(out, "PNG")
+    made = prepare_image(Path("a.png"), "0" * 64, ImageLimits(), longest=longest, data=out.getvalue())
+    assert max(made.width, made.height) <= max(longest * 1.1, 1)
+    assert min(made.width, made.height) >= 1
+    if max(width, height) <= longest:
+        assert (made.width, made.height) == (width, height)
+
+
+def test_a_limit_of_bytes_is_kept() -> None:
+    noise = Image.fromarray(np.random.default_rng(3).integers(0, 255, (600, 800, 3), dtype=np.uint8))
+    out = BytesIO()
+    noise.save(out, "PNG")
+    made = prepare_image(Path("a.png"), "0" * 64, ImageLimits(max_bytes=60_000), data=out.getvalue())
+    assert made.input.payload is not None
+    assert made.input.payload.size <= 60_000
+    assert made.input.recipe == f"jpeg-{made.input.recipe.split('-')[1]}-{made.width}x{made.height}"
+
+
+@repeatable
+@given(st.integers(0, len(HOUSE) - 1))
+def test_a_file_cut_anywhere_is_refused(end: int) -> None:
+    if end <= len(HOUSE) - 3:
+        with pytest.raises(BadInput) as wrong:
+            prepare_image(Path("a.jpg"), "0" * 64, ImageLimits(), data=HOUSE[:end])
+        assert wrong.value.kind in {"empty", "not_a_picture", "undecodable"}
+
+
+@repeatable
+@given(st.integers(0, len(HOUSE) - 1), st.integers(0, 255))
+def test_a_changed_byte_never_does_worse_than_a_refusal(at: int, value: int) -> None:
+    changed = HOUSE[:at] + bytes([value]) + HOUSE[at + 1 :]
+    with contextlib.suppress(BadInput):
+        made = prepare_image(Path("a.jpg"), "0" * 64, ImageLimits(), longest=100, data=changed)
+        assert max(made.width, made.height) <= 110
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("cut-off.jpg", "undecodable"), ("enormous.png", "too_many_pixels"), ("text.jpg", "not_a_picture")],
+)
+def test_the_broken_samples_say_what_is_wrong(name: str, kind: str) -> None:
+    with pytest.raises(BadInput) as wrong:
+        prepare_image(SAMPLES / "broken" / name, "0" * 64, ImageLimits())
+    assert wrong.value.kind == kind
+
+
+def test_looking_decodes_nothing() -> None:
+    with pytest.raises(BadInput, match="3600 million pixels"):
+        read_image_info(SAMPLES / "broken" / "enormous.png")
+    assert read_image_info(PICTURES / "sideways.jpg").width == 480
+
+
+SWEEP = """
+import sys
+from pathlib import Path
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.media.images.prepare import ImageLimits, prepare_image
+for name in sys.argv[1:]:
+    try:
+        prepare_image(Path(name), "0" * 64, ImageLimits(), longest=1120)
+        print("ok")
+    except BadInput as error:
+        print("bad", error.kind)
+print(next(line for line in open("/proc/self/status") if "VmHWM" in line).split()[1])
+"""
+
+
+@pytest.mark.skipif(not OUTSIDE_SAMPLES.exists(), reason="the shared samples are not on this machine")
+@pytest.mark.parametrize("folder", ["image", "image_bad", "tiny"])
+def test_every_strange_picture_ends_within_bounds(folder: str) -> None:
+    files = sorted(map(str, (OUTSIDE_SAMPLES / folder).iterdir()))
+    done = subprocess.run(
+        [sys.executable, "-c", SWEEP, *files], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    *told, peak = done.stdout.splitlines()
+    assert len(told) == len(files)
+    assert int(peak) < 400_000
+    if folder == "image":
+        assert sum(line == "ok" for line in told) >= len(files) - 1
+
+
+def thumbnail(image: Image.Image) -> bytes:
+    return image.convert("L").resize((32, 32), Image.Resampling.LANCZOS).tobytes()
+
+
+def test_the_same_picture_in_other_clothes_looks_alike_and_another_does_not() -> None:
+    with Image.open(PICTURES / "house.jpg") as whole:
+        house = fingerprint(thumbnail(whole))
+        worse = BytesIO()
+        whole.resize((300, 225)).save(worse, "JPEG", quality=30)
+    with Image.open(worse) as small:
+        assert distance(house, fingerprint(thumbnail(small))) <= NEAR
+    with Image.open(PICTURES / "page.png") as page:
+        assert distance(house, fingerprint(thumbnail(page))) > 4 * NEAR
+
+
+HASHES = st.integers(0, 2**64 - 1)
+
+
+@repeatable
+@given(HASHES, st.sets(st.integers(0, 63), max_size=8))
+def test_a_leader_is_found_within_four_bits_and_never_beyond(hashed: int, flipped: set[int]) -> None:
+    leaders = Leaders()
+    leaders.add(hashed, "first")
+    other = hashed
+    for bit in flipped:
+        other ^= 1 << bit
+    assert leaders.find(other) == ("first" if len(flipped) <= NEAR else None)
+
+
+def test_the_nearest_leader_is_the_one_an_index_and_a_search_agree_on() -> None:
+    digests = (hashlib.blake2b(str(n).encode(), digest_size=8).digest() for n in range(3000))
+    hashes = [int.from_bytes(digest, "big") for digest in digests]
+    leaders = Leaders()
+    for number, hashed in enumerate(hashes):
+        leaders.add(hashed, str(number))
+    for number in range(0, 3000, 97):
+        asked = hashes[number] ^ 0b1001
+        best = min(range(3000), key=lambda n: distance(hashes[n], asked))
+        assert leaders.find(asked) == str(best)

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.media.audio_info import AudioInfo
+from mediamill.tasks.media.endpoint_fit import (
+    DEFAULT_PIECE_SECONDS,
+    CutOptions,
+    CutPoints,
+    expected_pieces,
+    limit_whole,
+    max_piece_seconds,
+    prepare_if_fits,
+)
+from mediamill.tasks.media.prepare import prepare
+from mediamill.tasks.media.segmenter import Segmenter
+from mediamill.tasks.wire import AudioLimits
+from tests.helpers.audio_files import LIMITS, encode, wav
+
+SHA = "0" * 64
+
+
+def test_what_fits_goes_on_exactly_as_it_did(tmp_path: Path) -> None:
+    for form, codec in (("mp3", "mp3"), ("ogg", "libopus"), ("mp4", "aac")):
+        path = encode(tmp_path / f"x.{form}", form, codec, seconds=6)
+        for cutting in (
+            CutOptions(),
+            CutOptions(seconds=6.5),
+            CutOptions(seconds=5, keep_whole=True),
+            CutOptions(overlap=3),
+        ):
+            assert prepare_if_fits(path, SHA, LIMITS, tmp_path, cutting) == prepare(path, SHA, LIMITS, tmp_path)
+        assert prepare_if_fits(path, SHA, LIMITS, tmp_path, CutOptions(seconds=5)) is None
+
+
+def test_what_is_too_large_or_too_long_is_cut(tmp_path: Path) -> None:
+    path = tmp_path / "x.wav"
+    path.write_bytes(wav(np.random.default_rng(1).integers(-20_000, 20_000, 30 * 16_000, dtype=np.int16)))
+    assert prepare_if_fits(path, SHA, replace(LIMITS, max_bytes=400_000), tmp_path / "scratch", CutOptions()) is None
+    assert not list((tmp_path / "scratch").glob("*"))
+    assert prepare_if_fits(path, SHA, replace(LIMITS, max_seconds=20.0), tmp_path, CutOptions(keep_whole=True)) is None
+    for limits in (replace(LIMITS, max_bytes=400_000), replace(LIMITS, max_seconds=20.0)):
+        pieces = Segmenter(path, SHA, limits, tmp_path, CutOptions())
+        sent = []
+        while (clip := pieces.take()) is not None:
+            sent.append(clip)
+        pieces.close()
+        sizes = [c.input.payload.size for c in sent if c.input.payload]
+        assert len(sizes) == len(sent) > 1
+        assert max(sizes) <= limits.max_bytes
+        assert limits.max_seconds is None or max(c.seconds for c in sent) <= limits.max_seconds
+        assert [c.input.start for c in sent] == [0, *pieces.cuts.points]
+        assert sent[-1].input.end == pieces.cuts.length == 30 * 16_000
+        assert abs(float(sum(c.seconds for c in sent)) - 30) < 1e-4
+
+
+def test_a_recording_whose_header_exaggerates_is_sent_whole_after_all(tmp_path: Path) -> None:
+    path = encode(tmp_path / "x.flac", "flac", "flac", seconds=30)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    pieces = Segmenter(path, SHA, LIMITS, tmp_path, CutOptions(seconds=20))
+    clip = pieces.take()
+    assert clip is not None
+    assert pieces.take() is None
+    pieces.close()
+    as_before = prepare(path, SHA, LIMITS, tmp_path)
+    assert (clip.input, clip.seconds, clip.warnings) == (as_before.input, as_before.seconds, as_before.warnings)
+
+
+def test_the_length_of_pieces_follows_what_is_taken() -> None:
+    assert (
+        max_piece_seconds(AudioLimits(frozenset({"flac"}), 80_000_000, 14_400), CutOptions()) == DEFAULT_PIECE_SECONDS
+    )
+    assert max_piece_seconds(AudioLimits(frozenset({"flac"}), 80_000_000, 300), CutOptions()) == 299
+    assert max_piece_seconds(AudioLimits(frozenset({"flac"}), 80_000_000, 14_400), CutOptions(keep_whole=True)) > 2_400
+    assert 250 < max_piece_seconds(AudioLimits(frozenset({"flac"}), 10_000_000), CutOptions()) < 310
+    assert max_piece_seconds(AudioLimits(frozenset({"flac"}), 25_000_000), CutOptions(seconds=3600)) < 780
+    with pytest.raises(BadInput, match="too few"):
+        max_piece_seconds(AudioLimits(frozenset({"flac"}), 100_000), CutOptions())
+
+
+def test_a_quote_expects_about_as_many_pieces_as_are_sent() -> None:
+    def info(seconds: int) -> AudioInfo:
+        return AudioInfo("mp3", "mp3", Decimal(seconds), 44_100, 2, exact=True)
+
+    together = AudioLimits(frozenset({"mp3", "flac"}), 80_000_000, 14_400)
+    assert expected_pieces(info(10_800), 172_000_000, together, CutOptions()) == 19
+    assert expected_pieces(info(10_800), 72_000_000, together, CutOptions()) == 1
+    assert expected_pieces(info(600), 9_000_000, together, CutOptions(seconds=60)) in (11, 12)
+    assert expected_pieces(info(600), 9_000_000, together, CutOptions(seconds=60, keep_whole=True)) == 1
+    assert limit_whole(together, CutOptions(seconds=60)).max_seconds == 60
+
+
+def test_looks_while_it_decodes_whether_it_should_end(tmp_path: Path) -> None:
+    class Enough(Exception):
+        pass
+
+    looks = 0
+
+    def check() -> None:
+        nonlocal looks
+        looks += 1
+        if looks > 3:
+            raise Enough
+
+    path = encode(tmp_path / "x.mp3", "mp3", "mp3", seconds=60)
+    pieces = Segmenter(path, SHA, LIMITS, tmp_path / "scratch", CutOptions(seconds=55), check=check)
+    with pytest.raises(Enough):
+        pieces.take()
+    pieces.close()
+    assert pieces.cuts == CutPoints()
+    assert not list((tmp_path / "scratch").glob("*"))
+    looks = 0
+    with pytest.raises(Enough):
+        prepare(path, SHA, LIMITS, tmp_path, check=check)

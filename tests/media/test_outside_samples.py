@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.paths import OUTSIDE_SAMPLES, ROOT
+
+FOLDERS = ["audio_weird", "audio_formats", "speech", "video", "tiny", "image_bad", "image"]
+
+# In a process of its own: should a decoder crash, the test says on which file.
+SWEEP = """
+import sys
+from pathlib import Path
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.media.prepare import prepare
+from mediamill.tasks.media.probe import probe
+from tests.helpers.audio_files import LIMITS
+
+for path in sorted(p for p in Path(sys.argv[1]).rglob("*") if p.is_file()):
+    print(path.name, end=" ", flush=True)
+    for judge in (probe, lambda path: prepare(path, "0" * 64, LIMITS, Path(sys.argv[2]))):
+        try:
+            assert judge(path).seconds > 0
+            print("ok", end=" ")
+        except BadInput as error:
+            assert error.message and "\\n" not in str(error)
+            print(error.kind, end=" ")
+    print(flush=True)
+# Not getrusage: Linux carries ru_maxrss over from the process that forked this one.
+status = Path("/proc/self/status")
+marks = dict(line.split(":", 1) for line in status.read_text().splitlines()) if status.exists() else {}
+print("peak", int(marks.get("VmHWM", "0 kB").split()[0]) // 1024)
+"""
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_file_is_a_clip_or_a_clear_error(folder: str, tmp_path: Path) -> None:
+    if not (OUTSIDE_SAMPLES / folder).is_dir():
+        pytest.skip(f"no real media at {OUTSIDE_SAMPLES / folder}; set MEDIAMILL_SAMPLES")
+    done = subprocess.run(
+        [sys.executable, "-c", SWEEP, str(OUTSIDE_SAMPLES / folder), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    assert done.returncode == 0, f"{done.stdout.splitlines()[-1:]} {done.stderr[-2000:]}"
+    *rows, peak = done.stdout.splitlines()
+    assert len(rows) == sum(p.is_file() for p in (OUTSIDE_SAMPLES / folder).rglob("*"))
+    assert int(peak.split()[1]) < 400
+    kinds = {word for row in rows for word in row.split()[-2:]}
+    assert kinds <= {"ok", "empty", "not_audio", "no_audio", "undecodable"}
+    assert "ok" in kinds or folder.startswith("image")

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import io
+from decimal import Decimal
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from mediamill.tasks.media import pydub_effects as shaping
+from mediamill.tasks.media.audio_info import PreparedAudio
+from mediamill.tasks.media.prepare import prepare
+from tests.helpers.audio_files import LIMITS, tone, wav
+
+SHA = "0" * 64
+QUIET = np.zeros(16_000, np.int16)
+
+
+def clip_of(tmp_path: Path, sound: np.ndarray, *, normalize: bool = False, trim: bool = False) -> PreparedAudio:
+    path = tmp_path / "x.wav"
+    path.write_bytes(wav(sound))
+    return prepare(path, SHA, LIMITS, tmp_path, normalize=normalize, trim=trim)
+
+
+def heard(clip: PreparedAudio) -> np.ndarray:
+    payload = clip.input.payload
+    assert payload is not None
+    assert payload.data is not None
+    with av.open(io.BytesIO(payload.data), "r") as file:
+        return np.concatenate([frame.to_ndarray().reshape(-1) for frame in file.decode(audio=0)])
+
+
+def test_trim_cuts_silence_off_both_ends_and_says_where_it_began(tmp_path: Path) -> None:
+    clip = clip_of(tmp_path, np.concatenate([QUIET, tone(2), QUIET, QUIET]), trim=True)
+    assert clip.input.recipe == "flac-16000-mono-trim"
+    assert 0.7 < clip.input.start / 16_000 < 1.0
+    assert Decimal(2) < clip.seconds < Decimal("2.5")
+    assert clip.info.seconds == 5
+    assert len(heard(clip)) == clip.seconds * 16_000
+
+
+def test_silence_between_words_stays(tmp_path: Path) -> None:
+    clip = clip_of(tmp_path, np.concatenate([tone(1), QUIET, QUIET, tone(1)]), trim=True)
+    assert clip.seconds == 4
+    assert clip.input.start == 0
+
+
+@pytest.mark.parametrize("sound", [np.zeros(32_000, np.int16), tone(2)])
+def test_nothing_to_trim_leaves_the_clip_whole(tmp_path: Path, sound: np.ndarray) -> None:
+    assert clip_of(tmp_path, sound, trim=True).seconds == 2
+
+
+@pytest.mark.parametrize("level", [0.005, 0.05, 0.9])
+def test_normalize_brings_clips_to_one_loudness(tmp_path: Path, level: float) -> None:
+    clip = clip_of(tmp_path, tone(1, level=level), normalize=True)
+    assert clip.input.recipe == "flac-16000-mono-normalize"
+    sound = heard(clip).astype(np.float64)
+    loudness = 20 * np.log10(np.sqrt((sound**2).mean()) / 32768)
+    assert abs(loudness - shaping.LOUDNESS) < 0.5
+
+
+def test_normalize_does_not_clip_and_leaves_silence(tmp_path: Path) -> None:
+    peaky = tone(1, level=0.01)
+    peaky[8000:8003] = 20_000
+    assert np.abs(heard(clip_of(tmp_path, peaky, normalize=True))).max() <= 32767 * 10 ** (-shaping.HEADROOM / 20) + 1
+    assert not heard(clip_of(tmp_path, QUIET, normalize=True)).any()
+
+
+def test_both_make_one_recipe(tmp_path: Path) -> None:
+    clip = clip_of(tmp_path, np.concatenate([QUIET, tone(1)]), trim=True, normalize=True)
+    assert clip.input.recipe == "flac-16000-mono-trim-normalize"
+
+
+def test_long_clips_are_left_as_they_are_with_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shaping, "MAX_SECONDS", 2)
+    sound = np.concatenate([QUIET, tone(3)])
+    clip = clip_of(tmp_path, sound, trim=True)
+    assert (clip.input.recipe, clip.input.start, clip.seconds) == ("flac-16000-mono", 0, Decimal(4))
+    assert clip.warnings[0].startswith("not shaped")
+    assert np.array_equal(heard(clip), sound)

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mediamill.tasks.media.audio_info import VoiceActivity
+from mediamill.tasks.media.encode import blocks, mono
+from mediamill.tasks.media.endpoint_fit import CutOptions
+from mediamill.tasks.media.prepare import prepare
+from mediamill.tasks.media.probe import probe
+from mediamill.tasks.media.segmenter import Segmenter
+from mediamill.tasks.media.voice_activity import VoiceActivityDetector, detect_voice_activity
+from tests.helpers.audio_files import LIMITS, syllables, tone, wav
+from tests.helpers.hypothesis_profile import repeatable
+from tests.helpers.paths import OUTSIDE_SAMPLES, RECORDINGS
+
+OWN = sorted((RECORDINGS).iterdir())
+NOISE = np.random.default_rng(3).normal(0, 1, 16_000 * 12)
+
+
+def heard(sound: np.ndarray) -> VoiceActivity:
+    activity = VoiceActivityDetector()
+    activity.feed(sound.astype(np.int16))
+    return activity.found()
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [
+        np.zeros(16_000 * 12),
+        NOISE * 1,
+        NOISE * 40,
+        NOISE * 4000,
+        tone(12),
+        tone(12) * 0.01 + 3000,
+        8000 * np.sin(2 * np.pi * 50 * np.arange(16_000 * 12) / 16_000),
+        np.cumsum(NOISE),
+    ],
+    ids=["silence", "dither", "hiss", "loud noise", "tone", "soft tone off centre", "hum", "rumble"],
+)
+def test_what_is_steady_is_no_activity(sound: np.ndarray) -> None:
+    assert heard(sound).seconds < 0.3
+
+
+@pytest.mark.parametrize("level", [0.9, 0.2, 0.01])
+def test_what_comes_and_goes_is_activity_at_any_loudness(level: float) -> None:
+    found = heard(syllables(10, level))
+    assert found.seconds == pytest.approx(10, abs=1)
+
+
+def test_it_is_heard_through_noise_and_told_where_it_is() -> None:
+    sound = NOISE * 100
+    sound[16_000 * 4 : 16_000 * 8] += syllables(4)
+    found = heard(sound)
+    assert found.seconds == pytest.approx(4, abs=1)
+    assert found.between(4, 8) == found.seconds
+    assert found.between(0, 4) == found.between(8, 12) == 0
+
+
+def test_clicks_are_no_activity() -> None:
+    sound = np.zeros(16_000 * 10)
+    sound[::8000] = 30_000
+    assert heard(sound).seconds == 0
+
+
+def test_nothing_and_next_to_nothing() -> None:
+    assert heard(np.zeros(0)).seconds == 0
+    assert heard(np.zeros(319)).by_second == b""
+    assert len(heard(np.zeros(16_000 * 3)).by_second) == 3
+
+
+@repeatable
+@given(st.lists(st.integers(0, 40_000), max_size=12), st.integers(0, 5))
+def test_the_blocks_it_comes_in_do_not_matter(sizes: list[int], seed: int) -> None:
+    sound = syllables(6, seed=seed)
+    activity, at = VoiceActivityDetector(), 0
+    for size in [*sizes, len(sound)]:
+        activity.feed(sound[at : at + size])
+        at += size
+    assert activity.found() == heard(sound)
+
+
+@pytest.mark.parametrize("path", OWN, ids=lambda path: path.name)
+def test_recordings_of_speech_are_active_most_of_the_time(path: Path) -> None:
+    found = detect_voice_activity(path)
+    assert found is not None
+    assert 0.6 <= found.seconds / float(probe(path).seconds) <= 1
+
+
+def test_shared_recordings_of_speech_are_active() -> None:
+    if not (OUTSIDE_SAMPLES / "transcripts.csv").exists():
+        pytest.skip("no MEDIAMILL_SAMPLES: the shared recordings are not here")
+    with (OUTSIDE_SAMPLES / "transcripts.csv").open(encoding="utf-8") as file:
+        paths = [OUTSIDE_SAMPLES / row["file"] for row in csv.DictReader(file)]
+    shares = {}
+    for path in paths:
+        found = detect_voice_activity(path)
+        assert found is not None
+        shares[path.name] = found.seconds / float(probe(path).seconds)
+    assert len(shares) > 20
+    assert {name: share for name, share in shares.items() if share < 0.4} == {}
+
+
+@pytest.mark.parametrize("form", ["as it is", "converted", "plain"])
+def test_every_way_of_sending_listens(form: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    sound = syllables(8)
+    if form == "converted":
+        path.write_bytes(wav(sound))
+        clip = prepare(path, "0" * 64, LIMITS, tmp_path, normalize=True)
+    elif form == "plain":
+        path.write_bytes(wav(sound))
+        clip = prepare(path, "0" * 64, LIMITS, tmp_path)
+    else:
+        path = next(p for p in OWN if p.suffix == ".flac")
+        clip = prepare(path, "0" * 64, LIMITS, tmp_path)
+        sound = np.concatenate(list(_decoded(path)))
+    assert clip.voiced is not None
+    assert clip.voiced.seconds == pytest.approx(heard(sound).seconds, abs=0.2)
+
+
+def _decoded(path: Path) -> list[np.ndarray]:
+    from mediamill.tasks.media.decode import open_recording
+
+    with open_recording(path, path.read_bytes()[:4096]) as recording:
+        return list(blocks(mono(recording.frames())))
+
+
+@pytest.mark.parametrize("overlap", [0, 2])
+def test_pieces_count_what_they_share_once(overlap: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(wav(syllables(40)))
+    pieces = Segmenter(path, "0" * 64, LIMITS, tmp_path, CutOptions(10, overlap))
+    taken = 0
+    while pieces.take() is not None:
+        taken += 1
+    assert taken > 3
+    assert pieces.voiced == detect_voice_activity(path)
+    pieces.close()
+
+
+def test_short_clips_are_left_alone_and_strange_files_are_not_judged(tmp_path: Path) -> None:
+    short, text = tmp_path / "short.wav", tmp_path / "text.wav"
+    short.write_bytes(wav(syllables(0.5)))
+    text.write_text("no sound at all")
+    assert prepare(short, "0" * 64, LIMITS, tmp_path).voiced is None
+    assert detect_voice_activity(text) is None

@@ -1,0 +1,161 @@
+"""The budget holds, whatever the order in which requests are reserved and settled."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mediamill.tasks.domain import Cost
+from mediamill.tasks.errors import BudgetReached, Unpriced
+from mediamill.tasks.money.budget import Budget, Reservation
+from tests.helpers.hypothesis_profile import repeatable
+
+USD = Decimal
+UNKNOWN = Cost(None, "unknown")
+
+
+def metered(usd: Decimal) -> Cost:
+    """A known cost."""
+    return Cost(usd, "metered")
+
+
+async def settled_loop() -> None:
+    """Let every task go as far as it can."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+cents = st.integers(0, 40).map(lambda n: USD(n) / 100)
+steps = st.lists(
+    st.tuples(st.sampled_from(["reserve", "settle", "unknown", "keep", "release", "cancel"]), cents, st.integers(0, 7)),
+    max_size=40,
+)
+
+
+@repeatable
+@given(cents, cents, cents, steps)
+def test_the_limit_holds_in_any_interleaving(
+    limit: Decimal, spent: Decimal, unknown: Decimal, planned: list[tuple[str, Decimal, int]]
+) -> None:
+    asyncio.run(_interleave(Budget(limit, min(spent, limit), USD(0)), planned))
+    asyncio.run(_interleave(Budget(limit, USD(0), min(unknown, limit)), planned))
+
+
+async def _interleave(budget: Budget, planned: list[tuple[str, Decimal, int]]) -> None:
+    held: list[Reservation] = []
+    waiting: list[asyncio.Task[None]] = []
+
+    async def ask(most: Decimal) -> None:
+        held.append(await budget.reserve(most))
+
+    for what, usd, which in planned:
+        if what == "reserve":
+            waiting.append(asyncio.create_task(ask(usd)))
+        elif what == "cancel" and waiting:
+            waiting[which % len(waiting)].cancel()
+        elif held and what != "cancel":
+            _end(what, held.pop(which % len(held)), usd)
+        await settled_loop()
+        _check(budget, held)
+    for _ in range(len(planned) + 1):
+        while held:
+            held.pop().release()
+            await settled_loop()
+    _check(budget, held)
+    assert all(task.done() for task in waiting), "a reservation waits for nobody"
+    for task in waiting:
+        if not task.cancelled():
+            assert task.exception() is None or isinstance(task.exception(), BudgetReached)
+
+
+def _end(what: str, reservation: Reservation, usd: Decimal) -> None:
+    if what == "settle":
+        reservation.settle(metered(min(usd, reservation.usd)))
+    elif what == "unknown":
+        reservation.settle(UNKNOWN)
+    elif what == "keep":
+        reservation.charge_unknown()
+    else:
+        reservation.release()
+
+
+def _check(budget: Budget, held: list[Reservation]) -> None:
+    assert budget.limit is not None
+    assert budget.spent + budget.unknown + budget.reserved <= budget.limit
+    assert budget.reserved == sum((r.usd for r in held), USD(0))
+
+
+async def test_one_that_waits_goes_on_when_another_cost_less() -> None:
+    budget = Budget(USD(1))
+    first = await budget.reserve(USD(1))
+    second = asyncio.create_task(budget.reserve(USD("0.6")))
+    await settled_loop()
+    assert not second.done()
+    first.settle(metered(USD("0.4")))
+    assert (await second).usd == USD("0.6")
+    assert budget.spent == USD("0.4")
+
+
+async def test_all_that_wait_are_asked_again() -> None:
+    budget = Budget(USD(3))
+    first = await budget.reserve(USD(3))
+    waiting = [asyncio.create_task(budget.reserve(USD(1))) for _ in range(3)]
+    await settled_loop()
+    assert not any(task.done() for task in waiting)
+    first.release()
+    assert [r.usd for r in await asyncio.gather(*waiting)] == [USD(1)] * 3
+
+
+async def test_one_that_waits_is_told_when_nothing_will_be_left() -> None:
+    budget = Budget(USD(1))
+    first = await budget.reserve(USD(1))
+    second = asyncio.create_task(budget.reserve(USD("0.6")))
+    await settled_loop()
+    first.charge_unknown()
+    with pytest.raises(BudgetReached, match=r"up to \$1 more for requests without an answer"):
+        await second
+
+
+async def test_what_can_never_fit_is_told_at_once() -> None:
+    budget = Budget(USD("0.50"), spent=USD("0.30"))
+    await budget.reserve(USD("0.10"))
+    with pytest.raises(BudgetReached) as reached:
+        await budget.reserve(USD("0.25"))
+    assert str(reached.value) == (
+        "the budget of $0.5 does not cover the next request (up to $0.25; $0.3 spent)"
+        " (run again with a higher --budget to go on)"
+    )
+    assert reached.value.exit_code == 4
+
+
+async def test_a_budget_of_nothing_lets_the_free_through() -> None:
+    budget = Budget(USD(0))
+    assert (await budget.reserve(USD(0))).usd == 0
+    with pytest.raises(BudgetReached, match=r"\$0 spent"):
+        await budget.reserve(USD("0.000000000001"))
+
+
+async def test_without_a_ceiling_nothing_is_sent_on_a_budget() -> None:
+    with pytest.raises(Unpriced, match="no known ceiling") as refused:
+        await Budget(USD(1)).reserve(None)
+    assert refused.value.kind == "unpriced"
+    assert "MEDIAMILL_PRICES" in str(refused.value)
+
+
+async def test_without_a_budget_everything_goes_and_is_counted() -> None:
+    budget = Budget(None)
+    (await budget.reserve(None)).settle(metered(USD(5)))
+    (await budget.reserve(USD(2))).charge_unknown()
+    assert (budget.spent, budget.unknown, budget.reserved) == (USD(5), USD(2), USD(0))
+
+
+async def test_an_adopted_job_is_not_charged_twice() -> None:
+    budget = Budget(USD(1), unknown=USD("0.7"))
+    job = budget.resume(USD("0.7"))
+    assert (budget.unknown, budget.reserved) == (USD(0), USD("0.7"))
+    job.settle(metered(USD("0.5")))
+    assert (budget.spent, budget.unknown, budget.reserved) == (USD("0.5"), USD(0), USD(0))

@@ -1,0 +1,49 @@
+"""Virtual environments that hold the built wheel and what other packages add to it, without the checkout."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import sysconfig
+import tarfile
+from pathlib import Path
+
+from tests.helpers.paths import ROOT
+
+
+def build_wheel(folder: Path, source: Path = ROOT) -> Path:
+    """The wheel of a project, built from its source distribution as an index would get it."""
+    _build(source, "sdist", folder / "sdist")
+    (archive,) = (folder / "sdist").glob("*.tar.gz")
+    with tarfile.open(archive) as packed:
+        packed.extractall(folder / "unpacked", filter="data")
+    (unpacked,) = (folder / "unpacked").iterdir()
+    _build(unpacked, "wheel", folder / "wheel")
+    (wheel,) = (folder / "wheel").glob("*.whl")
+    return wheel
+
+
+def _build(source: Path, target: str, folder: Path) -> None:
+    command = [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", str(folder)]
+    subprocess.run(command, cwd=source, check=True, capture_output=True, timeout=120)
+
+
+def make_environment(folder: Path, *wheels: Path) -> Path:
+    """A virtual environment with these wheels; their dependencies are those of this one. Its folder of programs."""
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True, timeout=120)
+    python = folder / "bin" / "python"
+    asked = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    site = subprocess.run([python, "-c", asked], check=True, capture_output=True, text=True, timeout=60).stdout.strip()
+    Path(site, "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+    install = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--ignore-installed"]
+    subprocess.run([*install, *map(str, wheels)], check=True, timeout=120)
+    return folder / "bin"
+
+
+def make_foreign_folder(folder: Path) -> Path:
+    """A working folder of somebody's own project, whose modules are called like folders of this one."""
+    for name in ("flows", "configs"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "__init__.py").write_text("raise ImportError('somebody else')\n", encoding="utf-8")
+    (folder / "tasks.py").write_text("raise ImportError('somebody else')\n", encoding="utf-8")
+    return folder

@@ -1,0 +1,256 @@
+"""Replies of every documented shape, and whatever else may come, as the same columns."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mediamill.tasks.capabilities.transcribe import Transcribe
+from mediamill.tasks.errors import BadReply
+from mediamill.tasks.sinks.json_to_arrow import to_table
+from mediamill.tasks.wire import Parsed, Reply
+from tests.helpers.hypothesis_profile import repeatable
+from tests.providers.made import NAMES, ask, made
+from tests.providers.making import make
+
+TOGETHER = {
+    "duration": 3.5,
+    "language": "english",
+    "text": " Hello there. ",
+    "segments": [
+        {"id": 0, "start": 0.0, "end": 1.5, "text": " Hello"},
+        {"id": 1, "start": 1.5, "end": 3.5, "text": "there."},
+    ],
+    "words": [
+        {"id": 0, "word": "Hello", "start": 0.0, "end": 0.0, "speaker_id": "SPEAKER_00"},
+        {"id": 1, "word": "there.", "start": 1.6, "end": 3.4, "speaker_id": "SPEAKER_01"},
+    ],
+    "speaker_segments": [
+        {"id": 0, "speaker_id": "SPEAKER_00", "start": 0.0, "end": 1.6, "text": "Hello", "words": []},
+        {"id": 1, "speaker_id": "SPEAKER_01", "start": 1.6, "end": 3.5, "text": "there.", "words": []},
+    ],
+    "task": None,
+}
+SHAPES: dict[str, dict[str, Any]] = {
+    "together": TOGETHER,
+    "openai json": {
+        "text": "Hi",
+        "usage": {
+            "type": "tokens",
+            "input_tokens": 14,
+            "input_token_details": {"text_tokens": 4, "audio_tokens": 10},
+            "output_tokens": 45,
+            "total_tokens": 59,
+        },
+    },
+    "openai verbose": {
+        "task": "transcribe",
+        "language": "english",
+        "duration": 8.470000267028809,
+        "text": "Hi",
+        "segments": [{"id": 0, "seek": 0, "start": 0.0, "end": 3.3, "text": " Hi", "tokens": [5], "avg_logprob": -0.2}],
+        "words": [{"word": "Hi", "start": 0.0, "end": 3.319999933242798}],
+        "usage": {"type": "duration", "seconds": 9},
+    },
+    "openai diarized": {
+        "task": "transcribe",
+        "duration": 27.4,
+        "text": "Agent: Hi",
+        "segments": [
+            {
+                "type": "transcript.text.segment",
+                "id": "seg_001",
+                "start": 0.0,
+                "end": 4.7,
+                "text": "Hi",
+                "speaker": "agent",
+            },
+            {
+                "type": "transcript.text.segment",
+                "id": "seg_002",
+                "start": 4.7,
+                "end": 6.0,
+                "text": "Hello",
+                "speaker": "A",
+            },
+        ],
+        "usage": {"type": "duration", "seconds": 28},
+    },
+    "groq": {"text": "Hi", "x_groq": {"id": "req_01"}, "language": "English", "duration": 2.1},
+    "vllm": {
+        "text": "Hi",
+        "language": "en",
+        "duration": "12.25",
+        "segments": [{"id": 0, "start": 0, "end": 2, "text": "Hi"}],
+    },
+    "vllm json": {"text": "Hi", "usage": {"type": "duration", "seconds": 13}},
+    "speaches": {"task": "transcribe", "text": "Hi", "language": "de", "duration": 4, "words": None, "segments": []},
+    "xai": {
+        "text": "Hi",
+        "language": "",
+        "duration": 1.0,
+        "words": [{"text": "Hi", "start": 0, "end": 1, "speaker": 0}],
+    },
+}
+
+
+def parsed(reply: Any) -> Parsed:
+    """A reply as Together's adapter reads it."""
+    body = reply if isinstance(reply, bytes) else orjson.dumps(reply)
+    (one,) = made("together").parse(Reply(200, {}, body), [ask("m")])
+    return one
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_provider_reads_every_shape(name: str, shape: str) -> None:
+    (one,) = made(name).parse(Reply(200, {}, orjson.dumps(SHAPES[shape])), [ask("m")])
+    assert one.data["text"] == SHAPES[shape]["text"].strip()
+    assert set(one.data) == {"text", "language", "duration_s", "segments", "words", "speakers"}
+    assert (one.engine, one.simulated) == (None, False)
+
+
+def test_together_with_speakers() -> None:
+    data = parsed(TOGETHER).data
+    assert (data["language"], data["duration_s"]) == ("en", 3.5)
+    assert [(s["id"], s["text"], s["speaker"]) for s in data["segments"]] == [
+        (0, "Hello", "SPEAKER_00"),
+        (1, "there.", "SPEAKER_01"),
+    ]
+    assert [w["speaker"] for w in data["words"]] == ["SPEAKER_00", "SPEAKER_01"]
+    assert data["speakers"] == ["SPEAKER_00", "SPEAKER_01"]
+
+
+def test_words_inside_speaker_segments_are_found() -> None:
+    spoken = [
+        {"id": 0, "speaker_id": "S", "start": 0, "end": 1, "text": "a", "words": [{"word": "a", "start": 0, "end": 1}]}
+    ]
+    data = parsed({"text": "a", "speaker_segments": spoken}).data
+    assert [w["word"] for w in data["words"]] == ["a"]
+    assert [s["speaker"] for s in data["segments"]] == ["S"]
+
+
+def test_speakers_of_other_providers_become_text() -> None:
+    assert parsed(SHAPES["openai diarized"]).data["speakers"] == ["A", "agent"]
+    assert [s["id"] for s in parsed(SHAPES["openai diarized"]).data["segments"]] == [0, 1]
+    assert parsed(SHAPES["xai"]).data["speakers"] == ["0"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "seconds"),
+    [
+        ("together", "3.5"),
+        ("openai verbose", "9"),
+        ("groq", "2.1"),
+        ("vllm", "12.25"),
+        ("vllm json", "13"),
+        ("speaches", "4"),
+    ],
+)
+def test_usage_is_what_the_reply_states(shape: str, seconds: str) -> None:
+    assert parsed(SHAPES[shape]).usage.audio_seconds == Decimal(seconds)
+
+
+def test_usage_in_tokens() -> None:
+    usage = parsed(SHAPES["openai json"]).usage
+    assert (usage.input_tokens, usage.audio_input_tokens, usage.output_tokens) == (14, 10, 45)
+    assert usage.audio_seconds is None
+
+
+def test_unstated_usage_is_not_zero() -> None:
+    usage = parsed({"text": ""}).usage
+    assert usage.audio_seconds is None
+    assert usage.input_tokens is None
+
+
+def test_a_length_has_no_more_digits_than_money_keeps() -> None:
+    exponent = parsed({"text": "", "duration": 8.470000267028809}).usage.audio_seconds
+    assert exponent == Decimal("8.470000267029")
+
+
+@pytest.mark.parametrize("duration", [-1, 1e9, "NaN", "inf", "soon", True, None, [], {}, "1e999999999"])
+def test_lengths_that_cannot_be_are_not_stated(duration: Any) -> None:
+    one = parsed({"text": "x", "duration": duration})
+    assert one.data["duration_s"] is None
+    assert one.usage.audio_seconds is None
+
+
+@pytest.mark.parametrize(
+    ("told", "code"),
+    [
+        ("english", "en"),
+        ("EN", "en"),
+        ("en-US", "en"),
+        ("pt_BR", "pt"),
+        ("Farsi", "fa"),
+        ("", None),
+        (7, None),
+        ("klingon", None),
+    ],
+)
+def test_languages_become_codes(told: Any, code: str | None) -> None:
+    assert parsed({"text": "x", "language": told}).data["language"] == code
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"Hi", b"{", b"[]", b"null", b'"text"', b'{"text":null}', b'{"text":["x"]}', b'{"txt":"x"}']
+)
+def test_what_holds_no_text_is_a_bad_reply(body: bytes) -> None:
+    with pytest.raises(BadReply) as refused:
+        parsed(body)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_bad_reply_names_its_keys_and_not_its_content() -> None:
+    with pytest.raises(BadReply) as refused:
+        parsed({"a" * 5000: 1, "line\nbreak": "secret"})
+    assert len(str(refused.value)) <= 250
+    assert "\n" not in str(refused.value)
+    assert "secret" not in str(refused.value)
+
+
+def test_what_the_built_in_server_says_of_itself_is_kept() -> None:
+    headers = {"x-mediamill-engine": "echo", "x-mediamill-simulated": "true"}
+    (one,) = made("local").parse(Reply(200, headers, b'{"text":""}'), [ask("m")])
+    assert (one.engine, one.simulated) == ("echo", True)
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**60), 2**60)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=8,
+)
+times = st.fixed_dictionaries(
+    {},
+    optional=dict.fromkeys(
+        ("id", "start", "end", "text", "word", "speaker", "speaker_id", "confidence", "words"), json_values
+    ),
+)
+odd_replies = st.fixed_dictionaries(
+    {"text": st.text(max_size=20)},
+    optional={
+        n: json_values | st.lists(times | json_values, max_size=3) for n in ("segments", "words", "speaker_segments")
+    }
+    | dict.fromkeys(("language", "duration", "usage", "extra"), json_values),
+)
+
+
+@repeatable
+@given(odd_replies)
+def test_any_reply_with_text_is_kept_and_fits_the_columns(reply: dict[str, Any]) -> None:
+    one = parsed(reply)
+    assert one.data["text"] == reply["text"].strip()
+    schema = Transcribe().schema(None, make("local"), "pocketsphinx")
+    (row,) = to_table([orjson.dumps(one.data)], schema).to_pylist()
+    for name in ("text", "language", "segments", "words", "speakers"):
+        assert row[name] == one.data[name]
+    assert one.usage.from_dict(orjson.loads(orjson.dumps(one.usage.as_dict()))) == one.usage

@@ -1,0 +1,214 @@
+"""Videos in every provider's spelling: what is sent for each model, and what any reply becomes."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mediamill.tasks.calls.request_key import request_key
+from mediamill.tasks.capabilities.visual.video_params import GenerateVideoParams, video_request_params
+from mediamill.tasks.domain import Ask, Input, Payload
+from mediamill.tasks.errors import BadInput, BadReply
+from mediamill.tasks.providers.base import BaseProvider
+from mediamill.tasks.providers.operations.videos import VIDEO, VideoConfig, VideoModel
+from mediamill.tasks.providers.registry import load_config
+from mediamill.tasks.wire import JOB_ID, JOB_STATES, Reply, Wire
+from tests.helpers.hypothesis_profile import repeatable
+from tests.providers.made import made
+
+MAKERS = [
+    (name, model)
+    for name in ("local", "together", "openai", "xai", "compatible")
+    for model in (*load_config(name).operations["video"].models, *(["any/model"] if name == "compatible" else []))
+]
+PICTURE = Payload("picture.jpg", "image/jpeg", 3, data=b"jpg")
+
+
+def ask(model: str, inputs: tuple[Input, ...] = (), **params: Any) -> Ask:
+    return Ask("generate-video", VIDEO, model, {"prompt": "a boat", **params}, inputs)
+
+
+def asked(name: str, model: str, **params: Any) -> dict[str, Any]:
+    provider = made(name)
+    told = GenerateVideoParams.model_validate(params)
+    return video_request_params(
+        told,
+        "a boat",
+        provider.model_facts(VIDEO, model, VideoModel),
+        provider.operation_config(VIDEO, VideoConfig),
+        model,
+    )
+
+
+def body(provider: BaseProvider, wire: Wire, of: Ask) -> Any:
+    request = provider.request(wire, [of])
+    return request.json if wire.encoding == "json" else dict(request.fields)
+
+
+def reply(told: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
+    return Reply(status, headers or {}, told if isinstance(told, bytes) else orjson.dumps(told))
+
+
+@pytest.mark.parametrize(("name", "model"), MAKERS)
+def test_what_is_unset_is_not_sent_and_what_the_model_makes_is_taken(name: str, model: str) -> None:
+    provider = made(name)
+    bare = ask(model)
+    wire = provider.wire(bare)
+    assert body(provider, wire, bare) == {"model": model, "prompt": "a boat"}
+    assert (wire.job, wire.repeatable) == (True, False)
+    films = provider.model_facts(VIDEO, model, VideoModel)
+    for size in films.sizes:
+        assert asked(name, model, size=size)["size"] == size
+    for seconds in films.seconds:
+        sent = body(provider, provider.wire(ask(model, seconds=seconds)), ask(model, seconds=seconds))
+        assert sent.get("seconds", sent.get("duration")) == (seconds if name == "xai" else str(seconds))
+    with pytest.raises(BadInput, match="takes"):
+        asked(name, model, size="17x17", seconds=59, steps=9)
+
+
+@pytest.mark.parametrize(("name", "model"), MAKERS)
+def test_a_preview_is_something_the_model_makes(name: str, model: str) -> None:
+    films = made(name).model_facts(VIDEO, model, VideoModel)
+    cheap = asked(name, model, preview=True)
+    assert cheap.get("size") == films.smallest()
+    assert cheap.get("seconds") == min(films.seconds, default=None)
+    assert cheap.get("steps") == (films.steps[0] if films.steps else None)
+
+
+def test_keyframes_and_references_go_where_the_provider_looks_for_them() -> None:
+    inputs = (Input("a" * 64, payload=PICTURE), Input("b" * 64, payload=Payload("", "", 0, url="https://e.org/b.jpg")))
+    raw = base64.b64encode(b"jpg").decode()
+    provider = made("together")
+    told = {"seconds": 8, "size": "640x360", "aspect_ratio": "16:9", "guidance_scale": 8.0}
+    of = ask("vidu/vidu-2.0", inputs, frames=["first"], **told)
+    assert body(provider, provider.wire(of), of) == {
+        "model": "vidu/vidu-2.0",
+        "prompt": "a boat",
+        "seconds": "8",
+        "width": 640,
+        "height": 360,
+        "ratio": "16:9",
+        "guidance_scale": 8,
+        "media": {
+            "frame_images": [{"input_image": raw, "frame": "first"}],
+            "reference_images": ["https://e.org/b.jpg"],
+        },
+    }
+    grok = made("xai")
+    of = ask("grok-imagine-video", inputs, frames=["first", "last"], aspect_ratio="16:9")
+    sent = body(grok, grok.wire(of), of)
+    assert sent["image"] == {"url": f"data:image/jpeg;base64,{raw}"}
+    assert (sent["last_frame"], sent["aspect_ratio"]) == ({"url": "https://e.org/b.jpg"}, "16:9")
+    sora = made("openai")
+    of = ask("sora-2", inputs[:1], frames=["first"], size="1280x720")
+    request = sora.request(sora.wire(of), [of])
+    assert dict(request.fields) == {"model": "sora-2", "prompt": "a boat", "size": "1280x720"}
+    assert request.files == [("input_reference", PICTURE)]
+
+
+def test_the_key_tells_what_is_bought_apart() -> None:
+    provider = made("together")
+    model = "pixverse/pixverse-v5"
+    one, other = Input("a" * 64, payload=PICTURE), Input("b" * 64, payload=PICTURE)
+    asks = [
+        ask(model),
+        ask(model, seed=1),
+        ask(model, (one,), frames=["first"]),
+        ask(model, (one,), frames=["last"]),
+        ask(model, (one,)),
+        ask(model, (other,), frames=["first"]),
+        ask("vidu/vidu-q1"),
+    ]
+    keys = {request_key("together", of, provider.wire(of)) for of in asks}
+    assert len(keys) == len(asks)
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "state"),
+    [
+        ("together", {"id": "v", "status": "queued"}, "pending"),
+        ("together", {"id": "v", "status": "in_progress"}, "pending"),
+        ("together", {"id": "v", "status": "moderating"}, "pending"),
+        ("together", {"id": "v"}, "pending"),
+        ("together", {"id": "v", "status": "COMPLETED"}, "done"),
+        ("together", {"id": "v", "status": "cancelled"}, "failed"),
+        ("openai", {"id": "v", "status": "failed", "error": {"code": "x", "message": "no"}}, "failed"),
+        ("xai", {"status": "pending", "progress": 3}, "pending"),
+        ("xai", {"status": "done", "video": {"url": "https://e.org/v.mp4"}}, "done"),
+        ("xai", {"status": "expired"}, "failed"),
+    ],
+)
+def test_documented_and_undocumented_states(name: str, told: Mapping[str, Any], state: str) -> None:
+    provider = made(name)
+    assert provider.classify(reply(told), VIDEO) is None
+    poll = provider.polled(reply(told), VIDEO)
+    assert poll.state == state
+    if state == "failed":
+        assert poll.problem is not None
+        assert poll.problem.verdict in ("fail", "unknown")
+
+
+def test_an_expired_job_may_have_been_billed_and_a_refusal_is_its_own_kind() -> None:
+    expired = made("xai").polled(reply({"status": "expired"}), VIDEO).problem
+    assert expired is not None
+    assert (expired.verdict, expired.billed) == ("unknown", True)
+    failed = {"id": "v", "status": "failed", "error": {"code": "content_policy_violation", "message": "not this"}}
+    refused = made("together").polled(reply(failed), VIDEO).problem
+    assert refused is not None
+    assert (refused.kind, refused.verdict) == ("moderated", "fail")
+    at_once = {"error": {"message": "Blocked by our safety system", "type": "x", "code": "moderation_blocked"}}
+    problem = made("openai").classify(reply(at_once, 400), VIDEO)
+    assert problem is not None
+    assert problem.kind == "moderated"
+
+
+def test_what_is_billed_is_what_the_reply_says() -> None:
+    told = {
+        "id": "v",
+        "status": "completed",
+        "seconds": "5",
+        "outputs": {"cost": 0.28, "video_url": "https://e.org/shrt/x"},
+    }
+    states = orjson.dumps([["queued", 1.0], ["completed", 9.5]]).decode()
+    (parsed,) = made("together").parse(reply(told, headers={JOB_ID: "v", JOB_STATES: states}), [ask("m")])
+    assert parsed.usage.billed_usd == Decimal("0.28")
+    assert parsed.usage.video_seconds == 5
+    assert parsed.data["states"][1] == {"status": "completed", "after_seconds": 9.5}
+    done = {"status": "done", "video": {"url": "u", "duration": 4}, "usage": {"cost_in_usd_ticks": 2_000_000_000}}
+    (parsed,) = made("xai").parse(reply(done, headers={JOB_ID: "r"}), [ask("m")])
+    assert (parsed.usage.billed_usd, parsed.data["url"]) == (Decimal("0.2"), "u")
+    (parsed,) = made("openai").parse(reply({"id": "v", "status": "completed", "seconds": "8"}), [ask("m")])
+    assert parsed.data["content"] == "/v1/videos/v/content"
+
+
+WORDS = st.sampled_from(["id", "status", "video", "url", "outputs", "video_url", "error", "code", "message", "usage"])
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["done", "failed", "x", "completed"])
+ANY = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=6), max_leaves=20
+)
+
+
+@repeatable
+@given(
+    name=st.sampled_from(["together", "openai", "xai", "local"]), told=ANY | st.binary(max_size=40), status=st.just(200)
+)
+def test_any_reply_is_read_or_refused(name: str, told: Any, status: int) -> None:
+    provider = made(name)
+    content = told if isinstance(told, bytes) else json.dumps(told, default=str).encode()
+    given_reply = Reply(status, {}, content)
+    provider.classify(given_reply, VIDEO)
+    poll = provider.polled(given_reply, VIDEO)
+    assert poll.state in ("pending", "done", "failed")
+    try:
+        (parsed,) = provider.parse(given_reply, [ask("m")])
+    except BadReply:
+        return
+    assert parsed.data["job_id"]

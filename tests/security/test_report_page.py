@@ -1,0 +1,119 @@
+"""Reports are inert: whatever captions, names and messages hold, the page has no node more than with harmless text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mediamill.tasks.report.page import visible
+from tests.helpers.hypothesis_profile import repeatable
+from tests.helpers.quick_tier import few
+from tests.report.report_pages import page_of, parsed
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "</title><script src=https://evil.example/x.js></script>",
+    "\"'><img src=x onerror=alert(1)>",
+    "</style><svg/onload=alert(1)>",
+    "<!-- --><!DOCTYPE x><?php x ?>",
+    "]]></p></details></body></html><iframe src=//evil.example>",
+    "&lt;script&gt;&#60;b&#62;&amp;",
+    "{{ 7*7 }}{% raw %}{{ facts }}{# x #}",
+    "javascript:alert(1)",
+    "<a href='https://evil.example'>x</a><meta http-equiv=refresh content=0>",
+    "<sc\x00ript>\x00<b\x00>",
+    "\u202e<b>gnp.exe\u2066\u200f",
+    "\ufeff<i>\u2028</i>\x1b[31m\x9b",
+    "<table><tr><td>",
+    "<b>" * 500,
+]
+
+
+@pytest.fixture(scope="module")
+def harmless(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return page_of(tmp_path_factory.mktemp("harmless"), "harmless")
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_adds_no_node(text: str, harmless: str, tmp_path: Path) -> None:
+    hostile, twin = parsed(page_of(tmp_path, text)), parsed(harmless)
+    assert hostile.elements == twin.elements
+    assert hostile.other == twin.other == 0
+    assert hostile.values == twin.values
+    shown = str(visible(text))[:400]
+    assert "".join(hostile.text).count(shown) >= 10, "it is there to be read, as text"
+
+
+def test_the_twins_would_differ_if_text_were_markup(harmless: str) -> None:
+    assert parsed(harmless.replace("harmless", "<b>harmless</b>", 1)).elements != parsed(harmless).elements
+
+
+def test_the_page_refers_to_nothing_outside_and_runs_nothing(tmp_path: Path) -> None:
+    nodes = parsed(page_of(tmp_path, "https://evil.example/x"))
+    names = {name for name, _ in nodes.values}
+    assert not names & {"src", "href", "srcset", "action", "data", "poster", "background", "style"}
+    assert not any(name.startswith("on") for name in names)
+    assert not {element[0] for element in nodes.elements} & {
+        "script",
+        "link",
+        "iframe",
+        "object",
+        "embed",
+        "base",
+        "form",
+    }
+    (policy,) = [value for name, value in nodes.values if value.startswith("default-src")]
+    assert policy.startswith("default-src 'none';")
+    assert "script-src" not in policy
+
+
+LONG = ["x" * 1_000_000, "<script>" * 125_000, "\u202e" * 1_000_000]
+
+
+@pytest.mark.parametrize("text", few(LONG, LONG[1:2]))
+def test_a_page_stays_small_whatever_it_is_told(text: str, tmp_path: Path) -> None:
+    page = page_of(tmp_path, text, results=3, failures=3, segments=3)
+    assert len(page.encode()) < 300_000
+
+
+@pytest.mark.long
+def test_many_long_recordings_make_no_endless_page(tmp_path: Path) -> None:
+    page = page_of(tmp_path, "word " * 120, results=210, failures=30, segments=401)
+    assert len(page.encode()) < 12_000_000
+    text = "".join(parsed(page).text)
+    assert "The first 200 of 210" in text
+    assert "1 more segments in the Parquet file" in text
+    assert "401 more segments in the Parquet file" in text, "the last ones show their text only"
+
+
+@pytest.mark.parametrize(
+    "turned", "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c\x00\x1b\x7f\x9b\ufeff"
+)
+def test_what_turns_or_hides_text_is_shown(turned: str, tmp_path: Path) -> None:
+    assert turned not in page_of(tmp_path, f"a{turned}b")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+        "\U0001f469\u200d\U0001f680",
+        "क्\u200dष",
+        "naïve — “quoted”",
+        "日本語",
+    ],
+)
+def test_honest_text_is_left_alone(text: str) -> None:
+    assert visible(text) == text
+
+
+@repeatable
+@given(st.text(max_size=50))
+def test_visible_text_keeps_its_length_and_is_safe_to_encode(text: str) -> None:
+    shown = visible(text)
+    assert len(shown) == len(text)
+    assert shown.encode().decode() == shown
+    assert visible(shown) == shown

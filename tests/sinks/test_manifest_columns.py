@@ -1,0 +1,58 @@
+"""A manifest's own columns keep their values, whatever their types."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mediamill.tasks.domain import Result
+from mediamill.tasks.sinks.parts import part_path, write_part
+from mediamill.tasks.sinks.results import results_schema
+from tests.journal.recorded_journal import item, opened
+
+WHEN = datetime(2026, 1, 2, 3, 4, 5, 678_000)  # noqa: DTZ001 - Parquet has moments without a zone
+LONG = Decimal("1234567890123456789012345678.0123456789")
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "kept"),
+    [
+        (pa.timestamp("s"), WHEN.replace(microsecond=0), WHEN.replace(microsecond=0)),
+        (pa.timestamp("ms"), WHEN, WHEN),
+        (pa.timestamp("us"), WHEN, WHEN),
+        (pa.timestamp("ns"), WHEN, WHEN),
+        (pa.timestamp("ns", tz="UTC"), WHEN.replace(tzinfo=UTC), WHEN.replace(tzinfo=UTC)),
+        (pa.list_(pa.timestamp("ms")), [WHEN, None], [WHEN, None]),
+        (pa.struct([("at", pa.timestamp("ms"))]), {"at": WHEN}, {"at": WHEN}),
+        (pa.date32(), date(2026, 1, 2), date(2026, 1, 2)),
+        (pa.time64("us"), time(3, 4, 5), "03:04:05"),
+        (pa.duration("s"), timedelta(seconds=90), "0:01:30"),
+        (pa.binary(), b"\x00\xff", "00ff"),
+        (pa.uint64(), 2**63 + 5, 2**63 + 5),
+        (pa.float32(), 1.5, 1.5),
+        (pa.bool_(), False, False),
+        (pa.string(), "x", "x"),
+        (pa.large_string(), "x", "x"),
+        (pa.large_list(pa.int64()), [1, 2], [1, 2]),
+        (pa.map_(pa.string(), pa.int64()), [("a", 1)], '[["a",1]]'),
+        (pa.decimal128(38, 10), LONG, LONG),
+        (pa.int64(), None, None),
+    ],
+)
+async def test_a_value_goes_through_the_journal_into_the_part(
+    tmp_path: Path, kind: pa.DataType, value: Any, kept: Any
+) -> None:
+    journal = await opened(tmp_path, "run-1")
+    await journal.items.plan([item(0)], 10)
+    await journal.outcomes.record(item(0), 0, Result(item(0).item_id, {}), {"item_id": "a", "in_x": value})
+    schema = results_schema(pa.schema([]), pa.schema([("x", kind)]))
+    write_part(tmp_path, "results", "000000", journal.outcomes.results(0), schema)
+    (found,) = pq.read_table(part_path(tmp_path, "results", "000000")).to_pylist()
+    assert found["in_x"] == kept
+    journal.close()

@@ -1,0 +1,129 @@
+"""Subtitles: judged by libraries that read them, and by the rules they keep."""
+
+from __future__ import annotations
+
+import io
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import srt
+import webvtt
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mediamill.tasks.sinks.subtitles.cues import LINES, cues
+from mediamill.tasks.sinks.subtitles.display_width import LINE_WIDTH, width
+from mediamill.tasks.sinks.subtitles.formats import render
+from tests.helpers.cli_runs import SENTINEL, make_wavs, mediamill, transcribe
+from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.paths import RECORDINGS
+
+WORD = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
+    ["hello.", "-->", "<b>", "&amp;", "日本語の字幕です", "word" * 30, "\n\n1\n"]
+)
+TIME = st.floats(0, 600, allow_nan=False)
+
+
+@st.composite
+def rows(draw: st.DrawFn) -> dict[str, Any]:
+    told = draw(st.lists(st.tuples(WORD, TIME, TIME, st.sampled_from([None, "A", "B"])), max_size=40))
+    parts = [{"word": w, "text": w, "start": a, "end": b, "speaker": who} for w, a, b, who in told]
+    kind = draw(st.sampled_from(["words", "segments"]))
+    speakers = draw(st.sampled_from([[], ["A", "B"]]))
+    return {
+        "item_id": "x",
+        "text": " ".join(w for w, *_ in told),
+        "audio_seconds": 9.0,
+        kind: parts,
+        "speakers": speakers,
+    }
+
+
+@given(rows())
+def test_cues_are_in_order_apart_and_short(row: dict[str, Any]) -> None:
+    made = cues(row)
+    for cue in made:
+        assert 0 <= cue.start < cue.end
+        assert 1 <= len(cue.lines) <= LINES
+        assert all(0 < width(line) <= LINE_WIDTH for line in cue.lines)
+    assert all(one.end < other.start for one, other in itertools.pairwise(made))
+
+
+@given(rows())
+def test_other_readers_find_every_cue(row: dict[str, Any]) -> None:
+    made = cues(row)
+    read = list(srt.parse(render(row, "srt").decode()))
+    assert [(round(c.start.total_seconds(), 3), round(c.end.total_seconds(), 3)) for c in read] == [
+        (c.start, c.end) for c in made
+    ]
+    captions = webvtt.from_buffer(io.BytesIO(render(row, "vtt")))
+    assert len(captions) == len(made)
+    assert orjson.loads(render(row, "json"))["text"] == row["text"]
+
+
+def test_no_word_is_left_out_and_speech_is_shown_when_it_is_said() -> None:
+    said = [f"word{n}" + ("." if n % 9 == 8 else "") for n in range(60)]
+    row = {"words": [{"word": w, "start": n * 0.4, "end": n * 0.4 + 0.3} for n, w in enumerate(said)]}
+    made = cues(row)
+    assert " ".join(line for cue in made for line in cue.lines).split() == said
+    for cue in made:
+        first = said.index(cue.lines[0].split()[0])
+        assert abs(cue.start - first * 0.4) < 0.002
+
+
+@pytest.fixture
+def server() -> Iterator[RunningServer]:
+    with running_server(engine="echo", dialect="together") as running:
+        yield running
+
+
+def test_a_cue_has_the_texts_punctuation_and_the_words_times() -> None:
+    words = [
+        {"word": word, "start": n * 0.4, "end": n * 0.4 + 0.3}
+        for n, word in enumerate(["well", "he", "said", "its", "3", "00", "already", "lets", "go"])
+    ]
+    row = {"text": "Well, he said: it's 3:00 already. Let's go!", "words": words, "segments": [], "audio_seconds": 4.0}
+    made = cues(row)
+    assert " ".join(line for cue in made for line in cue.lines) == row["text"]
+    assert (made[0].start, made[-1].lines[-1][-3:]) == (0.0, "go!")
+    other = cues({**row, "text": "Something else was said."})
+    assert " ".join(line for cue in other for line in cue.lines).split() == [word["word"] for word in words]
+
+
+@pytest.mark.long
+def test_asked_for_later_they_cost_nothing(server: RunningServer, tmp_path: Path) -> None:
+    make_wavs(tmp_path / "in", 3)
+    out = tmp_path / "out"
+    assert transcribe(tmp_path / "in", out, server.origin).returncode == 0
+    later = transcribe(tmp_path / "in", out, server.origin, "--subtitles", "srt,vtt")
+    assert later.returncode == 0, later.stderr
+    assert server.bill()["requests"] == 3
+    assert sorted(path.suffix for path in (out / "media").iterdir()) == [".srt"] * 3 + [".vtt"] * 3
+    gone = next((out / "media").glob("*.srt"))
+    content = gone.read_bytes()
+    gone.unlink()
+    assert transcribe(tmp_path / "in", out, server.origin, "--subtitles", "srt,vtt").returncode == 0
+    assert gone.read_bytes() == content
+    assert SENTINEL.encode() not in content
+
+
+def test_a_recording_gets_all_four_and_a_wrong_format_is_one_line(tmp_path: Path) -> None:
+    out, home = tmp_path / "out", tmp_path / "home"
+    done = mediamill(
+        *("transcribe", RECORDINGS / "friends.wav", "--provider", "local", "--out", out),
+        *("--subtitles", "srt,vtt,txt,json"),
+        home=home,
+    )
+    assert done.returncode == 0, done.stderr
+    files = {path.suffix: path for path in (out / "media").iterdir()}
+    assert set(files) == {".srt", ".vtt", ".txt", ".json"}
+    text = orjson.loads(files[".json"].read_bytes())["text"]
+    shown = " ".join(cue.content for cue in srt.parse(files[".srt"].read_text(encoding="utf-8"))).split()
+    assert shown == text.split() == files[".txt"].read_text(encoding="utf-8").split()
+    wrong = mediamill("transcribe", RECORDINGS, "--out", out, "--subtitles", "ass", home=home)
+    assert wrong.returncode == 2
+    assert "subtitles" in wrong.stderr
