@@ -101,12 +101,12 @@ class Workbench:
 
     async def known_cuts(self, sha256: str, recipe: str) -> CutPoints:
         """Where a recording was cut before by the same recipe."""
-        return CutPoints(*await self._journal.cuts.of(sha256, recipe)) if self._journal else CutPoints()
+        return CutPoints(*await self._journal.cut_points.load(sha256, recipe)) if self._journal else CutPoints()
 
     async def keep_cuts(self, sha256: str, recipe: str, cuts: CutPoints) -> None:
         """Remember where a recording is cut."""
         if self._journal is not None:
-            await self._journal.cuts.keep(sha256, recipe, cuts.points, cuts.length)
+            await self._journal.cut_points.store(sha256, recipe, cuts.points, cuts.length)
 
     async def thread(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run blocking work off the event loop."""
@@ -138,7 +138,7 @@ class Workbench:
         """What ``make`` makes of the results that OUT has; made once a run."""
         async with self._remembering:
             if make not in self._remembered:
-                results = self._journal.outcomes.every_result() if self._journal is not None else iter(())
+                results = self._journal.outcomes.stream_done_results() if self._journal is not None else iter(())
                 self._remembered[make] = await self.thread(make, results)
             made: T = self._remembered[make]
             return made
@@ -210,10 +210,10 @@ class Workbench:
         if self._journal is None or about.st_size < _REMEMBER:
             return Media(path, await self.thread(_sha256, path), about.st_size)
         identity = (str(path), about.st_size, about.st_mtime_ns, about.st_ino)
-        digest = await self._journal.files.hash_of(*identity)
+        digest = await self._journal.file_hashes.find_hash(*identity)
         if digest is None:
             digest = await self.thread(_sha256, path)
-            await self._journal.files.remember(*identity, digest)
+            await self._journal.file_hashes.store_hash(*identity, digest)
         return Media(path, digest, about.st_size)
 
     async def _download(self, item: Item, to: Path) -> Media:

@@ -81,9 +81,9 @@ async def open_context(resolved: ResolvedJob, engine: Engine, *, retry: bool) ->
         lock = await engine.thread(OutLock.acquire, out, journal, run_id)
         await _bind(resolved, engine, journal, run_id, source)
         if source is not None and {"file", "bytes"} <= set(resolved.schema.names):
-            await journal.items.leave_previews()
-            lost = await engine.thread(lambda: lost_media(out, journal.outcomes.every_result()))
-            await journal.items.make_again(lost)
+            await journal.items.restore_unpromoted_previews()
+            lost = await engine.thread(lambda: lost_media(out, journal.outcomes.stream_done_results()))
+            await journal.items.mark_lost(lost)
         context = _context(resolved, engine, run_id, journal, lock)
     except BaseException:
         if lock is not None:
@@ -102,8 +102,8 @@ def _open_source(resolved: ResolvedJob) -> Source:
 
 def _bound_root(journal: Journal, resolved: ResolvedJob) -> str:
     """What OUT is bound to already: a retry reads no source, and the job may name it relative to another folder."""
-    journal.outs.load(resolved.out)
-    bound = journal.outs.binding()
+    journal.output.load_id(resolved.out)
+    bound = journal.output.load_binding()
     return bound.root if bound else resolved.job.source
 
 
@@ -112,22 +112,22 @@ async def _bind(resolved: ResolvedJob, engine: Engine, journal: Journal, run_id:
     job, out = resolved.job, resolved.out
     root = source.root if source else await engine.thread(_bound_root, journal, resolved)
     params = resolved.params.model_dump(mode="json", exclude_defaults=True)
-    binding = Binding.of(root, resolved.capability.name, resolved.provider.name, resolved.model, params)
+    binding = Binding.from_values(root, resolved.capability.name, resolved.provider.name, resolved.model, params)
     (out / JOURNAL_MARK).write_text(job.journal or "")
     fields = job.model_dump(mode="json", exclude={"limit", "run_deadline", "schedule"})
-    await journal.outs.bind(out, binding, fields, replace=job.replace, once=source is None)
+    await journal.output.bind(out, binding, fields, replace=job.replace, once=source is None)
     await journal.runs.start(run_id)
     await journal.asks.recover()
-    committed = journal.parts.listed()
+    committed = journal.parts.load_all()
     clean(out, committed)
     torn = {part.name for part in committed if part.kind != "calls" and not is_whole(out, part)}
     if torn:
-        await journal.parts.spoil(torn)
+        await journal.parts.mark_dirty(torn)
     if source is not None:
         row = source.row_schema() or pa.schema([])
         frozen = (freeze(results_schema(resolved.schema, row)), freeze(row))
-        if journal.outs.schemas() != frozen:
-            await journal.outs.freeze(*frozen)
+        if journal.output.load_schemas() != frozen:
+            await journal.output.freeze_schemas(*frozen)
 
 
 def _context(resolved: ResolvedJob, engine: Engine, run_id: str, journal: Journal, lock: OutLock) -> Context:
@@ -137,7 +137,7 @@ def _context(resolved: ResolvedJob, engine: Engine, run_id: str, journal: Journa
     limiter, limits_name = _limiter(resolved, engine, journal)
     quota = provider.quota(operation, model)
     concurrency = job.concurrency or quota.concurrency
-    spent = journal.attempts.spent()
+    spent = journal.attempts.sum_costs()
     line = Line(
         provider=provider,
         journal=journal,
@@ -157,7 +157,7 @@ def _context(resolved: ResolvedJob, engine: Engine, run_id: str, journal: Journa
     )
     scratch = out / ".tmp" / "scratch"
     scratch.mkdir(parents=True, exist_ok=True)
-    schemas = journal.outs.schemas()
+    schemas = journal.output.load_schemas()
     assert schemas is not None
     shared = min(concurrency * quota.per_request, _MOST_WAITING) if quota.per_request > 1 else 0
     gate_size = max(2 * concurrency + 16, shared, quota.jobs)
@@ -197,7 +197,7 @@ def _limiter(resolved: ResolvedJob, engine: Engine, journal: Journal) -> tuple[L
 
     def make() -> Limiter:
         limiter = Limiter(quota)
-        known = journal.ceilings.get(name)
+        known = journal.learned_limits.load(name)
         if known:
             limiter.restore(known)
         return limiter

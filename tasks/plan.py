@@ -11,8 +11,8 @@ import orjson
 
 from mediamill.tasks import fault_injection
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.journal.items import PREVIEWS, ShardWork
-from mediamill.tasks.journal.planning import LOST
+from mediamill.tasks.journal.items import PROMOTED_PREVIEW, ShardWork
+from mediamill.tasks.journal.planning import LOST_FILE
 from mediamill.tasks.sinks.media import lost_media, previews
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ async def make_plan(context: Context, source: Source) -> list[ShardWork]:
         fault_injection.point("plan.batch.after")
     if not counts.planned and context.stop.why is None:
         raise UsageError(f"{context.job.source}: nothing in it to do")
-    return await context.journal.items.shards()
+    return await context.journal.items.find_shards_with_work()
 
 
 async def plan_retry(context: Context, retry: Retry) -> list[ShardWork]:
@@ -83,32 +83,32 @@ async def plan_retry(context: Context, retry: Retry) -> list[ShardWork]:
         The shards that have something to do.
     """
     items, counts, thread, only = context.journal.items, context.counts, context.engine.thread, retry.only
-    if only is not None and PREVIEWS in only:
+    if only is not None and PROMOTED_PREVIEW in only:
         ids = await thread(_kept_previews, context)
-        kinds = only - {PREVIEWS}
+        kinds = only - {PROMOTED_PREVIEW}
         counts.total += await items.retry_ids(ids, promoting=True, kinds=kinds)
         finals = await thread(_lost_finals, context)
-        counts.total += 0 if kinds else await items.make_again(finals, now=True)
-        return await items.shards()
-    if only and LOST in only:
-        lost = await thread(lost_media, context.out, context.journal.outcomes.every_result())
-        counts.total += await items.make_again(lost, now=True)
-    if only is None or only - {FLAGGED, LOST}:
+        counts.total += 0 if kinds else await items.mark_lost(finals, now=True)
+        return await items.find_shards_with_work()
+    if only and LOST_FILE in only:
+        lost = await thread(lost_media, context.out, context.journal.outcomes.stream_done_results())
+        counts.total += await items.mark_lost(lost, now=True)
+    if only is None or only - {FLAGGED, LOST_FILE}:
         counts.total += await items.retry(set(only) if only else None)
     if only and FLAGGED in only:
-        flagged = await thread(lambda: list(context.journal.outcomes.flagged_ids()))
+        flagged = await thread(lambda: list(context.journal.outcomes.stream_flagged_ids()))
         counts.total += await items.retry_ids(flagged)
-    return await items.shards()
+    return await items.find_shards_with_work()
 
 
 def _kept_previews(context: Context) -> list[str]:
     """The ids of previews whose file still stands, and of those that an earlier promotion left undone."""
-    return previews(context.out, context.journal.outcomes.standing_results())
+    return previews(context.out, context.journal.outcomes.stream_all_results())
 
 
 def _lost_finals(context: Context) -> list[str]:
     """The ids of videos made in full whose file is gone."""
-    rows = context.journal.outcomes.every_result()
+    rows = context.journal.outcomes.stream_done_results()
     return lost_media(context.out, (row for row in rows if orjson.loads(row).get("preview") is False))
 
 

@@ -36,10 +36,10 @@ async def publish(context: Context) -> Summary:
     fault_injection.point("publish.calls.before")
     await publish_calls(context)
     if context.job.subtitles:
-        rows = context.journal.outcomes.every_result()
+        rows = context.journal.outcomes.stream_done_results()
         await context.engine.thread(write_all, context.out, rows, context.job.subtitles)
     summary = await context.engine.thread(summarize, context)
-    await context.journal.ceilings.put(context.limits_name, context.limiter.state())
+    await context.journal.learned_limits.store(context.limits_name, context.limiter.state())
     fault_injection.point("publish.report.before")
     worked = summary.total or summary.calls or not (context.out / "report.html").exists()
     if worked:
@@ -54,8 +54,8 @@ async def publish(context: Context) -> Summary:
 
 async def publish_calls(context: Context) -> None:
     """Write the attempts of every run that gained or settled some since a run last finished."""
-    for run_id in await context.engine.thread(context.journal.attempts.to_publish):
-        rows = map(call_row, context.journal.attempts.of_run(run_id))
+    for run_id in await context.engine.thread(context.journal.attempts.find_runs_to_publish):
+        rows = map(call_row, context.journal.attempts.stream_run(run_id))
         part = await context.engine.thread(write_part, context.out, "calls", run_id, rows, CALLS)
         await context.journal.parts.commit([part], context.lock.token)
 
@@ -63,7 +63,7 @@ async def publish_calls(context: Context) -> None:
 def summarize(context: Context) -> Summary:
     """The run in numbers."""
     journal, counts, tally = context.journal, context.counts, context.line.tally
-    run, whole = journal.attempts.spent(context.run_id), journal.attempts.spent()
+    run, whole = journal.attempts.sum_costs(context.run_id), journal.attempts.sum_costs()
     groups = (*counts.standing.values(), *failure_groups(journal))
     why = context.stop.why
     left = max(counts.total - counts.done - counts.failed, 0)
@@ -95,7 +95,7 @@ def summarize(context: Context) -> Summary:
         audio_seconds=counts.audio_seconds,
         cost_usd=run.known,
         unknown_max_usd=run.unknown_max,
-        unstated=journal.attempts.unstated(context.run_id),
+        unstated=journal.attempts.count_unstated(context.run_id),
         out_cost_usd=whole.known,
         seconds=time.monotonic() - context.began,
         stopped_by=why.kind if why and cut_short else None,
@@ -119,7 +119,7 @@ def endpoint_cost(context: Context) -> Decimal:
 
 def failure_groups(journal: Journal) -> tuple[FailureGroup, ...]:
     """The items that are failed now, by kind, the most frequent first."""
-    counts = [(kind, n) for (state, kind), n in journal.outcomes.counts_now().items() if state == "failed" and kind]
+    counts = [(kind, n) for (state, kind), n in journal.outcomes.count_by_state().items() if state == "failed" and kind]
     groups = []
     for kind, number in sorted(counts, key=lambda pair: (-pair[1], pair[0])):
         example: dict[str, Any] = next(iter(journal.outcomes.sample_failures(kind, 1)), {})
@@ -150,7 +150,7 @@ def _record(context: Context, summary: Summary) -> None:
         "seconds": round(summary.seconds, 3),
         "summary": summary.as_dict(),
         "versions": _versions(),
-        "parts": [_told(part) for part in context.journal.parts.listed()],
+        "parts": [_told(part) for part in context.journal.parts.load_all()],
     }
     write_json(context.out, context.out / "runs" / f"{context.run_id}.json", content)
 

@@ -117,7 +117,7 @@ def _unfinished(journal: Journal | None, batch: Sequence[Item], total: _Sum, job
     total.items += len(batch)
     if journal is None or job.refresh or job.replace:
         return list(batch)
-    done = journal.outcomes.finished([item.item_id for item in batch])
+    done = journal.outcomes.find_finished([item.item_id for item in batch])
     todo = [item for item in batch if done.get(item.item_id) != item.fingerprint]
     total.finished += len(batch) - len(todo)
     return todo

@@ -73,7 +73,9 @@ class RunSteps:
         """Do what the journal says is still to be done of the plan."""
         if self.context.stop.why is not None:
             return ShardEnd()
-        left = [one.shard for one in await self.context.journal.items.shards() if one.shard in self._planned]
+        left = [
+            one.shard for one in await self.context.journal.items.find_shards_with_work() if one.shard in self._planned
+        ]
         return await self.do_shards(left)
 
     async def publish(self) -> Summary:
@@ -130,5 +132,5 @@ def _bought_seconds(context: Context) -> float | None:
     hourly, budget = context.job.endpoint_hourly, context.job.budget
     if not hourly or budget is None:
         return None
-    spent = sum((Decimal(told["endpoint_usd"]) for _, told in context.journal.runs.endpoint_costs()), Decimal(0))
+    spent = sum((Decimal(told["endpoint_usd"]) for _, told in context.journal.runs.load_endpoint_runs()), Decimal(0))
     return max(float((budget - spent) / hourly * 3600), 0.0)

@@ -12,7 +12,7 @@ from typing import Any
 from mediamill.tasks import fault_injection
 from mediamill.tasks.domain import Answer, Ask, Failure, Item, Outcome, Result
 from mediamill.tasks.errors import BadInput, ItemError, MediamillError, Stop
-from mediamill.tasks.journal.planning import LOST
+from mediamill.tasks.journal.planning import LOST_FILE
 from mediamill.tasks.params import row_params
 from mediamill.tasks.run_context import Context
 from mediamill.tasks.sinks.failures import Failed, failure_row, failures_schema
@@ -134,7 +134,7 @@ async def run_shard(context: Context, shard: int) -> ShardEnd:
     Raises:
         StorageError: when the disk or the journal fails.
     """
-    items = await context.journal.items.pending(shard)
+    items = await context.journal.items.load_pending(shard)
     end = ShardEnd(left=len(items))
     async with asyncio.TaskGroup() as group:
         for item in items:
@@ -153,8 +153,10 @@ async def _publish(context: Context, shard: int) -> None:
     rows, name, out = context.journal.outcomes, f"{shard:06d}", context.out
     thread = context.engine.thread
     parts = [
-        await thread(write_part, out, "results", name, rows.results(shard), context.schema),
-        await thread(write_part, out, "failures", name, rows.failures(shard), failures_schema(context.row_schema)),
+        await thread(write_part, out, "results", name, rows.stream_results(shard), context.schema),
+        await thread(
+            write_part, out, "failures", name, rows.stream_failures(shard), failures_schema(context.row_schema)
+        ),
     ]
     await context.journal.parts.commit(parts, context.lock.token, shard=shard)
     fault_injection.point("part.commit.after")
@@ -209,7 +211,7 @@ async def _outcome(context: Context, item: Item) -> Outcome:
             )
         return Result(item.item_id, result_row(_completed(context, item, answers), columns))
     except ItemError as error:
-        if error.kind == LOST:
+        if error.kind == LOST_FILE:
             error.message = f"{item.source}: its file is lost, and it was made otherwise: {error.message}"
             error.hint = _MADE_OTHERWISE
         return _failure(item, error, answers)

@@ -7,7 +7,7 @@ from pathlib import Path
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.job import Job, make_job
 from mediamill.tasks.journal.journal import Journal
-from mediamill.tasks.journal.output_lock import holder
+from mediamill.tasks.journal.output_lock import describe_owner
 from mediamill.tasks.open_run import JOURNAL_MARK
 from mediamill.tasks.sinks.media import previews
 from mediamill.tasks.summary import Status
@@ -26,8 +26,8 @@ def open_existing(out: Path) -> Journal:
         raise UsageError(f"{out}: no run has written here", hint=hint)
     mark = out / JOURNAL_MARK
     journal = Journal.open_existing(out, (mark.read_text() if mark.exists() else "") or None)
-    journal.outs.load(out)
-    if journal.outs.binding() is None:
+    journal.output.load_id(out)
+    if journal.output.load_binding() is None:
         journal.close()
         raise UsageError(f"{out}: its journal holds nothing of it", hint="was the journal moved or restored?")
     return journal
@@ -41,7 +41,7 @@ def bound_job(out: Path) -> Job:
     """
     journal = open_existing(out)
     try:
-        stored = journal.outs.job() or {}
+        stored = journal.output.load_job() or {}
     finally:
         journal.close()
     return make_job(**{**stored, "out": str(out), "replace": False, "refresh": False})
@@ -56,13 +56,13 @@ def status(out: Path) -> Status:
     out = out.expanduser().absolute()
     journal = open_existing(out)
     try:
-        counts, spent, last = journal.outcomes.counts_now(), journal.attempts.spent(), journal.runs.last()
-        binding = journal.outs.binding()
+        counts, spent, last = journal.outcomes.count_by_state(), journal.attempts.sum_costs(), journal.runs.load_last()
+        binding = journal.output.load_binding()
         assert binding is not None
         by_state: dict[str, int] = {}
         for (state, _), number in counts.items():
             by_state[state] = by_state.get(state, 0) + number
-        busy = holder(out)
+        busy = describe_owner(out)
         ended = (last["state"] if last["finished_at"] else "running" if busy else "crashed") if last else None
         return Status(
             out=str(out),
@@ -96,7 +96,7 @@ def previews_now(out: Path) -> int:
     out = out.expanduser().absolute()
     journal = open_existing(out)
     try:
-        return len(previews(out, journal.outcomes.standing_results()))
+        return len(previews(out, journal.outcomes.stream_all_results()))
     finally:
         journal.close()
 
@@ -109,6 +109,6 @@ def flagged_now(out: Path) -> int:
     """
     journal = open_existing(out.expanduser().absolute())
     try:
-        return sum(1 for _ in journal.outcomes.flagged_ids())
+        return sum(1 for _ in journal.outcomes.stream_flagged_ids())
     finally:
         journal.close()

@@ -88,19 +88,19 @@ class AttemptRecord:
             cost_max=self._max_usd,
         )
         with self.reservation.unsent():
-            await self._journal.sending(attempt, self.keys)
+            await self._journal.record_sending(attempt, self.keys)
         self.start_clock()
         fault_injection.point("call.sending.after")
 
     async def accepted(self, remote_id: str) -> None:
         """The provider runs a job of that id."""
-        await self._journal.accepted(self.call_id, self.keys, remote_id)
+        await self._journal.record_accepted(self.call_id, self.keys, remote_id)
         fault_injection.point("call.accepted.after")
 
     async def replied(self, reply: Reply) -> None:
         """The raw reply is durable before anyone parses it, and until then the attempt counts as in flight."""
         self.latency_ms = self._elapsed_ms()
-        await self._journal.replied(
+        await self._journal.record_reply(
             self.call_id,
             self.keys,
             status=reply.status,
@@ -114,12 +114,14 @@ class AttemptRecord:
         """The request was refused or never arrived: nothing was billed."""
         self.reservation.release()
         reply_id = request_id(reply.headers) if reply else None
-        await self._journal.rejected(self.call_id, self.keys, **self._failure(problem, reply), request_id=reply_id)
+        await self._journal.record_rejection(
+            self.call_id, self.keys, **self._failure(problem, reply), request_id=reply_id
+        )
 
     async def unknown(self, problem: Problem, reply: Reply | None = None) -> None:
         """The request may have been carried out and billed."""
         self.reservation.charge_unknown()
-        await self._journal.unknown(self.call_id, self.keys, **self._failure(problem, reply))
+        await self._journal.record_unknown(self.call_id, self.keys, **self._failure(problem, reply))
 
     async def settled(self, parsed: Sequence[Parsed]) -> Cost:
         """The usage of a parsed reply becomes cost."""

@@ -26,7 +26,7 @@ from mediamill.tasks.calls.retry import TryAgain, retrying
 from mediamill.tasks.calls.settlement import answer, parse, settle, share_of
 from mediamill.tasks.domain import FREE, Answer, Ask, Cost, Usage
 from mediamill.tasks.errors import BadInput, CallFailed, ItemError, ProviderDown, UnknownOutcome
-from mediamill.tasks.journal.asks import Attempt, Claim
+from mediamill.tasks.journal.asks import Attempt, ClaimResult
 from mediamill.tasks.wire import Parsed, Problem, Reply
 
 _BUSY_SECONDS = 0.5
@@ -109,7 +109,7 @@ class Caller:
                 await asyncio.shield(self._line.journal.asks.release([pending.key]))
         return bought
 
-    async def _claim(self, pending: Pending) -> Claim:
+    async def _claim(self, pending: Pending) -> ClaimResult:
         with self._packer.coming(pending.wire):
             claim = await self._claim_once(pending)
         while claim.state == "busy":
@@ -117,7 +117,7 @@ class Caller:
             claim = await self._claim_once(pending)
         return claim
 
-    async def _claim_once(self, pending: Pending) -> Claim:
+    async def _claim_once(self, pending: Pending) -> ClaimResult:
         line = self._line
         line.stopping()
         return await line.journal.asks.claim(pending.key, owner=line.run_id, now=now_us())

@@ -34,7 +34,7 @@ async def settle(line: Line, call_id: str, parsed: Sequence[Parsed], ask: Ask, m
     """Usage becomes cost, and both become durable."""
     usage = total(p.usage for p in parsed)
     cost = line.pricing.cost(ask.model, ask.operation, usage, most)
-    await line.journal.asks.settle(call_id, usage.as_dict(), cost)
+    await line.journal.asks.record_cost(call_id, usage.as_dict(), cost)
     fault_injection.point("call.settled.after")
     return cost
 

@@ -18,14 +18,14 @@ import orjson
 
 from mediamill.tasks.domain import Cost
 from mediamill.tasks.journal import claims, transitions
-from mediamill.tasks.journal.blobs import Blobs
-from mediamill.tasks.journal.claims import Claiming, Held
+from mediamill.tasks.journal.blobs import BlobStore
+from mediamill.tasks.journal.claims import ClaimRequest, HeldAsks
 from mediamill.tasks.journal.database import JournalDatabase
-from mediamill.tasks.journal.db_errors import storage_error
-from mediamill.tasks.journal.transitions import Ended, NewAttempt
+from mediamill.tasks.journal.db_errors import to_storage_error
+from mediamill.tasks.journal.transitions import AttemptEnd, NewAttempt
 
-_INLINE = 64 * 1024
-_KEPT_HEADERS = frozenset(
+_MAX_INLINE_BYTES = 64 * 1024
+_STORED_HEADERS = frozenset(
     {
         "content-type",
         "x-request-id",
@@ -58,7 +58,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class ClaimResult:
     """What claiming an Ask brought.
 
     ``mine``: send it. ``hit``: answered already. ``busy``: a live owner is at it. ``accepted``: a job of
@@ -73,11 +73,11 @@ class Claim:
 class Asks:
     """The states of every Ask in the journal."""
 
-    def __init__(self, journal: JournalDatabase, blobs: Blobs | None) -> None:
+    def __init__(self, journal: JournalDatabase, blobs: BlobStore | None) -> None:
         self._journal = journal
         self._blobs = blobs
 
-    async def claim(self, key: str, *, owner: str, now: int) -> Claim:
+    async def claim(self, key: str, *, owner: str, now: int) -> ClaimResult:
         """Claim an Ask for ``owner`` (a run's id), or learn why that cannot be.
 
         The claim is unique over every task, shard and process that uses this journal. A dead owner's
@@ -89,11 +89,13 @@ class Asks:
             owner: who claims.
             now: microseconds since the epoch.
         """
-        state, row = await self._journal.bulk(claims.claim, Claiming(key, owner, self._journal.out_id, now))
+        state, row = await self._journal.write_batched(
+            claims.claim, ClaimRequest(key, owner, self._journal.out_id, now)
+        )
         if state in ("hit", "accepted"):
-            attempt = await self._stored(row["call_id"])
-            return Claim(state, attempt, row["remote_id"])
-        return Claim(state)
+            attempt = await self._load_attempt(row["call_id"])
+            return ClaimResult(state, attempt, row["remote_id"])
+        return ClaimResult(state)
 
     async def release(self, keys: Sequence[str]) -> None:
         """Let go of this run's Asks that led to no answer.
@@ -101,22 +103,22 @@ class Asks:
         A claim falls back to what it was before. One left on its way counts as unknown, and an accepted job
         as still to be polled, for whoever claims it next. Answered Asks stay as they are.
         """
-        await self._journal.bulk(claims.release, Held(self._journal.run_id, tuple(keys)))
+        await self._journal.write_batched(claims.release, HeldAsks(self._journal.run_id, tuple(keys)))
 
-    async def sending(self, attempt: NewAttempt, keys: Sequence[str]) -> None:
+    async def record_sending(self, attempt: NewAttempt, keys: Sequence[str]) -> None:
         """The attempt is about to be sent; durable before its first byte leaves.
 
         Raises:
             CallFailed: ``claim_lost``, when another run has claimed one of the Asks since; nothing may be sent.
         """
-        await self._journal.bulk(transitions.sending, (attempt, tuple(keys)))
+        await self._journal.write_batched(transitions.record_sending, (attempt, tuple(keys)))
 
-    async def accepted(self, call_id: str, keys: Sequence[str], remote_id: str) -> None:
+    async def record_accepted(self, call_id: str, keys: Sequence[str], remote_id: str) -> None:
         """The provider runs a job of that id; durable before the first poll."""
-        ended = Ended(call_id, keys, self._told(outcome="accepted"), "accepted", remote_id=remote_id)
-        await self._journal.bulk(transitions.end_accepted, ended)
+        end = AttemptEnd(call_id, keys, self._bind_values(outcome="accepted"), "accepted", remote_id=remote_id)
+        await self._journal.write_batched(transitions.record_accepted, end)
 
-    async def replied(
+    async def record_reply(
         self,
         call_id: str,
         keys: Sequence[str],
@@ -132,21 +134,23 @@ class Asks:
         Raises:
             StorageError: when it cannot be kept.
         """
-        blob = await self._put(body)
-        kept = {name: value for name, value in headers.items() if name in _KEPT_HEADERS}
-        ended = {
+        blob = await self._store_large_body(body)
+        stored_headers = {name: value for name, value in headers.items() if name in _STORED_HEADERS}
+        columns = {
             "outcome": "replied",
             "http_status": status,
             "latency_ms": latency_ms,
             "request_id": request_id,
             "reply_status": status,
-            "reply_headers": orjson.dumps(kept).decode(),
+            "reply_headers": orjson.dumps(stored_headers).decode(),
             "reply_body": body if blob is None else None,
             "reply_blob": blob,
         }
-        await self._journal.bulk(transitions.end_replied, Ended(call_id, keys, self._told(**ended), "replied"))
+        await self._journal.write_batched(
+            transitions.record_replies, AttemptEnd(call_id, keys, self._bind_values(**columns), "replied")
+        )
 
-    async def rejected(
+    async def record_rejection(
         self,
         call_id: str,
         keys: Sequence[str],
@@ -158,7 +162,7 @@ class Asks:
         request_id: str | None,
     ) -> None:
         """The request was refused or never arrived; nothing was billed."""
-        ended = {
+        columns = {
             "outcome": "rejected",
             "http_status": status,
             "error_kind": kind,
@@ -168,15 +172,16 @@ class Asks:
             "cost_usd": "0",
             "cost_basis": "free",
         }
-        await self._journal.bulk(
-            transitions.end_rejected, Ended(call_id, keys, self._told(**ended), "claimed", "rejected")
+        await self._journal.write_batched(
+            transitions.record_rejections,
+            AttemptEnd(call_id, keys, self._bind_values(**columns), "claimed", "rejected"),
         )
 
-    async def unknown(
+    async def record_unknown(
         self, call_id: str, keys: Sequence[str], *, kind: str, message: str, status: int | None, latency_ms: int
     ) -> None:
         """The request may have been carried out and billed; its ceiling stays charged."""
-        ended = {
+        columns = {
             "outcome": "unknown",
             "http_status": status,
             "error_kind": kind,
@@ -184,46 +189,46 @@ class Asks:
             "latency_ms": latency_ms,
             "cost_basis": "unknown",
         }
-        await self._journal.bulk(
-            transitions.end_unknown, Ended(call_id, keys, self._told(**ended), "claimed", "unknown")
+        await self._journal.write_batched(
+            transitions.record_unknown, AttemptEnd(call_id, keys, self._bind_values(**columns), "claimed", "unknown")
         )
 
-    async def settle(self, call_id: str, usage: Mapping[str, Any], cost: Cost) -> None:
+    async def record_cost(self, call_id: str, usage: Mapping[str, Any], cost: Cost) -> None:
         """What the attempt used and cost."""
-        told = {
+        columns = {
             "b_call": call_id,
             "usage": orjson.dumps(usage).decode(),
             "cost_usd": None if cost.usd is None else str(cost.usd),
             "cost_basis": cost.basis,
             "price_source": cost.source,
         }
-        await self._journal.bulk(transitions.settle, self._told(**told))
+        await self._journal.write_batched(transitions.record_costs, self._bind_values(**columns))
 
     async def renew(self, owner: str) -> None:
         """Prolong the leases of everything ``owner`` holds. The journal does so by itself for its own run."""
-        await self._journal.bulk(claims.renew, (self._journal.out_id, owner))
+        await self._journal.write_batched(claims.renew, (self._journal.out_id, owner))
 
     async def recover(self) -> None:
         """Declare every claim of this OUT's earlier runs dead; the caller holds OUT's lock."""
         journal = self._journal
         await journal.write(lambda connection: claims.recover(connection, journal.out_id, journal.run_id))
 
-    def _told(self, **columns: Any) -> dict[str, Any]:
+    def _bind_values(self, **columns: Any) -> dict[str, Any]:
         if columns.get("error_message"):
             columns["error_message"] = columns["error_message"].replace("\0", "")  # PostgreSQL's text holds none
         return {**columns, "b_out": self._journal.out_id, "b_run": self._journal.run_id}
 
-    async def _put(self, body: bytes) -> str | None:
+    async def _store_large_body(self, body: bytes) -> str | None:
         """The name of the blob that keeps a large body; None when its row does."""
-        if self._blobs is None or len(body) <= _INLINE:
+        if self._blobs is None or len(body) <= _MAX_INLINE_BYTES:
             return None
         try:
             return await asyncio.to_thread(self._blobs.put, body)
         except OSError as error:
-            raise (storage_error(error, str(error.filename or self._journal.where)) or error) from None
+            raise (to_storage_error(error, str(error.filename or self._journal.where)) or error) from None
 
-    async def _stored(self, call_id: str) -> Attempt:
-        row = await self._journal.bulk(transitions.fetch, call_id)
+    async def _load_attempt(self, call_id: str) -> Attempt:
+        row = await self._journal.write_batched(transitions.fetch_attempts, call_id)
         body = row["reply_body"]
         if self._blobs is not None and row["reply_blob"]:
             body = await asyncio.to_thread(self._blobs.get, row["reply_blob"])

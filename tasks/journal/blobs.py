@@ -10,7 +10,7 @@ from pathlib import Path
 from mediamill.tasks.errors import StorageError
 
 
-class Blobs:
+class BlobStore:
     """A content-addressed folder. A blob is on disk for good before ``put`` returns."""
 
     def __init__(self, root: Path) -> None:

@@ -9,25 +9,25 @@ from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, bindparam, or_, select, update
 
-from mediamill.tasks.journal.sql_dialect import insert_absent
+from mediamill.tasks.journal.sql_dialect import insert_if_absent
 from mediamill.tasks.journal.tables import asks, attempts
 
 LEASE_SECONDS = 60
-HELD = ("claimed", "sending", "accepted")
-CRASHED = {
+HELD_STATES = ("claimed", "sending", "accepted")
+CRASHED_COLUMNS = {
     "outcome": "unknown",
     "cost_basis": "unknown",
     "error_kind": "crash",
     "error_message": "the process ended before the reply was on record",
 }
-ELSEWHERE = ""
+CHANGED_BY_OTHER_OUT = ""
 """``changed_in`` of an attempt that a run of another OUT has changed; its own OUT's next run publishes it."""
-MINE = (asks.c.key == bindparam("b_key"), asks.c.owner == bindparam("b_owner"))
+BOUND_ASK = (asks.c.key == bindparam("b_key"), asks.c.owner == bindparam("b_owner"))
 _CHUNK = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Claiming:
+class ClaimRequest:
     """A wish to claim an Ask."""
 
     key: str
@@ -42,82 +42,84 @@ class Claiming:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldAsks:
     """Asks that ``owner`` claimed."""
 
     owner: str
     keys: Sequence[str]
 
 
-Found = tuple[Literal["mine", "hit", "busy", "accepted", "unknown"], dict[str, Any]]
+ClaimOutcome = tuple[Literal["mine", "hit", "busy", "accepted", "unknown"], dict[str, Any]]
 
 
-def claim(connection: Connection, wishes: Sequence[Claiming]) -> Sequence[Found]:
+def claim(connection: Connection, requests: Sequence[ClaimRequest]) -> Sequence[ClaimOutcome]:
     """Claim every Ask that is free; the first wish for a key wins, in this batch and in the database."""
-    new = {w.key: w for w in reversed(wishes)}
-    fresh = _insert_claims(connection, list(new.values()))
-    rows = _rows(connection, [key for key in new if key not in fresh])
-    found: list[Found] = []
+    first_by_key = {w.key: w for w in reversed(requests)}
+    inserted = _insert_claims(connection, list(first_by_key.values()))
+    rows = _select_asks(connection, [key for key in first_by_key if key not in inserted])
+    outcomes: list[ClaimOutcome] = []
     taken: dict[str, str] = {}
-    for wish in wishes:
-        if wish.key in fresh:
-            first = taken.setdefault(wish.key, wish.owner) == wish.owner and wish is new[wish.key]
-            found.append(("mine", {}) if first else ("busy", {}))
+    for request in requests:
+        if request.key in inserted:
+            first = (
+                taken.setdefault(request.key, request.owner) == request.owner and request is first_by_key[request.key]
+            )
+            outcomes.append(("mine", {}) if first else ("busy", {}))
         else:
-            found.append(_inherit(connection, wish, rows[wish.key]))
-    return found
+            outcomes.append(_claim_existing(connection, request, rows[request.key]))
+    return outcomes
 
 
-def _insert_claims(connection: Connection, wishes: list[Claiming]) -> set[str]:
+def _insert_claims(connection: Connection, requests: list[ClaimRequest]) -> set[str]:
     """The keys that nobody had; they are the wishers' now."""
-    known = set(_rows(connection, [w.key for w in wishes]))
-    absent = [w for w in wishes if w.key not in known]
+    known = set(_select_asks(connection, [w.key for w in requests]))
+    absent = [w for w in requests if w.key not in known]
     if not absent:
         return set()
     values = [
         {"key": w.key, "state": "claimed", "before": "free", "owner": w.owner, "lease": w.lease, "out_id": w.out_id}
         for w in absent
     ]
-    return insert_absent(connection, asks, "key", values)
+    return insert_if_absent(connection, asks, "key", values)
 
 
-def _rows(connection: Connection, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
+def _select_asks(connection: Connection, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
     rows: dict[str, dict[str, Any]] = {}
     for start in range(0, len(keys), _CHUNK):
-        chosen = select(asks).where(asks.c.key.in_(keys[start : start + _CHUNK]))
+        statement = select(asks).where(asks.c.key.in_(keys[start : start + _CHUNK]))
         if connection.dialect.name != "sqlite":
-            chosen = chosen.with_for_update()
-        rows.update({row["key"]: dict(row) for row in connection.execute(chosen).mappings()})
+            statement = statement.with_for_update()
+        rows.update({row["key"]: dict(row) for row in connection.execute(statement).mappings()})
     return rows
 
 
-def _inherit(connection: Connection, wish: Claiming, row: dict[str, Any]) -> Found:
+def _claim_existing(connection: Connection, request: ClaimRequest, row: dict[str, Any]) -> ClaimOutcome:
     """What becomes of a wish for an Ask that is known already."""
     state = row["state"]
     if state == "replied":
         return "hit", row
-    if state in HELD and row["lease"] > wish.now:
+    if state in HELD_STATES and row["lease"] > request.now:
         return "busy", row
     if state == "sending":
         _mark_unknown(connection, row["call_id"])
         state = "unknown"
     before = row["before"] if state == "claimed" else state
-    held = {
+    claimed = {
         "state": "accepted" if before == "accepted" else "claimed",
         "before": before,
-        "owner": wish.owner,
-        "lease": wish.lease,
-        "out_id": wish.out_id,
+        "owner": request.owner,
+        "lease": request.lease,
+        "out_id": request.out_id,
     }
-    connection.execute(update(asks).where(asks.c.key == wish.key).values(**held))
-    row.update(held)
-    answers: dict[str, Literal["unknown", "accepted"]] = {"unknown": "unknown", "accepted": "accepted"}
-    return answers.get(before, "mine"), row
+    connection.execute(update(asks).where(asks.c.key == request.key).values(**claimed))
+    row.update(claimed)
+    outcomes: dict[str, Literal["unknown", "accepted"]] = {"unknown": "unknown", "accepted": "accepted"}
+    return outcomes.get(before, "mine"), row
 
 
 def _mark_unknown(connection: Connection, call_id: str) -> None:
-    where = (attempts.c.call_id == call_id, attempts.c.outcome == "sending")
-    connection.execute(update(attempts).where(*where).values(changed_in=ELSEWHERE, **CRASHED))
+    conditions = (attempts.c.call_id == call_id, attempts.c.outcome == "sending")
+    connection.execute(update(attempts).where(*conditions).values(changed_in=CHANGED_BY_OTHER_OUT, **CRASHED_COLUMNS))
 
 
 def recover(connection: Connection, out_id: str, run_id: str) -> None:
@@ -125,22 +127,24 @@ def recover(connection: Connection, out_id: str, run_id: str) -> None:
 
     Attempts of this OUT that another OUT's run has changed are this run's to publish.
     """
-    dead = (asks.c.out_id == out_id, asks.c.owner != run_id)
-    connection.execute(update(asks).where(*dead, asks.c.state == "claimed").values(state=asks.c.before, lease=0))
-    connection.execute(update(asks).where(*dead, asks.c.state == "sending").values(state="unknown", lease=0))
-    connection.execute(update(asks).where(*dead, asks.c.state == "accepted").values(lease=0))
-    lost = (attempts.c.out_id == out_id, attempts.c.run_id != run_id, attempts.c.outcome == "sending")
-    connection.execute(update(attempts).where(*lost).values(changed_in=run_id, **CRASHED))
-    elsewhere = (attempts.c.out_id == out_id, attempts.c.changed_in == ELSEWHERE)
-    connection.execute(update(attempts).where(*elsewhere).values(changed_in=run_id))
+    earlier_runs = (asks.c.out_id == out_id, asks.c.owner != run_id)
+    connection.execute(
+        update(asks).where(*earlier_runs, asks.c.state == "claimed").values(state=asks.c.before, lease=0)
+    )
+    connection.execute(update(asks).where(*earlier_runs, asks.c.state == "sending").values(state="unknown", lease=0))
+    connection.execute(update(asks).where(*earlier_runs, asks.c.state == "accepted").values(lease=0))
+    interrupted = (attempts.c.out_id == out_id, attempts.c.run_id != run_id, attempts.c.outcome == "sending")
+    connection.execute(update(attempts).where(*interrupted).values(changed_in=run_id, **CRASHED_COLUMNS))
+    changed_by_other = (attempts.c.out_id == out_id, attempts.c.changed_in == CHANGED_BY_OTHER_OUT)
+    connection.execute(update(attempts).where(*changed_by_other).values(changed_in=run_id))
 
 
-def release(connection: Connection, groups: Sequence[Held]) -> Sequence[None]:
+def release(connection: Connection, claims: Sequence[HeldAsks]) -> Sequence[None]:
     """Let go of Asks. A claim falls back to what it was before; one on its way or accepted waits for an heir."""
-    let_go = [{"b_key": key, "b_owner": held.owner} for held in groups for key in held.keys]
-    connection.execute(_RELEASE, let_go)
-    connection.execute(_ABANDON, let_go)
-    return [None] * len(groups)
+    bindings = [{"b_key": key, "b_owner": held.owner} for held in claims for key in held.keys]
+    connection.execute(_RELEASE, bindings)
+    connection.execute(_ABANDON, bindings)
+    return [None] * len(claims)
 
 
 def renew(connection: Connection, holders: Sequence[tuple[str, str]]) -> Sequence[None]:
@@ -150,18 +154,18 @@ def renew(connection: Connection, holders: Sequence[tuple[str, str]]) -> Sequenc
     return [None] * len(holders)
 
 
-def _any(states: Sequence[str]) -> ColumnElement[bool]:
+def _is_in_state(states: Sequence[str]) -> ColumnElement[bool]:
     """In one of the states; written out, because a list cannot be bound for many rows at once."""
     return or_(*(asks.c.state == state for state in states))
 
 
-_RELEASE = update(asks).where(*MINE, asks.c.state == "claimed").values(state=asks.c.before, lease=0)
-_ABANDON = update(asks).where(*MINE, _any(("sending", "accepted"))).values(lease=0)
+_RELEASE = update(asks).where(*BOUND_ASK, asks.c.state == "claimed").values(state=asks.c.before, lease=0)
+_ABANDON = update(asks).where(*BOUND_ASK, _is_in_state(("sending", "accepted"))).values(lease=0)
 _RENEW = (
     update(asks)
     .where(
         asks.c.out_id == bindparam("b_out"),
-        _any(HELD),
+        _is_in_state(HELD_STATES),
         asks.c.owner == bindparam("b_owner"),
         asks.c.lease > 0,
     )

@@ -10,20 +10,20 @@ from mediamill.tasks.journal.sql_dialect import upsert
 from mediamill.tasks.journal.tables import cuts
 
 
-class CutPoints:
+class CutPointStore:
     """Cut points by the recording's SHA-256 and the recipe it is cut by; shared by every OUT of the journal."""
 
     def __init__(self, journal: JournalDatabase) -> None:
         self._journal = journal
 
-    async def of(self, sha256: str, recipe: str) -> tuple[tuple[int, ...], int | None]:
+    async def load(self, sha256: str, recipe: str) -> tuple[tuple[int, ...], int | None]:
         """The cuts in samples at 16 kHz and, once it was cut to its end, the recording's length."""
-        chosen = select(cuts.c.points).where(cuts.c.sha256 == sha256, cuts.c.recipe == recipe)
-        text = await self._journal.read(lambda connection: connection.execute(chosen).scalar())
-        kept = orjson.loads(text) if text else {"points": [], "length": None}
-        return tuple(kept["points"]), kept["length"]
+        statement = select(cuts.c.points).where(cuts.c.sha256 == sha256, cuts.c.recipe == recipe)
+        text = await self._journal.read(lambda connection: connection.execute(statement).scalar())
+        stored = orjson.loads(text) if text else {"points": [], "length": None}
+        return tuple(stored["points"]), stored["length"]
 
-    async def keep(self, sha256: str, recipe: str, points: tuple[int, ...], length: int | None) -> None:
+    async def store(self, sha256: str, recipe: str, points: tuple[int, ...], length: int | None) -> None:
         """Remember the cuts; durable when this returns."""
         text = orjson.dumps({"points": points, "length": length}).decode()
         row = {"sha256": sha256, "recipe": recipe, "points": text}

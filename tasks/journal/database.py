@@ -13,16 +13,16 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.journal.blobs import Blobs
+from mediamill.tasks.journal.blobs import BlobStore
 from mediamill.tasks.journal.claims import LEASE_SECONDS, renew
-from mediamill.tasks.journal.db_errors import storage_error
-from mediamill.tasks.journal.migrations import check_version, prepare, stored_version
+from mediamill.tasks.journal.db_errors import to_storage_error
+from mediamill.tasks.journal.migrations import check_version, create_or_migrate, read_version
 from mediamill.tasks.journal.writer import Handler, Writer
 
 T = TypeVar("T")
 
-_BUSY_MS = 30_000
-_FILE = "journal.sqlite"
+_BUSY_TIMEOUT_MS = 30_000
+_FILE_NAME = "journal.sqlite"
 
 
 class JournalDatabase:
@@ -35,11 +35,11 @@ class JournalDatabase:
         lease_name: of OUT's lock, once that is held.
     """
 
-    def __init__(self, place: Place) -> None:
-        self._engine = place.engine
-        self._readers = place.readers
-        self.where = place.where
-        self._writer = Writer(place.engine, place.where)
+    def __init__(self, location: JournalLocation) -> None:
+        self._engine = location.engine
+        self._readers = location.readers
+        self.where = location.where
+        self._writer = Writer(location.engine, location.where)
         self._closed = False
         self.out_id = ""
         self.run_id = ""
@@ -57,12 +57,12 @@ class JournalDatabase:
             StorageError: when it cannot be opened or written, or was made by a newer program.
             UsageError: when ``url`` is neither, or PostgreSQL is named and its extra is not installed.
         """
-        place = Place.of(out, url)
-        with place.opening():
-            for folder in {out / ".journal", place.folder or out / ".journal"}:
+        location = JournalLocation.from_url(out, url)
+        with location.report_open_errors():
+            for folder in {out / ".journal", location.folder or out / ".journal"}:
                 folder.mkdir(parents=True, exist_ok=True)
-            prepare(place.engine, place.where)
-        return cls(place)
+            create_or_migrate(location.engine, location.where)
+        return cls(location)
 
     @classmethod
     def open_existing(cls, out: Path, url: str | None = None) -> Self:
@@ -71,47 +71,47 @@ class JournalDatabase:
         Raises:
             StorageError, UsageError: as :meth:`open` does; a UsageError also when there is none.
         """
-        place = Place.of(out, url)
-        with place.opening():
-            found = None
-            if place.folder is None or (place.folder / _FILE).exists():
-                with place.readers.connect() as connection:
-                    found = stored_version(connection)
-            if found is None:
-                raise UsageError(f"{place.where}: there is no journal", hint="was it moved or restored?")
-            check_version(found, place.where)
-        return cls(place)
+        location = JournalLocation.from_url(out, url)
+        with location.report_open_errors():
+            version = None
+            if location.folder is None or (location.folder / _FILE_NAME).exists():
+                with location.readers.connect() as connection:
+                    version = read_version(connection)
+            if version is None:
+                raise UsageError(f"{location.where}: there is no journal", hint="was it moved or restored?")
+            check_version(version, location.where)
+        return cls(location)
 
     def keep_leases(self, run_id: str) -> None:
         """From now on this journal writes for ``run_id`` and keeps the leases of its Asks alive."""
         self.run_id = run_id
-        self._writer.every(LEASE_SECONDS / 4, renew, (self.out_id, run_id))
+        self._writer.repeat_every(LEASE_SECONDS / 4, renew, (self.out_id, run_id))
 
-    async def bulk(self, handler: Handler, parameter: Any) -> Any:
+    async def write_batched(self, handler: Handler, parameter: Any) -> Any:
         """One operation of a kind, done together with the others of its kind that wait."""
         return await self._writer.submit(handler, parameter)
 
-    async def write(self, op: Callable[[Connection], T]) -> T:
+    async def write(self, operation: Callable[[Connection], T]) -> T:
         """Run ``op`` in the next transaction; its result, once that is durable."""
-        done: T = await self._writer.submit(_Alone(op), None)
-        return done
+        result: T = await self._writer.submit(_SingleOperation(operation), None)
+        return result
 
-    def write_now(self, op: Callable[[Connection], T]) -> T:
+    def write_blocking(self, operation: Callable[[Connection], T]) -> T:
         """The same, blocking."""
-        done: T = self._writer.submit_now(_Alone(op), None)
-        return done
+        result: T = self._writer.submit_blocking(_SingleOperation(operation), None)
+        return result
 
-    async def read(self, op: Callable[[Connection], T]) -> T:
+    async def read(self, operation: Callable[[Connection], T]) -> T:
         """Run ``op`` on a reader, off the loop."""
-        return await asyncio.to_thread(self.read_now, op)
+        return await asyncio.to_thread(self.read_blocking, operation)
 
-    def read_now(self, op: Callable[[Connection], T]) -> T:
+    def read_blocking(self, operation: Callable[[Connection], T]) -> T:
         """Run ``op`` on a reader, blocking."""
         try:
             with self._readers.connect() as connection:
-                return op(connection)
+                return operation(connection)
         except Exception as error:  # noqa: BLE001 - raised again
-            raise (storage_error(error, self.where) or error) from None
+            raise (to_storage_error(error, self.where) or error) from None
 
     def stream(self, statement: Any) -> Iterator[Any]:
         """The rows of a select, a few hundred at a time, so that memory stays flat."""
@@ -119,7 +119,7 @@ class JournalDatabase:
             with self._readers.connect() as connection:
                 yield from connection.execution_options(stream_results=True, yield_per=200).execute(statement)
         except DBAPIError as error:
-            raise (storage_error(error, self.where) or error) from None
+            raise (to_storage_error(error, self.where) or error) from None
 
     def close(self) -> None:
         """Write what waits and let go of the database. Closing twice is harmless."""
@@ -131,18 +131,18 @@ class JournalDatabase:
         self._engine.dispose()
 
 
-class _Alone:
+class _SingleOperation:
     """A kind of its own: an operation that shares its transaction but not its statements."""
 
-    def __init__(self, op: Callable[[Connection], Any]) -> None:
-        self._op = op
+    def __init__(self, operation: Callable[[Connection], Any]) -> None:
+        self._operation = operation
 
     def __call__(self, connection: Connection, _: Sequence[Any]) -> Sequence[Any]:
-        return [self._op(connection)]
+        return [self._operation(connection)]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class JournalLocation:
     """Where a journal is kept: a folder on this machine, or a server."""
 
     engine: Engine
@@ -151,69 +151,69 @@ class Place:
     folder: Path | None = None
 
     @classmethod
-    def of(cls, out: Path, url: str | None) -> Place:
+    def from_url(cls, out: Path, url: str | None) -> JournalLocation:
         """The journal of OUT, or the one that ``url`` names.
 
         Raises:
             UsageError: when ``url`` cannot be used.
         """
         if url is not None and "://" in url:
-            engine, where = _postgresql(url)
+            engine, where = _create_postgresql_engine(url)
             return cls(engine, engine, where)
         folder = Path(url).expanduser().absolute() if url else out / ".journal"
-        engine, readers = _sqlite(folder / _FILE)
-        return cls(engine, readers, str(folder / _FILE), folder)
+        engine, readers = _create_sqlite_engines(folder / _FILE_NAME)
+        return cls(engine, readers, str(folder / _FILE_NAME), folder)
 
     @property
-    def blobs(self) -> Blobs | None:
+    def blobs(self) -> BlobStore | None:
         """Where large replies are kept; None on a server, which keeps them in its rows."""
-        return None if self.folder is None else Blobs(self.folder / "blobs")
+        return None if self.folder is None else BlobStore(self.folder / "blobs")
 
     @contextmanager
-    def opening(self) -> Iterator[None]:
+    def report_open_errors(self) -> Iterator[None]:
         """Let go of the database, and say in words what is wrong with it, when it cannot be opened."""
         try:
             yield
         except Exception as error:  # noqa: BLE001 - raised again
             self.engine.dispose()
             self.readers.dispose()
-            raise (storage_error(error, self.where) or error) from None
+            raise (to_storage_error(error, self.where) or error) from None
 
 
-def _sqlite(path: Path) -> tuple[Engine, Engine]:
+def _create_sqlite_engines(path: Path) -> tuple[Engine, Engine]:
     """A writer that takes the write lock at once, and readers that never take it."""
     engines = []
     for begin in ("BEGIN IMMEDIATE", "BEGIN"):
         engine = create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False})
-        event.listen(engine, "connect", _pragmas)
+        event.listen(engine, "connect", _set_pragmas)
         event.listen(engine, "begin", lambda connection, how=begin: connection.exec_driver_sql(how))
         engines.append(engine)
     return engines[0], engines[1]
 
 
-def _pragmas(connection: Any, _: Any) -> None:
+def _set_pragmas(connection: Any, _: Any) -> None:
     connection.isolation_level = None  # transactions are begun here, not guessed by the driver
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={_BUSY_MS}", "foreign_keys=OFF"):
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={_BUSY_TIMEOUT_MS}", "foreign_keys=OFF"):
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _postgresql(url: str) -> tuple[Engine, str]:
+def _create_postgresql_engine(url: str) -> tuple[Engine, str]:
     """The engine, and the database's name for people: without user, password or options.
 
     Every reply is kept in its row, whatever its size: the machines that share the database share no folder.
     """
     hint = "give a folder or postgresql://user@host/database"
     try:
-        named = make_url(url)
+        address = make_url(url)
     except (ArgumentError, ValueError):
         raise UsageError("the journal's address cannot be read", hint=hint) from None
-    if named.drivername != "postgresql":
-        raise UsageError(f"a journal cannot be kept at {named.drivername}://", hint=hint)
+    if address.drivername != "postgresql":
+        raise UsageError(f"a journal cannot be kept at {address.drivername}://", hint=hint)
     try:
         import psycopg  # type: ignore[import-not-found,unused-ignore]  # noqa: F401
     except ImportError:
         raise UsageError(
             "a journal on PostgreSQL needs the extra 'postgresql'", hint="uv sync --extra postgresql"
         ) from None
-    engine = create_engine(named.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
-    return engine, f"postgresql://{named.host or 'localhost'}/{named.database or ''}"
+    engine = create_engine(address.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+    return engine, f"postgresql://{address.host or 'localhost'}/{address.database or ''}"

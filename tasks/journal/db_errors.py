@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from mediamill.tasks.errors import StorageError
 
-_CODES = {
+_SQLITE_MESSAGES = {
     sqlite3.SQLITE_FULL: ("the disk is full", "free some space, then run again: nothing is lost"),
     sqlite3.SQLITE_READONLY: ("the journal cannot be written", "check the folder's permissions and the mount"),
     sqlite3.SQLITE_CANTOPEN: ("the journal cannot be opened", "check the folder's permissions"),
@@ -18,38 +18,46 @@ _CODES = {
     sqlite3.SQLITE_NOTADB: ("this is not a journal", "move the file away or choose another OUT"),
     sqlite3.SQLITE_BUSY: ("another process keeps the journal locked", "end it, or run again later"),
 }
-_FORBIDDEN = ("42501", "25006")
+_FORBIDDEN_SQLSTATES = ("42501", "25006")
 """PostgreSQL: insufficient privilege, read-only transaction."""
-_ERRNO = {errno.ENOSPC: sqlite3.SQLITE_FULL, errno.EDQUOT: sqlite3.SQLITE_FULL, errno.EROFS: sqlite3.SQLITE_READONLY}
+_SQLITE_CODE_BY_ERRNO = {
+    errno.ENOSPC: sqlite3.SQLITE_FULL,
+    errno.EDQUOT: sqlite3.SQLITE_FULL,
+    errno.EROFS: sqlite3.SQLITE_READONLY,
+}
 
 
-def storage_error(error: BaseException, where: str) -> StorageError | None:
+def to_storage_error(error: BaseException, where: str) -> StorageError | None:
     """A StorageError for trouble with the disk or the server; None for anything else."""
     if isinstance(error, StorageError):
         return error
     if isinstance(error, OSError):
-        what = _CODES.get(_ERRNO.get(error.errno or 0, -1))
-        return _made(where, *(what or (error.strerror or str(error), "check the disk, then run again")))
+        what = _SQLITE_MESSAGES.get(_SQLITE_CODE_BY_ERRNO.get(error.errno or 0, -1))
+        return _build_error(where, *(what or (error.strerror or str(error), "check the disk, then run again")))
     original = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(original, sqlite3.Error):
         code = getattr(original, "sqlite_errorcode", -1) & 0xFF
-        return _made(where, *_CODES[code]) if code in _CODES else None
-    if isinstance(error, DBAPIError) and getattr(original, "sqlstate", None) in _FORBIDDEN:
-        return _made(where, f"the journal cannot be written: {_line(original)}", "grant the user its tables")
-    if isinstance(error, (OperationalError, InterfaceError)) and not is_passing(error):
-        return _made(where, f"the journal's server: {_line(original)}", "check it, then run again: nothing is lost")
+        return _build_error(where, *_SQLITE_MESSAGES[code]) if code in _SQLITE_MESSAGES else None
+    if isinstance(error, DBAPIError) and getattr(original, "sqlstate", None) in _FORBIDDEN_SQLSTATES:
+        return _build_error(
+            where, f"the journal cannot be written: {_first_line(original)}", "grant the user its tables"
+        )
+    if isinstance(error, (OperationalError, InterfaceError)) and not is_retryable(error):
+        return _build_error(
+            where, f"the journal's server: {_first_line(original)}", "check it, then run again: nothing is lost"
+        )
     return None
 
 
-def is_passing(error: BaseException) -> bool:
+def is_retryable(error: BaseException) -> bool:
     """True when the server only asks for another try, as after a deadlock (PostgreSQL's error class 40)."""
     original = error.orig if isinstance(error, DBAPIError) else None
     return str(getattr(original, "sqlstate", None) or "").startswith("40")
 
 
-def _line(error: BaseException | None) -> str:
+def _first_line(error: BaseException | None) -> str:
     return next(iter(str(error).strip().splitlines()), "gave no reason")
 
 
-def _made(where: str, what: str, hint: str) -> StorageError:
+def _build_error(where: str, what: str, hint: str) -> StorageError:
     return StorageError(f"{where}: {what}", hint=hint)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from mediamill.tasks.journal.asks import Asks
 from mediamill.tasks.journal.attempts import Attempts
-from mediamill.tasks.journal.caches import Ceilings, Files
-from mediamill.tasks.journal.cut_points import CutPoints
-from mediamill.tasks.journal.database import JournalDatabase, Place
+from mediamill.tasks.journal.caches import FileHashes, LearnedLimits
+from mediamill.tasks.journal.cut_points import CutPointStore
+from mediamill.tasks.journal.database import JournalDatabase, JournalLocation
 from mediamill.tasks.journal.items import Items
 from mediamill.tasks.journal.outcomes import Outcomes
-from mediamill.tasks.journal.output_binding import Outs
+from mediamill.tasks.journal.output_binding import Output
 from mediamill.tasks.journal.parts import Parts
 from mediamill.tasks.journal.runs import Runs
 
@@ -17,15 +17,15 @@ from mediamill.tasks.journal.runs import Runs
 class Journal(JournalDatabase):
     """What was asked, answered and paid. Open one for each OUT in a process; safe to use from any thread."""
 
-    def __init__(self, place: Place) -> None:
-        super().__init__(place)
-        self.asks = Asks(self, place.blobs)
+    def __init__(self, location: JournalLocation) -> None:
+        super().__init__(location)
+        self.asks = Asks(self, location.blobs)
         self.attempts = Attempts(self)
         self.items = Items(self)
         self.outcomes = Outcomes(self)
         self.parts = Parts(self)
-        self.outs = Outs(self)
+        self.output = Output(self)
         self.runs = Runs(self)
-        self.files = Files(self)
-        self.ceilings = Ceilings(self)
-        self.cuts = CutPoints(self)
+        self.file_hashes = FileHashes(self)
+        self.learned_limits = LearnedLimits(self)
+        self.cut_points = CutPointStore(self)

@@ -11,8 +11,8 @@ from typing import Any
 import orjson
 
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_NON_STR_KEYS
-_QUOTED = 'json:"'
-_MOST, _LEAST = 2**64 - 1, -(2**63)
+_QUOTED_PREFIX = 'json:"'
+_MAX_INT, _MIN_INT = 2**64 - 1, -(2**63)
 
 
 def dumps(value: Any) -> bytes:
@@ -21,27 +21,27 @@ def dumps(value: Any) -> bytes:
     An integer that 64 bits cannot hold becomes text; what UTF-8 cannot say in a string is escaped.
     """
     try:
-        return orjson.dumps(value, default=_plain, option=_OPTIONS)
+        return orjson.dumps(value, default=_to_json_value, option=_OPTIONS)
     except TypeError:
-        return orjson.dumps(_mended(value), default=_plain, option=_OPTIONS)
+        return orjson.dumps(_to_encodable(value), default=_to_json_value, option=_OPTIONS)
 
 
-def path_text(path: str) -> str:
+def path_to_text(path: str) -> str:
     """A path as text that any database takes: as it is, or quoted where its name is not UTF-8."""
     return path if _is_utf8(path) else f"json:{json.dumps(path)}"
 
 
-def text_path(text: str) -> str:
+def text_to_path(text: str) -> str:
     """Inverse of :func:`path_text`."""
-    return str(json.loads(text.removeprefix("json:"))) if text.startswith(_QUOTED) else text
+    return str(json.loads(text.removeprefix("json:"))) if text.startswith(_QUOTED_PREFIX) else text
 
 
-def _plain(value: Any) -> Any:
+def _to_json_value(value: Any) -> Any:
     if isinstance(value, Decimal):
         return str(value)
     if isinstance(value, datetime):
         moment = value if value.tzinfo else value.replace(tzinfo=UTC)
-        return _microseconds(moment)
+        return _to_microseconds(moment)
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, bytes):
@@ -49,20 +49,20 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-def _microseconds(moment: datetime) -> int:
+def _to_microseconds(moment: datetime) -> int:
     since = moment - datetime(1970, 1, 1, tzinfo=UTC)
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
-def _mended(value: Any) -> Any:
+def _to_encodable(value: Any) -> Any:
     if isinstance(value, str):
         return value if _is_utf8(value) else value.encode("utf-8", "backslashreplace").decode()
-    if isinstance(value, int) and not _LEAST <= value <= _MOST:
+    if isinstance(value, int) and not _MIN_INT <= value <= _MAX_INT:
         return str(value)
     if isinstance(value, Mapping):
-        return {_mended(name): _mended(held) for name, held in value.items()}
+        return {_to_encodable(name): _to_encodable(element) for name, element in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_mended(held) for held in value]
+        return [_to_encodable(held) for held in value]
     return value
 
 

@@ -14,10 +14,10 @@ from importlib.metadata import version
 from sqlalchemy import BigInteger, Column, Connection, Engine, Integer, MetaData, Table, Text, insert, inspect, select
 
 from mediamill.tasks.errors import StorageError
-from mediamill.tasks.journal.sql_dialect import alone, upsert
+from mediamill.tasks.journal.sql_dialect import lock_schema, upsert
 from mediamill.tasks.journal.tables import meta, metadata, migrations
 
-_NAME = "format"
+_VERSION_ROW = "format"
 """The row of ``meta`` that holds the number; programs since the first version read it."""
 
 
@@ -29,7 +29,7 @@ class Migration:
     apply: Callable[[Connection], None]
 
 
-def _add_migrations(connection: Connection) -> None:
+def _create_migrations_table(connection: Connection) -> None:
     """When the journal came to which version, and by which program."""
     Table(
         "migrations",
@@ -40,11 +40,11 @@ def _add_migrations(connection: Connection) -> None:
     ).create(connection)
 
 
-MIGRATIONS: tuple[Migration, ...] = (Migration(2, _add_migrations),)
+MIGRATIONS: tuple[Migration, ...] = (Migration(2, _create_migrations_table),)
 """In order, without gaps."""
 
 
-def prepare(engine: Engine, where: str) -> None:
+def create_or_migrate(engine: Engine, where: str) -> None:
     """Make the tables of a new journal, or bring those of an older one up to date: all of it or nothing.
 
     Whoever opens the journal at the same time waits until this is done.
@@ -57,49 +57,49 @@ def prepare(engine: Engine, where: str) -> None:
         StorageError: when a newer program has raised its version.
     """
     with engine.begin() as connection:
-        alone(connection)
-        found = stored_version(connection)
-        check_version(found, where)
-        if found is None:
+        lock_schema(connection)
+        stored = read_version(connection)
+        check_version(stored, where)
+        if stored is None:
             metadata.create_all(connection)
-            _record(connection, _latest())
+            _record_version(connection, _latest_version())
             return
         meta.create(connection, checkfirst=True)
         for migration in MIGRATIONS:
-            if migration.version > found:
+            if migration.version > stored:
                 migration.apply(connection)
-                _record(connection, migration.version)
+                _record_version(connection, migration.version)
         metadata.create_all(connection)  # tables that version 1 gained without a number of its own
 
 
-def stored_version(connection: Connection) -> int | None:
+def read_version(connection: Connection) -> int | None:
     """The version of the journal; None where there is no journal yet. One without a number is of version 1."""
     tables = inspect(connection).get_table_names()
     if meta.name in tables:
-        value = connection.execute(select(meta.c.value).where(meta.c.name == _NAME)).scalar()
+        value = connection.execute(select(meta.c.value).where(meta.c.name == _VERSION_ROW)).scalar()
         if value is not None:
             return int(value)
     return 1 if "asks" in tables else None
 
 
-def check_version(found: int | None, where: str) -> None:
+def check_version(stored: int | None, where: str) -> None:
     """Leave a newer journal alone.
 
     Raises:
         StorageError: when ``found`` is beyond what this program knows.
     """
-    if found is not None and found > _latest():
+    if stored is not None and stored > _latest_version():
         raise StorageError(
-            f"{where}: was written by a newer mediamill (journal version {found}; this one knows {_latest()})",
+            f"{where}: was written by a newer mediamill (journal version {stored}; this one knows {_latest_version()})",
             hint="upgrade mediamill",
         )
 
 
-def _latest() -> int:
+def _latest_version() -> int:
     return MIGRATIONS[-1].version
 
 
-def _record(connection: Connection, number: int) -> None:
+def _record_version(connection: Connection, number: int) -> None:
     row = {"version": number, "applied_at": time.time_ns() // 1000, "program": version("mediamill")}
     connection.execute(insert(migrations), row)
-    connection.execute(upsert(connection, meta, ("value",)), {"name": _NAME, "value": str(number)})
+    connection.execute(upsert(connection, meta, ("value",)), {"name": _VERSION_ROW, "value": str(number)})

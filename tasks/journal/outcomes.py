@@ -10,7 +10,7 @@ from sqlalchemy import Connection, and_, bindparam, case, func, null, or_, selec
 
 from mediamill.tasks.domain import Failure, Item, Outcome
 from mediamill.tasks.journal.database import JournalDatabase
-from mediamill.tasks.journal.json_codec import dumps, text_path
+from mediamill.tasks.journal.json_codec import dumps, text_to_path
 from mediamill.tasks.journal.tables import items, shards
 
 
@@ -30,7 +30,7 @@ class Outcomes:
             payload: the row for the part, by column name.
         """
         failure = outcome if isinstance(outcome, Failure) else None
-        told = {
+        row = {
             "b_out": self._journal.out_id,
             "b_item": item.item_id,
             "b_shard": shard,
@@ -38,112 +38,116 @@ class Outcomes:
             "transient": int(failure.transient) if failure else 0,
             "b_payload": dumps(payload),
         }
-        await self._journal.bulk(fail if failure else succeed, told)
+        await self._journal.write_batched(record_failures if failure else record_results, row)
 
-    def results(self, shard: int) -> Iterator[bytes]:
+    def stream_results(self, shard: int) -> Iterator[bytes]:
         """The rows of a shard's results as JSON, streamed in the source's order."""
-        return self._stream(select(items.c.result).where(items.c.result.is_not(None)), shard)
+        return self._stream_shard(select(items.c.result).where(items.c.result.is_not(None)), shard)
 
-    def failures(self, shard: int) -> Iterator[bytes]:
+    def stream_failures(self, shard: int) -> Iterator[bytes]:
         """The rows of a shard's failures as JSON, streamed in the source's order."""
-        return self._stream(select(items.c.failure).where(items.c.state == "failed"), shard)
+        return self._stream_shard(select(items.c.failure).where(items.c.state == "failed"), shard)
 
-    def _stream(self, statement: Any, shard: int) -> Iterator[bytes]:
-        chosen = statement.where(items.c.out_id == self._journal.out_id, items.c.shard == shard)
-        for row in self._journal.stream(chosen.order_by(items.c.item_index)):
+    def _stream_shard(self, statement: Any, shard: int) -> Iterator[bytes]:
+        shard_rows = statement.where(items.c.out_id == self._journal.out_id, items.c.shard == shard)
+        for row in self._journal.stream(shard_rows.order_by(items.c.item_index)):
             yield row[0]
 
-    def counts_now(self) -> dict[tuple[str, str | None], int]:
+    def count_by_state(self) -> dict[tuple[str, str | None], int]:
         """How many items are in each state and, among the failed, of each error kind."""
         statement = (
             select(items.c.state, items.c.error_kind, func.count())
             .where(items.c.out_id == self._journal.out_id)
             .group_by(items.c.state, items.c.error_kind)
         )
-        rows = self._journal.read_now(lambda connection: connection.execute(statement).all())
+        rows = self._journal.read_blocking(lambda connection: connection.execute(statement).all())
         counts: dict[tuple[str, str | None], int] = {}
         for state, kind, number in rows:
             key = (str(state), str(kind) if state == "failed" else None)
             counts[key] = counts.get(key, 0) + int(number)
         return counts
 
-    def sample_failures(self, kind: str, most: int) -> list[dict[str, Any]]:
+    def sample_failures(self, kind: str, limit: int) -> list[dict[str, Any]]:
         """A few failures of one kind, for summaries."""
-        chosen = select(items.c.failure).where(
+        statement = select(items.c.failure).where(
             items.c.out_id == self._journal.out_id, items.c.state == "failed", items.c.error_kind == kind
         )
-        rows = self._journal.read_now(lambda c: c.execute(chosen.order_by(items.c.item_index).limit(most)).all())
-        return [orjson.loads(row[0]) for row in rows]
-
-    def sample_results(self, most: int) -> list[dict[str, Any]]:
-        """The first results, shard by shard, for the report."""
-        chosen = select(items.c.result).where(items.c.out_id == self._journal.out_id, items.c.result.is_not(None))
-        rows = self._journal.read_now(
-            lambda c: c.execute(chosen.order_by(items.c.shard, items.c.item_index).limit(most)).all()
+        rows = self._journal.read_blocking(
+            lambda c: c.execute(statement.order_by(items.c.item_index).limit(limit)).all()
         )
         return [orjson.loads(row[0]) for row in rows]
 
-    def finished(self, ids: Sequence[str]) -> dict[str, str]:
+    def sample_results(self, limit: int) -> list[dict[str, Any]]:
+        """The first results, shard by shard, for the report."""
+        statement = select(items.c.result).where(items.c.out_id == self._journal.out_id, items.c.result.is_not(None))
+        rows = self._journal.read_blocking(
+            lambda c: c.execute(statement.order_by(items.c.shard, items.c.item_index).limit(limit)).all()
+        )
+        return [orjson.loads(row[0]) for row in rows]
+
+    def find_finished(self, ids: Sequence[str]) -> dict[str, str]:
         """The fingerprints of those of ``ids`` that need nothing more, for quotes."""
         columns = select(items.c.item_id, items.c.fingerprint)
-        done = or_(items.c.state == "done", and_(items.c.state == "failed", items.c.transient == 0))
-        mine = and_(items.c.out_id == self._journal.out_id, items.c.item_id.in_(ids), done)
-        rows = self._journal.read_now(lambda connection: connection.execute(columns.where(mine)).all())
+        is_finished = or_(items.c.state == "done", and_(items.c.state == "failed", items.c.transient == 0))
+        condition = and_(items.c.out_id == self._journal.out_id, items.c.item_id.in_(ids), is_finished)
+        rows = self._journal.read_blocking(lambda connection: connection.execute(columns.where(condition)).all())
         return {str(item_id): str(fingerprint) for item_id, fingerprint in rows}
 
-    def standing_results(self) -> Iterator[bytes]:
+    def stream_all_results(self) -> Iterator[bytes]:
         """The rows of all results as JSON, those that are being replaced too."""
-        chosen = select(items.c.result).where(items.c.out_id == self._journal.out_id, items.c.result.is_not(None))
-        for row in self._journal.stream(chosen):
+        statement = select(items.c.result).where(items.c.out_id == self._journal.out_id, items.c.result.is_not(None))
+        for row in self._journal.stream(statement):
             yield row[0]
 
-    def every_result(self) -> Iterator[bytes]:
+    def stream_done_results(self) -> Iterator[bytes]:
         """The rows of all results as JSON, streamed."""
-        chosen = select(items.c.result).where(items.c.out_id == self._journal.out_id, items.c.state == "done")
-        for row in self._journal.stream(chosen):
+        statement = select(items.c.result).where(items.c.out_id == self._journal.out_id, items.c.state == "done")
+        for row in self._journal.stream(statement):
             yield row[0]
 
-    def locations(self, ids: Sequence[str] | None = None) -> dict[str, str | None]:
+    def find_locations(self, ids: Sequence[str] | None = None) -> dict[str, str | None]:
         """Where each item that has a result is, its path or URL by its id; of a few of them, or of all."""
-        chosen = select(items.c.item_id, items.c.location).where(
+        statement = select(items.c.item_id, items.c.location).where(
             items.c.out_id == self._journal.out_id, items.c.result.is_not(None)
         )
         if ids is not None:
-            chosen = chosen.where(items.c.item_id.in_(ids))
-        return {str(row[0]): None if row[1] is None else text_path(row[1]) for row in self._journal.stream(chosen)}
+            statement = statement.where(items.c.item_id.in_(ids))
+        return {
+            str(row[0]): None if row[1] is None else text_to_path(row[1]) for row in self._journal.stream(statement)
+        }
 
-    def flagged_ids(self) -> Iterator[str]:
+    def stream_flagged_ids(self) -> Iterator[str]:
         """The ids of items whose results carry flags; read from the results themselves."""
-        chosen = select(items.c.item_id, items.c.result).where(
+        statement = select(items.c.item_id, items.c.result).where(
             items.c.out_id == self._journal.out_id, items.c.result.is_not(None), items.c.state.in_(("done", "pending"))
         )
-        for item_id, result in self._journal.stream(chosen):
+        for item_id, result in self._journal.stream(statement):
             if orjson.loads(result).get("flags"):
                 yield str(item_id)
 
 
-def succeed(connection: Connection, told: Sequence[dict[str, Any]]) -> Sequence[None]:
+def record_results(connection: Connection, rows: Sequence[dict[str, Any]]) -> Sequence[None]:
     """Results; their shards' parts are to be written again."""
-    connection.execute(_SUCCEED, told)
-    return _dirty(connection, told)
+    connection.execute(_RECORD_RESULT, rows)
+    return _mark_shards_dirty(connection, rows)
 
 
-def fail(connection: Connection, told: Sequence[dict[str, Any]]) -> Sequence[None]:
+def record_failures(connection: Connection, rows: Sequence[dict[str, Any]]) -> Sequence[None]:
     """Failures; a result for unchanged input stands, and the kind tells how the attempt to replace it ended."""
-    connection.execute(_FAIL, told)
-    return _dirty(connection, told)
+    connection.execute(_RECORD_FAILURE, rows)
+    return _mark_shards_dirty(connection, rows)
 
 
-def _dirty(connection: Connection, told: Sequence[dict[str, Any]]) -> Sequence[None]:
-    touched = {(t["b_out"], t["b_shard"]) for t in told}
-    connection.execute(_DIRTY, [{"b_out": out, "b_shard": shard} for out, shard in touched])
-    return [None] * len(told)
+def _mark_shards_dirty(connection: Connection, rows: Sequence[dict[str, Any]]) -> Sequence[None]:
+    changed_shards = {(t["b_out"], t["b_shard"]) for t in rows}
+    connection.execute(_MARK_DIRTY, [{"b_out": out, "b_shard": shard} for out, shard in changed_shards])
+    return [None] * len(rows)
 
 
-_MINE = (items.c.out_id == bindparam("b_out"), items.c.item_id == bindparam("b_item"))
-_SUCCEED = (
+_BOUND_ITEM = (items.c.out_id == bindparam("b_out"), items.c.item_id == bindparam("b_item"))
+_RECORD_RESULT = (
     update(items)
-    .where(*_MINE)
+    .where(*_BOUND_ITEM)
     .values(
         state="done",
         error_kind=null(),
@@ -153,18 +157,18 @@ _SUCCEED = (
         failure=null(),
     )
 )
-_STANDS = and_(items.c.result.is_not(None), items.c.result_fingerprint == items.c.fingerprint)
-_FAIL = (
+_RESULT_IS_CURRENT = and_(items.c.result.is_not(None), items.c.result_fingerprint == items.c.fingerprint)
+_RECORD_FAILURE = (
     update(items)
-    .where(*_MINE)
+    .where(*_BOUND_ITEM)
     .values(
-        state=case((_STANDS, "done"), else_="failed"),
+        state=case((_RESULT_IS_CURRENT, "done"), else_="failed"),
         error_kind=bindparam("error_kind"),
-        transient=case((_STANDS, 0), else_=bindparam("transient")),
-        result=case((_STANDS, items.c.result), else_=null()),
-        failure=case((_STANDS, null()), else_=bindparam("b_payload")),
+        transient=case((_RESULT_IS_CURRENT, 0), else_=bindparam("transient")),
+        result=case((_RESULT_IS_CURRENT, items.c.result), else_=null()),
+        failure=case((_RESULT_IS_CURRENT, null()), else_=bindparam("b_payload")),
     )
 )
-_DIRTY = (
+_MARK_DIRTY = (
     update(shards).where(shards.c.out_id == bindparam("b_out"), shards.c.shard == bindparam("b_shard")).values(dirty=1)
 )

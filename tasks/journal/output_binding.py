@@ -17,7 +17,7 @@ from mediamill.tasks.journal.blobs import sync_folder
 from mediamill.tasks.journal.database import JournalDatabase
 from mediamill.tasks.journal.tables import items, outs, shards
 
-_NAME = "out_id"
+_ID_FILE = "out_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,22 +31,22 @@ class Binding:
     params: str
 
     @classmethod
-    def of(cls, root: str, capability: str, provider: str, model: str, params: Mapping[str, Any]) -> Binding:
+    def from_values(cls, root: str, capability: str, provider: str, model: str, params: Mapping[str, Any]) -> Binding:
         """A binding from plain values; parameters in a canonical order."""
         return cls(root, capability, provider, model, orjson.dumps(params, option=orjson.OPT_SORT_KEYS).decode())
 
 
-class Outs:
+class Output:
     """The OUT this journal was opened for."""
 
     def __init__(self, journal: JournalDatabase) -> None:
         self._journal = journal
 
-    def load(self, out: Path) -> bool:
+    def load_id(self, out: Path) -> bool:
         """Find the OUT's id, which stands beside its parts; False when it was never bound."""
-        found = _marked(out)
-        self._journal.out_id = found or self._journal.out_id
-        return found is not None
+        out_id = _read_out_id(out)
+        self._journal.out_id = out_id or self._journal.out_id
+        return out_id is not None
 
     async def bind(
         self, out: Path, binding: Binding, job: Mapping[str, Any], *, replace: bool, once: bool = False
@@ -64,7 +64,7 @@ class Outs:
             UsageError: naming what differs; also when OUT's results are in another journal.
             StorageError: when OUT cannot be written.
         """
-        self._journal.out_id = mark_out(out)
+        self._journal.out_id = ensure_out_id(out)
         await self._journal.write(
             lambda connection: self._bind(connection, out, binding, job, replace=replace, once=once)
         )
@@ -74,8 +74,8 @@ class Outs:
     ) -> None:
         values = {name: getattr(binding, name) for name in Binding.__slots__}
         values["job"] = orjson.dumps(job).decode()
-        mine = outs.c.out_id == self._journal.out_id
-        row = connection.execute(select(outs).where(mine)).mappings().first()
+        condition = outs.c.out_id == self._journal.out_id
+        row = connection.execute(select(outs).where(condition)).mappings().first()
         if row is None:
             if any(out.glob("results/part-*.parquet")):  # they would be taken for a crashed run's and removed
                 raise UsageError(f"{out} was made with another journal", hint="name it with --journal")
@@ -93,7 +93,7 @@ class Outs:
         if different and not replace:
             names = ", ".join(f"{n} was {row[n]}" for n in different)
             raise UsageError(f"{out}: {names}", hint="--replace does everything again, another --out keeps both")
-        connection.execute(update(outs).where(mine).values(**values))
+        connection.execute(update(outs).where(condition).values(**values))
         if different:
             connection.execute(
                 update(items)
@@ -101,62 +101,62 @@ class Outs:
                 .values(state="pending", transient=0, result_fingerprint=None)  # a failure now replaces the result
             )
 
-    def job(self) -> dict[str, Any] | None:
+    def load_job(self) -> dict[str, Any] | None:
         """The job OUT was last run with; None when it was never bound."""
-        row = self._row()
+        row = self._load_row()
         return None if row is None else dict(orjson.loads(row["job"]))
 
-    def binding(self) -> Binding | None:
+    def load_binding(self) -> Binding | None:
         """What OUT is bound to."""
-        row = self._row()
+        row = self._load_row()
         return None if row is None else Binding(**{name: row[name] for name in Binding.__slots__})
 
-    def schemas(self) -> tuple[bytes, bytes] | None:
+    def load_schemas(self) -> tuple[bytes, bytes] | None:
         """The frozen Arrow schemas (IPC) of results and of the manifest's rows; None before the first part."""
-        row = self._row()
+        row = self._load_row()
         return None if row is None or row["schema"] is None else (row["schema"], row["row_schema"])
 
-    async def freeze(self, schema: bytes, row_schema: bytes) -> None:
+    async def freeze_schemas(self, schema: bytes, row_schema: bytes) -> None:
         """Freeze the schemas. Parts written under another one are to be written again."""
 
-        def op(connection: Connection) -> None:
+        def store_schemas(connection: Connection) -> None:
             mine = outs.c.out_id == self._journal.out_id
             connection.execute(update(outs).where(mine).values(schema=schema, row_schema=row_schema))
             connection.execute(update(shards).where(shards.c.out_id == self._journal.out_id).values(dirty=1))
 
-        await self._journal.write(op)
+        await self._journal.write(store_schemas)
 
-    def _row(self) -> RowMapping | None:
+    def _load_row(self) -> RowMapping | None:
         statement = select(outs).where(outs.c.out_id == self._journal.out_id)
-        return self._journal.read_now(lambda connection: connection.execute(statement).mappings().first())
+        return self._journal.read_blocking(lambda connection: connection.execute(statement).mappings().first())
 
 
-def mark_out(out: Path) -> str:
+def ensure_out_id(out: Path) -> str:
     """The OUT's id, which stands beside its parts for good; made now where there is none.
 
     Raises:
         StorageError: when it cannot be written.
     """
-    mark, out_id = out / ".journal" / _NAME, _marked(out)
+    id_path, out_id = out / ".journal" / _ID_FILE, _read_out_id(out)
     if out_id is not None:
         return out_id
-    out_id, temporary = uuid.uuid4().hex, mark.with_name(f".{_NAME}.new")
+    out_id, temporary = uuid.uuid4().hex, id_path.with_name(f".{_ID_FILE}.new")
     try:
         with temporary.open("w", encoding="ascii") as file:
             file.write(out_id)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(mark)
-        sync_folder(mark.parent)
+        temporary.replace(id_path)
+        sync_folder(id_path.parent)
     except OSError as error:
-        raise StorageError(f"{mark}: {error.strerror or error}", hint="choose another --out") from None
+        raise StorageError(f"{id_path}: {error.strerror or error}", hint="choose another --out") from None
     return out_id
 
 
-def _marked(out: Path) -> str | None:
+def _read_out_id(out: Path) -> str | None:
     try:
-        return (out / ".journal" / _NAME).read_text(encoding="ascii").strip() or None
+        return (out / ".journal" / _ID_FILE).read_text(encoding="ascii").strip() or None
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise StorageError(f"{out / '.journal' / _NAME}: {error}", hint="restore it from a copy") from None
+        raise StorageError(f"{out / '.journal' / _ID_FILE}: {error}", hint="restore it from a copy") from None

@@ -16,11 +16,11 @@ from sqlalchemy import Connection, update
 
 from mediamill.tasks.errors import OutBusy, StorageError
 from mediamill.tasks.journal.database import JournalDatabase
-from mediamill.tasks.journal.output_binding import mark_out
-from mediamill.tasks.journal.sql_dialect import insert_absent
+from mediamill.tasks.journal.output_binding import ensure_out_id
+from mediamill.tasks.journal.sql_dialect import insert_if_absent
 from mediamill.tasks.journal.tables import leases
 
-_TRIES, _PAUSE = 6, 0.05
+_MAX_TRIES, _PAUSE_SECONDS = 6, 0.05
 
 
 class OutLock:
@@ -47,14 +47,16 @@ class OutLock:
         except OSError as error:
             raise StorageError(f"{path}: {error.strerror or error}", hint="choose another --out") from None
         try:
-            if not _locked(file):
-                raise OutBusy(f"{out} is in use: {holder(out) or 'by another run'}", hint="wait for it or stop it")
+            if not _try_to_lock(file):
+                raise OutBusy(
+                    f"{out} is in use: {describe_owner(out) or 'by another run'}", hint="wait for it or stop it"
+                )
             file.truncate(0)
-            about = {"run_id": run_id, "pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
-            file.write(orjson.dumps(about).decode())
+            owner = {"run_id": run_id, "pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
+            file.write(orjson.dumps(owner).decode())
             file.flush()
-            journal.lease_name = f"out:{mark_out(out)}"
-            token = journal.write_now(lambda connection: _next_token(connection, journal.lease_name, run_id))
+            journal.lease_name = f"out:{ensure_out_id(out)}"
+            token = journal.write_blocking(lambda connection: _increment_token(connection, journal.lease_name, run_id))
         except OSError as error:
             _close(file)
             raise StorageError(f"{path}: {error.strerror or error}", hint="choose another --out") from None
@@ -71,13 +73,13 @@ class OutLock:
             _close(self._file)
 
 
-def _locked(file: IO[str]) -> bool:
+def _try_to_lock(file: IO[str]) -> bool:
     """Try for a moment, because whoever asks who holds OUT holds it while asking."""
-    for _ in range(_TRIES):
+    for _ in range(_MAX_TRIES):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            time.sleep(_PAUSE)
+            time.sleep(_PAUSE_SECONDS)
         else:
             return True
     return False
@@ -88,7 +90,7 @@ def _close(file: IO[str]) -> None:
         file.close()
 
 
-def holder(out: Path) -> str | None:
+def describe_owner(out: Path) -> str | None:
     """Who works on OUT now, in words; None when nobody does."""
     path = out / ".journal" / "lock"
     try:
@@ -96,23 +98,23 @@ def holder(out: Path) -> str | None:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                return _words(file.read())
+                return _format_owner(file.read())
     except OSError:
         return None
     return None
 
 
-def _words(text: str) -> str:
+def _format_owner(text: str) -> str:
     try:
-        about = orjson.loads(text)
+        owner = orjson.loads(text)
     except ValueError:
         return "by another run"
-    since = datetime.fromtimestamp(about["since"], UTC)
-    return f"run {about['run_id']} (pid {about['pid']} on {about['host']}) since {since:%Y-%m-%d %H:%M:%S} UTC"
+    since = datetime.fromtimestamp(owner["since"], UTC)
+    return f"run {owner['run_id']} (pid {owner['pid']} on {owner['host']}) since {since:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _next_token(connection: Connection, name: str, owner: str) -> int:
-    insert_absent(connection, leases, "name", [{"name": name, "owner": owner, "heartbeat": 0, "token": 0}])
-    raised = {"owner": owner, "heartbeat": time.time_ns() // 1000, "token": leases.c.token + 1}
-    statement = update(leases).where(leases.c.name == name).values(**raised).returning(leases.c.token)
+def _increment_token(connection: Connection, name: str, owner: str) -> int:
+    insert_if_absent(connection, leases, "name", [{"name": name, "owner": owner, "heartbeat": 0, "token": 0}])
+    values = {"owner": owner, "heartbeat": time.time_ns() // 1000, "token": leases.c.token + 1}
+    statement = update(leases).where(leases.c.name == name).values(**values).returning(leases.c.token)
     return int(connection.execute(statement).scalar_one())

@@ -39,13 +39,13 @@ class Parts:
 
     def _commit(self, connection: Connection, written: list[Part], token: int, shard: int | None) -> None:
         out_id = self._journal.out_id
-        held = connection.execute(_token(self._journal.lease_name)).scalar()
-        if held is not None and held > token:
+        highest_token = connection.execute(_select_token(self._journal.lease_name)).scalar()
+        if highest_token is not None and highest_token > token:
             raise OutBusy("another run has taken this OUT over", hint="let it finish")
         for part in written:
-            where = (parts.c.out_id == out_id, parts.c.kind == part.kind, parts.c.name == part.name)
+            conditions = (parts.c.out_id == out_id, parts.c.kind == part.kind, parts.c.name == part.name)
             if not part.rows:
-                connection.execute(delete(parts).where(*where))
+                connection.execute(delete(parts).where(*conditions))
                 continue
             row = {
                 "out_id": out_id,
@@ -57,22 +57,26 @@ class Parts:
             }
             connection.execute(upsert(connection, parts, ("rows", "bytes", "sha256")), row)
         if shard is not None:
-            mine = (shards.c.out_id == out_id, shards.c.shard == shard)
-            connection.execute(update(shards).where(*mine).values(dirty=0))
+            is_this_shard = (shards.c.out_id == out_id, shards.c.shard == shard)
+            connection.execute(update(shards).where(*is_this_shard).values(dirty=0))
 
-    def listed(self) -> list[Part]:
+    def load_all(self) -> list[Part]:
         """Every part that counts."""
         columns = (parts.c.kind, parts.c.name, parts.c.rows, parts.c.bytes, parts.c.sha256)
-        chosen = select(*columns).where(parts.c.out_id == self._journal.out_id).order_by(parts.c.kind, parts.c.name)
-        return [Part(*row) for row in self._journal.read_now(lambda connection: connection.execute(chosen).all())]
+        statement = select(*columns).where(parts.c.out_id == self._journal.out_id).order_by(parts.c.kind, parts.c.name)
+        return [
+            Part(*row) for row in self._journal.read_blocking(lambda connection: connection.execute(statement).all())
+        ]
 
-    async def spoil(self, names: set[str]) -> None:
+    async def mark_dirty(self, names: set[str]) -> None:
         """Mark shards as to be written again because their files are not what was committed."""
         numbers = [int(name) for name in names]
-        mine = (shards.c.out_id == self._journal.out_id, shards.c.shard.in_(numbers))
-        await self._journal.write(lambda connection: connection.execute(update(shards).where(*mine).values(dirty=1)))
+        conditions = (shards.c.out_id == self._journal.out_id, shards.c.shard.in_(numbers))
+        await self._journal.write(
+            lambda connection: connection.execute(update(shards).where(*conditions).values(dirty=1))
+        )
 
 
-def _token(name: str) -> Select[tuple[int]]:
+def _select_token(name: str) -> Select[tuple[int]]:
     """The highest token, held still until the commit."""
     return select(leases.c.token).where(leases.c.name == name).with_for_update()

@@ -28,28 +28,30 @@ class Runs:
 
     async def finish(self, state: str, summary: Mapping[str, Any]) -> None:
         """The run has published everything; so earlier runs that never could are closed as well."""
-        ended = {"finished_at": time.time_ns() // 1000}
-        open_ones = (runs.c.out_id == self._journal.out_id, runs.c.finished_at.is_(None))
-        told = orjson.dumps(summary).decode()
+        columns = {"finished_at": time.time_ns() // 1000}
+        unfinished = (runs.c.out_id == self._journal.out_id, runs.c.finished_at.is_(None))
+        summary_json = orjson.dumps(summary).decode()
 
-        def op(connection: Connection) -> None:
+        def end_runs(connection: Connection) -> None:
             mine = runs.c.run_id == self._journal.run_id
-            connection.execute(update(runs).where(mine).values(state=state, summary=told, **ended))
-            connection.execute(update(runs).where(*open_ones).values(state="crashed", **ended))
+            connection.execute(update(runs).where(mine).values(state=state, summary=summary_json, **columns))
+            connection.execute(update(runs).where(*unfinished).values(state="crashed", **columns))
 
-        await self._journal.write(op)
+        await self._journal.write(end_runs)
 
-    def endpoint_costs(self) -> list[tuple[int, dict[str, Any]]]:
+    def load_endpoint_runs(self) -> list[tuple[int, dict[str, Any]]]:
         """The runs that had an endpoint to pay by the hour: when each began (microseconds), and its summary."""
-        chosen = select(runs.c.started_at, runs.c.summary).where(
+        statement = select(runs.c.started_at, runs.c.summary).where(
             runs.c.out_id == self._journal.out_id, runs.c.summary.is_not(None)
         )
-        rows = self._journal.read_now(lambda connection: connection.execute(chosen).all())
-        told = ((int(started), orjson.loads(summary)) for started, summary in rows)
-        return [(started, summary) for started, summary in told if Decimal(summary.get("endpoint_usd") or 0)]
+        rows = self._journal.read_blocking(lambda connection: connection.execute(statement).all())
+        summaries = ((int(started), orjson.loads(summary)) for started, summary in rows)
+        return [(started, summary) for started, summary in summaries if Decimal(summary.get("endpoint_usd") or 0)]
 
-    def last(self) -> dict[str, Any] | None:
+    def load_last(self) -> dict[str, Any] | None:
         """The latest run; ``finished_at`` None while it runs or when it crashed."""
-        chosen = select(runs).where(runs.c.out_id == self._journal.out_id).order_by(runs.c.started_at.desc()).limit(1)
-        row = self._journal.read_now(lambda connection: connection.execute(chosen).mappings().first())
+        statement = (
+            select(runs).where(runs.c.out_id == self._journal.out_id).order_by(runs.c.started_at.desc()).limit(1)
+        )
+        row = self._journal.read_blocking(lambda connection: connection.execute(statement).mappings().first())
         return None if row is None else dict(row)

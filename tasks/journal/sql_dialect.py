@@ -15,7 +15,7 @@ def _insert(connection: Connection, table: Table) -> Any:
     return (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
 
 
-def insert_absent(connection: Connection, table: Table, key: str, rows: Sequence[Mapping[str, Any]]) -> set[str]:
+def insert_if_absent(connection: Connection, table: Table, key: str, rows: Sequence[Mapping[str, Any]]) -> set[str]:
     """Insert the rows whose primary key ``key`` is not there yet; the keys that were inserted.
 
     A row that another transaction inserts at the same moment is waited for, then stays as it is.
@@ -24,7 +24,7 @@ def insert_absent(connection: Connection, table: Table, key: str, rows: Sequence
     return set(connection.execute(statement, list(rows)).scalars())
 
 
-def alone(connection: Connection) -> None:
+def lock_schema(connection: Connection) -> None:
     """Let nobody else make or check the tables until this transaction ends. SQLite's writers are alone as it is."""
     if connection.dialect.name != "sqlite":
         connection.execute(select(func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
@@ -33,5 +33,5 @@ def alone(connection: Connection) -> None:
 def upsert(connection: Connection, table: Table, columns: Sequence[str]) -> Any:
     """Insert rows; of those whose primary key exists already, replace ``columns``."""
     statement = _insert(connection, table)
-    changed = {name: statement.excluded[name] for name in columns}
-    return statement.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=changed)
+    replaced = {name: statement.excluded[name] for name in columns}
+    return statement.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=replaced)

@@ -11,7 +11,7 @@ import orjson
 from sqlalchemy import Connection, Update, bindparam, case, insert, null, select, update
 
 from mediamill.tasks.errors import CallFailed
-from mediamill.tasks.journal.claims import ELSEWHERE, MINE
+from mediamill.tasks.journal.claims import BOUND_ASK, CHANGED_BY_OTHER_OUT
 from mediamill.tasks.journal.tables import asks, attempts
 
 _CHUNK = 500
@@ -36,7 +36,7 @@ class NewAttempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class AttemptEnd:
     """How an attempt ended: the columns of its row, and the state of its Asks.
 
     ``before`` is what an Ask still claimed falls back to when its owner lets go of it, or dies.
@@ -44,76 +44,78 @@ class Ended:
 
     call_id: str
     keys: Sequence[str]
-    attempt: dict[str, Any]
+    columns: dict[str, Any]
     state: str
     before: str = "free"
     remote_id: str | None = None
 
 
-def sending(connection: Connection, begun: Sequence[tuple[NewAttempt, Sequence[str]]]) -> Sequence[None]:
+def record_sending(connection: Connection, new_attempts: Sequence[tuple[NewAttempt, Sequence[str]]]) -> Sequence[None]:
     """The attempts' rows appear and their Asks are on the way.
 
     Raises:
         CallFailed: when an Ask is no longer claimed by the attempt's run; then nothing may be sent.
     """
-    connection.execute(insert(attempts), [_row(attempt, keys) for attempt, keys in begun])
-    moved = [
-        {"b_key": key, "b_call": attempt.call_id, "b_owner": attempt.run_id} for attempt, keys in begun for key in keys
+    connection.execute(insert(attempts), [_to_row(attempt, keys) for attempt, keys in new_attempts])
+    bindings = [
+        {"b_key": key, "b_call": attempt.call_id, "b_owner": attempt.run_id}
+        for attempt, keys in new_attempts
+        for key in keys
     ]
-    if connection.execute(_SENDING, moved).rowcount != len(moved):
+    if connection.execute(_MARK_SENDING, bindings).rowcount != len(bindings):
         raise CallFailed(
             "another run took this request over", kind="claim_lost", transient=True, hint="run again for its answer"
         )
-    return [None] * len(begun)
+    return [None] * len(new_attempts)
 
 
-def end_accepted(connection: Connection, ended: Sequence[Ended]) -> Sequence[None]:
+def record_accepted(connection: Connection, ends: Sequence[AttemptEnd]) -> Sequence[None]:
     """Jobs that the provider has taken on."""
-    return _end(connection, ended, _ACCEPTED)
+    return _record_ends(connection, ends, _RECORD_ACCEPTED)
 
 
-def end_replied(connection: Connection, ended: Sequence[Ended]) -> Sequence[None]:
+def record_replies(connection: Connection, ends: Sequence[AttemptEnd]) -> Sequence[None]:
     """Replies, as they came."""
-    return _end(connection, ended, _REPLIED)
+    return _record_ends(connection, ends, _RECORD_REPLY)
 
 
-def end_rejected(connection: Connection, ended: Sequence[Ended]) -> Sequence[None]:
+def record_rejections(connection: Connection, ends: Sequence[AttemptEnd]) -> Sequence[None]:
     """Refusals: nothing billed."""
-    return _end(connection, ended, _REJECTED)
+    return _record_ends(connection, ends, _RECORD_REJECTION)
 
 
-def end_unknown(connection: Connection, ended: Sequence[Ended]) -> Sequence[None]:
+def record_unknown(connection: Connection, ends: Sequence[AttemptEnd]) -> Sequence[None]:
     """Attempts whose outcome nobody knows."""
-    return _end(connection, ended, _UNKNOWN)
+    return _record_ends(connection, ends, _RECORD_UNKNOWN)
 
 
-def settle(connection: Connection, settled: Sequence[dict[str, Any]]) -> Sequence[None]:
+def record_costs(connection: Connection, costs: Sequence[dict[str, Any]]) -> Sequence[None]:
     """Usage and cost of parsed replies."""
-    connection.execute(_SETTLE, settled)
-    return [None] * len(settled)
+    connection.execute(_RECORD_COST, costs)
+    return [None] * len(costs)
 
 
-def fetch(connection: Connection, call_ids: Sequence[str]) -> Sequence[dict[str, Any]]:
+def fetch_attempts(connection: Connection, call_ids: Sequence[str]) -> Sequence[dict[str, Any]]:
     """Whole attempt rows. Read by the writer, so that they include what was just written."""
     rows: dict[str, dict[str, Any]] = {}
     for start in range(0, len(call_ids), _CHUNK):
-        chosen = select(attempts).where(attempts.c.call_id.in_(call_ids[start : start + _CHUNK]))
-        rows.update({row["call_id"]: dict(row) for row in connection.execute(chosen).mappings()})
+        statement = select(attempts).where(attempts.c.call_id.in_(call_ids[start : start + _CHUNK]))
+        rows.update({row["call_id"]: dict(row) for row in connection.execute(statement).mappings()})
     return [rows[call_id] for call_id in call_ids]
 
 
-def _end(connection: Connection, ended: Sequence[Ended], statement: Update) -> Sequence[None]:
-    connection.execute(statement, [{"b_call": e.call_id, **e.attempt} for e in ended])
-    moved = [
+def _record_ends(connection: Connection, ends: Sequence[AttemptEnd], statement: Update) -> Sequence[None]:
+    connection.execute(statement, [{"b_call": e.call_id, **e.columns} for e in ends])
+    bindings = [
         {"b_key": key, "b_call": e.call_id, "state": e.state, "before": e.before, "remote_id": e.remote_id}
-        for e in ended
+        for e in ends
         for key in e.keys
     ]
-    connection.execute(_MOVE, moved)
-    return [None] * len(ended)
+    connection.execute(_MOVE_ASKS, bindings)
+    return [None] * len(ends)
 
 
-def _row(attempt: NewAttempt, keys: Sequence[str]) -> dict[str, Any]:
+def _to_row(attempt: NewAttempt, keys: Sequence[str]) -> dict[str, Any]:
     return {
         "call_id": attempt.call_id,
         "out_id": attempt.out_id,
@@ -133,31 +135,35 @@ def _row(attempt: NewAttempt, keys: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _ending(*columns: str) -> Update:
-    named: dict[str, Any] = {name: bindparam(name) for name in ("outcome", *columns)}
-    return update(attempts).where(attempts.c.call_id == bindparam("b_call")).values(**named, changed_in=_CHANGED)
+def _update_attempt(*columns: str) -> Update:
+    values: dict[str, Any] = {name: bindparam(name) for name in ("outcome", *columns)}
+    return update(attempts).where(attempts.c.call_id == bindparam("b_call")).values(**values, changed_in=_CHANGED_IN)
 
 
-_CHANGED = case((attempts.c.out_id == bindparam("b_out"), bindparam("b_run")), else_=ELSEWHERE)
+_CHANGED_IN = case((attempts.c.out_id == bindparam("b_out"), bindparam("b_run")), else_=CHANGED_BY_OTHER_OUT)
 
 
-_SENDING = update(asks).where(*MINE, asks.c.state == "claimed").values(state="sending", call_id=bindparam("b_call"))
-_MOVE = (  # a reply that comes after an heir has sent again is kept with its own attempt, and moves nothing
+_MARK_SENDING = (
+    update(asks).where(*BOUND_ASK, asks.c.state == "claimed").values(state="sending", call_id=bindparam("b_call"))
+)
+_MOVE_ASKS = (  # a reply that comes after an heir has sent again is kept with its own attempt, and moves nothing
     update(asks)
     .where(asks.c.key == bindparam("b_key"), asks.c.call_id == bindparam("b_call"))
     .values(state=bindparam("state"), before=bindparam("before"), remote_id=bindparam("remote_id"))
 )
-_ACCEPTED = _ending()
-_REPLIED = _ending(
+_RECORD_ACCEPTED = _update_attempt()
+_RECORD_REPLY = _update_attempt(
     "http_status", "latency_ms", "request_id", "reply_status", "reply_headers", "reply_body", "reply_blob"
 ).values(error_kind=null(), error_message=null(), cost_basis=null())  # it may have been thought lost
-_REJECTED = _ending("http_status", "error_kind", "error_message", "latency_ms", "request_id", "cost_usd", "cost_basis")
-_UNKNOWN = _ending("http_status", "error_kind", "error_message", "latency_ms", "cost_basis")
-_SETTLE = (
+_RECORD_REJECTION = _update_attempt(
+    "http_status", "error_kind", "error_message", "latency_ms", "request_id", "cost_usd", "cost_basis"
+)
+_RECORD_UNKNOWN = _update_attempt("http_status", "error_kind", "error_message", "latency_ms", "cost_basis")
+_RECORD_COST = (
     update(attempts)
     .where(attempts.c.call_id == bindparam("b_call"))
     .values(
-        changed_in=_CHANGED,
+        changed_in=_CHANGED_IN,
         **{name: bindparam(name) for name in ("usage", "cost_usd", "cost_basis", "price_source")},
     )
 )

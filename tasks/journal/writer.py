@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine
 
 from mediamill.tasks import fault_injection
 from mediamill.tasks.errors import StorageError
-from mediamill.tasks.journal.db_errors import is_passing, storage_error
+from mediamill.tasks.journal.db_errors import is_retryable, to_storage_error
 
 P = TypeVar("P")
 T = TypeVar("T")
@@ -21,7 +21,7 @@ T = TypeVar("T")
 Handler: TypeAlias = Callable[[Connection, Sequence[Any]], Sequence[Any]]
 """Does every waiting operation of its kind at once: parameters in, one result each out, in order."""
 
-_TRIES = 5
+_MAX_TRIES = 5
 
 
 class _Operation:
@@ -58,7 +58,7 @@ class Writer:
         self._waiting: list[_Operation] = []
         self._changed = threading.Condition()
         self._closing = False
-        self._habit: tuple[float, Handler, Any] | None = None
+        self._periodic: tuple[float, Handler, Any] | None = None
         self._due = float("inf")
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
@@ -70,16 +70,16 @@ class Writer:
         self._put(_Operation(handler, parameter, loop, future))
         return await future
 
-    def submit_now(self, handler: Handler, parameter: Any) -> Any:
+    def submit_blocking(self, handler: Handler, parameter: Any) -> Any:
         """The same, blocking, for code without a loop."""
         future: Future[Any] = Future()
         self._put(_Operation(handler, parameter, None, future))
         return future.result()
 
-    def every(self, seconds: float, handler: Handler, parameter: Any) -> None:
+    def repeat_every(self, seconds: float, handler: Handler, parameter: Any) -> None:
         """Do an operation again and again, beside whatever waits; its failures are left to the others to tell."""
         with self._changed:
-            self._habit = (seconds, handler, parameter)
+            self._periodic = (seconds, handler, parameter)
             self._due = time.monotonic() + seconds
             self._changed.notify()
 
@@ -101,12 +101,12 @@ class Writer:
         while True:
             with self._changed:
                 while not self._waiting and not self._closing and time.monotonic() < self._due:
-                    self._changed.wait(None if self._habit is None else max(self._due - time.monotonic(), 0))
+                    self._changed.wait(None if self._periodic is None else max(self._due - time.monotonic(), 0))
                 batch, self._waiting = self._waiting, []
                 if not batch and self._closing:
                     return
-                if self._habit is not None and time.monotonic() >= self._due:
-                    seconds, handler, parameter = self._habit
+                if self._periodic is not None and time.monotonic() >= self._due:
+                    seconds, handler, parameter = self._periodic
                     self._due = time.monotonic() + seconds
                     batch.append(_Operation(handler, parameter, None, Future()))
             self._transact(batch)
@@ -117,27 +117,27 @@ class Writer:
         try:
             self._commit(batch)
         except Exception as error:  # noqa: BLE001 - the thread must outlive any operation
-            trouble = storage_error(error, self._where)
-            if trouble is None and len(batch) > 1:
+            storage_failure = to_storage_error(error, self._where)
+            if storage_failure is None and len(batch) > 1:
                 for operation in batch:
                     self._transact([operation])
                 return
-            if is_passing(error) and tries < _TRIES:
+            if is_retryable(error) and tries < _MAX_TRIES:
                 self._transact(batch, tries + 1)
                 return
-            _fail(batch, trouble or error)
+            _set_error(batch, storage_failure or error)
             return
         try:
             fault_injection.point("journal.commit.after")
         except Exception as error:  # noqa: BLE001 - what is committed is never done again
-            _fail(batch, storage_error(error, self._where) or error)
+            _set_error(batch, to_storage_error(error, self._where) or error)
 
     def _commit(self, batch: list[_Operation]) -> None:
-        kinds: dict[Handler, list[_Operation]] = {}
+        by_handler: dict[Handler, list[_Operation]] = {}
         for operation in batch:
-            kinds.setdefault(operation.handler, []).append(operation)
+            by_handler.setdefault(operation.handler, []).append(operation)
         with self._engine.connect() as connection:
-            for handler, operations in kinds.items():
+            for handler, operations in by_handler.items():
                 results = handler(connection, [o.parameter for o in operations])
                 for operation, result in zip(operations, results, strict=True):
                     operation.result = result
@@ -145,7 +145,7 @@ class Writer:
             connection.commit()
 
 
-def _fail(batch: list[_Operation], error: BaseException) -> None:
+def _set_error(batch: list[_Operation], error: BaseException) -> None:
     for operation in batch:
         operation.error = error
 

@@ -199,7 +199,7 @@ class ChainRun:
         for folder in step_folders(self._out):
             journal = open_existing(folder)
             try:
-                spent = journal.attempts.spent()
+                spent = journal.attempts.sum_costs()
                 costs[folder] = spent.known + spent.unknown_max
                 self._end.unknown_max_usd += spent.unknown_max
                 self._end.unstated += spent.unstated
@@ -262,7 +262,7 @@ def _together(done: pa.Table, passing: pa.Table, before: pa.Table | None) -> pa.
 def _places(folder: Path) -> dict[str, str | None]:
     journal = open_existing(folder)
     try:
-        return journal.outcomes.locations()
+        return journal.outcomes.find_locations()
     finally:
         journal.close()
 

@@ -22,8 +22,8 @@ def build_report(out: Path, journal: Journal, now: Sequence[tuple[int, Mapping[s
     Raises:
         StorageError: when OUT cannot be written.
     """
-    hours = (endpoint_line(*run) for run in (*journal.runs.endpoint_costs(), *now))
-    costs = cost_table(chain(journal.attempts.all(), hours))
+    hours = (endpoint_line(*run) for run in (*journal.runs.load_endpoint_runs(), *now))
+    costs = cost_table(chain(journal.attempts.stream_all(), hours))
     write_costs(out, costs)
     page = out / "report.html"
     html = render(gather(out, journal), costs)

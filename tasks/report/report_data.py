@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from mediamill.tasks.capabilities.speech.transcript_checks import MEANINGS
-from mediamill.tasks.journal.attempts import Spent
+from mediamill.tasks.journal.attempts import Spending
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.output_binding import Binding
 
@@ -58,7 +58,7 @@ class Facts:
     counts: Mapping[str, int]
     failures: tuple[FailureKind, ...]
     results: tuple[Mapping[str, Any], ...]
-    spent: Spent
+    spent: Spending
     budget: Decimal | None
     last_run: Mapping[str, Any] | None
     simulated: bool
@@ -71,11 +71,11 @@ class Facts:
 
 def gather(out: Path, journal: Journal) -> Facts:
     """The facts of an OUT as its journal has them now."""
-    binding = journal.outs.binding()
+    binding = journal.output.load_binding()
     assert binding is not None
     counts: dict[str, int] = {}
     kinds: list[tuple[str, int]] = []
-    for (state, kind), number in journal.outcomes.counts_now().items():
+    for (state, kind), number in journal.outcomes.count_by_state().items():
         counts[state] = counts.get(state, 0) + number
         if state == "failed" and kind:
             kinds.append((kind, number))
@@ -90,11 +90,11 @@ def gather(out: Path, journal: Journal) -> Facts:
             for kind, number in sorted(kinds, key=lambda pair: (-pair[1], pair[0]))
         ),
         results=results,
-        spent=journal.attempts.spent(),
+        spent=journal.attempts.sum_costs(),
         budget=None,
-        last_run=journal.runs.last(),
+        last_run=journal.runs.load_last(),
         simulated=any(row.get("simulated") for row in results),
-        flags=_flags(journal.outcomes.every_result()),
+        flags=_flags(journal.outcomes.stream_done_results()),
         thumbnails=_thumbnails(journal, pictured) if pictured else {},
         engines=tuple(sorted({str(row["engine"]) for row in results if row.get("engine")})),
         **_sheet(out, results),
@@ -104,7 +104,7 @@ def gather(out: Path, journal: Journal) -> Facts:
 def _thumbnails(journal: Journal, ids: list[str]) -> dict[str, str]:
     from mediamill.tasks.report.thumbnails import thumbnails
 
-    places = journal.outcomes.locations(ids)
+    places = journal.outcomes.find_locations(ids)
     return thumbnails({item_id: places.get(item_id) for item_id in ids})
 
 

@@ -33,7 +33,7 @@ async def answer(store: Store, fault: str) -> None:
     async def one(number: int) -> None:
         key = f"k{number:03d}"
         await claim(journal, key, time.time_ns() // 1000)
-        await journal.asks.sending(new_attempt(journal, f"c{number}"), [key])
+        await journal.asks.record_sending(new_attempt(journal, f"c{number}"), [key])
         say("sending", key)
         await reply(journal, [key], f"c{number}", key.encode())
         say("replied", key)

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from sqlalchemy import create_engine, text
 
 from mediamill.tasks.domain import Item
-from mediamill.tasks.journal.asks import Claim
+from mediamill.tasks.journal.asks import ClaimResult
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.output_binding import Binding
 from mediamill.tasks.journal.transitions import NewAttempt
@@ -42,7 +42,7 @@ class Store:
         journal = Journal.open(folder, self.url)
         self.opened.append(journal)
         values = {"root": "recordings", "capability": "transcribe", "provider": "p", "params": {}} | bound
-        await journal.outs.bind(folder, Binding.of(model=model, **values), {"source": "x"}, replace=replace)
+        await journal.output.bind(folder, Binding.from_values(model=model, **values), {"source": "x"}, replace=replace)
         await journal.runs.start(run or f"run-{uuid.uuid4().hex[:12]}")
         await journal.asks.recover()
         return journal
@@ -98,31 +98,35 @@ def new_attempt(journal: Journal, call_id: str, *, most: Decimal | None = Decima
     return NewAttempt(**(values | changed))
 
 
-async def claim(journal: Journal, key: str, now: int = NOW) -> Claim:
+async def claim(journal: Journal, key: str, now: int = NOW) -> ClaimResult:
     return await journal.asks.claim(key, owner=journal.run_id, now=now)
 
 
-async def send(journal: Journal, key: str, call_id: str, now: int = NOW, most: Decimal | None = Decimal(1)) -> Claim:
+async def send(
+    journal: Journal, key: str, call_id: str, now: int = NOW, most: Decimal | None = Decimal(1)
+) -> ClaimResult:
     """Claim an Ask and put its attempt on the way."""
     claimed = await claim(journal, key, now)
-    await journal.asks.sending(new_attempt(journal, call_id, most=most), [key])
+    await journal.asks.record_sending(new_attempt(journal, call_id, most=most), [key])
     return claimed
 
 
 async def reply(journal: Journal, keys: Sequence[str], call_id: str, body: bytes = b'{"text": "hello"}') -> None:
     headers = {"content-type": "application/json", "x-request-id": "req-1", "set-cookie": "session=SECRET"}
-    await journal.asks.replied(call_id, keys, status=200, headers=headers, body=body, latency_ms=12, request_id="req-1")
+    await journal.asks.record_reply(
+        call_id, keys, status=200, headers=headers, body=body, latency_ms=12, request_id="req-1"
+    )
 
 
 async def reject(journal: Journal, key: str, call_id: str) -> None:
-    await journal.asks.rejected(
+    await journal.asks.record_rejection(
         call_id, [key], kind="rate_limit", message="slow\0 down", status=429, latency_ms=1, request_id=None
     )
 
 
 async def lose(journal: Journal, key: str, call_id: str) -> None:
-    await journal.asks.unknown(call_id, [key], kind="reset", message="reset", status=None, latency_ms=1)
+    await journal.asks.record_unknown(call_id, [key], kind="reset", message="reset", status=None, latency_ms=1)
 
 
 def attempt_row(journal: Journal, call_id: str) -> dict[str, Any]:
-    return next(row for row in journal.attempts.all() if row["call_id"] == call_id)
+    return next(row for row in journal.attempts.stream_all() if row["call_id"] == call_id)

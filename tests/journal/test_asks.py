@@ -29,7 +29,7 @@ async def test_an_answer_is_kept_with_its_reply_and_found_by_everyone(store: Sto
     mine, other = await store.open("a"), await store.open("b")
     assert (await send(mine, "k", "c1")).state == "mine"
     await reply(mine, ["k"], "c1")
-    await mine.asks.settle("c1", {"audio_seconds": "1.5"}, PAID)
+    await mine.asks.record_cost("c1", {"audio_seconds": "1.5"}, PAID)
     found = await claim(other, "k")
     assert found.state == "hit"
     assert found.attempt is not None
@@ -55,9 +55,9 @@ async def test_a_live_owner_is_waited_for_in_every_held_state(store: Store) -> N
     mine, other = await store.open("a"), await store.open("b")
     await claim(mine, "k")
     assert (await claim(other, "k")).state == "busy"
-    await mine.asks.sending(new_attempt(mine, "c1"), ["k"])
+    await mine.asks.record_sending(new_attempt(mine, "c1"), ["k"])
     assert (await claim(other, "k")).state == "busy"
-    await mine.asks.accepted("c1", ["k"], "job-7")
+    await mine.asks.record_accepted("c1", ["k"], "job-7")
     assert (await claim(other, "k")).state == "busy"
 
 
@@ -67,7 +67,7 @@ async def test_nobody_else_sends_while_the_owner_waits_to_try_again(store: Store
     await send(mine, "k", "c1")
     await end(mine, "k", "c1")
     assert (await claim(other, "k")).state == "busy"
-    await mine.asks.sending(new_attempt(mine, "c2", attempt=2), ["k"])
+    await mine.asks.record_sending(new_attempt(mine, "c2", attempt=2), ["k"])
     await reply(mine, ["k"], "c2")
     assert (await claim(other, "k")).state == "hit"
 
@@ -86,7 +86,7 @@ async def test_a_dead_owners_claim_is_inherited(store: Store) -> None:
     await claim(dead, "claimed")
     await send(dead, "sending", "c1")
     await send(dead, "accepted", "c2")
-    await dead.asks.accepted("c2", ["accepted"], "job-7")
+    await dead.asks.record_accepted("c2", ["accepted"], "job-7")
     later = NOW + MINUTE + 1
     assert (await claim(heir, "claimed", later)).state == "mine"
     assert (await claim(heir, "sending", later)).state == "unknown"
@@ -103,9 +103,9 @@ async def test_who_lost_its_claim_sends_nothing(store: Store) -> None:
     await claim(slow, "k")
     await send(heir, "k", "c2", NOW + MINUTE + 1)
     with pytest.raises(CallFailed, match="took this request over") as refused:
-        await slow.asks.sending(new_attempt(slow, "c1"), ["k"])
+        await slow.asks.record_sending(new_attempt(slow, "c1"), ["k"])
     assert refused.value.transient
-    assert [row["call_id"] for row in slow.attempts.all()] == []
+    assert [row["call_id"] for row in slow.attempts.stream_all()] == []
 
 
 async def test_a_late_reply_is_kept_and_does_not_disturb_the_heir(store: Store) -> None:
@@ -128,7 +128,7 @@ async def test_a_late_reply_answers_while_its_heir_has_not_sent(store: Store) ->
     assert (await claim(heir, "k", NOW + MINUTE + 1)).state == "unknown"
     await reply(slow, ["k"], "c1")
     with pytest.raises(CallFailed):
-        await heir.asks.sending(new_attempt(heir, "c2"), ["k"])
+        await heir.asks.record_sending(new_attempt(heir, "c2"), ["k"])
     found = await claim(heir, "k")
     assert found.attempt is not None
     assert (found.attempt.call_id, found.attempt.cost) == ("c1", None), "to be parsed and paid for"
@@ -137,7 +137,7 @@ async def test_a_late_reply_answers_while_its_heir_has_not_sent(store: Store) ->
 async def test_a_run_that_let_go_of_a_job_may_look_it_up_again(store: Store) -> None:
     run = await store.open()
     await send(run, "k", "c1")
-    await run.asks.accepted("c1", ["k"], "job-7")
+    await run.asks.record_accepted("c1", ["k"], "job-7")
     await run.asks.release(["k"])
     again = await claim(run, "k")
     assert (again.state, again.remote_id) == ("accepted", "job-7")
@@ -155,12 +155,12 @@ async def test_a_resumed_run_waits_for_nobody(store: Store) -> None:
     await claim(first, "claimed")
     await send(first, "sending", "c1")
     await send(first, "accepted", "c2")
-    await first.asks.accepted("c2", ["accepted"], "job-7")
+    await first.asks.record_accepted("c2", ["accepted"], "job-7")
     second = await store.open("a")
     states = [(await claim(second, key)).state for key in ("claimed", "sending", "accepted")]
     assert states == ["mine", "unknown", "accepted"]
     assert attempt_row(second, "c1")["outcome"] == "unknown"
-    assert second.attempts.spent().unknown_max == 2
+    assert second.attempts.sum_costs().unknown_max == 2
 
 
 async def test_another_outs_live_claims_survive_a_recovery(store: Store) -> None:
@@ -200,7 +200,7 @@ async def test_one_request_may_carry_many_asks(store: Store) -> None:
     run = await store.open()
     keys = [f"k{n}" for n in range(700)]
     await asyncio.gather(*(claim(run, key) for key in keys))
-    await run.asks.sending(new_attempt(run, "c1", item_ids=tuple(keys)), keys)
+    await run.asks.record_sending(new_attempt(run, "c1", item_ids=tuple(keys)), keys)
     await reply(run, keys, "c1")
     found = await claim(run, "k650")
     assert found.attempt is not None
@@ -213,6 +213,6 @@ async def test_a_set_of_asks_is_sent_whole_or_not_at_all(store: Store) -> None:
     await claim(slow, "k2")
     await claim(heir, "k2", NOW + MINUTE + 1)
     with pytest.raises(CallFailed):
-        await slow.asks.sending(new_attempt(slow, "c1"), ["k1", "k2"])
+        await slow.asks.record_sending(new_attempt(slow, "c1"), ["k1", "k2"])
     await slow.asks.release(["k1", "k2"])
     assert (await claim(heir, "k1")).state == "mine"

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from mediamill.tasks.domain import Cost
 from mediamill.tasks.errors import StorageError
-from mediamill.tasks.journal.attempts import Spent
-from mediamill.tasks.journal.blobs import Blobs
-from mediamill.tasks.journal.json_codec import path_text, text_path
+from mediamill.tasks.journal.attempts import Spending
+from mediamill.tasks.journal.blobs import BlobStore
+from mediamill.tasks.journal.json_codec import path_to_text, text_to_path
 from tests.journal.stores import MINUTE, NOW, Store, attempt_row, claim, lose, reject, reply, send
 
 
@@ -24,29 +24,29 @@ async def test_known_and_unknown_money_are_kept_apart(store: Store) -> None:
     for number, ceiling in enumerate([most, most, most, most, None, most]):
         await send(run, f"k{number}", f"c{number}", most=ceiling)
     await reply(run, ["k0"], "c0")
-    await run.asks.settle("c0", {}, Cost(Decimal("0.1"), "metered"))
+    await run.asks.record_cost("c0", {}, Cost(Decimal("0.1"), "metered"))
     await reply(run, ["k1"], "c1")
-    await run.asks.settle("c1", {}, Cost(None, "unknown"))
+    await run.asks.record_cost("c1", {}, Cost(None, "unknown"))
     await reject(run, "k2", "c2")
     await lose(run, "k3", "c3")
     await reply(run, ["k4"], "c4")
-    assert run.attempts.spent() == Spent(Decimal("0.1"), Decimal("0.90"), unknowns=4, unstated=1)
+    assert run.attempts.sum_costs() == Spending(Decimal("0.1"), Decimal("0.90"), unknowns=4, unstated=1)
 
 
 async def test_a_run_tells_of_what_it_ended_for_an_earlier_one_at_no_known_price(store: Store) -> None:
     first = await store.open()
     for number, ceiling in enumerate([None, None, Decimal(1)]):
         await send(first, f"k{number}", f"c{number}", most=ceiling)
-    assert first.attempts.unstated(first.run_id) == 2
-    await first.asks.accepted("c0", ["k0"], "job-1")
+    assert first.attempts.count_unstated(first.run_id) == 2
+    await first.asks.record_accepted("c0", ["k0"], "job-1")
     second = await store.open()
-    assert second.attempts.unstated(second.run_id) == 1, "of c1 nobody knows what became"
+    assert second.attempts.count_unstated(second.run_id) == 1, "of c1 nobody knows what became"
     await reply(second, ["k0"], "c0")
-    await second.asks.settle("c0", {}, Cost(None, "unknown"))
-    assert second.attempts.unstated(second.run_id) == 2
+    await second.asks.record_cost("c0", {}, Cost(None, "unknown"))
+    assert second.attempts.count_unstated(second.run_id) == 2
     await second.runs.finish("done", {})
     third = await store.open()
-    assert third.attempts.unstated(third.run_id) == 0
+    assert third.attempts.count_unstated(third.run_id) == 0
 
 
 async def test_small_sums_are_exact(store: Store) -> None:
@@ -54,15 +54,15 @@ async def test_small_sums_are_exact(store: Store) -> None:
     for number in range(30):
         await send(run, f"k{number}", f"c{number}")
         await reply(run, [f"k{number}"], f"c{number}")
-        await run.asks.settle(f"c{number}", {}, Cost(Decimal("0.1") + Decimal(number).scaleb(-12), "metered"))
-    assert run.attempts.spent().known == Decimal("3.000000000435")
+        await run.asks.record_cost(f"c{number}", {}, Cost(Decimal("0.1") + Decimal(number).scaleb(-12), "metered"))
+    assert run.attempts.sum_costs().known == Decimal("3.000000000435")
 
 
 async def test_a_row_tells_what_it_bought_and_never_a_secret(store: Store) -> None:
     run = await store.open()
     await send(run, "k", "c1")
     await reply(run, ["k"], "c1")
-    await run.asks.settle("c1", {"audio_seconds": "2.5"}, Cost(Decimal("0.01"), "billed", "prices.csv"))
+    await run.asks.record_cost("c1", {"audio_seconds": "2.5"}, Cost(Decimal("0.01"), "billed", "prices.csv"))
     row = attempt_row(run, "c1")
     expected = {
         "run_id": run.run_id,
@@ -101,13 +101,13 @@ async def test_runs_are_published_until_nothing_in_them_changes(store: Store) ->
     first = await store.open()
     await send(first, "k", "c1")
     await reply(first, ["k"], "c1")
-    assert first.attempts.to_publish() == [first.run_id]
-    assert [row["call_id"] for row in first.attempts.of_run(first.run_id)] == ["c1"]
+    assert first.attempts.find_runs_to_publish() == [first.run_id]
+    assert [row["call_id"] for row in first.attempts.stream_run(first.run_id)] == ["c1"]
     await first.runs.finish("done", {})
     second = await store.open()
-    assert second.attempts.to_publish() == []
-    await second.asks.settle("c1", {}, Cost(Decimal(1), "metered"))
-    assert second.attempts.to_publish() == [first.run_id], "its bill has changed"
+    assert second.attempts.find_runs_to_publish() == []
+    await second.asks.record_cost("c1", {}, Cost(Decimal(1), "metered"))
+    assert second.attempts.find_runs_to_publish() == [first.run_id], "its bill has changed"
 
 
 async def test_what_another_out_did_to_an_attempt_reaches_its_own_bill(store: Store) -> None:
@@ -117,25 +117,25 @@ async def test_what_another_out_did_to_an_attempt_reaches_its_own_bill(store: St
     await reply(dead, ["unparsed"], "c2")
     await dead.runs.finish("done", {})
     await claim(heir, "lost", NOW + MINUTE + 1)
-    await heir.asks.settle("c2", {}, Cost(Decimal(1), "metered"))
-    assert heir.attempts.to_publish() == [], "it paid for neither"
-    assert heir.attempts.spent() == Spent()
+    await heir.asks.record_cost("c2", {}, Cost(Decimal(1), "metered"))
+    assert heir.attempts.find_runs_to_publish() == [], "it paid for neither"
+    assert heir.attempts.sum_costs() == Spending()
     resumed = await store.open("a")
-    assert resumed.attempts.to_publish() == [dead.run_id]
-    outcomes = {row["call_id"]: row["outcome"] for row in resumed.attempts.of_run(dead.run_id)}
+    assert resumed.attempts.find_runs_to_publish() == [dead.run_id]
+    outcomes = {row["call_id"]: row["outcome"] for row in resumed.attempts.stream_run(dead.run_id)}
     assert outcomes == {"c1": "unknown", "c2": "replied"}
     await resumed.runs.finish("done", {})
-    assert (await store.open("a")).attempts.to_publish() == [], "published once is enough"
+    assert (await store.open("a")).attempts.find_runs_to_publish() == [], "published once is enough"
 
 
 async def test_the_last_run_tells_how_it_ended(store: Store) -> None:
     first = await store.open()
-    last = first.runs.last()
+    last = first.runs.load_last()
     assert last is not None
     assert last["finished_at"] is None
     second = await store.open()
     await second.runs.finish("failures", {"failed": 1})
-    last = second.runs.last()
+    last = second.runs.load_last()
     assert last is not None
     assert (last["run_id"], last["state"]) == (second.run_id, "failures")
 
@@ -143,23 +143,23 @@ async def test_the_last_run_tells_how_it_ended(store: Store) -> None:
 async def test_hashes_are_remembered_while_a_file_is_the_same(store: Store) -> None:
     run = await store.open()
     for path in ("/a/b.wav", "/a/\udcff.wav"):
-        assert await run.files.hash_of(path, 1, 2, 3) is None
-        await run.files.remember(path, 1, 2, 3, "ab" * 32)
-        await run.files.remember(path, 1, 2, 4, "cd" * 32)
-        assert await run.files.hash_of(path, 1, 2, 4) == "cd" * 32
-        assert await run.files.hash_of(path, 1, 2, 3) is None
+        assert await run.file_hashes.find_hash(path, 1, 2, 3) is None
+        await run.file_hashes.store_hash(path, 1, 2, 3, "ab" * 32)
+        await run.file_hashes.store_hash(path, 1, 2, 4, "cd" * 32)
+        assert await run.file_hashes.find_hash(path, 1, 2, 4) == "cd" * 32
+        assert await run.file_hashes.find_hash(path, 1, 2, 3) is None
 
 
 async def test_limits_learned_are_kept(store: Store) -> None:
     run = await store.open()
-    assert run.ceilings.get("p m") is None
-    await run.ceilings.put("p m", {"rps": 1.5})
-    await run.ceilings.put("p m", {"rps": 2.5})
-    assert (await store.open("b")).ceilings.get("p m") == {"rps": 2.5}
+    assert run.learned_limits.load("p m") is None
+    await run.learned_limits.store("p m", {"rps": 1.5})
+    await run.learned_limits.store("p m", {"rps": 2.5})
+    assert (await store.open("b")).learned_limits.load("p m") == {"rps": 2.5}
 
 
 def test_a_blob_is_found_by_what_it_is(tmp_path: Path) -> None:
-    blobs = Blobs(tmp_path / "blobs")
+    blobs = BlobStore(tmp_path / "blobs")
     name = blobs.put(b"reply")
     assert name == hashlib.sha256(b"reply").hexdigest()
     assert blobs.put(b"reply") == name
@@ -169,7 +169,7 @@ def test_a_blob_is_found_by_what_it_is(tmp_path: Path) -> None:
 
 
 def test_a_damaged_blob_is_never_taken_for_an_answer(tmp_path: Path) -> None:
-    blobs = Blobs(tmp_path)
+    blobs = BlobStore(tmp_path)
     name = blobs.put(b"reply")
     path = next(path for path in tmp_path.rglob("*") if path.is_file())
     path.write_bytes(b"other")
@@ -193,5 +193,5 @@ async def test_a_reply_that_cannot_be_kept_is_a_storage_error(sqlite_store: Stor
 
 @given(st.binary(min_size=1).map(lambda raw: raw.decode("utf-8", "surrogateescape")))
 def test_any_path_comes_back_as_it_was(path: str) -> None:
-    kept = path_text(f"/{path}")
-    assert text_path(kept.encode().decode()) == f"/{path}"
+    kept = path_to_text(f"/{path}")
+    assert text_to_path(kept.encode().decode()) == f"/{path}"

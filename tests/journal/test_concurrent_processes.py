@@ -10,7 +10,7 @@ import pytest
 
 from mediamill.tasks.errors import OutBusy
 from mediamill.tasks.journal.journal import Journal
-from mediamill.tasks.journal.output_lock import OutLock, holder
+from mediamill.tasks.journal.output_lock import OutLock, describe_owner
 from tests.journal.journal_process import KEYS
 from tests.journal.stores import Start, Store, claim
 
@@ -34,7 +34,7 @@ async def test_nothing_acknowledged_is_lost_by_a_kill(store: Store, start: Start
             assert found.state in ("hit", "unknown"), "it may have been paid"
         else:
             assert found.state in ("mine", "unknown"), "it waits for nobody"
-    rows = list(journal.attempts.all())
+    rows = list(journal.attempts.stream_all())
     assert len(rows) == len({row["call_id"] for row in rows}) >= len(sending)
     assert {row["outcome"] for row in rows} <= {"replied", "unknown"}
 
@@ -67,10 +67,10 @@ def test_a_second_run_is_told_who_holds_out_and_a_killed_one_holds_nothing(tmp_p
             OutLock.acquire(tmp_path, journal, "second")
         for told in ("run-of-the-child", f"pid {child.pid}", "since", str(tmp_path)):
             assert told in str(busy.value)
-        assert "run-of-the-child" in (holder(tmp_path) or "")
+        assert "run-of-the-child" in (describe_owner(tmp_path) or "")
         child.kill()
         child.wait()
-        assert holder(tmp_path) is None
+        assert describe_owner(tmp_path) is None
         lock = OutLock.acquire(tmp_path, journal, "second")
         assert lock.token == 2
         lock.release()

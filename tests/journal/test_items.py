@@ -35,7 +35,7 @@ async def failed(
 
 
 async def work(journal: Journal) -> dict[int, int]:
-    return {w.shard: w.pending for w in await journal.items.shards()}
+    return {w.shard: w.pending for w in await journal.items.find_shards_with_work()}
 
 
 async def clean(journal: Journal) -> None:
@@ -56,7 +56,7 @@ async def test_shards_fill_up_and_new_items_get_new_ones(store: Store) -> None:
     counts = await plan(second, [item(n) for n in range(28)])
     assert (counts.new, counts.retried) == (3, 25)
     assert await work(second) == {0: 10, 1: 10, 2: 5, 3: 3}
-    assert [i.item_id for i in await second.items.pending(3)] == ["i000025", "i000026", "i000027"]
+    assert [i.item_id for i in await second.items.load_pending(3)] == ["i000025", "i000026", "i000027"]
 
 
 async def test_batches_of_one_run_fill_the_same_shard(store: Store) -> None:
@@ -91,7 +91,7 @@ async def test_a_rerun_does_what_is_new_changed_or_failed_in_passing(store: Stor
     now = [item(0), item(1, fingerprint="g"), item(2), item(3, fingerprint="g"), item(4), item(5), item(6)]
     assert await plan(second, now) == PlanCounts(new=1, changed=2, retried=2, kept=2, duplicates=[])
     assert await work(second) == {0: 4, 1: 1}
-    assert [i.index for i in await second.items.pending(0)] == [1, 3, 4, 5]
+    assert [i.index for i in await second.items.load_pending(0)] == [1, 3, 4, 5]
 
 
 async def test_what_left_the_source_keeps_its_outcome_and_is_not_run(store: Store) -> None:
@@ -102,7 +102,7 @@ async def test_what_left_the_source_keeps_its_outcome_and_is_not_run(store: Stor
     second = await store.open()
     await plan(second, [item(2)])
     assert await work(second) == {1: 1}
-    assert [row["item_id"] for row in rows(second.outcomes.results(0))] == ["i000000"]
+    assert [row["item_id"] for row in rows(second.outcomes.stream_results(0))] == ["i000000"]
 
 
 async def test_the_same_id_twice_is_told_within_and_between_batches(store: Store) -> None:
@@ -120,7 +120,7 @@ async def test_refresh_buys_everything_again(store: Store) -> None:
     await done(first, 0)
     second = await store.open()
     await plan(second, [item(0)], refresh=True)
-    assert [i.sample for i in await second.items.pending(0)] == [1]
+    assert [i.sample for i in await second.items.load_pending(0)] == [1]
 
 
 async def test_an_item_comes_back_as_it_was_planned(store: Store) -> None:
@@ -137,7 +137,7 @@ async def test_an_item_comes_back_as_it_was_planned(store: Store) -> None:
         problem="row 7: two ids",
     )
     await plan(journal, [planned])
-    assert await journal.items.pending(0) == [planned]
+    assert await journal.items.load_pending(0) == [planned]
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ async def test_payloads_keep_what_json_lacks(store: Store, value: Any, stored: A
     journal = await store.open()
     await plan(journal, [item(0)])
     await done(journal, 0, value=value)
-    assert rows(journal.outcomes.results(0))[0]["value"] == stored
+    assert rows(journal.outcomes.stream_results(0))[0]["value"] == stored
 
 
 async def test_an_outcome_makes_its_shards_part_stale(store: Store) -> None:
@@ -171,9 +171,9 @@ async def test_results_and_failures_come_in_the_sources_order(store: Store) -> N
     journal = await store.open()
     await plan(journal, [item(n) for n in range(6)])
     await asyncio.gather(*(done(journal, n) if n % 2 else failed(journal, n) for n in (5, 3, 4, 0, 1, 2)))
-    assert [row["item_id"][-1] for row in rows(journal.outcomes.results(0))] == ["1", "3", "5"]
-    assert [row["item_id"][-1] for row in rows(journal.outcomes.failures(0))] == ["0", "2", "4"]
-    assert journal.outcomes.counts_now() == {("done", None): 3, ("failed", "bad_input"): 3}
+    assert [row["item_id"][-1] for row in rows(journal.outcomes.stream_results(0))] == ["1", "3", "5"]
+    assert [row["item_id"][-1] for row in rows(journal.outcomes.stream_failures(0))] == ["0", "2", "4"]
+    assert journal.outcomes.count_by_state() == {("done", None): 3, ("failed", "bad_input"): 3}
 
 
 async def test_a_failure_never_replaces_a_result_for_unchanged_input(store: Store) -> None:
@@ -183,12 +183,12 @@ async def test_a_failure_never_replaces_a_result_for_unchanged_input(store: Stor
     second = await store.open()
     await plan(second, [item(0)], refresh=True)
     await failed(second, 0)
-    assert second.outcomes.counts_now() == {("done", None): 1}
+    assert second.outcomes.count_by_state() == {("done", None): 1}
     third = await store.open()
     await plan(third, [item(0, fingerprint="g")])
     await failed(third, 0)
-    assert third.outcomes.counts_now() == {("failed", "bad_input"): 1}
-    assert rows(third.outcomes.results(0)) == []
+    assert third.outcomes.count_by_state() == {("failed", "bad_input"): 1}
+    assert rows(third.outcomes.stream_results(0)) == []
 
 
 async def test_a_result_replaces_a_failure(store: Store) -> None:
@@ -196,8 +196,8 @@ async def test_a_result_replaces_a_failure(store: Store) -> None:
     await plan(journal, [item(0)])
     await failed(journal, 0)
     await done(journal, 0)
-    assert journal.outcomes.counts_now() == {("done", None): 1}
-    assert rows(journal.outcomes.failures(0)) == []
+    assert journal.outcomes.count_by_state() == {("done", None): 1}
+    assert rows(journal.outcomes.stream_failures(0)) == []
 
 
 async def test_a_replaced_model_leaves_no_old_result_behind_a_failure(store: Store) -> None:
@@ -210,7 +210,7 @@ async def test_a_replaced_model_leaves_no_old_result_behind_a_failure(store: Sto
     assert await work(second) == {0: 2}
     await failed(second, 0, kind="rate_limit", transient=True)
     await done(second, 1)
-    assert second.outcomes.counts_now() == {("failed", "rate_limit"): 1, ("done", None): 1}
+    assert second.outcomes.count_by_state() == {("failed", "rate_limit"): 1, ("done", None): 1}
 
 
 async def test_retry_takes_failures_of_the_kinds_named(store: Store) -> None:
@@ -220,10 +220,10 @@ async def test_retry_takes_failures_of_the_kinds_named(store: Store) -> None:
         await failed(first, n, kind=kind)
     second = await store.open()
     assert await second.items.retry({"unknown", "bad_reply"}) == 2
-    assert [(i.index, i.sample) for i in await second.items.pending(0)] == [(0, 1), (1, 1)]
+    assert [(i.index, i.sample) for i in await second.items.load_pending(0)] == [(0, 1), (1, 1)]
     third = await store.open()
     await third.items.retry({"too_large"})
-    assert [(i.index, i.sample) for i in await third.items.pending(0)] == [(2, 0), (3, 0)]
+    assert [(i.index, i.sample) for i in await third.items.load_pending(0)] == [(2, 0), (3, 0)]
 
 
 async def test_a_retry_that_crashed_is_taken_up_by_the_next_and_buys_nothing_twice(store: Store) -> None:
@@ -233,7 +233,7 @@ async def test_a_retry_that_crashed_is_taken_up_by_the_next_and_buys_nothing_twi
     await (await store.open()).items.retry(None)
     third = await store.open()
     assert await third.items.retry(None) == 1
-    assert [i.sample for i in await third.items.pending(0)] == [1]
+    assert [i.sample for i in await third.items.load_pending(0)] == [1]
 
 
 async def test_a_plain_rerun_keeps_what_retry_decided(store: Store) -> None:
@@ -243,7 +243,7 @@ async def test_a_plain_rerun_keeps_what_retry_decided(store: Store) -> None:
     await (await store.open()).items.retry(None)
     third = await store.open()
     await plan(third, [item(0)])
-    assert [i.sample for i in await third.items.pending(0)] == [1]
+    assert [i.sample for i in await third.items.load_pending(0)] == [1]
 
 
 async def test_outs_of_one_journal_keep_their_items_apart(store: Store) -> None:
@@ -251,6 +251,6 @@ async def test_outs_of_one_journal_keep_their_items_apart(store: Store) -> None:
     await plan(mine, [item(0)])
     await plan(other, [item(0), item(1)])
     await done(mine, 0)
-    assert other.outcomes.counts_now() == {("pending", None): 2}
-    assert other.outcomes.finished(["i000000"]) == {}
-    assert mine.outcomes.finished(["i000000"]) == {"i000000": "f"}
+    assert other.outcomes.count_by_state() == {("pending", None): 2}
+    assert other.outcomes.find_finished(["i000000"]) == {}
+    assert mine.outcomes.find_finished(["i000000"]) == {"i000000": "f"}

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, create_engine, inspect, text
 from mediamill.tasks.errors import StorageError, UsageError
 from mediamill.tasks.journal import migrations
 from mediamill.tasks.journal.journal import Journal
-from mediamill.tasks.journal.migrations import MIGRATIONS, Migration, stored_version
+from mediamill.tasks.journal.migrations import MIGRATIONS, Migration, read_version
 from tests.helpers.cli_runs import mediamill
 from tests.journal.stores import Start, Store
 from tests.journal.version_1 import journal_of, rows_of, table, unpack
@@ -35,7 +35,7 @@ def tables_of(connection: Connection) -> dict[str, list[str]]:
 def versions(journal: Journal) -> tuple[int | None, list[int]]:
     """The number a journal carries, and the versions it came through."""
     passed = text("SELECT version FROM migrations ORDER BY version")
-    return journal.read_now(stored_version), journal.read_now(lambda c: list(c.execute(passed).scalars()))
+    return journal.read_blocking(read_version), journal.read_blocking(lambda c: list(c.execute(passed).scalars()))
 
 
 def make_older(journal: Journal, number: str | None) -> None:
@@ -48,7 +48,7 @@ def make_older(journal: Journal, number: str | None) -> None:
         else:
             connection.execute(text("UPDATE meta SET value = :number"), {"number": number})
 
-    journal.write_now(op)
+    journal.write_blocking(op)
 
 
 def with_another(monkeypatch: pytest.MonkeyPatch, apply: Any) -> None:
@@ -72,12 +72,12 @@ def test_migrations_have_no_gaps() -> None:
 @pytest.mark.parametrize("number", ["1", None])
 async def test_an_older_journal_is_brought_up_to_date_when_a_run_opens_it(store: Store, number: str | None) -> None:
     journal = await store.open()
-    latest = journal.read_now(tables_of)
+    latest = journal.read_blocking(tables_of)
     make_older(journal, number)
     journal.close()
     journal = await store.open()
     assert versions(journal) == (VERSION, list(range(2, VERSION + 1)))
-    assert journal.read_now(tables_of) == latest
+    assert journal.read_blocking(tables_of) == latest
 
 
 def test_a_journal_of_version_1_becomes_what_a_new_one_is(tmp_path: Path) -> None:
@@ -103,12 +103,12 @@ async def test_a_migration_that_fails_leaves_the_older_journal_as_it_was(
         raise RuntimeError("cannot be done")
 
     journal = await store.open()
-    before = journal.read_now(tables_of)
+    before = journal.read_blocking(tables_of)
     with monkeypatch.context() as later:
         with_another(later, fails)
         with pytest.raises(RuntimeError, match="cannot be done"):
             Journal.open(store.root / "a", store.url)
-    assert journal.read_now(tables_of) == before
+    assert journal.read_blocking(tables_of) == before
     assert versions(await store.open()) == (VERSION, [VERSION])
 
 
@@ -117,12 +117,12 @@ async def test_a_kill_in_a_migration_leaves_the_older_journal_and_the_next_one_d
 ) -> None:
     journal = await store.open()
     make_older(journal, "1")
-    before = journal.read_now(tables_of)
+    before = journal.read_blocking(tables_of)
     child = start("migrate", store.root, store.url, "kill")
     child.communicate("go\n", timeout=60)
     assert child.returncode == -signal.SIGKILL
-    assert journal.read_now(stored_version) == 1
-    assert journal.read_now(tables_of) == before
+    assert journal.read_blocking(read_version) == 1
+    assert journal.read_blocking(tables_of) == before
     with_another(monkeypatch, add_later)
     assert versions(await store.open()) == (VERSION + 1, list(range(2, VERSION + 2)))
 
@@ -142,16 +142,16 @@ async def test_processes_that_open_an_older_journal_at_once_migrate_it_once(stor
         told, _ = child.communicate(timeout=60)
         assert (child.returncode, told) == (0, "opened\n")
     assert versions(journal) == (VERSION + 1, list(range(2, VERSION + 2)))
-    assert journal.read_now(lambda c: list(c.execute(text("SELECT number FROM later")).scalars())) == [1]
+    assert journal.read_blocking(lambda c: list(c.execute(text("SELECT number FROM later")).scalars())) == [1]
 
 
 async def test_looking_neither_makes_nor_migrates(store: Store, tmp_path: Path) -> None:
     journal = await store.open()
     make_older(journal, "1")
     seen = Journal.open_existing(store.root / "a", store.url)
-    assert seen.outs.load(store.root / "a")
-    assert seen.outs.binding() is not None
-    assert seen.read_now(stored_version) == 1
+    assert seen.output.load_id(store.root / "a")
+    assert seen.output.load_binding() is not None
+    assert seen.read_blocking(read_version) == 1
     seen.close()
     with pytest.raises(UsageError, match="there is no journal"):
         Journal.open_existing(tmp_path / "nowhere")
@@ -161,7 +161,7 @@ async def test_looking_neither_makes_nor_migrates(store: Store, tmp_path: Path) 
 @pytest.mark.parametrize("opening", [Journal.open, Journal.open_existing])
 async def test_a_newer_journal_is_left_alone(store: Store, opening: Any) -> None:
     journal = await store.open()
-    journal.write_now(lambda c: c.execute(text("UPDATE meta SET value = '99'")))
+    journal.write_blocking(lambda c: c.execute(text("UPDATE meta SET value = '99'")))
     with pytest.raises(StorageError, match=r"newer mediamill .*99") as refused:
         opening(store.root / "a", store.url)
     assert "upgrade" in str(refused.value)

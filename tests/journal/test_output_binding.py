@@ -9,7 +9,7 @@ import pytest
 
 from mediamill.tasks.errors import OutBusy, StorageError, UsageError
 from mediamill.tasks.journal.journal import Journal
-from mediamill.tasks.journal.output_lock import OutLock, holder
+from mediamill.tasks.journal.output_lock import OutLock, describe_owner
 from mediamill.tasks.journal.parts import Part
 from tests.journal.stores import Store, item
 
@@ -30,9 +30,9 @@ async def test_another_model_needs_replace(store: Store, change: dict[str, Any],
         await store.open(**change)
     assert "--replace" in str(refused.value)
     journal = await store.open(**change, replace=True)
-    binding = journal.outs.binding()
+    binding = journal.output.load_binding()
     assert binding is not None
-    assert (await store.open(**change)).outs.binding() == binding
+    assert (await store.open(**change)).output.load_binding() == binding
 
 
 @pytest.mark.parametrize("change", [{"root": "elsewhere"}, {"capability": "caption"}])
@@ -62,13 +62,13 @@ async def test_another_journal_is_not_taken_for_a_crashed_run(tmp_path: Path, sq
 
 async def test_a_schema_is_frozen_and_a_new_one_makes_every_part_stale(store: Store) -> None:
     journal = await store.open()
-    assert journal.outs.schemas() is None
+    assert journal.output.load_schemas() is None
     await journal.items.plan([item(0)], 10)
     await journal.parts.commit([], 1, shard=0)
-    await journal.outs.freeze(b"schema", b"rows")
-    assert (await store.open()).outs.schemas() == (b"schema", b"rows")
-    assert [w.shard for w in await journal.items.shards()] == [0]
-    assert journal.outs.job() == {"source": "x"}
+    await journal.output.freeze_schemas(b"schema", b"rows")
+    assert (await store.open()).output.load_schemas() == (b"schema", b"rows")
+    assert [w.shard for w in await journal.items.find_shards_with_work()] == [0]
+    assert journal.output.load_job() == {"source": "x"}
 
 
 async def test_a_part_counts_once_committed_and_an_empty_one_is_gone(store: Store) -> None:
@@ -76,10 +76,10 @@ async def test_a_part_counts_once_committed_and_an_empty_one_is_gone(store: Stor
     await journal.parts.commit([PART], 1)
     larger = Part("results", "000000", 4, 2345, "cd" * 32)
     await journal.parts.commit([larger, Part("calls", "run", 1, 1, "ef" * 32)], 1)
-    assert [p.name for p in journal.parts.listed()] == ["run", "000000"]
-    assert larger in journal.parts.listed()
+    assert [p.name for p in journal.parts.load_all()] == ["run", "000000"]
+    assert larger in journal.parts.load_all()
     await journal.parts.commit([Part("results", "000000", 0, 0, "")], 1)
-    assert [p.kind for p in journal.parts.listed()] == ["calls"]
+    assert [p.kind for p in journal.parts.load_all()] == ["calls"]
 
 
 async def test_who_was_taken_over_commits_nothing(store: Store) -> None:
@@ -93,7 +93,7 @@ async def test_who_was_taken_over_commits_nothing(store: Store) -> None:
     with pytest.raises(OutBusy, match="taken this OUT over"):
         await stale.parts.commit([PART], old.token)
     await fresh.parts.commit([PART], new.token)
-    assert fresh.parts.listed() == [PART]
+    assert fresh.parts.load_all() == [PART]
 
 
 async def test_equal_folders_on_two_machines_are_two_outs(store: Store, tmp_path: Path) -> None:
@@ -107,14 +107,14 @@ async def test_equal_folders_on_two_machines_are_two_outs(store: Store, tmp_path
 
 
 def test_asking_who_holds_out_takes_nothing_and_makes_nothing(tmp_path: Path) -> None:
-    assert holder(tmp_path) is None
+    assert describe_owner(tmp_path) is None
     assert list(tmp_path.iterdir()) == []
     journal = Journal.open(tmp_path)
     lock = OutLock.acquire(tmp_path, journal, "r1")
-    assert "run r1" in (holder(tmp_path) or "")
+    assert "run r1" in (describe_owner(tmp_path) or "")
     lock.release()
     lock.release()
-    assert holder(tmp_path) is None
+    assert describe_owner(tmp_path) is None
     journal.close()
 
 
@@ -161,7 +161,7 @@ def test_a_damaged_journal_is_told_while_it_is_read(tmp_path: Path) -> None:
 def _read_all(out: Path) -> None:
     journal = Journal.open(out)
     try:
-        journal.attempts.spent()
+        journal.attempts.sum_costs()
     finally:
         journal.close()
 

@@ -89,11 +89,11 @@ class States(RuleBasedStateMachine):
         attempt = new_attempt(journal, call_id)
         if (ask.state, ask.owner) != ("claimed", journal.run_id):
             try:
-                self.do(journal.asks.sending(attempt, [key]))
+                self.do(journal.asks.record_sending(attempt, [key]))
             except CallFailed:
                 return
             raise AssertionError("sent without a claim")
-        self.do(journal.asks.sending(attempt, [key]))
+        self.do(journal.asks.record_sending(attempt, [key]))
         ask.state, ask.call = "sending", call_id
         self.calls[call_id] = Call(key, out, journal.run_id)
 
@@ -121,7 +121,7 @@ class States(RuleBasedStateMachine):
         elif how == "unknown":
             self.do(stores.lose(journal, call.key, call_id))
         else:
-            self.do(journal.asks.accepted(call_id, [call.key], f"job-{call_id}"))
+            self.do(journal.asks.record_accepted(call_id, [call.key], f"job-{call_id}"))
         if current:
             ask.state = {"replied": "replied", "accepted": "accepted"}.get(how, "claimed")
             ask.before = how if how in ("rejected", "unknown") else "free"
@@ -131,7 +131,7 @@ class States(RuleBasedStateMachine):
     def settle(self, data: st.DataObject, cents: int, out: str) -> None:
         call_id = data.draw(st.sampled_from([n for n, call in self.calls.items() if call.outcome == "replied"]))
         self.calls[call_id].cost = Decimal(cents) / 100
-        self.do(self.journals[out].asks.settle(call_id, {}, Cost(Decimal(cents) / 100, "metered")))
+        self.do(self.journals[out].asks.record_cost(call_id, {}, Cost(Decimal(cents) / 100, "metered")))
 
     @rule(out=OUTS, key=KEYS)
     def release(self, out: str, key: str) -> None:

@@ -33,7 +33,7 @@ def put(name: str) -> Callable[[Connection], int]:
 
 def names(journal: Journal) -> list[str]:
     statement = select(ceilings.c.name).order_by(ceilings.c.name)
-    return list(journal.read_now(lambda connection: connection.execute(statement).scalars().all()))
+    return list(journal.read_blocking(lambda connection: connection.execute(statement).scalars().all()))
 
 
 class Held:
@@ -161,7 +161,7 @@ async def test_any_loop_and_no_loop_may_write(store: Store) -> None:
         await asyncio.gather(*(journal.write(put(f"{prefix}{n}")) for n in range(10)))
 
     await asyncio.gather(*(asyncio.to_thread(asyncio.run, parse_list(prefix)) for prefix in "abc"), parse_list("d"))
-    await asyncio.to_thread(journal.write_now, put("e"))
+    await asyncio.to_thread(journal.write_blocking, put("e"))
     assert len(names(journal)) == 41
 
 
@@ -175,7 +175,7 @@ async def test_an_owner_that_lives_keeps_its_leases(store: Store) -> None:
         renewed.set()
         return [None] * len(parameters)
 
-    journal._writer.every(0.01, handler, "lease")
+    journal._writer.repeat_every(0.01, handler, "lease")
     assert await asyncio.to_thread(renewed.wait, 30), "the journal does it unasked"
     assert done[0] == "lease"
     assert await journal.write(put("a")) == 1

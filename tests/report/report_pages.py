@@ -59,7 +59,7 @@ def filled(out: Path, text: str, *, results: int = 2, failures: int = 2, segment
 
 
 async def _fill(out: Path, text: str, results: int, failures: int, segments: int) -> Journal:
-    journal = await opened(out, "run-1", binding=Binding.of(text, "transcribe", text, text, {}))
+    journal = await opened(out, "run-1", binding=Binding.from_values(text, "transcribe", text, text, {}))
     planned = [item(n, item_id=f"{n}{text}") for n in range(results + failures)]
     await journal.items.plan(planned, 1000)
     said = [{"id": n, "start": n, "end": n + 1, "text": text, "speaker": text} for n in range(segments)]
@@ -72,7 +72,7 @@ async def _fill(out: Path, text: str, results: int, failures: int, segments: int
         await journal.outcomes.record(one, 0, Failure(one.item_id, text[:60], text), row)
     await begin(journal, "k", "c1")
     await reply(journal, "k", "c1")
-    await journal.asks.settle("c1", {"audio_seconds": "3.5"}, Cost(Decimal("0.25"), "metered", text))
+    await journal.asks.record_cost("c1", {"audio_seconds": "3.5"}, Cost(Decimal("0.25"), "metered", text))
     return journal
 
 

@@ -52,7 +52,7 @@ async def test_a_value_goes_through_the_journal_into_the_part(
     await journal.items.plan([item(0)], 10)
     await journal.outcomes.record(item(0), 0, Result(item(0).item_id, {}), {"item_id": "a", "in_x": value})
     schema = results_schema(pa.schema([]), pa.schema([("x", kind)]))
-    write_part(tmp_path, "results", "000000", journal.outcomes.results(0), schema)
+    write_part(tmp_path, "results", "000000", journal.outcomes.stream_results(0), schema)
     (found,) = pq.read_table(part_path(tmp_path, "results", "000000")).to_pylist()
     assert found["in_x"] == kept
     journal.close()

@@ -51,7 +51,7 @@ def command(out: Path, *, only: tuple[str, ...], promote: bool, **options: Any) 
 
 def _promote(out: Path, only: tuple[str, ...], options: dict[str, Any]) -> int:
     from mediamill.tasks.errors import UsageError
-    from mediamill.tasks.journal.items import PREVIEWS
+    from mediamill.tasks.journal.items import PROMOTED_PREVIEW
     from mediamill.tasks.plan import Retry
     from mediamill.tasks.status import previews_now
 
@@ -59,13 +59,13 @@ def _promote(out: Path, only: tuple[str, ...], options: dict[str, Any]) -> int:
     if not job.params.get("preview"):
         raise UsageError(f"{out} holds no previews", hint="make them with generate-video --preview")
     full = job.model_copy(update={"params": {**job.params, "preview": False}})
-    return run_job(full, options, Retry(frozenset({PREVIEWS, *only})), again=previews_now(out))
+    return run_job(full, options, Retry(frozenset({PROMOTED_PREVIEW, *only})), again=previews_now(out))
 
 
 def _check(out: Path, only: tuple[str, ...], stands: Status, flagged: int, options: dict[str, Any]) -> None:
     """Refuse kinds that no item has; what a crashed retry left pending has no kind any more."""
     from mediamill.tasks.errors import NoSuchOption, UsageError
-    from mediamill.tasks.journal.planning import LOST
+    from mediamill.tasks.journal.planning import LOST_FILE
     from mediamill.tasks.plan import FLAGGED
 
     if FLAGGED in only:
@@ -74,7 +74,7 @@ def _check(out: Path, only: tuple[str, ...], stands: Status, flagged: int, optio
         if not (options.get("model") or options.get("provider") or options.get("settings")):
             raise UsageError("the same model would answer the same", hint="name a better one with --model")
     for kind in only:
-        if kind not in (*stands.by_kind, FLAGGED, LOST) and not stands.pending:
+        if kind not in (*stands.by_kind, FLAGGED, LOST_FILE) and not stands.pending:
             if not stands.by_kind:
                 raise UsageError(f"{out}: no failures to retry")
             raise NoSuchOption("kind of failure", kind, stands.by_kind)
