@@ -83,7 +83,7 @@ def permission_options() -> list[click.Option]:
     be has nothing to allow.
     """
     found: dict[str, click.Option] = {}
-    for capability in capabilities.usable():
+    for capability in capabilities.iter_usable():
         for name in permissions(capability):
             field = capability.params.model_fields[name]
             names = [_declared(field).flag or _flag(name), name]

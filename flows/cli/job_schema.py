@@ -25,7 +25,7 @@ def job_schema() -> dict[str, Any]:
 
 def _job_schema() -> dict[str, Any]:
     """Job's schema; ``params`` follows what ``capability`` names."""
-    schema, known = Job.model_json_schema(), list(capabilities.usable())
+    schema, known = Job.model_json_schema(), list(capabilities.iter_usable())
     schema["properties"]["capability"]["enum"] = [capability.name for capability in known]
     schema["allOf"] = [_params_of(capability, schema) for capability in known]
     return schema

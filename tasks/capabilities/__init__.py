@@ -23,29 +23,29 @@ from mediamill.tasks.plugins import plugins as installed
 if TYPE_CHECKING:
     from mediamill.tasks.capabilities.base import Capability
 
-_HERE = "mediamill.tasks.capabilities"
+_PACKAGE = "mediamill.tasks.capabilities"
 BUILT_IN = {
-    "transcribe": (f"{_HERE}.transcribe:Transcribe", "Recordings to transcripts with segments and words."),
-    "translate": (f"{_HERE}.translate:Translate", "Recordings to text in English or another language."),
-    "speak": (f"{_HERE}.speak:Speak", "Texts to audio files, long ones cut at sentences and joined."),
-    "caption": (f"{_HERE}.caption:Caption", "Pictures to captions, tags, or any answer about them."),
-    "describe-video": (f"{_HERE}.describe_video:DescribeVideo", "Videos to descriptions, or any answer about them."),
-    "complete": (f"{_HERE}.complete:Complete", "Prompts to answers, held to a schema where one is given."),
-    "generate-video": (f"{_HERE}.generate_video:GenerateVideo", "Prompts to videos, never paid twice."),
-    "rerank": (f"{_HERE}.rerank:Rerank", "Documents in the order of how well they answer a query."),
-    "embed": (f"{_HERE}.embed:Embed", "Texts to vectors."),
-    "generate-image": (f"{_HERE}.generate_image:GenerateImage", "Prompts to pictures."),
-    "execute": (f"{_HERE}.execute:Execute", "Cells of code to what they print, return and draw."),
+    "transcribe": (f"{_PACKAGE}.transcribe:Transcribe", "Recordings to transcripts with segments and words."),
+    "translate": (f"{_PACKAGE}.translate:Translate", "Recordings to text in English or another language."),
+    "speak": (f"{_PACKAGE}.speak:Speak", "Texts to audio files, long ones cut at sentences and joined."),
+    "caption": (f"{_PACKAGE}.caption:Caption", "Pictures to captions, tags, or any answer about them."),
+    "describe-video": (f"{_PACKAGE}.describe_video:DescribeVideo", "Videos to descriptions, or any answer about them."),
+    "complete": (f"{_PACKAGE}.complete:Complete", "Prompts to answers, held to a schema where one is given."),
+    "generate-video": (f"{_PACKAGE}.generate_video:GenerateVideo", "Prompts to videos, never paid twice."),
+    "rerank": (f"{_PACKAGE}.rerank:Rerank", "Documents in the order of how well they answer a query."),
+    "embed": (f"{_PACKAGE}.embed:Embed", "Texts to vectors."),
+    "generate-image": (f"{_PACKAGE}.generate_image:GenerateImage", "Prompts to pictures."),
+    "execute": (f"{_PACKAGE}.execute:Execute", "Cells of code to what they print, return and draw."),
 }
 """Name: where the class is, and what the list of commands says; so nothing is imported to show that list."""
 
 _registered: dict[str, tuple[str, str]] = {}
-_MEMBERS = ("name", "operation", "kinds", "params", "request_version", "schema", "run", "estimate")
+_REQUIRED_MEMBERS = ("name", "operation", "kinds", "params", "request_version", "schema", "run", "estimate")
 
 
 def names() -> tuple[str, ...]:
     """Every capability's name: the built-in ones, then those of other packages."""
-    return tuple(dict.fromkeys([*BUILT_IN, *_registered, *plugins()]))
+    return tuple(dict.fromkeys([*BUILT_IN, *_registered, *find_plugins()]))
 
 
 def register(name: str, target: str, summary: str = "") -> None:
@@ -65,7 +65,7 @@ def register(name: str, target: str, summary: str = "") -> None:
 
 def is_known(name: str) -> bool:
     """Whether there is a capability of that name. Other packages are only looked at where it is not built in."""
-    return name in BUILT_IN or name in _registered or name in plugins()
+    return name in BUILT_IN or name in _registered or name in find_plugins()
 
 
 def summary(name: str) -> str:
@@ -73,7 +73,7 @@ def summary(name: str) -> str:
     known = BUILT_IN.get(name) or _registered.get(name)
     if known is not None:
         return known[1]
-    return f"From the package {package_of(plugins()[name])}."
+    return f"From the package {package_of(find_plugins()[name])}."
 
 
 def get(name: str) -> Capability:
@@ -88,25 +88,25 @@ def get(name: str) -> Capability:
         module, _, cls = known[0].partition(":")
         built: Capability = getattr(importlib.import_module(module), cls)()
         return built
-    plugin = plugins().get(name)
+    plugin = find_plugins().get(name)
     if plugin is None:
         raise NoSuchOption("capability", name, names())
-    return _load(plugin)
+    return _load_plugin_capability(plugin)
 
 
-def usable() -> Iterator[Capability]:
+def iter_usable() -> Iterator[Capability]:
     """A new object of every capability; other packages' that cannot be used are passed over."""
     for name in names():
         with contextlib.suppress(UsageError):
             yield get(name)
 
 
-def plugins() -> dict[str, EntryPoint]:
+def find_plugins() -> dict[str, EntryPoint]:
     """The capabilities of installed packages, by name, none of them imported. A built-in one hides its namesake."""
     return {name: point for name, point in installed(CAPABILITIES).items() if name not in BUILT_IN}
 
 
-def _load(plugin: EntryPoint) -> Capability:
+def _load_plugin_capability(plugin: EntryPoint) -> Capability:
     """Another package's capability; whatever is wrong with it is told in one line.
 
     Raises:
@@ -119,7 +119,7 @@ def _load(plugin: EntryPoint) -> Capability:
         capability: Capability = cls()
     except (Exception, SystemExit) as error:  # it is not our code: anything may be wrong with it
         raise unusable(plugin, f"{type(error).__name__}: {error}".partition("\n")[0]) from error
-    missing = [member for member in _MEMBERS if not hasattr(capability, member)]
+    missing = [member for member in _REQUIRED_MEMBERS if not hasattr(capability, member)]
     if missing:
         raise unusable(plugin, f"{plugin.value} has no {', '.join(missing)}")
     if not (isinstance(capability.params, type) and issubclass(capability.params, BaseModel)):

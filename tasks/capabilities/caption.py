@@ -18,11 +18,11 @@ from mediamill.tasks.capabilities.visual.image_inputs import (
     ImageInput,
     check_image_count,
     estimate_image,
-    image_columns,
+    get_vision,
     image_fields,
-    image_part,
     prepare_image_input,
-    vision_of,
+    to_image_columns,
+    to_message_part,
 )
 from mediamill.tasks.capabilities.visual.near_duplicates import DuplicateGroups
 from mediamill.tasks.domain import Item
@@ -33,8 +33,8 @@ from mediamill.tasks.wire import Provider
 if TYPE_CHECKING:
     import pyarrow as pa
 
-USUAL = "Describe this picture in one or two plain sentences."
-_BASE64 = 3
+DEFAULT_PROMPT = "Describe this picture in one or two plain sentences."
+_COPIES_IN_MEMORY = 3
 """Times a picture's size that a request holds: its bytes, their base64, the body."""
 
 
@@ -63,7 +63,7 @@ class Caption:
     kinds = frozenset({"image"})
     params: type[PromptParams] = CaptionParams
     request_version = 1
-    _asker = StructuredCompletion("caption", VISION_CHAT, 1)
+    _completion = StructuredCompletion("caption", VISION_CHAT, 1)
 
     def schema(self, params: CaptionParams, provider: Provider, model: str) -> pa.Schema:
         """The answer's columns, what was shown, ``duplicate_of``, and a schema's own."""
@@ -74,21 +74,23 @@ class Caption:
 
     async def run(self, item: Item, params: CaptionParams, call: Call, context: Kit) -> Mapping[str, Any]:
         """One item's pictures to an answer."""
-        vision, members = vision_of(context), item.members()
+        vision, members = get_vision(context), item.members()
         check_image_count(item, len(members), vision)
         near = params.dedup == "near"
         wanted = {"count": len(members), "fetch": params.fetch, "thumbnail": near}
         found = [await prepare_image_input(one, context, vision, params.detail, **wanted) for one in members]  # type: ignore[arg-type]
-        prompt = self._prompt(item, params, [one.tokens for one in found], context)
-        async with context.hold(_BASE64 * sum(one.size for one in found)):
-            inputs, first, looks = await self._first(item, params, context, found, prompt)
-            answered = await self._asker.answer(item, replace(prompt, inputs=inputs), params, call, context)
+        prompt = self._build_prompt(item, params, [one.tokens for one in found], context)
+        async with context.hold(_COPIES_IN_MEMORY * sum(one.size for one in found)):
+            inputs, first, looks = await self._find_duplicate(item, params, context, found, prompt)
+            answered = await self._completion.request_answer(
+                item, replace(prompt, inputs=inputs), params, call, context
+            )
         del answered["choices"]
-        return {**answered, **image_columns(found), "duplicate_of": first, "looks": looks}
+        return {**answered, **to_image_columns(found), "duplicate_of": first, "looks": looks}
 
     async def estimate(self, item: Item, params: CaptionParams, context: Kit) -> Estimate:
         """What the pictures and the prompt would come to, from the pictures' headers."""
-        vision, members = vision_of(context), item.members()
+        vision, members = get_vision(context), item.members()
         check_image_count(item, len(members), vision)
         glances = await asyncio.gather(
             *(
@@ -96,37 +98,39 @@ class Caption:
                 for one in members
             )
         )
-        prompt = self._prompt(item, params, [one.tokens for one in glances], context)
+        prompt = self._build_prompt(item, params, [one.tokens for one in glances], context)
         return replace(
-            self._asker.estimate(item, prompt, params, context),
+            self._completion.estimate(item, prompt, params, context),
             saved_tokens=sum(one.saved_tokens for one in glances),
             saved_bytes=sum(one.saved_bytes for one in glances),
         )
 
-    def _prompt(self, item: Item, params: CaptionParams, tokens: Sequence[tuple[int, int]], context: Kit) -> Prompt:
+    def _build_prompt(
+        self, item: Item, params: CaptionParams, tokens: Sequence[tuple[int, int]], context: Kit
+    ) -> Prompt:
         """Pictures first, then what is asked about them."""
         file_name = PurePosixPath(item.source).name
-        asked = render_row(item, "prompt", params.prompt or USUAL, file_name=file_name)
-        vision = vision_of(context)
-        parts = [image_part(n, vision, params.detail) for n in range(len(tokens))]
+        asked = render_row(item, "prompt", params.prompt or DEFAULT_PROMPT, file_name=file_name)
+        vision = get_vision(context)
+        parts = [to_message_part(n, vision, params.detail) for n in range(len(tokens))]
         user = {"role": "user", "content": [*parts, {"type": "text", "text": asked}]}
         words = render_row(item, "system", params.system, file_name=file_name) if params.system else None
         system = [{"role": "system", "content": words}] if words else []
         low, high = (sum(one[end] for one in tokens) for end in (0, 1))
         return Prompt((*system, user), media_tokens=(low, high))
 
-    async def _first(
+    async def _find_duplicate(
         self, item: Item, params: CaptionParams, context: Kit, found: Sequence[ImageInput], prompt: Prompt
     ) -> tuple[tuple[Any, ...], str | None, str | None]:
         """The inputs to ask about: the item's own, or those of the first that looks the same, which is then named."""
         inputs = tuple(one.input for one in found)
         if params.dedup is None:
             return inputs, None, None
-        known = await context.remembered(DuplicateGroups.of)
+        known = await context.remembered(DuplicateGroups.from_results)
         asked = hashlib.sha256(repr((prompt.messages, context.model)).encode()).hexdigest()[:16]
-        pictures = [one.picture for one in found]
-        looks = known.looks(asked, [picture.thumbnail if picture else None for picture in pictures], inputs)
-        first = known.first(looks, item.item_id, [(one.sha256, one.recipe) for one in inputs])
+        pictures = [one.prepared for one in found]
+        looks = known.to_group_name(asked, [picture.thumbnail if picture else None for picture in pictures], inputs)
+        first = known.join(looks, item.item_id, [(one.sha256, one.recipe) for one in inputs])
         if first is None:
             return inputs, None, looks
         same = zip(inputs, first.inputs, strict=True)

@@ -36,10 +36,10 @@ class CompleteParams(PromptParams):
 
     @field_validator("tools", mode="before", json_schema_input_type=list[dict[str, Any]] | str | None)
     @classmethod
-    def _tools(cls, value: Any) -> Any:
-        from mediamill.tasks.capabilities.text.json_schema import read_data
+    def _parse_tools(cls, value: Any) -> Any:
+        from mediamill.tasks.capabilities.text.json_schema import load_json_value
 
-        return read_data(value) if isinstance(value, str) else value
+        return load_json_value(value) if isinstance(value, str) else value
 
 
 class Complete:
@@ -55,7 +55,7 @@ class Complete:
     kinds = frozenset({"text"})
     params: type[PromptParams] = CompleteParams
     request_version = 1
-    _asker = StructuredCompletion("complete", CHAT, 1)
+    _completion = StructuredCompletion("complete", CHAT, 1)
 
     def schema(self, params: CompleteParams, provider: Provider, model: str) -> pa.Schema:
         """The first answer's columns, then ``samples`` (all of them), ``tool_calls``, and a schema's own."""
@@ -75,8 +75,10 @@ class Complete:
 
     async def run(self, item: Item, params: CompleteParams, call: Call, context: Kit) -> Mapping[str, Any]:
         """One prompt to its answer."""
-        prompt = await self._prompt(item, params, context)
-        answered = await self._asker.answer(item, prompt, params, call, context, _tools(params))
+        prompt = await self._build_prompt(item, params, context)
+        answered = await self._completion.request_answer(
+            item, prompt, params, call, context, _named_tool_choice(params)
+        )
         choices = answered.pop("choices")
         told = [choice["logprobs"] for choice in choices if choice["logprobs"] is not None]
         return {
@@ -91,19 +93,19 @@ class Complete:
 
     async def estimate(self, item: Item, params: CompleteParams, context: Kit) -> Estimate:
         """What the prompt would need."""
-        return self._asker.estimate(item, await self._prompt(item, params, context), params, context)
+        return self._completion.estimate(item, await self._build_prompt(item, params, context), params, context)
 
-    async def _prompt(self, item: Item, params: CompleteParams, context: Kit) -> Prompt:
+    async def _build_prompt(self, item: Item, params: CompleteParams, context: Kit) -> Prompt:
         messages = item.row.get("messages")
         if messages not in (None, "") and params.prompt is None:
-            return Prompt(tuple(_told(messages, item)))
+            return Prompt(tuple(_parse_messages(messages, item)))
         asked = await render_text(item, "prompt", params.prompt, context)
         words = await render_text(item, "system", params.system, context, optional=True) if params.system else None
         system = [{"role": "system", "content": words}] if words else []
         return Prompt((*system, {"role": "user", "content": asked}))
 
 
-def _told(messages: Any, item: Item) -> Sequence[Mapping[str, Any]]:
+def _parse_messages(messages: Any, item: Item) -> Sequence[Mapping[str, Any]]:
     """A row's own messages, checked.
 
     Raises:
@@ -122,7 +124,7 @@ def _told(messages: Any, item: Item) -> Sequence[Mapping[str, Any]]:
     return [{name: value for name, value in message.items() if value is not None} for message in messages]
 
 
-def _tools(params: CompleteParams) -> dict[str, Any]:
+def _named_tool_choice(params: CompleteParams) -> dict[str, Any]:
     choice = params.tool_choice
     named = choice is not None and choice not in ("auto", "none", "required")
     return {"tool_choice": {"type": "function", "function": {"name": choice}}} if named else {}

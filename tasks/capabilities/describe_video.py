@@ -13,15 +13,15 @@ from pydantic import Field, model_validator
 from mediamill.tasks.capabilities.base import Call, Estimate, Kit, Media
 from mediamill.tasks.capabilities.text.prompts import PromptParams, render_row
 from mediamill.tasks.capabilities.text.structured_completion import StructuredCompletion, answer_fields
-from mediamill.tasks.capabilities.transcribe import HearingParams, Transcribe
-from mediamill.tasks.capabilities.visual.image_inputs import vision_of
+from mediamill.tasks.capabilities.transcribe import SpeechRecognitionParams, Transcribe
+from mediamill.tasks.capabilities.visual.image_inputs import get_vision
 from mediamill.tasks.capabilities.visual.video_frames import (
-    frame_times,
-    frame_tokens,
+    choose_frame_times,
+    estimate_frame_tokens,
     is_sent_whole,
-    read_video,
+    load_video_info,
+    split_into_windows,
     take_frames,
-    windows_of,
 )
 from mediamill.tasks.capabilities.visual.video_prompts import VideoPrompts
 from mediamill.tasks.domain import Item, Usage
@@ -35,17 +35,17 @@ if TYPE_CHECKING:
 
     from mediamill.tasks.media.frames import VideoInfo
 
-USUAL = "Describe what happens in this video, in order, in a short paragraph."
-_BASE64 = 3
+DEFAULT_PROMPT = "Describe what happens in this video, in order, in a short paragraph."
+_COPIES_IN_MEMORY = 3
 """Times a payload's size that a request holds: its bytes, their base64, the body."""
-_NO_SOUND = frozenset({"no_audio", "empty", "silent", "not_audio"})
-_WORDS_A_SECOND = 3
-_BYTES_A_WORD = 12
-_MAX_TRANSCRIPT = 200_000
+_NO_AUDIO_KINDS = frozenset({"no_audio", "empty", "silent", "not_audio"})
+_WORDS_PER_SECOND = 3
+_BYTES_PER_WORD = 12
+_MAX_TRANSCRIPT_CHARACTERS = 200_000
 """Characters of a transcript that the model is told."""
 
 
-class VideoParams(PromptParams):
+class DescribeVideoParams(PromptParams):
     """What can be asked about videos; ``prompt`` and ``system`` are templates over the row's columns."""
 
     frames: int = Field(8, ge=1, le=128, description="frames of each window that the model is shown")
@@ -61,7 +61,7 @@ class VideoParams(PromptParams):
     language: str | None = Field(None, max_length=20, description="language that is spoken; default detected")
 
     @model_validator(mode="after")
-    def _one_way(self) -> VideoParams:
+    def _check_frame_choice(self) -> DescribeVideoParams:
         if self.every is not None and self.scenes:
             raise ValueError("every and scenes are two ways to choose frames: give one")
         return self
@@ -78,11 +78,11 @@ class DescribeVideo:
     name = "describe-video"
     operation = VISION_CHAT
     kinds = frozenset({"video"})
-    params: type[PromptParams] = VideoParams
+    params: type[PromptParams] = DescribeVideoParams
     request_version = 1
-    _asker = StructuredCompletion("describe-video", VISION_CHAT, 1)
+    _completion = StructuredCompletion("describe-video", VISION_CHAT, 1)
 
-    def schema(self, params: VideoParams, provider: Provider, model: str) -> pa.Schema:
+    def schema(self, params: DescribeVideoParams, provider: Provider, model: str) -> pa.Schema:
         """The answer's columns, what the video is, what was shown of it and when, and what is said in it."""
         import pyarrow as pa
 
@@ -103,21 +103,23 @@ class DescribeVideo:
             ]
         )
 
-    async def run(self, item: Item, params: VideoParams, call: Call, context: Kit) -> Mapping[str, Any]:
+    async def run(self, item: Item, params: DescribeVideoParams, call: Call, context: Kit) -> Mapping[str, Any]:
         """One video to an answer."""
-        vision = vision_of(context)
+        vision = get_vision(context)
         async with context.fetch(item) as media:
-            info = await read_video(item, media, context)
-            prompts = _prompts(item, params, vision)
+            info = await load_video_info(item, media, context)
+            prompts = _build_prompts(item, params, vision)
             transcript, warnings = await self._transcribe(item, params, call, context, info)
             prompts = replace(prompts, transcript=transcript)
             if is_sent_whole(params, vision, info):
-                async with context.hold(_BASE64 * media.size):
-                    answered = await self._asker.answer(item, prompts.of_whole(media, info), params, call, context)
+                async with context.hold(_COPIES_IN_MEMORY * media.size):
+                    answered = await self._completion.request_answer(
+                        item, prompts.build_whole_prompt(media, info), params, call, context
+                    )
                 windows, at = list[dict[str, Any]](), list[float]()
             else:
-                spans = windows_of(params, info)
-                answered, windows, at = await self._in_windows(item, params, call, context, media, prompts, spans)
+                spans = split_into_windows(params, info)
+                answered, windows, at = await self._describe_windows(item, params, call, context, media, prompts, spans)
         answered.pop("choices", None)
         return {
             **answered,
@@ -134,45 +136,51 @@ class DescribeVideo:
             "warnings": warnings,
         }
 
-    async def estimate(self, item: Item, params: VideoParams, context: Kit) -> Estimate:
+    async def estimate(self, item: Item, params: DescribeVideoParams, context: Kit) -> Estimate:
         """What the frames and the prompts would come to; what is said in it is a guess."""
-        vision = vision_of(context)
+        vision = get_vision(context)
         async with context.fetch(item) as media:
-            info = await read_video(item, media, context)
-        letters = min(int(info.seconds * _WORDS_A_SECOND * _BYTES_A_WORD), _MAX_TRANSCRIPT) if params.with_audio else 0
-        prompts = replace(_prompts(item, params, vision), transcript="x" * letters or None)
+            info = await load_video_info(item, media, context)
+        letters = (
+            min(int(info.seconds * _WORDS_PER_SECOND * _BYTES_PER_WORD), _MAX_TRANSCRIPT_CHARACTERS)
+            if params.with_audio
+            else 0
+        )
+        prompts = replace(_build_prompts(item, params, vision), transcript="x" * letters or None)
         seconds = Decimal(str(round(info.seconds, 3)))
         if is_sent_whole(params, vision, info):
-            return replace(self._asker.estimate(item, prompts.estimate_whole(), params, context), seconds=seconds)
-        counts = [len(frame_times(params, span)) for span in windows_of(params, info)]
-        tokens = frame_tokens(params, vision, info)
+            return replace(
+                self._completion.estimate(item, prompts.estimate_whole_prompt(), params, context), seconds=seconds
+            )
+        counts = [len(choose_frame_times(params, span)) for span in split_into_windows(params, info)]
+        tokens = estimate_frame_tokens(params, vision, info)
         likely, most, asks = Usage(input_tokens=0, output_tokens=0), Usage(input_tokens=0, output_tokens=0), 0
         for count in [*counts, *([0] if len(counts) > 1 else [])]:
-            one = self._asker.estimate(item, prompts.estimate_frames(count, tokens), params, context)
-            likely, most, asks = _sum(likely, one.usage), _sum(most, one.ceiling), asks + 1
+            one = self._completion.estimate(item, prompts.estimate_frames_prompt(count, tokens), params, context)
+            likely, most, asks = _add_usage(likely, one.usage), _add_usage(most, one.ceiling), asks + 1
         return Estimate(asks, likely, most, seconds)
 
     async def _transcribe(
-        self, item: Item, params: VideoParams, call: Call, context: Kit, info: VideoInfo
+        self, item: Item, params: DescribeVideoParams, call: Call, context: Kit, info: VideoInfo
     ) -> tuple[str | None, list[str]]:
         """What is said in it, where that is asked for and there is a sound track; and warnings."""
         if not params.with_audio or not info.audio:
             return None, []
-        hearing: Any = copy.copy(context)
-        hearing.model = context.provider.model("transcription", params.audio_model)
-        wanted = HearingParams.model_validate({"language": params.language} if params.language else {})
+        audio_context: Any = copy.copy(context)
+        audio_context.model = context.provider.model("transcription", params.audio_model)
+        wanted = SpeechRecognitionParams.model_validate({"language": params.language} if params.language else {})
         try:
-            columns = await Transcribe().run(item, wanted, call, hearing)
+            columns = await Transcribe().run(item, wanted, call, audio_context)
         except BadInput as error:
-            if error.kind not in _NO_SOUND:
+            if error.kind not in _NO_AUDIO_KINDS:
                 raise
             return None, [f"audio: {error.message}"]
-        return str(columns["text"])[:_MAX_TRANSCRIPT], list(columns["warnings"])
+        return str(columns["text"])[:_MAX_TRANSCRIPT_CHARACTERS], list(columns["warnings"])
 
-    async def _in_windows(
+    async def _describe_windows(
         self,
         item: Item,
-        params: VideoParams,
+        params: DescribeVideoParams,
         call: Call,
         context: Kit,
         media: Media,
@@ -191,23 +199,25 @@ class DescribeVideo:
         for start, end in spans:
             frames = await take_frames(item, media, params, prompts.vision, (start, end), context)
             at += [frame.at for frame in frames]
-            prompt = (prompts.of_frames if alone else prompts.of_part)(media.sha256, frames)
-            async with context.hold(_BASE64 * sum(len(frame.data) for frame in frames)):
-                answered = await self._asker.answer(item, prompt, wanted, call, context)
+            prompt = (prompts.build_frames_prompt if alone else prompts.build_window_prompt)(media.sha256, frames)
+            async with context.hold(_COPIES_IN_MEMORY * sum(len(frame.data) for frame in frames)):
+                answered = await self._completion.request_answer(item, prompt, wanted, call, context)
             windows.append({"start": start, "end": end, "text": answered["text"]})
         if not alone:
-            answered = await self._asker.answer(item, prompts.of_summary(windows), params, call, context)
+            answered = await self._completion.request_answer(
+                item, prompts.build_summary_prompt(windows), params, call, context
+            )
         return answered, windows, at
 
 
-def _prompts(item: Item, params: VideoParams, vision: Vision) -> VideoPrompts:
+def _build_prompts(item: Item, params: DescribeVideoParams, vision: Vision) -> VideoPrompts:
     """Templates are filled before anything is paid: one that cannot be filled costs nothing."""
-    question = render_row(item, "prompt", params.prompt or USUAL)
+    question = render_row(item, "prompt", params.prompt or DEFAULT_PROMPT)
     system = render_row(item, "system", params.system) if params.system else None
     return VideoPrompts(question, system, vision, params.detail)
 
 
-def _sum(one: Usage, other: Usage) -> Usage:
+def _add_usage(one: Usage, other: Usage) -> Usage:
     told = (one.input_tokens, other.input_tokens)
     return Usage(
         input_tokens=None if None in told else sum(tokens or 0 for tokens in told),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from mediamill.tasks.capabilities.base import Call, Estimate, Kit
-from mediamill.tasks.capabilities.text.prompts import checked_template, render_row
+from mediamill.tasks.capabilities.text.prompts import check_template, render_row
 from mediamill.tasks.domain import Ask, Item, Usage
 from mediamill.tasks.errors import BadInput, BadReply
 from mediamill.tasks.providers.operations.embeddings import EMBEDDINGS, EmbeddingModel
@@ -18,7 +18,7 @@ from mediamill.tasks.wire import Provider
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_BYTES_A_TOKEN = 4
+_BYTES_PER_TOKEN = 4
 """Bytes of usual text that make a token (estimate); a token is at least one byte, which bounds what it can cost."""
 _SPECIAL_TOKENS = 8
 """Tokens a model may put around a text of its own accord (estimate)."""
@@ -36,7 +36,7 @@ class EmbedParams(BaseModel):
         None, ge=1, le=65_536, description="numbers of a vector: fewer where the model can, or what an unlisted one has"
     )
 
-    _template = field_validator("template")(checked_template)
+    _check_template = field_validator("template")(check_template)
 
 
 class Embed:
@@ -62,7 +62,7 @@ class Embed:
 
         from mediamill.tasks.sinks.vectors import vector_field
 
-        size = params.dimensions or _embeds(provider, model).dimensions
+        size = params.dimensions or _get_embedding_model(provider, model).dimensions
         return pa.schema(
             [
                 vector_field("vector", size),
@@ -79,9 +79,9 @@ class Embed:
                 kind="bad_row",
                 hint="rename the column 'dimensions'; say --dimensions for all rows",
             )
-        text = await self._text(item, params, context)
-        facts = _embeds(context.provider, context.model)
-        answer = await call(_ask(item, text, params, context))
+        text = await self._read_text(item, params, context)
+        facts = _get_embedding_model(context.provider, context.model)
+        answer = await call(_build_embed_ask(item, text, params, context))
         size, wanted = answer.data["dimensions"], params.dimensions or facts.dimensions
         if wanted is not None and size != wanted:
             raise BadReply(
@@ -93,16 +93,16 @@ class Embed:
             "content_sha256": hashlib.sha256(text.encode("utf-8", "replace")).hexdigest(),
             "vector": answer.data["vector"],
             "dimensions": size,
-            "truncated": truncated(text, facts),
+            "truncated": is_truncated(text, facts),
         }
 
     async def estimate(self, item: Item, params: EmbedParams, context: Kit) -> Estimate:
         """What the text would need."""
-        most = _ask(item, await self._text(item, params, context), params, context).ceiling
-        likely = -(-(most.input_tokens or 0) // _BYTES_A_TOKEN)
+        most = _build_embed_ask(item, await self._read_text(item, params, context), params, context).ceiling
+        likely = -(-(most.input_tokens or 0) // _BYTES_PER_TOKEN)
         return Estimate(1, Usage(input_tokens=likely, output_tokens=0), most)
 
-    async def _text(self, item: Item, params: EmbedParams, context: Kit) -> str:
+    async def _read_text(self, item: Item, params: EmbedParams, context: Kit) -> str:
         text = await context.text(item)
         if params.template is not None:
             text = render_row(item, "template", params.template, text=text)
@@ -111,7 +111,7 @@ class Embed:
         return text
 
 
-def truncated(text: str, facts: EmbeddingModel) -> bool | None:
+def is_truncated(text: str, facts: EmbeddingModel) -> bool | None:
     """Whether a text was cut off: a token is at least a byte, and a word at least a token; between them unknown."""
     if facts.cuts is None:
         return None
@@ -122,11 +122,11 @@ def truncated(text: str, facts: EmbeddingModel) -> bool | None:
     return True if len(text.split()) > facts.max_tokens else None
 
 
-def _embeds(provider: Provider, model: str) -> EmbeddingModel:
+def _get_embedding_model(provider: Provider, model: str) -> EmbeddingModel:
     return provider.model_facts(EMBEDDINGS, model, EmbeddingModel)
 
 
-def _ask(item: Item, text: str, params: EmbedParams, context: Kit) -> Ask:
+def _build_embed_ask(item: Item, text: str, params: EmbedParams, context: Kit) -> Ask:
     size = params.dimensions
     return Ask(
         capability="embed",

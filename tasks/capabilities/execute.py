@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from mediamill.tasks.capabilities.base import Call, Estimate, Kit
-from mediamill.tasks.capabilities.interpreter.cell_outputs import output_columns
+from mediamill.tasks.capabilities.interpreter.cell_outputs import to_output_columns
 from mediamill.tasks.capabilities.interpreter.sessions import REQUEST_VERSION, Cell, InterpreterSession
 from mediamill.tasks.capabilities.parameters import Option, parse_list
 from mediamill.tasks.domain import Item, Usage
@@ -22,7 +22,7 @@ from mediamill.tasks.wire import Provider
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_MOST_FILES_BYTES = 20_000_000
+_MAX_FILES_BYTES = 20_000_000
 
 
 class ExecuteParams(BaseModel):
@@ -40,7 +40,7 @@ class ExecuteParams(BaseModel):
 
     @field_validator("files", mode="before", json_schema_input_type=list[str] | str | None)
     @classmethod
-    def _paths(cls, value: Any) -> Any:
+    def _parse_paths(cls, value: Any) -> Any:
         return parse_list(value)
 
 
@@ -70,7 +70,7 @@ class Execute:
         """
         import pyarrow as pa
 
-        _allowed(params, provider, model)
+        _get_permitted_model(params, provider, model)
         output = [("type", pa.string()), ("mime", pa.string()), ("text", pa.string()), ("file", pa.string())]
         return pa.schema(
             [
@@ -89,15 +89,17 @@ class Execute:
 
     async def run(self, item: Item, params: ExecuteParams, call: Call, context: Kit) -> Mapping[str, Any]:
         """One cell, after those before it in its session."""
-        facts, name = _allowed(params, context.provider, context.model), params.session
+        facts, name = _get_permitted_model(params, context.provider, context.model), params.session
         session = InterpreterSession() if name is None else self._sessions.setdefault(name, InterpreterSession(name))
         async with session.lock:  # before anything is waited for: rows begin in their order
-            await session.recall(context)
-            cell = Cell(item, await self._code(item, context), await context.thread(_read_files, params.files or ()))
-            answer = await session.run(cell, facts.session_seconds, call, context)
-            session_id, began = session.id, session.began
+            await session.restore(context)
+            cell = Cell(
+                item, await self._read_code(item, context), await context.thread(_read_files, params.files or ())
+            )
+            answer = await session.run_cell(cell, facts.session_seconds, call, context)
+            session_id, began = session.id, session.started_at
         error = answer.data["error"]
-        shown = await context.thread(output_columns, answer.data["outputs"], item.item_id, context)
+        shown = await context.thread(to_output_columns, answer.data["outputs"], item.item_id, context)
         return {
             **shown,
             "content_sha256": hashlib.sha256(cell.code.encode("utf-8", "replace")).hexdigest(),
@@ -111,8 +113,8 @@ class Execute:
 
     async def estimate(self, item: Item, params: ExecuteParams, context: Kit) -> Estimate:
         """A session for each cell that names none, and for the first that names one."""
-        _allowed(params, context.provider, context.model)
-        await self._code(item, context)
+        _get_permitted_model(params, context.provider, context.model)
+        await self._read_code(item, context)
         await context.thread(_read_files, params.files or ())
         known = params.session in self._sessions
         if params.session is not None:
@@ -120,14 +122,14 @@ class Execute:
         usage = Usage(sessions=int(not known), requests=1)
         return Estimate(1, usage, usage)
 
-    async def _code(self, item: Item, context: Kit) -> str:
+    async def _read_code(self, item: Item, context: Kit) -> str:
         code = await context.text(item)
         if not code.strip():
             raise BadInput(f"{item.source}: there is no code in it", kind="empty", hint="write some, or leave it out")
         return code
 
 
-def _allowed(params: ExecuteParams, provider: Provider, model: str) -> InterpreterModel:
+def _get_permitted_model(params: ExecuteParams, provider: Provider, model: str) -> InterpreterModel:
     """What the interpreter can do.
 
     Raises:
@@ -153,7 +155,7 @@ def _read_files(paths: Sequence[str]) -> list[dict[str, str]]:
                 f"{given}: {error.strerror or error}", kind="unreadable", hint="a path is relative to where you are"
             ) from None
         total += len(data)
-        if total > _MOST_FILES_BYTES:
-            raise BadInput(f"{given}: files of more than {_MOST_FILES_BYTES // 10**6} MB in all", kind="too_large")
+        if total > _MAX_FILES_BYTES:
+            raise BadInput(f"{given}: files of more than {_MAX_FILES_BYTES // 10**6} MB in all", kind="too_large")
         files.append({"name": path.name, "encoding": "base64", "content": base64.b64encode(data).decode()})
     return files

@@ -25,16 +25,16 @@ from mediamill.tasks.wire import Provider
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_REPLY = 48_000_000
+_MAX_REPLY_BYTES = 48_000_000
 """Bytes that a reply should have at most; a third more is read, and beyond that a paid reply would be lost."""
-_BYTES_A_PIXEL = 4
+_BYTES_PER_PIXEL = 4
 """Of a PNG that hardly shrinks, in base64 (estimate)."""
-_AT_ONCE = 4
+_MAX_CONCURRENT_REQUESTS = 4
 """Requests of one prompt that are under way at once."""
-_APART = 1 << 20
+_SAMPLE_STRIDE = 1 << 20
 """Samples between the requests of one item, so that a retry of one is never the purchase of the next."""
-_BYTES_A_TOKEN = 4
-_PROMPT_TOKENS = 100
+_BYTES_PER_TOKEN = 4
+_EXTRA_PROMPT_TOKENS = 100
 """Tokens a request may have beside its prompt's, of which each is a byte at least (estimate)."""
 
 
@@ -63,7 +63,7 @@ class GenerateImage:
         """
         import pyarrow as pa
 
-        _facts(provider, model)
+        _get_image_model(provider, model)
         one = [
             ("file", pa.string()),
             ("sha256", pa.string()),
@@ -88,9 +88,9 @@ class GenerateImage:
 
     async def run(self, item: Item, params: GenerateImageParams, call: Call, context: Kit) -> Mapping[str, Any]:
         """One prompt to its pictures."""
-        asks = await self._asks(item, params, context)
+        asks = await self._build_asks(item, params, context)
         context.provider.wire(asks[0])  # what the model does not take is told before anything is paid
-        parts = await _all(asks, item, call, context)
+        parts = await _generate_all(asks, item, call, context)
         images = [image for part in parts for image in part]
         if not images:
             raise BadReply(
@@ -111,27 +111,30 @@ class GenerateImage:
 
     async def estimate(self, item: Item, params: GenerateImageParams, context: Kit) -> Estimate:
         """What the prompt would need; a picture whose size the provider decides has about a million pixels."""
-        asks = await self._asks(item, params, context)
+        asks = await self._build_asks(item, params, context)
         for ask in asks:
             context.provider.wire(ask)
         model = asks[0].model
-        facts = _facts(context.provider, model)
-        prompt = len(str(asks[0].params["prompt"])) // _BYTES_A_TOKEN + 1
-        likely = _usage(facts, asks[0].params, params.n, prompt * len(asks), most=False)
-        ceiling = _usage(facts, asks[0].params, params.n, sum(a.ceiling.input_tokens or 0 for a in asks), most=True)
+        facts = _get_image_model(context.provider, model)
+        prompt = len(str(asks[0].params["prompt"])) // _BYTES_PER_TOKEN + 1
+        likely = _expected_usage(facts, asks[0].params, params.n, prompt * len(asks), ceiling=False)
+        ceiling = _expected_usage(
+            facts, asks[0].params, params.n, sum(a.ceiling.input_tokens or 0 for a in asks), ceiling=True
+        )
         likely, ceiling = (replace(one, requests=len(asks)) for one in (likely, ceiling))
         return Estimate(len(asks), likely, ceiling, model=model)
 
-    async def _asks(self, item: Item, params: GenerateImageParams, context: Kit) -> list[Ask]:
+    async def _build_asks(self, item: Item, params: GenerateImageParams, context: Kit) -> list[Ask]:
         """As many requests as the pictures take, each with a seed or a sample of its own."""
         model = params.model or context.model
-        facts, asked = _facts(context.provider, model), await _neutral(item, params, context)
+        facts, asked = _get_image_model(context.provider, model), await _build_image_params(item, params, context)
         inputs = await load_reference_images(params.reference_images or (), item, context)
         return [
-            self._ask(item, model, facts, asked, inputs, first, count) for first, count in _split(facts, params, asked)
+            self._build_ask(item, model, facts, asked, inputs, first, count)
+            for first, count in _split_into_requests(facts, params, asked)
         ]
 
-    def _ask(
+    def _build_ask(
         self,
         item: Item,
         model: str,
@@ -145,35 +148,35 @@ class GenerateImage:
         seed = asked.get("seed")
         if isinstance(seed, int):
             own["seed"] = seed + first
-        told = len(str(asked["prompt"]).encode("utf-8", "replace")) + _PROMPT_TOKENS
+        told = len(str(asked["prompt"]).encode("utf-8", "replace")) + _EXTRA_PROMPT_TOKENS
         return Ask(
             capability=self.name,
             operation=self.operation,
             model=model,
             params={**asked, **own},
             inputs=inputs,
-            ceiling=_usage(facts, asked, count, told, most=True),
-            sample=item.sample + first * _APART,
+            ceiling=_expected_usage(facts, asked, count, told, ceiling=True),
+            sample=item.sample + first * _SAMPLE_STRIDE,
             version=self.request_version,
             item_id=item.item_id,
         )
 
 
-async def _all(asks: Sequence[Ask], item: Item, call: Call, context: Kit) -> list[list[dict[str, Any]]]:
+async def _generate_all(asks: Sequence[Ask], item: Item, call: Call, context: Kit) -> list[list[dict[str, Any]]]:
     """The pictures of all requests, a few asked for at once. After a failure what is under way may end, no more."""
-    gate, failed = asyncio.Semaphore(_AT_ONCE), asyncio.Event()
+    gate, failed = asyncio.Semaphore(_MAX_CONCURRENT_REQUESTS), asyncio.Event()
 
     async def one(ask: Ask, first: int) -> list[dict[str, Any]]:
         async with gate:
             if failed.is_set():
                 return []
             try:
-                return await _bought(ask, first, item, call, context)
+                return await _generate_images(ask, first, item, call, context)
             except BaseException:
                 failed.set()
                 raise
 
-    firsts = [sum(_count(ask) for ask in asks[:place]) for place in range(len(asks))]
+    firsts = [sum(_requested_count(ask) for ask in asks[:place]) for place in range(len(asks))]
     parts = await asyncio.gather(*map(one, asks, firsts), return_exceptions=True)
     made = []
     for part in parts:
@@ -183,7 +186,7 @@ async def _all(asks: Sequence[Ask], item: Item, call: Call, context: Kit) -> lis
     return made
 
 
-async def _bought(ask: Ask, first: int, item: Item, call: Call, context: Kit) -> list[dict[str, Any]]:
+async def _generate_images(ask: Ask, first: int, item: Item, call: Call, context: Kit) -> list[dict[str, Any]]:
     """The pictures of one request, bought anew only where a retry was asked for and the earlier ones are of no use.
 
     A retry raises the item's sample, yet what other requests of the item brought is kept: earlier samples are looked
@@ -195,17 +198,17 @@ async def _bought(ask: Ask, first: int, item: Item, call: Call, context: Kit) ->
         try:
             answer = await call(replace(ask, sample=sample))
             old = answer.started_at is not None and answer.started_at < began
-            made = await _made(answer, ask, first, item, context)
+            made = await _publish_images(answer, ask, first, item, context)
         except (UnknownOutcome, BadReply) as lost:
             if lost.attempts or not old:
                 raise
             continue
         if made or not old:
             return made
-    return await _made(await call(ask), ask, first, item, context)
+    return await _publish_images(await call(ask), ask, first, item, context)
 
 
-async def _made(answer: Answer, ask: Ask, first: int, item: Item, context: Kit) -> list[dict[str, Any]]:
+async def _publish_images(answer: Answer, ask: Ask, first: int, item: Item, context: Kit) -> list[dict[str, Any]]:
     seed = ask.params.get("seed")
     passed = [picture for picture in answer.data["pictures"] if not picture["moderated"]]
     return [
@@ -216,16 +219,16 @@ async def _made(answer: Answer, ask: Ask, first: int, item: Item, context: Kit) 
     ]
 
 
-def _facts(provider: Provider, model: str) -> ImageModel:
+def _get_image_model(provider: Provider, model: str) -> ImageModel:
     return provider.model_facts(IMAGE, model, ImageModel)
 
 
-def _count(ask: Ask) -> int:
+def _requested_count(ask: Ask) -> int:
     count = ask.params.get("n", 1)
     return count if isinstance(count, int) else 1
 
 
-async def _neutral(item: Item, params: GenerateImageParams, context: Kit) -> dict[str, JSON]:
+async def _build_image_params(item: Item, params: GenerateImageParams, context: Kit) -> dict[str, JSON]:
     """The parameters that are set, by their neutral names, with the prompts as they are sent."""
     own = {"model", "n", "reference_images"}
     asked: dict[str, JSON] = params.model_dump(mode="json", exclude=own, exclude_none=True)
@@ -237,18 +240,20 @@ async def _neutral(item: Item, params: GenerateImageParams, context: Kit) -> dic
     return asked
 
 
-def _split(facts: ImageModel, params: GenerateImageParams, asked: Mapping[str, JSON]) -> Sequence[tuple[int, int]]:
+def _split_into_requests(
+    facts: ImageModel, params: GenerateImageParams, asked: Mapping[str, JSON]
+) -> Sequence[tuple[int, int]]:
     """The first picture of each request and how many it asks for: as the model takes and a reply surely holds."""
     pixels = int(facts.max_pixels({**asked, "steps": None}) * 1_000_000)
-    held = max(1, _REPLY // max(1, pixels * _BYTES_A_PIXEL))
+    held = max(1, _MAX_REPLY_BYTES // max(1, pixels * _BYTES_PER_PIXEL))
     most = facts.max_n if params.response_format == "url" else min(facts.max_n, held)
     return [(first, min(most, params.n - first)) for first in range(0, params.n, most)]
 
 
-def _usage(facts: ImageModel, asked: Mapping[str, JSON], count: int, prompt: int, *, most: bool) -> Usage:
+def _expected_usage(facts: ImageModel, asked: Mapping[str, JSON], count: int, prompt: int, *, ceiling: bool) -> Usage:
     """What so many pictures are billed for: likely, or at the most."""
-    each = facts.max_pixels(asked) if most else facts.likely_pixels(asked)
-    tokens = facts.output_tokens(asked, ceiling=most)
+    each = facts.max_pixels(asked) if ceiling else facts.likely_pixels(asked)
+    tokens = facts.output_tokens(asked, ceiling=ceiling)
     drawn = None if tokens is None else tokens * count
     return Usage(
         input_tokens=None if drawn is None else prompt,

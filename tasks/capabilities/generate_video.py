@@ -15,7 +15,7 @@ from mediamill.tasks import fault_injection
 from mediamill.tasks.capabilities.base import Call, Estimate, Kit
 from mediamill.tasks.capabilities.text.prompts import render_text
 from mediamill.tasks.capabilities.visual.reference_images import load_reference_images
-from mediamill.tasks.capabilities.visual.video_params import GenerateVideoParams, video_request_params
+from mediamill.tasks.capabilities.visual.video_params import GenerateVideoParams, build_request_params
 from mediamill.tasks.domain import JSON, Answer, Ask, Input, Item, Usage
 from mediamill.tasks.errors import BadInput, BadReply
 from mediamill.tasks.providers.errors.moderation import MODERATED
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mediamill.tasks.media.video_probe import DecodedVideo
     from mediamill.tasks.sinks.media import Made
 
-_USUAL_COVER = (720, 1280)
+_DEFAULT_REFERENCE_SIZE = (720, 1280)
 """The size of a video whose size is not asked for, where its pictures must have the same (provider docs: OpenAI)."""
 _SUFFIXES = {"mp4": ".mp4", "webm": ".webm"}
 
@@ -58,7 +58,7 @@ class GenerateVideo:
         """
         import pyarrow as pa
 
-        _config(provider)  # refused here, before a source is read, where it makes none
+        _get_video_config(provider)  # refused here, before a source is read, where it makes none
         state = pa.struct([("status", pa.string()), ("after_seconds", pa.float64())])
         return pa.schema(
             [
@@ -83,12 +83,12 @@ class GenerateVideo:
 
     async def run(self, item: Item, params: GenerateVideoParams, call: Call, context: Kit) -> Mapping[str, Any]:
         """One prompt to its video."""
-        model, asked = await self._asked(item, params, context)
-        ask = _ask(item, asked, model, await _pictures(item, params, asked, context), context)
+        model, asked = await self._build_request(item, params, context)
+        ask = _build_video_ask(item, asked, model, await _load_input_images(item, params, asked, context), context)
         answer = await call(ask)
         if answer.data["refused"]:
             raise BadReply(answer.data["refused"], kind=MODERATED, hint="change the prompt or the pictures")
-        made, clip = await self._fetched(item, ask, answer, context)
+        made, clip = await self._fetch_video(item, ask, answer, context)
         return {
             "content_sha256": hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest(),
             "model": model,
@@ -105,12 +105,14 @@ class GenerateVideo:
 
     async def estimate(self, item: Item, params: GenerateVideoParams, context: Kit) -> Estimate:
         """What the video would cost; its parameters and pictures are checked as a run checks them."""
-        model, asked = await self._asked(item, params, context)
-        inputs = await _pictures(item, params, asked, context)
-        usage = _ceiling(asked, _facts(context.provider, model), len(inputs))
+        model, asked = await self._build_request(item, params, context)
+        inputs = await _load_input_images(item, params, asked, context)
+        usage = _max_video_usage(asked, _get_video_model(context.provider, model), len(inputs))
         return Estimate(1, usage, usage, seconds=None, model=model)
 
-    async def _asked(self, item: Item, params: GenerateVideoParams, context: Kit) -> tuple[str, dict[str, JSON]]:
+    async def _build_request(
+        self, item: Item, params: GenerateVideoParams, context: Kit
+    ) -> tuple[str, dict[str, JSON]]:
         """The model, and the fields it is asked with."""
         provider, model = context.provider, params.model or context.model
         prompt = await render_text(item, "prompt", params.prompt, context, optional=True)
@@ -118,14 +120,14 @@ class GenerateVideo:
             unwanted = await render_text(item, "negative_prompt", params.negative_prompt, context, optional=True)
             params = params.model_copy(update={"negative_prompt": unwanted or None})
         try:
-            return model, video_request_params(
-                params, prompt.strip(), _facts(provider, model), _config(provider), model
+            return model, build_request_params(
+                params, prompt.strip(), _get_video_model(provider, model), _get_video_config(provider), model
             )
         except BadInput as error:
             error.message = f"{item.source}: {error.message}"
             raise
 
-    async def _fetched(self, item: Item, ask: Ask, answer: Answer, context: Kit) -> tuple[Made, DecodedVideo]:
+    async def _fetch_video(self, item: Item, ask: Ask, answer: Answer, context: Kit) -> tuple[Made, DecodedVideo]:
         """The file, whole and decoded to its last frame, under its final name; that tells its content."""
         from mediamill.tasks.media.video_probe import decode_video
         from mediamill.tasks.sinks.media import publish_media
@@ -149,41 +151,41 @@ class GenerateVideo:
         return made, clip
 
 
-def _facts(provider: Provider, model: str) -> VideoModel:
+def _get_video_model(provider: Provider, model: str) -> VideoModel:
     return provider.model_facts(VIDEO, model, VideoModel)
 
 
-def _config(provider: Provider) -> VideoConfig:
+def _get_video_config(provider: Provider) -> VideoConfig:
     return provider.operation_config(VIDEO, VideoConfig)
 
 
-def _ask(item: Item, asked: Mapping[str, JSON], model: str, inputs: tuple[Input, ...], context: Kit) -> Ask:
+def _build_video_ask(item: Item, asked: Mapping[str, JSON], model: str, inputs: tuple[Input, ...], context: Kit) -> Ask:
     return Ask(
         capability="generate-video",
         operation=VIDEO,
         model=model,
         params=asked,
         inputs=inputs,
-        ceiling=_ceiling(asked, _facts(context.provider, model), len(inputs)),
+        ceiling=_max_video_usage(asked, _get_video_model(context.provider, model), len(inputs)),
         sample=item.sample,
         version=GenerateVideo.request_version,
         item_id=item.item_id,
     )
 
 
-def _ceiling(asked: Mapping[str, JSON], films: VideoModel, pictures: int) -> Usage:
+def _max_video_usage(asked: Mapping[str, JSON], films: VideoModel, pictures: int) -> Usage:
     """The most it is billed for: of what is not asked for, the longest the model makes."""
     seconds = asked.get("seconds") or max(films.seconds, default=None)
     return Usage(
         videos=1,
         video_seconds=Decimal(str(seconds)) if seconds is not None else None,
-        video_lines=_lines(asked),
+        video_lines=_parse_shorter_side(asked),
         input_images=pictures,
         requests=1,
     )
 
 
-def _lines(asked: Mapping[str, JSON]) -> int | None:
+def _parse_shorter_side(asked: Mapping[str, JSON]) -> int | None:
     """The shorter side in pixels, where it is asked for."""
     if asked.get("size"):
         return min(int(side) for side in str(asked["size"]).split("x"))
@@ -191,11 +193,11 @@ def _lines(asked: Mapping[str, JSON]) -> int | None:
     return int(digits) if digits else None
 
 
-async def _pictures(
+async def _load_input_images(
     item: Item, params: GenerateVideoParams, asked: Mapping[str, JSON], context: Kit
 ) -> tuple[Input, ...]:
     """Keyframes, then reference pictures."""
     places = [frame.image for frame in params.keyframes or ()] + list(params.reference_images or ())
-    size = sides(asked.get("size")) or _USUAL_COVER
-    exact = _config(context.provider).exact_reference_size
+    size = sides(asked.get("size")) or _DEFAULT_REFERENCE_SIZE
+    exact = _get_video_config(context.provider).exact_reference_size
     return await load_reference_images(places, item, context, exactly=size if exact else None)

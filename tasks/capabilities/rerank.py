@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from mediamill.tasks.capabilities.base import Call, Estimate, Kit
 from mediamill.tasks.capabilities.parameters import Option
 from mediamill.tasks.capabilities.text.documents import Corpus, Document, parse_corpus, parse_documents, read_corpus
-from mediamill.tasks.capabilities.text.prompts import checked_template, render_text
+from mediamill.tasks.capabilities.text.prompts import check_template, render_text
 from mediamill.tasks.domain import Ask, Item, Usage
 from mediamill.tasks.errors import BadInput, UsageError
 from mediamill.tasks.providers.operations.rerank import RERANK, RerankModel, RerankStyle, flattened
@@ -22,11 +22,11 @@ from mediamill.tasks.wire import Provider
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_BYTES_A_TOKEN = 4
+_BYTES_PER_TOKEN = 4
 """Bytes of usual text that make a token (estimate); a token is at least one byte, which bounds what it can cost."""
 _SPECIAL_TOKENS = 8
 """Tokens a model may put around a query and a document of its own accord (estimate)."""
-_LEAST_ROOM = 100
+_MIN_PART_TOKENS = 100
 """Tokens of a part of a long document that are left beside a long query, at least (estimate)."""
 
 _BANDS = (
@@ -69,20 +69,20 @@ class RerankParams(BaseModel):
 
     @field_validator("documents", mode="before", json_schema_input_type=list[str | dict[str, Any]] | str | None)
     @classmethod
-    def _a_list(cls, value: Any) -> Any:
+    def _parse_documents(cls, value: Any) -> Any:
         return None if value is None else parse_documents(value)
 
     @field_validator("corpus", mode="before", json_schema_input_type=str | None)
     @classmethod
-    def _a_file(cls, value: Any) -> Any:
+    def _parse_corpus(cls, value: Any) -> Any:
         return parse_corpus(value)
 
     @field_validator("rank_fields", mode="before", json_schema_input_type=list[str] | str | None)
     @classmethod
-    def _names(cls, value: Any) -> Any:
+    def _parse_rank_fields(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
-    _template = field_validator("query")(checked_template)
+    _check_template = field_validator("query")(check_template)
 
 
 class Rerank:
@@ -125,9 +125,9 @@ class Rerank:
 
     async def run(self, item: Item, params: RerankParams, call: Call, context: Kit) -> Mapping[str, Any]:
         """One query with its documents."""
-        ranks = _ranks(context)
-        query, documents = await self._asked(item, params, context)
-        asks = _asks(item, query, documents, params, ranks, context)
+        ranks = _get_rerank_model(context)
+        query, documents = await self._read_query_and_documents(item, params, context)
+        asks = _build_rerank_asks(item, query, documents, params, ranks, context)
         answers = await asyncio.gather(*map(call, asks))
         scores = [score for answer in answers for score in answer.data["scores"]]
         order = sorted(range(len(scores)), key=lambda place: (-scores[place], place))
@@ -139,14 +139,14 @@ class Rerank:
             "query": query,
             "documents": len(documents),
             "top_score": scores[best],
-            "top_document": _told(documents[best]) if params.return_documents else None,
+            "top_document": _format_document(documents[best]) if params.return_documents else None,
             "ranking": [
                 {
                     "rank": rank,
                     "index": place,
                     "relevance_score": scores[place],
-                    "band": band(scores[place]) if calibrated else None,
-                    "document": _told(documents[place]) if params.return_documents else None,
+                    "band": find_band(scores[place]) if calibrated else None,
+                    "document": _format_document(documents[place]) if params.return_documents else None,
                 }
                 for rank, place in enumerate(kept, 1)
             ],
@@ -154,20 +154,22 @@ class Rerank:
 
     async def estimate(self, item: Item, params: RerankParams, context: Kit) -> Estimate:
         """What the query would need."""
-        query, documents = await self._asked(item, params, context)
-        asks = _asks(item, query, documents, params, _ranks(context), context)
+        query, documents = await self._read_query_and_documents(item, params, context)
+        asks = _build_rerank_asks(item, query, documents, params, _get_rerank_model(context), context)
         most = [ask.ceiling for ask in asks]
         tokens = sum(one.input_tokens or 0 for one in most)
         searches = None if most[0].searches is None else sum(one.searches or 0 for one in most)
         likely = Usage(
-            input_tokens=-(-tokens // _BYTES_A_TOKEN), output_tokens=0, searches=searches, requests=len(asks)
+            input_tokens=-(-tokens // _BYTES_PER_TOKEN), output_tokens=0, searches=searches, requests=len(asks)
         )
         ceiling = Usage(input_tokens=tokens, output_tokens=0, searches=searches, requests=len(asks))
         return Estimate(len(asks), likely, ceiling)
 
-    async def _asked(self, item: Item, params: RerankParams, context: Kit) -> tuple[str, list[Document]]:
+    async def _read_query_and_documents(
+        self, item: Item, params: RerankParams, context: Kit
+    ) -> tuple[str, list[Document]]:
         query = await render_text(item, "query", params.query, context)
-        documents = params.documents if params.documents is not None else await self._shared(params, context)
+        documents = params.documents if params.documents is not None else await self._load_corpus(params, context)
         if documents is None:
             raise BadInput(
                 f"{item.source}: there are no documents to rank",
@@ -185,7 +187,7 @@ class Rerank:
                 )
         return query, documents
 
-    async def _shared(self, params: RerankParams, context: Kit) -> list[Document] | None:
+    async def _load_corpus(self, params: RerankParams, context: Kit) -> list[Document] | None:
         corpus = params.corpus
         if corpus is None:
             return None
@@ -197,16 +199,16 @@ class Rerank:
         return self._corpora[corpus.sha256]
 
 
-def band(score: float) -> str:
+def find_band(score: float) -> str:
     """What a calibrated score means in words."""
     return next((words for least, words in _BANDS if score >= least), "irrelevant")
 
 
-def _ranks(context: Kit) -> RerankModel:
+def _get_rerank_model(context: Kit) -> RerankModel:
     return context.provider.model_facts(RERANK, context.model, RerankModel)
 
 
-def _asks(
+def _build_rerank_asks(
     item: Item, query: str, documents: Sequence[Document], params: RerankParams, ranks: RerankModel, context: Kit
 ) -> list[Ask]:
     """One request, or several whose scores can be merged.
@@ -225,10 +227,10 @@ def _asks(
             hint="rank fewer, or set comparable=true if a document's score does not depend on the others",
         )
     parts = [list(documents[start : start + most]) for start in range(0, len(documents), most)]
-    return [_ask(item, query, part, params, ranks, context) for part in parts]
+    return [_build_rerank_ask(item, query, part, params, ranks, context) for part in parts]
 
 
-def _ask(
+def _build_rerank_ask(
     item: Item, query: str, documents: list[Document], params: RerankParams, ranks: RerankModel, context: Kit
 ) -> Ask:
     asked: dict[str, Any] = {
@@ -247,7 +249,7 @@ def _ask(
         ceiling=Usage(
             input_tokens=sum(lengths) + (asking + _SPECIAL_TOKENS) * len(lengths),
             output_tokens=0,
-            searches=_searches(lengths, asking, ranks),
+            searches=_count_max_searches(lengths, asking, ranks),
             requests=1,
         ),
         sample=item.sample,
@@ -256,13 +258,13 @@ def _ask(
     )
 
 
-def _searches(lengths: Sequence[int], asking: int, ranks: RerankModel) -> int | None:
+def _count_max_searches(lengths: Sequence[int], asking: int, ranks: RerankModel) -> int | None:
     """Searches that are billed at most: long documents count as several, cut beside the query (provider docs)."""
     if ranks.unit_documents is None:
         return None
-    room = max(ranks.unit_tokens - asking, _LEAST_ROOM)
+    room = max(ranks.unit_tokens - asking, _MIN_PART_TOKENS)
     return -(-sum(max(1, -(-length // room)) for length in lengths) // ranks.unit_documents)
 
 
-def _told(document: Document) -> str:
+def _format_document(document: Document) -> str:
     return document if isinstance(document, str) else orjson.dumps(document).decode()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from mediamill.tasks.capabilities.base import Call, Estimate, Kit
-from mediamill.tasks.capabilities.speech.ordered_answers import AHEAD, answers_in_order
+from mediamill.tasks.capabilities.speech.ordered_answers import MAX_PIECES_AHEAD, open_ordered_answers
 from mediamill.tasks.capabilities.speech.sentence_split import split_text
 from mediamill.tasks.domain import JSON, Ask, Item, Usage
 from mediamill.tasks.errors import BadInput
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
 
     from mediamill.tasks.media.concat import Joined
 
-_BYTES_A_CHARACTER = 4_000
+_BYTES_PER_CHARACTER = 4_000
 """Sound of a character: a twelfth of a second of 24 kHz, 16 bit; what memory is held for."""
 
-_COPIES = 3
-_CHARACTERS_A_SECOND = Decimal(15)
-_SLOWEST = Decimal("0.25")
+_COPIES_IN_MEMORY = 3
+_CHARACTERS_PER_SECOND = Decimal(15)
+_MAX_SECONDS_PER_CHARACTER = Decimal("0.25")
 """Seconds that a character can take at most, with pauses (estimate)."""
 
-_REPLY = 48_000_000
+_MAX_REPLY_BYTES = 48_000_000
 """Bytes that a reply should have at most; a quarter more is read, and beyond that a paid reply would be lost."""
 
-_SLOW = 0.12
+_SLOW_SECONDS_PER_CHARACTER = 0.12
 """Seconds that a character takes in slow speech (estimate); with the rates it decides where long texts are cut."""
 
-_LOSSY_RATE, _USUAL_RATE = 24_000, 24_000
-_BASE64 = 4 / 3
-_LEAST = Decimal(10)
-_FASTEST = 60
+_LOSSY_BYTES_PER_SECOND, _DEFAULT_SAMPLE_RATE = 24_000, 24_000
+_BASE64_FACTOR = 4 / 3
+_MIN_CEILING_SECONDS = Decimal(10)
+_MAX_CHARACTERS_PER_SECOND = 60
 
 
 class SpeakParams(BaseModel):
@@ -102,15 +102,17 @@ class Speak:
 
     async def run(self, item: Item, params: SpeakParams, call: Call, context: Kit) -> Mapping[str, Any]:
         """One text to one file."""
-        text = await self._text(item, context)
-        limits = _limits(context)
-        asks = self._asks(item, text, params, limits, context.model)
-        form = params.format or _first(limits)
+        text = await self._read_text(item, context)
+        limits = _get_tts_model(context)
+        asks = self._build_asks(item, text, params, limits, context.model)
+        form = params.format or _default_format(limits)
         longest = max(len(str(ask.params["text"])) for ask in asks)
-        async with context.hold(longest * _BYTES_A_CHARACTER * (min(AHEAD, len(asks)) + _COPIES)):
+        async with context.hold(
+            longest * _BYTES_PER_CHARACTER * (min(MAX_PIECES_AHEAD, len(asks)) + _COPIES_IN_MEMORY)
+        ):
             made = context.scratch / f"{uuid.uuid4().hex}.{form}"
             try:
-                joined, warnings = await self._made(item, asks, call, context, made, form, params.sample_rate)
+                joined, warnings = await self._write_audio(item, asks, call, context, made, form, params.sample_rate)
                 from mediamill.tasks.sinks.media import publish_media
 
                 file = await context.thread(publish_media, made, context.out, item.item_id, f".{form}")
@@ -128,14 +130,16 @@ class Speak:
             "characters": sum(len(str(ask.params["text"])) for ask in asks),
             "voice": params.voice or limits.default_voice,
             "pieces": len(asks),
-            "warnings": [*warnings, *_doubts(joined, text)],
+            "warnings": [*warnings, *_find_audio_doubts(joined, text)],
         }
 
     async def estimate(self, item: Item, params: SpeakParams, context: Kit) -> Estimate:
         """The characters that would be sent; how long they take to say is a guess."""
-        asks = self._asks(item, await self._text(item, context), params, _limits(context), context.model)
+        asks = self._build_asks(
+            item, await self._read_text(item, context), params, _get_tts_model(context), context.model
+        )
         characters = sum(ask.ceiling.characters or 0 for ask in asks)
-        seconds = (characters / _CHARACTERS_A_SECOND / Decimal(str(params.speed or 1))).quantize(Decimal("0.001"))
+        seconds = (characters / _CHARACTERS_PER_SECOND / Decimal(str(params.speed or 1))).quantize(Decimal("0.001"))
         most = sum((ask.ceiling.speech_seconds or Decimal(0) for ask in asks), Decimal(0))
         return Estimate(
             len(asks),
@@ -144,28 +148,28 @@ class Speak:
             seconds,
         )
 
-    async def _text(self, item: Item, context: Kit) -> str:
+    async def _read_text(self, item: Item, context: Kit) -> str:
         text = (await context.text(item)).replace("\0", " ").strip()
         if not text:
             raise BadInput(f"{item.source}: there is no text in it", kind="empty", hint="write one, or leave it out")
         return text
 
-    def _asks(self, item: Item, text: str, params: SpeakParams, limits: TtsModel, model: str) -> list[Ask]:
+    def _build_asks(self, item: Item, text: str, params: SpeakParams, limits: TtsModel, model: str) -> list[Ask]:
         """One Ask for each piece; several are asked for in a format that loses nothing when they are joined."""
-        form = _wire_format(params, limits, 1)
-        parts = split_text(text, _longest(params, limits, form))
+        form = _choose_wire_format(params, limits, 1)
+        parts = split_text(text, _max_piece_characters(params, limits, form))
         if len(parts) > 1:
-            form = _wire_format(params, limits, len(parts))
-            parts = split_text(text, _longest(params, limits, form))
-        asked = {**_neutral(params), "format": form}
-        slow = _SLOWEST / Decimal(str(min(params.speed or 1, 1)))
+            form = _choose_wire_format(params, limits, len(parts))
+            parts = split_text(text, _max_piece_characters(params, limits, form))
+        asked = {**_build_speech_params(params), "format": form}
+        slow = _MAX_SECONDS_PER_CHARACTER / Decimal(str(min(params.speed or 1, 1)))
         return [
             Ask(
                 capability=self.name,
                 operation=self.operation,
                 model=model,
                 params={**asked, "text": part},
-                ceiling=Usage(characters=len(part), speech_seconds=len(part) * slow + _LEAST, requests=1),
+                ceiling=Usage(characters=len(part), speech_seconds=len(part) * slow + _MIN_CEILING_SECONDS, requests=1),
                 sample=item.sample,
                 version=self.request_version,
                 item_id=item.item_id,
@@ -173,14 +177,14 @@ class Speak:
             for part in parts
         ]
 
-    async def _made(
+    async def _write_audio(
         self, item: Item, asks: Sequence[Ask], call: Call, context: Kit, path: Path, form: str, rate: int | None
     ) -> tuple[Joined, list[str]]:
         """The file, from the answers as they come in; what was odd about them."""
         from mediamill.tasks.media.concat import Joiner, Stretch, as_it_came
 
         warnings: dict[str, None] = {}
-        async with answers_in_order(asks, call, item.sample if context.refresh else 0) as answers:
+        async with open_ordered_answers(asks, call, item.sample if context.refresh else 0) as answers:
             with Joiner(path, form, rate) as joiner:
                 count = 0
                 async for answer in answers:
@@ -196,55 +200,55 @@ class Speak:
                 return await context.thread(joiner.finish), list(warnings)
 
 
-def _limits(context: Kit) -> TtsModel:
+def _get_tts_model(context: Kit) -> TtsModel:
     return context.provider.model_facts(TTS, context.model, TtsModel)
 
 
-def _first(limits: TtsModel) -> Form:
+def _default_format(limits: TtsModel) -> Form:
     return next(form for form in limits.formats if form != "pcm")
 
 
-def _wire_format(params: SpeakParams, limits: TtsModel, parts: int) -> Form:
+def _choose_wire_format(params: SpeakParams, limits: TtsModel, parts: int) -> Form:
     """What the provider is asked for: the file's own format where one request makes the file, else a lossless one.
 
     Raises:
         BadInput: when a stream is asked for where there is none.
     """
-    if _by_socket(params, limits):
+    if _uses_socket(params, limits):
         return "pcm"
     if params.stream:
         if limits.stream is None:
             raise BadInput("the model has no stream of events", kind="bad_request", hint="leave out stream")
         return "pcm"
-    wanted = params.format or _first(limits)
+    wanted = params.format or _default_format(limits)
     return wanted if parts == 1 and wanted in limits.formats else limits.lossless()
 
 
-def _longest(params: SpeakParams, limits: TtsModel, form: Form) -> int:
+def _max_piece_characters(params: SpeakParams, limits: TtsModel, form: Form) -> int:
     """Most characters of a piece: as many as the provider takes, and as whose sound is surely read to its end."""
-    a_second = _LOSSY_RATE if form in ("mp3", "opus") else 2 * (params.sample_rate or _USUAL_RATE)
-    seconds = _REPLY / (a_second * (_BASE64 if params.stream or _by_socket(params, limits) else 1))
-    fitting = int(seconds / _SLOW * min(params.speed or 1, 1))
+    a_second = _LOSSY_BYTES_PER_SECOND if form in ("mp3", "opus") else 2 * (params.sample_rate or _DEFAULT_SAMPLE_RATE)
+    seconds = _MAX_REPLY_BYTES / (a_second * (_BASE64_FACTOR if params.stream or _uses_socket(params, limits) else 1))
+    fitting = int(seconds / _SLOW_SECONDS_PER_CHARACTER * min(params.speed or 1, 1))
     return min(limits.max_characters, params.piece_characters or limits.max_characters, fitting)
 
 
-def _by_socket(params: SpeakParams, limits: TtsModel) -> bool:
+def _uses_socket(params: SpeakParams, limits: TtsModel) -> bool:
     """A socket answers in bare samples, whatever the file is to be."""
     return params.transport == "socket" or (params.transport is None and limits.transport == "socket")
 
 
-def _neutral(params: SpeakParams) -> dict[str, JSON]:
+def _build_speech_params(params: SpeakParams) -> dict[str, JSON]:
     left_out = {"format", "piece_characters"} | (set() if params.stream else {"stream"})
     return params.model_dump(exclude=left_out, exclude_none=True)
 
 
-def _doubts(joined: Joined, text: str) -> list[str]:
+def _find_audio_doubts(joined: Joined, text: str) -> list[str]:
     """What a listener would complain of first."""
     from mediamill.tasks.media.concat import SILENT
 
     doubts = []
     if joined.peak <= SILENT:
         doubts.append("silent: nothing can be heard")
-    elif joined.seconds * _FASTEST < len(text):
+    elif joined.seconds * _MAX_CHARACTERS_PER_SECOND < len(text):
         doubts.append(f"short: {joined.seconds:.1f} s for {len(text)} characters")
     return doubts

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mediamill.tasks.capabilities.base import Call, Estimate, Kit, Media
 from mediamill.tasks.capabilities.speech.piece_transcript import shift_times
-from mediamill.tasks.capabilities.speech.recordings import pass_url, prepare_whole, transcribe_pieces
+from mediamill.tasks.capabilities.speech.recordings import prepare_whole, to_url_input, transcribe_pieces
 from mediamill.tasks.capabilities.speech.transcript_checks import check_transcript
 from mediamill.tasks.domain import JSON, Answer, Ask, Input, Item, Usage
 from mediamill.tasks.media.endpoint_fit import CutOptions
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mediamill.tasks.media.audio_info import PreparedAudio
 
 
-class HearingParams(BaseModel):
+class SpeechRecognitionParams(BaseModel):
     """What can be asked of whatever hears a recording; the same names for every provider."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -52,7 +52,7 @@ class HearingParams(BaseModel):
     )
 
 
-class TranscribeParams(HearingParams):
+class TranscribeParams(SpeechRecognitionParams):
     """What can be asked of a transcription besides."""
 
     diarize: bool = Field(default=False, description="who speaks when, where the model can tell")
@@ -60,11 +60,11 @@ class TranscribeParams(HearingParams):
     max_speakers: int | None = Field(None, ge=1, le=64, description="most speakers to expect")
 
 
-_PREPARATION = {"normalize", "trim", "pass_urls", "piece_seconds", "overlap"}
-_CUT_AT_ONCE = 4
+_PREPARATION_PARAMS = {"normalize", "trim", "pass_urls", "piece_seconds", "overlap"}
+_MAX_CONCURRENT_CUTS = 4
 """Recordings that are being cut at once: each holds up to a minute of sound."""
 
-_CHECKED_AT_ONCE = 2000
+_MAX_INLINE_CHECK_CHARACTERS = 2000
 """Characters of a text that is checked on the event loop: about a millisecond."""
 
 
@@ -78,11 +78,11 @@ class Transcribe:
     name = "transcribe"
     operation = "transcription"
     kinds = frozenset({"audio"})
-    params: type[HearingParams] = TranscribeParams
+    params: type[SpeechRecognitionParams] = TranscribeParams
     request_version = 1
 
     def __init__(self) -> None:
-        self._cutting = asyncio.Semaphore(_CUT_AT_ONCE)
+        self._cut_semaphore = asyncio.Semaphore(_MAX_CONCURRENT_CUTS)
 
     def schema(self, params: Any, provider: Provider, model: str) -> pa.Schema:
         """Times are seconds from the start of the recording; ``audio_seconds`` is the decoded length.
@@ -130,38 +130,46 @@ class Transcribe:
             ]
         )
 
-    def written_in(self, params: Any) -> str | None:
+    def expected_language(self, params: Any) -> str | None:
         """The language the text is to be in; None where it is to be detected."""
         return None if params.language == "auto" else iso_code(params.language)
 
-    async def run(self, item: Item, params: HearingParams, call: Call, context: Kit) -> Mapping[str, Any]:
+    async def run(self, item: Item, params: SpeechRecognitionParams, call: Call, context: Kit) -> Mapping[str, Any]:
         """One recording to its columns."""
         if params.pass_urls and item.is_url:
-            source = pass_url(item, context, self._limits(params, context))
-            return await self._ask(item, params, call, context, source, None)
+            source = to_url_input(item, context, self._get_audio_limits(params, context))
+            return await self._transcribe_whole(item, params, call, context, source, None)
         async with context.fetch(item) as media:
-            clip = await prepare_whole(media, context, self._limits(params, context), _cutting(params))
+            clip = await prepare_whole(
+                media, context, self._get_audio_limits(params, context), _get_cut_options(params)
+            )
             if clip is None:
-                return await self._in_pieces(item, media, params, call, context)
+                return await self._transcribe_in_pieces(item, media, params, call, context)
             payload = clip.input.payload
             try:
                 async with context.hold(len(payload.data or b"") if payload else 0):
-                    return await self._ask(item, params, call, context, clip.input, clip)
+                    return await self._transcribe_whole(item, params, call, context, clip.input, clip)
             finally:
                 if payload and payload.path and payload.path != media.path:
                     payload.path.unlink(missing_ok=True)
 
-    async def _ask(
-        self, item: Item, params: HearingParams, call: Call, context: Kit, source: Input, clip: PreparedAudio | None
+    async def _transcribe_whole(
+        self,
+        item: Item,
+        params: SpeechRecognitionParams,
+        call: Call,
+        context: Kit,
+        source: Input,
+        clip: PreparedAudio | None,
     ) -> Mapping[str, Any]:
         seconds = clip.seconds if clip else None
-        answer = await call(self._priced(item, params, context, source, seconds))
+        answer = await call(self._build_ask(item, params, context, source, seconds))
         warnings = clip.warnings if clip else ()
         heard = None if seconds is None else float(seconds)
-        facts = (answer.data, self.written_in(params), heard, clip.voiced if clip else None, warnings)
-        short = len(answer.data.get("text") or "") <= _CHECKED_AT_ONCE
+        facts = (answer.data, self.expected_language(params), heard, clip.voiced if clip else None, warnings)
+        short = len(answer.data.get("text") or "") <= _MAX_INLINE_CHECK_CHARACTERS
         return {
-            **_shifted(answer.data, source.start),
+            **_shift_transcript(answer.data, source.start),
             "content_sha256": source.sha256,
             "audio_seconds": heard,
             "recipe": source.recipe,
@@ -170,18 +178,18 @@ class Transcribe:
             **(check_transcript(*facts) if short else await context.thread(check_transcript, *facts)),
         }
 
-    async def _in_pieces(
-        self, item: Item, media: Media, params: HearingParams, call: Call, context: Kit
+    async def _transcribe_in_pieces(
+        self, item: Item, media: Media, params: SpeechRecognitionParams, call: Call, context: Kit
     ) -> Mapping[str, Any]:
         async def send(clip: PreparedAudio) -> Answer:
-            return await call(self._priced(item, params, context, clip.input, clip.seconds))
+            return await call(self._build_ask(item, params, context, clip.input, clip.seconds))
 
-        limits, cutting = self._limits(params, context), _cutting(params)
+        limits, cutting = self._get_audio_limits(params, context), _get_cut_options(params)
         merged = await transcribe_pieces(
-            media, context, send, self._cutting, limits, cutting, diarized=_diarized(params)
+            media, context, send, self._cut_semaphore, limits, cutting, diarized=_is_diarized(params)
         )
         columns, length = merged.columns, merged.columns["duration_s"]
-        facts = (columns, self.written_in(params), length, merged.activity, merged.warnings)
+        facts = (columns, self.expected_language(params), length, merged.activity, merged.warnings)
         return {
             **columns,
             "content_sha256": media.sha256,
@@ -195,12 +203,14 @@ class Transcribe:
             "started_at": merged.first.started_at,
         }
 
-    def _priced(self, item: Item, params: HearingParams, context: Kit, source: Input, seconds: Decimal | None) -> Ask:
+    def _build_ask(
+        self, item: Item, params: SpeechRecognitionParams, context: Kit, source: Input, seconds: Decimal | None
+    ) -> Ask:
         return Ask(
             capability=self.name,
             operation=self.operation,
             model=context.model,
-            params=_neutral(params),
+            params=_build_request_params(params),
             inputs=(source,),
             ceiling=Usage(audio_seconds=seconds, input_tokens=len((params.prompt or "").encode()), requests=1),
             sample=item.sample,
@@ -208,7 +218,7 @@ class Transcribe:
             item_id=item.item_id,
         )
 
-    async def estimate(self, item: Item, params: HearingParams, context: Kit) -> Estimate:
+    async def estimate(self, item: Item, params: SpeechRecognitionParams, context: Kit) -> Estimate:
         """An Ask for each piece; lengths are from the file's header, which may be off for files that lie about it."""
         if item.is_url:
             return Estimate(1, Usage(requests=1), Usage(requests=1))
@@ -217,35 +227,35 @@ class Transcribe:
 
         path = Path(item.location or "")
         info = await context.thread(probe, path)
-        limits = self._limits(params, context)
-        asks = expected_pieces(info, path.stat().st_size, limits, _cutting(params))
+        limits = self._get_audio_limits(params, context)
+        asks = expected_pieces(info, path.stat().st_size, limits, _get_cut_options(params))
         heard = info.seconds + (asks - 1) * Decimal(str(params.overlap))
         usage = Usage(audio_seconds=heard, requests=asks)
         return Estimate(asks, usage, usage, info.seconds)
 
-    def _limits(self, params: HearingParams, context: Kit) -> AudioLimits:
+    def _get_audio_limits(self, params: SpeechRecognitionParams, context: Kit) -> AudioLimits:
         if params.transport is None:
             return context.provider.audio_limits(self.operation, context.model)
         return context.provider.audio_limits(self.operation, context.model, params.transport)
 
 
-def _shifted(data: Mapping[str, Any], start: int) -> Mapping[str, Any]:
+def _shift_transcript(data: Mapping[str, Any], start: int) -> Mapping[str, Any]:
     """Times counted from the recording's start when what was sent begins ``start`` samples (16 kHz) later."""
     if not start:
         return data
     return {**data, **{name: shift_times(data.get(name), start) for name in ("segments", "words")}}
 
 
-def _diarized(params: HearingParams) -> bool:
+def _is_diarized(params: SpeechRecognitionParams) -> bool:
     return isinstance(params, TranscribeParams) and params.diarize
 
 
 @functools.lru_cache(maxsize=256)
-def _cutting(params: HearingParams) -> CutOptions:
+def _get_cut_options(params: SpeechRecognitionParams) -> CutOptions:
     """Speakers are told apart best in a whole, so nothing is cut for its length alone where they are asked for."""
-    return CutOptions(params.piece_seconds, params.overlap, _diarized(params), params.normalize, params.trim)
+    return CutOptions(params.piece_seconds, params.overlap, _is_diarized(params), params.normalize, params.trim)
 
 
 @functools.lru_cache(maxsize=256)
-def _neutral(params: HearingParams) -> dict[str, JSON]:
-    return params.model_dump(exclude=_PREPARATION, exclude_none=True)
+def _build_request_params(params: SpeechRecognitionParams) -> dict[str, JSON]:
+    return params.model_dump(exclude=_PREPARATION_PARAMS, exclude_none=True)

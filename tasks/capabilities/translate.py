@@ -6,12 +6,12 @@ from typing import Any
 
 from pydantic import Field
 
-from mediamill.tasks.capabilities.transcribe import HearingParams, Transcribe
+from mediamill.tasks.capabilities.transcribe import SpeechRecognitionParams, Transcribe
 from mediamill.tasks.providers.languages import iso_code
 from mediamill.tasks.providers.operations.translation import TRANSLATION
 
 
-class TranslateParams(HearingParams):
+class TranslateParams(SpeechRecognitionParams):
     """What can be asked of a translation; ``language`` is what is spoken, where the provider wants to know."""
 
     to: str = Field(
@@ -31,6 +31,6 @@ class Translate(Transcribe):
     operation = TRANSLATION
     params = TranslateParams
 
-    def written_in(self, params: Any) -> str | None:
+    def expected_language(self, params: Any) -> str | None:
         """The target, whatever is spoken."""
         return iso_code(params.to)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from mediamill.tasks.capabilities.speech.transcript_checks import MEANINGS
+from mediamill.tasks.capabilities.speech.transcript_checks import FLAG_MEANINGS
 from mediamill.tasks.journal.attempts import Spending
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.output_binding import Binding
@@ -121,7 +121,7 @@ def _sheet(out: Path, results: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 def _flags(results: Iterable[bytes]) -> tuple[FlagKind, ...]:
     """How many of all results carry each flag; only those that carry one are parsed."""
     counts = Counter(flag for row in results if _FLAGGED in row for flag in orjson.loads(row).get("flags") or ())
-    return tuple(FlagKind(flag, count, MEANINGS.get(flag, "")) for flag, count in counts.most_common())
+    return tuple(FlagKind(flag, count, FLAG_MEANINGS.get(flag, "")) for flag, count in counts.most_common())
 
 
 def _results(rows: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:

@@ -14,7 +14,7 @@ import orjson
 from mediamill.tasks.capabilities.base import Kit
 
 
-def output_columns(outputs: Sequence[Mapping[str, Any]], item_id: str, context: Kit) -> dict[str, Any]:
+def to_output_columns(outputs: Sequence[Mapping[str, Any]], item_id: str, context: Kit) -> dict[str, Any]:
     """Outputs as columns; pictures and other bytes become files under OUT/media."""
     rows: list[dict[str, Any]] = []
     for output in outputs:
@@ -24,22 +24,22 @@ def output_columns(outputs: Sequence[Mapping[str, Any]], item_id: str, context: 
             if content is None:
                 continue
             text = content if isinstance(content, str) else orjson.dumps(content).decode()
-            place = _saved(text, str(mime), f"{item_id}-{len(rows)}", context)
+            place = _publish_binary_output(text, str(mime), f"{item_id}-{len(rows)}", context)
             rows.append({"type": output["type"], "mime": mime, "text": None if place else text, "file": place})
 
-    def joined(kind: str) -> str | None:
+    def join_output(kind: str) -> str | None:
         texts = [row["text"] for row in rows if row["type"] == kind and row["mime"] == "text/plain"]
         return "".join(text for text in texts if text) or None
 
     return {
         "outputs": rows,
-        "stdout": joined("stdout"),
-        "stderr": joined("stderr"),
-        "result": joined("execute_result"),
+        "stdout": join_output("stdout"),
+        "stderr": join_output("stderr"),
+        "result": join_output("execute_result"),
     }
 
 
-def _saved(text: str, mime: str, name: str, context: Kit) -> str | None:
+def _publish_binary_output(text: str, mime: str, name: str, context: Kit) -> str | None:
     """Where an output that is no text was written, relative to OUT; None for text."""
     from mediamill.tasks.sinks.media import publish_media
 

@@ -16,11 +16,11 @@ from mediamill.tasks.errors import BadReply, CallFailed
 from mediamill.tasks.providers.operations.code_interpreter import CODE_INTERPRETER
 
 REQUEST_VERSION = 1
-_MARGIN = 60.0
+_END_MARGIN_SECONDS = 60.0
 """Seconds before its end from which a session takes no new cell."""
-_MAX_SESSIONS = 3
+_MAX_SESSION_TRIES = 3
 """Sessions tried for a cell: the journal may remember one that has ended too."""
-_GONE = frozenset({400, 404, 410, 422})
+_SESSION_GONE_STATUSES = frozenset({400, 404, 410, 422})
 """Statuses that a session which is no longer there is told with."""
 
 
@@ -51,22 +51,22 @@ class InterpreterSession:
     name: str | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     id: str | None = None
-    began: float = 0.0
+    started_at: float = 0.0
     generation: int = 0
     cells: list[tuple[str, bool]] = field(default_factory=list)
-    recalled: bool = False
-    lost: str | None = None
+    restored: bool = False
+    lost_reason: str | None = None
 
-    async def recall(self, context: Kit) -> None:
+    async def restore(self, context: Kit) -> None:
         """Take it up where earlier runs left it."""
-        if self.name is not None and not self.recalled:
-            known = (await context.remembered(_known)).get(self.name)
+        if self.name is not None and not self.restored:
+            known = (await context.remembered(_sessions_from_results)).get(self.name)
             if known is not None:
-                self.id, self.began = known.id, known.began
+                self.id, self.started_at = known.id, known.started_at
                 self.generation, self.cells = known.generation, known.cells
-            self.recalled = True
+            self.restored = True
 
-    async def run(self, cell: Cell, lives: float, call: Call, context: Kit) -> Answer:
+    async def run_cell(self, cell: Cell, lives: float, call: Call, context: Kit) -> Answer:
         """Run a cell where the session stands; in a new interpreter, after its earlier cells, where the old one ended.
 
         Args:
@@ -78,45 +78,45 @@ class InterpreterSession:
         Raises:
             BadReply: ``session_lost``, when its earlier cells do not bring it back.
         """
-        for _ in range(_MAX_SESSIONS):
+        for _ in range(_MAX_SESSION_TRIES):
             try:
-                if self.id is None and self.lost is None:
-                    await self._bring_back(cell, call, context)
-                if self.lost is not None:
+                if self.id is None and self.lost_reason is None:
+                    await self._replay_cells(cell, call, context)
+                if self.lost_reason is not None:
                     break
-                if self.id is None or time.time() < self.began + lives - _MARGIN:
-                    answer = await call(self._ask(cell, len(self.cells), context))
-                    self._note(answer)
+                if self.id is None or time.time() < self.started_at + lives - _END_MARGIN_SECONDS:
+                    answer = await call(self._build_ask(cell, len(self.cells), context))
+                    self._record_interpreter(answer)
                     self.cells.append((cell.code, answer.data["error"] is None))
                     return answer
             except CallFailed as error:
-                if self.id is None or not _is_gone(error):
+                if self.id is None or not _is_session_gone(error):
                     raise
             self.id = None
             self.generation += 1
-        why = self.lost or "it ends again"
+        why = self.lost_reason or "it ends again"
         raise BadReply(
             f"the session {self.name} had ended, and its earlier cells do not bring it back: {why}",
             kind="session_lost",
             hint="put what belongs together in fewer, quicker cells",
         )
 
-    async def _bring_back(self, cell: Cell, call: Call, context: Kit) -> None:
+    async def _replay_cells(self, cell: Cell, call: Call, context: Kit) -> None:
         """Run the earlier cells in a new interpreter; what failed before may fail again."""
-        for place, (code, succeeded) in enumerate(self.cells):
-            answer = await call(self._ask(Cell(cell.item, code, cell.files), place, context))
-            self._note(answer)
+        for position, (code, succeeded) in enumerate(self.cells):
+            answer = await call(self._build_ask(Cell(cell.item, code, cell.files), position, context))
+            self._record_interpreter(answer)
             if succeeded and answer.data["error"] is not None:
-                self.lost = answer.data["error"][-200:]
+                self.lost_reason = answer.data["error"][-200:]
                 return
 
-    def _note(self, answer: Answer) -> None:
+    def _record_interpreter(self, answer: Answer) -> None:
         """The interpreter that answered, where it is a new one."""
         if self.id is None:
             self.id = answer.data["session_id"]
-            self.began = (answer.started_at or 0) / 1_000_000 or time.time()
+            self.started_at = (answer.started_at or 0) / 1_000_000 or time.time()
 
-    def _ask(self, cell: Cell, place: int, context: Kit) -> Ask:
+    def _build_ask(self, cell: Cell, position: int, context: Kit) -> Ask:
         """A cell as it is asked; the first takes the files along.
 
         A session belongs to one OUT, and equal cells in it are told apart by their place: each leaves its mark on the
@@ -124,7 +124,7 @@ class InterpreterSession:
         """
         params: dict[str, Any] = {"code": cell.code}
         if self.name is not None:
-            params["group"] = f"{context.out}:{self.name}#{self.generation}.{place}"
+            params["group"] = f"{context.out}:{self.name}#{self.generation}.{position}"
         if self.id is not None:
             params["session_id"] = self.id
         elif cell.files:
@@ -141,11 +141,11 @@ class InterpreterSession:
         )
 
 
-def _is_gone(error: CallFailed) -> bool:
-    return error.status in _GONE and "session" in error.message.lower()
+def _is_session_gone(error: CallFailed) -> bool:
+    return error.status in _SESSION_GONE_STATUSES and "session" in error.message.lower()
 
 
-def _known(results: Iterable[bytes]) -> dict[str, InterpreterSession]:
+def _sessions_from_results(results: Iterable[bytes]) -> dict[str, InterpreterSession]:
     """Named sessions as results tell them: the newest interpreter, every cell in the order of the source."""
     cells: dict[str, list[tuple[int, str, bool]]] = {}
     sessions: dict[str, InterpreterSession] = {}
@@ -158,8 +158,8 @@ def _known(results: Iterable[bytes]) -> dict[str, InterpreterSession]:
         cells.setdefault(name, []).append((row["item_index"], row["code"], row["ok"]))
         ids.setdefault(name, set()).add(row["session_id"])
         began = (row.get("session_began") or 0) / 1_000_000
-        if session.id is None or began > session.began:
-            session.id, session.began = row["session_id"], began
+        if session.id is None or began > session.started_at:
+            session.id, session.started_at = row["session_id"], began
     for name, session in sessions.items():
         session.cells = [(code, ok) for _, code, ok in sorted(cells[name])]
         session.generation = len(ids[name]) - 1

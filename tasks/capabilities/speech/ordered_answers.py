@@ -13,12 +13,14 @@ from mediamill.tasks.capabilities.base import Call
 from mediamill.tasks.domain import Answer, Ask
 from mediamill.tasks.errors import BadReply, UnknownOutcome
 
-AHEAD = 4
+MAX_PIECES_AHEAD = 4
 """Pieces of one text that are asked for at once."""
 
 
 @asynccontextmanager
-async def answers_in_order(asks: Sequence[Ask], call: Call, first_sample: int) -> AsyncIterator[AsyncIterator[Answer]]:
+async def open_ordered_answers(
+    asks: Sequence[Ask], call: Call, first_sample: int
+) -> AsyncIterator[AsyncIterator[Answer]]:
     """Answers in the order of the Asks, a few asked for ahead. After a failure what is under way may end, no more.
 
     Args:
@@ -26,17 +28,17 @@ async def answers_in_order(asks: Sequence[Ask], call: Call, first_sample: int) -
         call: buys an answer.
         first_sample: the earliest sample whose answer may be used.
     """
-    todo = iter(asks)
-    under_way: deque[asyncio.Task[Answer]] = deque()
+    remaining = iter(asks)
+    pending: deque[asyncio.Task[Answer]] = deque()
 
     def start(count: int) -> None:
-        under_way.extend(asyncio.create_task(_reuse_or_buy(ask, call, first_sample)) for ask in islice(todo, count))
+        pending.extend(asyncio.create_task(_reuse_or_buy(ask, call, first_sample)) for ask in islice(remaining, count))
 
     async def answers() -> AsyncGenerator[Answer, None]:
-        start(AHEAD)
-        while under_way:
-            answer = await under_way[0]
-            under_way.popleft()
+        start(MAX_PIECES_AHEAD)
+        while pending:
+            answer = await pending[0]
+            pending.popleft()
             start(1)
             yield answer
 
@@ -44,11 +46,11 @@ async def answers_in_order(asks: Sequence[Ask], call: Call, first_sample: int) -
         async with aclosing(answers()) as in_order:
             yield in_order
     except asyncio.CancelledError:
-        for task in under_way:
+        for task in pending:
             task.cancel()
         raise
     finally:
-        await asyncio.gather(*under_way, return_exceptions=True)
+        await asyncio.gather(*pending, return_exceptions=True)
 
 
 async def _reuse_or_buy(ask: Ask, call: Call, first_sample: int) -> Answer:
@@ -60,7 +62,7 @@ async def _reuse_or_buy(ask: Ask, call: Call, first_sample: int) -> Answer:
     for sample in range(first_sample, ask.sample):
         try:
             return await call(replace(ask, sample=sample))
-        except (UnknownOutcome, BadReply) as lost:
-            if lost.attempts:
+        except (UnknownOutcome, BadReply) as error:
+            if error.attempts:
                 raise
     return await call(ask)

@@ -7,19 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mediamill.tasks.capabilities.speech.piece_transcript import (
-    RATE,
-    Part,
+    SAMPLE_RATE,
     PieceTranscript,
-    end_of,
-    middle,
-    start_of,
-    units_of,
+    TimedText,
+    get_end,
+    get_middle,
+    get_start,
+    to_word_units,
 )
 
-_AT_ONCE = 0.6
+_MAX_TIME_DIFFERENCE_SECONDS = 0.6
 """Seconds by which two pieces may differ about when a word is said."""
 
-_NOT_LETTERS = re.compile(r"[^\w']+")
+_NON_WORD_CHARACTERS = re.compile(r"[^\w']+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,32 +36,32 @@ def find_switch_point(earlier: PieceTranscript, later: PieceTranscript) -> Switc
     Words that both tell alike and at about the same time are the same words; the change is made within the
     longest run of them, after the word nearest the middle of the overlap. Without any it is made at the middle.
     """
-    before, after = units_of(earlier), units_of(later)
-    begin, end = later.start / RATE, earlier.end / RATE
+    before, after = to_word_units(earlier), to_word_units(later)
+    begin, end = later.start / SAMPLE_RATE, earlier.end / SAMPLE_RATE
     centre = (begin + end) / 2
-    tail = next((n for n, unit in enumerate(before) if end_of(unit) > begin), len(before))
-    head = next((n for n, unit in enumerate(after) if start_of(unit) >= end), len(after))
-    run = _longest_run(before[tail:], after[:head])
+    tail = next((n for n, unit in enumerate(before) if get_end(unit) > begin), len(before))
+    head = next((n for n, unit in enumerate(after) if get_start(unit) >= end), len(after))
+    run = _find_longest_run(before[tail:], after[:head])
     if run is None:
         return SwitchPoint(
-            next((n for n, u in enumerate(before) if n >= tail and middle(u) >= centre), len(before)),
-            next((n for n, u in enumerate(after) if n >= head or middle(u) >= centre), head),
+            next((n for n, u in enumerate(before) if n >= tail and get_middle(u) >= centre), len(before)),
+            next((n for n, u in enumerate(after) if n >= head or get_middle(u) >= centre), head),
         )
     first, second, length = run
-    nearest = min(range(length), key=lambda n: abs(middle(before[tail + first + n]) - centre))
+    nearest = min(range(length), key=lambda n: abs(get_middle(before[tail + first + n]) - centre))
     return SwitchPoint(tail + first + nearest + 1, second + nearest + 1)
 
 
-def _longest_run(before: Sequence[Part], after: Sequence[Part]) -> tuple[int, int, int] | None:
+def _find_longest_run(before: Sequence[TimedText], after: Sequence[TimedText]) -> tuple[int, int, int] | None:
     """The longest run of equal words at equal times; of several, the one whose times agree best."""
-    ours, theirs = [_plain(u) for u in before], [_plain(u) for u in after]
+    ours, theirs = [_normalize_word(u) for u in before], [_normalize_word(u) for u in after]
     runs: dict[tuple[int, int], tuple[int, float]] = {}
     best: tuple[int, float] | None = None
     where = (0, 0)
     for i, word in enumerate(ours):
         for j, other in enumerate(theirs):
-            apart = abs(start_of(before[i]) - start_of(after[j]))
-            if not word or word != other or apart > _AT_ONCE:
+            apart = abs(get_start(before[i]) - get_start(after[j]))
+            if not word or word != other or apart > _MAX_TIME_DIFFERENCE_SECONDS:
                 continue
             length, off = runs.get((i - 1, j - 1), (0, 0.0))
             runs[i, j] = found = (length + 1, off - apart)
@@ -72,5 +72,5 @@ def _longest_run(before: Sequence[Part], after: Sequence[Part]) -> tuple[int, in
     return where[0] - best[0] + 1, where[1] - best[0] + 1, best[0]
 
 
-def _plain(unit: Part) -> str:
-    return _NOT_LETTERS.sub("", unit["word"]).casefold()
+def _normalize_word(unit: TimedText) -> str:
+    return _NON_WORD_CHARACTERS.sub("", unit["word"]).casefold()

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mediamill.tasks.capabilities.base import Kit
-from mediamill.tasks.capabilities.speech.piece_transcript import RATE
+from mediamill.tasks.capabilities.speech.piece_transcript import SAMPLE_RATE
 from mediamill.tasks.domain import Answer
 from mediamill.tasks.errors import ItemError
 from mediamill.tasks.media.endpoint_fit import CutPoints
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from mediamill.tasks.media.audio_info import PreparedAudio
     from mediamill.tasks.media.segmenter import Segmenter
 
-Send = Callable[["PreparedAudio"], Awaitable[Answer]]
+SendPiece = Callable[["PreparedAudio"], Awaitable[Answer]]
 
-_BYTES_A_SECOND = 32_320
+_BYTES_PER_SECOND = 32_320
 
 
-class Abandoned(Exception):
+class CuttingAbandoned(Exception):
     """Nobody waits for the decoding any more."""
 
 
@@ -37,19 +37,19 @@ class PieceSender:
         turn: how many recordings may be cut at once; each holds some seconds of sound.
     """
 
-    def __init__(self, context: Kit, send: Send, sha256: str, turn: asyncio.Semaphore) -> None:
-        self._context, self._send, self._sha256, self._turn = context, send, sha256, turn
+    def __init__(self, context: Kit, send: SendPiece, sha256: str, cut_semaphore: asyncio.Semaphore) -> None:
+        self._context, self._send, self._sha256, self._cut_semaphore = context, send, sha256, cut_semaphore
         self._abandoned = False
-        self._sent: list[asyncio.Task[Answer]] = []
+        self._requests: list[asyncio.Task[Answer]] = []
         self._clips: list[PreparedAudio] = []
 
-    def check(self) -> None:
+    def raise_if_ended(self) -> None:
         """For the thread that decodes: raises once it should end."""
         if self._abandoned:
-            raise Abandoned
+            raise CuttingAbandoned
         self._context.check()
 
-    async def send_all(self, pieces: Segmenter) -> tuple[list[PreparedAudio], list[Answer]]:
+    async def send_all(self, segmenter: Segmenter) -> tuple[list[PreparedAudio], list[Answer]]:
         """Cut and send to the recording's end.
 
         The first piece that fails for good ends the cutting; what is under way is waited for, so that its answers
@@ -63,54 +63,54 @@ class PieceSender:
             Stop: when the run must end.
         """
         try:
-            async with self._turn, self._opened(pieces):
-                while not self._failed() and (clip := await self._next(pieces)) is not None:
-                    await self._start(clip)
+            async with self._cut_semaphore, self._open_segmenter(segmenter):
+                while not self._has_failed() and (clip := await self._cut_next_piece(segmenter)) is not None:
+                    await self._start_sending(clip)
         except asyncio.CancelledError:
-            self._cut_off()
+            self._cancel_requests()
             raise
         finally:
-            await self._settled()
-        self._complain()
-        return self._clips, [task.result() for task in self._sent]
+            await self._wait_for_requests()
+        self._raise_failure()
+        return self._clips, [task.result() for task in self._requests]
 
     @asynccontextmanager
-    async def _opened(self, pieces: Segmenter) -> AsyncIterator[None]:
-        pieces.known = await self._context.known_cuts(self._sha256, pieces.recipe)
+    async def _open_segmenter(self, segmenter: Segmenter) -> AsyncIterator[None]:
+        segmenter.known = await self._context.known_cuts(self._sha256, segmenter.recipe)
         try:
             yield
         finally:
             self._abandoned = True
-            await asyncio.shield(self._context.thread(pieces.close))
+            await asyncio.shield(self._context.thread(segmenter.close))
 
-    async def _next(self, pieces: Segmenter) -> PreparedAudio | None:
+    async def _cut_next_piece(self, segmenter: Segmenter) -> PreparedAudio | None:
         """The next piece, its cut on record."""
-        async with self._context.hold(int(pieces.seconds * _BYTES_A_SECOND)):
-            step = asyncio.ensure_future(self._context.thread(pieces.take))
+        async with self._context.hold(int(segmenter.seconds * _BYTES_PER_SECOND)):
+            step = asyncio.ensure_future(self._context.thread(segmenter.take))
             try:
                 clip = await asyncio.shield(step)
             except asyncio.CancelledError:
                 self._abandoned = True
                 await asyncio.wait({step})
                 if step.exception() is None:
-                    _forget(step.result())
+                    _delete_piece_file(step.result())
                 raise
         try:
-            if clip is not None and _is_news(pieces.cuts, pieces.known):
-                await self._context.keep_cuts(self._sha256, pieces.recipe, pieces.cuts)
+            if clip is not None and _has_new_cuts(segmenter.cuts, segmenter.known):
+                await self._context.keep_cuts(self._sha256, segmenter.recipe, segmenter.cuts)
         except BaseException:
-            _forget(clip)
+            _delete_piece_file(clip)
             raise
         return clip
 
-    async def _start(self, clip: PreparedAudio) -> None:
+    async def _start_sending(self, clip: PreparedAudio) -> None:
         """Send a piece once there is room for it."""
         begun = asyncio.Event()
-        self._sent.append(asyncio.get_running_loop().create_task(self._sending(clip, begun)))
+        self._requests.append(asyncio.get_running_loop().create_task(self._send_piece(clip, begun)))
         self._clips.append(replace(clip, input=replace(clip.input, payload=None)))
         await begun.wait()
 
-    async def _sending(self, clip: PreparedAudio, begun: asyncio.Event) -> Answer:
+    async def _send_piece(self, clip: PreparedAudio, begun: asyncio.Event) -> Answer:
         payload = clip.input.payload
         assert payload is not None
         try:
@@ -119,49 +119,49 @@ class PieceSender:
                 return await self._send(clip)
         finally:
             begun.set()
-            _forget(clip)
+            _delete_piece_file(clip)
 
-    async def _settled(self) -> None:
+    async def _wait_for_requests(self) -> None:
         """Wait for what is under way. Cut off, it is left to the call path, which ends it in its own way."""
         try:
-            await asyncio.gather(*(asyncio.shield(task) for task in self._sent), return_exceptions=True)
+            await asyncio.gather(*(asyncio.shield(task) for task in self._requests), return_exceptions=True)
         except asyncio.CancelledError:
-            self._cut_off()
-            await asyncio.gather(*self._sent, return_exceptions=True)
+            self._cancel_requests()
+            await asyncio.gather(*self._requests, return_exceptions=True)
             raise
 
-    def _cut_off(self) -> None:
-        for task in self._sent:
+    def _cancel_requests(self) -> None:
+        for task in self._requests:
             task.cancel()
 
-    def _failed(self) -> bool:
-        return any(task.done() and (task.cancelled() or task.exception()) for task in self._sent)
+    def _has_failed(self) -> bool:
+        return any(task.done() and (task.cancelled() or task.exception()) for task in self._requests)
 
-    def _complain(self) -> None:
+    def _raise_failure(self) -> None:
         """Raise what ended the pieces: what ends the run before what ends the item, and that by its first piece."""
-        failures = [(n, task.exception()) for n, task in enumerate(self._sent) if task.exception() is not None]
+        failures = [(n, task.exception()) for n, task in enumerate(self._requests) if task.exception() is not None]
         for _, error in failures:
             if error is not None and not isinstance(error, ItemError):
                 raise error
         for n, error in failures:
             if isinstance(error, ItemError):
                 sent = self._clips[n].input
-                error.message = f"piece {n + 1}, from {clock(sent.start / RATE)} on: {error.message}"
+                error.message = f"piece {n + 1}, from {format_clock(sent.start / SAMPLE_RATE)} on: {error.message}"
                 raise error
 
 
-def _is_news(cuts: CutPoints, known: CutPoints) -> bool:
+def _has_new_cuts(cuts: CutPoints, known: CutPoints) -> bool:
     return cuts.points != known.points[: len(cuts.points)] or (cuts.length is not None and known.length is None)
 
 
-def clock(seconds: float) -> str:
+def format_clock(seconds: float) -> str:
     """A position as a player shows it: ``0:07``, ``1:02:03``."""
     minutes, whole = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{whole:02d}" if hours else f"{minutes}:{whole:02d}"
 
 
-def _forget(clip: PreparedAudio | None) -> None:
+def _delete_piece_file(clip: PreparedAudio | None) -> None:
     """Remove a piece's file."""
     payload = clip.input.payload if clip is not None else None
     if payload is not None and payload.path is not None:

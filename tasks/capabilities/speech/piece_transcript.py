@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-RATE = 16_000
+SAMPLE_RATE = 16_000
 """Samples a second of everything that is cut and counted."""
 
-_MICRO = 6
+_MICROSECOND_DIGITS = 6
 
-Part = dict[str, Any]
+TimedText = dict[str, Any]
 """A segment or a word, as providers' replies are normalised."""
 
 
@@ -29,11 +29,11 @@ class PieceTranscript:
     end: int
     text: str
     language: str | None
-    segments: list[Part] | None
-    words: list[Part] | None
+    segments: list[TimedText] | None
+    words: list[TimedText] | None
 
     @classmethod
-    def of(cls, data: Mapping[str, Any], start: int, end: int) -> PieceTranscript:
+    def from_answer(cls, data: Mapping[str, Any], start: int, end: int) -> PieceTranscript:
         """An answer's data, moved to where its piece begins."""
         return cls(
             start,
@@ -45,42 +45,42 @@ class PieceTranscript:
         )
 
 
-def shift_times(parts: list[Part] | None, start: int) -> list[Part] | None:
+def shift_times(parts: list[TimedText] | None, start: int) -> list[TimedText] | None:
     """Parts whose times count from ``start`` samples earlier; exact to the microsecond."""
     if not start or not parts:
         return parts
-    shift = start / RATE
-    return [{**part, **{t: _later(part[t], shift) for t in ("start", "end")}} for part in parts]
+    shift = start / SAMPLE_RATE
+    return [{**part, **{t: _shift_time(part[t], shift) for t in ("start", "end")}} for part in parts]
 
 
-def _later(time: float | None, shift: float) -> float | None:
-    return None if time is None else round(time + shift, _MICRO)
+def _shift_time(time: float | None, shift: float) -> float | None:
+    return None if time is None else round(time + shift, _MICROSECOND_DIGITS)
 
 
-def units_of(piece: PieceTranscript) -> list[Part]:
+def to_word_units(piece: PieceTranscript) -> list[TimedText]:
     """What a seam is found by: the words; of a model that tells none, its segments' or its text's, spread evenly."""
     if piece.words and all(w["start"] is not None for w in piece.words):
         return piece.words
-    told = piece.segments or [{"start": piece.start / RATE, "end": piece.end / RATE, "text": piece.text}]
-    units: list[Part] = []
+    told = piece.segments or [{"start": piece.start / SAMPLE_RATE, "end": piece.end / SAMPLE_RATE, "text": piece.text}]
+    units: list[TimedText] = []
     for segment in told:
         tokens = segment["text"].split()
-        begin, end = start_of(segment), end_of(segment)
+        begin, end = get_start(segment), get_end(segment)
         step = (end - begin) / max(len(tokens), 1)
         units += [{"word": t, "start": begin + n * step, "end": begin + (n + 1) * step} for n, t in enumerate(tokens)]
     return units
 
 
-def start_of(part: Part) -> float:
+def get_start(part: TimedText) -> float:
     """Seconds; 0 where none are told."""
     return float(part["start"] or 0.0)
 
 
-def end_of(part: Part) -> float:
+def get_end(part: TimedText) -> float:
     """Seconds; its start where no end is told."""
-    return float(part["end"]) if part["end"] is not None else start_of(part)
+    return float(part["end"]) if part["end"] is not None else get_start(part)
 
 
-def middle(part: Part) -> float:
+def get_middle(part: TimedText) -> float:
     """Seconds, halfway between start and end."""
-    return (start_of(part) + end_of(part)) / 2
+    return (get_start(part) + get_end(part)) / 2

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mediamill.tasks.capabilities.base import Kit, Media
-from mediamill.tasks.capabilities.speech.piece_sender import PieceSender, Send
-from mediamill.tasks.capabilities.speech.piece_transcript import RATE, PieceTranscript
+from mediamill.tasks.capabilities.speech.piece_sender import PieceSender, SendPiece
+from mediamill.tasks.capabilities.speech.piece_transcript import SAMPLE_RATE, PieceTranscript
 from mediamill.tasks.domain import Answer, Input, Item, Payload
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.media.endpoint_fit import CutOptions
@@ -41,7 +41,7 @@ class MergedPieces:
     first: Answer
 
 
-def pass_url(item: Item, context: Kit, limits: AudioLimits) -> Input:
+def to_url_input(item: Item, context: Kit, limits: AudioLimits) -> Input:
     """The recording by its URL, which the provider fetches itself.
 
     Raises:
@@ -56,7 +56,9 @@ def pass_url(item: Item, context: Kit, limits: AudioLimits) -> Input:
     return Input(sha256=digest, recipe="url", payload=payload)
 
 
-async def prepare_whole(media: Media, context: Kit, limits: AudioLimits, cutting: CutOptions) -> PreparedAudio | None:
+async def prepare_whole(
+    media: Media, context: Kit, limits: AudioLimits, cut_options: CutOptions
+) -> PreparedAudio | None:
     """The recording as it goes whole; None when it has to be cut.
 
     Raises:
@@ -65,21 +67,21 @@ async def prepare_whole(media: Media, context: Kit, limits: AudioLimits, cutting
     from mediamill.tasks.media.endpoint_fit import limit_whole, prepare_if_fits
     from mediamill.tasks.media.prepare import prepare_plain_wav, with_voice_activity
 
-    if media.data is not None and not (cutting.normalize or cutting.trim):
-        clip = prepare_plain_wav(media.path, media.data, media.sha256, limit_whole(limits, cutting))
+    if media.data is not None and not (cut_options.normalize or cut_options.trim):
+        clip = prepare_plain_wav(media.path, media.data, media.sha256, limit_whole(limits, cut_options))
         if clip is not None:
             return (
                 clip if clip.seconds < 1 else await context.thread(with_voice_activity, clip, media.path, context.check)
             )
     return await context.thread(
-        prepare_if_fits, media.path, media.sha256, limits, context.scratch, cutting, check=context.check
+        prepare_if_fits, media.path, media.sha256, limits, context.scratch, cut_options, check=context.check
     )
 
 
 async def transcribe_pieces(
     media: Media,
     context: Kit,
-    send: Send,
+    send: SendPiece,
     turn: asyncio.Semaphore,
     limits: AudioLimits,
     cutting: CutOptions,
@@ -104,15 +106,17 @@ async def transcribe_pieces(
     from mediamill.tasks.media.segmenter import Segmenter
 
     sender = PieceSender(context, send, media.sha256, turn)
-    pieces = Segmenter(media.path, media.sha256, limits, context.scratch, cutting, check=sender.check)
-    clips, answers = await sender.send_all(pieces)
-    ends = [c.input.start + round(c.seconds * RATE) if c.input.end is None else c.input.end for c in clips]
-    heard = [PieceTranscript.of(a.data, c.input.start, end) for a, c, end in zip(answers, clips, ends, strict=True)]
-    columns, warnings = await context.thread(merge_transcripts, heard, diarized=diarized)
+    segmenter = Segmenter(media.path, media.sha256, limits, context.scratch, cutting, check=sender.raise_if_ended)
+    clips, answers = await sender.send_all(segmenter)
+    ends = [c.input.start + round(c.seconds * SAMPLE_RATE) if c.input.end is None else c.input.end for c in clips]
+    transcripts = [
+        PieceTranscript.from_answer(a.data, c.input.start, end) for a, c, end in zip(answers, clips, ends, strict=True)
+    ]
+    columns, warnings = await context.thread(merge_transcripts, transcripts, diarized=diarized)
     return MergedPieces(
         columns,
-        [*pieces.warnings, *warnings],
-        await context.thread(lambda: pieces.voiced),
+        [*segmenter.warnings, *warnings],
+        await context.thread(lambda: segmenter.voiced),
         clips[0].input.recipe,
         len(clips),
         answers[0],

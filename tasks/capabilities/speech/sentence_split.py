@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-_ENDS = (
+_BREAKS = (
     re.compile(r"\n\s*\n+\s*"),
     re.compile(
         r"(?:[.!?\u2026\u061f\u06d4\u0964]+[\"'\u201d\u2019\u00bb)\]]*\s+|[\u3002\uff01\uff1f]+[\u300d\u300f\uff09]?\s*|\n\s*)"
@@ -21,8 +21,8 @@ _ABBREVIATION = re.compile(
 )
 """Full stops that end no sentence: titles, initials, numbers in a list."""
 
-_LOOKED_BACK = 12
-_JOINER = "\u200d"
+_LOOKBACK_CHARACTERS = 12
+_ZERO_WIDTH_JOINER = "\u200d"
 
 
 def split_text(text: str, max_characters: int) -> list[str]:
@@ -34,13 +34,13 @@ def split_text(text: str, max_characters: int) -> list[str]:
         text: to be cut; white space around it is dropped.
         max_characters: most characters of a piece, at least 1.
     """
-    return [piece for piece in (part.strip() for part in _cut(text.strip(), max_characters)) if piece]
+    return [piece for piece in (part.strip() for part in _iter_pieces(text.strip(), max_characters)) if piece]
 
 
-def _cut(text: str, max_characters: int) -> Iterator[str]:
+def _iter_pieces(text: str, max_characters: int) -> Iterator[str]:
     start = 0
     while len(text) - start > max_characters:
-        end = _end(text, start, max_characters)
+        end = _find_cut(text, start, max_characters)
         yield text[start:end]
         start = end
         while start < len(text) and text[start].isspace():
@@ -48,25 +48,25 @@ def _cut(text: str, max_characters: int) -> Iterator[str]:
     yield text[start:]
 
 
-def _end(text: str, start: int, max_characters: int) -> int:
+def _find_cut(text: str, start: int, max_characters: int) -> int:
     """The last good place to cut in the first ``max_characters`` characters; a paragraph only in their second half."""
-    for rank, ends in enumerate(_ENDS):
+    for rank, ends in enumerate(_BREAKS):
         best = 0
-        for found in ends.finditer(text, start, min(len(text), start + max_characters + _LOOKED_BACK)):
+        for found in ends.finditer(text, start, min(len(text), start + max_characters + _LOOKBACK_CHARACTERS)):
             spoken = found.end() - (len(found[0]) - len(found[0].rstrip()))
             if spoken - start > max_characters or found.end() >= len(text):
                 break
-            if rank == 1 and _ABBREVIATION.search(text, max(start, found.start() - _LOOKED_BACK), found.end()):
+            if rank == 1 and _ABBREVIATION.search(text, max(start, found.start() - _LOOKBACK_CHARACTERS), found.end()):
                 continue
             best = found.end()
         if best > start and (rank > 0 or best - start > max_characters // 2):
             return best
-    return _within_a_word(text, start, start + max_characters)
+    return _find_cut_in_word(text, start, start + max_characters)
 
 
-def _within_a_word(text: str, start: int, end: int) -> int:
+def _find_cut_in_word(text: str, start: int, end: int) -> int:
     """A cut that separates no accent from its letter and no part of an emoji from the rest, where that can be."""
     at = end
-    while at > start + 1 and (unicodedata.combining(text[at]) or _JOINER in text[at - 1 : at + 1]):
+    while at > start + 1 and (unicodedata.combining(text[at]) or _ZERO_WIDTH_JOINER in text[at - 1 : at + 1]):
         at -= 1
     return at if at > start + 1 else end

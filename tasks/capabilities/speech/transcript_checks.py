@@ -17,7 +17,7 @@ from mediamill.tasks.capabilities.speech.writing_systems import WHOLE_WORDS, cou
 if TYPE_CHECKING:
     from mediamill.tasks.media.audio_info import VoiceActivity
 
-MEANINGS: Mapping[str, str] = {
+FLAG_MEANINGS: Mapping[str, str] = {
     "repetition": "the same words again and again: a model in a loop",
     "speech_without_text": "sound like speech, and no text for it",
     "text_without_speech": "text, and no sound like speech: probably made up",
@@ -29,37 +29,44 @@ MEANINGS: Mapping[str, str] = {
 }
 """Every flag and what it means, in the order they are told."""
 
-LOOP_WORD = 8
+MIN_WORD_REPEATS = 8
 """Times one word follows itself; people do say no five times."""
-LOOP_PHRASE = 4
+MIN_PHRASE_REPEATS = 4
 """Times a phrase of two words or more follows itself ..."""
 MIN_LOOP_WORDS = 12
 """... when that makes so many words at least."""
-MAX_LOOP_PHRASE = 60
+MAX_LOOP_PHRASE_WORDS = 60
 """Words in the longest phrase that is looked for: about what is said in half a minute."""
-MIN_SECONDS = 1.0
+MIN_CHECKED_SECONDS = 1.0
 """Shorter recordings are not judged by what is heard in them."""
-SPEECH_WITHOUT_TEXT = 1.0
+MIN_UNTRANSCRIBED_SECONDS = 1.0
 """Seconds of activity that should have some text, where they are a tenth of the recording ..."""
-SPEECH_SHARE = 0.1
-SPEECH_IN_ALL = 5.0
+MIN_UNTRANSCRIBED_SHARE = 0.1
+MAX_UNTRANSCRIBED_SECONDS = 5.0
 """... or so many seconds, whatever its length."""
-GAP_WITHOUT_TEXT = 60.0
+MIN_UNTRANSCRIBED_GAP_SECONDS = 60.0
 """Seconds of activity between two words, or before the first and after the last, that should have some text."""
-TEXT_WITHOUT_SPEECH = 0.1
+MIN_SPEECH_SECONDS = 0.1
 """Seconds of activity below which there can be no text ..."""
-MIN_SECONDS_A_WORD = 0.01
+MIN_SPEECH_SECONDS_PER_WORD = 0.01
 """... and for each of its words; in loud noise most of what is spoken goes unnoticed."""
-MAX_WORDS_A_SECOND = 7.0
+MAX_WORDS_PER_SECOND = 7.0
 """Words a second of the recording; quick speakers reach five."""
-MIN_WORDS_A_SECOND = 0.4
+MIN_WORDS_PER_SPEECH_SECOND = 0.4
 """Words a second of activity; slow speakers reach one and a half ..."""
-FEWEST_FROM = 8.0
+MIN_SPEECH_SECONDS_FOR_WORD_RATE = 8.0
 """... told from so many seconds of activity on."""
 
-_ALIKE = ({"no", "nn", "nb"}, {"zh", "yue"}, {"hr", "sr", "bs"}, {"id", "ms", "jv"}, {"hi", "ur"}, {"tl", "fil"})
+_SIMILAR_LANGUAGES = (
+    {"no", "nn", "nb"},
+    {"zh", "yue"},
+    {"hr", "sr", "bs"},
+    {"id", "ms", "jv"},
+    {"hi", "ur"},
+    {"tl", "fil"},
+)
 """Languages that detectors take for one another; not told apart here either."""
-_WARNED = re.compile(r"(truncated|damaged)\b")
+_FLAGGED_WARNING = re.compile(r"(truncated|damaged)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +86,17 @@ class TranscriptFacts:
     text: str
     parts: Sequence[Mapping[str, Any]] | None = None
     language: str | None = None
-    asked: str | None = None
+    expected_language: str | None = None
     seconds: float | None = None
-    voiced: VoiceActivity | None = None
+    voice_activity: VoiceActivity | None = None
     warnings: Sequence[str] = ()
 
 
 def check_transcript(
     data: Mapping[str, Any],
-    asked: str | None,
+    expected_language: str | None,
     seconds: float | None,
-    voiced: VoiceActivity | None,
+    voice_activity: VoiceActivity | None,
     warnings: Sequence[str],
 ) -> dict[str, Any]:
     """The columns ``speech_seconds`` and ``flags`` of a transcript, from its other columns."""
@@ -97,61 +104,64 @@ def check_transcript(
         data.get("text") or "",
         data.get("words") or data.get("segments"),
         data.get("language"),
-        asked,
+        expected_language,
         seconds,
-        voiced,
+        voice_activity,
         warnings,
     )
-    return {"speech_seconds": voiced.seconds if voiced else None, "flags": flags_of(facts)}
+    return {"speech_seconds": voice_activity.seconds if voice_activity else None, "flags": find_flags(facts)}
 
 
-def flags_of(facts: TranscriptFacts) -> list[str]:
+def find_flags(facts: TranscriptFacts) -> list[str]:
     """The flags of a transcript, in the order of :data:`MEANINGS`; none as a rule."""
-    found = {*_by_text(facts), *_by_sound(facts), *_by_warnings(facts.warnings)}
-    return [flag for flag in MEANINGS if flag in found]
+    found = {*_find_text_flags(facts), *_find_speech_flags(facts), *_find_warning_flags(facts.warnings)}
+    return [flag for flag in FLAG_MEANINGS if flag in found]
 
 
-def _by_text(facts: TranscriptFacts) -> Iterator[str]:
+def _find_text_flags(facts: TranscriptFacts) -> Iterator[str]:
     if has_loop(facts.text):
         yield "repetition"
-    if is_language_mismatch(facts.text, facts.language, facts.asked):
+    if is_language_mismatch(facts.text, facts.language, facts.expected_language):
         yield "language_mismatch"
 
 
-def _by_sound(facts: TranscriptFacts) -> Iterator[str]:
-    if facts.seconds is None or facts.seconds < MIN_SECONDS:
+def _find_speech_flags(facts: TranscriptFacts) -> Iterator[str]:
+    if facts.seconds is None or facts.seconds < MIN_CHECKED_SECONDS:
         return
     words = count_words(facts.text)
-    if words / facts.seconds > MAX_WORDS_A_SECOND:
+    if words / facts.seconds > MAX_WORDS_PER_SECOND:
         yield "too_many_words"
-    if facts.voiced is None:
+    if facts.voice_activity is None:
         return
-    active = facts.voiced.seconds
-    if words and active < max(TEXT_WITHOUT_SPEECH, words * MIN_SECONDS_A_WORD):
+    active = facts.voice_activity.seconds
+    if words and active < max(MIN_SPEECH_SECONDS, words * MIN_SPEECH_SECONDS_PER_WORD):
         yield "text_without_speech"
-    enough = min(max(SPEECH_WITHOUT_TEXT, SPEECH_SHARE * facts.seconds), SPEECH_IN_ALL)
-    if (not words and active >= enough) or has_unheard_speech(facts.parts or (), facts.voiced):
+    enough = min(max(MIN_UNTRANSCRIBED_SECONDS, MIN_UNTRANSCRIBED_SHARE * facts.seconds), MAX_UNTRANSCRIBED_SECONDS)
+    if (not words and active >= enough) or has_untranscribed_speech(facts.parts or (), facts.voice_activity):
         yield "speech_without_text"
-    elif words and active >= FEWEST_FROM and words / active < MIN_WORDS_A_SECOND:
+    elif words and active >= MIN_SPEECH_SECONDS_FOR_WORD_RATE and words / active < MIN_WORDS_PER_SPEECH_SECOND:
         yield "too_few_words"
 
 
-def _by_warnings(warnings: Sequence[str]) -> Iterator[str]:
+def _find_warning_flags(warnings: Sequence[str]) -> Iterator[str]:
     for warning in warnings:
-        if kind := _WARNED.match(warning):
+        if kind := _FLAGGED_WARNING.match(warning):
             yield kind[1]
 
 
-def has_unheard_speech(parts: Sequence[Mapping[str, Any]], voiced: VoiceActivity) -> bool:
+def has_untranscribed_speech(parts: Sequence[Mapping[str, Any]], voice_activity: VoiceActivity) -> bool:
     """True when a stretch with much activity has nothing told for it; only where times are told."""
     times = sorted((p["start"], p["end"]) for p in parts if p.get("start") is not None and p.get("end") is not None)
     if not times:
         return False
-    edges = [(0.0, 0.0), *times, (float(len(voiced.by_second)),) * 2]
+    edges = [(0.0, 0.0), *times, (float(len(voice_activity.by_second)),) * 2]
     reached = 0.0
     for (_, end), (start, _) in pairwise(edges):
         reached = max(reached, end)
-        if start - reached >= GAP_WITHOUT_TEXT and voiced.between(reached, start) >= GAP_WITHOUT_TEXT:
+        if (
+            start - reached >= MIN_UNTRANSCRIBED_GAP_SECONDS
+            and voice_activity.between(reached, start) >= MIN_UNTRANSCRIBED_GAP_SECONDS
+        ):
             return True
     return False
 
@@ -159,40 +169,45 @@ def has_unheard_speech(parts: Sequence[Mapping[str, Any]], voiced: VoiceActivity
 def has_loop(text: str) -> bool:
     """True when a word or a phrase follows itself too often."""
     tokens = [token.lower() for token in WHOLE_WORDS.findall(text)]
-    if len(tokens) < LOOP_WORD:
+    if len(tokens) < MIN_WORD_REPEATS:
         return False
-    for period in range(1, min(MAX_LOOP_PHRASE, len(tokens) // LOOP_PHRASE) + 1):
-        if _echoed(tokens, period, _looped(period)):
+    for period in range(1, min(MAX_LOOP_PHRASE_WORDS, len(tokens) // MIN_PHRASE_REPEATS) + 1):
+        if _has_repeat(tokens, period, _min_loop_matches(period)):
             return True
     return False
 
 
-def _looped(period: int) -> int:
+def _min_loop_matches(period: int) -> int:
     """Tokens in a row equal to those ``period`` before them that make a loop."""
     if period == 1:
-        return LOOP_WORD - 1
-    return max(period * LOOP_PHRASE, MIN_LOOP_WORDS) - period
+        return MIN_WORD_REPEATS - 1
+    return max(period * MIN_PHRASE_REPEATS, MIN_LOOP_WORDS) - period
 
 
-def _echoed(tokens: Sequence[str], period: int, least: int) -> bool:
+def _has_repeat(tokens: Sequence[str], period: int, min_matches: int) -> bool:
     """True when ``least`` tokens in a row equal those ``period`` before them; looks only where such a run must be."""
     pairs = len(tokens) - period
-    for at in range(least - 1, pairs, least):
+    for at in range(min_matches - 1, pairs, min_matches):
         begin = end = at
-        while begin >= 0 and at - begin < least and tokens[begin] == tokens[begin + period]:
+        while begin >= 0 and at - begin < min_matches and tokens[begin] == tokens[begin + period]:
             begin -= 1
         if begin == at:
             continue
-        while end < pairs and end - begin <= least and tokens[end] == tokens[end + period]:
+        while end < pairs and end - begin <= min_matches and tokens[end] == tokens[end + period]:
             end += 1
-        if end - begin - 1 >= least:
+        if end - begin - 1 >= min_matches:
             return True
     return False
 
 
-def is_language_mismatch(text: str, language: str | None, asked: str | None) -> bool:
+def is_language_mismatch(text: str, language: str | None, expected_language: str | None) -> bool:
     """True when the language told, or the text's script, is not that of the language asked for."""
-    if asked and language and asked != language and not any({asked, language} <= alike for alike in _ALIKE):
+    if (
+        expected_language
+        and language
+        and expected_language != language
+        and not any({expected_language, language} <= alike for alike in _SIMILAR_LANGUAGES)
+    ):
         return True
-    expected = asked or language
-    return expected is not None and not script_fits(text, expected)
+    text_language = expected_language or language
+    return text_language is not None and not script_fits(text, text_language)

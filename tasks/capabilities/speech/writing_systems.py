@@ -13,17 +13,17 @@ _UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
 WHOLE_WORDS = re.compile(rf"[{_CJK}{_UNSPACED}]|(?:(?![{_CJK}{_UNSPACED}])[\w'\u2019])+")
 """A word; of scripts without spaces a letter."""
 _IDEOGRAPH = re.compile(f"[{_CJK}]")
-_LETTER = re.compile(f"[{_UNSPACED}]")
-_IDEOGRAPHS_A_WORD = 2
-_LETTERS_A_WORD = 5
+_UNSPACED_LETTER = re.compile(f"[{_UNSPACED}]")
+_IDEOGRAPHS_PER_WORD = 2
+_LETTERS_PER_WORD = 5
 """Thai, Lao, Burmese and Khmer letters to a word, vowel signs counted (rough)."""
 
 MIN_LETTERS = 12
 """Shorter texts are not judged by their script: a name or a number may be all they hold."""
-MIN_SHARE = 0.5
+MIN_SCRIPT_SHARE = 0.5
 """Share of a text's letters that should be in its language's script."""
 
-_WRITTEN: Mapping[str, str] = {
+_LANGUAGES_BY_SCRIPT: Mapping[str, str] = {
     "CYRILLIC": "be bg kk ky mk mn ru sr tg tt uk ba uz az bs",
     "ARABIC": "ar fa ps sd ur ug pa ku az",
     "HEBREW": "he yi",
@@ -59,33 +59,33 @@ def count_words(text: str) -> float:
     """How many words a text holds; in scripts without spaces by the usual length of one."""
     tokens = WHOLE_WORDS.findall(text)
     ideographs = sum(1 for token in tokens if _IDEOGRAPH.match(token))
-    letters = sum(1 for token in tokens if _LETTER.match(token))
+    letters = sum(1 for token in tokens if _UNSPACED_LETTER.match(token))
     spaced = sum(1 for token in tokens if any(c.isalnum() for c in token)) - ideographs
-    spaced -= sum(1 for token in tokens if _LETTER.match(token) and token.isalnum())
-    return spaced + ideographs / _IDEOGRAPHS_A_WORD + letters / _LETTERS_A_WORD
+    spaced -= sum(1 for token in tokens if _UNSPACED_LETTER.match(token) and token.isalnum())
+    return spaced + ideographs / _IDEOGRAPHS_PER_WORD + letters / _LETTERS_PER_WORD
 
 
 def script_fits(text: str, language: str) -> bool:
     """False when most of a text's letters are in no script of the language; True where that cannot be told."""
-    expected = _scripts().get(language)
+    expected = _scripts_by_language().get(language)
     if expected is None:
         return True
-    counts = Counter(script for letter in text if letter.isalpha() and (script := _script(letter)))
+    counts = Counter(script for letter in text if letter.isalpha() and (script := _find_script(letter)))
     total = counts.total()
-    return total < MIN_LETTERS or sum(counts[script] for script in expected) >= MIN_SHARE * total
+    return total < MIN_LETTERS or sum(counts[script] for script in expected) >= MIN_SCRIPT_SHARE * total
 
 
 @cache
-def _scripts() -> dict[str, frozenset[str]]:
+def _scripts_by_language() -> dict[str, frozenset[str]]:
     found: dict[str, set[str]] = {}
-    for script, languages in _WRITTEN.items():
+    for script, languages in _LANGUAGES_BY_SCRIPT.items():
         for language in languages.split():
             found.setdefault(language, set()).add(script)
     return {language: frozenset(scripts) for language, scripts in found.items()}
 
 
 @cache
-def _script(letter: str) -> str | None:
+def _find_script(letter: str) -> str | None:
     """``LATIN`` from ``LATIN SMALL LETTER A``; None for letters of no script."""
     name = unicodedata.name(letter, "")
     first = name.partition(" ")[0].removesuffix("-")

@@ -44,13 +44,13 @@ def parse_corpus(given: Any) -> Any:
         about = path.stat()
         if about.st_size > _MAX_BYTES:
             raise ValueError(f"{given}: is more than {_MAX_BYTES // 10**6} MB, which no request can hold")
-        return {"path": str(path), "sha256": _sha256(path, about.st_size, about.st_mtime_ns, about.st_ino)}
+        return {"path": str(path), "sha256": _hash_file(path, about.st_size, about.st_mtime_ns, about.st_ino)}
     except OSError as error:
         raise ValueError(f"{given}: {error.strerror or error}") from None
 
 
 @lru_cache(maxsize=64)
-def _sha256(path: Path, *_state: int) -> str:
+def _hash_file(path: Path, *_state: int) -> str:
     """Hashed once for as long as it stays as it is: every row with parameters of its own names it again."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -75,7 +75,7 @@ def read_corpus(corpus: Corpus) -> list[Document]:
     elif suffix == ".json":
         found = parse_documents(orjson.loads(data))
     else:
-        found = _rows(path)
+        found = _read_rows(path)
     if not found:
         raise ValueError(f"{path}: there are no documents in it")
     return found
@@ -97,7 +97,7 @@ def parse_documents(value: Any) -> list[Document]:
     documents: list[Document] = []
     for n, one in enumerate(value):
         if isinstance(one, Mapping) and any(value is not None for value in one.values()):
-            documents.append({str(name): _plain(value) for name, value in one.items() if value is not None})
+            documents.append({str(name): _to_json_value(value) for name, value in one.items() if value is not None})
         elif isinstance(one, str | int | float) and not isinstance(one, bool) and str(one).strip():
             documents.append(str(one))
         else:
@@ -105,12 +105,12 @@ def parse_documents(value: Any) -> list[Document]:
     return documents
 
 
-def _plain(value: Any) -> Any:
+def _to_json_value(value: Any) -> Any:
     """A field as JSON holds it: manifests may have moments and exact numbers."""
     return value if isinstance(value, str | int | float) else orjson.loads(orjson.dumps(value, default=str))
 
 
-def _rows(path: Path) -> list[Document]:
+def _read_rows(path: Path) -> list[Document]:
     from mediamill.tasks.sources.manifest import ManifestSource
 
     try:

@@ -23,7 +23,7 @@ def load_schema(given: Any) -> dict[str, Any]:
     Raises:
         ValueError: when there is none, or it is not a JSON Schema.
     """
-    schema = read_data(given) if isinstance(given, str) else given
+    schema = load_json_value(given) if isinstance(given, str) else given
     if not isinstance(schema, dict):
         raise ValueError("a JSON Schema is an object")  # noqa: TRY004 - pydantic tells a ValueError in its own words
     from jsonschema import SchemaError
@@ -37,7 +37,7 @@ def load_schema(given: Any) -> dict[str, Any]:
     return schema
 
 
-def read_data(given: str) -> Any:
+def load_json_value(given: str) -> Any:
     """What a parameter names: a .json or .yaml file, JSON itself, or a pydantic model's schema.
 
     Raises:
@@ -60,10 +60,10 @@ def read_data(given: str) -> Any:
             return orjson.loads(given)
         except ValueError as error:
             raise ValueError(f"is not JSON: {error}") from None
-    return _of_model(given)
+    return _load_model_schema(given)
 
 
-def _of_model(given: str) -> Any:
+def _load_model_schema(given: str) -> Any:
     module, _, name = given.partition(":")
     if not name:
         raise ValueError(f"{given!r} is neither a file nor module:Model")
@@ -104,12 +104,12 @@ def find_violation(value: Any, schema: Schema) -> str | None:
     """Why a value does not fit a schema, in one line; None when it does."""
     from jsonschema.exceptions import best_match
 
-    error = best_match(_validator(orjson.dumps(schema)).iter_errors(value))
+    error = best_match(_build_validator(orjson.dumps(schema)).iter_errors(value))
     return None if error is None else f"{error.json_path}: {error.message}"[:500]
 
 
 @functools.lru_cache(maxsize=64)
-def _validator(schema: bytes) -> Validator:
+def _build_validator(schema: bytes) -> Validator:
     from jsonschema.validators import validator_for
     from referencing import Registry
 

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
     from mediamill.tasks.capabilities.base import Kit
 
-_STREAM_FROM = 4096
+_MAX_UNSTREAMED_TOKENS = 4096
 """Answers that may be longer than this many tokens are taken as a stream: their silence can be told from work."""
 
-_OWN = frozenset({"prompt", "system", "json_schema", "repairs", "stream"})
+_NOT_SAMPLING_PARAMS = frozenset({"prompt", "system", "json_schema", "repairs", "stream"})
 """Parameters that are not sampling fields of the wire."""
 
 
-def checked_template(value: str | None, info: ValidationInfo) -> str | None:
+def check_template(value: str | None, info: ValidationInfo) -> str | None:
     """A parameter that is a template, as it is; a row's own value is no template.
 
     Raises:
@@ -34,7 +34,7 @@ def checked_template(value: str | None, info: ValidationInfo) -> str | None:
 
     try:
         if value is not None and info.field_name not in (info.context or ()):
-            _template(value)
+            _compile_template(value)
     except TemplateSyntaxError as error:
         raise ValueError(f"the template cannot be read, line {error.lineno}: {error.message}") from None
     return value
@@ -74,26 +74,26 @@ class PromptParams(BaseModel):
 
     @field_validator("json_schema", mode="before", json_schema_input_type=dict[str, Any] | str | None)
     @classmethod
-    def _a_schema(cls, value: Any) -> Any:
+    def _load_json_schema(cls, value: Any) -> Any:
         from mediamill.tasks.capabilities.text.json_schema import load_schema
 
         return value if value is None else load_schema(value)
 
     @field_validator("stop", mode="before", json_schema_input_type=list[str] | str | None)
     @classmethod
-    def _texts(cls, value: Any) -> Any:
+    def _parse_stop(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
 
-    _a_template = field_validator("prompt", "system")(checked_template)
+    _check_templates = field_validator("prompt", "system")(check_template)
 
-    def sampling(self) -> dict[str, JSON]:
+    def to_sampling_params(self) -> dict[str, JSON]:
         """The fields of the wire, by their neutral names."""
-        given: dict[str, JSON] = self.model_dump(mode="json", exclude=set(_OWN), exclude_none=True)
+        given: dict[str, JSON] = self.model_dump(mode="json", exclude=set(_NOT_SAMPLING_PARAMS), exclude_none=True)
         return given
 
-    def streamed(self) -> bool:
+    def is_streamed(self) -> bool:
         """True when the answer is to be taken as a stream."""
-        return self.max_tokens > _STREAM_FROM if self.stream is None else self.stream
+        return self.max_tokens > _MAX_UNSTREAMED_TOKENS if self.stream is None else self.stream
 
 
 async def render_text(item: Item, name: str, template: str | None, context: Kit, *, optional: bool = False) -> str:
@@ -104,10 +104,10 @@ async def render_text(item: Item, name: str, template: str | None, context: Kit,
     """
     own = name in item.params
     text = await context.text(item) if template is None or (not own and "text" in template) else ""
-    told = text if template is None else render_row(item, name, template, text=text)
-    if not optional and not told.strip():
+    rendered = text if template is None else render_row(item, name, template, text=text)
+    if not optional and not rendered.strip():
         raise BadInput(f"{item.source}: there is no {name} in it", kind="empty", hint="write one, or leave it out")
-    return told
+    return rendered
 
 
 def render_row(item: Item, name: str, template: str, **more: JSON) -> str:
@@ -132,7 +132,7 @@ def render_template(template: str, row: Mapping[str, Any], source: str) -> str:
     if "{" not in template:
         return template
     try:
-        return _template(template).render(row)
+        return _compile_template(template).render(row)
     except UndefinedError as error:
         raise BadInput(
             f"{source}: the prompt wants what the row has not: {error.message}",
@@ -144,7 +144,7 @@ def render_template(template: str, row: Mapping[str, Any], source: str) -> str:
 
 
 @functools.lru_cache(maxsize=256)
-def _template(text: str) -> Template:
+def _compile_template(text: str) -> Template:
     """Compiled once; in a sandbox, for a manifest may come from anybody."""
     from jinja2 import StrictUndefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment

@@ -7,10 +7,10 @@ import re
 from typing import Any
 
 _THOUGHT = re.compile(r"\s*<think(?:ing)?>(?P<thought>.*?)</think(?:ing)?>\s*", re.DOTALL)
-_OPEN = re.compile(r"\s*<think(?:ing)?>(?P<thought>.*)", re.DOTALL)
-_CLOSED = re.compile(r"(?P<thought>.*?)</think(?:ing)?>\s*", re.DOTALL)
+_UNCLOSED_THOUGHT = re.compile(r"\s*<think(?:ing)?>(?P<thought>.*)", re.DOTALL)
+_UNOPENED_THOUGHT = re.compile(r"(?P<thought>.*?)</think(?:ing)?>\s*", re.DOTALL)
 _FENCE = re.compile(r"```[a-zA-Z0-9]*\s*\n(?P<inside>.*?)\n?\s*```", re.DOTALL)
-_STARTS = re.compile(r"[{\[]")
+_JSON_START = re.compile(r"[{\[]")
 _MAX_TRIES = 50
 
 
@@ -18,10 +18,10 @@ def split_reasoning(text: str) -> tuple[str, str | None]:
     """The answer without the reasoning that some models put before it in ``<think>`` tags, and the reasoning."""
     found = _THOUGHT.match(text)
     if found is None and "<think" not in text[:200] and "</think" in text:
-        found = _CLOSED.match(text)  # the opening tag was part of the prompt's template
+        found = _UNOPENED_THOUGHT.match(text)  # the opening tag was part of the prompt's template
     if found is not None:
         return text[found.end() :].strip(), found["thought"].strip() or None
-    unfinished = _OPEN.match(text)
+    unfinished = _UNCLOSED_THOUGHT.match(text)
     if unfinished is not None:
         return "", unfinished["thought"].strip() or None
     return text.strip(), None
@@ -36,17 +36,17 @@ def parse_json(text: str) -> Any:
     fenced = [found["inside"] for found in _FENCE.finditer(text)]
     for candidate in (text, *fenced):
         try:
-            return _loads(candidate)
+            return _load_json(candidate)
         except ValueError:
             continue
-    return _first_in(text)
+    return _find_first_json(text)
 
 
-def _first_in(text: str) -> Any:
+def _find_first_json(text: str) -> Any:
     """The first whole object or list among the words. Nothing inside what is broken or cut off is taken for it."""
-    decoder = json.JSONDecoder(parse_constant=_refused, strict=False)
+    decoder = json.JSONDecoder(parse_constant=_reject_constant, strict=False)
     broken = -1
-    for tries, found in enumerate(_STARTS.finditer(text)):
+    for tries, found in enumerate(_JSON_START.finditer(text)):
         if tries >= _MAX_TRIES:
             break
         if found.start() < broken:
@@ -59,15 +59,15 @@ def _first_in(text: str) -> Any:
             broken = error.pos
         except (ValueError, RecursionError):
             continue
-    raise ValueError("there is no JSON in it" if not _STARTS.search(text) else "its JSON is broken or cut off")
+    raise ValueError("there is no JSON in it" if not _JSON_START.search(text) else "its JSON is broken or cut off")
 
 
-def _loads(text: str) -> Any:
+def _load_json(text: str) -> Any:
     try:
-        return json.loads(text, parse_constant=_refused, strict=False)
+        return json.loads(text, parse_constant=_reject_constant, strict=False)
     except RecursionError:
         raise ValueError("its JSON is nested too deep") from None
 
 
-def _refused(name: str) -> Any:
+def _reject_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")

@@ -12,12 +12,12 @@ from mediamill.tasks.capabilities.text.json_schema import Schema, resolve_ref
 if TYPE_CHECKING:
     import pyarrow as pa
 
-WHOLE = "answer"
+WHOLE_ANSWER_COLUMN = "answer"
 """The column of an answer that is not an object."""
 
-_MAX_STEPS = 32
+_MAX_REFERENCES = 32
 
-TAKEN = frozenset(
+RESERVED_COLUMNS = frozenset(
     (
         *("item_id", "item_index", "run_id", "capability", "source", "content_sha256", "provider", "model", "engine"),
         *("simulated", "request_key", "request_id", "started_at", "latency_ms", "attempts", "cached", "cost_usd"),
@@ -31,33 +31,33 @@ TAKEN = frozenset(
 
 def column_name(name: str) -> str:
     """The column of a schema's property: its own name, or ``answer_NAME`` where results have such a column already."""
-    return f"answer_{name}" if name in TAKEN or name.startswith("in_") else name
+    return f"answer_{name}" if name in RESERVED_COLUMNS or name.startswith("in_") else name
 
 
-def columns_of(schema: Schema) -> list[pa.Field]:
+def to_arrow_fields(schema: Schema) -> list[pa.Field]:
     """The answer's columns: one for each property of an object, else one, ``answer``."""
     import pyarrow as pa
 
-    whole, refs = _followed(schema, schema, frozenset())
+    whole, refs = _resolve_part(schema, schema, frozenset())
     if whole.get("properties") and whole.get("type", "object") == "object":
-        return [pa.field(name, arrow_type(part, schema, refs)) for name, part in whole["properties"].items()]
-    return [pa.field(WHOLE, arrow_type(schema, schema))]
+        return [pa.field(name, to_arrow_type(part, schema, refs)) for name, part in whole["properties"].items()]
+    return [pa.field(WHOLE_ANSWER_COLUMN, to_arrow_type(schema, schema))]
 
 
-def arrow_type(part: Any, schema: Schema, within: frozenset[str] = frozenset()) -> pa.DataType:
+def to_arrow_type(part: Any, schema: Schema, outer_refs: frozenset[str] = frozenset()) -> pa.DataType:
     """The Arrow type of what a part of a schema describes; JSON text where it may be several things.
 
     ``within`` are the references it stands inside of: what holds itself is told as JSON text.
     """
     import pyarrow as pa
 
-    part, refs = _followed(part, schema, within)
-    kind = _kind(part)
+    part, refs = _resolve_part(part, schema, outer_refs)
+    kind = _find_json_type(part)
     if kind == "array":
-        return pa.list_(arrow_type(part.get("items", {}), schema, refs))
+        return pa.list_(to_arrow_type(part.get("items", {}), schema, refs))
     if kind == "object" and part.get("properties"):
         named = part["properties"].items()
-        return pa.struct([pa.field(name, arrow_type(inner, schema, refs)) for name, inner in named])
+        return pa.struct([pa.field(name, to_arrow_type(inner, schema, refs)) for name, inner in named])
     plain = {"integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}
     return plain.get(kind or "", pa.string())
 
@@ -86,40 +86,40 @@ def fit_to_type(value: Any, kind: pa.DataType) -> Any:
     return float(value) if pa.types.is_floating(kind) else value
 
 
-def _followed(part: Any, schema: Schema, within: frozenset[str]) -> tuple[Mapping[str, Any], frozenset[str]]:
+def _resolve_part(part: Any, schema: Schema, outer_refs: frozenset[str]) -> tuple[Mapping[str, Any], frozenset[str]]:
     """A part with its reference followed, and of several choices the only one that is not null."""
-    for _ in range(_MAX_STEPS):
+    for _ in range(_MAX_REFERENCES):
         if not isinstance(part, Mapping):
-            return {}, within
+            return {}, outer_refs
         ref = part.get("$ref")
         if isinstance(ref, str):
-            if ref in within:
-                return {}, within
-            within, part = within | {ref}, resolve_ref(ref, schema)
+            if ref in outer_refs:
+                return {}, outer_refs
+            outer_refs, part = outer_refs | {ref}, resolve_ref(ref, schema)
             continue
         choices = part.get("anyOf") or part.get("oneOf") or part.get("allOf")
         if not choices:
-            return part, within
+            return part, outer_refs
         real = [choice for choice in choices if not (isinstance(choice, dict) and choice.get("type") == "null")]
         if len(real) != 1:
-            return {}, within
+            return {}, outer_refs
         part = real[0]
-    return {}, within
+    return {}, outer_refs
 
 
-def _kind(part: Mapping[str, Any]) -> str | None:
+def _find_json_type(part: Mapping[str, Any]) -> str | None:
     kind = part.get("type")
     if isinstance(kind, list):
         real = [name for name in kind if name != "null"]
         kind = real[0] if len(real) == 1 else "number" if set(real) == {"integer", "number"} else None
     if kind is None and "enum" in part:
-        return _kind_of_values([value for value in part["enum"] if value is not None])
+        return _find_json_type_of_values([value for value in part["enum"] if value is not None])
     if kind is None and "const" in part:
-        return _kind_of_values([part["const"]])
+        return _find_json_type_of_values([part["const"]])
     return kind if isinstance(kind, str) else None
 
 
-def _kind_of_values(values: list[Any]) -> str | None:
+def _find_json_type_of_values(values: list[Any]) -> str | None:
     kinds = {type(value) for value in values}
     names = {bool: "boolean", int: "integer", float: "number", str: "string"}
     return names.get(kinds.pop()) if len(kinds) == 1 else None

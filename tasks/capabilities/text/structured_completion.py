@@ -12,7 +12,12 @@ from mediamill.tasks.capabilities.base import Call, Estimate, Kit
 from mediamill.tasks.capabilities.text.json_schema import find_violation
 from mediamill.tasks.capabilities.text.prompts import PromptParams
 from mediamill.tasks.capabilities.text.reply_parsing import parse_json, split_reasoning
-from mediamill.tasks.capabilities.text.schema_columns import WHOLE, column_name, columns_of, fit_to_type
+from mediamill.tasks.capabilities.text.schema_columns import (
+    WHOLE_ANSWER_COLUMN,
+    column_name,
+    fit_to_type,
+    to_arrow_fields,
+)
 from mediamill.tasks.domain import Answer, Ask, Input, Item, Usage
 from mediamill.tasks.errors import BadReply
 from mediamill.tasks.providers.operations.chat import ChatModel
@@ -20,17 +25,17 @@ from mediamill.tasks.providers.operations.chat import ChatModel
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_PER_MESSAGE = 40
+_TOKENS_PER_MESSAGE = 40
 """Tokens that templates put around a message, at most (estimate)."""
-_FOR_TOOLS = 400
+_TOOL_TOKENS = 400
 """Tokens of the words with which templates tell a model of its tools or a schema, at most (estimate)."""
-_MAX_WHY = 500
+_MAX_REPAIR_TOKENS = 500
 """Tokens of what was wrong with an answer, and of asking for another, at most (estimate)."""
-_BYTES_A_TOKEN = 4
+_BYTES_PER_TOKEN = 4
 """Bytes of usual text that make a token (estimate); a token is at least one byte, which bounds what it can cost."""
-_REFUSED = ("content_filter", "refusal")
-_IN_WORDS = "Answer with JSON alone, nothing before or after it, that fits this JSON Schema:\n"
-_AGAIN = "That does not fit: {why}. Answer again with the whole JSON alone, as the schema wants it."
+_REFUSAL_REASONS = ("content_filter", "refusal")
+_SCHEMA_INSTRUCTION = "Answer with JSON alone, nothing before or after it, that fits this JSON Schema:\n"
+_REPAIR_INSTRUCTION = "That does not fit: {why}. Answer again with the whole JSON alone, as the schema wants it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,7 @@ class StructuredCompletion:
     operation: str
     version: int
 
-    def talk(self, context: Kit) -> ChatModel:
+    def get_chat_model(self, context: Kit) -> ChatModel:
         """What the model can do.
 
         Raises:
@@ -58,14 +63,14 @@ class StructuredCompletion:
         """
         return context.provider.model_facts(self.operation, context.model, ChatModel)
 
-    def ask(
+    def build_ask(
         self, item: Item, prompt: Prompt, params: PromptParams, context: Kit, more: Mapping[str, Any] | None = None
     ) -> Ask:
         """The Ask for a prompt, with the most tokens it can take."""
-        asked: dict[str, Any] = {"messages": list(prompt.messages), **params.sampling(), **(more or {})}
+        asked: dict[str, Any] = {"messages": list(prompt.messages), **params.to_sampling_params(), **(more or {})}
         if params.json_schema is not None:
             asked["schema"] = params.json_schema
-        if params.streamed():
+        if params.is_streamed():
             asked["stream"] = True
         return Ask(
             capability=self.capability,
@@ -74,7 +79,9 @@ class StructuredCompletion:
             params=asked,
             inputs=prompt.inputs,
             ceiling=Usage(
-                input_tokens=None if prompt.media_tokens[1] is None else _text_bytes(asked) + prompt.media_tokens[1],
+                input_tokens=None
+                if prompt.media_tokens[1] is None
+                else _count_max_text_tokens(asked) + prompt.media_tokens[1],
                 output_tokens=params.max_tokens * int(asked.get("n") or 1),
                 requests=1,
             ),
@@ -85,15 +92,15 @@ class StructuredCompletion:
 
     def estimate(self, item: Item, prompt: Prompt, params: PromptParams, context: Kit) -> Estimate:
         """What a prompt would need: likely a quarter of the longest answer, at most all of it in every try."""
-        ask = self.ask(item, messages_with_schema(prompt, params, self.talk(context)), params, context)
+        ask = self.build_ask(item, add_schema_message(prompt, params, self.get_chat_model(context)), params, context)
         likely = Usage(
-            input_tokens=-(-_text_bytes(ask.params) // _BYTES_A_TOKEN) + prompt.media_tokens[0],
+            input_tokens=-(-_count_max_text_tokens(ask.params) // _BYTES_PER_TOKEN) + prompt.media_tokens[0],
             output_tokens=-(-(ask.ceiling.output_tokens or 0) // 4),
             requests=1,
         )
-        return Estimate(1, likely, _usage_of_all_tries(ask.ceiling, params))
+        return Estimate(1, likely, _add_repair_usage(ask.ceiling, params))
 
-    async def answer(
+    async def request_answer(
         self,
         item: Item,
         prompt: Prompt,
@@ -111,29 +118,29 @@ class StructuredCompletion:
             BadReply: ``refused`` by the model, ``cut_off`` at its longest length, ``misfit`` after every repair,
                 or ``empty_answer``.
         """
-        talk, answers = self.talk(context), list[Answer]()
-        current = messages_with_schema(prompt, params, talk)
+        talk, answers = self.get_chat_model(context), list[Answer]()
+        current = add_schema_message(prompt, params, talk)
         while True:
-            answer = await call(self.ask(item, current, params, context, more))
+            answer = await call(self.build_ask(item, current, params, context, more))
             answers.append(answer)
             choice = answer.data["choices"][0]
-            said, why = self._read(choice, params)
+            said, why = self._parse_choice(choice, params)
             if why is None or len(answers) > params.repairs:
                 break
-            current = _ask_again(current, said["text"], why)
+            current = _build_repair_prompt(current, said["text"], why)
         if why is not None:
             raise BadReply(
                 f"the answer does not fit the schema after {len(answers)} tries: {why}",
                 kind="misfit",
                 hint="make the schema or the prompt plainer, or choose a better --model",
             )
-        return {**said, **_token_columns(answers), "choices": answer.data["choices"]}
+        return {**said, **_to_token_columns(answers), "choices": answer.data["choices"]}
 
-    def _read(self, choice: Mapping[str, Any], params: PromptParams) -> tuple[dict[str, Any], str | None]:
+    def _parse_choice(self, choice: Mapping[str, Any], params: PromptParams) -> tuple[dict[str, Any], str | None]:
         """A choice as columns, and what is wrong with it."""
         text, thought = split_reasoning(choice["text"] or "")
         finish = choice["finish_reason"]
-        if choice["refusal"] or finish in _REFUSED:
+        if choice["refusal"] or finish in _REFUSAL_REASONS:
             words = choice["refusal"] or text or "the provider's filter withheld the answer"
             raise BadReply(f"refused: {words[:300]}", kind="refused", hint="the model will not do this one")
         called = choice["tool_calls"]
@@ -155,7 +162,7 @@ class StructuredCompletion:
         why = find_violation(value, params.json_schema)
         if why is None:
             try:
-                said.update(_typed_columns(value, params))
+                said.update(_to_typed_columns(value, params))
             except ValueError as error:
                 why = str(error)
         return said, why
@@ -179,29 +186,33 @@ def answer_fields(params: PromptParams) -> list[pa.Field]:
     ]
     if params.json_schema is None:
         return own
-    return [*own, *(field.with_name(column_name(field.name)) for field in columns_of(params.json_schema))]
+    return [*own, *(field.with_name(column_name(field.name)) for field in to_arrow_fields(params.json_schema))]
 
 
-def messages_with_schema(prompt: Prompt, params: PromptParams, talk: ChatModel) -> Prompt:
+def add_schema_message(prompt: Prompt, params: PromptParams, chat_model: ChatModel) -> Prompt:
     """The prompt with the schema in words where the model is not held to it otherwise."""
-    held = talk.structured == "json_schema" or (talk.structured == "tool" and not _has_tools(params))
+    held = chat_model.structured == "json_schema" or (chat_model.structured == "tool" and not _has_tools(params))
     if params.json_schema is None or held:
         return prompt
-    words = _IN_WORDS + orjson.dumps(params.json_schema).decode()
+    words = _SCHEMA_INSTRUCTION + orjson.dumps(params.json_schema).decode()
     return Prompt(({"role": "system", "content": words}, *prompt.messages), prompt.inputs, prompt.media_tokens)
 
 
-def _ask_again(prompt: Prompt, text: str, why: str) -> Prompt:
+def _build_repair_prompt(prompt: Prompt, text: str, why: str) -> Prompt:
     said = {"role": "assistant", "content": text}
-    wanted = {"role": "user", "content": _AGAIN.format(why=why)}
+    wanted = {"role": "user", "content": _REPAIR_INSTRUCTION.format(why=why)}
     return Prompt((*prompt.messages, said, wanted), prompt.inputs, prompt.media_tokens)
 
 
-def _typed_columns(value: Any, params: PromptParams) -> dict[str, Any]:
+def _to_typed_columns(value: Any, params: PromptParams) -> dict[str, Any]:
     assert params.json_schema is not None
-    fields = columns_of(params.json_schema)
-    if len(fields) == 1 and fields[0].name == WHOLE and not (isinstance(value, dict) and WHOLE in value):
-        return {column_name(WHOLE): fit_to_type(value, fields[0].type)}
+    fields = to_arrow_fields(params.json_schema)
+    if (
+        len(fields) == 1
+        and fields[0].name == WHOLE_ANSWER_COLUMN
+        and not (isinstance(value, dict) and WHOLE_ANSWER_COLUMN in value)
+    ):
+        return {column_name(WHOLE_ANSWER_COLUMN): fit_to_type(value, fields[0].type)}
     return {column_name(field.name): fit_to_type(value.get(field.name), field.type) for field in fields}
 
 
@@ -215,7 +226,7 @@ def _no_answer_error(finish: str | None, params: PromptParams) -> BadReply:
     return BadReply("the model answered nothing", kind="empty_answer", hint="try another prompt or --model")
 
 
-def _token_columns(answers: Sequence[Answer]) -> dict[str, Any]:
+def _to_token_columns(answers: Sequence[Answer]) -> dict[str, Any]:
     """Tokens of all tries together; the rest from the last."""
     last = answers[-1]
 
@@ -237,13 +248,13 @@ def _token_columns(answers: Sequence[Answer]) -> dict[str, Any]:
 
 def _has_tools(params: PromptParams) -> bool:
     """True when the model may call functions of the user's, whose arguments are no answer."""
-    return "tools" in params.sampling()
+    return "tools" in params.to_sampling_params()
 
 
-def _usage_of_all_tries(one: Usage, params: PromptParams) -> Usage:
+def _add_repair_usage(one: Usage, params: PromptParams) -> Usage:
     """The most that a prompt takes with every repair: each holds the answers before it and what was wrong with them."""
     tries = 1 if params.json_schema is None else 1 + params.repairs
-    per_try = params.max_tokens + 2 * _PER_MESSAGE + _MAX_WHY
+    per_try = params.max_tokens + 2 * _TOKENS_PER_MESSAGE + _MAX_REPAIR_TOKENS
     before = per_try * tries * (tries - 1) // 2
     return Usage(
         input_tokens=None if one.input_tokens is None else one.input_tokens * tries + before,
@@ -252,13 +263,13 @@ def _usage_of_all_tries(one: Usage, params: PromptParams) -> Usage:
     )
 
 
-def _text_bytes(asked: Mapping[str, Any]) -> int:
+def _count_max_text_tokens(asked: Mapping[str, Any]) -> int:
     """Bytes of all words that are sent, which their tokens cannot exceed, and what templates add."""
     total = sum(len(orjson.dumps(asked[name])) for name in ("schema", "tools", "tool_choice") if name in asked)
-    total += _FOR_TOOLS if "tools" in asked or "schema" in asked else 0
+    total += _TOOL_TOKENS if "tools" in asked or "schema" in asked else 0
     for message in asked["messages"]:
         content, called = message.get("content"), message.get("tool_calls")
         parts = [part.get("text", "") for part in content] if isinstance(content, list) else [content or ""]
-        total += _PER_MESSAGE + sum(len(str(part).encode("utf-8", "replace")) for part in parts)
+        total += _TOKENS_PER_MESSAGE + sum(len(str(part).encode("utf-8", "replace")) for part in parts)
         total += len(orjson.dumps(called)) if called else 0
     return total

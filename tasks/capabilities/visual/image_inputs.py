@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from mediamill.tasks.media.images.prepare import PreparedImage
 
-_DECODED = 32 * 2**20
+_DECODING_BYTES = 32 * 2**20
 """Bytes held while a picture is decoded: a twelve-megapixel JPEG takes less."""
 
 
@@ -29,7 +29,7 @@ class ImageInput:
     source: str
     input: Input
     tokens: tuple[int, int]
-    picture: PreparedImage | None = None
+    prepared: PreparedImage | None = None
 
     @property
     def size(self) -> int:
@@ -37,9 +37,9 @@ class ImageInput:
         payload = self.input.payload
         return payload.size if payload is not None else 0
 
-    def as_row(self) -> dict[str, Any]:
+    def to_row(self) -> dict[str, Any]:
         """As a row of the column ``pictures``."""
-        made = self.picture
+        made = self.prepared
         return {
             "source": self.source,
             "sha256": self.input.sha256,
@@ -79,9 +79,9 @@ def image_fields() -> list[pa.Field]:
     ]
 
 
-def image_columns(images: Sequence[ImageInput]) -> dict[str, Any]:
+def to_image_columns(images: Sequence[ImageInput]) -> dict[str, Any]:
     """What was shown, as those columns."""
-    rows = [one.as_row() for one in images]
+    rows = [one.to_row() for one in images]
     first = rows[0]
     digests = "\n".join(one.input.sha256 for one in images)
     return {
@@ -90,11 +90,11 @@ def image_columns(images: Sequence[ImageInput]) -> dict[str, Any]:
         "height": first["height"],
         "format": first["format"],
         "pictures": rows,
-        "warnings": [f"{one.source}: {w}" if len(rows) > 1 else w for one in images for w in _warnings(one)],
+        "warnings": [f"{one.source}: {w}" if len(rows) > 1 else w for one in images for w in _get_warnings(one)],
     }
 
 
-def vision_of(context: Kit) -> Vision:
+def get_vision(context: Kit) -> Vision:
     """What pictures the model takes.
 
     Raises:
@@ -128,7 +128,7 @@ async def prepare_image_input(
     from mediamill.tasks.media.images.prepare import prepare_image
 
     limits = vision.limits(count)
-    async with context.fetch(item) as media, context.hold(_DECODED + 2 * media.size):
+    async with context.fetch(item) as media, context.hold(_DECODING_BYTES + 2 * media.size):
         try:
             picture = await context.thread(
                 prepare_image,
@@ -186,12 +186,12 @@ async def estimate_image(
     )
 
 
-def image_part(number: int, vision: Vision, detail: Detail) -> dict[str, Any]:
+def to_message_part(number: int, vision: Vision, detail: Detail) -> dict[str, Any]:
     """The part of a message that stands for a picture; ``detail`` where the endpoint takes it and it matters."""
     words = {"full": "high", "economy": "low"}
     more = {"detail": words[detail]} if vision.detail and detail in words else {}
     return {"type": "picture", "input": number, **more}
 
 
-def _warnings(one: ImageInput) -> tuple[str, ...]:
-    return one.picture.warnings if one.picture is not None else ()
+def _get_warnings(one: ImageInput) -> tuple[str, ...]:
+    return one.prepared.warnings if one.prepared is not None else ()

@@ -15,10 +15,10 @@ from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import BadInput, BadReply
 from mediamill.tasks.media.images.image_info import ImageInfo
 
-_MAX_BYTES = 200_000_000
-_DECODED = 64 * 2**20
+_MAX_IMAGE_BYTES = 200_000_000
+_DECODING_BYTES = 64 * 2**20
 """Bytes held while a picture is decoded: sixteen million pixels of four bytes."""
-_GONE = frozenset({401, 403, 404, 410})
+_EXPIRED_LINK_STATUSES = frozenset({401, 403, 404, 410})
 """Statuses that a link which has expired is answered with."""
 _SUFFIXES = {"jpeg": ".jpg"}
 
@@ -39,8 +39,8 @@ async def publish_image(picture: Mapping[str, Any], number: int, item: Item, con
     from mediamill.tasks.sinks.media import publish_media
 
     held = len(picture["b64"] or "")
-    async with context.hold(held + _DECODED), _file(picture, number, item, context) as path:
-        info = await _verified(path, number, item, context)
+    async with context.hold(held + _DECODING_BYTES), _open_image_file(picture, number, item, context) as path:
+        info = await _verify_image(path, number, item, context)
         suffix = _SUFFIXES.get(info.format, f".{info.format}")
         made = await context.thread(
             publish_media, path, context.out, item.item_id, suffix if number == 1 else f"-{number}{suffix}"
@@ -58,30 +58,30 @@ async def publish_image(picture: Mapping[str, Any], number: int, item: Item, con
 
 
 @asynccontextmanager
-async def _file(picture: Mapping[str, Any], number: int, item: Item, context: Kit) -> AsyncIterator[Path]:
+async def _open_image_file(picture: Mapping[str, Any], number: int, item: Item, context: Kit) -> AsyncIterator[Path]:
     """The picture's bytes in a file of their own, as they came."""
     if picture["b64"] is None:
-        async with _fetched(picture["url"], number, item, context) as path:
+        async with _download_image(picture["url"], number, item, context) as path:
             yield path
         return
     path = context.scratch / uuid.uuid4().hex
     try:
-        await context.thread(_decoded, picture["b64"], path)
+        await context.thread(_decode_to_file, picture["b64"], path)
         yield path
     except binascii.Error:
-        raise _bad(item, number, "is not base64") from None
+        raise _bad_image_error(item, number, "is not base64") from None
     finally:
         path.unlink(missing_ok=True)
 
 
 @asynccontextmanager
-async def _fetched(url: str, number: int, item: Item, context: Kit) -> AsyncIterator[Path]:
+async def _download_image(url: str, number: int, item: Item, context: Kit) -> AsyncIterator[Path]:
     try:
-        async with context.download(url, _MAX_BYTES) as media:
+        async with context.download(url, _MAX_IMAGE_BYTES) as media:
             yield media.path
     except BadInput as error:
-        if error.status not in _GONE:
-            raise _bad(item, number, f"cannot be fetched: {error.message}") from None
+        if error.status not in _EXPIRED_LINK_STATUSES:
+            raise _bad_image_error(item, number, f"cannot be fetched: {error.message}") from None
         raise BadReply(
             f"{item.source}: the link to picture {number} has expired: {error.message}",
             kind="link_expired",
@@ -91,16 +91,16 @@ async def _fetched(url: str, number: int, item: Item, context: Kit) -> AsyncIter
         ) from None
 
 
-async def _verified(path: Path, number: int, item: Item, context: Kit) -> ImageInfo:
+async def _verify_image(path: Path, number: int, item: Item, context: Kit) -> ImageInfo:
     from mediamill.tasks.media.images.image_info import verify_image
 
     try:
         return await context.thread(verify_image, path)
     except BadInput as error:
-        raise _bad(item, number, f"cannot be used: {error.message}") from None
+        raise _bad_image_error(item, number, f"cannot be used: {error.message}") from None
 
 
-def _bad(item: Item, number: int, why: str) -> BadReply:
+def _bad_image_error(item: Item, number: int, why: str) -> BadReply:
     return BadReply(
         f"{item.source}: picture {number} {why}",
         kind="bad_picture",
@@ -108,5 +108,5 @@ def _bad(item: Item, number: int, why: str) -> BadReply:
     )
 
 
-def _decoded(held: str, path: Path) -> None:
+def _decode_to_file(held: str, path: Path) -> None:
     path.write_bytes(base64.b64decode(held, validate=True))

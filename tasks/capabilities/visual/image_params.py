@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from mediamill.tasks.capabilities.parameters import Option, parse_list
-from mediamill.tasks.capabilities.text.prompts import checked_template
+from mediamill.tasks.capabilities.text.prompts import check_template
 from mediamill.tasks.providers.operations.image_config import Quality
 
 
@@ -56,17 +56,17 @@ class GenerateImageParams(BaseModel):
 
     @field_validator("response_format", "output_format", mode="before")
     @classmethod
-    def _other_words(cls, value: Any) -> Any:
+    def _normalize_format_names(cls, value: Any) -> Any:
         return {"b64_json": "base64", "jpg": "jpeg"}.get(value, value) if isinstance(value, str) else value
 
     @field_validator("image_loras", mode="before", json_schema_input_type=list[Lora] | str | None)
     @classmethod
-    def _loras(cls, value: Any) -> Any:
+    def _parse_loras(cls, value: Any) -> Any:
         return parse_list(value)
 
     @field_validator("reference_images", mode="before", json_schema_input_type=list[str] | str | None)
     @classmethod
-    def _places(cls, value: Any) -> Any:
+    def _parse_reference_images(cls, value: Any) -> Any:
         return parse_list(value)
 
-    _template = field_validator("prompt", "negative_prompt")(checked_template)
+    _check_templates = field_validator("prompt", "negative_prompt")(check_template)

@@ -28,36 +28,36 @@ class DuplicateGroups:
     """
 
     def __init__(self) -> None:
-        self._firsts: dict[str, GroupLeader] = {}
-        self._near: dict[str, Leaders] = {}
+        self._leaders: dict[str, GroupLeader] = {}
+        self._hashes: dict[str, Leaders] = {}
 
     @classmethod
-    def of(cls, results: Iterable[bytes]) -> DuplicateGroups:
+    def from_results(cls, results: Iterable[bytes]) -> DuplicateGroups:
         """The groups of earlier results."""
         made = cls()
         for line in results:
             row = orjson.loads(line)
             if row.get("looks") and row.get("duplicate_of") is None:
                 inputs = [(one["sha256"], one["recipe"]) for one in row.get("pictures") or ()]
-                made.first(row["looks"], row["item_id"], inputs)
+                made.join(row["looks"], row["item_id"], inputs)
         return made
 
     @staticmethod
-    def looks(asked: str, thumbnails: Sequence[bytes | None], inputs: Sequence[Input]) -> str:
+    def to_group_name(asked: str, thumbnails: Sequence[bytes | None], inputs: Sequence[Input]) -> str:
         """The name of the group: by how it looks where there is one picture with a thumbnail, else by its bytes."""
         if len(thumbnails) == 1 and thumbnails[0] is not None:
             return f"{asked} near {fingerprint(thumbnails[0]):016x}"
         digest = hashlib.sha256("\n".join(one.sha256 for one in inputs).encode()).hexdigest()
         return f"{asked} exact {digest}"
 
-    def first(self, looks: str, item_id: str, inputs: Sequence[tuple[str, str]]) -> GroupLeader | None:
+    def join(self, looks: str, item_id: str, inputs: Sequence[tuple[str, str]]) -> GroupLeader | None:
         """The first item of the group; None when this one is it, or stands alone."""
         name = looks
         asked, kind, value = looks.split(" ")
         if kind == "near":
-            leaders = self._near.setdefault(asked, Leaders())
+            leaders = self._hashes.setdefault(asked, Leaders())
             name = leaders.find(int(value, 16)) or looks
-            if name == looks and looks not in self._firsts:
+            if name == looks and looks not in self._leaders:
                 leaders.add(int(value, 16), looks)
-        found = self._firsts.setdefault(name, GroupLeader(item_id, tuple(inputs)))
+        found = self._leaders.setdefault(name, GroupLeader(item_id, tuple(inputs)))
         return None if found.item_id == item_id else found

@@ -11,9 +11,9 @@ from mediamill.tasks.domain import Input, Item, Payload
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.media.images.prepare import ImageLimits
 
-_LONGEST = 2048
-_LIMITS = ImageLimits(frozenset({"jpeg", "png"}), max_bytes=8_000_000)
-_DECODED = 32 * 2**20
+_MAX_SIDE_PIXELS = 2048
+_IMAGE_LIMITS = ImageLimits(frozenset({"jpeg", "png"}), max_bytes=8_000_000)
+_DECODING_BYTES = 32 * 2**20
 
 
 async def load_reference_images(
@@ -31,25 +31,31 @@ async def load_reference_images(
     Raises:
         BadInput: naming the picture that cannot be read or decoded.
     """
-    return tuple([await _one(place, item, context, exactly) for place in places])
+    return tuple([await _load_reference_image(place, item, context, exactly) for place in places])
 
 
-async def _one(place: str, item: Item, context: Kit, exactly: tuple[int, int] | None) -> Input:
+async def _load_reference_image(reference: str, item: Item, context: Kit, exact_size: tuple[int, int] | None) -> Input:
     from mediamill.tasks.media.images.prepare import crop_to_size, prepare_image
 
-    picture = replace(item, location=context.place(place), source=place)
-    if picture.is_url and exactly is None:
-        digest = hashlib.sha256(f"url:{place}\n{context.version(item)}".encode()).hexdigest()
-        return Input(digest, "url", payload=Payload("", "", 0, url=place))
+    picture = replace(item, location=context.place(reference), source=reference)
+    if picture.is_url and exact_size is None:
+        digest = hashlib.sha256(f"url:{reference}\n{context.version(item)}".encode()).hexdigest()
+        return Input(digest, "url", payload=Payload("", "", 0, url=reference))
     try:
-        async with context.fetch(picture) as media, context.hold(_DECODED + 2 * media.size):
-            if exactly is not None:
-                return await context.thread(crop_to_size, media.path, media.sha256, exactly, media.data)
+        async with context.fetch(picture) as media, context.hold(_DECODING_BYTES + 2 * media.size):
+            if exact_size is not None:
+                return await context.thread(crop_to_size, media.path, media.sha256, exact_size, media.data)
             made = await context.thread(
-                prepare_image, media.path, media.sha256, _LIMITS, longest=_LONGEST, data=media.data, check=context.check
+                prepare_image,
+                media.path,
+                media.sha256,
+                _IMAGE_LIMITS,
+                longest=_MAX_SIDE_PIXELS,
+                data=media.data,
+                check=context.check,
             )
     except BadInput as error:
-        told = error.message if place in error.message else f"{place}: {error.message}"
+        told = error.message if reference in error.message else f"{reference}: {error.message}"
         error.message = f"{item.source}: picture {told}"
         raise
     return made.input

@@ -13,7 +13,7 @@ from mediamill.tasks.providers.operations.vision import Detail, Vision
 if TYPE_CHECKING:
     from mediamill.tasks.media.frames import Frame, VideoInfo
 
-_DECODED = 96 * 2**20
+_DECODING_BYTES = 96 * 2**20
 """Bytes held while a video is decoded: a few of its frames."""
 
 
@@ -43,7 +43,7 @@ class FrameChoice(Protocol):
     def whole(self) -> bool | None: ...  # noqa: D102
 
 
-async def read_video(item: Item, media: Media, context: Kit) -> VideoInfo:
+async def load_video_info(item: Item, media: Media, context: Kit) -> VideoInfo:
     """What the video is, from its headers and its first frame.
 
     Raises:
@@ -51,7 +51,7 @@ async def read_video(item: Item, media: Media, context: Kit) -> VideoInfo:
     """
     from mediamill.tasks.media.frames import read_video_info
 
-    async with context.hold(_DECODED):
+    async with context.hold(_DECODING_BYTES):
         try:
             return await context.thread(read_video_info, media.path)
         except BadInput as error:
@@ -78,9 +78,9 @@ async def take_frames(
     """
     from mediamill.tasks.media.frames import frames_at, scene_times
 
-    async with context.hold(_DECODED):
+    async with context.hold(_DECODING_BYTES):
         try:
-            wanted = frame_times(choice, span)
+            wanted = choose_frame_times(choice, span)
             if choice.scenes:
                 wanted = await context.thread(scene_times, media.path, *span, choice.frames, context.check)
             _check_frame_count(wanted, vision)
@@ -103,21 +103,21 @@ def is_sent_whole(choice: FrameChoice, vision: Vision, info: VideoInfo) -> bool:
     return vision.video and fits if choice.whole is None else choice.whole
 
 
-def windows_of(choice: FrameChoice, info: VideoInfo) -> list[tuple[float, float]]:
+def split_into_windows(choice: FrameChoice, info: VideoInfo) -> list[tuple[float, float]]:
     """Windows of equal length in seconds, none longer than wanted."""
     seconds = max(info.seconds, 1 / (info.fps or 25))
     count = max(1, -(-int(seconds * 1000) // int(choice.window * 1000)))
     return [(n * seconds / count, (n + 1) * seconds / count) for n in range(count)]
 
 
-def frame_times(choice: FrameChoice, span: tuple[float, float]) -> list[float]:
+def choose_frame_times(choice: FrameChoice, span: tuple[float, float]) -> list[float]:
     """When frames of a window are taken, in seconds, where scene changes do not decide."""
     from mediamill.tasks.media.frames import times
 
     return times(*span, frames=choice.frames, every=choice.every)
 
 
-def frame_tokens(choice: FrameChoice, vision: Vision, info: VideoInfo) -> tuple[int, int]:
+def estimate_frame_tokens(choice: FrameChoice, vision: Vision, info: VideoInfo) -> tuple[int, int]:
     """Tokens that one frame is likely to take, and the most."""
     scale = min(1.0, (vision.longest(choice.detail) or 10**6) / max(info.width, info.height))
     return vision.estimate(round(info.width * scale) or 1, round(info.height * scale) or 1, choice.detail)

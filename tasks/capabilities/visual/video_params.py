@@ -9,13 +9,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from mediamill.tasks.capabilities.parameters import Option, parse_list
-from mediamill.tasks.capabilities.text.prompts import checked_template
+from mediamill.tasks.capabilities.text.prompts import check_template
 from mediamill.tasks.domain import JSON
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.providers.operations.videos import VideoConfig, VideoModel, pixels
 
-_SIZE = re.compile(r"[1-9]\d{1,3}x[1-9]\d{1,3}")
-_PLACES: Mapping[int, tuple[Literal["first", "last"], ...]] = {1: ("first",), 2: ("first", "last")}
+_SIZE_PATTERN = re.compile(r"[1-9]\d{1,3}x[1-9]\d{1,3}")
+_DEFAULT_FRAMES: Mapping[int, tuple[Literal["first", "last"], ...]] = {1: ("first",), 2: ("first", "last")}
 
 
 class Keyframe(BaseModel):
@@ -62,11 +62,11 @@ class GenerateVideoParams(BaseModel):
         default=False, description="the cheapest version first: smallest, shortest, fewest steps; see retry --promote"
     )
 
-    _template = field_validator("prompt", "negative_prompt")(checked_template)
+    _check_templates = field_validator("prompt", "negative_prompt")(check_template)
 
     @field_validator("keyframes", mode="before", json_schema_input_type=list[Keyframe | str] | str | None)
     @classmethod
-    def _frames(cls, value: Any) -> Any:
+    def _parse_keyframes(cls, value: Any) -> Any:
         listed = parse_list(value)
         if not isinstance(listed, list):
             return listed
@@ -74,23 +74,23 @@ class GenerateVideoParams(BaseModel):
 
     @field_validator("reference_images", mode="before", json_schema_input_type=list[str] | str | None)
     @classmethod
-    def _pictures(cls, value: Any) -> Any:
+    def _parse_reference_images(cls, value: Any) -> Any:
         return parse_list(value)
 
     @field_validator("size")
     @classmethod
-    def _pixels(cls, value: str | None) -> str | None:
-        if value is not None and not _SIZE.fullmatch(value):
+    def _check_size(cls, value: str | None) -> str | None:
+        if value is not None and not _SIZE_PATTERN.fullmatch(value):
             raise ValueError(f"{value!r} is no size; write it as 1280x720")
         return value
 
     @field_validator("output_format", mode="before")
     @classmethod
-    def _lower(cls, value: Any, _: ValidationInfo) -> Any:
+    def _lowercase_format(cls, value: Any, _: ValidationInfo) -> Any:
         return value.lower() if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def _whole_size(self) -> GenerateVideoParams:
+    def _check_dimensions(self) -> GenerateVideoParams:
         if (self.width is None) != (self.height is None):
             raise ValueError("width and height go together")
         if self.size is not None and self.width is not None:
@@ -98,14 +98,14 @@ class GenerateVideoParams(BaseModel):
         return self
 
 
-_PLAIN = (
+_COPIED_FIELDS = (
     *("resolution", "aspect_ratio", "seconds", "fps", "steps", "seed", "guidance_scale", "negative_prompt"),
     *("output_format", "output_quality", "generate_audio"),
 )
 
 
-def video_request_params(
-    params: GenerateVideoParams, prompt: str, films: VideoModel, wire: VideoConfig, model: str
+def build_request_params(
+    params: GenerateVideoParams, prompt: str, video_model: VideoModel, config: VideoConfig, model: str
 ) -> dict[str, JSON]:
     """The fields a video is asked for with, by their neutral names; a preview's are the cheapest there are.
 
@@ -113,34 +113,40 @@ def video_request_params(
         BadInput: naming the field, and what the model takes.
     """
     size = params.size or (f"{params.width}x{params.height}" if params.width is not None else None)
-    asked: dict[str, JSON] = {"size": size, **{name: getattr(params, name) for name in _PLAIN}}
+    requested: dict[str, JSON] = {"size": size, **{name: getattr(params, name) for name in _COPIED_FIELDS}}
     if params.preview:
-        asked |= _cheapest(films, wire)
-    told: dict[str, JSON] = {name: value for name, value in asked.items() if value is not None}
-    for name in told:
-        if name not in wire.takes:
-            raise _wrong(f"{model} takes no {name}", f"leave {name} out")
-    _one_of(model, "size", told.get("size"), films.sizes)
-    _one_of(model, "seconds", told.get("seconds"), films.seconds)
-    _one_of(model, "fps", told.get("fps"), films.fps)
-    _one_of(model, "resolution", told.get("resolution"), films.resolutions)
-    _one_of(model, "aspect_ratio", told.get("aspect_ratio"), films.ratios)
-    steps = told.get("steps")
-    if isinstance(steps, int) and films.steps is not None and not films.steps[0] <= steps <= films.steps[1]:
-        raise _wrong(f"{model} takes {films.steps[0]} to {films.steps[1]} steps, not {steps}", "change steps")
-    frames = place_keyframes(params, films, wire, model)
+        requested |= _find_cheapest(video_model, config)
+    fields: dict[str, JSON] = {name: value for name, value in requested.items() if value is not None}
+    for name in fields:
+        if name not in config.takes:
+            raise _bad_request(f"{model} takes no {name}", f"leave {name} out")
+    _check_allowed(model, "size", fields.get("size"), video_model.sizes)
+    _check_allowed(model, "seconds", fields.get("seconds"), video_model.seconds)
+    _check_allowed(model, "fps", fields.get("fps"), video_model.fps)
+    _check_allowed(model, "resolution", fields.get("resolution"), video_model.resolutions)
+    _check_allowed(model, "aspect_ratio", fields.get("aspect_ratio"), video_model.ratios)
+    steps = fields.get("steps")
+    if (
+        isinstance(steps, int)
+        and video_model.steps is not None
+        and not video_model.steps[0] <= steps <= video_model.steps[1]
+    ):
+        raise _bad_request(
+            f"{model} takes {video_model.steps[0]} to {video_model.steps[1]} steps, not {steps}", "change steps"
+        )
+    frames = place_keyframes(params, video_model, config, model)
     if frames:
-        told["frames"] = list(frames)
-    if params.reference_images and (films.references is False or "reference_images" not in wire.takes):
-        raise _wrong(f"{model} takes no reference_images", "leave them out, or choose another model")
-    _check_prompt(prompt, films, model, pictures=bool(frames))
+        fields["frames"] = list(frames)
+    if params.reference_images and (video_model.references is False or "reference_images" not in config.takes):
+        raise _bad_request(f"{model} takes no reference_images", "leave them out, or choose another model")
+    _check_prompt(prompt, video_model, model, has_keyframes=bool(frames))
     if prompt:
-        told["prompt"] = prompt
-    return told
+        fields["prompt"] = prompt
+    return fields
 
 
 def place_keyframes(
-    params: GenerateVideoParams, films: VideoModel, wire: VideoConfig, model: str
+    params: GenerateVideoParams, video_model: VideoModel, config: VideoConfig, model: str
 ) -> Sequence[int | Literal["first", "last"]]:
     """Where the keyframes stand; told by their number where that says it.
 
@@ -150,47 +156,54 @@ def place_keyframes(
     frames = params.keyframes or []
     if not frames:
         return ()
-    if "keyframes" not in wire.takes:
-        raise _wrong(f"{model} takes no keyframes", "leave them out, or choose another model")
-    usual = _PLACES.get(len(frames))
+    if "keyframes" not in config.takes:
+        raise _bad_request(f"{model} takes no keyframes", "leave them out, or choose another model")
+    usual = _DEFAULT_FRAMES.get(len(frames))
     found: list[int | Literal["first", "last"]] = []
     for number, frame in enumerate(frames):
         place = frame.frame if frame.frame is not None else usual[number] if usual else None
         if place is None:
-            raise _wrong("of more than two keyframes each needs its frame", "write {image: ..., frame: 48} for each")
+            raise _bad_request(
+                "of more than two keyframes each needs its frame", "write {image: ..., frame: 48} for each"
+            )
         found.append("first" if place == 0 else place)
-    allowed = films.keyframes
+    allowed = video_model.keyframes
     if allowed is not None and (len(found) > len(allowed) or any(place not in allowed for place in found)):
         able = " and ".join(allowed) or "none"
-        raise _wrong(f"{model} takes keyframes at {able}, not at {', '.join(map(str, found))}", "change the keyframes")
+        raise _bad_request(
+            f"{model} takes keyframes at {able}, not at {', '.join(map(str, found))}", "change the keyframes"
+        )
     return found
 
 
-def _cheapest(films: VideoModel, wire: VideoConfig) -> dict[str, JSON]:
+def _find_cheapest(video_model: VideoModel, config: VideoConfig) -> dict[str, JSON]:
     """The smallest, shortest, roughest version, of what the model lets be chosen."""
-    lowest = min(films.resolutions, key=lambda name: int("".join(filter(str.isdigit, name)) or 0), default=None)
+    lowest = min(video_model.resolutions, key=lambda name: int("".join(filter(str.isdigit, name)) or 0), default=None)
     cheap: dict[str, JSON] = {
-        "size": films.smallest(),
-        "seconds": min(films.seconds, default=None),
-        "steps": films.steps[0] if films.steps else None,
+        "size": video_model.smallest(),
+        "seconds": min(video_model.seconds, default=None),
+        "steps": video_model.steps[0] if video_model.steps else None,
         "resolution": lowest,
     }
-    return {name: value for name, value in cheap.items() if value is not None and name in wire.takes}
+    return {name: value for name, value in cheap.items() if value is not None and name in config.takes}
 
 
-def _check_prompt(prompt: str, films: VideoModel, model: str, *, pictures: bool) -> None:
-    least, most = films.prompt
-    if not prompt and films.prompt_optional and pictures:
+def _check_prompt(prompt: str, video_model: VideoModel, model: str, *, has_keyframes: bool) -> None:
+    min_characters, max_characters = video_model.prompt
+    if not prompt and video_model.prompt_optional and has_keyframes:
         return
-    if not least <= len(prompt) <= most:
-        raise _wrong(f"{model} takes prompts of {least} to {most} characters, not {len(prompt)}", "change the prompt")
+    if not min_characters <= len(prompt) <= max_characters:
+        raise _bad_request(
+            f"{model} takes prompts of {min_characters} to {max_characters} characters, not {len(prompt)}",
+            "change the prompt",
+        )
 
 
-def _one_of(model: str, name: str, value: Any, allowed: Sequence[Any]) -> None:
+def _check_allowed(model: str, name: str, value: Any, allowed: Sequence[Any]) -> None:
     if value is not None and allowed and value not in allowed:
         chosen = sorted(allowed, key=pixels) if name == "size" else allowed
-        raise _wrong(f"{model} takes {name} {', '.join(map(str, chosen))}, not {value}", f"change {name}")
+        raise _bad_request(f"{model} takes {name} {', '.join(map(str, chosen))}, not {value}", f"change {name}")
 
 
-def _wrong(message: str, hint: str) -> BadInput:
+def _bad_request(message: str, hint: str) -> BadInput:
     return BadInput(message, kind="bad_request", hint=hint)

@@ -7,18 +7,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mediamill.tasks.capabilities.base import Media
-from mediamill.tasks.capabilities.speech.piece_sender import clock
+from mediamill.tasks.capabilities.speech.piece_sender import format_clock
 from mediamill.tasks.capabilities.text.structured_completion import Prompt
-from mediamill.tasks.capabilities.visual.image_inputs import image_part
+from mediamill.tasks.capabilities.visual.image_inputs import to_message_part
 from mediamill.tasks.domain import Input, Payload
 from mediamill.tasks.providers.operations.vision import Detail, Vision
 
 if TYPE_CHECKING:
     from mediamill.tasks.media.frames import Frame, VideoInfo
 
-_PART_QUESTION = "These are frames of one part of a longer video. Describe what happens in this part, in order."
-_SUMMARY = "These are descriptions of the parts of one video, in order.\n\n{parts}\n\n{question}"
-_TRANSCRIPT = "What is said in it:\n{text}"
+_WINDOW_QUESTION = "These are frames of one part of a longer video. Describe what happens in this part, in order."
+_SUMMARY_TEMPLATE = "These are descriptions of the parts of one video, in order.\n\n{parts}\n\n{question}"
+_TRANSCRIPT_TEMPLATE = "What is said in it:\n{text}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,54 +39,58 @@ class VideoPrompts:
     detail: Detail
     transcript: str | None = None
 
-    def of_whole(self, media: Media, info: VideoInfo) -> Prompt:
+    def build_whole_prompt(self, media: Media, info: VideoInfo) -> Prompt:
         """The video itself."""
         from mediamill.tasks.media.frames import mime_of
 
         payload = Payload(media.path.name, mime_of(info), media.size, path=media.path)
-        return replace(self.estimate_whole(), inputs=(Input(media.sha256, payload=payload),))
+        return replace(self.estimate_whole_prompt(), inputs=(Input(media.sha256, payload=payload),))
 
-    def of_frames(self, sha256: str, frames: Sequence[Frame]) -> Prompt:
+    def build_frames_prompt(self, sha256: str, frames: Sequence[Frame]) -> Prompt:
         """All of it by its frames, each behind its time, then the question."""
-        return self._shown(sha256, frames, self.question, self.transcript)
+        return self._build_prompt_with_frames(sha256, frames, self.question, self.transcript)
 
-    def of_part(self, sha256: str, frames: Sequence[Frame]) -> Prompt:
+    def build_window_prompt(self, sha256: str, frames: Sequence[Frame]) -> Prompt:
         """One of several windows by its frames; what is said is told with the summary."""
-        return self._shown(sha256, frames, _PART_QUESTION, None)
+        return self._build_prompt_with_frames(sha256, frames, _WINDOW_QUESTION, None)
 
-    def of_summary(self, windows: Sequence[Mapping[str, Any]]) -> Prompt:
+    def build_summary_prompt(self, windows: Sequence[Mapping[str, Any]]) -> Prompt:
         """The descriptions of all windows (``start``, ``end``, ``text``), then the question."""
-        parts = "\n\n".join(f"[{clock(one['start'])} to {clock(one['end'])}] {one['text']}" for one in windows)
-        return self._prompt([], _SUMMARY.format(parts=parts, question=self.question), self.transcript)
+        parts = "\n\n".join(
+            f"[{format_clock(one['start'])} to {format_clock(one['end'])}] {one['text']}" for one in windows
+        )
+        return self._build_prompt([], _SUMMARY_TEMPLATE.format(parts=parts, question=self.question), self.transcript)
 
-    def estimate_whole(self) -> Prompt:
+    def estimate_whole_prompt(self) -> Prompt:
         """As :meth:`of_whole`, without its bytes."""
-        prompt = self._prompt([{"type": "video", "input": 0}], self.question, self.transcript)
+        prompt = self._build_prompt([{"type": "video", "input": 0}], self.question, self.transcript)
         return replace(prompt, media_tokens=(0, None))
 
-    def estimate_frames(self, count: int, tokens: tuple[int, int]) -> Prompt:
+    def estimate_frames_prompt(self, count: int, tokens: tuple[int, int]) -> Prompt:
         """So many frames of ``tokens`` (likely, most) each, before they are taken."""
-        parts = [image_part(n, self.vision, self.detail) for n in range(count)]
-        prompt = self._prompt(parts, self.question, self.transcript)
+        parts = [to_message_part(n, self.vision, self.detail) for n in range(count)]
+        prompt = self._build_prompt(parts, self.question, self.transcript)
         return replace(prompt, media_tokens=(tokens[0] * count, tokens[1] * count))
 
-    def _shown(self, sha256: str, frames: Sequence[Frame], question: str, transcript: str | None) -> Prompt:
+    def _build_prompt_with_frames(
+        self, sha256: str, frames: Sequence[Frame], question: str, transcript: str | None
+    ) -> Prompt:
         parts: list[dict[str, Any]] = []
         inputs = []
         low = high = 0
         for number, frame in enumerate(frames):
-            at = {"type": "text", "text": f"At {clock(frame.at)}:"}
-            parts += [at, image_part(number, self.vision, self.detail)]
+            at = {"type": "text", "text": f"At {format_clock(frame.at)}:"}
+            parts += [at, to_message_part(number, self.vision, self.detail)]
             payload = Payload("frame.jpg", "image/jpeg", len(frame.data), data=frame.data)
             recipe = f"frame-{round(frame.at * 1000)}-{frame.width}x{frame.height}"
             inputs.append(Input(sha256, recipe, payload=payload))
             least, most = self.vision.estimate(frame.width, frame.height, self.detail)
             low, high = low + least, high + most
-        prompt = self._prompt(parts, question, transcript)
+        prompt = self._build_prompt(parts, question, transcript)
         return replace(prompt, inputs=tuple(inputs), media_tokens=(low, high))
 
-    def _prompt(self, parts: Sequence[Mapping[str, Any]], question: str, transcript: str | None) -> Prompt:
-        words = question if transcript is None else f"{_TRANSCRIPT.format(text=transcript)}\n\n{question}"
+    def _build_prompt(self, parts: Sequence[Mapping[str, Any]], question: str, transcript: str | None) -> Prompt:
+        words = question if transcript is None else f"{_TRANSCRIPT_TEMPLATE.format(text=transcript)}\n\n{question}"
         content: Any = [*parts, {"type": "text", "text": words}] if parts else words
         system = [{"role": "system", "content": self.system}] if self.system is not None else []
         return Prompt((*system, {"role": "user", "content": content}))

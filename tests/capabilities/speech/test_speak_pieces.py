@@ -18,7 +18,7 @@ def test_a_reply_never_outgrows_what_is_read(name: str, given: dict[str, object]
     provider = make(name)
     limits = provider.model_facts(TTS, provider.model(TTS, None), TtsModel)
     params = SpeakParams.model_validate(given)
-    asks = Speak()._asks(Item("a", 0, "a"), TEXT.strip(), params, limits, "m")
+    asks = Speak()._build_asks(Item("a", 0, "a"), TEXT.strip(), params, limits, "m")
     longest = max(len(str(ask.params["text"])) for ask in asks)
     rate = params.sample_rate or 24_000
     assert longest <= limits.max_characters
@@ -30,5 +30,5 @@ def test_a_reply_never_outgrows_what_is_read(name: str, given: dict[str, object]
 def test_a_text_that_fits_is_asked_for_as_it_shall_be() -> None:
     provider = make("xai")
     limits = provider.model_facts(TTS, "grok-voice-tts-1.0", TtsModel)
-    (ask,) = Speak()._asks(Item("a", 0, "a"), TEXT[:14_000].strip(), SpeakParams.model_validate({}), limits, "m")
+    (ask,) = Speak()._build_asks(Item("a", 0, "a"), TEXT[:14_000].strip(), SpeakParams.model_validate({}), limits, "m")
     assert ask.params["format"] == "mp3"

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mediamill.tasks.capabilities.speech.transcript_checks import (
-    MEANINGS,
+    FLAG_MEANINGS,
     TranscriptFacts,
-    _echoed,
-    flags_of,
+    _has_repeat,
+    find_flags,
     has_loop,
-    has_unheard_speech,
+    has_untranscribed_speech,
     is_language_mismatch,
 )
 from mediamill.tasks.capabilities.speech.writing_systems import count_words
@@ -55,9 +55,9 @@ def recordings() -> list[tuple[Path, str, str]]:
 )
 def test_good_transcripts_raise_no_flag(path: Path, language: str, text: str) -> None:
     seconds, active = float(probe(path).seconds), detect_voice_activity(path)
-    assert flags_of(TranscriptFacts(text, None, language, language, seconds, active)) == []
-    assert flags_of(TranscriptFacts(text, None, language, None, seconds, active)) == []
-    assert flags_of(TranscriptFacts("", None, language, language, seconds, active)) == ["speech_without_text"]
+    assert find_flags(TranscriptFacts(text, None, language, language, seconds, active)) == []
+    assert find_flags(TranscriptFacts(text, None, language, None, seconds, active)) == []
+    assert find_flags(TranscriptFacts("", None, language, language, seconds, active)) == ["speech_without_text"]
 
 
 GOOD = "The quick brown fox jumps over the lazy dog and then it sleeps"
@@ -79,7 +79,7 @@ SAID = [
 
 @pytest.mark.parametrize(("text", "seconds", "active", "flags"), SAID)
 def test_text_against_sound(text: str, seconds: float, active: VoiceActivity, flags: list[str]) -> None:
-    assert [f for f in flags_of(told(text, seconds, active)) if f != "repetition"] == flags
+    assert [f for f in find_flags(told(text, seconds, active)) if f != "repetition"] == flags
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_text_against_sound(text: str, seconds: float, active: VoiceActivity, fl
 )  # fmt: skip
 def test_loops(text: str, looped: bool) -> None:
     assert has_loop(text) == looped
-    assert ("repetition" in flags_of(told(text, 600))) == looped
+    assert ("repetition" in find_flags(told(text, 600))) == looped
 
 
 words = st.lists(st.integers(0, 10**6).map(str), unique=True, max_size=60)
@@ -114,7 +114,7 @@ def test_runs_are_found_as_by_looking_everywhere(tokens: list[str], period: int,
     for earlier, later in zip(tokens, tokens[period:], strict=False):
         run = run + 1 if earlier == later else 0
         longest = max(longest, run)
-    assert _echoed(tokens, period, least) == (longest >= least)
+    assert _has_repeat(tokens, period, least) == (longest >= least)
 
 
 @repeatable
@@ -157,32 +157,34 @@ def test_a_phrase_said_four_times_is_a_loop_wherever_it_stands(
 )
 def test_languages_and_scripts(text: str, language: str | None, asked: str | None, wrong: bool) -> None:
     assert is_language_mismatch(text, language, asked) == wrong
-    assert ("language_mismatch" in flags_of(told(text, 10, None, language, asked))) == wrong
+    assert ("language_mismatch" in find_flags(told(text, 10, None, language, asked))) == wrong
 
 
 def test_damage_is_told_by_its_warnings() -> None:
     cut = "truncated: 12.1 s of 40.0 s can be heard"
-    assert flags_of(told(GOOD, warnings=(cut, "tracks: the first of 2 audio tracks was taken"))) == ["truncated"]
-    assert flags_of(told(GOOD, warnings=("damaged: 9 of 40 packets could not be decoded", cut))) == [
+    assert find_flags(told(GOOD, warnings=(cut, "tracks: the first of 2 audio tracks was taken"))) == ["truncated"]
+    assert find_flags(told(GOOD, warnings=("damaged: 9 of 40 packets could not be decoded", cut))) == [
         "truncated",
         "damaged",
     ]
 
 
 def test_a_recording_nobody_listened_to_is_judged_by_its_text_alone() -> None:
-    assert flags_of(TranscriptFacts("", None, "en", None, 10.0, None)) == []
-    assert flags_of(TranscriptFacts(GOOD * 100, None, "en", None, None, None)) == ["repetition"]
+    assert find_flags(TranscriptFacts("", None, "en", None, 10.0, None)) == []
+    assert find_flags(TranscriptFacts(GOOD * 100, None, "en", None, None, None)) == ["repetition"]
 
 
 def test_a_stretch_without_text_is_seen_where_times_are_told() -> None:
     parts = [{"start": float(n), "end": n + 0.5} for n in range(60)]
     later = [{**part, "start": part["start"] + 130, "end": part["end"] + 130} for part in parts]
-    assert has_unheard_speech([*parts, *later], voiced(190))
-    assert not has_unheard_speech([*parts, *later], VoiceActivity(bytes([50]) * 60 + bytes(70) + bytes([50]) * 60, 50))
-    assert has_unheard_speech(parts, voiced(130))
-    assert has_unheard_speech(later, voiced(190))
-    assert not has_unheard_speech(parts, voiced(110))
-    assert not has_unheard_speech([{"start": None, "end": None}], voiced(600))
+    assert has_untranscribed_speech([*parts, *later], voiced(190))
+    assert not has_untranscribed_speech(
+        [*parts, *later], VoiceActivity(bytes([50]) * 60 + bytes(70) + bytes([50]) * 60, 50)
+    )
+    assert has_untranscribed_speech(parts, voiced(130))
+    assert has_untranscribed_speech(later, voiced(190))
+    assert not has_untranscribed_speech(parts, voiced(110))
+    assert not has_untranscribed_speech([{"start": None, "end": None}], voiced(600))
 
 
 @pytest.mark.parametrize(
@@ -215,5 +217,5 @@ def test_any_transcript_gets_known_flags_in_their_order(
     active: VoiceActivity | None,
     warnings: list[str],
 ) -> None:
-    found = flags_of(TranscriptFacts(text, parts, language, asked, seconds, active, warnings))
-    assert found == [flag for flag in MEANINGS if flag in found]
+    found = find_flags(TranscriptFacts(text, parts, language, asked, seconds, active, warnings))
+    assert found == [flag for flag in FLAG_MEANINGS if flag in found]

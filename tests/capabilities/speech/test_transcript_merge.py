@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediamill.tasks.capabilities.speech.piece_transcript import RATE, PieceTranscript
+from mediamill.tasks.capabilities.speech.piece_transcript import SAMPLE_RATE, PieceTranscript
 from mediamill.tasks.capabilities.speech.transcript_merge import join_texts, merge_transcripts
 from tests.helpers.hypothesis_profile import repeatable
 
@@ -21,7 +21,7 @@ def said(seed: int, count: int, vocabulary: int) -> list[Word]:
     for _ in range(count):
         start = at + dice.choice([0.0, 0.05, 0.4, 2.0])
         at = start + dice.uniform(0.08, 0.6)
-        times = {"start": round(start * RATE) / RATE, "end": round(at * RATE) / RATE}
+        times = {"start": round(start * SAMPLE_RATE) / SAMPLE_RATE, "end": round(at * SAMPLE_RATE) / SAMPLE_RATE}
         words.append({"word": f"v{dice.randrange(vocabulary)}", **times, "speaker": None})
     return words
 
@@ -30,7 +30,7 @@ def heard(
     words: list[Word], start: float, end: float, *, keep: str = "both", speaker: str | None = None
 ) -> PieceTranscript:
     """What a piece's answer tells: the words that are wholly in it, the others spoilt, times from the piece's start."""
-    start, end = round(start * RATE) / RATE, round(end * RATE) / RATE
+    start, end = round(start * SAMPLE_RATE) / SAMPLE_RATE, round(end * SAMPLE_RATE) / SAMPLE_RATE
     inside = []
     for word in words:
         if word["end"] <= start or word["start"] >= end:
@@ -54,7 +54,7 @@ def heard(
         "segments": segments if keep in ("both", "segments") else None,
         "words": inside if keep in ("both", "words") else None,
     }
-    return PieceTranscript.of(data, round(start * RATE), round(end * RATE))
+    return PieceTranscript.from_answer(data, round(start * SAMPLE_RATE), round(end * SAMPLE_RATE))
 
 
 def pieces(words: list[Word], cuts: list[float], half: float, **more: Any) -> list[PieceTranscript]:
@@ -104,8 +104,8 @@ def test_pieces_cut_between_words_are_put_behind_one_another(seed: int, cut: lis
 
 def test_models_without_words_are_joined_by_their_text() -> None:
     said_twice = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
-    first = PieceTranscript(0, 10 * RATE, " ".join(said_twice[:8]), "en", None, None)
-    second = PieceTranscript(5 * RATE, 13 * RATE, " ".join(said_twice[4:]), "en", None, None)
+    first = PieceTranscript(0, 10 * SAMPLE_RATE, " ".join(said_twice[:8]), "en", None, None)
+    second = PieceTranscript(5 * SAMPLE_RATE, 13 * SAMPLE_RATE, " ".join(said_twice[4:]), "en", None, None)
     columns, _ = merge_transcripts([first, second])
     assert columns["text"].split() == said_twice
     assert columns["words"] is columns["segments"] is None
@@ -115,8 +115,8 @@ def test_where_nothing_agrees_the_middle_of_the_overlap_decides() -> None:
     def told(name: str, *times: float) -> list[Word]:
         return [{"word": f"{name}{t}", "start": t, "end": t + 0.3, "speaker": None} for t in times]
 
-    first = PieceTranscript(0, 12 * RATE, "", None, None, told("a", 1, 8, 9, 10.5, 11))
-    second = PieceTranscript(8 * RATE, 20 * RATE, "", None, None, told("b", 8.2, 9.1, 10.2, 15))
+    first = PieceTranscript(0, 12 * SAMPLE_RATE, "", None, None, told("a", 1, 8, 9, 10.5, 11))
+    second = PieceTranscript(8 * SAMPLE_RATE, 20 * SAMPLE_RATE, "", None, None, told("b", 8.2, 9.1, 10.2, 15))
     columns, _ = merge_transcripts([first, second])
     assert [w["word"] for w in columns["words"]] == ["a1", "a8", "a9", "b10.2", "b15"]
 

@@ -16,7 +16,7 @@ from mediamill.tasks.capabilities.complete import CompleteParams
 from mediamill.tasks.capabilities.text.json_schema import find_violation, load_schema
 from mediamill.tasks.capabilities.text.prompts import render_template
 from mediamill.tasks.capabilities.text.reply_parsing import parse_json, split_reasoning
-from mediamill.tasks.capabilities.text.schema_columns import TAKEN, column_name, columns_of, fit_to_type
+from mediamill.tasks.capabilities.text.schema_columns import RESERVED_COLUMNS, column_name, fit_to_type, to_arrow_fields
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.sinks.results import results_schema
 from tests.helpers.hypothesis_profile import repeatable
@@ -76,7 +76,7 @@ SCHEMA = {
 
 
 def test_a_schema_becomes_typed_columns() -> None:
-    types = {field.name: field.type for field in columns_of(SCHEMA)}
+    types = {field.name: field.type for field in to_arrow_fields(SCHEMA)}
     assert types == {
         "title": pa.string(),
         "count": pa.int64(),
@@ -88,7 +88,7 @@ def test_a_schema_becomes_typed_columns() -> None:
         "text": pa.string(),
     }
     assert column_name("text") == "answer_text"
-    assert columns_of({"type": "array", "items": {"type": "integer"}})[0].name == "answer"
+    assert to_arrow_fields({"type": "array", "items": {"type": "integer"}})[0].name == "answer"
 
 
 SCHEMAS: Any = st.recursive(
@@ -107,14 +107,14 @@ SCHEMAS: Any = st.recursive(
 @repeatable
 @given(SCHEMAS, VALUES)
 def test_what_fits_a_schema_fits_its_column(schema: dict[str, Any], value: Any) -> None:
-    (field,) = columns_of({"type": "object", "properties": {"v": schema}})
+    (field,) = to_arrow_fields({"type": "object", "properties": {"v": schema}})
     if find_violation(value, schema) is None:
         held = pa.array([fit_to_type(value, field.type)], field.type)
         assert len(held) == 1
 
 
 def test_taken_names_are_those_of_every_result() -> None:
-    assert set(results_schema(pa.schema([]), pa.schema([])).names) <= TAKEN
+    assert set(results_schema(pa.schema([]), pa.schema([])).names) <= RESERVED_COLUMNS
 
 
 def test_schemas_come_from_files_models_and_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mediamill.tasks import capabilities
-from mediamill.tasks.capabilities.visual.video_params import GenerateVideoParams, video_request_params
+from mediamill.tasks.capabilities.visual.video_params import GenerateVideoParams, build_request_params
 from mediamill.tasks.errors import BadInput, UsageError
 from mediamill.tasks.params import check_params
 from mediamill.tasks.providers import registry
@@ -42,7 +42,7 @@ def test_a_ratio_that_is_not_made_is_told_with_those_that_are() -> None:
     provider = registry.make_provider("xai", base_url=None, api_key_env=None, environ={"XAI_API_KEY": "k"})
     model = provider.model(VIDEO, None)
     with pytest.raises(BadInput, match="takes aspect_ratio 1:1, 16:9"):
-        video_request_params(
+        build_request_params(
             GenerateVideoParams(aspect_ratio="99:1"),
             "a cat",
             provider.model_facts(VIDEO, model, VideoModel),

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mediamill.tasks.calls.request_key import request_key
-from mediamill.tasks.capabilities.visual.video_params import GenerateVideoParams, video_request_params
+from mediamill.tasks.capabilities.visual.video_params import GenerateVideoParams, build_request_params
 from mediamill.tasks.domain import Ask, Input, Payload
 from mediamill.tasks.errors import BadInput, BadReply
 from mediamill.tasks.providers.base import BaseProvider
@@ -39,7 +39,7 @@ def ask(model: str, inputs: tuple[Input, ...] = (), **params: Any) -> Ask:
 def asked(name: str, model: str, **params: Any) -> dict[str, Any]:
     provider = made(name)
     told = GenerateVideoParams.model_validate(params)
-    return video_request_params(
+    return build_request_params(
         told,
         "a boat",
         provider.model_facts(VIDEO, model, VideoModel),
