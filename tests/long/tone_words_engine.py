@@ -78,11 +78,11 @@ def hear(audio: Audio, max_seconds: float | None, language: str) -> Transcript:
     Raises:
         BadInput: when it cannot be decoded.
     """
-    from mediamill.tasks.local.asr_engines.audio_input import opened, samples
+    from mediamill.tasks.local.asr_engines.audio_input import decode_samples, open_audio
     from mediamill.tasks.media.audio_info import as_seconds
 
-    with opened(audio) as recording:
-        words = tuple(read(samples(recording, max_seconds)))
+    with open_audio(audio) as recording:
+        words = tuple(read(decode_samples(recording, max_seconds)))
         if not recording.length:
             raise BadInput("no sound can be decoded from it", kind="undecodable")
         seconds: Decimal = as_seconds(recording.length)

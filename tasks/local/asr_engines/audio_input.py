@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def opened(audio: Audio) -> Iterator[Recording]:
+def open_audio(audio: Audio) -> Iterator[Recording]:
     """The upload's first audio track.
 
     Raises:
@@ -36,7 +36,7 @@ def opened(audio: Audio) -> Iterator[Recording]:
             yield recording
 
 
-def samples(recording: Recording, max_seconds: float | None = None) -> Iterator[Samples]:
+def decode_samples(recording: Recording, max_seconds: float | None = None) -> Iterator[Samples]:
     """Its sound at 16 kHz, mono, 16 bit, in blocks of any size.
 
     Raises:
@@ -50,7 +50,7 @@ def samples(recording: Recording, max_seconds: float | None = None) -> Iterator[
         yield frame.to_ndarray().reshape(-1).astype(np.int16, copy=False)
 
 
-def quick_seconds(audio: Audio) -> Decimal | None:
+def read_wav_seconds(audio: Audio) -> Decimal | None:
     """Seconds of a plain WAV file, without decoding it; None for everything else."""
     if audio.data is not None:
         head = audio.data[:HEAD]
@@ -62,7 +62,7 @@ def quick_seconds(audio: Audio) -> Decimal | None:
     return info.seconds if info else None
 
 
-def decoded_seconds(audio: Audio, max_seconds: float | None) -> Decimal:
+def measure_seconds(audio: Audio, max_seconds: float | None) -> Decimal:
     """Seconds by decoding all of it; runs in a worker.
 
     Raises:
@@ -70,7 +70,7 @@ def decoded_seconds(audio: Audio, max_seconds: float | None) -> Decimal:
     """
     from mediamill.tasks.media.audio_info import as_seconds
 
-    with opened(audio) as recording:
+    with open_audio(audio) as recording:
         for _ in recording.frames(max_seconds):
             pass
         if not recording.length:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from mediamill.tasks.local.asr_engines.audio_input import decoded_seconds, quick_seconds
+from mediamill.tasks.local.asr_engines.audio_input import measure_seconds, read_wav_seconds
 from mediamill.tasks.local.asr_engines.base import Audio, Segment, Transcript, Word
 from mediamill.tasks.local.asr_engines.worker_pool import WorkerPool
 
@@ -51,11 +51,11 @@ class EchoEngine:
 
     async def transcribe(self, audio: Audio, language: str | None, to: str | None = None) -> Transcript:
         """Plain WAV is answered at once; other audio is decoded in a worker to learn its length."""
-        seconds = quick_seconds(audio)
+        seconds = read_wav_seconds(audio)
         if not seconds:
             self._pool = self._pool or WorkerPool(self._workers)
-            seconds = await self._pool.run(decoded_seconds, audio, self._max_seconds)
-        return echoed(audio.sha256, seconds, to or language or "en")
+            seconds = await self._pool.run(measure_seconds, audio, self._max_seconds)
+        return simulate_transcript(audio.sha256, seconds, to or language or "en")
 
     def close(self) -> None:
         """End the workers, where there are any."""
@@ -63,7 +63,7 @@ class EchoEngine:
             self._pool.close()
 
 
-def echoed(sha256: str, seconds: Decimal, language: str) -> Transcript:
+def simulate_transcript(sha256: str, seconds: Decimal, language: str) -> Transcript:
     """The transcript of a recording, from its SHA-256 (hex) and its length.
 
     At least four of 256 words, 2.5 of them a second, evenly spread; a segment for every twelve.

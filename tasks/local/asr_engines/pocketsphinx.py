@@ -48,36 +48,36 @@ class PocketsphinxEngine:
 
     async def transcribe(self, audio: Audio, language: str | None, to: str | None = None) -> Transcript:
         """Hear English; ``language`` was checked before."""
-        return await self._pool.run(hear, audio, self._max_seconds)
+        return await self._pool.run(recognise_with_pocketsphinx, audio, self._max_seconds)
 
     def close(self) -> None:
         """End the workers."""
         self._pool.close()
 
 
-def hear(audio: Audio, max_seconds: float | None) -> Transcript:
+def recognise_with_pocketsphinx(audio: Audio, max_seconds: float | None) -> Transcript:
     """Decode and recognise a recording; runs in a worker.
 
     Raises:
         BadInput: when it cannot be decoded.
     """
-    from mediamill.tasks.local.asr_engines.audio_input import opened, samples
+    from mediamill.tasks.local.asr_engines.audio_input import decode_samples, open_audio
     from mediamill.tasks.media.audio_info import as_seconds
 
     words: list[Word] = []
-    with opened(audio) as recording:
+    with open_audio(audio) as recording:
         at = 0
-        for utterance in utterances(samples(recording, max_seconds)):
+        for utterance in split_utterances(decode_samples(recording, max_seconds)):
             words += _decode_words(utterance, at / _RATE)
             at += len(utterance)
         if not recording.length:
             raise BadInput("no sound can be decoded from it", kind="undecodable")
         seconds = as_seconds(recording.length)
-    segments = tuple(_segments(words))
+    segments = tuple(_group_segments(words))
     return Transcript(" ".join(s.text for s in segments), "en", seconds, segments, tuple(words))
 
 
-def utterances(blocks: Iterable[Samples]) -> Iterator[Samples]:
+def split_utterances(blocks: Iterable[Samples]) -> Iterator[Samples]:
     """Cut sound into stretches of at most 30 s: in pauses, else at the quietest 0.3 s of their last ten seconds.
 
     The decoder takes every utterance's sound as one speaker's in one room; read speech of several, put behind one
@@ -92,18 +92,18 @@ def utterances(blocks: Iterable[Samples]) -> Iterator[Samples]:
         size += len(block)
         while size >= _LONGEST:
             whole = np.concatenate(held)
-            cuts = pauses(whole[:_LONGEST]) or [quietest(whole[:_LONGEST], _SHORTEST)]
+            cuts = find_pauses(whole[:_LONGEST]) or [find_quietest(whole[:_LONGEST], _SHORTEST)]
             yield from np.split(whole[: cuts[-1]], cuts[:-1])
             held, size = [whole[cuts[-1] :]], size - cuts[-1]
     if size:
         whole = np.concatenate(held)
-        yield from np.split(whole, pauses(whole))
+        yield from np.split(whole, find_pauses(whole))
 
 
-def pauses(sound: Samples) -> list[int]:
+def find_pauses(sound: Samples) -> list[int]:
     """The middles of the pauses within it, at least :data:`_MIN` apart."""
     cuts: list[int] = []
-    edges = _quiet_edges(sound)
+    edges = _find_quiet_edges(sound)
     for begin, end in zip(edges[::2], edges[1::2], strict=True):
         middle = (begin + end) // 2 * _HOP
         inside = begin > 0 and (end + 1) * _HOP <= len(sound)
@@ -112,15 +112,15 @@ def pauses(sound: Samples) -> list[int]:
     return cuts
 
 
-def spoken(sound: Samples) -> tuple[int, int]:
+def find_speech(sound: Samples) -> tuple[int, int]:
     """From where to where it is not silent, with a margin: silence skews what the decoder takes for the room."""
-    edges = _quiet_edges(sound)
+    edges = _find_quiet_edges(sound)
     begin = edges[1] * _HOP if edges and edges[0] == 0 else 0
     end = edges[-2] * _HOP if edges and (edges[-1] + 1) * _HOP > len(sound) else len(sound)
     return (max(begin - _MARGIN, 0), min(end + _MARGIN, len(sound))) if begin < end else (0, len(sound))
 
 
-def _quiet_edges(sound: Samples) -> list[int]:
+def _find_quiet_edges(sound: Samples) -> list[int]:
     """Where it becomes nearly as quiet as it gets, and where that ends, in turn; in hops."""
     import numpy as np
 
@@ -133,7 +133,7 @@ def _quiet_edges(sound: Samples) -> list[int]:
     return [int(edge) for edge in np.flatnonzero(np.diff(np.concatenate([[False], quiet, [False]]).astype(np.int8)))]
 
 
-def quietest(sound: Samples, start: int) -> int:
+def find_quietest(sound: Samples, start: int) -> int:
     """The middle of the quietest 0.3 s from sample ``start`` on."""
     import numpy as np
 
@@ -143,7 +143,7 @@ def quietest(sound: Samples, start: int) -> int:
 
 
 @cache
-def _decoder() -> Any:
+def _get_decoder() -> Any:
     from pocketsphinx import Decoder
 
     return Decoder(maxwpf=5, maxhmmpf=3000, loglevel="FATAL")
@@ -153,9 +153,9 @@ def _decode_words(sound: Samples, offset: float) -> Iterator[Word]:
     """The words of one utterance; the decoder adapts to what it hears, so it forgets before each."""
     if abs(sound.astype(int)).max() <= _SILENT:
         return
-    begin, until = spoken(sound)
+    begin, until = find_speech(sound)
     sound, offset = sound[begin:until], offset + begin / _RATE
-    decoder = _decoder()
+    decoder = _get_decoder()
     silence = bytes(2 * int(_PADDING * _RATE))
     decoder.reinit_feat()
     decoder.start_utt()
@@ -170,7 +170,7 @@ def _decode_words(sound: Samples, offset: float) -> Iterator[Word]:
         yield Word(part.word.partition("(")[0], round(offset + start, 3), round(offset + end, 3))
 
 
-def _segments(words: list[Word]) -> Iterator[Segment]:
+def _group_segments(words: list[Word]) -> Iterator[Segment]:
     """Words without a pause of half a second between them belong together."""
     start = 0
     for n in range(1, len(words) + 1):

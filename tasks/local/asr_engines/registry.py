@@ -12,13 +12,13 @@ from mediamill.tasks.errors import NoSuchOption, UsageError
 if TYPE_CHECKING:
     from mediamill.tasks.local.asr_engines.base import AsrEngine
 
-ALIASES = {"local": "pocketsphinx"}
+ASR_ENGINE_ALIASES = {"local": "pocketsphinx"}
 ASR_ENGINES = ("pocketsphinx", "echo", "whisper")
 _PACKAGES = {"pocketsphinx": "pocketsphinx", "whisper": "faster-whisper"}
 _OWN = {"echo": "1"}
 
 
-def asr_engine_identity(name: str) -> str:
+def get_asr_engine_identity(name: str) -> str:
     """Name and version, e.g. ``pocketsphinx-5.1.1``, without importing the engine.
 
     A package that is not installed leaves the bare name.
@@ -26,7 +26,7 @@ def asr_engine_identity(name: str) -> str:
     Raises:
         NoSuchOption: for an unknown engine.
     """
-    name = known(name)
+    name = resolve_asr_engine_name(name)
     if name in _OWN:
         return f"{name}-{_OWN[name]}"
     try:
@@ -52,8 +52,8 @@ def make_asr_engine(name: str, workers: int, max_seconds: float | None, weights:
     if ":" in name:
         engine: AsrEngine = _load_class(name)(workers, max_seconds)
         return engine
-    name = known(name)
-    identity = asr_engine_identity(name)
+    name = resolve_asr_engine_name(name)
+    identity = get_asr_engine_identity(name)
     if name == "echo":
         from mediamill.tasks.local.asr_engines.echo import EchoEngine
 
@@ -76,13 +76,13 @@ def _load_class(name: str) -> Callable[[int, float | None], AsrEngine]:
     return loaded
 
 
-def known(name: str) -> str:
+def resolve_asr_engine_name(name: str) -> str:
     """The engine's own name.
 
     Raises:
         NoSuchOption: for an unknown engine.
     """
-    name = ALIASES.get(name, name)
+    name = ASR_ENGINE_ALIASES.get(name, name)
     if name not in ASR_ENGINES:
-        raise NoSuchOption("engine", name, [*ASR_ENGINES, *ALIASES])
+        raise NoSuchOption("engine", name, [*ASR_ENGINES, *ASR_ENGINE_ALIASES])
     return name

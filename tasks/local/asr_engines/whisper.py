@@ -37,7 +37,7 @@ class WhisperEngine:
 
     async def transcribe(self, audio: Audio, language: str | None, to: str | None = None) -> Transcript:
         """Hear a recording; without a language Whisper detects it. It translates to English."""
-        return await self._pool.run(hear, audio, self._max_seconds, self._weights, language, to)
+        return await self._pool.run(recognise_with_whisper, audio, self._max_seconds, self._weights, language, to)
 
     def close(self) -> None:
         """End the workers."""
@@ -45,13 +45,13 @@ class WhisperEngine:
 
 
 @cache
-def _model(weights: str) -> Any:
+def _load_model(weights: str) -> Any:
     from faster_whisper import WhisperModel
 
     return WhisperModel(weights, device="auto", compute_type="int8")
 
 
-def hear(
+def recognise_with_whisper(
     audio: Audio, max_seconds: float | None, weights: str, language: str | None, to: str | None = None
 ) -> Transcript:
     """Decode and recognise a recording; runs in a worker.
@@ -63,16 +63,16 @@ def hear(
     """
     import numpy as np
 
-    from mediamill.tasks.local.asr_engines.audio_input import opened, samples
+    from mediamill.tasks.local.asr_engines.audio_input import decode_samples, open_audio
     from mediamill.tasks.media.audio_info import as_seconds
 
-    with opened(audio) as recording:
-        blocks = list(samples(recording, max_seconds))
+    with open_audio(audio) as recording:
+        blocks = list(decode_samples(recording, max_seconds))
         seconds = as_seconds(recording.length)
     if not seconds:
         raise BadInput("no sound can be decoded from it", kind="undecodable")
     sound = np.concatenate(blocks).astype(np.float32) / 32768
-    found, info = _model(weights).transcribe(
+    found, info = _load_model(weights).transcribe(
         sound, language=language, task="translate" if to else "transcribe", word_timestamps=True
     )
     found_segments = list(found)

@@ -27,7 +27,7 @@ class WorkerPool:
     def __init__(self, workers: int) -> None:
         self._context = multiprocessing.get_context("spawn")
         self._leash, self._hold = self._context.Pipe(duplex=False)
-        self._executors = [self._start() for _ in range(max(1, workers))]
+        self._executors = [self._start_executor() for _ in range(max(1, workers))]
         # The most recently used worker comes first: with little to do, only one loads its model.
         self._free: asyncio.LifoQueue[ProcessPoolExecutor] = asyncio.LifoQueue()
         for executor in self._executors:
@@ -46,7 +46,7 @@ class WorkerPool:
         except BrokenProcessPool:
             executor.shutdown(wait=False)
             self._executors.remove(executor)
-            executor = self._start()
+            executor = self._start_executor()
             self._executors.append(executor)
             raise WorkerDied("the process that was working on it ended unexpectedly") from None
         finally:
@@ -59,11 +59,11 @@ class WorkerPool:
             executor.shutdown(wait=False, cancel_futures=True)
         self._leash.close()
 
-    def _start(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(1, self._context, initializer=_on_leash, initargs=(self._leash,))
+    def _start_executor(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(1, self._context, initializer=_end_with_parent, initargs=(self._leash,))
 
 
-def _on_leash(leash: Connection) -> None:
+def _end_with_parent(leash: Connection) -> None:
     """End this worker as soon as the other end of ``leash`` is closed, be it by SIGKILL; leave Ctrl-C to the server."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 

@@ -20,7 +20,7 @@ _EXACT = Context(prec=50)
 
 
 @dataclass(slots=True)
-class Call:
+class PaidCall:
     """One request to a paid endpoint.
 
     Attributes:
@@ -60,12 +60,12 @@ class Call:
     key_seen: bool = False
     fault: str | None = None
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """By name; `dataclasses.asdict` copies deeply, which is slow at thousands a second."""
         return {name: getattr(self, name) for name in _NAMES}
 
 
-_NAMES = tuple(f.name for f in fields(Call))
+_NAMES = tuple(f.name for f in fields(PaidCall))
 
 
 class Bill:
@@ -84,12 +84,12 @@ class Bill:
         self.in_flight = 0
         self.reset()
         if file is not None:
-            self._open(file)
+            self._open_file(file)
 
     def reset(self) -> None:
         """Forget all calls; the file keeps what it has."""
         self._n = 0
-        self._calls: deque[Call] = deque(maxlen=KEPT)
+        self._calls: deque[PaidCall] = deque(maxlen=KEPT)
         self._requests = 0
         self._usd = Decimal(0)
         self._by_model: dict[str, dict[str, Any]] = {}
@@ -99,25 +99,25 @@ class Bill:
         self.max_in_flight = self.in_flight
         self.polls = self.downloads = self.download_bytes = self.key_leaked = 0
 
-    def begin(self, path: str) -> Call:
+    def begin(self, path: str) -> PaidCall:
         """A request has arrived."""
         self._n += 1
         self.in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
-        return Call(self._n, path)
+        return PaidCall(self._n, path)
 
-    def settle(self, call: Call, status: int) -> None:
+    def settle(self, call: PaidCall, status: int) -> None:
         """Enter a call, just before its reply goes out."""
         call.status = status
-        self._enter(call)
+        self._add_call(call)
         if self._file is not None:
-            self._file.append(call.as_dict())
+            self._file.append(call.to_dict())
 
     def end(self) -> None:
         """A request is over, answered or not."""
         self.in_flight -= 1
 
-    def page(self, offset: int = 0, limit: int = 10_000) -> dict[str, Any]:
+    def read_page(self, offset: int = 0, limit: int = 10_000) -> dict[str, Any]:
         """The totals, and ``limit`` calls from the ``offset``-th on."""
         return {
             "requests": self._requests,
@@ -137,7 +137,7 @@ class Bill:
             "download_bytes": self.download_bytes,
             "key_leaked": self.key_leaked,
             "offset": offset,
-            "calls": [call.as_dict() for call in islice(self._calls, offset, offset + limit)],
+            "calls": [call.to_dict() for call in islice(self._calls, offset, offset + limit)],
         }
 
     def close(self) -> None:
@@ -146,7 +146,7 @@ class Bill:
             self._file.close()
             self._file = None
 
-    def _enter(self, call: Call) -> None:
+    def _add_call(self, call: PaidCall) -> None:
         self._calls.append(call)
         self._requests += 1
         self._by_status[call.status] += 1
@@ -176,7 +176,7 @@ class Bill:
             totals["usd"] = _EXACT.add(totals["usd"], usd)
             self._usd = _EXACT.add(self._usd, usd)
 
-    def _open(self, file: Path) -> None:
+    def _open_file(self, file: Path) -> None:
         self._file, lines = RecordFile.open(file, "the bill")
         for line in lines:
             try:
@@ -184,5 +184,5 @@ class Bill:
             except ValueError:
                 continue
             if isinstance(entry, dict) and {"n", "path"} <= entry.keys() <= set(_NAMES):
-                self._enter(Call(**entry))
+                self._add_call(PaidCall(**entry))
                 self._n = max(self._n, entry["n"])

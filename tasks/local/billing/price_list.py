@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Literal
 
-from mediamill.tasks.local.billing.bill import Call
+from mediamill.tasks.local.billing.bill import PaidCall
 
 _EXACT = Context(prec=50)
 _STEP = Decimal("1e-12")
 
 
-def price(seconds: Decimal, usd_per_minute: Decimal) -> Decimal:
+def compute_audio_usd(seconds: Decimal, usd_per_minute: Decimal) -> Decimal:
     """Exact seconds times the price of a minute, in US dollars, rounded half-even to 1e-12."""
     exact = _EXACT.divide(_EXACT.multiply(seconds, usd_per_minute), Decimal(60))
     return exact.quantize(_STEP, ROUND_HALF_EVEN, _EXACT)
@@ -32,18 +32,18 @@ class PriceList:
     prices: Mapping[str, Decimal] = field(default_factory=dict)
     by_tokens: Mapping[str, tuple[Decimal, Decimal]] = field(default_factory=dict)
 
-    def charge(self, call: Call, seconds: Decimal) -> None:
+    def charge_audio(self, call: PaidCall, seconds: Decimal) -> None:
         """Bill a call for the seconds its dialect bills."""
-        usd = price(seconds, self.prices.get(call.model or "", Decimal(0)))
+        usd = compute_audio_usd(seconds, self.prices.get(call.model or "", Decimal(0)))
         call.billed, call.seconds, call.usd = True, str(seconds), f"{usd.normalize():f}"
 
-    def charge_characters(self, call: Call, characters: int) -> None:
+    def charge_characters(self, call: PaidCall, characters: int) -> None:
         """Bill a call for the characters it had spoken; prices are those of a million."""
         exact = _EXACT.multiply(Decimal(characters), self.prices.get(call.model or "", Decimal(0)))
         usd = _EXACT.divide(exact, Decimal(1_000_000)).quantize(_STEP, ROUND_HALF_EVEN, _EXACT)
         call.billed, call.characters, call.usd = True, characters, f"{usd.normalize():f}"
 
-    def charge_tokens(self, call: Call, input_tokens: int, output_tokens: int) -> None:
+    def charge_tokens(self, call: PaidCall, input_tokens: int, output_tokens: int) -> None:
         """Bill a call for the tokens of its prompt and of its answer; prices are those of a million."""
         into, out = self.by_tokens.get(call.model or "", (Decimal(0), Decimal(0)))
         exact = _EXACT.add(_EXACT.multiply(Decimal(input_tokens), into), _EXACT.multiply(Decimal(output_tokens), out))
@@ -55,13 +55,13 @@ class PriceList:
             f"{usd.normalize():f}",
         )
 
-    def charge_pieces(self, call: Call, name: Literal["searches", "sessions"], count: int) -> None:
+    def charge_units(self, call: PaidCall, name: Literal["searches", "sessions"], count: int) -> None:
         """Bill a call for so many searches or sessions; prices are those of one."""
         usd = _EXACT.multiply(Decimal(count), self.prices.get(call.model or "", Decimal(0)))
         setattr(call, name, count)
         call.billed, call.usd = True, f"{usd.normalize():f}"
 
-    def charge_media(self, call: Call, *, images: int | None = None, videos: int | None = None) -> None:
+    def charge_media(self, call: PaidCall, *, images: int | None = None, videos: int | None = None) -> None:
         """Bill a call for the pictures or videos it made; prices are those of one."""
         each = self.prices.get(call.model or "", Decimal(0))
         usd = _EXACT.multiply(Decimal((images or 0) + (videos or 0)), each).quantize(_STEP, ROUND_HALF_EVEN, _EXACT)

@@ -11,8 +11,8 @@ from typing import Any
 import orjson
 
 from mediamill.tasks.local.chat.chat_request import ChatRequest
-from mediamill.tasks.local.chat.descriptions import describe, known_facts
-from mediamill.tasks.local.chat.regex_example import example_for
+from mediamill.tasks.local.chat.descriptions import collect_known_values, describe_inputs
+from mediamill.tasks.local.chat.regex_example import make_regex_example
 from mediamill.tasks.local.chat.schema_faker import fill_schema
 from mediamill.tasks.local.chat.visual_inputs import VisualInput
 from mediamill.tasks.local.server.api_error import ApiError
@@ -27,7 +27,7 @@ _MAX_SENTENCES = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ToolCall:
     """A function that an answer calls; ``arguments`` are JSON, or whatever a fault wants said."""
 
     name: str
@@ -35,57 +35,63 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Completion:
+class ChatAnswer:
     """An answer: text, reasoning before it, the tools it calls, why it ended."""
 
     text: str = ""
     reasoning: str = ""
-    calls: tuple[Call, ...] = ()
+    calls: tuple[ToolCall, ...] = ()
     refusal: str | None = None
     finish: str | None = None
     simulated: bool = False
 
 
-def echoes(engine: str) -> bool:
+def is_echo_engine(engine: str) -> bool:
     """True for engines that only name what they were asked."""
     return engine.startswith(("echo", "tones"))
 
 
-def answer_prompt(engine: str, params: ChatRequest, seen: Sequence[VisualInput], sample: int) -> Completion:
+def answer_prompt(engine: str, params: ChatRequest, seen: Sequence[VisualInput], sample: int) -> ChatAnswer:
     """The answer to a prompt; the same for the same prompt, seed and sample.
 
     Raises:
         ApiError: when it cannot be bound as it should be.
     """
-    echo = echoes(engine)
-    words = _echoed(params, seen, sample) if echo else describe(seen) if seen else _extracted(params.text)
+    echo = is_echo_engine(engine)
+    words = (
+        _describe_request(params, seen, sample)
+        if echo
+        else describe_inputs(seen)
+        if seen
+        else _extract_sentences(params.text)
+    )
     form, tool = params.form, params.tool
     simulated = echo or not seen or tool is not None or form.schema is not None or form.pattern is not None
-    known = {**known_facts(words, seen), **_fenced(params.text)}
+    known = {**collect_known_values(words, seen), **_find_fenced_code(params.text)}
     if tool is not None:
-        value = _json(fill_schema(tool.parameters, known))
-        return Completion(calls=(Call(tool.name, value),), simulated=simulated)
+        value = _dump_json(fill_schema(tool.parameters, known))
+        return ChatAnswer(calls=(ToolCall(tool.name, value),), simulated=simulated)
     if form.schema is not None:
-        return Completion(_json(fill_schema(form.schema, known)), simulated=simulated)
+        return ChatAnswer(_dump_json(fill_schema(form.schema, known)), simulated=simulated)
     if form.pattern is not None:
-        return Completion(_matching(form.pattern, words), simulated=simulated)
-    return Completion(_json({"text": words}) if form.as_json else words, simulated=simulated)
+        return ChatAnswer(_fit_pattern(form.pattern, words), simulated=simulated)
+    return ChatAnswer(_dump_json({"text": words}) if form.as_json else words, simulated=simulated)
 
 
-def _json(value: Any) -> str:
+def _dump_json(value: Any) -> str:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 
-def _matching(pattern: str, words: str) -> str:
+def _fit_pattern(pattern: str, words: str) -> str:
     if re.fullmatch(pattern, words):
         return words
-    value = example_for(pattern)
+    value = make_regex_example(pattern)
     if value is None:
         raise ApiError("bad_value", "the built-in engine cannot answer in this pattern", param="response_format")
     return value
 
 
-def _echoed(params: ChatRequest, seen: Sequence[VisualInput], sample: int) -> str:
+def _describe_request(params: ChatRequest, seen: Sequence[VisualInput], sample: int) -> str:
     names = [f"{one.kind} {one.sha256[:12]} of {one.width}x{one.height}, {one.size} bytes" for one in seen]
     prompt = hashlib.sha256(params.text.encode("utf-8", "replace")).hexdigest()[:12]
     seed = f", seed {params.seed}" if params.seed is not None else ""
@@ -93,13 +99,13 @@ def _echoed(params: ChatRequest, seen: Sequence[VisualInput], sample: int) -> st
     return f"echo of {', '.join([*names, f'prompt {prompt}'])}{seed}{again}"
 
 
-def _fenced(text: str) -> dict[str, str]:
+def _find_fenced_code(text: str) -> dict[str, str]:
     """The code that a prompt shows between fences."""
     found = _FENCE.search(text)
     return {"code": found[1].strip()} if found else {}
 
 
-def _extracted(text: str) -> str:
+def _extract_sentences(text: str) -> str:
     """The sentences that share most words with the last one, which is most often the question."""
     sentences = [found.strip() for found in _SENTENCE.findall(text) if found.strip()]
     wanted = set(_WORD.findall((sentences[-1] if sentences else "").lower()))

@@ -110,7 +110,7 @@ class ChatDialect:
 
 
 @cache
-def chat_dialect(dialect: str) -> ChatDialect:
+def get_chat_dialect(dialect: str) -> ChatDialect:
     """The chat endpoint of a dialect; what no provider tells is the server's own guard."""
     return {
         "local": ChatDialect(

@@ -9,29 +9,29 @@ from typing import Any
 
 import orjson
 
-from mediamill.tasks.local.chat.answers import Completion
-from mediamill.tasks.local.chat.chat_dialects import chat_dialect
+from mediamill.tasks.local.chat.answers import ChatAnswer
+from mediamill.tasks.local.chat.chat_dialects import get_chat_dialect
 from mediamill.tasks.local.chat.chat_request import ChatRequest
-from mediamill.tasks.local.chat.token_usage import TokenUsage, usage_reply
+from mediamill.tasks.local.chat.token_usage import TokenUsage, build_usage
 
 _CREATED = 1735689600
 LIKELY = math.log(0.5)
 _PIECE = re.compile(r"\s*\S+\s*|\s+")
 
 
-def reply_head(params: ChatRequest, request_id: str, kind: str) -> dict[str, Any]:
+def build_reply_head(params: ChatRequest, request_id: str, kind: str) -> dict[str, Any]:
     """What replies and chunks begin with."""
     return {"id": f"chatcmpl-{request_id}", "object": kind, "created": _CREATED, "model": params.model}
 
 
-def call_id(request_id: str, number: int) -> str:
+def make_tool_call_id(request_id: str, number: int) -> str:
     """Names a tool call."""
     return f"call_{request_id[-12:]}{number}"
 
 
-def completion_reply(
+def build_completion_reply(
     params: ChatRequest,
-    answers: Sequence[Completion],
+    answers: Sequence[ChatAnswer],
     spend: TokenUsage,
     dialect: str,
     request_id: str,
@@ -41,17 +41,17 @@ def completion_reply(
     """The reply. ``likely`` tells likelihoods where they are asked for; null stands for those that nobody knows."""
     choices = []
     for n, completion in enumerate(answers):
-        choice: dict[str, Any] = {"index": n, "message": _message(completion, dialect, request_id)}
+        choice: dict[str, Any] = {"index": n, "message": _build_message(completion, dialect, request_id)}
         choice |= {"finish_reason": completion.finish, "logprobs": None}
         if params.logprobs is not None and likely:
-            choice["logprobs"] = logprobs_reply(split_pieces(completion.text), params.logprobs, dialect)
+            choice["logprobs"] = build_logprobs(split_words(completion.text), params.logprobs, dialect)
         if dialect == "together" and params.seed is not None:
             choice["seed"] = params.seed
         choices.append(choice)
     reply = {
-        **reply_head(params, request_id, "chat.completion"),
+        **build_reply_head(params, request_id, "chat.completion"),
         "choices": choices,
-        "usage": usage_reply(spend, dialect),
+        "usage": build_usage(spend, dialect),
     }
     if dialect == "together":
         reply["prompt"] = []
@@ -62,18 +62,18 @@ def completion_reply(
     return orjson.dumps(reply)
 
 
-def _message(completion: Completion, dialect: str, request_id: str) -> dict[str, Any]:
+def _build_message(completion: ChatAnswer, dialect: str, request_id: str) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": completion.text or (None if completion.calls else "")}
     if dialect == "openai" or completion.refusal is not None:
         message["refusal"] = completion.refusal
     if completion.refusal is not None:
         message["content"] = None
     if completion.reasoning:
-        message |= dict.fromkeys(chat_dialect(dialect).reasoning, completion.reasoning)
+        message |= dict.fromkeys(get_chat_dialect(dialect).reasoning, completion.reasoning)
     if completion.calls:
         message["tool_calls"] = [
             {
-                "id": call_id(request_id, n),
+                "id": make_tool_call_id(request_id, n),
                 "type": "function",
                 "function": {"name": call.name, "arguments": call.arguments},
                 **({"index": n} if dialect == "together" else {}),
@@ -83,28 +83,28 @@ def _message(completion: Completion, dialect: str, request_id: str) -> dict[str,
     return message
 
 
-def split_pieces(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """A text's words with the blanks around them; joined they are the text."""
     return _PIECE.findall(text)
 
 
-def piece_id(piece: str) -> int:
+def make_token_id(piece: str) -> int:
     """A number for a piece, the same for the same piece."""
     return sum(piece.encode("utf-8", "replace")) % 50_000
 
 
-def logprobs_reply(parts: Sequence[str], count: int, dialect: str) -> dict[str, Any]:
+def build_logprobs(parts: Sequence[str], count: int, dialect: str) -> dict[str, Any]:
     """The ``logprobs`` of a choice; Together has lists beside each other, the others a list of tokens."""
     if dialect == "together":
         reply: dict[str, Any] = {
-            "token_ids": [piece_id(piece) for piece in parts],
+            "token_ids": [make_token_id(piece) for piece in parts],
             "tokens": list(parts),
             "token_logprobs": [LIKELY] * len(parts),
         }
         return reply | ({"top_logprobs": [{piece: LIKELY} for piece in parts]} if count else {})
-    return {"content": [_token(piece, count) for piece in parts], "refusal": None}
+    return {"content": [_build_token_logprob(piece, count) for piece in parts], "refusal": None}
 
 
-def _token(piece: str, count: int) -> dict[str, Any]:
+def _build_token_logprob(piece: str, count: int) -> dict[str, Any]:
     token = {"token": piece, "logprob": LIKELY, "bytes": list(piece.encode("utf-8", "replace"))}
     return {**token, "top_logprobs": [token][:count]}

@@ -9,10 +9,16 @@ from typing import Any
 import orjson
 
 from mediamill.tasks.local.chat.chat_dialects import ChatDialect
-from mediamill.tasks.local.chat.chat_models import ChatModel
-from mediamill.tasks.local.chat.media_sources import Source
+from mediamill.tasks.local.chat.chat_models import ServedChatModel
+from mediamill.tasks.local.chat.media_sources import MediaSource
 from mediamill.tasks.local.chat.messages import read_messages
-from mediamill.tasks.local.chat.response_format import PLAIN, ResponseFormat, Tool, read_format, read_tools
+from mediamill.tasks.local.chat.response_format import (
+    PLAIN,
+    ResponseFormat,
+    Tool,
+    read_required_tool,
+    read_response_format,
+)
 from mediamill.tasks.local.server.api_error import ApiError
 
 _UNBOUNDED = 4096
@@ -25,11 +31,11 @@ class ChatRequest:
     """A valid request. ``words`` are the last user's; ``tools`` are their JSON."""
 
     model: str
-    facts: ChatModel
+    facts: ServedChatModel
     text: str
     words: str
     messages: int = 1
-    sources: tuple[Source, ...] = ()
+    sources: tuple[MediaSource, ...] = ()
     max_tokens: int = _UNBOUNDED
     n: int = 1
     stop: tuple[str, ...] = ()
@@ -42,7 +48,7 @@ class ChatRequest:
     seed: int | None = None
 
 
-def read_chat_request(fields: Any, chat_dialect: ChatDialect, models: Mapping[str, ChatModel]) -> ChatRequest:
+def read_chat_request(fields: Any, chat_dialect: ChatDialect, models: Mapping[str, ServedChatModel]) -> ChatRequest:
     """Check a request.
 
     Args:
@@ -55,7 +61,7 @@ def read_chat_request(fields: Any, chat_dialect: ChatDialect, models: Mapping[st
     """
     if not isinstance(fields, dict):
         raise ApiError("bad_value", "the body must be a JSON object")
-    model, facts = _model(fields, chat_dialect, models)
+    model, facts = _find_model(fields, chat_dialect, models)
     _check_fields(fields, chat_dialect, facts)
     messages = read_messages(fields.get("messages"), chat_dialect)
     if messages.sources and not facts.sees:
@@ -63,7 +69,7 @@ def read_chat_request(fields: Any, chat_dialect: ChatDialect, models: Mapping[st
             "bad_value", f"The model `{model}` takes text only, no {messages.sources[0].kind}s", param="messages"
         )
     text = "\n".join(messages.texts)
-    stream, usage = _streaming(fields)
+    stream, usage = _read_stream_options(fields)
     return ChatRequest(
         model=model,
         facts=facts,
@@ -71,22 +77,22 @@ def read_chat_request(fields: Any, chat_dialect: ChatDialect, models: Mapping[st
         words=messages.last,
         messages=len(messages.texts),
         sources=tuple(messages.sources),
-        max_tokens=_max_tokens(fields),
-        n=_whole(fields, "n", 1, chat_dialect.max_n) or 1,
-        stop=_stop(fields.get("stop"), chat_dialect),
+        max_tokens=_read_max_tokens(fields),
+        n=_read_integer(fields, "n", 1, chat_dialect.max_n) or 1,
+        stop=_read_stop(fields.get("stop"), chat_dialect),
         stream=stream,
         usage=usage,
-        logprobs=_logprobs(fields, chat_dialect),
-        form=read_format(fields.get("response_format"), text, chat_dialect),
-        tool=read_tools(fields, chat_dialect),
+        logprobs=_read_logprobs(fields, chat_dialect),
+        form=read_response_format(fields.get("response_format"), text, chat_dialect),
+        tool=read_required_tool(fields, chat_dialect),
         tools=orjson.dumps(fields["tools"]).decode() if fields.get("tools") else "",
-        seed=_whole(fields, "seed", -(2**63), 2**63 - 1),
+        seed=_read_integer(fields, "seed", -(2**63), 2**63 - 1),
     )
 
 
-def _model(
-    fields: Mapping[str, Any], chat_dialect: ChatDialect, models: Mapping[str, ChatModel]
-) -> tuple[str, ChatModel]:
+def _find_model(
+    fields: Mapping[str, Any], chat_dialect: ChatDialect, models: Mapping[str, ServedChatModel]
+) -> tuple[str, ServedChatModel]:
     model = fields.get("model")
     if model is None or model == "":
         raise ApiError("missing_field", "you must provide a model parameter", param="model")
@@ -96,10 +102,10 @@ def _model(
     if (facts is None and chat_dialect.strict) or model == "*":
         text = f"The model `{model[:200]}` does not exist or you do not have access to it."
         raise ApiError("unknown_model", text, param="model")
-    return model, facts or models.get("*") or ChatModel()
+    return model, facts or models.get("*") or ServedChatModel()
 
 
-def _check_fields(fields: Mapping[str, Any], chat_dialect: ChatDialect, facts: ChatModel) -> None:
+def _check_fields(fields: Mapping[str, Any], chat_dialect: ChatDialect, facts: ServedChatModel) -> None:
     """Fields that the provider takes, and sampling within its ranges (provider docs)."""
     given = {name: value for name, value in fields.items() if value is not None}
     if chat_dialect.fields is not None:
@@ -120,12 +126,12 @@ def _check_fields(fields: Mapping[str, Any], chat_dialect: ChatDialect, facts: C
                 raise ApiError("unsupported", f"Argument not supported on this model: {name}", param=name)
     for name, (low, high) in chat_dialect.ranges.items():
         value = given.get(name)
-        if value is not None and not (_number(value) and low <= value <= high):
+        if value is not None and not (_is_number(value) and low <= value <= high):
             raise ApiError("bad_value", f"{name} must be between {low:g} and {high:g}", param=name)
-    _whole(fields, "top_k", -1, 1_000_000)
+    _read_integer(fields, "top_k", -1, 1_000_000)
 
 
-def _streaming(fields: Mapping[str, Any]) -> tuple[bool, bool]:
+def _read_stream_options(fields: Mapping[str, Any]) -> tuple[bool, bool]:
     """Whether the answer is streamed, and whether its usage is."""
     stream, options = fields.get("stream"), fields.get("stream_options")
     if stream not in (None, True, False) or (isinstance(stream, (int, float)) and not isinstance(stream, bool)):
@@ -139,17 +145,17 @@ def _streaming(fields: Mapping[str, Any]) -> tuple[bool, bool]:
     return True, options.get("include_usage") is True
 
 
-def _max_tokens(fields: Mapping[str, Any]) -> int:
-    given = [_whole(fields, name, 1, _MAX_TOKENS) for name in ("max_completion_tokens", "max_tokens")]
+def _read_max_tokens(fields: Mapping[str, Any]) -> int:
+    given = [_read_integer(fields, name, 1, _MAX_TOKENS) for name in ("max_completion_tokens", "max_tokens")]
     return next((maximum for maximum in given if maximum is not None), _UNBOUNDED)
 
 
-def _logprobs(fields: Mapping[str, Any], chat_dialect: ChatDialect) -> int | None:
+def _read_logprobs(fields: Mapping[str, Any], chat_dialect: ChatDialect) -> int | None:
     """How many likelihoods are told beside a token's own; None for none at all."""
     flag = fields.get("logprobs")
     if chat_dialect.counts_logprobs or (chat_dialect.name == "local" and not isinstance(flag, bool)):
-        return _whole(fields, "logprobs", 0, chat_dialect.max_logprobs)
-    maximum = _whole(fields, "top_logprobs", 0, chat_dialect.max_logprobs)
+        return _read_integer(fields, "logprobs", 0, chat_dialect.max_logprobs)
+    maximum = _read_integer(fields, "top_logprobs", 0, chat_dialect.max_logprobs)
     if flag not in (None, True, False) or (isinstance(flag, (int, float)) and not isinstance(flag, bool)):
         raise ApiError("bad_value", "logprobs must be true or false", param="logprobs")
     if maximum is not None and not flag:
@@ -157,7 +163,7 @@ def _logprobs(fields: Mapping[str, Any], chat_dialect: ChatDialect) -> int | Non
     return (maximum or 0) if flag else None
 
 
-def _stop(given: Any, chat_dialect: ChatDialect) -> tuple[str, ...]:
+def _read_stop(given: Any, chat_dialect: ChatDialect) -> tuple[str, ...]:
     stops = [given] if isinstance(given, str) else [] if given is None else given
     if not isinstance(stops, list) or not all(isinstance(one, str) for one in stops):
         raise ApiError("bad_value", "stop must be a string or a list of strings", param="stop")
@@ -166,7 +172,7 @@ def _stop(given: Any, chat_dialect: ChatDialect) -> tuple[str, ...]:
     return tuple(one for one in stops if one)
 
 
-def _whole(fields: Mapping[str, Any], name: str, minimum: int, maximum: int) -> int | None:
+def _read_integer(fields: Mapping[str, Any], name: str, minimum: int, maximum: int) -> int | None:
     value = fields.get(name)
     if value is None:
         return None
@@ -175,5 +181,5 @@ def _whole(fields: Mapping[str, Any], name: str, minimum: int, maximum: int) -> 
     return value
 
 
-def _number(value: Any) -> bool:
+def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)

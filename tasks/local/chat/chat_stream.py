@@ -8,11 +8,18 @@ from typing import Any
 
 import orjson
 
-from mediamill.tasks.local.chat.answers import Completion
-from mediamill.tasks.local.chat.chat_dialects import chat_dialect
-from mediamill.tasks.local.chat.chat_reply import LIKELY, call_id, logprobs_reply, piece_id, reply_head, split_pieces
+from mediamill.tasks.local.chat.answers import ChatAnswer
+from mediamill.tasks.local.chat.chat_dialects import get_chat_dialect
+from mediamill.tasks.local.chat.chat_reply import (
+    LIKELY,
+    build_logprobs,
+    build_reply_head,
+    make_token_id,
+    make_tool_call_id,
+    split_words,
+)
 from mediamill.tasks.local.chat.chat_request import ChatRequest
-from mediamill.tasks.local.chat.token_usage import TokenUsage, usage_reply
+from mediamill.tasks.local.chat.token_usage import TokenUsage, build_usage
 from mediamill.tasks.local.faults.fault_rules import Fault
 
 Chunk = dict[str, Any]
@@ -22,9 +29,9 @@ _PAUSE = b": keep-alive\n\n"
 _FRAGMENT = 16
 
 
-def chat_chunks(
+def build_chunks(
     params: ChatRequest,
-    answers: Sequence[Completion],
+    answers: Sequence[ChatAnswer],
     spend: TokenUsage,
     dialect: str,
     request_id: str,
@@ -32,13 +39,14 @@ def chat_chunks(
     likely: bool = False,
 ) -> list[Chunk]:
     """The chunks of a reply; those of several answers come by turns."""
-    common = reply_head(params, request_id, "chat.completion.chunk")
+    common = build_reply_head(params, request_id, "chat.completion.chunk")
     each = [
-        list(_chunks(params, completion, n, dialect, request_id, likely=likely)) for n, completion in enumerate(answers)
+        list(_generate_answer_chunks(params, completion, n, dialect, request_id, likely=likely))
+        for n, completion in enumerate(answers)
     ]
     choices = [choice for turn in zip_longest(*each) for choice in turn if choice is not None]
     chunks: list[Chunk] = [{**common, "choices": [choice]} for choice in choices]
-    counts = usage_reply(spend, dialect)
+    counts = build_usage(spend, dialect)
     if dialect == "together":
         chunks[-1]["usage"] = counts
     elif dialect == "groq":
@@ -69,32 +77,34 @@ def encode_events(chunks: Sequence[Chunk], fault: Fault | None, error: Mapping[s
     return lines if kind in ("stream_error", "no_done", "undone") else [*lines, DONE]
 
 
-def _chunks(
-    params: ChatRequest, completion: Completion, index: int, dialect: str, request_id: str, *, likely: bool
+def _generate_answer_chunks(
+    params: ChatRequest, completion: ChatAnswer, index: int, dialect: str, request_id: str, *, likely: bool
 ) -> Iterator[dict[str, Any]]:
-    names = chat_dialect(dialect).reasoning
+    names = get_chat_dialect(dialect).reasoning
     always = {"role": "assistant"} if dialect == "together" else {}
-    yield _choice(index, {"role": "assistant", "content": ""})
-    for piece in split_pieces(completion.reasoning):
-        yield _choice(index, {**always, **({"content": ""} if always else {}), **dict.fromkeys(names, piece)})
-    for piece in split_pieces(completion.text if completion.refusal is None else ""):
-        choice = _choice(index, {**always, "content": piece})
+    yield _build_choice(index, {"role": "assistant", "content": ""})
+    for piece in split_words(completion.reasoning):
+        yield _build_choice(index, {**always, **({"content": ""} if always else {}), **dict.fromkeys(names, piece)})
+    for piece in split_words(completion.text if completion.refusal is None else ""):
+        choice = _build_choice(index, {**always, "content": piece})
         if dialect == "together":
-            choice["delta"]["token_id"] = piece_id(piece)
+            choice["delta"]["token_id"] = make_token_id(piece)
         if params.logprobs is not None and likely:
-            value = LIKELY if dialect == "together" else logprobs_reply([piece], params.logprobs, dialect)
+            value = LIKELY if dialect == "together" else build_logprobs([piece], params.logprobs, dialect)
             choice["logprobs"] = value
         yield choice
-    for piece in split_pieces(completion.refusal or ""):
-        yield _choice(index, {"refusal": piece})
+    for piece in split_words(completion.refusal or ""):
+        yield _build_choice(index, {"refusal": piece})
     for n, call in enumerate(completion.calls):
-        begun = {"index": n, "id": call_id(request_id, n), "type": "function"}
-        yield _choice(index, {**always, "tool_calls": [{**begun, "function": {"name": call.name, "arguments": ""}}]})
+        begun = {"index": n, "id": make_tool_call_id(request_id, n), "type": "function"}
+        yield _build_choice(
+            index, {**always, "tool_calls": [{**begun, "function": {"name": call.name, "arguments": ""}}]}
+        )
         for at in range(0, len(call.arguments), _FRAGMENT):
             part = {"index": n, "function": {"arguments": call.arguments[at : at + _FRAGMENT]}}
-            yield _choice(index, {**always, "tool_calls": [part]})
-    yield {**_choice(index, {**always, "content": ""} if always else {}), "finish_reason": completion.finish}
+            yield _build_choice(index, {**always, "tool_calls": [part]})
+    yield {**_build_choice(index, {**always, "content": ""} if always else {}), "finish_reason": completion.finish}
 
 
-def _choice(index: int, delta: dict[str, Any]) -> dict[str, Any]:
+def _build_choice(index: int, delta: dict[str, Any]) -> dict[str, Any]:
     return {"index": index, "delta": delta, "logprobs": None, "finish_reason": None}

@@ -16,15 +16,15 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from mediamill.tasks.local.chat.answers import Call, Completion, answer_prompt, echoes
-from mediamill.tasks.local.chat.chat_dialects import ChatDialect, chat_dialect
-from mediamill.tasks.local.chat.chat_models import picture_tokens, prompt_tokens
-from mediamill.tasks.local.chat.chat_reply import completion_reply
+from mediamill.tasks.local.chat.answers import ChatAnswer, ToolCall, answer_prompt, is_echo_engine
+from mediamill.tasks.local.chat.chat_dialects import ChatDialect, get_chat_dialect
+from mediamill.tasks.local.chat.chat_models import count_image_tokens, count_prompt_tokens
+from mediamill.tasks.local.chat.chat_reply import build_completion_reply
 from mediamill.tasks.local.chat.chat_request import ChatRequest, read_chat_request
-from mediamill.tasks.local.chat.chat_stream import chat_chunks, encode_events
-from mediamill.tasks.local.chat.media_sources import Source, decode_data_url, fetch_source
-from mediamill.tasks.local.chat.token_usage import TokenUsage, count_usage, truncate
-from mediamill.tasks.local.chat.visual_inputs import VisualInput, read_image, read_video
+from mediamill.tasks.local.chat.chat_stream import build_chunks, encode_events
+from mediamill.tasks.local.chat.media_sources import MediaSource, decode_data_url, fetch_source
+from mediamill.tasks.local.chat.token_usage import TokenUsage, count_usage, truncate_answer
+from mediamill.tasks.local.chat.visual_inputs import VisualInput, decode_image_input, decode_video_input
 from mediamill.tasks.local.faults.fault_replies import EventStream
 from mediamill.tasks.local.faults.fault_rules import Fault
 from mediamill.tasks.local.server.api_error import ApiError
@@ -43,37 +43,37 @@ _THREADS = ThreadPoolExecutor(2, thread_name_prefix="pictures")
 """Two large bodies or pictures are worked on at a time, whoever sent them: that bounds the memory."""
 
 
-def _max_bytes(state: ServerState, dialect: Dialect) -> int:
-    return state.settings.max_bytes or chat_dialect(dialect.name).max_bytes
+def _max_chat_bytes(state: ServerState, dialect: Dialect) -> int:
+    return state.settings.max_bytes or get_chat_dialect(dialect.name).max_bytes
 
 
-async def _read(_: ServerState, context: RequestContext) -> Any:
+async def _read_chat_body(_: ServerState, context: RequestContext) -> Any:
     """The body's JSON, or the ``ApiError`` why it is none; the bill gets its hashes. A thread reads large ones."""
     call, data = context.call, context.body.data
     if len(data) <= _LARGE:
-        fields, hashes = _parse(data), _hashes(data)
+        fields, hashes = _parse_chat_body(data), _hash_chat_body(data)
     else:
         loop = asyncio.get_running_loop()
-        fields, hashes = await loop.run_in_executor(_THREADS, lambda: (_parse(data), _hashes(data)))
+        fields, hashes = await loop.run_in_executor(_THREADS, lambda: (_parse_chat_body(data), _hash_chat_body(data)))
     call.body_sha256, call.file_sha256, call.params_sha256 = hashes
     model = fields.get("model") if isinstance(fields, dict) else None
     call.model = model if isinstance(model, str) else ""
     return fields
 
 
-async def _answer(state: ServerState, context: RequestContext, fields: Any) -> web.Response:
-    rules = chat_dialect(context.dialect.name)
+async def _answer_chat(state: ServerState, context: RequestContext, fields: Any) -> web.Response:
+    rules = get_chat_dialect(context.dialect.name)
     params = read_chat_request(fields, rules, state.catalog.chat[context.dialect.name])
-    inputs = await _visual_inputs(state, context, rules, params)
-    completions = await _completions(state, params, inputs, context.fault)
-    usage = _charge(state, context, params, inputs, completions)
-    return _reply(state, context, params, completions, usage)
+    inputs = await _load_visual_inputs(state, context, rules, params)
+    completions = await _generate_answers(state, params, inputs, context.fault)
+    usage = _charge_chat(state, context, params, inputs, completions)
+    return _build_chat_reply(state, context, params, completions, usage)
 
 
-COMPLETIONS = PaidEndpoint(_read, _answer, _max_bytes)
+COMPLETIONS = PaidEndpoint(_read_chat_body, _answer_chat, _max_chat_bytes)
 
 
-def _parse(data: Buffer) -> Any:
+def _parse_chat_body(data: Buffer) -> Any:
     try:
         with memoryview(data) as view:
             return parse_json(view)
@@ -81,7 +81,7 @@ def _parse(data: Buffer) -> Any:
         return error
 
 
-def _hashes(data: Buffer) -> tuple[str, str, str]:
+def _hash_chat_body(data: Buffer) -> tuple[str, str, str]:
     """Of the body, of the pictures in it or else of its words, and of its words, whether streamed or not."""
     whole_body = hashlib.sha256(data).hexdigest()
     shown = hashlib.sha256()
@@ -93,27 +93,33 @@ def _hashes(data: Buffer) -> tuple[str, str, str]:
     return whole_body, shown.hexdigest() if count else rest, rest
 
 
-async def _visual_inputs(
+async def _load_visual_inputs(
     state: ServerState, context: RequestContext, rules: ChatDialect, params: ChatRequest
 ) -> list[VisualInput]:
-    measure = not echoes(state.settings.engine)
+    measure = not is_echo_engine(state.settings.engine)
     loop = asyncio.get_running_loop()
     inputs: list[VisualInput] = []
     for source in params.sources:
         file = await fetch_source(source, rules, state.settings.url_host, context.body.cleanup)
-        inputs.append(await loop.run_in_executor(_THREADS, partial(_decode, source, file, rules, measure=measure)))
+        inputs.append(
+            await loop.run_in_executor(_THREADS, partial(_decode_source, source, file, rules, measure=measure))
+        )
     context.call.pictures = [one.sha256 for one in inputs] or None
     return inputs
 
 
-def _decode(source: Source, file: Path | None, rules: ChatDialect, *, measure: bool) -> VisualInput:
+def _decode_source(source: MediaSource, file: Path | None, rules: ChatDialect, *, measure: bool) -> VisualInput:
     data = decode_data_url(source, rules) if file is None else file.read_bytes()
-    return read_video(data) if source.kind == "video" else read_image(data, source.detail, rules, measure=measure)
+    return (
+        decode_video_input(data)
+        if source.kind == "video"
+        else decode_image_input(data, source.detail, rules, measure=measure)
+    )
 
 
-async def _completions(
+async def _generate_answers(
     state: ServerState, params: ChatRequest, inputs: list[VisualInput], fault: Fault | None
-) -> list[Completion]:
+) -> list[ChatAnswer]:
     """The answers, ended where they must be; what a fault wants said instead of them."""
     engine = state.settings.engine
     if len(params.text) > _LONG or params.form.schema is not None or params.tool is not None:
@@ -124,11 +130,11 @@ async def _completions(
         completions = [answer_prompt(engine, params, inputs, n) for n in range(params.n)]
     if fault is not None and fault.kind == "say":
         fields = fault.body if isinstance(fault.body, dict) else {"content": str(fault.body or "")}
-        completions = [_replaced(completion, fields, params) for completion in completions]
-    return [truncate(completion, params) for completion in completions]
+        completions = [_replace_answer(completion, fields, params) for completion in completions]
+    return [truncate_answer(completion, params) for completion in completions]
 
 
-def _replaced(completion: Completion, fields: Mapping[str, Any], params: ChatRequest) -> Completion:
+def _replace_answer(completion: ChatAnswer, fields: Mapping[str, Any], params: ChatRequest) -> ChatAnswer:
     """The answer that a fault wants said."""
     given = fields.get("tool_calls") or ([fields] if fields.get("arguments") is not None else [])
     name = params.tool.name if params.tool is not None else "tool"
@@ -137,26 +143,26 @@ def _replaced(completion: Completion, fields: Mapping[str, Any], params: ChatReq
         text=str(fields.get("content") or ""),
         reasoning=str(fields.get("reasoning") or ""),
         refusal=fields.get("refusal"),
-        calls=tuple(Call(str(one.get("name", name)), _arguments(one.get("arguments", {}))) for one in given),
+        calls=tuple(ToolCall(str(one.get("name", name)), _to_arguments(one.get("arguments", {}))) for one in given),
         finish=fields.get("finish_reason"),
     )
 
 
-def _arguments(given: Any) -> str:
+def _to_arguments(given: Any) -> str:
     return given if isinstance(given, str) else orjson.dumps(given).decode()
 
 
-def _charge(
+def _charge_chat(
     state: ServerState,
     context: RequestContext,
     params: ChatRequest,
     inputs: list[VisualInput],
-    completions: list[Completion],
+    completions: list[ChatAnswer],
 ) -> TokenUsage:
     """Count the tokens and put them on the bill, unless a fault says otherwise."""
     call, counting = context.call, params.facts.counting
-    images = sum(picture_tokens(one, counting) for one in inputs)
-    prompt = prompt_tokens(params.text + params.tools, params.messages, inputs, counting)
+    images = sum(count_image_tokens(one, counting) for one in inputs)
+    prompt = count_prompt_tokens(params.text + params.tools, params.messages, inputs, counting)
     usage = count_usage(completions, prompt, images)
     if context.charges:
         state.prices.charge_tokens(call, usage.prompt, usage.completion)
@@ -166,23 +172,23 @@ def _charge(
     return usage
 
 
-def _reply(
-    state: ServerState, context: RequestContext, params: ChatRequest, completions: list[Completion], usage: TokenUsage
+def _build_chat_reply(
+    state: ServerState, context: RequestContext, params: ChatRequest, completions: list[ChatAnswer], usage: TokenUsage
 ) -> web.Response:
     dialect, request_id = context.dialect, context.request_id
     kind = "text/event-stream" if params.stream else "application/json"
-    headers = {**reply_headers(state, context), **_engine_headers(state, completions), "content-type": kind}
-    likely = echoes(state.settings.engine)
+    headers = {**reply_headers(state, context), **_build_chat_engine_headers(state, completions), "content-type": kind}
+    likely = is_echo_engine(state.settings.engine)
     if not params.stream:
-        body = completion_reply(params, completions, usage, dialect.name, request_id, likely=likely)
+        body = build_completion_reply(params, completions, usage, dialect.name, request_id, likely=likely)
         return web.Response(body=body, headers=headers)
     _, error = dialect.error(ApiError("failed", "The server had an error while answering."), request_id)
-    chunks = chat_chunks(params, completions, usage, dialect.name, request_id, likely=likely)
+    chunks = build_chunks(params, completions, usage, dialect.name, request_id, likely=likely)
     return EventStream(encode_events(chunks, context.fault, error), headers)
 
 
-def _engine_headers(state: ServerState, completions: list[Completion]) -> dict[str, str]:
+def _build_chat_engine_headers(state: ServerState, completions: list[ChatAnswer]) -> dict[str, str]:
     simulated = any(completion.simulated for completion in completions)
     name = "extract-1" if simulated else "measure-1"
-    identity = state.asr_engine.identity if echoes(state.settings.engine) else name
+    identity = state.asr_engine.identity if is_echo_engine(state.settings.engine) else name
     return {"x-mediamill-engine": identity, "x-mediamill-simulated": "true" if simulated else "false"}

@@ -11,15 +11,15 @@ _DARK, _BRIGHT = 0.33, 0.66
 _SQUARE = 0.05
 
 
-def describe(seen: Sequence[VisualInput]) -> str:
+def describe_inputs(seen: Sequence[VisualInput]) -> str:
     """All of them, numbered where they are several."""
-    lines = [_one(each) for each in seen]
+    lines = [_describe_input(each) for each in seen]
     if len(lines) > 1:
         lines = [f"{n}: {each}" for n, each in enumerate(lines, 1)]
     return "A description, not a caption: " + "; ".join(lines) + "."
 
 
-def known_facts(words: str, seen: Sequence[VisualInput]) -> Mapping[str, Any]:
+def collect_known_values(words: str, seen: Sequence[VisualInput]) -> Mapping[str, Any]:
     """What properties of a schema may be called, and what is known of that."""
     texts = ("text", "caption", "description", "title", "answer", "summary", "alt", "reason")
     known: dict[str, Any] = dict.fromkeys(texts, words)
@@ -38,8 +38,8 @@ def known_facts(words: str, seen: Sequence[VisualInput]) -> Mapping[str, Any]:
         "colours": list(first.colors),
         "color": main,
         "colour": main,
-        "tags": [*first.colors, _light(first.brightness), first.format.lower()],
-        "keywords": [*first.colors, _light(first.brightness), first.format.lower()],
+        "tags": [*first.colors, _describe_brightness(first.brightness), first.format.lower()],
+        "keywords": [*first.colors, _describe_brightness(first.brightness), first.format.lower()],
         "count": len(seen),
         "ocr": first.text or "",
     }
@@ -54,19 +54,22 @@ def _shape(seen: VisualInput) -> str:
     return "wide" if seen.width > seen.height else "tall"
 
 
-def _light(brightness: float) -> str:
+def _describe_brightness(brightness: float) -> str:
     return "dark" if brightness < _DARK else "bright" if brightness > _BRIGHT else "of middling brightness"
 
 
-def _one(seen: VisualInput) -> str:
+def _describe_input(seen: VisualInput) -> str:
     if seen.kind == "video":
-        begins, ends = _light(seen.brightness), _light(seen.brightness if seen.ending is None else seen.ending)
+        begins, ends = (
+            _describe_brightness(seen.brightness),
+            _describe_brightness(seen.brightness if seen.ending is None else seen.ending),
+        )
         parts = [
             f"a {_shape(seen)} {seen.format} video of {seen.seconds or 0:.1f} s, {seen.width} by {seen.height} pixels",
             f"{seen.frames} frames at {seen.fps or 0:g} a second",
         ]
     else:
-        begins = ends = _light(seen.brightness)
+        begins = ends = _describe_brightness(seen.brightness)
         parts = [f"a {_shape(seen)} {seen.format} picture of {seen.width} by {seen.height} pixels"]
     if seen.colors:
         parts.append(f"mostly {' and '.join(seen.colors)}")

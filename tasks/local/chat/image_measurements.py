@@ -35,11 +35,11 @@ _NAMED = {
 _TURNS = {3: 180, 6: 270, 8: 90}
 
 
-def dominant_colors(image: Image) -> tuple[tuple[str, ...], float]:
+def measure_colors(image: Image) -> tuple[tuple[str, ...], float]:
     """The names of the most frequent colours, each of a tenth of it at least, and how bright it is, from 0 to 1."""
     import numpy as np
 
-    pixels = np.asarray(_on_white(_small(image)), dtype=np.int32).reshape(-1, 3)
+    pixels = np.asarray(_flatten_on_white(_to_thumbnail(image)), dtype=np.int32).reshape(-1, 3)
     known = np.array(list(_NAMED.values()), dtype=np.int32)
     nearest = ((pixels[:, None, :] - known[None, :, :]) ** 2).sum(axis=2).argmin(axis=1)
     counts = np.bincount(nearest, minlength=len(known))
@@ -48,14 +48,14 @@ def dominant_colors(image: Image) -> tuple[tuple[str, ...], float]:
     return tuple(names[n] for n in ranked[:3] if counts[n] * _MIN_SHARE >= len(pixels)), float(pixels.mean()) / 255
 
 
-def ocr_program() -> str | None:
+def find_ocr_program() -> str | None:
     """The program that reads text in pictures, where it is on PATH."""
     return shutil.which("tesseract")
 
 
-def read_text(image: Image, orientation: int | None) -> str | None:
+def read_image_text(image: Image, orientation: int | None) -> str | None:
     """The text in a picture, where the program tesseract is there to read it."""
-    program = ocr_program()
+    program = find_ocr_program()
     if program is None:
         return None
     grey = image.convert("L")
@@ -74,7 +74,7 @@ def read_text(image: Image, orientation: int | None) -> str | None:
     return " ".join(done.stdout.decode("utf-8", "replace").split())[:_MAX_OCR] or None
 
 
-def _small(image: Image) -> Image:
+def _to_thumbnail(image: Image) -> Image:
     """A thumbnail; sixteen bits a channel are brought down to eight, where Pillow would cut them off."""
     import numpy as np
     from PIL import Image as Pillow
@@ -91,7 +91,7 @@ def _small(image: Image) -> Image:
     return image.resize((_THUMBNAIL, _THUMBNAIL), Pillow.Resampling.BOX)
 
 
-def _on_white(image: Image) -> Image:
+def _flatten_on_white(image: Image) -> Image:
     from PIL import Image as Pillow
 
     if image.mode not in ("RGBA", "LA", "PA") and "transparency" not in image.info:

@@ -19,7 +19,7 @@ _STRICT_PROPERTIES = 5000
 _UNKNOWN_TO_STRICT = ("allOf", "oneOf", "not", "dependentRequired", "dependentSchemas", "if", "then", "else")
 
 
-def checked(schema: Any, where: str, *, strict: bool = False) -> Mapping[str, Any]:
+def check_schema(schema: Any, where: str, *, strict: bool = False) -> Mapping[str, Any]:
     """A schema that can be answered to.
 
     Args:
@@ -32,29 +32,29 @@ def checked(schema: Any, where: str, *, strict: bool = False) -> Mapping[str, An
     """
     if not isinstance(schema, dict):
         raise ApiError("bad_value", f"{where}: a JSON Schema is an object", param=where)
-    if _depth(schema) > _DEEPEST:
+    if _measure_depth(schema) > _DEEPEST:
         raise ApiError("bad_value", f"{where}: the schema is nested more than {_DEEPEST} levels", param=where)
-    error = _trouble(orjson.dumps(schema))
+    error = _find_definition_error(orjson.dumps(schema))
     if error is not None:
         raise ApiError("bad_value", f"Invalid schema for {where}: {error}", param=where)
     if strict:
-        broken = _unstrict(schema)
+        broken = _find_strict_error(schema)
         if broken is not None:
             raise ApiError("bad_value", f"Invalid schema for {where}: {broken}", param=where)
     return schema
 
 
-def misfit(value: Any, schema: Mapping[str, Any]) -> str | None:
+def find_schema_error(value: Any, schema: Mapping[str, Any]) -> str | None:
     """Why a value does not fit a schema; None when it does."""
     try:
-        found = next(iter(_validator(orjson.dumps(schema)).iter_errors(value)), None)
+        found = next(iter(_get_schema_validator(orjson.dumps(schema)).iter_errors(value)), None)
     except Exception as error:  # noqa: BLE001 - references that lead nowhere, patterns that are none
         return f"{type(error).__name__}: {error}"[:200]
     return None if found is None else f"{found.message[:200]} at {found.json_path}"
 
 
 @functools.lru_cache(maxsize=64)
-def _validator(schema: bytes) -> Validator:
+def _get_schema_validator(schema: bytes) -> Validator:
     from jsonschema import Draft202012Validator
     from referencing import Registry
 
@@ -62,7 +62,7 @@ def _validator(schema: bytes) -> Validator:
 
 
 @functools.lru_cache(maxsize=64)
-def _trouble(schema: bytes) -> str | None:
+def _find_definition_error(schema: bytes) -> str | None:
     from jsonschema import Draft202012Validator, SchemaError
 
     try:
@@ -74,7 +74,7 @@ def _trouble(schema: bytes) -> str | None:
     return None
 
 
-def _depth(schema: Any) -> int:
+def _measure_depth(schema: Any) -> int:
     """How deep lists and objects are nested, found without recursion."""
     deepest, waiting = 0, [(schema, 1)]
     while waiting:
@@ -85,12 +85,12 @@ def _depth(schema: Any) -> int:
     return deepest
 
 
-def _unstrict(schema: Mapping[str, Any]) -> str | None:
+def _find_strict_error(schema: Mapping[str, Any]) -> str | None:
     """The first of the strict mode's rules that a schema breaks (provider docs)."""
     if schema.get("type") != "object" or "anyOf" in schema:
         return "schema must be a JSON Schema of 'type: \"object\"', and its root not an anyOf"
     properties = 0
-    for part, depth in _parts(schema, 0):
+    for part, depth in _walk_schemas(schema, 0):
         unknown = next((name for name in _UNKNOWN_TO_STRICT if name in part), None)
         if unknown is not None:
             return f"'{unknown}' is not permitted"
@@ -112,14 +112,14 @@ def _unstrict(schema: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _parts(part: Any, depth: int) -> Iterator[tuple[Mapping[str, Any], int]]:
+def _walk_schemas(part: Any, depth: int) -> Iterator[tuple[Mapping[str, Any], int]]:
     """A schema and the schemas in it, each with how deep it is."""
     if not isinstance(part, dict):
         return
     yield part, depth
     for name in ("properties", "$defs", "definitions"):
         for inner in (part.get(name) or {}).values():
-            yield from _parts(inner, depth + (name == "properties"))
-    yield from _parts(part.get("items"), depth)
+            yield from _walk_schemas(inner, depth + (name == "properties"))
+    yield from _walk_schemas(part.get("items"), depth)
     for inner in part.get("anyOf") or ():
-        yield from _parts(inner, depth)
+        yield from _walk_schemas(inner, depth)

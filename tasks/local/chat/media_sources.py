@@ -20,7 +20,7 @@ _MAX_VIDEO = 100 * MIB
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class MediaSource:
     """A picture or video as it was sent: a ``data:`` or http(s) URL."""
 
     kind: str
@@ -29,17 +29,17 @@ class Source:
 
 
 async def fetch_source(
-    source: Source, chat_dialect: ChatDialect, hosts: Collection[str], cleanup: ExitStack
+    source: MediaSource, chat_dialect: ChatDialect, hosts: Collection[str], cleanup: ExitStack
 ) -> Path | None:
     """The file of a source that is somewhere else, in ``cleanup``'s care; None for one that holds its data.
 
     Raises:
         ApiError: when it may not be fetched, cannot be, or is too large.
     """
-    if _holds_data(source):
+    if _is_data_url(source):
         return None
     try:
-        got = await download(source.url, hosts, _maximum(source, chat_dialect), cleanup)
+        got = await download(source.url, hosts, _max_source_bytes(source, chat_dialect), cleanup)
     except ApiError as api_error:
         kind: ErrorKind = "url_too_large" if api_error.kind == "url_too_large" else "bad_picture"
         raise ApiError(kind, f"Failed to get the {source.kind}: {api_error.message}", param="messages") from None
@@ -48,13 +48,13 @@ async def fetch_source(
     return got.path
 
 
-def decode_data_url(source: Source, chat_dialect: ChatDialect) -> bytes:
+def decode_data_url(source: MediaSource, chat_dialect: ChatDialect) -> bytes:
     """What a ``data:`` URL holds. Blocking.
 
     Raises:
         ApiError: when it holds no such thing, or too much of it.
     """
-    maximum = _maximum(source, chat_dialect)
+    maximum = _max_source_bytes(source, chat_dialect)
     found = _DATA.match(source.url)
     mime = (found["mime"] or "") if found else ""
     if found is None or not mime.lower().startswith((f"{source.kind}/", "application/octet-stream")):
@@ -73,9 +73,9 @@ def decode_data_url(source: Source, chat_dialect: ChatDialect) -> bytes:
     return data
 
 
-def _holds_data(source: Source) -> bool:
+def _is_data_url(source: MediaSource) -> bool:
     return source.url[:5].lower() == "data:"
 
 
-def _maximum(source: Source, chat_dialect: ChatDialect) -> int:
+def _max_source_bytes(source: MediaSource, chat_dialect: ChatDialect) -> int:
     return chat_dialect.max_picture_bytes if source.kind == "image" else _MAX_VIDEO

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mediamill.tasks.local.chat.chat_dialects import ChatDialect
-from mediamill.tasks.local.chat.media_sources import Source
+from mediamill.tasks.local.chat.media_sources import MediaSource
 from mediamill.tasks.local.server.api_error import ApiError
 
 _DETAILS = frozenset({"auto", "low", "high", "original"})
@@ -21,7 +21,7 @@ class MessageContents:
 
     texts: list[str] = field(default_factory=list)
     last: str = ""
-    sources: list[Source] = field(default_factory=list)
+    sources: list[MediaSource] = field(default_factory=list)
     calls: set[str] = field(default_factory=set)
 
 
@@ -37,7 +37,7 @@ def read_messages(given: Any, chat_dialect: ChatDialect) -> MessageContents:
         raise ApiError("bad_value", f"messages must be a list of at most {_MAX_MESSAGES}", param="messages")
     contents = MessageContents()
     for number, message in enumerate(given):
-        _read(message, f"messages.{number}", chat_dialect, contents)
+        _read_message(message, f"messages.{number}", chat_dialect, contents)
     if sum(map(len, contents.texts)) > _MAX_TEXT:
         raise ApiError("too_large", f"the messages have more than {_MAX_TEXT} characters", param="messages")
     images = sum(source.kind == "image" for source in contents.sources)
@@ -47,26 +47,26 @@ def read_messages(given: Any, chat_dialect: ChatDialect) -> MessageContents:
     return contents
 
 
-def _read(message: Any, where: str, chat_dialect: ChatDialect, contents: MessageContents) -> None:
+def _read_message(message: Any, where: str, chat_dialect: ChatDialect, contents: MessageContents) -> None:
     role = message.get("role") if isinstance(message, dict) else None
     if not isinstance(role, str) or role not in chat_dialect.roles:
         known = ", ".join(sorted(chat_dialect.roles))
         raise ApiError("bad_value", f"{where}: a message has a role, one of {known}", param=f"{where}.role")
     if role == "assistant":
-        _calls(message.get("tool_calls"), where, contents)
+        _read_tool_calls(message.get("tool_calls"), where, contents)
     call = message.get("tool_call_id")
     if role == "tool" and not (isinstance(call, str) and call in contents.calls):
         text = f"{where}: a message of a tool answers a tool call before it, by tool_call_id"
         raise ApiError("bad_value", text, param=f"{where}.tool_call_id")
     if chat_dialect.name == "groq" and message.get("name") is not None:
         raise ApiError("bad_value", f"property '{where}.name' is unsupported", param=f"{where}.name")
-    message_text = _content(message, role, where, chat_dialect, contents)
+    message_text = _read_content(message, role, where, chat_dialect, contents)
     contents.texts.append(message_text)
     if role == "user":
         contents.last = message_text
 
 
-def _calls(given: Any, where: str, contents: MessageContents) -> None:
+def _read_tool_calls(given: Any, where: str, contents: MessageContents) -> None:
     """Tool calls of an assistant's earlier answer."""
     if given is None:
         return
@@ -80,7 +80,7 @@ def _calls(given: Any, where: str, contents: MessageContents) -> None:
         contents.calls.add(call["id"])
 
 
-def _content(
+def _read_content(
     message: Mapping[str, Any], role: str, where: str, chat_dialect: ChatDialect, contents: MessageContents
 ) -> str:
     content = message.get("content")
@@ -92,11 +92,11 @@ def _content(
         text = f"{where}.content must be a string or a list of parts"
         raise ApiError("bad_value", text, param=f"{where}.content")
     return "\n".join(
-        _part(part, role, f"{where}.content.{n}", chat_dialect, contents) for n, part in enumerate(content)
+        _read_content_part(part, role, f"{where}.content.{n}", chat_dialect, contents) for n, part in enumerate(content)
     )
 
 
-def _part(part: Any, role: str, where: str, chat_dialect: ChatDialect, contents: MessageContents) -> str:
+def _read_content_part(part: Any, role: str, where: str, chat_dialect: ChatDialect, contents: MessageContents) -> str:
     kind = part.get("type") if isinstance(part, dict) else None
     if kind == "text" and isinstance(part.get("text"), str):
         return str(part["text"])
@@ -106,22 +106,22 @@ def _part(part: Any, role: str, where: str, chat_dialect: ChatDialect, contents:
         if chat_dialect.user_pictures and role != "user":
             text = f"{where}: images are only allowed in messages of the user, not of the role {role}"
             raise ApiError("bad_value", text, param=where)
-        contents.sources.append(_source(part.get(kind), kind, where, chat_dialect))
+        contents.sources.append(_read_media_source(part.get(kind), kind, where, chat_dialect))
         return ""
     if kind in ("video_url", "audio_url", "input_audio", "file"):
         raise ApiError("bad_value", f"{where}: {kind} is not supported", param=where)
     raise ApiError("bad_value", f"{where}: parts of type {str(kind)[:40]!r} are not supported", param=where)
 
 
-def _source(given: Any, kind: str, where: str, chat_dialect: ChatDialect) -> Source:
+def _read_media_source(given: Any, kind: str, where: str, chat_dialect: ChatDialect) -> MediaSource:
     given = {"url": given} if isinstance(given, str) and chat_dialect.bare_urls else given
     if not isinstance(given, dict) or not isinstance(given.get("url"), str) or not given["url"]:
         raise ApiError("bad_value", f"{where}: {kind} must be an object with a url", param=where)
     detail = given.get("detail")
     if detail is None:
-        return Source(kind.removesuffix("_url"), given["url"])
+        return MediaSource(kind.removesuffix("_url"), given["url"])
     if not chat_dialect.detail:
         raise ApiError("bad_value", f"{where}: detail is not a field of {kind}", param=where)
     if not isinstance(detail, str) or detail not in _DETAILS:
         raise ApiError("bad_value", f"{where}: detail must be one of {', '.join(sorted(_DETAILS))}", param=where)
-    return Source(kind.removesuffix("_url"), given["url"], detail)
+    return MediaSource(kind.removesuffix("_url"), given["url"], detail)

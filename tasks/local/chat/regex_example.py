@@ -12,7 +12,7 @@ _MAX = 2000
 _CLASSES = {"DIGIT": "0", "NOT_DIGIT": "a", "SPACE": " ", "NOT_SPACE": "a", "WORD": "a", "NOT_WORD": "-"}
 
 
-def example_for(pattern: str) -> str | None:
+def make_regex_example(pattern: str) -> str | None:
     """A text in which the pattern is found; None where none is at hand, as with look-behinds and word boundaries.
 
     Args:
@@ -20,39 +20,39 @@ def example_for(pattern: str) -> str | None:
     """
     parser = importlib.import_module("re._parser")  # the standard library's own; there is no public one
     try:
-        example = _all(parser.parse(pattern), {})
+        example = _make_sequence(parser.parse(pattern), {})
         return example if len(example) <= _MAX and re.search(pattern, example) else None
     except (re.error, OverflowError, ValueError, KeyError, RuntimeError):
         return None
 
 
-def _all(parts: Any, groups: dict[int, str]) -> str:
-    return "".join(_one(str(op), args, groups) for op, args in parts)
+def _make_sequence(parts: Any, groups: dict[int, str]) -> str:
+    return "".join(_make_node(str(op), args, groups) for op, args in parts)
 
 
-def _one(op: str, args: Any, groups: dict[int, str]) -> str:
+def _make_node(op: str, args: Any, groups: dict[int, str]) -> str:
     if op in ("AT", "ASSERT", "ASSERT_NOT"):
         return ""  # the search at the end tells whether these hold
     if op in ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"):
         if args[0] > _MAX:
             raise ValueError("it repeats too often")
-        return _all(args[2], groups) * int(args[0])
+        return _make_sequence(args[2], groups) * int(args[0])
     if op == "SUBPATTERN":
-        groups[args[0]] = _all(args[-1], groups)
+        groups[args[0]] = _make_sequence(args[-1], groups)
         return groups[args[0]]
     example: dict[str, Callable[[], str]] = {
         "LITERAL": lambda: chr(args),
         "NOT_LITERAL": lambda: next(letter for letter in _LIKELY if ord(letter) != args),
         "ANY": lambda: _LIKELY[0],
-        "IN": lambda: _member(args),
-        "BRANCH": lambda: _all(args[1][0], groups),
-        "ATOMIC_GROUP": lambda: _all(args, groups),
+        "IN": lambda: _choose_character(args),
+        "BRANCH": lambda: _make_sequence(args[1][0], groups),
+        "ATOMIC_GROUP": lambda: _make_sequence(args, groups),
         "GROUPREF": lambda: groups[args],
     }
     return example[op]()
 
 
-def _member(parts: Sequence[tuple[Any, Any]]) -> str:
+def _choose_character(parts: Sequence[tuple[Any, Any]]) -> str:
     """A character of a set."""
     if str(parts[0][0]) != "NEGATE":
         op, args = parts[0]
@@ -60,10 +60,10 @@ def _member(parts: Sequence[tuple[Any, Any]]) -> str:
             return _CLASSES[str(args).removeprefix("CATEGORY_")]
         return chr(args if str(op) == "LITERAL" else args[0])
     letters = (chr(code) for code in (*map(ord, _LIKELY), *range(33, 127)))
-    return next(letter for letter in letters if not any(_holds(op, args, letter) for op, args in parts[1:]))
+    return next(letter for letter in letters if not any(_is_in_class(op, args, letter) for op, args in parts[1:]))
 
 
-def _holds(op: Any, args: Any, letter: str) -> bool:
+def _is_in_class(op: Any, args: Any, letter: str) -> bool:
     if str(op) == "LITERAL":
         return bool(ord(letter) == args)
     if str(op) == "RANGE":

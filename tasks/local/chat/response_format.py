@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mediamill.tasks.local.chat.chat_dialects import ChatDialect
-from mediamill.tasks.local.chat.json_schemas import checked
+from mediamill.tasks.local.chat.json_schemas import check_schema
 from mediamill.tasks.local.server.api_error import ApiError
 
 _NAME = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
@@ -36,7 +36,7 @@ class Tool:
     parameters: Mapping[str, Any]
 
 
-def read_format(given: Any, text: str, chat_dialect: ChatDialect) -> ResponseFormat:
+def read_response_format(given: Any, text: str, chat_dialect: ChatDialect) -> ResponseFormat:
     """Check ``response_format``.
 
     Args:
@@ -57,15 +57,15 @@ def read_format(given: Any, text: str, chat_dialect: ChatDialect) -> ResponseFor
             )
             raise ApiError("bad_value", fields, param="messages")
         schema = given.get("schema")
-        return ResponseFormat(None if schema is None else checked(schema, "response_format"), as_json=True)
+        return ResponseFormat(None if schema is None else check_schema(schema, "response_format"), as_json=True)
     if kind == "json_schema":
-        return ResponseFormat(_schema(given, chat_dialect), as_json=True)
+        return ResponseFormat(_read_json_schema(given, chat_dialect), as_json=True)
     if kind == "regex" and chat_dialect.regex:
-        return ResponseFormat(pattern=_pattern(given.get("pattern")))
+        return ResponseFormat(pattern=_read_pattern(given.get("pattern")))
     raise ApiError("bad_value", "response_format must be text, json_object or json_schema", param="response_format")
 
 
-def _schema(given: Mapping[str, Any], chat_dialect: ChatDialect) -> Mapping[str, Any]:
+def _read_json_schema(given: Mapping[str, Any], chat_dialect: ChatDialect) -> Mapping[str, Any]:
     fields = given.get("json_schema")
     if not isinstance(fields, dict) or fields.get("schema") is None:
         raise ApiError("missing_field", "json_schema needs a name and a schema", param="response_format.json_schema")
@@ -74,10 +74,10 @@ def _schema(given: Mapping[str, Any], chat_dialect: ChatDialect) -> Mapping[str,
         text = "json_schema needs a name of at most 64 letters, digits, dots, dashes and underscores"
         raise ApiError("bad_value", text, param="response_format.json_schema.name")
     strict = fields.get("strict") is True and chat_dialect.strict_schemas
-    return checked(fields["schema"], f"response_format '{name}'", strict=strict)
+    return check_schema(fields["schema"], f"response_format '{name}'", strict=strict)
 
 
-def _pattern(given: Any) -> str:
+def _read_pattern(given: Any) -> str:
     if not isinstance(given, str) or not given or len(given) > _MAX_PATTERN:
         raise ApiError("bad_value", "a regex needs a pattern", param="response_format")
     try:
@@ -87,7 +87,7 @@ def _pattern(given: Any) -> str:
     return given
 
 
-def read_tools(fields: Mapping[str, Any], chat_dialect: ChatDialect) -> Tool | None:
+def read_required_tool(fields: Mapping[str, Any], chat_dialect: ChatDialect) -> Tool | None:
     """Check ``tools`` and ``tool_choice``; the function that has to be called, if one must be.
 
     Raises:
@@ -100,7 +100,7 @@ def read_tools(fields: Mapping[str, Any], chat_dialect: ChatDialect) -> Tool | N
         return None
     if not isinstance(tools, list) or not 0 < len(tools) <= _MAX_TOOLS:
         raise ApiError("bad_value", f"tools must be a list of 1 to {_MAX_TOOLS} functions", param="tools")
-    known = {tool.name: tool for tool in (_tool(one, f"tools.{n}", chat_dialect) for n, one in enumerate(tools))}
+    known = {tool.name: tool for tool in (_read_tool(one, f"tools.{n}", chat_dialect) for n, one in enumerate(tools))}
     if isinstance(choice, dict):
         function = choice.get("function")
         wanted = function.get("name") if isinstance(function, dict) else None
@@ -112,7 +112,7 @@ def read_tools(fields: Mapping[str, Any], chat_dialect: ChatDialect) -> Tool | N
     return next(iter(known.values())) if choice == "required" else None
 
 
-def _tool(given: Any, where: str, chat_dialect: ChatDialect) -> Tool:
+def _read_tool(given: Any, where: str, chat_dialect: ChatDialect) -> Tool:
     function = given.get("function") if isinstance(given, dict) else None
     if not isinstance(function, dict) or given.get("type", "function") != "function":
         raise ApiError("bad_value", f"{where} must be of type function, with a function in it", param=where)
@@ -124,4 +124,4 @@ def _tool(given: Any, where: str, chat_dialect: ChatDialect) -> Tool:
     if parameters is None:
         return Tool(name, {"type": "object", "properties": {}})
     strict = function.get("strict") is True and chat_dialect.strict_schemas
-    return Tool(name, checked(parameters, f"function '{name}'", strict=strict))
+    return Tool(name, check_schema(parameters, f"function '{name}'", strict=strict))

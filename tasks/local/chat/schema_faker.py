@@ -7,11 +7,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from mediamill.tasks.local.chat.json_schemas import misfit
-from mediamill.tasks.local.chat.regex_example import example_for
+from mediamill.tasks.local.chat.json_schemas import find_schema_error
+from mediamill.tasks.local.chat.regex_example import make_regex_example
 from mediamill.tasks.local.server.api_error import ApiError
 
-Known = Mapping[str, Any]
+KnownValues = Mapping[str, Any]
 
 _DEEPEST = 40
 _ALL_PROPERTIES = 6
@@ -32,65 +32,69 @@ _FORMATS = {
 }
 
 
-def fill_schema(schema: Mapping[str, Any], known: Known) -> Any:
+def fill_schema(schema: Mapping[str, Any], known: KnownValues) -> Any:
     """A value that fits ``schema``; properties called like something ``known`` hold that where it fits.
 
     Raises:
         ApiError: when no value for the schema is found here.
     """
-    value = _Filler(schema, known).value(schema, None, 0)
-    trouble = misfit(value, schema)
+    value = _SchemaFiller(schema, known).make_value(schema, None, 0)
+    trouble = find_schema_error(value, schema)
     if trouble is not None:
         raise ApiError("bad_value", f"the built-in engine cannot fill this schema: {trouble}", param="response_format")
     return value
 
 
-class _Filler:
-    def __init__(self, whole: Mapping[str, Any], known: Known) -> None:
+class _SchemaFiller:
+    def __init__(self, whole: Mapping[str, Any], known: KnownValues) -> None:
         self.whole = whole
         self.known = known
 
-    def value(self, part: Any, name: str | None, depth: int) -> Any:
+    def make_value(self, part: Any, name: str | None, depth: int) -> Any:
         if depth > _DEEPEST:
             raise ApiError("bad_value", "the built-in engine cannot fill this schema: it never ends")
-        part = self.resolved(part, depth)
-        given = _known_value(name, self.known)
+        part = self.resolve(part, depth)
+        given = _find_known_value(name, self.known)
         if "const" in part:
             return part["const"]
         if "enum" in part:
-            fit = [one for one in part["enum"] if misfit(one, {k: v for k, v in part.items() if "$" not in k}) is None]
+            fit = [
+                one
+                for one in part["enum"]
+                if find_schema_error(one, {k: v for k, v in part.items() if "$" not in k}) is None
+            ]
             return given if given in fit and given is not None else next(iter(fit), None)
-        kind = _kind(part)
+        kind = _guess_type(part)
         result: Any = None
         if kind == "object":
-            result = self.object(part, depth)
+            result = self.make_object(part, depth)
         elif kind == "array":
-            result = self.array(part, name, depth)
+            result = self.make_array(part, name, depth)
         elif kind in ("integer", "number"):
-            result = _number(part, given, whole=kind == "integer")
+            result = _make_number(part, given, whole=kind == "integer")
         elif kind == "boolean":
             result = given if isinstance(given, bool) else True
         elif kind == "string":
-            result = _text(part, given if given is not None else self.known.get("text", ""))
+            result = _make_text(part, given if given is not None else self.known.get("text", ""))
         return result
 
-    def resolved(self, part: Any, depth: int) -> dict[str, Any]:
+    def resolve(self, part: Any, depth: int) -> dict[str, Any]:
         """References followed, everything that must hold together joined, and of choices one that can be filled."""
         for _ in range(_DEEPEST):
             part = {**part} if isinstance(part, Mapping) else {}
             if isinstance(part.get("$ref"), str):
-                part = _joined(self.place(part.pop("$ref")), part)
+                part = _merge_schemas(self.follow_reference(part.pop("$ref")), part)
             elif part.get("allOf"):
                 for one in part.pop("allOf"):
-                    part = _joined(part, one)
+                    part = _merge_schemas(part, one)
             elif "anyOf" in part or "oneOf" in part:
                 choices = part.pop("anyOf", None) or part.pop("oneOf", None) or [{}]
-                part = _joined(part, self.choice(choices, depth))
+                part = _merge_schemas(part, self.choose(choices, depth))
             else:
                 return dict(part)
         raise ApiError("bad_value", "the built-in engine cannot fill this schema: it refers to itself")
 
-    def choice(self, choices: list[Any], depth: int) -> Any:
+    def choose(self, choices: list[Any], depth: int) -> Any:
         """The first that says something; near the deepest place, the first that ends."""
         solid = [one for one in choices if one not in ({"type": "null"}, False)]
         if depth < _ALL_PROPERTIES:
@@ -98,14 +102,14 @@ class _Filler:
         simple = [c for c in choices if isinstance(c, Mapping) and c.get("type") not in (None, "object", "array")]
         return (simple or solid or choices)[0]
 
-    def place(self, reference: str) -> Any:
+    def follow_reference(self, reference: str) -> Any:
         found: Any = self.whole
         for step in filter(None, reference.removeprefix("#").split("/")):
             key = step.replace("~1", "/").replace("~0", "~")
             found = found.get(key) if isinstance(found, Mapping) else None
         return found if isinstance(found, (Mapping, bool)) else {}
 
-    def object(self, part: Mapping[str, Any], depth: int) -> dict[str, Any]:
+    def make_object(self, part: Mapping[str, Any], depth: int) -> dict[str, Any]:
         properties, required = part.get("properties") or {}, part.get("required") or []
         maximum = part.get("maxProperties", math.inf)
         optional = [name for name in properties if name not in required and depth < _ALL_PROPERTIES]
@@ -115,32 +119,32 @@ class _Filler:
         for name in [*(name for name in properties if name in wanted), *(n for n in required if n not in properties)]:
             inner = properties.get(name, more if isinstance(more, Mapping) else {})
             if inner is not False:
-                result[name] = self.value(inner, name, depth + 1)
+                result[name] = self.make_value(inner, name, depth + 1)
         while len(result) < min(part.get("minProperties", 0), _MAX_ITEMS):
             name = f"property{len(result) + 1}"
-            result[name] = self.value(more if isinstance(more, Mapping) else {}, name, depth + 1)
+            result[name] = self.make_value(more if isinstance(more, Mapping) else {}, name, depth + 1)
         return result
 
-    def array(self, part: Mapping[str, Any], name: str | None, depth: int) -> list[Any]:
+    def make_array(self, part: Mapping[str, Any], name: str | None, depth: int) -> list[Any]:
         maximum = min(part.get("maxItems", _MAX_ITEMS), _MAX_ITEMS)
         first = part.get("prefixItems") or []
         items = part.get("items", {})
-        result = [self.value(inner, name, depth + 1) for inner in first[:maximum]]
-        given = _known_value(name, self.known)
+        result = [self.make_value(inner, name, depth + 1) for inner in first[:maximum]]
+        given = _find_known_value(name, self.known)
         if not first and isinstance(given, (list, tuple)):
-            plain = {k: v for k, v in self.resolved(items, depth).items() if k not in ("$defs", "definitions")}
-            result = [one for one in given if misfit(one, plain) is None][:maximum]
+            plain = {k: v for k, v in self.resolve(items, depth).items() if k not in ("$defs", "definitions")}
+            result = [one for one in given if find_schema_error(one, plain) is None][:maximum]
         wanted = 1 if depth < _ALL_PROPERTIES and items is not False and not first else 0
         minimum = min(max(int(part.get("minItems", 0)), min(wanted, maximum)), _MAX_ITEMS)
         if len(result) < minimum and "contains" in part:
-            result.append(self.value(part["contains"], name, depth + 1))
+            result.append(self.make_value(part["contains"], name, depth + 1))
         while len(result) < minimum:
-            result.append(self.value(items, name, depth + 1))
-        return self.apart(result, items, depth) if part.get("uniqueItems") else result
+            result.append(self.make_value(items, name, depth + 1))
+        return self.make_unique(result, items, depth) if part.get("uniqueItems") else result
 
-    def apart(self, result: list[Any], items: Any, depth: int) -> list[Any]:
+    def make_unique(self, result: list[Any], items: Any, depth: int) -> list[Any]:
         """Items made different from each other, where their kind has differences."""
-        choices = self.resolved(items, depth).get("enum") or []
+        choices = self.resolve(items, depth).get("enum") or []
         kept: list[Any] = []
         for n, value in enumerate(result):
             other = value
@@ -152,7 +156,7 @@ class _Filler:
         return kept
 
 
-def _joined(one: Any, other: Any) -> dict[str, Any]:
+def _merge_schemas(one: Any, other: Any) -> dict[str, Any]:
     """Two schemas of which both hold."""
     if not isinstance(one, Mapping) or not isinstance(other, Mapping):
         return dict(one if isinstance(one, Mapping) else other if isinstance(other, Mapping) else {})
@@ -169,7 +173,7 @@ def _joined(one: Any, other: Any) -> dict[str, Any]:
     return result
 
 
-def _known_value(name: str | None, known: Known) -> Any:
+def _find_known_value(name: str | None, known: KnownValues) -> Any:
     """What is known of a property, by its name or by the last of the words in it: imageWidth, dominant_colors."""
     if name is None:
         return None
@@ -183,7 +187,7 @@ def _known_value(name: str | None, known: Known) -> Any:
     return None
 
 
-def _kind(part: Mapping[str, Any]) -> str:
+def _guess_type(part: Mapping[str, Any]) -> str:
     kind = part.get("type")
     if isinstance(kind, list):
         kind = next((one for one in kind if one != "null"), "null")
@@ -196,15 +200,15 @@ def _kind(part: Mapping[str, Any]) -> str:
     return "number" if part.keys() & {"minimum", "maximum", "multipleOf", "exclusiveMinimum"} else "string"
 
 
-def _number(part: Mapping[str, Any], given: Any, *, whole: bool) -> int | float:
+def _make_number(part: Mapping[str, Any], given: Any, *, whole: bool) -> int | float:
     low, high = part.get("minimum", -math.inf), part.get("maximum", math.inf)
     step = part.get("multipleOf")
     gap = step or (1 if whole else None)
     below, above = part.get("exclusiveMinimum"), part.get("exclusiveMaximum")
     if below is not None:
-        low = max(low, below + (gap or _between(below, min(high, above if above is not None else math.inf))))
+        low = max(low, below + (gap or _choose_gap(below, min(high, above if above is not None else math.inf))))
     if above is not None:
-        high = min(high, above - (gap or _between(max(low, below if below is not None else -math.inf), above)))
+        high = min(high, above - (gap or _choose_gap(max(low, below if below is not None else -math.inf), above)))
     value = given if isinstance(given, (int, float)) and not isinstance(given, bool) else 0
     value = min(max(value, low), high)
     if whole:
@@ -214,12 +218,12 @@ def _number(part: Mapping[str, Any], given: Any, *, whole: bool) -> int | float:
     return int(value) if whole and value == int(value) else value
 
 
-def _between(low: float, high: float) -> float:
+def _choose_gap(low: float, high: float) -> float:
     """A step that stays inside."""
     return (high - low) / 2 if math.isfinite(high - low) and high > low else 0.5
 
 
-def _text(part: Mapping[str, Any], given: Any) -> str:
+def _make_text(part: Mapping[str, Any], given: Any) -> str:
     text = (
         given
         if isinstance(given, str)
@@ -228,8 +232,8 @@ def _text(part: Mapping[str, Any], given: Any) -> str:
         else str(given)
     )
     pattern = part.get("pattern")
-    if isinstance(pattern, str) and misfit(text, {"pattern": pattern}) is not None:
-        text = example_for(pattern) or text
+    if isinstance(pattern, str) and find_schema_error(text, {"pattern": pattern}) is not None:
+        text = make_regex_example(pattern) or text
     text = _FORMATS.get(str(part.get("format")), text)
     text = text.ljust(min(int(part.get("minLength", 0)), 1_000_000), "a")
     maximum = part.get("maxLength")

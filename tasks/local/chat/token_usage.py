@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mediamill.tasks.local.chat.answers import Completion
-from mediamill.tasks.local.chat.chat_models import tokens_of
+from mediamill.tasks.local.chat.answers import ChatAnswer
+from mediamill.tasks.local.chat.chat_models import count_tokens
 from mediamill.tasks.local.chat.chat_request import ChatRequest
 
 
@@ -25,32 +25,32 @@ class TokenUsage:
     usd_ticks: int | None = None
 
 
-def truncate(answer: Completion, params: ChatRequest) -> Completion:
+def truncate_answer(answer: ChatAnswer, params: ChatRequest) -> ChatAnswer:
     """An answer ended where it must be, with the reason why."""
     text = answer.text
     for stop in params.stop:
         text = text.partition(stop)[0]
     finish = answer.finish or ("tool_calls" if answer.calls else "stop")
     reasoning = answer.reasoning[: params.max_tokens * 4]
-    room = (params.max_tokens - tokens_of(reasoning)) * 4
+    room = (params.max_tokens - count_tokens(reasoning)) * 4
     if len(text) > room or len(reasoning) < len(answer.reasoning):
         text, finish = text[:room], "length"
-    return Completion(text, reasoning, answer.calls, answer.refusal, finish, answer.simulated)
+    return ChatAnswer(text, reasoning, answer.calls, answer.refusal, finish, answer.simulated)
 
 
-def count_usage(answers: Sequence[Completion], prompt: int, images: int = 0) -> TokenUsage:
+def count_usage(answers: Sequence[ChatAnswer], prompt: int, images: int = 0) -> TokenUsage:
     """What a request comes to."""
-    reasoning = sum(tokens_of(answer.reasoning) for answer in answers)
+    reasoning = sum(count_tokens(answer.reasoning) for answer in answers)
     words = sum(
-        tokens_of(answer.text)
-        + sum(tokens_of(call.name + call.arguments) for call in answer.calls)
-        + tokens_of(answer.refusal or "")
+        count_tokens(answer.text)
+        + sum(count_tokens(call.name + call.arguments) for call in answer.calls)
+        + count_tokens(answer.refusal or "")
         for answer in answers
     )
     return TokenUsage(prompt, words + reasoning, reasoning, images)
 
 
-def usage_reply(usage: TokenUsage, dialect: str) -> dict[str, Any]:
+def build_usage(usage: TokenUsage, dialect: str) -> dict[str, Any]:
     """The usage object; xAI leaves reasoning out of the completion and tells the cost in ticks."""
     completion = usage.completion - usage.reasoning if dialect == "xai" else usage.completion
     reply: dict[str, Any] = {

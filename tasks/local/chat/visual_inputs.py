@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.local.chat.chat_dialects import ChatDialect
-from mediamill.tasks.local.chat.image_measurements import dominant_colors, ocr_program, read_text
+from mediamill.tasks.local.chat.image_measurements import find_ocr_program, measure_colors, read_image_text
 from mediamill.tasks.local.server.api_error import ApiError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class VisualInput:
     ending: float | None = None
 
 
-def read_image(data: bytes, detail: str, chat_dialect: ChatDialect, *, measure: bool) -> VisualInput:
+def decode_image_input(data: bytes, detail: str, chat_dialect: ChatDialect, *, measure: bool) -> VisualInput:
     """Decode a picture, and measure it where that is asked for. Blocking.
 
     Raises:
@@ -72,8 +72,8 @@ def read_image(data: bytes, detail: str, chat_dialect: ChatDialect, *, measure: 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # metadata that is odd; sizes are bounded by _check
             with Image.open(BytesIO(data), formats=chat_dialect.formats) as image:
-                _check(image, chat_dialect)
-                return _measured(image, data, detail, measure=measure)
+                _check_image_limits(image, chat_dialect)
+                return _measure_image(image, data, detail, measure=measure)
     except UnidentifiedImageError:
         raise ApiError("bad_picture", f"Unsupported image: it must be one of {named}", param="messages") from None
     except Image.DecompressionBombError:
@@ -85,7 +85,7 @@ def read_image(data: bytes, detail: str, chat_dialect: ChatDialect, *, measure: 
         raise ApiError("bad_picture", f"Invalid image: {type(error).__name__}", param="messages") from None
 
 
-def _check(image: Image, chat_dialect: ChatDialect) -> None:
+def _check_image_limits(image: Image, chat_dialect: ChatDialect) -> None:
     pixels = image.width * image.height
     if pixels > chat_dialect.max_pixels:
         message = f"the image has {pixels} pixels, more than {chat_dialect.max_pixels}"
@@ -94,15 +94,15 @@ def _check(image: Image, chat_dialect: ChatDialect) -> None:
         raise ApiError("bad_picture", "Unsupported image: animated GIFs are not supported", param="messages")
 
 
-def _measured(image: Image, data: bytes, detail: str, *, measure: bool) -> VisualInput:
+def _measure_image(image: Image, data: bytes, detail: str, *, measure: bool) -> VisualInput:
     width, height, form = image.width, image.height, image.format or ""
-    notes = _notes(image)
+    notes = _read_exif(image)
     orientation = notes.get("orientation")
-    if form == "JPEG" and not (measure and ocr_program()):
+    if form == "JPEG" and not (measure and find_ocr_program()):
         image.draft(None, (max(_MIN, width // 8), max(_MIN, height // 8)))  # every scan is read all the same
     image.load()
     sideways = orientation in range(5, 9)
-    names, brightness = dominant_colors(image) if measure else ((), 0.0)
+    names, brightness = measure_colors(image) if measure else ((), 0.0)
     return VisualInput(
         kind="image",
         sha256=hashlib.sha256(data).hexdigest(),
@@ -116,11 +116,11 @@ def _measured(image: Image, data: bytes, detail: str, *, measure: bool) -> Visua
         turned=orientation in _TURNED,
         camera=notes.get("camera"),
         taken=notes.get("taken"),
-        text=read_text(image, orientation) if measure else None,
+        text=read_image_text(image, orientation) if measure else None,
     )
 
 
-def _notes(image: Image) -> dict[str, Any]:
+def _read_exif(image: Image) -> dict[str, Any]:
     """Orientation, camera and time; a picture whose notes are broken has none."""
     try:
         exif = image.getexif()
@@ -133,7 +133,7 @@ def _notes(image: Image) -> dict[str, Any]:
     return {**kept, "orientation": orientation}
 
 
-def read_video(data: bytes) -> VisualInput:
+def decode_video_input(data: bytes) -> VisualInput:
     """Decode and measure some of a video's frames. Blocking.
 
     Raises:
@@ -154,7 +154,7 @@ def read_video(data: bytes) -> VisualInput:
     measured = []
     for frame in frames:
         with Image.open(BytesIO(frame.data), formats=("JPEG",)) as image:
-            measured.append(dominant_colors(image))
+            measured.append(measure_colors(image))
     names = dict.fromkeys(name for found, _ in measured for name in found)
     return VisualInput(
         kind="video",

@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from mediamill.tasks.local.chat.answers import echoes
+from mediamill.tasks.local.chat.answers import is_echo_engine
 from mediamill.tasks.local.endpoints.json_endpoint import Fields, JsonReply, json_endpoint, refuse_others, text_of
 from mediamill.tasks.local.server.api_error import ApiError
 from mediamill.tasks.local.server.middleware import json_reply
@@ -41,13 +41,13 @@ async def _run(state: ServerState, context: RequestContext, fields: Fields) -> J
         raise ApiError("bad_value", "language must be python", param="language")
     code = text_of(fields, "code")
     named = fields.get("session_id")
-    pretend = echoes(state.settings.engine)
+    pretend = is_echo_engine(state.settings.engine)
     session = await state.interpreters.find(named if isinstance(named, str) else None, pretend=pretend)
     state.interpreters.put(session, fields.get("files") or ())
     outputs = _echoed(code) if pretend else await state.interpreters.run(session, code)
     session.executed += pretend
     data = {"session_id": session.id, "status": "success", "outputs": outputs}
-    charge = partial(state.prices.charge_pieces, name="sessions", count=int(named is None))
+    charge = partial(state.prices.charge_units, name="sessions", count=int(named is None))
     engine = "echo-1" if pretend else "python-1"
     return JsonReply({"data": data, "errors": None}, charge, engine, simulated=pretend)
 

@@ -10,7 +10,7 @@ import orjson
 from aiohttp import web
 
 from mediamill.tasks.errors import NoSuchOption, UsageError
-from mediamill.tasks.local.faults.fault_rules import read_rules
+from mediamill.tasks.local.faults.fault_rules import parse_fault_rules
 from mediamill.tasks.local.server.middleware import json_reply
 from mediamill.tasks.local.server.rate_limits import RateLimiter, RateLimits
 from mediamill.tasks.local.server.server_state import ServerState
@@ -30,13 +30,13 @@ async def show_bill(state: ServerState, request: web.Request) -> web.Response:
         offset, limit = (max(0, int(request.query.get(n, d))) for n, d in (("offset", 0), ("limit", _PAGE)))
     except ValueError:
         return _bad_request("offset and limit must be whole numbers")
-    return json_reply(state.bill.page(offset, limit))
+    return json_reply(state.bill.read_page(offset, limit))
 
 
 async def replace_faults(state: ServerState, request: web.Request) -> web.Response:
     """Replace the fault rules."""
     try:
-        state.rules = read_rules(orjson.loads(await request.read()))
+        state.rules = parse_fault_rules(orjson.loads(await request.read()))
     except (orjson.JSONDecodeError, UsageError) as error:
         return _bad_request(str(error))
     return json_reply({"rules": len(state.rules)})

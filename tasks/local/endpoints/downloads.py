@@ -13,11 +13,11 @@ from typing import BinaryIO
 
 from aiohttp import web
 
-from mediamill.tasks.local.billing.bill import Call
-from mediamill.tasks.local.faults.fault_replies import cut_off, send_broken, send_fault
+from mediamill.tasks.local.billing.bill import PaidCall
+from mediamill.tasks.local.faults.fault_replies import break_connection, send_broken_reply, send_fault_reply
 from mediamill.tasks.local.faults.fault_rules import UNCOMPUTED, Fault, RequestFacts, find_read_fault
 from mediamill.tasks.local.media_generation.job_store import GeneratedMedia, VideoJob
-from mediamill.tasks.local.media_generation.specs import MIMES
+from mediamill.tasks.local.media_generation.specs import MIME_TYPES
 from mediamill.tasks.local.server.api_error import ApiError
 from mediamill.tasks.local.server.dialects import Dialect
 from mediamill.tasks.local.server.middleware import check_key, json_reply
@@ -34,7 +34,7 @@ async def send_link(state: ServerState, request: web.Request) -> web.StreamRespo
     if item is None or final is not None:
         return final or _gone(404)
     reply = web.Response(status=302, body=b"", headers={"location": file_path(item, token)})
-    return reply if fault is None else await send_broken(request, fault, reply)
+    return reply if fault is None else await send_broken_reply(request, fault, reply)
 
 
 async def send_file(state: ServerState, request: web.Request) -> web.StreamResponse:
@@ -42,7 +42,7 @@ async def send_file(state: ServerState, request: web.Request) -> web.StreamRespo
     token = request.match_info["file"].rpartition(".")[0]
     if "Authorization" in request.headers:
         state.bill.key_leaked += 1
-    linked = state.generation.jobs.linked(token)
+    linked = state.generation.jobs.find_linked(token)
     hopped = linked is not None and linked[0].hops
     kinds = {"cut_download"} if hopped else {"cut_download", "expired_link"}
     item, fault, final = await _follow(state, request, token, kinds)
@@ -53,7 +53,7 @@ async def send_file(state: ServerState, request: web.Request) -> web.StreamRespo
 
 async def send_content(state: ServerState, request: web.Request, *, dialect: Dialect) -> web.StreamResponse:
     """Send a job's file, as OpenAI does: to who has the key."""
-    context = RequestContext(request, dialect, Call(0, request.path))
+    context = RequestContext(request, dialect, PaidCall(0, request.path))
     kinds = {"cut_download"} if request.method == "GET" else ()
     job, fault = await find_video_job(state, request, context, kinds)
     if isinstance(job, web.StreamResponse):
@@ -82,14 +82,14 @@ async def _follow(
     state: ServerState, request: web.BaseRequest, token: str, kinds: set[str]
 ) -> tuple[GeneratedMedia | None, Fault | None, web.StreamResponse | None]:
     """What a link stands for, the fault that is met, and the reply where it leads nowhere."""
-    linked = state.generation.jobs.linked(token)
+    linked = state.generation.jobs.find_linked(token)
     item = linked[0] if linked is not None else None
     fault, broken = await meet_fault(state, request, item, kinds if request.method == "GET" else ())
     if broken is not None or linked is None or item is None:
         return item, fault, broken
     if fault is not None and fault.kind == "expired_link":
         item.dead = linked[1]
-    alive = item.alive(linked[1], state.generation.link_seconds)
+    alive = item.is_link_valid(linked[1], state.generation.link_seconds)
     return item, fault, None if alive else _gone(403)
 
 
@@ -101,10 +101,10 @@ async def _send(
     state: ServerState, request: web.BaseRequest, item: GeneratedMedia, fault: Fault | None
 ) -> web.StreamResponse:
     """A file or a range of it."""
-    with await state.generation.files.opened(item.what) as file:
+    with await state.generation.files.open_file(item.what) as file:
         size = os.fstat(file.fileno()).st_size
         tag = f'"{item.what.name.partition(".")[0]}"'
-        headers = {"content-type": MIMES[item.what.form], "accept-ranges": "bytes", "etag": tag}
+        headers = {"content-type": MIME_TYPES[item.what.form], "accept-ranges": "bytes", "etag": tag}
         span, status = range(size), 200
         wanted = request.headers.get("Range")
         if wanted is not None and request.headers.get("If-Range", tag) == tag:
@@ -121,7 +121,7 @@ async def _send(
         if fault is not None and fault.kind != "cut_download":
             reply = web.Response(status=status, body=file.read(len(span)), headers=headers)
             state.bill.download_bytes += len(span)
-            return await send_broken(request, fault, reply)
+            return await send_broken_reply(request, fault, reply)
         return await _send_range(state, request, file, span, web.StreamResponse(status=status, headers=headers), fault)
 
 
@@ -145,13 +145,13 @@ async def _send_range(
         at += len(block)
         state.bill.download_bytes += len(block)
     if fault is not None:
-        cut_off(request, reset=False)
+        break_connection(request, reset=False)
     return stream
 
 
 def link_url(request: web.BaseRequest, item: GeneratedMedia) -> str:
     """A new link, on the host that the client asked."""
-    token = item.link()
+    token = item.create_link_token()
     path = f"/shrt/{token}" if item.hops else file_path(item, token)
     return f"{request.scheme}://{request.host}{path}"
 
@@ -188,7 +188,7 @@ async def meet_fault(
     if fault is None:
         return None, None
     await asyncio.sleep(fault.delay)
-    return fault, await send_fault(request, fault, {}) if fault.kind in UNCOMPUTED else None
+    return fault, await send_fault_reply(request, fault, {}) if fault.kind in UNCOMPUTED else None
 
 
 def key_error(state: ServerState, context: RequestContext) -> web.Response | None:

@@ -18,8 +18,8 @@ from mediamill.tasks.local.endpoints.media_request import (
     size_of_ratio,
     url_list,
 )
-from mediamill.tasks.local.media_generation.generation_state import GenerationModels, ImageModel
-from mediamill.tasks.local.media_generation.specs import MAX_WORDS, ImageSpec, parse_size
+from mediamill.tasks.local.media_generation.generation_state import GenerationModels, ServedImageModel
+from mediamill.tasks.local.media_generation.specs import MAX_PROMPT_CHARS, ImageSpec, parse_size
 from mediamill.tasks.local.server.api_error import ApiError
 
 _MAX_PROMPT = 32_000
@@ -161,15 +161,15 @@ def _prompt(fields: Mapping[str, Any]) -> str:
     return prompt
 
 
-def _known(models: GenerationModels, model: str) -> ImageModel:
-    known = models.image(model)
+def _known(models: GenerationModels, model: str) -> ServedImageModel:
+    known = models.find_image_model(model)
     if known is None:
         message = f"The model `{model}` does not exist or does not make images."
         raise ApiError("unknown_model", message, param="model")
     return known
 
 
-def _check_size(known: ImageModel, width: int, height: int) -> None:
+def _check_size(known: ServedImageModel, width: int, height: int) -> None:
     if known.sizes and (width, height) not in known.sizes:
         allowed = ", ".join(f"{wide}x{high}" for wide, high in known.sizes)
         raise ApiError("bad_value", f"size must be one of {allowed}", param="size")
@@ -193,5 +193,5 @@ def _check_inputs(fields: Mapping[str, Any]) -> None:
 
 
 def _images(prompt: str, seed: int, width: int, height: int, form: str, count: int) -> tuple[ImageSpec, ...]:
-    shown = prompt[:MAX_WORDS]
+    shown = prompt[:MAX_PROMPT_CHARS]
     return tuple(ImageSpec(shown, seed + index, width, height, form) for index in range(count))

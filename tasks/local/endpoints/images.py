@@ -10,13 +10,13 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from mediamill.tasks.local.chat.chat_models import tokens_of
+from mediamill.tasks.local.chat.chat_models import count_tokens
 from mediamill.tasks.local.endpoints.downloads import link_url
 from mediamill.tasks.local.endpoints.image_request import ImageRequest, read_image_request
 from mediamill.tasks.local.endpoints.media_request import max_media_bytes, read_media_request
 from mediamill.tasks.local.endpoints.video_reply import ticks
-from mediamill.tasks.local.media_generation.job_store import GeneratedMedia, new_id
-from mediamill.tasks.local.media_generation.specs import MIMES
+from mediamill.tasks.local.media_generation.job_store import GeneratedMedia, make_id
+from mediamill.tasks.local.media_generation.specs import MIME_TYPES
 from mediamill.tasks.local.server.api_error import ApiError
 from mediamill.tasks.local.server.middleware import PaidEndpoint, reply_headers
 from mediamill.tasks.local.server.server_state import RequestContext, ServerState
@@ -32,7 +32,7 @@ async def _answer(state: ServerState, context: RequestContext, fields: Any) -> w
         given = fault.body if isinstance(fault.body, dict) else {"message": fault.body}
         raise ApiError("moderated", str(given.get("message") or _REFUSED))
     files = state.generation.files
-    rendered = await asyncio.gather(*(files.rendered(image) for image in params.images)) if params.b64 else []
+    rendered = await asyncio.gather(*(files.render_image_bytes(image) for image in params.images)) if params.b64 else []
     usage = _charge(state, context, params)
     content = _body(context, params, _data(state, context, params, rendered), usage)
     headers = {**reply_headers(state, context), **SIMULATED, "content-type": "application/json"}
@@ -47,7 +47,7 @@ SIMULATED = {"x-mediamill-engine": "drawing-1", "x-mediamill-simulated": "true"}
 
 def _charge(state: ServerState, context: RequestContext, params: ImageRequest) -> dict[str, Any]:
     """Bill the pictures, by the token where the model has such a price; what the reply tells of it."""
-    call, prompt = context.call, tokens_of(params.prompt)
+    call, prompt = context.call, count_tokens(params.prompt)
     if context.charges:
         if params.model in state.settings.token_price:
             state.prices.charge_tokens(call, prompt, params.tokens)
@@ -73,7 +73,7 @@ def _data(
     data = []
     for image in params.images:
         item = GeneratedMedia(
-            id=new_id(),
+            id=make_id(),
             model=params.model,
             what=image,
             source=context.call.file_sha256,
@@ -87,7 +87,7 @@ def _data(
 def _body(context: RequestContext, params: ImageRequest, data: list[dict[str, Any]], usage: dict[str, Any]) -> Any:
     name, form = context.dialect.name, params.images[0].form
     if name == "xai":
-        return {"data": [{**one, "mime_type": MIMES[form], "revised_prompt": ""} for one in data], "usage": usage}
+        return {"data": [{**one, "mime_type": MIME_TYPES[form], "revised_prompt": ""} for one in data], "usage": usage}
     created = int(time.time())
     if name == "openai":
         size = f"{params.images[0].width}x{params.images[0].height}"

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import orjson
 from aiohttp import web
 
-from mediamill.tasks.local.billing.bill import Call
+from mediamill.tasks.local.billing.bill import PaidCall
 from mediamill.tasks.local.server.api_error import ApiError
 from mediamill.tasks.local.server.dialects import Dialect
 from mediamill.tasks.local.server.middleware import PaidEndpoint, engine_headers, reply_headers
@@ -26,7 +26,7 @@ class JsonReply:
     """An answer: its body, which engine made it, and what it puts on the bill."""
 
     body: Any
-    charge: Callable[[Call], None]
+    charge: Callable[[PaidCall], None]
     identity: str
     simulated: bool = False
 

@@ -37,14 +37,14 @@ async def list_models(state: ServerState, _: web.Request, *, dialect: Dialect) -
 
 async def list_supported_models(state: ServerState, _: web.Request, *, dialect: Dialect) -> web.Response:
     """Together's newer list, ``/v2/supported-models``, one page."""
-    kinds = state.generation.kinds(dialect.name)
+    kinds = state.generation.kind_by_model(dialect.name)
     models = [_supported_model(name, kinds.get(name)) for name in _names(state, dialect)]
     return json_reply({"data": models, "next_cursor": None})
 
 
 def _names(state: ServerState, dialect: Dialect) -> Sequence[str]:
     """The known models; the engine's own name where any would do."""
-    named = [*state.catalog.names(dialect.name), *state.generation.kinds(dialect.name)]
+    named = [*state.catalog.names(dialect.name), *state.generation.kind_by_model(dialect.name)]
     return list(dict.fromkeys(named)) or [state.asr_engine.identity.partition("-")[0]]
 
 
@@ -67,7 +67,7 @@ def _together_model(state: ServerState, name: str) -> dict[str, Any]:
 
 def _together_kind(state: ServerState, name: str) -> tuple[str, dict[str, Any]]:
     """What a model does, and its prices: of a million tokens, or of a minute."""
-    kinds = state.generation.kinds("together")
+    kinds = state.generation.kind_by_model("together")
     if name in kinds:
         return kinds[name], {}
     pricing: dict[str, Any] = {"hourly": 0, "input": 0, "output": 0, "base": 0, "finetune": 0}

@@ -93,7 +93,7 @@ class _AudioBuffer:
         fault = session.take_fault()
         if fault is not None:
             await asyncio.sleep(fault.delay)
-            if not fault.computed:
+            if not fault.needs_reply:
                 await session.play_fault(fault, failed)
                 return None
         if not pcm:
@@ -101,7 +101,7 @@ class _AudioBuffer:
         transcript = await self._transcribe(pcm)
         if fault is None or fault.billed is not False:
             dialect = session.context.dialect
-            session.state.prices.charge(session.context.call, dialect.billed_seconds(transcript.seconds))
+            session.state.prices.charge_audio(session.context.call, dialect.billed_seconds(transcript.seconds))
         if fault is not None and fault.kind != "delay":
             await self._interrupt(fault, transcript, failed)
             return None

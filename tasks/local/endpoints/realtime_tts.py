@@ -64,7 +64,7 @@ async def _commit(session: WebsocketSession, text: str, voice: str | None) -> No
     fault = session.take_fault()
     if fault is not None:
         await asyncio.sleep(fault.delay)
-        if not fault.computed:
+        if not fault.needs_reply:
             await session.play_fault(fault, _FAILED)
             return
     try:

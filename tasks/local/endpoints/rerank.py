@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
-from mediamill.tasks.local.billing.bill import Call
+from mediamill.tasks.local.billing.bill import PaidCall
 from mediamill.tasks.local.endpoints.json_endpoint import (
     Fields,
     JsonReply,
@@ -106,9 +106,9 @@ def _engine() -> str:
     return f"bm25s-{version('bm25s')}"
 
 
-def _charge(state: ServerState, searches: int, tokens: int, call: Call) -> None:
+def _charge(state: ServerState, searches: int, tokens: int, call: PaidCall) -> None:
     if searches:
-        state.prices.charge_pieces(call, "searches", searches)
+        state.prices.charge_units(call, "searches", searches)
     else:
         state.prices.charge_tokens(call, tokens, 0)
 

@@ -74,7 +74,7 @@ async def _answer(
     content, kind = transcription_reply(transcript, params, dialect, tokens=tokens, request_id=context.request_id)
     reply = web.Response(body=content, headers={"content-type": kind, **reply_headers(state, context)})
     if context.charges:
-        state.prices.charge(call, dialect.billed_seconds(transcript.seconds))
+        state.prices.charge_audio(call, dialect.billed_seconds(transcript.seconds))
     return reply
 
 

@@ -18,8 +18,8 @@ from mediamill.tasks.local.endpoints.media_request import (
     size_of_ratio,
     url_list,
 )
-from mediamill.tasks.local.media_generation.generation_state import GenerationModels, VideoModel
-from mediamill.tasks.local.media_generation.specs import MAX_WORDS, VideoSpec, parse_size
+from mediamill.tasks.local.media_generation.generation_state import GenerationModels, ServedVideoModel
+from mediamill.tasks.local.media_generation.specs import MAX_PROMPT_CHARS, VideoSpec, parse_size
 from mediamill.tasks.local.server.api_error import ApiError
 
 _ORDINARY_FPS = 24
@@ -57,7 +57,7 @@ def read_video_request(fields: Any, wire: str, models: GenerationModels, *, stri
     model = optional_text(fields, "model") or (
         ordinary if wire == "openai" or not strict else required_text(fields, "model")
     )
-    known = models.video(model) or (None if strict else VideoModel())
+    known = models.find_video_model(model) or (None if strict else ServedVideoModel())
     if known is None:
         message = f"The model `{model}` does not exist or does not make videos."
         raise ApiError("unknown_model", message, param="model")
@@ -65,7 +65,7 @@ def read_video_request(fields: Any, wire: str, models: GenerationModels, *, stri
     return VideoRequest(model, read(fields, known, _prompt(fields, known)))
 
 
-def _prompt(fields: Mapping[str, Any], known: VideoModel) -> str:
+def _prompt(fields: Mapping[str, Any], known: ServedVideoModel) -> str:
     prompt = (optional_text(fields, "prompt") or "") if known.optional else required_text(fields, "prompt")
     minimum, maximum = known.prompt
     if prompt and not minimum <= len(prompt) <= maximum:
@@ -74,7 +74,7 @@ def _prompt(fields: Mapping[str, Any], known: VideoModel) -> str:
     return prompt
 
 
-def _together(fields: Mapping[str, Any], known: VideoModel, prompt: str) -> VideoSpec:
+def _together(fields: Mapping[str, Any], known: ServedVideoModel, prompt: str) -> VideoSpec:
     width, height = _size(fields, known)
     seconds = _seconds(fields.get("seconds"), known, "seconds")
     fps = optional_integer(fields, "fps", 1, _MAX_FPS) or (known.fps or (_ORDINARY_FPS,))[0]
@@ -87,18 +87,20 @@ def _together(fields: Mapping[str, Any], known: VideoModel, prompt: str) -> Vide
     check_boolean(fields, "generate_audio")
     _check_media(fields, known)
     form = one_of(fields, "output_format", {"MP4", "WEBM"}, "MP4").lower()
-    return VideoSpec(prompt[:MAX_WORDS], optional_integer(fields, "seed") or 0, width, height, seconds, fps, form)
+    return VideoSpec(
+        prompt[:MAX_PROMPT_CHARS], optional_integer(fields, "seed") or 0, width, height, seconds, fps, form
+    )
 
 
-def _openai(fields: Mapping[str, Any], known: VideoModel, prompt: str) -> VideoSpec:
+def _openai(fields: Mapping[str, Any], known: ServedVideoModel, prompt: str) -> VideoSpec:
     seconds = _seconds(fields.get("seconds"), known, "seconds")
     size = fields.get("size")
     width, height = (known.sizes or (_ORDINARY_SIZE,))[0] if size is None else parse_size(size)
     _check_size(known, width, height)
-    return VideoSpec(prompt[:MAX_WORDS], 0, width, height, seconds, (known.fps or (_ORDINARY_FPS,))[0], "mp4")
+    return VideoSpec(prompt[:MAX_PROMPT_CHARS], 0, width, height, seconds, (known.fps or (_ORDINARY_FPS,))[0], "mp4")
 
 
-def _xai(fields: Mapping[str, Any], known: VideoModel, prompt: str) -> VideoSpec:
+def _xai(fields: Mapping[str, Any], known: ServedVideoModel, prompt: str) -> VideoSpec:
     seconds = optional_integer(fields, "duration", *_XAI_SECONDS) or (known.seconds or (6,))[0]
     ratio = one_of(fields, "aspect_ratio", RATIOS, "16:9")
     short = _SHORT[one_of(fields, "resolution", _XAI_SHORT, "480p")]
@@ -109,10 +111,10 @@ def _xai(fields: Mapping[str, Any], known: VideoModel, prompt: str) -> VideoSpec
         _check_address(one, "reference_images")
     check_boolean(fields, "generate_audio")
     width, height = size_of_ratio(short, ratio, "aspect_ratio")
-    return VideoSpec(prompt[:MAX_WORDS], 0, width, height, seconds, (known.fps or (_ORDINARY_FPS,))[0], "mp4")
+    return VideoSpec(prompt[:MAX_PROMPT_CHARS], 0, width, height, seconds, (known.fps or (_ORDINARY_FPS,))[0], "mp4")
 
 
-def _size(fields: Mapping[str, Any], known: VideoModel) -> tuple[int, int]:
+def _size(fields: Mapping[str, Any], known: ServedVideoModel) -> tuple[int, int]:
     width, height = optional_integer(fields, "width", 16, 4096), optional_integer(fields, "height", 16, 4096)
     if (width is None) != (height is None):
         missing = "width" if width is None else "height"
@@ -129,13 +131,13 @@ def _size(fields: Mapping[str, Any], known: VideoModel) -> tuple[int, int]:
     return size
 
 
-def _check_size(known: VideoModel, width: int, height: int) -> None:
+def _check_size(known: ServedVideoModel, width: int, height: int) -> None:
     if known.sizes and (width, height) not in known.sizes:
         allowed = ", ".join(f"{wide}x{high}" for wide, high in known.sizes)
         raise ApiError("bad_value", f"{width}x{height} is not supported; it must be one of {allowed}", param="size")
 
 
-def _seconds(value: Any, known: VideoModel, name: str) -> int:
+def _seconds(value: Any, known: ServedVideoModel, name: str) -> int:
     """Whole seconds, told as a text or a number."""
     if value is None:
         return (known.seconds or (5,))[0]
@@ -148,7 +150,7 @@ def _seconds(value: Any, known: VideoModel, name: str) -> int:
     return seconds
 
 
-def _check_media(fields: Mapping[str, Any], known: VideoModel) -> None:
+def _check_media(fields: Mapping[str, Any], known: ServedVideoModel) -> None:
     media = fields.get("media")
     if media is None:
         media = {}

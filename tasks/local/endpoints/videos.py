@@ -11,21 +11,21 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from mediamill.tasks.local.billing.bill import Call
+from mediamill.tasks.local.billing.bill import PaidCall
 from mediamill.tasks.local.endpoints.downloads import find_video_job, link_url
 from mediamill.tasks.local.endpoints.images import SIMULATED
 from mediamill.tasks.local.endpoints.media_request import is_form, max_media_bytes, read_media_request
 from mediamill.tasks.local.endpoints.video_reply import job_reply
 from mediamill.tasks.local.endpoints.video_request import VideoRequest, read_video_request
-from mediamill.tasks.local.faults.fault_replies import send_broken
-from mediamill.tasks.local.media_generation.job_store import Fate, VideoJob, new_id
+from mediamill.tasks.local.faults.fault_replies import send_broken_reply
+from mediamill.tasks.local.media_generation.job_store import JobOutcome, VideoJob, make_id
 from mediamill.tasks.local.server.api_error import ApiError
 from mediamill.tasks.local.server.dialects import Dialect
 from mediamill.tasks.local.server.middleware import PaidEndpoint, reply_headers
 from mediamill.tasks.local.server.multipart_form import parse_form
 from mediamill.tasks.local.server.server_state import RequestContext, ServerState
 
-_FATES: dict[str, Fate] = {"job_fail": "failed", "job_stuck": "stuck", "moderated": "blocked"}
+_FATES: dict[str, JobOutcome] = {"job_fail": "failed", "job_stuck": "stuck", "moderated": "blocked"}
 _BLOCKED = {"together": "content_policy_violation", "openai": "moderation_blocked", "xai": "moderation_blocked"}
 _FAILED = {"code": "processing_failed", "message": "Video generation failed."}
 _WITHHELD = "The video was rejected by the safety system."
@@ -51,7 +51,7 @@ VIDEOS = PaidEndpoint(read_media_request, _answer, max_media_bytes)
 async def poll(state: ServerState, request: web.Request, *, dialect: Dialect) -> web.StreamResponse:
     """Say how far a job is; one that is completed gets a fresh link."""
     state.bill.polls += 1
-    context = RequestContext(request, dialect, Call(0, request.path))
+    context = RequestContext(request, dialect, PaidCall(0, request.path))
     job, fault = await find_video_job(state, request, context)
     if isinstance(job, web.StreamResponse):
         return job
@@ -61,7 +61,7 @@ async def poll(state: ServerState, request: web.Request, *, dialect: Dialect) ->
     headers = {"x-request-id": context.request_id, **SIMULATED, "content-type": "application/json"}
     reply = web.Response(body=orjson.dumps(body), headers=headers)
     job.odd = None
-    return reply if fault is None else await send_broken(request, fault, reply)
+    return reply if fault is None else await send_broken_reply(request, fault, reply)
 
 
 def _wire(context: RequestContext) -> str:
@@ -85,7 +85,7 @@ def _job(state: ServerState, context: RequestContext, params: VideoRequest, wire
     now = time.time()
     body = fault.body if fault is not None else None
     return VideoJob(
-        id=new_id("video_"),
+        id=make_id("video_"),
         model=params.model,
         what=params.clip,
         source=context.call.file_sha256,

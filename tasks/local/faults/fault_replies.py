@@ -27,7 +27,7 @@ class EventStream(web.Response):
 
     async def send(self, request: web.BaseRequest, fault: Fault | None = None) -> web.StreamResponse:
         """Send the events; the fault ``stall`` falls silent in the middle for its ``interval``."""
-        stream = await _begin(request, self.headers, None)
+        stream = await _start_stream(request, self.headers, None)
         if fault is None or fault.kind != "stall":
             await stream.write(b"".join(self.events))
             return stream
@@ -41,7 +41,7 @@ class EventStream(web.Response):
         return stream
 
 
-async def send_broken(request: web.BaseRequest, fault: Fault, reply: web.Response) -> web.StreamResponse:
+async def send_broken_reply(request: web.BaseRequest, fault: Fault, reply: web.Response) -> web.StreamResponse:
     """Send a computed reply as the fault wants it.
 
     Args:
@@ -55,7 +55,7 @@ async def send_broken(request: web.BaseRequest, fault: Fault, reply: web.Respons
     assert isinstance(body, bytes)
     headers = dict(reply.headers)
     if fault.kind == "close":
-        return _close(request)
+        return _close_connection(request)
     if fault.kind == "bad_json":
         return web.Response(body=body[: max(1, len(body) - 2)], headers=headers)
     if fault.kind == "empty":
@@ -63,20 +63,20 @@ async def send_broken(request: web.BaseRequest, fault: Fault, reply: web.Respons
     if fault.kind == "wrong_type":
         return web.Response(body=_HTML, content_type="text/html")
     if fault.kind in ("reset_mid_body", "short_body"):
-        return await _cut(request, body, headers, reset=fault.kind == "reset_mid_body")
+        return await _send_half(request, body, headers, reset=fault.kind == "reset_mid_body")
     if fault.kind == "drip":
-        return await _drip(request, body, headers, fault.interval)
+        return await _send_slowly(request, body, headers, fault.interval)
     if fault.kind == "huge":
-        return await _huge(request, body, headers, fault.bytes)
+        return await _send_padded(request, body, headers, fault.bytes)
     if fault.kind == "gzip_bomb":
-        return await _bomb(request, headers, fault.bytes)
+        return await _send_gzip_bomb(request, headers, fault.bytes)
     return reply
 
 
-async def send_fault(request: web.BaseRequest, fault: Fault, headers: Mapping[str, str]) -> web.StreamResponse:
+async def send_fault_reply(request: web.BaseRequest, fault: Fault, headers: Mapping[str, str]) -> web.StreamResponse:
     """Answer with a fault that computes nothing."""
     if fault.kind == "reset":
-        return _reset(request)
+        return _reset_connection(request)
     if fault.kind == "hang":
         while request.transport is not None and not request.transport.is_closing():
             await asyncio.sleep(_LOOK)
@@ -91,30 +91,30 @@ async def send_fault(request: web.BaseRequest, fault: Fault, headers: Mapping[st
         return web.Response(
             status=fault.status, text=fault.body, content_type=kind, headers={**headers, **fault.headers}
         )
-    body = orjson.dumps(fault.body if fault.body is not None else _envelope(fault.status))
+    body = orjson.dumps(fault.body if fault.body is not None else _build_fault_body(fault.status))
     sent = {"content-type": "application/json", **headers, **fault.headers}
     return web.Response(status=fault.status, body=body, headers=sent)
 
 
-def _envelope(status: int) -> dict[str, object]:
+def _build_fault_body(status: int) -> dict[str, object]:
     return {"error": {"message": f"fault on demand: {status}", "type": "fault", "param": None, "code": None}}
 
 
-def cut_off(request: web.BaseRequest, *, reset: bool) -> None:
+def break_connection(request: web.BaseRequest, *, reset: bool) -> None:
     """End a connection in the middle of whatever is said on it, with RST or with FIN."""
     if reset:
-        _reset(request)
+        _reset_connection(request)
     else:
-        _close(request)
+        _close_connection(request)
 
 
-def _close(request: web.BaseRequest) -> web.Response:
+def _close_connection(request: web.BaseRequest) -> web.Response:
     if request.transport is not None:
         request.transport.close()
     return web.Response()
 
 
-def _reset(request: web.BaseRequest) -> web.Response:
+def _reset_connection(request: web.BaseRequest) -> web.Response:
     """End the connection with RST instead of FIN."""
     transport = request.transport
     if transport is not None:
@@ -125,7 +125,7 @@ def _reset(request: web.BaseRequest) -> web.Response:
     return web.Response()
 
 
-async def _begin(request: web.BaseRequest, headers: Mapping[str, str], length: int | None) -> web.StreamResponse:
+async def _start_stream(request: web.BaseRequest, headers: Mapping[str, str], length: int | None) -> web.StreamResponse:
     sent = {name: value for name, value in headers.items() if name.lower() != "content-length"}
     stream = web.StreamResponse(headers=sent)
     if length is not None:
@@ -134,31 +134,35 @@ async def _begin(request: web.BaseRequest, headers: Mapping[str, str], length: i
     return stream
 
 
-async def _cut(request: web.BaseRequest, body: bytes, headers: Mapping[str, str], *, reset: bool) -> web.StreamResponse:
+async def _send_half(
+    request: web.BaseRequest, body: bytes, headers: Mapping[str, str], *, reset: bool
+) -> web.StreamResponse:
     whole = None if headers.get("content-type", "").startswith("text/event-stream") else len(body)
-    stream = await _begin(request, headers, whole)
+    stream = await _start_stream(request, headers, whole)
     await stream.write(body[: len(body) // 2])
     if reset:
         await asyncio.sleep(0.05)  # an RST at once may overtake the half that was sent
-        _reset(request)
+        _reset_connection(request)
     elif request.transport is not None:
         request.transport.close()
     return stream
 
 
-async def _drip(
+async def _send_slowly(
     request: web.BaseRequest, body: bytes, headers: Mapping[str, str], interval: float
 ) -> web.StreamResponse:
-    stream = await _begin(request, headers, len(body))
+    stream = await _start_stream(request, headers, len(body))
     for at in range(len(body)):
         await stream.write(body[at : at + 1])
         await asyncio.sleep(interval)
     return stream
 
 
-async def _huge(request: web.BaseRequest, body: bytes, headers: Mapping[str, str], size: int) -> web.StreamResponse:
+async def _send_padded(
+    request: web.BaseRequest, body: bytes, headers: Mapping[str, str], size: int
+) -> web.StreamResponse:
     """The reply, then spaces: valid JSON up to ``size`` bytes."""
-    stream = await _begin(request, headers, max(size, len(body)))
+    stream = await _start_stream(request, headers, max(size, len(body)))
     await stream.write(body)
     left = size - len(body)
     while left > 0:
@@ -167,9 +171,9 @@ async def _huge(request: web.BaseRequest, body: bytes, headers: Mapping[str, str
     return stream
 
 
-async def _bomb(request: web.BaseRequest, headers: Mapping[str, str], size: int) -> web.StreamResponse:
+async def _send_gzip_bomb(request: web.BaseRequest, headers: Mapping[str, str], size: int) -> web.StreamResponse:
     """A thousandth of ``size`` bytes, that unpacks to all of them."""
-    stream = await _begin(request, {**headers, "content-encoding": "gzip"}, None)
+    stream = await _start_stream(request, {**headers, "content-encoding": "gzip"}, None)
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     for at in range(0, size, _BLOCK):
         await stream.write(packer.compress(b" " * min(_BLOCK, size - at)))

@@ -56,14 +56,14 @@ class FaultMatch:
     first: int | None = None
     after: int | None = None
 
-    def holds(self, facts: RequestFacts) -> bool:
+    def matches(self, facts: RequestFacts) -> bool:
         """The patterns, without counting."""
         pairs = ((self.path, facts.path), (self.model, facts.model), (self.filename, facts.filename))
         if not all(pattern is None or fnmatchcase(value or "", pattern) for pattern, value in pairs):
             return False
         return self.file_sha256 is None or self.file_sha256 == facts.file_sha256
 
-    def counts(self, number: int) -> bool:
+    def includes_number(self, number: int) -> bool:
         """The ``number``-th request that it holds for is meant."""
         nth = [self.nth] if isinstance(self.nth, int) else self.nth
         return (
@@ -116,7 +116,7 @@ class Fault:
     billed: bool | None = None
 
     @property
-    def computed(self) -> bool:
+    def needs_reply(self) -> bool:
         """The answer is worked out before it breaks."""
         return self.kind in COMPUTED | OF_COMPLETIONS | OF_JOBS or self.billed is True
 
@@ -131,12 +131,12 @@ class FaultRule:
     seen: int = 0
     struck: int = 0
 
-    def strikes(self, facts: RequestFacts) -> bool:
+    def count_request(self, facts: RequestFacts) -> bool:
         """Count a request; True when it is to break."""
-        if not self.match.holds(facts):
+        if not self.match.matches(facts):
             return False
         self.seen += 1
-        if not self.match.counts(self.seen) or (self.times is not None and self.struck >= self.times):
+        if not self.match.includes_number(self.seen) or (self.times is not None and self.struck >= self.times):
             return False
         self.struck += 1
         return True
@@ -144,7 +144,7 @@ class FaultRule:
 
 def find_fault(rules: Sequence[FaultRule], facts: RequestFacts) -> Fault | None:
     """The fault of the first rule that strikes; all rules but those of files count the request."""
-    struck = [rule.fault for rule in rules if rule.fault.kind not in ON_FILES and rule.strikes(facts)]
+    struck = [rule.fault for rule in rules if rule.fault.kind not in ON_FILES and rule.count_request(facts)]
     return struck[0] if struck else None
 
 
@@ -155,11 +155,11 @@ def find_read_fault(rules: Sequence[FaultRule], facts: RequestFacts, kinds: Coll
         for rule in rules
         if rule.fault.kind in kinds or (rule.match.path is not None and rule.fault.kind not in ON_FILES | OF_JOBS)
     ]
-    struck = [rule.fault for rule in meant if rule.strikes(facts)]
+    struck = [rule.fault for rule in meant if rule.count_request(facts)]
     return struck[0] if struck else None
 
 
-def read_rules(given: Any) -> list[FaultRule]:
+def parse_fault_rules(given: Any) -> list[FaultRule]:
     """Rules from JSON: ``[{"match": {...}, "fault": {...}, "times": N}]``.
 
     Raises:

@@ -13,7 +13,7 @@ from mediamill.tasks.local.media_generation.specs import parse_size
 
 
 @dataclass(frozen=True, slots=True)
-class VideoModel:
+class ServedVideoModel:
     """A model that makes videos; what is empty or None is not limited.
 
     Attributes:
@@ -32,7 +32,7 @@ class VideoModel:
 
 
 @dataclass(frozen=True, slots=True)
-class ImageModel:
+class ServedImageModel:
     """A model that makes pictures.
 
     Attributes:
@@ -54,30 +54,30 @@ class ImageModel:
 class GenerationModels:
     """The models of one dialect; ``named`` ones are taken whatever they are."""
 
-    videos: Mapping[str, VideoModel]
-    images: Mapping[str, ImageModel]
+    videos: Mapping[str, ServedVideoModel]
+    images: Mapping[str, ServedImageModel]
     named: frozenset[str] = frozenset()
 
-    def video(self, model: str) -> VideoModel | None:
+    def find_video_model(self, model: str) -> ServedVideoModel | None:
         """What a model that makes videos takes; None when it is unknown."""
-        return self.videos.get(model) or (VideoModel() if model in self.named else None)
+        return self.videos.get(model) or (ServedVideoModel() if model in self.named else None)
 
-    def image(self, model: str) -> ImageModel | None:
+    def find_image_model(self, model: str) -> ServedImageModel | None:
         """What a model that makes pictures takes; None when it is unknown."""
-        return self.images.get(model) or (ImageModel() if model in self.named else None)
+        return self.images.get(model) or (ServedImageModel() if model in self.named else None)
 
 
 def read_generation_models(known: Mapping[str, Any], dialect: str, named: Iterable[str]) -> GenerationModels:
     """A dialect's models as the configuration has them, and those that were named besides."""
     videos, images = (known[kind].get(dialect) or {} for kind in ("videos", "images"))
     return GenerationModels(
-        {name: VideoModel(**_facts(facts)) for name, facts in videos.items()},
-        {name: ImageModel(**_facts(facts)) for name, facts in images.items()},
+        {name: ServedVideoModel(**_parse_model_facts(facts)) for name, facts in videos.items()},
+        {name: ServedImageModel(**_parse_model_facts(facts)) for name, facts in images.items()},
         frozenset(named),
     )
 
 
-def _facts(given: Mapping[str, Any] | None) -> dict[str, Any]:
+def _parse_model_facts(given: Mapping[str, Any] | None) -> dict[str, Any]:
     facts = {name: tuple(value) if isinstance(value, list) else value for name, value in (given or {}).items()}
     if "sizes" in facts:
         facts["sizes"] = tuple(parse_size(size) for size in facts["sizes"])
@@ -99,7 +99,7 @@ class GenerationState:
     jobs: JobStore = field(default_factory=JobStore)
     files: MediaCache = field(default_factory=MediaCache)
 
-    def kinds(self, dialect: str) -> dict[str, str]:
+    def kind_by_model(self, dialect: str) -> dict[str, str]:
         """The dialect's models, with ``image`` or ``video`` for what each makes."""
         models = self.models[dialect]
         return {**dict.fromkeys(models.images, "image"), **dict.fromkeys(models.videos, "video")}

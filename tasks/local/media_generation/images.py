@@ -8,7 +8,7 @@ from functools import lru_cache
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from mediamill.tasks.local.media_generation.specs import ImageSpec, digest
+from mediamill.tasks.local.media_generation.specs import ImageSpec, hash_prompt
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -22,22 +22,22 @@ _DESCRIPTION = 0x010E
 
 def render_image(picture: ImageSpec) -> bytes:
     """The picture's file. Blocking; the same bytes for the same picture."""
-    number = digest(picture.words, picture.seed)
-    image = card(picture.words, picture.width, picture.height, number % _HUES / _HUES)
+    number = hash_prompt(picture.words, picture.seed)
+    image = render_card(picture.words, picture.width, picture.height, number % _HUES / _HUES)
     file = BytesIO()
-    image.save(file, picture.form, **_saved(picture.form))
+    image.save(file, picture.form, **_save_options(picture.form))
     return file.getvalue()
 
 
-def card(words: str, width: int, height: int, hue: float) -> Image:
+def render_card(words: str, width: int, height: int, hue: float) -> Image:
     """A picture in memory; ``hue`` is 0 to 1."""
     from PIL import Image, ImageDraw, ImageOps
 
-    dark, light = (_colour(hue, value) for value in (0.35, 0.75))
+    dark, light = (_to_rgb(hue, value) for value in (0.35, 0.75))
     image = ImageOps.colorize(Image.linear_gradient("L").resize((width, height)), dark, light)
     pen = ImageDraw.Draw(image)
     size = max(_MIN_FONT, min(_MAX_FONT, min(width, height) // 14))
-    font, margin = _font(size), size
+    font, margin = _load_font(size), size
     across = max(8, int((width - 2 * margin) / (0.55 * size)))
     down = max(1, int((height - 4 * margin) / (1.4 * size)))
     lines = textwrap.wrap(words, across)[:down]
@@ -46,12 +46,12 @@ def card(words: str, width: int, height: int, hue: float) -> Image:
     return image
 
 
-def _colour(hue: float, value: float) -> tuple[int, int, int]:
+def _to_rgb(hue: float, value: float) -> tuple[int, int, int]:
     red, green, blue = (round(255 * part) for part in colorsys.hsv_to_rgb(hue, 0.6, value))
     return red, green, blue
 
 
-def _saved(form: str) -> dict[str, Any]:
+def _save_options(form: str) -> dict[str, Any]:
     """How a format is written: fast, and with a note that it is simulated."""
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
@@ -67,7 +67,7 @@ def _saved(form: str) -> dict[str, Any]:
 
 
 @lru_cache(_MAX_FONT)
-def _font(size: int) -> Any:
+def _load_font(size: int) -> Any:
     from PIL import ImageFont
 
     return ImageFont.load_default(size)

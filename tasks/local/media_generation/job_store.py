@@ -21,7 +21,7 @@ KEPT = 100_000
 _QUEUED = 0.25
 _MICRO = 1_000_000
 
-Fate = Literal["completed", "failed", "stuck", "blocked"]
+JobOutcome = Literal["completed", "failed", "stuck", "blocked"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,12 +44,12 @@ class GeneratedMedia:
     linked: int = 0
     dead: int = 0
 
-    def link(self) -> str:
+    def create_link_token(self) -> str:
         """A new link's token."""
         self.linked = max(int(time.time() * _MICRO), self.linked + 1)
         return f"{self.id}.{self.linked:x}"
 
-    def alive(self, stamp: int, seconds: float) -> bool:
+    def is_link_valid(self, stamp: int, seconds: float) -> bool:
         """The link made at ``stamp`` still works, where links live so many seconds."""
         return stamp > self.dead and time.time() < stamp / _MICRO + seconds
 
@@ -72,7 +72,7 @@ class VideoJob(GeneratedMedia):
     created: float
     ready: float
     usd: str = "0"
-    fate: Fate = "completed"
+    fate: JobOutcome = "completed"
     error: Mapping[str, str] | None = None
     odd: str | None = None
 
@@ -102,7 +102,7 @@ class JobStore:
         self._items: OrderedDict[str, GeneratedMedia] = OrderedDict()
         self._file: RecordFile | None = None
         if file is not None:
-            self._open(file)
+            self._open_file(file)
 
     def add(self, item: GeneratedMedia) -> None:
         """Remember it; the oldest are forgotten above a bound."""
@@ -116,7 +116,7 @@ class JobStore:
         """By its id."""
         return self._items.get(name)
 
-    def linked(self, token: str) -> tuple[GeneratedMedia, int] | None:
+    def find_linked(self, token: str) -> tuple[GeneratedMedia, int] | None:
         """What a link's token stands for, and when the link was made."""
         name, _, stamp = token.partition(".")
         item = self._items.get(name)
@@ -135,7 +135,7 @@ class JobStore:
             self._file.close()
             self._file = None
 
-    def _open(self, file: Path) -> None:
+    def _open_file(self, file: Path) -> None:
         self._file, lines = RecordFile.open(file, "the jobs")
         for line in lines[-KEPT:]:
             try:
@@ -146,6 +146,6 @@ class JobStore:
             self._items[job.id] = job
 
 
-def new_id(prefix: str = "") -> str:
+def make_id(prefix: str = "") -> str:
     """An id nobody had before."""
     return prefix + uuid.uuid4().hex

@@ -34,18 +34,18 @@ class MediaCache:
         self.threads = ThreadPoolExecutor(2, thread_name_prefix="making")
         """Two things are drawn, or large bodies read, at a time, whoever asked for them."""
 
-    async def opened(self, what: ImageSpec | VideoSpec) -> BinaryIO:
+    async def open_file(self, what: ImageSpec | VideoSpec) -> BinaryIO:
         """The file, open for reading; it can be read to its end whatever happens to the folder."""
         while True:
             try:
-                file = (self._place() / what.name).open("rb")
+                file = (self._get_folder() / what.name).open("rb")
             except FileNotFoundError:
-                await self._render(what)
+                await self._ensure_rendered(what)
             else:
                 self._sizes.move_to_end(what.name)
                 return file
 
-    async def rendered(self, image: ImageSpec) -> bytes:
+    async def render_image_bytes(self, image: ImageSpec) -> bytes:
         """An image that is not kept."""
         return await asyncio.get_running_loop().run_in_executor(self.threads, render_image, image)
 
@@ -56,23 +56,23 @@ class MediaCache:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
 
-    def _place(self) -> Path:
+    def _get_folder(self) -> Path:
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="mediamill-made-"))
         return self._folder
 
-    async def _render(self, what: ImageSpec | VideoSpec) -> None:
+    async def _ensure_rendered(self, what: ImageSpec | VideoSpec) -> None:
         """Wait until it is there; however many wait, it is drawn once."""
         task = self._rendering.get(what.name)
         if task is None:
-            task = self._rendering[what.name] = asyncio.create_task(self._kept(what))
+            task = self._rendering[what.name] = asyncio.create_task(self._render_and_keep(what))
         await asyncio.shield(task)
 
-    async def _kept(self, what: ImageSpec | VideoSpec) -> None:
-        path = self._place() / what.name
+    async def _render_and_keep(self, what: ImageSpec | VideoSpec) -> None:
+        path = self._get_folder() / what.name
         part = path.with_name("." + path.name)
         try:
-            size = await asyncio.get_running_loop().run_in_executor(self.threads, _write, what, part)
+            size = await asyncio.get_running_loop().run_in_executor(self.threads, _write_media, what, part)
             part.rename(path)
         finally:
             del self._rendering[what.name]
@@ -82,10 +82,10 @@ class MediaCache:
             name, gone = self._sizes.popitem(last=False)
             self._total -= gone
             with suppress(OSError):
-                (self._place() / name).unlink()
+                (self._get_folder() / name).unlink()
 
 
-def _write(what: ImageSpec | VideoSpec, path: Path) -> int:
+def _write_media(what: ImageSpec | VideoSpec, path: Path) -> int:
     if isinstance(what, ImageSpec):
         path.write_bytes(render_image(what))
     else:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from mediamill.tasks.local.server.api_error import ApiError
 
-MAX_WORDS = 240
+MAX_PROMPT_CHARS = 240
 """Characters of a prompt that are drawn; a job keeps no more of it."""
 
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})", re.ASCII)
 _MAX_SIDE = 4096
-MIMES = {
+MIME_TYPES = {
     "png": "image/png",
     "jpeg": "image/jpeg",
     "webp": "image/webp",
@@ -35,7 +35,7 @@ class ImageSpec:
     @property
     def name(self) -> str:
         """Of its file: the same for the same picture."""
-        return _name(repr(self), self.form)
+        return _make_file_name(repr(self), self.form)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +53,15 @@ class VideoSpec:
     @property
     def name(self) -> str:
         """Of its file: the same for the same video."""
-        return _name(repr(self), self.form)
+        return _make_file_name(repr(self), self.form)
 
 
-def digest(words: str, seed: int) -> int:
+def hash_prompt(words: str, seed: int) -> int:
     """A number that stands for a prompt and its seed."""
     return int.from_bytes(hashlib.sha256(f"{seed}\0{words}".encode("utf-8", "replace")).digest()[:8], "big")
 
 
-def _name(description: str, form: str) -> str:
+def _make_file_name(description: str, form: str) -> str:
     return f"{hashlib.sha256(description.encode('utf-8', 'replace')).hexdigest()[:32]}.{form}"
 
 

@@ -14,8 +14,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mediamill.tasks.local.media_generation.images import MARK, card
-from mediamill.tasks.local.media_generation.specs import VideoSpec, digest
+from mediamill.tasks.local.media_generation.images import MARK, render_card
+from mediamill.tasks.local.media_generation.specs import VideoSpec, hash_prompt
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -39,21 +39,21 @@ def render_video(clip: VideoSpec, path: Path) -> None:
     """Write a video. Blocking; the same bytes for the same video."""
     import av
 
-    hue = digest(clip.words, clip.seed) % _HUES
+    hue = hash_prompt(clip.words, clip.seed) % _HUES
     total = clip.seconds * clip.fps
     first = min(total, max(2, clip.fps // 2))
     with av.open(str(path), "w", format=clip.form, options={"fflags": "+bitexact"}) as container:
         container.metadata["comment"] = MARK
-        codec, options = _codec(clip.form)
+        codec, options = _choose_codec(clip.form)
         stream: Any = container.add_stream(codec, rate=clip.fps, options=options)
-        _set(stream.codec_context, clip)
-        frame = _frame(clip.words, clip.width, clip.height, hue / _HUES, codec)
+        _configure_encoder(stream.codec_context, clip)
+        frame = _render_frame(clip.words, clip.width, clip.height, hue / _HUES, codec)
         for number in range(first):
-            for packet in stream.encode(_timed(frame, number, clip.fps)):
+            for packet in stream.encode(_set_frame_time(frame, number, clip.fps)):
                 container.mux(packet)
         for packet in stream.encode():
             container.mux(packet)
-        rest = _rest(clip.width, clip.height, clip.fps, total - first, clip.form, hue)
+        rest = _encode_rest(clip.width, clip.height, clip.fps, total - first, clip.form, hue)
         for number, kept in enumerate(rest, first):
             packet = av.Packet(kept.data)
             packet.stream, packet.time_base = stream, Fraction(1, clip.fps)
@@ -63,63 +63,63 @@ def render_video(clip: VideoSpec, path: Path) -> None:
 
 
 @lru_cache(48)
-def _rest(width: int, height: int, fps: int, frames: int, form: str, hue: int) -> tuple[_Packet, ...]:
+def _encode_rest(width: int, height: int, fps: int, frames: int, form: str, hue: int) -> tuple[_Packet, ...]:
     """The packets of all that comes after the beginning; none of them shows a prompt."""
     import av
 
     if not frames:
         return ()
-    codec, options = _codec(form)
+    codec, options = _choose_codec(form)
     encoder: Any = av.CodecContext.create(codec, "w")
     encoder.options = options
     encoder.flags |= av.codec.context.Flags.global_header
-    _set(encoder, VideoSpec("", 0, width, height, 0, fps, form))
+    _configure_encoder(encoder, VideoSpec("", 0, width, height, 0, fps, form))
     packets: list[_Packet] = []
-    for frame in chain(_slow(width, height, fps, frames, hue, codec), [None]):
+    for frame in chain(_generate_frames(width, height, fps, frames, hue, codec), [None]):
         packets += [_Packet(bytes(packet), packet.is_keyframe) for packet in encoder.encode(frame)]
     return tuple(packets)
 
 
-def _slow(width: int, height: int, fps: int, frames: int, hue: int, codec: str) -> Iterator[VideoFrame]:
+def _generate_frames(width: int, height: int, fps: int, frames: int, hue: int, codec: str) -> Iterator[VideoFrame]:
     """Frames whose colour takes a step twice a second."""
     each = max(1, fps // _STEPS_A_SECOND)
     shown = None
     for number in range(frames):
         if number % each == 0:
-            shown = _frame("", width, height, hue / _HUES + _TURN * (1 + number // each), codec)
+            shown = _render_frame("", width, height, hue / _HUES + _TURN * (1 + number // each), codec)
         assert shown is not None
-        yield _timed(shown, number, fps)
+        yield _set_frame_time(shown, number, fps)
 
 
-def _frame(words: str, width: int, height: int, hue: float, codec: str) -> VideoFrame:
+def _render_frame(words: str, width: int, height: int, hue: float, codec: str) -> VideoFrame:
     import av
 
-    image = card(words, width, height, hue % 1.0)
+    image = render_card(words, width, height, hue % 1.0)
     from_image: Any = av.VideoFrame.from_image
-    frame: VideoFrame = from_image(image).reformat(format=_pixels(width, height, codec))
+    frame: VideoFrame = from_image(image).reformat(format=_choose_pixel_format(width, height, codec))
     return frame
 
 
-def _timed(frame: VideoFrame, number: int, fps: int) -> VideoFrame:
+def _set_frame_time(frame: VideoFrame, number: int, fps: int) -> VideoFrame:
     frame.pts, frame.time_base = number, Fraction(1, fps)
     return frame
 
 
-def _set(encoder: Any, clip: VideoSpec) -> None:
+def _configure_encoder(encoder: Any, clip: VideoSpec) -> None:
     encoder.width, encoder.height = clip.width, clip.height
-    encoder.pix_fmt = _pixels(clip.width, clip.height, encoder.name)
+    encoder.pix_fmt = _choose_pixel_format(clip.width, clip.height, encoder.name)
     encoder.framerate, encoder.time_base = clip.fps, Fraction(1, clip.fps)
     encoder.gop_size = 100_000
     encoder.thread_count = 1  # several threads would not always write the same bytes
 
 
-def _pixels(width: int, height: int, codec: str) -> str:
+def _choose_pixel_format(width: int, height: int, codec: str) -> str:
     """H.264 halves the colours of even sides only."""
     return "yuv444p" if codec == "libx264" and (width % 2 or height % 2) else "yuv420p"
 
 
 @cache
-def _codec(form: str) -> tuple[str, dict[str, str]]:
+def _choose_codec(form: str) -> tuple[str, dict[str, str]]:
     """The first encoder for a format that this build has."""
     import av
 

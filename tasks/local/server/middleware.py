@@ -18,7 +18,7 @@ import orjson
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from mediamill.tasks.local.faults.fault_replies import EventStream, send_broken, send_fault
+from mediamill.tasks.local.faults.fault_replies import EventStream, send_broken_reply, send_fault_reply
 from mediamill.tasks.local.faults.fault_rules import UNANSWERED, UNCOMPUTED, Fault, RequestFacts, find_fault
 from mediamill.tasks.local.server.api_error import ApiError, ErrorKind
 from mediamill.tasks.local.server.dialects import Dialect
@@ -149,7 +149,7 @@ async def admit(state: ServerState, context: RequestContext) -> web.StreamRespon
         if fault is not None:
             call.fault = fault.kind
             await asyncio.sleep(fault.delay)
-            if not fault.computed:
+            if not fault.needs_reply:
                 return await break_unanswered(state, context, fault)
     check_limits(state, context)
     return None
@@ -177,7 +177,7 @@ async def _finish(state: ServerState, context: RequestContext, reply: web.Respon
     answered = fault is None or fault.kind not in UNANSWERED
     state.bill.settle(context.call, reply.status if answered else 0)
     if fault is not None:
-        return await send_broken(context.request, fault, reply)
+        return await send_broken_reply(context.request, fault, reply)
     return await reply.send(context.request) if isinstance(reply, EventStream) else reply
 
 
@@ -193,7 +193,7 @@ async def break_unanswered(state: ServerState, context: RequestContext, fault: F
     """Settle a request and break it; nothing was worked out for it, or what was is already charged."""
     status = fault.status if fault.kind == "status" else _FAULT_STATUS.get(fault.kind, 0)
     state.bill.settle(context.call, status)
-    return await send_fault(context.request, fault, reply_headers(state, context))
+    return await send_fault_reply(context.request, fault, reply_headers(state, context))
 
 
 def refuse(state: ServerState, context: RequestContext, error: ApiError) -> web.Response:

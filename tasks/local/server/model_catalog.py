@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mediamill.tasks.local.chat.chat_models import ChatModel, read_models
+from mediamill.tasks.local.chat.chat_models import ServedChatModel, read_chat_models
 from mediamill.tasks.local.endpoints.tts_request import TtsModel
 from mediamill.tasks.local.server.dialects import Dialect, dialect
 from mediamill.tasks.local.server.settings import DIALECTS, Settings
@@ -33,7 +33,7 @@ class ModelCatalog:
     socket_only: Mapping[str, frozenset[str]]
     token_usage: frozenset[str]
     tts: Mapping[str, Mapping[str, TtsModel]]
-    chat: Mapping[str, Mapping[str, ChatModel]]
+    chat: Mapping[str, Mapping[str, ServedChatModel]]
     embedding: Mapping[str, Mapping[str, int]]
 
     def names(self, dialect_name: str) -> list[str]:
@@ -57,7 +57,7 @@ def read_catalog(config: Mapping[str, Any], settings: Settings) -> ModelCatalog:
         socket_only={name: frozenset(models) for name, models in config["sockets"].items()},
         token_usage=frozenset(config["token_usage"]),
         tts={name: _tts_models(config["speech"].get(name, {}), settings) for name in DIALECTS},
-        chat={name: read_models(config["chat"].get(name, {}), chat_names) for name in DIALECTS},
+        chat={name: read_chat_models(config["chat"].get(name, {}), chat_names) for name in DIALECTS},
         embedding={name: _embedders(config["embeddings"].get(name, {}), settings) for name in DIALECTS},
     )
 

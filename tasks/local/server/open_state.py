@@ -13,11 +13,11 @@ import yaml
 
 from mediamill.configs import FOLDER
 from mediamill.tasks.errors import NoSuchOption, UsageError
-from mediamill.tasks.local.asr_engines.registry import ALIASES, ASR_ENGINES, make_asr_engine
+from mediamill.tasks.local.asr_engines.registry import ASR_ENGINE_ALIASES, ASR_ENGINES, make_asr_engine
 from mediamill.tasks.local.billing.bill import Bill
 from mediamill.tasks.local.billing.price_list import PriceList
 from mediamill.tasks.local.chat.answers import CHAT_ENGINES
-from mediamill.tasks.local.faults.fault_rules import FaultRule, read_rules
+from mediamill.tasks.local.faults.fault_rules import FaultRule, parse_fault_rules
 from mediamill.tasks.local.media_generation.generation_state import (
     GenerationState,
     open_generation_state,
@@ -65,10 +65,10 @@ def open_server_state(settings: Settings) -> ServerState:
 
 def _asr_engine(engine: str) -> str:
     """What transcribes beside an engine that only speaks, answers, or works on texts."""
-    if engine in ASR_ENGINES or engine in ALIASES or ":" in engine:
+    if engine in ASR_ENGINES or engine in ASR_ENGINE_ALIASES or ":" in engine:
         return engine
     if engine not in (*TTS_ENGINES, *CHAT_ENGINES, *_OTHER_ENGINES):
-        raise NoSuchOption("engine", engine, [*ASR_ENGINES, *ALIASES, *TTS_ENGINES])
+        raise NoSuchOption("engine", engine, [*ASR_ENGINES, *ASR_ENGINE_ALIASES, *TTS_ENGINES])
     return "local"
 
 
@@ -86,7 +86,7 @@ def _fault_rules(settings: Settings) -> list[FaultRule]:
     if settings.faults is None:
         return []
     try:
-        return read_rules(orjson.loads(settings.faults.read_bytes()))
+        return parse_fault_rules(orjson.loads(settings.faults.read_bytes()))
     except OSError as error:
         raise UsageError(f"cannot read the fault rules in {settings.faults}: {error.strerror}") from None
     except orjson.JSONDecodeError as error:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mediamill.tasks.local.asr_engines.base import AsrEngine
-from mediamill.tasks.local.billing.bill import Bill, Call
+from mediamill.tasks.local.billing.bill import Bill, PaidCall
 from mediamill.tasks.local.billing.price_list import PriceList
 from mediamill.tasks.local.faults.fault_rules import Fault, FaultRule
 from mediamill.tasks.local.media_generation.generation_state import GenerationState
@@ -78,7 +78,7 @@ class RequestContext:
 
     request: web.BaseRequest
     dialect: Dialect
-    call: Call
+    call: PaidCall
     body: Body = field(init=False)
     filename: str | None = None
     fault: Fault | None = None

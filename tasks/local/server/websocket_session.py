@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from mediamill.tasks.local.faults.fault_replies import cut_off
+from mediamill.tasks.local.faults.fault_replies import break_connection
 from mediamill.tasks.local.faults.fault_rules import UNCOMPUTED, Fault, RequestFacts, find_fault
 from mediamill.tasks.local.server.api_error import ApiError
 from mediamill.tasks.local.server.dialects import Dialect
@@ -133,7 +133,7 @@ class WebsocketSession:
         elif fault.kind == "socket_close":
             await self.socket.close(code=fault.code, message=b"fault on demand")
         elif fault.kind in ("close", "reset_mid_body", "short_body"):
-            cut_off(self.context.request, reset=fault.kind == "reset_mid_body")
+            break_connection(self.context.request, reset=fault.kind == "reset_mid_body")
         else:
             await self._garbage(fault)
         raise SessionClosed

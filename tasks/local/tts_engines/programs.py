@@ -27,17 +27,17 @@ class SpeechProgram:
     command: Callable[[str, float, Path, Path], list[str]]
 
 
-def _flite(voice: str, speed: float, text: Path, sound: Path) -> list[str]:
+def _flite_command(voice: str, speed: float, text: Path, sound: Path) -> list[str]:
     return ["flite", "-voice", voice, "--setf", f"duration_stretch={1 / speed:.4f}", "-f", str(text), "-o", str(sound)]
 
 
-def _espeak(voice: str, speed: float, text: Path, sound: Path) -> list[str]:
+def _espeak_command(voice: str, speed: float, text: Path, sound: Path) -> list[str]:
     words = str(round(_WORDS_A_MINUTE * speed))
     return ["espeak-ng", "-v", voice, "-s", words, "-f", str(text), "-w", str(sound)]
 
 
-FLITE = SpeechProgram("flite", ("slt", "rms", "awb", "kal"), _flite)
-ESPEAK = SpeechProgram("espeak-ng", ("en-us", "en-gb", "de", "fr", "es", "it", "pt", "nl", "pl", "ru"), _espeak)
+FLITE = SpeechProgram("flite", ("slt", "rms", "awb", "kal"), _flite_command)
+ESPEAK = SpeechProgram("espeak-ng", ("en-us", "en-gb", "de", "fr", "es", "it", "pt", "nl", "pl", "ru"), _espeak_command)
 
 
 class ProgramEngine:
@@ -48,7 +48,7 @@ class ProgramEngine:
     def __init__(self, kind: SpeechProgram, workers: int) -> None:
         self._kind = kind
         self.voices = kind.voices
-        self.identity = f"{kind.name}-{_version(kind.name)}"
+        self.identity = f"{kind.name}-{_read_program_version(kind.name)}"
         self._free = asyncio.Semaphore(max(1, workers))
 
     async def speak(self, text: str, voice: str | None, speed: float) -> PcmAudio:
@@ -57,10 +57,10 @@ class ProgramEngine:
             with tempfile.TemporaryDirectory(prefix="mediamill-voice-") as folder:
                 written, spoken = Path(folder) / "text.txt", Path(folder) / "sound.wav"
                 written.write_text(text + "\n", encoding="utf-8", errors="replace")
-                await self._run(self._kind.command(voice or self.voices[0], speed, written, spoken))
-                return await asyncio.to_thread(_read, spoken)
+                await self._run_program(self._kind.command(voice or self.voices[0], speed, written, spoken))
+                return await asyncio.to_thread(_read_audio_file, spoken)
 
-    async def _run(self, command: list[str]) -> None:
+    async def _run_program(self, command: list[str]) -> None:
         quiet = asyncio.subprocess.DEVNULL
         process = await asyncio.create_subprocess_exec(*command, stdin=quiet, stdout=quiet, stderr=quiet)
         try:
@@ -75,7 +75,7 @@ class ProgramEngine:
             raise RuntimeError(f"{self._kind.name} ended with {code}")
 
 
-def _read(path: Path) -> PcmAudio:
+def _read_audio_file(path: Path) -> PcmAudio:
     try:
         with wave.open(str(path), "rb") as file:
             return PcmAudio(file.readframes(file.getnframes()), file.getframerate())
@@ -83,7 +83,7 @@ def _read(path: Path) -> PcmAudio:
         return PcmAudio(b"", 16_000)
 
 
-def _version(program: str) -> str:
+def _read_program_version(program: str) -> str:
     done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10, check=False)  # noqa: S603 - one of ours
     found = _VERSION.search(done.stdout + done.stderr)
     return found[1] if found else "unknown"

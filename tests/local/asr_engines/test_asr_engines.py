@@ -16,12 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mediamill.tasks.errors import BadInput, NoSuchOption, UsageError
-from mediamill.tasks.local.asr_engines.audio_input import opened
-from mediamill.tasks.local.asr_engines.audio_input import samples as samples_of
+from mediamill.tasks.local.asr_engines.audio_input import decode_samples as samples_of
+from mediamill.tasks.local.asr_engines.audio_input import open_audio
 from mediamill.tasks.local.asr_engines.base import Audio
-from mediamill.tasks.local.asr_engines.echo import echoed
-from mediamill.tasks.local.asr_engines.pocketsphinx import hear, utterances
-from mediamill.tasks.local.asr_engines.registry import asr_engine_identity, make_asr_engine
+from mediamill.tasks.local.asr_engines.echo import simulate_transcript
+from mediamill.tasks.local.asr_engines.pocketsphinx import recognise_with_pocketsphinx, split_utterances
+from mediamill.tasks.local.asr_engines.registry import get_asr_engine_identity, make_asr_engine
 from mediamill.tasks.local.asr_engines.worker_pool import WorkerDied, WorkerPool
 from tests.helpers.audio_files import encode, wav
 from tests.helpers.local_server import RunningServer, running_server
@@ -49,11 +49,13 @@ def plain(text: str) -> str:
 
 def test_identities_name_the_version_without_loading_the_engine() -> None:
     assert (
-        asr_engine_identity("local") == asr_engine_identity("pocketsphinx") == f"pocketsphinx-{version('pocketsphinx')}"
+        get_asr_engine_identity("local")
+        == get_asr_engine_identity("pocketsphinx")
+        == f"pocketsphinx-{version('pocketsphinx')}"
     )
-    assert asr_engine_identity("echo") == "echo-1"
+    assert get_asr_engine_identity("echo") == "echo-1"
     with pytest.raises(NoSuchOption, match="did you mean 'echo'"):
-        asr_engine_identity("ecko")
+        get_asr_engine_identity("ecko")
 
 
 @pytest.mark.skipif(find_spec("faster_whisper") is not None, reason="the whisper extra is installed")
@@ -66,7 +68,7 @@ def test_whisper_without_its_extra_names_it() -> None:
 
 @given(st.binary(min_size=32, max_size=32), st.decimals("0.01", 4000, places=6))
 def test_echoes_fill_the_recording_and_repeat(digest: bytes, seconds: Decimal) -> None:
-    first, again = echoed(digest.hex(), seconds, "en"), echoed(digest.hex(), seconds, "en")
+    first, again = simulate_transcript(digest.hex(), seconds, "en"), simulate_transcript(digest.hex(), seconds, "en")
     assert first == again
     times = [t for w in first.words for t in (w.start, w.end)]
     assert times == sorted(times)
@@ -91,7 +93,7 @@ def test_echo_measures_what_is_not_plain_wav(server: RunningServer, tmp_path: Pa
 def test_cutting_keeps_every_sample(sizes: list[int], seed: int) -> None:
     dice = np.random.default_rng(seed)
     blocks = [dice.integers(-100, 100, size).astype(np.int16) for size in sizes]
-    pieces = list(utterances(iter(blocks)))
+    pieces = list(split_utterances(iter(blocks)))
     assert sum(map(len, pieces)) == sum(sizes)
     assert all(0 < len(p) <= 30 * 16_000 for p in pieces)
     if pieces:
@@ -105,19 +107,19 @@ def test_cuts_lie_in_the_pause() -> None:
     def blocks() -> Iterator[np.ndarray[tuple[int, ...], np.dtype[np.int16]]]:
         yield from np.array_split(sound, 100)
 
-    first = next(utterances(blocks()))
+    first = next(split_utterances(blocks()))
     assert 24 * 16_000 < len(first) < 25 * 16_000
 
 
 def test_no_sound_is_bad_input() -> None:
     with pytest.raises(BadInput):
-        hear(audio(b"plain text"), None)
+        recognise_with_pocketsphinx(audio(b"plain text"), None)
     with pytest.raises(BadInput, match="longer than"):
-        hear(audio(tone(2.0)), 1.0)
+        recognise_with_pocketsphinx(audio(tone(2.0)), 1.0)
 
 
 def test_silence_is_no_words() -> None:
-    heard = hear(audio(tone(1.0, pitch=0)), None)
+    heard = recognise_with_pocketsphinx(audio(tone(1.0, pitch=0)), None)
     assert (heard.text, heard.words, heard.segments, heard.seconds) == ("", (), (), Decimal("1.000000"))
 
 
@@ -125,10 +127,10 @@ def test_silence_is_no_words() -> None:
 @pytest.mark.long
 def test_read_speech_is_understood_and_never_depends_on_what_came_before() -> None:
     chosen = samples()[3:8]
-    heard = {path: hear(Audio(path.name, 0, "", path=path), None) for path, _ in chosen}
+    heard = {path: recognise_with_pocketsphinx(Audio(path.name, 0, "", path=path), None) for path, _ in chosen}
     assert jiwer.wer([plain(t) for _, t in chosen], [plain(heard[p].text) for p, _ in chosen]) < 0.45
     for path, _ in reversed(chosen):
-        assert hear(Audio(path.name, 0, "", path=path), None) == heard[path]
+        assert recognise_with_pocketsphinx(Audio(path.name, 0, "", path=path), None) == heard[path]
     for found in heard.values():
         times = [t for w in found.words for t in (w.start, w.end)]
         assert times == sorted(times)
@@ -161,12 +163,12 @@ def test_the_local_engine_says_what_it_cannot() -> None:
 @pytest.mark.long
 def test_times_stay_right_beyond_the_first_cut(tmp_path: Path) -> None:
     recording = RECORDINGS / "friends.wav"
-    with opened(Audio("friends.wav", 0, "", path=recording)) as sound:
+    with open_audio(Audio("friends.wav", 0, "", path=recording)) as sound:
         once = np.concatenate([*samples_of(sound), np.zeros(16_000, np.int16)])
     path = tmp_path / "long.wav"
     copies = 1 + 70 * 16_000 // len(once)
     path.write_bytes(wav(np.tile(once, copies)))
-    heard = hear(Audio("long.wav", 0, "", path=path), None)
+    heard = recognise_with_pocketsphinx(Audio("long.wav", 0, "", path=path), None)
     assert float(heard.seconds) == pytest.approx(copies * len(once) / 16_000, abs=1e-6)
     first = next(w.start for w in heard.words if w.word == "friends")
     starts = [w.start for w in heard.words if w.word == "friends"]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mediamill.tasks.local.billing.bill import Bill
-from mediamill.tasks.local.billing.price_list import price
+from mediamill.tasks.local.billing.price_list import compute_audio_usd
 from tests.helpers.local_server import RunningServer, running_server
 from tests.helpers.transcription_requests import post, tone
 
@@ -20,7 +20,7 @@ MODEL = "openai/whisper-large-v3"
 @given(st.decimals(0, 100_000, places=6), st.decimals(0, 10, places=6))
 def test_a_price_is_right_to_the_last_place(seconds: Decimal, minute: Decimal) -> None:
     exact = Fraction(seconds) * Fraction(minute) / 60
-    assert abs(Fraction(price(seconds, minute)) - exact) <= Fraction(1, 2 * 10**12)
+    assert abs(Fraction(compute_audio_usd(seconds, minute)) - exact) <= Fraction(1, 2 * 10**12)
 
 
 def test_equal_requests_are_told_apart_from_new_ones(server: RunningServer) -> None:
@@ -76,5 +76,5 @@ def test_pages_hold_every_call_once(limit: int) -> None:
     bill = Bill()
     for _ in range(7):
         bill.settle(bill.begin("/v1"), 200)
-    numbers = [c["n"] for at in range(0, 7, limit) for c in bill.page(at, limit)["calls"]]
+    numbers = [c["n"] for at in range(0, 7, limit) for c in bill.read_page(at, limit)["calls"]]
     assert numbers == list(range(1, 8))

@@ -8,15 +8,20 @@ import pytest
 import yaml
 
 from mediamill.configs import FOLDER
-from mediamill.tasks.local.chat.chat_models import ChatModel, picture_tokens, prompt_tokens, read_models
+from mediamill.tasks.local.chat.chat_models import (
+    ServedChatModel,
+    count_image_tokens,
+    count_prompt_tokens,
+    read_chat_models,
+)
 from mediamill.tasks.local.chat.visual_inputs import VisualInput
 from mediamill.tasks.local.server.api_error import ApiError
 
 KNOWN = yaml.safe_load((FOLDER / "server.yaml").read_text())["chat"]
 
 
-def model(dialect: str, name: str) -> ChatModel:
-    return read_models(KNOWN[dialect], [])[name]
+def model(dialect: str, name: str) -> ServedChatModel:
+    return read_chat_models(KNOWN[dialect], [])[name]
 
 
 def seen(width: int, height: int, **more: Any) -> VisualInput:
@@ -47,14 +52,14 @@ def seen(width: int, height: int, **more: Any) -> VisualInput:
 def test_a_picture_has_the_documents_tokens(
     dialect: str, name: str, size: tuple[int, int], detail: str, tokens: int
 ) -> None:
-    assert picture_tokens(seen(*size, detail=detail), model(dialect, name).counting) == tokens
+    assert count_image_tokens(seen(*size, detail=detail), model(dialect, name).counting) == tokens
 
 
 def test_more_patches_than_a_model_takes_are_refused() -> None:
     with pytest.raises(ApiError, match="patches"):
-        picture_tokens(seen(6000, 6000, detail="original"), model("openai", "gpt-5.6").counting)
+        count_image_tokens(seen(6000, 6000, detail="original"), model("openai", "gpt-5.6").counting)
 
 
 def test_a_prompt_is_its_words_its_messages_and_its_pictures() -> None:
     counting = model("together", "*").counting
-    assert prompt_tokens("12345", 2, [seen(10, 10)], counting) == 2 + 8 + 1601
+    assert count_prompt_tokens("12345", 2, [seen(10, 10)], counting) == 2 + 8 + 1601

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediamill.tasks.local.chat.answers import Completion, answer_prompt
-from mediamill.tasks.local.chat.chat_dialects import chat_dialect
-from mediamill.tasks.local.chat.chat_models import ChatModel
-from mediamill.tasks.local.chat.chat_reply import completion_reply
+from mediamill.tasks.local.chat.answers import ChatAnswer, answer_prompt
+from mediamill.tasks.local.chat.chat_dialects import get_chat_dialect
+from mediamill.tasks.local.chat.chat_models import ServedChatModel
+from mediamill.tasks.local.chat.chat_reply import build_completion_reply
 from mediamill.tasks.local.chat.chat_request import ChatRequest, read_chat_request
-from mediamill.tasks.local.chat.chat_stream import chat_chunks, encode_events
-from mediamill.tasks.local.chat.token_usage import count_usage, truncate, usage_reply
+from mediamill.tasks.local.chat.chat_stream import build_chunks, encode_events
+from mediamill.tasks.local.chat.token_usage import build_usage, count_usage, truncate_answer
 from mediamill.tasks.local.server.api_error import ApiError
 from mediamill.tasks.local.server.settings import DIALECTS
 from tests.helpers.hypothesis_profile import repeatable
@@ -78,14 +78,14 @@ def test_any_request_is_read_or_refused(told: Any, name: str, data: st.DataObjec
     if isinstance(told, dict) and data.draw(st.booleans()):
         told = {"model": "m", "messages": HELLO, **told}
     try:
-        asked = read_chat_request(told, chat_dialect(name), {"m": ChatModel()})
-        said = truncate(answer_prompt("measure", asked, [], 0), asked)
+        asked = read_chat_request(told, get_chat_dialect(name), {"m": ServedChatModel()})
+        said = truncate_answer(answer_prompt("measure", asked, [], 0), asked)
     except ApiError:
         return
     assert said.finish
     spend = count_usage([said], 3)
-    assert orjson.loads(completion_reply(asked, [said], spend, name, "r", likely=True))["choices"]
-    assert encode_events(chat_chunks(asked, [said], spend, name, "r", likely=True), None, {})
+    assert orjson.loads(build_completion_reply(asked, [said], spend, name, "r", likely=True))["choices"]
+    assert encode_events(build_chunks(asked, [said], spend, name, "r", likely=True), None, {})
 
 
 @repeatable
@@ -171,12 +171,12 @@ def test_answers_differ_by_prompt_picture_seed_and_sample(server: RunningServer)
 
 @pytest.mark.parametrize(("most", "finish"), [(2, "length"), (1000, "stop")])
 def test_an_answer_is_no_longer_than_asked_for(most: int, finish: str) -> None:
-    asked = ChatRequest("m", ChatModel(), "One sentence. Another one. Which one?", "", max_tokens=most)
-    said = truncate(answer_prompt("measure", asked, [], 0), asked)
+    asked = ChatRequest("m", ServedChatModel(), "One sentence. Another one. Which one?", "", max_tokens=most)
+    said = truncate_answer(answer_prompt("measure", asked, [], 0), asked)
     assert (said.finish, len(said.text) <= 4 * most) == (finish, True)
-    assert usage_reply(count_usage([said], 5), "openai")["completion_tokens"] <= most
-    thoughtful = truncate(
-        Completion("text", reasoning="long thoughts " * 100), ChatRequest("m", ChatModel(), "", "", max_tokens=3)
+    assert build_usage(count_usage([said], 5), "openai")["completion_tokens"] <= most
+    thoughtful = truncate_answer(
+        ChatAnswer("text", reasoning="long thoughts " * 100), ChatRequest("m", ServedChatModel(), "", "", max_tokens=3)
     )
     assert (thoughtful.text, thoughtful.finish, count_usage([thoughtful], 0).completion) == ("", "length", 3)
 

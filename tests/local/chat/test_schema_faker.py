@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediamill.tasks.local.chat.json_schemas import checked
-from mediamill.tasks.local.chat.regex_example import example_for
+from mediamill.tasks.local.chat.json_schemas import check_schema
+from mediamill.tasks.local.chat.regex_example import make_regex_example
 from mediamill.tasks.local.chat.schema_faker import fill_schema
 from mediamill.tasks.local.server.api_error import ApiError
 from tests.helpers.hypothesis_profile import repeatable
@@ -70,7 +70,7 @@ SCHEMAS: Any = st.recursive(
 @given(SCHEMAS, st.dictionaries(NAMES, st.text(max_size=3) | st.integers() | st.lists(st.text(max_size=2))))
 def test_what_is_filled_in_fits_the_schema(schema: dict[str, Any], known: dict[str, Any]) -> None:
     schema = {**schema, "$defs": {"shared": SHARED}}
-    jsonschema.Draft202012Validator(schema).validate(fill_schema(checked(schema, "here"), known))
+    jsonschema.Draft202012Validator(schema).validate(fill_schema(check_schema(schema, "here"), known))
 
 
 JSON: Any = st.recursive(
@@ -105,7 +105,7 @@ VALUES = st.sampled_from(["object", "array", "string", "number", "#", "#/propert
 )
 def test_any_schema_is_filled_or_refused(schema: Any) -> None:
     try:
-        value = fill_schema(checked(schema, "here"), {"text": "words"})
+        value = fill_schema(check_schema(schema, "here"), {"text": "words"})
     except ApiError:
         return
     jsonschema.Draft202012Validator(schema).validate(value)
@@ -117,9 +117,9 @@ ENDLESS = {"$defs": {"a": {"type": "object", "properties": {"a": {"$ref": "#/$de
 
 
 def test_a_schema_that_holds_itself_ends_where_it_can() -> None:
-    jsonschema.Draft202012Validator(TREE).validate(fill_schema(checked(TREE, "here"), {}))
+    jsonschema.Draft202012Validator(TREE).validate(fill_schema(check_schema(TREE, "here"), {}))
     with pytest.raises(ApiError, match="cannot fill"):
-        fill_schema(checked({**ENDLESS, "$ref": "#/$defs/a"}, "here"), {})
+        fill_schema(check_schema({**ENDLESS, "$ref": "#/$defs/a"}, "here"), {})
 
 
 def test_what_was_measured_goes_where_it_is_asked_for() -> None:
@@ -134,7 +134,7 @@ def test_what_was_measured_goes_where_it_is_asked_for() -> None:
             "inner": {"type": "object", "properties": {"width": {"type": "integer", "maximum": 100}}},
         },
     }
-    assert fill_schema(checked(schema, "here"), known) == {
+    assert fill_schema(check_schema(schema, "here"), known) == {
         "imageWidth": 640,
         "dominant_colors": ["red"],
         "main_color": "red",
@@ -156,14 +156,14 @@ PATTERNS = [
 
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_a_text_is_found_for_a_pattern(pattern: str) -> None:
-    made = example_for(pattern)
+    made = make_regex_example(pattern)
     assert made is not None
     assert re.search(pattern, made)
 
 
 @pytest.mark.parametrize("pattern", ["(", "(?<=a)b", "^a$b", "a{100000}"])
 def test_no_text_is_made_up_for_a_pattern_that_is_none_or_too_hard(pattern: str) -> None:
-    assert example_for(pattern) is None
+    assert make_regex_example(pattern) is None
 
 
 STRICT = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
@@ -179,10 +179,10 @@ UNSTRICT = [
 
 @pytest.mark.parametrize("schema", UNSTRICT)
 def test_strict_schemas_have_rules_of_their_own(schema: dict[str, Any]) -> None:
-    assert checked(STRICT, "here", strict=True) == STRICT
-    assert checked(schema, "here") == schema
+    assert check_schema(STRICT, "here", strict=True) == STRICT
+    assert check_schema(schema, "here") == schema
     with pytest.raises(ApiError, match="Invalid schema"):
-        checked(schema, "here", strict=True)
+        check_schema(schema, "here", strict=True)
 
 
 def test_a_schema_nested_beyond_measure_is_refused() -> None:
@@ -190,4 +190,4 @@ def test_a_schema_nested_beyond_measure_is_refused() -> None:
     for _ in range(300):
         deep = {"type": "object", "properties": {"a": deep}, "required": ["a"]}
     with pytest.raises(ApiError, match="nested"):
-        checked(deep, "here")
+        check_schema(deep, "here")

@@ -36,9 +36,9 @@ def test_a_video_has_the_size_length_and_speed_asked_for(
 
 def test_without_an_h264_encoder_there_is_another(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(filming, "_codec", lambda _: ("mpeg4", {}))
-    filming._rest.cache_clear()
+    filming._encode_rest.cache_clear()
     render_video(VideoSpec("a cat", 1, 65, 48, 2, 12, "mp4"), tmp_path / "one")
-    filming._rest.cache_clear()
+    filming._encode_rest.cache_clear()
     seen = watched((tmp_path / "one").read_bytes())
     assert (seen.codec, seen.width, seen.frames) == ("mpeg4", 65, 24)
 
@@ -61,7 +61,7 @@ async def test_however_many_ask_a_file_is_drawn_once(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("mediamill.tasks.local.media_generation.media_cache.render_video", counted)
     files = MediaCache()
     try:
-        opened = await asyncio.gather(*(files.opened(CLIP) for _ in range(20)))
+        opened = await asyncio.gather(*(files.open_file(CLIP) for _ in range(20)))
         assert len({file.read() for file in opened}) == 1
         for file in opened:
             file.close()
@@ -74,14 +74,14 @@ async def test_the_folder_has_a_bound_and_goes_in_the_end() -> None:
     files = MediaCache(max_bytes=20_000)
     try:
         pictures = [ImageSpec(f"number {n}", 0, 256, 256, "png") for n in range(12)]
-        first = await files.opened(pictures[0])
+        first = await files.open_file(pictures[0])
         for picture in pictures[1:]:
-            (await files.opened(picture)).close()
+            (await files.open_file(picture)).close()
         assert files._folder is not None
         folder = files._folder
         assert sum(path.stat().st_size for path in folder.iterdir()) <= 20_000
         assert first.read() == render_image(pictures[0])
-        again = await files.opened(pictures[0])
+        again = await files.open_file(pictures[0])
         assert again.read() == render_image(pictures[0])
         first.close()
         again.close()
