@@ -14,7 +14,7 @@ import yaml
 from mediamill.tasks import capabilities
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.plugins import CAPABILITIES, PROVIDERS, plugins
-from tests.helpers.cli_runs import environment, rows
+from tests.helpers.cli_runs import bare_environment, read_rows
 
 COUNT_WORDS = '''
 """count-words: how many words a text has."""
@@ -83,7 +83,7 @@ def mediamill(site: Path, *arguments: str | Path) -> subprocess.CompletedProcess
     """The command line in a process that finds the packages in ``site``."""
     path = os.pathsep.join(filter(None, (str(site), os.environ.get("PYTHONPATH"))))
     command = [sys.executable, "-m", "mediamill.flows.cli", *map(str, arguments)]
-    env = environment(site.parent / "home", PYTHONPATH=path, COLUMNS="120")
+    env = bare_environment(site.parent / "home", PYTHONPATH=path, COLUMNS="120")
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
 
 
@@ -97,7 +97,7 @@ def test_another_packages_capability_is_a_command_like_ours(site: Path, tmp_path
     common = ("--provider", "local", "--out", out)
     done = mediamill(site, "count-words", source, "--min-letters", "2", *common)
     assert done.returncode == 0, done.stderr
-    assert {row["item_id"]: row["words"] for row in rows(out)} == {"a": 3, "b": 1}
+    assert {row["item_id"]: row["words"] for row in read_rows(out)} == {"a": 3, "b": 1}
     wrong = mediamill(site, "count-words", source, "--min-letters", "0", *common)
     assert wrong.returncode == 2
     assert "min_letters" in wrong.stderr
@@ -111,7 +111,7 @@ def test_another_packages_capability_is_quoted_and_run_from_a_file(site: Path, t
     fields = {"capability": "count-words", "source": str(source), "out": str(tmp_path / "out"), "provider": "local"}
     job.write_text(yaml.safe_dump({**fields, "params": {"min_letters": 4}}))
     assert mediamill(site, "run", job).returncode == 0
-    assert [row["words"] for row in rows(tmp_path / "out")] == [1]
+    assert [row["words"] for row in read_rows(tmp_path / "out")] == [1]
     schema = json.loads(mediamill(site, "run", "--schema").stdout)
     known = schema["$defs"]["Job"]["properties"]["capability"]["enum"]
     assert known == [*capabilities.BUILT_IN, "count-words"]

@@ -12,7 +12,7 @@ import pytest
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.job import make_job
 from mediamill.tasks.resolved_job import resolve_job
-from tests.helpers.cli_runs import environment
+from tests.helpers.cli_runs import bare_environment
 from tests.helpers.paths import RECORDINGS
 
 RECORDING = RECORDINGS / "window.flac"
@@ -72,7 +72,7 @@ def test_a_command_chooses_its_provider_once(option: str, tmp_path: Path) -> Non
     command = [sys.executable, "-c", COUNTING, "transcribe", str(RECORDING), "--provider", "local", option]
     done = subprocess.run(
         [*command, "--out", str(tmp_path / "out")],
-        env=environment(tmp_path / "home"),
+        env=bare_environment(tmp_path / "home"),
         capture_output=True,
         text=True,
         timeout=120,

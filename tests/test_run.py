@@ -12,7 +12,7 @@ import pytest
 from mediamill.tasks.engine import Engine
 from mediamill.tasks.job import Job, make_job
 from mediamill.tasks.run import Run, RunEnded, RunTicket, ShardBatch, do_shards, plan_shards, publish_run
-from tests.helpers.cli_runs import make_wavs, rows
+from tests.helpers.cli_runs import make_wavs, read_rows
 from tests.helpers.local_server import RunningServer, running_server
 
 
@@ -47,7 +47,7 @@ def test_a_step_started_twice_is_done_once(job: Job, echo: RunningServer, tmp_pa
         assert run.has_begun(batch)
         assert first.result() is second.result()
         assert run.start_publish().result().done == 12
-    assert len(rows(tmp_path / "out")) == 12 == echo.bill()["requests"]
+    assert len(read_rows(tmp_path / "out")) == 12 == echo.bill()["requests"]
 
 
 def test_shards_in_two_batches_at_once_are_done_once(job: Job, echo: RunningServer) -> None:
@@ -66,7 +66,7 @@ def test_tasks_take_part_by_their_ticket(job: Job, tmp_path: Path) -> None:
         ends = [threads.submit(do_shards, ticket, ShardBatch.of([one])) for one in work]
         assert [end.result().done for end in ends] == [3, 3, 3, 3]
         assert threads.submit(publish_run, ticket).result().done == 12
-    assert len(rows(tmp_path / "out")) == 12
+    assert len(read_rows(tmp_path / "out")) == 12
     with pytest.raises(RunEnded, match=ticket.run_id):
         plan_shards(ticket)
 

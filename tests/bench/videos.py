@@ -16,13 +16,15 @@ import time
 from pathlib import Path
 
 from tests.helpers.local_server import running_server
-from tests.helpers.video_runs import PIXVERSE, prompts
+from tests.helpers.video_runs import PIXVERSE, write_prompts
 
 
 def main(jobs: int, seconds: int) -> None:
     """Run it once, and tell seconds, the peak of memory and what the server counted."""
     with tempfile.TemporaryDirectory() as folder:
-        source = prompts(Path(folder) / "p.csv", [{"prompt": f"boat {n}", "size": "270x360"} for n in range(jobs)])
+        source = write_prompts(
+            Path(folder) / "p.csv", [{"prompt": f"boat {n}", "size": "270x360"} for n in range(jobs)]
+        )
         prices = [f"{PIXVERSE}=0.3"]
         with running_server(price=prices, job_seconds=f"{seconds}s..{seconds + 10}s") as server:
             began = time.monotonic()

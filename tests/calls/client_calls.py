@@ -35,7 +35,9 @@ async def send(client: Client, origin: str, request: Request = POST, *, deadline
     return await client.send(origin, request, key=KEY, deadline=deadline, **more)
 
 
-async def fails(client: Client, origin: str, *, deadline: float = 5.0, request: Request = POST, **more: int) -> str:
+async def assert_fails(
+    client: Client, origin: str, *, deadline: float = 5.0, request: Request = POST, **more: int
+) -> str:
     """The class and kind of the failure; it came in time and tells no key."""
     began = time.monotonic()
     with pytest.raises(ExchangeError) as caught:

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 Behave = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 
 
-class Raw:
+class RawServer:
     """Listens on loopback; ``behave(request, writer)`` answers each connection's every request."""
 
     def __init__(self, behave: Behave) -> None:
@@ -46,20 +46,20 @@ class Raw:
 
 
 @asynccontextmanager
-async def raw(behave: Behave, context: ssl.SSLContext | None = None) -> AsyncIterator[Raw]:
+async def running_raw_server(behave: Behave, context: ssl.SSLContext | None = None) -> AsyncIterator[RawServer]:
     """A running :class:`Raw`."""
-    held = Raw(behave)
+    server_state = RawServer(behave)
     tasks: set[asyncio.Task[None]] = set()
 
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.ensure_future(held.handle(reader, writer))
+        task = asyncio.ensure_future(server_state.handle(reader, writer))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
     server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=context)
-    held.port = server.sockets[0].getsockname()[1]
+    server_state.port = server.sockets[0].getsockname()[1]
     try:
-        yield held
+        yield server_state
     finally:
         server.close()
         for task in tasks:
@@ -67,7 +67,7 @@ async def raw(behave: Behave, context: ssl.SSLContext | None = None) -> AsyncIte
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def answer(
+def always_reply(
     body: bytes = b"{}", status: str = "200 OK", headers: tuple[str, ...] = (), *, length: int | None = None
 ) -> Behave:
     """Always the same reply."""
@@ -80,7 +80,7 @@ def answer(
     return behave
 
 
-def reset(writer: asyncio.StreamWriter) -> None:
+def reset_connection(writer: asyncio.StreamWriter) -> None:
     """Close with RST."""
     held = writer.get_extra_info("socket")
     held.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.calls.call_patterns.server import ShapesServer, shapes_server
-from tests.helpers.cli_runs import environment, make_wavs, rows
-from tests.helpers.quick_tier import few
+from tests.helpers.cli_runs import bare_environment, make_wavs, read_rows
+from tests.helpers.quick_tier import mark_rest_long
 
 ITEMS = 40
 
@@ -31,7 +31,7 @@ def drive(
     told = {"capability": shape, "source": str(files), "out": str(out), "provider": "shapes", **job}
     return subprocess.run(
         [sys.executable, "-m", "tests.calls.call_patterns.run_pattern", json.dumps({**told, "base_url": judge.origin})],
-        env=environment(out.parent / "home", MEDIAMILL_FAULTS=fault),
+        env=bare_environment(out.parent / "home", MEDIAMILL_FAULTS=fault),
         capture_output=True,
         text=True,
         timeout=120,
@@ -44,7 +44,7 @@ def test_many_asks_for_one_item(files: Path, tmp_path: Path) -> None:
         done = drive("pieces", files, tmp_path / "out", judge)
         assert done.returncode == 0, done.stderr
         assert judge.requests == 3 * ITEMS
-        assert all(len(str(row["text"]).split()) == 6 for row in rows(tmp_path / "out"))
+        assert all(len(str(row["text"]).split()) == 6 for row in read_rows(tmp_path / "out"))
 
 
 @pytest.mark.long
@@ -54,9 +54,9 @@ def test_many_asks_in_one_request(files: Path, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert judge.requests < ITEMS / 2
         assert set(judge.names.values()) == {1}
-        results = rows(tmp_path / "out")
+        results = read_rows(tmp_path / "out")
         assert len({row["text"] for row in results}) == ITEMS
-        ledger = rows(tmp_path / "out", "calls")
+        ledger = read_rows(tmp_path / "out", "calls")
         assert len(ledger) == judge.requests
         assert sorted(item for row in ledger for item in row["item_ids"]) == [f"{n:04d}.wav" for n in range(ITEMS)]
 
@@ -71,10 +71,10 @@ def test_create_then_poll(files: Path, tmp_path: Path) -> None:
         assert judge.requests == ITEMS
 
 
-@pytest.mark.parametrize("shape", few(["pieces", "packed", "slow"], ["slow"]))
+@pytest.mark.parametrize("shape", mark_rest_long(["pieces", "packed", "slow"], ["slow"]))
 @pytest.mark.parametrize(
     "fault",
-    few(
+    mark_rest_long(
         ["call.sending.after:7", "call.wire.after:5", "call.replied.after:4", "call.accepted.after:6"],
         ["call.sending.after:7"],
     ),
@@ -88,7 +88,7 @@ def test_a_kill_loses_nothing_in_any_shape(shape: str, fault: str, files: Path, 
         killed = drive(shape, files, tmp_path / "out", judge, f"{fault}:kill")
         assert killed.returncode == -signal.SIGKILL, killed.stderr
         resumed = drive(shape, files, tmp_path / "out", judge)
-        results, failures = rows(tmp_path / "out"), rows(tmp_path / "out", "failures")
+        results, failures = read_rows(tmp_path / "out"), read_rows(tmp_path / "out", "failures")
         ended = sorted(str(row["item_id"]) for row in (*results, *failures))
         assert ended == [f"{n:04d}.wav" for n in range(ITEMS)]
         twice = sum(n - 1 for n in judge.names.values())
@@ -107,11 +107,11 @@ def test_an_unknown_is_bought_again_only_when_asked(files: Path, tmp_path: Path)
     with shapes_server() as judge:
         drive("slow", files, out, judge, "call.wire.after:3:kill")
         drive("slow", files, out, judge)
-        unknown = rows(out, "failures")
+        unknown = read_rows(out, "failures")
         assert unknown
         bought = judge.requests
         assert drive("slow", files, out, judge).returncode == 3
         assert judge.requests == bought
-        lost = [row for row in rows(out, "calls") if row["outcome"] == "unknown"]
+        lost = [row for row in read_rows(out, "calls") if row["outcome"] == "unknown"]
         assert len(lost) == len(unknown)
         assert all(row["cost_usd"] is None or row["cost_usd"] > Decimal(0) for row in lost)

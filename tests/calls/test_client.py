@@ -17,14 +17,14 @@ from mediamill.tasks.domain import Payload
 from mediamill.tasks.errors import BadInput, UsageError
 from mediamill.tasks.wire import Request
 from tests.calls.client_calls import KEY, MB, POST, client, no_proxies, send
-from tests.calls.raw_server import answer, raw
+from tests.calls.raw_server import always_reply, running_raw_server
 
 __all__ = ["client", "no_proxies"]
 
 
 async def test_what_goes_out_and_what_comes_back(client: Client) -> None:
-    async with raw(
-        answer(b'{"text":"hi"}', headers=("X-Request-ID: r1", "Set-Cookie: a=1", "X-A: 1", "X-A: 2"))
+    async with running_raw_server(
+        always_reply(b'{"text":"hi"}', headers=("X-Request-ID: r1", "Set-Cookie: a=1", "X-A: 1", "X-A: 2"))
     ) as server:
         request = Request(
             "POST",
@@ -51,7 +51,7 @@ async def test_what_goes_out_and_what_comes_back(client: Client) -> None:
 
 
 async def test_without_a_key_nothing_authorises(client: Client) -> None:
-    async with raw(answer()) as server:
+    async with running_raw_server(always_reply()) as server:
         await client.send(server.origin, Request("GET", "/v1/models"), key=None, deadline=5)
     assert b"authorization" not in server.requests[0].lower()
     assert b"content-type" not in server.requests[0].lower()
@@ -59,7 +59,7 @@ async def test_without_a_key_nothing_authorises(client: Client) -> None:
 
 @pytest.mark.parametrize("key", ["sk-a\r\nX-Evil: 1", "", "sk ä", "a\x00b"])
 async def test_a_key_no_header_can_carry_is_refused_unseen(client: Client, key: str) -> None:
-    async with raw(answer()) as server:
+    async with running_raw_server(always_reply()) as server:
         with pytest.raises(UsageError) as caught:
             await client.send(server.origin, POST, key=key, deadline=5)
     assert server.requests == []
@@ -67,7 +67,7 @@ async def test_a_key_no_header_can_carry_is_refused_unseen(client: Client, key: 
 
 
 async def test_errors_are_replies(client: Client) -> None:
-    async with raw(answer(b"slow down", "429 Too Many", ("Retry-After: 3",))) as server:
+    async with running_raw_server(always_reply(b"slow down", "429 Too Many", ("Retry-After: 3",))) as server:
         reply = await send(client, server.origin)
     assert (reply.status, reply.headers["retry-after"], reply.body) == (429, "3", b"slow down")
 
@@ -76,15 +76,17 @@ async def test_a_large_upload_is_streamed_with_its_length(client: Client, tmp_pa
     path = tmp_path / "long.flac"
     path.write_bytes(os.urandom(5 * MB))
     payload = Payload("long.flac", "audio/flac", 5 * MB, path=path)
-    async with raw(answer()) as server:
+    async with running_raw_server(always_reply()) as server:
         await send(client, server.origin, Request("POST", "/", fields=[("model", "m")], files=[("file", payload)]))
     assert path.read_bytes() in server.requests[0]
     assert b"content-length: 52" in server.requests[0][:600].lower()
 
 
 async def test_redirects_are_not_followed(client: Client) -> None:
-    async with raw(answer()) as other:
-        async with raw(answer(b"", "307 Temporary", (f"Location: {other.origin}/steal",))) as server:
+    async with running_raw_server(always_reply()) as other:
+        async with running_raw_server(
+            always_reply(b"", "307 Temporary", (f"Location: {other.origin}/steal",))
+        ) as server:
             reply = await send(client, server.origin)
         assert reply.status == 307
         assert other.connections == 0
@@ -94,12 +96,12 @@ async def test_redirects_are_not_followed(client: Client) -> None:
 async def test_compression_is_undone_even_though_nobody_asked(client: Client, encoding: str) -> None:
     text = b'{"text":"' + b"x" * 200_000 + b'"}'
     packed = zlib.compress(text) if encoding == "deflate" else gzip.compress(text)
-    async with raw(answer(packed, headers=(f"Content-Encoding: {encoding}",))) as server:
+    async with running_raw_server(always_reply(packed, headers=(f"Content-Encoding: {encoding}",))) as server:
         assert (await send(client, server.origin)).body == text
 
 
 async def test_an_unknown_encoding_is_kept_as_it_came(client: Client) -> None:
-    async with raw(answer(b"\x00br", headers=("Content-Encoding: br",))) as server:
+    async with running_raw_server(always_reply(b"\x00br", headers=("Content-Encoding: br",))) as server:
         assert (await send(client, server.origin)).body == b"\x00br"
 
 
@@ -110,18 +112,21 @@ async def test_cancelling_a_send_leaves_the_client_usable(client: Client) -> Non
         arrived.set()
         await asyncio.sleep(60)
 
-    async with raw(hold) as server:
+    async with running_raw_server(hold) as server:
         task = asyncio.ensure_future(send(client, server.origin, deadline=30))
         await arrived.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    async with raw(answer()) as server:
+    async with running_raw_server(always_reply()) as server:
         assert (await send(client, server.origin)).status == 200
 
 
 async def test_the_environments_proxy_is_used_except_for_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with raw(answer(b"via proxy")) as proxy, raw(answer(b"direct")) as server:
+    async with (
+        running_raw_server(always_reply(b"via proxy")) as proxy,
+        running_raw_server(always_reply(b"direct")) as server,
+    ):
         monkeypatch.setenv("http_proxy", proxy.origin)
         client = Client()
         assert (await send(client, "http://media.invalid")).body == b"via proxy"

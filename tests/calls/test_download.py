@@ -11,7 +11,7 @@ import pytest
 
 from mediamill.tasks.calls.client import Client
 from mediamill.tasks.errors import BadInput, CallFailed, StorageError
-from tests.calls.raw_server import answer, raw
+from tests.calls.raw_server import always_reply, running_raw_server
 
 
 async def get(url: str, to: Path) -> Path:
@@ -26,7 +26,7 @@ async def get(url: str, to: Path) -> Path:
 async def test_a_download_is_a_whole_file_or_none(tmp_path: Path) -> None:
     body = bytes(range(256)) * 10_000
     client = Client()
-    async with raw(answer(body, headers=("Content-Type: Audio/WAV; x=1", 'ETag: "v1"'))) as good:
+    async with running_raw_server(always_reply(body, headers=("Content-Type: Audio/WAV; x=1", 'ETag: "v1"'))) as good:
         done = await client.download(
             good.origin, tmp_path / "a", max_bytes=1 << 22, deadline=5, allow_hosts=["127.0.0.1"]
         )
@@ -39,7 +39,7 @@ async def test_a_download_is_a_whole_file_or_none(tmp_path: Path) -> None:
             await client.download(
                 good.origin, tmp_path / "no" / "c", max_bytes=1 << 22, deadline=5, allow_hosts=["127.0.0.1"]
             )
-    async with raw(answer(b"part", length=10)) as slow:
+    async with running_raw_server(always_reply(b"part", length=10)) as slow:
         with pytest.raises(CallFailed) as late:
             await client.download(slow.origin, tmp_path / "d", max_bytes=1000, deadline=0.4, allow_hosts=["127.0.0.1"])
         assert late.value.transient
@@ -51,7 +51,7 @@ async def test_a_download_is_a_whole_file_or_none(tmp_path: Path) -> None:
     ("status", "transient"), [(404, False), (403, False), (410, False), (401, False), (204, False)]
 )
 async def test_a_url_that_will_never_work_is_bad_input(tmp_path: Path, status: int, transient: bool) -> None:
-    async with raw(answer(b"", f"{status} X")) as front:
+    async with running_raw_server(always_reply(b"", f"{status} X")) as front:
         with pytest.raises(BadInput) as caught:
             await get(front.origin, tmp_path)
         assert (caught.value.transient, caught.value.status) == (transient, status)
@@ -67,9 +67,9 @@ async def test_a_server_in_trouble_is_asked_again(tmp_path: Path) -> None:
         status = b"200 OK" if count > 2 else b"503 Busy"
         writer.write(b"HTTP/1.1 " + status + b"\r\nRetry-After: 0\r\nContent-Length: 2\r\n\r\nok")
 
-    async with raw(behave) as front:
+    async with running_raw_server(behave) as front:
         assert (await get(front.origin, tmp_path)).read_bytes() == b"ok"
-    async with raw(answer(b"", "503 Busy", ("Retry-After: 0",))) as front:
+    async with running_raw_server(always_reply(b"", "503 Busy", ("Retry-After: 0",))) as front:
         with pytest.raises(CallFailed) as caught:
             await get(front.origin, tmp_path)
         assert caught.value.transient

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from mediamill.tasks.calls.rate_limiter import Limiter, Permit
 from mediamill.tasks.domain import Usage
 from mediamill.tasks.wire import Quota, RateLimits
-from tests.calls.virtual_time import Server, drive, run_virtual
+from tests.calls.virtual_time import SimulatedServer, offer_load, run_virtual
 
 ONE = Usage()
 
 
 def simulate(
-    limiter: Limiter, server: Server, seconds: float, changes: dict[float, float] | None = None
-) -> tuple[Server, float]:
+    limiter: Limiter, server: SimulatedServer, seconds: float, changes: dict[float, float] | None = None
+) -> tuple[SimulatedServer, float]:
     """Drive for ``seconds``; ``changes`` maps moments to new limits. The server and when it all began."""
 
     async def main() -> float:
@@ -31,7 +31,7 @@ def simulate(
         server.tokens = max(1.0, server.limit)
         for moment, limit in (changes or {}).items():
             loop.call_at(began + moment, setattr, server, "limit", limit)
-        await drive(limiter, server, began + seconds)
+        await offer_load(limiter, server, began + seconds)
         return began
 
     return server, run_virtual(main)
@@ -46,7 +46,9 @@ def roomy(rpm: float, latency: float) -> Quota:
 @pytest.mark.parametrize(("rpm", "latency"), [(20, 0.05), (20, 20), (120, 2), (600, 0.05), (600, 20), (6000, 0.5)])
 def test_a_stated_limit_is_used_and_not_broken(rpm: float, latency: float, tells: str) -> None:
     steady = max(120.0, 6000 / rpm * 3)
-    server, began = simulate(Limiter(roomy(rpm, latency)), Server(rpm / 60, latency, tells=tells), 90 + steady)
+    server, began = simulate(
+        Limiter(roomy(rpm, latency)), SimulatedServer(rpm / 60, latency, states=tells), 90 + steady
+    )
     used, refused = server.since(began + 90, began + 90 + steady)
     assert used >= 0.95
     assert refused <= 0.01
@@ -54,7 +56,7 @@ def test_a_stated_limit_is_used_and_not_broken(rpm: float, latency: float, tells
 
 @pytest.mark.parametrize(("rpm", "latency"), [(600, 0.05), (600, 20), (1500, 2), (3000, 0.3)])
 def test_a_limit_that_nobody_states_is_found(rpm: float, latency: float) -> None:
-    server, began = simulate(Limiter(roomy(rpm, latency)), Server(rpm / 60, latency), 330)
+    server, began = simulate(Limiter(roomy(rpm, latency)), SimulatedServer(rpm / 60, latency), 330)
     used, refused = server.since(began + 150, began + 330)
     assert used >= 0.95
     assert refused <= 0.01
@@ -62,7 +64,7 @@ def test_a_limit_that_nobody_states_is_found(rpm: float, latency: float) -> None
 
 @pytest.mark.long
 def test_sixty_thousand_a_minute() -> None:
-    server, began = simulate(Limiter(roomy(60_000, 0.1)), Server(1000, 0.1, tells="refusals"), 40)
+    server, began = simulate(Limiter(roomy(60_000, 0.1)), SimulatedServer(1000, 0.1, states="refusals"), 40)
     used, refused = server.since(began + 15, began + 40)
     assert used >= 0.95
     assert refused <= 0.01
@@ -73,7 +75,9 @@ def test_sixty_thousand_a_minute() -> None:
     ("rpm", "tells"), [(20, "all"), (600, "all"), (600, "refusals"), (3000, "all"), (3000, "refusals")]
 )
 def test_a_minute_after_the_limit_changes_it_is_used_again(rpm: float, tells: str, factor: float) -> None:
-    server, began = simulate(Limiter(roomy(rpm, 2)), Server(rpm / 60, 0.5, tells=tells), 300, {120: rpm / 60 * factor})
+    server, began = simulate(
+        Limiter(roomy(rpm, 2)), SimulatedServer(rpm / 60, 0.5, states=tells), 300, {120: rpm / 60 * factor}
+    )
     used, refused = server.since(began + 180, began + 300)
     assert used >= 0.95
     assert refused <= 0.01
@@ -81,7 +85,7 @@ def test_a_minute_after_the_limit_changes_it_is_used_again(rpm: float, tells: st
 
 @pytest.mark.parametrize("rpm", [600, 3000])
 def test_a_halved_limit_that_nobody_states_is_found_within_a_minute(rpm: float) -> None:
-    server, began = simulate(Limiter(roomy(rpm, 1)), Server(rpm / 60, 0.5), 390, {150: rpm / 120})
+    server, began = simulate(Limiter(roomy(rpm, 1)), SimulatedServer(rpm / 60, 0.5), 390, {150: rpm / 120})
     used, refused = server.since(began + 210, began + 390)
     assert used >= 0.95
     assert refused <= 0.012
@@ -90,7 +94,7 @@ def test_a_halved_limit_that_nobody_states_is_found_within_a_minute(rpm: float) 
 @pytest.mark.parametrize("how", ["bucket", "sliding", "fixed"])
 @pytest.mark.parametrize("rpm", [20, 300, 1200])
 def test_a_configured_limit_is_never_exceeded_and_nearly_reached(rpm: float, how: str) -> None:
-    server, began = simulate(Limiter(Quota(rpm=rpm, concurrency=256)), Server(rpm / 60, 1.0, how), 360)
+    server, began = simulate(Limiter(Quota(rpm=rpm, concurrency=256)), SimulatedServer(rpm / 60, 1.0, how), 360)
     used, refused = server.since(began, began + 360)
     assert used >= 0.95
     assert refused <= 0.003
@@ -244,11 +248,11 @@ def test_one_request_larger_than_the_whole_limit_still_goes() -> None:
 
 def test_what_was_learned_is_remembered_as_json() -> None:
     limiter = Limiter(Quota(concurrency=64))
-    simulate(limiter, Server(10, 0.05), 120)
+    simulate(limiter, SimulatedServer(10, 0.05), 120)
     state = json.loads(json.dumps(limiter.state()))
     again = Limiter(Quota(concurrency=64))
     again.restore(state)
-    server, began = simulate(again, Server(10, 0.05), 60)
+    server, began = simulate(again, SimulatedServer(10, 0.05), 60)
     assert server.since(began, began + 60)[1] <= 0.02
 
 

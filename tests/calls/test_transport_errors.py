@@ -17,8 +17,8 @@ from mediamill.tasks.calls.client import Client
 from mediamill.tasks.calls.transport_errors import Broken
 from mediamill.tasks.domain import Payload
 from mediamill.tasks.wire import Request
-from tests.calls.client_calls import KEY, MB, client, fails, no_proxies, send
-from tests.calls.raw_server import Behave, answer, raw, reset
+from tests.calls.client_calls import KEY, MB, assert_fails, client, no_proxies, send
+from tests.calls.raw_server import Behave, always_reply, reset_connection, running_raw_server
 
 __all__ = ["client", "no_proxies"]
 
@@ -44,7 +44,7 @@ async def silence(request: bytes, writer: asyncio.StreamWriter) -> None:
 
 
 async def reset_at_once(request: bytes, writer: asyncio.StreamWriter) -> None:
-    reset(writer)
+    reset_connection(writer)
 
 
 async def close_at_once(request: bytes, writer: asyncio.StreamWriter) -> None:
@@ -55,7 +55,7 @@ async def reset_in_body(request: bytes, writer: asyncio.StreamWriter) -> None:
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nxxxx")
     await writer.drain()
     await asyncio.sleep(0.05)
-    reset(writer)
+    reset_connection(writer)
 
 
 async def short_chunked(request: bytes, writer: asyncio.StreamWriter) -> None:
@@ -106,19 +106,19 @@ async def endless_body(request: bytes, writer: asyncio.StreamWriter) -> None:
         (reset_in_body, 5, "Broken reset"),
         (short_body, 5, "Broken short_body"),
         (short_chunked, 5, "Broken short_body"),
-        (answer(b"xx", length=1 << 30), 5, "Broken too_large"),
-        (answer(b"xx", length=-5), 5, "Broken protocol"),
+        (always_reply(b"xx", length=1 << 30), 5, "Broken too_large"),
+        (always_reply(b"xx", length=-5), 5, "Broken protocol"),
         (endless_headers, 5, "Broken protocol"),
         (endless_line, 5, "Broken protocol"),
         (nonsense, 5, "Broken protocol"),
         (endless_body, 5, "Broken too_large"),
-        (answer(b"not gzip", headers=("Content-Encoding: gzip",)), 5, "Broken protocol"),
-        (answer(gzip.compress(b"x" * 9999)[:-12], headers=("Content-Encoding: gzip",)), 5, "Broken short_body"),
+        (always_reply(b"not gzip", headers=("Content-Encoding: gzip",)), 5, "Broken protocol"),
+        (always_reply(gzip.compress(b"x" * 9999)[:-12], headers=("Content-Encoding: gzip",)), 5, "Broken short_body"),
     ],
 )
 async def test_a_server_that_misbehaves(client: Client, behave: Behave, deadline: float, expected: str) -> None:
-    async with raw(behave) as server:
-        assert await fails(client, server.origin, deadline=deadline, max_body=4 * MB) == expected
+    async with running_raw_server(behave) as server:
+        assert await assert_fails(client, server.origin, deadline=deadline, max_body=4 * MB) == expected
 
 
 async def test_a_server_that_answers_before_it_has_read_the_upload(client: Client) -> None:
@@ -130,14 +130,14 @@ async def test_a_server_that_answers_before_it_has_read_the_upload(client: Clien
     server = await asyncio.start_server(handle, "127.0.0.1", 0)
     origin = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     payload = Payload("a.wav", "audio/wav", 30 * MB, data=bytes(30 * MB))
-    kind = await fails(client, origin, deadline=1.0, request=Request("POST", "/", files=[("file", payload)]))
+    kind = await assert_fails(client, origin, deadline=1.0, request=Request("POST", "/", files=[("file", payload)]))
     assert kind == "Broken deadline"
     server.close()
 
 
 async def test_more_bytes_than_announced_do_not_reach_the_next_request(client: Client) -> None:
     smuggled = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL"
-    async with raw(answer(b"good" + smuggled, length=4)) as server:
+    async with running_raw_server(always_reply(b"good" + smuggled, length=4)) as server:
         for _ in range(3):
             try:
                 reply = await send(client, server.origin)
@@ -150,10 +150,10 @@ async def test_a_gzip_bomb_stays_under_the_cap(client: Client) -> None:
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     bomb = b"".join([*(packer.compress(bytes(MB)) for _ in range(300)), packer.flush()])
     assert len(bomb) < MB
-    async with raw(answer(bomb, headers=("Content-Encoding: gzip",))) as server:
+    async with running_raw_server(always_reply(bomb, headers=("Content-Encoding: gzip",))) as server:
         tracemalloc.start()
         try:
-            assert await fails(client, server.origin, max_body=4 * MB) == "Broken too_large"
+            assert await assert_fails(client, server.origin, max_body=4 * MB) == "Broken too_large"
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
@@ -167,11 +167,11 @@ def closed_port() -> int:
 
 
 async def test_nobody_listens(client: Client) -> None:
-    assert await fails(client, f"http://127.0.0.1:{closed_port()}") == "NotSent refused"
+    assert await assert_fails(client, f"http://127.0.0.1:{closed_port()}") == "NotSent refused"
 
 
 async def test_no_such_host(client: Client) -> None:
-    assert await fails(client, "http://no-such-host.invalid") == "NotSent dns"
+    assert await assert_fails(client, "http://no-such-host.invalid") == "NotSent dns"
 
 
 async def test_tls_to_a_plain_port(client: Client) -> None:
@@ -181,7 +181,7 @@ async def test_tls_to_a_plain_port(client: Client) -> None:
         writer.close()
 
     server = await asyncio.start_server(handle, "127.0.0.1", 0)
-    assert await fails(client, f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}") == "NotSent tls"
+    assert await assert_fails(client, f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}") == "NotSent tls"
     server.close()
 
 
@@ -194,8 +194,8 @@ async def test_a_certificate_nobody_vouches_for(client: Client, tmp_path: Path) 
         pytest.skip("openssl is not installed")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "crt", pem)
-    async with raw(answer(), context) as server:
-        assert await fails(client, f"https://127.0.0.1:{server.port}") == "NotSent tls"
+    async with running_raw_server(always_reply(), context) as server:
+        assert await assert_fails(client, f"https://127.0.0.1:{server.port}") == "NotSent tls"
         assert server.requests == []
 
 
@@ -210,7 +210,7 @@ async def test_a_connection_that_never_comes_about() -> None:
             filler.connect_ex(held.getsockname())
             fillers.append(filler)
         client = Client(connect_timeout=0.3)
-        kind = await fails(client, f"http://127.0.0.1:{held.getsockname()[1]}", deadline=3)
+        kind = await assert_fails(client, f"http://127.0.0.1:{held.getsockname()[1]}", deadline=3)
         await client.aclose()
         for filler in fillers:
             filler.close()
@@ -226,16 +226,16 @@ async def test_an_idle_connection_that_was_closed_is_not_called_unsent(client: C
         if len(server.requests) == 1:
             await once(request, writer)
         else:
-            reset(writer)
+            reset_connection(writer)
 
-    async with raw(then_slam) as server:
+    async with running_raw_server(then_slam) as server:
         await send(client, server.origin)
-        assert await fails(client, server.origin) == "Broken reset"
+        assert await assert_fails(client, server.origin) == "Broken reset"
         assert len(server.requests) == 2  # and it was not silently sent again
 
 
 async def test_the_key_is_not_logged(client: Client, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(0)
-    async with raw(reset_in_body) as server:
-        await fails(client, server.origin)
+    async with running_raw_server(reset_in_body) as server:
+        await assert_fails(client, server.origin)
     assert KEY not in caplog.text

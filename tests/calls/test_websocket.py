@@ -18,7 +18,7 @@ from mediamill.tasks.domain import Payload
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.websocket_session import SOCKET, Turn, Unreadable
 from mediamill.tasks.wire import Reply, Request
-from tests.calls.client_calls import KEY, client, fails, no_proxies, send
+from tests.calls.client_calls import KEY, assert_fails, client, no_proxies, send
 
 __all__ = ["client", "no_proxies"]
 
@@ -175,12 +175,12 @@ def after(*messages: str | bytes, end: str = "") -> Hold:
 )
 async def test_what_breaks_after_the_first_word_may_be_billed(client: Client, hold: Hold, failure: str) -> None:
     async with serving(hold) as origin:
-        assert await fails(client, origin, deadline=1.0, request=request()) == failure
+        assert await assert_fails(client, origin, deadline=1.0, request=request()) == failure
 
 
 async def test_many_messages_are_bounded_together(client: Client) -> None:
     async with serving(after(*["x" * 1000] * 50)) as origin:
-        assert await fails(client, origin, request=request(), max_body=20_000) == "Broken too_large"
+        assert await assert_fails(client, origin, request=request(), max_body=20_000) == "Broken too_large"
 
 
 async def test_before_the_first_word_nothing_was_sent(client: Client) -> None:
@@ -193,11 +193,11 @@ async def test_before_the_first_word_nothing_was_sent(client: Client) -> None:
         await asyncio.sleep(30)
 
     async with serving(dropped) as origin:
-        assert await fails(client, origin, request=request()) == "NotSent handshake"
+        assert await assert_fails(client, origin, request=request()) == "NotSent handshake"
     async with serving(silent) as origin:
-        assert await fails(client, origin, deadline=0.5, request=request()) == "NotSent connect_timeout"
-    assert await fails(client, "http://127.0.0.1:1", request=request()) == "NotSent refused"
-    assert await fails(client, "http://nowhere.invalid", request=request()) == "NotSent dns"
+        assert await assert_fails(client, origin, deadline=0.5, request=request()) == "NotSent connect_timeout"
+    assert await assert_fails(client, "http://127.0.0.1:1", request=request()) == "NotSent refused"
+    assert await assert_fails(client, "http://nowhere.invalid", request=request()) == "NotSent dns"
 
 
 async def test_a_server_that_is_not_one_is_not_sent_anything(client: Client) -> None:
@@ -209,7 +209,7 @@ async def test_a_server_that_is_not_one_is_not_sent_anything(client: Client) -> 
     server = await asyncio.start_server(nonsense, "127.0.0.1", 0)
     async with server:
         origin = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        assert (await fails(client, origin, request=request())).startswith("NotSent")
+        assert (await assert_fails(client, origin, request=request())).startswith("NotSent")
 
 
 @pytest.mark.parametrize("code", ["1000", "1011", "4503"])
@@ -236,7 +236,7 @@ async def test_a_session_that_never_begins_is_not_waited_for(client: Client, mon
         await asyncio.sleep(30)
 
     async with serving(silent) as origin:
-        assert await fails(client, origin, request=request()) == "NotSent handshake"
+        assert await assert_fails(client, origin, request=request()) == "NotSent handshake"
 
 
 async def test_silence_may_be_the_end(client: Client) -> None:

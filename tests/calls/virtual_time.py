@@ -17,7 +17,7 @@ from mediamill.tasks.wire import RateLimits
 T = TypeVar("T")
 
 
-class _Jump(selectors.DefaultSelector):
+class _JumpingSelector(selectors.DefaultSelector):
     """Never sleeps: where the loop would wait, its clock moves on instead."""
 
     loop: VirtualLoop
@@ -34,7 +34,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         self.now = 1000.0
-        selector = _Jump()
+        selector = _JumpingSelector()
         selector.loop = self
         super().__init__(selector)
 
@@ -51,7 +51,7 @@ def run_virtual(main: Callable[[], Awaitable[T]]) -> T:
 
 
 @dataclass
-class Server:
+class SimulatedServer:
     """Takes ``limit`` requests a second as ``how`` counts them; refuses the rest within 50 ms.
 
     ``how``: ``bucket`` (a second's worth of burst), ``sliding`` or ``fixed`` (windows of a minute) or
@@ -62,7 +62,7 @@ class Server:
     limit: float
     latency: float
     how: str = "bucket"
-    tells: str = ""
+    states: str = ""
     rng: random.Random = field(default_factory=lambda: random.Random(7))
     log: list[tuple[float, bool]] = field(default_factory=list)
     taken: deque[float] = field(default_factory=deque)
@@ -100,13 +100,13 @@ class Server:
         self.log.append((now, good))
         await asyncio.sleep(self.latency * self.rng.uniform(0.8, 1.2) if good else 0.03)
         self.inside -= 1
-        told = (
+        stated_limits = (
             RateLimits(requests_per_second=self.limit)
-            if self.tells == "all" or (self.tells == "refusals" and not good)
+            if self.states == "all" or (self.states == "refusals" and not good)
             else None
         )
-        hint = None if good or self.tells not in ("retry", "refusals") else float(int(wait) + 1)
-        return ("ok" if good else "rate_limit"), told, hint
+        hint = None if good or self.states not in ("retry", "refusals") else float(int(wait) + 1)
+        return ("ok" if good else "rate_limit"), stated_limits, hint
 
     def since(self, start: float, end: float) -> tuple[float, float]:
         """(share of the limit that was used, share of requests refused) between two moments."""
@@ -114,14 +114,14 @@ class Server:
         return sum(rows) / (self.limit * (end - start)), 1 - sum(rows) / max(1, len(rows))
 
 
-async def drive(limiter: Limiter, server: Server, until: float) -> None:
+async def offer_load(limiter: Limiter, server: SimulatedServer, until: float) -> None:
     """Offer more than can be taken until the clock shows ``until``."""
     loop = asyncio.get_running_loop()
     tasks: set[asyncio.Task[None]] = set()
 
-    async def one(permit: Any) -> None:
-        outcome, told, hint = await server.call()
-        limiter.release(permit, outcome, told, hint)
+    async def send_request(permit: Any) -> None:
+        outcome, stated_limits, hint = await server.call()
+        limiter.release(permit, outcome, stated_limits, hint)
 
     while loop.time() < until:
         try:
@@ -129,7 +129,7 @@ async def drive(limiter: Limiter, server: Server, until: float) -> None:
                 permit = await limiter.acquire(Usage())
         except TimeoutError:
             break
-        task = asyncio.ensure_future(one(permit))
+        task = asyncio.ensure_future(send_request(permit))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
     while tasks:

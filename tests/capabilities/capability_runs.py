@@ -18,11 +18,11 @@ PRICES = [
     f"{SMALL}=0.02/0",
     "code-interpreter=0.03",
 ]
-BELOW = {"together": "together", "openai": "openai-api", "compatible": "compatible", "cohere": "cohere"}
+DIALECT_PATHS = {"together": "together", "openai": "openai-api", "compatible": "compatible", "cohere": "cohere"}
 KEYS = dict.fromkeys(("TOGETHER_API_KEY", "OPENAI_API_KEY", "COMPATIBLE_API_KEY", "CO_API_KEY"), SENTINEL)
 
 
-def ask(
+def run_capability(
     capability: str,
     source: Path | str,
     out: Path,
@@ -32,6 +32,6 @@ def ask(
     **env: str,
 ) -> Any:
     """Run a capability through a provider's adapter against the server's dialect of it."""
-    address = f"{server.origin}/{BELOW[provider]}"
+    address = f"{server.origin}/{DIALECT_PATHS[provider]}"
     where: tuple[str | Path, ...] = ("--provider", provider, "--base-url", address, "--out", out, "--yes")
     return mediamill(capability, source, *where, *options, home=out.parent / "home", env={**KEYS, **env})

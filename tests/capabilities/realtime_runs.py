@@ -15,7 +15,7 @@ WHISPER = "openai/whisper-large-v3"
 PRICES = {STREAMING: "0.0015", WHISPER: "0.0015", ORPHEUS: "15"}
 
 
-def hear(
+def transcribe_realtime(
     source: Path,
     out: Path,
     server: RunningServer,

@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from tests.helpers.cli_runs import SENTINEL, mediamill, rows
+from tests.helpers.cli_runs import SENTINEL, mediamill, read_rows
 from tests.helpers.local_server import RunningServer, running_server
 from tests.helpers.paths import SAMPLES
-from tests.helpers.run_checks import ledger_equals_bill, no_key_in, within_the_promise
-from tests.helpers.visual_samples import web
+from tests.helpers.run_checks import assert_bill_within_ledger_bounds, assert_ledger_equals_bill, assert_no_key_in
+from tests.helpers.visual_samples import serve_folder
 
 MODEL = "Qwen/Qwen3.5-9B"
 PICTURES = SAMPLES / "pictures"
@@ -67,13 +67,13 @@ def test_every_sample_gets_an_answer_and_the_ledger_is_the_bill(server: RunningS
     out = tmp_path / "out"
     done = ask("caption", PICTURES, out, server)
     assert done.returncode == 0, done.stderr
-    found = rows(out)
+    found = read_rows(out)
     assert len(found) == server.bill()["billed"] == 8
     assert all(row["text"].startswith("echo of image") for row in found)
     assert {row["answered_by"] for row in found} == {MODEL}
     assert all(row["input_tokens"] and row["output_tokens"] and row["cost_basis"] == "metered" for row in found)
-    ledger_equals_bill(out, server)
-    no_key_in(tmp_path, done.stdout, done.stderr)
+    assert_ledger_equals_bill(out, server)
+    assert_no_key_in(tmp_path, done.stdout, done.stderr)
     assert (out / "report.html").read_text().count('<img src="data:image/jpeg;base64,') == 8
     assert SENTINEL not in done.stderr
     again = ask("caption", PICTURES, out, server)
@@ -89,7 +89,7 @@ def test_a_manifest_fills_the_prompt_and_groups_its_pictures(server: RunningServ
     options = ("--group-by", "page", "--prompt", "What is {{ product }}?")
     done = ask("caption", tmp_path / "shop.csv", tmp_path / "out", server, *options)
     assert done.returncode == 0, done.stderr
-    found = {row["item_id"]: row for row in rows(tmp_path / "out")}
+    found = {row["item_id"]: row for row in read_rows(tmp_path / "out")}
     assert [len(found[name]["pictures"]) for name in ("a", "b")] == [2, 1]
     assert found["a"]["text"].count("image") == 2
     wrong = ask("caption", tmp_path / "shop.csv", tmp_path / "other", server, "--prompt", "{{ nothing }}")
@@ -115,10 +115,10 @@ def with_schema(server: RunningServer, tmp_path: Path, *said: dict[str, str]) ->
 
 def test_an_answer_that_does_not_fit_is_asked_for_again(server: RunningServer, tmp_path: Path) -> None:
     out = with_schema(server, tmp_path, WRONG, RIGHT)
-    (row,) = rows(out)
+    (row,) = read_rows(out)
     assert (row["title"], row["width"], row["answer_width"], row["answer_text"], row["repairs"]) == ("b", 24, 7, "c", 1)
     assert pq.read_table(out / "results").schema.field("answer_width").type == "int64"
-    ledger_equals_bill(out, server)
+    assert_ledger_equals_bill(out, server)
 
 
 @pytest.mark.long
@@ -133,7 +133,7 @@ def test_an_answer_that_never_fits_is_a_failure_that_is_not_bought_again(
     said: list[dict[str, str]], kind: str, words: str, server: RunningServer, tmp_path: Path
 ) -> None:
     out = with_schema(server, tmp_path, *said)
-    (row,) = rows(out, "failures")
+    (row,) = read_rows(out, "failures")
     assert (row["error_kind"], words in row["error_message"]) == (kind, True)
     again = ask("caption", tmp_path / "in", out, server, "--schema", tmp_path / "s.json")
     assert (again.returncode, server.bill()["requests"]) == (3, len(said))
@@ -145,14 +145,14 @@ def test_a_refusal_is_a_failure_of_its_own_and_is_not_bought_again(server: Runni
     server.faults({"match": {"nth": 1}, "fault": {"kind": "say", "body": {"refusal": "I will not.", "content": ""}}})
     done = ask("caption", tmp_path / "in", tmp_path / "out", server, "--concurrency", "1")
     assert done.returncode == 3
-    (row,) = rows(tmp_path / "out", "failures")
+    (row,) = read_rows(tmp_path / "out", "failures")
     assert (row["error_kind"], "I will not." in row["error_message"]) == ("refused", True)
 
 
 def test_one_of_a_group_that_looks_alike_is_sent(server: RunningServer, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert ask("caption", PICTURES, out, server, "--dedup", "near", "--concurrency", "1").returncode == 0
-    found = {row["item_id"]: row for row in rows(out)}
+    found = {row["item_id"]: row for row in read_rows(out)}
     assert server.bill()["billed"] == 5
     copies = {name for name, row in found.items() if row["duplicate_of"] == "house.jpg"}
     assert copies == {"phone.heic", "print.jpg", "sideways.jpg"}
@@ -162,14 +162,14 @@ def test_one_of_a_group_that_looks_alike_is_sent(server: RunningServer, tmp_path
 
 @pytest.mark.long
 def test_an_address_is_passed_on_or_fetched_here(server: RunningServer, tmp_path: Path) -> None:
-    with web(PICTURES) as address:
+    with serve_folder(PICTURES) as address:
         host = address.removeprefix("http://")
         (tmp_path / "urls.csv").write_text(f"id,url\na,{address}/house.jpg\n")
         passed = ask("caption", tmp_path / "urls.csv", tmp_path / "one", server)
         assert passed.returncode == 0, passed.stdout
         fetched = ask("caption", tmp_path / "urls.csv", tmp_path / "two", server, "--fetch", "--allow-host", host)
         assert fetched.returncode == 0, fetched.stdout
-    one, two = rows(tmp_path / "one")[0], rows(tmp_path / "two")[0]
+    one, two = read_rows(tmp_path / "one")[0], read_rows(tmp_path / "two")[0]
     assert (one["pictures"][0]["recipe"], two["pictures"][0]["recipe"]) == ("url", "as-is")
     assert one["text"] == two["text"]
 
@@ -222,9 +222,9 @@ def test_a_broken_stream_is_asked_for_again_and_told(
     options = ("--set", "stream=true", "--concurrency", "1", "--deadline", "2s", "--model", MODEL)
     done = ask("complete", tmp_path / "p.csv", out, server, *options)
     assert done.returncode == 0, done.stdout
-    assert len(rows(out)) == 2
-    assert all(row["first_token_ms"] is not None for row in rows(out))
-    within_the_promise(out, server.bill()["usd"])
+    assert len(read_rows(out)) == 2
+    assert all(row["first_token_ms"] is not None for row in read_rows(out))
+    assert_bill_within_ledger_bounds(out, server.bill()["usd"])
 
 
 POINTS = ["call.wire.after:6", "call.replied.after:9", "call.sending.after:12", "part.rename.after:1"]
@@ -241,9 +241,9 @@ def test_sigkill_loses_nothing_and_pays_nothing_twice(point: str, server: Runnin
     done = ask("caption", tmp_path / "in", out, server, *options)
     assert done.returncode == 0, done.stderr
     bill = server.bill()
-    assert len(rows(out)) == 40
+    assert len(read_rows(out)) == 40
     assert bill["billed_again"] <= 4
-    within_the_promise(out, bill["usd"])
+    assert_bill_within_ledger_bounds(out, bill["usd"])
 
 
 @pytest.mark.long
@@ -256,17 +256,17 @@ def test_completions_have_samples_tools_and_messages(server: RunningServer, tmp_
     (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, lines)))
     done = ask("complete", tmp_path / "p.jsonl", tmp_path / "out", server, "--n", "2", "--model", MODEL)
     assert done.returncode == 3
-    found = rows(tmp_path / "out")
+    found = read_rows(tmp_path / "out")
     assert [len(row["samples"]) for row in found] == [2, 2]
     assert len({sample["text"] for row in found for sample in row["samples"]}) == 4
-    (failed,) = rows(tmp_path / "out", "failures")
+    (failed,) = read_rows(tmp_path / "out", "failures")
     assert "not a list of role and content" in failed["error_message"]
     tool = {"type": "function", "function": {"name": "note", "parameters": SCHEMA}}
     (tmp_path / "tools.json").write_text(json.dumps([tool]))
     options = ("--tools", tmp_path / "tools.json", "--tool-choice", "note", "--model", MODEL)
     called = ask("complete", tmp_path / "p.jsonl", tmp_path / "tools", server, *options)
     assert called.returncode == 3
-    assert {call["name"] for row in rows(tmp_path / "tools") for call in row["tool_calls"]} == {"note"}
+    assert {call["name"] for row in read_rows(tmp_path / "tools") for call in row["tool_calls"]} == {"note"}
 
 
 @pytest.mark.long
@@ -275,7 +275,7 @@ def test_a_retry_buys_an_answer_anew_where_the_old_one_is_useless(server: Runnin
     server.faults({"fault": {"kind": "say", "body": RIGHT}})
     done = mediamill("retry", out, "--only", "misfit", "--yes", home=tmp_path / "home")
     assert done.returncode == 0, done.stderr + done.stdout
-    assert rows(out)[0]["title"] == "b"
+    assert read_rows(out)[0]["title"] == "b"
     assert server.bill()["billed"] == 4
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.cli_runs import mediamill, rows
+from tests.helpers.cli_runs import mediamill, read_rows
 from tests.helpers.local_server import RunningServer, running_server
 
 MODEL = "Qwen/Qwen3.5-9B"
@@ -39,11 +39,11 @@ def test_tools_go_with_a_schema_and_count_in_the_ceiling(server: RunningServer, 
     tools = ("--tools", tmp_path / "t.json", "--max-tokens", "200")
     assert complete(server, tmp_path, "free", *tools, "--tool-choice", "none").returncode == 0
     assert complete(server, tmp_path, "named", *tools, "--tool-choice", "note").returncode == 0
-    (free,), (named,) = rows(tmp_path / "free"), rows(tmp_path / "named")
+    (free,), (named,) = read_rows(tmp_path / "free"), read_rows(tmp_path / "named")
     assert (free["title"] is None, free["tool_calls"]) == (False, [])
     assert (named["title"], [call["name"] for call in named["tool_calls"]], named["repairs"]) == (None, ["note"], 0)
     assert server.bill()["requests"] == 2
-    for call in rows(tmp_path / "free", "calls") + rows(tmp_path / "named", "calls"):
+    for call in read_rows(tmp_path / "free", "calls") + read_rows(tmp_path / "named", "calls"):
         assert call["usage"]["input_tokens"] > len(TOOL["description"]) // 4
         assert call["cost_usd"] <= call["cost_max_usd"]
 

@@ -14,10 +14,10 @@ import pytest
 
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.media.frames import frames_at, read_video_info, scene_times, times
-from tests.helpers.cli_runs import mediamill, rows
+from tests.helpers.cli_runs import mediamill, read_rows
 from tests.helpers.local_server import RunningServer, running_server
 from tests.helpers.paths import SAMPLES
-from tests.helpers.run_checks import ledger_equals_bill
+from tests.helpers.run_checks import assert_ledger_equals_bill
 
 MODEL, EAR = "Qwen/Qwen3.5-9B", "openai/whisper-large-v3"
 DAY = SAMPLES / "videos" / "day.mp4"
@@ -44,13 +44,13 @@ def test_frames_are_shown_with_their_times_and_what_is_said(server: RunningServe
     out = tmp_path / "out"
     done = describe(DAY.parent, out, server, "--frames", "3", "--with-audio")
     assert done.returncode == 0, done.stderr
-    (row,) = rows(out)
+    (row,) = read_rows(out)
     assert (row["width"], row["height"], row["whole"], row["format"]) == (320, 240, False, "mov")
     assert row["shown_at"] == pytest.approx([1, 3, 5], abs=0.05)
     assert row["text"].count("image") == 3
     assert row["transcript"]
     assert {call["path"].rpartition("/")[2] for call in server.bill()["calls"]} == {"completions", "transcriptions"}
-    ledger_equals_bill(out, server)
+    assert_ledger_equals_bill(out, server)
 
 
 def test_a_template_that_cannot_be_filled_costs_nothing(server: RunningServer, tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_long_videos_go_in_windows_that_are_summed_up(server: RunningServer, tmp
     quoted = describe(DAY, out, server, "--window", "5", "--frames", "2", "--quote", "--json")
     assert quoted.returncode == 0
     assert describe(DAY, out, server, "--window", "5", "--frames", "2").returncode == 0
-    (row,) = rows(out)
+    (row,) = read_rows(out)
     (first, second) = row["windows"]
     assert (first["start"], first["end"], second["end"]) == (0, second["start"], pytest.approx(6))
     bill = server.bill()
@@ -80,7 +80,7 @@ def test_an_endpoint_that_takes_videos_gets_them_whole(server: RunningServer, tm
         where = ("--provider", "compatible", "--base-url", own.origin, "--model", "any", "--out", out)
         done = mediamill("describe-video", DAY, *where, "--yes", home=tmp_path / "home")
     assert done.returncode == 0, done.stderr
-    (row,) = rows(out)
+    (row,) = read_rows(out)
     assert (row["whole"], "echo of video" in row["text"]) == (True, True)
     refused = describe(DAY, tmp_path / "other", server, "--whole")
     assert refused.returncode == 3
@@ -94,7 +94,7 @@ def test_what_is_no_video_costs_nothing(server: RunningServer, tmp_path: Path) -
     (tmp_path / "in" / "text.mp4").write_text("no video")
     done = describe(tmp_path / "in", tmp_path / "out", server)
     assert done.returncode == 3
-    kinds = {row["item_id"]: row["error_kind"] for row in rows(tmp_path / "out", "failures")}
+    kinds = {row["item_id"]: row["error_kind"] for row in read_rows(tmp_path / "out", "failures")}
     assert kinds == {"cut.mp4": "not_a_video", "sound.mp4": "no_video", "text.mp4": "not_a_video"}
     assert server.bill()["requests"] == 0
 

@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from tests.capabilities.capability_runs import PRICES, ask
-from tests.helpers.cli_runs import mediamill, rows
+from tests.capabilities.capability_runs import PRICES, run_capability
+from tests.helpers.cli_runs import mediamill, read_rows
 from tests.helpers.local_server import RunningServer, running_server
-from tests.helpers.quick_tier import few
-from tests.helpers.run_checks import ledger_equals_bill, no_key_in, within_the_promise
-from tests.local.sandbox.landlock import needs_lock
+from tests.helpers.quick_tier import mark_rest_long
+from tests.helpers.run_checks import assert_bill_within_ledger_bounds, assert_ledger_equals_bill, assert_no_key_in
+from tests.local.sandbox.landlock import needs_landlock
 
-pytestmark = needs_lock
+pytestmark = needs_landlock
 PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
 
@@ -43,7 +43,7 @@ def cells(path: Path, *told: dict[str, Any]) -> Path:
 
 
 def results(out: Path) -> list[dict[str, Any]]:
-    return sorted(rows(out), key=lambda row: int(row["item_index"]))
+    return sorted(read_rows(out), key=lambda row: int(row["item_index"]))
 
 
 def test_rows_of_a_session_share_variables_and_pay_for_one(server: RunningServer, tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_rows_of_a_session_share_variables_and_pay_for_one(server: RunningServer
         {"code": "x", "session": "a"},
         {"code": "x"},
     )
-    done = ask("execute", source, tmp_path / "out", server)
+    done = run_capability("execute", source, tmp_path / "out", server)
     assert done.returncode == 0, done.stderr + done.stdout
     found = results(tmp_path / "out")
     assert [row["stdout"] for row in found] == [None, None, "2\n", "3\n", "101\n", None, None, None]
@@ -69,10 +69,10 @@ def test_rows_of_a_session_share_variables_and_pay_for_one(server: RunningServer
     assert len({row["session_id"] for row in found}) == 3
     bill = server.bill()
     assert (bill["requests"], Decimal(bill["usd"])) == (8, Decimal("0.09"))
-    ledger_equals_bill(tmp_path / "out", server)
+    assert_ledger_equals_bill(tmp_path / "out", server)
     assert sum(row["cost_usd"] for row in found) == Decimal("0.09")
-    no_key_in(tmp_path, done.stdout, done.stderr)
-    again = ask("execute", source, tmp_path / "out", server)
+    assert_no_key_in(tmp_path, done.stdout, done.stderr)
+    again = run_capability("execute", source, tmp_path / "out", server)
     assert (again.returncode, server.bill()["requests"]) == (0, 8)
 
 
@@ -89,7 +89,7 @@ def test_rows_run_in_their_order_however_long_their_files_take(server: RunningSe
         }
         for n in range(24)
     ]
-    done = ask("execute", cells(tmp_path / "c.jsonl", *told), tmp_path / "out", server)
+    done = run_capability("execute", cells(tmp_path / "c.jsonl", *told), tmp_path / "out", server)
     assert done.returncode == 0, done.stderr
     assert results(tmp_path / "out")[-1]["stdout"] == f"{list(range(24))}\n"
 
@@ -102,16 +102,16 @@ def test_files_go_in_and_pictures_come_out(server: RunningServer, tmp_path: Path
         "display(P())\nprint(open('data.csv').read().split()[1])"
     )
     source = cells(tmp_path / "c.jsonl", {"code": shown, "files": [str(tmp_path / "data.csv")]})
-    done = ask("execute", source, tmp_path / "out", server)
+    done = run_capability("execute", source, tmp_path / "out", server)
     assert done.returncode == 0, done.stderr
-    (row,) = rows(tmp_path / "out")
+    (row,) = read_rows(tmp_path / "out")
     assert (row["ok"], row["stdout"]) == (True, "7\n")
     (picture,) = [one for one in row["outputs"] if one["mime"] == "image/png"]
     assert (picture["type"], picture["text"], picture["file"][-4:]) == ("display_data", None, ".png")
     assert (tmp_path / "out" / picture["file"]).read_bytes().startswith(b"\x89PNG")
     missing = cells(tmp_path / "m.jsonl", {"code": "1", "files": ["/nowhere/at.all"]})
-    assert ask("execute", missing, tmp_path / "no", server).returncode == 3
-    assert rows(tmp_path / "no", "failures")[0]["error_kind"] == "unreadable"
+    assert run_capability("execute", missing, tmp_path / "no", server).returncode == 3
+    assert read_rows(tmp_path / "no", "failures")[0]["error_kind"] == "unreadable"
 
 
 @pytest.mark.long
@@ -124,13 +124,13 @@ def test_a_cell_that_runs_too_long_ends_its_session_and_says_so(server: RunningS
         {"code": "x + 1", "session": "a"},
         {"code": "2 + 2"},
     )
-    done = ask("execute", source, tmp_path / "out", server)
+    done = run_capability("execute", source, tmp_path / "out", server)
     assert done.returncode == 3, done.stdout
     found = results(tmp_path / "out")
     assert [(row["item_id"], row["ok"]) for row in found] == [("c000", True), ("c001", False), ("c004", True)]
     assert "longer than 2 s" in found[1]["error"]
-    assert {row["error_kind"] for row in rows(tmp_path / "out", "failures")} == {"session_lost"}
-    ledger_equals_bill(tmp_path / "out", server)
+    assert {row["error_kind"] for row in read_rows(tmp_path / "out", "failures")} == {"session_lost"}
+    assert_ledger_equals_bill(tmp_path / "out", server)
 
 
 @pytest.mark.long
@@ -142,8 +142,8 @@ def test_the_journal_is_shared_but_not_a_session(server: RunningServer, tmp_path
     second = cells(
         tmp_path / "2.jsonl", {"code": "x = 1", "session": "a"}, {"code": "x", "session": "a"}, {"code": "6*7"}
     )
-    assert ask("execute", first, tmp_path / "one", server, *shared).returncode == 0
-    assert ask("execute", second, tmp_path / "two", server, *shared).returncode == 0
+    assert run_capability("execute", first, tmp_path / "one", server, *shared).returncode == 0
+    assert run_capability("execute", second, tmp_path / "two", server, *shared).returncode == 0
     found = results(tmp_path / "two")
     assert [(row["result"], row["cached"]) for row in found] == [(None, False), ("1", False), ("42", True)]
     assert Decimal(server.bill()["usd"]) == Decimal("0.03") * 3
@@ -151,34 +151,36 @@ def test_the_journal_is_shared_but_not_a_session(server: RunningServer, tmp_path
 
 
 def ledger_equals_bill_of_both(folder: Path, server: RunningServer) -> None:
-    told = sum(row["cost_usd"] for name in ("one", "two") for row in rows(folder / name, "calls"))
+    told = sum(row["cost_usd"] for name in ("one", "two") for row in read_rows(folder / name, "calls"))
     assert told == Decimal(server.bill()["usd"])
 
 
-@pytest.mark.parametrize("point", few(["call.replied.after:4", "shard.outcome.before:4"], ["call.replied.after:4"]))
+@pytest.mark.parametrize(
+    "point", mark_rest_long(["call.replied.after:4", "shard.outcome.before:4"], ["call.replied.after:4"])
+)
 def test_a_kill_in_a_session_runs_no_cell_twice(point: str, server: RunningServer, tmp_path: Path) -> None:
     told = [{"code": f"x = globals().get('x', 0) + 1\nprint(x, {n})", "session": "a"} for n in range(8)]
     source = cells(tmp_path / "c.jsonl", *told)
-    killed = ask("execute", source, tmp_path / "out", server, MEDIAMILL_FAULTS=f"{point}:kill")
+    killed = run_capability("execute", source, tmp_path / "out", server, MEDIAMILL_FAULTS=f"{point}:kill")
     assert killed.returncode == -signal.SIGKILL
-    done = ask("execute", source, tmp_path / "out", server)
+    done = run_capability("execute", source, tmp_path / "out", server)
     assert done.returncode == 0, done.stderr + done.stdout
     assert [row["stdout"] for row in results(tmp_path / "out")] == [f"{n + 1} {n}\n" for n in range(8)]
     bill = server.bill()
     assert (bill["requests"], bill["usd"]) == (8, "0.03")
-    ledger_equals_bill(tmp_path / "out", server)
+    assert_ledger_equals_bill(tmp_path / "out", server)
 
 
 @pytest.mark.long
 def test_a_kill_before_the_answer_is_told_and_not_run_again_unasked(server: RunningServer, tmp_path: Path) -> None:
     source = cells(tmp_path / "c.jsonl", *({"code": f"print({n})", "session": "a"} for n in range(4)))
-    killed = ask("execute", source, tmp_path / "out", server, MEDIAMILL_FAULTS="call.wire.after:2:kill")
+    killed = run_capability("execute", source, tmp_path / "out", server, MEDIAMILL_FAULTS="call.wire.after:2:kill")
     assert killed.returncode == -signal.SIGKILL
-    done = ask("execute", source, tmp_path / "out", server)
+    done = run_capability("execute", source, tmp_path / "out", server)
     assert done.returncode == 3
-    (failed,) = rows(tmp_path / "out", "failures")
+    (failed,) = read_rows(tmp_path / "out", "failures")
     assert (failed["item_id"], failed["error_kind"]) == ("c001", "unknown")
-    within_the_promise(tmp_path / "out", server.bill()["usd"])
+    assert_bill_within_ledger_bounds(tmp_path / "out", server.bill()["usd"])
     retried = mediamill("retry", tmp_path / "out", "--only", "unknown", "--yes", home=tmp_path / "home")
     assert retried.returncode == 0, retried.stderr + retried.stdout
     assert [row["stdout"] for row in results(tmp_path / "out")] == [f"{n}\n" for n in range(4)]
@@ -193,7 +195,7 @@ def test_an_ended_session_is_brought_back_cell_by_cell(tmp_path: Path) -> None:
         {"code": "print(x, y)", "session": "a"},
     ]
     with running_server(engine="python", price=PRICES, allow_local_code=True, session_seconds=3) as server:
-        done = ask("execute", cells(tmp_path / "c.jsonl", *lines[:3]), tmp_path / "out", server)
+        done = run_capability("execute", cells(tmp_path / "c.jsonl", *lines[:3]), tmp_path / "out", server)
         assert done.returncode == 0, done.stderr
         with urllib.request.urlopen(f"{server.origin}/together/tci/sessions") as reply:
             (session,) = json.load(reply)["data"]["sessions"]
@@ -201,13 +203,13 @@ def test_an_ended_session_is_brought_back_cell_by_cell(tmp_path: Path) -> None:
         began = time.monotonic()
         while time.monotonic() < began + 3:  # as long as a session lives
             mediamill("status", tmp_path / "out", home=tmp_path / "home")
-        done = ask("execute", cells(tmp_path / "c.jsonl", *lines), tmp_path / "out", server)
+        done = run_capability("execute", cells(tmp_path / "c.jsonl", *lines), tmp_path / "out", server)
         assert done.returncode == 0, done.stderr + done.stdout
         found = results(tmp_path / "out")
         assert [row["stdout"] for row in found] == ["again\n", None, None, "2 5\n"]
         assert len({row["session_id"] for row in found}) == 2
         assert Decimal(server.bill()["usd"]) == Decimal("0.06")
-        ledger_equals_bill(tmp_path / "out", server)
+        assert_ledger_equals_bill(tmp_path / "out", server)
 
 
 def test_code_runs_on_this_machine_only_where_that_is_allowed(tmp_path: Path) -> None:
@@ -220,7 +222,7 @@ def test_code_runs_on_this_machine_only_where_that_is_allowed(tmp_path: Path) ->
     done = mediamill("execute", source, *options, "--allow-local-code", home=tmp_path / "home", env=secret)
     assert done.returncode == 0, done.stderr + done.stdout
     assert [row["result"] for row in results(tmp_path / "out")] == [None, "21"]
-    assert {row["cost_basis"] for row in rows(tmp_path / "out")} == {"free"}
+    assert {row["cost_basis"] for row in read_rows(tmp_path / "out")} == {"free"}
     cells(source, *two, {"code": "import os; (x, os.environ.get('SECRET_TOKEN'))", "session": "a"})
     more = mediamill("execute", source, *options, "--allow-local-code", home=tmp_path / "home", env=secret)
     assert more.returncode == 0, more.stderr + more.stdout
@@ -229,6 +231,6 @@ def test_code_runs_on_this_machine_only_where_that_is_allowed(tmp_path: Path) ->
 
 def test_a_quote_counts_sessions(server: RunningServer, tmp_path: Path) -> None:
     told = [*({"code": "1", "session": name} for name in "aab"), {"code": "2"}]
-    done = ask("execute", cells(tmp_path / "c.jsonl", *told), tmp_path / "out", server, "--quote", "--json")
+    done = run_capability("execute", cells(tmp_path / "c.jsonl", *told), tmp_path / "out", server, "--quote", "--json")
     assert Decimal(json.loads(done.stdout)["high_usd"]) == Decimal("0.09")
     assert server.bill()["requests"] == 0

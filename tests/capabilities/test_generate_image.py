@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.helpers.cli_runs import SENTINEL, mediamill, rows
+from tests.helpers.cli_runs import SENTINEL, mediamill, read_rows
 from tests.helpers.local_server import RunningServer, running_server
 from tests.helpers.paths import ROOT
-from tests.helpers.run_checks import ledger_equals_bill, no_key_in, within_the_promise
+from tests.helpers.run_checks import assert_bill_within_ledger_bounds, assert_ledger_equals_bill, assert_no_key_in
 
 FLUX, KONTEXT = "black-forest-labs/FLUX.1-schnell", "black-forest-labs/FLUX.1-kontext-dev"
 DIALECTS = {
@@ -82,7 +82,7 @@ def retry(out: Path, kind: str) -> subprocess.CompletedProcess[str]:
 
 def whole(out: Path) -> list[dict[str, Any]]:
     """The results, every file checked: content, size, format."""
-    found = rows(out)
+    found = read_rows(out)
     for row in found:
         assert [row[name] for name in ("file", "bytes", "width", "height")] == [
             row["images"][0][name] for name in ("file", "bytes", "width", "height")
@@ -107,9 +107,9 @@ def test_pictures_are_made_and_the_ledger_is_the_bill(name: str, server: Running
     assert len({image["sha256"] for row in found for image in row["images"]}) == 6
     assert len(list((out / "media").iterdir())) == 6
     assert {row["cost_basis"] for row in found} == {"billed" if name == "xai" else "metered"}
-    ledger_equals_bill(out, server)
-    within_the_promise(out, server.bill()["usd"])
-    no_key_in(tmp_path, done.stdout, done.stderr)
+    assert_ledger_equals_bill(out, server)
+    assert_bill_within_ledger_bounds(out, server.bill()["usd"])
+    assert_no_key_in(tmp_path, done.stdout, done.stderr)
     page = (out / "report.html").read_text()
     assert page.count('<img src="data:image/jpeg;base64,') == page.count('<a href="media/') == 6
     assert len(page) < 100_000
@@ -125,7 +125,7 @@ def test_more_pictures_than_a_request_may_have_are_several_purchases(server: Run
     assert sorted(call["images"] for call in server.bill()["calls"]) == [2, 4, 4]
     assert [image["seed"] for image in row["images"]] == [7] * 4 + [11] * 4 + [15] * 2
     assert len({image["sha256"] for image in row["images"]}) == 10
-    ledger_equals_bill(out, server)
+    assert_ledger_equals_bill(out, server)
     files = [out / image["file"] for image in row["images"]]
     files[6].unlink()
     files[9].write_bytes(b"torn")
@@ -143,11 +143,11 @@ def test_what_is_moderated_fails_and_is_not_asked_for_again(name: str, server: R
     server.faults({"match": {"nth": 1}, "fault": {"kind": "moderated"}})
     for _ in range(1 + (name == "together")):
         assert draw(source, out, server, "--concurrency", "1", name=name).returncode == 3
-        (failed,) = rows(out, "failures")
+        (failed,) = read_rows(out, "failures")
         assert failed["error_kind"] == "moderated"
         assert "rejected by the safety system" in failed["error_message"]
         assert (server.bill()["requests"], server.bill()["billed"], failed["cost_usd"]) == (2, 1, 0)
-    ledger_equals_bill(out, server)
+    assert_ledger_equals_bill(out, server)
 
 
 def test_a_lost_answer_is_unknown_and_only_a_retry_buys_it_again(server: RunningServer, tmp_path: Path) -> None:
@@ -156,13 +156,13 @@ def test_a_lost_answer_is_unknown_and_only_a_retry_buys_it_again(server: Running
     for _ in range(2):
         done = draw(source, out, server, "--n", "6", "--concurrency", "1")
         assert done.returncode == 3
-        (failed,) = rows(out, "failures")
+        (failed,) = read_rows(out, "failures")
         assert (failed["error_kind"], server.bill()["requests"]) == ("unknown", 2)
-        within_the_promise(out, server.bill()["usd"])
+        assert_bill_within_ledger_bounds(out, server.bill()["usd"])
     assert retry(out, "unknown").returncode == 0
     assert sorted(call["images"] for call in server.bill()["calls"]) in ([2, 2, 4], [2, 4, 4])
     assert len(whole(out)[0]["images"]) == 6
-    within_the_promise(out, server.bill()["usd"])
+    assert_bill_within_ledger_bounds(out, server.bill()["usd"])
 
 
 def test_a_lost_file_that_another_model_made_is_never_bought_from_the_first(
@@ -192,11 +192,11 @@ def test_links_are_fetched_without_the_key_and_one_that_expired_is_told(server: 
     done = draw(source, out, server, "--response-format", "url", "--concurrency", "1")
     assert done.returncode == 3, done.stderr
     assert len(whole(out)) == 2
-    (failed,) = rows(out, "failures")
+    (failed,) = read_rows(out, "failures")
     assert failed["error_kind"] == "link_expired"
     assert "retry OUT --only link_expired" in failed["hint"]
     assert server.bill()["key_leaked"] == 0
-    ledger_equals_bill(out, server)
+    assert_ledger_equals_bill(out, server)
     assert draw(source, out, server, "--response-format", "url").returncode == 3
     assert server.bill()["billed"] == 3
     assert retry(out, "link_expired").returncode == 0
@@ -213,7 +213,7 @@ def test_a_row_has_its_own_size_and_model_and_a_wrong_one_costs_nothing(server: 
     assert row["model"] == server.bill()["calls"][0]["model"] == KONTEXT
     assert (row["width"], row["height"], row["prompt"]) == (256, 320, "a {{ b }}")
     assert server.bill()["requests"] == 1
-    failed = {row["item_id"]: row for row in rows(out, "failures")}
+    failed = {row["item_id"]: row for row in read_rows(out, "failures")}
     assert failed["1"]["hint"] == "it takes sides of 256 to 1920 pixels in multiples of 8"
     assert "size 'large' is none" in failed["2"]["error_message"]
     assert {row["cost_usd"] for row in failed.values()} == {0}
@@ -239,10 +239,10 @@ def test_a_picture_that_cannot_be_used_fails_and_stays_paid(
     source, out = manifest(tmp_path / "p.csv", PROMPTS[:1]), tmp_path / "out"
     server.faults({"match": {"nth": 1}, "fault": {"kind": "error_in_200", "body": told, "billed": True}})
     assert draw(source, out, server).returncode == 3
-    (failed,) = rows(out, "failures")
+    (failed,) = read_rows(out, "failures")
     assert failed["error_kind"] == kind
     assert not list((out / "media").glob("*")) if (out / "media").exists() else True
-    ledger_equals_bill(out, server)
+    assert_ledger_equals_bill(out, server)
     assert draw(source, out, server).returncode == 3
     assert server.bill()["requests"] == 1
     assert retry(out, kind).returncode == 0
@@ -259,7 +259,7 @@ def test_a_template_a_reference_and_a_quote_that_holds(server: RunningServer, tm
     done = draw(tmp_path / "shop.csv", tmp_path / "out", server, *options)
     assert done.returncode == 0, done.stdout
     assert {row["prompt"] for row in whole(tmp_path / "out")} == {"a teapot", "a fox"}
-    assert sum(row["cost_usd"] for row in rows(tmp_path / "out", "calls")) == Decimal(told["high_usd"])
+    assert sum(row["cost_usd"] for row in read_rows(tmp_path / "out", "calls")) == Decimal(told["high_usd"])
 
 
 def test_the_built_in_provider_draws_without_a_key(tmp_path: Path) -> None:
@@ -294,11 +294,11 @@ def test_sigkill_loses_nothing_and_pays_nothing_twice(point: str, server: Runnin
     killed = draw(source, out, server, "--concurrency", "4", MEDIAMILL_FAULTS=f"{point}:kill")
     assert killed.returncode == -signal.SIGKILL
     draw(source, out, server, "--concurrency", "4")
-    lost = rows(out, "failures")
+    lost = read_rows(out, "failures")
     assert {row["error_kind"] for row in lost} <= {"unknown"}
     assert len(whole(out)) + len(lost) == 20
     assert server.bill()["billed_again"] == 0
-    within_the_promise(out, server.bill()["usd"])
+    assert_bill_within_ledger_bounds(out, server.bill()["usd"])
 
 
 @pytest.mark.long

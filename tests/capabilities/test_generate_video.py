@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.helpers.cli_runs import mediamill, rows
+from tests.helpers.cli_runs import mediamill, read_rows
 from tests.helpers.local_server import RunningServer, running_server
-from tests.helpers.quick_tier import few
-from tests.helpers.run_checks import ledger_equals_bill, no_key_in, within_the_promise
-from tests.helpers.video_runs import PIXVERSE, SMALL, film, prompts, whole
+from tests.helpers.quick_tier import mark_rest_long
+from tests.helpers.run_checks import assert_bill_within_ledger_bounds, assert_ledger_equals_bill, assert_no_key_in
+from tests.helpers.video_runs import PIXVERSE, SMALL, check_video_files, generate_videos, write_prompts
 
 SORA, GROK = "sora-2", "grok-imagine-video"
 VEO = "google/veo-3.0"
@@ -45,20 +45,20 @@ def test_prompts_become_files_and_the_ledger_is_the_bill(server: RunningServer, 
     ]
     out = tmp_path / "out"
     unwanted = ("--negative-prompt", "no {{ mood }}")
-    done = film(prompts(tmp_path / "p.csv", told), out, server, *unwanted)
+    done = generate_videos(write_prompts(tmp_path / "p.csv", told), out, server, *unwanted)
     assert done.returncode == 0, done.stderr
-    found = whole(out)
+    found = check_video_files(out)
     assert '"negative_prompt":"no rain"' in found["v0"]["asked"]
     assert (found["v0"]["width"], found["v0"]["height"], found["v0"]["seconds"]) == (640, 360, 5.0)
     assert (found["v1"]["fps"], found["v1"]["frames"], found["v1"]["format"]) == (16.0, 80, "mp4")
     assert all(row["simulated"] and row["states"][-1]["status"] == "completed" for row in found.values())
     assert {row["cost_basis"] for row in found.values()} == {"billed"}
     assert sum(row["cost_usd"] for row in found.values()) == Decimal("0.6") == Decimal(server.bill()["usd"])
-    ledger_equals_bill(out, server)
-    no_key_in(out, done.stdout, done.stderr)
+    assert_ledger_equals_bill(out, server)
+    assert_no_key_in(out, done.stdout, done.stderr)
     bill = server.bill()
     assert (bill["requests"], bill["downloads"], bill["key_leaked"]) == (2, 2, 0)
-    again = film(tmp_path / "p.csv", out, server, *unwanted)
+    again = generate_videos(tmp_path / "p.csv", out, server, *unwanted)
     assert again.returncode == 0
     assert server.bill()["requests"] == 2
 
@@ -79,9 +79,9 @@ def test_prompts_become_files_and_the_ledger_is_the_bill(server: RunningServer, 
 def test_what_the_model_cannot_make_is_told_before_anything_is_paid(
     row: dict[str, Any], told: str, server: RunningServer, tmp_path: Path
 ) -> None:
-    done = film(prompts(tmp_path / "p.csv", [{"prompt": "a boat", **row}]), tmp_path / "out", server)
+    done = generate_videos(write_prompts(tmp_path / "p.csv", [{"prompt": "a boat", **row}]), tmp_path / "out", server)
     assert done.returncode == 3
-    (failure,) = rows(tmp_path / "out", "failures")
+    (failure,) = read_rows(tmp_path / "out", "failures")
     assert told in failure["error_message"]
     assert failure["hint"] or failure["error_kind"] == "bad_row"
     assert server.bill()["requests"] == 0
@@ -95,16 +95,16 @@ def test_other_providers_make_theirs(
     told = [{"prompt": "a red boat", "seconds": 4}, {"prompt": "a cat", "seconds": 4, "keyframes": "frame.png"}]
     out = tmp_path / "out"
     done = mediamill(
-        *("generate-video", prompts(tmp_path / "p.csv", told), "--provider", provider),
+        *("generate-video", write_prompts(tmp_path / "p.csv", told), "--provider", provider),
         *("--base-url", f"{server.origin}/{prefix}", "--out", out, "--yes"),
         home=tmp_path / "home",
         env={"OPENAI_API_KEY": "k-1234567890abcdef", "XAI_API_KEY": "k-1234567890abcdef"},
     )
-    assert done.returncode == 0, (done.stderr, rows(out, "failures"))
-    assert len(whole(out)) == 2
+    assert done.returncode == 0, (done.stderr, read_rows(out, "failures"))
+    assert len(check_video_files(out)) == 2
     bill = server.bill()
     assert (bill["requests"], bill["key_leaked"]) == (2, 0)
-    assert sum(row["cost_usd"] for row in rows(out)) == Decimal(bill["usd"])
+    assert sum(row["cost_usd"] for row in read_rows(out)) == Decimal(bill["usd"])
 
 
 def test_refusals_and_failed_jobs_cost_nothing_and_stand_apart(server: RunningServer, tmp_path: Path) -> None:
@@ -118,16 +118,16 @@ def test_refusals_and_failed_jobs_cost_nothing_and_stand_apart(server: RunningSe
     )
     out = tmp_path / "out"
     told = [{"prompt": f"boat number {n}", "size": SMALL} for n in range(3)]
-    assert film(prompts(tmp_path / "p.csv", told), out, server, "--concurrency", "1").returncode == 3
-    kinds = {row["error_kind"]: row for row in rows(out, "failures")}
+    assert generate_videos(write_prompts(tmp_path / "p.csv", told), out, server, "--concurrency", "1").returncode == 3
+    kinds = {row["error_kind"]: row for row in read_rows(out, "failures")}
     assert set(kinds) == {"moderated", "job_failed"}
     assert "out of sorts" in kinds["job_failed"]["error_message"]
-    ledger_equals_bill(out, server)
+    assert_ledger_equals_bill(out, server)
     before = server.bill()["requests"]
-    assert film(tmp_path / "p.csv", out, server).returncode == 3
+    assert generate_videos(tmp_path / "p.csv", out, server).returncode == 3
     assert server.bill()["requests"] == before, "neither is bought again unasked"
     assert mediamill("retry", out, "--yes", "--only", "job_failed", home=tmp_path / "home").returncode in (0, 3)
-    assert len(whole(out)) == 2
+    assert len(check_video_files(out)) == 2
 
 
 def test_a_creation_without_an_answer_is_reported_and_repeated_only_when_asked(
@@ -135,16 +135,16 @@ def test_a_creation_without_an_answer_is_reported_and_repeated_only_when_asked(
 ) -> None:
     server.faults({"match": {"nth": 1}, "fault": {"kind": "close"}, "times": 1})
     out = tmp_path / "out"
-    source = prompts(tmp_path / "p.csv", [{"prompt": "a boat", "size": SMALL}])
+    source = write_prompts(tmp_path / "p.csv", [{"prompt": "a boat", "size": SMALL}])
     for _ in range(2):
-        assert film(source, out, server).returncode == 3
-        (failure,) = rows(out, "failures")
+        assert generate_videos(source, out, server).returncode == 3
+        (failure,) = read_rows(out, "failures")
         assert failure["error_kind"] == "unknown"
         assert "look for it at the provider" in failure["hint"]
         assert server.bill()["billed"] == 1
-    within_the_promise(out, server.bill()["usd"])
+    assert_bill_within_ledger_bounds(out, server.bill()["usd"])
     assert mediamill("retry", out, "--yes", "--only", "unknown", home=tmp_path / "home").returncode == 0
-    assert len(whole(out)) == 1
+    assert len(check_video_files(out)) == 1
     assert server.bill()["billed"] == 2
 
 
@@ -157,36 +157,36 @@ def test_a_link_that_expired_is_fetched_anew_and_a_download_that_broke_off_is_re
     )
     out = tmp_path / "out"
     told = [{"prompt": f"boat number {n}", "size": SMALL} for n in range(3)]
-    done = film(prompts(tmp_path / "p.csv", told), out, server)
-    assert done.returncode == 0, (done.stderr, rows(out, "failures"))
-    assert len(whole(out)) == 3
+    done = generate_videos(write_prompts(tmp_path / "p.csv", told), out, server)
+    assert done.returncode == 0, (done.stderr, read_rows(out, "failures"))
+    assert len(check_video_files(out)) == 3
     bill = server.bill()
     assert bill["billed"] == 3
     assert bill["downloads"] > 3, "both faults struck"
 
 
 def test_a_lost_file_is_fetched_again_for_nothing(server: RunningServer, tmp_path: Path) -> None:
-    source, out = prompts(tmp_path / "p.csv", [{"prompt": "a boat", "size": SMALL}]), tmp_path / "out"
-    assert film(source, out, server).returncode == 0
-    file = out / rows(out)[0]["file"]
+    source, out = write_prompts(tmp_path / "p.csv", [{"prompt": "a boat", "size": SMALL}]), tmp_path / "out"
+    assert generate_videos(source, out, server).returncode == 0
+    file = out / read_rows(out)[0]["file"]
     file.unlink()
-    assert film(source, out, server).returncode == 0
+    assert generate_videos(source, out, server).returncode == 0
     assert file.exists()
-    assert len(whole(out)) == 1
+    assert len(check_video_files(out)) == 1
     assert server.bill()["billed"] == 1
 
 
 def test_previews_that_are_kept_are_made_in_full(server: RunningServer, tmp_path: Path) -> None:
     out = tmp_path / "out"
     told = [{"prompt": f"boat number {n}", "size": "640x360"} for n in range(3)]
-    done = film(prompts(tmp_path / "p.csv", told), out, server, "--preview")
+    done = generate_videos(write_prompts(tmp_path / "p.csv", told), out, server, "--preview")
     assert done.returncode == 0, done.stderr
-    found = whole(out)
+    found = check_video_files(out)
     assert {(row["width"], row["height"], row["preview"]) for row in found.values()} == {(270, 360, True)}
     (out / found["v1"]["file"]).unlink()
     promoted = mediamill("retry", out, "--promote", "--yes", home=tmp_path / "home")
     assert promoted.returncode == 0, promoted.stderr
-    final = {row["item_id"]: row for row in rows(out)}
+    final = {row["item_id"]: row for row in read_rows(out)}
     assert [(final[f"v{n}"]["width"], final[f"v{n}"]["preview"]) for n in range(3)] == [
         (640, False),
         (270, True),
@@ -202,19 +202,19 @@ def test_a_promotion_without_an_answer_is_told_and_bought_only_when_asked(
     server: RunningServer, tmp_path: Path
 ) -> None:
     out, home = tmp_path / "out", tmp_path / "home"
-    source = prompts(tmp_path / "p.csv", [{"prompt": "a boat", "size": "640x360"}])
-    assert film(source, out, server, "--preview").returncode == 0
+    source = write_prompts(tmp_path / "p.csv", [{"prompt": "a boat", "size": "640x360"}])
+    assert generate_videos(source, out, server, "--preview").returncode == 0
     server.faults({"match": {"nth": 1}, "fault": {"kind": "close"}, "times": 1})
     for _ in range(2):
         lost = mediamill("retry", out, "--promote", "--yes", home=home)
         assert lost.returncode == 3, lost.stdout
         assert "1 unknown, v0: " in lost.stdout
         assert "the earlier result stands" in lost.stdout
-        assert rows(out)[0]["preview"] is True
+        assert read_rows(out)[0]["preview"] is True
         assert server.bill()["billed"] == 2
     bought = mediamill("retry", out, "--promote", "--only", "unknown", "--yes", home=home)
     assert bought.returncode == 0, bought.stdout
-    assert (rows(out)[0]["width"], rows(out)[0]["preview"]) == (640, False)
+    assert (read_rows(out)[0]["width"], read_rows(out)[0]["preview"]) == (640, False)
     assert server.bill()["billed"] == 3
 
 
@@ -222,37 +222,39 @@ def test_a_promotion_without_an_answer_is_told_and_bought_only_when_asked(
 def test_a_full_version_is_never_replaced_by_its_preview(server: RunningServer, tmp_path: Path) -> None:
     out, home = tmp_path / "out", tmp_path / "home"
     told = [{"prompt": f"boat number {n}", "size": "640x360"} for n in range(2)]
-    source = prompts(tmp_path / "p.csv", told)
-    assert film(source, out, server, "--preview").returncode == 0
+    source = write_prompts(tmp_path / "p.csv", told)
+    assert generate_videos(source, out, server, "--preview").returncode == 0
     kill = {"MEDIAMILL_FAULTS": "call.sending.after:2:kill"}
     killed = mediamill("retry", out, "--promote", "--yes", "--concurrency", "1", home=home, env=kill)
     assert killed.returncode == -signal.SIGKILL
-    assert "2 needed nothing" in film(source, out, server, "--preview").stdout, "the next promotion goes on with it"
+    assert "2 needed nothing" in generate_videos(source, out, server, "--preview").stdout, (
+        "the next promotion goes on with it"
+    )
     mediamill("retry", out, "--promote", "--yes", home=home)
     mediamill("retry", out, "--promote", "--only", "unknown", "--yes", home=home)
-    made = {row["item_id"]: row["file"] for row in rows(out) if not row["preview"]}
+    made = {row["item_id"]: row["file"] for row in read_rows(out) if not row["preview"]}
     assert len(made) == 2
     (out / made["v0"]).unlink()
     billed = server.bill()["billed"]
-    again = film(source, out, server, "--preview")
+    again = generate_videos(source, out, server, "--preview")
     assert again.returncode == 3
     assert "retry OUT --promote" in again.stdout
-    assert {row["preview"] for row in rows(out)} == {False}
+    assert {row["preview"] for row in read_rows(out)} == {False}
     back = mediamill("retry", out, "--promote", "--yes", home=home)
     assert back.returncode == 0, back.stdout
-    assert {row["file"] for row in whole(out).values()} == set(made.values())
+    assert {row["file"] for row in check_video_files(out).values()} == set(made.values())
     assert server.bill()["billed"] == billed
 
 
 def test_a_quote_and_a_budget_know_what_videos_cost(server: RunningServer, tmp_path: Path) -> None:
     told = [{"prompt": f"boat number {n}", "size": SMALL} for n in range(4)]
-    source, out = prompts(tmp_path / "p.csv", told), tmp_path / "out"
-    quoted = film(source, out, server, "--quote", "--json")
+    source, out = write_prompts(tmp_path / "p.csv", told), tmp_path / "out"
+    quoted = generate_videos(source, out, server, "--quote", "--json")
     assert '"high_usd": "1.2' in quoted.stdout or '"high_usd":"1.2' in quoted.stdout, quoted.stdout
-    stopped = film(source, out, server, "--budget", "0.7")
+    stopped = generate_videos(source, out, server, "--budget", "0.7")
     assert stopped.returncode == 4
     assert server.bill()["billed"] == 2
-    ledger_equals_bill(out, server)
+    assert_ledger_equals_bill(out, server)
 
 
 def test_a_quote_prices_each_row_by_its_own_model_and_names_the_row_that_is_wrong(
@@ -263,7 +265,7 @@ def test_a_quote_prices_each_row_by_its_own_model_and_names_the_row_that_is_wron
         {"prompt": "a cat", "model": VEO},
         {"prompt": "a dog", "keyframes": "lost.png"},
     ]
-    quoted = film(prompts(tmp_path / "p.csv", told), tmp_path / "out", server, "--quote", "--json")
+    quoted = generate_videos(write_prompts(tmp_path / "p.csv", told), tmp_path / "out", server, "--quote", "--json")
     quote = json.loads(quoted.stdout)
     assert Decimal(quote["high_usd"]) == Decimal("1.9")
     assert PIXVERSE in quote["price_source"]
@@ -271,8 +273,8 @@ def test_a_quote_prices_each_row_by_its_own_model_and_names_the_row_that_is_wron
     assert quote["bad_items"] == 1
     assert "row 3" in quote["bad_examples"][0]
     assert "lost.png" in quote["bad_examples"][0]
-    unpriced = film(
-        prompts(tmp_path / "q.csv", [{"prompt": "a boat", "model": "no/such"}]), tmp_path, server, "--quote"
+    unpriced = generate_videos(
+        write_prompts(tmp_path / "q.csv", [{"prompt": "a boat", "model": "no/such"}]), tmp_path, server, "--quote"
     )
     assert "cost unknown (1 item without a price)" in unpriced.stdout
 
@@ -286,25 +288,25 @@ DICE = random.Random(7)
 INSTANTS = [f"{POINTS[n % len(POINTS)]}:{DICE.randrange(1, 12)}" for n in range(20)]
 
 
-@pytest.mark.parametrize("point", few(INSTANTS, [INSTANTS[1], INSTANTS[4]]))
+@pytest.mark.parametrize("point", mark_rest_long(INSTANTS, [INSTANTS[1], INSTANTS[4]]))
 def test_sigkill_buys_no_video_twice_and_tears_no_file(point: str, server: RunningServer, tmp_path: Path) -> None:
     out, count = tmp_path / "out", 12
     told = [{"prompt": f"boat number {n}", "size": SMALL} for n in range(count)]
-    source = prompts(tmp_path / "p.csv", told)
+    source = write_prompts(tmp_path / "p.csv", told)
     options = ("--concurrency", str(IN_FLIGHT), "--shard-size", "4")
-    killed = film(source, out, server, *options, MEDIAMILL_FAULTS=f"{point}:kill")
+    killed = generate_videos(source, out, server, *options, MEDIAMILL_FAULTS=f"{point}:kill")
     assert killed.returncode in (0, -signal.SIGKILL), killed.stderr
-    resumed = film(source, out, server, *options)
+    resumed = generate_videos(source, out, server, *options)
     assert resumed.returncode in (0, 3), resumed.stderr
-    failures = rows(out, "failures")
+    failures = read_rows(out, "failures")
     assert {row["error_kind"] for row in failures} <= {"unknown"}
     assert len(failures) <= IN_FLIGHT
-    assert len(whole(out)) + len(failures) == count
+    assert len(check_video_files(out)) + len(failures) == count
     bill = server.bill()
     assert bill["billed_again"] == 0, "an unknown is not bought again unasked"
-    within_the_promise(out, bill["usd"])
+    assert_bill_within_ledger_bounds(out, bill["usd"])
     if failures:
         assert mediamill("retry", out, "--yes", home=tmp_path / "home").returncode == 0
-    assert len(whole(out)) == count
+    assert len(check_video_files(out)) == count
     sent = Counter((c["file_sha256"], c["params_sha256"]) for c in server.bill()["calls"] if c["billed"])
     assert sum(n - 1 for n in sent.values()) <= len(failures), "twice only what was in flight, and only when asked"

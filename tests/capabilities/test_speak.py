@@ -15,10 +15,10 @@ from pathlib import Path
 import jiwer
 import pytest
 
-from tests.helpers.cli_runs import environment, mediamill, rows
+from tests.helpers.cli_runs import bare_environment, mediamill, read_rows
 from tests.helpers.local_server import RunningServer, running_server
 from tests.helpers.paths import ROOT, SAMPLES
-from tests.helpers.speak_runs import ORPHEUS, manifest, speak, whole
+from tests.helpers.speak_runs import ORPHEUS, check_speech_files, speak, write_text_manifest
 
 PRICES = {ORPHEUS: "15", "canopylabs/orpheus-v1-english": "22", "tts-1": "15", "grok-voice-tts-1.0": "15"}
 LONG = " ".join(f"Sentence number {n} is said here, and then there is a pause." for n in range(12))
@@ -37,7 +37,7 @@ def server(shared: RunningServer) -> RunningServer:
 
 
 def ledger(out: Path) -> Decimal:
-    return sum((row["cost_usd"] for row in rows(out, "calls")), Decimal(0))
+    return sum((row["cost_usd"] for row in read_rows(out, "calls")), Decimal(0))
 
 
 def plain(text: str) -> str:
@@ -51,12 +51,12 @@ def test_what_is_spoken_can_be_understood(tmp_path: Path) -> None:
         "speak", SAMPLES / "texts.csv", "--provider", "local", "--out", tmp_path / "a", home=tmp_path / "home"
     )
     assert spoken.returncode == 0, spoken.stderr
-    results = whole(tmp_path / "a")
+    results = check_speech_files(tmp_path / "a")
     assert {row["engine"].partition("-")[0] for row in results.values()} == {"flite"}
     told = ("--provider", "local", "--set", "language=en", "--out", tmp_path / "b")
     heard = mediamill("transcribe", tmp_path / "a" / "media", *told, home=tmp_path / "home")
     assert heard.returncode == 0, heard.stderr
-    texts = {row["item_id"]: row["text"] for row in rows(tmp_path / "b")}
+    texts = {row["item_id"]: row["text"] for row in read_rows(tmp_path / "b")}
     pairs = [(row["in_text"], texts[Path(row["file"]).name]) for row in results.values()]
     assert jiwer.wer([plain(a) for a, _ in pairs], [plain(b) for _, b in pairs]) <= 0.10
 
@@ -75,10 +75,10 @@ def test_what_is_spoken_can_be_understood(tmp_path: Path) -> None:
 def test_every_provider_and_format(
     provider: str, model: str, form: str, pieces: int, server: RunningServer, tmp_path: Path
 ) -> None:
-    out, source = tmp_path / "out", manifest(tmp_path / "m.csv", [LONG, "Short."], topic=["x", "y"])
+    out, source = tmp_path / "out", write_text_manifest(tmp_path / "m.csv", [LONG, "Short."], topic=["x", "y"])
     done = speak(source, out, server.origin, "--model", model, "--format", form, provider=provider)
     assert done.returncode == 0, done.stderr + done.stdout
-    results = whole(out)
+    results = check_speech_files(out)
     assert results["t0"]["pieces"] >= pieces
     assert results["t1"]["in_topic"] == "y"
     assert results["t1"]["simulated"]
@@ -96,7 +96,7 @@ def test_every_provider_and_format(
 
 @pytest.mark.long
 def test_every_shape_of_a_stream_says_the_same(tmp_path: Path) -> None:
-    source = manifest(tmp_path / "m.csv", ["One two three."])
+    source = write_text_manifest(tmp_path / "m.csv", ["One two three."])
     for shape in ("chunk", "delta", "item", "openai"):
         with running_server(stream_shape=shape) as server:
             options = ("--format", "wav", "--set", "stream=true")
@@ -104,9 +104,9 @@ def test_every_shape_of_a_stream_says_the_same(tmp_path: Path) -> None:
             assert done.returncode == 0, done.stderr + done.stdout
             if shape == "chunk":
                 assert speak(source, tmp_path / "plain", server.origin, "--format", "wav").returncode == 0
-    plain = whole(tmp_path / "plain")["t0"]
+    plain = check_speech_files(tmp_path / "plain")["t0"]
     for shape in ("chunk", "delta", "item", "openai"):
-        streamed = whole(tmp_path / shape)["t0"]
+        streamed = check_speech_files(tmp_path / shape)["t0"]
         assert (streamed["seconds"], streamed["warnings"]) == (plain["seconds"], [])
 
 
@@ -120,8 +120,8 @@ def test_texts_from_a_folder_a_file_and_stdin(server: RunningServer, tmp_path: P
     (tmp_path / "in" / "odd.txt").write_bytes(b"\xff\xfe\x00")
     done = speak(tmp_path / "in", tmp_path / "folder", server.origin)
     assert done.returncode == 3
-    assert set(whole(tmp_path / "folder")) == {"a.txt", "deep/\u00fc b.txt"}
-    failures = {row["item_id"]: row["error_kind"] for row in rows(tmp_path / "folder", "failures")}
+    assert set(check_speech_files(tmp_path / "folder")) == {"a.txt", "deep/\u00fc b.txt"}
+    failures = {row["item_id"]: row["error_kind"] for row in read_rows(tmp_path / "folder", "failures")}
     assert failures == {"empty.txt": "empty", "odd.txt": "not_text"}
     assert server.bill()["billed"] == 2
     assert speak(tmp_path / "in" / "a.txt", tmp_path / "one", server.origin).returncode == 0
@@ -129,14 +129,14 @@ def test_texts_from_a_folder_a_file_and_stdin(server: RunningServer, tmp_path: P
     listed = subprocess.run(
         [*command, "--base-url", f"{server.origin}/together", "--out", str(tmp_path / "list")],
         input="First line.\n\nSecond line.\n",
-        env=environment(tmp_path / "home"),
+        env=bare_environment(tmp_path / "home"),
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
     assert listed.returncode == 0, listed.stderr
-    assert {k: r["in_text"] for k, r in whole(tmp_path / "list").items()} == {
+    assert {k: r["in_text"] for k, r in check_speech_files(tmp_path / "list").items()} == {
         "line-1": "First line.",
         "line-3": "Second line.",
     }
@@ -148,12 +148,12 @@ def test_columns_of_the_manifest_are_parameters_or_the_text(server: RunningServe
     source.write_text("id,line,voice,format\na,Hello.,leo,flac\nb,Hello.,,\nc,Hello.,zoe,tiff\n")
     done = speak(source, tmp_path / "out", server.origin, "--text-column", "line")
     assert done.returncode == 3
-    results = whole(tmp_path / "out")
+    results = check_speech_files(tmp_path / "out")
     assert [(r["voice"], r["format"], r["in_line"]) for r in results.values()] == [
         ("leo", "flac", "Hello."),
         ("tara", "mp3", "Hello."),
     ]
-    assert rows(tmp_path / "out", "failures")[0]["error_kind"] == "bad_row"
+    assert read_rows(tmp_path / "out", "failures")[0]["error_kind"] == "bad_row"
     (tmp_path / "no.csv").write_text("id,words\na,Hello.\n")
     refused = speak(tmp_path / "no.csv", tmp_path / "none", server.origin)
     assert refused.returncode == 2
@@ -162,7 +162,7 @@ def test_columns_of_the_manifest_are_parameters_or_the_text(server: RunningServe
 
 @pytest.mark.long
 def test_a_quote_prices_characters_and_sends_nothing(server: RunningServer, tmp_path: Path) -> None:
-    source = manifest(tmp_path / "m.csv", [LONG, "Short."])
+    source = write_text_manifest(tmp_path / "m.csv", [LONG, "Short."])
     told = json.loads(speak(source, tmp_path / "out", server.origin, "--quote", "--json").stdout)
     assert (told["items"], told["asks"]) == (2, 2)
     assert server.bill()["requests"] == 0
@@ -172,23 +172,23 @@ def test_a_quote_prices_characters_and_sends_nothing(server: RunningServer, tmp_
 
 @pytest.mark.long
 def test_a_budget_holds(server: RunningServer, tmp_path: Path) -> None:
-    source = manifest(tmp_path / "m.csv", ["a" * 1000, "b" * 1000, "c" * 1000])
+    source = write_text_manifest(tmp_path / "m.csv", ["a" * 1000, "b" * 1000, "c" * 1000])
     done = speak(source, tmp_path / "out", server.origin, "--budget", "0.031")
     assert done.returncode == 4, done.stdout
     assert Decimal(server.bill()["usd"]) <= Decimal("0.031")
-    assert len(whole(tmp_path / "out")) == 2
+    assert len(check_speech_files(tmp_path / "out")) == 2
 
 
 @pytest.mark.long
 def test_what_is_lost_is_not_bought_again_unasked_and_a_retry_buys_only_that(
     server: RunningServer, tmp_path: Path
 ) -> None:
-    source, out = manifest(tmp_path / "m.csv", [LONG, "Short."]), tmp_path / "out"
+    source, out = write_text_manifest(tmp_path / "m.csv", [LONG, "Short."]), tmp_path / "out"
     cut = ("--set", "piece_characters=120")
     server.faults({"match": {"nth": 3}, "fault": {"kind": "close"}})
     lost = speak(source, out, server.origin, *cut)
     assert lost.returncode == 3, lost.stdout
-    (failure,) = rows(out, "failures")
+    (failure,) = read_rows(out, "failures")
     assert failure["error_kind"] == "unknown"
     assert "retry" in failure["hint"]
     server.faults()
@@ -199,7 +199,7 @@ def test_what_is_lost_is_not_bought_again_unasked_and_a_retry_buys_only_that(
     command = ("retry", out, "--only", "unknown", "--yes")
     retried = mediamill(*command, home=tmp_path / "home", env={"TOGETHER_API_KEY": "x"})
     assert retried.returncode == 0, retried.stderr + retried.stdout
-    results = whole(out)
+    results = check_speech_files(out)
     after = server.bill()
     assert set(results) == {"t0", "t1"}
     assert after["billed_again"] == 1, "the lost piece, and no other"
@@ -208,45 +208,45 @@ def test_what_is_lost_is_not_bought_again_unasked_and_a_retry_buys_only_that(
 
 @pytest.mark.long
 def test_a_reply_that_is_no_sound_is_kept_and_bought_anew_by_retry_only(server: RunningServer, tmp_path: Path) -> None:
-    source, out = manifest(tmp_path / "m.csv", ["Hello."]), tmp_path / "out"
+    source, out = write_text_manifest(tmp_path / "m.csv", ["Hello."]), tmp_path / "out"
     server.faults({"match": {"nth": 1}, "fault": {"kind": "bad_json"}})
     stream = ("--set", "stream=true", "--format", "wav")
     assert speak(source, out, server.origin, *stream).returncode == 3
-    assert rows(out, "failures")[0]["error_kind"] == "bad_reply"
+    assert read_rows(out, "failures")[0]["error_kind"] == "bad_reply"
     server.faults()
     assert speak(source, out, server.origin, *stream).returncode == 3
     assert server.bill()["requests"] == 1
     command = ("retry", out, "--only", "bad_reply", "--yes")
     assert mediamill(*command, home=tmp_path / "home", env={"TOGETHER_API_KEY": "x"}).returncode == 0
-    assert len(whole(out)) == 1
+    assert len(check_speech_files(out)) == 1
     assert server.bill()["requests"] == 2
 
 
 @pytest.mark.long
 def test_a_file_that_is_gone_is_written_again_for_free(server: RunningServer, tmp_path: Path) -> None:
-    source, out = manifest(tmp_path / "m.csv", ["One.", "Two.", "Three."]), tmp_path / "out"
+    source, out = write_text_manifest(tmp_path / "m.csv", ["One.", "Two.", "Three."]), tmp_path / "out"
     assert speak(source, out, server.origin).returncode == 0
-    before = whole(out)
+    before = check_speech_files(out)
     (out / before["t0"]["file"]).unlink()
     (out / before["t1"]["file"]).write_bytes(b"torn")
     assert speak(source, out, server.origin).returncode == 0
-    assert {k: r["sha256"] for k, r in whole(out).items()} == {k: r["sha256"] for k, r in before.items()}
+    assert {k: r["sha256"] for k, r in check_speech_files(out).items()} == {k: r["sha256"] for k, r in before.items()}
     assert server.bill()["requests"] == 3
 
 
 @pytest.mark.long
 def test_refresh_buys_every_text_again(server: RunningServer, tmp_path: Path) -> None:
-    source, out = manifest(tmp_path / "m.csv", ["One.", "Two."]), tmp_path / "out"
+    source, out = write_text_manifest(tmp_path / "m.csv", ["One.", "Two."]), tmp_path / "out"
     assert speak(source, out, server.origin).returncode == 0
     assert speak(source, out, server.origin, "--refresh").returncode == 0
-    assert (server.bill()["billed"], len(whole(out))) == (4, 2)
+    assert (server.bill()["billed"], len(check_speech_files(out))) == (4, 2)
 
 
 def test_the_example_job_and_the_voices(tmp_path: Path) -> None:
     job = ROOT / "configs" / "jobs" / "speak.yaml"
     done = mediamill("run", job, "--out", tmp_path / "out", "--limit", "1", home=tmp_path / "home")
     assert done.returncode == 0, done.stderr
-    assert len(whole(tmp_path / "out")) == 1
+    assert len(check_speech_files(tmp_path / "out")) == 1
     told = json.loads(
         mediamill("models", "--voices", "--json", home=tmp_path / "home", env={"TOGETHER_API_KEY": ""}).stdout
     )
@@ -268,7 +268,7 @@ def test_a_book_is_one_file(server: RunningServer, tmp_path: Path) -> None:
     source.write_text("\n\n".join(f"Chapter {n}. {LONG}" for n in range(6)))
     done = speak(source, out, server.origin, "--format", "opus", "--set", "piece_characters=500")
     assert done.returncode == 0, done.stderr
-    (row,) = whole(out).values()
+    (row,) = check_speech_files(out).values()
     assert row["pieces"] > 8
     assert row["characters"] <= len(source.read_text())
     with (out / "costs.csv").open(encoding="utf-8") as file:
@@ -307,7 +307,7 @@ def test_memory_is_flat_whatever_the_length(tmp_path: Path) -> None:
         )
         done = subprocess.run(
             [sys.executable, "-c", _PEAK, "speak", str(source), *told],
-            env=environment(tmp_path / "home"),
+            env=bare_environment(tmp_path / "home"),
             capture_output=True,
             text=True,
             timeout=300,

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from tests.capabilities.realtime_runs import PRICES
-from tests.helpers.cli_runs import rows
+from tests.helpers.cli_runs import read_rows
 from tests.helpers.local_server import RunningServer, running_server
-from tests.helpers.run_checks import no_key_in, within_the_promise
-from tests.helpers.speak_runs import manifest, speak, whole
+from tests.helpers.run_checks import assert_bill_within_ledger_bounds, assert_no_key_in
+from tests.helpers.speak_runs import check_speech_files, speak, write_text_manifest
 
 BY_SOCKET = ("--set", "transport=socket")
 
@@ -32,15 +32,15 @@ def server(shared: RunningServer) -> RunningServer:
 
 def test_texts_become_files(server: RunningServer, tmp_path: Path) -> None:
     texts = ["Hello there. How are you today?", "A second text.", "Sentence one. Sentence two. Sentence three."]
-    source, out = manifest(tmp_path / "m.csv", texts), tmp_path / "out"
+    source, out = write_text_manifest(tmp_path / "m.csv", texts), tmp_path / "out"
     done = speak(source, out, server.origin, *BY_SOCKET, "--format", "mp3", "--set", "piece_characters=30")
     assert done.returncode == 0, done.stderr
-    results = whole(out)
+    results = check_speech_files(out)
     assert [results[f"t{n}"]["pieces"] for n in range(3)] == [2, 1, 2]
     assert {row["format"] for row in results.values()} == {"mp3"}
     bill = server.bill()
     assert {c["path"] for c in bill["calls"]} == {"/together/v1/audio/speech/websocket"}
-    assert sum((r["cost_usd"] for r in rows(out, "calls")), Decimal(0)) == Decimal(bill["usd"])
+    assert sum((r["cost_usd"] for r in read_rows(out, "calls")), Decimal(0)) == Decimal(bill["usd"])
     assert sum(c["characters"] for c in bill["calls"]) == sum(row["characters"] for row in results.values())
     again = speak(source, out, server.origin, *BY_SOCKET, "--format", "mp3", "--set", "piece_characters=30")
     assert again.returncode == 0, again.stderr
@@ -49,13 +49,13 @@ def test_texts_become_files(server: RunningServer, tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_the_sound_is_the_same_by_either_way(server: RunningServer, tmp_path: Path) -> None:
-    source = manifest(tmp_path / "m.csv", ["Hello there, my friend."])
+    source = write_text_manifest(tmp_path / "m.csv", ["Hello there, my friend."])
     lengths = []
     for transport in ("http", "socket"):
         out = tmp_path / transport
         done = speak(source, out, server.origin, "--format", "wav", "--set", f"transport={transport}")
         assert done.returncode == 0, done.stderr
-        lengths.append((whole(out)["t0"]["seconds"], whole(out)["t0"]["sample_rate"]))
+        lengths.append((check_speech_files(out)["t0"]["seconds"], check_speech_files(out)["t0"]["sample_rate"]))
     assert lengths[0] == lengths[1]
 
 
@@ -71,18 +71,18 @@ def test_what_may_be_billed_is_not_bought_again_and_what_is_not_is(server: Runni
         {"kind": "socket_close"},
         {"kind": "socket_failed"},
     ]
-    source = manifest(tmp_path / "m.csv", [f"Text number {n}." for n in range(len(lost) + len(safe))])
+    source = write_text_manifest(tmp_path / "m.csv", [f"Text number {n}." for n in range(len(lost) + len(safe))])
     rules = [{"match": {"nth": n + 1}, "fault": kind} for n, kind in enumerate(lost)]
     rules += [{"match": {"nth": len(lost) + 2 * n + 1}, "fault": kind} for n, kind in enumerate(safe)]
     server.faults(*rules)
     out = tmp_path / "out"
     done = speak(source, out, server.origin, *BY_SOCKET, "--concurrency", "1", "--deadline", "4s", "--debug")
     assert done.returncode == 3, done.stderr
-    failures = rows(out, "failures")
+    failures = read_rows(out, "failures")
     assert {row["error_kind"] for row in failures} == {"unknown"}
     assert len(failures) == len(lost)
-    assert len(whole(out)) == len(safe)
+    assert len(check_speech_files(out)) == len(safe)
     bill = server.bill()
     assert (bill["requests"], bill["billed_again"]) == (len(lost) + 2 * len(safe), 0)
-    within_the_promise(out, bill["usd"])
-    no_key_in(tmp_path, done.stdout, done.stderr)
+    assert_bill_within_ledger_bounds(out, bill["usd"])
+    assert_no_key_in(tmp_path, done.stdout, done.stderr)

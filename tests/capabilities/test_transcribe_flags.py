@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.helpers.audio_files import syllables, wav
-from tests.helpers.cli_runs import make_wavs, mediamill, rows, transcribe
+from tests.helpers.audio_files import syllables, to_wav
+from tests.helpers.cli_runs import make_wavs, mediamill, read_rows, transcribe
 from tests.helpers.local_server import RunningServer, running_server
 from tests.helpers.paths import SAMPLES
 
@@ -45,8 +45,8 @@ def test_each_flag_is_told_in_parquet_the_summary_and_the_page(server: RunningSe
     source.mkdir()
     spoken = ("good", "loop", "mute", "foreign", "hasty", "sparse")
     for n, name in enumerate(spoken):
-        (source / f"{name}.wav").write_bytes(wav(syllables(12, seed=n)))
-    (source / "silence.wav").write_bytes(wav(np.zeros(16_000 * 5, np.int16)))
+        (source / f"{name}.wav").write_bytes(to_wav(syllables(12, seed=n)))
+    (source / "silence.wav").write_bytes(to_wav(np.zeros(16_000 * 5, np.int16)))
     (source / "cut.flac").write_bytes((BROKEN / "cut-off.flac").read_bytes())
     make_wavs(source, 1)
     answers(
@@ -59,7 +59,7 @@ def test_each_flag_is_told_in_parquet_the_summary_and_the_page(server: RunningSe
     )
     done = transcribe(source, out, server.origin, "--language", "en")
     assert done.returncode == 0, done.stderr
-    found = {Path(row["item_id"]).stem: row["flags"] for row in rows(out)}
+    found = {Path(row["item_id"]).stem: row["flags"] for row in read_rows(out)}
     assert found == {
         "0000": [],
         "good": [],
@@ -76,7 +76,7 @@ def test_each_flag_is_told_in_parquet_the_summary_and_the_page(server: RunningSe
     page = (out / "report.html").read_text()
     assert "the same words again and again: a model in a loop" in page
     assert page.count("the file ends early") == 1
-    told = {row["item_id"]: row["speech_seconds"] for row in rows(out)}
+    told = {row["item_id"]: row["speech_seconds"] for row in read_rows(out)}
     assert told["good.wav"] == pytest.approx(12, abs=1)
     assert told["silence.wav"] == 0
     assert told["0000.wav"] is None
@@ -86,7 +86,7 @@ def test_flags_are_counted_for_programs_and_are_not_failures(server: RunningServ
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
     for n in range(3):
-        (source / f"{n}.wav").write_bytes(wav(syllables(4, seed=n)))
+        (source / f"{n}.wav").write_bytes(to_wav(syllables(4, seed=n)))
     answers(server, **{"1": {"text": ""}, "2": {"text": ""}})
     done = transcribe(source, out, server.origin, "--json")
     assert done.returncode == 0, done.stderr
@@ -102,14 +102,14 @@ def test_a_bigger_model_takes_the_flag_off(server: RunningServer, tmp_path: Path
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
     for name in ("good", "mute"):
-        (source / f"{name}.wav").write_bytes(wav(syllables(4, seed=len(name) + ord(name[0]))))
+        (source / f"{name}.wav").write_bytes(to_wav(syllables(4, seed=len(name) + ord(name[0]))))
     answers(server, mute={"text": ""})
     assert transcribe(source, out, server.origin).returncode == 0
     server.faults()
     other = "nvidia/parakeet-tdt-0.6b-v3"
     again = mediamill("retry", out, "--only", "flagged", "--model", other, "--yes", home=tmp_path / "home")
     assert again.returncode == 0, again.stderr
-    assert {row["item_id"]: (row["model"] == other, row["flags"]) for row in rows(out)} == {
+    assert {row["item_id"]: (row["model"] == other, row["flags"]) for row in read_rows(out)} == {
         "good.wav": (False, []),
         "mute.wav": (True, []),
     }
@@ -118,7 +118,7 @@ def test_a_bigger_model_takes_the_flag_off(server: RunningServer, tmp_path: Path
 def test_a_translation_is_held_against_its_target(server: RunningServer, tmp_path: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
-    (source / "same.wav").write_bytes(wav(syllables(4)))
+    (source / "same.wav").write_bytes(to_wav(syllables(4)))
     answers(server, same={"text": "Guten Morgen, liebe Kollegen", "language": "german"})
     done = mediamill(
         *("translate", source, "--language", "de", "--provider", "together", "--base-url", server.origin),
@@ -126,18 +126,18 @@ def test_a_translation_is_held_against_its_target(server: RunningServer, tmp_pat
         home=tmp_path / "home",
     )
     assert done.returncode == 0, done.stderr
-    [row] = rows(out)
+    [row] = read_rows(out)
     assert (row["language"], row["flags"]) == ("de", ["language_mismatch"])
 
 
 def test_a_long_recording_whose_middle_is_lost_is_flagged(server: RunningServer, tmp_path: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
-    (source / "long.wav").write_bytes(wav(syllables(300)))
+    (source / "long.wav").write_bytes(to_wav(syllables(300)))
     empty = {"text": "", "segments": [], "words": [], "duration": 100}
     server.faults({"match": {"nth": 2}, "fault": {"kind": "status", "status": 200, "body": empty}})
     done = transcribe(source, out, server.origin, "--set", "piece_seconds=100", "--concurrency", "1")
     assert done.returncode == 0, done.stderr
-    [row] = rows(out)
+    [row] = read_rows(out)
     assert row["pieces"] >= 3
     assert row["flags"] == ["speech_without_text"]

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from tests.capabilities.realtime_runs import PRICES, STREAMING, WHISPER, hear
-from tests.helpers.cli_runs import make_wavs, mediamill, rows, transcribe
+from tests.capabilities.realtime_runs import PRICES, STREAMING, WHISPER, transcribe_realtime
+from tests.helpers.cli_runs import make_wavs, mediamill, read_rows, transcribe
 from tests.helpers.local_server import RunningServer, running_server
 from tests.helpers.paths import RECORDINGS
-from tests.helpers.run_checks import no_key_in, within_the_promise
-from tests.helpers.transcription_requests import tone
+from tests.helpers.run_checks import assert_bill_within_ledger_bounds, assert_no_key_in
+from tests.helpers.transcription_requests import tone_wav
 
 IN_FLIGHT = 16
 
@@ -35,9 +35,9 @@ def server(shared: RunningServer) -> RunningServer:
 
 def test_a_model_that_takes_no_uploads_is_heard_through_its_socket(server: RunningServer, tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 12, twins=2)
-    done = hear(tmp_path / "in", tmp_path / "out", server, "--set", "language=en", "--budget", "1")
+    done = transcribe_realtime(tmp_path / "in", tmp_path / "out", server, "--set", "language=en", "--budget", "1")
     assert done.returncode == 0, done.stderr
-    results = rows(tmp_path / "out")
+    results = read_rows(tmp_path / "out")
     assert len(results) == 12
     assert {(r["recipe"], r["engine"], r["language"], r["pieces"]) for r in results} == {
         ("pcm-16000-mono", "echo-1", "en", 1)
@@ -45,22 +45,22 @@ def test_a_model_that_takes_no_uploads_is_heard_through_its_socket(server: Runni
     assert all(len(r["text"].split()) == 4 and r["segments"][0]["end"] == 0.1 for r in results)
     bill = server.bill()
     assert bill["requests"] == 10, "equal recordings are sent once"
-    assert sum((r["cost_usd"] for r in rows(tmp_path / "out", "calls")), Decimal(0)) == Decimal(bill["usd"])
+    assert sum((r["cost_usd"] for r in read_rows(tmp_path / "out", "calls")), Decimal(0)) == Decimal(bill["usd"])
     assert bill["usd"] == "0.000025"
     assert {c["path"] for c in bill["calls"]} == {"/together/v1/realtime"}
-    again = hear(tmp_path / "in", tmp_path / "out", server, "--set", "language=en")
+    again = transcribe_realtime(tmp_path / "in", tmp_path / "out", server, "--set", "language=en")
     assert again.returncode == 0, again.stderr
     assert server.bill()["requests"] == 10
-    no_key_in(tmp_path, done.stdout, done.stderr)
+    assert_no_key_in(tmp_path, done.stdout, done.stderr)
 
 
 @pytest.mark.long
 def test_a_long_recording_goes_in_pieces(server: RunningServer, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "long.wav").write_bytes(tone(47.0, rate=8000))
-    done = hear(tmp_path / "in", tmp_path / "out", server, "--set", "piece_seconds=20")
+    (tmp_path / "in" / "long.wav").write_bytes(tone_wav(47.0, rate=8000))
+    done = transcribe_realtime(tmp_path / "in", tmp_path / "out", server, "--set", "piece_seconds=20")
     assert done.returncode == 0, done.stderr
-    (row,) = rows(tmp_path / "out")
+    (row,) = read_rows(tmp_path / "out")
     assert row["pieces"] == 3
     assert (row["duration_s"], row["segments"][-1]["end"]) == (47.0, 47.0)
     assert sum(Decimal(c["seconds"]) for c in server.bill()["calls"]) == 47
@@ -90,14 +90,14 @@ def test_a_socket_can_be_asked_for(provider: str, model: str, server: RunningSer
         env={"XAI_API_KEY": "some-key-1234567890"},
     )
     assert done.returncode == 0, done.stderr
-    assert all(len(row["text"].split()) == 4 for row in rows(tmp_path / "out"))
+    assert all(len(row["text"].split()) == 4 for row in read_rows(tmp_path / "out"))
     assert {c["status"] for c in server.bill()["calls"]} == {101}
 
 
 @pytest.mark.long
 def test_uploading_to_a_model_without_uploads_names_the_setting(server: RunningServer, tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 2)
-    stopped = hear(tmp_path / "in", tmp_path / "out", server, "--set", "transport=http")
+    stopped = transcribe_realtime(tmp_path / "in", tmp_path / "out", server, "--set", "transport=http")
     assert stopped.returncode == 4
     assert "only supports WebSocket streaming" in stopped.stdout
     assert "--set transport=socket" in stopped.stdout
@@ -119,7 +119,7 @@ def test_a_provider_without_sockets_says_so(name: str, server: RunningServer, tm
         env={"OPENAI_API_KEY": "k" * 20, "GROQ_API_KEY": "k" * 20},
     )
     assert refused.returncode == 3
-    (failure,) = rows(tmp_path / "out", "failures")
+    (failure,) = read_rows(tmp_path / "out", "failures")
     assert f"{name} has no socket for transcription" in failure["error_message"]
     assert "Traceback" not in refused.stderr
 
@@ -137,14 +137,16 @@ def test_every_fault_ends_in_a_result(server: RunningServer, tmp_path: Path) -> 
     ]
     make_wavs(tmp_path / "in", len(kinds))
     server.faults(*({"match": {"nth": 2 * n + 1}, "fault": kind} for n, kind in enumerate(kinds)))
-    done = hear(tmp_path / "in", tmp_path / "out", server, "--concurrency", "1", "--deadline", "2s", "--debug")
+    done = transcribe_realtime(
+        tmp_path / "in", tmp_path / "out", server, "--concurrency", "1", "--deadline", "2s", "--debug"
+    )
     assert done.returncode == 0, done.stderr
-    assert len(rows(tmp_path / "out")) == len(kinds)
+    assert len(read_rows(tmp_path / "out")) == len(kinds)
     bill = server.bill()
     assert Counter(c["fault"] for c in bill["calls"] if c["fault"]) == Counter(kind["kind"] for kind in kinds)
-    within_the_promise(tmp_path / "out", bill["usd"])
+    assert_bill_within_ledger_bounds(tmp_path / "out", bill["usd"])
     assert bill["requests"] == 2 * len(kinds)
-    no_key_in(tmp_path, done.stdout, done.stderr)
+    assert_no_key_in(tmp_path, done.stdout, done.stderr)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +162,7 @@ def test_a_refused_handshake_stops_the_run_unbilled(
 ) -> None:
     make_wavs(tmp_path / "in", 20)
     server.faults({"fault": {"kind": "status", "status": status}})
-    stopped = hear(tmp_path / "in", tmp_path / "out", server, "--concurrency", "4")
+    stopped = transcribe_realtime(tmp_path / "in", tmp_path / "out", server, "--concurrency", "4")
     assert stopped.returncode == 4
     assert said in stopped.stdout
     assert "Traceback" not in stopped.stderr
@@ -185,16 +187,16 @@ def test_sigkill_loses_nothing_and_pays_nothing_twice(point: str, tmp_path: Path
     make_wavs(tmp_path / "in", 40)
     out = tmp_path / "out"
     with running_server(price=PRICES, latency="20ms") as server:
-        killed = hear(tmp_path / "in", out, server, env={"MEDIAMILL_FAULTS": f"{point}:kill"})
+        killed = transcribe_realtime(tmp_path / "in", out, server, env={"MEDIAMILL_FAULTS": f"{point}:kill"})
         assert killed.returncode == -signal.SIGKILL, killed.stderr
-        resumed = hear(tmp_path / "in", out, server)
+        resumed = transcribe_realtime(tmp_path / "in", out, server)
         assert resumed.returncode == 0, resumed.stderr
-        assert len(rows(out)) == 40
+        assert len(read_rows(out)) == 40
         bill = server.bill()
         sent = Counter(c["file_sha256"] for c in bill["calls"] if c["billed"])
         assert len(sent) == 40
         assert sum(n - 1 for n in sent.values()) <= IN_FLIGHT
-        within_the_promise(out, bill["usd"])
+        assert_bill_within_ledger_bounds(out, bill["usd"])
 
 
 @pytest.mark.long
@@ -206,7 +208,7 @@ def test_the_built_in_ear_hears_through_a_socket(tmp_path: Path) -> None:
             told = ("--model", WHISPER, "--limit", "2", "--set", "language=en", "--set", f"transport={transport}")
             done = transcribe(RECORDINGS, out, ear.origin + "/together", *told)
             assert done.returncode == 0, done.stderr
-            texts.append(" ".join(str(row["text"]) for row in rows(out)).split())
+            texts.append(" ".join(str(row["text"]) for row in read_rows(out)).split())
     common = Counter(texts[0]) & Counter(texts[1])
     assert sum(common.values()) >= 0.7 * len(texts[0])
 

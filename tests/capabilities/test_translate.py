@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from mediamill.tasks.providers.registry import offering
-from tests.helpers.audio_files import syllables, wav
-from tests.helpers.cli_runs import mediamill, rows
+from tests.helpers.audio_files import syllables, to_wav
+from tests.helpers.cli_runs import mediamill, read_rows
 from tests.helpers.local_server import RunningServer, running_server
-from tests.helpers.transcription_requests import tone
+from tests.helpers.transcription_requests import tone_wav
 
 MODELS = {"together": "openai/whisper-large-v3", "openai": "whisper-1", "groq": "whisper-large-v3"}
 PRICES = {"together": "0.0015", "openai": "0.006", "groq": "0.00185"}
@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
     made = tmp_path / "in"
     made.mkdir()
     for n in range(3):
-        (made / f"{n}.wav").write_bytes(wav(syllables(2.5 + n, seed=n)))
+        (made / f"{n}.wav").write_bytes(to_wav(syllables(2.5 + n, seed=n)))
     return made
 
 
@@ -59,13 +59,13 @@ def test_a_folder_is_translated_and_the_ledger_is_the_bill(
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
     assert (summary["capability"], summary["done"], summary["model"]) == ("translate", 3, MODELS[provider])
-    results, bill = rows(out), server.bill()
+    results, bill = read_rows(out), server.bill()
     assert {row["language"] for row in results} == {to}
     assert all(row["text"] and row["segments"] for row in results)
     assert {call["path"] for call in bill["calls"]} == {
         address(server, provider).removeprefix(server.origin) + "/audio/translations"
     }
-    assert sum((row["cost_usd"] for row in rows(out, "calls")), Decimal(0)) == Decimal(bill["usd"]) > 0
+    assert sum((row["cost_usd"] for row in read_rows(out, "calls")), Decimal(0)) == Decimal(bill["usd"]) > 0
     assert {row["cost_basis"] for row in results} == {"metered"}
     assert all("price of audio" in row["price_source"] for row in results)
 
@@ -85,8 +85,8 @@ def test_a_quote_has_the_price_and_sends_nothing(server: RunningServer, folder: 
 
 def test_rows_name_their_target_and_a_self_hosted_server_is_told(server: RunningServer, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    (tmp_path / "a.wav").write_bytes(wav(syllables(3)))
-    (tmp_path / "b.wav").write_bytes(wav(syllables(4)))
+    (tmp_path / "a.wav").write_bytes(to_wav(syllables(3)))
+    (tmp_path / "b.wav").write_bytes(to_wav(syllables(4)))
     (tmp_path / "list.csv").write_text("path,language,to\na.wav,fr,it\nb.wav,,\n")
     done = mediamill(
         *("translate", tmp_path / "list.csv", "--provider", "compatible", "--model", "mine", "--yes"),
@@ -94,21 +94,21 @@ def test_rows_name_their_target_and_a_self_hosted_server_is_told(server: Running
         home=tmp_path / "home",
     )
     assert done.returncode == 0, done.stderr
-    assert [row["language"] for row in rows(out)] == ["it", "en"]
-    assert {row["cost_usd"] for row in rows(out)} == {None}
+    assert [row["language"] for row in read_rows(out)] == ["it", "en"]
+    assert {row["cost_usd"] for row in read_rows(out)} == {None}
 
 
 def test_a_long_recording_is_translated_in_pieces(server: RunningServer, tmp_path: Path) -> None:
     out = tmp_path / "out"
     (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "long.wav").write_bytes(wav(syllables(30)))
+    (tmp_path / "in" / "long.wav").write_bytes(to_wav(syllables(30)))
     done = mediamill(
         *("translate", tmp_path / "in", "--provider", "together", "--base-url", address(server, "together")),
         *("--set", "piece_seconds=10", "--out", out, "--yes"),
         home=tmp_path / "home",
     )
     assert done.returncode == 0, done.stderr
-    [row] = rows(out)
+    [row] = read_rows(out)
     assert row["pieces"] == server.bill()["requests"] > 2
     assert row["language"] == "en"
     assert row["segments"][-1]["end"] == pytest.approx(30, abs=0.01)
@@ -135,7 +135,7 @@ def test_what_cannot_translate_is_refused_before_anything_is_done(
 
 
 def test_a_target_the_provider_does_not_have_costs_nothing(server: RunningServer, tmp_path: Path) -> None:
-    (tmp_path / "a.wav").write_bytes(tone(2.0))
+    (tmp_path / "a.wav").write_bytes(tone_wav(2.0))
     done = mediamill(
         *("translate", tmp_path / "a.wav", "--to", "de", "--provider", "groq", "--yes", "--out", tmp_path / "out"),
         *("--base-url", address(server, "groq")),

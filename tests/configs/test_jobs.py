@@ -9,7 +9,7 @@ import pytest
 
 from tests.helpers.cli_runs import mediamill
 from tests.helpers.paths import ROOT
-from tests.helpers.quick_tier import few
+from tests.helpers.quick_tier import mark_rest_long
 
 ELSEWHERE = {"transcribe", "manifest", "nightly"}
 """Jobs over the sample recordings: the main job's own tests run it."""
@@ -20,7 +20,9 @@ NO_KEY = {"TOGETHER_API_KEY": ""}
 QUICK = {"embed", "generate-image"}
 
 
-@pytest.mark.parametrize("job", few(JOBS, [job for job in JOBS if job.stem in QUICK]), ids=lambda job: job.stem)
+@pytest.mark.parametrize(
+    "job", mark_rest_long(JOBS, [job for job in JOBS if job.stem in QUICK]), ids=lambda job: job.stem
+)
 def test_a_ready_job_runs(job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(job.parents[2])
     out, home = tmp_path / "out", tmp_path / "home"

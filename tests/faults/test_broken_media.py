@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.cli_runs import rows, transcribe
+from tests.helpers.cli_runs import read_rows, transcribe
 from tests.helpers.local_server import running_server
 from tests.helpers.paths import OUTSIDE_SAMPLES, SAMPLES
 
@@ -31,7 +31,7 @@ def sweep(pattern: Path, tmp_path: Path) -> None:
         assert done.returncode in (0, 3), done.stderr
         summary = json.loads(done.stdout)
         assert "Traceback" not in done.stderr
-        results, failures = rows(out), rows(out, "failures")
+        results, failures = read_rows(out), read_rows(out, "failures")
         assert results or failures
         assert len(results) + len(failures) == int(summary["total"])
         assert server.bill()["requests"] == len({row["request_key"] for row in results})

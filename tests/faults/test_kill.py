@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from mediamill.tasks.fault_injection import POINTS
-from tests.helpers.cli_runs import make_wavs, rows, transcribe
+from tests.helpers.cli_runs import make_wavs, read_rows, transcribe
 from tests.helpers.local_server import RunningServer, running_server
-from tests.helpers.quick_tier import few
+from tests.helpers.quick_tier import mark_rest_long
 
 ITEMS, IN_FLIGHT = 300, 16
 PRICE = ("openai/whisper-large-v3", "0.0015")
@@ -53,7 +53,7 @@ QUICK = ("call.replied.after", "part.rename.after")
 
 def crashes() -> list[Any]:
     """All of them; most take long."""
-    return few([*every_point(), *seeded_instants(20)], [f"{point}:1:kill" for point in QUICK])
+    return mark_rest_long([*every_point(), *seeded_instants(20)], [f"{point}:1:kill" for point in QUICK])
 
 
 @pytest.mark.parametrize("fault", crashes())
@@ -66,16 +66,16 @@ def test_sigkill_loses_nothing_and_pays_nothing_twice(
     resumed = transcribe(recordings, out, server.origin, "--shard-size", "100")
     assert resumed.returncode == 0, resumed.stderr
 
-    results = rows(out)
+    results = read_rows(out)
     assert sorted(str(r["item_id"]) for r in results) == [f"{n:04d}.wav" for n in range(ITEMS)]
-    assert not rows(out, "failures")
+    assert not read_rows(out, "failures")
 
     bill = server.bill()
     sent = Counter(call["file_sha256"] for call in bill["calls"] if call["billed"])
     assert len(sent) == ITEMS
     assert sum(n - 1 for n in sent.values()) <= IN_FLIGHT
 
-    ledger = rows(out, "calls")
+    ledger = read_rows(out, "calls")
     known = sum((r["cost_usd"] for r in ledger if r["cost_usd"] is not None), Decimal(0))
     unknown = [r for r in ledger if r["cost_usd"] is None]
     most = known + sum((r["cost_max_usd"] for r in unknown), Decimal(0))

@@ -13,10 +13,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.helpers.cli_runs import SENTINEL, environment, make_wavs, mediamill, rows, transcribe
+from tests.helpers.cli_runs import SENTINEL, bare_environment, make_wavs, mediamill, read_rows, transcribe
 from tests.helpers.local_server import RunningServer, running_server
-from tests.helpers.quick_tier import few
-from tests.helpers.run_checks import ledger_equals_bill
+from tests.helpers.quick_tier import mark_rest_long
+from tests.helpers.run_checks import assert_ledger_equals_bill
 
 PRICE = "openai/whisper-large-v3=0.0015"
 
@@ -39,11 +39,11 @@ def test_equal_files_in_two_shards_are_sent_once(server: RunningServer, tmp_path
     done = transcribe(tmp_path / "in", tmp_path / "out", server.origin, "--shard-size", "10")
     assert done.returncode == 0, done.stderr
     assert server.bill()["requests"] == 20
-    results = rows(tmp_path / "out")
+    results = read_rows(tmp_path / "out")
     assert len(results) == 40
     assert sum(bool(row["cached"]) for row in results) == 20
     assert sum((row["cost_usd"] for row in results), Decimal(0)) == Decimal(server.bill()["usd"])
-    ledger_equals_bill(tmp_path / "out", server)
+    assert_ledger_equals_bill(tmp_path / "out", server)
 
 
 @pytest.mark.long
@@ -57,7 +57,7 @@ def test_only_new_and_changed_files_are_sent_again(server: RunningServer, tmp_pa
     (source / "0003.wav").write_bytes((source / "0003.wav").read_bytes()[:-2] + b"\x01\x00")
     assert transcribe(source, out, server.origin).returncode == 0
     assert server.bill()["requests"] == 14
-    assert sorted(str(row["item_id"]) for row in rows(out)) == [f"{n:04d}.wav" for n in range(13)]
+    assert sorted(str(row["item_id"]) for row in read_rows(out)) == [f"{n:04d}.wav" for n in range(13)]
 
 
 def test_no_key_gets_out(thirty: Path, server: RunningServer, tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_second_run_on_the_same_out_is_refused(thirty: Path, tmp_path: Path) -
     with running_server(engine="echo", dialect="together", latency="1s") as slow:
         command = [sys.executable, "-m", "mediamill.flows.cli", "transcribe", str(thirty), "--provider", "together"]
         command += ["--base-url", slow.origin, "--out", str(out), "--yes", "--concurrency", "4"]
-        first = subprocess.Popen(command, env=environment(tmp_path / "home"), stderr=subprocess.PIPE, text=True)
+        first = subprocess.Popen(command, env=bare_environment(tmp_path / "home"), stderr=subprocess.PIPE, text=True)
         try:
             while not (out / ".journal" / "lock").exists() or not (out / ".journal" / "lock").stat().st_size:
                 assert first.poll() is None
@@ -99,24 +99,26 @@ def test_sigterm_drains_and_the_rest_follows_later(thirty: Path, tmp_path: Path)
     with running_server(engine="echo", dialect="together", latency="300ms", price=[PRICE]) as slow:
         command = [sys.executable, "-m", "mediamill.flows.cli", "transcribe", str(thirty), "--provider", "together"]
         command += ["--base-url", slow.origin, "--out", str(out), "--yes", "--concurrency", "4"]
-        run = subprocess.Popen(command, env=environment(tmp_path / "home"), stderr=subprocess.PIPE, text=True)
+        run = subprocess.Popen(command, env=bare_environment(tmp_path / "home"), stderr=subprocess.PIPE, text=True)
         while slow.bill()["requests"] < 5:
             assert run.poll() is None
         run.send_signal(signal.SIGTERM)
         run.communicate(timeout=30)
         assert run.returncode == 143
-        finished = len(rows(out))
+        finished = len(read_rows(out))
         assert 0 < finished < 30
         again = transcribe(thirty, out, slow.origin)
         assert again.returncode == 0, again.stderr
-        assert len(rows(out)) == 30
+        assert len(read_rows(out)) == 30
         assert slow.bill()["requests"] == 30
-        ledger_equals_bill(out, slow)
+        assert_ledger_equals_bill(out, slow)
 
 
 @pytest.mark.parametrize(
     "point",
-    few(["call.parse:3:raise", "shard.outcome.before:3:raise", "part.write.before:1:enospc"], ["call.parse:3:raise"]),
+    mark_rest_long(
+        ["call.parse:3:raise", "shard.outcome.before:3:raise", "part.write.before:1:enospc"], ["call.parse:3:raise"]
+    ),
 )
 def test_a_paid_reply_is_kept(point: str, thirty: Path, server: RunningServer, tmp_path: Path) -> None:
     out = tmp_path / "out"
@@ -127,12 +129,12 @@ def test_a_paid_reply_is_kept(point: str, thirty: Path, server: RunningServer, t
     again = transcribe(thirty, out, server.origin)
     assert again.returncode == 0, again.stderr
     assert server.bill()["requests"] == max(paid, 30) == 30
-    assert len(rows(out)) == 30
-    ledger_equals_bill(out, server)
+    assert len(read_rows(out)) == 30
+    assert_ledger_equals_bill(out, server)
 
 
-@pytest.mark.parametrize("nth", few(range(1, 9), [1]))
-@pytest.mark.parametrize("error", few(["enospc", "erofs"], ["enospc"]))
+@pytest.mark.parametrize("nth", mark_rest_long(range(1, 9), [1]))
+@pytest.mark.parametrize("error", mark_rest_long(["enospc", "erofs"], ["enospc"]))
 def test_a_full_or_read_only_disk_is_told_and_survived(
     nth: int, error: str, thirty: Path, server: RunningServer, tmp_path: Path
 ) -> None:
@@ -147,7 +149,7 @@ def test_a_full_or_read_only_disk_is_told_and_survived(
     )
     again = transcribe(thirty, out, server.origin, "--shard-size", "10")
     assert again.returncode == 0, again.stderr
-    assert len(rows(out)) == 30
+    assert len(read_rows(out)) == 30
 
 
 @pytest.mark.long
@@ -159,10 +161,10 @@ def test_a_torn_part_is_written_again_for_free(thirty: Path, server: RunningServ
     for size in (0, 3, len(whole) // 2, len(whole) - 1):
         part.write_bytes(whole[:size])
         assert transcribe(thirty, out, server.origin).returncode == 0
-        assert len(rows(out)) == 30
+        assert len(read_rows(out)) == 30
     part.unlink()
     assert transcribe(thirty, out, server.origin).returncode == 0
-    assert len(rows(out)) == 30
+    assert len(read_rows(out)) == 30
     assert server.bill()["requests"] == 30
 
 
@@ -173,7 +175,7 @@ def test_permanent_errors_cost_one_attempt(thirty: Path, server: RunningServer, 
     done = transcribe(thirty, out, server.origin, "--concurrency", "1")
     assert done.returncode == 3, done.stderr
     assert server.bill()["requests"] == 30
-    failures = rows(out, "failures")
+    failures = read_rows(out, "failures")
     assert Counter(row["last_http_status"] for row in failures) == Counter(statuses.values())
     assert all(row["attempts"] == 1 for row in failures)
     assert transcribe(thirty, out, server.origin).returncode == 3
@@ -181,12 +183,12 @@ def test_permanent_errors_cost_one_attempt(thirty: Path, server: RunningServer, 
     retried = mediamill("retry", out, "--yes", home=tmp_path / "home")
     assert retried.returncode == 0, retried.stderr
     assert server.bill()["requests"] == 34
-    assert not rows(out, "failures")
-    ledger_equals_bill(out, server)
+    assert not read_rows(out, "failures")
+    assert_ledger_equals_bill(out, server)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("status", few([401, 402], [402]))
+@pytest.mark.parametrize("status", mark_rest_long([401, 402], [402]))
 def test_an_account_problem_stops_within_what_is_in_flight(
     status: int, thirty: Path, server: RunningServer, tmp_path: Path
 ) -> None:
@@ -197,7 +199,7 @@ def test_an_account_problem_stops_within_what_is_in_flight(
     assert server.bill()["requests"] <= 4
     server.faults()
     assert transcribe(thirty, out, server.origin).returncode == 0
-    assert len(rows(out)) == 30
+    assert len(read_rows(out)) == 30
 
 
 def test_a_budget_is_never_passed_and_a_higher_one_goes_on(thirty: Path, server: RunningServer, tmp_path: Path) -> None:
@@ -208,7 +210,7 @@ def test_a_budget_is_never_passed_and_a_higher_one_goes_on(thirty: Path, server:
     assert 0 < Decimal(server.bill()["usd"]) <= Decimal("0.00005")
     assert transcribe(thirty, out, server.origin, "--budget", "1").returncode == 0
     assert server.bill()["requests"] == 30
-    ledger_equals_bill(out, server)
+    assert_ledger_equals_bill(out, server)
 
 
 FAULTS = {
@@ -227,7 +229,7 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("name", few(FAULTS, ["status-503-lying", "reset-mid-body", "error-in-200"]))
+@pytest.mark.parametrize("name", mark_rest_long(FAULTS, ["status-503-lying", "reset-mid-body", "error-in-200"]))
 def test_every_item_ends_whatever_the_server_does(name: str, server: RunningServer, tmp_path: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     make_wavs(source, 8)
@@ -235,9 +237,9 @@ def test_every_item_ends_whatever_the_server_does(name: str, server: RunningServ
     done = transcribe(source, out, server.origin, "--concurrency", "2")
     assert done.returncode in (0, 3), done.stderr
     assert "Traceback" not in done.stderr
-    ended = [str(row["item_id"]) for row in (*rows(out), *rows(out, "failures"))]
+    ended = [str(row["item_id"]) for row in (*read_rows(out), *read_rows(out, "failures"))]
     assert sorted(ended) == [f"{n:04d}.wav" for n in range(8)]
-    ledger = rows(out, "calls")
+    ledger = read_rows(out, "calls")
     known = sum((row["cost_usd"] for row in ledger if row["cost_usd"] is not None), Decimal(0))
     unknown = sum((row["cost_max_usd"] for row in ledger if row["cost_usd"] is None), Decimal(0))
     assert known <= Decimal(server.bill()["usd"]) <= known + unknown
@@ -259,7 +261,7 @@ def test_a_deadline_is_a_deadline(server: RunningServer, tmp_path: Path) -> None
     server.faults({"match": {"nth": 1}, "fault": {"kind": "drip", "interval": 0.3}})
     done = transcribe(source, out, server.origin, "--deadline", "1s", "--concurrency", "1", "--retries", "1")
     assert done.returncode == 0, done.stderr
-    assert len(rows(out)) == 3
+    assert len(read_rows(out)) == 3
 
 
 @pytest.mark.long
@@ -272,7 +274,7 @@ def test_another_model_needs_replace(thirty: Path, server: RunningServer, tmp_pa
     assert "--replace" in refused.stderr
     replaced = transcribe(thirty, out, server.origin, "--model", other, "--replace")
     assert replaced.returncode == 0, replaced.stderr
-    assert {row["model"] for row in rows(out)} == {other}
+    assert {row["model"] for row in read_rows(out)} == {other}
     assert server.bill()["requests"] == 60
 
 
@@ -282,8 +284,8 @@ def test_refresh_buys_every_answer_again(thirty: Path, server: RunningServer, tm
     assert transcribe(thirty, out, server.origin).returncode == 0
     assert transcribe(thirty, out, server.origin, "--refresh").returncode == 0
     assert server.bill()["requests"] == 60
-    assert len(rows(out)) == 30
-    ledger_equals_bill(out, server)
+    assert len(read_rows(out)) == 30
+    assert_ledger_equals_bill(out, server)
 
 
 @pytest.mark.long
@@ -292,7 +294,7 @@ def test_two_outs_that_share_a_journal_pay_once(thirty: Path, server: RunningSer
     for name in ("one", "two"):
         assert transcribe(thirty, tmp_path / name, server.origin, "--journal", shared).returncode == 0
     assert server.bill()["requests"] == 30
-    assert all(row["cached"] and row["cost_usd"] == 0 for row in rows(tmp_path / "two"))
+    assert all(row["cached"] and row["cost_usd"] == 0 for row in read_rows(tmp_path / "two"))
     status = mediamill("status", tmp_path / "two", home=tmp_path / "home")
     assert "30 done" in status.stdout
     assert "$0.00" in status.stdout
@@ -323,4 +325,4 @@ def test_a_retry_keeps_to_the_budget(thirty: Path, server: RunningServer, tmp_pa
     assert stopped.returncode == 4, stopped.stdout
     assert Decimal(server.bill()["usd"]) <= Decimal("0.00007")
     assert mediamill("retry", out, "--budget", "1", home=tmp_path / "home").returncode == 0
-    assert len(rows(out)) == 30
+    assert len(read_rows(out)) == 30

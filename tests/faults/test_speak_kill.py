@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.cli_runs import mediamill, rows
+from tests.helpers.cli_runs import mediamill, read_rows
 from tests.helpers.local_server import RunningServer, running_server
-from tests.helpers.quick_tier import few
-from tests.helpers.speak_runs import ORPHEUS, manifest, speak, whole
+from tests.helpers.quick_tier import mark_rest_long
+from tests.helpers.speak_runs import ORPHEUS, check_speech_files, speak, write_text_manifest
 
 TEXTS = 24
 IN_FLIGHT = 4
@@ -34,24 +34,24 @@ MORE = [
 ]
 
 
-@pytest.mark.parametrize("point", few([*POINTS, *MORE], POINTS[:1]))
+@pytest.mark.parametrize("point", mark_rest_long([*POINTS, *MORE], POINTS[:1]))
 def test_sigkill_buys_no_text_twice_and_tears_no_file(point: str, server: RunningServer, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    source = manifest(
+    source = write_text_manifest(
         tmp_path / "m.csv", [f"Text number {n} begins here. It ends at place {n}, I think." for n in range(TEXTS)]
     )
     killed = speak(source, out, server.origin, *SPEAKING, env={"MEDIAMILL_FAULTS": f"{point}:kill"})
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     resumed = speak(source, out, server.origin, *SPEAKING)
     assert resumed.returncode in (0, 3), resumed.stderr
-    failures = rows(out, "failures")
+    failures = read_rows(out, "failures")
     assert {row["error_kind"] for row in failures} <= {"unknown"}
     assert len(failures) <= IN_FLIGHT
-    assert len(whole(out)) + len(failures) == TEXTS
+    assert len(check_speech_files(out)) + len(failures) == TEXTS
 
     bill = server.bill()
     assert bill["billed_again"] == 0, "an unknown is not bought again unasked"
-    ledger = rows(out, "calls")
+    ledger = read_rows(out, "calls")
     known = sum((r["cost_usd"] for r in ledger if r["cost_usd"] is not None), Decimal(0))
     most = known + sum((r["cost_max_usd"] for r in ledger if r["cost_usd"] is None), Decimal(0))
     assert known <= Decimal(bill["usd"]) <= most
@@ -59,7 +59,7 @@ def test_sigkill_buys_no_text_twice_and_tears_no_file(point: str, server: Runnin
     if failures:
         retried = mediamill("retry", out, "--yes", home=tmp_path / "home")
         assert retried.returncode == 0, retried.stderr
-    assert len(whole(out)) == TEXTS
+    assert len(check_speech_files(out)) == TEXTS
     sent = Counter((c["file_sha256"], c["params_sha256"]) for c in server.bill()["calls"] if c["billed"])
     assert sum(n - 1 for n in sent.values()) <= IN_FLIGHT, (
         "bought twice: at most what was in flight, and only when asked"
@@ -67,22 +67,22 @@ def test_sigkill_buys_no_text_twice_and_tears_no_file(point: str, server: Runnin
 
 
 def test_a_crash_between_the_file_and_its_row_writes_the_same_file_again(server: RunningServer, tmp_path: Path) -> None:
-    source, out = manifest(tmp_path / "m.csv", ["Hello there."]), tmp_path / "out"
+    source, out = write_text_manifest(tmp_path / "m.csv", ["Hello there."]), tmp_path / "out"
     killed = speak(source, out, server.origin, env={"MEDIAMILL_FAULTS": "shard.outcome.before:1:kill"})
     assert killed.returncode == -signal.SIGKILL
     (file,) = (out / "media").iterdir()
     before = file.read_bytes()
     assert speak(source, out, server.origin).returncode == 0
-    assert (out / whole(out)["t0"]["file"]).read_bytes() == before
+    assert (out / check_speech_files(out)["t0"]["file"]).read_bytes() == before
     assert server.bill()["requests"] == 1
 
 
 @pytest.mark.parametrize("action", ["enospc", "erofs"])
 def test_a_full_disk_is_one_line_and_costs_nothing_again(action: str, server: RunningServer, tmp_path: Path) -> None:
-    source, out = manifest(tmp_path / "m.csv", ["Hello there.", "And here."]), tmp_path / "out"
+    source, out = write_text_manifest(tmp_path / "m.csv", ["Hello there.", "And here."]), tmp_path / "out"
     full = speak(source, out, server.origin, env={"MEDIAMILL_FAULTS": f"part.rename.before:1:{action}"})
     assert full.returncode == 1
     assert "Traceback" not in full.stderr
     assert speak(source, out, server.origin).returncode == 0
-    assert len(whole(out)) == 2
+    assert len(check_speech_files(out)) == 2
     assert server.bill()["billed_again"] == 0

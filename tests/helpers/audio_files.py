@@ -31,7 +31,7 @@ def syllables(seconds: float, level: float = 0.2, seed: int = 0) -> np.ndarray:
     return (noise * np.where(at % 0.25 < 0.15, level, level / 300) * 8000).clip(-32768, 32767).astype(np.int16)
 
 
-def wav(samples: np.ndarray, rate: int = 16_000, channels: int = 1, width: int = 2) -> bytes:
+def to_wav(samples: np.ndarray, rate: int = 16_000, channels: int = 1, width: int = 2) -> bytes:
     out = io.BytesIO()
     with wave.open(out, "wb") as file:
         file.setnchannels(channels)
@@ -41,7 +41,7 @@ def wav(samples: np.ndarray, rate: int = 16_000, channels: int = 1, width: int =
     return out.getvalue()
 
 
-def header(size: int, *, tag: int = 1, channels: int = 1, rate: int = 16_000, bits: int = 16) -> bytes:
+def wav_header(size: int, *, tag: int = 1, channels: int = 1, rate: int = 16_000, bits: int = 16) -> bytes:
     frame = channels * bits // 8
     fmt = struct.pack("<HHIIHH", tag, channels, rate, rate * frame, frame, bits)
     return (
@@ -55,7 +55,7 @@ def header(size: int, *, tag: int = 1, channels: int = 1, rate: int = 16_000, bi
     )
 
 
-def encode(
+def write_tone_file(
     path: Path, form: str, codec: str, *, seconds: float = 2.0, rate: int = 48_000, video: bool = False, tracks: int = 1
 ) -> Path:
     with av.open(str(path), "w", format=form) as target:

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tests.helpers.forked_cli import run
+from tests.helpers.forked_cli import run_forked
 
 SENTINEL = "tgp_v1_SENTINEL-0123456789abcdefghijkl"
 """A key that must turn up nowhere."""
@@ -31,7 +31,7 @@ def make_wavs(folder: Path, count: int, *, twins: int = 0) -> None:
             file.writeframes(struct.pack("<q", number) + bytes(3192))
 
 
-def environment(home: Path, **more: str) -> dict[str, str]:
+def bare_environment(home: Path, **more: str) -> dict[str, str]:
     """A bare environment with an empty home and the sentinel key."""
     home.mkdir(parents=True, exist_ok=True)
     kept = {k: v for k, v in os.environ.items() if k in ("PATH", "LANG", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH")}
@@ -42,7 +42,7 @@ def mediamill(
     *arguments: str | Path, home: Path, env: Mapping[str, str] | None = None, timeout: float = 120
 ) -> subprocess.CompletedProcess[str]:
     """Run the command line to its end."""
-    return run([*map(str, arguments)], environment(home, **(env or {})), timeout)
+    return run_forked([*map(str, arguments)], bare_environment(home, **(env or {})), timeout)
 
 
 def transcribe(
@@ -73,7 +73,7 @@ def transcribe(
     )
 
 
-def rows(out: Path, kind: str = "results") -> list[dict[str, Any]]:
+def read_rows(out: Path, kind: str = "results") -> list[dict[str, Any]]:
     """Every row of OUT's parts of that kind."""
     parts = sorted((out / kind).glob("part-*.parquet"))
     if not parts:

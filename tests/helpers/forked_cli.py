@@ -38,7 +38,7 @@ _FLOWS = (
 )
 
 
-def run(arguments: Sequence[str], env: Mapping[str, str], timeout: float) -> subprocess.CompletedProcess[str]:
+def run_forked(arguments: Sequence[str], env: Mapping[str, str], timeout: float) -> subprocess.CompletedProcess[str]:
     """Run ``mediamill`` with these arguments to its end, as :func:`subprocess.run` would.
 
     Raises:

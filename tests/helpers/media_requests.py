@@ -21,7 +21,7 @@ VIDEO: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class Seen:
+class DecodedVideo:
     """What a video is."""
 
     codec: str
@@ -33,9 +33,9 @@ class Seen:
     last: Image.Image
 
 
-def create(origin: str, prefix: str, **told: Any) -> httpx.Response:
+def create_video(origin: str, prefix: str, **fields_given: Any) -> httpx.Response:
     """Ask for a video; ``None`` leaves a field out."""
-    fields = {name: value for name, value in {**VIDEO[prefix], **told}.items() if value is not None}
+    fields = {name: value for name, value in {**VIDEO[prefix], **fields_given}.items() if value is not None}
     path = f"{origin}{prefix}/videos" + ("/generations" if prefix == "/xai/v1" else "")
     if prefix == "/openai-api/v1":
         files = {name: (None, value) for name, value in fields.items() if isinstance(value, str)}
@@ -43,10 +43,10 @@ def create(origin: str, prefix: str, **told: Any) -> httpx.Response:
     return httpx.post(path, json=fields, trust_env=False)
 
 
-def poll(origin: str, prefix: str, created: httpx.Response) -> dict[str, Any]:
+def poll_video(origin: str, prefix: str, created: httpx.Response) -> dict[str, Any]:
     """The job, as it now is."""
-    told = created.json()
-    return fetch(f"{origin}{prefix}/videos/{told.get('id') or told['request_id']}").json()  # type: ignore[no-any-return]
+    job = created.json()
+    return fetch(f"{origin}{prefix}/videos/{job.get('id') or job['request_id']}").json()  # type: ignore[no-any-return]
 
 
 def fetch(url: str, **headers: str) -> httpx.Response:
@@ -55,18 +55,18 @@ def fetch(url: str, **headers: str) -> httpx.Response:
     return httpx.get(url, headers=sent, follow_redirects=True, trust_env=False, timeout=60)
 
 
-def watched(data: bytes) -> Seen:
+def decode_video(data: bytes) -> DecodedVideo:
     """Decode a video to its end."""
     with av.open(io.BytesIO(data), "r") as container:
         stream = container.streams.video[0]
         frames = list(container.decode(stream))
         fps = float(stream.average_rate or 0)
         name = stream.codec_context.name
-        shown = [frame.to_image() for frame in (frames[0], frames[-1])]  # type: ignore[no-untyped-call]
-    return Seen(name, frames[0].width, frames[0].height, len(frames), fps, shown[0], shown[1])
+        ends = [frame.to_image() for frame in (frames[0], frames[-1])]  # type: ignore[no-untyped-call]
+    return DecodedVideo(name, frames[0].width, frames[0].height, len(frames), fps, ends[0], ends[1])
 
 
-def looked(data: bytes) -> Image.Image:
+def decode_image(data: bytes) -> Image.Image:
     """Decode a picture to its end."""
     image = Image.open(io.BytesIO(data))
     image.load()

@@ -11,10 +11,10 @@ from typing import Any
 
 import av
 
-from tests.helpers.cli_runs import SENTINEL, mediamill, rows
+from tests.helpers.cli_runs import SENTINEL, mediamill, read_rows
 
 KEYS = {f"{name}_API_KEY": SENTINEL for name in ("TOGETHER", "OPENAI", "GROQ", "XAI", "COMPATIBLE")}
-PREFIXES = {
+DIALECT_PATHS = {
     "together": "/together",
     "openai": "/openai-api",
     "groq": "/groq/openai",
@@ -24,7 +24,7 @@ PREFIXES = {
 ORPHEUS = "canopylabs/orpheus-3b-0.1-ft"
 
 
-def manifest(path: Path, texts: Sequence[str], **more: Sequence[str]) -> Path:
+def write_text_manifest(path: Path, texts: Sequence[str], **more: Sequence[str]) -> Path:
     """A CSV with ids and texts, and columns of their own."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
@@ -43,13 +43,13 @@ def speak(
     env: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Speak through a provider's adapter against a server on loopback."""
-    told = ("--provider", provider, "--base-url", origin + PREFIXES[provider], "--out", out, "--yes")
-    return mediamill("speak", source, *told, *options, home=out.parent / "home", env={**KEYS, **(env or {})})
+    where = ("--provider", provider, "--base-url", origin + DIALECT_PATHS[provider], "--out", out, "--yes")
+    return mediamill("speak", source, *where, *options, home=out.parent / "home", env={**KEYS, **(env or {})})
 
 
-def whole(out: Path) -> dict[str, dict[str, Any]]:
+def check_speech_files(out: Path) -> dict[str, dict[str, Any]]:
     """The results by id, their files checked: hash, length, that they decode and that nothing else lies there."""
-    results = {str(row["item_id"]): row for row in rows(out)}
+    results = {str(row["item_id"]): row for row in read_rows(out)}
     for row in results.values():
         data = (out / row["file"]).read_bytes()
         assert hashlib.sha256(data).hexdigest() == row["sha256"]

@@ -25,7 +25,7 @@ MODELS = {
 }
 
 
-def tone(seconds: float = 0.5, pitch: float = 440.0, rate: int = 16_000) -> bytes:
+def tone_wav(seconds: float = 0.5, pitch: float = 440.0, rate: int = 16_000) -> bytes:
     """A WAV file with a tone, mono, 16 bit."""
     times = np.arange(round(seconds * rate)) / rate
     buffer = io.BytesIO()
@@ -51,14 +51,14 @@ def post(
     return httpx.post(
         f"{origin}{PATHS[dialect]}/audio/transcriptions",
         data={name: value for name, value in form.items() if value is not None},
-        files={"file": (filename, tone() if audio is None else audio)},
+        files={"file": (filename, tone_wav() if audio is None else audio)},
         headers=headers,
         trust_env=False,
         timeout=60,
     )
 
 
-def error(reply: httpx.Response) -> dict[str, Any]:
+def error_body(reply: httpx.Response) -> dict[str, Any]:
     """The error inside a reply's envelope."""
     envelope: dict[str, Any] = reply.json()["error"]
     return envelope

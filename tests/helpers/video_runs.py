@@ -9,32 +9,32 @@ from typing import Any
 
 import av
 
-from tests.helpers.cli_runs import mediamill, rows
+from tests.helpers.cli_runs import mediamill, read_rows
 from tests.helpers.local_server import RunningServer
 
 PIXVERSE = "pixverse/pixverse-v5"
 SMALL = "360x360"
 
 
-def prompts(path: Path, told: Sequence[Mapping[str, Any]]) -> Path:
+def write_prompts(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     """A manifest of prompts."""
-    names = list(dict.fromkeys(["id", *(name for row in told for name in row)]))
+    names = list(dict.fromkeys(["id", *(name for row in rows for name in row)]))
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, names)
         writer.writeheader()
-        writer.writerows({"id": f"v{n}", **row} for n, row in enumerate(told))
+        writer.writerows({"id": f"v{n}", **row} for n, row in enumerate(rows))
     return path
 
 
-def film(source: Path | str, out: Path, server: RunningServer, *options: str | Path, **env: str) -> Any:
+def generate_videos(source: Path | str, out: Path, server: RunningServer, *options: str | Path, **env: str) -> Any:
     """``mediamill generate-video`` at Together's dialect, small and short."""
-    told = (*("--provider", "together", "--base-url", f"{server.origin}/together"), *("--model", PIXVERSE, "--yes"))
-    return mediamill("generate-video", source, *told, "--out", out, *options, home=out.parent / "home", env=env)
+    where = (*("--provider", "together", "--base-url", f"{server.origin}/together"), *("--model", PIXVERSE, "--yes"))
+    return mediamill("generate-video", source, *where, "--out", out, *options, home=out.parent / "home", env=env)
 
 
-def whole(out: Path) -> dict[str, dict[str, Any]]:
+def check_video_files(out: Path) -> dict[str, dict[str, Any]]:
     """The results by id, every file decoded to its end and as it is told."""
-    found = {row["item_id"]: row for row in rows(out)}
+    found = {row["item_id"]: row for row in read_rows(out)}
     for row in found.values():
         with av.open(str(out / row["file"])) as container:
             assert sum(1 for _ in container.decode(video=0)) == row["frames"]

@@ -23,7 +23,7 @@ def data_url(path: Path) -> str:
 
 
 @contextmanager
-def web(folder: Path) -> Iterator[str]:
+def serve_folder(folder: Path) -> Iterator[str]:
     """The address of a server that has the folder's files."""
 
     class Quiet(SimpleHTTPRequestHandler):

@@ -17,7 +17,7 @@ from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.migrations import MIGRATIONS, Migration, read_version
 from tests.helpers.cli_runs import mediamill
 from tests.journal.stores import Start, Store
-from tests.journal.version_1 import journal_of, rows_of, table, unpack
+from tests.journal.version_1 import journal_of, rows_of, table, unpack_archive
 
 VERSION = MIGRATIONS[-1].version
 TABLES = ("outs", "items", "shards", "asks", "attempts", "parts", "runs", "leases", "files", "ceilings", "cuts")
@@ -81,7 +81,7 @@ async def test_an_older_journal_is_brought_up_to_date_when_a_run_opens_it(store:
 
 
 def test_a_journal_of_version_1_becomes_what_a_new_one_is(tmp_path: Path) -> None:
-    root = unpack(tmp_path / "v1")
+    root = unpack_archive(tmp_path / "v1")
     database = journal_of(root, "caption")
     before = {name: table(database, name) for name in TABLES}
     Journal.open(root / "caption", str(root / "shared")).close()
@@ -180,7 +180,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (  # export reads parts alone
 @pytest.fixture(scope="module")
 def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An OUT whose journal a newer program has written."""
-    root = unpack(tmp_path_factory.mktemp("newer") / "v1")
+    root = unpack_archive(tmp_path_factory.mktemp("newer") / "v1")
     with rows_of(journal_of(root, "transcribe")) as connection:
         connection.execute("UPDATE meta SET value = '99'")
         connection.commit()

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from mediamill.tasks.sources.locate import fingerprint_file
-from tests.helpers.cli_runs import mediamill, rows
-from tests.helpers.quick_tier import few
-from tests.journal.version_1 import ARCHIVE, journal_of, made, rows_of, table, unpack
+from tests.helpers.cli_runs import mediamill, read_rows
+from tests.helpers.quick_tier import mark_rest_long
+from tests.journal.version_1 import ARCHIVE, journal_of, read_sources, rows_of, table, unpack_archive
 
 LOCAL = ("--provider", "local", "--model")
 JOBS: dict[str, tuple[str, str, tuple[str, ...]]] = {
@@ -35,7 +35,7 @@ FINISHED = [name for name in JOBS if name != "killed"]
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    return unpack(tmp_path / "v1")
+    return unpack_archive(tmp_path / "v1")
 
 
 def again(root: Path, out: str) -> subprocess.CompletedProcess[str]:
@@ -59,17 +59,19 @@ def by_id(found: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 @pytest.mark.parametrize("out", FINISHED)
 def test_a_rerun_buys_nothing_and_changes_no_row(out: str, root: Path) -> None:
     kinds = ("results", "failures", "calls")
-    before, bill = [rows(root / out, kind) for kind in kinds], attempts(root, out)
+    before, bill = [read_rows(root / out, kind) for kind in kinds], attempts(root, out)
     done = again(root, out)
     assert done.returncode == (3 if out in WITH_FAILURE else 0), done.stderr
     assert json.loads(done.stdout)["calls"] == 0
-    assert [rows(root / out, kind) for kind in kinds] == before
+    assert [read_rows(root / out, kind) for kind in kinds] == before
     assert attempts(root, out) == bill
 
 
-@pytest.mark.parametrize("out", few([name for name in FINISHED if name != "paid"], ["transcribe", "embed", "images"]))
+@pytest.mark.parametrize(
+    "out", mark_rest_long([name for name in FINISHED if name != "paid"], ["transcribe", "embed", "images"])
+)
 def test_a_new_item_lands_beside_the_old_ones(out: str, root: Path) -> None:
-    source, before, bill = root / JOBS[out][1], by_id(rows(root / out)), attempts(root, out)
+    source, before, bill = root / JOBS[out][1], by_id(read_rows(root / out)), attempts(root, out)
     if source.suffix == ".csv":
         with source.open("a", newline="") as file:
             csv.writer(file).writerow(["new", "a train", "new"][: len(source.read_text().splitlines()[0].split(","))])
@@ -78,7 +80,7 @@ def test_a_new_item_lands_beside_the_old_ones(out: str, root: Path) -> None:
         (source / f"new{old.suffix}").write_bytes(old.read_bytes() + b"\0\0")
     done = again(root, out)
     assert done.returncode == (3 if out in WITH_FAILURE else 0), done.stderr
-    after = by_id(rows(root / out))
+    after = by_id(read_rows(root / out))
     assert len(after) == len(before) + 1
     assert {name: after[name] for name in before} == before
     added = [row for row in attempts(root, out) if row not in bill]
@@ -91,7 +93,7 @@ def test_a_run_that_was_killed_is_finished_without_buying_what_was_answered(root
     assert [row["cost_basis"] for row in bill].count(None) == 1, "one reply was on record and never parsed"
     done = again(root, "killed")
     assert done.returncode == 0, done.stderr
-    assert len(rows(root / "killed")) == 4
+    assert len(read_rows(root / "killed")) == 4
     after = attempts(root, "killed")
     assert {row["call_id"] for row in bill} < {row["call_id"] for row in after}
     asked = [row["request_keys"] for row in after]
@@ -103,7 +105,7 @@ def test_a_recording_that_was_cut_is_not_bought_again_for_a_neighbour(root: Path
     """Its pieces are found by their content, wherever the file lies."""
     shutil.copy(root / "recordings" / "long.wav", root / "recordings" / "twin.wav")
     assert again(root, "transcribe").returncode == 3
-    found = by_id(rows(root / "transcribe"))
+    found = by_id(read_rows(root / "transcribe"))
     assert found["twin.wav"]["cached"]
     assert found["twin.wav"]["text"] == found["long.wav"]["text"]
 
@@ -113,30 +115,30 @@ def test_failures_are_tried_again(root: Path) -> None:
     bill = attempts(root, "transcribe")
     done = mediamill("retry", root / "transcribe", "--yes", home=root / "home")
     assert done.returncode == 0, done.stderr
-    found = by_id(rows(root / "transcribe"))
+    found = by_id(read_rows(root / "transcribe"))
     assert found["broken.wav"]["text"] == found["a.wav"]["text"]
-    assert rows(root / "transcribe", "failures") == []
+    assert read_rows(root / "transcribe", "failures") == []
     assert attempts(root, "transcribe") == bill
 
 
-@pytest.mark.parametrize("out", few(JOBS, ["transcribe", "caption-again", "paid"]))
+@pytest.mark.parametrize("out", mark_rest_long(JOBS, ["transcribe", "caption-again", "paid"]))
 def test_it_can_be_looked_at_and_stays_as_it_is(out: str, root: Path) -> None:
     """Looking brings no journal up to date: an older program may be working on it."""
     database = journal_of(root, out)
     status = mediamill("status", root / out, "--json", home=root / "home")
     assert status.returncode == 0, status.stderr
     told = json.loads(status.stdout)
-    assert told["done"] == len(rows(root / out)) or out == "killed"
-    assert told["failed"] == len(rows(root / out, "failures"))
+    assert told["done"] == len(read_rows(root / out)) or out == "killed"
+    assert told["failed"] == len(read_rows(root / out, "failures"))
     if out == "paid":
         assert told["spent_usd"] == "0.0003"
     report = mediamill("report", root / out, home=root / "home")
     assert report.returncode == 0, report.stderr
     assert (root / out / "report.html").stat().st_size > 1000
-    if rows(root / out):
+    if read_rows(root / out):
         exported = mediamill("export", root / out, "--to", root / "exported.jsonl", home=root / "home")
         assert exported.returncode == 0, exported.stderr
-        assert len((root / "exported.jsonl").read_text().splitlines()) == len(rows(root / out))
+        assert len((root / "exported.jsonl").read_text().splitlines()) == len(read_rows(root / out))
     with rows_of(database) as connection:
         assert [tuple(row) for row in connection.execute("SELECT name, value FROM meta")] == [("format", "1")]
 
@@ -144,7 +146,7 @@ def test_it_can_be_looked_at_and_stays_as_it_is(out: str, root: Path) -> None:
 def test_fingerprints_are_what_they_were(tmp_path: Path) -> None:
     """Else every item of an older OUT would count as changed."""
     shutil.unpack_archive(ARCHIVE, tmp_path, filter="data")
-    files = made(tmp_path)["files"]
+    files = read_sources(tmp_path)["files"]
     kept = {
         row["location"]: row["fingerprint"]
         for out in ("transcribe", "caption")

@@ -17,11 +17,11 @@ SHARED = ("caption", "caption-again", "embed", "images", "killed", "paid", "spea
 """The OUTs whose journal is ``shared``."""
 
 
-def unpack(root: Path) -> Path:
+def unpack_archive(root: Path) -> Path:
     """The whole of it below ``root``, as if it had been made there."""
     with tarfile.open(ARCHIVE) as archive:
         archive.extractall(root, filter="data")
-    made_at = made(root)["root"]
+    made_at = read_sources(root)["root"]
     for database in (root / "shared" / "journal.sqlite", root / "transcribe" / ".journal" / "journal.sqlite"):
         with rows_of(database) as connection:
             connection.execute(
@@ -43,7 +43,7 @@ def unpack(root: Path) -> Path:
     return root
 
 
-def made(root: Path) -> dict[str, Any]:
+def read_sources(root: Path) -> dict[str, Any]:
     """Where it was made, and by each source file's path there: its size, time of change (ns) and inode."""
     about: dict[str, Any] = json.loads((root / "files.json").read_text())
     return about

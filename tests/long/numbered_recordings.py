@@ -22,7 +22,7 @@ WORD = len(burst(0))
 
 
 @dataclass(slots=True)
-class Numbered:
+class NumberedWords:
     """Words from 0 up with pauses between them.
 
     Attributes:
@@ -40,10 +40,10 @@ class Numbered:
 
     def blocks(self) -> Iterator[Samples]:
         """16 kHz mono, a word and its pause at a time; as many whole words as fit, then noise to the end."""
-        dice, noise = random.Random(self.seed), np.random.default_rng(self.seed)
+        rng, noise = random.Random(self.seed), np.random.default_rng(self.seed)
         at, total = 0, int(self.seconds * RATE)
         while at < total:
-            pause = min(dice.randint(*self.pauses), total - at)
+            pause = min(rng.randint(*self.pauses), total - at)
             sound = noise.integers(-self.noise, self.noise + 1, pause + WORD, dtype=np.int16)
             if at + pause + WORD > total:
                 yield sound[: total - at]
@@ -58,7 +58,7 @@ class Numbered:
         return [(f"w{n}", start) for n, start in enumerate(self.starts)]
 
 
-def write_wav(path: Path, said: Numbered) -> Path:
+def write_wav(path: Path, said: NumberedWords) -> Path:
     """As 16 kHz mono WAV, without holding it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with wave.open(str(path), "wb") as file:
@@ -70,9 +70,9 @@ def write_wav(path: Path, said: Numbered) -> Path:
     return path
 
 
-def write(
+def write_encoded(
     path: Path,
-    said: Numbered,
+    said: NumberedWords,
     form: str,
     codec: str,
     *,
@@ -101,7 +101,7 @@ def write(
         if not codec.startswith(("pcm", "flac")):
             stream.bit_rate = 128_000
         if picture is not None:
-            _draw(target, picture, said.seconds)
+            _mux_video(target, picture, said.seconds)
         resampler = av.AudioResampler(stream.format.name, layout, rate)
         fifo = av.AudioFifo()
         for n, block in enumerate(said.blocks()):
@@ -112,22 +112,22 @@ def write(
             for part in resampler.resample(frame):
                 part.pts = None
                 fifo.write(part)
-            _encode(target, stream, fifo.read_many(stream.frame_size or 1024))
+            _mux_frames(target, stream, fifo.read_many(stream.frame_size or 1024))
         for part in resampler.resample(None):
             part.pts = None
             fifo.write(part)
-        _encode(target, stream, fifo.read_many(stream.frame_size or 1024, partial=True))
+        _mux_frames(target, stream, fifo.read_many(stream.frame_size or 1024, partial=True))
         target.mux(stream.encode(None))
     return path
 
 
-def _encode(target: Any, stream: AudioStream, frames: list[av.AudioFrame]) -> None:
+def _mux_frames(target: Any, stream: AudioStream, frames: list[av.AudioFrame]) -> None:
     for frame in frames:
         frame.pts = None
         target.mux(stream.encode(frame))
 
 
-def _draw(target: Any, picture: Any, seconds: float) -> None:
+def _mux_video(target: Any, picture: Any, seconds: float) -> None:
     picture.width, picture.height, picture.pix_fmt = 32, 32, "yuv420p"
     for _ in range(int(seconds)):
         target.mux(picture.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")))

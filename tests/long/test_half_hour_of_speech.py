@@ -16,7 +16,7 @@ import pytest
 
 from mediamill.tasks.media.decode import open_recording
 from mediamill.tasks.media.encode import RATE, Samples, blocks, mono
-from tests.helpers.cli_runs import rows, transcribe
+from tests.helpers.cli_runs import read_rows, transcribe
 from tests.helpers.local_server import running_server
 from tests.helpers.paths import OUTSIDE_SAMPLES
 
@@ -83,7 +83,7 @@ def test_half_an_hour_through_a_crash_is_heard_as_well_as_its_clips(tmp_path: Pa
         resumed = transcribe(talk, out, server.origin, *options, timeout=PATIENCE)
         assert resumed.returncode == 0, resumed.stderr
         bill = server.bill()
-    (row,) = rows(out)
+    (row,) = read_rows(out)
     sent = Counter(call["file_sha256"] for call in bill["calls"] if call["billed"])
     assert len(sent) == row["pieces"] > 30
     assert sum(n - 1 for n in sent.values()) <= IN_FLIGHT
@@ -94,4 +94,4 @@ def test_half_an_hour_through_a_crash_is_heard_as_well_as_its_clips(tmp_path: Pa
 
 
 def sorted_rows(out: Path) -> list[dict[str, str]]:
-    return sorted(rows(out), key=lambda row: str(row["item_id"]))
+    return sorted(read_rows(out), key=lambda row: str(row["item_id"]))

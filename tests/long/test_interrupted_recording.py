@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.cli_runs import environment, rows, transcribe
+from tests.helpers.cli_runs import bare_environment, read_rows, transcribe
 from tests.helpers.local_server import RunningServer, running_server
-from tests.long.numbered_recordings import Numbered, write_wav
+from tests.long.numbered_recordings import NumberedWords, write_wav
 from tests.long.transcribe_runs import ENGINE, words_of
 
 PRICE = ("openai/whisper-large-v3", "0.0015")
@@ -42,19 +42,19 @@ def slow() -> Iterator[RunningServer]:
 )
 def test_after_sigkill_only_missing_pieces_are_paid(fault: str, slow: RunningServer, tmp_path: Path) -> None:
     slow.reset()
-    said = Numbered(150)
+    said = NumberedWords(150)
     path, out = write_wav(tmp_path / "in" / "talk.wav", said), tmp_path / "out"
     killed = transcribe(path, out, slow.origin, *PIECES, env={"MEDIAMILL_FAULTS": fault})
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     resumed = transcribe(path, out, slow.origin, *PIECES)
     assert resumed.returncode == 0, resumed.stderr
-    (row,) = rows(out)
+    (row,) = read_rows(out)
     assert words_of(row) == said.words()
     bill = slow.bill()
     sent = Counter(call["file_sha256"] for call in bill["calls"] if call["billed"])
     assert len(sent) == row["pieces"]
     assert sum(n - 1 for n in sent.values()) <= IN_FLIGHT
-    ledger = rows(out, "calls")
+    ledger = read_rows(out, "calls")
     known = sum((r["cost_usd"] for r in ledger if r["cost_usd"] is not None), Decimal(0))
     most = known + sum((r["cost_max_usd"] for r in ledger if r["cost_usd"] is None), Decimal(0))
     assert known <= Decimal(bill["usd"]) <= most
@@ -67,7 +67,7 @@ def test_the_cuts_of_an_earlier_run_are_kept_even_when_the_cutting_has_changed(
 ) -> None:
     """A new release that would cut elsewhere: what was paid for stays paid for."""
     slow.reset()
-    said = Numbered(150)
+    said = NumberedWords(150)
     path, out = write_wav(tmp_path / "in" / "talk.wav", said), tmp_path / "out"
     killed = transcribe(path, out, slow.origin, *PIECES, env={"MEDIAMILL_FAULTS": "call.wire.after:9:kill"})
     assert killed.returncode == -signal.SIGKILL
@@ -80,7 +80,7 @@ def test_the_cuts_of_an_earlier_run_are_kept_even_when_the_cutting_has_changed(
     command = ["transcribe", str(path), "--provider", "together", "--base-url", slow.origin, "--out", str(out)]
     done = subprocess.run(
         [sys.executable, "-c", changed, *command, "--yes", *PIECES],
-        env=environment(tmp_path / "home"),
+        env=bare_environment(tmp_path / "home"),
         capture_output=True,
         timeout=120,
         check=False,
@@ -89,18 +89,18 @@ def test_the_cuts_of_an_earlier_run_are_kept_even_when_the_cutting_has_changed(
     sent = Counter(call["file_sha256"] for call in slow.bill()["calls"] if call["billed"])
     assert before <= set(sent)
     assert sum(n - 1 for n in sent.values()) <= IN_FLIGHT
-    assert len(sent) == rows(out)[0]["pieces"]
+    assert len(sent) == read_rows(out)[0]["pieces"]
 
 
 @pytest.mark.long
 def test_a_signal_ends_the_decoding_too(slow: RunningServer, tmp_path: Path) -> None:
     """Forty minutes are being decoded when the signal comes; nothing is sent after what is in flight."""
     slow.reset()
-    path, out = write_wav(tmp_path / "in" / "talk.wav", Numbered(2400)), tmp_path / "out"
+    path, out = write_wav(tmp_path / "in" / "talk.wav", NumberedWords(2400)), tmp_path / "out"
     command = ["transcribe", str(path), "--provider", "together", "--base-url", slow.origin, "--out", str(out)]
     with subprocess.Popen(
         [sys.executable, "-m", "mediamill.flows.cli", *command, "--yes", *PIECES],
-        env=environment(tmp_path / "home"),
+        env=bare_environment(tmp_path / "home"),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as process:
@@ -111,5 +111,5 @@ def test_a_signal_ends_the_decoding_too(slow: RunningServer, tmp_path: Path) -> 
         sent = slow.bill()["requests"]
         assert process.wait(30) == 128 + signal.SIGTERM
     assert sent <= slow.bill()["requests"] <= sent + 2 * IN_FLIGHT
-    assert rows(out) == []
+    assert read_rows(out) == []
     assert not list((out / ".tmp").rglob("*.flac"))

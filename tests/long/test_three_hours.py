@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.cli_runs import environment, rows
+from tests.helpers.cli_runs import bare_environment, read_rows
 from tests.helpers.local_server import RunningServer, running_server
-from tests.long.numbered_recordings import Numbered, write_wav
+from tests.long.numbered_recordings import NumberedWords, write_wav
 from tests.long.transcribe_runs import ENGINE, words_of
 
 HOURS_3 = 3 * 3600
@@ -33,7 +33,7 @@ def memory_of(source: Path, out: Path, server: RunningServer, *options: str) -> 
     arguments = ["transcribe", str(source), "--provider", "together", "--base-url", server.origin, "--out", str(out)]
     done = subprocess.run(
         [sys.executable, "-c", MEASURED, *arguments, "--yes", *options],
-        env=environment(out.parent / "home"),
+        env=bare_environment(out.parent / "home"),
         capture_output=True,
         text=True,
         timeout=1200,
@@ -49,13 +49,13 @@ def memory_of(source: Path, out: Path, server: RunningServer, *options: str) -> 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
 @pytest.mark.parametrize("options", [(), ("--set", "piece_seconds=61", "--overlap", "3")])
 def test_three_hours(options: tuple[str, ...], tmp_path: Path) -> None:
-    short, said = Numbered(30), Numbered(HOURS_3)
+    short, said = NumberedWords(30), NumberedWords(HOURS_3)
     few = write_wav(tmp_path / "short" / "x.wav", short)
     path = write_wav(tmp_path / "in" / "x.wav", said)
     with running_server(engine=ENGINE, dialect="together", workers=1) as server:
         base = memory_of(few, tmp_path / "base", server, "--set", "piece_seconds=7")
         most = memory_of(path, tmp_path / "out", server, *options)
-        (row,) = rows(tmp_path / "out")
+        (row,) = read_rows(tmp_path / "out")
         assert words_of(row) == said.words()
         assert row["pieces"] > (15 if not options else 170)
         assert most - base <= 200

@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from mediamill.tasks.media.encode import RATE
-from tests.helpers.cli_runs import rows, transcribe
+from tests.helpers.cli_runs import read_rows, transcribe
 from tests.helpers.local_server import RunningServer
 
 ENGINE = "tests.long.tone_words_engine:ToneWordsEngine"
 """Of the built-in server: reads the numbered words."""
 
 
-def transcribed(source: Path, out: Path, server: RunningServer, *options: str) -> dict[str, Any]:
+def transcribe_to_row(source: Path, out: Path, server: RunningServer, *options: str) -> dict[str, Any]:
     """The one row of a run that must succeed."""
     done = transcribe(source, out, server.origin, *options)
     assert done.returncode == 0, done.stderr
-    (row,) = rows(out)
+    (row,) = read_rows(out)
     return row
 
 

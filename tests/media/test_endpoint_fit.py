@@ -21,14 +21,14 @@ from mediamill.tasks.media.endpoint_fit import (
 from mediamill.tasks.media.prepare import prepare
 from mediamill.tasks.media.segmenter import Segmenter
 from mediamill.tasks.wire import AudioLimits
-from tests.helpers.audio_files import LIMITS, encode, wav
+from tests.helpers.audio_files import LIMITS, to_wav, write_tone_file
 
 SHA = "0" * 64
 
 
 def test_what_fits_goes_on_exactly_as_it_did(tmp_path: Path) -> None:
     for form, codec in (("mp3", "mp3"), ("ogg", "libopus"), ("mp4", "aac")):
-        path = encode(tmp_path / f"x.{form}", form, codec, seconds=6)
+        path = write_tone_file(tmp_path / f"x.{form}", form, codec, seconds=6)
         for cutting in (
             CutOptions(),
             CutOptions(seconds=6.5),
@@ -41,7 +41,7 @@ def test_what_fits_goes_on_exactly_as_it_did(tmp_path: Path) -> None:
 
 def test_what_is_too_large_or_too_long_is_cut(tmp_path: Path) -> None:
     path = tmp_path / "x.wav"
-    path.write_bytes(wav(np.random.default_rng(1).integers(-20_000, 20_000, 30 * 16_000, dtype=np.int16)))
+    path.write_bytes(to_wav(np.random.default_rng(1).integers(-20_000, 20_000, 30 * 16_000, dtype=np.int16)))
     assert prepare_if_fits(path, SHA, replace(LIMITS, max_bytes=400_000), tmp_path / "scratch", CutOptions()) is None
     assert not list((tmp_path / "scratch").glob("*"))
     assert prepare_if_fits(path, SHA, replace(LIMITS, max_seconds=20.0), tmp_path, CutOptions(keep_whole=True)) is None
@@ -61,7 +61,7 @@ def test_what_is_too_large_or_too_long_is_cut(tmp_path: Path) -> None:
 
 
 def test_a_recording_whose_header_exaggerates_is_sent_whole_after_all(tmp_path: Path) -> None:
-    path = encode(tmp_path / "x.flac", "flac", "flac", seconds=30)
+    path = write_tone_file(tmp_path / "x.flac", "flac", "flac", seconds=30)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     pieces = Segmenter(path, SHA, LIMITS, tmp_path, CutOptions(seconds=20))
     clip = pieces.take()
@@ -108,7 +108,7 @@ def test_looks_while_it_decodes_whether_it_should_end(tmp_path: Path) -> None:
         if looks > 3:
             raise Enough
 
-    path = encode(tmp_path / "x.mp3", "mp3", "mp3", seconds=60)
+    path = write_tone_file(tmp_path / "x.mp3", "mp3", "mp3", seconds=60)
     pieces = Segmenter(path, SHA, LIMITS, tmp_path / "scratch", CutOptions(seconds=55), check=check)
     with pytest.raises(Enough):
         pieces.take()

@@ -12,7 +12,7 @@ from mediamill.tasks.errors import BadInput
 from mediamill.tasks.media import decode
 from mediamill.tasks.media.prepare import prepare
 from mediamill.tasks.wire import AudioLimits
-from tests.helpers.audio_files import LIMITS, encode, header
+from tests.helpers.audio_files import LIMITS, wav_header, write_tone_file
 
 SHA = "0" * 64
 
@@ -67,13 +67,13 @@ def test_no_file_makes_a_network_request(tmp_path: Path, listener: tuple[int, li
 
 
 def test_silent_flac_of_days_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = encode(tmp_path / "x.flac", "flac", "flac", seconds=3)
+    path = write_tone_file(tmp_path / "x.flac", "flac", "flac", seconds=3)
     monkeypatch.setattr(decode, "MAX_SECONDS", 1)
     assert kind_of(path, AudioLimits(LIMITS.formats, 2**20)) == "too_long"
 
 
 def test_decoding_is_bounded_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = encode(tmp_path / "x.mp3", "mp3", "mp3", seconds=20)
+    path = write_tone_file(tmp_path / "x.mp3", "mp3", "mp3", seconds=20)
     monkeypatch.setattr(decode, "CPU_SECONDS", 0.0)
     assert kind_of(path) == "undecodable"
 
@@ -81,5 +81,5 @@ def test_decoding_is_bounded_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_absurd_sample_rates_are_not_believed(tmp_path: Path) -> None:
     for rate in (1, 100, 4_000_000_000):
         path = tmp_path / f"{rate}.wav"
-        path.write_bytes(header(32, rate=rate, bits=8, channels=1) + bytes(32))
+        path.write_bytes(wav_header(32, rate=rate, bits=8, channels=1) + bytes(32))
         assert kind_of(path) == "undecodable"

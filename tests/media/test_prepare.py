@@ -12,7 +12,7 @@ from mediamill.tasks.media import spooled_output
 from mediamill.tasks.media.prepare import prepare, prepare_plain_wav
 from mediamill.tasks.media.probe import probe
 from mediamill.tasks.wire import AudioLimits
-from tests.helpers.audio_files import LIMITS, encode, header, tone, wav
+from tests.helpers.audio_files import LIMITS, to_wav, tone, wav_header, write_tone_file
 
 SHA = "0" * 64
 WEB = AudioLimits(frozenset({"webm"}), 25 * 2**20)
@@ -38,7 +38,7 @@ def kind_of(path: Path, limits: AudioLimits = LIMITS) -> str:
 def test_the_original_goes_out_under_its_real_name(
     tmp_path: Path, made: tuple[str, str], named: str, sent: tuple[str, str]
 ) -> None:
-    path = encode(tmp_path / named, *made)
+    path = write_tone_file(tmp_path / named, *made)
     clip = prepare(path, SHA, LIMITS, tmp_path / "scratch")
     payload = clip.input.payload
     assert payload is not None
@@ -63,7 +63,7 @@ def test_the_original_goes_out_under_its_real_name(
     ],
 )
 def test_other_containers_and_codecs_are_converted(tmp_path: Path, form: str, codec: str, container: str) -> None:
-    path = encode(tmp_path / "Réunion à 10h.x", form, codec, rate=44_100 if codec != "libopus" else 48_000)
+    path = write_tone_file(tmp_path / "Réunion à 10h.x", form, codec, rate=44_100 if codec != "libopus" else 48_000)
     clip = prepare(path, SHA, LIMITS, tmp_path / "scratch")
     assert (clip.input.recipe, clip.info.container) == ("flac-16000-mono", container)
     payload = clip.input.payload
@@ -80,16 +80,16 @@ def test_other_containers_and_codecs_are_converted(tmp_path: Path, form: str, co
 
 def test_video_and_several_tracks_send_the_first_track_alone(tmp_path: Path) -> None:
     everything = AudioLimits(LIMITS.formats | {"mp4", "mkv"}, LIMITS.max_bytes)
-    film = encode(tmp_path / "film.mp4", "mp4", "aac", video=True)
+    film = write_tone_file(tmp_path / "film.mp4", "mp4", "aac", video=True)
     assert prepare(film, SHA, everything, tmp_path).input.recipe == "flac-16000-mono"
-    dubbed = encode(tmp_path / "two.mp4", "mp4", "aac", tracks=2)
+    dubbed = write_tone_file(tmp_path / "two.mp4", "mp4", "aac", tracks=2)
     clip = prepare(dubbed, SHA, everything, tmp_path)
     assert clip.input.recipe == "flac-16000-mono"
     assert clip.warnings == ("tracks: the first of 2 audio tracks was taken",)
 
 
 def test_wav_where_flac_is_not_taken_and_an_error_where_neither_is(tmp_path: Path) -> None:
-    path = encode(tmp_path / "x.ogg", "ogg", "libopus")
+    path = write_tone_file(tmp_path / "x.ogg", "ogg", "libopus")
     clip = prepare(path, SHA, AudioLimits(frozenset({"wav"}), 2**20), tmp_path)
     assert clip.input.recipe == "wav-16000-mono"
     assert clip.input.payload is not None
@@ -100,7 +100,7 @@ def test_wav_where_flac_is_not_taken_and_an_error_where_neither_is(tmp_path: Pat
 def test_large_conversions_are_spooled_and_the_bytes_are_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = encode(tmp_path / "x.ogg", "ogg", "libopus", seconds=5)
+    path = write_tone_file(tmp_path / "x.ogg", "ogg", "libopus", seconds=5)
     small = prepare(path, SHA, LIMITS, tmp_path / "scratch").input.payload
     monkeypatch.setattr(spooled_output, "IN_MEMORY", 5_000)
     large = prepare(path, SHA, LIMITS, tmp_path / "scratch").input.payload
@@ -115,7 +115,7 @@ def test_large_conversions_are_spooled_and_the_bytes_are_the_same(
 
 def test_limits_on_bytes(tmp_path: Path) -> None:
     path = tmp_path / "x.wav"
-    path.write_bytes(wav(tone(4, 48_000), 48_000))
+    path.write_bytes(to_wav(tone(4, 48_000), 48_000))
     assert prepare(path, SHA, LIMITS, tmp_path).input.recipe == "as-is"
     assert prepare(path, SHA, AudioLimits(LIMITS.formats, 200_000), tmp_path).input.recipe == "flac-16000-mono"
     scratch = tmp_path / "scratch"
@@ -127,7 +127,7 @@ def test_a_spooled_piece_that_grows_too_large_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spooled_output, "IN_MEMORY", 10_000)
-    path = encode(tmp_path / "x.ogg", "ogg", "libopus", seconds=5)
+    path = write_tone_file(tmp_path / "x.ogg", "ogg", "libopus", seconds=5)
     assert kind_of(path, AudioLimits(LIMITS.formats, 20_000)) == "too_large"
     assert list((tmp_path / "scratch").iterdir()) == []
 
@@ -136,7 +136,7 @@ def test_a_scratch_folder_that_cannot_be_written_is_a_storage_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spooled_output, "IN_MEMORY", 1_000)
-    path = encode(tmp_path / "x.ogg", "ogg", "libopus")
+    path = write_tone_file(tmp_path / "x.ogg", "ogg", "libopus")
     (tmp_path / "scratch").write_text("in the way")
     with pytest.raises(StorageError):
         prepare(path, SHA, LIMITS, tmp_path / "scratch")
@@ -144,8 +144,8 @@ def test_a_scratch_folder_that_cannot_be_written_is_a_storage_error(
 
 def test_limits_on_length(tmp_path: Path) -> None:
     for path in (
-        encode(tmp_path / "x.mp3", "mp3", "mp3", seconds=3),
-        encode(tmp_path / "x.wav", "wav", "pcm_s16le", seconds=3),
+        write_tone_file(tmp_path / "x.mp3", "mp3", "mp3", seconds=3),
+        write_tone_file(tmp_path / "x.wav", "wav", "pcm_s16le", seconds=3),
     ):
         assert kind_of(path, AudioLimits(LIMITS.formats, 2**20, 1.0)) == "too_long"
         assert prepare(path, SHA, AudioLimits(LIMITS.formats, 2**20, 4.0), tmp_path).input.recipe == "as-is"
@@ -153,7 +153,7 @@ def test_limits_on_length(tmp_path: Path) -> None:
 
 def test_what_can_be_heard_of_a_cut_off_recording_is_kept(tmp_path: Path) -> None:
     for form, codec in (("flac", "flac"), ("wav", "pcm_s16le"), ("ogg", "libopus")):
-        path = encode(tmp_path / f"x.{form}", form, codec, seconds=8)
+        path = write_tone_file(tmp_path / f"x.{form}", form, codec, seconds=8)
         data = path.read_bytes()
         path.write_bytes(data[: len(data) // 2])
         clip = prepare(path, SHA, LIMITS, tmp_path)
@@ -164,7 +164,7 @@ def test_what_can_be_heard_of_a_cut_off_recording_is_kept(tmp_path: Path) -> Non
 
 
 def test_stray_bytes_around_and_inside_an_mp3_do_not_fail_it(tmp_path: Path) -> None:
-    path = encode(tmp_path / "x.mp3", "mp3", "mp3", seconds=8)
+    path = write_tone_file(tmp_path / "x.mp3", "mp3", "mp3", seconds=8)
     data = path.read_bytes()
     path.write_bytes(
         data[:200] + b"\0" * 700 + data[200 : len(data) // 2] + b"garbage" * 40 + data[len(data) // 2 :] + b"TAG"
@@ -180,7 +180,7 @@ def test_stray_bytes_around_and_inside_an_mp3_do_not_fail_it(tmp_path: Path) -> 
         ("a.mp3", b"Dear Sir,\nplease find the recording attached.\n", "not_audio", "text"),
         ("a.mp3", b"<!DOCTYPE html><html>404</html>", "not_audio", "web page"),
         ("a.wav", b"\x89PNG\r\n\x1a\n" + bytes(100), "not_audio", "PNG"),
-        ("a.wav", header(0), "empty", "no sound"),
+        ("a.wav", wav_header(0), "empty", "no sound"),
         ("a.mp3", b"#EXTM3U\n#EXTINF:5,\nhttp://127.0.0.1:9/a.ts\n", "not_audio", "playlist"),
         ("a.mp3", b"ffconcat version 1.0\nfile b.mp3\n", "not_audio", "playlist"),
         ("a.mp3", b"ID3\x04\0\0\0\0\0\x0aTIT2\0\0\0\0\0\0", "undecodable", "MP3"),
@@ -200,7 +200,7 @@ def test_bad_files_say_what_they_are(tmp_path: Path, name: str, data: bytes, kin
 
 
 def test_video_without_sound(tmp_path: Path) -> None:
-    path = encode(tmp_path / "x.mp4", "mp4", "aac", video=True, tracks=0)
+    path = write_tone_file(tmp_path / "x.mp4", "mp4", "aac", video=True, tracks=0)
     assert kind_of(path) == "no_audio"
 
 
@@ -211,14 +211,15 @@ def test_missing_folder_pipe_and_unreadable(tmp_path: Path) -> None:
     assert kind_of(tmp_path / "pipe.wav") == "not_a_file"
     if os.geteuid():
         locked = tmp_path / "locked.wav"
-        locked.write_bytes(wav(tone(1)))
+        locked.write_bytes(to_wav(tone(1)))
         locked.chmod(0)
         assert kind_of(locked) == "unreadable"
 
 
 def test_a_rate_that_changes_on_the_way_is_followed(tmp_path: Path) -> None:
     parts = [
-        encode(tmp_path / f"{rate}.mp3", "mp3", "mp3", seconds=3, rate=rate).read_bytes() for rate in (44_100, 22_050)
+        write_tone_file(tmp_path / f"{rate}.mp3", "mp3", "mp3", seconds=3, rate=rate).read_bytes()
+        for rate in (44_100, 22_050)
     ]
     path = tmp_path / "both.mp3"
     path.write_bytes(b"".join(parts))
@@ -229,7 +230,7 @@ def test_a_rate_that_changes_on_the_way_is_followed(tmp_path: Path) -> None:
 def test_names_that_are_not_utf8_are_opened(tmp_path: Path) -> None:
     path = tmp_path / os.fsdecode(b"caf\xe9.mp3")
     try:
-        path.write_bytes(encode(tmp_path / "x.mp3", "mp3", "mp3").read_bytes())
+        path.write_bytes(write_tone_file(tmp_path / "x.mp3", "mp3", "mp3").read_bytes())
     except OSError:
         pytest.skip("the file system takes UTF-8 names only")
     payload = prepare(path, SHA, LIMITS, tmp_path).input.payload
@@ -240,20 +241,22 @@ def test_names_that_are_not_utf8_are_opened(tmp_path: Path) -> None:
 def test_titles_that_are_not_utf8_do_not_matter(tmp_path: Path) -> None:
     path = tmp_path / "x.wav"
     titles = b"LIST" + (16).to_bytes(4, "little") + b"INFOIART\x04\0\0\0Ren\xe9"
-    path.write_bytes(header(0)[:36] + titles + b"data" + (64_000).to_bytes(4, "little") + tone(2).tobytes() + b"abcd")
+    path.write_bytes(
+        wav_header(0)[:36] + titles + b"data" + (64_000).to_bytes(4, "little") + tone(2).tobytes() + b"abcd"
+    )
     assert prepare(path, SHA, LIMITS, tmp_path).seconds == 2
 
 
 def test_quick_answers_for_plain_wav_only(tmp_path: Path) -> None:
     plain = tmp_path / "x.wav"
-    plain.write_bytes(wav(tone(1)))
+    plain.write_bytes(to_wav(tone(1)))
     data = plain.read_bytes()
     clip, slow = prepare_plain_wav(plain, data, SHA, LIMITS), prepare(plain, SHA, LIMITS, tmp_path)
     assert clip is not None
     assert clip.input.payload is not None
     assert clip.input.payload.data == data
     assert (clip.input, clip.seconds, clip.info) == (slow.input, slow.seconds, slow.info)
-    mp3 = encode(tmp_path / "x.mp3", "mp3", "mp3")
+    mp3 = write_tone_file(tmp_path / "x.mp3", "mp3", "mp3")
     assert prepare_plain_wav(mp3, mp3.read_bytes(), SHA, LIMITS) is None
     assert prepare_plain_wav(plain, data, SHA, AudioLimits(LIMITS.formats, 100)) is None
     with pytest.raises(BadInput, match="0 bytes"):
@@ -269,7 +272,7 @@ def test_probe_agrees_with_decoding(tmp_path: Path) -> None:
         ("adts", "aac"),
         ("wav", "pcm_s16le"),
     ):
-        path = encode(tmp_path / f"x.{form}", form, codec, seconds=4)
+        path = write_tone_file(tmp_path / f"x.{form}", form, codec, seconds=4)
         told, found = probe(path), prepare(path, hashlib.sha256(path.read_bytes()).hexdigest(), LIMITS, tmp_path)
         assert told.exact
         assert abs(told.seconds - found.seconds) < Decimal("0.1")

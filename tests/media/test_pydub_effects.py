@@ -11,7 +11,7 @@ import pytest
 from mediamill.tasks.media import pydub_effects as shaping
 from mediamill.tasks.media.audio_info import PreparedAudio
 from mediamill.tasks.media.prepare import prepare
-from tests.helpers.audio_files import LIMITS, tone, wav
+from tests.helpers.audio_files import LIMITS, to_wav, tone
 
 SHA = "0" * 64
 QUIET = np.zeros(16_000, np.int16)
@@ -19,7 +19,7 @@ QUIET = np.zeros(16_000, np.int16)
 
 def clip_of(tmp_path: Path, sound: np.ndarray, *, normalize: bool = False, trim: bool = False) -> PreparedAudio:
     path = tmp_path / "x.wav"
-    path.write_bytes(wav(sound))
+    path.write_bytes(to_wav(sound))
     return prepare(path, SHA, LIMITS, tmp_path, normalize=normalize, trim=trim)
 
 

@@ -15,7 +15,7 @@ from mediamill.tasks.media.prepare import prepare
 from mediamill.tasks.media.probe import probe
 from mediamill.tasks.media.segmenter import Segmenter
 from mediamill.tasks.media.voice_activity import VoiceActivityDetector, detect_voice_activity
-from tests.helpers.audio_files import LIMITS, syllables, tone, wav
+from tests.helpers.audio_files import LIMITS, syllables, to_wav, tone
 from tests.helpers.hypothesis_profile import repeatable
 from tests.helpers.paths import OUTSIDE_SAMPLES, RECORDINGS
 
@@ -111,10 +111,10 @@ def test_every_way_of_sending_listens(form: str, tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     sound = syllables(8)
     if form == "converted":
-        path.write_bytes(wav(sound))
+        path.write_bytes(to_wav(sound))
         clip = prepare(path, "0" * 64, LIMITS, tmp_path, normalize=True)
     elif form == "plain":
-        path.write_bytes(wav(sound))
+        path.write_bytes(to_wav(sound))
         clip = prepare(path, "0" * 64, LIMITS, tmp_path)
     else:
         path = next(p for p in OWN if p.suffix == ".flac")
@@ -134,7 +134,7 @@ def _decoded(path: Path) -> list[np.ndarray]:
 @pytest.mark.parametrize("overlap", [0, 2])
 def test_pieces_count_what_they_share_once(overlap: int, tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
-    path.write_bytes(wav(syllables(40)))
+    path.write_bytes(to_wav(syllables(40)))
     pieces = Segmenter(path, "0" * 64, LIMITS, tmp_path, CutOptions(10, overlap))
     taken = 0
     while pieces.take() is not None:
@@ -146,7 +146,7 @@ def test_pieces_count_what_they_share_once(overlap: int, tmp_path: Path) -> None
 
 def test_short_clips_are_left_alone_and_strange_files_are_not_judged(tmp_path: Path) -> None:
     short, text = tmp_path / "short.wav", tmp_path / "text.wav"
-    short.write_bytes(wav(syllables(0.5)))
+    short.write_bytes(to_wav(syllables(0.5)))
     text.write_text("no sound at all")
     assert prepare(short, "0" * 64, LIMITS, tmp_path).voiced is None
     assert detect_voice_activity(text) is None

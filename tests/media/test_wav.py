@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mediamill.tasks.media.audio_info import AudioInfo, as_seconds
 from mediamill.tasks.media.decode import open_recording
 from mediamill.tasks.media.wav import HEAD, read_wav
-from tests.helpers.audio_files import header, tone, wav
+from tests.helpers.audio_files import to_wav, tone, wav_header
 
 
 def chunk(name: bytes, data: bytes) -> bytes:
@@ -35,7 +35,7 @@ def files(draw: st.DrawFn) -> bytes:
     rate = draw(st.sampled_from([8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000, 192_000]))
     channels, bits = draw(st.integers(1, 8)), draw(st.sampled_from([8, 16, 24, 32]))
     sound = draw(st.randoms(use_true_random=False)).randbytes(draw(st.integers(1, 400)) * channels * bits // 8)
-    body = header(0, channels=channels, rate=rate, bits=bits)[12:36]
+    body = wav_header(0, channels=channels, rate=rate, bits=bits)[12:36]
     body += b"".join(chunk(*extra) for extra in draw(EXTRAS))
     body += chunk(b"data", sound) + b"".join(chunk(*extra) for extra in draw(EXTRAS))
     data = b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WAVE" + body
@@ -59,14 +59,14 @@ def test_the_header_says_what_the_decoder_says(tmp_path_factory: pytest.TempPath
 @settings(max_examples=300)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_left(data: bytes) -> None:
-    for start in (b"", b"RIFF\0\0\0\0WAVE", header(20)[:36], header(20)):
+    for start in (b"", b"RIFF\0\0\0\0WAVE", wav_header(20)[:36], wav_header(20)):
         read(start + data)
 
 
 def test_plain_files_are_read(tmp_path: Path) -> None:
-    told = read(wav(tone(0.1)))
+    told = read(to_wav(tone(0.1)))
     assert told == AudioInfo("wav", "pcm_s16le", Decimal("0.100000"), 16_000, 1, exact=True)
-    listed = header(0)[:36] + chunk(b"LIST", b"INFOISFT\x0e\0\0\0Lavf62.0.100\0\0") + chunk(b"data", bytes(3200))
+    listed = wav_header(0)[:36] + chunk(b"LIST", b"INFOISFT\x0e\0\0\0Lavf62.0.100\0\0") + chunk(b"data", bytes(3200))
     told = read(listed)
     assert told is not None
     assert told.seconds == Decimal("0.1")
@@ -75,18 +75,18 @@ def test_plain_files_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        header(3200) + bytes(3199),
-        header(3200) + bytes(3300),
-        header(3200, tag=3) + bytes(3200),
-        header(3200, tag=85) + bytes(3200),
-        header(3201) + bytes(3201),
-        header(3200, rate=0) + bytes(3200),
-        header(3200, channels=0) + bytes(3200),
-        header(3200, bits=12) + bytes(3200),
-        header(3200) + b"\xfe\x7f\x01\x80" + bytes(3196),
-        header(3200) + bytes(3200) + chunk(b"data", bytes(100)),
-        b"RIFX" + header(3200)[4:] + bytes(3200),
-        header(0)[:20],
+        wav_header(3200) + bytes(3199),
+        wav_header(3200) + bytes(3300),
+        wav_header(3200, tag=3) + bytes(3200),
+        wav_header(3200, tag=85) + bytes(3200),
+        wav_header(3201) + bytes(3201),
+        wav_header(3200, rate=0) + bytes(3200),
+        wav_header(3200, channels=0) + bytes(3200),
+        wav_header(3200, bits=12) + bytes(3200),
+        wav_header(3200) + b"\xfe\x7f\x01\x80" + bytes(3196),
+        wav_header(3200) + bytes(3200) + chunk(b"data", bytes(100)),
+        b"RIFX" + wav_header(3200)[4:] + bytes(3200),
+        wav_header(0)[:20],
     ],
 )
 def test_what_is_not_plain_is_left_to_the_decoder(data: bytes) -> None:

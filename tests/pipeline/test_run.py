@@ -15,7 +15,7 @@ import yaml
 
 from tests.helpers.cli_runs import make_wavs, mediamill
 from tests.helpers.local_server import RunningServer, running_server
-from tests.helpers.quick_tier import few
+from tests.helpers.quick_tier import mark_rest_long
 
 MODEL = "openai/whisper-large-v3"
 ITEMS = 8
@@ -188,7 +188,7 @@ def test_the_quote_of_a_chain_has_repeats_in_its_most_and_what_is_still_chosen_n
     assert (Decimal(told["low_usd"]), Decimal(told["high_usd"])) == (low[0], sum(high))
 
 
-@pytest.mark.parametrize("field", few(["when", "keep", "until"], ["keep"]))
+@pytest.mark.parametrize("field", mark_rest_long(["when", "keep", "until"], ["keep"]))
 def test_a_column_that_is_nowhere_is_no_choice_of_nothing(field: str, server: RunningServer, tmp_path: Path) -> None:
     again = {"again": [{"params": {"language": "en"}}]} if field == "until" else {}
     first = {**HEARD, **(again if field != "when" else {}), **({field: "langage == 'en'"} if field != "when" else {})}
@@ -216,7 +216,7 @@ MISTAKES: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize(("change", "says"), few(MISTAKES, MISTAKES[1:2]))
+@pytest.mark.parametrize(("change", "says"), mark_rest_long(MISTAKES, MISTAKES[1:2]))
 def test_a_mistake_is_one_line_before_anything_runs(change: dict[str, Any], says: str, tmp_path: Path) -> None:
     path = tmp_path / "chain.yaml"
     path.write_text(yaml.safe_dump({"source": str(tmp_path), "steps": [HEARD], **change}))

@@ -16,7 +16,7 @@ from mediamill.tasks.report.build import build_report
 from tests.journal.recorded_journal import begin, item, opened, reply
 
 
-class Nodes(HTMLParser):
+class PageNodes(HTMLParser):
     """Counts elements with their attributes' names, keeps the attributes' values and the text."""
 
     def __init__(self) -> None:
@@ -40,25 +40,27 @@ class Nodes(HTMLParser):
         self.other += 1
 
 
-def parsed(html: str) -> Nodes:
+def parse_page(html: str) -> PageNodes:
     """The nodes of a page."""
-    nodes = Nodes()
+    nodes = PageNodes()
     nodes.feed(html)
     nodes.close()
     return nodes
 
 
 @contextmanager
-def filled(out: Path, text: str, *, results: int = 2, failures: int = 2, segments: int = 2) -> Iterator[Journal]:
+def filled_journal(
+    out: Path, text: str, *, results: int = 2, failures: int = 2, segments: int = 2
+) -> Iterator[Journal]:
     """An OUT in which ``text`` stands wherever text from outside can stand."""
     import asyncio
 
-    journal = asyncio.run(_fill(out, text, results, failures, segments))
+    journal = asyncio.run(_fill_journal(out, text, results, failures, segments))
     yield journal
     journal.close()
 
 
-async def _fill(out: Path, text: str, results: int, failures: int, segments: int) -> Journal:
+async def _fill_journal(out: Path, text: str, results: int, failures: int, segments: int) -> Journal:
     journal = await opened(out, "run-1", binding=Binding.from_values(text, "transcribe", text, text, {}))
     planned = [item(n, item_id=f"{n}{text}") for n in range(results + failures)]
     await journal.items.plan(planned, 1000)
@@ -76,7 +78,7 @@ async def _fill(out: Path, text: str, results: int, failures: int, segments: int
     return journal
 
 
-def page_of(out: Path, text: str, **counts: int) -> str:
+def build_page(out: Path, text: str, **counts: int) -> str:
     """The page of such an OUT."""
-    with filled(out, text, **counts) as journal:
+    with filled_journal(out, text, **counts) as journal:
         return build_report(out, journal).read_text(encoding="utf-8")

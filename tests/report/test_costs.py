@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mediamill.tasks.report.costs import cost_table, inert, plain, write_costs
 from tests.helpers.hypothesis_profile import repeatable
-from tests.report.report_pages import filled, page_of, parsed
+from tests.report.report_pages import build_page, filled_journal, parse_page
 
 
 def attempt(**more: Any) -> dict[str, Any]:
@@ -110,9 +110,9 @@ def test_a_cell_is_inert_and_otherwise_what_it_was(text: str) -> None:
 
 
 def test_the_page_and_the_table_agree(tmp_path: Path) -> None:
-    with filled(tmp_path, "harmless"):
+    with filled_journal(tmp_path, "harmless"):
         pass
-    text = "".join(parsed(page_of(tmp_path / "again", "harmless")).text)
+    text = "".join(parse_page(build_page(tmp_path / "again", "harmless")).text)
     assert "$0.25" in text
     assert "0:03.5" in text
     assert "harmless" in (tmp_path / "again" / "costs.csv").read_text()

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from mediamill.tasks.report.page import visible
 from tests.helpers.hypothesis_profile import repeatable
-from tests.helpers.quick_tier import few
-from tests.report.report_pages import page_of, parsed
+from tests.helpers.quick_tier import mark_rest_long
+from tests.report.report_pages import build_page, parse_page
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -34,12 +34,12 @@ HOSTILE = [
 
 @pytest.fixture(scope="module")
 def harmless(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return page_of(tmp_path_factory.mktemp("harmless"), "harmless")
+    return build_page(tmp_path_factory.mktemp("harmless"), "harmless")
 
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_text_adds_no_node(text: str, harmless: str, tmp_path: Path) -> None:
-    hostile, twin = parsed(page_of(tmp_path, text)), parsed(harmless)
+    hostile, twin = parse_page(build_page(tmp_path, text)), parse_page(harmless)
     assert hostile.elements == twin.elements
     assert hostile.other == twin.other == 0
     assert hostile.values == twin.values
@@ -48,11 +48,11 @@ def test_hostile_text_adds_no_node(text: str, harmless: str, tmp_path: Path) -> 
 
 
 def test_the_twins_would_differ_if_text_were_markup(harmless: str) -> None:
-    assert parsed(harmless.replace("harmless", "<b>harmless</b>", 1)).elements != parsed(harmless).elements
+    assert parse_page(harmless.replace("harmless", "<b>harmless</b>", 1)).elements != parse_page(harmless).elements
 
 
 def test_the_page_refers_to_nothing_outside_and_runs_nothing(tmp_path: Path) -> None:
-    nodes = parsed(page_of(tmp_path, "https://evil.example/x"))
+    nodes = parse_page(build_page(tmp_path, "https://evil.example/x"))
     names = {name for name, _ in nodes.values}
     assert not names & {"src", "href", "srcset", "action", "data", "poster", "background", "style"}
     assert not any(name.startswith("on") for name in names)
@@ -73,17 +73,17 @@ def test_the_page_refers_to_nothing_outside_and_runs_nothing(tmp_path: Path) -> 
 LONG = ["x" * 1_000_000, "<script>" * 125_000, "\u202e" * 1_000_000]
 
 
-@pytest.mark.parametrize("text", few(LONG, LONG[1:2]))
+@pytest.mark.parametrize("text", mark_rest_long(LONG, LONG[1:2]))
 def test_a_page_stays_small_whatever_it_is_told(text: str, tmp_path: Path) -> None:
-    page = page_of(tmp_path, text, results=3, failures=3, segments=3)
+    page = build_page(tmp_path, text, results=3, failures=3, segments=3)
     assert len(page.encode()) < 300_000
 
 
 @pytest.mark.long
 def test_many_long_recordings_make_no_endless_page(tmp_path: Path) -> None:
-    page = page_of(tmp_path, "word " * 120, results=210, failures=30, segments=401)
+    page = build_page(tmp_path, "word " * 120, results=210, failures=30, segments=401)
     assert len(page.encode()) < 12_000_000
-    text = "".join(parsed(page).text)
+    text = "".join(parse_page(page).text)
     assert "The first 200 of 210" in text
     assert "1 more segments in the Parquet file" in text
     assert "401 more segments in the Parquet file" in text, "the last ones show their text only"
@@ -93,7 +93,7 @@ def test_many_long_recordings_make_no_endless_page(tmp_path: Path) -> None:
     "turned", "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c\x00\x1b\x7f\x9b\ufeff"
 )
 def test_what_turns_or_hides_text_is_shown(turned: str, tmp_path: Path) -> None:
-    assert turned not in page_of(tmp_path, f"a{turned}b")
+    assert turned not in build_page(tmp_path, f"a{turned}b")
 
 
 @pytest.mark.parametrize(

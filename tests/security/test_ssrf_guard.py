@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from mediamill.tasks.calls.client import Client
 from mediamill.tasks.calls.ssrf_guard import Forbidden, Guard, is_public
 from mediamill.tasks.errors import BadInput, CallFailed
-from tests.calls.raw_server import Raw, answer, raw
+from tests.calls.raw_server import RawServer, always_reply, running_raw_server
 
 PUBLIC = "93.184.215.14"
 
@@ -54,8 +54,8 @@ class Names(AbstractResolver):
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[Raw]:
-    async with raw(answer(b"secret")) as held:
+async def server() -> AsyncIterator[RawServer]:
+    async with running_raw_server(always_reply(b"secret")) as held:
         yield held
 
 
@@ -79,7 +79,7 @@ SPELLINGS = [
 
 
 @pytest.mark.parametrize("host", SPELLINGS)
-async def test_no_spelling_of_loopback_connects(server: Raw, tmp_path: Path, host: str) -> None:
+async def test_no_spelling_of_loopback_connects(server: RawServer, tmp_path: Path, host: str) -> None:
     with pytest.raises((BadInput, CallFailed)) as caught:
         await get(f"http://{host}:{server.port}/x", tmp_path)
     assert server.connections == 0
@@ -142,14 +142,18 @@ async def test_what_is_not_a_url_to_fetch(tmp_path: Path, url: str) -> None:
 @pytest.mark.parametrize(
     "addresses", [["127.0.0.1"], [PUBLIC, "127.0.0.1"], ["::1"], ["::ffff:127.0.0.1"], ["fe80::1%lo"]]
 )
-async def test_a_name_for_a_private_address_connects_nowhere(server: Raw, tmp_path: Path, addresses: list[str]) -> None:
+async def test_a_name_for_a_private_address_connects_nowhere(
+    server: RawServer, tmp_path: Path, addresses: list[str]
+) -> None:
     names = Names({"media.example": [addresses]})
     with pytest.raises(BadInput, match=r"media\.example is not on the public internet"):
         await get(f"http://media.example:{server.port}/", tmp_path, names=names)
     assert server.connections == 0
 
 
-async def test_rebinding_finds_nothing_to_change(server: Raw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_rebinding_finds_nothing_to_change(
+    server: RawServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The first answer is public, every later one loopback: what is connected to is what was checked."""
     attempts: list[str] = []
 
@@ -166,8 +170,10 @@ async def test_rebinding_finds_nothing_to_change(server: Raw, tmp_path: Path, mo
     assert server.connections == 0
 
 
-async def test_a_redirect_into_the_private_network_connects_nowhere(server: Raw, tmp_path: Path) -> None:
-    async with raw(answer(b"", "302 Found", (f"Location: http://127.0.0.1:{server.port}/secret",))) as front:
+async def test_a_redirect_into_the_private_network_connects_nowhere(server: RawServer, tmp_path: Path) -> None:
+    async with running_raw_server(
+        always_reply(b"", "302 Found", (f"Location: http://127.0.0.1:{server.port}/secret",))
+    ) as front:
         with pytest.raises(BadInput, match=r"127\.0\.0\.1 is not on the public internet"):
             await get(front.origin, tmp_path, allow=(f"127.0.0.1:{front.port}",))
         assert front.connections == 1
@@ -187,7 +193,7 @@ async def test_a_redirect_into_the_private_network_connects_nowhere(server: Raw,
     ],
 )
 async def test_redirects_are_checked_anew(tmp_path: Path, location: str) -> None:
-    async with raw(answer(b"", "301 Moved", (f"Location: {location}",))) as front:
+    async with running_raw_server(always_reply(b"", "301 Moved", (f"Location: {location}",))) as front:
         with pytest.raises(BadInput):
             await get(front.origin, tmp_path, allow=(f"127.0.0.1:{front.port}",))
         assert front.connections == 1
@@ -201,13 +207,13 @@ def test_https_is_not_given_up_by_a_redirect() -> None:
 
 
 async def test_redirects_end(tmp_path: Path) -> None:
-    async with raw(answer(b"", "302 Found", ("Location: /again",))) as front:
+    async with running_raw_server(always_reply(b"", "302 Found", ("Location: /again",))) as front:
         with pytest.raises(BadInput, match="more than 5"):
             await get(front.origin, tmp_path, allow=("127.0.0.1",))
         assert len(front.requests) == 6
 
 
-async def test_a_setting_opens_exactly_what_it_names(server: Raw, tmp_path: Path) -> None:
+async def test_a_setting_opens_exactly_what_it_names(server: RawServer, tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{server.port}/"
     assert (await get(url, tmp_path, allow=("127.0.0.1",))).read_bytes() == b"secret"
     assert (await get(url, tmp_path, allow=(f"127.0.0.1:{server.port}",))).read_bytes() == b"secret"
@@ -218,7 +224,7 @@ async def test_a_setting_opens_exactly_what_it_names(server: Raw, tmp_path: Path
     assert server.connections == before
 
 
-async def test_an_opened_name_opens_no_other_name_for_the_same_address(server: Raw, tmp_path: Path) -> None:
+async def test_an_opened_name_opens_no_other_name_for_the_same_address(server: RawServer, tmp_path: Path) -> None:
     names = Names({"media.lan": [["127.0.0.1"]], "evil.example": [["127.0.0.1"]]})
     client = Client(connect_timeout=1.0, resolver=names)
     allow = ("media.lan",)
@@ -242,9 +248,9 @@ def test_the_socket_itself_is_the_last_check() -> None:
 
 
 async def test_proxies_and_credentials_are_not_used(
-    server: Raw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: RawServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with raw(answer(b"proxy")) as proxy:
+    async with running_raw_server(always_reply(b"proxy")) as proxy:
         for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
             monkeypatch.setenv(name, proxy.origin)
         await get(f"http://127.0.0.1:{server.port}/", tmp_path, allow=("127.0.0.1",))

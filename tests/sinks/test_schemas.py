@@ -17,14 +17,14 @@ from mediamill.tasks.sinks.calls import CALLS, call_row
 from mediamill.tasks.sinks.failures import Failed, failure_row, failures_schema
 from mediamill.tasks.sinks.results import Completed, result_row, results_schema
 from mediamill.tasks.sinks.schema import Column
-from tests.journal.version_1 import unpack
+from tests.journal.version_1 import unpack_archive
 
 ITEM = Item("a.wav", 3, "in/a.wav", row={"topic": "x"})
 
 
 @pytest.fixture(scope="module")
 def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return unpack(tmp_path_factory.mktemp("earlier") / "v1")
+    return unpack_archive(tmp_path_factory.mktemp("earlier") / "v1")
 
 
 def schema_in(out: Path, kind: str) -> pa.Schema:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.helpers.cli_runs import environment
+from tests.helpers.cli_runs import bare_environment
 
 _SECONDS = 60.0
 
@@ -37,7 +37,7 @@ class Terminal:
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
-            env=environment(home, TERM="xterm", COLUMNS="100"),
+            env=bare_environment(home, TERM="xterm", COLUMNS="100"),
         )
         os.close(theirs)
         self._seen = b""

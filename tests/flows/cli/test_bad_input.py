@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.cli_runs import make_wavs, mediamill, rows, transcribe
+from tests.helpers.cli_runs import make_wavs, mediamill, read_rows, transcribe
 from tests.helpers.local_server import RunningServer, running_server
 
 
@@ -61,7 +61,7 @@ def test_bad_files_are_named_and_cost_nothing(tmp_path: Path, server: RunningSer
     assert done.returncode == 3, done.stderr
     assert "text.mp3" in done.stdout
     assert "zero.wav" in done.stdout
-    assert {row["error_kind"] for row in rows(tmp_path / "out", "failures")} == {"not_audio", "empty"}
+    assert {row["error_kind"] for row in read_rows(tmp_path / "out", "failures")} == {"not_audio", "empty"}
     assert server.bill()["requests"] == 2  # the renamed one is a twin
 
 
@@ -79,8 +79,8 @@ def test_a_broken_row_fails_alone(tmp_path: Path, server: RunningServer) -> None
     (tmp_path / "list.jsonl").write_text('{"id": "a", "path": "0000.wav"}\n{"id": \n{"id": "c", "path": "no.wav"}\n')
     done = transcribe(tmp_path / "list.jsonl", tmp_path / "out", server.origin)
     assert done.returncode == 3, done.stderr
-    assert len(rows(tmp_path / "out")) == 1
-    assert len(rows(tmp_path / "out", "failures")) == 2
+    assert len(read_rows(tmp_path / "out")) == 1
+    assert len(read_rows(tmp_path / "out", "failures")) == 2
 
 
 def test_an_unknown_column_and_option(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_a_pipe_among_the_files_does_not_hang_the_run(tmp_path: Path, server: Ru
     (tmp_path / "list.csv").write_text("id,path\na,in/0000.wav\nb,in/pipe.wav\nc,in\n")
     done = transcribe(tmp_path / "list.csv", tmp_path / "out", server.origin)
     assert done.returncode == 3, done.stderr
-    assert sorted(str(row["item_id"]) for row in rows(tmp_path / "out", "failures")) == ["b", "c"]
+    assert sorted(str(row["item_id"]) for row in read_rows(tmp_path / "out", "failures")) == ["b", "c"]
 
 
 def test_out_that_is_a_file(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from mediamill.tasks import capabilities
 from mediamill.tasks.capabilities.base import Capability
 from mediamill.tasks.capabilities.parameters import Option
 from mediamill.tasks.errors import UsageError
-from tests.helpers.cli_runs import mediamill, rows
+from tests.helpers.cli_runs import mediamill, read_rows
 
 SAMPLING = "--max-tokens --prompt --system --temperature --schema"
 KEPT = {
@@ -137,7 +137,7 @@ def test_a_file_is_permitted_by_the_command_that_runs_it(chained: bool, tmp_path
     assert "allow" in refused.stderr
     done = mediamill("run", "--allow-local-code", tmp_path / "job.yaml", home=tmp_path / "home")
     assert done.returncode == 0, done.stderr
-    found: list[dict[str, Any]] = rows(out)
+    found: list[dict[str, Any]] = read_rows(out)
     assert len(found) == 1
 
 

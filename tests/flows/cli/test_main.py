@@ -22,7 +22,7 @@ from mediamill.flows.cli.formatting import dollars, duration
 from mediamill.flows.cli.progress import progress_line
 from mediamill.tasks.errors import OutBusy, ProviderDown, StorageError, UsageError
 from mediamill.tasks.summary import Progress
-from tests.helpers.cli_runs import SENTINEL, environment, make_wavs, mediamill, rows, transcribe
+from tests.helpers.cli_runs import SENTINEL, bare_environment, make_wavs, mediamill, read_rows, transcribe
 from tests.helpers.local_server import RunningServer, running_server
 from tests.helpers.paths import RECORDINGS, ROOT
 
@@ -98,7 +98,7 @@ def test_retry_and_report_find_an_out_from_another_folder(tmp_path: Path, server
     (tmp_path / "in" / "text.mp3").write_text("no music")
     server.faults({"match": {"nth": 1}, "fault": {"kind": "status", "status": 400}, "times": 1})
     told = ("transcribe", "in", "--provider", "together", "--base-url", server.origin, "--out", "out", "--json")
-    home = environment(tmp_path / "home")
+    home = bare_environment(tmp_path / "home")
     run = [sys.executable, "-m", "mediamill.flows.cli"]
     first = subprocess.run([*run, *told], cwd=tmp_path, env=home, capture_output=True, text=True, check=False)
     assert first.returncode == 3, first.stderr
@@ -109,7 +109,7 @@ def test_retry_and_report_find_an_out_from_another_folder(tmp_path: Path, server
     summary = json.loads(again.stdout)
     assert (summary["total"], summary["done"]) == (1, 1)
     assert [group["kind"] for group in summary["failures"]] == ["not_audio"]
-    assert len(rows(tmp_path / "out")) == 4
+    assert len(read_rows(tmp_path / "out")) == 4
     assert server.bill()["requests"] == 5
     unknown = mediamill("retry", tmp_path / "out", "--only", "not_audoi", home=tmp_path / "home")
     assert unknown.returncode == 2
@@ -127,7 +127,7 @@ def test_a_run_goes_on_when_nobody_reads_it(redirect: str, tmp_path: Path, serve
     command = [sys.executable, "-m", "mediamill.flows.cli", *map(str, told), "--out", str(tmp_path / "out")]
     done = subprocess.run(
         ["bash", "-c", script, "bash", *command],
-        env=environment(tmp_path / "home"),
+        env=bare_environment(tmp_path / "home"),
         capture_output=True,
         text=True,
         timeout=60,
@@ -136,7 +136,7 @@ def test_a_run_goes_on_when_nobody_reads_it(redirect: str, tmp_path: Path, serve
     assert done.returncode == 3, done.stderr
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
-    assert len(rows(tmp_path / "out")) == 12
+    assert len(read_rows(tmp_path / "out")) == 12
 
 
 def test_a_note_to_nobody_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +164,7 @@ def test_a_disk_that_takes_no_more_is_one_line(kilobytes: int, tmp_path: Path) -
     command = [sys.executable, "-m", "mediamill.flows.cli", *map(str, told)]
     done = subprocess.run(
         ["bash", "-c", f'ulimit -f {kilobytes}; exec "$@"', "bash", *command],
-        env=environment(tmp_path / "home"),
+        env=bare_environment(tmp_path / "home"),
         capture_output=True,
         text=True,
         timeout=60,
@@ -176,13 +176,13 @@ def test_a_disk_that_takes_no_more_is_one_line(kilobytes: int, tmp_path: Path) -
     assert len(said) == 1
     assert str(tmp_path / "out") in said[0]
     assert mediamill(*told, home=tmp_path / "home").returncode == 0
-    assert len(rows(tmp_path / "out")) == 8
+    assert len(read_rows(tmp_path / "out")) == 8
 
 
 def test_serve_says_where_and_ends_on_a_signal(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mediamill.flows.cli", "serve", "--engine", "echo", "--port", "0"]
     with subprocess.Popen(
-        command, env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, env=bare_environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as serving:
         assert serving.stdout is not None
         assert serving.stdout.readline().startswith("listening on http://127.0.0.1:")

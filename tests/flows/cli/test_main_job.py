@@ -19,10 +19,10 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from tests.helpers.cli_runs import environment, make_wavs, mediamill, rows, transcribe
+from tests.helpers.cli_runs import bare_environment, make_wavs, mediamill, read_rows, transcribe
 from tests.helpers.local_server import RunningServer, running_server
 from tests.helpers.paths import RECORDINGS, ROOT, SAMPLES
-from tests.helpers.quick_tier import few
+from tests.helpers.quick_tier import mark_rest_long
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def plain(text: str) -> str:
 def test_a_newcomer_gets_transcripts_a_bill_and_a_page(tmp_path: Path) -> None:
     out = tmp_path / "out"
     home = tmp_path / "home"
-    bare = {**environment(home), "TOGETHER_API_KEY": ""}
+    bare = {**bare_environment(home), "TOGETHER_API_KEY": ""}
     command = [
         sys.executable,
         "-m",
@@ -57,7 +57,7 @@ def test_a_newcomer_gets_transcripts_a_bill_and_a_page(tmp_path: Path) -> None:
     assert "free" in done.stdout
     frame = pd.read_parquet(out / "results")
     assert len(frame) == 8
-    results = rows(out)
+    results = read_rows(out)
     for row in results:
         starts = [word["start"] for word in row["words"]]
         assert starts == sorted(starts)
@@ -93,7 +93,7 @@ def test_manifests_carry_their_columns(kind: str, tmp_path: Path, server: Runnin
         table.to_csv(path, index=False, sep="\t" if kind == "tsv" else ",")
     done = transcribe(path, tmp_path / "out", server.origin)
     assert done.returncode == 0, done.stderr
-    results = {row["item_id"]: row for row in rows(tmp_path / "out")}
+    results = {row["item_id"]: row for row in read_rows(tmp_path / "out")}
     assert set(results) == {"a", "b", "c"}
     assert all(row["in_topic"] == "x" and "in_language" not in row for row in results.values())
 
@@ -102,23 +102,23 @@ def test_manifests_carry_their_columns(kind: str, tmp_path: Path, server: Runnin
 def test_a_glob_a_file_and_a_list_on_stdin(tmp_path: Path, server: RunningServer) -> None:
     make_wavs(tmp_path / "in", 4)
     assert transcribe(tmp_path / "in" / "000[12].wav", tmp_path / "glob", server.origin).returncode == 0
-    assert len(rows(tmp_path / "glob")) == 2
+    assert len(read_rows(tmp_path / "glob")) == 2
     assert transcribe(tmp_path / "in" / "0003.wav", tmp_path / "one", server.origin).returncode == 0
-    assert len(rows(tmp_path / "one")) == 1
+    assert len(read_rows(tmp_path / "one")) == 1
     listed = subprocess.run(
         [
             *(sys.executable, "-m", "mediamill.flows.cli", "transcribe", "-", "--provider", "together", "--yes"),
             *("--base-url", server.origin, "--out", str(tmp_path / "list")),
         ],
         input="".join(f"{path}\n" for path in sorted((tmp_path / "in").iterdir())),
-        env=environment(tmp_path / "home"),
+        env=bare_environment(tmp_path / "home"),
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
     assert listed.returncode == 0, listed.stderr
-    assert len(rows(tmp_path / "list")) == 4
+    assert len(read_rows(tmp_path / "list")) == 4
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
@@ -140,7 +140,7 @@ def test_a_private_url_is_fetched_only_when_its_host_is_named(tmp_path: Path, se
         fetched = mediamill(*told, tmp_path / "yes", "--allow-host", host, home=tmp_path / "home")
         assert fetched.returncode == 0, fetched.stderr + fetched.stdout
         web.shutdown()
-    assert len(rows(tmp_path / "yes")) == 1
+    assert len(read_rows(tmp_path / "yes")) == 1
     assert not list((tmp_path / "yes" / ".tmp").rglob("*.download"))
 
 
@@ -174,12 +174,14 @@ def test_json_status_report_and_limit(tmp_path: Path, server: RunningServer) -> 
     assert "0000.wav" in (out / "report.html").read_text()
 
 
-@pytest.mark.parametrize("job", few(["transcribe.yaml", "manifest.yaml", "nightly.yaml"], ["transcribe.yaml"]))
+@pytest.mark.parametrize(
+    "job", mark_rest_long(["transcribe.yaml", "manifest.yaml", "nightly.yaml"], ["transcribe.yaml"])
+)
 def test_the_example_jobs_run(job: str, tmp_path: Path) -> None:
     path = ROOT / "configs" / "jobs" / job
     done = mediamill("run", path, "--out", tmp_path / "out", "--limit", "1", home=tmp_path / "home")
     assert done.returncode == 0, done.stderr
-    assert len(rows(tmp_path / "out")) == 1
+    assert len(read_rows(tmp_path / "out")) == 1
 
 
 def test_models_and_doctor(tmp_path: Path) -> None:
@@ -199,7 +201,7 @@ def test_models_and_doctor(tmp_path: Path) -> None:
 def test_an_interrupted_pipe_is_no_error(tmp_path: Path) -> None:
     command = f"{sys.executable} -m mediamill.flows.cli models | head -1"
     done = subprocess.run(
-        command, shell=True, env=environment(tmp_path), capture_output=True, text=True, timeout=60, check=False
+        command, shell=True, env=bare_environment(tmp_path), capture_output=True, text=True, timeout=60, check=False
     )
     assert "Traceback" not in done.stderr
     assert "Error" not in done.stderr

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.flows.cli.terminal import Terminal
-from tests.helpers.cli_runs import make_wavs, mediamill, rows
+from tests.helpers.cli_runs import make_wavs, mediamill, read_rows
 from tests.helpers.local_server import RunningServer, running_server
 
 SHOW_CURSOR, HIDE_CURSOR = "\x1b[?25h", "\x1b[?25l"
@@ -106,7 +106,7 @@ def test_one_signal_lets_what_is_in_flight_end(number: int, code: int, tmp_path:
     told = status(tmp_path)
     assert told["last_state"] == "cancelled"
     assert told["unknown_max_usd"] == "0"
-    assert len(rows(tmp_path / "out")) == told["done"] == server.bill()["requests"] < 24
+    assert len(read_rows(tmp_path / "out")) == told["done"] == server.bill()["requests"] < 24
     assert start(tmp_path, server, "--yes", count=24).end().code == 0
     assert server.bill()["requests"] == 24
 

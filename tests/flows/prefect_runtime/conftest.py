@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.prefect_runtime.prefect_server import Deck, mediamill_up, up
+from tests.flows.prefect_runtime.prefect_server import PrefectServer, run_up_or_down, start_prefect_server
 from tests.helpers.local_server import RunningServer, running_server
 
 
@@ -20,7 +20,7 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     users = shared / "users"
     with (shared / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        api = up(shared / "home")
+        api = start_prefect_server(shared / "home")
         users.write_text(str(_count(users) + 1))
         fcntl.flock(lock, fcntl.LOCK_UN)
         yield api
@@ -28,7 +28,7 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         left = _count(users) - 1
         users.write_text(str(left))
         if not left:
-            mediamill_up(shared / "home", "down")
+            run_up_or_down(shared / "home", "down")
 
 
 def _count(users: Path) -> int:
@@ -36,8 +36,8 @@ def _count(users: Path) -> int:
 
 
 @pytest.fixture
-def deck(prefect_api: str, tmp_path: Path) -> Deck:
-    return Deck(prefect_api, tmp_path / "home")
+def deck(prefect_api: str, tmp_path: Path) -> PrefectServer:
+    return PrefectServer(prefect_api, tmp_path / "home")
 
 
 @pytest.fixture

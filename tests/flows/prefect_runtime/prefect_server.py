@@ -19,13 +19,13 @@ from typing import Any, TypeVar
 
 import psutil
 
-from tests.helpers.cli_runs import environment
+from tests.helpers.cli_runs import bare_environment
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Deck:
+class PrefectServer:
     """A Prefect server, reached as its UI reaches it, and a home for the commands that use it."""
 
     api: str
@@ -33,7 +33,7 @@ class Deck:
 
     def env(self, **more: str) -> dict[str, str]:
         """An environment whose runs go to this server."""
-        return {**environment(self.home), "PREFECT_API_URL": self.api, **more}
+        return {**bare_environment(self.home), "PREFECT_API_URL": self.api, **more}
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         """A call of the server's API."""
@@ -53,19 +53,19 @@ class Deck:
                 time.sleep(0.2)
         return json.loads(told) if told else None
 
-    def runs(self, **which: Any) -> list[dict[str, Any]]:
+    def flow_runs(self, **which: Any) -> list[dict[str, Any]]:
         """Flow runs, the oldest first."""
         found: list[dict[str, Any]] = self.ask("POST", "flow_runs/filter", {"flow_runs": which, "sort": "ID_DESC"})
         return sorted(found, key=lambda run: str(run["expected_start_time"]))
 
-    def run_of(self, name: str) -> dict[str, Any]:
+    def flow_run(self, name: str) -> dict[str, Any]:
         """The one flow run of this name."""
-        [run] = self.runs(name={"any_": [name]})
+        [run] = self.flow_runs(name={"any_": [name]})
         return run
 
-    def named(self, start: str) -> dict[str, Any] | None:
+    def newest_run(self, start: str) -> dict[str, Any] | None:
         """The newest flow run whose name begins like this; None while there is none."""
-        found = [run for run in self.runs() if run["name"].startswith(start)]
+        found = [run for run in self.flow_runs() if run["name"].startswith(start)]
         return found[-1] if found else None
 
     def state(self, run_id: str) -> dict[str, Any]:
@@ -73,10 +73,10 @@ class Deck:
         state: dict[str, Any] = self.ask("GET", f"flow_runs/{run_id}")["state"]
         return state
 
-    def ended(self, run_id: str, seconds: float = 60) -> dict[str, Any]:
+    def wait_for_end(self, run_id: str, seconds: float = 60) -> dict[str, Any]:
         """A flow run's final state."""
         final = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
-        until(lambda: self.state(run_id)["type"] in final, f"run {run_id} to end", seconds)
+        wait_until(lambda: self.state(run_id)["type"] in final, f"run {run_id} to end", seconds)
         return self.state(run_id)
 
     def task_runs(self, run_id: str) -> dict[str, dict[str, Any]]:
@@ -126,11 +126,11 @@ class Deck:
         """Let a worker of ``pool`` take what is due, and wait until all of it has ended."""
         command = ("worker", "start", "--pool", pool, "--type", "process", "--run-once")
         with self.prefect(*command, **env) as worker:
-            told, _ = worker.communicate(timeout=150)
-        return told
+            output, _ = worker.communicate(timeout=150)
+        return output
 
 
-def until(condition: Callable[[], T], what: str, seconds: float = 60) -> Any:
+def wait_until(condition: Callable[[], T], what: str, seconds: float = 60) -> Any:
     """The first true value of a condition that another process brings about."""
     ends = time.monotonic() + seconds
     while not (value := condition()):
@@ -139,15 +139,15 @@ def until(condition: Callable[[], T], what: str, seconds: float = 60) -> Any:
     return value
 
 
-def up(state: Path, *options: str) -> str:
+def start_prefect_server(state: Path, *options: str) -> str:
     """``mediamill up`` with a home of its own; the API's address."""
-    done = mediamill_up(state, "up", *options)
+    done = run_up_or_down(state, "up", *options)
     assert done.returncode == 0, done.stdout + done.stderr
     return next(line.partition("=")[2] for line in done.stdout.splitlines() if "PREFECT_API_URL=" in line)
 
 
 @contextmanager
-def own_port() -> Iterator[str]:
+def reserved_port() -> Iterator[str]:
     """A port that nothing else takes for as long as the block runs, also while its server is away.
 
     On Linux a bound socket that does not listen keeps it from whoever asks for any free port, and lets a server have it
@@ -162,13 +162,13 @@ def own_port() -> Iterator[str]:
         yield port
 
 
-def mediamill_up(
+def run_up_or_down(
     state: Path, *arguments: str, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """``mediamill up`` or ``down`` with a home of its own."""
     return subprocess.run(
         [sys.executable, "-m", "mediamill.flows.cli", *arguments],
-        env={**environment(state), **(env or {})},
+        env={**bare_environment(state), **(env or {})},
         capture_output=True,
         text=True,
         timeout=180,
@@ -176,7 +176,7 @@ def mediamill_up(
     )
 
 
-def alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
     """Whether a process is there."""
     try:
         os.kill(pid, 0)
@@ -185,7 +185,7 @@ def alive(pid: int) -> bool:
     return True
 
 
-def engine_of(run_id: str) -> psutil.Process:
+def find_engine_process(run_id: str) -> psutil.Process:
     """The process a worker's flow run is done in."""
     about = ((process, process.info) for process in psutil.process_iter(["cmdline", "environ"]))
     [engine] = [

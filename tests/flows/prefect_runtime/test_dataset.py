@@ -12,13 +12,13 @@ import pandas as pd
 import pytest
 import yaml
 
-from tests.flows.prefect_runtime.prefect_server import Deck
+from tests.flows.prefect_runtime.prefect_server import PrefectServer
 from tests.helpers.cli_runs import make_wavs
 from tests.helpers.local_server import RunningServer
 
 
 @pytest.mark.long
-def test_a_deployed_chain_runs_its_steps_as_flows(deck: Deck, server: RunningServer, tmp_path: Path) -> None:
+def test_a_deployed_chain_runs_its_steps_as_flows(deck: PrefectServer, server: RunningServer, tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 4)
     where = {"provider": "together", "base_url": f"{server.origin}/together/v1"}
     steps = [
@@ -33,10 +33,10 @@ def test_a_deployed_chain_runs_its_steps_as_flows(deck: Deck, server: RunningSer
     deployment = deck.ask("GET", "deployments/name/dataset/chain")
     run = deck.ask("POST", f"deployments/{deployment['id']}/create_flow_run", {})
     worked = deck.work_once("chains")
-    state = deck.ended(run["id"])
+    state = deck.wait_for_end(run["id"])
     assert state["type"] == "COMPLETED", worked
     assert "3 rows" in state["message"]
-    names = {run["name"] for run in deck.runs()}
+    names = {run["name"] for run in deck.flow_runs()}
     assert {"transcribe in: 4 items", "translate manifest.parquet: 3 items"} <= names
     assert len(pd.read_parquet(tmp_path / "out" / "results")) == 3
 
@@ -61,7 +61,7 @@ print(json.dumps(dataset(chain, return_state=True).name))
 
 @pytest.mark.long
 def test_called_from_python_a_chain_gives_its_end_and_raises_what_refused_it(
-    deck: Deck, server: RunningServer, tmp_path: Path
+    deck: PrefectServer, server: RunningServer, tmp_path: Path
 ) -> None:
     make_wavs(tmp_path / "in", 2)
     task = {"capability": "transcribe", "provider": "together", "base_url": f"{server.origin}/together/v1"}

@@ -10,13 +10,13 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tests.flows.prefect_runtime.prefect_server import Deck
+from tests.flows.prefect_runtime.prefect_server import PrefectServer
 from tests.helpers.cli_runs import make_wavs
 from tests.helpers.local_server import RunningServer
 from tests.helpers.paths import RECORDINGS, ROOT
 
 
-def deployed(deck: Deck, server: RunningServer, tmp_path: Path) -> tuple[dict[str, Any], str]:
+def deployed(deck: PrefectServer, server: RunningServer, tmp_path: Path) -> tuple[dict[str, Any], str]:
     """A nightly job on the schedule, from its file; the deployment and its pool."""
     job = tmp_path / "nightly.yaml"
     job.write_text(
@@ -39,7 +39,7 @@ def grow(folder: Path, files: int) -> None:
             made.rename(folder / made.name)
 
 
-def due(deck: Deck, deployment: dict[str, Any], ago: timedelta) -> str:
+def due(deck: PrefectServer, deployment: dict[str, Any], ago: timedelta) -> str:
     """A run the scheduler made, due some time ago: what a missed night leaves."""
     state = {"type": "SCHEDULED", "state_details": {"scheduled_time": (datetime.now(UTC) - ago).isoformat()}}
     run = deck.ask("POST", f"deployments/{deployment['id']}/create_flow_run", {"state": state})
@@ -48,7 +48,7 @@ def due(deck: Deck, deployment: dict[str, Any], ago: timedelta) -> str:
 
 
 @pytest.mark.long
-def test_three_nights_each_do_only_what_is_new(deck: Deck, server: RunningServer, tmp_path: Path) -> None:
+def test_three_nights_each_do_only_what_is_new(deck: PrefectServer, server: RunningServer, tmp_path: Path) -> None:
     deployment, pool = deployed(deck, server, tmp_path)
     assert deployment["schedules"][0]["schedule"] == {"cron": "0 2 * * *", "timezone": "Europe/Zurich", "day_or": True}
     told = []
@@ -56,7 +56,7 @@ def test_three_nights_each_do_only_what_is_new(deck: Deck, server: RunningServer
         grow(tmp_path / "recordings", files)
         run_id = due(deck, deployment, timedelta(0))
         worked = deck.work_once(pool)
-        state = deck.ended(run_id)
+        state = deck.wait_for_end(run_id)
         assert state["type"] == "COMPLETED", worked
         told.append((deck.ask("GET", f"flow_runs/{run_id}")["name"], state["message"]))
     assert [name.partition(": ")[2] for name, _ in told] == ["3 items", "nothing new", "2 items"]
@@ -67,32 +67,34 @@ def test_three_nights_each_do_only_what_is_new(deck: Deck, server: RunningServer
 
 
 @pytest.mark.long
-def test_what_an_outage_failed_is_done_the_next_night(deck: Deck, server: RunningServer, tmp_path: Path) -> None:
+def test_what_an_outage_failed_is_done_the_next_night(
+    deck: PrefectServer, server: RunningServer, tmp_path: Path
+) -> None:
     deployment, pool = deployed(deck, server, tmp_path)
     make_wavs(tmp_path / "recordings", 2)
     server.faults({"match": {}, "fault": {"kind": "status", "status": 400}})
     first = due(deck, deployment, timedelta(0))
     deck.work_once(pool)
-    assert deck.ended(first)["name"] == "CompletedWithFailures"
+    assert deck.wait_for_end(first)["name"] == "CompletedWithFailures"
     server.reset()
     second = due(deck, deployment, timedelta(0))
     deck.work_once(pool)
-    assert deck.ended(second)["type"] == "COMPLETED"
+    assert deck.wait_for_end(second)["type"] == "COMPLETED"
 
 
 @pytest.mark.long
-def test_missed_nights_are_caught_up_once(deck: Deck, server: RunningServer, tmp_path: Path) -> None:
+def test_missed_nights_are_caught_up_once(deck: PrefectServer, server: RunningServer, tmp_path: Path) -> None:
     deployment, pool = deployed(deck, server, tmp_path)
     make_wavs(tmp_path / "recordings", 2)
     missed = [due(deck, deployment, timedelta(days=days)) for days in (3, 2, 1)]
     deck.work_once(pool)
-    states = [deck.ended(run_id) for run_id in missed]
+    states = [deck.wait_for_end(run_id) for run_id in missed]
     assert sorted(state["name"] for state in states) == ["CaughtUp", "CaughtUp", "Completed"]
     assert server.bill()["requests"] == 2
 
 
 @pytest.mark.long
-def test_prefect_yaml_deploys(deck: Deck) -> None:
+def test_prefect_yaml_deploys(deck: PrefectServer) -> None:
     made = deck.cli("deploy", cwd=ROOT)
     assert made.returncode == 0, made.stdout + made.stderr
     deployment = deck.ask("GET", "deployments/name/transcribe/nightly")
@@ -108,7 +110,7 @@ def test_prefect_yaml_deploys(deck: Deck) -> None:
         ("schedule: {at: '2'}", "schedule"),
     ],
 )
-def test_a_wrong_schedule_is_one_line(deck: Deck, tmp_path: Path, line: str, told: str) -> None:
+def test_a_wrong_schedule_is_one_line(deck: PrefectServer, tmp_path: Path, line: str, told: str) -> None:
     job = tmp_path / "wrong.yaml"
     job.write_text(f"capability: transcribe\nsource: in\n{line}\n")
     refused = deck.cli("deploy", job)

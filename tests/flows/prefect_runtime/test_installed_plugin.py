@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.flows.prefect_runtime.prefect_server import Deck
+from tests.flows.prefect_runtime.prefect_server import PrefectServer
 from tests.helpers.paths import ROOT
 from tests.packaging.environments import build_wheel, make_environment, make_foreign_folder
 
@@ -135,7 +135,7 @@ def test_what_a_package_adds_is_run_by_command(programs: Path, project: Path, ac
     assert len(acme.seen) == calls
 
 
-def test_what_a_package_adds_is_a_flow(programs: Path, project: Path, acme: Acme, deck: Deck) -> None:
+def test_what_a_package_adds_is_a_flow(programs: Path, project: Path, acme: Acme, deck: PrefectServer) -> None:
     env = deck.env()
     job = ("judge-mood", "texts.csv", "--provider", "acme", "--base-url", acme.base_url, "--budget", "1")
     done = call(programs, project, env, "mediamill", *job, "--out", "command")
@@ -145,5 +145,5 @@ def test_what_a_package_adds_is_a_flow(programs: Path, project: Path, acme: Acme
     flow = FLOW.replace("budget=1", f'budget=1, options={{"base_url": "{acme.base_url}"}}')
     called = call(programs, project, env, "python", "-c", flow)
     assert "RESULT 1" in called.stdout, called.stderr
-    names = [run["name"] for run in deck.runs() if "judge-mood" in run["name"]]
+    names = [run["name"] for run in deck.flow_runs() if "judge-mood" in run["name"]]
     assert len(names) == 2

@@ -14,7 +14,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.flows.prefect_runtime.prefect_server import Deck, engine_of, mediamill_up, own_port, until, up
+from tests.flows.prefect_runtime.prefect_server import (
+    PrefectServer,
+    find_engine_process,
+    reserved_port,
+    run_up_or_down,
+    start_prefect_server,
+    wait_until,
+)
 from tests.helpers.cli_runs import make_wavs
 from tests.helpers.local_server import RunningServer, running_server
 
@@ -34,17 +41,19 @@ def command(tmp_path: Path, server: RunningServer) -> list[str | Path]:
     ]
 
 
-def going(deck: Deck, server: RunningServer, tmp_path: Path) -> tuple[subprocess.Popen[str], str]:
+def going(deck: PrefectServer, server: RunningServer, tmp_path: Path) -> tuple[subprocess.Popen[str], str]:
     """A run in the middle of its work, and its flow run."""
     make_wavs(source(tmp_path), ITEMS)
     server.limits(rpm=1e9)
     process = deck.start(*command(tmp_path, server))
-    until(lambda: server.bill()["requests"] >= FLYING + 1, "the first requests")
-    run = until(lambda: deck.named(f"transcribe {source(tmp_path).name}: {ITEMS} items"), "the run to be named")
+    wait_until(lambda: server.bill()["requests"] >= FLYING + 1, "the first requests")
+    run = wait_until(
+        lambda: deck.newest_run(f"transcribe {source(tmp_path).name}: {ITEMS} items"), "the run to be named"
+    )
     return process, run["id"]
 
 
-def whole(deck: Deck, server: RunningServer, tmp_path: Path, *, twice: int) -> None:
+def whole(deck: PrefectServer, server: RunningServer, tmp_path: Path, *, twice: int) -> None:
     """The same command again completes it, and nothing but what was in flight is bought twice."""
     again = deck.cli(*command(tmp_path, server), "--retries", "5")
     assert again.returncode == 0, again.stderr
@@ -52,7 +61,7 @@ def whole(deck: Deck, server: RunningServer, tmp_path: Path, *, twice: int) -> N
     assert server.bill()["requests"] <= ITEMS + twice
 
 
-def task_states(deck: Deck, run_id: str) -> set[str]:
+def task_states(deck: PrefectServer, run_id: str) -> set[str]:
     """The states that the task runs of a flow run are in."""
     return {task["state"]["type"] for task in deck.task_runs(run_id).values()}
 
@@ -75,19 +84,19 @@ def slow() -> Iterator[RunningServer]:
 
 @pytest.fixture
 def port() -> Iterator[str]:
-    with own_port() as port:
+    with reserved_port() as port:
         yield port
 
 
 @pytest.mark.long
 def test_cancel_in_the_ui_drains_and_leaves_the_rest_to_the_next_run(
-    deck: Deck, slow: RunningServer, tmp_path: Path
+    deck: PrefectServer, slow: RunningServer, tmp_path: Path
 ) -> None:
     process, run_id = going(deck, slow, tmp_path)
     deck.ask("POST", f"flow_runs/{run_id}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
     _, told = process.communicate(timeout=60)
     assert process.returncode == 4, told
-    state = deck.ended(run_id)
+    state = deck.wait_for_end(run_id)
     assert state["type"] == "CANCELLED"
     assert "left" in state["message"]
     kept = len(pd.read_parquet(tmp_path / "out" / "results"))
@@ -98,19 +107,19 @@ def test_cancel_in_the_ui_drains_and_leaves_the_rest_to_the_next_run(
 @pytest.mark.long
 @pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.long), signal.SIGTERM])
 def test_a_signal_drains_and_the_state_is_cancelled(
-    deck: Deck, slow: RunningServer, tmp_path: Path, number: int
+    deck: PrefectServer, slow: RunningServer, tmp_path: Path, number: int
 ) -> None:
     process, run_id = going(deck, slow, tmp_path)
     process.send_signal(number)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 128 + number, told
-    assert deck.ended(run_id)["type"] == "CANCELLED"
+    assert deck.wait_for_end(run_id)["type"] == "CANCELLED"
     assert len(pd.read_parquet(tmp_path / "out" / "results")) == slow.bill()["requests"] < ITEMS
 
 
 @pytest.mark.long
 def test_after_sigkill_the_next_run_goes_on_and_tells_prefect_the_truth(
-    deck: Deck, slow: RunningServer, tmp_path: Path
+    deck: PrefectServer, slow: RunningServer, tmp_path: Path
 ) -> None:
     process, run_id = going(deck, slow, tmp_path)
     process.kill()
@@ -118,14 +127,14 @@ def test_after_sigkill_the_next_run_goes_on_and_tells_prefect_the_truth(
     assert deck.state(run_id)["type"] == "RUNNING"  # Prefect cannot know
     assert "RUNNING" in task_states(deck, run_id)
     whole(deck, slow, tmp_path, twice=FLYING)
-    state = deck.ended(run_id)
+    state = deck.wait_for_end(run_id)
     assert state["type"] == "CRASHED"
     assert "goes on where it stopped" in state["message"]
     assert task_states(deck, run_id) == {"COMPLETED", "CRASHED"}  # it had planned
 
 
 @pytest.mark.long
-def test_a_run_that_is_about_to_give_way_is_not_taken_for_dead(deck: Deck, tmp_path: Path) -> None:
+def test_a_run_that_is_about_to_give_way_is_not_taken_for_dead(deck: PrefectServer, tmp_path: Path) -> None:
     out = tmp_path / "out"
     mark = f"out:{sha256(str(out).encode()).hexdigest()[:12]}"
     flow = deck.ask("POST", "flows/", {"name": "transcribe"})["id"]
@@ -146,32 +155,32 @@ def test_servers_that_start_at_once_get_a_port_each(tmp_path: Path) -> None:
     homes = [tmp_path / "one", tmp_path / "two"]
     try:
         with ThreadPoolExecutor() as threads:
-            decks = [Deck(api, tmp_path / "home") for api in threads.map(up, homes)]
+            decks = [PrefectServer(api, tmp_path / "home") for api in threads.map(start_prefect_server, homes)]
         assert len({deck.api for deck in decks}) == len(homes)
-        assert mediamill_up(homes[0], "down").returncode == 0
-        assert decks[1].runs() == []
+        assert run_up_or_down(homes[0], "down").returncode == 0
+        assert decks[1].flow_runs() == []
     finally:
         for home in homes:
-            mediamill_up(home, "down")
+            run_up_or_down(home, "down")
 
 
 @pytest.mark.long
 def test_the_server_dies_and_comes_back_in_mid_run(slow: RunningServer, port: str, tmp_path: Path) -> None:
     home = tmp_path / "prefect"
-    deck = Deck(up(home, "--port", port), tmp_path / "home")
+    deck = PrefectServer(start_prefect_server(home, "--port", port), tmp_path / "home")
     try:
         process, run_id = going(deck, slow, tmp_path)
-        assert mediamill_up(home, "down").returncode == 0
+        assert run_up_or_down(home, "down").returncode == 0
         before = slow.bill()["requests"]
-        until(lambda: slow.bill()["requests"] > before + FLYING, "the work to go on without Prefect")
+        wait_until(lambda: slow.bill()["requests"] > before + FLYING, "the work to go on without Prefect")
         with paused(slow):  # so that it comes back in mid-run, however long it takes to start
-            assert up(home, "--port", port) == deck.api
+            assert start_prefect_server(home, "--port", port) == deck.api
         _, told = process.communicate(timeout=90)
         assert process.returncode == 0, told
-        assert deck.ended(run_id)["type"] == "COMPLETED"
+        assert deck.wait_for_end(run_id)["type"] == "COMPLETED"
         assert len(pd.read_parquet(tmp_path / "out" / "results")) == ITEMS == slow.bill()["requests"]
     finally:
-        mediamill_up(home, "down")
+        run_up_or_down(home, "down")
 
 
 @pytest.mark.long
@@ -179,27 +188,27 @@ def test_a_server_that_stays_away_is_told_at_the_end_and_put_right_by_the_next_r
     slow: RunningServer, port: str, tmp_path: Path
 ) -> None:
     home = tmp_path / "prefect"
-    deck = Deck(up(home, "--port", port), tmp_path / "home")
+    deck = PrefectServer(start_prefect_server(home, "--port", port), tmp_path / "home")
     try:
         process, run_id = going(deck, slow, tmp_path)
-        assert mediamill_up(home, "down").returncode == 0
+        assert run_up_or_down(home, "down").returncode == 0
         _, told = process.communicate(timeout=120)
         assert process.returncode == 0, told
         assert "Prefect was not told how this run ended" in told
         assert "Traceback" not in told
         assert len(pd.read_parquet(tmp_path / "out" / "results")) == ITEMS == slow.bill()["requests"]
-        up(home, "--port", port)
+        start_prefect_server(home, "--port", port)
         assert deck.state(run_id)["type"] == "RUNNING"
         make_wavs(source(tmp_path), ITEMS + 8)
         assert deck.cli(*command(tmp_path, slow)).returncode == 0
-        assert deck.ended(run_id)["type"] == "COMPLETED"
+        assert deck.wait_for_end(run_id)["type"] == "COMPLETED"
         assert task_states(deck, run_id) == {"COMPLETED"}
         assert list((tmp_path / "out" / ".journal" / "untold").iterdir()) == []
     finally:
-        mediamill_up(home, "down")
+        run_up_or_down(home, "down")
 
 
-def at_work(deck: Deck, server: RunningServer, tmp_path: Path, name: str) -> tuple[subprocess.Popen[str], str]:
+def at_work(deck: PrefectServer, server: RunningServer, tmp_path: Path, name: str) -> tuple[subprocess.Popen[str], str]:
     """A worker with a deployed run in the middle of its work, and its flow run."""
     make_wavs(source(tmp_path), ITEMS)
     job = tmp_path / "recordings.yaml"
@@ -213,16 +222,16 @@ def at_work(deck: Deck, server: RunningServer, tmp_path: Path, name: str) -> tup
     deployment = deck.ask("GET", f"deployments/name/transcribe/{pool}")
     run_id: str = deck.ask("POST", f"deployments/{deployment['id']}/create_flow_run", {})["id"]
     worker = deck.prefect("worker", "start", "--pool", pool, "--type", "process")
-    until(lambda: server.bill()["requests"] > FLYING, "the run to be at work")
+    wait_until(lambda: server.bill()["requests"] > FLYING, "the run to be at work")
     return worker, run_id
 
 
 @pytest.mark.long
-def test_a_worker_that_is_stopped_drains_its_run(deck: Deck, slow: RunningServer, tmp_path: Path) -> None:
+def test_a_worker_that_is_stopped_drains_its_run(deck: PrefectServer, slow: RunningServer, tmp_path: Path) -> None:
     worker, run_id = at_work(deck, slow, tmp_path, "stopped")
     worker.terminate()
     told, _ = worker.communicate(timeout=60)
-    state = deck.ended(run_id)
+    state = deck.wait_for_end(run_id)
     assert state["type"] == "CANCELLED", told
     kept = len(pd.read_parquet(tmp_path / "out" / "results"))
     assert kept == slow.bill()["requests"] < ITEMS
@@ -230,11 +239,11 @@ def test_a_worker_that_is_stopped_drains_its_run(deck: Deck, slow: RunningServer
 
 
 @pytest.mark.long
-def test_cancel_in_the_ui_reaches_a_run_on_a_worker(deck: Deck, slow: RunningServer, tmp_path: Path) -> None:
+def test_cancel_in_the_ui_reaches_a_run_on_a_worker(deck: PrefectServer, slow: RunningServer, tmp_path: Path) -> None:
     worker, run_id = at_work(deck, slow, tmp_path, "cancelled")
     try:
         deck.ask("POST", f"flow_runs/{run_id}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
-        assert deck.ended(run_id)["type"] == "CANCELLED"
+        assert deck.wait_for_end(run_id)["type"] == "CANCELLED"
         kept = len(pd.read_parquet(tmp_path / "out" / "results"))
         assert kept == slow.bill()["requests"] < ITEMS
     finally:
@@ -244,13 +253,13 @@ def test_cancel_in_the_ui_reaches_a_run_on_a_worker(deck: Deck, slow: RunningSer
 
 @pytest.mark.long
 def test_a_worker_killed_with_its_run_leaves_what_the_next_run_completes(
-    deck: Deck, slow: RunningServer, tmp_path: Path
+    deck: PrefectServer, slow: RunningServer, tmp_path: Path
 ) -> None:
     worker, run_id = at_work(deck, slow, tmp_path, "killed")
-    until(lambda: deck.state(run_id)["type"] == "RUNNING", "the run to be known as running")
-    engine = engine_of(run_id)
+    wait_until(lambda: deck.state(run_id)["type"] == "RUNNING", "the run to be known as running")
+    engine = find_engine_process(run_id)
     worker.kill()
     engine.kill()
     worker.communicate(timeout=60)
     whole(deck, slow, tmp_path, twice=FLYING)
-    assert deck.ended(run_id)["type"] == "CRASHED"
+    assert deck.wait_for_end(run_id)["type"] == "CRASHED"

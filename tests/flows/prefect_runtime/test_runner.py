@@ -13,8 +13,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.flows.prefect_runtime.prefect_server import Deck
-from tests.helpers.cli_runs import SENTINEL, environment, make_wavs
+from tests.flows.prefect_runtime.prefect_server import PrefectServer
+from tests.helpers.cli_runs import SENTINEL, bare_environment, make_wavs
 from tests.helpers.local_server import RunningServer
 from tests.helpers.paths import SAMPLES
 
@@ -22,7 +22,7 @@ BROKEN = SAMPLES / "broken"
 
 
 def test_a_run_is_a_flow_run_with_its_steps_its_money_and_no_secret(
-    deck: Deck, server: RunningServer, tmp_path: Path
+    deck: PrefectServer, server: RunningServer, tmp_path: Path
 ) -> None:
     make_wavs(tmp_path / "in", 30)
     shutil.copy(next(BROKEN.glob("*.wav")), tmp_path / "in" / "*_broken_*.wav")
@@ -66,7 +66,9 @@ def test_a_run_is_a_flow_run_with_its_steps_its_money_and_no_secret(
 
 
 @pytest.mark.long
-def test_a_rerun_with_nothing_to_do_says_so_and_asks_nothing(deck: Deck, server: RunningServer, tmp_path: Path) -> None:
+def test_a_rerun_with_nothing_to_do_says_so_and_asks_nothing(
+    deck: PrefectServer, server: RunningServer, tmp_path: Path
+) -> None:
     make_wavs(tmp_path / "in", 3)
     command: list[str | Path] = ["transcribe", tmp_path / "in", "--out", tmp_path / "out", "--provider", "together"]
     command += ["--base-url", f"{server.origin}/together/v1", "--yes"]
@@ -78,13 +80,13 @@ def test_a_rerun_with_nothing_to_do_says_so_and_asks_nothing(deck: Deck, server:
     assert server.bill()["requests"] == 3
 
 
-def test_what_cannot_start_is_one_line_in_a_failed_state(deck: Deck, tmp_path: Path) -> None:
+def test_what_cannot_start_is_one_line_in_a_failed_state(deck: PrefectServer, tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 1)
     (tmp_path / "empty").mkdir()
     done = deck.cli("transcribe", tmp_path / "empty", "--out", tmp_path / "out", "--provider", "local", "--prefect")
     assert done.returncode == 2
     assert "Traceback" not in done.stderr + done.stdout
-    run = deck.named("transcribe empty")
+    run = deck.newest_run("transcribe empty")
     assert run is not None
     assert run["state"]["type"] == "FAILED"
     assert str(tmp_path / "empty") in run["state"]["message"]
@@ -100,7 +102,7 @@ def test_called_from_python_a_flow_gives_its_summary_and_needs_no_server(tmp_pat
         "model='pocketsphinx', params={'language': 'en'}, options={'concurrency': 2})\n"
         "print(told['done'], told['state'])"
     )
-    env = {**environment(tmp_path / "home"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    env = {**bare_environment(tmp_path / "home"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
     done = subprocess.run(
         [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=150, check=False, cwd=tmp_path
     )
@@ -110,7 +112,7 @@ def test_called_from_python_a_flow_gives_its_summary_and_needs_no_server(tmp_pat
 
 
 @pytest.mark.long
-def test_a_key_may_lie_in_a_secret_block(deck: Deck, server: RunningServer, tmp_path: Path) -> None:
+def test_a_key_may_lie_in_a_secret_block(deck: PrefectServer, server: RunningServer, tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 2)
     code = (
         "import sys; from prefect.blocks.system import Secret; from mediamill.flows.transcribe import transcribe\n"
@@ -134,12 +136,12 @@ def test_a_key_may_lie_in_a_secret_block(deck: Deck, server: RunningServer, tmp_
     assert refused.startswith("Failed Prefect has no Secret block 'no-such-block'"), done.stderr
     assert state.startswith("Completed done: 2 done"), done.stderr
     assert SENTINEL not in done.stdout + done.stderr
-    run = deck.named("transcribe in: 2 items")
+    run = deck.newest_run("transcribe in: 2 items")
     assert run is not None
     assert SENTINEL not in json.dumps([run, deck.logs(run["id"]), deck.artifacts(run["id"])])
 
 
-def test_prefect_is_asked_for_or_not_and_told_when_it_is_away(deck: Deck, tmp_path: Path) -> None:
+def test_prefect_is_asked_for_or_not_and_told_when_it_is_away(deck: PrefectServer, tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 1)
     command = ("transcribe", tmp_path / "in", "--out", tmp_path / "out", "--provider", "local")
     away = "http://127.0.0.1:9/api"

@@ -14,7 +14,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.flows.prefect_runtime.prefect_server import Deck, engine_of, mediamill_up, own_port, until, up
+from tests.flows.prefect_runtime.prefect_server import (
+    PrefectServer,
+    find_engine_process,
+    reserved_port,
+    run_up_or_down,
+    start_prefect_server,
+    wait_until,
+)
 from tests.helpers.cli_runs import make_wavs
 from tests.helpers.local_server import RunningServer, running_server
 
@@ -28,7 +35,7 @@ class Doomed:
     def __init__(self, tmp_path: Path, port: str) -> None:
         self.home = tmp_path / "prefect"
         self.port = port
-        self.deck = Deck(up(self.home, "--port", self.port), tmp_path / "home")
+        self.deck = PrefectServer(start_prefect_server(self.home, "--port", self.port), tmp_path / "home")
 
     def end(self, number: int) -> None:
         """Send its process a signal."""
@@ -38,10 +45,10 @@ class Doomed:
 
 @pytest.fixture
 def doomed(tmp_path: Path) -> Iterator[Doomed]:
-    with own_port() as port:
+    with reserved_port() as port:
         server = Doomed(tmp_path, port)
         yield server
-        mediamill_up(server.home, "down")
+        run_up_or_down(server.home, "down")
 
 
 @pytest.fixture
@@ -75,7 +82,7 @@ def test_a_server_lost_in_mid_run_holds_up_no_exit(
 ) -> None:
     make_wavs(tmp_path / "in", items)
     process = doomed.deck.start(*job(tmp_path, echo))
-    until(lambda: echo.bill()["requests"] > items / 10, "the run to be at work")
+    wait_until(lambda: echo.bill()["requests"] > items / 10, "the run to be at work")
     doomed.end(number)
     try:
         _, told = process.communicate(timeout=180)
@@ -103,7 +110,7 @@ def test_called_from_python_the_result_comes_back_and_the_interpreter_ends(
     )
     environment = doomed.deck.env()
     with subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True) as process:
-        until(lambda: echo.bill()["requests"] > 10, "the run to be at work")
+        wait_until(lambda: echo.bill()["requests"] > 10, "the run to be at work")
         doomed.end(signal.SIGKILL)
         told, _ = process.communicate(timeout=120)
     left = time.time() - work_ended(tmp_path / "out")
@@ -129,20 +136,20 @@ def test_under_a_worker_the_run_leaves_in_time_and_the_next_one_tells_how_it_wen
     run_id: str = deck.ask("POST", f"deployments/{deployment['id']}/create_flow_run", {})["id"]
     worker = deck.prefect("worker", "start", "--pool", "lost", "--type", "process")
     try:
-        until(lambda: echo.bill()["requests"] > 10, "the run to be at work")
-        engine = engine_of(run_id)
+        wait_until(lambda: echo.bill()["requests"] > 10, "the run to be at work")
+        engine = find_engine_process(run_id)
         doomed.end(signal.SIGKILL)
-        until(lambda: list((tmp_path / "out" / "runs").glob("*.json")), "the work to end", 120)
+        wait_until(lambda: list((tmp_path / "out" / "runs").glob("*.json")), "the work to end", 120)
         engine.wait(LONGEST_EXIT)
     finally:
         worker.kill()
         worker.communicate(timeout=60)
     assert rows(tmp_path / "out") == items == echo.bill()["requests"]
-    up(doomed.home, "--port", doomed.port)
+    start_prefect_server(doomed.home, "--port", doomed.port)
     assert deck.state(run_id)["type"] == "RUNNING"
     make_wavs(tmp_path / "in", items + 1)
     assert deck.cli(*job(tmp_path, echo)).returncode == 0
-    assert deck.ended(run_id)["type"] == "COMPLETED"  # its end was left in OUT
+    assert deck.wait_for_end(run_id)["type"] == "COMPLETED"  # its end was left in OUT
     assert {task["state"]["type"] for task in deck.task_runs(run_id).values()} == {"COMPLETED"}
 
 
@@ -172,7 +179,7 @@ print(transcribe(source, out=out, provider="together", budget=5, options=options
 
 @pytest.mark.long
 def test_what_a_lost_task_leaves_undone_is_done_in_the_same_run(
-    deck: Deck, echo: RunningServer, tmp_path: Path
+    deck: PrefectServer, echo: RunningServer, tmp_path: Path
 ) -> None:
     make_wavs(tmp_path / "in", 40)
     command = [sys.executable, "-c", LOSE, str(tmp_path / "in"), str(tmp_path / "out"), f"{echo.origin}/together/v1"]

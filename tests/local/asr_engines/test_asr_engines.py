@@ -23,10 +23,10 @@ from mediamill.tasks.local.asr_engines.echo import simulate_transcript
 from mediamill.tasks.local.asr_engines.pocketsphinx import recognise_with_pocketsphinx, split_utterances
 from mediamill.tasks.local.asr_engines.registry import get_asr_engine_identity, make_asr_engine
 from mediamill.tasks.local.asr_engines.worker_pool import WorkerDied, WorkerPool
-from tests.helpers.audio_files import encode, wav
+from tests.helpers.audio_files import to_wav, write_tone_file
 from tests.helpers.local_server import RunningServer, running_server
 from tests.helpers.paths import OUTSIDE_SAMPLES, RECORDINGS
-from tests.helpers.transcription_requests import error, post, tone
+from tests.helpers.transcription_requests import error_body, post, tone_wav
 
 
 def audio(data: bytes) -> Audio:
@@ -77,13 +77,13 @@ def test_echoes_fill_the_recording_and_repeat(digest: bytes, seconds: Decimal) -
 
 
 def test_echoes_of_different_bytes_differ(server: RunningServer) -> None:
-    texts = {post(server.origin, audio=tone(0.5, pitch)).json()["text"] for pitch in range(200, 240)}
+    texts = {post(server.origin, audio=tone_wav(0.5, pitch)).json()["text"] for pitch in range(200, 240)}
     assert len(texts) == 40
 
 
 def test_echo_measures_what_is_not_plain_wav(server: RunningServer, tmp_path: Path) -> None:
     for form, codec in (("flac", "flac"), ("mp3", "mp3"), ("webm", "libopus")):
-        made = encode(tmp_path / f"a.{form}", form, codec, seconds=1.5)
+        made = write_tone_file(tmp_path / f"a.{form}", form, codec, seconds=1.5)
         reply = post(server.origin, audio=made.read_bytes(), filename=made.name, response_format="verbose_json")
         assert reply.json()["duration"] == pytest.approx(1.5, abs=0.06)
     assert post(server.origin, audio=b"RIFF" + bytes(100)).status_code == 400
@@ -115,11 +115,11 @@ def test_no_sound_is_bad_input() -> None:
     with pytest.raises(BadInput):
         recognise_with_pocketsphinx(audio(b"plain text"), None)
     with pytest.raises(BadInput, match="longer than"):
-        recognise_with_pocketsphinx(audio(tone(2.0)), 1.0)
+        recognise_with_pocketsphinx(audio(tone_wav(2.0)), 1.0)
 
 
 def test_silence_is_no_words() -> None:
-    heard = recognise_with_pocketsphinx(audio(tone(1.0, pitch=0)), None)
+    heard = recognise_with_pocketsphinx(audio(tone_wav(1.0, pitch=0)), None)
     assert (heard.text, heard.words, heard.segments, heard.seconds) == ("", (), (), Decimal("1.000000"))
 
 
@@ -153,9 +153,9 @@ def test_the_projects_own_recordings_are_heard() -> None:
 def test_the_local_engine_says_what_it_cannot() -> None:
     with running_server(engine="local", workers=1) as running:
         german = post(running.origin, language="de")
-        assert (german.status_code, error(german)["param"]) == (400, "language")
+        assert (german.status_code, error_body(german)["param"]) == (400, "language")
         speakers = post(running.origin, diarize="true")
-        assert (speakers.status_code, error(speakers)["param"]) == (400, "diarize")
+        assert (speakers.status_code, error_body(speakers)["param"]) == (400, "diarize")
         assert post(running.origin, audio=b"text", filename="a.mp3").status_code == 400
 
 
@@ -167,7 +167,7 @@ def test_times_stay_right_beyond_the_first_cut(tmp_path: Path) -> None:
         once = np.concatenate([*samples_of(sound), np.zeros(16_000, np.int16)])
     path = tmp_path / "long.wav"
     copies = 1 + 70 * 16_000 // len(once)
-    path.write_bytes(wav(np.tile(once, copies)))
+    path.write_bytes(to_wav(np.tile(once, copies)))
     heard = recognise_with_pocketsphinx(Audio("long.wav", 0, "", path=path), None)
     assert float(heard.seconds) == pytest.approx(copies * len(once) / 16_000, abs=1e-6)
     first = next(w.start for w in heard.words if w.word == "friends")
@@ -178,7 +178,7 @@ def test_times_stay_right_beyond_the_first_cut(tmp_path: Path) -> None:
 
 
 def test_a_killed_worker_is_a_500_and_is_replaced(tmp_path: Path) -> None:
-    made = encode(tmp_path / "a.flac", "flac", "flac", seconds=0.5).read_bytes()
+    made = write_tone_file(tmp_path / "a.flac", "flac", "flac", seconds=0.5).read_bytes()
     with running_server(workers=1) as running:
         assert post(running.origin, audio=made, filename="a.flac").status_code == 200
         server = psutil.Process(running.server.process.pid)
@@ -187,7 +187,7 @@ def test_a_killed_worker_is_a_500_and_is_replaced(tmp_path: Path) -> None:
         assert len(workers) == 1
         workers[0].kill()
         failed = post(running.origin, "together", audio=made, filename="a.flac")
-        assert (failed.status_code, error(failed)["code"]) == (500, "processing_failed")
+        assert (failed.status_code, error_body(failed)["code"]) == (500, "processing_failed")
         assert post(running.origin, "together", audio=made, filename="a.flac").status_code == 200
         assert running.bill()["billed"] == 2
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mediamill.tasks.local.billing.bill import Bill
 from mediamill.tasks.local.billing.price_list import compute_audio_usd
 from tests.helpers.local_server import RunningServer, running_server
-from tests.helpers.transcription_requests import post, tone
+from tests.helpers.transcription_requests import post, tone_wav
 
 MODEL = "openai/whisper-large-v3"
 
@@ -24,7 +24,7 @@ def test_a_price_is_right_to_the_last_place(seconds: Decimal, minute: Decimal) -
 
 
 def test_equal_requests_are_told_apart_from_new_ones(server: RunningServer) -> None:
-    for audio, language in ((tone(0.5), "en"), (tone(0.5), "en"), (tone(0.5), "de"), (tone(0.6), "en")):
+    for audio, language in ((tone_wav(0.5), "en"), (tone_wav(0.5), "en"), (tone_wav(0.5), "de"), (tone_wav(0.6), "en")):
         assert post(server.origin, audio=audio, language=language).status_code == 200
     bill = server.bill()
     assert (bill["requests"], bill["sent_again"], bill["billed_again"]) == (4, 1, 1)
@@ -34,7 +34,7 @@ def test_each_dialect_bills_as_its_provider(tmp_path: Path) -> None:
     models = {"together": MODEL, "openai": "whisper-1", "groq": "whisper-large-v3"}
     with running_server(price=[(model, "0.006") for model in models.values()]) as running:
         for dialect in models:
-            assert post(running.origin, dialect, audio=tone(2.6)).status_code == 200
+            assert post(running.origin, dialect, audio=tone_wav(2.6)).status_code == 200
         by_model = running.bill()["by_model"]
     assert by_model[MODEL]["usd"] == "0.00026"
     assert by_model["whisper-1"]["usd"] == "0.0003"  # 3 s
@@ -58,12 +58,12 @@ def test_the_bill_tells_that_a_key_came_but_not_which(server: RunningServer) -> 
 def test_the_bill_survives_a_killed_server(tmp_path: Path) -> None:
     file = tmp_path / "bill.jsonl"
     with running_server(bill_file=file, price={MODEL: "0.0015"}) as running:
-        post(running.origin, "together", audio=tone(1.0))
+        post(running.origin, "together", audio=tone_wav(1.0))
         running.server.process.kill()
     with file.open("ab") as torn:
         torn.write(b'{"n": 2, "pa')
     with running_server(bill_file=file, price={MODEL: "0.0015"}) as running:
-        assert post(running.origin, "together", audio=tone(2.0)).status_code == 200
+        assert post(running.origin, "together", audio=tone_wav(2.0)).status_code == 200
         bill = running.bill()
     assert [call["n"] for call in bill["calls"]] == [1, 2]
     assert bill["usd"] == "0.000075"

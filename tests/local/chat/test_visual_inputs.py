@@ -16,7 +16,7 @@ from PIL import Image
 
 from tests.helpers.local_server import RunningServer, running_server
 from tests.helpers.paths import SAMPLES
-from tests.helpers.visual_samples import DAY, HOUSE, PAGE, data_url, web
+from tests.helpers.visual_samples import DAY, HOUSE, PAGE, data_url, serve_folder
 from tests.local.chat.test_chat_request import CHAT, MODEL, ask, words_of
 
 PROMPT = {"type": "text", "text": "What is it?"}
@@ -116,7 +116,7 @@ def test_groq_takes_little_in_a_request_and_more_by_url(server: RunningServer, t
     assert shown(server, "groq", data_url(tmp_path / "large.png")).status_code == 413
     with (tmp_path / "larger.png").open("wb") as file:
         file.truncate(20 * 1024 * 1024 + 1)
-    with web(tmp_path) as address:
+    with serve_folder(tmp_path) as address:
         assert shown(server, "groq", f"{address}/large.png").status_code == 200
         assert shown(server, "groq", f"{address}/larger.png").status_code == 400
         assert shown(server, "groq", f"{address}/nothing.png").status_code == 400
@@ -184,7 +184,7 @@ def test_words_in_a_picture_are_read(server: RunningServer) -> None:
 
 
 def test_a_video_is_measured_from_beginning_to_end(server: RunningServer) -> None:
-    with web(DAY.parent) as address:
+    with serve_folder(DAY.parent) as address:
         for dialect, url in (("together", data_url(DAY)), ("compatible", f"{address}/{DAY.name}")):
             words = said(shown(server, dialect, url, kind="video_url"))
             assert words.startswith("A description, not a caption: a ")

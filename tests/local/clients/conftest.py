@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.local_server import RunningServer, running_server
-from tests.helpers.transcription_requests import tone
+from tests.helpers.transcription_requests import tone_wav
 from tests.local.clients.speech_recordings import recordings
 
 
@@ -35,7 +35,7 @@ def hearing() -> Iterator[RunningServer]:
 @pytest.fixture
 def sound(tmp_path: Path) -> Path:
     path = tmp_path / "tone.wav"
-    path.write_bytes(tone(3.0))
+    path.write_bytes(tone_wav(3.0))
     return path
 
 

@@ -12,7 +12,7 @@ import pytest
 import together
 
 from tests.helpers.local_server import RunningServer, running_server
-from tests.helpers.visual_samples import DAY, HOUSE, PAGE, data_url, web
+from tests.helpers.visual_samples import DAY, HOUSE, PAGE, data_url, serve_folder
 
 ASKED = "What is in this picture?"
 TOGETHER, OPENAI, GROQ, XAI = "Qwen/Qwen3.5-9B", "gpt-5.4-mini", "qwen/qwen3.8-27b", "grok-4.3"
@@ -67,7 +67,7 @@ def test_a_picture_is_described_and_billed(vendor: str, server: RunningServer) -
 @pytest.mark.parametrize("vendor", VENDORS)
 def test_several_pictures_one_of_them_by_its_address(vendor: str, server: RunningServer) -> None:
     client, model = sdk(server, vendor)
-    with web(PAGE.parent) as address:
+    with serve_folder(PAGE.parent) as address:
         messages = shown(data_url(HOUSE), f"{address}/page.png")
         said = client.chat.completions.create(model=model, messages=messages).choices[0].message.content
     assert "1: a wide JPEG" in said

@@ -15,7 +15,7 @@ import together
 from pydantic import BaseModel
 
 from tests.helpers.local_server import RunningServer, running_server
-from tests.helpers.visual_samples import DAY, HOUSE, PAGE, data_url, web
+from tests.helpers.visual_samples import DAY, HOUSE, PAGE, data_url, serve_folder
 from tests.local.clients.test_chat import VENDORS, XAI, sdk
 
 RETIRED = ["moonshotai/Kimi-K2.5", "me/Qwen/Qwen3-VL-8B-Instruct-0a1b", "meta-llama/Llama-3.3-70B-Instruct-Turbo"]
@@ -51,7 +51,7 @@ def test_the_streaming_example_of_a_local_picture(server: RunningServer) -> None
 
 def test_the_example_of_two_pictures_by_url(server: RunningServer) -> None:
     client, _ = sdk(server, "together")
-    with web(HOUSE.parent) as address:
+    with serve_folder(HOUSE.parent) as address:
         content = [
             {"type": "text", "text": "Compare these two images."},
             {"type": "image_url", "image_url": {"url": f"{address}/{HOUSE.name}"}},
@@ -67,7 +67,7 @@ def test_the_example_of_a_video_by_url(vendor: str, server: RunningServer) -> No
     client, _ = sdk(server, "together")
     if vendor == "compatible":
         client = openai.OpenAI(base_url=f"{server.origin}/compatible/v1", api_key="some-key", max_retries=0)
-    with web(DAY.parent) as address:
+    with serve_folder(DAY.parent) as address:
         content = [
             {"type": "text", "text": "What's happening in this video?"},
             {"type": "video_url", "video_url": {"url": f"{address}/{DAY.name}"}},
@@ -78,7 +78,7 @@ def test_the_example_of_a_video_by_url(vendor: str, server: RunningServer) -> No
 
 def test_the_example_of_groq(server: RunningServer) -> None:
     client, model = sdk(server, "groq")
-    with web(HOUSE.parent) as address:
+    with serve_folder(HOUSE.parent) as address:
         content = [
             {"type": "text", "text": "What's in this image?"},
             {"type": "image_url", "image_url": {"url": f"{address}/{HOUSE.name}"}},

@@ -14,7 +14,7 @@ import together
 from PIL import Image
 
 from tests.helpers.local_server import RunningServer, running_server
-from tests.helpers.media_requests import FLUX, PIXVERSE, looked, watched
+from tests.helpers.media_requests import FLUX, PIXVERSE, decode_image, decode_video
 
 GPT, SORA, GROK = "gpt-image-1-mini", "sora-2", "grok-imagine-image"
 
@@ -48,10 +48,10 @@ def test_together_makes_pictures(server: RunningServer) -> None:
     assert [one.index for one in reply.data] == [0, 1]
     for one in reply.data:
         assert one.type == "b64_json"
-        assert looked(base64.b64decode(one.b64_json)).size == (256, 256)
+        assert decode_image(base64.b64decode(one.b64_json)).size == (256, 256)
     (linked,) = client.images.generate(model=FLUX, prompt="a fox", width=256, height=256).data
     assert linked.type == "url"
-    assert looked(httpx.get(linked.url, follow_redirects=True, trust_env=False).content).format == "JPEG"
+    assert decode_image(httpx.get(linked.url, follow_redirects=True, trust_env=False).content).format == "JPEG"
     with pytest.raises(together.BadRequestError, match="multiples of 8"):
         client.images.generate(model=FLUX, prompt="a fox", width=257)
     assert server.bill()["usd"] == "0.009"
@@ -65,7 +65,7 @@ def test_together_makes_a_video(server: RunningServer) -> None:
     assert job.outputs is not None
     assert job.outputs.cost == 0.15
     data = httpx.get(job.outputs.video_url, follow_redirects=True, trust_env=False).content
-    assert watched(data).frames == 120
+    assert decode_video(data).frames == 120
     server.faults({"fault": {"kind": "job_fail"}})
     failed = client.videos.retrieve(client.videos.create(model=PIXVERSE, prompt="a fox").id)
     assert failed.status == "failed"
@@ -80,7 +80,7 @@ def test_openai_makes_pictures(server: RunningServer) -> None:
     reply = openais(server).images.generate(model=GPT, prompt="a fox", quality="low", output_format="webp")
     assert reply.data is not None
     assert reply.usage is not None
-    assert looked(base64.b64decode(reply.data[0].b64_json or "")).format == "WEBP"
+    assert decode_image(base64.b64decode(reply.data[0].b64_json or "")).format == "WEBP"
     assert (reply.usage.input_tokens, reply.usage.output_tokens) == (2, 272)
     server.faults({"fault": {"kind": "moderated"}})
     with pytest.raises(openai.BadRequestError) as blocked:
@@ -97,7 +97,7 @@ def test_openai_makes_a_video_from_a_picture(server: RunningServer, tmp_path: Pa
     assert made.status == "queued"
     job = client.videos.retrieve(made.id)
     assert (job.status, job.progress) == ("completed", 100)
-    seen = watched(client.videos.download_content(made.id).content)
+    seen = decode_video(client.videos.download_content(made.id).content)
     assert (seen.width, seen.height, seen.frames) == (1280, 720, 96)
     polled = client.videos.create_and_poll(**told)  # type: ignore[arg-type]
     assert polled.status == "completed"

@@ -13,10 +13,10 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from tests.helpers.local_server import RunningServer
-from tests.helpers.transcription_requests import tone
+from tests.helpers.transcription_requests import tone_wav
 
 MODEL = "nvidia/nemotron-3-asr-streaming-0.6b"
-SOUND = tone(3.0)[44:]
+SOUND = tone_wav(3.0)[44:]
 
 
 def client(server: RunningServer, key: str = "some-key") -> together.AsyncTogether:

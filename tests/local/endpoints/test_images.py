@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.helpers.local_server import RunningServer, running_server
-from tests.helpers.media_requests import FLUX, fetch, looked
+from tests.helpers.media_requests import FLUX, decode_image, fetch
 
 GPT = "gpt-image-1"
 GROK = "grok-imagine-image"
@@ -42,14 +42,14 @@ def test_together_links_to_pictures_or_sends_them(server: RunningServer) -> None
     assert [(one["index"], one["type"]) for one in reply["data"]] == [(0, "url"), (1, "url")]
     first, second = (fetch(one["url"]) for one in reply["data"])
     assert first.headers["content-type"] == "image/jpeg"
-    image = looked(first.content)
+    image = decode_image(first.content)
     assert (image.format, image.size, image.getexif()[0x010E]) == ("JPEG", (256, 320), "simulated")
     assert first.content != second.content
     told = {"response_format": "base64", "output_format": "png", "width": 256, "height": 320, "seed": 7}
     once, again = (make(server, "/together/v1", **told).json()["data"][0] for _ in range(2))
     assert once["type"] == "b64_json"
     assert once["b64_json"] == again["b64_json"]
-    drawn = looked(base64.b64decode(once["b64_json"]))
+    drawn = decode_image(base64.b64decode(once["b64_json"]))
     assert (drawn.format, drawn.info["Comment"]) == ("PNG", "simulated")
     bill = server.bill()
     assert (bill["usd"], bill["billed_again"]) == ("0.012", 1)
@@ -60,7 +60,7 @@ def test_together_links_to_pictures_or_sends_them(server: RunningServer) -> None
 def test_openai_always_sends_pictures_and_counts_tokens(form: str, name: str, server: RunningServer) -> None:
     told = {"size": "1536x1024", "quality": "low", "output_format": form}
     reply = make(server, "/openai-api/v1", **told).json()
-    image = looked(base64.b64decode(reply["data"][0]["b64_json"]))
+    image = decode_image(base64.b64decode(reply["data"][0]["b64_json"]))
     assert (image.format, image.size) == (name, (1536, 1024))
     assert reply["usage"] == {
         "input_tokens": 3,
@@ -76,18 +76,18 @@ def test_openai_always_sends_pictures_and_counts_tokens(form: str, name: str, se
 def test_xai_takes_a_ratio_and_tells_the_price_in_ticks(server: RunningServer) -> None:
     reply = make(server, "/xai/v1", aspect_ratio="16:9", n=2).json()
     assert reply["usage"]["cost_in_usd_ticks"] == 400_000_000
-    assert looked(fetch(reply["data"][0]["url"]).content).size == (1824, 1024)
+    assert decode_image(fetch(reply["data"][0]["url"]).content).size == (1824, 1024)
     held = make(server, "/xai/v1", response_format="b64_json", resolution="2k").json()["data"][0]
-    assert looked(base64.b64decode(held["b64_json"])).size == (2048, 2048)
+    assert decode_image(base64.b64decode(held["b64_json"])).size == (2048, 2048)
     assert server.bill()["usd"] == "0.06"
 
 
 @pytest.mark.parametrize("prefix", ["/v1", "/compatible/v1"])
 def test_where_any_will_do_everybodys_fields_are_taken(prefix: str, server: RunningServer) -> None:
     one = make(server, prefix, size="128x64").json()["data"][0]
-    assert looked(base64.b64decode(one["b64_json"])).size == (128, 64)
+    assert decode_image(base64.b64decode(one["b64_json"])).size == (128, 64)
     two = make(server, prefix, width=96, height=80, response_format="url", output_format="webp").json()["data"][0]
-    image = looked(fetch(two["url"]).content)
+    image = decode_image(fetch(two["url"]).content)
     assert (image.format, image.size) == ("WEBP", (96, 80))
 
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.helpers.local_server import RunningServer, running_server
-from tests.helpers.transcription_requests import MODELS, PATHS, tone
+from tests.helpers.transcription_requests import MODELS, PATHS, tone_wav
 
 VERBOSE: dict[str, Any] = {"response_format": "verbose_json"}
 
@@ -18,7 +18,7 @@ def post(origin: str, dialect: str, **fields: Any) -> httpx.Response:
     return httpx.post(
         f"{origin}{PATHS[dialect]}/audio/translations",
         data=form,
-        files={"file": ("tone.wav", tone(3.0))},
+        files={"file": ("tone.wav", tone_wav(3.0))},
         trust_env=False,
         timeout=60,
     )

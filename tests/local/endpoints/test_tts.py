@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests.helpers.local_server import RunningServer, running_server
-from tests.helpers.transcription_requests import tone
+from tests.helpers.transcription_requests import tone_wav
 
 TEXT = "Hello there, my friend."
 MODELS = {
@@ -83,7 +83,7 @@ def test_xai_has_its_own_names(server: RunningServer) -> None:
     voices = httpx.get(f"{server.origin}/xai/v1/tts/voices", trust_env=False).json()
     assert voices["voices"][0]["voice_id"]
     form = {"language": "en", "format": "true", "diarize": "true"}
-    files = {"file": ("a.wav", tone(3.0))}
+    files = {"file": ("a.wav", tone_wav(3.0))}
     heard = httpx.post(f"{server.origin}/xai/v1/stt", data=form, files=files, trust_env=False, timeout=60).json()
     assert heard["duration"] == 3.0
     assert {"text", "start", "end", "speaker", "confidence"} == set(heard["words"][0])

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.helpers.local_server import RunningServer, running_server
-from tests.helpers.media_requests import PIXVERSE, create, fetch, poll, watched
+from tests.helpers.media_requests import PIXVERSE, create_video, decode_video, fetch, poll_video
 
 PREFIXES = ["/together/v2", "/openai-api/v1", "/xai/v1", "/v2"]
 PRICES = [f"{PIXVERSE}=0.15", "sora-2=0.4", "grok-imagine-video=0.1"]
@@ -34,15 +34,15 @@ def server(shared_server: RunningServer) -> RunningServer:
 
 def link(server: RunningServer, prefix: str = "/together/v2", **told: Any) -> str:
     """A completed job's link."""
-    job = poll(server.origin, prefix, create(server.origin, prefix, **told))
+    job = poll_video(server.origin, prefix, create_video(server.origin, prefix, **told))
     return str(job["video"]["url"] if prefix == "/xai/v1" else job["outputs"]["video_url"])
 
 
 def test_together_makes_a_job_a_link_and_a_file(server: RunningServer) -> None:
-    created = create(server.origin, "/together/v2", seed=3)
+    created = create_video(server.origin, "/together/v2", seed=3)
     first = created.json()
     assert (first["object"], first["status"], first["size"], first["seconds"]) == ("video", "queued", "640x360", "5")
-    job = poll(server.origin, "/together/v2", created)
+    job = poll_video(server.origin, "/together/v2", created)
     assert (job["status"], job["outputs"]["cost"]) == ("completed", 0.15)
     assert job["completed_at"] >= job["created_at"]
     url = job["outputs"]["video_url"]
@@ -50,7 +50,7 @@ def test_together_makes_a_job_a_link_and_a_file(server: RunningServer) -> None:
     assert (hop.status_code, urlsplit(url).path[:6]) == (302, "/shrt/")
     reply = fetch(url)
     assert reply.headers["content-type"] == "video/mp4"
-    seen = watched(reply.content)
+    seen = decode_video(reply.content)
     assert (seen.width, seen.height, seen.frames, seen.fps) == (640, 360, 80, 16.0)
     again = link(server, seed=3)
     assert fetch(again).content == reply.content
@@ -66,8 +66,8 @@ def test_together_makes_a_job_a_link_and_a_file(server: RunningServer) -> None:
 def test_the_first_version_of_the_path_answers_too(server: RunningServer) -> None:
     body = {"model": PIXVERSE, "prompt": "a cat", "width": 405, "height": 540, "output_format": "WEBM"}
     created = httpx.post(f"{server.origin}/together/v1/videos", json=body, trust_env=False)
-    job = poll(server.origin, "/together/v1", created)
-    seen = watched(fetch(job["outputs"]["video_url"]).content)
+    job = poll_video(server.origin, "/together/v1", created)
+    seen = decode_video(fetch(job["outputs"]["video_url"]).content)
     assert (seen.codec, seen.width, seen.height, seen.frames) == ("vp8", 405, 540, 120)
 
 
@@ -75,43 +75,43 @@ def test_openai_keeps_the_file_behind_the_key(server: RunningServer) -> None:
     picture = io.BytesIO()
     Image.new("RGB", (1280, 720)).save(picture, "PNG")
     reference = ("first.png", picture.getvalue(), "image/png")
-    created = create(server.origin, "/openai-api/v1", input_reference=reference)
+    created = create_video(server.origin, "/openai-api/v1", input_reference=reference)
     assert created.status_code == 200, created.text
-    job = poll(server.origin, "/openai-api/v1", created)
+    job = poll_video(server.origin, "/openai-api/v1", created)
     assert (job["status"], job["progress"], job["seconds"], job["error"]) == ("completed", 100, "4", None)
     content = fetch(f"{server.origin}/openai-api/v1/videos/{job['id']}/content", authorization="Bearer x")
-    seen = watched(content.content)
+    seen = decode_video(content.content)
     assert (seen.width, seen.height, seen.frames) == (1280, 720, 96)
-    small = create(server.origin, "/openai-api/v1", input_reference=reference, size="720x1280")
+    small = create_video(server.origin, "/openai-api/v1", input_reference=reference, size="720x1280")
     assert (small.status_code, small.json()["error"]["param"]) == (400, "input_reference")
-    broken = create(server.origin, "/openai-api/v1", input_reference=("a.png", b"no picture", "image/png"))
+    broken = create_video(server.origin, "/openai-api/v1", input_reference=("a.png", b"no picture", "image/png"))
     assert broken.json()["error"]["code"] == "invalid_image_format"
     bill = server.bill()
     assert (bill["billed"], bill["usd"], bill["key_leaked"], bill["downloads"]) == (1, "0.4", 0, 1)
 
 
 def test_xai_tells_an_id_and_then_a_link(server: RunningServer) -> None:
-    created = create(server.origin, "/xai/v1", aspect_ratio="9:16", resolution="720p")
+    created = create_video(server.origin, "/xai/v1", aspect_ratio="9:16", resolution="720p")
     assert set(created.json()) == {"request_id"}
-    job = poll(server.origin, "/xai/v1", created)
+    job = poll_video(server.origin, "/xai/v1", created)
     assert (job["status"], job["video"]["duration"], job["video"]["respect_moderation"]) == ("done", 2, True)
     assert job["usage"]["cost_in_usd_ticks"] == 1_000_000_000
-    seen = watched(fetch(job["video"]["url"]).content)
+    seen = decode_video(fetch(job["video"]["url"]).content)
     assert (seen.width, seen.height, seen.frames) == (720, 1280, 48)
 
 
 def test_where_any_will_do_json_is_togethers_and_a_form_is_openais(server: RunningServer) -> None:
-    seen = watched(fetch(link(server, "/v2")).content)
+    seen = decode_video(fetch(link(server, "/v2")).content)
     assert (seen.width, seen.height, seen.frames) == (64, 48, 24)
     form = {"prompt": (None, "a cat"), "size": (None, "64x64"), "seconds": (None, "1")}
     made = httpx.post(f"{server.origin}/compatible/v1/videos", files=form, trust_env=False).json()
     assert made["progress"] == 0
     content = fetch(f"{server.origin}/compatible/v1/videos/{made['id']}/content").content
-    assert watched(content).width == 64
+    assert decode_video(content).width == 64
 
 
 def test_the_beginning_shows_the_prompt_and_the_rest_a_changing_colour(server: RunningServer) -> None:
-    plain, worded = (watched(fetch(link(server, seed=1, prompt=words)).content) for words in ("..", "a cat " * 30))
+    plain, worded = (decode_video(fetch(link(server, seed=1, prompt=words)).content) for words in ("..", "a cat " * 30))
     assert len(worded.first.getcolors(1 << 24) or ()) > len(plain.first.getcolors(1 << 24) or ())
     assert worded.last.getpixel((320, 180)) != worded.first.getpixel((320, 180))
 
@@ -119,9 +119,11 @@ def test_the_beginning_shows_the_prompt_and_the_rest_a_changing_colour(server: R
 def test_a_job_takes_its_time() -> None:
     with running_server(job_seconds="30s..40s") as server:
         for prefix, waiting in (("/together/v2", "queued"), ("/openai-api/v1", "queued"), ("/xai/v1", "pending")):
-            created = create(server.origin, prefix)
-            assert poll(server.origin, prefix, created)["status"] == waiting
-        url = f"{server.origin}/openai-api/v1/videos/{create(server.origin, '/openai-api/v1').json()['id']}/content"
+            created = create_video(server.origin, prefix)
+            assert poll_video(server.origin, prefix, created)["status"] == waiting
+        url = (
+            f"{server.origin}/openai-api/v1/videos/{create_video(server.origin, '/openai-api/v1').json()['id']}/content"
+        )
         assert fetch(url).status_code == 400
 
 
@@ -150,7 +152,7 @@ def test_a_job_takes_its_time() -> None:
 def test_what_a_provider_refuses_is_refused_and_free(
     prefix: str, told: dict[str, Any], status: int, code: str | None, server: RunningServer
 ) -> None:
-    reply = create(server.origin, prefix, **told)
+    reply = create_video(server.origin, prefix, **told)
     assert reply.status_code == status, reply.text
     assert reply.json()["error"]["code"] == code
     bill = server.bill()
@@ -159,9 +161,9 @@ def test_what_a_provider_refuses_is_refused_and_free(
 
 def test_xai_refuses_in_its_own_words(server: RunningServer) -> None:
     for told in ({"duration": 16}, {"resolution": "4k"}, {"aspect_ratio": "2:9"}, {"image": "https://a/b.png"}):
-        reply = create(server.origin, "/xai/v1", **told)
+        reply = create_video(server.origin, "/xai/v1", **told)
         assert (reply.status_code, set(reply.json())) == (400, {"code", "error"})
-    assert create(server.origin, "/xai/v1", model="grok-9").status_code == 404
+    assert create_video(server.origin, "/xai/v1", model="grok-9").status_code == 404
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
@@ -201,24 +203,24 @@ def test_a_key_that_goes_with_a_download_is_counted(server: RunningServer) -> No
 
 def test_links_expire_and_a_poll_tells_a_new_one() -> None:
     with running_server(job_seconds="0", link_seconds=1) as server:
-        created = create(server.origin, "/together/v2")
-        fetch(poll(server.origin, "/together/v2", created)["outputs"]["video_url"])  # drawn now
-        url = poll(server.origin, "/together/v2", created)["outputs"]["video_url"]
+        created = create_video(server.origin, "/together/v2")
+        fetch(poll_video(server.origin, "/together/v2", created)["outputs"]["video_url"])  # drawn now
+        url = poll_video(server.origin, "/together/v2", created)["outputs"]["video_url"]
         assert fetch(url).status_code == 200
         deadline = time.monotonic() + 30
         while fetch(url).status_code == 200 and time.monotonic() < deadline:
             pass
         assert fetch(url).status_code == 403
-        assert fetch(poll(server.origin, "/together/v2", created)["outputs"]["video_url"]).status_code == 200
+        assert fetch(poll_video(server.origin, "/together/v2", created)["outputs"]["video_url"]).status_code == 200
 
 
 @pytest.mark.parametrize("prefix", ["/together/v2", "/xai/v1"])
 def test_a_link_can_be_dead_at_once(prefix: str, server: RunningServer) -> None:
     server.faults({"fault": {"kind": "expired_link"}, "times": 1})
-    created = create(server.origin, prefix)
+    created = create_video(server.origin, prefix)
 
     def address() -> str:
-        job = poll(server.origin, prefix, created)
+        job = poll_video(server.origin, prefix, created)
         return str(job["video"]["url"] if prefix == "/xai/v1" else job["outputs"]["video_url"])
 
     dead = address()
@@ -253,8 +255,8 @@ def test_jobs_fail_are_withheld_or_never_end(prefix: str, server: RunningServer)
         {"match": {"nth": 3}, "fault": {"kind": "job_stuck"}},
         {"match": {"nth": 4}, "fault": {"kind": "job_status", "body": "validating"}},
     )
-    created = [create(server.origin, prefix) for _ in range(4)]
-    failed, withheld, stuck, odd = (poll(server.origin, prefix, one) for one in created)
+    created = [create_video(server.origin, prefix) for _ in range(4)]
+    failed, withheld, stuck, odd = (poll_video(server.origin, prefix, one) for one in created)
     assert (failed["status"], failed["error"]) == ("failed", told)
     if prefix == "/xai/v1":
         assert (withheld["status"], withheld["video"]["respect_moderation"]) == ("done", False)
@@ -265,7 +267,7 @@ def test_jobs_fail_are_withheld_or_never_end(prefix: str, server: RunningServer)
         assert "outputs" not in withheld
     assert stuck["status"] == ("pending" if prefix == "/xai/v1" else "in_progress")
     assert odd["status"] == "validating"
-    assert poll(server.origin, prefix, created[3])["status"] in ("completed", "done")
+    assert poll_video(server.origin, prefix, created[3])["status"] in ("completed", "done")
     assert [call["billed"] for call in server.bill()["calls"]] == [False, False, True, True]
     assert [call["fault"] for call in server.bill()["calls"]] == ["job_fail", "moderated", "job_stuck", "job_status"]
 
@@ -274,12 +276,12 @@ def test_jobs_fail_are_withheld_or_never_end(prefix: str, server: RunningServer)
 def test_a_job_whose_answer_is_lost_exists_and_is_billed(kind: str, server: RunningServer) -> None:
     server.faults({"match": {"first": 1}, "fault": {"kind": kind}})
     try:
-        create(server.origin, "/together/v2").json()
+        create_video(server.origin, "/together/v2").json()
     except (httpx.HTTPError, ValueError):
         pass
     else:
         pytest.fail("the answer was whole")
-    assert create(server.origin, "/together/v2").status_code == 200
+    assert create_video(server.origin, "/together/v2").status_code == 200
     bill = server.bill()
     assert (bill["billed"], bill["billed_again"], bill["usd"]) == (2, 1, "0.3")
 
@@ -287,7 +289,7 @@ def test_a_job_whose_answer_is_lost_exists_and_is_billed(kind: str, server: Runn
 def test_a_request_that_breaks_first_can_be_billed_all_the_same(server: RunningServer) -> None:
     server.faults({"fault": {"kind": "reset", "billed": True}, "times": 1})
     with pytest.raises(httpx.HTTPError):
-        create(server.origin, "/together/v2")
+        create_video(server.origin, "/together/v2")
     assert server.bill()["usd"] == "0.15"
 
 
@@ -296,9 +298,9 @@ def test_a_request_that_breaks_before_anything_is_made_is_free(kind: str, server
     server.faults({"match": {"first": 1}, "fault": {"kind": kind}})
     if kind == "reset":
         with pytest.raises(httpx.HTTPError):
-            create(server.origin, "/together/v2")
+            create_video(server.origin, "/together/v2")
     else:
-        assert b"video_" not in create(server.origin, "/together/v2").content
+        assert b"video_" not in create_video(server.origin, "/together/v2").content
     assert server.bill()["billed"] == 0
 
 
@@ -310,7 +312,7 @@ def test_polls_and_files_break_by_path_only(server: RunningServer) -> None:
         {"match": {"path": "*/videos/*", "nth": 1}, "fault": {"kind": "status", "status": 503}},
         {"match": {"path": "/media/*", "nth": 1}, "fault": {"kind": "short_body"}},
     )
-    created = create(server.origin, "/together/v2")
+    created = create_video(server.origin, "/together/v2")
     address = f"{server.origin}/together/v2/videos/{created.json()['id']}"
     assert [fetch(address).status_code for _ in range(2)] == [503, 200]
     with pytest.raises(httpx.RemoteProtocolError):
@@ -321,19 +323,19 @@ def test_polls_and_files_break_by_path_only(server: RunningServer) -> None:
 def test_jobs_outlive_the_server_beside_the_bill(tmp_path: Path) -> None:
     told: dict[str, Any] = {"bill_file": tmp_path / "bill.jsonl", "job_seconds": "0"}
     with running_server(**told) as server:
-        created = create(server.origin, "/together/v2")
+        created = create_video(server.origin, "/together/v2")
     with (tmp_path / "bill.jsonl.jobs").open("ab") as file:
         file.write(b'{"id": "cut')
     with running_server(**told) as server:
-        job = poll(server.origin, "/together/v2", created)
+        job = poll_video(server.origin, "/together/v2", created)
         assert job["status"] == "completed"
-        assert watched(fetch(job["outputs"]["video_url"]).content).frames == 80
+        assert decode_video(fetch(job["outputs"]["video_url"]).content).frames == 80
         assert server.bill()["billed"] == 1
 
 
 def test_a_key_is_wanted_for_jobs_and_contents_but_not_for_links() -> None:
     with running_server(require_key=True, job_seconds="0") as server:
-        assert create(server.origin, "/together/v2").status_code == 401
+        assert create_video(server.origin, "/together/v2").status_code == 401
         key = {"Authorization": "Bearer x"}
         body = {"model": PIXVERSE, "prompt": "a cat", "width": 270, "height": 360}
         made = httpx.post(f"{server.origin}/together/v2/videos", json=body, headers=key, trust_env=False).json()

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from tests.helpers.local_server import RunningServer, running_server
-from tests.helpers.transcription_requests import error, post, tone
+from tests.helpers.transcription_requests import error_body, post, tone_wav
 
 
 def broken(server: RunningServer, **fault: Any) -> httpx.Response:
@@ -28,7 +28,7 @@ def test_any_status_at_once(server: RunningServer, status: int) -> None:
     reply = broken(server, kind="status", status=status, headers={"Retry-After": "-1e309"})
     assert reply.status_code == status
     assert reply.headers["retry-after"] == "-1e309"
-    assert error(reply)["message"]
+    assert error_body(reply)["message"]
     assert billed(server) == 0
 
 
@@ -38,7 +38,7 @@ def test_bodies_of_any_kind(server: RunningServer) -> None:
     assert broken(server, kind="status", status=400, body={"detail": "no"}).json() == {"detail": "no"}
     hidden = broken(server, kind="error_in_200")
     assert hidden.status_code == 200
-    assert error(hidden)["message"]
+    assert error_body(hidden)["message"]
     assert broken(server, kind="redirect", location="http://127.0.0.1:1/").status_code == 302
     assert billed(server) == 0
 
@@ -104,7 +104,7 @@ def test_rules_choose_their_requests(server: RunningServer) -> None:
     assert outcome({"match": {"path": "/together/*"}}, count=1) == "."
     sha256 = server.bill()["calls"][-1]["file_sha256"]
     assert outcome({"match": {"file_sha256": sha256}}, count=1) == "x"
-    assert outcome({"match": {"file_sha256": sha256}}, count=1, audio=tone(0.7)) == "."
+    assert outcome({"match": {"file_sha256": sha256}}, count=1, audio=tone_wav(0.7)) == "."
 
 
 def test_rules_that_make_no_sense_are_refused(server: RunningServer, tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_rules_that_make_no_sense_are_refused(server: RunningServer, tmp_path: P
         assert reply.status_code == 400
     assert (
         "did you mean 'reset'"
-        in error(
+        in error_body(
             httpx.post(f"{server.origin}/mediamill/faults", json=[{"fault": {"kind": "resett"}}], trust_env=False)
         )["message"]
     )
@@ -144,6 +144,6 @@ def test_limits_change_while_it_runs(server: RunningServer) -> None:
     assert [post(server.origin, "together").status_code for _ in range(3)] == [200, 429, 429]
     refused = post(server.origin, "together")
     assert refused.headers["x-ratelimit-remaining"] == "0"
-    assert error(refused)["error_type"] == "dynamic_request_limited"
+    assert error_body(refused)["error_type"] == "dynamic_request_limited"
     server.limits(rpm=None)
     assert post(server.origin, "together").status_code == 200

@@ -14,7 +14,7 @@ from mediamill.tasks.local.media_generation.media_cache import MediaCache
 from mediamill.tasks.local.media_generation.specs import ImageSpec, VideoSpec, parse_size
 from mediamill.tasks.local.media_generation.videos import render_video
 from mediamill.tasks.local.server.api_error import ApiError
-from tests.helpers.media_requests import looked, watched
+from tests.helpers.media_requests import decode_image, decode_video
 
 CLIP = VideoSpec("a cat", 1, 64, 48, 1, 12, "mp4")
 
@@ -29,7 +29,7 @@ def test_a_video_has_the_size_length_and_speed_asked_for(
     render_video(clip, one)
     render_video(clip, two)
     assert one.read_bytes() == two.read_bytes()
-    seen = watched(one.read_bytes())
+    seen = decode_video(one.read_bytes())
     assert (seen.width, seen.height, seen.frames) == (width, height, seconds * fps)
     assert form == "webm" or seen.fps == fps
 
@@ -39,16 +39,16 @@ def test_without_an_h264_encoder_there_is_another(monkeypatch: pytest.MonkeyPatc
     filming._encode_rest.cache_clear()
     render_video(VideoSpec("a cat", 1, 65, 48, 2, 12, "mp4"), tmp_path / "one")
     filming._encode_rest.cache_clear()
-    seen = watched((tmp_path / "one").read_bytes())
+    seen = decode_video((tmp_path / "one").read_bytes())
     assert (seen.codec, seen.width, seen.frames) == ("mpeg4", 65, 24)
 
 
 @pytest.mark.parametrize("words", ["", "\0\ud800 \u4f60\u597d", "x" * 240, "%s {}\n\n\t<b>"])
 def test_any_words_are_drawn(words: str, tmp_path: Path) -> None:
     for size in ((16, 16), (16, 512), (512, 16)):
-        assert looked(render_image(ImageSpec(words, 0, *size, "png"))).size == size
+        assert decode_image(render_image(ImageSpec(words, 0, *size, "png"))).size == size
     render_video(VideoSpec(words, 0, 16, 16, 1, 2, "mp4"), tmp_path / "one")
-    assert watched((tmp_path / "one").read_bytes()).frames == 2
+    assert decode_video((tmp_path / "one").read_bytes()).frames == 2
 
 
 async def test_however_many_ask_a_file_is_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,16 +11,16 @@ import pytest
 from mediamill.tasks.local.sandbox.lockdown import _NUMBERS
 
 
-def _landlock() -> bool:
+def _has_landlock() -> bool:
     """Landlock answers with its version."""
     return bool(ctypes.CDLL(None, use_errno=True).syscall(444, None, 0, 1) >= 1)
 
 
 if not sys.platform.startswith("linux") or platform.machine() not in _NUMBERS:
     _why = f"no way is known to lock code down on {sys.platform} {platform.machine()}"
-elif not _landlock():
+elif not _has_landlock():
     _why = "the kernel has no Landlock, so files of others stay readable"
 else:
     _why = ""
 
-needs_lock = pytest.mark.skipif(bool(_why), reason=_why or "never")
+needs_landlock = pytest.mark.skipif(bool(_why), reason=_why or "never")

@@ -12,9 +12,9 @@ import pytest
 from mediamill.tasks.local.sandbox import interpreter_sessions as sessions
 from mediamill.tasks.local.sandbox.interpreter_sessions import InterpreterSession, InterpreterSessions
 from mediamill.tasks.local.server.api_error import ApiError
-from tests.local.sandbox.landlock import needs_lock
+from tests.local.sandbox.landlock import needs_landlock
 
-pytestmark = needs_lock
+pytestmark = needs_landlock
 
 
 @pytest.fixture

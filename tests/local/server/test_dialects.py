@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.helpers.local_server import RunningServer, running_server
-from tests.helpers.transcription_requests import MODELS, PATHS, error, post, tone
+from tests.helpers.transcription_requests import MODELS, PATHS, error_body, post, tone_wav
 
 ALL = list(PATHS)
 VERBOSE: dict[str, Any] = {"response_format": "verbose_json", "timestamp_granularities[]": ["word", "segment"]}
@@ -16,7 +16,7 @@ VERBOSE: dict[str, Any] = {"response_format": "verbose_json", "timestamp_granula
 
 @pytest.mark.parametrize("dialect", ALL)
 def test_verbose_replies_hold_text_times_and_length(server: RunningServer, dialect: str) -> None:
-    reply = post(server.origin, dialect, audio=tone(8.0), **VERBOSE)
+    reply = post(server.origin, dialect, audio=tone_wav(8.0), **VERBOSE)
     assert reply.status_code == 200, reply.text
     heard = reply.json()
     assert float(heard["duration"]) == 8.0
@@ -35,7 +35,7 @@ def test_languages_are_named_as_each_provider_names_them(server: RunningServer) 
 
 
 def test_usage_is_told_as_each_provider_tells_it(server: RunningServer) -> None:
-    told = {d: post(server.origin, d, audio=tone(2.6)).json().get("usage") for d in ALL}
+    told = {d: post(server.origin, d, audio=tone_wav(2.6)).json().get("usage") for d in ALL}
     assert told == {
         "local": {"type": "duration", "seconds": 2.6},
         "together": None,
@@ -43,7 +43,7 @@ def test_usage_is_told_as_each_provider_tells_it(server: RunningServer) -> None:
         "groq": None,
         "compatible": {"type": "duration", "seconds": 3},
     }
-    tokens = post(server.origin, "openai", audio=tone(2.6), model="gpt-4o-transcribe").json()["usage"]
+    tokens = post(server.origin, "openai", audio=tone_wav(2.6), model="gpt-4o-transcribe").json()["usage"]
     assert tokens["type"] == "tokens"
     assert tokens["total_tokens"] == tokens["input_tokens"] + tokens["output_tokens"]
 
@@ -61,12 +61,12 @@ def test_quirks_of_single_providers(server: RunningServer) -> None:
 
 def test_speakers_come_in_each_providers_shape(server: RunningServer) -> None:
     asked = {**VERBOSE, "diarize": "true"}
-    together = post(server.origin, "together", audio=tone(12.0), **asked).json()
+    together = post(server.origin, "together", audio=tone_wav(12.0), **asked).json()
     assert {s["speaker_id"] for s in together["speaker_segments"]} == {"SPEAKER_00", "SPEAKER_01"}
     assert all(w["speaker_id"] for w in together["words"])
     assert len(together["words"]) == 30
     model, form = "gpt-4o-transcribe-diarize", "diarized_json"
-    openai = post(server.origin, "openai", audio=tone(12.0), model=model, response_format=form).json()
+    openai = post(server.origin, "openai", audio=tone_wav(12.0), model=model, response_format=form).json()
     assert {s["speaker"] for s in openai["segments"]} == {"A", "B"}
     assert all(isinstance(s["id"], str) for s in openai["segments"])
 
@@ -107,8 +107,8 @@ CASES: list[tuple[dict[str, Any], dict[str, tuple[int, str | None]]]] = [
     ({"language": "Klingon"}, {"together": (400, "invalid_params"), "openai": (400, None), "groq": (400, None)}),
     ({"language": "auto"}, {"together": (200, None), "local": (200, None), "openai": (400, None)}),
     ({"temperature": "7"}, {"together": (400, "invalid_params"), "openai": (400, None)}),
-    ({"audio": tone(0.005)}, {"together": (400, "invalid_params"), "groq": (400, "audio_too_short")}),
-    ({"audio": tone(0)}, {"together": (400, "unsupported_format"), "groq": (400, None)}),
+    ({"audio": tone_wav(0.005)}, {"together": (400, "invalid_params"), "groq": (400, "audio_too_short")}),
+    ({"audio": tone_wav(0)}, {"together": (400, "unsupported_format"), "groq": (400, None)}),
 ]
 
 
@@ -122,8 +122,8 @@ def test_errors_come_in_each_providers_words(
         if status == 422:
             assert reply.json()["detail"][0]["msg"]
         elif status != 200:
-            assert error(reply).get("code") == code
-            assert error(reply)["message"]
+            assert error_body(reply).get("code") == code
+            assert error_body(reply)["message"]
 
 
 def test_a_missing_file_and_text_instead_of_one(server: RunningServer) -> None:
@@ -139,14 +139,14 @@ def test_a_missing_file_and_text_instead_of_one(server: RunningServer) -> None:
 def test_uploads_and_recordings_above_the_limits() -> None:
     with running_server(max_bytes=20_000, max_seconds=3) as running:
         for dialect, code in (("together", "request_too_large"), ("openai", "request_too_large")):
-            large = post(running.origin, dialect, audio=tone(1.0))
+            large = post(running.origin, dialect, audio=tone_wav(1.0))
             assert large.status_code == 413
-            assert error(large)["code"] == code
+            assert error_body(large)["code"] == code
         huge = post(running.origin, "together", audio=bytes(2_000_000))
         assert huge.status_code == 413
     with running_server(max_seconds=3) as running:
-        long = post(running.origin, "together", audio=tone(4.0))
-        assert (long.status_code, error(long)["code"]) == (400, "audio_too_long")
+        long = post(running.origin, "together", audio=tone_wav(4.0))
+        assert (long.status_code, error_body(long)["code"]) == (400, "audio_too_long")
 
 
 def test_model_lists(server: RunningServer) -> None:
@@ -166,7 +166,7 @@ def test_keys_are_demanded_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
             reply = post(running.origin, "together", headers={"Authorization": given} if given else {})
             assert reply.status_code == status
     with running_server(require_key=True) as running:
-        assert error(post(running.origin, "openai"))["code"] == "invalid_api_key"
+        assert error_body(post(running.origin, "openai"))["code"] == "invalid_api_key"
         assert post(running.origin, headers={"Authorization": "Bearer x"}).status_code == 200
 
 
@@ -183,7 +183,7 @@ def test_audio_by_url_only_from_named_hosts(server: RunningServer) -> None:
     host = server.origin.removeprefix("http://")
     parts: dict[str, Any] = {"model": (None, MODELS["together"]), "file": (None, url)}
     refused = httpx.post(f"{server.origin}/together/v1/audio/transcriptions", files=parts, trust_env=False)
-    assert "--url-host" in error(refused)["message"]
+    assert "--url-host" in error_body(refused)["message"]
     with running_server(url_host=host) as running:
         fetched = httpx.post(f"{running.origin}/together/v1/audio/transcriptions", files=parts, trust_env=False)
-        assert error(fetched)["code"] == "unsupported_format"  # it was fetched, and is no sound
+        assert error_body(fetched)["code"] == "unsupported_format"  # it was fetched, and is no sound

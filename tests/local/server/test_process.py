@@ -50,10 +50,10 @@ def ended(pids: list[int], seconds: float = 20) -> bool:
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs Linux")
 @pytest.mark.parametrize("extra", [[], ["fork"]], ids=["alone", "with a forked child that keeps the pipe"])
 def test_a_killed_parent_takes_server_and_workers_with_it(tmp_path: Path, extra: list[str]) -> None:
-    from tests.helpers.transcription_requests import tone
+    from tests.helpers.transcription_requests import tone_wav
 
     sound = tmp_path / "a.wav"
-    sound.write_bytes(tone(0.3))
+    sound.write_bytes(tone_wav(0.3))
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, str(sound), *extra], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

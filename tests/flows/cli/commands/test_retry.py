@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.helpers.cli_runs import make_wavs, mediamill, rows, transcribe
+from tests.helpers.cli_runs import make_wavs, mediamill, read_rows, transcribe
 from tests.helpers.local_server import RunningServer, running_server
 
 OTHER = "nvidia/parakeet-tdt-0.6b-v3"
@@ -27,7 +27,7 @@ def test_another_model_does_what_failed_and_out_stays_bound(server: RunningServe
     out, home = tmp_path / "out", tmp_path / "home"
     server.faults({"match": {"nth": 2}, "fault": {"kind": "status", "status": 422}, "times": 1})
     assert transcribe(tmp_path / "in", out, server.origin).returncode == 3
-    [failure] = rows(out, "failures")
+    [failure] = read_rows(out, "failures")
     again = mediamill("retry", out, "--only", failure["error_kind"], "--model", OTHER, "--yes", home=home)
     assert again.returncode == 0, again.stderr
     results = pd.read_parquet(out / "results").set_index("item_id")
@@ -64,7 +64,7 @@ def test_flagged_results_go_to_another_model_and_stand_until_it_succeeds(server:
     silence(tmp_path / "in" / "quiet.wav", 4)  # the echo engine hears words in it all the same
     out, home = tmp_path / "out", tmp_path / "home"
     assert transcribe(tmp_path / "in", out, server.origin).returncode == 0
-    flagged = [row["item_id"] for row in rows(out) if row["flags"]]
+    flagged = [row["item_id"] for row in read_rows(out) if row["flags"]]
     assert flagged == ["quiet.wav"]
     same = mediamill("retry", out, "--only", "flagged", home=home)
     assert same.returncode == 2
@@ -72,11 +72,11 @@ def test_flagged_results_go_to_another_model_and_stand_until_it_succeeds(server:
     server.faults({"match": {"nth": 1}, "fault": {"kind": "status", "status": 422}, "times": 1})
     failed = mediamill("retry", out, "--only", "flagged", "--model", OTHER, "--yes", home=home)
     assert "Traceback" not in failed.stderr
-    assert {row["model"] for row in rows(out)} == {"openai/whisper-large-v3"}
-    assert not rows(out, "failures")
+    assert {row["model"] for row in read_rows(out)} == {"openai/whisper-large-v3"}
+    assert not read_rows(out, "failures")
     better = mediamill("retry", out, "--only", "flagged", "--model", OTHER, "--yes", home=home)
     assert better.returncode == 0, better.stderr
-    models = {row["item_id"]: row["model"] for row in rows(out)}
+    models = {row["item_id"]: row["model"] for row in read_rows(out)}
     assert models == {"0000.wav": "openai/whisper-large-v3", "0001.wav": "openai/whisper-large-v3", "quiet.wav": OTHER}
     assert "3 needed nothing" in transcribe(tmp_path / "in", out, server.origin).stdout
     assert server.bill()["requests"] == 5
