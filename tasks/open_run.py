@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from mediamill.tasks.calls.call import Caller
-from mediamill.tasks.calls.call_context import Line
+from mediamill.tasks.calls.call_context import CallContext
 from mediamill.tasks.calls.output_fetcher import Collector
 from mediamill.tasks.calls.rate_limiter import Limiter
-from mediamill.tasks.calls.retry import Policy, RetryBudget
+from mediamill.tasks.calls.retry import RetryBudget, RetryPolicy
 from mediamill.tasks.capability_context import Workbench
 from mediamill.tasks.engine import Engine
 from mediamill.tasks.errors import StorageError, UsageError
@@ -138,18 +138,18 @@ def _context(resolved: ResolvedJob, engine: Engine, run_id: str, journal: Journa
     quota = provider.quota(operation, model)
     concurrency = job.concurrency or quota.concurrency
     spent = journal.attempts.sum_costs()
-    line = Line(
+    line = CallContext(
         provider=provider,
         journal=journal,
         client=engine.client,
         budget=Budget(None if job.endpoint_hourly else job.budget, spent.known, spent.unknown_max),
         pricing=resolved.pricing,
-        policy=Policy(retries=job.retries, budget=RetryBudget()),
-        origin=_origins(engine, provider, model),
-        limiter=lambda _: limiter,
+        policy=RetryPolicy(max_retries=job.retries, budget=RetryBudget()),
+        resolve_origin=_origins(engine, provider, model),
+        limiter_for=lambda _: limiter,
         slots=asyncio.Semaphore(concurrency),
-        stopping=stop.check,
-        halt=stop.throw,
+        check_stop=stop.check,
+        request_stop=stop.throw,
         run_id=run_id,
         out_id=journal.out_id,
         key=os.environ.get(provider.endpoint.key_env) if provider.endpoint.key_env else None,

@@ -62,7 +62,7 @@ async def publish_calls(context: Context) -> None:
 
 def summarize(context: Context) -> Summary:
     """The run in numbers."""
-    journal, counts, tally = context.journal, context.counts, context.line.tally
+    journal, counts, tally = context.journal, context.counts, context.line.stats
     run, whole = journal.attempts.sum_costs(context.run_id), journal.attempts.sum_costs()
     groups = (*counts.standing.values(), *failure_groups(journal))
     why = context.stop.why

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mediamill.tasks.calls.call import Caller
-from mediamill.tasks.calls.call_context import Line
+from mediamill.tasks.calls.call_context import CallContext
 from mediamill.tasks.calls.rate_limiter import Limiter
 from mediamill.tasks.capabilities.base import Capability
 from mediamill.tasks.capability_context import Workbench
@@ -87,7 +87,7 @@ class Context:
     engine: Engine
     capability: Capability
     params: Any
-    line: Line
+    line: CallContext
     caller: Caller
     kit: Workbench
     stop: StopSwitch
@@ -104,7 +104,7 @@ class Context:
 
     def progress(self) -> Progress:
         """How the run stands now."""
-        counts, stats, budget = self.counts, self.line.tally, self.line.budget
+        counts, stats, budget = self.counts, self.line.stats, self.line.budget
         seconds = time.monotonic() - self.began
         ended = counts.done + counts.failed
         rate = ended / seconds if seconds > 0 else 0.0
@@ -122,15 +122,15 @@ class Context:
             seconds=seconds,
             rate=rate,
             eta_s=self._seconds_left(left, seconds, rate),
-            running=stats.running,
+            running=stats.running_jobs,
         )
 
     def _seconds_left(self, left: int, seconds: float, rate: float) -> float | None:
-        stats = self.line.tally
+        stats = self.line.stats
         if self.phase != "run":
             return None
-        if stats.running or stats.jobs_ended:
-            return stats.seconds_left(left, seconds)
+        if stats.running_jobs or stats.jobs_ended:
+            return stats.estimate_seconds_left(left, seconds)
         return left / rate if rate else None
 
     def close(self) -> None:

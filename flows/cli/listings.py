@@ -100,7 +100,7 @@ def get_json(provider: str, base_url: str | None, path: str) -> Any:
     """
     import orjson
 
-    from mediamill.tasks.calls.transport_errors import ExchangeError
+    from mediamill.tasks.calls.transport_errors import TransportError
     from mediamill.tasks.engine import Engine
     from mediamill.tasks.errors import ProviderDown
     from mediamill.tasks.providers.registry import make_provider
@@ -114,7 +114,7 @@ def get_json(provider: str, base_url: str | None, path: str) -> Any:
     request = Request("GET", f"{chosen.endpoint.api}{path}")
     try:
         reply = engine.submit(engine.client.send(chosen.endpoint.origin, request, key=key, deadline=30)).result()
-    except ExchangeError as error:
+    except TransportError as error:
         raise ProviderDown(f"{provider} does not answer: {error.message}", hint="check the network") from None
     problem = chosen.classify(reply)
     if problem is not None:

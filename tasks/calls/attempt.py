@@ -9,12 +9,12 @@ from dataclasses import replace
 
 from mediamill.tasks import fault_injection
 from mediamill.tasks.calls.attempt_record import AttemptRecord
-from mediamill.tasks.calls.call_context import Line, request_id
+from mediamill.tasks.calls.call_context import CallContext, parse_request_id
 from mediamill.tasks.calls.rate_limiter import Limiter, Permit
 from mediamill.tasks.calls.remote_jobs import JobFailed, RunningJob
-from mediamill.tasks.calls.retry import TryAgain
-from mediamill.tasks.calls.settlement import answer, parse, share_of
-from mediamill.tasks.calls.transport_errors import Broken, NotSent
+from mediamill.tasks.calls.retry import RetryableError
+from mediamill.tasks.calls.settlement import build_answer, parse_reply, split_cost
+from mediamill.tasks.calls.transport_errors import NotSent, ReplyLost
 from mediamill.tasks.domain import Answer
 from mediamill.tasks.errors import AccountStopped, CallFailed, MediamillError, UnknownOutcome
 from mediamill.tasks.wire import Problem, RateLimits, Reply, Request, Wire
@@ -36,7 +36,7 @@ class WireAttempt:
         record: the attempt in the journal and in the budget.
     """
 
-    def __init__(self, line: Line, wire: Wire, record: AttemptRecord) -> None:
+    def __init__(self, line: CallContext, wire: Wire, record: AttemptRecord) -> None:
         self._line = line
         self._wire = wire
         self._record = record
@@ -56,7 +56,7 @@ class WireAttempt:
         outcome = "error"
         limits: RateLimits | None = None
         problem: Problem | None = None
-        self._line.tally.in_flight += 1
+        self._line.stats.in_flight += 1
         try:
             origin, request = await self._ready()
             await self._record.sending(number, permit.wait)
@@ -64,7 +64,7 @@ class WireAttempt:
             limits = self._line.provider.limits(reply)
             problem = self._without_key(self._line.provider.classify(reply, self._asks[0].operation))
             outcome = problem.kind if problem else "ok"
-            self._line.tally.answered += 1
+            self._line.stats.answered += 1
             if problem is not None:
                 raise await self._refused(reply, problem)
             if self._wire.job:
@@ -74,7 +74,7 @@ class WireAttempt:
             else:
                 await self._record.replied(reply)
         finally:
-            self._line.tally.in_flight -= 1
+            self._line.stats.in_flight -= 1
             limiter.release(permit, outcome, limits, problem.wait if problem else None)
         return None if self._remote else await self._answered(reply, number)
 
@@ -91,14 +91,14 @@ class WireAttempt:
             Stop: when the run is to end; the job stays accepted.
         """
         job = RunningJob(self._line, self._wire, self._asks[0], remote_id, origin)
-        tally, began = self._line.tally, time.monotonic()
-        tally.running += 1
+        tally, began = self._line.stats, time.monotonic()
+        tally.running_jobs += 1
         try:
             reply = await self._line.poller.watch(job.look, job.first)
         except JobFailed as error:
             raise await self._refused(error.reply, self._without_key(error.problem) or error.problem) from None
         finally:
-            tally.running -= 1
+            tally.running_jobs -= 1
         tally.jobs_ended += 1
         tally.job_seconds += time.monotonic() - began
         await self._record.replied(reply)
@@ -107,21 +107,21 @@ class WireAttempt:
     async def _ready(self) -> tuple[str, Request]:
         """Where the request goes, and the request; nothing is on record or on the wire yet."""
         with self._record.reservation.unsent():
-            return await self._line.origin(self._wire), self._line.provider.request(self._wire, self._asks)
+            return await self._line.resolve_origin(self._wire), self._line.provider.request(self._wire, self._asks)
 
     async def _send(self, origin: str, request: Request) -> Reply:
         line, record = self._line, self._record
         try:
             async with line.slots:
-                line.tally.sent += 1
+                line.stats.sent += 1
                 record.start_clock()
                 deadline = line.deadline or self._wire.deadline
                 reply = await line.client.send(origin, request, key=line.key, deadline=deadline)
         except NotSent as error:
             problem = Problem("retry", error.kind, error.message)
             await record.rejected(problem)
-            raise TryAgain(problem) from None
-        except Broken as error:
+            raise RetryableError(problem) from None
+        except ReplyLost as error:
             raise await self._lost(Problem("unknown", error.kind, error.message, billed=True)) from None
         except MediamillError as error:  # found out just before the first byte: a file that is gone, an impossible key
             await record.rejected(Problem("fail", "not_sent", error.message))
@@ -136,17 +136,17 @@ class WireAttempt:
         """The reply is parsed and its usage becomes cost."""
         line, record = self._line, self._record
         fault_injection.point("call.replied.after")
-        parsed = parse(line, reply, self._asks)
-        share = share_of(await record.settled(parsed), len(self._asks))
+        parsed = parse_reply(line, reply, self._asks)
+        share = split_cost(await record.settled(parsed), len(self._asks))
         return [
-            answer(
+            build_answer(
                 line,
                 part,
                 key,
                 share,
                 attempts=number,
                 cached=False,
-                request_id=request_id(reply.headers) or record.call_id,
+                request_id=parse_request_id(reply.headers) or record.call_id,
                 started_at=record.started_at,
                 latency_ms=record.latency_ms,
             )
@@ -159,7 +159,7 @@ class WireAttempt:
             return await self._lost(problem, reply)
         await self._record.rejected(problem, reply)
         if problem.verdict == "retry":
-            return TryAgain(problem, reply.status)
+            return RetryableError(problem, reply.status)
         return self._verdict(problem, reply.status)
 
     async def _lost(self, problem: Problem, reply: Reply | None = None) -> Exception:
@@ -167,7 +167,7 @@ class WireAttempt:
         await self._record.unknown(problem, reply)
         status = reply.status if reply else None
         if self._wire.repeatable:
-            return TryAgain(problem, status)
+            return RetryableError(problem, status)
         return UnknownOutcome(f"{_LOST}: {problem.message}", status=status, hint=LOOK)
 
     def _verdict(self, problem: Problem, status: int) -> Exception:
@@ -176,7 +176,7 @@ class WireAttempt:
             return CallFailed(problem.message, kind=problem.kind, status=status, hint=problem.hint, transient=passing)
         stop = AccountStopped(problem.message, hint=problem.hint)
         stop.kind = problem.kind
-        self._line.halt(stop)  # before the permit is given back, so that nobody else is sent into the same wall
+        self._line.request_stop(stop)  # before the permit is given back, so that nobody else is sent into the same wall
         return stop
 
     def _without_key(self, problem: Problem | None) -> Problem | None:

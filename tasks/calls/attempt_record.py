@@ -9,9 +9,9 @@ from decimal import Decimal
 from typing import TypedDict
 
 from mediamill.tasks import fault_injection
-from mediamill.tasks.calls.batching import Pending
-from mediamill.tasks.calls.call_context import Line, now_us, request_id
-from mediamill.tasks.calls.settlement import settle
+from mediamill.tasks.calls.batching import PendingAsk
+from mediamill.tasks.calls.call_context import CallContext, now_us, parse_request_id
+from mediamill.tasks.calls.settlement import settle_cost
 from mediamill.tasks.domain import Ask, Cost
 from mediamill.tasks.journal.transitions import NewAttempt
 from mediamill.tasks.money.budget import Reservation
@@ -43,8 +43,8 @@ class AttemptRecord:
 
     def __init__(
         self,
-        context: Line,
-        batch: Sequence[Pending],
+        context: CallContext,
+        batch: Sequence[PendingAsk],
         max_usd: Decimal | None,
         reservation: Reservation,
         call_id: str | None = None,
@@ -107,13 +107,13 @@ class AttemptRecord:
             headers=reply.headers,
             body=reply.body,
             latency_ms=self.latency_ms,
-            request_id=request_id(reply.headers),
+            request_id=parse_request_id(reply.headers),
         )
 
     async def rejected(self, problem: Problem, reply: Reply | None = None) -> None:
         """The request was refused or never arrived: nothing was billed."""
         self.reservation.release()
-        reply_id = request_id(reply.headers) if reply else None
+        reply_id = parse_request_id(reply.headers) if reply else None
         await self._journal.record_rejection(
             self.call_id, self.keys, **self._failure(problem, reply), request_id=reply_id
         )
@@ -125,7 +125,7 @@ class AttemptRecord:
 
     async def settled(self, parsed: Sequence[Parsed]) -> Cost:
         """The usage of a parsed reply becomes cost."""
-        cost = await settle(self._context, self.call_id, parsed, self.asks[0], self._max_usd)
+        cost = await settle_cost(self._context, self.call_id, parsed, self.asks[0], self._max_usd)
         self.reservation.settle(cost)
         return cost
 

@@ -9,22 +9,22 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import httpx
 
-from mediamill.tasks.calls.transport_errors import Broken
+from mediamill.tasks.calls.transport_errors import ReplyLost
 
-_EITHER = 32 + zlib.MAX_WBITS
+_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 """zlib's own detection of a gzip or a zlib header."""
 
 
-class Inflater:
+class Decompressor:
     """A bounded decoder for servers that compress although ``identity`` was asked for.
 
     Output comes in steps of at most ``step`` bytes, so a bomb is noticed before it is unpacked.
     """
 
-    def __init__(self, step: int = 1 << 16) -> None:
-        self._step = step
-        self._stream = zlib.decompressobj(_EITHER)
-        self._fed = False
+    def __init__(self, step_bytes: int = 1 << 16) -> None:
+        self._step_bytes = step_bytes
+        self._stream = zlib.decompressobj(_GZIP_OR_ZLIB)
+        self._has_input = False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Decode more input.
@@ -32,28 +32,28 @@ class Inflater:
         Raises:
             zlib.error: when the input is not what it claims to be.
         """
-        self._fed = self._fed or bool(data)
+        self._has_input = self._has_input or bool(data)
         while data:
             if self._stream.eof:
                 if not data.startswith(b"\x1f\x8b"):
                     return
-                self._stream = zlib.decompressobj(_EITHER)
-            yield self._stream.decompress(data, self._step)
+                self._stream = zlib.decompressobj(_GZIP_OR_ZLIB)
+            yield self._stream.decompress(data, self._step_bytes)
             data = self._stream.unconsumed_tail or self._stream.unused_data
 
     @property
     def complete(self) -> bool:
         """True at a proper end, or when there was nothing to decode."""
-        return self._stream.eof or not self._fed
+        return self._stream.eof or not self._has_input
 
 
-def encoding_of(headers: httpx.Headers) -> str:
+def parse_content_encoding(headers: httpx.Headers) -> str:
     """The one content encoding, lower-cased; empty for none."""
     encoding: str = headers.get("content-encoding", "").strip().lower()
     return "" if encoding == "identity" else encoding
 
 
-async def chunks(response: httpx.Response, *, most: int, where: str) -> AsyncIterator[bytes]:
+async def read_chunks(response: httpx.Response, *, max_bytes: int, host: str) -> AsyncIterator[bytes]:
     """The decoded body, at most ``most`` bytes of it.
 
     gzip and deflate are decoded; any other encoding is passed on as it came, so that a paid reply is
@@ -63,27 +63,27 @@ async def chunks(response: httpx.Response, *, most: int, where: str) -> AsyncIte
         Broken: ``too_large``, ``short_body`` or ``protocol``.
     """
     length = response.headers.get("content-length", "")
-    if length.isdecimal() and int(length) > most:
-        raise Broken("too_large", f"{where}: the reply is {int(length):,} bytes, more than the {most:,} allowed")
-    inflater = Inflater() if encoding_of(response.headers) in ("gzip", "x-gzip", "deflate") else None
+    if length.isdecimal() and int(length) > max_bytes:
+        raise ReplyLost("too_large", f"{host}: the reply is {int(length):,} bytes, more than the {max_bytes:,} allowed")
+    decompressor = Decompressor() if parse_content_encoding(response.headers) in ("gzip", "x-gzip", "deflate") else None
     stream = response.stream
     assert isinstance(stream, httpx.AsyncByteStream)
-    total = raw = 0
+    total = raw_total = 0
     try:
         async for chunk in stream:
-            raw += len(chunk)
-            for piece in inflater.feed(chunk) if inflater else (chunk,):
+            raw_total += len(chunk)
+            for piece in decompressor.feed(chunk) if decompressor else (chunk,):
                 total += len(piece)
-                if max(total, raw) > most:
-                    raise Broken("too_large", f"{where}: the reply is larger than the {most:,} bytes allowed")
+                if max(total, raw_total) > max_bytes:
+                    raise ReplyLost("too_large", f"{host}: the reply is larger than the {max_bytes:,} bytes allowed")
                 yield piece
     except zlib.error:
-        raise Broken("protocol", f"{where}: the reply's compression cannot be decoded") from None
-    if inflater and not inflater.complete:
-        raise Broken("short_body", f"{where}: the compressed reply ended before it was complete")
+        raise ReplyLost("protocol", f"{host}: the reply's compression cannot be decoded") from None
+    if decompressor and not decompressor.complete:
+        raise ReplyLost("short_body", f"{host}: the compressed reply ended before it was complete")
 
 
-async def timed(
+async def read_stream(
     parts: AsyncIterator[bytes], awaited: Callable[[bytes], bool], idle: float | None, where: str
 ) -> tuple[bytes, float | None]:
     """A streamed body, and when (``time.monotonic``) the first part came that was awaited.
@@ -98,15 +98,15 @@ async def timed(
         Broken: ``stalled`` when nothing came for so long.
     """
     body: list[bytes] = []
-    first: float | None = None
+    first_part_at: float | None = None
     while True:
         try:
             async with asyncio.timeout(idle):
                 part = await anext(parts, None)
         except TimeoutError:
-            raise Broken("stalled", f"{where}: the stream stood still for {idle:g} s") from None
+            raise ReplyLost("stalled", f"{where}: the stream stood still for {idle:g} s") from None
         if part is None:
-            return b"".join(body), first
-        if first is None and awaited(part):
-            first = time.monotonic()
+            return b"".join(body), first_part_at
+        if first_part_at is None and awaited(part):
+            first_part_at = time.monotonic()
         body.append(part)

@@ -18,12 +18,12 @@ from typing import Any
 from mediamill.tasks import fault_injection
 from mediamill.tasks.calls.attempt import LOOK, WireAttempt
 from mediamill.tasks.calls.attempt_record import AttemptRecord
-from mediamill.tasks.calls.batching import Packer, Pending
-from mediamill.tasks.calls.call_context import Line, now_us, request_id, total
+from mediamill.tasks.calls.batching import PendingAsk, RequestBatcher
+from mediamill.tasks.calls.call_context import CallContext, now_us, parse_request_id, sum_usages
 from mediamill.tasks.calls.rate_limiter import Limiter, Permit
 from mediamill.tasks.calls.request_key import request_key
-from mediamill.tasks.calls.retry import TryAgain, retrying
-from mediamill.tasks.calls.settlement import answer, parse, settle, share_of
+from mediamill.tasks.calls.retry import RetryableError, send_with_retries
+from mediamill.tasks.calls.settlement import build_answer, parse_reply, settle_cost, split_cost
 from mediamill.tasks.domain import FREE, Answer, Ask, Cost, Usage
 from mediamill.tasks.errors import BadInput, CallFailed, ItemError, ProviderDown, UnknownOutcome
 from mediamill.tasks.journal.asks import Attempt, ClaimResult
@@ -39,11 +39,11 @@ _UNREACHABLE = frozenset({"dns", "refused", "tls", "connect_timeout"})
 class Caller:
     """Makes the paid calls of one run; equal Asks are sent once and the others get the same answer."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: CallContext) -> None:
         self._line = line
         self._running: dict[str, asyncio.Task[Answer]] = {}
         self._on_wire: set[asyncio.Task[Any] | None] = set()
-        self._packer = Packer(self._buy)
+        self._packer = RequestBatcher(self._buy)
         self._siblings: dict[str, tuple[Attempt, Parsed, Cost]] = {}
 
     async def __call__(self, ask: Ask, *, known: bool = False) -> Answer:
@@ -58,9 +58,9 @@ class Caller:
         key = request_key(self._line.provider.name, ask, wire)
         twin = self._running.get(key)
         if twin is not None:
-            self._line.tally.hits += 1
+            self._line.stats.cache_hits += 1
             return replace(await asyncio.shield(twin), cached=True, cost=FREE, attempts=0)
-        task = asyncio.get_running_loop().create_task(self._obtain(Pending(ask, wire, key), known=known))
+        task = asyncio.get_running_loop().create_task(self._obtain(PendingAsk(ask, wire, key), known=known))
         self._running[key] = task
         task.add_done_callback(lambda done: self._forget(key, done))
         return await asyncio.shield(task)
@@ -80,7 +80,7 @@ class Caller:
         if not done.cancelled():
             done.exception()  # retrieved here, as every waiter may be gone
 
-    async def _obtain(self, pending: Pending, *, known: bool) -> Answer:
+    async def _obtain(self, pending: PendingAsk, *, known: bool) -> Answer:
         sibling = self._siblings.pop(pending.key, None)
         if sibling is not None:
             return self._told(pending, *sibling)
@@ -100,7 +100,7 @@ class Caller:
             if claim.state == "accepted" and claim.attempt is not None:
                 bought = await self._resume_job(pending, claim.attempt, claim.remote_id or "")
             elif pending.wire.pack is not None:
-                bought = await self._packer.join(pending)
+                bought = await self._packer.submit(pending)
             else:
                 bought = (await self._buy([pending]))[0]
             sent = True
@@ -109,32 +109,32 @@ class Caller:
                 await asyncio.shield(self._line.journal.asks.release([pending.key]))
         return bought
 
-    async def _claim(self, pending: Pending) -> ClaimResult:
-        with self._packer.coming(pending.wire):
+    async def _claim(self, pending: PendingAsk) -> ClaimResult:
+        with self._packer.announce(pending.wire):
             claim = await self._claim_once(pending)
         while claim.state == "busy":
             await self._line.sleep(_BUSY_SECONDS)
             claim = await self._claim_once(pending)
         return claim
 
-    async def _claim_once(self, pending: Pending) -> ClaimResult:
+    async def _claim_once(self, pending: PendingAsk) -> ClaimResult:
         line = self._line
-        line.stopping()
+        line.check_stop()
         return await line.journal.asks.claim(pending.key, owner=line.run_id, now=now_us())
 
-    async def _recall(self, pending: Pending, attempt: Attempt) -> Answer:
+    async def _recall(self, pending: PendingAsk, attempt: Attempt) -> Answer:
         """An answer the journal holds. The item that paid for it keeps its cost; others pay nothing."""
         line = self._line
         reply = Reply(attempt.reply_status or 200, attempt.reply_headers, attempt.reply_body or b"")
-        parsed = parse(line, reply, [pending.ask] * len(attempt.request_keys))
+        parsed = parse_reply(line, reply, [pending.ask] * len(attempt.request_keys))
         cost = attempt.cost
         if cost is None:
-            cost = await settle(line, attempt.call_id, parsed, pending.ask, attempt.cost_max)
+            cost = await settle_cost(line, attempt.call_id, parsed, pending.ask, attempt.cost_max)
             if self._paid_by(pending, attempt):  # its ceiling was charged until now
                 line.budget.resume(attempt.cost_max).settle(cost)
         bare = replace(attempt, reply_body=None)
         told = {
-            key: (bare, part, share_of(cost, len(parsed)))
+            key: (bare, part, split_cost(cost, len(parsed)))
             for key, part in zip(attempt.request_keys, parsed, strict=True)
         }
         mine = told.pop(pending.key)
@@ -142,48 +142,48 @@ class Caller:
             self._siblings.update(told)
         return self._told(pending, *mine)
 
-    def _paid_by(self, pending: Pending, attempt: Attempt) -> bool:
+    def _paid_by(self, pending: PendingAsk, attempt: Attempt) -> bool:
         return attempt.out_id == self._line.out_id and pending.ask.item_id in attempt.item_ids
 
-    def _told(self, pending: Pending, attempt: Attempt, parsed: Parsed, share: Cost) -> Answer:
+    def _told(self, pending: PendingAsk, attempt: Attempt, parsed: Parsed, share: Cost) -> Answer:
         line, mine = self._line, self._paid_by(pending, attempt)
-        line.tally.hits += 1
-        return answer(
+        line.stats.cache_hits += 1
+        return build_answer(
             line,
             parsed,
             pending.key,
             share if mine else FREE,
             attempts=attempt.attempt if mine else 0,
             cached=not mine,
-            request_id=request_id(attempt.reply_headers) or attempt.call_id,
+            request_id=parse_request_id(attempt.reply_headers) or attempt.call_id,
             started_at=attempt.started_at,
             latency_ms=attempt.latency_ms,
         )
 
-    async def _buy(self, batch: Sequence[Pending]) -> Sequence[Answer]:
+    async def _buy(self, batch: Sequence[PendingAsk]) -> Sequence[Answer]:
         """One request for the whole batch, repeated within the policy; one Answer per Ask."""
         count = 0
 
         async def once() -> Sequence[Answer]:
             nonlocal count
-            self._line.stopping()
+            self._line.check_stop()
             count += 1
             return await self._attempt(batch, count)
 
         try:
-            return await retrying(once, self._line.policy)
-        except TryAgain as last:
+            return await send_with_retries(once, self._line.policy)
+        except RetryableError as last:
             raise self._gave_up(last.problem, last.status, count) from None
         except ItemError as error:
             error.attempts = count
             raise
 
-    async def _attempt(self, batch: Sequence[Pending], number: int) -> Sequence[Answer]:
+    async def _attempt(self, batch: Sequence[PendingAsk], number: int) -> Sequence[Answer]:
         """Reserve the most it can cost, wait for a permit, then send once."""
         line, ask = self._line, batch[0].ask
-        ceiling = total(p.ask.ceiling for p in batch)
+        ceiling = sum_usages(p.ask.ceiling for p in batch)
         max_usd = line.pricing.ceiling(ask.model, ask.operation, ceiling)
-        limiter = line.limiter(ask)
+        limiter = line.limiter_for(ask)
         with await line.budget.reserve(max_usd) as reservation:
             with reservation.unsent():
                 permit = await self._permit(limiter, ceiling)
@@ -200,22 +200,22 @@ class Caller:
         """Leave to send so much, unless the run has been told to end meanwhile."""
         permit = await limiter.acquire(ceiling)
         try:
-            self._line.stopping()
+            self._line.check_stop()
         except BaseException:
             limiter.release(permit, "unused")
             raise
         return permit
 
-    async def _resume_job(self, pending: Pending, attempt: Attempt, remote_id: str) -> Answer:
+    async def _resume_job(self, pending: PendingAsk, attempt: Attempt, remote_id: str) -> Answer:
         """A job an earlier process created is looked up, never bought again."""
         line, max_usd = self._line, attempt.cost_max
         with line.budget.resume(max_usd) as reservation:
             record = AttemptRecord(line, [pending], max_usd, reservation, attempt.call_id)
             again = WireAttempt(line, pending.wire, record)
-            return (await again.follow(remote_id, await line.origin(pending.wire)))[0]
+            return (await again.follow(remote_id, await line.resolve_origin(pending.wire)))[0]
 
     def _gave_up(self, problem: Problem, status: int | None, attempts: int) -> Exception:
-        if problem.kind in _UNREACHABLE and not self._line.tally.answered:
+        if problem.kind in _UNREACHABLE and not self._line.stats.answered:
             return ProviderDown(
                 f"nothing answers at {self._line.provider.name}: {problem.message}",
                 hint="check the network and --base-url; the run can be resumed",

@@ -11,7 +11,7 @@ from decimal import Decimal
 from mediamill.tasks.calls.client import Client
 from mediamill.tasks.calls.polling import Poller
 from mediamill.tasks.calls.rate_limiter import Limiter
-from mediamill.tasks.calls.retry import Policy
+from mediamill.tasks.calls.retry import RetryPolicy
 from mediamill.tasks.domain import Ask, Usage
 from mediamill.tasks.errors import Stop
 from mediamill.tasks.journal.journal import Journal
@@ -23,7 +23,7 @@ REQUEST_IDS = ("x-request-id", "x-together-request-id", "x-together-traceid", "c
 
 
 @dataclass(slots=True)
-class Tally:
+class CallStats:
     """What this run's calls came to so far, for progress lines and for telling an outage.
 
     ``running`` jobs are at work at the provider; ``job_seconds`` is what the ``jobs_ended`` took together.
@@ -32,27 +32,27 @@ class Tally:
     in_flight: int = 0
     sent: int = 0
     answered: int = 0
-    hits: int = 0
-    running: int = 0
+    cache_hits: int = 0
+    running_jobs: int = 0
     job_seconds: float = 0.0
     jobs_ended: int = 0
     engine: str | None = None
     simulated: bool = False
 
-    def seconds_left(self, items: int, elapsed: float) -> float | None:
+    def estimate_seconds_left(self, items: int, elapsed: float) -> float | None:
         """How long so many items will take that become jobs: until the last is created, and then as jobs take.
 
         None while no job has ended, or none of these items has become one.
         """
         if not self.jobs_ended:
             return None
-        waiting = max(items - self.running, 0)
-        created = self.running + self.jobs_ended
+        waiting = max(items - self.running_jobs, 0)
+        created = self.running_jobs + self.jobs_ended
         return waiting * elapsed / created + self.job_seconds / self.jobs_ended
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class CallContext:
     """Everything a call needs besides the Ask itself.
 
     ``origin`` gives the address a Wire's request really goes to, ``limiter`` the limiter of an Ask's model
@@ -65,19 +65,19 @@ class Line:
     client: Client
     budget: Budget
     pricing: Pricing
-    policy: Policy
-    origin: Callable[[Wire], Awaitable[str]]
-    limiter: Callable[[Ask], Limiter]
+    policy: RetryPolicy
+    resolve_origin: Callable[[Wire], Awaitable[str]]
+    limiter_for: Callable[[Ask], Limiter]
     slots: asyncio.Semaphore
-    stopping: Callable[[], None]
-    halt: Callable[[Stop], None]
+    check_stop: Callable[[], None]
+    request_stop: Callable[[Stop], None]
     run_id: str
     out_id: str
     key: str | None = field(default=None, repr=False)
     deadline: float | None = None
     poller: Poller = field(default_factory=Poller)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    tally: Tally = field(default_factory=Tally)
+    stats: CallStats = field(default_factory=CallStats)
 
 
 def now_us() -> int:
@@ -85,12 +85,12 @@ def now_us() -> int:
     return time.time_ns() // 1000
 
 
-def request_id(headers: Mapping[str, str]) -> str | None:
+def parse_request_id(headers: Mapping[str, str]) -> str | None:
     """The provider's own name for a request (provider docs: x-request-id and relatives)."""
     return next((headers[name] for name in REQUEST_IDS if headers.get(name)), None)
 
 
-def total(usages: Iterable[Usage]) -> Usage:
+def sum_usages(usages: Iterable[Usage]) -> Usage:
     """The sum of several usages; a quantity one of them does not state is not stated."""
     usages = list(usages)
     if len(usages) == 1:

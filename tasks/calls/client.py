@@ -20,12 +20,12 @@ import httpx
 from aiohttp.abc import AbstractResolver
 from httpx_aiohttp import AiohttpTransport
 
-from mediamill.tasks.calls.body_reader import chunks, timed
+from mediamill.tasks.calls.body_reader import read_chunks, read_stream
 from mediamill.tasks.calls.download import Download, fetch
 from mediamill.tasks.calls.handshake import make_session
-from mediamill.tasks.calls.request_body import Body, encode
-from mediamill.tasks.calls.ssrf_guard import Guard
-from mediamill.tasks.calls.transport_errors import Broken, ExchangeError, translate
+from mediamill.tasks.calls.request_body import RequestBody, encode_body
+from mediamill.tasks.calls.ssrf_guard import SsrfGuard
+from mediamill.tasks.calls.transport_errors import ReplyLost, TransportError, classify_transport_error
 from mediamill.tasks.calls.transports import environment_proxy, make_transport, tls_context
 from mediamill.tasks.calls.websocket import SocketExchange
 from mediamill.tasks.errors import ItemError, UsageError
@@ -75,7 +75,7 @@ class Client:
         self._sockets: aiohttp.ClientSession | None = None
         self._by_origin: dict[str, AiohttpTransport] = {}
         self._proxied: dict[str, AiohttpTransport] = {}
-        self._guarded: dict[tuple[str, ...], tuple[Guard, AiohttpTransport]] = {}
+        self._guarded: dict[tuple[str, ...], tuple[SsrfGuard, AiohttpTransport]] = {}
 
     async def send(
         self, origin: str, request: Request, *, key: str | None, deadline: float, max_body: int = 64 * 2**20
@@ -98,17 +98,17 @@ class Client:
         if request.talk is not None:
             return await self._converse(origin, request, key=key, deadline=deadline, most=max_body)
         url, where = _url(origin, request.path)
-        body = encode(request)
+        body = encode_body(request)
         headers = _headers(request.headers, body, key)
         message = httpx.Request(request.method, url, headers=headers, content=body.content() or None)
         transport = self._by_origin.get(origin) or self._transport(origin)
         began = time.monotonic()
         async with self.exchange(transport, message, where, deadline=deadline) as response:
             headers = _reply_headers(response)
-            parts = chunks(response, most=max_body, where=where)
+            parts = read_chunks(response, max_bytes=max_body, host=where)
             if request.awaited is None or response.status_code >= HTTPStatus.MULTIPLE_CHOICES:
                 return Reply(response.status_code, headers, b"".join([part async for part in parts]))
-            whole, first = await timed(parts, request.awaited, request.idle, where)
+            whole, first = await read_stream(parts, request.awaited, request.idle, where)
             if first is not None:
                 headers[FIRST_PART] = str(round((first - began) * 1000))
             return Reply(response.status_code, headers, whole)
@@ -121,7 +121,7 @@ class Client:
         return await SocketExchange(request.talk, url.netloc.decode("ascii", "replace"), most).run(
             self._sockets,
             str(url),
-            _headers(request.headers, Body((), None), key),
+            _headers(request.headers, RequestBody((), None), key),
             deadline=deadline,
             handshake=min(self._connect_timeout, 0.9 * deadline),
             proxy=environment_proxy(origin) if self._trust_env else None,
@@ -141,12 +141,12 @@ class Client:
                     yield response
                 finally:
                     await response.stream.aclose()  # type: ignore[union-attr]
-        except (ExchangeError, ItemError):
+        except (TransportError, ItemError):
             raise
         except TimeoutError:
-            raise Broken("deadline", f"{where}: no whole reply within {deadline:g} s") from None
+            raise ReplyLost("deadline", f"{where}: no whole reply within {deadline:g} s") from None
         except (aiohttp.ClientError, httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-            raise translate(error, where) from None
+            raise classify_transport_error(error, where) from None
 
     async def download(
         self,
@@ -177,9 +177,9 @@ class Client:
         """
         hosts = tuple(sorted(allow_hosts))
         if hosts not in self._guarded:
-            guard = Guard(hosts)
+            guard = SsrfGuard(hosts)
             transport = make_transport(
-                self._tls(), resolver=lambda: guard.resolver(self._resolver), socket_factory=guard.socket
+                self._tls(), resolver=lambda: guard.create_resolver(self._resolver), socket_factory=guard.create_socket
             )
             self._guarded[hosts] = guard, transport
         guard, transport = self._guarded[hosts]
@@ -224,7 +224,7 @@ class Client:
         return self._context
 
 
-def _headers(own: Mapping[str, str], body: Body, key: str | None) -> dict[str, str]:
+def _headers(own: Mapping[str, str], body: RequestBody, key: str | None) -> dict[str, str]:
     headers = {
         "user-agent": user_agent(),
         "accept": "application/json, */*;q=0.5",

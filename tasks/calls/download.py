@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 import aiohttp
 import httpx
 
-from mediamill.tasks.calls.body_reader import chunks
-from mediamill.tasks.calls.retry import Policy, TryAgain, retrying
-from mediamill.tasks.calls.ssrf_guard import Guard, refusal
-from mediamill.tasks.calls.transport_errors import Broken, ExchangeError
+from mediamill.tasks.calls.body_reader import read_chunks
+from mediamill.tasks.calls.retry import RetryableError, RetryPolicy, send_with_retries
+from mediamill.tasks.calls.ssrf_guard import SsrfGuard, refusal
+from mediamill.tasks.calls.transport_errors import ReplyLost, TransportError
 from mediamill.tasks.errors import BadInput, CallFailed, StorageError
 from mediamill.tasks.retry_after import MAX_WAIT, retry_after
 from mediamill.tasks.wire import Problem
@@ -66,7 +66,7 @@ class _Partial:
 
 async def fetch(
     get: Get,
-    guard: Guard,
+    guard: SsrfGuard,
     url: str,
     to: Path,
     *,
@@ -83,22 +83,24 @@ async def fetch(
         BadInput, CallFailed, StorageError: as :meth:`mediamill.tasks.calls.client.Client.download` says.
     """
     ends = time.monotonic() + deadline
-    guard.check(url)
+    guard.check_url(url)
     partial = _Partial(to.with_name(f".{to.name[:80]}.{os.urandom(6).hex()}.part"))
 
     async def once() -> Download:
         try:
             return await _once(get, guard, url, to, partial, max_bytes=max_bytes, ends=ends, headers=headers or {})
-        except ExchangeError as error:
+        except TransportError as error:
             if error.kind == "forbidden":
                 raise refusal(error.message.partition(" ")[0]) from None
             if error.kind == "too_large":
                 raise _too_large(max_bytes) from None
-            raise TryAgain(Problem("retry", error.kind, error.message)) from None
+            raise RetryableError(Problem("retry", error.kind, error.message)) from None
 
     try:
-        return await retrying(once, Policy(retries=retries, total=deadline, longest=min(10.0, deadline)))
-    except TryAgain as error:
+        return await send_with_retries(
+            once, RetryPolicy(max_retries=retries, total_seconds=deadline, max_wait=min(10.0, deadline))
+        )
+    except RetryableError as error:
         raise CallFailed(error.problem.message, kind="download", transient=True) from None
     finally:
         with contextlib.suppress(OSError):
@@ -107,7 +109,7 @@ async def fetch(
 
 async def _once(
     get: Get,
-    guard: Guard,
+    guard: SsrfGuard,
     url: str,
     to: Path,
     partial: _Partial,
@@ -116,18 +118,18 @@ async def _once(
     ends: float,
     headers: Mapping[str, str],
 ) -> Download:
-    target = guard.check(url)
+    target = guard.check_url(url)
     for _ in range(MOST_REDIRECTS + 1):
         left = ends - time.monotonic()
         if left <= 0:
-            raise Broken("deadline", "the download's time is used up")
+            raise ReplyLost("deadline", "the download's time is used up")
         async with get(target, left, {**headers, **partial.wanted()}) as response:
             if response.status_code not in _REDIRECTS:
                 return await _save(response, to, partial, max_bytes, urlsplit(target).hostname or "")
             location = response.headers.get("location", "")
         if not location:
             raise BadInput("the URL redirects to nowhere", kind="bad_url")
-        target, headers = guard.follow(target, location), {}
+        target, headers = guard.check_redirect(target, location), {}
     raise BadInput(f"the URL redirects more than {MOST_REDIRECTS} times", kind="bad_url")
 
 
@@ -140,7 +142,7 @@ async def _save(response: httpx.Response, to: Path, partial: _Partial, max_bytes
     with _storage(to):
         file = await asyncio.to_thread(partial.path.open, "ab" if partial.size else "wb")
     with file:
-        async for block in _blocks(chunks(response, most=max_bytes - partial.size, where=where)):
+        async for block in _blocks(read_chunks(response, max_bytes=max_bytes - partial.size, host=where)):
             with _storage(to):
                 await asyncio.to_thread(file.write, block)
             await asyncio.to_thread(partial.digest.update, block)
@@ -170,7 +172,7 @@ async def _blocks(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             if size >= _WRITE_EVERY:
                 yield b"".join(held)
                 held, size = [], 0
-    except (httpx.HTTPError, aiohttp.ClientError, OSError, ExchangeError):
+    except (httpx.HTTPError, aiohttp.ClientError, OSError, TransportError):
         if held:  # what came before it broke off need not come again
             yield b"".join(held)
         raise
@@ -183,10 +185,10 @@ def _check_status(response: httpx.Response, where: str) -> None:
     if status == httpx.codes.OK:
         return
     if status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
-        raise TryAgain(Problem("retry", "download", f"{where} has another file there now"))
+        raise RetryableError(Problem("retry", "download", f"{where} has another file there now"))
     if status in _TRANSIENT or status >= httpx.codes.INTERNAL_SERVER_ERROR:
         wait = retry_after(response.headers, time.time())
-        raise TryAgain(
+        raise RetryableError(
             Problem(
                 "retry", "download", f"{where} answered {status}", wait=None if wait is None else min(wait, MAX_WAIT)
             )

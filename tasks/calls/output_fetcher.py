@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mediamill.tasks import fault_injection
-from mediamill.tasks.calls.call_context import Line
+from mediamill.tasks.calls.call_context import CallContext
 from mediamill.tasks.calls.download import Download
 from mediamill.tasks.calls.remote_jobs import look_at
 from mediamill.tasks.domain import Ask
@@ -28,7 +28,7 @@ class Collector:
         line: what the run offers.
     """
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: CallContext) -> None:
         self._line = line
 
     async def __call__(self, ask: Ask, data: Mapping[str, Any], to: Path) -> Download:
@@ -45,7 +45,7 @@ class Collector:
         """
         for _ in range(_LINKS):
             try:
-                return await self._fetched(data, to, await self._line.origin(self._line.provider.wire(ask)))
+                return await self._fetched(data, to, await self._line.resolve_origin(self._line.provider.wire(ask)))
             except BadInput as error:
                 if error.status not in _GONE:
                     raise BadReply(f"the file cannot be fetched: {error.message}", kind="download") from None
@@ -73,9 +73,9 @@ class Collector:
     async def _again(self, ask: Ask, job_id: str) -> Mapping[str, Any]:
         """The job's data with a fresh link."""
         line = self._line
-        line.stopping()
+        line.check_stop()
         wire = line.provider.wire(ask)
-        reply = await look_at(line, wire, ask, job_id, await line.origin(wire))
+        reply = await look_at(line, wire, ask, job_id, await line.resolve_origin(wire))
         if reply is None:
             raise CallFailed(
                 f"the job {job_id} cannot be looked up now", kind="download", transient=True, hint="run again later"

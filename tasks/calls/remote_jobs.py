@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import orjson
 
-from mediamill.tasks.calls.call_context import Line
-from mediamill.tasks.calls.transport_errors import Broken, NotSent
+from mediamill.tasks.calls.call_context import CallContext
+from mediamill.tasks.calls.transport_errors import NotSent, ReplyLost
 from mediamill.tasks.domain import Ask
 from mediamill.tasks.errors import AccountStopped, CallFailed
 from mediamill.tasks.wire import JOB_ID, JOB_STATES, Problem, Reply, Wire
@@ -39,7 +39,7 @@ class RunningJob:
 
     first = _FIRST
 
-    def __init__(self, line: Line, wire: Wire, ask: Ask, remote_id: str, origin: str) -> None:
+    def __init__(self, line: CallContext, wire: Wire, ask: Ask, remote_id: str, origin: str) -> None:
         self._line = line
         self._wire = wire
         self._ask = ask
@@ -57,7 +57,7 @@ class RunningJob:
             CallFailed: when it is still running at its deadline, or cannot be looked up.
             Stop: when the run is to end.
         """
-        self._line.stopping()
+        self._line.check_stop()
         if time.monotonic() - self._began > self._wire.job_deadline:
             raise CallFailed(
                 f"the job {self._remote_id} is still running after {self._wire.job_deadline:.0f} s",
@@ -87,7 +87,7 @@ class RunningJob:
         return {JOB_ID: self._remote_id, JOB_STATES: orjson.dumps(self._states).decode()}
 
 
-async def look_at(line: Line, wire: Wire, ask: Ask, remote_id: str, origin: str) -> Reply | None:
+async def look_at(line: CallContext, wire: Wire, ask: Ask, remote_id: str, origin: str) -> Reply | None:
     """One look at a job; None when it brought nothing and the next may.
 
     Raises:
@@ -97,7 +97,7 @@ async def look_at(line: Line, wire: Wire, ask: Ask, remote_id: str, origin: str)
     request = line.provider.poll(wire, remote_id, ask.operation)
     try:
         reply = await line.client.send(origin, request, key=line.key, deadline=_LOOK_DEADLINE)
-    except (NotSent, Broken):
+    except (NotSent, ReplyLost):
         return None
     problem = line.provider.classify(reply, ask.operation)
     if problem is None:
@@ -108,7 +108,7 @@ async def look_at(line: Line, wire: Wire, ask: Ask, remote_id: str, origin: str)
     if problem.kind in ("auth", "credits", "forbidden"):
         stop = AccountStopped(message, hint=problem.hint)
         stop.kind = problem.kind
-        line.halt(stop)
+        line.request_stop(stop)
         raise stop
     raise CallFailed(
         f"the job {remote_id} cannot be looked up: {message}",

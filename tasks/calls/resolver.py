@@ -20,8 +20,10 @@ class GuardedResolver(AbstractResolver):
         inner: who is asked; the system's resolver unless another is given.
     """
 
-    def __init__(self, admit: Callable[[str, int, Sequence[str]], None], inner: AbstractResolver | None = None) -> None:
-        self._admit = admit
+    def __init__(
+        self, check_addresses: Callable[[str, int, Sequence[str]], None], inner: AbstractResolver | None = None
+    ) -> None:
+        self._check_addresses = check_addresses
         self._inner = inner or ThreadedResolver()
 
     async def resolve(
@@ -32,9 +34,9 @@ class GuardedResolver(AbstractResolver):
         Raises:
             Forbidden: when one of them may not be reached.
         """
-        found = await self._inner.resolve(host, port, family)
-        self._admit(host, port, [result["host"] for result in found])
-        return found
+        addresses = await self._inner.resolve(host, port, family)
+        self._check_addresses(host, port, [result["host"] for result in addresses])
+        return addresses
 
     async def close(self) -> None:
         """Close the resolver beneath."""

@@ -15,11 +15,11 @@ from mediamill.tasks.wire import Problem
 
 T = TypeVar("T")
 
-LONGEST_WAIT = 60.0
+MAX_WAIT_SECONDS = 60.0
 """Most seconds before one repeat, whatever a server asks for."""
 
 
-class TryAgain(Exception):
+class RetryableError(Exception):
     """An attempt failed in a way that another may not.
 
     Attributes:
@@ -45,27 +45,27 @@ class RetryBudget:
     def __init__(
         self,
         *,
-        share: float = 0.1,
+        refill_per_success: float = 0.1,
         burst: float = 50.0,
         per_second: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._share = share
+        self._refill_per_success = refill_per_success
         self._burst = burst
         self._per_second = per_second
         self._clock = clock
         self._tokens = burst
-        self._at = clock()
+        self._updated_at = clock()
 
-    def succeeded(self) -> None:
+    def record_success(self) -> None:
         """Count an attempt that was answered."""
-        self._tokens = min(self._burst, self._tokens + self._share)
+        self._tokens = min(self._burst, self._tokens + self._refill_per_success)
 
     def take(self) -> float:
         """Take a token; the seconds until it is there."""
         now = self._clock()
-        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._per_second)
-        self._at = now
+        self._tokens = min(self._burst, self._tokens + (now - self._updated_at) * self._per_second)
+        self._updated_at = now
         self._tokens -= 1
         return max(0.0, -self._tokens / self._per_second)
 
@@ -75,7 +75,7 @@ class RetryBudget:
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class RetryPolicy:
     """How one call is repeated.
 
     Attributes:
@@ -88,15 +88,15 @@ class Policy:
         sleep, clock, chance: the world, for tests.
     """
 
-    retries: int = 5
-    total: float = 900.0
-    base: float = 0.5
-    longest: float = LONGEST_WAIT
+    max_retries: int = 5
+    total_seconds: float = 900.0
+    base_wait: float = 0.5
+    max_wait: float = MAX_WAIT_SECONDS
     budget: RetryBudget | None = None
-    exempt: frozenset[str] = frozenset({"rate_limit"})
+    exempt_kinds: frozenset[str] = frozenset({"rate_limit"})
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     clock: Callable[[], float] = time.monotonic
-    chance: Callable[[], float] = field(default=random.random)
+    jitter: Callable[[], float] = field(default=random.random)
 
     def wait(self, problem: Problem, attempt: int) -> float:
         """Seconds before the repeat that follows attempt number ``attempt`` (from 1), without the budget's.
@@ -105,75 +105,79 @@ class Policy:
         the same do not come back together. Without one: exponential with full jitter.
         """
         if problem.wait is not None and problem.wait >= 0:
-            return min(self.longest, problem.wait) * (1 + 0.1 * self.chance())
-        return self.chance() * min(self.longest, self.base * 2.0 ** min(attempt, 30))
+            return min(self.max_wait, problem.wait) * (1 + 0.1 * self.jitter())
+        return self.jitter() * min(self.max_wait, self.base_wait * 2.0 ** min(attempt, 30))
 
 
-async def retrying(send_once: Callable[[], Awaitable[T]], policy: Policy) -> T:
+async def send_with_retries(send_once: Callable[[], Awaitable[T]], policy: RetryPolicy) -> T:
     """Call ``send_once`` until it returns, raises anything but :class:`TryAgain`, or the policy gives up.
 
     Raises:
         TryAgain: the last one, with ``attempts`` set.
     """
-    rules = _Rules(policy)
-    first: TryAgain | None = None
+    rules = _TenacityRules(policy)
+    first_error: RetryableError | None = None
     try:
         result: T = await send_once()  # most calls succeed at once and need no retryer
-    except TryAgain as error:
-        first = error
+    except RetryableError as error:
+        first_error = error
     else:
         if policy.budget:
-            policy.budget.succeeded()
+            policy.budget.record_success()
         return result
     retryer = AsyncRetrying(
-        retry=retry_if_exception_type(TryAgain), wait=rules.wait, stop=rules.stop, sleep=policy.sleep, reraise=True
+        retry=retry_if_exception_type(RetryableError),
+        wait=rules.wait,
+        stop=rules.stop,
+        sleep=policy.sleep,
+        reraise=True,
     )
 
-    async def attempt() -> T:  # its first attempt is the one that was made
-        nonlocal first
-        if first is not None:
-            failed, first = first, None
-            raise failed
+    async def replay_first_attempt() -> T:  # its first attempt is the one that was made
+        nonlocal first_error
+        if first_error is not None:
+            error, first_error = first_error, None
+            raise error
         return await send_once()
 
     try:
-        result = await retryer(attempt)
-    except TryAgain as error:
+        result = await retryer(replay_first_attempt)
+    except RetryableError as error:
         error.attempts = int(retryer.statistics.get("attempt_number", 1))
         raise
     if policy.budget:
-        policy.budget.succeeded()
+        policy.budget.record_success()
     return result
 
 
-class _Rules:
+class _TenacityRules:
     """A policy applied to one call; tenacity asks for the wait first, then whether to stop."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: RetryPolicy) -> None:
         self._policy = policy
-        self._began = policy.clock()
+        self._began_at = policy.clock()
 
     def wait(self, state: RetryCallState) -> float:
-        if state.attempt_number > self._policy.retries:
+        if state.attempt_number > self._policy.max_retries:
             return 0.0
-        seconds = self._policy.wait(_problem(state), state.attempt_number)
-        budget = self._charged(state)
+        seconds = self._policy.wait(_get_problem(state), state.attempt_number)
+        budget = self._find_budget(state)
         return max(seconds, budget.take()) if budget else seconds
 
     def stop(self, state: RetryCallState) -> bool:
-        if state.attempt_number > self._policy.retries:
+        if state.attempt_number > self._policy.max_retries:
             return True
-        if self._policy.clock() - self._began + state.upcoming_sleep <= self._policy.total:
+        if self._policy.clock() - self._began_at + state.upcoming_sleep <= self._policy.total_seconds:
             return False
-        if budget := self._charged(state):
+        if budget := self._find_budget(state):
             budget.give_back()
         return True
 
-    def _charged(self, state: RetryCallState) -> RetryBudget | None:
-        return None if _problem(state).kind in self._policy.exempt else self._policy.budget
+    def _find_budget(self, state: RetryCallState) -> RetryBudget | None:
+        return None if _get_problem(state).kind in self._policy.exempt_kinds else self._policy.budget
 
 
-def _problem(state: RetryCallState) -> Problem:
+def _get_problem(state: RetryCallState) -> Problem:
     error = state.outcome.exception() if state.outcome else None
-    assert isinstance(error, TryAgain)
+    assert isinstance(error, RetryableError)
     return error.problem

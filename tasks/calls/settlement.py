@@ -7,13 +7,13 @@ from dataclasses import replace
 from decimal import Decimal
 
 from mediamill.tasks import fault_injection
-from mediamill.tasks.calls.call_context import Line, total
+from mediamill.tasks.calls.call_context import CallContext, sum_usages
 from mediamill.tasks.domain import Answer, Ask, Cost
 from mediamill.tasks.errors import BadReply
 from mediamill.tasks.wire import Parsed, Reply
 
 
-def parse(line: Line, reply: Reply, asks: Sequence[Ask]) -> Sequence[Parsed]:
+def parse_reply(context: CallContext, reply: Reply, asks: Sequence[Ask]) -> Sequence[Parsed]:
     """One Parsed per Ask.
 
     Raises:
@@ -21,7 +21,7 @@ def parse(line: Line, reply: Reply, asks: Sequence[Ask]) -> Sequence[Parsed]:
     """
     fault_injection.point("call.parse")
     try:
-        parsed = line.provider.parse(reply, asks)
+        parsed = context.provider.parse(reply, asks)
     except BadReply as error:
         error.transient = True
         raise
@@ -30,26 +30,28 @@ def parse(line: Line, reply: Reply, asks: Sequence[Ask]) -> Sequence[Parsed]:
     return parsed
 
 
-async def settle(line: Line, call_id: str, parsed: Sequence[Parsed], ask: Ask, most: Decimal | None) -> Cost:
+async def settle_cost(
+    context: CallContext, call_id: str, parsed: Sequence[Parsed], ask: Ask, max_usd: Decimal | None
+) -> Cost:
     """Usage becomes cost, and both become durable."""
-    usage = total(p.usage for p in parsed)
-    cost = line.pricing.cost(ask.model, ask.operation, usage, most)
-    await line.journal.asks.record_cost(call_id, usage.as_dict(), cost)
+    usage = sum_usages(p.usage for p in parsed)
+    cost = context.pricing.cost(ask.model, ask.operation, usage, max_usd)
+    await context.journal.asks.record_cost(call_id, usage.as_dict(), cost)
     fault_injection.point("call.settled.after")
     return cost
 
 
-def share_of(cost: Cost, parts: int) -> Cost:
+def split_cost(cost: Cost, parts: int) -> Cost:
     """One Ask's part of what its request cost."""
     if parts == 1 or cost.usd is None:
         return cost
     return replace(cost, usd=cost.usd / parts)
 
 
-def answer(line: Line, parsed: Parsed, key: str, cost: Cost, **told: object) -> Answer:
+def build_answer(context: CallContext, parsed: Parsed, key: str, cost: Cost, **details: object) -> Answer:
     """The Answer a capability gets."""
-    line.tally.engine = parsed.engine or line.tally.engine
-    line.tally.simulated = line.tally.simulated or parsed.simulated
+    context.stats.engine = parsed.engine or context.stats.engine
+    context.stats.simulated = context.stats.simulated or parsed.simulated
     return Answer(
         data=parsed.data,
         usage=parsed.usage,
@@ -57,5 +59,5 @@ def answer(line: Line, parsed: Parsed, key: str, cost: Cost, **told: object) -> 
         request_key=key,
         engine=parsed.engine,
         simulated=parsed.simulated,
-        **told,  # type: ignore[arg-type]
+        **details,  # type: ignore[arg-type]
     )

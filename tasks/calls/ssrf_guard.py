@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-_CLOSED_V4 = tuple(
+_BLOCKED_V4 = tuple(
     ipaddress.IPv4Network(n)
     for n in (
         "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
@@ -32,8 +32,8 @@ _CLOSED_V4 = tuple(
         "168.63.129.16/32",  # Azure's platform address: public by number, metadata by use
     )
 )  # fmt: skip
-_OPEN_V6 = ipaddress.IPv6Network("2000::/3")
-_CLOSED_V6 = tuple(
+_PUBLIC_V6 = ipaddress.IPv6Network("2000::/3")
+_BLOCKED_V6 = tuple(
     ipaddress.IPv6Network(n)
     # Special assignments (Teredo among them), documentation, 6to4: none of these hosts media.
     for n in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")
@@ -43,14 +43,14 @@ _HOST_PORT = re.compile(r"(?P<host>\[[^\]]+\]|[^:]+)(?::(?P<port>\d{1,5}))?")
 _CONTROL = re.compile(r"[\x00-\x20\x7f\\]")
 
 
-class Forbidden(OSError):
+class ForbiddenAddress(OSError):
     """An address that users' URLs may not reach; raised where a connection would be made to it."""
 
 
-def is_public(text: str) -> bool:
+def is_public(address_text: str) -> bool:
     """True when ``text`` is an address of the public internet, after unwrapping mapped and NAT64 forms."""
     try:
-        address: Address = ipaddress.ip_address(text.partition("%")[0])
+        address: Address = ipaddress.ip_address(address_text.partition("%")[0])
     except ValueError:
         return False
     if isinstance(address, ipaddress.IPv6Address):
@@ -59,8 +59,8 @@ def is_public(text: str) -> bool:
         elif address in _NAT64:
             address = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     if isinstance(address, ipaddress.IPv4Address):
-        return not any(address in net for net in _CLOSED_V4)
-    return address in _OPEN_V6 and not any(address in net for net in _CLOSED_V6)
+        return not any(address in net for net in _BLOCKED_V4)
+    return address in _PUBLIC_V6 and not any(address in net for net in _BLOCKED_V6)
 
 
 def is_loopback(host: str) -> bool:
@@ -73,7 +73,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-class Guard:
+class SsrfGuard:
     """What users' URLs may reach: the public internet, and the ``allow_hosts`` that a setting names.
 
     Args:
@@ -81,26 +81,26 @@ class Guard:
     """
 
     def __init__(self, allow_hosts: Sequence[str] = ()) -> None:
-        self._opened = {entry for text in allow_hosts if (entry := _entry(text))}
-        self._pinned: set[tuple[str, int]] = set()
+        self._allowed = {entry for text in allow_hosts if (entry := _parse_allowed_host(text))}
+        self._pinned_addresses: set[tuple[str, int]] = set()
 
-    def check(self, url: str) -> str:
+    def check_url(self, url: str) -> str:
         """The URL, without its fragment, when it may be fetched as far as its text tells.
 
         Raises:
             BadInput: naming what is wrong with it.
         """
-        parts = self._split(url)
-        host, port = _host(parts), parts.port or (443 if parts.scheme == "https" else 80)
-        literal = _literal(host)
-        if self.opens(host, port):
-            if literal:
-                self._pinned.add((literal, port))
-        elif literal and not is_public(literal):
+        parts = self._split_url(url)
+        host, port = _normalize_host(parts), parts.port or (443 if parts.scheme == "https" else 80)
+        address = _parse_address(host)
+        if self.allows(host, port):
+            if address:
+                self._pinned_addresses.add((address, port))
+        elif address and not is_public(address):
             raise _refused(host)
         return parts._replace(fragment="").geturl()
 
-    def follow(self, url: str, location: str) -> str:
+    def check_redirect(self, url: str, location: str) -> str:
         """Where a redirect from ``url`` leads, checked anew.
 
         Raises:
@@ -110,27 +110,27 @@ class Guard:
             joined = urljoin(url, location.strip())
         except ValueError:
             raise BadInput("the URL redirects to something that is no URL", kind="bad_url") from None
-        target = self.check(joined)
+        target = self.check_url(joined)
         if url.startswith("https:") and not target.startswith("https:"):
             raise BadInput("the URL redirects from https to http", kind="bad_url")
         return target
 
-    def opens(self, host: str, port: int) -> bool:
+    def allows(self, host: str, port: int) -> bool:
         """True when a setting names this host."""
-        return (host, None) in self._opened or (host, port) in self._opened
+        return (host, None) in self._allowed or (host, port) in self._allowed
 
-    def admit(self, host: str, port: int, addresses: Sequence[str]) -> None:
+    def check_addresses(self, host: str, port: int, addresses: Sequence[str]) -> None:
         """Check every address ``host`` resolved to, before a connection is made to any of them.
 
         Raises:
             Forbidden: when one of them is not public and no setting names the host.
         """
-        if self.opens(host.rstrip(".").lower(), port):
-            self._pinned.update((address.partition("%")[0], port) for address in addresses)
+        if self.allows(host.rstrip(".").lower(), port):
+            self._pinned_addresses.update((address.partition("%")[0], port) for address in addresses)
         elif not all(is_public(address) for address in addresses):
-            raise Forbidden(f"{host} is not on the public internet")
+            raise ForbiddenAddress(f"{host} is not on the public internet")
 
-    def socket(self, info: tuple[Any, ...]) -> socket.socket:
+    def create_socket(self, info: tuple[Any, ...]) -> socket.socket:
         """A socket for exactly this address: the last check, whatever the URL was spelled like.
 
         Raises:
@@ -138,27 +138,27 @@ class Guard:
         """
         family, kind, proto, _, address = info
         host, port = str(address[0]), int(address[1])
-        if not is_public(host) and (host.partition("%")[0], port) not in self._pinned:
-            raise Forbidden(f"{host} is not on the public internet")
+        if not is_public(host) and (host.partition("%")[0], port) not in self._pinned_addresses:
+            raise ForbiddenAddress(f"{host} is not on the public internet")
         return socket.socket(family, kind, proto)
 
-    def resolver(self, inner: AbstractResolver | None = None) -> AbstractResolver:
+    def create_resolver(self, inner: AbstractResolver | None = None) -> AbstractResolver:
         """A resolver for aiohttp's connector that admits every answer of ``inner`` first."""
         from mediamill.tasks.calls.resolver import GuardedResolver
 
-        return GuardedResolver(self.admit, inner)
+        return GuardedResolver(self.check_addresses, inner)
 
     @staticmethod
-    def _split(url: str) -> SplitResult:
+    def _split_url(url: str) -> SplitResult:
         try:
             parts = urlsplit(url)
-            port_ok = parts.port != 0
+            port_is_valid = parts.port != 0
             httpx.URL(url)
         except (ValueError, httpx.InvalidURL):
             raise BadInput("not a valid URL", kind="bad_url") from None
         if parts.scheme not in ("http", "https"):
             raise BadInput("only http and https URLs can be fetched", kind="bad_url")
-        if _CONTROL.search(url) or not port_ok or not parts.hostname:
+        if _CONTROL.search(url) or not port_is_valid or not parts.hostname:
             raise BadInput("not a valid URL", kind="bad_url", hint="write spaces as %20")
         if "@" in parts.netloc:
             raise BadInput(
@@ -167,11 +167,11 @@ class Guard:
         return parts
 
 
-def _host(parts: SplitResult) -> str:
+def _normalize_host(parts: SplitResult) -> str:
     return (parts.hostname or "").rstrip(".").lower()
 
 
-def _literal(host: str) -> str | None:
+def _parse_address(host: str) -> str | None:
     """The address a host is written as; None for a name.
 
     Raises:
@@ -188,7 +188,7 @@ def _literal(host: str) -> str | None:
     raise BadInput("the URL's host is an oddly written address", kind="bad_url", hint="write it as a.b.c.d")
 
 
-def _entry(text: str) -> tuple[str, int | None] | None:
+def _parse_allowed_host(text: str) -> tuple[str, int | None] | None:
     text = text.strip().lower()
     try:
         return str(ipaddress.ip_address(text)), None

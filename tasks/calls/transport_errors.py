@@ -13,10 +13,10 @@ from collections.abc import Iterator
 import aiohttp
 import httpx
 
-from mediamill.tasks.calls.ssrf_guard import Forbidden
+from mediamill.tasks.calls.ssrf_guard import ForbiddenAddress
 
 
-class ExchangeError(Exception):
+class TransportError(Exception):
     """An exchange that brought no whole reply.
 
     Attributes:
@@ -30,11 +30,11 @@ class ExchangeError(Exception):
         self.message = message
 
 
-class NotSent(ExchangeError):
+class NotSent(TransportError):
     """Nothing was sent. Kinds: ``dns``, ``refused``, ``tls``, ``connect_timeout``, ``forbidden`` (a guarded URL)."""
 
 
-class Broken(ExchangeError):
+class ReplyLost(TransportError):
     """The request may have arrived.
 
     Kinds: ``reset``, ``short_body``, ``deadline``, ``stalled``, ``too_large``, ``protocol``.
@@ -44,57 +44,57 @@ class Broken(ExchangeError):
     """
 
 
-def chain(error: BaseException) -> Iterator[BaseException]:
+def iter_causes(error: BaseException) -> Iterator[BaseException]:
     """The error and its causes, outermost first."""
-    seen: BaseException | None = error
-    while seen is not None:
-        yield seen
-        seen = seen.__cause__
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__
 
 
-def translate(error: Exception, where: str) -> ExchangeError:
+def classify_transport_error(error: Exception, host: str) -> TransportError:
     """Classify what the transport raised while talking to ``where`` (host and port).
 
     httpx's own classes cannot be used: its aiohttp transport files a server's disconnect under
     ``ConnectTimeout``. The aiohttp error beneath says what happened.
     """
-    if any(isinstance(e, Forbidden) for e in chain(error)):
-        return NotSent("forbidden", f"{where} is not on the public internet")
-    cause = next((e for e in chain(error) if isinstance(e, aiohttp.ClientError)), error)
-    return _not_sent(cause, where) or _broken(cause, where)
+    if any(isinstance(e, ForbiddenAddress) for e in iter_causes(error)):
+        return NotSent("forbidden", f"{host} is not on the public internet")
+    cause = next((e for e in iter_causes(error) if isinstance(e, aiohttp.ClientError)), error)
+    return _to_not_sent(cause, host) or _to_reply_lost(cause, host)
 
 
-def _not_sent(cause: BaseException, where: str) -> NotSent | None:
+def _to_not_sent(cause: BaseException, host: str) -> NotSent | None:
     match cause:
         case aiohttp.ClientConnectorDNSError():
-            return NotSent("dns", f"{where}: the host name cannot be resolved ({_reason(cause)})")
+            return NotSent("dns", f"{host}: the host name cannot be resolved ({_format_reason(cause)})")
         case aiohttp.ClientConnectorCertificateError():
-            return NotSent("tls", f"{where}: the server's certificate is not trusted ({_reason(cause)})")
+            return NotSent("tls", f"{host}: the server's certificate is not trusted ({_format_reason(cause)})")
         case aiohttp.ClientConnectorSSLError():
-            return NotSent("tls", f"{where}: no TLS connection could be made ({_reason(cause)})")
+            return NotSent("tls", f"{host}: no TLS connection could be made ({_format_reason(cause)})")
         case aiohttp.ConnectionTimeoutError():
-            return NotSent("connect_timeout", f"{where}: no connection within the time allowed for it")
+            return NotSent("connect_timeout", f"{host}: no connection within the time allowed for it")
         case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
-            return NotSent("refused", f"{where}: the proxy named by the environment made no connection")
+            return NotSent("refused", f"{host}: the proxy named by the environment made no connection")
         case aiohttp.ClientConnectorError():
-            return NotSent("refused", f"{where}: no connection ({_reason(cause)})")
+            return NotSent("refused", f"{host}: no connection ({_format_reason(cause)})")
         case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError() | httpx.InvalidURL():
-            return NotSent("dns", f"{where}: not an address that can be reached")
+            return NotSent("dns", f"{host}: not an address that can be reached")
     return None
 
 
-def _broken(cause: BaseException, where: str) -> Broken:
+def _to_reply_lost(cause: BaseException, host: str) -> ReplyLost:
     match cause:
         case aiohttp.ClientPayloadError():
             if "ConnectionResetError" in str(cause):  # aiohttp names it in the text only
-                return Broken("reset", f"{where}: the connection broke in the middle of the reply")
-            return Broken("short_body", f"{where}: the reply ended before it was complete")
+                return ReplyLost("reset", f"{host}: the connection broke in the middle of the reply")
+            return ReplyLost("short_body", f"{host}: the reply ended before it was complete")
         case aiohttp.ClientConnectionError() | OSError():
-            return Broken("reset", f"{where}: the connection was closed before the reply came")
-    return Broken("protocol", f"{where}: what came back is not HTTP ({type(cause).__name__})")
+            return ReplyLost("reset", f"{host}: the connection was closed before the reply came")
+    return ReplyLost("protocol", f"{host}: what came back is not HTTP ({type(cause).__name__})")
 
 
-def _reason(cause: BaseException) -> str:
+def _format_reason(cause: BaseException) -> str:
     error: BaseException | None = getattr(cause, "certificate_error", None) or getattr(cause, "os_error", None) or cause
     if isinstance(error, ssl.SSLCertVerificationError):
         return str(error.verify_message)

@@ -17,7 +17,7 @@ from typing import BinaryIO
 import aiohttp
 
 from mediamill.tasks.calls.handshake import Refused, Socket
-from mediamill.tasks.calls.transport_errors import Broken, ExchangeError, NotSent, translate
+from mediamill.tasks.calls.transport_errors import NotSent, ReplyLost, TransportError, classify_transport_error
 from mediamill.tasks.domain import Payload
 from mediamill.tasks.errors import BadInput, ItemError
 from mediamill.tasks.websocket_session import CLOSED, OVER, SOCKET, UNSENT, Turn, Unreadable, WebsocketSession
@@ -86,19 +86,19 @@ class SocketExchange:
             return Reply(HTTPStatus.SWITCHING_PROTOCOLS, {**self._socket.headers, SOCKET: end}, body)
         except Refused as refused:
             return refused.reply
-        except ExchangeError as error:
+        except TransportError as error:
             raise self._told(error) from None
         except ItemError:
             raise
         except TimeoutError:
-            raise self._told(Broken("deadline", f"{self.where}: not over within {deadline:g} s")) from None
+            raise self._told(ReplyLost("deadline", f"{self.where}: not over within {deadline:g} s")) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise self._told(translate(error, self.where)) from None
+            raise self._told(classify_transport_error(error, self.where)) from None
         finally:
             if self._socket is not None:
                 await self._socket.close()
 
-    def _told(self, error: ExchangeError) -> ExchangeError:
+    def _told(self, error: TransportError) -> TransportError:
         """Before anything was sent, whatever broke is a connection that was not made."""
         if self.began or isinstance(error, NotSent):
             return error
@@ -189,7 +189,7 @@ class SocketExchange:
             if message.type is aiohttp.WSMsgType.TEXT:
                 total += len(message.data)
                 if total > self.most:
-                    raise Broken("too_large", f"{self.where}: more than the {self.most:,} bytes allowed were said")
+                    raise ReplyLost("too_large", f"{self.where}: more than the {self.most:,} bytes allowed were said")
                 if self._heard(message.data):
                     return OVER
             elif message.type is aiohttp.WSMsgType.CLOSE:
@@ -202,7 +202,7 @@ class SocketExchange:
         try:
             turn = self.talk.hear(text)
         except Unreadable as error:
-            raise Broken("protocol", f"{self.where}: {error}") from None
+            raise ReplyLost("protocol", f"{self.where}: {error}") from None
         if Turn.KEEP in turn:
             self._kept.append(text.replace("\n", " ").encode("utf-8", "replace"))
         if Turn.READY in turn:
@@ -222,15 +222,15 @@ class SocketExchange:
         if self._failure is not None:
             return self._failure
         if message.type in _GONE:
-            return Broken("reset", f"{self.where}: the connection was closed in the middle of the conversation")
+            return ReplyLost("reset", f"{self.where}: the connection was closed in the middle of the conversation")
         if message.type is aiohttp.WSMsgType.ERROR:
             error = message.data
             if isinstance(error, aiohttp.WebSocketError):
                 if error.code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
-                    return Broken("too_large", f"{self.where}: a message is larger than {MOST_MESSAGE:,} bytes")
-                return Broken("protocol", f"{self.where}: what came is not a websocket's message")
-            return Broken("reset", f"{self.where}: the connection broke in the middle of the conversation")
-        return Broken("protocol", f"{self.where}: bytes came where only text is said")
+                    return ReplyLost("too_large", f"{self.where}: a message is larger than {MOST_MESSAGE:,} bytes")
+                return ReplyLost("protocol", f"{self.where}: what came is not a websocket's message")
+            return ReplyLost("reset", f"{self.where}: the connection broke in the middle of the conversation")
+        return ReplyLost("protocol", f"{self.where}: bytes came where only text is said")
 
 
 async def _slices(payload: Payload, size: int) -> AsyncGenerator[bytes, None]:

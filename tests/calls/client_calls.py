@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from mediamill.tasks.calls.client import Client
-from mediamill.tasks.calls.transport_errors import ExchangeError
+from mediamill.tasks.calls.transport_errors import TransportError
 from mediamill.tasks.wire import Reply, Request
 
 KEY = "sk-sentinel-5d41402abc4b2a76"
@@ -40,7 +40,7 @@ async def assert_fails(
 ) -> str:
     """The class and kind of the failure; it came in time and tells no key."""
     began = time.monotonic()
-    with pytest.raises(ExchangeError) as caught:
+    with pytest.raises(TransportError) as caught:
         await send(client, origin, request, deadline=deadline, **more)
     assert time.monotonic() - began < deadline + 3
     text = "".join(traceback.format_exception(caught.value)) + repr(caught.value)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from mediamill.tasks.calls.batching import Packer, Pending
+from mediamill.tasks.calls.batching import PendingAsk, RequestBatcher
 from mediamill.tasks.domain import Answer
 from mediamill.tasks.wire import Pack, Wire
 
@@ -20,36 +20,36 @@ class Sent:
     def __init__(self) -> None:
         self.sizes: list[int] = []
 
-    async def __call__(self, batch: Sequence[Pending]) -> Sequence[Answer]:
+    async def __call__(self, batch: Sequence[PendingAsk]) -> Sequence[Answer]:
         self.sizes.append(len(batch))
         answers: list[Any] = [None] * len(batch)
         return answers
 
 
-def pending(group: str = "g") -> Pending:
+def pending(group: str = "g") -> PendingAsk:
     """An Ask of a group whose requests hold 32."""
     ask: Any = None
-    return Pending(ask, Wire("http://127.0.0.1", "/v1/embeddings", {}, pack=Pack(group, 32)), "key")
+    return PendingAsk(ask, Wire("http://127.0.0.1", "/v1/embeddings", {}, pack=Pack(group, 32)), "key")
 
 
-async def arrives(packer: Packer, seconds: float, group: str = "g") -> None:
+async def arrives(packer: RequestBatcher, seconds: float, group: str = "g") -> None:
     """An Ask whose claim takes so long."""
     each = pending(group)
-    with packer.coming(each.wire):
+    with packer.announce(each.wire):
         await asyncio.sleep(seconds)
-    await packer.join(each)
+    await packer.submit(each)
 
 
 async def test_a_slow_journal_makes_no_more_requests_than_a_quick_one() -> None:
     sent = Sent()
-    packer = Packer(sent, LINGER)
+    packer = RequestBatcher(sent, LINGER)
     await asyncio.gather(*(arrives(packer, n * LINGER) for n in range(64)))
     assert sent.sizes == [32, 32]
 
 
 async def test_only_what_is_coming_is_waited_for() -> None:
     sent = Sent()
-    packer = Packer(sent, LINGER)
+    packer = RequestBatcher(sent, LINGER)
     elsewhere = asyncio.create_task(arrives(packer, 0.5, "other"))
     began = time.monotonic()
     await asyncio.gather(arrives(packer, 0), arrives(packer, 0))
@@ -61,8 +61,8 @@ async def test_only_what_is_coming_is_waited_for() -> None:
 
 async def test_what_never_comes_holds_nobody_up_for_long() -> None:
     sent = Sent()
-    packer = Packer(sent, LINGER)
+    packer = RequestBatcher(sent, LINGER)
     stuck = asyncio.create_task(arrives(packer, 60))
-    await asyncio.wait_for(packer.join(pending()), 10)
+    await asyncio.wait_for(packer.submit(pending()), 10)
     assert sent.sizes == [1]
     stuck.cancel()

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from mediamill.tasks.calls.body_reader import timed
-from mediamill.tasks.calls.transport_errors import Broken
+from mediamill.tasks.calls.body_reader import read_stream
+from mediamill.tasks.calls.transport_errors import ReplyLost
 
 
 async def parts(*some: bytes, then: asyncio.Event | None = None) -> AsyncIterator[bytes]:
@@ -19,13 +19,13 @@ async def parts(*some: bytes, then: asyncio.Event | None = None) -> AsyncIterato
 
 
 async def test_the_first_part_that_is_awaited_is_timed() -> None:
-    body, first = await timed(parts(b": hello\n", b"word", b"more"), lambda part: b"word" in part, 5, "there")
+    body, first = await read_stream(parts(b": hello\n", b"word", b"more"), lambda part: b"word" in part, 5, "there")
     assert body == b": hello\nwordmore"
     assert first is not None
-    assert (await timed(parts(b"a", b"b"), lambda part: b"word" in part, None, "there"))[1] is None
+    assert (await read_stream(parts(b"a", b"b"), lambda part: b"word" in part, None, "there"))[1] is None
 
 
 async def test_a_stream_that_stands_still_is_broken_off() -> None:
-    with pytest.raises(Broken, match=r"there: the stream stood still for 0\.01 s") as broken:
-        await timed(parts(b"word", then=asyncio.Event()), lambda _: True, 0.01, "there")
+    with pytest.raises(ReplyLost, match=r"there: the stream stood still for 0\.01 s") as broken:
+        await read_stream(parts(b"word", then=asyncio.Event()), lambda _: True, 0.01, "there")
     assert broken.value.kind == "stalled"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mediamill.tasks.calls.client import Client
-from mediamill.tasks.calls.transport_errors import Broken, NotSent
+from mediamill.tasks.calls.transport_errors import NotSent, ReplyLost
 from mediamill.tasks.domain import Payload
 from mediamill.tasks.errors import BadInput, UsageError
 from mediamill.tasks.wire import Request
@@ -136,5 +136,5 @@ async def test_the_environments_proxy_is_used_except_for_loopback(monkeypatch: p
 
 
 async def test_not_sent_and_broken_are_apart() -> None:
-    assert not issubclass(NotSent, Broken)
-    assert not issubclass(Broken, BadInput)
+    assert not issubclass(NotSent, ReplyLost)
+    assert not issubclass(ReplyLost, BadInput)

@@ -12,18 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediamill.tasks.calls.request_body import STREAM_OVER, Body, encode, safe_filename
+from mediamill.tasks.calls.request_body import STREAM_OVER_BYTES, RequestBody, encode_body, sanitize_filename
 from mediamill.tasks.domain import Payload
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.wire import Request
 
 
-async def collect(body: Body) -> bytes:
+async def collect(body: RequestBody) -> bytes:
     content = body.content()
     return content if isinstance(content, bytes) else b"".join([chunk async for chunk in content])
 
 
-async def parts(body: Body) -> list[email.message.MIMEPart]:
+async def parts(body: RequestBody) -> list[email.message.MIMEPart]:
     raw = await collect(body)
     assert len(raw) == body.length
     head = f"Content-Type: {body.content_type}\r\n\r\n".encode()
@@ -40,7 +40,7 @@ async def test_fields_come_before_files_and_names_repeat() -> None:
     request = Request(
         "POST", "/", fields=[("model", "m"), ("g[]", "word"), ("g[]", "segment")], files=[("file", wav())]
     )
-    found = await parts(encode(request))
+    found = await parts(encode_body(request))
     names = [p.get_param("name", header="content-disposition") for p in found]
     assert names == ["model", "g[]", "g[]", "file"]
     assert [p.get_payload() for p in found[:3]] == ["m", "word", "segment"]
@@ -51,44 +51,44 @@ async def test_fields_come_before_files_and_names_repeat() -> None:
 
 async def test_a_url_alone_is_still_multipart() -> None:
     payload = Payload("", "", 0, url="https://example.com/a.mp3")
-    [part] = await parts(encode(Request("POST", "/", files=[("file", payload)])))
+    [part] = await parts(encode_body(Request("POST", "/", files=[("file", payload)])))
     assert part.get_payload() == "https://example.com/a.mp3"
     assert part.get_filename() is None
 
 
-@pytest.mark.parametrize("size", [10, STREAM_OVER - 4096, STREAM_OVER + 1, 3 * STREAM_OVER + 5])
+@pytest.mark.parametrize("size", [10, STREAM_OVER_BYTES - 4096, STREAM_OVER_BYTES + 1, 3 * STREAM_OVER_BYTES + 5])
 async def test_files_come_from_disk(tmp_path: Path, size: int) -> None:
     path = tmp_path / "a.flac"
     path.write_bytes(bytes(range(256)) * (size // 256) + b"x" * (size % 256))
     payload = Payload("a.flac", "audio/flac", size, path=path)
-    body = encode(Request("POST", "/", fields=[("model", "m")], files=[("file", payload), ("other", wav())]))
-    assert isinstance(body.content(), bytes) == (size <= STREAM_OVER)
+    body = encode_body(Request("POST", "/", fields=[("model", "m")], files=[("file", payload), ("other", wav())]))
+    assert isinstance(body.content(), bytes) == (size <= STREAM_OVER_BYTES)
     found = await parts(body)
     assert found[1].get_payload(decode=True) == path.read_bytes()
     assert len(found) == 3
 
 
 async def test_large_bytes_go_out_in_slices() -> None:
-    text = "x" * (2 * STREAM_OVER)
-    body = encode(Request("POST", "/", json={"text": text}))
+    text = "x" * (2 * STREAM_OVER_BYTES)
+    body = encode_body(Request("POST", "/", json={"text": text}))
     assert not isinstance(body.content(), bytes)
     assert await collect(body) == b'{"text":"' + text.encode() + b'"}'
 
 
 def test_no_body_is_no_body() -> None:
-    body = encode(Request("GET", "/"))
+    body = encode_body(Request("GET", "/"))
     assert (body.length, body.content_type, body.content()) == (0, None, b"")
 
 
 def test_a_file_that_went_away_is_bad_input(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="cannot be read any more"):
-        encode(Request("POST", "/", files=[("file", Payload("a.wav", "audio/wav", 3, path=tmp_path / "no.wav"))]))
+        encode_body(Request("POST", "/", files=[("file", Payload("a.wav", "audio/wav", 3, path=tmp_path / "no.wav"))]))
 
 
 async def test_a_file_that_shrinks_is_never_sent_as_if_whole(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
-    path.write_bytes(bytes(2 * STREAM_OVER))
-    body = encode(Request("POST", "/", files=[("file", Payload("a.wav", "audio/wav", 1, path=path))]))
+    path.write_bytes(bytes(2 * STREAM_OVER_BYTES))
+    body = encode_body(Request("POST", "/", files=[("file", Payload("a.wav", "audio/wav", 1, path=path))]))
     os.truncate(path, 10)
     with pytest.raises(OSError, match="shorter"):
         await collect(body)
@@ -96,20 +96,20 @@ async def test_a_file_that_shrinks_is_never_sent_as_if_whole(tmp_path: Path) -> 
 
 @given(st.text(max_size=300))
 def test_no_file_name_breaks_out_of_its_header(name: str) -> None:
-    safe = safe_filename(name)
+    safe = sanitize_filename(name)
     assert not set(safe) & set(b'"\r\n\x00/\\')
     assert 0 < len(safe.decode("utf-8")) <= 600
 
 
 def test_file_names_keep_their_suffix() -> None:
-    assert safe_filename('../../we"ird\r\n.mp3') == b"we%22ird%0D%0A.mp3"
-    assert safe_filename("x" * 400 + ".flac").endswith(b".flac")
-    assert safe_filename("größe.wav") == "größe.wav".encode()
+    assert sanitize_filename('../../we"ird\r\n.mp3') == b"we%22ird%0D%0A.mp3"
+    assert sanitize_filename("x" * 400 + ".flac").endswith(b".flac")
+    assert sanitize_filename("größe.wav") == "größe.wav".encode()
 
 
 @given(st.text(max_size=40), st.text(max_size=40), st.text(max_size=40))
 async def test_hostile_names_and_types_stay_in_their_part(name: str, filename: str, mime: str) -> None:
     payload = Payload(filename, mime, 3, data=b"abc")
-    found = await parts(encode(Request("POST", "/", files=[(name, payload)])))
+    found = await parts(encode_body(Request("POST", "/", files=[(name, payload)])))
     assert len(found) == 1
     assert found[0].get_payload(decode=True) == b"abc"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediamill.tasks.calls.retry import Policy, RetryBudget, TryAgain, retrying
+from mediamill.tasks.calls.retry import RetryableError, RetryBudget, RetryPolicy, send_with_retries
 from mediamill.tasks.wire import Problem
 
 
@@ -36,20 +36,20 @@ def failing(times: int, kind: str = "server", **problem: Any) -> tuple[Callable[
     async def send_once() -> str:
         calls.append(1)
         if len(calls) <= times:
-            raise TryAgain(Problem("retry", kind, "boom", **problem))
+            raise RetryableError(Problem("retry", kind, "boom", **problem))
         return "done"
 
     return send_once, calls
 
 
-def policy(world: World, **more: Any) -> Policy:
-    return Policy(**{"sleep": world.sleep, "clock": world.clock, "chance": lambda: 1.0, **more})
+def policy(world: World, **more: Any) -> RetryPolicy:
+    return RetryPolicy(**{"sleep": world.sleep, "clock": world.clock, "chance": lambda: 1.0, **more})
 
 
 async def test_tries_until_it_is_done() -> None:
     world = World()
     send, calls = failing(3)
-    assert await retrying(send, policy(world)) == "done"
+    assert await send_with_retries(send, policy(world)) == "done"
     assert len(calls) == 4
     assert world.slept == [1.0, 2.0, 4.0]
 
@@ -57,8 +57,8 @@ async def test_tries_until_it_is_done() -> None:
 async def test_gives_up_after_its_repeats() -> None:
     world = World()
     send, calls = failing(99)
-    with pytest.raises(TryAgain) as stopped:
-        await retrying(send, policy(world, retries=2))
+    with pytest.raises(RetryableError) as stopped:
+        await send_with_retries(send, policy(world, retries=2))
     assert len(calls) == stopped.value.attempts == 3
     assert stopped.value.problem.message == "boom"
 
@@ -66,16 +66,16 @@ async def test_gives_up_after_its_repeats() -> None:
 async def test_gives_up_when_the_time_is_used_up() -> None:
     world = World()
     send, _ = failing(99, wait=20.0)
-    with pytest.raises(TryAgain):
-        await retrying(send, policy(world, retries=20, total=70.0))
+    with pytest.raises(RetryableError):
+        await send_with_retries(send, policy(world, retries=20, total=70.0))
     assert world.now <= 70
 
 
 async def test_no_repeats_means_one_attempt_and_no_sleep() -> None:
     world = World()
     send, calls = failing(99)
-    with pytest.raises(TryAgain):
-        await retrying(send, policy(world, retries=0))
+    with pytest.raises(RetryableError):
+        await send_with_retries(send, policy(world, retries=0))
     assert (len(calls), world.slept) == (1, [])
 
 
@@ -87,25 +87,25 @@ async def test_other_errors_and_cancellation_pass_at_once() -> None:
             raise error
 
         with pytest.raises(type(error)):
-            await retrying(send_once, policy(world))
+            await send_with_retries(send_once, policy(world))
     assert world.slept == []
 
 
 async def test_a_plain_function_that_returns_an_awaitable_will_do() -> None:
     send, _ = failing(0)
-    assert await retrying(functools.partial(next, iter([send()])), policy(World())) == "done"
+    assert await send_with_retries(functools.partial(next, iter([send()])), policy(World())) == "done"
 
 
 @given(st.none() | st.floats(allow_nan=True, allow_infinity=True), st.integers(1, 10_000), st.floats(0, 1))
 def test_every_wait_is_sane(hint: Any, attempt: Any, chance: Any) -> None:
-    wait = Policy(chance=lambda: chance).wait(Problem("retry", "x", "x", wait=hint), attempt)
+    wait = RetryPolicy(jitter=lambda: chance).wait(Problem("retry", "x", "x", wait=hint), attempt)
     assert 0 <= wait <= 66
 
 
 def test_a_hint_is_obeyed_and_spread() -> None:
     told = Problem("retry", "rate_limit", "x", wait=10.0)
-    assert Policy(chance=lambda: 0.0).wait(told, 1) == 10
-    assert Policy(chance=lambda: 1.0).wait(told, 1) == pytest.approx(11)
+    assert RetryPolicy(jitter=lambda: 0.0).wait(told, 1) == 10
+    assert RetryPolicy(jitter=lambda: 1.0).wait(told, 1) == pytest.approx(11)
 
 
 async def test_an_outage_does_not_multiply_the_load() -> None:
@@ -115,7 +115,7 @@ async def test_an_outage_does_not_multiply_the_load() -> None:
     assert waits[9] == 0
     assert waits[-1] == pytest.approx(50)  # a hundred too many, at two a second
     for _ in range(1200):
-        budget.succeeded()
+        budget.record_success()
     assert budget.take() == 0
 
 
@@ -123,7 +123,7 @@ async def test_rate_limits_cost_nothing_of_the_budget() -> None:
     world = World()
     budget = RetryBudget(burst=1, per_second=0.001, clock=world.clock)
     send, _ = failing(4, kind="rate_limit", wait=1.0)
-    await retrying(send, policy(world, budget=budget, chance=lambda: 0.0))
+    await send_with_retries(send, policy(world, budget=budget, chance=lambda: 0.0))
     assert world.slept == [1.0] * 4
 
 
@@ -131,6 +131,6 @@ async def test_a_repeat_that_is_not_made_gives_its_token_back() -> None:
     world = World()
     budget = RetryBudget(burst=1, per_second=1, clock=world.clock)
     send, _ = failing(99, wait=50.0)
-    with pytest.raises(TryAgain):
-        await retrying(send, policy(world, budget=budget, total=10.0))
+    with pytest.raises(RetryableError):
+        await send_with_retries(send, policy(world, budget=budget, total=10.0))
     assert budget.take() == 0

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from mediamill.tasks.calls.client import Client
-from mediamill.tasks.calls.transport_errors import Broken
+from mediamill.tasks.calls.transport_errors import ReplyLost
 from mediamill.tasks.domain import Payload
 from mediamill.tasks.wire import Request
 from tests.calls.client_calls import KEY, MB, assert_fails, client, no_proxies, send
@@ -141,7 +141,7 @@ async def test_more_bytes_than_announced_do_not_reach_the_next_request(client: C
         for _ in range(3):
             try:
                 reply = await send(client, server.origin)
-            except Broken:
+            except ReplyLost:
                 continue
             assert reply.body == b"good"
 

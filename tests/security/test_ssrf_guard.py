@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mediamill.tasks.calls.client import Client
-from mediamill.tasks.calls.ssrf_guard import Forbidden, Guard, is_public
+from mediamill.tasks.calls.ssrf_guard import ForbiddenAddress, SsrfGuard, is_public
 from mediamill.tasks.errors import BadInput, CallFailed
 from tests.calls.raw_server import RawServer, always_reply, running_raw_server
 
@@ -126,7 +126,7 @@ def test_nothing_python_calls_private_is_public_in_v6(address: ipaddress.IPv6Add
 def test_no_text_makes_the_check_raise_anything_else(text: Any) -> None:
     for url in (text, f"http://{text}/", f"https://[{text}]:1/"):
         with contextlib.suppress(BadInput):
-            assert Guard().check(url).startswith("http")
+            assert SsrfGuard().check_url(url).startswith("http")
 
 
 @pytest.mark.parametrize(
@@ -201,9 +201,9 @@ async def test_redirects_are_checked_anew(tmp_path: Path, location: str) -> None
 
 def test_https_is_not_given_up_by_a_redirect() -> None:
     with pytest.raises(BadInput, match="https to http"):
-        Guard().follow("https://example.com/a", "http://example.com/a")
-    assert Guard().follow("https://example.com/a/b", "../c#x") == "https://example.com/c"
-    assert Guard().follow("http://example.com/a", "https://other.example/") == "https://other.example/"
+        SsrfGuard().check_redirect("https://example.com/a", "http://example.com/a")
+    assert SsrfGuard().check_redirect("https://example.com/a/b", "../c#x") == "https://example.com/c"
+    assert SsrfGuard().check_redirect("http://example.com/a", "https://other.example/") == "https://other.example/"
 
 
 async def test_redirects_end(tmp_path: Path) -> None:
@@ -241,10 +241,10 @@ async def test_an_opened_name_opens_no_other_name_for_the_same_address(server: R
 
 
 def test_the_socket_itself_is_the_last_check() -> None:
-    with pytest.raises(Forbidden):
-        Guard().socket((socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 80)))
-    with pytest.raises(Forbidden):
-        Guard().socket((socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::ffff:10.0.0.1", 80, 0, 0)))
+    with pytest.raises(ForbiddenAddress):
+        SsrfGuard().create_socket((socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 80)))
+    with pytest.raises(ForbiddenAddress):
+        SsrfGuard().create_socket((socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::ffff:10.0.0.1", 80, 0, 0)))
 
 
 async def test_proxies_and_credentials_are_not_used(
