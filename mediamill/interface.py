@@ -7,7 +7,7 @@ inherited from, where a provider differs from one in a few fields.
 from __future__ import annotations
 
 from mediamill.tasks.calls.download import Download
-from mediamill.tasks.capabilities.base import Call, Capability, Estimate, Kit, Media
+from mediamill.tasks.capabilities.base import Call, Capability, CapabilityContext, Estimate, Media
 from mediamill.tasks.capabilities.parameters import Option, parse_list
 from mediamill.tasks.domain import JSON, Answer, Ask, Cost, Input, Item, Payload, Usage
 from mediamill.tasks.errors import (
@@ -19,9 +19,9 @@ from mediamill.tasks.errors import (
     ItemError,
     MediamillError,
     NoSuchOption,
-    OutBusy,
+    OutputBusy,
     ProviderDown,
-    Stop,
+    RunStopped,
     StorageError,
     UnknownOutcome,
     Unpriced,
@@ -73,15 +73,15 @@ from mediamill.tasks.providers.provider_info import ErrorQuirk, ProviderInfo, Ra
 from mediamill.tasks.quote import quote
 from mediamill.tasks.run_job import run, run_job
 from mediamill.tasks.summary import FailureGroup, Progress, Quote, Summary
-from mediamill.tasks.websocket_session import SOCKET, Turn, Unreadable, WebsocketSession
+from mediamill.tasks.websocket_session import SOCKET_HEADER, MessageFlags, UnreadableMessage, WebsocketSession
 from mediamill.tasks.wire import (
-    FIRST_PART,
-    JOB_ID,
-    JOB_STATES,
+    FIRST_CHUNK_HEADER,
+    JOB_ID_HEADER,
+    JOB_STATES_HEADER,
     AudioLimits,
+    Batching,
     Billing,
     Endpoint,
-    Pack,
     Parsed,
     Poll,
     Problem,
@@ -95,11 +95,11 @@ from mediamill.tasks.wire import (
 )
 
 __all__ = [
-    "FIRST_PART",
-    "JOB_ID",
-    "JOB_STATES",
+    "FIRST_CHUNK_HEADER",
+    "JOB_ID_HEADER",
+    "JOB_STATES_HEADER",
     "JSON",
-    "SOCKET",
+    "SOCKET_HEADER",
     "AccountStopped",
     "Answer",
     "Ask",
@@ -111,11 +111,13 @@ __all__ = [
     "BadInput",
     "BadReply",
     "BaseProvider",
+    "Batching",
     "Billing",
     "BudgetReached",
     "Call",
     "CallFailed",
     "Capability",
+    "CapabilityContext",
     "Chat",
     "ChatConfig",
     "ChatModel",
@@ -145,9 +147,9 @@ __all__ = [
     "ItemError",
     "Job",
     "JobOperation",
-    "Kit",
     "Media",
     "MediamillError",
+    "MessageFlags",
     "Meter",
     "Metered",
     "ModelFacts",
@@ -155,8 +157,7 @@ __all__ = [
     "Operation",
     "OperationConfig",
     "Option",
-    "OutBusy",
-    "Pack",
+    "OutputBusy",
     "Parsed",
     "Patches",
     "Payload",
@@ -177,11 +178,11 @@ __all__ = [
     "Rerank",
     "RerankConfig",
     "RerankModel",
+    "RunStopped",
     "Schedule",
     "SocketConfig",
     "SpeechFacts",
     "SpeechMeter",
-    "Stop",
     "StorageError",
     "StrictModel",
     "Summary",
@@ -195,11 +196,10 @@ __all__ = [
     "Tts",
     "TtsConfig",
     "TtsModel",
-    "Turn",
     "UnitMeter",
     "UnknownOutcome",
     "Unpriced",
-    "Unreadable",
+    "UnreadableMessage",
     "Usage",
     "UsageError",
     "Verdict",

@@ -42,8 +42,8 @@ class Item:
     fingerprint: str = ""
     sample: int = 0
     problem: str | None = None
-    standing: bool = False
-    lost: str | None = None
+    has_result: bool = False
+    lost_request_key: str | None = None
 
     @property
     def is_url(self) -> bool:
@@ -61,15 +61,15 @@ class Item:
         """The item itself, or one for each member of a group."""
         if len(self.locations) < 2:  # noqa: PLR2004
             return (self,)
-        return tuple(replace(self, location=where, source=_shown(where)) for where in self.locations)
+        return tuple(replace(self, location=location, source=_short_location(location)) for location in self.locations)
 
 
-def joined_locations(locations: Sequence[str]) -> str:
+def join_locations(locations: Sequence[str]) -> str:
     """The location of a group: no path or URL begins like a list."""
     return locations[0] if len(locations) == 1 else json.dumps(locations)
 
 
-def _shown(location: str) -> str:
+def _short_location(location: str) -> str:
     return location if "://" in location[:8] else location.rpartition("/")[2]
 
 
@@ -111,8 +111,8 @@ class Usage:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Usage:
         """Inverse of :meth:`as_dict`; unknown names are ignored."""
-        kinds = {field.name: Decimal if "Decimal" in str(field.type) else int for field in fields(cls)}
-        stated: dict[str, Any] = {name: kinds[name](value) for name, value in data.items() if name in kinds}
+        types = {field.name: Decimal if "Decimal" in str(field.type) else int for field in fields(cls)}
+        stated: dict[str, Any] = {name: types[name](value) for name, value in data.items() if name in types}
         return cls(**stated)
 
 

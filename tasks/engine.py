@@ -28,7 +28,7 @@ class Engine:
     """Runs every coroutine of every run in this process, whichever thread they are submitted from."""
 
     _shared: ClassVar[Engine | None] = None
-    _guard: ClassVar[threading.Lock] = threading.Lock()
+    _shared_lock: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(self) -> None:
         # The loop's thread competes with the journal's and the writers of parts; at the usual 5 ms a request that
@@ -40,13 +40,13 @@ class Engine:
         self._local: dict[str, Server] = {}
         self._local_lock = asyncio.Lock()
         self.client = Client()
-        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread = threading.Thread(target=self._run_loop, name="engine", daemon=True)
         self._thread.start()
 
     @classmethod
     def shared(cls) -> Engine:
         """The process's engine, started at first use."""
-        with cls._guard:
+        with cls._shared_lock:
             if cls._shared is None:
                 cls._shared = cls()
                 atexit.register(cls.stop_shared)
@@ -55,7 +55,7 @@ class Engine:
     @classmethod
     def stop_shared(cls) -> None:
         """End the process's engine; the next use starts another."""
-        with cls._guard:
+        with cls._shared_lock:
             engine, cls._shared = cls._shared, None
         if engine is not None:
             engine.close()
@@ -64,17 +64,17 @@ class Engine:
         """Start a coroutine on the engine's loop, from any thread."""
         return asyncio.run_coroutine_threadsafe(work, self.loop)
 
-    async def thread(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def run_in_thread(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run blocking work on one of a few threads; decoding gains nothing from more."""
         return await self.loop.run_in_executor(self._pool, lambda: fn(*args, **kwargs))
 
-    def limiter(self, name: str, make: Callable[[], Limiter]) -> Limiter:
+    def get_or_create_limiter(self, name: str, create: Callable[[], Limiter]) -> Limiter:
         """The limiter of that name, shared by every run in this process."""
         if name not in self._limiters:
-            self._limiters[name] = make()
+            self._limiters[name] = create()
         return self._limiters[name]
 
-    async def local_origin(self, engine: str) -> str:
+    async def get_local_origin(self, engine: str) -> str:
         """The loopback address of the built-in server, started when the first call needs it."""
         async with self._local_lock:
             if engine not in self._local:
@@ -82,7 +82,7 @@ class Engine:
 
                 # Who asks for the interpreter has leave to run code here; nothing else starts it with that.
                 allowed = {"allow_local_code": True} if engine == _INTERPRETER else {}
-                self._local[engine] = await self.thread(spawn, engine, **allowed)
+                self._local[engine] = await self.run_in_thread(spawn, engine, **allowed)
             return self._local[engine].origin
 
     def close(self) -> None:
@@ -94,7 +94,7 @@ class Engine:
         self._thread.join(timeout=10)
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _run(self) -> None:
+    def _run_loop(self) -> None:
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
         self.loop.close()

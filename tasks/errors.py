@@ -58,7 +58,7 @@ class NoSuchOption(UsageError):
         super().__init__(f"{where + ': ' if where else ''}unknown {what} {name!r}", hint=hint)
 
 
-class OutBusy(MediamillError):
+class OutputBusy(MediamillError):
     """Another run holds OUT."""
 
     exit_code = 5
@@ -70,26 +70,26 @@ class StorageError(MediamillError):
     exit_code = 1
 
 
-class Stop(MediamillError):
+class RunStopped(MediamillError):
     """The run cannot go on; everything paid for is kept and a later run continues."""
 
     exit_code = 4
     kind = "stopped"
 
 
-class AccountStopped(Stop):
+class AccountStopped(RunStopped):
     """The key was refused, credits are used up, or a spending cap was reached."""
 
     kind = "account"
 
 
-class BudgetReached(Stop):
+class BudgetReached(RunStopped):
     """The next Ask could cost more than the budget has left."""
 
     kind = "budget"
 
 
-class ProviderDown(Stop):
+class ProviderDown(RunStopped):
     """Nothing answers at the provider's address."""
 
     kind = "network"

@@ -18,7 +18,7 @@ from mediamill.tasks.calls.call_context import CallContext
 from mediamill.tasks.calls.output_fetcher import Collector
 from mediamill.tasks.calls.rate_limiter import Limiter
 from mediamill.tasks.calls.retry import RetryBudget, RetryPolicy
-from mediamill.tasks.capability_context import Workbench
+from mediamill.tasks.capability_context import EngineCapabilityContext
 from mediamill.tasks.engine import Engine
 from mediamill.tasks.errors import StorageError, UsageError
 from mediamill.tasks.journal.journal import Journal
@@ -71,24 +71,24 @@ async def open_context(resolved: ResolvedJob, engine: Engine, *, retry: bool) ->
         OutBusy: when another run holds OUT.
         StorageError: when OUT or the journal cannot be written.
     """
-    source = None if retry else await engine.thread(_open_source, resolved)
+    source = None if retry else await engine.run_in_thread(_open_source, resolved)
     out = resolved.out
-    await engine.thread(make_out_folder, out)
+    await engine.run_in_thread(make_out_folder, out)
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
-    journal = await engine.thread(Journal.open, out, resolved.job.journal)
+    journal = await engine.run_in_thread(Journal.open, out, resolved.job.journal)
     lock = None
     try:
-        lock = await engine.thread(OutLock.acquire, out, journal, run_id)
+        lock = await engine.run_in_thread(OutLock.acquire, out, journal, run_id)
         await _bind(resolved, engine, journal, run_id, source)
         if source is not None and {"file", "bytes"} <= set(resolved.schema.names):
             await journal.items.restore_unpromoted_previews()
-            lost = await engine.thread(lambda: lost_media(out, journal.outcomes.stream_done_results()))
+            lost = await engine.run_in_thread(lambda: lost_media(out, journal.outcomes.stream_done_results()))
             await journal.items.mark_lost(lost)
         context = _context(resolved, engine, run_id, journal, lock)
     except BaseException:
         if lock is not None:
             lock.release()
-        await engine.thread(journal.close)
+        await engine.run_in_thread(journal.close)
         raise
     return context, source
 
@@ -110,7 +110,7 @@ def _bound_root(journal: Journal, resolved: ResolvedJob) -> str:
 async def _bind(resolved: ResolvedJob, engine: Engine, journal: Journal, run_id: str, source: Source | None) -> None:
     """Bind OUT, settle what a crash left, and freeze the schemas before the first part."""
     job, out = resolved.job, resolved.out
-    root = source.root if source else await engine.thread(_bound_root, journal, resolved)
+    root = source.root if source else await engine.run_in_thread(_bound_root, journal, resolved)
     params = resolved.params.model_dump(mode="json", exclude_defaults=True)
     binding = Binding.from_values(root, resolved.capability.name, resolved.provider.name, resolved.model, params)
     (out / JOURNAL_MARK).write_text(job.journal or "")
@@ -172,7 +172,7 @@ def _context(resolved: ResolvedJob, engine: Engine, run_id: str, journal: Journa
         params=resolved.params,
         line=line,
         caller=Caller(line),
-        kit=Workbench(job, engine, journal, provider, model, scratch, stop.check, Collector(line)),
+        kit=EngineCapabilityContext(job, engine, journal, provider, model, scratch, stop.check, Collector(line)),
         stop=stop,
         gate=asyncio.Semaphore(gate_size),
         gate_size=gate_size,
@@ -202,7 +202,7 @@ def _limiter(resolved: ResolvedJob, engine: Engine, journal: Journal) -> tuple[L
             limiter.restore(known)
         return limiter
 
-    return engine.limiter(f"{name} {quota}", make), name
+    return engine.get_or_create_limiter(f"{name} {quota}", make), name
 
 
 def _origins(engine: Engine, provider: Provider, model: str) -> Callable[[Wire], Awaitable[str]]:
@@ -213,6 +213,6 @@ def _origins(engine: Engine, provider: Provider, model: str) -> Callable[[Wire],
         return fixed
 
     async def local(_: Wire) -> str:
-        return await engine.local_origin(model)
+        return await engine.get_local_origin(model)
 
     return known if fixed else local

@@ -57,7 +57,7 @@ async def make_plan(context: Context, source: Source) -> list[ShardWork]:
     """
     batches = _batches(source.items(), context.job.limit)
     counts = context.counts
-    while batch := await context.engine.thread(next, batches, None):
+    while batch := await context.engine.run_in_thread(next, batches, None):
         if context.stop.why is not None:
             break
         planned = await context.journal.items.plan(batch, context.job.shard_size, refresh=context.job.refresh)
@@ -82,7 +82,7 @@ async def plan_retry(context: Context, retry: Retry) -> list[ShardWork]:
     Returns:
         The shards that have something to do.
     """
-    items, counts, thread, only = context.journal.items, context.counts, context.engine.thread, retry.only
+    items, counts, thread, only = context.journal.items, context.counts, context.engine.run_in_thread, retry.only
     if only is not None and PROMOTED_PREVIEW in only:
         ids = await thread(_kept_previews, context)
         kinds = only - {PROMOTED_PREVIEW}

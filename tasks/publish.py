@@ -37,16 +37,16 @@ async def publish(context: Context) -> Summary:
     await publish_calls(context)
     if context.job.subtitles:
         rows = context.journal.outcomes.stream_done_results()
-        await context.engine.thread(write_all, context.out, rows, context.job.subtitles)
-    summary = await context.engine.thread(summarize, context)
+        await context.engine.run_in_thread(write_all, context.out, rows, context.job.subtitles)
+    summary = await context.engine.run_in_thread(summarize, context)
     await context.journal.learned_limits.store(context.limits_name, context.limiter.state())
     fault_injection.point("publish.report.before")
     worked = summary.total or summary.calls or not (context.out / "report.html").exists()
     if worked:
         now = [(round(context.started_at.timestamp() * 1_000_000), summary.as_dict())] if summary.endpoint_usd else []
-        await context.engine.thread(build_report, context.out, context.journal, now)
+        await context.engine.run_in_thread(build_report, context.out, context.journal, now)
     fault_injection.point("publish.record.before")
-    await context.engine.thread(_record, context, summary)
+    await context.engine.run_in_thread(_record, context, summary)
     await context.journal.runs.finish(summary.state, summary.as_dict())
     fault_injection.point("publish.record.after")
     return summary
@@ -54,9 +54,9 @@ async def publish(context: Context) -> Summary:
 
 async def publish_calls(context: Context) -> None:
     """Write the attempts of every run that gained or settled some since a run last finished."""
-    for run_id in await context.engine.thread(context.journal.attempts.find_runs_to_publish):
+    for run_id in await context.engine.run_in_thread(context.journal.attempts.find_runs_to_publish):
         rows = map(call_row, context.journal.attempts.stream_run(run_id))
-        part = await context.engine.thread(write_part, context.out, "calls", run_id, rows, CALLS)
+        part = await context.engine.run_in_thread(write_part, context.out, "calls", run_id, rows, CALLS)
         await context.journal.parts.commit([part], context.lock.token)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mediamill.tasks import capabilities
 from mediamill.tasks.capabilities.base import Estimate
-from mediamill.tasks.capability_context import Workbench
+from mediamill.tasks.capability_context import EngineCapabilityContext
 from mediamill.tasks.domain import Item
 from mediamill.tasks.engine import Engine
 from mediamill.tasks.errors import ItemError, UsageError
@@ -60,24 +60,24 @@ async def _quote(job: Job | ResolvedJob) -> Quote:
     from mediamill.tasks.sources import open_source
 
     engine = Engine.shared()
-    resolved = await engine.thread(resolve_job, job)
+    resolved = await engine.run_in_thread(resolve_job, job)
     # What a capability keeps of the items it has seen is this quote's alone: the job may yet be run.
     resolved = replace(resolved, capability=capabilities.get(resolved.job.capability))
     capability, job = resolved.capability, resolved.job
-    source = await engine.thread(open_source, job, capability.kinds, frozenset(capability.params.model_fields))
-    journal = await engine.thread(_existing, resolved.out)
-    kit = Workbench(job, engine, journal, resolved.provider, resolved.model, resolved.out)
+    source = await engine.run_in_thread(open_source, job, capability.kinds, frozenset(capability.params.model_fields))
+    journal = await engine.run_in_thread(_existing, resolved.out)
+    kit = EngineCapabilityContext(job, engine, journal, resolved.provider, resolved.model, resolved.out)
     total = _Sum()
     try:
         items = islice(source.items(), job.limit)
-        while batch := await engine.thread(lambda: list(islice(items, _BATCH))):
-            todo = await engine.thread(_unfinished, journal, batch, total, job)
+        while batch := await engine.run_in_thread(lambda: list(islice(items, _BATCH))):
+            todo = await engine.run_in_thread(_unfinished, journal, batch, total, job)
             estimates = await asyncio.gather(*(_estimate(resolved, item, kit, total) for item in todo))
             for estimate in filter(None, estimates):
                 _add(total, estimate, resolved)
     finally:
         if journal is not None:
-            await engine.thread(journal.close)
+            await engine.run_in_thread(journal.close)
     if not total.items:
         raise UsageError(f"{job.source}: nothing in it to do")
     return _quote_of(total, resolved)
@@ -123,7 +123,7 @@ def _unfinished(journal: Journal | None, batch: Sequence[Item], total: _Sum, job
     return todo
 
 
-async def _estimate(resolved: ResolvedJob, item: Item, kit: Workbench, total: _Sum) -> Estimate | None:
+async def _estimate(resolved: ResolvedJob, item: Item, kit: EngineCapabilityContext, total: _Sum) -> Estimate | None:
     try:
         if item.problem:
             raise ItemError(item.problem)

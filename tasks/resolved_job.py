@@ -64,7 +64,7 @@ def resolve_job(job: Job | ResolvedJob) -> ResolvedJob:
     capability = capabilities.get(job.capability)
     params = check_params(capability, job.params)
     provider = _choose_provider(job, capability.operation)
-    model = provider.model(capability.operation, job.model)
+    model = provider.choose_model(capability.operation, job.model)
     schema = _own_schema(capability, params, provider, model)
     if job.subtitles and "segments" not in schema.names:
         raise UsageError(f"{capability.name} has no subtitles", hint="leave --subtitles out")

@@ -205,7 +205,7 @@ class Run:
             return self._started[step]
 
     async def _open(self, engine: Engine) -> None:
-        resolved = await engine.thread(resolve_job, self._job)
+        resolved = await engine.run_in_thread(resolve_job, self._job)
         context, source = await open_context(resolved, engine, retry=self._retry is not None)
         self._open_steps = RunSteps(context, source, self._retry)
         if self._stopped:

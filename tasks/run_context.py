@@ -16,10 +16,10 @@ from mediamill.tasks.calls.call import Caller
 from mediamill.tasks.calls.call_context import CallContext
 from mediamill.tasks.calls.rate_limiter import Limiter
 from mediamill.tasks.capabilities.base import Capability
-from mediamill.tasks.capability_context import Workbench
+from mediamill.tasks.capability_context import EngineCapabilityContext
 from mediamill.tasks.domain import Failure
 from mediamill.tasks.engine import Engine
-from mediamill.tasks.errors import Stop
+from mediamill.tasks.errors import RunStopped
 from mediamill.tasks.job import Job
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.output_lock import OutLock
@@ -33,15 +33,15 @@ class StopSwitch:
     """Thrown once, from any thread or signal handler: nothing new is sent, what is in flight may end."""
 
     def __init__(self) -> None:
-        self._why: Stop | None = None
+        self._why: RunStopped | None = None
         self._lock = threading.Lock()
 
     @property
-    def why(self) -> Stop | None:
+    def why(self) -> RunStopped | None:
         """Why the run is ending; None while it is not."""
         return self._why
 
-    def throw(self, why: Stop) -> None:
+    def throw(self, why: RunStopped) -> None:
         """End the run; the first reason counts."""
         with self._lock:
             if self._why is None:
@@ -89,7 +89,7 @@ class Context:
     params: Any
     line: CallContext
     caller: Caller
-    kit: Workbench
+    kit: EngineCapabilityContext
     stop: StopSwitch
     gate: asyncio.Semaphore
     gate_size: int

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from mediamill.tasks.errors import BudgetReached, Stop
+from mediamill.tasks.errors import BudgetReached, RunStopped
 from mediamill.tasks.journal.items import ShardWork
 from mediamill.tasks.plan import Retry, make_plan, plan_retry
 from mediamill.tasks.publish import publish
@@ -24,13 +24,13 @@ _DRAIN = 25.0
 """Seconds in-flight requests get after a stop; with publishing it stays under the promised 30."""
 
 
-class Cancelled(Stop):
+class Cancelled(RunStopped):
     """Stopped by a person or a signal."""
 
     kind = "cancelled"
 
 
-class OutOfTime(Stop):
+class OutOfTime(RunStopped):
     """The run's own deadline passed."""
 
     kind = "run_deadline"
@@ -96,7 +96,7 @@ class RunSteps:
                 await context.caller.drain(_DRAIN)
             await self._end_timers()
         finally:
-            await context.engine.thread(context.close)
+            await context.engine.run_in_thread(context.close)
 
     async def _end_timers(self) -> None:
         if self._deadline is not None:
@@ -117,7 +117,9 @@ async def _drain_once_stopped(context: Context) -> None:
 def _set_deadline(context: Context) -> asyncio.TimerHandle | None:
     """Stop the run when its deadline passes, or when what is left of its budget has paid an endpoint's time."""
     seconds = context.job.run_deadline
-    why: Stop = OutOfTime(f"the run deadline of {seconds or 0:g} s passed", hint="run the same command again to go on")
+    why: RunStopped = OutOfTime(
+        f"the run deadline of {seconds or 0:g} s passed", hint="run the same command again to go on"
+    )
     bought = _bought_seconds(context)
     if bought is not None and (seconds is None or bought < seconds):
         hint = "raise --budget to go on; an endpoint costs by the hour until it is stopped"

@@ -11,7 +11,7 @@ from typing import Any
 
 from mediamill.tasks import fault_injection
 from mediamill.tasks.domain import Answer, Ask, Failure, Item, Outcome, Result
-from mediamill.tasks.errors import BadInput, ItemError, MediamillError, Stop
+from mediamill.tasks.errors import BadInput, ItemError, MediamillError, RunStopped
 from mediamill.tasks.journal.planning import LOST_FILE
 from mediamill.tasks.params import row_params
 from mediamill.tasks.run_context import Context
@@ -151,7 +151,7 @@ async def run_shard(context: Context, shard: int) -> ShardEnd:
 async def _publish(context: Context, shard: int) -> None:
     """Write the shard's parts from the journal and make them count, results before failures."""
     rows, name, out = context.journal.outcomes, f"{shard:06d}", context.out
-    thread = context.engine.thread
+    thread = context.engine.run_in_thread
     parts = [
         await thread(write_part, out, "results", name, rows.stream_results(shard), context.schema),
         await thread(
@@ -165,7 +165,7 @@ async def _publish(context: Context, shard: int) -> None:
 async def _do_item(context: Context, shard: int, item: Item, end: ShardEnd) -> None:
     try:
         outcome = await _outcome(context, item)
-    except Stop as why:
+    except RunStopped as why:
         context.stop.throw(why)
         return
     fault_injection.point("shard.outcome.before")
@@ -176,7 +176,7 @@ async def _do_item(context: Context, shard: int, item: Item, end: ShardEnd) -> N
     if isinstance(outcome, Failure):
         counts.failed += 1
         end.failed += 1
-        if item.standing:
+        if item.has_result:
             counts.note_standing(outcome)
     else:
         counts.done += 1
@@ -191,7 +191,7 @@ async def _outcome(context: Context, item: Item) -> Outcome:
     answers: list[Answer] = []
 
     async def call(ask: Ask) -> Answer:
-        answer = await context.caller(ask, known=item.lost is not None)
+        answer = await context.caller(ask, known=item.lost_request_key is not None)
         answers.append(replace(answer, data=None))  # what it cost is told at the end; its data may be large
         return answer
 
@@ -200,7 +200,9 @@ async def _outcome(context: Context, item: Item) -> Outcome:
             raise BadInput(item.problem, kind="bad_row")
         params = row_params(context.capability, context.job, item, context.params)
         columns = await context.capability.run(item, params, call, context.kit)
-        if item.lost is not None and item.lost not in {answer.request_key for answer in answers}:
+        if item.lost_request_key is not None and item.lost_request_key not in {
+            answer.request_key for answer in answers
+        }:
             raise BadInput("what is asked for is something else", kind="lost")
         if stray := [name for name in columns if context.schema.get_field_index(name) < 0]:
             raise ItemError(

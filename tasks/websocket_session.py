@@ -13,14 +13,14 @@ from typing import Protocol
 
 from mediamill.tasks.domain import Payload
 
-SOCKET = "x-mediamill-socket"
+SOCKET_HEADER = "x-mediamill-socket"
 """Header of replies from sockets, set by the call path: ``over``, ``refused``, ``unsent CODE REASON`` where it was
 closed before anything was said, or ``closed CODE REASON``."""
 
 OVER, REFUSED, UNSENT, CLOSED = "over", "refused", "unsent", "closed"
 
 
-class Turn(enum.Flag):
+class MessageFlags(enum.Flag):
     """What a message means for the conversation."""
 
     SKIP = 0
@@ -29,7 +29,7 @@ class Turn(enum.Flag):
     OVER = enum.auto()
 
 
-class Unreadable(ValueError):
+class UnreadableMessage(ValueError):
     """A message that is not what the wire speaks."""
 
 
@@ -41,23 +41,23 @@ class WebsocketSession(Protocol):
         waits: nothing is sent before a message that is ``READY``.
     """
 
-    sound: Payload | None
-    slice_bytes: int
-    waits: bool
+    audio: Payload | None
+    chunk_bytes: int
+    waits_for_ready: bool
 
-    def opening(self) -> Sequence[str]:
+    def opening_messages(self) -> Sequence[str]:
         """Messages that go before the sound."""
         ...
 
-    def wrap(self, sound: bytes) -> str | bytes:
+    def encode_chunk(self, audio: bytes) -> str | bytes:
         """A slice of sound as a message: text, or a binary one."""
         ...
 
-    def closing(self) -> Sequence[str]:
+    def closing_messages(self) -> Sequence[str]:
         """Messages that go after the sound."""
         ...
 
-    def hear(self, message: str) -> Turn:
+    def receive(self, message: str) -> MessageFlags:
         """Take a message in.
 
         Raises:
@@ -65,14 +65,14 @@ class WebsocketSession(Protocol):
         """
         ...
 
-    def room(self) -> bool:
+    def can_send(self) -> bool:
         """False while the server says that it has enough to work on; then more waits for its next word."""
         ...
 
-    def patience(self) -> float | None:
+    def max_silence_seconds(self) -> float | None:
         """Seconds of silence after which the conversation is over; None where silence proves nothing."""
         ...
 
-    def whole(self) -> bool:
+    def is_complete(self) -> bool:
         """True when nothing is missing should the server end the conversation in good order now."""
         ...

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
 from mediamill.tasks.domain import JSON, Ask, Payload, Usage
-from mediamill.tasks.websocket_session import SOCKET, WebsocketSession
+from mediamill.tasks.websocket_session import SOCKET_HEADER, WebsocketSession
 
 T = TypeVar("T")
 
@@ -24,10 +24,10 @@ Verdict = Literal["retry", "fail", "stop", "unknown"]
 the problem, the whole job stops; ``unknown``: it may have been done and billed.
 """
 
-FIRST_PART = "x-mediamill-first-token-ms"
+FIRST_CHUNK_HEADER = "x-mediamill-first-token-ms"
 """Name of the header under which a streamed reply tells when its first part came that was awaited."""
 
-JOB_ID, JOB_STATES = "x-mediamill-job", "x-mediamill-job-states"
+JOB_ID_HEADER, JOB_STATES_HEADER = "x-mediamill-job", "x-mediamill-job-states"
 """Headers under which an ended job's reply tells its id, and a JSON list of states with seconds since it began."""
 
 
@@ -44,7 +44,7 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Pack:
+class Batching:
     """Asks with the same ``group`` may share one request, up to ``max_asks`` Asks, weighing at most ``max_weight``."""
 
     group: str
@@ -76,9 +76,9 @@ class Wire:
     encoding: Literal["multipart", "json", "socket"] = "json"
     repeatable: bool = True
     job: bool = False
-    job_deadline: float = 3600.0
-    pack: Pack | None = None
-    deadline: float = 300.0
+    job_timeout: float = 3600.0
+    batching: Batching | None = None
+    timeout: float = 300.0
     stream: bool = False
 
 
@@ -99,9 +99,9 @@ class Request:
     json: JSON = None
     fields: Sequence[tuple[str, str]] = ()
     files: Sequence[tuple[str, Payload]] = ()
-    talk: WebsocketSession | None = None
-    idle: float | None = None
-    awaited: Callable[[bytes], bool] | None = None
+    session: WebsocketSession | None = None
+    max_idle_seconds: float | None = None
+    is_first_token: Callable[[bytes], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class Reply:
     @property
     def socket_end(self) -> str | None:
         """How the reply's socket ended, of those that came over one; None for the others."""
-        return self.headers.get(SOCKET)
+        return self.headers.get(SOCKET_HEADER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +215,7 @@ class Billing:
     """
 
     free: bool = False
-    least_seconds: Decimal = Decimal(0)
+    min_seconds: Decimal = Decimal(0)
     whole_seconds: bool = False
     prices: Path | None = None
 
@@ -227,7 +227,7 @@ class Provider(Protocol):
     endpoint: Endpoint
     billing: Billing
 
-    def model(self, operation: str, asked: str | None) -> str:
+    def choose_model(self, operation: str, requested: str | None) -> str:
         """The model to use: the one asked for, or the operation's default.
 
         Raises:
@@ -251,14 +251,14 @@ class Provider(Protocol):
     def quota(self, operation: str, model: str) -> Quota:
         """Rates and concurrency to begin with."""
 
-    def wire(self, ask: Ask) -> Wire:
+    def to_wire(self, ask: Ask) -> Wire:
         """Resolve an Ask: path and wire parameters.
 
         Raises:
             BadInput: when the provider cannot do what is asked, naming the parameter.
         """
 
-    def request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
+    def build_request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
         """Build the request for one or more Asks (more only when ``wire.pack`` allows)."""
 
     def parse(self, reply: Reply, asks: Sequence[Ask]) -> Sequence[Parsed]:
@@ -271,17 +271,17 @@ class Provider(Protocol):
     def classify(self, reply: Reply, operation: str = "") -> Problem | None:
         """None for an answer to the operation; otherwise what the error means. An error inside a 200 counts."""
 
-    def limits(self, reply: Reply) -> RateLimits:
+    def parse_rate_limits(self, reply: Reply) -> RateLimits:
         """What the reply's headers tell of the rate limits."""
 
     def audio_limits(self, operation: str, model: str, transport: str | None = None) -> AudioLimits:
         """What audio the operation's endpoint takes, over the transport that was asked for."""
 
-    def accepted(self, reply: Reply, operation: str) -> str:
+    def parse_job_id(self, reply: Reply, operation: str) -> str:
         """The remote id in the reply to a create request (``wire.job``)."""
 
-    def poll(self, wire: Wire, remote_id: str, operation: str) -> Request:
+    def build_poll_request(self, wire: Wire, remote_id: str, operation: str) -> Request:
         """The request that asks how a job is doing."""
 
-    def polled(self, reply: Reply, operation: str) -> Poll:
+    def parse_poll(self, reply: Reply, operation: str) -> Poll:
         """What the poll's reply tells."""

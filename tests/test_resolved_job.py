@@ -35,7 +35,7 @@ def test_what_a_job_names_is_looked_up(tmp_path: Path) -> None:
     job = make_job(capability="transcribe", source="in", provider="local", out=str(tmp_path), params={"words": False})
     resolved = resolve_job(job)
     assert (resolved.capability.name, resolved.provider.name, resolved.out) == ("transcribe", "local", tmp_path)
-    assert resolved.model == resolved.provider.model("transcription", None)
+    assert resolved.model == resolved.provider.choose_model("transcription", None)
     assert resolved.params.words is False
     assert "segments" in resolved.schema.names
     assert resolved.is_local

@@ -21,7 +21,7 @@ def opening_line(resolved: ResolvedJob, how: str = "inline run") -> str:
     """Who does what to what, how it is run, and where it goes."""
     job, provider, model = resolved.job, resolved.provider, resolved.model
     if resolved.is_local:
-        draft = ", draft quality" if model == provider.model(resolved.capability.operation, None) else ""
+        draft = ", draft quality" if model == provider.choose_model(resolved.capability.operation, None) else ""
         who = f"local, the built-in provider ({model}, free{draft})"
         if job.provider is None:
             who += " because no provider's key is set"

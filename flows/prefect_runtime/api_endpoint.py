@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from mediamill.flows.prefect_runtime.server import ANSWER_SECONDS, answers, up_state
-from mediamill.tasks.errors import Stop, UsageError
+from mediamill.tasks.errors import RunStopped, UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Prefect:
         return self.api.removesuffix("/").removesuffix("/api")
 
 
-class PrefectDown(Stop):
+class PrefectDown(RunStopped):
     """The Prefect that was asked for does not answer."""
 
     kind = "prefect"

@@ -25,7 +25,7 @@ from mediamill.flows.prefect_runtime.secret_blocks import use_secret_block
 from mediamill.flows.prefect_runtime.states import caught_up, end_state, keep_untold_state, refused_state
 from mediamill.flows.prefect_runtime.task_runs import TaskRuns
 from mediamill.flows.prefect_runtime.worker_entrypoint import when_left
-from mediamill.tasks.errors import MediamillError, OutBusy
+from mediamill.tasks.errors import MediamillError, OutputBusy
 from mediamill.tasks.job import Job
 from mediamill.tasks.resolved_job import ResolvedJob, resolve_job
 from mediamill.tasks.run import Run
@@ -208,7 +208,7 @@ def run_in_flow(request: Callable[[], JobRequest], call: FlowCall) -> State[Any]
         get_run_logger().info("%s", opening_line(resolved, how="flow run"))
         try:
             call.outcome = _run(resolved, wanted.retry, call, monitor)
-        except OutBusy:
+        except OutputBusy:
             if by := monitor.superseding_run(by=_AT_WORK):
                 return caught_up(by)
             raise

@@ -13,7 +13,7 @@ from prefect.states import Cancelled, Completed, Failed
 
 from mediamill.flows.cli.formatting import pluralize
 from mediamill.flows.cli.output import counts_line, spent_in_all
-from mediamill.tasks.errors import OutBusy
+from mediamill.tasks.errors import OutputBusy
 
 if TYPE_CHECKING:
     from mediamill.tasks.errors import MediamillError
@@ -54,7 +54,7 @@ def chain_end_state(end: ChainEnd) -> State[Any]:
 
 def refused_state(error: MediamillError) -> State[Any]:
     """Failed, in the error's own line; calling the flow from Python raises the error itself."""
-    name = "OutBusy" if isinstance(error, OutBusy) else "Failed"
+    name = "OutBusy" if isinstance(error, OutputBusy) else "Failed"
     return Failed(name=name, message=str(error), data=error)
 
 

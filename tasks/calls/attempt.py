@@ -61,14 +61,14 @@ class WireAttempt:
             origin, request = await self._ready()
             await self._record.sending(number, permit.wait)
             reply = await self._send(origin, request)
-            limits = self._line.provider.limits(reply)
+            limits = self._line.provider.parse_rate_limits(reply)
             problem = self._without_key(self._line.provider.classify(reply, self._asks[0].operation))
             outcome = problem.kind if problem else "ok"
             self._line.stats.answered += 1
             if problem is not None:
                 raise await self._refused(reply, problem)
             if self._wire.job:
-                remote_id = self._line.provider.accepted(reply, self._asks[0].operation)
+                remote_id = self._line.provider.parse_job_id(reply, self._asks[0].operation)
                 await self._record.accepted(remote_id)
                 self._remote = remote_id, origin
             else:
@@ -107,7 +107,9 @@ class WireAttempt:
     async def _ready(self) -> tuple[str, Request]:
         """Where the request goes, and the request; nothing is on record or on the wire yet."""
         with self._record.reservation.unsent():
-            return await self._line.resolve_origin(self._wire), self._line.provider.request(self._wire, self._asks)
+            return await self._line.resolve_origin(self._wire), self._line.provider.build_request(
+                self._wire, self._asks
+            )
 
     async def _send(self, origin: str, request: Request) -> Reply:
         line, record = self._line, self._record
@@ -115,7 +117,7 @@ class WireAttempt:
             async with line.slots:
                 line.stats.sent += 1
                 record.start_clock()
-                deadline = line.deadline or self._wire.deadline
+                deadline = line.deadline or self._wire.timeout
                 reply = await line.client.send(origin, request, key=line.key, deadline=deadline)
         except NotSent as error:
             problem = Problem("retry", error.kind, error.message)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from mediamill.tasks.domain import Answer, Ask
 from mediamill.tasks.errors import CallFailed
-from mediamill.tasks.wire import Pack, Wire
+from mediamill.tasks.wire import Batching, Wire
 
 _MAX_LINGER_SECONDS = 1.0
 """Seconds after which a box no longer waits for what is coming."""
@@ -57,7 +57,7 @@ class RequestBatcher:
     @contextmanager
     def announce(self, wire: Wire) -> Iterator[None]:
         """In this block an Ask is on its way that may :meth:`join` right after it, without a wait between."""
-        group = wire.pack.group if wire.pack else None
+        group = wire.batching.group if wire.batching else None
         if group is None:
             yield
             return
@@ -71,7 +71,7 @@ class RequestBatcher:
 
     async def submit(self, pending: PendingAsk) -> Answer:
         """Share a request with others of the same group; the Ask's own Answer."""
-        pack = pending.wire.pack
+        pack = pending.wire.batching
         if pack is None:
             return (await self._send([pending]))[0]
         batch = self._batches.get(pack.group)
@@ -89,7 +89,7 @@ class RequestBatcher:
         return await future
 
     @staticmethod
-    def _is_full(batch: _Batch, pack: Pack) -> bool:
+    def _is_full(batch: _Batch, pack: Batching) -> bool:
         return len(batch.entries) >= pack.max_asks or batch.weight >= pack.max_weight
 
     def _start_timer(self, group: str, batch: _Batch) -> None:

@@ -54,7 +54,7 @@ class Caller:
             ItemError: when this Ask cannot be answered.
             Stop: when the whole run must end.
         """
-        wire = self._line.provider.wire(ask)
+        wire = self._line.provider.to_wire(ask)
         key = request_key(self._line.provider.name, ask, wire)
         twin = self._running.get(key)
         if twin is not None:
@@ -99,7 +99,7 @@ class Caller:
                 raise BadInput("its answer is not in the journal", kind="lost")
             if claim.state == "accepted" and claim.attempt is not None:
                 bought = await self._resume_job(pending, claim.attempt, claim.remote_id or "")
-            elif pending.wire.pack is not None:
+            elif pending.wire.batching is not None:
                 bought = await self._packer.submit(pending)
             else:
                 bought = (await self._buy([pending]))[0]

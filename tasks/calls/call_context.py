@@ -13,7 +13,7 @@ from mediamill.tasks.calls.polling import Poller
 from mediamill.tasks.calls.rate_limiter import Limiter
 from mediamill.tasks.calls.retry import RetryPolicy
 from mediamill.tasks.domain import Ask, Usage
-from mediamill.tasks.errors import Stop
+from mediamill.tasks.errors import RunStopped
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.money.budget import Budget
 from mediamill.tasks.money.cost import Pricing
@@ -70,7 +70,7 @@ class CallContext:
     limiter_for: Callable[[Ask], Limiter]
     slots: asyncio.Semaphore
     check_stop: Callable[[], None]
-    request_stop: Callable[[Stop], None]
+    request_stop: Callable[[RunStopped], None]
     run_id: str
     out_id: str
     key: str | None = field(default=None, repr=False)

@@ -29,7 +29,7 @@ from mediamill.tasks.calls.transport_errors import ReplyLost, TransportError, cl
 from mediamill.tasks.calls.transports import environment_proxy, make_transport, tls_context
 from mediamill.tasks.calls.websocket import SocketExchange
 from mediamill.tasks.errors import ItemError, UsageError
-from mediamill.tasks.wire import FIRST_PART, Reply, Request
+from mediamill.tasks.wire import FIRST_CHUNK_HEADER, Reply, Request
 
 _HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
 _OWN_HEADERS = frozenset({"authorization", "host", "content-length", "transfer-encoding", "connection"})
@@ -95,7 +95,7 @@ class Client:
             BadInput: a file to send cannot be read any more.
             UsageError: the key holds characters that no header can carry.
         """
-        if request.talk is not None:
+        if request.session is not None:
             return await self._converse(origin, request, key=key, deadline=deadline, most=max_body)
         url, where = _url(origin, request.path)
         body = encode_body(request)
@@ -106,19 +106,19 @@ class Client:
         async with self.exchange(transport, message, where, deadline=deadline) as response:
             headers = _reply_headers(response)
             parts = read_chunks(response, max_bytes=max_body, host=where)
-            if request.awaited is None or response.status_code >= HTTPStatus.MULTIPLE_CHOICES:
+            if request.is_first_token is None or response.status_code >= HTTPStatus.MULTIPLE_CHOICES:
                 return Reply(response.status_code, headers, b"".join([part async for part in parts]))
-            whole, first = await read_stream(parts, request.awaited, request.idle, where)
+            whole, first = await read_stream(parts, request.is_first_token, request.max_idle_seconds, where)
             if first is not None:
-                headers[FIRST_PART] = str(round((first - began) * 1000))
+                headers[FIRST_CHUNK_HEADER] = str(round((first - began) * 1000))
             return Reply(response.status_code, headers, whole)
 
     async def _converse(self, origin: str, request: Request, *, key: str | None, deadline: float, most: int) -> Reply:
         """The same promises on a socket: key, deadline, bounds, proxies."""
-        assert request.talk is not None
+        assert request.session is not None
         url = httpx.URL(origin + request.path)
         self._sockets = self._sockets or make_session(self._tls(), self._connect_timeout)
-        return await SocketExchange(request.talk, url.netloc.decode("ascii", "replace"), most).run(
+        return await SocketExchange(request.session, url.netloc.decode("ascii", "replace"), most).run(
             self._sockets,
             str(url),
             _headers(request.headers, RequestBody((), None), key),

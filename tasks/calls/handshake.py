@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 import aiohttp
 
-from mediamill.tasks.websocket_session import REFUSED, SOCKET
+from mediamill.tasks.websocket_session import REFUSED, SOCKET_HEADER
 from mediamill.tasks.wire import Reply
 
 _MOST_REFUSAL = 2**16
@@ -45,7 +45,7 @@ async def _watch(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerT
         body = b""
     finally:
         response.close()
-    raise Refused(Reply(response.status, {**_headers(response), SOCKET: REFUSED}, body))
+    raise Refused(Reply(response.status, {**_headers(response), SOCKET_HEADER: REFUSED}, body))
 
 
 def make_session(context: ssl.SSLContext, handshake_seconds: float) -> aiohttp.ClientSession:

@@ -45,7 +45,7 @@ class Collector:
         """
         for _ in range(_LINKS):
             try:
-                return await self._fetched(data, to, await self._line.resolve_origin(self._line.provider.wire(ask)))
+                return await self._fetched(data, to, await self._line.resolve_origin(self._line.provider.to_wire(ask)))
             except BadInput as error:
                 if error.status not in _GONE:
                     raise BadReply(f"the file cannot be fetched: {error.message}", kind="download") from None
@@ -74,13 +74,13 @@ class Collector:
         """The job's data with a fresh link."""
         line = self._line
         line.check_stop()
-        wire = line.provider.wire(ask)
+        wire = line.provider.to_wire(ask)
         reply = await look_at(line, wire, ask, job_id, await line.resolve_origin(wire))
         if reply is None:
             raise CallFailed(
                 f"the job {job_id} cannot be looked up now", kind="download", transient=True, hint="run again later"
             )
-        if line.provider.polled(reply, ask.operation).state != "done":
+        if line.provider.parse_poll(reply, ask.operation).state != "done":
             raise BadReply(f"the job {job_id} is told to be unfinished now", kind="job_lost")
         data: Mapping[str, Any] = line.provider.parse(reply, [ask])[0].data
         return data

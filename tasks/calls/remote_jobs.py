@@ -11,7 +11,7 @@ from mediamill.tasks.calls.call_context import CallContext
 from mediamill.tasks.calls.transport_errors import NotSent, ReplyLost
 from mediamill.tasks.domain import Ask
 from mediamill.tasks.errors import AccountStopped, CallFailed
-from mediamill.tasks.wire import JOB_ID, JOB_STATES, Problem, Reply, Wire
+from mediamill.tasks.wire import JOB_ID_HEADER, JOB_STATES_HEADER, Problem, Reply, Wire
 
 _LOOK_DEADLINE = 30.0
 _FIRST, _MOST, _GROWTH = 1.0, 30.0, 1.5
@@ -58,9 +58,9 @@ class RunningJob:
             Stop: when the run is to end.
         """
         self._line.check_stop()
-        if time.monotonic() - self._began > self._wire.job_deadline:
+        if time.monotonic() - self._began > self._wire.job_timeout:
             raise CallFailed(
-                f"the job {self._remote_id} is still running after {self._wire.job_deadline:.0f} s",
+                f"the job {self._remote_id} is still running after {self._wire.job_timeout:.0f} s",
                 kind="job_running",
                 transient=True,
                 hint="run again: it is looked up, not bought again",
@@ -69,7 +69,7 @@ class RunningJob:
         if reply is None:
             self._wait = min(self._wait * _UNHELPFUL, _MOST)
             return self._wait
-        poll = self._line.provider.polled(reply, self._ask.operation)
+        poll = self._line.provider.parse_poll(reply, self._ask.operation)
         self._note(poll.status)
         if poll.state == "done":
             return replace(reply, headers={**reply.headers, **self._told()})
@@ -84,7 +84,7 @@ class RunningJob:
             self._states.append((status, round(time.monotonic() - self._began, 1)))
 
     def _told(self) -> dict[str, str]:
-        return {JOB_ID: self._remote_id, JOB_STATES: orjson.dumps(self._states).decode()}
+        return {JOB_ID_HEADER: self._remote_id, JOB_STATES_HEADER: orjson.dumps(self._states).decode()}
 
 
 async def look_at(line: CallContext, wire: Wire, ask: Ask, remote_id: str, origin: str) -> Reply | None:
@@ -94,7 +94,7 @@ async def look_at(line: CallContext, wire: Wire, ask: Ask, remote_id: str, origi
         CallFailed: when the provider does not know the job.
         AccountStopped: when it does not let the account look.
     """
-    request = line.provider.poll(wire, remote_id, ask.operation)
+    request = line.provider.build_poll_request(wire, remote_id, ask.operation)
     try:
         reply = await line.client.send(origin, request, key=line.key, deadline=_LOOK_DEADLINE)
     except (NotSent, ReplyLost):

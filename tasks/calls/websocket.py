@@ -20,7 +20,15 @@ from mediamill.tasks.calls.handshake import Refused, Socket
 from mediamill.tasks.calls.transport_errors import NotSent, ReplyLost, TransportError, classify_transport_error
 from mediamill.tasks.domain import Payload
 from mediamill.tasks.errors import BadInput, ItemError
-from mediamill.tasks.websocket_session import CLOSED, OVER, SOCKET, UNSENT, Turn, Unreadable, WebsocketSession
+from mediamill.tasks.websocket_session import (
+    CLOSED,
+    OVER,
+    SOCKET_HEADER,
+    UNSENT,
+    MessageFlags,
+    UnreadableMessage,
+    WebsocketSession,
+)
 from mediamill.tasks.wire import Reply
 
 PING_SECONDS = 20.0
@@ -83,7 +91,7 @@ class SocketExchange:
                 self._socket = await self._opened(session, url, headers, handshake, proxy)
                 end = await self._held(self._socket)
             body = b"".join(line + b"\n" for line in self._kept)
-            return Reply(HTTPStatus.SWITCHING_PROTOCOLS, {**self._socket.headers, SOCKET: end}, body)
+            return Reply(HTTPStatus.SWITCHING_PROTOCOLS, {**self._socket.headers, SOCKET_HEADER: end}, body)
         except Refused as refused:
             return refused.reply
         except TransportError as error:
@@ -129,7 +137,7 @@ class SocketExchange:
 
     async def _held(self, socket: aiohttp.ClientWebSocketResponse) -> str:
         """Send and listen side by side; how it ended."""
-        if not self.talk.waits:
+        if not self.talk.waits_for_ready:
             self._ready.set()
         sender = asyncio.create_task(self._say(socket))
         try:
@@ -142,11 +150,11 @@ class SocketExchange:
         try:
             await asyncio.wait_for(self._ready.wait(), READY_SECONDS)
             self.began = True
-            for message in self.talk.opening():
+            for message in self.talk.opening_messages():
                 await socket.send_str(message)
-            if self.talk.sound is not None:
-                await self._play(socket, self.talk.sound)
-            for message in self.talk.closing():
+            if self.talk.audio is not None:
+                await self._play(socket, self.talk.audio)
+            for message in self.talk.closing_messages():
                 await socket.send_str(message)
         except (ConnectionError, aiohttp.ClientError):
             return  # the listener learns why
@@ -157,10 +165,10 @@ class SocketExchange:
             await socket.close()
 
     async def _play(self, socket: aiohttp.ClientWebSocketResponse, sound: Payload) -> None:
-        async with aclosing(_slices(sound, self.talk.slice_bytes)) as slices:
+        async with aclosing(_slices(sound, self.talk.chunk_bytes)) as slices:
             async for piece in slices:
                 await self._walk()
-                message = self.talk.wrap(piece)
+                message = self.talk.encode_chunk(piece)
                 if isinstance(message, str):
                     await socket.send_str(message)
                 else:
@@ -171,7 +179,7 @@ class SocketExchange:
 
         One that falls silent may be waiting for the rest: it gets it, as fast as the connection takes it.
         """
-        if self._stalled or self.talk.room():
+        if self._stalled or self.talk.can_send():
             return
         self._moved.clear()
         try:
@@ -183,7 +191,7 @@ class SocketExchange:
         total = 0
         while True:
             try:
-                message = await socket.receive(self.talk.patience())
+                message = await socket.receive(self.talk.max_silence_seconds())
             except TimeoutError:
                 return OVER
             if message.type is aiohttp.WSMsgType.TEXT:
@@ -200,20 +208,20 @@ class SocketExchange:
     def _heard(self, text: str) -> bool:
         """Take a message in; True when it was the last."""
         try:
-            turn = self.talk.hear(text)
-        except Unreadable as error:
+            turn = self.talk.receive(text)
+        except UnreadableMessage as error:
             raise ReplyLost("protocol", f"{self.where}: {error}") from None
-        if Turn.KEEP in turn:
+        if MessageFlags.KEEP in turn:
             self._kept.append(text.replace("\n", " ").encode("utf-8", "replace"))
-        if Turn.READY in turn:
+        if MessageFlags.READY in turn:
             self._ready.set()
         self._moved.set()
         self._stalled = False
-        return Turn.OVER in turn
+        return MessageFlags.OVER in turn
 
     def _hung_up(self, code: int | None, reason: str | None) -> str:
         code = code or 1005
-        if code in _IN_ORDER and self.talk.whole():
+        if code in _IN_ORDER and self.talk.is_complete():
             return OVER
         words = " ".join((reason or "").split())[:120]
         return f"{CLOSED if self.began else UNSENT} {code} {words}".rstrip()

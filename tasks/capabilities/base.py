@@ -36,7 +36,7 @@ class Media:
     data: bytes | None = field(default=None, repr=False)
 
 
-class Kit(Protocol):
+class CapabilityContext(Protocol):
     """What a capability may use besides ``call``: bytes, threads, bounded memory and a scratch folder."""
 
     provider: Provider
@@ -45,7 +45,7 @@ class Kit(Protocol):
     out: Path
     refresh: bool
 
-    async def text(self, item: Item) -> str:
+    async def read_text(self, item: Item) -> str:
         """The item's text: from its row, or from its file or URL in UTF-8.
 
         Raises:
@@ -61,7 +61,7 @@ class Kit(Protocol):
         """
         ...
 
-    def download(self, url: str, most: int) -> AbstractAsyncContextManager[Media]:
+    def download(self, url: str, max_bytes: int) -> AbstractAsyncContextManager[Media]:
         """What a provider's reply links to, for as long as the block runs; fetched through the guard, without a key.
 
         Raises:
@@ -70,35 +70,35 @@ class Kit(Protocol):
         """
         ...
 
-    def version(self, item: Item) -> str:
+    def source_version(self, item: Item) -> str:
         """What changes when a URL's content does, as the manifest tells it; empty when it does not."""
         ...
 
-    def check(self) -> None:
+    def raise_if_stopped(self) -> None:
         """Raise Stop once the run is to end; for long work to ask now and then, in any thread."""
         ...
 
-    async def known_cuts(self, sha256: str, recipe: str) -> CutPoints:
+    async def load_cut_points(self, sha256: str, recipe: str) -> CutPoints:
         """Where a recording was cut before by the same recipe; no points when it never was."""
         ...
 
-    async def keep_cuts(self, sha256: str, recipe: str, cuts: CutPoints) -> None:
+    async def save_cut_points(self, sha256: str, recipe: str, cut_points: CutPoints) -> None:
         """Remember where a recording is cut; durable when this returns, so that a later run cuts it there again."""
         ...
 
-    async def thread(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def run_in_thread(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run blocking work off the event loop."""
         ...
 
-    async def remembered(self, make: Callable[[Iterable[bytes]], T]) -> T:
+    async def compute_from_results(self, compute: Callable[[Iterable[bytes]], T]) -> T:
         """What ``make`` makes of the results that OUT has, as JSON rows; made once a run."""
         ...
 
-    def place(self, given: str) -> str:
+    def resolve_path(self, name: str) -> str:
         """Where a file is that a row or the job names: beside the manifest, else in the working folder; URLs stay."""
         ...
 
-    async def collect(self, ask: Ask, data: Mapping[str, Any], to: Path) -> Download:
+    async def fetch_output(self, ask: Ask, data: Mapping[str, Any], destination: Path) -> Download:
         """The file that an answered job links to, whole, in ``to``; an expired link is fetched anew from the job.
 
         Raises:
@@ -107,7 +107,7 @@ class Kit(Protocol):
         """
         ...
 
-    def hold(self, size: int) -> AbstractAsyncContextManager[None]:
+    def reserve_memory(self, size: int) -> AbstractAsyncContextManager[None]:
         """Wait until ``size`` more bytes may be held in memory."""
         ...
 
@@ -146,7 +146,7 @@ class Capability(Protocol):
         """The capability's own columns for a job's parameters; all nullable, the same names for every provider."""
         ...
 
-    async def run(self, item: Item, params: Any, call: Call, context: Kit) -> Mapping[str, Any]:
+    async def run(self, item: Item, params: Any, call: Call, context: CapabilityContext) -> Mapping[str, Any]:
         """Do one item: its own columns by name.
 
         Raises:
@@ -154,6 +154,6 @@ class Capability(Protocol):
         """
         ...
 
-    async def estimate(self, item: Item, params: Any, context: Kit) -> Estimate:
+    async def estimate(self, item: Item, params: Any, context: CapabilityContext) -> Estimate:
         """What the item would need, without asking anybody."""
         ...

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from mediamill.tasks.capabilities.base import Call, Estimate, Kit
+from mediamill.tasks.capabilities.base import Call, CapabilityContext, Estimate
 from mediamill.tasks.capabilities.text.prompts import PromptParams, render_row
 from mediamill.tasks.capabilities.text.structured_completion import Prompt, StructuredCompletion, answer_fields
 from mediamill.tasks.capabilities.visual.image_inputs import (
@@ -72,7 +72,7 @@ class Caption:
         own = [pa.field("duplicate_of", pa.string()), pa.field("looks", pa.string())]
         return pa.schema([*image_fields(), *own, *answer_fields(params)])
 
-    async def run(self, item: Item, params: CaptionParams, call: Call, context: Kit) -> Mapping[str, Any]:
+    async def run(self, item: Item, params: CaptionParams, call: Call, context: CapabilityContext) -> Mapping[str, Any]:
         """One item's pictures to an answer."""
         vision, members = get_vision(context), item.members()
         check_image_count(item, len(members), vision)
@@ -80,7 +80,7 @@ class Caption:
         wanted = {"count": len(members), "fetch": params.fetch, "thumbnail": near}
         found = [await prepare_image_input(one, context, vision, params.detail, **wanted) for one in members]  # type: ignore[arg-type]
         prompt = self._build_prompt(item, params, [one.tokens for one in found], context)
-        async with context.hold(_COPIES_IN_MEMORY * sum(one.size for one in found)):
+        async with context.reserve_memory(_COPIES_IN_MEMORY * sum(one.size for one in found)):
             inputs, first, looks = await self._find_duplicate(item, params, context, found, prompt)
             answered = await self._completion.request_answer(
                 item, replace(prompt, inputs=inputs), params, call, context
@@ -88,7 +88,7 @@ class Caption:
         del answered["choices"]
         return {**answered, **to_image_columns(found), "duplicate_of": first, "looks": looks}
 
-    async def estimate(self, item: Item, params: CaptionParams, context: Kit) -> Estimate:
+    async def estimate(self, item: Item, params: CaptionParams, context: CapabilityContext) -> Estimate:
         """What the pictures and the prompt would come to, from the pictures' headers."""
         vision, members = get_vision(context), item.members()
         check_image_count(item, len(members), vision)
@@ -106,7 +106,7 @@ class Caption:
         )
 
     def _build_prompt(
-        self, item: Item, params: CaptionParams, tokens: Sequence[tuple[int, int]], context: Kit
+        self, item: Item, params: CaptionParams, tokens: Sequence[tuple[int, int]], context: CapabilityContext
     ) -> Prompt:
         """Pictures first, then what is asked about them."""
         file_name = PurePosixPath(item.source).name
@@ -120,13 +120,13 @@ class Caption:
         return Prompt((*system, user), media_tokens=(low, high))
 
     async def _find_duplicate(
-        self, item: Item, params: CaptionParams, context: Kit, found: Sequence[ImageInput], prompt: Prompt
+        self, item: Item, params: CaptionParams, context: CapabilityContext, found: Sequence[ImageInput], prompt: Prompt
     ) -> tuple[tuple[Any, ...], str | None, str | None]:
         """The inputs to ask about: the item's own, or those of the first that looks the same, which is then named."""
         inputs = tuple(one.input for one in found)
         if params.dedup is None:
             return inputs, None, None
-        known = await context.remembered(DuplicateGroups.from_results)
+        known = await context.compute_from_results(DuplicateGroups.from_results)
         asked = hashlib.sha256(repr((prompt.messages, context.model)).encode()).hexdigest()[:16]
         pictures = [one.prepared for one in found]
         looks = known.to_group_name(asked, [picture.thumbnail if picture else None for picture in pictures], inputs)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 from pydantic import Field, field_validator
 
-from mediamill.tasks.capabilities.base import Call, Estimate, Kit
+from mediamill.tasks.capabilities.base import Call, CapabilityContext, Estimate
 from mediamill.tasks.capabilities.parameters import Option
 from mediamill.tasks.capabilities.text.prompts import PromptParams, render_text
 from mediamill.tasks.capabilities.text.structured_completion import Prompt, StructuredCompletion, answer_fields
@@ -73,7 +73,9 @@ class Complete:
             ]
         )
 
-    async def run(self, item: Item, params: CompleteParams, call: Call, context: Kit) -> Mapping[str, Any]:
+    async def run(
+        self, item: Item, params: CompleteParams, call: Call, context: CapabilityContext
+    ) -> Mapping[str, Any]:
         """One prompt to its answer."""
         prompt = await self._build_prompt(item, params, context)
         answered = await self._completion.request_answer(
@@ -91,11 +93,11 @@ class Complete:
             "logprobs": orjson.dumps(told).decode() if told else None,
         }
 
-    async def estimate(self, item: Item, params: CompleteParams, context: Kit) -> Estimate:
+    async def estimate(self, item: Item, params: CompleteParams, context: CapabilityContext) -> Estimate:
         """What the prompt would need."""
         return self._completion.estimate(item, await self._build_prompt(item, params, context), params, context)
 
-    async def _build_prompt(self, item: Item, params: CompleteParams, context: Kit) -> Prompt:
+    async def _build_prompt(self, item: Item, params: CompleteParams, context: CapabilityContext) -> Prompt:
         messages = item.row.get("messages")
         if messages not in (None, "") and params.prompt is None:
             return Prompt(tuple(_parse_messages(messages, item)))

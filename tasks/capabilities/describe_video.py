@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
-from mediamill.tasks.capabilities.base import Call, Estimate, Kit, Media
+from mediamill.tasks.capabilities.base import Call, CapabilityContext, Estimate, Media
 from mediamill.tasks.capabilities.text.prompts import PromptParams, render_row
 from mediamill.tasks.capabilities.text.structured_completion import StructuredCompletion, answer_fields
 from mediamill.tasks.capabilities.transcribe import SpeechRecognitionParams, Transcribe
@@ -103,7 +103,9 @@ class DescribeVideo:
             ]
         )
 
-    async def run(self, item: Item, params: DescribeVideoParams, call: Call, context: Kit) -> Mapping[str, Any]:
+    async def run(
+        self, item: Item, params: DescribeVideoParams, call: Call, context: CapabilityContext
+    ) -> Mapping[str, Any]:
         """One video to an answer."""
         vision = get_vision(context)
         async with context.fetch(item) as media:
@@ -112,7 +114,7 @@ class DescribeVideo:
             transcript, warnings = await self._transcribe(item, params, call, context, info)
             prompts = replace(prompts, transcript=transcript)
             if is_sent_whole(params, vision, info):
-                async with context.hold(_COPIES_IN_MEMORY * media.size):
+                async with context.reserve_memory(_COPIES_IN_MEMORY * media.size):
                     answered = await self._completion.request_answer(
                         item, prompts.build_whole_prompt(media, info), params, call, context
                     )
@@ -136,7 +138,7 @@ class DescribeVideo:
             "warnings": warnings,
         }
 
-    async def estimate(self, item: Item, params: DescribeVideoParams, context: Kit) -> Estimate:
+    async def estimate(self, item: Item, params: DescribeVideoParams, context: CapabilityContext) -> Estimate:
         """What the frames and the prompts would come to; what is said in it is a guess."""
         vision = get_vision(context)
         async with context.fetch(item) as media:
@@ -161,13 +163,13 @@ class DescribeVideo:
         return Estimate(asks, likely, most, seconds)
 
     async def _transcribe(
-        self, item: Item, params: DescribeVideoParams, call: Call, context: Kit, info: VideoInfo
+        self, item: Item, params: DescribeVideoParams, call: Call, context: CapabilityContext, info: VideoInfo
     ) -> tuple[str | None, list[str]]:
         """What is said in it, where that is asked for and there is a sound track; and warnings."""
         if not params.with_audio or not info.audio:
             return None, []
         audio_context: Any = copy.copy(context)
-        audio_context.model = context.provider.model("transcription", params.audio_model)
+        audio_context.model = context.provider.choose_model("transcription", params.audio_model)
         wanted = SpeechRecognitionParams.model_validate({"language": params.language} if params.language else {})
         try:
             columns = await Transcribe().run(item, wanted, call, audio_context)
@@ -182,7 +184,7 @@ class DescribeVideo:
         item: Item,
         params: DescribeVideoParams,
         call: Call,
-        context: Kit,
+        context: CapabilityContext,
         media: Media,
         prompts: VideoPrompts,
         spans: Sequence[tuple[float, float]],
@@ -200,7 +202,7 @@ class DescribeVideo:
             frames = await take_frames(item, media, params, prompts.vision, (start, end), context)
             at += [frame.at for frame in frames]
             prompt = (prompts.build_frames_prompt if alone else prompts.build_window_prompt)(media.sha256, frames)
-            async with context.hold(_COPIES_IN_MEMORY * sum(len(frame.data) for frame in frames)):
+            async with context.reserve_memory(_COPIES_IN_MEMORY * sum(len(frame.data) for frame in frames)):
                 answered = await self._completion.request_answer(item, prompt, wanted, call, context)
             windows.append({"start": start, "end": end, "text": answered["text"]})
         if not alone:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from mediamill.tasks.capabilities.base import Call, Estimate, Kit
+from mediamill.tasks.capabilities.base import Call, CapabilityContext, Estimate
 from mediamill.tasks.capabilities.text.prompts import check_template, render_row
 from mediamill.tasks.domain import Ask, Item, Usage
 from mediamill.tasks.errors import BadInput, BadReply
@@ -71,7 +71,7 @@ class Embed:
             ]
         )
 
-    async def run(self, item: Item, params: EmbedParams, call: Call, context: Kit) -> Mapping[str, Any]:
+    async def run(self, item: Item, params: EmbedParams, call: Call, context: CapabilityContext) -> Mapping[str, Any]:
         """One text to its vector."""
         if "dimensions" in item.params:
             raise BadInput(
@@ -96,14 +96,14 @@ class Embed:
             "truncated": is_truncated(text, facts),
         }
 
-    async def estimate(self, item: Item, params: EmbedParams, context: Kit) -> Estimate:
+    async def estimate(self, item: Item, params: EmbedParams, context: CapabilityContext) -> Estimate:
         """What the text would need."""
         most = _build_embed_ask(item, await self._read_text(item, params, context), params, context).ceiling
         likely = -(-(most.input_tokens or 0) // _BYTES_PER_TOKEN)
         return Estimate(1, Usage(input_tokens=likely, output_tokens=0), most)
 
-    async def _read_text(self, item: Item, params: EmbedParams, context: Kit) -> str:
-        text = await context.text(item)
+    async def _read_text(self, item: Item, params: EmbedParams, context: CapabilityContext) -> str:
+        text = await context.read_text(item)
         if params.template is not None:
             text = render_row(item, "template", params.template, text=text)
         if not text.strip():
@@ -126,7 +126,7 @@ def _get_embedding_model(provider: Provider, model: str) -> EmbeddingModel:
     return provider.model_facts(EMBEDDINGS, model, EmbeddingModel)
 
 
-def _build_embed_ask(item: Item, text: str, params: EmbedParams, context: Kit) -> Ask:
+def _build_embed_ask(item: Item, text: str, params: EmbedParams, context: CapabilityContext) -> Ask:
     size = params.dimensions
     return Ask(
         capability="embed",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from mediamill.tasks.capabilities.base import Call, Estimate, Kit
+from mediamill.tasks.capabilities.base import Call, CapabilityContext, Estimate
 from mediamill.tasks.capabilities.interpreter.cell_outputs import to_output_columns
 from mediamill.tasks.capabilities.interpreter.sessions import REQUEST_VERSION, Cell, InterpreterSession
 from mediamill.tasks.capabilities.parameters import Option, parse_list
@@ -87,19 +87,19 @@ class Execute:
             ]
         )
 
-    async def run(self, item: Item, params: ExecuteParams, call: Call, context: Kit) -> Mapping[str, Any]:
+    async def run(self, item: Item, params: ExecuteParams, call: Call, context: CapabilityContext) -> Mapping[str, Any]:
         """One cell, after those before it in its session."""
         facts, name = _get_permitted_model(params, context.provider, context.model), params.session
         session = InterpreterSession() if name is None else self._sessions.setdefault(name, InterpreterSession(name))
         async with session.lock:  # before anything is waited for: rows begin in their order
             await session.restore(context)
             cell = Cell(
-                item, await self._read_code(item, context), await context.thread(_read_files, params.files or ())
+                item, await self._read_code(item, context), await context.run_in_thread(_read_files, params.files or ())
             )
             answer = await session.run_cell(cell, facts.session_seconds, call, context)
             session_id, began = session.id, session.started_at
         error = answer.data["error"]
-        shown = await context.thread(to_output_columns, answer.data["outputs"], item.item_id, context)
+        shown = await context.run_in_thread(to_output_columns, answer.data["outputs"], item.item_id, context)
         return {
             **shown,
             "content_sha256": hashlib.sha256(cell.code.encode("utf-8", "replace")).hexdigest(),
@@ -111,19 +111,19 @@ class Execute:
             "session_began": round(began * 1_000_000),
         }
 
-    async def estimate(self, item: Item, params: ExecuteParams, context: Kit) -> Estimate:
+    async def estimate(self, item: Item, params: ExecuteParams, context: CapabilityContext) -> Estimate:
         """A session for each cell that names none, and for the first that names one."""
         _get_permitted_model(params, context.provider, context.model)
         await self._read_code(item, context)
-        await context.thread(_read_files, params.files or ())
+        await context.run_in_thread(_read_files, params.files or ())
         known = params.session in self._sessions
         if params.session is not None:
             self._sessions.setdefault(params.session, InterpreterSession(params.session))
         usage = Usage(sessions=int(not known), requests=1)
         return Estimate(1, usage, usage)
 
-    async def _read_code(self, item: Item, context: Kit) -> str:
-        code = await context.text(item)
+    async def _read_code(self, item: Item, context: CapabilityContext) -> str:
+        code = await context.read_text(item)
         if not code.strip():
             raise BadInput(f"{item.source}: there is no code in it", kind="empty", hint="write some, or leave it out")
         return code

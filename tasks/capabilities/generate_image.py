@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from mediamill.tasks.capabilities.base import Call, Estimate, Kit
+from mediamill.tasks.capabilities.base import Call, CapabilityContext, Estimate
 from mediamill.tasks.capabilities.text.prompts import render_text
 from mediamill.tasks.capabilities.visual.image_outputs import publish_image
 from mediamill.tasks.capabilities.visual.image_params import GenerateImageParams
@@ -86,10 +86,12 @@ class GenerateImage:
             ]
         )
 
-    async def run(self, item: Item, params: GenerateImageParams, call: Call, context: Kit) -> Mapping[str, Any]:
+    async def run(
+        self, item: Item, params: GenerateImageParams, call: Call, context: CapabilityContext
+    ) -> Mapping[str, Any]:
         """One prompt to its pictures."""
         asks = await self._build_asks(item, params, context)
-        context.provider.wire(asks[0])  # what the model does not take is told before anything is paid
+        context.provider.to_wire(asks[0])  # what the model does not take is told before anything is paid
         parts = await _generate_all(asks, item, call, context)
         images = [image for part in parts for image in part]
         if not images:
@@ -109,11 +111,11 @@ class GenerateImage:
             "warnings": [f"{params.n} pictures asked for, {len(images)} came"] if len(images) < params.n else [],
         }
 
-    async def estimate(self, item: Item, params: GenerateImageParams, context: Kit) -> Estimate:
+    async def estimate(self, item: Item, params: GenerateImageParams, context: CapabilityContext) -> Estimate:
         """What the prompt would need; a picture whose size the provider decides has about a million pixels."""
         asks = await self._build_asks(item, params, context)
         for ask in asks:
-            context.provider.wire(ask)
+            context.provider.to_wire(ask)
         model = asks[0].model
         facts = _get_image_model(context.provider, model)
         prompt = len(str(asks[0].params["prompt"])) // _BYTES_PER_TOKEN + 1
@@ -124,7 +126,7 @@ class GenerateImage:
         likely, ceiling = (replace(one, requests=len(asks)) for one in (likely, ceiling))
         return Estimate(len(asks), likely, ceiling, model=model)
 
-    async def _build_asks(self, item: Item, params: GenerateImageParams, context: Kit) -> list[Ask]:
+    async def _build_asks(self, item: Item, params: GenerateImageParams, context: CapabilityContext) -> list[Ask]:
         """As many requests as the pictures take, each with a seed or a sample of its own."""
         model = params.model or context.model
         facts, asked = _get_image_model(context.provider, model), await _build_image_params(item, params, context)
@@ -162,7 +164,9 @@ class GenerateImage:
         )
 
 
-async def _generate_all(asks: Sequence[Ask], item: Item, call: Call, context: Kit) -> list[list[dict[str, Any]]]:
+async def _generate_all(
+    asks: Sequence[Ask], item: Item, call: Call, context: CapabilityContext
+) -> list[list[dict[str, Any]]]:
     """The pictures of all requests, a few asked for at once. After a failure what is under way may end, no more."""
     gate, failed = asyncio.Semaphore(_MAX_CONCURRENT_REQUESTS), asyncio.Event()
 
@@ -186,7 +190,9 @@ async def _generate_all(asks: Sequence[Ask], item: Item, call: Call, context: Ki
     return made
 
 
-async def _generate_images(ask: Ask, first: int, item: Item, call: Call, context: Kit) -> list[dict[str, Any]]:
+async def _generate_images(
+    ask: Ask, first: int, item: Item, call: Call, context: CapabilityContext
+) -> list[dict[str, Any]]:
     """The pictures of one request, bought anew only where a retry was asked for and the earlier ones are of no use.
 
     A retry raises the item's sample, yet what other requests of the item brought is kept: earlier samples are looked
@@ -208,7 +214,9 @@ async def _generate_images(ask: Ask, first: int, item: Item, call: Call, context
     return await _publish_images(await call(ask), ask, first, item, context)
 
 
-async def _publish_images(answer: Answer, ask: Ask, first: int, item: Item, context: Kit) -> list[dict[str, Any]]:
+async def _publish_images(
+    answer: Answer, ask: Ask, first: int, item: Item, context: CapabilityContext
+) -> list[dict[str, Any]]:
     seed = ask.params.get("seed")
     passed = [picture for picture in answer.data["pictures"] if not picture["moderated"]]
     return [
@@ -228,7 +236,7 @@ def _requested_count(ask: Ask) -> int:
     return count if isinstance(count, int) else 1
 
 
-async def _build_image_params(item: Item, params: GenerateImageParams, context: Kit) -> dict[str, JSON]:
+async def _build_image_params(item: Item, params: GenerateImageParams, context: CapabilityContext) -> dict[str, JSON]:
     """The parameters that are set, by their neutral names, with the prompts as they are sent."""
     own = {"model", "n", "reference_images"}
     asked: dict[str, JSON] = params.model_dump(mode="json", exclude=own, exclude_none=True)

@@ -12,7 +12,7 @@ import orjson
 from pydantic import BaseModel
 
 from mediamill.tasks import fault_injection
-from mediamill.tasks.capabilities.base import Call, Estimate, Kit
+from mediamill.tasks.capabilities.base import Call, CapabilityContext, Estimate
 from mediamill.tasks.capabilities.text.prompts import render_text
 from mediamill.tasks.capabilities.visual.reference_images import load_reference_images
 from mediamill.tasks.capabilities.visual.video_params import GenerateVideoParams, build_request_params
@@ -81,7 +81,9 @@ class GenerateVideo:
             ]
         )
 
-    async def run(self, item: Item, params: GenerateVideoParams, call: Call, context: Kit) -> Mapping[str, Any]:
+    async def run(
+        self, item: Item, params: GenerateVideoParams, call: Call, context: CapabilityContext
+    ) -> Mapping[str, Any]:
         """One prompt to its video."""
         model, asked = await self._build_request(item, params, context)
         ask = _build_video_ask(item, asked, model, await _load_input_images(item, params, asked, context), context)
@@ -103,7 +105,7 @@ class GenerateVideo:
             "states": answer.data["states"],
         }
 
-    async def estimate(self, item: Item, params: GenerateVideoParams, context: Kit) -> Estimate:
+    async def estimate(self, item: Item, params: GenerateVideoParams, context: CapabilityContext) -> Estimate:
         """What the video would cost; its parameters and pictures are checked as a run checks them."""
         model, asked = await self._build_request(item, params, context)
         inputs = await _load_input_images(item, params, asked, context)
@@ -111,7 +113,7 @@ class GenerateVideo:
         return Estimate(1, usage, usage, seconds=None, model=model)
 
     async def _build_request(
-        self, item: Item, params: GenerateVideoParams, context: Kit
+        self, item: Item, params: GenerateVideoParams, context: CapabilityContext
     ) -> tuple[str, dict[str, JSON]]:
         """The model, and the fields it is asked with."""
         provider, model = context.provider, params.model or context.model
@@ -127,17 +129,19 @@ class GenerateVideo:
             error.message = f"{item.source}: {error.message}"
             raise
 
-    async def _fetch_video(self, item: Item, ask: Ask, answer: Answer, context: Kit) -> tuple[Made, DecodedVideo]:
+    async def _fetch_video(
+        self, item: Item, ask: Ask, answer: Answer, context: CapabilityContext
+    ) -> tuple[Made, DecodedVideo]:
         """The file, whole and decoded to its last frame, under its final name; that tells its content."""
         from mediamill.tasks.media.video_probe import decode_video
         from mediamill.tasks.sinks.media import publish_media
 
         path = context.scratch / f"{uuid.uuid4().hex}.video"
         try:
-            got = await context.collect(ask, answer.data, path)
+            got = await context.fetch_output(ask, answer.data, path)
             fault_injection.point("collect.after")
             try:
-                clip = await context.thread(decode_video, path, context.check)
+                clip = await context.run_in_thread(decode_video, path, context.raise_if_stopped)
             except BadInput as error:
                 raise BadReply(
                     f"{item.source}: the video of job {answer.data['job_id']}: {error.message}",
@@ -145,7 +149,9 @@ class GenerateVideo:
                     hint="mediamill retry OUT fetches it again; it is paid for",
                 ) from None
             name = f"{item.item_id}-{got.sha256[:12]}"
-            made = await context.thread(publish_media, path, context.out, name, _SUFFIXES.get(clip.format, ".mp4"))
+            made = await context.run_in_thread(
+                publish_media, path, context.out, name, _SUFFIXES.get(clip.format, ".mp4")
+            )
         finally:
             path.unlink(missing_ok=True)
         return made, clip
@@ -159,7 +165,9 @@ def _get_video_config(provider: Provider) -> VideoConfig:
     return provider.operation_config(VIDEO, VideoConfig)
 
 
-def _build_video_ask(item: Item, asked: Mapping[str, JSON], model: str, inputs: tuple[Input, ...], context: Kit) -> Ask:
+def _build_video_ask(
+    item: Item, asked: Mapping[str, JSON], model: str, inputs: tuple[Input, ...], context: CapabilityContext
+) -> Ask:
     return Ask(
         capability="generate-video",
         operation=VIDEO,
@@ -194,7 +202,7 @@ def _parse_shorter_side(asked: Mapping[str, JSON]) -> int | None:
 
 
 async def _load_input_images(
-    item: Item, params: GenerateVideoParams, asked: Mapping[str, JSON], context: Kit
+    item: Item, params: GenerateVideoParams, asked: Mapping[str, JSON], context: CapabilityContext
 ) -> tuple[Input, ...]:
     """Keyframes, then reference pictures."""
     places = [frame.image for frame in params.keyframes or ()] + list(params.reference_images or ())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from mediamill.tasks.capabilities.base import Call, Estimate, Kit
+from mediamill.tasks.capabilities.base import Call, CapabilityContext, Estimate
 from mediamill.tasks.capabilities.parameters import Option
 from mediamill.tasks.capabilities.text.documents import Corpus, Document, parse_corpus, parse_documents, read_corpus
 from mediamill.tasks.capabilities.text.prompts import check_template, render_text
@@ -123,7 +123,7 @@ class Rerank:
             ]
         )
 
-    async def run(self, item: Item, params: RerankParams, call: Call, context: Kit) -> Mapping[str, Any]:
+    async def run(self, item: Item, params: RerankParams, call: Call, context: CapabilityContext) -> Mapping[str, Any]:
         """One query with its documents."""
         ranks = _get_rerank_model(context)
         query, documents = await self._read_query_and_documents(item, params, context)
@@ -152,7 +152,7 @@ class Rerank:
             ],
         }
 
-    async def estimate(self, item: Item, params: RerankParams, context: Kit) -> Estimate:
+    async def estimate(self, item: Item, params: RerankParams, context: CapabilityContext) -> Estimate:
         """What the query would need."""
         query, documents = await self._read_query_and_documents(item, params, context)
         asks = _build_rerank_asks(item, query, documents, params, _get_rerank_model(context), context)
@@ -166,7 +166,7 @@ class Rerank:
         return Estimate(len(asks), likely, ceiling)
 
     async def _read_query_and_documents(
-        self, item: Item, params: RerankParams, context: Kit
+        self, item: Item, params: RerankParams, context: CapabilityContext
     ) -> tuple[str, list[Document]]:
         query = await render_text(item, "query", params.query, context)
         documents = params.documents if params.documents is not None else await self._load_corpus(params, context)
@@ -187,13 +187,13 @@ class Rerank:
                 )
         return query, documents
 
-    async def _load_corpus(self, params: RerankParams, context: Kit) -> list[Document] | None:
+    async def _load_corpus(self, params: RerankParams, context: CapabilityContext) -> list[Document] | None:
         corpus = params.corpus
         if corpus is None:
             return None
         if corpus.sha256 not in self._corpora:
             try:
-                self._corpora[corpus.sha256] = await context.thread(read_corpus, corpus)
+                self._corpora[corpus.sha256] = await context.run_in_thread(read_corpus, corpus)
             except (ValueError, UnicodeDecodeError) as error:
                 raise UsageError(f"corpus: {error}") from None
         return self._corpora[corpus.sha256]
@@ -204,12 +204,17 @@ def find_band(score: float) -> str:
     return next((words for least, words in _BANDS if score >= least), "irrelevant")
 
 
-def _get_rerank_model(context: Kit) -> RerankModel:
+def _get_rerank_model(context: CapabilityContext) -> RerankModel:
     return context.provider.model_facts(RERANK, context.model, RerankModel)
 
 
 def _build_rerank_asks(
-    item: Item, query: str, documents: Sequence[Document], params: RerankParams, ranks: RerankModel, context: Kit
+    item: Item,
+    query: str,
+    documents: Sequence[Document],
+    params: RerankParams,
+    ranks: RerankModel,
+    context: CapabilityContext,
 ) -> list[Ask]:
     """One request, or several whose scores can be merged.
 
@@ -231,7 +236,12 @@ def _build_rerank_asks(
 
 
 def _build_rerank_ask(
-    item: Item, query: str, documents: list[Document], params: RerankParams, ranks: RerankModel, context: Kit
+    item: Item,
+    query: str,
+    documents: list[Document],
+    params: RerankParams,
+    ranks: RerankModel,
+    context: CapabilityContext,
 ) -> Ask:
     asked: dict[str, Any] = {
         "query": query,

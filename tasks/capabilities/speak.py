@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mediamill.tasks.capabilities.base import Call, Estimate, Kit
+from mediamill.tasks.capabilities.base import Call, CapabilityContext, Estimate
 from mediamill.tasks.capabilities.speech.ordered_answers import MAX_PIECES_AHEAD, open_ordered_answers
 from mediamill.tasks.capabilities.speech.sentence_split import split_text
 from mediamill.tasks.domain import JSON, Ask, Item, Usage
@@ -100,14 +100,14 @@ class Speak:
             ]
         )
 
-    async def run(self, item: Item, params: SpeakParams, call: Call, context: Kit) -> Mapping[str, Any]:
+    async def run(self, item: Item, params: SpeakParams, call: Call, context: CapabilityContext) -> Mapping[str, Any]:
         """One text to one file."""
         text = await self._read_text(item, context)
         limits = _get_tts_model(context)
         asks = self._build_asks(item, text, params, limits, context.model)
         form = params.format or _default_format(limits)
         longest = max(len(str(ask.params["text"])) for ask in asks)
-        async with context.hold(
+        async with context.reserve_memory(
             longest * _BYTES_PER_CHARACTER * (min(MAX_PIECES_AHEAD, len(asks)) + _COPIES_IN_MEMORY)
         ):
             made = context.scratch / f"{uuid.uuid4().hex}.{form}"
@@ -115,7 +115,7 @@ class Speak:
                 joined, warnings = await self._write_audio(item, asks, call, context, made, form, params.sample_rate)
                 from mediamill.tasks.sinks.media import publish_media
 
-                file = await context.thread(publish_media, made, context.out, item.item_id, f".{form}")
+                file = await context.run_in_thread(publish_media, made, context.out, item.item_id, f".{form}")
             finally:
                 made.unlink(missing_ok=True)
         return {
@@ -133,7 +133,7 @@ class Speak:
             "warnings": [*warnings, *_find_audio_doubts(joined, text)],
         }
 
-    async def estimate(self, item: Item, params: SpeakParams, context: Kit) -> Estimate:
+    async def estimate(self, item: Item, params: SpeakParams, context: CapabilityContext) -> Estimate:
         """The characters that would be sent; how long they take to say is a guess."""
         asks = self._build_asks(
             item, await self._read_text(item, context), params, _get_tts_model(context), context.model
@@ -148,8 +148,8 @@ class Speak:
             seconds,
         )
 
-    async def _read_text(self, item: Item, context: Kit) -> str:
-        text = (await context.text(item)).replace("\0", " ").strip()
+    async def _read_text(self, item: Item, context: CapabilityContext) -> str:
+        text = (await context.read_text(item)).replace("\0", " ").strip()
         if not text:
             raise BadInput(f"{item.source}: there is no text in it", kind="empty", hint="write one, or leave it out")
         return text
@@ -178,7 +178,14 @@ class Speak:
         ]
 
     async def _write_audio(
-        self, item: Item, asks: Sequence[Ask], call: Call, context: Kit, path: Path, form: str, rate: int | None
+        self,
+        item: Item,
+        asks: Sequence[Ask],
+        call: Call,
+        context: CapabilityContext,
+        path: Path,
+        form: str,
+        rate: int | None,
     ) -> tuple[Joined, list[str]]:
         """The file, from the answers as they come in; what was odd about them."""
         from mediamill.tasks.media.concat import Joiner, Stretch, as_it_came
@@ -193,14 +200,14 @@ class Speak:
                     warnings.update(dict.fromkeys(speech.warnings))
                     stretch = Stretch(speech.audio, speech.form, speech.rate)
                     if len(asks) == 1:
-                        whole = await context.thread(as_it_came, stretch, path, form, rate)
+                        whole = await context.run_in_thread(as_it_came, stretch, path, form, rate)
                         if whole is not None:
                             return whole, list(warnings)
-                    await context.thread(joiner.add, stretch, first=count == 1, last=count == len(asks))
-                return await context.thread(joiner.finish), list(warnings)
+                    await context.run_in_thread(joiner.add, stretch, first=count == 1, last=count == len(asks))
+                return await context.run_in_thread(joiner.finish), list(warnings)
 
 
-def _get_tts_model(context: Kit) -> TtsModel:
+def _get_tts_model(context: CapabilityContext) -> TtsModel:
     return context.provider.model_facts(TTS, context.model, TtsModel)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mediamill.tasks.capabilities.base import Call, Estimate, Kit, Media
+from mediamill.tasks.capabilities.base import Call, CapabilityContext, Estimate, Media
 from mediamill.tasks.capabilities.speech.piece_transcript import shift_times
 from mediamill.tasks.capabilities.speech.recordings import prepare_whole, to_url_input, transcribe_pieces
 from mediamill.tasks.capabilities.speech.transcript_checks import check_transcript
@@ -134,7 +134,9 @@ class Transcribe:
         """The language the text is to be in; None where it is to be detected."""
         return None if params.language == "auto" else iso_code(params.language)
 
-    async def run(self, item: Item, params: SpeechRecognitionParams, call: Call, context: Kit) -> Mapping[str, Any]:
+    async def run(
+        self, item: Item, params: SpeechRecognitionParams, call: Call, context: CapabilityContext
+    ) -> Mapping[str, Any]:
         """One recording to its columns."""
         if params.pass_urls and item.is_url:
             source = to_url_input(item, context, self._get_audio_limits(params, context))
@@ -147,7 +149,7 @@ class Transcribe:
                 return await self._transcribe_in_pieces(item, media, params, call, context)
             payload = clip.input.payload
             try:
-                async with context.hold(len(payload.data or b"") if payload else 0):
+                async with context.reserve_memory(len(payload.data or b"") if payload else 0):
                     return await self._transcribe_whole(item, params, call, context, clip.input, clip)
             finally:
                 if payload and payload.path and payload.path != media.path:
@@ -158,7 +160,7 @@ class Transcribe:
         item: Item,
         params: SpeechRecognitionParams,
         call: Call,
-        context: Kit,
+        context: CapabilityContext,
         source: Input,
         clip: PreparedAudio | None,
     ) -> Mapping[str, Any]:
@@ -175,11 +177,11 @@ class Transcribe:
             "recipe": source.recipe,
             "pieces": 1,
             "warnings": list(warnings),
-            **(check_transcript(*facts) if short else await context.thread(check_transcript, *facts)),
+            **(check_transcript(*facts) if short else await context.run_in_thread(check_transcript, *facts)),
         }
 
     async def _transcribe_in_pieces(
-        self, item: Item, media: Media, params: SpeechRecognitionParams, call: Call, context: Kit
+        self, item: Item, media: Media, params: SpeechRecognitionParams, call: Call, context: CapabilityContext
     ) -> Mapping[str, Any]:
         async def send(clip: PreparedAudio) -> Answer:
             return await call(self._build_ask(item, params, context, clip.input, clip.seconds))
@@ -197,14 +199,19 @@ class Transcribe:
             "recipe": merged.recipe,
             "pieces": merged.count,
             "warnings": merged.warnings,
-            **await context.thread(check_transcript, *facts),
+            **await context.run_in_thread(check_transcript, *facts),
             "request_key": merged.first.request_key,
             "request_id": merged.first.request_id,
             "started_at": merged.first.started_at,
         }
 
     def _build_ask(
-        self, item: Item, params: SpeechRecognitionParams, context: Kit, source: Input, seconds: Decimal | None
+        self,
+        item: Item,
+        params: SpeechRecognitionParams,
+        context: CapabilityContext,
+        source: Input,
+        seconds: Decimal | None,
     ) -> Ask:
         return Ask(
             capability=self.name,
@@ -218,7 +225,7 @@ class Transcribe:
             item_id=item.item_id,
         )
 
-    async def estimate(self, item: Item, params: SpeechRecognitionParams, context: Kit) -> Estimate:
+    async def estimate(self, item: Item, params: SpeechRecognitionParams, context: CapabilityContext) -> Estimate:
         """An Ask for each piece; lengths are from the file's header, which may be off for files that lie about it."""
         if item.is_url:
             return Estimate(1, Usage(requests=1), Usage(requests=1))
@@ -226,14 +233,14 @@ class Transcribe:
         from mediamill.tasks.media.probe import probe
 
         path = Path(item.location or "")
-        info = await context.thread(probe, path)
+        info = await context.run_in_thread(probe, path)
         limits = self._get_audio_limits(params, context)
         asks = expected_pieces(info, path.stat().st_size, limits, _get_cut_options(params))
         heard = info.seconds + (asks - 1) * Decimal(str(params.overlap))
         usage = Usage(audio_seconds=heard, requests=asks)
         return Estimate(asks, usage, usage, info.seconds)
 
-    def _get_audio_limits(self, params: SpeechRecognitionParams, context: Kit) -> AudioLimits:
+    def _get_audio_limits(self, params: SpeechRecognitionParams, context: CapabilityContext) -> AudioLimits:
         if params.transport is None:
             return context.provider.audio_limits(self.operation, context.model)
         return context.provider.audio_limits(self.operation, context.model, params.transport)

@@ -169,8 +169,8 @@ def _to_item(row: RowMapping) -> Item:
         fingerprint=row["fingerprint"],
         sample=row["sample"],
         problem=row["problem"],
-        standing=result_is_current,
-        lost=str(orjson.loads(row["result"]).get("request_key"))
+        has_result=result_is_current,
+        lost_request_key=str(orjson.loads(row["result"]).get("request_key"))
         if result_is_current and row["error_kind"] == LOST_FILE
         else None,
     )

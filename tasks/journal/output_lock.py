@@ -14,7 +14,7 @@ from typing import IO
 import orjson
 from sqlalchemy import Connection, update
 
-from mediamill.tasks.errors import OutBusy, StorageError
+from mediamill.tasks.errors import OutputBusy, StorageError
 from mediamill.tasks.journal.database import JournalDatabase
 from mediamill.tasks.journal.output_binding import ensure_out_id
 from mediamill.tasks.journal.sql_dialect import insert_if_absent
@@ -48,7 +48,7 @@ class OutLock:
             raise StorageError(f"{path}: {error.strerror or error}", hint="choose another --out") from None
         try:
             if not _try_to_lock(file):
-                raise OutBusy(
+                raise OutputBusy(
                     f"{out} is in use: {describe_owner(out) or 'by another run'}", hint="wait for it or stop it"
                 )
             file.truncate(0)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Select, delete, select, update
 
-from mediamill.tasks.errors import OutBusy
+from mediamill.tasks.errors import OutputBusy
 from mediamill.tasks.journal.database import JournalDatabase
 from mediamill.tasks.journal.sql_dialect import upsert
 from mediamill.tasks.journal.tables import leases, parts, shards
@@ -41,7 +41,7 @@ class Parts:
         out_id = self._journal.out_id
         highest_token = connection.execute(_select_token(self._journal.lease_name)).scalar()
         if highest_token is not None and highest_token > token:
-            raise OutBusy("another run has taken this OUT over", hint="let it finish")
+            raise OutputBusy("another run has taken this OUT over", hint="let it finish")
         for part in written:
             conditions = (parts.c.out_id == out_id, parts.c.kind == part.kind, parts.c.name == part.name)
             if not part.rows:

@@ -37,7 +37,7 @@ class AudioMeter:
         if billing.whole_seconds:
             seconds = seconds.to_integral_value(ROUND_HALF_UP)
         usd_a_second, price = rate
-        return Metered(max(seconds, billing.least_seconds) * usd_a_second, str(price))
+        return Metered(max(seconds, billing.min_seconds) * usd_a_second, str(price))
 
     def ceiling(self, usage: Usage, prices: Sequence[Price], billing: Billing) -> Decimal | None:
         """By whole seconds at the dearest rate; what is billed by tokens gets a margin, and its prompt beside it."""
@@ -46,7 +46,7 @@ class AudioMeter:
         rates = [rate for rate, _ in _per_second(prices)]
         if not rates:
             return None
-        seconds = max(usage.audio_seconds, billing.least_seconds)
+        seconds = max(usage.audio_seconds, billing.min_seconds)
         dearest, prompt = max(rates), Decimal(0)
         token_prices = [price.usd for price in prices if price.unit in _TOKEN_UNITS]
         if token_prices:

@@ -87,14 +87,16 @@ class BaseProvider:
         """
         return _of_kind(self.operation(operation).model_facts(model), kind)
 
-    def model(self, operation: str, asked: str | None) -> str:
+    def choose_model(self, operation: str, requested: str | None) -> str:
         """The model asked for, or the operation's default.
 
         Raises:
             UsageError: when there is neither, or the provider has no such operation.
         """
-        elsewhere = any(asked in config.models for name, config in self.config.operations.items() if name != operation)
-        return self.operation(operation).model(asked, known_elsewhere=elsewhere)
+        elsewhere = any(
+            requested in config.models for name, config in self.config.operations.items() if name != operation
+        )
+        return self.operation(operation).choose_model(requested, known_elsewhere=elsewhere)
 
     def quota(self, operation: str, model: str) -> Quota:
         """Rates and concurrency to begin with."""
@@ -111,17 +113,17 @@ class BaseProvider:
             raise UsageError(f"{operation} of {self.name} takes no audio")
         return adapter.audio_limits(model, transport)
 
-    def wire(self, ask: Ask) -> Wire:
+    def to_wire(self, ask: Ask) -> Wire:
         """The endpoint and the wire's own parameters.
 
         Raises:
             BadInput: when the model cannot do what is asked.
         """
-        return self.operation(ask.operation).wire(ask)
+        return self.operation(ask.operation).to_wire(ask)
 
-    def request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
+    def build_request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
         """The request for one or more Asks."""
-        return self.operation(asks[0].operation).request(wire, asks)
+        return self.operation(asks[0].operation).build_request(wire, asks)
 
     def parse(self, reply: Reply, asks: Sequence[Ask]) -> Sequence[Parsed]:
         """One Parsed per Ask, in order.
@@ -135,21 +137,21 @@ class BaseProvider:
         """What an error reply means; None for an answer. Without an operation it is a list or the like."""
         return self.operation(operation).classify(reply) if operation else classify_error(self._info, reply)
 
-    def limits(self, reply: Reply) -> RateLimits:
+    def parse_rate_limits(self, reply: Reply) -> RateLimits:
         """What the reply's headers tell of the rate limits."""
         return read_limits(self.config.rate_limit_headers, reply.headers)
 
-    def accepted(self, reply: Reply, operation: str) -> str:
+    def parse_job_id(self, reply: Reply, operation: str) -> str:
         """The remote id in the reply to a create request."""
-        return self._job(operation).accepted(reply)
+        return self._job(operation).parse_job_id(reply)
 
-    def poll(self, wire: Wire, remote_id: str, operation: str) -> Request:
+    def build_poll_request(self, wire: Wire, remote_id: str, operation: str) -> Request:
         """The request that asks how a job is doing."""
-        return self._job(operation).poll(wire, remote_id)
+        return self._job(operation).build_poll_request(wire, remote_id)
 
-    def polled(self, reply: Reply, operation: str) -> Poll:
+    def parse_poll(self, reply: Reply, operation: str) -> Poll:
         """What the poll's reply tells."""
-        return self._job(operation).polled(reply)
+        return self._job(operation).parse_poll(reply)
 
     def key_origin(self, model: str) -> str:
         """The origin as request keys name it."""

@@ -17,19 +17,19 @@ _PACKAGES = {"whisper": "faster-whisper"}
 class LocalProvider(BaseProvider):
     """Free and without a key. Request keys name the engine and its version, never the port."""
 
-    def model(self, operation: str, asked: str | None) -> str:
+    def choose_model(self, operation: str, requested: str | None) -> str:
         """The model asked for, or the default: of those that speak the first whose program is on PATH.
 
         Raises:
             UsageError: when there is no such operation.
         """
-        if asked is None and operation == TTS and not self.endpoint.origin:
+        if requested is None and operation == TTS and not self.endpoint.origin:
             for name, voice in self.operation_config(TTS, TtsConfig).models.items():
                 if voice.program is None or shutil.which(voice.program):
                     return name
-        if asked is None and operation == TRANSLATION and not self.endpoint.origin:
+        if requested is None and operation == TRANSLATION and not self.endpoint.origin:
             raise UsageError("the built-in recogniser does not translate", hint=self.alternatives(operation))
-        return super().model(operation, asked)
+        return super().choose_model(operation, requested)
 
     def key_origin(self, model: str) -> str:
         """The model is the engine."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import groupby, islice
 from typing import TYPE_CHECKING
 
-from mediamill.tasks.domain import Item, joined_locations
+from mediamill.tasks.domain import Item, join_locations
 from mediamill.tasks.sources.base import Source
 from mediamill.tasks.sources.locate import id_problem
 
@@ -73,7 +73,7 @@ def _group(index: int, item_id: str, members: list[Item]) -> Item:
         item_id,
         index,
         source,
-        joined_locations([str(member.location) for member in members]),
+        join_locations([str(member.location) for member in members]),
         first.row,
         first.params,
         first.fingerprint if len(members) == 1 else hashlib.blake2b(marks.encode(), digest_size=16).hexdigest(),

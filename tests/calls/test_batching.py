@@ -9,7 +9,7 @@ from typing import Any
 
 from mediamill.tasks.calls.batching import PendingAsk, RequestBatcher
 from mediamill.tasks.domain import Answer
-from mediamill.tasks.wire import Pack, Wire
+from mediamill.tasks.wire import Batching, Wire
 
 LINGER = 0.005
 
@@ -29,7 +29,7 @@ class Sent:
 def pending(group: str = "g") -> PendingAsk:
     """An Ask of a group whose requests hold 32."""
     ask: Any = None
-    return PendingAsk(ask, Wire("http://127.0.0.1", "/v1/embeddings", {}, pack=Pack(group, 32)), "key")
+    return PendingAsk(ask, Wire("http://127.0.0.1", "/v1/embeddings", {}, batching=Batching(group, 32)), "key")
 
 
 async def arrives(packer: RequestBatcher, seconds: float, group: str = "g") -> None:

@@ -16,7 +16,7 @@ from aiohttp.test_utils import TestServer
 from mediamill.tasks.calls.client import Client
 from mediamill.tasks.domain import Payload
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.websocket_session import SOCKET, Turn, Unreadable
+from mediamill.tasks.websocket_session import SOCKET_HEADER, MessageFlags, UnreadableMessage
 from mediamill.tasks.wire import Reply, Request
 from tests.calls.client_calls import KEY, assert_fails, client, no_proxies, send
 
@@ -29,36 +29,40 @@ class Talk:
     """Says ``hello``, its sound and ``bye``; ``ready``, ``keep`` and ``over`` are what it listens for."""
 
     def __init__(self, sound: Payload | None = None, *, waits: bool = True, patience: float | None = None) -> None:
-        self.sound, self.waits, self.slice_bytes = sound, waits, 1000
+        self.audio, self.waits_for_ready, self.chunk_bytes = sound, waits, 1000
         self._patience = patience
         self.crowded = False
 
-    def opening(self) -> Sequence[str]:
+    def opening_messages(self) -> Sequence[str]:
         return ["hello"]
 
-    def wrap(self, sound: bytes) -> str | bytes:
-        return sound
+    def encode_chunk(self, audio: bytes) -> str | bytes:
+        return audio
 
-    def closing(self) -> Sequence[str]:
+    def closing_messages(self) -> Sequence[str]:
         return ["bye"]
 
-    def hear(self, message: str) -> Turn:
+    def receive(self, message: str) -> MessageFlags:
         if message == "garbage":
-            raise Unreadable("a message that is not JSON")
-        return {"ready": Turn.READY, "over": Turn.OVER | Turn.KEEP}.get(message, Turn.KEEP)
+            raise UnreadableMessage("a message that is not JSON")
+        return {"ready": MessageFlags.READY, "over": MessageFlags.OVER | MessageFlags.KEEP}.get(
+            message, MessageFlags.KEEP
+        )
 
-    def room(self) -> bool:
+    def can_send(self) -> bool:
         return not self.crowded
 
-    def patience(self) -> float | None:
+    def max_silence_seconds(self) -> float | None:
         return self._patience
 
-    def whole(self) -> bool:
+    def is_complete(self) -> bool:
         return False
 
 
 def request(talk: Talk | None = None) -> Request:
-    return Request("GET", "/v1/socket?model=m", {"X-Extra": "y", "Authorization": "Bearer other"}, talk=talk or Talk())
+    return Request(
+        "GET", "/v1/socket?model=m", {"X-Extra": "y", "Authorization": "Bearer other"}, session=talk or Talk()
+    )
 
 
 @asynccontextmanager
@@ -100,7 +104,7 @@ async def test_what_is_said_and_what_is_kept(client: Client, tmp_path: Path) -> 
     async with serving(hold, seen) as origin:
         reply = await send(client, origin, request(Talk(Payload("s", "audio/pcm", 2500, path=path))))
     assert (reply.status, reply.body) == (101, b"a b\nover\n")
-    assert (reply.headers[SOCKET], reply.headers["x-request-id"]) == ("over", "r1")
+    assert (reply.headers[SOCKET_HEADER], reply.headers["x-request-id"]) == ("over", "r1")
     assert heard[0] == "hello"
     assert b"".join(m for m in heard[1:] if isinstance(m, bytes)) == path.read_bytes()
     assert [len(m) for m in heard[1:]] == [1000, 1000, 500]
@@ -125,7 +129,7 @@ async def test_a_redirect_is_not_followed_with_a_key_in_hand(client: Client) -> 
     app.router.add_get("/v1/socket", away)
     async with serving(hold, reached) as elsewhere, TestServer(app) as server:
         reply = await send(client, f"http://127.0.0.1:{server.port}", request())
-    assert (reply.status, reply.headers[SOCKET]) == (302, "refused")
+    assert (reply.status, reply.headers[SOCKET_HEADER]) == (302, "refused")
     assert not reached
 
 
@@ -138,7 +142,7 @@ async def test_a_refusal_is_a_reply_with_its_words(client: Client, status: int) 
     app.router.add_get("/v1/socket", refuse)
     async with TestServer(app) as server:
         reply = await send(client, f"http://127.0.0.1:{server.port}", request())
-    assert (reply.status, reply.headers[SOCKET], reply.headers["retry-after"]) == (status, "refused", "7")
+    assert (reply.status, reply.headers[SOCKET_HEADER], reply.headers["retry-after"]) == (status, "refused", "7")
     assert json.loads(reply.body)["error"]["message"] == "no"
 
 
@@ -216,9 +220,9 @@ async def test_a_server_that_is_not_one_is_not_sent_anything(client: Client) -> 
 async def test_a_close_before_the_end_is_a_reply_with_its_code(client: Client, code: str) -> None:
     async with serving(after("keep", end=code)) as origin:
         reply = await send(client, origin, request())
-    assert reply.headers[SOCKET].startswith(f"closed {code} no worker")
+    assert reply.headers[SOCKET_HEADER].startswith(f"closed {code} no worker")
     assert reply.body == b"keep\n"
-    assert "\n" not in reply.headers[SOCKET]
+    assert "\n" not in reply.headers[SOCKET_HEADER]
 
 
 async def test_a_close_before_the_first_word_is_told_apart(client: Client) -> None:
@@ -226,7 +230,7 @@ async def test_a_close_before_the_first_word_is_told_apart(client: Client) -> No
         await socket.close(code=1013)
 
     async with serving(closed) as origin:
-        assert (await send(client, origin, request())).headers[SOCKET] == "unsent 1013"
+        assert (await send(client, origin, request())).headers[SOCKET_HEADER] == "unsent 1013"
 
 
 async def test_a_session_that_never_begins_is_not_waited_for(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,7 +246,7 @@ async def test_a_session_that_never_begins_is_not_waited_for(client: Client, mon
 async def test_silence_may_be_the_end(client: Client) -> None:
     async with serving(after("keep")) as origin:
         reply = await send(client, origin, request(Talk(patience=0.2)))
-    assert (reply.body, reply.headers[SOCKET]) == (b"keep\n", "over")
+    assert (reply.body, reply.headers[SOCKET_HEADER]) == (b"keep\n", "over")
 
 
 async def test_a_file_that_is_gone_is_the_items_problem(client: Client, tmp_path: Path) -> None:
@@ -260,7 +264,7 @@ async def test_a_server_that_says_nothing_of_its_progress_still_gets_everything(
     talk.crowded = True
     async with serving(after("over")) as origin:
         reply: Reply = await send(client, origin, request(talk))
-    assert reply.headers[SOCKET] == "over"
+    assert reply.headers[SOCKET_HEADER] == "over"
 
 
 async def test_nothing_is_left_open(client: Client) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mediamill.tasks.errors import OutBusy
+from mediamill.tasks.errors import OutputBusy
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.output_lock import OutLock, describe_owner
 from tests.journal.journal_process import KEYS
@@ -63,7 +63,7 @@ def test_a_second_run_is_told_who_holds_out_and_a_killed_one_holds_nothing(tmp_p
     assert child.stdout.readline().split() == ["held", "1"]
     journal = Journal.open(tmp_path)
     try:
-        with pytest.raises(OutBusy) as busy:
+        with pytest.raises(OutputBusy) as busy:
             OutLock.acquire(tmp_path, journal, "second")
         for told in ("run-of-the-child", f"pid {child.pid}", "since", str(tmp_path)):
             assert told in str(busy.value)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mediamill.tasks.errors import OutBusy, StorageError, UsageError
+from mediamill.tasks.errors import OutputBusy, StorageError, UsageError
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.output_lock import OutLock, describe_owner
 from mediamill.tasks.journal.parts import Part
@@ -90,7 +90,7 @@ async def test_who_was_taken_over_commits_nothing(store: Store) -> None:
     fresh = await store.open()
     new = OutLock.acquire(out, fresh, fresh.run_id)
     assert new.token > old.token
-    with pytest.raises(OutBusy, match="taken this OUT over"):
+    with pytest.raises(OutputBusy, match="taken this OUT over"):
         await stale.parts.commit([PART], old.token)
     await fresh.parts.commit([PART], new.token)
     assert fresh.parts.load_all() == [PART]

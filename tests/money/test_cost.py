@@ -147,5 +147,5 @@ def test_the_price_lists_own_figures() -> None:
     """By hand: 90 s at $0.0015 a minute; 1 s at Groq, billed as 10 s at $0.04 an hour."""
     together = Pricing.of("together", Billing(), meter_of, priced_as)
     assert together.cost("openai/whisper-large-v3", AUDIO, heard("90"), None).usd == Decimal("0.00225")
-    groq = Pricing.of("groq", Billing(least_seconds=Decimal(10)), meter_of, priced_as)
+    groq = Pricing.of("groq", Billing(min_seconds=Decimal(10)), meter_of, priced_as)
     assert groq.cost("whisper-large-v3-turbo", AUDIO, heard("1"), None).usd == Decimal("0.000111111111")

@@ -33,7 +33,7 @@ def test_every_recorded_cost_is_the_same_now(operation: str) -> None:
 def _priced(case: Mapping[str, Any]) -> list[str | None]:
     operation, billing = case["operation"], case["billing"]
     listed = [Price(unit, Decimal(usd), f"source {n}", "2026-11-20") for n, (unit, usd) in enumerate(case["prices"])]
-    rules = Billing(least_seconds=Decimal(billing["least_seconds"]), whole_seconds=billing["whole_seconds"])
+    rules = Billing(min_seconds=Decimal(billing["least_seconds"]), whole_seconds=billing["whole_seconds"])
     pricing = Pricing("p", rules, PriceBook({("p", "m", operation): listed}), meter_of, priced_as)
     usage, most = Usage.from_dict(case["usage"]), case["most"]
     cost = pricing.cost("m", operation, usage, None if most is None else Decimal(most))

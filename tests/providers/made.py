@@ -61,10 +61,10 @@ def ask(model: str, payload: Payload = UPLOAD, seconds: str = "30", **params: An
 
 def wired(name: str, model: str, **params: Any) -> Wire:
     """The wire of an Ask with those parameters."""
-    return made(name).wire(ask(model, **params))
+    return made(name).to_wire(ask(model, **params))
 
 
 def requested(name: str, asked: Ask) -> Request:
     """The request of an Ask."""
     provider = made(name)
-    return provider.request(provider.wire(asked), [asked])
+    return provider.build_request(provider.to_wire(asked), [asked])

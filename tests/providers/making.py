@@ -28,7 +28,7 @@ def make(name: str, base_url: str | None = None) -> Provider:
 
 def model_of(provider: Provider) -> str:
     """Its default model; any will do where there is none."""
-    return provider.model("transcription", "whisper-large" if provider.name == "compatible" else None)
+    return provider.choose_model("transcription", "whisper-large" if provider.name == "compatible" else None)
 
 
 def ask(
@@ -50,7 +50,7 @@ def fields(name: str, model: str | None = None, *, payload: Payload = WAV, **par
     """The form a provider sends, by field."""
     provider = make(name)
     made = ask(provider, model, payload=payload, **params)
-    request = provider.request(provider.wire(made), [made])
+    request = provider.build_request(provider.to_wire(made), [made])
     form: dict[str, list[str]] = {}
     for field, value in request.fields:
         form.setdefault(field, []).append(value)

@@ -75,8 +75,8 @@ def outcome(provider: str, base_url: str | None, operation: str, model: str, var
     ask = Ask(f"pin-{operation}", operation, model, params, tuple(inputs), ceiling)
     made = provider_of(provider, base_url)
     try:
-        wire = made.wire(ask)
-        request = made.request(wire, [ask])
+        wire = made.to_wire(ask)
+        request = made.build_request(wire, [ask])
     except KeyError:
         return None  # a format that no capability asks this model for
     except (BadInput, UsageError) as error:
@@ -129,7 +129,7 @@ def _chosen(made: Provider, operation: str, asked: str | None) -> list[str | Non
     if made.name == "local" and asked is None and operation == "tts":
         return []  # whatever is installed
     try:
-        return [made.model(operation, asked)]
+        return [made.choose_model(operation, asked)]
     except UsageError as error:
         return [error.message, error.hint and _PROVIDER_LIST.sub("", error.hint)]
 
@@ -143,7 +143,7 @@ def _limits(made: Provider, operation: str, model: str, transport: str | None) -
 
 
 def _wire(wire: Wire) -> dict[str, Any]:
-    pack = wire.pack
+    pack = wire.batching
     return _stated(
         {
             "origin": wire.origin,
@@ -152,21 +152,27 @@ def _wire(wire: Wire) -> dict[str, Any]:
             "encoding": wire.encoding,
             "repeatable": wire.repeatable,
             "job": wire.job,
-            "job_deadline": wire.job_deadline,
+            "job_deadline": wire.job_timeout,
             "pack": None if pack is None else [pack.group, pack.max_asks, str(pack.max_weight), pack.weight],
-            "deadline": wire.deadline,
+            "deadline": wire.timeout,
             "stream": wire.stream,
         }
     )
 
 
 def _request(request: Request, params: Mapping[str, Any]) -> dict[str, Any]:
-    talk = request.talk
+    talk = request.session
     said = None
     if talk is not None:
-        wrapped = talk.wrap(b"\x01\x00" * 8) if talk.sound is not None else None
+        wrapped = talk.encode_chunk(b"\x01\x00" * 8) if talk.audio is not None else None
         wrapped = wrapped.hex() if isinstance(wrapped, bytes) else wrapped
-        said = [list(talk.opening()), wrapped, list(talk.closing()), talk.slice_bytes, talk.waits]
+        said = [
+            list(talk.opening_messages()),
+            wrapped,
+            list(talk.closing_messages()),
+            talk.chunk_bytes,
+            talk.waits_for_ready,
+        ]
     return _stated(
         {
             "method": request.method,
@@ -175,8 +181,8 @@ def _request(request: Request, params: Mapping[str, Any]) -> dict[str, Any]:
             "json": "the wire's params" if request.json == params else request.json,
             "fields": [list(field) for field in request.fields],
             "files": [[name, payload.filename, payload.mime, payload.url] for name, payload in request.files],
-            "idle": request.idle,
-            "awaited": request.awaited is not None,
+            "idle": request.max_idle_seconds,
+            "awaited": request.is_first_token is not None,
             "said": said,
         }
     )

@@ -29,7 +29,7 @@ def test_the_tests_know_every_provider() -> None:
 @every
 def test_wire_is_the_same_every_time_and_is_json(name: str) -> None:
     first, second = (make(name), make(name))
-    wires = [p.wire(ask(p, language="en", words=True, segments=True)) for p in (first, second, first)]
+    wires = [p.to_wire(ask(p, language="en", words=True, segments=True)) for p in (first, second, first)]
     assert wires[0] == wires[1] == wires[2]
     told = asdict(wires[0])
     assert orjson.loads(orjson.dumps(told["params"])) == told["params"]
@@ -40,10 +40,10 @@ def test_wire_is_the_same_every_time_and_is_json(name: str) -> None:
 def test_no_request_holds_the_key_or_names_its_variable(name: str) -> None:
     provider = make(name)
     made = ask(provider, language="en")
-    wire = provider.wire(made)
-    shown = repr((provider.request(wire, [made]), wire, vars(provider)))
+    wire = provider.to_wire(made)
+    shown = repr((provider.build_request(wire, [made]), wire, vars(provider)))
     assert KEY not in shown
-    headers = {header.lower() for header in provider.request(wire, [made]).headers}
+    headers = {header.lower() for header in provider.build_request(wire, [made]).headers}
     assert not headers & {"authorization", "x-api-key"}
 
 
@@ -51,7 +51,7 @@ def test_no_request_holds_the_key_or_names_its_variable(name: str) -> None:
 def test_the_model_goes_in_the_first_field_and_the_file_last(name: str) -> None:
     provider = make(name)
     made = ask(provider)
-    request = provider.request(provider.wire(made), [made])
+    request = provider.build_request(provider.to_wire(made), [made])
     assert request.fields[0] == ("model", made.model)
     assert request.files == [("file", WAV)]
     assert (request.method, request.json) == ("POST", None)
@@ -62,16 +62,16 @@ def test_the_key_of_an_ask_depends_on_what_is_bought_only(name: str) -> None:
     provider = make(name)
     made = ask(provider)
     other_bytes = replace(made, inputs=(Input("ab" * 32, payload=BY_URL),), item_id="other")
-    again, longer = (request_key(name, a, provider.wire(a)) for a in (made, other_bytes))
+    again, longer = (request_key(name, a, provider.to_wire(a)) for a in (made, other_bytes))
     assert again == longer
     louder = replace(made, params={"language": "de"} if name == "xai" else {"temperature": 0.5})
-    assert request_key(name, louder, provider.wire(louder)) != again
+    assert request_key(name, louder, provider.to_wire(louder)) != again
 
 
 @every
 def test_longer_recordings_get_longer_deadlines(name: str) -> None:
     provider = make(name)
-    short, long = (provider.wire(ask(provider, seconds=s)).deadline for s in ("5", "10800"))
+    short, long = (provider.to_wire(ask(provider, seconds=s)).timeout for s in ("5", "10800"))
     hosted = 10800 / 10 + 60
     assert short == 120
     assert long == (10800 * 4 + 60 if name == "local" else hosted)  # an engine on this machine may have a queue
@@ -98,7 +98,7 @@ def test_the_built_in_servers_headers_name_the_engine(name: str) -> None:
 @every
 def test_an_operation_it_does_not_have_is_a_usage_error(name: str) -> None:
     with pytest.raises(UsageError, match="no levitation"):
-        make(name).model("levitation", None)
+        make(name).choose_model("levitation", None)
 
 
 @every
@@ -150,7 +150,7 @@ def test_every_reply_is_an_answer_or_a_problem_with_a_verdict(
     name, operation = which
     provider = make(name)
     told = replace(reply(body, status), headers=headers)
-    provider.limits(told)
+    provider.parse_rate_limits(told)
     problem = provider.classify(told, operation)
     if problem is None:
         assert status < 300

@@ -19,7 +19,7 @@ TIMES = "timestamp_granularities[]"
 @every_model
 def test_the_wire_is_deterministic_json(name: str, model: str) -> None:
     asked = ask(model, language="en", temperature=0.2)
-    wires = [made(name).wire(asked) for _ in range(2)]
+    wires = [made(name).to_wire(asked) for _ in range(2)]
     assert orjson.dumps([wires[0].origin, wires[0].path, dict(wires[0].params)]) == orjson.dumps(
         [wires[1].origin, wires[1].path, dict(wires[1].params)]
     )
@@ -32,15 +32,15 @@ def test_the_wire_is_deterministic_json(name: str, model: str) -> None:
 def test_bytes_and_items_do_not_change_the_wire(name: str, model: str) -> None:
     one = ask(model, UPLOAD)
     other = Ask(**{**{n: getattr(one, n) for n in Ask.__slots__}, "item_id": "b", "inputs": ask(model, FILE).inputs})
-    assert made(name).wire(one) == made(name).wire(other)
+    assert made(name).to_wire(one) == made(name).to_wire(other)
 
 
 @every_model
 def test_no_key_is_in_a_wire_or_a_request(name: str, model: str) -> None:
     asked = ask(model)
     provider = made(name)
-    wire = provider.wire(asked)
-    assert KEY not in repr((wire, provider.request(wire, [asked]), provider, vars(provider)))
+    wire = provider.to_wire(asked)
+    assert KEY not in repr((wire, provider.build_request(wire, [asked]), provider, vars(provider)))
 
 
 @every_model
@@ -137,7 +137,7 @@ def test_a_url_goes_where_the_provider_looks_for_it(name: str, field: str) -> No
 @pytest.mark.parametrize("name", NAMES)
 def test_an_operation_it_lacks_is_a_usage_error(name: str) -> None:
     with pytest.raises(UsageError, match=f"{name} has no levitation"):
-        made(name).model("levitation", None)
+        made(name).choose_model("levitation", None)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -145,10 +145,10 @@ def test_the_default_model_is_one_it_lists(name: str) -> None:
     operation = load_config(name).operations["transcription"]
     if operation.default_model is None:
         with pytest.raises(UsageError, match="needs a model"):
-            made(name).model("transcription", None)
+            made(name).choose_model("transcription", None)
     else:
-        assert made(name).model("transcription", None) in operation.models
-    assert made(name).model("transcription", "mine") == "mine"
+        assert made(name).choose_model("transcription", None) in operation.models
+    assert made(name).choose_model("transcription", "mine") == "mine"
 
 
 @pytest.mark.parametrize(("name", "most"), [("together", 80_000_000), ("openai", 25_000_000), ("groq", 25_000_000)])

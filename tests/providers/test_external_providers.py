@@ -73,14 +73,14 @@ class Summary(Operation[SummaryConfig, SummaryModel]):
     config_model = SummaryConfig
     facts_model = SummaryModel
 
-    def wire(self, ask: Ask) -> Wire:
+    def to_wire(self, ask: Ask) -> Wire:
         text = str(ask.params["text"])
         if len(text) > self.config.longest:
             raise BadInput(f"{ask.model} takes at most {self.config.longest} characters", kind="too_long")
         body: dict[str, JSON] = {"model": ask.model, "text": text}
         return Wire(self.provider.key_origin(ask.model), self.path, body)
 
-    def request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
+    def build_request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
         return Request("POST", wire.path, json=dict(wire.params))
 
     def parse(self, reply: Reply, asks: Sequence[Ask]) -> Sequence[Parsed]:
@@ -113,13 +113,13 @@ def test_a_yaml_file_is_a_provider(acme: Provider) -> None:
     assert registry.default_provider({"ACME_API_KEY": "k"}, "summary") == "acme"
     assert "acme" in registry.offering("transcription")
     assert registry.key_name("acme", None) == "ACME_API_KEY"
-    asked = heard(acme.model("transcription", None), diarize=True)
-    wire = acme.wire(asked)
+    asked = heard(acme.choose_model("transcription", None), diarize=True)
+    wire = acme.to_wire(asked)
     assert (wire.origin, wire.path) == ("https://api.acme.example", "/v1/audio/transcriptions")
     assert (wire.params["language"], wire.params["diarize"]) == ("auto", True)
-    assert acme.request(wire, [asked]).files[0][0] == "file"
-    assert acme.wire(heard("any", "translation", to="de")).params["language"] == "de"
-    assert acme.limits(Reply(200, {"x-ratelimit-limit-requests": "600"}, b"")).requests_per_second == 10
+    assert acme.build_request(wire, [asked]).files[0][0] == "file"
+    assert acme.to_wire(heard("any", "translation", to="de")).params["language"] == "de"
+    assert acme.parse_rate_limits(Reply(200, {"x-ratelimit-limit-requests": "600"}, b"")).requests_per_second == 10
     problem = acme.classify(Reply(403, {}, b'{"error": {"message": "no"}}'), "transcription")
     assert isinstance(problem, Problem)
     assert problem.kind == "bad_request"
@@ -127,18 +127,18 @@ def test_a_yaml_file_is_a_provider(acme: Provider) -> None:
 
 
 def test_a_class_is_an_operation(acme: Provider) -> None:
-    asked = Ask("sum", "summary", acme.model("summary", None), {"text": "long"})
-    wire = acme.wire(asked)
-    assert acme.request(wire, [asked]).path == "/v1/summaries"
-    assert request_key("acme", asked, wire) == request_key("acme", asked, acme.wire(asked))
+    asked = Ask("sum", "summary", acme.choose_model("summary", None), {"text": "long"})
+    wire = acme.to_wire(asked)
+    assert acme.build_request(wire, [asked]).path == "/v1/summaries"
+    assert request_key("acme", asked, wire) == request_key("acme", asked, acme.to_wire(asked))
     (answer,) = acme.parse(Reply(200, {}, b'{"summary": "short"}'), [asked])
     assert answer.data == {"text": "short"}
     assert acme.operation_config("summary", SummaryConfig).longest == 1000
     assert acme.model_facts("summary", "acme-short", SummaryModel).abilities() == ("sums up", "en", "de")
     with pytest.raises(BadInput, match="at most 1000"):
-        acme.wire(Ask("sum", "summary", "acme-short", {"text": "x" * 1001}))
+        acme.to_wire(Ask("sum", "summary", "acme-short", {"text": "x" * 1001}))
     with pytest.raises(UsageError, match="acme has no tts"):
-        acme.model("tts", None)
+        acme.choose_model("tts", None)
     with pytest.raises(UsageError, match="summary of acme takes no audio"):
         acme.audio_limits("summary", "acme-short")
 

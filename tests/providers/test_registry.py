@@ -45,7 +45,7 @@ def test_a_server_of_ones_own_needs_an_address_and_no_key() -> None:
     made = registry.make_provider("compatible", base_url="http://h:8000", api_key_env=None, environ={})
     assert (made.endpoint.origin, made.endpoint.api, made.endpoint.key_env) == ("http://h:8000", "/v1", None)
     with pytest.raises(UsageError, match="--model"):
-        made.model("transcription", None)
+        made.choose_model("transcription", None)
 
 
 def test_an_unknown_name_gets_the_nearest() -> None:

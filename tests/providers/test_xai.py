@@ -18,7 +18,7 @@ def test_optional_fields_come_first_and_the_file_last() -> None:
         "keyterm": ["Ada Lovelace", "Babbage", "Engine"],
     }
     assert "format" not in fields("xai"), "it needs a language"
-    assert make("xai").wire(ask(make("xai"))).path == "/v1/stt"
+    assert make("xai").to_wire(ask(make("xai"))).path == "/v1/stt"
 
 
 def test_what_it_lacks_is_refused() -> None:

@@ -11,10 +11,10 @@ from typing import Any
 
 import orjson
 
-from mediamill.tasks.capabilities.base import Kit
+from mediamill.tasks.capabilities.base import CapabilityContext
 
 
-def to_output_columns(outputs: Sequence[Mapping[str, Any]], item_id: str, context: Kit) -> dict[str, Any]:
+def to_output_columns(outputs: Sequence[Mapping[str, Any]], item_id: str, context: CapabilityContext) -> dict[str, Any]:
     """Outputs as columns; pictures and other bytes become files under OUT/media."""
     rows: list[dict[str, Any]] = []
     for output in outputs:
@@ -39,7 +39,7 @@ def to_output_columns(outputs: Sequence[Mapping[str, Any]], item_id: str, contex
     }
 
 
-def _publish_binary_output(text: str, mime: str, name: str, context: Kit) -> str | None:
+def _publish_binary_output(text: str, mime: str, name: str, context: CapabilityContext) -> str | None:
     """Where an output that is no text was written, relative to OUT; None for text."""
     from mediamill.tasks.sinks.media import publish_media
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from mediamill.tasks.capabilities.base import Call, Kit
+from mediamill.tasks.capabilities.base import Call, CapabilityContext
 from mediamill.tasks.domain import Answer, Ask, Item, Usage
 from mediamill.tasks.errors import BadReply, CallFailed
 from mediamill.tasks.providers.operations.code_interpreter import CODE_INTERPRETER
@@ -57,16 +57,16 @@ class InterpreterSession:
     restored: bool = False
     lost_reason: str | None = None
 
-    async def restore(self, context: Kit) -> None:
+    async def restore(self, context: CapabilityContext) -> None:
         """Take it up where earlier runs left it."""
         if self.name is not None and not self.restored:
-            known = (await context.remembered(_sessions_from_results)).get(self.name)
+            known = (await context.compute_from_results(_sessions_from_results)).get(self.name)
             if known is not None:
                 self.id, self.started_at = known.id, known.started_at
                 self.generation, self.cells = known.generation, known.cells
             self.restored = True
 
-    async def run_cell(self, cell: Cell, lives: float, call: Call, context: Kit) -> Answer:
+    async def run_cell(self, cell: Cell, lives: float, call: Call, context: CapabilityContext) -> Answer:
         """Run a cell where the session stands; in a new interpreter, after its earlier cells, where the old one ended.
 
         Args:
@@ -101,7 +101,7 @@ class InterpreterSession:
             hint="put what belongs together in fewer, quicker cells",
         )
 
-    async def _replay_cells(self, cell: Cell, call: Call, context: Kit) -> None:
+    async def _replay_cells(self, cell: Cell, call: Call, context: CapabilityContext) -> None:
         """Run the earlier cells in a new interpreter; what failed before may fail again."""
         for position, (code, succeeded) in enumerate(self.cells):
             answer = await call(self._build_ask(Cell(cell.item, code, cell.files), position, context))
@@ -116,7 +116,7 @@ class InterpreterSession:
             self.id = answer.data["session_id"]
             self.started_at = (answer.started_at or 0) / 1_000_000 or time.time()
 
-    def _build_ask(self, cell: Cell, position: int, context: Kit) -> Ask:
+    def _build_ask(self, cell: Cell, position: int, context: CapabilityContext) -> Ask:
         """A cell as it is asked; the first takes the files along.
 
         A session belongs to one OUT, and equal cells in it are told apart by their place: each leaves its mark on the

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mediamill.tasks.capabilities.base import Kit
+from mediamill.tasks.capabilities.base import CapabilityContext
 from mediamill.tasks.capabilities.speech.piece_transcript import SAMPLE_RATE
 from mediamill.tasks.domain import Answer
 from mediamill.tasks.errors import ItemError
@@ -37,7 +37,9 @@ class PieceSender:
         turn: how many recordings may be cut at once; each holds some seconds of sound.
     """
 
-    def __init__(self, context: Kit, send: SendPiece, sha256: str, cut_semaphore: asyncio.Semaphore) -> None:
+    def __init__(
+        self, context: CapabilityContext, send: SendPiece, sha256: str, cut_semaphore: asyncio.Semaphore
+    ) -> None:
         self._context, self._send, self._sha256, self._cut_semaphore = context, send, sha256, cut_semaphore
         self._abandoned = False
         self._requests: list[asyncio.Task[Answer]] = []
@@ -47,7 +49,7 @@ class PieceSender:
         """For the thread that decodes: raises once it should end."""
         if self._abandoned:
             raise CuttingAbandoned
-        self._context.check()
+        self._context.raise_if_stopped()
 
     async def send_all(self, segmenter: Segmenter) -> tuple[list[PreparedAudio], list[Answer]]:
         """Cut and send to the recording's end.
@@ -76,17 +78,17 @@ class PieceSender:
 
     @asynccontextmanager
     async def _open_segmenter(self, segmenter: Segmenter) -> AsyncIterator[None]:
-        segmenter.known = await self._context.known_cuts(self._sha256, segmenter.recipe)
+        segmenter.known = await self._context.load_cut_points(self._sha256, segmenter.recipe)
         try:
             yield
         finally:
             self._abandoned = True
-            await asyncio.shield(self._context.thread(segmenter.close))
+            await asyncio.shield(self._context.run_in_thread(segmenter.close))
 
     async def _cut_next_piece(self, segmenter: Segmenter) -> PreparedAudio | None:
         """The next piece, its cut on record."""
-        async with self._context.hold(int(segmenter.seconds * _BYTES_PER_SECOND)):
-            step = asyncio.ensure_future(self._context.thread(segmenter.take))
+        async with self._context.reserve_memory(int(segmenter.seconds * _BYTES_PER_SECOND)):
+            step = asyncio.ensure_future(self._context.run_in_thread(segmenter.take))
             try:
                 clip = await asyncio.shield(step)
             except asyncio.CancelledError:
@@ -97,7 +99,7 @@ class PieceSender:
                 raise
         try:
             if clip is not None and _has_new_cuts(segmenter.cuts, segmenter.known):
-                await self._context.keep_cuts(self._sha256, segmenter.recipe, segmenter.cuts)
+                await self._context.save_cut_points(self._sha256, segmenter.recipe, segmenter.cuts)
         except BaseException:
             _delete_piece_file(clip)
             raise
@@ -114,7 +116,7 @@ class PieceSender:
         payload = clip.input.payload
         assert payload is not None
         try:
-            async with self._context.hold(payload.size):
+            async with self._context.reserve_memory(payload.size):
                 begun.set()
                 return await self._send(clip)
         finally:

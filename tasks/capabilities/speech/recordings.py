@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mediamill.tasks.capabilities.base import Kit, Media
+from mediamill.tasks.capabilities.base import CapabilityContext, Media
 from mediamill.tasks.capabilities.speech.piece_sender import PieceSender, SendPiece
 from mediamill.tasks.capabilities.speech.piece_transcript import SAMPLE_RATE, PieceTranscript
 from mediamill.tasks.domain import Answer, Input, Item, Payload
@@ -41,7 +41,7 @@ class MergedPieces:
     first: Answer
 
 
-def to_url_input(item: Item, context: Kit, limits: AudioLimits) -> Input:
+def to_url_input(item: Item, context: CapabilityContext, limits: AudioLimits) -> Input:
     """The recording by its URL, which the provider fetches itself.
 
     Raises:
@@ -51,13 +51,13 @@ def to_url_input(item: Item, context: Kit, limits: AudioLimits) -> Input:
         raise BadInput(
             f"{context.provider.name} does not fetch URLs itself", kind="no_urls", hint="leave out pass_urls"
         )
-    digest = hashlib.sha256(f"url:{item.location}\n{context.version(item)}".encode()).hexdigest()
+    digest = hashlib.sha256(f"url:{item.location}\n{context.source_version(item)}".encode()).hexdigest()
     payload = Payload(filename="", mime="", size=0, url=item.location)
     return Input(sha256=digest, recipe="url", payload=payload)
 
 
 async def prepare_whole(
-    media: Media, context: Kit, limits: AudioLimits, cut_options: CutOptions
+    media: Media, context: CapabilityContext, limits: AudioLimits, cut_options: CutOptions
 ) -> PreparedAudio | None:
     """The recording as it goes whole; None when it has to be cut.
 
@@ -71,16 +71,18 @@ async def prepare_whole(
         clip = prepare_plain_wav(media.path, media.data, media.sha256, limit_whole(limits, cut_options))
         if clip is not None:
             return (
-                clip if clip.seconds < 1 else await context.thread(with_voice_activity, clip, media.path, context.check)
+                clip
+                if clip.seconds < 1
+                else await context.run_in_thread(with_voice_activity, clip, media.path, context.raise_if_stopped)
             )
-    return await context.thread(
-        prepare_if_fits, media.path, media.sha256, limits, context.scratch, cut_options, check=context.check
+    return await context.run_in_thread(
+        prepare_if_fits, media.path, media.sha256, limits, context.scratch, cut_options, check=context.raise_if_stopped
     )
 
 
 async def transcribe_pieces(
     media: Media,
-    context: Kit,
+    context: CapabilityContext,
     send: SendPiece,
     turn: asyncio.Semaphore,
     limits: AudioLimits,
@@ -112,11 +114,11 @@ async def transcribe_pieces(
     transcripts = [
         PieceTranscript.from_answer(a.data, c.input.start, end) for a, c, end in zip(answers, clips, ends, strict=True)
     ]
-    columns, warnings = await context.thread(merge_transcripts, transcripts, diarized=diarized)
+    columns, warnings = await context.run_in_thread(merge_transcripts, transcripts, diarized=diarized)
     return MergedPieces(
         columns,
         [*segmenter.warnings, *warnings],
-        await context.thread(lambda: segmenter.voiced),
+        await context.run_in_thread(lambda: segmenter.voiced),
         clips[0].input.recipe,
         len(clips),
         answers[0],

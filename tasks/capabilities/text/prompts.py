@@ -15,7 +15,7 @@ from mediamill.tasks.errors import BadInput
 if TYPE_CHECKING:
     from jinja2 import Template
 
-    from mediamill.tasks.capabilities.base import Kit
+    from mediamill.tasks.capabilities.base import CapabilityContext
 
 _MAX_UNSTREAMED_TOKENS = 4096
 """Answers that may be longer than this many tokens are taken as a stream: their silence can be told from work."""
@@ -96,14 +96,16 @@ class PromptParams(BaseModel):
         return self.max_tokens > _MAX_UNSTREAMED_TOKENS if self.stream is None else self.stream
 
 
-async def render_text(item: Item, name: str, template: str | None, context: Kit, *, optional: bool = False) -> str:
+async def render_text(
+    item: Item, name: str, template: str | None, context: CapabilityContext, *, optional: bool = False
+) -> str:
     """What a parameter says of a row: its template filled; the row's text without one; what the row itself gave, as is.
 
     Raises:
         BadInput: when it says nothing and is not ``optional``, or cannot be filled.
     """
     own = name in item.params
-    text = await context.text(item) if template is None or (not own and "text" in template) else ""
+    text = await context.read_text(item) if template is None or (not own and "text" in template) else ""
     rendered = text if template is None else render_row(item, name, template, text=text)
     if not optional and not rendered.strip():
         raise BadInput(f"{item.source}: there is no {name} in it", kind="empty", hint="write one, or leave it out")

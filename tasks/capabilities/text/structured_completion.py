@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from mediamill.tasks.capabilities.base import Call, Estimate, Kit
+from mediamill.tasks.capabilities.base import Call, CapabilityContext, Estimate
 from mediamill.tasks.capabilities.text.json_schema import find_violation
 from mediamill.tasks.capabilities.text.prompts import PromptParams
 from mediamill.tasks.capabilities.text.reply_parsing import parse_json, split_reasoning
@@ -55,7 +55,7 @@ class StructuredCompletion:
     operation: str
     version: int
 
-    def get_chat_model(self, context: Kit) -> ChatModel:
+    def get_chat_model(self, context: CapabilityContext) -> ChatModel:
         """What the model can do.
 
         Raises:
@@ -64,7 +64,12 @@ class StructuredCompletion:
         return context.provider.model_facts(self.operation, context.model, ChatModel)
 
     def build_ask(
-        self, item: Item, prompt: Prompt, params: PromptParams, context: Kit, more: Mapping[str, Any] | None = None
+        self,
+        item: Item,
+        prompt: Prompt,
+        params: PromptParams,
+        context: CapabilityContext,
+        more: Mapping[str, Any] | None = None,
     ) -> Ask:
         """The Ask for a prompt, with the most tokens it can take."""
         asked: dict[str, Any] = {"messages": list(prompt.messages), **params.to_sampling_params(), **(more or {})}
@@ -90,7 +95,7 @@ class StructuredCompletion:
             item_id=item.item_id,
         )
 
-    def estimate(self, item: Item, prompt: Prompt, params: PromptParams, context: Kit) -> Estimate:
+    def estimate(self, item: Item, prompt: Prompt, params: PromptParams, context: CapabilityContext) -> Estimate:
         """What a prompt would need: likely a quarter of the longest answer, at most all of it in every try."""
         ask = self.build_ask(item, add_schema_message(prompt, params, self.get_chat_model(context)), params, context)
         likely = Usage(
@@ -106,7 +111,7 @@ class StructuredCompletion:
         prompt: Prompt,
         params: PromptParams,
         call: Call,
-        context: Kit,
+        context: CapabilityContext,
         more: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Ask, and ask again with what was wrong while the answer does not fit its schema.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mediamill.tasks.capabilities.base import Kit
+from mediamill.tasks.capabilities.base import CapabilityContext
 from mediamill.tasks.domain import Input, Item, Payload
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.providers.operations.vision import Detail, Vision
@@ -94,7 +94,7 @@ def to_image_columns(images: Sequence[ImageInput]) -> dict[str, Any]:
     }
 
 
-def get_vision(context: Kit) -> Vision:
+def get_vision(context: CapabilityContext) -> Vision:
     """What pictures the model takes.
 
     Raises:
@@ -114,7 +114,7 @@ def check_image_count(item: Item, count: int, vision: Vision) -> None:
 
 
 async def prepare_image_input(
-    item: Item, context: Kit, vision: Vision, detail: Detail, *, count: int, fetch: bool, thumbnail: bool
+    item: Item, context: CapabilityContext, vision: Vision, detail: Detail, *, count: int, fetch: bool, thumbnail: bool
 ) -> ImageInput:
     """One picture, fetched, decoded to its end and made ready; a URL as it is, where the provider fetches it.
 
@@ -122,15 +122,15 @@ async def prepare_image_input(
         BadInput: naming the picture.
     """
     if item.is_url and not fetch and vision.takes_urls and not thumbnail:
-        digest = hashlib.sha256(f"url:{item.location}\n{context.version(item)}".encode()).hexdigest()
+        digest = hashlib.sha256(f"url:{item.location}\n{context.source_version(item)}".encode()).hexdigest()
         payload = Payload(filename="", mime="", size=0, url=item.location)
         return ImageInput(item.source, Input(digest, "url", payload=payload), (1, vision.max_tokens(detail)))
     from mediamill.tasks.media.images.prepare import prepare_image
 
     limits = vision.limits(count)
-    async with context.fetch(item) as media, context.hold(_DECODING_BYTES + 2 * media.size):
+    async with context.fetch(item) as media, context.reserve_memory(_DECODING_BYTES + 2 * media.size):
         try:
-            picture = await context.thread(
+            picture = await context.run_in_thread(
                 prepare_image,
                 media.path,
                 media.sha256,
@@ -138,7 +138,7 @@ async def prepare_image_input(
                 longest=vision.longest(detail),
                 data=media.data,
                 thumbnail=thumbnail,
-                check=context.check,
+                check=context.raise_if_stopped,
             )
         except BadInput as error:
             error.message = f"{item.source}: {error.message}"
@@ -156,7 +156,7 @@ class ImageEstimate:
 
 
 async def estimate_image(
-    item: Item, context: Kit, vision: Vision, detail: Detail, *, count: int, fetch: bool
+    item: Item, context: CapabilityContext, vision: Vision, detail: Detail, *, count: int, fetch: bool
 ) -> ImageEstimate:
     """Estimate one picture without decoding it.
 
@@ -170,7 +170,7 @@ async def estimate_image(
 
     async with context.fetch(item) as media:
         try:
-            info = await context.thread(read_image_info, media.path, media.data)
+            info = await context.run_in_thread(read_image_info, media.path, media.data)
         except BadInput as error:
             error.message = f"{item.source}: {error.message}"
             raise

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from mediamill.tasks.capabilities.base import Kit
+from mediamill.tasks.capabilities.base import CapabilityContext
 from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import BadInput, BadReply
 from mediamill.tasks.media.images.image_info import ImageInfo
@@ -23,7 +23,9 @@ _EXPIRED_LINK_STATUSES = frozenset({401, 403, 404, 410})
 _SUFFIXES = {"jpeg": ".jpg"}
 
 
-async def publish_image(picture: Mapping[str, Any], number: int, item: Item, context: Kit) -> dict[str, Any]:
+async def publish_image(
+    picture: Mapping[str, Any], number: int, item: Item, context: CapabilityContext
+) -> dict[str, Any]:
     """A picture of a reply as a file under OUT/media, and what it is.
 
     Args:
@@ -39,10 +41,10 @@ async def publish_image(picture: Mapping[str, Any], number: int, item: Item, con
     from mediamill.tasks.sinks.media import publish_media
 
     held = len(picture["b64"] or "")
-    async with context.hold(held + _DECODING_BYTES), _open_image_file(picture, number, item, context) as path:
+    async with context.reserve_memory(held + _DECODING_BYTES), _open_image_file(picture, number, item, context) as path:
         info = await _verify_image(path, number, item, context)
         suffix = _SUFFIXES.get(info.format, f".{info.format}")
-        made = await context.thread(
+        made = await context.run_in_thread(
             publish_media, path, context.out, item.item_id, suffix if number == 1 else f"-{number}{suffix}"
         )
     return {
@@ -58,7 +60,9 @@ async def publish_image(picture: Mapping[str, Any], number: int, item: Item, con
 
 
 @asynccontextmanager
-async def _open_image_file(picture: Mapping[str, Any], number: int, item: Item, context: Kit) -> AsyncIterator[Path]:
+async def _open_image_file(
+    picture: Mapping[str, Any], number: int, item: Item, context: CapabilityContext
+) -> AsyncIterator[Path]:
     """The picture's bytes in a file of their own, as they came."""
     if picture["b64"] is None:
         async with _download_image(picture["url"], number, item, context) as path:
@@ -66,7 +70,7 @@ async def _open_image_file(picture: Mapping[str, Any], number: int, item: Item, 
         return
     path = context.scratch / uuid.uuid4().hex
     try:
-        await context.thread(_decode_to_file, picture["b64"], path)
+        await context.run_in_thread(_decode_to_file, picture["b64"], path)
         yield path
     except binascii.Error:
         raise _bad_image_error(item, number, "is not base64") from None
@@ -75,7 +79,7 @@ async def _open_image_file(picture: Mapping[str, Any], number: int, item: Item, 
 
 
 @asynccontextmanager
-async def _download_image(url: str, number: int, item: Item, context: Kit) -> AsyncIterator[Path]:
+async def _download_image(url: str, number: int, item: Item, context: CapabilityContext) -> AsyncIterator[Path]:
     try:
         async with context.download(url, _MAX_IMAGE_BYTES) as media:
             yield media.path
@@ -91,11 +95,11 @@ async def _download_image(url: str, number: int, item: Item, context: Kit) -> As
         ) from None
 
 
-async def _verify_image(path: Path, number: int, item: Item, context: Kit) -> ImageInfo:
+async def _verify_image(path: Path, number: int, item: Item, context: CapabilityContext) -> ImageInfo:
     from mediamill.tasks.media.images.image_info import verify_image
 
     try:
-        return await context.thread(verify_image, path)
+        return await context.run_in_thread(verify_image, path)
     except BadInput as error:
         raise _bad_image_error(item, number, f"cannot be used: {error.message}") from None
 

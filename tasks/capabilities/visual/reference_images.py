@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mediamill.tasks.capabilities.base import Kit
+from mediamill.tasks.capabilities.base import CapabilityContext
 from mediamill.tasks.domain import Input, Item, Payload
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.media.images.prepare import ImageLimits
@@ -17,7 +17,7 @@ _DECODING_BYTES = 32 * 2**20
 
 
 async def load_reference_images(
-    places: Sequence[str], item: Item, context: Kit, *, exactly: tuple[int, int] | None = None
+    places: Sequence[str], item: Item, context: CapabilityContext, *, exactly: tuple[int, int] | None = None
 ) -> tuple[Input, ...]:
     """Paths and addresses as inputs, in order; paths count from the manifest's folder.
 
@@ -34,25 +34,27 @@ async def load_reference_images(
     return tuple([await _load_reference_image(place, item, context, exactly) for place in places])
 
 
-async def _load_reference_image(reference: str, item: Item, context: Kit, exact_size: tuple[int, int] | None) -> Input:
+async def _load_reference_image(
+    reference: str, item: Item, context: CapabilityContext, exact_size: tuple[int, int] | None
+) -> Input:
     from mediamill.tasks.media.images.prepare import crop_to_size, prepare_image
 
-    picture = replace(item, location=context.place(reference), source=reference)
+    picture = replace(item, location=context.resolve_path(reference), source=reference)
     if picture.is_url and exact_size is None:
-        digest = hashlib.sha256(f"url:{reference}\n{context.version(item)}".encode()).hexdigest()
+        digest = hashlib.sha256(f"url:{reference}\n{context.source_version(item)}".encode()).hexdigest()
         return Input(digest, "url", payload=Payload("", "", 0, url=reference))
     try:
-        async with context.fetch(picture) as media, context.hold(_DECODING_BYTES + 2 * media.size):
+        async with context.fetch(picture) as media, context.reserve_memory(_DECODING_BYTES + 2 * media.size):
             if exact_size is not None:
-                return await context.thread(crop_to_size, media.path, media.sha256, exact_size, media.data)
-            made = await context.thread(
+                return await context.run_in_thread(crop_to_size, media.path, media.sha256, exact_size, media.data)
+            made = await context.run_in_thread(
                 prepare_image,
                 media.path,
                 media.sha256,
                 _IMAGE_LIMITS,
                 longest=_MAX_SIDE_PIXELS,
                 data=media.data,
-                check=context.check,
+                check=context.raise_if_stopped,
             )
     except BadInput as error:
         told = error.message if reference in error.message else f"{reference}: {error.message}"

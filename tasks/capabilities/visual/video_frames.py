@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from mediamill.tasks.capabilities.base import Kit, Media
+from mediamill.tasks.capabilities.base import CapabilityContext, Media
 from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.providers.operations.vision import Detail, Vision
@@ -43,7 +43,7 @@ class FrameChoice(Protocol):
     def whole(self) -> bool | None: ...  # noqa: D102
 
 
-async def load_video_info(item: Item, media: Media, context: Kit) -> VideoInfo:
+async def load_video_info(item: Item, media: Media, context: CapabilityContext) -> VideoInfo:
     """What the video is, from its headers and its first frame.
 
     Raises:
@@ -51,16 +51,16 @@ async def load_video_info(item: Item, media: Media, context: Kit) -> VideoInfo:
     """
     from mediamill.tasks.media.frames import read_video_info
 
-    async with context.hold(_DECODING_BYTES):
+    async with context.reserve_memory(_DECODING_BYTES):
         try:
-            return await context.thread(read_video_info, media.path)
+            return await context.run_in_thread(read_video_info, media.path)
         except BadInput as error:
             error.message = f"{item.source}: {error.message}"
             raise
 
 
 async def take_frames(
-    item: Item, media: Media, choice: FrameChoice, vision: Vision, span: tuple[float, float], context: Kit
+    item: Item, media: Media, choice: FrameChoice, vision: Vision, span: tuple[float, float], context: CapabilityContext
 ) -> list[Frame]:
     """The frames of one window, as the model takes them.
 
@@ -78,13 +78,17 @@ async def take_frames(
     """
     from mediamill.tasks.media.frames import frames_at, scene_times
 
-    async with context.hold(_DECODING_BYTES):
+    async with context.reserve_memory(_DECODING_BYTES):
         try:
             wanted = choose_frame_times(choice, span)
             if choice.scenes:
-                wanted = await context.thread(scene_times, media.path, *span, choice.frames, context.check)
+                wanted = await context.run_in_thread(
+                    scene_times, media.path, *span, choice.frames, context.raise_if_stopped
+                )
             _check_frame_count(wanted, vision)
-            return await context.thread(frames_at, media.path, wanted, vision.longest(choice.detail), context.check)
+            return await context.run_in_thread(
+                frames_at, media.path, wanted, vision.longest(choice.detail), context.raise_if_stopped
+            )
         except BadInput as error:
             error.message = f"{item.source}: {error.message}"
             raise

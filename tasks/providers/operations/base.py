@@ -94,7 +94,7 @@ class Operation(ABC, Generic[ConfigT, FactsT]):
         known = self.config.any_model or next(iter(listed.values()), None)
         return known or self.facts_model()  # type: ignore[return-value]
 
-    def model(self, asked: str | None, *, known_elsewhere: bool) -> str:
+    def choose_model(self, asked: str | None, *, known_elsewhere: bool) -> str:
         """The model asked for, or the default.
 
         Args:
@@ -115,7 +115,7 @@ class Operation(ABC, Generic[ConfigT, FactsT]):
         return Quota(config.rpm, config.tpm, config.audio_seconds_per_hour, config.concurrency, config.start)
 
     @abstractmethod
-    def wire(self, ask: Ask) -> Wire:
+    def to_wire(self, ask: Ask) -> Wire:
         """The endpoint and the wire's own parameters.
 
         Raises:
@@ -123,7 +123,7 @@ class Operation(ABC, Generic[ConfigT, FactsT]):
         """
 
     @abstractmethod
-    def request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
+    def build_request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
         """The request for one or more Asks."""
 
     @abstractmethod
@@ -148,7 +148,7 @@ class JobOperation(Operation[ConfigT, FactsT]):
     """An operation whose request makes a job that is polled for."""
 
     @abstractmethod
-    def accepted(self, reply: Reply) -> str:
+    def parse_job_id(self, reply: Reply) -> str:
         """The remote id in the reply to a create request.
 
         Raises:
@@ -156,11 +156,11 @@ class JobOperation(Operation[ConfigT, FactsT]):
         """
 
     @abstractmethod
-    def poll(self, wire: Wire, remote_id: str) -> Request:
+    def build_poll_request(self, wire: Wire, remote_id: str) -> Request:
         """The request that asks how a job is doing."""
 
     @abstractmethod
-    def polled(self, reply: Reply) -> Poll:
+    def parse_poll(self, reply: Reply) -> Poll:
         """What the poll's reply tells."""
 
 

@@ -76,7 +76,7 @@ ConfigT = TypeVar("ConfigT", bound=CompletionConfig[Any])
 class Completion(Operation[ConfigT, ModelT]):
     """``POST /chat/completions``. An Ask's params hold ``messages``, sampling fields, and how the answer is bound."""
 
-    def wire(self, ask: Ask) -> Wire:
+    def to_wire(self, ask: Ask) -> Wire:
         """The endpoint and the wire's own parameters; media are named by their place, never by their bytes.
 
         Raises:
@@ -100,11 +100,11 @@ class Completion(Operation[ConfigT, ModelT]):
             origin=self.provider.key_origin(ask.model),
             path=self.path,
             params=body,
-            deadline=max(_MIN_DEADLINE, (limit if isinstance(limit, int) else 0) * _SECONDS_A_TOKEN),
+            timeout=max(_MIN_DEADLINE, (limit if isinstance(limit, int) else 0) * _SECONDS_A_TOKEN),
             stream=bool(asked.get("stream")),
         )
 
-    def request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
+    def build_request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
         """The body with the media in it; a stream is asked for here, for it changes nothing about what is bought."""
         messages: Any = wire.params["messages"]
         body: dict[str, JSON] = {**wire.params, "messages": _with_media(messages, asks[0].inputs)}
@@ -114,7 +114,9 @@ class Completion(Operation[ConfigT, ModelT]):
         if self.config.stream_usage:
             body["stream_options"] = {"include_usage": True}
         headers = {"accept": "text/event-stream"}
-        return Request("POST", wire.path, headers, json=body, idle=self.config.idle, awaited=has_token)
+        return Request(
+            "POST", wire.path, headers, json=body, max_idle_seconds=self.config.idle, is_first_token=has_token
+        )
 
     def parse(self, reply: Reply, asks: Sequence[Ask]) -> Sequence[Parsed]:
         """The answer: ``choices`` of ``text``, ``reasoning``, ``finish_reason``, ``refusal``, ``tool_calls``.

@@ -11,7 +11,7 @@ import orjson
 from mediamill.tasks.domain import Usage
 from mediamill.tasks.errors import BadReply
 from mediamill.tasks.providers.operations.chat_stream import gathered, is_stream
-from mediamill.tasks.wire import FIRST_PART, Reply
+from mediamill.tasks.wire import FIRST_CHUNK_HEADER, Reply
 
 Data = dict[str, Any]
 
@@ -31,7 +31,7 @@ def completion_in(reply: Reply) -> tuple[Data, Usage]:
     if not choices:
         raise BadReply("the reply holds no choices")
     usage, thought = usage_of(_usage_in(completion))
-    first = reply.headers.get(FIRST_PART)
+    first = reply.headers.get(FIRST_CHUNK_HEADER)
     return {
         "choices": [_choice(choice) for choice in choices],
         "model": completion.get("model") if isinstance(completion.get("model"), str) else None,

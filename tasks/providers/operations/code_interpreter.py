@@ -49,16 +49,16 @@ class CodeInterpreter(Operation[InterpreterConfig, InterpreterModel]):
     facts_model = InterpreterModel
     meter = UnitMeter()
 
-    def wire(self, ask: Ask) -> Wire:
+    def to_wire(self, ask: Ask) -> Wire:
         """The endpoint and the fields that are set."""
         body: dict[str, JSON] = {"language": ask.params.get("language") or "python", "code": ask.params["code"]}
         for name in ("session_id", "files", _GROUP):
             if ask.params.get(name):
                 body[name] = ask.params[name]
         origin = self.provider.key_origin(ask.model)
-        return Wire(origin, self.path, body, repeatable=False, deadline=self.config.deadline)
+        return Wire(origin, self.path, body, repeatable=False, timeout=self.config.deadline)
 
-    def request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
+    def build_request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
         """The body; the group only tells the beginnings of sessions apart."""
         return Request("POST", wire.path, json={name: v for name, v in wire.params.items() if name != _GROUP})
 

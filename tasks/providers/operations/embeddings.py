@@ -18,7 +18,7 @@ from mediamill.tasks.domain import JSON, Ask, Usage
 from mediamill.tasks.errors import BadInput, BadReply
 from mediamill.tasks.money.tokens import TokenMeter
 from mediamill.tasks.providers.operations.base import ModelFacts, Operation, OperationConfig, parsed
-from mediamill.tasks.wire import Pack, Parsed, Quota, Reply, Request, Wire
+from mediamill.tasks.wire import Batching, Parsed, Quota, Reply, Request, Wire
 
 EMBEDDINGS = "embeddings"
 """The operation, as the price list names it."""
@@ -62,7 +62,7 @@ class Embeddings(Operation[EmbeddingConfig, EmbeddingModel]):
         """Rates and concurrency to begin with, and how many texts share a request."""
         return replace(super().quota(model), per_request=self.model_facts(model).max_texts)
 
-    def wire(self, ask: Ask) -> Wire:
+    def to_wire(self, ask: Ask) -> Wire:
         """The endpoint and the text; texts for the same model and dimensions share requests.
 
         Raises:
@@ -90,11 +90,13 @@ class Embeddings(Operation[EmbeddingConfig, EmbeddingModel]):
             self.provider.key_origin(ask.model),
             path,
             body,
-            pack=Pack(group, facts.max_texts, float("inf") if limit is None else limit, min(weight, limit or weight)),
-            deadline=_DEADLINE,
+            batching=Batching(
+                group, facts.max_texts, float("inf") if limit is None else limit, min(weight, limit or weight)
+            ),
+            timeout=_DEADLINE,
         )
 
-    def request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
+    def build_request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
         """One body for all texts."""
         return Request("POST", wire.path, json={**wire.params, "input": [ask.params["text"] for ask in asks]})
 

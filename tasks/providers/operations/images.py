@@ -53,7 +53,7 @@ class Images(Operation[ImageConfig, ImageModel]):
     facts_model = ImageModel
     meter = ImageMeter()
 
-    def wire(self, ask: Ask) -> Wire:
+    def to_wire(self, ask: Ask) -> Wire:
         """The endpoint and the request's fields; nothing that was not asked for is in them.
 
         What was lost on the way back may have been made and billed, so it is not asked for again unasked.
@@ -79,9 +79,9 @@ class Images(Operation[ImageConfig, ImageModel]):
             body[name] = value
         if ask.inputs and "reference_images" not in FIELDS[style]:
             raise wrong(ask.model, "reference_images", None)
-        return Wire(self.provider.key_origin(ask.model), self.path, body, repeatable=False, deadline=_DEADLINE)
+        return Wire(self.provider.key_origin(ask.model), self.path, body, repeatable=False, timeout=_DEADLINE)
 
-    def request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
+    def build_request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
         """The body, with reference pictures as they are or as ``data:`` URLs."""
         body, shown = dict(wire.params), [payload_url(one.payload) for one in asks[0].inputs]
         if shown:

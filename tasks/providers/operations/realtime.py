@@ -20,7 +20,7 @@ from mediamill.tasks.providers.errors.classify import classify_error
 from mediamill.tasks.providers.errors.error_body import clean
 from mediamill.tasks.providers.operations.base import ModelFacts, StrictModel
 from mediamill.tasks.providers.provider_info import ProviderInfo
-from mediamill.tasks.websocket_session import CLOSED, OVER, REFUSED, SOCKET, Unreadable, WebsocketSession
+from mediamill.tasks.websocket_session import CLOSED, OVER, REFUSED, SOCKET_HEADER, UnreadableMessage, WebsocketSession
 from mediamill.tasks.wire import Problem, Reply, Request, Verdict, Wire
 
 Transport = Literal["http", "socket"]
@@ -109,7 +109,7 @@ def session_request(wire: Wire, session: WebsocketSession, *, left_out: str) -> 
         for one in (value if isinstance(value, list) else [value])
     ]
     headers = {"OpenAI-Beta": "realtime=v1"}
-    return Request("GET", f"{wire.path}?{urlencode(query)}", headers=headers, talk=session)
+    return Request("GET", f"{wire.path}?{urlencode(query)}", headers=headers, session=session)
 
 
 def form_text(value: JSON) -> str:
@@ -133,9 +133,9 @@ def decode_message(text: str) -> dict[str, Any]:
     try:
         content = orjson.loads(text)
     except ValueError:
-        raise Unreadable("a message that is not JSON") from None
+        raise UnreadableMessage("a message that is not JSON") from None
     if not isinstance(content, dict):
-        raise Unreadable("a message that is no JSON object")
+        raise UnreadableMessage("a message that is no JSON object")
     return content
 
 
@@ -208,7 +208,7 @@ def _failed(provider: ProviderInfo, reply: Reply, frame: Mapping[str, Any]) -> P
 
 def _refused(provider: ProviderInfo, reply: Reply) -> Problem:
     """A handshake that was answered otherwise. Nothing was sent, so nothing is billed (provider docs: 404 and 403)."""
-    plain = Reply(reply.status, {k: v for k, v in reply.headers.items() if k != SOCKET}, reply.body)
+    plain = Reply(reply.status, {k: v for k, v in reply.headers.items() if k != SOCKET_HEADER}, reply.body)
     problem = classify_error(provider, plain)
     words = problem.message if problem else ""
     if reply.status == HTTPStatus.NOT_FOUND:

@@ -9,7 +9,7 @@ from typing import Any
 from mediamill.tasks.domain import JSON, Ask, Payload
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.providers.operations.realtime import SocketConfig, decode_message, encode_message
-from mediamill.tasks.websocket_session import Turn
+from mediamill.tasks.websocket_session import MessageFlags
 
 RATE = 16_000
 BYTES_A_SECOND = 2 * RATE
@@ -32,35 +32,35 @@ _PARTIAL = "delta"
 class TranscriptionSession:
     """What the three wires share: sound in slices of a second, and nothing said before the session is there."""
 
-    waits = True
-    slice_bytes = BYTES_A_SECOND
+    waits_for_ready = True
+    chunk_bytes = BYTES_A_SECOND
 
     def __init__(self, sound: Payload, socket: SocketConfig, params: Mapping[str, Any]) -> None:
-        self.sound: Payload | None = sound
+        self.audio: Payload | None = sound
         self._socket = socket
         self._params = params
         self._seconds = sound.size / BYTES_A_SECOND
         self._sent = 0.0
         self._closed = False
 
-    def opening(self) -> Sequence[str]:
+    def opening_messages(self) -> Sequence[str]:
         """Nothing, unless the wire wants something."""
         return ()
 
-    def wrap(self, sound: bytes) -> str | bytes:
+    def encode_chunk(self, audio: bytes) -> str | bytes:
         """Sound in base64 (provider docs)."""
-        self._sent += len(sound) / BYTES_A_SECOND
-        return encode_message("input_audio_buffer.append", audio=b64encode(sound).decode())
+        self._sent += len(audio) / BYTES_A_SECOND
+        return encode_message("input_audio_buffer.append", audio=b64encode(audio).decode())
 
-    def room(self) -> bool:
+    def can_send(self) -> bool:
         """Always, where the server does not say how far it is."""
         return True
 
-    def patience(self) -> float | None:
+    def max_silence_seconds(self) -> float | None:
         """For ever, where a message says that it is over."""
         return None
 
-    def whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Never, where a message says that it is over."""
         return False
 
@@ -81,31 +81,31 @@ class TogetherSession(TranscriptionSession):
         self._reached = 0.0
         self._processed: float | None = None
 
-    def opening(self) -> Sequence[str]:
+    def opening_messages(self) -> Sequence[str]:
         """The prompt belongs to the session (provider docs: the server listens for ``updated``)."""
         prompt = self._params.get("prompt")
         return (encode_message("transcription_session.updated", session={"prompt": prompt}),) if prompt else ()
 
-    def closing(self) -> Sequence[str]:
+    def closing_messages(self) -> Sequence[str]:
         """The commit, and an echo that tells when it was read."""
         self._closed = True
         return encode_message("input_audio_buffer.commit"), encode_message("echo", echo_id="committed")
 
-    def room(self) -> bool:
+    def can_send(self) -> bool:
         """Not while the server says that it is far behind; one that has not begun may begin with the commit."""
         return not self._processed or self._sent - self._processed <= self._socket.ahead
 
-    def hear(self, message: str) -> Turn:
+    def receive(self, message: str) -> MessageFlags:
         """Take a message in; kinds that are not known are passed over."""
         received = decode_message(message)
         turn = self._take(received)
-        return turn | Turn.OVER if self.whole() else turn
+        return turn | MessageFlags.OVER if self.is_complete() else turn
 
-    def whole(self) -> bool:
+    def is_complete(self) -> bool:
         """What was told reaches the end of the sound."""
         return self._closed and self._answered and self._there() and not self._open
 
-    def patience(self) -> float | None:
+    def max_silence_seconds(self) -> float | None:
         """Short after a transcript, longer after none."""
         if not self._closed or self._open:
             return None
@@ -117,10 +117,10 @@ class TogetherSession(TranscriptionSession):
         end = max(self._seconds - _END, self._seconds / 2)
         return self._reached >= end or (self._processed or 0.0) >= end
 
-    def _take(self, received: Mapping[str, Any]) -> Turn:
+    def _take(self, received: Mapping[str, Any]) -> MessageFlags:
         kind, item = received.get("type"), str(received.get("item_id") or "")
         if kind == "session.created":
-            return Turn.READY
+            return MessageFlags.READY
         if kind == _DELTA:
             self._open.add(item)
         elif kind == _COMPLETED:
@@ -128,17 +128,19 @@ class TogetherSession(TranscriptionSession):
             self._answered = self._answered or self._closed
             start, duration = _number(received.get("start")), _number(received.get("duration"))
             self._reached = max(self._reached, (start or 0.0) + (duration or 0.0))
-            return Turn.KEEP
+            return MessageFlags.KEEP
         elif kind == _FAILED:
-            return Turn.SKIP if received.get("event_type") == _PARTIAL else Turn.KEEP | Turn.OVER
+            return (
+                MessageFlags.SKIP if received.get("event_type") == _PARTIAL else MessageFlags.KEEP | MessageFlags.OVER
+            )
         elif kind == "error":
-            return Turn.KEEP | Turn.OVER
+            return MessageFlags.KEEP | MessageFlags.OVER
         elif kind == "input_audio_buffer.processed":
             processed = _number(received.get("processed_ms"))
             self._processed = self._processed if processed is None else processed / 1000
         elif kind == "echo.response":
             self._alive = self._closed
-        return Turn.SKIP
+        return MessageFlags.SKIP
 
     def _settled(self, item: str) -> None:
         """An utterance is over. Some replies leave out whose it was; then it was all of them."""
@@ -151,44 +153,48 @@ class TogetherSession(TranscriptionSession):
 class VllmSession(TranscriptionSession):
     """The session of vLLM: a commit starts it, a final one ends it, ``transcription.done`` tells all (its docs)."""
 
-    def opening(self) -> Sequence[str]:
+    def opening_messages(self) -> Sequence[str]:
         """The model, and the start."""
         return encode_message("session.update", model=self._params["model"]), encode_message(
             "input_audio_buffer.commit"
         )
 
-    def closing(self) -> Sequence[str]:
+    def closing_messages(self) -> Sequence[str]:
         """The end."""
         return (encode_message("input_audio_buffer.commit", final=True),)
 
-    def hear(self, message: str) -> Turn:
+    def receive(self, message: str) -> MessageFlags:
         """Take a message in; deltas are told again in the end."""
         kind = decode_message(message).get("type")
         if kind == "session.created":
-            return Turn.READY
-        return Turn.KEEP | Turn.OVER if kind in ("transcription.done", "error") else Turn.SKIP
+            return MessageFlags.READY
+        return MessageFlags.KEEP | MessageFlags.OVER if kind in ("transcription.done", "error") else MessageFlags.SKIP
 
 
 class XaiSession(TranscriptionSession):
     """The session of xAI: bytes go out, utterances come back, ``transcript.done`` ends it (provider docs)."""
 
-    def wrap(self, sound: bytes) -> str | bytes:
+    def encode_chunk(self, audio: bytes) -> str | bytes:
         """Sound as it is."""
-        return sound
+        return audio
 
-    def closing(self) -> Sequence[str]:
+    def closing_messages(self) -> Sequence[str]:
         """No more is to come."""
         return (encode_message("audio.done"),)
 
-    def hear(self, message: str) -> Turn:
+    def receive(self, message: str) -> MessageFlags:
         """Take a message in; of the utterances only those that are final."""
         received = decode_message(message)
         kind = received.get("type")
         if kind == "transcript.created":
-            return Turn.READY
+            return MessageFlags.READY
         if kind in ("transcript.done", "error"):
-            return Turn.KEEP | Turn.OVER
-        return Turn.KEEP if kind == "transcript.partial" and received.get("speech_final") is True else Turn.SKIP
+            return MessageFlags.KEEP | MessageFlags.OVER
+        return (
+            MessageFlags.KEEP
+            if kind == "transcript.partial" and received.get("speech_final") is True
+            else MessageFlags.SKIP
+        )
 
 
 SESSIONS: Mapping[str, type[TogetherSession | VllmSession | XaiSession]] = {

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mediamill.tasks.domain import Payload
 from mediamill.tasks.providers.operations.realtime import SocketConfig, decode_message, encode_message
-from mediamill.tasks.websocket_session import Turn
+from mediamill.tasks.websocket_session import MessageFlags
 
 _SOUND = "conversation.item.audio_output.delta"
 _DONE = "conversation.item.audio_output.done"
@@ -23,9 +23,9 @@ class TtsSession:
     done and nothing more comes for a while.
     """
 
-    waits = True
-    slice_bytes = 0
-    sound: Payload | None = None
+    waits_for_ready = True
+    chunk_bytes = 0
+    audio: Payload | None = None
 
     def __init__(self, text: str, socket: SocketConfig) -> None:
         self._text = text
@@ -33,44 +33,44 @@ class TtsSession:
         self._open: set[str] = set()
         self._done = False
 
-    def opening(self) -> Sequence[str]:
+    def opening_messages(self) -> Sequence[str]:
         """The whole text."""
         return (encode_message("input_text_buffer.append", text=self._text),)
 
-    def wrap(self, sound: bytes) -> str | bytes:
+    def encode_chunk(self, audio: bytes) -> str | bytes:
         """As it is; there is none to send, as ``sound`` is None."""
-        return sound
+        return audio
 
-    def closing(self) -> Sequence[str]:
+    def closing_messages(self) -> Sequence[str]:
         """No more is to come."""
         return (encode_message("input_text_buffer.commit"),)
 
-    def hear(self, message: str) -> Turn:
+    def receive(self, message: str) -> MessageFlags:
         """Take a message in; kinds that are not known are passed over."""
         received = decode_message(message)
         kind, item = str(received.get("type")), str(received.get("item_id") or "")
         if kind == "session.created":
-            return Turn.READY
+            return MessageFlags.READY
         if kind == _SOUND:
             self._open.add(item)
-            return Turn.KEEP
+            return MessageFlags.KEEP
         if kind == _DONE:
             if item in self._open:
                 self._open.discard(item)
             else:
                 self._open.clear()
             self._done = True
-            return Turn.KEEP
-        return Turn.KEEP | Turn.OVER if kind in FAILED else Turn.SKIP
+            return MessageFlags.KEEP
+        return MessageFlags.KEEP | MessageFlags.OVER if kind in FAILED else MessageFlags.SKIP
 
-    def room(self) -> bool:
+    def can_send(self) -> bool:
         """A text is short."""
         return True
 
-    def patience(self) -> float | None:
+    def max_silence_seconds(self) -> float | None:
         """Only between items."""
-        return self._socket.settle if self.whole() else None
+        return self._socket.settle if self.is_complete() else None
 
-    def whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Every item that sounded is done."""
         return self._done and not self._open

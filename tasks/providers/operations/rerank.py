@@ -58,7 +58,7 @@ class Rerank(Operation[RerankConfig, RerankModel]):
     facts_model = RerankModel
     meter = UnitMeter()
 
-    def wire(self, ask: Ask) -> Wire:
+    def to_wire(self, ask: Ask) -> Wire:
         """The endpoint and the request's fields; objects become text where the endpoint takes only text.
 
         Raises:
@@ -77,9 +77,9 @@ class Rerank(Operation[RerankConfig, RerankModel]):
             body["texts" if style == "tei" else "documents"] = texts
         if style == "tei":  # it serves one model and knows no name for it
             del body["model"]
-        return Wire(self.provider.key_origin(ask.model), self._path(style), body, deadline=_DEADLINE)
+        return Wire(self.provider.key_origin(ask.model), self._path(style), body, timeout=_DEADLINE)
 
-    def request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
+    def build_request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
         """The body as it is."""
         return Request("POST", wire.path, json=dict(wire.params))
 

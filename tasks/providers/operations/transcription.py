@@ -89,7 +89,7 @@ ConfigT = TypeVar("ConfigT", bound=AudioConfig[Any])
 class AudioUpload(AudioOperation[ConfigT, ModelT]):
     """What transcription and translation share: a recording goes out, text with times comes back."""
 
-    def wire(self, ask: Ask) -> Wire:
+    def to_wire(self, ask: Ask) -> Wire:
         """The endpoint and the wire's own parameters.
 
         Raises:
@@ -105,14 +105,14 @@ class AudioUpload(AudioOperation[ConfigT, ModelT]):
                 path=self.provider.endpoint.api + socket.path,
                 params=session_params(self.provider.name, ask, socket, language, prompts=facts.prompt),
                 encoding="socket",
-                deadline=socket.deadline(float(ask.ceiling.audio_seconds or 0)),
+                timeout=socket.deadline(float(ask.ceiling.audio_seconds or 0)),
             )
         return Wire(
             origin=origin,
             path=self.path,
             params=self.params(ask.model, facts, ask.params),
             encoding="multipart",
-            deadline=self.config.deadline(ask),
+            timeout=self.config.deadline(ask),
         )
 
     def params(self, model: str, facts: ModelT, asked: Mapping[str, JSON]) -> dict[str, JSON]:
@@ -129,7 +129,7 @@ class AudioUpload(AudioOperation[ConfigT, ModelT]):
         params.update(self._speakers(model, facts, asked))
         return params
 
-    def request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
+    def build_request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
         """Fields first, the file last (provider docs)."""
         payload = asks[0].inputs[0].payload
         assert payload is not None

@@ -46,15 +46,15 @@ class Translation(AudioUpload[TranslationConfig, TranslationModel]):
     facts_model = TranslationModel
     meter = AudioMeter()
 
-    def model(self, asked: str | None, *, known_elsewhere: bool) -> str:
+    def choose_model(self, requested: str | None, *, known_elsewhere: bool) -> str:
         """The model asked for, or the default.
 
         Raises:
             UsageError: also when the provider lists the model, but not as one that translates.
         """
-        if asked not in self.config.models and known_elsewhere:
-            raise UsageError(f"{asked} does not translate", hint=self.provider.alternatives(self.name))
-        return super().model(asked, known_elsewhere=known_elsewhere)
+        if requested not in self.config.models and known_elsewhere:
+            raise UsageError(f"{requested} does not translate", hint=self.provider.alternatives(self.name))
+        return super().choose_model(requested, known_elsewhere=known_elsewhere)
 
     def params(self, model: str, facts: TranslationModel, asked: Mapping[str, JSON]) -> dict[str, JSON]:
         """The form's fields but for the recording.

@@ -85,7 +85,7 @@ class Tts(Operation[TtsConfig, TtsModel]):
     facts_model = TtsModel
     meter = SpeechMeter()
 
-    def wire(self, ask: Ask) -> Wire:
+    def to_wire(self, ask: Ask) -> Wire:
         """The endpoint and the body, or the socket and what is said there.
 
         Raises:
@@ -104,14 +104,14 @@ class Tts(Operation[TtsConfig, TtsModel]):
                 params=_session_params(ask, facts),
                 encoding="socket",
                 repeatable=repeatable,
-                deadline=socket.deadline(seconds),
+                timeout=socket.deadline(seconds),
             )
         return Wire(
             origin=origin,
             path=self.path,
             params=self.body(ask.model, facts, ask.params),
             repeatable=repeatable,
-            deadline=max(config.min_deadline, seconds * config.deadline_share + _DEADLINE_EXTRA),
+            timeout=max(config.min_deadline, seconds * config.deadline_share + _DEADLINE_EXTRA),
         )
 
     def body(self, model: str, facts: TtsModel, asked: Mapping[str, JSON]) -> dict[str, JSON]:
@@ -135,7 +135,7 @@ class Tts(Operation[TtsConfig, TtsModel]):
             body.update({"stream": True} if facts.stream == "together" else {"stream_format": "sse"})
         return body
 
-    def request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
+    def build_request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
         """The body as it is; a session is told the text and has the rest in its URL."""
         if wire.encoding == "socket":
             assert self.config.socket is not None

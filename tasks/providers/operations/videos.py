@@ -23,7 +23,7 @@ from mediamill.tasks.providers.operations.video_fields import (
     with_pictures,
     xai_fields,
 )
-from mediamill.tasks.wire import JOB_ID, JOB_STATES, Parsed, Poll, Problem, Quota, Reply, Request, Wire
+from mediamill.tasks.wire import JOB_ID_HEADER, JOB_STATES_HEADER, Parsed, Poll, Problem, Quota, Reply, Request, Wire
 
 VIDEO = "video"
 """The operation, as the price list names it."""
@@ -89,7 +89,7 @@ class Videos(JobOperation[VideoConfig, VideoModel]):
         """Rates and concurrency to begin with, and how many jobs may run."""
         return replace(super().quota(model), jobs=self.config.max_jobs)
 
-    def wire(self, ask: Ask) -> Wire:
+    def to_wire(self, ask: Ask) -> Wire:
         """The endpoint and the body; pictures stand in it by their number until the request is built."""
         style = self.config.api_style
         return Wire(
@@ -99,11 +99,11 @@ class Videos(JobOperation[VideoConfig, VideoModel]):
             encoding="multipart" if style == "openai" else "json",
             repeatable=False,
             job=True,
-            job_deadline=self.config.job_seconds,
-            deadline=_DEADLINE,
+            job_timeout=self.config.job_seconds,
+            timeout=_DEADLINE,
         )
 
-    def request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
+    def build_request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
         """The body with its pictures."""
         inputs = asks[0].inputs
         if wire.encoding == "json":
@@ -122,7 +122,7 @@ class Videos(JobOperation[VideoConfig, VideoModel]):
             return None
         return refusals_named(super().classify(reply), reply)
 
-    def accepted(self, reply: Reply) -> str:
+    def parse_job_id(self, reply: Reply) -> str:
         """The job's id.
 
         Raises:
@@ -133,11 +133,11 @@ class Videos(JobOperation[VideoConfig, VideoModel]):
             raise BadReply("the reply names no job")
         return found
 
-    def poll(self, wire: Wire, remote_id: str) -> Request:
+    def build_poll_request(self, wire: Wire, remote_id: str) -> Request:
         """The request that asks how the job is doing."""
         return Request("GET", f"{wire.path.removesuffix('/generations')}/{remote_id}")
 
-    def polled(self, reply: Reply) -> Poll:
+    def parse_poll(self, reply: Reply) -> Poll:
         """Whatever is not known to be an end is pending: states that no document names have been seen."""
         job = _json(reply.body)
         status = str(job.get("status") or "").lower()
@@ -157,14 +157,14 @@ class Videos(JobOperation[VideoConfig, VideoModel]):
             BadReply: when a finished job tells no video.
         """
         job = _json(reply.body)
-        job_id = reply.headers.get(JOB_ID) or _job_id(job)
+        job_id = reply.headers.get(JOB_ID_HEADER) or _job_id(job)
         video, outputs = _mapping(job.get("video")), _mapping(job.get("outputs"))
         url = outputs.get("video_url") or video.get("url")
         content = f"{self._path}/{job_id}/content" if self.config.api_style == "openai" else None
         refused = video.get("respect_moderation") is False
         if not job_id or (not url and content is None and not refused):
             raise BadReply("the finished job tells no video")
-        states = _states(reply.headers.get(JOB_STATES))
+        states = _states(reply.headers.get(JOB_STATES_HEADER))
         seconds = _decimal(job.get("seconds") or video.get("duration"))
         data = {
             "job_id": job_id,

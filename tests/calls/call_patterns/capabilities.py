@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
-from mediamill.tasks.capabilities.base import Call, Estimate, Kit
+from mediamill.tasks.capabilities.base import Call, CapabilityContext, Estimate
 from mediamill.tasks.domain import Ask, Input, Item, Usage
 from mediamill.tasks.wire import Provider
 
@@ -34,12 +34,12 @@ class _Shape:
         """One text, and how many Asks it took."""
         return pa.schema([("text", pa.string()), ("pieces", pa.int32())])
 
-    async def estimate(self, item: Item, params: Any, kit: Kit) -> Estimate:
+    async def estimate(self, item: Item, params: Any, kit: CapabilityContext) -> Estimate:
         """As many requests as pieces."""
         usage = Usage(requests=params.pieces)
         return Estimate(params.pieces, usage, usage)
 
-    def _ask(self, item: Item, kit: Kit, digest: str, part: int) -> Ask:
+    def _ask(self, item: Item, kit: CapabilityContext, digest: str, part: int) -> Ask:
         return Ask(
             capability=self.name,
             operation=self.operation,
@@ -51,7 +51,7 @@ class _Shape:
             item_id=item.item_id,
         )
 
-    async def _digest(self, item: Item, kit: Kit) -> str:
+    async def _digest(self, item: Item, kit: CapabilityContext) -> str:
         if item.location is None:
             return hashlib.sha256(item.item_id.encode()).hexdigest()
         async with kit.fetch(item) as media:
@@ -64,7 +64,7 @@ class Pieces(_Shape):
     name = "pieces"
     operation = "piece"
 
-    async def run(self, item: Item, params: ShapeParams, call: Call, kit: Kit) -> Mapping[str, Any]:
+    async def run(self, item: Item, params: ShapeParams, call: Call, kit: CapabilityContext) -> Mapping[str, Any]:
         """The pieces' texts, joined in order."""
         digest = await self._digest(item, kit)
         answers = await asyncio.gather(*(call(self._ask(item, kit, digest, n)) for n in range(params.pieces)))
@@ -77,7 +77,7 @@ class Packed(_Shape):
     name = "packed"
     operation = "packed"
 
-    async def run(self, item: Item, params: ShapeParams, call: Call, kit: Kit) -> Mapping[str, Any]:
+    async def run(self, item: Item, params: ShapeParams, call: Call, kit: CapabilityContext) -> Mapping[str, Any]:
         """The item's own share of the packed reply."""
         answer = await call(self._ask(item, kit, await self._digest(item, kit), 0))
         return {"text": answer.data["text"], "pieces": 1}
@@ -89,7 +89,7 @@ class Slow(_Shape):
     name = "slow"
     operation = "job"
 
-    async def run(self, item: Item, params: ShapeParams, call: Call, kit: Kit) -> Mapping[str, Any]:
+    async def run(self, item: Item, params: ShapeParams, call: Call, kit: CapabilityContext) -> Mapping[str, Any]:
         """The finished job's text."""
         answer = await call(self._ask(item, kit, await self._digest(item, kit), 0))
         return {"text": answer.data["text"], "pieces": 1}

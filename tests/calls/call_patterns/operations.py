@@ -10,7 +10,7 @@ import orjson
 from mediamill.tasks.domain import Ask, Usage
 from mediamill.tasks.errors import BadReply
 from mediamill.tasks.providers.operations.base import JobOperation, ModelFacts, Operation, OperationConfig
-from mediamill.tasks.wire import Pack, Parsed, Poll, Problem, Reply, Request, Verdict, Wire
+from mediamill.tasks.wire import Batching, Parsed, Poll, Problem, Reply, Request, Verdict, Wire
 
 
 class ShapeConfig(OperationConfig[ModelFacts]):
@@ -23,15 +23,15 @@ class Piece(Operation[ShapeConfig, ModelFacts]):
     config_model = ShapeConfig
     facts_model = ModelFacts
 
-    def wire(self, ask: Ask) -> Wire:
+    def to_wire(self, ask: Ask) -> Wire:
         """The endpoint, under a name instead of its port: a run against a restarted server finds its answers."""
-        return Wire("shapes:1", self.path, dict(ask.params), deadline=20, **self.sharing())
+        return Wire("shapes:1", self.path, dict(ask.params), timeout=20, **self.sharing())
 
     def sharing(self) -> dict[str, Any]:
         """What the Wire says of how requests share and repeat."""
         return {}
 
-    def request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
+    def build_request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
         """The names of what is asked."""
         return Request("POST", wire.path, json={"names": [_name(a) for a in asks]})
 
@@ -56,7 +56,7 @@ class Packed(Piece):
 
     def sharing(self) -> dict[str, Any]:
         """Eight at most."""
-        return {"pack": Pack("packed", max_asks=8)}
+        return {"pack": Batching("packed", max_asks=8)}
 
 
 class SlowJob(Piece, JobOperation[ShapeConfig, ModelFacts]):
@@ -66,15 +66,15 @@ class SlowJob(Piece, JobOperation[ShapeConfig, ModelFacts]):
         """A second creation would be a second purchase."""
         return {"repeatable": False, "job": True}
 
-    def accepted(self, reply: Reply) -> str:
+    def parse_job_id(self, reply: Reply) -> str:
         """The job's id."""
         return str(orjson.loads(reply.body)["id"])
 
-    def poll(self, wire: Wire, remote_id: str) -> Request:
+    def build_poll_request(self, wire: Wire, remote_id: str) -> Request:
         """A look at the job."""
         return Request("GET", f"{wire.path}/{remote_id}")
 
-    def polled(self, reply: Reply) -> Poll:
+    def parse_poll(self, reply: Reply) -> Poll:
         """Done once its texts are there."""
         state = orjson.loads(reply.body)["status"]
         return Poll("done" if state == "completed" else "failed" if state == "failed" else "pending", wait=0.02)

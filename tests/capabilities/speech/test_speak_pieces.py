@@ -16,7 +16,7 @@ TEXT = "A sentence of some words. " * 2000
 @pytest.mark.parametrize("given", [{}, {"format": "wav"}, {"sample_rate": 48_000, "speed": 0.5}])
 def test_a_reply_never_outgrows_what_is_read(name: str, given: dict[str, object]) -> None:
     provider = make(name)
-    limits = provider.model_facts(TTS, provider.model(TTS, None), TtsModel)
+    limits = provider.model_facts(TTS, provider.choose_model(TTS, None), TtsModel)
     params = SpeakParams.model_validate(given)
     asks = Speak()._build_asks(Item("a", 0, "a"), TEXT.strip(), params, limits, "m")
     longest = max(len(str(ask.params["text"])) for ask in asks)

@@ -40,7 +40,7 @@ def test_a_wrong_value_is_told_in_words(name: str, value: Any, words: str) -> No
 
 def test_a_ratio_that_is_not_made_is_told_with_those_that_are() -> None:
     provider = registry.make_provider("xai", base_url=None, api_key_env=None, environ={"XAI_API_KEY": "k"})
-    model = provider.model(VIDEO, None)
+    model = provider.choose_model(VIDEO, None)
     with pytest.raises(BadInput, match="takes aspect_ratio 1:1, 16:9"):
         build_request_params(
             GenerateVideoParams(aspect_ratio="99:1"),

@@ -20,7 +20,7 @@ from mediamill.flows.cli.commands import doctor
 from mediamill.flows.cli.console import note
 from mediamill.flows.cli.formatting import dollars, duration
 from mediamill.flows.cli.progress import progress_line
-from mediamill.tasks.errors import OutBusy, ProviderDown, StorageError, UsageError
+from mediamill.tasks.errors import OutputBusy, ProviderDown, StorageError, UsageError
 from mediamill.tasks.summary import Progress
 from tests.helpers.cli_runs import SENTINEL, bare_environment, make_wavs, mediamill, read_rows, transcribe
 from tests.helpers.local_server import RunningServer, running_server
@@ -55,7 +55,7 @@ def leaving(monkeypatch: pytest.MonkeyPatch, error: BaseException | None, *argum
         (StorageError("disk", hint="free it"), 1),
         (UsageError("wrong", hint="right it"), 2),
         (ProviderDown("down", hint="wait"), 4),
-        (OutBusy("busy", hint="wait"), 5),
+        (OutputBusy("busy", hint="wait"), 5),
         (ZeroDivisionError("a bug"), 1),
         (click.Abort(), 130),
     ],

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mediamill.tasks.domain import Ask, Input, Payload, Usage
 from mediamill.tasks.errors import BadInput, BadReply
 from mediamill.tasks.providers.operations.chat_stream import has_token
-from mediamill.tasks.wire import FIRST_PART, Reply, Request
+from mediamill.tasks.wire import FIRST_CHUNK_HEADER, Reply, Request
 from tests.helpers.hypothesis_profile import repeatable
 from tests.providers.made import made
 
@@ -31,7 +31,7 @@ def ask(model: str = "m", operation: str = "chat", **params: Any) -> Ask:
 
 def sent(provider: str, one: Ask) -> Request:
     adapter = made(provider)
-    return adapter.request(adapter.wire(one), [one])
+    return adapter.build_request(adapter.to_wire(one), [one])
 
 
 def body(provider: str, one: Ask) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def test_pictures_go_as_data_and_never_into_the_key() -> None:
     parts = body("together", one)["messages"][0]["content"]
     assert parts[0] == {"type": "image_url", "image_url": {"url": "data:image/jpeg;base64,/9j/"}}
     assert parts[1] == {"type": "text", "text": "what?"}
-    assert "base64" not in str(made("together").wire(one).params)
+    assert "base64" not in str(made("together").to_wire(one).params)
     linked = Ask(one.capability, one.operation, one.model, one.params, (Input("b" * 64, "url", payload=LINK),))
     assert body("openai", linked)["messages"][0]["content"][0]["image_url"]["url"] == "https://example.org/a.jpg"
 
@@ -73,7 +73,7 @@ LINK = Payload("", "", 0, url="https://example.org/a.jpg")
 
 def test_a_stream_is_the_same_purchase() -> None:
     whole, streamed = ask(), ask(stream=True)
-    assert made("groq").wire(whole).params == made("groq").wire(streamed).params
+    assert made("groq").to_wire(whole).params == made("groq").to_wire(streamed).params
     told = body("groq", streamed)
     assert (told["stream"], told["stream_options"]) == (True, {"include_usage": True})
     assert "stream_options" not in body("together", streamed)
@@ -93,7 +93,7 @@ def test_what_an_endpoint_does_not_take_is_told_before_it_is_sent(
     provider: str, params: dict[str, Any], named: str
 ) -> None:
     with pytest.raises(BadInput, match=named):
-        made(provider).wire(ask(**params))
+        made(provider).to_wire(ask(**params))
 
 
 def reply(told: Any, **headers: str) -> Reply:
@@ -197,7 +197,7 @@ def test_the_first_token_is_timed_and_reasoning_counts() -> None:
     assert has_token(b'data: {"choices":[{"delta":{"reasoning":"so"}}]}')
     assert not has_token(b'data: {"choices":[{"delta":{"role":"assistant","content":""}}]}')
     assert not has_token(b": keepalive")
-    data, _ = answer("together", reply({"choices": [{"message": {"content": "a"}}]}, **{FIRST_PART: "321"}))
+    data, _ = answer("together", reply({"choices": [{"message": {"content": "a"}}]}, **{FIRST_CHUNK_HEADER: "321"}))
     assert data["first_token_ms"] == 321
 
 

@@ -39,7 +39,7 @@ def body(name: str, model: str, *inputs: Input, **params: Any) -> dict[str, Any]
     """What is sent."""
     provider = made(name)
     asked = ask(model, *inputs, **params)
-    sent = provider.request(provider.wire(asked), [asked]).json
+    sent = provider.build_request(provider.to_wire(asked), [asked]).json
     assert isinstance(sent, dict)
     return sent
 
@@ -62,7 +62,7 @@ def test_nothing_is_sent_that_was_not_asked_for(name: str, model: str) -> None:
     form = {"together": "base64", "openai": None}.get(name, "b64_json")
     wanted: dict[str, Any] = {"model": model, "prompt": "a fox"} | ({} if form is None else {"response_format": form})
     assert sent == wanted
-    wire = made(name).wire(ask(model))
+    wire = made(name).to_wire(ask(model))
     assert wire.path.endswith("/v1/images/generations")
     assert not wire.repeatable
     assert KEY not in repr(wire)
@@ -127,7 +127,7 @@ def test_reference_pictures_go_along_and_their_bytes_are_no_part_of_the_wire() -
     data = "data:image/png;base64," + base64.b64encode(b"png").decode()
     assert body("together", KONTEXT, held)["image_url"] == data
     assert body("together", "black-forest-labs/FLUX.2-dev", held, linked)["reference_images"] == [data, "https://x/y"]
-    assert made("together").wire(ask(KONTEXT, held)) == made("together").wire(ask(KONTEXT, linked))
+    assert made("together").to_wire(ask(KONTEXT, held)) == made("together").to_wire(ask(KONTEXT, linked))
     for name, model, most in (("together", KONTEXT, 1), ("together", FLUX, 0), ("openai", "gpt-image-1", 0)):
         with pytest.raises(BadInput, match="reference_images"):
             body(name, model, *[held] * (most + 1))

@@ -21,7 +21,7 @@ from mediamill.tasks.providers.operations.realtime_tts import TtsSession
 from mediamill.tasks.providers.operations.transcription import AudioConfig
 from mediamill.tasks.providers.operations.tts import TtsConfig
 from mediamill.tasks.providers.registry import load_config
-from mediamill.tasks.websocket_session import SOCKET, Turn, Unreadable
+from mediamill.tasks.websocket_session import SOCKET_HEADER, MessageFlags, UnreadableMessage
 from mediamill.tasks.wire import Reply
 from tests.providers.made import KEY, made
 
@@ -45,7 +45,7 @@ def speech(**params: Any) -> Ask:
 
 def query(asked: Ask, name: str = "together") -> tuple[str, dict[str, list[str]]]:
     provider = made(name)
-    request = provider.request(provider.wire(asked), [asked])
+    request = provider.build_request(provider.to_wire(asked), [asked])
     parts = urlsplit(request.path)
     return parts.path, parse_qs(parts.query)
 
@@ -55,7 +55,7 @@ def event(kind: str, **more: Any) -> str:
 
 
 def ended(*frames: str, end: str = "over", status: int = 101, **headers: str) -> Reply:
-    told = {SOCKET: end, **{name.replace("_", "-"): value for name, value in headers.items()}}
+    told = {SOCKET_HEADER: end, **{name.replace("_", "-"): value for name, value in headers.items()}}
     return Reply(status, told, "".join(frame + "\n" for frame in frames).encode())
 
 
@@ -65,18 +65,18 @@ def talk(sound: Payload = SECOND, facts: SocketConfig = FACTS, **params: Any) ->
 
 def test_models_that_need_a_socket_get_one_and_others_when_asked() -> None:
     provider = made("together")
-    assert provider.wire(ask()).encoding == "socket"
-    assert provider.wire(ask(WHISPER)).encoding == "multipart"
-    by_choice = provider.wire(ask(WHISPER, transport="socket", language="en"))
+    assert provider.to_wire(ask()).encoding == "socket"
+    assert provider.to_wire(ask(WHISPER)).encoding == "multipart"
+    by_choice = provider.to_wire(ask(WHISPER, transport="socket", language="en"))
     assert (by_choice.encoding, by_choice.path, by_choice.repeatable) == ("socket", "/v1/realtime", True)
     assert request_key("together", ask(WHISPER), by_choice) != request_key(
-        "together", ask(WHISPER), provider.wire(ask(WHISPER))
+        "together", ask(WHISPER), provider.to_wire(ask(WHISPER))
     )
     assert provider.audio_limits("transcription", STREAMING).formats == {"pcm"}
     assert provider.audio_limits("transcription", WHISPER, "socket").formats == {"pcm"}
     assert "wav" in provider.audio_limits("transcription", WHISPER).formats
     with pytest.raises(BadInput, match="openai has no socket for transcription"):
-        made("openai").wire(ask("whisper-1", transport="socket"))
+        made("openai").to_wire(ask("whisper-1", transport="socket"))
 
 
 def test_the_session_is_set_up_in_the_url_and_the_key_is_not() -> None:
@@ -89,106 +89,106 @@ def test_the_session_is_set_up_in_the_url_and_the_key_is_not() -> None:
         "turn_detection": ["none"],
     }
     provider = made("together")
-    request = provider.request(provider.wire(ask()), [ask()])
+    request = provider.build_request(provider.to_wire(ask()), [ask()])
     assert request.headers == {"OpenAI-Beta": "realtime=v1"}
-    assert KEY not in repr((request, provider.wire(ask())))
+    assert KEY not in repr((request, provider.to_wire(ask())))
 
 
 @pytest.mark.parametrize(("name", "value"), [("diarize", True), ("temperature", 0.5), ("prompt", "names")])
 def test_what_a_socket_does_not_take_is_refused_before_it_costs(name: str, value: Any) -> None:
     with pytest.raises(BadInput, match="on a socket"):
-        made("together").wire(ask(**{name: value}))
+        made("together").to_wire(ask(**{name: value}))
 
 
 def test_a_prompt_is_said_where_the_model_listens_to_it() -> None:
     provider = made("together")
     asked = ask(WHISPER, transport="socket", prompt="Ada")
-    request = provider.request(provider.wire(asked), [asked])
+    request = provider.build_request(provider.to_wire(asked), [asked])
     assert "Ada" not in request.path
-    assert request.talk is not None
-    assert [orjson.loads(m)["session"] for m in request.talk.opening()] == [{"prompt": "Ada"}]
+    assert request.session is not None
+    assert [orjson.loads(m)["session"] for m in request.session.opening_messages()] == [{"prompt": "Ada"}]
 
 
 def test_sound_goes_in_base64_and_ends_with_a_commit() -> None:
     said = talk()
-    appended = orjson.loads(said.wrap(b"\1\2"))
+    appended = orjson.loads(said.encode_chunk(b"\1\2"))
     assert (appended["type"], base64.b64decode(appended["audio"])) == ("input_audio_buffer.append", b"\1\2")
-    assert [orjson.loads(m)["type"] for m in said.closing()] == ["input_audio_buffer.commit", "echo"]
+    assert [orjson.loads(m)["type"] for m in said.closing_messages()] == ["input_audio_buffer.commit", "echo"]
 
 
 def test_nothing_is_over_before_the_commit() -> None:
     said = talk()
-    assert said.hear(event("session.created")) == Turn.READY
-    assert said.hear(event(ITEM + "completed", transcript="a", start=0, duration=1.0)) == Turn.KEEP
-    assert said.hear(event("echo.response")) == Turn.SKIP
-    assert said.patience() is None
-    assert not said.whole()
+    assert said.receive(event("session.created")) == MessageFlags.READY
+    assert said.receive(event(ITEM + "completed", transcript="a", start=0, duration=1.0)) == MessageFlags.KEEP
+    assert said.receive(event("echo.response")) == MessageFlags.SKIP
+    assert said.max_silence_seconds() is None
+    assert not said.is_complete()
 
 
 def test_a_transcript_that_reaches_the_end_is_the_end() -> None:
     said = talk()
-    said.closing()
-    assert said.hear(event(ITEM + "delta", item_id="i", delta="one")) == Turn.SKIP
-    assert said.hear(event(ITEM + "delta", item_id="i", delta="one two")) == Turn.SKIP
-    assert said.patience() is None, "with a delta under way silence proves nothing"
+    said.closing_messages()
+    assert said.receive(event(ITEM + "delta", item_id="i", delta="one")) == MessageFlags.SKIP
+    assert said.receive(event(ITEM + "delta", item_id="i", delta="one two")) == MessageFlags.SKIP
+    assert said.max_silence_seconds() is None, "with a delta under way silence proves nothing"
     last = event(ITEM + "completed", item_id="i", transcript="one two", start=0, duration=0.9)
-    assert said.hear(last) == Turn.KEEP | Turn.OVER
+    assert said.receive(last) == MessageFlags.KEEP | MessageFlags.OVER
 
 
 def test_a_transcript_without_times_is_the_end_after_a_while_or_with_the_servers_progress() -> None:
     for last in (None, event("input_audio_buffer.processed", processed_ms=1000)):
         said = talk()
-        said.closing()
-        assert said.hear(event(ITEM + "completed", transcript="one")) == Turn.KEEP
-        assert said.patience() == FACTS.settle
+        said.closing_messages()
+        assert said.receive(event(ITEM + "completed", transcript="one")) == MessageFlags.KEEP
+        assert said.max_silence_seconds() == FACTS.settle
         if last:
-            assert said.hear(last) == Turn.OVER
+            assert said.receive(last) == MessageFlags.OVER
 
 
 def test_silence_is_believed_of_a_server_that_is_there() -> None:
     said = talk()
-    said.closing()
-    assert said.patience() is None
-    said.hear(event("echo.response", echo_id="committed"))
-    assert said.patience() == FACTS.quiet
-    said.hear(event("input_audio_buffer.processed", processed_ms=990))
-    assert said.patience() == FACTS.settle
+    said.closing_messages()
+    assert said.max_silence_seconds() is None
+    said.receive(event("echo.response", echo_id="committed"))
+    assert said.max_silence_seconds() == FACTS.quiet
+    said.receive(event("input_audio_buffer.processed", processed_ms=990))
+    assert said.max_silence_seconds() == FACTS.settle
 
 
 def test_a_short_sound_is_not_over_before_anything_was_said_of_it() -> None:
     said = talk(Payload("a", "audio/pcm", 3200, data=bytes(3200)))
-    said.closing()
-    said.hear(event("echo.response", echo_id="committed"))
-    assert said.patience() == FACTS.quiet
-    assert not said.whole()
+    said.closing_messages()
+    said.receive(event("echo.response", echo_id="committed"))
+    assert said.max_silence_seconds() == FACTS.quiet
+    assert not said.is_complete()
 
 
 def test_a_turn_that_failed_ends_it_and_a_delta_that_failed_does_not() -> None:
     said = talk()
-    assert said.hear(event(ITEM + "failed", event_type="delta")) == Turn.SKIP
-    assert said.hear(event(ITEM + "failed", event_type="completed")) == Turn.KEEP | Turn.OVER
-    assert said.hear(event(ITEM + "failed", error={"message": "x"})) == Turn.KEEP | Turn.OVER
+    assert said.receive(event(ITEM + "failed", event_type="delta")) == MessageFlags.SKIP
+    assert said.receive(event(ITEM + "failed", event_type="completed")) == MessageFlags.KEEP | MessageFlags.OVER
+    assert said.receive(event(ITEM + "failed", error={"message": "x"})) == MessageFlags.KEEP | MessageFlags.OVER
 
 
 def test_sound_waits_for_a_server_that_is_behind() -> None:
     said = talk(Payload("a", "audio/pcm", 320_000, data=bytes(320_000)))
     for _ in range(9):
-        assert said.room()
-        said.wrap(bytes(32_000))
-    said.hear(event("input_audio_buffer.processed", processed_ms=0))
-    assert said.room(), "it may begin with the commit"
-    said.hear(event("input_audio_buffer.processed", processed_ms=1000))
-    assert not said.room()
-    said.hear(event("input_audio_buffer.processed", processed_ms=5000))
-    assert said.room()
+        assert said.can_send()
+        said.encode_chunk(bytes(32_000))
+    said.receive(event("input_audio_buffer.processed", processed_ms=0))
+    assert said.can_send(), "it may begin with the commit"
+    said.receive(event("input_audio_buffer.processed", processed_ms=1000))
+    assert not said.can_send()
+    said.receive(event("input_audio_buffer.processed", processed_ms=5000))
+    assert said.can_send()
 
 
 @pytest.mark.parametrize("garbage", ["", "{", "[]", "null", "7", '"x"', "\x00"])
 @pytest.mark.parametrize("shape", [*SESSIONS, "speech"])
 def test_garbage_is_told_from_messages(shape: str, garbage: str) -> None:
     said = TtsSession("x", FACTS) if shape == "speech" else SESSIONS[shape](SECOND, FACTS, {"model": "m"})
-    with pytest.raises(Unreadable):
-        said.hear(garbage)
+    with pytest.raises(UnreadableMessage):
+        said.receive(garbage)
 
 
 NUMBERS = st.none() | st.floats() | st.integers(-5, 2**70) | st.text(max_size=3) | st.booleans()
@@ -239,15 +239,15 @@ def test_any_conversation_ends_only_after_its_last_word(shape: str, messages: li
     closed = False
     for n, message in enumerate(messages):
         if n == committed:
-            said.closing()
+            said.closing_messages()
             closed = True
-        turn = said.hear(dumped(message))
-        if Turn.KEEP in turn:
+        turn = said.receive(dumped(message))
+        if MessageFlags.KEEP in turn:
             kept.append(dumped(message))
         if shape != "speech":
-            assert closed or Turn.OVER not in turn
-            assert closed or said.patience() is None
-        patience = said.patience()
+            assert closed or MessageFlags.OVER not in turn
+            assert closed or said.max_silence_seconds() is None
+        patience = said.max_silence_seconds()
         assert patience is None or patience > 0
     provider = made("together")
     asked = speech() if shape == "speech" else ask()
@@ -315,7 +315,7 @@ def test_speech_is_pcm_at_the_sockets_own_rate() -> None:
     assert parsed.usage.characters == 12
     with pytest.raises(BadReply, match="broke off"):
         made("together").parse(ended(delta), [speech()])
-    wire = made("together").wire(speech())
+    wire = made("together").to_wire(speech())
     assert (wire.repeatable, wire.path) == (False, "/v1/audio/speech/websocket")
     path, told = query(speech(voice="leah"))
     assert told == {"model": [ORPHEUS], "voice": ["leah"]}
@@ -324,14 +324,14 @@ def test_speech_is_pcm_at_the_sockets_own_rate() -> None:
 
 def test_speech_is_over_when_no_item_is_open_for_a_while() -> None:
     said = TtsSession("One. Two.", FACTS)
-    said.closing()
-    assert said.patience() is None
-    said.hear(event("conversation.item.audio_output.delta", item_id="a", delta="AAAA"))
-    said.hear(event("conversation.item.audio_output.delta", item_id="b", delta="AAAA"))
-    said.hear(event("conversation.item.audio_output.done", item_id="a"))
-    assert said.patience() is None
-    said.hear(event("conversation.item.audio_output.done", item_id="b"))
-    assert (said.patience(), said.whole()) == (FACTS.settle, True)
+    said.closing_messages()
+    assert said.max_silence_seconds() is None
+    said.receive(event("conversation.item.audio_output.delta", item_id="a", delta="AAAA"))
+    said.receive(event("conversation.item.audio_output.delta", item_id="b", delta="AAAA"))
+    said.receive(event("conversation.item.audio_output.done", item_id="a"))
+    assert said.max_silence_seconds() is None
+    said.receive(event("conversation.item.audio_output.done", item_id="b"))
+    assert (said.max_silence_seconds(), said.is_complete()) == (FACTS.settle, True)
 
 
 HEARD = event(ITEM + "completed", transcript="One.")
@@ -396,4 +396,4 @@ def test_every_model_that_needs_a_socket_has_one() -> None:
 def test_a_message_of_no_known_type_means_nothing(kind: Any, operation: str) -> None:
     odd = orjson.dumps({"type": kind}).decode()
     assert made("together").classify(ended(odd), operation) is None
-    assert talk().hear(odd) == TtsSession("x", FACTS).hear(odd) == Turn.SKIP
+    assert talk().receive(odd) == TtsSession("x", FACTS).receive(odd) == MessageFlags.SKIP

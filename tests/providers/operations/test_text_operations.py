@@ -56,7 +56,7 @@ def ask(operation: str, model: str = "m", **params: Any) -> Ask:
 
 def body(name: str, one: Ask) -> dict[str, Any]:
     provider = made(name)
-    told: Any = provider.request(provider.wire(one), [one]).json
+    told: Any = provider.build_request(provider.to_wire(one), [one]).json
     return dict(told)
 
 
@@ -67,11 +67,11 @@ def test_every_provider_that_has_one_is_here() -> None:
 @pytest.mark.parametrize(("name", "operation", "model"), MODELS)
 def test_every_model_is_wired_without_the_key_and_the_same_each_time(name: str, operation: str, model: str) -> None:
     provider, one = made(name), ask(operation, model)
-    wire = provider.wire(one)
-    request = provider.request(wire, [one])
+    wire = provider.to_wire(one)
+    request = provider.build_request(wire, [one])
     assert (request.method, request.path) == ("POST", wire.path)
     assert KEY not in repr((wire, request, provider))
-    assert request_key(name, one, wire) == request_key(name, one, made(name).wire(ask(operation, model)))
+    assert request_key(name, one, wire) == request_key(name, one, made(name).to_wire(ask(operation, model)))
     assert wire.repeatable == (operation != "code_interpreter")
     sent: Any = request.json
     if operation != "code_interpreter":
@@ -107,7 +107,7 @@ def answered(name: str, one: Ask, told: Any, count: int = 1) -> list[Parsed]:
 def test_each_spelling_has_its_own_fields(name: str, spelling: str | None, path: str, field: str) -> None:
     one = ask("rerank", "m", rank_fields=["title"], **({"spelling": spelling} if spelling else {}))
     told = body(name, one)
-    assert made(name).wire(one).path == path
+    assert made(name).to_wire(one).path == path
     objects = name == "together" or spelling == "cohere-v1"
     assert told[field] == (DOCUMENTS if objects else ["a river", "title: b", "title: e"])
     assert ("rank_fields" in told, told.get("return_documents")) == (objects, False if objects else None)
@@ -117,7 +117,7 @@ def test_each_spelling_has_its_own_fields(name: str, spelling: str | None, path:
 
 def test_a_spelling_that_is_not_spoken_is_refused_here() -> None:
     with pytest.raises(BadInput, match="together does not speak tei"):
-        made("together").wire(ask("rerank", spelling="tei"))
+        made("together").to_wire(ask("rerank", spelling="tei"))
     with pytest.raises(UsageError):
         made("groq").model_facts("rerank", "m", RerankModel)
 
@@ -162,14 +162,14 @@ def test_a_ranking_with_a_hole_is_no_answer(results: Any) -> None:
 
 def test_texts_of_one_kind_share_a_pack_and_others_do_not() -> None:
     packs = [
-        made("openai").wire(ask("embeddings", "text-embedding-3-small", **p)).pack
+        made("openai").to_wire(ask("embeddings", "text-embedding-3-small", **p)).batching
         for p in ({}, {"text": "b"}, {"dimensions": 8})
     ]
     assert all(pack is not None for pack in packs)
     one, same, other = (pack for pack in packs if pack is not None)
     assert one.group == same.group != other.group
     assert (one.max_asks, one.max_weight) == (2048, 300_000)
-    again = made("openai").wire(replace(ask("embeddings", "text-embedding-3-small"), sample=1)).pack
+    again = made("openai").to_wire(replace(ask("embeddings", "text-embedding-3-small"), sample=1)).batching
     assert again is not None
     assert again.group != one.group
 
@@ -178,7 +178,7 @@ def test_dimensions_go_only_where_the_model_takes_them() -> None:
     assert body("openai", ask("embeddings", "text-embedding-3-small", dimensions=64))["dimensions"] == 64
     assert "dimensions" not in body("openai", ask("embeddings", "text-embedding-3-small", dimensions=1536))
     with pytest.raises(BadInput, match="has vectors of 1024 numbers, not 64"):
-        made("together").wire(ask("embeddings", "intfloat/multilingual-e5-large-instruct", dimensions=64))
+        made("together").to_wire(ask("embeddings", "intfloat/multilingual-e5-large-instruct", dimensions=64))
     assert "encoding_format" not in body("together", ask("embeddings"))
     assert body("openai", ask("embeddings", "text-embedding-3-small"))["encoding_format"] == "base64"
 
@@ -216,7 +216,7 @@ def test_indexes_that_are_doubled_or_missing_are_no_answer() -> None:
 
 def test_the_group_of_a_cell_is_bought_apart_but_never_sent() -> None:
     one, other = ask("code_interpreter", group="a#0.0"), ask("code_interpreter", group="b#0.0")
-    wires = [made("together").wire(each) for each in (one, other)]
+    wires = [made("together").to_wire(each) for each in (one, other)]
     assert request_key("together", one, wires[0]) != request_key("together", other, wires[1])
     assert body("together", one) == body("together", other) == {"language": "python", "code": "1 + 1"}
 
@@ -267,7 +267,7 @@ CHANGES: list[tuple[str, dict[str, Any]]] = [
 def test_the_request_key_ignores_nothing_that_is_bought(operation: str, change: dict[str, Any]) -> None:
     name, model = ("openai", "text-embedding-3-small") if operation == "embeddings" else ("together", "m")
     one, other = ask(operation, model), ask(operation, model, **change)
-    keys = {request_key(name, each, made(name).wire(each)) for each in (one, other, replace(one, sample=1))}
+    keys = {request_key(name, each, made(name).to_wire(each)) for each in (one, other, replace(one, sample=1))}
     assert len(keys) == 3
 
 

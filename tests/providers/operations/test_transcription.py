@@ -71,7 +71,7 @@ def test_what_a_model_cannot_is_refused_before_anything_is_sent(
 ) -> None:
     provider = make(name)
     with pytest.raises(BadInput, match=names) as caught:
-        provider.wire(ask(provider, model, **params))
+        provider.to_wire(ask(provider, model, **params))
     assert caught.value.hint
     assert not caught.value.transient
 
@@ -80,7 +80,7 @@ def test_a_url_goes_where_the_provider_takes_it() -> None:
     assert fields("groq", payload=BY_URL)["url"] == [BY_URL.url]
     together = make("together")
     made = ask(together, payload=BY_URL)
-    assert together.request(together.wire(made), [made]).files == [("file", BY_URL)]
+    assert together.build_request(together.to_wire(made), [made]).files == [("file", BY_URL)]
 
 
 def test_parameters_not_given_are_not_sent() -> None:
@@ -90,7 +90,7 @@ def test_parameters_not_given_are_not_sent() -> None:
 
 def test_the_built_in_providers_key_names_the_engine_not_the_port() -> None:
     provider = make("local")
-    wire = provider.wire(ask(provider))
+    wire = provider.to_wire(ask(provider))
     assert wire.origin.startswith("local:pocketsphinx-")
-    assert provider.wire(ask(provider, "whisper")).origin.startswith("local:whisper")
-    assert provider.wire(ask(provider)) == wire
+    assert provider.to_wire(ask(provider, "whisper")).origin.startswith("local:whisper")
+    assert provider.to_wire(ask(provider)) == wire

@@ -30,10 +30,10 @@ def translation(model: str, **params: Any) -> Ask:
 def form(name: str, model: str, **params: Any) -> dict[str, list[str]]:
     asked = translation(model, **params)
     provider = made(name)
-    wire = provider.wire(asked)
+    wire = provider.to_wire(asked)
     assert wire.path.endswith("/v1/audio/translations")
     assert wire.repeatable
-    request = provider.request(wire, [asked])
+    request = provider.build_request(wire, [asked])
     assert request.fields[0] == ("model", model)
     assert request.files == [("file", UPLOAD)]
     sent: dict[str, list[str]] = {}
@@ -77,7 +77,7 @@ def test_who_knows_only_english_is_sent_no_language_and_no_granularity(name: str
     sent = form(name, model, to="en", language="fr", words=True)
     assert not {"language", "to_language", "timestamp_granularities[]"} & set(sent)
     with pytest.raises(BadInput, match=f"{model} translates to en only, not to 'de'") as refused:
-        made(name).wire(translation(model, to="de"))
+        made(name).to_wire(translation(model, to="de"))
     assert refused.value.hint
     assert "together" in refused.value.hint
 
@@ -93,7 +93,7 @@ def test_who_knows_only_english_is_sent_no_language_and_no_granularity(name: str
 )
 def test_a_model_that_does_not_translate_is_refused_naming_what_does(name: str, model: str) -> None:
     with pytest.raises(UsageError, match=f"{model} does not translate") as refused:
-        made(name).model("translation", model)
+        made(name).choose_model("translation", model)
     assert f"--model {dict(TRANSLATORS)[name]}" in str(refused.value.hint)
 
 
@@ -101,12 +101,12 @@ def test_a_provider_that_does_not_translate_is_refused_naming_who_does() -> None
     for name, why in (("xai", "xai has no translation"), ("local", "built-in recogniser does not translate")):
         provider = make_provider(name, base_url=None, api_key_env=None, environ=KEYS)
         with pytest.raises(UsageError, match=why) as refused:
-            provider.model("translation", None)
+            provider.choose_model("translation", None)
         assert f"--provider {', '.join(offering('translation'))}" in str(refused.value.hint)
 
 
 def test_a_model_nobody_lists_is_tried() -> None:
-    assert made("groq").model("translation", "whisper-large-v9") == "whisper-large-v9"
+    assert made("groq").choose_model("translation", "whisper-large-v9") == "whisper-large-v9"
 
 
 @pytest.mark.parametrize(

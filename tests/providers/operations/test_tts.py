@@ -35,7 +35,7 @@ def ask(model: str, text: str = "Hello there.", form: str = "wav", **params: Any
 
 
 def wire(name: str, model: str, **params: Any) -> Wire:
-    return make(name).wire(ask(model, **params))
+    return make(name).to_wire(ask(model, **params))
 
 
 def wav(rate: int = 24_000) -> bytes:
@@ -56,7 +56,7 @@ def heard(body: bytes, kind: str = "audio/wav", *, name: str = "together", form:
     provider = make(name)
     made = reply(body, kind)
     assert provider.classify(made, TTS) is None
-    (only,) = provider.parse(made, [ask(provider.model("tts", None), form=form)])
+    (only,) = provider.parse(made, [ask(provider.choose_model("tts", None), form=form)])
     return only
 
 
@@ -71,14 +71,14 @@ def coded(data: bytes) -> str:
 @pytest.mark.parametrize(("name", "model"), SPEAKING)
 def test_what_is_unset_is_not_sent(name: str, model: str) -> None:
     provider = make(name)
-    made = provider.wire(ask(model))
+    made = provider.to_wire(ask(model))
     known = {"model", "input", "voice", "response_format", "text", "output_format", "language"}
     assert set(made.params) <= known
     assert made.params.get("input", made.params.get("text")) == "Hello there."
     assert ("language" in made.params) == (name == "xai")
     assert made.encoding == "json"
     assert made.repeatable == (name == "local")
-    request = provider.request(made, [ask(model)])
+    request = provider.build_request(made, [ask(model)])
     assert (request.method, request.json, request.files, request.fields) == ("POST", dict(made.params), (), ())
     assert provider.model_facts(TTS, model, TtsModel).max_characters <= 15_000
 
@@ -87,7 +87,7 @@ def test_what_is_unset_is_not_sent(name: str, model: str) -> None:
 def test_other_texts_and_voices_are_other_purchases(name: str, model: str) -> None:
     provider = make(name)
     voices = [ask(model), ask(model, "Hello."), ask(model, voice="x"), ask(model, form=list(_formats(name, model))[-1])]
-    keys = {request_key(name, a, provider.wire(a)) for a in voices}
+    keys = {request_key(name, a, provider.to_wire(a)) for a in voices}
     assert len(keys) == 4 if len(_formats(name, model)) > 1 else 3
 
 
@@ -139,7 +139,7 @@ def test_what_a_model_lacks_is_refused_before_it_costs(name: str, model: str, pa
 
 def test_a_model_that_hears_does_not_speak() -> None:
     with pytest.raises(UsageError, match="has no realtime"):
-        make("groq").model("realtime", None)
+        make("groq").choose_model("realtime", None)
 
 
 SHAPES = {
@@ -180,7 +180,7 @@ def test_a_stream_that_breaks_off_is_no_answer() -> None:
         (stream({"type": "speech.audio.done"}, end=b""), "no sound"),
     ):
         with pytest.raises(BadReply, match=why) as refused:
-            provider.parse(reply(body, "text/event-stream"), [ask(provider.model("tts", None), form="pcm")])
+            provider.parse(reply(body, "text/event-stream"), [ask(provider.choose_model("tts", None), form="pcm")])
         assert refused.value.hint
 
 
@@ -225,7 +225,7 @@ def test_any_reply_is_sound_or_a_told_failure(body: bytes, kind: str) -> None:
     made = reply(body, kind)
     if provider.classify(made, TTS) is None:
         try:
-            (told,) = provider.parse(made, [ask(provider.model("tts", None), form="mp3")])
+            (told,) = provider.parse(made, [ask(provider.choose_model("tts", None), form="mp3")])
         except BadReply as error:
             assert error.message  # noqa: PT017
         else:
@@ -236,7 +236,7 @@ def test_what_speech_costs() -> None:
     names = ("together", "openai", "groq", "xai")
     pricing = {name: Pricing.of(name, make(name).billing, meter_of, priced_as) for name in names}
     usage = Usage(characters=1_000_000, requests=1)
-    most = {n: p.ceiling(make(n).model("tts", None), "tts", usage) for n, p in pricing.items() if n != "openai"}
+    most = {n: p.ceiling(make(n).choose_model("tts", None), "tts", usage) for n, p in pricing.items() if n != "openai"}
     assert {n: int(usd or 0) for n, usd in most.items()} == {"together": 15, "groq": 22, "xai": 15}
     mini = pricing["openai"]
     tokens = mini.cost(

@@ -20,7 +20,7 @@ from mediamill.tasks.errors import BadInput, BadReply
 from mediamill.tasks.providers.base import BaseProvider
 from mediamill.tasks.providers.operations.videos import VIDEO, VideoConfig, VideoModel
 from mediamill.tasks.providers.registry import load_config
-from mediamill.tasks.wire import JOB_ID, JOB_STATES, Reply, Wire
+from mediamill.tasks.wire import JOB_ID_HEADER, JOB_STATES_HEADER, Reply, Wire
 from tests.helpers.hypothesis_profile import repeatable
 from tests.providers.made import made
 
@@ -49,7 +49,7 @@ def asked(name: str, model: str, **params: Any) -> dict[str, Any]:
 
 
 def body(provider: BaseProvider, wire: Wire, of: Ask) -> Any:
-    request = provider.request(wire, [of])
+    request = provider.build_request(wire, [of])
     return request.json if wire.encoding == "json" else dict(request.fields)
 
 
@@ -61,14 +61,14 @@ def reply(told: Any, status: int = 200, headers: Mapping[str, str] | None = None
 def test_what_is_unset_is_not_sent_and_what_the_model_makes_is_taken(name: str, model: str) -> None:
     provider = made(name)
     bare = ask(model)
-    wire = provider.wire(bare)
+    wire = provider.to_wire(bare)
     assert body(provider, wire, bare) == {"model": model, "prompt": "a boat"}
     assert (wire.job, wire.repeatable) == (True, False)
     films = provider.model_facts(VIDEO, model, VideoModel)
     for size in films.sizes:
         assert asked(name, model, size=size)["size"] == size
     for seconds in films.seconds:
-        sent = body(provider, provider.wire(ask(model, seconds=seconds)), ask(model, seconds=seconds))
+        sent = body(provider, provider.to_wire(ask(model, seconds=seconds)), ask(model, seconds=seconds))
         assert sent.get("seconds", sent.get("duration")) == (seconds if name == "xai" else str(seconds))
     with pytest.raises(BadInput, match="takes"):
         asked(name, model, size="17x17", seconds=59, steps=9)
@@ -89,7 +89,7 @@ def test_keyframes_and_references_go_where_the_provider_looks_for_them() -> None
     provider = made("together")
     told = {"seconds": 8, "size": "640x360", "aspect_ratio": "16:9", "guidance_scale": 8.0}
     of = ask("vidu/vidu-2.0", inputs, frames=["first"], **told)
-    assert body(provider, provider.wire(of), of) == {
+    assert body(provider, provider.to_wire(of), of) == {
         "model": "vidu/vidu-2.0",
         "prompt": "a boat",
         "seconds": "8",
@@ -104,12 +104,12 @@ def test_keyframes_and_references_go_where_the_provider_looks_for_them() -> None
     }
     grok = made("xai")
     of = ask("grok-imagine-video", inputs, frames=["first", "last"], aspect_ratio="16:9")
-    sent = body(grok, grok.wire(of), of)
+    sent = body(grok, grok.to_wire(of), of)
     assert sent["image"] == {"url": f"data:image/jpeg;base64,{raw}"}
     assert (sent["last_frame"], sent["aspect_ratio"]) == ({"url": "https://e.org/b.jpg"}, "16:9")
     sora = made("openai")
     of = ask("sora-2", inputs[:1], frames=["first"], size="1280x720")
-    request = sora.request(sora.wire(of), [of])
+    request = sora.build_request(sora.to_wire(of), [of])
     assert dict(request.fields) == {"model": "sora-2", "prompt": "a boat", "size": "1280x720"}
     assert request.files == [("input_reference", PICTURE)]
 
@@ -127,7 +127,7 @@ def test_the_key_tells_what_is_bought_apart() -> None:
         ask(model, (other,), frames=["first"]),
         ask("vidu/vidu-q1"),
     ]
-    keys = {request_key("together", of, provider.wire(of)) for of in asks}
+    keys = {request_key("together", of, provider.to_wire(of)) for of in asks}
     assert len(keys) == len(asks)
 
 
@@ -149,7 +149,7 @@ def test_the_key_tells_what_is_bought_apart() -> None:
 def test_documented_and_undocumented_states(name: str, told: Mapping[str, Any], state: str) -> None:
     provider = made(name)
     assert provider.classify(reply(told), VIDEO) is None
-    poll = provider.polled(reply(told), VIDEO)
+    poll = provider.parse_poll(reply(told), VIDEO)
     assert poll.state == state
     if state == "failed":
         assert poll.problem is not None
@@ -157,11 +157,11 @@ def test_documented_and_undocumented_states(name: str, told: Mapping[str, Any], 
 
 
 def test_an_expired_job_may_have_been_billed_and_a_refusal_is_its_own_kind() -> None:
-    expired = made("xai").polled(reply({"status": "expired"}), VIDEO).problem
+    expired = made("xai").parse_poll(reply({"status": "expired"}), VIDEO).problem
     assert expired is not None
     assert (expired.verdict, expired.billed) == ("unknown", True)
     failed = {"id": "v", "status": "failed", "error": {"code": "content_policy_violation", "message": "not this"}}
-    refused = made("together").polled(reply(failed), VIDEO).problem
+    refused = made("together").parse_poll(reply(failed), VIDEO).problem
     assert refused is not None
     assert (refused.kind, refused.verdict) == ("moderated", "fail")
     at_once = {"error": {"message": "Blocked by our safety system", "type": "x", "code": "moderation_blocked"}}
@@ -178,12 +178,12 @@ def test_what_is_billed_is_what_the_reply_says() -> None:
         "outputs": {"cost": 0.28, "video_url": "https://e.org/shrt/x"},
     }
     states = orjson.dumps([["queued", 1.0], ["completed", 9.5]]).decode()
-    (parsed,) = made("together").parse(reply(told, headers={JOB_ID: "v", JOB_STATES: states}), [ask("m")])
+    (parsed,) = made("together").parse(reply(told, headers={JOB_ID_HEADER: "v", JOB_STATES_HEADER: states}), [ask("m")])
     assert parsed.usage.billed_usd == Decimal("0.28")
     assert parsed.usage.video_seconds == 5
     assert parsed.data["states"][1] == {"status": "completed", "after_seconds": 9.5}
     done = {"status": "done", "video": {"url": "u", "duration": 4}, "usage": {"cost_in_usd_ticks": 2_000_000_000}}
-    (parsed,) = made("xai").parse(reply(done, headers={JOB_ID: "r"}), [ask("m")])
+    (parsed,) = made("xai").parse(reply(done, headers={JOB_ID_HEADER: "r"}), [ask("m")])
     assert (parsed.usage.billed_usd, parsed.data["url"]) == (Decimal("0.2"), "u")
     (parsed,) = made("openai").parse(reply({"id": "v", "status": "completed", "seconds": "8"}), [ask("m")])
     assert parsed.data["content"] == "/v1/videos/v/content"
@@ -205,7 +205,7 @@ def test_any_reply_is_read_or_refused(name: str, told: Any, status: int) -> None
     content = told if isinstance(told, bytes) else json.dumps(told, default=str).encode()
     given_reply = Reply(status, {}, content)
     provider.classify(given_reply, VIDEO)
-    poll = provider.polled(given_reply, VIDEO)
+    poll = provider.parse_poll(given_reply, VIDEO)
     assert poll.state in ("pending", "done", "failed")
     try:
         (parsed,) = provider.parse(given_reply, [ask("m")])

@@ -40,7 +40,7 @@ class Mood(Operation[MoodConfig, MoodModel]):
     facts_model = MoodModel
     meter = UnitMeter()
 
-    def wire(self, ask: Ask) -> Wire:
+    def to_wire(self, ask: Ask) -> Wire:
         """The text is part of the wire's parameters, and so of what is bought."""
         known, only = self.model_facts(ask.model).moods, ask.params.get("only")
         if only is not None and only not in known:
@@ -48,7 +48,7 @@ class Mood(Operation[MoodConfig, MoodModel]):
         body: dict[str, JSON] = {"model": ask.model, "text": ask.params["text"]}
         return Wire(self.provider.key_origin(ask.model), self.path, body | ({"only": only} if only else {}))
 
-    def request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
+    def build_request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
         """The parameters are the body."""
         return Request("POST", wire.path, json=dict(wire.params))
 
