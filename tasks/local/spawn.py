@@ -46,14 +46,14 @@ class Server:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def log(self) -> str:
+    def read_log(self) -> str:
         """The last it wrote to stderr."""
-        return _tail(self._log)
+        return _read_tail(self._log)
 
     def close(self) -> None:
         """End the child; harmless when it has ended."""
         atexit.unregister(self.close)
-        _end(self.process)
+        _end_process(self.process)
         self._log.close()
 
 
@@ -72,16 +72,16 @@ def spawn(engine: str = "local", **options: Any) -> Server:
     log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
     command = [sys.executable, "-P", "-m", "mediamill.tasks.local", "--parent", str(os.getpid()), "--engine", engine]
     process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-        [*command, *_flags({"port": 0, **options})],
+        [*command, *_to_flags({"port": 0, **options})],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,
-        env={**os.environ, "PYTHONPATH": _path()},
+        env={**os.environ, "PYTHONPATH": _python_path()},
     )
     try:
         ready = _read_ready_line(process, log)
     except BaseException:
-        _end(process)
+        _end_process(process)
         log.close()
         raise
     server = Server(ready["origin"], ready["engine"], process, log)
@@ -89,7 +89,7 @@ def spawn(engine: str = "local", **options: Any) -> Server:
     return server
 
 
-def _flags(options: Mapping[str, Any]) -> list[str]:
+def _to_flags(options: Mapping[str, Any]) -> list[str]:
     flags: list[str] = []
     for name, value in options.items():
         flag = "--" + name.replace("_", "-")
@@ -105,7 +105,7 @@ def _flags(options: Mapping[str, Any]) -> list[str]:
     return flags
 
 
-def _path() -> str:
+def _python_path() -> str:
     """The child's PYTHONPATH: it finds this very package, wherever the parent found it."""
     given = os.environ.get("PYTHONPATH")
     return f"{given}{os.pathsep}{_ROOT}" if given else str(_ROOT)
@@ -131,18 +131,18 @@ def _read_ready_line(process: subprocess.Popen[bytes], log: IO[bytes]) -> dict[s
             return ready
         raise UsageError(ready["error"], hint=ready["hint"])
     code = process.wait(_CLOSE_SECONDS)
-    lines = _tail(log).strip().splitlines()
+    lines = _read_tail(log).strip().splitlines()
     message = f"the built-in server did not start: {lines[-1] if lines else f'it ended with {code}'}"
     raise UsageError(message) if code == UsageError.exit_code else StorageError(message)
 
 
-def _tail(log: IO[bytes]) -> str:
+def _read_tail(log: IO[bytes]) -> str:
     log.seek(0, os.SEEK_END)
     log.seek(max(0, log.tell() - 4096))
     return log.read().decode("utf-8", "replace")
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end_process(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         process.terminate()  # before its pipe closes: it would leave, and meet the signal on its way out
     for pipe in (process.stdin, process.stdout):

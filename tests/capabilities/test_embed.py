@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mediamill.tasks.local.endpoints.embeddings import vector
+from mediamill.tasks.local.endpoints.embeddings import embed_text
 from tests.capabilities.capability_runs import E5, PRICES, SMALL, run_capability
 from tests.helpers.cli_runs import mediamill, read_rows
 from tests.helpers.local_server import RunningServer, running_server
@@ -65,7 +65,7 @@ def test_texts_share_requests_and_each_gets_its_own_vector(
     done = run_capability("embed", source, out, server, "--model", model, provider=provider)
     assert done.returncode == 0, done.stderr + done.stdout
     told = vectors_of(out)
-    np.testing.assert_array_equal(np.array(told, "float32"), np.array([vector(text, size) for text in texts()]))
+    np.testing.assert_array_equal(np.array(told, "float32"), np.array([embed_text(text, size) for text in texts()]))
     kind = pq.read_table(out / "results").schema.field("vector").type
     assert kind == (pa.list_(pa.float32(), size) if provider != "compatible" else pa.list_(pa.float32()))
     assert {(row["dimensions"], row["truncated"]) for row in read_rows(out)} == {(size, truncated)}
@@ -128,7 +128,9 @@ def test_dimensions_and_templates_are_another_purchase(server: RunningServer, tm
         assert done.returncode == 0, done.stderr + done.stdout
     assert server.bill()["billed"] == 3
     assert [len(vectors_of(tmp_path / f"o{n}")[0]) for n in range(4)] == [1536, 64, 1536, 1536]
-    np.testing.assert_array_equal(np.array(vectors_of(tmp_path / "o2")[0], "float32"), vector("Query: a river", 1536))
+    np.testing.assert_array_equal(
+        np.array(vectors_of(tmp_path / "o2")[0], "float32"), embed_text("Query: a river", 1536)
+    )
     assert {(row["cached"], row["cost_usd"]) for row in read_rows(tmp_path / "o3")} == {(True, Decimal(0))}
 
 
@@ -162,7 +164,7 @@ def test_a_kill_pays_no_pack_twice(point: str, server: RunningServer, tmp_path: 
     done = run_capability("embed", source, out, server, *options, provider="compatible")
     assert done.returncode == 0, done.stderr
     np.testing.assert_array_equal(
-        np.array(vectors_of(out), "float32"), np.array([vector(text, 256) for text in texts(320)])
+        np.array(vectors_of(out), "float32"), np.array([embed_text(text, 256) for text in texts(320)])
     )
     paid = [call["input_tokens"] // TOKENS for call in server.bill()["calls"] if call["billed"]]
     assert sum(paid) <= 320 + 2 * 32, (before, paid)  # twice only what was in flight: 2 requests of 32 texts
@@ -203,7 +205,7 @@ def test_lines_of_stdin_and_the_built_in_provider(tmp_path: Path) -> None:
     done = mediamill("embed", tmp_path / "in", *options, home=tmp_path / "home")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["done"] == 3
-    np.testing.assert_array_equal(np.array(vectors_of(out)[2], "float32"), vector("a river 2", 32))
+    np.testing.assert_array_equal(np.array(vectors_of(out)[2], "float32"), embed_text("a river 2", 32))
     written = mediamill("export", out, "--to", tmp_path / "v.parquet", "--columns", "vector", home=tmp_path / "home")
     assert written.returncode == 0, written.stderr
     assert pq.read_table(tmp_path / "v.parquet").schema.field("vector").type == pa.list_(pa.float32(), 32)

@@ -29,7 +29,7 @@ from mediamill.tasks.local.faults.fault_replies import EventStream
 from mediamill.tasks.local.faults.fault_rules import Fault
 from mediamill.tasks.local.server.api_error import ApiError
 from mediamill.tasks.local.server.dialects import Dialect
-from mediamill.tasks.local.server.middleware import PaidEndpoint, reply_headers
+from mediamill.tasks.local.server.middleware import PaidEndpoint, build_reply_headers
 from mediamill.tasks.local.server.multipart_form import Buffer
 from mediamill.tasks.local.server.request_body import parse_json
 from mediamill.tasks.local.server.server_state import RequestContext, ServerState
@@ -164,7 +164,7 @@ def _charge_chat(
     images = sum(count_image_tokens(one, counting) for one in inputs)
     prompt = count_prompt_tokens(params.text + params.tools, params.messages, inputs, counting)
     usage = count_usage(completions, prompt, images)
-    if context.charges:
+    if context.is_charged:
         state.prices.charge_tokens(call, usage.prompt, usage.completion)
         state.limiter.charge_tokens(usage.prompt + usage.completion)
     if context.dialect.name == "xai":
@@ -177,12 +177,16 @@ def _build_chat_reply(
 ) -> web.Response:
     dialect, request_id = context.dialect, context.request_id
     kind = "text/event-stream" if params.stream else "application/json"
-    headers = {**reply_headers(state, context), **_build_chat_engine_headers(state, completions), "content-type": kind}
+    headers = {
+        **build_reply_headers(state, context),
+        **_build_chat_engine_headers(state, completions),
+        "content-type": kind,
+    }
     likely = is_echo_engine(state.settings.engine)
     if not params.stream:
         body = build_completion_reply(params, completions, usage, dialect.name, request_id, likely=likely)
         return web.Response(body=body, headers=headers)
-    _, error = dialect.error(ApiError("failed", "The server had an error while answering."), request_id)
+    _, error = dialect.format_error(ApiError("failed", "The server had an error while answering."), request_id)
     chunks = build_chunks(params, completions, usage, dialect.name, request_id, likely=likely)
     return EventStream(encode_events(chunks, context.fault, error), headers)
 

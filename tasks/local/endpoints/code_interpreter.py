@@ -9,9 +9,15 @@ from typing import Any
 from aiohttp import web
 
 from mediamill.tasks.local.chat.answers import is_echo_engine
-from mediamill.tasks.local.endpoints.json_endpoint import Fields, JsonReply, json_endpoint, refuse_others, text_of
+from mediamill.tasks.local.endpoints.json_endpoint import (
+    Fields,
+    JsonReply,
+    make_json_endpoint,
+    read_text_field,
+    refuse_unknown_fields,
+)
 from mediamill.tasks.local.server.api_error import ApiError
-from mediamill.tasks.local.server.middleware import json_reply
+from mediamill.tasks.local.server.middleware import build_json_reply
 from mediamill.tasks.local.server.server_state import RequestContext, ServerState
 
 _INPUTS = frozenset({"code", "files"})
@@ -25,26 +31,26 @@ async def list_sessions(state: ServerState, _: web.Request) -> web.Response:
         {
             "id": one.id,
             "execute_count": one.executed,
-            "started_at": _moment(one.started),
-            "last_execute_at": _moment(one.last),
-            "expires_at": _moment(one.expires),
+            "started_at": _format_time(one.started),
+            "last_execute_at": _format_time(one.last),
+            "expires_at": _format_time(one.expires),
         }
-        for one in state.interpreters.listed()
+        for one in state.interpreters.list_sessions()
     ]
-    return json_reply({"data": {"sessions": sessions}, "errors": None})
+    return build_json_reply({"data": {"sessions": sessions}, "errors": None})
 
 
-async def _run(state: ServerState, context: RequestContext, fields: Fields) -> JsonReply:
-    refuse_others(fields, _FIELDS)
+async def _run_code(state: ServerState, context: RequestContext, fields: Fields) -> JsonReply:
+    refuse_unknown_fields(fields, _FIELDS)
     context.call.model = _MODEL
     if fields.get("language", "python") != "python":
         raise ApiError("bad_value", "language must be python", param="language")
-    code = text_of(fields, "code")
+    code = read_text_field(fields, "code")
     named = fields.get("session_id")
     pretend = is_echo_engine(state.settings.engine)
-    session = await state.interpreters.find(named if isinstance(named, str) else None, pretend=pretend)
-    state.interpreters.put(session, fields.get("files") or ())
-    outputs = _echoed(code) if pretend else await state.interpreters.run(session, code)
+    session = await state.interpreters.find_or_start(named if isinstance(named, str) else None, pretend=pretend)
+    state.interpreters.write_files(session, fields.get("files") or ())
+    outputs = _simulate_outputs(code) if pretend else await state.interpreters.run(session, code)
     session.executed += pretend
     data = {"session_id": session.id, "status": "success", "outputs": outputs}
     charge = partial(state.prices.charge_units, name="sessions", count=int(named is None))
@@ -52,7 +58,7 @@ async def _run(state: ServerState, context: RequestContext, fields: Fields) -> J
     return JsonReply({"data": data, "errors": None}, charge, engine, simulated=pretend)
 
 
-def _echoed(code: str) -> list[dict[str, Any]]:
+def _simulate_outputs(code: str) -> list[dict[str, Any]]:
     """What an engine says that runs nothing: the first line, or that it failed where that line raises."""
     first = code.strip().splitlines()[0][:200]
     if first.startswith("raise"):
@@ -60,8 +66,8 @@ def _echoed(code: str) -> list[dict[str, Any]]:
     return [{"type": "stdout", "data": f"{first}\n"}]
 
 
-def _moment(seconds: float) -> str:
+def _format_time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
-CODE_INTERPRETER = json_endpoint(_INPUTS, _run)
+CODE_INTERPRETER = make_json_endpoint(_INPUTS, _run_code)

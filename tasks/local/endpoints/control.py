@@ -11,17 +11,17 @@ from aiohttp import web
 
 from mediamill.tasks.errors import NoSuchOption, UsageError
 from mediamill.tasks.local.faults.fault_rules import parse_fault_rules
-from mediamill.tasks.local.server.middleware import json_reply
-from mediamill.tasks.local.server.rate_limits import RateLimiter, RateLimits
+from mediamill.tasks.local.server.middleware import build_json_reply
+from mediamill.tasks.local.server.rate_limits import RateLimiter, RateLimitSettings
 from mediamill.tasks.local.server.server_state import ServerState
 
 _PAGE = 10_000
 
 
-async def health(state: ServerState, _: web.Request) -> web.Response:
+async def show_health(state: ServerState, _: web.Request) -> web.Response:
     """Which engine transcribes, and that the server is up."""
     engine = state.asr_engine
-    return json_reply({"status": "ok", "engine": engine.identity, "simulated": engine.simulated})
+    return build_json_reply({"status": "ok", "engine": engine.identity, "simulated": engine.simulated})
 
 
 async def show_bill(state: ServerState, request: web.Request) -> web.Response:
@@ -29,37 +29,37 @@ async def show_bill(state: ServerState, request: web.Request) -> web.Response:
     try:
         offset, limit = (max(0, int(request.query.get(n, d))) for n, d in (("offset", 0), ("limit", _PAGE)))
     except ValueError:
-        return _bad_request("offset and limit must be whole numbers")
-    return json_reply(state.bill.read_page(offset, limit))
+        return _build_bad_request("offset and limit must be whole numbers")
+    return build_json_reply(state.bill.read_page(offset, limit))
 
 
 async def replace_faults(state: ServerState, request: web.Request) -> web.Response:
     """Replace the fault rules."""
     try:
-        state.rules = parse_fault_rules(orjson.loads(await request.read()))
+        state.fault_rules = parse_fault_rules(orjson.loads(await request.read()))
     except (orjson.JSONDecodeError, UsageError) as error:
-        return _bad_request(str(error))
-    return json_reply({"rules": len(state.rules)})
+        return _build_bad_request(str(error))
+    return build_json_reply({"rules": len(state.fault_rules)})
 
 
 async def change_limits(state: ServerState, request: web.Request) -> web.Response:
     """Change some of the limits; the new ones start unused."""
     try:
-        rates = _changed(state.limiter.rates, orjson.loads(await request.read()))
+        rates = _change_limits(state.limiter.rates, orjson.loads(await request.read()))
     except (orjson.JSONDecodeError, UsageError) as error:
-        return _bad_request(str(error))
+        return _build_bad_request(str(error))
     state.limiter = RateLimiter(rates, asyncio.get_running_loop().time)
-    return json_reply(asdict(rates))
+    return build_json_reply(asdict(rates))
 
 
-async def reset(state: ServerState, _: web.Request) -> web.Response:
+async def reset_state(state: ServerState, _: web.Request) -> web.Response:
     """Forget the bill, the jobs and the fault rules; limits start unused and random numbers anew."""
     state.reset()
-    return json_reply({"reset": True})
+    return build_json_reply({"reset": True})
 
 
-def _changed(rates: RateLimits, given: Any) -> RateLimits:
-    known = [f.name for f in fields(RateLimits)]
+def _change_limits(rates: RateLimitSettings, given: Any) -> RateLimitSettings:
+    known = [f.name for f in fields(RateLimitSettings)]
     if not isinstance(given, dict):
         raise UsageError("limits must be an object")
     for name, value in given.items():
@@ -72,7 +72,7 @@ def _changed(rates: RateLimits, given: Any) -> RateLimits:
     return replace(rates, **given)
 
 
-def _bad_request(message: str) -> web.Response:
-    return json_reply(
+def _build_bad_request(message: str) -> web.Response:
+    return build_json_reply(
         {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": None}}, 400
     )

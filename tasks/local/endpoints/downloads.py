@@ -20,7 +20,7 @@ from mediamill.tasks.local.media_generation.job_store import GeneratedMedia, Vid
 from mediamill.tasks.local.media_generation.specs import MIME_TYPES
 from mediamill.tasks.local.server.api_error import ApiError
 from mediamill.tasks.local.server.dialects import Dialect
-from mediamill.tasks.local.server.middleware import check_key, json_reply
+from mediamill.tasks.local.server.middleware import build_json_reply, check_key
 from mediamill.tasks.local.server.server_state import RequestContext, ServerState
 
 _BLOCK = 1 << 16
@@ -30,10 +30,10 @@ _RANGE = re.compile(r"bytes=(\d{0,30})-(\d{0,30})", re.ASCII)
 async def send_link(state: ServerState, request: web.Request) -> web.StreamResponse:
     """Redirect to the file, while the link works."""
     token = request.match_info["token"]
-    item, fault, final = await _follow(state, request, token, {"expired_link"})
+    item, fault, final = await _follow_link(state, request, token, {"expired_link"})
     if item is None or final is not None:
-        return final or _gone(404)
-    reply = web.Response(status=302, body=b"", headers={"location": file_path(item, token)})
+        return final or _build_link_error(404)
+    reply = web.Response(status=302, body=b"", headers={"location": format_file_path(item, token)})
     return reply if fault is None else await send_broken_reply(request, fault, reply)
 
 
@@ -45,10 +45,10 @@ async def send_file(state: ServerState, request: web.Request) -> web.StreamRespo
     linked = state.generation.jobs.find_linked(token)
     hopped = linked is not None and linked[0].hops
     kinds = {"cut_download"} if hopped else {"cut_download", "expired_link"}
-    item, fault, final = await _follow(state, request, token, kinds)
+    item, fault, final = await _follow_link(state, request, token, kinds)
     if item is None or final is not None:
-        return final or _gone(404)
-    return await _send(state, request, item, fault)
+        return final or _build_link_error(404)
+    return await _send_media(state, request, item, fault)
 
 
 async def send_content(state: ServerState, request: web.Request, *, dialect: Dialect) -> web.StreamResponse:
@@ -59,8 +59,10 @@ async def send_content(state: ServerState, request: web.Request, *, dialect: Dia
     if isinstance(job, web.StreamResponse):
         return job
     if job.status() != "completed":
-        return unbilled_error(context, ApiError("bad_value", "Video is not ready yet, use GET /v1/videos/{video_id}."))
-    return await _send(state, request, job, fault)
+        return build_unbilled_error(
+            context, ApiError("bad_value", "Video is not ready yet, use GET /v1/videos/{video_id}.")
+        )
+    return await _send_media(state, request, job, fault)
 
 
 async def find_video_job(
@@ -69,35 +71,35 @@ async def find_video_job(
     """The job whose id is in the path and the fault that is met, or instead of the job the reply without it."""
     name = request.match_info["id"]
     job = state.generation.jobs.get(name)
-    fault, broken = await meet_fault(state, request, job, kinds)
-    reply = broken if broken is not None else key_error(state, context)
+    fault, broken = await find_fault_reply(state, request, job, kinds)
+    reply = broken if broken is not None else refuse_wrong_key(state, context)
     if reply is not None:
         return reply, fault
     if not isinstance(job, VideoJob):
-        return unbilled_error(context, ApiError("not_found", f"Video with id '{name}' not found.")), fault
+        return build_unbilled_error(context, ApiError("not_found", f"Video with id '{name}' not found.")), fault
     return job, fault
 
 
-async def _follow(
+async def _follow_link(
     state: ServerState, request: web.BaseRequest, token: str, kinds: set[str]
 ) -> tuple[GeneratedMedia | None, Fault | None, web.StreamResponse | None]:
     """What a link stands for, the fault that is met, and the reply where it leads nowhere."""
     linked = state.generation.jobs.find_linked(token)
     item = linked[0] if linked is not None else None
-    fault, broken = await meet_fault(state, request, item, kinds if request.method == "GET" else ())
+    fault, broken = await find_fault_reply(state, request, item, kinds if request.method == "GET" else ())
     if broken is not None or linked is None or item is None:
         return item, fault, broken
     if fault is not None and fault.kind == "expired_link":
         item.dead = linked[1]
     alive = item.is_link_valid(linked[1], state.generation.link_seconds)
-    return item, fault, None if alive else _gone(403)
+    return item, fault, None if alive else _build_link_error(403)
 
 
-def _gone(status: int) -> web.Response:
+def _build_link_error(status: int) -> web.Response:
     return web.Response(status=status, text="the link has expired" if status == 403 else "not found")  # noqa: PLR2004
 
 
-async def _send(
+async def _send_media(
     state: ServerState, request: web.BaseRequest, item: GeneratedMedia, fault: Fault | None
 ) -> web.StreamResponse:
     """A file or a range of it."""
@@ -149,14 +151,14 @@ async def _send_range(
     return stream
 
 
-def link_url(request: web.BaseRequest, item: GeneratedMedia) -> str:
+def create_link_url(request: web.BaseRequest, item: GeneratedMedia) -> str:
     """A new link, on the host that the client asked."""
     token = item.create_link_token()
-    path = f"/shrt/{token}" if item.hops else file_path(item, token)
+    path = f"/shrt/{token}" if item.hops else format_file_path(item, token)
     return f"{request.scheme}://{request.host}{path}"
 
 
-def file_path(item: GeneratedMedia, token: str) -> str:
+def format_file_path(item: GeneratedMedia, token: str) -> str:
     """Where the file itself is."""
     return f"/media/{token}.{item.what.form}"
 
@@ -177,30 +179,30 @@ def parse_range(header: str, size: int) -> range | None:
     return range(int(first), min(size, int(last) + 1) if last else size)
 
 
-async def meet_fault(
+async def find_fault_reply(
     state: ServerState, request: web.BaseRequest, item: GeneratedMedia | None, kinds: Collection[str] = ()
 ) -> tuple[Fault | None, web.StreamResponse | None]:
     """The fault a request meets, and the reply where nothing is read for it."""
-    if not state.rules:
+    if not state.fault_rules:
         return None, None
     model, source = (item.model, item.source) if item is not None else (None, None)
-    fault = find_read_fault(state.rules, RequestFacts(request.path, model, None, source), kinds)
+    fault = find_read_fault(state.fault_rules, RequestFacts(request.path, model, None, source), kinds)
     if fault is None:
         return None, None
     await asyncio.sleep(fault.delay)
     return fault, await send_fault_reply(request, fault, {}) if fault.kind in UNCOMPUTED else None
 
 
-def key_error(state: ServerState, context: RequestContext) -> web.Response | None:
+def refuse_wrong_key(state: ServerState, context: RequestContext) -> web.Response | None:
     """The refusal of a request without the right key; None when it has it."""
     try:
         check_key(state.settings, context)
     except ApiError as error:
-        return unbilled_error(context, error)
+        return build_unbilled_error(context, error)
     return None
 
 
-def unbilled_error(context: RequestContext, error: ApiError) -> web.Response:
+def build_unbilled_error(context: RequestContext, error: ApiError) -> web.Response:
     """A refusal that is on no bill."""
-    status, body = context.dialect.error(error, context.request_id)
-    return json_reply(body, status)
+    status, body = context.dialect.format_error(error, context.request_id)
+    return build_json_reply(body, status)

@@ -15,10 +15,10 @@ import numpy as np
 from mediamill.tasks.local.endpoints.json_endpoint import (
     Fields,
     JsonReply,
-    json_endpoint,
-    model_of,
-    refuse_others,
-    tokens_of,
+    count_byte_tokens,
+    make_json_endpoint,
+    read_model,
+    refuse_unknown_fields,
 )
 from mediamill.tasks.local.server.api_error import ApiError
 from mediamill.tasks.local.server.server_state import RequestContext, ServerState
@@ -36,26 +36,26 @@ _FIELDS: Mapping[str, frozenset[str]] = {
 }
 
 
-async def _embed(state: ServerState, context: RequestContext, fields: Fields) -> JsonReply:
+async def _embed_texts(state: ServerState, context: RequestContext, fields: Fields) -> JsonReply:
     dialect = context.dialect
     if dialect.name in _FIELDS:
-        refuse_others(fields, _FIELDS[dialect.name])
+        refuse_unknown_fields(fields, _FIELDS[dialect.name])
     known = state.catalog.embedding[dialect.name]
-    model = model_of(fields, dialect, frozenset(known))
-    texts = _texts(fields, dialect.name)
-    size = _size(fields, known.get(model, _ORDINARY))
+    model = read_model(fields, dialect, frozenset(known))
+    texts = _read_texts(fields, dialect.name)
+    size = _read_dimensions(fields, known.get(model, _ORDINARY))
     form = fields.get("encoding_format") or "float"
     if form not in ("float", "base64"):
         raise ApiError("bad_value", "encoding_format must be float or base64", param="encoding_format")
-    data = await asyncio.to_thread(_data, texts, size, form)
-    tokens = sum(map(tokens_of, texts))
+    data = await asyncio.to_thread(_build_embeddings, texts, size, form)
+    tokens = sum(map(count_byte_tokens, texts))
     body: dict[str, Any] = {"object": "list", "model": model, "data": data}
     if dialect.name != "together":  # its reply tells no usage (provider docs)
         body["usage"] = {"prompt_tokens": tokens, "total_tokens": tokens}
     return JsonReply(body, lambda call: state.prices.charge_tokens(call, tokens, 0), "hashing-1")
 
 
-def vector(text: str, size: int) -> np.ndarray[Any, Any]:
+def embed_text(text: str, size: int) -> np.ndarray[Any, Any]:
     """A text's words, hashed to places with a sign each, counted by the logarithm, of length one."""
     values = np.zeros(size, dtype="<f4")
     for word, count in Counter(_WORD.findall(text.lower())).items():
@@ -67,8 +67,8 @@ def vector(text: str, size: int) -> np.ndarray[Any, Any]:
     return values
 
 
-def _data(texts: Sequence[str], size: int, form: str) -> list[dict[str, Any]]:
-    vectors = [vector(text, size) for text in texts]
+def _build_embeddings(texts: Sequence[str], size: int, form: str) -> list[dict[str, Any]]:
+    vectors = [embed_text(text, size) for text in texts]
     return [
         {
             "object": "embedding",
@@ -79,16 +79,16 @@ def _data(texts: Sequence[str], size: int, form: str) -> list[dict[str, Any]]:
     ]
 
 
-def _texts(fields: Fields, dialect: str) -> list[str]:
+def _read_texts(fields: Fields, dialect: str) -> list[str]:
     given = fields.get("input")
     texts = [given] if isinstance(given, str) else given
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) and text for text in texts):
         raise ApiError("missing_field" if given is None else "bad_value", "input must be texts", param="input")
     if dialect == "openai":
-        longest = max(map(tokens_of, texts))
+        longest = max(map(count_byte_tokens, texts))
         if len(texts) > _MAX_TEXTS:
             raise ApiError("bad_value", f"at most {_MAX_TEXTS} texts a request", param="input")
-        if longest > _MAX_TOKENS or sum(map(tokens_of, texts)) > _MAX_IN_ALL:
+        if longest > _MAX_TOKENS or sum(map(count_byte_tokens, texts)) > _MAX_IN_ALL:
             raise ApiError(
                 "too_long", f"This model's maximum context length is {_MAX_TOKENS} tokens, however you requested "
                 f"{longest} tokens.", param="input",
@@ -96,11 +96,11 @@ def _texts(fields: Fields, dialect: str) -> list[str]:
     return texts
 
 
-def _size(fields: Fields, ordinary: int) -> int:
+def _read_dimensions(fields: Fields, ordinary: int) -> int:
     size = fields.get("dimensions", ordinary)
     if not isinstance(size, int) or isinstance(size, bool) or not 0 < size <= _LONGEST:
         raise ApiError("bad_value", "dimensions must be a whole number above 0", param="dimensions")
     return size
 
 
-EMBEDDINGS = json_endpoint(_INPUTS, _embed)
+EMBEDDINGS = make_json_endpoint(_INPUTS, _embed_texts)

@@ -11,20 +11,20 @@ import orjson
 from aiohttp import web
 
 from mediamill.tasks.local.chat.chat_models import count_tokens
-from mediamill.tasks.local.endpoints.downloads import link_url
+from mediamill.tasks.local.endpoints.downloads import create_link_url
 from mediamill.tasks.local.endpoints.image_request import ImageRequest, read_image_request
 from mediamill.tasks.local.endpoints.media_request import max_media_bytes, read_media_request
-from mediamill.tasks.local.endpoints.video_reply import ticks
+from mediamill.tasks.local.endpoints.video_reply import build_usd_ticks
 from mediamill.tasks.local.media_generation.job_store import GeneratedMedia, make_id
 from mediamill.tasks.local.media_generation.specs import MIME_TYPES
 from mediamill.tasks.local.server.api_error import ApiError
-from mediamill.tasks.local.server.middleware import PaidEndpoint, reply_headers
+from mediamill.tasks.local.server.middleware import PaidEndpoint, build_reply_headers
 from mediamill.tasks.local.server.server_state import RequestContext, ServerState
 
 _REFUSED = "The request was rejected by the safety system."
 
 
-async def _answer(state: ServerState, context: RequestContext, fields: Any) -> web.Response:
+async def _answer_images(state: ServerState, context: RequestContext, fields: Any) -> web.Response:
     fault, name = context.fault, context.dialect.name
     params = read_image_request(fields, name, state.generation.models[name])
     context.call.model = params.model
@@ -33,29 +33,29 @@ async def _answer(state: ServerState, context: RequestContext, fields: Any) -> w
         raise ApiError("moderated", str(given.get("message") or _REFUSED))
     files = state.generation.files
     rendered = await asyncio.gather(*(files.render_image_bytes(image) for image in params.images)) if params.b64 else []
-    usage = _charge(state, context, params)
-    content = _body(context, params, _data(state, context, params, rendered), usage)
-    headers = {**reply_headers(state, context), **SIMULATED, "content-type": "application/json"}
+    usage = _charge_images(state, context, params)
+    content = _build_image_reply(context, params, _build_image_data(state, context, params, rendered), usage)
+    headers = {**build_reply_headers(state, context), **SIMULATED_HEADERS, "content-type": "application/json"}
     return web.Response(body=orjson.dumps(content), headers=headers)
 
 
-IMAGES = PaidEndpoint(read_media_request, _answer, max_media_bytes)
+IMAGES = PaidEndpoint(read_media_request, _answer_images, max_media_bytes)
 
-SIMULATED = {"x-mediamill-engine": "drawing-1", "x-mediamill-simulated": "true"}
+SIMULATED_HEADERS = {"x-mediamill-engine": "drawing-1", "x-mediamill-simulated": "true"}
 """Who makes pictures and videos."""
 
 
-def _charge(state: ServerState, context: RequestContext, params: ImageRequest) -> dict[str, Any]:
+def _charge_images(state: ServerState, context: RequestContext, params: ImageRequest) -> dict[str, Any]:
     """Bill the pictures, by the token where the model has such a price; what the reply tells of it."""
     call, prompt = context.call, count_tokens(params.prompt)
-    if context.charges:
+    if context.is_charged:
         if params.model in state.settings.token_price:
             state.prices.charge_tokens(call, prompt, params.tokens)
             call.images = len(params.images)
         else:
             state.prices.charge_media(call, images=len(params.images))
     if context.dialect.name == "xai":
-        return ticks(call.usd)
+        return build_usd_ticks(call.usd)
     return {
         "input_tokens": prompt,
         "output_tokens": params.tokens,
@@ -64,7 +64,7 @@ def _charge(state: ServerState, context: RequestContext, params: ImageRequest) -
     }
 
 
-def _data(
+def _build_image_data(
     state: ServerState, context: RequestContext, params: ImageRequest, rendered: list[bytes]
 ) -> list[dict[str, Any]]:
     """The pictures: what was rendered, or else links to what is rendered when it is fetched."""
@@ -80,11 +80,13 @@ def _data(
             hops=context.dialect.name in ("together", "local"),
         )
         state.generation.jobs.add(item)
-        data.append({"url": link_url(context.request, item)})
+        data.append({"url": create_link_url(context.request, item)})
     return data
 
 
-def _body(context: RequestContext, params: ImageRequest, data: list[dict[str, Any]], usage: dict[str, Any]) -> Any:
+def _build_image_reply(
+    context: RequestContext, params: ImageRequest, data: list[dict[str, Any]], usage: dict[str, Any]
+) -> Any:
     name, form = context.dialect.name, params.images[0].form
     if name == "xai":
         return {"data": [{**one, "mime_type": MIME_TYPES[form], "revised_prompt": ""} for one in data], "usage": usage}

@@ -14,7 +14,7 @@ from aiohttp import web
 from mediamill.tasks.local.billing.bill import PaidCall
 from mediamill.tasks.local.server.api_error import ApiError
 from mediamill.tasks.local.server.dialects import Dialect
-from mediamill.tasks.local.server.middleware import PaidEndpoint, engine_headers, reply_headers
+from mediamill.tasks.local.server.middleware import PaidEndpoint, build_engine_headers, build_reply_headers
 from mediamill.tasks.local.server.request_body import parse_json
 from mediamill.tasks.local.server.server_state import RequestContext, ServerState
 
@@ -32,10 +32,10 @@ class JsonReply:
 
 
 Fields: TypeAlias = Mapping[str, Any]
-Work: TypeAlias = Callable[[ServerState, RequestContext, Fields], Awaitable[JsonReply]]
+AnswerFields: TypeAlias = Callable[[ServerState, RequestContext, Fields], Awaitable[JsonReply]]
 
 
-def json_endpoint(inputs: frozenset[str], work: Work) -> PaidEndpoint[Any]:
+def make_json_endpoint(inputs: frozenset[str], work: AnswerFields) -> PaidEndpoint[Any]:
     """An endpoint that takes JSON and answers JSON.
 
     Args:
@@ -43,13 +43,13 @@ def json_endpoint(inputs: frozenset[str], work: Work) -> PaidEndpoint[Any]:
         work: makes the answer, or raises ``ApiError``.
     """
     return PaidEndpoint(
-        partial(_read, inputs=inputs),
-        partial(_answer, work=work),
+        partial(_read_json_request, inputs=inputs),
+        partial(_answer_json, work=work),
         lambda state, _: state.settings.max_bytes or _MAX_BYTES,
     )
 
 
-async def _read(_: ServerState, context: RequestContext, *, inputs: frozenset[str]) -> Any:
+async def _read_json_request(_: ServerState, context: RequestContext, *, inputs: frozenset[str]) -> Any:
     call, body = context.call, bytes(context.body.data)
     call.body_sha256 = hashlib.sha256(body).hexdigest()
     fields = parse_json(body)
@@ -61,17 +61,17 @@ async def _read(_: ServerState, context: RequestContext, *, inputs: frozenset[st
     return fields
 
 
-async def _answer(state: ServerState, context: RequestContext, fields: Any, *, work: Work) -> web.Response:
+async def _answer_json(state: ServerState, context: RequestContext, fields: Any, *, work: AnswerFields) -> web.Response:
     if not isinstance(fields, dict):
         raise ApiError("bad_value", "the body must be a JSON object")
     reply = await work(state, context, fields)
-    if context.charges:
+    if context.is_charged:
         reply.charge(context.call)
-    headers = {**reply_headers(state, context), **engine_headers(reply), "content-type": "application/json"}
+    headers = {**build_reply_headers(state, context), **build_engine_headers(reply), "content-type": "application/json"}
     return web.Response(body=orjson.dumps(reply.body), headers=headers)
 
 
-def model_of(fields: Fields, dialect: Dialect, known: frozenset[str], *, needed: bool = True) -> str:
+def read_model(fields: Fields, dialect: Dialect, known: frozenset[str], *, needed: bool = True) -> str:
     """The model a request names.
 
     Raises:
@@ -87,7 +87,7 @@ def model_of(fields: Fields, dialect: Dialect, known: frozenset[str], *, needed:
     return model
 
 
-def text_of(fields: Fields, name: str) -> str:
+def read_text_field(fields: Fields, name: str) -> str:
     """A field that holds text.
 
     Raises:
@@ -99,7 +99,7 @@ def text_of(fields: Fields, name: str) -> str:
     return value
 
 
-def refuse_others(fields: Fields, known: frozenset[str]) -> None:
+def refuse_unknown_fields(fields: Fields, known: frozenset[str]) -> None:
     """Refuse fields the endpoint does not have.
 
     Raises:
@@ -110,7 +110,7 @@ def refuse_others(fields: Fields, known: frozenset[str]) -> None:
             raise ApiError("unknown_field", f"Unrecognized request argument supplied: {name}", param=str(name))
 
 
-def tokens_of(text: str) -> int:
+def count_byte_tokens(text: str) -> int:
     """About four bytes a token, at least one."""
     return max(1, -(-len(text.encode("utf-8", "replace")) // 4))
 

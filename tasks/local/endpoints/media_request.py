@@ -13,7 +13,7 @@ import orjson
 from mediamill.tasks.local.server.api_error import ApiError
 from mediamill.tasks.local.server.dialects import Dialect
 from mediamill.tasks.local.server.multipart_form import parse_form
-from mediamill.tasks.local.server.request_body import Body, parse_json
+from mediamill.tasks.local.server.request_body import RequestBody, parse_json
 from mediamill.tasks.local.server.server_state import RequestContext, ServerState
 
 _MAX_BYTES = 64 * 1024 * 1024
@@ -41,35 +41,35 @@ async def read_media_request(state: ServerState, context: RequestContext) -> Any
     call, body = context.call, context.body
     kind = context.request.headers.get("Content-Type", "")
     if len(body.data) <= _LARGE:
-        fields, digests = _read(body, kind)
+        fields, digests = _read_media_body(body, kind)
     else:
         loop = asyncio.get_running_loop()
-        fields, digests = await loop.run_in_executor(state.generation.files.threads, _read, body, kind)
+        fields, digests = await loop.run_in_executor(state.generation.files.threads, _read_media_body, body, kind)
     call.body_sha256, call.file_sha256, call.params_sha256 = digests
     if isinstance(fields, dict) and isinstance(fields.get("model"), str):
         call.model = fields["model"]
     return fields
 
 
-def is_form(context: RequestContext) -> bool:
+def is_multipart(context: RequestContext) -> bool:
     """The request is a form, as OpenAI's are."""
     return context.request.headers.get("Content-Type", "").lower().startswith("multipart/")
 
 
-def _read(body: Body, kind: str) -> tuple[Any, tuple[str, str | None, str | None]]:
+def _read_media_body(body: RequestBody, kind: str) -> tuple[Any, tuple[str, str | None, str | None]]:
     try:
-        fields = _form(body, kind) if kind.lower().startswith("multipart/") else _json(body)
+        fields = _parse_form_body(body, kind) if kind.lower().startswith("multipart/") else _parse_json_body(body)
     except ApiError as api_error:
         fields = api_error
-    return fields, (body.sha256(), *(_hashes(fields) if isinstance(fields, dict) else (None, None)))
+    return fields, (body.sha256(), *(_hash_media_fields(fields) if isinstance(fields, dict) else (None, None)))
 
 
-def _json(body: Body) -> Any:
+def _parse_json_body(body: RequestBody) -> Any:
     with memoryview(body.data) as view:
         return parse_json(view)
 
 
-def _form(body: Body, kind: str) -> dict[str, Any]:
+def _parse_form_body(body: RequestBody, kind: str) -> dict[str, Any]:
     form = parse_form(body.data, kind)
     fields: dict[str, Any] = {name: values[-1] for name, values in form.fields.items()}
     with memoryview(body.data) as view:
@@ -78,7 +78,7 @@ def _form(body: Body, kind: str) -> dict[str, Any]:
     return fields
 
 
-def _hashes(fields: Mapping[str, Any]) -> tuple[str, str]:
+def _hash_media_fields(fields: Mapping[str, Any]) -> tuple[str, str]:
     """Of the prompt and the inputs, and of everything else."""
     inputs = {name: fields[name] for name in _INPUTS if name in fields}
     rest = {name: value for name, value in fields.items() if name not in _INPUTS}
@@ -89,19 +89,19 @@ def _hash(fields: Mapping[str, Any]) -> str:
     return hashlib.sha256(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def required_text(fields: Mapping[str, Any], name: str) -> str:
+def read_required_text(fields: Mapping[str, Any], name: str) -> str:
     """A field that must be there.
 
     Raises:
         ApiError: when it is not, or is no text.
     """
-    value = optional_text(fields, name)
+    value = read_optional_text(fields, name)
     if not value:
         raise ApiError("missing_field", f"Missing required parameter: '{name}'.", param=name)
     return value
 
 
-def optional_text(fields: Mapping[str, Any], name: str) -> str | None:
+def read_optional_text(fields: Mapping[str, Any], name: str) -> str | None:
     """A field that may be left out.
 
     Raises:
@@ -113,7 +113,7 @@ def optional_text(fields: Mapping[str, Any], name: str) -> str | None:
     return value
 
 
-def optional_integer(
+def read_optional_integer(
     fields: Mapping[str, Any], name: str, minimum: int | None = None, maximum: int | None = None
 ) -> int | None:
     """A whole number, where it is given.
@@ -152,7 +152,7 @@ def check_boolean(fields: Mapping[str, Any], name: str) -> None:
         raise ApiError("bad_value", f"{name} must be a boolean", param=name)
 
 
-def one_of(fields: Mapping[str, Any], name: str, allowed: Collection[str], ordinary: str) -> str:
+def read_choice(fields: Mapping[str, Any], name: str, allowed: Collection[str], ordinary: str) -> str:
     """One of a few words.
 
     Raises:
@@ -166,7 +166,7 @@ def one_of(fields: Mapping[str, Any], name: str, allowed: Collection[str], ordin
     return value
 
 
-def url_list(fields: Mapping[str, Any], name: str) -> list[str]:
+def read_url_list(fields: Mapping[str, Any], name: str) -> list[str]:
     """A list of texts that are not empty.
 
     Raises:
@@ -180,7 +180,7 @@ def url_list(fields: Mapping[str, Any], name: str) -> list[str]:
     return value
 
 
-def object_list(fields: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+def read_object_list(fields: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     """A list of objects.
 
     Raises:
@@ -194,7 +194,7 @@ def object_list(fields: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]
     return cast("list[Mapping[str, Any]]", value)
 
 
-def size_of_ratio(short: int, ratio: str, name: str, step: int = 2) -> tuple[int, int]:
+def compute_size(short: int, ratio: str, name: str, step: int = 2) -> tuple[int, int]:
     """Width and height of a ratio such as ``16:9``, the shorter side given, in steps of so many pixels.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from mediamill.tasks.local.server.dialects import Dialect
-from mediamill.tasks.local.server.middleware import json_reply
+from mediamill.tasks.local.server.middleware import build_json_reply
 from mediamill.tasks.local.server.server_state import ServerState
 
 _CREATED = 1735689600
@@ -19,38 +19,38 @@ async def list_voices(state: ServerState, request: web.Request, *, dialect: Dial
     """The engine's own voices, under every model that speaks."""
     names = state.tts_engine.voices or ("tone",)
     if dialect.name == "xai":
-        return json_reply({"voices": [{"voice_id": name, "name": name} for name in names]})
+        return build_json_reply({"voices": [{"voice_id": name, "name": name} for name in names]})
     wanted = request.query.get("model")
     models = [wanted] if wanted else [*state.catalog.tts[dialect.name]] or [state.tts_engine.identity]
-    return json_reply({"data": [{"model": m, "voices": [{"id": n, "name": n} for n in names]} for m in models]})
+    return build_json_reply({"data": [{"model": m, "voices": [{"id": n, "name": n} for n in names]} for m in models]})
 
 
 async def list_models(state: ServerState, _: web.Request, *, dialect: Dialect) -> web.Response:
     """All known models; Together's list is a bare array with prices and what each model does."""
-    names = _names(state, dialect)
+    names = _list_model_names(state, dialect)
     if dialect.name == "together":
-        return json_reply([_together_model(state, name) for name in names])
+        return build_json_reply([_build_together_model(state, name) for name in names])
     more: dict[str, Any] = {"active": True, "context_window": 448} if dialect.name == "groq" else {}
     data = [{"id": n, "object": "model", "created": _CREATED, "owned_by": "mediamill", **more} for n in names]
-    return json_reply({"object": "list", "data": data})
+    return build_json_reply({"object": "list", "data": data})
 
 
 async def list_supported_models(state: ServerState, _: web.Request, *, dialect: Dialect) -> web.Response:
     """Together's newer list, ``/v2/supported-models``, one page."""
     kinds = state.generation.kind_by_model(dialect.name)
-    models = [_supported_model(name, kinds.get(name)) for name in _names(state, dialect)]
-    return json_reply({"data": models, "next_cursor": None})
+    models = [_build_supported_model(name, kinds.get(name)) for name in _list_model_names(state, dialect)]
+    return build_json_reply({"data": models, "next_cursor": None})
 
 
-def _names(state: ServerState, dialect: Dialect) -> Sequence[str]:
+def _list_model_names(state: ServerState, dialect: Dialect) -> Sequence[str]:
     """The known models; the engine's own name where any would do."""
-    named = [*state.catalog.names(dialect.name), *state.generation.kind_by_model(dialect.name)]
+    named = [*state.catalog.list_names(dialect.name), *state.generation.kind_by_model(dialect.name)]
     return list(dict.fromkeys(named)) or [state.asr_engine.identity.partition("-")[0]]
 
 
-def _together_model(state: ServerState, name: str) -> dict[str, Any]:
+def _build_together_model(state: ServerState, name: str) -> dict[str, Any]:
     maker, _, _ = name.rpartition("/")
-    kind, pricing = _together_kind(state, name)
+    kind, pricing = _find_together_kind(state, name)
     return {
         "id": name,
         "object": "model",
@@ -65,7 +65,7 @@ def _together_model(state: ServerState, name: str) -> dict[str, Any]:
     }
 
 
-def _together_kind(state: ServerState, name: str) -> tuple[str, dict[str, Any]]:
+def _find_together_kind(state: ServerState, name: str) -> tuple[str, dict[str, Any]]:
     """What a model does, and its prices: of a million tokens, or of a minute."""
     kinds = state.generation.kind_by_model("together")
     if name in kinds:
@@ -73,16 +73,16 @@ def _together_kind(state: ServerState, name: str) -> tuple[str, dict[str, Any]]:
     pricing: dict[str, Any] = {"hourly": 0, "input": 0, "output": 0, "base": 0, "finetune": 0}
     if name in state.catalog.chat["together"]:
         tokens = state.settings.token_price.get(name)
-        return "chat", pricing if tokens is None else pricing | _token_prices(tokens)
+        return "chat", pricing if tokens is None else pricing | _build_token_prices(tokens)
     minute = state.settings.price.get(name)
     return "transcribe", pricing if minute is None else pricing | {"transcribe": {"price_per_minute": str(minute)}}
 
 
-def _token_prices(prices: tuple[Decimal, Decimal]) -> dict[str, float]:
+def _build_token_prices(prices: tuple[Decimal, Decimal]) -> dict[str, float]:
     return {"input": float(prices[0]), "output": float(prices[1])}
 
 
-def _supported_model(name: str, kind: str | None) -> dict[str, Any]:
+def _build_supported_model(name: str, kind: str | None) -> dict[str, Any]:
     return {
         "id": name,
         "name": name,

@@ -20,7 +20,7 @@ from mediamill.tasks.local.server.api_error import ApiError
 from mediamill.tasks.local.server.dialects import Dialect
 from mediamill.tasks.local.server.middleware import simulate_latency
 from mediamill.tasks.local.server.server_state import RequestContext, ServerState
-from mediamill.tasks.local.server.websocket_session import SessionClosed, WebsocketSession, hold_session
+from mediamill.tasks.local.server.websocket_session import RealtimeSession, SessionClosed, serve_session
 
 _ITEM = "conversation.item.input_audio_transcription."
 _FORMATS = {"pcm_s16le_8000": 8_000, "pcm_s16le_16000": 16_000, "pcm_s16le_24000": 24_000}
@@ -37,11 +37,11 @@ _MAX_BYTES = 512 * 2**20
 
 async def serve_realtime_asr(state: ServerState, request: web.Request, *, dialect: Dialect) -> web.StreamResponse:
     """Answer a handshake for hearing."""
-    hold = {"compatible": _vllm, "xai": _xai}.get(dialect.name, _together)
-    return await hold_session(state, request, dialect, _check, hold)
+    hold = {"compatible": _run_vllm_session, "xai": _run_xai_session}.get(dialect.name, _run_together_session)
+    return await serve_session(state, request, dialect, _check_asr_settings, hold)
 
 
-def _check(state: ServerState, context: RequestContext) -> None:
+def _check_asr_settings(state: ServerState, context: RequestContext) -> None:
     """The model must be one that can be heard here; the rate one that exists."""
     query, dialect = context.request.query, context.dialect
     model = query.get("model")
@@ -55,7 +55,7 @@ def _check(state: ServerState, context: RequestContext) -> None:
 class _AudioBuffer:
     """The sound of a session, and what is made of it."""
 
-    def __init__(self, session: WebsocketSession, rate: int) -> None:
+    def __init__(self, session: RealtimeSession, rate: int) -> None:
         self.session = session
         self.rate = rate
         self.pcm = bytearray()
@@ -67,7 +67,7 @@ class _AudioBuffer:
         """Of the sound that waits for a commit."""
         return len(self.pcm) / 2 / self.rate
 
-    def take(self, pcm: bytes) -> None:
+    def append(self, pcm: bytes) -> None:
         """More of it.
 
         Raises:
@@ -94,42 +94,42 @@ class _AudioBuffer:
         if fault is not None:
             await asyncio.sleep(fault.delay)
             if not fault.needs_reply:
-                await session.play_fault(fault, failed)
+                await session.apply_fault(fault, failed)
                 return None
         if not pcm:
             return None
-        transcript = await self._transcribe(pcm)
+        transcript = await self._transcribe_pcm(pcm)
         if fault is None or fault.billed is not False:
             dialect = session.context.dialect
             session.state.prices.charge_audio(session.context.call, dialect.billed_seconds(transcript.seconds))
         if fault is not None and fault.kind != "delay":
-            await self._interrupt(fault, transcript, failed)
+            await self._send_first_half(fault, transcript, failed)
             return None
         session.settle()
         return transcript
 
-    async def _interrupt(self, fault: Fault, transcript: Transcript, failed: str) -> None:
+    async def _send_first_half(self, fault: Fault, transcript: Transcript, failed: str) -> None:
         """The first half of an answer, and then none."""
         if fault.kind in ("reset_mid_body", "short_body"):
             await self.session.send(_ITEM + "delta", item_id=self.session.next_item_id(), delta=transcript.text[:8])
             await asyncio.sleep(0.05)
-        await self.session.play_fault(fault, failed)
+        await self.session.apply_fault(fault, failed)
 
-    async def _transcribe(self, pcm: bytes) -> Transcript:
+    async def _transcribe_pcm(self, pcm: bytes) -> Transcript:
         session = self.session
-        wav = _wav(pcm, self.rate)
+        wav = _to_wav(pcm, self.rate)
         audio = Audio("socket.wav", len(wav), hashlib.sha256(wav).hexdigest(), data=wav)
         language = session.query.get("language")
         language = None if language in (None, "", "auto") else language
         model = session.query.get("model") or ""
         params = TranscriptionRequest(model, "json", language, words=True, segments=True, diarize=False, url=None)
         transcript = await run_asr(session.state, session.context.dialect, audio, params)
-        session.state.limiter.charge(float(transcript.seconds))
+        session.state.limiter.charge_audio(float(transcript.seconds))
         await simulate_latency(session.state, session.context)
         return transcript
 
 
-def _wav(pcm: bytes, rate: int) -> bytes:
+def _to_wav(pcm: bytes, rate: int) -> bytes:
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as file:
         file.setnchannels(1)
@@ -139,59 +139,59 @@ def _wav(pcm: bytes, rate: int) -> bytes:
     return buffer.getvalue()
 
 
-async def _together(session: WebsocketSession) -> None:
+async def _run_together_session(session: RealtimeSession) -> None:
     """Together's session (provider docs): turns end by themselves unless detection is off, and with every commit."""
     together = _TogetherSession(session)
     about = {"id": session.id, "object": "realtime.session", "model": session.query.get("model")}
     await session.send("session.created", event_id="event_1", session=about)
-    async for message in session.messages():
+    async for message in session.receive_messages():
         if isinstance(message, bytes):
             await session.socket.close(code=WSCloseCode.UNSUPPORTED_DATA, message=b"binary frames are not taken")
             return
-        await together.take(message)
+        await together.handle_message(message)
 
 
 class _TogetherSession:
     """What the client's messages do; those that are not known do nothing."""
 
-    def __init__(self, session: WebsocketSession) -> None:
+    def __init__(self, session: RealtimeSession) -> None:
         rate = _FORMATS[session.query.get("input_audio_format", "pcm_s16le_16000")]
         self._session = session
         self._buffer = _AudioBuffer(session, rate)
         self._detects = session.query.get("turn_detection", "server_vad") != "none"
         self._reported = 0.0
 
-    async def take(self, message: dict[str, Any]) -> None:
+    async def handle_message(self, message: dict[str, Any]) -> None:
         """Do what a message says."""
         match message.get("type"):
             case "input_audio_buffer.append":
-                await self._append(_decode(message.get("audio")))
+                await self._append_audio(_decode_audio(message.get("audio")))
             case "input_audio_buffer.commit":
-                await self._turn(None)
+                await self._finish_turn(None)
             case "input_audio_buffer.clear":
                 self._buffer.pcm.clear()
             case "transcription_session.updated":
-                await self._update(message.get("session"))
+                await self._update_settings(message.get("session"))
             case "echo":
                 await self._session.send("echo.response", echo_id=message.get("echo_id"))
 
-    async def _append(self, pcm: bytes) -> None:
+    async def _append_audio(self, pcm: bytes) -> None:
         buffer = self._buffer
-        buffer.take(pcm)
+        buffer.append(pcm)
         while self._detects and buffer.seconds >= _LONGEST_TURN:
-            await self._turn(_LONGEST_TURN)
+            await self._finish_turn(_LONGEST_TURN)
         if buffer.consumed + buffer.seconds - self._reported >= _REPORT_SECONDS:  # nothing is read ahead of its commit
             self._reported = buffer.consumed + buffer.seconds
-            await self._processed()
+            await self._report_processed()
 
-    async def _update(self, given: Any) -> None:
+    async def _update_settings(self, given: Any) -> None:
         given = given if isinstance(given, dict) else {}
         self._buffer.prompt = given.get("prompt", self._buffer.prompt)
         if "turn_detection" in given:
             self._detects = given["turn_detection"] is not None
         await self._session.send("transcription_session.updated", session=given)
 
-    async def _turn(self, seconds: float | None) -> None:
+    async def _finish_turn(self, seconds: float | None) -> None:
         """One utterance: deltas, each in the place of the one before, then the whole. Of silence nothing is told."""
         session, buffer = self._session, self._buffer
         start, duration = buffer.consumed, buffer.seconds if seconds is None else seconds
@@ -204,24 +204,24 @@ class _TogetherSession:
                 await session.send(_ITEM + "delta", item_id=next_item_id, delta=" ".join(words[:count]))
             utterance = {"transcript": transcript.text, "start": round(start, 6), "duration": round(duration, 6)}
             await session.send(_ITEM + "completed", item_id=next_item_id, **utterance)
-        await self._processed()
+        await self._report_processed()
 
-    async def _processed(self) -> None:
+    async def _report_processed(self) -> None:
         await self._session.send("input_audio_buffer.processed", processed_ms=round(self._buffer.consumed * 1000, 3))
 
 
-async def _vllm(session: WebsocketSession) -> None:
+async def _run_vllm_session(session: RealtimeSession) -> None:
     """The session of vLLM (its docs): a commit starts it, a final one ends it."""
     buffer = _AudioBuffer(session, _RATE)
     await session.send("session.created", id=session.id, created=0)
     model = None
-    async for message in session.messages():
+    async for message in session.receive_messages():
         kind = {} if isinstance(message, bytes) else message
         match kind.get("type"):
             case "session.update":
                 model = kind.get("model")
             case "input_audio_buffer.append":
-                buffer.take(_decode(kind.get("audio")))
+                buffer.append(_decode_audio(kind.get("audio")))
             case "input_audio_buffer.commit" if model is None:
                 raise ApiError("missing_field", "the session has no model", param="model")
             case "input_audio_buffer.commit" if kind.get("final"):
@@ -233,14 +233,14 @@ async def _vllm(session: WebsocketSession) -> None:
                     await session.send("transcription.done", text=text, usage={"type": "duration"})
 
 
-async def _xai(session: WebsocketSession) -> None:
+async def _run_xai_session(session: RealtimeSession) -> None:
     """The session of xAI (provider docs); after its last message the connection is dropped without a goodbye."""
     rate = int(session.query.get("sample_rate") or _RATE)
     buffer = _AudioBuffer(session, rate)
     await session.send("transcript.created")
-    async for message in session.messages():
+    async for message in session.receive_messages():
         if isinstance(message, bytes):
-            buffer.take(message)
+            buffer.append(message)
         elif message.get("type") == "audio.done":
             duration = buffer.seconds
             transcript = await buffer.transcribe("error")
@@ -257,7 +257,7 @@ async def _xai(session: WebsocketSession) -> None:
             raise SessionClosed
 
 
-def _decode(coded: Any) -> bytes:
+def _decode_audio(coded: Any) -> bytes:
     try:
         return b64decode(coded, validate=True)
     except (ValueError, TypeError):

@@ -15,9 +15,9 @@ from mediamill.tasks.local.endpoints.tts_reply import resample
 from mediamill.tasks.local.endpoints.tts_request import TtsRequest, read_tts_request
 from mediamill.tasks.local.server.api_error import ApiError
 from mediamill.tasks.local.server.dialects import Dialect
-from mediamill.tasks.local.server.middleware import engine_headers, simulate_latency
+from mediamill.tasks.local.server.middleware import build_engine_headers, simulate_latency
 from mediamill.tasks.local.server.server_state import RequestContext, ServerState
-from mediamill.tasks.local.server.websocket_session import WebsocketSession, hold_session
+from mediamill.tasks.local.server.websocket_session import RealtimeSession, serve_session
 
 _RATE = 24_000
 _CHUNK = 1 << 15
@@ -27,20 +27,22 @@ _FAILED = "conversation.item.tts.failed"
 
 async def serve_realtime_tts(state: ServerState, request: web.Request, *, dialect: Dialect) -> web.StreamResponse:
     """Answer a handshake for speaking."""
-    return await hold_session(state, request, dialect, _check, _speak, engine_headers(state.tts_engine))
+    return await serve_session(
+        state, request, dialect, _check_tts_settings, _run_tts_session, build_engine_headers(state.tts_engine)
+    )
 
 
-def _check(state: ServerState, context: RequestContext) -> None:
+def _check_tts_settings(state: ServerState, context: RequestContext) -> None:
     model = context.request.query.get("model")
     if context.dialect.strict and model not in state.catalog.tts[context.dialect.name]:
         raise ApiError("not_found", f"Model {model} not found", param="model")
 
 
-async def _speak(session: WebsocketSession) -> None:
+async def _run_tts_session(session: RealtimeSession) -> None:
     """Texts are appended, a commit has them said; a sentence is an item, unless ``segment=never``."""
     text, voice = "", session.query.get("voice")
     await session.send("session.created", session={"id": session.id, "object": "realtime.tts.session"})
-    async for message in session.messages():
+    async for message in session.receive_messages():
         if isinstance(message, bytes):
             await session.socket.close(code=WSCloseCode.UNSUPPORTED_DATA, message=b"binary frames are not taken")
             return
@@ -54,24 +56,24 @@ async def _speak(session: WebsocketSession) -> None:
             given = message.get("session")
             voice = given.get("voice", voice) if isinstance(given, dict) else voice
         elif kind == "input_text_buffer.commit" and text.strip():
-            await _commit(session, text, voice)
+            await _speak_commit(session, text, voice)
             text = ""
 
 
-async def _commit(session: WebsocketSession, text: str, voice: str | None) -> None:
+async def _speak_commit(session: RealtimeSession, text: str, voice: str | None) -> None:
     state = session.state
     session.record_commit(text.encode("utf-8", "surrogatepass"), voice)
     fault = session.take_fault()
     if fault is not None:
         await asyncio.sleep(fault.delay)
         if not fault.needs_reply:
-            await session.play_fault(fault, _FAILED)
+            await session.apply_fault(fault, _FAILED)
             return
     try:
-        params = _tts_request(session, text, voice)
+        params = _read_session_request(session, text, voice)
         audio = await synthesize(state, session.context.dialect, params)
     except ApiError as api_error:
-        _, body = session.context.dialect.error(api_error, session.context.request_id)
+        _, body = session.context.dialect.format_error(api_error, session.context.request_id)
         session.settle()
         await session.send(_FAILED, error=body["error"])
         return
@@ -81,15 +83,15 @@ async def _commit(session: WebsocketSession, text: str, voice: str | None) -> No
         state.prices.charge_characters(session.context.call, len(text))
     if fault is not None and fault.kind != "delay":
         if fault.kind in ("reset_mid_body", "short_body"):
-            await _delta(session, session.next_item_id(), pcm[: len(pcm) // 4 * 2])
+            await _send_audio_delta(session, session.next_item_id(), pcm[: len(pcm) // 4 * 2])
             await asyncio.sleep(0.05)
-        await session.play_fault(fault, _FAILED)
+        await session.apply_fault(fault, _FAILED)
         return
     session.settle()
     await _send_audio(session, text, pcm)
 
 
-async def _send_audio(session: WebsocketSession, text: str, pcm: bytes) -> None:
+async def _send_audio(session: RealtimeSession, text: str, pcm: bytes) -> None:
     whole = session.query.get("segment") == "never"
     parts = [text] if whole else [part for part in _SENTENCES.split(text.strip()) if part]
     share = len(pcm) // 2 // len(parts) * 2
@@ -97,7 +99,7 @@ async def _send_audio(session: WebsocketSession, text: str, pcm: bytes) -> None:
         next_item_id = session.next_item_id()
         mine = pcm[n * share : (n + 1) * share if n + 1 < len(parts) else len(pcm)]
         for at in range(0, len(mine), _CHUNK):
-            await _delta(session, next_item_id, mine[at : at + _CHUNK])
+            await _send_audio_delta(session, next_item_id, mine[at : at + _CHUNK])
         words = part.split()
         times = [round(0.3 * m, 3) for m in range(len(words) + 1)]
         stamps = {"words": words, "start_seconds": times[:-1], "end_seconds": times[1:]}
@@ -105,21 +107,21 @@ async def _send_audio(session: WebsocketSession, text: str, pcm: bytes) -> None:
         await session.send("conversation.item.audio_output.done", item_id=next_item_id)
 
 
-async def _delta(session: WebsocketSession, next_item_id: str, pcm: bytes) -> None:
+async def _send_audio_delta(session: RealtimeSession, next_item_id: str, pcm: bytes) -> None:
     await session.send("conversation.item.audio_output.delta", item_id=next_item_id, delta=b64encode(pcm).decode())
 
 
-def _tts_request(session: WebsocketSession, text: str, voice: str | None) -> TtsRequest:
+def _read_session_request(session: RealtimeSession, text: str, voice: str | None) -> TtsRequest:
     """The same request as JSON, so that the same rules hold."""
     query = session.query
     fields: dict[str, Any] = {"model": query.get("model"), "input": text, "voice": voice, "response_format": "pcm"}
-    fields["sample_rate"] = _number(query, "sample_rate", int) or _RATE
+    fields["sample_rate"] = _read_query_number(query, "sample_rate", int) or _RATE
     if "speed" in query:
-        fields["speed"] = _number(query, "speed", float)
+        fields["speed"] = _read_query_number(query, "speed", float)
     return read_tts_request(fields, session.context.dialect, session.state.catalog.tts[session.context.dialect.name])
 
 
-def _number(query: Mapping[str, str], name: str, kind: Any) -> Any:
+def _read_query_number(query: Mapping[str, str], name: str, kind: Any) -> Any:
     try:
         return kind(query[name]) if name in query else None
     except ValueError:

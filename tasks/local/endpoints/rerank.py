@@ -18,11 +18,11 @@ from mediamill.tasks.local.billing.bill import PaidCall
 from mediamill.tasks.local.endpoints.json_endpoint import (
     Fields,
     JsonReply,
-    json_endpoint,
-    model_of,
-    refuse_others,
-    text_of,
-    tokens_of,
+    count_byte_tokens,
+    make_json_endpoint,
+    read_model,
+    read_text_field,
+    refuse_unknown_fields,
 )
 from mediamill.tasks.local.server.api_error import ApiError
 from mediamill.tasks.local.server.middleware import PaidEndpoint
@@ -46,14 +46,14 @@ _FIELDS: Mapping[RerankForm, frozenset[str]] = {
 _KEPT = 16
 
 
-class Indexes:
+class Bm25Indexes:
     """BM25 over lists of documents; the last few lists stay indexed, for queries that share theirs."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[str, BM25] = OrderedDict()
         self._lock = Lock()
 
-    def scores(self, query: str, documents: Sequence[str]) -> list[float]:
+    def compute_scores(self, query: str, documents: Sequence[str]) -> list[float]:
         """Each document's score; those that share no word with the query have zero."""
         import bm25s
 
@@ -77,43 +77,47 @@ class Indexes:
         return [float(score) for score in index.get_scores(known)]
 
 
-_INDEXES = Indexes()
+_INDEXES = Bm25Indexes()
 
 
-def rerank_endpoint(form: RerankForm) -> PaidEndpoint[Any]:
+def make_rerank_endpoint(form: RerankForm) -> PaidEndpoint[Any]:
     """The endpoint in one of the spellings."""
-    return json_endpoint(_INPUTS, partial(_rank, form=form))
+    return make_json_endpoint(_INPUTS, partial(_rank_documents, form=form))
 
 
-async def _rank(state: ServerState, context: RequestContext, fields: Fields, *, form: RerankForm) -> JsonReply:
+async def _rank_documents(
+    state: ServerState, context: RequestContext, fields: Fields, *, form: RerankForm
+) -> JsonReply:
     if form in _FIELDS:
-        refuse_others(fields, _FIELDS[form])
+        refuse_unknown_fields(fields, _FIELDS[form])
     known = frozenset([*state.settings.model, *state.settings.price, *state.settings.token_price])
-    model = model_of(fields, context.dialect, known, needed=form in ("together", "cohere"))
-    query, documents = text_of(fields, "query"), _documents(fields, form)
-    top = _top(fields, len(documents), form)
-    texts = [_text(document, fields.get("rank_fields")) for document in documents]
-    scores = await asyncio.to_thread(_INDEXES.scores, query, texts)
+    model = read_model(fields, context.dialect, known, needed=form in ("together", "cohere"))
+    query, documents = read_text_field(fields, "query"), _read_documents(fields, form)
+    top = _read_top_n(fields, len(documents), form)
+    texts = [_to_document_text(document, fields.get("rank_fields")) for document in documents]
+    scores = await asyncio.to_thread(_INDEXES.compute_scores, query, texts)
     order = sorted(range(len(scores)), key=lambda place: (-scores[place], place))[:top]
-    tokens = sum(map(tokens_of, texts)) + tokens_of(query) * len(texts)
-    searches = _searches(texts, query) if form.startswith("cohere") and model not in state.settings.token_price else 0
-    body = _body(form, model, [(n, scores[n]) for n in order], documents, fields, tokens, searches)
-    return JsonReply(body, partial(_charge, state, searches, tokens), _engine())
+    tokens = sum(map(count_byte_tokens, texts)) + count_byte_tokens(query) * len(texts)
+    searches = (
+        _count_searches(texts, query) if form.startswith("cohere") and model not in state.settings.token_price else 0
+    )
+    body = _build_rerank_reply(form, model, [(n, scores[n]) for n in order], documents, fields, tokens, searches)
+    return JsonReply(body, partial(_charge_rerank, state, searches, tokens), _engine_identity())
 
 
 @cache
-def _engine() -> str:
+def _engine_identity() -> str:
     return f"bm25s-{version('bm25s')}"
 
 
-def _charge(state: ServerState, searches: int, tokens: int, call: PaidCall) -> None:
+def _charge_rerank(state: ServerState, searches: int, tokens: int, call: PaidCall) -> None:
     if searches:
         state.prices.charge_units(call, "searches", searches)
     else:
         state.prices.charge_tokens(call, tokens, 0)
 
 
-def _documents(fields: Fields, form: RerankForm) -> list[Any]:
+def _read_documents(fields: Fields, form: RerankForm) -> list[Any]:
     name = "texts" if form == "tei" else "documents"
     documents = fields.get(name)
     if not isinstance(documents, list) or not documents:
@@ -126,7 +130,7 @@ def _documents(fields: Fields, form: RerankForm) -> list[Any]:
     return documents
 
 
-def _top(fields: Fields, count: int, form: RerankForm) -> int:
+def _read_top_n(fields: Fields, count: int, form: RerankForm) -> int:
     """How many of the best are told; nothing means all of them, and 0 does for vLLM alone."""
     top = fields.get("top_n")
     if top is None or (top == 0 and form == "vllm"):
@@ -136,19 +140,19 @@ def _top(fields: Fields, count: int, form: RerankForm) -> int:
     return min(top, count)
 
 
-def _text(document: Any, fields: Any) -> str:
+def _to_document_text(document: Any, fields: Any) -> str:
     if isinstance(document, str):
         return document
     names = fields if isinstance(fields, list) and fields else list(document)
     return "\n".join(f"{name}: {document[name]}" for name in names if name in document)
 
 
-def _searches(texts: Sequence[str], query: str) -> int:
-    room = max(_UNIT_TOKENS - tokens_of(query), 1)
-    return -(-sum(-(-tokens_of(text) // room) for text in texts) // _UNIT)
+def _count_searches(texts: Sequence[str], query: str) -> int:
+    room = max(_UNIT_TOKENS - count_byte_tokens(query), 1)
+    return -(-sum(-(-count_byte_tokens(text) // room) for text in texts) // _UNIT)
 
 
-def _body(
+def _build_rerank_reply(
     form: RerankForm,
     model: str,
     ranked: Sequence[tuple[int, float]],

@@ -12,15 +12,15 @@ from aiohttp import web
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.local.asr_engines.base import Audio, Transcript
 from mediamill.tasks.local.asr_engines.worker_pool import WorkerDied
-from mediamill.tasks.local.endpoints.transcription_reply import transcription_reply
+from mediamill.tasks.local.endpoints.transcription_reply import build_transcription_reply
 from mediamill.tasks.local.endpoints.transcription_request import (
     TranscriptionRequest,
-    read_transcription,
-    read_translation,
+    read_transcription_request,
+    read_translation_request,
 )
 from mediamill.tasks.local.server.api_error import ApiError, ErrorKind
 from mediamill.tasks.local.server.dialects import Dialect
-from mediamill.tasks.local.server.middleware import PaidEndpoint, reply_headers
+from mediamill.tasks.local.server.middleware import PaidEndpoint, build_reply_headers
 from mediamill.tasks.local.server.multipart_form import Form, parse_form
 from mediamill.tasks.local.server.server_state import RequestContext, ServerState
 from mediamill.tasks.local.server.url_download import download
@@ -30,26 +30,26 @@ _FORM_BYTES = 1024 * 1024
 _BAD_INPUT: dict[str, ErrorKind] = {"too_long": "too_long"}
 
 
-def _max_bytes(state: ServerState, dialect: Dialect) -> int:
+def _max_upload_bytes(state: ServerState, dialect: Dialect) -> int:
     return state.settings.max_bytes or dialect.max_bytes
 
 
-async def _read(_: ServerState, context: RequestContext) -> tuple[Form, Audio | None]:
+async def _read_upload(_: ServerState, context: RequestContext) -> tuple[Form, Audio | None]:
     """The form and the uploaded file, if there is one; what the bill tells of them is recorded."""
     call, body = context.call, context.body
     call.body_sha256 = body.sha256()
     form = parse_form(body.data, context.request.headers.get("Content-Type", ""))
-    call.model = form.text("model")
+    call.model = form.get("model")
     call.params_sha256 = hashlib.sha256(orjson.dumps(form.fields, option=orjson.OPT_SORT_KEYS)).hexdigest()
     part = form.files.get("file")
     if part is None:
         return form, None
-    audio = body.audio(part)
+    audio = body.extract_audio(part)
     call.file_sha256, context.filename = audio.sha256, audio.filename
     return form, audio
 
 
-async def _answer(
+async def _answer_transcription(
     state: ServerState, context: RequestContext, upload: tuple[Form, Audio | None], *, translates: bool
 ) -> web.Response:
     call, dialect, catalog = context.call, context.dialect, state.catalog
@@ -58,34 +58,36 @@ async def _answer(
         raise ApiError("bad_value", f"Model {call.model} only supports WebSocket streaming", param="model")
     known = catalog.asr[dialect.name]
     if translates:
-        params = read_translation(form, dialect, catalog.translation[dialect.name], known)
+        params = read_translation_request(form, dialect, catalog.translation[dialect.name], known)
     else:
-        params = read_transcription(form, dialect, known)
+        params = read_transcription_request(form, dialect, known)
     if audio is None:
         assert params.url is not None
         limit = state.settings.max_bytes or dialect.max_url_bytes
         audio = await download(params.url, state.settings.url_host, limit, context.body.cleanup)
         call.file_sha256 = audio.sha256
-    elif audio.size > (limit := _max_bytes(state, dialect)):
+    elif audio.size > (limit := _max_upload_bytes(state, dialect)):
         raise ApiError("too_large", f"Maximum content size limit ({limit}) exceeded ({audio.size} bytes read)")
     transcript = await run_asr(state, dialect, audio, params)
-    state.limiter.charge(float(transcript.seconds))
+    state.limiter.charge_audio(float(transcript.seconds))
     tokens = params.model in catalog.token_usage and dialect.name == "openai"
-    content, kind = transcription_reply(transcript, params, dialect, tokens=tokens, request_id=context.request_id)
-    reply = web.Response(body=content, headers={"content-type": kind, **reply_headers(state, context)})
-    if context.charges:
+    content, kind = build_transcription_reply(transcript, params, dialect, tokens=tokens, request_id=context.request_id)
+    reply = web.Response(body=content, headers={"content-type": kind, **build_reply_headers(state, context)})
+    if context.is_charged:
         state.prices.charge_audio(call, dialect.billed_seconds(transcript.seconds))
     return reply
 
 
-def _endpoint(*, translates: bool) -> PaidEndpoint[tuple[Form, Audio | None]]:
+def _make_endpoint(*, translates: bool) -> PaidEndpoint[tuple[Form, Audio | None]]:
     return PaidEndpoint(
-        _read, partial(_answer, translates=translates), lambda state, dialect: _max_bytes(state, dialect) + _FORM_BYTES
+        _read_upload,
+        partial(_answer_transcription, translates=translates),
+        lambda state, dialect: _max_upload_bytes(state, dialect) + _FORM_BYTES,
     )
 
 
-TRANSCRIPTIONS = _endpoint(translates=False)
-TRANSLATIONS = _endpoint(translates=True)
+TRANSCRIPTIONS = _make_endpoint(translates=False)
+TRANSLATIONS = _make_endpoint(translates=True)
 
 
 async def run_asr(state: ServerState, dialect: Dialect, audio: Audio, params: TranscriptionRequest) -> Transcript:

@@ -13,7 +13,7 @@ from mediamill.tasks.local.asr_engines.base import Segment, Transcript, Word
 from mediamill.tasks.local.endpoints.transcription_request import TranscriptionRequest
 from mediamill.tasks.local.server.dialects import Dialect
 
-Shape = dict[str, Any]
+JsonObject = dict[str, Any]
 
 _NAMES = {
     "en": "english", "de": "german", "fr": "french", "es": "spanish", "it": "italian", "pt": "portuguese",
@@ -25,7 +25,7 @@ _NAMES = {
 """Whisper's names for the languages most asked for; others are named by their code."""
 
 
-def transcription_reply(
+def build_transcription_reply(
     transcript: Transcript, params: TranscriptionRequest, dialect: Dialect, *, tokens: bool, request_id: str
 ) -> tuple[bytes, str]:
     """Body and content type of a reply.
@@ -38,26 +38,28 @@ def transcription_reply(
         request_id: what Groq's replies carry.
     """
     if params.format in ("text", "srt", "vtt"):
-        return _plain(transcript, params.format).encode(), "text/plain; charset=utf-8"
+        return _format_text_reply(transcript, params.format).encode(), "text/plain; charset=utf-8"
     if dialect.name == "xai":
-        return orjson.dumps(_xai(transcript, params)), "application/json"
+        return orjson.dumps(_build_xai_transcript(transcript, params)), "application/json"
     if params.format == "json":
-        reply: Shape = {"text": transcript.text}
+        reply: JsonObject = {"text": transcript.text}
     elif params.format == "diarized_json":
-        reply = _diarized(transcript)
+        reply = _build_diarized_reply(transcript)
     else:
-        reply = _verbose(transcript, params, dialect)
+        reply = _build_verbose_reply(transcript, params, dialect)
     if dialect.usage and not (dialect.name == "compatible" and params.format != "json"):
-        reply["usage"] = _token_usage(transcript) if tokens else _duration_usage(transcript, dialect)
+        reply["usage"] = _build_token_usage(transcript) if tokens else _build_duration_usage(transcript, dialect)
     if dialect.name == "groq":
         reply["x_groq"] = {"id": request_id}
     return orjson.dumps(reply), "application/json"
 
 
-def _xai(transcript: Transcript, params: TranscriptionRequest) -> Shape:
+def _build_xai_transcript(transcript: Transcript, params: TranscriptionRequest) -> JsonObject:
     """Words are told under ``text``, speakers are numbers (provider docs)."""
-    speaker_by_start = {w.start: number % 2 for number, (_, _, spoken) in enumerate(_turns(transcript)) for w in spoken}
-    words: list[Shape] = []
+    speaker_by_start = {
+        w.start: number % 2 for number, (_, _, spoken) in enumerate(_assign_speakers(transcript)) for w in spoken
+    }
+    words: list[JsonObject] = []
     for w in transcript.words:
         speaker = {"speaker": speaker_by_start.get(w.start, 0)} if params.diarize else {}
         words.append({"text": w.word, "start": w.start, "end": w.end, "confidence": 0.9, **speaker})
@@ -69,44 +71,44 @@ def _xai(transcript: Transcript, params: TranscriptionRequest) -> Shape:
     }
 
 
-def _verbose(transcript: Transcript, params: TranscriptionRequest, dialect: Dialect) -> Shape:
+def _build_verbose_reply(transcript: Transcript, params: TranscriptionRequest, dialect: Dialect) -> JsonObject:
     duration: float | str = float(transcript.seconds)
     if dialect.name == "compatible":
         duration = str(transcript.seconds)  # vLLM's is a string (provider docs)
-    reply: Shape = {
+    reply: JsonObject = {
         "task": "transcribe",
-        "language": _language(transcript.language, dialect),
+        "language": _format_language(transcript.language, dialect),
         "duration": duration,
         "text": transcript.text,
     }
     if params.segments:
-        reply["segments"] = [_segment(n, s, stats=dialect.stats) for n, s in enumerate(transcript.segments)]
+        reply["segments"] = [_build_segment(n, s, stats=dialect.stats) for n, s in enumerate(transcript.segments)]
     if params.words:
         reply["words"] = [{"word": w.word, "start": w.start, "end": w.end} for w in transcript.words]
     if params.diarize:
-        turns = list(_turns(transcript))
-        reply["speaker_segments"] = [_speaker_segment(n, turn) for n, turn in enumerate(turns)]
+        turns = list(_assign_speakers(transcript))
+        reply["speaker_segments"] = [_build_speaker_segment(n, turn) for n, turn in enumerate(turns)]
         if params.words:
             reply["words"] = [word for turn in reply["speaker_segments"] for word in turn["words"]]
     return reply
 
 
-def _segment(number: int, segment: Segment, *, stats: bool) -> Shape:
-    shape: Shape = {"id": number, "start": segment.start, "end": segment.end, "text": segment.text}
+def _build_segment(number: int, segment: Segment, *, stats: bool) -> JsonObject:
+    shape: JsonObject = {"id": number, "start": segment.start, "end": segment.end, "text": segment.text}
     if stats:
         shape |= {"seek": 0, "tokens": [], "temperature": 0.0}
         shape |= {"avg_logprob": -0.25, "compression_ratio": 1.2, "no_speech_prob": 0.01}
     return shape
 
 
-def _turns(transcript: Transcript) -> Iterator[tuple[str, Segment, list[Word]]]:
+def _assign_speakers(transcript: Transcript) -> Iterator[tuple[str, Segment, list[Word]]]:
     """Two speakers who take turns, a segment each."""
     for number, segment in enumerate(transcript.segments):
         words = [w for w in transcript.words if segment.start <= w.start < segment.end]
         yield f"SPEAKER_{number % 2:02d}", segment, words
 
 
-def _speaker_segment(number: int, turn: tuple[str, Segment, list[Word]]) -> Shape:
+def _build_speaker_segment(number: int, turn: tuple[str, Segment, list[Word]]) -> JsonObject:
     speaker, segment, words = turn
     return {
         "id": number,
@@ -121,7 +123,7 @@ def _speaker_segment(number: int, turn: tuple[str, Segment, list[Word]]) -> Shap
     }
 
 
-def _diarized(transcript: Transcript) -> Shape:
+def _build_diarized_reply(transcript: Transcript) -> JsonObject:
     """OpenAI's shape: segment ids are strings, speakers are letters."""
     segments = [
         {
@@ -132,12 +134,12 @@ def _diarized(transcript: Transcript) -> Shape:
             "text": segment.text,
             "speaker": "AB"[number % 2],
         }
-        for number, (_, segment, _) in enumerate(_turns(transcript))
+        for number, (_, segment, _) in enumerate(_assign_speakers(transcript))
     ]
     return {"task": "transcribe", "duration": float(transcript.seconds), "text": transcript.text, "segments": segments}
 
 
-def _duration_usage(transcript: Transcript, dialect: Dialect) -> Shape:
+def _build_duration_usage(transcript: Transcript, dialect: Dialect) -> JsonObject:
     seconds: float | int = float(transcript.seconds)
     if dialect.whole_seconds:
         seconds = int(dialect.billed_seconds(transcript.seconds))
@@ -146,8 +148,8 @@ def _duration_usage(transcript: Transcript, dialect: Dialect) -> Shape:
     return {"type": "duration", "seconds": seconds}
 
 
-def _token_usage(transcript: Transcript) -> Shape:
-    audio, written = audio_tokens(transcript.seconds), len(transcript.words)
+def _build_token_usage(transcript: Transcript) -> JsonObject:
+    audio, written = count_audio_tokens(transcript.seconds), len(transcript.words)
     return {
         "type": "tokens",
         "input_tokens": audio,
@@ -157,28 +159,31 @@ def _token_usage(transcript: Transcript) -> Shape:
     }
 
 
-def audio_tokens(seconds: Decimal) -> int:
+def count_audio_tokens(seconds: Decimal) -> int:
     """Ten tokens a second of audio, rounded up."""
     return math.ceil(seconds * 10)
 
 
-def _language(code: str, dialect: Dialect) -> str:
+def _format_language(code: str, dialect: Dialect) -> str:
     if dialect.language == "code":
         return code
     name = _NAMES.get(code, code)
     return name.title() if dialect.language == "title" else name
 
 
-def _plain(transcript: Transcript, form: str) -> str:
+def _format_text_reply(transcript: Transcript, form: str) -> str:
     if form == "text":
         return transcript.text + "\n"
     mark = "," if form == "srt" else "."
-    cues = [f"{_clock(s.start, mark)} --> {_clock(s.end, mark)}\n{s.text}\n" for s in transcript.segments]
+    cues = [
+        f"{_format_timestamp(s.start, mark)} --> {_format_timestamp(s.end, mark)}\n{s.text}\n"
+        for s in transcript.segments
+    ]
     if form == "srt":
         return "\n".join(f"{n}\n{cue}" for n, cue in enumerate(cues, 1))
     return "WEBVTT\n\n" + "\n".join(cues)
 
 
-def _clock(seconds: float, mark: str) -> str:
+def _format_timestamp(seconds: float, mark: str) -> str:
     whole, milli = divmod(round(seconds * 1000), 1000)
     return f"{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}{mark}{milli:03d}"

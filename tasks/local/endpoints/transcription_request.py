@@ -35,7 +35,9 @@ class TranscriptionRequest:
     to: str | None = None
 
 
-def read_transcription(form: Form, dialect: Dialect, models: Mapping[str, frozenset[str]]) -> TranscriptionRequest:
+def read_transcription_request(
+    form: Form, dialect: Dialect, models: Mapping[str, frozenset[str]]
+) -> TranscriptionRequest:
     """Check a form.
 
     Args:
@@ -47,34 +49,34 @@ def read_transcription(form: Form, dialect: Dialect, models: Mapping[str, frozen
         ApiError: naming the first field at fault.
     """
     if dialect.name == "xai":
-        return _read_xai(form, dialect)
-    model = form.text("model")
+        return _read_xai_transcription(form, dialect)
+    model = form.get("model")
     if model is None:
         raise ApiError("missing_field", "you must provide a model parameter", param="model")
     if model not in models and (dialect.strict or models):
-        raise _unknown(model, dialect)
+        raise _unknown_model_error(model, dialect)
     formats = models.get(model, dialect.formats)
-    chosen = form.text("response_format") or "json"
+    chosen = form.get("response_format") or "json"
     if chosen not in formats:
         what = f"response_format '{chosen}' is not compatible with model '{model}'. Use one of: "
         raise ApiError("bad_value", what + ", ".join(sorted(formats)), param="response_format")
-    _number(form, "temperature", 1.0)
-    _prompt(form, dialect)
-    granularities = set(form.many("timestamp_granularities"))
+    _check_form_number(form, "temperature", 1.0)
+    _check_prompt(form, dialect)
+    granularities = set(form.get_list("timestamp_granularities"))
     if not granularities <= _GRANULARITIES:
         raise ApiError("bad_value", "use 'word' or 'segment'", param="timestamp_granularities")
     return TranscriptionRequest(
         model,
         chosen,
-        _language(form, dialect),
+        _read_language(form, dialect),
         words="word" in granularities,
         segments=dialect.language == "code" or "segment" in granularities or not granularities,
-        diarize=_diarize(form, dialect) or chosen == "diarized_json",
-        url=_source(form, dialect),
+        diarize=_read_diarize(form, dialect) or chosen == "diarized_json",
+        url=_read_url(form, dialect),
     )
 
 
-def read_translation(
+def read_translation_request(
     form: Form, dialect: Dialect, models: Mapping[str, frozenset[str]], known: Container[str]
 ) -> TranscriptionRequest:
     """Check the form of a translation.
@@ -88,11 +90,11 @@ def read_translation(
     Raises:
         ApiError: naming the first field at fault.
     """
-    model = form.text("model")
+    model = form.get("model")
     if model in known and model not in models:
         raise ApiError("bad_value", f"The model `{model}` does not support translations", param="model")
-    params = read_transcription(form, dialect, models)
-    spoken, to = params.language, form.text("to_language") or _ENGLISH
+    params = read_transcription_request(form, dialect, models)
+    spoken, to = params.language, form.get("to_language") or _ENGLISH
     if dialect.name == "together":  # `language` is the target (provider docs)
         spoken, to = None, params.language or _ENGLISH
     elif dialect.strict:  # to English; there is no field for anything else (provider docs)
@@ -100,19 +102,19 @@ def read_translation(
     return replace(params, language=spoken, to=to, diarize=False, words=params.words and not dialect.stats)
 
 
-def _read_xai(form: Form, dialect: Dialect) -> TranscriptionRequest:
+def _read_xai_transcription(form: Form, dialect: Dialect) -> TranscriptionRequest:
     """``/stt``: the model is optional, words always come, ``format`` needs a language (provider docs)."""
-    language = _language(form, dialect)
-    if form.text("format") and language is None:
+    language = _read_language(form, dialect)
+    if form.get("format") and language is None:
         raise ApiError("missing_field", "language is required when format is set", param="language")
-    model = form.text("model") or "grok-voice-transcribe"
-    diarize = _diarize(form, dialect)
+    model = form.get("model") or "grok-voice-transcribe"
+    diarize = _read_diarize(form, dialect)
     return TranscriptionRequest(
-        model, "json", language, words=True, segments=False, diarize=diarize, url=_source(form, dialect)
+        model, "json", language, words=True, segments=False, diarize=diarize, url=_read_url(form, dialect)
     )
 
 
-def _unknown(model: str, dialect: Dialect) -> ApiError:
+def _unknown_model_error(model: str, dialect: Dialect) -> ApiError:
     if dialect.name == "together":
         message = f"Unable to access non-serverless model {model}. Please create and start a dedicated endpoint for it."
     else:
@@ -120,21 +122,21 @@ def _unknown(model: str, dialect: Dialect) -> ApiError:
     return ApiError("unknown_model", message, param="model")
 
 
-def _source(form: Form, dialect: Dialect) -> str | None:
+def _read_url(form: Form, dialect: Dialect) -> str | None:
     """The URL, where one is allowed and no file came."""
     if "file" in form.files:
         return None
     for name in dialect.url_fields:
-        url = form.text(name)
+        url = form.get(name)
         if url is not None:
             return url
-    if form.text("file") is not None:
+    if form.get("file") is not None:
         raise ApiError("bad_value", "the field must hold a file, not text", param="file")
     raise ApiError("missing_field", "you must provide a file", param="file")
 
 
-def _language(form: Form, dialect: Dialect) -> str | None:
-    language = form.text("language")
+def _read_language(form: Form, dialect: Dialect) -> str | None:
+    language = form.get("language")
     if language is None or (language == "auto" and dialect.auto):
         return None
     if not _LANGUAGE.fullmatch(language):
@@ -142,8 +144,8 @@ def _language(form: Form, dialect: Dialect) -> str | None:
     return language
 
 
-def _number(form: Form, name: str, maximum: float) -> None:
-    text = form.text(name)
+def _check_form_number(form: Form, name: str, maximum: float) -> None:
+    text = form.get(name)
     try:
         number = 0.0 if text is None else float(text)
     except ValueError:
@@ -152,14 +154,14 @@ def _number(form: Form, name: str, maximum: float) -> None:
         raise ApiError("bad_value", f"must be a number between 0 and {maximum:g}", param=name)
 
 
-def _prompt(form: Form, dialect: Dialect) -> None:
+def _check_prompt(form: Form, dialect: Dialect) -> None:
     """Groq takes 224 tokens of prompt; a token is at least a character, so a longer one in words is surely too long."""
-    if dialect.name == "groq" and len((form.text("prompt") or "").split()) > _PROMPT_TOKENS:
+    if dialect.name == "groq" and len((form.get("prompt") or "").split()) > _PROMPT_TOKENS:
         raise ApiError("bad_value", f"prompt must be at most {_PROMPT_TOKENS} tokens", param="prompt")
 
 
-def _diarize(form: Form, dialect: Dialect) -> bool:
-    text = form.text("diarize")
+def _read_diarize(form: Form, dialect: Dialect) -> bool:
+    text = form.get("diarize")
     if text is None or not dialect.speakers:
         return False  # where the field does not exist it is passed over, as other unknown fields are
     if text.lower() not in _BOOLEANS:

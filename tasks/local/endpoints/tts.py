@@ -10,11 +10,11 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from mediamill.tasks.local.endpoints.tts_reply import tts_reply
+from mediamill.tasks.local.endpoints.tts_reply import build_tts_reply
 from mediamill.tasks.local.endpoints.tts_request import TtsRequest, read_tts_request
 from mediamill.tasks.local.server.api_error import ApiError
 from mediamill.tasks.local.server.dialects import Dialect
-from mediamill.tasks.local.server.middleware import PaidEndpoint, engine_headers, reply_headers
+from mediamill.tasks.local.server.middleware import PaidEndpoint, build_engine_headers, build_reply_headers
 from mediamill.tasks.local.server.request_body import parse_json
 from mediamill.tasks.local.server.server_state import RequestContext, ServerState
 from mediamill.tasks.local.tts_engines.base import PcmAudio
@@ -23,7 +23,7 @@ _MAX_BYTES = 8 * 1024 * 1024
 _SHAPES = {"openai": "openai", "compatible": "openai"}
 
 
-async def _read(state: ServerState, context: RequestContext) -> Any:
+async def _read_tts_body(state: ServerState, context: RequestContext) -> Any:
     """The request's JSON; the bill gets its text's hash in a file's place, and that of all other fields."""
     call, dialect = context.call, context.dialect
     call.body_sha256 = context.body.sha256()
@@ -38,19 +38,19 @@ async def _read(state: ServerState, context: RequestContext) -> Any:
     return fields
 
 
-async def _answer(state: ServerState, context: RequestContext, fields: Any) -> web.Response:
+async def _answer_tts(state: ServerState, context: RequestContext, fields: Any) -> web.Response:
     dialect = context.dialect
     params = read_tts_request(fields, dialect, state.catalog.tts[dialect.name])
     audio = await synthesize(state, dialect, params)
     shape = state.settings.stream_shape or _SHAPES.get(dialect.name, "chunk")
-    content, kind = await asyncio.to_thread(tts_reply, audio, params, shape)
-    headers = {**reply_headers(state, context), **engine_headers(state.tts_engine), "content-type": kind}
-    if context.charges:
+    content, kind = await asyncio.to_thread(build_tts_reply, audio, params, shape)
+    headers = {**build_reply_headers(state, context), **build_engine_headers(state.tts_engine), "content-type": kind}
+    if context.is_charged:
         state.prices.charge_characters(context.call, len(params.text))
     return web.Response(body=content, headers=headers)
 
 
-TTS = PaidEndpoint(_read, _answer, lambda *_: _MAX_BYTES)
+TTS = PaidEndpoint(_read_tts_body, _answer_tts, lambda *_: _MAX_BYTES)
 
 
 async def synthesize(state: ServerState, dialect: Dialect, params: TtsRequest) -> PcmAudio:

@@ -26,7 +26,7 @@ _CHUNK = 1 << 13
 _BLOCK = 4096
 
 
-def tts_reply(audio: PcmAudio, params: TtsRequest, shape: str) -> tuple[bytes, str]:
+def build_tts_reply(audio: PcmAudio, params: TtsRequest, shape: str) -> tuple[bytes, str]:
     """Body and content type of a reply; works for a while, so call it in a thread.
 
     Args:
@@ -39,10 +39,10 @@ def tts_reply(audio: PcmAudio, params: TtsRequest, shape: str) -> tuple[bytes, s
         rate = _OPUS_RATE
     pcm = resample(audio, rate)
     if params.stream:
-        return b"".join(_events(pcm, params, shape)), "text/event-stream; charset=utf-8"
+        return b"".join(_generate_events(pcm, params, shape)), "text/event-stream; charset=utf-8"
     if params.form in ("pcm", "raw"):
         return pcm, f"audio/pcm;rate={rate}"
-    return _encode(pcm, rate, params.form), _TYPES[params.form]
+    return _encode_audio(pcm, rate, params.form), _TYPES[params.form]
 
 
 def resample(audio: PcmAudio, rate: int) -> bytes:
@@ -52,11 +52,13 @@ def resample(audio: PcmAudio, rate: int) -> bytes:
     import av
 
     resampler = av.AudioResampler("s16", "mono", rate)
-    parts = [f.to_ndarray().tobytes() for frame in _frames(audio.pcm, audio.rate) for f in resampler.resample(frame)]
+    parts = [
+        f.to_ndarray().tobytes() for frame in _split_frames(audio.pcm, audio.rate) for f in resampler.resample(frame)
+    ]
     return b"".join([*parts, *(f.to_ndarray().tobytes() for f in resampler.resample(None))])
 
 
-def _frames(pcm: bytes, rate: int) -> Iterator[Any]:
+def _split_frames(pcm: bytes, rate: int) -> Iterator[Any]:
     import av
     import numpy as np
 
@@ -67,20 +69,20 @@ def _frames(pcm: bytes, rate: int) -> Iterator[Any]:
         yield frame
 
 
-def _encode(pcm: bytes, rate: int, form: str) -> bytes:
+def _encode_audio(pcm: bytes, rate: int, form: str) -> bytes:
     import av
 
     container_name, codec = _CODECS[form]
     buffer = io.BytesIO()
     with av.open(buffer, "w", format=container_name) as container:
         stream: Any = container.add_stream(codec, rate=rate, layout="mono")
-        for frame in _frames(pcm, rate):
+        for frame in _split_frames(pcm, rate):
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return buffer.getvalue()
 
 
-def _events(pcm: bytes, params: TtsRequest, shape: str) -> Iterator[bytes]:
+def _generate_events(pcm: bytes, params: TtsRequest, shape: str) -> Iterator[bytes]:
     """The sound in pieces, in one of the documented shapes, with a comment as keep-alives are."""
     yield b": keep-alive\n\n"
     for at in range(0, len(pcm), _CHUNK):
@@ -93,21 +95,21 @@ def _events(pcm: bytes, params: TtsRequest, shape: str) -> Iterator[bytes]:
             event = {"type": "speech.audio.delta", "audio": coded}
         else:
             event = {"object": "audio.tts.chunk", "model": params.model, "b64": coded}
-        yield _event(event)
+        yield _encode_event(event)
     if shape == "delta":
-        yield _event({"type": "done"})
+        yield _encode_event({"type": "done"})
     elif shape == "item":
         words = params.text.split()
         times = [round(n * 0.3, 3) for n in range(len(words) + 1)]
         stamps = {"words": words, "start_seconds": times[:-1], "end_seconds": times[1:]}
-        yield _event({"type": "conversation.item.word_timestamps", "item_id": "tts_1", **stamps})
+        yield _encode_event({"type": "conversation.item.word_timestamps", "item_id": "tts_1", **stamps})
     elif shape == "openai":
         into, out = len(params.text.split()), len(pcm) // 2000
         usage = {"input_tokens": into, "output_tokens": out, "total_tokens": into + out}
-        yield _event({"type": "speech.audio.done", "usage": usage})
+        yield _encode_event({"type": "speech.audio.done", "usage": usage})
     if shape != "openai":
         yield b"data: [DONE]\n"
 
 
-def _event(event: dict[str, Any]) -> bytes:
+def _encode_event(event: dict[str, Any]) -> bytes:
     return b"data: " + orjson.dumps(event) + b"\n\n"

@@ -20,7 +20,7 @@ _ORDINARY = {"together": "wav", "openai": "mp3", "groq": "wav", "xai": "mp3", "l
 
 
 @dataclass(frozen=True, slots=True)
-class TtsModel:
+class ServedTtsModel:
     """A model that speaks: formats by the provider's names, Hz, and whether another rate can be asked for."""
 
     formats: frozenset[str] = _ALL
@@ -41,7 +41,7 @@ class TtsRequest:
     stream: bool
 
 
-def read_tts_request(fields: Any, dialect: Dialect, models: Mapping[str, TtsModel]) -> TtsRequest:
+def read_tts_request(fields: Any, dialect: Dialect, models: Mapping[str, ServedTtsModel]) -> TtsRequest:
     """Check a request.
 
     Raises:
@@ -50,37 +50,37 @@ def read_tts_request(fields: Any, dialect: Dialect, models: Mapping[str, TtsMode
     if not isinstance(fields, dict):
         raise ApiError("bad_value", "the body must be a JSON object")
     xai = dialect.name == "xai"
-    model = next(iter(models), "tts") if xai else _text(fields, "model")
+    model = next(iter(models), "tts") if xai else _read_tts_text(fields, "model")
     known = models.get(model)
     if known is None:
         if dialect.strict:
             raise ApiError("unknown_model", f"The model `{model}` does not exist or does not speak.", param="model")
-        known = TtsModel()
-    text = _text(fields, "text" if xai else "input")
+        known = ServedTtsModel()
+    text = _read_tts_text(fields, "text" if xai else "input")
     maximum = _LIMITS.get(dialect.name, _MAX)
     if len(text) > maximum:
         raise ApiError("bad_value", f"the text has {len(text)} characters, more than {maximum}", param="input")
     if xai:
-        _text(fields, "language")
+        _read_tts_text(fields, "language")
     stream = fields.get("stream") is True or fields.get("stream_format") == "sse"
     output = fields.get("output_format") if xai else fields
     output = output if isinstance(output, dict) else {}
     form = output.get("codec" if xai else "response_format") or _ORDINARY[dialect.name]
     if form not in known.formats or (stream and dialect.name == "together" and form not in ("raw", "pcm")):
         raise ApiError("bad_value", f"must be one of {sorted(known.formats)}", param="response_format")
-    params = _rate(output)
+    params = _read_sample_rate(output)
     return TtsRequest(
         model,
         text,
-        _voice(fields, dialect),
+        _read_voice(fields, dialect),
         form,
-        _speed(fields),
+        _read_speed(fields),
         (params or known.rate) if known.any_rate else known.rate,
         stream,
     )
 
 
-def _text(fields: Mapping[str, Any], name: str) -> str:
+def _read_tts_text(fields: Mapping[str, Any], name: str) -> str:
     value = fields.get(name)
     if value is None or value == "":
         raise ApiError("missing_field", f"you must provide {name}", param=name)
@@ -89,24 +89,24 @@ def _text(fields: Mapping[str, Any], name: str) -> str:
     return value
 
 
-def _voice(fields: Mapping[str, Any], dialect: Dialect) -> str | None:
+def _read_voice(fields: Mapping[str, Any], dialect: Dialect) -> str | None:
     if dialect.name in ("together", "openai", "groq"):
         value = fields.get("voice")
         if isinstance(value, dict) and isinstance(value.get("id"), str):
             return str(value["id"])
-        return _text(fields, "voice")
+        return _read_tts_text(fields, "voice")
     value = fields.get("voice_id" if dialect.name == "xai" else "voice")
     return value if isinstance(value, str) and value else None
 
 
-def _speed(fields: Mapping[str, Any]) -> float:
+def _read_speed(fields: Mapping[str, Any]) -> float:
     speed = fields.get("speed", 1.0)
     if not isinstance(speed, int | float) or not _SPEEDS[0] <= speed <= _SPEEDS[1]:
         raise ApiError("bad_value", f"must be between {_SPEEDS[0]} and {_SPEEDS[1]}", param="speed")
     return float(speed)
 
 
-def _rate(fields: Mapping[str, Any]) -> int | None:
+def _read_sample_rate(fields: Mapping[str, Any]) -> int | None:
     rate = fields.get("sample_rate")
     if rate is None:
         return None

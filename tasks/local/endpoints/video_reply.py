@@ -11,7 +11,7 @@ _TICK = Decimal("1e-10")
 _XAI = {"completed": "done", "blocked": "done", "failed": "failed"}
 
 
-def job_reply(job: VideoJob, status: str, link: str, expires: float) -> dict[str, Any]:
+def build_job_reply(job: VideoJob, status: str, link: str, expires: float) -> dict[str, Any]:
     """A job's reply.
 
     Args:
@@ -21,7 +21,7 @@ def job_reply(job: VideoJob, status: str, link: str, expires: float) -> dict[str
         expires: when it is no longer kept, in Unix seconds.
     """
     if job.wire == "xai":
-        return _xai(job, status, link)
+        return _build_xai_job(job, status, link)
     ended = status in ("completed", "failed", "blocked")
     withheld = job.fate == "blocked" and status == "blocked"
     reply: dict[str, Any] = {
@@ -49,12 +49,12 @@ def job_reply(job: VideoJob, status: str, link: str, expires: float) -> dict[str
     return reply
 
 
-def _xai(job: VideoJob, status: str, link: str) -> dict[str, Any]:
+def _build_xai_job(job: VideoJob, status: str, link: str) -> dict[str, Any]:
     if status not in ("completed", "blocked", "failed"):
         shown = status if status == job.odd else "pending"
         return {"status": shown, "model": job.model, "progress": round(100 * job.progress())}
     reply: dict[str, Any] = {"status": _XAI[status], "model": job.model, "progress": 100}
-    reply["usage"] = ticks(job.usd)
+    reply["usage"] = build_usd_ticks(job.usd)
     if status == "failed":
         return {**reply, "error": dict(job.error or {})}
     passed = status == "completed"
@@ -62,6 +62,6 @@ def _xai(job: VideoJob, status: str, link: str) -> dict[str, Any]:
     return {**reply, "video": video}
 
 
-def ticks(usd: str | None) -> dict[str, int]:
+def build_usd_ticks(usd: str | None) -> dict[str, int]:
     """What was billed, as xAI tells it."""
     return {"cost_in_usd_ticks": int(Decimal(usd or 0) / _TICK)}

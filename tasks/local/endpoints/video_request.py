@@ -10,13 +10,13 @@ from mediamill.tasks.local.endpoints.media_request import (
     RATIOS,
     check_boolean,
     check_number,
-    object_list,
-    one_of,
-    optional_integer,
-    optional_text,
-    required_text,
-    size_of_ratio,
-    url_list,
+    compute_size,
+    read_choice,
+    read_object_list,
+    read_optional_integer,
+    read_optional_text,
+    read_required_text,
+    read_url_list,
 )
 from mediamill.tasks.local.media_generation.generation_state import GenerationModels, ServedVideoModel
 from mediamill.tasks.local.media_generation.specs import MAX_PROMPT_CHARS, VideoSpec, parse_size
@@ -54,19 +54,19 @@ def read_video_request(fields: Any, wire: str, models: GenerationModels, *, stri
     if not isinstance(fields, dict):
         raise ApiError("bad_value", "the body must be a JSON object")
     ordinary = next(iter(models.videos), "any")
-    model = optional_text(fields, "model") or (
-        ordinary if wire == "openai" or not strict else required_text(fields, "model")
+    model = read_optional_text(fields, "model") or (
+        ordinary if wire == "openai" or not strict else read_required_text(fields, "model")
     )
     known = models.find_video_model(model) or (None if strict else ServedVideoModel())
     if known is None:
         message = f"The model `{model}` does not exist or does not make videos."
         raise ApiError("unknown_model", message, param="model")
-    read = {"together": _together, "openai": _openai, "xai": _xai}[wire]
-    return VideoRequest(model, read(fields, known, _prompt(fields, known)))
+    read = {"together": _read_together_video, "openai": _read_openai_video, "xai": _read_xai_video}[wire]
+    return VideoRequest(model, read(fields, known, _read_video_prompt(fields, known)))
 
 
-def _prompt(fields: Mapping[str, Any], known: ServedVideoModel) -> str:
-    prompt = (optional_text(fields, "prompt") or "") if known.optional else required_text(fields, "prompt")
+def _read_video_prompt(fields: Mapping[str, Any], known: ServedVideoModel) -> str:
+    prompt = (read_optional_text(fields, "prompt") or "") if known.optional else read_required_text(fields, "prompt")
     minimum, maximum = known.prompt
     if prompt and not minimum <= len(prompt) <= maximum:
         message = f"prompt must have {minimum} to {maximum} characters, not {len(prompt)}"
@@ -74,77 +74,77 @@ def _prompt(fields: Mapping[str, Any], known: ServedVideoModel) -> str:
     return prompt
 
 
-def _together(fields: Mapping[str, Any], known: ServedVideoModel, prompt: str) -> VideoSpec:
-    width, height = _size(fields, known)
-    seconds = _seconds(fields.get("seconds"), known, "seconds")
-    fps = optional_integer(fields, "fps", 1, _MAX_FPS) or (known.fps or (_ORDINARY_FPS,))[0]
+def _read_together_video(fields: Mapping[str, Any], known: ServedVideoModel, prompt: str) -> VideoSpec:
+    width, height = _read_video_size(fields, known)
+    seconds = _read_seconds(fields.get("seconds"), known, "seconds")
+    fps = read_optional_integer(fields, "fps", 1, _MAX_FPS) or (known.fps or (_ORDINARY_FPS,))[0]
     if known.fps and fps not in known.fps:
-        raise ApiError("bad_value", f"fps must be one of {_listed(known.fps)}", param="fps")
-    optional_integer(fields, "steps", 10, 50)
-    optional_integer(fields, "output_quality", 0, 100)
+        raise ApiError("bad_value", f"fps must be one of {_join_numbers(known.fps)}", param="fps")
+    read_optional_integer(fields, "steps", 10, 50)
+    read_optional_integer(fields, "output_quality", 0, 100)
     check_number(fields, "guidance_scale")
-    optional_text(fields, "negative_prompt")
+    read_optional_text(fields, "negative_prompt")
     check_boolean(fields, "generate_audio")
     _check_media(fields, known)
-    form = one_of(fields, "output_format", {"MP4", "WEBM"}, "MP4").lower()
+    form = read_choice(fields, "output_format", {"MP4", "WEBM"}, "MP4").lower()
     return VideoSpec(
-        prompt[:MAX_PROMPT_CHARS], optional_integer(fields, "seed") or 0, width, height, seconds, fps, form
+        prompt[:MAX_PROMPT_CHARS], read_optional_integer(fields, "seed") or 0, width, height, seconds, fps, form
     )
 
 
-def _openai(fields: Mapping[str, Any], known: ServedVideoModel, prompt: str) -> VideoSpec:
-    seconds = _seconds(fields.get("seconds"), known, "seconds")
+def _read_openai_video(fields: Mapping[str, Any], known: ServedVideoModel, prompt: str) -> VideoSpec:
+    seconds = _read_seconds(fields.get("seconds"), known, "seconds")
     size = fields.get("size")
     width, height = (known.sizes or (_ORDINARY_SIZE,))[0] if size is None else parse_size(size)
-    _check_size(known, width, height)
+    _check_video_size(known, width, height)
     return VideoSpec(prompt[:MAX_PROMPT_CHARS], 0, width, height, seconds, (known.fps or (_ORDINARY_FPS,))[0], "mp4")
 
 
-def _xai(fields: Mapping[str, Any], known: ServedVideoModel, prompt: str) -> VideoSpec:
-    seconds = optional_integer(fields, "duration", *_XAI_SECONDS) or (known.seconds or (6,))[0]
-    ratio = one_of(fields, "aspect_ratio", RATIOS, "16:9")
-    short = _SHORT[one_of(fields, "resolution", _XAI_SHORT, "480p")]
+def _read_xai_video(fields: Mapping[str, Any], known: ServedVideoModel, prompt: str) -> VideoSpec:
+    seconds = read_optional_integer(fields, "duration", *_XAI_SECONDS) or (known.seconds or (6,))[0]
+    ratio = read_choice(fields, "aspect_ratio", RATIOS, "16:9")
+    short = _SHORT[read_choice(fields, "resolution", _XAI_SHORT, "480p")]
     for name in ("image", "last_frame"):
         if fields.get(name) is not None:
-            _check_address(fields[name], name)
-    for one in object_list(fields, "reference_images"):
-        _check_address(one, "reference_images")
+            _check_url_object(fields[name], name)
+    for one in read_object_list(fields, "reference_images"):
+        _check_url_object(one, "reference_images")
     check_boolean(fields, "generate_audio")
-    width, height = size_of_ratio(short, ratio, "aspect_ratio")
+    width, height = compute_size(short, ratio, "aspect_ratio")
     return VideoSpec(prompt[:MAX_PROMPT_CHARS], 0, width, height, seconds, (known.fps or (_ORDINARY_FPS,))[0], "mp4")
 
 
-def _size(fields: Mapping[str, Any], known: ServedVideoModel) -> tuple[int, int]:
-    width, height = optional_integer(fields, "width", 16, 4096), optional_integer(fields, "height", 16, 4096)
+def _read_video_size(fields: Mapping[str, Any], known: ServedVideoModel) -> tuple[int, int]:
+    width, height = read_optional_integer(fields, "width", 16, 4096), read_optional_integer(fields, "height", 16, 4096)
     if (width is None) != (height is None):
         missing = "width" if width is None else "height"
         raise ApiError("missing_field", f"width and height go together; {missing} is missing", param=missing)
-    named = optional_text(fields, "resolution")
+    named = read_optional_text(fields, "resolution")
     if width is not None and height is not None:
         size = (width, height)
     elif named is not None:
-        short = _SHORT[one_of({"resolution": named.lower()}, "resolution", _SHORT, "720p")]
-        size = size_of_ratio(short, optional_text(fields, "ratio") or "16:9", "ratio")
+        short = _SHORT[read_choice({"resolution": named.lower()}, "resolution", _SHORT, "720p")]
+        size = compute_size(short, read_optional_text(fields, "ratio") or "16:9", "ratio")
     else:
         size = (known.sizes or (_ORDINARY_SIZE,))[0]
-    _check_size(known, *size)
+    _check_video_size(known, *size)
     return size
 
 
-def _check_size(known: ServedVideoModel, width: int, height: int) -> None:
+def _check_video_size(known: ServedVideoModel, width: int, height: int) -> None:
     if known.sizes and (width, height) not in known.sizes:
         allowed = ", ".join(f"{wide}x{high}" for wide, high in known.sizes)
         raise ApiError("bad_value", f"{width}x{height} is not supported; it must be one of {allowed}", param="size")
 
 
-def _seconds(value: Any, known: ServedVideoModel, name: str) -> int:
+def _read_seconds(value: Any, known: ServedVideoModel, name: str) -> int:
     """Whole seconds, told as a text or a number."""
     if value is None:
         return (known.seconds or (5,))[0]
     fields = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
     seconds = int(fields) if fields.isascii() and fields.isdecimal() and len(fields) < 4 else 0  # noqa: PLR2004
     if known.seconds and seconds not in known.seconds:
-        raise ApiError("bad_value", f"{name} must be one of {_listed(known.seconds)}", param=name)
+        raise ApiError("bad_value", f"{name} must be one of {_join_numbers(known.seconds)}", param=name)
     if not 0 < seconds <= _MAX_SECONDS:
         raise ApiError("bad_value", f"{name} must be between 1 and {_MAX_SECONDS}", param=name)
     return seconds
@@ -156,23 +156,23 @@ def _check_media(fields: Mapping[str, Any], known: ServedVideoModel) -> None:
         media = {}
     if not isinstance(media, dict) or media.keys() - set(_KNOWN_MEDIA):
         raise ApiError("bad_value", f"media must be an object of {', '.join(_KNOWN_MEDIA)}", param="media")
-    url_list(fields, "reference_images")
-    url_list(media, "reference_images")
-    frames = [*object_list(fields, "frame_images"), *object_list(media, "frame_images")]
+    read_url_list(fields, "reference_images")
+    read_url_list(media, "reference_images")
+    frames = [*read_object_list(fields, "frame_images"), *read_object_list(media, "frame_images")]
     if known.frames is not None and len(frames) > known.frames:
         message = f"this model takes {known.frames} frame_images, not {len(frames)}"
         raise ApiError("bad_value", message, param="frame_images")
     for one in frames:
-        required_text(one, "input_image")
+        read_required_text(one, "input_image")
         frame = one.get("frame")
         if isinstance(frame, bool) or not (frame is None or isinstance(frame, int) or frame in ("first", "last")):
             raise ApiError("bad_value", "frame must be a number, first or last", param="frame_images")
 
 
-def _check_address(value: Any, name: str) -> None:
+def _check_url_object(value: Any, name: str) -> None:
     if not isinstance(value, dict) or not isinstance(value.get("url"), str) or not value["url"]:
         raise ApiError("bad_value", f"{name} must be an object with a url", param=name)
 
 
-def _listed(values: Sequence[int]) -> str:
+def _join_numbers(values: Sequence[int]) -> str:
     return ", ".join(map(str, values))

@@ -12,16 +12,16 @@ import orjson
 from aiohttp import web
 
 from mediamill.tasks.local.billing.bill import PaidCall
-from mediamill.tasks.local.endpoints.downloads import find_video_job, link_url
-from mediamill.tasks.local.endpoints.images import SIMULATED
-from mediamill.tasks.local.endpoints.media_request import is_form, max_media_bytes, read_media_request
-from mediamill.tasks.local.endpoints.video_reply import job_reply
+from mediamill.tasks.local.endpoints.downloads import create_link_url, find_video_job
+from mediamill.tasks.local.endpoints.images import SIMULATED_HEADERS
+from mediamill.tasks.local.endpoints.media_request import is_multipart, max_media_bytes, read_media_request
+from mediamill.tasks.local.endpoints.video_reply import build_job_reply
 from mediamill.tasks.local.endpoints.video_request import VideoRequest, read_video_request
 from mediamill.tasks.local.faults.fault_replies import send_broken_reply
 from mediamill.tasks.local.media_generation.job_store import JobOutcome, VideoJob, make_id
 from mediamill.tasks.local.server.api_error import ApiError
 from mediamill.tasks.local.server.dialects import Dialect
-from mediamill.tasks.local.server.middleware import PaidEndpoint, reply_headers
+from mediamill.tasks.local.server.middleware import PaidEndpoint, build_reply_headers
 from mediamill.tasks.local.server.multipart_form import parse_form
 from mediamill.tasks.local.server.server_state import RequestContext, ServerState
 
@@ -31,24 +31,24 @@ _FAILED = {"code": "processing_failed", "message": "Video generation failed."}
 _WITHHELD = "The video was rejected by the safety system."
 
 
-async def _answer(state: ServerState, context: RequestContext, fields: Any) -> web.Response:
+async def _answer_videos(state: ServerState, context: RequestContext, fields: Any) -> web.Response:
     call, dialect = context.call, context.dialect
-    wire = _wire(context)
+    wire = _choose_wire(context)
     strict = dialect.name not in ("local", "compatible")
     params = read_video_request(fields, wire, state.generation.models[dialect.name], strict=strict)
-    if "input_reference" in fields and is_form(context):
+    if "input_reference" in fields and is_multipart(context):
         _check_reference(context, params)
     call.model = params.model
-    job = _job(state, context, params, wire)
+    job = _create_job(state, context, params, wire)
     state.generation.jobs.add(job)
-    headers = {**reply_headers(state, context), **SIMULATED, "content-type": "application/json"}
-    return web.Response(body=orjson.dumps(_creation_reply(job)), headers=headers)
+    headers = {**build_reply_headers(state, context), **SIMULATED_HEADERS, "content-type": "application/json"}
+    return web.Response(body=orjson.dumps(_build_creation_reply(job)), headers=headers)
 
 
-VIDEOS = PaidEndpoint(read_media_request, _answer, max_media_bytes)
+VIDEOS = PaidEndpoint(read_media_request, _answer_videos, max_media_bytes)
 
 
-async def poll(state: ServerState, request: web.Request, *, dialect: Dialect) -> web.StreamResponse:
+async def poll_job(state: ServerState, request: web.Request, *, dialect: Dialect) -> web.StreamResponse:
     """Say how far a job is; one that is completed gets a fresh link."""
     state.bill.polls += 1
     context = RequestContext(request, dialect, PaidCall(0, request.path))
@@ -56,25 +56,25 @@ async def poll(state: ServerState, request: web.Request, *, dialect: Dialect) ->
     if isinstance(job, web.StreamResponse):
         return job
     status = job.odd or job.status()
-    link = link_url(request, job) if status == "completed" and job.wire != "openai" else ""
-    body = job_reply(job, status, link, job.ready + state.generation.link_seconds)
-    headers = {"x-request-id": context.request_id, **SIMULATED, "content-type": "application/json"}
+    link = create_link_url(request, job) if status == "completed" and job.wire != "openai" else ""
+    body = build_job_reply(job, status, link, job.ready + state.generation.link_seconds)
+    headers = {"x-request-id": context.request_id, **SIMULATED_HEADERS, "content-type": "application/json"}
     reply = web.Response(body=orjson.dumps(body), headers=headers)
     job.odd = None
     return reply if fault is None else await send_broken_reply(request, fault, reply)
 
 
-def _wire(context: RequestContext) -> str:
+def _choose_wire(context: RequestContext) -> str:
     """Whose fields and jobs: the dialect's, or where any will do Together's for JSON and OpenAI's for forms."""
     name = context.dialect.name
-    if name == "openai" and not is_form(context) and context.request.content_type != "application/json":
+    if name == "openai" and not is_multipart(context) and context.request.content_type != "application/json":
         raise ApiError("bad_value", "the body must be multipart/form-data")
     if name in ("together", "openai", "xai"):
         return name
-    return "openai" if is_form(context) else "together"
+    return "openai" if is_multipart(context) else "together"
 
 
-def _job(state: ServerState, context: RequestContext, params: VideoRequest, wire: str) -> VideoJob:
+def _create_job(state: ServerState, context: RequestContext, params: VideoRequest, wire: str) -> VideoJob:
     """The job, on the bill unless it fails or a fault says otherwise."""
     fault = context.fault
     kind = fault.kind if fault is not None else ""
@@ -95,12 +95,12 @@ def _job(state: ServerState, context: RequestContext, params: VideoRequest, wire
         ready=now + state.rng.uniform(*state.generation.job_seconds),
         usd=context.call.usd or "0",
         fate=fate,
-        error=_error(wire, kind, body),
+        error=_build_job_error(wire, kind, body),
         odd=str(body or "validating") if kind == "job_status" else None,
     )
 
 
-def _error(wire: str, kind: str, body: Any) -> dict[str, str] | None:
+def _build_job_error(wire: str, kind: str, body: Any) -> dict[str, str] | None:
     if kind not in ("job_fail", "moderated"):
         return None
     usual = _FAILED if kind == "job_fail" else {"code": _BLOCKED[wire], "message": _WITHHELD}
@@ -108,12 +108,12 @@ def _error(wire: str, kind: str, body: Any) -> dict[str, str] | None:
     return {**usual, **{name: str(value) for name, value in given.items() if value is not None}}
 
 
-def _creation_reply(job: VideoJob) -> dict[str, Any]:
+def _build_creation_reply(job: VideoJob) -> dict[str, Any]:
     """What creation answers: the job is waiting, however soon it ends."""
     if job.wire == "xai":
         return {"request_id": job.id}
     waiting = replace(job, ready=job.created + 1e9, fate="completed")
-    return job_reply(waiting, job.odd or "queued", "", 0)
+    return build_job_reply(waiting, job.odd or "queued", "", 0)
 
 
 def _check_reference(context: RequestContext, params: VideoRequest) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mediamill.tasks.local.sandbox.lockdown import CannotLock, lock
+from mediamill.tasks.local.sandbox.lockdown import LockdownError, lock_down
 
 _RICH = {
     "_repr_png_": "image/png",
@@ -29,7 +29,7 @@ _RICH = {
 _LONGEST_REPR = 100_000
 
 
-class Cells:
+class CellRunner:
     """Runs cells in one namespace, one after another."""
 
     def __init__(self, max_output: int) -> None:
@@ -44,21 +44,21 @@ class Cells:
         self._shown = []
         ending: list[dict[str, Any]] = []
         streams: dict[str, str] = {}
-        with self._captured(streams):
+        with self._capture_output(streams):
             try:
-                value = self._evaluated(code, f"<cell {self._count}>")
-                self._figures()
+                value = self._evaluate(code, f"<cell {self._count}>")
+                self._collect_figures()
                 if value is not None:
-                    ending.append({"type": "execute_result", "data": _rich_output(value)})
+                    ending.append({"type": "execute_result", "data": _to_rich_output(value)})
             except SystemExit as stop:
                 if stop.code not in (None, 0):
                     ending.append({"type": "error", "data": f"SystemExit: {stop.code}"})
             except BaseException as error:  # noqa: BLE001 - foreign code may raise anything
-                ending.append({"type": "error", "data": _traced(error)})
+                ending.append({"type": "error", "data": _format_traceback(error)})
         printed = [{"type": name, "data": text} for name, text in streams.items() if text]
         return [*printed, *self._shown, *ending]
 
-    def _evaluated(self, code: str, name: str) -> Any:
+    def _evaluate(self, code: str, name: str) -> Any:
         """Run a cell; the value of its last line where that is an expression."""
         linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)
         tree = ast.parse(code, name)
@@ -70,9 +70,9 @@ class Cells:
         return eval(compile(ast.Expression(last.value), name, "eval"), self._names)  # noqa: S307
 
     def _display(self, *values: Any) -> None:
-        self._shown += [{"type": "display_data", "data": _rich_output(value)} for value in values]
+        self._shown += [{"type": "display_data", "data": _to_rich_output(value)} for value in values]
 
-    def _figures(self) -> None:
+    def _collect_figures(self) -> None:
         """Figures that were drawn and not shown elsewhere."""
         plots = sys.modules.get("matplotlib.pyplot")
         if plots is None:
@@ -82,11 +82,11 @@ class Cells:
         for number in plots.get_fignums():
             drawn = io.BytesIO()
             plots.figure(number).savefig(drawn, format="png")
-            self._shown.append({"type": "display_data", "data": {"image/png": _base64(drawn.getvalue())}})
+            self._shown.append({"type": "display_data", "data": {"image/png": _encode_base64(drawn.getvalue())}})
         plots.close("all")
 
     @contextlib.contextmanager
-    def _captured(self, streams: dict[str, str]) -> Iterator[None]:
+    def _capture_output(self, streams: dict[str, str]) -> Iterator[None]:
         """What goes to the descriptors 1 and 2, from whatever process of the cell."""
         files = {}
         for descriptor, name in ((1, "stdout"), (2, "stderr")):
@@ -107,14 +107,14 @@ class Cells:
                 Path(f".{name}").unlink(missing_ok=True)
 
 
-def _rich_output(value: Any) -> dict[str, str]:
+def _to_rich_output(value: Any) -> dict[str, str]:
     """A value by MIME type: as text, and as a picture or a page where it can show itself as one."""
     fields = {}
     for method, mime in _RICH.items():
         with contextlib.suppress(Exception):
             shown = getattr(value, method)()
             if shown is not None:
-                fields[mime] = _base64(shown) if isinstance(shown, bytes) else str(shown)
+                fields[mime] = _encode_base64(shown) if isinstance(shown, bytes) else str(shown)
     try:
         fields["text/plain"] = repr(value)[:_LONGEST_REPR]
     except Exception as error:  # noqa: BLE001 - a value whose words fail is still a value
@@ -122,11 +122,11 @@ def _rich_output(value: Any) -> dict[str, str]:
     return fields
 
 
-def _base64(data: bytes) -> str:
+def _encode_base64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def _traced(error: BaseException) -> str:
+def _format_traceback(error: BaseException) -> str:
     """The traceback, without this file's own lines."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if frame.filename != __file__]
@@ -146,12 +146,12 @@ def main() -> int:
     if root not in site.getsitepackages():  # a checkout holds more than packages
         sys.path[:] = [path for path in sys.path if path != root]
     try:
-        lock(Path.cwd(), **limits)
-    except CannotLock as error:
+        lock_down(Path.cwd(), **limits)
+    except LockdownError as error:
         answers.write(json.dumps({"refused": str(error)}).encode() + b"\n")
         return 1
     answers.write(b'{"ready": true}\n')
-    cells, mine = Cells(output), os.getpid()
+    cells, mine = CellRunner(output), os.getpid()
     for line in orders:
         fields = cells.run(json.loads(line)["code"])
         if os.getpid() != mine:  # a child of the code that came back; the answer is its parent's

@@ -30,7 +30,7 @@ _MAX = 32
 
 
 @dataclass(slots=True)
-class InterpreterSession:
+class SandboxSession:
     """A running interpreter. Times are seconds since the epoch."""
 
     id: str
@@ -43,7 +43,7 @@ class InterpreterSession:
     busy: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
-class InterpreterSessions:
+class SandboxSessions:
     """The interpreters of one server.
 
     Args:
@@ -56,9 +56,9 @@ class InterpreterSessions:
         self.allowed = allowed
         self._session_seconds = session_seconds
         self._cell_seconds = cell_seconds
-        self._sessions: dict[str, InterpreterSession] = {}
+        self._sessions: dict[str, SandboxSession] = {}
 
-    async def find(self, session_id: str | None, *, pretend: bool) -> InterpreterSession:
+    async def find_or_start(self, session_id: str | None, *, pretend: bool) -> SandboxSession:
         """The session of that id, or a new one where none is named.
 
         Args:
@@ -68,7 +68,7 @@ class InterpreterSessions:
         Raises:
             ApiError: when it has expired, or code may not run here.
         """
-        await self._expire()
+        await self._end_expired()
         if session_id is not None:
             known = self._sessions.get(session_id)
             if known is None:
@@ -78,13 +78,13 @@ class InterpreterSessions:
             await self.end(min(self._sessions.values(), key=lambda one: (one.busy.locked(), one.last)))
         now = time.time()
         folder = Path(tempfile.mkdtemp(prefix="mediamill-code-"))
-        session = InterpreterSession(f"ses_{uuid.uuid4().hex}", folder, None, now, now + self._session_seconds)
+        session = SandboxSession(f"ses_{uuid.uuid4().hex}", folder, None, now, now + self._session_seconds)
         if not pretend:
-            session.process = await self._started(folder)
+            session.process = await self._start_process(folder)
         self._sessions[session.id] = session
         return session
 
-    async def run(self, session: InterpreterSession, code: str) -> list[dict[str, Any]]:
+    async def run(self, session: SandboxSession, code: str) -> list[dict[str, Any]]:
         """A cell's outputs; what runs too long ends its session."""
         async with session.busy:
             session.executed += 1
@@ -107,7 +107,7 @@ class InterpreterSessions:
             await self.end(session)
             return [{"type": "error", "data": why}]
 
-    def put(self, session: InterpreterSession, files: Sequence[Any]) -> None:
+    def write_files(self, session: SandboxSession, files: Sequence[Any]) -> None:
         """Write files into the session's folder.
 
         Raises:
@@ -125,15 +125,15 @@ class InterpreterSessions:
             except (binascii.Error, ValueError):
                 raise ApiError("bad_value", f"the file {name[:60]!r} is no base64", param="files") from None
             try:
-                _write(session.folder, path, data)
+                _write_session_file(session.folder, path, data)
             except OSError as error:
                 raise ApiError("bad_value", f"the file {name[:60]!r}: {error.strerror}", param="files") from None
 
-    def listed(self) -> list[InterpreterSession]:
+    def list_sessions(self) -> list[SandboxSession]:
         """Those that live, the oldest first."""
         return sorted(self._sessions.values(), key=lambda one: one.started)
 
-    async def end(self, session: InterpreterSession) -> None:
+    async def end(self, session: SandboxSession) -> None:
         """Kill a session's processes and remove its folder."""
         self._sessions.pop(session.id, None)
         _kill(session)
@@ -148,11 +148,11 @@ class InterpreterSessions:
             shutil.rmtree(session.folder, ignore_errors=True)
         self._sessions.clear()
 
-    async def _expire(self) -> None:
+    async def _end_expired(self) -> None:
         for session in [one for one in self._sessions.values() if one.expires <= time.time()]:
             await self.end(session)
 
-    async def _started(self, folder: Path) -> asyncio.subprocess.Process:
+    async def _start_process(self, folder: Path) -> asyncio.subprocess.Process:
         if not self.allowed:
             raise ApiError("unsupported", "code does not run on this machine unless --allow-local-code says so")
         process = await asyncio.create_subprocess_exec(
@@ -161,7 +161,7 @@ class InterpreterSessions:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
             cwd=folder,
-            env=_environment(folder),
+            env=_make_environment(folder),
             start_new_session=True,
             limit=_MAX_LINE,
         )
@@ -178,7 +178,7 @@ class InterpreterSessions:
         return process
 
 
-def _write(folder: Path, path: PurePosixPath, data: bytes) -> None:
+def _write_session_file(folder: Path, path: PurePosixPath, data: bytes) -> None:
     """Write a file below the folder, through no link: the code in it may have laid some."""
     place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -195,7 +195,7 @@ def _write(folder: Path, path: PurePosixPath, data: bytes) -> None:
         os.close(place)
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def _make_environment(folder: Path) -> dict[str, str]:
     """Nothing of the user's: no keys, no proxies."""
     return {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
@@ -211,7 +211,7 @@ def _environment(folder: Path) -> dict[str, str]:
     }
 
 
-def _kill(session: InterpreterSession) -> None:
+def _kill(session: SandboxSession) -> None:
     if session.process is not None and session.process.returncode is None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(session.process.pid, signal.SIGKILL)

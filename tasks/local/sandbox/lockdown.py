@@ -64,11 +64,11 @@ _READABLE = (
 )
 
 
-class CannotLock(RuntimeError):
+class LockdownError(RuntimeError):
     """This machine has no way to keep code from the network."""
 
 
-def lock(folder: Path, *, memory: int, cpu_seconds: int, file_bytes: int, processes: int) -> None:
+def lock_down(folder: Path, *, memory: int, cpu_seconds: int, file_bytes: int, processes: int) -> None:
     """Give up everything that foreign code must not have. Never returns to how it was.
 
     Args:
@@ -82,38 +82,38 @@ def lock(folder: Path, *, memory: int, cpu_seconds: int, file_bytes: int, proces
         CannotLock: when sockets cannot be refused here.
     """
     if not sys.platform.startswith("linux") or platform.machine() not in _NUMBERS:
-        raise CannotLock(f"no way is known to keep code from the network on {sys.platform} {platform.machine()}")
+        raise LockdownError(f"no way is known to keep code from the network on {sys.platform} {platform.machine()}")
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     _give_up_capabilities(libc)
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
-        raise CannotLock("the kernel does not let privileges be given up")
-    _bound(memory, cpu_seconds, file_bytes, processes)
-    _fence(libc, folder)
-    _refuse_calls(libc)
+        raise LockdownError("the kernel does not let privileges be given up")
+    _limit_resources(memory, cpu_seconds, file_bytes, processes)
+    _restrict_files(libc, folder)
+    _filter_system_calls(libc)
 
 
 def _give_up_capabilities(libc: ctypes.CDLL) -> None:
     """An administrator could raise every limit again; for anybody else nothing changes."""
     head, none = struct.pack("=Ii", _CAPABILITIES, 0), bytes(24)
     if libc.capset(ctypes.create_string_buffer(head), ctypes.create_string_buffer(none)):
-        raise CannotLock("the kernel does not let capabilities be given up")
+        raise LockdownError("the kernel does not let capabilities be given up")
 
 
-def _bound(memory: int, cpu_seconds: int, file_bytes: int, processes: int) -> None:
+def _limit_resources(memory: int, cpu_seconds: int, file_bytes: int, processes: int) -> None:
     for what, maximum in (
         (resource.RLIMIT_AS, memory),
         (resource.RLIMIT_CPU, cpu_seconds),
         (resource.RLIMIT_FSIZE, file_bytes),
         (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NPROC, _running() + processes),
+        (resource.RLIMIT_NPROC, _count_threads() + processes),
     ):
         _, hard = resource.getrlimit(what)
         bound = maximum if hard == resource.RLIM_INFINITY else min(maximum, hard)
         resource.setrlimit(what, (bound, bound))
 
 
-def _running() -> int:
+def _count_threads() -> int:
     """Threads of this user, which the bound on processes counts too."""
     count = 0
     for entry in Path("/proc").iterdir():
@@ -125,7 +125,7 @@ def _running() -> int:
     return count
 
 
-def _fence(libc: ctypes.CDLL, folder: Path) -> None:
+def _restrict_files(libc: ctypes.CDLL, folder: Path) -> None:
     """Files of others out of reach; without Landlock they stay as readable as they are to the user."""
     handled = ctypes.create_string_buffer(struct.pack("Q", _ALL_RIGHTS))
     ruleset = libc.syscall(_CREATE_RULESET, handled, 8, 0)
@@ -133,14 +133,14 @@ def _fence(libc: ctypes.CDLL, folder: Path) -> None:
         return
     readable = {*_READABLE, sys.prefix, sys.base_prefix, sys.exec_prefix, *(path for path in sys.path if path)}
     for path in sorted(readable):
-        _allow(libc, ruleset, path, _READ)
-    _allow(libc, ruleset, os.devnull, _READ_WRITE)
-    _allow(libc, ruleset, str(folder), _ALL_RIGHTS)
+        _allow_path(libc, ruleset, path, _READ)
+    _allow_path(libc, ruleset, os.devnull, _READ_WRITE)
+    _allow_path(libc, ruleset, str(folder), _ALL_RIGHTS)
     libc.syscall(_RESTRICT, ruleset, 0)
     os.close(ruleset)
 
 
-def _allow(libc: ctypes.CDLL, ruleset: int, path: str, rights: int) -> None:
+def _allow_path(libc: ctypes.CDLL, ruleset: int, path: str, rights: int) -> None:
     try:
         place = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
@@ -151,7 +151,7 @@ def _allow(libc: ctypes.CDLL, ruleset: int, path: str, rights: int) -> None:
     os.close(place)
 
 
-def _refuse_calls(libc: ctypes.CDLL) -> None:
+def _filter_system_calls(libc: ctypes.CDLL) -> None:
     machine, refused, idle = _NUMBERS[platform.machine()]
     listed = [*refused, *idle]
     program = [(_LOAD, 0, 0, 4), (_EQUAL, 1, 0, machine), (_RETURN, 0, 0, _ERRNO | _EPERM), (_LOAD, 0, 0, 0)]
@@ -161,4 +161,4 @@ def _refuse_calls(libc: ctypes.CDLL) -> None:
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in program))
     head = struct.pack("HxxxxxxQ", len(program), ctypes.addressof(code))
     if libc.prctl(_PR_SET_SECCOMP, _FILTER, ctypes.create_string_buffer(head), 0, 0):
-        raise CannotLock("the kernel takes no seccomp filter")
+        raise LockdownError("the kernel takes no seccomp filter")

@@ -10,7 +10,7 @@ from typing import Any
 
 from mediamill.tasks.local.server.api_error import ApiError, ErrorKind
 
-Wording = tuple[int, str, str | None]
+ErrorFormat = tuple[int, str, str | None]
 """Status, error type, error code."""
 
 _MIB = 1024 * 1024
@@ -38,7 +38,7 @@ class Dialect:
     name: str
     formats: frozenset[str]
     containers: frozenset[str]
-    wording: Mapping[ErrorKind, Wording]
+    error_formats: Mapping[ErrorKind, ErrorFormat]
     max_bytes: int
     max_url_bytes: int = 1024 * _MIB
     max_seconds: float | None = None
@@ -58,11 +58,11 @@ class Dialect:
             seconds = seconds.quantize(Decimal(1), ROUND_HALF_UP)
         return max(seconds, self.min_seconds)
 
-    def error(self, api_error: ApiError, request_id: str) -> tuple[int, dict[str, Any]]:
+    def format_error(self, api_error: ApiError, request_id: str) -> tuple[int, dict[str, Any]]:
         """Status and body of an error reply."""
-        status, kind, code = self.wording[api_error.kind]
+        status, kind, code = self.error_formats[api_error.kind]
         if self.name == "compatible":
-            return status, _vllm_error(status, kind, api_error)
+            return status, _format_vllm_error(status, kind, api_error)
         error: dict[str, Any] = {"message": api_error.message, "type": kind, "param": api_error.param, "code": code}
         if self.name == "together":
             if api_error.kind in _TOGETHER_LIMITS:
@@ -77,7 +77,7 @@ class Dialect:
         return status, {"error": error}
 
 
-def _vllm_error(status: int, kind: str, api_error: ApiError) -> dict[str, Any]:
+def _format_vllm_error(status: int, kind: str, api_error: ApiError) -> dict[str, Any]:
     """FastAPI's list of details for forms it cannot read, an envelope with a numeric code for the rest."""
     if status == 422:  # noqa: PLR2004
         where = ["body", api_error.param] if api_error.param else ["body"]
@@ -97,9 +97,9 @@ _TRANSCRIBED = frozenset({"json", "verbose_json"})
 _ALL_FORMATS = _TRANSCRIBED | {"text", "srt", "vtt"}
 
 
-def _error_wording(**given: Wording) -> dict[ErrorKind, Wording]:
+def _error_formats(**given: ErrorFormat) -> dict[ErrorKind, ErrorFormat]:
     """A wording for every kind: the common ones, and what the provider does otherwise."""
-    common: dict[ErrorKind, Wording] = {
+    common: dict[ErrorKind, ErrorFormat] = {
         "missing_field": (400, _INVALID, None),
         "bad_value": (400, _INVALID, None),
         "unsupported_format": (400, _INVALID, None),
@@ -124,7 +124,7 @@ def _error_wording(**given: Wording) -> dict[ErrorKind, Wording]:
     return {kind: given.get(kind, wording) for kind, wording in common.items()}
 
 
-_TOGETHER = _error_wording(
+_TOGETHER = _error_formats(
     missing_field=(400, _INVALID, "invalid_params"),
     bad_value=(400, _INVALID, "invalid_params"),
     unsupported_format=(400, _INVALID, "unsupported_format"),
@@ -140,7 +140,7 @@ _TOGETHER = _error_wording(
     bad_picture=(400, _INVALID, "invalid_params"),
     unsupported=(400, _INVALID, "invalid_params"),
 )
-_VLLM = _error_wording(
+_VLLM = _error_formats(
     missing_field=(422, "missing", None),
     bad_value=(422, "value_error", None),
     unsupported_format=(400, "BadRequestError", None),
@@ -158,19 +158,19 @@ _VLLM = _error_wording(
     unsupported=(400, "BadRequestError", None),
     moderated=(400, "BadRequestError", None),
 )
-_OPENAI = _error_wording(
+_OPENAI = _error_formats(
     bad_picture=(400, _INVALID, "invalid_image_format"),
     unknown_field=(400, _INVALID, "unknown_parameter"),
     unsupported=(400, _INVALID, "unsupported_parameter"),
     moderated=(400, "image_generation_user_error", "moderation_blocked"),
 )
-_COHERE = _error_wording(
+_COHERE = _error_formats(
     missing_field=(400, _INVALID, None),
     too_large=(413, _INVALID, None),
     rate_limit=(429, _INVALID, None),
     failed=(500, "server_error", None),
 )
-_XAI = _error_wording(
+_XAI = _error_formats(
     missing_field=(400, "Client specified an invalid argument", None),
     bad_value=(400, "Client specified an invalid argument", None),
     bad_key=(400, "Client specified an invalid argument", None),
@@ -184,7 +184,7 @@ _XAI = _error_wording(
 
 
 @cache
-def dialect(name: str) -> Dialect:
+def get_dialect(name: str) -> Dialect:
     """A dialect by name. Sizes, lengths and languages are those of the provider docs."""
     return {
         "local": Dialect(
@@ -201,7 +201,7 @@ def dialect(name: str) -> Dialect:
         ),
         "groq": Dialect(
             "groq", _TRANSCRIBED | {"text"}, _GROQ_AUDIO,
-            _error_wording(), 25 * _MIB, 100 * _MIB, url_fields=("url",), language="title", min_seconds=Decimal(10),
+            _error_formats(), 25 * _MIB, 100 * _MIB, url_fields=("url",), language="title", min_seconds=Decimal(10),
             stats=True,
         ),
         "compatible": Dialect(

@@ -72,7 +72,7 @@ class PaidRoute:
         return await self.endpoint.answer(self.state, context, fields)
 
 
-def word_errors(dialect_of: Callable[[str], Dialect]) -> Middleware:
+def make_error_middleware(dialect_of: Callable[[str], Dialect]) -> Middleware:
     """A middleware that puts every error in the words of the provider whose path was asked for.
 
     Args:
@@ -84,24 +84,24 @@ def word_errors(dialect_of: Callable[[str], Dialect]) -> Middleware:
         try:
             unmatched = request.match_info.http_exception
             if unmatched is not None:
-                raise _unmatched(request, unmatched.status)
+                raise _route_error(request, unmatched.status)
             return await handler(request)
         except ApiError as error:
-            status, body = dialect_of(request.path).error(error, "")
-            return json_reply(body, status)
+            status, body = dialect_of(request.path).format_error(error, "")
+            return build_json_reply(body, status)
         except (web.RequestPayloadError, ConnectionError):
             return web.Response(status=400)  # nobody is left to read it
 
     return middleware
 
 
-def _unmatched(request: web.Request, status: int) -> ApiError:
+def _route_error(request: web.Request, status: int) -> ApiError:
     if status == _NOT_ALLOWED:
         return ApiError("method", f"Not allowed to {request.method} on {request.path}")
     return ApiError("not_found", f"Invalid URL ({request.method} {request.path})")
 
 
-def bill_calls(state: ServerState, paid: Mapping[web.AbstractRoute, PaidRoute]) -> Middleware:
+def make_billing_middleware(state: ServerState, paid: Mapping[web.AbstractRoute, PaidRoute]) -> Middleware:
     """A middleware that carries requests to paid routes from their entry in the bill to their reply.
 
     Args:
@@ -117,9 +117,9 @@ def bill_calls(state: ServerState, paid: Mapping[web.AbstractRoute, PaidRoute]) 
         context = RequestContext(request, route.dialect, state.bill.begin(request.path))
         try:
             with await read_body(request, route.endpoint.max_bytes(state, route.dialect)) as context.body:
-                context.call.key_seen = bool(bearer_token(request))
+                context.call.key_seen = bool(read_bearer_token(request))
                 fields = await route.endpoint.read(state, context)
-                broken = await admit(state, context)
+                broken = await admit_request(state, context)
                 if broken is not None:
                     return broken
                 if isinstance(fields, ApiError):
@@ -127,30 +127,30 @@ def bill_calls(state: ServerState, paid: Mapping[web.AbstractRoute, PaidRoute]) 
                 request[_ADMITTED] = context, fields
                 reply = await handler(request)
                 assert isinstance(reply, web.Response)
-                return await _finish(state, context, reply)
+                return await _settle_and_send(state, context, reply)
         except ApiError as error:
-            return refuse(state, context, error)
+            return refuse_request(state, context, error)
         finally:
             state.bill.end()
 
     return middleware
 
 
-async def admit(state: ServerState, context: RequestContext) -> web.StreamResponse | None:
+async def admit_request(state: ServerState, context: RequestContext) -> web.StreamResponse | None:
     """Let a request in; the reply where its fault breaks it before anything is worked out.
 
     Raises:
         ApiError: for a wrong key, a limit that is used up, or by chance.
     """
     call = context.call
-    if state.rules:
+    if state.fault_rules:
         facts = RequestFacts(call.path, call.model, context.filename, call.file_sha256)
-        context.fault = fault = find_fault(state.rules, facts)
+        context.fault = fault = find_fault(state.fault_rules, facts)
         if fault is not None:
             call.fault = fault.kind
             await asyncio.sleep(fault.delay)
             if not fault.needs_reply:
-                return await break_unanswered(state, context, fault)
+                return await break_request(state, context, fault)
     check_limits(state, context)
     return None
 
@@ -168,12 +168,12 @@ def check_limits(state: ServerState, context: RequestContext) -> None:
         raise ApiError(kind, message, wait=1.0 if kind == "rate_limit" else None)
 
 
-async def _finish(state: ServerState, context: RequestContext, reply: web.Response) -> web.StreamResponse:
+async def _settle_and_send(state: ServerState, context: RequestContext, reply: web.Response) -> web.StreamResponse:
     """Settle a reply that is worked out and charged, and send it when its time has come, or break it."""
     await simulate_latency(state, context)
     fault = context.fault
     if fault is not None and fault.kind in UNCOMPUTED:
-        return await break_unanswered(state, context, fault)
+        return await break_request(state, context, fault)
     answered = fault is None or fault.kind not in UNANSWERED
     state.bill.settle(context.call, reply.status if answered else 0)
     if fault is not None:
@@ -186,36 +186,36 @@ async def simulate_latency(state: ServerState, context: RequestContext) -> None:
     low, high = state.settings.latency
     if high > 0:
         wanted = state.rng.uniform(low, high)
-        await asyncio.sleep(max(0.0, context.arrived + wanted - asyncio.get_running_loop().time()))
+        await asyncio.sleep(max(0.0, context.arrived_at + wanted - asyncio.get_running_loop().time()))
 
 
-async def break_unanswered(state: ServerState, context: RequestContext, fault: Fault) -> web.StreamResponse:
+async def break_request(state: ServerState, context: RequestContext, fault: Fault) -> web.StreamResponse:
     """Settle a request and break it; nothing was worked out for it, or what was is already charged."""
     status = fault.status if fault.kind == "status" else _FAULT_STATUS.get(fault.kind, 0)
     state.bill.settle(context.call, status)
-    return await send_fault_reply(context.request, fault, reply_headers(state, context))
+    return await send_fault_reply(context.request, fault, build_reply_headers(state, context))
 
 
-def refuse(state: ServerState, context: RequestContext, error: ApiError) -> web.Response:
+def refuse_request(state: ServerState, context: RequestContext, error: ApiError) -> web.Response:
     """Settle a request that is refused, and say why."""
-    status, body = context.dialect.error(error, context.request_id)
+    status, body = context.dialect.format_error(error, context.request_id)
     state.bill.settle(context.call, status)
-    headers = {**_JSON, **reply_headers(state, context, error)}
+    headers = {**_JSON, **build_reply_headers(state, context, error)}
     return web.Response(status=status, body=orjson.dumps(body), headers=headers)
 
 
-def reply_headers(state: ServerState, context: RequestContext, error: ApiError | None = None) -> dict[str, str]:
+def build_reply_headers(state: ServerState, context: RequestContext, error: ApiError | None = None) -> dict[str, str]:
     """What every reply says of itself: its id, its engine, the limits."""
-    headers = {"x-request-id": context.request_id, **engine_headers(state.asr_engine)}
+    headers = {"x-request-id": context.request_id, **build_engine_headers(state.asr_engine)}
     if context.dialect.name == "together":
         headers["x-together-traceid"] = context.request_id
     elif context.dialect.name == "openai":
-        elapsed = asyncio.get_running_loop().time() - context.arrived
+        elapsed = asyncio.get_running_loop().time() - context.arrived_at
         headers["openai-processing-ms"] = str(round(elapsed * 1000))
-    return headers | state.limiter.headers(context.dialect, error)
+    return headers | state.limiter.build_headers(context.dialect, error)
 
 
-def engine_headers(engine: Any) -> dict[str, str]:
+def build_engine_headers(engine: Any) -> dict[str, str]:
     """Which engine answers, and whether it only pretends to; it has an ``identity`` and is ``simulated`` or not."""
     return {
         "x-mediamill-engine": engine.identity,
@@ -223,7 +223,7 @@ def engine_headers(engine: Any) -> dict[str, str]:
     }
 
 
-def bearer_token(request: web.BaseRequest) -> str:
+def read_bearer_token(request: web.BaseRequest) -> str:
     """The token of the Authorization header; empty where there is none."""
     kind, _, token = request.headers.get("Authorization", "").partition(" ")
     return token.strip() if kind.lower() == "bearer" else ""
@@ -237,7 +237,7 @@ def check_key(settings: Settings, context: RequestContext) -> None:
     """
     if not settings.require_key and settings.key_env is None:
         return
-    token = bearer_token(context.request)
+    token = read_bearer_token(context.request)
     if not token:
         raise ApiError("bad_key", "You didn't provide an API key.")
     if settings.key_env is not None:
@@ -246,6 +246,6 @@ def check_key(settings: Settings, context: RequestContext) -> None:
             raise ApiError("bad_key", "Incorrect API key provided.")
 
 
-def json_reply(body: Any, status: int = 200) -> web.Response:
+def build_json_reply(body: Any, status: int = 200) -> web.Response:
     """A reply of JSON that is on no bill."""
     return web.Response(status=status, body=orjson.dumps(body), headers=_JSON)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mediamill.tasks.local.chat.chat_models import ServedChatModel, read_chat_models
-from mediamill.tasks.local.endpoints.tts_request import TtsModel
-from mediamill.tasks.local.server.dialects import Dialect, dialect
+from mediamill.tasks.local.endpoints.tts_request import ServedTtsModel
+from mediamill.tasks.local.server.dialects import Dialect, get_dialect
 from mediamill.tasks.local.server.settings import DIALECTS, Settings
 
 _ANY_EMBEDDER = 256
@@ -32,11 +32,11 @@ class ModelCatalog:
     translation: Mapping[str, Mapping[str, frozenset[str]]]
     socket_only: Mapping[str, frozenset[str]]
     token_usage: frozenset[str]
-    tts: Mapping[str, Mapping[str, TtsModel]]
+    tts: Mapping[str, Mapping[str, ServedTtsModel]]
     chat: Mapping[str, Mapping[str, ServedChatModel]]
     embedding: Mapping[str, Mapping[str, int]]
 
-    def names(self, dialect_name: str) -> list[str]:
+    def list_names(self, dialect_name: str) -> list[str]:
         """A dialect's models that transcribe, speak or answer prompts."""
         chat = sorted(self.chat[dialect_name].keys() - {"*"})
         return [*self.asr[dialect_name], *self.tts[dialect_name], *chat]
@@ -49,20 +49,20 @@ def read_catalog(config: Mapping[str, Any], settings: Settings) -> ModelCatalog:
         config: ``configs/server.yaml``.
         settings: whose ``--model`` and ``--price`` name further models.
     """
-    asr = {name: _asr_models(dialect(name), config["dialects"].get(name, {}), settings) for name in DIALECTS}
+    asr = {name: _read_asr_models(get_dialect(name), config["dialects"].get(name, {}), settings) for name in DIALECTS}
     chat_names = [*settings.model, *settings.token_price]
     return ModelCatalog(
         asr=asr,
-        translation={name: _translators(asr[name], config, name) for name in DIALECTS},
+        translation={name: _read_translation_models(asr[name], config, name) for name in DIALECTS},
         socket_only={name: frozenset(models) for name, models in config["sockets"].items()},
         token_usage=frozenset(config["token_usage"]),
-        tts={name: _tts_models(config["speech"].get(name, {}), settings) for name in DIALECTS},
+        tts={name: _read_tts_models(config["speech"].get(name, {}), settings) for name in DIALECTS},
         chat={name: read_chat_models(config["chat"].get(name, {}), chat_names) for name in DIALECTS},
-        embedding={name: _embedders(config["embeddings"].get(name, {}), settings) for name in DIALECTS},
+        embedding={name: _read_embedding_models(config["embeddings"].get(name, {}), settings) for name in DIALECTS},
     )
 
 
-def _asr_models(spoken: Dialect, known: Mapping[str, list[str]], settings: Settings) -> dict[str, frozenset[str]]:
+def _read_asr_models(spoken: Dialect, known: Mapping[str, list[str]], settings: Settings) -> dict[str, frozenset[str]]:
     """The dialect's models with their reply formats; where any model is taken, only those of ``--model``."""
     named = [*settings.model, *(settings.price if spoken.strict else ())]
     return {name: frozenset(formats) for name, formats in known.items()} | {
@@ -70,7 +70,7 @@ def _asr_models(spoken: Dialect, known: Mapping[str, list[str]], settings: Setti
     }
 
 
-def _translators(
+def _read_translation_models(
     models: Mapping[str, frozenset[str]], config: Mapping[str, Any], name: str
 ) -> dict[str, frozenset[str]]:
     """Of the dialect's models those that translate; what was only named is taken to do so."""
@@ -79,16 +79,16 @@ def _translators(
     return {model: frozenset(formats) for model, formats in able.items()} | named
 
 
-def _tts_models(known: Mapping[str, Mapping[str, Any]], settings: Settings) -> dict[str, TtsModel]:
+def _read_tts_models(known: Mapping[str, Mapping[str, Any]], settings: Settings) -> dict[str, ServedTtsModel]:
     """The dialect's models that speak, and those of ``--model``."""
     listed = {
-        name: TtsModel(frozenset(facts["formats"]), facts.get("rate"), facts.get("any_rate", False))
+        name: ServedTtsModel(frozenset(facts["formats"]), facts.get("rate"), facts.get("any_rate", False))
         for name, facts in known.items()
     }
-    return listed | {name: TtsModel() for name in settings.model if name not in listed}
+    return listed | {name: ServedTtsModel() for name in settings.model if name not in listed}
 
 
-def _embedders(known: Mapping[str, int], settings: Settings) -> dict[str, int]:
+def _read_embedding_models(known: Mapping[str, int], settings: Settings) -> dict[str, int]:
     """The dialect's models that embed, and those of ``--model`` and ``--price``."""
     named = [*settings.model, *settings.price, *settings.token_price]
     listed = {name: size for name, size in known.items() if name != "*"}

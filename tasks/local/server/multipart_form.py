@@ -12,7 +12,7 @@ from mediamill.tasks.local.server.api_error import ApiError
 Buffer = bytes | mmap
 
 MAX_PARTS = 200
-MAX_HEADERS = 16 * 1024
+MAX_HEADER_BYTES = 16 * 1024
 
 _BOUNDARY = re.compile(r'boundary=(?:"([^"]+)"|([^;\s]+))', re.IGNORECASE)
 _DISPOSITION = re.compile(rb"^content-disposition:\s*form-data\s*((?:;.*)?)$", re.IGNORECASE | re.MULTILINE)
@@ -21,7 +21,7 @@ _ESCAPED = re.compile(r"\\([\"\\])")
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class FilePart:
     """A file part: its name as uploaded, and where its bytes lie in the body."""
 
     filename: str
@@ -34,15 +34,15 @@ class Form:
     """Text fields in order, a list for each name; file parts by field name."""
 
     fields: dict[str, list[str]] = field(default_factory=dict)
-    files: dict[str, Part] = field(default_factory=dict)
+    files: dict[str, FilePart] = field(default_factory=dict)
     order: list[str] = field(default_factory=list)
 
-    def text(self, name: str) -> str | None:
+    def get(self, name: str) -> str | None:
         """The field's last value; None when it is absent or empty."""
         values = self.fields.get(name)
         return (values[-1] or None) if values else None
 
-    def many(self, name: str) -> list[str]:
+    def get_list(self, name: str) -> list[str]:
         """All values of a repeated field, written ``name`` or ``name[]``."""
         return [*self.fields.get(name, ()), *self.fields.get(f"{name}[]", ())]
 
@@ -63,13 +63,13 @@ def parse_form(body: Buffer, content_type: str) -> Form:
         at += len(mark)
         if body[at : at + 2] == b"--":
             return form
-        at = _part(form, body, at, b"\r\n" + mark)
+        at = _read_part(form, body, at, b"\r\n" + mark)
     raise ApiError("bad_value", "the multipart body is incomplete")
 
 
-def _part(form: Form, body: Buffer, at: int, mark: bytes) -> int:
+def _read_part(form: Form, body: Buffer, at: int, mark: bytes) -> int:
     """Read the part after a boundary; the position of the next boundary."""
-    blank = body.find(b"\r\n\r\n", at, at + MAX_HEADERS)
+    blank = body.find(b"\r\n\r\n", at, at + MAX_HEADER_BYTES)
     if blank < 0:
         raise ApiError("bad_value", "the multipart body is incomplete")
     start = blank + 4
@@ -80,19 +80,19 @@ def _part(form: Form, body: Buffer, at: int, mark: bytes) -> int:
         raise ApiError("bad_value", "the multipart body is incomplete")
     if len(form.order) == MAX_PARTS:
         raise ApiError("bad_value", f"the form has more than {MAX_PARTS} parts")
-    name, filename = _disposition(body[at : blank + 2])
+    name, filename = _parse_disposition(body[at : blank + 2])
     form.order.append(name)
     if filename is None:
         value = bytes(body[start:end]).decode("utf-8", "replace") if end > start else ""
         form.fields.setdefault(name, []).append(value)
     else:
-        form.files[name] = Part(filename, start, max(start, end))
+        form.files[name] = FilePart(filename, start, max(start, end))
     return end + 2
 
 
-def _disposition(headers: bytes) -> tuple[str, str | None]:
+def _parse_disposition(headers: bytes) -> tuple[str, str | None]:
     found = _DISPOSITION.search(headers.replace(b"\r\n", b"\n"))
-    given = {k.lower(): _unquoted(q or p) for k, q, p in _PARAMETER.findall(found[1])} if found else {}
+    given = {k.lower(): _unescape(q or p) for k, q, p in _PARAMETER.findall(found[1])} if found else {}
     if b"name" not in given:
         raise ApiError("bad_value", "a part of the form has no name")
     extended = given.get(b"filename*")
@@ -101,6 +101,6 @@ def _disposition(headers: bytes) -> tuple[str, str | None]:
     return given[b"name"], given.get(b"filename")
 
 
-def _unquoted(value: bytes) -> str:
+def _unescape(value: bytes) -> str:
     text = _ESCAPED.sub(r"\1", value.decode("utf-8", "replace"))
     return text.replace("%22", '"').replace("%0D", "\r").replace("%0A", "\n")

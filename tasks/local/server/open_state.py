@@ -23,9 +23,9 @@ from mediamill.tasks.local.media_generation.generation_state import (
     open_generation_state,
     read_generation_models,
 )
-from mediamill.tasks.local.sandbox.interpreter_sessions import InterpreterSessions
+from mediamill.tasks.local.sandbox.interpreter_sessions import SandboxSessions
 from mediamill.tasks.local.server.model_catalog import read_catalog
-from mediamill.tasks.local.server.rate_limits import RateLimiter, RateLimits
+from mediamill.tasks.local.server.rate_limits import RateLimiter, RateLimitSettings
 from mediamill.tasks.local.server.server_state import ServerState
 from mediamill.tasks.local.server.settings import DIALECTS, Settings
 from mediamill.tasks.local.tts_engines.registry import TTS_ENGINES, make_tts_engine
@@ -47,23 +47,25 @@ def open_server_state(settings: Settings) -> ServerState:
     return ServerState(
         settings=settings,
         catalog=read_catalog(config, settings),
-        asr_engine=make_asr_engine(_asr_engine(settings.engine), settings.workers, settings.max_seconds, weights),
+        asr_engine=make_asr_engine(
+            _choose_asr_engine(settings.engine), settings.workers, settings.max_seconds, weights
+        ),
         tts_engine=make_tts_engine(settings.engine, settings.workers),
         prices=PriceList(settings.price, settings.token_price),
         bill=Bill(settings.bill_file),
-        limiter=_limiter(settings),
+        limiter=_make_limiter(settings),
         rng=random.Random(settings.seed),  # noqa: S311 - a rehearsal must be repeatable
-        interpreters=InterpreterSessions(
+        interpreters=SandboxSessions(
             allowed=settings.allow_local_code,
             session_seconds=settings.session_seconds,
             cell_seconds=settings.cell_seconds,
         ),
-        generation=_generation(settings, config),
-        rules=_fault_rules(settings),
+        generation=_open_generation(settings, config),
+        fault_rules=_read_fault_rules(settings),
     )
 
 
-def _asr_engine(engine: str) -> str:
+def _choose_asr_engine(engine: str) -> str:
     """What transcribes beside an engine that only speaks, answers, or works on texts."""
     if engine in ASR_ENGINES or engine in ASR_ENGINE_ALIASES or ":" in engine:
         return engine
@@ -72,17 +74,17 @@ def _asr_engine(engine: str) -> str:
     return "local"
 
 
-def _generation(settings: Settings, config: Mapping[str, Any]) -> GenerationState:
+def _open_generation(settings: Settings, config: Mapping[str, Any]) -> GenerationState:
     models = {name: read_generation_models(config, name, settings.model) for name in DIALECTS}
     return open_generation_state(models, settings.job_seconds, settings.link_seconds, settings.bill_file)
 
 
-def _limiter(settings: Settings) -> RateLimiter:
-    rates = RateLimits(**{f.name: getattr(settings, f.name) for f in fields(RateLimits)})
+def _make_limiter(settings: Settings) -> RateLimiter:
+    rates = RateLimitSettings(**{f.name: getattr(settings, f.name) for f in fields(RateLimitSettings)})
     return RateLimiter(rates, asyncio.get_running_loop().time)
 
 
-def _fault_rules(settings: Settings) -> list[FaultRule]:
+def _read_fault_rules(settings: Settings) -> list[FaultRule]:
     if settings.faults is None:
         return []
     try:

@@ -33,7 +33,7 @@ _PATHS = (
 )
 
 
-class _Value(click.ParamType[Any]):
+class _ParsedValue(click.ParamType[Any]):
     """An option's value that a function reads; its ValueError is what is wrong with it."""
 
     def __init__(self, name: str, read: Callable[[str], Any]) -> None:
@@ -50,19 +50,19 @@ class _Value(click.ParamType[Any]):
             self.fail(str(error), param, ctx)
 
 
-def _duration(text: str) -> float:
+def _parse_seconds(text: str) -> float:
     found = _DURATION.fullmatch(text.strip())
     if found is None:
         raise ValueError(f"{text!r} is not a time; write 300ms, 1.5s or 2m")
     return float(found[1]) * _UNITS[found[2]]
 
 
-def _duration_range(text: str) -> tuple[float, float]:
+def _parse_seconds_range(text: str) -> tuple[float, float]:
     low, _, high = text.partition("..")
-    return _duration(low), _duration(high or low)
+    return _parse_seconds(low), _parse_seconds(high or low)
 
 
-def _positive(text: str) -> float:
+def _parse_positive(text: str) -> float:
     try:
         number = float(text)
     except ValueError:
@@ -72,7 +72,7 @@ def _positive(text: str) -> float:
     return number
 
 
-def _share(text: str) -> float:
+def _parse_share(text: str) -> float:
     try:
         number = float(text)
     except ValueError:
@@ -82,7 +82,7 @@ def _share(text: str) -> float:
     return number
 
 
-def _price(text: str) -> tuple[str, Decimal | tuple[Decimal, Decimal]]:
+def _parse_price(text: str) -> tuple[str, Decimal | tuple[Decimal, Decimal]]:
     model, _, usd = text.rpartition("=")
     try:
         prices = [Decimal(part) for part in usd.split("/")]
@@ -93,12 +93,12 @@ def _price(text: str) -> tuple[str, Decimal | tuple[Decimal, Decimal]]:
     return model, prices[0] if len(prices) == 1 else (prices[0], prices[1])
 
 
-_TIME, _TIMES = _Value("TIME", _duration), _Value("TIME", _duration_range)
-_NUMBER = _Value("N", _positive)
+_TIME, _TIMES = _ParsedValue("TIME", _parse_seconds), _ParsedValue("TIME", _parse_seconds_range)
+_NUMBER = _ParsedValue("N", _parse_positive)
 _FILE = click.Path(path_type=Path)
 
 
-def _serving_options(command: F) -> F:
+def _add_serving_options(command: F) -> F:
     for option in (
         click.option("--parent", type=int, hidden=True),
         click.option("--quiet", is_flag=True, help="print nothing but errors"),
@@ -123,12 +123,15 @@ def _serving_options(command: F) -> F:
     return command
 
 
-def _limit_options(command: F) -> F:
+def _add_limit_options(command: F) -> F:
     for option in (
         click.option("--faults", type=_FILE, metavar="FILE", help="JSON list of rules: which requests break, and how"),
         click.option("--seed", type=int, default=0, show_default=True, help="of --fail and --latency"),
         click.option(
-            "--fail", type=_Value("SHARE", _share), default=0.0, help="share of requests that get a 500, 503 or 429"
+            "--fail",
+            type=_ParsedValue("SHARE", _parse_share),
+            default=0.0,
+            help="share of requests that get a 500, 503 or 429",
         ),
         click.option("--burst", type=_NUMBER, help="requests that may come at once (default: one second's worth)"),
         click.option(
@@ -137,7 +140,7 @@ def _limit_options(command: F) -> F:
             default="bucket",
             help="token bucket (default) or fixed window",
         ),
-        click.option("--audio-per-hour", type=_Value("SECONDS", _positive), help="audio-seconds an hour"),
+        click.option("--audio-per-hour", type=_ParsedValue("SECONDS", _parse_positive), help="audio-seconds an hour"),
         click.option("--rpd", type=_NUMBER, help="requests a day, shown in Groq's headers"),
         click.option("--tpm", type=_NUMBER, help="tokens a minute; a second of audio is ten"),
         click.option("--rpm", type=_NUMBER, help="requests a minute"),
@@ -147,7 +150,7 @@ def _limit_options(command: F) -> F:
     return command
 
 
-def _provider_options(command: F) -> F:
+def _add_provider_options(command: F) -> F:
     for option in (
         click.option("--url-host", multiple=True, metavar="HOST", help="host[:port] that URLs may name; * for any"),
         click.option(
@@ -172,24 +175,24 @@ def _provider_options(command: F) -> F:
     return command
 
 
-def _bill_options(command: F) -> F:
+def _add_bill_options(command: F) -> F:
     for option in (
         click.option("--key-env", metavar="NAME", help="demand the token that is in this environment variable"),
         click.option("--require-key", is_flag=True, help="answer 401 to requests without a bearer token"),
         click.option(
             "--bill-file", type=_FILE, metavar="FILE", help="append the bill to it, and start with what is in it"
         ),
-        click.option("--price", type=_Value("MODEL=USD", _price), multiple=True, help=_PRICES),
+        click.option("--price", type=_ParsedValue("MODEL=USD", _parse_price), multiple=True, help=_PRICES),
     ):
         command = option(command)
     return command
 
 
 @click.command("serve", epilog=_PATHS)
-@_serving_options
-@_limit_options
-@_provider_options
-@_bill_options
+@_add_serving_options
+@_add_limit_options
+@_add_provider_options
+@_add_bill_options
 @click.pass_context
 def command(ctx: click.Context, /, **params: Any) -> None:
     """Serve the providers' wire formats on a loopback port."""

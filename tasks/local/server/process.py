@@ -40,7 +40,7 @@ async def serve(settings: Settings) -> int:
     from mediamill.tasks.local.server.routes import make_app
 
     ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    _watch(settings, ended)
+    _end_on_signals(settings, ended)
     state = open_server_state(settings)
     runner = web.AppRunner(make_app(state), access_log=None, auto_decompress=False, keepalive_timeout=75.0)
     await runner.setup()
@@ -53,7 +53,7 @@ async def serve(settings: Settings) -> int:
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise UsageError(f"cannot listen on {settings.host}:{settings.port}: {reason}") from None
-        _print_ready(settings, _origin(settings.host, runner.addresses[0][1]), state.asr_engine.identity)
+        _print_ready(settings, _format_origin(settings.host, runner.addresses[0][1]), state.asr_engine.identity)
         return await ended
     finally:
         state.stop_engines()
@@ -61,11 +61,11 @@ async def serve(settings: Settings) -> int:
         state.bill.close()
 
 
-def _origin(host: str, port: int) -> str:
+def _format_origin(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _watch(settings: Settings, ended: asyncio.Future[int]) -> None:
+def _end_on_signals(settings: Settings, ended: asyncio.Future[int]) -> None:
     """End on signals, and with a parent: its pipe is closed, or its process is gone."""
 
     def end(code: int) -> None:
@@ -80,13 +80,13 @@ def _watch(settings: Settings, ended: asyncio.Future[int]) -> None:
     loop.add_signal_handler(signal.SIGTERM, end, 0)
     # Ctrl-C reaches the whole process group, and the parent still has answers to collect.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    loop.add_reader(sys.stdin.fileno(), _drained, sys.stdin.fileno(), end)
+    loop.add_reader(sys.stdin.fileno(), _end_on_closed_pipe, sys.stdin.fileno(), end)
     if hasattr(os, "pidfd_open"):
         # A process the parent forked may hold the pipe open for longer than the parent lives.
         loop.add_reader(os.pidfd_open(settings.parent), end, 0)
 
 
-def _drained(pipe: int, end: object) -> None:
+def _end_on_closed_pipe(pipe: int, end: object) -> None:
     if not os.read(pipe, 4096) and callable(end):
         end(0)
 

@@ -21,19 +21,19 @@ class Gauge(Protocol):
 
     limit: float
 
-    def left(self) -> float:
+    def remaining(self) -> float:
         """What remains now."""
         ...
 
-    def use(self, amount: float) -> None:
+    def take(self, amount: float) -> None:
         """Take it, available or not."""
         ...
 
-    def wait(self) -> float:
+    def seconds_until_one(self) -> float:
         """Seconds until one unit is there."""
         ...
 
-    def reset(self) -> float:
+    def seconds_until_full(self) -> float:
         """Seconds until all of it is there again."""
         ...
 
@@ -49,24 +49,24 @@ class TokenBucket:
         self._left = burst
         self._then = clock()
 
-    def left(self) -> float:
+    def remaining(self) -> float:
         """What is in the bucket."""
         now = self._clock()
         self._left = min(self._burst, self._left + (now - self._then) * self._rate)
         self._then = now
         return self._left
 
-    def use(self, amount: float) -> None:
+    def take(self, amount: float) -> None:
         """Take from the bucket."""
-        self._left = self.left() - amount
+        self._left = self.remaining() - amount
 
-    def wait(self) -> float:
+    def seconds_until_one(self) -> float:
         """Seconds until one unit has dripped in."""
-        return max(0.0, 1 - self.left()) / self._rate
+        return max(0.0, 1 - self.remaining()) / self._rate
 
-    def reset(self) -> float:
+    def seconds_until_full(self) -> float:
         """Seconds until the bucket is full."""
-        return (self._burst - self.left()) / self._rate
+        return (self._burst - self.remaining()) / self._rate
 
 
 class FixedWindow:
@@ -79,7 +79,7 @@ class FixedWindow:
         self._left = limit
         self._ends = clock() + period
 
-    def left(self) -> float:
+    def remaining(self) -> float:
         """What remains of this window."""
         now = self._clock()
         if now >= self._ends:
@@ -88,26 +88,26 @@ class FixedWindow:
             self._left = min(self.limit, min(self._left, 0.0) + windows * self.limit)
         return self._left
 
-    def use(self, amount: float) -> None:
+    def take(self, amount: float) -> None:
         """Take from this window."""
-        self._left = self.left() - amount
+        self._left = self.remaining() - amount
 
-    def wait(self) -> float:
+    def seconds_until_one(self) -> float:
         """Seconds until a window in which one unit remains."""
-        left = self.left()
+        left = self.remaining()
         if left >= 1:
             return 0.0
         windows = max(1, math.ceil((1 - left) / self.limit))
         return self._ends - self._clock() + (windows - 1) * self._period
 
-    def reset(self) -> float:
+    def seconds_until_full(self) -> float:
         """Seconds until the next window."""
-        self.left()
+        self.remaining()
         return max(0.0, self._ends - self._clock())
 
 
 @dataclass(frozen=True, slots=True)
-class RateLimits:
+class RateLimitSettings:
     """What is allowed; None for no limit. ``burst`` None means one second's worth of requests."""
 
     rpm: float | None = None
@@ -121,13 +121,13 @@ class RateLimits:
 class RateLimiter:
     """All limits of the server together."""
 
-    def __init__(self, rates: RateLimits, clock: Callable[[], float]) -> None:
+    def __init__(self, rates: RateLimitSettings, clock: Callable[[], float]) -> None:
         self.rates = rates
         self._clock = clock
-        self._requests = self._gauge(rates.rpm, 60, rates.burst or max(1.0, (rates.rpm or 0) / 60))
-        self._tokens = self._gauge(rates.tpm, 60, rates.tpm or 0)
-        self._day = self._gauge(rates.rpd, 86400, rates.rpd or 0)
-        self._audio = self._gauge(rates.audio_per_hour, 3600, rates.audio_per_hour or 0)
+        self._requests = self._make_gauge(rates.rpm, 60, rates.burst or max(1.0, (rates.rpm or 0) / 60))
+        self._tokens = self._make_gauge(rates.tpm, 60, rates.tpm or 0)
+        self._day = self._make_gauge(rates.rpd, 86400, rates.rpd or 0)
+        self._audio = self._make_gauge(rates.audio_per_hour, 3600, rates.audio_per_hour or 0)
 
     def admit(self) -> None:
         """Let one request in.
@@ -142,67 +142,67 @@ class RateLimiter:
             (self._audio, "audio_limit", "seconds of audio per hour (ASH)"),
         ]
         for gauge, kind, name in gauges:
-            if gauge is not None and gauge.left() < 1 - _TAIL:
-                wait = max(gauge.wait(), 0.001)
+            if gauge is not None and gauge.remaining() < 1 - _TAIL:
+                wait = max(gauge.seconds_until_one(), 0.001)
                 message = f"Rate limit reached on {name}: Limit {gauge.limit:g}. Please try again in {wait:.3f}s."
                 raise ApiError(kind, message, wait=wait)
         for gauge in (self._requests, self._day):
             if gauge is not None:
-                gauge.use(1)
+                gauge.take(1)
 
-    def charge(self, seconds: float) -> None:
+    def charge_audio(self, seconds: float) -> None:
         """Count a recording that was heard."""
         if self._tokens is not None:
-            self._tokens.use(math.ceil(seconds * TOKENS_A_SECOND))
+            self._tokens.take(math.ceil(seconds * TOKENS_A_SECOND))
         if self._audio is not None:
-            self._audio.use(seconds)
+            self._audio.take(seconds)
 
     def charge_tokens(self, tokens: int) -> None:
         """Count a prompt and its answer."""
         if self._tokens is not None:
-            self._tokens.use(tokens)
+            self._tokens.take(tokens)
 
-    def headers(self, dialect: Dialect, api_error: ApiError | None) -> dict[str, str]:
+    def build_headers(self, dialect: Dialect, api_error: ApiError | None) -> dict[str, str]:
         """What a reply tells about the limits, in the provider's own headers."""
         if dialect.name == "compatible":
             return {}
         if dialect.name == "together":
             limited = api_error is not None and api_error.kind.endswith("_limit")
-            return self._together_headers() if limited else {}
-        headers = self._counted("requests", self._day if dialect.name == "groq" else self._requests)
-        headers |= self._counted("tokens", self._tokens)
+            return self._build_together_headers() if limited else {}
+        headers = self._build_counted_headers("requests", self._day if dialect.name == "groq" else self._requests)
+        headers |= self._build_counted_headers("tokens", self._tokens)
         if api_error is not None and api_error.wait is not None:
             headers["retry-after"] = str(math.ceil(api_error.wait))
             if dialect.name == "openai":
                 headers["retry-after-ms"] = str(math.ceil(api_error.wait * 1000))
         return headers
 
-    def _together_headers(self) -> dict[str, str]:
+    def _build_together_headers(self) -> dict[str, str]:
         """Limits a second; the reset is the seconds to wait."""
         headers: dict[str, str] = {}
         for name, gauge in (("ratelimit", self._requests), ("tokenlimit", self._tokens)):
             if gauge is None:
                 continue
-            left = max(0, math.floor(gauge.left() + _TAIL))
+            left = max(0, math.floor(gauge.remaining() + _TAIL))
             headers[f"x-{name}-limit"] = f"{gauge.limit / 60:g}"
             headers[f"x-{name}-remaining"] = str(left)
             headers[f"x-{name}-limit-dynamic"] = f"{gauge.limit / 60:g}"
             headers[f"x-{name}-remaining-dynamic"] = str(left)
         if self._requests is not None:
-            headers["x-ratelimit-reset"] = f"{self._requests.wait():.3f}"
+            headers["x-ratelimit-reset"] = f"{self._requests.seconds_until_one():.3f}"
         return headers
 
     @staticmethod
-    def _counted(name: str, gauge: Gauge | None) -> dict[str, str]:
+    def _build_counted_headers(name: str, gauge: Gauge | None) -> dict[str, str]:
         if gauge is None:
             return {}
         return {
             f"x-ratelimit-limit-{name}": f"{gauge.limit:g}",
-            f"x-ratelimit-remaining-{name}": str(max(0, math.floor(gauge.left() + _TAIL))),
-            f"x-ratelimit-reset-{name}": go_duration(gauge.reset()),
+            f"x-ratelimit-remaining-{name}": str(max(0, math.floor(gauge.remaining() + _TAIL))),
+            f"x-ratelimit-reset-{name}": format_go_duration(gauge.seconds_until_full()),
         }
 
-    def _gauge(self, limit: float | None, period: float, burst: float) -> Gauge | None:
+    def _make_gauge(self, limit: float | None, period: float, burst: float) -> Gauge | None:
         if limit is None:
             return None
         if self.rates.limiter == "window":
@@ -210,7 +210,7 @@ class RateLimiter:
         return TokenBucket(limit, period, burst, self._clock)
 
 
-def go_duration(seconds: float) -> str:
+def format_go_duration(seconds: float) -> str:
     """Seconds as Go prints them: ``12ms``, ``7.66s``, ``2m59.56s``, ``1h0m0s``."""
     if seconds < 1:
         return f"{round(seconds * 1000)}ms" if seconds >= 0.0005 else "0s"  # noqa: PLR2004

@@ -14,16 +14,16 @@ import orjson
 
 from mediamill.tasks.local.asr_engines.base import Audio
 from mediamill.tasks.local.server.api_error import ApiError
-from mediamill.tasks.local.server.multipart_form import Buffer, Part
+from mediamill.tasks.local.server.multipart_form import Buffer, FilePart
 
 if TYPE_CHECKING:
     from aiohttp.web import BaseRequest
 
-IN_MEMORY = 1024 * 1024
+MAX_MEMORY_BYTES = 1024 * 1024
 
 
 @dataclass(slots=True)
-class Body:
+class RequestBody:
     """A whole request body, with what must be cleaned up after it."""
 
     data: Buffer = b""
@@ -39,18 +39,18 @@ class Body:
         """Of the body as it came."""
         return hashlib.sha256(self.data).hexdigest()
 
-    def audio(self, part: Part) -> Audio:
+    def extract_audio(self, part: FilePart) -> Audio:
         """A file part, cut out: bytes when small, a file of its own when large."""
         view = memoryview(self.data)
         try:
-            return self._audio(view[part.start : part.end], part.filename)
+            return self._copy_audio(view[part.start : part.end], part.filename)
         finally:
             view.release()
 
-    def _audio(self, view: memoryview, filename: str) -> Audio:
+    def _copy_audio(self, view: memoryview, filename: str) -> Audio:
         with view:
             sha256 = hashlib.sha256(view).hexdigest()
-            if len(view) <= IN_MEMORY:
+            if len(view) <= MAX_MEMORY_BYTES:
                 return Audio(filename, len(view), sha256, data=bytes(view))
             file = self.cleanup.enter_context(tempfile.NamedTemporaryFile(prefix="mediamill-upload-"))  # noqa: SIM115
             file.write(view)
@@ -70,7 +70,7 @@ def parse_json(body: bytes | memoryview) -> Any:
         raise ApiError("bad_value", "We could not parse the JSON body of your request.") from None
 
 
-async def read_body(request: BaseRequest, limit: int) -> Body:
+async def read_body(request: BaseRequest, limit: int) -> RequestBody:
     """Read a request's body.
 
     Raises:
@@ -78,26 +78,26 @@ async def read_body(request: BaseRequest, limit: int) -> Body:
     """
     stated = request.content_length
     if stated is not None and stated > limit:
-        raise _too_large(limit, stated)
-    if stated is not None and stated <= IN_MEMORY:
-        return Body(await request.content.read())
-    body = Body()
+        raise _too_large_error(limit, stated)
+    if stated is not None and stated <= MAX_MEMORY_BYTES:
+        return RequestBody(await request.content.read())
+    body = RequestBody()
     try:
-        return await _spooled(request, limit, body)
+        return await _spool_body(request, limit, body)
     except BaseException:
         body.cleanup.close()
         raise
 
 
-async def _spooled(request: BaseRequest, limit: int, body: Body) -> Body:
-    file = body.cleanup.enter_context(tempfile.SpooledTemporaryFile(IN_MEMORY))  # noqa: SIM115
+async def _spool_body(request: BaseRequest, limit: int, body: RequestBody) -> RequestBody:
+    file = body.cleanup.enter_context(tempfile.SpooledTemporaryFile(MAX_MEMORY_BYTES))  # noqa: SIM115
     size = 0
     async for chunk in request.content.iter_any():
         size += len(chunk)
         if size > limit:
-            raise _too_large(limit, size)
+            raise _too_large_error(limit, size)
         file.write(chunk)
-    if size <= IN_MEMORY:
+    if size <= MAX_MEMORY_BYTES:
         file.seek(0)
         body.data = file.read()
         return body
@@ -108,5 +108,5 @@ async def _spooled(request: BaseRequest, limit: int, body: Body) -> Body:
     return body
 
 
-def _too_large(limit: int, size: int) -> ApiError:
+def _too_large_error(limit: int, size: int) -> ApiError:
     return ApiError("too_large", f"Maximum content size limit ({limit}) exceeded ({size} bytes read)")

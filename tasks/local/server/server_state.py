@@ -12,11 +12,11 @@ from mediamill.tasks.local.billing.bill import Bill, PaidCall
 from mediamill.tasks.local.billing.price_list import PriceList
 from mediamill.tasks.local.faults.fault_rules import Fault, FaultRule
 from mediamill.tasks.local.media_generation.generation_state import GenerationState
-from mediamill.tasks.local.sandbox.interpreter_sessions import InterpreterSessions
+from mediamill.tasks.local.sandbox.interpreter_sessions import SandboxSessions
 from mediamill.tasks.local.server.dialects import Dialect
 from mediamill.tasks.local.server.model_catalog import ModelCatalog
 from mediamill.tasks.local.server.rate_limits import RateLimiter
-from mediamill.tasks.local.server.request_body import Body
+from mediamill.tasks.local.server.request_body import RequestBody
 from mediamill.tasks.local.server.settings import Settings
 from mediamill.tasks.local.tts_engines.base import TtsEngine
 
@@ -46,15 +46,15 @@ class ServerState:
     bill: Bill
     limiter: RateLimiter
     rng: random.Random
-    interpreters: InterpreterSessions
+    interpreters: SandboxSessions
     generation: GenerationState
-    rules: list[FaultRule] = field(default_factory=list)
+    fault_rules: list[FaultRule] = field(default_factory=list)
 
     def reset(self) -> None:
         """Forget the bill, the jobs and the fault rules; limits start unused and random numbers anew."""
         self.bill.reset()
         self.generation.jobs.reset()
-        self.rules = []
+        self.fault_rules = []
         self.rng = random.Random(self.settings.seed)  # noqa: S311 - a rehearsal must be repeatable
         self.limiter = RateLimiter(self.limiter.rates, asyncio.get_running_loop().time)
 
@@ -79,13 +79,13 @@ class RequestContext:
     request: web.BaseRequest
     dialect: Dialect
     call: PaidCall
-    body: Body = field(init=False)
+    body: RequestBody = field(init=False)
     filename: str | None = None
     fault: Fault | None = None
-    arrived: float = field(default_factory=lambda: asyncio.get_running_loop().time())
+    arrived_at: float = field(default_factory=lambda: asyncio.get_running_loop().time())
     request_id: str = field(default_factory=lambda: f"req_{_IDS.getrandbits(128):032x}")
 
     @property
-    def charges(self) -> bool:
+    def is_charged(self) -> bool:
         """The reply is charged, as a provider would, unless the fault says otherwise."""
         return self.fault is None or self.fault.billed is not False

@@ -17,11 +17,11 @@ from mediamill.tasks.local.faults.fault_rules import UNCOMPUTED, Fault, RequestF
 from mediamill.tasks.local.server.api_error import ApiError
 from mediamill.tasks.local.server.dialects import Dialect
 from mediamill.tasks.local.server.middleware import (
-    bearer_token,
-    break_unanswered,
+    break_request,
+    build_reply_headers,
     check_limits,
-    refuse,
-    reply_headers,
+    read_bearer_token,
+    refuse_request,
 )
 from mediamill.tasks.local.server.server_state import RequestContext, ServerState
 
@@ -35,7 +35,7 @@ class SessionClosed(Exception):
 
 
 @dataclass(slots=True)
-class WebsocketSession:
+class RealtimeSession:
     """A conversation. Each commit is a call of its own on the bill, the first one begun with the handshake."""
 
     state: ServerState
@@ -62,7 +62,7 @@ class WebsocketSession:
         if not self.mute:
             await self.socket.send_str(orjson.dumps({"type": kind, **more}).decode())
 
-    async def messages(self) -> Any:
+    async def receive_messages(self) -> Any:
         """What the client says: JSON objects and, where the wire has them, bytes.
 
         Yields:
@@ -87,7 +87,7 @@ class WebsocketSession:
         if self.settled:
             call = self.context.call = self.state.bill.begin(self.context.request.path)
             self.settled = False
-        call.model, call.key_seen = self.query.get("model"), bool(bearer_token(self.context.request))
+        call.model, call.key_seen = self.query.get("model"), bool(read_bearer_token(self.context.request))
         call.file_sha256 = hashlib.sha256(content).hexdigest()
         rest = [sorted(self.query.items()), *extra]
         call.params_sha256 = hashlib.sha256(orjson.dumps(rest)).hexdigest()
@@ -106,7 +106,7 @@ class WebsocketSession:
             self.context.call.fault = fault.kind
         return fault
 
-    async def play_fault(self, fault: Fault, failed: str) -> None:
+    async def apply_fault(self, fault: Fault, failed: str) -> None:
         """Break the conversation in the fault's way; what was worked out is already charged.
 
         Args:
@@ -123,7 +123,7 @@ class WebsocketSession:
             self.mute = True
             return
         if fault.kind == "drip":
-            await self._drip(fault.interval)
+            await self._send_progress_forever(fault.interval)
         elif fault.kind == "socket_failed":
             body = fault.body or {"error": {"message": "fault on demand", "type": "server_error", "code": None}}
             await self.send(failed, **body)
@@ -135,10 +135,10 @@ class WebsocketSession:
         elif fault.kind in ("close", "reset_mid_body", "short_body"):
             break_connection(self.context.request, reset=fault.kind == "reset_mid_body")
         else:
-            await self._garbage(fault)
+            await self._send_garbage(fault)
         raise SessionClosed
 
-    async def _garbage(self, fault: Fault) -> None:
+    async def _send_garbage(self, fault: Fault) -> None:
         if fault.kind == "huge":
             await self.socket.send_str('{"type": "x", "pad": "' + " " * fault.bytes + '"}')
         elif fault.kind == "wrong_type":
@@ -148,21 +148,21 @@ class WebsocketSession:
         while not self.socket.closed and await self.socket.receive() and not self.socket.closed:
             pass
 
-    async def _drip(self, interval: float) -> None:
+    async def _send_progress_forever(self, interval: float) -> None:
         while not self.socket.closed and self.context.request.transport is not None:
             await self.send("input_audio_buffer.processed", processed_ms=0)
             await asyncio.sleep(interval)
 
 
-Hold = Callable[[WebsocketSession], Awaitable[None]]
+RunSession = Callable[[RealtimeSession], Awaitable[None]]
 
 
-async def hold_session(
+async def serve_session(
     state: ServerState,
     request: web.BaseRequest,
     dialect: Dialect,
     check: Callable[[ServerState, RequestContext], None],
-    hold: Hold,
+    hold: RunSession,
     headers: Mapping[str, str] | None = None,
 ) -> web.StreamResponse:
     """Answer a handshake and hold the conversation.
@@ -176,23 +176,23 @@ async def hold_session(
         headers: more of the handshake's reply.
     """
     context = RequestContext(request, dialect, state.bill.begin(request.path))
-    context.call.model, context.call.key_seen = request.query.get("model"), bool(bearer_token(request))
+    context.call.model, context.call.key_seen = request.query.get("model"), bool(read_bearer_token(request))
     session = None
     try:
         fault = _find_fault(state, context)
         if fault is not None and fault.kind in UNCOMPUTED:
             context.call.fault = fault.kind
             await asyncio.sleep(fault.delay)
-            return await break_unanswered(state, context, fault)
+            return await break_request(state, context, fault)
         check_limits(state, context)
         check(state, context)
         socket = web.WebSocketResponse(max_msg_size=MAX_MESSAGE_BYTES, compress=False)
-        socket.headers.update(reply_headers(state, context) | dict(headers or {}))
-        session = WebsocketSession(state, context, socket, fault)
+        socket.headers.update(build_reply_headers(state, context) | dict(headers or {}))
+        session = RealtimeSession(state, context, socket, fault)
         await socket.prepare(request)
         await _run_session(session, hold)
     except ApiError as api_error:
-        return refuse(state, context, api_error)
+        return refuse_request(state, context, api_error)
     else:
         return socket
     finally:
@@ -202,17 +202,17 @@ async def hold_session(
             session.settle()
 
 
-async def _run_session(session: WebsocketSession, hold: Hold) -> None:
+async def _run_session(session: RealtimeSession, hold: RunSession) -> None:
     try:
         await hold(session)
     except (SessionClosed, ConnectionError):
         return
     except ApiError as api_error:
-        _, body = session.context.dialect.error(api_error, session.context.request_id)
+        _, body = session.context.dialect.format_error(api_error, session.context.request_id)
         await session.send("error", **body)
         await session.socket.close(code=WSCloseCode.INTERNAL_ERROR)
 
 
 def _find_fault(state: ServerState, context: RequestContext) -> Fault | None:
     call = context.call
-    return find_fault(state.rules, RequestFacts(call.path, call.model, None, None)) if state.rules else None
+    return find_fault(state.fault_rules, RequestFacts(call.path, call.model, None, None)) if state.fault_rules else None

@@ -11,7 +11,7 @@ import openai
 import pytest
 import together
 
-from mediamill.tasks.local.endpoints.embeddings import vector
+from mediamill.tasks.local.endpoints.embeddings import embed_text
 from tests.helpers.local_server import RunningServer, running_server
 
 E5, SMALL, RANKER = "intfloat/multilingual-e5-large-instruct", "text-embedding-3-small", "Salesforce/Llama-Rank-V1"
@@ -41,7 +41,7 @@ def test_together_ranks_and_embeds(server: RunningServer) -> None:
     assert ranked.results[0].index == 1
     embedded = client.embeddings.create(model=E5, input=DOCUMENTS)
     assert [one.index for one in embedded.data] == [0, 1, 2]
-    np.testing.assert_array_equal(np.array(embedded.data[1].embedding, "float32"), vector(DOCUMENTS[1], 1024))
+    np.testing.assert_array_equal(np.array(embedded.data[1].embedding, "float32"), embed_text(DOCUMENTS[1], 1024))
     with pytest.raises(together.BadRequestError):
         client.rerank.create(model="nobody/nothing", query=QUERY, documents=DOCUMENTS)
 
@@ -52,7 +52,7 @@ def test_openai_embeds_in_base64_unless_told_otherwise(server: RunningServer) ->
     plain = client.embeddings.create(model=SMALL, input=DOCUMENTS, encoding_format="float")
     assert [one.embedding for one in packed.data] == [one.embedding for one in plain.data]
     short = client.embeddings.create(model=SMALL, input="a river", dimensions=64)
-    np.testing.assert_array_equal(np.array(short.data[0].embedding, "float32"), vector("a river", 64))
+    np.testing.assert_array_equal(np.array(short.data[0].embedding, "float32"), embed_text("a river", 64))
     assert packed.usage.prompt_tokens == server.bill()["calls"][0]["input_tokens"]
     with pytest.raises(openai.BadRequestError, match="maximum context length"):
         client.embeddings.create(model=SMALL, input="word " * 20_000)

@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 
-from mediamill.tasks.local.endpoints.embeddings import vector
+from mediamill.tasks.local.endpoints.embeddings import embed_text
 from tests.helpers.local_server import RunningServer, running_server
 
 DOCUMENTS = ["a river", "a bridge over the river", "winter", "the"]
@@ -117,7 +117,7 @@ def test_vectors_are_of_length_one_and_the_same_in_both_forms(server: RunningSer
     for one, other, text in zip(floats["data"], packed["data"], texts, strict=True):
         decoded = np.frombuffer(base64.b64decode(other["embedding"]), "<f4")
         np.testing.assert_array_equal(np.array(one["embedding"], "float32"), decoded)
-        np.testing.assert_array_equal(decoded, vector(text, 64))
+        np.testing.assert_array_equal(decoded, embed_text(text, 64))
         assert float(np.linalg.norm(decoded)) == pytest.approx(1, abs=1e-6)
     assert floats["usage"] == {"prompt_tokens": 5, "total_tokens": 5}
     assert server.bill()["usd"] == "0.0000002"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mediamill.tasks.local.sandbox import interpreter_sessions as sessions
-from mediamill.tasks.local.sandbox.interpreter_sessions import InterpreterSession, InterpreterSessions
+from mediamill.tasks.local.sandbox.interpreter_sessions import SandboxSession, SandboxSessions
 from mediamill.tasks.local.server.api_error import ApiError
 from tests.local.sandbox.landlock import needs_landlock
 
@@ -18,16 +18,16 @@ pytestmark = needs_landlock
 
 
 @pytest.fixture
-async def open_sessions(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[InterpreterSessions]:
+async def open_sessions(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SandboxSessions]:
     monkeypatch.setenv("SECRET_TOKEN", "do-not-tell")
-    made = InterpreterSessions(allowed=True, session_seconds=100, cell_seconds=5)
+    made = SandboxSessions(allowed=True, session_seconds=100, cell_seconds=5)
     yield made
-    for one in made.listed():
+    for one in made.list_sessions():
         await made.end(one)
 
 
-async def told(made: InterpreterSessions, code: str, session: InterpreterSession | None = None) -> list[dict[str, Any]]:
-    return await made.run(session or await made.find(None, pretend=False), code)
+async def told(made: SandboxSessions, code: str, session: SandboxSession | None = None) -> list[dict[str, Any]]:
+    return await made.run(session or await made.find_or_start(None, pretend=False), code)
 
 
 CHILD = """import subprocess, sys
@@ -60,9 +60,7 @@ FORBIDDEN = [
 
 
 @pytest.mark.parametrize(("code", "why"), FORBIDDEN)
-async def test_what_is_not_allowed_fails(
-    code: str, why: str, open_sessions: InterpreterSessions, tmp_path: Path
-) -> None:
+async def test_what_is_not_allowed_fails(code: str, why: str, open_sessions: SandboxSessions, tmp_path: Path) -> None:
     file = tmp_path / "own.txt"
     file.write_text("private")
     outputs = await told(open_sessions, code.format(file=file, folder=tmp_path))
@@ -72,7 +70,7 @@ async def test_what_is_not_allowed_fails(
     assert file.read_text() == "private"
 
 
-async def test_marks_of_files_elsewhere_stay_as_they_are(open_sessions: InterpreterSessions, tmp_path: Path) -> None:
+async def test_marks_of_files_elsewhere_stay_as_they_are(open_sessions: SandboxSessions, tmp_path: Path) -> None:
     file = tmp_path / "own.txt"
     file.write_text("private")
     file.chmod(0o640)
@@ -86,16 +84,16 @@ async def test_marks_of_files_elsewhere_stay_as_they_are(open_sessions: Interpre
     ]
 
 
-async def test_nothing_of_the_environment_is_there(open_sessions: InterpreterSessions) -> None:
-    session = await open_sessions.find(None, pretend=False)
+async def test_nothing_of_the_environment_is_there(open_sessions: SandboxSessions) -> None:
+    session = await open_sessions.find_or_start(None, pretend=False)
     assert "do-not-tell" not in str(await told(open_sessions, "import os; dict(os.environ)", session))
     assert "do-not-tell" not in str(await told(open_sessions, "open('/proc/self/environ').read()", session))
     outputs = await told(open_sessions, "import os; [os.readlink(f'/proc/self/fd/{n}') for n in (0, 1, 2)]", session)
     assert outputs[0]["type"] == "execute_result"
 
 
-async def test_outputs_are_in_their_kinds_and_bounded(open_sessions: InterpreterSessions) -> None:
-    session = await open_sessions.find(None, pretend=False)
+async def test_outputs_are_in_their_kinds_and_bounded(open_sessions: SandboxSessions) -> None:
+    session = await open_sessions.find_or_start(None, pretend=False)
     outputs = await told(open_sessions, "import sys\nprint('a')\nprint('b', file=sys.stderr)\ndisplay(1)\n2", session)
     assert [one["type"] for one in outputs] == ["stdout", "stderr", "display_data", "execute_result"]
     (printed,) = await told(open_sessions, "print('y' * 3_000_000)", session)
@@ -110,15 +108,15 @@ async def test_outputs_are_in_their_kinds_and_bounded(open_sessions: Interpreter
     assert "cannot be told" in str(await told(open_sessions, odd, session))
 
 
-async def test_a_child_that_comes_back_does_not_answer(open_sessions: InterpreterSessions) -> None:
-    session = await open_sessions.find(None, pretend=False)
+async def test_a_child_that_comes_back_does_not_answer(open_sessions: SandboxSessions) -> None:
+    session = await open_sessions.find_or_start(None, pretend=False)
     await told(open_sessions, "import os\nif os.fork() == 0: raise ValueError", session)
     for n in range(3):
         assert (await told(open_sessions, str(n), session))[0]["data"] == {"text/plain": str(n)}
 
 
-async def test_what_a_session_began_ends_with_it(open_sessions: InterpreterSessions) -> None:
-    session = await open_sessions.find(None, pretend=False)
+async def test_what_a_session_began_ends_with_it(open_sessions: SandboxSessions) -> None:
+    session = await open_sessions.find_or_start(None, pretend=False)
     code = "import subprocess\nprint(subprocess.Popen(['sleep', '600'], stdout=subprocess.DEVNULL).pid)"
     (printed,) = await told(open_sessions, code, session)
     place = Path(f"/proc/{int(printed['data'])}/stat")
@@ -133,34 +131,34 @@ async def test_what_a_session_began_ends_with_it(open_sessions: InterpreterSessi
 
 
 async def test_a_cell_that_takes_too_long_or_ends_its_process_ends_the_session() -> None:
-    made = InterpreterSessions(allowed=True, session_seconds=100, cell_seconds=0.5)
+    made = SandboxSessions(allowed=True, session_seconds=100, cell_seconds=0.5)
     for code, why in (("while True: pass", "longer than 0.5 s"), ("import os; os._exit(3)", "the interpreter ended")):
-        session = await made.find(None, pretend=False)
+        session = await made.find_or_start(None, pretend=False)
         (failed,) = await made.run(session, code)
         assert why in failed["data"]
         with pytest.raises(ApiError, match="does not exist or has expired"):
-            await made.find(session.id, pretend=False)
-    assert not made.listed()
+            await made.find_or_start(session.id, pretend=False)
+    assert not made.list_sessions()
 
 
 async def test_sessions_expire_and_the_idle_make_room(
-    open_sessions: InterpreterSessions, monkeypatch: pytest.MonkeyPatch
+    open_sessions: SandboxSessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sessions, "_MAX", 2)
-    first, second = [await open_sessions.find(None, pretend=True) for _ in range(2)]
+    first, second = [await open_sessions.find_or_start(None, pretend=True) for _ in range(2)]
     async with first.busy:  # older, but at work
-        await open_sessions.find(None, pretend=True)
-    assert first in open_sessions.listed()
-    assert second not in open_sessions.listed()
+        await open_sessions.find_or_start(None, pretend=True)
+    assert first in open_sessions.list_sessions()
+    assert second not in open_sessions.list_sessions()
     monkeypatch.setattr("time.time", lambda: first.expires + 1)
     with pytest.raises(ApiError, match="expired"):
-        await open_sessions.find(first.id, pretend=True)
-    assert not open_sessions.listed()
+        await open_sessions.find_or_start(first.id, pretend=True)
+    assert not open_sessions.list_sessions()
 
 
-async def test_files_lie_in_the_session_and_nowhere_else(open_sessions: InterpreterSessions, tmp_path: Path) -> None:
-    session = await open_sessions.find(None, pretend=False)
-    open_sessions.put(
+async def test_files_lie_in_the_session_and_nowhere_else(open_sessions: SandboxSessions, tmp_path: Path) -> None:
+    session = await open_sessions.find_or_start(None, pretend=False)
+    open_sessions.write_files(
         session, [{"name": "a/b.txt", "content": "hello"}, {"name": "c", "encoding": "base64", "content": "QUI="}]
     )
     (shown,) = await told(open_sessions, "open('a/b.txt').read() + open('c').read()", session)
@@ -170,12 +168,12 @@ async def test_files_lie_in_the_session_and_nowhere_else(open_sessions: Interpre
     )
     for name in ("link/x", "file", "../x", "/x", "", "a/../../x"):
         with pytest.raises(ApiError):
-            open_sessions.put(session, [{"name": name, "content": "x"}])
+            open_sessions.write_files(session, [{"name": name, "content": "x"}])
     assert not list(tmp_path.iterdir())
     with pytest.raises(ApiError, match="no base64"):
-        open_sessions.put(session, [{"name": "d", "encoding": "base64", "content": "A"}])
+        open_sessions.write_files(session, [{"name": "d", "encoding": "base64", "content": "A"}])
 
 
 async def test_nothing_runs_where_it_is_not_allowed() -> None:
     with pytest.raises(ApiError, match="--allow-local-code"):
-        await InterpreterSessions(allowed=False, session_seconds=1, cell_seconds=1).find(None, pretend=False)
+        await SandboxSessions(allowed=False, session_seconds=1, cell_seconds=1).find_or_start(None, pretend=False)

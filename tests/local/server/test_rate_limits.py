@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mediamill.tasks.local.server.api_error import ApiError
-from mediamill.tasks.local.server.dialects import dialect
-from mediamill.tasks.local.server.rate_limits import RateLimiter, RateLimits, go_duration
+from mediamill.tasks.local.server.dialects import get_dialect
+from mediamill.tasks.local.server.rate_limits import RateLimiter, RateLimitSettings, format_go_duration
 
 
 class Clock:
@@ -34,7 +34,7 @@ def admitted(limiter: RateLimiter) -> ApiError | None:
 )
 def test_never_more_than_the_limit_and_one_burst(rpm: float, limiter: str, steps: list[float]) -> None:
     clock = Clock()
-    limits = RateLimiter(RateLimits(rpm=rpm, limiter=limiter), clock)
+    limits = RateLimiter(RateLimitSettings(rpm=rpm, limiter=limiter), clock)
     passed = 0
     for step in steps:
         clock.now += step
@@ -47,7 +47,7 @@ def test_never_more_than_the_limit_and_one_burst(rpm: float, limiter: str, steps
 @given(rpm=st.floats(1, 6000), limiter=st.sampled_from(["bucket", "window"]), before=st.integers(0, 300))
 def test_who_waits_as_told_is_let_in(rpm: float, limiter: str, before: int) -> None:
     clock = Clock()
-    limits = RateLimiter(RateLimits(rpm=rpm, limiter=limiter), clock)
+    limits = RateLimiter(RateLimitSettings(rpm=rpm, limiter=limiter), clock)
     for _ in range(before):
         admitted(limits)
     refusal = admitted(limits)
@@ -59,9 +59,9 @@ def test_who_waits_as_told_is_let_in(rpm: float, limiter: str, before: int) -> N
 
 def test_a_long_recording_is_paid_off_before_the_next() -> None:
     clock = Clock()
-    limits = RateLimiter(RateLimits(audio_per_hour=3600), clock)
+    limits = RateLimiter(RateLimitSettings(audio_per_hour=3600), clock)
     limits.admit()
-    limits.charge(7200)
+    limits.charge_audio(7200)
     refusal = admitted(limits)
     assert refusal is not None
     assert refusal.kind == "audio_limit"
@@ -71,12 +71,12 @@ def test_a_long_recording_is_paid_off_before_the_next() -> None:
 
 def test_together_tells_limits_a_second_and_only_when_refusing() -> None:
     clock = Clock()
-    limits = RateLimiter(RateLimits(rpm=120), clock)
-    together = dialect("together")
+    limits = RateLimiter(RateLimitSettings(rpm=120), clock)
+    together = get_dialect("together")
     limits.admit()
-    assert limits.headers(together, None) == {}
+    assert limits.build_headers(together, None) == {}
     limits.admit()
-    headers = limits.headers(together, admitted(limits))
+    headers = limits.build_headers(together, admitted(limits))
     assert headers["x-ratelimit-limit"] == "2"
     assert headers["x-ratelimit-remaining"] == "0"
     assert float(headers["x-ratelimit-reset"]) == pytest.approx(0.5)
@@ -85,23 +85,23 @@ def test_together_tells_limits_a_second_and_only_when_refusing() -> None:
 
 def test_groq_tells_the_day_and_a_wait_in_whole_seconds() -> None:
     clock = Clock()
-    limits = RateLimiter(RateLimits(rpm=20, rpd=2000, tpm=6000), clock)
-    groq = dialect("groq")
+    limits = RateLimiter(RateLimitSettings(rpm=20, rpd=2000, tpm=6000), clock)
+    groq = get_dialect("groq")
     limits.admit()
-    told = limits.headers(groq, None)
+    told = limits.build_headers(groq, None)
     assert told["x-ratelimit-limit-requests"] == "2000"
     assert told["x-ratelimit-limit-tokens"] == "6000"
     assert "retry-after" not in told
     refusal = admitted(limits)
-    assert limits.headers(groq, refusal)["retry-after"] == "3"
+    assert limits.build_headers(groq, refusal)["retry-after"] == "3"
     assert refusal is not None
     assert "Please try again in 3.000s" in refusal.message
 
 
 def test_openai_tells_counts_and_go_durations() -> None:
-    limits = RateLimiter(RateLimits(rpm=60, burst=60), Clock())
+    limits = RateLimiter(RateLimitSettings(rpm=60, burst=60), Clock())
     limits.admit()
-    told = limits.headers(dialect("openai"), None)
+    told = limits.build_headers(get_dialect("openai"), None)
     assert told == {
         "x-ratelimit-limit-requests": "60",
         "x-ratelimit-remaining-requests": "59",
@@ -111,7 +111,7 @@ def test_openai_tells_counts_and_go_durations() -> None:
 
 @given(st.floats(0, 100_000))
 def test_go_durations_keep_the_time(seconds: float) -> None:
-    text = go_duration(seconds)
+    text = format_go_duration(seconds)
     found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:([\d.]+)(ms|s))", text)
     assert found is not None, text
     hours, minutes, rest, unit = found.groups()
@@ -121,4 +121,4 @@ def test_go_durations_keep_the_time(seconds: float) -> None:
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0s"), (0.012, "12ms"), (7.66, "7.66s"), (179.56, "2m59.56s")])
 def test_go_durations_are_written_as_go_does(seconds: float, text: str) -> None:
-    assert go_duration(seconds) == text
+    assert format_go_duration(seconds) == text
