@@ -27,10 +27,10 @@ from mediamill.tasks.journal.output_lock import OutLock
 from mediamill.tasks.money.budget import Budget
 from mediamill.tasks.resolved_job import ResolvedJob
 from mediamill.tasks.run_context import Context, StopSwitch
-from mediamill.tasks.sinks.media import lost_media
-from mediamill.tasks.sinks.parts import clean, is_whole
-from mediamill.tasks.sinks.results import results_schema
-from mediamill.tasks.sinks.schema import freeze, thaw
+from mediamill.tasks.sinks.media import find_lost_media
+from mediamill.tasks.sinks.parts import is_intact, remove_uncommitted
+from mediamill.tasks.sinks.results import build_results_schema
+from mediamill.tasks.sinks.schema import deserialize_schema, serialize_schema
 from mediamill.tasks.wire import Provider, Wire
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ async def open_context(resolved: ResolvedJob, engine: Engine, *, retry: bool) ->
         await _bind(resolved, engine, journal, run_id, source)
         if source is not None and {"file", "bytes"} <= set(resolved.schema.names):
             await journal.items.restore_unpromoted_previews()
-            lost = await engine.run_in_thread(lambda: lost_media(out, journal.outcomes.stream_done_results()))
+            lost = await engine.run_in_thread(lambda: find_lost_media(out, journal.outcomes.stream_done_results()))
             await journal.items.mark_lost(lost)
         context = _context(resolved, engine, run_id, journal, lock)
     except BaseException:
@@ -119,13 +119,13 @@ async def _bind(resolved: ResolvedJob, engine: Engine, journal: Journal, run_id:
     await journal.runs.start(run_id)
     await journal.asks.recover()
     committed = journal.parts.load_all()
-    clean(out, committed)
-    torn = {part.name for part in committed if part.kind != "calls" and not is_whole(out, part)}
+    remove_uncommitted(out, committed)
+    torn = {part.name for part in committed if part.kind != "calls" and not is_intact(out, part)}
     if torn:
         await journal.parts.mark_dirty(torn)
     if source is not None:
         row = source.row_schema() or pa.schema([])
-        frozen = (freeze(results_schema(resolved.schema, row)), freeze(row))
+        frozen = (serialize_schema(build_results_schema(resolved.schema, row)), serialize_schema(row))
         if journal.output.load_schemas() != frozen:
             await journal.output.freeze_schemas(*frozen)
 
@@ -176,8 +176,8 @@ def _context(resolved: ResolvedJob, engine: Engine, run_id: str, journal: Journa
         stop=stop,
         gate=asyncio.Semaphore(gate_size),
         gate_size=gate_size,
-        schema=thaw(schemas[0]),
-        row_schema=thaw(schemas[1]),
+        schema=deserialize_schema(schemas[0]),
+        row_schema=deserialize_schema(schemas[1]),
         limiter=limiter,
         limits_name=limits_name,
     )

@@ -13,7 +13,7 @@ from mediamill.tasks import fault_injection
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.journal.items import PROMOTED_PREVIEW, ShardWork
 from mediamill.tasks.journal.planning import LOST_FILE
-from mediamill.tasks.sinks.media import lost_media, previews
+from mediamill.tasks.sinks.media import find_lost_media, find_previews
 
 if TYPE_CHECKING:
     from mediamill.tasks.domain import Item
@@ -91,7 +91,7 @@ async def plan_retry(context: Context, retry: Retry) -> list[ShardWork]:
         counts.total += 0 if kinds else await items.mark_lost(finals, now=True)
         return await items.find_shards_with_work()
     if only and LOST_FILE in only:
-        lost = await thread(lost_media, context.out, context.journal.outcomes.stream_done_results())
+        lost = await thread(find_lost_media, context.out, context.journal.outcomes.stream_done_results())
         counts.total += await items.mark_lost(lost, now=True)
     if only is None or only - {FLAGGED, LOST_FILE}:
         counts.total += await items.retry(set(only) if only else None)
@@ -103,13 +103,13 @@ async def plan_retry(context: Context, retry: Retry) -> list[ShardWork]:
 
 def _kept_previews(context: Context) -> list[str]:
     """The ids of previews whose file still stands, and of those that an earlier promotion left undone."""
-    return previews(context.out, context.journal.outcomes.stream_all_results())
+    return find_previews(context.out, context.journal.outcomes.stream_all_results())
 
 
 def _lost_finals(context: Context) -> list[str]:
     """The ids of videos made in full whose file is gone."""
     rows = context.journal.outcomes.stream_done_results()
-    return lost_media(context.out, (row for row in rows if orjson.loads(row).get("preview") is False))
+    return find_lost_media(context.out, (row for row in rows if orjson.loads(row).get("preview") is False))
 
 
 def _batches(items: Iterator[Item], limit: int | None) -> Iterator[list[Item]]:

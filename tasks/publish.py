@@ -16,9 +16,9 @@ from mediamill.tasks.journal.parts import Part
 from mediamill.tasks.report.build import build_report
 from mediamill.tasks.run_context import Context
 from mediamill.tasks.sinks.atomic_file import write_json
-from mediamill.tasks.sinks.calls import CALLS, call_row
+from mediamill.tasks.sinks.calls import CALLS_SCHEMA, to_call_row
 from mediamill.tasks.sinks.parts import write_part
-from mediamill.tasks.sinks.subtitles.write import write_all
+from mediamill.tasks.sinks.subtitles.write import write_subtitles
 from mediamill.tasks.summary import FailureGroup, State, Summary
 
 _PACKAGES = ("mediamill", "httpx", "aiohttp", "pyarrow", "av", "pocketsphinx", "sqlalchemy")
@@ -37,7 +37,7 @@ async def publish(context: Context) -> Summary:
     await publish_calls(context)
     if context.job.subtitles:
         rows = context.journal.outcomes.stream_done_results()
-        await context.engine.run_in_thread(write_all, context.out, rows, context.job.subtitles)
+        await context.engine.run_in_thread(write_subtitles, context.out, rows, context.job.subtitles)
     summary = await context.engine.run_in_thread(summarize, context)
     await context.journal.learned_limits.store(context.limits_name, context.limiter.state())
     fault_injection.point("publish.report.before")
@@ -55,8 +55,8 @@ async def publish(context: Context) -> Summary:
 async def publish_calls(context: Context) -> None:
     """Write the attempts of every run that gained or settled some since a run last finished."""
     for run_id in await context.engine.run_in_thread(context.journal.attempts.find_runs_to_publish):
-        rows = map(call_row, context.journal.attempts.stream_run(run_id))
-        part = await context.engine.run_in_thread(write_part, context.out, "calls", run_id, rows, CALLS)
+        rows = map(to_call_row, context.journal.attempts.stream_run(run_id))
+        part = await context.engine.run_in_thread(write_part, context.out, "calls", run_id, rows, CALLS_SCHEMA)
         await context.journal.parts.commit([part], context.lock.token)
 
 

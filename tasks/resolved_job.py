@@ -86,7 +86,7 @@ def _own_schema(capability: Capability, params: Any, provider: Provider, model: 
         return capability.schema(params, provider, model)
     import pyarrow as pa
 
-    from mediamill.tasks.sinks.results import reserved_names
+    from mediamill.tasks.sinks.results import find_reserved_names
 
     try:
         schema = capability.schema(params, provider, model)
@@ -96,7 +96,7 @@ def _own_schema(capability: Capability, params: Any, provider: Provider, model: 
         raise unusable(plugin, f"its columns: {type(error).__name__}: {error}".partition("\n")[0]) from error
     if not isinstance(schema, pa.Schema):
         raise unusable(plugin, "its columns are no pyarrow.Schema")
-    if taken := reserved_names(schema):
+    if taken := find_reserved_names(schema):
         raise unusable(plugin, f"its columns are called like those of every result: {', '.join(taken)}")
     return schema
 

@@ -15,9 +15,9 @@ from mediamill.tasks.errors import BadInput, ItemError, MediamillError, RunStopp
 from mediamill.tasks.journal.planning import LOST_FILE
 from mediamill.tasks.params import row_params
 from mediamill.tasks.run_context import Context
-from mediamill.tasks.sinks.failures import Failed, failure_row, failures_schema
+from mediamill.tasks.sinks.failures import FailedItem, build_failures_schema, to_failure_row
 from mediamill.tasks.sinks.parts import write_part
-from mediamill.tasks.sinks.results import Completed, result_row, total_cost
+from mediamill.tasks.sinks.results import CompletedItem, sum_costs, to_result_row
 
 log = logging.getLogger("mediamill")
 
@@ -155,7 +155,7 @@ async def _publish(context: Context, shard: int) -> None:
     parts = [
         await thread(write_part, out, "results", name, rows.stream_results(shard), context.schema),
         await thread(
-            write_part, out, "failures", name, rows.stream_failures(shard), failures_schema(context.row_schema)
+            write_part, out, "failures", name, rows.stream_failures(shard), build_failures_schema(context.row_schema)
         ),
     ]
     await context.journal.parts.commit(parts, context.lock.token, shard=shard)
@@ -211,7 +211,7 @@ async def _outcome(context: Context, item: Item) -> Outcome:
                 transient=True,
                 hint="what was paid is kept; run again once it is mended",
             )
-        return Result(item.item_id, result_row(_completed(context, item, answers), columns))
+        return Result(item.item_id, to_result_row(_completed(context, item, answers), columns))
     except ItemError as error:
         if error.kind == LOST_FILE:
             error.message = f"{item.source}: its file is lost, and it was made otherwise: {error.message}"
@@ -229,11 +229,11 @@ def _row(context: Context, item: Item, outcome: Outcome) -> Mapping[str, Any]:
     """The row the part will hold."""
     if isinstance(outcome, Result):
         return outcome.columns
-    return failure_row(Failed(item, context.run_id, outcome))
+    return to_failure_row(FailedItem(item, context.run_id, outcome))
 
 
-def _completed(context: Context, item: Item, answers: list[Answer]) -> Completed:
-    return Completed(
+def _completed(context: Context, item: Item, answers: list[Answer]) -> CompletedItem:
+    return CompletedItem(
         item,
         context.run_id,
         capability=context.capability.name,
@@ -252,5 +252,5 @@ def _failure(item: Item, error: ItemError, answers: list[Answer]) -> Failure:
         error.transient,
         attempts=error.attempts + sum(a.attempts for a in answers),
         status=error.status,
-        cost_usd=total_cost(answers),
+        cost_usd=sum_costs(answers),
     )

@@ -9,7 +9,7 @@ from mediamill.tasks.job import Job, make_job
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.output_lock import describe_owner
 from mediamill.tasks.open_run import JOURNAL_MARK
-from mediamill.tasks.sinks.media import previews
+from mediamill.tasks.sinks.media import find_previews
 from mediamill.tasks.summary import Status
 
 
@@ -96,7 +96,7 @@ def previews_now(out: Path) -> int:
     out = out.expanduser().absolute()
     journal = open_existing(out)
     try:
-        return len(previews(out, journal.outcomes.stream_all_results()))
+        return len(find_previews(out, journal.outcomes.stream_all_results()))
     finally:
         journal.close()
 

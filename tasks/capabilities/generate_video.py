@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from mediamill.tasks.media.video_probe import DecodedVideo
-    from mediamill.tasks.sinks.media import Made
+    from mediamill.tasks.sinks.media import MediaFile
 
 _DEFAULT_REFERENCE_SIZE = (720, 1280)
 """The size of a video whose size is not asked for, where its pictures must have the same (provider docs: OpenAI)."""
@@ -131,7 +131,7 @@ class GenerateVideo:
 
     async def _fetch_video(
         self, item: Item, ask: Ask, answer: Answer, context: CapabilityContext
-    ) -> tuple[Made, DecodedVideo]:
+    ) -> tuple[MediaFile, DecodedVideo]:
         """The file, whole and decoded to its last frame, under its final name; that tells its content."""
         from mediamill.tasks.media.video_probe import decode_video
         from mediamill.tasks.sinks.media import publish_media

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.pipeline.expressions import Expression
-from mediamill.tasks.sinks.results import results_schema
+from mediamill.tasks.sinks.results import build_results_schema
 
 ID, PATH = "item_id", "item_path"
 _TOLD = ("cost_usd", "provider", "model", "simulated")
@@ -147,7 +147,7 @@ def write(table: pa.Table, path: Path) -> None:
 
 def _own(results: pa.Table, name: str) -> dict[str, Any]:
     """A step's columns behind its name: its own, and what it cost."""
-    common = set(results_schema(pa.schema([]), pa.schema([])).names) - set(_TOLD)
+    common = set(build_results_schema(pa.schema([]), pa.schema([])).names) - set(_TOLD)
     own = [column for column in results.column_names if column not in common and not column.startswith("in_")]
     return {f"{name}_{column}": results[column] for column in own}
 

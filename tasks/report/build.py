@@ -11,7 +11,7 @@ from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.report.costs import cost_table, endpoint_line, write_costs
 from mediamill.tasks.report.page import render
 from mediamill.tasks.report.report_data import gather
-from mediamill.tasks.sinks.atomic_file import whole_file
+from mediamill.tasks.sinks.atomic_file import write_atomically
 
 
 def build_report(out: Path, journal: Journal, now: Sequence[tuple[int, Mapping[str, Any]]] = ()) -> Path:
@@ -27,6 +27,6 @@ def build_report(out: Path, journal: Journal, now: Sequence[tuple[int, Mapping[s
     write_costs(out, costs)
     page = out / "report.html"
     html = render(gather(out, journal), costs)
-    with whole_file(out, page) as temporary:
+    with write_atomically(out, page) as temporary:
         temporary.write_text(html, encoding="utf-8", errors="replace")
     return page

@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mediamill.tasks.sinks.atomic_file import whole_file
+from mediamill.tasks.sinks.atomic_file import write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,7 +64,7 @@ def write_costs(out: Path, table: pd.DataFrame) -> Path:
     for name in ("audio_seconds", "cost_usd", "unknown_max_usd"):
         safe[name] = safe[name].map(plain)
     target = out / "costs.csv"
-    with whole_file(out, target) as temporary:
+    with write_atomically(out, target) as temporary:
         safe.to_csv(temporary, index=False)
     return target
 

@@ -17,7 +17,7 @@ from mediamill.tasks.errors import StorageError
 
 
 @contextmanager
-def whole_file(out: Path, target: Path) -> Iterator[Path]:
+def write_atomically(out: Path, target: Path) -> Iterator[Path]:
     """A path under OUT/.tmp to write to; it becomes ``target`` when the block ends well.
 
     Raises:
@@ -29,10 +29,10 @@ def whole_file(out: Path, target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         fault_injection.point("part.write.before")
         yield temporary
-        _sync(temporary)
+        _sync_path(temporary)
         fault_injection.point("part.rename.before")
         temporary.replace(target)
-        _sync(target.parent)
+        _sync_path(target.parent)
         fault_injection.point("part.rename.after")
     except OSError as error:
         raise StorageError(f"{target}: {error.strerror or error}", hint="free the disk, then run again") from None
@@ -50,7 +50,7 @@ def remove_file(target: Path) -> None:
     try:
         if target.exists():
             target.unlink()
-            _sync(target.parent)
+            _sync_path(target.parent)
     except OSError as error:
         raise StorageError(f"{target}: {error.strerror or error}") from None
 
@@ -62,18 +62,18 @@ def write_json(out: Path, target: Path, content: Mapping[str, Any]) -> Path:
         StorageError: when the disk is full, read-only or gone.
     """
     options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
-    with whole_file(out, target) as temporary:
+    with write_atomically(out, target) as temporary:
         temporary.write_bytes(orjson.dumps(content, default=str, option=options))
     return target
 
 
-def file_sha256(path: Path) -> str:
+def hash_file(path: Path) -> str:
     """The SHA-256 (hex) of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sync(path: Path) -> None:
+def _sync_path(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -10,11 +10,11 @@ import orjson
 import pyarrow as pa
 
 from mediamill.tasks.domain import Usage
-from mediamill.tasks.sinks.schema import MOMENT, MONEY
+from mediamill.tasks.sinks.schema import MONEY, TIMESTAMP
 
-_QUANTITIES = {int | None: pa.int64(), Decimal | None: MONEY}
+_ARROW_TYPES = {int | None: pa.int64(), Decimal | None: MONEY}
 
-CALLS = pa.schema(
+CALLS_SCHEMA = pa.schema(
     [
         ("call_id", pa.string()),
         ("run_id", pa.string()),
@@ -25,13 +25,13 @@ CALLS = pa.schema(
         ("outcome", pa.string()),
         ("http_status", pa.int32()),
         ("error_kind", pa.string()),
-        ("started_at", MOMENT),
+        ("started_at", TIMESTAMP),
         ("latency_ms", pa.int64()),
         ("wait_ms", pa.int64()),
         ("provider", pa.string()),
         ("model", pa.string()),
         ("request_id", pa.string()),
-        ("usage", pa.struct([(name, _QUANTITIES[kind]) for name, kind in get_type_hints(Usage).items()])),
+        ("usage", pa.struct([(name, _ARROW_TYPES[kind]) for name, kind in get_type_hints(Usage).items()])),
         ("cost_usd", MONEY),
         ("cost_max_usd", MONEY),
         ("cost_basis", pa.string()),
@@ -41,6 +41,6 @@ CALLS = pa.schema(
 """An attempt's columns have the names that the journal keeps them under; its usage is all of :class:`Usage`."""
 
 
-def call_row(attempt: Mapping[str, Any]) -> bytes:
+def to_call_row(attempt: Mapping[str, Any]) -> bytes:
     """The row of a stored attempt, as JSON."""
-    return orjson.dumps({name: attempt[name] for name in CALLS.names})
+    return orjson.dumps({name: attempt[name] for name in CALLS_SCHEMA.names})

@@ -8,11 +8,11 @@ from typing import Any
 import pyarrow as pa
 
 from mediamill.tasks.domain import Failure, Item
-from mediamill.tasks.sinks.schema import MONEY, Column, carried_fields, carried_values, row_of, schema_of
+from mediamill.tasks.sinks.schema import MONEY, Column, to_carried_fields, to_carried_values, to_row, to_schema
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class FailedItem:
     """An item that failed, the run it failed in, and why."""
 
     item: Item
@@ -20,7 +20,7 @@ class Failed:
     failure: Failure
 
 
-COLUMNS: tuple[Column[Failed], ...] = (
+FAILURE_COLUMNS: tuple[Column[FailedItem], ...] = (
     Column("item_id", pa.string(), lambda failed: failed.item.item_id),
     Column("item_index", pa.int64(), lambda failed: failed.item.index),
     Column("run_id", pa.string(), lambda failed: failed.run_id),
@@ -35,11 +35,11 @@ COLUMNS: tuple[Column[Failed], ...] = (
 """The columns that every failure has; the manifest's come behind them."""
 
 
-def failures_schema(row: pa.Schema) -> pa.Schema:
+def build_failures_schema(row: pa.Schema) -> pa.Schema:
     """The schema of an OUT's failures; ``row`` is the manifest's."""
-    return pa.schema([*schema_of(COLUMNS), *carried_fields(row)])
+    return pa.schema([*to_schema(FAILURE_COLUMNS), *to_carried_fields(row)])
 
 
-def failure_row(failed: Failed) -> dict[str, Any]:
+def to_failure_row(failed: FailedItem) -> dict[str, Any]:
     """An item's row."""
-    return {**row_of(COLUMNS, failed), **carried_values(failed.item)}
+    return {**to_row(FAILURE_COLUMNS, failed), **to_carried_values(failed.item)}

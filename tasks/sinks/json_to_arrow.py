@@ -11,10 +11,10 @@ import orjson
 import pyarrow as pa
 import pyarrow.json as pj
 
-from mediamill.tasks.sinks.vectors import is_vector, unpacked
+from mediamill.tasks.sinks.vectors import decode_vectors, is_vector
 
-_BLOCK = 64 * 2**20
-_WIDE = Context(prec=76)
+_MAX_BLOCK_BYTES = 64 * 2**20
+_WIDE_CONTEXT = Context(prec=76)
 
 
 def to_table(rows: Sequence[bytes], schema: pa.Schema) -> pa.Table:
@@ -24,44 +24,44 @@ def to_table(rows: Sequence[bytes], schema: pa.Schema) -> pa.Table:
         rows: JSON objects: decimals as text, moments as microseconds since the epoch.
         schema: what the table has.
     """
-    told = pa.schema([field.with_type(pa.string()) if is_vector(field) else field for field in schema])
+    json_schema = pa.schema([field.with_type(pa.string()) if is_vector(field) else field for field in schema])
     try:
-        table = _parsed(rows, told)
+        table = _parse_rows(rows, json_schema)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        table = pa.Table.from_batches([_converted([orjson.loads(row) for row in rows], told)])
-    for place, field in enumerate(schema):
+        table = pa.Table.from_batches([_convert_rows([orjson.loads(row) for row in rows], json_schema)])
+    for index, field in enumerate(schema):
         if is_vector(field):
-            table = table.set_column(place, field, unpacked(table[place], field.type))
+            table = table.set_column(index, field, decode_vectors(table[index], field.type))
     return table
 
 
-def _parsed(rows: Sequence[bytes], schema: pa.Schema) -> pa.Table:
+def _parse_rows(rows: Sequence[bytes], schema: pa.Schema) -> pa.Table:
     """By Arrow's own JSON reader, which leaves the interpreter to others; moments are read as integers."""
-    plain = pa.schema([(f.name, pa.int64() if pa.types.is_timestamp(f.type) else f.type) for f in schema])
+    parse_schema = pa.schema([(f.name, pa.int64() if pa.types.is_timestamp(f.type) else f.type) for f in schema])
     text = b"\n".join(rows)
     table = pj.read_json(
         io.BytesIO(text),
-        read_options=pj.ReadOptions(use_threads=False, block_size=min(max(len(text) + 1, 2**16), _BLOCK)),
-        parse_options=pj.ParseOptions(explicit_schema=plain, unexpected_field_behavior="ignore"),
+        read_options=pj.ReadOptions(use_threads=False, block_size=min(max(len(text) + 1, 2**16), _MAX_BLOCK_BYTES)),
+        parse_options=pj.ParseOptions(explicit_schema=parse_schema, unexpected_field_behavior="ignore"),
     )
     return table.select(schema.names).cast(schema)
 
 
-def _converted(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.RecordBatch:
+def _convert_rows(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.RecordBatch:
     """Value by value, for rows that need casts."""
-    columns = [_column([row.get(field.name) for row in rows], field.type) for field in schema]
+    columns = [_to_array([row.get(field.name) for row in rows], field.type) for field in schema]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
-def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
-    fitted = [_fitted(value, kind) for value in values] if _needs_fitting(kind) else values
+def _to_array(values: list[Any], kind: pa.DataType) -> pa.Array:
+    fitted = [_fit_decimals(value, kind) for value in values] if _needs_fitting(kind) else values
     try:
         return pa.array(fitted, kind)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeEncodeError):
-        return pa.array([_one(value, kind) for value in values], kind)
+        return pa.array([_cast_value(value, kind) for value in values], kind)
 
 
-def _one(value: Any, kind: pa.DataType) -> Any:
+def _cast_value(value: Any, kind: pa.DataType) -> Any:
     """The value if it fits the type, by a cast from text if need be; what does not fit at all becomes null.
 
     Of a list or a struct only the parts that do not fit are lost.
@@ -69,15 +69,15 @@ def _one(value: Any, kind: pa.DataType) -> Any:
     if value is None:
         return None
     if pa.types.is_list(kind):
-        return [_one(v, kind.value_type) for v in value] if isinstance(value, list) else None
+        return [_cast_value(v, kind.value_type) for v in value] if isinstance(value, list) else None
     if pa.types.is_struct(kind):
-        return {f.name: _one(value.get(f.name), f.type) for f in kind} if isinstance(value, dict) else None
+        return {f.name: _cast_value(value.get(f.name), f.type) for f in kind} if isinstance(value, dict) else None
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return value if isinstance(value, str) else orjson.dumps(value).decode()
-    for given, cast in ((_fitted(value, kind), False), (str(value), True)):
+    for candidate, cast in ((_fit_decimals(value, kind), False), (str(value), True)):
         try:
-            made = pa.scalar(given).cast(kind) if cast else pa.scalar(given, kind)
-            return made.as_py()
+            scalar = pa.scalar(candidate).cast(kind) if cast else pa.scalar(candidate, kind)
+            return scalar.as_py()
         except (pa.ArrowException, OverflowError, ValueError, TypeError):
             continue
     return None
@@ -88,16 +88,16 @@ def _needs_fitting(kind: pa.DataType) -> bool:
     return bool(pa.types.is_decimal(kind) or pa.types.is_nested(kind))
 
 
-def _fitted(value: Any, kind: pa.DataType) -> Any:
+def _fit_decimals(value: Any, kind: pa.DataType) -> Any:
     """A value with its decimals made from text and rounded to the places the type has."""
     if pa.types.is_list(kind):
-        return [_fitted(v, kind.value_type) for v in value] if isinstance(value, list) else None
+        return [_fit_decimals(v, kind.value_type) for v in value] if isinstance(value, list) else None
     if pa.types.is_struct(kind):
-        return {f.name: _fitted(value.get(f.name), f.type) for f in kind} if isinstance(value, dict) else None
+        return {f.name: _fit_decimals(value.get(f.name), f.type) for f in kind} if isinstance(value, dict) else None
     if not pa.types.is_decimal(kind) or value is None or isinstance(value, (bool, list, dict)):
         return value
     try:
         places = Decimal((0, (1,), -kind.scale))
-        return Decimal(str(value)).quantize(places, context=_WIDE)
+        return Decimal(str(value)).quantize(places, context=_WIDE_CONTEXT)
     except InvalidOperation:  # no number, or more digits than there are
         return None

@@ -10,12 +10,12 @@ from typing import Any
 import orjson
 
 from mediamill.tasks.errors import StorageError
-from mediamill.tasks.sinks.atomic_file import file_sha256, whole_file
-from mediamill.tasks.sinks.safe_names import safe_name
+from mediamill.tasks.sinks.atomic_file import hash_file, write_atomically
+from mediamill.tasks.sinks.safe_names import to_safe_name
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class MediaFile:
     """A published file: its path relative to OUT with forward slashes, its SHA-256 (hex), its bytes."""
 
     file: str
@@ -23,7 +23,7 @@ class Made:
     size: int
 
 
-def publish_media(made: Path, out: Path, item_id: str, suffix: str) -> Made:
+def publish_media(made: Path, out: Path, item_id: str, suffix: str) -> MediaFile:
     """Move a finished file into OUT/media under a safe name made from the item's id.
 
     A file that is there already with the same content stays as it is.
@@ -37,23 +37,23 @@ def publish_media(made: Path, out: Path, item_id: str, suffix: str) -> Made:
     Raises:
         StorageError: when it cannot be written, or what was written reads back as something else.
     """
-    relative = f"media/{safe_name(item_id, suffix)}"
+    relative = f"media/{to_safe_name(item_id, suffix)}"
     target = out / relative
     try:
-        size, digest = made.stat().st_size, file_sha256(made)
-        if target.is_file() and target.stat().st_size == size and file_sha256(target) == digest:
+        size, digest = made.stat().st_size, hash_file(made)
+        if target.is_file() and target.stat().st_size == size and hash_file(target) == digest:
             made.unlink()
-            return Made(relative, digest, size)
-        with whole_file(out, target) as temporary:
+            return MediaFile(relative, digest, size)
+        with write_atomically(out, target) as temporary:
             made.replace(temporary)
-        if file_sha256(target) != digest:
+        if hash_file(target) != digest:
             raise StorageError(f"{target}: reads back as something else than was written", hint="check the disk")
     except OSError as error:
         raise StorageError(f"{target}: {error.strerror or error}", hint="free the disk, then run again") from None
-    return Made(relative, digest, size)
+    return MediaFile(relative, digest, size)
 
 
-def lost_media(out: Path, results: Iterable[bytes]) -> list[str]:
+def find_lost_media(out: Path, results: Iterable[bytes]) -> list[str]:
     """The ids of items a file of which is not there any more, or has another size than was published.
 
     Args:
@@ -63,14 +63,14 @@ def lost_media(out: Path, results: Iterable[bytes]) -> list[str]:
     """
     lost = []
     for row in map(orjson.loads, results):
-        more = row.get("images")
-        made = [row, *(one for one in more if isinstance(one, dict))] if isinstance(more, list) else [row]
-        if not all(_is_whole(out, one) for one in made if one.get("file")):
+        images = row.get("images")
+        files = [row, *(one for one in images if isinstance(one, dict))] if isinstance(images, list) else [row]
+        if not all(_is_intact(out, one) for one in files if one.get("file")):
             lost.append(str(row["item_id"]))
     return lost
 
 
-def previews(out: Path, results: Iterable[bytes]) -> list[str]:
+def find_previews(out: Path, results: Iterable[bytes]) -> list[str]:
     """The ids of items that have a preview whose file still stands in OUT.
 
     Args:
@@ -81,8 +81,8 @@ def previews(out: Path, results: Iterable[bytes]) -> list[str]:
     return [str(r["item_id"]) for r in rows if r.get("preview") and r.get("file") and (out / r["file"]).is_file()]
 
 
-def _is_whole(out: Path, made: Mapping[str, Any]) -> bool:
+def _is_intact(out: Path, media_file: Mapping[str, Any]) -> bool:
     try:
-        return (out / str(made["file"])).stat().st_size == int(made["bytes"])
+        return (out / str(media_file["file"])).stat().st_size == int(media_file["bytes"])
     except OSError:
         return False

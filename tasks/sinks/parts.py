@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mediamill.tasks.journal.parts import Part
-from mediamill.tasks.sinks.atomic_file import file_sha256, remove_file, whole_file
+from mediamill.tasks.sinks.atomic_file import hash_file, remove_file, write_atomically
 from mediamill.tasks.sinks.json_to_arrow import to_table
 
-_BATCH = 1000
-_MAGIC = b"PAR1"
+_BATCH_ROWS = 1000
+_PARQUET_MAGIC = b"PAR1"
 
 
 def part_path(out: Path, kind: str, name: str) -> Path:
@@ -37,22 +37,22 @@ def write_part(out: Path, kind: str, name: str, rows: Iterable[bytes], schema: p
         StorageError: when the disk fails; an earlier part of that name then still stands.
     """
     target = part_path(out, kind, name)
-    batches = _batches(iter(rows))
+    batches = _split_batches(iter(rows))
     first = next(batches, None)
     if first is None:
         remove_file(target)
         return Part(kind, name, 0, 0, "")
     count = 0
-    with whole_file(out, target) as temporary:
+    with write_atomically(out, target) as temporary:
         with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
             for batch in chain([first], batches):
                 writer.write_table(to_table(batch, schema))
                 count += len(batch)
-        size, digest = temporary.stat().st_size, file_sha256(temporary)
+        size, digest = temporary.stat().st_size, hash_file(temporary)
     return Part(kind, name, count, size, digest)
 
 
-def is_whole(out: Path, part: Part) -> bool:
+def is_intact(out: Path, part: Part) -> bool:
     """True when the file of a committed part has its size and both Parquet marks."""
     path = part_path(out, part.kind, part.name)
     try:
@@ -61,12 +61,12 @@ def is_whole(out: Path, part: Part) -> bool:
         with path.open("rb") as file:
             head = file.read(4)
             file.seek(-4, 2)
-            return head == file.read(4) == _MAGIC
+            return head == file.read(4) == _PARQUET_MAGIC
     except OSError:
         return False
 
 
-def clean(out: Path, committed: Iterable[Part]) -> None:
+def remove_uncommitted(out: Path, committed: Iterable[Part]) -> None:
     """Remove what crashed runs left: temporary files, and parts that were never committed."""
     shutil.rmtree(out / ".tmp", ignore_errors=True)
     known = {part_path(out, part.kind, part.name) for part in committed}
@@ -76,6 +76,6 @@ def clean(out: Path, committed: Iterable[Part]) -> None:
                 remove_file(path)
 
 
-def _batches(rows: Iterator[bytes]) -> Iterator[list[bytes]]:
-    while batch := list(islice(rows, _BATCH)):
+def _split_batches(rows: Iterator[bytes]) -> Iterator[list[bytes]]:
+    while batch := list(islice(rows, _BATCH_ROWS)):
         yield batch

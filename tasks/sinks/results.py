@@ -10,14 +10,22 @@ from typing import Any
 import pyarrow as pa
 
 from mediamill.tasks.domain import Answer, Item
-from mediamill.tasks.sinks.schema import MOMENT, MONEY, Column, carried_fields, carried_values, row_of, schema_of
+from mediamill.tasks.sinks.schema import (
+    MONEY,
+    TIMESTAMP,
+    Column,
+    to_carried_fields,
+    to_carried_values,
+    to_row,
+    to_schema,
+)
 
-_BASES = ("unknown", "estimated", "metered", "billed", "free")
+_COST_BASES = ("unknown", "estimated", "metered", "billed", "free")
 """The weakest first: a sum is no better founded than its weakest part."""
 
 
 @dataclass(frozen=True, slots=True)
-class Completed:
+class CompletedItem:
     """An item that succeeded: the run that did it, with what, and the answers it took."""
 
     item: Item
@@ -33,7 +41,7 @@ class Completed:
         return next(iter(self.answers), None)
 
 
-COLUMNS: tuple[Column[Completed], ...] = (
+RESULT_COLUMNS: tuple[Column[CompletedItem], ...] = (
     Column("item_id", pa.string(), lambda done: done.item.item_id),
     Column("item_index", pa.int64(), lambda done: done.item.index),
     Column("run_id", pa.string(), lambda done: done.run_id),
@@ -46,12 +54,12 @@ COLUMNS: tuple[Column[Completed], ...] = (
     Column("simulated", pa.bool_(), lambda done: any(a.simulated for a in done.answers)),
     Column("request_key", pa.string(), lambda done: done.first.request_key if done.first else None),
     Column("request_id", pa.string(), lambda done: done.first.request_id if done.first else None),
-    Column("started_at", MOMENT, lambda done: done.first.started_at if done.first else None),
+    Column("started_at", TIMESTAMP, lambda done: done.first.started_at if done.first else None),
     Column("latency_ms", pa.int64(), lambda done: sum(a.latency_ms or 0 for a in done.answers)),
     Column("attempts", pa.int32(), lambda done: sum(a.attempts for a in done.answers)),
     Column("cached", pa.bool_(), lambda done: bool(done.answers) and all(a.cached for a in done.answers)),
-    Column("cost_usd", MONEY, lambda done: total_cost(done.answers)),
-    Column("cost_basis", pa.string(), lambda done: _weakest_basis(done.answers)),
+    Column("cost_usd", MONEY, lambda done: sum_costs(done.answers)),
+    Column("cost_basis", pa.string(), lambda done: _find_weakest_basis(done.answers)),
     Column(
         "price_source", pa.string(), lambda done: next((a.cost.source for a in done.answers if a.cost.source), None)
     ),
@@ -59,24 +67,24 @@ COLUMNS: tuple[Column[Completed], ...] = (
 """The columns that every result has; its capability's own and the manifest's come behind them."""
 
 
-def results_schema(own: pa.Schema, row: pa.Schema) -> pa.Schema:
+def build_results_schema(own: pa.Schema, row: pa.Schema) -> pa.Schema:
     """The schema of an OUT's results: common columns, the capability's ``own``, the manifest's ``row`` as ``in_*``."""
-    assert not reserved_names(own), f"columns named twice: {reserved_names(own)}"
-    return pa.schema([*schema_of(COLUMNS), *own, *carried_fields(row)])
+    assert not find_reserved_names(own), f"columns named twice: {find_reserved_names(own)}"
+    return pa.schema([*to_schema(RESULT_COLUMNS), *own, *to_carried_fields(row)])
 
 
-def reserved_names(own: pa.Schema) -> list[str]:
+def find_reserved_names(own: pa.Schema) -> list[str]:
     """Names among a capability's ``own`` columns that it may not have: those every result has, and the manifest's."""
-    common = {column.name for column in COLUMNS}
+    common = {column.name for column in RESULT_COLUMNS}
     return sorted(name for name in own.names if name in common or name.startswith("in_"))
 
 
-def result_row(completed: Completed, own: Mapping[str, Any]) -> dict[str, Any]:
+def to_result_row(completed: CompletedItem, own: Mapping[str, Any]) -> dict[str, Any]:
     """An item's row; ``own`` are the columns that its capability made."""
-    return {**row_of(COLUMNS, completed), **own, **carried_values(completed.item)}
+    return {**to_row(RESULT_COLUMNS, completed), **own, **to_carried_values(completed.item)}
 
 
-def total_cost(answers: Sequence[Answer]) -> Decimal | None:
+def sum_costs(answers: Sequence[Answer]) -> Decimal | None:
     """What this OUT paid for all of them in US dollars; None when one of them is not known."""
     total = Decimal(0)
     for answer in answers:
@@ -86,6 +94,6 @@ def total_cost(answers: Sequence[Answer]) -> Decimal | None:
     return total
 
 
-def _weakest_basis(answers: Sequence[Answer]) -> str:
+def _find_weakest_basis(answers: Sequence[Answer]) -> str:
     bases = {answer.cost.basis for answer in answers}
-    return next((basis for basis in _BASES if basis in bases), "free")
+    return next((basis for basis in _COST_BASES if basis in bases), "free")

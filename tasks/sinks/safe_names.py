@@ -6,12 +6,12 @@ import hashlib
 import re
 import unicodedata
 
-_LONGEST = 80
+_MAX_STEM_BYTES = 80
 _UNSAFE = re.compile(r"[^\w.-]+")
 _EDGES = " .-_"
 
 
-def safe_name(item_id: str, suffix: str) -> str:
+def to_safe_name(item_id: str, suffix: str) -> str:
     """A name for the file made of an item: never a path, never hidden, at most some 100 bytes.
 
     What makes it unique is a hash of the id, so that ids that look alike, or differ in case only, stay apart.
@@ -21,9 +21,9 @@ def safe_name(item_id: str, suffix: str) -> str:
         suffix: with its dot, e.g. ``.mp3``.
     """
     digest = hashlib.sha256(item_id.encode("utf-8", "surrogatepass")).hexdigest()[:12]
-    plain = unicodedata.normalize("NFC", item_id).encode("utf-8", "replace").decode()
-    stem = _UNSAFE.sub("-", plain).strip(_EDGES)
-    while len(stem.encode()) > _LONGEST:
+    normalized = unicodedata.normalize("NFC", item_id).encode("utf-8", "replace").decode()
+    stem = _UNSAFE.sub("-", normalized).strip(_EDGES)
+    while len(stem.encode()) > _MAX_STEM_BYTES:
         stem = stem[:-1]
     stem = stem.strip(_EDGES)
     return f"{stem}-{digest}{suffix}" if stem else f"{digest}{suffix}"

@@ -13,7 +13,7 @@ from mediamill.tasks.domain import Item
 T = TypeVar("T")
 
 MONEY = pa.decimal128(24, 12)
-MOMENT = pa.timestamp("us", tz="UTC")
+TIMESTAMP = pa.timestamp("us", tz="UTC")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,35 +25,35 @@ class Column(Generic[T]):
     value: Callable[[T], Any] | None = None
 
 
-def schema_of(columns: Iterable[Column[T]]) -> pa.Schema:
+def to_schema(columns: Iterable[Column[T]]) -> pa.Schema:
     """The schema of some columns."""
     return pa.schema([(column.name, column.type) for column in columns])
 
 
-def row_of(columns: Iterable[Column[T]], source: T) -> dict[str, Any]:
+def to_row(columns: Iterable[Column[T]], source: T) -> dict[str, Any]:
     """The values of the columns that know where theirs is."""
     return {column.name: column.value(source) for column in columns if column.value is not None}
 
 
-def carried_fields(row: pa.Schema) -> list[pa.Field]:
+def to_carried_fields(row: pa.Schema) -> list[pa.Field]:
     """The manifest's own columns under the names and with the types they have in results and failures."""
-    return [pa.field(f"in_{field.name}", _carried(field.type)) for field in row]
+    return [pa.field(f"in_{field.name}", _to_carried_type(field.type)) for field in row]
 
 
-def carried_values(item: Item) -> dict[str, Any]:
+def to_carried_values(item: Item) -> dict[str, Any]:
     """The manifest's own values of an item, by those names."""
     return {f"in_{name}": value for name, value in item.row.items()}
 
 
-def _carried(kind: pa.DataType) -> pa.DataType:
+def _to_carried_type(kind: pa.DataType) -> pa.DataType:
     """The type a column of the manifest has in results: moments in microseconds, what JSON cannot hold as text."""
     if pa.types.is_timestamp(kind):
         return pa.timestamp("us", tz=kind.tz)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        return pa.list_(_carried(kind.value_type))
+        return pa.list_(_to_carried_type(kind.value_type))
     if pa.types.is_struct(kind):
-        return pa.struct([(field.name, _carried(field.type)) for field in kind])
-    plain = (
+        return pa.struct([(field.name, _to_carried_type(field.type)) for field in kind])
+    is_kept = (
         pa.types.is_boolean(kind)
         or pa.types.is_integer(kind)
         or pa.types.is_floating(kind)
@@ -61,14 +61,14 @@ def _carried(kind: pa.DataType) -> pa.DataType:
         or pa.types.is_date(kind)
         or pa.types.is_large_string(kind)
     )
-    return kind if plain else pa.string()
+    return kind if is_kept else pa.string()
 
 
-def freeze(schema: pa.Schema) -> bytes:
+def serialize_schema(schema: pa.Schema) -> bytes:
     """A schema as bytes (Arrow IPC)."""
     return schema.serialize().to_pybytes()  # type: ignore[no-any-return]
 
 
-def thaw(frozen: bytes) -> pa.Schema:
+def deserialize_schema(frozen: bytes) -> pa.Schema:
     """Inverse of :func:`freeze`."""
     return pa.ipc.read_schema(pa.py_buffer(frozen))

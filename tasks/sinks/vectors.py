@@ -7,21 +7,21 @@ import base64
 import numpy as np
 import pyarrow as pa
 
-_MARK = {b"encoding": b"base64-float32"}
+_VECTOR_METADATA = {b"encoding": b"base64-float32"}
 
 
 def vector_field(name: str, size: int | None) -> pa.Field:
     """A column of vectors; lists of one size where it is known."""
     kind = pa.list_(pa.float32()) if size is None else pa.list_(pa.float32(), size)
-    return pa.field(name, kind, metadata=_MARK)
+    return pa.field(name, kind, metadata=_VECTOR_METADATA)
 
 
 def is_vector(field: pa.Field) -> bool:
     """True for a column made by :func:`vector_field`."""
-    return bool(field.metadata) and field.metadata.get(b"encoding") == _MARK[b"encoding"]
+    return bool(field.metadata) and field.metadata.get(b"encoding") == _VECTOR_METADATA[b"encoding"]
 
 
-def unpacked(texts: pa.ChunkedArray | pa.Array, kind: pa.DataType) -> pa.Array:
+def decode_vectors(texts: pa.ChunkedArray | pa.Array, kind: pa.DataType) -> pa.Array:
     """Vectors from base64; what is null or of another size than the column's becomes null.
 
     Args:

@@ -13,7 +13,7 @@ import pytest
 
 from mediamill.tasks.domain import Result
 from mediamill.tasks.sinks.parts import part_path, write_part
-from mediamill.tasks.sinks.results import results_schema
+from mediamill.tasks.sinks.results import build_results_schema
 from tests.journal.recorded_journal import item, opened
 
 WHEN = datetime(2026, 1, 2, 3, 4, 5, 678_000)  # noqa: DTZ001 - Parquet has moments without a zone
@@ -51,7 +51,7 @@ async def test_a_value_goes_through_the_journal_into_the_part(
     journal = await opened(tmp_path, "run-1")
     await journal.items.plan([item(0)], 10)
     await journal.outcomes.record(item(0), 0, Result(item(0).item_id, {}), {"item_id": "a", "in_x": value})
-    schema = results_schema(pa.schema([]), pa.schema([("x", kind)]))
+    schema = build_results_schema(pa.schema([]), pa.schema([("x", kind)]))
     write_part(tmp_path, "results", "000000", journal.outcomes.stream_results(0), schema)
     (found,) = pq.read_table(part_path(tmp_path, "results", "000000")).to_pylist()
     assert found["in_x"] == kept

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mediamill.tasks.errors import StorageError
-from mediamill.tasks.sinks.media import lost_media, publish_media
-from mediamill.tasks.sinks.safe_names import safe_name
+from mediamill.tasks.sinks.media import find_lost_media, publish_media
+from mediamill.tasks.sinks.safe_names import to_safe_name
 
 IDS = st.one_of(
     st.text(min_size=1),
@@ -25,7 +25,7 @@ IDS = st.one_of(
 
 @given(IDS)
 def test_a_name_never_leaves_its_folder(item_id: str) -> None:
-    name = safe_name(item_id, ".mp3")
+    name = to_safe_name(item_id, ".mp3")
     assert os.path.basename(name) == name  # noqa: PTH119
     assert not name.startswith((".", "-", "~"))
     assert len(name.encode()) <= 120
@@ -36,11 +36,13 @@ def test_a_name_never_leaves_its_folder(item_id: str) -> None:
 
 @given(st.lists(IDS, unique=True))
 def test_other_ids_have_other_names_whatever_the_disk_makes_of_case(ids: list[str]) -> None:
-    assert len({safe_name(i, ".wav").casefold() for i in ids}) == len(ids)
+    assert len({to_safe_name(i, ".wav").casefold() for i in ids}) == len(ids)
 
 
 def test_names_can_be_read() -> None:
-    assert safe_name("lesson 1/\u00c4pfel \u4f60\u597d.txt", ".wav").startswith("lesson-1-\u00c4pfel-\u4f60\u597d.txt-")
+    assert to_safe_name("lesson 1/\u00c4pfel \u4f60\u597d.txt", ".wav").startswith(
+        "lesson-1-\u00c4pfel-\u4f60\u597d.txt-"
+    )
 
 
 def test_a_file_is_published_once_and_again_when_it_is_torn(tmp_path: Path) -> None:
@@ -61,9 +63,9 @@ def test_a_file_is_published_once_and_again_when_it_is_torn(tmp_path: Path) -> N
     assert ((tmp_path / file).stat().st_mtime_ns, (tmp_path / file).stat().st_ino) == before
     (tmp_path / file).write_bytes(b"sou")
     row = orjson.dumps({"item_id": "a/b", "file": file, "bytes": 5})
-    assert lost_media(tmp_path, [row, b'{"item_id":"c"}']) == ["a/b"]
+    assert find_lost_media(tmp_path, [row, b'{"item_id":"c"}']) == ["a/b"]
     assert publish() == file
-    assert lost_media(tmp_path, [row]) == []
+    assert find_lost_media(tmp_path, [row]) == []
 
 
 def test_a_folder_in_the_way_is_one_line(tmp_path: Path) -> None:
@@ -80,6 +82,6 @@ def test_a_row_of_several_files_is_lost_with_any_of_them(tmp_path: Path) -> None
     for image in images:
         (tmp_path / str(image["file"])).write_bytes(b"png")
     rows = [orjson.dumps({"item_id": "a", **images[0], "images": images}), b'{"item_id":"b","images":["x",null,{}]}']
-    assert lost_media(tmp_path, rows) == []
+    assert find_lost_media(tmp_path, rows) == []
     (tmp_path / "media" / "2.png").write_bytes(b"p")
-    assert lost_media(tmp_path, rows) == ["a"]
+    assert find_lost_media(tmp_path, rows) == ["a"]

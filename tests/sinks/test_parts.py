@@ -21,15 +21,15 @@ from mediamill.tasks import fault_injection
 from mediamill.tasks.capabilities.transcribe import Transcribe
 from mediamill.tasks.errors import StorageError
 from mediamill.tasks.journal.parts import Part
-from mediamill.tasks.sinks.calls import CALLS
-from mediamill.tasks.sinks.failures import failures_schema
-from mediamill.tasks.sinks.parts import clean, is_whole, part_path, write_part
-from mediamill.tasks.sinks.results import results_schema
-from mediamill.tasks.sinks.schema import freeze, thaw
+from mediamill.tasks.sinks.calls import CALLS_SCHEMA
+from mediamill.tasks.sinks.failures import build_failures_schema
+from mediamill.tasks.sinks.parts import is_intact, part_path, remove_uncommitted, write_part
+from mediamill.tasks.sinks.results import build_results_schema
+from mediamill.tasks.sinks.schema import deserialize_schema, serialize_schema
 from tests.providers.making import make
 
 OWN = pa.schema([("n", pa.int64()), ("price", pa.decimal128(10, 4)), ("day", pa.date32())])
-SCHEMA = results_schema(Transcribe().schema(None, make("local"), "pocketsphinx"), OWN)
+SCHEMA = build_results_schema(Transcribe().schema(None, make("local"), "pocketsphinx"), OWN)
 MOMENT = 1_700_000_000_123_456
 ODD = [
     "",
@@ -71,7 +71,7 @@ def row(number: int, **more: Any) -> bytes:
 def written(out: Path, *rows: bytes, schema: pa.Schema = SCHEMA) -> list[dict[str, Any]]:
     """Rows written and read again."""
     part = write_part(out, "results", "000000", rows, schema)
-    assert is_whole(out, part)
+    assert is_intact(out, part)
     table = pq.read_table(part_path(out, "results", "000000"))
     assert table.schema.equals(schema)
     found: list[dict[str, Any]] = table.to_pylist()
@@ -143,13 +143,13 @@ def test_what_does_not_fit_is_cast_or_null_and_spoils_nothing_else(
 
 def test_a_usage_with_too_many_digits_keeps_the_rest(tmp_path: Path) -> None:
     usage = {"audio_seconds": "8.470000267028809", "requests": 1}
-    (found,) = written(tmp_path, orjson.dumps({"call_id": "c", "usage": usage, "cost_usd": "0.1"}), schema=CALLS)
+    (found,) = written(tmp_path, orjson.dumps({"call_id": "c", "usage": usage, "cost_usd": "0.1"}), schema=CALLS_SCHEMA)
     assert (found["usage"]["audio_seconds"], found["usage"]["requests"]) == (Decimal("8.470000267029"), 1)
     assert found["cost_usd"] == Decimal("0.1")
 
 
 def test_failures_have_their_columns(tmp_path: Path) -> None:
-    schema = failures_schema(OWN)
+    schema = build_failures_schema(OWN)
     assert schema.names == [
         *("item_id", "item_index", "run_id", "source", "error_kind", "error_message", "hint", "attempts"),
         *("last_http_status", "cost_usd", "in_n", "in_price", "in_day"),
@@ -160,8 +160,8 @@ def test_failures_have_their_columns(tmp_path: Path) -> None:
 
 
 def test_schemas_freeze_and_thaw() -> None:
-    for schema in (SCHEMA, CALLS, failures_schema(OWN)):
-        assert thaw(freeze(schema)).equals(schema)
+    for schema in (SCHEMA, CALLS_SCHEMA, build_failures_schema(OWN)):
+        assert deserialize_schema(serialize_schema(schema)).equals(schema)
         assert all(field.nullable for field in schema)
 
 
@@ -202,14 +202,14 @@ def test_every_truncation_is_seen(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for cut in {0, 1, 3, 4, 5, 8, 100, *range(0, len(whole), 97), len(whole) - 4, len(whole) - 1}:
         path.write_bytes(whole[:cut])
-        assert not is_whole(tmp_path, part), cut
+        assert not is_intact(tmp_path, part), cut
     for same_size in (bytes(len(whole)), whole[:-4] + b"\0\0\0\0", b"\0" + whole[1:]):
         path.write_bytes(same_size)
-        assert not is_whole(tmp_path, part)
+        assert not is_intact(tmp_path, part)
     path.unlink()
-    assert not is_whole(tmp_path, part)
+    assert not is_intact(tmp_path, part)
     path.write_bytes(whole)
-    assert is_whole(tmp_path, part)
+    assert is_intact(tmp_path, part)
 
 
 @pytest.mark.parametrize("point", ["part.write.before", "part.rename.before"])
@@ -221,7 +221,7 @@ def test_a_part_that_cannot_be_written_leaves_the_earlier_one(tmp_path: Path, po
     with pytest.raises(RuntimeError if action == "raise" else StorageError):
         write_part(tmp_path, "results", "000000", [row(1)], SCHEMA)
     assert part_path(tmp_path, "results", "000000").read_bytes() == before
-    assert is_whole(tmp_path, part)
+    assert is_intact(tmp_path, part)
     assert list((tmp_path / ".tmp").iterdir()) == []
     assert write_part(tmp_path, "results", "000000", [row(1)], SCHEMA).rows == 1
 
@@ -241,6 +241,6 @@ def test_what_was_never_committed_is_cleaned_away(tmp_path: Path) -> None:
     write_part(tmp_path, "results", "000001", [row(1)], SCHEMA)
     (tmp_path / ".tmp" / "half").write_bytes(b"x")
     (tmp_path / "results" / "notes.txt").write_text("mine")
-    clean(tmp_path, [kept])
+    remove_uncommitted(tmp_path, [kept])
     found = sorted(os.path.relpath(p, tmp_path) for p in tmp_path.rglob("*") if p.is_file())
     assert found == ["results/notes.txt", "results/part-000000.parquet"]

@@ -13,9 +13,9 @@ import pytest
 
 from mediamill.tasks.domain import Answer, Cost, Failure, Item, Usage
 from mediamill.tasks.sinks import failures, results
-from mediamill.tasks.sinks.calls import CALLS, call_row
-from mediamill.tasks.sinks.failures import Failed, failure_row, failures_schema
-from mediamill.tasks.sinks.results import Completed, result_row, results_schema
+from mediamill.tasks.sinks.calls import CALLS_SCHEMA, to_call_row
+from mediamill.tasks.sinks.failures import FailedItem, build_failures_schema, to_failure_row
+from mediamill.tasks.sinks.results import CompletedItem, build_results_schema, to_result_row
 from mediamill.tasks.sinks.schema import Column
 from tests.journal.version_1 import unpack_archive
 
@@ -35,7 +35,7 @@ def schema_in(out: Path, kind: str) -> pa.Schema:
 
 @pytest.mark.parametrize("out", ["transcribe", "caption", "embed", "speak", "images", "paid"])
 def test_results_begin_with_the_columns_they_had(out: str, earlier: Path) -> None:
-    common = results_schema(pa.schema([]), pa.schema([]))
+    common = build_results_schema(pa.schema([]), pa.schema([]))
     stored = schema_in(earlier / out, "results")
     assert pa.schema([stored.field(n) for n in range(len(common))]).equals(common)
 
@@ -43,16 +43,19 @@ def test_results_begin_with_the_columns_they_had(out: str, earlier: Path) -> Non
 def test_a_manifests_columns_come_last(earlier: Path) -> None:
     stored = schema_in(earlier / "embed", "results")
     assert stored.names[-1] == "in_topic"
-    assert stored.field("in_topic").type == results_schema(pa.schema([]), pa.schema([("topic", pa.string())]))[-1].type
+    assert (
+        stored.field("in_topic").type
+        == build_results_schema(pa.schema([]), pa.schema([("topic", pa.string())]))[-1].type
+    )
 
 
 def test_failures_and_calls_have_the_columns_they_had(earlier: Path) -> None:
-    assert schema_in(earlier / "transcribe", "failures").equals(failures_schema(pa.schema([])))
-    assert schema_in(earlier / "paid", "calls").equals(CALLS)
+    assert schema_in(earlier / "transcribe", "failures").equals(build_failures_schema(pa.schema([])))
+    assert schema_in(earlier / "paid", "calls").equals(CALLS_SCHEMA)
 
 
 def test_the_usage_of_a_call_is_all_of_usage() -> None:
-    usage = CALLS.field("usage").type
+    usage = CALLS_SCHEMA.field("usage").type
     assert [field.name for field in usage] == [field.name for field in fields(Usage)]
     told = {field.name: "1.5" if pa.types.is_decimal(field.type) else 2 for field in usage}
     assert Usage.from_dict(told).as_dict() == told
@@ -63,7 +66,7 @@ def test_a_result_is_as_good_as_its_weakest_answer() -> None:
         Answer({}, Usage(), Cost(Decimal("0.2"), "billed", "told"), "k1", cached=True, started_at=5, latency_ms=7),
         Answer({}, Usage(), Cost(Decimal("0.1"), "estimated"), "k2", attempts=2, engine="e", simulated=True),
     ]
-    row = result_row(Completed(ITEM, "r", "caption", "p", "m", answers), {"content_sha256": "ab", "text": "hi"})
+    row = to_result_row(CompletedItem(ITEM, "r", "caption", "p", "m", answers), {"content_sha256": "ab", "text": "hi"})
     assert row == {
         "item_id": "a.wav",
         "item_index": 3,
@@ -87,31 +90,33 @@ def test_a_result_is_as_good_as_its_weakest_answer() -> None:
         "text": "hi",
         "in_topic": "x",
     }
-    assert set(row) == {*results_schema(pa.schema([("text", pa.string())]), pa.schema([("topic", pa.string())])).names}
+    assert set(row) == {
+        *build_results_schema(pa.schema([("text", pa.string())]), pa.schema([("topic", pa.string())])).names
+    }
 
 
 def test_what_needed_no_answer_is_free_and_what_one_answer_cost_may_not_be_known() -> None:
-    free = result_row(Completed(ITEM, "r", "caption", "p", "m", []), {})
+    free = to_result_row(CompletedItem(ITEM, "r", "caption", "p", "m", []), {})
     assert (free["cost_usd"], free["cost_basis"], free["cached"], free["request_key"]) == (0, "free", False, None)
     unknown = [Answer({}, Usage(), Cost(usd, "unknown"), "k") for usd in (Decimal(1), None)]
-    assert result_row(Completed(ITEM, "r", "caption", "p", "m", unknown), {})["cost_usd"] is None
+    assert to_result_row(CompletedItem(ITEM, "r", "caption", "p", "m", unknown), {})["cost_usd"] is None
 
 
 def test_a_failure_says_why_under_the_names_of_its_columns() -> None:
     failure = Failure("a.wav", "rate_limit", "slow down", "wait", transient=True, attempts=3, status=429)
-    row = failure_row(Failed(ITEM, "r", failure))
-    assert list(row) == failures_schema(pa.schema([("topic", pa.string())])).names
+    row = to_failure_row(FailedItem(ITEM, "r", failure))
+    assert list(row) == build_failures_schema(pa.schema([("topic", pa.string())])).names
     assert (row["error_kind"], row["last_http_status"], row["cost_usd"], row["in_topic"]) == ("rate_limit", 429, 0, "x")
 
 
 def test_a_call_has_every_column_and_nothing_else() -> None:
-    stored = dict.fromkeys(CALLS.names) | {"call_id": "c", "operation": "chat"}
-    assert orjson.loads(call_row(stored)) == dict.fromkeys(CALLS.names) | {"call_id": "c"}
+    stored = dict.fromkeys(CALLS_SCHEMA.names) | {"call_id": "c", "operation": "chat"}
+    assert orjson.loads(to_call_row(stored)) == dict.fromkeys(CALLS_SCHEMA.names) | {"call_id": "c"}
     with pytest.raises(KeyError):
-        call_row({"call_id": "c"})
+        to_call_row({"call_id": "c"})
 
 
-@pytest.mark.parametrize("columns", [results.COLUMNS, failures.COLUMNS])
+@pytest.mark.parametrize("columns", [results.RESULT_COLUMNS, failures.FAILURE_COLUMNS])
 def test_no_column_is_there_twice(columns: tuple[Column[object], ...]) -> None:
     names = [column.name for column in columns]
     assert len(names) == len(set(names))

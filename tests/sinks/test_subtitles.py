@@ -15,9 +15,9 @@ import webvtt
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediamill.tasks.sinks.subtitles.cues import LINES, cues
-from mediamill.tasks.sinks.subtitles.display_width import LINE_WIDTH, width
-from mediamill.tasks.sinks.subtitles.formats import render
+from mediamill.tasks.sinks.subtitles.cues import MAX_LINES, build_cues
+from mediamill.tasks.sinks.subtitles.display_width import MAX_LINE_WIDTH, measure_width
+from mediamill.tasks.sinks.subtitles.formats import format_transcript
 from tests.helpers.cli_runs import SENTINEL, make_wavs, mediamill, transcribe
 from tests.helpers.local_server import RunningServer, running_server
 from tests.helpers.paths import RECORDINGS
@@ -45,30 +45,30 @@ def rows(draw: st.DrawFn) -> dict[str, Any]:
 
 @given(rows())
 def test_cues_are_in_order_apart_and_short(row: dict[str, Any]) -> None:
-    made = cues(row)
+    made = build_cues(row)
     for cue in made:
         assert 0 <= cue.start < cue.end
-        assert 1 <= len(cue.lines) <= LINES
-        assert all(0 < width(line) <= LINE_WIDTH for line in cue.lines)
+        assert 1 <= len(cue.lines) <= MAX_LINES
+        assert all(0 < measure_width(line) <= MAX_LINE_WIDTH for line in cue.lines)
     assert all(one.end < other.start for one, other in itertools.pairwise(made))
 
 
 @given(rows())
 def test_other_readers_find_every_cue(row: dict[str, Any]) -> None:
-    made = cues(row)
-    read = list(srt.parse(render(row, "srt").decode()))
+    made = build_cues(row)
+    read = list(srt.parse(format_transcript(row, "srt").decode()))
     assert [(round(c.start.total_seconds(), 3), round(c.end.total_seconds(), 3)) for c in read] == [
         (c.start, c.end) for c in made
     ]
-    captions = webvtt.from_buffer(io.BytesIO(render(row, "vtt")))
+    captions = webvtt.from_buffer(io.BytesIO(format_transcript(row, "vtt")))
     assert len(captions) == len(made)
-    assert orjson.loads(render(row, "json"))["text"] == row["text"]
+    assert orjson.loads(format_transcript(row, "json"))["text"] == row["text"]
 
 
 def test_no_word_is_left_out_and_speech_is_shown_when_it_is_said() -> None:
     said = [f"word{n}" + ("." if n % 9 == 8 else "") for n in range(60)]
     row = {"words": [{"word": w, "start": n * 0.4, "end": n * 0.4 + 0.3} for n, w in enumerate(said)]}
-    made = cues(row)
+    made = build_cues(row)
     assert " ".join(line for cue in made for line in cue.lines).split() == said
     for cue in made:
         first = said.index(cue.lines[0].split()[0])
@@ -87,10 +87,10 @@ def test_a_cue_has_the_texts_punctuation_and_the_words_times() -> None:
         for n, word in enumerate(["well", "he", "said", "its", "3", "00", "already", "lets", "go"])
     ]
     row = {"text": "Well, he said: it's 3:00 already. Let's go!", "words": words, "segments": [], "audio_seconds": 4.0}
-    made = cues(row)
+    made = build_cues(row)
     assert " ".join(line for cue in made for line in cue.lines) == row["text"]
     assert (made[0].start, made[-1].lines[-1][-3:]) == (0.0, "go!")
-    other = cues({**row, "text": "Something else was said."})
+    other = build_cues({**row, "text": "Something else was said."})
     assert " ".join(line for cue in other for line in cue.lines).split() == [word["word"] for word in words]
 
 

@@ -9,7 +9,7 @@ from functools import cache
 
 
 @dataclass(frozen=True, slots=True)
-class Timed:
+class TimedText:
     """A stretch of text from ``start`` to ``end``, in seconds."""
 
     start: float
@@ -18,44 +18,47 @@ class Timed:
     speaker: str | None
 
 
-def aligned(units: Sequence[str], words: Sequence[Timed]) -> list[Timed] | None:
+def align_units(units: Sequence[str], words: Sequence[TimedText]) -> list[TimedText] | None:
     """Parts of a text with the times of the words they are spelled by; None where the two spell different things.
 
     Only letters and digits are compared, without case and accents: punctuation, and where the words are cut, may
     differ. A part that holds none begins and ends where the part before it ends.
     """
-    spelled = [_letters(word.text) for word in words]
-    if "".join(_letters(text) for text in units) != "".join(spelled):
+    word_letters = [_to_letters(word.text) for word in words]
+    if "".join(_to_letters(text) for text in units) != "".join(word_letters):
         return None
-    places = [(n, k) for n, letters in enumerate(spelled) for k in range(len(letters))]
-    if not places:
+    positions = [(n, offset) for n, letters in enumerate(word_letters) for offset in range(len(letters))]
+    if not positions:
         return None
-    found: list[Timed] = []
+    timed_units: list[TimedText] = []
     at = 0
     for text in units:
-        held = len(_letters(text))
-        if held:
-            first, (last, k) = places[at], places[at + held - 1]
-            begin, end = _time(words, spelled, *first), _time(words, spelled, last, k + 1)
-            found.append(Timed(begin, end, text, words[first[0]].speaker))
-            at += held
+        n_letters = len(_to_letters(text))
+        if n_letters:
+            first, (last, k) = positions[at], positions[at + n_letters - 1]
+            start, end = (
+                _find_letter_time(words, word_letters, *first),
+                _find_letter_time(words, word_letters, last, k + 1),
+            )
+            timed_units.append(TimedText(start, end, text, words[first[0]].speaker))
+            at += n_letters
         else:
-            before = found[-1] if found else Timed(words[0].start, words[0].start, "", words[0].speaker)
-            found.append(Timed(before.end, before.end, text, before.speaker))
-    return found
+            before = timed_units[-1] if timed_units else TimedText(words[0].start, words[0].start, "", words[0].speaker)
+            timed_units.append(TimedText(before.end, before.end, text, before.speaker))
+    return timed_units
 
 
-def _time(words: Sequence[Timed], spelled: Sequence[str], word: int, letter: int) -> float:
+def _find_letter_time(words: Sequence[TimedText], word_letters: Sequence[str], word: int, letter: int) -> float:
     """When a letter of a word begins, were all of them equally long."""
-    told, letters = words[word], len(spelled[word])
-    return told.end if letter == letters else told.start + (told.end - told.start) * letter / letters
+    timed, letters = words[word], len(word_letters[word])
+    return timed.end if letter == letters else timed.start + (timed.end - timed.start) * letter / letters
 
 
-def _letters(text: str) -> str:
-    folded = text.lower() if text.isascii() else "".join(map(_folded, text))
+def _to_letters(text: str) -> str:
+    folded = text.lower() if text.isascii() else "".join(map(_fold_character, text))
     return folded if folded.isalnum() else "".join(c for c in folded if c.isalnum())
 
 
 @cache
-def _folded(character: str) -> str:
+def _fold_character(character: str) -> str:
     return unicodedata.normalize("NFKD", character.casefold())

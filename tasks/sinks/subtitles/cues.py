@@ -6,24 +6,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mediamill.tasks.sinks.subtitles.display_width import LINE_WIDTH, cells, width
-from mediamill.tasks.sinks.subtitles.timed_text import Token, clean, joined, tokens
+from mediamill.tasks.sinks.subtitles.display_width import MAX_LINE_WIDTH, measure_width, split_cells
+from mediamill.tasks.sinks.subtitles.timed_text import Token, build_tokens, clean_text, join_tokens
 
-LINES = 2
-PACE = 20.0
+MAX_LINES = 2
+READING_COLUMNS_PER_SECOND = 20.0
 """Columns a second that people read without hurry; a cue stays on so long where there is room."""
-SHORTEST = 1.0
+USUAL_MIN_CUE_SECONDS = 1.0
 """Seconds a cue stays on where there is room ..."""
-LEAST = 0.5
+MIN_CUE_SECONDS = 0.5
 """... and where there is none: the next one waits for it."""
-LONGEST = 7.0
-PAUSE = 1.0
+MAX_CUE_SECONDS = 7.0
+NEW_CUE_PAUSE_SECONDS = 1.0
 """Seconds without a word after which a new cue begins."""
-GAP = 0.001
-LABEL_WIDTH = 16
+MIN_GAP_SECONDS = 0.001
+MAX_LABEL_WIDTH = 16
 """Columns of a speaker's name; longer ones are cut."""
 
-_ENDS = (".", "!", "?", "…", "。", "！", "？")  # noqa: RUF001 (the sentence ends of Chinese and Japanese)
+_SENTENCE_ENDS = (".", "!", "?", "…", "。", "！", "？")  # noqa: RUF001 (the sentence ends of Chinese and Japanese)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,65 +37,65 @@ class Cue:
 
 
 @dataclass(slots=True)
-class _Group:
+class _CueGroup:
     """Tokens that are shown together, behind a label."""
 
     label: str
-    held: list[Token]
+    tokens: list[Token]
 
     @property
     def start(self) -> float:
-        return self.held[0].start
+        return self.tokens[0].start
 
     @property
     def end(self) -> float:
-        return self.held[-1].end
+        return self.tokens[-1].end
 
-    def takes(self, token: Token) -> bool:
-        first, last = self.held[0], self.held[-1]
-        text = joined(self.held)
+    def fits(self, token: Token) -> bool:
+        first, last = self.tokens[0], self.tokens[-1]
+        text = join_tokens(self.tokens)
         return (
             token.speaker == first.speaker
-            and token.start - last.end < PAUSE
-            and token.end - first.start <= LONGEST
-            and not (text.endswith(_ENDS) and token.spaced and width(text) >= LINE_WIDTH // 2)
-            and len(_greedy(self.label, [*self.held, token])) <= LINES
+            and token.start - last.end < NEW_CUE_PAUSE_SECONDS
+            and token.end - first.start <= MAX_CUE_SECONDS
+            and not (text.endswith(_SENTENCE_ENDS) and token.spaced and measure_width(text) >= MAX_LINE_WIDTH // 2)
+            and len(_fill_lines(self.label, [*self.tokens, token])) <= MAX_LINES
         )
 
 
-def cues(row: Mapping[str, Any]) -> list[Cue]:
+def build_cues(row: Mapping[str, Any]) -> list[Cue]:
     """The cues of a result row.
 
     Times never run backwards and cues never overlap. A cue stays on for ``SHORTEST`` to ``LONGEST`` seconds, and as
     long as reading it takes, where there is room before the next one; never for less than ``LEAST``. Where several
     people speak, each cue names who does.
     """
-    found = tokens(row)
-    several = len({token.speaker for token in found if token.speaker}) > 1
-    groups: list[_Group] = []
-    for token in (part for whole in found for part in _fitting(whole)):
-        if groups and groups[-1].takes(token):
-            groups[-1].held.append(token)
+    tokens = build_tokens(row)
+    has_several_speakers = len({token.speaker for token in tokens if token.speaker}) > 1
+    groups: list[_CueGroup] = []
+    for token in (part for whole in tokens for part in _split_wide_token(whole)):
+        if groups and groups[-1].fits(token):
+            groups[-1].tokens.append(token)
         else:
-            groups.append(_Group(label_of(token.speaker) if several else "", [token]))
-    return _shown(groups)
+            groups.append(_CueGroup(format_label(token.speaker) if has_several_speakers else "", [token]))
+    return _time_cues(groups)
 
 
-def label_of(speaker: str | None) -> str:
+def format_label(speaker: str | None) -> str:
     """A speaker's name as it stands before what is said: ``NAME:``; nothing for nobody."""
-    name = clean(speaker or "")
-    if width(name) > LABEL_WIDTH:
-        while width(name) >= LABEL_WIDTH:
+    name = clean_text(speaker or "")
+    if measure_width(name) > MAX_LABEL_WIDTH:
+        while measure_width(name) >= MAX_LABEL_WIDTH:
             name = name[:-1]
         name += "…"
     return f"{name}:" if name else ""
 
 
-def _fitting(token: Token) -> list[Token]:
+def _split_wide_token(token: Token) -> list[Token]:
     """A token, in parts when it is wider than a line with a label."""
-    if width(token.text) <= LINE_WIDTH // 2:
+    if measure_width(token.text) <= MAX_LINE_WIDTH // 2:
         return [token]
-    parts = list(cells(token.text))
+    parts = list(split_cells(token.text))
     step = (token.end - token.start) / len(parts)
     return [
         Token(token.start + n * step, token.start + (n + 1) * step, part, token.speaker, token.spaced and not n)
@@ -103,46 +103,48 @@ def _fitting(token: Token) -> list[Token]:
     ]
 
 
-def _greedy(label: str, held: Sequence[Token]) -> list[list[Token]]:
+def _fill_lines(label: str, tokens: Sequence[Token]) -> list[list[Token]]:
     """Tokens in lines, each as full as it goes."""
     lines: list[list[Token]] = [[]]
-    used = width(label)
-    for token in held:
-        more = width(token.text) + (token.spaced and used > 0)
-        if lines[-1] and used + more > LINE_WIDTH:
+    used = measure_width(label)
+    for token in tokens:
+        more = measure_width(token.text) + (token.spaced and used > 0)
+        if lines[-1] and used + more > MAX_LINE_WIDTH:
             lines.append([])
-            used, more = 0, width(token.text)
+            used, more = 0, measure_width(token.text)
         lines[-1].append(token)
         used += more
     return lines
 
 
-def _lines(group: _Group) -> tuple[str, ...]:
+def _break_lines(group: _CueGroup) -> tuple[str, ...]:
     """One line where that is enough, else two of about the same width."""
-    if len(_greedy(group.label, group.held)) == 1:
-        return (_first(group.label, group.held),)
-    held = group.held
-    splits = [(_first(group.label, held[:n]), joined(held[n:])) for n in range(1, len(held))]
-    spaced = [split for split, token in zip(splits, held[1:], strict=True) if token.spaced]
+    if len(_fill_lines(group.label, group.tokens)) == 1:
+        return (_join_with_label(group.label, group.tokens),)
+    tokens = group.tokens
+    splits = [(_join_with_label(group.label, tokens[:n]), join_tokens(tokens[n:])) for n in range(1, len(tokens))]
+    spaced = [split for split, token in zip(splits, tokens[1:], strict=True) if token.spaced]
     for choice in (spaced, splits):
-        fit = [split for split in choice if max(map(width, split)) <= LINE_WIDTH]
-        if fit:
-            return min(fit, key=lambda split: abs(width(split[0]) - width(split[1])))
-    return tuple(joined(line) for line in _greedy("", held))
+        fitting = [split for split in choice if max(map(measure_width, split)) <= MAX_LINE_WIDTH]
+        if fitting:
+            return min(fitting, key=lambda split: abs(measure_width(split[0]) - measure_width(split[1])))
+    return tuple(join_tokens(line) for line in _fill_lines("", tokens))
 
 
-def _first(label: str, held: Sequence[Token]) -> str:
-    return f"{label} {joined(held)}" if label else joined(held)
+def _join_with_label(label: str, tokens: Sequence[Token]) -> str:
+    return f"{label} {join_tokens(tokens)}" if label else join_tokens(tokens)
 
 
-def _shown(groups: Sequence[_Group]) -> list[Cue]:
+def _time_cues(groups: Sequence[_CueGroup]) -> list[Cue]:
     """Each group for as long as it needs, as far as the next one leaves room; whole milliseconds."""
-    made: list[Cue] = []
+    timed_cues: list[Cue] = []
     for n, group in enumerate(groups):
-        lines = _lines(group)
-        begin = max(round(group.start, 3), made[-1].end + GAP if made else 0.0)
-        wanted = max(group.end, begin + max(SHORTEST, sum(map(width, lines)) / PACE))
-        room = groups[n + 1].start - GAP if n + 1 < len(groups) else wanted
-        end = max(min(wanted, room, begin + LONGEST), begin + LEAST)
-        made.append(Cue(round(begin, 3), round(end, 3), lines, group.held[0].speaker if group.label else None))
-    return made
+        lines = _break_lines(group)
+        start = max(round(group.start, 3), timed_cues[-1].end + MIN_GAP_SECONDS if timed_cues else 0.0)
+        wanted_end = max(
+            group.end, start + max(USUAL_MIN_CUE_SECONDS, sum(map(measure_width, lines)) / READING_COLUMNS_PER_SECOND)
+        )
+        latest_end = groups[n + 1].start - MIN_GAP_SECONDS if n + 1 < len(groups) else wanted_end
+        end = max(min(wanted_end, latest_end, start + MAX_CUE_SECONDS), start + MIN_CUE_SECONDS)
+        timed_cues.append(Cue(round(start, 3), round(end, 3), lines, group.tokens[0].speaker if group.label else None))
+    return timed_cues

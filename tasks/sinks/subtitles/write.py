@@ -8,12 +8,12 @@ from pathlib import Path
 import orjson
 
 from mediamill.tasks.errors import StorageError
-from mediamill.tasks.sinks.atomic_file import whole_file
-from mediamill.tasks.sinks.safe_names import safe_name
-from mediamill.tasks.sinks.subtitles.formats import render
+from mediamill.tasks.sinks.atomic_file import write_atomically
+from mediamill.tasks.sinks.safe_names import to_safe_name
+from mediamill.tasks.sinks.subtitles.formats import format_transcript
 
 
-def write_all(out: Path, rows: Iterable[bytes], formats: Sequence[str]) -> int:
+def write_subtitles(out: Path, rows: Iterable[bytes], formats: Sequence[str]) -> int:
     """Write ``OUT/media/<name>.<format>`` for every result that has none, or another one. How many were written.
 
     Args:
@@ -26,13 +26,13 @@ def write_all(out: Path, rows: Iterable[bytes], formats: Sequence[str]) -> int:
     """
     written = 0
     for row in map(orjson.loads, rows):
-        for form in formats:
-            target = out / "media" / safe_name(str(row["item_id"]), f".{form}")
-            content = render(row, form)
+        for format_name in formats:
+            target = out / "media" / to_safe_name(str(row["item_id"]), f".{format_name}")
+            content = format_transcript(row, format_name)
             try:
                 if target.is_file() and target.read_bytes() == content:
                     continue
-                with whole_file(out, target) as temporary:
+                with write_atomically(out, target) as temporary:
                     temporary.write_bytes(content)
             except OSError as error:
                 raise StorageError(

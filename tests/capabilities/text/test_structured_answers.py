@@ -18,7 +18,7 @@ from mediamill.tasks.capabilities.text.prompts import render_template
 from mediamill.tasks.capabilities.text.reply_parsing import parse_json, split_reasoning
 from mediamill.tasks.capabilities.text.schema_columns import RESERVED_COLUMNS, column_name, fit_to_type, to_arrow_fields
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.sinks.results import results_schema
+from mediamill.tasks.sinks.results import build_results_schema
 from tests.helpers.hypothesis_profile import repeatable
 
 VALUES: Any = st.recursive(
@@ -114,7 +114,7 @@ def test_what_fits_a_schema_fits_its_column(schema: dict[str, Any], value: Any) 
 
 
 def test_taken_names_are_those_of_every_result() -> None:
-    assert set(results_schema(pa.schema([]), pa.schema([])).names) <= RESERVED_COLUMNS
+    assert set(build_results_schema(pa.schema([]), pa.schema([])).names) <= RESERVED_COLUMNS
 
 
 def test_schemas_come_from_files_models_and_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
