@@ -9,7 +9,7 @@ from mediamill.tasks.job import Job
 from mediamill.tasks.plan import Retry
 
 
-def _batch(job: Job, retry: list[str] | None = None) -> JobRequest:
+def _make_batch_request(job: Job, retry: list[str] | None = None) -> JobRequest:
     """Run any job.
 
     Args:
@@ -19,11 +19,11 @@ def _batch(job: Job, retry: list[str] | None = None) -> JobRequest:
     return JobRequest(job, Retry.of(retry))
 
 
-def _name() -> str:
+def _name_batch_run() -> str:
     job = flow_run.parameters.get("job")
     fields = job if isinstance(job, dict) else getattr(job, "__dict__", {})
     return f"{fields.get('capability', 'batch')} {fields.get('source', '')}".strip()
 
 
-_batch.__name__ = _batch.__qualname__ = "batch"  # where a worker finds it
-batch = JobFlow(_batch, name="batch", flow_run_name=_name)
+_make_batch_request.__name__ = _make_batch_request.__qualname__ = "batch"  # where a worker finds it
+batch = JobFlow(_make_batch_request, name="batch", flow_run_name=_name_batch_run)

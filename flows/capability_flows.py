@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> JobFlow:
-    from mediamill.flows.prefect_runtime.flow_factory import capability_flow
+    from mediamill.flows.prefect_runtime.flow_factory import make_capability_flow
 
     for capability in capabilities.names():
         if capability.replace("-", "_") == name:
-            return capability_flow(capability)
+            return make_capability_flow(capability)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

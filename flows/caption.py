@@ -1,5 +1,5 @@
 """The flow that captions pictures."""
 
-from mediamill.flows.prefect_runtime.flow_factory import capability_flow
+from mediamill.flows.prefect_runtime.flow_factory import make_capability_flow
 
-caption = capability_flow("caption")
+caption = make_capability_flow("caption")

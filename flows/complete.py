@@ -1,5 +1,5 @@
 """The flow that answers prompts."""
 
-from mediamill.flows.prefect_runtime.flow_factory import capability_flow
+from mediamill.flows.prefect_runtime.flow_factory import make_capability_flow
 
-complete = capability_flow("complete")
+complete = make_capability_flow("complete")

@@ -11,10 +11,10 @@ from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.runtime import flow_run
 
-from mediamill.flows.prefect_runtime.flow_factory import capability_flow, parameters_of
-from mediamill.flows.prefect_runtime.job_flow import PATIENCE, FlowCall, JobRequest, ResultFlow
-from mediamill.flows.prefect_runtime.leaving import leave_untold
-from mediamill.flows.prefect_runtime.monitor import bounded_retries, wait_for_api
+from mediamill.flows.prefect_runtime.flow_factory import make_capability_flow, to_flow_parameters
+from mediamill.flows.prefect_runtime.job_flow import MAX_API_WAIT_SECONDS, FlowCall, JobRequest, ResultFlow
+from mediamill.flows.prefect_runtime.leaving import finish_unreported
+from mediamill.flows.prefect_runtime.monitor import limit_api_retries, wait_for_api
 from mediamill.flows.prefect_runtime.states import chain_end_state, refused_state
 from mediamill.tasks.errors import MediamillError
 from mediamill.tasks.job import Job
@@ -24,12 +24,12 @@ from mediamill.tasks.run import Run
 from mediamill.tasks.summary import Summary
 
 
-def _name() -> str:
+def _name_dataset_run() -> str:
     chain = flow_run.parameters.get("chain")
     return f"dataset {chain.get('source', '') if isinstance(chain, dict) else ''}".strip()
 
 
-def _dataset(chain: dict[str, Any]) -> Chain:
+def _parse_chain(chain: dict[str, Any]) -> Chain:
     """Steps over one source, each one's results the next one's manifest.
 
     Args:
@@ -38,34 +38,34 @@ def _dataset(chain: dict[str, Any]) -> Chain:
     return make_chain(chain)
 
 
-def _run_chain(request: Callable[[], Chain], call: FlowCall) -> State[Any]:
+def _run_chain_in_flow(request: Callable[[], Chain], call: FlowCall) -> State[Any]:
     """Do a chain inside the flow run this is called from; the state it ends in."""
     try:
-        end = ChainRun(request(), _as_subflow).execute()
+        end = ChainRun(request(), _run_as_subflow).execute()
     except MediamillError as error:
         call.error = error
         get_run_logger().error("%s", error)
         return refused_state(error)
     call.result = end.as_dict()
     state = chain_end_state(end)
-    if wait_for_api(time.monotonic() + PATIENCE):
-        call.cleanup.enter_context(bounded_retries(2))
+    if wait_for_api(time.monotonic() + MAX_API_WAIT_SECONDS):
+        call.cleanup.enter_context(limit_api_retries(2))
     else:
         context = FlowRunContext.get()
         assert context is not None
         assert context.flow_run is not None
-        leave_untold(context.flow_run, call.cleanup, completed=state.is_completed())
+        finish_unreported(context.flow_run, call.cleanup, completed=state.is_completed())
     return state
 
 
-def _as_subflow(name: str, job: Job) -> Summary:
+def _run_as_subflow(name: str, job: Job) -> Summary:
     """One step as a flow run inside this one; without one when Prefect has gone away."""
     if not wait_for_api(time.monotonic()):
         return Run(job).execute()
     call = FlowCall(request=JobRequest(job), name=f"{name}: {job.capability}")
-    outcome = capability_flow(job.capability).call(parameters_of(job), call)
+    outcome = make_capability_flow(job.capability).call(to_flow_parameters(job), call)
     return outcome.summary if outcome is not None else Run(job).execute()
 
 
-_dataset.__name__ = _dataset.__qualname__ = "dataset"  # where a worker finds it
-dataset = ResultFlow(_dataset, _run_chain, name="dataset", flow_run_name=_name)
+_parse_chain.__name__ = _parse_chain.__qualname__ = "dataset"  # where a worker finds it
+dataset = ResultFlow(_parse_chain, _run_chain_in_flow, name="dataset", flow_run_name=_name_dataset_run)

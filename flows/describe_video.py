@@ -1,5 +1,5 @@
 """The flow that describes videos."""
 
-from mediamill.flows.prefect_runtime.flow_factory import capability_flow
+from mediamill.flows.prefect_runtime.flow_factory import make_capability_flow
 
-describe_video = capability_flow("describe-video")
+describe_video = make_capability_flow("describe-video")

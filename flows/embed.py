@@ -1,5 +1,5 @@
 """The flow that embeds texts."""
 
-from mediamill.flows.prefect_runtime.flow_factory import capability_flow
+from mediamill.flows.prefect_runtime.flow_factory import make_capability_flow
 
-embed = capability_flow("embed")
+embed = make_capability_flow("embed")

@@ -1,5 +1,5 @@
 """The flow that runs code."""
 
-from mediamill.flows.prefect_runtime.flow_factory import capability_flow
+from mediamill.flows.prefect_runtime.flow_factory import make_capability_flow
 
-execute = capability_flow("execute")
+execute = make_capability_flow("execute")

@@ -1,5 +1,5 @@
 """The flow that makes pictures."""
 
-from mediamill.flows.prefect_runtime.flow_factory import capability_flow
+from mediamill.flows.prefect_runtime.flow_factory import make_capability_flow
 
-generate_image = capability_flow("generate-image")
+generate_image = make_capability_flow("generate-image")

@@ -1,5 +1,5 @@
 """The flow that makes videos."""
 
-from mediamill.flows.prefect_runtime.flow_factory import capability_flow
+from mediamill.flows.prefect_runtime.flow_factory import make_capability_flow
 
-generate_video = capability_flow("generate-video")
+generate_video = make_capability_flow("generate-video")

@@ -1,5 +1,5 @@
 """The flow that ranks documents."""
 
-from mediamill.flows.prefect_runtime.flow_factory import capability_flow
+from mediamill.flows.prefect_runtime.flow_factory import make_capability_flow
 
-rerank = capability_flow("rerank")
+rerank = make_capability_flow("rerank")

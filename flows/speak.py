@@ -1,5 +1,5 @@
 """The flow that speaks texts."""
 
-from mediamill.flows.prefect_runtime.flow_factory import capability_flow
+from mediamill.flows.prefect_runtime.flow_factory import make_capability_flow
 
-speak = capability_flow("speak")
+speak = make_capability_flow("speak")

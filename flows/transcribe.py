@@ -1,5 +1,5 @@
 """The flow that transcribes recordings."""
 
-from mediamill.flows.prefect_runtime.flow_factory import capability_flow
+from mediamill.flows.prefect_runtime.flow_factory import make_capability_flow
 
-transcribe = capability_flow("transcribe")
+transcribe = make_capability_flow("transcribe")

@@ -1,5 +1,5 @@
 """The flow that translates recordings."""
 
-from mediamill.flows.prefect_runtime.flow_factory import capability_flow
+from mediamill.flows.prefect_runtime.flow_factory import make_capability_flow
 
-translate = capability_flow("translate")
+translate = make_capability_flow("translate")

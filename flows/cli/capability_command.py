@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 import click
 import yaml
 
-from mediamill.flows.cli.options import PERMITTED, build_job, job_options, run_options
-from mediamill.flows.cli.run_command import run_job
+from mediamill.flows.cli.options import PERMITTED, build_job, make_job_options, make_run_options
+from mediamill.flows.cli.run_command import run_job_command
 from mediamill.tasks import capabilities
 from mediamill.tasks.capabilities.base import Capability
 from mediamill.tasks.capabilities.parameters import Option
@@ -29,7 +29,7 @@ _SCALARS = {str, int, float, bool, Decimal, Path}
 """Types whose values are read from text."""
 
 
-class _Value(click.ParamType[Any]):
+class _YamlValue(click.ParamType[Any]):
     """What a parameter does not read from text by itself, such as a list or a choice of numbers; as in a job file."""
 
     name = "value"
@@ -42,41 +42,45 @@ class _Value(click.ParamType[Any]):
             return value
 
 
-_VALUE = _Value()
+_YAML_VALUE = _YamlValue()
 
 
-def capability_command(name: str) -> click.Command:
+def make_capability_command(name: str) -> click.Command:
     """The command of a capability: SOURCE, an option for each parameter, and those that all runs share.
 
     Raises:
         UsageError: when another package's capability cannot be used.
     """
     capability = capabilities.get(name)
-    own = param_options(capability)
-    shared = [*job_options(), *run_options()]
-    _check_names(capability, own, shared)
+    own = make_param_options(capability)
+    shared = [*make_job_options(), *make_run_options()]
+    _refuse_taken_names(capability, own, shared)
 
     def run(source: str | None, **options: Any) -> int:
-        return run_job(build_job(name, source, options, {field: options[field] for field in own}), options)
+        return run_job_command(build_job(name, source, options, {field: options[field] for field in own}), options)
 
     source = click.Argument(["source"], required=False)
     about = inspect.getdoc(type(capability)) or capabilities.summary(name)
     return click.Command(name, params=[source, *own.values(), *shared], callback=run, help=about)
 
 
-def param_options(capability: Capability) -> dict[str, click.Option]:
+def make_param_options(capability: Capability) -> dict[str, click.Option]:
     """An option for each parameter that makes sense for all items at once, by the parameter's name."""
     fields = capability.params.model_fields
     validators = capability.params.__pydantic_decorators__.field_validators.values()
-    reading = {name for one in validators if one.info.mode in ("before", "wrap", "plain") for name in one.info.fields}
+    parsed_from_text = {
+        name for one in validators if one.info.mode in ("before", "wrap", "plain") for name in one.info.fields
+    }
     return {
-        name: _option(name, field, readable=name in reading or _parts(field.annotation) <= _SCALARS)
+        name: _make_option(
+            name, field, reads_text=name in parsed_from_text or _text_types(field.annotation) <= _SCALARS
+        )
         for name, field in fields.items()
-        if _declared(field).offered
+        if _find_declaration(field).offered
     }
 
 
-def permission_options() -> list[click.Option]:
+def make_permission_options() -> list[click.Option]:
     """A flag for each parameter, of any capability, that is for the person at the keyboard to allow.
 
     What is given is listed in the context under ``PERMITTED``. Every capability is imported for it; one that cannot
@@ -84,71 +88,71 @@ def permission_options() -> list[click.Option]:
     """
     found: dict[str, click.Option] = {}
     for capability in capabilities.iter_usable():
-        for name in permissions(capability):
+        for name in permission_names(capability):
             field = capability.params.model_fields[name]
-            names = [_declared(field).flag or _flag(name), name]
+            names = [_find_declaration(field).flag or _to_flag(name), name]
             about = f"{field.description} ({capability.name})"
             found.setdefault(
-                name, click.Option(names, is_flag=True, help=about, expose_value=False, callback=_note_permission)
+                name, click.Option(names, is_flag=True, help=about, expose_value=False, callback=_record_permission)
             )
     return list(found.values())
 
 
-def _note_permission(context: click.Context, option: click.Parameter, given: bool) -> None:
+def _record_permission(context: click.Context, option: click.Parameter, given: bool) -> None:
     if given:
         context.meta.setdefault(PERMITTED, []).append(option.name)
 
 
-def permissions(capability: Capability) -> list[str]:
+def permission_names(capability: Capability) -> list[str]:
     """The parameters of a capability that are for the person at the keyboard to allow."""
-    return [name for name, field in capability.params.model_fields.items() if _declared(field).permission]
+    return [name for name, field in capability.params.model_fields.items() if _find_declaration(field).permission]
 
 
-def _option(name: str, field: FieldInfo, *, readable: bool) -> click.Option:
+def _make_option(name: str, field: FieldInfo, *, reads_text: bool) -> click.Option:
     """The option of a parameter; ``readable`` where it reads its value from text by itself."""
-    declared = _declared(field)
-    flag = declared.flag or _flag(name)
-    if _kinds(field.annotation) == [bool]:
+    declared = _find_declaration(field)
+    flag = declared.flag or _to_flag(name)
+    if _types_beside_none(field.annotation) == [bool]:
         flag += f"/--no-{flag.removeprefix('--')}"
         return click.Option([flag, name], default=None, help=field.description)
-    metavar = declared.metavar or _metavar(field.annotation)
-    kind = str if readable else _VALUE
+    metavar = declared.metavar or _choose_metavar(field.annotation)
+    kind = str if reads_text else _YAML_VALUE
     return click.Option([flag, name], type=kind, default=None, metavar=metavar, help=field.description)
 
 
-def _flag(name: str) -> str:
+def _to_flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _declared(field: FieldInfo) -> Option:
+def _find_declaration(field: FieldInfo) -> Option:
     return next((each for each in field.metadata if isinstance(each, Option)), Option())
 
 
-def _metavar(annotation: Any) -> str:
+def _choose_metavar(annotation: Any) -> str:
     """What help shows for a value: its choices, what kind of number it is, or just TEXT."""
-    kinds = _kinds(annotation)
+    kinds = _types_beside_none(annotation)
     if len(kinds) == 1 and get_origin(kinds[0]) is Literal:
         return f"[{'|'.join(map(str, get_args(kinds[0])))}]"
     return _METAVARS.get(kinds[0], "TEXT") if len(kinds) == 1 else "TEXT"
 
 
-def _kinds(annotation: Any) -> list[Any]:
+def _types_beside_none(annotation: Any) -> list[Any]:
     """The types a value may have, beside nothing."""
     union = get_origin(annotation) in (Union, UnionType)
     return [kind for kind in get_args(annotation) if kind is not NoneType] if union else [annotation]
 
 
-def _parts(annotation: Any) -> set[Any]:
+def _text_types(annotation: Any) -> set[Any]:
     """The types a value may have; a choice of texts is a text."""
-    kinds = _kinds(annotation)
-    return {str if get_origin(kind) is Literal and _only_texts(kind) else kind for kind in kinds}
+    kinds = _types_beside_none(annotation)
+    return {str if get_origin(kind) is Literal and _is_text_choice(kind) else kind for kind in kinds}
 
 
-def _only_texts(choice: Any) -> bool:
+def _is_text_choice(choice: Any) -> bool:
     return all(isinstance(each, str) for each in get_args(choice))
 
 
-def _check_names(capability: Capability, own: Mapping[str, click.Option], shared: list[click.Parameter]) -> None:
+def _refuse_taken_names(capability: Capability, own: Mapping[str, click.Option], shared: list[click.Parameter]) -> None:
     """Refuse a parameter whose option would hide one that all runs share.
 
     Raises:

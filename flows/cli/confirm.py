@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mediamill.flows.cli.console import note
+from mediamill.flows.cli.console import print_note
 from mediamill.flows.cli.formatting import pluralize
-from mediamill.flows.cli.output import quote_line
+from mediamill.flows.cli.output import format_quote
 from mediamill.tasks.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,27 +22,27 @@ def confirm_run(resolved: ResolvedJob, again: int | None) -> None:
     Raises:
         UsageError: when the answer is no.
     """
-    if resolved.job.budget is not None or resolved.is_local or not at_terminal():
+    if resolved.job.budget is not None or resolved.is_local or not is_at_terminal():
         return
     if again is not None:
         provider = resolved.provider.name
-        line, todo = f"retry: {pluralize(again, 'item')} at {provider}, paid for like new ones", again
+        line, n_todo = f"retry: {pluralize(again, 'item')} at {provider}, paid for like new ones", again
     else:
         from mediamill.tasks.quote import quote
 
         quoted = quote(resolved)
-        line, todo = quote_line(quoted), quoted.items - quoted.finished
-    note(line)
-    if todo:
-        ask_to_go_on()
+        line, n_todo = format_quote(quoted), quoted.items - quoted.finished
+    print_note(line)
+    if n_todo:
+        ask_to_continue()
 
 
-def at_terminal() -> bool:
+def is_at_terminal() -> bool:
     """Whether there is a person to ask."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def ask_to_go_on() -> None:
+def ask_to_continue() -> None:
     """Ask the person at the terminal.
 
     Raises:

@@ -12,28 +12,28 @@ _CLEAR_LINE = "\r\x1b[2K"
 _SHOW_CURSOR = "\x1b[?25h"
 
 
-def note(text: str) -> None:
+def print_note(text: str) -> None:
     """Say a line; silent for good once nobody reads."""
     try:
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
     except OSError:
-        silence(sys.stderr)
+        redirect_to_null(sys.stderr)
 
 
-def silence(stream: TextIO) -> None:
+def redirect_to_null(stream: TextIO) -> None:
     """Send a stream's file to nowhere, so that what it still holds breaks nothing at exit either."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def interrupt(text: str) -> None:
+def print_from_signal_handler(text: str) -> None:
     """Say a line from a signal handler: past all buffers, which may be in use, and over a live line."""
     with contextlib.suppress(OSError):
         os.write(_STDERR, f"{_CLEAR_LINE if os.isatty(_STDERR) else ''}{text}\n".encode())
 
 
-def restore() -> None:
+def show_cursor() -> None:
     """Give the terminal its cursor back before the process ends without cleaning up."""
     if os.isatty(_STDERR):
-        interrupt(_SHOW_CURSOR)
+        print_from_signal_handler(_SHOW_CURSOR)

@@ -7,7 +7,7 @@ from decimal import Decimal
 _CENTS = Decimal("0.01")
 
 
-def dollars(usd: Decimal | None) -> str:
+def format_dollars(usd: Decimal | None) -> str:
     """``$1.23``; exact below a cent; ``unknown`` when it is not known."""
     if usd is None:
         return "unknown"
@@ -16,7 +16,7 @@ def dollars(usd: Decimal | None) -> str:
     return f"${format(usd.normalize(), 'f')}"
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """``0.4 s``, ``12 s``, ``3 min 20 s``, ``2 h 05 min``."""
     if seconds < 10:  # noqa: PLR2004
         return f"{seconds:.1f} s"
@@ -32,6 +32,6 @@ def pluralize(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def unpriced(requests: int) -> str:
+def format_unpriced(requests: int) -> str:
     """What follows a sum that some requests are not in, because nobody knows their price; nothing without any."""
     return f" and {pluralize(requests, 'request')} at no known price" if requests else ""

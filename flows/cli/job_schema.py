@@ -10,9 +10,9 @@ from mediamill.tasks.job import Job
 from mediamill.tasks.pipeline.spec import Chain
 
 
-def job_schema() -> dict[str, Any]:
+def make_job_schema() -> dict[str, Any]:
     """The schema of a job file, or of a chain's where there are ``steps``."""
-    job, chain = _job_schema(), Chain.model_json_schema()
+    job, chain = _make_job_definition(), Chain.model_json_schema()
     definitions = {**chain.pop("$defs", {}), **job.pop("$defs", {})}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -23,15 +23,15 @@ def job_schema() -> dict[str, Any]:
     }
 
 
-def _job_schema() -> dict[str, Any]:
+def _make_job_definition() -> dict[str, Any]:
     """Job's schema; ``params`` follows what ``capability`` names."""
     schema, known = Job.model_json_schema(), list(capabilities.iter_usable())
     schema["properties"]["capability"]["enum"] = [capability.name for capability in known]
-    schema["allOf"] = [_params_of(capability, schema) for capability in known]
+    schema["allOf"] = [_make_params_rule(capability, schema) for capability in known]
     return schema
 
 
-def _params_of(capability: Capability, schema: dict[str, Any]) -> dict[str, Any]:
+def _make_params_rule(capability: Capability, schema: dict[str, Any]) -> dict[str, Any]:
     params = capability.params.model_json_schema(ref_template="#/$defs/{model}")
     schema.setdefault("$defs", {}).update(params.pop("$defs", {}))
     named = {"properties": {"capability": {"const": capability.name}}}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mediamill.flows.cli.console import note
+from mediamill.flows.cli.console import print_note
 
 if TYPE_CHECKING:
     from mediamill.tasks.providers.config import ProviderConfig
@@ -29,7 +29,7 @@ class ModelVoices:
 
 def print_voices(providers: Sequence[str], base_url: str | None, *, as_json: bool) -> int:
     """Print the voices of every model that speaks, live where a provider lists them and a key is set; the exit code."""
-    found = [voices for name in providers for voices in _voices_of(name, base_url if len(providers) == 1 else None)]
+    found = [voices for name in providers for voices in _list_voices(name, base_url if len(providers) == 1 else None)]
     if as_json:
         click.echo(json.dumps([asdict(v) for v in found]))
         return 0
@@ -40,23 +40,23 @@ def print_voices(providers: Sequence[str], base_url: str | None, *, as_json: boo
     return 0
 
 
-def _voices_of(provider: str, base_url: str | None) -> list[ModelVoices]:
+def _list_voices(provider: str, base_url: str | None) -> list[ModelVoices]:
     from mediamill.tasks.errors import MediamillError
     from mediamill.tasks.providers.operations.tts import TTS, TtsConfig
     from mediamill.tasks.providers.registry import load_config
 
     config = load_config(provider)
-    speaking = config.operations.get(TTS)
-    if not isinstance(speaking, TtsConfig):
+    tts = config.operations.get(TTS)
+    if not isinstance(tts, TtsConfig):
         return []
-    known = speaking.models
-    if _lists_voices(config, base_url):
+    known = tts.models
+    if _can_list_voices(config, base_url):
         try:
-            reply = get_json(provider, base_url, str(config.voices_path))
+            reply = fetch_json(provider, base_url, str(config.voices_path))
         except MediamillError as error:
-            note(f"mediamill: {provider}: {error.message}; its voices are told from the configuration")
+            print_note(f"mediamill: {provider}: {error.message}; its voices are told from the configuration")
         else:
-            listed = list(listed_voices(reply, default_model=speaking.default_model or ""))
+            listed = list(parse_voices(reply, default_model=tts.default_model or ""))
             return [
                 ModelVoices(provider, model, names, known[model].default_voice if model in known else None, live=True)
                 for model, names in listed
@@ -64,13 +64,13 @@ def _voices_of(provider: str, base_url: str | None) -> list[ModelVoices]:
     return [ModelVoices(provider, name, voice.voices, voice.default_voice, live=False) for name, voice in known.items()]
 
 
-def _lists_voices(config: ProviderConfig, base_url: str | None) -> bool:
+def _can_list_voices(config: ProviderConfig, base_url: str | None) -> bool:
     if config.voices_path is None:
         return False
     return base_url is not None or bool(config.key_env and os.environ.get(config.key_env))
 
 
-def listed_voices(reply: Any, default_model: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+def parse_voices(reply: Any, default_model: str) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Models and voices in a provider's list, in any of the shapes that are documented (provider docs).
 
     ``{"data": [{"model", "voices": [...]}]}``, ``{"data": {"voices": [...]}}`` and ``{"voices": [...]}``; a voice is
@@ -79,11 +79,11 @@ def listed_voices(reply: Any, default_model: str) -> Iterator[tuple[str, tuple[s
     data = reply.get("data", reply) if isinstance(reply, dict) else reply
     for entry in data if isinstance(data, list) else [data]:
         if isinstance(entry, dict) and isinstance(entry.get("voices"), list):
-            names = tuple(name for voice in entry["voices"] if (name := _name(voice)))
+            names = tuple(name for voice in entry["voices"] if (name := _parse_voice_name(voice)))
             yield str(entry.get("model") or default_model), names
 
 
-def _name(voice: Any) -> str | None:
+def _parse_voice_name(voice: Any) -> str | None:
     if isinstance(voice, str):
         return voice
     if not isinstance(voice, dict):
@@ -91,7 +91,7 @@ def _name(voice: Any) -> str | None:
     return next((str(voice[key]) for key in ("voice_id", "name", "id") if voice.get(key)), None)
 
 
-def get_json(provider: str, base_url: str | None, path: str) -> Any:
+def fetch_json(provider: str, base_url: str | None, path: str) -> Any:
     """What a provider answers below its API path; None for the built-in one without an address.
 
     Raises:
@@ -106,17 +106,17 @@ def get_json(provider: str, base_url: str | None, path: str) -> Any:
     from mediamill.tasks.providers.registry import make_provider
     from mediamill.tasks.wire import Request
 
-    chosen = make_provider(provider, base_url=base_url, api_key_env=None, environ=os.environ)
+    adapter = make_provider(provider, base_url=base_url, api_key_env=None, environ=os.environ)
     engine = Engine.shared()
-    if not chosen.endpoint.origin:
+    if not adapter.endpoint.origin:
         return None
-    key = os.environ.get(chosen.endpoint.key_env) if chosen.endpoint.key_env else None
-    request = Request("GET", f"{chosen.endpoint.api}{path}")
+    key = os.environ.get(adapter.endpoint.key_env) if adapter.endpoint.key_env else None
+    request = Request("GET", f"{adapter.endpoint.api}{path}")
     try:
-        reply = engine.submit(engine.client.send(chosen.endpoint.origin, request, key=key, deadline=30)).result()
+        reply = engine.submit(engine.client.send(adapter.endpoint.origin, request, key=key, deadline=30)).result()
     except TransportError as error:
         raise ProviderDown(f"{provider} does not answer: {error.message}", hint="check the network") from None
-    problem = chosen.classify(reply)
+    problem = adapter.classify(reply)
     if problem is not None:
         raise ProviderDown(problem.message, hint=problem.hint)
     return orjson.loads(reply.body)

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from mediamill.flows.cli.console import note, silence
+from mediamill.flows.cli.console import print_note, redirect_to_null
 from mediamill.tasks import capabilities
 from mediamill.tasks.errors import MediamillError
 
@@ -44,9 +44,9 @@ class _LazyGroup(click.Group):
             return command
         if not capabilities.is_known(cmd_name):
             return None
-        from mediamill.flows.cli.capability_command import capability_command
+        from mediamill.flows.cli.capability_command import make_capability_command
 
-        return capability_command(cmd_name)
+        return make_capability_command(cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -94,28 +94,28 @@ def main() -> None:
     except click.exceptions.Exit as stop:
         code = stop.exit_code
     except click.Abort:
-        code = _refuse("stopped", None, 130)
+        code = _print_error("stopped", None, 130)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         code = error.exit_code
     except click.ClickException as error:
-        code = _refuse_words(error)
+        code = _print_usage_error(error)
     except MediamillError as error:
         if debug:
             traceback.print_exc()
-        code = _refuse(error.message, error.hint, error.exit_code)
+        code = _print_error(error.message, error.hint, error.exit_code)
     except BrokenPipeError:
-        silence(sys.stdout)
+        redirect_to_null(sys.stdout)
         code = 0
     except Exception as error:  # noqa: BLE001 (nobody sees a traceback unasked)
         if debug:
             traceback.print_exc()
         about = f"internal error: {type(error).__name__}: {error}"
-        code = _refuse(about, "run it again with --debug for the traceback", 1)
+        code = _print_error(about, "run it again with --debug for the traceback", 1)
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _refuse_words(error: click.ClickException) -> int:
+def _print_usage_error(error: click.ClickException) -> int:
     """Say what is wrong with what was typed, and whose ``--help`` tells more."""
     context: click.Context | None = getattr(error, "ctx", None)
     path = context.command_path if context else "mediamill"
@@ -127,19 +127,19 @@ def _refuse_words(error: click.ClickException) -> int:
             for name in (*option.opts, *option.secondary_opts)
         }
         shown.update(context.help_option_names)
-        near = [name for name in error.possibilities if name in shown]
-        error = click.NoSuchOption(error.option_name, error.message, possibilities=near, ctx=context)
-    return _refuse(error.format_message(), f"see {path} --help", error.exit_code)
+        suggestions = [name for name in error.possibilities if name in shown]
+        error = click.NoSuchOption(error.option_name, error.message, possibilities=suggestions, ctx=context)
+    return _print_error(error.format_message(), f"see {path} --help", error.exit_code)
 
 
-def _refuse(message: str, hint: str | None, code: int) -> int:
+def _print_error(message: str, hint: str | None, code: int) -> int:
     """Say why there is no result; with ``--json`` to the program that reads stdout, too."""
-    note(f"mediamill: {message}")
+    print_note(f"mediamill: {message}")
     if hint:
-        note(f"  {hint}")
+        print_note(f"  {hint}")
     if "--json" in sys.argv:
         try:
             click.echo(json.dumps({"error": message, "hint": hint, "exit_code": code}))
         except OSError:
-            silence(sys.stdout)
+            redirect_to_null(sys.stdout)
     return code

@@ -15,7 +15,7 @@ from mediamill.tasks.job import Job, load_job, make_job
 PERMITTED = "mediamill.permitted"
 """Where a command's context lists the parameters that the person at the keyboard has allowed."""
 
-_TEXTS = (
+_TEXT_FIELDS = (
     "provider",
     "model",
     "base_url",
@@ -28,8 +28,8 @@ _TEXTS = (
     "run_deadline",
     "subtitles",
 )
-_NUMBERS = ("limit", "group", "concurrency", "rpm", "retries", "shard_size", "memory")
-_FLAGS = ("replace", "refresh")
+_NUMBER_FIELDS = ("limit", "group", "concurrency", "rpm", "retries", "shard_size", "memory")
+_FLAG_FIELDS = ("replace", "refresh")
 _METAVARS = {
     "budget": "USD",
     "endpoint_hourly": "USD",
@@ -40,7 +40,7 @@ _METAVARS = {
 }
 
 
-def job_options(leave_out: Iterable[str] = ()) -> list[click.Parameter]:
+def make_job_options(leave_out: Iterable[str] = ()) -> list[click.Parameter]:
     """Every option a job has, except its capability and source, and those left out."""
     skipped = set(leave_out)
     options = [
@@ -52,26 +52,29 @@ def job_options(leave_out: Iterable[str] = ()) -> list[click.Parameter]:
         click.Option(["--id-column"], help="manifest column with each row's id"),
         click.Option(["--allow-host", "allow_hosts"], multiple=True, help="private host that URLs may name"),
     ]
-    return [*options, *(_job_option(name) for name in (*_TEXTS, *_NUMBERS, *_FLAGS) if name not in skipped)]
+    return [
+        *options,
+        *(_make_job_option(name) for name in (*_TEXT_FIELDS, *_NUMBER_FIELDS, *_FLAG_FIELDS) if name not in skipped),
+    ]
 
 
-def _job_option(name: str) -> click.Option:
+def _make_job_option(name: str) -> click.Option:
     about = Job.model_fields[name].description
     flag = "--" + name.replace("_", "-")
-    if name in _FLAGS:
+    if name in _FLAG_FIELDS:
         return click.Option([flag], is_flag=True, default=None, help=about)
-    kind = {"rpm": float}.get(name, int) if name in _NUMBERS else str
-    metavar = _METAVARS.get(name, "N" if name in _NUMBERS else "TEXT")
+    kind = {"rpm": float}.get(name, int) if name in _NUMBER_FIELDS else str
+    metavar = _METAVARS.get(name, "N" if name in _NUMBER_FIELDS else "TEXT")
     return click.Option([flag], type=kind, default=None, metavar=metavar, help=about)
 
 
-def run_options() -> list[click.Parameter]:
+def make_run_options() -> list[click.Parameter]:
     """How a run talks, and whether it only quotes."""
     quote = click.Option(["--quote", "quote_only"], is_flag=True, help="say what it would cost, and stop")
-    return [*talk_options(), quote]
+    return [*make_output_options(), quote]
 
 
-def talk_options() -> list[click.Parameter]:
+def make_output_options() -> list[click.Parameter]:
     """How a run talks."""
     prefect = "run as a Prefect flow run, or without; by default where a Prefect API is configured and answers"
     return [
@@ -83,9 +86,11 @@ def talk_options() -> list[click.Parameter]:
     ]
 
 
-def given_fields(options: Mapping[str, Any]) -> dict[str, Any]:
+def to_job_fields(options: Mapping[str, Any]) -> dict[str, Any]:
     """The job's fields that were given as options."""
-    given = {name: options[name] for name in (*_TEXTS, *_NUMBERS, *_FLAGS) if options.get(name) is not None}
+    given = {
+        name: options[name] for name in (*_TEXT_FIELDS, *_NUMBER_FIELDS, *_FLAG_FIELDS) if options.get(name) is not None
+    }
     if options.get("allow_hosts"):
         given["allow_hosts"] = list(options["allow_hosts"])
     columns = {"id": options.get("id_column"), "path": options.get("path_column")}
@@ -94,13 +99,13 @@ def given_fields(options: Mapping[str, Any]) -> dict[str, Any]:
     chosen = {name: value for name, value in columns.items() if value is not None}
     if chosen:
         given["columns"] = chosen
-    given["params"] = _settings(options.get("settings") or ())
+    given["params"] = _parse_settings(options.get("settings") or ())
     return given
 
 
 def build_job(capability: str, source: str | None, options: Mapping[str, Any], params: Mapping[str, Any]) -> Job:
     """A Job from a command's options, over its ``--config`` file if there is one."""
-    given = given_fields(options)
+    given = to_job_fields(options)
     given["params"] = {**{k: v for k, v in params.items() if v is not None}, **given["params"]}
     if options.get("config"):
         return load_job(options["config"], capability=capability, source=source, **given)
@@ -109,7 +114,7 @@ def build_job(capability: str, source: str | None, options: Mapping[str, Any], p
     return make_job(capability=capability, source=source, **given)
 
 
-def _settings(pairs: tuple[str, ...]) -> dict[str, Any]:
+def _parse_settings(pairs: tuple[str, ...]) -> dict[str, Any]:
     settings = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mediamill.flows.cli.formatting import dollars, duration, pluralize, unpriced
+from mediamill.flows.cli.formatting import format_dollars, format_duration, format_unpriced, pluralize
 from mediamill.tasks import capabilities
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mediamill.tasks.summary import Quote, Status, Summary
 
 
-def opening_line(resolved: ResolvedJob, how: str = "inline run") -> str:
+def format_opening_line(resolved: ResolvedJob, how: str = "inline run") -> str:
     """Who does what to what, how it is run, and where it goes."""
     job, provider, model = resolved.job, resolved.provider, resolved.model
     if resolved.is_local:
@@ -30,7 +30,7 @@ def opening_line(resolved: ResolvedJob, how: str = "inline run") -> str:
     return f"mediamill {job.capability}: {who}; {how}; {job.source} -> {job.out_path}"
 
 
-def quote_line(quote: Quote) -> str:
+def format_quote(quote: Quote) -> str:
     """A quote in one line."""
     todo = quote.items - quote.finished
     parts = [f"{pluralize(todo, 'item')} to do"]
@@ -38,13 +38,13 @@ def quote_line(quote: Quote) -> str:
         parts.append(f"{quote.finished} done already")
     if quote.audio_seconds:
         media = "video" if "video" in capabilities.get(quote.capability).kinds else "audio"
-        parts.append(f"{duration(float(quote.audio_seconds))} of {media}")
+        parts.append(f"{format_duration(float(quote.audio_seconds))} of {media}")
     if quote.low_usd is None or quote.high_usd is None:
         parts.append(f"cost unknown ({pluralize(quote.unpriced, 'item')} without a price)")
     elif quote.low_usd == quote.high_usd:
-        parts.append(f"cost {dollars(quote.low_usd)}")
+        parts.append(f"cost {format_dollars(quote.low_usd)}")
     else:
-        parts.append(f"cost {dollars(quote.low_usd)} to {dollars(quote.high_usd)}")
+        parts.append(f"cost {format_dollars(quote.low_usd)} to {format_dollars(quote.high_usd)}")
     if quote.saved_tokens or quote.saved_bytes:
         parts.append(f"made smaller first: {quote.saved_tokens:,} tokens and {quote.saved_bytes / 1e6:.1f} MB saved")
     return f"quote: {quote.provider}, {quote.model}: {', '.join(parts)}"
@@ -55,7 +55,7 @@ def print_quote(quote: Quote, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(quote.as_dict()))
         return
-    click.echo(quote_line(quote))
+    click.echo(format_quote(quote))
     if quote.price_source:
         click.echo(f"  price: {quote.price_source}")
     if quote.bad_items:
@@ -69,10 +69,10 @@ def print_summary(summary: Summary, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(summary.as_dict()))
         return
-    click.echo(counts_line(summary))
+    click.echo(format_counts(summary))
     print_failures(summary)
     if summary.flags:
-        click.echo(f"worth a look: {flags_line(summary)}; meanings are in the report")
+        click.echo(f"worth a look: {format_flags(summary)}; meanings are in the report")
     if summary.message:
         click.echo(summary.message if summary.state == "cancelled" else f"stopped: {summary.message}")
         if summary.hint:
@@ -80,10 +80,10 @@ def print_summary(summary: Summary, *, as_json: bool) -> None:
     if summary.simulated:
         click.echo("simulated: made up in part or in whole; no real model gave these answers")
     out = Path(summary.out)
-    click.echo(f"results: {relative_path(out / 'results')}")
-    click.echo(f"report:  {relative_path(out / 'report.html')}")
+    click.echo(f"results: {to_relative_path(out / 'results')}")
+    click.echo(f"report:  {to_relative_path(out / 'report.html')}")
     if not all(group.stands for group in summary.failures):
-        click.echo(f"again:   mediamill retry {relative_path(out)}")
+        click.echo(f"again:   mediamill retry {to_relative_path(out)}")
 
 
 def print_failures(summary: Summary) -> None:
@@ -105,19 +105,19 @@ def print_status(status: Status, *, as_json: bool) -> None:
     click.echo(f"  {status.done} done, {status.failed} failed, {status.pending} not done yet, of {status.total}")
     for kind, number in sorted(status.by_kind.items()):
         click.echo(f"    {number} {kind}")
-    more = f", up to {dollars(status.unknown_max_usd)} more" if status.unknown_max_usd else ""
-    click.echo(f"  spent {dollars(status.spent_usd)}{more}{unpriced(status.unstated)}")
+    more = f", up to {format_dollars(status.unknown_max_usd)} more" if status.unknown_max_usd else ""
+    click.echo(f"  spent {format_dollars(status.spent_usd)}{more}{format_unpriced(status.unstated)}")
     click.echo(f"  last run {status.last_run}: {status.last_state}")
     if status.busy:
         click.echo(f"  in use: {status.busy}")
 
 
-def flags_line(summary: Summary) -> str:
+def format_flags(summary: Summary) -> str:
     """How many of a run's results carry each flag."""
     return ", ".join(f"{count:,} {flag}" for flag, count in summary.flags.items())
 
 
-def counts_line(summary: Summary) -> str:
+def format_counts(summary: Summary) -> str:
     """A run's end in one line: counts, time, cost."""
     parts = [f"{summary.done} done"]
     if summary.cached:
@@ -130,24 +130,24 @@ def counts_line(summary: Summary) -> str:
         parts.append(f"{summary.skipped} needed nothing")
     if summary.left:
         parts.append(f"{summary.left} left")
-    cost = "free" if summary.provider == "local" else dollars(summary.cost_usd)
+    cost = "free" if summary.provider == "local" else format_dollars(summary.cost_usd)
     if summary.unknown_max_usd:
-        cost += f" and up to {dollars(summary.unknown_max_usd)} more"
+        cost += f" and up to {format_dollars(summary.unknown_max_usd)} more"
     if summary.endpoint_usd:
-        cost += f" and {dollars(summary.endpoint_usd)} for the endpoint's time"
-    cost += unpriced(summary.unstated)
+        cost += f" and {format_dollars(summary.endpoint_usd)} for the endpoint's time"
+    cost += format_unpriced(summary.unstated)
     head = {"done": "done", "failures": "done with failures", "nothing": "nothing to do"}.get(
         summary.state, summary.state
     )
-    return f"{head}: {', '.join(parts)}; {duration(summary.seconds)}; {cost}"
+    return f"{head}: {', '.join(parts)}; {format_duration(summary.seconds)}; {cost}"
 
 
-def spent_in_all(end: ChainEnd) -> str:
+def format_total_spent(end: ChainEnd) -> str:
     """What a chain has cost in all its runs."""
-    return f"{dollars(end.spent_usd)}{unpriced(end.unstated)} in all"
+    return f"{format_dollars(end.spent_usd)}{format_unpriced(end.unstated)} in all"
 
 
-def relative_path(path: Path) -> str:
+def to_relative_path(path: Path) -> str:
     """Relative to here where that is shorter."""
     try:
         return str(path.relative_to(Path.cwd()))

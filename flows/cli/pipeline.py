@@ -9,12 +9,18 @@ from typing import Any
 
 import click
 
-from mediamill.flows.cli.confirm import ask_to_go_on, at_terminal
-from mediamill.flows.cli.console import note
-from mediamill.flows.cli.formatting import dollars, pluralize
-from mediamill.flows.cli.output import opening_line, print_failures, quote_line, relative_path, spent_in_all
+from mediamill.flows.cli.confirm import ask_to_continue, is_at_terminal
+from mediamill.flows.cli.console import print_note
+from mediamill.flows.cli.formatting import format_dollars, pluralize
+from mediamill.flows.cli.output import (
+    format_opening_line,
+    format_quote,
+    format_total_spent,
+    print_failures,
+    to_relative_path,
+)
 from mediamill.flows.cli.run_command import configure_logging, execute_job
-from mediamill.flows.prefect_runtime.api_endpoint import choose
+from mediamill.flows.prefect_runtime.api_endpoint import choose_prefect
 from mediamill.tasks.job import Job
 from mediamill.tasks.pipeline.result import ChainEnd
 from mediamill.tasks.pipeline.run import ChainRun, job_of
@@ -29,34 +35,34 @@ def run_chain(chain: Chain, options: Mapping[str, Any]) -> int:
     quiet = bool(options.get("quiet")) or as_json
     configure_logging(debug=bool(options.get("debug")))
     if options.get("quote_only"):
-        _print_quote(chain, as_json=as_json)
+        _print_chain_quote(chain, as_json=as_json)
         return 0
     if not options.get("yes"):
-        _confirm(chain)
-    prefect, how = choose(wanted=options.get("prefect"))
-    caught: list[int] = []
+        _confirm_chain(chain)
+    prefect, how = choose_prefect(wanted=options.get("prefect"))
+    signals: list[int] = []
 
-    def do(name: str, job: Job) -> Summary:
+    def run_step(name: str, job: Job) -> Summary:
         resolved = resolve_job(job)
         if not quiet:
-            note(f"{name}: {opening_line(resolved, how)}")
+            print_note(f"{name}: {format_opening_line(resolved, how)}")
         step = execute_job(resolved, prefect, options)
         summary = step.summary
-        caught.extend(step.signals)
+        signals.extend(step.signals)
         if not quiet:
-            note(f"{name}: {summary.done} done, {summary.failed} failed, {summary.skipped} done before")
+            print_note(f"{name}: {summary.done} done, {summary.failed} failed, {summary.skipped} done before")
         return summary
 
-    end = ChainRun(chain, do).execute()
+    end = ChainRun(chain, run_step).execute()
     if as_json:
         click.echo(json.dumps(end.as_dict()))
     else:
-        _print_end(end)
-    return 128 + caught[0] if caught and end.exit_code not in (0, 3) else end.exit_code
+        _print_chain_end(end)
+    return 128 + signals[0] if signals and end.exit_code not in (0, 3) else end.exit_code
 
 
-def _print_end(end: ChainEnd) -> None:
-    click.echo(f"chain: {pluralize(end.rows, 'row')} at the end; {spent_in_all(end)}")
+def _print_chain_end(end: ChainEnd) -> None:
+    click.echo(f"chain: {pluralize(end.rows, 'row')} at the end; {format_total_spent(end)}")
     for step in end.steps:
         passed = f", {step.passed} passed it by" if step.passed else ""
         failed = sum(group.count for summary in step.runs.values() for group in summary.failures)
@@ -67,9 +73,9 @@ def _print_end(end: ChainEnd) -> None:
         for summary in step.runs.values():
             print_failures(summary)
             if summary.failures:
-                click.echo(f"  again:   mediamill retry {relative_path(Path(summary.out))}, then run the same file")
+                click.echo(f"  again:   mediamill retry {to_relative_path(Path(summary.out))}, then run the same file")
     if end.unknown_max_usd:
-        click.echo(f"  up to {dollars(end.unknown_max_usd)} more for calls that may have been billed")
+        click.echo(f"  up to {format_dollars(end.unknown_max_usd)} more for calls that may have been billed")
     if end.message:
         click.echo(f"stopped: {end.message}")
     click.echo(f"results: {end.out / 'results'}")
@@ -77,7 +83,7 @@ def _print_end(end: ChainEnd) -> None:
         click.echo("again:   run the same file to go on where it stopped")
 
 
-def _print_quote(chain: Chain, *, as_json: bool) -> None:
+def _print_chain_quote(chain: Chain, *, as_json: bool) -> None:
     from mediamill.tasks.pipeline.quote import quote_chain
 
     quoted = quote_chain(chain)
@@ -89,19 +95,19 @@ def _print_quote(chain: Chain, *, as_json: bool) -> None:
         )
         return
     for name, one in quoted.known.items():
-        click.echo(f"{name}: {quote_line(one)}")
+        click.echo(f"{name}: {format_quote(one)}")
     for name, why in quoted.unknown.items():
         click.echo(f"{name}: cost unknown: {why}")
-    low, high = dollars(quoted.low_usd), dollars(quoted.high_usd)
+    low, high = format_dollars(quoted.low_usd), format_dollars(quoted.high_usd)
     click.echo(f"chain: at least {low}, at most {high}; --budget bounds all steps together")
 
 
-def _confirm(chain: Chain) -> None:
+def _confirm_chain(chain: Chain) -> None:
     """A paid chain on a terminal shows its quote and asks; a budget answers."""
-    if chain.budget is not None or not at_terminal():
+    if chain.budget is not None or not is_at_terminal():
         return
     jobs = (job_of(chain, task, chain.out_path, None) for _, _, task in chain.tasks())
     if all(resolve_job(job).is_local for job in jobs):
         return
-    _print_quote(chain, as_json=False)
-    ask_to_go_on()
+    _print_chain_quote(chain, as_json=False)
+    ask_to_continue()

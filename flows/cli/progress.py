@@ -7,50 +7,50 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from mediamill.flows.cli.console import note
-from mediamill.flows.cli.formatting import dollars, duration
+from mediamill.flows.cli.console import print_note
+from mediamill.flows.cli.formatting import format_dollars, format_duration
 from mediamill.tasks.summary import Progress
 
-Show = Callable[[Progress], None]
+ShowProgress = Callable[[Progress], None]
 
-_PLAIN_SECONDS = 5.0
+_LINE_SECONDS = 5.0
 
 
 @contextmanager
-def show_progress(*, quiet: bool) -> Iterator[Show | None]:
+def show_progress(*, quiet: bool) -> Iterator[ShowProgress | None]:
     """What a run calls with its progress; None when nobody wants to see it."""
     if quiet:
         yield None
     elif sys.stderr.isatty():
-        with _live() as show:
+        with _show_live_line() as show:
             yield show
     else:
-        yield _plain()
+        yield _make_line_printer()
 
 
 @contextmanager
-def _live() -> Iterator[Show]:
+def _show_live_line() -> Iterator[ShowProgress]:
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
 
     with Live(console=Console(stderr=True), refresh_per_second=4, transient=True) as live:
-        yield lambda progress: live.update(Text(progress_line(progress), no_wrap=True, overflow="ellipsis"))
+        yield lambda progress: live.update(Text(format_progress(progress), no_wrap=True, overflow="ellipsis"))
 
 
-def _plain() -> Show:
+def _make_line_printer() -> ShowProgress:
     last = time.monotonic()
 
     def show(progress: Progress) -> None:
         nonlocal last
-        if time.monotonic() - last >= _PLAIN_SECONDS:
+        if time.monotonic() - last >= _LINE_SECONDS:
             last = time.monotonic()
-            note(progress_line(progress))
+            print_note(format_progress(progress))
 
     return show
 
 
-def progress_line(progress: Progress) -> str:
+def format_progress(progress: Progress) -> str:
     """A moment of a run in one line."""
     if progress.phase != "run":
         about = {"plan": "reading the source", "publish": "writing the report"}.get(progress.phase, progress.phase)
@@ -62,8 +62,8 @@ def progress_line(progress: Progress) -> str:
         parts.append(f"{progress.running} jobs running")
     parts += [f"{progress.in_flight} in flight", f"{progress.rate:.1f}/s"]
     if progress.spent or progress.budget is not None:
-        of = f" of {dollars(progress.budget)}" if progress.budget is not None else ""
-        parts.append(f"{dollars(progress.spent)}{of}")
+        of = f" of {format_dollars(progress.budget)}" if progress.budget is not None else ""
+        parts.append(f"{format_dollars(progress.spent)}{of}")
     if progress.eta_s is not None:
-        parts.append(f"{duration(progress.eta_s)} left")
+        parts.append(f"{format_duration(progress.eta_s)} left")
     return ", ".join(parts)

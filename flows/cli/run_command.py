@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mediamill.flows.cli.confirm import confirm_run
-from mediamill.flows.cli.console import note, silence
-from mediamill.flows.cli.output import opening_line, print_quote, print_summary
-from mediamill.flows.cli.progress import Show, show_progress
-from mediamill.flows.cli.signals import draining
-from mediamill.flows.prefect_runtime.api_endpoint import Prefect, choose, version_note
+from mediamill.flows.cli.console import print_note, redirect_to_null
+from mediamill.flows.cli.output import format_opening_line, print_quote, print_summary
+from mediamill.flows.cli.progress import ShowProgress, show_progress
+from mediamill.flows.cli.signals import drain_on_signal
+from mediamill.flows.prefect_runtime.api_endpoint import PrefectApi, choose_prefect, describe_version_mismatch
 from mediamill.tasks.job import Job
 
 if TYPE_CHECKING:
@@ -21,15 +21,17 @@ if TYPE_CHECKING:
     from mediamill.tasks.summary import Summary
 
 
-class RunEnd(NamedTuple):
+class CommandOutcome(NamedTuple):
     """What came of a run from the command line, which signals came, and whether Prefect, if any, knows of its end."""
 
     summary: Summary
     signals: Sequence[int]
-    prefect_knows: bool
+    reported: bool
 
 
-def run_job(job: Job, options: Mapping[str, Any], retry: Retry | None = None, *, again: int | None = None) -> int:
+def run_job_command(
+    job: Job, options: Mapping[str, Any], retry: Retry | None = None, *, again: int | None = None
+) -> int:
     """Run a job and print what came of it; the exit code.
 
     Args:
@@ -49,50 +51,56 @@ def run_job(job: Job, options: Mapping[str, Any], retry: Retry | None = None, *,
         print_quote(quote(resolved), as_json=as_json)
         return 0
     quiet = bool(options.get("quiet")) or as_json
-    prefect, how = choose(wanted=options.get("prefect"))
+    prefect, how = choose_prefect(wanted=options.get("prefect"))
     if not quiet:
-        note(opening_line(resolved, how))
-        if prefect and (about := version_note(prefect)):
-            note(f"  {about}")
+        print_note(format_opening_line(resolved, how))
+        if prefect and (about := describe_version_mismatch(prefect)):
+            print_note(f"  {about}")
     if not options.get("yes"):
         confirm_run(resolved, again)
-    end = execute_job(resolved, prefect, options, retry)
+    outcome = execute_job(resolved, prefect, options, retry)
     try:
-        print_summary(end.summary, as_json=as_json)
+        print_summary(outcome.summary, as_json=as_json)
     except BrokenPipeError:
-        silence(sys.stdout)
-    code = 128 + end.signals[0] if end.signals and end.summary.state == "cancelled" else end.summary.exit_code
-    if not end.prefect_knows:
-        from mediamill.flows.prefect_runtime.runner import end_untold
+        redirect_to_null(sys.stdout)
+    code = (
+        128 + outcome.signals[0]
+        if outcome.signals and outcome.summary.state == "cancelled"
+        else outcome.summary.exit_code
+    )
+    if not outcome.reported:
+        from mediamill.flows.prefect_runtime.runner import exit_unreported
 
-        end_untold(code)
+        exit_unreported(code)
     return code
 
 
 def execute_job(
-    resolved: ResolvedJob, prefect: Prefect | None, options: Mapping[str, Any], retry: Retry | None = None
-) -> RunEnd:
+    resolved: ResolvedJob, prefect: PrefectApi | None, options: Mapping[str, Any], retry: Retry | None = None
+) -> CommandOutcome:
     """Do a job as a flow run or inline, and show its progress as the options want it."""
     with show_progress(quiet=bool(options.get("quiet")) or bool(options.get("as_json"))) as show:
         if prefect is not None:
             from mediamill.flows.prefect_runtime.runner import run_as_flow
 
-            ended = run_as_flow(prefect, resolved, retry, show, debug=bool(options.get("debug")))
-            if ended is not None:
-                url = ended.url
-                note(f"prefect: {url}" if ended.told else f"Prefect was not told how this run ended: {url}")
-                return RunEnd(ended.summary, ended.signals, ended.told)
-            note("Prefect went away before the run began; inline run")
+            flow_outcome = run_as_flow(prefect, resolved, retry, show, debug=bool(options.get("debug")))
+            if flow_outcome is not None:
+                url = flow_outcome.url
+                print_note(
+                    f"prefect: {url}" if flow_outcome.told else f"Prefect was not told how this run ended: {url}"
+                )
+                return CommandOutcome(flow_outcome.summary, flow_outcome.signals, flow_outcome.told)
+            print_note("Prefect went away before the run began; inline run")
         return _run_inline(resolved, retry, show)
 
 
-def _run_inline(resolved: ResolvedJob, retry: Retry | None, show: Show | None) -> RunEnd:
+def _run_inline(resolved: ResolvedJob, retry: Retry | None, show: ShowProgress | None) -> CommandOutcome:
     from mediamill.tasks.run import Run
 
-    _settle_memory()
+    _tune_garbage_collector()
     run = Run(resolved, on_progress=show, retry=retry)
-    with draining(run) as caught:
-        return RunEnd(run.execute(), caught, prefect_knows=True)
+    with drain_on_signal(run) as signals:
+        return CommandOutcome(run.execute(), signals, reported=True)
 
 
 def configure_logging(*, debug: bool) -> None:
@@ -106,7 +114,7 @@ def configure_logging(*, debug: bool) -> None:
         logging.getLogger().addHandler(logging.NullHandler())
 
 
-def _settle_memory() -> None:
+def _tune_garbage_collector() -> None:
     """Let the collector pass over what was imported; with thousands of calls in flight it stops the loop otherwise."""
     gc.freeze()
     gc.set_threshold(20_000, 50, 100)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from mediamill.flows.cli.console import interrupt, restore
+from mediamill.flows.cli.console import print_from_signal_handler, show_cursor
 
 if TYPE_CHECKING:
     from mediamill.tasks.run import Run
@@ -18,27 +18,27 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def draining(run: Run) -> Iterator[list[int]]:
+def drain_on_signal(run: Run) -> Iterator[list[int]]:
     """Signals for as long as the block runs; what came is in the list. In the main thread only, else nothing."""
-    caught: list[int] = []
+    signals: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield caught
+        yield signals
         return
-    earlier: dict[int, Callable[[int, FrameType | None], Any] | int | None] = {}
+    previous_handlers: dict[int, Callable[[int, FrameType | None], Any] | int | None] = {}
 
     def on_signal(number: int, _: FrameType | None) -> None:
-        caught.append(number)
-        if len(caught) > 1:
-            restore()
+        signals.append(number)
+        if len(signals) > 1:
+            show_cursor()
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
-        interrupt("mediamill: stopping; what is in flight may end. Once more ends it now.")
+        print_from_signal_handler("mediamill: stopping; what is in flight may end. Once more ends it now.")
         run.stop(f"stopped by {signal.Signals(number).name}")
 
     for number in _SIGNALS:
-        earlier[number] = signal.signal(number, on_signal)
+        previous_handlers[number] = signal.signal(number, on_signal)
     try:
-        yield caught
+        yield signals
     finally:
         for number in _SIGNALS:
-            signal.signal(number, earlier[number])
+            signal.signal(number, previous_handlers[number])

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from mediamill.flows.prefect_runtime.server import ANSWER_SECONDS, answers, up_state
+from mediamill.flows.prefect_runtime.server import HEALTH_TIMEOUT_SECONDS, is_api_up, load_up_state
 from mediamill.tasks.errors import RunStopped, UsageError
 
 
 @dataclass(frozen=True, slots=True)
-class Prefect:
+class PrefectApi:
     """A Prefect API, and what named it."""
 
     api: str
@@ -34,18 +34,18 @@ class PrefectDown(RunStopped):
     kind = "prefect"
 
 
-def configured() -> Prefect | None:
+def find_prefect() -> PrefectApi | None:
     """The Prefect API that the environment, the active profile or ``mediamill up`` names, in this order."""
     if url := os.environ.get("PREFECT_API_URL"):
-        return Prefect(url, "PREFECT_API_URL")
+        return PrefectApi(url, "PREFECT_API_URL")
     home = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect").expanduser()
-    if profile := _of_profile(home):
+    if profile := _read_active_profile(home):
         return profile
-    state = up_state()
-    return Prefect(state.api, "mediamill up") if state is not None and state.running() else None
+    state = load_up_state()
+    return PrefectApi(state.api, "mediamill up") if state is not None and state.is_running() else None
 
 
-def choose(*, wanted: bool | None) -> tuple[Prefect | None, str]:
+def choose_prefect(*, wanted: bool | None) -> tuple[PrefectApi | None, str]:
     """The Prefect a run is told to, or None, and why in a few words for the first line.
 
     Args:
@@ -57,35 +57,35 @@ def choose(*, wanted: bool | None) -> tuple[Prefect | None, str]:
     """
     if wanted is False:
         return None, "inline run"
-    found = configured()
-    if found is None:
+    prefect = find_prefect()
+    if prefect is None:
         if wanted:
             raise UsageError("no Prefect API is configured", hint="start one with: mediamill up")
         return None, "inline run"
-    if answers(found.api):
-        return found, f"flow run at {found.ui}"
+    if is_api_up(prefect.api):
+        return prefect, f"flow run at {prefect.ui}"
     if wanted:
         raise PrefectDown(
-            f"Prefect at {found.api} ({found.named_by}) does not answer",
+            f"Prefect at {prefect.api} ({prefect.named_by}) does not answer",
             hint="start it, or leave out --prefect: the run does not need it",
         )
-    return None, f"inline run, because Prefect at {found.api} does not answer"
+    return None, f"inline run, because Prefect at {prefect.api} does not answer"
 
 
-def _of_profile(home: Path) -> Prefect | None:
+def _read_active_profile(home: Path) -> PrefectApi | None:
     """What the active profile says, as Prefect reads it."""
     path = Path(os.environ.get("PREFECT_PROFILES_PATH") or home / "profiles.toml").expanduser()
     try:
-        told = tomllib.loads(path.read_text(encoding="utf-8"))
+        profiles = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError):
         return None
-    name = os.environ.get("PREFECT_PROFILE") or told.get("active")
-    settings = told.get("profiles", {}).get(name, {})
+    name = os.environ.get("PREFECT_PROFILE") or profiles.get("active")
+    settings = profiles.get("profiles", {}).get(name, {})
     url = settings.get("PREFECT_API_URL")
-    return Prefect(str(url), f"Prefect's profile {name!r}") if url else None
+    return PrefectApi(str(url), f"Prefect's profile {name!r}") if url else None
 
 
-def version_note(prefect: Prefect) -> str | None:
+def describe_version_mismatch(prefect: PrefectApi) -> str | None:
     """A line about a server whose version is another than this environment's; None when they fit.
 
     Prefect promises that minor versions of one major understand each other, the server being the newer one.
@@ -95,14 +95,16 @@ def version_note(prefect: Prefect) -> str | None:
     ours = version("prefect")
     try:
         theirs = str(
-            httpx.get(f"{prefect.api.rstrip('/')}/admin/version", timeout=ANSWER_SECONDS).raise_for_status().json()
+            httpx.get(f"{prefect.api.rstrip('/')}/admin/version", timeout=HEALTH_TIMEOUT_SECONDS)
+            .raise_for_status()
+            .json()
         )
     except (httpx.HTTPError, ValueError):
         return None
-    if _minor(theirs) == _minor(ours):
+    if _parse_minor_version(theirs) == _parse_minor_version(ours):
         return None
     return f"Prefect's server at {prefect.ui} is {theirs}, this environment has {ours}: keep them at the same version"
 
 
-def _minor(told: str) -> list[str]:
-    return told.split(".")[:2]
+def _parse_minor_version(text: str) -> list[str]:
+    return text.split(".")[:2]

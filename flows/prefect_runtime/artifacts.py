@@ -20,66 +20,68 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
-from mediamill.flows.cli.formatting import dollars, duration, unpriced
-from mediamill.flows.cli.output import counts_line, flags_line
-from mediamill.flows.cli.progress import progress_line
+from mediamill.flows.cli.formatting import format_dollars, format_duration, format_unpriced
+from mediamill.flows.cli.output import format_counts, format_flags
+from mediamill.flows.cli.progress import format_progress
 
 if TYPE_CHECKING:
     from mediamill.tasks.summary import Progress, Summary
 
-_MARKS = re.compile(r"([\\`*_{}\[\]()#+.!|~>:@-])")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-_LONGEST = 300
-_ROWS = 500
+_MARKDOWN_CHARACTERS = re.compile(r"([\\`*_{}\[\]()#+.!|~>:@-])")
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_MAX_TEXT_CHARACTERS = 300
+_MAX_COST_ROWS = 500
 
 
-def key(out: str, what: str) -> str:
+def artifact_key(out: str, kind: str) -> str:
     """An artifact's key: the same for every run on an OUT, so that the UI shows them as versions of one thing."""
     name = re.sub(r"[^a-z0-9]+", "-", Path(out).name.lower()).strip("-") or "out"
-    return f"{name}-{what}"
+    return f"{name}-{kind}"
 
 
-class Shown:
+class ProgressArtifact:
     """The progress artifact of one run, made at the first progress and updated after."""
 
     def __init__(self, out: str) -> None:
-        self._key = key(out, "progress")
+        self._key = artifact_key(out, "progress")
         self._id: UUID | None = None
         self._last: tuple[float, str] | None = None
 
-    def show(self, progress: Progress) -> None:
+    def update(self, progress: Progress) -> None:
         """Tell how far the run is, when that has changed."""
         ended = progress.done + progress.failed
         percent = round(100 * ended / progress.total, 1) if progress.total else 0.0
-        now = (percent, progress_line(progress))
-        if now == self._last:
+        current = (percent, format_progress(progress))
+        if current == self._last:
             return
         if self._id is None:
-            self._id = cast(UUID, create_progress_artifact(percent, key=self._key, description=now[1]))
+            self._id = cast(UUID, create_progress_artifact(percent, key=self._key, description=current[1]))
         else:
-            update_progress_artifact(self._id, percent, description=now[1])
-        self._last = now
+            update_progress_artifact(self._id, percent, description=current[1])
+        self._last = current
 
-    def end(self, summary: Summary) -> None:
+    def finish(self, summary: Summary) -> None:
         """Leave the progress as it ended."""
-        of = summary.done + summary.failed + summary.left
-        percent = round(100 * (summary.done + summary.failed) / of, 1) if of else 100.0
+        total = summary.done + summary.failed + summary.left
+        percent = round(100 * (summary.done + summary.failed) / total, 1) if total else 100.0
         if self._id is None:
-            create_progress_artifact(percent, key=self._key, description=counts_line(summary))
+            create_progress_artifact(percent, key=self._key, description=format_counts(summary))
         else:
-            update_progress_artifact(self._id, percent, description=counts_line(summary))
+            update_progress_artifact(self._id, percent, description=format_counts(summary))
 
 
-def leave(summary: Summary) -> None:
+def create_run_artifacts(summary: Summary) -> None:
     """The summary and the cost table of a run that has ended."""
-    create_markdown_artifact(summary_text(summary), key=key(summary.out, "summary"), description=counts_line(summary))
-    rows = cost_rows(Path(summary.out))
+    create_markdown_artifact(
+        format_summary(summary), key=artifact_key(summary.out, "summary"), description=format_counts(summary)
+    )
+    rows = read_cost_rows(Path(summary.out))
     if rows:
         about = f"what {Path(summary.out).name} has cost in all its runs, from costs.csv"
-        create_table_artifact(rows, key=key(summary.out, "costs"), description=about)
+        create_table_artifact(rows, key=artifact_key(summary.out, "costs"), description=about)
 
 
-def summary_text(summary: Summary) -> str:
+def format_summary(summary: Summary) -> str:
     """The run in markdown: numbers, failures by cause, where its files are."""
     facts = [
         ("done", f"{summary.done:,}" + (f" ({summary.cached:,} from the journal, free)" if summary.cached else "")),
@@ -87,50 +89,55 @@ def summary_text(summary: Summary) -> str:
         ("needed nothing", f"{summary.skipped:,}"),
         ("left", f"{summary.left:,}"),
         ("requests", f"{summary.calls:,}"),
-        ("audio", duration(float(summary.audio_seconds))),
-        ("took", duration(summary.seconds)),
-        ("cost of this run", _cost(summary)),
-        ("cost of this OUT", dollars(summary.out_cost_usd)),
+        ("audio", format_duration(float(summary.audio_seconds))),
+        ("took", format_duration(summary.seconds)),
+        ("cost of this run", _format_cost(summary)),
+        ("cost of this OUT", format_dollars(summary.out_cost_usd)),
         ("provider", f"{summary.provider}, {summary.model}"),
     ]
     if summary.flags:
-        facts.append(("worth a look", flags_line(summary)))
-    lines = [f"## {escaped(summary.capability)}: {escaped(counts_line(summary))}", "", "| | |", "|---|---|"]
-    lines += [f"| {name} | {escaped(value)} |" for name, value in facts]
+        facts.append(("worth a look", format_flags(summary)))
+    lines = [
+        f"## {escape_markdown(summary.capability)}: {escape_markdown(format_counts(summary))}",
+        "",
+        "| | |",
+        "|---|---|",
+    ]
+    lines += [f"| {name} | {escape_markdown(value)} |" for name, value in facts]
     if summary.message:
-        lines += ["", f"**Stopped**: {escaped(summary.message)} {escaped(summary.hint or '')}"]
+        lines += ["", f"**Stopped**: {escape_markdown(summary.message)} {escape_markdown(summary.hint or '')}"]
     if summary.simulated:
         lines += ["", "**Simulated**: made up in part or in whole; no real model gave these answers."]
     if summary.failures:
         lines += ["", "### Failures", "", "| items | kind | for example | what to do |", "|---|---|---|---|"]
         for group in summary.failures:
             cells = (f"{group.count:,}", group.kind, group.example, group.hint or "")
-            lines.append(f"| {' | '.join(escaped(cell) for cell in cells)} |")
-    lines += ["", f"Results: {escaped(summary.out)}/results"]
+            lines.append(f"| {' | '.join(escape_markdown(cell) for cell in cells)} |")
+    lines += ["", f"Results: {escape_markdown(summary.out)}/results"]
     if summary.report:
-        lines += ["", f"[Report]({Path(summary.report).absolute().as_uri()}): {escaped(summary.report)}"]
+        lines += ["", f"[Report]({Path(summary.report).absolute().as_uri()}): {escape_markdown(summary.report)}"]
     return "\n".join(lines)
 
 
-def cost_rows(out: Path) -> list[dict[str, Any]]:
+def read_cost_rows(out: Path) -> list[dict[str, Any]]:
     """The rows of OUT's ``costs.csv``, the newest day first; numbers as exact text."""
     try:
         with (out / "costs.csv").open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
     except FileNotFoundError:
         return []
-    return [dict(row) for row in reversed(rows)][:_ROWS]
+    return [dict(row) for row in reversed(rows)][:_MAX_COST_ROWS]
 
 
-def escaped(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """Text that markdown shows as it is, in one line of bounded length."""
-    plain = _CONTROL.sub(" ", text)
-    if len(plain) > _LONGEST:
-        plain = plain[: _LONGEST - 1] + "…"
-    return _MARKS.sub(r"\\\1", html.escape(plain, quote=False))
+    plain = _CONTROL_CHARACTERS.sub(" ", text)
+    if len(plain) > _MAX_TEXT_CHARACTERS:
+        plain = plain[: _MAX_TEXT_CHARACTERS - 1] + "…"
+    return _MARKDOWN_CHARACTERS.sub(r"\\\1", html.escape(plain, quote=False))
 
 
-def _cost(summary: Summary) -> str:
-    cost = "free" if summary.provider == "local" else dollars(summary.cost_usd)
-    cost += f" and up to {dollars(summary.unknown_max_usd)} more" if summary.unknown_max_usd else ""
-    return cost + unpriced(summary.unstated)
+def _format_cost(summary: Summary) -> str:
+    cost = "free" if summary.provider == "local" else format_dollars(summary.cost_usd)
+    cost += f" and up to {format_dollars(summary.unknown_max_usd)} more" if summary.unknown_max_usd else ""
+    return cost + format_unpriced(summary.unstated)

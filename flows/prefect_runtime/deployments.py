@@ -22,30 +22,30 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Deployed:
+class CreatedDeployment:
     """What was made, as Prefect names it, and when it runs."""
 
     name: str
     schedule: Schedule | None
 
 
-def deploy_job(job: Job, name: str, pool: str, *, paused: bool) -> Deployed:
+def deploy_job(job: Job, name: str, pool: str, *, paused: bool) -> CreatedDeployment:
     """Make or update the deployment of a job.
 
     Raises:
         UsageError: when the job cannot run on a worker, or Prefect refuses the schedule.
     """
-    from mediamill.flows.prefect_runtime.flow_factory import capability_flow, parameters_of
+    from mediamill.flows.prefect_runtime.flow_factory import make_capability_flow, to_flow_parameters
 
     if job.source == "-":
         raise UsageError("a scheduled job has no stdin to read", hint="name a folder, a glob or a manifest as source")
-    changes: dict[str, Any] = {"out": _whole(job.out_path), "schedule": None, "source": _whole(job.source)}
-    parameters = parameters_of(job.model_copy(update=changes))
-    flow = capability_flow(job.capability)
+    changes: dict[str, Any] = {"out": _to_absolute(job.out_path), "schedule": None, "source": _to_absolute(job.source)}
+    parameters = to_flow_parameters(job.model_copy(update=changes))
+    flow = make_capability_flow(job.capability)
     return _deploy(flow, name, parameters, job.schedule, [job.capability], pool, paused=paused)
 
 
-def deploy_chain(chain: Chain, name: str, pool: str, *, paused: bool) -> Deployed:
+def deploy_chain(chain: Chain, name: str, pool: str, *, paused: bool) -> CreatedDeployment:
     """Make or update the deployment of a chain.
 
     Raises:
@@ -53,14 +53,21 @@ def deploy_chain(chain: Chain, name: str, pool: str, *, paused: bool) -> Deploye
     """
     from mediamill.flows.dataset import dataset
 
-    changes = {"out": str(chain.out_path), "schedule": None, "source": _whole(chain.source)}
-    told = chain.model_copy(update=changes).model_dump(mode="json", exclude_defaults=True)
-    return _deploy(dataset, name, {"chain": told}, chain.schedule, ["dataset"], pool, paused=paused)
+    changes = {"out": str(chain.out_path), "schedule": None, "source": _to_absolute(chain.source)}
+    fields = chain.model_copy(update=changes).model_dump(mode="json", exclude_defaults=True)
+    return _deploy(dataset, name, {"chain": fields}, chain.schedule, ["dataset"], pool, paused=paused)
 
 
 def _deploy(
-    flow: Any, name: str, parameters: dict[str, Any], when: Schedule | None, tags: list[str], pool: str, *, paused: bool
-) -> Deployed:
+    flow: Any,
+    name: str,
+    parameters: dict[str, Any],
+    schedule_spec: Schedule | None,
+    tags: list[str],
+    pool: str,
+    *,
+    paused: bool,
+) -> CreatedDeployment:
     """A deployment whose runs go into processes that drain when their worker is stopped.
 
     It gets no concurrency limit of Prefect's: OUT's own lock keeps runs apart, and unlike Prefect's slots it is free
@@ -73,7 +80,7 @@ def _deploy(
     from prefect.types.entrypoint import EntrypointType
 
     try:
-        schedule = Cron(when.cron, timezone=when.timezone) if when else None
+        schedule = Cron(schedule_spec.cron, timezone=schedule_spec.timezone) if schedule_spec else None
         deployment = flow.to_deployment(
             name,
             schedule=schedule,
@@ -86,16 +93,16 @@ def _deploy(
         )
     except ValueError as error:
         raise UsageError(f"{name}: {str(error).splitlines()[0]}") from None
-    _make_pools({pool})
+    _create_missing_pools({pool})
     deployment.apply()
-    return Deployed(f"{flow.name}/{name}", when)
+    return CreatedDeployment(f"{flow.name}/{name}", schedule_spec)
 
 
 def deploy_file(path: Path, api: str) -> int:
     """``prefect deploy --all`` on a prefect.yaml, with Prefect's own words; its exit code."""
     try:
-        told = yaml.safe_load(path.read_text(encoding="utf-8"))
-        pools = {each["work_pool"]["name"] for each in told["deployments"] if each.get("work_pool")}
+        contents = yaml.safe_load(path.read_text(encoding="utf-8"))
+        pools = {each["work_pool"]["name"] for each in contents["deployments"] if each.get("work_pool")}
     except FileNotFoundError:
         hint = "name job files: mediamill deploy configs/jobs/nightly.yaml"
         raise UsageError(f"no {path.name} here", hint=hint) from None
@@ -103,13 +110,13 @@ def deploy_file(path: Path, api: str) -> int:
         raise UsageError(
             f"{path.name} does not read like one", hint="it lists deployments, each with its pool"
         ) from None
-    _make_pools(pools)
+    _create_missing_pools(pools)
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(path)]
     env = {**os.environ, "PREFECT_API_URL": api, "PWD": str(Path.cwd())}
     return subprocess.run(command, env=env, check=False).returncode  # noqa: S603 (our own interpreter)
 
 
-def _make_pools(names: set[str]) -> None:
+def _create_missing_pools(names: set[str]) -> None:
     """Work pools for local processes, where there are none of these names yet."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import WorkPoolCreate
@@ -123,6 +130,6 @@ def _make_pools(names: set[str]) -> None:
                 client.create_work_pool(WorkPoolCreate(name=name, type="process"))
 
 
-def _whole(path: str) -> str:
+def _to_absolute(path: str) -> str:
     """A path a worker finds from wherever it starts its runs; a URL as it is."""
     return path if "://" in path else str(Path(path).expanduser().absolute())

@@ -21,10 +21,10 @@ from mediamill.tasks.job import Job, make_job
 from mediamill.tasks.plan import Retry
 from mediamill.tasks.providers import registry
 
-_FIRST = ("provider", "model", "out", "budget", "limit")
-_NEVER = ("capability", "source", "params", "schedule")
-_MONEY = ("budget", "endpoint_hourly")
-_PLAIN: Mapping[str, Any] = {
+_MAIN_FIELDS = ("provider", "model", "out", "budget", "limit")
+_FIELDS_WITHOUT_OPTION = ("capability", "source", "params", "schedule")
+_MONEY_FIELDS = ("budget", "endpoint_hourly")
+_FORM_TYPES: Mapping[str, Any] = {
     "budget": float,
     "endpoint_hourly": float,
     "deadline": float | str,
@@ -34,38 +34,43 @@ _PLAIN: Mapping[str, Any] = {
 """Types that a form shows as one plain field; the job itself checks the values again."""
 
 
-def _parameter(name: str) -> tuple[Any, Any]:
+def _form_field(name: str) -> tuple[Any, Any]:
     """A job field's type and default as a form wants them."""
     about = Job.model_fields[name]
     if not about.is_required() and about.default is None:
-        kind = _PLAIN.get(name) or _without_none(about.annotation)
-        return _optional(kind), Field(None, description=about.description)
+        kind = _FORM_TYPES.get(name) or _remove_none(about.annotation)
+        return _make_optional(kind), Field(None, description=about.description)
     return about.annotation, about
 
 
-def _optional(kind: Any) -> Any:
+def _make_optional(kind: Any) -> Any:
     """May be left out, without a second "nothing" field in the form."""
     return kind | SkipJsonSchema[None]  # type: ignore[misc]
 
 
-def _without_none(kind: Any) -> Any:
+def _remove_none(kind: Any) -> Any:
     return next(each for each in kind.__args__ if each is not type(None))
 
 
-def _options() -> type[BaseModel]:
+def _make_options_model() -> type[BaseModel]:
     retry = Field(None, description="do failed items again instead of reading the source: kinds of failure, or all")
     block = Field(None, description="name of a Prefect Secret block that holds the provider's key")
-    fields: dict[str, Any] = {"retry": (_optional(list[str]), retry), "api_key_block": (_optional(str), block)}
-    fields |= {name: _parameter(name) for name in Job.model_fields if name not in (*_FIRST, *_NEVER)}
+    fields: dict[str, Any] = {
+        "retry": (_make_optional(list[str]), retry),
+        "api_key_block": (_make_optional(str), block),
+    }
+    fields |= {
+        name: _form_field(name) for name in Job.model_fields if name not in (*_MAIN_FIELDS, *_FIELDS_WITHOUT_OPTION)
+    }
     about = "How the run goes about it. Everything here has a default that suits most runs."
     return create_model("RunOptions", __config__=ConfigDict(extra="forbid"), __doc__=about, **fields)
 
 
-RunOptions = _options()
+RunOptions = _make_options_model()
 
 
 @functools.cache
-def capability_flow(name: str) -> JobFlow:
+def make_capability_flow(name: str) -> JobFlow:
     """The flow of a capability; a flow file needs nothing else.
 
     Its parameters are ``source``, the fields people set most, ``params`` (the capability's own) and ``options``.
@@ -75,63 +80,65 @@ def capability_flow(name: str) -> JobFlow:
     """
     capability = capabilities.get(name)
     about = (inspect.getdoc(type(capability)) or name).splitlines()[0]
-    signature = _signature(capability.params)
+    signature = _make_signature(capability.params)
 
-    def request(source: str, **given: Any) -> JobRequest:
-        options = _plain(given.get("options"))
-        return JobRequest(_job(name, source, given), Retry.of(options.get("retry")), options.get("api_key_block"))
+    def request(source: str, **parameters: Any) -> JobRequest:
+        options = _dump_changed_fields(parameters.get("options"))
+        return JobRequest(
+            _parse_form(name, source, parameters), Retry.of(options.get("retry")), options.get("api_key_block")
+        )
 
     request.__name__ = request.__qualname__ = name.replace("-", "_")
-    request.__module__ = _module_of(request.__name__)
+    request.__module__ = _find_flow_module(request.__name__)
     request.__signature__ = signature  # type: ignore[attr-defined]
-    request.__doc__ = _docstring(about, signature)
-    return JobFlow(request, name=name, flow_run_name=_name, description=about)
+    request.__doc__ = _make_docstring(about, signature)
+    return JobFlow(request, name=name, flow_run_name=_name_capability_run, description=about)
 
 
-def _module_of(name: str) -> str:
+def _find_flow_module(name: str) -> str:
     """The module a worker finds a flow in."""
     own = f"mediamill.flows.{name}"
     return own if importlib.util.find_spec(own) is not None else "mediamill.flows.capability_flows"
 
 
-def _signature(params: type[BaseModel]) -> inspect.Signature:
+def _make_signature(params: type[BaseModel]) -> inspect.Signature:
     only = inspect.Parameter.KEYWORD_ONLY
-    source = _described(str, Job.model_fields["source"].description)
+    source = _annotate(str, Job.model_fields["source"].description)
     parameters = [inspect.Parameter("source", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=source)]
-    for name in _FIRST:
-        kind, about = _parameter(name)
-        annotation = _described(kind, about.description)
+    for name in _MAIN_FIELDS:
+        kind, about = _form_field(name)
+        annotation = _annotate(kind, about.description)
         parameters.append(inspect.Parameter(name, only, annotation=annotation, default=None))
     for name, model, about in (
-        ("params", _form_of(params), "what is asked of the model"),
+        ("params", _make_form_model(params), "what is asked of the model"),
         ("options", RunOptions, "how the run goes about it"),
     ):
         needed = any(field.is_required() for field in model.model_fields.values())
         default = inspect.Parameter.empty if needed else model()
-        parameters.append(inspect.Parameter(name, only, annotation=_described(model, about), default=default))
+        parameters.append(inspect.Parameter(name, only, annotation=_annotate(model, about), default=default))
     return inspect.Signature(parameters, return_annotation=State[Any])
 
 
-def _form_of(params: type[BaseModel]) -> type[BaseModel]:
+def _make_form_model(params: type[BaseModel]) -> type[BaseModel]:
     """The same model, whose schema shows what may be left out as one plain field."""
 
-    def plain(schema: dict[str, Any]) -> None:
+    def flatten_optional_fields(schema: dict[str, Any]) -> None:
         for field in schema.get("properties", {}).values():
-            kinds = [kind for kind in field.get("anyOf", ()) if kind != {"type": "null"}]
-            if len(kinds) == 1 and field.get("default", ...) is None:
+            types = [kind for kind in field.get("anyOf", ()) if kind != {"type": "null"}]
+            if len(types) == 1 and field.get("default", ...) is None:
                 del field["anyOf"]
-                field.update(kinds[0])
+                field.update(types[0])
 
     return create_model(
         params.__name__,
         __base__=params,
         __module__=params.__module__,
         __doc__=params.__doc__,
-        __cls_kwargs__={"json_schema_extra": plain},
+        __cls_kwargs__={"json_schema_extra": flatten_optional_fields},
     )
 
 
-def _docstring(about: str, signature: inspect.Signature) -> str:
+def _make_docstring(about: str, signature: inspect.Signature) -> str:
     """What ``help()`` shows, and where Prefect takes a form's descriptions from."""
     args = [
         f"    {name}: {parameter.annotation.__metadata__[0].description}"
@@ -140,37 +147,43 @@ def _docstring(about: str, signature: inspect.Signature) -> str:
     return "\n".join([about, "", "Args:", *args])
 
 
-def _described(kind: Any, about: str | None) -> Any:
+def _annotate(kind: Any, about: str | None) -> Any:
     return Annotated[kind, Field(description=about)]
 
 
-def _job(capability: str, source: str, given: Mapping[str, Any]) -> Job:
+def _parse_form(capability: str, source: str, parameters: Mapping[str, Any]) -> Job:
     """The job a form describes; what it leaves at its default is left out."""
-    fields = {name: value for name, value in given.items() if name in _FIRST}
-    fields |= {name: value for name, value in _plain(given.get("options")).items() if name in Job.model_fields}
-    exact = {name: _exact(name, value) for name, value in fields.items() if value is not None}
-    return make_job(capability=capability, source=source, params=_plain(given.get("params")), **exact)
+    fields = {name: value for name, value in parameters.items() if name in _MAIN_FIELDS}
+    fields |= {
+        name: value
+        for name, value in _dump_changed_fields(parameters.get("options")).items()
+        if name in Job.model_fields
+    }
+    exact = {name: _to_exact_value(name, value) for name, value in fields.items() if value is not None}
+    return make_job(
+        capability=capability, source=source, params=_dump_changed_fields(parameters.get("params")), **exact
+    )
 
 
-def _exact(name: str, value: Any) -> Any:
+def _to_exact_value(name: str, value: Any) -> Any:
     """A field's value as the job takes it: a form's number field gives money as a float, of which the digits count."""
-    return Decimal(str(value)) if name in _MONEY else value
+    return Decimal(str(value)) if name in _MONEY_FIELDS else value
 
 
-def _plain(model: BaseModel | None) -> dict[str, Any]:
+def _dump_changed_fields(model: BaseModel | None) -> dict[str, Any]:
     return model.model_dump(mode="json", exclude_defaults=True) if model is not None else {}
 
 
-def parameters_of(job: Job, retry: Retry | None = None) -> dict[str, Any]:
+def to_flow_parameters(job: Job, retry: Retry | None = None) -> dict[str, Any]:
     """The flow parameters that describe a job: the reverse of a form."""
     fields = job.model_dump(mode="json", exclude_defaults=True, exclude={"capability", "schedule"})
-    fields |= {name: float(fields[name]) for name in _MONEY if name in fields}  # as a form's number field has it
-    options = {name: fields.pop(name) for name in list(fields) if name not in (*_FIRST, *_NEVER)}
+    fields |= {name: float(fields[name]) for name in _MONEY_FIELDS if name in fields}  # as a form's number field has it
+    options = {name: fields.pop(name) for name in list(fields) if name not in (*_MAIN_FIELDS, *_FIELDS_WITHOUT_OPTION)}
     if retry is not None:
         options["retry"] = retry.kinds()
     return {**fields, "options": options} if options else fields
 
 
-def _name() -> str:
+def _name_capability_run() -> str:
     source = str(flow_run.parameters.get("source") or "")
     return f"{flow_run.flow_name} {Path(source).name or source}".strip()

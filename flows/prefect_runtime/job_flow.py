@@ -17,14 +17,14 @@ from prefect.exceptions import CancelledRun, FailedRun
 from prefect.settings import PREFECT_API_REQUEST_TIMEOUT, temporary_settings
 from prefect.utilities.urls import url_for
 
-from mediamill.flows.cli.output import opening_line
-from mediamill.flows.cli.signals import draining
+from mediamill.flows.cli.output import format_opening_line
+from mediamill.flows.cli.signals import drain_on_signal
 from mediamill.flows.prefect_runtime import artifacts, leaving
-from mediamill.flows.prefect_runtime.monitor import REQUEST_SECONDS, Monitor, bounded_retries, wait_for_api
+from mediamill.flows.prefect_runtime.monitor import REQUEST_TIMEOUT_SECONDS, Monitor, limit_api_retries, wait_for_api
 from mediamill.flows.prefect_runtime.secret_blocks import use_secret_block
-from mediamill.flows.prefect_runtime.states import caught_up, end_state, keep_untold_state, refused_state
+from mediamill.flows.prefect_runtime.states import caught_up_state, end_state, refused_state, save_unreported_state
 from mediamill.flows.prefect_runtime.task_runs import TaskRuns
-from mediamill.flows.prefect_runtime.worker_entrypoint import when_left
+from mediamill.flows.prefect_runtime.worker_entrypoint import on_worker_exit
 from mediamill.tasks.errors import MediamillError, OutputBusy
 from mediamill.tasks.job import Job
 from mediamill.tasks.resolved_job import ResolvedJob, resolve_job
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from mediamill.tasks.plan import Retry
     from mediamill.tasks.summary import Progress, Summary
 
-PATIENCE = 6.0
+MAX_API_WAIT_SECONDS = 6.0
 """Seconds after its work that a run waits for a Prefect server that is away; to leave takes some more."""
-_AT_WORK = (StateType.RUNNING, StateType.COMPLETED)
+_RUNNING_OR_COMPLETED = (StateType.RUNNING, StateType.COMPLETED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class FlowCall:
     request: JobRequest | None = None
     on_progress: Callable[[Progress], None] | None = None
     name: str | None = None
-    began: bool = False
+    started: bool = False
     outcome: FlowOutcome | None = None
     result: dict[str, Any] | None = None
     error: MediamillError | None = None
@@ -99,11 +99,11 @@ class ResultFlow(Flow[..., Any]):
     """
 
     def __init__(
-        self, request: Callable[..., Any], do: Callable[[Callable[[], Any], FlowCall], State[Any]], **options: Any
+        self, request: Callable[..., Any], execute: Callable[[Callable[[], Any], FlowCall], State[Any]], **options: Any
     ) -> None:
-        super().__init__(_body(request, do, FlowCall), persist_result=False, retries=0, **options)
+        super().__init__(_make_flow_function(request, execute, FlowCall), persist_result=False, retries=0, **options)
         self._request = request
-        self._do = do
+        self._execute = execute
 
     def __call__(self, *args: Any, return_state: bool = False, **kwargs: Any) -> Any:
         """Run the flow.
@@ -117,9 +117,9 @@ class ResultFlow(Flow[..., Any]):
             CancelledRun: when a person or a signal stopped it.
         """
         call = FlowCall()
-        given = self._run(call, *args, return_state=return_state, **kwargs)
-        if call.state is None or given is not None:
-            return given
+        returned = self._call_flow(call, *args, return_state=return_state, **kwargs)
+        if call.state is None or returned is not None:
+            return returned
         if return_state:
             return call.state
         if call.error is not None:
@@ -128,16 +128,16 @@ class ResultFlow(Flow[..., Any]):
             raise (CancelledRun if call.state.is_cancelled() else FailedRun)(call.state.message or "")
         return call.result
 
-    def _run(self, call: FlowCall, *args: Any, **kwargs: Any) -> Any:
+    def _call_flow(self, call: FlowCall, *args: Any, **kwargs: Any) -> Any:
         """Prefect's own call; None when Prefect could not be told of the run's begin or end."""
-        observed = copy.copy(self)
-        observed.fn = _body(self._request, self._do, lambda: call)
-        observed.flow_run_name = call.name or self.flow_run_name
+        flow = copy.copy(self)
+        flow.fn = _make_flow_function(self._request, self._execute, lambda: call)
+        flow.flow_run_name = call.name or self.flow_run_name
         try:
-            with temporary_settings({PREFECT_API_REQUEST_TIMEOUT: REQUEST_SECONDS}), call.cleanup:
-                return Flow.__call__(observed, *args, **kwargs)
+            with temporary_settings({PREFECT_API_REQUEST_TIMEOUT: REQUEST_TIMEOUT_SECONDS}), call.cleanup:
+                return Flow.__call__(flow, *args, **kwargs)
         except Exception:
-            if call.state is not None or (call.request is not None and not call.began):
+            if call.state is not None or (call.request is not None and not call.started):
                 return None
             raise
 
@@ -166,15 +166,15 @@ class JobFlow(ResultFlow):
         Raises:
             MediamillError: what the run itself raised.
         """
-        given = self._run(call, return_state=True, **parameters)
+        returned = self._call_flow(call, return_state=True, **parameters)
         if call.error is not None:
             raise call.error
-        return replace(call.outcome, told=False) if call.outcome is not None and given is None else call.outcome
+        return replace(call.outcome, told=False) if call.outcome is not None and returned is None else call.outcome
 
 
-def _body(
+def _make_flow_function(
     request: Callable[..., Any],
-    do: Callable[[Callable[[], Any], FlowCall], State[Any]],
+    execute: Callable[[Callable[[], Any], FlowCall], State[Any]],
     make_call: Callable[[], FlowCall],
 ) -> Callable[..., State[Any]]:
     """The function of a flow: its parameters made into a request, and that done."""
@@ -182,8 +182,8 @@ def _body(
     @functools.wraps(request)
     def body(*args: Any, **kwargs: Any) -> State[Any]:
         call = make_call()
-        call.began = True
-        call.state = do(lambda: call.request or request(*args, **kwargs), call)
+        call.started = True
+        call.state = execute(lambda: call.request or request(*args, **kwargs), call)
         return call.state
 
     return body
@@ -197,66 +197,66 @@ def run_in_flow(request: Callable[[], JobRequest], call: FlowCall) -> State[Any]
         call: gets what came of it.
     """
     try:
-        wanted = request()
-        if wanted.key_block and isinstance(wanted.job, Job):
-            use_secret_block(wanted.job, wanted.key_block)
-        resolved = resolve_job(wanted.job)
+        job_request = request()
+        if job_request.key_block and isinstance(job_request.job, Job):
+            use_secret_block(job_request.job, job_request.key_block)
+        resolved = resolve_job(job_request.job)
         monitor = Monitor(resolved.job, resolved.provider.name)
         if by := monitor.superseding_run():
-            return caught_up(by)
-        monitor.mark()
-        get_run_logger().info("%s", opening_line(resolved, how="flow run"))
+            return caught_up_state(by)
+        monitor.tag_run()
+        get_run_logger().info("%s", format_opening_line(resolved, how="flow run"))
         try:
-            call.outcome = _run(resolved, wanted.retry, call, monitor)
+            call.outcome = _execute_run(resolved, job_request.retry, call, monitor)
         except OutputBusy:
-            if by := monitor.superseding_run(by=_AT_WORK):
-                return caught_up(by)
+            if by := monitor.superseding_run(by=_RUNNING_OR_COMPLETED):
+                return caught_up_state(by)
             raise
         summary = call.outcome.summary
         call.result = summary.as_dict()
-        if summary.state == "nothing" and (by := monitor.superseding_run(by=_AT_WORK, earlier=True)):
-            return caught_up(by)
+        if summary.state == "nothing" and (by := monitor.superseding_run(by=_RUNNING_OR_COMPLETED, earlier=True)):
+            return caught_up_state(by)
     except MediamillError as error:
         call.error = error
         get_run_logger().error("%s", error)
         return refused_state(error)
     if not call.outcome.told:
-        keep_untold_state(resolved.out, monitor.flow_run.id, end_state(summary))
-        leaving.leave_untold(monitor.flow_run, call.cleanup, completed=end_state(summary).is_completed())
+        save_unreported_state(resolved.out, monitor.flow_run.id, end_state(summary))
+        leaving.finish_unreported(monitor.flow_run, call.cleanup, completed=end_state(summary).is_completed())
     return end_state(summary)
 
 
-def _run(resolved: ResolvedJob, retry: Retry | None, call: FlowCall, monitor: Monitor) -> FlowOutcome:
+def _execute_run(resolved: ResolvedJob, retry: Retry | None, call: FlowCall, monitor: Monitor) -> FlowOutcome:
     """The run itself: planned, its shards submitted, published."""
 
     def on_progress(progress: Progress) -> None:
-        monitor.note(progress)
+        monitor.record_progress(progress)
         if call.on_progress is not None:
             call.on_progress(progress)
 
     run = Run(resolved, on_progress=on_progress, retry=retry)
-    when_left(lambda: run.stop("its worker stopped"))
-    with draining(run) as caught, monitor.following(run), run:
-        tasks = TaskRuns(run)
-        shards = tasks.plan()
-        tasks.do_shards(shards)
-        summary = tasks.publish()
+    on_worker_exit(lambda: run.stop("its worker stopped"))
+    with drain_on_signal(run) as signals, monitor.follow(run), run:
+        task_runs = TaskRuns(run)
+        shards = task_runs.plan()
+        task_runs.do_shards(shards)
+        summary = task_runs.publish()
         work_ended = time.monotonic()
-    told = wait_for_api(work_ended + PATIENCE) and _leave_artifacts(monitor, summary)
-    if told:
-        call.cleanup.enter_context(bounded_retries(2))
-    return FlowOutcome(summary, url_for(monitor.flow_run), tuple(caught), told)
+    reported = wait_for_api(work_ended + MAX_API_WAIT_SECONDS) and _create_artifacts(monitor, summary)
+    if reported:
+        call.cleanup.enter_context(limit_api_retries(2))
+    return FlowOutcome(summary, url_for(monitor.flow_run), tuple(signals), reported)
 
 
-def _leave_artifacts(monitor: Monitor, summary: Summary) -> bool:
+def _create_artifacts(monitor: Monitor, summary: Summary) -> bool:
     """Leave what the UI shows of the run's end; False when Prefect went away meanwhile."""
     log = get_run_logger()
     for group in summary.failures:
         log.warning("%d failed: %s, e.g. %s", group.count, group.kind, group.message)
     try:
-        with bounded_retries(1):
-            monitor.end(summary)
-            artifacts.leave(summary)
+        with limit_api_retries(1):
+            monitor.show_end(summary)
+            artifacts.create_run_artifacts(summary)
     except Exception as error:  # noqa: BLE001 (the results are on disk; only the UI lacks them)
         log.warning("the artifacts of this run could not be left in Prefect: %s", type(error).__name__)
         with contextlib.suppress(Exception):

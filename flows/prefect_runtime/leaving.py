@@ -16,7 +16,7 @@ from prefect.events.worker import EventsWorker
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
 
-def leave_untold(flow_run: FlowRun, cleanup: ExitStack, *, completed: bool) -> None:
+def finish_unreported(flow_run: FlowRun, cleanup: ExitStack, *, completed: bool) -> None:
     """End a flow whose end Prefect cannot be told; a process that is there for this flow run alone ends at once.
 
     Args:
@@ -31,7 +31,7 @@ def leave_untold(flow_run: FlowRun, cleanup: ExitStack, *, completed: bool) -> N
     cleanup.enter_context(temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_LOGGING_TO_API_ENABLED: False}))
     EventsWorker.set_client_override(NullEventsClient)
     cleanup.callback(EventsWorker.set_client_override, None)
-    drop_undelivered()
+    drop_unsent_events()
 
 
 def _close_client() -> None:
@@ -41,7 +41,7 @@ def _close_client() -> None:
         context.client._client.close()  # noqa: SLF001 (there is no other way to close one that is entered)
 
 
-def drop_undelivered() -> None:
+def drop_unsent_events() -> None:
     """Forget the events and logs that wait for a server that is away.
 
     Prefect (3.8) has no way of its own to do so: its services try each event again for seconds, and the interpreter

@@ -38,8 +38,8 @@ from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Crashed
 
 from mediamill.flows.cli.formatting import pluralize
-from mediamill.flows.prefect_runtime.artifacts import Shown
-from mediamill.flows.prefect_runtime.states import caught_up, forget_untold_state, untold_state
+from mediamill.flows.prefect_runtime.artifacts import ProgressArtifact
+from mediamill.flows.prefect_runtime.states import caught_up_state, delete_unreported_state, load_unreported_state
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -48,20 +48,20 @@ if TYPE_CHECKING:
     from mediamill.tasks.run import Run
     from mediamill.tasks.summary import Progress, Summary
 
-_LOOK = 2.0
+_POLL_SECONDS = 2.0
 """Seconds between two looks: how long a click on Cancel may take to be seen."""
-_FIRST_LOOK = 0.2
+_EARLY_POLL_SECONDS = 0.2
 """Seconds between two looks of a run that does not hold its OUT yet."""
-_GIVES_WAY = timedelta(minutes=1)
+_MAX_BUSY_EXIT_TIME = timedelta(minutes=1)
 """Within this time a run that finds its OUT held by another has ended."""
-_LAST_LOOK = 2.0
+_LAST_POLL_SECONDS = 2.0
 """Seconds the last look may take: a server that hangs must not hold up the run's end."""
-REQUEST_SECONDS = 5.0
+REQUEST_TIMEOUT_SECONDS = 5.0
 """Seconds Prefect's API has to answer one request."""
-_HEALTH_SECONDS = 2.0
+_HEALTH_TIMEOUT_SECONDS = 2.0
 _MAX_OPEN_TASKS = 200
 """Task runs that one request of Prefect's API gives at most; a run has about fifty open at once."""
-_TELL = 200
+_MAX_ERROR_CHARACTERS = 200
 """Characters of an error of Prefect's that a log line shows."""
 
 
@@ -78,35 +78,39 @@ class Monitor:
         assert context is not None
         assert context.flow_run is not None
         self.flow_run: FlowRun = context.flow_run
-        self.shown = Shown(job.out_path)
+        self.progress_artifact = ProgressArtifact(job.out_path)
         self._log = get_run_logger()
         self._title = f"{job.capability} {Path(job.source).name or job.source}"
         self._out_folder = Path(job.out_path).expanduser().absolute()
-        self._out = f"out:{sha256(str(self._out_folder).encode()).hexdigest()[:12]}"
-        self._held = f"{self._out}:held"
-        self._tags = {"mediamill", job.capability, f"provider:{provider}", self._out}
-        self._client: SyncPrefectClient = get_client(sync_client=True, httpx_settings={"timeout": REQUEST_SECONDS})
+        self._out_tag = f"out:{sha256(str(self._out_folder).encode()).hexdigest()[:12]}"
+        self._holder_tag = f"{self._out_tag}:held"
+        self._tags = {"mediamill", job.capability, f"provider:{provider}", self._out_tag}
+        self._client: SyncPrefectClient = get_client(
+            sync_client=True, httpx_settings={"timeout": REQUEST_TIMEOUT_SECONDS}
+        )
         self._progress: Progress | None = None
-        self._over = threading.Event()
-        self._named = False
-        self._alone = False
-        self._away = False
+        self._run_over = threading.Event()
+        self._is_named = False
+        self._has_corrected_others = False
+        self._is_api_away = False
 
-    def note(self, progress: Progress) -> None:
+    def record_progress(self, progress: Progress) -> None:
         """Take note of how far the run is; shown at the next look."""
         self._progress = progress
 
     @contextlib.contextmanager
-    def following(self, run: Run) -> Iterator[None]:
+    def follow(self, run: Run) -> Iterator[None]:
         """Follow ``run`` for as long as the block runs."""
         context = contextvars.copy_context()
-        thread = threading.Thread(target=context.run, args=(self._follow, run), name="prefect-link", daemon=True)
+        thread = threading.Thread(
+            target=context.run, args=(self._poll_until_over, run), name="prefect-link", daemon=True
+        )
         thread.start()
         try:
             yield
         finally:
-            self._over.set()
-            thread.join(_LAST_LOOK)
+            self._run_over.set()
+            thread.join(_LAST_POLL_SECONDS)
 
     def superseding_run(self, *, by: Sequence[StateType] = (StateType.COMPLETED,), earlier: bool = False) -> str | None:
         """The name of a run that began after this one was due and does, or did, the very same; None without one.
@@ -121,38 +125,40 @@ class Monitor:
         if self.flow_run.deployment_id is None or due is None:
             return None
         try:
-            with bounded_retries(0):
+            with limit_api_retries(0):
                 until = self.flow_run.start_time if earlier else None
-                found = self._same(state=_in(*by), start_time=FlowRunFilterStartTime(after_=due, before_=until))
+                found = self._find_same_runs(
+                    state=_state_filter(*by), start_time=FlowRunFilterStartTime(after_=due, before_=until)
+                )
         except Exception:  # noqa: BLE001 (to run once too often costs nothing)
             return None
         return found[0].name if found else None
 
-    def end(self, summary: Summary) -> None:
+    def show_end(self, summary: Summary) -> None:
         """Leave the flow run's name, tags and progress as the run ended."""
         self._correct_other_runs()
         about = pluralize(summary.total, "item") if summary.total else "nothing new"
         self._client.set_flow_run_name(self.flow_run.id, f"{self._title}: {about}")
-        self.shown.end(summary)
+        self.progress_artifact.finish(summary)
 
-    def _follow(self, run: Run) -> None:
+    def _poll_until_over(self, run: Run) -> None:
         while True:
             try:
-                with bounded_retries(0):
-                    self._look(run)
+                with limit_api_retries(0):
+                    self._poll(run)
             except Exception as error:  # noqa: BLE001 (an outage of Prefect is not one of the run)
-                if not self._away:
-                    self._away = True
-                    about = str(error).splitlines()[0][:_TELL] if str(error) else type(error).__name__
+                if not self._is_api_away:
+                    self._is_api_away = True
+                    about = str(error).splitlines()[0][:_MAX_ERROR_CHARACTERS] if str(error) else type(error).__name__
                     self._log.warning("Prefect does not answer as it should (%s); the work goes on", about)
             else:
-                if self._away:
-                    self._away = False
+                if self._is_api_away:
+                    self._is_api_away = False
                     self._log.info("Prefect answers again")
-            if self._over.wait(_FIRST_LOOK if self._progress is None else _LOOK):
+            if self._run_over.wait(_EARLY_POLL_SECONDS if self._progress is None else _POLL_SECONDS):
                 return
 
-    def _look(self, run: Run) -> None:
+    def _poll(self, run: Run) -> None:
         state = self._client.read_flow_run(self.flow_run.id).state
         if state is not None and (state.is_cancelling() or state.is_cancelled()):
             run.stop("cancelled in Prefect")
@@ -160,56 +166,56 @@ class Monitor:
         if progress is None:
             return
         # Progress comes only from a run that holds its OUT.
-        self._hold()
+        self._tag_as_holder()
         self._correct_other_runs()
-        if progress.phase != "plan" and not self._named:
+        if progress.phase != "plan" and not self._is_named:
             self._client.set_flow_run_name(self.flow_run.id, f"{self._title}: {pluralize(progress.total, 'item')}")
-            self._named = True
-        self.shown.show(progress)
+            self._is_named = True
+        self.progress_artifact.update(progress)
 
-    def mark(self) -> None:
+    def tag_run(self) -> None:
         """Tag the flow run with its OUT, by which a later run finds it should it be killed."""
-        with bounded_retries(0), contextlib.suppress(Exception):
-            self._tag()
+        with limit_api_retries(0), contextlib.suppress(Exception):
+            self._add_tags()
 
-    def _hold(self) -> None:
+    def _tag_as_holder(self) -> None:
         """Tag the flow run, once, as one that held its OUT: it is gone when another does."""
-        if self._held not in self._tags:
-            self._tag(self._held)
-            self._tags.add(self._held)
+        if self._holder_tag not in self._tags:
+            self._add_tags(self._holder_tag)
+            self._tags.add(self._holder_tag)
 
-    def _tag(self, *more: str) -> None:
+    def _add_tags(self, *more: str) -> None:
         self._client.update_flow_run(self.flow_run.id, tags=sorted({*self._tags, *more, *(self.flow_run.tags or ())}))
 
     def _correct_other_runs(self) -> None:
         """Put right, once, what Prefect believes of other runs on this OUT."""
-        if not self._alone:
+        if not self._has_corrected_others:
             self._mark_crashed_runs()
             self._cancel_missed_runs()
-            self._alone = True
+            self._has_corrected_others = True
 
     def _mark_crashed_runs(self) -> None:
         """One run at a time holds an OUT, so an earlier one that Prefect takes for running on it has no process.
 
         One that never held it may just be about to give way. One that ended while Prefect was away left its end in OUT.
         """
-        recently = datetime.now(UTC) - _GIVES_WAY
-        for other in self._others(
-            tags=FlowRunFilterTags(all_=[self._out]),
-            state=_in(StateType.RUNNING, StateType.CANCELLING),
+        recently = datetime.now(UTC) - _MAX_BUSY_EXIT_TIME
+        for other in self._find_other_runs(
+            tags=FlowRunFilterTags(all_=[self._out_tag]),
+            state=_state_filter(StateType.RUNNING, StateType.CANCELLING),
             start_time=FlowRunFilterStartTime(before_=self.flow_run.start_time or datetime.now(UTC)),
         ):
-            if self._held not in other.tags and (other.start_time or recently) > recently:
+            if self._holder_tag not in other.tags and (other.start_time or recently) > recently:
                 continue
             message = f"The process of this run is gone; run {self.flow_run.name} goes on where it stopped."
-            ended = untold_state(self._out_folder, other.id)
-            self._end_tasks(other, ended)  # first: a run that is marked is not looked at again
+            ended = load_unreported_state(self._out_folder, other.id)
+            self._end_task_runs(other, ended)  # first: a run that is marked is not looked at again
             self._client.set_flow_run_state(other.id, ended or Crashed(message=message), force=True)
-            forget_untold_state(self._out_folder, other.id)
+            delete_unreported_state(self._out_folder, other.id)
             about = f"ended {ended.name} while Prefect was away" if ended else "had lost its process"
             self._log.info("run %s %s; this run goes on from there", other.name, about)
 
-    def _end_tasks(self, other: FlowRun, ended: State[Any] | None) -> None:
+    def _end_task_runs(self, other: FlowRun, ended: State[Any] | None) -> None:
         """End the task runs that Prefect takes for running in a run that is over; their end is that of the run."""
         found = self._client.read_task_runs(
             flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[other.id])),
@@ -231,21 +237,25 @@ class Monitor:
         if self.flow_run.deployment_id is None:
             return
         began = self.flow_run.start_time or datetime.now(UTC)
-        for other in self._same(
-            state=_in(StateType.SCHEDULED, StateType.PENDING),
+        for other in self._find_same_runs(
+            state=_state_filter(StateType.SCHEDULED, StateType.PENDING),
             expected_start_time=FlowRunFilterExpectedStartTime(before_=began),
         ):
-            self._client.set_flow_run_state(other.id, caught_up(self.flow_run.name), force=True)
+            self._client.set_flow_run_state(other.id, caught_up_state(self.flow_run.name), force=True)
             self._log.info("missed run %s is caught up by this one", other.name)
 
-    def _same(self, **which: Any) -> list[FlowRun]:
+    def _find_same_runs(self, **filters: Any) -> list[FlowRun]:
         """Other runs of this deployment with the same parameters."""
         assert self.flow_run.deployment_id is not None
-        mine = FlowRunFilterDeploymentId(any_=[self.flow_run.deployment_id])
-        return [run for run in self._others(deployment_id=mine, **which) if run.parameters == self.flow_run.parameters]
+        same_deployment = FlowRunFilterDeploymentId(any_=[self.flow_run.deployment_id])
+        return [
+            run
+            for run in self._find_other_runs(deployment_id=same_deployment, **filters)
+            if run.parameters == self.flow_run.parameters
+        ]
 
-    def _others(self, **which: Any) -> list[FlowRun]:
-        found = self._client.read_flow_runs(flow_run_filter=FlowRunFilter(**which), sort=FlowRunSort.START_TIME_DESC)
+    def _find_other_runs(self, **filters: Any) -> list[FlowRun]:
+        found = self._client.read_flow_runs(flow_run_filter=FlowRunFilter(**filters), sort=FlowRunSort.START_TIME_DESC)
         return [run for run in found if run.id != self.flow_run.id]
 
 
@@ -255,20 +265,20 @@ def wait_for_api(until: float) -> bool:
     Args:
         until: when to give up, as :func:`time.monotonic` counts; it is asked once in any case.
     """
-    settings = {"timeout": _HEALTH_SECONDS, "transport": httpx.HTTPTransport()}  # which does not connect again
+    settings = {"timeout": _HEALTH_TIMEOUT_SECONDS, "transport": httpx.HTTPTransport()}  # which does not connect again
     client = get_client(sync_client=True, httpx_settings=settings)
-    with bounded_retries(0), client:
+    with limit_api_retries(0), client:
         while client.api_healthcheck() is not None:
             if time.monotonic() >= until:
                 return False
-            time.sleep(_FIRST_LOOK)
+            time.sleep(_EARLY_POLL_SECONDS)
     return True
 
 
-def bounded_retries(retries: int) -> contextlib.AbstractContextManager[Any]:
+def limit_api_retries(retries: int) -> contextlib.AbstractContextManager[Any]:
     """Let Prefect's client repeat a request so often; by itself it goes on for a minute when nobody answers."""
     return temporary_settings({PREFECT_CLIENT_MAX_RETRIES: retries})
 
 
-def _in(*types: StateType) -> FlowRunFilterState:
+def _state_filter(*types: StateType) -> FlowRunFilterState:
     return FlowRunFilterState(type=FlowRunFilterStateType(any_=list(types)))

@@ -9,18 +9,18 @@ import logging
 import os
 from typing import TYPE_CHECKING, NoReturn
 
-from mediamill.flows.prefect_runtime.server import answers
+from mediamill.flows.prefect_runtime.server import is_api_up
 
 if TYPE_CHECKING:
-    from mediamill.flows.cli.progress import Show
-    from mediamill.flows.prefect_runtime.api_endpoint import Prefect
+    from mediamill.flows.cli.progress import ShowProgress
+    from mediamill.flows.prefect_runtime.api_endpoint import PrefectApi
     from mediamill.flows.prefect_runtime.job_flow import FlowOutcome
     from mediamill.tasks.plan import Retry
     from mediamill.tasks.resolved_job import ResolvedJob
 
 
 def run_as_flow(
-    prefect: Prefect, resolved: ResolvedJob, retry: Retry | None, on_progress: Show | None, *, debug: bool
+    prefect: PrefectApi, resolved: ResolvedJob, retry: Retry | None, on_progress: ShowProgress | None, *, debug: bool
 ) -> FlowOutcome | None:
     """Run a job as a flow run of this process.
 
@@ -35,16 +35,16 @@ def run_as_flow(
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
         os.environ.setdefault("PREFECT_LOGGING_INTERNAL_LEVEL", "CRITICAL")
         logging.raiseExceptions = False  # nor what it thinks of its own logging when its server is away
-    if not answers(prefect.api):
+    if not is_api_up(prefect.api):
         return None
-    from mediamill.flows.prefect_runtime.flow_factory import capability_flow, parameters_of
+    from mediamill.flows.prefect_runtime.flow_factory import make_capability_flow, to_flow_parameters
     from mediamill.flows.prefect_runtime.job_flow import FlowCall, JobRequest
 
     call = FlowCall(request=JobRequest(resolved, retry), on_progress=on_progress)
-    return capability_flow(resolved.job.capability).call(parameters_of(resolved.job, retry), call)
+    return make_capability_flow(resolved.job.capability).call(to_flow_parameters(resolved.job, retry), call)
 
 
-def end_untold(code: int) -> NoReturn:
+def exit_unreported(code: int) -> NoReturn:
     """End the process now: what Prefect's client still wants to say to a server that is away would take minutes."""
     from mediamill.flows.prefect_runtime.leaving import end_process
 

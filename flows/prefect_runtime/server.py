@@ -20,12 +20,12 @@ from mediamill.tasks.errors import StorageError, UsageError
 POOL = "mediamill"
 _FIRST_PORT = 4200
 _LAST_PORT = 4299
-_START_SECONDS = 120.0
-_STOP_SECONDS = 60.0
+_START_TIMEOUT_SECONDS = 120.0
+_STOP_TIMEOUT_SECONDS = 60.0
 """A worker gives its runs thirty seconds to drain."""
-ANSWER_SECONDS = 3.0
+HEALTH_TIMEOUT_SECONDS = 3.0
 """Seconds a configured Prefect has to answer before a run goes on without it."""
-_TICK = 0.25
+_POLL_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class UpState:
     version: str
     worker: int | None = None
 
-    def running(self) -> bool:
+    def is_running(self) -> bool:
         """Whether the server's process is still there, and still Prefect's."""
         return is_prefect(self.pid)
 
@@ -56,7 +56,7 @@ def state_path() -> Path:
     return Path(base).expanduser() / "mediamill" / "prefect.json"
 
 
-def up_state() -> UpState | None:
+def load_up_state() -> UpState | None:
     """What the last ``up`` wrote; None when there is nothing, or nothing readable."""
     try:
         return UpState(**json.loads(state_path().read_text(encoding="utf-8")))
@@ -73,13 +73,13 @@ def is_prefect(pid: int) -> bool:
     return "prefect" in done.stdout
 
 
-def answers(api: str) -> bool:
+def is_api_up(api: str) -> bool:
     """Whether a Prefect API answers within three seconds."""
     import httpx
 
     try:
         return (
-            httpx.get(f"{api.rstrip('/')}/health", timeout=ANSWER_SECONDS).status_code
+            httpx.get(f"{api.rstrip('/')}/health", timeout=HEALTH_TIMEOUT_SECONDS).status_code
             < httpx.codes.INTERNAL_SERVER_ERROR
         )
     except (httpx.HTTPError, httpx.InvalidURL, ValueError):
@@ -96,18 +96,19 @@ def start_server(port: int | None) -> UpState:
         UsageError: when the port is taken.
         StorageError: when the server does not come up; what it said stands in its log.
     """
-    with _reserve(port) as free:
+    with _reserve_port(port) as free:
         api = f"http://127.0.0.1:{free}/api"
         env = {**os.environ, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_UI_API_URL": api}
-        process = _spawn(["server", "start", "--host", "127.0.0.1", "--port", str(free)], "server", env)
-        ends = time.monotonic() + _START_SECONDS
-        while not answers(api):
-            if process.poll() is not None or time.monotonic() >= ends:
+        process = _spawn_prefect(["server", "start", "--host", "127.0.0.1", "--port", str(free)], "server", env)
+        deadline = time.monotonic() + _START_TIMEOUT_SECONDS
+        while not is_api_up(api):
+            if process.poll() is not None or time.monotonic() >= deadline:
                 process.kill()
                 raise StorageError(
-                    f"Prefect's server did not start: {_last_line('server')}", hint=f"see {_log('server')}"
+                    f"Prefect's server did not start: {_read_last_log_line('server')}",
+                    hint=f"see {_log_path('server')}",
                 )
-            time.sleep(_TICK)
+            time.sleep(_POLL_SECONDS)
     state = UpState(process.pid, api, version("prefect"))
     state.save()
     return state
@@ -117,37 +118,37 @@ def start_worker(state: UpState, pool: str) -> UpState:
     """Start a process worker for ``pool``, which is made if need be, in the background."""
     env = {**os.environ, "PREFECT_API_URL": state.api}
     command = ["worker", "start", "--pool", pool, "--type", "process", "--name", f"mediamill-{socket.gethostname()}"]
-    state = replace(state, worker=_spawn(command, "worker", env).pid)
+    state = replace(state, worker=_spawn_prefect(command, "worker", env).pid)
     state.save()
     return state
 
 
-def stop() -> UpState | None:
+def stop_server() -> UpState | None:
     """Stop the worker, whose runs drain, then the server; None when nothing of ours runs."""
-    state = up_state()
+    state = load_up_state()
     state_path().unlink(missing_ok=True)
     if state is None:
         return None
-    stopped = [_end(pid) for pid in (state.worker, state.pid) if pid is not None]
+    stopped = [_terminate(pid) for pid in (state.worker, state.pid) if pid is not None]
     return state if any(stopped) else None
 
 
-def _end(pid: int) -> bool:
+def _terminate(pid: int) -> bool:
     """End a process that is Prefect's: asked first, killed when it does not go. False when there was none."""
     if not is_prefect(pid):
         return False
     os.kill(pid, signal.SIGTERM)
-    ends = time.monotonic() + _STOP_SECONDS
+    deadline = time.monotonic() + _STOP_TIMEOUT_SECONDS
     while is_prefect(pid):
-        if time.monotonic() >= ends:
+        if time.monotonic() >= deadline:
             os.kill(pid, signal.SIGKILL)
             break
-        time.sleep(_TICK)
+        time.sleep(_POLL_SECONDS)
     return True
 
 
 @contextlib.contextmanager
-def _reserve(wanted: int | None) -> Iterator[int]:
+def _reserve_port(requested: int | None) -> Iterator[int]:
     """A free port, which no other ``up`` on this machine takes for as long as the block runs.
 
     A server listens only seconds after its start. Until then its port is marked by a UDP socket on the same number,
@@ -156,21 +157,21 @@ def _reserve(wanted: int | None) -> Iterator[int]:
     Raises:
         UsageError: when the port, or every port, is taken.
     """
-    for port in [wanted] if wanted is not None else range(_FIRST_PORT, _LAST_PORT + 1):
-        with socket.socket(type=socket.SOCK_DGRAM) as mark:
+    for port in [requested] if requested is not None else range(_FIRST_PORT, _LAST_PORT + 1):
+        with socket.socket(type=socket.SOCK_DGRAM) as reservation:
             try:
-                mark.bind(("127.0.0.1", port))
+                reservation.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            if _is_free(port):
+            if _is_port_free(port):
                 yield port
                 return
-    if wanted is not None:
-        raise UsageError(f"port {wanted} is taken", hint="leave --port out, and the next free one is used")
+    if requested is not None:
+        raise UsageError(f"port {requested} is taken", hint="leave --port out, and the next free one is used")
     raise UsageError(f"ports {_FIRST_PORT} to {_LAST_PORT} are all taken", hint="give one with --port")
 
 
-def _is_free(port: int) -> bool:
+def _is_port_free(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -180,9 +181,9 @@ def _is_free(port: int) -> bool:
         return True
 
 
-def _spawn(command: list[str], name: str, env: dict[str, str]) -> subprocess.Popen[bytes]:
+def _spawn_prefect(command: list[str], name: str, env: dict[str, str]) -> subprocess.Popen[bytes]:
     """Run a Prefect command in a session of its own, so that no terminal takes it along; its words go to a log."""
-    log = _log(name)
+    log = _log_path(name)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as file:
         return subprocess.Popen(  # noqa: S603 (our own interpreter, our own arguments)
@@ -192,19 +193,19 @@ def _spawn(command: list[str], name: str, env: dict[str, str]) -> subprocess.Pop
             stderr=subprocess.STDOUT,
             env=env,
             start_new_session=True,
-            preexec_fn=_listen,  # noqa: PLW1509 (no other thread runs here)
+            preexec_fn=_restore_sigint,  # noqa: PLW1509 (no other thread runs here)
         )
 
 
-def _listen() -> None:
+def _restore_sigint() -> None:
     """Undo what a script's ``&`` or cron may have set: Prefect stops a worker by SIGINT, which must not be ignored."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _log(name: str) -> Path:
+def _log_path(name: str) -> Path:
     return state_path().with_name(f"{name}.log")
 
 
-def _last_line(name: str) -> str:
-    lines = [line.strip() for line in _log(name).read_text(errors="replace").splitlines() if line.strip()]
+def _read_last_log_line(name: str) -> str:
+    lines = [line.strip() for line in _log_path(name).read_text(errors="replace").splitlines() if line.strip()]
     return lines[-1] if lines else "it said nothing"

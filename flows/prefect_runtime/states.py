@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.states import Cancelled, Completed, Failed
 
 from mediamill.flows.cli.formatting import pluralize
-from mediamill.flows.cli.output import counts_line, spent_in_all
+from mediamill.flows.cli.output import format_counts, format_total_spent
 from mediamill.tasks.errors import OutputBusy
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mediamill.tasks.pipeline.result import ChainEnd
     from mediamill.tasks.summary import Summary
 
-_ITEMS_FAILED = 3
+_EXIT_WITH_FAILURES = 3
 """The exit code of a run that went through with failed items."""
 
 
@@ -31,25 +31,25 @@ def end_state(summary: Summary) -> State[Any]:
     stopped it; Failed when an account, a budget, a deadline or a provider did. A Completed state carries the
     summary as plain values, which calling a flow from Python returns.
     """
-    told = counts_line(summary)
+    counts = format_counts(summary)
     if summary.state == "cancelled":
-        return Cancelled(message=f"{told}; run again to go on")
+        return Cancelled(message=f"{counts}; run again to go on")
     if summary.state == "stopped":
         hint = f" ({summary.hint})" if summary.hint else ""
-        return Failed(message=f"{told}; stopped: {summary.message}{hint}")
+        return Failed(message=f"{counts}; stopped: {summary.message}{hint}")
     name = "CompletedWithFailures" if summary.state == "failures" else "Completed"
-    return Completed(name=name, message=told, data=summary.as_dict())
+    return Completed(name=name, message=counts, data=summary.as_dict())
 
 
 def chain_end_state(end: ChainEnd) -> State[Any]:
     """The state a chain ends in; as a run's, see :func:`end_state`."""
-    told = f"{pluralize(end.rows, 'row')}; {spent_in_all(end)}"
+    counts = f"{pluralize(end.rows, 'row')}; {format_total_spent(end)}"
     if any(summary.state == "cancelled" for step in end.steps for summary in step.runs.values()):
-        return Cancelled(message=f"{told}; run again to go on")
-    if end.exit_code not in (0, _ITEMS_FAILED):
-        return Failed(message=f"{told}; stopped: {end.message}")
-    name = "CompletedWithFailures" if end.exit_code == _ITEMS_FAILED else "Completed"
-    return Completed(name=name, message=told, data=end.as_dict())
+        return Cancelled(message=f"{counts}; run again to go on")
+    if end.exit_code not in (0, _EXIT_WITH_FAILURES):
+        return Failed(message=f"{counts}; stopped: {end.message}")
+    name = "CompletedWithFailures" if end.exit_code == _EXIT_WITH_FAILURES else "Completed"
+    return Completed(name=name, message=counts, data=end.as_dict())
 
 
 def refused_state(error: MediamillError) -> State[Any]:
@@ -58,33 +58,33 @@ def refused_state(error: MediamillError) -> State[Any]:
     return Failed(name=name, message=str(error), data=error)
 
 
-def caught_up(by: str) -> State[Any]:
+def caught_up_state(by: str) -> State[Any]:
     """Cancelled: another run does what this one was due for."""
     return Cancelled(name="CaughtUp", message=f"Caught up by run {by}.")
 
 
-def keep_untold_state(out: Path, flow_run: UUID, state: State[Any]) -> None:
+def save_unreported_state(out: Path, flow_run: UUID, state: State[Any]) -> None:
     """Leave in OUT how a flow run ended that Prefect could not be told of, for the next run there to tell."""
     with contextlib.suppress(OSError):  # the results are on disk; only the UI would lack this
-        file = _untold_file(out, flow_run)
+        file = _unreported_state_path(out, flow_run)
         file.parent.mkdir(exist_ok=True)
         file.write_text(json.dumps({"type": state.type, "name": state.name, "message": state.message}))
 
 
-def untold_state(out: Path, flow_run: UUID) -> State[Any] | None:
+def load_unreported_state(out: Path, flow_run: UUID) -> State[Any] | None:
     """How a flow run ended that Prefect could not be told of; None when nothing was left."""
     try:
-        kept = json.loads(_untold_file(out, flow_run).read_text())
-        return State(type=StateType(kept["type"]), name=kept["name"], message=kept["message"])
+        stored = json.loads(_unreported_state_path(out, flow_run).read_text())
+        return State(type=StateType(stored["type"]), name=stored["name"], message=stored["message"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def forget_untold_state(out: Path, flow_run: UUID) -> None:
+def delete_unreported_state(out: Path, flow_run: UUID) -> None:
     """Prefect has been told."""
     with contextlib.suppress(OSError):
-        _untold_file(out, flow_run).unlink(missing_ok=True)
+        _unreported_state_path(out, flow_run).unlink(missing_ok=True)
 
 
-def _untold_file(out: Path, flow_run: UUID) -> Path:
+def _unreported_state_path(out: Path, flow_run: UUID) -> Path:
     return out / ".journal" / "untold" / f"{flow_run}.json"

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from mediamill.flows.prefect_runtime.api_endpoint import choose
+from mediamill.flows.prefect_runtime.api_endpoint import choose_prefect
 
 
 @click.command("deploy")
@@ -37,7 +37,7 @@ def command(
     from mediamill.tasks.job import load_job
     from mediamill.tasks.pipeline.spec import is_chain, make_chain, read_file
 
-    prefect, _ = choose(wanted=True)
+    prefect, _ = choose_prefect(wanted=True)
     assert prefect is not None
     os.environ["PREFECT_API_URL"] = prefect.api
     from mediamill.flows.prefect_runtime.deployments import deploy_chain, deploy_file, deploy_job
@@ -48,15 +48,23 @@ def command(
         raise UsageError("--name names one deployment", hint="deploy the files one by one")
     if timezone and not cron:
         raise UsageError("--timezone belongs to a --cron", hint="or set both in the job file under schedule")
-    over: dict[str, Any] = {}
+    overrides: dict[str, Any] = {}
     if cron:
-        over["schedule"] = {"cron": cron, **({"timezone": timezone} if timezone else {})}
+        overrides["schedule"] = {"cron": cron, **({"timezone": timezone} if timezone else {})}
     for path in jobs:
-        if is_chain(told := read_file(path)):
-            made = deploy_chain(make_chain(told, str(path), **over), name or path.stem, pool, paused=paused)
+        if is_chain(contents := read_file(path)):
+            deployment = deploy_chain(
+                make_chain(contents, str(path), **overrides), name or path.stem, pool, paused=paused
+            )
         else:
-            made = deploy_job(load_job(path, **over), name or path.stem, pool, paused=paused)
-        when = f"runs at {made.schedule.cron!r} {made.schedule.timezone}" if made.schedule else "has no schedule"
-        click.echo(f"{made.name}: {when}{', paused' if paused else ''}; pool {pool!r}; {prefect.ui}/deployments")
-        click.echo(f"  run it now: prefect deployment run '{made.name}'")
+            deployment = deploy_job(load_job(path, **overrides), name or path.stem, pool, paused=paused)
+        schedule = (
+            f"runs at {deployment.schedule.cron!r} {deployment.schedule.timezone}"
+            if deployment.schedule
+            else "has no schedule"
+        )
+        click.echo(
+            f"{deployment.name}: {schedule}{', paused' if paused else ''}; pool {pool!r}; {prefect.ui}/deployments"
+        )
+        click.echo(f"  run it now: prefect deployment run '{deployment.name}'")
     return 0

@@ -20,7 +20,7 @@ import click
 from mediamill.tasks.errors import UsageError
 
 _PACKAGES = ("httpx", "aiohttp", "pyarrow", "pandas", "av", "pocketsphinx", "sqlalchemy", "prefect")
-_LEAST_FREE = 2**30
+_MIN_FREE_BYTES = 2**30
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,14 @@ class Finding:
 @click.option("--debug", is_flag=True, help="tracebacks")
 def command(*, out: str, as_json: bool, debug: bool) -> int:  # noqa: ARG001
     """Check packages, decoding, keys, disk and the built-in provider. Exit 0 when all is well, else 2."""
-    checks: tuple[Callable[[], list[Finding]], ...] = (_python, _decoder, _keys, _plugins, lambda: _disk(out), _server)
+    checks: tuple[Callable[[], list[Finding]], ...] = (
+        _check_python,
+        _check_decoder,
+        _check_keys,
+        _check_plugins,
+        lambda: _check_disk(out),
+        _check_server,
+    )
     findings = [finding for check in checks for finding in check()]
     if as_json:
         click.echo(json.dumps([asdict(f) for f in findings]))
@@ -51,23 +58,23 @@ def command(*, out: str, as_json: bool, debug: bool) -> int:  # noqa: ARG001
     return 0 if all(f.well for f in findings) else 2
 
 
-def _python() -> list[Finding]:
-    found, missing = [], []
+def _check_python() -> list[Finding]:
+    installed, missing = [], []
     for name in _PACKAGES:
         try:
-            found.append(f"{name} {version(name)}")
+            installed.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             missing.append(name)
     return [
         Finding("python", sys.version_info >= (3, 11), platform.python_version()),
         Finding(
-            "packages", not missing, ", ".join(found), f"missing {', '.join(missing)}: uv sync" if missing else None
+            "packages", not missing, ", ".join(installed), f"missing {', '.join(missing)}: uv sync" if missing else None
         ),
         Finding("sqlite", sqlite3.sqlite_version_info >= (3, 35), sqlite3.sqlite_version),
     ]
 
 
-def _decoder() -> list[Finding]:
+def _check_decoder() -> list[Finding]:
     import wave
 
     from mediamill.tasks.errors import MediamillError
@@ -81,27 +88,27 @@ def _decoder() -> list[Finding]:
             file.setframerate(16_000)
             file.writeframes(bytes(32_000))
         try:
-            told = f"reads {probe(path).seconds.normalize()} s of WAV"
+            message = f"reads {probe(path).seconds.normalize()} s of WAV"
         except (MediamillError, ImportError) as error:
             return [Finding("decoder", well=False, told=str(error), hint="uv sync")]
-    return [Finding("decoder", well=True, told=told)]
+    return [Finding("decoder", well=True, told=message)]
 
 
-def _keys() -> list[Finding]:
+def _check_keys() -> list[Finding]:
     from mediamill.tasks.providers.registry import default_provider, sound_configs
 
     findings = []
     for name, config in sound_configs():
         if config.key_env is None:
             continue
-        told = f"{config.key_env} is {'set' if os.environ.get(config.key_env) else 'not set'}"
+        message = f"{config.key_env} is {'set' if os.environ.get(config.key_env) else 'not set'}"
         if config.base_url_env and os.environ.get(config.base_url_env):
-            told += f", {config.base_url_env} names another server"
-        findings.append(Finding(f"provider {name}", well=True, told=told))
+            message += f", {config.base_url_env} names another server"
+        findings.append(Finding(f"provider {name}", well=True, told=message))
     return [*findings, Finding("default provider", well=True, told=default_provider(os.environ))]
 
 
-def _plugins() -> list[Finding]:
+def _check_plugins() -> list[Finding]:
     """What other packages add: whether each can be used, and by its name."""
     from mediamill.tasks.plugins import hidden_plugins, kind_of, package_of, plugins
 
@@ -110,8 +117,8 @@ def _plugins() -> list[Finding]:
         kind = kind_of(group)
         for name, plugin in plugins(group).items():
             package = package_of(plugin)
-            if why := use.hidden(name):
-                findings.append(_hidden(f"{kind} {name}", package, why))
+            if why := use.hiding(name):
+                findings.append(_hidden_finding(f"{kind} {name}", package, why))
                 continue
             try:
                 use.load(name)
@@ -121,7 +128,7 @@ def _plugins() -> list[Finding]:
                 findings.append(Finding(f"{kind} {name}", well=True, told=f"package {package}"))
         for plugin in hidden_plugins(group):
             why = f"the {kind} of that name of the package {package_of(plugins(group)[plugin.name])}"
-            findings.append(_hidden(f"{kind} {plugin.name}", package_of(plugin), why))
+            findings.append(_hidden_finding(f"{kind} {plugin.name}", package_of(plugin), why))
     return findings
 
 
@@ -129,7 +136,7 @@ class _PluginUse(NamedTuple):
     """How what another package adds to a group is taken into use, and what of ours hides one of a name, if any."""
 
     load: Callable[[str], object]
-    hidden: Callable[[str], str | None]
+    hiding: Callable[[str], str | None]
 
 
 def _plugin_uses() -> dict[str, _PluginUse]:
@@ -156,12 +163,12 @@ def _plugin_uses() -> dict[str, _PluginUse]:
     }
 
 
-def _hidden(what: str, package: str, by: str) -> Finding:
+def _hidden_finding(what: str, package: str, by: str) -> Finding:
     hint = f"rename it in {package}, or uninstall {package}"
     return Finding(what, well=False, told=f"of the package {package}, is hidden by {by}", hint=hint)
 
 
-def _disk(out: str) -> list[Finding]:
+def _check_disk(out: str) -> list[Finding]:
     folder = Path(out).expanduser().absolute()
     existing = next(p for p in (folder, *folder.parents) if p.exists())
     free = shutil.disk_usage(existing).free
@@ -172,13 +179,13 @@ def _disk(out: str) -> list[Finding]:
     except OSError:
         writable = False
     hint = None if writable else "choose another --out"
-    if writable and free < _LEAST_FREE:
+    if writable and free < _MIN_FREE_BYTES:
         hint = "free some space before a long run"
-    told = f"{existing} has {free / 2**30:.0f} GB free{'' if writable else ' and cannot be written'}"
-    return [Finding("disk", writable and free >= _LEAST_FREE, told, hint)]
+    message = f"{existing} has {free / 2**30:.0f} GB free{'' if writable else ' and cannot be written'}"
+    return [Finding("disk", writable and free >= _MIN_FREE_BYTES, message, hint)]
 
 
-def _server() -> list[Finding]:
+def _check_server() -> list[Finding]:
     from mediamill.tasks.errors import MediamillError
     from mediamill.tasks.local.spawn import spawn
 

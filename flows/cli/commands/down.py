@@ -9,8 +9,8 @@ import click
 @click.option("--debug", is_flag=True, expose_value=False, help="tracebacks")
 def command() -> int:
     """Stop the worker and the Prefect server that `mediamill up` started. What runs drains and can be gone on with."""
-    from mediamill.flows.prefect_runtime.server import stop
+    from mediamill.flows.prefect_runtime.server import stop_server
 
-    state = stop()
+    state = stop_server()
     click.echo(f"Prefect at {state.api.removesuffix('/api')} is down" if state else "nothing is up")
     return 0

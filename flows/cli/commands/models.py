@@ -9,7 +9,7 @@ import click
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class ListedModel:
     """A configured model; ``price`` in words, with unit, source and date."""
 
     provider: str
@@ -35,10 +35,10 @@ def command(*, provider: str | None, live: bool, voices: bool, base_url: str | N
     if voices:
         from mediamill.flows.cli.listings import print_voices
 
-        return print_voices(_names(provider), base_url, as_json=as_json)
+        return print_voices(_select_providers(provider), base_url, as_json=as_json)
     if live:
-        return _tell_live(provider, base_url, as_json=as_json)
-    models = [m for name in _names(provider) for m in _configured(name)]
+        return _print_live_models(provider, base_url, as_json=as_json)
+    models = [m for name in _select_providers(provider) for m in _list_configured_models(name)]
     if as_json:
         click.echo(json.dumps([asdict(m) for m in models]))
         return 0
@@ -49,7 +49,7 @@ def command(*, provider: str | None, live: bool, voices: bool, base_url: str | N
     return 0
 
 
-def _names(provider: str | None) -> tuple[str, ...]:
+def _select_providers(provider: str | None) -> tuple[str, ...]:
     from mediamill.tasks.errors import NoSuchOption
     from mediamill.tasks.providers.registry import provider_names
 
@@ -58,7 +58,7 @@ def _names(provider: str | None) -> tuple[str, ...]:
     return (provider,) if provider else provider_names()
 
 
-def _configured(provider: str) -> list[Model]:
+def _list_configured_models(provider: str) -> list[ListedModel]:
     from mediamill.tasks.money.cost import Pricing
     from mediamill.tasks.providers.operations import meter_of, priced_as
     from mediamill.tasks.providers.operations.image_config import ImageModel
@@ -68,19 +68,19 @@ def _configured(provider: str) -> list[Model]:
     pricing = Pricing.of(provider, config.billing, meter_of, priced_as)
     models = []
     for operation, facts in config.operations.items():
-        for name, can in facts.models.items():
-            flat = isinstance(can, ImageModel) and can.flat
+        for name, model in facts.models.items():
+            flat = isinstance(model, ImageModel) and model.flat
             price = "free" if config.free else pricing.source(name, operation, flat=flat)
-            models.append(Model(provider, operation, name, name == facts.default_model, can.abilities(), price))
+            models.append(ListedModel(provider, operation, name, name == facts.default_model, model.abilities(), price))
     return models
 
 
-def _tell_live(provider: str | None, base_url: str | None, *, as_json: bool) -> int:
+def _print_live_models(provider: str | None, base_url: str | None, *, as_json: bool) -> int:
     from mediamill.tasks.errors import UsageError
 
     if provider is None:
         raise UsageError("--live needs --provider", hint="mediamill models --live --provider together")
-    names = _ask(provider, base_url)
+    names = _fetch_model_ids(provider, base_url)
     if as_json:
         click.echo(json.dumps(names))
     else:
@@ -88,12 +88,12 @@ def _tell_live(provider: str | None, base_url: str | None, *, as_json: bool) -> 
     return 0
 
 
-def _ask(provider: str, base_url: str | None) -> list[str]:
+def _fetch_model_ids(provider: str, base_url: str | None) -> list[str]:
     """The ids a provider lists: a bare array, or under ``data`` or ``models`` (provider docs)."""
-    from mediamill.flows.cli.listings import get_json
+    from mediamill.flows.cli.listings import fetch_json
 
-    told = get_json(provider, base_url, "/models")
-    if told is None:
-        return [m.model for m in _configured(provider)]
-    items = told if isinstance(told, list) else told.get("data") or told.get("models") or []
+    reply = fetch_json(provider, base_url, "/models")
+    if reply is None:
+        return [m.model for m in _list_configured_models(provider)]
+    items = reply if isinstance(reply, list) else reply.get("data") or reply.get("models") or []
     return sorted(str(item["id"]) for item in items if isinstance(item, dict) and "id" in item)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from mediamill.flows.cli.options import build_job, job_options
+from mediamill.flows.cli.options import build_job, make_job_options
 from mediamill.flows.cli.output import print_quote
 from mediamill.tasks.errors import UsageError
 
@@ -16,7 +16,7 @@ from mediamill.tasks.errors import UsageError
     params=[
         click.Argument(["source"]),
         click.Argument(["more"], required=False),
-        *job_options(),
+        *make_job_options(),
         click.Option(["--json", "as_json"], is_flag=True, help="one JSON object instead of text"),
         click.Option(["--debug"], is_flag=True, help="tracebacks"),
     ],
@@ -29,14 +29,14 @@ def command(source: str, more: str | None, **options: Any) -> int:
     mediamill quote transcribe recordings/ --provider together
     mediamill quote configs/jobs/transcribe.yaml
     """
-    from mediamill.flows.cli.commands.run import job_over
+    from mediamill.flows.cli.commands.run import load_job_with_options
     from mediamill.tasks import capabilities
     from mediamill.tasks.quote import quote
 
     if more is None and source.endswith((".yaml", ".yml")):
         from pathlib import Path
 
-        job = job_over(Path(source), options)
+        job = load_job_with_options(Path(source), options)
     elif more is not None:
         if not capabilities.is_known(source):
             raise UsageError(f"no capability {source!r}", hint=f"known: {', '.join(capabilities.names())}")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mediamill.flows.cli.options import given_fields, job_options, talk_options
-from mediamill.flows.cli.run_command import run_job
+from mediamill.flows.cli.options import make_job_options, make_output_options, to_job_fields
+from mediamill.flows.cli.run_command import run_job_command
 
 if TYPE_CHECKING:
     from mediamill.tasks.job import Job
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
         click.Option(
             ["--promote"], is_flag=True, help="make the full version of every preview whose file is still there"
         ),
-        *job_options(leave_out=["out"]),
-        *talk_options(),
+        *make_job_options(leave_out=["out"]),
+        *make_output_options(),
     ],
 )
 def command(out: Path, *, only: tuple[str, ...], promote: bool, **options: Any) -> int:
@@ -41,28 +41,28 @@ def command(out: Path, *, only: tuple[str, ...], promote: bool, **options: Any) 
     from mediamill.tasks.status import flagged_now, status
 
     if promote:
-        return _promote(out, only, options)
-    stands = status(out)
+        return _promote_previews(out, only, options)
+    out_status = status(out)
     flagged = flagged_now(out) if FLAGGED in only else 0
-    _check(out, only, stands, flagged, options)
-    again = flagged + sum(count for kind, count in stands.by_kind.items() if not only or kind in only)
-    return run_job(_job_again(out, options), options, Retry(frozenset(only) or None), again=again)
+    _check_kinds(out, only, out_status, flagged, options)
+    again = flagged + sum(count for kind, count in out_status.by_kind.items() if not only or kind in only)
+    return run_job_command(_make_retry_job(out, options), options, Retry(frozenset(only) or None), again=again)
 
 
-def _promote(out: Path, only: tuple[str, ...], options: dict[str, Any]) -> int:
+def _promote_previews(out: Path, only: tuple[str, ...], options: dict[str, Any]) -> int:
     from mediamill.tasks.errors import UsageError
     from mediamill.tasks.journal.items import PROMOTED_PREVIEW
     from mediamill.tasks.plan import Retry
     from mediamill.tasks.status import previews_now
 
-    job = _job_again(out, options)
+    job = _make_retry_job(out, options)
     if not job.params.get("preview"):
         raise UsageError(f"{out} holds no previews", hint="make them with generate-video --preview")
     full = job.model_copy(update={"params": {**job.params, "preview": False}})
-    return run_job(full, options, Retry(frozenset({PROMOTED_PREVIEW, *only})), again=previews_now(out))
+    return run_job_command(full, options, Retry(frozenset({PROMOTED_PREVIEW, *only})), again=previews_now(out))
 
 
-def _check(out: Path, only: tuple[str, ...], stands: Status, flagged: int, options: dict[str, Any]) -> None:
+def _check_kinds(out: Path, only: tuple[str, ...], out_status: Status, flagged: int, options: dict[str, Any]) -> None:
     """Refuse kinds that no item has; what a crashed retry left pending has no kind any more."""
     from mediamill.tasks.errors import NoSuchOption, UsageError
     from mediamill.tasks.journal.planning import LOST_FILE
@@ -74,18 +74,18 @@ def _check(out: Path, only: tuple[str, ...], stands: Status, flagged: int, optio
         if not (options.get("model") or options.get("provider") or options.get("settings")):
             raise UsageError("the same model would answer the same", hint="name a better one with --model")
     for kind in only:
-        if kind not in (*stands.by_kind, FLAGGED, LOST_FILE) and not stands.pending:
-            if not stands.by_kind:
+        if kind not in (*out_status.by_kind, FLAGGED, LOST_FILE) and not out_status.pending:
+            if not out_status.by_kind:
                 raise UsageError(f"{out}: no failures to retry")
-            raise NoSuchOption("kind of failure", kind, stands.by_kind)
+            raise NoSuchOption("kind of failure", kind, out_status.by_kind)
 
 
-def _job_again(out: Path, options: dict[str, Any]) -> Job:
+def _make_retry_job(out: Path, options: dict[str, Any]) -> Job:
     """The job OUT was last run with, under what is given; another provider brings its own model and address."""
     from mediamill.tasks.job import make_job
     from mediamill.tasks.status import bound_job
 
-    given = given_fields(options)
+    given = to_job_fields(options)
     stored = bound_job(out).model_dump(exclude_defaults=True)
     if given.get("provider", stored.get("provider")) != stored.get("provider"):
         for name in ("model", "base_url", "api_key_env"):

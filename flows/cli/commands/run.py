@@ -9,33 +9,33 @@ from typing import Any
 
 import click
 
-from mediamill.flows.cli.options import PERMITTED, given_fields, job_options, run_options
-from mediamill.flows.cli.run_command import run_job
+from mediamill.flows.cli.options import PERMITTED, make_job_options, make_run_options, to_job_fields
+from mediamill.flows.cli.run_command import run_job_command
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.job import Job, load_job
 from mediamill.tasks.pipeline.spec import Chain, is_chain, make_chain, read_file
 
 
-class _WithPermissions(click.Command):
+class _CommandWithPermissions(click.Command):
     """Takes the options that permit something, too. They are looked for in every capability only where one is given."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         known = {flag for param in self.params for flag in (*param.opts, *param.secondary_opts)}
         if any(arg.startswith("--") and arg.partition("=")[0] not in known for arg in args):
-            from mediamill.flows.cli.capability_command import permission_options
+            from mediamill.flows.cli.capability_command import make_permission_options
 
-            self.params[1:1] = [option for option in permission_options() if not known & {*option.opts}]
+            self.params[1:1] = [option for option in make_permission_options() if not known & {*option.opts}]
         return super().parse_args(ctx, args)
 
 
 @click.command(
     "run",
-    cls=_WithPermissions,
+    cls=_CommandWithPermissions,
     params=[
         click.Argument(["job"], required=False, type=click.Path(path_type=Path)),
         click.Option(["--schema", "schema_only"], is_flag=True, help="print the JSON Schema of job files, for editors"),
-        *job_options(),
-        *run_options(),
+        *make_job_options(),
+        *make_run_options(),
     ],
 )
 def command(job: Path | None, *, schema_only: bool, **options: Any) -> int:
@@ -44,9 +44,9 @@ def command(job: Path | None, *, schema_only: bool, **options: Any) -> int:
     A file with `steps` is a chain: each step's results are the next one's manifest.
     """
     if schema_only:
-        from mediamill.flows.cli.job_schema import job_schema
+        from mediamill.flows.cli.job_schema import make_job_schema
 
-        click.echo(json.dumps(job_schema(), indent=2))
+        click.echo(json.dumps(make_job_schema(), indent=2))
         return 0
     if job is None:
         raise UsageError("a job file is missing", hint="mediamill run configs/jobs/transcribe.yaml")
@@ -54,42 +54,42 @@ def command(job: Path | None, *, schema_only: bool, **options: Any) -> int:
         raise UsageError("--config and a job file are the same thing", hint="give one of them")
     permitted: list[str] = click.get_current_context().meta.get(PERMITTED, [])
     if is_chain(contents := read_file(job)):
-        return _run_chain(job, _permit(contents, permitted), options)
+        return _run_chain_file(job, _grant_permissions(contents, permitted), options)
     options["settings"] = (*(options.get("settings") or ()), *(f"{name}=true" for name in permitted))
-    return run_job(job_over(job, options), options)
+    return run_job_command(load_job_with_options(job, options), options)
 
 
-def _permit(contents: dict[str, Any], permitted: Collection[str]) -> dict[str, Any]:
+def _grant_permissions(contents: dict[str, Any], granted: Collection[str]) -> dict[str, Any]:
     """A chain's file whose tasks may do what is permitted, each where its capability asks for it."""
-    from mediamill.flows.cli.capability_command import permissions
+    from mediamill.flows.cli.capability_command import permission_names
     from mediamill.tasks import capabilities
 
-    steps = contents.get("steps") if permitted else None
+    steps = contents.get("steps") if granted else None
     for step in steps if isinstance(steps, list) else ():
         branches = step.get("parallel") if isinstance(step, dict) else None
         tasks = [step.get("task"), *(branches.values() if isinstance(branches, dict) else ())]
         for task in tasks:
             if isinstance(task, dict) and capabilities.is_known(str(task.get("capability"))):
-                asked = [name for name in permissions(capabilities.get(task["capability"])) if name in permitted]
-                if asked:
-                    task["params"] = {**(task.get("params") or {}), **dict.fromkeys(asked, True)}
+                names = [name for name in permission_names(capabilities.get(task["capability"])) if name in granted]
+                if names:
+                    task["params"] = {**(task.get("params") or {}), **dict.fromkeys(names, True)}
     return contents
 
 
-def _run_chain(path: Path, contents: dict[str, Any], options: dict[str, Any]) -> int:
+def _run_chain_file(path: Path, contents: dict[str, Any], options: dict[str, Any]) -> int:
     """A file with steps: options that make no sense for all of them together are refused."""
     from mediamill.flows.cli.pipeline import run_chain
 
-    given = {name: value for name, value in given_fields(options).items() if value not in (None, {}, [])}
-    wrong = [name for name in given if name not in Chain.model_fields]
-    if wrong:
+    given = {name: value for name, value in to_job_fields(options).items() if value not in (None, {}, [])}
+    step_options = [name for name in given if name not in Chain.model_fields]
+    if step_options:
         raise UsageError(
-            f"--{'set' if wrong[0] == 'params' else wrong[0].replace('_', '-')} is a step's own",
+            f"--{'set' if step_options[0] == 'params' else step_options[0].replace('_', '-')} is a step's own",
             hint=f"write it into {path}",
         )
     return run_chain(make_chain(contents, str(path), **given), options)
 
 
-def job_over(path: Path, options: dict[str, Any]) -> Job:
+def load_job_with_options(path: Path, options: dict[str, Any]) -> Job:
     """The job in a file, overridden by the options given."""
-    return load_job(path, **given_fields(options))
+    return load_job(path, **to_job_fields(options))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from mediamill.flows.prefect_runtime.api_endpoint import Prefect, version_note
+from mediamill.flows.prefect_runtime.api_endpoint import PrefectApi, describe_version_mismatch
 
 
 @click.command("up")
@@ -18,17 +18,17 @@ def command(*, port: int | None, worker: bool, pool: str) -> int:
     Prefect keeps its database where it always does (~/.prefect). The worker takes its keys from this shell's
     environment.
     """
-    from mediamill.flows.prefect_runtime.server import answers, is_prefect, start_server, start_worker, up_state
+    from mediamill.flows.prefect_runtime.server import is_api_up, is_prefect, load_up_state, start_server, start_worker
 
-    state = up_state()
-    if state is not None and state.running() and answers(state.api):
-        told = "is up already"
+    state = load_up_state()
+    if state is not None and state.is_running() and is_api_up(state.api):
+        state_text = "is up already"
     else:
         state = start_server(port)
-        told = "is up"
-    prefect = Prefect(state.api, "mediamill up")
-    click.echo(f"Prefect {told}: {prefect.ui}")
-    if about := version_note(prefect):
+        state_text = "is up"
+    prefect = PrefectApi(state.api, "mediamill up")
+    click.echo(f"Prefect {state_text}: {prefect.ui}")
+    if about := describe_version_mismatch(prefect):
         click.echo(f"  {about}")
     if worker:
         if state.worker is None or not is_prefect(state.worker):

@@ -10,7 +10,7 @@ import click
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
-from mediamill.flows.cli.capability_command import capability_command, param_options, permission_options
+from mediamill.flows.cli.capability_command import make_capability_command, make_param_options, make_permission_options
 from mediamill.flows.cli.main import cli
 from mediamill.tasks import capabilities
 from mediamill.tasks.capabilities.base import Capability
@@ -59,7 +59,7 @@ def test_every_built_in_capability_is_a_command_with_a_summary() -> None:
 
 @pytest.mark.parametrize("name", KEPT)
 def test_no_option_goes_and_none_is_there_twice(name: str) -> None:
-    command = capability_command(name)
+    command = make_capability_command(name)
     flags = flags_of(command)
     assert {*KEPT[name].split(), *SHARED.split()} <= set(flags)
     assert len(flags) == len(set(flags))
@@ -70,16 +70,16 @@ def test_no_option_goes_and_none_is_there_twice(name: str) -> None:
 @pytest.mark.parametrize("name", KEPT)
 def test_every_parameter_is_an_option_unless_it_says_otherwise(name: str) -> None:
     capability = capabilities.get(name)
-    options, fields = param_options(capability), capability.params.model_fields
+    options, fields = make_param_options(capability), capability.params.model_fields
     left_out = {"generate-video": {"model"}, "generate-image": {"model"}, "rerank": {"documents"}}
     assert options.keys() == fields.keys() - left_out.get(name, set())
     for field, option in options.items():
         assert option.help == fields[field].description
-    assert capability_command(name).help == inspect.getdoc(type(capability))
+    assert make_capability_command(name).help == inspect.getdoc(type(capability))
 
 
 def test_choices_and_numbers_are_seen_in_the_help() -> None:
-    shown = {name: option.metavar for name, option in param_options(capabilities.get("speak")).items()}
+    shown = {name: option.metavar for name, option in make_param_options(capabilities.get("speak")).items()}
     assert shown["format"] == "[mp3|wav|flac|opus]"
     assert (shown["speed"], shown["sample_rate"], shown["voice"]) == ("NUMBER", "N", "TEXT")
 
@@ -111,14 +111,14 @@ def test_a_parameter_that_would_hide_a_shared_option_is_refused(monkeypatch: pyt
     monkeypatch.setattr(capabilities, "_registered", {})
     capabilities.register("crowded", f"{__name__}:Crowded", "Something.")
     with pytest.raises(UsageError, match="'limit'"):
-        capability_command("crowded")
+        make_capability_command("crowded")
     monkeypatch.setattr(Crowded, "params", CalmParams)
     with pytest.raises(UsageError, match="'limit'"):  # the flag differs, the name it is read by does not
-        capability_command("crowded")
+        make_capability_command("crowded")
 
 
 def test_what_a_person_permits_is_marked_in_the_capability() -> None:
-    [option] = [each for each in permission_options() if each.name == "allow_local_code"]
+    [option] = [each for each in make_permission_options() if each.name == "allow_local_code"]
     assert option.opts == ["--allow-local-code"]
     assert option.help is not None
     assert "execute" in option.help
@@ -163,7 +163,7 @@ class Odd:
 
 
 def test_options_of_any_type_are_read() -> None:
-    options = param_options(cast("Capability", Odd()))
+    options = make_param_options(cast("Capability", Odd()))
     command = click.Command("odd", params=list(options.values()), callback=lambda **given: given)
     arguments = ["--level", "2", "--many", "[1, 2]", "--pair", "[3, 4]", "--mapping", "{a: 1}", "--plain", "[x]"]
     given = {name: value for name, value in command.main(arguments, standalone_mode=False).items() if value is not None}
@@ -171,10 +171,10 @@ def test_options_of_any_type_are_read() -> None:
 
 
 def test_a_flow_asks_for_what_a_capability_needs() -> None:
-    from mediamill.flows.prefect_runtime.flow_factory import _signature
+    from mediamill.flows.prefect_runtime.flow_factory import _make_signature
 
     class NeedyParams(BaseModel):
         x: int
 
-    assert _signature(NeedyParams).parameters["params"].default is inspect.Parameter.empty
-    assert _signature(OddParams).parameters["params"].default.model_dump() == OddParams().model_dump()
+    assert _make_signature(NeedyParams).parameters["params"].default is inspect.Parameter.empty
+    assert _make_signature(OddParams).parameters["params"].default.model_dump() == OddParams().model_dump()

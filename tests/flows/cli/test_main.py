@@ -17,9 +17,9 @@ import pytest
 
 from mediamill.flows.cli import main as cli
 from mediamill.flows.cli.commands import doctor
-from mediamill.flows.cli.console import note
-from mediamill.flows.cli.formatting import dollars, duration
-from mediamill.flows.cli.progress import progress_line
+from mediamill.flows.cli.console import print_note
+from mediamill.flows.cli.formatting import format_dollars, format_duration
+from mediamill.flows.cli.progress import format_progress
 from mediamill.tasks.errors import OutputBusy, ProviderDown, StorageError, UsageError
 from mediamill.tasks.summary import Progress
 from tests.helpers.cli_runs import SENTINEL, bare_environment, make_wavs, mediamill, read_rows, transcribe
@@ -144,8 +144,8 @@ def test_a_note_to_nobody_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     os.close(reader)
     with os.fdopen(writer, "w") as stream:
         monkeypatch.setattr(sys, "stderr", stream)
-        note("first")
-        note("second")
+        print_note("first")
+        print_note("second")
 
 
 def test_the_debug_log_holds_no_key(tmp_path: Path, server: RunningServer) -> None:
@@ -205,9 +205,9 @@ def test_doctor_looks_for_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     def nothing_left(_: object) -> SimpleNamespace:
         return SimpleNamespace(free=2**20)
 
-    assert doctor._disk(str(tmp_path))[0].well
+    assert doctor._check_disk(str(tmp_path))[0].well
     monkeypatch.setattr("shutil.disk_usage", nothing_left)
-    [finding] = doctor._disk(str(tmp_path))
+    [finding] = doctor._check_disk(str(tmp_path))
     assert not finding.well
     assert finding.hint
 
@@ -233,7 +233,9 @@ def test_a_moment_in_one_line() -> None:
         rate=10.0,
         eta_s=115.8,
     )
-    assert progress_line(progress) == "42/1200 items, 2 failed, 8 in flight, 10.0/s, $0.0042 of $5.00, 1 min 56 s left"
+    assert (
+        format_progress(progress) == "42/1200 items, 2 failed, 8 in flight, 10.0/s, $0.0042 of $5.00, 1 min 56 s left"
+    )
 
 
 @pytest.mark.parametrize(
@@ -241,7 +243,7 @@ def test_a_moment_in_one_line() -> None:
     [(None, "unknown"), ("0", "$0.00"), ("0.000025", "$0.000025"), ("1234.5", "$1,234.50"), ("1E-7", "$0.0000001")],
 )
 def test_money_in_words(usd: str | None, told: str) -> None:
-    assert dollars(None if usd is None else Decimal(usd)) == told
+    assert format_dollars(None if usd is None else Decimal(usd)) == told
 
 
 @pytest.mark.parametrize(
@@ -249,4 +251,4 @@ def test_money_in_words(usd: str | None, told: str) -> None:
     [(0.44, "0.4 s"), (12, "12 s"), (59.6, "1 min 00 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")],
 )
 def test_time_in_words(seconds: float, told: str) -> None:
-    assert duration(seconds) == told
+    assert format_duration(seconds) == told

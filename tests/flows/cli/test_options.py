@@ -11,9 +11,9 @@ import click
 import pytest
 import yaml
 
-from mediamill.flows.cli.job_schema import job_schema
+from mediamill.flows.cli.job_schema import make_job_schema
 from mediamill.flows.cli.main import cli
-from mediamill.flows.cli.options import given_fields
+from mediamill.flows.cli.options import to_job_fields
 from mediamill.tasks import capabilities
 from mediamill.tasks.errors import NoSuchOption, UsageError
 from mediamill.tasks.job import Job, load_job
@@ -60,7 +60,7 @@ def test_settings_are_yaml_and_win_over_the_file(tmp_path: Path) -> None:
         "capability: transcribe\nsource: a\nbudget: 5\nparams: {language: de, words: true}\n"
         "columns: {id: key, path: file, types: {n: int64}}\n"
     )
-    given = given_fields(
+    given = to_job_fields(
         {"budget": "7.5", "settings": ("words=false", "min-speakers=2", "prompt=a=b"), "id_column": "nr"}
     )
     job = load_job(path, **given)
@@ -118,7 +118,7 @@ def test_a_misspelt_option_gets_the_nearest(tmp_path: Path) -> None:
 def valid() -> Any:
     """A validator of the schema, from a package that Prefect brings."""
     jsonschema = pytest.importorskip("jsonschema")
-    schema = json.loads(json.dumps(job_schema()))
+    schema = json.loads(json.dumps(make_job_schema()))
     jsonschema.Draft202012Validator.check_schema(schema)
     return jsonschema.Draft202012Validator(schema).is_valid
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from mediamill.flows.prefect_runtime.artifacts import summary_text
+from mediamill.flows.prefect_runtime.artifacts import format_summary
 from mediamill.tasks.summary import Summary
 
 
@@ -37,9 +37,9 @@ def ended(flags: dict[str, int], unstated: int = 0) -> Summary:
 
 
 def test_flags_are_shown_where_there_are_some() -> None:
-    assert "| worth a look | 2 repetition, 1 truncated |" in summary_text(ended({"repetition": 2, "truncated": 1}))
-    assert "worth a look" not in summary_text(ended({}))
+    assert "| worth a look | 2 repetition, 1 truncated |" in format_summary(ended({"repetition": 2, "truncated": 1}))
+    assert "worth a look" not in format_summary(ended({}))
 
 
 def test_what_has_no_price_is_told_beside_the_sum() -> None:
-    assert "| cost of this run | $0\\.10 and 2 requests at no known price |" in summary_text(ended({}, unstated=2))
+    assert "| cost of this run | $0\\.10 and 2 requests at no known price |" in format_summary(ended({}, unstated=2))

@@ -13,8 +13,8 @@ from prefect.flows import load_flow_from_entrypoint
 from prefect.types.entrypoint import EntrypointType
 
 from mediamill.flows import capability_flows
-from mediamill.flows.prefect_runtime.flow_factory import _job, capability_flow, parameters_of
-from mediamill.flows.prefect_runtime.task_runs import batches_of
+from mediamill.flows.prefect_runtime.flow_factory import _parse_form, make_capability_flow, to_flow_parameters
+from mediamill.flows.prefect_runtime.task_runs import make_batches
 from mediamill.flows.transcribe import transcribe
 from mediamill.tasks import capabilities
 from mediamill.tasks.job import Job, make_job
@@ -41,14 +41,14 @@ def test_every_field_of_the_form_says_what_it_is() -> None:
 def test_every_capability_has_a_flow_that_its_entrypoint_finds() -> None:
     assert capabilities.BUILT_IN
     for name in capabilities.BUILT_IN:
-        flow = capability_flow(name)
+        flow = make_capability_flow(name)
         assert (flow.name, flow.fn.__name__) == (name, name.replace("-", "_"))
         assert getattr(importlib.import_module(flow.fn.__module__), flow.fn.__name__) is flow
 
 
 def test_a_flow_with_a_file_of_its_own_is_found_there() -> None:
-    assert capability_flow("describe-video").fn.__module__ == "mediamill.flows.describe_video"
-    assert capability_flow("transcribe") is transcribe
+    assert make_capability_flow("describe-video").fn.__module__ == "mediamill.flows.describe_video"
+    assert make_capability_flow("transcribe") is transcribe
     assert transcribe.fn.__module__ == "mediamill.flows.transcribe"
 
 
@@ -56,7 +56,7 @@ def test_a_capability_from_elsewhere_has_a_flow_that_a_worker_finds(monkeypatch:
     monkeypatch.setitem(capabilities._registered, "by-pieces", ("tests.calls.call_patterns.capabilities:Pieces", ""))
     entrypoint = "mediamill.flows.capability_flows.by_pieces"
     assert load_flow_from_entrypoint(entrypoint).name == "by-pieces"
-    deployment = capability_flow("by-pieces").to_deployment("nightly", entrypoint_type=EntrypointType.MODULE_PATH)
+    deployment = make_capability_flow("by-pieces").to_deployment("nightly", entrypoint_type=EntrypointType.MODULE_PATH)
     assert isinstance(deployment, RunnerDeployment)
     assert deployment.entrypoint == entrypoint
 
@@ -69,7 +69,7 @@ def test_no_capability_no_flow() -> None:
 @settings(deadline=None)
 @given(work=st.integers(0, 3000), at_once=st.integers(1, 10_000))
 def test_shard_tasks_are_few_in_all_and_few_of_them_fill_the_pipeline(work: int, at_once: int) -> None:
-    batches = batches_of([ShardWork(shard, 7) for shard in range(work)], at_once)
+    batches = make_batches([ShardWork(shard, 7) for shard in range(work)], at_once)
     assert [shard for batch in batches for shard in batch.shards] == list(range(work))
     assert sum(batch.items for batch in batches) == 7 * work
     assert len(batches) <= 498
@@ -107,9 +107,9 @@ def test_a_job_goes_into_a_form_and_comes_back(
         "columns": columns or {},
     }
     job = make_job(capability="transcribe", source="in", **{k: v for k, v in given_fields.items() if v is not None})
-    bound = transcribe.validate_parameters(parameters_of(job))
+    bound = transcribe.validate_parameters(to_flow_parameters(job))
     source = bound.pop("source")
-    assert _job("transcribe", source, bound).model_dump() == job.model_dump()
+    assert _parse_form("transcribe", source, bound).model_dump() == job.model_dump()
 
 
 def test_a_key_is_never_a_value() -> None:
