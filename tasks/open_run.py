@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from mediamill.tasks.calls.call import Caller
 from mediamill.tasks.calls.call_context import CallContext
-from mediamill.tasks.calls.output_fetcher import Collector
+from mediamill.tasks.calls.output_fetcher import OutputFetcher
 from mediamill.tasks.calls.rate_limiter import Limiter
 from mediamill.tasks.calls.retry import RetryBudget, RetryPolicy
 from mediamill.tasks.capability_context import EngineCapabilityContext
@@ -172,7 +172,7 @@ def _context(resolved: ResolvedJob, engine: Engine, run_id: str, journal: Journa
         params=resolved.params,
         line=line,
         caller=Caller(line),
-        kit=EngineCapabilityContext(job, engine, journal, provider, model, scratch, stop.check, Collector(line)),
+        kit=EngineCapabilityContext(job, engine, journal, provider, model, scratch, stop.check, OutputFetcher(line)),
         stop=stop,
         gate=asyncio.Semaphore(gate_size),
         gate_size=gate_size,
@@ -199,7 +199,7 @@ def _limiter(resolved: ResolvedJob, engine: Engine, journal: Journal) -> tuple[L
         limiter = Limiter(quota)
         known = journal.learned_limits.load(name)
         if known:
-            limiter.restore(known)
+            limiter.restore_state(known)
         return limiter
 
     return engine.get_or_create_limiter(f"{name} {quota}", make), name

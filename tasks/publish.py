@@ -39,7 +39,7 @@ async def publish(context: Context) -> Summary:
         rows = context.journal.outcomes.stream_done_results()
         await context.engine.run_in_thread(write_subtitles, context.out, rows, context.job.subtitles)
     summary = await context.engine.run_in_thread(summarize, context)
-    await context.journal.learned_limits.store(context.limits_name, context.limiter.state())
+    await context.journal.learned_limits.store(context.limits_name, context.limiter.export_state())
     fault_injection.point("publish.report.before")
     worked = summary.total or summary.calls or not (context.out / "report.html").exists()
     if worked:

@@ -19,12 +19,12 @@ from mediamill.tasks.domain import Answer
 from mediamill.tasks.errors import AccountStopped, CallFailed, MediamillError, UnknownOutcome
 from mediamill.tasks.wire import Problem, RateLimits, Reply, Request, Wire
 
-_LOST = "the request may have been carried out and billed; its answer was lost"
-LOOK = (
+_LOST_MESSAGE = "the request may have been carried out and billed; its answer was lost"
+LOOK_UP_HINT = (
     "look for it at the provider, then: mediamill retry OUT --only unknown (of a promotion: --promote --only unknown)"
 )
-_PASSING = frozenset({408, 425, 429})
-_SERVER_ERRORS = 500
+_TRANSIENT_STATUSES = frozenset({408, 425, 429})
+_MIN_SERVER_ERROR = 500
 
 
 class WireAttempt:
@@ -37,11 +37,11 @@ class WireAttempt:
     """
 
     def __init__(self, line: CallContext, wire: Wire, record: AttemptRecord) -> None:
-        self._line = line
+        self._context = line
         self._wire = wire
         self._record = record
         self._asks = record.asks
-        self._remote: tuple[str, str] | None = None
+        self._remote_job: tuple[str, str] | None = None
 
     async def run(self, number: int, limiter: Limiter, permit: Permit) -> Sequence[Answer] | None:
         """Send once, as attempt ``number`` (from 1).
@@ -56,93 +56,95 @@ class WireAttempt:
         outcome = "error"
         limits: RateLimits | None = None
         problem: Problem | None = None
-        self._line.stats.in_flight += 1
+        self._context.stats.in_flight += 1
         try:
-            origin, request = await self._ready()
-            await self._record.sending(number, permit.wait)
-            reply = await self._send(origin, request)
-            limits = self._line.provider.parse_rate_limits(reply)
-            problem = self._without_key(self._line.provider.classify(reply, self._asks[0].operation))
+            origin, request = await self._build_request()
+            await self._record.mark_sending(number, permit.wait)
+            reply = await self._send_request(origin, request)
+            limits = self._context.provider.parse_rate_limits(reply)
+            problem = self._redact_key(self._context.provider.classify(reply, self._asks[0].operation))
             outcome = problem.kind if problem else "ok"
-            self._line.stats.answered += 1
+            self._context.stats.answered += 1
             if problem is not None:
-                raise await self._refused(reply, problem)
+                raise await self._record_refusal(reply, problem)
             if self._wire.job:
-                remote_id = self._line.provider.parse_job_id(reply, self._asks[0].operation)
-                await self._record.accepted(remote_id)
-                self._remote = remote_id, origin
+                remote_id = self._context.provider.parse_job_id(reply, self._asks[0].operation)
+                await self._record.mark_accepted(remote_id)
+                self._remote_job = remote_id, origin
             else:
-                await self._record.replied(reply)
+                await self._record.mark_replied(reply)
         finally:
-            self._line.stats.in_flight -= 1
+            self._context.stats.in_flight -= 1
             limiter.release(permit, outcome, limits, problem.wait if problem else None)
-        return None if self._remote else await self._answered(reply, number)
+        return None if self._remote_job else await self._settle_reply(reply, number)
 
-    async def created(self, number: int) -> Sequence[Answer]:
+    async def await_created_job(self, number: int) -> Sequence[Answer]:
         """The answers of the job that :meth:`run` created."""
-        assert self._remote is not None
-        return await self.follow(*self._remote, number)
+        assert self._remote_job is not None
+        return await self.follow_job(*self._remote_job, number)
 
-    async def follow(self, remote_id: str, origin: str, number: int = 1) -> Sequence[Answer]:
+    async def follow_job(self, remote_id: str, origin: str, number: int = 1) -> Sequence[Answer]:
         """Poll a created job to its end. Its id is durable, so a later run can follow it too.
 
         Raises:
             CallFailed: when the job failed, or is still running at its deadline (then it stays accepted).
             Stop: when the run is to end; the job stays accepted.
         """
-        job = RunningJob(self._line, self._wire, self._asks[0], remote_id, origin)
-        tally, began = self._line.stats, time.monotonic()
-        tally.running_jobs += 1
+        job = RunningJob(self._context, self._wire, self._asks[0], remote_id, origin)
+        stats, began_at = self._context.stats, time.monotonic()
+        stats.running_jobs += 1
         try:
-            reply = await self._line.poller.watch(job.look, job.first)
+            reply = await self._context.poller.wait_until_ended(job.look_up, job.first_wait)
         except JobFailed as error:
-            raise await self._refused(error.reply, self._without_key(error.problem) or error.problem) from None
+            raise await self._record_refusal(error.reply, self._redact_key(error.problem) or error.problem) from None
         finally:
-            tally.running_jobs -= 1
-        tally.jobs_ended += 1
-        tally.job_seconds += time.monotonic() - began
-        await self._record.replied(reply)
-        return await self._answered(reply, number)
+            stats.running_jobs -= 1
+        stats.jobs_ended += 1
+        stats.job_seconds += time.monotonic() - began_at
+        await self._record.mark_replied(reply)
+        return await self._settle_reply(reply, number)
 
-    async def _ready(self) -> tuple[str, Request]:
+    async def _build_request(self) -> tuple[str, Request]:
         """Where the request goes, and the request; nothing is on record or on the wire yet."""
         with self._record.reservation.unsent():
-            return await self._line.resolve_origin(self._wire), self._line.provider.build_request(
+            return await self._context.resolve_origin(self._wire), self._context.provider.build_request(
                 self._wire, self._asks
             )
 
-    async def _send(self, origin: str, request: Request) -> Reply:
-        line, record = self._line, self._record
+    async def _send_request(self, origin: str, request: Request) -> Reply:
+        context, record = self._context, self._record
         try:
-            async with line.slots:
-                line.stats.sent += 1
+            async with context.slots:
+                context.stats.sent += 1
                 record.start_clock()
-                deadline = line.deadline or self._wire.timeout
-                reply = await line.client.send(origin, request, key=line.key, deadline=deadline)
+                deadline = context.deadline or self._wire.timeout
+                reply = await context.client.send(origin, request, key=context.key, deadline=deadline)
         except NotSent as error:
             problem = Problem("retry", error.kind, error.message)
-            await record.rejected(problem)
+            await record.mark_rejected(problem)
             raise RetryableError(problem) from None
         except ReplyLost as error:
-            raise await self._lost(Problem("unknown", error.kind, error.message, billed=True)) from None
+            raise await self._record_unknown(Problem("unknown", error.kind, error.message, billed=True)) from None
         except MediamillError as error:  # found out just before the first byte: a file that is gone, an impossible key
-            await record.rejected(Problem("fail", "not_sent", error.message))
+            await record.mark_rejected(Problem("fail", "not_sent", error.message))
             raise
         except asyncio.CancelledError:
-            await asyncio.shield(record.unknown(Problem("unknown", "cancelled", "cut off while the run was stopping")))
+            await asyncio.shield(
+                record.mark_unknown(Problem("unknown", "cancelled", "cut off while the run was stopping"))
+            )
             raise
         fault_injection.point("call.wire.after")
         return reply
 
-    async def _answered(self, reply: Reply, number: int) -> Sequence[Answer]:
+    async def _settle_reply(self, reply: Reply, number: int) -> Sequence[Answer]:
         """The reply is parsed and its usage becomes cost."""
-        line, record = self._line, self._record
+        context, record = self._context, self._record
         fault_injection.point("call.replied.after")
-        parsed = parse_reply(line, reply, self._asks)
-        share = split_cost(await record.settled(parsed), len(self._asks))
+        parsed = parse_reply(context, reply, self._asks)
+        share = split_cost(await record.settle(parsed), len(self._asks))
         return [
             build_answer(
-                line,
+                context,
                 part,
                 key,
                 share,
@@ -155,35 +157,39 @@ class WireAttempt:
             for part, key in zip(parsed, record.keys, strict=True)
         ]
 
-    async def _refused(self, reply: Reply, problem: Problem) -> Exception:
+    async def _record_refusal(self, reply: Reply, problem: Problem) -> Exception:
         """What an error reply becomes, once it is on record."""
         if problem.billed or problem.verdict == "unknown":
-            return await self._lost(problem, reply)
-        await self._record.rejected(problem, reply)
+            return await self._record_unknown(problem, reply)
+        await self._record.mark_rejected(problem, reply)
         if problem.verdict == "retry":
             return RetryableError(problem, reply.status)
-        return self._verdict(problem, reply.status)
+        return self._to_error(problem, reply.status)
 
-    async def _lost(self, problem: Problem, reply: Reply | None = None) -> Exception:
+    async def _record_unknown(self, problem: Problem, reply: Reply | None = None) -> Exception:
         """What an attempt becomes that may have been billed without an answer."""
-        await self._record.unknown(problem, reply)
+        await self._record.mark_unknown(problem, reply)
         status = reply.status if reply else None
         if self._wire.repeatable:
             return RetryableError(problem, status)
-        return UnknownOutcome(f"{_LOST}: {problem.message}", status=status, hint=LOOK)
+        return UnknownOutcome(f"{_LOST_MESSAGE}: {problem.message}", status=status, hint=LOOK_UP_HINT)
 
-    def _verdict(self, problem: Problem, status: int) -> Exception:
+    def _to_error(self, problem: Problem, status: int) -> Exception:
         if problem.verdict != "stop":
-            passing = status in _PASSING or status >= _SERVER_ERRORS
-            return CallFailed(problem.message, kind=problem.kind, status=status, hint=problem.hint, transient=passing)
+            is_transient = status in _TRANSIENT_STATUSES or status >= _MIN_SERVER_ERROR
+            return CallFailed(
+                problem.message, kind=problem.kind, status=status, hint=problem.hint, transient=is_transient
+            )
         stop = AccountStopped(problem.message, hint=problem.hint)
         stop.kind = problem.kind
-        self._line.request_stop(stop)  # before the permit is given back, so that nobody else is sent into the same wall
+        self._context.request_stop(
+            stop
+        )  # before the permit is given back, so that nobody else is sent into the same wall
         return stop
 
-    def _without_key(self, problem: Problem | None) -> Problem | None:
+    def _redact_key(self, problem: Problem | None) -> Problem | None:
         """A server may repeat the key it was sent; nobody else does."""
-        key = self._line.key
+        key = self._context.key
         if problem is None or not key or key not in problem.message:
             return problem
         return replace(problem, message=problem.message.replace(key, "***"))

@@ -18,7 +18,7 @@ from mediamill.tasks.money.budget import Reservation
 from mediamill.tasks.wire import Parsed, Problem, Reply
 
 
-class _Failure(TypedDict):
+class _FailureFields(TypedDict):
     kind: str
     message: str
     status: int | None
@@ -58,13 +58,13 @@ class AttemptRecord:
         self._context = context
         self._journal = context.journal.asks
         self._max_usd = max_usd
-        self._began = time.monotonic()
+        self._began_at = time.monotonic()
 
     def start_clock(self) -> None:
         """Latency counts from now."""
-        self._began = time.monotonic()
+        self._began_at = time.monotonic()
 
-    async def sending(self, number: int, waited: float) -> None:
+    async def mark_sending(self, number: int, waited: float) -> None:
         """The attempt is durable before its first byte leaves.
 
         Args:
@@ -92,14 +92,14 @@ class AttemptRecord:
         self.start_clock()
         fault_injection.point("call.sending.after")
 
-    async def accepted(self, remote_id: str) -> None:
+    async def mark_accepted(self, remote_id: str) -> None:
         """The provider runs a job of that id."""
         await self._journal.record_accepted(self.call_id, self.keys, remote_id)
         fault_injection.point("call.accepted.after")
 
-    async def replied(self, reply: Reply) -> None:
+    async def mark_replied(self, reply: Reply) -> None:
         """The raw reply is durable before anyone parses it, and until then the attempt counts as in flight."""
-        self.latency_ms = self._elapsed_ms()
+        self.latency_ms = self._measure_elapsed_ms()
         await self._journal.record_reply(
             self.call_id,
             self.keys,
@@ -110,33 +110,33 @@ class AttemptRecord:
             request_id=parse_request_id(reply.headers),
         )
 
-    async def rejected(self, problem: Problem, reply: Reply | None = None) -> None:
+    async def mark_rejected(self, problem: Problem, reply: Reply | None = None) -> None:
         """The request was refused or never arrived: nothing was billed."""
         self.reservation.release()
         reply_id = parse_request_id(reply.headers) if reply else None
         await self._journal.record_rejection(
-            self.call_id, self.keys, **self._failure(problem, reply), request_id=reply_id
+            self.call_id, self.keys, **self._to_failure_fields(problem, reply), request_id=reply_id
         )
 
-    async def unknown(self, problem: Problem, reply: Reply | None = None) -> None:
+    async def mark_unknown(self, problem: Problem, reply: Reply | None = None) -> None:
         """The request may have been carried out and billed."""
         self.reservation.charge_unknown()
-        await self._journal.record_unknown(self.call_id, self.keys, **self._failure(problem, reply))
+        await self._journal.record_unknown(self.call_id, self.keys, **self._to_failure_fields(problem, reply))
 
-    async def settled(self, parsed: Sequence[Parsed]) -> Cost:
+    async def settle(self, parsed: Sequence[Parsed]) -> Cost:
         """The usage of a parsed reply becomes cost."""
         cost = await settle_cost(self._context, self.call_id, parsed, self.asks[0], self._max_usd)
         self.reservation.settle(cost)
         return cost
 
-    def _failure(self, problem: Problem, reply: Reply | None) -> _Failure:
+    def _to_failure_fields(self, problem: Problem, reply: Reply | None) -> _FailureFields:
         """What is on record of an attempt that brought no answer, whether or not it was billed."""
         return {
             "kind": problem.kind,
             "message": problem.message,
             "status": reply.status if reply else None,
-            "latency_ms": self._elapsed_ms(),
+            "latency_ms": self._measure_elapsed_ms(),
         }
 
-    def _elapsed_ms(self) -> int:
-        return round((time.monotonic() - self._began) * 1000)
+    def _measure_elapsed_ms(self) -> int:
+        return round((time.monotonic() - self._began_at) * 1000)

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from mediamill.tasks import fault_injection
-from mediamill.tasks.calls.attempt import LOOK, WireAttempt
+from mediamill.tasks.calls.attempt import LOOK_UP_HINT, WireAttempt
 from mediamill.tasks.calls.attempt_record import AttemptRecord
 from mediamill.tasks.calls.batching import PendingAsk, RequestBatcher
 from mediamill.tasks.calls.call_context import CallContext, now_us, parse_request_id, sum_usages
@@ -29,21 +29,21 @@ from mediamill.tasks.errors import BadInput, CallFailed, ItemError, ProviderDown
 from mediamill.tasks.journal.asks import Attempt, ClaimResult
 from mediamill.tasks.wire import Parsed, Problem, Reply
 
-_BUSY_SECONDS = 0.5
-_LOOK_AGAIN = 0.25
-_MOST_SIBLINGS = 16_384
+_BUSY_POLL_SECONDS = 0.5
+_DRAIN_POLL_SECONDS = 0.25
+_MAX_SIBLINGS = 16_384
 """Answers kept that came in one reply with one that was recalled: a reply of many is read once, not once for each."""
-_UNREACHABLE = frozenset({"dns", "refused", "tls", "connect_timeout"})
+_UNREACHABLE_KINDS = frozenset({"dns", "refused", "tls", "connect_timeout"})
 
 
 class Caller:
     """Makes the paid calls of one run; equal Asks are sent once and the others get the same answer."""
 
-    def __init__(self, line: CallContext) -> None:
-        self._line = line
+    def __init__(self, context: CallContext) -> None:
+        self._context = context
         self._running: dict[str, asyncio.Task[Answer]] = {}
         self._on_wire: set[asyncio.Task[Any] | None] = set()
-        self._packer = RequestBatcher(self._buy)
+        self._batcher = RequestBatcher(self._send_with_policy)
         self._siblings: dict[str, tuple[Attempt, Parsed, Cost]] = {}
 
     async def __call__(self, ask: Ask, *, known: bool = False) -> Answer:
@@ -54,153 +54,153 @@ class Caller:
             ItemError: when this Ask cannot be answered.
             Stop: when the whole run must end.
         """
-        wire = self._line.provider.to_wire(ask)
-        key = request_key(self._line.provider.name, ask, wire)
-        twin = self._running.get(key)
-        if twin is not None:
-            self._line.stats.cache_hits += 1
-            return replace(await asyncio.shield(twin), cached=True, cost=FREE, attempts=0)
-        task = asyncio.get_running_loop().create_task(self._obtain(PendingAsk(ask, wire, key), known=known))
+        wire = self._context.provider.to_wire(ask)
+        key = request_key(self._context.provider.name, ask, wire)
+        running = self._running.get(key)
+        if running is not None:
+            self._context.stats.cache_hits += 1
+            return replace(await asyncio.shield(running), cached=True, cost=FREE, attempts=0)
+        task = asyncio.get_running_loop().create_task(self._recall_or_send(PendingAsk(ask, wire, key), known=known))
         self._running[key] = task
-        task.add_done_callback(lambda done: self._forget(key, done))
+        task.add_done_callback(lambda finished: self._remove_task(key, finished))
         return await asyncio.shield(task)
 
     async def drain(self, seconds: float) -> None:
         """End what waits at once; what is on the wire gets ``seconds``, then is cut off and becomes unknown."""
         until = time.monotonic() + seconds
         while self._running:
-            left = until - time.monotonic()
+            seconds_left = until - time.monotonic()
             for task in list(self._running.values()):
-                if left <= 0 or task not in self._on_wire:
+                if seconds_left <= 0 or task not in self._on_wire:
                     task.cancel()
-            await asyncio.wait(self._running.values(), timeout=_LOOK_AGAIN)
+            await asyncio.wait(self._running.values(), timeout=_DRAIN_POLL_SECONDS)
 
-    def _forget(self, key: str, done: asyncio.Task[Answer]) -> None:
+    def _remove_task(self, key: str, task: asyncio.Task[Answer]) -> None:
         self._running.pop(key, None)
-        if not done.cancelled():
-            done.exception()  # retrieved here, as every waiter may be gone
+        if not task.cancelled():
+            task.exception()  # retrieved here, as every waiter may be gone
 
-    async def _obtain(self, pending: PendingAsk, *, known: bool) -> Answer:
+    async def _recall_or_send(self, pending: PendingAsk, *, known: bool) -> Answer:
         sibling = self._siblings.pop(pending.key, None)
         if sibling is not None:
-            return self._told(pending, *sibling)
+            return self._to_recalled_answer(pending, *sibling)
         claim = await self._claim(pending)
         if claim.state == "hit" and claim.attempt is not None:
-            return await self._recall(pending, claim.attempt)
+            return await self._recall_answer(pending, claim.attempt)
         fault_injection.point("call.claimed.after")
-        sent = False
+        is_answered = False
         try:
             if claim.state == "unknown" and not pending.wire.repeatable:
                 raise UnknownOutcome(
                     "an earlier request may have been carried out and billed; its answer was lost",
-                    hint=LOOK,
+                    hint=LOOK_UP_HINT,
                 )
             if known and claim.state != "accepted":
                 raise BadInput("its answer is not in the journal", kind="lost")
             if claim.state == "accepted" and claim.attempt is not None:
-                bought = await self._resume_job(pending, claim.attempt, claim.remote_id or "")
+                answer = await self._resume_job(pending, claim.attempt, claim.remote_id or "")
             elif pending.wire.batching is not None:
-                bought = await self._packer.submit(pending)
+                answer = await self._batcher.submit(pending)
             else:
-                bought = (await self._buy([pending]))[0]
-            sent = True
+                answer = (await self._send_with_policy([pending]))[0]
+            is_answered = True
         finally:
-            if not sent:
-                await asyncio.shield(self._line.journal.asks.release([pending.key]))
-        return bought
+            if not is_answered:
+                await asyncio.shield(self._context.journal.asks.release([pending.key]))
+        return answer
 
     async def _claim(self, pending: PendingAsk) -> ClaimResult:
-        with self._packer.announce(pending.wire):
+        with self._batcher.announce(pending.wire):
             claim = await self._claim_once(pending)
         while claim.state == "busy":
-            await self._line.sleep(_BUSY_SECONDS)
+            await self._context.sleep(_BUSY_POLL_SECONDS)
             claim = await self._claim_once(pending)
         return claim
 
     async def _claim_once(self, pending: PendingAsk) -> ClaimResult:
-        line = self._line
-        line.check_stop()
-        return await line.journal.asks.claim(pending.key, owner=line.run_id, now=now_us())
+        context = self._context
+        context.check_stop()
+        return await context.journal.asks.claim(pending.key, owner=context.run_id, now=now_us())
 
-    async def _recall(self, pending: PendingAsk, attempt: Attempt) -> Answer:
+    async def _recall_answer(self, pending: PendingAsk, attempt: Attempt) -> Answer:
         """An answer the journal holds. The item that paid for it keeps its cost; others pay nothing."""
-        line = self._line
+        context = self._context
         reply = Reply(attempt.reply_status or 200, attempt.reply_headers, attempt.reply_body or b"")
-        parsed = parse_reply(line, reply, [pending.ask] * len(attempt.request_keys))
+        parsed = parse_reply(context, reply, [pending.ask] * len(attempt.request_keys))
         cost = attempt.cost
         if cost is None:
-            cost = await settle_cost(line, attempt.call_id, parsed, pending.ask, attempt.cost_max)
-            if self._paid_by(pending, attempt):  # its ceiling was charged until now
-                line.budget.resume(attempt.cost_max).settle(cost)
-        bare = replace(attempt, reply_body=None)
-        told = {
-            key: (bare, part, split_cost(cost, len(parsed)))
+            cost = await settle_cost(context, attempt.call_id, parsed, pending.ask, attempt.cost_max)
+            if self._is_paid_by(pending, attempt):  # its ceiling was charged until now
+                context.budget.resume(attempt.cost_max).settle(cost)
+        without_body = replace(attempt, reply_body=None)
+        siblings = {
+            key: (without_body, part, split_cost(cost, len(parsed)))
             for key, part in zip(attempt.request_keys, parsed, strict=True)
         }
-        mine = told.pop(pending.key)
-        if len(self._siblings) < _MOST_SIBLINGS:
-            self._siblings.update(told)
-        return self._told(pending, *mine)
+        own = siblings.pop(pending.key)
+        if len(self._siblings) < _MAX_SIBLINGS:
+            self._siblings.update(siblings)
+        return self._to_recalled_answer(pending, *own)
 
-    def _paid_by(self, pending: PendingAsk, attempt: Attempt) -> bool:
-        return attempt.out_id == self._line.out_id and pending.ask.item_id in attempt.item_ids
+    def _is_paid_by(self, pending: PendingAsk, attempt: Attempt) -> bool:
+        return attempt.out_id == self._context.out_id and pending.ask.item_id in attempt.item_ids
 
-    def _told(self, pending: PendingAsk, attempt: Attempt, parsed: Parsed, share: Cost) -> Answer:
-        line, mine = self._line, self._paid_by(pending, attempt)
-        line.stats.cache_hits += 1
+    def _to_recalled_answer(self, pending: PendingAsk, attempt: Attempt, parsed: Parsed, share: Cost) -> Answer:
+        context, is_own = self._context, self._is_paid_by(pending, attempt)
+        context.stats.cache_hits += 1
         return build_answer(
-            line,
+            context,
             parsed,
             pending.key,
-            share if mine else FREE,
-            attempts=attempt.attempt if mine else 0,
-            cached=not mine,
+            share if is_own else FREE,
+            attempts=attempt.attempt if is_own else 0,
+            cached=not is_own,
             request_id=parse_request_id(attempt.reply_headers) or attempt.call_id,
             started_at=attempt.started_at,
             latency_ms=attempt.latency_ms,
         )
 
-    async def _buy(self, batch: Sequence[PendingAsk]) -> Sequence[Answer]:
+    async def _send_with_policy(self, batch: Sequence[PendingAsk]) -> Sequence[Answer]:
         """One request for the whole batch, repeated within the policy; one Answer per Ask."""
         count = 0
 
-        async def once() -> Sequence[Answer]:
+        async def send_once() -> Sequence[Answer]:
             nonlocal count
-            self._line.check_stop()
+            self._context.check_stop()
             count += 1
-            return await self._attempt(batch, count)
+            return await self._send_attempt(batch, count)
 
         try:
-            return await send_with_retries(once, self._line.policy)
+            return await send_with_retries(send_once, self._context.policy)
         except RetryableError as last:
-            raise self._gave_up(last.problem, last.status, count) from None
+            raise self._to_final_error(last.problem, last.status, count) from None
         except ItemError as error:
             error.attempts = count
             raise
 
-    async def _attempt(self, batch: Sequence[PendingAsk], number: int) -> Sequence[Answer]:
+    async def _send_attempt(self, batch: Sequence[PendingAsk], number: int) -> Sequence[Answer]:
         """Reserve the most it can cost, wait for a permit, then send once."""
-        line, ask = self._line, batch[0].ask
+        context, ask = self._context, batch[0].ask
         ceiling = sum_usages(p.ask.ceiling for p in batch)
-        max_usd = line.pricing.ceiling(ask.model, ask.operation, ceiling)
-        limiter = line.limiter_for(ask)
-        with await line.budget.reserve(max_usd) as reservation:
+        max_usd = context.pricing.ceiling(ask.model, ask.operation, ceiling)
+        limiter = context.limiter_for(ask)
+        with await context.budget.reserve(max_usd) as reservation:
             with reservation.unsent():
-                permit = await self._permit(limiter, ceiling)
+                permit = await self._acquire_permit(limiter, ceiling)
             task = asyncio.current_task()
             self._on_wire.add(task)
-            attempt = WireAttempt(line, batch[0].wire, AttemptRecord(line, batch, max_usd, reservation))
+            attempt = WireAttempt(context, batch[0].wire, AttemptRecord(context, batch, max_usd, reservation))
             try:
                 answers = await attempt.run(number, limiter, permit)
             finally:
                 self._on_wire.discard(task)
-            return await attempt.created(number) if answers is None else answers
+            return await attempt.await_created_job(number) if answers is None else answers
 
-    async def _permit(self, limiter: Limiter, ceiling: Usage) -> Permit:
+    async def _acquire_permit(self, limiter: Limiter, ceiling: Usage) -> Permit:
         """Leave to send so much, unless the run has been told to end meanwhile."""
         permit = await limiter.acquire(ceiling)
         try:
-            self._line.check_stop()
+            self._context.check_stop()
         except BaseException:
             limiter.release(permit, "unused")
             raise
@@ -208,16 +208,16 @@ class Caller:
 
     async def _resume_job(self, pending: PendingAsk, attempt: Attempt, remote_id: str) -> Answer:
         """A job an earlier process created is looked up, never bought again."""
-        line, max_usd = self._line, attempt.cost_max
-        with line.budget.resume(max_usd) as reservation:
-            record = AttemptRecord(line, [pending], max_usd, reservation, attempt.call_id)
-            again = WireAttempt(line, pending.wire, record)
-            return (await again.follow(remote_id, await line.resolve_origin(pending.wire)))[0]
+        context, max_usd = self._context, attempt.cost_max
+        with context.budget.resume(max_usd) as reservation:
+            record = AttemptRecord(context, [pending], max_usd, reservation, attempt.call_id)
+            resumed = WireAttempt(context, pending.wire, record)
+            return (await resumed.follow_job(remote_id, await context.resolve_origin(pending.wire)))[0]
 
-    def _gave_up(self, problem: Problem, status: int | None, attempts: int) -> Exception:
-        if problem.kind in _UNREACHABLE and not self._line.stats.answered:
+    def _to_final_error(self, problem: Problem, status: int | None, attempts: int) -> Exception:
+        if problem.kind in _UNREACHABLE_KINDS and not self._context.stats.answered:
             return ProviderDown(
-                f"nothing answers at {self._line.provider.name}: {problem.message}",
+                f"nothing answers at {self._context.provider.name}: {problem.message}",
                 hint="check the network and --base-url; the run can be resumed",
             )
         error = CallFailed(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from mediamill.tasks.calls.client import Client
-from mediamill.tasks.calls.polling import Poller
+from mediamill.tasks.calls.polling import JobPoller
 from mediamill.tasks.calls.rate_limiter import Limiter
 from mediamill.tasks.calls.retry import RetryPolicy
 from mediamill.tasks.domain import Ask, Usage
@@ -75,7 +75,7 @@ class CallContext:
     out_id: str
     key: str | None = field(default=None, repr=False)
     deadline: float | None = None
-    poller: Poller = field(default_factory=Poller)
+    poller: JobPoller = field(default_factory=JobPoller)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     stats: CallStats = field(default_factory=CallStats)
 

@@ -21,18 +21,18 @@ from aiohttp.abc import AbstractResolver
 from httpx_aiohttp import AiohttpTransport
 
 from mediamill.tasks.calls.body_reader import read_chunks, read_stream
-from mediamill.tasks.calls.download import Download, fetch
-from mediamill.tasks.calls.handshake import make_session
+from mediamill.tasks.calls.download import Download, fetch_file
+from mediamill.tasks.calls.handshake import create_websocket_client
 from mediamill.tasks.calls.request_body import RequestBody, encode_body
 from mediamill.tasks.calls.ssrf_guard import SsrfGuard
 from mediamill.tasks.calls.transport_errors import ReplyLost, TransportError, classify_transport_error
-from mediamill.tasks.calls.transports import environment_proxy, make_transport, tls_context
-from mediamill.tasks.calls.websocket import SocketExchange
+from mediamill.tasks.calls.transports import create_tls_context, create_transport, find_environment_proxy
+from mediamill.tasks.calls.websocket import WebsocketExchange
 from mediamill.tasks.errors import ItemError, UsageError
 from mediamill.tasks.wire import FIRST_CHUNK_HEADER, Reply, Request
 
-_HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
-_OWN_HEADERS = frozenset({"authorization", "host", "content-length", "transfer-encoding", "connection"})
+_SAFE_KEY = re.compile(r"[\x21-\x7e]+")
+_RESERVED_HEADERS = frozenset({"authorization", "host", "content-length", "transfer-encoding", "connection"})
 
 logging.getLogger("httpx").setLevel(logging.WARNING)  # at INFO it writes whole URLs, signed ones too
 
@@ -47,7 +47,7 @@ def user_agent() -> str:
 
 
 @functools.lru_cache(maxsize=1024)
-def _url(origin: str, path: str) -> tuple[httpx.URL, str]:
+def _parse_url(origin: str, path: str) -> tuple[httpx.URL, str]:
     url = httpx.URL(origin + path)
     return url, url.netloc.decode("ascii", "replace")
 
@@ -70,9 +70,9 @@ class Client:
         self._connect_timeout = connect_timeout
         self._trust_env = trust_env
         self._resolver = resolver
-        self._context: ssl.SSLContext | None = None
+        self._tls_context: ssl.SSLContext | None = None
         self._direct: AiohttpTransport | None = None
-        self._sockets: aiohttp.ClientSession | None = None
+        self._websocket_client: aiohttp.ClientSession | None = None
         self._by_origin: dict[str, AiohttpTransport] = {}
         self._proxied: dict[str, AiohttpTransport] = {}
         self._guarded: dict[tuple[str, ...], tuple[SsrfGuard, AiohttpTransport]] = {}
@@ -96,47 +96,51 @@ class Client:
             UsageError: the key holds characters that no header can carry.
         """
         if request.session is not None:
-            return await self._converse(origin, request, key=key, deadline=deadline, most=max_body)
-        url, where = _url(origin, request.path)
+            return await self._run_websocket(origin, request, key=key, deadline=deadline, max_bytes=max_body)
+        url, host = _parse_url(origin, request.path)
         body = encode_body(request)
-        headers = _headers(request.headers, body, key)
-        message = httpx.Request(request.method, url, headers=headers, content=body.content() or None)
-        transport = self._by_origin.get(origin) or self._transport(origin)
-        began = time.monotonic()
-        async with self.exchange(transport, message, where, deadline=deadline) as response:
-            headers = _reply_headers(response)
-            parts = read_chunks(response, max_bytes=max_body, host=where)
+        headers = _build_headers(request.headers, body, key)
+        http_request = httpx.Request(request.method, url, headers=headers, content=body.content() or None)
+        transport = self._by_origin.get(origin) or self._get_transport(origin)
+        began_at = time.monotonic()
+        async with self.exchange(transport, http_request, host, deadline=deadline) as response:
+            headers = _parse_reply_headers(response)
+            parts = read_chunks(response, max_bytes=max_body, host=host)
             if request.is_first_token is None or response.status_code >= HTTPStatus.MULTIPLE_CHOICES:
                 return Reply(response.status_code, headers, b"".join([part async for part in parts]))
-            whole, first = await read_stream(parts, request.is_first_token, request.max_idle_seconds, where)
-            if first is not None:
-                headers[FIRST_CHUNK_HEADER] = str(round((first - began) * 1000))
-            return Reply(response.status_code, headers, whole)
+            body_bytes, first_part_at = await read_stream(parts, request.is_first_token, request.max_idle_seconds, host)
+            if first_part_at is not None:
+                headers[FIRST_CHUNK_HEADER] = str(round((first_part_at - began_at) * 1000))
+            return Reply(response.status_code, headers, body_bytes)
 
-    async def _converse(self, origin: str, request: Request, *, key: str | None, deadline: float, most: int) -> Reply:
+    async def _run_websocket(
+        self, origin: str, request: Request, *, key: str | None, deadline: float, max_bytes: int
+    ) -> Reply:
         """The same promises on a socket: key, deadline, bounds, proxies."""
         assert request.session is not None
         url = httpx.URL(origin + request.path)
-        self._sockets = self._sockets or make_session(self._tls(), self._connect_timeout)
-        return await SocketExchange(request.session, url.netloc.decode("ascii", "replace"), most).run(
-            self._sockets,
+        self._websocket_client = self._websocket_client or create_websocket_client(
+            self._get_tls_context(), self._connect_timeout
+        )
+        return await WebsocketExchange(request.session, url.netloc.decode("ascii", "replace"), max_bytes).run(
+            self._websocket_client,
             str(url),
-            _headers(request.headers, RequestBody((), None), key),
+            _build_headers(request.headers, RequestBody((), None), key),
             deadline=deadline,
-            handshake=min(self._connect_timeout, 0.9 * deadline),
-            proxy=environment_proxy(origin) if self._trust_env else None,
+            handshake_seconds=min(self._connect_timeout, 0.9 * deadline),
+            proxy=find_environment_proxy(origin) if self._trust_env else None,
         )
 
     @asynccontextmanager
     async def exchange(
-        self, transport: AiohttpTransport, message: httpx.Request, where: str, *, deadline: float
+        self, transport: AiohttpTransport, http_request: httpx.Request, host: str, *, deadline: float
     ) -> AsyncIterator[httpx.Response]:
         """One request and its response, all of it under one deadline and in one set of errors."""
         connect = min(self._connect_timeout, 0.9 * deadline)
-        message.extensions["timeout"] = {"connect": connect, "pool": connect}
+        http_request.extensions["timeout"] = {"connect": connect, "pool": connect}
         try:
             async with asyncio.timeout(deadline):
-                response = await transport.handle_async_request(message)
+                response = await transport.handle_async_request(http_request)
                 try:
                     yield response
                 finally:
@@ -144,9 +148,9 @@ class Client:
         except (TransportError, ItemError):
             raise
         except TimeoutError:
-            raise ReplyLost("deadline", f"{where}: no whole reply within {deadline:g} s") from None
+            raise ReplyLost("deadline", f"{host}: no whole reply within {deadline:g} s") from None
         except (aiohttp.ClientError, httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-            raise classify_transport_error(error, where) from None
+            raise classify_transport_error(error, host) from None
 
     async def download(
         self,
@@ -178,20 +182,24 @@ class Client:
         hosts = tuple(sorted(allow_hosts))
         if hosts not in self._guarded:
             guard = SsrfGuard(hosts)
-            transport = make_transport(
-                self._tls(), resolver=lambda: guard.create_resolver(self._resolver), socket_factory=guard.create_socket
+            transport = create_transport(
+                self._get_tls_context(),
+                resolver=lambda: guard.create_resolver(self._resolver),
+                socket_factory=guard.create_socket,
             )
             self._guarded[hosts] = guard, transport
         guard, transport = self._guarded[hosts]
 
-        def get(target: str, left: float, own: Mapping[str, str]) -> AbstractAsyncContextManager[httpx.Response]:
-            message = httpx.Request("GET", target, headers={**_download_headers(), **own})
-            where = urlsplit(target).hostname or ""
-            return self.exchange(transport, message, where, deadline=left)
+        def open_get(
+            target: str, left: float, own_headers: Mapping[str, str]
+        ) -> AbstractAsyncContextManager[httpx.Response]:
+            http_request = httpx.Request("GET", target, headers={**_build_download_headers(), **own_headers})
+            host = urlsplit(target).hostname or ""
+            return self.exchange(transport, http_request, host, deadline=left)
 
-        headers = {"authorization": _bearer(key)} if key is not None else None
-        return await fetch(
-            get, guard, url, to, max_bytes=max_bytes, deadline=deadline, retries=retries, headers=headers
+        headers = {"authorization": _format_bearer(key)} if key is not None else None
+        return await fetch_file(
+            open_get, guard, url, to, max_bytes=max_bytes, deadline=deadline, retries=retries, headers=headers
         )
 
     async def aclose(self) -> None:
@@ -204,52 +212,52 @@ class Client:
         self._guarded.clear()
         for transport in transports:
             await transport.aclose()
-        if self._sockets is not None:
-            await self._sockets.close()
-            self._sockets = None
+        if self._websocket_client is not None:
+            await self._websocket_client.close()
+            self._websocket_client = None
 
-    def _transport(self, origin: str) -> AiohttpTransport:
-        proxy = environment_proxy(origin) if self._trust_env else None
+    def _get_transport(self, origin: str) -> AiohttpTransport:
+        proxy = find_environment_proxy(origin) if self._trust_env else None
         if proxy:
             if proxy not in self._proxied:
-                self._proxied[proxy] = make_transport(self._tls(), proxy=proxy)
+                self._proxied[proxy] = create_transport(self._get_tls_context(), proxy=proxy)
             transport = self._proxied[proxy]
         else:
-            transport = self._direct = self._direct or make_transport(self._tls())
+            transport = self._direct = self._direct or create_transport(self._get_tls_context())
         self._by_origin[origin] = transport
         return transport
 
-    def _tls(self) -> ssl.SSLContext:
-        self._context = self._context or tls_context()
-        return self._context
+    def _get_tls_context(self) -> ssl.SSLContext:
+        self._tls_context = self._tls_context or create_tls_context()
+        return self._tls_context
 
 
-def _headers(own: Mapping[str, str], body: RequestBody, key: str | None) -> dict[str, str]:
+def _build_headers(own_headers: Mapping[str, str], body: RequestBody, key: str | None) -> dict[str, str]:
     headers = {
         "user-agent": user_agent(),
         "accept": "application/json, */*;q=0.5",
         "accept-encoding": "identity",
-        **{name.lower(): value for name, value in own.items() if name.lower() not in _OWN_HEADERS},
+        **{name.lower(): value for name, value in own_headers.items() if name.lower() not in _RESERVED_HEADERS},
     }
     if body.content_type:
         headers["content-type"] = body.content_type
         headers["content-length"] = str(body.length)
     if key is not None:
-        headers["authorization"] = _bearer(key)
+        headers["authorization"] = _format_bearer(key)
     return headers
 
 
-def _bearer(key: str) -> str:
-    if not _HEADER_SAFE.fullmatch(key):
+def _format_bearer(key: str) -> str:
+    if not _SAFE_KEY.fullmatch(key):
         raise UsageError("the API key holds characters that no header can carry", hint="is there a line break?")
     return f"Bearer {key}"
 
 
-def _download_headers() -> dict[str, str]:
+def _build_download_headers() -> dict[str, str]:
     return {"user-agent": user_agent(), "accept": "*/*", "accept-encoding": "identity"}
 
 
-def _reply_headers(response: httpx.Response) -> dict[str, str]:
+def _parse_reply_headers(response: httpx.Response) -> dict[str, str]:
     headers: dict[str, str] = {}
     for raw_name, raw_value in response.headers.raw:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")

@@ -25,12 +25,12 @@ from mediamill.tasks.errors import BadInput, CallFailed, StorageError
 from mediamill.tasks.retry_after import MAX_WAIT, retry_after
 from mediamill.tasks.wire import Problem
 
-MOST_REDIRECTS = 5
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_TRANSIENT = frozenset({408, 425, 429})
-_WRITE_EVERY = 1 << 20
+MAX_REDIRECTS = 5
+_REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
+_TRANSIENT_STATUSES = frozenset({408, 425, 429})
+_WRITE_BLOCK_BYTES = 1 << 20
 
-Get = Callable[[str, float, Mapping[str, str]], AbstractAsyncContextManager[httpx.Response]]
+OpenGet = Callable[[str, float, Mapping[str, str]], AbstractAsyncContextManager[httpx.Response]]
 """Opens one GET: the checked URL, the seconds it may take, and headers of its own."""
 
 
@@ -45,7 +45,7 @@ class Download:
 
 
 @dataclass(slots=True)
-class _Partial:
+class _PartialFile:
     """What has come of a file so far; ``validator`` is what the rest must still belong to (RFC 9110, 13.1.5)."""
 
     path: Path
@@ -53,19 +53,19 @@ class _Partial:
     validator: str | None = None
     digest: Any = field(default_factory=hashlib.sha256)
 
-    def wanted(self) -> dict[str, str]:
+    def build_range_headers(self) -> dict[str, str]:
         """The headers that ask for the rest alone."""
         if not self.size or self.validator is None:
             return {}
         return {"range": f"bytes={self.size}-", "if-range": self.validator}
 
-    def anew(self) -> None:
+    def reset(self) -> None:
         """Forget it: the server begins at the beginning."""
         self.size, self.validator, self.digest = 0, None, hashlib.sha256()
 
 
-async def fetch(
-    get: Get,
+async def fetch_file(
+    open_get: OpenGet,
     guard: SsrfGuard,
     url: str,
     to: Path,
@@ -82,23 +82,25 @@ async def fetch(
     Raises:
         BadInput, CallFailed, StorageError: as :meth:`mediamill.tasks.calls.client.Client.download` says.
     """
-    ends = time.monotonic() + deadline
+    ends_at = time.monotonic() + deadline
     guard.check_url(url)
-    partial = _Partial(to.with_name(f".{to.name[:80]}.{os.urandom(6).hex()}.part"))
+    partial = _PartialFile(to.with_name(f".{to.name[:80]}.{os.urandom(6).hex()}.part"))
 
-    async def once() -> Download:
+    async def attempt_once() -> Download:
         try:
-            return await _once(get, guard, url, to, partial, max_bytes=max_bytes, ends=ends, headers=headers or {})
+            return await _fetch_once(
+                open_get, guard, url, to, partial, max_bytes=max_bytes, ends_at=ends_at, headers=headers or {}
+            )
         except TransportError as error:
             if error.kind == "forbidden":
                 raise refusal(error.message.partition(" ")[0]) from None
             if error.kind == "too_large":
-                raise _too_large(max_bytes) from None
+                raise _too_large_error(max_bytes) from None
             raise RetryableError(Problem("retry", error.kind, error.message)) from None
 
     try:
         return await send_with_retries(
-            once, RetryPolicy(max_retries=retries, total_seconds=deadline, max_wait=min(10.0, deadline))
+            attempt_once, RetryPolicy(max_retries=retries, total_seconds=deadline, max_wait=min(10.0, deadline))
         )
     except RetryableError as error:
         raise CallFailed(error.problem.message, kind="download", transient=True) from None
@@ -107,69 +109,73 @@ async def fetch(
             partial.path.unlink(missing_ok=True)
 
 
-async def _once(
-    get: Get,
+async def _fetch_once(
+    open_get: OpenGet,
     guard: SsrfGuard,
     url: str,
     to: Path,
-    partial: _Partial,
+    partial: _PartialFile,
     *,
     max_bytes: int,
-    ends: float,
+    ends_at: float,
     headers: Mapping[str, str],
 ) -> Download:
     target = guard.check_url(url)
-    for _ in range(MOST_REDIRECTS + 1):
-        left = ends - time.monotonic()
-        if left <= 0:
+    for _ in range(MAX_REDIRECTS + 1):
+        seconds_left = ends_at - time.monotonic()
+        if seconds_left <= 0:
             raise ReplyLost("deadline", "the download's time is used up")
-        async with get(target, left, {**headers, **partial.wanted()}) as response:
-            if response.status_code not in _REDIRECTS:
-                return await _save(response, to, partial, max_bytes, urlsplit(target).hostname or "")
+        async with open_get(target, seconds_left, {**headers, **partial.build_range_headers()}) as response:
+            if response.status_code not in _REDIRECT_STATUSES:
+                return await _save_body(response, to, partial, max_bytes, urlsplit(target).hostname or "")
             location = response.headers.get("location", "")
         if not location:
             raise BadInput("the URL redirects to nowhere", kind="bad_url")
         target, headers = guard.check_redirect(target, location), {}
-    raise BadInput(f"the URL redirects more than {MOST_REDIRECTS} times", kind="bad_url")
+    raise BadInput(f"the URL redirects more than {MAX_REDIRECTS} times", kind="bad_url")
 
 
-async def _save(response: httpx.Response, to: Path, partial: _Partial, max_bytes: int, where: str) -> Download:
-    if not _goes_on(response, partial):
-        partial.anew()
-        _check_status(response, where)
+async def _save_body(response: httpx.Response, to: Path, partial: _PartialFile, max_bytes: int, host: str) -> Download:
+    if not _is_continuation(response, partial):
+        partial.reset()
+        _check_status(response, host)
         etag = response.headers.get("etag", "")
         partial.validator = etag if etag and not etag.startswith("W/") else response.headers.get("last-modified")
-    with _storage(to):
+    with _raise_storage_error(to):
         file = await asyncio.to_thread(partial.path.open, "ab" if partial.size else "wb")
     with file:
-        async for block in _blocks(read_chunks(response, max_bytes=max_bytes - partial.size, host=where)):
-            with _storage(to):
+        async for block in _gather_blocks(read_chunks(response, max_bytes=max_bytes - partial.size, host=host)):
+            with _raise_storage_error(to):
                 await asyncio.to_thread(file.write, block)
             await asyncio.to_thread(partial.digest.update, block)
             partial.size += len(block)
-    with _storage(to):
+    with _raise_storage_error(to):
         await asyncio.to_thread(partial.path.replace, to)
     mime = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     etag = response.headers.get("etag")
     return Download(partial.digest.hexdigest(), partial.size, mime[:100] or None, etag[:200] if etag else None)
 
 
-def _goes_on(response: httpx.Response, partial: _Partial) -> bool:
+def _is_continuation(response: httpx.Response, partial: _PartialFile) -> bool:
     """The response is the rest of what has come."""
-    begins = f"bytes {partial.size}-"
-    told = response.headers.get("content-range", "")
-    return bool(partial.size) and response.status_code == httpx.codes.PARTIAL_CONTENT and told.startswith(begins)
+    expected_start = f"bytes {partial.size}-"
+    content_range = response.headers.get("content-range", "")
+    return (
+        bool(partial.size)
+        and response.status_code == httpx.codes.PARTIAL_CONTENT
+        and content_range.startswith(expected_start)
+    )
 
 
-async def _blocks(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _gather_blocks(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """Gather small chunks, so that one trip to a thread writes and hashes many."""
     held: list[bytes] = []
     size = 0
     try:
-        async for piece in pieces:
-            held.append(piece)
-            size += len(piece)
-            if size >= _WRITE_EVERY:
+        async for chunk in chunks:
+            held.append(chunk)
+            size += len(chunk)
+            if size >= _WRITE_BLOCK_BYTES:
                 yield b"".join(held)
                 held, size = [], 0
     except (httpx.HTTPError, aiohttp.ClientError, OSError, TransportError):
@@ -180,28 +186,28 @@ async def _blocks(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         yield b"".join(held)
 
 
-def _check_status(response: httpx.Response, where: str) -> None:
+def _check_status(response: httpx.Response, host: str) -> None:
     status = response.status_code
     if status == httpx.codes.OK:
         return
     if status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
-        raise RetryableError(Problem("retry", "download", f"{where} has another file there now"))
-    if status in _TRANSIENT or status >= httpx.codes.INTERNAL_SERVER_ERROR:
+        raise RetryableError(Problem("retry", "download", f"{host} has another file there now"))
+    if status in _TRANSIENT_STATUSES or status >= httpx.codes.INTERNAL_SERVER_ERROR:
         wait = retry_after(response.headers, time.time())
         raise RetryableError(
             Problem(
-                "retry", "download", f"{where} answered {status}", wait=None if wait is None else min(wait, MAX_WAIT)
+                "retry", "download", f"{host} answered {status}", wait=None if wait is None else min(wait, MAX_WAIT)
             )
         )
-    raise BadInput(f"{where} answered {status} for the URL", kind="download", status=status)
+    raise BadInput(f"{host} answered {status} for the URL", kind="download", status=status)
 
 
-def _too_large(max_bytes: int) -> BadInput:
+def _too_large_error(max_bytes: int) -> BadInput:
     return BadInput(f"the file behind the URL is larger than {max_bytes:,} bytes", kind="too_large")
 
 
 @contextlib.contextmanager
-def _storage(to: Path) -> Iterator[None]:
+def _raise_storage_error(to: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -10,36 +10,36 @@ from itertools import count
 
 from mediamill.tasks.wire import Reply
 
-Look = Callable[[], Awaitable[Reply | float]]
+LookUp = Callable[[], Awaitable[Reply | float]]
 """One look at a job: its last reply once it has ended, or the seconds until the next look."""
 
-_AT_ONCE = 16
+_MAX_CONCURRENT_LOOKUPS = 16
 
 
 @dataclass(order=True, slots=True)
-class _Job:
-    due: float
+class _WatchedJob:
+    due_at: float
     number: int
-    look: Look = field(compare=False)
+    look_up: LookUp = field(compare=False)
     ended: asyncio.Future[Reply] = field(compare=False)
 
 
-class Poller:
+class JobPoller:
     """Looks at jobs when they are due, at a few at once; thousands wait in a heap and cost nothing meanwhile.
 
     Args:
         at_once: looks that may be on the wire at the same time.
     """
 
-    def __init__(self, at_once: int = _AT_ONCE) -> None:
-        self._jobs: list[_Job] = []
+    def __init__(self, at_once: int = _MAX_CONCURRENT_LOOKUPS) -> None:
+        self._jobs: list[_WatchedJob] = []
         self._numbers = count()
         self._slots = asyncio.Semaphore(at_once)
         self._changed = asyncio.Event()
-        self._looking: set[asyncio.Task[None]] = set()
-        self._loop: asyncio.Task[None] | None = None
+        self._lookups: set[asyncio.Task[None]] = set()
+        self._task: asyncio.Task[None] | None = None
 
-    async def watch(self, look: Look, first: float) -> Reply:
+    async def wait_until_ended(self, look_up: LookUp, first_wait: float) -> Reply:
         """Look after ``first`` seconds, and again as ``look`` says, until the job has ended.
 
         Raises:
@@ -47,32 +47,32 @@ class Poller:
         """
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[Reply] = loop.create_future()
-        self._add(_Job(loop.time() + first, next(self._numbers), look, ended))
-        if self._loop is None or self._loop.done():
-            self._loop = loop.create_task(self._run())
+        self._schedule(_WatchedJob(loop.time() + first_wait, next(self._numbers), look_up, ended))
+        if self._task is None or self._task.done():
+            self._task = loop.create_task(self._run())
         return await ended
 
-    def _add(self, job: _Job) -> None:
+    def _schedule(self, job: _WatchedJob) -> None:
         heapq.heappush(self._jobs, job)
         self._changed.set()
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        while self._jobs or self._looking:
+        while self._jobs or self._lookups:
             self._changed.clear()
-            wait = self._jobs[0].due - loop.time() if self._jobs else None
+            wait = self._jobs[0].due_at - loop.time() if self._jobs else None
             if wait is None or wait > 0:
-                await self._pause(wait)
+                await self._wait_for_change(wait)
                 continue
             job = heapq.heappop(self._jobs)
             if job.ended.done():  # nobody waits for it any more
                 continue
             await self._slots.acquire()
-            task = loop.create_task(self._look(job))
-            self._looking.add(task)
-            task.add_done_callback(self._looked)
+            task = loop.create_task(self._look_up(job))
+            self._lookups.add(task)
+            task.add_done_callback(self._finish_lookup)
 
-    async def _pause(self, seconds: float | None) -> None:
+    async def _wait_for_change(self, seconds: float | None) -> None:
         """Until a job is due, another comes, or a look has ended."""
         try:
             async with asyncio.timeout(seconds):
@@ -80,14 +80,14 @@ class Poller:
         except TimeoutError:
             return
 
-    def _looked(self, task: asyncio.Task[None]) -> None:
-        self._looking.discard(task)
+    def _finish_lookup(self, task: asyncio.Task[None]) -> None:
+        self._lookups.discard(task)
         self._slots.release()
         self._changed.set()
 
-    async def _look(self, job: _Job) -> None:
+    async def _look_up(self, job: _WatchedJob) -> None:
         try:
-            told = await job.look()
+            reply_or_wait = await job.look_up()
         except BaseException as error:  # the one who waits for the job gets it
             if not job.ended.done():
                 job.ended.set_exception(error)
@@ -96,8 +96,8 @@ class Poller:
             return
         if job.ended.done():
             return
-        if isinstance(told, Reply):
-            job.ended.set_result(told)
+        if isinstance(reply_or_wait, Reply):
+            job.ended.set_result(reply_or_wait)
         else:
-            job.due = asyncio.get_running_loop().time() + told
-            self._add(job)
+            job.due_at = asyncio.get_running_loop().time() + reply_or_wait
+            self._schedule(job)

@@ -16,10 +16,10 @@ from mediamill.tasks.calls.adaptive import AdaptiveRate, AdaptiveWindow
 from mediamill.tasks.domain import Usage
 from mediamill.tasks.wire import Quota, RateLimits
 
-_MINUTE = 60.0
-_HOUR = 3600.0
-_MARGIN = 0.985
-_RAMP = 1.0
+_MINUTE_SECONDS = 60.0
+_HOUR_SECONDS = 3600.0
+_CONFIGURED_MARGIN = 0.985
+_RAMP_SECONDS = 1.0
 """Seconds over which those who waited for a pause are let go."""
 
 
@@ -31,12 +31,12 @@ class Permit:
     """
 
     number: int
-    sent: float
+    granted_at: float
     wait: float
     paced: bool
 
 
-class Pacer:
+class Gcra:
     """Even spacing of quantities in time: the generic cell rate algorithm, one number of state.
 
     Lets ``rate`` units a second through, evenly, with ``burst`` seconds' worth of tolerance.
@@ -45,30 +45,30 @@ class Pacer:
     tolerance also makes up for late timers, so that the rate is reached on a busy event loop.
     """
 
-    __slots__ = ("_burst", "_due", "rate")
+    __slots__ = ("_burst_seconds", "_due_at", "rate")
 
-    def __init__(self, rate: float | None, burst: float = 0.05) -> None:
+    def __init__(self, rate: float | None, burst_seconds: float = 0.05) -> None:
         self.rate = rate
-        self._burst = burst
-        self._due = float("-inf")
+        self._burst_seconds = burst_seconds
+        self._due_at = float("-inf")
 
     def ready_at(self) -> float:
         """The moment from which the next request may go."""
-        return self._due - self._burst if self.rate is not None else float("-inf")
+        return self._due_at - self._burst_seconds if self.rate is not None else float("-inf")
 
     def spend(self, amount: float, now: float) -> None:
         """Count a request of ``amount`` units that goes now."""
         if self.rate is not None:
-            self._due = max(self._due, now) + amount / self.rate
+            self._due_at = max(self._due_at, now) + amount / self.rate
 
 
 class _Waiter:
-    __slots__ = ("began", "future", "usage")
+    __slots__ = ("future", "queued_at", "usage")
 
-    def __init__(self, usage: Usage, future: asyncio.Future[Permit], began: float) -> None:
+    def __init__(self, usage: Usage, future: asyncio.Future[Permit], queued_at: float) -> None:
         self.usage = usage
         self.future = future
-        self.began = began
+        self.queued_at = queued_at
 
 
 class Limiter:
@@ -79,18 +79,21 @@ class Limiter:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._window = AdaptiveWindow(quota.start or quota.concurrency, quota.concurrency)
         self._rate = AdaptiveRate()
-        self._rpm = quota.rpm * _MARGIN / _MINUTE if quota.rpm else None
-        self._tps = quota.tpm * 0.97 / _MINUTE if quota.tpm else None
-        audio = quota.audio_seconds_per_hour
-        self._requests = Pacer(self._rpm)
-        self._tokens = Pacer(self._tps)
+        self._max_requests_per_second = quota.rpm * _CONFIGURED_MARGIN / _MINUTE_SECONDS if quota.rpm else None
+        self._max_tokens_per_second = quota.tpm * 0.97 / _MINUTE_SECONDS if quota.tpm else None
+        audio_seconds_per_hour = quota.audio_seconds_per_hour
+        self._requests = Gcra(self._max_requests_per_second)
+        self._tokens = Gcra(self._max_tokens_per_second)
         # An hour's budget may be taken a twentieth at a time: rate and tolerance together stay within the hour.
-        self._audio = Pacer(audio * 0.95 / _HOUR if audio else None, burst=_HOUR / 20)
-        self._ramp = Pacer(None)
-        self._ramp_ends = float("-inf")
+        self._audio = Gcra(
+            audio_seconds_per_hour * 0.95 / _HOUR_SECONDS if audio_seconds_per_hour else None,
+            burst_seconds=_HOUR_SECONDS / 20,
+        )
+        self._ramp = Gcra(None)
+        self._ramp_ends_at = float("-inf")
         self._paused_until = float("-inf")
         self._in_flight = 0
-        self._next = 0
+        self._next_number = 0
         self._queue: deque[_Waiter] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -111,20 +114,20 @@ class Limiter:
 
     async def acquire(self, usage: Usage) -> Permit:
         """Wait for leave to send a request that may use ``usage``."""
-        loop = self._loop or self._bind()
+        loop = self._loop or self._bind_loop()
         now = loop.time()
-        if not self._queue and self._in_flight < int(self._window.size) and self._ready_at(usage) <= now:
+        if not self._queue and self._in_flight < int(self._window.size) and self._compute_ready_at(usage) <= now:
             return self._grant(usage, now, now, paced=False)
         waiter = _Waiter(usage, loop.create_future(), now)
         self._queue.append(waiter)
-        self._pump()
+        self._grant_waiting()
         try:
             return await waiter.future
         except asyncio.CancelledError:
             if waiter.future.done() and not waiter.future.cancelled():
                 self.release(waiter.future.result(), "unused")  # granted in the very moment it was given up
             else:
-                self._pump()
+                self._grant_waiting()
             raise
 
     def release(
@@ -139,86 +142,96 @@ class Limiter:
             limits: what the reply's headers told.
             wait: seconds the provider asked to wait; the whole limiter does.
         """
-        loop = self._loop or self._bind()
+        loop = self._loop or self._bind_loop()
         now = loop.time()
         self._in_flight -= 1
         if limits is not None:
-            self._learn(limits, now)
+            self._apply_stated_limits(limits, now)
         if outcome == "ok":
-            self._window.accepted()
+            self._window.record_success()
         elif outcome == "rate_limit":
             rate, number = self._rate, permit.number
-            self._pause(now, rate.refused(number, self._next, permit.sent, now, wait, paced=permit.paced))
+            self._pause(
+                now, rate.record_refusal(number, self._next_number, permit.granted_at, now, wait, paced=permit.paced)
+            )
         elif outcome == "overloaded":
-            self._window.refused(permit.number, self._next)
+            self._window.record_overload(permit.number, self._next_number)
             self._pause(now, wait or 0.0)
         self._set_pace()
         if self._queue:
-            self._pump()
+            self._grant_waiting()
 
-    def state(self) -> dict[str, Any]:
+    def export_state(self) -> dict[str, Any]:
         """What was learned, as JSON, for :meth:`restore` in a later run."""
-        return {"rate": self._rate.state(), "window": self._window.size, "tokens": self._tokens.rate}
+        return {"rate": self._rate.export_state(), "window": self._window.size, "tokens": self._tokens.rate}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore_state(self, state: Mapping[str, Any]) -> None:
         """Begin where an earlier run left off; configured limits still hold and nonsense is ignored."""
         rate = state.get("rate")
         if isinstance(rate, dict):
-            self._rate.restore(rate)
-        self._window.restore(state.get("window"))
+            self._rate.restore_state(rate)
+        self._window.restore_size(state.get("window"))
         self._set_pace()
 
-    def _bind(self) -> asyncio.AbstractEventLoop:
+    def _bind_loop(self) -> asyncio.AbstractEventLoop:
         self._loop = asyncio.get_running_loop()
         return self._loop
 
-    def _learn(self, limits: RateLimits, now: float) -> None:
+    def _apply_stated_limits(self, limits: RateLimits, now: float) -> None:
         if limits.requests_per_second:
             self._rate.state_limit(limits.requests_per_second, now)
         if limits.tokens_per_second:
-            stated = limits.tokens_per_second * _MARGIN
-            self._tokens.rate = stated if self._tps is None else min(stated, self._tps)
+            stated = limits.tokens_per_second * _CONFIGURED_MARGIN
+            self._tokens.rate = (
+                stated if self._max_tokens_per_second is None else min(stated, self._max_tokens_per_second)
+            )
 
     def _set_pace(self) -> None:
         pace = self._rate.pace
-        self._requests.rate = self._rpm if pace is None else pace if self._rpm is None else min(pace, self._rpm)
+        self._requests.rate = (
+            self._max_requests_per_second
+            if pace is None
+            else pace
+            if self._max_requests_per_second is None
+            else min(pace, self._max_requests_per_second)
+        )
 
     def _pause(self, now: float, seconds: float) -> None:
         if seconds > 0 and now + seconds > self._paused_until:
             self._paused_until = now + seconds
-            self._ramp = Pacer(max(4.0, self._window.size) / _RAMP)
-            self._ramp_ends = self._paused_until + _RAMP
+            self._ramp = Gcra(max(4.0, self._window.size) / _RAMP_SECONDS)
+            self._ramp_ends_at = self._paused_until + _RAMP_SECONDS
 
-    def _ready_at(self, usage: Usage) -> float:
+    def _compute_ready_at(self, usage: Usage) -> float:
         """The moment from which a request of ``usage`` may go, concurrency aside."""
-        ready = max(self._paused_until, self._requests.ready_at())
-        if self._tokens.rate is not None and _tokens(usage):
-            ready = max(ready, self._tokens.ready_at())
+        ready_at = max(self._paused_until, self._requests.ready_at())
+        if self._tokens.rate is not None and _sum_tokens(usage):
+            ready_at = max(ready_at, self._tokens.ready_at())
         if self._audio.rate is not None and usage.audio_seconds:
-            ready = max(ready, self._audio.ready_at())
-        if ready < self._ramp_ends:
-            ready = max(ready, min(self._ramp.ready_at(), self._ramp_ends))
-        return ready
+            ready_at = max(ready_at, self._audio.ready_at())
+        if ready_at < self._ramp_ends_at:
+            ready_at = max(ready_at, min(self._ramp.ready_at(), self._ramp_ends_at))
+        return ready_at
 
-    def _grant(self, usage: Usage, began: float, now: float, *, paced: bool) -> Permit:
+    def _grant(self, usage: Usage, queued_at: float, now: float, *, paced: bool) -> Permit:
         self._requests.spend(1.0, now)
         if self._tokens.rate is not None:
-            self._tokens.spend(_tokens(usage), now)
+            self._tokens.spend(_sum_tokens(usage), now)
         if self._audio.rate is not None and usage.audio_seconds:
             self._audio.spend(float(usage.audio_seconds), now)
-        if now < self._ramp_ends:
+        if now < self._ramp_ends_at:
             self._ramp.spend(1.0, now)
-        permit = Permit(self._next, now, now - began, paced)
-        self._next += 1
+        permit = Permit(self._next_number, now, now - queued_at, paced)
+        self._next_number += 1
         self._in_flight += 1
-        self._rate.granted(permit.number, now, paced=paced)
+        self._rate.record_sent(permit.number, now, paced=paced)
         if self._rate.pace is not None:
             self._set_pace()
         return permit
 
-    def _pump(self) -> None:
+    def _grant_waiting(self) -> None:
         """Let the head of the queue go, and those behind it, as far as they may now; else set the timer."""
-        loop = self._loop or self._bind()
+        loop = self._loop or self._bind_loop()
         while self._queue:
             waiter = self._queue[0]
             if waiter.future.done():  # cancelled while it waited
@@ -227,26 +240,26 @@ class Limiter:
             if self._in_flight >= int(self._window.size):
                 return  # the next release comes back here
             now = loop.time()
-            ready = self._ready_at(waiter.usage)
-            if ready > now:
-                self._wake_at(ready, loop)
+            ready_at = self._compute_ready_at(waiter.usage)
+            if ready_at > now:
+                self._set_timer(ready_at, loop)
                 return
             self._queue.popleft()
             rate = self._requests.rate
             paced = rate is not None and self._requests.ready_at() + 1 / rate > now  # not held back by the window
-            waiter.future.set_result(self._grant(waiter.usage, waiter.began, now, paced=paced))
+            waiter.future.set_result(self._grant(waiter.usage, waiter.queued_at, now, paced=paced))
 
-    def _wake_at(self, ready: float, loop: asyncio.AbstractEventLoop) -> None:
+    def _set_timer(self, ready_at: float, loop: asyncio.AbstractEventLoop) -> None:
         if self._timer is not None:
-            if self._timer.when() == ready:
+            if self._timer.when() == ready_at:
                 return
             self._timer.cancel()
-        self._timer = loop.call_at(ready, self._wake)
+        self._timer = loop.call_at(ready_at, self._on_timer)
 
-    def _wake(self) -> None:
+    def _on_timer(self) -> None:
         self._timer = None
-        self._pump()
+        self._grant_waiting()
 
 
-def _tokens(usage: Usage) -> float:
+def _sum_tokens(usage: Usage) -> float:
     return float((usage.input_tokens or 0) + (usage.output_tokens or 0))

@@ -13,9 +13,9 @@ from mediamill.tasks.domain import Ask
 from mediamill.tasks.errors import AccountStopped, CallFailed
 from mediamill.tasks.wire import JOB_ID_HEADER, JOB_STATES_HEADER, Problem, Reply, Wire
 
-_LOOK_DEADLINE = 30.0
-_FIRST, _MOST, _GROWTH = 1.0, 30.0, 1.5
-_UNHELPFUL = 3.0
+_LOOKUP_DEADLINE_SECONDS = 30.0
+_FIRST_WAIT_SECONDS, _MAX_WAIT_SECONDS, _WAIT_GROWTH = 1.0, 30.0, 1.5
+_FAILED_LOOKUP_GROWTH = 3.0
 
 
 class JobFailed(Exception):
@@ -37,19 +37,19 @@ class RunningJob:
         origin: where it is asked about.
     """
 
-    first = _FIRST
+    first_wait = _FIRST_WAIT_SECONDS
 
     def __init__(self, line: CallContext, wire: Wire, ask: Ask, remote_id: str, origin: str) -> None:
-        self._line = line
+        self._context = line
         self._wire = wire
         self._ask = ask
         self._remote_id = remote_id
         self._origin = origin
-        self._began = time.monotonic()
-        self._wait = _FIRST
+        self._began_at = time.monotonic()
+        self._wait = _FIRST_WAIT_SECONDS
         self._states: list[tuple[str, float]] = []
 
-    async def look(self) -> Reply | float:
+    async def look_up(self) -> Reply | float:
         """The reply of an ended job, with the states it went through in a header; else seconds to the next look.
 
         Raises:
@@ -57,58 +57,58 @@ class RunningJob:
             CallFailed: when it is still running at its deadline, or cannot be looked up.
             Stop: when the run is to end.
         """
-        self._line.check_stop()
-        if time.monotonic() - self._began > self._wire.job_timeout:
+        self._context.check_stop()
+        if time.monotonic() - self._began_at > self._wire.job_timeout:
             raise CallFailed(
                 f"the job {self._remote_id} is still running after {self._wire.job_timeout:.0f} s",
                 kind="job_running",
                 transient=True,
                 hint="run again: it is looked up, not bought again",
             )
-        reply = await look_at(self._line, self._wire, self._ask, self._remote_id, self._origin)
+        reply = await look_up_job(self._context, self._wire, self._ask, self._remote_id, self._origin)
         if reply is None:
-            self._wait = min(self._wait * _UNHELPFUL, _MOST)
+            self._wait = min(self._wait * _FAILED_LOOKUP_GROWTH, _MAX_WAIT_SECONDS)
             return self._wait
-        poll = self._line.provider.parse_poll(reply, self._ask.operation)
-        self._note(poll.status)
+        poll = self._context.provider.parse_poll(reply, self._ask.operation)
+        self._note_status(poll.status)
         if poll.state == "done":
-            return replace(reply, headers={**reply.headers, **self._told()})
+            return replace(reply, headers={**reply.headers, **self._build_job_headers()})
         if poll.state == "failed":
             raise JobFailed(reply, poll.problem or Problem("fail", "job_failed", "the job failed"))
         wait = poll.wait or self._wait
-        self._wait = min(self._wait * _GROWTH, _MOST)
+        self._wait = min(self._wait * _WAIT_GROWTH, _MAX_WAIT_SECONDS)
         return wait
 
-    def _note(self, status: str) -> None:
+    def _note_status(self, status: str) -> None:
         if not self._states or self._states[-1][0] != status:
-            self._states.append((status, round(time.monotonic() - self._began, 1)))
+            self._states.append((status, round(time.monotonic() - self._began_at, 1)))
 
-    def _told(self) -> dict[str, str]:
+    def _build_job_headers(self) -> dict[str, str]:
         return {JOB_ID_HEADER: self._remote_id, JOB_STATES_HEADER: orjson.dumps(self._states).decode()}
 
 
-async def look_at(line: CallContext, wire: Wire, ask: Ask, remote_id: str, origin: str) -> Reply | None:
+async def look_up_job(context: CallContext, wire: Wire, ask: Ask, remote_id: str, origin: str) -> Reply | None:
     """One look at a job; None when it brought nothing and the next may.
 
     Raises:
         CallFailed: when the provider does not know the job.
         AccountStopped: when it does not let the account look.
     """
-    request = line.provider.build_poll_request(wire, remote_id, ask.operation)
+    request = context.provider.build_poll_request(wire, remote_id, ask.operation)
     try:
-        reply = await line.client.send(origin, request, key=line.key, deadline=_LOOK_DEADLINE)
+        reply = await context.client.send(origin, request, key=context.key, deadline=_LOOKUP_DEADLINE_SECONDS)
     except (NotSent, ReplyLost):
         return None
-    problem = line.provider.classify(reply, ask.operation)
+    problem = context.provider.classify(reply, ask.operation)
     if problem is None:
         return reply
     if problem.verdict in ("retry", "unknown"):
         return None
-    message = problem.message.replace(line.key, "***") if line.key else problem.message
+    message = problem.message.replace(context.key, "***") if context.key else problem.message
     if problem.kind in ("auth", "credits", "forbidden"):
         stop = AccountStopped(message, hint=problem.hint)
         stop.kind = problem.kind
-        line.request_stop(stop)
+        context.request_stop(stop)
         raise stop
     raise CallFailed(
         f"the job {remote_id} cannot be looked up: {message}",

@@ -19,16 +19,16 @@ from httpx_aiohttp import AiohttpTransport
 
 from mediamill.tasks.calls.ssrf_guard import is_loopback
 
-_KEEPALIVE = 20.0
+_KEEPALIVE_SECONDS = 20.0
 """Seconds an idle connection is kept: shorter than common servers', so that we close first."""
 
 
-def tls_context() -> ssl.SSLContext:
+def create_tls_context() -> ssl.SSLContext:
     """Verifies always; ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` are honoured for private authorities."""
     return httpx.create_ssl_context(verify=True, trust_env=True)
 
 
-def make_transport(
+def create_transport(
     context: ssl.SSLContext,
     *,
     proxy: str | None = None,
@@ -41,21 +41,21 @@ def make_transport(
     would only hide the wait from it. With a ``resolver`` of its own, every connection resolves anew.
     """
 
-    def session() -> aiohttp.ClientSession:
+    def open_session() -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
             limit=0,
             ssl=context,
-            keepalive_timeout=_KEEPALIVE,
+            keepalive_timeout=_KEEPALIVE_SECONDS,
             resolver=resolver() if resolver else None,
             use_dns_cache=resolver is None,
             socket_factory=socket_factory,
         )
         return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
-    return AiohttpTransport(verify=context, client=session, proxy=httpx.Proxy(proxy) if proxy else None)
+    return AiohttpTransport(verify=context, client=open_session, proxy=httpx.Proxy(proxy) if proxy else None)
 
 
-def environment_proxy(origin: str) -> str | None:
+def find_environment_proxy(origin: str) -> str | None:
     """The proxy that ``HTTP_PROXY``, ``HTTPS_PROXY`` or ``ALL_PROXY`` name for ``origin``, unless ``NO_PROXY`` does.
 
     Loopback is never proxied. A SOCKS proxy is not supported by aiohttp and is passed over.

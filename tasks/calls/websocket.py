@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 import aiohttp
 
-from mediamill.tasks.calls.handshake import Refused, Socket
+from mediamill.tasks.calls.handshake import HandshakeRefused, HandshakeWebsocket
 from mediamill.tasks.calls.transport_errors import NotSent, ReplyLost, TransportError, classify_transport_error
 from mediamill.tasks.domain import Payload
 from mediamill.tasks.errors import BadInput, ItemError
@@ -32,7 +32,7 @@ from mediamill.tasks.websocket_session import (
 from mediamill.tasks.wire import Reply
 
 PING_SECONDS = 20.0
-MOST_MESSAGE = 8 * 2**20
+MAX_MESSAGE_BYTES = 8 * 2**20
 """Bytes of one message; sound comes in far smaller ones."""
 
 READY_SECONDS = 30.0
@@ -41,15 +41,15 @@ READY_SECONDS = 30.0
 _CLOSE_SECONDS = 0.5
 """How long a server is given to say goodbye; it has said all that counts."""
 
-_WALK = 1.0
+_MAX_SILENCE_SECONDS = 1.0
 """Seconds that a server with enough to work on may be silent before it gets more."""
 
-_IN_ORDER = frozenset({1000, 1001, 1005})
-_GONE = frozenset({aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSING})
+_NORMAL_CLOSE_CODES = frozenset({1000, 1001, 1005})
+_CLOSED_TYPES = frozenset({aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSING})
 
 
 @dataclass(slots=True)
-class SocketExchange:
+class WebsocketExchange:
     """One conversation from handshake to reply.
 
     Args:
@@ -61,22 +61,22 @@ class SocketExchange:
     talk: WebsocketSession
     where: str
     most: int
-    began: bool = False
+    has_begun: bool = False
     _ready: asyncio.Event = field(default_factory=asyncio.Event)
-    _moved: asyncio.Event = field(default_factory=asyncio.Event)
-    _kept: list[bytes] = field(default_factory=list)
-    _stalled: bool = False
+    _progressed: asyncio.Event = field(default_factory=asyncio.Event)
+    _kept_messages: list[bytes] = field(default_factory=list)
+    _is_stalled: bool = False
     _failure: Exception | None = None
-    _socket: Socket | None = None
+    _socket: HandshakeWebsocket | None = None
 
     async def run(
         self,
-        session: aiohttp.ClientSession,
+        client: aiohttp.ClientSession,
         url: str,
         headers: Mapping[str, str],
         *,
         deadline: float,
-        handshake: float,
+        handshake_seconds: float,
         proxy: str | None,
     ) -> Reply:
         """Carry it out; everything within ``deadline`` seconds, the handshake within its own.
@@ -88,106 +88,108 @@ class SocketExchange:
         """
         try:
             async with asyncio.timeout(deadline):
-                self._socket = await self._opened(session, url, headers, handshake, proxy)
-                end = await self._held(self._socket)
-            body = b"".join(line + b"\n" for line in self._kept)
+                self._socket = await self._connect(client, url, headers, handshake_seconds, proxy)
+                end = await self._converse(self._socket)
+            body = b"".join(line + b"\n" for line in self._kept_messages)
             return Reply(HTTPStatus.SWITCHING_PROTOCOLS, {**self._socket.headers, SOCKET_HEADER: end}, body)
-        except Refused as refused:
+        except HandshakeRefused as refused:
             return refused.reply
         except TransportError as error:
-            raise self._told(error) from None
+            raise self._to_not_sent(error) from None
         except ItemError:
             raise
         except TimeoutError:
-            raise self._told(ReplyLost("deadline", f"{self.where}: not over within {deadline:g} s")) from None
+            raise self._to_not_sent(ReplyLost("deadline", f"{self.where}: not over within {deadline:g} s")) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise self._told(classify_transport_error(error, self.where)) from None
+            raise self._to_not_sent(classify_transport_error(error, self.where)) from None
         finally:
             if self._socket is not None:
                 await self._socket.close()
 
-    def _told(self, error: TransportError) -> TransportError:
+    def _to_not_sent(self, error: TransportError) -> TransportError:
         """Before anything was sent, whatever broke is a connection that was not made."""
-        if self.began or isinstance(error, NotSent):
+        if self.has_begun or isinstance(error, NotSent):
             return error
         return NotSent("connect_timeout" if error.kind == "deadline" else "handshake", error.message)
 
-    async def _opened(
+    async def _connect(
         self,
-        session: aiohttp.ClientSession,
+        client: aiohttp.ClientSession,
         url: str,
         headers: Mapping[str, str],
-        seconds: float,
+        handshake_seconds: float,
         proxy: str | None,
-    ) -> Socket:
+    ) -> HandshakeWebsocket:
         try:
-            async with asyncio.timeout(seconds):
-                socket = await session.ws_connect(
+            async with asyncio.timeout(handshake_seconds):
+                socket = await client.ws_connect(
                     url,
                     headers=headers,
                     heartbeat=PING_SECONDS,
-                    max_msg_size=MOST_MESSAGE,
+                    max_msg_size=MAX_MESSAGE_BYTES,
                     proxy=proxy,
                     timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_SECONDS),
                 )
         except TimeoutError:
-            raise NotSent("connect_timeout", f"{self.where}: no socket was opened within {seconds:g} s") from None
-        assert isinstance(socket, Socket)
+            raise NotSent(
+                "connect_timeout", f"{self.where}: no socket was opened within {handshake_seconds:g} s"
+            ) from None
+        assert isinstance(socket, HandshakeWebsocket)
         return socket
 
-    async def _held(self, socket: aiohttp.ClientWebSocketResponse) -> str:
+    async def _converse(self, socket: aiohttp.ClientWebSocketResponse) -> str:
         """Send and listen side by side; how it ended."""
         if not self.talk.waits_for_ready:
             self._ready.set()
-        sender = asyncio.create_task(self._say(socket))
+        sender = asyncio.create_task(self._send_all(socket))
         try:
-            return await self._listen(socket)
+            return await self._receive_all(socket)
         finally:
             sender.cancel()
             await asyncio.gather(sender, return_exceptions=True)
 
-    async def _say(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    async def _send_all(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         try:
             await asyncio.wait_for(self._ready.wait(), READY_SECONDS)
-            self.began = True
+            self.has_begun = True
             for message in self.talk.opening_messages():
                 await socket.send_str(message)
             if self.talk.audio is not None:
-                await self._play(socket, self.talk.audio)
+                await self._send_audio(socket, self.talk.audio)
             for message in self.talk.closing_messages():
                 await socket.send_str(message)
         except (ConnectionError, aiohttp.ClientError):
             return  # the listener learns why
         except Exception as error:  # noqa: BLE001 - the listener raises it
             self._failure = error
-            if isinstance(error, TimeoutError) and not self.began:
+            if isinstance(error, TimeoutError) and not self.has_begun:
                 self._failure = NotSent("handshake", f"{self.where}: no session began within {READY_SECONDS:g} s")
             await socket.close()
 
-    async def _play(self, socket: aiohttp.ClientWebSocketResponse, sound: Payload) -> None:
-        async with aclosing(_slices(sound, self.talk.chunk_bytes)) as slices:
-            async for piece in slices:
-                await self._walk()
-                message = self.talk.encode_chunk(piece)
+    async def _send_audio(self, socket: aiohttp.ClientWebSocketResponse, audio: Payload) -> None:
+        async with aclosing(_read_slices(audio, self.talk.chunk_bytes)) as slices:
+            async for chunk in slices:
+                await self._wait_for_progress()
+                message = self.talk.encode_chunk(chunk)
                 if isinstance(message, str):
                     await socket.send_str(message)
                 else:
                     await socket.send_bytes(message)
 
-    async def _walk(self) -> None:
+    async def _wait_for_progress(self) -> None:
         """While the server has enough to work on, a slice for each of its messages.
 
         One that falls silent may be waiting for the rest: it gets it, as fast as the connection takes it.
         """
-        if self._stalled or self.talk.can_send():
+        if self._is_stalled or self.talk.can_send():
             return
-        self._moved.clear()
+        self._progressed.clear()
         try:
-            await asyncio.wait_for(self._moved.wait(), _WALK)
+            await asyncio.wait_for(self._progressed.wait(), _MAX_SILENCE_SECONDS)
         except TimeoutError:
-            self._stalled = True
+            self._is_stalled = True
 
-    async def _listen(self, socket: aiohttp.ClientWebSocketResponse) -> str:
+    async def _receive_all(self, socket: aiohttp.ClientWebSocketResponse) -> str:
         total = 0
         while True:
             try:
@@ -198,50 +200,50 @@ class SocketExchange:
                 total += len(message.data)
                 if total > self.most:
                     raise ReplyLost("too_large", f"{self.where}: more than the {self.most:,} bytes allowed were said")
-                if self._heard(message.data):
+                if self._take_message(message.data):
                     return OVER
             elif message.type is aiohttp.WSMsgType.CLOSE:
-                return self._hung_up(message.data, message.extra)
+                return self._format_close(message.data, message.extra)
             else:
-                raise self._fault(message)
+                raise self._to_error(message)
 
-    def _heard(self, text: str) -> bool:
+    def _take_message(self, text: str) -> bool:
         """Take a message in; True when it was the last."""
         try:
             turn = self.talk.receive(text)
         except UnreadableMessage as error:
             raise ReplyLost("protocol", f"{self.where}: {error}") from None
         if MessageFlags.KEEP in turn:
-            self._kept.append(text.replace("\n", " ").encode("utf-8", "replace"))
+            self._kept_messages.append(text.replace("\n", " ").encode("utf-8", "replace"))
         if MessageFlags.READY in turn:
             self._ready.set()
-        self._moved.set()
-        self._stalled = False
+        self._progressed.set()
+        self._is_stalled = False
         return MessageFlags.OVER in turn
 
-    def _hung_up(self, code: int | None, reason: str | None) -> str:
+    def _format_close(self, code: int | None, reason: str | None) -> str:
         code = code or 1005
-        if code in _IN_ORDER and self.talk.is_complete():
+        if code in _NORMAL_CLOSE_CODES and self.talk.is_complete():
             return OVER
-        words = " ".join((reason or "").split())[:120]
-        return f"{CLOSED if self.began else UNSENT} {code} {words}".rstrip()
+        close_reason = " ".join((reason or "").split())[:120]
+        return f"{CLOSED if self.has_begun else UNSENT} {code} {close_reason}".rstrip()
 
-    def _fault(self, message: aiohttp.WSMessage) -> Exception:
+    def _to_error(self, message: aiohttp.WSMessage) -> Exception:
         if self._failure is not None:
             return self._failure
-        if message.type in _GONE:
+        if message.type in _CLOSED_TYPES:
             return ReplyLost("reset", f"{self.where}: the connection was closed in the middle of the conversation")
         if message.type is aiohttp.WSMsgType.ERROR:
             error = message.data
             if isinstance(error, aiohttp.WebSocketError):
                 if error.code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
-                    return ReplyLost("too_large", f"{self.where}: a message is larger than {MOST_MESSAGE:,} bytes")
+                    return ReplyLost("too_large", f"{self.where}: a message is larger than {MAX_MESSAGE_BYTES:,} bytes")
                 return ReplyLost("protocol", f"{self.where}: what came is not a websocket's message")
             return ReplyLost("reset", f"{self.where}: the connection broke in the middle of the conversation")
         return ReplyLost("protocol", f"{self.where}: bytes came where only text is said")
 
 
-async def _slices(payload: Payload, size: int) -> AsyncGenerator[bytes, None]:
+async def _read_slices(payload: Payload, size: int) -> AsyncGenerator[bytes, None]:
     """The sound in slices, from memory or from disk."""
     if payload.data is not None:
         for at in range(0, len(payload.data), size):
@@ -249,20 +251,20 @@ async def _slices(payload: Payload, size: int) -> AsyncGenerator[bytes, None]:
         return
     if payload.path is None:
         raise BadInput(f"{payload.filename}: nothing to send")
-    file = await asyncio.to_thread(_open, payload.path)
+    file = await asyncio.to_thread(_open_file, payload.path)
     try:
-        left = payload.size
-        while left > 0:
-            piece = await asyncio.to_thread(file.read, min(size, left))
-            if not piece:
+        bytes_left = payload.size
+        while bytes_left > 0:
+            chunk = await asyncio.to_thread(file.read, min(size, bytes_left))
+            if not chunk:
                 raise BadInput(f"{payload.filename}: became shorter while it was sent", transient=True)
-            left -= len(piece)
-            yield piece
+            bytes_left -= len(chunk)
+            yield chunk
     finally:
         file.close()
 
 
-def _open(path: Path) -> BinaryIO:
+def _open_file(path: Path) -> BinaryIO:
     try:
         return path.open("rb")
     except OSError as error:

@@ -249,9 +249,9 @@ def test_one_request_larger_than_the_whole_limit_still_goes() -> None:
 def test_what_was_learned_is_remembered_as_json() -> None:
     limiter = Limiter(Quota(concurrency=64))
     simulate(limiter, SimulatedServer(10, 0.05), 120)
-    state = json.loads(json.dumps(limiter.state()))
+    state = json.loads(json.dumps(limiter.export_state()))
     again = Limiter(Quota(concurrency=64))
-    again.restore(state)
+    again.restore_state(state)
     server, began = simulate(again, SimulatedServer(10, 0.05), 60)
     assert server.since(began, began + 60)[1] <= 0.02
 
@@ -267,7 +267,7 @@ def test_a_spoiled_memory_is_ignored(state: Any) -> None:
     async def main() -> float:
         limiter = Limiter(Quota(concurrency=8))
         if isinstance(state, dict):
-            limiter.restore(state)
+            limiter.restore_state(state)
         return (await limiter.acquire(ONE)).wait
 
     assert run_virtual(main) == 0
