@@ -1,7 +1,7 @@
-"""WHAT is done to an item, one file each. A new capability is its file and one line here.
+"""WHAT is done to an item, one file for each capability. A new capability is its file and one line here.
 
 Its command, options, help, flow and form are made from it. A capability of another package is found by its entry
-point in the group ``mediamill.capabilities``, whose name is the capability's and which loads to its class::
+point in the group ``mediamill.capabilities``; the entry point has the capability's name and loads its class::
 
     [project.entry-points."mediamill.capabilities"]
     count-words = "my_package.count_words:CountWords"
@@ -27,24 +27,24 @@ _PACKAGE = "mediamill.tasks.capabilities"
 BUILT_IN = {
     "transcribe": (f"{_PACKAGE}.transcribe:Transcribe", "Recordings to transcripts with segments and words."),
     "translate": (f"{_PACKAGE}.translate:Translate", "Recordings to text in English or another language."),
-    "speak": (f"{_PACKAGE}.speak:Speak", "Texts to audio files, long ones cut at sentences and joined."),
-    "caption": (f"{_PACKAGE}.caption:Caption", "Pictures to captions, tags, or any answer about them."),
+    "speak": (f"{_PACKAGE}.speak:Speak", "Texts to audio files; long texts are cut at sentences and joined."),
+    "caption": (f"{_PACKAGE}.caption:Caption", "Images to captions, tags, or any answer about them."),
     "describe-video": (f"{_PACKAGE}.describe_video:DescribeVideo", "Videos to descriptions, or any answer about them."),
-    "complete": (f"{_PACKAGE}.complete:Complete", "Prompts to answers, held to a schema where one is given."),
+    "complete": (f"{_PACKAGE}.complete:Complete", "Prompts to answers, checked against a schema where one is given."),
     "generate-video": (f"{_PACKAGE}.generate_video:GenerateVideo", "Prompts to videos, never paid twice."),
-    "rerank": (f"{_PACKAGE}.rerank:Rerank", "Documents in the order of how well they answer a query."),
+    "rerank": (f"{_PACKAGE}.rerank:Rerank", "Documents ordered by how well they answer a query."),
     "embed": (f"{_PACKAGE}.embed:Embed", "Texts to vectors."),
-    "generate-image": (f"{_PACKAGE}.generate_image:GenerateImage", "Prompts to pictures."),
-    "execute": (f"{_PACKAGE}.execute:Execute", "Cells of code to what they print, return and draw."),
+    "generate-image": (f"{_PACKAGE}.generate_image:GenerateImage", "Prompts to images."),
+    "execute": (f"{_PACKAGE}.execute:Execute", "Cells of code to what they print, return and plot."),
 }
-"""Name: where the class is, and what the list of commands says; so nothing is imported to show that list."""
+"""Name to the class's location and the summary for the list of commands, which is shown without importing anything."""
 
 _registered: dict[str, tuple[str, str]] = {}
 _REQUIRED_MEMBERS = ("name", "operation", "kinds", "params", "request_version", "schema", "run", "estimate")
 
 
 def names() -> tuple[str, ...]:
-    """Every capability's name: the built-in ones, then those of other packages."""
+    """Names of all capabilities: the built-in ones, then those of other packages."""
     return tuple(dict.fromkeys([*BUILT_IN, *_registered, *find_plugins()]))
 
 
@@ -54,7 +54,7 @@ def register(name: str, target: str, summary: str = "") -> None:
     Args:
         name: as jobs name it.
         target: ``module:Class`` of its :class:`~mediamill.tasks.capabilities.base.Capability`.
-        summary: what the list of commands says of it.
+        summary: one line for the list of commands.
 
     Raises:
         ValueError: when another has the name already.
@@ -64,12 +64,12 @@ def register(name: str, target: str, summary: str = "") -> None:
 
 
 def is_known(name: str) -> bool:
-    """Whether there is a capability of that name. Other packages are only looked at where it is not built in."""
+    """True when there is a capability of that name. Other packages are only searched when it is not built in."""
     return name in BUILT_IN or name in _registered or name in find_plugins()
 
 
 def summary(name: str) -> str:
-    """A capability in one line, told without importing it; of another package's, which package that is."""
+    """A capability in one line, without importing it; for another package's capability, the name of that package."""
     known = BUILT_IN.get(name) or _registered.get(name)
     if known is not None:
         return known[1]
@@ -77,11 +77,11 @@ def summary(name: str) -> str:
 
 
 def get(name: str) -> Capability:
-    """A new object of the capability of that name. It serves one run: some keep what their items share.
+    """A new object of the capability of that name. It serves one run: some capabilities keep what their items share.
 
     Raises:
         NoSuchOption: when there is none.
-        UsageError: when another package's cannot be used; it names the package.
+        UsageError: when another package's capability cannot be used; it names the package.
     """
     known = BUILT_IN.get(name) or _registered.get(name)
     if known is not None:
@@ -95,22 +95,22 @@ def get(name: str) -> Capability:
 
 
 def iter_usable() -> Iterator[Capability]:
-    """A new object of every capability; other packages' that cannot be used are passed over."""
+    """A new object of every capability; those of other packages that cannot be used are skipped."""
     for name in names():
         with contextlib.suppress(UsageError):
             yield get(name)
 
 
 def find_plugins() -> dict[str, EntryPoint]:
-    """The capabilities of installed packages, by name, none of them imported. A built-in one hides its namesake."""
+    """Capabilities of installed packages by name, not imported. A built-in capability hides one of the same name."""
     return {name: point for name, point in installed(CAPABILITIES).items() if name not in BUILT_IN}
 
 
 def _load_plugin_capability(plugin: EntryPoint) -> Capability:
-    """Another package's capability; whatever is wrong with it is told in one line.
+    """Load another package's capability.
 
     Raises:
-        UsageError: when it cannot be imported or made, or is no capability of that name.
+        UsageError: when it cannot be imported or created, or is not a capability of that name; in one line.
     """
     from pydantic import BaseModel
 
@@ -125,7 +125,7 @@ def _load_plugin_capability(plugin: EntryPoint) -> Capability:
     if not (isinstance(capability.params, type) and issubclass(capability.params, BaseModel)):
         raise unusable(plugin, f"params of {plugin.value} is no pydantic model")
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", plugin.name):
-        raise unusable(plugin, "a capability is called by small letters, digits and hyphens between them")
+        raise unusable(plugin, "a capability's name has lowercase letters, digits, and hyphens between them")
     if capability.name != plugin.name:
         raise unusable(plugin, f"{plugin.value} calls itself {capability.name!r}")
     return capability

@@ -1,4 +1,4 @@
-"""How a capability declares its parameters, beside what pydantic says: their options, and values that are lists."""
+"""How a capability declares its parameters, in addition to pydantic: command-line options, and list values."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ import orjson
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """How a parameter is given on the command line, where that is not simply ``--its-name VALUE``.
+    """How a parameter is given on the command line, when that is not simply ``--its-name VALUE``.
 
-    It stands in the parameter's annotation: ``json_schema: Annotated[dict[str, Any] | None, Option("--schema")]``.
+    It goes into the parameter's annotation: ``json_schema: Annotated[dict[str, Any] | None, Option("--schema")]``.
 
     Attributes:
-        flag: the option's name, where it is not the parameter's.
-        metavar: what the help shows for its value; by default what the type says.
-        offered: False for a parameter that makes no sense for all items at once. A row, a job file and --set give it.
+        flag: the option's name, when it differs from the parameter's.
+        metavar: what the help shows for its value; by default it follows from the type.
+        offered: False for a parameter that makes no sense for all items at once: it has no option, but a row, a job
+            file and --set can give it.
         permission: True for what the person at the keyboard allows. ``mediamill run FILE`` takes this option, too, so
-            that a file need not say it.
+            that the job file need not contain it.
     """
 
     flag: str | None = None
@@ -29,10 +30,10 @@ class Option:
 
 
 def parse_list(value: Any) -> Any:
-    """A list of what is given: one text or object, or a list of them, also as JSON, as a manifest's cell holds it.
+    """A list from one text or object, a list of them, or either as JSON text, as in a manifest's cell.
 
     Raises:
-        ValueError: when what looks like JSON is none.
+        ValueError: when a text looks like JSON and is not.
     """
     if isinstance(value, str) and value.lstrip().startswith(("[", "{")):
         try:

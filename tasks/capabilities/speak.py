@@ -1,4 +1,4 @@
-"""speak: texts to audio files; long texts cut at sentences and joined without clicks."""
+"""speak: texts to audio files. Long texts are cut at sentences, and their audio is joined without clicks."""
 
 from __future__ import annotations
 
@@ -25,53 +25,68 @@ if TYPE_CHECKING:
     from mediamill.tasks.media.concat import Joined
 
 _BYTES_PER_CHARACTER = 4_000
-"""Sound of a character: a twelfth of a second of 24 kHz, 16 bit; what memory is held for."""
+"""Memory to reserve for a character's audio: a twelfth of a second at 24 kHz and 16 bit."""
 
 _COPIES_IN_MEMORY = 3
+"""Copies of a piece's audio that exist while it is decoded and joined."""
 _CHARACTERS_PER_SECOND = Decimal(15)
+"""Usual pace of speech (estimate)."""
 _MAX_SECONDS_PER_CHARACTER = Decimal("0.25")
-"""Seconds that a character can take at most, with pauses (estimate)."""
+"""The longest that a character can take, with pauses (estimate)."""
 
 _MAX_REPLY_BYTES = 48_000_000
-"""Bytes that a reply should have at most; a quarter more is read, and beyond that a paid reply would be lost."""
+"""The size that a reply should not exceed. A quarter more is still read; a paid reply beyond that would be lost."""
 
 _SLOW_SECONDS_PER_CHARACTER = 0.12
-"""Seconds that a character takes in slow speech (estimate); with the rates it decides where long texts are cut."""
+"""What a character takes in slow speech (estimate); with the byte rates it decides where long texts are cut."""
 
 _LOSSY_BYTES_PER_SECOND, _DEFAULT_SAMPLE_RATE = 24_000, 24_000
 _BASE64_FACTOR = 4 / 3
-_MIN_CEILING_SECONDS = Decimal(10)
+_EXTRA_CEILING_SECONDS = Decimal(10)
+"""Added to the ceiling of every piece, so that a very short text has one, too."""
 _MAX_CHARACTERS_PER_SECOND = 60
+"""Speech that would have to be faster gets the warning ``short``."""
 
 
 class SpeakParams(BaseModel):
-    """What can be asked of speech; the same names for every provider. What is unset is not sent."""
+    """Parameters of speech synthesis; the same names for every provider. What is unset is not sent."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    voice: str | None = Field(None, min_length=1, max_length=200, description="one of the model's voices")
-    format: Literal["mp3", "wav", "flac", "opus"] | None = Field(
-        None, description="mp3, wav, flac or opus; the provider's first where unset, converted where it has it not"
+    voice: str | None = Field(
+        None, min_length=1, max_length=200, description="one of the model's voices; default: the model's own"
     )
-    speed: float | None = Field(None, gt=0, le=10, allow_inf_nan=False, description="1 is the voice's own pace")
+    format: Literal["mp3", "wav", "flac", "opus"] | None = Field(
+        None, description="file format; default: the provider's first. Converted where the provider does not offer it"
+    )
+    speed: float | None = Field(
+        None, gt=0, le=10, allow_inf_nan=False, description="speaking rate; 1 is the voice's own pace"
+    )
     language: str | None = Field(
         None, pattern=r"^(auto|[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})?)$", description="ISO-639-1 code of the text"
     )
-    instructions: str | None = Field(None, max_length=4000, description="how to say it, where the model listens to it")
-    sample_rate: int | None = Field(None, ge=8000, le=48000, description="Hz of the file")
-    stream: bool = Field(default=False, description="take the sound as a stream of events, where the model has one")
-    transport: Literal["http", "socket"] | None = Field(
-        None, description="socket: through the provider's speech socket; by default as the model needs it"
+    instructions: str | None = Field(
+        None, max_length=4000, description="how to speak, where the model takes instructions"
     )
-    piece_characters: int | None = Field(None, ge=20, le=100_000, description="cut texts shorter than the limit")
+    sample_rate: int | None = Field(
+        None, ge=8000, le=48000, description="sample rate of the file in Hz; default: the provider's"
+    )
+    stream: bool = Field(default=False, description="receive the audio as a stream of events, where the model has one")
+    transport: Literal["http", "socket"] | None = Field(
+        None, description="socket uses the provider's WebSocket for speech; default: what the model needs"
+    )
+    piece_characters: int | None = Field(
+        None, ge=20, le=100_000, description="maximum characters of a piece of a long text; default: the model's limit"
+    )
 
 
 class Speak:
-    """Say every text of SOURCE, each into an audio file under OUT/media.
+    """Speak every text of SOURCE, each into an audio file under OUT/media.
 
     SOURCE is a manifest (.csv .tsv .jsonl .parquet) with a column of texts, a folder of .txt files, a file, a
-    URL, or - for a text on each line of stdin. Long texts are cut at sentences and joined without clicks. What
-    may have been billed without an answer is told as `unknown` and not bought again unasked.
+    URL, or - for a text on each line of stdin. Long texts are cut at sentences and joined without clicks. A request
+    that may have been billed without an answer is reported as `unknown` and sent again only by
+    `mediamill retry OUT --only unknown`.
     """
 
     name = "speak"
@@ -81,7 +96,7 @@ class Speak:
     request_version = 1
 
     def schema(self, params: Any, provider: Provider, model: str) -> pa.Schema:
-        """``file`` is relative to OUT; ``seconds`` is the decoded length; ``pieces`` how many requests it took."""
+        """``file`` is relative to OUT; ``seconds`` is the decoded length; ``pieces`` is the number of requests."""
         import pyarrow as pa
 
         return pa.schema(
@@ -101,50 +116,54 @@ class Speak:
         )
 
     async def run(self, item: Item, params: SpeakParams, call: Call, context: CapabilityContext) -> Mapping[str, Any]:
-        """One text to one file."""
+        """Speak one text into one file."""
         text = await self._read_text(item, context)
         limits = _get_tts_model(context)
         asks = self._build_asks(item, text, params, limits, context.model)
-        form = params.format or _default_format(limits)
-        longest = max(len(str(ask.params["text"])) for ask in asks)
+        audio_format = params.format or _default_format(limits)
+        max_characters = max(len(str(ask.params["text"])) for ask in asks)
         async with context.reserve_memory(
-            longest * _BYTES_PER_CHARACTER * (min(MAX_PIECES_AHEAD, len(asks)) + _COPIES_IN_MEMORY)
+            max_characters * _BYTES_PER_CHARACTER * (min(MAX_PIECES_AHEAD, len(asks)) + _COPIES_IN_MEMORY)
         ):
-            made = context.scratch / f"{uuid.uuid4().hex}.{form}"
+            path = context.scratch / f"{uuid.uuid4().hex}.{audio_format}"
             try:
-                joined, warnings = await self._write_audio(item, asks, call, context, made, form, params.sample_rate)
+                joined, warnings = await self._write_audio(
+                    item, asks, call, context, path, audio_format, params.sample_rate
+                )
                 from mediamill.tasks.sinks.media import publish_media
 
-                file = await context.run_in_thread(publish_media, made, context.out, item.item_id, f".{form}")
+                published = await context.run_in_thread(
+                    publish_media, path, context.out, item.item_id, f".{audio_format}"
+                )
             finally:
-                made.unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
         return {
             "content_sha256": hashlib.sha256(text.encode("utf-8", "replace")).hexdigest(),
-            "file": file.file,
-            "sha256": file.sha256,
-            "bytes": file.size,
-            "format": form,
+            "file": published.file,
+            "sha256": published.sha256,
+            "bytes": published.size,
+            "format": audio_format,
             "sample_rate": joined.rate,
             "channels": joined.channels,
             "seconds": float(joined.seconds),
             "characters": sum(len(str(ask.params["text"])) for ask in asks),
             "voice": params.voice or limits.default_voice,
             "pieces": len(asks),
-            "warnings": [*warnings, *_find_audio_doubts(joined, text)],
+            "warnings": [*warnings, *_find_audio_warnings(joined, text)],
         }
 
     async def estimate(self, item: Item, params: SpeakParams, context: CapabilityContext) -> Estimate:
-        """The characters that would be sent; how long they take to say is a guess."""
+        """The characters that would be sent; their speaking time is an estimate."""
         asks = self._build_asks(
             item, await self._read_text(item, context), params, _get_tts_model(context), context.model
         )
         characters = sum(ask.ceiling.characters or 0 for ask in asks)
         seconds = (characters / _CHARACTERS_PER_SECOND / Decimal(str(params.speed or 1))).quantize(Decimal("0.001"))
-        most = sum((ask.ceiling.speech_seconds or Decimal(0) for ask in asks), Decimal(0))
+        max_seconds = sum((ask.ceiling.speech_seconds or Decimal(0) for ask in asks), Decimal(0))
         return Estimate(
             len(asks),
             Usage(characters=characters, speech_seconds=seconds, requests=len(asks)),
-            Usage(characters=characters, speech_seconds=most, requests=len(asks)),
+            Usage(characters=characters, speech_seconds=max_seconds, requests=len(asks)),
             seconds,
         )
 
@@ -155,21 +174,25 @@ class Speak:
         return text
 
     def _build_asks(self, item: Item, text: str, params: SpeakParams, limits: TtsModel, model: str) -> list[Ask]:
-        """One Ask for each piece; several are asked for in a format that loses nothing when they are joined."""
-        form = _choose_wire_format(params, limits, 1)
-        parts = split_text(text, _max_piece_characters(params, limits, form))
+        """One Ask for each piece. Several pieces are requested in a lossless format, so that joining loses nothing."""
+        audio_format = _choose_wire_format(params, limits, 1)
+        parts = split_text(text, _max_piece_characters(params, limits, audio_format))
         if len(parts) > 1:
-            form = _choose_wire_format(params, limits, len(parts))
-            parts = split_text(text, _max_piece_characters(params, limits, form))
-        asked = {**_build_speech_params(params), "format": form}
-        slow = _MAX_SECONDS_PER_CHARACTER / Decimal(str(min(params.speed or 1, 1)))
+            audio_format = _choose_wire_format(params, limits, len(parts))
+            parts = split_text(text, _max_piece_characters(params, limits, audio_format))
+        shared_params = {**_build_speech_params(params), "format": audio_format}
+        seconds_per_character = _MAX_SECONDS_PER_CHARACTER / Decimal(str(min(params.speed or 1, 1)))
         return [
             Ask(
                 capability=self.name,
                 operation=self.operation,
                 model=model,
-                params={**asked, "text": part},
-                ceiling=Usage(characters=len(part), speech_seconds=len(part) * slow + _MIN_CEILING_SECONDS, requests=1),
+                params={**shared_params, "text": part},
+                ceiling=Usage(
+                    characters=len(part),
+                    speech_seconds=len(part) * seconds_per_character + _EXTRA_CEILING_SECONDS,
+                    requests=1,
+                ),
                 sample=item.sample,
                 version=self.request_version,
                 item_id=item.item_id,
@@ -184,15 +207,19 @@ class Speak:
         call: Call,
         context: CapabilityContext,
         path: Path,
-        form: str,
+        audio_format: str,
         rate: int | None,
     ) -> tuple[Joined, list[str]]:
-        """The file, from the answers as they come in; what was odd about them."""
+        """Write the file from the answers as they arrive.
+
+        Returns:
+            The joined audio, and the warnings of all answers.
+        """
         from mediamill.tasks.media.concat import Joiner, Stretch, as_it_came
 
         warnings: dict[str, None] = {}
         async with open_ordered_answers(asks, call, item.sample if context.refresh else 0) as answers:
-            with Joiner(path, form, rate) as joiner:
+            with Joiner(path, audio_format, rate) as joiner:
                 count = 0
                 async for answer in answers:
                     count += 1
@@ -200,7 +227,7 @@ class Speak:
                     warnings.update(dict.fromkeys(speech.warnings))
                     stretch = Stretch(speech.audio, speech.form, speech.rate)
                     if len(asks) == 1:
-                        whole = await context.run_in_thread(as_it_came, stretch, path, form, rate)
+                        whole = await context.run_in_thread(as_it_came, stretch, path, audio_format, rate)
                         if whole is not None:
                             return whole, list(warnings)
                     await context.run_in_thread(joiner.add, stretch, first=count == 1, last=count == len(asks))
@@ -212,50 +239,54 @@ def _get_tts_model(context: CapabilityContext) -> TtsModel:
 
 
 def _default_format(limits: TtsModel) -> Form:
-    return next(form for form in limits.formats if form != "pcm")
+    return next(audio_format for audio_format in limits.formats if audio_format != "pcm")
 
 
 def _choose_wire_format(params: SpeakParams, limits: TtsModel, parts: int) -> Form:
-    """What the provider is asked for: the file's own format where one request makes the file, else a lossless one.
+    """The format to request: the file's own when one request makes the file, otherwise a lossless one.
 
     Raises:
-        BadInput: when a stream is asked for where there is none.
+        BadInput: when the parameters ask for a stream that the model does not have.
     """
     if _uses_socket(params, limits):
         return "pcm"
     if params.stream:
         if limits.stream is None:
-            raise BadInput("the model has no stream of events", kind="bad_request", hint="leave out stream")
+            raise BadInput("the model has no stream of events", kind="bad_request", hint="leave out --stream")
         return "pcm"
-    wanted = params.format or _default_format(limits)
-    return wanted if parts == 1 and wanted in limits.formats else limits.lossless()
+    file_format = params.format or _default_format(limits)
+    return file_format if parts == 1 and file_format in limits.formats else limits.lossless()
 
 
-def _max_piece_characters(params: SpeakParams, limits: TtsModel, form: Form) -> int:
-    """Most characters of a piece: as many as the provider takes, and as whose sound is surely read to its end."""
-    a_second = _LOSSY_BYTES_PER_SECOND if form in ("mp3", "opus") else 2 * (params.sample_rate or _DEFAULT_SAMPLE_RATE)
-    seconds = _MAX_REPLY_BYTES / (a_second * (_BASE64_FACTOR if params.stream or _uses_socket(params, limits) else 1))
-    fitting = int(seconds / _SLOW_SECONDS_PER_CHARACTER * min(params.speed or 1, 1))
+def _max_piece_characters(params: SpeakParams, limits: TtsModel, audio_format: Form) -> int:
+    """Maximum characters of a piece: the provider's limit, and what surely fits a reply of ``_MAX_REPLY_BYTES``."""
+    bytes_per_second = (
+        _LOSSY_BYTES_PER_SECOND if audio_format in ("mp3", "opus") else 2 * (params.sample_rate or _DEFAULT_SAMPLE_RATE)
+    )
+    max_seconds = _MAX_REPLY_BYTES / (
+        bytes_per_second * (_BASE64_FACTOR if params.stream or _uses_socket(params, limits) else 1)
+    )
+    fitting = int(max_seconds / _SLOW_SECONDS_PER_CHARACTER * min(params.speed or 1, 1))
     return min(limits.max_characters, params.piece_characters or limits.max_characters, fitting)
 
 
 def _uses_socket(params: SpeakParams, limits: TtsModel) -> bool:
-    """A socket answers in bare samples, whatever the file is to be."""
+    """True when the request goes over a WebSocket, which answers in raw samples whatever the file's format."""
     return params.transport == "socket" or (params.transport is None and limits.transport == "socket")
 
 
 def _build_speech_params(params: SpeakParams) -> dict[str, JSON]:
-    left_out = {"format", "piece_characters"} | (set() if params.stream else {"stream"})
-    return params.model_dump(exclude=left_out, exclude_none=True)
+    excluded = {"format", "piece_characters"} | (set() if params.stream else {"stream"})
+    return params.model_dump(exclude=excluded, exclude_none=True)
 
 
-def _find_audio_doubts(joined: Joined, text: str) -> list[str]:
-    """What a listener would complain of first."""
+def _find_audio_warnings(joined: Joined, text: str) -> list[str]:
+    """Warnings about audio that is silent, or too short for its text."""
     from mediamill.tasks.media.concat import SILENT
 
-    doubts = []
+    warnings = []
     if joined.peak <= SILENT:
-        doubts.append("silent: nothing can be heard")
+        warnings.append("silent: nothing can be heard")
     elif joined.seconds * _MAX_CHARACTERS_PER_SECOND < len(text):
-        doubts.append(f"short: {joined.seconds:.1f} s for {len(text)} characters")
-    return doubts
+        warnings.append(f"short: {joined.seconds:.1f} s for {len(text)} characters")
+    return warnings

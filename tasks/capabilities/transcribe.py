@@ -27,45 +27,57 @@ if TYPE_CHECKING:
 
 
 class SpeechRecognitionParams(BaseModel):
-    """What can be asked of whatever hears a recording; the same names for every provider."""
+    """Parameters of every speech recognition; the same names for every provider."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     language: str = Field(
-        "auto", pattern=r"^(auto|[A-Za-z]{2,3}(-[A-Za-z]{2,4})?)$", description="ISO-639-1 code, or auto to detect"
+        "auto",
+        pattern=r"^(auto|[A-Za-z]{2,3}(-[A-Za-z]{2,4})?)$",
+        description="ISO-639-1 code of the spoken language; default auto: detected",
     )
-    prompt: str | None = Field(None, max_length=4000, description="names and terms the model should expect")
-    temperature: float | None = Field(None, ge=0, le=1, description="0 is the most literal")
-    segments: bool = Field(default=True, description="segments with start and end times")
-    words: bool = Field(default=True, description="words with start and end times, where the model has them")
-    normalize: bool = Field(default=False, description="even out the loudness of short clips first")
-    trim: bool = Field(default=False, description="cut silence off both ends of short clips first")
+    prompt: str | None = Field(None, max_length=4000, description="names and terms that the model should expect")
+    temperature: float | None = Field(
+        None, ge=0, le=1, description="sampling temperature from 0 to 1; 0 is the most literal"
+    )
+    segments: bool = Field(default=True, description="return segments with start and end times; on by default")
+    words: bool = Field(
+        default=True, description="return words with start and end times, where the model has them; on by default"
+    )
+    normalize: bool = Field(default=False, description="normalise the loudness of short clips first")
+    trim: bool = Field(default=False, description="cut the silence off both ends of short clips first")
     transport: Literal["http", "socket"] | None = Field(
-        None, description="socket: through the provider's realtime socket; by default as the model needs it"
+        None, description="socket uses the provider's realtime WebSocket; default: what the model needs"
     )
-    pass_urls: bool = Field(default=False, description="let the provider fetch URLs itself; length stays unknown")
+    pass_urls: bool = Field(default=False, description="let the provider fetch URLs itself; their length stays unknown")
     piece_seconds: float | None = Field(
-        None, ge=5, le=86_400, description="longest piece of a long recording; by default what the provider takes"
+        None,
+        ge=5,
+        le=86_400,
+        description="maximum length of a piece of a long recording, in seconds; default: the provider's limit",
     )
     overlap: float = Field(
-        0.0, ge=0, le=30, description="seconds that pieces of a long recording share, for speech without pauses"
+        0.0,
+        ge=0,
+        le=30,
+        description="seconds that neighbouring pieces of a long recording share, for speech without pauses; default 0",
     )
 
 
 class TranscribeParams(SpeechRecognitionParams):
-    """What can be asked of a transcription besides."""
+    """Parameters of a transcription."""
 
-    diarize: bool = Field(default=False, description="who speaks when, where the model can tell")
-    min_speakers: int | None = Field(None, ge=1, le=64, description="fewest speakers to expect")
-    max_speakers: int | None = Field(None, ge=1, le=64, description="most speakers to expect")
+    diarize: bool = Field(default=False, description="label who speaks when (speaker diarization), where the model can")
+    min_speakers: int | None = Field(None, ge=1, le=64, description="minimum number of speakers to expect")
+    max_speakers: int | None = Field(None, ge=1, le=64, description="maximum number of speakers to expect")
 
 
 _PREPARATION_PARAMS = {"normalize", "trim", "pass_urls", "piece_seconds", "overlap"}
 _MAX_CONCURRENT_CUTS = 4
-"""Recordings that are being cut at once: each holds up to a minute of sound."""
+"""Recordings that are cut at the same time; each holds up to a minute of audio in memory."""
 
 _MAX_INLINE_CHECK_CHARACTERS = 2000
-"""Characters of a text that is checked on the event loop: about a millisecond."""
+"""Longer transcripts are checked in a thread; checking this many characters takes about a millisecond."""
 
 
 class Transcribe:
@@ -87,11 +99,11 @@ class Transcribe:
     def schema(self, params: Any, provider: Provider, model: str) -> pa.Schema:
         """Times are seconds from the start of the recording; ``audio_seconds`` is the decoded length.
 
-        ``speech_seconds`` is how much of it sounds like speech, and ``flags`` what is likely to be wrong
+        ``speech_seconds`` is how much of it sounds like speech, and ``flags`` names what is likely to be wrong
         (:mod:`mediamill.tasks.capabilities.speech.transcript_checks`).
 
-        ``pieces`` says in how many requests it was heard. Speakers of a recording in several pieces are matched where
-        the pieces overlap; a label that holds within one piece only begins with the piece's number.
+        ``pieces`` is the number of requests. Speakers of a recording in several pieces are matched where the pieces
+        overlap; a label that is valid in one piece only begins with the piece's number.
         """
         import pyarrow as pa
 
@@ -131,13 +143,13 @@ class Transcribe:
         )
 
     def expected_language(self, params: Any) -> str | None:
-        """The language the text is to be in; None where it is to be detected."""
+        """The language that the text should be in; None when it is to be detected."""
         return None if params.language == "auto" else iso_code(params.language)
 
     async def run(
         self, item: Item, params: SpeechRecognitionParams, call: Call, context: CapabilityContext
     ) -> Mapping[str, Any]:
-        """One recording to its columns."""
+        """Transcribe one recording."""
         if params.pass_urls and item.is_url:
             source = to_url_input(item, context, self._get_audio_limits(params, context))
             return await self._transcribe_whole(item, params, call, context, source, None)
@@ -167,17 +179,17 @@ class Transcribe:
         seconds = clip.seconds if clip else None
         answer = await call(self._build_ask(item, params, context, source, seconds))
         warnings = clip.warnings if clip else ()
-        heard = None if seconds is None else float(seconds)
-        facts = (answer.data, self.expected_language(params), heard, clip.voiced if clip else None, warnings)
-        short = len(answer.data.get("text") or "") <= _MAX_INLINE_CHECK_CHARACTERS
+        audio_seconds = None if seconds is None else float(seconds)
+        facts = (answer.data, self.expected_language(params), audio_seconds, clip.voiced if clip else None, warnings)
+        is_short = len(answer.data.get("text") or "") <= _MAX_INLINE_CHECK_CHARACTERS
         return {
             **_shift_transcript(answer.data, source.start),
             "content_sha256": source.sha256,
-            "audio_seconds": heard,
+            "audio_seconds": audio_seconds,
             "recipe": source.recipe,
             "pieces": 1,
             "warnings": list(warnings),
-            **(check_transcript(*facts) if short else await context.run_in_thread(check_transcript, *facts)),
+            **(check_transcript(*facts) if is_short else await context.run_in_thread(check_transcript, *facts)),
         }
 
     async def _transcribe_in_pieces(
@@ -186,9 +198,9 @@ class Transcribe:
         async def send(clip: PreparedAudio) -> Answer:
             return await call(self._build_ask(item, params, context, clip.input, clip.seconds))
 
-        limits, cutting = self._get_audio_limits(params, context), _get_cut_options(params)
+        limits, cut_options = self._get_audio_limits(params, context), _get_cut_options(params)
         merged = await transcribe_pieces(
-            media, context, send, self._cut_semaphore, limits, cutting, diarized=_is_diarized(params)
+            media, context, send, self._cut_semaphore, limits, cut_options, diarized=_is_diarized(params)
         )
         columns, length = merged.columns, merged.columns["duration_s"]
         facts = (columns, self.expected_language(params), length, merged.activity, merged.warnings)
@@ -226,7 +238,7 @@ class Transcribe:
         )
 
     async def estimate(self, item: Item, params: SpeechRecognitionParams, context: CapabilityContext) -> Estimate:
-        """An Ask for each piece; lengths are from the file's header, which may be off for files that lie about it."""
+        """One Ask for each piece. The length comes from the file's header, which can be wrong."""
         if item.is_url:
             return Estimate(1, Usage(requests=1), Usage(requests=1))
         from mediamill.tasks.media.endpoint_fit import expected_pieces
@@ -236,8 +248,8 @@ class Transcribe:
         info = await context.run_in_thread(probe, path)
         limits = self._get_audio_limits(params, context)
         asks = expected_pieces(info, path.stat().st_size, limits, _get_cut_options(params))
-        heard = info.seconds + (asks - 1) * Decimal(str(params.overlap))
-        usage = Usage(audio_seconds=heard, requests=asks)
+        sent_seconds = info.seconds + (asks - 1) * Decimal(str(params.overlap))
+        usage = Usage(audio_seconds=sent_seconds, requests=asks)
         return Estimate(asks, usage, usage, info.seconds)
 
     def _get_audio_limits(self, params: SpeechRecognitionParams, context: CapabilityContext) -> AudioLimits:
@@ -247,7 +259,7 @@ class Transcribe:
 
 
 def _shift_transcript(data: Mapping[str, Any], start: int) -> Mapping[str, Any]:
-    """Times counted from the recording's start when what was sent begins ``start`` samples (16 kHz) later."""
+    """Make times count from the recording's start, when the sent audio begins ``start`` samples (16 kHz) after it."""
     if not start:
         return data
     return {**data, **{name: shift_times(data.get(name), start) for name in ("segments", "words")}}
@@ -259,7 +271,7 @@ def _is_diarized(params: SpeechRecognitionParams) -> bool:
 
 @functools.lru_cache(maxsize=256)
 def _get_cut_options(params: SpeechRecognitionParams) -> CutOptions:
-    """Speakers are told apart best in a whole, so nothing is cut for its length alone where they are asked for."""
+    """How to cut. With diarization nothing is cut for its length alone: models tell speakers apart best in a whole."""
     return CutOptions(params.piece_seconds, params.overlap, _is_diarized(params), params.normalize, params.trim)
 
 

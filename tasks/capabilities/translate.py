@@ -12,10 +12,12 @@ from mediamill.tasks.providers.operations.translation import TRANSLATION
 
 
 class TranslateParams(SpeechRecognitionParams):
-    """What can be asked of a translation; ``language`` is what is spoken, where the provider wants to know."""
+    """Parameters of a translation; ``language`` is the spoken language, for providers that need it."""
 
     to: str = Field(
-        "en", pattern=r"^[A-Za-z]{2,3}(-[A-Za-z]{2,4})?$", description="ISO-639-1 code of the language to translate to"
+        "en",
+        pattern=r"^[A-Za-z]{2,3}(-[A-Za-z]{2,4})?$",
+        description="ISO-639-1 code of the language to translate to; default en",
     )
 
 
@@ -32,5 +34,5 @@ class Translate(Transcribe):
     params = TranslateParams
 
     def expected_language(self, params: Any) -> str | None:
-        """The target, whatever is spoken."""
+        """The target language, whatever is spoken."""
         return iso_code(params.to)
