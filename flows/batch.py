@@ -16,7 +16,7 @@ def _make_batch_request(job: Job, retry: list[str] | None = None) -> JobRequest:
         job: what to do; the same names as in a job file. A key is the name of an environment variable.
         retry: do failed items again instead of reading the source: kinds of failure, or all.
     """
-    return JobRequest(job, Retry.of(retry))
+    return JobRequest(job, Retry.from_kinds(retry))
 
 
 def _name_batch_run() -> str:

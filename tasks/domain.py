@@ -112,8 +112,8 @@ class Usage:
     def from_dict(cls, data: Mapping[str, Any]) -> Usage:
         """Inverse of :meth:`as_dict`; unknown names are ignored."""
         types = {field.name: Decimal if "Decimal" in str(field.type) else int for field in fields(cls)}
-        stated: dict[str, Any] = {name: types[name](value) for name, value in data.items() if name in types}
-        return cls(**stated)
+        values: dict[str, Any] = {name: types[name](value) for name, value in data.items() if name in types}
+        return cls(**values)
 
 
 @dataclass(frozen=True, slots=True)

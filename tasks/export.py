@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 
 from mediamill.tasks.errors import NoSuchOption, StorageError, UsageError
 
-_ROWS = 1024
-_PREFERRED = ("ranking", "segments")
+_BATCH_ROWS = 1024
+_PREFERRED_LISTS = ("ranking", "segments")
 SUFFIXES = (".csv", ".jsonl", ".parquet")
 
 
@@ -45,79 +45,81 @@ def export(out: Path, to: Path, *, columns: Sequence[str] = (), long: str | None
     if not parts:
         raise UsageError(f"{out} has no results", hint="name the folder of a run that has finished something")
     schema = pa.unify_schemas([pq.read_schema(part) for part in parts])
-    listed = None if long is None else _list_column(schema, long)
-    shape = schema if listed is None else _long_schema(schema, listed)
+    list_column = None if long is None else _choose_list_column(schema, long)
+    full_schema = schema if list_column is None else _explode_schema(schema, list_column)
     for name in columns:
-        if name not in shape.names:
-            raise NoSuchOption("column", name, shape.names, where=str(out))
-    chosen = pa.schema([shape.field(name) for name in columns]) if columns else shape
-    tables = _tables(parts, schema, listed, chosen)
-    aside = to.with_name(f".{to.name}.{uuid.uuid4().hex[:8]}")
+        if name not in full_schema.names:
+            raise NoSuchOption("column", name, full_schema.names, where=str(out))
+    selected_schema = pa.schema([full_schema.field(name) for name in columns]) if columns else full_schema
+    tables = _read_tables(parts, schema, list_column, selected_schema)
+    temporary = to.with_name(f".{to.name}.{uuid.uuid4().hex[:8]}")
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
-        count = _write(aside, to.suffix.lower(), tables, chosen)
-        aside.replace(to)
+        count = _write_tables(temporary, to.suffix.lower(), tables, selected_schema)
+        temporary.replace(to)
     except OSError as error:
         raise StorageError(f"{to}: {error.strerror or error}", hint="choose another --to") from None
     finally:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     return count
 
 
-def _tables(parts: Sequence[Path], schema: pa.Schema, listed: str | None, chosen: pa.Schema) -> Iterator[pa.Table]:
+def _read_tables(
+    parts: Sequence[Path], schema: pa.Schema, list_column: str | None, selected_schema: pa.Schema
+) -> Iterator[pa.Table]:
     """Results a few at a time, in the order of the source within each part."""
     for part in parts:
-        for batch in pq.ParquetFile(part).iter_batches(_ROWS):
+        for batch in pq.ParquetFile(part).iter_batches(_BATCH_ROWS):
             table = pa.Table.from_batches([batch])
             missing = [name for name in schema.names if name not in table.column_names]
             for name in missing:
                 table = table.append_column(schema.field(name), pa.nulls(len(table), schema.field(name).type))
             table = table.select(schema.names)
-            yield (table if listed is None else _long(table, listed)).select(chosen.names)
+            yield (table if list_column is None else _explode(table, list_column)).select(selected_schema.names)
 
 
-def _list_column(schema: pa.Schema, asked: str) -> str:
+def _choose_list_column(schema: pa.Schema, requested: str) -> str:
     lists = [field.name for field in schema if pa.types.is_list(field.type)]
-    if asked:
-        if asked not in lists:
-            raise NoSuchOption("column of lists", asked, lists)
-        return asked
+    if requested:
+        if requested not in lists:
+            raise NoSuchOption("column of lists", requested, lists)
+        return requested
     structs = [name for name in lists if pa.types.is_struct(schema.field(name).type.value_type)]
-    meant = next((name for name in _PREFERRED if name in structs), structs[0] if len(structs) == 1 else None)
-    if meant is None:
+    choice = next((name for name in _PREFERRED_LISTS if name in structs), structs[0] if len(structs) == 1 else None)
+    if choice is None:
         raise UsageError(
             "which list is to be taken apart?", hint=f"say --long with one of: {', '.join(lists) or 'none'}"
         )
-    return meant
+    return choice
 
 
-def _long_schema(schema: pa.Schema, listed: str) -> pa.Schema:
-    rest = [field for field in schema if field.name != listed]
-    return pa.schema([*rest, *_members(schema, listed)])
+def _explode_schema(schema: pa.Schema, list_column: str) -> pa.Schema:
+    rest = [field for field in schema if field.name != list_column]
+    return pa.schema([*rest, *_member_fields(schema, list_column)])
 
 
-def _members(schema: pa.Schema, listed: str) -> list[pa.Field]:
+def _member_fields(schema: pa.Schema, list_column: str) -> list[pa.Field]:
     """Columns of a list's members; one whose name is taken is called after the list."""
-    kind = schema.field(listed).type.value_type
+    kind = schema.field(list_column).type.value_type
     if not pa.types.is_struct(kind):
-        return [pa.field(listed, kind)]
-    taken = set(schema.names) - {listed}
-    return [field.with_name(f"{listed}_{field.name}") if field.name in taken else field for field in kind]
+        return [pa.field(list_column, kind)]
+    taken = set(schema.names) - {list_column}
+    return [field.with_name(f"{list_column}_{field.name}") if field.name in taken else field for field in kind]
 
 
-def _long(table: pa.Table, listed: str) -> pa.Table:
+def _explode(table: pa.Table, list_column: str) -> pa.Table:
     """A row for each member; items whose list is empty or missing have none."""
-    lists = table[listed].combine_chunks()
+    lists = table[list_column].combine_chunks()
     parents, members = pc.list_parent_indices(lists), pc.list_flatten(lists)
-    rest = table.drop_columns([listed]).take(parents)
-    fields = _members(table.schema, listed)
-    made = members.flatten() if pa.types.is_struct(members.type) else [members]
-    for field, column in zip(fields, made, strict=True):
+    rest = table.drop_columns([list_column]).take(parents)
+    fields = _member_fields(table.schema, list_column)
+    columns = members.flatten() if pa.types.is_struct(members.type) else [members]
+    for field, column in zip(fields, columns, strict=True):
         rest = rest.append_column(field, column)
     return rest
 
 
-def _write(path: Path, suffix: str, tables: Iterator[pa.Table], schema: pa.Schema) -> int:
+def _write_tables(path: Path, suffix: str, tables: Iterator[pa.Table], schema: pa.Schema) -> int:
     count = 0
     if suffix == ".parquet":
         with pq.ParquetWriter(path, schema, compression="zstd") as writer:
@@ -126,7 +128,7 @@ def _write(path: Path, suffix: str, tables: Iterator[pa.Table], schema: pa.Schem
                 count += len(table)
         return count
     with path.open("w", encoding="utf-8", newline="") as file:
-        write = _csv(file, schema.names) if suffix == ".csv" else _jsonl(file)
+        write = _make_csv_writer(file, schema.names) if suffix == ".csv" else _make_jsonl_writer(file)
         for table in tables:
             for row in table.to_pylist():
                 write(row)
@@ -134,24 +136,24 @@ def _write(path: Path, suffix: str, tables: Iterator[pa.Table], schema: pa.Schem
     return count
 
 
-def _csv(file: IO[str], names: Sequence[str]) -> Any:
+def _make_csv_writer(file: IO[str], names: Sequence[str]) -> Any:
     writer = csv.writer(file)
     writer.writerow(names)
 
     def write(row: dict[str, Any]) -> None:
-        writer.writerow([_cell(row[name]) for name in names])
+        writer.writerow([_format_cell(row[name]) for name in names])
 
     return write
 
 
-def _jsonl(file: IO[str]) -> Any:
+def _make_jsonl_writer(file: IO[str]) -> Any:
     def write(row: dict[str, Any]) -> None:
         file.write(orjson.dumps(row, default=_plain).decode() + "\n")
 
     return write
 
 
-def _cell(value: Any) -> Any:
+def _format_cell(value: Any) -> Any:
     """A value in a cell: lists and objects as JSON, moments as ISO 8601."""
     if isinstance(value, list | dict):
         return orjson.dumps(value, default=_plain).decode()

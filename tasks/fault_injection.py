@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 
-POINTS = (
+FAILPOINTS = (
     "plan.batch.after",
     "call.claimed.after",
     "call.sending.before",
@@ -49,12 +49,12 @@ def arm(spec: str) -> None:
     _counts.clear()
     for part in filter(None, spec.split(",")):
         name, nth, action = part.split(":")
-        if name not in POINTS:
+        if name not in FAILPOINTS:
             raise ValueError(f"no fault point {name!r}")
         _armed[name] = (int(nth), action)
 
 
-def point(name: str) -> None:
+def failpoint(name: str) -> None:
     """Pass a fault point: nothing happens unless a test has armed it."""
     if not _armed:
         return

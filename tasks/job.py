@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from mediamill.tasks.errors import NoSuchOption, UsageError
 
-_DURATION = re.compile(r"(?P<n>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h|d)?")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
+_DURATION_PART = re.compile(r"(?P<n>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h|d)?")
+_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
 
 
 def parse_duration(text: str | float) -> float:
@@ -28,10 +28,10 @@ def parse_duration(text: str | float) -> float:
     if isinstance(text, (int, float)):
         seconds = float(text)
     else:
-        parts = list(_DURATION.finditer(text.strip()))
+        parts = list(_DURATION_PART.finditer(text.strip()))
         if not parts or "".join(p.group(0) for p in parts) != text.strip():
             raise ValueError(f"{text!r} is not a duration; write 90s, 15m, 1h30m")
-        seconds = sum(float(p["n"]) * _UNITS[p["unit"]] for p in parts)
+        seconds = sum(float(p["n"]) * _UNIT_SECONDS[p["unit"]] for p in parts)
     if not 0 < seconds < float("inf"):
         raise ValueError("a duration is longer than zero")
     return seconds
@@ -66,7 +66,7 @@ class Schedule(BaseModel):
 
     @field_validator("timezone")
     @classmethod
-    def _a_zone(cls, value: str) -> str:
+    def _validate_timezone(cls, value: str) -> str:
         try:
             ZoneInfo(value)
         except (ZoneInfoNotFoundError, ValueError):
@@ -118,29 +118,29 @@ class Job(BaseModel):
 
     @field_validator("deadline", "run_deadline", mode="before", json_schema_input_type=float | str | None)
     @classmethod
-    def _duration(cls, value: Any) -> Any:
+    def _parse_durations(cls, value: Any) -> Any:
         return parse_duration(value) if isinstance(value, str) else value
 
     @field_validator("subtitles", mode="before", json_schema_input_type=list[str] | str)
     @classmethod
-    def _formats(cls, value: Any) -> Any:
+    def _split_formats(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
     @field_validator("budget", "endpoint_hourly", mode="before")
     @classmethod
-    def _money(cls, value: Any) -> Any:
+    def _keep_money_exact(cls, value: Any) -> Any:
         return str(value) if isinstance(value, float) else value
 
     @field_validator("api_key_env")
     @classmethod
-    def _a_name(cls, value: str | None) -> str | None:
+    def _validate_key_env(cls, value: str | None) -> str | None:
         if value is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", value):
             raise ValueError("give the NAME of an environment variable, never the key itself")
         return value
 
     @field_validator("journal")
     @classmethod
-    def _no_password(cls, value: str | None) -> str | None:
+    def _validate_journal(cls, value: str | None) -> str | None:
         if value is None:
             return None
         if "://" not in value:
@@ -166,14 +166,14 @@ def make_job(where: str = "", **fields: Any) -> Job:
     Raises:
         UsageError: on an unknown option or a value of the wrong kind.
     """
-    return _checked(fields, where)
+    return _validate_job(fields, where)
 
 
-def _checked(fields: dict[str, Any], where: str) -> Job:
+def _validate_job(fields: dict[str, Any], where: str) -> Job:
     try:
         return Job.model_validate(fields)
     except ValidationError as error:
-        raise _usage(error, where) from None
+        raise _to_usage_error(error, where) from None
 
 
 def load_job(path: Path, **overrides: Any) -> Job:
@@ -198,18 +198,18 @@ def load_job(path: Path, **overrides: Any) -> Job:
     chosen = {k: v for k, v in overrides.items() if v is not None}
     for name in ("params", "columns"):
         if name in chosen or data.get(name) is None:
-            chosen[name] = _over(data.get(name), chosen.get(name) or {})
-    return _checked({**{str(k): v for k, v in data.items()}, **chosen}, str(path))
+            chosen[name] = _merge_mapping(data.get(name), chosen.get(name) or {})
+    return _validate_job({**{str(k): v for k, v in data.items()}, **chosen}, str(path))
 
 
-def _over(given: Any, overrides: dict[str, Any]) -> Any:
+def _merge_mapping(from_file: Any, overrides: dict[str, Any]) -> Any:
     """A file's mapping with single values overridden; anything else as it is, for the validation to refuse."""
-    if given is None:
+    if from_file is None:
         return overrides
-    return {**given, **overrides} if isinstance(given, dict) else given
+    return {**from_file, **overrides} if isinstance(from_file, dict) else from_file
 
 
-def _usage(error: ValidationError, where: str) -> UsageError:
+def _to_usage_error(error: ValidationError, where: str) -> UsageError:
     first = error.errors(include_url=False)[0]
     path = ".".join(str(p) for p in first["loc"])
     if first["type"] == "extra_forbidden":

@@ -26,7 +26,7 @@ from mediamill.tasks.journal.output_binding import Binding
 from mediamill.tasks.journal.output_lock import OutLock
 from mediamill.tasks.money.budget import Budget
 from mediamill.tasks.resolved_job import ResolvedJob
-from mediamill.tasks.run_context import Context, StopSwitch
+from mediamill.tasks.run_context import RunContext, StopSwitch
 from mediamill.tasks.sinks.media import find_lost_media
 from mediamill.tasks.sinks.parts import is_intact, remove_uncommitted
 from mediamill.tasks.sinks.results import build_results_schema
@@ -36,18 +36,18 @@ from mediamill.tasks.wire import Provider, Wire
 if TYPE_CHECKING:
     from mediamill.tasks.sources import Source
 
-JOURNAL_MARK = ".journal/elsewhere"
+JOURNAL_NAME_FILE = ".journal/elsewhere"
 """Names the shared journal, so that an OUT can be looked at without being told where its journal is."""
 
-_MANY, _STAGED = 64, 8
+_STAGING_STEP_REQUESTS, _STAGING_STEP_EXTRA = 64, 8
 """For every so many requests on the wire, so many more attempts may be on their way into the journal: with few in
 flight its commits cost nothing, with hundreds they would leave a tenth of the places on the wire empty."""
 
-_MOST_WAITING = 4096
+_MAX_OPEN_ITEMS = 4096
 """Items at work at once where many share a request."""
 
 
-def make_out_folder(out: Path) -> None:
+def create_out_folder(out: Path) -> None:
     """Make OUT, where it is not there yet.
 
     Raises:
@@ -63,7 +63,7 @@ def make_out_folder(out: Path) -> None:
         raise StorageError(f"{out}: {error.strerror or error}", hint="choose another --out") from None
 
 
-async def open_context(resolved: ResolvedJob, engine: Engine, *, retry: bool) -> tuple[Context, Source | None]:
+async def open_run(resolved: ResolvedJob, engine: Engine, *, retry: bool) -> tuple[RunContext, Source | None]:
     """Everything a run needs, opened in the order in which it can fail cheapest.
 
     Raises:
@@ -73,18 +73,18 @@ async def open_context(resolved: ResolvedJob, engine: Engine, *, retry: bool) ->
     """
     source = None if retry else await engine.run_in_thread(_open_source, resolved)
     out = resolved.out
-    await engine.run_in_thread(make_out_folder, out)
+    await engine.run_in_thread(create_out_folder, out)
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
     journal = await engine.run_in_thread(Journal.open, out, resolved.job.journal)
     lock = None
     try:
         lock = await engine.run_in_thread(OutLock.acquire, out, journal, run_id)
-        await _bind(resolved, engine, journal, run_id, source)
+        await _bind_out(resolved, engine, journal, run_id, source)
         if source is not None and {"file", "bytes"} <= set(resolved.schema.names):
             await journal.items.restore_unpromoted_previews()
             lost = await engine.run_in_thread(lambda: find_lost_media(out, journal.outcomes.stream_done_results()))
             await journal.items.mark_lost(lost)
-        context = _context(resolved, engine, run_id, journal, lock)
+        context = _create_context(resolved, engine, run_id, journal, lock)
     except BaseException:
         if lock is not None:
             lock.release()
@@ -100,56 +100,58 @@ def _open_source(resolved: ResolvedJob) -> Source:
     return open_source(resolved.job, capability.kinds, frozenset(capability.params.model_fields))
 
 
-def _bound_root(journal: Journal, resolved: ResolvedJob) -> str:
+def _load_bound_root(journal: Journal, resolved: ResolvedJob) -> str:
     """What OUT is bound to already: a retry reads no source, and the job may name it relative to another folder."""
     journal.output.load_id(resolved.out)
-    bound = journal.output.load_binding()
-    return bound.root if bound else resolved.job.source
+    binding = journal.output.load_binding()
+    return binding.root if binding else resolved.job.source
 
 
-async def _bind(resolved: ResolvedJob, engine: Engine, journal: Journal, run_id: str, source: Source | None) -> None:
+async def _bind_out(
+    resolved: ResolvedJob, engine: Engine, journal: Journal, run_id: str, source: Source | None
+) -> None:
     """Bind OUT, settle what a crash left, and freeze the schemas before the first part."""
     job, out = resolved.job, resolved.out
-    root = source.root if source else await engine.run_in_thread(_bound_root, journal, resolved)
+    root = source.root if source else await engine.run_in_thread(_load_bound_root, journal, resolved)
     params = resolved.params.model_dump(mode="json", exclude_defaults=True)
     binding = Binding.from_values(root, resolved.capability.name, resolved.provider.name, resolved.model, params)
-    (out / JOURNAL_MARK).write_text(job.journal or "")
+    (out / JOURNAL_NAME_FILE).write_text(job.journal or "")
     fields = job.model_dump(mode="json", exclude={"limit", "run_deadline", "schedule"})
     await journal.output.bind(out, binding, fields, replace=job.replace, once=source is None)
     await journal.runs.start(run_id)
     await journal.asks.recover()
     committed = journal.parts.load_all()
     remove_uncommitted(out, committed)
-    torn = {part.name for part in committed if part.kind != "calls" and not is_intact(out, part)}
-    if torn:
-        await journal.parts.mark_dirty(torn)
+    torn_parts = {part.name for part in committed if part.kind != "calls" and not is_intact(out, part)}
+    if torn_parts:
+        await journal.parts.mark_dirty(torn_parts)
     if source is not None:
-        row = source.row_schema() or pa.schema([])
-        frozen = (serialize_schema(build_results_schema(resolved.schema, row)), serialize_schema(row))
+        row_schema = source.row_schema() or pa.schema([])
+        frozen = (serialize_schema(build_results_schema(resolved.schema, row_schema)), serialize_schema(row_schema))
         if journal.output.load_schemas() != frozen:
             await journal.output.freeze_schemas(*frozen)
 
 
-def _context(resolved: ResolvedJob, engine: Engine, run_id: str, journal: Journal, lock: OutLock) -> Context:
+def _create_context(resolved: ResolvedJob, engine: Engine, run_id: str, journal: Journal, lock: OutLock) -> RunContext:
     job, provider, model, out = resolved.job, resolved.provider, resolved.model, resolved.out
     operation = resolved.capability.operation
-    stop = StopSwitch()
-    limiter, limits_name = _limiter(resolved, engine, journal)
+    stop_switch = StopSwitch()
+    limiter, limiter_name = _get_limiter(resolved, engine, journal)
     quota = provider.quota(operation, model)
     concurrency = job.concurrency or quota.concurrency
     spent = journal.attempts.sum_costs()
-    line = CallContext(
+    call_context = CallContext(
         provider=provider,
         journal=journal,
         client=engine.client,
         budget=Budget(None if job.endpoint_hourly else job.budget, spent.known, spent.unknown_max),
         pricing=resolved.pricing,
         policy=RetryPolicy(max_retries=job.retries, budget=RetryBudget()),
-        resolve_origin=_origins(engine, provider, model),
+        resolve_origin=_make_origin_resolver(engine, provider, model),
         limiter_for=lambda _: limiter,
         slots=asyncio.Semaphore(concurrency),
-        check_stop=stop.check,
-        request_stop=stop.throw,
+        check_stop=stop_switch.raise_if_stopped,
+        request_stop=stop_switch.trigger,
         run_id=run_id,
         out_id=journal.out_id,
         key=os.environ.get(provider.endpoint.key_env) if provider.endpoint.key_env else None,
@@ -159,9 +161,9 @@ def _context(resolved: ResolvedJob, engine: Engine, run_id: str, journal: Journa
     scratch.mkdir(parents=True, exist_ok=True)
     schemas = journal.output.load_schemas()
     assert schemas is not None
-    shared = min(concurrency * quota.per_request, _MOST_WAITING) if quota.per_request > 1 else 0
-    gate_size = max(2 * concurrency + 16, shared, quota.jobs)
-    return Context(
+    max_batched_items = min(concurrency * quota.per_request, _MAX_OPEN_ITEMS) if quota.per_request > 1 else 0
+    max_open_items = max(2 * concurrency + 16, max_batched_items, quota.jobs)
+    return RunContext(
         job=job,
         run_id=run_id,
         out=out,
@@ -170,49 +172,51 @@ def _context(resolved: ResolvedJob, engine: Engine, run_id: str, journal: Journa
         engine=engine,
         capability=resolved.capability,
         params=resolved.params,
-        line=line,
-        caller=Caller(line),
-        kit=EngineCapabilityContext(job, engine, journal, provider, model, scratch, stop.check, OutputFetcher(line)),
-        stop=stop,
-        gate=asyncio.Semaphore(gate_size),
-        gate_size=gate_size,
+        call_context=call_context,
+        caller=Caller(call_context),
+        capability_context=EngineCapabilityContext(
+            job, engine, journal, provider, model, scratch, stop_switch.raise_if_stopped, OutputFetcher(call_context)
+        ),
+        stop_switch=stop_switch,
+        item_slots=asyncio.Semaphore(max_open_items),
+        max_open_items=max_open_items,
         schema=deserialize_schema(schemas[0]),
         row_schema=deserialize_schema(schemas[1]),
         limiter=limiter,
-        limits_name=limits_name,
+        limiter_name=limiter_name,
     )
 
 
-def _limiter(resolved: ResolvedJob, engine: Engine, journal: Journal) -> tuple[Limiter, str]:
+def _get_limiter(resolved: ResolvedJob, engine: Engine, journal: Journal) -> tuple[Limiter, str]:
     """The limiter of this provider, model and operation, with what earlier runs learned."""
     job, provider, model = resolved.job, resolved.provider, resolved.model
     operation = resolved.capability.operation
     name = f"{provider.name} {provider.endpoint.origin} {model} {operation}"
     quota = provider.quota(operation, model)
     concurrency = job.concurrency or quota.concurrency
-    staged = concurrency + concurrency // _MANY * _STAGED
+    staged = concurrency + concurrency // _STAGING_STEP_REQUESTS * _STAGING_STEP_EXTRA
     quota = replace(quota, concurrency=staged, start=None if job.concurrency else quota.start)
     if job.rpm:
         quota = replace(quota, rpm=min(job.rpm, quota.rpm or job.rpm))
 
-    def make() -> Limiter:
+    def create_limiter() -> Limiter:
         limiter = Limiter(quota)
-        known = journal.learned_limits.load(name)
-        if known:
-            limiter.restore_state(known)
+        learned = journal.learned_limits.load(name)
+        if learned:
+            limiter.restore_state(learned)
         return limiter
 
-    return engine.get_or_create_limiter(f"{name} {quota}", make), name
+    return engine.get_or_create_limiter(f"{name} {quota}", create_limiter), name
 
 
-def _origins(engine: Engine, provider: Provider, model: str) -> Callable[[Wire], Awaitable[str]]:
+def _make_origin_resolver(engine: Engine, provider: Provider, model: str) -> Callable[[Wire], Awaitable[str]]:
     """Where requests really go: the provider's address, or the built-in server's once it is needed."""
-    fixed = provider.endpoint.origin
+    provider_origin = provider.endpoint.origin
 
-    async def known(_: Wire) -> str:
-        return fixed
+    async def resolve_fixed(_: Wire) -> str:
+        return provider_origin
 
-    async def local(_: Wire) -> str:
+    async def resolve_local(_: Wire) -> str:
         return await engine.get_local_origin(model)
 
-    return known if fixed else local
+    return resolve_fixed if provider_origin else resolve_local

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 
-def check_params(capability: Capability, params: dict[str, Any]) -> Any:
+def validate_params(capability: Capability, params: dict[str, Any]) -> Any:
     """The capability's parameters, validated.
 
     Raises:
@@ -28,10 +28,10 @@ def check_params(capability: Capability, params: dict[str, Any]) -> Any:
         name = ".".join(str(p) for p in first["loc"])
         if first["type"] == "extra_forbidden":
             raise NoSuchOption(f"{capability.name} parameter", name, capability.params.model_fields) from None
-        raise UsageError(f"{name}: {_why(first)}") from None
+        raise UsageError(f"{name}: {_get_message(first)}") from None
 
 
-def row_params(capability: Capability, job: Job, item: Item, params: Any) -> Any:
+def resolve_item_params(capability: Capability, job: Job, item: Item, params: Any) -> Any:
     """The parameters for one item: the job's ``params``, overridden by the row's.
 
     Raises:
@@ -44,8 +44,8 @@ def row_params(capability: Capability, job: Job, item: Item, params: Any) -> Any
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = ".".join(str(p) for p in first["loc"])
-        raise BadInput(f"{item.source}: column {name!r}: {_why(first)}", kind="bad_row") from None
+        raise BadInput(f"{item.source}: column {name!r}: {_get_message(first)}", kind="bad_row") from None
 
 
-def _why(problem: ErrorDetails) -> str:
-    return problem["msg"].removeprefix("Value error, ")
+def _get_message(error: ErrorDetails) -> str:
+    return error["msg"].removeprefix("Value error, ")

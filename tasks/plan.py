@@ -17,11 +17,11 @@ from mediamill.tasks.sinks.media import find_lost_media, find_previews
 
 if TYPE_CHECKING:
     from mediamill.tasks.domain import Item
-    from mediamill.tasks.run_context import Context
+    from mediamill.tasks.run_context import RunContext
     from mediamill.tasks.sources import Source
 
 FLAGGED = "flagged"
-_BATCH = 1000
+_BATCH_ITEMS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +34,19 @@ class Retry:
     The provider, model and parameters of the job hold for these items alone; OUT stays bound to its own.
     """
 
-    only: frozenset[str] | None = None
+    only_kinds: frozenset[str] | None = None
 
     @classmethod
-    def of(cls, kinds: Sequence[str] | None) -> Retry | None:
+    def from_kinds(cls, kinds: Sequence[str] | None) -> Retry | None:
         """A retry from a list of kinds, where ``all`` stands for every kind; None from an empty one."""
         return cls(None if "all" in kinds else frozenset(kinds)) if kinds else None
 
-    def kinds(self) -> list[str]:
+    def to_list(self) -> list[str]:
         """The same as a list."""
-        return sorted(self.only) if self.only else ["all"]
+        return sorted(self.only_kinds) if self.only_kinds else ["all"]
 
 
-async def make_plan(context: Context, source: Source) -> list[ShardWork]:
+async def plan_source(context: RunContext, source: Source) -> list[ShardWork]:
     """Read the source and give every new item its shard.
 
     Returns:
@@ -58,7 +58,7 @@ async def make_plan(context: Context, source: Source) -> list[ShardWork]:
     batches = _batches(source.items(), context.job.limit)
     counts = context.counts
     while batch := await context.engine.run_in_thread(next, batches, None):
-        if context.stop.why is not None:
+        if context.stop_switch.reason is not None:
             break
         planned = await context.journal.items.plan(batch, context.job.shard_size, refresh=context.job.refresh)
         if planned.duplicates:
@@ -70,25 +70,25 @@ async def make_plan(context: Context, source: Source) -> list[ShardWork]:
         counts.planned += len(batch)
         counts.skipped += planned.kept
         counts.total += len(batch) - planned.kept
-        fault_injection.point("plan.batch.after")
-    if not counts.planned and context.stop.why is None:
+        fault_injection.failpoint("plan.batch.after")
+    if not counts.planned and context.stop_switch.reason is None:
         raise UsageError(f"{context.job.source}: nothing in it to do")
     return await context.journal.items.find_shards_with_work()
 
 
-async def plan_retry(context: Context, retry: Retry) -> list[ShardWork]:
+async def plan_retry(context: RunContext, retry: Retry) -> list[ShardWork]:
     """Make the items that a retry names pending again.
 
     Returns:
         The shards that have something to do.
     """
-    items, counts, thread, only = context.journal.items, context.counts, context.engine.run_in_thread, retry.only
+    items, counts, thread, only = context.journal.items, context.counts, context.engine.run_in_thread, retry.only_kinds
     if only is not None and PROMOTED_PREVIEW in only:
-        ids = await thread(_kept_previews, context)
+        preview_ids = await thread(_find_kept_previews, context)
         kinds = only - {PROMOTED_PREVIEW}
-        counts.total += await items.retry_ids(ids, promoting=True, kinds=kinds)
-        finals = await thread(_lost_finals, context)
-        counts.total += 0 if kinds else await items.mark_lost(finals, now=True)
+        counts.total += await items.retry_ids(preview_ids, promoting=True, kinds=kinds)
+        lost_videos = await thread(_find_lost_videos, context)
+        counts.total += 0 if kinds else await items.mark_lost(lost_videos, now=True)
         return await items.find_shards_with_work()
     if only and LOST_FILE in only:
         lost = await thread(find_lost_media, context.out, context.journal.outcomes.stream_done_results())
@@ -101,19 +101,19 @@ async def plan_retry(context: Context, retry: Retry) -> list[ShardWork]:
     return await items.find_shards_with_work()
 
 
-def _kept_previews(context: Context) -> list[str]:
+def _find_kept_previews(context: RunContext) -> list[str]:
     """The ids of previews whose file still stands, and of those that an earlier promotion left undone."""
     return find_previews(context.out, context.journal.outcomes.stream_all_results())
 
 
-def _lost_finals(context: Context) -> list[str]:
+def _find_lost_videos(context: RunContext) -> list[str]:
     """The ids of videos made in full whose file is gone."""
     rows = context.journal.outcomes.stream_done_results()
     return find_lost_media(context.out, (row for row in rows if orjson.loads(row).get("preview") is False))
 
 
 def _batches(items: Iterator[Item], limit: int | None) -> Iterator[list[Item]]:
-    return _chunks(islice(items, limit), _BATCH)
+    return _chunks(islice(items, limit), _BATCH_ITEMS)
 
 
 def _chunks(items: Iterator[Item], size: int) -> Iterator[list[Item]]:

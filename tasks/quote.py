@@ -17,17 +17,17 @@ from mediamill.tasks.engine import Engine
 from mediamill.tasks.errors import ItemError, UsageError
 from mediamill.tasks.job import Job
 from mediamill.tasks.journal.journal import Journal
-from mediamill.tasks.params import row_params
+from mediamill.tasks.params import resolve_item_params
 from mediamill.tasks.resolved_job import ResolvedJob, resolve_job
 from mediamill.tasks.status import open_existing
 from mediamill.tasks.summary import Quote
 
-_BATCH = 200
-_EXAMPLES = 3
+_BATCH_ITEMS = 200
+_MAX_EXAMPLES = 3
 
 
 @dataclass(slots=True)
-class _Sum:
+class _QuoteTotals:
     """The quote as it grows."""
 
     items: int = 0
@@ -53,10 +53,10 @@ def quote(job: Job | ResolvedJob) -> Quote:
     Raises:
         UsageError: when the job, the key or the source is wrong.
     """
-    return Engine.shared().submit(_quote(job)).result()
+    return Engine.shared().submit(_quote_job(job)).result()
 
 
-async def _quote(job: Job | ResolvedJob) -> Quote:
+async def _quote_job(job: Job | ResolvedJob) -> Quote:
     from mediamill.tasks.sources import open_source
 
     engine = Engine.shared()
@@ -65,97 +65,99 @@ async def _quote(job: Job | ResolvedJob) -> Quote:
     resolved = replace(resolved, capability=capabilities.get(resolved.job.capability))
     capability, job = resolved.capability, resolved.job
     source = await engine.run_in_thread(open_source, job, capability.kinds, frozenset(capability.params.model_fields))
-    journal = await engine.run_in_thread(_existing, resolved.out)
-    kit = EngineCapabilityContext(job, engine, journal, resolved.provider, resolved.model, resolved.out)
-    total = _Sum()
+    journal = await engine.run_in_thread(_open_journal_or_none, resolved.out)
+    context = EngineCapabilityContext(job, engine, journal, resolved.provider, resolved.model, resolved.out)
+    totals = _QuoteTotals()
     try:
         items = islice(source.items(), job.limit)
-        while batch := await engine.run_in_thread(lambda: list(islice(items, _BATCH))):
-            todo = await engine.run_in_thread(_unfinished, journal, batch, total, job)
-            estimates = await asyncio.gather(*(_estimate(resolved, item, kit, total) for item in todo))
+        while batch := await engine.run_in_thread(lambda: list(islice(items, _BATCH_ITEMS))):
+            todo = await engine.run_in_thread(_select_unfinished, journal, batch, totals, job)
+            estimates = await asyncio.gather(*(_estimate_item(resolved, item, context, totals) for item in todo))
             for estimate in filter(None, estimates):
-                _add(total, estimate, resolved)
+                _add_estimate(totals, estimate, resolved)
     finally:
         if journal is not None:
             await engine.run_in_thread(journal.close)
-    if not total.items:
+    if not totals.items:
         raise UsageError(f"{job.source}: nothing in it to do")
-    return _quote_of(total, resolved)
+    return _to_quote(totals, resolved)
 
 
-def _quote_of(total: _Sum, resolved: ResolvedJob) -> Quote:
-    known = not total.unpriced
+def _to_quote(totals: _QuoteTotals, resolved: ResolvedJob) -> Quote:
+    known = not totals.unpriced
     return Quote(
         capability=resolved.capability.name,
         provider=resolved.provider.name,
         model=resolved.model,
         out=str(resolved.out),
-        items=total.items,
-        finished=total.finished,
-        asks=total.asks,
-        audio_seconds=total.seconds,
-        low_usd=total.low if known else None,
-        high_usd=total.high if known else None,
-        price_source=_source(total, resolved),
-        unpriced=total.unpriced,
-        bad_items=total.bad,
-        saved_tokens=total.saved_tokens,
-        saved_bytes=total.saved_bytes,
-        bad_examples=tuple(total.examples),
+        items=totals.items,
+        finished=totals.finished,
+        asks=totals.asks,
+        audio_seconds=totals.seconds,
+        low_usd=totals.low if known else None,
+        high_usd=totals.high if known else None,
+        price_source=_describe_price_source(totals, resolved),
+        unpriced=totals.unpriced,
+        bad_items=totals.bad,
+        saved_tokens=totals.saved_tokens,
+        saved_bytes=totals.saved_bytes,
+        bad_examples=tuple(totals.examples),
     )
 
 
-def _existing(out: Path) -> Journal | None:
+def _open_journal_or_none(out: Path) -> Journal | None:
     try:
         return open_existing(out)
     except UsageError:
         return None
 
 
-def _unfinished(journal: Journal | None, batch: Sequence[Item], total: _Sum, job: Job) -> list[Item]:
+def _select_unfinished(journal: Journal | None, batch: Sequence[Item], totals: _QuoteTotals, job: Job) -> list[Item]:
     """The items that a run would do: those the OUT has no final answer for."""
-    total.items += len(batch)
+    totals.items += len(batch)
     if journal is None or job.refresh or job.replace:
         return list(batch)
     done = journal.outcomes.find_finished([item.item_id for item in batch])
     todo = [item for item in batch if done.get(item.item_id) != item.fingerprint]
-    total.finished += len(batch) - len(todo)
+    totals.finished += len(batch) - len(todo)
     return todo
 
 
-async def _estimate(resolved: ResolvedJob, item: Item, kit: EngineCapabilityContext, total: _Sum) -> Estimate | None:
+async def _estimate_item(
+    resolved: ResolvedJob, item: Item, context: EngineCapabilityContext, totals: _QuoteTotals
+) -> Estimate | None:
     try:
         if item.problem:
             raise ItemError(item.problem)
-        params = row_params(resolved.capability, resolved.job, item, resolved.params)
-        return await resolved.capability.estimate(item, params, kit)
+        params = resolve_item_params(resolved.capability, resolved.job, item, resolved.params)
+        return await resolved.capability.estimate(item, params, context)
     except ItemError as error:
-        total.bad += 1
-        if len(total.examples) < _EXAMPLES:
+        totals.bad += 1
+        if len(totals.examples) < _MAX_EXAMPLES:
             named = item.source in error.message
-            total.examples.append(error.message if named else f"{item.source}: {error.message}")
+            totals.examples.append(error.message if named else f"{item.source}: {error.message}")
         return None
 
 
-def _add(total: _Sum, estimate: Estimate, resolved: ResolvedJob) -> None:
-    total.asks += estimate.asks
-    total.seconds += estimate.seconds or Decimal(0)
-    total.saved_tokens += estimate.saved_tokens
-    total.saved_bytes += estimate.saved_bytes
+def _add_estimate(totals: _QuoteTotals, estimate: Estimate, resolved: ResolvedJob) -> None:
+    totals.asks += estimate.asks
+    totals.seconds += estimate.seconds or Decimal(0)
+    totals.saved_tokens += estimate.saved_tokens
+    totals.saved_bytes += estimate.saved_bytes
     model, operation = estimate.model or resolved.model, resolved.capability.operation
-    total.models[model] = None
+    totals.models[model] = None
     low = resolved.pricing.cost(model, operation, estimate.usage, None).usd
     high = resolved.pricing.ceiling(model, operation, estimate.ceiling)
     if low is None or high is None:
-        total.unpriced += 1
+        totals.unpriced += 1
         return
-    total.low += min(low, high)
-    total.high += high
+    totals.low += min(low, high)
+    totals.high += high
 
 
-def _source(total: _Sum, resolved: ResolvedJob) -> str | None:
+def _describe_price_source(totals: _QuoteTotals, resolved: ResolvedJob) -> str | None:
     """Where the prices come from; of several models each one's own."""
-    models = list(total.models) or [resolved.model]
+    models = list(totals.models) or [resolved.model]
     sources = {one: resolved.pricing.source(one, resolved.capability.operation) for one in models}
     if models == [resolved.model]:
         return sources[resolved.model]

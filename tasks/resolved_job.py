@@ -12,8 +12,8 @@ from mediamill.tasks.capabilities.base import Capability
 from mediamill.tasks.errors import MediamillError, UsageError
 from mediamill.tasks.job import Job
 from mediamill.tasks.money.cost import Pricing
-from mediamill.tasks.params import check_params
-from mediamill.tasks.plugins import unusable
+from mediamill.tasks.params import validate_params
+from mediamill.tasks.plugins import plugin_error
 from mediamill.tasks.providers import registry
 from mediamill.tasks.providers.operations import meter_of, priced_as
 from mediamill.tasks.wire import Provider
@@ -62,10 +62,10 @@ def resolve_job(job: Job | ResolvedJob) -> ResolvedJob:
     if isinstance(job, ResolvedJob):
         return job
     capability = capabilities.get(job.capability)
-    params = check_params(capability, job.params)
+    params = validate_params(capability, job.params)
     provider = _choose_provider(job, capability.operation)
     model = provider.choose_model(capability.operation, job.model)
-    schema = _own_schema(capability, params, provider, model)
+    schema = _load_own_schema(capability, params, provider, model)
     if job.subtitles and "segments" not in schema.names:
         raise UsageError(f"{capability.name} has no subtitles", hint="leave --subtitles out")
     if "://" in job.out_path:
@@ -75,7 +75,7 @@ def resolve_job(job: Job | ResolvedJob) -> ResolvedJob:
     return ResolvedJob(job, capability, provider, model, params, schema, pricing, out)
 
 
-def _own_schema(capability: Capability, params: Any, provider: Provider, model: str) -> pa.Schema:
+def _load_own_schema(capability: Capability, params: Any, provider: Provider, model: str) -> pa.Schema:
     """The capability's own columns.
 
     Raises:
@@ -93,11 +93,11 @@ def _own_schema(capability: Capability, params: Any, provider: Provider, model: 
     except MediamillError:
         raise
     except Exception as error:  # it is not our code: anything may be wrong with it
-        raise unusable(plugin, f"its columns: {type(error).__name__}: {error}".partition("\n")[0]) from error
+        raise plugin_error(plugin, f"its columns: {type(error).__name__}: {error}".partition("\n")[0]) from error
     if not isinstance(schema, pa.Schema):
-        raise unusable(plugin, "its columns are no pyarrow.Schema")
+        raise plugin_error(plugin, "its columns are no pyarrow.Schema")
     if taken := find_reserved_names(schema):
-        raise unusable(plugin, f"its columns are called like those of every result: {', '.join(taken)}")
+        raise plugin_error(plugin, f"its columns are called like those of every result: {', '.join(taken)}")
     return schema
 
 

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 MAX_WAIT = 120.0
 """Most seconds a hint is believed."""
 
-_LONGEST_DATE = 64
+_MAX_DATE_CHARS = 64
 _NUMBER = re.compile(r"[+-]?(?:\d{1,400}(?:\.\d{0,400})?|\.\d{1,400})(?:e[+-]?\d{1,6})?", re.ASCII | re.IGNORECASE)
 
 
-def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+def parse_retry_after(headers: Mapping[str, str], now: float) -> float | None:
     """Seconds that ``retry-after-ms`` or ``retry-after`` (seconds or an HTTP date) asks for; None when neither does.
 
     NaN, negative and unreadable values say nothing; a date in the past is 0. The caller bounds the result.
@@ -23,26 +23,26 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
         headers: with lower-cased names.
         now: Unix time, for dates.
     """
-    milliseconds = non_negative(headers.get("retry-after-ms"))
-    return _seconds_or_date(headers.get("retry-after"), now) if milliseconds is None else milliseconds / 1000
+    milliseconds = parse_non_negative(headers.get("retry-after-ms"))
+    return _parse_seconds_or_date(headers.get("retry-after"), now) if milliseconds is None else milliseconds / 1000
 
 
-def non_negative(text: str | None) -> float | None:
+def parse_non_negative(text: str | None) -> float | None:
     """A finite number that is not negative."""
     text = (text or "").strip()
-    return finite(float(text)) if _NUMBER.fullmatch(text) else None
+    return valid_wait_or_none(float(text)) if _NUMBER.fullmatch(text) else None
 
 
-def finite(value: float) -> float | None:
+def valid_wait_or_none(value: float) -> float | None:
     """A wait that means something: neither negative, nor infinite, nor no number."""
     return value if 0 <= value < math.inf else None
 
 
-def _seconds_or_date(text: str | None, now: float) -> float | None:
+def _parse_seconds_or_date(text: str | None, now: float) -> float | None:
     text = (text or "").strip()
-    if (seconds := non_negative(text)) is not None:
+    if (seconds := parse_non_negative(text)) is not None:
         return seconds
-    if "," not in text or len(text) > _LONGEST_DATE:  # every HTTP date names its weekday first
+    if "," not in text or len(text) > _MAX_DATE_CHARS:  # every HTTP date names its weekday first
         return None
     try:
         return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - now)

@@ -14,17 +14,17 @@ from mediamill.tasks.engine import Engine
 from mediamill.tasks.errors import MediamillError
 from mediamill.tasks.job import Job
 from mediamill.tasks.journal.items import ShardWork
-from mediamill.tasks.open_run import open_context
+from mediamill.tasks.open_run import open_run
 from mediamill.tasks.plan import Retry
 from mediamill.tasks.resolved_job import ResolvedJob, resolve_job
-from mediamill.tasks.run_context import Context
-from mediamill.tasks.run_steps import Cancelled, RunSteps
-from mediamill.tasks.shard import ShardEnd
+from mediamill.tasks.run_context import RunContext
+from mediamill.tasks.run_steps import RunCancelled, RunSteps
+from mediamill.tasks.shard import ShardResult
 from mediamill.tasks.summary import Progress, Summary
 
 T = TypeVar("T")
 
-_TICK = 0.25
+_PROGRESS_INTERVAL_SECONDS = 0.25
 
 
 class RunEnded(MediamillError):
@@ -58,12 +58,12 @@ class ShardBatch:
     items: int
 
     @classmethod
-    def of(cls, work: Sequence[ShardWork]) -> ShardBatch:
+    def from_work(cls, shards: Sequence[ShardWork]) -> ShardBatch:
         """The batch of these shards."""
-        return cls(tuple(one.shard for one in work), sum(one.pending for one in work))
+        return cls(tuple(one.shard for one in shards), sum(one.pending for one in shards))
 
 
-Step = Literal["plan", "publish"] | ShardBatch
+RunStep = Literal["plan", "publish"] | ShardBatch
 
 
 class Run:
@@ -89,9 +89,9 @@ class Run:
         self._on_progress = on_progress
         self._retry = retry
         self._lock = threading.Lock()
-        self._started: dict[Step, Future[Any]] = {}
-        self._stopped: str | None = None
-        self._open_steps: RunSteps | None = None
+        self._started: dict[RunStep, Future[Any]] = {}
+        self._stop_reason: str | None = None
+        self._steps_if_open: RunSteps | None = None
 
     def execute(self) -> Summary:
         """Do the job and return what came of it.
@@ -101,7 +101,7 @@ class Run:
         """
         with self:
             shards = self.wait(self.start_plan())
-            self.wait(self.start_shards(ShardBatch.of(shards)))
+            self.wait(self.start_shards(ShardBatch.from_work(shards)))
             return self.wait(self.start_publish())
 
     def __enter__(self) -> Self:
@@ -114,13 +114,13 @@ class Run:
         """
         engine = Engine.shared()
         self.wait(engine.submit(self._open(engine)))
-        _OPEN[self._context.run_id] = self
+        _OPEN_RUNS[self._context.run_id] = self
         return self
 
     def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
         """Give OUT back; what is in flight in a run that broke has been paid for, so its replies are kept first."""
         steps = self._steps
-        _OPEN.pop(steps.context.run_id, None)
+        _OPEN_RUNS.pop(steps.context.run_id, None)
         steps.context.engine.submit(steps.close()).result()
 
     @property
@@ -130,14 +130,14 @@ class Run:
         return RunTicket(str(context.out), context.job.journal, context.run_id, context.lock.token, context.job)
 
     @property
-    def shards_at_once(self) -> int:
+    def max_open_shards(self) -> int:
         """How many shards have to be open so that the pipeline is full."""
-        return self._steps.shards.at_once
+        return self._steps.shards.max_open
 
     @property
-    def stopping(self) -> bool:
+    def is_stopping(self) -> bool:
         """Whether nothing new is begun any more."""
-        return self._context.stop.why is not None
+        return self._context.stop_switch.reason is not None
 
     def start_plan(self) -> Future[list[ShardWork]]:
         """Find out what there is to do; the shards that have something to do.
@@ -145,25 +145,25 @@ class Run:
         Raises:
             UsageError: through the future, when the source is empty or names the same item twice.
         """
-        return self._start("plan", self._steps.plan)
+        return self._start_once("plan", self._steps.plan)
 
-    def start_shards(self, batch: ShardBatch) -> Future[ShardEnd]:
+    def start_shards(self, batch: ShardBatch) -> Future[ShardResult]:
         """Do shards, in their order and beside those of other batches; what their items came to.
 
         Raises:
             StorageError: through the future, when the disk or the journal fails.
         """
-        return self._start(batch, lambda: self._steps.do_shards(batch.shards))
+        return self._start_once(batch, lambda: self._steps.do_shards(batch.shards))
 
-    def start_unfinished(self) -> Future[ShardEnd]:
+    def start_unfinished(self) -> Future[ShardResult]:
         """Do what the journal says is still to be done of the plan, whatever became of the tasks that had it."""
         return self._context.engine.submit(self._steps.do_unfinished())
 
     def start_publish(self) -> Future[Summary]:
         """Write the bill, the page and the run record; what came of the run."""
-        return self._start("publish", self._steps.publish)
+        return self._start_once("publish", self._steps.publish)
 
-    def has_begun(self, step: Step) -> bool:
+    def has_begun(self, step: RunStep) -> bool:
         """Whether somebody has started this step."""
         with self._lock:
             return step in self._started
@@ -172,33 +172,33 @@ class Run:
         """What a step gives, with progress reported until then."""
         while True:
             try:
-                return future.result(timeout=_TICK)
+                return future.result(timeout=_PROGRESS_INTERVAL_SECONDS)
             except NotYet:
                 if future.done():
                     raise
-                self.report()
+                self.report_progress()
 
-    def report(self) -> None:
+    def report_progress(self) -> None:
         """Tell how the run stands now."""
-        if self._open_steps is not None and self._on_progress is not None:
+        if self._steps_if_open is not None and self._on_progress is not None:
             self._on_progress(self._context.progress())
 
     def stop(self, reason: str) -> None:
         """Send nothing new, let what is in flight end, and leave OUT resumable. Safe in any thread or signal."""
-        self._stopped = reason
-        if self._open_steps is not None:
-            self._context.stop.throw(Cancelled(reason, hint="run the same command again to go on"))
+        self._stop_reason = reason
+        if self._steps_if_open is not None:
+            self._context.stop_switch.trigger(RunCancelled(reason, hint="run the same command again to go on"))
 
     @property
     def _steps(self) -> RunSteps:
-        assert self._open_steps is not None, "the run is not open"
-        return self._open_steps
+        assert self._steps_if_open is not None, "the run is not open"
+        return self._steps_if_open
 
     @property
-    def _context(self) -> Context:
+    def _context(self) -> RunContext:
         return self._steps.context
 
-    def _start(self, step: Step, work: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
+    def _start_once(self, step: RunStep, work: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
         with self._lock:
             if step not in self._started:
                 self._started[step] = self._context.engine.submit(work())
@@ -206,23 +206,23 @@ class Run:
 
     async def _open(self, engine: Engine) -> None:
         resolved = await engine.run_in_thread(resolve_job, self._job)
-        context, source = await open_context(resolved, engine, retry=self._retry is not None)
-        self._open_steps = RunSteps(context, source, self._retry)
-        if self._stopped:
-            self.stop(self._stopped)
+        context, source = await open_run(resolved, engine, retry=self._retry is not None)
+        self._steps_if_open = RunSteps(context, source, self._retry)
+        if self._stop_reason:
+            self.stop(self._stop_reason)
 
 
-_OPEN: dict[str, Run] = {}
+_OPEN_RUNS: dict[str, Run] = {}
 """The runs that are open in this process, by their ids."""
 
 
-def attached(ticket: RunTicket) -> Run:
+def find_open_run(ticket: RunTicket) -> Run:
     """The run a ticket belongs to.
 
     Raises:
         RunEnded: when it does not go on in this process.
     """
-    run = _OPEN.get(ticket.run_id)
+    run = _OPEN_RUNS.get(ticket.run_id)
     if run is None or run.ticket.token != ticket.token:
         raise RunEnded(f"run {ticket.run_id} does not go on in this process")
     return run
@@ -230,14 +230,14 @@ def attached(ticket: RunTicket) -> Run:
 
 def plan_shards(ticket: RunTicket) -> list[ShardWork]:
     """The shards of a run that have something to do; see :meth:`Run.start_plan`."""
-    return attached(ticket).start_plan().result()
+    return find_open_run(ticket).start_plan().result()
 
 
-def do_shards(ticket: RunTicket, batch: ShardBatch) -> ShardEnd:
+def do_shards(ticket: RunTicket, batch: ShardBatch) -> ShardResult:
     """Do a batch of a run's shards and wait until they are done; see :meth:`Run.start_shards`."""
-    return attached(ticket).start_shards(batch).result()
+    return find_open_run(ticket).start_shards(batch).result()
 
 
 def publish_run(ticket: RunTicket) -> Summary:
     """Publish what a run did; see :meth:`Run.start_publish`."""
-    return attached(ticket).start_publish().result()
+    return find_open_run(ticket).start_publish().result()

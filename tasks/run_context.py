@@ -33,28 +33,28 @@ class StopSwitch:
     """Thrown once, from any thread or signal handler: nothing new is sent, what is in flight may end."""
 
     def __init__(self) -> None:
-        self._why: RunStopped | None = None
+        self._reason: RunStopped | None = None
         self._lock = threading.Lock()
 
     @property
-    def why(self) -> RunStopped | None:
+    def reason(self) -> RunStopped | None:
         """Why the run is ending; None while it is not."""
-        return self._why
+        return self._reason
 
-    def throw(self, why: RunStopped) -> None:
+    def trigger(self, reason: RunStopped) -> None:
         """End the run; the first reason counts."""
         with self._lock:
-            if self._why is None:
-                self._why = why
+            if self._reason is None:
+                self._reason = reason
 
-    def check(self) -> None:
+    def raise_if_stopped(self) -> None:
         """Raise the reason, once thrown."""
-        if self._why is not None:
-            raise self._why
+        if self._reason is not None:
+            raise self._reason
 
 
 @dataclass(slots=True)
-class Counts:
+class ItemCounts:
     """Items of this run, as they end."""
 
     total: int = 0
@@ -65,18 +65,18 @@ class Counts:
     audio_seconds: Decimal = Decimal(0)
     planned: int = 0
     flags: Counter[str] = field(default_factory=Counter)
-    standing: dict[str, FailureGroup] = field(default_factory=dict)
+    replacement_failures: dict[str, FailureGroup] = field(default_factory=dict)
 
-    def note_standing(self, failure: Failure) -> None:
+    def add_replacement_failure(self, failure: Failure) -> None:
         """An attempt to replace a result failed: no row tells it, so the run's end does."""
         kind = failure.kind
-        known = self.standing.get(kind)
-        first = known or FailureGroup(kind, 0, failure.item_id, failure.message, failure.hint, stands=True)
-        self.standing[kind] = replace(first, count=first.count + 1)
+        group = self.replacement_failures.get(kind)
+        first = group or FailureGroup(kind, 0, failure.item_id, failure.message, failure.hint, stands=True)
+        self.replacement_failures[kind] = replace(first, count=first.count + 1)
 
 
 @dataclass(slots=True)
-class Context:
+class RunContext:
     """One run in progress. ``gate`` bounds the items in the pipeline."""
 
     job: Job
@@ -87,28 +87,28 @@ class Context:
     engine: Engine
     capability: Capability
     params: Any
-    line: CallContext
+    call_context: CallContext
     caller: Caller
-    kit: EngineCapabilityContext
-    stop: StopSwitch
-    gate: asyncio.Semaphore
-    gate_size: int
+    capability_context: EngineCapabilityContext
+    stop_switch: StopSwitch
+    item_slots: asyncio.Semaphore
+    max_open_items: int
     schema: pa.Schema
     row_schema: pa.Schema
     limiter: Limiter
-    limits_name: str
+    limiter_name: str
     phase: str = "plan"
-    counts: Counts = field(default_factory=Counts)
-    began: float = field(default_factory=time.monotonic)
+    counts: ItemCounts = field(default_factory=ItemCounts)
+    start_time: float = field(default_factory=time.monotonic)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def progress(self) -> Progress:
         """How the run stands now."""
-        counts, stats, budget = self.counts, self.line.stats, self.line.budget
-        seconds = time.monotonic() - self.began
+        counts, stats, budget = self.counts, self.call_context.stats, self.call_context.budget
+        elapsed = time.monotonic() - self.start_time
         ended = counts.done + counts.failed
-        rate = ended / seconds if seconds > 0 else 0.0
-        left = max(counts.total - ended, 0)
+        rate = ended / elapsed if elapsed > 0 else 0.0
+        items_left = max(counts.total - ended, 0)
         return Progress(
             phase=self.phase,
             total=counts.total,
@@ -119,19 +119,19 @@ class Context:
             spent=budget.spent,
             unknown_max=budget.unknown,
             budget=self.job.budget,
-            seconds=seconds,
+            seconds=elapsed,
             rate=rate,
-            eta_s=self._seconds_left(left, seconds, rate),
+            eta_s=self._estimate_seconds_left(items_left, elapsed, rate),
             running=stats.running_jobs,
         )
 
-    def _seconds_left(self, left: int, seconds: float, rate: float) -> float | None:
-        stats = self.line.stats
+    def _estimate_seconds_left(self, items_left: int, elapsed: float, rate: float) -> float | None:
+        stats = self.call_context.stats
         if self.phase != "run":
             return None
         if stats.running_jobs or stats.jobs_ended:
-            return stats.estimate_seconds_left(left, seconds)
-        return left / rate if rate else None
+            return stats.estimate_seconds_left(items_left, elapsed)
+        return items_left / rate if rate else None
 
     def close(self) -> None:
         """Give OUT back. Blocks until the journal holds everything."""

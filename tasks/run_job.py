@@ -52,4 +52,4 @@ def run_job(
         OutBusy: when another run holds OUT.
         StorageError: when OUT or the journal cannot be written.
     """
-    return Run(job, on_progress=on_progress, retry=Retry.of(retry)).execute()
+    return Run(job, on_progress=on_progress, retry=Retry.from_kinds(retry)).execute()

@@ -10,27 +10,27 @@ from typing import TYPE_CHECKING
 
 from mediamill.tasks.errors import BudgetReached, RunStopped
 from mediamill.tasks.journal.items import ShardWork
-from mediamill.tasks.plan import Retry, make_plan, plan_retry
+from mediamill.tasks.plan import Retry, plan_retry, plan_source
 from mediamill.tasks.publish import publish
-from mediamill.tasks.run_context import Context
-from mediamill.tasks.shard import OpenShards, ShardEnd
+from mediamill.tasks.run_context import RunContext
+from mediamill.tasks.shard import OpenShards, ShardResult
 from mediamill.tasks.summary import Summary
 
 if TYPE_CHECKING:
     from mediamill.tasks.sources import Source
 
-_TICK = 0.25
-_DRAIN = 25.0
+_STOP_CHECK_SECONDS = 0.25
+_DRAIN_SECONDS = 25.0
 """Seconds in-flight requests get after a stop; with publishing it stays under the promised 30."""
 
 
-class Cancelled(RunStopped):
+class RunCancelled(RunStopped):
     """Stopped by a person or a signal."""
 
     kind = "cancelled"
 
 
-class OutOfTime(RunStopped):
+class RunTimedOut(RunStopped):
     """The run's own deadline passed."""
 
     kind = "run_deadline"
@@ -45,42 +45,44 @@ class RunSteps:
         retry: what a retry does again.
     """
 
-    def __init__(self, context: Context, source: Source | None, retry: Retry | None) -> None:
+    def __init__(self, context: RunContext, source: Source | None, retry: Retry | None) -> None:
         self.context = context
         self.shards = OpenShards(context)
         self._source = source
         self._retry = retry or Retry()
-        self._planned: frozenset[int] = frozenset()
+        self._planned_shards: frozenset[int] = frozenset()
         self._published = False
-        self._deadline = _set_deadline(context)
-        self._drain: asyncio.Task[None] | None = None
+        self._deadline_timer = _start_deadline_timer(context)
+        self._drain_task: asyncio.Task[None] | None = None
 
     async def plan(self) -> list[ShardWork]:
         """Find out what there is to do; the shards that have something to do."""
         context, source = self.context, self._source
-        work = await (plan_retry(context, self._retry) if source is None else make_plan(context, source))
-        self._planned = frozenset(one.shard for one in work)
+        work = await (plan_retry(context, self._retry) if source is None else plan_source(context, source))
+        self._planned_shards = frozenset(one.shard for one in work)
         context.phase = "run"
         return work
 
-    async def do_shards(self, shards: Sequence[int]) -> ShardEnd:
+    async def do_shards(self, shards: Sequence[int]) -> ShardResult:
         """Do these shards; what their items came to."""
-        if self._drain is None:
-            self._drain = asyncio.create_task(_drain_once_stopped(self.context))
-        return await self.shards.do(shards)
+        if self._drain_task is None:
+            self._drain_task = asyncio.create_task(_drain_once_stopped(self.context))
+        return await self.shards.run(shards)
 
-    async def do_unfinished(self) -> ShardEnd:
+    async def do_unfinished(self) -> ShardResult:
         """Do what the journal says is still to be done of the plan."""
-        if self.context.stop.why is not None:
-            return ShardEnd()
-        left = [
-            one.shard for one in await self.context.journal.items.find_shards_with_work() if one.shard in self._planned
+        if self.context.stop_switch.reason is not None:
+            return ShardResult()
+        unfinished = [
+            one.shard
+            for one in await self.context.journal.items.find_shards_with_work()
+            if one.shard in self._planned_shards
         ]
-        return await self.do_shards(left)
+        return await self.do_shards(unfinished)
 
     async def publish(self) -> Summary:
         """Write the bill, the page and the run record; what came of the run."""
-        await self._end_timers()
+        await self._cancel_timers()
         self.context.phase = "publish"
         summary = await publish(self.context)
         self._published = True
@@ -91,45 +93,45 @@ class RunSteps:
         context = self.context
         try:
             if not self._published:
-                context.stop.throw(Cancelled("the run failed"))
-                await self.shards.end()
-                await context.caller.drain(_DRAIN)
-            await self._end_timers()
+                context.stop_switch.trigger(RunCancelled("the run failed"))
+                await self.shards.cancel_all()
+                await context.caller.drain(_DRAIN_SECONDS)
+            await self._cancel_timers()
         finally:
             await context.engine.run_in_thread(context.close)
 
-    async def _end_timers(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-        if self._drain is not None:
-            self._drain.cancel()
+    async def _cancel_timers(self) -> None:
+        if self._deadline_timer is not None:
+            self._deadline_timer.cancel()
+        if self._drain_task is not None:
+            self._drain_task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._drain
+                await self._drain_task
 
 
-async def _drain_once_stopped(context: Context) -> None:
+async def _drain_once_stopped(context: RunContext) -> None:
     """Once stopped, give what is in flight its time, then cut it off."""
-    while context.stop.why is None:
-        await asyncio.sleep(_TICK)
-    await context.caller.drain(_DRAIN)
+    while context.stop_switch.reason is None:
+        await asyncio.sleep(_STOP_CHECK_SECONDS)
+    await context.caller.drain(_DRAIN_SECONDS)
 
 
-def _set_deadline(context: Context) -> asyncio.TimerHandle | None:
+def _start_deadline_timer(context: RunContext) -> asyncio.TimerHandle | None:
     """Stop the run when its deadline passes, or when what is left of its budget has paid an endpoint's time."""
     seconds = context.job.run_deadline
-    why: RunStopped = OutOfTime(
+    reason: RunStopped = RunTimedOut(
         f"the run deadline of {seconds or 0:g} s passed", hint="run the same command again to go on"
     )
-    bought = _bought_seconds(context)
-    if bought is not None and (seconds is None or bought < seconds):
+    paid_seconds = _paid_endpoint_seconds(context)
+    if paid_seconds is not None and (seconds is None or paid_seconds < seconds):
         hint = "raise --budget to go on; an endpoint costs by the hour until it is stopped"
-        seconds, why = bought, BudgetReached(f"the budget of ${context.job.budget} is used up", hint=hint)
+        seconds, reason = paid_seconds, BudgetReached(f"the budget of ${context.job.budget} is used up", hint=hint)
     if seconds is None:
         return None
-    return asyncio.get_running_loop().call_later(seconds, context.stop.throw, why)
+    return asyncio.get_running_loop().call_later(seconds, context.stop_switch.trigger, reason)
 
 
-def _bought_seconds(context: Context) -> float | None:
+def _paid_endpoint_seconds(context: RunContext) -> float | None:
     """How long what is left of the budget pays a dedicated endpoint; None without one, or without a budget."""
     hourly, budget = context.job.endpoint_hourly, context.job.budget
     if not hourly or budget is None:

@@ -13,34 +13,34 @@ from mediamill.tasks import fault_injection
 from mediamill.tasks.domain import Answer, Ask, Failure, Item, Outcome, Result
 from mediamill.tasks.errors import BadInput, ItemError, MediamillError, RunStopped
 from mediamill.tasks.journal.planning import LOST_FILE
-from mediamill.tasks.params import row_params
-from mediamill.tasks.run_context import Context
+from mediamill.tasks.params import resolve_item_params
+from mediamill.tasks.run_context import RunContext
 from mediamill.tasks.sinks.failures import FailedItem, build_failures_schema, to_failure_row
 from mediamill.tasks.sinks.parts import write_part
 from mediamill.tasks.sinks.results import CompletedItem, sum_costs, to_result_row
 
 log = logging.getLogger("mediamill")
 
-_MADE_OTHERWISE = (
+_LOST_FILE_HINT = (
     "mediamill retry OUT --promote fetches the full version of a preview; --only lost with the --model, --provider or "
     "--set it was made with, any other; both free"
 )
 
 
-_AHEAD = 2
+_EXTRA_OPEN_SHARDS = 2
 """Shards open beside the ones that fill the pipeline, so that a slow tail never empties it."""
 
 
 @dataclass(slots=True)
-class ShardEnd:
+class ShardResult:
     """What the pending items of shards came to in this run; ``left`` are those a stop kept from being done."""
 
     done: int = 0
     failed: int = 0
     left: int = 0
 
-    def __add__(self, other: ShardEnd) -> ShardEnd:
-        return ShardEnd(self.done + other.done, self.failed + other.failed, self.left + other.left)
+    def __add__(self, other: ShardResult) -> ShardResult:
+        return ShardResult(self.done + other.done, self.failed + other.failed, self.left + other.left)
 
 
 class OpenShards:
@@ -49,14 +49,14 @@ class OpenShards:
     All of it happens on the engine's loop. The first error that is not an item's ends every open shard.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: RunContext) -> None:
         self._context = context
-        self.at_once = _AHEAD + -(-context.gate_size // context.job.shard_size)
-        self._slots = asyncio.Semaphore(self.at_once)
-        self._open: dict[int, asyncio.Task[ShardEnd]] = {}
+        self.max_open = _EXTRA_OPEN_SHARDS + -(-context.max_open_items // context.job.shard_size)
+        self._slots = asyncio.Semaphore(self.max_open)
+        self._open: dict[int, asyncio.Task[ShardResult]] = {}
         self._error: BaseException | None = None
 
-    async def do(self, shards: Sequence[int]) -> ShardEnd:
+    async def run(self, shards: Sequence[int]) -> ShardResult:
         """Do what is pending in these shards; one that is open already is waited for, not begun twice.
 
         A stop keeps shards that have not begun from beginning.
@@ -64,49 +64,49 @@ class OpenShards:
         Raises:
             StorageError: when the disk or the journal fails.
         """
-        whole, running = ShardEnd(), set[asyncio.Task[ShardEnd]]()
+        total, running = ShardResult(), set[asyncio.Task[ShardResult]]()
 
-        def on_end(task: asyncio.Task[ShardEnd]) -> None:
-            nonlocal whole
+        def add_result(task: asyncio.Task[ShardResult]) -> None:
+            nonlocal total
             running.discard(task)
             if not task.cancelled() and task.exception() is None:
-                whole += task.result()
+                total += task.result()
 
         for shard in shards:
-            if (task := await self._begin(shard)) is None:
+            if (task := await self._start(shard)) is None:
                 break
             running.add(task)
-            task.add_done_callback(on_end)
+            task.add_done_callback(add_result)
         while running:
             await asyncio.wait(running)
             await asyncio.sleep(0)  # the callbacks of one that had ended before
         if self._error is not None:
             raise self._error
-        return whole
+        return total
 
-    async def end(self) -> None:
+    async def cancel_all(self) -> None:
         """Cut off every shard that is open; what is on the wire goes on, its reply is kept."""
         for task in (tasks := list(self._open.values())):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _begin(self, shard: int) -> asyncio.Task[ShardEnd] | None:
+    async def _start(self, shard: int) -> asyncio.Task[ShardResult] | None:
         if shard in self._open:
             return self._open[shard]
         await self._slots.acquire()
-        if shard in self._open or self._error is not None or self._context.stop.why is not None:
+        if shard in self._open or self._error is not None or self._context.stop_switch.reason is not None:
             self._slots.release()
             return self._open.get(shard)
         task = self._open[shard] = asyncio.create_task(run_shard(self._context, shard))
-        task.add_done_callback(lambda ended: self._ended(shard, ended))
+        task.add_done_callback(lambda ended: self._on_shard_end(shard, ended))
         return task
 
-    def _ended(self, shard: int, task: asyncio.Task[ShardEnd]) -> None:
+    def _on_shard_end(self, shard: int, task: asyncio.Task[ShardResult]) -> None:
         self._slots.release()
         del self._open[shard]
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            error = _cause(error)
+            error = _choose_cause(error)
             if self._error is None or (
                 isinstance(error, MediamillError) and not isinstance(self._error, MediamillError)
             ):
@@ -115,40 +115,40 @@ class OpenShards:
                 other.cancel()
 
 
-def _cause(error: BaseException) -> BaseException:
+def _choose_cause(error: BaseException) -> BaseException:
     """The one error to tell of several: ours before others."""
     flat: list[BaseException] = []
     pending = [error]
     while pending:
-        one = pending.pop(0)
-        if isinstance(one, BaseExceptionGroup):
-            pending.extend(one.exceptions)
+        current = pending.pop(0)
+        if isinstance(current, BaseExceptionGroup):
+            pending.extend(current.exceptions)
         else:
-            flat.append(one)
+            flat.append(current)
     return next((one for one in flat if isinstance(one, MediamillError)), flat[0])
 
 
-async def run_shard(context: Context, shard: int) -> ShardEnd:
+async def run_shard(context: RunContext, shard: int) -> ShardResult:
     """Do what is pending in one shard and publish its parts.
 
     Raises:
         StorageError: when the disk or the journal fails.
     """
     items = await context.journal.items.load_pending(shard)
-    end = ShardEnd(left=len(items))
+    result = ShardResult(left=len(items))
     async with asyncio.TaskGroup() as group:
         for item in items:
-            await context.gate.acquire()
-            if context.stop.why is not None:
-                context.gate.release()
+            await context.item_slots.acquire()
+            if context.stop_switch.reason is not None:
+                context.item_slots.release()
                 break
-            task = group.create_task(_do_item(context, shard, item, end))
-            task.add_done_callback(lambda _: context.gate.release())
-    await _publish(context, shard)
-    return end
+            task = group.create_task(_run_item(context, shard, item, result))
+            task.add_done_callback(lambda _: context.item_slots.release())
+    await _publish_parts(context, shard)
+    return result
 
 
-async def _publish(context: Context, shard: int) -> None:
+async def _publish_parts(context: RunContext, shard: int) -> None:
     """Write the shard's parts from the journal and make them count, results before failures."""
     rows, name, out = context.journal.outcomes, f"{shard:06d}", context.out
     thread = context.engine.run_in_thread
@@ -159,34 +159,34 @@ async def _publish(context: Context, shard: int) -> None:
         ),
     ]
     await context.journal.parts.commit(parts, context.lock.token, shard=shard)
-    fault_injection.point("part.commit.after")
+    fault_injection.failpoint("part.commit.after")
 
 
-async def _do_item(context: Context, shard: int, item: Item, end: ShardEnd) -> None:
+async def _run_item(context: RunContext, shard: int, item: Item, result: ShardResult) -> None:
     try:
-        outcome = await _outcome(context, item)
-    except RunStopped as why:
-        context.stop.throw(why)
+        outcome = await _run_capability(context, item)
+    except RunStopped as reason:
+        context.stop_switch.trigger(reason)
         return
-    fault_injection.point("shard.outcome.before")
-    await context.journal.outcomes.record(item, shard, outcome, _row(context, item, outcome))
-    fault_injection.point("shard.outcome.after")
+    fault_injection.failpoint("shard.outcome.before")
+    await context.journal.outcomes.record(item, shard, outcome, _to_row(context, item, outcome))
+    fault_injection.failpoint("shard.outcome.after")
     counts = context.counts
-    end.left -= 1
+    result.left -= 1
     if isinstance(outcome, Failure):
         counts.failed += 1
-        end.failed += 1
+        result.failed += 1
         if item.has_result:
-            counts.note_standing(outcome)
+            counts.add_replacement_failure(outcome)
     else:
         counts.done += 1
-        end.done += 1
+        result.done += 1
         counts.flags.update(outcome.columns.get("flags") or ())
         counts.cached += bool(outcome.columns.get("cached"))
         counts.audio_seconds += Decimal(str(outcome.columns.get("audio_seconds") or 0))
 
 
-async def _outcome(context: Context, item: Item) -> Outcome:
+async def _run_capability(context: RunContext, item: Item) -> Outcome:
     """Exactly one Result or Failure, whatever happens to the item."""
     answers: list[Answer] = []
 
@@ -198,52 +198,52 @@ async def _outcome(context: Context, item: Item) -> Outcome:
     try:
         if item.problem:
             raise BadInput(item.problem, kind="bad_row")
-        params = row_params(context.capability, context.job, item, context.params)
-        columns = await context.capability.run(item, params, call, context.kit)
+        params = resolve_item_params(context.capability, context.job, item, context.params)
+        columns = await context.capability.run(item, params, call, context.capability_context)
         if item.lost_request_key is not None and item.lost_request_key not in {
             answer.request_key for answer in answers
         }:
             raise BadInput("what is asked for is something else", kind="lost")
-        if stray := [name for name in columns if context.schema.get_field_index(name) < 0]:
+        if undeclared := [name for name in columns if context.schema.get_field_index(name) < 0]:
             raise ItemError(
-                f"{item.source}: {context.capability.name} gave columns it does not declare: {stray}",
+                f"{item.source}: {context.capability.name} gave columns it does not declare: {undeclared}",
                 kind="internal",
                 transient=True,
                 hint="what was paid is kept; run again once it is mended",
             )
-        return Result(item.item_id, to_result_row(_completed(context, item, answers), columns))
+        return Result(item.item_id, to_result_row(_to_completed(context, item, answers), columns))
     except ItemError as error:
         if error.kind == LOST_FILE:
             error.message = f"{item.source}: its file is lost, and it was made otherwise: {error.message}"
-            error.hint = _MADE_OTHERWISE
-        return _failure(item, error, answers)
+            error.hint = _LOST_FILE_HINT
+        return _to_failure(item, error, answers)
     except (MediamillError, asyncio.CancelledError):
         raise
     except Exception as error:
         log.debug("item %s", item.item_id, exc_info=True)
         message = f"{item.source}: internal error: {type(error).__name__}: {error}"
-        return _failure(item, ItemError(message, kind="internal", transient=True, hint="run again"), answers)
+        return _to_failure(item, ItemError(message, kind="internal", transient=True, hint="run again"), answers)
 
 
-def _row(context: Context, item: Item, outcome: Outcome) -> Mapping[str, Any]:
+def _to_row(context: RunContext, item: Item, outcome: Outcome) -> Mapping[str, Any]:
     """The row the part will hold."""
     if isinstance(outcome, Result):
         return outcome.columns
     return to_failure_row(FailedItem(item, context.run_id, outcome))
 
 
-def _completed(context: Context, item: Item, answers: list[Answer]) -> CompletedItem:
+def _to_completed(context: RunContext, item: Item, answers: list[Answer]) -> CompletedItem:
     return CompletedItem(
         item,
         context.run_id,
         capability=context.capability.name,
-        provider=context.line.provider.name,
-        model=context.kit.model,
+        provider=context.call_context.provider.name,
+        model=context.capability_context.model,
         answers=answers,
     )
 
 
-def _failure(item: Item, error: ItemError, answers: list[Answer]) -> Failure:
+def _to_failure(item: Item, error: ItemError, answers: list[Answer]) -> Failure:
     return Failure(
         item.item_id,
         error.kind,

@@ -8,7 +8,7 @@ from mediamill.tasks.errors import UsageError
 from mediamill.tasks.job import Job, make_job
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.output_lock import describe_owner
-from mediamill.tasks.open_run import JOURNAL_MARK
+from mediamill.tasks.open_run import JOURNAL_NAME_FILE
 from mediamill.tasks.sinks.media import find_previews
 from mediamill.tasks.summary import Status
 
@@ -21,11 +21,11 @@ def open_existing(out: Path) -> Journal:
     """
     out = out.expanduser().absolute()
     if not (out / ".journal" / "out_id").exists():
-        chained = (out / "steps").is_dir()
-        hint = "name one of the chain's steps, below steps/" if chained else "name the folder that --out named"
+        has_steps = (out / "steps").is_dir()
+        hint = "name one of the chain's steps, below steps/" if has_steps else "name the folder that --out named"
         raise UsageError(f"{out}: no run has written here", hint=hint)
-    mark = out / JOURNAL_MARK
-    journal = Journal.open_existing(out, (mark.read_text() if mark.exists() else "") or None)
+    name_file = out / JOURNAL_NAME_FILE
+    journal = Journal.open_existing(out, (name_file.read_text() if name_file.exists() else "") or None)
     journal.output.load_id(out)
     if journal.output.load_binding() is None:
         journal.close()
@@ -33,7 +33,7 @@ def open_existing(out: Path) -> Journal:
     return journal
 
 
-def bound_job(out: Path) -> Job:
+def load_bound_job(out: Path) -> Job:
     """The job an OUT was last run with, writing to the same OUT.
 
     Raises:
@@ -47,7 +47,7 @@ def bound_job(out: Path) -> Job:
     return make_job(**{**stored, "out": str(out), "replace": False, "refresh": False})
 
 
-def status(out: Path) -> Status:
+def read_status(out: Path) -> Status:
     """What is done, failed and spent.
 
     Raises:
@@ -63,7 +63,7 @@ def status(out: Path) -> Status:
         for (state, _), number in counts.items():
             by_state[state] = by_state.get(state, 0) + number
         busy = describe_owner(out)
-        ended = (last["state"] if last["finished_at"] else "running" if busy else "crashed") if last else None
+        last_state = (last["state"] if last["finished_at"] else "running" if busy else "crashed") if last else None
         return Status(
             out=str(out),
             capability=binding.capability,
@@ -80,14 +80,14 @@ def status(out: Path) -> Status:
             unknowns=spent.unknowns,
             unstated=spent.unstated,
             last_run=last["run_id"] if last else None,
-            last_state=ended,
+            last_state=last_state,
             busy=busy,
         )
     finally:
         journal.close()
 
 
-def previews_now(out: Path) -> int:
+def count_previews(out: Path) -> int:
     """How many previews of an OUT still have their file.
 
     Raises:
@@ -101,7 +101,7 @@ def previews_now(out: Path) -> int:
         journal.close()
 
 
-def flagged_now(out: Path) -> int:
+def count_flagged_results(out: Path) -> int:
     """How many results of an OUT carry flags.
 
     Raises:

@@ -10,29 +10,29 @@ from typing import Any, Literal
 State = Literal["done", "failures", "stopped", "cancelled", "nothing"]
 
 
-class _Told:
+class _JsonSummary:
     """Gives a frozen dataclass as JSON-ready values; money stays exact as text."""
 
     __slots__ = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values; decimals as text."""
-        plain: dict[str, Any] = _plain(asdict(self))  # type: ignore[call-overload]
-        return plain
+        values: dict[str, Any] = _to_json(asdict(self))  # type: ignore[call-overload]
+        return values
 
 
-def _plain(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     if isinstance(value, Decimal):
         return format(value.normalize(), "f") if value else "0"
     if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): _to_json(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
+        return [_to_json(v) for v in value]
     return value
 
 
 @dataclass(frozen=True, slots=True)
-class Progress(_Told):
+class Progress(_JsonSummary):
     """A moment of a run. ``rate`` is items a second; ``eta_s`` None while nobody can tell; ``running`` counts jobs."""
 
     phase: str
@@ -51,7 +51,7 @@ class Progress(_Told):
 
 
 @dataclass(frozen=True, slots=True)
-class FailureGroup(_Told):
+class FailureGroup(_JsonSummary):
     """The failures of one kind, with one of them as an example.
 
     ``stands`` are attempts to replace results, which stay as they were.
@@ -73,7 +73,7 @@ class FailureGroup(_Told):
 
 
 @dataclass(frozen=True, slots=True)
-class Summary(_Told):
+class Summary(_JsonSummary):
     """What came of a run.
 
     ``total``, ``done`` and ``failed`` count this run's items, ``skipped`` those that needed nothing, and
@@ -115,7 +115,7 @@ class Summary(_Told):
 
 
 @dataclass(frozen=True, slots=True)
-class Quote(_Told):
+class Quote(_JsonSummary):
     """What a job would cost. Bounds are None when a price or a length is not known."""
 
     capability: str
@@ -137,7 +137,7 @@ class Quote(_Told):
 
 
 @dataclass(frozen=True, slots=True)
-class Status(_Told):
+class Status(_JsonSummary):
     """How an OUT stands now.
 
     ``spent_usd`` is the known cost of its requests. Of the ``unknowns``, whose cost is not settled, ``unstated`` have

@@ -13,7 +13,7 @@ import yaml
 
 from mediamill.tasks import capabilities
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.plugins import CAPABILITIES, PROVIDERS, plugins
+from mediamill.tasks.plugins import CAPABILITY_GROUP, PROVIDER_GROUP, find_plugins
 from tests.helpers.cli_runs import bare_environment, read_rows
 
 COUNT_WORDS = '''
@@ -58,7 +58,7 @@ class CountWords:
 '''
 
 
-def install(site: Path, package: str, name: str, source: str, cls: str, group: str = CAPABILITIES) -> None:
+def install(site: Path, package: str, name: str, source: str, cls: str, group: str = CAPABILITY_GROUP) -> None:
     """A package of one module with one capability, or what else the group is of, as an installer leaves it."""
     module = package.replace("-", "_")
     (site / f"{module}-1.0.dist-info").mkdir(parents=True)
@@ -149,12 +149,12 @@ def test_what_is_no_capability_is_refused(
 ) -> None:
     install(tmp_path, "odd-one", "count-words", source, "CountWords")
     monkeypatch.syspath_prepend(tmp_path)
-    plugins.cache_clear()
+    find_plugins.cache_clear()
     try:
         with pytest.raises(UsageError, match="odd-one") as caught:
             capabilities.get("count-words")
     finally:
-        plugins.cache_clear()
+        find_plugins.cache_clear()
         sys.modules.pop("odd_one", None)
     assert told in caught.value.message
     assert "\n" not in caught.value.message
@@ -190,12 +190,12 @@ def test_doctor_tells_what_is_hidden_and_by_what(tmp_path: Path) -> None:
 def test_a_built_in_capability_is_never_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path, "sly-one", "transcribe", COUNT_WORDS, "CountWords")
     monkeypatch.syspath_prepend(tmp_path)
-    plugins.cache_clear()
+    find_plugins.cache_clear()
     try:
         assert capabilities.names().count("transcribe") == 1
         assert type(capabilities.get("transcribe")).__module__ == "mediamill.tasks.capabilities.transcribe"
     finally:
-        plugins.cache_clear()
+        find_plugins.cache_clear()
 
 
 BLOCK = "base_url: https://odd.example\nkey_env: ODD_API_KEY\noperations: {{chat: {{path: /c, adapter: '{0}:X'}}}}\n"
@@ -219,7 +219,7 @@ def test_a_provider_that_cannot_be_used_stops_only_what_names_it(
 ) -> None:
     site, texts = tmp_path / "site", tmp_path / "texts.csv"
     path = "from pathlib import Path\nCONFIG = Path(__file__).with_name('odd.yaml')\n"
-    install(site, "odd-one", "odd", source or path, "CONFIG", PROVIDERS)
+    install(site, "odd-one", "odd", source or path, "CONFIG", PROVIDER_GROUP)
     (site / "odd.yaml").write_bytes(configuration)
     (site / "broken_adapter.py").write_text("1 / 0")
     (site / "leaving_adapter.py").write_text("raise SystemExit(3)")

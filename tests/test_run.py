@@ -40,7 +40,7 @@ def job(echo: RunningServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_step_started_twice_is_done_once(job: Job, echo: RunningServer, tmp_path: Path) -> None:
     with Run(job) as run:
         assert run.start_plan() is run.start_plan()
-        batch = ShardBatch.of(run.start_plan().result())
+        batch = ShardBatch.from_work(run.start_plan().result())
         assert batch == ShardBatch((0, 1, 2, 3), 12)
         assert not run.has_begun(batch)
         first, second = run.start_shards(batch), run.start_shards(batch)
@@ -63,7 +63,7 @@ def test_tasks_take_part_by_their_ticket(job: Job, tmp_path: Path) -> None:
     with Run(job) as run, ThreadPoolExecutor(4) as threads:
         ticket: RunTicket = pickle.loads(pickle.dumps(run.ticket))
         work = threads.submit(plan_shards, ticket).result()
-        ends = [threads.submit(do_shards, ticket, ShardBatch.of([one])) for one in work]
+        ends = [threads.submit(do_shards, ticket, ShardBatch.from_work([one])) for one in work]
         assert [end.result().done for end in ends] == [3, 3, 3, 3]
         assert threads.submit(publish_run, ticket).result().done == 12
     assert len(read_rows(tmp_path / "out")) == 12
@@ -74,7 +74,7 @@ def test_tasks_take_part_by_their_ticket(job: Job, tmp_path: Path) -> None:
 def test_what_no_task_did_is_found_in_the_journal(job: Job, echo: RunningServer) -> None:
     with Run(job) as run:
         work = run.start_plan().result()
-        assert run.start_shards(ShardBatch.of(work[:1])).result().done == 3
+        assert run.start_shards(ShardBatch.from_work(work[:1])).result().done == 3
         assert run.start_unfinished().result().done == 9
         assert run.start_unfinished().result().done == 0
         assert run.start_publish().result().done == 12

@@ -12,7 +12,7 @@ from mediamill.flows.cli.formatting import format_dollars, format_duration, form
 from mediamill.tasks import capabilities
 
 if TYPE_CHECKING:
-    from mediamill.tasks.pipeline.result import ChainEnd
+    from mediamill.tasks.pipeline.result import ChainResult
     from mediamill.tasks.resolved_job import ResolvedJob
     from mediamill.tasks.summary import Quote, Status, Summary
 
@@ -142,7 +142,7 @@ def format_counts(summary: Summary) -> str:
     return f"{head}: {', '.join(parts)}; {format_duration(summary.seconds)}; {cost}"
 
 
-def format_total_spent(end: ChainEnd) -> str:
+def format_total_spent(end: ChainResult) -> str:
     """What a chain has cost in all its runs."""
     return f"{format_dollars(end.spent_usd)}{format_unpriced(end.unstated)} in all"
 

@@ -22,8 +22,8 @@ from mediamill.flows.cli.output import (
 from mediamill.flows.cli.run_command import configure_logging, execute_job
 from mediamill.flows.prefect_runtime.api_endpoint import choose_prefect
 from mediamill.tasks.job import Job
-from mediamill.tasks.pipeline.result import ChainEnd
-from mediamill.tasks.pipeline.run import ChainRun, job_of
+from mediamill.tasks.pipeline.result import ChainResult
+from mediamill.tasks.pipeline.run import ChainRun, build_task_job
 from mediamill.tasks.pipeline.spec import Chain
 from mediamill.tasks.resolved_job import resolve_job
 from mediamill.tasks.summary import Summary
@@ -61,7 +61,7 @@ def run_chain(chain: Chain, options: Mapping[str, Any]) -> int:
     return 128 + signals[0] if signals and end.exit_code not in (0, 3) else end.exit_code
 
 
-def _print_chain_end(end: ChainEnd) -> None:
+def _print_chain_end(end: ChainResult) -> None:
     click.echo(f"chain: {pluralize(end.rows, 'row')} at the end; {format_total_spent(end)}")
     for step in end.steps:
         passed = f", {step.passed} passed it by" if step.passed else ""
@@ -106,7 +106,7 @@ def _confirm_chain(chain: Chain) -> None:
     """A paid chain on a terminal shows its quote and asks; a budget answers."""
     if chain.budget is not None or not is_at_terminal():
         return
-    jobs = (job_of(chain, task, chain.out_path, None) for _, _, task in chain.tasks())
+    jobs = (build_task_job(chain, task, chain.out_path, None) for _, _, task in chain.tasks())
     if all(resolve_job(job).is_local for job in jobs):
         return
     _print_chain_quote(chain, as_json=False)

@@ -85,7 +85,7 @@ def make_capability_flow(name: str) -> JobFlow:
     def request(source: str, **parameters: Any) -> JobRequest:
         options = _dump_changed_fields(parameters.get("options"))
         return JobRequest(
-            _parse_form(name, source, parameters), Retry.of(options.get("retry")), options.get("api_key_block")
+            _parse_form(name, source, parameters), Retry.from_kinds(options.get("retry")), options.get("api_key_block")
         )
 
     request.__name__ = request.__qualname__ = name.replace("-", "_")
@@ -180,7 +180,7 @@ def to_flow_parameters(job: Job, retry: Retry | None = None) -> dict[str, Any]:
     fields |= {name: float(fields[name]) for name in _MONEY_FIELDS if name in fields}  # as a form's number field has it
     options = {name: fields.pop(name) for name in list(fields) if name not in (*_MAIN_FIELDS, *_FIELDS_WITHOUT_OPTION)}
     if retry is not None:
-        options["retry"] = retry.kinds()
+        options["retry"] = retry.to_list()
     return {**fields, "options": options} if options else fields
 
 

@@ -17,7 +17,7 @@ from mediamill.tasks.errors import OutputBusy
 
 if TYPE_CHECKING:
     from mediamill.tasks.errors import MediamillError
-    from mediamill.tasks.pipeline.result import ChainEnd
+    from mediamill.tasks.pipeline.result import ChainResult
     from mediamill.tasks.summary import Summary
 
 _EXIT_WITH_FAILURES = 3
@@ -41,7 +41,7 @@ def end_state(summary: Summary) -> State[Any]:
     return Completed(name=name, message=counts, data=summary.as_dict())
 
 
-def chain_end_state(end: ChainEnd) -> State[Any]:
+def chain_end_state(end: ChainResult) -> State[Any]:
     """The state a chain ends in; as a run's, see :func:`end_state`."""
     counts = f"{pluralize(end.rows, 'row')}; {format_total_spent(end)}"
     if any(summary.state == "cancelled" for step in end.steps for summary in step.runs.values()):

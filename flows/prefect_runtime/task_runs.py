@@ -23,8 +23,8 @@ from prefect.states import Cancelled, Completed, Failed
 
 from mediamill.flows.cli.formatting import pluralize
 from mediamill.tasks import run as steps
-from mediamill.tasks.run import RunTicket, ShardBatch, Step
-from mediamill.tasks.shard import ShardEnd
+from mediamill.tasks.run import RunStep, RunTicket, ShardBatch
+from mediamill.tasks.shard import ShardResult
 
 if TYPE_CHECKING:
     from mediamill.tasks.journal.items import ShardWork
@@ -83,7 +83,7 @@ def _describe_plan(work: Sequence[ShardWork]) -> str:
     return f"{pluralize(len(work), 'shard')} with something to do"
 
 
-def _describe_shards(batch: ShardBatch, end: ShardEnd) -> str:
+def _describe_shards(batch: ShardBatch, end: ShardResult) -> str:
     left = batch.items - end.done - end.failed
     return f"{end.done} done, {end.failed} failed" + (f", {left} left" if left else "")
 
@@ -96,14 +96,14 @@ def make_batches(work: Sequence[ShardWork], at_once: int) -> list[ShardBatch]:
         at_once: how many of them have to be open for the pipeline to be full.
     """
     size = max(-(-len(work) // _MAX_SHARD_TASKS), -(-min(at_once, len(work)) // _PIPELINE_TASKS), 1)
-    return [ShardBatch.of(work[first : first + size]) for first in range(0, len(work), size)]
+    return [ShardBatch.from_work(work[first : first + size]) for first in range(0, len(work), size)]
 
 
 @dataclass(slots=True, eq=False)
 class _SubmittedStep:
     """A step whose task was submitted. ``work`` is the step itself, once it has begun, whoever began it."""
 
-    step: Step
+    step: RunStep
     submitted_at: float
     task_ended: bool = False
     future: Future[Any] | None = None
@@ -128,10 +128,10 @@ class TaskRuns:
 
     def do_shards(self, work: Sequence[ShardWork]) -> None:
         """Do the shards, through a window of tasks that is wide enough to keep the pipeline full."""
-        batches = make_batches(work, self._run.shards_at_once)
+        batches = make_batches(work, self._run.max_open_shards)
         if not batches:
             return
-        open_at_once = 2 * -(-self._run.shards_at_once // len(batches[0].shards)) + 2
+        open_at_once = 2 * -(-self._run.max_open_shards // len(batches[0].shards)) + 2
         self._run_steps(batches, open_at_once)
         self._run.wait(self._run.start_unfinished())
 
@@ -140,21 +140,21 @@ class TaskRuns:
         self._run_steps(["publish"], 1)
         return self._run.wait(self._run.start_publish())
 
-    def _run_steps(self, steps: Iterable[Step], open_at_once: int) -> None:
+    def _run_steps(self, steps: Iterable[RunStep], open_at_once: int) -> None:
         waiting = deque(steps)
         submitted: list[_SubmittedStep] = []
         while waiting or submitted:
             while waiting and len(submitted) < open_at_once:
-                if isinstance(waiting[0], ShardBatch) and self._run.stopping:
+                if isinstance(waiting[0], ShardBatch) and self._run.is_stopping:
                     waiting.clear()
                 else:
                     submitted.append(self._submit(waiting.popleft()))
             self._wake.wait(_POLL_SECONDS)
             self._wake.clear()
-            self._run.report()
+            self._run.report_progress()
             submitted = [one for one in submitted if not self._has_ended(one)]
 
-    def _submit(self, step: Step) -> _SubmittedStep:
+    def _submit(self, step: RunStep) -> _SubmittedStep:
         submitted = _SubmittedStep(step, time.monotonic())
         ticket = self._run.ticket
 
@@ -193,7 +193,7 @@ class TaskRuns:
         submitted.step_ended_at = submitted.step_ended_at or now
         return submitted.task_ended or now - submitted.step_ended_at > _MAX_TASK_WAIT_SECONDS
 
-    def _start(self, step: Step) -> Future[Any]:
+    def _start(self, step: RunStep) -> Future[Any]:
         if isinstance(step, ShardBatch):
             return self._run.start_shards(step)
         return self._run.start_plan() if step == "plan" else self._run.start_publish()

@@ -133,13 +133,13 @@ class WireAttempt:
                 record.mark_unknown(Problem("unknown", "cancelled", "cut off while the run was stopping"))
             )
             raise
-        fault_injection.point("call.wire.after")
+        fault_injection.failpoint("call.wire.after")
         return reply
 
     async def _settle_reply(self, reply: Reply, number: int) -> Sequence[Answer]:
         """The reply is parsed and its usage becomes cost."""
         context, record = self._context, self._record
-        fault_injection.point("call.replied.after")
+        fault_injection.failpoint("call.replied.after")
         parsed = parse_reply(context, reply, self._asks)
         share = split_cost(await record.settle(parsed), len(self._asks))
         return [

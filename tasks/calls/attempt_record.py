@@ -72,7 +72,7 @@ class AttemptRecord:
             waited: seconds it waited for its permit.
         """
         ask = self.asks[0]
-        fault_injection.point("call.sending.before")
+        fault_injection.failpoint("call.sending.before")
         attempt = NewAttempt(
             call_id=self.call_id,
             out_id=self._context.out_id,
@@ -90,12 +90,12 @@ class AttemptRecord:
         with self.reservation.unsent():
             await self._journal.record_sending(attempt, self.keys)
         self.start_clock()
-        fault_injection.point("call.sending.after")
+        fault_injection.failpoint("call.sending.after")
 
     async def mark_accepted(self, remote_id: str) -> None:
         """The provider runs a job of that id."""
         await self._journal.record_accepted(self.call_id, self.keys, remote_id)
-        fault_injection.point("call.accepted.after")
+        fault_injection.failpoint("call.accepted.after")
 
     async def mark_replied(self, reply: Reply) -> None:
         """The raw reply is durable before anyone parses it, and until then the attempt counts as in flight."""

@@ -87,7 +87,7 @@ class Caller:
         claim = await self._claim(pending)
         if claim.state == "hit" and claim.attempt is not None:
             return await self._recall_answer(pending, claim.attempt)
-        fault_injection.point("call.claimed.after")
+        fault_injection.failpoint("call.claimed.after")
         is_answered = False
         try:
             if claim.state == "unknown" and not pending.wire.repeatable:

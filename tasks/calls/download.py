@@ -22,7 +22,7 @@ from mediamill.tasks.calls.retry import RetryableError, RetryPolicy, send_with_r
 from mediamill.tasks.calls.ssrf_guard import SsrfGuard, refusal
 from mediamill.tasks.calls.transport_errors import ReplyLost, TransportError
 from mediamill.tasks.errors import BadInput, CallFailed, StorageError
-from mediamill.tasks.retry_after import MAX_WAIT, retry_after
+from mediamill.tasks.retry_after import MAX_WAIT, parse_retry_after
 from mediamill.tasks.wire import Problem
 
 MAX_REDIRECTS = 5
@@ -193,7 +193,7 @@ def _check_status(response: httpx.Response, host: str) -> None:
     if status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
         raise RetryableError(Problem("retry", "download", f"{host} has another file there now"))
     if status in _TRANSIENT_STATUSES or status >= httpx.codes.INTERNAL_SERVER_ERROR:
-        wait = retry_after(response.headers, time.time())
+        wait = parse_retry_after(response.headers, time.time())
         raise RetryableError(
             Problem(
                 "retry", "download", f"{host} answered {status}", wait=None if wait is None else min(wait, MAX_WAIT)

@@ -59,7 +59,7 @@ class OutputFetcher:
         )
 
     async def _download(self, data: Mapping[str, Any], to: Path, origin: str) -> Download:
-        fault_injection.point("collect.before")
+        fault_injection.failpoint("collect.before")
         context, content = self._context, data.get("content")
         url = f"{origin}{content}" if content else str(data.get("url") or "")
         return await context.client.download(

@@ -19,7 +19,7 @@ def parse_reply(context: CallContext, reply: Reply, asks: Sequence[Ask]) -> Sequ
     Raises:
         BadReply: when the reply holds something else. It stays in the journal and is parsed again for free.
     """
-    fault_injection.point("call.parse")
+    fault_injection.failpoint("call.parse")
     try:
         parsed = context.provider.parse(reply, asks)
     except BadReply as error:
@@ -37,7 +37,7 @@ async def settle_cost(
     usage = sum_usages(p.usage for p in parsed)
     cost = context.pricing.cost(ask.model, ask.operation, usage, max_usd)
     await context.journal.asks.record_cost(call_id, usage.as_dict(), cost)
-    fault_injection.point("call.settled.after")
+    fault_injection.failpoint("call.settled.after")
     return cost
 
 

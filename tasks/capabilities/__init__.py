@@ -17,8 +17,8 @@ from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING
 
 from mediamill.tasks.errors import NoSuchOption, UsageError
-from mediamill.tasks.plugins import CAPABILITIES, load_plugin, package_of, unusable
-from mediamill.tasks.plugins import plugins as installed
+from mediamill.tasks.plugins import CAPABILITY_GROUP, load_plugin, package_name, plugin_error
+from mediamill.tasks.plugins import find_plugins as installed
 
 if TYPE_CHECKING:
     from mediamill.tasks.capabilities.base import Capability
@@ -73,7 +73,7 @@ def summary(name: str) -> str:
     known = BUILT_IN.get(name) or _registered.get(name)
     if known is not None:
         return known[1]
-    return f"From the package {package_of(find_plugins()[name])}."
+    return f"From the package {package_name(find_plugins()[name])}."
 
 
 def get(name: str) -> Capability:
@@ -103,7 +103,7 @@ def iter_usable() -> Iterator[Capability]:
 
 def find_plugins() -> dict[str, EntryPoint]:
     """Capabilities of installed packages by name, not imported. A built-in capability hides one of the same name."""
-    return {name: point for name, point in installed(CAPABILITIES).items() if name not in BUILT_IN}
+    return {name: point for name, point in installed(CAPABILITY_GROUP).items() if name not in BUILT_IN}
 
 
 def _load_plugin_capability(plugin: EntryPoint) -> Capability:
@@ -118,14 +118,14 @@ def _load_plugin_capability(plugin: EntryPoint) -> Capability:
     try:
         capability: Capability = cls()
     except (Exception, SystemExit) as error:  # it is not our code: anything may be wrong with it
-        raise unusable(plugin, f"{type(error).__name__}: {error}".partition("\n")[0]) from error
+        raise plugin_error(plugin, f"{type(error).__name__}: {error}".partition("\n")[0]) from error
     missing = [member for member in _REQUIRED_MEMBERS if not hasattr(capability, member)]
     if missing:
-        raise unusable(plugin, f"{plugin.value} has no {', '.join(missing)}")
+        raise plugin_error(plugin, f"{plugin.value} has no {', '.join(missing)}")
     if not (isinstance(capability.params, type) and issubclass(capability.params, BaseModel)):
-        raise unusable(plugin, f"params of {plugin.value} is no pydantic model")
+        raise plugin_error(plugin, f"params of {plugin.value} is no pydantic model")
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", plugin.name):
-        raise unusable(plugin, "a capability's name has lowercase letters, digits, and hyphens between them")
+        raise plugin_error(plugin, "a capability's name has lowercase letters, digits, and hyphens between them")
     if capability.name != plugin.name:
-        raise unusable(plugin, f"{plugin.value} calls itself {capability.name!r}")
+        raise plugin_error(plugin, f"{plugin.value} calls itself {capability.name!r}")
     return capability

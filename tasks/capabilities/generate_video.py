@@ -139,7 +139,7 @@ class GenerateVideo:
         path = context.scratch / f"{uuid.uuid4().hex}.video"
         try:
             got = await context.fetch_output(ask, answer.data, path)
-            fault_injection.point("collect.after")
+            fault_injection.failpoint("collect.after")
             try:
                 clip = await context.run_in_thread(decode_video, path, context.raise_if_stopped)
             except BadInput as error:

@@ -128,7 +128,7 @@ class Writer:
             _set_error(batch, storage_failure or error)
             return
         try:
-            fault_injection.point("journal.commit.after")
+            fault_injection.failpoint("journal.commit.after")
         except Exception as error:  # noqa: BLE001 - what is committed is never done again
             _set_error(batch, to_storage_error(error, self._where) or error)
 
@@ -141,7 +141,7 @@ class Writer:
                 results = handler(connection, [o.parameter for o in operations])
                 for operation, result in zip(operations, results, strict=True):
                     operation.result = result
-            fault_injection.point("journal.commit.before")
+            fault_injection.failpoint("journal.commit.before")
             connection.commit()
 
 

@@ -11,8 +11,8 @@ from typing import Any
 from mediamill.tasks.errors import BadInput
 
 _WORD = re.compile(r"\w+")
-_MOST_COMPARED = 20_000
-_MISFITS = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError)
+_MAX_COMPARED_WORDS = 20_000
+_EVALUATION_ERRORS = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError)
 
 
 class Expression:
@@ -36,13 +36,13 @@ class Expression:
             raise ValueError(f"{text!r} cannot be read: {getattr(error, 'msg', error)}") from None
 
     @property
-    def names(self) -> set[str]:
+    def column_names(self) -> set[str]:
         """The columns it looks at; not what a comprehension calls its members."""
         nodes = [node for node in ast.walk(self._parsed) if isinstance(node, ast.Name)]
-        own = {node.id for node in nodes if isinstance(node.ctx, ast.Store)}
-        return {node.id for node in nodes} - own - set(_FUNCTIONS)
+        bound_names = {node.id for node in nodes if isinstance(node.ctx, ast.Store)}
+        return {node.id for node in nodes} - bound_names - set(_FUNCTIONS)
 
-    def holds(self, row: Mapping[str, Any], source: str = "") -> bool:
+    def is_true_for(self, row: Mapping[str, Any], source: str = "") -> bool:
         """Whether it holds for a row.
 
         Raises:
@@ -50,15 +50,15 @@ class Expression:
         """
         from simpleeval import InvalidExpression
 
-        self._evaluator.names = _Row(row)
+        self._evaluator.names = _ColumnValues(row)
         try:
             return bool(self._evaluator.eval(self.text, self._parsed))
-        except (InvalidExpression, *_MISFITS) as error:
+        except (InvalidExpression, *_EVALUATION_ERRORS) as error:
             why = next(iter(str(error).splitlines()), type(error).__name__)
             raise BadInput(f"{source}: {self.text!r} cannot be worked out: {why}", kind="bad_expression") from None
 
 
-class _Row(dict[str, Any]):
+class _ColumnValues(dict[str, Any]):
     """Columns, with None for what is not there."""
 
     def __missing__(self, name: str) -> Any:
@@ -69,20 +69,20 @@ class _Row(dict[str, Any]):
 
 def _similarity(one: Any, other: Any) -> float:
     """How alike two texts are: 1 when equal but for case and spacing, 0 with nothing in common; by words."""
-    a, b = _words(one), _words(other)
+    a, b = _split_words(one), _split_words(other)
     if not a and not b:
         return 1.0
-    return difflib.SequenceMatcher(None, a[:_MOST_COMPARED], b[:_MOST_COMPARED], autojunk=False).ratio()
+    return difflib.SequenceMatcher(None, a[:_MAX_COMPARED_WORDS], b[:_MAX_COMPARED_WORDS], autojunk=False).ratio()
 
 
-def _words(text: Any) -> list[str]:
+def _split_words(text: Any) -> list[str]:
     return _WORD.findall(str(text or "").lower())
 
 
-def _contains(whole: Any, part: Any) -> bool:
-    if isinstance(whole, str):
-        return str(part).lower() in whole.lower()
-    return part in (whole or ())
+def _contains(container: Any, part: Any) -> bool:
+    if isinstance(container, str):
+        return str(part).lower() in container.lower()
+    return part in (container or ())
 
 
 def _matches(text: Any, pattern: str) -> bool:
@@ -109,6 +109,6 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "all": all,
     "contains": _contains,
     "matches": _matches,
-    "words": _words,
+    "words": _split_words,
     "similarity": _similarity,
 }

@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from mediamill.tasks.errors import MediamillError
-from mediamill.tasks.pipeline.run import job_of, takes_files
+from mediamill.tasks.pipeline.run import build_task_job, takes_files
 from mediamill.tasks.pipeline.spec import Chain, Task
 from mediamill.tasks.quote import quote
 from mediamill.tasks.summary import Quote
@@ -27,16 +27,16 @@ class ChainQuote:
     @property
     def low_usd(self) -> Decimal:
         """The least that the known tasks cost; those without a price, and those of ``perhaps``, add nothing."""
-        sure = (one.low_usd for name, one in self.known.items() if name not in self.perhaps)
-        return sum((low or Decimal(0) for low in sure), Decimal(0))
+        lows = (one.low_usd for name, one in self.known.items() if name not in self.perhaps)
+        return sum((low or Decimal(0) for low in lows), Decimal(0))
 
     @property
     def high_usd(self) -> Decimal | None:
         """The most that all tasks cost; None while one of them is not known or has no price."""
-        told = [one.high_usd for one in self.known.values()]
-        if self.unknown or None in told:
+        highs = [one.high_usd for one in self.known.values()]
+        if self.unknown or None in highs:
             return None
-        return sum((one for one in told if one is not None), Decimal(0))
+        return sum((one for one in highs if one is not None), Decimal(0))
 
 
 def quote_chain(chain: Chain) -> ChainQuote:
@@ -48,36 +48,36 @@ def quote_chain(chain: Chain) -> ChainQuote:
     Raises:
         UsageError: when the first step cannot be quoted.
     """
-    told, chosen = ChainQuote(), False
+    result, rows_selected = ChainQuote(), False
     for number, step in enumerate(chain.steps, 1):
-        chosen = chosen or step.when is not None
+        rows_selected = rows_selected or step.when is not None
         for name, task in step.branches().items():
             folder = chain.out_path / "steps" / f"{number:02d}-{step.name}"
             folder = folder if step.task else folder / name
-            _quote(chain, name, task, [folder], told, first=number == 1)
-            if chosen and not _manifest(folder).exists():
-                told.perhaps.add(name)
-            for turn, change in enumerate(step.again, 1):
-                again, places = f"{name} again {turn}", [folder / f"again-{turn}", folder]
-                told.perhaps.add(again)
-                _quote(chain, again, task.changed(change), places, told, first=number == 1)
-        chosen = chosen or step.keep is not None
-    return told
+            _quote_task(chain, name, task, [folder], result, first=number == 1)
+            if rows_selected and not _manifest_path(folder).exists():
+                result.perhaps.add(name)
+            for repeat, change in enumerate(step.again, 1):
+                repeat_name, folders = f"{name} again {repeat}", [folder / f"again-{repeat}", folder]
+                result.perhaps.add(repeat_name)
+                _quote_task(chain, repeat_name, task.with_changes(change), folders, result, first=number == 1)
+        rows_selected = rows_selected or step.keep is not None
+    return result
 
 
-def _quote(chain: Chain, name: str, task: Task, places: list[Path], told: ChainQuote, *, first: bool) -> None:
+def _quote_task(chain: Chain, name: str, task: Task, folders: list[Path], result: ChainQuote, *, first: bool) -> None:
     """Quote a task whose OUT is the first of ``places``, with the first manifest that an earlier run left in them."""
-    manifest = next((made for made in map(_manifest, places) if made.exists()), None)
+    manifest = next((made for made in map(_manifest_path, folders) if made.exists()), None)
     if manifest is None and not first and ({"path", "text"} & set(task.of) or not takes_files(task)):
-        told.unknown[name] = "it depends on what the steps before it answer"
+        result.unknown[name] = "it depends on what the steps before it answer"
         return
     try:
-        told.known[name] = quote(job_of(chain, task, places[0], manifest))
+        result.known[name] = quote(build_task_job(chain, task, folders[0], manifest))
     except MediamillError as error:
         if first:
             raise
-        told.unknown[name] = error.message
+        result.unknown[name] = error.message
 
 
-def _manifest(folder: Path) -> Path:
+def _manifest_path(folder: Path) -> Path:
     return folder / "manifest.parquet"

@@ -9,12 +9,12 @@ from typing import Any
 
 from mediamill.tasks.summary import Summary
 
-_MAX_PROBLEMS = 20
+_MAX_RECORDED_PROBLEMS = 20
 """Problems of a step that are recorded."""
 
 
 @dataclass(slots=True)
-class StepEnd:
+class StepResult:
     """What came of one step: rows that came in, ``passed`` it by, went out, and what its runs told.
 
     Rows whose expression could not be worked out go no further; ``problems`` says why.
@@ -29,7 +29,7 @@ class StepEnd:
 
 
 @dataclass(slots=True)
-class ChainEnd:
+class ChainResult:
     """What came of a chain. ``exit_code`` is that of the step it ended in, or 3 where items failed on the way.
 
     Money is that of all the steps' runs: ``spent_usd`` for sure, ``unknown_max_usd`` more at the most, and ``unstated``
@@ -42,7 +42,7 @@ class ChainEnd:
     spent_usd: Decimal = Decimal(0)
     unknown_max_usd: Decimal = Decimal(0)
     unstated: int = 0
-    steps: list[StepEnd] = field(default_factory=list)
+    steps: list[StepResult] = field(default_factory=list)
     message: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -61,7 +61,7 @@ class ChainEnd:
                     "rows": step.rows,
                     "passed": step.passed,
                     "out": step.out,
-                    "problems": list(step.problems[:_MAX_PROBLEMS]),
+                    "problems": list(step.problems[:_MAX_RECORDED_PROBLEMS]),
                     "runs": {name: summary.as_dict() for name, summary in step.runs.items()},
                 }
                 for step in self.steps

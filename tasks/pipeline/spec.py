@@ -21,11 +21,11 @@ _JOB_FIELDS = (
 )
 
 
-class _Strict(BaseModel):
+class _StrictSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Task(_Strict):
+class Task(_StrictSpec):
     """What one step asks of whom: a job without source, OUT and budget, which the chain gives it."""
 
     capability: str = Field(description="what is done to each row, e.g. transcribe")
@@ -45,8 +45,8 @@ class Task(_Strict):
 
     def job_fields(self) -> dict[str, Any]:
         """The job's fields that the task sets."""
-        given = {name: getattr(self, name) for name in _JOB_FIELDS if getattr(self, name) is not None}
-        return {"capability": self.capability, "params": self.params, **given}
+        fields = {name: getattr(self, name) for name in _JOB_FIELDS if getattr(self, name) is not None}
+        return {"capability": self.capability, "params": self.params, **fields}
 
     def template_columns(self) -> set[str]:
         """Names that the templates among its parameters use, whatever the capability calls them."""
@@ -61,20 +61,20 @@ class Task(_Strict):
                     continue
         return found
 
-    def changed(self, change: dict[str, Any]) -> Task:
+    def with_changes(self, change: dict[str, Any]) -> Task:
         """The task as a repeat changes it; parameters one by one, as long as the capability stays.
 
         Raises:
             ValidationError: when it changes what a task has not.
         """
-        given = {**self.model_dump(exclude_defaults=True), **change}
+        fields = {**self.model_dump(exclude_defaults=True), **change}
         params = change.get("params")
-        if isinstance(params, dict) and given["capability"] == self.capability:
-            given["params"] = {**self.params, **params}
-        return Task.model_validate(given)
+        if isinstance(params, dict) and fields["capability"] == self.capability:
+            fields["params"] = {**self.params, **params}
+        return Task.model_validate(fields)
 
 
-class Step(_Strict):
+class Step(_StrictSpec):
     """One step: a task for each row, several side by side, or only a choice of rows.
 
     Its columns are plain names to the step after it, and ``NAME_column`` to all later ones and in the results.
@@ -92,20 +92,20 @@ class Step(_Strict):
 
     @field_validator("name")
     @classmethod
-    def _a_name(cls, value: str) -> str:
+    def _validate_name(cls, value: str) -> str:
         if not _NAME.fullmatch(value):
             raise ValueError("a name is up to 40 small letters, digits and underscores")
         return value
 
     @field_validator("when", "keep", "until")
     @classmethod
-    def _an_expression(cls, value: str | None) -> str | None:
+    def _validate_expression(cls, value: str | None) -> str | None:
         if value is not None:
             Expression(value)
         return value
 
     @model_validator(mode="after")
-    def _does_something(self) -> Step:
+    def _validate_step(self) -> Step:
         if bool(self.task) + bool(self.parallel) > 1:
             raise ValueError("a step has one task or several in parallel, not both")
         if not self.task and not self.parallel and not self.keep:
@@ -115,7 +115,7 @@ class Step(_Strict):
         if self.until and not self.task:
             raise ValueError("until repeats one task")
         for name in self.parallel:
-            self._a_name(name)
+            self._validate_name(name)
         return self
 
     def branches(self) -> dict[str, Task]:
@@ -123,7 +123,7 @@ class Step(_Strict):
         return {self.name: self.task} if self.task else dict(self.parallel)
 
 
-class Chain(_Strict):
+class Chain(_StrictSpec):
     """Steps over one source, with one budget and one OUT."""
 
     source: str = Field(description="folder, glob, file, URL or manifest of the first step")
@@ -139,15 +139,15 @@ class Chain(_Strict):
 
     @field_validator("budget", mode="before")
     @classmethod
-    def _money(cls, value: Any) -> Any:
+    def _keep_money_exact(cls, value: Any) -> Any:
         return str(value) if isinstance(value, float) else value
 
     @model_validator(mode="after")
-    def _names_differ(self) -> Chain:
+    def _validate_names(self) -> Chain:
         names = [name for step in self.steps for name in {step.name, *step.branches()}]
-        doubled = {name for name in names if names.count(name) > 1}
-        if doubled:
-            raise ValueError(f"two steps are called {min(doubled)!r}")
+        repeated = {name for name in names if names.count(name) > 1}
+        if repeated:
+            raise ValueError(f"two steps are called {min(repeated)!r}")
         if not self.steps[0].branches():
             raise ValueError("the first step has a task")
         if self.steps[0].when:
@@ -159,8 +159,8 @@ class Chain(_Strict):
         """Where everything goes."""
         if self.out:
             return Path(self.out).expanduser().absolute()
-        made = make_job(capability="chain", source=self.source)
-        return Path(made.out_path).absolute()
+        job = make_job(capability="chain", source=self.source)
+        return Path(job.out_path).absolute()
 
     def tasks(self) -> Iterator[tuple[Step, str, Task]]:
         """Every task with its step and its name."""
@@ -169,12 +169,12 @@ class Chain(_Strict):
                 yield step, name, task
 
 
-def is_chain(told: Any) -> bool:
+def is_chain(data: Any) -> bool:
     """True for the mapping of a file that holds steps."""
-    return isinstance(told, dict) and "steps" in told
+    return isinstance(data, dict) and "steps" in data
 
 
-def read_file(path: Path) -> Any:
+def load_yaml_or_none(path: Path) -> Any:
     """What a YAML file holds; None when it cannot be read, which is told when it is read as a job.
 
     Used to tell chains from jobs.
@@ -187,41 +187,41 @@ def read_file(path: Path) -> Any:
         return None
 
 
-def make_chain(told: dict[str, Any], where: str = "", **overrides: Any) -> Chain:
+def make_chain(data: dict[str, Any], where: str = "", **overrides: Any) -> Chain:
     """A Chain from plain values; ``overrides`` that are not None win.
 
     Raises:
         UsageError: naming what is wrong and where.
     """
-    given = {**told, **{name: value for name, value in overrides.items() if value is not None}}
+    fields = {**data, **{name: value for name, value in overrides.items() if value is not None}}
     try:
-        chain = Chain.model_validate(given)
+        chain = Chain.model_validate(fields)
     except ValidationError as error:
-        raise _usage(error, where) from None
+        raise _to_usage_error(error, where) from None
     for step, name, task in chain.tasks():
-        _check(chain, step, name, task)
+        _validate_task(chain, step, name, task)
     return chain
 
 
-def _check(chain: Chain, step: Step, name: str, task: Task) -> None:
+def _validate_task(chain: Chain, step: Step, name: str, task: Task) -> None:
     """Every task and every repeat is a whole job, found out before anything is paid."""
     from mediamill.tasks import capabilities
-    from mediamill.tasks.params import check_params
+    from mediamill.tasks.params import validate_params
 
     for change in ({}, *step.again):
         try:
-            changed = task.changed(change)
+            changed = task.with_changes(change)
         except ValidationError as error:
-            raise _usage(error, f"step {name}: again", Task.model_fields) from None
+            raise _to_usage_error(error, f"step {name}: again", Task.model_fields) from None
         try:
             job: Job = make_job(f"step {name}", source=chain.source, **changed.job_fields())
-            check_params(capabilities.get(job.capability), job.params)
+            validate_params(capabilities.get(job.capability), job.params)
         except UsageError as error:
             message = error.message if error.message.startswith("step ") else f"step {name}: {error.message}"
             raise UsageError(message, hint=error.hint) from None
 
 
-def _usage(error: ValidationError, where: str, options: Iterable[str] = Chain.model_fields) -> UsageError:
+def _to_usage_error(error: ValidationError, where: str, options: Iterable[str] = Chain.model_fields) -> UsageError:
     first = error.errors(include_url=False)[0]
     path = ".".join(str(part) for part in first["loc"])
     before = f"{where}: " if where else ""

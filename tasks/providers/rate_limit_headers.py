@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from mediamill.tasks.providers.provider_info import RateLimitDialect
-from mediamill.tasks.retry_after import MAX_WAIT, finite, non_negative, retry_after
+from mediamill.tasks.retry_after import MAX_WAIT, parse_non_negative, parse_retry_after, valid_wait_or_none
 from mediamill.tasks.wire import RateLimits
 
 _MINUTE = 60.0
@@ -42,7 +42,7 @@ def wait_hint(
         now: Unix time, for dates.
     """
     found = (
-        retry_after(headers, time.time() if now is None else now),
+        parse_retry_after(headers, time.time() if now is None else now),
         _reset(dialects, headers),
         _try_again(body_text),
     )
@@ -57,7 +57,7 @@ def read_limits(dialects: Sequence[RateLimitDialect], headers: Mapping[str, str]
             tokens_per_second=_rate(headers, "x-tokenlimit-limit-dynamic", "x-tokenlimit-limit"),
             remaining_requests=_count(headers, "x-ratelimit-remaining-dynamic", "x-ratelimit-remaining"),
             remaining_tokens=_count(headers, "x-tokenlimit-remaining-dynamic", "x-tokenlimit-remaining"),
-            reset_requests=non_negative(headers.get("x-ratelimit-reset")),
+            reset_requests=parse_non_negative(headers.get("x-ratelimit-reset")),
         )
     if "per_minute" in dialects:
         return RateLimits(
@@ -85,18 +85,18 @@ def go_duration(text: str | None) -> float | None:
     parts = list(_PART.finditer(text))
     if not parts or "".join(part.group(0) for part in parts) != text:
         return None
-    return finite(sum(float(part[1]) * _UNITS[part[2]] for part in parts))
+    return valid_wait_or_none(sum(float(part[1]) * _UNITS[part[2]] for part in parts))
 
 
 def _reset(dialects: Sequence[RateLimitDialect], headers: Mapping[str, str]) -> float | None:
-    if "per_second" in dialects and (seconds := non_negative(headers.get("x-ratelimit-reset"))) is not None:
+    if "per_second" in dialects and (seconds := parse_non_negative(headers.get("x-ratelimit-reset"))) is not None:
         return seconds
     names = ["requests"] if "per_minute" in dialects else []
     names += ["tokens"] if names or "tokens_per_minute" in dialects else []
     waits = [
         wait
         for name in names
-        if non_negative(headers.get(f"x-ratelimit-remaining-{name}")) == 0
+        if parse_non_negative(headers.get(f"x-ratelimit-remaining-{name}")) == 0
         and (wait := go_duration(headers.get(f"x-ratelimit-reset-{name}"))) is not None
     ]
     return max(waits, default=None)
@@ -110,12 +110,12 @@ def _try_again(text: str) -> float | None:
 def _rate(headers: Mapping[str, str], *names: str, per: float = 1.0) -> float | None:
     """The first of ``names`` that is a usable rate; zero and absurd values are no limit to steer by."""
     for name in names:
-        value = non_negative(headers.get(name))
+        value = parse_non_negative(headers.get(name))
         if value is not None and 0 < value / per <= _MOST_PER_SECOND:
             return value / per
     return None
 
 
 def _count(headers: Mapping[str, str], *names: str) -> float | None:
-    values = (non_negative(headers.get(name)) for name in names)
+    values = (parse_non_negative(headers.get(name)) for name in names)
     return next((value for value in values if value is not None), None)

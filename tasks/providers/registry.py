@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mediamill.configs import FOLDER
 from mediamill.tasks.errors import NoSuchOption, UsageError
-from mediamill.tasks.plugins import PROVIDERS, load_plugin, plugins, unusable
+from mediamill.tasks.plugins import PROVIDER_GROUP, find_plugins, load_plugin, plugin_error
 from mediamill.tasks.providers.base import BaseProvider
 from mediamill.tasks.providers.config import ProviderConfig, endpoint_of, read_config
 from mediamill.tasks.providers.operations import load_object
@@ -24,7 +24,7 @@ _CONFIGS: dict[str, Path] = {}
 
 def provider_names() -> tuple[str, ...]:
     """Every provider's name: the built-in ones as they are preferred, then those from outside."""
-    return tuple(dict.fromkeys([*_built_in(), *_CONFIGS, *plugins(PROVIDERS)]))
+    return tuple(dict.fromkeys([*_built_in(), *_CONFIGS, *find_plugins(PROVIDER_GROUP)]))
 
 
 @functools.cache
@@ -59,12 +59,12 @@ def load_config(name: str) -> ProviderConfig:
 
 def _config_file(name: str) -> Path:
     built_in = FOLDER / "providers" / f"{name}.yaml"
-    plugin = plugins(PROVIDERS).get(name)
+    plugin = find_plugins(PROVIDER_GROUP).get(name)
     if built_in.exists() or name in _CONFIGS or plugin is None:
         return _CONFIGS.get(name, built_in)
     path = load_plugin(plugin)
     if not isinstance(path, Path):
-        raise unusable(plugin, f"{plugin.value} is no Path of a YAML file")
+        raise plugin_error(plugin, f"{plugin.value} is no Path of a YAML file")
     return path
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from mediamill.tasks.journal.journal import Journal
-from mediamill.tasks.report.costs import cost_table, endpoint_line, write_costs
-from mediamill.tasks.report.page import render
-from mediamill.tasks.report.report_data import gather
+from mediamill.tasks.report.costs import build_cost_table, to_endpoint_row, write_costs
+from mediamill.tasks.report.page import render_page
+from mediamill.tasks.report.report_data import gather_report_data
 from mediamill.tasks.sinks.atomic_file import write_atomically
 
 
@@ -22,11 +22,11 @@ def build_report(out: Path, journal: Journal, now: Sequence[tuple[int, Mapping[s
     Raises:
         StorageError: when OUT cannot be written.
     """
-    hours = (endpoint_line(*run) for run in (*journal.runs.load_endpoint_runs(), *now))
-    costs = cost_table(chain(journal.attempts.stream_all(), hours))
+    hours = (to_endpoint_row(*run) for run in (*journal.runs.load_endpoint_runs(), *now))
+    costs = build_cost_table(chain(journal.attempts.stream_all(), hours))
     write_costs(out, costs)
     page = out / "report.html"
-    html = render(gather(out, journal), costs)
+    html = render_page(gather_report_data(out, journal), costs)
     with write_atomically(out, page) as temporary:
         temporary.write_text(html, encoding="utf-8", errors="replace")
     return page

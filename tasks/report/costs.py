@@ -13,13 +13,13 @@ from mediamill.tasks.sinks.atomic_file import write_atomically
 if TYPE_CHECKING:
     import pandas as pd
 
-KEYS = ("day", "provider", "model", "capability", "cost_basis", "price_source")
-SUMS = ("requests", "answered", "audio_seconds", "cost_usd", "unknown_max_usd")
+KEY_COLUMNS = ("day", "provider", "model", "capability", "cost_basis", "price_source")
+SUM_COLUMNS = ("requests", "answered", "audio_seconds", "cost_usd", "unknown_max_usd")
 _FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
-def cost_table(attempts: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+def build_cost_table(attempts: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """One row for each day, provider, model, capability, basis and price: requests, seconds, dollars.
 
     ``cost_usd`` sums what is known; ``unknown_max_usd`` the ceilings of attempts whose cost is not.
@@ -28,16 +28,16 @@ def cost_table(attempts: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
     sums: dict[tuple[str, ...], list[Any]] = {}
     for attempt in attempts:
-        row = _row(attempt)
-        key = tuple(row[name] for name in KEYS)
+        row = _to_cost_row(attempt)
+        key = tuple(row[name] for name in KEY_COLUMNS)
         total = sums.setdefault(key, [0, 0, Decimal(0), Decimal(0), Decimal(0)])
-        for place, name in enumerate(SUMS):
-            total[place] += row[name]
-    table = pd.DataFrame([(*key, *total) for key, total in sums.items()], columns=[*KEYS, *SUMS])
-    return table.sort_values(list(KEYS), ignore_index=True)
+        for position, name in enumerate(SUM_COLUMNS):
+            total[position] += row[name]
+    table = pd.DataFrame([(*key, *total) for key, total in sums.items()], columns=[*KEY_COLUMNS, *SUM_COLUMNS])
+    return table.sort_values(list(KEY_COLUMNS), ignore_index=True)
 
 
-def endpoint_line(started_at: int, summary: Mapping[str, Any]) -> dict[str, Any]:
+def to_endpoint_row(started_at: int, summary: Mapping[str, Any]) -> dict[str, Any]:
     """A dedicated endpoint's time in one run, as a line of its own among the attempts."""
     return {
         **{name: summary[name] for name in ("provider", "model", "capability")},
@@ -59,32 +59,32 @@ def write_costs(out: Path, table: pd.DataFrame) -> Path:
     Control characters become spaces, for a lone return would begin a row of its own.
     """
     safe = table.copy()
-    for name in KEYS:
-        safe[name] = safe[name].map(inert)
+    for name in KEY_COLUMNS:
+        safe[name] = safe[name].map(neutralize_formula)
     for name in ("audio_seconds", "cost_usd", "unknown_max_usd"):
-        safe[name] = safe[name].map(plain)
+        safe[name] = safe[name].map(format_decimal)
     target = out / "costs.csv"
     with write_atomically(out, target) as temporary:
         safe.to_csv(temporary, index=False)
     return target
 
 
-def inert(value: Any) -> str:
+def neutralize_formula(value: Any) -> str:
     """A cell's text that no spreadsheet runs."""
     text = _CONTROL.sub(" ", "" if value is None else str(value))
     return f"'{text}" if _FORMULA.match(text) else text
 
 
-def plain(value: Decimal) -> str:
+def format_decimal(value: Decimal) -> str:
     """A decimal without exponent or needless zeros."""
     return format(value.normalize(), "f") if value else "0"
 
 
-def _row(attempt: Mapping[str, Any]) -> dict[str, Any]:
+def _to_cost_row(attempt: Mapping[str, Any]) -> dict[str, Any]:
     from datetime import UTC, datetime
 
     moment = datetime.fromtimestamp(attempt["started_at"] / 1_000_000, UTC)
-    cost, most = attempt["cost_usd"], attempt["cost_max_usd"]
+    cost, max_cost = attempt["cost_usd"], attempt["cost_max_usd"]
     usage = attempt["usage"] or {}
     return {
         "day": moment.date().isoformat(),
@@ -97,5 +97,5 @@ def _row(attempt: Mapping[str, Any]) -> dict[str, Any]:
         "answered": int(attempt["outcome"] == "replied"),
         "audio_seconds": Decimal(usage.get("audio_seconds", 0)),
         "cost_usd": Decimal(cost) if cost is not None else Decimal(0),
-        "unknown_max_usd": Decimal(most) if cost is None and most is not None else Decimal(0),
+        "unknown_max_usd": Decimal(max_cost) if cost is None and max_cost is not None else Decimal(0),
     }

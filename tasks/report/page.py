@@ -7,55 +7,57 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mediamill.tasks.report.costs import plain
-from mediamill.tasks.report.report_data import Facts
+from mediamill.tasks.report.costs import format_decimal
+from mediamill.tasks.report.report_data import ReportData
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _CENTS = Decimal("0.01")
-_MOST = 4096
+_MAX_VALUE_CHARS = 4096
 """Characters of any one value; what is longer is cut, so that the page opens anywhere."""
-_HARMLESS = frozenset("\n\t\u200c\u200d")
+_ALLOWED_CONTROLS = frozenset("\n\t\u200c\u200d")
 """Joiners shape letters in Persian and Hindi and hold emoji together; they turn no text around."""
 
 
-def render(facts: Facts, costs: pd.DataFrame) -> str:
+def render_page(facts: ReportData, costs: pd.DataFrame) -> str:
     """The page as HTML."""
     from jinja2 import Environment, FileSystemLoader
 
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, finalize=visible)
-    environment.filters.update(money=money, clock=clock)
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, finalize=replace_invisible
+    )
+    environment.filters.update(money=format_usd, clock=format_clock)
     template = environment.get_template("page.html")
-    return template.render(facts=facts, costs=costs.to_dict("records"), money=money)
+    return template.render(facts=facts, costs=costs.to_dict("records"), money=format_usd)
 
 
-def visible(value: Any) -> Any:
+def replace_invisible(value: Any) -> Any:
     """Text without control or direction-changing characters, so that a name shows as what it is; never endless."""
     if not isinstance(value, str):
         return "" if value is None else value
-    if type(value) is str and len(value) > _MOST:  # never inside an entity of what is markup already
-        value = value[:_MOST] + " …"
-    made = "".join(
-        c if c in _HARMLESS or unicodedata.category(c) not in ("Cc", "Cf", "Cs") else "\ufffd" for c in value
+    if type(value) is str and len(value) > _MAX_VALUE_CHARS:  # never inside an entity of what is markup already
+        value = value[:_MAX_VALUE_CHARS] + " …"
+    text = "".join(
+        c if c in _ALLOWED_CONTROLS or unicodedata.category(c) not in ("Cc", "Cf", "Cs") else "\ufffd" for c in value
     )
-    return type(value)(made)
+    return type(value)(text)
 
 
-def money(value: Any) -> str:
+def format_usd(value: Any) -> str:
     """Dollars: cents as a rule, all decimals below a cent, ``?`` when unknown."""
     if value is None:
         return "?"
     usd = Decimal(str(value))
-    return f"${usd.quantize(_CENTS):,}" if usd >= 1 or not usd else f"${plain(usd)}"
+    return f"${usd.quantize(_CENTS):,}" if usd >= 1 or not usd else f"${format_decimal(usd)}"
 
 
-def clock(seconds: Any) -> str:
+def format_clock(seconds: Any) -> str:
     """Seconds as h:mm:ss.s."""
     if seconds is None:
         return ""
-    whole, tenths = divmod(round(float(seconds) * 10), 10)
-    hours, rest = divmod(whole, 3600)
+    total, tenths = divmod(round(float(seconds) * 10), 10)
+    hours, rest = divmod(total, 3600)
     minutes, secs = divmod(rest, 60)
     head = f"{hours}:{minutes:02d}" if hours else f"{minutes}"
     return f"{head}:{secs:02d}.{tenths}"

@@ -17,17 +17,17 @@ from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.output_binding import Binding
 
 if TYPE_CHECKING:
-    from mediamill.tasks.report.thumbnails import Frame
+    from mediamill.tasks.report.thumbnails import SheetImage
 
-SHOWN_RESULTS = 200
-SHOWN_FAILURES = 10
-_TEXT_MOST = 4000
-_WORDS_MOST = 500
+MAX_SHOWN_RESULTS = 200
+MAX_SHOWN_FAILURES = 10
+_MAX_TEXT_CHARS = 4000
+_MAX_FIELD_CHARS = 500
 """Characters of a name, a message or a segment: what a person reads, not what a broken server sends."""
-_SEGMENTS_MOST = 400
-_FLAGGED = b'"flags":["'
+_MAX_SEGMENTS = 400
+_FLAGS_MARKER = b'"flags":["'
 """In the JSON of every row with a flag; quotes inside a text are escaped there."""
-_PAGE_MOST = 4_000_000
+_MAX_PAGE_CHARS = 4_000_000
 """Characters of all segments together; results beyond that show their text only."""
 
 
@@ -50,7 +50,7 @@ class FlagKind:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class ReportData:
     """Everything the page needs; plain values, bounded in number and length."""
 
     out: Path
@@ -65,11 +65,11 @@ class Facts:
     engines: tuple[str, ...]
     flags: tuple[FlagKind, ...] = ()
     thumbnails: Mapping[str, str] = field(default_factory=dict)
-    sheet: tuple[Frame, ...] = ()
+    sheet: tuple[SheetImage, ...] = ()
     made: int = 0
 
 
-def gather(out: Path, journal: Journal) -> Facts:
+def gather_report_data(out: Path, journal: Journal) -> ReportData:
     """The facts of an OUT as its journal has them now."""
     binding = journal.output.load_binding()
     assert binding is not None
@@ -79,14 +79,16 @@ def gather(out: Path, journal: Journal) -> Facts:
         counts[state] = counts.get(state, 0) + number
         if state == "failed" and kind:
             kinds.append((kind, number))
-    results = _results(journal.outcomes.sample_results(SHOWN_RESULTS))
-    pictured = [str(row["item_id"]) for row in results if row.get("pictures") or row.get("shown_at")]
-    return Facts(
+    results = _shorten_results(journal.outcomes.sample_results(MAX_SHOWN_RESULTS))
+    visual_ids = [str(row["item_id"]) for row in results if row.get("pictures") or row.get("shown_at")]
+    return ReportData(
         out=out,
         binding=binding,
         counts=counts,
         failures=tuple(
-            FailureKind(kind, number, tuple(map(_cut, journal.outcomes.sample_failures(kind, SHOWN_FAILURES))))
+            FailureKind(
+                kind, number, tuple(map(_shorten_fields, journal.outcomes.sample_failures(kind, MAX_SHOWN_FAILURES)))
+            )
             for kind, number in sorted(kinds, key=lambda pair: (-pair[1], pair[0]))
         ),
         results=results,
@@ -94,62 +96,62 @@ def gather(out: Path, journal: Journal) -> Facts:
         budget=None,
         last_run=journal.runs.load_last(),
         simulated=any(row.get("simulated") for row in results),
-        flags=_flags(journal.outcomes.stream_done_results()),
-        thumbnails=_thumbnails(journal, pictured) if pictured else {},
+        flags=_count_flags(journal.outcomes.stream_done_results()),
+        thumbnails=_make_thumbnails(journal, visual_ids) if visual_ids else {},
         engines=tuple(sorted({str(row["engine"]) for row in results if row.get("engine")})),
-        **_sheet(out, results),
+        **_make_contact_sheet(out, results),
     )
 
 
-def _thumbnails(journal: Journal, ids: list[str]) -> dict[str, str]:
-    from mediamill.tasks.report.thumbnails import thumbnails
+def _make_thumbnails(journal: Journal, ids: list[str]) -> dict[str, str]:
+    from mediamill.tasks.report.thumbnails import make_thumbnails
 
-    places = journal.outcomes.find_locations(ids)
-    return thumbnails({item_id: places.get(item_id) for item_id in ids})
+    locations = journal.outcomes.find_locations(ids)
+    return make_thumbnails({item_id: locations.get(item_id) for item_id in ids})
 
 
-def _sheet(out: Path, results: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def _make_contact_sheet(out: Path, results: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """The contact sheet, and how many pictures and videos there are for it."""
     rows = [row for row in results if row.get("images") or row.get("file")]
     if not rows:
         return {}
-    from mediamill.tasks.report.thumbnails import contact_sheet, made_files
+    from mediamill.tasks.report.thumbnails import list_media_files, make_contact_sheet
 
-    return {"sheet": contact_sheet(out, rows), "made": sum(len(made_files(row)) for row in rows)}
+    return {"sheet": make_contact_sheet(out, rows), "made": sum(len(list_media_files(row)) for row in rows)}
 
 
-def _flags(results: Iterable[bytes]) -> tuple[FlagKind, ...]:
+def _count_flags(results: Iterable[bytes]) -> tuple[FlagKind, ...]:
     """How many of all results carry each flag; only those that carry one are parsed."""
-    counts = Counter(flag for row in results if _FLAGGED in row for flag in orjson.loads(row).get("flags") or ())
+    counts = Counter(flag for row in results if _FLAGS_MARKER in row for flag in orjson.loads(row).get("flags") or ())
     return tuple(FlagKind(flag, count, FLAG_MEANINGS.get(flag, "")) for flag, count in counts.most_common())
 
 
-def _results(rows: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+def _shorten_results(rows: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
     """Rows for a page that must open anywhere."""
-    left, bounded = _PAGE_MOST, []
+    chars_left, rows_shown = _MAX_PAGE_CHARS, []
     for row in rows:
-        made = _bounded(row, left)
-        left -= sum(len(str(segment.get("text") or "")) for segment in made["segments"])
-        bounded.append(made)
-    return tuple(bounded)
+        shortened = _shorten_row(row, chars_left)
+        chars_left -= sum(len(str(segment.get("text") or "")) for segment in shortened["segments"])
+        rows_shown.append(shortened)
+    return tuple(rows_shown)
 
 
-def _bounded(row: Mapping[str, Any], left: int) -> dict[str, Any]:
+def _shorten_row(row: Mapping[str, Any], chars_left: int) -> dict[str, Any]:
     """A row of which nothing is too long; its segments only while characters are ``left`` for them."""
     segments = list(row.get("segments") or [])
-    shown = [_cut(segment) for segment in segments[:_SEGMENTS_MOST]] if left > 0 else []
+    shown = [_shorten_fields(segment) for segment in segments[:_MAX_SEGMENTS]] if chars_left > 0 else []
     return {
-        **_cut({k: v for k, v in row.items() if k not in ("words", "segments", "text")}),
-        "text": _short(str(row.get("text") or row.get("prompt") or ""), _TEXT_MOST),
+        **_shorten_fields({k: v for k, v in row.items() if k not in ("words", "segments", "text")}),
+        "text": _shorten(str(row.get("text") or row.get("prompt") or ""), _MAX_TEXT_CHARS),
         "segments": shown,
         "more_segments": len(segments) - len(shown),
     }
 
 
-def _cut(row: Mapping[str, Any]) -> dict[str, Any]:
+def _shorten_fields(row: Mapping[str, Any]) -> dict[str, Any]:
     """The row with its texts short."""
-    return {name: _short(value, _WORDS_MOST) if isinstance(value, str) else value for name, value in row.items()}
+    return {name: _shorten(value, _MAX_FIELD_CHARS) if isinstance(value, str) else value for name, value in row.items()}
 
 
-def _short(text: str, most: int) -> str:
-    return text[:most] + " …" if len(text) > most else text
+def _shorten(text: str, max_chars: int) -> str:
+    return text[:max_chars] + " …" if len(text) > max_chars else text

@@ -27,13 +27,13 @@ def write_atomically(out: Path, target: Path) -> Iterator[Path]:
     try:
         temporary.parent.mkdir(parents=True, exist_ok=True)
         target.parent.mkdir(parents=True, exist_ok=True)
-        fault_injection.point("part.write.before")
+        fault_injection.failpoint("part.write.before")
         yield temporary
         _sync_path(temporary)
-        fault_injection.point("part.rename.before")
+        fault_injection.failpoint("part.rename.before")
         temporary.replace(target)
         _sync_path(target.parent)
-        fault_injection.point("part.rename.after")
+        fault_injection.failpoint("part.rename.after")
     except OSError as error:
         raise StorageError(f"{target}: {error.strerror or error}", hint="free the disk, then run again") from None
     finally:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from mediamill.tasks.fault_injection import POINTS
+from mediamill.tasks.fault_injection import FAILPOINTS
 from tests.helpers.cli_runs import make_wavs, read_rows, transcribe
 from tests.helpers.local_server import RunningServer, running_server
 from tests.helpers.quick_tier import mark_rest_long
@@ -38,14 +38,14 @@ def server() -> Iterator[RunningServer]:
 def seeded_instants(count: int) -> list[str]:
     """Points and how often they are passed before the kill, the same in every run."""
     dice = random.Random(20261120)
-    points = [p for p in POINTS if p.startswith(_PER_ITEM) and "accepted" not in p]
+    points = [p for p in FAILPOINTS if p.startswith(_PER_ITEM) and "accepted" not in p]
     return [f"{dice.choice(points)}:{dice.randint(1, ITEMS - 1)}:kill" for _ in range(count)]
 
 
 def every_point() -> list[str]:
     """Each fault point that transcription passes once, at its first pass."""
     elsewhere = ("call.accepted.", "collect.")  # jobs that are waited for
-    return [f"{point}:1:kill" for point in POINTS if not point.startswith(elsewhere)]
+    return [f"{point}:1:kill" for point in FAILPOINTS if not point.startswith(elsewhere)]
 
 
 QUICK = ("call.replied.after", "part.rename.after")

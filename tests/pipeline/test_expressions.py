@@ -32,7 +32,7 @@ ROW = {"language": "de", "seconds": 7.5, "text": "Hello there, World", "tags": [
     ],
 )
 def test_what_can_be_said(text: str, holds: bool) -> None:
-    assert Expression(text).holds(ROW) is holds
+    assert Expression(text).is_true_for(ROW) is holds
 
 
 @pytest.mark.parametrize("text", ["", "a b", "language ==", "import os", "x = 1"])
@@ -47,12 +47,12 @@ def test_what_cannot_be_read_says_so(text: str) -> None:
 )
 def test_nothing_reaches_further_than_the_row(text: str) -> None:
     with pytest.raises(BadInput, match=r"row 3: .*cannot be worked out"):
-        Expression(text).holds(ROW, "row 3")
+        Expression(text).is_true_for(ROW, "row 3")
 
 
 def test_the_columns_it_needs_are_known() -> None:
-    assert Expression("len(text) > 3 and heard_language != 'en'").names == {"text", "heard_language"}
-    assert Expression("any([one['start'] > limit for one in segments])").names == {"limit", "segments"}
+    assert Expression("len(text) > 3 and heard_language != 'en'").column_names == {"text", "heard_language"}
+    assert Expression("any([one['start'] > limit for one in segments])").column_names == {"limit", "segments"}
 
 
 @repeatable
@@ -64,4 +64,4 @@ def test_any_text_is_an_expression_or_a_clear_error(text: str) -> None:
     except ValueError:
         return
     with contextlib.suppress(BadInput):
-        assert made.holds(row) in (True, False)
+        assert made.is_true_for(row) in (True, False)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediamill.tasks.report.costs import cost_table, inert, plain, write_costs
+from mediamill.tasks.report.costs import build_cost_table, format_decimal, neutralize_formula, write_costs
 from tests.helpers.hypothesis_profile import repeatable
 from tests.report.report_pages import build_page, filled_journal, parse_page
 
@@ -36,7 +36,7 @@ def attempt(**more: Any) -> dict[str, Any]:
 
 def written(tmp_path: Path, *attempts: dict[str, Any]) -> list[dict[str, str]]:
     """``costs.csv``, read again."""
-    with write_costs(tmp_path, cost_table(attempts)).open(encoding="utf-8", newline="") as file:
+    with write_costs(tmp_path, build_cost_table(attempts)).open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -52,9 +52,9 @@ def test_sums_are_exact(tmp_path: Path) -> None:
 @repeatable
 @given(st.lists(st.decimals(0, 10**6, places=12), min_size=1, max_size=20))
 def test_no_sum_loses_a_digit(costs: list[Decimal]) -> None:
-    table = cost_table(attempt(cost_usd=str(cost)) for cost in costs)
+    table = build_cost_table(attempt(cost_usd=str(cost)) for cost in costs)
     assert table["cost_usd"].sum() == sum(costs)
-    assert Decimal(plain(table["cost_usd"][0])) == sum(costs)
+    assert Decimal(format_decimal(table["cost_usd"][0])) == sum(costs)
 
 
 def test_unknown_is_not_zero_but_its_ceiling(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_no_text_begins_a_row_or_a_cell(tmp_path: Path, between: str) -> None:
 @repeatable
 @given(st.text(st.characters(codec="utf-8"), max_size=10))
 def test_a_cell_is_inert_and_otherwise_what_it_was(text: str) -> None:
-    cell = inert(text)
+    cell = neutralize_formula(text)
     assert cell.lstrip()[:1] not in set("=+-@\uff1d\uff0b\uff0d\uff20") or not cell.strip()
     if text.isprintable() and cell != text:
         assert cell == f"'{text}"

@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from mediamill.tasks.report.thumbnails import MOST, contact_sheet, made_files, thumbnails
+from mediamill.tasks.report.thumbnails import MAX_THUMBNAILS, list_media_files, make_contact_sheet, make_thumbnails
 from tests.helpers.paths import SAMPLES
 
 VIDEO = SAMPLES / "videos" / "day.mp4"
@@ -28,8 +28,8 @@ def made(out: Path, count: int) -> list[dict[str, Any]]:
 
 
 def test_the_first_pictures_are_shown_and_linked(tmp_path: Path) -> None:
-    frames = contact_sheet(tmp_path, made(tmp_path, MOST + 4))
-    assert len(frames) == MOST
+    frames = make_contact_sheet(tmp_path, made(tmp_path, MAX_THUMBNAILS + 4))
+    assert len(frames) == MAX_THUMBNAILS
     assert (frames[2].item_id, frames[2].href) == ("p2", "media/2%20%3Cb%3E.png")
     assert all(frame.thumbnail.startswith("data:image/jpeg;base64,") for frame in frames)
     assert sum(len(frame.thumbnail) for frame in frames) < 200_000
@@ -42,18 +42,18 @@ def test_what_is_gone_or_broken_or_elsewhere_is_left_out(tmp_path: Path) -> None
     (out / "media" / "1 <b>.png").write_bytes(b"torn")
     Image.new("RGB", (9, 9)).save(tmp_path / "private.png")
     rows.append({"item_id": "x", "images": [{"file": "../private.png"}, {"file": str(tmp_path / "private.png")}]})
-    assert [frame.item_id for frame in contact_sheet(out, rows)] == ["p2", "p2"]
+    assert [frame.item_id for frame in make_contact_sheet(out, rows)] == ["p2", "p2"]
 
 
 def test_a_video_is_shown_by_a_frame(tmp_path: Path) -> None:
     (tmp_path / "media").mkdir()
     copyfile(VIDEO, tmp_path / "media" / "clip.mp4")
-    (frame,) = contact_sheet(tmp_path, [{"item_id": "v", "file": "media/clip.mp4"}])
-    assert thumbnails({"v": str(VIDEO)}) == {"v": frame.thumbnail}
+    (frame,) = make_contact_sheet(tmp_path, [{"item_id": "v", "file": "media/clip.mp4"}])
+    assert make_thumbnails({"v": str(VIDEO)}) == {"v": frame.thumbnail}
     with Image.open(BytesIO(base64.b64decode(frame.thumbnail.partition(",")[2]))) as shown:
         assert max(shown.size) == 128
 
 
 def test_a_column_of_that_name_may_hold_anything() -> None:
     for images in (None, 3, "text", ["a", None, {"file": 3}, {}], {"file": "x"}):
-        assert made_files({"images": images, "file": images}) == []
+        assert list_media_files({"images": images, "file": images}) == []

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediamill.tasks.report.page import visible
+from mediamill.tasks.report.page import replace_invisible
 from tests.helpers.hypothesis_profile import repeatable
 from tests.helpers.quick_tier import mark_rest_long
 from tests.report.report_pages import build_page, parse_page
@@ -43,7 +43,7 @@ def test_hostile_text_adds_no_node(text: str, harmless: str, tmp_path: Path) -> 
     assert hostile.elements == twin.elements
     assert hostile.other == twin.other == 0
     assert hostile.values == twin.values
-    shown = str(visible(text))[:400]
+    shown = str(replace_invisible(text))[:400]
     assert "".join(hostile.text).count(shown) >= 10, "it is there to be read, as text"
 
 
@@ -107,13 +107,13 @@ def test_what_turns_or_hides_text_is_shown(turned: str, tmp_path: Path) -> None:
     ],
 )
 def test_honest_text_is_left_alone(text: str) -> None:
-    assert visible(text) == text
+    assert replace_invisible(text) == text
 
 
 @repeatable
 @given(st.text(max_size=50))
 def test_visible_text_keeps_its_length_and_is_safe_to_encode(text: str) -> None:
-    shown = visible(text)
+    shown = replace_invisible(text)
     assert len(shown) == len(text)
     assert shown.encode().decode() == shown
-    assert visible(shown) == shown
+    assert replace_invisible(shown) == shown

@@ -35,7 +35,7 @@ def command(
     """
     from mediamill.tasks.errors import UsageError
     from mediamill.tasks.job import load_job
-    from mediamill.tasks.pipeline.spec import is_chain, make_chain, read_file
+    from mediamill.tasks.pipeline.spec import is_chain, load_yaml_or_none, make_chain
 
     prefect, _ = choose_prefect(wanted=True)
     assert prefect is not None
@@ -52,7 +52,7 @@ def command(
     if cron:
         overrides["schedule"] = {"cron": cron, **({"timezone": timezone} if timezone else {})}
     for path in jobs:
-        if is_chain(contents := read_file(path)):
+        if is_chain(contents := load_yaml_or_none(path)):
             deployment = deploy_chain(
                 make_chain(contents, str(path), **overrides), name or path.stem, pool, paused=paused
             )

@@ -110,13 +110,13 @@ def _check_keys() -> list[Finding]:
 
 def _check_plugins() -> list[Finding]:
     """What other packages add: whether each can be used, and by its name."""
-    from mediamill.tasks.plugins import hidden_plugins, kind_of, package_of, plugins
+    from mediamill.tasks.plugins import find_hidden_plugins, find_plugins, package_name, plugin_kind
 
     findings = []
     for group, use in _plugin_uses().items():
-        kind = kind_of(group)
-        for name, plugin in plugins(group).items():
-            package = package_of(plugin)
+        kind = plugin_kind(group)
+        for name, plugin in find_plugins(group).items():
+            package = package_name(plugin)
             if why := use.hiding(name):
                 findings.append(_hidden_finding(f"{kind} {name}", package, why))
                 continue
@@ -126,9 +126,9 @@ def _check_plugins() -> list[Finding]:
                 findings.append(Finding(f"{kind} {name}", well=False, told=error.message, hint=error.hint))
             else:
                 findings.append(Finding(f"{kind} {name}", well=True, told=f"package {package}"))
-        for plugin in hidden_plugins(group):
-            why = f"the {kind} of that name of the package {package_of(plugins(group)[plugin.name])}"
-            findings.append(_hidden_finding(f"{kind} {plugin.name}", package_of(plugin), why))
+        for plugin in find_hidden_plugins(group):
+            why = f"the {kind} of that name of the package {package_name(find_plugins(group)[plugin.name])}"
+            findings.append(_hidden_finding(f"{kind} {plugin.name}", package_name(plugin), why))
     return findings
 
 
@@ -142,7 +142,7 @@ class _PluginUse(NamedTuple):
 def _plugin_uses() -> dict[str, _PluginUse]:
     from mediamill.flows.cli.main import COMMANDS
     from mediamill.tasks import capabilities
-    from mediamill.tasks.plugins import CAPABILITIES, OPERATIONS, PROVIDERS
+    from mediamill.tasks.plugins import CAPABILITY_GROUP, OPERATION_GROUP, PROVIDER_GROUP
     from mediamill.tasks.providers import operations, registry
 
     def capability_hidden(name: str) -> str | None:
@@ -157,9 +157,9 @@ def _plugin_uses() -> dict[str, _PluginUse]:
         return "the built-in provider of that name" if registry.is_built_in(name) else None
 
     return {
-        CAPABILITIES: _PluginUse(capabilities.get, capability_hidden),
-        OPERATIONS: _PluginUse(operations.operation_class, operation_hidden),
-        PROVIDERS: _PluginUse(registry.load_config, provider_hidden),
+        CAPABILITY_GROUP: _PluginUse(capabilities.get, capability_hidden),
+        OPERATION_GROUP: _PluginUse(operations.operation_class, operation_hidden),
+        PROVIDER_GROUP: _PluginUse(registry.load_config, provider_hidden),
     }
 
 

@@ -12,7 +12,7 @@ import click
 @click.option("--debug", is_flag=True, help="tracebacks")
 def command(out: Path, *, debug: bool) -> int:  # noqa: ARG001
     """Rebuild report.html and costs.csv of OUT from its journal."""
-    from mediamill.tasks.publish import rebuild
+    from mediamill.tasks.publish import rebuild_report
 
-    click.echo(str(rebuild(out)))
+    click.echo(str(rebuild_report(out)))
     return 0

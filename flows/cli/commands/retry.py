@@ -38,12 +38,12 @@ def command(out: Path, *, only: tuple[str, ...], promote: bool, **options: Any) 
     `--promote --only unknown` buys full versions whose creation got no answer.
     """
     from mediamill.tasks.plan import FLAGGED, Retry
-    from mediamill.tasks.status import flagged_now, status
+    from mediamill.tasks.status import count_flagged_results, read_status
 
     if promote:
         return _promote_previews(out, only, options)
-    out_status = status(out)
-    flagged = flagged_now(out) if FLAGGED in only else 0
+    out_status = read_status(out)
+    flagged = count_flagged_results(out) if FLAGGED in only else 0
     _check_kinds(out, only, out_status, flagged, options)
     again = flagged + sum(count for kind, count in out_status.by_kind.items() if not only or kind in only)
     return run_job_command(_make_retry_job(out, options), options, Retry(frozenset(only) or None), again=again)
@@ -53,13 +53,13 @@ def _promote_previews(out: Path, only: tuple[str, ...], options: dict[str, Any])
     from mediamill.tasks.errors import UsageError
     from mediamill.tasks.journal.items import PROMOTED_PREVIEW
     from mediamill.tasks.plan import Retry
-    from mediamill.tasks.status import previews_now
+    from mediamill.tasks.status import count_previews
 
     job = _make_retry_job(out, options)
     if not job.params.get("preview"):
         raise UsageError(f"{out} holds no previews", hint="make them with generate-video --preview")
     full = job.model_copy(update={"params": {**job.params, "preview": False}})
-    return run_job_command(full, options, Retry(frozenset({PROMOTED_PREVIEW, *only})), again=previews_now(out))
+    return run_job_command(full, options, Retry(frozenset({PROMOTED_PREVIEW, *only})), again=count_previews(out))
 
 
 def _check_kinds(out: Path, only: tuple[str, ...], out_status: Status, flagged: int, options: dict[str, Any]) -> None:
@@ -83,10 +83,10 @@ def _check_kinds(out: Path, only: tuple[str, ...], out_status: Status, flagged: 
 def _make_retry_job(out: Path, options: dict[str, Any]) -> Job:
     """The job OUT was last run with, under what is given; another provider brings its own model and address."""
     from mediamill.tasks.job import make_job
-    from mediamill.tasks.status import bound_job
+    from mediamill.tasks.status import load_bound_job
 
     given = to_job_fields(options)
-    stored = bound_job(out).model_dump(exclude_defaults=True)
+    stored = load_bound_job(out).model_dump(exclude_defaults=True)
     if given.get("provider", stored.get("provider")) != stored.get("provider"):
         for name in ("model", "base_url", "api_key_env"):
             stored.pop(name, None)

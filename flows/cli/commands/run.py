@@ -13,7 +13,7 @@ from mediamill.flows.cli.options import PERMITTED, make_job_options, make_run_op
 from mediamill.flows.cli.run_command import run_job_command
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.job import Job, load_job
-from mediamill.tasks.pipeline.spec import Chain, is_chain, make_chain, read_file
+from mediamill.tasks.pipeline.spec import Chain, is_chain, load_yaml_or_none, make_chain
 
 
 class _CommandWithPermissions(click.Command):
@@ -53,7 +53,7 @@ def command(job: Path | None, *, schema_only: bool, **options: Any) -> int:
     if options.get("config"):
         raise UsageError("--config and a job file are the same thing", hint="give one of them")
     permitted: list[str] = click.get_current_context().meta.get(PERMITTED, [])
-    if is_chain(contents := read_file(job)):
+    if is_chain(contents := load_yaml_or_none(job)):
         return _run_chain_file(job, _grant_permissions(contents, permitted), options)
     options["settings"] = (*(options.get("settings") or ()), *(f"{name}=true" for name in permitted))
     return run_job_command(load_job_with_options(job, options), options)

@@ -16,16 +16,16 @@ from mediamill.flows.cli.output import print_status
 @click.option("--debug", is_flag=True, help="tracebacks")
 def command(out: Path, *, as_json: bool, debug: bool) -> int:  # noqa: ARG001
     """Say what is done, failed and spent in OUT, also while a run works on it; of a chain, in each of its steps."""
-    from mediamill.tasks.pipeline.run import step_folders
-    from mediamill.tasks.status import status
+    from mediamill.tasks.pipeline.run import find_step_folders
+    from mediamill.tasks.status import read_status
 
-    steps = step_folders(out)
+    steps = find_step_folders(out)
     if steps and as_json:
-        click.echo(json.dumps({str(folder.relative_to(out)): status(folder).as_dict() for folder in steps}))
+        click.echo(json.dumps({str(folder.relative_to(out)): read_status(folder).as_dict() for folder in steps}))
         return 0
     for folder in steps:
         click.echo(f"{folder.relative_to(out)}:")
-        print_status(status(folder), as_json=False)
+        print_status(read_status(folder), as_json=False)
     if not steps:
-        print_status(status(out), as_json=as_json)
+        print_status(read_status(out), as_json=as_json)
     return 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from mediamill.tasks.plugins import OPERATIONS, load_plugin, plugins
+from mediamill.tasks.plugins import OPERATION_GROUP, find_plugins, load_plugin
 
 if TYPE_CHECKING:
     from mediamill.tasks.money.meter import Meter
@@ -37,7 +37,7 @@ def is_built_in(name: str) -> bool:
 
 def is_operation(name: str) -> bool:
     """Whether there is an operation of that name. Other packages are only looked at where it is not built in."""
-    return name in _OPERATIONS or name in plugins(OPERATIONS)
+    return name in _OPERATIONS or name in find_plugins(OPERATION_GROUP)
 
 
 def register_operation(name: str, target: str) -> None:
@@ -62,7 +62,9 @@ def operation_class(name: str, adapter: str | None = None) -> type[Operation[Any
         UsageError: when another package's cannot be imported.
     """
     target = adapter or _OPERATIONS.get(name)
-    found: type[Operation[Any, Any]] = load_object(target) if target else load_plugin(plugins(OPERATIONS)[name])
+    found: type[Operation[Any, Any]] = (
+        load_object(target) if target else load_plugin(find_plugins(OPERATION_GROUP)[name])
+    )
     return found
 
 

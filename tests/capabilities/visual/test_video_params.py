@@ -9,7 +9,7 @@ import pytest
 from mediamill.tasks import capabilities
 from mediamill.tasks.capabilities.visual.video_params import GenerateVideoParams, build_request_params
 from mediamill.tasks.errors import BadInput, UsageError
-from mediamill.tasks.params import check_params
+from mediamill.tasks.params import validate_params
 from mediamill.tasks.providers import registry
 from mediamill.tasks.providers.operations.videos import VIDEO, VideoConfig, VideoModel
 
@@ -32,7 +32,7 @@ def test_a_keyframe_may_be_written_in_any_of_its_forms(told: Any) -> None:
 )
 def test_a_wrong_value_is_told_in_words(name: str, value: Any, words: str) -> None:
     with pytest.raises(UsageError) as caught:
-        check_params(capabilities.get("generate-video"), {name: value})
+        validate_params(capabilities.get("generate-video"), {name: value})
     assert words in caught.value.message
     assert "Value error" not in caught.value.message
     assert "pattern" not in caught.value.message
