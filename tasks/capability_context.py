@@ -21,7 +21,7 @@ from mediamill.tasks.errors import BadInput
 from mediamill.tasks.job import Job
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.media.endpoint_fit import CutPoints
-from mediamill.tasks.sources.columns import text_column
+from mediamill.tasks.sources.columns import find_text_column
 from mediamill.tasks.wire import Provider
 
 P = ParamSpec("P")
@@ -119,7 +119,7 @@ class EngineCapabilityContext:
             BadInput: when it has none, or it cannot be read.
         """
         if item.location is None:
-            value = item.row.get(text_column(item.row, self._text_column) or "")
+            value = item.row.get(find_text_column(item.row, self._text_column) or "")
             return "" if value is None else str(value)
         async with self.fetch(item) as media:
             if media.size > _MAX_TEXT_BYTES:

@@ -63,16 +63,16 @@ class Row:
 class ManifestReader(Protocol):
     """A manifest format. Opening it reads no more than it must to know its columns."""
 
-    names: list[str]
+    column_names: list[str]
 
     def rows(self) -> Iterator[Row]:
         """Every row, streamed."""
         ...
 
-    def types(self) -> Mapping[str, pa.DataType]:
+    def column_types(self) -> Mapping[str, pa.DataType]:
         """The columns' own Arrow types; empty when values are text."""
         ...
 
-    def count(self) -> int | None:
+    def row_count(self) -> int | None:
         """How many rows, where that is known."""
         ...

@@ -61,36 +61,36 @@ def plan_columns(
         NoSuchOption: when the job names a column that is not there.
         UsageError: when there is no path column, a name is doubled, or a type is unknown.
     """
-    _names_ok(where, names)
-    chosen = wanted.params or {}
-    for name in (wanted.id, wanted.path, wanted.text, wanted.version, *wanted.types, *chosen.values()):
+    _check_names(where, names)
+    param_columns = wanted.params or {}
+    for name in (wanted.id, wanted.path, wanted.text, wanted.version, *wanted.types, *param_columns.values()):
         if name is not None and name not in names:
             raise NoSuchOption("column", name, names, where=where)
-    texts = only_texts(kinds)
-    files = needs_files(kinds) or (texts and text_column(names, wanted.text) is None)
-    path = wanted.path or (_usual(names, PATH_NAMES, param_names) if files else None)
-    if texts and files and path is None and texts_needed:
+    texts_only = is_text_only(kinds)
+    files = needs_files(kinds) or (texts_only and find_text_column(names, wanted.text) is None)
+    path_column = wanted.path or (_find_usual_column(names, PATH_NAMES, param_names) if files else None)
+    if texts_only and files and path_column is None and texts_needed:
         raise UsageError(
             f"{where}: no column holds a text; its columns are {', '.join(names)}",
             hint="name one of them 'text', or set columns.text",
         )
-    if files and path is None and not texts:
+    if files and path_column is None and not texts_only:
         raise UsageError(
             f"{where}: no column holds a path or URL; its columns are {', '.join(names)}",
             hint="name one of them 'path', or set columns.path",
         )
-    row_id = wanted.id or _usual(names, ID_NAMES, param_names)
-    version = wanted.version or _usual(names, VERSION_NAMES, param_names)
+    id_column = wanted.id or _find_usual_column(names, ID_NAMES, param_names)
+    version_column = wanted.version or _find_usual_column(names, VERSION_NAMES, param_names)
     if wanted.params is None:
-        params = {n: n for n in names if n in param_names and n not in (path, row_id)}
-        carried = tuple(n for n in names if n not in (path, row_id) and n not in params)
+        params = {n: n for n in names if n in param_names and n not in (path_column, id_column)}
+        carried = tuple(n for n in names if n not in (path_column, id_column) and n not in params)
     else:
         params = wanted.params
-        carried = tuple(n for n in names if n not in (path, row_id))
-    return ColumnPlan(row_id, path, version, params, carried, _types(where, wanted, carried))
+        carried = tuple(n for n in names if n not in (path_column, id_column))
+    return ColumnPlan(id_column, path_column, version_column, params, carried, _parse_types(where, wanted, carried))
 
 
-def text_column(names: Iterable[str], wanted: str | None) -> str | None:
+def find_text_column(names: Iterable[str], wanted: str | None) -> str | None:
     """The column that holds a row's text: the one the job names, or the first with a usual name."""
     if wanted is not None:
         return wanted
@@ -98,22 +98,22 @@ def text_column(names: Iterable[str], wanted: str | None) -> str | None:
     return next((by_lower[usual] for usual in TEXT_NAMES if usual in by_lower), None)
 
 
-def _names_ok(where: str, names: list[str]) -> None:
+def _check_names(where: str, names: list[str]) -> None:
     if not any(names):
         raise UsageError(f"{where}: the first line holds no column names")
-    doubled = sorted({n for n in names if names.count(n) > 1}) if len(set(names)) < len(names) else []
-    if doubled:
-        raise UsageError(f"{where}: the column {doubled[0]!r} is there more than once", hint="rename one")
+    duplicates = sorted({n for n in names if names.count(n) > 1}) if len(set(names)) < len(names) else []
+    if duplicates:
+        raise UsageError(f"{where}: the column {duplicates[0]!r} is there more than once", hint="rename one")
     if len(names) > MAX_COLUMNS:
         raise UsageError(f"{where}: more than {MAX_COLUMNS} columns")
 
 
-def _usual(names: list[str], usual: tuple[str, ...], param_names: frozenset[str]) -> str | None:
+def _find_usual_column(names: list[str], usual_names: tuple[str, ...], param_names: frozenset[str]) -> str | None:
     by_lower = {n.lower(): n for n in reversed(names) if n not in param_names}
-    return next((by_lower[u] for u in usual if u in by_lower), None)
+    return next((by_lower[u] for u in usual_names if u in by_lower), None)
 
 
-def _types(where: str, wanted: Columns, carried: tuple[str, ...]) -> dict[str, pa.DataType]:
+def _parse_types(where: str, wanted: Columns, carried: tuple[str, ...]) -> dict[str, pa.DataType]:
     if not wanted.types:
         return {}
     import pyarrow as pa
@@ -130,7 +130,7 @@ def _types(where: str, wanted: Columns, carried: tuple[str, ...]) -> dict[str, p
     return types
 
 
-def only_texts(kinds: frozenset[str]) -> bool:
+def is_text_only(kinds: frozenset[str]) -> bool:
     """True when items of these kinds are texts: in a column of a manifest, in files, or line by line."""
     return kinds == frozenset({"text"})
 

@@ -14,7 +14,7 @@ from mediamill.tasks.sources.bounded_lines import read_lines
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 
 
 class DelimitedReader:
@@ -29,27 +29,29 @@ class DelimitedReader:
     """
 
     def __init__(self, path: Path, where: str, *, tabs: bool) -> None:
-        self._path, self._where, self._tabs = path, where, tabs
-        self._comma = ","
+        self._path, self._where, self._is_tsv = path, where, tabs
+        self._delimiter = ","
         with path.open("rb") as file:
-            if file.read(2) in _UTF16:
+            if file.read(2) in _UTF16_BOMS:
                 raise UsageError(f"{where}: the file is UTF-16", hint="save it as UTF-8")
             file.seek(0)
             first = next((line for _, line, _ in read_lines(file)), b"").rstrip()
         if b";" in first and b"," not in first:
-            self._comma = ";"
-        header = next(self._records(), None)
+            self._delimiter = ";"
+        header = next(self._read_records(), None)
         if header is None:
             raise UsageError(f"{where}: the file is empty: not even a line with column names")
         if header[2]:
             raise UsageError(f"{where}: the line with column names: {header[2]}")
-        self.names = [name.strip() or f"column_{i}" for i, name in enumerate(header[1], 1)] if any(header[1]) else []
+        self.column_names = (
+            [name.strip() or f"column_{i}" for i, name in enumerate(header[1], 1)] if any(header[1]) else []
+        )
 
     def rows(self) -> Iterator[Row]:
         """Every row; empty lines are passed over."""
-        records = self._records()
+        records = self._read_records()
         next(records, None)
-        names, width = self.names, len(self.names)
+        names, width = self.column_names, len(self.column_names)
         for number, (line, cells, problem) in enumerate(records, 1):
             where = f"row {number} (line {line})"
             if problem:
@@ -59,44 +61,44 @@ class DelimitedReader:
             else:
                 yield Row(number, where, problem=f"{len(cells)} fields where the header has {width}")
 
-    def types(self) -> Mapping[str, pa.DataType]:
+    def column_types(self) -> Mapping[str, pa.DataType]:
         """All text."""
         return {}
 
-    def count(self) -> int | None:
+    def row_count(self) -> int | None:
         """Not known before the end."""
         return None
 
-    def _records(self) -> Iterator[tuple[int, list[str], str | None]]:
+    def _read_records(self) -> Iterator[tuple[int, list[str], str | None]]:
         with self._path.open("rb") as file:
-            feed = _Feed(read_lines(file))
-            yield from self._split(feed) if self._tabs else self._parse(feed)
+            lines = _TextLines(read_lines(file))
+            yield from self._split_tsv(lines) if self._is_tsv else self._parse_csv(lines)
 
-    def _split(self, feed: _Feed) -> Iterator[tuple[int, list[str], str | None]]:
-        for text in feed:
-            problem = feed.take_problem()
+    def _split_tsv(self, lines: _TextLines) -> Iterator[tuple[int, list[str], str | None]]:
+        for text in lines:
+            problem = lines.take_problem()
             row = text.rstrip("\r\n")
             if problem or row:
-                yield feed.line, [_unquoted(cell) for cell in row.split("\t")], problem
+                yield lines.line, [_unquote(cell) for cell in row.split("\t")], problem
 
-    def _parse(self, feed: _Feed) -> Iterator[tuple[int, list[str], str | None]]:
-        reader: Any = csv.reader(feed, delimiter=self._comma)
+    def _parse_csv(self, lines: _TextLines) -> Iterator[tuple[int, list[str], str | None]]:
+        reader: Any = csv.reader(lines, delimiter=self._delimiter)
         while True:
-            start = feed.line + 1
+            first_line = lines.line + 1
             try:
                 cells = next(reader)
             except StopIteration:
                 return
             except csv.Error as error:
-                feed.take_problem()
-                yield start, [], _explained(error)
+                lines.take_problem()
+                yield first_line, [], _explain_csv_error(error)
                 continue
-            problem = feed.take_problem()
+            problem = lines.take_problem()
             if cells or problem:
-                yield start, cells, problem
+                yield first_line, cells, problem
 
 
-class _Feed:
+class _TextLines:
     """Lines as text, remembering what was wrong with them; a row may take several."""
 
     def __init__(self, source: Iterator[tuple[int, bytes, str | None]]) -> None:
@@ -104,7 +106,7 @@ class _Feed:
         self.line = 0
         self._problem: str | None = None
 
-    def __iter__(self) -> _Feed:
+    def __iter__(self) -> _TextLines:
         return self
 
     def __next__(self) -> str:
@@ -122,13 +124,13 @@ class _Feed:
         return problem
 
 
-def _unquoted(cell: str) -> str:
+def _unquote(cell: str) -> str:
     if len(cell) > 1 and cell[0] == cell[-1] == '"':
         return cell[1:-1].replace('""', '"')
     return cell
 
 
-def _explained(error: csv.Error) -> str:
+def _explain_csv_error(error: csv.Error) -> str:
     if "field larger than" in str(error):
         return f"a field is longer than {csv.field_size_limit():,} characters: is a quote never closed?"
     return str(error)

@@ -9,10 +9,10 @@ from pathlib import Path
 from mediamill.tasks.errors import NoSuchOption, UsageError
 from mediamill.tasks.job import Columns, Job
 from mediamill.tasks.sources.base import Source
-from mediamill.tasks.sources.columns import only_texts
-from mediamill.tasks.sources.folder import FolderSource, GlobSource, extensions_of
+from mediamill.tasks.sources.columns import is_text_only
+from mediamill.tasks.sources.folder import FolderSource, GlobSource, collect_extensions
 from mediamill.tasks.sources.grouped import GroupedSource
-from mediamill.tasks.sources.manifest import MANIFESTS, ManifestSource
+from mediamill.tasks.sources.manifest import MANIFEST_EXTENSIONS, ManifestSource
 from mediamill.tasks.sources.single_file import SingleFileSource, is_url
 from mediamill.tasks.sources.stdin import StdinSource
 
@@ -31,54 +31,56 @@ def open_source(job: Job, kinds: frozenset[str], param_names: frozenset[str]) ->
         UsageError: when it is missing, empty, unreadable or makes no sense.
         NoSuchOption: when ``job.columns`` names a column that is not there.
     """
-    source = _opened(job, kinds, param_names)
+    source = _open_ungrouped(job, kinds, param_names)
     if job.group or job.columns.group:
         _check_groups(job, kinds, source)
         return GroupedSource(source, job.group, job.columns.group)
     return source
 
 
-def _opened(job: Job, kinds: frozenset[str], param_names: frozenset[str]) -> Source:
+def _open_ungrouped(job: Job, kinds: frozenset[str], param_names: frozenset[str]) -> Source:
     given = job.source
     if not given.strip():
         raise UsageError("the source is empty", hint="name a folder, file, manifest or URL")
     if given == "-":
-        _no_columns(job)
-        return StdinSource(texts=only_texts(kinds))
+        _reject_columns(job)
+        return StdinSource(texts=is_text_only(kinds))
     if is_url(given):
-        _no_columns(job)
+        _reject_columns(job)
         return SingleFileSource(given)
     if "://" in given:
         scheme = given.partition("://")[0]
         raise UsageError(f"{scheme}:// sources cannot be read", hint="give a local path or an http(s) URL")
-    return _local(given, job, kinds, param_names)
+    return _open_local(given, job, kinds, param_names)
 
 
-def _local(given: str, job: Job, kinds: frozenset[str], param_names: frozenset[str]) -> Source:
+def _open_local(given: str, job: Job, kinds: frozenset[str], param_names: frozenset[str]) -> Source:
     path = Path(given).expanduser()
     try:
         is_folder, exists = path.is_dir(), path.exists()
     except (OSError, ValueError) as error:
         raise UsageError(f"{given}: {getattr(error, 'strerror', None) or error}") from None
-    if exists and not is_folder and path.suffix.lower() in MANIFESTS:
-        needed = not (job.params.get("prompt") or job.params.get("query"))  # those of the job need no text beside them
-        manifest = ManifestSource(given, job.columns, kinds, param_names, texts_needed=needed)
+    if exists and not is_folder and path.suffix.lower() in MANIFEST_EXTENSIONS:
+        text_required = not (
+            job.params.get("prompt") or job.params.get("query")
+        )  # those of the job need no text beside them
+        manifest = ManifestSource(given, job.columns, kinds, param_names, texts_needed=text_required)
         if next(manifest.items(), None) is None:
-            raise manifest.empty()
+            raise manifest.to_empty_error()
         return manifest
-    _no_columns(job)
+    _reject_columns(job)
     if exists and not is_folder:
-        return _single(given, path)
+        return _open_single_file(given, path)
     if not exists and not any(c in given for c in "*?["):
-        raise _missing(given, path)
-    if not extensions_of(kinds):
+        raise _missing_file_error(given, path)
+    if not collect_extensions(kinds):
         raise UsageError(
             f"{job.capability} works on the rows of a manifest, not on files", hint="give a .csv or .jsonl"
         )
     out = None if "://" in job.out_path else os.path.realpath(os.path.expanduser(job.out_path))  # noqa: PTH111
     folder = FolderSource(given, kinds, out) if is_folder else GlobSource(given, kinds, out)
     if next(folder.items(), None) is None:
-        raise folder.empty()
+        raise folder.to_empty_error()
     return folder
 
 
@@ -93,7 +95,7 @@ def _check_groups(job: Job, kinds: frozenset[str], source: Source) -> None:
         raise NoSuchOption("column", job.columns.group, known, where=f"{job.source}: columns.group")
 
 
-def _single(given: str, path: Path) -> Source:
+def _open_single_file(given: str, path: Path) -> Source:
     if not path.is_file():
         raise UsageError(f"{given} is neither a file nor a folder")
     if not os.access(path, os.R_OK):
@@ -101,16 +103,16 @@ def _single(given: str, path: Path) -> Source:
     return SingleFileSource(given)
 
 
-def _no_columns(job: Job) -> None:
+def _reject_columns(job: Job) -> None:
     if job.columns != Columns():
         raise UsageError(f"columns: {job.source} is not a manifest, so it has no columns")
 
 
-def _missing(given: str, path: Path) -> UsageError:
+def _missing_file_error(given: str, path: Path) -> UsageError:
     try:
-        beside = sorted(os.listdir(path.parent))  # noqa: PTH208
+        siblings = sorted(os.listdir(path.parent))  # noqa: PTH208
     except OSError:
         return UsageError(f"{given}: no such file or folder (nor the folder it would be in)")
-    near = difflib.get_close_matches(path.name, beside, n=1)
-    hint = f"did you mean {os.path.join(os.path.dirname(given), near[0])}?" if near else None  # noqa: PTH118, PTH120
+    similar = difflib.get_close_matches(path.name, siblings, n=1)
+    hint = f"did you mean {os.path.join(os.path.dirname(given), similar[0])}?" if similar else None  # noqa: PTH118, PTH120
     return UsageError(f"{given}: no such file or folder", hint=hint)

@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING
 
 from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.sources.locate import fingerprint_file, id_problem, printable
-from mediamill.tasks.sources.walk import Found, walk
+from mediamill.tasks.sources.locate import find_id_problem, fingerprint_file, to_printable
+from mediamill.tasks.sources.walk import FoundFile, walk
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_MAGIC = frozenset("*?[")
-_BOTH = frozenset(".webm .mp4 .mkv .mov .avi .mpg .mpeg .3gp .flv".split())  # noqa: SIM905
+_WILDCARDS = frozenset("*?[")
+_AUDIO_AND_VIDEO = frozenset(".webm .mp4 .mkv .mov .avi .mpg .mpeg .3gp .flv".split())  # noqa: SIM905
 
 EXTENSIONS = {
-    "audio": _BOTH
+    "audio": _AUDIO_AND_VIDEO
     | frozenset(
         ".wav .wave .mp3 .mp2 .m4a .m4b .flac .ogg .oga .opus .spx .aac .wma .aiff .aif .amr .caf .au .w64 .wv".split()  # noqa: SIM905
     ),
-    "video": _BOTH | {".m4v", ".wmv", ".gif"},
+    "video": _AUDIO_AND_VIDEO | {".m4v", ".wmv", ".gif"},
     "image": frozenset(".jpg .jpeg .jpe .jfif .mpo .png .webp .gif .bmp .tif .tiff .heic .heif .avif .jp2".split()),  # noqa: SIM905
     "text": frozenset({".txt", ".md"}),
 }
@@ -46,20 +46,24 @@ class FolderSource:
         self.root = self._folder
         self.name = os.path.basename(self._folder) or "root"  # noqa: PTH119
         self._kinds, self._out = kinds, out
-        self._extensions = extensions_of(kinds)
-        self._others: Counter[str] = Counter()
-        self._escaped = 0
+        self._extensions = collect_extensions(kinds)
+        self._other_suffixes: Counter[str] = Counter()
+        self._n_outside_links = 0
 
     def items(self) -> Iterator[Item]:
         """Sorted by relative path."""
-        self._others.clear()
-        self._escaped = 0
+        self._other_suffixes.clear()
+        self._n_outside_links = 0
         files = walk(
-            self._folder, wanted=self._wanted, enter=self._enter, left_out=self._out, on_escape=self._on_escape
+            self._folder,
+            wanted=self._is_wanted,
+            enter=self._should_enter,
+            left_out=self._out,
+            on_escape=self._count_outside_link,
         )
         try:
             for index, found in enumerate(files):
-                yield self._item(index, found)
+                yield self._to_item(index, found)
         except OSError as error:
             raise UsageError(f"{self._given}: {error.strerror or error}") from None
 
@@ -71,51 +75,53 @@ class FolderSource:
         """Not known without looking everywhere."""
         return None
 
-    def empty(self) -> UsageError:
+    def to_empty_error(self) -> UsageError:
         """The error when :meth:`items` found nothing; only after it was read to its end."""
-        what = " or ".join(sorted(self._kinds))
-        met = sum(self._others.values())
-        told = ""
-        if met:
-            most = ", ".join(suffix or "no extension" for suffix, _ in self._others.most_common(5))
-            told = f" (found {met} other file{'s' if met > 1 else ''}: {most})"
-        if self._escaped:
-            told += f" ({self._escaped} links lead outside the folder and are not followed)"
-        hint = f"{what} files end in {' '.join(sorted(self._extensions))}; a single file may be named directly"
-        return UsageError(f"no {what} files in {self._given}{told}", hint=hint)
+        kinds = " or ".join(sorted(self._kinds))
+        n_others = sum(self._other_suffixes.values())
+        details = ""
+        if n_others:
+            suffixes = ", ".join(suffix or "no extension" for suffix, _ in self._other_suffixes.most_common(5))
+            details = f" (found {n_others} other file{'s' if n_others > 1 else ''}: {suffixes})"
+        if self._n_outside_links:
+            details += f" ({self._n_outside_links} links lead outside the folder and are not followed)"
+        hint = f"{kinds} files end in {' '.join(sorted(self._extensions))}; a single file may be named directly"
+        return UsageError(f"no {kinds} files in {self._given}{details}", hint=hint)
 
-    def _item(self, index: int, found: Found) -> Item:
-        shown = printable(found.relative)
-        source = f"{printable(self._prefix())}{shown}"
+    def _to_item(self, index: int, found: FoundFile) -> Item:
+        item_id = to_printable(found.relative)
+        source = f"{to_printable(self._source_prefix())}{item_id}"
         problem = found.problem
-        if shown != found.relative:
+        if item_id != found.relative:
             problem = "the file's name is not valid UTF-8; rename it"
-        problem = problem or id_problem(shown)
-        if problem or found.about is None:
-            return Item(shown[:1000], index, source, problem=problem)
-        return Item(shown, index, source, found.location, fingerprint=fingerprint_file(found.location, found.about))
+        problem = problem or find_id_problem(item_id)
+        if problem or found.file_stat is None:
+            return Item(item_id[:1000], index, source, problem=problem)
+        return Item(
+            item_id, index, source, found.location, fingerprint=fingerprint_file(found.location, found.file_stat)
+        )
 
-    def _prefix(self) -> str:
+    def _source_prefix(self) -> str:
         return self._given.rstrip("/") + "/"
 
-    def _wanted(self, relative: str) -> bool:
+    def _is_wanted(self, relative: str) -> bool:
         name = relative.rpartition("/")[2]
-        return not name.startswith(".") and self._right_kind(name)
+        return not name.startswith(".") and self._has_right_kind(name)
 
-    def _right_kind(self, name: str) -> bool:
+    def _has_right_kind(self, name: str) -> bool:
         dot = name.rfind(".")
         suffix = name[dot:].lower() if dot > 0 else ""
         if suffix in self._extensions:
             return True
-        self._others[printable(suffix)] += 1
+        self._other_suffixes[to_printable(suffix)] += 1
         return False
 
-    def _enter(self, relative: str) -> bool:
+    def _should_enter(self, relative: str) -> bool:
         return not relative.rpartition("/")[2].startswith(".")
 
-    def _on_escape(self, relative: str) -> None:
+    def _count_outside_link(self, relative: str) -> None:
         del relative
-        self._escaped += 1
+        self._n_outside_links += 1
 
 
 class GlobSource(FolderSource):
@@ -127,43 +133,43 @@ class GlobSource(FolderSource):
 
     def __init__(self, given: str, kinds: frozenset[str], out: str | None = None) -> None:
         parts = os.path.expanduser(given).split("/")  # noqa: PTH111
-        fixed = next((i for i, part in enumerate(parts) if _MAGIC & set(part)), len(parts) - 1)
-        super().__init__("/".join(parts[:fixed]) or ("/" if given.startswith("/") else "."), kinds, out)
-        self._start = "/".join(parts[:fixed])
+        n_fixed = next((i for i, part in enumerate(parts) if _WILDCARDS & set(part)), len(parts) - 1)
+        super().__init__("/".join(parts[:n_fixed]) or ("/" if given.startswith("/") else "."), kinds, out)
+        self._fixed_prefix = "/".join(parts[:n_fixed])
         self._parts = [
-            p for i, p in enumerate(parts[fixed:]) if p and not (p == "**" and parts[fixed:][i - 1 : i] == [p])
+            p for i, p in enumerate(parts[n_fixed:]) if p and not (p == "**" and parts[n_fixed:][i - 1 : i] == [p])
         ]
         self._given = given
         self.root = "/".join([self._folder.rstrip("/"), *self._parts])
         if not os.path.isdir(self._folder):  # noqa: PTH112
-            raise UsageError(f"{given}: there is no folder {self._start or '/'}")
+            raise UsageError(f"{given}: there is no folder {self._fixed_prefix or '/'}")
         if ".." in self._parts:
             raise UsageError(f"{given}: '..' cannot follow a wildcard")
 
-    def empty(self) -> UsageError:
+    def to_empty_error(self) -> UsageError:
         """The error when nothing matches."""
-        error = super().empty()
+        error = super().to_empty_error()
         return UsageError(error.message.replace(" files in ", " files match "), hint=error.hint)
 
-    def _prefix(self) -> str:
-        return self._start + "/" if self._start else "/" if self._given.startswith("/") else ""
+    def _source_prefix(self) -> str:
+        return self._fixed_prefix + "/" if self._fixed_prefix else "/" if self._given.startswith("/") else ""
 
-    def _right_kind(self, name: str) -> bool:
-        last = self._parts[-1] if self._parts else ""
-        spelled = last.rpartition(".")[2] if "." in last else ""
-        return bool(spelled and not _MAGIC & set(spelled)) or super()._right_kind(name)
+    def _has_right_kind(self, name: str) -> bool:
+        last_part = self._parts[-1] if self._parts else ""
+        extension = last_part.rpartition(".")[2] if "." in last_part else ""
+        return bool(extension and not _WILDCARDS & set(extension)) or super()._has_right_kind(name)
 
-    def _wanted(self, relative: str) -> bool:
+    def _is_wanted(self, relative: str) -> bool:
         names = relative.split("/")
-        return _matches(self._parts, names) and self._right_kind(names[-1])
+        return _matches(self._parts, names) and self._has_right_kind(names[-1])
 
-    def _enter(self, relative: str) -> bool:
+    def _should_enter(self, relative: str) -> bool:
         for at, name in enumerate(relative.split("/")):
             if at >= len(self._parts) - 1 and self._parts[-1] != "**":
                 return False
             if self._parts[at] == "**":
                 return not any(n.startswith(".") for n in relative.split("/")[at:])
-            if not _one(self._parts[at], name):
+            if not _matches_name(self._parts[at], name):
                 return False
         return True
 
@@ -172,21 +178,21 @@ def _matches(parts: list[str], names: list[str]) -> bool:
     if not parts or not names:
         return not parts and not names
     if parts[0] != "**":
-        return _one(parts[0], names[0]) and _matches(parts[1:], names[1:])
+        return _matches_name(parts[0], names[0]) and _matches(parts[1:], names[1:])
     if len(parts) == 1:
         return not any(name.startswith(".") for name in names)
-    for skipped in range(len(names)):
-        if _matches(parts[1:], names[skipped:]):
+    for n_skipped in range(len(names)):
+        if _matches(parts[1:], names[n_skipped:]):
             return True
-        if names[skipped].startswith("."):
+        if names[n_skipped].startswith("."):
             return False
     return False
 
 
-def _one(part: str, name: str) -> bool:
+def _matches_name(part: str, name: str) -> bool:
     return fnmatchcase(name, part) and (part.startswith(".") or not name.startswith("."))
 
 
-def extensions_of(kinds: frozenset[str]) -> frozenset[str]:
+def collect_extensions(kinds: frozenset[str]) -> frozenset[str]:
     """The extensions of all ``kinds`` together."""
     return frozenset[str]().union(*(EXTENSIONS.get(kind, frozenset()) for kind in kinds))

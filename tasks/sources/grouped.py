@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mediamill.tasks.domain import Item, join_locations
 from mediamill.tasks.sources.base import Source
-from mediamill.tasks.sources.locate import id_problem
+from mediamill.tasks.sources.locate import find_id_problem
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,8 +35,8 @@ class GroupedSource:
 
     def items(self) -> Iterator[Item]:
         """Every group, streamed."""
-        for index, (item_id, members) in enumerate(self._groups()):
-            yield _group(index, item_id, members)
+        for index, (item_id, members) in enumerate(self._stream_groups()):
+            yield _to_group_item(index, item_id, members)
 
     def row_schema(self) -> pa.Schema | None:
         """The columns of a group's first member."""
@@ -44,10 +44,10 @@ class GroupedSource:
 
     def size_hint(self) -> int | None:
         """Known where groups are of one size."""
-        known = self._source.size_hint()
-        return -(-known // self._size) if known is not None and self._size else None
+        n_items = self._source.size_hint()
+        return -(-n_items // self._size) if n_items is not None and self._size else None
 
-    def _groups(self) -> Iterator[tuple[str, list[Item]]]:
+    def _stream_groups(self) -> Iterator[tuple[str, list[Item]]]:
         items = self._source.items()
         if self._size:
             while members := list(islice(items, self._size)):
@@ -57,18 +57,18 @@ class GroupedSource:
                 )
             return
         column = self._column or ""
-        for value, found in groupby(items, key=lambda item: item.row.get(column)):
-            members = list(found)
+        for value, group in groupby(items, key=lambda item: item.row.get(column)):
+            members = list(group)
             yield str(value) if value not in (None, "") else members[0].item_id, members
 
 
-def _group(index: int, item_id: str, members: list[Item]) -> Item:
+def _to_group_item(index: int, item_id: str, members: list[Item]) -> Item:
     first = members[0]
     source = first.source if len(members) == 1 else f"{first.source} and {len(members) - 1} more"
-    problem = next((member.problem for member in members if member.problem), None) or id_problem(item_id)
+    problem = next((member.problem for member in members if member.problem), None) or find_id_problem(item_id)
     if problem or any(member.location is None for member in members):
         return Item(item_id[:1000], index, source, row=first.row, params=first.params, problem=problem or "has no path")
-    marks = "\n".join(member.fingerprint for member in members)
+    fingerprints = "\n".join(member.fingerprint for member in members)
     return Item(
         item_id,
         index,
@@ -76,5 +76,5 @@ def _group(index: int, item_id: str, members: list[Item]) -> Item:
         join_locations([str(member.location) for member in members]),
         first.row,
         first.params,
-        first.fingerprint if len(members) == 1 else hashlib.blake2b(marks.encode(), digest_size=16).hexdigest(),
+        first.fingerprint if len(members) == 1 else hashlib.blake2b(fingerprints.encode(), digest_size=16).hexdigest(),
     )

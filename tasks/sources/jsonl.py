@@ -27,17 +27,17 @@ class JsonLinesReader:
     def __init__(self, path: Path, where: str) -> None:
         self._path = path
         names: dict[str, None] = {}
-        self._count = 0
+        self._row_count = 0
         problem = None
         for row in self.rows():
-            self._count += 1
+            self._row_count += 1
             problem = problem or (row.problem and f"{row.where}: {row.problem}")
             if not row.values.keys() <= names.keys():
                 names.update(dict.fromkeys(row.values))
                 if len(names) > MAX_COLUMNS:
                     raise UsageError(f"{where}: more than {MAX_COLUMNS} different keys", hint="is it one object a row?")
-        self.names = list(names)
-        if not self.names and self._count:
+        self.column_names = list(names)
+        if not self.column_names and self._row_count:
             raise UsageError(f"{where}: no line is a JSON object with keys" + (f"; {problem}" if problem else ""))
 
     def rows(self) -> Iterator[Row]:
@@ -49,18 +49,18 @@ class JsonLinesReader:
                     continue
                 number += 1
                 where = f"row {number} (line {line})"
-                yield Row(number, where, problem=problem) if problem else _row(number, where, text)
+                yield Row(number, where, problem=problem) if problem else _parse_row(number, where, text)
 
-    def types(self) -> Mapping[str, pa.DataType]:
+    def column_types(self) -> Mapping[str, pa.DataType]:
         """All text."""
         return {}
 
-    def count(self) -> int | None:
+    def row_count(self) -> int | None:
         """Counted at opening."""
-        return self._count
+        return self._row_count
 
 
-def _row(number: int, where: str, text: bytes) -> Row:
+def _parse_row(number: int, where: str, text: bytes) -> Row:
     try:
         values = orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -70,7 +70,7 @@ def _row(number: int, where: str, text: bytes) -> Row:
     return Row(number, where, values)
 
 
-def as_text(value: Any) -> str | None:
+def to_text(value: Any) -> str | None:
     """A JSON value as a text column holds it: strings as they are, null as null, the rest as JSON."""
     if value is None or isinstance(value, str):
         return value

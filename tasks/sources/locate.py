@@ -13,56 +13,56 @@ from urllib.parse import unquote, urlsplit
 
 import orjson
 
-MAX_LENGTH = 4096
+MAX_PATH_LENGTH = 4096
 """Longest path or URL."""
 
-MAX_ID = 1000
+MAX_ID_LENGTH = 1000
 """Longest item id, in characters."""
 
-_KEYS = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
+_JSON_OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
 
 
 @dataclass(frozen=True, slots=True)
-class Located:
+class Location:
     """Where a value leads: ``location`` with the file's ``about`` (None for a URL), or a ``problem``."""
 
     location: str | None = None
-    about: os.stat_result | None = None
+    file_stat: os.stat_result | None = None
     problem: str | None = None
 
 
-def locate(value: str, folder: str) -> Located:
+def locate(value: str, folder: str) -> Location:
     """Find what ``value`` names.
 
     Args:
         value: a path, relative to ``folder`` or absolute, or an http(s) or file URL.
         folder: absolute.
     """
-    if len(value) > MAX_LENGTH:
-        return Located(problem=f"the path is longer than {MAX_LENGTH} characters")
+    if len(value) > MAX_PATH_LENGTH:
+        return Location(problem=f"the path is longer than {MAX_PATH_LENGTH} characters")
     if "://" in value[:16]:
         scheme = value.partition("://")[0].lower()
         if scheme in ("http", "https"):
-            trouble = url_problem(value)
-            return Located(problem=trouble) if trouble else Located(scheme + value[len(scheme) :])
+            problem = find_url_problem(value)
+            return Location(problem=problem) if problem else Location(scheme + value[len(scheme) :])
         if scheme != "file":
-            return Located(problem=f"{scheme}:// cannot be read: give a path or an http(s) URL")
+            return Location(problem=f"{scheme}:// cannot be read: give a path or an http(s) URL")
         value = unquote(urlsplit(value).path)
     if not _is_utf8(value):
-        return Located(problem="the file's name is not valid UTF-8; rename it")
+        return Location(problem="the file's name is not valid UTF-8; rename it")
     path = os.path.normpath(os.path.join(folder, os.path.expanduser(value)))  # noqa: PTH111, PTH118 (a million times)
     try:
-        about = os.stat(path)  # noqa: PTH116
+        file_stat = os.stat(path)  # noqa: PTH116
     except FileNotFoundError:
-        return Located(problem=f"no such file: {value}")
+        return Location(problem=f"no such file: {value}")
     except (OSError, ValueError) as error:
-        return Located(problem=f"{value[:200]!r} cannot be read: {getattr(error, 'strerror', None) or error}")
-    if not stat.S_ISREG(about.st_mode):
-        return Located(problem=f"{value} is not a file")
-    return Located(path, about)
+        return Location(problem=f"{value[:200]!r} cannot be read: {getattr(error, 'strerror', None) or error}")
+    if not stat.S_ISREG(file_stat.st_mode):
+        return Location(problem=f"{value} is not a file")
+    return Location(path, file_stat)
 
 
-def url_problem(url: str) -> str | None:
+def find_url_problem(url: str) -> str | None:
     """Why an http(s) URL cannot be used; None when it can."""
     try:
         parts = urlsplit(url)
@@ -76,14 +76,14 @@ def url_problem(url: str) -> str | None:
     return None
 
 
-def id_problem(item_id: str) -> str | None:
+def find_id_problem(item_id: str) -> str | None:
     """Why something cannot be an item id; None when it can."""
-    if len(item_id) > MAX_ID:
-        return f"the id is longer than {MAX_ID} characters"
+    if len(item_id) > MAX_ID_LENGTH:
+        return f"the id is longer than {MAX_ID_LENGTH} characters"
     return None if _is_utf8(item_id) else "the id is not valid UTF-8"
 
 
-def printable(text: str) -> str:
+def to_printable(text: str) -> str:
     """Text that can be stored: bytes of a file name that are no UTF-8 are written as hexadecimal escapes."""
     return text if _is_utf8(text) else os.fsencode(text).decode("utf-8", "backslashreplace")
 
@@ -99,20 +99,23 @@ def _is_utf8(text: str) -> bool:
 
 
 def fingerprint_file(
-    location: str, about: os.stat_result, row: Mapping[str, Any] | None = None, params: Mapping[str, Any] | None = None
+    location: str,
+    file_stat: os.stat_result,
+    row: Mapping[str, Any] | None = None,
+    params: Mapping[str, Any] | None = None,
 ) -> str:
     """The fingerprint of a file: path, size, time of change and inode, with its row and parameters."""
-    return _digest([location, about.st_size, about.st_mtime_ns, about.st_ino, row or {}, params or {}])
+    return _hash_parts([location, file_stat.st_size, file_stat.st_mtime_ns, file_stat.st_ino, row or {}, params or {}])
 
 
 def fingerprint_value(value: Any, row: Mapping[str, Any] | None = None, params: Mapping[str, Any] | None = None) -> str:
     """The fingerprint of a URL, its version, or a row that is the input itself."""
-    return _digest([value, row or {}, params or {}])
+    return _hash_parts([value, row or {}, params or {}])
 
 
-def _digest(parts: list[Any]) -> str:
+def _hash_parts(parts: list[Any]) -> str:
     try:
-        data = orjson.dumps(parts, default=str, option=_KEYS)
+        data = orjson.dumps(parts, default=str, option=_JSON_OPTIONS)
     except TypeError:  # integers over 64 bits
         data = json.dumps(parts, default=str, sort_keys=True).encode()
     return hashlib.blake2b(data, digest_size=16).hexdigest()

@@ -13,12 +13,12 @@ from mediamill.tasks.errors import UsageError
 from mediamill.tasks.job import Columns
 from mediamill.tasks.sources.base import ManifestReader, Row
 from mediamill.tasks.sources.columns import plan_columns
-from mediamill.tasks.sources.locate import fingerprint_file, fingerprint_value, id_problem, locate
+from mediamill.tasks.sources.locate import find_id_problem, fingerprint_file, fingerprint_value, locate
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MANIFESTS = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"})
+MANIFEST_EXTENSIONS = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"})
 
 
 class ManifestSource:
@@ -45,39 +45,39 @@ class ManifestSource:
         self.name = path.stem
         self._file, self._folder = path.name, os.path.dirname(self.root)  # noqa: PTH120
         try:
-            self._reader = _reader(Path(self.root), given)
+            self._reader = _open_reader(Path(self.root), given)
         except OSError as error:
             raise UsageError(f"{given}: {error.strerror or error}") from None
-        self._typed = self._reader.types()
-        if not self._reader.names:
-            raise self.empty()
-        if self._typed and columns.types:
+        self._column_types = self._reader.column_types()
+        if not self._reader.column_names:
+            raise self.to_empty_error()
+        if self._column_types and columns.types:
             raise UsageError(f"{given}: columns.types: a Parquet manifest keeps its own types")
-        names = self._reader.names
+        names = self._reader.column_names
         self._plan = plan_columns(given, names, columns, kinds, param_names, texts_needed=texts_needed)
         self._check_path_type(given)
 
     def items(self) -> Iterator[Item]:
         """In the order of the rows."""
         for index, row in enumerate(self._reader.rows()):
-            yield self._item(index, row)
+            yield self._to_item(index, row)
 
     def row_schema(self) -> pa.Schema | None:
         """Text unless the job or the Parquet file says otherwise."""
         import pyarrow as pa
 
-        types = {**self._typed, **self._plan.types}
+        types = {**self._column_types, **self._plan.types}
         return pa.schema([(name, types.get(name, pa.string())) for name in self._plan.carried])
 
     def size_hint(self) -> int | None:
         """Known for Parquet and JSON Lines."""
-        return self._reader.count()
+        return self._reader.row_count()
 
-    def empty(self) -> UsageError:
+    def to_empty_error(self) -> UsageError:
         """The error for a manifest without a row."""
         return UsageError(f"{self._file} has no rows", hint="one line of column names, then one row an item")
 
-    def _item(self, index: int, row: Row) -> Item:
+    def _to_item(self, index: int, row: Row) -> Item:
         where = f"{self._file} {row.where}"
         fallback = f"row-{row.number}"
         if row.problem:
@@ -85,57 +85,59 @@ class ManifestSource:
         plan, values = self._plan, row.values
         params = {name: values[column] for name, column in plan.params.items() if values.get(column) not in (None, "")}
         try:
-            carried = self._carried(values)
-            value = _string(values.get(plan.path)) if plan.path else None
-            item_id = _string(values.get(plan.id)) if plan.id else None
+            carried = self._to_carried_row(values)
+            value = _to_id_or_path(values.get(plan.path)) if plan.path else None
+            item_id = _to_id_or_path(values.get(plan.id)) if plan.id else None
         except ValueError as error:
             return Item(fallback, index, where, problem=f"{where}: {error}")
         item_id = item_id or value or fallback
-        problem = id_problem(item_id)
+        problem = find_id_problem(item_id)
         if problem:
             return Item(fallback, index, where, row=carried, params=params, problem=f"{where}: {problem}")
         if plan.path is None:
-            mark = fingerprint_value(None, carried, params)
-            return Item(item_id, index, where, row=carried, params=params, fingerprint=mark)
+            fingerprint = fingerprint_value(None, carried, params)
+            return Item(item_id, index, where, row=carried, params=params, fingerprint=fingerprint)
         if not value:
             return Item(
                 item_id, index, where, row=carried, params=params, problem=f"{where}: column {plan.path!r} is empty"
             )
-        return self._located(Item(item_id, index, value, row=carried, params=params), where)
+        return self._locate_item(Item(item_id, index, value, row=carried, params=params), where)
 
-    def _located(self, item: Item, where: str) -> Item:
-        found = locate(item.source, self._folder)
-        if found.problem or found.location is None:
-            return replace(item, problem=f"{where}: {found.problem}")
-        if found.about:
-            mark = fingerprint_file(found.location, found.about, item.row, item.params)
+    def _locate_item(self, item: Item, where: str) -> Item:
+        location = locate(item.source, self._folder)
+        if location.problem or location.location is None:
+            return replace(item, problem=f"{where}: {location.problem}")
+        if location.file_stat:
+            fingerprint = fingerprint_file(location.location, location.file_stat, item.row, item.params)
         else:
             version = item.row.get(self._plan.version) if self._plan.version else None
-            mark = fingerprint_value(found.location if version in (None, "") else version, item.row, item.params)
-        return replace(item, location=found.location, fingerprint=mark)
+            fingerprint = fingerprint_value(
+                location.location if version in (None, "") else version, item.row, item.params
+            )
+        return replace(item, location=location.location, fingerprint=fingerprint)
 
-    def _carried(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        if self._typed:
+    def _to_carried_row(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        if self._column_types:
             return {n: values[n] for n in self._plan.carried}
         types = self._plan.types
-        row = {n: _text(values.get(n)) for n in self._plan.carried}
+        row = {n: _to_text(values.get(n)) for n in self._plan.carried}
         for name, kind in types.items():
-            row[name] = _cast(name, row[name], kind)
+            row[name] = _cast_text(name, row[name], kind)
         return row
 
     def _check_path_type(self, given: str) -> None:
         path = self._plan.path
-        if path is None or path not in self._typed:
+        if path is None or path not in self._column_types:
             return
         from mediamill.tasks.sources.parquet import holds_text
 
-        if not holds_text(self._typed[path]):
+        if not holds_text(self._column_types[path]):
             raise UsageError(
-                f"{given}: the column {path!r} holds {self._typed[path]}, not paths", hint="set columns.path"
+                f"{given}: the column {path!r} holds {self._column_types[path]}, not paths", hint="set columns.path"
             )
 
 
-def _reader(path: Path, given: str) -> ManifestReader:
+def _open_reader(path: Path, given: str) -> ManifestReader:
     suffix = path.suffix.lower()
     if suffix == ".parquet":
         from mediamill.tasks.sources.parquet import ParquetReader
@@ -150,7 +152,7 @@ def _reader(path: Path, given: str) -> ManifestReader:
     return DelimitedReader(path, given, tabs=suffix == ".tsv")
 
 
-def _string(value: Any) -> str | None:
+def _to_id_or_path(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, int) and not isinstance(value, bool):
@@ -158,15 +160,15 @@ def _string(value: Any) -> str | None:
     raise ValueError(f"an id or path is text, not {type(value).__name__}")
 
 
-def _text(value: Any) -> str | None:
+def _to_text(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    from mediamill.tasks.sources.jsonl import as_text
+    from mediamill.tasks.sources.jsonl import to_text
 
-    return as_text(value)
+    return to_text(value)
 
 
-def _cast(name: str, value: str | None, kind: pa.DataType) -> Any:
+def _cast_text(name: str, value: str | None, kind: pa.DataType) -> Any:
     if value is None or not value.strip():
         return None
     import pyarrow as pa

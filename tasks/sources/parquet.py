@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.sources.base import Row
 
-_BATCH = 1024
+_BATCH_ROWS = 1024
 
 
 class ParquetReader:
@@ -26,32 +26,32 @@ class ParquetReader:
         try:
             with pq.ParquetFile(path) as file:
                 self._schema: pa.Schema = file.schema_arrow
-                self._count: int = file.metadata.num_rows
+                self._row_count: int = file.metadata.num_rows
         except (pa.ArrowException, OSError) as error:
-            raise self._unreadable(error) from None
-        self.names = list(self._schema.names)
+            raise self._to_usage_error(error) from None
+        self.column_names = list(self._schema.names)
 
     def rows(self) -> Iterator[Row]:
         """Every row."""
         number = 0
         try:
             with pq.ParquetFile(self._path) as file:
-                for batch in file.iter_batches(_BATCH):
+                for batch in file.iter_batches(_BATCH_ROWS):
                     for values in batch.to_pylist():
                         number += 1
                         yield Row(number, f"row {number}", values)
         except (pa.ArrowException, OSError) as error:
-            raise self._unreadable(error) from None
+            raise self._to_usage_error(error) from None
 
-    def types(self) -> Mapping[str, pa.DataType]:
+    def column_types(self) -> Mapping[str, pa.DataType]:
         """As the file has them; dictionaries as what they hold."""
         return {f.name: f.type.value_type if pa.types.is_dictionary(f.type) else f.type for f in self._schema}
 
-    def count(self) -> int | None:
+    def row_count(self) -> int | None:
         """From the footer."""
-        return self._count
+        return self._row_count
 
-    def _unreadable(self, error: Exception) -> UsageError:
+    def _to_usage_error(self, error: Exception) -> UsageError:
         return UsageError(f"{self._where} is not a readable Parquet file: {str(error).splitlines()[0]}")
 
 

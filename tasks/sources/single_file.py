@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.sources.locate import fingerprint_file, fingerprint_value, printable, url_problem
+from mediamill.tasks.sources.locate import find_url_problem, fingerprint_file, fingerprint_value, to_printable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,16 +24,16 @@ class SingleFileSource:
     def __init__(self, given: str) -> None:
         self._given = given
         if is_url(given):
-            trouble = url_problem(given)
-            if trouble:
-                raise UsageError(trouble)
+            problem = find_url_problem(given)
+            if problem:
+                raise UsageError(problem)
             self.root = given
             self.name = given.split("?", maxsplit=1)[0].rstrip("/").rpartition("/")[2] or "url"
         else:
             self.root = os.path.abspath(os.path.expanduser(given))  # noqa: PTH100, PTH111
             self.name = os.path.basename(self.root)  # noqa: PTH119
-            if printable(self.root) != self.root:
-                raise UsageError(f"{printable(given)}: the file's name is not valid UTF-8", hint="rename it")
+            if to_printable(self.root) != self.root:
+                raise UsageError(f"{to_printable(given)}: the file's name is not valid UTF-8", hint="rename it")
 
     def items(self) -> Iterator[Item]:
         """The one item; its id is the file's name, or the URL."""
@@ -41,10 +41,10 @@ class SingleFileSource:
             yield Item(self.root, 0, self._given, self.root, fingerprint=fingerprint_value(self.root))
             return
         try:
-            about = os.stat(self.root)  # noqa: PTH116
+            file_stat = os.stat(self.root)  # noqa: PTH116
         except OSError as error:
             raise UsageError(f"{self._given}: {error.strerror or error}") from None
-        yield Item(self.name, 0, self._given, self.root, fingerprint=fingerprint_file(self.root, about))
+        yield Item(self.name, 0, self._given, self.root, fingerprint=fingerprint_file(self.root, file_stat))
 
     def row_schema(self) -> pa.Schema | None:
         """One file carries no row."""

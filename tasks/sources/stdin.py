@@ -11,12 +11,12 @@ from typing import IO, TYPE_CHECKING
 from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.sources.bounded_lines import read_lines
-from mediamill.tasks.sources.locate import MAX_LENGTH, fingerprint_file, fingerprint_value, id_problem, locate
+from mediamill.tasks.sources.locate import MAX_PATH_LENGTH, find_id_problem, fingerprint_file, fingerprint_value, locate
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MAX_TEXT = 10_000_000
+MAX_TEXT_BYTES = 10_000_000
 """Longest text of a line, in bytes."""
 
 _Line = tuple[int, bytes, str | None]
@@ -46,19 +46,23 @@ class StdinSource:
                     "- reads a list from stdin, but nothing is piped in", hint="ls *.wav | mediamill ... -"
                 )
             file = sys.stdin.buffer
-        listed = (line for line in read_lines(file, MAX_TEXT if texts else MAX_LENGTH) if line[1].strip() or line[2])
-        first = next(listed, None)
+        lines = (
+            line
+            for line in read_lines(file, MAX_TEXT_BYTES if texts else MAX_PATH_LENGTH)
+            if line[1].strip() or line[2]
+        )
+        first = next(lines, None)
         if first is None:
             raise UsageError(
                 "the list on stdin is empty", hint="one text a line" if texts else "one path or URL a line"
             )
-        self._lines: Iterator[_Line] = chain([first], listed)
+        self._lines: Iterator[_Line] = chain([first], lines)
         self._folder = str(Path.cwd())
 
     def items(self) -> Iterator[Item]:
         """In the order of the lines."""
         for index, (number, line, problem) in enumerate(self._lines):
-            yield self._item(index, number, line, problem)
+            yield self._to_item(index, number, line, problem)
 
     def row_schema(self) -> pa.Schema | None:
         """Texts are rows of one column; paths carry no rows."""
@@ -72,7 +76,7 @@ class StdinSource:
         """Not known before the end."""
         return None
 
-    def _item(self, index: int, number: int, line: bytes, problem: str | None) -> Item:
+    def _to_item(self, index: int, number: int, line: bytes, problem: str | None) -> Item:
         where = f"stdin line {number}"
         try:
             value = line.decode().rstrip("\r\n")
@@ -80,14 +84,18 @@ class StdinSource:
             return Item(f"row-{number}", index, where, problem=f"{where}: not valid UTF-8")
         if self._texts:
             row = {} if problem else {"text": value}
-            mark = fingerprint_value(None, row)
-            told = f"{where}: {problem}" if problem else None
-            return Item(f"line-{number}", index, where, row=row, fingerprint=mark, problem=told)
-        problem = problem or id_problem(value)
+            fingerprint = fingerprint_value(None, row)
+            text_problem = f"{where}: {problem}" if problem else None
+            return Item(f"line-{number}", index, where, row=row, fingerprint=fingerprint, problem=text_problem)
+        problem = problem or find_id_problem(value)
         if problem:
             return Item(f"row-{number}", index, where, problem=f"{where}: {problem}")
-        found = locate(value, self._folder)
-        if found.problem or found.location is None:
-            return Item(value, index, value, problem=f"{where}: {found.problem}")
-        mark = fingerprint_file(found.location, found.about) if found.about else fingerprint_value(found.location)
-        return Item(value, index, value, found.location, fingerprint=mark)
+        location = locate(value, self._folder)
+        if location.problem or location.location is None:
+            return Item(value, index, value, problem=f"{where}: {location.problem}")
+        fingerprint = (
+            fingerprint_file(location.location, location.file_stat)
+            if location.file_stat
+            else fingerprint_value(location.location)
+        )
+        return Item(value, index, value, location.location, fingerprint=fingerprint)

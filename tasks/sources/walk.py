@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundFile:
     """A file below the root, by its relative POSIX path; or a folder that could not be read, and why."""
 
     relative: str
     location: str
-    about: os.stat_result | None = None
+    file_stat: os.stat_result | None = None
     problem: str | None = None
 
 
@@ -25,7 +25,7 @@ def walk(
     enter: Callable[[str], bool],
     left_out: str | None = None,
     on_escape: Callable[[str], None],
-) -> Iterator[Found]:
+) -> Iterator[FoundFile]:
     """Every wanted regular file below ``root``, sorted by relative path, one folder in memory at a time.
 
     Linked folders are not entered: inside the root their files have a name of their own already.
@@ -55,17 +55,17 @@ def walk(
                 try:
                     stack.append(_Listing(location, relative + "/"))
                 except OSError as error:
-                    yield _locked(relative, location, error)
+                    yield _to_unreadable_folder(relative, location, error)
         elif wanted(relative):
-            found = _file(root, relative, location)
+            found = _find_file(root, relative, location)
             if found:
                 yield found
             else:
                 on_escape(relative)
 
 
-def _locked(relative: str, location: str, error: OSError) -> Found:
-    return Found(relative + "/", location, problem=f"the folder cannot be read: {error.strerror or error}")
+def _to_unreadable_folder(relative: str, location: str, error: OSError) -> FoundFile:
+    return FoundFile(relative + "/", location, problem=f"the folder cannot be read: {error.strerror or error}")
 
 
 class _Listing:
@@ -81,14 +81,14 @@ class _Listing:
         return self._names.pop() if self._names else None
 
 
-def _file(root: str, relative: str, location: str) -> Found | None:
+def _find_file(root: str, relative: str, location: str) -> FoundFile | None:
     try:
-        about = os.lstat(location)
-        if stat.S_ISLNK(about.st_mode):
-            real = os.path.realpath(location, strict=True)
-            if os.path.commonpath([real, root]) != root:
+        file_stat = os.lstat(location)
+        if stat.S_ISLNK(file_stat.st_mode):
+            real_path = os.path.realpath(location, strict=True)
+            if os.path.commonpath([real_path, root]) != root:
                 return None
-            about = os.stat(real)  # noqa: PTH116
+            file_stat = os.stat(real_path)  # noqa: PTH116
     except OSError:
         return None
-    return Found(relative, location, about) if stat.S_ISREG(about.st_mode) else None
+    return FoundFile(relative, location, file_stat) if stat.S_ISREG(file_stat.st_mode) else None

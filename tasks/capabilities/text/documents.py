@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mediamill.tasks.errors import MediamillError
 from mediamill.tasks.job import Columns
-from mediamill.tasks.sources.manifest import MANIFESTS
+from mediamill.tasks.sources.manifest import MANIFEST_EXTENSIONS
 
 Document: TypeAlias = "str | dict[str, Any]"
 
@@ -38,7 +38,7 @@ def parse_corpus(given: Any) -> Any:
     if not isinstance(given, str):
         return given
     path = Path(given).expanduser().absolute()
-    if path.suffix.lower() not in {*MANIFESTS, ".txt", ".json"}:
+    if path.suffix.lower() not in {*MANIFEST_EXTENSIONS, ".txt", ".json"}:
         raise ValueError(f"{given}: a corpus is a .txt of lines, or .json .jsonl .csv .tsv .parquet")
     try:
         about = path.stat()
