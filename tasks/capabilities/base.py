@@ -1,4 +1,4 @@
-"""What every capability file answers: which items it takes, its parameters and columns, and how one is done."""
+"""What every capability defines: which items it takes, its parameters and columns, and how one item is done."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Call = Callable[[Ask], Awaitable[Answer]]
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """An item's bytes on this machine: a local path, their SHA-256, their size, and themselves when they are few."""
+    """An item's bytes on this machine: path, SHA-256, size, and the bytes themselves when they are few."""
 
     path: Path
     sha256: str
@@ -54,7 +54,7 @@ class CapabilityContext(Protocol):
         ...
 
     def fetch(self, item: Item) -> AbstractAsyncContextManager[Media]:
-        """The item's bytes for as long as the block runs: a file as it is, a URL through the guard.
+        """The item's bytes while the block runs: a file as it is, a URL through the SSRF guard.
 
         Raises:
             BadInput: when they cannot be read.
@@ -62,28 +62,28 @@ class CapabilityContext(Protocol):
         ...
 
     def download(self, url: str, max_bytes: int) -> AbstractAsyncContextManager[Media]:
-        """What a provider's reply links to, for as long as the block runs; fetched through the guard, without a key.
+        """What a provider's reply links to, while the block runs; fetched through the SSRF guard, without a key.
 
         Raises:
-            BadInput: when it may not be fetched, is larger than ``most`` bytes, or is not there any more.
+            BadInput: when it may not be fetched, is larger than ``max_bytes``, or no longer exists.
             CallFailed: when a later run may succeed.
         """
         ...
 
     def source_version(self, item: Item) -> str:
-        """What changes when a URL's content does, as the manifest tells it; empty when it does not."""
+        """What changes when a URL's content changes, from the manifest; empty when the manifest has no such column."""
         ...
 
     def raise_if_stopped(self) -> None:
-        """Raise Stop once the run is to end; for long work to ask now and then, in any thread."""
+        """Raise RunStopped once the run should end. Long work calls it now and then, in any thread."""
         ...
 
     async def load_cut_points(self, sha256: str, recipe: str) -> CutPoints:
-        """Where a recording was cut before by the same recipe; no points when it never was."""
+        """Where a recording was cut before by the same recipe; no points when it never was cut."""
         ...
 
     async def save_cut_points(self, sha256: str, recipe: str, cut_points: CutPoints) -> None:
-        """Remember where a recording is cut; durable when this returns, so that a later run cuts it there again."""
+        """Remember where a recording is cut. Durable when this returns, so a later run cuts at the same places."""
         ...
 
     async def run_in_thread(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -91,15 +91,15 @@ class CapabilityContext(Protocol):
         ...
 
     async def compute_from_results(self, compute: Callable[[Iterable[bytes]], T]) -> T:
-        """What ``make`` makes of the results that OUT has, as JSON rows; made once a run."""
+        """What ``compute`` returns for OUT's results, given as JSON rows. It is computed once in a run."""
         ...
 
     def resolve_path(self, name: str) -> str:
-        """Where a file is that a row or the job names: beside the manifest, else in the working folder; URLs stay."""
+        """The path of a file that a row or job names: beside the manifest, else in the working folder; URLs stay."""
         ...
 
     async def fetch_output(self, ask: Ask, data: Mapping[str, Any], destination: Path) -> Download:
-        """The file that an answered job links to, whole, in ``to``; an expired link is fetched anew from the job.
+        """Download the file of an answered job to ``destination``; an expired link is requested anew from the job.
 
         Raises:
             BadReply: when no link works any more.
@@ -108,16 +108,21 @@ class CapabilityContext(Protocol):
         ...
 
     def reserve_memory(self, size: int) -> AbstractAsyncContextManager[None]:
-        """Wait until ``size`` more bytes may be held in memory."""
+        """Wait until ``size`` more bytes may be held, for as long as the block runs."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What one item would need, for a quote: Asks, the usage it is likely to be billed for, and its ceiling.
+    """What one item would need, for a quote.
 
-    ``saved_tokens`` and ``saved_bytes`` are what preparing it spares (estimate); ``model`` is one of the item's own,
-    whose prices hold for it.
+    Attributes:
+        asks: how many Asks.
+        usage: what is likely to be billed.
+        ceiling: the most that can be billed.
+        seconds: length of its audio or video, where it has one.
+        saved_tokens, saved_bytes: what preparing the item saves (estimate).
+        model: the item's own model, whose prices apply to it; None for the job's.
     """
 
     asks: int
@@ -130,10 +135,10 @@ class Estimate:
 
 
 class Capability(Protocol):
-    """WHAT is done to an item. ``run`` is the whole of it; run again on resume, answered Asks are free.
+    """WHAT is done to an item. ``run`` does all of it; when a resumed run calls it again, answered Asks are free.
 
     The docstring of a capability's class is the help of its command. ``params`` declares its parameters: each field's
-    description is the help of its option, and an :class:`Option` in its annotation says what else is special about it.
+    description is the help of its option, and an :class:`Option` in its annotation says what else is special.
     """
 
     name: str
@@ -143,11 +148,11 @@ class Capability(Protocol):
     request_version: int
 
     def schema(self, params: Any, provider: Provider, model: str) -> pa.Schema:
-        """The capability's own columns for a job's parameters; all nullable, the same names for every provider."""
+        """The capability's own columns for a job's parameters: all nullable, the same names for every provider."""
         ...
 
     async def run(self, item: Item, params: Any, call: Call, context: CapabilityContext) -> Mapping[str, Any]:
-        """Do one item: its own columns by name.
+        """Do one item and return the capability's own columns by name.
 
         Raises:
             ItemError: when this item cannot be done.
@@ -155,5 +160,5 @@ class Capability(Protocol):
         ...
 
     async def estimate(self, item: Item, params: Any, context: CapabilityContext) -> Estimate:
-        """What the item would need, without asking anybody."""
+        """What the item would need, without any request."""
         ...

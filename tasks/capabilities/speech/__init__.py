@@ -1,1 +1,1 @@
-"""What the capabilities that hear or speak share."""
+"""What the capabilities for speech recognition and speech synthesis share."""

@@ -1,4 +1,4 @@
-"""The answers to a text's pieces in their order, a few of them asked for ahead."""
+"""The answers to a text's pieces in order; a few of them are requested ahead."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ from mediamill.tasks.domain import Answer, Ask
 from mediamill.tasks.errors import BadReply, UnknownOutcome
 
 MAX_PIECES_AHEAD = 4
-"""Pieces of one text that are asked for at once."""
+"""Pieces of one text that are requested at the same time."""
 
 
 @asynccontextmanager
 async def open_ordered_answers(
     asks: Sequence[Ask], call: Call, first_sample: int
 ) -> AsyncIterator[AsyncIterator[Answer]]:
-    """Answers in the order of the Asks, a few asked for ahead. After a failure what is under way may end, no more.
+    """Answers in the order of the Asks, a few of them requested ahead.
+
+    After a failure, requests in flight may end, and no new one begins.
 
     Args:
-        asks: one text's pieces.
+        asks: one for each piece of the text.
         call: buys an answer.
         first_sample: the earliest sample whose answer may be used.
     """
@@ -54,10 +56,10 @@ async def open_ordered_answers(
 
 
 async def _reuse_or_buy(ask: Ask, call: Call, first_sample: int) -> Answer:
-    """The answer to a piece, bought anew only where a retry was asked for and the earlier ones are lost or useless.
+    """The answer to a piece. It is bought again only when a retry was requested and earlier answers are unusable.
 
-    A retry raises the item's sample, yet the pieces that were answered before it are kept: what an earlier sample
-    left is looked at first, and only an old loss, never one of this moment, leads on to the next.
+    A retry raises the item's sample, yet pieces that were answered before are kept: the answers of earlier samples
+    are tried first. Only a failure from an earlier run leads to the next sample, never one that happens now.
     """
     for sample in range(first_sample, ask.sample):
         try:

@@ -1,4 +1,4 @@
-"""Where the transcript changes from one piece to the next, when both heard the stretch between them."""
+"""Where a transcript switches from one piece to the next, when both contain the same stretch of audio."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from mediamill.tasks.capabilities.speech.piece_transcript import (
 )
 
 _MAX_TIME_DIFFERENCE_SECONDS = 0.6
-"""Seconds by which two pieces may differ about when a word is said."""
+"""Maximum difference between two pieces' times of the same word."""
 
 _NON_WORD_CHARACTERS = re.compile(r"[^\w']+")
 
 
 @dataclass(frozen=True, slots=True)
 class SwitchPoint:
-    """The earlier piece's words count up to ``earlier`` (exclusive), the later one's from ``later`` on."""
+    """The earlier piece's words are used up to ``earlier`` (exclusive), the later one's from ``later`` on."""
 
     earlier: int
     later: int
 
 
 def find_switch_point(earlier: PieceTranscript, later: PieceTranscript) -> SwitchPoint:
-    """Where to change from one piece's words to the next one's.
+    """Where to switch from one piece's words to the next one's.
 
-    Words that both tell alike and at about the same time are the same words; the change is made within the
-    longest run of them, after the word nearest the middle of the overlap. Without any it is made at the middle.
+    Equal words at about the same time are the same words. The switch is made within the longest run of them, after
+    the word nearest to the middle of the overlap; when there is no such word, at the middle.
     """
     before, after = to_word_units(earlier), to_word_units(later)
     begin, end = later.start / SAMPLE_RATE, earlier.end / SAMPLE_RATE
@@ -53,23 +53,27 @@ def find_switch_point(earlier: PieceTranscript, later: PieceTranscript) -> Switc
 
 
 def _find_longest_run(before: Sequence[TimedText], after: Sequence[TimedText]) -> tuple[int, int, int] | None:
-    """The longest run of equal words at equal times; of several, the one whose times agree best."""
-    ours, theirs = [_normalize_word(u) for u in before], [_normalize_word(u) for u in after]
+    """The longest run of equal words at equal times; of several, the one whose times agree best.
+
+    Returns:
+        Where it begins in ``before`` and in ``after``, and how many words it has; None without equal words.
+    """
+    before_words, after_words = [_normalize_word(u) for u in before], [_normalize_word(u) for u in after]
     runs: dict[tuple[int, int], tuple[int, float]] = {}
     best: tuple[int, float] | None = None
-    where = (0, 0)
-    for i, word in enumerate(ours):
-        for j, other in enumerate(theirs):
-            apart = abs(get_start(before[i]) - get_start(after[j]))
-            if not word or word != other or apart > _MAX_TIME_DIFFERENCE_SECONDS:
+    best_end = (0, 0)
+    for i, word in enumerate(before_words):
+        for j, other in enumerate(after_words):
+            difference = abs(get_start(before[i]) - get_start(after[j]))
+            if not word or word != other or difference > _MAX_TIME_DIFFERENCE_SECONDS:
                 continue
-            length, off = runs.get((i - 1, j - 1), (0, 0.0))
-            runs[i, j] = found = (length + 1, off - apart)
+            length, agreement = runs.get((i - 1, j - 1), (0, 0.0))
+            runs[i, j] = found = (length + 1, agreement - difference)
             if best is None or found > best:
-                best, where = found, (i, j)
+                best, best_end = found, (i, j)
     if best is None:
         return None
-    return where[0] - best[0] + 1, where[1] - best[0] + 1, best[0]
+    return best_end[0] - best[0] + 1, best_end[1] - best[0] + 1, best[0]
 
 
 def _normalize_word(unit: TimedText) -> str:

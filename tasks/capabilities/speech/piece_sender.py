@@ -1,4 +1,4 @@
-"""A long recording's pieces: cut in a thread, journalled, sent side by side while the next ones are cut."""
+"""A long recording's pieces: cut in a thread, recorded in the journal, and sent in parallel while others are cut."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _BYTES_PER_SECOND = 32_320
 
 
 class CuttingAbandoned(Exception):
-    """Nobody waits for the decoding any more."""
+    """The cutting thread should end: nobody waits for its pieces any more."""
 
 
 class PieceSender:
     """Sends one recording's pieces.
 
     Args:
-        context: threads, bounded bytes, the journal's cuts.
-        send: one piece's paid call.
+        context: threads, memory, and the journal's cut points.
+        send: the paid call for one piece.
         sha256: of the recording.
-        turn: how many recordings may be cut at once; each holds some seconds of sound.
+        cut_semaphore: how many recordings may be cut at the same time; each holds some seconds of audio in memory.
     """
 
     def __init__(
@@ -46,23 +46,23 @@ class PieceSender:
         self._clips: list[PreparedAudio] = []
 
     def raise_if_ended(self) -> None:
-        """For the thread that decodes: raises once it should end."""
+        """For the thread that cuts: raise once it should end."""
         if self._abandoned:
             raise CuttingAbandoned
         self._context.raise_if_stopped()
 
     async def send_all(self, segmenter: Segmenter) -> tuple[list[PreparedAudio], list[Answer]]:
-        """Cut and send to the recording's end.
+        """Cut and send the whole recording.
 
-        The first piece that fails for good ends the cutting; what is under way is waited for, so that its answers
-        are paid for once, whatever becomes of the item.
+        The first piece that fails for good ends the cutting. Requests in flight are waited for, so that their answers
+        are recorded and never paid for again, whatever happens to the item.
 
         Returns:
-            Every piece, without its sound, and its answer, in order.
+            Every piece, without its audio, and its answer, in order.
 
         Raises:
             ItemError: naming the piece.
-            Stop: when the run must end.
+            RunStopped: when the run must end.
         """
         try:
             async with self._cut_semaphore, self._open_segmenter(segmenter):
@@ -86,16 +86,16 @@ class PieceSender:
             await asyncio.shield(self._context.run_in_thread(segmenter.close))
 
     async def _cut_next_piece(self, segmenter: Segmenter) -> PreparedAudio | None:
-        """The next piece, its cut on record."""
+        """Cut the next piece and record its cut point in the journal."""
         async with self._context.reserve_memory(int(segmenter.seconds * _BYTES_PER_SECOND)):
-            step = asyncio.ensure_future(self._context.run_in_thread(segmenter.take))
+            cutting = asyncio.ensure_future(self._context.run_in_thread(segmenter.take))
             try:
-                clip = await asyncio.shield(step)
+                clip = await asyncio.shield(cutting)
             except asyncio.CancelledError:
                 self._abandoned = True
-                await asyncio.wait({step})
-                if step.exception() is None:
-                    _delete_piece_file(step.result())
+                await asyncio.wait({cutting})
+                if cutting.exception() is None:
+                    _delete_piece_file(cutting.result())
                 raise
         try:
             if clip is not None and _has_new_cuts(segmenter.cuts, segmenter.known):
@@ -106,25 +106,25 @@ class PieceSender:
         return clip
 
     async def _start_sending(self, clip: PreparedAudio) -> None:
-        """Send a piece once there is room for it."""
-        begun = asyncio.Event()
-        self._requests.append(asyncio.get_running_loop().create_task(self._send_piece(clip, begun)))
+        """Begin to send a piece once there is memory for it."""
+        started = asyncio.Event()
+        self._requests.append(asyncio.get_running_loop().create_task(self._send_piece(clip, started)))
         self._clips.append(replace(clip, input=replace(clip.input, payload=None)))
-        await begun.wait()
+        await started.wait()
 
-    async def _send_piece(self, clip: PreparedAudio, begun: asyncio.Event) -> Answer:
+    async def _send_piece(self, clip: PreparedAudio, started: asyncio.Event) -> Answer:
         payload = clip.input.payload
         assert payload is not None
         try:
             async with self._context.reserve_memory(payload.size):
-                begun.set()
+                started.set()
                 return await self._send(clip)
         finally:
-            begun.set()
+            started.set()
             _delete_piece_file(clip)
 
     async def _wait_for_requests(self) -> None:
-        """Wait for what is under way. Cut off, it is left to the call path, which ends it in its own way."""
+        """Wait for the requests in flight. When cancelled, cancel them too: the call path ends each in its way."""
         try:
             await asyncio.gather(*(asyncio.shield(task) for task in self._requests), return_exceptions=True)
         except asyncio.CancelledError:
@@ -140,7 +140,7 @@ class PieceSender:
         return any(task.done() and (task.cancelled() or task.exception()) for task in self._requests)
 
     def _raise_failure(self) -> None:
-        """Raise what ended the pieces: what ends the run before what ends the item, and that by its first piece."""
+        """Raise why pieces failed: an error that ends the run first, otherwise the first failed piece's error."""
         failures = [(n, task.exception()) for n, task in enumerate(self._requests) if task.exception() is not None]
         for _, error in failures:
             if error is not None and not isinstance(error, ItemError):
@@ -157,14 +157,14 @@ def _has_new_cuts(cuts: CutPoints, known: CutPoints) -> bool:
 
 
 def format_clock(seconds: float) -> str:
-    """A position as a player shows it: ``0:07``, ``1:02:03``."""
+    """A position as a media player shows it: ``0:07``, ``1:02:03``."""
     minutes, whole = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{whole:02d}" if hours else f"{minutes}:{whole:02d}"
 
 
 def _delete_piece_file(clip: PreparedAudio | None) -> None:
-    """Remove a piece's file."""
+    """Delete the file of a piece, if it has one."""
     payload = clip.input.payload if clip is not None else None
     if payload is not None and payload.path is not None:
         payload.path.unlink(missing_ok=True)

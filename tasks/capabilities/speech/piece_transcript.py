@@ -1,4 +1,4 @@
-"""What was heard in one piece of a recording, with times counted from the recording's first sample."""
+"""The transcript of one piece of a recording, with times from the recording's first sample."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from dataclasses import dataclass
 from typing import Any
 
 SAMPLE_RATE = 16_000
-"""Samples a second of everything that is cut and counted."""
+"""Samples per second of all positions in a recording."""
 
 _MICROSECOND_DIGITS = 6
 
 TimedText = dict[str, Any]
-"""A segment or a word, as providers' replies are normalised."""
+"""A segment or a word of a normalised reply: ``start`` and ``end`` in seconds, and ``text`` or ``word``."""
 
 
 @dataclass(slots=True)
 class PieceTranscript:
-    """One piece's answer.
+    """The transcript of one piece.
 
     Attributes:
-        start, end: what was sent, in samples at 16 kHz from the recording's first.
-        text, language: as told.
-        segments, words: times from the recording's start; None where the model tells none.
+        start, end: the piece's position in the recording, in samples at 16 kHz.
+        text, language: as the provider returned them.
+        segments, words: with times from the recording's start; None when the model returns none.
     """
 
     start: int
@@ -34,7 +34,7 @@ class PieceTranscript:
 
     @classmethod
     def from_answer(cls, data: Mapping[str, Any], start: int, end: int) -> PieceTranscript:
-        """An answer's data, moved to where its piece begins."""
+        """From an answer's data, with its times moved to where the piece begins."""
         return cls(
             start,
             end,
@@ -45,12 +45,15 @@ class PieceTranscript:
         )
 
 
-def shift_times(parts: list[TimedText] | None, start: int) -> list[TimedText] | None:
-    """Parts whose times count from ``start`` samples earlier; exact to the microsecond."""
-    if not start or not parts:
-        return parts
+def shift_times(timed_texts: list[TimedText] | None, start: int) -> list[TimedText] | None:
+    """Move times so that they count from ``start`` samples earlier; exact to the microsecond."""
+    if not start or not timed_texts:
+        return timed_texts
     shift = start / SAMPLE_RATE
-    return [{**part, **{t: _shift_time(part[t], shift) for t in ("start", "end")}} for part in parts]
+    return [
+        {**timed_text, **{edge: _shift_time(timed_text[edge], shift) for edge in ("start", "end")}}
+        for timed_text in timed_texts
+    ]
 
 
 def _shift_time(time: float | None, shift: float) -> float | None:
@@ -58,29 +61,36 @@ def _shift_time(time: float | None, shift: float) -> float | None:
 
 
 def to_word_units(piece: PieceTranscript) -> list[TimedText]:
-    """What a seam is found by: the words; of a model that tells none, its segments' or its text's, spread evenly."""
+    """The words by which overlapping pieces are aligned.
+
+    For a model without word times these are the words of its segments, or of its text, spread evenly over the time.
+    """
     if piece.words and all(w["start"] is not None for w in piece.words):
         return piece.words
-    told = piece.segments or [{"start": piece.start / SAMPLE_RATE, "end": piece.end / SAMPLE_RATE, "text": piece.text}]
+    segments = piece.segments or [
+        {"start": piece.start / SAMPLE_RATE, "end": piece.end / SAMPLE_RATE, "text": piece.text}
+    ]
     units: list[TimedText] = []
-    for segment in told:
+    for segment in segments:
         tokens = segment["text"].split()
         begin, end = get_start(segment), get_end(segment)
         step = (end - begin) / max(len(tokens), 1)
-        units += [{"word": t, "start": begin + n * step, "end": begin + (n + 1) * step} for n, t in enumerate(tokens)]
+        units += [
+            {"word": token, "start": begin + n * step, "end": begin + (n + 1) * step} for n, token in enumerate(tokens)
+        ]
     return units
 
 
-def get_start(part: TimedText) -> float:
-    """Seconds; 0 where none are told."""
-    return float(part["start"] or 0.0)
+def get_start(timed_text: TimedText) -> float:
+    """Start in seconds; 0 when there is none."""
+    return float(timed_text["start"] or 0.0)
 
 
-def get_end(part: TimedText) -> float:
-    """Seconds; its start where no end is told."""
-    return float(part["end"]) if part["end"] is not None else get_start(part)
+def get_end(timed_text: TimedText) -> float:
+    """End in seconds; the start when there is no end."""
+    return float(timed_text["end"]) if timed_text["end"] is not None else get_start(timed_text)
 
 
-def get_middle(part: TimedText) -> float:
-    """Seconds, halfway between start and end."""
-    return (get_start(part) + get_end(part)) / 2
+def get_middle(timed_text: TimedText) -> float:
+    """The time halfway between start and end, in seconds."""
+    return (get_start(timed_text) + get_end(timed_text)) / 2

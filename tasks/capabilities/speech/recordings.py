@@ -1,4 +1,4 @@
-"""A recording on its way to an endpoint: whole, by its URL, or cut into pieces whose answers are merged."""
+"""How a recording goes to an endpoint: whole, by its URL, or cut into pieces whose answers are merged."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class MergedPieces:
-    """What was heard in a recording that went in pieces.
+    """The transcript of a recording that was sent in pieces.
 
     Attributes:
-        columns: the transcript, its times from the recording's start.
+        columns: the transcript, with times from the recording's start.
         warnings: what the user should know about the recording and the merging.
-        activity: when it sounds like speech.
+        activity: when the recording sounds like speech.
         recipe: how the pieces were prepared.
-        count: how many there were.
+        count: number of pieces.
         first: the first piece's answer.
     """
 
@@ -42,10 +42,10 @@ class MergedPieces:
 
 
 def to_url_input(item: Item, context: CapabilityContext, limits: AudioLimits) -> Input:
-    """The recording by its URL, which the provider fetches itself.
+    """The recording as a URL, which the provider fetches itself.
 
     Raises:
-        BadInput: ``no_urls`` when it does not.
+        BadInput: ``no_urls`` when the provider does not fetch URLs.
     """
     if not limits.takes_urls:
         raise BadInput(
@@ -59,7 +59,7 @@ def to_url_input(item: Item, context: CapabilityContext, limits: AudioLimits) ->
 async def prepare_whole(
     media: Media, context: CapabilityContext, limits: AudioLimits, cut_options: CutOptions
 ) -> PreparedAudio | None:
-    """The recording as it goes whole; None when it has to be cut.
+    """Prepare the recording to be sent whole; None when it has to be cut.
 
     Raises:
         BadInput: as :func:`mediamill.tasks.media.endpoint_fit.prepare_if_fits`.
@@ -84,22 +84,22 @@ async def transcribe_pieces(
     media: Media,
     context: CapabilityContext,
     send: SendPiece,
-    turn: asyncio.Semaphore,
+    cut_semaphore: asyncio.Semaphore,
     limits: AudioLimits,
-    cutting: CutOptions,
+    cut_options: CutOptions,
     *,
     diarized: bool,
 ) -> MergedPieces:
-    """Hear a recording that is too long to go whole: its pieces side by side, their answers merged.
+    """Transcribe a recording that is too long to be sent whole: send its pieces in parallel and merge their answers.
 
     Args:
         media: the recording.
         context: what the item may use.
-        send: one piece's paid call.
-        turn: how many recordings may be cut at once.
+        send: the paid call for one piece.
+        cut_semaphore: how many recordings may be cut at the same time.
         limits: what the endpoint takes.
-        cutting: how to cut.
-        diarized: speakers are told apart, so they are matched from piece to piece.
+        cut_options: how to cut.
+        diarized: speakers are labelled, so their labels are matched from piece to piece.
 
     Raises:
         ItemError: naming the piece that failed.
@@ -107,8 +107,8 @@ async def transcribe_pieces(
     from mediamill.tasks.capabilities.speech.transcript_merge import merge_transcripts
     from mediamill.tasks.media.segmenter import Segmenter
 
-    sender = PieceSender(context, send, media.sha256, turn)
-    segmenter = Segmenter(media.path, media.sha256, limits, context.scratch, cutting, check=sender.raise_if_ended)
+    sender = PieceSender(context, send, media.sha256, cut_semaphore)
+    segmenter = Segmenter(media.path, media.sha256, limits, context.scratch, cut_options, check=sender.raise_if_ended)
     clips, answers = await sender.send_all(segmenter)
     ends = [c.input.start + round(c.seconds * SAMPLE_RATE) if c.input.end is None else c.input.end for c in clips]
     transcripts = [

@@ -1,8 +1,8 @@
-"""Speakers over the pieces of a recording: the same person under one label, or labels that claim nothing.
+"""Speaker labels over the pieces of a recording: one label for one person, where that can be known.
 
-A provider names the speakers of each piece anew. Where pieces overlap, who speaks at the same time is the same
-person, and takes the label of the earlier piece. Where they do not, or a speaker is silent in the overlap,
-nobody knows: the label gets the piece's number, and the row says so.
+A provider labels the speakers of each piece anew. Where pieces overlap, who speaks at the same time is the same
+person and gets the label of the earlier piece. Where they do not overlap, or a speaker is silent in the overlap,
+this is unknown: the label gets the piece's number in front, and the row has a warning.
 """
 
 from __future__ import annotations
@@ -15,47 +15,47 @@ from itertools import pairwise
 from mediamill.tasks.capabilities.speech.piece_transcript import SAMPLE_RATE, PieceTranscript, TimedText
 
 _MIN_SHARED_SECONDS = 0.2
-"""Seconds of speech in common from which two labels are one person."""
+"""Two labels with at least this much speech at the same time are one person."""
 
 
 def match_speakers(pieces: Sequence[PieceTranscript]) -> tuple[list[PieceTranscript], tuple[str, ...]]:
-    """The pieces with labels that mean the same in all of them.
+    """Give the pieces labels that mean the same in all of them.
 
     Returns:
-        The pieces, and a warning when some labels hold for one piece only.
+        The pieces, and a warning when some labels are valid in one piece only.
     """
     renamed: list[PieceTranscript] = []
-    unsure = 0
+    n_unmatched = 0
     for number, piece in enumerate(pieces, 1):
         names = {}
         if renamed and piece.start < renamed[-1].end:
             names = _match_labels(renamed[-1], piece)
         labels = _collect_labels(piece)
         if renamed:
-            unsure += len(labels - names.keys())
+            n_unmatched += len(labels - names.keys())
             names |= {label: f"{number}:{label}" for label in labels - names.keys()}
         renamed.append(_rename_speakers(piece, names))
-    if not unsure:
+    if not n_unmatched:
         return renamed, ()
-    why = "speakers: labels with a piece's number in front (2:...) hold within that piece only"
+    warning = "speakers: labels with a piece's number in front (2:...) hold within that piece only"
     overlap = any(later.start < earlier.end for earlier, later in pairwise(pieces))
-    return renamed, (why if overlap else f"{why}; an overlap lets them be matched",)
+    return renamed, (warning if overlap else f"{warning}; an overlap lets them be matched",)
 
 
 def _match_labels(earlier: PieceTranscript, later: PieceTranscript) -> dict[str, str]:
-    """Labels of the later piece as the earlier one's, by who speaks when in their overlap."""
+    """The later piece's labels and their equals in the earlier one, by who speaks when in the overlap."""
     begin, end = later.start / SAMPLE_RATE, earlier.end / SAMPLE_RATE
     shared: dict[tuple[str, str], float] = defaultdict(float)
-    theirs = list(_find_speaker_turns(later, begin, end))
-    for who, start, stop in _find_speaker_turns(earlier, begin, end):
-        for other, first, last in theirs:
+    later_turns = list(_find_speaker_turns(later, begin, end))
+    for label, start, stop in _find_speaker_turns(earlier, begin, end):
+        for later_label, first, last in later_turns:
             if min(stop, last) > max(start, first):
-                shared[other, who] += min(stop, last) - max(start, first)
-    names: dict[str, str] = {}
-    for (other, who), seconds in sorted(shared.items(), key=lambda found: (-found[1], found[0])):
-        if seconds >= _MIN_SHARED_SECONDS and other not in names and who not in names.values():
-            names[other] = who
-    return names
+                shared[later_label, label] += min(stop, last) - max(start, first)
+    matches: dict[str, str] = {}
+    for (later_label, label), seconds in sorted(shared.items(), key=lambda found: (-found[1], found[0])):
+        if seconds >= _MIN_SHARED_SECONDS and later_label not in matches and label not in matches.values():
+            matches[later_label] = label
+    return matches
 
 
 def _find_speaker_turns(piece: PieceTranscript, begin: float, end: float) -> list[tuple[str, float, float]]:
