@@ -1,9 +1,55 @@
-"""Shared fixtures."""
+"""Fixtures that several rooms use.
+
+The built-in server: a test takes ``local_server``, which its file shares and which has no trace of earlier tests, or
+``own_local_server``, which is started for it alone (after kills, or where requests may still be under way). A file or a
+folder that needs other options than the server's own says so once, by its own fixture ``server_options``.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from mediamill.tasks import fault_injection
+from tests.helpers.local_server import RunningServer, running_server
 
 # The tests' runs go to a Prefect server only where a test says so, never to that of whoever runs them.
 for _name in ("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_API_KEY"):
     os.environ.pop(_name, None)
+
+
+@pytest.fixture(scope="module")
+def server_options() -> dict[str, Any]:
+    """Options of ``mediamill serve`` (with underscores) that this file's built-in servers are started with."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def shared_local_server(server_options: dict[str, Any]) -> Iterator[RunningServer]:
+    """One built-in server for all tests of a file; tests take ``local_server`` instead."""
+    with running_server(**server_options) as server:
+        yield server
+
+
+@pytest.fixture
+def local_server(shared_local_server: RunningServer) -> RunningServer:
+    """The file's built-in server, its bill, jobs, fault rules and limits as they are after a start."""
+    shared_local_server.reset()
+    return shared_local_server
+
+
+@pytest.fixture
+def own_local_server(server_options: dict[str, Any]) -> Iterator[RunningServer]:
+    """A built-in server that is started for this test and that no other test uses."""
+    with running_server(**server_options) as server:
+        yield server
+
+
+@pytest.fixture
+def disarm_faults() -> Iterator[None]:
+    """No fault point stays armed after the test."""
+    yield
+    fault_injection.arm("")

@@ -6,6 +6,7 @@ import pickle
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,18 +14,22 @@ from mediamill.tasks.engine import Engine
 from mediamill.tasks.job import Job, make_job
 from mediamill.tasks.run import Run, RunEnded, RunTicket, ShardBatch, do_shards, plan_shards, publish_run
 from tests.helpers.cli_runs import make_wavs, read_rows
-from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.local_server import RunningServer
+
+
+@pytest.fixture(scope="module")
+def server_options() -> dict[str, Any]:
+    return {"dialect": "together", "latency": "20ms"}
 
 
 @pytest.fixture
-def echo() -> Iterator[RunningServer]:
-    with running_server(engine="echo", dialect="together", latency="20ms") as running:
-        yield running
+def own_local_server(own_local_server: RunningServer) -> Iterator[RunningServer]:
+    yield own_local_server
     Engine.stop_shared()
 
 
 @pytest.fixture
-def job(echo: RunningServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
+def job(own_local_server: RunningServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
     monkeypatch.setenv("TOGETHER_API_KEY", "k")
     make_wavs(tmp_path / "in", 12)
     return make_job(
@@ -32,12 +37,12 @@ def job(echo: RunningServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         source=str(tmp_path / "in"),
         out=str(tmp_path / "out"),
         provider="together",
-        base_url=f"{echo.origin}/together/v1",
+        base_url=f"{own_local_server.origin}/together/v1",
         shard_size=3,
     )
 
 
-def test_a_step_started_twice_is_done_once(job: Job, echo: RunningServer, tmp_path: Path) -> None:
+def test_a_step_started_twice_is_done_once(job: Job, own_local_server: RunningServer, tmp_path: Path) -> None:
     with Run(job) as run:
         assert run.start_plan() is run.start_plan()
         batch = ShardBatch.from_work(run.start_plan().result())
@@ -47,16 +52,16 @@ def test_a_step_started_twice_is_done_once(job: Job, echo: RunningServer, tmp_pa
         assert run.has_begun(batch)
         assert first.result() is second.result()
         assert run.start_publish().result().done == 12
-    assert len(read_rows(tmp_path / "out")) == 12 == echo.bill()["requests"]
+    assert len(read_rows(tmp_path / "out")) == 12 == own_local_server.bill()["requests"]
 
 
-def test_shards_in_two_batches_at_once_are_done_once(job: Job, echo: RunningServer) -> None:
+def test_shards_in_two_batches_at_once_are_done_once(job: Job, own_local_server: RunningServer) -> None:
     with Run(job) as run:
         run.start_plan().result()
         ends = [run.start_shards(ShardBatch(shards, 0)) for shards in ((0, 1, 2), (1, 2, 3))]
         assert {end.result().done for end in ends} == {9}
         run.start_publish().result()
-    assert echo.bill()["requests"] == 12
+    assert own_local_server.bill()["requests"] == 12
 
 
 def test_tasks_take_part_by_their_ticket(job: Job, tmp_path: Path) -> None:
@@ -71,14 +76,14 @@ def test_tasks_take_part_by_their_ticket(job: Job, tmp_path: Path) -> None:
         plan_shards(ticket)
 
 
-def test_what_no_task_did_is_found_in_the_journal(job: Job, echo: RunningServer) -> None:
+def test_what_no_task_did_is_found_in_the_journal(job: Job, own_local_server: RunningServer) -> None:
     with Run(job) as run:
         work = run.start_plan().result()
         assert run.start_shards(ShardBatch.from_work(work[:1])).result().done == 3
         assert run.start_unfinished().result().done == 9
         assert run.start_unfinished().result().done == 0
         assert run.start_publish().result().done == 12
-    assert echo.bill()["requests"] == 12
+    assert own_local_server.bill()["requests"] == 12
 
 
 def test_a_run_that_breaks_gives_out_back(job: Job) -> None:

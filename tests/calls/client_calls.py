@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -15,20 +14,6 @@ from mediamill.tasks.wire import Reply, Request
 KEY = "sk-sentinel-5d41402abc4b2a76"
 POST = Request("POST", "/v1/x", json={"a": 1})
 MB = 1 << 20
-
-
-@pytest.fixture(autouse=True)
-def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[Client]:
-    made = Client(connect_timeout=2.0)
-    yield made
-    await made.aclose()
 
 
 async def send(client: Client, origin: str, request: Request = POST, *, deadline: float = 5.0, **more: int) -> Reply:

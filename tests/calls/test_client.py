@@ -16,10 +16,8 @@ from mediamill.tasks.calls.transport_errors import NotSent, ReplyLost
 from mediamill.tasks.domain import Payload
 from mediamill.tasks.errors import BadInput, UsageError
 from mediamill.tasks.wire import Request
-from tests.calls.client_calls import KEY, MB, POST, client, no_proxies, send
+from tests.calls.client_calls import KEY, MB, POST, send
 from tests.calls.raw_server import always_reply, running_raw_server
-
-__all__ = ["client", "no_proxies"]
 
 
 async def test_what_goes_out_and_what_comes_back(client: Client) -> None:

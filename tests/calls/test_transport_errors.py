@@ -17,10 +17,8 @@ from mediamill.tasks.calls.client import Client
 from mediamill.tasks.calls.transport_errors import ReplyLost
 from mediamill.tasks.domain import Payload
 from mediamill.tasks.wire import Request
-from tests.calls.client_calls import KEY, MB, assert_fails, client, no_proxies, send
+from tests.calls.client_calls import KEY, MB, assert_fails, send
 from tests.calls.raw_server import Behave, always_reply, reset_connection, running_raw_server
-
-__all__ = ["client", "no_proxies"]
 
 
 async def drip(request: bytes, writer: asyncio.StreamWriter) -> None:

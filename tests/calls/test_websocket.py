@@ -18,9 +18,7 @@ from mediamill.tasks.domain import Payload
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.websocket_session import SOCKET_HEADER, MessageFlags, UnreadableMessage
 from mediamill.tasks.wire import Reply, Request
-from tests.calls.client_calls import KEY, assert_fails, client, no_proxies, send
-
-__all__ = ["client", "no_proxies"]
+from tests.calls.client_calls import KEY, assert_fails, send
 
 Hold = Callable[[web.WebSocketResponse], Awaitable[None]]
 

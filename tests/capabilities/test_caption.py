@@ -6,7 +6,6 @@ import csv
 import json
 import random
 import signal
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -32,17 +31,8 @@ SCHEMA = {
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[RunningServer]:
-    with running_server(
-        engine="echo", dialect="together", price=[f"{MODEL}=0.17/0.25"], url_host=["127.0.0.1"]
-    ) as server:
-        yield server
-
-
-@pytest.fixture
-def server(running: RunningServer) -> RunningServer:
-    running.reset()
-    return running
+def server_options() -> dict[str, Any]:
+    return {"dialect": "together", "price": [f"{MODEL}=0.17/0.25"], "url_host": ["127.0.0.1"]}
 
 
 def ask(capability: str, source: Path | str, out: Path, server: RunningServer, *options: str | Path, **env: str) -> Any:
@@ -63,36 +53,36 @@ def draw(folder: Path, count: int) -> None:
         image.save(folder / f"{number:05d}.png")
 
 
-def test_every_sample_gets_an_answer_and_the_ledger_is_the_bill(server: RunningServer, tmp_path: Path) -> None:
+def test_every_sample_gets_an_answer_and_the_ledger_is_the_bill(local_server: RunningServer, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done = ask("caption", PICTURES, out, server)
+    done = ask("caption", PICTURES, out, local_server)
     assert done.returncode == 0, done.stderr
     found = read_rows(out)
-    assert len(found) == server.bill()["billed"] == 8
+    assert len(found) == local_server.bill()["billed"] == 8
     assert all(row["text"].startswith("echo of image") for row in found)
     assert {row["answered_by"] for row in found} == {MODEL}
     assert all(row["input_tokens"] and row["output_tokens"] and row["cost_basis"] == "metered" for row in found)
-    assert_ledger_equals_bill(out, server)
+    assert_ledger_equals_bill(out, local_server)
     assert_no_key_in(tmp_path, done.stdout, done.stderr)
     assert (out / "report.html").read_text().count('<img src="data:image/jpeg;base64,') == 8
     assert SENTINEL not in done.stderr
-    again = ask("caption", PICTURES, out, server)
-    assert (again.returncode, server.bill()["requests"]) == (0, 8)
+    again = ask("caption", PICTURES, out, local_server)
+    assert (again.returncode, local_server.bill()["requests"]) == (0, 8)
 
 
-def test_a_manifest_fills_the_prompt_and_groups_its_pictures(server: RunningServer, tmp_path: Path) -> None:
+def test_a_manifest_fills_the_prompt_and_groups_its_pictures(local_server: RunningServer, tmp_path: Path) -> None:
     with (tmp_path / "shop.csv").open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["id", "path", "product", "page"])
         for n, (name, page) in enumerate([("house.jpg", "a"), ("page.png", "a"), ("badge.webp", "b")]):
             table.writerow([n, PICTURES / name, f"thing {n}", page])
     options = ("--group-by", "page", "--prompt", "What is {{ product }}?")
-    done = ask("caption", tmp_path / "shop.csv", tmp_path / "out", server, *options)
+    done = ask("caption", tmp_path / "shop.csv", tmp_path / "out", local_server, *options)
     assert done.returncode == 0, done.stderr
     found = {row["item_id"]: row for row in read_rows(tmp_path / "out")}
     assert [len(found[name]["pictures"]) for name in ("a", "b")] == [2, 1]
     assert found["a"]["text"].count("image") == 2
-    wrong = ask("caption", tmp_path / "shop.csv", tmp_path / "other", server, "--prompt", "{{ nothing }}")
+    wrong = ask("caption", tmp_path / "shop.csv", tmp_path / "other", local_server, "--prompt", "{{ nothing }}")
     assert wrong.returncode == 3
     assert "its columns are" in wrong.stdout
 
@@ -113,12 +103,12 @@ def with_schema(server: RunningServer, tmp_path: Path, *said: dict[str, str]) ->
     return tmp_path / "out"
 
 
-def test_an_answer_that_does_not_fit_is_asked_for_again(server: RunningServer, tmp_path: Path) -> None:
-    out = with_schema(server, tmp_path, WRONG, RIGHT)
+def test_an_answer_that_does_not_fit_is_asked_for_again(local_server: RunningServer, tmp_path: Path) -> None:
+    out = with_schema(local_server, tmp_path, WRONG, RIGHT)
     (row,) = read_rows(out)
     assert (row["title"], row["width"], row["answer_width"], row["answer_text"], row["repairs"]) == ("b", 24, 7, "c", 1)
     assert pq.read_table(out / "results").schema.field("answer_width").type == "int64"
-    assert_ledger_equals_bill(out, server)
+    assert_ledger_equals_bill(out, local_server)
 
 
 @pytest.mark.long
@@ -130,30 +120,32 @@ def test_an_answer_that_does_not_fit_is_asked_for_again(server: RunningServer, t
     ],
 )
 def test_an_answer_that_never_fits_is_a_failure_that_is_not_bought_again(
-    said: list[dict[str, str]], kind: str, words: str, server: RunningServer, tmp_path: Path
+    said: list[dict[str, str]], kind: str, words: str, local_server: RunningServer, tmp_path: Path
 ) -> None:
-    out = with_schema(server, tmp_path, *said)
+    out = with_schema(local_server, tmp_path, *said)
     (row,) = read_rows(out, "failures")
     assert (row["error_kind"], words in row["error_message"]) == (kind, True)
-    again = ask("caption", tmp_path / "in", out, server, "--schema", tmp_path / "s.json")
-    assert (again.returncode, server.bill()["requests"]) == (3, len(said))
+    again = ask("caption", tmp_path / "in", out, local_server, "--schema", tmp_path / "s.json")
+    assert (again.returncode, local_server.bill()["requests"]) == (3, len(said))
 
 
 @pytest.mark.long
-def test_a_refusal_is_a_failure_of_its_own_and_is_not_bought_again(server: RunningServer, tmp_path: Path) -> None:
+def test_a_refusal_is_a_failure_of_its_own_and_is_not_bought_again(local_server: RunningServer, tmp_path: Path) -> None:
     draw(tmp_path / "in", 2)
-    server.faults({"match": {"nth": 1}, "fault": {"kind": "say", "body": {"refusal": "I will not.", "content": ""}}})
-    done = ask("caption", tmp_path / "in", tmp_path / "out", server, "--concurrency", "1")
+    local_server.faults(
+        {"match": {"nth": 1}, "fault": {"kind": "say", "body": {"refusal": "I will not.", "content": ""}}}
+    )
+    done = ask("caption", tmp_path / "in", tmp_path / "out", local_server, "--concurrency", "1")
     assert done.returncode == 3
     (row,) = read_rows(tmp_path / "out", "failures")
     assert (row["error_kind"], "I will not." in row["error_message"]) == ("refused", True)
 
 
-def test_one_of_a_group_that_looks_alike_is_sent(server: RunningServer, tmp_path: Path) -> None:
+def test_one_of_a_group_that_looks_alike_is_sent(local_server: RunningServer, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert ask("caption", PICTURES, out, server, "--dedup", "near", "--concurrency", "1").returncode == 0
+    assert ask("caption", PICTURES, out, local_server, "--dedup", "near", "--concurrency", "1").returncode == 0
     found = {row["item_id"]: row for row in read_rows(out)}
-    assert server.bill()["billed"] == 5
+    assert local_server.bill()["billed"] == 5
     copies = {name for name, row in found.items() if row["duplicate_of"] == "house.jpg"}
     assert copies == {"phone.heic", "print.jpg", "sideways.jpg"}
     assert {found[name]["text"] for name in copies} == {found["house.jpg"]["text"]}
@@ -161,13 +153,13 @@ def test_one_of_a_group_that_looks_alike_is_sent(server: RunningServer, tmp_path
 
 
 @pytest.mark.long
-def test_an_address_is_passed_on_or_fetched_here(server: RunningServer, tmp_path: Path) -> None:
+def test_an_address_is_passed_on_or_fetched_here(local_server: RunningServer, tmp_path: Path) -> None:
     with serve_folder(PICTURES) as address:
         host = address.removeprefix("http://")
         (tmp_path / "urls.csv").write_text(f"id,url\na,{address}/house.jpg\n")
-        passed = ask("caption", tmp_path / "urls.csv", tmp_path / "one", server)
+        passed = ask("caption", tmp_path / "urls.csv", tmp_path / "one", local_server)
         assert passed.returncode == 0, passed.stdout
-        fetched = ask("caption", tmp_path / "urls.csv", tmp_path / "two", server, "--fetch", "--allow-host", host)
+        fetched = ask("caption", tmp_path / "urls.csv", tmp_path / "two", local_server, "--fetch", "--allow-host", host)
         assert fetched.returncode == 0, fetched.stdout
     one, two = read_rows(tmp_path / "one")[0], read_rows(tmp_path / "two")[0]
     assert (one["pictures"][0]["recipe"], two["pictures"][0]["recipe"]) == ("url", "as-is")
@@ -175,32 +167,36 @@ def test_an_address_is_passed_on_or_fetched_here(server: RunningServer, tmp_path
 
 
 @pytest.mark.long
-def test_a_quote_tells_both_ends_and_what_is_saved(server: RunningServer, tmp_path: Path) -> None:
+def test_a_quote_tells_both_ends_and_what_is_saved(local_server: RunningServer, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     Image.effect_noise((2400, 1800), 90).convert("RGB").save(tmp_path / "in" / "large.jpg", quality=95)
-    done = ask("caption", tmp_path / "in", tmp_path / "out", server, "--quote", "--json")
+    done = ask("caption", tmp_path / "in", tmp_path / "out", local_server, "--quote", "--json")
     told = json.loads(done.stdout)
     assert Decimal(told["low_usd"]) < Decimal(told["high_usd"])
     assert told["saved_bytes"] > 100_000
     economy = json.loads(
-        ask("caption", tmp_path / "in", tmp_path / "out", server, "--quote", "--json", "--detail", "economy").stdout
+        ask(
+            "caption", tmp_path / "in", tmp_path / "out", local_server, "--quote", "--json", "--detail", "economy"
+        ).stdout
     )
     assert economy["saved_tokens"] > told["saved_tokens"]
-    assert server.bill()["requests"] == 0
-    assert ask("caption", tmp_path / "in", tmp_path / "out", server).returncode == 0
-    assert Decimal(str(server.bill()["usd"])) <= Decimal(told["high_usd"])
+    assert local_server.bill()["requests"] == 0
+    assert ask("caption", tmp_path / "in", tmp_path / "out", local_server).returncode == 0
+    assert Decimal(str(local_server.bill()["usd"])) <= Decimal(told["high_usd"])
 
 
 @pytest.mark.long
-def test_a_budget_holds_for_tokens(server: RunningServer, tmp_path: Path) -> None:
+def test_a_budget_holds_for_tokens(local_server: RunningServer, tmp_path: Path) -> None:
     draw(tmp_path / "in", 30)
-    done = ask("caption", tmp_path / "in", tmp_path / "out", server, "--budget", "0.003", "--concurrency", "1")
+    done = ask("caption", tmp_path / "in", tmp_path / "out", local_server, "--budget", "0.003", "--concurrency", "1")
     assert done.returncode == 4
     assert "budget" in done.stdout
-    assert Decimal(str(server.bill()["usd"])) <= Decimal("0.003")
-    unpriced = ask("caption", tmp_path / "in", tmp_path / "new", server, "--budget", "1", "--model", "my-endpoint")
+    assert Decimal(str(local_server.bill()["usd"])) <= Decimal("0.003")
+    unpriced = ask(
+        "caption", tmp_path / "in", tmp_path / "new", local_server, "--budget", "1", "--model", "my-endpoint"
+    )
     assert unpriced.returncode in (3, 4)
-    assert server.bill()["by_model"].get("my-endpoint") is None
+    assert local_server.bill()["by_model"].get("my-endpoint") is None
 
 
 @pytest.mark.long
@@ -214,17 +210,17 @@ def test_a_budget_holds_for_tokens(server: RunningServer, tmp_path: Path) -> Non
     ],
 )
 def test_a_broken_stream_is_asked_for_again_and_told(
-    fault: dict[str, Any], server: RunningServer, tmp_path: Path
+    fault: dict[str, Any], local_server: RunningServer, tmp_path: Path
 ) -> None:
     (tmp_path / "p.csv").write_text("id,text\na,What is this?\nb,And that?\n")
-    server.faults({"match": {"nth": 1}, "fault": fault})
+    local_server.faults({"match": {"nth": 1}, "fault": fault})
     out = tmp_path / "out"
     options = ("--set", "stream=true", "--concurrency", "1", "--deadline", "2s", "--model", MODEL)
-    done = ask("complete", tmp_path / "p.csv", out, server, *options)
+    done = ask("complete", tmp_path / "p.csv", out, local_server, *options)
     assert done.returncode == 0, done.stdout
     assert len(read_rows(out)) == 2
     assert all(row["first_token_ms"] is not None for row in read_rows(out))
-    assert_bill_within_ledger_bounds(out, server.bill()["usd"])
+    assert_bill_within_ledger_bounds(out, local_server.bill()["usd"])
 
 
 POINTS = ["call.wire.after:6", "call.replied.after:9", "call.sending.after:12", "part.rename.after:1"]
@@ -232,29 +228,29 @@ POINTS = ["call.wire.after:6", "call.replied.after:9", "call.sending.after:12", 
 
 @pytest.mark.long
 @pytest.mark.parametrize("point", POINTS)
-def test_sigkill_loses_nothing_and_pays_nothing_twice(point: str, server: RunningServer, tmp_path: Path) -> None:
+def test_sigkill_loses_nothing_and_pays_nothing_twice(point: str, local_server: RunningServer, tmp_path: Path) -> None:
     draw(tmp_path / "in", 40)
     out = tmp_path / "out"
     options = ("--concurrency", "4", "--dedup", "near")
-    killed = ask("caption", tmp_path / "in", out, server, *options, MEDIAMILL_FAULTS=f"{point}:kill")
+    killed = ask("caption", tmp_path / "in", out, local_server, *options, MEDIAMILL_FAULTS=f"{point}:kill")
     assert killed.returncode == -signal.SIGKILL
-    done = ask("caption", tmp_path / "in", out, server, *options)
+    done = ask("caption", tmp_path / "in", out, local_server, *options)
     assert done.returncode == 0, done.stderr
-    bill = server.bill()
+    bill = local_server.bill()
     assert len(read_rows(out)) == 40
     assert bill["billed_again"] <= 4
     assert_bill_within_ledger_bounds(out, bill["usd"])
 
 
 @pytest.mark.long
-def test_completions_have_samples_tools_and_messages(server: RunningServer, tmp_path: Path) -> None:
+def test_completions_have_samples_tools_and_messages(local_server: RunningServer, tmp_path: Path) -> None:
     lines = [
         {"id": "a", "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}]},
         {"id": "b", "messages": [{"role": "user", "content": "How?"}]},
         {"id": "c", "messages": "no list"},
     ]
     (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    done = ask("complete", tmp_path / "p.jsonl", tmp_path / "out", server, "--n", "2", "--model", MODEL)
+    done = ask("complete", tmp_path / "p.jsonl", tmp_path / "out", local_server, "--n", "2", "--model", MODEL)
     assert done.returncode == 3
     found = read_rows(tmp_path / "out")
     assert [len(row["samples"]) for row in found] == [2, 2]
@@ -264,22 +260,22 @@ def test_completions_have_samples_tools_and_messages(server: RunningServer, tmp_
     tool = {"type": "function", "function": {"name": "note", "parameters": SCHEMA}}
     (tmp_path / "tools.json").write_text(json.dumps([tool]))
     options = ("--tools", tmp_path / "tools.json", "--tool-choice", "note", "--model", MODEL)
-    called = ask("complete", tmp_path / "p.jsonl", tmp_path / "tools", server, *options)
+    called = ask("complete", tmp_path / "p.jsonl", tmp_path / "tools", local_server, *options)
     assert called.returncode == 3
     assert {call["name"] for row in read_rows(tmp_path / "tools") for call in row["tool_calls"]} == {"note"}
 
 
 @pytest.mark.long
-def test_a_retry_buys_an_answer_anew_where_the_old_one_is_useless(server: RunningServer, tmp_path: Path) -> None:
-    out = with_schema(server, tmp_path, WRONG, WRONG, WRONG)
-    server.faults({"fault": {"kind": "say", "body": RIGHT}})
+def test_a_retry_buys_an_answer_anew_where_the_old_one_is_useless(local_server: RunningServer, tmp_path: Path) -> None:
+    out = with_schema(local_server, tmp_path, WRONG, WRONG, WRONG)
+    local_server.faults({"fault": {"kind": "say", "body": RIGHT}})
     done = mediamill("retry", out, "--only", "misfit", "--yes", home=tmp_path / "home")
     assert done.returncode == 0, done.stderr + done.stdout
     assert read_rows(out)[0]["title"] == "b"
-    assert server.bill()["billed"] == 4
+    assert local_server.bill()["billed"] == 4
 
 
-def test_an_endpoints_hours_are_a_cost_line_of_their_own(server: RunningServer, tmp_path: Path) -> None:
+def test_an_endpoints_hours_are_a_cost_line_of_their_own(local_server: RunningServer, tmp_path: Path) -> None:
     with running_server(engine="echo", dialect="together", model=["my-endpoint"]) as own:
         options = ("--model", "my-endpoint", "--endpoint-hourly", "36", "--budget", "5", "--json")
         done = ask("caption", PICTURES, tmp_path / "out", own, *options)
@@ -295,6 +291,6 @@ def test_an_endpoints_hours_are_a_cost_line_of_their_own(server: RunningServer, 
     assert (stands["spent_usd"], stands["unstated"]) == ("0", 8)
     told_status = mediamill("status", tmp_path / "out", home=tmp_path / "home").stdout
     assert "spent $0.00 and 8 requests at no known price" in told_status
-    stopped = ask("caption", PICTURES, tmp_path / "two", server, *options[:4], "--budget", "0.000001")
-    assert (stopped.returncode, server.bill()["requests"]) == (4, 0)
+    stopped = ask("caption", PICTURES, tmp_path / "two", local_server, *options[:4], "--budget", "0.000001")
+    assert (stopped.returncode, local_server.bill()["requests"]) == (4, 0)
     assert "the budget of $0.000001 is used up" in stopped.stdout

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.cli_runs import mediamill, read_rows
-from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.local_server import RunningServer
 
 MODEL = "Qwen/Qwen3.5-9B"
 SCHEMA = {"type": "object", "properties": {"title": {"type": "string"}}, "required": ["title"]}
@@ -19,9 +18,8 @@ TOOL = {"name": "note", "description": "Takes a note. " * 400, "parameters": {"t
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[RunningServer]:
-    with running_server(engine="echo", dialect="together", price=[f"{MODEL}=0.17/0.25"]) as running:
-        yield running
+def server_options() -> dict[str, Any]:
+    return {"dialect": "together", "price": [f"{MODEL}=0.17/0.25"]}
 
 
 def complete(server: RunningServer, tmp_path: Path, out: str, *options: str | Path) -> Any:
@@ -34,25 +32,25 @@ def complete(server: RunningServer, tmp_path: Path, out: str, *options: str | Pa
     return mediamill("complete", tmp_path / "p.jsonl", *where, home=tmp_path / "home")
 
 
-def test_tools_go_with_a_schema_and_count_in_the_ceiling(server: RunningServer, tmp_path: Path) -> None:
-    server.reset()
+def test_tools_go_with_a_schema_and_count_in_the_ceiling(local_server: RunningServer, tmp_path: Path) -> None:
+    local_server.reset()
     tools = ("--tools", tmp_path / "t.json", "--max-tokens", "200")
-    assert complete(server, tmp_path, "free", *tools, "--tool-choice", "none").returncode == 0
-    assert complete(server, tmp_path, "named", *tools, "--tool-choice", "note").returncode == 0
+    assert complete(local_server, tmp_path, "free", *tools, "--tool-choice", "none").returncode == 0
+    assert complete(local_server, tmp_path, "named", *tools, "--tool-choice", "note").returncode == 0
     (free,), (named,) = read_rows(tmp_path / "free"), read_rows(tmp_path / "named")
     assert (free["title"] is None, free["tool_calls"]) == (False, [])
     assert (named["title"], [call["name"] for call in named["tool_calls"]], named["repairs"]) == (None, ["note"], 0)
-    assert server.bill()["requests"] == 2
+    assert local_server.bill()["requests"] == 2
     for call in read_rows(tmp_path / "free", "calls") + read_rows(tmp_path / "named", "calls"):
         assert call["usage"]["input_tokens"] > len(TOOL["description"]) // 4
         assert call["cost_usd"] <= call["cost_max_usd"]
 
 
 @pytest.mark.long
-def test_the_most_of_a_quote_has_every_repair_in_it(server: RunningServer, tmp_path: Path) -> None:
-    server.reset()
-    server.faults({"fault": {"kind": "say", "body": {"content": "no JSON " * 480}}})
-    told = json.loads(complete(server, tmp_path, "out", "--quote").stdout)
-    done = complete(server, tmp_path, "out")
-    assert (done.returncode, server.bill()["billed"]) == (3, 3)
-    assert Decimal(told["low_usd"]) < Decimal(str(server.bill()["usd"])) <= Decimal(told["high_usd"])
+def test_the_most_of_a_quote_has_every_repair_in_it(local_server: RunningServer, tmp_path: Path) -> None:
+    local_server.reset()
+    local_server.faults({"fault": {"kind": "say", "body": {"content": "no JSON " * 480}}})
+    told = json.loads(complete(local_server, tmp_path, "out", "--quote").stdout)
+    done = complete(local_server, tmp_path, "out")
+    assert (done.returncode, local_server.bill()["billed"]) == (3, 3)
+    assert Decimal(told["low_usd"]) < Decimal(str(local_server.bill()["usd"])) <= Decimal(told["high_usd"])

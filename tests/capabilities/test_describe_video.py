@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -24,15 +23,8 @@ DAY = SAMPLES / "videos" / "day.mp4"
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[RunningServer]:
-    with running_server(engine="echo", dialect="together", price=[f"{MODEL}=0.17/0.25", f"{EAR}=0.0015"]) as server:
-        yield server
-
-
-@pytest.fixture
-def server(running: RunningServer) -> RunningServer:
-    running.reset()
-    return running
+def server_options() -> dict[str, Any]:
+    return {"dialect": "together", "price": [f"{MODEL}=0.17/0.25", f"{EAR}=0.0015"]}
 
 
 def describe(source: Path, out: Path, server: RunningServer, *options: str) -> Any:
@@ -40,41 +32,44 @@ def describe(source: Path, out: Path, server: RunningServer, *options: str) -> A
     return mediamill("describe-video", source, *where, *options, home=out.parent / "home")
 
 
-def test_frames_are_shown_with_their_times_and_what_is_said(server: RunningServer, tmp_path: Path) -> None:
+def test_frames_are_shown_with_their_times_and_what_is_said(local_server: RunningServer, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done = describe(DAY.parent, out, server, "--frames", "3", "--with-audio")
+    done = describe(DAY.parent, out, local_server, "--frames", "3", "--with-audio")
     assert done.returncode == 0, done.stderr
     (row,) = read_rows(out)
     assert (row["width"], row["height"], row["whole"], row["format"]) == (320, 240, False, "mov")
     assert row["shown_at"] == pytest.approx([1, 3, 5], abs=0.05)
     assert row["text"].count("image") == 3
     assert row["transcript"]
-    assert {call["path"].rpartition("/")[2] for call in server.bill()["calls"]} == {"completions", "transcriptions"}
-    assert_ledger_equals_bill(out, server)
+    assert {call["path"].rpartition("/")[2] for call in local_server.bill()["calls"]} == {
+        "completions",
+        "transcriptions",
+    }
+    assert_ledger_equals_bill(out, local_server)
 
 
-def test_a_template_that_cannot_be_filled_costs_nothing(server: RunningServer, tmp_path: Path) -> None:
-    done = describe(DAY.parent, tmp_path / "out", server, "--with-audio", "--prompt", "{{ nowhere }}")
+def test_a_template_that_cannot_be_filled_costs_nothing(local_server: RunningServer, tmp_path: Path) -> None:
+    done = describe(DAY.parent, tmp_path / "out", local_server, "--with-audio", "--prompt", "{{ nowhere }}")
     assert done.returncode == 3, done.stderr
-    assert server.bill()["calls"] == []
+    assert local_server.bill()["calls"] == []
 
 
 @pytest.mark.long
-def test_long_videos_go_in_windows_that_are_summed_up(server: RunningServer, tmp_path: Path) -> None:
+def test_long_videos_go_in_windows_that_are_summed_up(local_server: RunningServer, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    quoted = describe(DAY, out, server, "--window", "5", "--frames", "2", "--quote", "--json")
+    quoted = describe(DAY, out, local_server, "--window", "5", "--frames", "2", "--quote", "--json")
     assert quoted.returncode == 0
-    assert describe(DAY, out, server, "--window", "5", "--frames", "2").returncode == 0
+    assert describe(DAY, out, local_server, "--window", "5", "--frames", "2").returncode == 0
     (row,) = read_rows(out)
     (first, second) = row["windows"]
     assert (first["start"], first["end"], second["end"]) == (0, second["start"], pytest.approx(6))
-    bill = server.bill()
+    bill = local_server.bill()
     assert bill["billed"] == 3
     assert Decimal(str(bill["usd"])) <= Decimal(json.loads(quoted.stdout)["high_usd"])
 
 
 @pytest.mark.long
-def test_an_endpoint_that_takes_videos_gets_them_whole(server: RunningServer, tmp_path: Path) -> None:
+def test_an_endpoint_that_takes_videos_gets_them_whole(local_server: RunningServer, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with running_server(engine="echo", dialect="compatible") as own:
         where = ("--provider", "compatible", "--base-url", own.origin, "--model", "any", "--out", out)
@@ -82,21 +77,21 @@ def test_an_endpoint_that_takes_videos_gets_them_whole(server: RunningServer, tm
     assert done.returncode == 0, done.stderr
     (row,) = read_rows(out)
     assert (row["whole"], "echo of video" in row["text"]) == (True, True)
-    refused = describe(DAY, tmp_path / "other", server, "--whole")
+    refused = describe(DAY, tmp_path / "other", local_server, "--whole")
     assert refused.returncode == 3
     assert "it takes no videos" in refused.stdout
 
 
-def test_what_is_no_video_costs_nothing(server: RunningServer, tmp_path: Path) -> None:
+def test_what_is_no_video_costs_nothing(local_server: RunningServer, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "cut.mp4").write_bytes(DAY.read_bytes()[:400])
     shutil.copy(SAMPLES / "recordings" / "keys.m4a", tmp_path / "in" / "sound.mp4")
     (tmp_path / "in" / "text.mp4").write_text("no video")
-    done = describe(tmp_path / "in", tmp_path / "out", server)
+    done = describe(tmp_path / "in", tmp_path / "out", local_server)
     assert done.returncode == 3
     kinds = {row["item_id"]: row["error_kind"] for row in read_rows(tmp_path / "out", "failures")}
     assert kinds == {"cut.mp4": "not_a_video", "sound.mp4": "no_video", "text.mp4": "not_a_video"}
-    assert server.bill()["requests"] == 0
+    assert local_server.bill()["requests"] == 0
 
 
 def test_the_greatest_changes_are_found() -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,7 @@ import pytest
 from mediamill.tasks.local.endpoints.embeddings import embed_text
 from tests.capabilities.capability_runs import E5, PRICES, SMALL, run_capability
 from tests.helpers.cli_runs import mediamill, read_rows
-from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.local_server import RunningServer
 from tests.helpers.quick_tier import mark_rest_long
 from tests.helpers.run_checks import assert_bill_within_ledger_bounds, assert_ledger_equals_bill, assert_no_key_in
 
@@ -26,15 +26,8 @@ TOKENS = 10
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[RunningServer]:
-    with running_server(engine="hashing", price=PRICES) as server:
-        yield server
-
-
-@pytest.fixture
-def server(running: RunningServer) -> RunningServer:
-    running.reset()
-    return running
+def server_options() -> dict[str, Any]:
+    return {"engine": "hashing", "price": PRICES}
 
 
 def texts(count: int = COUNT) -> list[str]:
@@ -59,46 +52,52 @@ def vectors_of(out: Path) -> list[list[float]]:
     ],
 )
 def test_texts_share_requests_and_each_gets_its_own_vector(
-    provider: str, model: str, size: int, most: int, truncated: bool | None, server: RunningServer, tmp_path: Path
+    provider: str, model: str, size: int, most: int, truncated: bool | None, local_server: RunningServer, tmp_path: Path
 ) -> None:
     out, source = tmp_path / "out", manifest(tmp_path / "t.parquet", texts())
-    done = run_capability("embed", source, out, server, "--model", model, provider=provider)
+    done = run_capability("embed", source, out, local_server, "--model", model, provider=provider)
     assert done.returncode == 0, done.stderr + done.stdout
     told = vectors_of(out)
     np.testing.assert_array_equal(np.array(told, "float32"), np.array([embed_text(text, size) for text in texts()]))
     kind = pq.read_table(out / "results").schema.field("vector").type
     assert kind == (pa.list_(pa.float32(), size) if provider != "compatible" else pa.list_(pa.float32()))
     assert {(row["dimensions"], row["truncated"]) for row in read_rows(out)} == {(size, truncated)}
-    bill = server.bill()
+    bill = local_server.bill()
     assert COUNT // most <= bill["billed"] <= -(-COUNT // most) + 3
     if provider == "openai":
-        assert_ledger_equals_bill(out, server)
+        assert_ledger_equals_bill(out, local_server)
         ledger = sum(row["cost_usd"] for row in read_rows(out, "calls"))
         assert abs(sum((row["cost_usd"] for row in read_rows(out)), Decimal(0)) - ledger) < Decimal("1e-9")
     if provider == "together":  # its replies tell no usage
         assert {row["cost_basis"] for row in read_rows(out)} == {"estimated"}
         assert sum(row["cost_usd"] for row in read_rows(out, "calls")) >= Decimal(bill["usd"])
     assert_no_key_in(tmp_path, done.stdout, done.stderr)
-    again = run_capability("embed", source, out, server, "--model", model, provider=provider)
-    assert (again.returncode, server.bill()["requests"]) == (0, bill["requests"])
+    again = run_capability("embed", source, out, local_server, "--model", model, provider=provider)
+    assert (again.returncode, local_server.bill()["requests"]) == (0, bill["requests"])
 
 
-def test_requests_stay_below_the_limit_of_tokens(server: RunningServer, tmp_path: Path) -> None:
+def test_requests_stay_below_the_limit_of_tokens(local_server: RunningServer, tmp_path: Path) -> None:
     source = manifest(tmp_path / "t.parquet", [f"{n} " + "word " * 4000 for n in range(40)])
-    done = run_capability("embed", source, tmp_path / "out", server, "--model", SMALL, provider="openai")
+    done = run_capability("embed", source, tmp_path / "out", local_server, "--model", SMALL, provider="openai")
     assert done.returncode == 0, done.stdout
-    calls = server.bill()["calls"]
+    calls = local_server.bill()["calls"]
     assert all(call["status"] == 200 and call["input_tokens"] <= 300_000 for call in calls)
     assert 3 <= len(calls) <= 6
-    assert_ledger_equals_bill(tmp_path / "out", server)
+    assert_ledger_equals_bill(tmp_path / "out", local_server)
 
 
-def test_a_text_that_is_refused_fails_alone(server: RunningServer, tmp_path: Path) -> None:
+def test_a_text_that_is_refused_fails_alone(local_server: RunningServer, tmp_path: Path) -> None:
     given = texts(33)
     given[7] = "word " * 20_000
     given[20] = "   "
     done = run_capability(
-        "embed", manifest(tmp_path / "t.parquet", given), tmp_path / "out", server, "--model", SMALL, provider="openai"
+        "embed",
+        manifest(tmp_path / "t.parquet", given),
+        tmp_path / "out",
+        local_server,
+        "--model",
+        SMALL,
+        provider="openai",
     )
     assert done.returncode == 3, done.stderr
     assert [row["item_id"] for row in read_rows(tmp_path / "out")] == [
@@ -107,26 +106,26 @@ def test_a_text_that_is_refused_fails_alone(server: RunningServer, tmp_path: Pat
     failed = {row["item_id"]: row for row in read_rows(tmp_path / "out", "failures")}
     assert "maximum context length" in failed["t0007"]["error_message"]
     assert failed["t0020"]["error_kind"] == "empty"
-    assert_ledger_equals_bill(tmp_path / "out", server)
-    wrong = [call for call in server.bill()["calls"] if call["status"] == 400]
+    assert_ledger_equals_bill(tmp_path / "out", local_server)
+    wrong = [call for call in local_server.bill()["calls"] if call["status"] == 400]
     assert 1 < len(wrong) <= 7
 
 
-def test_a_text_that_is_cut_off_is_flagged(server: RunningServer, tmp_path: Path) -> None:
+def test_a_text_that_is_cut_off_is_flagged(local_server: RunningServer, tmp_path: Path) -> None:
     source = manifest(tmp_path / "t.parquet", ["short", "word " * 600, "a" * 1200])
-    assert run_capability("embed", source, tmp_path / "out", server, "--model", E5).returncode == 0
+    assert run_capability("embed", source, tmp_path / "out", local_server, "--model", E5).returncode == 0
     assert [row["truncated"] for row in read_rows(tmp_path / "out")] == [False, True, None]
 
 
 @pytest.mark.long
-def test_dimensions_and_templates_are_another_purchase(server: RunningServer, tmp_path: Path) -> None:
+def test_dimensions_and_templates_are_another_purchase(local_server: RunningServer, tmp_path: Path) -> None:
     source = manifest(tmp_path / "t.parquet", ["a river", "a bridge"])
     shared = ("--journal", tmp_path / "journal", "--model", SMALL)
     options: list[tuple[str, ...]] = [(), ("--dimensions", "64"), ("--template", "Query: {{ text }}"), ()]
     for n, each in enumerate(options):
-        done = run_capability("embed", source, tmp_path / f"o{n}", server, *shared, *each, provider="openai")
+        done = run_capability("embed", source, tmp_path / f"o{n}", local_server, *shared, *each, provider="openai")
         assert done.returncode == 0, done.stderr + done.stdout
-    assert server.bill()["billed"] == 3
+    assert local_server.bill()["billed"] == 3
     assert [len(vectors_of(tmp_path / f"o{n}")[0]) for n in range(4)] == [1536, 64, 1536, 1536]
     np.testing.assert_array_equal(
         np.array(vectors_of(tmp_path / "o2")[0], "float32"), embed_text("Query: a river", 1536)
@@ -135,10 +134,12 @@ def test_dimensions_and_templates_are_another_purchase(server: RunningServer, tm
 
 
 @pytest.mark.long
-def test_a_row_has_no_size_of_its_own(server: RunningServer, tmp_path: Path) -> None:
+def test_a_row_has_no_size_of_its_own(local_server: RunningServer, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("text,dimensions\na river,64\na bridge,\n")
-    done = run_capability("embed", tmp_path / "t.csv", tmp_path / "out", server, "--model", SMALL, provider="openai")
-    assert (done.returncode, server.bill()["billed"]) == (3, 1)
+    done = run_capability(
+        "embed", tmp_path / "t.csv", tmp_path / "out", local_server, "--model", SMALL, provider="openai"
+    )
+    assert (done.returncode, local_server.bill()["billed"]) == (3, 1)
     (failed,) = read_rows(tmp_path / "out", "failures")
     assert "vectors of one OUT are of one size" in failed["error_message"]
 
@@ -153,34 +154,36 @@ POINTS = [
 
 
 @pytest.mark.parametrize("point", mark_rest_long(POINTS, POINTS[:1]))
-def test_a_kill_pays_no_pack_twice(point: str, server: RunningServer, tmp_path: Path) -> None:
+def test_a_kill_pays_no_pack_twice(point: str, local_server: RunningServer, tmp_path: Path) -> None:
     out, source = tmp_path / "out", manifest(tmp_path / "t.parquet", texts(320))
     options = ("--model", "any", "--concurrency", "2")
     killed = run_capability(
-        "embed", source, out, server, *options, provider="compatible", MEDIAMILL_FAULTS=f"{point}:kill"
+        "embed", source, out, local_server, *options, provider="compatible", MEDIAMILL_FAULTS=f"{point}:kill"
     )
     assert killed.returncode == -signal.SIGKILL
-    before = server.bill()
-    done = run_capability("embed", source, out, server, *options, provider="compatible")
+    before = local_server.bill()
+    done = run_capability("embed", source, out, local_server, *options, provider="compatible")
     assert done.returncode == 0, done.stderr
     np.testing.assert_array_equal(
         np.array(vectors_of(out), "float32"), np.array([embed_text(text, 256) for text in texts(320)])
     )
-    paid = [call["input_tokens"] // TOKENS for call in server.bill()["calls"] if call["billed"]]
+    paid = [call["input_tokens"] // TOKENS for call in local_server.bill()["calls"] if call["billed"]]
     assert sum(paid) <= 320 + 2 * 32, (before, paid)  # twice only what was in flight: 2 requests of 32 texts
     assert len(paid) <= 10 + 2 + 2, (before, paid)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("point", ["call.replied.after:2", "call.sending.after:2"])
-def test_a_killed_run_keeps_its_promise(point: str, server: RunningServer, tmp_path: Path) -> None:
+def test_a_killed_run_keeps_its_promise(point: str, local_server: RunningServer, tmp_path: Path) -> None:
     out, source = tmp_path / "out", manifest(tmp_path / "t.parquet", [f"{n} " + "word " * 4000 for n in range(60)])
     options = ("--model", SMALL, "--concurrency", "1")
-    killed = run_capability("embed", source, out, server, *options, provider="openai", MEDIAMILL_FAULTS=f"{point}:kill")
+    killed = run_capability(
+        "embed", source, out, local_server, *options, provider="openai", MEDIAMILL_FAULTS=f"{point}:kill"
+    )
     assert killed.returncode == -signal.SIGKILL
-    assert run_capability("embed", source, out, server, *options, provider="openai").returncode == 0
+    assert run_capability("embed", source, out, local_server, *options, provider="openai").returncode == 0
     assert len(read_rows(out)) == 60
-    assert_bill_within_ledger_bounds(out, server.bill()["usd"])
+    assert_bill_within_ledger_bounds(out, local_server.bill()["usd"])
 
 
 @pytest.mark.long
@@ -188,12 +191,14 @@ def test_a_killed_run_keeps_its_promise(point: str, server: RunningServer, tmp_p
     "fault",
     [{"kind": "status", "status": 503}, {"kind": "bad_json"}, {"kind": "reset_mid_body"}, {"kind": "wrong_type"}],
 )
-def test_a_broken_reply_is_asked_for_again(fault: dict[str, object], server: RunningServer, tmp_path: Path) -> None:
-    server.faults({"match": {"nth": 1}, "fault": fault})
+def test_a_broken_reply_is_asked_for_again(
+    fault: dict[str, object], local_server: RunningServer, tmp_path: Path
+) -> None:
+    local_server.faults({"match": {"nth": 1}, "fault": fault})
     source = manifest(tmp_path / "t.parquet", texts(40))
-    done = run_capability("embed", source, tmp_path / "out", server, "--model", SMALL, provider="openai")
+    done = run_capability("embed", source, tmp_path / "out", local_server, "--model", SMALL, provider="openai")
     assert done.returncode in ((0, 3) if fault["kind"] == "wrong_type" else (0,)), done.stdout
-    assert_bill_within_ledger_bounds(tmp_path / "out", server.bill()["usd"])
+    assert_bill_within_ledger_bounds(tmp_path / "out", local_server.bill()["usd"])
 
 
 def test_lines_of_stdin_and_the_built_in_provider(tmp_path: Path) -> None:

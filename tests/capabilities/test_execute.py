@@ -7,7 +7,6 @@ import random
 import signal
 import time
 import urllib.request
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -26,15 +25,8 @@ PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADh
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[RunningServer]:
-    with running_server(engine="python", price=PRICES, allow_local_code=True, cell_seconds=2) as server:
-        yield server
-
-
-@pytest.fixture
-def server(running: RunningServer) -> RunningServer:
-    running.reset()
-    return running
+def server_options() -> dict[str, Any]:
+    return {"engine": "python", "price": PRICES, "allow_local_code": True, "cell_seconds": 2}
 
 
 def cells(path: Path, *told: dict[str, Any]) -> Path:
@@ -46,7 +38,7 @@ def results(out: Path) -> list[dict[str, Any]]:
     return sorted(read_rows(out), key=lambda row: int(row["item_index"]))
 
 
-def test_rows_of_a_session_share_variables_and_pay_for_one(server: RunningServer, tmp_path: Path) -> None:
+def test_rows_of_a_session_share_variables_and_pay_for_one(local_server: RunningServer, tmp_path: Path) -> None:
     source = cells(
         tmp_path / "c.jsonl",
         {"code": "x = 1", "session": "a"},
@@ -58,7 +50,7 @@ def test_rows_of_a_session_share_variables_and_pay_for_one(server: RunningServer
         {"code": "x", "session": "a"},
         {"code": "x"},
     )
-    done = run_capability("execute", source, tmp_path / "out", server)
+    done = run_capability("execute", source, tmp_path / "out", local_server)
     assert done.returncode == 0, done.stderr + done.stdout
     found = results(tmp_path / "out")
     assert [row["stdout"] for row in found] == [None, None, "2\n", "3\n", "101\n", None, None, None]
@@ -67,16 +59,16 @@ def test_rows_of_a_session_share_variables_and_pay_for_one(server: RunningServer
         "3", True, True,
     )  # fmt: skip
     assert len({row["session_id"] for row in found}) == 3
-    bill = server.bill()
+    bill = local_server.bill()
     assert (bill["requests"], Decimal(bill["usd"])) == (8, Decimal("0.09"))
-    assert_ledger_equals_bill(tmp_path / "out", server)
+    assert_ledger_equals_bill(tmp_path / "out", local_server)
     assert sum(row["cost_usd"] for row in found) == Decimal("0.09")
     assert_no_key_in(tmp_path, done.stdout, done.stderr)
-    again = run_capability("execute", source, tmp_path / "out", server)
-    assert (again.returncode, server.bill()["requests"]) == (0, 8)
+    again = run_capability("execute", source, tmp_path / "out", local_server)
+    assert (again.returncode, local_server.bill()["requests"]) == (0, 8)
 
 
-def test_rows_run_in_their_order_however_long_their_files_take(server: RunningServer, tmp_path: Path) -> None:
+def test_rows_run_in_their_order_however_long_their_files_take(local_server: RunningServer, tmp_path: Path) -> None:
     dice = random.Random(1)
     paths = [tmp_path / f"f{n}.bin" for n in range(2)]
     for path, size in zip(paths, (3_000_000, 10), strict=True):
@@ -89,12 +81,12 @@ def test_rows_run_in_their_order_however_long_their_files_take(server: RunningSe
         }
         for n in range(24)
     ]
-    done = run_capability("execute", cells(tmp_path / "c.jsonl", *told), tmp_path / "out", server)
+    done = run_capability("execute", cells(tmp_path / "c.jsonl", *told), tmp_path / "out", local_server)
     assert done.returncode == 0, done.stderr
     assert results(tmp_path / "out")[-1]["stdout"] == f"{list(range(24))}\n"
 
 
-def test_files_go_in_and_pictures_come_out(server: RunningServer, tmp_path: Path) -> None:
+def test_files_go_in_and_pictures_come_out(local_server: RunningServer, tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text("a\n7\n")
     shown = (
         "import base64\n"
@@ -102,7 +94,7 @@ def test_files_go_in_and_pictures_come_out(server: RunningServer, tmp_path: Path
         "display(P())\nprint(open('data.csv').read().split()[1])"
     )
     source = cells(tmp_path / "c.jsonl", {"code": shown, "files": [str(tmp_path / "data.csv")]})
-    done = run_capability("execute", source, tmp_path / "out", server)
+    done = run_capability("execute", source, tmp_path / "out", local_server)
     assert done.returncode == 0, done.stderr
     (row,) = read_rows(tmp_path / "out")
     assert (row["ok"], row["stdout"]) == (True, "7\n")
@@ -110,12 +102,12 @@ def test_files_go_in_and_pictures_come_out(server: RunningServer, tmp_path: Path
     assert (picture["type"], picture["text"], picture["file"][-4:]) == ("display_data", None, ".png")
     assert (tmp_path / "out" / picture["file"]).read_bytes().startswith(b"\x89PNG")
     missing = cells(tmp_path / "m.jsonl", {"code": "1", "files": ["/nowhere/at.all"]})
-    assert run_capability("execute", missing, tmp_path / "no", server).returncode == 3
+    assert run_capability("execute", missing, tmp_path / "no", local_server).returncode == 3
     assert read_rows(tmp_path / "no", "failures")[0]["error_kind"] == "unreadable"
 
 
 @pytest.mark.long
-def test_a_cell_that_runs_too_long_ends_its_session_and_says_so(server: RunningServer, tmp_path: Path) -> None:
+def test_a_cell_that_runs_too_long_ends_its_session_and_says_so(local_server: RunningServer, tmp_path: Path) -> None:
     source = cells(
         tmp_path / "c.jsonl",
         {"code": "x = 1", "session": "a"},
@@ -124,17 +116,17 @@ def test_a_cell_that_runs_too_long_ends_its_session_and_says_so(server: RunningS
         {"code": "x + 1", "session": "a"},
         {"code": "2 + 2"},
     )
-    done = run_capability("execute", source, tmp_path / "out", server)
+    done = run_capability("execute", source, tmp_path / "out", local_server)
     assert done.returncode == 3, done.stdout
     found = results(tmp_path / "out")
     assert [(row["item_id"], row["ok"]) for row in found] == [("c000", True), ("c001", False), ("c004", True)]
     assert "longer than 2 s" in found[1]["error"]
     assert {row["error_kind"] for row in read_rows(tmp_path / "out", "failures")} == {"session_lost"}
-    assert_ledger_equals_bill(tmp_path / "out", server)
+    assert_ledger_equals_bill(tmp_path / "out", local_server)
 
 
 @pytest.mark.long
-def test_the_journal_is_shared_but_not_a_session(server: RunningServer, tmp_path: Path) -> None:
+def test_the_journal_is_shared_but_not_a_session(local_server: RunningServer, tmp_path: Path) -> None:
     shared = ("--journal", tmp_path / "journal")
     first = cells(
         tmp_path / "1.jsonl", {"code": "x = 1", "session": "a"}, {"code": "x = 5", "session": "a"}, {"code": "6*7"}
@@ -142,12 +134,12 @@ def test_the_journal_is_shared_but_not_a_session(server: RunningServer, tmp_path
     second = cells(
         tmp_path / "2.jsonl", {"code": "x = 1", "session": "a"}, {"code": "x", "session": "a"}, {"code": "6*7"}
     )
-    assert run_capability("execute", first, tmp_path / "one", server, *shared).returncode == 0
-    assert run_capability("execute", second, tmp_path / "two", server, *shared).returncode == 0
+    assert run_capability("execute", first, tmp_path / "one", local_server, *shared).returncode == 0
+    assert run_capability("execute", second, tmp_path / "two", local_server, *shared).returncode == 0
     found = results(tmp_path / "two")
     assert [(row["result"], row["cached"]) for row in found] == [(None, False), ("1", False), ("42", True)]
-    assert Decimal(server.bill()["usd"]) == Decimal("0.03") * 3
-    ledger_equals_bill_of_both(tmp_path, server)
+    assert Decimal(local_server.bill()["usd"]) == Decimal("0.03") * 3
+    ledger_equals_bill_of_both(tmp_path, local_server)
 
 
 def ledger_equals_bill_of_both(folder: Path, server: RunningServer) -> None:
@@ -158,29 +150,33 @@ def ledger_equals_bill_of_both(folder: Path, server: RunningServer) -> None:
 @pytest.mark.parametrize(
     "point", mark_rest_long(["call.replied.after:4", "shard.outcome.before:4"], ["call.replied.after:4"])
 )
-def test_a_kill_in_a_session_runs_no_cell_twice(point: str, server: RunningServer, tmp_path: Path) -> None:
+def test_a_kill_in_a_session_runs_no_cell_twice(point: str, local_server: RunningServer, tmp_path: Path) -> None:
     told = [{"code": f"x = globals().get('x', 0) + 1\nprint(x, {n})", "session": "a"} for n in range(8)]
     source = cells(tmp_path / "c.jsonl", *told)
-    killed = run_capability("execute", source, tmp_path / "out", server, MEDIAMILL_FAULTS=f"{point}:kill")
+    killed = run_capability("execute", source, tmp_path / "out", local_server, MEDIAMILL_FAULTS=f"{point}:kill")
     assert killed.returncode == -signal.SIGKILL
-    done = run_capability("execute", source, tmp_path / "out", server)
+    done = run_capability("execute", source, tmp_path / "out", local_server)
     assert done.returncode == 0, done.stderr + done.stdout
     assert [row["stdout"] for row in results(tmp_path / "out")] == [f"{n + 1} {n}\n" for n in range(8)]
-    bill = server.bill()
+    bill = local_server.bill()
     assert (bill["requests"], bill["usd"]) == (8, "0.03")
-    assert_ledger_equals_bill(tmp_path / "out", server)
+    assert_ledger_equals_bill(tmp_path / "out", local_server)
 
 
 @pytest.mark.long
-def test_a_kill_before_the_answer_is_told_and_not_run_again_unasked(server: RunningServer, tmp_path: Path) -> None:
+def test_a_kill_before_the_answer_is_told_and_not_run_again_unasked(
+    local_server: RunningServer, tmp_path: Path
+) -> None:
     source = cells(tmp_path / "c.jsonl", *({"code": f"print({n})", "session": "a"} for n in range(4)))
-    killed = run_capability("execute", source, tmp_path / "out", server, MEDIAMILL_FAULTS="call.wire.after:2:kill")
+    killed = run_capability(
+        "execute", source, tmp_path / "out", local_server, MEDIAMILL_FAULTS="call.wire.after:2:kill"
+    )
     assert killed.returncode == -signal.SIGKILL
-    done = run_capability("execute", source, tmp_path / "out", server)
+    done = run_capability("execute", source, tmp_path / "out", local_server)
     assert done.returncode == 3
     (failed,) = read_rows(tmp_path / "out", "failures")
     assert (failed["item_id"], failed["error_kind"]) == ("c001", "unknown")
-    assert_bill_within_ledger_bounds(tmp_path / "out", server.bill()["usd"])
+    assert_bill_within_ledger_bounds(tmp_path / "out", local_server.bill()["usd"])
     retried = mediamill("retry", tmp_path / "out", "--only", "unknown", "--yes", home=tmp_path / "home")
     assert retried.returncode == 0, retried.stderr + retried.stdout
     assert [row["stdout"] for row in results(tmp_path / "out")] == [f"{n}\n" for n in range(4)]
@@ -229,8 +225,10 @@ def test_code_runs_on_this_machine_only_where_that_is_allowed(tmp_path: Path) ->
     assert results(tmp_path / "out")[-1]["result"] == "(20, None)"
 
 
-def test_a_quote_counts_sessions(server: RunningServer, tmp_path: Path) -> None:
+def test_a_quote_counts_sessions(local_server: RunningServer, tmp_path: Path) -> None:
     told = [*({"code": "1", "session": name} for name in "aab"), {"code": "2"}]
-    done = run_capability("execute", cells(tmp_path / "c.jsonl", *told), tmp_path / "out", server, "--quote", "--json")
+    done = run_capability(
+        "execute", cells(tmp_path / "c.jsonl", *told), tmp_path / "out", local_server, "--quote", "--json"
+    )
     assert Decimal(json.loads(done.stdout)["high_usd"]) == Decimal("0.09")
-    assert server.bill()["requests"] == 0
+    assert local_server.bill()["requests"] == 0

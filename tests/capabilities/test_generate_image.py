@@ -7,7 +7,7 @@ import hashlib
 import json
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from tests.helpers.cli_runs import SENTINEL, mediamill, read_rows
-from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.local_server import RunningServer
 from tests.helpers.paths import ROOT
 from tests.helpers.run_checks import assert_bill_within_ledger_bounds, assert_ledger_equals_bill, assert_no_key_in
 
@@ -34,16 +34,9 @@ PROMPTS = ("a red fox", "a blue teapot", "a lighthouse")
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[RunningServer]:
+def server_options() -> dict[str, Any]:
     price = [f"{FLUX}={EACH}", "gpt-image-1=5/40", "grok-imagine-image=0.02"]
-    with running_server(engine="echo", price=price) as server:
-        yield server
-
-
-@pytest.fixture
-def server(running: RunningServer) -> RunningServer:
-    running.reset()
-    return running
+    return {"price": price}
 
 
 def manifest(path: Path, prompts: Sequence[str] = PROMPTS, **more: Sequence[str]) -> Path:
@@ -98,121 +91,129 @@ def whole(out: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", DIALECTS)
-def test_pictures_are_made_and_the_ledger_is_the_bill(name: str, server: RunningServer, tmp_path: Path) -> None:
+def test_pictures_are_made_and_the_ledger_is_the_bill(name: str, local_server: RunningServer, tmp_path: Path) -> None:
     source, out = manifest(tmp_path / "p.csv"), tmp_path / "out"
-    done = draw(source, out, server, "--n", "2", name=name)
+    done = draw(source, out, local_server, "--n", "2", name=name)
     assert done.returncode == 0, done.stdout + done.stderr
     found = whole(out)
     assert [(row["prompt"], len(row["images"]), row["simulated"]) for row in found] == [(p, 2, True) for p in PROMPTS]
     assert len({image["sha256"] for row in found for image in row["images"]}) == 6
     assert len(list((out / "media").iterdir())) == 6
     assert {row["cost_basis"] for row in found} == {"billed" if name == "xai" else "metered"}
-    assert_ledger_equals_bill(out, server)
-    assert_bill_within_ledger_bounds(out, server.bill()["usd"])
+    assert_ledger_equals_bill(out, local_server)
+    assert_bill_within_ledger_bounds(out, local_server.bill()["usd"])
     assert_no_key_in(tmp_path, done.stdout, done.stderr)
     page = (out / "report.html").read_text()
     assert page.count('<img src="data:image/jpeg;base64,') == page.count('<a href="media/') == 6
     assert len(page) < 100_000
-    assert draw(source, out, server, "--n", "2", name=name).returncode == 0
-    assert server.bill()["requests"] == 3
+    assert draw(source, out, local_server, "--n", "2", name=name).returncode == 0
+    assert local_server.bill()["requests"] == 3
 
 
-def test_more_pictures_than_a_request_may_have_are_several_purchases(server: RunningServer, tmp_path: Path) -> None:
+def test_more_pictures_than_a_request_may_have_are_several_purchases(
+    local_server: RunningServer, tmp_path: Path
+) -> None:
     source, out = manifest(tmp_path / "p.csv", PROMPTS[:1]), tmp_path / "out"
-    done = draw(source, out, server, "--n", "10", "--seed", "7")
+    done = draw(source, out, local_server, "--n", "10", "--seed", "7")
     assert done.returncode == 0, done.stdout
     (row,) = whole(out)
-    assert sorted(call["images"] for call in server.bill()["calls"]) == [2, 4, 4]
+    assert sorted(call["images"] for call in local_server.bill()["calls"]) == [2, 4, 4]
     assert [image["seed"] for image in row["images"]] == [7] * 4 + [11] * 4 + [15] * 2
     assert len({image["sha256"] for image in row["images"]}) == 10
-    assert_ledger_equals_bill(out, server)
+    assert_ledger_equals_bill(out, local_server)
     files = [out / image["file"] for image in row["images"]]
     files[6].unlink()
     files[9].write_bytes(b"torn")
-    again = draw(source, out, server, "--n", "10", "--seed", "7")
+    again = draw(source, out, local_server, "--n", "10", "--seed", "7")
     assert again.returncode == 0
     assert whole(out)[0]["images"] == row["images"]
-    assert server.bill()["requests"] == 3
+    assert local_server.bill()["requests"] == 3
 
 
 @pytest.mark.parametrize(
     "name", ["together", *(pytest.param(name, marks=pytest.mark.long) for name in ("openai", "xai"))]
 )
-def test_what_is_moderated_fails_and_is_not_asked_for_again(name: str, server: RunningServer, tmp_path: Path) -> None:
+def test_what_is_moderated_fails_and_is_not_asked_for_again(
+    name: str, local_server: RunningServer, tmp_path: Path
+) -> None:
     source, out = manifest(tmp_path / "p.csv", PROMPTS[:2]), tmp_path / "out"
-    server.faults({"match": {"nth": 1}, "fault": {"kind": "moderated"}})
+    local_server.faults({"match": {"nth": 1}, "fault": {"kind": "moderated"}})
     for _ in range(1 + (name == "together")):
-        assert draw(source, out, server, "--concurrency", "1", name=name).returncode == 3
+        assert draw(source, out, local_server, "--concurrency", "1", name=name).returncode == 3
         (failed,) = read_rows(out, "failures")
         assert failed["error_kind"] == "moderated"
         assert "rejected by the safety system" in failed["error_message"]
-        assert (server.bill()["requests"], server.bill()["billed"], failed["cost_usd"]) == (2, 1, 0)
-    assert_ledger_equals_bill(out, server)
+        assert (local_server.bill()["requests"], local_server.bill()["billed"], failed["cost_usd"]) == (2, 1, 0)
+    assert_ledger_equals_bill(out, local_server)
 
 
-def test_a_lost_answer_is_unknown_and_only_a_retry_buys_it_again(server: RunningServer, tmp_path: Path) -> None:
+def test_a_lost_answer_is_unknown_and_only_a_retry_buys_it_again(local_server: RunningServer, tmp_path: Path) -> None:
     source, out = manifest(tmp_path / "p.csv", PROMPTS[:1]), tmp_path / "out"
-    server.faults({"match": {"nth": 1}, "fault": {"kind": "close"}})
+    local_server.faults({"match": {"nth": 1}, "fault": {"kind": "close"}})
     for _ in range(2):
-        done = draw(source, out, server, "--n", "6", "--concurrency", "1")
+        done = draw(source, out, local_server, "--n", "6", "--concurrency", "1")
         assert done.returncode == 3
         (failed,) = read_rows(out, "failures")
-        assert (failed["error_kind"], server.bill()["requests"]) == ("unknown", 2)
-        assert_bill_within_ledger_bounds(out, server.bill()["usd"])
+        assert (failed["error_kind"], local_server.bill()["requests"]) == ("unknown", 2)
+        assert_bill_within_ledger_bounds(out, local_server.bill()["usd"])
     assert retry(out, "unknown").returncode == 0
-    assert sorted(call["images"] for call in server.bill()["calls"]) in ([2, 2, 4], [2, 4, 4])
+    assert sorted(call["images"] for call in local_server.bill()["calls"]) in ([2, 2, 4], [2, 4, 4])
     assert len(whole(out)[0]["images"]) == 6
-    assert_bill_within_ledger_bounds(out, server.bill()["usd"])
+    assert_bill_within_ledger_bounds(out, local_server.bill()["usd"])
 
 
 def test_a_lost_file_that_another_model_made_is_never_bought_from_the_first(
-    server: RunningServer, tmp_path: Path
+    local_server: RunningServer, tmp_path: Path
 ) -> None:
     source, out = manifest(tmp_path / "p.csv", PROMPTS[:1]), tmp_path / "out"
-    server.faults({"match": {"nth": 1}, "fault": {"kind": "moderated"}})
-    assert draw(source, out, server).returncode == 3
+    local_server.faults({"match": {"nth": 1}, "fault": {"kind": "moderated"}})
+    assert draw(source, out, local_server).returncode == 3
     other = ("--model", "black-forest-labs/FLUX.1-dev", "--yes")
     home, told = tmp_path / "home", env(tmp_path)
     assert mediamill("retry", out, *other, home=home, env=told).returncode == 0
     (made,) = whole(out)
     (out / made["file"]).unlink()
-    billed = server.bill()["billed"]
-    lost = draw(source, out, server)
+    billed = local_server.bill()["billed"]
+    lost = draw(source, out, local_server)
     assert lost.returncode == 3
     assert "its file is lost" in lost.stdout
     back = mediamill("retry", out, "--only", "lost", *other, home=home, env=told)
     assert back.returncode == 0, back.stdout
     assert whole(out)[0]["images"] == made["images"]
-    assert server.bill()["billed"] == billed
+    assert local_server.bill()["billed"] == billed
 
 
-def test_links_are_fetched_without_the_key_and_one_that_expired_is_told(server: RunningServer, tmp_path: Path) -> None:
+def test_links_are_fetched_without_the_key_and_one_that_expired_is_told(
+    local_server: RunningServer, tmp_path: Path
+) -> None:
     source, out = manifest(tmp_path / "p.csv"), tmp_path / "out"
-    server.faults({"match": {"nth": 1}, "fault": {"kind": "expired_link"}})
-    done = draw(source, out, server, "--response-format", "url", "--concurrency", "1")
+    local_server.faults({"match": {"nth": 1}, "fault": {"kind": "expired_link"}})
+    done = draw(source, out, local_server, "--response-format", "url", "--concurrency", "1")
     assert done.returncode == 3, done.stderr
     assert len(whole(out)) == 2
     (failed,) = read_rows(out, "failures")
     assert failed["error_kind"] == "link_expired"
     assert "retry OUT --only link_expired" in failed["hint"]
-    assert server.bill()["key_leaked"] == 0
-    assert_ledger_equals_bill(out, server)
-    assert draw(source, out, server, "--response-format", "url").returncode == 3
-    assert server.bill()["billed"] == 3
+    assert local_server.bill()["key_leaked"] == 0
+    assert_ledger_equals_bill(out, local_server)
+    assert draw(source, out, local_server, "--response-format", "url").returncode == 3
+    assert local_server.bill()["billed"] == 3
     assert retry(out, "link_expired").returncode == 0
-    assert (server.bill()["billed"], len(whole(out))) == (4, 3)
+    assert (local_server.bill()["billed"], len(whole(out))) == (4, 3)
 
 
-def test_a_row_has_its_own_size_and_model_and_a_wrong_one_costs_nothing(server: RunningServer, tmp_path: Path) -> None:
+def test_a_row_has_its_own_size_and_model_and_a_wrong_one_costs_nothing(
+    local_server: RunningServer, tmp_path: Path
+) -> None:
     sizes, models = ["256x320", "100x100", "large"], [KONTEXT, "", ""]
     source = manifest(tmp_path / "p.csv", ("a {{ b }}", *PROMPTS[:2]), size=sizes, model=models)
     out = tmp_path / "out"
-    done = draw(source, out, server)
+    done = draw(source, out, local_server)
     assert done.returncode == 3
     (row,) = whole(out)
-    assert row["model"] == server.bill()["calls"][0]["model"] == KONTEXT
+    assert row["model"] == local_server.bill()["calls"][0]["model"] == KONTEXT
     assert (row["width"], row["height"], row["prompt"]) == (256, 320, "a {{ b }}")
-    assert server.bill()["requests"] == 1
+    assert local_server.bill()["requests"] == 1
     failed = {row["item_id"]: row for row in read_rows(out, "failures")}
     assert failed["1"]["hint"] == "it takes sides of 256 to 1920 pixels in multiples of 8"
     assert "size 'large' is none" in failed["2"]["error_message"]
@@ -234,29 +235,29 @@ WITHHELD = {"data": [{"url": "", "respect_moderation": False}]}
     ],
 )
 def test_a_picture_that_cannot_be_used_fails_and_stays_paid(
-    kind: str, told: Any, server: RunningServer, tmp_path: Path
+    kind: str, told: Any, local_server: RunningServer, tmp_path: Path
 ) -> None:
     source, out = manifest(tmp_path / "p.csv", PROMPTS[:1]), tmp_path / "out"
-    server.faults({"match": {"nth": 1}, "fault": {"kind": "error_in_200", "body": told, "billed": True}})
-    assert draw(source, out, server).returncode == 3
+    local_server.faults({"match": {"nth": 1}, "fault": {"kind": "error_in_200", "body": told, "billed": True}})
+    assert draw(source, out, local_server).returncode == 3
     (failed,) = read_rows(out, "failures")
     assert failed["error_kind"] == kind
     assert not list((out / "media").glob("*")) if (out / "media").exists() else True
-    assert_ledger_equals_bill(out, server)
-    assert draw(source, out, server).returncode == 3
-    assert server.bill()["requests"] == 1
+    assert_ledger_equals_bill(out, local_server)
+    assert draw(source, out, local_server).returncode == 3
+    assert local_server.bill()["requests"] == 1
     assert retry(out, kind).returncode == 0
-    assert (len(whole(out)), server.bill()["billed"]) == (1, 2)
+    assert (len(whole(out)), local_server.bill()["billed"]) == (1, 2)
 
 
-def test_a_template_a_reference_and_a_quote_that_holds(server: RunningServer, tmp_path: Path) -> None:
+def test_a_template_a_reference_and_a_quote_that_holds(local_server: RunningServer, tmp_path: Path) -> None:
     Image.effect_noise((3000, 64), 80).save(tmp_path / "ref.png")
     (tmp_path / "shop.csv").write_text("id,thing\na,teapot\nb,fox\n")
     options = ("--prompt", "a {{ thing }}", "--model", KONTEXT, "--reference-images", tmp_path / "ref.png", "--n", "2")
-    quoted = draw(tmp_path / "shop.csv", tmp_path / "out", server, *options, "--quote", "--json")
+    quoted = draw(tmp_path / "shop.csv", tmp_path / "out", local_server, *options, "--quote", "--json")
     told = json.loads(quoted.stdout)
-    assert (told["asks"], told["high_usd"], server.bill()["requests"]) == (4, "0.0065536", 0)
-    done = draw(tmp_path / "shop.csv", tmp_path / "out", server, *options)
+    assert (told["asks"], told["high_usd"], local_server.bill()["requests"]) == (4, "0.0065536", 0)
+    done = draw(tmp_path / "shop.csv", tmp_path / "out", local_server, *options)
     assert done.returncode == 0, done.stdout
     assert {row["prompt"] for row in whole(tmp_path / "out")} == {"a teapot", "a fox"}
     assert sum(row["cost_usd"] for row in read_rows(tmp_path / "out", "calls")) == Decimal(told["high_usd"])
@@ -277,33 +278,35 @@ def test_the_built_in_provider_draws_without_a_key(tmp_path: Path) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", DIALECTS)
-def test_a_budget_holds(name: str, server: RunningServer, tmp_path: Path) -> None:
+def test_a_budget_holds(name: str, local_server: RunningServer, tmp_path: Path) -> None:
     source, out = manifest(tmp_path / "p.csv", [f"fox {n}" for n in range(30)]), tmp_path / "out"
     most = {"together": "0.005", "openai": "0.2", "xai": "0.1"}[name]
-    done = draw(source, out, server, "--budget", most, "--concurrency", "2", name=name)
+    done = draw(source, out, local_server, "--budget", most, "--concurrency", "2", name=name)
     assert done.returncode == 4, done.stdout
-    assert 0 < Decimal(server.bill()["usd"]) <= Decimal(most)
+    assert 0 < Decimal(local_server.bill()["usd"]) <= Decimal(most)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize(
     "point", ["call.wire.after:6", "call.replied.after:9", "call.sending.after:7", "part.rename.after:1"]
 )
-def test_sigkill_loses_nothing_and_pays_nothing_twice(point: str, server: RunningServer, tmp_path: Path) -> None:
+def test_sigkill_loses_nothing_and_pays_nothing_twice(point: str, local_server: RunningServer, tmp_path: Path) -> None:
     source, out = manifest(tmp_path / "p.csv", [f"fox {n}" for n in range(20)]), tmp_path / "out"
-    killed = draw(source, out, server, "--concurrency", "4", MEDIAMILL_FAULTS=f"{point}:kill")
+    killed = draw(source, out, local_server, "--concurrency", "4", MEDIAMILL_FAULTS=f"{point}:kill")
     assert killed.returncode == -signal.SIGKILL
-    draw(source, out, server, "--concurrency", "4")
+    draw(source, out, local_server, "--concurrency", "4")
     lost = read_rows(out, "failures")
     assert {row["error_kind"] for row in lost} <= {"unknown"}
     assert len(whole(out)) + len(lost) == 20
-    assert server.bill()["billed_again"] == 0
-    assert_bill_within_ledger_bounds(out, server.bill()["usd"])
+    assert local_server.bill()["billed_again"] == 0
+    assert_bill_within_ledger_bounds(out, local_server.bill()["usd"])
 
 
 @pytest.mark.long
-def test_a_reference_that_cannot_be_read_is_told_before_anything_is_paid(server: RunningServer, tmp_path: Path) -> None:
+def test_a_reference_that_cannot_be_read_is_told_before_anything_is_paid(
+    local_server: RunningServer, tmp_path: Path
+) -> None:
     options = ("--model", KONTEXT, "--reference-images", "nowhere.png")
-    lost = draw(manifest(tmp_path / "p.csv"), tmp_path / "out", server, *options)
-    assert (lost.returncode, server.bill()["requests"]) == (3, 0)
+    lost = draw(manifest(tmp_path / "p.csv"), tmp_path / "out", local_server, *options)
+    assert (lost.returncode, local_server.bill()["requests"]) == (3, 0)
     assert "picture nowhere.png" in lost.stdout

@@ -6,7 +6,6 @@ import json
 import random
 import signal
 from collections import Counter
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.helpers.cli_runs import mediamill, read_rows
-from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.local_server import RunningServer
 from tests.helpers.quick_tier import mark_rest_long
 from tests.helpers.run_checks import assert_bill_within_ledger_bounds, assert_ledger_equals_bill, assert_no_key_in
 from tests.helpers.video_runs import PIXVERSE, SMALL, check_video_files, generate_videos, write_prompts
@@ -26,26 +25,19 @@ OOPS = {"code": "oops", "message": "out of sorts"}
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[RunningServer]:
+def server_options() -> dict[str, Any]:
     prices = [f"{PIXVERSE}=0.3", f"{VEO}=1.6", f"{SORA}=0.4", f"{GROK}=0.05"]
-    with running_server(price=prices, job_seconds="0..50ms") as server:
-        yield server
+    return {"price": prices, "job_seconds": "0..50ms"}
 
 
-@pytest.fixture
-def server(running: RunningServer) -> RunningServer:
-    running.reset()
-    return running
-
-
-def test_prompts_become_files_and_the_ledger_is_the_bill(server: RunningServer, tmp_path: Path) -> None:
+def test_prompts_become_files_and_the_ledger_is_the_bill(local_server: RunningServer, tmp_path: Path) -> None:
     told = [
         {"prompt": "a red boat", "size": "640x360", "seed": 4, "mood": "rain"},
         {"prompt": "a cat", "size": SMALL, "fps": 16},
     ]
     out = tmp_path / "out"
     unwanted = ("--negative-prompt", "no {{ mood }}")
-    done = generate_videos(write_prompts(tmp_path / "p.csv", told), out, server, *unwanted)
+    done = generate_videos(write_prompts(tmp_path / "p.csv", told), out, local_server, *unwanted)
     assert done.returncode == 0, done.stderr
     found = check_video_files(out)
     assert '"negative_prompt":"no rain"' in found["v0"]["asked"]
@@ -53,14 +45,14 @@ def test_prompts_become_files_and_the_ledger_is_the_bill(server: RunningServer, 
     assert (found["v1"]["fps"], found["v1"]["frames"], found["v1"]["format"]) == (16.0, 80, "mp4")
     assert all(row["simulated"] and row["states"][-1]["status"] == "completed" for row in found.values())
     assert {row["cost_basis"] for row in found.values()} == {"billed"}
-    assert sum(row["cost_usd"] for row in found.values()) == Decimal("0.6") == Decimal(server.bill()["usd"])
-    assert_ledger_equals_bill(out, server)
+    assert sum(row["cost_usd"] for row in found.values()) == Decimal("0.6") == Decimal(local_server.bill()["usd"])
+    assert_ledger_equals_bill(out, local_server)
     assert_no_key_in(out, done.stdout, done.stderr)
-    bill = server.bill()
+    bill = local_server.bill()
     assert (bill["requests"], bill["downloads"], bill["key_leaked"]) == (2, 2, 0)
-    again = generate_videos(tmp_path / "p.csv", out, server, *unwanted)
+    again = generate_videos(tmp_path / "p.csv", out, local_server, *unwanted)
     assert again.returncode == 0
-    assert server.bill()["requests"] == 2
+    assert local_server.bill()["requests"] == 2
 
 
 @pytest.mark.parametrize(
@@ -77,38 +69,40 @@ def test_prompts_become_files_and_the_ledger_is_the_bill(server: RunningServer, 
     ],
 )
 def test_what_the_model_cannot_make_is_told_before_anything_is_paid(
-    row: dict[str, Any], told: str, server: RunningServer, tmp_path: Path
+    row: dict[str, Any], told: str, local_server: RunningServer, tmp_path: Path
 ) -> None:
-    done = generate_videos(write_prompts(tmp_path / "p.csv", [{"prompt": "a boat", **row}]), tmp_path / "out", server)
+    done = generate_videos(
+        write_prompts(tmp_path / "p.csv", [{"prompt": "a boat", **row}]), tmp_path / "out", local_server
+    )
     assert done.returncode == 3
     (failure,) = read_rows(tmp_path / "out", "failures")
     assert told in failure["error_message"]
     assert failure["hint"] or failure["error_kind"] == "bad_row"
-    assert server.bill()["requests"] == 0
+    assert local_server.bill()["requests"] == 0
 
 
 @pytest.mark.parametrize(("provider", "model", "prefix"), [("openai", SORA, "openai-api"), ("xai", GROK, "xai")])
 def test_other_providers_make_theirs(
-    provider: str, model: str, prefix: str, server: RunningServer, tmp_path: Path
+    provider: str, model: str, prefix: str, local_server: RunningServer, tmp_path: Path
 ) -> None:
     Image.effect_noise((300, 200), 40).save(tmp_path / "frame.png")
     told = [{"prompt": "a red boat", "seconds": 4}, {"prompt": "a cat", "seconds": 4, "keyframes": "frame.png"}]
     out = tmp_path / "out"
     done = mediamill(
         *("generate-video", write_prompts(tmp_path / "p.csv", told), "--provider", provider),
-        *("--base-url", f"{server.origin}/{prefix}", "--out", out, "--yes"),
+        *("--base-url", f"{local_server.origin}/{prefix}", "--out", out, "--yes"),
         home=tmp_path / "home",
         env={"OPENAI_API_KEY": "k-1234567890abcdef", "XAI_API_KEY": "k-1234567890abcdef"},
     )
     assert done.returncode == 0, (done.stderr, read_rows(out, "failures"))
     assert len(check_video_files(out)) == 2
-    bill = server.bill()
+    bill = local_server.bill()
     assert (bill["requests"], bill["key_leaked"]) == (2, 0)
     assert sum(row["cost_usd"] for row in read_rows(out)) == Decimal(bill["usd"])
 
 
-def test_refusals_and_failed_jobs_cost_nothing_and_stand_apart(server: RunningServer, tmp_path: Path) -> None:
-    server.faults(
+def test_refusals_and_failed_jobs_cost_nothing_and_stand_apart(local_server: RunningServer, tmp_path: Path) -> None:
+    local_server.faults(
         {"match": {"nth": 1}, "fault": {"kind": "moderated"}, "times": 1},
         {
             "match": {"nth": 2},
@@ -118,68 +112,71 @@ def test_refusals_and_failed_jobs_cost_nothing_and_stand_apart(server: RunningSe
     )
     out = tmp_path / "out"
     told = [{"prompt": f"boat number {n}", "size": SMALL} for n in range(3)]
-    assert generate_videos(write_prompts(tmp_path / "p.csv", told), out, server, "--concurrency", "1").returncode == 3
+    assert (
+        generate_videos(write_prompts(tmp_path / "p.csv", told), out, local_server, "--concurrency", "1").returncode
+        == 3
+    )
     kinds = {row["error_kind"]: row for row in read_rows(out, "failures")}
     assert set(kinds) == {"moderated", "job_failed"}
     assert "out of sorts" in kinds["job_failed"]["error_message"]
-    assert_ledger_equals_bill(out, server)
-    before = server.bill()["requests"]
-    assert generate_videos(tmp_path / "p.csv", out, server).returncode == 3
-    assert server.bill()["requests"] == before, "neither is bought again unasked"
+    assert_ledger_equals_bill(out, local_server)
+    before = local_server.bill()["requests"]
+    assert generate_videos(tmp_path / "p.csv", out, local_server).returncode == 3
+    assert local_server.bill()["requests"] == before, "neither is bought again unasked"
     assert mediamill("retry", out, "--yes", "--only", "job_failed", home=tmp_path / "home").returncode in (0, 3)
     assert len(check_video_files(out)) == 2
 
 
 def test_a_creation_without_an_answer_is_reported_and_repeated_only_when_asked(
-    server: RunningServer, tmp_path: Path
+    local_server: RunningServer, tmp_path: Path
 ) -> None:
-    server.faults({"match": {"nth": 1}, "fault": {"kind": "close"}, "times": 1})
+    local_server.faults({"match": {"nth": 1}, "fault": {"kind": "close"}, "times": 1})
     out = tmp_path / "out"
     source = write_prompts(tmp_path / "p.csv", [{"prompt": "a boat", "size": SMALL}])
     for _ in range(2):
-        assert generate_videos(source, out, server).returncode == 3
+        assert generate_videos(source, out, local_server).returncode == 3
         (failure,) = read_rows(out, "failures")
         assert failure["error_kind"] == "unknown"
         assert "look for it at the provider" in failure["hint"]
-        assert server.bill()["billed"] == 1
-    assert_bill_within_ledger_bounds(out, server.bill()["usd"])
+        assert local_server.bill()["billed"] == 1
+    assert_bill_within_ledger_bounds(out, local_server.bill()["usd"])
     assert mediamill("retry", out, "--yes", "--only", "unknown", home=tmp_path / "home").returncode == 0
     assert len(check_video_files(out)) == 1
-    assert server.bill()["billed"] == 2
+    assert local_server.bill()["billed"] == 2
 
 
 def test_a_link_that_expired_is_fetched_anew_and_a_download_that_broke_off_is_repeated(
-    server: RunningServer, tmp_path: Path
+    local_server: RunningServer, tmp_path: Path
 ) -> None:
-    server.faults(
+    local_server.faults(
         {"match": {"nth": 1}, "fault": {"kind": "expired_link"}, "times": 1},
         {"match": {"nth": 3}, "fault": {"kind": "cut_download", "bytes": 5000}, "times": 1},
     )
     out = tmp_path / "out"
     told = [{"prompt": f"boat number {n}", "size": SMALL} for n in range(3)]
-    done = generate_videos(write_prompts(tmp_path / "p.csv", told), out, server)
+    done = generate_videos(write_prompts(tmp_path / "p.csv", told), out, local_server)
     assert done.returncode == 0, (done.stderr, read_rows(out, "failures"))
     assert len(check_video_files(out)) == 3
-    bill = server.bill()
+    bill = local_server.bill()
     assert bill["billed"] == 3
     assert bill["downloads"] > 3, "both faults struck"
 
 
-def test_a_lost_file_is_fetched_again_for_nothing(server: RunningServer, tmp_path: Path) -> None:
+def test_a_lost_file_is_fetched_again_for_nothing(local_server: RunningServer, tmp_path: Path) -> None:
     source, out = write_prompts(tmp_path / "p.csv", [{"prompt": "a boat", "size": SMALL}]), tmp_path / "out"
-    assert generate_videos(source, out, server).returncode == 0
+    assert generate_videos(source, out, local_server).returncode == 0
     file = out / read_rows(out)[0]["file"]
     file.unlink()
-    assert generate_videos(source, out, server).returncode == 0
+    assert generate_videos(source, out, local_server).returncode == 0
     assert file.exists()
     assert len(check_video_files(out)) == 1
-    assert server.bill()["billed"] == 1
+    assert local_server.bill()["billed"] == 1
 
 
-def test_previews_that_are_kept_are_made_in_full(server: RunningServer, tmp_path: Path) -> None:
+def test_previews_that_are_kept_are_made_in_full(local_server: RunningServer, tmp_path: Path) -> None:
     out = tmp_path / "out"
     told = [{"prompt": f"boat number {n}", "size": "640x360"} for n in range(3)]
-    done = generate_videos(write_prompts(tmp_path / "p.csv", told), out, server, "--preview")
+    done = generate_videos(write_prompts(tmp_path / "p.csv", told), out, local_server, "--preview")
     assert done.returncode == 0, done.stderr
     found = check_video_files(out)
     assert {(row["width"], row["height"], row["preview"]) for row in found.values()} == {(270, 360, True)}
@@ -192,42 +189,42 @@ def test_previews_that_are_kept_are_made_in_full(server: RunningServer, tmp_path
         (270, True),
         (640, False),
     ]
-    assert server.bill()["billed"] == 5
+    assert local_server.bill()["billed"] == 5
     nothing = mediamill("retry", out, "--promote", "--yes", home=tmp_path / "home")
     assert nothing.returncode == 0
-    assert server.bill()["billed"] == 5
+    assert local_server.bill()["billed"] == 5
 
 
 def test_a_promotion_without_an_answer_is_told_and_bought_only_when_asked(
-    server: RunningServer, tmp_path: Path
+    local_server: RunningServer, tmp_path: Path
 ) -> None:
     out, home = tmp_path / "out", tmp_path / "home"
     source = write_prompts(tmp_path / "p.csv", [{"prompt": "a boat", "size": "640x360"}])
-    assert generate_videos(source, out, server, "--preview").returncode == 0
-    server.faults({"match": {"nth": 1}, "fault": {"kind": "close"}, "times": 1})
+    assert generate_videos(source, out, local_server, "--preview").returncode == 0
+    local_server.faults({"match": {"nth": 1}, "fault": {"kind": "close"}, "times": 1})
     for _ in range(2):
         lost = mediamill("retry", out, "--promote", "--yes", home=home)
         assert lost.returncode == 3, lost.stdout
         assert "1 unknown, v0: " in lost.stdout
         assert "the earlier result stands" in lost.stdout
         assert read_rows(out)[0]["preview"] is True
-        assert server.bill()["billed"] == 2
+        assert local_server.bill()["billed"] == 2
     bought = mediamill("retry", out, "--promote", "--only", "unknown", "--yes", home=home)
     assert bought.returncode == 0, bought.stdout
     assert (read_rows(out)[0]["width"], read_rows(out)[0]["preview"]) == (640, False)
-    assert server.bill()["billed"] == 3
+    assert local_server.bill()["billed"] == 3
 
 
 @pytest.mark.long
-def test_a_full_version_is_never_replaced_by_its_preview(server: RunningServer, tmp_path: Path) -> None:
+def test_a_full_version_is_never_replaced_by_its_preview(local_server: RunningServer, tmp_path: Path) -> None:
     out, home = tmp_path / "out", tmp_path / "home"
     told = [{"prompt": f"boat number {n}", "size": "640x360"} for n in range(2)]
     source = write_prompts(tmp_path / "p.csv", told)
-    assert generate_videos(source, out, server, "--preview").returncode == 0
+    assert generate_videos(source, out, local_server, "--preview").returncode == 0
     kill = {"MEDIAMILL_FAULTS": "call.sending.after:2:kill"}
     killed = mediamill("retry", out, "--promote", "--yes", "--concurrency", "1", home=home, env=kill)
     assert killed.returncode == -signal.SIGKILL
-    assert "2 needed nothing" in generate_videos(source, out, server, "--preview").stdout, (
+    assert "2 needed nothing" in generate_videos(source, out, local_server, "--preview").stdout, (
         "the next promotion goes on with it"
     )
     mediamill("retry", out, "--promote", "--yes", home=home)
@@ -235,37 +232,39 @@ def test_a_full_version_is_never_replaced_by_its_preview(server: RunningServer, 
     made = {row["item_id"]: row["file"] for row in read_rows(out) if not row["preview"]}
     assert len(made) == 2
     (out / made["v0"]).unlink()
-    billed = server.bill()["billed"]
-    again = generate_videos(source, out, server, "--preview")
+    billed = local_server.bill()["billed"]
+    again = generate_videos(source, out, local_server, "--preview")
     assert again.returncode == 3
     assert "retry OUT --promote" in again.stdout
     assert {row["preview"] for row in read_rows(out)} == {False}
     back = mediamill("retry", out, "--promote", "--yes", home=home)
     assert back.returncode == 0, back.stdout
     assert {row["file"] for row in check_video_files(out).values()} == set(made.values())
-    assert server.bill()["billed"] == billed
+    assert local_server.bill()["billed"] == billed
 
 
-def test_a_quote_and_a_budget_know_what_videos_cost(server: RunningServer, tmp_path: Path) -> None:
+def test_a_quote_and_a_budget_know_what_videos_cost(local_server: RunningServer, tmp_path: Path) -> None:
     told = [{"prompt": f"boat number {n}", "size": SMALL} for n in range(4)]
     source, out = write_prompts(tmp_path / "p.csv", told), tmp_path / "out"
-    quoted = generate_videos(source, out, server, "--quote", "--json")
+    quoted = generate_videos(source, out, local_server, "--quote", "--json")
     assert '"high_usd": "1.2' in quoted.stdout or '"high_usd":"1.2' in quoted.stdout, quoted.stdout
-    stopped = generate_videos(source, out, server, "--budget", "0.7")
+    stopped = generate_videos(source, out, local_server, "--budget", "0.7")
     assert stopped.returncode == 4
-    assert server.bill()["billed"] == 2
-    assert_ledger_equals_bill(out, server)
+    assert local_server.bill()["billed"] == 2
+    assert_ledger_equals_bill(out, local_server)
 
 
 def test_a_quote_prices_each_row_by_its_own_model_and_names_the_row_that_is_wrong(
-    server: RunningServer, tmp_path: Path
+    local_server: RunningServer, tmp_path: Path
 ) -> None:
     told = [
         {"prompt": "a boat", "size": SMALL},
         {"prompt": "a cat", "model": VEO},
         {"prompt": "a dog", "keyframes": "lost.png"},
     ]
-    quoted = generate_videos(write_prompts(tmp_path / "p.csv", told), tmp_path / "out", server, "--quote", "--json")
+    quoted = generate_videos(
+        write_prompts(tmp_path / "p.csv", told), tmp_path / "out", local_server, "--quote", "--json"
+    )
     quote = json.loads(quoted.stdout)
     assert Decimal(quote["high_usd"]) == Decimal("1.9")
     assert PIXVERSE in quote["price_source"]
@@ -274,7 +273,7 @@ def test_a_quote_prices_each_row_by_its_own_model_and_names_the_row_that_is_wron
     assert "row 3" in quote["bad_examples"][0]
     assert "lost.png" in quote["bad_examples"][0]
     unpriced = generate_videos(
-        write_prompts(tmp_path / "q.csv", [{"prompt": "a boat", "model": "no/such"}]), tmp_path, server, "--quote"
+        write_prompts(tmp_path / "q.csv", [{"prompt": "a boat", "model": "no/such"}]), tmp_path, local_server, "--quote"
     )
     assert "cost unknown (1 item without a price)" in unpriced.stdout
 
@@ -289,24 +288,24 @@ INSTANTS = [f"{POINTS[n % len(POINTS)]}:{DICE.randrange(1, 12)}" for n in range(
 
 
 @pytest.mark.parametrize("point", mark_rest_long(INSTANTS, [INSTANTS[1], INSTANTS[4]]))
-def test_sigkill_buys_no_video_twice_and_tears_no_file(point: str, server: RunningServer, tmp_path: Path) -> None:
+def test_sigkill_buys_no_video_twice_and_tears_no_file(point: str, local_server: RunningServer, tmp_path: Path) -> None:
     out, count = tmp_path / "out", 12
     told = [{"prompt": f"boat number {n}", "size": SMALL} for n in range(count)]
     source = write_prompts(tmp_path / "p.csv", told)
     options = ("--concurrency", str(IN_FLIGHT), "--shard-size", "4")
-    killed = generate_videos(source, out, server, *options, MEDIAMILL_FAULTS=f"{point}:kill")
+    killed = generate_videos(source, out, local_server, *options, MEDIAMILL_FAULTS=f"{point}:kill")
     assert killed.returncode in (0, -signal.SIGKILL), killed.stderr
-    resumed = generate_videos(source, out, server, *options)
+    resumed = generate_videos(source, out, local_server, *options)
     assert resumed.returncode in (0, 3), resumed.stderr
     failures = read_rows(out, "failures")
     assert {row["error_kind"] for row in failures} <= {"unknown"}
     assert len(failures) <= IN_FLIGHT
     assert len(check_video_files(out)) + len(failures) == count
-    bill = server.bill()
+    bill = local_server.bill()
     assert bill["billed_again"] == 0, "an unknown is not bought again unasked"
     assert_bill_within_ledger_bounds(out, bill["usd"])
     if failures:
         assert mediamill("retry", out, "--yes", home=tmp_path / "home").returncode == 0
     assert len(check_video_files(out)) == count
-    sent = Counter((c["file_sha256"], c["params_sha256"]) for c in server.bill()["calls"] if c["billed"])
+    sent = Counter((c["file_sha256"], c["params_sha256"]) for c in local_server.bill()["calls"] if c["billed"])
     assert sum(n - 1 for n in sent.values()) <= len(failures), "twice only what was in flight, and only when asked"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import random
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import pytest
 
 from tests.capabilities.capability_runs import METERED, PRICES, RANKER, SEARCHER, run_capability
 from tests.helpers.cli_runs import mediamill, read_rows
-from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.local_server import RunningServer
 from tests.helpers.quick_tier import mark_rest_long
 from tests.helpers.run_checks import assert_bill_within_ledger_bounds, assert_ledger_equals_bill, assert_no_key_in
 
@@ -41,15 +40,8 @@ WORDS = [
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[RunningServer]:
-    with running_server(engine="bm25s", price=PRICES) as server:
-        yield server
-
-
-@pytest.fixture
-def server(running: RunningServer) -> RunningServer:
-    running.reset()
-    return running
+def server_options() -> dict[str, Any]:
+    return {"engine": "bm25s", "price": PRICES}
 
 
 def texts(count: int, seed: int = 3) -> list[str]:
@@ -97,11 +89,13 @@ SPELLINGS: list[Any] = [
 
 @pytest.mark.parametrize(("provider", "model", "options"), mark_rest_long(SPELLINGS, [SPELLINGS[1], SPELLINGS[5]]))
 def test_every_spelling_gives_the_ranking_of_bm25(
-    provider: str, model: str, options: tuple[str, ...], server: RunningServer, tmp_path: Path
+    provider: str, model: str, options: tuple[str, ...], local_server: RunningServer, tmp_path: Path
 ) -> None:
     lists = [texts(7, seed) for seed in range(3)]
     out, source = tmp_path / "out", manifest(tmp_path / "q.jsonl", lists, QUERIES)
-    done = run_capability("rerank", source, out, server, "--model", model, "--top-n", "4", *options, provider=provider)
+    done = run_capability(
+        "rerank", source, out, local_server, "--model", model, "--top-n", "4", *options, provider=provider
+    )
     assert done.returncode == 0, done.stderr + done.stdout
     for row, documents in zip(read_rows(out), lists, strict=True):
         expected = direct(row["query"], documents)[:4]
@@ -114,33 +108,37 @@ def test_every_spelling_gives_the_ranking_of_bm25(
             documents[expected[0][0]],
         )
         assert all((one["band"] is None) == (provider != "together") for one in row["ranking"])
-    assert server.bill()["billed"] == 3
+    assert local_server.bill()["billed"] == 3
     if provider != "compatible":
-        assert_ledger_equals_bill(out, server)
+        assert_ledger_equals_bill(out, local_server)
     assert_no_key_in(tmp_path, done.stdout, done.stderr)
-    again = run_capability("rerank", source, out, server, "--model", model, "--top-n", "4", *options, provider=provider)
-    assert (again.returncode, server.bill()["requests"]) == (0, 3)
+    again = run_capability(
+        "rerank", source, out, local_server, "--model", model, "--top-n", "4", *options, provider=provider
+    )
+    assert (again.returncode, local_server.bill()["requests"]) == (0, 3)
 
 
 @pytest.mark.parametrize("name", mark_rest_long(["q.csv", "q.parquet", "q.jsonl"], ["q.csv"]))
-def test_objects_are_ranked_by_the_fields_that_count(name: str, server: RunningServer, tmp_path: Path) -> None:
+def test_objects_are_ranked_by_the_fields_that_count(name: str, local_server: RunningServer, tmp_path: Path) -> None:
     objects = [{"title": "stone", "body": "bridge"}, {"title": "bridge", "body": "x"}, {"title": "y"}]
     source = manifest(tmp_path / name, [objects, objects[:2]], ["bridge", "bridge"])
     for provider, model in (("together", RANKER), ("cohere", SEARCHER)):
         options = ("--model", model, "--rank-fields", "title")
-        done = run_capability("rerank", source, tmp_path / provider, server, *options, provider=provider)
+        done = run_capability("rerank", source, tmp_path / provider, local_server, *options, provider=provider)
         assert done.returncode == 0, done.stderr + done.stdout
         found = read_rows(tmp_path / provider)
         assert [row["ranking"][0]["index"] for row in found] == [1, 1]
         assert json.loads(found[0]["top_document"]) == objects[1]
-    wrong = run_capability("rerank", source, tmp_path / "wrong", server, "--model", RANKER, "--rank-fields", "body")
+    wrong = run_capability(
+        "rerank", source, tmp_path / "wrong", local_server, "--model", RANKER, "--rank-fields", "body"
+    )
     assert wrong.returncode == 3
     (failed,) = read_rows(tmp_path / "wrong", "failures")
     assert "the document 2 has none of the fields body" in failed["error_message"]
 
 
 @pytest.mark.parametrize("name", mark_rest_long(["c.txt", "c.jsonl", "c.json", "c.csv"], ["c.jsonl"]))
-def test_queries_share_a_corpus(name: str, server: RunningServer, tmp_path: Path) -> None:
+def test_queries_share_a_corpus(name: str, local_server: RunningServer, tmp_path: Path) -> None:
     documents = texts(12)
     corpus = tmp_path / name
     if name == "c.txt":
@@ -153,39 +151,41 @@ def test_queries_share_a_corpus(name: str, server: RunningServer, tmp_path: Path
         corpus.write_text("\n".join(["text", *documents]))
     (tmp_path / "q.csv").write_text("query\nstone bridge\nwinter garden\n")
     options = ("--corpus", corpus, "--model", RANKER, "--top-n", "2")
-    done = run_capability("rerank", tmp_path / "q.csv", tmp_path / "out", server, *options)
+    done = run_capability("rerank", tmp_path / "q.csv", tmp_path / "out", local_server, *options)
     assert done.returncode == 0, done.stderr + done.stdout
     for row in read_rows(tmp_path / "out"):
         assert [one["index"] for one in row["ranking"]] == [place for place, _ in direct(row["query"], documents)[:2]]
     corpus.write_text(corpus.read_text().replace("stone", "sand"))
-    changed = run_capability("rerank", tmp_path / "q.csv", tmp_path / "out", server, *options)
+    changed = run_capability("rerank", tmp_path / "q.csv", tmp_path / "out", local_server, *options)
     assert changed.returncode == 2
     assert "Traceback" not in changed.stderr
 
 
 @pytest.mark.long
-def test_too_many_documents_are_split_where_scores_may_be_merged(server: RunningServer, tmp_path: Path) -> None:
+def test_too_many_documents_are_split_where_scores_may_be_merged(local_server: RunningServer, tmp_path: Path) -> None:
     source = manifest(tmp_path / "q.jsonl", [[f"{word} {n}" for n, word in enumerate(texts(2300))]], ["stone bridge"])
     options = ("--model", SEARCHER, "--top-n", "5")
-    done = run_capability("rerank", source, tmp_path / "out", server, *options, provider="cohere")
+    done = run_capability("rerank", source, tmp_path / "out", local_server, *options, provider="cohere")
     assert done.returncode == 0, done.stderr + done.stdout
     (row,) = read_rows(tmp_path / "out")
-    assert server.bill()["billed"] == 3
+    assert local_server.bill()["billed"] == 3
     assert (row["documents"], len(row["ranking"])) == (2300, 5)
     scores = [one["relevance_score"] for one in row["ranking"]]
     assert scores == sorted(scores, reverse=True)
-    assert_ledger_equals_bill(tmp_path / "out", server)
-    assert Decimal(server.bill()["usd"]) == Decimal("0.002") * 23
-    server.reset()
-    refused = run_capability("rerank", source, tmp_path / "no", server, "--model", "any", provider="compatible")
-    assert (refused.returncode, server.bill()["requests"]) == (3, 0)
+    assert_ledger_equals_bill(tmp_path / "out", local_server)
+    assert Decimal(local_server.bill()["usd"]) == Decimal("0.002") * 23
+    local_server.reset()
+    refused = run_capability("rerank", source, tmp_path / "no", local_server, "--model", "any", provider="compatible")
+    assert (refused.returncode, local_server.bill()["requests"]) == (3, 0)
     (failed,) = read_rows(tmp_path / "no", "failures")
     assert "2300 documents are more than the 1000 of one request" in failed["error_message"]
     forced = ("--model", "any", "--set", "comparable=true", "--concurrency", "1")
-    assert run_capability("rerank", source, tmp_path / "yes", server, *forced, provider="compatible").returncode == 0
+    assert (
+        run_capability("rerank", source, tmp_path / "yes", local_server, *forced, provider="compatible").returncode == 0
+    )
 
 
-def test_rows_that_cannot_be_ranked_fail_alone(server: RunningServer, tmp_path: Path) -> None:
+def test_rows_that_cannot_be_ranked_fail_alone(local_server: RunningServer, tmp_path: Path) -> None:
     lines = [
         {"query": "stone", "documents": ["a stone", "the"]},
         {"query": "", "documents": ["a"]},
@@ -197,48 +197,52 @@ def test_rows_that_cannot_be_ranked_fail_alone(server: RunningServer, tmp_path: 
         {"query": "stone", "documents": [1, 2.5]},
     ]
     (tmp_path / "q.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    done = run_capability("rerank", tmp_path / "q.jsonl", tmp_path / "out", server, "--model", RANKER)
+    done = run_capability("rerank", tmp_path / "q.jsonl", tmp_path / "out", local_server, "--model", RANKER)
     assert done.returncode == 3, done.stderr
     assert [row["item_index"] for row in read_rows(tmp_path / "out")] == [0, 6, 7]
     assert {row["item_index"] for row in read_rows(tmp_path / "out", "failures")} == {1, 2, 3, 4, 5}
     assert not any("internal" in row["error_kind"] for row in read_rows(tmp_path / "out", "failures"))
 
 
-def test_the_best_few_and_the_least_score_cost_nothing_new(server: RunningServer, tmp_path: Path) -> None:
+def test_the_best_few_and_the_least_score_cost_nothing_new(local_server: RunningServer, tmp_path: Path) -> None:
     source = manifest(tmp_path / "q.jsonl", [texts(9)], ["stone bridge"])
     shared = ("--model", RANKER, "--journal", tmp_path / "journal")
-    assert run_capability("rerank", source, tmp_path / "all", server, *shared).returncode == 0
-    few_ = run_capability("rerank", source, tmp_path / "few", server, *shared, "--top-n", "2", "--min-score", "0.1")
+    assert run_capability("rerank", source, tmp_path / "all", local_server, *shared).returncode == 0
+    few_ = run_capability(
+        "rerank", source, tmp_path / "few", local_server, *shared, "--top-n", "2", "--min-score", "0.1"
+    )
     assert few_.returncode == 0, few_.stderr
-    assert server.bill()["requests"] == 1
+    assert local_server.bill()["requests"] == 1
     every, best = read_rows(tmp_path / "all")[0], read_rows(tmp_path / "few")[0]
     assert (len(every["ranking"]), every["cached"]) == (9, False)
     assert (best["ranking"], best["cached"], best["cost_usd"]) == (every["ranking"][:2], True, 0)
 
 
 @pytest.mark.long
-def test_a_kill_pays_nothing_twice(server: RunningServer, tmp_path: Path) -> None:
+def test_a_kill_pays_nothing_twice(local_server: RunningServer, tmp_path: Path) -> None:
     source = manifest(tmp_path / "q.jsonl", [texts(5, n) for n in range(30)], ["stone bridge"] * 30)
     options = ("--model", SEARCHER, "--concurrency", "4")
-    killed = run_capability("rerank", source, tmp_path / "out", server, *options, provider="cohere",
+    killed = run_capability("rerank", source, tmp_path / "out", local_server, *options, provider="cohere",
                  MEDIAMILL_FAULTS="call.replied.after:9:kill")  # fmt: skip
     assert killed.returncode == -9
-    done = run_capability("rerank", source, tmp_path / "out", server, *options, provider="cohere")
+    done = run_capability("rerank", source, tmp_path / "out", local_server, *options, provider="cohere")
     assert (done.returncode, len(read_rows(tmp_path / "out"))) == (0, 30)
-    assert server.bill()["billed_again"] <= 4
-    assert_bill_within_ledger_bounds(tmp_path / "out", server.bill()["usd"])
+    assert local_server.bill()["billed_again"] <= 4
+    assert_bill_within_ledger_bounds(tmp_path / "out", local_server.bill()["usd"])
 
 
 @pytest.mark.long
-def test_a_quote_is_not_passed(server: RunningServer, tmp_path: Path) -> None:
+def test_a_quote_is_not_passed(local_server: RunningServer, tmp_path: Path) -> None:
     source = manifest(tmp_path / "q.jsonl", [texts(150, n) for n in range(3)], QUERIES)
     for provider, model in (("cohere", SEARCHER), ("cohere", METERED), ("together", RANKER)):
-        server.reset()
+        local_server.reset()
         out = tmp_path / model.replace("/", "-")
-        quoted = run_capability("rerank", source, out, server, "--model", model, "--quote", "--json", provider=provider)
-        assert (quoted.returncode, server.bill()["requests"]) == (0, 0), quoted.stderr
-        assert run_capability("rerank", source, out, server, "--model", model, provider=provider).returncode == 0
-        assert 0 < Decimal(server.bill()["usd"]) <= Decimal(json.loads(quoted.stdout)["high_usd"])
+        quoted = run_capability(
+            "rerank", source, out, local_server, "--model", model, "--quote", "--json", provider=provider
+        )
+        assert (quoted.returncode, local_server.bill()["requests"]) == (0, 0), quoted.stderr
+        assert run_capability("rerank", source, out, local_server, "--model", model, provider=provider).returncode == 0
+        assert 0 < Decimal(local_server.bill()["usd"]) <= Decimal(json.loads(quoted.stdout)["high_usd"])
 
 
 def test_the_built_in_provider_ranks_for_nothing(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import jiwer
 import pytest
@@ -25,15 +25,8 @@ LONG = " ".join(f"Sentence number {n} is said here, and then there is a pause." 
 
 
 @pytest.fixture(scope="module")
-def shared() -> Iterator[RunningServer]:
-    with running_server(price=PRICES) as running:
-        yield running
-
-
-@pytest.fixture
-def server(shared: RunningServer) -> RunningServer:
-    shared.reset()
-    return shared
+def server_options() -> dict[str, Any]:
+    return {"price": PRICES}
 
 
 def ledger(out: Path) -> Decimal:
@@ -73,10 +66,10 @@ def test_what_is_spoken_can_be_understood(tmp_path: Path) -> None:
     ],
 )
 def test_every_provider_and_format(
-    provider: str, model: str, form: str, pieces: int, server: RunningServer, tmp_path: Path
+    provider: str, model: str, form: str, pieces: int, local_server: RunningServer, tmp_path: Path
 ) -> None:
     out, source = tmp_path / "out", write_text_manifest(tmp_path / "m.csv", [LONG, "Short."], topic=["x", "y"])
-    done = speak(source, out, server.origin, "--model", model, "--format", form, provider=provider)
+    done = speak(source, out, local_server.origin, "--model", model, "--format", form, provider=provider)
     assert done.returncode == 0, done.stderr + done.stdout
     results = check_speech_files(out)
     assert results["t0"]["pieces"] >= pieces
@@ -84,14 +77,14 @@ def test_every_provider_and_format(
     assert results["t1"]["simulated"]
     assert {row["format"] for row in results.values()} == {form}
     assert results["t1"]["characters"] == 6
-    bill = server.bill()
+    bill = local_server.bill()
     assert bill["billed"] == sum(row["pieces"] for row in results.values())
     if provider != "compatible":
         assert ledger(out) == Decimal(bill["usd"]) > 0
     if form == "flac":
-        again = speak(source, out, server.origin, "--model", model, "--format", form, provider=provider)
+        again = speak(source, out, local_server.origin, "--model", model, "--format", form, provider=provider)
         assert again.returncode == 0
-        assert server.bill()["requests"] == bill["requests"]
+        assert local_server.bill()["requests"] == bill["requests"]
 
 
 @pytest.mark.long
@@ -111,23 +104,23 @@ def test_every_shape_of_a_stream_says_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_texts_from_a_folder_a_file_and_stdin(server: RunningServer, tmp_path: Path) -> None:
+def test_texts_from_a_folder_a_file_and_stdin(local_server: RunningServer, tmp_path: Path) -> None:
     folder = tmp_path / "in" / "deep"
     folder.mkdir(parents=True)
     (tmp_path / "in" / "a.txt").write_text("\ufeffHello.", encoding="utf-8")
     (folder / "../deep/\u00fc b.txt").write_text("World.")
     (tmp_path / "in" / "empty.txt").write_text(" \n")
     (tmp_path / "in" / "odd.txt").write_bytes(b"\xff\xfe\x00")
-    done = speak(tmp_path / "in", tmp_path / "folder", server.origin)
+    done = speak(tmp_path / "in", tmp_path / "folder", local_server.origin)
     assert done.returncode == 3
     assert set(check_speech_files(tmp_path / "folder")) == {"a.txt", "deep/\u00fc b.txt"}
     failures = {row["item_id"]: row["error_kind"] for row in read_rows(tmp_path / "folder", "failures")}
     assert failures == {"empty.txt": "empty", "odd.txt": "not_text"}
-    assert server.bill()["billed"] == 2
-    assert speak(tmp_path / "in" / "a.txt", tmp_path / "one", server.origin).returncode == 0
+    assert local_server.bill()["billed"] == 2
+    assert speak(tmp_path / "in" / "a.txt", tmp_path / "one", local_server.origin).returncode == 0
     command = [sys.executable, "-m", "mediamill.flows.cli", "speak", "-", "--provider", "together", "--yes"]
     listed = subprocess.run(
-        [*command, "--base-url", f"{server.origin}/together", "--out", str(tmp_path / "list")],
+        [*command, "--base-url", f"{local_server.origin}/together", "--out", str(tmp_path / "list")],
         input="First line.\n\nSecond line.\n",
         env=bare_environment(tmp_path / "home"),
         capture_output=True,
@@ -143,10 +136,10 @@ def test_texts_from_a_folder_a_file_and_stdin(server: RunningServer, tmp_path: P
 
 
 @pytest.mark.long
-def test_columns_of_the_manifest_are_parameters_or_the_text(server: RunningServer, tmp_path: Path) -> None:
+def test_columns_of_the_manifest_are_parameters_or_the_text(local_server: RunningServer, tmp_path: Path) -> None:
     source = tmp_path / "m.csv"
     source.write_text("id,line,voice,format\na,Hello.,leo,flac\nb,Hello.,,\nc,Hello.,zoe,tiff\n")
-    done = speak(source, tmp_path / "out", server.origin, "--text-column", "line")
+    done = speak(source, tmp_path / "out", local_server.origin, "--text-column", "line")
     assert done.returncode == 3
     results = check_speech_files(tmp_path / "out")
     assert [(r["voice"], r["format"], r["in_line"]) for r in results.values()] == [
@@ -155,91 +148,93 @@ def test_columns_of_the_manifest_are_parameters_or_the_text(server: RunningServe
     ]
     assert read_rows(tmp_path / "out", "failures")[0]["error_kind"] == "bad_row"
     (tmp_path / "no.csv").write_text("id,words\na,Hello.\n")
-    refused = speak(tmp_path / "no.csv", tmp_path / "none", server.origin)
+    refused = speak(tmp_path / "no.csv", tmp_path / "none", local_server.origin)
     assert refused.returncode == 2
     assert "no column holds a text" in refused.stderr
 
 
 @pytest.mark.long
-def test_a_quote_prices_characters_and_sends_nothing(server: RunningServer, tmp_path: Path) -> None:
+def test_a_quote_prices_characters_and_sends_nothing(local_server: RunningServer, tmp_path: Path) -> None:
     source = write_text_manifest(tmp_path / "m.csv", [LONG, "Short."])
-    told = json.loads(speak(source, tmp_path / "out", server.origin, "--quote", "--json").stdout)
+    told = json.loads(speak(source, tmp_path / "out", local_server.origin, "--quote", "--json").stdout)
     assert (told["items"], told["asks"]) == (2, 2)
-    assert server.bill()["requests"] == 0
-    assert speak(source, tmp_path / "out", server.origin).returncode == 0
+    assert local_server.bill()["requests"] == 0
+    assert speak(source, tmp_path / "out", local_server.origin).returncode == 0
     assert Decimal(told["low_usd"]) == Decimal(told["high_usd"]) == ledger(tmp_path / "out")
 
 
 @pytest.mark.long
-def test_a_budget_holds(server: RunningServer, tmp_path: Path) -> None:
+def test_a_budget_holds(local_server: RunningServer, tmp_path: Path) -> None:
     source = write_text_manifest(tmp_path / "m.csv", ["a" * 1000, "b" * 1000, "c" * 1000])
-    done = speak(source, tmp_path / "out", server.origin, "--budget", "0.031")
+    done = speak(source, tmp_path / "out", local_server.origin, "--budget", "0.031")
     assert done.returncode == 4, done.stdout
-    assert Decimal(server.bill()["usd"]) <= Decimal("0.031")
+    assert Decimal(local_server.bill()["usd"]) <= Decimal("0.031")
     assert len(check_speech_files(tmp_path / "out")) == 2
 
 
 @pytest.mark.long
 def test_what_is_lost_is_not_bought_again_unasked_and_a_retry_buys_only_that(
-    server: RunningServer, tmp_path: Path
+    local_server: RunningServer, tmp_path: Path
 ) -> None:
     source, out = write_text_manifest(tmp_path / "m.csv", [LONG, "Short."]), tmp_path / "out"
     cut = ("--set", "piece_characters=120")
-    server.faults({"match": {"nth": 3}, "fault": {"kind": "close"}})
-    lost = speak(source, out, server.origin, *cut)
+    local_server.faults({"match": {"nth": 3}, "fault": {"kind": "close"}})
+    lost = speak(source, out, local_server.origin, *cut)
     assert lost.returncode == 3, lost.stdout
     (failure,) = read_rows(out, "failures")
     assert failure["error_kind"] == "unknown"
     assert "retry" in failure["hint"]
-    server.faults()
-    before = server.bill()
-    again = speak(source, out, server.origin, *cut)
+    local_server.faults()
+    before = local_server.bill()
+    again = speak(source, out, local_server.origin, *cut)
     assert again.returncode == 3
-    assert server.bill()["requests"] == before["requests"], "not unasked"
+    assert local_server.bill()["requests"] == before["requests"], "not unasked"
     command = ("retry", out, "--only", "unknown", "--yes")
     retried = mediamill(*command, home=tmp_path / "home", env={"TOGETHER_API_KEY": "x"})
     assert retried.returncode == 0, retried.stderr + retried.stdout
     results = check_speech_files(out)
-    after = server.bill()
+    after = local_server.bill()
     assert set(results) == {"t0", "t1"}
     assert after["billed_again"] == 1, "the lost piece, and no other"
     assert after["billed"] == sum(row["pieces"] for row in results.values()) + 1
 
 
 @pytest.mark.long
-def test_a_reply_that_is_no_sound_is_kept_and_bought_anew_by_retry_only(server: RunningServer, tmp_path: Path) -> None:
+def test_a_reply_that_is_no_sound_is_kept_and_bought_anew_by_retry_only(
+    local_server: RunningServer, tmp_path: Path
+) -> None:
     source, out = write_text_manifest(tmp_path / "m.csv", ["Hello."]), tmp_path / "out"
-    server.faults({"match": {"nth": 1}, "fault": {"kind": "bad_json"}})
+    local_server.faults({"match": {"nth": 1}, "fault": {"kind": "bad_json"}})
     stream = ("--set", "stream=true", "--format", "wav")
-    assert speak(source, out, server.origin, *stream).returncode == 3
+    assert speak(source, out, local_server.origin, *stream).returncode == 3
     assert read_rows(out, "failures")[0]["error_kind"] == "bad_reply"
-    server.faults()
-    assert speak(source, out, server.origin, *stream).returncode == 3
-    assert server.bill()["requests"] == 1
+    local_server.faults()
+    assert speak(source, out, local_server.origin, *stream).returncode == 3
+    assert local_server.bill()["requests"] == 1
     command = ("retry", out, "--only", "bad_reply", "--yes")
     assert mediamill(*command, home=tmp_path / "home", env={"TOGETHER_API_KEY": "x"}).returncode == 0
     assert len(check_speech_files(out)) == 1
-    assert server.bill()["requests"] == 2
+    assert local_server.bill()["requests"] == 2
 
 
 @pytest.mark.long
-def test_a_file_that_is_gone_is_written_again_for_free(server: RunningServer, tmp_path: Path) -> None:
+def test_a_file_that_is_gone_is_written_again_for_free(local_server: RunningServer, tmp_path: Path) -> None:
     source, out = write_text_manifest(tmp_path / "m.csv", ["One.", "Two.", "Three."]), tmp_path / "out"
-    assert speak(source, out, server.origin).returncode == 0
+    assert speak(source, out, local_server.origin).returncode == 0
     before = check_speech_files(out)
     (out / before["t0"]["file"]).unlink()
     (out / before["t1"]["file"]).write_bytes(b"torn")
-    assert speak(source, out, server.origin).returncode == 0
+    assert speak(source, out, local_server.origin).returncode == 0
     assert {k: r["sha256"] for k, r in check_speech_files(out).items()} == {k: r["sha256"] for k, r in before.items()}
-    assert server.bill()["requests"] == 3
+    assert local_server.bill()["requests"] == 3
 
 
 @pytest.mark.long
-def test_refresh_buys_every_text_again(server: RunningServer, tmp_path: Path) -> None:
+def test_refresh_buys_every_text_again(local_server: RunningServer, tmp_path: Path) -> None:
     source, out = write_text_manifest(tmp_path / "m.csv", ["One.", "Two."]), tmp_path / "out"
-    assert speak(source, out, server.origin).returncode == 0
-    assert speak(source, out, server.origin, "--refresh").returncode == 0
-    assert (server.bill()["billed"], len(check_speech_files(out))) == (4, 2)
+    assert speak(source, out, local_server.origin).returncode == 0
+    assert speak(source, out, local_server.origin, "--refresh").returncode == 0
+    assert (local_server.bill()["billed"], len(check_speech_files(out))) == (4, 2)
 
 
 def test_the_example_job_and_the_voices(tmp_path: Path) -> None:
@@ -254,19 +249,19 @@ def test_the_example_job_and_the_voices(tmp_path: Path) -> None:
     assert not any(v["live"] for v in told)
 
 
-def test_voices_are_asked_for_where_a_key_is_set(server: RunningServer, tmp_path: Path) -> None:
+def test_voices_are_asked_for_where_a_key_is_set(local_server: RunningServer, tmp_path: Path) -> None:
     for provider, prefix in (("together", "/together"), ("xai", "/xai")):
-        told = ("models", "--voices", "--json", "--provider", provider, "--base-url", server.origin + prefix)
+        told = ("models", "--voices", "--json", "--provider", provider, "--base-url", local_server.origin + prefix)
         listed = mediamill(*told, home=tmp_path / "home", env={"XAI_API_KEY": "x"})
         assert listed.returncode == 0, listed.stderr
         assert all(v["live"] and v["voices"] for v in json.loads(listed.stdout))
 
 
 @pytest.mark.long
-def test_a_book_is_one_file(server: RunningServer, tmp_path: Path) -> None:
+def test_a_book_is_one_file(local_server: RunningServer, tmp_path: Path) -> None:
     source, out = tmp_path / "book.txt", tmp_path / "out"
     source.write_text("\n\n".join(f"Chapter {n}. {LONG}" for n in range(6)))
-    done = speak(source, out, server.origin, "--format", "opus", "--set", "piece_characters=500")
+    done = speak(source, out, local_server.origin, "--format", "opus", "--set", "piece_characters=500")
     assert done.returncode == 0, done.stderr
     (row,) = check_speech_files(out).values()
     assert row["pieces"] > 8

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import pytest
 
 from tests.capabilities.realtime_runs import PRICES
 from tests.helpers.cli_runs import read_rows
-from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.local_server import RunningServer
 from tests.helpers.run_checks import assert_bill_within_ledger_bounds, assert_no_key_in
 from tests.helpers.speak_runs import check_speech_files, speak, write_text_manifest
 
@@ -19,48 +18,41 @@ BY_SOCKET = ("--set", "transport=socket")
 
 
 @pytest.fixture(scope="module")
-def shared() -> Iterator[RunningServer]:
-    with running_server(price=PRICES) as running:
-        yield running
+def server_options() -> dict[str, Any]:
+    return {"price": PRICES}
 
 
-@pytest.fixture
-def server(shared: RunningServer) -> RunningServer:
-    shared.reset()
-    return shared
-
-
-def test_texts_become_files(server: RunningServer, tmp_path: Path) -> None:
+def test_texts_become_files(local_server: RunningServer, tmp_path: Path) -> None:
     texts = ["Hello there. How are you today?", "A second text.", "Sentence one. Sentence two. Sentence three."]
     source, out = write_text_manifest(tmp_path / "m.csv", texts), tmp_path / "out"
-    done = speak(source, out, server.origin, *BY_SOCKET, "--format", "mp3", "--set", "piece_characters=30")
+    done = speak(source, out, local_server.origin, *BY_SOCKET, "--format", "mp3", "--set", "piece_characters=30")
     assert done.returncode == 0, done.stderr
     results = check_speech_files(out)
     assert [results[f"t{n}"]["pieces"] for n in range(3)] == [2, 1, 2]
     assert {row["format"] for row in results.values()} == {"mp3"}
-    bill = server.bill()
+    bill = local_server.bill()
     assert {c["path"] for c in bill["calls"]} == {"/together/v1/audio/speech/websocket"}
     assert sum((r["cost_usd"] for r in read_rows(out, "calls")), Decimal(0)) == Decimal(bill["usd"])
     assert sum(c["characters"] for c in bill["calls"]) == sum(row["characters"] for row in results.values())
-    again = speak(source, out, server.origin, *BY_SOCKET, "--format", "mp3", "--set", "piece_characters=30")
+    again = speak(source, out, local_server.origin, *BY_SOCKET, "--format", "mp3", "--set", "piece_characters=30")
     assert again.returncode == 0, again.stderr
-    assert server.bill()["requests"] == bill["requests"] == 5
+    assert local_server.bill()["requests"] == bill["requests"] == 5
 
 
 @pytest.mark.long
-def test_the_sound_is_the_same_by_either_way(server: RunningServer, tmp_path: Path) -> None:
+def test_the_sound_is_the_same_by_either_way(local_server: RunningServer, tmp_path: Path) -> None:
     source = write_text_manifest(tmp_path / "m.csv", ["Hello there, my friend."])
     lengths = []
     for transport in ("http", "socket"):
         out = tmp_path / transport
-        done = speak(source, out, server.origin, "--format", "wav", "--set", f"transport={transport}")
+        done = speak(source, out, local_server.origin, "--format", "wav", "--set", f"transport={transport}")
         assert done.returncode == 0, done.stderr
         lengths.append((check_speech_files(out)["t0"]["seconds"], check_speech_files(out)["t0"]["sample_rate"]))
     assert lengths[0] == lengths[1]
 
 
 @pytest.mark.long
-def test_what_may_be_billed_is_not_bought_again_and_what_is_not_is(server: RunningServer, tmp_path: Path) -> None:
+def test_what_may_be_billed_is_not_bought_again_and_what_is_not_is(local_server: RunningServer, tmp_path: Path) -> None:
     lost: list[dict[str, Any]] = [
         *({"kind": kind} for kind in ("close", "reset_mid_body", "bad_json", "socket_silence")),
         {"kind": "huge", "bytes": 9_000_000},
@@ -74,15 +66,15 @@ def test_what_may_be_billed_is_not_bought_again_and_what_is_not_is(server: Runni
     source = write_text_manifest(tmp_path / "m.csv", [f"Text number {n}." for n in range(len(lost) + len(safe))])
     rules = [{"match": {"nth": n + 1}, "fault": kind} for n, kind in enumerate(lost)]
     rules += [{"match": {"nth": len(lost) + 2 * n + 1}, "fault": kind} for n, kind in enumerate(safe)]
-    server.faults(*rules)
+    local_server.faults(*rules)
     out = tmp_path / "out"
-    done = speak(source, out, server.origin, *BY_SOCKET, "--concurrency", "1", "--deadline", "4s", "--debug")
+    done = speak(source, out, local_server.origin, *BY_SOCKET, "--concurrency", "1", "--deadline", "4s", "--debug")
     assert done.returncode == 3, done.stderr
     failures = read_rows(out, "failures")
     assert {row["error_kind"] for row in failures} == {"unknown"}
     assert len(failures) == len(lost)
     assert len(check_speech_files(out)) == len(safe)
-    bill = server.bill()
+    bill = local_server.bill()
     assert (bill["requests"], bill["billed_again"]) == (len(lost) + 2 * len(safe), 0)
     assert_bill_within_ledger_bounds(out, bill["usd"])
     assert_no_key_in(tmp_path, done.stdout, done.stderr)

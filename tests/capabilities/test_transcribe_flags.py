@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +11,15 @@ import pytest
 
 from tests.helpers.audio_files import syllables, to_wav
 from tests.helpers.cli_runs import make_wavs, mediamill, read_rows, transcribe
-from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.local_server import RunningServer
 from tests.helpers.paths import SAMPLES
 
 BROKEN = SAMPLES / "broken"
 
 
 @pytest.fixture(scope="module")
-def shared() -> Iterator[RunningServer]:
-    with running_server(engine="echo", dialect="together") as running:
-        yield running
-
-
-@pytest.fixture
-def server(shared: RunningServer) -> RunningServer:
-    shared.reset()
-    return shared
+def server_options() -> dict[str, Any]:
+    return {"dialect": "together"}
 
 
 def answers(server: RunningServer, **by_name: dict[str, Any]) -> None:
@@ -40,7 +32,7 @@ def answers(server: RunningServer, **by_name: dict[str, Any]) -> None:
     )
 
 
-def test_each_flag_is_told_in_parquet_the_summary_and_the_page(server: RunningServer, tmp_path: Path) -> None:
+def test_each_flag_is_told_in_parquet_the_summary_and_the_page(local_server: RunningServer, tmp_path: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
     spoken = ("good", "loop", "mute", "foreign", "hasty", "sparse")
@@ -50,14 +42,14 @@ def test_each_flag_is_told_in_parquet_the_summary_and_the_page(server: RunningSe
     (source / "cut.flac").write_bytes((BROKEN / "cut-off.flac").read_bytes())
     make_wavs(source, 1)
     answers(
-        server,
+        local_server,
         loop={"text": "Thank you. " * 12, "language": "en"},
         mute={"text": "", "language": "en"},
         foreign={"text": "Доброе утро, коллеги, начнём наше собрание", "language": "ru"},
         hasty={"text": " ".join(f"word{n}" for n in range(120)), "language": "en"},
         sparse={"text": "Hm. Hello.", "language": "en"},
     )
-    done = transcribe(source, out, server.origin, "--language", "en")
+    done = transcribe(source, out, local_server.origin, "--language", "en")
     assert done.returncode == 0, done.stderr
     found = {Path(row["item_id"]).stem: row["flags"] for row in read_rows(out)}
     assert found == {
@@ -82,30 +74,30 @@ def test_each_flag_is_told_in_parquet_the_summary_and_the_page(server: RunningSe
     assert told["0000.wav"] is None
 
 
-def test_flags_are_counted_for_programs_and_are_not_failures(server: RunningServer, tmp_path: Path) -> None:
+def test_flags_are_counted_for_programs_and_are_not_failures(local_server: RunningServer, tmp_path: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
     for n in range(3):
         (source / f"{n}.wav").write_bytes(to_wav(syllables(4, seed=n)))
-    answers(server, **{"1": {"text": ""}, "2": {"text": ""}})
-    done = transcribe(source, out, server.origin, "--json")
+    answers(local_server, **{"1": {"text": ""}, "2": {"text": ""}})
+    done = transcribe(source, out, local_server.origin, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["flags"] == {"speech_without_text": 2}
     record = json.loads(next((out / "runs").glob("*.json")).read_text())
     assert record["summary"]["flags"] == {"speech_without_text": 2}
-    again = transcribe(source, out, server.origin)
+    again = transcribe(source, out, local_server.origin)
     assert "worth a look" not in again.stdout
 
 
 @pytest.mark.long
-def test_a_bigger_model_takes_the_flag_off(server: RunningServer, tmp_path: Path) -> None:
+def test_a_bigger_model_takes_the_flag_off(local_server: RunningServer, tmp_path: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
     for name in ("good", "mute"):
         (source / f"{name}.wav").write_bytes(to_wav(syllables(4, seed=len(name) + ord(name[0]))))
-    answers(server, mute={"text": ""})
-    assert transcribe(source, out, server.origin).returncode == 0
-    server.faults()
+    answers(local_server, mute={"text": ""})
+    assert transcribe(source, out, local_server.origin).returncode == 0
+    local_server.faults()
     other = "nvidia/parakeet-tdt-0.6b-v3"
     again = mediamill("retry", out, "--only", "flagged", "--model", other, "--yes", home=tmp_path / "home")
     assert again.returncode == 0, again.stderr
@@ -115,13 +107,13 @@ def test_a_bigger_model_takes_the_flag_off(server: RunningServer, tmp_path: Path
     }
 
 
-def test_a_translation_is_held_against_its_target(server: RunningServer, tmp_path: Path) -> None:
+def test_a_translation_is_held_against_its_target(local_server: RunningServer, tmp_path: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
     (source / "same.wav").write_bytes(to_wav(syllables(4)))
-    answers(server, same={"text": "Guten Morgen, liebe Kollegen", "language": "german"})
+    answers(local_server, same={"text": "Guten Morgen, liebe Kollegen", "language": "german"})
     done = mediamill(
-        *("translate", source, "--language", "de", "--provider", "together", "--base-url", server.origin),
+        *("translate", source, "--language", "de", "--provider", "together", "--base-url", local_server.origin),
         *("--out", out, "--yes"),
         home=tmp_path / "home",
     )
@@ -130,13 +122,13 @@ def test_a_translation_is_held_against_its_target(server: RunningServer, tmp_pat
     assert (row["language"], row["flags"]) == ("de", ["language_mismatch"])
 
 
-def test_a_long_recording_whose_middle_is_lost_is_flagged(server: RunningServer, tmp_path: Path) -> None:
+def test_a_long_recording_whose_middle_is_lost_is_flagged(local_server: RunningServer, tmp_path: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
     (source / "long.wav").write_bytes(to_wav(syllables(300)))
     empty = {"text": "", "segments": [], "words": [], "duration": 100}
-    server.faults({"match": {"nth": 2}, "fault": {"kind": "status", "status": 200, "body": empty}})
-    done = transcribe(source, out, server.origin, "--set", "piece_seconds=100", "--concurrency", "1")
+    local_server.faults({"match": {"nth": 2}, "fault": {"kind": "status", "status": 200, "body": empty}})
+    done = transcribe(source, out, local_server.origin, "--set", "piece_seconds=100", "--concurrency", "1")
     assert done.returncode == 0, done.stderr
     [row] = read_rows(out)
     assert row["pieces"] >= 3

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 from collections import Counter
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -22,20 +21,13 @@ IN_FLIGHT = 16
 
 
 @pytest.fixture(scope="module")
-def shared() -> Iterator[RunningServer]:
-    with running_server(price=PRICES) as running:
-        yield running
+def server_options() -> dict[str, Any]:
+    return {"price": PRICES}
 
 
-@pytest.fixture
-def server(shared: RunningServer) -> RunningServer:
-    shared.reset()
-    return shared
-
-
-def test_a_model_that_takes_no_uploads_is_heard_through_its_socket(server: RunningServer, tmp_path: Path) -> None:
+def test_a_model_that_takes_no_uploads_is_heard_through_its_socket(local_server: RunningServer, tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 12, twins=2)
-    done = transcribe_realtime(tmp_path / "in", tmp_path / "out", server, "--set", "language=en", "--budget", "1")
+    done = transcribe_realtime(tmp_path / "in", tmp_path / "out", local_server, "--set", "language=en", "--budget", "1")
     assert done.returncode == 0, done.stderr
     results = read_rows(tmp_path / "out")
     assert len(results) == 12
@@ -43,27 +35,27 @@ def test_a_model_that_takes_no_uploads_is_heard_through_its_socket(server: Runni
         ("pcm-16000-mono", "echo-1", "en", 1)
     }
     assert all(len(r["text"].split()) == 4 and r["segments"][0]["end"] == 0.1 for r in results)
-    bill = server.bill()
+    bill = local_server.bill()
     assert bill["requests"] == 10, "equal recordings are sent once"
     assert sum((r["cost_usd"] for r in read_rows(tmp_path / "out", "calls")), Decimal(0)) == Decimal(bill["usd"])
     assert bill["usd"] == "0.000025"
     assert {c["path"] for c in bill["calls"]} == {"/together/v1/realtime"}
-    again = transcribe_realtime(tmp_path / "in", tmp_path / "out", server, "--set", "language=en")
+    again = transcribe_realtime(tmp_path / "in", tmp_path / "out", local_server, "--set", "language=en")
     assert again.returncode == 0, again.stderr
-    assert server.bill()["requests"] == 10
+    assert local_server.bill()["requests"] == 10
     assert_no_key_in(tmp_path, done.stdout, done.stderr)
 
 
 @pytest.mark.long
-def test_a_long_recording_goes_in_pieces(server: RunningServer, tmp_path: Path) -> None:
+def test_a_long_recording_goes_in_pieces(local_server: RunningServer, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "long.wav").write_bytes(tone_wav(47.0, rate=8000))
-    done = transcribe_realtime(tmp_path / "in", tmp_path / "out", server, "--set", "piece_seconds=20")
+    done = transcribe_realtime(tmp_path / "in", tmp_path / "out", local_server, "--set", "piece_seconds=20")
     assert done.returncode == 0, done.stderr
     (row,) = read_rows(tmp_path / "out")
     assert row["pieces"] == 3
     assert (row["duration_s"], row["segments"][-1]["end"]) == (47.0, 47.0)
-    assert sum(Decimal(c["seconds"]) for c in server.bill()["calls"]) == 47
+    assert sum(Decimal(c["seconds"]) for c in local_server.bill()["calls"]) == 47
 
 
 @pytest.mark.long
@@ -76,10 +68,10 @@ def test_a_long_recording_goes_in_pieces(server: RunningServer, tmp_path: Path) 
         pytest.param("local", "pocketsphinx", marks=pytest.mark.long),
     ],
 )
-def test_a_socket_can_be_asked_for(provider: str, model: str, server: RunningServer, tmp_path: Path) -> None:
+def test_a_socket_can_be_asked_for(provider: str, model: str, local_server: RunningServer, tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 2)
     prefix = {"local": "/v1"}.get(provider, f"/{provider}/v1")
-    told = ["--provider", provider, "--model", model, "--base-url", server.origin + prefix, "--yes"]
+    told = ["--provider", provider, "--model", model, "--base-url", local_server.origin + prefix, "--yes"]
     done = mediamill(
         "transcribe",
         tmp_path / "in",
@@ -91,24 +83,24 @@ def test_a_socket_can_be_asked_for(provider: str, model: str, server: RunningSer
     )
     assert done.returncode == 0, done.stderr
     assert all(len(row["text"].split()) == 4 for row in read_rows(tmp_path / "out"))
-    assert {c["status"] for c in server.bill()["calls"]} == {101}
+    assert {c["status"] for c in local_server.bill()["calls"]} == {101}
 
 
 @pytest.mark.long
-def test_uploading_to_a_model_without_uploads_names_the_setting(server: RunningServer, tmp_path: Path) -> None:
+def test_uploading_to_a_model_without_uploads_names_the_setting(local_server: RunningServer, tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 2)
-    stopped = transcribe_realtime(tmp_path / "in", tmp_path / "out", server, "--set", "transport=http")
+    stopped = transcribe_realtime(tmp_path / "in", tmp_path / "out", local_server, "--set", "transport=http")
     assert stopped.returncode == 4
     assert "only supports WebSocket streaming" in stopped.stdout
     assert "--set transport=socket" in stopped.stdout
-    assert server.bill()["billed"] == 0
+    assert local_server.bill()["billed"] == 0
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", ["openai", pytest.param("groq", marks=pytest.mark.long)])
-def test_a_provider_without_sockets_says_so(name: str, server: RunningServer, tmp_path: Path) -> None:
+def test_a_provider_without_sockets_says_so(name: str, local_server: RunningServer, tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 1)
-    told = ["--provider", name, "--base-url", server.origin, "--yes", "--set", "transport=socket"]
+    told = ["--provider", name, "--base-url", local_server.origin, "--yes", "--set", "transport=socket"]
     refused = mediamill(
         "transcribe",
         tmp_path / "in",
@@ -125,7 +117,7 @@ def test_a_provider_without_sockets_says_so(name: str, server: RunningServer, tm
 
 
 @pytest.mark.long
-def test_every_fault_ends_in_a_result(server: RunningServer, tmp_path: Path) -> None:
+def test_every_fault_ends_in_a_result(local_server: RunningServer, tmp_path: Path) -> None:
     kinds: list[dict[str, Any]] = [
         *({"kind": kind} for kind in ("socket_close", "socket_failed", "socket_silence", "close", "reset_mid_body")),
         *({"kind": kind} for kind in ("bad_json", "wrong_type", "reset")),
@@ -136,13 +128,13 @@ def test_every_fault_ends_in_a_result(server: RunningServer, tmp_path: Path) -> 
         {"kind": "status", "status": 429, "headers": {"x-ratelimit-reset": "0.1"}},
     ]
     make_wavs(tmp_path / "in", len(kinds))
-    server.faults(*({"match": {"nth": 2 * n + 1}, "fault": kind} for n, kind in enumerate(kinds)))
+    local_server.faults(*({"match": {"nth": 2 * n + 1}, "fault": kind} for n, kind in enumerate(kinds)))
     done = transcribe_realtime(
-        tmp_path / "in", tmp_path / "out", server, "--concurrency", "1", "--deadline", "2s", "--debug"
+        tmp_path / "in", tmp_path / "out", local_server, "--concurrency", "1", "--deadline", "2s", "--debug"
     )
     assert done.returncode == 0, done.stderr
     assert len(read_rows(tmp_path / "out")) == len(kinds)
-    bill = server.bill()
+    bill = local_server.bill()
     assert Counter(c["fault"] for c in bill["calls"] if c["fault"]) == Counter(kind["kind"] for kind in kinds)
     assert_bill_within_ledger_bounds(tmp_path / "out", bill["usd"])
     assert bill["requests"] == 2 * len(kinds)
@@ -158,15 +150,15 @@ def test_every_fault_ends_in_a_result(server: RunningServer, tmp_path: Path) -> 
     ],
 )
 def test_a_refused_handshake_stops_the_run_unbilled(
-    status: int, said: str, server: RunningServer, tmp_path: Path
+    status: int, said: str, local_server: RunningServer, tmp_path: Path
 ) -> None:
     make_wavs(tmp_path / "in", 20)
-    server.faults({"fault": {"kind": "status", "status": status}})
-    stopped = transcribe_realtime(tmp_path / "in", tmp_path / "out", server, "--concurrency", "4")
+    local_server.faults({"fault": {"kind": "status", "status": status}})
+    stopped = transcribe_realtime(tmp_path / "in", tmp_path / "out", local_server, "--concurrency", "4")
     assert stopped.returncode == 4
     assert said in stopped.stdout
     assert "Traceback" not in stopped.stderr
-    bill = server.bill()
+    bill = local_server.bill()
     assert (bill["billed"], bill["requests"] <= 8) == (0, True)
 
 
@@ -214,10 +206,10 @@ def test_the_built_in_ear_hears_through_a_socket(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_models_that_need_a_socket_are_priced(server: RunningServer, tmp_path: Path) -> None:
+def test_models_that_need_a_socket_are_priced(local_server: RunningServer, tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 3)
-    told = ("--provider", "together", "--base-url", server.origin, "--model", STREAMING)
+    told = ("--provider", "together", "--base-url", local_server.origin, "--model", STREAMING)
     quoted = mediamill("transcribe", tmp_path / "in", *told, "--quote", home=tmp_path / "home")
     assert quoted.returncode == 0, quoted.stderr
     assert "$0.0000075" in quoted.stdout
-    assert server.bill()["requests"] == 0
+    assert local_server.bill()["requests"] == 0

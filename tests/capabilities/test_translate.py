@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mediamill.tasks.providers.registry import offering
 from tests.helpers.audio_files import syllables, to_wav
 from tests.helpers.cli_runs import mediamill, read_rows
-from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.local_server import RunningServer
 from tests.helpers.transcription_requests import tone_wav
 
 MODELS = {"together": "openai/whisper-large-v3", "openai": "whisper-1", "groq": "whisper-large-v3"}
@@ -22,16 +22,9 @@ KEYS = {"TOGETHER_API_KEY": "k", "OPENAI_API_KEY": "k", "GROQ_API_KEY": "k"}
 
 
 @pytest.fixture(scope="module")
-def shared() -> Iterator[RunningServer]:
+def server_options() -> dict[str, Any]:
     price = [f"{MODELS[name]}={PRICES[name]}" for name in MODELS]
-    with running_server(engine="echo", price=price) as running:
-        yield running
-
-
-@pytest.fixture
-def server(shared: RunningServer) -> RunningServer:
-    shared.reset()
-    return shared
+    return {"price": price}
 
 
 @pytest.fixture
@@ -51,26 +44,26 @@ def address(server: RunningServer, provider: str) -> str:
 
 @pytest.mark.parametrize(("provider", "to"), [("together", "de"), ("openai", "en"), ("groq", "en")])
 def test_a_folder_is_translated_and_the_ledger_is_the_bill(
-    provider: str, to: str, server: RunningServer, folder: Path, tmp_path: Path
+    provider: str, to: str, local_server: RunningServer, folder: Path, tmp_path: Path
 ) -> None:
     out, home = tmp_path / "out", tmp_path / "home"
-    command = ("translate", folder, "--to", to, "--provider", provider, "--base-url", address(server, provider))
+    command = ("translate", folder, "--to", to, "--provider", provider, "--base-url", address(local_server, provider))
     done = mediamill(*command, "--out", out, "--yes", "--budget", "1", "--json", home=home, env=KEYS)
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
     assert (summary["capability"], summary["done"], summary["model"]) == ("translate", 3, MODELS[provider])
-    results, bill = read_rows(out), server.bill()
+    results, bill = read_rows(out), local_server.bill()
     assert {row["language"] for row in results} == {to}
     assert all(row["text"] and row["segments"] for row in results)
     assert {call["path"] for call in bill["calls"]} == {
-        address(server, provider).removeprefix(server.origin) + "/audio/translations"
+        address(local_server, provider).removeprefix(local_server.origin) + "/audio/translations"
     }
     assert sum((row["cost_usd"] for row in read_rows(out, "calls")), Decimal(0)) == Decimal(bill["usd"]) > 0
     assert {row["cost_basis"] for row in results} == {"metered"}
     assert all("price of audio" in row["price_source"] for row in results)
 
 
-def test_a_quote_has_the_price_and_sends_nothing(server: RunningServer, folder: Path, tmp_path: Path) -> None:
+def test_a_quote_has_the_price_and_sends_nothing(local_server: RunningServer, folder: Path, tmp_path: Path) -> None:
     done = mediamill(
         *("quote", "translate", folder, "--provider", "openai", "--out", tmp_path / "out", "--json"),
         home=tmp_path / "home",
@@ -80,17 +73,17 @@ def test_a_quote_has_the_price_and_sends_nothing(server: RunningServer, folder: 
     quote = json.loads(done.stdout)
     assert (quote["model"], quote["unpriced"]) == ("whisper-1", 0)
     assert Decimal(quote["low_usd"]) > 0
-    assert server.bill()["requests"] == 0
+    assert local_server.bill()["requests"] == 0
 
 
-def test_rows_name_their_target_and_a_self_hosted_server_is_told(server: RunningServer, tmp_path: Path) -> None:
+def test_rows_name_their_target_and_a_self_hosted_server_is_told(local_server: RunningServer, tmp_path: Path) -> None:
     out = tmp_path / "out"
     (tmp_path / "a.wav").write_bytes(to_wav(syllables(3)))
     (tmp_path / "b.wav").write_bytes(to_wav(syllables(4)))
     (tmp_path / "list.csv").write_text("path,language,to\na.wav,fr,it\nb.wav,,\n")
     done = mediamill(
         *("translate", tmp_path / "list.csv", "--provider", "compatible", "--model", "mine", "--yes"),
-        *("--base-url", address(server, "compatible"), "--out", out),
+        *("--base-url", address(local_server, "compatible"), "--out", out),
         home=tmp_path / "home",
     )
     assert done.returncode == 0, done.stderr
@@ -98,18 +91,18 @@ def test_rows_name_their_target_and_a_self_hosted_server_is_told(server: Running
     assert {row["cost_usd"] for row in read_rows(out)} == {None}
 
 
-def test_a_long_recording_is_translated_in_pieces(server: RunningServer, tmp_path: Path) -> None:
+def test_a_long_recording_is_translated_in_pieces(local_server: RunningServer, tmp_path: Path) -> None:
     out = tmp_path / "out"
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "long.wav").write_bytes(to_wav(syllables(30)))
     done = mediamill(
-        *("translate", tmp_path / "in", "--provider", "together", "--base-url", address(server, "together")),
+        *("translate", tmp_path / "in", "--provider", "together", "--base-url", address(local_server, "together")),
         *("--set", "piece_seconds=10", "--out", out, "--yes"),
         home=tmp_path / "home",
     )
     assert done.returncode == 0, done.stderr
     [row] = read_rows(out)
-    assert row["pieces"] == server.bill()["requests"] > 2
+    assert row["pieces"] == local_server.bill()["requests"] > 2
     assert row["language"] == "en"
     assert row["segments"][-1]["end"] == pytest.approx(30, abs=0.01)
     assert row["speech_seconds"] == pytest.approx(30, abs=1)
@@ -134,15 +127,15 @@ def test_what_cannot_translate_is_refused_before_anything_is_done(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_target_the_provider_does_not_have_costs_nothing(server: RunningServer, tmp_path: Path) -> None:
+def test_a_target_the_provider_does_not_have_costs_nothing(local_server: RunningServer, tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(tone_wav(2.0))
     done = mediamill(
         *("translate", tmp_path / "a.wav", "--to", "de", "--provider", "groq", "--yes", "--out", tmp_path / "out"),
-        *("--base-url", address(server, "groq")),
+        *("--base-url", address(local_server, "groq")),
         home=tmp_path / "home",
         env=KEYS,
     )
     assert done.returncode == 3
     assert "whisper-large-v3 translates to en only, not to 'de'" in done.stdout
     assert "together takes other targets" in done.stdout
-    assert server.bill()["requests"] == 0
+    assert local_server.bill()["requests"] == 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import signal
 from collections import Counter
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import pytest
 
 from mediamill.tasks.fault_injection import FAILPOINTS
 from tests.helpers.cli_runs import make_wavs, read_rows, transcribe
-from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.local_server import RunningServer
 from tests.helpers.quick_tier import mark_rest_long
 
 ITEMS, IN_FLIGHT = 300, 16
@@ -29,10 +28,9 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def server() -> Iterator[RunningServer]:
-    with running_server(engine="echo", latency="20ms", dialect="together", price=[PRICE]) as running:
-        yield running
+@pytest.fixture(scope="module")
+def server_options() -> dict[str, Any]:
+    return {"latency": "20ms", "dialect": "together", "price": [PRICE]}
 
 
 def seeded_instants(count: int) -> list[str]:
@@ -58,19 +56,21 @@ def crashes() -> list[Any]:
 
 @pytest.mark.parametrize("fault", crashes())
 def test_sigkill_loses_nothing_and_pays_nothing_twice(
-    fault: str, recordings: Path, server: RunningServer, tmp_path: Path
+    fault: str, recordings: Path, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    killed = transcribe(recordings, out, server.origin, "--shard-size", "100", env={"MEDIAMILL_FAULTS": fault})
+    killed = transcribe(
+        recordings, out, own_local_server.origin, "--shard-size", "100", env={"MEDIAMILL_FAULTS": fault}
+    )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    resumed = transcribe(recordings, out, server.origin, "--shard-size", "100")
+    resumed = transcribe(recordings, out, own_local_server.origin, "--shard-size", "100")
     assert resumed.returncode == 0, resumed.stderr
 
     results = read_rows(out)
     assert sorted(str(r["item_id"]) for r in results) == [f"{n:04d}.wav" for n in range(ITEMS)]
     assert not read_rows(out, "failures")
 
-    bill = server.bill()
+    bill = own_local_server.bill()
     sent = Counter(call["file_sha256"] for call in bill["calls"] if call["billed"])
     assert len(sent) == ITEMS
     assert sum(n - 1 for n in sent.values()) <= IN_FLIGHT
@@ -84,6 +84,6 @@ def test_sigkill_loses_nothing_and_pays_nothing_twice(
         assert known == Decimal(bill["usd"])
 
     before = bill["requests"]
-    again = transcribe(recordings, out, server.origin)
+    again = transcribe(recordings, out, own_local_server.origin)
     assert again.returncode == 0, again.stderr
-    assert server.bill()["requests"] == before
+    assert own_local_server.bill()["requests"] == before

@@ -6,9 +6,9 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -21,10 +21,9 @@ from tests.helpers.run_checks import assert_ledger_equals_bill
 PRICE = "openai/whisper-large-v3=0.0015"
 
 
-@pytest.fixture
-def server() -> Iterator[RunningServer]:
-    with running_server(engine="echo", dialect="together", price=[PRICE]) as running:
-        yield running
+@pytest.fixture(scope="module")
+def server_options() -> dict[str, Any]:
+    return {"dialect": "together", "price": [PRICE]}
 
 
 @pytest.fixture(scope="module")
@@ -34,40 +33,40 @@ def thirty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_equal_files_in_two_shards_are_sent_once(server: RunningServer, tmp_path: Path) -> None:
+def test_equal_files_in_two_shards_are_sent_once(own_local_server: RunningServer, tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 40, twins=20)
-    done = transcribe(tmp_path / "in", tmp_path / "out", server.origin, "--shard-size", "10")
+    done = transcribe(tmp_path / "in", tmp_path / "out", own_local_server.origin, "--shard-size", "10")
     assert done.returncode == 0, done.stderr
-    assert server.bill()["requests"] == 20
+    assert own_local_server.bill()["requests"] == 20
     results = read_rows(tmp_path / "out")
     assert len(results) == 40
     assert sum(bool(row["cached"]) for row in results) == 20
-    assert sum((row["cost_usd"] for row in results), Decimal(0)) == Decimal(server.bill()["usd"])
-    assert_ledger_equals_bill(tmp_path / "out", server)
+    assert sum((row["cost_usd"] for row in results), Decimal(0)) == Decimal(own_local_server.bill()["usd"])
+    assert_ledger_equals_bill(tmp_path / "out", own_local_server)
 
 
 @pytest.mark.long
-def test_only_new_and_changed_files_are_sent_again(server: RunningServer, tmp_path: Path) -> None:
+def test_only_new_and_changed_files_are_sent_again(own_local_server: RunningServer, tmp_path: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     make_wavs(source, 10)
-    assert transcribe(source, out, server.origin).returncode == 0
+    assert transcribe(source, out, own_local_server.origin).returncode == 0
     make_wavs(tmp_path / "more", 13)
     for name in ("0010.wav", "0011.wav", "0012.wav"):
         (tmp_path / "more" / name).rename(source / name)
     (source / "0003.wav").write_bytes((source / "0003.wav").read_bytes()[:-2] + b"\x01\x00")
-    assert transcribe(source, out, server.origin).returncode == 0
-    assert server.bill()["requests"] == 14
+    assert transcribe(source, out, own_local_server.origin).returncode == 0
+    assert own_local_server.bill()["requests"] == 14
     assert sorted(str(row["item_id"]) for row in read_rows(out)) == [f"{n:04d}.wav" for n in range(13)]
 
 
-def test_no_key_gets_out(thirty: Path, server: RunningServer, tmp_path: Path) -> None:
+def test_no_key_gets_out(thirty: Path, own_local_server: RunningServer, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    server.faults(
+    own_local_server.faults(
         {"match": {"every": 5}, "fault": {"kind": "status", "status": 500, "body": f"bad {SENTINEL}"}},
         {"match": {"every": 7}, "fault": {"kind": "reset"}},
     )
-    done = transcribe(thirty, out, server.origin, "--debug", "--retries", "1")
-    transcribe(thirty, out, server.origin + "/nowhere", "--debug", "--replace")
+    done = transcribe(thirty, out, own_local_server.origin, "--debug", "--retries", "1")
+    transcribe(thirty, out, own_local_server.origin + "/nowhere", "--debug", "--replace")
     printed = done.stdout + done.stderr
     assert SENTINEL not in printed
     for path in filter(Path.is_file, out.rglob("*")):
@@ -120,97 +119,101 @@ def test_sigterm_drains_and_the_rest_follows_later(thirty: Path, tmp_path: Path)
         ["call.parse:3:raise", "shard.outcome.before:3:raise", "part.write.before:1:enospc"], ["call.parse:3:raise"]
     ),
 )
-def test_a_paid_reply_is_kept(point: str, thirty: Path, server: RunningServer, tmp_path: Path) -> None:
+def test_a_paid_reply_is_kept(point: str, thirty: Path, own_local_server: RunningServer, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    broken = transcribe(thirty, out, server.origin, env={"MEDIAMILL_FAULTS": point})
+    broken = transcribe(thirty, out, own_local_server.origin, env={"MEDIAMILL_FAULTS": point})
     assert broken.returncode != 0
     assert "Traceback" not in broken.stderr
-    paid = server.bill()["requests"]
-    again = transcribe(thirty, out, server.origin)
+    paid = own_local_server.bill()["requests"]
+    again = transcribe(thirty, out, own_local_server.origin)
     assert again.returncode == 0, again.stderr
-    assert server.bill()["requests"] == max(paid, 30) == 30
+    assert own_local_server.bill()["requests"] == max(paid, 30) == 30
     assert len(read_rows(out)) == 30
-    assert_ledger_equals_bill(out, server)
+    assert_ledger_equals_bill(out, own_local_server)
 
 
 @pytest.mark.parametrize("nth", mark_rest_long(range(1, 9), [1]))
 @pytest.mark.parametrize("error", mark_rest_long(["enospc", "erofs"], ["enospc"]))
 def test_a_full_or_read_only_disk_is_told_and_survived(
-    nth: int, error: str, thirty: Path, server: RunningServer, tmp_path: Path
+    nth: int, error: str, thirty: Path, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     point = ("journal.commit.before", "part.write.before")[nth % 2]
     fault = f"{point}:{(nth + 1) // 2 if point.startswith('part') else nth}:{error}"
-    broken = transcribe(thirty, out, server.origin, "--shard-size", "10", env={"MEDIAMILL_FAULTS": fault})
+    broken = transcribe(thirty, out, own_local_server.origin, "--shard-size", "10", env={"MEDIAMILL_FAULTS": fault})
     assert broken.returncode == 1, broken.stderr
     assert "Traceback" not in broken.stderr
     assert {"enospc": "disk is full", "erofs": "cannot be written"}[error] in broken.stderr or (
         {"enospc": "No space left", "erofs": "Read-only"}[error] in broken.stderr
     )
-    again = transcribe(thirty, out, server.origin, "--shard-size", "10")
+    again = transcribe(thirty, out, own_local_server.origin, "--shard-size", "10")
     assert again.returncode == 0, again.stderr
     assert len(read_rows(out)) == 30
 
 
 @pytest.mark.long
-def test_a_torn_part_is_written_again_for_free(thirty: Path, server: RunningServer, tmp_path: Path) -> None:
+def test_a_torn_part_is_written_again_for_free(thirty: Path, own_local_server: RunningServer, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert transcribe(thirty, out, server.origin).returncode == 0
+    assert transcribe(thirty, out, own_local_server.origin).returncode == 0
     part = next((out / "results").glob("part-*.parquet"))
     whole = part.read_bytes()
     for size in (0, 3, len(whole) // 2, len(whole) - 1):
         part.write_bytes(whole[:size])
-        assert transcribe(thirty, out, server.origin).returncode == 0
+        assert transcribe(thirty, out, own_local_server.origin).returncode == 0
         assert len(read_rows(out)) == 30
     part.unlink()
-    assert transcribe(thirty, out, server.origin).returncode == 0
+    assert transcribe(thirty, out, own_local_server.origin).returncode == 0
     assert len(read_rows(out)) == 30
-    assert server.bill()["requests"] == 30
+    assert own_local_server.bill()["requests"] == 30
 
 
-def test_permanent_errors_cost_one_attempt(thirty: Path, server: RunningServer, tmp_path: Path) -> None:
+def test_permanent_errors_cost_one_attempt(thirty: Path, own_local_server: RunningServer, tmp_path: Path) -> None:
     out = tmp_path / "out"
     statuses = {1: 400, 2: 413, 3: 415, 4: 422}
-    server.faults(*({"match": {"nth": n}, "fault": {"kind": "status", "status": s}} for n, s in statuses.items()))
-    done = transcribe(thirty, out, server.origin, "--concurrency", "1")
+    own_local_server.faults(
+        *({"match": {"nth": n}, "fault": {"kind": "status", "status": s}} for n, s in statuses.items())
+    )
+    done = transcribe(thirty, out, own_local_server.origin, "--concurrency", "1")
     assert done.returncode == 3, done.stderr
-    assert server.bill()["requests"] == 30
+    assert own_local_server.bill()["requests"] == 30
     failures = read_rows(out, "failures")
     assert Counter(row["last_http_status"] for row in failures) == Counter(statuses.values())
     assert all(row["attempts"] == 1 for row in failures)
-    assert transcribe(thirty, out, server.origin).returncode == 3
-    assert server.bill()["requests"] == 30
+    assert transcribe(thirty, out, own_local_server.origin).returncode == 3
+    assert own_local_server.bill()["requests"] == 30
     retried = mediamill("retry", out, "--yes", home=tmp_path / "home")
     assert retried.returncode == 0, retried.stderr
-    assert server.bill()["requests"] == 34
+    assert own_local_server.bill()["requests"] == 34
     assert not read_rows(out, "failures")
-    assert_ledger_equals_bill(out, server)
+    assert_ledger_equals_bill(out, own_local_server)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("status", mark_rest_long([401, 402], [402]))
 def test_an_account_problem_stops_within_what_is_in_flight(
-    status: int, thirty: Path, server: RunningServer, tmp_path: Path
+    status: int, thirty: Path, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    server.faults({"match": {"every": 1}, "fault": {"kind": "status", "status": status}})
-    stopped = transcribe(thirty, out, server.origin, "--concurrency", "4")
+    own_local_server.faults({"match": {"every": 1}, "fault": {"kind": "status", "status": status}})
+    stopped = transcribe(thirty, out, own_local_server.origin, "--concurrency", "4")
     assert stopped.returncode == 4, stopped.stderr
-    assert server.bill()["requests"] <= 4
-    server.faults()
-    assert transcribe(thirty, out, server.origin).returncode == 0
+    assert own_local_server.bill()["requests"] <= 4
+    own_local_server.faults()
+    assert transcribe(thirty, out, own_local_server.origin).returncode == 0
     assert len(read_rows(out)) == 30
 
 
-def test_a_budget_is_never_passed_and_a_higher_one_goes_on(thirty: Path, server: RunningServer, tmp_path: Path) -> None:
+def test_a_budget_is_never_passed_and_a_higher_one_goes_on(
+    thirty: Path, own_local_server: RunningServer, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
-    stopped = transcribe(thirty, out, server.origin, "--budget", "0.00005")
+    stopped = transcribe(thirty, out, own_local_server.origin, "--budget", "0.00005")
     assert stopped.returncode == 4, stopped.stderr
     assert "budget" in stopped.stdout
-    assert 0 < Decimal(server.bill()["usd"]) <= Decimal("0.00005")
-    assert transcribe(thirty, out, server.origin, "--budget", "1").returncode == 0
-    assert server.bill()["requests"] == 30
-    assert_ledger_equals_bill(out, server)
+    assert 0 < Decimal(own_local_server.bill()["usd"]) <= Decimal("0.00005")
+    assert transcribe(thirty, out, own_local_server.origin, "--budget", "1").returncode == 0
+    assert own_local_server.bill()["requests"] == 30
+    assert_ledger_equals_bill(out, own_local_server)
 
 
 FAULTS = {
@@ -230,11 +233,11 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("name", mark_rest_long(FAULTS, ["status-503-lying", "reset-mid-body", "error-in-200"]))
-def test_every_item_ends_whatever_the_server_does(name: str, server: RunningServer, tmp_path: Path) -> None:
+def test_every_item_ends_whatever_the_server_does(name: str, own_local_server: RunningServer, tmp_path: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     make_wavs(source, 8)
-    server.faults({"match": {"nth": 2}, "fault": FAULTS[name]}, {"match": {"nth": 5}, "fault": FAULTS[name]})
-    done = transcribe(source, out, server.origin, "--concurrency", "2")
+    own_local_server.faults({"match": {"nth": 2}, "fault": FAULTS[name]}, {"match": {"nth": 5}, "fault": FAULTS[name]})
+    done = transcribe(source, out, own_local_server.origin, "--concurrency", "2")
     assert done.returncode in (0, 3), done.stderr
     assert "Traceback" not in done.stderr
     ended = [str(row["item_id"]) for row in (*read_rows(out), *read_rows(out, "failures"))]
@@ -242,58 +245,60 @@ def test_every_item_ends_whatever_the_server_does(name: str, server: RunningServ
     ledger = read_rows(out, "calls")
     known = sum((row["cost_usd"] for row in ledger if row["cost_usd"] is not None), Decimal(0))
     unknown = sum((row["cost_max_usd"] for row in ledger if row["cost_usd"] is None), Decimal(0))
-    assert known <= Decimal(server.bill()["usd"]) <= known + unknown
+    assert known <= Decimal(own_local_server.bill()["usd"]) <= known + unknown
 
 
 @pytest.mark.long
-def test_a_redirect_is_not_followed(server: RunningServer, tmp_path: Path) -> None:
+def test_a_redirect_is_not_followed(own_local_server: RunningServer, tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 4)
     with running_server(engine="echo") as elsewhere:
-        server.faults({"match": {"every": 1}, "fault": {"kind": "redirect", "location": f"{elsewhere.origin}/v1"}})
-        stopped = transcribe(tmp_path / "in", tmp_path / "out", server.origin)
+        own_local_server.faults(
+            {"match": {"every": 1}, "fault": {"kind": "redirect", "location": f"{elsewhere.origin}/v1"}}
+        )
+        stopped = transcribe(tmp_path / "in", tmp_path / "out", own_local_server.origin)
         assert stopped.returncode == 3, stopped.stdout
         assert elsewhere.bill()["requests"] == 0
 
 
-def test_a_deadline_is_a_deadline(server: RunningServer, tmp_path: Path) -> None:
+def test_a_deadline_is_a_deadline(own_local_server: RunningServer, tmp_path: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     make_wavs(source, 3)
-    server.faults({"match": {"nth": 1}, "fault": {"kind": "drip", "interval": 0.3}})
-    done = transcribe(source, out, server.origin, "--deadline", "1s", "--concurrency", "1", "--retries", "1")
+    own_local_server.faults({"match": {"nth": 1}, "fault": {"kind": "drip", "interval": 0.3}})
+    done = transcribe(source, out, own_local_server.origin, "--deadline", "1s", "--concurrency", "1", "--retries", "1")
     assert done.returncode == 0, done.stderr
     assert len(read_rows(out)) == 3
 
 
 @pytest.mark.long
-def test_another_model_needs_replace(thirty: Path, server: RunningServer, tmp_path: Path) -> None:
+def test_another_model_needs_replace(thirty: Path, own_local_server: RunningServer, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert transcribe(thirty, out, server.origin).returncode == 0
+    assert transcribe(thirty, out, own_local_server.origin).returncode == 0
     other = "nvidia/parakeet-tdt-0.6b-v3"
-    refused = transcribe(thirty, out, server.origin, "--model", other)
+    refused = transcribe(thirty, out, own_local_server.origin, "--model", other)
     assert refused.returncode == 2
     assert "--replace" in refused.stderr
-    replaced = transcribe(thirty, out, server.origin, "--model", other, "--replace")
+    replaced = transcribe(thirty, out, own_local_server.origin, "--model", other, "--replace")
     assert replaced.returncode == 0, replaced.stderr
     assert {row["model"] for row in read_rows(out)} == {other}
-    assert server.bill()["requests"] == 60
+    assert own_local_server.bill()["requests"] == 60
 
 
 @pytest.mark.long
-def test_refresh_buys_every_answer_again(thirty: Path, server: RunningServer, tmp_path: Path) -> None:
+def test_refresh_buys_every_answer_again(thirty: Path, own_local_server: RunningServer, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert transcribe(thirty, out, server.origin).returncode == 0
-    assert transcribe(thirty, out, server.origin, "--refresh").returncode == 0
-    assert server.bill()["requests"] == 60
+    assert transcribe(thirty, out, own_local_server.origin).returncode == 0
+    assert transcribe(thirty, out, own_local_server.origin, "--refresh").returncode == 0
+    assert own_local_server.bill()["requests"] == 60
     assert len(read_rows(out)) == 30
-    assert_ledger_equals_bill(out, server)
+    assert_ledger_equals_bill(out, own_local_server)
 
 
 @pytest.mark.long
-def test_two_outs_that_share_a_journal_pay_once(thirty: Path, server: RunningServer, tmp_path: Path) -> None:
+def test_two_outs_that_share_a_journal_pay_once(thirty: Path, own_local_server: RunningServer, tmp_path: Path) -> None:
     shared = str(tmp_path / "shared")
     for name in ("one", "two"):
-        assert transcribe(thirty, tmp_path / name, server.origin, "--journal", shared).returncode == 0
-    assert server.bill()["requests"] == 30
+        assert transcribe(thirty, tmp_path / name, own_local_server.origin, "--journal", shared).returncode == 0
+    assert own_local_server.bill()["requests"] == 30
     assert all(row["cached"] and row["cost_usd"] == 0 for row in read_rows(tmp_path / "two"))
     status = mediamill("status", tmp_path / "two", home=tmp_path / "home")
     assert "30 done" in status.stdout
@@ -308,21 +313,23 @@ def test_a_password_in_a_journal_url_is_refused(thirty: Path, tmp_path: Path) ->
     assert "hunter2" not in refused.stderr
 
 
-def test_published_parts_always_open(thirty: Path, server: RunningServer, tmp_path: Path) -> None:
+def test_published_parts_always_open(thirty: Path, own_local_server: RunningServer, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    transcribe(thirty, out, server.origin, "--shard-size", "7", env={"MEDIAMILL_FAULTS": "part.rename.after:3:kill"})
+    transcribe(
+        thirty, out, own_local_server.origin, "--shard-size", "7", env={"MEDIAMILL_FAULTS": "part.rename.after:3:kill"}
+    )
     for part in out.rglob("part-*.parquet"):
         pq.read_table(part)
 
 
 @pytest.mark.long
-def test_a_retry_keeps_to_the_budget(thirty: Path, server: RunningServer, tmp_path: Path) -> None:
+def test_a_retry_keeps_to_the_budget(thirty: Path, own_local_server: RunningServer, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    server.faults({"match": {"every": 2}, "fault": {"kind": "status", "status": 422}})
-    assert transcribe(thirty, out, server.origin, "--budget", "0.00007").returncode == 3
-    server.faults()
+    own_local_server.faults({"match": {"every": 2}, "fault": {"kind": "status", "status": 422}})
+    assert transcribe(thirty, out, own_local_server.origin, "--budget", "0.00007").returncode == 3
+    own_local_server.faults()
     stopped = mediamill("retry", out, home=tmp_path / "home")
     assert stopped.returncode == 4, stopped.stdout
-    assert Decimal(server.bill()["usd"]) <= Decimal("0.00007")
+    assert Decimal(own_local_server.bill()["usd"]) <= Decimal("0.00007")
     assert mediamill("retry", out, "--budget", "1", home=tmp_path / "home").returncode == 0
     assert len(read_rows(out)) == 30

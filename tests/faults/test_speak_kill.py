@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import signal
 from collections import Counter
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.helpers.cli_runs import mediamill, read_rows
-from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.local_server import RunningServer
 from tests.helpers.quick_tier import mark_rest_long
 from tests.helpers.speak_runs import ORPHEUS, check_speech_files, speak, write_text_manifest
 
@@ -20,10 +20,9 @@ IN_FLIGHT = 4
 SPEAKING = ("--format", "flac", "--concurrency", str(IN_FLIGHT), "--shard-size", "8", "--set", "piece_characters=40")
 
 
-@pytest.fixture
-def server() -> Iterator[RunningServer]:
-    with running_server(price={ORPHEUS: "15"}, latency="10ms") as running:
-        yield running
+@pytest.fixture(scope="module")
+def server_options() -> dict[str, Any]:
+    return {"price": {ORPHEUS: "15"}, "latency": "10ms"}
 
 
 POINTS = ["call.sending.after:20", "call.replied.after:11", "shard.outcome.before:5", "part.rename.after:6"]
@@ -35,21 +34,23 @@ MORE = [
 
 
 @pytest.mark.parametrize("point", mark_rest_long([*POINTS, *MORE], POINTS[:1]))
-def test_sigkill_buys_no_text_twice_and_tears_no_file(point: str, server: RunningServer, tmp_path: Path) -> None:
+def test_sigkill_buys_no_text_twice_and_tears_no_file(
+    point: str, own_local_server: RunningServer, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     source = write_text_manifest(
         tmp_path / "m.csv", [f"Text number {n} begins here. It ends at place {n}, I think." for n in range(TEXTS)]
     )
-    killed = speak(source, out, server.origin, *SPEAKING, env={"MEDIAMILL_FAULTS": f"{point}:kill"})
+    killed = speak(source, out, own_local_server.origin, *SPEAKING, env={"MEDIAMILL_FAULTS": f"{point}:kill"})
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    resumed = speak(source, out, server.origin, *SPEAKING)
+    resumed = speak(source, out, own_local_server.origin, *SPEAKING)
     assert resumed.returncode in (0, 3), resumed.stderr
     failures = read_rows(out, "failures")
     assert {row["error_kind"] for row in failures} <= {"unknown"}
     assert len(failures) <= IN_FLIGHT
     assert len(check_speech_files(out)) + len(failures) == TEXTS
 
-    bill = server.bill()
+    bill = own_local_server.bill()
     assert bill["billed_again"] == 0, "an unknown is not bought again unasked"
     ledger = read_rows(out, "calls")
     known = sum((r["cost_usd"] for r in ledger if r["cost_usd"] is not None), Decimal(0))
@@ -60,29 +61,33 @@ def test_sigkill_buys_no_text_twice_and_tears_no_file(point: str, server: Runnin
         retried = mediamill("retry", out, "--yes", home=tmp_path / "home")
         assert retried.returncode == 0, retried.stderr
     assert len(check_speech_files(out)) == TEXTS
-    sent = Counter((c["file_sha256"], c["params_sha256"]) for c in server.bill()["calls"] if c["billed"])
+    sent = Counter((c["file_sha256"], c["params_sha256"]) for c in own_local_server.bill()["calls"] if c["billed"])
     assert sum(n - 1 for n in sent.values()) <= IN_FLIGHT, (
         "bought twice: at most what was in flight, and only when asked"
     )
 
 
-def test_a_crash_between_the_file_and_its_row_writes_the_same_file_again(server: RunningServer, tmp_path: Path) -> None:
+def test_a_crash_between_the_file_and_its_row_writes_the_same_file_again(
+    own_local_server: RunningServer, tmp_path: Path
+) -> None:
     source, out = write_text_manifest(tmp_path / "m.csv", ["Hello there."]), tmp_path / "out"
-    killed = speak(source, out, server.origin, env={"MEDIAMILL_FAULTS": "shard.outcome.before:1:kill"})
+    killed = speak(source, out, own_local_server.origin, env={"MEDIAMILL_FAULTS": "shard.outcome.before:1:kill"})
     assert killed.returncode == -signal.SIGKILL
     (file,) = (out / "media").iterdir()
     before = file.read_bytes()
-    assert speak(source, out, server.origin).returncode == 0
+    assert speak(source, out, own_local_server.origin).returncode == 0
     assert (out / check_speech_files(out)["t0"]["file"]).read_bytes() == before
-    assert server.bill()["requests"] == 1
+    assert own_local_server.bill()["requests"] == 1
 
 
 @pytest.mark.parametrize("action", ["enospc", "erofs"])
-def test_a_full_disk_is_one_line_and_costs_nothing_again(action: str, server: RunningServer, tmp_path: Path) -> None:
+def test_a_full_disk_is_one_line_and_costs_nothing_again(
+    action: str, own_local_server: RunningServer, tmp_path: Path
+) -> None:
     source, out = write_text_manifest(tmp_path / "m.csv", ["Hello there.", "And here."]), tmp_path / "out"
-    full = speak(source, out, server.origin, env={"MEDIAMILL_FAULTS": f"part.rename.before:1:{action}"})
+    full = speak(source, out, own_local_server.origin, env={"MEDIAMILL_FAULTS": f"part.rename.before:1:{action}"})
     assert full.returncode == 1
     assert "Traceback" not in full.stderr
-    assert speak(source, out, server.origin).returncode == 0
+    assert speak(source, out, own_local_server.origin).returncode == 0
     assert len(check_speech_files(out)) == 2
-    assert server.bill()["billed_again"] == 0
+    assert own_local_server.bill()["billed_again"] == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,11 +16,7 @@ from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.tables import ceilings
 from tests.journal.stores import Store
 
-
-@pytest.fixture(autouse=True)
-def _no_faults() -> Iterator[None]:
-    yield
-    fault_injection.arm("")
+pytestmark = pytest.mark.usefixtures("disarm_faults")
 
 
 def put(name: str) -> Callable[[Connection], int]:

@@ -7,14 +7,14 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.helpers.cli_runs import bare_environment, read_rows, transcribe
-from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.local_server import RunningServer
 from tests.long.numbered_recordings import NumberedWords, write_wav
 from tests.long.transcribe_runs import ENGINE, words_of
 
@@ -24,9 +24,8 @@ PIECES = ("--set", "piece_seconds=10", "--concurrency", str(IN_FLIGHT))
 
 
 @pytest.fixture(scope="module")
-def slow() -> Iterator[RunningServer]:
-    with running_server(engine=ENGINE, dialect="together", price=[PRICE], workers=1, latency="100ms") as running:
-        yield running
+def server_options() -> dict[str, Any]:
+    return {"engine": ENGINE, "dialect": "together", "price": [PRICE], "workers": 1, "latency": "100ms"}
 
 
 @pytest.mark.long
@@ -40,17 +39,16 @@ def slow() -> Iterator[RunningServer]:
         pytest.param("part.write.before:1:kill", marks=pytest.mark.long),
     ],
 )
-def test_after_sigkill_only_missing_pieces_are_paid(fault: str, slow: RunningServer, tmp_path: Path) -> None:
-    slow.reset()
+def test_after_sigkill_only_missing_pieces_are_paid(fault: str, local_server: RunningServer, tmp_path: Path) -> None:
     said = NumberedWords(150)
     path, out = write_wav(tmp_path / "in" / "talk.wav", said), tmp_path / "out"
-    killed = transcribe(path, out, slow.origin, *PIECES, env={"MEDIAMILL_FAULTS": fault})
+    killed = transcribe(path, out, local_server.origin, *PIECES, env={"MEDIAMILL_FAULTS": fault})
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    resumed = transcribe(path, out, slow.origin, *PIECES)
+    resumed = transcribe(path, out, local_server.origin, *PIECES)
     assert resumed.returncode == 0, resumed.stderr
     (row,) = read_rows(out)
     assert words_of(row) == said.words()
-    bill = slow.bill()
+    bill = local_server.bill()
     sent = Counter(call["file_sha256"] for call in bill["calls"] if call["billed"])
     assert len(sent) == row["pieces"]
     assert sum(n - 1 for n in sent.values()) <= IN_FLIGHT
@@ -63,21 +61,20 @@ def test_after_sigkill_only_missing_pieces_are_paid(fault: str, slow: RunningSer
 
 @pytest.mark.long
 def test_the_cuts_of_an_earlier_run_are_kept_even_when_the_cutting_has_changed(
-    slow: RunningServer, tmp_path: Path
+    local_server: RunningServer, tmp_path: Path
 ) -> None:
     """A new release that would cut elsewhere: what was paid for stays paid for."""
-    slow.reset()
     said = NumberedWords(150)
     path, out = write_wav(tmp_path / "in" / "talk.wav", said), tmp_path / "out"
-    killed = transcribe(path, out, slow.origin, *PIECES, env={"MEDIAMILL_FAULTS": "call.wire.after:9:kill"})
+    killed = transcribe(path, out, local_server.origin, *PIECES, env={"MEDIAMILL_FAULTS": "call.wire.after:9:kill"})
     assert killed.returncode == -signal.SIGKILL
-    before = {call["file_sha256"] for call in slow.bill()["calls"]}
+    before = {call["file_sha256"] for call in local_server.bill()["calls"]}
     changed = (
         "import sys, mediamill.tasks.media.cut as cut\n"
         "assert cut.find_quietest\ncut.find_quietest = lambda sound, width: len(sound) // 2\n"
         "from mediamill.flows.cli.main import main\nsys.exit(main())\n"
     )
-    command = ["transcribe", str(path), "--provider", "together", "--base-url", slow.origin, "--out", str(out)]
+    command = ["transcribe", str(path), "--provider", "together", "--base-url", local_server.origin, "--out", str(out)]
     done = subprocess.run(
         [sys.executable, "-c", changed, *command, "--yes", *PIECES],
         env=bare_environment(tmp_path / "home"),
@@ -86,18 +83,17 @@ def test_the_cuts_of_an_earlier_run_are_kept_even_when_the_cutting_has_changed(
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    sent = Counter(call["file_sha256"] for call in slow.bill()["calls"] if call["billed"])
+    sent = Counter(call["file_sha256"] for call in local_server.bill()["calls"] if call["billed"])
     assert before <= set(sent)
     assert sum(n - 1 for n in sent.values()) <= IN_FLIGHT
     assert len(sent) == read_rows(out)[0]["pieces"]
 
 
 @pytest.mark.long
-def test_a_signal_ends_the_decoding_too(slow: RunningServer, tmp_path: Path) -> None:
+def test_a_signal_ends_the_decoding_too(local_server: RunningServer, tmp_path: Path) -> None:
     """Forty minutes are being decoded when the signal comes; nothing is sent after what is in flight."""
-    slow.reset()
     path, out = write_wav(tmp_path / "in" / "talk.wav", NumberedWords(2400)), tmp_path / "out"
-    command = ["transcribe", str(path), "--provider", "together", "--base-url", slow.origin, "--out", str(out)]
+    command = ["transcribe", str(path), "--provider", "together", "--base-url", local_server.origin, "--out", str(out)]
     with subprocess.Popen(
         [sys.executable, "-m", "mediamill.flows.cli", *command, "--yes", *PIECES],
         env=bare_environment(tmp_path / "home"),
@@ -105,11 +101,11 @@ def test_a_signal_ends_the_decoding_too(slow: RunningServer, tmp_path: Path) -> 
         stderr=subprocess.DEVNULL,
     ) as process:
         until = time.monotonic() + 60
-        while not slow.bill()["requests"] and time.monotonic() < until:
+        while not local_server.bill()["requests"] and time.monotonic() < until:
             time.sleep(0.02)
         process.send_signal(signal.SIGTERM)
-        sent = slow.bill()["requests"]
+        sent = local_server.bill()["requests"]
         assert process.wait(30) == 128 + signal.SIGTERM
-    assert sent <= slow.bill()["requests"] <= sent + 2 * IN_FLIGHT
+    assert sent <= local_server.bill()["requests"] <= sent + 2 * IN_FLIGHT
     assert read_rows(out) == []
     assert not list((out / ".tmp").rglob("*.flac"))

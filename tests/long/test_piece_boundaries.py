@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import pytest
 
 from mediamill.tasks.media.encode import RATE
 from tests.helpers.cli_runs import read_rows, transcribe
-from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.local_server import RunningServer
 from tests.helpers.quick_tier import mark_rest_long
 from tests.long.numbered_recordings import NumberedWords, write_encoded, write_wav
 from tests.long.transcribe_runs import ENGINE, transcribe_to_row, words_of
@@ -20,31 +19,26 @@ PRICE = ("openai/whisper-large-v3", "0.0015")
 
 
 @pytest.fixture(scope="module")
-def tones() -> Iterator[RunningServer]:
-    with running_server(engine=ENGINE, dialect="together", price=[PRICE], workers=1) as running:
-        yield running
-
-
-@pytest.fixture
-def server(tones: RunningServer) -> RunningServer:
-    tones.reset()
-    return tones
+def server_options() -> dict[str, Any]:
+    return {"engine": ENGINE, "dialect": "together", "price": [PRICE], "workers": 1}
 
 
 @pytest.mark.parametrize(
     ("piece", "overlap"), mark_rest_long([(5, 0), (7.3, 0), (20, 0), (20, 2.5), (11, 3), (89, 0), (1000, 5)], [(11, 3)])
 )
-def test_every_word_is_where_it_was_said(piece: float, overlap: float, server: RunningServer, tmp_path: Path) -> None:
+def test_every_word_is_where_it_was_said(
+    piece: float, overlap: float, local_server: RunningServer, tmp_path: Path
+) -> None:
     said = NumberedWords(90)
     path = write_wav(tmp_path / "in" / "talk.wav", said)
     options = ("--set", f"piece_seconds={piece}", "--overlap", str(overlap))
-    row = transcribe_to_row(path, tmp_path / "out", server, *options)
+    row = transcribe_to_row(path, tmp_path / "out", local_server, *options)
     assert words_of(row) == said.words()
     assert row["text"] == " ".join(word for word, _ in said.words())
     assert [s["id"] for s in row["segments"]] == list(range(len(row["segments"])))
     assert " ".join(s["text"] for s in row["segments"]) == row["text"]
     assert row["audio_seconds"] == row["duration_s"] == 90
-    bill = server.bill()
+    bill = local_server.bill()
     assert row["pieces"] == bill["requests"]
     assert (row["pieces"] == 1) == (piece > 90)
     assert (row["recipe"] == "as-is") == (piece > 90)
@@ -52,10 +46,10 @@ def test_every_word_is_where_it_was_said(piece: float, overlap: float, server: R
 
 
 @pytest.mark.long
-def test_without_pauses_an_overlap_saves_the_words_that_are_cut(server: RunningServer, tmp_path: Path) -> None:
+def test_without_pauses_an_overlap_saves_the_words_that_are_cut(local_server: RunningServer, tmp_path: Path) -> None:
     said = NumberedWords(60, pauses=(1_000, 1_400), noise=0)
     path = write_wav(tmp_path / "in" / "fast.wav", said)
-    row = transcribe_to_row(path, tmp_path / "out", server, "--set", "piece_seconds=9", "--overlap", "2")
+    row = transcribe_to_row(path, tmp_path / "out", local_server, "--set", "piece_seconds=9", "--overlap", "2")
     assert words_of(row) == said.words()
 
 
@@ -84,13 +78,13 @@ def every(source: Path, out: Path, server: RunningServer, *options: str) -> dict
 
 
 @pytest.mark.long
-def test_in_any_file_no_word_is_lost_doubled_or_moved(server: RunningServer, tmp_path: Path) -> None:
+def test_in_any_file_no_word_is_lost_doubled_or_moved(local_server: RunningServer, tmp_path: Path) -> None:
     """Moved: against the same recording heard whole, since codecs put samples of their own in front."""
     said = {name: NumberedWords(30, seed=n) for n, name in enumerate(FILES)}
     for name, (form, codec, more) in FILES.items():
         write_encoded(tmp_path / "in" / name, said[name], form, codec, **more)
-    whole = every(tmp_path / "in", tmp_path / "whole", server)
-    cut = every(tmp_path / "in", tmp_path / "out", server, "--set", "piece_seconds=9")
+    whole = every(tmp_path / "in", tmp_path / "whole", local_server)
+    cut = every(tmp_path / "in", tmp_path / "out", local_server, "--set", "piece_seconds=9")
     assert whole.keys() == cut.keys() == FILES.keys()
     for name in FILES:
         heard, begun = words_of(whole[name]), said[name].words()
@@ -102,23 +96,23 @@ def test_in_any_file_no_word_is_lost_doubled_or_moved(server: RunningServer, tmp
 
 
 @pytest.mark.long
-def test_files_named_in_any_language_are_cut(server: RunningServer, tmp_path: Path) -> None:
+def test_files_named_in_any_language_are_cut(local_server: RunningServer, tmp_path: Path) -> None:
     names, said = NAMES.split(","), NumberedWords(12)
     first = write_encoded(tmp_path / "in" / names[0], said, "flac", "flac")
     for name in names[1:]:
         (tmp_path / "in" / name).write_bytes(first.read_bytes())
-    found = every(tmp_path / "in", tmp_path / "out", server, "--set", "piece_seconds=5")
+    found = every(tmp_path / "in", tmp_path / "out", local_server, "--set", "piece_seconds=5")
     assert sorted(found) == sorted(names)
     assert all(words_of(row) == said.words() for row in found.values())
-    assert server.bill()["requests"] == found[names[0]]["pieces"]
+    assert local_server.bill()["requests"] == found[names[0]]["pieces"]
 
 
-def test_what_can_be_heard_of_a_cut_off_recording_is_kept_and_told(server: RunningServer, tmp_path: Path) -> None:
+def test_what_can_be_heard_of_a_cut_off_recording_is_kept_and_told(local_server: RunningServer, tmp_path: Path) -> None:
     said = NumberedWords(60)
     path = write_encoded(tmp_path / "in" / "half.flac", said, "flac", "flac")
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
-    row = transcribe_to_row(path, tmp_path / "out", server, "--set", "piece_seconds=7")
+    row = transcribe_to_row(path, tmp_path / "out", local_server, "--set", "piece_seconds=7")
     heard = [word for word in words_of(row) if word[0] != "torn"]
     assert heard == said.words()[: len(heard)]
     assert len(heard) > len(said.words()) // 3
@@ -128,53 +122,55 @@ def test_what_can_be_heard_of_a_cut_off_recording_is_kept_and_told(server: Runni
 
 @pytest.mark.parametrize(("seconds", "pieces"), mark_rest_long([(0.2, 1), (30, 5)], [(0.2, 1)]))
 def test_silence_is_a_transcript_without_words(
-    seconds: float, pieces: int, server: RunningServer, tmp_path: Path
+    seconds: float, pieces: int, local_server: RunningServer, tmp_path: Path
 ) -> None:
     said = NumberedWords(seconds, pauses=(10**9, 10**9), noise=0)
     path = write_wav(tmp_path / "in" / "silence.wav", said)
-    row = transcribe_to_row(path, tmp_path / "out", server, "--set", "piece_seconds=8")
+    row = transcribe_to_row(path, tmp_path / "out", local_server, "--set", "piece_seconds=8")
     assert (row["text"], row["words"], row["segments"], row["warnings"]) == ("", None, None, [])
     assert row["pieces"] == pieces
 
 
 @pytest.mark.long
-def test_a_piece_that_fails_is_tried_alone_and_a_rerun_buys_it_alone(server: RunningServer, tmp_path: Path) -> None:
+def test_a_piece_that_fails_is_tried_alone_and_a_rerun_buys_it_alone(
+    local_server: RunningServer, tmp_path: Path
+) -> None:
     said = NumberedWords(60)
     path = write_wav(tmp_path / "in" / "talk.wav", said)
     out, options = tmp_path / "out", ("--set", "piece_seconds=10", "--retries", "1", "--concurrency", "4")
-    server.faults({"match": {"nth": 3}, "fault": {"kind": "status", "status": 500}, "times": 1})
-    row = transcribe_to_row(path, tmp_path / "first", server, *options)
-    bill = server.bill()
+    local_server.faults({"match": {"nth": 3}, "fault": {"kind": "status", "status": 500}, "times": 1})
+    row = transcribe_to_row(path, tmp_path / "first", local_server, *options)
+    bill = local_server.bill()
     assert bill["requests"] == row["pieces"] + 1
     assert len({c["file_sha256"] for c in bill["calls"]}) == row["pieces"]
 
-    server.reset()
+    local_server.reset()
     torn = bill["calls"][2]["file_sha256"]
-    server.faults({"match": {"file_sha256": torn}, "fault": {"kind": "status", "status": 500}})
-    failed = transcribe(path, out, server.origin, *options)
+    local_server.faults({"match": {"file_sha256": torn}, "fault": {"kind": "status", "status": 500}})
+    failed = transcribe(path, out, local_server.origin, *options)
     assert failed.returncode == 3
     (failure,) = read_rows(out, "failures")
     assert failure["error_message"].startswith("piece ")
     assert "\n" not in failure["error_message"]
-    paid = {c["file_sha256"] for c in server.bill()["calls"] if c["billed"]}
-    server.faults()
-    assert words_of(transcribe_to_row(path, out, server, *options)) == said.words()
-    billed = [c["file_sha256"] for c in server.bill()["calls"] if c["billed"]]
+    paid = {c["file_sha256"] for c in local_server.bill()["calls"] if c["billed"]}
+    local_server.faults()
+    assert words_of(transcribe_to_row(path, out, local_server, *options)) == said.words()
+    billed = [c["file_sha256"] for c in local_server.bill()["calls"] if c["billed"]]
     assert len(billed) == len(set(billed)) == row["pieces"]
     assert paid < set(billed)
 
 
 @pytest.mark.long
-def test_where_speakers_are_asked_for_what_fits_goes_whole(server: RunningServer, tmp_path: Path) -> None:
+def test_where_speakers_are_asked_for_what_fits_goes_whole(local_server: RunningServer, tmp_path: Path) -> None:
     path = write_wav(tmp_path / "in" / "talk.wav", NumberedWords(40))
-    row = transcribe_to_row(path, tmp_path / "out", server, "--set", "piece_seconds=10", "--diarize")
-    assert row["pieces"] == server.bill()["requests"] == 1
+    row = transcribe_to_row(path, tmp_path / "out", local_server, "--set", "piece_seconds=10", "--diarize")
+    assert row["pieces"] == local_server.bill()["requests"] == 1
     assert row["speakers"] == ["SPEAKER_00", "SPEAKER_01"]
 
 
-def test_a_quote_counts_the_pieces(server: RunningServer, tmp_path: Path) -> None:
+def test_a_quote_counts_the_pieces(local_server: RunningServer, tmp_path: Path) -> None:
     path = write_wav(tmp_path / "in" / "talk.wav", NumberedWords(120))
-    done = transcribe(path, tmp_path / "out", server.origin, "--set", "piece_seconds=20", "--quote", "--json")
+    done = transcribe(path, tmp_path / "out", local_server.origin, "--set", "piece_seconds=20", "--quote", "--json")
     assert done.returncode == 0, done.stderr
     assert '"asks": 8' in done.stdout or '"asks":8' in done.stdout, done.stdout
-    assert server.bill()["requests"] == 0
+    assert local_server.bill()["requests"] == 0

@@ -43,10 +43,7 @@ ODD = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def disarmed() -> Iterator[None]:
-    yield
-    fault_injection.arm("")
+pytestmark = pytest.mark.usefixtures("disarm_faults")
 
 
 def row(number: int, **more: Any) -> bytes:

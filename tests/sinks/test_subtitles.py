@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from mediamill.tasks.sinks.subtitles.cues import MAX_LINES, build_cues
 from mediamill.tasks.sinks.subtitles.display_width import MAX_LINE_WIDTH, measure_width
 from mediamill.tasks.sinks.subtitles.formats import format_transcript
 from tests.helpers.cli_runs import SENTINEL, make_wavs, mediamill, transcribe
-from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.local_server import RunningServer
 from tests.helpers.paths import RECORDINGS
 
 WORD = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
@@ -75,10 +74,9 @@ def test_no_word_is_left_out_and_speech_is_shown_when_it_is_said() -> None:
         assert abs(cue.start - first * 0.4) < 0.002
 
 
-@pytest.fixture
-def server() -> Iterator[RunningServer]:
-    with running_server(engine="echo", dialect="together") as running:
-        yield running
+@pytest.fixture(scope="module")
+def server_options() -> dict[str, Any]:
+    return {"dialect": "together"}
 
 
 def test_a_cue_has_the_texts_punctuation_and_the_words_times() -> None:
@@ -95,18 +93,18 @@ def test_a_cue_has_the_texts_punctuation_and_the_words_times() -> None:
 
 
 @pytest.mark.long
-def test_asked_for_later_they_cost_nothing(server: RunningServer, tmp_path: Path) -> None:
+def test_asked_for_later_they_cost_nothing(own_local_server: RunningServer, tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 3)
     out = tmp_path / "out"
-    assert transcribe(tmp_path / "in", out, server.origin).returncode == 0
-    later = transcribe(tmp_path / "in", out, server.origin, "--subtitles", "srt,vtt")
+    assert transcribe(tmp_path / "in", out, own_local_server.origin).returncode == 0
+    later = transcribe(tmp_path / "in", out, own_local_server.origin, "--subtitles", "srt,vtt")
     assert later.returncode == 0, later.stderr
-    assert server.bill()["requests"] == 3
+    assert own_local_server.bill()["requests"] == 3
     assert sorted(path.suffix for path in (out / "media").iterdir()) == [".srt"] * 3 + [".vtt"] * 3
     gone = next((out / "media").glob("*.srt"))
     content = gone.read_bytes()
     gone.unlink()
-    assert transcribe(tmp_path / "in", out, server.origin, "--subtitles", "srt,vtt").returncode == 0
+    assert transcribe(tmp_path / "in", out, own_local_server.origin, "--subtitles", "srt,vtt").returncode == 0
     assert gone.read_bytes() == content
     assert SENTINEL.encode() not in content
 

@@ -7,10 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import click
 import pytest
@@ -23,14 +23,13 @@ from mediamill.flows.cli.progress import format_progress
 from mediamill.tasks.errors import OutputBusy, ProviderDown, StorageError, UsageError
 from mediamill.tasks.summary import Progress
 from tests.helpers.cli_runs import SENTINEL, bare_environment, make_wavs, mediamill, read_rows, transcribe
-from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.local_server import RunningServer
 from tests.helpers.paths import RECORDINGS, ROOT
 
 
-@pytest.fixture
-def server() -> Iterator[RunningServer]:
-    with running_server(engine="echo", dialect="together") as running:
-        yield running
+@pytest.fixture(scope="module")
+def server_options() -> dict[str, Any]:
+    return {"dialect": "together"}
 
 
 def leaving(monkeypatch: pytest.MonkeyPatch, error: BaseException | None, *arguments: str) -> int | str | None:
@@ -93,11 +92,21 @@ def test_a_refusal_is_one_json_object_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_retry_and_report_find_an_out_from_another_folder(tmp_path: Path, server: RunningServer) -> None:
+def test_retry_and_report_find_an_out_from_another_folder(tmp_path: Path, own_local_server: RunningServer) -> None:
     make_wavs(tmp_path / "in", 4)
     (tmp_path / "in" / "text.mp3").write_text("no music")
-    server.faults({"match": {"nth": 1}, "fault": {"kind": "status", "status": 400}, "times": 1})
-    told = ("transcribe", "in", "--provider", "together", "--base-url", server.origin, "--out", "out", "--json")
+    own_local_server.faults({"match": {"nth": 1}, "fault": {"kind": "status", "status": 400}, "times": 1})
+    told = (
+        "transcribe",
+        "in",
+        "--provider",
+        "together",
+        "--base-url",
+        own_local_server.origin,
+        "--out",
+        "out",
+        "--json",
+    )
     home = bare_environment(tmp_path / "home")
     run = [sys.executable, "-m", "mediamill.flows.cli"]
     first = subprocess.run([*run, *told], cwd=tmp_path, env=home, capture_output=True, text=True, check=False)
@@ -110,7 +119,7 @@ def test_retry_and_report_find_an_out_from_another_folder(tmp_path: Path, server
     assert (summary["total"], summary["done"]) == (1, 1)
     assert [group["kind"] for group in summary["failures"]] == ["not_audio"]
     assert len(read_rows(tmp_path / "out")) == 4
-    assert server.bill()["requests"] == 5
+    assert own_local_server.bill()["requests"] == 5
     unknown = mediamill("retry", tmp_path / "out", "--only", "not_audoi", home=tmp_path / "home")
     assert unknown.returncode == 2
     assert "'not_audio'" in unknown.stderr
@@ -119,11 +128,11 @@ def test_retry_and_report_find_an_out_from_another_folder(tmp_path: Path, server
 
 
 @pytest.mark.parametrize("redirect", ["2>&1 |", "|"], ids=["both", "stdout"])
-def test_a_run_goes_on_when_nobody_reads_it(redirect: str, tmp_path: Path, server: RunningServer) -> None:
+def test_a_run_goes_on_when_nobody_reads_it(redirect: str, tmp_path: Path, own_local_server: RunningServer) -> None:
     make_wavs(tmp_path / "in", 12)
     (tmp_path / "in" / "text.mp3").write_text("no music")
     script = f'"$@" {redirect} true; exit "${{PIPESTATUS[0]}}"'
-    told = ("transcribe", tmp_path / "in", "--provider", "together", "--base-url", server.origin)
+    told = ("transcribe", tmp_path / "in", "--provider", "together", "--base-url", own_local_server.origin)
     command = [sys.executable, "-m", "mediamill.flows.cli", *map(str, told), "--out", str(tmp_path / "out")]
     done = subprocess.run(
         ["bash", "-c", script, "bash", *command],
@@ -148,10 +157,10 @@ def test_a_note_to_nobody_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
         print_note("second")
 
 
-def test_the_debug_log_holds_no_key(tmp_path: Path, server: RunningServer) -> None:
+def test_the_debug_log_holds_no_key(tmp_path: Path, own_local_server: RunningServer) -> None:
     make_wavs(tmp_path / "in", 2)
-    server.faults({"match": {"nth": 1}, "fault": {"kind": "status", "status": 500}, "times": 1})
-    done = transcribe(tmp_path / "in", tmp_path / "out", server.origin, "--debug")
+    own_local_server.faults({"match": {"nth": 1}, "fault": {"kind": "status", "status": 500}, "times": 1})
+    done = transcribe(tmp_path / "in", tmp_path / "out", own_local_server.origin, "--debug")
     assert done.returncode == 0, done.stderr
     assert SENTINEL not in done.stderr + done.stdout
 

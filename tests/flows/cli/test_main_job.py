@@ -10,8 +10,8 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import jiwer
@@ -25,10 +25,9 @@ from tests.helpers.paths import RECORDINGS, ROOT, SAMPLES
 from tests.helpers.quick_tier import mark_rest_long
 
 
-@pytest.fixture
-def server() -> Iterator[RunningServer]:
-    with running_server(engine="echo", dialect="together", price=["openai/whisper-large-v3=0.0015"]) as running:
-        yield running
+@pytest.fixture(scope="module")
+def server_options() -> dict[str, Any]:
+    return {"dialect": "together", "price": ["openai/whisper-large-v3=0.0015"]}
 
 
 def plain(text: str) -> str:
@@ -79,7 +78,7 @@ def test_a_newcomer_gets_transcripts_a_bill_and_a_page(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet"])
-def test_manifests_carry_their_columns(kind: str, tmp_path: Path, server: RunningServer) -> None:
+def test_manifests_carry_their_columns(kind: str, tmp_path: Path, own_local_server: RunningServer) -> None:
     make_wavs(tmp_path, 3)
     table = pd.DataFrame(
         {"id": ["a", "b", "c"], "path": [f"000{n}.wav" for n in range(3)], "language": ["en", "de", ""], "topic": "x"}
@@ -91,7 +90,7 @@ def test_manifests_carry_their_columns(kind: str, tmp_path: Path, server: Runnin
         table.to_json(path, orient="records", lines=True)
     else:
         table.to_csv(path, index=False, sep="\t" if kind == "tsv" else ",")
-    done = transcribe(path, tmp_path / "out", server.origin)
+    done = transcribe(path, tmp_path / "out", own_local_server.origin)
     assert done.returncode == 0, done.stderr
     results = {row["item_id"]: row for row in read_rows(tmp_path / "out")}
     assert set(results) == {"a", "b", "c"}
@@ -99,16 +98,16 @@ def test_manifests_carry_their_columns(kind: str, tmp_path: Path, server: Runnin
 
 
 @pytest.mark.long
-def test_a_glob_a_file_and_a_list_on_stdin(tmp_path: Path, server: RunningServer) -> None:
+def test_a_glob_a_file_and_a_list_on_stdin(tmp_path: Path, own_local_server: RunningServer) -> None:
     make_wavs(tmp_path / "in", 4)
-    assert transcribe(tmp_path / "in" / "000[12].wav", tmp_path / "glob", server.origin).returncode == 0
+    assert transcribe(tmp_path / "in" / "000[12].wav", tmp_path / "glob", own_local_server.origin).returncode == 0
     assert len(read_rows(tmp_path / "glob")) == 2
-    assert transcribe(tmp_path / "in" / "0003.wav", tmp_path / "one", server.origin).returncode == 0
+    assert transcribe(tmp_path / "in" / "0003.wav", tmp_path / "one", own_local_server.origin).returncode == 0
     assert len(read_rows(tmp_path / "one")) == 1
     listed = subprocess.run(
         [
             *(sys.executable, "-m", "mediamill.flows.cli", "transcribe", "-", "--provider", "together", "--yes"),
-            *("--base-url", server.origin, "--out", str(tmp_path / "list")),
+            *("--base-url", own_local_server.origin, "--out", str(tmp_path / "list")),
         ],
         input="".join(f"{path}\n" for path in sorted((tmp_path / "in").iterdir())),
         env=bare_environment(tmp_path / "home"),
@@ -127,16 +126,16 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 @pytest.mark.long
-def test_a_private_url_is_fetched_only_when_its_host_is_named(tmp_path: Path, server: RunningServer) -> None:
+def test_a_private_url_is_fetched_only_when_its_host_is_named(tmp_path: Path, own_local_server: RunningServer) -> None:
     make_wavs(tmp_path / "in", 1)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=tmp_path / "in")) as web:
         threading.Thread(target=web.serve_forever, daemon=True).start()
         host = f"127.0.0.1:{web.server_address[1]}"
         url = f"http://{host}/0000.wav"
-        told = (*("transcribe", url, "--provider", "together", "--base-url", server.origin, "--yes"), "--out")
+        told = (*("transcribe", url, "--provider", "together", "--base-url", own_local_server.origin, "--yes"), "--out")
         refused = mediamill(*told, tmp_path / "no", home=tmp_path / "home")
         assert refused.returncode == 3, refused.stderr
-        assert server.bill()["requests"] == 0
+        assert own_local_server.bill()["requests"] == 0
         fetched = mediamill(*told, tmp_path / "yes", "--allow-host", host, home=tmp_path / "home")
         assert fetched.returncode == 0, fetched.stderr + fetched.stdout
         web.shutdown()
@@ -144,31 +143,31 @@ def test_a_private_url_is_fetched_only_when_its_host_is_named(tmp_path: Path, se
     assert not list((tmp_path / "yes" / ".tmp").rglob("*.download"))
 
 
-def test_a_quote_sends_nothing_and_counts_what_is_done(tmp_path: Path, server: RunningServer) -> None:
+def test_a_quote_sends_nothing_and_counts_what_is_done(tmp_path: Path, own_local_server: RunningServer) -> None:
     make_wavs(tmp_path / "in", 5)
-    told = ("--provider", "together", "--base-url", server.origin, "--out", tmp_path / "out", "--json")
+    told = ("--provider", "together", "--base-url", own_local_server.origin, "--out", tmp_path / "out", "--json")
     first = json.loads(mediamill("quote", tmp_path / "in", *told, home=tmp_path / "home").stdout)
     assert (first["items"], first["finished"], first["asks"]) == (5, 0, 5)
     assert float(first["audio_seconds"]) == pytest.approx(0.5)
     assert 0 < float(first["low_usd"]) <= float(first["high_usd"])
     assert first["price_source"]
-    assert server.bill()["requests"] == 0
-    assert transcribe(tmp_path / "in", tmp_path / "out", server.origin).returncode == 0
+    assert own_local_server.bill()["requests"] == 0
+    assert transcribe(tmp_path / "in", tmp_path / "out", own_local_server.origin).returncode == 0
     second = json.loads(mediamill("quote", tmp_path / "in", *told, home=tmp_path / "home").stdout)
     assert (second["items"], second["finished"], second["asks"]) == (5, 5, 0)
 
 
 @pytest.mark.long
-def test_json_status_report_and_limit(tmp_path: Path, server: RunningServer) -> None:
+def test_json_status_report_and_limit(tmp_path: Path, own_local_server: RunningServer) -> None:
     make_wavs(tmp_path / "in", 5)
     out = tmp_path / "out"
-    done = transcribe(tmp_path / "in", out, server.origin, "--json", "--limit", "2")
+    done = transcribe(tmp_path / "in", out, own_local_server.origin, "--json", "--limit", "2")
     summary = json.loads(done.stdout)
     assert (summary["state"], summary["done"], summary["exit_code"]) == ("done", 2, 0)
     assert not done.stderr
     told = json.loads(mediamill("status", out, "--json", home=tmp_path / "home").stdout)
     assert (told["done"], told["failed"], told["pending"]) == (2, 0, 0)
-    assert float(told["spent_usd"]) == float(server.bill()["usd"])
+    assert float(told["spent_usd"]) == float(own_local_server.bill()["usd"])
     (out / "report.html").unlink()
     assert mediamill("report", out, home=tmp_path / "home").returncode == 0
     assert "0000.wav" in (out / "report.html").read_text()

@@ -6,6 +6,7 @@ import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,14 +17,13 @@ from tests.helpers.local_server import RunningServer, running_server
 SHOW_CURSOR, HIDE_CURSOR = "\x1b[?25h", "\x1b[?25l"
 
 
-@pytest.fixture
-def server() -> Iterator[RunningServer]:
-    with running_server(engine="echo", dialect="together", latency="200ms") as running:
-        yield running
+@pytest.fixture(scope="module")
+def server_options() -> dict[str, Any]:
+    return {"dialect": "together", "latency": "200ms"}
 
 
 @pytest.fixture
-def slow() -> Iterator[RunningServer]:
+def slow_local_server() -> Iterator[RunningServer]:
     with running_server(engine="echo", dialect="together", latency="30s") as running:
         yield running
 
@@ -43,9 +43,9 @@ def status(tmp_path: Path) -> dict[str, int | str | None]:
 
 @pytest.mark.parametrize("how", [(), ("--quiet",), ("--json",)], ids=" ".join)
 def test_a_paid_run_asks_and_takes_no_for_an_answer(
-    how: tuple[str, ...], tmp_path: Path, server: RunningServer
+    how: tuple[str, ...], tmp_path: Path, own_local_server: RunningServer
 ) -> None:
-    terminal = start(tmp_path, server, *how)
+    terminal = start(tmp_path, own_local_server, *how)
     terminal.until("[y/N]")
     terminal.type("n\n")
     screen = terminal.end()
@@ -53,11 +53,11 @@ def test_a_paid_run_asks_and_takes_no_for_an_answer(
     assert "6 items to do" in screen.text
     assert "$" in screen.text
     assert "not started" in screen.text
-    assert server.bill()["requests"] == 0
+    assert own_local_server.bill()["requests"] == 0
 
 
-def test_yes_goes_on_and_shows_the_way(tmp_path: Path, server: RunningServer) -> None:
-    terminal = start(tmp_path, server)
+def test_yes_goes_on_and_shows_the_way(tmp_path: Path, own_local_server: RunningServer) -> None:
+    terminal = start(tmp_path, own_local_server)
     terminal.until("[y/N]")
     terminal.type("y\n")
     terminal.until("in flight")
@@ -66,37 +66,39 @@ def test_yes_goes_on_and_shows_the_way(tmp_path: Path, server: RunningServer) ->
     assert "/6 items" in screen.text
     assert "6 done, 0 failed" in screen.text
     assert screen.text.count(HIDE_CURSOR) == screen.text.count(SHOW_CURSOR) > 0
-    assert server.bill()["requests"] == 6
+    assert own_local_server.bill()["requests"] == 6
 
 
 @pytest.mark.parametrize("answer", [("--yes",), ("--budget", "1")], ids=" ".join)
 def test_an_answer_given_beforehand_is_not_asked_for(
-    answer: tuple[str, ...], tmp_path: Path, server: RunningServer
+    answer: tuple[str, ...], tmp_path: Path, own_local_server: RunningServer
 ) -> None:
-    screen = start(tmp_path, server, *answer).end()
+    screen = start(tmp_path, own_local_server, *answer).end()
     assert screen.code == 0
     assert "[y/N]" not in screen.text
 
 
 @pytest.mark.long
-def test_a_paid_retry_asks(tmp_path: Path, server: RunningServer) -> None:
-    server.faults({"match": {"nth": 1}, "fault": {"kind": "status", "status": 400}, "times": 1})
-    assert start(tmp_path, server, "--yes").end().code == 3
-    paid = server.bill()["requests"]
+def test_a_paid_retry_asks(tmp_path: Path, own_local_server: RunningServer) -> None:
+    own_local_server.faults({"match": {"nth": 1}, "fault": {"kind": "status", "status": 400}, "times": 1})
+    assert start(tmp_path, own_local_server, "--yes").end().code == 3
+    paid = own_local_server.bill()["requests"]
     terminal = Terminal("retry", tmp_path / "out", home=tmp_path / "home")
     terminal.until("[y/N]")
     terminal.type("n\n")
     screen = terminal.end()
     assert screen.code == 2
     assert "1 item at together" in screen.text
-    assert server.bill()["requests"] == paid
+    assert own_local_server.bill()["requests"] == paid
 
 
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.long)]
 )
-def test_one_signal_lets_what_is_in_flight_end(number: int, code: int, tmp_path: Path, server: RunningServer) -> None:
-    terminal = start(tmp_path, server, "--yes", count=24)
+def test_one_signal_lets_what_is_in_flight_end(
+    number: int, code: int, tmp_path: Path, own_local_server: RunningServer
+) -> None:
+    terminal = start(tmp_path, own_local_server, "--yes", count=24)
     terminal.until("2 in flight")
     screen = terminal.end([number])
     assert screen.code == code
@@ -106,13 +108,15 @@ def test_one_signal_lets_what_is_in_flight_end(number: int, code: int, tmp_path:
     told = status(tmp_path)
     assert told["last_state"] == "cancelled"
     assert told["unknown_max_usd"] == "0"
-    assert len(read_rows(tmp_path / "out")) == told["done"] == server.bill()["requests"] < 24
-    assert start(tmp_path, server, "--yes", count=24).end().code == 0
-    assert server.bill()["requests"] == 24
+    assert len(read_rows(tmp_path / "out")) == told["done"] == own_local_server.bill()["requests"] < 24
+    assert start(tmp_path, own_local_server, "--yes", count=24).end().code == 0
+    assert own_local_server.bill()["requests"] == 24
 
 
-def test_a_second_signal_ends_it_at_once_and_gives_the_cursor_back(tmp_path: Path, slow: RunningServer) -> None:
-    terminal = start(tmp_path, slow, "--yes")
+def test_a_second_signal_ends_it_at_once_and_gives_the_cursor_back(
+    tmp_path: Path, slow_local_server: RunningServer
+) -> None:
+    terminal = start(tmp_path, slow_local_server, "--yes")
     terminal.until("2 in flight")
     terminal.process.send_signal(signal.SIGINT)
     terminal.until("stopping")
@@ -122,10 +126,10 @@ def test_a_second_signal_ends_it_at_once_and_gives_the_cursor_back(tmp_path: Pat
     assert status(tmp_path)["last_state"] == "crashed"
 
 
-def test_a_signal_while_it_asks(tmp_path: Path, server: RunningServer) -> None:
-    terminal = start(tmp_path, server)
+def test_a_signal_while_it_asks(tmp_path: Path, own_local_server: RunningServer) -> None:
+    terminal = start(tmp_path, own_local_server)
     terminal.until("[y/N]")
     screen = terminal.interrupt()
     assert screen.code == 130
     assert "Traceback" not in screen.text
-    assert server.bill()["requests"] == 0
+    assert own_local_server.bill()["requests"] == 0

@@ -5,11 +5,11 @@ from __future__ import annotations
 import fcntl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.flows.prefect_runtime.prefect_server import PrefectServer, run_up_or_down, start_prefect_server
-from tests.helpers.local_server import RunningServer, running_server
 
 
 @pytest.fixture(scope="session")
@@ -36,11 +36,11 @@ def _count(users: Path) -> int:
 
 
 @pytest.fixture
-def deck(prefect_api: str, tmp_path: Path) -> PrefectServer:
+def prefect_server(prefect_api: str, tmp_path: Path) -> PrefectServer:
     return PrefectServer(prefect_api, tmp_path / "home")
 
 
-@pytest.fixture
-def server() -> Iterator[RunningServer]:
-    with running_server(engine="echo", dialect="together", price=["openai/whisper-large-v3=0.0015"]) as running:
-        yield running
+@pytest.fixture(scope="module")
+def server_options() -> dict[str, Any]:
+    """A server that bills its transcriptions as Together does."""
+    return {"dialect": "together", "price": ["openai/whisper-large-v3=0.0015"]}

@@ -18,25 +18,27 @@ from tests.helpers.local_server import RunningServer
 
 
 @pytest.mark.long
-def test_a_deployed_chain_runs_its_steps_as_flows(deck: PrefectServer, server: RunningServer, tmp_path: Path) -> None:
+def test_a_deployed_chain_runs_its_steps_as_flows(
+    prefect_server: PrefectServer, own_local_server: RunningServer, tmp_path: Path
+) -> None:
     make_wavs(tmp_path / "in", 4)
-    where = {"provider": "together", "base_url": f"{server.origin}/together/v1"}
+    where = {"provider": "together", "base_url": f"{own_local_server.origin}/together/v1"}
     steps = [
         {"name": "heard", "task": {"capability": "transcribe", **where}, "keep": "item_id != '0000.wav'"},
         {"name": "english", "task": {"capability": "translate", **where}},
     ]
     path = tmp_path / "chain.yaml"
     path.write_text(yaml.safe_dump({"source": str(tmp_path / "in"), "out": str(tmp_path / "out"), "steps": steps}))
-    made = deck.cli("deploy", path, "--pool", "chains")
+    made = prefect_server.cli("deploy", path, "--pool", "chains")
     assert made.returncode == 0, made.stderr
     assert "dataset/chain" in made.stdout
-    deployment = deck.ask("GET", "deployments/name/dataset/chain")
-    run = deck.ask("POST", f"deployments/{deployment['id']}/create_flow_run", {})
-    worked = deck.work_once("chains")
-    state = deck.wait_for_end(run["id"])
+    deployment = prefect_server.ask("GET", "deployments/name/dataset/chain")
+    run = prefect_server.ask("POST", f"deployments/{deployment['id']}/create_flow_run", {})
+    worked = prefect_server.work_once("chains")
+    state = prefect_server.wait_for_end(run["id"])
     assert state["type"] == "COMPLETED", worked
     assert "3 rows" in state["message"]
-    names = {run["name"] for run in deck.flow_runs()}
+    names = {run["name"] for run in prefect_server.flow_runs()}
     assert {"transcribe in: 4 items", "translate manifest.parquet: 3 items"} <= names
     assert len(pd.read_parquet(tmp_path / "out" / "results")) == 3
 
@@ -61,10 +63,10 @@ print(json.dumps(dataset(chain, return_state=True).name))
 
 @pytest.mark.long
 def test_called_from_python_a_chain_gives_its_end_and_raises_what_refused_it(
-    deck: PrefectServer, server: RunningServer, tmp_path: Path
+    prefect_server: PrefectServer, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
     make_wavs(tmp_path / "in", 2)
-    task = {"capability": "transcribe", "provider": "together", "base_url": f"{server.origin}/together/v1"}
+    task = {"capability": "transcribe", "provider": "together", "base_url": f"{own_local_server.origin}/together/v1"}
 
     def chain(out: str, **more: Any) -> str:
         steps = [{"name": "heard", "task": task}]
@@ -72,7 +74,7 @@ def test_called_from_python_a_chain_gives_its_end_and_raises_what_refused_it(
 
     chains = (chain("out"), chain("dear", budget="0.000001"), chain("bad", stepps=[]))
     command = [sys.executable, "-c", CALLED, *chains]
-    done = subprocess.run(command, env=deck.env(), capture_output=True, text=True, timeout=150, check=False)
+    done = subprocess.run(command, env=prefect_server.env(), capture_output=True, text=True, timeout=150, check=False)
     assert done.returncode == 0, done.stderr
     whole, dear, refused, state = map(json.loads, done.stdout.splitlines())
     assert (whole["exit_code"], whole["rows"], whole["out"]) == (0, 2, str(tmp_path / "out"))

@@ -135,8 +135,10 @@ def test_what_a_package_adds_is_run_by_command(programs: Path, project: Path, ac
     assert len(acme.seen) == calls
 
 
-def test_what_a_package_adds_is_a_flow(programs: Path, project: Path, acme: Acme, deck: PrefectServer) -> None:
-    env = deck.env()
+def test_what_a_package_adds_is_a_flow(
+    programs: Path, project: Path, acme: Acme, prefect_server: PrefectServer
+) -> None:
+    env = prefect_server.env()
     job = ("judge-mood", "texts.csv", "--provider", "acme", "--base-url", acme.base_url, "--budget", "1")
     done = call(programs, project, env, "mediamill", *job, "--out", "command")
     assert done.returncode == 3, done.stderr
@@ -145,5 +147,5 @@ def test_what_a_package_adds_is_a_flow(programs: Path, project: Path, acme: Acme
     flow = FLOW.replace("budget=1", f'budget=1, options={{"base_url": "{acme.base_url}"}}')
     called = call(programs, project, env, "python", "-c", flow)
     assert "RESULT 1" in called.stdout, called.stderr
-    names = [run["name"] for run in deck.flow_runs() if "judge-mood" in run["name"]]
+    names = [run["name"] for run in prefect_server.flow_runs() if "judge-mood" in run["name"]]
     assert len(names) == 2

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -41,29 +42,29 @@ def command(tmp_path: Path, server: RunningServer) -> list[str | Path]:
     ]
 
 
-def going(deck: PrefectServer, server: RunningServer, tmp_path: Path) -> tuple[subprocess.Popen[str], str]:
+def going(prefect_server: PrefectServer, server: RunningServer, tmp_path: Path) -> tuple[subprocess.Popen[str], str]:
     """A run in the middle of its work, and its flow run."""
     make_wavs(source(tmp_path), ITEMS)
     server.limits(rpm=1e9)
-    process = deck.start(*command(tmp_path, server))
+    process = prefect_server.start(*command(tmp_path, server))
     wait_until(lambda: server.bill()["requests"] >= FLYING + 1, "the first requests")
     run = wait_until(
-        lambda: deck.newest_run(f"transcribe {source(tmp_path).name}: {ITEMS} items"), "the run to be named"
+        lambda: prefect_server.newest_run(f"transcribe {source(tmp_path).name}: {ITEMS} items"), "the run to be named"
     )
     return process, run["id"]
 
 
-def whole(deck: PrefectServer, server: RunningServer, tmp_path: Path, *, twice: int) -> None:
+def whole(prefect_server: PrefectServer, server: RunningServer, tmp_path: Path, *, twice: int) -> None:
     """The same command again completes it, and nothing but what was in flight is bought twice."""
-    again = deck.cli(*command(tmp_path, server), "--retries", "5")
+    again = prefect_server.cli(*command(tmp_path, server), "--retries", "5")
     assert again.returncode == 0, again.stderr
     assert len(pd.read_parquet(tmp_path / "out" / "results")) == ITEMS
     assert server.bill()["requests"] <= ITEMS + twice
 
 
-def task_states(deck: PrefectServer, run_id: str) -> set[str]:
+def task_states(prefect_server: PrefectServer, run_id: str) -> set[str]:
     """The states that the task runs of a flow run are in."""
-    return {task["state"]["type"] for task in deck.task_runs(run_id).values()}
+    return {task["state"]["type"] for task in prefect_server.task_runs(run_id).values()}
 
 
 @contextmanager
@@ -76,10 +77,9 @@ def paused(server: RunningServer) -> Iterator[None]:
         server.server.process.send_signal(signal.SIGCONT)
 
 
-@pytest.fixture
-def slow() -> Iterator[RunningServer]:
-    with running_server(engine="echo", dialect="together", latency="600ms") as running:
-        yield running
+@pytest.fixture(scope="module")
+def server_options() -> dict[str, Any]:
+    return {"dialect": "together", "latency": "600ms"}
 
 
 @pytest.fixture
@@ -90,64 +90,64 @@ def port() -> Iterator[str]:
 
 @pytest.mark.long
 def test_cancel_in_the_ui_drains_and_leaves_the_rest_to_the_next_run(
-    deck: PrefectServer, slow: RunningServer, tmp_path: Path
+    prefect_server: PrefectServer, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
-    process, run_id = going(deck, slow, tmp_path)
-    deck.ask("POST", f"flow_runs/{run_id}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
+    process, run_id = going(prefect_server, own_local_server, tmp_path)
+    prefect_server.ask("POST", f"flow_runs/{run_id}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
     _, told = process.communicate(timeout=60)
     assert process.returncode == 4, told
-    state = deck.wait_for_end(run_id)
+    state = prefect_server.wait_for_end(run_id)
     assert state["type"] == "CANCELLED"
     assert "left" in state["message"]
     kept = len(pd.read_parquet(tmp_path / "out" / "results"))
-    assert 0 < kept == slow.bill()["requests"] < ITEMS
-    whole(deck, slow, tmp_path, twice=0)
+    assert 0 < kept == own_local_server.bill()["requests"] < ITEMS
+    whole(prefect_server, own_local_server, tmp_path, twice=0)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.long), signal.SIGTERM])
 def test_a_signal_drains_and_the_state_is_cancelled(
-    deck: PrefectServer, slow: RunningServer, tmp_path: Path, number: int
+    prefect_server: PrefectServer, own_local_server: RunningServer, tmp_path: Path, number: int
 ) -> None:
-    process, run_id = going(deck, slow, tmp_path)
+    process, run_id = going(prefect_server, own_local_server, tmp_path)
     process.send_signal(number)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 128 + number, told
-    assert deck.wait_for_end(run_id)["type"] == "CANCELLED"
-    assert len(pd.read_parquet(tmp_path / "out" / "results")) == slow.bill()["requests"] < ITEMS
+    assert prefect_server.wait_for_end(run_id)["type"] == "CANCELLED"
+    assert len(pd.read_parquet(tmp_path / "out" / "results")) == own_local_server.bill()["requests"] < ITEMS
 
 
 @pytest.mark.long
 def test_after_sigkill_the_next_run_goes_on_and_tells_prefect_the_truth(
-    deck: PrefectServer, slow: RunningServer, tmp_path: Path
+    prefect_server: PrefectServer, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
-    process, run_id = going(deck, slow, tmp_path)
+    process, run_id = going(prefect_server, own_local_server, tmp_path)
     process.kill()
     process.communicate()
-    assert deck.state(run_id)["type"] == "RUNNING"  # Prefect cannot know
-    assert "RUNNING" in task_states(deck, run_id)
-    whole(deck, slow, tmp_path, twice=FLYING)
-    state = deck.wait_for_end(run_id)
+    assert prefect_server.state(run_id)["type"] == "RUNNING"  # Prefect cannot know
+    assert "RUNNING" in task_states(prefect_server, run_id)
+    whole(prefect_server, own_local_server, tmp_path, twice=FLYING)
+    state = prefect_server.wait_for_end(run_id)
     assert state["type"] == "CRASHED"
     assert "goes on where it stopped" in state["message"]
-    assert task_states(deck, run_id) == {"COMPLETED", "CRASHED"}  # it had planned
+    assert task_states(prefect_server, run_id) == {"COMPLETED", "CRASHED"}  # it had planned
 
 
 @pytest.mark.long
-def test_a_run_that_is_about_to_give_way_is_not_taken_for_dead(deck: PrefectServer, tmp_path: Path) -> None:
+def test_a_run_that_is_about_to_give_way_is_not_taken_for_dead(prefect_server: PrefectServer, tmp_path: Path) -> None:
     out = tmp_path / "out"
     mark = f"out:{sha256(str(out).encode()).hexdigest()[:12]}"
-    flow = deck.ask("POST", "flows/", {"name": "transcribe"})["id"]
+    flow = prefect_server.ask("POST", "flows/", {"name": "transcribe"})["id"]
 
     def other(*tags: str) -> str:
         body = {"flow_id": flow, "state": {"type": "RUNNING"}, "tags": [mark, *tags]}
-        return str(deck.ask("POST", "flow_runs/", body)["id"])
+        return str(prefect_server.ask("POST", "flow_runs/", body)["id"])
 
     young, held = other(), other(f"{mark}:held")
     make_wavs(source(tmp_path), 2)
     with running_server(engine="echo", dialect="together") as server:
-        assert deck.cli(*command(tmp_path, server)).returncode == 0
-    assert [deck.state(run)["type"] for run in (young, held)] == ["RUNNING", "CRASHED"]
+        assert prefect_server.cli(*command(tmp_path, server)).returncode == 0
+    assert [prefect_server.state(run)["type"] for run in (young, held)] == ["RUNNING", "CRASHED"]
 
 
 @pytest.mark.long
@@ -155,60 +155,62 @@ def test_servers_that_start_at_once_get_a_port_each(tmp_path: Path) -> None:
     homes = [tmp_path / "one", tmp_path / "two"]
     try:
         with ThreadPoolExecutor() as threads:
-            decks = [PrefectServer(api, tmp_path / "home") for api in threads.map(start_prefect_server, homes)]
-        assert len({deck.api for deck in decks}) == len(homes)
+            servers = [PrefectServer(api, tmp_path / "home") for api in threads.map(start_prefect_server, homes)]
+        assert len({server.api for server in servers}) == len(homes)
         assert run_up_or_down(homes[0], "down").returncode == 0
-        assert decks[1].flow_runs() == []
+        assert servers[1].flow_runs() == []
     finally:
         for home in homes:
             run_up_or_down(home, "down")
 
 
 @pytest.mark.long
-def test_the_server_dies_and_comes_back_in_mid_run(slow: RunningServer, port: str, tmp_path: Path) -> None:
+def test_the_server_dies_and_comes_back_in_mid_run(own_local_server: RunningServer, port: str, tmp_path: Path) -> None:
     home = tmp_path / "prefect"
-    deck = PrefectServer(start_prefect_server(home, "--port", port), tmp_path / "home")
+    prefect_server = PrefectServer(start_prefect_server(home, "--port", port), tmp_path / "home")
     try:
-        process, run_id = going(deck, slow, tmp_path)
+        process, run_id = going(prefect_server, own_local_server, tmp_path)
         assert run_up_or_down(home, "down").returncode == 0
-        before = slow.bill()["requests"]
-        wait_until(lambda: slow.bill()["requests"] > before + FLYING, "the work to go on without Prefect")
-        with paused(slow):  # so that it comes back in mid-run, however long it takes to start
-            assert start_prefect_server(home, "--port", port) == deck.api
+        before = own_local_server.bill()["requests"]
+        wait_until(lambda: own_local_server.bill()["requests"] > before + FLYING, "the work to go on without Prefect")
+        with paused(own_local_server):  # so that it comes back in mid-run, however long it takes to start
+            assert start_prefect_server(home, "--port", port) == prefect_server.api
         _, told = process.communicate(timeout=90)
         assert process.returncode == 0, told
-        assert deck.wait_for_end(run_id)["type"] == "COMPLETED"
-        assert len(pd.read_parquet(tmp_path / "out" / "results")) == ITEMS == slow.bill()["requests"]
+        assert prefect_server.wait_for_end(run_id)["type"] == "COMPLETED"
+        assert len(pd.read_parquet(tmp_path / "out" / "results")) == ITEMS == own_local_server.bill()["requests"]
     finally:
         run_up_or_down(home, "down")
 
 
 @pytest.mark.long
 def test_a_server_that_stays_away_is_told_at_the_end_and_put_right_by_the_next_run(
-    slow: RunningServer, port: str, tmp_path: Path
+    own_local_server: RunningServer, port: str, tmp_path: Path
 ) -> None:
     home = tmp_path / "prefect"
-    deck = PrefectServer(start_prefect_server(home, "--port", port), tmp_path / "home")
+    prefect_server = PrefectServer(start_prefect_server(home, "--port", port), tmp_path / "home")
     try:
-        process, run_id = going(deck, slow, tmp_path)
+        process, run_id = going(prefect_server, own_local_server, tmp_path)
         assert run_up_or_down(home, "down").returncode == 0
         _, told = process.communicate(timeout=120)
         assert process.returncode == 0, told
         assert "Prefect was not told how this run ended" in told
         assert "Traceback" not in told
-        assert len(pd.read_parquet(tmp_path / "out" / "results")) == ITEMS == slow.bill()["requests"]
+        assert len(pd.read_parquet(tmp_path / "out" / "results")) == ITEMS == own_local_server.bill()["requests"]
         start_prefect_server(home, "--port", port)
-        assert deck.state(run_id)["type"] == "RUNNING"
+        assert prefect_server.state(run_id)["type"] == "RUNNING"
         make_wavs(source(tmp_path), ITEMS + 8)
-        assert deck.cli(*command(tmp_path, slow)).returncode == 0
-        assert deck.wait_for_end(run_id)["type"] == "COMPLETED"
-        assert task_states(deck, run_id) == {"COMPLETED"}
+        assert prefect_server.cli(*command(tmp_path, own_local_server)).returncode == 0
+        assert prefect_server.wait_for_end(run_id)["type"] == "COMPLETED"
+        assert task_states(prefect_server, run_id) == {"COMPLETED"}
         assert list((tmp_path / "out" / ".journal" / "untold").iterdir()) == []
     finally:
         run_up_or_down(home, "down")
 
 
-def at_work(deck: PrefectServer, server: RunningServer, tmp_path: Path, name: str) -> tuple[subprocess.Popen[str], str]:
+def at_work(
+    prefect_server: PrefectServer, server: RunningServer, tmp_path: Path, name: str
+) -> tuple[subprocess.Popen[str], str]:
     """A worker with a deployed run in the middle of its work, and its flow run."""
     make_wavs(source(tmp_path), ITEMS)
     job = tmp_path / "recordings.yaml"
@@ -217,35 +219,41 @@ def at_work(deck: PrefectServer, server: RunningServer, tmp_path: Path, name: st
         f"base_url: {server.origin}/together/v1\nconcurrency: {FLYING}\nbudget: 5\n"
     )
     pool = f"{name}-{os.getpid()}"
-    made = deck.cli("deploy", job, "--pool", pool, "--name", pool)
+    made = prefect_server.cli("deploy", job, "--pool", pool, "--name", pool)
     assert made.returncode == 0, made.stderr
-    deployment = deck.ask("GET", f"deployments/name/transcribe/{pool}")
-    run_id: str = deck.ask("POST", f"deployments/{deployment['id']}/create_flow_run", {})["id"]
-    worker = deck.prefect("worker", "start", "--pool", pool, "--type", "process")
+    deployment = prefect_server.ask("GET", f"deployments/name/transcribe/{pool}")
+    run_id: str = prefect_server.ask("POST", f"deployments/{deployment['id']}/create_flow_run", {})["id"]
+    worker = prefect_server.prefect("worker", "start", "--pool", pool, "--type", "process")
     wait_until(lambda: server.bill()["requests"] > FLYING, "the run to be at work")
     return worker, run_id
 
 
 @pytest.mark.long
-def test_a_worker_that_is_stopped_drains_its_run(deck: PrefectServer, slow: RunningServer, tmp_path: Path) -> None:
-    worker, run_id = at_work(deck, slow, tmp_path, "stopped")
+def test_a_worker_that_is_stopped_drains_its_run(
+    prefect_server: PrefectServer, own_local_server: RunningServer, tmp_path: Path
+) -> None:
+    worker, run_id = at_work(prefect_server, own_local_server, tmp_path, "stopped")
     worker.terminate()
     told, _ = worker.communicate(timeout=60)
-    state = deck.wait_for_end(run_id)
+    state = prefect_server.wait_for_end(run_id)
     assert state["type"] == "CANCELLED", told
     kept = len(pd.read_parquet(tmp_path / "out" / "results"))
-    assert kept == slow.bill()["requests"] < ITEMS
-    whole(deck, slow, tmp_path, twice=0)
+    assert kept == own_local_server.bill()["requests"] < ITEMS
+    whole(prefect_server, own_local_server, tmp_path, twice=0)
 
 
 @pytest.mark.long
-def test_cancel_in_the_ui_reaches_a_run_on_a_worker(deck: PrefectServer, slow: RunningServer, tmp_path: Path) -> None:
-    worker, run_id = at_work(deck, slow, tmp_path, "cancelled")
+def test_cancel_in_the_ui_reaches_a_run_on_a_worker(
+    prefect_server: PrefectServer, own_local_server: RunningServer, tmp_path: Path
+) -> None:
+    worker, run_id = at_work(prefect_server, own_local_server, tmp_path, "cancelled")
     try:
-        deck.ask("POST", f"flow_runs/{run_id}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
-        assert deck.wait_for_end(run_id)["type"] == "CANCELLED"
+        prefect_server.ask(
+            "POST", f"flow_runs/{run_id}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}}
+        )
+        assert prefect_server.wait_for_end(run_id)["type"] == "CANCELLED"
         kept = len(pd.read_parquet(tmp_path / "out" / "results"))
-        assert kept == slow.bill()["requests"] < ITEMS
+        assert kept == own_local_server.bill()["requests"] < ITEMS
     finally:
         worker.terminate()
         worker.communicate(timeout=60)
@@ -253,13 +261,13 @@ def test_cancel_in_the_ui_reaches_a_run_on_a_worker(deck: PrefectServer, slow: R
 
 @pytest.mark.long
 def test_a_worker_killed_with_its_run_leaves_what_the_next_run_completes(
-    deck: PrefectServer, slow: RunningServer, tmp_path: Path
+    prefect_server: PrefectServer, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
-    worker, run_id = at_work(deck, slow, tmp_path, "killed")
-    wait_until(lambda: deck.state(run_id)["type"] == "RUNNING", "the run to be known as running")
+    worker, run_id = at_work(prefect_server, own_local_server, tmp_path, "killed")
+    wait_until(lambda: prefect_server.state(run_id)["type"] == "RUNNING", "the run to be known as running")
     engine = find_engine_process(run_id)
     worker.kill()
     engine.kill()
     worker.communicate(timeout=60)
-    whole(deck, slow, tmp_path, twice=FLYING)
-    assert deck.wait_for_end(run_id)["type"] == "CRASHED"
+    whole(prefect_server, own_local_server, tmp_path, twice=FLYING)
+    assert prefect_server.wait_for_end(run_id)["type"] == "CRASHED"

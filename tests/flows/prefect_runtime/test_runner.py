@@ -22,31 +22,31 @@ BROKEN = SAMPLES / "broken"
 
 
 def test_a_run_is_a_flow_run_with_its_steps_its_money_and_no_secret(
-    deck: PrefectServer, server: RunningServer, tmp_path: Path
+    prefect_server: PrefectServer, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
     make_wavs(tmp_path / "in", 30)
     shutil.copy(next(BROKEN.glob("*.wav")), tmp_path / "in" / "*_broken_*.wav")
     out = tmp_path / "lecture"
-    done = deck.cli(
+    done = prefect_server.cli(
         *("transcribe", tmp_path / "in", "--out", out, "--budget", "5", "--shard-size", "10"),
-        *("--provider", "together", "--base-url", f"{server.origin}/together/v1"),
+        *("--provider", "together", "--base-url", f"{own_local_server.origin}/together/v1"),
     )
     assert done.returncode == 3, done.stderr
-    assert f"flow run at {deck.api.removesuffix('/api')}" in done.stderr.splitlines()[0]
+    assert f"flow run at {prefect_server.api.removesuffix('/api')}" in done.stderr.splitlines()[0]
     run_id = done.stderr.strip().splitlines()[-1].rpartition("/")[2]
-    run = deck.ask("GET", f"flow_runs/{run_id}")
+    run = prefect_server.ask("GET", f"flow_runs/{run_id}")
     assert run["name"] == "transcribe in: 31 items"
     assert {"mediamill", "transcribe", "provider:together"} <= set(run["tags"])
     assert run["state"]["type"] == "COMPLETED"
     assert run["state"]["name"] == "CompletedWithFailures"
     assert "30 done, 1 failed" in run["state"]["message"]
-    tasks = deck.task_runs(run_id)
+    tasks = prefect_server.task_runs(run_id)
     assert set(tasks) == {"plan", *(f"shard {n}: {10 if n < 3 else 1} to do" for n in range(4)), "publish"}
     assert all(task["state"]["type"] == "COMPLETED" for task in tasks.values())
     told = [task["state"]["message"] for name, task in tasks.items() if name.startswith("shard")]
     assert sorted(told) == ["1 done, 0 failed", "10 done, 0 failed", "10 done, 0 failed", "9 done, 1 failed"]
 
-    artifacts = deck.artifacts(run_id)
+    artifacts = prefect_server.artifacts(run_id)
     assert set(artifacts) == {"progress", "table", "markdown"}
     assert artifacts["progress"]["data"] == 100
     assert artifacts["progress"]["key"] == "lecture-progress"
@@ -56,7 +56,7 @@ def test_a_run_is_a_flow_run_with_its_steps_its_money_and_no_secret(
     assert "\\*\\_broken\\_\\*" in summary  # a file's name is no markup
     assert (out / "report.html").as_uri() in summary
 
-    logs = deck.logs(run_id)
+    logs = prefect_server.logs(run_id)
     assert logs
     assert len(logs) < 20  # not a line an item
     parameters = run["parameters"]
@@ -67,26 +67,28 @@ def test_a_run_is_a_flow_run_with_its_steps_its_money_and_no_secret(
 
 @pytest.mark.long
 def test_a_rerun_with_nothing_to_do_says_so_and_asks_nothing(
-    deck: PrefectServer, server: RunningServer, tmp_path: Path
+    prefect_server: PrefectServer, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
     make_wavs(tmp_path / "in", 3)
     command: list[str | Path] = ["transcribe", tmp_path / "in", "--out", tmp_path / "out", "--provider", "together"]
-    command += ["--base-url", f"{server.origin}/together/v1", "--yes"]
-    assert deck.cli(*command).returncode == 0
-    again = deck.cli(*command)
+    command += ["--base-url", f"{own_local_server.origin}/together/v1", "--yes"]
+    assert prefect_server.cli(*command).returncode == 0
+    again = prefect_server.cli(*command)
     assert again.returncode == 0
     run_id = again.stderr.strip().splitlines()[-1].rpartition("/")[2]
-    assert deck.ask("GET", f"flow_runs/{run_id}")["name"] == "transcribe in: nothing new"
-    assert server.bill()["requests"] == 3
+    assert prefect_server.ask("GET", f"flow_runs/{run_id}")["name"] == "transcribe in: nothing new"
+    assert own_local_server.bill()["requests"] == 3
 
 
-def test_what_cannot_start_is_one_line_in_a_failed_state(deck: PrefectServer, tmp_path: Path) -> None:
+def test_what_cannot_start_is_one_line_in_a_failed_state(prefect_server: PrefectServer, tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 1)
     (tmp_path / "empty").mkdir()
-    done = deck.cli("transcribe", tmp_path / "empty", "--out", tmp_path / "out", "--provider", "local", "--prefect")
+    done = prefect_server.cli(
+        "transcribe", tmp_path / "empty", "--out", tmp_path / "out", "--provider", "local", "--prefect"
+    )
     assert done.returncode == 2
     assert "Traceback" not in done.stderr + done.stdout
-    run = deck.newest_run("transcribe empty")
+    run = prefect_server.newest_run("transcribe empty")
     assert run is not None
     assert run["state"]["type"] == "FAILED"
     assert str(tmp_path / "empty") in run["state"]["message"]
@@ -112,20 +114,23 @@ def test_called_from_python_a_flow_gives_its_summary_and_needs_no_server(tmp_pat
 
 
 @pytest.mark.long
-def test_a_key_may_lie_in_a_secret_block(deck: PrefectServer, server: RunningServer, tmp_path: Path) -> None:
+def test_a_key_may_lie_in_a_secret_block(
+    prefect_server: PrefectServer, own_local_server: RunningServer, tmp_path: Path
+) -> None:
     make_wavs(tmp_path / "in", 2)
+    base_url = f"{own_local_server.origin}/together/v1"
     code = (
         "import sys; from prefect.blocks.system import Secret; from mediamill.flows.transcribe import transcribe\n"
         "name = 'together-' + sys.argv[1]\n"
         "Secret(value=sys.stdin.read()).save(name)\n"
         "for block in ('no-such-block', name):\n"
         f"    state = transcribe({str(tmp_path / 'in')!r}, out={str(tmp_path / 'out')!r}, provider='together', "
-        f"budget=1, options={{'base_url': '{server.origin}/together/v1', 'api_key_block': block}}, return_state=True)\n"
+        f"budget=1, options={{'base_url': {base_url!r}, 'api_key_block': block}}, return_state=True)\n"
         "    print(state.name, state.message)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(os.getpid())],
-        env=deck.env(TOGETHER_API_KEY=""),
+        env=prefect_server.env(TOGETHER_API_KEY=""),
         input=SENTINEL,
         capture_output=True,
         text=True,
@@ -136,23 +141,23 @@ def test_a_key_may_lie_in_a_secret_block(deck: PrefectServer, server: RunningSer
     assert refused.startswith("Failed Prefect has no Secret block 'no-such-block'"), done.stderr
     assert state.startswith("Completed done: 2 done"), done.stderr
     assert SENTINEL not in done.stdout + done.stderr
-    run = deck.newest_run("transcribe in: 2 items")
+    run = prefect_server.newest_run("transcribe in: 2 items")
     assert run is not None
-    assert SENTINEL not in json.dumps([run, deck.logs(run["id"]), deck.artifacts(run["id"])])
+    assert SENTINEL not in json.dumps([run, prefect_server.logs(run["id"]), prefect_server.artifacts(run["id"])])
 
 
-def test_prefect_is_asked_for_or_not_and_told_when_it_is_away(deck: PrefectServer, tmp_path: Path) -> None:
+def test_prefect_is_asked_for_or_not_and_told_when_it_is_away(prefect_server: PrefectServer, tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 1)
     command = ("transcribe", tmp_path / "in", "--out", tmp_path / "out", "--provider", "local")
     away = "http://127.0.0.1:9/api"
-    inline = deck.cli(*command, PREFECT_API_URL=away)
+    inline = prefect_server.cli(*command, PREFECT_API_URL=away)
     assert inline.returncode == 0
     assert f"inline run, because Prefect at {away} does not answer" in inline.stderr.splitlines()[0]
-    refused = deck.cli(*command, "--prefect", PREFECT_API_URL=away)
+    refused = prefect_server.cli(*command, "--prefect", PREFECT_API_URL=away)
     assert refused.returncode == 4
     assert "does not answer" in refused.stderr
-    unknown = deck.cli(*command, "--prefect", PREFECT_API_URL="")
+    unknown = prefect_server.cli(*command, "--prefect", PREFECT_API_URL="")
     assert unknown.returncode == 2
     assert "mediamill up" in unknown.stderr
-    without = deck.cli(*command, "--no-prefect")
+    without = prefect_server.cli(*command, "--no-prefect")
     assert "inline run;" in without.stderr.splitlines()[0]

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -23,19 +24,19 @@ from tests.flows.prefect_runtime.prefect_server import (
     wait_until,
 )
 from tests.helpers.cli_runs import make_wavs
-from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.local_server import RunningServer
 
 LONGEST_EXIT = 10.0
 """Seconds between the end of the work and the end of the process."""
 
 
-class Doomed:
-    """A Prefect server of one test's own, to be killed."""
+class DoomedPrefectServer:
+    """A Prefect server of one test, to be killed."""
 
     def __init__(self, tmp_path: Path, port: str) -> None:
         self.home = tmp_path / "prefect"
         self.port = port
-        self.deck = PrefectServer(start_prefect_server(self.home, "--port", self.port), tmp_path / "home")
+        self.server = PrefectServer(start_prefect_server(self.home, "--port", self.port), tmp_path / "home")
 
     def end(self, number: int) -> None:
         """Send its process a signal."""
@@ -44,18 +45,23 @@ class Doomed:
 
 
 @pytest.fixture
-def doomed(tmp_path: Path) -> Iterator[Doomed]:
+def doomed(tmp_path: Path) -> Iterator[DoomedPrefectServer]:
     with reserved_port() as port:
-        server = Doomed(tmp_path, port)
+        server = DoomedPrefectServer(tmp_path, port)
         yield server
         run_up_or_down(server.home, "down")
 
 
+@pytest.fixture(scope="module")
+def server_options() -> dict[str, Any]:
+    return {"dialect": "together", "latency": "50ms"}
+
+
 @pytest.fixture
-def echo() -> Iterator[RunningServer]:
-    with running_server(engine="echo", dialect="together", latency="50ms") as running:
-        running.limits(rpm=1e9)
-        yield running
+def own_local_server(own_local_server: RunningServer) -> RunningServer:
+    """Its replies state a limit that nothing reaches, so that requests start at full speed."""
+    own_local_server.limits(rpm=1e9)
+    return own_local_server
 
 
 def work_ended(out: Path) -> float:
@@ -78,11 +84,11 @@ def job(tmp_path: Path, server: RunningServer) -> list[str | Path]:
 @pytest.mark.long
 @pytest.mark.parametrize(("items", "number"), [(1000, signal.SIGKILL), (150, signal.SIGSTOP)], ids=["killed", "hung"])
 def test_a_server_lost_in_mid_run_holds_up_no_exit(
-    doomed: Doomed, echo: RunningServer, tmp_path: Path, items: int, number: int
+    doomed: DoomedPrefectServer, own_local_server: RunningServer, tmp_path: Path, items: int, number: int
 ) -> None:
     make_wavs(tmp_path / "in", items)
-    process = doomed.deck.start(*job(tmp_path, echo))
-    wait_until(lambda: echo.bill()["requests"] > items / 10, "the run to be at work")
+    process = doomed.server.start(*job(tmp_path, own_local_server))
+    wait_until(lambda: own_local_server.bill()["requests"] > items / 10, "the run to be at work")
     doomed.end(number)
     try:
         _, told = process.communicate(timeout=180)
@@ -93,24 +99,24 @@ def test_a_server_lost_in_mid_run_holds_up_no_exit(
     assert process.returncode == 0, told
     assert "Prefect was not told how this run ended" in told
     assert "Traceback" not in told
-    assert rows(tmp_path / "out") == items == echo.bill()["requests"]
+    assert rows(tmp_path / "out") == items == own_local_server.bill()["requests"]
     assert left < LONGEST_EXIT
 
 
 @pytest.mark.long
 def test_called_from_python_the_result_comes_back_and_the_interpreter_ends(
-    doomed: Doomed, echo: RunningServer, tmp_path: Path
+    doomed: DoomedPrefectServer, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
     make_wavs(tmp_path / "in", 100)
     code = (
         "from mediamill.flows.transcribe import transcribe\n"
         f"result = transcribe({str(tmp_path / 'in')!r}, out={str(tmp_path / 'out')!r}, provider='together', budget=5,\n"
-        f"    options={{'base_url': '{echo.origin}/together/v1', 'shard_size': 1, 'concurrency': 4}})\n"
+        f"    options={{'base_url': '{own_local_server.origin}/together/v1', 'shard_size': 1, 'concurrency': 4}})\n"
         "print(result['done'], result['state'])"
     )
-    environment = doomed.deck.env()
+    environment = doomed.server.env()
     with subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True) as process:
-        wait_until(lambda: echo.bill()["requests"] > 10, "the run to be at work")
+        wait_until(lambda: own_local_server.bill()["requests"] > 10, "the run to be at work")
         doomed.end(signal.SIGKILL)
         told, _ = process.communicate(timeout=120)
     left = time.time() - work_ended(tmp_path / "out")
@@ -121,22 +127,22 @@ def test_called_from_python_the_result_comes_back_and_the_interpreter_ends(
 
 @pytest.mark.long
 def test_under_a_worker_the_run_leaves_in_time_and_the_next_one_tells_how_it_went(
-    doomed: Doomed, echo: RunningServer, tmp_path: Path
+    doomed: DoomedPrefectServer, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
-    deck, items = doomed.deck, 100
+    prefect_server, items = doomed.server, 100
     make_wavs(tmp_path / "in", items)
     file = tmp_path / "job.yaml"
     file.write_text(
         f"capability: transcribe\nsource: {tmp_path / 'in'}\nout: {tmp_path / 'out'}\nprovider: together\n"
-        f"base_url: {echo.origin}/together/v1\nconcurrency: 4\nbudget: 5\nshard_size: 1\n"
+        f"base_url: {own_local_server.origin}/together/v1\nconcurrency: 4\nbudget: 5\nshard_size: 1\n"
     )
-    made = deck.cli("deploy", file, "--pool", "lost", "--name", "lost")
+    made = prefect_server.cli("deploy", file, "--pool", "lost", "--name", "lost")
     assert made.returncode == 0, made.stderr
-    deployment = deck.ask("GET", "deployments/name/transcribe/lost")
-    run_id: str = deck.ask("POST", f"deployments/{deployment['id']}/create_flow_run", {})["id"]
-    worker = deck.prefect("worker", "start", "--pool", "lost", "--type", "process")
+    deployment = prefect_server.ask("GET", "deployments/name/transcribe/lost")
+    run_id: str = prefect_server.ask("POST", f"deployments/{deployment['id']}/create_flow_run", {})["id"]
+    worker = prefect_server.prefect("worker", "start", "--pool", "lost", "--type", "process")
     try:
-        wait_until(lambda: echo.bill()["requests"] > 10, "the run to be at work")
+        wait_until(lambda: own_local_server.bill()["requests"] > 10, "the run to be at work")
         engine = find_engine_process(run_id)
         doomed.end(signal.SIGKILL)
         wait_until(lambda: list((tmp_path / "out" / "runs").glob("*.json")), "the work to end", 120)
@@ -144,13 +150,13 @@ def test_under_a_worker_the_run_leaves_in_time_and_the_next_one_tells_how_it_wen
     finally:
         worker.kill()
         worker.communicate(timeout=60)
-    assert rows(tmp_path / "out") == items == echo.bill()["requests"]
+    assert rows(tmp_path / "out") == items == own_local_server.bill()["requests"]
     start_prefect_server(doomed.home, "--port", doomed.port)
-    assert deck.state(run_id)["type"] == "RUNNING"
+    assert prefect_server.state(run_id)["type"] == "RUNNING"
     make_wavs(tmp_path / "in", items + 1)
-    assert deck.cli(*job(tmp_path, echo)).returncode == 0
-    assert deck.wait_for_end(run_id)["type"] == "COMPLETED"  # its end was left in OUT
-    assert {task["state"]["type"] for task in deck.task_runs(run_id).values()} == {"COMPLETED"}
+    assert prefect_server.cli(*job(tmp_path, own_local_server)).returncode == 0
+    assert prefect_server.wait_for_end(run_id)["type"] == "COMPLETED"  # its end was left in OUT
+    assert {task["state"]["type"] for task in prefect_server.task_runs(run_id).values()} == {"COMPLETED"}
 
 
 LOSE = """
@@ -179,11 +185,18 @@ print(transcribe(source, out=out, provider="together", budget=5, options=options
 
 @pytest.mark.long
 def test_what_a_lost_task_leaves_undone_is_done_in_the_same_run(
-    deck: PrefectServer, echo: RunningServer, tmp_path: Path
+    prefect_server: PrefectServer, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
     make_wavs(tmp_path / "in", 40)
-    command = [sys.executable, "-c", LOSE, str(tmp_path / "in"), str(tmp_path / "out"), f"{echo.origin}/together/v1"]
-    done = subprocess.run(command, env=deck.env(), capture_output=True, text=True, timeout=150, check=False)
+    command = [
+        sys.executable,
+        "-c",
+        LOSE,
+        str(tmp_path / "in"),
+        str(tmp_path / "out"),
+        f"{own_local_server.origin}/together/v1",
+    ]
+    done = subprocess.run(command, env=prefect_server.env(), capture_output=True, text=True, timeout=150, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["40"]
-    assert rows(tmp_path / "out") == 40 == echo.bill()["requests"]
+    assert rows(tmp_path / "out") == 40 == own_local_server.bill()["requests"]

@@ -76,17 +76,17 @@ def test_echoes_fill_the_recording_and_repeat(digest: bytes, seconds: Decimal) -
     assert first.text == " ".join(w.word for w in first.words) == " ".join(s.text for s in first.segments)
 
 
-def test_echoes_of_different_bytes_differ(server: RunningServer) -> None:
-    texts = {post(server.origin, audio=tone_wav(0.5, pitch)).json()["text"] for pitch in range(200, 240)}
+def test_echoes_of_different_bytes_differ(local_server: RunningServer) -> None:
+    texts = {post(local_server.origin, audio=tone_wav(0.5, pitch)).json()["text"] for pitch in range(200, 240)}
     assert len(texts) == 40
 
 
-def test_echo_measures_what_is_not_plain_wav(server: RunningServer, tmp_path: Path) -> None:
+def test_echo_measures_what_is_not_plain_wav(local_server: RunningServer, tmp_path: Path) -> None:
     for form, codec in (("flac", "flac"), ("mp3", "mp3"), ("webm", "libopus")):
         made = write_tone_file(tmp_path / f"a.{form}", form, codec, seconds=1.5)
-        reply = post(server.origin, audio=made.read_bytes(), filename=made.name, response_format="verbose_json")
+        reply = post(local_server.origin, audio=made.read_bytes(), filename=made.name, response_format="verbose_json")
         assert reply.json()["duration"] == pytest.approx(1.5, abs=0.06)
-    assert post(server.origin, audio=b"RIFF" + bytes(100)).status_code == 400
+    assert post(local_server.origin, audio=b"RIFF" + bytes(100)).status_code == 400
 
 
 @given(st.lists(st.integers(1, 200_000), max_size=12), st.integers(0, 2**32 - 1))

@@ -23,10 +23,10 @@ def test_a_price_is_right_to_the_last_place(seconds: Decimal, minute: Decimal) -
     assert abs(Fraction(compute_audio_usd(seconds, minute)) - exact) <= Fraction(1, 2 * 10**12)
 
 
-def test_equal_requests_are_told_apart_from_new_ones(server: RunningServer) -> None:
+def test_equal_requests_are_told_apart_from_new_ones(local_server: RunningServer) -> None:
     for audio, language in ((tone_wav(0.5), "en"), (tone_wav(0.5), "en"), (tone_wav(0.5), "de"), (tone_wav(0.6), "en")):
-        assert post(server.origin, audio=audio, language=language).status_code == 200
-    bill = server.bill()
+        assert post(local_server.origin, audio=audio, language=language).status_code == 200
+    bill = local_server.bill()
     assert (bill["requests"], bill["sent_again"], bill["billed_again"]) == (4, 1, 1)
 
 
@@ -41,16 +41,16 @@ def test_each_dialect_bills_as_its_provider(tmp_path: Path) -> None:
     assert by_model["whisper-large-v3"]["usd"] == "0.001"  # 10 s
 
 
-def test_refused_requests_are_counted_and_free(server: RunningServer) -> None:
-    assert post(server.origin, audio=b"no sound").status_code == 400
-    bill = server.bill()
+def test_refused_requests_are_counted_and_free(local_server: RunningServer) -> None:
+    assert post(local_server.origin, audio=b"no sound").status_code == 400
+    bill = local_server.bill()
     assert (bill["requests"], bill["billed"], bill["usd"]) == (1, 0, "0")
     assert bill["by_status"] == {"400": 1}
 
 
-def test_the_bill_tells_that_a_key_came_but_not_which(server: RunningServer) -> None:
-    post(server.origin, headers={"Authorization": "Bearer SENTINEL-123"})
-    bill = server.bill()
+def test_the_bill_tells_that_a_key_came_but_not_which(local_server: RunningServer) -> None:
+    post(local_server.origin, headers={"Authorization": "Bearer SENTINEL-123"})
+    bill = local_server.bill()
     assert bill["calls"][0]["key_seen"] is True
     assert "SENTINEL" not in str(bill)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -46,15 +45,8 @@ SHAPED: Any = st.recursive(
 
 
 @pytest.fixture(scope="module")
-def echo() -> Iterator[RunningServer]:
-    with running_server(engine="echo", price=[f"{model}=0.5/1.5" for model in set(MODEL.values())]) as running:
-        yield running
-
-
-@pytest.fixture
-def server(echo: RunningServer) -> RunningServer:
-    echo.reset()
-    return echo
+def server_options() -> dict[str, Any]:
+    return {"price": [f"{model}=0.5/1.5" for model in set(MODEL.values())]}
 
 
 def ask(server: RunningServer, dialect: str, body: Any = None, **more: Any) -> httpx.Response:
@@ -90,10 +82,10 @@ def test_any_request_is_read_or_refused(told: Any, name: str, data: st.DataObjec
 
 @repeatable
 @given(st.sampled_from(sorted(CHAT)), SHAPED | st.binary(max_size=9))
-def test_no_request_breaks_the_server(echo: RunningServer, dialect: str, told: Any) -> None:
+def test_no_request_breaks_the_server(local_server: RunningServer, dialect: str, told: Any) -> None:
     body = {"model": MODEL[dialect], "messages": HELLO, **told} if isinstance(told, dict) else told
-    assert ask(echo, dialect, body).status_code < 500
-    assert echo.bill()["in_flight"] == 0
+    assert ask(local_server, dialect, body).status_code < 500
+    assert local_server.bill()["in_flight"] == 0
 
 
 TOOL = {"type": "function", "function": {"name": "look"}}
@@ -136,34 +128,34 @@ PICTURE = {"type": "image_url", "image_url": {"url": data_url(HOUSE)}}
     ],
 )
 def test_what_a_vendor_does_not_take_is_refused(
-    dialect: str, more: dict[str, Any], says: str, server: RunningServer
+    dialect: str, more: dict[str, Any], says: str, local_server: RunningServer
 ) -> None:
-    reply = ask(server, dialect, **more)
+    reply = ask(local_server, dialect, **more)
     assert reply.status_code in (400, 404, 422), reply.text
     assert says in words_of(dialect, reply.json())
-    bill = server.bill()
+    bill = local_server.bill()
     assert (bill["requests"], bill["billed"], bill["usd"]) == (1, 0, "0")
 
 
-def test_words_about_json_are_wanted_where_json_is(server: RunningServer) -> None:
+def test_words_about_json_are_wanted_where_json_is(local_server: RunningServer) -> None:
     plain: Any = {"messages": [{"role": "user", "content": "hello"}], "response_format": {"type": "json_object"}}
     for dialect, status in (("openai", 400), ("groq", 400), ("together", 200)):
-        assert ask(server, dialect, **plain).status_code == status
-        assert ask(server, dialect, response_format={"type": "json_object"}).status_code == 200
+        assert ask(local_server, dialect, **plain).status_code == status
+        assert ask(local_server, dialect, response_format={"type": "json_object"}).status_code == 200
 
 
-def test_a_talk_with_tools_goes_on(server: RunningServer) -> None:
+def test_a_talk_with_tools_goes_on(local_server: RunningServer) -> None:
     for dialect in CHAT:
-        assert ask(server, dialect, messages=[*HELLO, CALLED, ANSWERED]).status_code == 200
+        assert ask(local_server, dialect, messages=[*HELLO, CALLED, ANSWERED]).status_code == 200
 
 
-def test_answers_differ_by_prompt_picture_seed_and_sample(server: RunningServer) -> None:
+def test_answers_differ_by_prompt_picture_seed_and_sample(local_server: RunningServer) -> None:
     shown = [{"role": "user", "content": [{"type": "text", "text": "what?"}, PICTURE]}]
     asks: list[dict[str, Any]] = [{}, {"seed": 1}, {"n": 2}, {"messages": shown}]
     told = [
         choice["message"]["content"]
         for more in [*asks, *asks]
-        for choice in ask(server, "together", **more).json()["choices"]
+        for choice in ask(local_server, "together", **more).json()["choices"]
     ]
     assert len(set(told)) == 4
     assert told[:5] == told[5:]
@@ -181,32 +173,32 @@ def test_an_answer_is_no_longer_than_asked_for(most: int, finish: str) -> None:
     assert (thoughtful.text, thoughtful.finish, count_usage([thoughtful], 0).completion) == ("", "length", 3)
 
 
-def test_an_answer_ends_before_what_stops_it(server: RunningServer) -> None:
-    reply = ask(server, "together", stop=["prompt"]).json()["choices"][0]
+def test_an_answer_ends_before_what_stops_it(local_server: RunningServer) -> None:
+    reply = ask(local_server, "together", stop=["prompt"]).json()["choices"][0]
     assert (reply["message"]["content"], reply["finish_reason"]) == ("echo of ", "stop")
 
 
-def test_an_answer_follows_a_pattern(server: RunningServer) -> None:
+def test_an_answer_follows_a_pattern(local_server: RunningServer) -> None:
     bound = {"type": "regex", "pattern": "^(yes|no)$"}
-    assert ask(server, "together", response_format=bound).json()["choices"][0]["message"]["content"] == "yes"
+    assert ask(local_server, "together", response_format=bound).json()["choices"][0]["message"]["content"] == "yes"
 
 
-def test_likelihoods_have_the_vendors_shape_and_are_made_up_by_echo_alone(server: RunningServer) -> None:
-    together = ask(server, "together", logprobs=1).json()["choices"][0]
+def test_likelihoods_have_the_vendors_shape_and_are_made_up_by_echo_alone(local_server: RunningServer) -> None:
+    together = ask(local_server, "together", logprobs=1).json()["choices"][0]
     assert "".join(together["logprobs"]["tokens"]) == together["message"]["content"]
-    openai = ask(server, "openai", logprobs=True, top_logprobs=1).json()["choices"][0]
+    openai = ask(local_server, "openai", logprobs=True, top_logprobs=1).json()["choices"][0]
     assert "".join(one["token"] for one in openai["logprobs"]["content"]) == openai["message"]["content"]
     with running_server(engine="extract") as honest:
         assert ask(honest, "openai", logprobs=True).json()["choices"][0]["logprobs"] is None
 
 
-def test_limits_count_tokens_of_prompts_and_answers(server: RunningServer) -> None:
-    server.limits(tpm=100)
+def test_limits_count_tokens_of_prompts_and_answers(local_server: RunningServer) -> None:
+    local_server.limits(tpm=100)
     try:
         large = [{"role": "user", "content": "word " * 200}]
-        first = ask(server, "openai", messages=large)
-        second = ask(server, "openai")
+        first = ask(local_server, "openai", messages=large)
+        second = ask(local_server, "openai")
         assert (first.status_code, second.status_code) == (200, 429)
         assert second.headers["x-ratelimit-remaining-tokens"] == "0"
     finally:
-        server.limits(tpm=None)
+        local_server.limits(tpm=None)

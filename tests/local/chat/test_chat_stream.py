@@ -10,22 +10,15 @@ import httpx
 import orjson
 import pytest
 
-from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.local_server import RunningServer
 from tests.local.chat.test_chat_request import CHAT, HELLO, MODEL, ask
 
 THINKING = {"content": "yes or no\u2028maybe", "reasoning": "let me see"}
 
 
 @pytest.fixture(scope="module")
-def echo() -> Iterator[RunningServer]:
-    with running_server(engine="echo", price=[f"{model}=0.5/1.5" for model in set(MODEL.values())]) as running:
-        yield running
-
-
-@pytest.fixture
-def server(echo: RunningServer) -> RunningServer:
-    echo.reset()
-    return echo
+def server_options() -> dict[str, Any]:
+    return {"price": [f"{model}=0.5/1.5" for model in set(MODEL.values())]}
 
 
 @contextmanager
@@ -58,21 +51,23 @@ def joined(chunks: list[dict[str, Any]], name: str, index: int = 0) -> str:
         ("openai", ["reasoning_content"]),
     ],
 )
-def test_reasoning_has_the_vendors_name_and_comes_first(dialect: str, names: list[str], server: RunningServer) -> None:
-    server.faults({"fault": {"kind": "say", "body": THINKING}})
-    chunks, body = read(server, dialect)
+def test_reasoning_has_the_vendors_name_and_comes_first(
+    dialect: str, names: list[str], local_server: RunningServer
+) -> None:
+    local_server.faults({"fault": {"kind": "say", "body": THINKING}})
+    chunks, body = read(local_server, dialect)
     assert [name for name in ("reasoning", "reasoning_content") if joined(chunks, name)] == names
     assert joined(chunks, "content") == THINKING["content"]
     assert body.index(b'"let ') < body.index(b'"yes ')
     assert body.endswith(b"data: [DONE]\n\n")
-    message = ask(server, dialect).json()["choices"][0]["message"]
+    message = ask(local_server, dialect).json()["choices"][0]["message"]
     assert {name: message[name] for name in names} == dict.fromkeys(names, THINKING["reasoning"])
 
 
 @pytest.mark.parametrize("asked", [False, True])
 @pytest.mark.parametrize("dialect", sorted(CHAT))
-def test_usage_comes_where_the_vendor_tells_it(dialect: str, asked: bool, server: RunningServer) -> None:
-    chunks, _ = read(server, dialect, **({"stream_options": {"include_usage": True}} if asked else {}))
+def test_usage_comes_where_the_vendor_tells_it(dialect: str, asked: bool, local_server: RunningServer) -> None:
+    chunks, _ = read(local_server, dialect, **({"stream_options": {"include_usage": True}} if asked else {}))
     told = [chunk["usage"] for chunk in chunks if chunk.get("usage")]
     assert bool(told) == (asked or dialect in ("together", "xai"))
     if dialect == "groq":
@@ -84,13 +79,13 @@ def test_usage_comes_where_the_vendor_tells_it(dialect: str, asked: bool, server
         assert chunks[-1]["usage"]
     elif asked and dialect != "together":
         assert chunks[-1]["choices"] == []
-    whole = ask(server, dialect).json()["usage"]
+    whole = ask(local_server, dialect).json()["usage"]
     assert all(usage["prompt_tokens"] == whole["prompt_tokens"] for usage in told)
 
 
-def test_several_answers_come_by_turns(server: RunningServer) -> None:
-    chunks, _ = read(server, "together", n=3)
-    whole = ask(server, "together", n=3).json()["choices"]
+def test_several_answers_come_by_turns(local_server: RunningServer) -> None:
+    chunks, _ = read(local_server, "together", n=3)
+    whole = ask(local_server, "together", n=3).json()["choices"]
     assert [joined(chunks, "content", n) for n in range(3)] == [choice["message"]["content"] for choice in whole]
     indices = [choice["index"] for chunk in chunks for choice in chunk["choices"]]
     assert indices[:3] == [0, 1, 2]
@@ -99,11 +94,11 @@ def test_several_answers_come_by_turns(server: RunningServer) -> None:
 CALLS = [{"name": "look", "arguments": '{"at": "it'}, {"name": "see", "arguments": {"deep": [1, 2, 3, 4, 5, 6]}}]
 
 
-def test_tool_calls_come_in_fragments_by_index(server: RunningServer) -> None:
-    server.faults({"fault": {"kind": "say", "body": {"tool_calls": CALLS, "finish_reason": "tool_calls"}}})
-    chunks, _ = read(server, "openai")
+def test_tool_calls_come_in_fragments_by_index(local_server: RunningServer) -> None:
+    local_server.faults({"fault": {"kind": "say", "body": {"tool_calls": CALLS, "finish_reason": "tool_calls"}}})
+    chunks, _ = read(local_server, "openai")
     parts = [part for c in chunks for choice in c["choices"] for part in choice["delta"].get("tool_calls", ())]
-    whole = ask(server, "openai").json()["choices"][0]["message"]
+    whole = ask(local_server, "openai").json()["choices"][0]["message"]
     assert whole["content"] is None
     for n, call in enumerate(whole["tool_calls"]):
         mine = [part for part in parts if part["index"] == n]
@@ -121,69 +116,69 @@ SAID: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("body", SAID)
-def test_a_fault_says_what_a_test_wants_said(body: dict[str, Any], server: RunningServer) -> None:
-    server.faults({"fault": {"kind": "say", "body": body}})
-    (choice,) = ask(server, "openai").json()["choices"]
+def test_a_fault_says_what_a_test_wants_said(body: dict[str, Any], local_server: RunningServer) -> None:
+    local_server.faults({"fault": {"kind": "say", "body": body}})
+    (choice,) = ask(local_server, "openai").json()["choices"]
     assert choice["message"]["content"] == body.get("content")
     assert choice["message"]["refusal"] == body.get("refusal")
     assert choice["finish_reason"] == body.get("finish_reason", "stop")
-    chunks, _ = read(server, "openai")
+    chunks, _ = read(local_server, "openai")
     assert joined(chunks, "content") == body.get("content", "")
     assert joined(chunks, "refusal") == body.get("refusal", "")
 
 
 @pytest.mark.parametrize("dialect", sorted(CHAT))
-def test_an_error_hides_in_a_stream(dialect: str, server: RunningServer) -> None:
-    server.faults({"fault": {"kind": "stream_error"}})
-    chunks, body = read(server, dialect)
+def test_an_error_hides_in_a_stream(dialect: str, local_server: RunningServer) -> None:
+    local_server.faults({"fault": {"kind": "stream_error"}})
+    chunks, body = read(local_server, dialect)
     assert chunks[-1]["error"]
     assert b"[DONE]" not in body
     assert ("code" in chunks[-1]) == (dialect == "xai")
-    server.faults({"fault": {"kind": "stream_error", "body": {"x_groq": {"error": "gone"}}}})
-    assert read(server, dialect)[0][-1] == {"x_groq": {"error": "gone"}}
+    local_server.faults({"fault": {"kind": "stream_error", "body": {"x_groq": {"error": "gone"}}}})
+    assert read(local_server, dialect)[0][-1] == {"x_groq": {"error": "gone"}}
 
 
-def test_streams_end_early_or_unmarked(server: RunningServer) -> None:
-    server.faults({"fault": {"kind": "undone"}})
-    chunks, body = read(server, "openai")
+def test_streams_end_early_or_unmarked(local_server: RunningServer) -> None:
+    local_server.faults({"fault": {"kind": "undone"}})
+    chunks, body = read(local_server, "openai")
     assert (chunks[-1]["choices"][0]["finish_reason"], b"[DONE]" in body) == ("stop", False)
-    server.faults({"fault": {"kind": "no_done"}})
-    chunks, body = read(server, "openai")
+    local_server.faults({"fault": {"kind": "no_done"}})
+    chunks, body = read(local_server, "openai")
     assert (any(choice["finish_reason"] for c in chunks for choice in c["choices"]), b"[DONE]" in body) == (
         False,
         False,
     )
 
 
-def test_chunks_without_choices_and_comments_are_mixed_in(server: RunningServer) -> None:
-    whole = ask(server, "openai").json()["choices"][0]["message"]["content"]
-    server.faults({"fault": {"kind": "empty_chunks"}})
-    chunks, body = read(server, "openai")
+def test_chunks_without_choices_and_comments_are_mixed_in(local_server: RunningServer) -> None:
+    whole = ask(local_server, "openai").json()["choices"][0]["message"]["content"]
+    local_server.faults({"fault": {"kind": "empty_chunks"}})
+    chunks, body = read(local_server, "openai")
     assert [chunk for chunk in chunks if not chunk["choices"]]
     assert b": keep-alive\n\n" in body
     assert joined(chunks, "content") == whole
 
 
 @pytest.mark.parametrize("kind", ["reset_mid_body", "short_body"])
-def test_a_connection_breaks_in_the_middle_of_a_stream(kind: str, server: RunningServer) -> None:
-    server.faults({"fault": {"kind": kind}})
-    with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)), streaming(server, "together") as reply:
+def test_a_connection_breaks_in_the_middle_of_a_stream(kind: str, local_server: RunningServer) -> None:
+    local_server.faults({"fault": {"kind": kind}})
+    with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)), streaming(local_server, "together") as reply:
         reply.read()
-    assert server.bill()["billed"] == 1
+    assert local_server.bill()["billed"] == 1
 
 
-def test_a_stream_falls_silent_between_two_tokens(server: RunningServer) -> None:
-    server.faults({"fault": {"kind": "stall", "interval": 3600}, "times": 1})
-    with streaming(server, "together", timeout=2) as reply:
+def test_a_stream_falls_silent_between_two_tokens(local_server: RunningServer) -> None:
+    local_server.faults({"fault": {"kind": "stall", "interval": 3600}, "times": 1})
+    with streaming(local_server, "together", timeout=2) as reply:
         blocks = reply.iter_raw()
         assert b"chat.completion.chunk" in next(blocks)
         with pytest.raises(httpx.ReadTimeout):
             list(blocks)
-    server.faults({"fault": {"kind": "stall", "interval": 0.01}})
-    assert read(server, "together")[1].endswith(b"data: [DONE]\n\n")
+    local_server.faults({"fault": {"kind": "stall", "interval": 0.01}})
+    assert read(local_server, "together")[1].endswith(b"data: [DONE]\n\n")
 
 
-def test_a_refused_stream_is_an_error_as_any_other(server: RunningServer) -> None:
-    with streaming(server, "openai", model="nobody") as reply:
+def test_a_refused_stream_is_an_error_as_any_other(local_server: RunningServer) -> None:
+    with streaming(local_server, "openai", model="nobody") as reply:
         assert (reply.status_code, reply.headers["content-type"]) == (404, "application/json")
-    assert server.bill()["billed"] == 0
+    assert local_server.bill()["billed"] == 0

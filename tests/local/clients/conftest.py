@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,24 +11,17 @@ from tests.helpers.transcription_requests import tone_wav
 from tests.local.clients.speech_recordings import recordings
 
 
-@pytest.fixture(scope="package")
-def shared_server() -> Iterator[RunningServer]:
+@pytest.fixture(scope="module")
+def server_options() -> Iterator[dict[str, Any]]:
+    """The server wants a key, as the vendors do."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CLIENTS_TEST_KEY", "some-key")
-        with running_server(key_env="CLIENTS_TEST_KEY") as running:
-            yield running
-
-
-@pytest.fixture
-def server(shared_server: RunningServer) -> RunningServer:
-    """An echo server that wants a key, without traces of other tests."""
-    shared_server.reset()
-    return shared_server
+        yield {"key_env": "CLIENTS_TEST_KEY"}
 
 
 @pytest.fixture(scope="package")
-def hearing() -> Iterator[RunningServer]:
-    """A server that really hears."""
+def recognising_server() -> Iterator[RunningServer]:
+    """A server that recognises speech."""
     with running_server(engine="local", workers=1) as running:
         yield running
 

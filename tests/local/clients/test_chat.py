@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import groq
@@ -11,7 +10,7 @@ import openai
 import pytest
 import together
 
-from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.local_server import RunningServer
 from tests.helpers.visual_samples import DAY, HOUSE, PAGE, data_url, serve_folder
 
 ASKED = "What is in this picture?"
@@ -27,10 +26,9 @@ TOOL = {"type": "function", "function": {"name": "record", "parameters": SCHEMA}
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[RunningServer]:
+def server_options() -> dict[str, Any]:
     prices = [f"{model}=0.5/1.5" for model in (TOGETHER, OPENAI, GROQ, XAI)]
-    with running_server(engine="measure", key_env=None, price=prices, url_host=["127.0.0.1"]) as running:
-        yield running
+    return {"engine": "measure", "key_env": None, "price": prices, "url_host": ["127.0.0.1"]}
 
 
 def sdk(server: RunningServer, vendor: str) -> tuple[Any, str]:
@@ -52,21 +50,21 @@ def shown(*urls: str, words: str = ASKED) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
-def test_a_picture_is_described_and_billed(vendor: str, server: RunningServer) -> None:
-    client, model = sdk(server, vendor)
+def test_a_picture_is_described_and_billed(vendor: str, local_server: RunningServer) -> None:
+    client, model = sdk(local_server, vendor)
     reply = client.chat.completions.create(model=model, messages=shown(data_url(HOUSE)))
     said = reply.choices[0].message.content
     assert said.startswith("A description, not a caption: a wide JPEG picture of 480 by 360 pixels")
     assert reply.choices[0].finish_reason == "stop"
-    (call,) = server.bill()["calls"]
+    (call,) = local_server.bill()["calls"]
     assert call["input_tokens"] == reply.usage.prompt_tokens > 100
     assert call["output_tokens"] == reply.usage.completion_tokens
     assert float(call["usd"]) == pytest.approx((call["input_tokens"] * 0.5 + call["output_tokens"] * 1.5) / 1e6)
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
-def test_several_pictures_one_of_them_by_its_address(vendor: str, server: RunningServer) -> None:
-    client, model = sdk(server, vendor)
+def test_several_pictures_one_of_them_by_its_address(vendor: str, local_server: RunningServer) -> None:
+    client, model = sdk(local_server, vendor)
     with serve_folder(PAGE.parent) as address:
         messages = shown(data_url(HOUSE), f"{address}/page.png")
         said = client.chat.completions.create(model=model, messages=messages).choices[0].message.content
@@ -75,8 +73,8 @@ def test_several_pictures_one_of_them_by_its_address(vendor: str, server: Runnin
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
-def test_an_answer_comes_as_a_stream(vendor: str, server: RunningServer) -> None:
-    client, model = sdk(server, vendor)
+def test_an_answer_comes_as_a_stream(vendor: str, local_server: RunningServer) -> None:
+    client, model = sdk(local_server, vendor)
     more = {} if vendor in ("together", "groq") else {"stream_options": {"include_usage": True}}
     whole = client.chat.completions.create(model=model, messages=shown(data_url(HOUSE)))
     pieces, ends, tokens = [], [], None
@@ -92,8 +90,8 @@ def test_an_answer_comes_as_a_stream(vendor: str, server: RunningServer) -> None
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
-def test_a_schema_and_a_tool_hold_the_answer(vendor: str, server: RunningServer) -> None:
-    client, model = sdk(server, vendor)
+def test_a_schema_and_a_tool_hold_the_answer(vendor: str, local_server: RunningServer) -> None:
+    client, model = sdk(local_server, vendor)
     bound = {"type": "json_schema", "json_schema": {"name": "seen", "schema": SCHEMA}}
     messages = shown(data_url(HOUSE))
     told = client.chat.completions.create(model=model, messages=messages, response_format=bound)
@@ -105,19 +103,19 @@ def test_a_schema_and_a_tool_hold_the_answer(vendor: str, server: RunningServer)
     assert called.choices[0].finish_reason == "tool_calls"
 
 
-def test_a_video_goes_to_those_who_take_one(server: RunningServer) -> None:
-    client, model = sdk(server, "together")
+def test_a_video_goes_to_those_who_take_one(local_server: RunningServer) -> None:
+    client, model = sdk(local_server, "together")
     parts = [{"type": "video_url", "video_url": {"url": data_url(DAY)}}, {"type": "text", "text": "What happens?"}]
     messages: Any = [{"role": "user", "content": parts}]
     said = client.chat.completions.create(model=model, messages=messages).choices[0].message.content
     assert "video of 6.0 s" in said
-    client, model = sdk(server, "groq")
+    client, model = sdk(local_server, "groq")
     with pytest.raises(groq.BadRequestError, match="video_url is not supported"):
         client.chat.completions.create(model=model, messages=messages)
 
 
-def test_what_a_vendor_refuses_is_refused_in_its_words_and_free(server: RunningServer) -> None:
-    client, model = sdk(server, "groq")
+def test_what_a_vendor_refuses_is_refused_in_its_words_and_free(local_server: RunningServer) -> None:
+    client, model = sdk(local_server, "groq")
     create = client.chat.completions.create
     with pytest.raises(groq.BadRequestError, match="Too many images"):
         create(model=model, messages=shown(*[data_url(HOUSE)] * 6))
@@ -126,23 +124,23 @@ def test_what_a_vendor_refuses_is_refused_in_its_words_and_free(server: RunningS
     with pytest.raises(groq.APIStatusError) as large:
         create(model=model, messages=shown("data:image/jpeg;base64," + "A" * 5_000_000))
     assert large.value.status_code == 413
-    client, model = sdk(server, "xai")
+    client, model = sdk(local_server, "xai")
     with pytest.raises(openai.BadRequestError) as wrong:
         client.chat.completions.create(model=model, messages=shown(data_url(HOUSE.with_name("badge.webp"))))
     assert "it must be one of jpeg, png" in wrong.value.response.text
-    client, model = sdk(server, "together")
+    client, model = sdk(local_server, "together")
     half = "data:image/jpeg;base64," + data_url(HOUSE).partition(",")[2][:4000]
     with pytest.raises(together.BadRequestError, match="Invalid image"):
         client.chat.completions.create(model=model, messages=shown(half))
-    assert server.bill()["billed"] == 0
+    assert local_server.bill()["billed"] == 0
 
 
-def test_xai_tells_reasoning_beside_the_completion_and_the_price_in_ticks(server: RunningServer) -> None:
-    client, model = sdk(server, "xai")
-    server.faults({"fault": {"kind": "say", "body": {"content": "yes", "reasoning": "let me think about it"}}})
+def test_xai_tells_reasoning_beside_the_completion_and_the_price_in_ticks(local_server: RunningServer) -> None:
+    client, model = sdk(local_server, "xai")
+    local_server.faults({"fault": {"kind": "say", "body": {"content": "yes", "reasoning": "let me think about it"}}})
     reply = client.chat.completions.create(model=model, messages=[{"role": "user", "content": "well?"}])
     usage = reply.usage
     assert reply.choices[0].message.reasoning_content == "let me think about it"
     thought = usage.completion_tokens_details.reasoning_tokens
     assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens + thought
-    assert usage.cost_in_usd_ticks == round(float(server.bill()["usd"]) * 1e10)
+    assert usage.cost_in_usd_ticks == round(float(local_server.bill()["usd"]) * 1e10)

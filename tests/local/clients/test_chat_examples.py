@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import groq
@@ -24,13 +23,12 @@ HELLO: Any = [{"role": "user", "content": "Say hello. Is this JSON?"}]
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[RunningServer]:
-    with running_server(engine="measure", key_env=None, model=RETIRED, url_host=["127.0.0.1"]) as running:
-        yield running
+def server_options() -> dict[str, Any]:
+    return {"engine": "measure", "key_env": None, "model": RETIRED, "url_host": ["127.0.0.1"]}
 
 
-def test_the_streaming_example_of_a_local_picture(server: RunningServer) -> None:
-    client, _ = sdk(server, "together")
+def test_the_streaming_example_of_a_local_picture(local_server: RunningServer) -> None:
+    client, _ = sdk(local_server, "together")
     base64_image = base64.b64encode(HOUSE.read_bytes()).decode("utf-8")
     stream = client.chat.completions.create(
         model=KIMI,
@@ -49,8 +47,8 @@ def test_the_streaming_example_of_a_local_picture(server: RunningServer) -> None
     assert said.startswith("A description, not a caption: a wide JPEG picture")
 
 
-def test_the_example_of_two_pictures_by_url(server: RunningServer) -> None:
-    client, _ = sdk(server, "together")
+def test_the_example_of_two_pictures_by_url(local_server: RunningServer) -> None:
+    client, _ = sdk(local_server, "together")
     with serve_folder(HOUSE.parent) as address:
         content = [
             {"type": "text", "text": "Compare these two images."},
@@ -62,11 +60,11 @@ def test_the_example_of_two_pictures_by_url(server: RunningServer) -> None:
 
 
 @pytest.mark.parametrize("vendor", ["together", "compatible"])
-def test_the_example_of_a_video_by_url(vendor: str, server: RunningServer) -> None:
+def test_the_example_of_a_video_by_url(vendor: str, local_server: RunningServer) -> None:
     client: Any
-    client, _ = sdk(server, "together")
+    client, _ = sdk(local_server, "together")
     if vendor == "compatible":
-        client = openai.OpenAI(base_url=f"{server.origin}/compatible/v1", api_key="some-key", max_retries=0)
+        client = openai.OpenAI(base_url=f"{local_server.origin}/compatible/v1", api_key="some-key", max_retries=0)
     with serve_folder(DAY.parent) as address:
         content = [
             {"type": "text", "text": "What's happening in this video?"},
@@ -76,8 +74,8 @@ def test_the_example_of_a_video_by_url(vendor: str, server: RunningServer) -> No
     assert "video of 6.0 s" in reply.choices[0].message.content
 
 
-def test_the_example_of_groq(server: RunningServer) -> None:
-    client, model = sdk(server, "groq")
+def test_the_example_of_groq(local_server: RunningServer) -> None:
+    client, model = sdk(local_server, "groq")
     with serve_folder(HOUSE.parent) as address:
         content = [
             {"type": "text", "text": "What's in this image?"},
@@ -97,11 +95,11 @@ def test_the_example_of_groq(server: RunningServer) -> None:
     assert completion.x_groq.id
 
 
-def test_the_examples_of_words_json_and_schemas(server: RunningServer) -> None:
-    client, _ = sdk(server, "together")
+def test_the_examples_of_words_json_and_schemas(local_server: RunningServer) -> None:
+    client, _ = sdk(local_server, "together")
 
     async def asked() -> str:
-        other = together.AsyncTogether(base_url=f"{server.origin}/together", api_key="some-key")
+        other = together.AsyncTogether(base_url=f"{local_server.origin}/together", api_key="some-key")
         reply = await other.chat.completions.create(model=LLAMA, messages=HELLO)
         message = reply.choices[0].message
         assert message is not None
@@ -131,16 +129,16 @@ class Steps(BaseModel):
     first: Step
 
 
-def test_a_model_of_pydantic_is_parsed_strictly(server: RunningServer) -> None:
-    client, model = sdk(server, "openai")
+def test_a_model_of_pydantic_is_parsed_strictly(local_server: RunningServer) -> None:
+    client, model = sdk(local_server, "openai")
     shown = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": data_url(HOUSE)}}]}]
     parsed = client.chat.completions.parse(model=model, messages=shown, response_format=Steps).choices[0].message.parsed
     assert isinstance(parsed, Steps)
     assert parsed.colors
-    server.faults({"fault": {"kind": "say", "body": {"refusal": "I will not."}}})
+    local_server.faults({"fault": {"kind": "say", "body": {"refusal": "I will not."}}})
     refused = client.chat.completions.parse(model=model, messages=shown, response_format=Steps)
     assert refused.choices[0].message.refusal == "I will not."
-    server.faults({"fault": {"kind": "say", "body": {"content": '{"title": "a', "finish_reason": "length"}}})
+    local_server.faults({"fault": {"kind": "say", "body": {"content": '{"title": "a', "finish_reason": "length"}}})
     with pytest.raises(openai.LengthFinishReasonError):
         client.chat.completions.parse(model=model, messages=shown, response_format=Steps)
     loose: Any = {"name": "loose", "strict": True, "schema": {"type": "object", "properties": {}}}
@@ -150,8 +148,8 @@ def test_a_model_of_pydantic_is_parsed_strictly(server: RunningServer) -> None:
         )
 
 
-def test_a_tool_is_called_in_a_stream(server: RunningServer) -> None:
-    client, model = sdk(server, "openai")
+def test_a_tool_is_called_in_a_stream(local_server: RunningServer) -> None:
+    client, model = sdk(local_server, "openai")
     schema = {"type": "object", "properties": {"width": {"type": "integer"}}, "required": ["width"]}
     tool = {"type": "function", "function": {"name": "record", "parameters": schema}}
     chosen = {"type": "function", "function": {"name": "record"}}
@@ -164,25 +162,25 @@ def test_a_tool_is_called_in_a_stream(server: RunningServer) -> None:
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
-def test_errors_are_the_sdks_own(vendor: str, server: RunningServer) -> None:
-    client, model = sdk(server, vendor)
+def test_errors_are_the_sdks_own(vendor: str, local_server: RunningServer) -> None:
+    client, model = sdk(local_server, vendor)
     module: Any = {"together": together, "groq": groq}.get(vendor, openai)
     wrong = module.BadRequestError if vendor == "together" else module.NotFoundError
     with pytest.raises(wrong):
         client.chat.completions.create(model="nobody/nothing", messages=HELLO)
     with pytest.raises(module.BadRequestError):
         client.chat.completions.create(model=model, messages=[{"role": "nobody", "content": "x"}])
-    server.faults({"fault": {"kind": "stream_error"}})
+    local_server.faults({"fault": {"kind": "stream_error"}})
     with pytest.raises(module.APIError):
         list(client.chat.completions.create(model=model, messages=HELLO, stream=True))
-    server.faults()
-    server.limits(rpm=1, burst=1)
+    local_server.faults()
+    local_server.limits(rpm=1, burst=1)
     try:
         with pytest.raises(module.RateLimitError):
             [client.chat.completions.create(model=model, messages=HELLO) for _ in range(3)]
     finally:
-        server.limits(rpm=None, burst=None)
-    assert all(call["usd"] in (None, "0") for call in server.bill()["calls"])
+        local_server.limits(rpm=None, burst=None)
+    assert all(call["usd"] in (None, "0") for call in local_server.bill()["calls"])
 
 
 def test_a_key_is_wanted_where_the_server_wants_one() -> None:

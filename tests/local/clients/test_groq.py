@@ -18,15 +18,15 @@ def client(server: RunningServer, path: str = "/groq", key: str = "some-key") ->
 
 
 @pytest.mark.parametrize("path", ["", "/groq"])
-def test_json(server: RunningServer, sound: Path, path: str) -> None:
-    reply: Any = client(server, path).audio.transcriptions.create(file=sound, model=MODEL)
+def test_json(local_server: RunningServer, sound: Path, path: str) -> None:
+    reply: Any = client(local_server, path).audio.transcriptions.create(file=sound, model=MODEL)
     assert len(reply.text.split()) == 7
     assert reply.x_groq["id"].startswith("req_")
-    assert server.bill()["calls"][0]["seconds"] == "10"
+    assert local_server.bill()["calls"][0]["seconds"] == "10"
 
 
-def test_verbose_json_with_words(server: RunningServer, sound: Path) -> None:
-    reply: Any = client(server).audio.transcriptions.create(
+def test_verbose_json_with_words(local_server: RunningServer, sound: Path) -> None:
+    reply: Any = client(local_server).audio.transcriptions.create(
         file=sound, model=MODEL, response_format="verbose_json", timestamp_granularities=["word", "segment"]
     )
     assert (reply.duration, reply.language) == (3.0, "English")
@@ -34,31 +34,31 @@ def test_verbose_json_with_words(server: RunningServer, sound: Path) -> None:
     assert reply.segments[0]["avg_logprob"] < 0
 
 
-def test_errors_raise_the_sdks_exceptions(server: RunningServer, sound: Path) -> None:
-    create = client(server).audio.transcriptions.create
+def test_errors_raise_the_sdks_exceptions(local_server: RunningServer, sound: Path) -> None:
+    create = client(local_server).audio.transcriptions.create
     with pytest.raises(groq.NotFoundError):
         create(file=sound, model="nothing")
     with pytest.raises(groq.BadRequestError):
         create(file=("x.wav", b"no sound"), model=MODEL)
     with pytest.raises(groq.AuthenticationError):
-        client(server, key="wrong").audio.transcriptions.create(file=sound, model=MODEL)
-    server.limits(rpm=20, rpd=2000)
+        client(local_server, key="wrong").audio.transcriptions.create(file=sound, model=MODEL)
+    local_server.limits(rpm=20, rpd=2000)
     create(file=sound, model=MODEL)
     with pytest.raises(groq.RateLimitError) as limited:
         create(file=sound, model=MODEL)
     assert limited.value.response.headers["retry-after"] == "3"
     assert limited.value.response.headers["x-ratelimit-limit-requests"] == "2000"
-    server.limits(rpm=None, rpd=None)
-    server.faults({"fault": {"kind": "status", "status": 413}})
+    local_server.limits(rpm=None, rpd=None)
+    local_server.faults({"fault": {"kind": "status", "status": 413}})
     with pytest.raises(groq.APIStatusError) as large:
         create(file=sound, model=MODEL)
     assert large.value.status_code == 413
 
 
-def test_models(server: RunningServer) -> None:
-    assert MODEL in [model.id for model in client(server).models.list().data]
+def test_models(local_server: RunningServer) -> None:
+    assert MODEL in [model.id for model in client(local_server).models.list().data]
 
 
-def test_real_speech(hearing: RunningServer, speech: Path) -> None:
-    reply = client(hearing).audio.transcriptions.create(file=speech, model=MODEL, language="en")
+def test_real_speech(recognising_server: RunningServer, speech: Path) -> None:
+    reply = client(recognising_server).audio.transcriptions.create(file=speech, model=MODEL, language="en")
     assert len(reply.text.split()) > 2

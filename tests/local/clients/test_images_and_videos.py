@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import openai
@@ -13,25 +13,16 @@ import pytest
 import together
 from PIL import Image
 
-from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.local_server import RunningServer
 from tests.helpers.media_requests import FLUX, PIXVERSE, decode_image, decode_video
 
 GPT, SORA, GROK = "gpt-image-1-mini", "sora-2", "grok-imagine-image"
 
 
 @pytest.fixture(scope="module")
-def shared_server() -> Iterator[RunningServer]:
+def server_options(server_options: dict[str, Any]) -> dict[str, Any]:
     prices = [f"{FLUX}=0.003", f"{PIXVERSE}=0.15", f"{SORA}=0.4", f"{GPT}=2/8"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CLIENTS_TEST_KEY", "some-key")
-        with running_server(price=prices, job_seconds="0", key_env="CLIENTS_TEST_KEY") as running:
-            yield running
-
-
-@pytest.fixture
-def server(shared_server: RunningServer) -> RunningServer:
-    shared_server.reset()
-    return shared_server
+    return {**server_options, "price": prices, "job_seconds": "0"}
 
 
 def togethers(server: RunningServer) -> together.Together:
@@ -42,8 +33,8 @@ def openais(server: RunningServer, prefix: str = "/openai-api/v1") -> openai.Ope
     return openai.OpenAI(base_url=f"{server.origin}{prefix}", api_key="some-key", max_retries=0, timeout=60)
 
 
-def test_together_makes_pictures(server: RunningServer) -> None:
-    client = togethers(server)
+def test_together_makes_pictures(local_server: RunningServer) -> None:
+    client = togethers(local_server)
     reply = client.images.generate(model=FLUX, prompt="a fox", width=256, height=256, n=2, response_format="base64")
     assert [one.index for one in reply.data] == [0, 1]
     for one in reply.data:
@@ -54,11 +45,11 @@ def test_together_makes_pictures(server: RunningServer) -> None:
     assert decode_image(httpx.get(linked.url, follow_redirects=True, trust_env=False).content).format == "JPEG"
     with pytest.raises(together.BadRequestError, match="multiples of 8"):
         client.images.generate(model=FLUX, prompt="a fox", width=257)
-    assert server.bill()["usd"] == "0.009"
+    assert local_server.bill()["usd"] == "0.009"
 
 
-def test_together_makes_a_video(server: RunningServer) -> None:
-    client = togethers(server)
+def test_together_makes_a_video(local_server: RunningServer) -> None:
+    client = togethers(local_server)
     made = client.videos.create(model=PIXVERSE, prompt="a fox", width=360, height=360, seconds="5")
     job = client.videos.retrieve(made.id)
     assert (job.status, job.size, job.seconds) == ("completed", "360x360", "5")
@@ -66,30 +57,30 @@ def test_together_makes_a_video(server: RunningServer) -> None:
     assert job.outputs.cost == 0.15
     data = httpx.get(job.outputs.video_url, follow_redirects=True, trust_env=False).content
     assert decode_video(data).frames == 120
-    server.faults({"fault": {"kind": "job_fail"}})
+    local_server.faults({"fault": {"kind": "job_fail"}})
     failed = client.videos.retrieve(client.videos.create(model=PIXVERSE, prompt="a fox").id)
     assert failed.status == "failed"
     assert failed.error is not None
     assert failed.error.message == "Video generation failed."
     with pytest.raises(together.NotFoundError):
         client.videos.retrieve("nothing")
-    assert server.bill()["usd"] == "0.15"
+    assert local_server.bill()["usd"] == "0.15"
 
 
-def test_openai_makes_pictures(server: RunningServer) -> None:
-    reply = openais(server).images.generate(model=GPT, prompt="a fox", quality="low", output_format="webp")
+def test_openai_makes_pictures(local_server: RunningServer) -> None:
+    reply = openais(local_server).images.generate(model=GPT, prompt="a fox", quality="low", output_format="webp")
     assert reply.data is not None
     assert reply.usage is not None
     assert decode_image(base64.b64decode(reply.data[0].b64_json or "")).format == "WEBP"
     assert (reply.usage.input_tokens, reply.usage.output_tokens) == (2, 272)
-    server.faults({"fault": {"kind": "moderated"}})
+    local_server.faults({"fault": {"kind": "moderated"}})
     with pytest.raises(openai.BadRequestError) as blocked:
-        openais(server).images.generate(model=GPT, prompt="a fox")
+        openais(local_server).images.generate(model=GPT, prompt="a fox")
     assert blocked.value.code == "moderation_blocked"
 
 
-def test_openai_makes_a_video_from_a_picture(server: RunningServer, tmp_path: Path) -> None:
-    client = openais(server)
+def test_openai_makes_a_video_from_a_picture(local_server: RunningServer, tmp_path: Path) -> None:
+    client = openais(local_server)
     first = tmp_path / "first.png"
     Image.new("RGB", (1280, 720)).save(first)
     told = {"model": SORA, "prompt": "a fox", "seconds": "4", "size": "1280x720"}
@@ -101,13 +92,14 @@ def test_openai_makes_a_video_from_a_picture(server: RunningServer, tmp_path: Pa
     assert (seen.width, seen.height, seen.frames) == (1280, 720, 96)
     polled = client.videos.create_and_poll(**told)  # type: ignore[arg-type]
     assert polled.status == "completed"
-    bill = server.bill()
+    bill = local_server.bill()
     assert (bill["usd"], bill["sent_again"], bill["key_leaked"]) == ("0.8", 0, 0)
 
 
-def test_xai_is_asked_through_the_openai_sdk(server: RunningServer) -> None:
+def test_xai_is_asked_through_the_openai_sdk(local_server: RunningServer) -> None:
     (one,) = (
-        openais(server, "/xai/v1").images.generate(model=GROK, prompt="a fox", response_format="b64_json").data or []
+        openais(local_server, "/xai/v1").images.generate(model=GROK, prompt="a fox", response_format="b64_json").data
+        or []
     )
     image = Image.open(io.BytesIO(base64.b64decode(one.b64_json or "")))
     assert image.size == (1024, 1024)

@@ -16,23 +16,23 @@ def client(server: RunningServer, path: str = "/openai-api/v1", key: str = "some
     return openai.OpenAI(api_key=key, base_url=server.origin + path, max_retries=0, timeout=60)
 
 
-def test_json(server: RunningServer, sound: Path) -> None:
-    reply = client(server).audio.transcriptions.create(file=sound, model=MODEL)
+def test_json(local_server: RunningServer, sound: Path) -> None:
+    reply = client(local_server).audio.transcriptions.create(file=sound, model=MODEL)
     assert len(reply.text.split()) == 7
     assert reply.usage is not None
     assert reply.usage.type == "duration"
     assert reply.usage.seconds == 3
 
 
-def test_tokens(server: RunningServer, sound: Path) -> None:
-    reply = client(server).audio.transcriptions.create(file=sound, model="gpt-4o-transcribe")
+def test_tokens(local_server: RunningServer, sound: Path) -> None:
+    reply = client(local_server).audio.transcriptions.create(file=sound, model="gpt-4o-transcribe")
     assert reply.usage is not None
     assert reply.usage.type == "tokens"
     assert reply.usage.input_tokens == 30
 
 
-def test_verbose_json_with_words(server: RunningServer, sound: Path) -> None:
-    reply = client(server).audio.transcriptions.create(
+def test_verbose_json_with_words(local_server: RunningServer, sound: Path) -> None:
+    reply = client(local_server).audio.transcriptions.create(
         file=sound, model=MODEL, response_format="verbose_json", timestamp_granularities=["word", "segment"]
     )
     assert (reply.duration, reply.language) == (3.0, "english")
@@ -42,21 +42,21 @@ def test_verbose_json_with_words(server: RunningServer, sound: Path) -> None:
     assert reply.segments[0].no_speech_prob < 0.5
 
 
-def test_subtitles(server: RunningServer, sound: Path) -> None:
-    create = client(server).audio.transcriptions.create
+def test_subtitles(local_server: RunningServer, sound: Path) -> None:
+    create = client(local_server).audio.transcriptions.create
     assert create(file=sound, model=MODEL, response_format="srt").startswith("1\n00:00:00,000 --> ")
     assert create(file=sound, model=MODEL, response_format="vtt").startswith("WEBVTT")
 
 
-def test_speakers(server: RunningServer, sound: Path) -> None:
-    reply = client(server).audio.transcriptions.create(
+def test_speakers(local_server: RunningServer, sound: Path) -> None:
+    reply = client(local_server).audio.transcriptions.create(
         file=sound, model="gpt-4o-transcribe-diarize", response_format="diarized_json", chunking_strategy="auto"
     )
     assert reply.segments[0].speaker == "A"
 
 
-def test_errors_raise_the_sdks_exceptions(server: RunningServer, sound: Path) -> None:
-    create = client(server).audio.transcriptions.create
+def test_errors_raise_the_sdks_exceptions(local_server: RunningServer, sound: Path) -> None:
+    create = client(local_server).audio.transcriptions.create
     with pytest.raises(openai.NotFoundError) as unknown:
         create(file=sound, model="nothing")
     assert unknown.value.code == "model_not_found"
@@ -66,33 +66,35 @@ def test_errors_raise_the_sdks_exceptions(server: RunningServer, sound: Path) ->
         create(file=sound, model="gpt-4o-transcribe", response_format="verbose_json")
     assert wrong.value.param == "response_format"
     with pytest.raises(openai.AuthenticationError):
-        client(server, key="wrong").audio.transcriptions.create(file=sound, model=MODEL)
-    server.limits(rpm=1)
+        client(local_server, key="wrong").audio.transcriptions.create(file=sound, model=MODEL)
+    local_server.limits(rpm=1)
     create(file=sound, model=MODEL)
     with pytest.raises(openai.RateLimitError) as limited:
         create(file=sound, model=MODEL)
     assert limited.value.response.headers["x-ratelimit-remaining-requests"] == "0"
     assert int(limited.value.response.headers["retry-after"]) > 1
-    server.limits(rpm=None)
-    server.faults({"fault": {"kind": "reset"}})
+    local_server.limits(rpm=None)
+    local_server.faults({"fault": {"kind": "reset"}})
     with pytest.raises(openai.APIConnectionError):
         create(file=sound, model=MODEL)
 
 
-def test_models(server: RunningServer) -> None:
-    assert MODEL in [model.id for model in client(server).models.list()]
+def test_models(local_server: RunningServer) -> None:
+    assert MODEL in [model.id for model in client(local_server).models.list()]
 
 
 @pytest.mark.parametrize("path", ["/v1", "/compatible/v1"])
-def test_self_hosted_servers_take_any_model(server: RunningServer, sound: Path, path: str) -> None:
-    plain = client(server, path)
+def test_self_hosted_servers_take_any_model(local_server: RunningServer, sound: Path, path: str) -> None:
+    plain = client(local_server, path)
     assert plain.audio.transcriptions.create(file=sound, model="mine").text
     verbose = plain.audio.transcriptions.create(file=sound, model="mine", response_format="verbose_json")
     assert float(verbose.duration) == 3.0
     assert [model.id for model in plain.models.list()] == ["echo"]
 
 
-def test_real_speech(hearing: RunningServer, speech: Path) -> None:
-    reply = client(hearing).audio.transcriptions.create(file=speech, model=MODEL, response_format="verbose_json")
+def test_real_speech(recognising_server: RunningServer, speech: Path) -> None:
+    reply = client(recognising_server).audio.transcriptions.create(
+        file=speech, model=MODEL, response_format="verbose_json"
+    )
     assert len(reply.text.split()) > 2
     assert reply.language == "english"

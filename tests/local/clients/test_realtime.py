@@ -23,9 +23,11 @@ def client(server: RunningServer, key: str = "some-key") -> together.AsyncTogeth
     return together.AsyncTogether(api_key=key, base_url=f"{server.origin}/together", max_retries=0, timeout=60)
 
 
-async def test_a_session_with_detection_off_tells_all_at_the_commit(server: RunningServer) -> None:
+async def test_a_session_with_detection_off_tells_all_at_the_commit(local_server: RunningServer) -> None:
     kinds, deltas, completed = [], [], []
-    async with client(server).beta.realtime.connect(model=MODEL, turn_detection={"type": "none"}, prompt="Ada") as talk:
+    async with client(local_server).beta.realtime.connect(
+        model=MODEL, turn_detection={"type": "none"}, prompt="Ada"
+    ) as talk:
         for at in range(0, len(SOUND), 32_000):
             await talk.input_audio_buffer.append(SOUND[at : at + 32_000])
         await talk.input_audio_buffer.commit()
@@ -45,23 +47,25 @@ async def test_a_session_with_detection_off_tells_all_at_the_commit(server: Runn
     assert len(completed[0].transcript.split()) == 7
     assert (completed[0].start, completed[0].duration) == (0.0, 3.0)
     assert deltas[-1] == completed[0].transcript, "a delta replaces the one before"
-    (call,) = server.bill()["calls"]
+    (call,) = local_server.bill()["calls"]
     assert (call["status"], call["billed"], call["seconds"], call["key_seen"]) == (101, True, "3.000000", True)
 
 
 @pytest.mark.long
-async def test_the_session_that_reconnects(server: RunningServer) -> None:
-    server.faults({"match": {"nth": 1}, "fault": {"kind": "socket_close", "code": 1011}})
-    async with client(server).beta.realtime.transcription(model=MODEL, turn_detection={"type": "none"}) as session:
+async def test_the_session_that_reconnects(local_server: RunningServer) -> None:
+    local_server.faults({"match": {"nth": 1}, "fault": {"kind": "socket_close", "code": 1011}})
+    async with client(local_server).beta.realtime.transcription(
+        model=MODEL, turn_detection={"type": "none"}
+    ) as session:
         await session.append(SOUND)
         text = await session.flush(quiescence=0.5, timeout=20)
     assert len(text.split()) == 7
-    assert [call["billed"] for call in server.bill()["calls"]][-1] is True
+    assert [call["billed"] for call in local_server.bill()["calls"]][-1] is True
 
 
-async def test_turns_end_by_themselves(server: RunningServer) -> None:
+async def test_turns_end_by_themselves(local_server: RunningServer) -> None:
     seen = []
-    async with client(server).beta.realtime.connect(model=MODEL, language="en") as talk:
+    async with client(local_server).beta.realtime.connect(model=MODEL, language="en") as talk:
         for _ in range(4):
             await talk.input_audio_buffer.append(SOUND)
         event: Any
@@ -70,19 +74,19 @@ async def test_turns_end_by_themselves(server: RunningServer) -> None:
             if len(seen) == 2:
                 break
     assert seen == [(0.0, 5.0), (5.0, 5.0)]
-    assert [call["seconds"] for call in server.bill()["calls"][:2]] == ["5.000000", "5.000000"]
+    assert [call["seconds"] for call in local_server.bill()["calls"][:2]] == ["5.000000", "5.000000"]
 
 
 @pytest.mark.parametrize(("model", "key", "status"), [("nobody/nothing", "some-key", 404), (MODEL, "wrong", 401)])
-async def test_handshakes_are_refused(model: str, key: str, status: int, server: RunningServer) -> None:
+async def test_handshakes_are_refused(model: str, key: str, status: int, local_server: RunningServer) -> None:
     with pytest.raises(InvalidStatus) as refused:
-        async with client(server, key).beta.realtime.connect(model=model):
+        async with client(local_server, key).beta.realtime.connect(model=model):
             pass
     assert refused.value.response.status_code == status
 
 
-async def test_binary_frames_end_the_session(server: RunningServer) -> None:
-    url = server.origin.replace("http", "ws") + f"/together/v1/realtime?model={MODEL}"
+async def test_binary_frames_end_the_session(local_server: RunningServer) -> None:
+    url = local_server.origin.replace("http", "ws") + f"/together/v1/realtime?model={MODEL}"
     async with connect(url, additional_headers={"Authorization": "Bearer some-key"}, proxy=None) as talk:
         assert json.loads(await talk.recv())["type"] == "session.created"
         await talk.send(b"\0\0")
@@ -90,10 +94,10 @@ async def test_binary_frames_end_the_session(server: RunningServer) -> None:
         assert talk.close_code == 1003
 
 
-async def test_failures_tell_whether_they_are_fatal(server: RunningServer) -> None:
+async def test_failures_tell_whether_they_are_fatal(local_server: RunningServer) -> None:
     body = {"event_type": "completed", "error": {"message": "lost"}}
-    server.faults({"times": 1, "fault": {"kind": "socket_failed", "body": body}})
-    async with client(server).beta.realtime.connect(model=MODEL, turn_detection={"type": "none"}) as talk:
+    local_server.faults({"times": 1, "fault": {"kind": "socket_failed", "body": body}})
+    async with client(local_server).beta.realtime.connect(model=MODEL, turn_detection={"type": "none"}) as talk:
         await talk.input_audio_buffer.append(SOUND)
         await talk.input_audio_buffer.commit()
         event: Any
@@ -106,12 +110,12 @@ async def test_failures_tell_whether_they_are_fatal(server: RunningServer) -> No
         async for event in talk:
             if event.type.endswith("completed"):
                 break
-    assert [call["billed"] for call in server.bill()["calls"]] == [False, True]
+    assert [call["billed"] for call in local_server.bill()["calls"]] == [False, True]
 
 
-async def test_speech_comes_an_item_at_a_time(server: RunningServer) -> None:
+async def test_speech_comes_an_item_at_a_time(local_server: RunningServer) -> None:
     query = "model=canopylabs/orpheus-3b-0.1-ft&voice=tara&max_partial_length=250"
-    url = server.origin.replace("http", "ws") + f"/together/v1/audio/speech/websocket?{query}"
+    url = local_server.origin.replace("http", "ws") + f"/together/v1/audio/speech/websocket?{query}"
     pcm: dict[str, bytes] = {}
     done: list[str] = []
     async with connect(url, additional_headers={"Authorization": "Bearer some-key"}, proxy=None) as talk:
@@ -128,18 +132,18 @@ async def test_speech_comes_an_item_at_a_time(server: RunningServer) -> None:
                 break
     assert done == list(pcm)
     assert sum(map(len, pcm.values())) > 24_000
-    (call,) = server.bill()["calls"]
+    (call,) = local_server.bill()["calls"]
     assert (call["characters"], call["billed"]) == (len("Hello there. And here."), True)
 
 
-async def test_real_speech(hearing: RunningServer, speech: Path) -> None:
+async def test_real_speech(recognising_server: RunningServer, speech: Path) -> None:
     import av
 
     with av.open(str(speech)) as container:
         resampler = av.AudioResampler("s16", "mono", 16_000)
         frames = [f for frame in container.decode(audio=0) for f in resampler.resample(frame)]
     sound = b"".join(frame.to_ndarray().tobytes() for frame in frames)
-    async with client(hearing).beta.realtime.connect(
+    async with client(recognising_server).beta.realtime.connect(
         model=MODEL, language="en", turn_detection={"type": "none"}
     ) as talk:
         await talk.input_audio_buffer.append(sound)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import cohere
@@ -12,7 +11,7 @@ import pytest
 import together
 
 from mediamill.tasks.local.endpoints.embeddings import embed_text
-from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.local_server import RunningServer
 
 E5, SMALL, RANKER = "intfloat/multilingual-e5-large-instruct", "text-embedding-3-small", "Salesforce/Llama-Rank-V1"
 DOCUMENTS = ["a river", "a bridge over the river", "winter"]
@@ -20,19 +19,12 @@ QUERY = "bridge river"
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[RunningServer]:
-    with running_server(engine="bm25s", price=[f"{RANKER}=0.1/0", "rerank-v3.5=0.002", f"{SMALL}=0.02/0"]) as server:
-        yield server
+def server_options() -> dict[str, Any]:
+    return {"engine": "bm25s", "price": [f"{RANKER}=0.1/0", "rerank-v3.5=0.002", f"{SMALL}=0.02/0"]}
 
 
-@pytest.fixture
-def server(running: RunningServer) -> RunningServer:
-    running.reset()
-    return running
-
-
-def test_together_ranks_and_embeds(server: RunningServer) -> None:
-    client = together.Together(api_key="some-key", base_url=f"{server.origin}/together", max_retries=0)
+def test_together_ranks_and_embeds(local_server: RunningServer) -> None:
+    client = together.Together(api_key="some-key", base_url=f"{local_server.origin}/together", max_retries=0)
     told = client.rerank.create(model=RANKER, query=QUERY, documents=DOCUMENTS, top_n=2, return_documents=True)
     assert [one.index for one in told.results] == [1, 0]
     assert told.results[0].document.text == DOCUMENTS[1]
@@ -46,31 +38,31 @@ def test_together_ranks_and_embeds(server: RunningServer) -> None:
         client.rerank.create(model="nobody/nothing", query=QUERY, documents=DOCUMENTS)
 
 
-def test_openai_embeds_in_base64_unless_told_otherwise(server: RunningServer) -> None:
-    client = openai.OpenAI(api_key="some-key", base_url=f"{server.origin}/openai-api/v1", max_retries=0)
+def test_openai_embeds_in_base64_unless_told_otherwise(local_server: RunningServer) -> None:
+    client = openai.OpenAI(api_key="some-key", base_url=f"{local_server.origin}/openai-api/v1", max_retries=0)
     packed = client.embeddings.create(model=SMALL, input=DOCUMENTS)
     plain = client.embeddings.create(model=SMALL, input=DOCUMENTS, encoding_format="float")
     assert [one.embedding for one in packed.data] == [one.embedding for one in plain.data]
     short = client.embeddings.create(model=SMALL, input="a river", dimensions=64)
     np.testing.assert_array_equal(np.array(short.data[0].embedding, "float32"), embed_text("a river", 64))
-    assert packed.usage.prompt_tokens == server.bill()["calls"][0]["input_tokens"]
+    assert packed.usage.prompt_tokens == local_server.bill()["calls"][0]["input_tokens"]
     with pytest.raises(openai.BadRequestError, match="maximum context length"):
         client.embeddings.create(model=SMALL, input="word " * 20_000)
 
 
-def test_cohere_ranks_in_both_versions(server: RunningServer) -> None:
+def test_cohere_ranks_in_both_versions(local_server: RunningServer) -> None:
     told: dict[str, Any] = {"model": "rerank-v3.5", "query": QUERY, "documents": DOCUMENTS}
-    new = cohere.ClientV2("some-key", base_url=f"{server.origin}/cohere").rerank(**told, top_n=2)
+    new = cohere.ClientV2("some-key", base_url=f"{local_server.origin}/cohere").rerank(**told, top_n=2)
     assert [one.index for one in new.results] == [1, 0]
     assert new.meta
     assert new.meta.billed_units
     assert new.meta.billed_units.search_units == 1
-    old = cohere.Client("some-key", base_url=f"{server.origin}/cohere").rerank(**told, return_documents=True)
+    old = cohere.Client("some-key", base_url=f"{local_server.origin}/cohere").rerank(**told, return_documents=True)
     assert [one.index for one in old.results] == [1, 0, 2]
     assert old.results[0].document
     assert old.results[0].document.text == DOCUMENTS[1]
-    assert server.bill()["usd"] == "0.004"
+    assert local_server.bill()["usd"] == "0.004"
     with pytest.raises(cohere.BadRequestError):
-        cohere.ClientV2("some-key", base_url=f"{server.origin}/cohere").rerank(
+        cohere.ClientV2("some-key", base_url=f"{local_server.origin}/cohere").rerank(
             model="rerank-v3.5", query=QUERY, documents=[]
         )

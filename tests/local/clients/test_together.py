@@ -17,15 +17,15 @@ def client(server: RunningServer, key: str = "some-key") -> together.Together:
     return together.Together(api_key=key, base_url=f"{server.origin}/together", max_retries=0, timeout=60)
 
 
-def test_json(server: RunningServer, sound: Path) -> None:
-    reply = client(server).audio.transcriptions.create(file=sound, model=MODEL, language="en")
+def test_json(local_server: RunningServer, sound: Path) -> None:
+    reply = client(local_server).audio.transcriptions.create(file=sound, model=MODEL, language="en")
     assert len(reply.text.split()) == 7
-    call = server.bill()["calls"][0]
+    call = local_server.bill()["calls"][0]
     assert (call["status"], call["key_seen"], call["model"]) == (200, True, MODEL)
 
 
-def test_verbose_json_with_words_and_speakers(server: RunningServer, sound: Path) -> None:
-    reply: Any = client(server).audio.transcriptions.create(
+def test_verbose_json_with_words_and_speakers(local_server: RunningServer, sound: Path) -> None:
+    reply: Any = client(local_server).audio.transcriptions.create(
         file=sound,
         model=MODEL,
         response_format="verbose_json",
@@ -39,8 +39,8 @@ def test_verbose_json_with_words_and_speakers(server: RunningServer, sound: Path
     assert reply.speaker_segments[0].speaker_id == reply.words[0].speaker_id == "SPEAKER_00"
 
 
-def test_errors_raise_the_sdks_exceptions(server: RunningServer, sound: Path) -> None:
-    create = client(server).audio.transcriptions.create
+def test_errors_raise_the_sdks_exceptions(local_server: RunningServer, sound: Path) -> None:
+    create = client(local_server).audio.transcriptions.create
     unknown: Any = "nobody/nothing"
     with pytest.raises(together.BadRequestError) as refused:
         create(file=sound, model=unknown)
@@ -48,25 +48,25 @@ def test_errors_raise_the_sdks_exceptions(server: RunningServer, sound: Path) ->
     with pytest.raises(together.BadRequestError):
         create(file=("x.wav", b"no sound"), model=MODEL)
     with pytest.raises(together.AuthenticationError):
-        client(server, key="wrong").audio.transcriptions.create(file=sound, model=MODEL)
-    server.limits(rpm=1)
+        client(local_server, key="wrong").audio.transcriptions.create(file=sound, model=MODEL)
+    local_server.limits(rpm=1)
     create(file=sound, model=MODEL)
     with pytest.raises(together.RateLimitError) as limited:
         create(file=sound, model=MODEL)
     assert float(limited.value.response.headers["x-ratelimit-reset"]) > 1
-    server.limits(rpm=None)
-    server.faults({"fault": {"kind": "status", "status": 503}})
+    local_server.limits(rpm=None)
+    local_server.faults({"fault": {"kind": "status", "status": 503}})
     with pytest.raises(together.InternalServerError):
         create(file=sound, model=MODEL)
 
 
-def test_models(server: RunningServer) -> None:
-    supported = client(server).models.list_supported()
+def test_models(local_server: RunningServer) -> None:
+    supported = client(local_server).models.list_supported()
     assert MODEL in [model.id for model in supported]
 
 
-def test_real_speech(hearing: RunningServer, speech: Path) -> None:
-    reply: Any = client(hearing).audio.transcriptions.create(
+def test_real_speech(recognising_server: RunningServer, speech: Path) -> None:
+    reply: Any = client(recognising_server).audio.transcriptions.create(
         file=speech, model=MODEL, response_format="verbose_json", timestamp_granularities=["word"], language="en"
     )
     assert len(reply.words) > 2

@@ -14,8 +14,8 @@ from tests.helpers.local_server import RunningServer
 from tests.local.clients import test_groq, test_openai, test_together
 
 
-def test_the_together_sdk_translates(server: RunningServer, sound: Path) -> None:
-    create = test_together.client(server).audio.translations.create
+def test_the_together_sdk_translates(local_server: RunningServer, sound: Path) -> None:
+    create = test_together.client(local_server).audio.translations.create
     model: Any = "openai/whisper-large-v3"
     assert len(create(file=sound, model=model).text.split()) == 7
     reply: Any = create(
@@ -24,14 +24,14 @@ def test_the_together_sdk_translates(server: RunningServer, sound: Path) -> None
     assert type(reply).__name__ == "AudioTranslationVerboseJsonResponse"
     assert (reply.language, reply.duration) == ("de", 3.0)
     assert " ".join(word.word for word in reply.words) == reply.text
-    assert [float(call["seconds"]) for call in server.bill()["calls"]] == [3, 3]
+    assert [float(call["seconds"]) for call in local_server.bill()["calls"]] == [3, 3]
     other: Any = "nvidia/parakeet-tdt-0.6b-v3"
     with pytest.raises(together.BadRequestError):
         create(file=sound, model=other)
 
 
-def test_the_openai_sdk_translates(server: RunningServer, sound: Path) -> None:
-    create = test_openai.client(server).audio.translations.create
+def test_the_openai_sdk_translates(local_server: RunningServer, sound: Path) -> None:
+    create = test_openai.client(local_server).audio.translations.create
     assert len(create(file=sound, model="whisper-1").text.split()) == 7
     reply = create(file=sound, model="whisper-1", response_format="verbose_json")
     assert (float(reply.duration), reply.language) == (3.0, "english")
@@ -42,10 +42,10 @@ def test_the_openai_sdk_translates(server: RunningServer, sound: Path) -> None:
         create(file=sound, model="gpt-4o-transcribe")
 
 
-def test_the_groq_sdk_translates(server: RunningServer, sound: Path) -> None:
-    create = test_groq.client(server).audio.translations.create
+def test_the_groq_sdk_translates(local_server: RunningServer, sound: Path) -> None:
+    create = test_groq.client(local_server).audio.translations.create
     reply: Any = create(file=sound, model="whisper-large-v3", response_format="verbose_json")
     assert (reply.duration, reply.language) == (3.0, "English")
-    assert server.bill()["calls"][0]["seconds"] == "10"
+    assert local_server.bill()["calls"][0]["seconds"] == "10"
     with pytest.raises(groq.BadRequestError):
         create(file=sound, model="whisper-large-v3-turbo")

@@ -28,16 +28,16 @@ def of_together(server: RunningServer, key: str = "some-key") -> together.Togeth
     return together.Together(api_key=key, base_url=f"{server.origin}/together", max_retries=0, timeout=60)
 
 
-def test_together_speaks_to_a_file(server: RunningServer, tmp_path: Path) -> None:
-    with of_together(server).audio.speech.with_streaming_response.create(
+def test_together_speaks_to_a_file(local_server: RunningServer, tmp_path: Path) -> None:
+    with of_together(local_server).audio.speech.with_streaming_response.create(
         model=ORPHEUS, input=TEXT, voice="tara", response_format="wav"
     ) as reply:
         reply.stream_to_file(tmp_path / "speech.wav")
     assert 1 < seconds((tmp_path / "speech.wav").read_bytes()) < 5
 
 
-def test_together_streams(server: RunningServer) -> None:
-    stream = of_together(server).audio.speech.create(
+def test_together_streams(local_server: RunningServer) -> None:
+    stream = of_together(local_server).audio.speech.create(
         model=ORPHEUS, input=TEXT, voice="tara", response_format="raw", stream=True
     )
     chunks: list[Any] = list(stream)
@@ -45,19 +45,21 @@ def test_together_streams(server: RunningServer) -> None:
     assert sum(len(base64.b64decode(chunk.b64)) for chunk in chunks) > 24_000 * 2
 
 
-def test_together_lists_voices_and_raises_its_exceptions(server: RunningServer) -> None:
-    told = of_together(server).audio.voices.list()
+def test_together_lists_voices_and_raises_its_exceptions(local_server: RunningServer) -> None:
+    told = of_together(local_server).audio.voices.list()
     assert ORPHEUS in [entry.model for entry in told.data]
     assert told.data[0].voices[0].name
     unknown: Any = "nobody/nothing"
     with pytest.raises(together.BadRequestError):
-        of_together(server).audio.speech.create(model=unknown, input=TEXT, voice="tara")
+        of_together(local_server).audio.speech.create(model=unknown, input=TEXT, voice="tara")
     with pytest.raises(together.AuthenticationError):
-        of_together(server, "wrong").audio.speech.create(model=ORPHEUS, input=TEXT, voice="tara")
+        of_together(local_server, "wrong").audio.speech.create(model=ORPHEUS, input=TEXT, voice="tara")
 
 
-def test_openai_speaks_and_streams(server: RunningServer) -> None:
-    client = openai.OpenAI(api_key="some-key", base_url=f"{server.origin}/openai-api/v1", max_retries=0, timeout=60)
+def test_openai_speaks_and_streams(local_server: RunningServer) -> None:
+    client = openai.OpenAI(
+        api_key="some-key", base_url=f"{local_server.origin}/openai-api/v1", max_retries=0, timeout=60
+    )
     reply = client.audio.speech.create(model="tts-1", input=TEXT, voice="alloy", response_format="wav")
     assert 1 < seconds(reply.content) < 5
     with client.audio.speech.with_streaming_response.create(
@@ -70,8 +72,8 @@ def test_openai_speaks_and_streams(server: RunningServer) -> None:
         client.audio.speech.create(model="tts-1", input="x" * 5000, voice="alloy")
 
 
-def test_groq_speaks_wav_only(server: RunningServer) -> None:
-    client = groq.Groq(api_key="some-key", base_url=f"{server.origin}/groq", max_retries=0, timeout=60)
+def test_groq_speaks_wav_only(local_server: RunningServer) -> None:
+    client = groq.Groq(api_key="some-key", base_url=f"{local_server.origin}/groq", max_retries=0, timeout=60)
     model = "canopylabs/orpheus-v1-english"
     reply = client.audio.speech.create(model=model, input=TEXT, voice="troy", response_format="wav", sample_rate=16000)
     assert 1 < seconds(reply.read()) < 5

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.local_server import RunningServer
 from tests.helpers.media_requests import FLUX, decode_image, fetch
 
 GPT = "gpt-image-1"
@@ -19,15 +18,8 @@ PRICES = [f"{FLUX}=0.003", f"{GPT}=5/40", f"{GROK}=0.02"]
 
 
 @pytest.fixture(scope="module")
-def shared_server() -> Iterator[RunningServer]:
-    with running_server(price=PRICES) as running:
-        yield running
-
-
-@pytest.fixture
-def server(shared_server: RunningServer) -> RunningServer:
-    shared_server.reset()
-    return shared_server
+def server_options() -> dict[str, Any]:
+    return {"price": PRICES}
 
 
 def make(server: RunningServer, prefix: str, **told: Any) -> httpx.Response:
@@ -36,8 +28,8 @@ def make(server: RunningServer, prefix: str, **told: Any) -> httpx.Response:
     return httpx.post(f"{server.origin}{prefix}/images/generations", json=sent, trust_env=False, timeout=60)
 
 
-def test_together_links_to_pictures_or_sends_them(server: RunningServer) -> None:
-    reply = make(server, "/together/v1", width=256, height=320, n=2).json()
+def test_together_links_to_pictures_or_sends_them(local_server: RunningServer) -> None:
+    reply = make(local_server, "/together/v1", width=256, height=320, n=2).json()
     assert set(reply) == {"id", "model", "object", "data"}
     assert [(one["index"], one["type"]) for one in reply["data"]] == [(0, "url"), (1, "url")]
     first, second = (fetch(one["url"]) for one in reply["data"])
@@ -46,20 +38,20 @@ def test_together_links_to_pictures_or_sends_them(server: RunningServer) -> None
     assert (image.format, image.size, image.getexif()[0x010E]) == ("JPEG", (256, 320), "simulated")
     assert first.content != second.content
     told = {"response_format": "base64", "output_format": "png", "width": 256, "height": 320, "seed": 7}
-    once, again = (make(server, "/together/v1", **told).json()["data"][0] for _ in range(2))
+    once, again = (make(local_server, "/together/v1", **told).json()["data"][0] for _ in range(2))
     assert once["type"] == "b64_json"
     assert once["b64_json"] == again["b64_json"]
     drawn = decode_image(base64.b64decode(once["b64_json"]))
     assert (drawn.format, drawn.info["Comment"]) == ("PNG", "simulated")
-    bill = server.bill()
+    bill = local_server.bill()
     assert (bill["usd"], bill["billed_again"]) == ("0.012", 1)
     assert [call["images"] for call in bill["calls"]] == [2, 1, 1]
 
 
 @pytest.mark.parametrize(("form", "name"), [("png", "PNG"), ("jpeg", "JPEG"), ("webp", "WEBP")])
-def test_openai_always_sends_pictures_and_counts_tokens(form: str, name: str, server: RunningServer) -> None:
+def test_openai_always_sends_pictures_and_counts_tokens(form: str, name: str, local_server: RunningServer) -> None:
     told = {"size": "1536x1024", "quality": "low", "output_format": form}
-    reply = make(server, "/openai-api/v1", **told).json()
+    reply = make(local_server, "/openai-api/v1", **told).json()
     image = decode_image(base64.b64decode(reply["data"][0]["b64_json"]))
     assert (image.format, image.size) == (name, (1536, 1024))
     assert reply["usage"] == {
@@ -69,24 +61,24 @@ def test_openai_always_sends_pictures_and_counts_tokens(form: str, name: str, se
         "input_tokens_details": {"text_tokens": 3, "image_tokens": 0},
     }
     assert (reply["size"], reply["quality"], reply["output_format"]) == ("1536x1024", "low", form)
-    (call,) = server.bill()["calls"]
+    (call,) = local_server.bill()["calls"]
     assert (call["images"], call["output_tokens"], call["usd"]) == (1, 408, "0.016335")
 
 
-def test_xai_takes_a_ratio_and_tells_the_price_in_ticks(server: RunningServer) -> None:
-    reply = make(server, "/xai/v1", aspect_ratio="16:9", n=2).json()
+def test_xai_takes_a_ratio_and_tells_the_price_in_ticks(local_server: RunningServer) -> None:
+    reply = make(local_server, "/xai/v1", aspect_ratio="16:9", n=2).json()
     assert reply["usage"]["cost_in_usd_ticks"] == 400_000_000
     assert decode_image(fetch(reply["data"][0]["url"]).content).size == (1824, 1024)
-    held = make(server, "/xai/v1", response_format="b64_json", resolution="2k").json()["data"][0]
+    held = make(local_server, "/xai/v1", response_format="b64_json", resolution="2k").json()["data"][0]
     assert decode_image(base64.b64decode(held["b64_json"])).size == (2048, 2048)
-    assert server.bill()["usd"] == "0.06"
+    assert local_server.bill()["usd"] == "0.06"
 
 
 @pytest.mark.parametrize("prefix", ["/v1", "/compatible/v1"])
-def test_where_any_will_do_everybodys_fields_are_taken(prefix: str, server: RunningServer) -> None:
-    one = make(server, prefix, size="128x64").json()["data"][0]
+def test_where_any_will_do_everybodys_fields_are_taken(prefix: str, local_server: RunningServer) -> None:
+    one = make(local_server, prefix, size="128x64").json()["data"][0]
     assert decode_image(base64.b64decode(one["b64_json"])).size == (128, 64)
-    two = make(server, prefix, width=96, height=80, response_format="url", output_format="webp").json()["data"][0]
+    two = make(local_server, prefix, width=96, height=80, response_format="url", output_format="webp").json()["data"][0]
     image = decode_image(fetch(two["url"]).content)
     assert (image.format, image.size) == ("WEBP", (96, 80))
 
@@ -115,44 +107,44 @@ def test_where_any_will_do_everybodys_fields_are_taken(prefix: str, server: Runn
     ],
 )
 def test_what_a_provider_refuses_is_refused_and_free(
-    prefix: str, told: dict[str, Any], status: int, code: str | None, server: RunningServer
+    prefix: str, told: dict[str, Any], status: int, code: str | None, local_server: RunningServer
 ) -> None:
-    reply = make(server, prefix, **told)
+    reply = make(local_server, prefix, **told)
     assert reply.status_code == status, reply.text
     if prefix != "/compatible/v1":
         assert reply.json()["error"]["code"] == code
-    bill = server.bill()
+    bill = local_server.bill()
     assert (bill["requests"], bill["billed"]) == (1, 0)
 
 
-def test_xai_refuses_sizes_and_groq_makes_none(server: RunningServer) -> None:
-    reply = make(server, "/xai/v1", size="1024x1024")
+def test_xai_refuses_sizes_and_groq_makes_none(local_server: RunningServer) -> None:
+    reply = make(local_server, "/xai/v1", size="1024x1024")
     assert (reply.status_code, reply.json()["error"]) == (400, "Argument not supported: size")
-    assert make(server, "/groq/openai/v1").status_code == 404
+    assert make(local_server, "/groq/openai/v1").status_code == 404
 
 
 @pytest.mark.parametrize(
     ("prefix", "code"), [("/together/v1", "content_policy_violation"), ("/openai-api/v1", "moderation_blocked")]
 )
-def test_what_is_moderated_is_refused_and_free(prefix: str, code: str, server: RunningServer) -> None:
-    server.faults({"fault": {"kind": "moderated"}, "times": 1})
-    reply = make(server, prefix)
+def test_what_is_moderated_is_refused_and_free(prefix: str, code: str, local_server: RunningServer) -> None:
+    local_server.faults({"fault": {"kind": "moderated"}, "times": 1})
+    reply = make(local_server, prefix)
     assert (reply.status_code, reply.json()["error"]["code"]) == (400, code)
-    assert make(server, prefix).status_code == 200
-    assert [call["billed"] for call in server.bill()["calls"]] == [False, True]
+    assert make(local_server, prefix).status_code == 200
+    assert [call["billed"] for call in local_server.bill()["calls"]] == [False, True]
 
 
-def test_a_picture_whose_answer_is_lost_is_billed(server: RunningServer) -> None:
-    server.faults({"match": {"path": "*/images/*"}, "fault": {"kind": "close"}, "times": 1})
+def test_a_picture_whose_answer_is_lost_is_billed(local_server: RunningServer) -> None:
+    local_server.faults({"match": {"path": "*/images/*"}, "fault": {"kind": "close"}, "times": 1})
     with pytest.raises(httpx.HTTPError):
-        make(server, "/together/v1", seed=4)
-    assert make(server, "/together/v1", seed=4).status_code == 200
-    bill = server.bill()
+        make(local_server, "/together/v1", seed=4)
+    assert make(local_server, "/together/v1", seed=4).status_code == 200
+    bill = local_server.bill()
     assert (bill["billed"], bill["billed_again"], bill["calls"][0]["status"]) == (2, 1, 0)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b"null", b'{"prompt": 3}'])
-def test_a_body_that_is_no_request_is_refused(body: bytes, server: RunningServer) -> None:
+def test_a_body_that_is_no_request_is_refused(body: bytes, local_server: RunningServer) -> None:
     for path in ("/v1/images/generations", "/v2/videos", "/openai-api/v1/videos", "/xai/v1/videos/generations"):
-        assert httpx.post(f"{server.origin}{path}", content=body, trust_env=False).status_code == 400
-    assert server.bill()["billed"] == 0
+        assert httpx.post(f"{local_server.origin}{path}", content=body, trust_env=False).status_code == 400
+    assert local_server.bill()["billed"] == 0

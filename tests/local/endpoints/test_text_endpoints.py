@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -17,16 +16,9 @@ DOCUMENTS = ["a river", "a bridge over the river", "winter", "the"]
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[RunningServer]:
+def server_options() -> dict[str, Any]:
     prices = ["rerank-v3.5=0.002", "rerank-v5.0-pro=0.05/0", "m=0.1/0", "text-embedding-3-small=0.02/0"]
-    with running_server(engine="bm25s", price=prices) as server:
-        yield server
-
-
-@pytest.fixture
-def server(running: RunningServer) -> RunningServer:
-    running.reset()
-    return running
+    return {"engine": "bm25s", "price": prices}
 
 
 def post(server: RunningServer, path: str, told: Any) -> httpx.Response:
@@ -45,20 +37,20 @@ PLACES = [
 
 
 @pytest.mark.parametrize(("path", "model"), PLACES)
-def test_every_spelling_ranks_the_best_first(path: str, model: str, server: RunningServer) -> None:
+def test_every_spelling_ranks_the_best_first(path: str, model: str, local_server: RunningServer) -> None:
     name = "texts" if path == "/compatible/rerank" else "documents"
     told = {"query": "bridge river", name: DOCUMENTS} | ({} if name == "texts" else {"model": model})
-    reply = post(server, path, told)
+    reply = post(local_server, path, told)
     assert reply.status_code == 200, reply.text
     body = reply.json()
     results = body if isinstance(body, list) else body["results"]
     assert [one["index"] for one in results] == [1, 0, 2, 3]
     assert ("document" in results[0]) == (path in ("/v1/rerank", "/compatible/v1/rerank", "/compatible/v2/rerank"))
-    (call,) = server.bill()["calls"]
+    (call,) = local_server.bill()["calls"]
     assert call["billed"]
     assert (call["searches"] == 1) == path.startswith("/cohere")
     if name == "documents":
-        best = post(server, path, {**told, "top_n": 2}).json()
+        best = post(local_server, path, {**told, "top_n": 2}).json()
         assert [one["index"] for one in best["results"]] == [1, 0]
 
 
@@ -86,52 +78,54 @@ def test_every_spelling_ranks_the_best_first(path: str, model: str, server: Runn
         ("/together/tci/execute", {"language": "python", "code": "1"}, 400),
     ],
 )
-def test_what_is_refused_is_free(path: str, told: Any, status: int, server: RunningServer) -> None:
-    reply = post(server, path, told)
+def test_what_is_refused_is_free(path: str, told: Any, status: int, local_server: RunningServer) -> None:
+    reply = post(local_server, path, told)
     assert reply.status_code == status, reply.text
-    assert server.bill()["billed"] == 0
+    assert local_server.bill()["billed"] == 0
     if path.startswith("/cohere"):
         assert set(reply.json()) == {"id", "message"}
 
 
 @pytest.mark.parametrize("path", ["/v1/rerank", "/v1/embeddings", "/v1/tci/execute"])
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff"])
-def test_a_body_that_is_no_object_is_refused(path: str, body: bytes, server: RunningServer) -> None:
-    assert httpx.post(f"{server.origin}{path}", content=body, trust_env=False).status_code == 400
+def test_a_body_that_is_no_object_is_refused(path: str, body: bytes, local_server: RunningServer) -> None:
+    assert httpx.post(f"{local_server.origin}{path}", content=body, trust_env=False).status_code == 400
 
 
-def test_long_documents_count_as_several_searches(server: RunningServer) -> None:
+def test_long_documents_count_as_several_searches(local_server: RunningServer) -> None:
     told = {"model": "rerank-v3.5", "query": "w", "documents": ["word " * 900] * 60}
-    units = post(server, "/cohere/v2/rerank", told).json()["meta"]["billed_units"]
+    units = post(local_server, "/cohere/v2/rerank", told).json()["meta"]["billed_units"]
     assert units == {"search_units": 2}
-    assert server.bill()["usd"] == "0.004"
-    tokens = post(server, "/cohere/v2/rerank", {**told, "model": "rerank-v5.0-pro"}).json()["meta"]["billed_units"]
+    assert local_server.bill()["usd"] == "0.004"
+    tokens = post(local_server, "/cohere/v2/rerank", {**told, "model": "rerank-v5.0-pro"}).json()["meta"][
+        "billed_units"
+    ]
     assert set(tokens) == {"input_tokens"}
 
 
-def test_vectors_are_of_length_one_and_the_same_in_both_forms(server: RunningServer) -> None:
+def test_vectors_are_of_length_one_and_the_same_in_both_forms(local_server: RunningServer) -> None:
     texts = ["a river", "a river runs"]
     told = {"model": "text-embedding-3-small", "input": texts, "dimensions": 64}
-    floats = post(server, "/openai-api/v1/embeddings", told).json()
-    packed = post(server, "/openai-api/v1/embeddings", {**told, "encoding_format": "base64"}).json()
+    floats = post(local_server, "/openai-api/v1/embeddings", told).json()
+    packed = post(local_server, "/openai-api/v1/embeddings", {**told, "encoding_format": "base64"}).json()
     for one, other, text in zip(floats["data"], packed["data"], texts, strict=True):
         decoded = np.frombuffer(base64.b64decode(other["embedding"]), "<f4")
         np.testing.assert_array_equal(np.array(one["embedding"], "float32"), decoded)
         np.testing.assert_array_equal(decoded, embed_text(text, 64))
         assert float(np.linalg.norm(decoded)) == pytest.approx(1, abs=1e-6)
     assert floats["usage"] == {"prompt_tokens": 5, "total_tokens": 5}
-    assert server.bill()["usd"] == "0.0000002"
+    assert local_server.bill()["usd"] == "0.0000002"
     together = post(
-        server, "/together/v1/embeddings", {"model": "intfloat/multilingual-e5-large-instruct", "input": "a"}
+        local_server, "/together/v1/embeddings", {"model": "intfloat/multilingual-e5-large-instruct", "input": "a"}
     )
     assert ("usage" in together.json(), len(together.json()["data"][0]["embedding"])) == (False, 1024)
 
 
-def test_faults_hold_for_texts_too(server: RunningServer) -> None:
-    server.faults({"match": {"nth": 1}, "fault": {"kind": "status", "status": 503}})
+def test_faults_hold_for_texts_too(local_server: RunningServer) -> None:
+    local_server.faults({"match": {"nth": 1}, "fault": {"kind": "status", "status": 503}})
     told = {"model": "m", "query": "q", "documents": DOCUMENTS}
-    assert [post(server, "/together/v1/rerank", told).status_code for _ in range(3)] == [503, 200, 200]
-    bill = server.bill()
+    assert [post(local_server, "/together/v1/rerank", told).status_code for _ in range(3)] == [503, 200, 200]
+    bill = local_server.bill()
     assert (bill["billed"], bill["billed_again"]) == (2, 1)
 
 

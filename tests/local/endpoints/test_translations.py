@@ -37,23 +37,23 @@ def post(origin: str, dialect: str, **fields: Any) -> httpx.Response:
     ],
 )
 def test_the_language_told_is_the_targets(
-    server: RunningServer, dialect: str, given: dict[str, str], told: str
+    local_server: RunningServer, dialect: str, given: dict[str, str], told: str
 ) -> None:
-    reply = post(server.origin, dialect, **VERBOSE, **given)
+    reply = post(local_server.origin, dialect, **VERBOSE, **given)
     assert reply.status_code == 200, reply.text
     assert reply.json()["language"] == told
     assert reply.json()["segments"][0]["text"]
     assert float(reply.json()["duration"]) == 3
-    call = server.bill()["calls"][0]
+    call = local_server.bill()["calls"][0]
     assert (call["path"], call["billed"]) == (f"{PATHS[dialect]}/audio/translations", True)
     assert float(call["seconds"]) == (10 if dialect == "groq" else 3)
 
 
-def test_words_come_only_where_the_provider_offers_them(server: RunningServer) -> None:
+def test_words_come_only_where_the_provider_offers_them(local_server: RunningServer) -> None:
     wanted = {**VERBOSE, "timestamp_granularities[]": "word"}
-    assert post(server.origin, "together", **wanted).json()["words"]
+    assert post(local_server.origin, "together", **wanted).json()["words"]
     for dialect in ("openai", "groq", "compatible"):
-        assert "words" not in post(server.origin, dialect, **wanted).json()
+        assert "words" not in post(local_server.origin, dialect, **wanted).json()
 
 
 @pytest.mark.parametrize(
@@ -66,14 +66,14 @@ def test_words_come_only_where_the_provider_offers_them(server: RunningServer) -
     ],
 )
 def test_models_that_do_not_translate_are_refused_unbilled(
-    server: RunningServer, dialect: str, model: str, status: int
+    local_server: RunningServer, dialect: str, model: str, status: int
 ) -> None:
-    assert post(server.origin, dialect, model=model).status_code == status
-    assert server.bill()["billed"] == 0
+    assert post(local_server.origin, dialect, model=model).status_code == status
+    assert local_server.bill()["billed"] == 0
 
 
-def test_there_is_no_such_path_at_xai(server: RunningServer) -> None:
-    assert httpx.post(f"{server.origin}/xai/v1/audio/translations", trust_env=False).status_code == 404
+def test_there_is_no_such_path_at_xai(local_server: RunningServer) -> None:
+    assert httpx.post(f"{local_server.origin}/xai/v1/audio/translations", trust_env=False).status_code == 404
 
 
 def test_the_built_in_recogniser_says_that_it_cannot() -> None:

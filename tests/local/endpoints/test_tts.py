@@ -42,52 +42,56 @@ def decoded(body: bytes) -> tuple[str, int, float]:
 
 
 @pytest.mark.parametrize("prefix", MODELS)
-def test_every_dialect_speaks(prefix: str, server: RunningServer) -> None:
-    reply = say(server.origin, prefix)
+def test_every_dialect_speaks(prefix: str, local_server: RunningServer) -> None:
+    reply = say(local_server.origin, prefix)
     assert reply.status_code == 200, reply.text
     codec, rate, seconds = decoded(reply.content)
     assert (codec, rate) == ("pcm_s16le", 24_000)
     assert 1 < seconds < 5
     assert reply.headers["x-mediamill-simulated"] == "true"
-    (call,) = server.bill()["calls"]
+    (call,) = local_server.bill()["calls"]
     assert (call["billed"], call["characters"], call["seconds"]) == (True, len(TEXT), None)
 
 
 @pytest.mark.parametrize(
     ("form", "codec"), [("mp3", "mp3float"), ("flac", "flac"), ("opus", "opus"), ("aac", "aac"), ("wav", "pcm_s16le")]
 )
-def test_every_format_decodes(form: str, codec: str, server: RunningServer) -> None:
-    reply = say(server.origin, "/openai-api/v1", response_format=form)
+def test_every_format_decodes(form: str, codec: str, local_server: RunningServer) -> None:
+    reply = say(local_server.origin, "/openai-api/v1", response_format=form)
     found, _, seconds = decoded(reply.content)
     assert found.removeprefix("lib") == codec
     assert 1 < seconds < 5
 
 
-def test_pcm_has_no_header_and_twice_the_speed_half_the_length(server: RunningServer) -> None:
-    slow, fast = (say(server.origin, "/openai-api/v1", response_format="pcm", speed=s).content for s in (1.0, 2.0))
+def test_pcm_has_no_header_and_twice_the_speed_half_the_length(local_server: RunningServer) -> None:
+    slow, fast = (
+        say(local_server.origin, "/openai-api/v1", response_format="pcm", speed=s).content for s in (1.0, 2.0)
+    )
     assert len(slow) / len(fast) == pytest.approx(2, rel=0.01)
     assert not slow.startswith(b"RIFF")
-    raw = say(server.origin, "/together/v1", response_format="raw")
+    raw = say(local_server.origin, "/together/v1", response_format="raw")
     assert raw.headers["content-type"] == "audio/pcm;rate=24000"
 
 
-def test_xai_has_its_own_names(server: RunningServer) -> None:
+def test_xai_has_its_own_names(local_server: RunningServer) -> None:
     told = {"text": TEXT, "language": "en", "output_format": {"codec": "mp3", "sample_rate": 44100}}
     none = {"model": None, "input": None, "voice": None, "response_format": None}
-    reply = say(server.origin, "/xai/v1", **told, **none)
+    reply = say(local_server.origin, "/xai/v1", **told, **none)
     assert decoded(reply.content)[:2] == ("mp3float", 44_100)
-    assert server.bill()["calls"][0]["model"] == "grok-voice-tts-1.0"
-    refused = say(server.origin, "/xai/v1", text=TEXT, **none)
+    assert local_server.bill()["calls"][0]["model"] == "grok-voice-tts-1.0"
+    refused = say(local_server.origin, "/xai/v1", text=TEXT, **none)
     assert refused.status_code == 400
     assert set(refused.json()) == {"code", "error"}
-    voices = httpx.get(f"{server.origin}/xai/v1/tts/voices", trust_env=False).json()
+    voices = httpx.get(f"{local_server.origin}/xai/v1/tts/voices", trust_env=False).json()
     assert voices["voices"][0]["voice_id"]
     form = {"language": "en", "format": "true", "diarize": "true"}
     files = {"file": ("a.wav", tone_wav(3.0))}
-    heard = httpx.post(f"{server.origin}/xai/v1/stt", data=form, files=files, trust_env=False, timeout=60).json()
+    heard = httpx.post(f"{local_server.origin}/xai/v1/stt", data=form, files=files, trust_env=False, timeout=60).json()
     assert heard["duration"] == 3.0
     assert {"text", "start", "end", "speaker", "confidence"} == set(heard["words"][0])
-    bad = httpx.post(f"{server.origin}/xai/v1/stt", data={"format": "true"}, files=files, trust_env=False, timeout=60)
+    bad = httpx.post(
+        f"{local_server.origin}/xai/v1/stt", data={"format": "true"}, files=files, trust_env=False, timeout=60
+    )
     assert bad.status_code == 400
 
 
@@ -109,22 +113,22 @@ def test_xai_has_its_own_names(server: RunningServer) -> None:
     ],
 )
 def test_what_a_provider_refuses_is_refused_and_free(
-    prefix: str, told: dict[str, Any], status: int, server: RunningServer
+    prefix: str, told: dict[str, Any], status: int, local_server: RunningServer
 ) -> None:
-    assert say(server.origin, prefix, **told).status_code == status
-    bill = server.bill()
+    assert say(local_server.origin, prefix, **told).status_code == status
+    bill = local_server.bill()
     assert (bill["requests"], bill["billed"]) == (1, 0)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b"null"])
-def test_a_body_that_is_no_object_is_refused(body: bytes, server: RunningServer) -> None:
-    reply = httpx.post(f"{server.origin}/v1/audio/speech", content=body, trust_env=False)
+def test_a_body_that_is_no_object_is_refused(body: bytes, local_server: RunningServer) -> None:
+    reply = httpx.post(f"{local_server.origin}/v1/audio/speech", content=body, trust_env=False)
     assert reply.status_code == 400
-    assert server.bill()["billed"] == 0
+    assert local_server.bill()["billed"] == 0
 
 
-def test_voices_in_togethers_shape(server: RunningServer) -> None:
-    told = httpx.get(f"{server.origin}/together/v1/voices", trust_env=False).json()["data"]
+def test_voices_in_togethers_shape(local_server: RunningServer) -> None:
+    told = httpx.get(f"{local_server.origin}/together/v1/voices", trust_env=False).json()["data"]
     assert {entry["model"] for entry in told} >= {"hexgrad/Kokoro-82M"}
     assert all(voice["name"] for entry in told for voice in entry["voices"])
 

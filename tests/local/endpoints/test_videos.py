@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,15 +20,8 @@ PRICES = [f"{PIXVERSE}=0.15", "sora-2=0.4", "grok-imagine-video=0.1"]
 
 
 @pytest.fixture(scope="module")
-def shared_server() -> Iterator[RunningServer]:
-    with running_server(price=PRICES, job_seconds="0") as running:
-        yield running
-
-
-@pytest.fixture
-def server(shared_server: RunningServer) -> RunningServer:
-    shared_server.reset()
-    return shared_server
+def server_options() -> dict[str, Any]:
+    return {"price": PRICES, "job_seconds": "0"}
 
 
 def link(server: RunningServer, prefix: str = "/together/v2", **told: Any) -> str:
@@ -38,11 +30,11 @@ def link(server: RunningServer, prefix: str = "/together/v2", **told: Any) -> st
     return str(job["video"]["url"] if prefix == "/xai/v1" else job["outputs"]["video_url"])
 
 
-def test_together_makes_a_job_a_link_and_a_file(server: RunningServer) -> None:
-    created = create_video(server.origin, "/together/v2", seed=3)
+def test_together_makes_a_job_a_link_and_a_file(local_server: RunningServer) -> None:
+    created = create_video(local_server.origin, "/together/v2", seed=3)
     first = created.json()
     assert (first["object"], first["status"], first["size"], first["seconds"]) == ("video", "queued", "640x360", "5")
-    job = poll_video(server.origin, "/together/v2", created)
+    job = poll_video(local_server.origin, "/together/v2", created)
     assert (job["status"], job["outputs"]["cost"]) == ("completed", 0.15)
     assert job["completed_at"] >= job["created_at"]
     url = job["outputs"]["video_url"]
@@ -52,66 +44,68 @@ def test_together_makes_a_job_a_link_and_a_file(server: RunningServer) -> None:
     assert reply.headers["content-type"] == "video/mp4"
     seen = decode_video(reply.content)
     assert (seen.width, seen.height, seen.frames, seen.fps) == (640, 360, 80, 16.0)
-    again = link(server, seed=3)
+    again = link(local_server, seed=3)
     assert fetch(again).content == reply.content
     assert again != url
-    assert fetch(link(server, seed=4)).content != reply.content
-    bill = server.bill()
+    assert fetch(link(local_server, seed=4)).content != reply.content
+    bill = local_server.bill()
     assert (bill["requests"], bill["usd"], bill["billed_again"]) == (3, "0.45", 1)
     assert (bill["polls"], bill["downloads"], bill["key_leaked"]) == (3, 3, 0)
     assert bill["download_bytes"] > 2 * len(reply.content)
     assert bill["calls"][0]["videos"] == 1
 
 
-def test_the_first_version_of_the_path_answers_too(server: RunningServer) -> None:
+def test_the_first_version_of_the_path_answers_too(local_server: RunningServer) -> None:
     body = {"model": PIXVERSE, "prompt": "a cat", "width": 405, "height": 540, "output_format": "WEBM"}
-    created = httpx.post(f"{server.origin}/together/v1/videos", json=body, trust_env=False)
-    job = poll_video(server.origin, "/together/v1", created)
+    created = httpx.post(f"{local_server.origin}/together/v1/videos", json=body, trust_env=False)
+    job = poll_video(local_server.origin, "/together/v1", created)
     seen = decode_video(fetch(job["outputs"]["video_url"]).content)
     assert (seen.codec, seen.width, seen.height, seen.frames) == ("vp8", 405, 540, 120)
 
 
-def test_openai_keeps_the_file_behind_the_key(server: RunningServer) -> None:
+def test_openai_keeps_the_file_behind_the_key(local_server: RunningServer) -> None:
     picture = io.BytesIO()
     Image.new("RGB", (1280, 720)).save(picture, "PNG")
     reference = ("first.png", picture.getvalue(), "image/png")
-    created = create_video(server.origin, "/openai-api/v1", input_reference=reference)
+    created = create_video(local_server.origin, "/openai-api/v1", input_reference=reference)
     assert created.status_code == 200, created.text
-    job = poll_video(server.origin, "/openai-api/v1", created)
+    job = poll_video(local_server.origin, "/openai-api/v1", created)
     assert (job["status"], job["progress"], job["seconds"], job["error"]) == ("completed", 100, "4", None)
-    content = fetch(f"{server.origin}/openai-api/v1/videos/{job['id']}/content", authorization="Bearer x")
+    content = fetch(f"{local_server.origin}/openai-api/v1/videos/{job['id']}/content", authorization="Bearer x")
     seen = decode_video(content.content)
     assert (seen.width, seen.height, seen.frames) == (1280, 720, 96)
-    small = create_video(server.origin, "/openai-api/v1", input_reference=reference, size="720x1280")
+    small = create_video(local_server.origin, "/openai-api/v1", input_reference=reference, size="720x1280")
     assert (small.status_code, small.json()["error"]["param"]) == (400, "input_reference")
-    broken = create_video(server.origin, "/openai-api/v1", input_reference=("a.png", b"no picture", "image/png"))
+    broken = create_video(local_server.origin, "/openai-api/v1", input_reference=("a.png", b"no picture", "image/png"))
     assert broken.json()["error"]["code"] == "invalid_image_format"
-    bill = server.bill()
+    bill = local_server.bill()
     assert (bill["billed"], bill["usd"], bill["key_leaked"], bill["downloads"]) == (1, "0.4", 0, 1)
 
 
-def test_xai_tells_an_id_and_then_a_link(server: RunningServer) -> None:
-    created = create_video(server.origin, "/xai/v1", aspect_ratio="9:16", resolution="720p")
+def test_xai_tells_an_id_and_then_a_link(local_server: RunningServer) -> None:
+    created = create_video(local_server.origin, "/xai/v1", aspect_ratio="9:16", resolution="720p")
     assert set(created.json()) == {"request_id"}
-    job = poll_video(server.origin, "/xai/v1", created)
+    job = poll_video(local_server.origin, "/xai/v1", created)
     assert (job["status"], job["video"]["duration"], job["video"]["respect_moderation"]) == ("done", 2, True)
     assert job["usage"]["cost_in_usd_ticks"] == 1_000_000_000
     seen = decode_video(fetch(job["video"]["url"]).content)
     assert (seen.width, seen.height, seen.frames) == (720, 1280, 48)
 
 
-def test_where_any_will_do_json_is_togethers_and_a_form_is_openais(server: RunningServer) -> None:
-    seen = decode_video(fetch(link(server, "/v2")).content)
+def test_where_any_will_do_json_is_togethers_and_a_form_is_openais(local_server: RunningServer) -> None:
+    seen = decode_video(fetch(link(local_server, "/v2")).content)
     assert (seen.width, seen.height, seen.frames) == (64, 48, 24)
     form = {"prompt": (None, "a cat"), "size": (None, "64x64"), "seconds": (None, "1")}
-    made = httpx.post(f"{server.origin}/compatible/v1/videos", files=form, trust_env=False).json()
+    made = httpx.post(f"{local_server.origin}/compatible/v1/videos", files=form, trust_env=False).json()
     assert made["progress"] == 0
-    content = fetch(f"{server.origin}/compatible/v1/videos/{made['id']}/content").content
+    content = fetch(f"{local_server.origin}/compatible/v1/videos/{made['id']}/content").content
     assert decode_video(content).width == 64
 
 
-def test_the_beginning_shows_the_prompt_and_the_rest_a_changing_colour(server: RunningServer) -> None:
-    plain, worded = (decode_video(fetch(link(server, seed=1, prompt=words)).content) for words in ("..", "a cat " * 30))
+def test_the_beginning_shows_the_prompt_and_the_rest_a_changing_colour(local_server: RunningServer) -> None:
+    plain, worded = (
+        decode_video(fetch(link(local_server, seed=1, prompt=words)).content) for words in ("..", "a cat " * 30)
+    )
     assert len(worded.first.getcolors(1 << 24) or ()) > len(plain.first.getcolors(1 << 24) or ())
     assert worded.last.getpixel((320, 180)) != worded.first.getpixel((320, 180))
 
@@ -150,32 +144,32 @@ def test_a_job_takes_its_time() -> None:
     ],
 )
 def test_what_a_provider_refuses_is_refused_and_free(
-    prefix: str, told: dict[str, Any], status: int, code: str | None, server: RunningServer
+    prefix: str, told: dict[str, Any], status: int, code: str | None, local_server: RunningServer
 ) -> None:
-    reply = create_video(server.origin, prefix, **told)
+    reply = create_video(local_server.origin, prefix, **told)
     assert reply.status_code == status, reply.text
     assert reply.json()["error"]["code"] == code
-    bill = server.bill()
+    bill = local_server.bill()
     assert (bill["requests"], bill["billed"]) == (1, 0)
 
 
-def test_xai_refuses_in_its_own_words(server: RunningServer) -> None:
+def test_xai_refuses_in_its_own_words(local_server: RunningServer) -> None:
     for told in ({"duration": 16}, {"resolution": "4k"}, {"aspect_ratio": "2:9"}, {"image": "https://a/b.png"}):
-        reply = create_video(server.origin, "/xai/v1", **told)
+        reply = create_video(local_server.origin, "/xai/v1", **told)
         assert (reply.status_code, set(reply.json())) == (400, {"code", "error"})
-    assert create_video(server.origin, "/xai/v1", model="grok-9").status_code == 404
+    assert create_video(local_server.origin, "/xai/v1", model="grok-9").status_code == 404
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
-def test_an_id_nobody_has_is_not_found(prefix: str, server: RunningServer) -> None:
-    assert fetch(f"{server.origin}{prefix}/videos/video_0").status_code == 404
-    assert fetch(f"{server.origin}/shrt/video_0.1f").status_code == 404
-    assert fetch(f"{server.origin}/media/nothing.mp4").status_code == 404
-    assert server.bill()["requests"] == 0
+def test_an_id_nobody_has_is_not_found(prefix: str, local_server: RunningServer) -> None:
+    assert fetch(f"{local_server.origin}{prefix}/videos/video_0").status_code == 404
+    assert fetch(f"{local_server.origin}/shrt/video_0.1f").status_code == 404
+    assert fetch(f"{local_server.origin}/media/nothing.mp4").status_code == 404
+    assert local_server.bill()["requests"] == 0
 
 
-def test_files_come_in_ranges(server: RunningServer) -> None:
-    url = link(server)
+def test_files_come_in_ranges(local_server: RunningServer) -> None:
+    url = link(local_server)
     whole = fetch(url)
     tag = whole.headers["etag"]
     assert whole.headers["accept-ranges"] == "bytes"
@@ -193,12 +187,12 @@ def test_files_come_in_ranges(server: RunningServer) -> None:
     assert (head.status_code, head.content, int(head.headers["content-length"])) == (200, b"", size)
 
 
-def test_a_key_that_goes_with_a_download_is_counted(server: RunningServer) -> None:
-    url = link(server)
+def test_a_key_that_goes_with_a_download_is_counted(local_server: RunningServer) -> None:
+    url = link(local_server)
     hop = httpx.get(url, headers={"Authorization": "Bearer x"}, trust_env=False)
-    assert server.bill()["key_leaked"] == 0
-    fetch(f"{server.origin}{hop.headers['location']}", authorization="Bearer x")
-    assert server.bill()["key_leaked"] == 1
+    assert local_server.bill()["key_leaked"] == 0
+    fetch(f"{local_server.origin}{hop.headers['location']}", authorization="Bearer x")
+    assert local_server.bill()["key_leaked"] == 1
 
 
 def test_links_expire_and_a_poll_tells_a_new_one() -> None:
@@ -215,12 +209,12 @@ def test_links_expire_and_a_poll_tells_a_new_one() -> None:
 
 
 @pytest.mark.parametrize("prefix", ["/together/v2", "/xai/v1"])
-def test_a_link_can_be_dead_at_once(prefix: str, server: RunningServer) -> None:
-    server.faults({"fault": {"kind": "expired_link"}, "times": 1})
-    created = create_video(server.origin, prefix)
+def test_a_link_can_be_dead_at_once(prefix: str, local_server: RunningServer) -> None:
+    local_server.faults({"fault": {"kind": "expired_link"}, "times": 1})
+    created = create_video(local_server.origin, prefix)
 
     def address() -> str:
-        job = poll_video(server.origin, prefix, created)
+        job = poll_video(local_server.origin, prefix, created)
         return str(job["video"]["url"] if prefix == "/xai/v1" else job["outputs"]["video_url"])
 
     dead = address()
@@ -234,9 +228,9 @@ def drain(reply: httpx.Response, got: bytearray) -> None:
 
 
 @pytest.mark.parametrize("size", [1000, None])
-def test_a_download_breaks_off_and_can_be_continued(size: int | None, server: RunningServer) -> None:
-    server.faults({"fault": {"kind": "cut_download", **({"bytes": size} if size else {})}, "times": 1})
-    url = link(server)
+def test_a_download_breaks_off_and_can_be_continued(size: int | None, local_server: RunningServer) -> None:
+    local_server.faults({"fault": {"kind": "cut_download", **({"bytes": size} if size else {})}, "times": 1})
+    url = link(local_server)
     got = bytearray()
     reading = httpx.stream("GET", url, follow_redirects=True, trust_env=False)
     with reading as reply, pytest.raises(httpx.RemoteProtocolError):
@@ -247,16 +241,16 @@ def test_a_download_breaks_off_and_can_be_continued(size: int | None, server: Ru
 
 
 @pytest.mark.parametrize("prefix", ["/together/v2", "/openai-api/v1", "/xai/v1"])
-def test_jobs_fail_are_withheld_or_never_end(prefix: str, server: RunningServer) -> None:
+def test_jobs_fail_are_withheld_or_never_end(prefix: str, local_server: RunningServer) -> None:
     told = {"code": "gpu_lost", "message": "It broke."}
-    server.faults(
+    local_server.faults(
         {"match": {"nth": 1}, "fault": {"kind": "job_fail", "body": told}},
         {"match": {"nth": 2}, "fault": {"kind": "moderated"}},
         {"match": {"nth": 3}, "fault": {"kind": "job_stuck"}},
         {"match": {"nth": 4}, "fault": {"kind": "job_status", "body": "validating"}},
     )
-    created = [create_video(server.origin, prefix) for _ in range(4)]
-    failed, withheld, stuck, odd = (poll_video(server.origin, prefix, one) for one in created)
+    created = [create_video(local_server.origin, prefix) for _ in range(4)]
+    failed, withheld, stuck, odd = (poll_video(local_server.origin, prefix, one) for one in created)
     assert (failed["status"], failed["error"]) == ("failed", told)
     if prefix == "/xai/v1":
         assert (withheld["status"], withheld["video"]["respect_moderation"]) == ("done", False)
@@ -267,53 +261,58 @@ def test_jobs_fail_are_withheld_or_never_end(prefix: str, server: RunningServer)
         assert "outputs" not in withheld
     assert stuck["status"] == ("pending" if prefix == "/xai/v1" else "in_progress")
     assert odd["status"] == "validating"
-    assert poll_video(server.origin, prefix, created[3])["status"] in ("completed", "done")
-    assert [call["billed"] for call in server.bill()["calls"]] == [False, False, True, True]
-    assert [call["fault"] for call in server.bill()["calls"]] == ["job_fail", "moderated", "job_stuck", "job_status"]
+    assert poll_video(local_server.origin, prefix, created[3])["status"] in ("completed", "done")
+    assert [call["billed"] for call in local_server.bill()["calls"]] == [False, False, True, True]
+    assert [call["fault"] for call in local_server.bill()["calls"]] == [
+        "job_fail",
+        "moderated",
+        "job_stuck",
+        "job_status",
+    ]
 
 
 @pytest.mark.parametrize("kind", ["close", "reset_mid_body", "bad_json", "empty", "short_body", "wrong_type"])
-def test_a_job_whose_answer_is_lost_exists_and_is_billed(kind: str, server: RunningServer) -> None:
-    server.faults({"match": {"first": 1}, "fault": {"kind": kind}})
+def test_a_job_whose_answer_is_lost_exists_and_is_billed(kind: str, local_server: RunningServer) -> None:
+    local_server.faults({"match": {"first": 1}, "fault": {"kind": kind}})
     try:
-        create_video(server.origin, "/together/v2").json()
+        create_video(local_server.origin, "/together/v2").json()
     except (httpx.HTTPError, ValueError):
         pass
     else:
         pytest.fail("the answer was whole")
-    assert create_video(server.origin, "/together/v2").status_code == 200
-    bill = server.bill()
+    assert create_video(local_server.origin, "/together/v2").status_code == 200
+    bill = local_server.bill()
     assert (bill["billed"], bill["billed_again"], bill["usd"]) == (2, 1, "0.3")
 
 
-def test_a_request_that_breaks_first_can_be_billed_all_the_same(server: RunningServer) -> None:
-    server.faults({"fault": {"kind": "reset", "billed": True}, "times": 1})
+def test_a_request_that_breaks_first_can_be_billed_all_the_same(local_server: RunningServer) -> None:
+    local_server.faults({"fault": {"kind": "reset", "billed": True}, "times": 1})
     with pytest.raises(httpx.HTTPError):
-        create_video(server.origin, "/together/v2")
-    assert server.bill()["usd"] == "0.15"
+        create_video(local_server.origin, "/together/v2")
+    assert local_server.bill()["usd"] == "0.15"
 
 
 @pytest.mark.parametrize("kind", ["reset", "status", "redirect", "error_in_200"])
-def test_a_request_that_breaks_before_anything_is_made_is_free(kind: str, server: RunningServer) -> None:
-    server.faults({"match": {"first": 1}, "fault": {"kind": kind}})
+def test_a_request_that_breaks_before_anything_is_made_is_free(kind: str, local_server: RunningServer) -> None:
+    local_server.faults({"match": {"first": 1}, "fault": {"kind": kind}})
     if kind == "reset":
         with pytest.raises(httpx.HTTPError):
-            create_video(server.origin, "/together/v2")
+            create_video(local_server.origin, "/together/v2")
     else:
-        assert b"video_" not in create_video(server.origin, "/together/v2").content
-    assert server.bill()["billed"] == 0
+        assert b"video_" not in create_video(local_server.origin, "/together/v2").content
+    assert local_server.bill()["billed"] == 0
 
 
-def test_polls_and_files_break_by_path_only(server: RunningServer) -> None:
-    server.faults({"fault": {"kind": "status", "status": 500}, "match": {"after": 1}})
-    url = link(server)
+def test_polls_and_files_break_by_path_only(local_server: RunningServer) -> None:
+    local_server.faults({"fault": {"kind": "status", "status": 500}, "match": {"after": 1}})
+    url = link(local_server)
     assert fetch(url).status_code == 200
-    server.faults(
+    local_server.faults(
         {"match": {"path": "*/videos/*", "nth": 1}, "fault": {"kind": "status", "status": 503}},
         {"match": {"path": "/media/*", "nth": 1}, "fault": {"kind": "short_body"}},
     )
-    created = create_video(server.origin, "/together/v2")
-    address = f"{server.origin}/together/v2/videos/{created.json()['id']}"
+    created = create_video(local_server.origin, "/together/v2")
+    address = f"{local_server.origin}/together/v2/videos/{created.json()['id']}"
     assert [fetch(address).status_code for _ in range(2)] == [503, 200]
     with pytest.raises(httpx.RemoteProtocolError):
         fetch(url)
@@ -345,10 +344,10 @@ def test_a_key_is_wanted_for_jobs_and_contents_but_not_for_links() -> None:
         assert fetch(job["outputs"]["video_url"]).status_code == 200
 
 
-def test_many_videos_are_cheap(server: RunningServer) -> None:
+def test_many_videos_are_cheap(local_server: RunningServer) -> None:
     from psutil import Process
 
-    process = Process(server.server.process.pid)
+    process = Process(local_server.server.process.pid)
 
     def spent() -> float:
         times = process.cpu_times()
@@ -358,8 +357,8 @@ def test_many_videos_are_cheap(server: RunningServer) -> None:
     with httpx.Client(trust_env=False, follow_redirects=True) as client:
         for number in range(40):
             body = {"model": PIXVERSE, "prompt": f"number {number}", "width": 640, "height": 360, "fps": 24}
-            made = client.post(f"{server.origin}/together/v2/videos", json=body).json()
-            job = client.get(f"{server.origin}/together/v2/videos/{made['id']}").json()
+            made = client.post(f"{local_server.origin}/together/v2/videos", json=body).json()
+            job = client.get(f"{local_server.origin}/together/v2/videos/{made['id']}").json()
             assert client.get(job["outputs"]["video_url"]).status_code == 200
     assert spent() - begun < 8
-    assert server.bill()["downloads"] == 40
+    assert local_server.bill()["downloads"] == 40

@@ -24,23 +24,23 @@ def billed(server: RunningServer) -> int:
 
 
 @pytest.mark.parametrize("status", [401, 402, 413, 429, 500, 503, 529])
-def test_any_status_at_once(server: RunningServer, status: int) -> None:
-    reply = broken(server, kind="status", status=status, headers={"Retry-After": "-1e309"})
+def test_any_status_at_once(local_server: RunningServer, status: int) -> None:
+    reply = broken(local_server, kind="status", status=status, headers={"Retry-After": "-1e309"})
     assert reply.status_code == status
     assert reply.headers["retry-after"] == "-1e309"
     assert error_body(reply)["message"]
-    assert billed(server) == 0
+    assert billed(local_server) == 0
 
 
-def test_bodies_of_any_kind(server: RunningServer) -> None:
-    page = broken(server, kind="status", status=502, body="<html>Bad Gateway</html>")
+def test_bodies_of_any_kind(local_server: RunningServer) -> None:
+    page = broken(local_server, kind="status", status=502, body="<html>Bad Gateway</html>")
     assert page.headers["content-type"].startswith("text/html")
-    assert broken(server, kind="status", status=400, body={"detail": "no"}).json() == {"detail": "no"}
-    hidden = broken(server, kind="error_in_200")
+    assert broken(local_server, kind="status", status=400, body={"detail": "no"}).json() == {"detail": "no"}
+    hidden = broken(local_server, kind="error_in_200")
     assert hidden.status_code == 200
     assert error_body(hidden)["message"]
-    assert broken(server, kind="redirect", location="http://127.0.0.1:1/").status_code == 302
-    assert billed(server) == 0
+    assert broken(local_server, kind="redirect", location="http://127.0.0.1:1/").status_code == 302
+    assert billed(local_server) == 0
 
 
 @pytest.mark.parametrize(
@@ -52,46 +52,46 @@ def test_bodies_of_any_kind(server: RunningServer) -> None:
         ("short_body", httpx.RemoteProtocolError, 1),
     ],
 )
-def test_connections_break(server: RunningServer, kind: str, exception: type[Exception], charged: int) -> None:
+def test_connections_break(local_server: RunningServer, kind: str, exception: type[Exception], charged: int) -> None:
     with pytest.raises(exception):
-        broken(server, kind=kind)
-    bill = server.bill()
+        broken(local_server, kind=kind)
+    bill = local_server.bill()
     assert bill["billed"] == charged
     assert bill["calls"][0]["fault"] == kind
 
 
-def test_bodies_that_lie(server: RunningServer) -> None:
+def test_bodies_that_lie(local_server: RunningServer) -> None:
     with pytest.raises(orjson.JSONDecodeError):
-        orjson.loads(broken(server, kind="bad_json").content)
-    assert broken(server, kind="empty").content == b""
-    assert broken(server, kind="wrong_type").headers["content-type"].startswith("text/html")
-    huge = broken(server, kind="huge", bytes=3_000_000)
+        orjson.loads(broken(local_server, kind="bad_json").content)
+    assert broken(local_server, kind="empty").content == b""
+    assert broken(local_server, kind="wrong_type").headers["content-type"].startswith("text/html")
+    huge = broken(local_server, kind="huge", bytes=3_000_000)
     assert len(huge.content) == 3_000_000
     assert huge.json()["text"]
-    bomb = broken(server, kind="gzip_bomb", bytes=50_000_000)
+    bomb = broken(local_server, kind="gzip_bomb", bytes=50_000_000)
     assert int(bomb.num_bytes_downloaded) < 100_000
     assert len(bomb.content) == 50_000_000
-    assert billed(server) == 5
+    assert billed(local_server) == 5
 
 
-def test_slow_bodies_come_a_byte_at_a_time(server: RunningServer) -> None:
-    reply = broken(server, kind="drip", interval=0.0001)
+def test_slow_bodies_come_a_byte_at_a_time(local_server: RunningServer) -> None:
+    reply = broken(local_server, kind="drip", interval=0.0001)
     assert reply.json()["text"]
-    assert billed(server) == 1
+    assert billed(local_server) == 1
 
 
-def test_a_status_may_hide_work_that_is_charged(server: RunningServer) -> None:
-    assert broken(server, kind="status", status=500, billed=True).status_code == 500
-    assert billed(server) == 1
-    assert broken(server, kind="empty", billed=False).status_code == 200
-    assert billed(server) == 1
+def test_a_status_may_hide_work_that_is_charged(local_server: RunningServer) -> None:
+    assert broken(local_server, kind="status", status=500, billed=True).status_code == 500
+    assert billed(local_server) == 1
+    assert broken(local_server, kind="empty", billed=False).status_code == 200
+    assert billed(local_server) == 1
 
 
-def test_rules_choose_their_requests(server: RunningServer) -> None:
+def test_rules_choose_their_requests(local_server: RunningServer) -> None:
     def outcome(*rules: dict[str, Any], count: int = 6, **asked: Any) -> str:
         fault: dict[str, Any] = {"kind": "status", "status": 500}
-        server.faults(*[{**rule, "fault": fault} for rule in rules])
-        return "".join("x" if post(server.origin, **asked).status_code == 500 else "." for _ in range(count))
+        local_server.faults(*[{**rule, "fault": fault} for rule in rules])
+        return "".join("x" if post(local_server.origin, **asked).status_code == 500 else "." for _ in range(count))
 
     assert outcome({"match": {"nth": 3}}) == "..x..."
     assert outcome({"match": {"nth": [1, 4]}}) == "x..x.."
@@ -102,20 +102,20 @@ def test_rules_choose_their_requests(server: RunningServer) -> None:
     assert outcome({"match": {"filename": "*.mp3"}}, count=1) == "."
     assert outcome({"match": {"filename": "tone.*", "model": "a*"}}, count=1) == "x"
     assert outcome({"match": {"path": "/together/*"}}, count=1) == "."
-    sha256 = server.bill()["calls"][-1]["file_sha256"]
+    sha256 = local_server.bill()["calls"][-1]["file_sha256"]
     assert outcome({"match": {"file_sha256": sha256}}, count=1) == "x"
     assert outcome({"match": {"file_sha256": sha256}}, count=1, audio=tone_wav(0.7)) == "."
 
 
-def test_rules_that_make_no_sense_are_refused(server: RunningServer, tmp_path: Path) -> None:
+def test_rules_that_make_no_sense_are_refused(local_server: RunningServer, tmp_path: Path) -> None:
     wrong: list[Any] = [{}, [{"match": {}}], [{"fault": {"kind": "resett"}}], [{"fault": {"sttus": 1}}], [{"falt": 1}]]
     for rules in wrong:
-        reply = httpx.post(f"{server.origin}/mediamill/faults", json=rules, trust_env=False)
+        reply = httpx.post(f"{local_server.origin}/mediamill/faults", json=rules, trust_env=False)
         assert reply.status_code == 400
     assert (
         "did you mean 'reset'"
         in error_body(
-            httpx.post(f"{server.origin}/mediamill/faults", json=[{"fault": {"kind": "resett"}}], trust_env=False)
+            httpx.post(f"{local_server.origin}/mediamill/faults", json=[{"fault": {"kind": "resett"}}], trust_env=False)
         )["message"]
     )
 
@@ -139,11 +139,11 @@ def test_random_failures_repeat_with_their_seed() -> None:
     assert 10 < once.count(200) < 30
 
 
-def test_limits_change_while_it_runs(server: RunningServer) -> None:
-    server.limits(rpm=1)
-    assert [post(server.origin, "together").status_code for _ in range(3)] == [200, 429, 429]
-    refused = post(server.origin, "together")
+def test_limits_change_while_it_runs(local_server: RunningServer) -> None:
+    local_server.limits(rpm=1)
+    assert [post(local_server.origin, "together").status_code for _ in range(3)] == [200, 429, 429]
+    refused = post(local_server.origin, "together")
     assert refused.headers["x-ratelimit-remaining"] == "0"
     assert error_body(refused)["error_type"] == "dynamic_request_limited"
-    server.limits(rpm=None)
-    assert post(server.origin, "together").status_code == 200
+    local_server.limits(rpm=None)
+    assert post(local_server.origin, "together").status_code == 200

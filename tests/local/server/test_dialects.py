@@ -15,8 +15,8 @@ VERBOSE: dict[str, Any] = {"response_format": "verbose_json", "timestamp_granula
 
 
 @pytest.mark.parametrize("dialect", ALL)
-def test_verbose_replies_hold_text_times_and_length(server: RunningServer, dialect: str) -> None:
-    reply = post(server.origin, dialect, audio=tone_wav(8.0), **VERBOSE)
+def test_verbose_replies_hold_text_times_and_length(local_server: RunningServer, dialect: str) -> None:
+    reply = post(local_server.origin, dialect, audio=tone_wav(8.0), **VERBOSE)
     assert reply.status_code == 200, reply.text
     heard = reply.json()
     assert float(heard["duration"]) == 8.0
@@ -29,13 +29,13 @@ def test_verbose_replies_hold_text_times_and_length(server: RunningServer, diale
     assert reply.headers["x-mediamill-engine"].startswith("echo-")
 
 
-def test_languages_are_named_as_each_provider_names_them(server: RunningServer) -> None:
-    named = {d: post(server.origin, d, language="de", **VERBOSE).json()["language"] for d in ALL}
+def test_languages_are_named_as_each_provider_names_them(local_server: RunningServer) -> None:
+    named = {d: post(local_server.origin, d, language="de", **VERBOSE).json()["language"] for d in ALL}
     assert named == {"local": "de", "together": "de", "openai": "german", "groq": "German", "compatible": "de"}
 
 
-def test_usage_is_told_as_each_provider_tells_it(server: RunningServer) -> None:
-    told = {d: post(server.origin, d, audio=tone_wav(2.6)).json().get("usage") for d in ALL}
+def test_usage_is_told_as_each_provider_tells_it(local_server: RunningServer) -> None:
+    told = {d: post(local_server.origin, d, audio=tone_wav(2.6)).json().get("usage") for d in ALL}
     assert told == {
         "local": {"type": "duration", "seconds": 2.6},
         "together": None,
@@ -43,46 +43,46 @@ def test_usage_is_told_as_each_provider_tells_it(server: RunningServer) -> None:
         "groq": None,
         "compatible": {"type": "duration", "seconds": 3},
     }
-    tokens = post(server.origin, "openai", audio=tone_wav(2.6), model="gpt-4o-transcribe").json()["usage"]
+    tokens = post(local_server.origin, "openai", audio=tone_wav(2.6), model="gpt-4o-transcribe").json()["usage"]
     assert tokens["type"] == "tokens"
     assert tokens["total_tokens"] == tokens["input_tokens"] + tokens["output_tokens"]
 
 
-def test_quirks_of_single_providers(server: RunningServer) -> None:
-    assert post(server.origin, "groq").json()["x_groq"]["id"].startswith("req_")
-    vllm = post(server.origin, "compatible", **VERBOSE).json()
+def test_quirks_of_single_providers(local_server: RunningServer) -> None:
+    assert post(local_server.origin, "groq").json()["x_groq"]["id"].startswith("req_")
+    vllm = post(local_server.origin, "compatible", **VERBOSE).json()
     assert isinstance(vllm["duration"], str)
     assert "usage" not in vllm
     only_words: dict[str, Any] = {"response_format": "verbose_json", "timestamp_granularities[]": "word"}
-    assert "segments" not in post(server.origin, "openai", **only_words).json()
-    assert "segments" in post(server.origin, "together", **only_words).json()
-    assert "words" not in post(server.origin, "together", response_format="verbose_json").json()
+    assert "segments" not in post(local_server.origin, "openai", **only_words).json()
+    assert "segments" in post(local_server.origin, "together", **only_words).json()
+    assert "words" not in post(local_server.origin, "together", response_format="verbose_json").json()
 
 
-def test_speakers_come_in_each_providers_shape(server: RunningServer) -> None:
+def test_speakers_come_in_each_providers_shape(local_server: RunningServer) -> None:
     asked = {**VERBOSE, "diarize": "true"}
-    together = post(server.origin, "together", audio=tone_wav(12.0), **asked).json()
+    together = post(local_server.origin, "together", audio=tone_wav(12.0), **asked).json()
     assert {s["speaker_id"] for s in together["speaker_segments"]} == {"SPEAKER_00", "SPEAKER_01"}
     assert all(w["speaker_id"] for w in together["words"])
     assert len(together["words"]) == 30
     model, form = "gpt-4o-transcribe-diarize", "diarized_json"
-    openai = post(server.origin, "openai", audio=tone_wav(12.0), model=model, response_format=form).json()
+    openai = post(local_server.origin, "openai", audio=tone_wav(12.0), model=model, response_format=form).json()
     assert {s["speaker"] for s in openai["segments"]} == {"A", "B"}
     assert all(isinstance(s["id"], str) for s in openai["segments"])
 
 
-def test_plain_formats(server: RunningServer) -> None:
-    text = post(server.origin, "openai", response_format="json").json()["text"]
+def test_plain_formats(local_server: RunningServer) -> None:
+    text = post(local_server.origin, "openai", response_format="json").json()["text"]
     for form, start in (
         ("text", text),
         ("srt", "1\n00:00:00,000 --> 00:00:00,500\n"),
         ("vtt", "WEBVTT\n\n00:00:00.000"),
     ):
-        reply = post(server.origin, "openai", response_format=form)
+        reply = post(local_server.origin, "openai", response_format=form)
         assert reply.headers["content-type"].startswith("text/plain")
         assert reply.text.startswith(start)
         assert text in reply.text
-    assert post(server.origin, "together", response_format="srt").status_code == 400
+    assert post(local_server.origin, "together", response_format="srt").status_code == 400
 
 
 CASES: list[tuple[dict[str, Any], dict[str, tuple[int, str | None]]]] = [
@@ -114,10 +114,10 @@ CASES: list[tuple[dict[str, Any], dict[str, tuple[int, str | None]]]] = [
 
 @pytest.mark.parametrize(("asked", "answers"), CASES, ids=",".join)
 def test_errors_come_in_each_providers_words(
-    server: RunningServer, asked: dict[str, Any], answers: dict[str, tuple[int, str | None]]
+    local_server: RunningServer, asked: dict[str, Any], answers: dict[str, tuple[int, str | None]]
 ) -> None:
     for dialect, (status, code) in answers.items():
-        reply = post(server.origin, dialect, **asked)
+        reply = post(local_server.origin, dialect, **asked)
         assert reply.status_code == status, (dialect, reply.text)
         if status == 422:
             assert reply.json()["detail"][0]["msg"]
@@ -126,9 +126,9 @@ def test_errors_come_in_each_providers_words(
             assert error_body(reply)["message"]
 
 
-def test_a_missing_file_and_text_instead_of_one(server: RunningServer) -> None:
+def test_a_missing_file_and_text_instead_of_one(local_server: RunningServer) -> None:
     for dialect, status in (("together", 400), ("openai", 400), ("compatible", 422)):
-        url = f"{server.origin}{PATHS[dialect]}/audio/transcriptions"
+        url = f"{local_server.origin}{PATHS[dialect]}/audio/transcriptions"
         parts: dict[str, Any] = {"model": (None, MODELS[dialect])}
         assert httpx.post(url, files=parts, trust_env=False).status_code == status
     parts["file"] = (None, "https://example.com/a.wav")
@@ -149,9 +149,9 @@ def test_uploads_and_recordings_above_the_limits() -> None:
         assert (long.status_code, error_body(long)["code"]) == (400, "audio_too_long")
 
 
-def test_model_lists(server: RunningServer) -> None:
+def test_model_lists(local_server: RunningServer) -> None:
     def listed(dialect: str) -> Any:
-        return httpx.get(f"{server.origin}{PATHS[dialect]}/models", trust_env=False).json()
+        return httpx.get(f"{local_server.origin}{PATHS[dialect]}/models", trust_env=False).json()
 
     assert {m["type"] for m in listed("together")} == {"transcribe", "chat", "image", "video"}
     for dialect in ("openai", "groq", "local", "compatible"):
@@ -170,19 +170,19 @@ def test_keys_are_demanded_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
         assert post(running.origin, headers={"Authorization": "Bearer x"}).status_code == 200
 
 
-def test_unknown_paths_and_methods(server: RunningServer) -> None:
-    with httpx.Client(base_url=server.origin, trust_env=False) as client:
+def test_unknown_paths_and_methods(local_server: RunningServer) -> None:
+    with httpx.Client(base_url=local_server.origin, trust_env=False) as client:
         assert client.get("/v1/audio/transcriptions").status_code == 405
         assert client.post("/together/v1/nothing").status_code == 404
         assert "id" in client.post("/together/v1/nothing").json()
         assert client.get("/health").json() == {"status": "ok", "engine": "echo-1", "simulated": True}
 
 
-def test_audio_by_url_only_from_named_hosts(server: RunningServer) -> None:
-    url = f"{server.origin}/health"
-    host = server.origin.removeprefix("http://")
+def test_audio_by_url_only_from_named_hosts(local_server: RunningServer) -> None:
+    url = f"{local_server.origin}/health"
+    host = local_server.origin.removeprefix("http://")
     parts: dict[str, Any] = {"model": (None, MODELS["together"]), "file": (None, url)}
-    refused = httpx.post(f"{server.origin}/together/v1/audio/transcriptions", files=parts, trust_env=False)
+    refused = httpx.post(f"{local_server.origin}/together/v1/audio/transcriptions", files=parts, trust_env=False)
     assert "--url-host" in error_body(refused)["message"]
     with running_server(url_host=host) as running:
         fetched = httpx.post(f"{running.origin}/together/v1/audio/transcriptions", files=parts, trust_env=False)

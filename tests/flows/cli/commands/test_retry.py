@@ -3,47 +3,46 @@
 from __future__ import annotations
 
 import wave
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from tests.helpers.cli_runs import make_wavs, mediamill, read_rows, transcribe
-from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.local_server import RunningServer
 
 OTHER = "nvidia/parakeet-tdt-0.6b-v3"
 
 
-@pytest.fixture
-def server() -> Iterator[RunningServer]:
-    with running_server(engine="echo", dialect="together") as running:
-        yield running
+@pytest.fixture(scope="module")
+def server_options() -> dict[str, Any]:
+    return {"dialect": "together"}
 
 
 @pytest.mark.long
-def test_another_model_does_what_failed_and_out_stays_bound(server: RunningServer, tmp_path: Path) -> None:
+def test_another_model_does_what_failed_and_out_stays_bound(own_local_server: RunningServer, tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 4)
     out, home = tmp_path / "out", tmp_path / "home"
-    server.faults({"match": {"nth": 2}, "fault": {"kind": "status", "status": 422}, "times": 1})
-    assert transcribe(tmp_path / "in", out, server.origin).returncode == 3
+    own_local_server.faults({"match": {"nth": 2}, "fault": {"kind": "status", "status": 422}, "times": 1})
+    assert transcribe(tmp_path / "in", out, own_local_server.origin).returncode == 3
     [failure] = read_rows(out, "failures")
     again = mediamill("retry", out, "--only", failure["error_kind"], "--model", OTHER, "--yes", home=home)
     assert again.returncode == 0, again.stderr
     results = pd.read_parquet(out / "results").set_index("item_id")
     assert results.model.value_counts().to_dict() == {"openai/whisper-large-v3": 3, OTHER: 1}
     assert results.model[failure["item_id"]] == OTHER
-    calls = server.bill()["requests"]
-    rerun = transcribe(tmp_path / "in", out, server.origin)
+    calls = own_local_server.bill()["requests"]
+    rerun = transcribe(tmp_path / "in", out, own_local_server.origin)
     assert rerun.returncode == 0, rerun.stderr
     assert "4 needed nothing" in rerun.stdout
-    assert server.bill()["requests"] == calls == 5
+    assert own_local_server.bill()["requests"] == calls == 5
 
 
-def test_flagged_needs_flags_and_another_model(server: RunningServer, tmp_path: Path) -> None:
+def test_flagged_needs_flags_and_another_model(own_local_server: RunningServer, tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 1)
     out, home = tmp_path / "out", tmp_path / "home"
-    assert transcribe(tmp_path / "in", out, server.origin).returncode == 0
+    assert transcribe(tmp_path / "in", out, own_local_server.origin).returncode == 0
     none = mediamill("retry", out, "--only", "flagged", "--model", OTHER, home=home)
     assert none.returncode == 2
     assert "no result carries a flag" in none.stderr
@@ -59,17 +58,19 @@ def silence(path: Path, seconds: int) -> None:
 
 
 @pytest.mark.long
-def test_flagged_results_go_to_another_model_and_stand_until_it_succeeds(server: RunningServer, tmp_path: Path) -> None:
+def test_flagged_results_go_to_another_model_and_stand_until_it_succeeds(
+    own_local_server: RunningServer, tmp_path: Path
+) -> None:
     make_wavs(tmp_path / "in", 2)  # too short to be judged
     silence(tmp_path / "in" / "quiet.wav", 4)  # the echo engine hears words in it all the same
     out, home = tmp_path / "out", tmp_path / "home"
-    assert transcribe(tmp_path / "in", out, server.origin).returncode == 0
+    assert transcribe(tmp_path / "in", out, own_local_server.origin).returncode == 0
     flagged = [row["item_id"] for row in read_rows(out) if row["flags"]]
     assert flagged == ["quiet.wav"]
     same = mediamill("retry", out, "--only", "flagged", home=home)
     assert same.returncode == 2
     assert "--model" in same.stderr
-    server.faults({"match": {"nth": 1}, "fault": {"kind": "status", "status": 422}, "times": 1})
+    own_local_server.faults({"match": {"nth": 1}, "fault": {"kind": "status", "status": 422}, "times": 1})
     failed = mediamill("retry", out, "--only", "flagged", "--model", OTHER, "--yes", home=home)
     assert "Traceback" not in failed.stderr
     assert {row["model"] for row in read_rows(out)} == {"openai/whisper-large-v3"}
@@ -78,5 +79,5 @@ def test_flagged_results_go_to_another_model_and_stand_until_it_succeeds(server:
     assert better.returncode == 0, better.stderr
     models = {row["item_id"]: row["model"] for row in read_rows(out)}
     assert models == {"0000.wav": "openai/whisper-large-v3", "0001.wav": "openai/whisper-large-v3", "quiet.wav": OTHER}
-    assert "3 needed nothing" in transcribe(tmp_path / "in", out, server.origin).stdout
-    assert server.bill()["requests"] == 5
+    assert "3 needed nothing" in transcribe(tmp_path / "in", out, own_local_server.origin).stdout
+    assert own_local_server.bill()["requests"] == 5
