@@ -1,7 +1,7 @@
-"""Checks of a transcript that need no reference: what is likely to be wrong with it, by its own account.
+"""Checks of a transcript without a reference: what is likely to be wrong, from the transcript and the audio alone.
 
-Every flag has its meaning in :data:`MEANINGS` and its threshold in a constant below. They are set so that good
-transcripts of good recordings raise none: a flag is worth a look, or a bigger model.
+Every flag has its meaning in :data:`FLAG_MEANINGS` and its threshold in a constant below. They are set so that good
+transcripts of good recordings get no flag: a flag is worth a look, or a bigger model.
 """
 
 from __future__ import annotations
@@ -23,39 +23,39 @@ FLAG_MEANINGS: Mapping[str, str] = {
     "text_without_speech": "text, and no sound like speech: probably made up",
     "too_many_words": "more words than anybody speaks in that time",
     "too_few_words": "far fewer words than so much speech holds",
-    "language_mismatch": "another language, or another script, than was asked for",
-    "truncated": "the file ends early: only part of the recording could be heard",
+    "language_mismatch": "another language, or another script, than requested",
+    "truncated": "the file ends early: only part of the recording could be transcribed",
     "damaged": "parts of the file could not be decoded",
 }
-"""Every flag and what it means, in the order they are told."""
+"""Every flag and its meaning, in the order in which rows list them."""
 
 MIN_WORD_REPEATS = 8
-"""Times one word follows itself; people do say no five times."""
+"""A word that occurs this many times in a row is a loop; people do say "no" five times."""
 MIN_PHRASE_REPEATS = 4
-"""Times a phrase of two words or more follows itself ..."""
+"""A phrase of two or more words that occurs this many times in a row is a loop ..."""
 MIN_LOOP_WORDS = 12
-"""... when that makes so many words at least."""
+"""... when that is at least this many words."""
 MAX_LOOP_PHRASE_WORDS = 60
-"""Words in the longest phrase that is looked for: about what is said in half a minute."""
+"""The longest phrase that is searched for: about what is said in half a minute."""
 MIN_CHECKED_SECONDS = 1.0
-"""Shorter recordings are not judged by what is heard in them."""
+"""In shorter recordings speech and text are not compared."""
 MIN_UNTRANSCRIBED_SECONDS = 1.0
-"""Seconds of activity that should have some text, where they are a tenth of the recording ..."""
+"""Voice activity of this many seconds should have some text, when it is also a tenth of the recording ..."""
 MIN_UNTRANSCRIBED_SHARE = 0.1
 MAX_UNTRANSCRIBED_SECONDS = 5.0
-"""... or so many seconds, whatever its length."""
+"""... or when it is this many seconds, whatever the recording's length."""
 MIN_UNTRANSCRIBED_GAP_SECONDS = 60.0
-"""Seconds of activity between two words, or before the first and after the last, that should have some text."""
+"""Voice activity between two words, before the first, or after the last that should have some text."""
 MIN_SPEECH_SECONDS = 0.1
-"""Seconds of activity below which there can be no text ..."""
+"""With less voice activity there can be no text ..."""
 MIN_SPEECH_SECONDS_PER_WORD = 0.01
-"""... and for each of its words; in loud noise most of what is spoken goes unnoticed."""
+"""... and for each word; in loud noise most of the speech is not detected."""
 MAX_WORDS_PER_SECOND = 7.0
-"""Words a second of the recording; quick speakers reach five."""
+"""Words per second of the recording; quick speakers reach five."""
 MIN_WORDS_PER_SPEECH_SECOND = 0.4
-"""Words a second of activity; slow speakers reach one and a half ..."""
+"""Words per second of voice activity; slow speakers reach one and a half ..."""
 MIN_SPEECH_SECONDS_FOR_WORD_RATE = 8.0
-"""... told from so many seconds of activity on."""
+"""... checked from this much voice activity on."""
 
 _SIMILAR_LANGUAGES = (
     {"no", "nn", "nb"},
@@ -65,7 +65,7 @@ _SIMILAR_LANGUAGES = (
     {"hi", "ur"},
     {"tl", "fil"},
 )
-"""Languages that detectors take for one another; not told apart here either."""
+"""Languages that detectors confuse; they count as equal here."""
 _FLAGGED_WARNING = re.compile(r"(truncated|damaged)\b")
 
 
@@ -76,10 +76,10 @@ class TranscriptFacts:
     Attributes:
         text: all of it.
         parts: its words, or where there are none its segments, with ``start`` and ``end`` in seconds; None without.
-        language: as told by the provider, an ISO code; None when not.
-        asked: the language the text was to be in; None where it was to be detected.
+        language: as the provider returned it, an ISO code; None when it returned none.
+        expected_language: the language that the text should be in; None when it was to be detected.
         seconds: the recording's length; None when not known.
-        voiced: when there was activity; None when the recording was not looked at.
+        voice_activity: when the recording sounds like speech; None when it was not analysed.
         warnings: what was found while decoding.
     """
 
@@ -113,7 +113,7 @@ def check_transcript(
 
 
 def find_flags(facts: TranscriptFacts) -> list[str]:
-    """The flags of a transcript, in the order of :data:`MEANINGS`; none as a rule."""
+    """The flags of a transcript, in the order of :data:`FLAG_MEANINGS`; usually none."""
     found = {*_find_text_flags(facts), *_find_speech_flags(facts), *_find_warning_flags(facts.warnings)}
     return [flag for flag in FLAG_MEANINGS if flag in found]
 
@@ -133,13 +133,21 @@ def _find_speech_flags(facts: TranscriptFacts) -> Iterator[str]:
         yield "too_many_words"
     if facts.voice_activity is None:
         return
-    active = facts.voice_activity.seconds
-    if words and active < max(MIN_SPEECH_SECONDS, words * MIN_SPEECH_SECONDS_PER_WORD):
+    speech_seconds = facts.voice_activity.seconds
+    if words and speech_seconds < max(MIN_SPEECH_SECONDS, words * MIN_SPEECH_SECONDS_PER_WORD):
         yield "text_without_speech"
-    enough = min(max(MIN_UNTRANSCRIBED_SECONDS, MIN_UNTRANSCRIBED_SHARE * facts.seconds), MAX_UNTRANSCRIBED_SECONDS)
-    if (not words and active >= enough) or has_untranscribed_speech(facts.parts or (), facts.voice_activity):
+    min_speech_seconds = min(
+        max(MIN_UNTRANSCRIBED_SECONDS, MIN_UNTRANSCRIBED_SHARE * facts.seconds), MAX_UNTRANSCRIBED_SECONDS
+    )
+    if (not words and speech_seconds >= min_speech_seconds) or has_untranscribed_speech(
+        facts.parts or (), facts.voice_activity
+    ):
         yield "speech_without_text"
-    elif words and active >= MIN_SPEECH_SECONDS_FOR_WORD_RATE and words / active < MIN_WORDS_PER_SPEECH_SECOND:
+    elif (
+        words
+        and speech_seconds >= MIN_SPEECH_SECONDS_FOR_WORD_RATE
+        and words / speech_seconds < MIN_WORDS_PER_SPEECH_SECOND
+    ):
         yield "too_few_words"
 
 
@@ -150,24 +158,24 @@ def _find_warning_flags(warnings: Sequence[str]) -> Iterator[str]:
 
 
 def has_untranscribed_speech(parts: Sequence[Mapping[str, Any]], voice_activity: VoiceActivity) -> bool:
-    """True when a stretch with much activity has nothing told for it; only where times are told."""
+    """True when a stretch with much voice activity has no text. Only for transcripts with times."""
     times = sorted((p["start"], p["end"]) for p in parts if p.get("start") is not None and p.get("end") is not None)
     if not times:
         return False
-    edges = [(0.0, 0.0), *times, (float(len(voice_activity.by_second)),) * 2]
-    reached = 0.0
-    for (_, end), (start, _) in pairwise(edges):
-        reached = max(reached, end)
+    spans = [(0.0, 0.0), *times, (float(len(voice_activity.by_second)),) * 2]
+    transcribed_until = 0.0
+    for (_, end), (start, _) in pairwise(spans):
+        transcribed_until = max(transcribed_until, end)
         if (
-            start - reached >= MIN_UNTRANSCRIBED_GAP_SECONDS
-            and voice_activity.between(reached, start) >= MIN_UNTRANSCRIBED_GAP_SECONDS
+            start - transcribed_until >= MIN_UNTRANSCRIBED_GAP_SECONDS
+            and voice_activity.between(transcribed_until, start) >= MIN_UNTRANSCRIBED_GAP_SECONDS
         ):
             return True
     return False
 
 
 def has_loop(text: str) -> bool:
-    """True when a word or a phrase follows itself too often."""
+    """True when a word or a phrase is repeated in a row too often."""
     tokens = [token.lower() for token in WHOLE_WORDS.findall(text)]
     if len(tokens) < MIN_WORD_REPEATS:
         return False
@@ -178,20 +186,23 @@ def has_loop(text: str) -> bool:
 
 
 def _min_loop_matches(period: int) -> int:
-    """Tokens in a row equal to those ``period`` before them that make a loop."""
+    """How many tokens in a row must equal those ``period`` before them to make a loop."""
     if period == 1:
         return MIN_WORD_REPEATS - 1
     return max(period * MIN_PHRASE_REPEATS, MIN_LOOP_WORDS) - period
 
 
 def _has_repeat(tokens: Sequence[str], period: int, min_matches: int) -> bool:
-    """True when ``least`` tokens in a row equal those ``period`` before them; looks only where such a run must be."""
+    """True when ``min_matches`` tokens in a row equal those ``period`` before them.
+
+    It looks at every ``min_matches``-th token only: any such run contains one of them.
+    """
     pairs = len(tokens) - period
-    for at in range(min_matches - 1, pairs, min_matches):
-        begin = end = at
-        while begin >= 0 and at - begin < min_matches and tokens[begin] == tokens[begin + period]:
+    for position in range(min_matches - 1, pairs, min_matches):
+        begin = end = position
+        while begin >= 0 and position - begin < min_matches and tokens[begin] == tokens[begin + period]:
             begin -= 1
-        if begin == at:
+        if begin == position:
             continue
         while end < pairs and end - begin <= min_matches and tokens[end] == tokens[end + period]:
             end += 1
@@ -201,12 +212,12 @@ def _has_repeat(tokens: Sequence[str], period: int, min_matches: int) -> bool:
 
 
 def is_language_mismatch(text: str, language: str | None, expected_language: str | None) -> bool:
-    """True when the language told, or the text's script, is not that of the language asked for."""
+    """True when the detected language, or the text's script, does not fit the expected language."""
     if (
         expected_language
         and language
         and expected_language != language
-        and not any({expected_language, language} <= alike for alike in _SIMILAR_LANGUAGES)
+        and not any({expected_language, language} <= similar for similar in _SIMILAR_LANGUAGES)
     ):
         return True
     text_language = expected_language or language

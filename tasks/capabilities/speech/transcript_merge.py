@@ -1,8 +1,8 @@
-"""Pieces' answers stitched to one: times from the recording's start, no word lost or doubled at a seam.
+"""Pieces' answers merged to one transcript: times from the recording's start, no word lost or doubled at a cut.
 
-Pieces without overlap are simply put behind one another. Where they overlap, both heard the same words: the
-longest run of words that both tell at about the same time is found, and the transcript changes from one to the
-other within it, as near the cut as it can. Without such a run it changes at the cut.
+Pieces without overlap are simply joined. Where pieces overlap, both contain the same words: the longest run of words
+that both have at about the same time is found, and the transcript switches from one piece to the other within it, as
+near to the cut as possible. Without such a run it switches at the cut.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _UNSPACED_SCRIPTS = re.compile(
 def merge_transcripts(
     pieces: Sequence[PieceTranscript], *, diarized: bool = False
 ) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-    """One transcript from the pieces' answers, in order.
+    """Merge the pieces' transcripts into one.
 
     Args:
         pieces: at least one, in order; neighbours may overlap.
-        diarized: speakers were asked for; theirs are brought together over the pieces.
+        diarized: the pieces have speaker labels, which are matched over the pieces.
 
     Returns:
-        The columns text, language, duration_s, segments, words and speakers; and what the user should know.
+        The columns text, language, duration_s, segments, words and speakers; and warnings for the user.
     """
     warnings: tuple[str, ...] = ()
     if diarized:
@@ -59,30 +59,32 @@ def merge_transcripts(
 
 
 def join_texts(texts: Sequence[str]) -> str:
-    """Texts one behind the other, with a space between where their script has one."""
+    """Join texts, with a space between them where their script has spaces."""
     joined = ""
     for text in filter(None, (t.strip() for t in texts)):
-        close = not joined or (_UNSPACED_SCRIPTS.match(joined[-1]) and _UNSPACED_SCRIPTS.match(text[0]))
-        joined += text if close else f" {text}"
+        needs_no_space = not joined or (_UNSPACED_SCRIPTS.match(joined[-1]) and _UNSPACED_SCRIPTS.match(text[0]))
+        joined += text if needs_no_space else f" {text}"
     return joined
 
 
 def _drop_doubled_words(pieces: Sequence[PieceTranscript]) -> Iterator[PieceTranscript]:
-    """The pieces, each without what its neighbour tells."""
-    behind: SwitchPoint | None = None
+    """The pieces, each without the words that are taken from its neighbour."""
+    from_switch: SwitchPoint | None = None
     for n, piece in enumerate(pieces):
-        ahead = None
+        to_switch = None
         if n + 1 < len(pieces) and pieces[n + 1].start < piece.end:
-            ahead = find_switch_point(piece, pieces[n + 1])
-        yield _keep_between(piece, behind, ahead) if behind or ahead else piece
-        behind = ahead
+            to_switch = find_switch_point(piece, pieces[n + 1])
+        yield _keep_between(piece, from_switch, to_switch) if from_switch or to_switch else piece
+        from_switch = to_switch
 
 
-def _keep_between(piece: PieceTranscript, behind: SwitchPoint | None, ahead: SwitchPoint | None) -> PieceTranscript:
-    """What a piece tells between its two seams. Its text is made from what is kept, where it has times to tell by."""
+def _keep_between(
+    piece: PieceTranscript, from_switch: SwitchPoint | None, to_switch: SwitchPoint | None
+) -> PieceTranscript:
+    """A piece's transcript between its two switch points. Its text is made from the kept segments or words."""
     units = to_word_units(piece)
-    first = behind.later if behind else 0
-    last = ahead.earlier if ahead else len(units)
+    first = from_switch.later if from_switch else 0
+    last = to_switch.earlier if to_switch else len(units)
     last = max(last, first)
     words = units[first:last] if units is piece.words else piece.words
     if piece.segments is None:
@@ -91,46 +93,53 @@ def _keep_between(piece: PieceTranscript, behind: SwitchPoint | None, ahead: Swi
     return replace(piece, text=join_texts([s["text"] for s in segments]), segments=segments, words=words)
 
 
-def _slice_text(text: str, units: Sequence[TimedText], whole: tuple[int, int], kept: tuple[int, int]) -> str:
-    """The kept words of a text that ``whole`` are the words of; with its own punctuation where they can be counted."""
+def _slice_text(text: str, units: Sequence[TimedText], text_range: tuple[int, int], kept_range: tuple[int, int]) -> str:
+    """The kept words of a text; with its punctuation, when it has as many words as there are units.
+
+    Args:
+        text: what to slice.
+        units: the words of the whole piece.
+        text_range: which units the text consists of, from and to.
+        kept_range: which of them to keep, from and to.
+    """
     tokens = text.split()
-    if len(tokens) != whole[1] - whole[0]:
-        tokens = [u["word"] for u in units[whole[0] : whole[1]]]
-    return join_texts(tokens[kept[0] - whole[0] : kept[1] - whole[0]])
+    if len(tokens) != text_range[1] - text_range[0]:
+        tokens = [u["word"] for u in units[text_range[0] : text_range[1]]]
+    return join_texts(tokens[kept_range[0] - text_range[0] : kept_range[1] - text_range[0]])
 
 
 def _slice_segments(
     segments: Sequence[TimedText], units: Sequence[TimedText], first: int, last: int
 ) -> Iterator[TimedText]:
-    """Segments with only the kept words in them; those that a seam goes through are told by their words."""
+    """Segments with only the kept words; one that a switch point divides gets its times from its words."""
     groups = _assign_words(segments, units)
     for segment, (begin, end) in zip(segments, groups, strict=True):
         if first <= begin and end <= last:
             yield segment
             continue
-        inside = (max(begin, first), min(end, last))
-        held = units[inside[0] : inside[1]]
-        if held:
-            text = _slice_text(segment["text"], units, (begin, end), inside)
-            start = segment["start"] if begin >= first else held[0]["start"]
-            until = segment["end"] if end <= last else held[-1]["end"]
-            yield {**segment, "start": start, "end": until, "text": text}
+        kept_range = (max(begin, first), min(end, last))
+        kept_units = units[kept_range[0] : kept_range[1]]
+        if kept_units:
+            text = _slice_text(segment["text"], units, (begin, end), kept_range)
+            start = segment["start"] if begin >= first else kept_units[0]["start"]
+            end_seconds = segment["end"] if end <= last else kept_units[-1]["end"]
+            yield {**segment, "start": start, "end": end_seconds, "text": text}
 
 
 def _assign_words(segments: Sequence[TimedText], units: Sequence[TimedText]) -> list[tuple[int, int]]:
-    """Which words are whose: from and to, for each segment, by the middle of each word."""
-    groups, at = [], 0
+    """The words of each segment, from and to, by the middle of each word."""
+    groups, position = [], 0
     for n, _ in enumerate(segments):
-        begin = at
-        until = segments[n + 1]["start"] if n + 1 < len(segments) else None
-        while at < len(units) and (until is None or get_middle(units[at]) < until):
-            at += 1
-        groups.append((begin, at))
+        begin = position
+        end_seconds = segments[n + 1]["start"] if n + 1 < len(segments) else None
+        while position < len(units) and (end_seconds is None or get_middle(units[position]) < end_seconds):
+            position += 1
+        groups.append((begin, position))
     return groups
 
 
 def _find_main_language(pieces: Sequence[PieceTranscript]) -> str | None:
-    """The one most of the recording is in."""
+    """The language of the longest part of the recording."""
     length: Counter[str] = Counter()
     for piece in pieces:
         if piece.language and piece.text:

@@ -1,4 +1,4 @@
-"""Which script a language is written in, and how many words a text in any script holds."""
+"""Which script a language is written in, and how many words a text in any script has."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from functools import cache
 _CJK = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
 WHOLE_WORDS = re.compile(rf"[{_CJK}{_UNSPACED}]|(?:(?![{_CJK}{_UNSPACED}])[\w'\u2019])+")
-"""A word; of scripts without spaces a letter."""
+"""A word; in scripts without spaces a single letter."""
 _IDEOGRAPH = re.compile(f"[{_CJK}]")
 _UNSPACED_LETTER = re.compile(f"[{_UNSPACED}]")
 _IDEOGRAPHS_PER_WORD = 2
 _LETTERS_PER_WORD = 5
-"""Thai, Lao, Burmese and Khmer letters to a word, vowel signs counted (rough)."""
+"""Thai, Lao, Burmese and Khmer letters per word, with vowel signs (rough)."""
 
 MIN_LETTERS = 12
-"""Shorter texts are not judged by their script: a name or a number may be all they hold."""
+"""The script of shorter texts is not checked: they may be a name or a number only."""
 MIN_SCRIPT_SHARE = 0.5
-"""Share of a text's letters that should be in its language's script."""
+"""Minimum share of a text's letters in its language's script."""
 
 _LANGUAGES_BY_SCRIPT: Mapping[str, str] = {
     "CYRILLIC": "be bg kk ky mk mn ru sr tg tt uk ba uz az bs",
@@ -52,11 +52,11 @@ _LANGUAGES_BY_SCRIPT: Mapping[str, str] = {
     "LATIN": "af az br bs ca cs cy da de en es et eu fi fo fr ga gl ha haw hr ht hu id is it jv la lb ln lt lv mg mi "
     "ms mt nl nn nb no oc pl pt ro sk sl sn so sq sr su sv sw tk tl tr uz vi yo",
 }
-"""Languages by script, as Unicode names it; a language may have several, and none of them is a mistake."""
+"""Languages by script, as Unicode names it. A language may have several scripts, and each of them is right."""
 
 
 def count_words(text: str) -> float:
-    """How many words a text holds; in scripts without spaces by the usual length of one."""
+    """How many words a text has; in scripts without spaces by the usual length of a word."""
     tokens = WHOLE_WORDS.findall(text)
     ideographs = sum(1 for token in tokens if _IDEOGRAPH.match(token))
     letters = sum(1 for token in tokens if _UNSPACED_LETTER.match(token))
@@ -66,7 +66,7 @@ def count_words(text: str) -> float:
 
 
 def script_fits(text: str, language: str) -> bool:
-    """False when most of a text's letters are in no script of the language; True where that cannot be told."""
+    """False when most of a text's letters are in no script of the language; True when that is unknown."""
     expected = _scripts_by_language().get(language)
     if expected is None:
         return True
@@ -86,7 +86,7 @@ def _scripts_by_language() -> dict[str, frozenset[str]]:
 
 @cache
 def _find_script(letter: str) -> str | None:
-    """``LATIN`` from ``LATIN SMALL LETTER A``; None for letters of no script."""
+    """``LATIN`` from ``LATIN SMALL LETTER A``; None for letters without a script."""
     name = unicodedata.name(letter, "")
     first = name.partition(" ")[0].removesuffix("-")
     return {"FULLWIDTH": "LATIN", "HALFWIDTH": "KATAKANA", "KANGXI": "CJK"}.get(first, first) or None
