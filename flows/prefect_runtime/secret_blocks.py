@@ -9,7 +9,7 @@ from prefect.blocks.system import Secret
 
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.job import Job
-from mediamill.tasks.providers.registry import key_name
+from mediamill.tasks.providers.registry import key_env_name
 
 
 def use_secret_block(job: Job, block: str) -> None:
@@ -18,7 +18,7 @@ def use_secret_block(job: Job, block: str) -> None:
     Raises:
         UsageError: when there is no such block, or the provider takes no key.
     """
-    name = key_name(job.provider, job.api_key_env) if job.provider else None
+    name = key_env_name(job.provider, job.api_key_env) if job.provider else None
     if name is None:
         raise UsageError("a Secret block needs a provider that takes a key", hint="name the provider it is for")
     try:

@@ -252,7 +252,7 @@ def _split_into_requests(
     facts: ImageModel, params: GenerateImageParams, asked: Mapping[str, JSON]
 ) -> Sequence[tuple[int, int]]:
     """The first picture of each request and how many it asks for: as the model takes and a reply surely holds."""
-    pixels = int(facts.max_pixels({**asked, "steps": None}) * 1_000_000)
+    pixels = int(facts.max_billed_megapixels({**asked, "steps": None}) * 1_000_000)
     held = max(1, _MAX_REPLY_BYTES // max(1, pixels * _BYTES_PER_PIXEL))
     most = facts.max_n if params.response_format == "url" else min(facts.max_n, held)
     return [(first, min(most, params.n - first)) for first in range(0, params.n, most)]
@@ -260,7 +260,7 @@ def _split_into_requests(
 
 def _expected_usage(facts: ImageModel, asked: Mapping[str, JSON], count: int, prompt: int, *, ceiling: bool) -> Usage:
     """What so many pictures are billed for: likely, or at the most."""
-    each = facts.max_pixels(asked) if ceiling else facts.likely_pixels(asked)
+    each = facts.max_billed_megapixels(asked) if ceiling else facts.likely_billed_megapixels(asked)
     tokens = facts.output_tokens(asked, ceiling=ceiling)
     drawn = None if tokens is None else tokens * count
     return Usage(

@@ -16,7 +16,7 @@ from mediamill.tasks.capabilities.text.documents import Corpus, Document, parse_
 from mediamill.tasks.capabilities.text.prompts import check_template, render_text
 from mediamill.tasks.domain import Ask, Item, Usage
 from mediamill.tasks.errors import BadInput, UsageError
-from mediamill.tasks.providers.operations.rerank import RERANK, RerankModel, RerankStyle, flattened
+from mediamill.tasks.providers.operations.rerank import RERANK, RerankModel, RerankStyle, flatten_document
 from mediamill.tasks.wire import Provider
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ class Rerank:
         if not documents:
             raise BadInput(f"{item.source}: its list of documents is empty", kind="empty")
         for place, document in enumerate(documents):
-            if not flattened(document, params.rank_fields).strip():
+            if not flatten_document(document, params.rank_fields).strip():
                 raise BadInput(
                     f"{item.source}: the document {place} has none of the fields {', '.join(params.rank_fields or ())}",
                     kind="bad_row",
@@ -249,7 +249,7 @@ def _build_rerank_ask(
         "rank_fields": params.rank_fields,
         "spelling": params.spelling,
     }
-    lengths = [len(flattened(one, params.rank_fields).encode("utf-8", "replace")) for one in documents]
+    lengths = [len(flatten_document(one, params.rank_fields).encode("utf-8", "replace")) for one in documents]
     asking = len(query.encode("utf-8", "replace"))
     return Ask(
         capability="rerank",

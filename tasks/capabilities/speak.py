@@ -16,7 +16,7 @@ from mediamill.tasks.capabilities.speech.ordered_answers import MAX_PIECES_AHEAD
 from mediamill.tasks.capabilities.speech.sentence_split import split_text
 from mediamill.tasks.domain import JSON, Ask, Item, Usage
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.providers.operations.tts import TTS, Form, TtsModel
+from mediamill.tasks.providers.operations.tts import TTS, AudioFormat, TtsModel
 from mediamill.tasks.wire import Provider
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ class Speak:
                     count += 1
                     speech = answer.data
                     warnings.update(dict.fromkeys(speech.warnings))
-                    stretch = Stretch(speech.audio, speech.form, speech.rate)
+                    stretch = Stretch(speech.audio, speech.format, speech.rate)
                     if len(asks) == 1:
                         whole = await context.run_in_thread(as_it_came, stretch, path, audio_format, rate)
                         if whole is not None:
@@ -238,11 +238,11 @@ def _get_tts_model(context: CapabilityContext) -> TtsModel:
     return context.provider.model_facts(TTS, context.model, TtsModel)
 
 
-def _default_format(limits: TtsModel) -> Form:
+def _default_format(limits: TtsModel) -> AudioFormat:
     return next(audio_format for audio_format in limits.formats if audio_format != "pcm")
 
 
-def _choose_wire_format(params: SpeakParams, limits: TtsModel, parts: int) -> Form:
+def _choose_wire_format(params: SpeakParams, limits: TtsModel, parts: int) -> AudioFormat:
     """The format to request: the file's own when one request makes the file, otherwise a lossless one.
 
     Raises:
@@ -255,10 +255,10 @@ def _choose_wire_format(params: SpeakParams, limits: TtsModel, parts: int) -> Fo
             raise BadInput("the model has no stream of events", kind="bad_request", hint="leave out --stream")
         return "pcm"
     file_format = params.format or _default_format(limits)
-    return file_format if parts == 1 and file_format in limits.formats else limits.lossless()
+    return file_format if parts == 1 and file_format in limits.formats else limits.lossless_format()
 
 
-def _max_piece_characters(params: SpeakParams, limits: TtsModel, audio_format: Form) -> int:
+def _max_piece_characters(params: SpeakParams, limits: TtsModel, audio_format: AudioFormat) -> int:
     """Maximum characters of a piece: the provider's limit, and what surely fits a reply of ``_MAX_REPLY_BYTES``."""
     bytes_per_second = (
         _LOSSY_BYTES_PER_SECOND if audio_format in ("mp3", "opus") else 2 * (params.sample_rate or _DEFAULT_SAMPLE_RATE)

@@ -17,7 +17,7 @@ from mediamill.tasks.capabilities.speech.recordings import prepare_whole, to_url
 from mediamill.tasks.capabilities.speech.transcript_checks import check_transcript
 from mediamill.tasks.domain import JSON, Answer, Ask, Input, Item, Usage
 from mediamill.tasks.media.endpoint_fit import CutOptions
-from mediamill.tasks.providers.languages import iso_code
+from mediamill.tasks.providers.languages import to_iso_code
 from mediamill.tasks.wire import AudioLimits, Provider
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class Transcribe:
 
     def expected_language(self, params: Any) -> str | None:
         """The language that the text should be in; None when it is to be detected."""
-        return None if params.language == "auto" else iso_code(params.language)
+        return None if params.language == "auto" else to_iso_code(params.language)
 
     async def run(
         self, item: Item, params: SpeechRecognitionParams, call: Call, context: CapabilityContext

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from mediamill.tasks.capabilities.transcribe import SpeechRecognitionParams, Transcribe
-from mediamill.tasks.providers.languages import iso_code
+from mediamill.tasks.providers.languages import to_iso_code
 from mediamill.tasks.providers.operations.translation import TRANSLATION
 
 
@@ -35,4 +35,4 @@ class Translate(Transcribe):
 
     def expected_language(self, params: Any) -> str | None:
         """The target language, whatever is spoken."""
-        return iso_code(params.to)
+        return to_iso_code(params.to)

@@ -12,7 +12,7 @@ from mediamill.tasks.providers.errors.classify import classify_error
 from mediamill.tasks.providers.operations import operation_class
 from mediamill.tasks.providers.operations.base import AudioOperation, JobOperation, Operation
 from mediamill.tasks.providers.provider_info import ProviderInfo
-from mediamill.tasks.providers.rate_limit_headers import read_limits
+from mediamill.tasks.providers.rate_limit_headers import read_rate_limits
 from mediamill.tasks.wire import (
     AudioLimits,
     Endpoint,
@@ -36,17 +36,17 @@ class BaseProvider:
         name: as jobs name it.
         config: its configuration.
         endpoint: where it is reached.
-        offering: names the providers that have an operation, for hints.
+        providers_with: names the providers that have an operation, for hints.
     """
 
     def __init__(
-        self, name: str, config: ProviderConfig, endpoint: Endpoint, offering: Callable[[str], Sequence[str]]
+        self, name: str, config: ProviderConfig, endpoint: Endpoint, providers_with: Callable[[str], Sequence[str]]
     ) -> None:
         self.name = name
         self.config = config
         self.endpoint = endpoint
         self.billing = config.billing
-        self._offering = offering
+        self._providers_with = providers_with
         self._adapters: dict[str, Operation[Any, Any]] = {}
         self._info = ProviderInfo(
             name=name,
@@ -77,7 +77,7 @@ class BaseProvider:
         Raises:
             UsageError: when the provider has no such operation.
         """
-        return _of_kind(self.operation(operation).config, kind)
+        return _expect_type(self.operation(operation).config, kind)
 
     def model_facts(self, operation: str, model: str, kind: type[T]) -> T:
         """What a model can do.
@@ -85,7 +85,7 @@ class BaseProvider:
         Raises:
             UsageError: when the provider has no such operation.
         """
-        return _of_kind(self.operation(operation).model_facts(model), kind)
+        return _expect_type(self.operation(operation).model_facts(model), kind)
 
     def choose_model(self, operation: str, requested: str | None) -> str:
         """The model asked for, or the operation's default.
@@ -93,10 +93,10 @@ class BaseProvider:
         Raises:
             UsageError: when there is neither, or the provider has no such operation.
         """
-        elsewhere = any(
+        known_elsewhere = any(
             requested in config.models for name, config in self.config.operations.items() if name != operation
         )
-        return self.operation(operation).choose_model(requested, known_elsewhere=elsewhere)
+        return self.operation(operation).choose_model(requested, known_elsewhere=known_elsewhere)
 
     def quota(self, operation: str, model: str) -> Quota:
         """Rates and concurrency to begin with."""
@@ -139,19 +139,19 @@ class BaseProvider:
 
     def parse_rate_limits(self, reply: Reply) -> RateLimits:
         """What the reply's headers tell of the rate limits."""
-        return read_limits(self.config.rate_limit_headers, reply.headers)
+        return read_rate_limits(self.config.rate_limit_headers, reply.headers)
 
     def parse_job_id(self, reply: Reply, operation: str) -> str:
         """The remote id in the reply to a create request."""
-        return self._job(operation).parse_job_id(reply)
+        return self._job_operation(operation).parse_job_id(reply)
 
     def build_poll_request(self, wire: Wire, remote_id: str, operation: str) -> Request:
         """The request that asks how a job is doing."""
-        return self._job(operation).build_poll_request(wire, remote_id)
+        return self._job_operation(operation).build_poll_request(wire, remote_id)
 
     def parse_poll(self, reply: Reply, operation: str) -> Poll:
         """What the poll's reply tells."""
-        return self._job(operation).parse_poll(reply)
+        return self._job_operation(operation).parse_poll(reply)
 
     def key_origin(self, model: str) -> str:
         """The origin as request keys name it."""
@@ -161,15 +161,15 @@ class BaseProvider:
         """What to choose instead for an operation, in words."""
         own = self.config.operations.get(operation)
         models = f"--model {' or '.join(own.models)}, or " if own and own.models else ""
-        others = [name for name in self._offering(operation) if name != self.name]
+        others = [name for name in self._providers_with(operation) if name != self.name]
         return f"choose {models}--provider {', '.join(others)}" if others else "choose another --provider"
 
-    def _job(self, operation: str) -> JobOperation[Any, Any]:
+    def _job_operation(self, operation: str) -> JobOperation[Any, Any]:
         adapter = self.operation(operation)
         assert isinstance(adapter, JobOperation), f"{operation} makes no jobs"
         return adapter
 
 
-def _of_kind(found: object, kind: type[T]) -> T:
-    assert isinstance(found, kind), f"{type(found).__name__} is not {kind.__name__}"
-    return found
+def _expect_type(value: object, kind: type[T]) -> T:
+    assert isinstance(value, kind), f"{type(value).__name__} is not {kind.__name__}"
+    return value

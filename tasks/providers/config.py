@@ -18,7 +18,7 @@ from mediamill.tasks.providers.operations.base import OperationConfig, StrictMod
 from mediamill.tasks.providers.provider_info import ErrorQuirk, RateLimitDialect
 from mediamill.tasks.wire import Billing, Endpoint
 
-_CORRECT = "correct the provider's configuration"
+_FIX_HINT = "correct the provider's configuration"
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -54,7 +54,7 @@ class ProviderConfig(StrictModel):
 
     @field_validator("operations", mode="before")
     @classmethod
-    def _read_by_its_own_model(cls, blocks: Any) -> dict[str, OperationConfig[Any]]:
+    def _read_operations(cls, blocks: Any) -> dict[str, OperationConfig[Any]]:
         if not isinstance(blocks, dict) or not all(isinstance(block, dict) for block in blocks.values()):
             raise ValueError("each operation is a block of its own")
         return {name: _read_operation(name, block) for name, block in blocks.items()}
@@ -67,7 +67,7 @@ def _read_operation(name: str, block: Mapping[str, Any]) -> OperationConfig[Any]
     try:
         return operation_class(name, adapter).config_model.model_validate(block)
     except ValidationError as error:
-        raise ValueError(_first_fault(error, name)) from None
+        raise ValueError(_format_first_error(error, name)) from None
     except UsageError as error:
         raise ValueError(f"{name}: {error.message}") from None
     except (ImportError, AttributeError) as error:
@@ -76,9 +76,9 @@ def _read_operation(name: str, block: Mapping[str, Any]) -> OperationConfig[Any]
         raise ValueError(f"{name}: {type(error).__name__}: {error}".partition("\n")[0]) from error
 
 
-def _first_fault(error: ValidationError, *place: str) -> str:
+def _format_first_error(error: ValidationError, *location: str) -> str:
     first = error.errors(include_url=False, include_context=False)[0]
-    where = ".".join(map(str, (*place, *first["loc"])))
+    where = ".".join(map(str, (*location, *first["loc"])))
     return f"{where}{': ' if where else ''}{first['msg'].removeprefix('Value error, ')}"
 
 
@@ -92,14 +92,14 @@ def read_config(path: Path) -> ProviderConfig:
     try:
         config = ProviderConfig.model_validate(yaml.load(path.read_text(encoding="utf-8"), Loader=loader))  # noqa: S506
     except ValidationError as error:
-        raise UsageError(f"{path}: {_first_fault(error)}", hint=_CORRECT) from None
+        raise UsageError(f"{path}: {_format_first_error(error)}", hint=_FIX_HINT) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        words = " ".join(str(error).split())
-        raise UsageError(f"{path}: {words}", hint=_CORRECT) from None
+        reason = " ".join(str(error).split())
+        raise UsageError(f"{path}: {reason}", hint=_FIX_HINT) from None
     return config if config.prices is None else config.model_copy(update={"prices": path.parent / config.prices})
 
 
-def endpoint_of(base_url: str, api: str, key_env: str | None) -> Endpoint:
+def parse_endpoint(base_url: str, api: str, key_env: str | None) -> Endpoint:
     """Origin and API path of a base URL, given with or without the API path or a trailing ``/v1``.
 
     The same variable meant ``https://host/v1`` for some SDKs and ``https://host`` for others (provider docs), so
@@ -113,7 +113,7 @@ def endpoint_of(base_url: str, api: str, key_env: str | None) -> Endpoint:
     Raises:
         UsageError: when it is no http(s) URL.
     """
-    origin, path = _split(base_url)
+    origin, path = _split_base_url(base_url)
     path = path.rstrip("/")
     path = path[:-3] if path.endswith(("/v1", "/v2")) else path
     stem = api.removesuffix("/v1")
@@ -121,7 +121,7 @@ def endpoint_of(base_url: str, api: str, key_env: str | None) -> Endpoint:
     return Endpoint(origin, f"{path}/v1", key_env)
 
 
-def _split(base_url: str) -> tuple[str, str]:
+def _split_base_url(base_url: str) -> tuple[str, str]:
     """Origin and path; the origin is spelled in one way only, for it is part of every request key."""
     hint = "write http(s)://host[:port][/path]"
     try:

@@ -20,12 +20,12 @@ _CODES = (
     "sq:albanian sr:serbian su:sundanese sv:swedish sw:swahili ta:tamil te:telugu tg:tajik th:thai tk:turkmen "
     "tl:tagalog tr:turkish tt:tatar uk:ukrainian ur:urdu uz:uzbek vi:vietnamese yi:yiddish yo:yoruba zh:chinese"
 )
-_OTHER = {
+_OTHER_NAMES = {
     "bokmål": "no", "burmese": "my", "cantonese": "yue", "castilian": "es", "farsi": "fa", "flemish": "nl",
     "haitian creole": "ht", "hawaiian": "haw", "javanese": "jv", "jw": "jv", "letzeburgesch": "lb", "mandarin": "zh",
     "moldavian": "ro", "moldovan": "ro", "panjabi": "pa", "pushto": "ps", "sinhalese": "si", "valencian": "ca",
 }  # fmt: skip
-_LONG = (
+_LONG_CODES = (
     "afr:af ara:ar bel:be ben:bn bul:bg cat:ca ces:cs cze:cs cym:cy dan:da deu:de ger:de ell:el gre:el eng:en est:et "
     "eus:eu baq:eu fas:fa per:fa fin:fi fra:fr fre:fr glg:gl heb:he hin:hi hrv:hr hun:hu hye:hy arm:hy ind:id isl:is "
     "ice:is ita:it jpn:ja kan:kn kat:ka geo:ka kaz:kk khm:km kor:ko lat:la lav:lv lit:lt mal:ml mar:mr mkd:mk mac:mk "
@@ -34,15 +34,15 @@ _LONG = (
     "urd:ur uzb:uz vie:vi yid:yi yor:yo zho:zh chi:zh cmn:zh iw:he in:id ji:yi"
 )
 """ISO-639-2 and -3 codes, and old two-letter ones, of languages that have a code in ISO-639-1."""
-_NONE = frozenset({"und", "mis", "mul", "zxx", "unk"})
+_NO_LANGUAGE = frozenset({"und", "mis", "mul", "zxx", "unk"})
 """ISO-639 codes that stand for no one language."""
 
-_BY_NAME = {name: code for code, name in (pair.split(":") for pair in _CODES.split())} | _OTHER
-_KNOWN = set(_BY_NAME.values())
-_SHORT = dict(pair.split(":") for pair in _LONG.split())
+_BY_NAME = {name: code for code, name in (pair.split(":") for pair in _CODES.split())} | _OTHER_NAMES
+_KNOWN_CODES = set(_BY_NAME.values())
+_SHORT_CODES = dict(pair.split(":") for pair in _LONG_CODES.split())
 
 
-def iso_code(language: Any) -> str | None:
+def to_iso_code(language: Any) -> str | None:
     """``en`` from ``english``, ``EN``, ``eng`` or ``en-US``; None when no language is told."""
     if not isinstance(language, str):
         return None
@@ -50,7 +50,7 @@ def iso_code(language: Any) -> str | None:
     if text in _BY_NAME:
         return _BY_NAME[text]
     code = text.split("-")[0].split("_")[0]
-    code = _SHORT.get(code, code)
-    if code in _NONE or not code.isascii():
+    code = _SHORT_CODES.get(code, code)
+    if code in _NO_LANGUAGE or not code.isascii():
         return None
-    return code if code in _KNOWN or (code.isalpha() and len(code) in (2, 3)) else None
+    return code if code in _KNOWN_CODES or (code.isalpha() and len(code) in (2, 3)) else None

@@ -24,8 +24,8 @@ class LocalProvider(BaseProvider):
             UsageError: when there is no such operation.
         """
         if requested is None and operation == TTS and not self.endpoint.origin:
-            for name, voice in self.operation_config(TTS, TtsConfig).models.items():
-                if voice.program is None or shutil.which(voice.program):
+            for name, facts in self.operation_config(TTS, TtsConfig).models.items():
+                if facts.program is None or shutil.which(facts.program):
                     return name
         if requested is None and operation == TRANSLATION and not self.endpoint.origin:
             raise UsageError("the built-in recogniser does not translate", hint=self.alternatives(operation))
@@ -33,11 +33,11 @@ class LocalProvider(BaseProvider):
 
     def key_origin(self, model: str) -> str:
         """The model is the engine."""
-        return self.endpoint.origin or _engine(model)
+        return self.endpoint.origin or _engine_and_version(model)
 
 
 @functools.cache
-def _engine(model: str) -> str:
+def _engine_and_version(model: str) -> str:
     """An engine and its version; looked up once, for that reads folders and every request key holds it."""
     try:
         return f"local:{model}-{version(_PACKAGES.get(model, model))}"

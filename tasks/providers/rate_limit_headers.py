@@ -13,19 +13,19 @@ from mediamill.tasks.providers.provider_info import RateLimitDialect
 from mediamill.tasks.retry_after import MAX_WAIT, parse_non_negative, parse_retry_after, valid_wait_or_none
 from mediamill.tasks.wire import RateLimits
 
-_MINUTE = 60.0
-_MOST_PER_SECOND = 1e9
-_PART = re.compile(r"(\d{1,400}(?:\.\d{0,400})?|\.\d{1,400})(ms|us|µs|μs|ns|h|m|s)", re.ASCII)
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9}
+_SECONDS_PER_MINUTE = 60.0
+_MAX_PER_SECOND = 1e9
+_DURATION_PART = re.compile(r"(\d{1,400}(?:\.\d{0,400})?|\.\d{1,400})(ms|us|µs|μs|ns|h|m|s)", re.ASCII)
+_SECONDS_PER_UNIT = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9}
 _TRY_AGAIN = re.compile(r"try again in\s+((?:[\d.]{1,40}\s?(?:ms|h|m|s))+)", re.IGNORECASE | re.ASCII)
 
 
-def wait_hint(
+def read_wait_seconds(
     dialects: Sequence[RateLimitDialect],
     headers: Mapping[str, str],
     body_text: str = "",
     *,
-    cap: float = MAX_WAIT,
+    max_seconds: float = MAX_WAIT,
     now: float | None = None,
 ) -> float | None:
     """Seconds the reply asks to wait, within [0, ``cap``]; None when it does not say.
@@ -38,57 +38,57 @@ def wait_hint(
         dialects: the provider's, for headers whose meaning differs.
         headers: with lower-cased names.
         body_text: the error's message, or the whole body as text.
-        cap: most seconds returned.
+        max_seconds: most seconds returned.
         now: Unix time, for dates.
     """
-    found = (
+    waits = (
         parse_retry_after(headers, time.time() if now is None else now),
-        _reset(dialects, headers),
-        _try_again(body_text),
+        _read_reset_seconds(dialects, headers),
+        _parse_try_again(body_text),
     )
-    return next((min(wait, cap) for wait in found if wait is not None), None)
+    return next((min(wait, max_seconds) for wait in waits if wait is not None), None)
 
 
-def read_limits(dialects: Sequence[RateLimitDialect], headers: Mapping[str, str]) -> RateLimits:
+def read_rate_limits(dialects: Sequence[RateLimitDialect], headers: Mapping[str, str]) -> RateLimits:
     """What the reply's headers tell of the rate limits, in the provider's own units; nothing without a dialect."""
     if "per_second" in dialects and ("x-ratelimit-limit" in headers or "x-tokenlimit-limit" in headers):
         return RateLimits(
-            requests_per_second=_rate(headers, "x-ratelimit-limit-dynamic", "x-ratelimit-limit"),
-            tokens_per_second=_rate(headers, "x-tokenlimit-limit-dynamic", "x-tokenlimit-limit"),
-            remaining_requests=_count(headers, "x-ratelimit-remaining-dynamic", "x-ratelimit-remaining"),
-            remaining_tokens=_count(headers, "x-tokenlimit-remaining-dynamic", "x-tokenlimit-remaining"),
+            requests_per_second=_read_rate(headers, "x-ratelimit-limit-dynamic", "x-ratelimit-limit"),
+            tokens_per_second=_read_rate(headers, "x-tokenlimit-limit-dynamic", "x-tokenlimit-limit"),
+            remaining_requests=_read_count(headers, "x-ratelimit-remaining-dynamic", "x-ratelimit-remaining"),
+            remaining_tokens=_read_count(headers, "x-tokenlimit-remaining-dynamic", "x-tokenlimit-remaining"),
             reset_requests=parse_non_negative(headers.get("x-ratelimit-reset")),
         )
     if "per_minute" in dialects:
         return RateLimits(
-            requests_per_second=_rate(headers, "x-ratelimit-limit-requests", per=_MINUTE),
-            tokens_per_second=_rate(headers, "x-ratelimit-limit-tokens", per=_MINUTE),
-            remaining_requests=_count(headers, "x-ratelimit-remaining-requests"),
-            remaining_tokens=_count(headers, "x-ratelimit-remaining-tokens"),
-            reset_requests=go_duration(headers.get("x-ratelimit-reset-requests")),
-            reset_tokens=go_duration(headers.get("x-ratelimit-reset-tokens")),
+            requests_per_second=_read_rate(headers, "x-ratelimit-limit-requests", per=_SECONDS_PER_MINUTE),
+            tokens_per_second=_read_rate(headers, "x-ratelimit-limit-tokens", per=_SECONDS_PER_MINUTE),
+            remaining_requests=_read_count(headers, "x-ratelimit-remaining-requests"),
+            remaining_tokens=_read_count(headers, "x-ratelimit-remaining-tokens"),
+            reset_requests=parse_go_duration(headers.get("x-ratelimit-reset-requests")),
+            reset_tokens=parse_go_duration(headers.get("x-ratelimit-reset-tokens")),
         )
     if "tokens_per_minute" in dialects:
         return RateLimits(
-            tokens_per_second=_rate(headers, "x-ratelimit-limit-tokens", per=_MINUTE),
-            remaining_tokens=_count(headers, "x-ratelimit-remaining-tokens"),
-            reset_tokens=go_duration(headers.get("x-ratelimit-reset-tokens")),
+            tokens_per_second=_read_rate(headers, "x-ratelimit-limit-tokens", per=_SECONDS_PER_MINUTE),
+            remaining_tokens=_read_count(headers, "x-ratelimit-remaining-tokens"),
+            reset_tokens=parse_go_duration(headers.get("x-ratelimit-reset-tokens")),
         )
     return RateLimits()
 
 
-def go_duration(text: str | None) -> float | None:
+def parse_go_duration(text: str | None) -> float | None:
     """Seconds in a Go duration such as ``1h2m3.5s``, ``6m0s`` or ``12ms``; None when it is not one."""
     text = (text or "").strip()
     if text == "0":
         return 0.0
-    parts = list(_PART.finditer(text))
+    parts = list(_DURATION_PART.finditer(text))
     if not parts or "".join(part.group(0) for part in parts) != text:
         return None
-    return valid_wait_or_none(sum(float(part[1]) * _UNITS[part[2]] for part in parts))
+    return valid_wait_or_none(sum(float(part[1]) * _SECONDS_PER_UNIT[part[2]] for part in parts))
 
 
-def _reset(dialects: Sequence[RateLimitDialect], headers: Mapping[str, str]) -> float | None:
+def _read_reset_seconds(dialects: Sequence[RateLimitDialect], headers: Mapping[str, str]) -> float | None:
     if "per_second" in dialects and (seconds := parse_non_negative(headers.get("x-ratelimit-reset"))) is not None:
         return seconds
     names = ["requests"] if "per_minute" in dialects else []
@@ -97,25 +97,25 @@ def _reset(dialects: Sequence[RateLimitDialect], headers: Mapping[str, str]) -> 
         wait
         for name in names
         if parse_non_negative(headers.get(f"x-ratelimit-remaining-{name}")) == 0
-        and (wait := go_duration(headers.get(f"x-ratelimit-reset-{name}"))) is not None
+        and (wait := parse_go_duration(headers.get(f"x-ratelimit-reset-{name}"))) is not None
     ]
     return max(waits, default=None)
 
 
-def _try_again(text: str) -> float | None:
+def _parse_try_again(text: str) -> float | None:
     match = _TRY_AGAIN.search(text[:20_000])
-    return go_duration(re.sub(r"\s", "", match[1].lower())) if match else None
+    return parse_go_duration(re.sub(r"\s", "", match[1].lower())) if match else None
 
 
-def _rate(headers: Mapping[str, str], *names: str, per: float = 1.0) -> float | None:
+def _read_rate(headers: Mapping[str, str], *names: str, per: float = 1.0) -> float | None:
     """The first of ``names`` that is a usable rate; zero and absurd values are no limit to steer by."""
     for name in names:
         value = parse_non_negative(headers.get(name))
-        if value is not None and 0 < value / per <= _MOST_PER_SECOND:
+        if value is not None and 0 < value / per <= _MAX_PER_SECOND:
             return value / per
     return None
 
 
-def _count(headers: Mapping[str, str], *names: str) -> float | None:
+def _read_count(headers: Mapping[str, str], *names: str) -> float | None:
     values = (parse_non_negative(headers.get(name)) for name in names)
     return next((value for value in values if value is not None), None)

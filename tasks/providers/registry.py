@@ -14,7 +14,7 @@ from mediamill.configs import FOLDER
 from mediamill.tasks.errors import NoSuchOption, UsageError
 from mediamill.tasks.plugins import PROVIDER_GROUP, find_plugins, load_plugin, plugin_error
 from mediamill.tasks.providers.base import BaseProvider
-from mediamill.tasks.providers.config import ProviderConfig, endpoint_of, read_config
+from mediamill.tasks.providers.config import ProviderConfig, parse_endpoint, read_config
 from mediamill.tasks.providers.operations import load_object
 from mediamill.tasks.wire import Endpoint, Provider
 
@@ -70,7 +70,7 @@ def _config_file(name: str) -> Path:
 
 def default_provider(environ: Mapping[str, str], operation: str | None = None) -> str:
     """The first provider that has the operation and whose key is set; the built-in one when there is none."""
-    for name, config in sound_configs():
+    for name, config in usable_configs():
         if operation is not None and operation not in config.operations:
             continue
         if config.key_env and not config.key_optional and environ.get(config.key_env):
@@ -85,13 +85,13 @@ def make_provider(name: str, *, base_url: str | None, api_key_env: str | None, e
         NoSuchOption: when there is none of that name.
         UsageError: when its key is not set, or it needs a base URL.
     """
-    config = _config_of(name)
-    key_env = _key_env(name, config, api_key_env, environ)
-    endpoint = _endpoint(name, config, base_url, key_env, environ)
-    return _adapter(name, config)(name, config, endpoint, offering)
+    config = _load_named_config(name)
+    key_env = _choose_key_env(name, config, api_key_env, environ)
+    endpoint = _choose_endpoint(name, config, base_url, key_env, environ)
+    return _load_provider_class(name, config)(name, config, endpoint, providers_with)
 
 
-def _adapter(name: str, config: ProviderConfig) -> type[BaseProvider]:
+def _load_provider_class(name: str, config: ProviderConfig) -> type[BaseProvider]:
     """The class of a provider.
 
     Raises:
@@ -102,8 +102,8 @@ def _adapter(name: str, config: ProviderConfig) -> type[BaseProvider]:
     try:
         found = load_object(config.adapter)
     except (Exception, SystemExit) as error:  # an adapter may be another package's
-        why = f"{type(error).__name__}: {error}".partition("\n")[0]
-        raise UsageError(f"the adapter {config.adapter} of the provider {name} cannot be used: {why}") from error
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise UsageError(f"the adapter {config.adapter} of the provider {name} cannot be used: {reason}") from error
     if not (isinstance(found, type) and issubclass(found, BaseProvider)):
         raise UsageError(f"the adapter {config.adapter} of the provider {name} is no class of a provider")
     return found
@@ -114,22 +114,22 @@ def is_built_in(name: str) -> bool:
     return name in _built_in()
 
 
-def offering(operation: str) -> tuple[str, ...]:
+def providers_with(operation: str) -> tuple[str, ...]:
     """The providers that have an operation, with a model of their own for it or any that is named."""
-    found = ((name, config.operations.get(operation)) for name, config in sound_configs())
-    return tuple(name for name, config in found if config and (config.default_model or config.any_model))
+    configs = ((name, config.operations.get(operation)) for name, config in usable_configs())
+    return tuple(name for name, config in configs if config and (config.default_model or config.any_model))
 
 
-def key_name(name: str, api_key_env: str | None) -> str | None:
+def key_env_name(name: str, api_key_env: str | None) -> str | None:
     """The NAME of the variable a provider's key is read from; None where it takes none.
 
     Raises:
         NoSuchOption: when there is no such provider.
     """
-    return api_key_env or _config_of(name).key_env
+    return api_key_env or _load_named_config(name).key_env
 
 
-def sound_configs() -> Iterator[tuple[str, ProviderConfig]]:
+def usable_configs() -> Iterator[tuple[str, ProviderConfig]]:
     """Every configuration but those from outside that cannot be read: they stop only what names them."""
     for name in provider_names():
         try:
@@ -141,31 +141,31 @@ def sound_configs() -> Iterator[tuple[str, ProviderConfig]]:
         yield name, config
 
 
-def _config_of(name: str) -> ProviderConfig:
+def _load_named_config(name: str) -> ProviderConfig:
     if name not in provider_names():
         raise NoSuchOption("provider", name, provider_names())
     return load_config(name)
 
 
-def _key_env(name: str, config: ProviderConfig, asked: str | None, environ: Mapping[str, str]) -> str | None:
-    key_env = asked or config.key_env
+def _choose_key_env(name: str, config: ProviderConfig, requested: str | None, environ: Mapping[str, str]) -> str | None:
+    key_env = requested or config.key_env
     if key_env is None or environ.get(key_env):
         return key_env
-    if config.key_optional and asked is None:
+    if config.key_optional and requested is None:
         return None
     raise UsageError(
         f"{name} needs a key and {key_env} is not set", hint=f"export {key_env}=... or leave out --provider"
     )
 
 
-def _endpoint(
+def _choose_endpoint(
     name: str, config: ProviderConfig, base_url: str | None, key_env: str | None, environ: Mapping[str, str]
 ) -> Endpoint:
     from_environment = environ.get(config.base_url_env) if config.base_url_env else None
     chosen = base_url or from_environment or config.base_url
     if chosen is not None:
-        api = endpoint_of(config.base_url, "/v1", None).api if config.base_url else "/v1"
-        return endpoint_of(chosen, api, key_env)
+        api = parse_endpoint(config.base_url, "/v1", None).api if config.base_url else "/v1"
+        return parse_endpoint(chosen, api, key_env)
     if name == _LOCAL:
         return Endpoint("", "/v1", None)
     raise UsageError(f"{name} needs --base-url", hint="for example --base-url http://localhost:8000/v1")

@@ -22,26 +22,26 @@ class Event:
     data: bytes
 
 
-def events(body: bytes) -> Iterator[Event]:
+def parse_events(body: bytes) -> Iterator[Event]:
     """The events of a whole stream, in order; comments and events without data are passed over.
 
     Data that the end of the stream cuts off from its blank line counts too: ``[DONE]`` often lacks it
     (provider docs).
     """
     start = len(_BOM) if body.startswith(_BOM) else 0
-    kind, data = b"", list[bytes]()
-    for found in _LINE.finditer(body, start):
-        line = found[1]
+    event_type, data = b"", list[bytes]()
+    for match in _LINE.finditer(body, start):
+        line = match[1]
         if line:
             name, _, value = line.partition(b":")
             value = value.removeprefix(b" ")
             if name == b"data":
                 data.append(value)
             elif name == b"event":
-                kind = value
+                event_type = value
             continue
         if data:
-            yield Event(kind.decode("utf-8", "replace") or "message", b"\n".join(data))
-        kind, data = b"", []
+            yield Event(event_type.decode("utf-8", "replace") or "message", b"\n".join(data))
+        event_type, data = b"", []
     if data:
-        yield Event(kind.decode("utf-8", "replace") or "message", b"\n".join(data))
+        yield Event(event_type.decode("utf-8", "replace") or "message", b"\n".join(data))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mediamill.tasks.providers.registry import offering
+from mediamill.tasks.providers.registry import providers_with
 from tests.helpers.audio_files import syllables, to_wav
 from tests.helpers.cli_runs import mediamill, read_rows
 from tests.helpers.local_server import RunningServer
@@ -17,7 +17,7 @@ from tests.helpers.transcription_requests import tone_wav
 
 MODELS = {"together": "openai/whisper-large-v3", "openai": "whisper-1", "groq": "whisper-large-v3"}
 PRICES = {"together": "0.0015", "openai": "0.006", "groq": "0.00185"}
-TRANSLATORS = f"--provider {', '.join(offering('translation'))}"
+TRANSLATORS = f"--provider {', '.join(providers_with('translation'))}"
 KEYS = {"TOGETHER_API_KEY": "k", "OPENAI_API_KEY": "k", "GROQ_API_KEY": "k"}
 
 

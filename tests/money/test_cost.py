@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mediamill.tasks.domain import Usage
 from mediamill.tasks.money.cost import Pricing
 from mediamill.tasks.money.prices import Price, PriceBook
-from mediamill.tasks.providers.operations import meter_of, priced_as
+from mediamill.tasks.providers.operations import find_meter, find_price_fallback
 from mediamill.tasks.wire import Billing
 
 AUDIO = "transcription"
@@ -21,7 +21,9 @@ AUDIO = "transcription"
 def pricing(*rows: tuple[str, str], **rules: Any) -> Pricing:
     """One model's prices by unit, the most trusted first."""
     listed = [Price(unit, Decimal(usd), f"source {n}", "2026-11-20") for n, (unit, usd) in enumerate(rows)]
-    return Pricing("p", Billing(**rules), PriceBook({("p", "m", AUDIO): listed} if rows else {}), meter_of, priced_as)
+    return Pricing(
+        "p", Billing(**rules), PriceBook({("p", "m", AUDIO): listed} if rows else {}), find_meter, find_price_fallback
+    )
 
 
 def heard(seconds: str) -> Usage:
@@ -145,7 +147,7 @@ def test_a_metered_cost_is_exact_to_twelve_places(seconds: Decimal, usd: str) ->
 
 def test_the_price_lists_own_figures() -> None:
     """By hand: 90 s at $0.0015 a minute; 1 s at Groq, billed as 10 s at $0.04 an hour."""
-    together = Pricing.of("together", Billing(), meter_of, priced_as)
+    together = Pricing.of("together", Billing(), find_meter, find_price_fallback)
     assert together.cost("openai/whisper-large-v3", AUDIO, heard("90"), None).usd == Decimal("0.00225")
-    groq = Pricing.of("groq", Billing(min_seconds=Decimal(10)), meter_of, priced_as)
+    groq = Pricing.of("groq", Billing(min_seconds=Decimal(10)), find_meter, find_price_fallback)
     assert groq.cost("whisper-large-v3-turbo", AUDIO, heard("1"), None).usd == Decimal("0.000111111111")

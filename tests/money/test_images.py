@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mediamill.tasks.domain import Usage
 from mediamill.tasks.money.cost import Pricing
 from mediamill.tasks.money.prices import Price, PriceBook
-from mediamill.tasks.providers.operations import meter_of, priced_as
+from mediamill.tasks.providers.operations import find_meter, find_price_fallback
 from mediamill.tasks.providers.operations.image_config import IMAGE, ImageModel
 from mediamill.tasks.providers.registry import load_config
 from mediamill.tasks.wire import Billing
@@ -26,7 +26,7 @@ LISTED = [
 def pricing(**units: str) -> Pricing:
     """The pricing of one model by unit."""
     prices = [Price(unit.removeprefix("_"), Decimal(usd), "somewhere", "2026-01-01") for unit, usd in units.items()]
-    return Pricing("p", Billing(), PriceBook({("p", "m", IMAGE): prices}), meter_of, priced_as)
+    return Pricing("p", Billing(), PriceBook({("p", "m", IMAGE): prices}), find_meter, find_price_fallback)
 
 
 def cost(priced: Pricing, usage: Usage) -> Decimal | None:
@@ -84,9 +84,9 @@ def test_what_is_not_known_is_not_zero(units: dict[str, str]) -> None:
 @pytest.mark.parametrize(("name", "model"), LISTED)
 def test_every_listed_model_has_a_price_and_its_most_is_stated(name: str, model: str) -> None:
     facts = made(name).model_facts(IMAGE, model, ImageModel)
-    priced = Pricing.of(name, made(name).billing, meter_of, priced_as)
+    priced = Pricing.of(name, made(name).billing, find_meter, find_price_fallback)
     tokens = facts.output_tokens({}, ceiling=True)
-    usage = Usage(images=1, megapixels=facts.max_pixels({}), input_tokens=100, output_tokens=tokens)
+    usage = Usage(images=1, megapixels=facts.max_billed_megapixels({}), input_tokens=100, output_tokens=tokens)
     assert (priced.ceiling(model, IMAGE, usage) or 0) > 0
     assert (priced.source(model, IMAGE) or "").startswith("$")
 

@@ -9,7 +9,7 @@ from mediamill.tasks.domain import Usage
 from mediamill.tasks.money.cost import Pricing
 from mediamill.tasks.money.meter import Metered
 from mediamill.tasks.money.prices import Price, PriceBook
-from mediamill.tasks.providers.operations import meter_of, priced_as
+from mediamill.tasks.providers.operations import find_meter, find_price_fallback
 from mediamill.tasks.providers.registry import load_config, provider_names
 from mediamill.tasks.wire import Billing
 
@@ -37,11 +37,11 @@ class PageMeter:
 
 def test_every_configured_operation_has_a_meter() -> None:
     operations = {operation for name in provider_names() for operation in load_config(name).operations}
-    assert [operation for operation in operations if meter_of(operation) is None] == []
+    assert [operation for operation in operations if find_meter(operation) is None] == []
 
 
 def test_an_operation_is_priced_by_its_meter() -> None:
-    pricing = Pricing("p", Billing(), BOOK, {"ocr": PageMeter()}.get, priced_as)
+    pricing = Pricing("p", Billing(), BOOK, {"ocr": PageMeter()}.get, find_price_fallback)
     usage = Usage(input_images=3, requests=1)
     cost = pricing.cost("m", "ocr", usage, None)
     assert (cost.usd, cost.basis, cost.source) == (Decimal("0.006"), "metered", str(PAGE))
@@ -61,12 +61,16 @@ def test_where_the_lists_have_no_price_that_of_the_operation_it_is_priced_as_hol
 
 
 def test_prompts_cost_the_same_with_pictures_and_without() -> None:
-    assert (priced_as("chat"), priced_as("vision_chat"), priced_as("rerank")) == ("vision_chat", "chat", None)
-    assert priced_as("no-such-operation") is None
+    assert (find_price_fallback("chat"), find_price_fallback("vision_chat"), find_price_fallback("rerank")) == (
+        "vision_chat",
+        "chat",
+        None,
+    )
+    assert find_price_fallback("no-such-operation") is None
 
 
 def test_without_a_meter_a_cost_is_unknown_and_has_no_ceiling() -> None:
-    pricing = Pricing("p", Billing(), BOOK, meter_of, priced_as)
+    pricing = Pricing("p", Billing(), BOOK, find_meter, find_price_fallback)
     usage = Usage(input_images=3, requests=1)
     assert pricing.cost("m", "ocr", usage, None).basis == "unknown"
     assert pricing.ceiling("m", "ocr", usage) is None

@@ -11,18 +11,18 @@ from hypothesis import strategies as st
 from mediamill.tasks.domain import Usage
 from mediamill.tasks.money.cost import Pricing
 from mediamill.tasks.money.prices import Price, PriceBook
-from mediamill.tasks.providers.operations import meter_of, priced_as
+from mediamill.tasks.providers.operations import find_meter, find_price_fallback
 from mediamill.tasks.wire import Billing
 from tests.helpers.hypothesis_profile import repeatable
 
 
 def of(name: str) -> Pricing:
-    return Pricing.of(name, Billing(), meter_of, priced_as)
+    return Pricing.of(name, Billing(), find_meter, find_price_fallback)
 
 
 def pricing(*rows: tuple[str, str]) -> Pricing:
     listed = [Price(unit, Decimal(usd), f"source {n}", "2026-11-20") for n, (unit, usd) in enumerate(rows)]
-    return Pricing("p", Billing(), PriceBook({("p", "m", "rerank"): listed}), meter_of, priced_as)
+    return Pricing("p", Billing(), PriceBook({("p", "m", "rerank"): listed}), find_meter, find_price_fallback)
 
 
 @pytest.mark.parametrize(("sessions", "usd"), [(1, "0.03"), (0, "0"), (3, "0.09")])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mediamill.tasks.domain import Usage
 from mediamill.tasks.money.cost import Pricing
 from mediamill.tasks.money.prices import Price, PriceBook
-from mediamill.tasks.providers.operations import meter_of, priced_as
+from mediamill.tasks.providers.operations import find_meter, find_price_fallback
 from mediamill.tasks.wire import Billing
 from tests.helpers.hypothesis_profile import repeatable
 from tests.money.test_price_list import PAID
@@ -27,12 +27,13 @@ TOKENS = (
 
 def pricing(*prices: Price, **billing: object) -> Pricing:
     """The pricing of one model."""
-    return Pricing("p", Billing(**billing), PriceBook({("p", "m", "transcription"): list(prices)}), meter_of, priced_as)  # type: ignore[arg-type]
+    book = PriceBook({("p", "m", "transcription"): list(prices)})
+    return Pricing("p", Billing(**billing), book, find_meter, find_price_fallback)  # type: ignore[arg-type]
 
 
 def of(name: str) -> Pricing:
     """The real pricing of a provider."""
-    return Pricing.of(name, made(name).billing, meter_of, priced_as)
+    return Pricing.of(name, made(name).billing, find_meter, find_price_fallback)
 
 
 def heard(seconds: str) -> Usage:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from mediamill.tasks.errors import NoSuchOption, UsageError
-from mediamill.tasks.providers.config import endpoint_of
+from mediamill.tasks.providers.config import parse_endpoint
 from mediamill.tasks.providers.registry import default_provider, load_config, make_provider
 from tests.providers.made import KEY, KEYS, NAMES, made
 
@@ -59,13 +59,13 @@ def test_the_environment_names_another_server(name: str, base_url: str) -> None:
 )
 def test_what_is_no_url_is_a_usage_error(base_url: str) -> None:
     with pytest.raises(UsageError, match="base URL") as refused:
-        endpoint_of(base_url, "/v1", None)
+        parse_endpoint(base_url, "/v1", None)
     assert refused.value.hint
 
 
 def test_a_password_in_a_base_url_is_refused_and_not_repeated() -> None:
     with pytest.raises(UsageError) as refused:
-        endpoint_of(f"https://me:{KEY}@gw.example/v1", "/v1", None)
+        parse_endpoint(f"https://me:{KEY}@gw.example/v1", "/v1", None)
     assert KEY not in str(refused.value)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mediamill.tasks.calls.request_key import request_key
 from mediamill.tasks.domain import Input
 from mediamill.tasks.errors import BadReply, UsageError
-from mediamill.tasks.providers.operations.tts_reply import holds_sound
+from mediamill.tasks.providers.operations.tts_reply import holds_audio
 from mediamill.tasks.providers.registry import load_config
 from tests.providers.making import BY_URL, KEY, NAMES, WAV, ask, make, model_of, parsed, reply
 
@@ -154,7 +154,7 @@ def test_every_reply_is_an_answer_or_a_problem_with_a_verdict(
     problem = provider.classify(told, operation)
     if problem is None:
         assert status < 300
-        if not holds_sound(told):
+        if not holds_audio(told):
             orjson.loads(body)
         return
     assert problem.verdict in ("retry", "fail", "stop", "unknown")

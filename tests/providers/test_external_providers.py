@@ -111,8 +111,8 @@ def heard(model: str, operation: str = "transcription", **params: JSON) -> Ask:
 def test_a_yaml_file_is_a_provider(acme: Provider) -> None:
     assert "acme" in registry.provider_names()
     assert registry.default_provider({"ACME_API_KEY": "k"}, "summary") == "acme"
-    assert "acme" in registry.offering("transcription")
-    assert registry.key_name("acme", None) == "ACME_API_KEY"
+    assert "acme" in registry.providers_with("transcription")
+    assert registry.key_env_name("acme", None) == "ACME_API_KEY"
     asked = heard(acme.choose_model("transcription", None), diarize=True)
     wire = acme.to_wire(asked)
     assert (wire.origin, wire.path) == ("https://api.acme.example", "/v1/audio/transcriptions")

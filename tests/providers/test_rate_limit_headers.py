@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mediamill.tasks.providers.provider_info import RateLimitDialect
-from mediamill.tasks.providers.rate_limit_headers import go_duration, read_limits, wait_hint
+from mediamill.tasks.providers.rate_limit_headers import parse_go_duration, read_rate_limits, read_wait_seconds
 from mediamill.tasks.providers.registry import load_config
 from mediamill.tasks.retry_after import MAX_WAIT
 
@@ -39,9 +39,9 @@ headers = st.dictionaries(st.sampled_from(NAMES), odd_values)
 
 @given(st.sampled_from(PROVIDERS), headers, st.text(max_size=80) | odd_values.map("try again in {}s".format))
 def test_no_header_makes_it_raise_or_wait_long(provider: str, values: dict[str, str], text: str) -> None:
-    wait = wait_hint(DIALECTS[provider], values, text, now=NOW)
+    wait = read_wait_seconds(DIALECTS[provider], values, text, now=NOW)
     assert wait is None or 0 <= wait <= MAX_WAIT
-    limits = read_limits(DIALECTS[provider], values)
+    limits = read_rate_limits(DIALECTS[provider], values)
     for rate in (limits.requests_per_second, limits.tokens_per_second):
         assert rate is None or 0 < rate <= 1e9
     for count in (limits.remaining_requests, limits.reset_requests, limits.reset_tokens):
@@ -50,13 +50,13 @@ def test_no_header_makes_it_raise_or_wait_long(provider: str, values: dict[str, 
 
 def test_waits_in_their_order() -> None:
     values = {"retry-after-ms": "1500", "retry-after": "7", "x-ratelimit-reset": "9"}
-    assert wait_hint(DIALECTS["together"], values, "try again in 11s") == 1.5
+    assert read_wait_seconds(DIALECTS["together"], values, "try again in 11s") == 1.5
     del values["retry-after-ms"]
-    assert wait_hint(DIALECTS["together"], values, "try again in 11s") == 7
+    assert read_wait_seconds(DIALECTS["together"], values, "try again in 11s") == 7
     del values["retry-after"]
-    assert wait_hint(DIALECTS["together"], values, "try again in 11s") == 9
-    assert wait_hint(DIALECTS["together"], {}, "try again in 11s") == 11
-    assert wait_hint(DIALECTS["together"], {}) is None
+    assert read_wait_seconds(DIALECTS["together"], values, "try again in 11s") == 9
+    assert read_wait_seconds(DIALECTS["together"], {}, "try again in 11s") == 11
+    assert read_wait_seconds(DIALECTS["together"], {}) is None
 
 
 @pytest.mark.parametrize(
@@ -68,19 +68,19 @@ def test_waits_in_their_order() -> None:
     ],
 )  # fmt: skip
 def test_retry_after(text: str, wait: float | None) -> None:
-    assert wait_hint(DIALECTS["openai"], {"retry-after": text}, now=NOW) == wait
+    assert read_wait_seconds(DIALECTS["openai"], {"retry-after": text}, now=NOW) == wait
 
 
 def test_a_bad_hint_gives_way_to_the_next() -> None:
-    assert wait_hint(DIALECTS["openai"], {"retry-after-ms": "nan", "retry-after": "4"}) == 4
+    assert read_wait_seconds(DIALECTS["openai"], {"retry-after-ms": "nan", "retry-after": "4"}) == 4
 
 
 def test_openai_resets_count_only_when_nothing_is_left() -> None:
     values = {"x-ratelimit-remaining-requests": "3", "x-ratelimit-reset-requests": "6m0s"}
-    assert wait_hint(DIALECTS["openai"], values) is None
+    assert read_wait_seconds(DIALECTS["openai"], values) is None
     values["x-ratelimit-remaining-requests"] = "0"
     values["x-ratelimit-reset-requests"] = "12ms"
-    assert wait_hint(DIALECTS["openai"], values) == 0.012
+    assert read_wait_seconds(DIALECTS["openai"], values) == 0.012
 
 
 def test_groqs_daily_bucket_is_neither_a_wait_nor_a_rate() -> None:
@@ -88,26 +88,28 @@ def test_groqs_daily_bucket_is_neither_a_wait_nor_a_rate() -> None:
         "x-ratelimit-limit-requests": "14400", "x-ratelimit-remaining-requests": "0",
         "x-ratelimit-reset-requests": "23h59m", "x-ratelimit-limit-tokens": "6000",
     }  # fmt: skip
-    assert wait_hint(DIALECTS["groq"], values) is None
-    assert wait_hint(DIALECTS["groq"], values, "Rate limit reached. Please try again in 2.5s. Visit") == 2.5
-    assert read_limits(DIALECTS["groq"], values).requests_per_second is None
-    assert read_limits(DIALECTS["groq"], values).tokens_per_second == 100
+    assert read_wait_seconds(DIALECTS["groq"], values) is None
+    assert read_wait_seconds(DIALECTS["groq"], values, "Rate limit reached. Please try again in 2.5s. Visit") == 2.5
+    assert read_rate_limits(DIALECTS["groq"], values).requests_per_second is None
+    assert read_rate_limits(DIALECTS["groq"], values).tokens_per_second == 100
 
 
 def test_each_providers_units() -> None:
-    together = read_limits(
+    together = read_rate_limits(
         DIALECTS["together"], {"x-ratelimit-limit": "10", "x-ratelimit-reset": "2", "x-tokenlimit-limit": "5000"}
     )
     assert (together.requests_per_second, together.reset_requests, together.tokens_per_second) == (10, 2, 5000)
     assert (
-        read_limits(
+        read_rate_limits(
             DIALECTS["together"], {"x-ratelimit-limit": "10", "x-ratelimit-limit-dynamic": "4"}
         ).requests_per_second
         == 4
     )
-    openai = read_limits(DIALECTS["openai"], {"x-ratelimit-limit-requests": "600", "x-ratelimit-limit-tokens": "60000"})
+    openai = read_rate_limits(
+        DIALECTS["openai"], {"x-ratelimit-limit-requests": "600", "x-ratelimit-limit-tokens": "60000"}
+    )
     assert (openai.requests_per_second, openai.tokens_per_second) == (10, 1000)
-    assert read_limits(DIALECTS["cohere"], {"x-ratelimit-limit-requests": "600"}).requests_per_second is None
+    assert read_rate_limits(DIALECTS["cohere"], {"x-ratelimit-limit-requests": "600"}).requests_per_second is None
 
 
 @pytest.mark.parametrize(
@@ -124,10 +126,10 @@ def test_each_providers_units() -> None:
     ],
 )
 def test_go_durations(text: str, seconds: float | None) -> None:
-    assert go_duration(text) == seconds
+    assert parse_go_duration(text) == seconds
 
 
 @given(st.integers(0, 99), st.integers(0, 59), st.integers(0, 59_999))
 def test_go_durations_are_read_back(hours: int, minutes: int, milliseconds: int) -> None:
-    seconds = go_duration(f"{hours}h{minutes}m{milliseconds}ms")
+    seconds = parse_go_duration(f"{hours}h{minutes}m{milliseconds}ms")
     assert seconds == pytest.approx(hours * 3600 + minutes * 60 + milliseconds / 1000)

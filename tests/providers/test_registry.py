@@ -89,7 +89,7 @@ def test_the_environment_names_another_base_url_and_the_job_wins(name: str) -> N
 )  # fmt: skip
 def test_a_wrong_base_url_is_one_line_without_secrets(base_url: str) -> None:
     with pytest.raises(UsageError) as caught:
-        config.endpoint_of(base_url, "/v1", None)
+        config.parse_endpoint(base_url, "/v1", None)
     assert KEY not in str(caught.value)
     assert "\n" not in str(caught.value)
 

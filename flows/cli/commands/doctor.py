@@ -95,10 +95,10 @@ def _check_decoder() -> list[Finding]:
 
 
 def _check_keys() -> list[Finding]:
-    from mediamill.tasks.providers.registry import default_provider, sound_configs
+    from mediamill.tasks.providers.registry import default_provider, usable_configs
 
     findings = []
-    for name, config in sound_configs():
+    for name, config in usable_configs():
         if config.key_env is None:
             continue
         message = f"{config.key_env} is {'set' if os.environ.get(config.key_env) else 'not set'}"

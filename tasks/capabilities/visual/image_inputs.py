@@ -127,7 +127,7 @@ async def prepare_image_input(
         return ImageInput(item.source, Input(digest, "url", payload=payload), (1, vision.max_tokens(detail)))
     from mediamill.tasks.media.images.prepare import prepare_image
 
-    limits = vision.limits(count)
+    limits = vision.image_limits(count)
     async with context.fetch(item) as media, context.reserve_memory(_DECODING_BYTES + 2 * media.size):
         try:
             picture = await context.run_in_thread(
@@ -135,7 +135,7 @@ async def prepare_image_input(
                 media.path,
                 media.sha256,
                 limits,
-                longest=vision.longest(detail),
+                longest=vision.max_side(detail),
                 data=media.data,
                 thumbnail=thumbnail,
                 check=context.raise_if_stopped,
@@ -143,7 +143,9 @@ async def prepare_image_input(
         except BadInput as error:
             error.message = f"{item.source}: {error.message}"
             raise
-    return ImageInput(item.source, picture.input, vision.estimate(picture.width, picture.height, detail), picture)
+    return ImageInput(
+        item.source, picture.input, vision.estimate_tokens(picture.width, picture.height, detail), picture
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,14 +176,14 @@ async def estimate_image(
         except BadInput as error:
             error.message = f"{item.source}: {error.message}"
             raise
-    limits = vision.limits(count)
-    width, height = target_size(info, limits, vision.longest(detail))
+    limits = vision.image_limits(count)
+    width, height = target_size(info, limits, vision.max_side(detail))
     whole = target_size(info, limits, None)
-    tokens = vision.estimate(width, height, detail)
+    tokens = vision.estimate_tokens(width, height, detail)
     share = width * height / (info.width * info.height)
     return ImageEstimate(
         tokens,
-        max(vision.estimate(*whole, "full")[0] - tokens[0], 0),
+        max(vision.estimate_tokens(*whole, "full")[0] - tokens[0], 0),
         round(info.size * (1 - share)) if share < 1 else 0,
     )
 

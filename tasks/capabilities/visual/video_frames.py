@@ -87,7 +87,7 @@ async def take_frames(
                 )
             _check_frame_count(wanted, vision)
             return await context.run_in_thread(
-                frames_at, media.path, wanted, vision.longest(choice.detail), context.raise_if_stopped
+                frames_at, media.path, wanted, vision.max_side(choice.detail), context.raise_if_stopped
             )
         except BadInput as error:
             error.message = f"{item.source}: {error.message}"
@@ -123,8 +123,8 @@ def choose_frame_times(choice: FrameChoice, span: tuple[float, float]) -> list[f
 
 def estimate_frame_tokens(choice: FrameChoice, vision: Vision, info: VideoInfo) -> tuple[int, int]:
     """Tokens that one frame is likely to take, and the most."""
-    scale = min(1.0, (vision.longest(choice.detail) or 10**6) / max(info.width, info.height))
-    return vision.estimate(round(info.width * scale) or 1, round(info.height * scale) or 1, choice.detail)
+    scale = min(1.0, (vision.max_side(choice.detail) or 10**6) / max(info.width, info.height))
+    return vision.estimate_tokens(round(info.width * scale) or 1, round(info.height * scale) or 1, choice.detail)
 
 
 def _check_frame_count(wanted: Sequence[float], vision: Vision) -> None:

@@ -12,7 +12,7 @@ from mediamill.tasks.capabilities.parameters import Option, parse_list
 from mediamill.tasks.capabilities.text.prompts import check_template
 from mediamill.tasks.domain import JSON
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.providers.operations.videos import VideoConfig, VideoModel, pixels
+from mediamill.tasks.providers.operations.videos import VideoConfig, VideoModel, count_pixels
 
 _SIZE_PATTERN = re.compile(r"[1-9]\d{1,3}x[1-9]\d{1,3}")
 _DEFAULT_FRAMES: Mapping[int, tuple[Literal["first", "last"], ...]] = {1: ("first",), 2: ("first", "last")}
@@ -180,7 +180,7 @@ def _find_cheapest(video_model: VideoModel, config: VideoConfig) -> dict[str, JS
     """The smallest, shortest, roughest version, of what the model lets be chosen."""
     lowest = min(video_model.resolutions, key=lambda name: int("".join(filter(str.isdigit, name)) or 0), default=None)
     cheap: dict[str, JSON] = {
-        "size": video_model.smallest(),
+        "size": video_model.smallest_size(),
         "seconds": min(video_model.seconds, default=None),
         "steps": video_model.steps[0] if video_model.steps else None,
         "resolution": lowest,
@@ -201,7 +201,7 @@ def _check_prompt(prompt: str, video_model: VideoModel, model: str, *, has_keyfr
 
 def _check_allowed(model: str, name: str, value: Any, allowed: Sequence[Any]) -> None:
     if value is not None and allowed and value not in allowed:
-        chosen = sorted(allowed, key=pixels) if name == "size" else allowed
+        chosen = sorted(allowed, key=count_pixels) if name == "size" else allowed
         raise _bad_request(f"{model} takes {name} {', '.join(map(str, chosen))}, not {value}", f"change {name}")
 
 

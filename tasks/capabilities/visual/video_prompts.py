@@ -84,7 +84,7 @@ class VideoPrompts:
             payload = Payload("frame.jpg", "image/jpeg", len(frame.data), data=frame.data)
             recipe = f"frame-{round(frame.at * 1000)}-{frame.width}x{frame.height}"
             inputs.append(Input(sha256, recipe, payload=payload))
-            least, most = self.vision.estimate(frame.width, frame.height, self.detail)
+            least, most = self.vision.estimate_tokens(frame.width, frame.height, self.detail)
             low, high = low + least, high + most
         prompt = self._build_prompt(parts, question, transcript)
         return replace(prompt, inputs=tuple(inputs), media_tokens=(low, high))

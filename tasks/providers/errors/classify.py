@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from mediamill.tasks.providers.errors.error_body import ErrorBody, NotJSON, clean, decode, error_in, page_title
+from mediamill.tasks.providers.errors.error_body import (
+    ErrorBody,
+    NotJSON,
+    decode_json,
+    find_error,
+    read_page_title,
+    redact_line,
+)
 from mediamill.tasks.providers.provider_info import ProviderInfo
-from mediamill.tasks.providers.rate_limit_headers import wait_hint
+from mediamill.tasks.providers.rate_limit_headers import read_wait_seconds
 from mediamill.tasks.wire import Problem, Reply, Verdict
 
-Meaning = tuple[Verdict, str]
+Classification = tuple[Verdict, str]
 
-_CODES: dict[str, Meaning] = {
+_BY_CODE: dict[str, Classification] = {
     "insufficient_quota": ("stop", "credits"),
     "billing_hard_limit_reached": ("stop", "credits"),
     "billing_not_active": ("stop", "credits"),
@@ -32,8 +39,8 @@ _CODES: dict[str, Meaning] = {
     "request_too_large": ("fail", "too_large"),
     "unsupported_format": ("fail", "unsupported_format"),
 }
-_TOKEN_LIMIT = (413, "rate_limit_exceeded")
-_STATUS: dict[int, Meaning] = {
+_TOKEN_LIMIT_ERROR = (413, "rate_limit_exceeded")
+_BY_STATUS: dict[int, Classification] = {
     401: ("stop", "auth"),
     402: ("stop", "credits"),
     403: ("stop", "forbidden"),
@@ -55,7 +62,7 @@ _STATUS: dict[int, Meaning] = {
     524: ("retry", "timeout"),
     529: ("retry", "overloaded"),
 }
-_LOST_BEHIND_GATEWAY = frozenset({502, 504, 520, 524})
+_GATEWAY_STATUSES = frozenset({502, 504, 520, 524})
 """A gateway lost the answer: the provider may have given one and billed it."""
 
 _HINTS = {
@@ -78,33 +85,35 @@ def classify_error(provider: ProviderInfo, reply: Reply) -> Problem | None:
     an account that is refused, a model or an endpoint that does not exist.
     """
     try:
-        content = decode(reply.body)
+        content = decode_json(reply.body)
     except NotJSON:
         error = None
-        message = page_title(reply.body)
+        message = read_page_title(reply.body)
     else:
-        error = error_in(content)
-        message = error.message if error else clean(reply.body[:400].decode("utf-8", "replace"))
+        error = find_error(content)
+        message = error.message if error else redact_line(reply.body[:400].decode("utf-8", "replace"))
         if reply.status < HTTPStatus.MULTIPLE_CHOICES:
-            return _inside_success(provider, reply, error)
+            return _classify_success_body(provider, reply, error)
     if reply.status < HTTPStatus.MULTIPLE_CHOICES:
-        message = f"{provider.name} answered {reply.status} with {clean(message)[:80] or 'nothing'} instead of JSON"
+        message = (
+            f"{provider.name} answered {reply.status} with {redact_line(message)[:80] or 'nothing'} instead of JSON"
+        )
         return Problem("unknown", "bad_body", message, billed=True)
-    verdict, kind = _meaning(provider, reply, error)
+    verdict, kind = _classify_failure(provider, reply, error)
     message = f"{provider.name} answered {reply.status}: {message or 'no message'}"
-    return _problem(verdict, kind, message, provider, reply, error)
+    return _build_problem(verdict, kind, message, provider, reply, error)
 
 
-def _inside_success(provider: ProviderInfo, reply: Reply, error: ErrorBody | None) -> Problem | None:
+def _classify_success_body(provider: ProviderInfo, reply: Reply, error: ErrorBody | None) -> Problem | None:
     """An error object in a success is judged by its code, and without one as a passing failure."""
     if error is None:
         return None
-    verdict, kind = _meaning(provider, Reply(500, reply.headers, b""), error)
+    verdict, kind = _classify_failure(provider, Reply(500, reply.headers, b""), error)
     message = f"{provider.name} answered {reply.status} with an error: {error.message or 'no message'}"
-    return _problem(verdict, kind, message, provider, reply, error)
+    return _build_problem(verdict, kind, message, provider, reply, error)
 
 
-def _problem(
+def _build_problem(
     verdict: Verdict,
     kind: str,
     message: str,
@@ -117,30 +126,30 @@ def _problem(
         verdict=verdict,
         kind=kind,
         message=message,
-        billed=verdict == "retry" and reply.status in _LOST_BEHIND_GATEWAY,
-        wait=wait_hint(provider.rate_limit_headers, reply.headers, message) if verdict == "retry" else None,
+        billed=verdict == "retry" and reply.status in _GATEWAY_STATUSES,
+        wait=read_wait_seconds(provider.rate_limit_headers, reply.headers, message) if verdict == "retry" else None,
         code=next(iter(error.codes), None) if error else None,
         hint=hint.format(key=provider.endpoint.key_env or "the environment") if hint else None,
     )
 
 
-def _meaning(provider: ProviderInfo, reply: Reply, error: ErrorBody | None) -> Meaning:
+def _classify_failure(provider: ProviderInfo, reply: Reply, error: ErrorBody | None) -> Classification:
     for code in error.codes if error else ():
-        if code in _CODES:
-            return _CODES[code]
-        if (reply.status, code) == _TOKEN_LIMIT and "too_large_means_token_limit" in provider.error_quirks:
+        if code in _BY_CODE:
+            return _BY_CODE[code]
+        if (reply.status, code) == _TOKEN_LIMIT_ERROR and "too_large_means_token_limit" in provider.error_quirks:
             return "fail", "token_limit"
-    refined = _refined(provider, reply.status, error)
+    refined = _refine_status(provider, reply.status, error)
     if refined:
         return refined
-    verdict, kind = _STATUS.get(reply.status) or _by_class(reply.status)
-    should = reply.headers.get("x-should-retry")
-    if verdict != "stop" and should in ("true", "false"):
-        verdict = "retry" if should == "true" else "fail"
+    verdict, kind = _BY_STATUS.get(reply.status) or _classify_unlisted_status(reply.status)
+    should_retry = reply.headers.get("x-should-retry")
+    if verdict != "stop" and should_retry in ("true", "false"):
+        verdict = "retry" if should_retry == "true" else "fail"
     return verdict, kind
 
 
-def _refined(provider: ProviderInfo, status: int, error: ErrorBody | None) -> Meaning | None:
+def _refine_status(provider: ProviderInfo, status: int, error: ErrorBody | None) -> Classification | None:
     """What a status means more exactly, from the error's parameter and words."""
     param = error.param if error else None
     message = error.message.lower() if error else ""
@@ -161,7 +170,7 @@ def _refined(provider: ProviderInfo, status: int, error: ErrorBody | None) -> Me
     return None
 
 
-def _by_class(status: int) -> Meaning:
+def _classify_unlisted_status(status: int) -> Classification:
     if status < HTTPStatus.BAD_REQUEST:
         return "fail", "redirect"
     return ("retry", "server_error") if status >= HTTPStatus.INTERNAL_SERVER_ERROR else ("fail", "bad_request")

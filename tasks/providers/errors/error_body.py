@@ -9,8 +9,8 @@ from typing import Any
 
 import orjson
 
-_MAX_CHARACTERS = 200
-_MAX_READ = 2000
+_MAX_MESSAGE_CHARACTERS = 200
+_MAX_READ_CHARACTERS = 2000
 _TITLE = re.compile(rb"<title[^>]{0,200}>([^<]{0,1000})", re.IGNORECASE)
 _KEYS = re.compile(
     r"(?P<label>\b(?:bearer|api[-_ ]?key|authorization|token)\b[\"']?(?: (?:is|was|provided))?\s?[:=]?\s?)"
@@ -41,7 +41,7 @@ class NotJSON(ValueError):
     """The body is not JSON."""
 
 
-def decode(body: bytes) -> Any:
+def decode_json(body: bytes) -> Any:
     """The body's JSON.
 
     Raises:
@@ -53,7 +53,7 @@ def decode(body: bytes) -> Any:
         raise NotJSON from None
 
 
-def error_in(content: Any) -> ErrorBody | None:
+def find_error(content: Any) -> ErrorBody | None:
     """The error in a decoded body; None when it holds none.
 
     Understands (provider docs) ``{"error": {...}}``, ``{"error": "..."}``, ``{"code", "error"}``, ``{"message"}``,
@@ -63,48 +63,53 @@ def error_in(content: Any) -> ErrorBody | None:
         return None
     error = content.get("error")
     if error and isinstance(error, dict):
-        return _error_body(error.get("message") or error, error)
+        return _to_error_body(error.get("message") or error, error)
     if error and isinstance(error, str):
-        return _error_body(error, content)
+        return _to_error_body(error, content)
     if content.get("detail"):
         return _from_detail(content["detail"], content)
     if isinstance(content.get("errors"), list) and content["errors"]:
-        return _error_body(content["errors"][0], content)
+        return _to_error_body(content["errors"][0], content)
     if content.get("object") == "error" or ("message" in content and "text" not in content):
-        return _error_body(content.get("message"), content)
+        return _to_error_body(content.get("message"), content)
     return None
 
 
-def page_title(body: bytes) -> str:
+def read_page_title(body: bytes) -> str:
     """What a body that is not JSON says: a page's title, or its first words."""
     title = _TITLE.search(body[:4096])
-    return clean((title.group(1) if title else body[:_MAX_READ]).decode("utf-8", "replace"))
+    return redact_line((title.group(1) if title else body[:_MAX_READ_CHARACTERS]).decode("utf-8", "replace"))
 
 
-def clean(text: Any) -> str:
+def redact_line(text: Any) -> str:
     """One line of at most 200 characters; anything that looks like a key is masked."""
     try:
-        line = _CONTROL.sub(" ", str(text)[:_MAX_READ]).strip()
+        line = _CONTROL.sub(" ", str(text)[:_MAX_READ_CHARACTERS]).strip()
     except RecursionError:
         return "a message nested too deep to read"
-    return _KEYS.sub(lambda m: f"{m['label'] or ''}{m['quote'] or ''}***", line)[:_MAX_CHARACTERS]
+    return _KEYS.sub(lambda m: f"{m['label'] or ''}{m['quote'] or ''}***", line)[:_MAX_MESSAGE_CHARACTERS]
 
 
-def _error_body(message: Any, content: Mapping[str, Any]) -> ErrorBody:
-    text = clean("" if message is None else message)
-    return ErrorBody(text, _word(content.get("code")), _word(content.get("type")), _word(content.get("param")))
+def _to_error_body(message: Any, content: Mapping[str, Any]) -> ErrorBody:
+    text = redact_line("" if message is None else message)
+    return ErrorBody(
+        text,
+        _to_short_text(content.get("code")),
+        _to_short_text(content.get("type")),
+        _to_short_text(content.get("param")),
+    )
 
 
-def _word(value: Any) -> str | None:
-    return None if value is None or value == "" or isinstance(value, (dict, list)) else clean(value)[:64]
+def _to_short_text(value: Any) -> str | None:
+    return None if value is None or value == "" or isinstance(value, (dict, list)) else redact_line(value)[:64]
 
 
 def _from_detail(detail: Any, content: Mapping[str, Any]) -> ErrorBody:
     """FastAPI's validation errors: the place and the message of the first."""
     first = detail[0] if isinstance(detail, list) else detail
     if not isinstance(first, dict):
-        return _error_body(first, content)
+        return _to_error_body(first, content)
     loc = first.get("loc")
-    place = ".".join(str(part) for part in loc[:8] if part != "body") if isinstance(loc, list) else ""
+    location = ".".join(str(part) for part in loc[:8] if part != "body") if isinstance(loc, list) else ""
     message = first.get("msg") or first.get("message") or first
-    return _error_body(f"{place}: {message}" if place else message, {**content, "param": place or None})
+    return _to_error_body(f"{location}: {message}" if location else message, {**content, "param": location or None})

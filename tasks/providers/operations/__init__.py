@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from mediamill.tasks.money.meter import Meter
     from mediamill.tasks.providers.operations.base import Operation
 
-_HERE = "mediamill.tasks.providers.operations"
+_PACKAGE = "mediamill.tasks.providers.operations"
 _OPERATIONS = {
-    "transcription": f"{_HERE}.transcription:Transcription",
-    "translation": f"{_HERE}.translation:Translation",
-    "tts": f"{_HERE}.tts:Tts",
-    "chat": f"{_HERE}.chat:Chat",
-    "vision_chat": f"{_HERE}.vision_chat:VisionChat",
-    "rerank": f"{_HERE}.rerank:Rerank",
-    "embeddings": f"{_HERE}.embeddings:Embeddings",
-    "code_interpreter": f"{_HERE}.code_interpreter:CodeInterpreter",
-    "image": f"{_HERE}.images:Images",
-    "video": f"{_HERE}.videos:Videos",
+    "transcription": f"{_PACKAGE}.transcription:Transcription",
+    "translation": f"{_PACKAGE}.translation:Translation",
+    "tts": f"{_PACKAGE}.tts:Tts",
+    "chat": f"{_PACKAGE}.chat:Chat",
+    "vision_chat": f"{_PACKAGE}.vision_chat:VisionChat",
+    "rerank": f"{_PACKAGE}.rerank:Rerank",
+    "embeddings": f"{_PACKAGE}.embeddings:Embeddings",
+    "code_interpreter": f"{_PACKAGE}.code_interpreter:CodeInterpreter",
+    "image": f"{_PACKAGE}.images:Images",
+    "video": f"{_PACKAGE}.videos:Videos",
 }
 _BUILT_IN = frozenset(_OPERATIONS)
 
@@ -68,12 +68,12 @@ def operation_class(name: str, adapter: str | None = None) -> type[Operation[Any
     return found
 
 
-def meter_of(name: str) -> Meter | None:
+def find_meter(name: str) -> Meter | None:
     """What prices an operation; None where it has no known price, or where there is no such operation."""
     return operation_class(name).meter if is_operation(name) else None
 
 
-def priced_as(name: str) -> str | None:
+def find_price_fallback(name: str) -> str | None:
     """The operation whose prices hold for one that a price list does not have; None for one that has only its own."""
     return operation_class(name).priced_as if is_operation(name) else None
 

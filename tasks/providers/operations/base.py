@@ -94,17 +94,17 @@ class Operation(ABC, Generic[ConfigT, FactsT]):
         known = self.config.any_model or next(iter(listed.values()), None)
         return known or self.facts_model()  # type: ignore[return-value]
 
-    def choose_model(self, asked: str | None, *, known_elsewhere: bool) -> str:
+    def choose_model(self, requested: str | None, *, known_elsewhere: bool) -> str:
         """The model asked for, or the default.
 
         Args:
-            asked: None for the default.
+            requested: None for the default.
             known_elsewhere: the provider lists the model for another operation.
 
         Raises:
             UsageError: when none is asked for and there is no default.
         """
-        chosen = asked or self.config.default_model
+        chosen = requested or self.config.default_model
         if chosen is None:
             raise UsageError(f"{self.provider.name} needs a model", hint="name it with --model")
         return chosen

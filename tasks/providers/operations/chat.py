@@ -11,31 +11,31 @@ from mediamill.tasks.domain import JSON, Ask, Input
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.money.tokens import TokenMeter
 from mediamill.tasks.providers.operations.base import ModelFacts, Operation, OperationConfig, parsed
-from mediamill.tasks.providers.operations.chat_reply import completion_in
-from mediamill.tasks.providers.operations.chat_stream import classify_stream, has_token, is_stream
+from mediamill.tasks.providers.operations.chat_reply import parse_completion
+from mediamill.tasks.providers.operations.chat_stream import classify_completion_stream, has_token, is_completion_stream
 from mediamill.tasks.providers.operations.payload_url import payload_url
 from mediamill.tasks.wire import Parsed, Problem, Reply, Request, Wire
 
 CHAT = "chat"
 """The operation, as the price list names it: prompts of words alone."""
 
-PICTURE, VIDEO = "picture", "video"
+IMAGE_PART, VIDEO_PART = "picture", "video"
 """Parts of a message that stand for the Ask's inputs, in their order."""
 
-Structured = Literal["json_schema", "json_object", "tool", "none"]
+StructuredOutput = Literal["json_schema", "json_object", "tool", "none"]
 """How a model is held to a schema: by the endpoint, to JSON alone, through a tool's parameters, or by words only."""
 
-_PARTS = {PICTURE: "image_url", VIDEO: "video_url"}
-_MIN_DEADLINE = 300.0
-_SECONDS_A_TOKEN = 0.1
-_SCHEMA_NAME = "answer"
-_MAX_NAME = 128
+_WIRE_PART_TYPES = {IMAGE_PART: "image_url", VIDEO_PART: "video_url"}
+_MIN_DEADLINE_SECONDS = 300.0
+_SECONDS_PER_TOKEN = 0.1
+_DEFAULT_SCHEMA_NAME = "answer"
+_MAX_SCHEMA_NAME_CHARACTERS = 128
 
 
 class ChatModel(ModelFacts):
     """A model that answers prompts."""
 
-    structured: Structured = "json_schema"
+    structured: StructuredOutput = "json_schema"
     tools: bool = True
     thinks: bool = Field(default=False, description="spends tokens of its answer on reasoning")
     effort: bool = Field(default=False, description="takes reasoning_effort")
@@ -43,8 +43,8 @@ class ChatModel(ModelFacts):
 
     def abilities(self) -> tuple[str, ...]:
         """That it answers, thinks, calls tools, and how it is held to a schema."""
-        named = (self.thinks, "thinks"), (self.tools, "tools")
-        return ("answers", *(word for able, word in named if able), self.structured)
+        flags = (self.thinks, "thinks"), (self.tools, "tools")
+        return ("answers", *(word for supported, word in flags if supported), self.structured)
 
 
 ModelT = TypeVar("ModelT", bound=ChatModel)
@@ -82,9 +82,9 @@ class Completion(Operation[ConfigT, ModelT]):
         Raises:
             BadInput: when the endpoint or the model does not take what is asked.
         """
-        asked, facts = ask.params, self.model_facts(ask.model)
-        body: dict[str, JSON] = {"model": ask.model, "messages": asked["messages"]}
-        limit = asked.get("max_tokens")
+        params, facts = ask.params, self.model_facts(ask.model)
+        body: dict[str, JSON] = {"model": ask.model, "messages": params["messages"]}
+        limit = params.get("max_tokens")
         if isinstance(limit, int):
             if facts.max_output is not None and limit > facts.max_output:
                 raise BadInput(
@@ -93,21 +93,21 @@ class Completion(Operation[ConfigT, ModelT]):
                     hint="lower --max-tokens",
                 )
             body[self.config.limit_field] = limit
-        body.update(self._sampling(asked))
-        body.update(_thinking(ask.model, facts, asked))
-        body.update(_bound(ask.model, facts, asked))
+        body.update(self._build_sampling_fields(params))
+        body.update(_build_reasoning_fields(ask.model, facts, params))
+        body.update(_build_output_fields(ask.model, facts, params))
         return Wire(
             origin=self.provider.key_origin(ask.model),
             path=self.path,
             params=body,
-            timeout=max(_MIN_DEADLINE, (limit if isinstance(limit, int) else 0) * _SECONDS_A_TOKEN),
-            stream=bool(asked.get("stream")),
+            timeout=max(_MIN_DEADLINE_SECONDS, (limit if isinstance(limit, int) else 0) * _SECONDS_PER_TOKEN),
+            stream=bool(params.get("stream")),
         )
 
     def build_request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
         """The body with the media in it; a stream is asked for here, for it changes nothing about what is bought."""
         messages: Any = wire.params["messages"]
-        body: dict[str, JSON] = {**wire.params, "messages": _with_media(messages, asks[0].inputs)}
+        body: dict[str, JSON] = {**wire.params, "messages": _insert_media(messages, asks[0].inputs)}
         if not wire.stream:
             return Request("POST", wire.path, json=body)
         body["stream"] = True
@@ -124,30 +124,30 @@ class Completion(Operation[ConfigT, ModelT]):
         Raises:
             BadReply: when there is no choice in it, or a stream broke off.
         """
-        data, usage = completion_in(reply)
+        data, usage = parse_completion(reply)
         return [parsed(reply, data, usage)]
 
     def classify(self, reply: Reply) -> Problem | None:
         """What an error means; one inside a stream counts."""
-        if is_stream(reply):
-            return classify_stream(self.provider, reply)
+        if is_completion_stream(reply):
+            return classify_completion_stream(self.provider, reply)
         return super().classify(reply)
 
-    def _sampling(self, asked: Mapping[str, JSON]) -> dict[str, JSON]:
+    def _build_sampling_fields(self, params: Mapping[str, JSON]) -> dict[str, JSON]:
         body: dict[str, JSON] = {}
-        for name in _SAMPLING:
-            value = asked.get(name)
+        for name in _SAMPLING_FIELDS:
+            value = params.get(name)
             if value is None:
                 continue
             if name not in self.config.sampling:
                 raise BadInput(f"{self.provider.name} takes no {name}", kind="bad_request", hint=f"leave {name} out")
             body[name] = value
-        wanted = asked.get("logprobs")
-        if wanted is not None:
+        logprobs = params.get("logprobs")
+        if logprobs is not None:
             if self.config.logprobs is None:
                 raise BadInput(f"{self.provider.name} tells no logprobs", kind="bad_request", hint="leave logprobs out")
-            flag: dict[str, JSON] = {"logprobs": True, "top_logprobs": wanted}
-            body.update({"logprobs": wanted} if self.config.logprobs == "count" else flag)
+            flag: dict[str, JSON] = {"logprobs": True, "top_logprobs": logprobs}
+            body.update({"logprobs": logprobs} if self.config.logprobs == "count" else flag)
         return body
 
 
@@ -160,7 +160,7 @@ class Chat(Completion[ChatConfig, ChatModel]):
     priced_as = "vision_chat"  # pictures cost no more: price lists file a model under one of the two
 
 
-_SAMPLING = (
+_SAMPLING_FIELDS = (
     "temperature",
     "top_p",
     "top_k",
@@ -174,8 +174,8 @@ _SAMPLING = (
 )
 
 
-def _thinking(model: str, facts: ChatModel, asked: Mapping[str, JSON]) -> dict[str, JSON]:
-    effort = asked.get("reasoning_effort")
+def _build_reasoning_fields(model: str, facts: ChatModel, params: Mapping[str, JSON]) -> dict[str, JSON]:
+    effort = params.get("reasoning_effort")
     if effort is None:
         return {}
     if not facts.effort:
@@ -183,46 +183,46 @@ def _thinking(model: str, facts: ChatModel, asked: Mapping[str, JSON]) -> dict[s
     return {"reasoning_effort": effort}
 
 
-def _bound(model: str, facts: ChatModel, asked: Mapping[str, JSON]) -> dict[str, JSON]:
+def _build_output_fields(model: str, facts: ChatModel, params: Mapping[str, JSON]) -> dict[str, JSON]:
     """How the answer is held to a schema, and the tools it may call."""
-    schema, tools = asked.get("schema"), asked.get("tools")
-    given: dict[str, JSON] = {}
+    schema, tools = params.get("schema"), params.get("tools")
+    fields: dict[str, JSON] = {}
     if tools is not None:
         if not facts.tools:
             raise BadInput(f"{model} calls no tools", kind="bad_request", hint="leave the tools out")
-        choice = asked.get("tool_choice")
-        given = {"tools": tools} if choice is None else {"tools": tools, "tool_choice": choice}
+        choice = params.get("tool_choice")
+        fields = {"tools": tools} if choice is None else {"tools": tools, "tool_choice": choice}
     if schema is None:
-        return given
-    name = str(asked.get("schema_name") or _SCHEMA_NAME)[:_MAX_NAME]
+        return fields
+    name = str(params.get("schema_name") or _DEFAULT_SCHEMA_NAME)[:_MAX_SCHEMA_NAME_CHARACTERS]
     if facts.structured == "json_schema":
-        return {**given, "response_format": {"type": "json_schema", "json_schema": {"name": name, "schema": schema}}}
+        return {**fields, "response_format": {"type": "json_schema", "json_schema": {"name": name, "schema": schema}}}
     if facts.structured == "json_object":
-        return {**given, "response_format": {"type": "json_object"}}
+        return {**fields, "response_format": {"type": "json_object"}}
     if facts.structured == "tool" and facts.tools and tools is None:
         function: JSON = {"name": name, "description": "Give the answer.", "parameters": schema}
         chosen: JSON = {"type": "function", "function": {"name": name}}
         return {"tools": [{"type": "function", "function": function}], "tool_choice": chosen}
-    return given
+    return fields
 
 
-def _with_media(messages: Sequence[Mapping[str, Any]], inputs: Sequence[Input]) -> list[JSON]:
+def _insert_media(messages: Sequence[Mapping[str, Any]], inputs: Sequence[Input]) -> list[JSON]:
     """Messages whose media parts hold the inputs: as ``data:`` URLs, or as the URL that is passed through.
 
     A part is ``{"type": "picture", "input": 0}``, with ``"detail"`` where the endpoint takes it.
     """
-    return [{**message, "content": _content(message.get("content"), inputs)} for message in messages]
+    return [{**message, "content": _insert_content_media(message.get("content"), inputs)} for message in messages]
 
 
-def _content(content: Any, inputs: Sequence[Input]) -> JSON:
+def _insert_content_media(content: Any, inputs: Sequence[Input]) -> JSON:
     if not isinstance(content, list):
         return content  # type: ignore[no-any-return]
-    return [_part(part, inputs) if part["type"] in _PARTS else part for part in content]
+    return [_to_wire_part(part, inputs) if part["type"] in _WIRE_PART_TYPES else part for part in content]
 
 
-def _part(part: Mapping[str, Any], inputs: Sequence[Input]) -> JSON:
-    held: dict[str, JSON] = {"url": payload_url(inputs[part["input"]].payload)}
+def _to_wire_part(part: Mapping[str, Any], inputs: Sequence[Input]) -> JSON:
+    media: dict[str, JSON] = {"url": payload_url(inputs[part["input"]].payload)}
     if part.get("detail"):
-        held["detail"] = part["detail"]
-    kind = _PARTS[part["type"]]
-    return {"type": kind, kind: held}
+        media["detail"] = part["detail"]
+    kind = _WIRE_PART_TYPES[part["type"]]
+    return {"type": kind, kind: media}

@@ -17,7 +17,7 @@ from mediamill.tasks.wire import Parsed, Problem, Reply, Request, Wire
 CODE_INTERPRETER = "code_interpreter"
 """The operation, as the price list names it."""
 
-_GROUP = "group"
+_GROUP_FIELD = "group"
 """Whose session an Ask without one begins: equal code begins one for each group."""
 
 
@@ -52,7 +52,7 @@ class CodeInterpreter(Operation[InterpreterConfig, InterpreterModel]):
     def to_wire(self, ask: Ask) -> Wire:
         """The endpoint and the fields that are set."""
         body: dict[str, JSON] = {"language": ask.params.get("language") or "python", "code": ask.params["code"]}
-        for name in ("session_id", "files", _GROUP):
+        for name in ("session_id", "files", _GROUP_FIELD):
             if ask.params.get(name):
                 body[name] = ask.params[name]
         origin = self.provider.key_origin(ask.model)
@@ -60,11 +60,11 @@ class CodeInterpreter(Operation[InterpreterConfig, InterpreterModel]):
 
     def build_request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
         """The body; the group only tells the beginnings of sessions apart."""
-        return Request("POST", wire.path, json={name: v for name, v in wire.params.items() if name != _GROUP})
+        return Request("POST", wire.path, json={name: v for name, v in wire.params.items() if name != _GROUP_FIELD})
 
     def classify(self, reply: Reply) -> Problem | None:
         """Code that fails is an answer; it is told as a 200 with ``errors``, or with outputs of type ``error``."""
-        if reply.status == 200 and _data(reply.body) is not None:  # noqa: PLR2004
+        if reply.status == 200 and _parse_session(reply.body) is not None:  # noqa: PLR2004
             return None
         return super().classify(reply)
 
@@ -74,24 +74,28 @@ class CodeInterpreter(Operation[InterpreterConfig, InterpreterModel]):
         Raises:
             BadReply: when the reply holds no session.
         """
-        data = _data(reply.body)
+        data = _parse_session(reply.body)
         if data is None:
             raise BadReply("the reply holds no session")
         outputs = [
-            {"type": str(one.get("type") or ""), "data": one.get("data")}
-            for one in _list(data.get("outputs"))
-            if isinstance(one, dict)
+            {"type": str(output.get("type") or ""), "data": output.get("data")}
+            for output in _list(data.get("outputs"))
+            if isinstance(output, dict)
         ]
-        began = asks[0].params.get("session_id") != data["session_id"]
-        answer = {"session_id": data["session_id"], "outputs": outputs, "error": _error(reply.body, data, outputs)}
-        return [parsed(reply, answer, Usage(sessions=int(began), requests=1))]
+        began_session = asks[0].params.get("session_id") != data["session_id"]
+        answer = {
+            "session_id": data["session_id"],
+            "outputs": outputs,
+            "error": _find_code_error(reply.body, data, outputs),
+        }
+        return [parsed(reply, answer, Usage(sessions=int(began_session), requests=1))]
 
 
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _data(body: bytes) -> Mapping[str, Any] | None:
+def _parse_session(body: bytes) -> Mapping[str, Any] | None:
     """The reply's data where it names a session."""
     try:
         content = orjson.loads(body)
@@ -101,14 +105,14 @@ def _data(body: bytes) -> Mapping[str, Any] | None:
     return data if isinstance(data, dict) and isinstance(data.get("session_id"), str) else None
 
 
-def _error(body: bytes, data: Mapping[str, Any], outputs: Sequence[Mapping[str, Any]]) -> str | None:
+def _find_code_error(body: bytes, data: Mapping[str, Any], outputs: Sequence[Mapping[str, Any]]) -> str | None:
     """Why the code failed: errors stand beside the data, in it, or among the outputs (provider docs)."""
     errors = orjson.loads(body).get("errors") or data.get("errors")
     if errors:
-        return "\n".join(map(_words, errors if isinstance(errors, list) else [errors]))
-    failed = [_words(one["data"] or "the code failed") for one in outputs if one["type"] == "error"]
+        return "\n".join(map(_to_text, errors if isinstance(errors, list) else [errors]))
+    failed = [_to_text(output["data"] or "the code failed") for output in outputs if output["type"] == "error"]
     return "\n".join(failed) if failed else None
 
 
-def _words(value: Any) -> str:
+def _to_text(value: Any) -> str:
     return value if isinstance(value, str) else orjson.dumps(value).decode()

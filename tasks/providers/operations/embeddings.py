@@ -23,7 +23,7 @@ from mediamill.tasks.wire import Batching, Parsed, Quota, Reply, Request, Wire
 EMBEDDINGS = "embeddings"
 """The operation, as the price list names it."""
 
-_DEADLINE = 300.0
+_DEADLINE_SECONDS = 300.0
 
 
 class EmbeddingModel(ModelFacts):
@@ -69,14 +69,14 @@ class Embeddings(Operation[EmbeddingConfig, EmbeddingModel]):
             BadInput: when the model has no vectors of that size.
         """
         facts = self.model_facts(ask.model)
-        text, asked = ask.params["text"], ask.params.get("dimensions")
+        text, dimensions = ask.params["text"], ask.params.get("dimensions")
         body: dict[str, JSON] = {"model": ask.model, "input": text}
-        if isinstance(asked, int) and asked != facts.dimensions:
+        if isinstance(dimensions, int) and dimensions != facts.dimensions:
             if facts.shortens:
-                body["dimensions"] = asked
+                body["dimensions"] = dimensions
             elif facts.dimensions is not None:
                 raise BadInput(
-                    f"{ask.model} has vectors of {facts.dimensions} numbers, not {asked}",
+                    f"{ask.model} has vectors of {facts.dimensions} numbers, not {dimensions}",
                     kind="bad_request",
                     hint="leave --dimensions out",
                 )
@@ -93,7 +93,7 @@ class Embeddings(Operation[EmbeddingConfig, EmbeddingModel]):
             batching=Batching(
                 group, facts.max_texts, float("inf") if limit is None else limit, min(weight, limit or weight)
             ),
-            timeout=_DEADLINE,
+            timeout=_DEADLINE_SECONDS,
         )
 
     def build_request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
@@ -113,27 +113,27 @@ class Embeddings(Operation[EmbeddingConfig, EmbeddingModel]):
         data = content.get("data") if isinstance(content, dict) else None
         if not isinstance(data, list) or len(data) != len(asks):
             raise BadReply(f"asked for {len(asks)} vectors, got {len(data) if isinstance(data, list) else 'none'}")
-        vectors = _in_order(data)
-        usage = _shared(content.get("usage"), len(asks))
+        vectors = _order_vectors(data)
+        usage = _split_usage(content.get("usage"), len(asks))
         return [
             parsed(reply, {"vector": vector, "dimensions": size}, share)
             for (vector, size), share in zip(vectors, usage, strict=True)
         ]
 
 
-def _in_order(data: Sequence[Any]) -> list[tuple[str, int]]:
+def _order_vectors(data: Sequence[Any]) -> list[tuple[str, int]]:
     """Vectors by their ``index``; the order of the reply where there is none."""
     vectors: list[tuple[str, int] | None] = [None] * len(data)
     for n, entry in enumerate(data):
         fields = entry if isinstance(entry, dict) else {}
-        place = fields.get("index", n)
-        if not isinstance(place, int) or not 0 <= place < len(data) or vectors[place] is not None:
-            raise BadReply(f"a vector names no text of its own: index {place!r}")
-        vectors[place] = packed(fields.get("embedding"))
+        index = fields.get("index", n)
+        if not isinstance(index, int) or not 0 <= index < len(data) or vectors[index] is not None:
+            raise BadReply(f"a vector names no text of its own: index {index!r}")
+        vectors[index] = encode_vector(fields.get("embedding"))
     return [vector for vector in vectors if vector is not None]
 
 
-def packed(vector: Any) -> tuple[str, int]:
+def encode_vector(vector: Any) -> tuple[str, int]:
     """A vector as base64 of little-endian float32, and how many numbers it has.
 
     Args:
@@ -159,7 +159,7 @@ def packed(vector: Any) -> tuple[str, int]:
     return base64.b64encode(numbers.tobytes()).decode(), len(numbers)
 
 
-def _shared(usage: Any, parts: int) -> list[Usage]:
+def _split_usage(usage: Any, parts: int) -> list[Usage]:
     """The request's tokens, shared out so that the parts add up; not stated where the reply does not."""
     total = usage.get("prompt_tokens", usage.get("total_tokens")) if isinstance(usage, dict) else None
     if not isinstance(total, int) or isinstance(total, bool) or total < 0:

@@ -17,7 +17,7 @@ from pydantic import Field
 from mediamill.tasks.domain import JSON
 from mediamill.tasks.errors import BadInput, BadReply
 from mediamill.tasks.providers.errors.classify import classify_error
-from mediamill.tasks.providers.errors.error_body import clean
+from mediamill.tasks.providers.errors.error_body import redact_line
 from mediamill.tasks.providers.operations.base import ModelFacts, StrictModel
 from mediamill.tasks.providers.provider_info import ProviderInfo
 from mediamill.tasks.websocket_session import CLOSED, OVER, REFUSED, SOCKET_HEADER, UnreadableMessage, WebsocketSession
@@ -25,8 +25,8 @@ from mediamill.tasks.wire import Problem, Reply, Request, Verdict, Wire
 
 Transport = Literal["http", "socket"]
 
-_EXTRA = 60.0
-_CODES: Mapping[int, tuple[Verdict, str]] = {
+_DEADLINE_EXTRA_SECONDS = 60.0
+_BY_CLOSE_CODE: Mapping[int, tuple[Verdict, str]] = {
     1002: ("fail", "bad_request"),
     1003: ("fail", "bad_request"),
     1007: ("fail", "bad_request"),
@@ -39,9 +39,9 @@ _CODES: Mapping[int, tuple[Verdict, str]] = {
 
 All of them say that nothing was done. Others are passing failures, after which something may have been."""
 
-_ELSEWHERE = "choose another --model, or a dedicated endpoint's with --base-url"
+_OTHER_MODEL_HINT = "choose another --model, or a dedicated endpoint's with --base-url"
 
-_NO_ACCESS = "the key's account or plan has no access; choose another --model or --provider"
+_NO_ACCESS_HINT = "the key's account or plan has no access; choose another --model or --provider"
 
 
 class SocketConfig(StrictModel):
@@ -59,7 +59,7 @@ class SocketConfig(StrictModel):
 
     def deadline(self, seconds: float) -> float:
         """Seconds a session for so many seconds of audio may take."""
-        return max(self.min_deadline, seconds * self.deadline_share + _EXTRA)
+        return max(self.min_deadline, seconds * self.deadline_share + _DEADLINE_EXTRA_SECONDS)
 
 
 class SpeechFacts(ModelFacts):
@@ -76,8 +76,8 @@ class SpeechFacts(ModelFacts):
         return ()
 
 
-def chosen_socket(
-    provider: str, operation: str, socket: SocketConfig | None, facts: SpeechFacts, asked: Any
+def choose_socket(
+    provider: str, operation: str, socket: SocketConfig | None, facts: SpeechFacts, requested: Any
 ) -> SocketConfig | None:
     """The socket to use; None where HTTP is.
 
@@ -86,12 +86,12 @@ def chosen_socket(
         operation: its name, for the message.
         socket: the operation's, where it has one.
         facts: the model's.
-        asked: the transport that is asked for; None for the model's own.
+        requested: the transport that is asked for; None for the model's own.
 
     Raises:
         BadInput: when a socket is asked for where there is none.
     """
-    if (asked or facts.transport) != "socket":
+    if (requested or facts.transport) != "socket":
         return None
     if socket is None:
         raise BadInput(
@@ -100,28 +100,28 @@ def chosen_socket(
     return socket
 
 
-def session_request(wire: Wire, session: WebsocketSession, *, left_out: str) -> Request:
+def build_session_request(wire: Wire, session: WebsocketSession, *, excluded: str) -> Request:
     """The request that opens a session: the settings go in its URL, but for ``left_out``, which is said in it."""
     query = [
-        (name, form_text(one))
+        (name, to_form_text(element))
         for name, value in wire.params.items()
-        if name != left_out
-        for one in (value if isinstance(value, list) else [value])
+        if name != excluded
+        for element in (value if isinstance(value, list) else [value])
     ]
     headers = {"OpenAI-Beta": "realtime=v1"}
     return Request("GET", f"{wire.path}?{urlencode(query)}", headers=headers, session=session)
 
 
-def form_text(value: JSON) -> str:
+def to_form_text(value: JSON) -> str:
     """A parameter as a form or a URL holds it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)
 
 
-def encode_message(kind: str, **more: Any) -> str:
+def encode_message(kind: str, **fields: Any) -> str:
     """A message of the client's."""
-    return orjson.dumps({"type": kind, **more}).decode()
+    return orjson.dumps({"type": kind, **fields}).decode()
 
 
 def decode_message(text: str) -> dict[str, Any]:
@@ -140,36 +140,36 @@ def decode_message(text: str) -> dict[str, Any]:
 
 
 def classify_session(
-    provider: ProviderInfo, reply: Reply, *, paid: Collection[str], failed: Collection[str]
+    provider: ProviderInfo, reply: Reply, *, billable: Collection[str], failures: Collection[str]
 ) -> Problem | None:
     """What a session's end means; None for one that came to its own.
 
     Args:
         provider: who answered.
         reply: the kept messages.
-        paid: types of messages after which something was done and may be billed.
-        failed: types of messages that say that it failed.
+        billable: types of messages after which something was done and may be billed.
+        failures: types of messages that say that it failed.
     """
     end = reply.socket_end or ""
     if end == REFUSED:
-        return _refused(provider, reply)
+        return _classify_refused_handshake(provider, reply)
     try:
-        frames = frames_of(reply.body)
+        frames = parse_frames(reply.body)
     except BadReply:
         frames = []
-    failure = next((frame for frame in frames if str(frame.get("type")) in failed), None)
+    failure = next((frame for frame in frames if str(frame.get("type")) in failures), None)
     if failure is not None:
-        problem = _failed(provider, reply, failure)
+        problem = _classify_failure_message(provider, reply, failure)
     elif end == OVER:
         return None
     else:
-        problem = _closed(provider.name, end)
-    if problem.verdict == "stop" or not any(str(frame.get("type")) in paid for frame in frames):
+        problem = _classify_close(provider.name, end)
+    if problem.verdict == "stop" or not any(str(frame.get("type")) in billable for frame in frames):
         return problem
     return replace(problem, verdict="unknown", billed=True)
 
 
-def name_the_socket(provider: str, problem: Problem | None) -> Problem | None:
+def suggest_socket(provider: str, problem: Problem | None) -> Problem | None:
     """A model that refuses uploads ("only supports WebSocket streaming"), with the setting that reaches it."""
     if problem is None or "websocket" not in problem.message.lower():
         return problem
@@ -177,7 +177,7 @@ def name_the_socket(provider: str, problem: Problem | None) -> Problem | None:
     return replace(problem, verdict="stop", kind="socket_only", hint=hint)
 
 
-def frames_of(body: bytes) -> list[dict[str, Any]]:
+def parse_frames(body: bytes) -> list[dict[str, Any]]:
     """The kept messages of a socket's reply.
 
     Raises:
@@ -197,37 +197,39 @@ def frames_of(body: bytes) -> list[dict[str, Any]]:
     return frames
 
 
-def _failed(provider: ProviderInfo, reply: Reply, frame: Mapping[str, Any]) -> Problem:
+def _classify_failure_message(provider: ProviderInfo, reply: Reply, frame: Mapping[str, Any]) -> Problem:
     """A failure that a message tells is classified as the same error from HTTP would be."""
     error = frame.get("error") or {"message": frame.get("message"), "code": frame.get("code")}
-    found = classify_error(provider, Reply(200, reply.headers, orjson.dumps({"error": error})))
-    problem = found or Problem("retry", "server_error", "")
-    words = problem.message.removeprefix(f"{provider.name} answered 200 with an error: ")
-    return replace(problem, message=f"{provider.name} said on the socket: {words or 'it failed'}")
+    classified = classify_error(provider, Reply(200, reply.headers, orjson.dumps({"error": error})))
+    problem = classified or Problem("retry", "server_error", "")
+    message = problem.message.removeprefix(f"{provider.name} answered 200 with an error: ")
+    return replace(problem, message=f"{provider.name} said on the socket: {message or 'it failed'}")
 
 
-def _refused(provider: ProviderInfo, reply: Reply) -> Problem:
+def _classify_refused_handshake(provider: ProviderInfo, reply: Reply) -> Problem:
     """A handshake that was answered otherwise. Nothing was sent, so nothing is billed (provider docs: 404 and 403)."""
-    plain = Reply(reply.status, {k: v for k, v in reply.headers.items() if k != SOCKET_HEADER}, reply.body)
-    problem = classify_error(provider, plain)
-    words = problem.message if problem else ""
+    http_reply = Reply(reply.status, {k: v for k, v in reply.headers.items() if k != SOCKET_HEADER}, reply.body)
+    problem = classify_error(provider, http_reply)
+    message = problem.message if problem else ""
     if reply.status == HTTPStatus.NOT_FOUND:
-        return Problem("stop", "no_model", f"{words}; the model has no socket here, or is dedicated", hint=_ELSEWHERE)
+        return Problem(
+            "stop", "no_model", f"{message}; the model has no socket here, or is dedicated", hint=_OTHER_MODEL_HINT
+        )
     if reply.status < HTTPStatus.BAD_REQUEST or problem is None:
         text = f"{provider.name} answered {reply.status} where a socket should have opened"
         return Problem("stop", "not_found", text, hint="check --base-url: there is no such socket")
     if reply.status == HTTPStatus.FORBIDDEN:
-        return replace(problem, verdict="stop", kind="forbidden", billed=False, hint=_NO_ACCESS)
+        return replace(problem, verdict="stop", kind="forbidden", billed=False, hint=_NO_ACCESS_HINT)
     return replace(problem, billed=False)
 
 
-def _closed(provider: str, end: str) -> Problem:
-    way, _, rest = end.partition(" ")
+def _classify_close(provider: str, end: str) -> Problem:
+    end_kind, _, rest = end.partition(" ")
     code, _, reason = rest.partition(" ")
     number = int(code) if code.isdecimal() else 0
-    verdict, kind = _CODES.get(number, ("retry", "server_error"))
-    words = f" ({clean(reason)})" if reason else ""
-    text = f"{provider} closed the socket early, code {code or 'none'}{words}"
-    if way == CLOSED and number not in _CODES:
+    verdict, kind = _BY_CLOSE_CODE.get(number, ("retry", "server_error"))
+    explanation = f" ({redact_line(reason)})" if reason else ""
+    text = f"{provider} closed the socket early, code {code or 'none'}{explanation}"
+    if end_kind == CLOSED and number not in _BY_CLOSE_CODE:
         return Problem("unknown", kind, text, billed=True)
     return Problem(verdict, kind, text)

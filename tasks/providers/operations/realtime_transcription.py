@@ -11,36 +11,36 @@ from mediamill.tasks.errors import BadInput
 from mediamill.tasks.providers.operations.realtime import SocketConfig, decode_message, encode_message
 from mediamill.tasks.websocket_session import MessageFlags
 
-RATE = 16_000
-BYTES_A_SECOND = 2 * RATE
+SAMPLE_RATE_HZ = 16_000
+BYTES_PER_SECOND = 2 * SAMPLE_RATE_HZ
 """Of 16-bit mono samples: what every session here sends."""
 
-_END = 0.25
+_END_TOLERANCE_SECONDS = 0.25
 """Seconds before the end of the sound that count as its end."""
 
-_ITEM = "conversation.item.input_audio_transcription."
-_COMPLETED = _ITEM + "completed"
-_FAILED = _ITEM + "failed"
-PAID = frozenset({_COMPLETED, "transcript.partial", "transcript.done", "transcription.done"})
+_TYPE_PREFIX = "conversation.item.input_audio_transcription."
+_COMPLETED = _TYPE_PREFIX + "completed"
+_FAILED = _TYPE_PREFIX + "failed"
+BILLABLE_TYPES = frozenset({_COMPLETED, "transcript.partial", "transcript.done", "transcription.done"})
 """Messages after which something was heard."""
-FAILED = frozenset({_FAILED, "error"})
+FAILURE_TYPES = frozenset({_FAILED, "error"})
 """Messages that say that nothing will be."""
-_DELTA = _ITEM + "delta"
-_PARTIAL = "delta"
+_DELTA = _TYPE_PREFIX + "delta"
+_PARTIAL_EVENT = "delta"
 
 
 class TranscriptionSession:
     """What the three wires share: sound in slices of a second, and nothing said before the session is there."""
 
     waits_for_ready = True
-    chunk_bytes = BYTES_A_SECOND
+    chunk_bytes = BYTES_PER_SECOND
 
     def __init__(self, sound: Payload, socket: SocketConfig, params: Mapping[str, Any]) -> None:
         self.audio: Payload | None = sound
         self._socket = socket
         self._params = params
-        self._seconds = sound.size / BYTES_A_SECOND
-        self._sent = 0.0
+        self._audio_seconds = sound.size / BYTES_PER_SECOND
+        self._sent_seconds = 0.0
         self._closed = False
 
     def opening_messages(self) -> Sequence[str]:
@@ -49,7 +49,7 @@ class TranscriptionSession:
 
     def encode_chunk(self, audio: bytes) -> str | bytes:
         """Sound in base64 (provider docs)."""
-        self._sent += len(audio) / BYTES_A_SECOND
+        self._sent_seconds += len(audio) / BYTES_PER_SECOND
         return encode_message("input_audio_buffer.append", audio=b64encode(audio).decode())
 
     def can_send(self) -> bool:
@@ -76,10 +76,10 @@ class TogetherSession(TranscriptionSession):
 
     def __init__(self, sound: Payload, socket: SocketConfig, params: Mapping[str, Any]) -> None:
         super().__init__(sound, socket, params)
-        self._open: set[str] = set()
-        self._answered = self._alive = False
-        self._reached = 0.0
-        self._processed: float | None = None
+        self._open_items: set[str] = set()
+        self._completed_after_commit = self._echo_received = False
+        self._transcribed_seconds = 0.0
+        self._processed_seconds: float | None = None
 
     def opening_messages(self) -> Sequence[str]:
         """The prompt belongs to the session (provider docs: the server listens for ``updated``)."""
@@ -93,61 +93,63 @@ class TogetherSession(TranscriptionSession):
 
     def can_send(self) -> bool:
         """Not while the server says that it is far behind; one that has not begun may begin with the commit."""
-        return not self._processed or self._sent - self._processed <= self._socket.ahead
+        return not self._processed_seconds or self._sent_seconds - self._processed_seconds <= self._socket.ahead
 
     def receive(self, message: str) -> MessageFlags:
         """Take a message in; kinds that are not known are passed over."""
         received = decode_message(message)
-        turn = self._take(received)
+        turn = self._handle_message(received)
         return turn | MessageFlags.OVER if self.is_complete() else turn
 
     def is_complete(self) -> bool:
         """What was told reaches the end of the sound."""
-        return self._closed and self._answered and self._there() and not self._open
+        return self._closed and self._completed_after_commit and self._has_reached_end() and not self._open_items
 
     def max_silence_seconds(self) -> float | None:
         """Short after a transcript, longer after none."""
-        if not self._closed or self._open:
+        if not self._closed or self._open_items:
             return None
-        if self._answered or (self._alive and self._there()):
+        if self._completed_after_commit or (self._echo_received and self._has_reached_end()):
             return self._socket.settle
-        return self._socket.quiet if self._alive else None
+        return self._socket.quiet if self._echo_received else None
 
-    def _there(self) -> bool:
-        end = max(self._seconds - _END, self._seconds / 2)
-        return self._reached >= end or (self._processed or 0.0) >= end
+    def _has_reached_end(self) -> bool:
+        end = max(self._audio_seconds - _END_TOLERANCE_SECONDS, self._audio_seconds / 2)
+        return self._transcribed_seconds >= end or (self._processed_seconds or 0.0) >= end
 
-    def _take(self, received: Mapping[str, Any]) -> MessageFlags:
-        kind, item = received.get("type"), str(received.get("item_id") or "")
-        if kind == "session.created":
+    def _handle_message(self, received: Mapping[str, Any]) -> MessageFlags:
+        message_type, item = received.get("type"), str(received.get("item_id") or "")
+        if message_type == "session.created":
             return MessageFlags.READY
-        if kind == _DELTA:
-            self._open.add(item)
-        elif kind == _COMPLETED:
-            self._settled(item)
-            self._answered = self._answered or self._closed
-            start, duration = _number(received.get("start")), _number(received.get("duration"))
-            self._reached = max(self._reached, (start or 0.0) + (duration or 0.0))
+        if message_type == _DELTA:
+            self._open_items.add(item)
+        elif message_type == _COMPLETED:
+            self._close_item(item)
+            self._completed_after_commit = self._completed_after_commit or self._closed
+            start, duration = _parse_number(received.get("start")), _parse_number(received.get("duration"))
+            self._transcribed_seconds = max(self._transcribed_seconds, (start or 0.0) + (duration or 0.0))
             return MessageFlags.KEEP
-        elif kind == _FAILED:
+        elif message_type == _FAILED:
             return (
-                MessageFlags.SKIP if received.get("event_type") == _PARTIAL else MessageFlags.KEEP | MessageFlags.OVER
+                MessageFlags.SKIP
+                if received.get("event_type") == _PARTIAL_EVENT
+                else MessageFlags.KEEP | MessageFlags.OVER
             )
-        elif kind == "error":
+        elif message_type == "error":
             return MessageFlags.KEEP | MessageFlags.OVER
-        elif kind == "input_audio_buffer.processed":
-            processed = _number(received.get("processed_ms"))
-            self._processed = self._processed if processed is None else processed / 1000
-        elif kind == "echo.response":
-            self._alive = self._closed
+        elif message_type == "input_audio_buffer.processed":
+            processed_ms = _parse_number(received.get("processed_ms"))
+            self._processed_seconds = self._processed_seconds if processed_ms is None else processed_ms / 1000
+        elif message_type == "echo.response":
+            self._echo_received = self._closed
         return MessageFlags.SKIP
 
-    def _settled(self, item: str) -> None:
+    def _close_item(self, item: str) -> None:
         """An utterance is over. Some replies leave out whose it was; then it was all of them."""
-        if item in self._open:
-            self._open.discard(item)
+        if item in self._open_items:
+            self._open_items.discard(item)
         else:
-            self._open.clear()
+            self._open_items.clear()
 
 
 class VllmSession(TranscriptionSession):
@@ -204,8 +206,8 @@ SESSIONS: Mapping[str, type[TogetherSession | VllmSession | XaiSession]] = {
 }
 
 
-def session_params(
-    provider: str, ask: Ask, socket: SocketConfig, language: str | None, *, prompts: bool
+def build_session_params(
+    provider: str, ask: Ask, socket: SocketConfig, language: str | None, *, takes_prompt: bool
 ) -> dict[str, JSON]:
     """The settings of a session.
 
@@ -214,76 +216,76 @@ def session_params(
         ask: what is asked for.
         socket: the operation's.
         language: as the endpoint takes it; None where it is to be detected.
-        prompts: the model listens to a prompt.
+        takes_prompt: the model listens to a prompt.
 
     Raises:
         BadInput: when a session does not take what is asked for.
     """
-    asked, style = ask.params, socket.api_style
-    if asked.get("diarize") and style != "xai":
+    params, style = ask.params, socket.api_style
+    if params.get("diarize") and style != "xai":
         raise BadInput(
             f"{provider} does not tell speakers apart with {ask.model} on a socket",
             kind="bad_request",
             hint="leave out --diarize or choose another provider or model",
         )
-    if asked.get("temperature"):
-        raise _lacks(ask.model, "temperature")
-    params: dict[str, JSON] = {"model": ask.model}
+    if params.get("temperature"):
+        raise _unsupported_on_socket(ask.model, "temperature")
+    fields: dict[str, JSON] = {"model": ask.model}
     if language is not None and style != "vllm":
-        params["language"] = language
+        fields["language"] = language
     if style == "xai":
-        params.update(sample_rate=RATE, encoding="pcm", interim_results=False)
-        if asked.get("diarize"):
-            params["diarize"] = True
+        fields.update(sample_rate=SAMPLE_RATE_HZ, encoding="pcm", interim_results=False)
+        if params.get("diarize"):
+            fields["diarize"] = True
     elif style == "together":
-        params.update(input_audio_format=f"pcm_s16le_{RATE}", turn_detection="none")
-    if asked.get("prompt"):
-        if style != "together" or not prompts:
-            raise _lacks(ask.model, "prompt")
-        params["prompt"] = asked["prompt"]
-    return params
+        fields.update(input_audio_format=f"pcm_s16le_{SAMPLE_RATE_HZ}", turn_detection="none")
+    if params.get("prompt"):
+        if style != "together" or not takes_prompt:
+            raise _unsupported_on_socket(ask.model, "prompt")
+        fields["prompt"] = params["prompt"]
+    return fields
 
 
-def transcript_of(frames: Sequence[Mapping[str, Any]], ask: Ask) -> dict[str, Any]:
+def to_transcript(frames: Sequence[Mapping[str, Any]], ask: Ask) -> dict[str, Any]:
     """A session's transcript in the shape of a reply by HTTP.
 
     Together's utterances have a start and a duration by a clock of the server's own; one that runs past the
     sound that was sent is not believed. A single utterance is the whole sound; of several they are told only where
     all have times, for a part without a place is none.
     """
-    length = float(ask.ceiling.audio_seconds or 0)
+    audio_seconds = float(ask.ceiling.audio_seconds or 0)
     done = next((f for f in frames if f.get("type") in ("transcription.done", "transcript.done")), {})
-    parts: list[dict[str, Any]] = []
+    utterances: list[dict[str, Any]] = []
     words: list[Any] = []
     for frame in frames:
         if frame.get("type") not in (_COMPLETED, "transcript.partial"):
             continue
         text = frame.get("transcript", frame.get("text"))
-        start, duration = _number(frame.get("start")), _number(frame.get("duration"))
-        known = start is not None and duration is not None and start + duration <= length + 1
-        end = start + duration if known and start is not None and duration is not None else None
-        part = {"text": str(text or "").strip(), "start": start if known else None, "end": end}
-        parts += [part] if part["text"] else []
+        start, duration = _parse_number(frame.get("start")), _parse_number(frame.get("duration"))
+        has_times = start is not None and duration is not None and start + duration <= audio_seconds + 1
+        end = start + duration if has_times and start is not None and duration is not None else None
+        utterance = {"text": str(text or "").strip(), "start": start if has_times else None, "end": end}
+        utterances += [utterance] if utterance["text"] else []
         words += frame["words"] if isinstance(frame.get("words"), list) else []
-    if len(parts) == 1 and parts[0]["start"] is None:
-        parts[0] |= {"start": 0.0, "end": length}
-    whole = done.get("text")
-    text = whole if isinstance(whole, str) and whole else " ".join(str(p["text"]) for p in parts)
-    placed = all(part["start"] is not None for part in parts)
+    if len(utterances) == 1 and utterances[0]["start"] is None:
+        utterances[0] |= {"start": 0.0, "end": audio_seconds}
+    full_text = done.get("text")
+    text = full_text if isinstance(full_text, str) and full_text else " ".join(str(p["text"]) for p in utterances)
+    all_timed = all(part["start"] is not None for part in utterances)
     return {
-        "duration": length or None,
+        "duration": audio_seconds or None,
         "language": ask.params.get("language"),
         "text": text,
-        "segments": parts if placed else [],
+        "segments": utterances if all_timed else [],
         "words": words,
     }
 
 
-def _number(value: Any) -> float | None:
+def _parse_number(value: Any) -> float | None:
     """A sane count of seconds or milliseconds."""
-    fine = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e9  # noqa: PLR2004
-    return float(value) if fine else None
+    valid = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e9  # noqa: PLR2004
+    return float(value) if valid else None
 
 
-def _lacks(model: str, what: str) -> BadInput:
+def _unsupported_on_socket(model: str, what: str) -> BadInput:
     return BadInput(f"{model} takes no {what} on a socket", kind="bad_request", hint=f"leave out --{what}")

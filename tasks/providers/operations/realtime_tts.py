@@ -8,11 +8,11 @@ from mediamill.tasks.domain import Payload
 from mediamill.tasks.providers.operations.realtime import SocketConfig, decode_message, encode_message
 from mediamill.tasks.websocket_session import MessageFlags
 
-_SOUND = "conversation.item.audio_output.delta"
-_DONE = "conversation.item.audio_output.done"
-PAID = frozenset({_SOUND})
+_AUDIO_DELTA = "conversation.item.audio_output.delta"
+_AUDIO_DONE = "conversation.item.audio_output.done"
+BILLABLE_TYPES = frozenset({_AUDIO_DELTA})
 """Messages after which something was said."""
-FAILED = frozenset({"conversation.item.tts.failed", "error"})
+FAILURE_TYPES = frozenset({"conversation.item.tts.failed", "error"})
 """Messages that say that nothing will be."""
 
 
@@ -30,8 +30,8 @@ class TtsSession:
     def __init__(self, text: str, socket: SocketConfig) -> None:
         self._text = text
         self._socket = socket
-        self._open: set[str] = set()
-        self._done = False
+        self._open_items: set[str] = set()
+        self._any_done = False
 
     def opening_messages(self) -> Sequence[str]:
         """The whole text."""
@@ -51,17 +51,17 @@ class TtsSession:
         kind, item = str(received.get("type")), str(received.get("item_id") or "")
         if kind == "session.created":
             return MessageFlags.READY
-        if kind == _SOUND:
-            self._open.add(item)
+        if kind == _AUDIO_DELTA:
+            self._open_items.add(item)
             return MessageFlags.KEEP
-        if kind == _DONE:
-            if item in self._open:
-                self._open.discard(item)
+        if kind == _AUDIO_DONE:
+            if item in self._open_items:
+                self._open_items.discard(item)
             else:
-                self._open.clear()
-            self._done = True
+                self._open_items.clear()
+            self._any_done = True
             return MessageFlags.KEEP
-        return MessageFlags.KEEP | MessageFlags.OVER if kind in FAILED else MessageFlags.SKIP
+        return MessageFlags.KEEP | MessageFlags.OVER if kind in FAILURE_TYPES else MessageFlags.SKIP
 
     def can_send(self) -> bool:
         """A text is short."""
@@ -73,4 +73,4 @@ class TtsSession:
 
     def is_complete(self) -> bool:
         """Every item that sounded is done."""
-        return self._done and not self._open
+        return self._any_done and not self._open_items

@@ -24,8 +24,8 @@ RERANK = "rerank"
 RerankStyle = Literal["together", "cohere", "cohere-v1", "vllm", "tei"]
 """Whose request it is: Cohere's v2 and v1, Together's (as v1), vLLM's and llama.cpp's, text-embeddings-inference's."""
 
-_OBJECTS = frozenset({"together", "cohere-v1"})
-_DEADLINE = 120.0
+_OBJECT_STYLES = frozenset({"together", "cohere-v1"})
+_DEADLINE_SECONDS = 120.0
 
 
 class RerankModel(ModelFacts):
@@ -64,20 +64,20 @@ class Rerank(Operation[RerankConfig, RerankModel]):
         Raises:
             BadInput: when the endpoint cannot be spoken to as is asked.
         """
-        style, documents, fields = self._style(ask), ask.params["documents"], ask.params.get("rank_fields")
+        style, documents, fields = self._choose_style(ask), ask.params["documents"], ask.params.get("rank_fields")
         assert isinstance(documents, list)
         body: dict[str, JSON] = {"model": ask.model, "query": ask.params["query"]}
-        if style in _OBJECTS:
+        if style in _OBJECT_STYLES:
             body["documents"] = documents
             if fields is not None and any(isinstance(document, dict) for document in documents):
                 body["rank_fields"] = fields
             body["return_documents"] = False
         else:
-            texts: list[JSON] = [flattened(document, fields) for document in documents]
+            texts: list[JSON] = [flatten_document(document, fields) for document in documents]
             body["texts" if style == "tei" else "documents"] = texts
         if style == "tei":  # it serves one model and knows no name for it
             del body["model"]
-        return Wire(self.provider.key_origin(ask.model), self._path(style), body, timeout=_DEADLINE)
+        return Wire(self.provider.key_origin(ask.model), self._resolve_path(style), body, timeout=_DEADLINE_SECONDS)
 
     def build_request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
         """The body as it is."""
@@ -91,35 +91,37 @@ class Rerank(Operation[RerankConfig, RerankModel]):
         """
         documents = asks[0].params["documents"]
         assert isinstance(documents, list)
-        content = _json(reply.body)
-        found = content.get("results") if isinstance(content, dict) else None
-        results = content if isinstance(content, list) else found
+        content = _decode_reply(reply.body)
+        listed = content.get("results") if isinstance(content, dict) else None
+        results = content if isinstance(content, list) else listed
         if not isinstance(results, list):
             raise BadReply("the reply holds no results")
-        scores = _scores(results, len(documents))
-        usage = _usage(content if isinstance(content, dict) else {})
+        scores = _parse_scores(results, len(documents))
+        usage = _parse_rerank_usage(content if isinstance(content, dict) else {})
         return [parsed(reply, {"scores": scores}, usage)]
 
-    def _style(self, ask: Ask) -> RerankStyle:
-        config, asked = self.config, ask.params.get("spelling")
-        if asked is None or asked == config.api_style:
+    def _choose_style(self, ask: Ask) -> RerankStyle:
+        config, requested = self.config, ask.params.get("spelling")
+        if requested is None or requested == config.api_style:
             return config.api_style
         for other in config.other_styles:
-            if other == asked:
+            if other == requested:
                 return other
-        able = ", ".join(sorted({config.api_style, *config.other_styles}))
+        supported = ", ".join(sorted({config.api_style, *config.other_styles}))
         raise BadInput(
-            f"{self.provider.name} does not speak {asked}", kind="bad_request", hint=f"it speaks {able}; leave it out"
+            f"{self.provider.name} does not speak {requested}",
+            kind="bad_request",
+            hint=f"it speaks {supported}; leave it out",
         )
 
-    def _path(self, style: RerankStyle) -> str:
+    def _resolve_path(self, style: RerankStyle) -> str:
         api = self.provider.endpoint.api
         if style == "cohere":
             return api.removesuffix("/v1") + "/v2/rerank"
         return (api.removesuffix("/v1") if style == "tei" else api) + self.config.path
 
 
-def flattened(document: Any, fields: Any) -> str:
+def flatten_document(document: Any, fields: Any) -> str:
     """A document as text: itself, or of an object one ``key: value`` a line in the order of ``fields``."""
     if not isinstance(document, Mapping):
         return str(document)
@@ -130,37 +132,37 @@ def flattened(document: Any, fields: Any) -> str:
     )
 
 
-def _json(body: bytes) -> Any:
+def _decode_reply(body: bytes) -> Any:
     try:
         return orjson.loads(body)
     except ValueError:
         raise BadReply("the reply is not JSON") from None
 
 
-def _scores(results: Sequence[Any], count: int) -> list[float]:
+def _parse_scores(results: Sequence[Any], count: int) -> list[float]:
     """Scores by the documents' own places, whatever the order of the results."""
     scores: list[float | None] = [None] * count
     for result in results:
         entry: Mapping[str, Any] = result if isinstance(result, dict) else {}
-        place: Any
-        place, score = entry.get("index"), entry.get("relevance_score", entry.get("score"))
-        if not _fits(place, score, count):
+        index: Any
+        index, score = entry.get("index"), entry.get("relevance_score", entry.get("score"))
+        if not _is_valid_score(index, score, count):
             raise BadReply(f"a result names no document and score: {orjson.dumps(result).decode()[:80]}")
-        if scores[place] is not None:
-            raise BadReply(f"the document {place} is in the reply twice")
-        scores[place] = float(score)
+        if scores[index] is not None:
+            raise BadReply(f"the document {index} is in the reply twice")
+        scores[index] = float(score)
     missing = [place for place, score in enumerate(scores) if score is None]
     if missing:
         raise BadReply(f"{len(missing)} of {count} documents have no score, the first is {missing[0]}")
     return [score for score in scores if score is not None]
 
 
-def _fits(place: Any, score: Any, count: int) -> bool:
-    numbers = isinstance(place, int) and isinstance(score, int | float) and not isinstance(score, bool)
-    return numbers and 0 <= place < count and math.isfinite(score)
+def _is_valid_score(index: Any, score: Any, count: int) -> bool:
+    numbers = isinstance(index, int) and isinstance(score, int | float) and not isinstance(score, bool)
+    return numbers and 0 <= index < count and math.isfinite(score)
 
 
-def _usage(content: Mapping[str, Any]) -> Usage:
+def _parse_rerank_usage(content: Mapping[str, Any]) -> Usage:
     """Tokens or searches, whichever the reply tells."""
     meta = content.get("meta")
     billed = meta.get("billed_units") if isinstance(meta, dict) else None
@@ -170,13 +172,13 @@ def _usage(content: Mapping[str, Any]) -> Usage:
     searches = billed.get("search_units")
     tokens = billed.get("input_tokens", usage.get("prompt_tokens", usage.get("total_tokens")))
     return Usage(
-        input_tokens=_count(tokens),
-        output_tokens=None if _count(tokens) is None else 0,
-        searches=_count(searches),
+        input_tokens=_to_whole_count(tokens),
+        output_tokens=None if _to_whole_count(tokens) is None else 0,
+        searches=_to_whole_count(searches),
         requests=1,
     )
 
 
-def _count(value: Any) -> int | None:
+def _to_whole_count(value: Any) -> int | None:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return int(value) if number and math.isfinite(value) and value >= 0 else None

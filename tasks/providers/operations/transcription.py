@@ -12,32 +12,32 @@ from mediamill.tasks.domain import JSON, Ask, Payload, Usage
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.money.audio import AudioMeter
 from mediamill.tasks.providers.errors.classify import classify_error
-from mediamill.tasks.providers.languages import iso_code
+from mediamill.tasks.providers.languages import to_iso_code
 from mediamill.tasks.providers.operations.base import AudioOperation, OperationConfig, parsed
 from mediamill.tasks.providers.operations.realtime import (
     SocketConfig,
     SpeechFacts,
-    chosen_socket,
+    build_session_request,
+    choose_socket,
     classify_session,
-    form_text,
-    frames_of,
-    name_the_socket,
-    session_request,
+    parse_frames,
+    suggest_socket,
+    to_form_text,
 )
 from mediamill.tasks.providers.operations.realtime_transcription import (
-    FAILED,
-    PAID,
+    BILLABLE_TYPES,
+    FAILURE_TYPES,
     SESSIONS,
-    session_params,
-    transcript_of,
+    build_session_params,
+    to_transcript,
 )
-from mediamill.tasks.providers.operations.transcription_reply import normalized
+from mediamill.tasks.providers.operations.transcription_reply import parse_transcription
 from mediamill.tasks.wire import AudioLimits, Parsed, Problem, Reply, Request, Wire
 
 TRANSCRIPTION = "transcription"
 """The operation, as the price list names it."""
 
-_DEADLINE_EXTRA = 60.0
+_DEADLINE_EXTRA_SECONDS = 60.0
 
 
 class TranscriptionModel(SpeechFacts):
@@ -53,8 +53,8 @@ class TranscriptionModel(SpeechFacts):
 
     def skills(self) -> tuple[str, ...]:
         """Times, words, speakers, prompt."""
-        named = (self.verbose, "times"), (self.words, "words"), (self.diarize, "speakers"), (self.prompt, "prompt")
-        return tuple(word for able, word in named if able)
+        flags = (self.verbose, "times"), (self.words, "words"), (self.diarize, "speakers"), (self.prompt, "prompt")
+        return tuple(word for supported, word in flags if supported)
 
 
 ModelT = TypeVar("ModelT", bound=TranscriptionModel)
@@ -76,7 +76,7 @@ class AudioConfig(OperationConfig[ModelT]):
     def deadline(self, ask: Ask) -> float:
         """Seconds an attempt may take."""
         seconds = float(ask.ceiling.audio_seconds or self.max_seconds or 0)
-        return max(self.min_deadline, seconds * self.deadline_share + _DEADLINE_EXTRA)
+        return max(self.min_deadline, seconds * self.deadline_share + _DEADLINE_EXTRA_SECONDS)
 
 
 class TranscriptionConfig(AudioConfig[TranscriptionModel]):
@@ -96,38 +96,38 @@ class AudioUpload(AudioOperation[ConfigT, ModelT]):
             BadInput: when the model cannot do what is asked.
         """
         facts = self.model_facts(ask.model)
-        socket = self._socket(ask.model, ask.params.get("transport"))
+        socket = self._choose_socket(ask.model, ask.params.get("transport"))
         origin = self.provider.key_origin(ask.model)
         if socket is not None:
-            language = self.language(ask.model, facts, ask.params)
+            language = self.resolve_language(ask.model, facts, ask.params)
             return Wire(
                 origin=origin,
                 path=self.provider.endpoint.api + socket.path,
-                params=session_params(self.provider.name, ask, socket, language, prompts=facts.prompt),
+                params=build_session_params(self.provider.name, ask, socket, language, takes_prompt=facts.prompt),
                 encoding="socket",
                 timeout=socket.deadline(float(ask.ceiling.audio_seconds or 0)),
             )
         return Wire(
             origin=origin,
             path=self.path,
-            params=self.params(ask.model, facts, ask.params),
+            params=self.build_form_fields(ask.model, facts, ask.params),
             encoding="multipart",
             timeout=self.config.deadline(ask),
         )
 
-    def params(self, model: str, facts: ModelT, asked: Mapping[str, JSON]) -> dict[str, JSON]:
+    def build_form_fields(self, model: str, facts: ModelT, params: Mapping[str, JSON]) -> dict[str, JSON]:
         """The form's fields but for the recording.
 
         Raises:
             BadInput: when the model cannot do what is asked.
         """
-        params: dict[str, JSON] = {"model": model}
-        language = self.language(model, facts, asked)
+        fields: dict[str, JSON] = {"model": model}
+        language = self.resolve_language(model, facts, params)
         if language is not None:
-            params["language"] = language
-        params.update(manner(model, facts, asked))
-        params.update(self._speakers(model, facts, asked))
-        return params
+            fields["language"] = language
+        fields.update(build_shared_fields(model, facts, params))
+        fields.update(self._build_speaker_fields(model, facts, params))
+        return fields
 
     def build_request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
         """Fields first, the file last (provider docs)."""
@@ -136,11 +136,13 @@ class AudioUpload(AudioOperation[ConfigT, ModelT]):
         if wire.encoding == "socket":
             socket = self.config.socket
             assert socket is not None
-            return session_request(wire, SESSIONS[socket.api_style](payload, socket, wire.params), left_out="prompt")
+            return build_session_request(
+                wire, SESSIONS[socket.api_style](payload, socket, wire.params), excluded="prompt"
+            )
         fields = [
-            (name, form_text(one))
+            (name, to_form_text(element))
             for name, value in wire.params.items()
-            for one in (value if isinstance(value, list) else [value])
+            for element in (value if isinstance(value, list) else [value])
         ]
         files: list[tuple[str, Payload]] = []
         if payload.url is None or self.config.url_field == "file":
@@ -156,16 +158,16 @@ class AudioUpload(AudioOperation[ConfigT, ModelT]):
             BadReply: when there is no text in the reply, or a message on the socket is none of the wire's.
         """
         if not reply.socket_end:
-            data, usage = normalized(reply.body)
+            data, usage = parse_transcription(reply.body)
             return [parsed(reply, data, usage)]
-        data, _ = normalized(orjson.dumps(transcript_of(frames_of(reply.body), asks[0])))
+        data, _ = parse_transcription(orjson.dumps(to_transcript(parse_frames(reply.body), asks[0])))
         return [parsed(reply, data, Usage(audio_seconds=asks[0].ceiling.audio_seconds, requests=1))]
 
     def classify(self, reply: Reply) -> Problem | None:
         """What an error reply means; None for an answer."""
         if reply.socket_end:
-            return classify_session(self.provider, reply, paid=PAID, failed=FAILED)
-        return name_the_socket(self.provider.name, classify_error(self.provider, reply))
+            return classify_session(self.provider, reply, billable=BILLABLE_TYPES, failures=FAILURE_TYPES)
+        return suggest_socket(self.provider.name, classify_error(self.provider, reply))
 
     def audio_limits(self, model: str, transport: str | None) -> AudioLimits:
         """What audio the endpoint takes; a socket takes 16 kHz samples and nothing else.
@@ -173,37 +175,37 @@ class AudioUpload(AudioOperation[ConfigT, ModelT]):
         Raises:
             BadInput: when there is no socket and one is asked for.
         """
-        config, socket = self.config, self._socket(model, transport)
+        config, socket = self.config, self._choose_socket(model, transport)
         if socket is not None:
             return AudioLimits(frozenset({"pcm"}), config.max_bytes, socket.max_seconds)
         return AudioLimits(config.formats, config.max_bytes, config.max_seconds, config.takes_urls)
 
-    def language(self, model: str, facts: ModelT, asked: Mapping[str, JSON]) -> str | None:
+    def resolve_language(self, model: str, facts: ModelT, params: Mapping[str, JSON]) -> str | None:
         """What is spoken, as the endpoint takes it: an ISO-639-1 code, so that ``pt-BR`` is sent as ``pt``.
 
         Raises:
             BadInput: when the model does not hear it.
         """
-        given = str(asked.get("language") or "auto")
-        if given == "auto":
+        requested = str(params.get("language") or "auto")
+        if requested == "auto":
             return self.config.language_auto
-        language = iso_code(given) or given
+        language = to_iso_code(requested) or requested
         if facts.languages is not None and language not in facts.languages:
             raise BadInput(
-                f"{model} does not hear the language {given!r}, only {', '.join(sorted(facts.languages))}",
+                f"{model} does not hear the language {requested!r}, only {', '.join(sorted(facts.languages))}",
                 kind="bad_request",
                 hint="choose another --provider or --model",
             )
         return language
 
-    def _socket(self, model: str, transport: Any) -> SocketConfig | None:
-        return chosen_socket(self.provider.name, self.name, self.config.socket, self.model_facts(model), transport)
+    def _choose_socket(self, model: str, transport: Any) -> SocketConfig | None:
+        return choose_socket(self.provider.name, self.name, self.config.socket, self.model_facts(model), transport)
 
-    def _speakers(self, model: str, facts: ModelT, asked: Mapping[str, JSON]) -> dict[str, JSON]:
+    def _build_speaker_fields(self, model: str, facts: ModelT, params: Mapping[str, JSON]) -> dict[str, JSON]:
         """Fields that ask for speakers; a model with a format of its own always tells them (provider docs: OpenAI)."""
         if facts.diarized_format:
             return {"chunking_strategy": "auto"}
-        if not asked.get("diarize"):
+        if not params.get("diarize"):
             return {}
         if not facts.diarize:
             raise BadInput(
@@ -211,8 +213,10 @@ class AudioUpload(AudioOperation[ConfigT, ModelT]):
                 kind="bad_request",
                 hint="leave out --diarize or choose another provider or model",
             )
-        hints = {name: asked[name] for name in ("min_speakers", "max_speakers") if asked.get(name) is not None}
-        return {"diarize": True, **hints}
+        speaker_counts = {
+            name: params[name] for name in ("min_speakers", "max_speakers") if params.get(name) is not None
+        }
+        return {"diarize": True, **speaker_counts}
 
 
 class Transcription(AudioUpload[TranscriptionConfig, TranscriptionModel]):
@@ -223,20 +227,20 @@ class Transcription(AudioUpload[TranscriptionConfig, TranscriptionModel]):
     meter = AudioMeter()
 
 
-def manner(model: str, facts: TranscriptionModel, asked: Mapping[str, JSON]) -> dict[str, JSON]:
+def build_shared_fields(model: str, facts: TranscriptionModel, params: Mapping[str, JSON]) -> dict[str, JSON]:
     """Prompt, temperature, format and times."""
-    params: dict[str, JSON] = {}
-    if asked.get("prompt"):
+    fields: dict[str, JSON] = {}
+    if params.get("prompt"):
         if not facts.prompt:
             raise BadInput(f"{model} takes no prompt", kind="bad_request", hint="leave out --prompt")
-        params["prompt"] = asked["prompt"]
-    if asked.get("temperature") is not None:
-        params["temperature"] = asked["temperature"]
-    plain = "verbose_json" if facts.verbose else "json"
-    params["response_format"] = "diarized_json" if facts.diarized_format else plain
+        fields["prompt"] = params["prompt"]
+    if params.get("temperature") is not None:
+        fields["temperature"] = params["temperature"]
+    undiarized_format = "verbose_json" if facts.verbose else "json"
+    fields["response_format"] = "diarized_json" if facts.diarized_format else undiarized_format
     if not (facts.verbose and facts.times):  # models without times still give their text
-        return params
-    wanted: list[JSON] = ["segment"] if asked.get("segments", True) else []
-    if facts.words and asked.get("words", True):
-        wanted.append("word")
-    return {**params, "timestamp_granularities[]": wanted} if wanted else params
+        return fields
+    granularities: list[JSON] = ["segment"] if params.get("segments", True) else []
+    if facts.words and params.get("words", True):
+        granularities.append("word")
+    return {**fields, "timestamp_granularities[]": granularities} if granularities else fields

@@ -10,8 +10,13 @@ from pydantic import Field
 from mediamill.tasks.domain import JSON
 from mediamill.tasks.errors import BadInput, UsageError
 from mediamill.tasks.money.audio import AudioMeter
-from mediamill.tasks.providers.languages import iso_code
-from mediamill.tasks.providers.operations.transcription import AudioConfig, AudioUpload, TranscriptionModel, manner
+from mediamill.tasks.providers.languages import to_iso_code
+from mediamill.tasks.providers.operations.transcription import (
+    AudioConfig,
+    AudioUpload,
+    TranscriptionModel,
+    build_shared_fields,
+)
 
 TRANSLATION = "translation"
 """The operation, as the price list names it."""
@@ -56,34 +61,42 @@ class Translation(AudioUpload[TranslationConfig, TranslationModel]):
             raise UsageError(f"{requested} does not translate", hint=self.provider.alternatives(self.name))
         return super().choose_model(requested, known_elsewhere=known_elsewhere)
 
-    def params(self, model: str, facts: TranslationModel, asked: Mapping[str, JSON]) -> dict[str, JSON]:
+    def build_form_fields(self, model: str, facts: TranslationModel, params: Mapping[str, JSON]) -> dict[str, JSON]:
         """The form's fields but for the recording.
 
         Raises:
             BadInput: when the model cannot do what is asked.
         """
-        return {"model": model, **self._languages(_target(model, facts, asked), asked), **manner(model, facts, asked)}
+        return {
+            "model": model,
+            **self._build_language_fields(_resolve_target(model, facts, params), params),
+            **build_shared_fields(model, facts, params),
+        }
 
-    def _languages(self, to: str, asked: Mapping[str, JSON]) -> dict[str, JSON]:
+    def _build_language_fields(self, target: str, params: Mapping[str, JSON]) -> dict[str, JSON]:
         if self.config.language_fields == "none":
             return {}
         if self.config.language_fields == "target":
-            return {"language": to}
-        spoken = str(asked.get("language") or "auto")
-        return {"to_language": to} if spoken == "auto" else {"language": iso_code(spoken) or spoken, "to_language": to}
+            return {"language": target}
+        spoken = str(params.get("language") or "auto")
+        return (
+            {"to_language": target}
+            if spoken == "auto"
+            else {"language": to_iso_code(spoken) or spoken, "to_language": target}
+        )
 
 
-def _target(model: str, facts: TranslationModel, asked: Mapping[str, JSON]) -> str:
+def _resolve_target(model: str, facts: TranslationModel, params: Mapping[str, JSON]) -> str:
     """The language to translate to, as an ISO code.
 
     Raises:
         BadInput: when the model does not translate to it.
     """
-    given = str(asked.get("to") or _ENGLISH)
-    code = iso_code(given) or given
+    requested = str(params.get("to") or _ENGLISH)
+    code = to_iso_code(requested) or requested
     if facts.targets is not None and code not in facts.targets:
         raise BadInput(
-            f"{model} translates to {', '.join(sorted(facts.targets))} only, not to {given!r}",
+            f"{model} translates to {', '.join(sorted(facts.targets))} only, not to {requested!r}",
             kind="bad_request",
             hint="together takes other targets, and so do some self-hosted models (--provider compatible)",
         )

@@ -17,32 +17,37 @@ from mediamill.tasks.providers.operations.base import Operation, OperationConfig
 from mediamill.tasks.providers.operations.realtime import (
     SocketConfig,
     SpeechFacts,
-    chosen_socket,
+    build_session_request,
+    choose_socket,
     classify_session,
-    name_the_socket,
-    session_request,
+    suggest_socket,
 )
-from mediamill.tasks.providers.operations.realtime_tts import FAILED, PAID, TtsSession
-from mediamill.tasks.providers.operations.tts_reply import classify_stream, holds_sound, is_stream, speech_in
+from mediamill.tasks.providers.operations.realtime_tts import BILLABLE_TYPES, FAILURE_TYPES, TtsSession
+from mediamill.tasks.providers.operations.tts_reply import (
+    classify_speech_stream,
+    holds_audio,
+    is_event_stream,
+    parse_speech,
+)
 from mediamill.tasks.wire import Parsed, Problem, Reply, Request, Wire
 
 TTS = "tts"
 """The operation, as the price list names it."""
 
-Form = Literal["mp3", "wav", "flac", "opus", "pcm"]
+AudioFormat = Literal["mp3", "wav", "flac", "opus", "pcm"]
 """Formats by the names that are the same for every provider; ``pcm`` is 16-bit little-endian without a header."""
 
-LOSSLESS: tuple[Form, ...] = ("wav", "pcm", "flac")
+LOSSLESS_FORMATS: tuple[AudioFormat, ...] = ("wav", "pcm", "flac")
 
-_CHARACTERS_A_SECOND = 10
-_DEADLINE_EXTRA = 60.0
-_ACCEPT = "audio/*, application/octet-stream;q=0.9, */*;q=0.5"
+_CHARACTERS_PER_SECOND = 10
+_DEADLINE_EXTRA_SECONDS = 60.0
+_ACCEPT_HEADER = "audio/*, application/octet-stream;q=0.9, */*;q=0.5"
 
 
 class TtsModel(SpeechFacts):
     """A model that speaks (provider docs)."""
 
-    formats: Mapping[Form, str] = Field(
+    formats: Mapping[AudioFormat, str] = Field(
         default_factory=dict, description="those it answers in, most liked first, with the provider's names for them"
     )
     voices: tuple[str, ...] = ()
@@ -58,13 +63,16 @@ class TtsModel(SpeechFacts):
     per_minute: bool = Field(default=False, description="priced by the minute of speech where no tokens are told")
     program: str | None = Field(default=None, description="program on PATH that speaks; of the built-in provider")
 
-    def lossless(self) -> Form:
+    def lossless_format(self) -> AudioFormat:
         """The format in which pieces lose nothing when they are joined; its favourite where it has no such."""
-        return next((form for form in LOSSLESS if form in self.formats), next(iter(self.formats)))
+        return next(
+            (audio_format for audio_format in LOSSLESS_FORMATS if audio_format in self.formats),
+            next(iter(self.formats)),
+        )
 
     def skills(self) -> tuple[str, ...]:
         """That it speaks, and in which formats."""
-        return ("speaks", *(form for form in self.formats if form != "pcm"))
+        return ("speaks", *(name for name in self.formats if name != "pcm"))
 
 
 class TtsConfig(OperationConfig[TtsModel]):
@@ -95,13 +103,13 @@ class Tts(Operation[TtsConfig, TtsModel]):
         characters = ask.ceiling.characters or 0
         origin, repeatable = self.provider.key_origin(ask.model), self.provider.free
         transport = ask.params.get("transport")
-        socket = chosen_socket(self.provider.name, self.name, config.socket, facts, transport)
-        seconds = characters / _CHARACTERS_A_SECOND
+        socket = choose_socket(self.provider.name, self.name, config.socket, facts, transport)
+        seconds = characters / _CHARACTERS_PER_SECOND
         if socket is not None:
             return Wire(
                 origin=origin,
                 path=self.provider.endpoint.api + socket.path,
-                params=_session_params(ask, facts),
+                params=_build_session_params(ask, facts),
                 encoding="socket",
                 repeatable=repeatable,
                 timeout=socket.deadline(seconds),
@@ -109,29 +117,29 @@ class Tts(Operation[TtsConfig, TtsModel]):
         return Wire(
             origin=origin,
             path=self.path,
-            params=self.body(ask.model, facts, ask.params),
+            params=self.build_body(ask.model, facts, ask.params),
             repeatable=repeatable,
-            timeout=max(config.min_deadline, seconds * config.deadline_share + _DEADLINE_EXTRA),
+            timeout=max(config.min_deadline, seconds * config.deadline_share + _DEADLINE_EXTRA_SECONDS),
         )
 
-    def body(self, model: str, facts: TtsModel, asked: Mapping[str, JSON]) -> dict[str, JSON]:
+    def build_body(self, model: str, facts: TtsModel, params: Mapping[str, JSON]) -> dict[str, JSON]:
         """The body in OpenAI's names.
 
         Raises:
             BadInput: when the model does not have what is asked for.
         """
-        body: dict[str, JSON] = {"model": model, "input": asked["text"]}
-        voice = asked.get("voice") or facts.default_voice
+        body: dict[str, JSON] = {"model": model, "input": params["text"]}
+        voice = params.get("voice") or facts.default_voice
         if voice:
             body["voice"] = voice
-        form = asked_form(asked)
-        body["response_format"] = facts.formats[form]
-        body.update(voice_settings(model, facts, asked))
-        if asked.get("sample_rate") is not None and facts.sample_rate:
-            body["sample_rate"] = asked["sample_rate"]
-        if form == "pcm" and facts.stream == "together":
+        audio_format = parse_format(params)
+        body["response_format"] = facts.formats[audio_format]
+        body.update(build_voice_fields(model, facts, params))
+        if params.get("sample_rate") is not None and facts.sample_rate:
+            body["sample_rate"] = params["sample_rate"]
+        if audio_format == "pcm" and facts.stream == "together":
             body["response_encoding"] = "pcm_s16le"
-        if asked.get("stream"):
+        if params.get("stream"):
             body.update({"stream": True} if facts.stream == "together" else {"stream_format": "sse"})
         return body
 
@@ -140,9 +148,9 @@ class Tts(Operation[TtsConfig, TtsModel]):
         if wire.encoding == "socket":
             assert self.config.socket is not None
             session = TtsSession(str(wire.params["text"]), self.config.socket)
-            return session_request(wire, session, left_out="text")
+            return build_session_request(wire, session, excluded="text")
         streamed = bool(wire.params.get("stream")) or wire.params.get("stream_format") == "sse"
-        headers = {"accept": "text/event-stream" if streamed else _ACCEPT}
+        headers = {"accept": "text/event-stream" if streamed else _ACCEPT_HEADER}
         return Request("POST", wire.path, headers=headers, json=dict(wire.params))
 
     def parse(self, reply: Reply, asks: Sequence[Ask]) -> Sequence[Parsed]:
@@ -152,69 +160,75 @@ class Tts(Operation[TtsConfig, TtsModel]):
             BadReply: when it is no sound, or a stream that broke off.
         """
         ask, facts = asks[0], self.model_facts(asks[0].model)
-        asked = ask.params.get("sample_rate")
+        requested_rate = ask.params.get("sample_rate")
         socket = self.config.socket if reply.socket_end else None
-        rate = asked if isinstance(asked, int) and facts.sample_rate else socket.rate if socket else facts.pcm_rate
-        speech, usage = speech_in(reply, ask, rate)
+        rate = (
+            requested_rate
+            if isinstance(requested_rate, int) and facts.sample_rate
+            else socket.rate
+            if socket
+            else facts.pcm_rate
+        )
+        speech, usage = parse_speech(reply, ask, rate)
         if facts.per_minute:
             from mediamill.tasks.media.encoded_audio import count_seconds
 
-            usage = replace(usage, speech_seconds=count_seconds(speech.audio, speech.form, speech.rate))
+            usage = replace(usage, speech_seconds=count_seconds(speech.audio, speech.format, speech.rate))
         return [parsed(reply, speech, usage)]
 
     def classify(self, reply: Reply) -> Problem | None:
         """What an error reply means; None for sound, and for a stream of it that holds no error."""
         if reply.socket_end:
-            return classify_session(self.provider, reply, paid=PAID, failed=FAILED)
-        if reply.status < HTTPStatus.MULTIPLE_CHOICES and holds_sound(reply):
-            return classify_stream(self.provider, reply) if is_stream(reply) else None
-        return name_the_socket(self.provider.name, classify_error(self.provider, reply))
+            return classify_session(self.provider, reply, billable=BILLABLE_TYPES, failures=FAILURE_TYPES)
+        if reply.status < HTTPStatus.MULTIPLE_CHOICES and holds_audio(reply):
+            return classify_speech_stream(self.provider, reply) if is_event_stream(reply) else None
+        return suggest_socket(self.provider.name, classify_error(self.provider, reply))
 
 
-def _session_params(ask: Ask, facts: TtsModel) -> dict[str, JSON]:
-    asked = ask.params
-    params: dict[str, JSON] = {"model": ask.model, "text": asked["text"]}
-    voice = asked.get("voice") or facts.default_voice
+def _build_session_params(ask: Ask, facts: TtsModel) -> dict[str, JSON]:
+    params = ask.params
+    fields: dict[str, JSON] = {"model": ask.model, "text": params["text"]}
+    voice = params.get("voice") or facts.default_voice
     if voice:
-        params["voice"] = voice
-    params.update(voice_settings(ask.model, facts, asked))
-    if asked.get("sample_rate") is not None and facts.sample_rate:
-        params["sample_rate"] = asked["sample_rate"]
-    return params
+        fields["voice"] = voice
+    fields.update(build_voice_fields(ask.model, facts, params))
+    if params.get("sample_rate") is not None and facts.sample_rate:
+        fields["sample_rate"] = params["sample_rate"]
+    return fields
 
 
-def voice_settings(model: str, facts: TtsModel, asked: Mapping[str, JSON]) -> dict[str, JSON]:
+def build_voice_fields(model: str, facts: TtsModel, params: Mapping[str, JSON]) -> dict[str, JSON]:
     """Speed, instructions and language.
 
     Raises:
         BadInput: when the model does not have what is asked for.
     """
     settings: dict[str, JSON] = {}
-    speed = asked.get("speed")
+    speed = params.get("speed")
     if isinstance(speed, (int, float)):
         slowest, fastest = facts.speed or (1.0, 1.0)
         if not slowest <= speed <= fastest:
-            can = f"speaks at speeds from {slowest:g} to {fastest:g}" if facts.speed else "has one speed only"
-            raise BadInput(f"{model} {can}, not {speed:g}", kind="bad_request", hint="change --speed")
+            limits = f"speaks at speeds from {slowest:g} to {fastest:g}" if facts.speed else "has one speed only"
+            raise BadInput(f"{model} {limits}, not {speed:g}", kind="bad_request", hint="change --speed")
         if facts.speed:
             settings["speed"] = speed
-    if asked.get("instructions"):
+    if params.get("instructions"):
         if not facts.instructions:
-            raise _lacks(model, "instructions")
-        settings["instructions"] = asked["instructions"]
-    language = asked.get("language") or facts.default_language
+            raise _unsupported_option(model, "instructions")
+        settings["instructions"] = params["instructions"]
+    language = params.get("language") or facts.default_language
     if language:
         if not facts.language:
-            raise _lacks(model, "language")
+            raise _unsupported_option(model, "language")
         settings["language"] = language
     return settings
 
 
-def asked_form(asked: Mapping[str, JSON]) -> Form:
+def parse_format(params: Mapping[str, JSON]) -> AudioFormat:
     """The format an Ask names, by the name that is the same for every provider."""
-    form: Any = asked["format"]
-    return form  # type: ignore[no-any-return]
+    audio_format: Any = params["format"]
+    return audio_format  # type: ignore[no-any-return]
 
 
-def _lacks(model: str, what: str) -> BadInput:
+def _unsupported_option(model: str, what: str) -> BadInput:
     return BadInput(f"{model} takes no {what}", kind="bad_request", hint=f"leave out --{what} or choose another model")

@@ -15,16 +15,16 @@ from mediamill.tasks.domain import Ask, Usage
 from mediamill.tasks.errors import BadReply
 from mediamill.tasks.media.encoded_audio import detect_container, detect_named_container
 from mediamill.tasks.providers.errors.classify import classify_error
-from mediamill.tasks.providers.errors.error_body import ErrorBody, clean, error_in
+from mediamill.tasks.providers.errors.error_body import ErrorBody, find_error, redact_line
 from mediamill.tasks.providers.provider_info import ProviderInfo
-from mediamill.tasks.providers.sse import Event, events
+from mediamill.tasks.providers.sse import Event, parse_events
 from mediamill.tasks.wire import Problem, Reply
 
 _HINT = "mediamill retry OUT --only bad_reply buys it anew"
-_RATE = re.compile(r"rate=(\d{4,6})")
-_DONE = frozenset({"done", "speech.audio.done", "conversation.item.audio_output.done"})
-_PCM = ("audio/pcm", "audio/l16", "audio/raw", "audio/x-pcm", "application/octet-stream")
-_FRAME = 2
+_RATE_PARAMETER = re.compile(r"rate=(\d{4,6})")
+_DONE_TYPES = frozenset({"done", "speech.audio.done", "conversation.item.audio_output.done"})
+_PCM_TYPES = ("audio/pcm", "audio/l16", "audio/raw", "audio/x-pcm", "application/octet-stream")
+_FRAME_BYTES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +33,19 @@ class Speech:
 
     Attributes:
         audio: the bytes.
-        form: wav, mp3, flac, ogg or aac by content; ``pcm`` is 16-bit little-endian mono without a header.
+        format: wav, mp3, flac, ogg or aac by content; ``pcm`` is 16-bit little-endian mono without a header.
         rate: Hz of ``pcm``; the others tell it themselves.
         warnings: what was not as it should be.
     """
 
     audio: bytes = field(repr=False)
-    form: str
+    format: str
     rate: int
     warnings: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
-class Stream:
+class SpeechStream:
     """What a stream of events came to."""
 
     audio: bytearray = field(default_factory=bytearray)
@@ -54,7 +54,7 @@ class Stream:
     error: ErrorBody | None = None
 
 
-def speech_in(reply: Reply, ask: Ask, rate: int) -> tuple[Speech, Usage]:
+def parse_speech(reply: Reply, ask: Ask, rate: int) -> tuple[Speech, Usage]:
     """The sound in a reply, and what it says it used; characters are those that were sent.
 
     Args:
@@ -67,21 +67,21 @@ def speech_in(reply: Reply, ask: Ask, rate: int) -> tuple[Speech, Usage]:
     """
     usage: Mapping[str, Any] = {}
     audio = reply.body
-    kind = content_type(reply)
-    if is_stream(reply) or reply.socket_end:
-        stream = read_stream(reply.body) if is_stream(reply) else read_events(_messages(reply.body))
+    media_type = read_media_type(reply)
+    if is_event_stream(reply) or reply.socket_end:
+        stream = read_stream(reply.body) if is_event_stream(reply) else read_events(_to_events(reply.body))
         if stream.error is not None:
             raise BadReply(f"the stream ended with an error: {stream.error.message}", hint=_HINT)
         if not stream.done:
             raise BadReply("the stream broke off before its end", hint=_HINT)
-        audio, usage, kind = bytes(stream.audio), stream.usage or {}, "audio/pcm"
-    speech = _speech(audio, str(ask.params["format"]), kind, reply.headers, rate)
+        audio, usage, media_type = bytes(stream.audio), stream.usage or {}, "audio/pcm"
+    speech = _to_speech(audio, str(ask.params["format"]), media_type, reply.headers, rate)
     text = str(ask.params["text"])
-    into, out = (_count(usage.get(name)) for name in ("input_tokens", "output_tokens"))
-    return speech, Usage(characters=len(text), input_tokens=into, output_tokens=out, requests=1)
+    input_tokens, output_tokens = (_count(usage.get(name)) for name in ("input_tokens", "output_tokens"))
+    return speech, Usage(characters=len(text), input_tokens=input_tokens, output_tokens=output_tokens, requests=1)
 
 
-def read_stream(body: bytes) -> Stream:
+def read_stream(body: bytes) -> SpeechStream:
     """The sound of a stream, in any of the shapes that are documented (provider docs).
 
     ``{"type": "delta", "audio"}`` to ``{"type": "done"}``; ``{"object": "audio.tts.chunk", "b64"}``;
@@ -91,45 +91,45 @@ def read_stream(body: bytes) -> Stream:
     Raises:
         BadReply: when an event is not JSON or its sound is not base64.
     """
-    return read_events(events(body))
+    return read_events(parse_events(body))
 
 
-def read_events(received: Iterable[Event]) -> Stream:
+def read_events(events: Iterable[Event]) -> SpeechStream:
     """The same of events, or a socket's messages, one by one.
 
     Raises:
         BadReply: when an event is not JSON or its sound is not base64.
     """
-    stream = Stream()
-    for event in received:
+    stream = SpeechStream()
+    for event in events:
         if event.data.strip() == b"[DONE]":
             stream.done = True
             break
-        content = _decoded(event.data)
-        found = error_in(content)
-        if found is not None and ("error" in content or event.type == "error"):
-            stream.error = found
+        content = _decode_event(event.data)
+        error = find_error(content)
+        if error is not None and ("error" in content or event.type == "error"):
+            stream.error = error
             break
-        for coded in _sound(content):
-            stream.audio += _bytes(coded)
-        if str(content.get("type")) in _DONE:
+        for encoded in _audio_fields(content):
+            stream.audio += _decode_audio(encoded)
+        if str(content.get("type")) in _DONE_TYPES:
             stream.done = True
             usage = content.get("usage")
             stream.usage = usage if isinstance(usage, dict) else stream.usage
     return stream
 
 
-def _messages(body: bytes) -> Iterator[Event]:
+def _to_events(body: bytes) -> Iterator[Event]:
     """What was kept of a socket's messages, a line each."""
     return (Event("message", line) for line in body.split(b"\n") if line)
 
 
-def is_stream(reply: Reply) -> bool:
+def is_event_stream(reply: Reply) -> bool:
     """True for a reply of server-sent events."""
-    return content_type(reply) == "text/event-stream"
+    return read_media_type(reply) == "text/event-stream"
 
 
-def classify_stream(provider: ProviderInfo, reply: Reply) -> Problem | None:
+def classify_speech_stream(provider: ProviderInfo, reply: Reply) -> Problem | None:
     """What an error inside a stream means: before any sound it was refused, after some it may be billed."""
     try:
         stream = read_stream(reply.body)
@@ -143,47 +143,47 @@ def classify_stream(provider: ProviderInfo, reply: Reply) -> Problem | None:
     return classify_error(provider, Reply(reply.status, reply.headers, orjson.dumps({"error": error})))
 
 
-def holds_sound(reply: Reply) -> bool:
+def holds_audio(reply: Reply) -> bool:
     """True for a success that is sound or a stream of it, by its content or, for headerless PCM, its type."""
     if not reply.body:
         return False
-    kind = content_type(reply)
-    if is_stream(reply) or detect_container(reply.body[:12]) is not None:
+    media_type = read_media_type(reply)
+    if is_event_stream(reply) or detect_container(reply.body[:12]) is not None:
         return True
-    text = reply.body[:1] in b"{[<"
-    return kind.startswith("audio/") or (kind == "application/octet-stream" and not text)
+    looks_like_text = reply.body[:1] in b"{[<"
+    return media_type.startswith("audio/") or (media_type == "application/octet-stream" and not looks_like_text)
 
 
-def content_type(reply: Reply) -> str:
+def read_media_type(reply: Reply) -> str:
     """The reply's media type, without its parameters."""
     return reply.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def _speech(audio: bytes, asked: str, kind: str, headers: Mapping[str, str], rate: int) -> Speech:
+def _to_speech(audio: bytes, requested: str, media_type: str, headers: Mapping[str, str], rate: int) -> Speech:
     if not audio:
         raise BadReply("the reply holds no sound", hint=_HINT)
     head = audio[:12]
-    found = detect_named_container(head) if asked == "pcm" else detect_container(head)
-    if found is not None:
-        usual = {"ogg": "opus"}.get(found, found)
-        warnings = () if asked in (usual, "pcm") else (f"asked for {asked}, got {found}",)
-        return Speech(audio, found, rate, warnings)
-    if asked != "pcm" and kind not in _PCM:
-        shown = clean(audio[:60].decode("utf-8", "replace"))
-        raise BadReply(f"the reply is no sound in a known format: {shown!r}", hint=_HINT)
-    stated = _RATE.search(headers.get("content-type", ""))
-    warnings = () if asked == "pcm" else (f"asked for {asked}, got PCM without a header",)
-    whole = audio if len(audio) % _FRAME == 0 else audio[:-1]
-    if not whole:
+    container = detect_named_container(head) if requested == "pcm" else detect_container(head)
+    if container is not None:
+        usual_name = {"ogg": "opus"}.get(container, container)
+        warnings = () if requested in (usual_name, "pcm") else (f"asked for {requested}, got {container}",)
+        return Speech(audio, container, rate, warnings)
+    if requested != "pcm" and media_type not in _PCM_TYPES:
+        excerpt = redact_line(audio[:60].decode("utf-8", "replace"))
+        raise BadReply(f"the reply is no sound in a known format: {excerpt!r}", hint=_HINT)
+    rate_parameter = _RATE_PARAMETER.search(headers.get("content-type", ""))
+    warnings = () if requested == "pcm" else (f"asked for {requested}, got PCM without a header",)
+    whole_frames = audio if len(audio) % _FRAME_BYTES == 0 else audio[:-1]
+    if not whole_frames:
         raise BadReply("the reply holds no sound", hint=_HINT)
-    return Speech(whole, "pcm", int(stated[1]) if stated else rate, warnings)
+    return Speech(whole_frames, "pcm", int(rate_parameter[1]) if rate_parameter else rate, warnings)
 
 
 def _count(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
-def _decoded(data: bytes) -> dict[str, Any]:
+def _decode_event(data: bytes) -> dict[str, Any]:
     try:
         content = orjson.loads(data)
     except ValueError:
@@ -191,12 +191,12 @@ def _decoded(data: bytes) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _sound(content: Mapping[str, Any]) -> Iterator[str]:
-    kind = content.get("type")
+def _audio_fields(content: Mapping[str, Any]) -> Iterator[str]:
+    event_type = content.get("type")
     names: tuple[str, ...]
-    if kind in ("delta", "speech.audio.delta"):
+    if event_type in ("delta", "speech.audio.delta"):
         names = ("audio", "delta")
-    elif kind == "conversation.item.audio_output.delta":
+    elif event_type == "conversation.item.audio_output.delta":
         names = ("delta",)
     elif content.get("object") == "audio.tts.chunk":
         names = ("b64",)
@@ -205,8 +205,8 @@ def _sound(content: Mapping[str, Any]) -> Iterator[str]:
     yield from (value for name in names if isinstance(value := content.get(name), str))
 
 
-def _bytes(coded: str) -> bytes:
+def _decode_audio(encoded: str) -> bytes:
     try:
-        return a2b_base64(coded, strict_mode=True)
+        return a2b_base64(encoded, strict_mode=True)
     except (NotBase64, ValueError):
         raise BadReply("the stream holds sound that is not base64", hint=_HINT) from None

@@ -13,29 +13,29 @@ from pydantic import Field
 from mediamill.tasks.domain import Ask, Usage
 from mediamill.tasks.errors import BadReply
 from mediamill.tasks.money.videos import VideoMeter
-from mediamill.tasks.providers.errors.moderation import is_refusal, refusal, refusals_named
+from mediamill.tasks.providers.errors.moderation import is_refusal, mark_refusal, to_refusal_problem
 from mediamill.tasks.providers.operations.base import JobOperation, ModelFacts, OperationConfig, parsed
 from mediamill.tasks.providers.operations.video_fields import (
-    is_picture,
-    openai_fields,
-    payload_of,
-    together_fields,
-    with_pictures,
-    xai_fields,
+    build_openai_fields,
+    build_together_fields,
+    build_xai_fields,
+    insert_images,
+    is_image_placeholder,
+    require_payload,
 )
 from mediamill.tasks.wire import JOB_ID_HEADER, JOB_STATES_HEADER, Parsed, Poll, Problem, Quota, Reply, Request, Wire
 
 VIDEO = "video"
 """The operation, as the price list names it."""
 
-Frame = Literal["first", "last"]
+KeyframePosition = Literal["first", "last"]
 
-_DEADLINE = 120.0
-_DONE = frozenset({"completed", "done", "succeeded", "success"})
-_FAILED = frozenset({"failed", "error", "cancelled", "canceled"})
+_DEADLINE_SECONDS = 120.0
+_DONE_STATES = frozenset({"completed", "done", "succeeded", "success"})
+_FAILED_STATES = frozenset({"failed", "error", "cancelled", "canceled"})
 _TICK = Decimal("1e-10")
-_BLOCKED = "the provider made the video and withheld it: its moderation does not let it pass"
-_FIELDS = {"together": together_fields, "openai": openai_fields, "xai": xai_fields}
+_WITHHELD_MESSAGE = "the provider made the video and withheld it: its moderation does not let it pass"
+_BUILD_FIELDS = {"together": build_together_fields, "openai": build_openai_fields, "xai": build_xai_fields}
 
 
 class VideoModel(ModelFacts):
@@ -46,15 +46,17 @@ class VideoModel(ModelFacts):
     fps: tuple[int, ...] = ()
     resolutions: tuple[str, ...] = ()
     ratios: tuple[str, ...] = ()
-    keyframes: tuple[Frame, ...] | None = Field(default=None, description="places of keyframes; null where not known")
+    keyframes: tuple[KeyframePosition, ...] | None = Field(
+        default=None, description="places of keyframes; null where not known"
+    )
     references: bool | None = Field(default=None, description="takes reference pictures; null where not known")
     prompt: tuple[int, int] = Field(default=(1, 32_000), description="fewest and most characters")
     prompt_optional: bool = Field(default=False, description="a keyframe is enough")
     steps: tuple[int, int] | None = Field(default=None, description="fewest and most steps, where it takes steps")
 
-    def smallest(self) -> str | None:
+    def smallest_size(self) -> str | None:
         """The smallest size it makes."""
-        return min(self.sizes, key=pixels, default=None)
+        return min(self.sizes, key=count_pixels, default=None)
 
     def abilities(self) -> tuple[str, ...]:
         """Lengths, sizes and keyframes."""
@@ -94,13 +96,13 @@ class Videos(JobOperation[VideoConfig, VideoModel]):
         style = self.config.api_style
         return Wire(
             self.provider.key_origin(ask.model),
-            self._path,
-            {"model": ask.model, **_FIELDS[style](ask)},
+            self._versioned_path,
+            {"model": ask.model, **_BUILD_FIELDS[style](ask)},
             encoding="multipart" if style == "openai" else "json",
             repeatable=False,
             job=True,
             job_timeout=self.config.job_seconds,
-            timeout=_DEADLINE,
+            timeout=_DEADLINE_SECONDS,
         )
 
     def build_request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
@@ -108,19 +110,19 @@ class Videos(JobOperation[VideoConfig, VideoModel]):
         inputs = asks[0].inputs
         if wire.encoding == "json":
             raw = self.config.api_style == "together"
-            return Request("POST", wire.path, json=with_pictures(dict(wire.params), inputs, raw=raw))
-        fields = [(name, str(value)) for name, value in wire.params.items() if not is_picture(value)]
-        files = [("input_reference", payload_of(one)) for one in inputs]
+            return Request("POST", wire.path, json=insert_images(dict(wire.params), inputs, raw=raw))
+        fields = [(name, str(value)) for name, value in wire.params.items() if not is_image_placeholder(value)]
+        files = [("input_reference", require_payload(source)) for source in inputs]
         return Request("POST", wire.path, fields=fields, files=files)
 
     def classify(self, reply: Reply) -> Problem | None:
         """What an error means; refusals of job have a kind of their own."""
-        job = _json(reply.body)
-        if reply.status < 300 and _job_id(job) is not None:  # noqa: PLR2004 - a failed job is no failed request
+        job = _decode_job(reply.body)
+        if reply.status < 300 and _find_job_id(job) is not None:  # noqa: PLR2004 - a failed job is no failed request
             return None
         if reply.status == 200 and isinstance(job.get("status"), str):  # noqa: PLR2004
             return None
-        return refusals_named(super().classify(reply), reply)
+        return mark_refusal(super().classify(reply), reply)
 
     def parse_job_id(self, reply: Reply) -> str:
         """The job's id.
@@ -128,10 +130,10 @@ class Videos(JobOperation[VideoConfig, VideoModel]):
         Raises:
             BadReply: when there is none.
         """
-        found = _job_id(_json(reply.body))
-        if found is None:
+        job_id = _find_job_id(_decode_job(reply.body))
+        if job_id is None:
             raise BadReply("the reply names no job")
-        return found
+        return job_id
 
     def build_poll_request(self, wire: Wire, remote_id: str) -> Request:
         """The request that asks how the job is doing."""
@@ -139,15 +141,15 @@ class Videos(JobOperation[VideoConfig, VideoModel]):
 
     def parse_poll(self, reply: Reply) -> Poll:
         """Whatever is not known to be an end is pending: states that no document names have been seen."""
-        job = _json(reply.body)
+        job = _decode_job(reply.body)
         status = str(job.get("status") or "").lower()
-        if status in _DONE:
+        if status in _DONE_STATES:
             return Poll("done", status=status)
         if status == "expired":
-            words = "the job expired before its video was fetched; it may have been billed"
-            return Poll("failed", Problem("unknown", "expired", words, billed=True), status=status)
-        if status in _FAILED:
-            return Poll("failed", _failure(job, status), status=status)
+            message = "the job expired before its video was fetched; it may have been billed"
+            return Poll("failed", Problem("unknown", "expired", message, billed=True), status=status)
+        if status in _FAILED_STATES:
+            return Poll("failed", _classify_failed_job(job, status), status=status)
         return Poll("pending", status=status or "unknown")
 
     def parse(self, reply: Reply, asks: Sequence[Ask]) -> Sequence[Parsed]:
@@ -156,16 +158,16 @@ class Videos(JobOperation[VideoConfig, VideoModel]):
         Raises:
             BadReply: when a finished job tells no video.
         """
-        job = _json(reply.body)
-        job_id = reply.headers.get(JOB_ID_HEADER) or _job_id(job)
+        job = _decode_job(reply.body)
+        job_id = reply.headers.get(JOB_ID_HEADER) or _find_job_id(job)
         video, outputs = _mapping(job.get("video")), _mapping(job.get("outputs"))
         url = outputs.get("video_url") or video.get("url")
-        content = f"{self._path}/{job_id}/content" if self.config.api_style == "openai" else None
+        content = f"{self._versioned_path}/{job_id}/content" if self.config.api_style == "openai" else None
         refused = video.get("respect_moderation") is False
         if not job_id or (not url and content is None and not refused):
             raise BadReply("the finished job tells no video")
-        states = _states(reply.headers.get(JOB_STATES_HEADER))
-        seconds = _decimal(job.get("seconds") or video.get("duration"))
+        states = _parse_states(reply.headers.get(JOB_STATES_HEADER))
+        seconds = _parse_decimal(job.get("seconds") or video.get("duration"))
         data = {
             "job_id": job_id,
             "url": url,
@@ -173,48 +175,53 @@ class Videos(JobOperation[VideoConfig, VideoModel]):
             "seconds": None if seconds is None else str(seconds),
             "size": job.get("size"),
             "states": states,
-            "refused": _BLOCKED if refused else None,
+            "refused": _WITHHELD_MESSAGE if refused else None,
         }
-        usage = Usage(videos=1, video_seconds=seconds, billed_usd=_billed(job, outputs), requests=1)
+        usage = Usage(videos=1, video_seconds=seconds, billed_usd=_parse_billed_usd(job, outputs), requests=1)
         return [parsed(reply, data, usage)]
 
     @property
-    def _path(self) -> str:
+    def _versioned_path(self) -> str:
         """Together's newer version of the endpoint stands beside its ``/v1`` (provider docs)."""
         api = self.provider.endpoint.api
         return (api.removesuffix("/v1") if self.config.path.startswith("/v2/") else api) + self.config.path
 
 
-def _failure(job: Mapping[str, Any], status: str) -> Problem:
+def _classify_failed_job(job: Mapping[str, Any], status: str) -> Problem:
     error = job.get("error")
-    inner = _mapping(error)
-    more = _mapping(job.get("info")).get("errors")
-    words = inner.get("message") or (error if isinstance(error, str) else None) or more or f"the job is {status}"
-    code = str(inner.get("code") or "") or None
-    message = f"the job failed: {words if isinstance(words, str) else orjson.dumps(words).decode()}"[:400]
+    error_fields = _mapping(error)
+    info_errors = _mapping(job.get("info")).get("errors")
+    reason = (
+        error_fields.get("message")
+        or (error if isinstance(error, str) else None)
+        or info_errors
+        or f"the job is {status}"
+    )
+    code = str(error_fields.get("code") or "") or None
+    message = f"the job failed: {reason if isinstance(reason, str) else orjson.dumps(reason).decode()}"[:400]
     if is_refusal(code, message):
-        return refusal(message)
+        return to_refusal_problem(message)
     return Problem("fail", "job_failed", message, code=code, hint="mediamill retry OUT tries again; it was not billed")
 
 
-def _billed(job: Mapping[str, Any], outputs: Mapping[str, Any]) -> Decimal | None:
+def _parse_billed_usd(job: Mapping[str, Any], outputs: Mapping[str, Any]) -> Decimal | None:
     ticks = _mapping(job.get("usage")).get("cost_in_usd_ticks")
     if isinstance(ticks, int):
         return ticks * _TICK
-    return _decimal(outputs.get("cost"))
+    return _parse_decimal(outputs.get("cost"))
 
 
-def _states(header: str | None) -> list[dict[str, Any]]:
+def _parse_states(header: str | None) -> list[dict[str, Any]]:
     pairs = orjson.loads(header) if header else []
     return [{"status": status, "after_seconds": seconds} for status, seconds in pairs]
 
 
-def _job_id(job: Mapping[str, Any]) -> str | None:
+def _find_job_id(job: Mapping[str, Any]) -> str | None:
     found = job.get("id") or job.get("request_id")
     return found if isinstance(found, str) and found else None
 
 
-def _json(body: bytes) -> Mapping[str, Any]:
+def _decode_job(body: bytes) -> Mapping[str, Any]:
     try:
         return _mapping(orjson.loads(body))
     except ValueError:
@@ -225,7 +232,7 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _decimal(value: Any) -> Decimal | None:
+def _parse_decimal(value: Any) -> Decimal | None:
     if value is None or isinstance(value, bool | dict | list):
         return None
     try:
@@ -235,7 +242,7 @@ def _decimal(value: Any) -> Decimal | None:
     return number if number.is_finite() and number >= 0 else None
 
 
-def pixels(size: str) -> int:
+def count_pixels(size: str) -> int:
     """Pixels of ``1280x720``."""
     width, _, height = size.partition("x")
     return int(width) * int(height)

@@ -13,12 +13,12 @@ from mediamill.tasks.providers.operations.base import StrictModel
 Detail = Literal["auto", "full", "economy"]
 """``auto``: as the model can use it; ``full``: as the endpoint takes it; ``economy``: the least that is useful."""
 
-_PATCH = 32
-_TILE, _TILE_TOKENS, _MOST_TILES = 560, 1601, 2
-_SMALL_TILE, _SHORT_SIDE, _FIT = 512, 768, 2048
-_MOST_SMALL_TILES = 8
+_PATCH_PIXELS = 32
+_TILE_PIXELS, _TILE_TOKENS, _MAX_TILES_PER_SIDE = 560, 1601, 2
+_SMALL_TILE_PIXELS, _SHORT_SIDE_PIXELS, _FIT_PIXELS = 512, 768, 2048
+_MAX_SMALL_TILES = 8
 """Of 512 pixels: four along 2048, two along 768."""
-_FINEST = 14
+_SMALLEST_PATCH_PIXELS = 14
 """Pixels of the smallest patch that any known encoder turns into a token."""
 
 
@@ -53,72 +53,76 @@ class Vision(StrictModel):
     economy_side: int = Field(default=768, description="longest side that saves most and still shows what is there")
     video: bool = Field(default=False, description="takes video_url")
 
-    def limits(self, pictures: int = 1) -> ImageLimits:
+    def image_limits(self, images: int = 1) -> ImageLimits:
         """What one of so many pictures of a request may be."""
-        share = self.max_request * 3 // 4 // max(pictures, 1)
+        share = self.max_request * 3 // 4 // max(images, 1)
         return ImageLimits(self.formats, min(self.max_bytes, share), self.max_pixels)
 
-    def longest(self, detail: Detail) -> int | None:
+    def max_side(self, detail: Detail) -> int | None:
         """The longest side to send a picture at; None for all of it."""
         return {"auto": self.auto_side, "economy": self.economy_side, "full": None}[detail]
 
-    def estimate(self, width: int, height: int, detail: Detail = "auto") -> tuple[int, int]:
+    def estimate_tokens(self, width: int, height: int, detail: Detail = "auto") -> tuple[int, int]:
         """The fewest and the most tokens of a picture as it is sent.
 
         Where documents disagree the first is their lower reading and the second their higher one; where no
         formula is published, patches of 32 and of 14 pixels bound it (estimate).
         """
         if self.tokens == "tiles560":
-            return _tiles560(width, height)
+            return _count_tiles560_tokens(width, height)
         if self.tokens == "patches":
             chosen = self.low if detail == "economy" and self.detail and self.low else self.high
-            count = _patches(width, height, chosen or Patches(side=_FIT), self.multiplier)
+            count = _count_patch_tokens(width, height, chosen or Patches(side=_FIT_PIXELS), self.multiplier)
             return max(count - 1, 1), count + 1
         if self.tokens == "tiles512":
             if detail == "economy" and self.detail:
                 return self.base, self.base
-            low, high = (_tiles512(width, height, enlarge=enlarge) for enlarge in (False, True))
+            low, high = (_count_tiles512(width, height, enlarge=enlarge) for enlarge in (False, True))
             return self.base + low * self.per_tile, self.base + max(low, high) * self.per_tile
         return (
-            math.ceil(width / _PATCH) * math.ceil(height / _PATCH),
-            math.ceil(width / _FINEST) * math.ceil(height / _FINEST),
+            math.ceil(width / _PATCH_PIXELS) * math.ceil(height / _PATCH_PIXELS),
+            math.ceil(width / _SMALLEST_PATCH_PIXELS) * math.ceil(height / _SMALLEST_PATCH_PIXELS),
         )
 
     def max_tokens(self, detail: Detail) -> int:
         """The most tokens of a picture whose size is not known: the provider fetches it itself."""
         if self.tokens == "tiles512":
-            return self.base + _MOST_SMALL_TILES * self.per_tile
-        side = self.longest(detail) or 2 * self.auto_side
-        return max(self.estimate(side, side, detail)[1], self.estimate(2 * side, side, detail)[1])
+            return self.base + _MAX_SMALL_TILES * self.per_tile
+        side = self.max_side(detail) or 2 * self.auto_side
+        return max(self.estimate_tokens(side, side, detail)[1], self.estimate_tokens(2 * side, side, detail)[1])
 
 
-def _tiles560(width: int, height: int) -> tuple[int, int]:
+def _count_tiles560_tokens(width: int, height: int) -> tuple[int, int]:
     """Tiles of 560 pixels, at most two by two: Together's code rounds down where its table rounds up."""
-    down = min(_MOST_TILES, max(width // _TILE, 1)) * min(_MOST_TILES, max(height // _TILE, 1))
-    up = min(_MOST_TILES, max(1, -(-width // _TILE))) * min(_MOST_TILES, max(1, -(-height // _TILE)))
+    down = min(_MAX_TILES_PER_SIDE, max(width // _TILE_PIXELS, 1)) * min(
+        _MAX_TILES_PER_SIDE, max(height // _TILE_PIXELS, 1)
+    )
+    up = min(_MAX_TILES_PER_SIDE, max(1, -(-width // _TILE_PIXELS))) * min(
+        _MAX_TILES_PER_SIDE, max(1, -(-height // _TILE_PIXELS))
+    )
     return down * _TILE_TOKENS, up * _TILE_TOKENS
 
 
-def _patches(width: int, height: int, bound: Patches, multiplier: float) -> int:
+def _count_patch_tokens(width: int, height: int, bound: Patches, multiplier: float) -> int:
     """OpenAI's patch models: fitted into the side, then shrunk until whole patches are within the budget."""
     scale = min(1.0, bound.side / max(width, height))
     w, h = max(1, round(width * scale)), max(1, round(height * scale))
-    count = -(-w // _PATCH) * -(-h // _PATCH)
+    count = -(-w // _PATCH_PIXELS) * -(-h // _PATCH_PIXELS)
     if bound.budget is not None and count > bound.budget:
-        r = math.sqrt(_PATCH * _PATCH * bound.budget / (w * h))
-        across, down = w * r / _PATCH, h * r / _PATCH
+        r = math.sqrt(_PATCH_PIXELS * _PATCH_PIXELS * bound.budget / (w * h))
+        across, down = w * r / _PATCH_PIXELS, h * r / _PATCH_PIXELS
         a = r * min(max(math.floor(across), 1) / across, max(math.floor(down), 1) / down)
         w, h = max(1, math.floor(w * a)), max(1, math.floor(h * a))
-        count = -(-w // _PATCH) * -(-h // _PATCH)
+        count = -(-w // _PATCH_PIXELS) * -(-h // _PATCH_PIXELS)
     return math.ceil(round(count * multiplier, 6))
 
 
-def _tiles512(width: int, height: int, *, enlarge: bool) -> int:
+def _count_tiles512(width: int, height: int, *, enlarge: bool) -> int:
     """OpenAI's tile models: within 2048, the short side to 768 (older guides enlarge it, too), tiles of 512."""
-    scale = min(1.0, _FIT / max(width, height))
+    scale = min(1.0, _FIT_PIXELS / max(width, height))
     w, h = width * scale, height * scale
     short = min(w, h)
-    if short > _SHORT_SIDE or enlarge:
-        scale = min(_SHORT_SIDE / short, _FIT / max(w, h))
+    if short > _SHORT_SIDE_PIXELS or enlarge:
+        scale = min(_SHORT_SIDE_PIXELS / short, _FIT_PIXELS / max(w, h))
         w, h = w * scale, h * scale
-    return math.ceil(round(w, 6) / _SMALL_TILE) * math.ceil(round(h, 6) / _SMALL_TILE)
+    return math.ceil(round(w, 6) / _SMALL_TILE_PIXELS) * math.ceil(round(h, 6) / _SMALL_TILE_PIXELS)

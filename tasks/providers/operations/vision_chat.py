@@ -19,8 +19,8 @@ class VisionModel(ChatModel):
 
     def abilities(self) -> tuple[str, ...]:
         """What it sees, and what else it can do."""
-        seen = (f"sees up to {self.vision.max_pictures} pictures", *(["videos"] if self.vision.video else []))
-        return (*seen, *super().abilities()[1:])
+        media = (f"sees up to {self.vision.max_pictures} pictures", *(["videos"] if self.vision.video else []))
+        return (*media, *super().abilities()[1:])
 
 
 class VisionConfig(CompletionConfig[VisionModel]):

@@ -16,7 +16,7 @@ from PIL import Image
 from mediamill.tasks.domain import Ask, Input, Payload
 from mediamill.tasks.errors import BadInput, BadReply, UsageError
 from mediamill.tasks.providers.operations.image_config import IMAGE, ImageConfig, ImageModel
-from mediamill.tasks.providers.operations.images import FIELDS
+from mediamill.tasks.providers.operations.images import FIELDS_BY_STYLE
 from mediamill.tasks.providers.registry import load_config
 from mediamill.tasks.wire import Reply
 from tests.helpers.hypothesis_profile import repeatable
@@ -88,7 +88,7 @@ def test_only_fields_of_the_endpoint_are_sent(name: str, model: str) -> None:
     style = made(name).operation_config(IMAGE, ImageConfig).api_style
     values = {"seed": 3, "quality": "high", "aspect_ratio": "16:9", "negative_prompt": "dogs", "background": "auto"}
     for field, value in values.items():
-        if field in FIELDS[style]:
+        if field in FIELDS_BY_STYLE[style]:
             assert body(name, model, **{field: value})[field] == value
         else:
             with pytest.raises(BadInput, match=f"does not take {field}"):
@@ -238,7 +238,7 @@ def test_other_errors_keep_their_meaning(status: int, message: str, kind: str) -
 def test_the_most_is_never_less_than_what_is_likely(name: str, model: str) -> None:
     facts = made(name).model_facts(IMAGE, model, ImageModel)
     for asked in ({}, {"quality": "high"}, {"steps": 40}, {"size": "1024x1024"}, {"aspect_ratio": "1:1"}):
-        assert facts.max_pixels(asked) >= facts.likely_pixels(asked) > 0
+        assert facts.max_billed_megapixels(asked) >= facts.likely_billed_megapixels(asked) > 0
         if facts.tokens:
             assert (
                 (facts.output_tokens(asked, ceiling=True) or 0) > (facts.output_tokens(asked, ceiling=False) or 0) > 0
@@ -246,5 +246,5 @@ def test_the_most_is_never_less_than_what_is_likely(name: str, model: str) -> No
 
 
 def test_steps_of_a_model_nobody_knows_are_bounded() -> None:
-    assert ImageModel(default_size="1000x1000").max_pixels({"steps": 40}) == 10
+    assert ImageModel(default_size="1000x1000").max_billed_megapixels({"steps": 40}) == 10
     assert ImageModel(default_size="1000x1000").steps_factor(40) is None

@@ -311,7 +311,7 @@ def test_speech_is_pcm_at_the_sockets_own_rate() -> None:
     delta = event("conversation.item.audio_output.delta", item_id="a", delta=pcm)
     done = event("conversation.item.audio_output.done", item_id="a")
     (parsed,) = made("together").parse(ended(delta, delta, done), [speech()])
-    assert (parsed.data.form, parsed.data.rate, len(parsed.data.audio)) == ("pcm", 24_000, 960)
+    assert (parsed.data.format, parsed.data.rate, len(parsed.data.audio)) == ("pcm", 24_000, 960)
     assert parsed.usage.characters == 12
     with pytest.raises(BadReply, match="broke off"):
         made("together").parse(ended(delta), [speech()])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mediamill.tasks.errors import BadReply
-from mediamill.tasks.providers.languages import iso_code
+from mediamill.tasks.providers.languages import to_iso_code
 from tests.providers.making import ask, make, parsed, reply
 
 TOGETHER_DIARIZED: dict[str, Any] = {
@@ -134,4 +134,4 @@ def test_anything_else_is_refused_in_a_clear_line(body: bytes) -> None:
      ("yue", "yue"), ("und", None), ("auto", None), ("", None), (None, None), (7, None), ("klingon", None)],
 )  # fmt: skip
 def test_languages_become_codes(told: Any, code: str | None) -> None:
-    assert iso_code(told) == code
+    assert to_iso_code(told) == code

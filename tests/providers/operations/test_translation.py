@@ -9,8 +9,8 @@ import pytest
 
 from mediamill.tasks.domain import Ask
 from mediamill.tasks.errors import BadInput, UsageError
-from mediamill.tasks.providers.languages import iso_code
-from mediamill.tasks.providers.registry import load_config, make_provider, offering
+from mediamill.tasks.providers.languages import to_iso_code
+from mediamill.tasks.providers.registry import load_config, make_provider, providers_with
 from tests.providers.made import KEYS, NAMES, UPLOAD, ask, made
 
 TRANSLATORS = [
@@ -51,7 +51,7 @@ def test_who_translates() -> None:
         ("local", "whisper"),
     }
     assert known <= set(TRANSLATORS)
-    offered = offering("translation")
+    offered = providers_with("translation")
     assert [name for name in offered if name in WITH_A_DEFAULT] == WITH_A_DEFAULT
     assert not {"xai", "local"} & set(offered)
 
@@ -102,7 +102,7 @@ def test_a_provider_that_does_not_translate_is_refused_naming_who_does() -> None
         provider = make_provider(name, base_url=None, api_key_env=None, environ=KEYS)
         with pytest.raises(UsageError, match=why) as refused:
             provider.choose_model("translation", None)
-        assert f"--provider {', '.join(offering('translation'))}" in str(refused.value.hint)
+        assert f"--provider {', '.join(providers_with('translation'))}" in str(refused.value.hint)
 
 
 def test_a_model_nobody_lists_is_tried() -> None:
@@ -127,4 +127,4 @@ def test_a_model_nobody_lists_is_tried() -> None:
     ],
 )
 def test_detected_languages_become_iso_codes(told: Any, code: str | None) -> None:
-    assert iso_code(told) == code
+    assert to_iso_code(told) == code

@@ -16,7 +16,7 @@ from mediamill.tasks.calls.request_key import request_key
 from mediamill.tasks.domain import Ask, Usage
 from mediamill.tasks.errors import BadInput, BadReply, UsageError
 from mediamill.tasks.money.cost import Pricing
-from mediamill.tasks.providers.operations import meter_of, priced_as
+from mediamill.tasks.providers.operations import find_meter, find_price_fallback
 from mediamill.tasks.providers.operations.tts import TTS, TtsModel
 from mediamill.tasks.providers.registry import load_config
 from mediamill.tasks.wire import Parsed, Reply, Wire
@@ -165,7 +165,7 @@ SHAPES = {
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_shape_of_a_stream(shape: str) -> None:
     told = heard(SHAPES[shape], "text/event-stream; charset=utf-8", form="pcm")
-    assert (told.data.audio, told.data.form, told.data.rate) == (PCM, "pcm", 24_000)
+    assert (told.data.audio, told.data.format, told.data.rate) == (PCM, "pcm", 24_000)
     assert told.usage.characters == 12
     if shape == "openai":
         assert (told.usage.input_tokens, told.usage.output_tokens) == (3, 9)
@@ -196,19 +196,19 @@ def test_an_error_in_a_stream_is_judged_by_whether_sound_came_first() -> None:
 
 
 def test_content_is_believed_rather_than_names() -> None:
-    assert heard(wav(), "audio/mpeg", form="mp3").data.form == "wav"
+    assert heard(wav(), "audio/mpeg", form="mp3").data.format == "wav"
     assert heard(wav(), "audio/mpeg", form="mp3").data.warnings == ("asked for mp3, got wav",)
-    assert heard(wav(), "application/json").data.form == "wav"
+    assert heard(wav(), "application/json").data.format == "wav"
     for head, form in ((b"ID3\x04", "mp3"), (b"\xff\xfb\x90\x00", "mp3"), (b"fLaC", "flac"), (b"OggS", "ogg")):
-        assert heard(head + bytes(64), "application/octet-stream", form="mp3").data.form == form
+        assert heard(head + bytes(64), "application/octet-stream", form="mp3").data.format == form
 
 
 def test_headerless_pcm_is_taken_where_its_type_says_so() -> None:
     bare = heard(PCM + b"\x07", "audio/pcm;rate=16000", form="wav").data
-    assert (bare.form, bare.rate, bare.audio) == ("pcm", 16_000, PCM)
+    assert (bare.format, bare.rate, bare.audio) == ("pcm", 16_000, PCM)
     assert bare.warnings == ("asked for wav, got PCM without a header",)
     loud = b"\xff\xfb\x90\x00" * 50
-    assert heard(loud, "audio/pcm", form="pcm").data.form == "pcm"
+    assert heard(loud, "audio/pcm", form="pcm").data.format == "pcm"
     with pytest.raises(BadReply, match="no sound in a known format"):
         heard(b"<html>busy</html>", "audio/wav")
 
@@ -234,7 +234,7 @@ def test_any_reply_is_sound_or_a_told_failure(body: bytes, kind: str) -> None:
 
 def test_what_speech_costs() -> None:
     names = ("together", "openai", "groq", "xai")
-    pricing = {name: Pricing.of(name, make(name).billing, meter_of, priced_as) for name in names}
+    pricing = {name: Pricing.of(name, make(name).billing, find_meter, find_price_fallback) for name in names}
     usage = Usage(characters=1_000_000, requests=1)
     most = {n: p.ceiling(make(n).choose_model("tts", None), "tts", usage) for n, p in pricing.items() if n != "openai"}
     assert {n: int(usd or 0) for n, usd in most.items()} == {"together": 15, "groq": 22, "xai": 15}

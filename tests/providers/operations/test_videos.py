@@ -78,7 +78,7 @@ def test_what_is_unset_is_not_sent_and_what_the_model_makes_is_taken(name: str, 
 def test_a_preview_is_something_the_model_makes(name: str, model: str) -> None:
     films = made(name).model_facts(VIDEO, model, VideoModel)
     cheap = asked(name, model, preview=True)
-    assert cheap.get("size") == films.smallest()
+    assert cheap.get("size") == films.smallest_size()
     assert cheap.get("seconds") == min(films.seconds, default=None)
     assert cheap.get("steps") == (films.steps[0] if films.steps else None)
 

@@ -35,28 +35,28 @@ SMALL = Vision(tokens="tiles512", base=85, per_tile=170, detail=True)
     ],
 )
 def test_togethers_code_and_its_table_are_the_two_ends(sides: tuple[int, int], low: int, high: int) -> None:
-    assert TILES.estimate(*sides) == (low, high)
+    assert TILES.estimate_tokens(*sides) == (low, high)
 
 
 @pytest.mark.parametrize(
     ("sides", "tokens"), [((1024, 1024), 1229), ((2048, 2048), 3000), ((4096, 8192), 2458), ((1280, 720), 1104)]
 )
 def test_openais_patches(sides: tuple[int, int], tokens: int) -> None:
-    low, high = HIGH.estimate(*sides)
+    low, high = HIGH.estimate_tokens(*sides)
     assert low + 1 == high - 1 == tokens
 
 
 def test_an_older_budget_of_patches() -> None:
     old = Vision(tokens="patches", high=Patches(side=2400, budget=1536))
-    assert old.estimate(1800, 2400) == (1451, 1453)
+    assert old.estimate_tokens(1800, 2400) == (1451, 1453)
 
 
 @pytest.mark.parametrize(
     ("sides", "low", "high"), [((1024, 1024), 765, 765), ((2048, 4096), 1105, 1105), ((512, 512), 255, 765)]
 )
 def test_openais_tiles_and_the_guide_that_enlarges(sides: tuple[int, int], low: int, high: int) -> None:
-    assert SMALL.estimate(*sides) == (low, high)
-    assert SMALL.estimate(*sides, "economy") == (85, 85)
+    assert SMALL.estimate_tokens(*sides) == (low, high)
+    assert SMALL.estimate_tokens(*sides, "economy") == (85, 85)
 
 
 SIDES = st.integers(1, 9000)
@@ -75,10 +75,10 @@ KNOWN = [
 @repeatable
 @given(SIDES, SIDES)
 def test_a_picture_of_any_size_has_its_bounds(vision: Vision, width: int, height: int) -> None:
-    low, high = vision.estimate(width, height)
+    low, high = vision.estimate_tokens(width, height)
     assert 1 <= low <= high
-    longest = vision.longest("auto")
+    longest = vision.max_side("auto")
     assert longest is not None
     scale = min(1.0, longest / max(width, height))
     sent = max(1, int(width * scale)), max(1, int(height * scale))
-    assert vision.estimate(*sent)[1] <= vision.max_tokens("auto")
+    assert vision.estimate_tokens(*sent)[1] <= vision.max_tokens("auto")
