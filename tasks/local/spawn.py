@@ -95,20 +95,20 @@ def _to_flags(options: Mapping[str, Any]) -> list[str]:
         flag = "--" + name.replace("_", "-")
         if isinstance(value, Mapping):
             value = list(value.items())  # noqa: PLW2901
-        for one in value if isinstance(value, list) else [value]:
-            if one is True:
+        for item in value if isinstance(value, list) else [value]:
+            if item is True:
                 flags.append(flag)
-            elif isinstance(one, tuple):
-                flags += [flag, "=".join(map(str, one))]
-            elif one is not None and one is not False:
-                flags += [flag, str(one)]
+            elif isinstance(item, tuple):
+                flags += [flag, "=".join(map(str, item))]
+            elif item is not None and item is not False:
+                flags += [flag, str(item)]
     return flags
 
 
 def _python_path() -> str:
     """The child's PYTHONPATH: it finds this very package, wherever the parent found it."""
-    given = os.environ.get("PYTHONPATH")
-    return f"{given}{os.pathsep}{_ROOT}" if given else str(_ROOT)
+    inherited = os.environ.get("PYTHONPATH")
+    return f"{inherited}{os.pathsep}{_ROOT}" if inherited else str(_ROOT)
 
 
 def _read_ready_line(process: subprocess.Popen[bytes], log: IO[bytes]) -> dict[str, Any]:
@@ -116,10 +116,10 @@ def _read_ready_line(process: subprocess.Popen[bytes], log: IO[bytes]) -> dict[s
     assert process.stdout is not None
     deadline = time.monotonic() + _READY_SECONDS
     line = b""
-    with selectors.DefaultSelector() as waiting:
-        waiting.register(process.stdout, selectors.EVENT_READ)
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
         while not line.endswith(b"\n"):
-            if not waiting.select(max(0.0, deadline - time.monotonic())):
+            if not selector.select(max(0.0, deadline - time.monotonic())):
                 raise StorageError(f"the built-in server was not ready within {_READY_SECONDS:.0f} s")
             block = os.read(process.stdout.fileno(), 4096)
             if not block:

@@ -30,9 +30,9 @@ _WORDS = [
         "uma",
     ]
 ]
-_A_SECOND = Decimal("2.5")
-_FEWEST = 4
-_IN_A_SEGMENT = 12
+_WORDS_PER_SECOND = Decimal("2.5")
+_MIN_WORDS = 4
+_SEGMENT_WORDS = 12
 
 
 class EchoEngine:
@@ -69,13 +69,13 @@ def simulate_transcript(sha256: str, seconds: Decimal, language: str) -> Transcr
     At least four of 256 words, 2.5 of them a second, evenly spread; a segment for every twelve.
     """
     digest = bytes.fromhex(sha256)
-    count = max(_FEWEST, int(seconds * _A_SECOND))
+    count = max(_MIN_WORDS, int(seconds * _WORDS_PER_SECOND))
     step = float(seconds) / count
-    spoken = [_WORDS[digest[n % 32] ^ (n // 32 * 29 & 0xFF)] for n in range(count)]
+    texts = [_WORDS[digest[n % 32] ^ (n // 32 * 29 & 0xFF)] for n in range(count)]
     times = [round(n * step, 3) for n in range(count)] + [float(seconds)]
-    words = tuple(Word(word, times[n], times[n + 1]) for n, word in enumerate(spoken))
+    words = tuple(Word(word, times[n], times[n + 1]) for n, word in enumerate(texts))
     segments = tuple(
-        Segment(words[n].start, words[min(n + _IN_A_SEGMENT, count) - 1].end, " ".join(spoken[n : n + _IN_A_SEGMENT]))
-        for n in range(0, count, _IN_A_SEGMENT)
+        Segment(words[n].start, words[min(n + _SEGMENT_WORDS, count) - 1].end, " ".join(texts[n : n + _SEGMENT_WORDS]))
+        for n in range(0, count, _SEGMENT_WORDS)
     )
-    return Transcript(" ".join(spoken), language, seconds, segments, words)
+    return Transcript(" ".join(texts), language, seconds, segments, words)

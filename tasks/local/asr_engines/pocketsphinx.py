@@ -13,24 +13,24 @@ from mediamill.tasks.local.asr_engines.worker_pool import WorkerPool
 if TYPE_CHECKING:
     from mediamill.tasks.local.asr_engines.audio_input import Samples
 
-_RATE = 16_000
-_FRAMES_A_SECOND = 100
-_LONGEST = 30 * _RATE
-_SHORTEST = 20 * _RATE
-_QUIET = int(0.3 * _RATE)
-_HOP = int(0.02 * _RATE)
-_PAUSE = 0.5
-_REST = 25
+_SAMPLE_RATE = 16_000
+_FRAMES_PER_SECOND = 100
+_MAX_UTTERANCE_SAMPLES = 30 * _SAMPLE_RATE
+_MIN_UTTERANCE_SAMPLES = 20 * _SAMPLE_RATE
+_QUIET_SAMPLES = int(0.3 * _SAMPLE_RATE)
+_HOP_SAMPLES = int(0.02 * _SAMPLE_RATE)
+_PAUSE_SECONDS = 0.5
+_PAUSE_HOPS = 25
 """Hops of :data:`_HOP` samples that make a pause to cut in: 0.5 s."""
-_MIN = _RATE
+_MIN_CUT_DISTANCE_SAMPLES = _SAMPLE_RATE
 """Samples between two such cuts."""
-_MARGIN = _RATE // 4
+_MARGIN_SAMPLES = _SAMPLE_RATE // 4
 """Samples of silence that stay on each side of what is said."""
-_SILENT = 64
+_MAX_SILENT_LEVEL = 64
 """Loudest sample (of 32768) up to which nothing can have been said; the decoder hears words in silence."""
-_PADDING = 0.15
+_PADDING_SECONDS = 0.15
 """Seconds of silence put around each utterance: a first word without any before it is often missed."""
-_FILLERS = ("<", "[", "+")
+_FILLER_PREFIXES = ("<", "[", "+")
 
 
 class PocketsphinxEngine:
@@ -66,10 +66,10 @@ def recognise_with_pocketsphinx(audio: Audio, max_seconds: float | None) -> Tran
 
     words: list[Word] = []
     with open_audio(audio) as recording:
-        at = 0
+        position = 0
         for utterance in split_utterances(decode_samples(recording, max_seconds)):
-            words += _decode_words(utterance, at / _RATE)
-            at += len(utterance)
+            words += _decode_words(utterance, position / _SAMPLE_RATE)
+            position += len(utterance)
         if not recording.length:
             raise BadInput("no sound can be decoded from it", kind="undecodable")
         seconds = as_seconds(recording.length)
@@ -85,46 +85,52 @@ def split_utterances(blocks: Iterable[Samples]) -> Iterator[Samples]:
     """
     import numpy as np
 
-    held: list[Samples] = []
+    buffered: list[Samples] = []
     size = 0
     for block in blocks:
-        held.append(block)
+        buffered.append(block)
         size += len(block)
-        while size >= _LONGEST:
-            whole = np.concatenate(held)
-            cuts = find_pauses(whole[:_LONGEST]) or [find_quietest(whole[:_LONGEST], _SHORTEST)]
-            yield from np.split(whole[: cuts[-1]], cuts[:-1])
-            held, size = [whole[cuts[-1] :]], size - cuts[-1]
+        while size >= _MAX_UTTERANCE_SAMPLES:
+            joined = np.concatenate(buffered)
+            cuts = find_pauses(joined[:_MAX_UTTERANCE_SAMPLES]) or [
+                find_quietest(joined[:_MAX_UTTERANCE_SAMPLES], _MIN_UTTERANCE_SAMPLES)
+            ]
+            yield from np.split(joined[: cuts[-1]], cuts[:-1])
+            buffered, size = [joined[cuts[-1] :]], size - cuts[-1]
     if size:
-        whole = np.concatenate(held)
-        yield from np.split(whole, find_pauses(whole))
+        joined = np.concatenate(buffered)
+        yield from np.split(joined, find_pauses(joined))
 
 
-def find_pauses(sound: Samples) -> list[int]:
+def find_pauses(samples: Samples) -> list[int]:
     """The middles of the pauses within it, at least :data:`_MIN` apart."""
     cuts: list[int] = []
-    edges = _find_quiet_edges(sound)
+    edges = _find_quiet_edges(samples)
     for begin, end in zip(edges[::2], edges[1::2], strict=True):
-        middle = (begin + end) // 2 * _HOP
-        inside = begin > 0 and (end + 1) * _HOP <= len(sound)
-        if inside and end - begin >= _REST and middle - (cuts[-1] if cuts else 0) >= _MIN:
+        middle = (begin + end) // 2 * _HOP_SAMPLES
+        inside = begin > 0 and (end + 1) * _HOP_SAMPLES <= len(samples)
+        if inside and end - begin >= _PAUSE_HOPS and middle - (cuts[-1] if cuts else 0) >= _MIN_CUT_DISTANCE_SAMPLES:
             cuts.append(middle)
     return cuts
 
 
-def find_speech(sound: Samples) -> tuple[int, int]:
+def find_speech(samples: Samples) -> tuple[int, int]:
     """From where to where it is not silent, with a margin: silence skews what the decoder takes for the room."""
-    edges = _find_quiet_edges(sound)
-    begin = edges[1] * _HOP if edges and edges[0] == 0 else 0
-    end = edges[-2] * _HOP if edges and (edges[-1] + 1) * _HOP > len(sound) else len(sound)
-    return (max(begin - _MARGIN, 0), min(end + _MARGIN, len(sound))) if begin < end else (0, len(sound))
+    edges = _find_quiet_edges(samples)
+    begin = edges[1] * _HOP_SAMPLES if edges and edges[0] == 0 else 0
+    end = edges[-2] * _HOP_SAMPLES if edges and (edges[-1] + 1) * _HOP_SAMPLES > len(samples) else len(samples)
+    return (
+        (max(begin - _MARGIN_SAMPLES, 0), min(end + _MARGIN_SAMPLES, len(samples)))
+        if begin < end
+        else (0, len(samples))
+    )
 
 
-def _find_quiet_edges(sound: Samples) -> list[int]:
+def _find_quiet_edges(samples: Samples) -> list[int]:
     """Where it becomes nearly as quiet as it gets, and where that ends, in turn; in hops."""
     import numpy as np
 
-    frames = sound[: len(sound) // _HOP * _HOP].reshape(-1, _HOP)
+    frames = samples[: len(samples) // _HOP_SAMPLES * _HOP_SAMPLES].reshape(-1, _HOP_SAMPLES)
     if not len(frames):
         return []
     level = 10 * np.log10(np.square(frames, dtype=np.float64).mean(axis=1) + 1)
@@ -133,13 +139,13 @@ def _find_quiet_edges(sound: Samples) -> list[int]:
     return [int(edge) for edge in np.flatnonzero(np.diff(np.concatenate([[False], quiet, [False]]).astype(np.int8)))]
 
 
-def find_quietest(sound: Samples, start: int) -> int:
+def find_quietest(samples: Samples, start: int) -> int:
     """The middle of the quietest 0.3 s from sample ``start`` on."""
     import numpy as np
 
-    power = np.concatenate([[0.0], np.cumsum(sound[start:].astype(np.float64) ** 2)])
-    windows = power[_QUIET::_HOP] - power[:-_QUIET:_HOP]
-    return start + int(np.argmin(windows)) * _HOP + _QUIET // 2
+    power = np.concatenate([[0.0], np.cumsum(samples[start:].astype(np.float64) ** 2)])
+    windows = power[_QUIET_SAMPLES::_HOP_SAMPLES] - power[:-_QUIET_SAMPLES:_HOP_SAMPLES]
+    return start + int(np.argmin(windows)) * _HOP_SAMPLES + _QUIET_SAMPLES // 2
 
 
 @cache
@@ -149,24 +155,24 @@ def _get_decoder() -> Any:
     return Decoder(maxwpf=5, maxhmmpf=3000, loglevel="FATAL")
 
 
-def _decode_words(sound: Samples, offset: float) -> Iterator[Word]:
+def _decode_words(samples: Samples, offset: float) -> Iterator[Word]:
     """The words of one utterance; the decoder adapts to what it hears, so it forgets before each."""
-    if abs(sound.astype(int)).max() <= _SILENT:
+    if abs(samples.astype(int)).max() <= _MAX_SILENT_LEVEL:
         return
-    begin, until = find_speech(sound)
-    sound, offset = sound[begin:until], offset + begin / _RATE
+    first_sample, end_sample = find_speech(samples)
+    samples, offset = samples[first_sample:end_sample], offset + first_sample / _SAMPLE_RATE
     decoder = _get_decoder()
-    silence = bytes(2 * int(_PADDING * _RATE))
+    silence = bytes(2 * int(_PADDING_SECONDS * _SAMPLE_RATE))
     decoder.reinit_feat()
     decoder.start_utt()
-    decoder.process_raw(silence + sound.tobytes() + silence, full_utt=True)
+    decoder.process_raw(silence + samples.tobytes() + silence, full_utt=True)
     decoder.end_utt()
-    length = len(sound) / _RATE
+    length = len(samples) / _SAMPLE_RATE
     for part in decoder.seg():
-        if part.word.startswith(_FILLERS):
+        if part.word.startswith(_FILLER_PREFIXES):
             continue
-        start = min(max(part.start_frame / _FRAMES_A_SECOND - _PADDING, 0), length)
-        end = min(max((part.end_frame + 1) / _FRAMES_A_SECOND - _PADDING, 0), length)
+        start = min(max(part.start_frame / _FRAMES_PER_SECOND - _PADDING_SECONDS, 0), length)
+        end = min(max((part.end_frame + 1) / _FRAMES_PER_SECOND - _PADDING_SECONDS, 0), length)
         yield Word(part.word.partition("(")[0], round(offset + start, 3), round(offset + end, 3))
 
 
@@ -174,7 +180,7 @@ def _group_segments(words: list[Word]) -> Iterator[Segment]:
     """Words without a pause of half a second between them belong together."""
     start = 0
     for n in range(1, len(words) + 1):
-        if n == len(words) or words[n].start - words[n - 1].end >= _PAUSE:
-            run = words[start:n]
-            yield Segment(run[0].start, run[-1].end, " ".join(w.word for w in run))
+        if n == len(words) or words[n].start - words[n - 1].end >= _PAUSE_SECONDS:
+            group = words[start:n]
+            yield Segment(group[0].start, group[-1].end, " ".join(w.word for w in group))
             start = n

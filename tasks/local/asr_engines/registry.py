@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 ASR_ENGINE_ALIASES = {"local": "pocketsphinx"}
 ASR_ENGINES = ("pocketsphinx", "echo", "whisper")
 _PACKAGES = {"pocketsphinx": "pocketsphinx", "whisper": "faster-whisper"}
-_OWN = {"echo": "1"}
+_BUILT_IN_VERSIONS = {"echo": "1"}
 
 
 def get_asr_engine_identity(name: str) -> str:
@@ -27,8 +27,8 @@ def get_asr_engine_identity(name: str) -> str:
         NoSuchOption: for an unknown engine.
     """
     name = resolve_asr_engine_name(name)
-    if name in _OWN:
-        return f"{name}-{_OWN[name]}"
+    if name in _BUILT_IN_VERSIONS:
+        return f"{name}-{_BUILT_IN_VERSIONS[name]}"
     try:
         return f"{name}-{version(_PACKAGES[name])}"
     except PackageNotFoundError:

@@ -71,11 +71,11 @@ def recognise_with_whisper(
         seconds = as_seconds(recording.length)
     if not seconds:
         raise BadInput("no sound can be decoded from it", kind="undecodable")
-    sound = np.concatenate(blocks).astype(np.float32) / 32768
-    found, info = _load_model(weights).transcribe(
-        sound, language=language, task="translate" if to else "transcribe", word_timestamps=True
+    samples = np.concatenate(blocks).astype(np.float32) / 32768
+    generated, info = _load_model(weights).transcribe(
+        samples, language=language, task="translate" if to else "transcribe", word_timestamps=True
     )
-    found_segments = list(found)
+    found_segments = list(generated)
     segments = tuple(Segment(s.start, s.end, s.text.strip()) for s in found_segments)
     words = tuple(Word(w.word.strip(), w.start, w.end) for s in found_segments for w in s.words or ())
     return Transcript(" ".join(s.text for s in segments), to or info.language, seconds, segments, words)

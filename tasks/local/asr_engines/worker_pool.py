@@ -26,12 +26,12 @@ class WorkerPool:
 
     def __init__(self, workers: int) -> None:
         self._context = multiprocessing.get_context("spawn")
-        self._leash, self._hold = self._context.Pipe(duplex=False)
+        self._pipe_reader, self._pipe_writer = self._context.Pipe(duplex=False)
         self._executors = [self._start_executor() for _ in range(max(1, workers))]
         # The most recently used worker comes first: with little to do, only one loads its model.
-        self._free: asyncio.LifoQueue[ProcessPoolExecutor] = asyncio.LifoQueue()
+        self._idle_executors: asyncio.LifoQueue[ProcessPoolExecutor] = asyncio.LifoQueue()
         for executor in self._executors:
-            self._free.put_nowait(executor)
+            self._idle_executors.put_nowait(executor)
 
     async def run(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a module-level function in a worker.
@@ -40,7 +40,7 @@ class WorkerPool:
             WorkerDied: when the process ended meanwhile; another takes its place.
         """
         assert not kwargs
-        executor = await self._free.get()
+        executor = await self._idle_executors.get()
         try:
             return await asyncio.get_running_loop().run_in_executor(executor, fn, *args)
         except BrokenProcessPool:
@@ -50,25 +50,25 @@ class WorkerPool:
             self._executors.append(executor)
             raise WorkerDied("the process that was working on it ended unexpectedly") from None
         finally:
-            self._free.put_nowait(executor)
+            self._idle_executors.put_nowait(executor)
 
     def close(self) -> None:
         """End the workers at once, whatever they are doing."""
-        self._hold.close()
+        self._pipe_writer.close()
         for executor in self._executors:
             executor.shutdown(wait=False, cancel_futures=True)
-        self._leash.close()
+        self._pipe_reader.close()
 
     def _start_executor(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(1, self._context, initializer=_end_with_parent, initargs=(self._leash,))
+        return ProcessPoolExecutor(1, self._context, initializer=_end_with_parent, initargs=(self._pipe_reader,))
 
 
-def _end_with_parent(leash: Connection) -> None:
+def _end_with_parent(pipe: Connection) -> None:
     """End this worker as soon as the other end of ``leash`` is closed, be it by SIGKILL; leave Ctrl-C to the server."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def wait() -> None:
-        leash.poll(None)
+        pipe.poll(None)
         os._exit(0)
 
     threading.Thread(target=wait, daemon=True, name="leash").start()

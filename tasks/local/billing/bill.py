@@ -13,7 +13,7 @@ import orjson
 
 from mediamill.tasks.local.billing.record_file import RecordFile
 
-KEPT = 1_000_000
+MAX_KEPT_CALLS = 1_000_000
 """Calls that are kept one by one; the totals count all."""
 
 _EXACT = Context(prec=50)
@@ -62,10 +62,10 @@ class PaidCall:
 
     def to_dict(self) -> dict[str, Any]:
         """By name; `dataclasses.asdict` copies deeply, which is slow at thousands a second."""
-        return {name: getattr(self, name) for name in _NAMES}
+        return {name: getattr(self, name) for name in _FIELD_NAMES}
 
 
-_NAMES = tuple(f.name for f in fields(PaidCall))
+_FIELD_NAMES = tuple(f.name for f in fields(PaidCall))
 
 
 class Bill:
@@ -88,23 +88,23 @@ class Bill:
 
     def reset(self) -> None:
         """Forget all calls; the file keeps what it has."""
-        self._n = 0
-        self._calls: deque[PaidCall] = deque(maxlen=KEPT)
+        self._last_number = 0
+        self._calls: deque[PaidCall] = deque(maxlen=MAX_KEPT_CALLS)
         self._requests = 0
         self._usd = Decimal(0)
         self._by_model: dict[str, dict[str, Any]] = {}
         self._by_status: Counter[int] = Counter()
-        self._keys: Counter[bytes] = Counter()
+        self._sent_keys: Counter[bytes] = Counter()
         self._billed_keys: Counter[bytes] = Counter()
         self.max_in_flight = self.in_flight
         self.polls = self.downloads = self.download_bytes = self.key_leaked = 0
 
     def begin(self, path: str) -> PaidCall:
         """A request has arrived."""
-        self._n += 1
+        self._last_number += 1
         self.in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
-        return PaidCall(self._n, path)
+        return PaidCall(self._last_number, path)
 
     def settle(self, call: PaidCall, status: int) -> None:
         """Enter a call, just before its reply goes out."""
@@ -130,7 +130,7 @@ class Bill:
             "by_status": {str(status): n for status, n in sorted(self._by_status.items())},
             "in_flight": self.in_flight,
             "max_in_flight": self.max_in_flight,
-            "sent_again": self._keys.total() - len(self._keys),
+            "sent_again": self._sent_keys.total() - len(self._sent_keys),
             "billed_again": self._billed_keys.total() - len(self._billed_keys),
             "polls": self.polls,
             "downloads": self.downloads,
@@ -164,7 +164,7 @@ class Bill:
         totals["requests"] += 1
         if call.file_sha256 is not None:
             key = bytes.fromhex(call.file_sha256)[:16] + bytes.fromhex(call.params_sha256 or "")[:8]
-            self._keys[key] += 1
+            self._sent_keys[key] += 1
             if call.billed:
                 self._billed_keys[key] += 1
         if call.billed:
@@ -183,6 +183,6 @@ class Bill:
                 entry = orjson.loads(line)
             except ValueError:
                 continue
-            if isinstance(entry, dict) and {"n", "path"} <= entry.keys() <= set(_NAMES):
+            if isinstance(entry, dict) and {"n", "path"} <= entry.keys() <= set(_FIELD_NAMES):
                 self._add_call(PaidCall(**entry))
-                self._n = max(self._n, entry["n"])
+                self._last_number = max(self._last_number, entry["n"])

@@ -10,13 +10,13 @@ from typing import Literal
 from mediamill.tasks.local.billing.bill import PaidCall
 
 _EXACT = Context(prec=50)
-_STEP = Decimal("1e-12")
+_USD_STEP = Decimal("1e-12")
 
 
 def compute_audio_usd(seconds: Decimal, usd_per_minute: Decimal) -> Decimal:
     """Exact seconds times the price of a minute, in US dollars, rounded half-even to 1e-12."""
     exact = _EXACT.divide(_EXACT.multiply(seconds, usd_per_minute), Decimal(60))
-    return exact.quantize(_STEP, ROUND_HALF_EVEN, _EXACT)
+    return exact.quantize(_USD_STEP, ROUND_HALF_EVEN, _EXACT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class PriceList:
     """
 
     prices: Mapping[str, Decimal] = field(default_factory=dict)
-    by_tokens: Mapping[str, tuple[Decimal, Decimal]] = field(default_factory=dict)
+    token_prices: Mapping[str, tuple[Decimal, Decimal]] = field(default_factory=dict)
 
     def charge_audio(self, call: PaidCall, seconds: Decimal) -> None:
         """Bill a call for the seconds its dialect bills."""
@@ -40,14 +40,16 @@ class PriceList:
     def charge_characters(self, call: PaidCall, characters: int) -> None:
         """Bill a call for the characters it had spoken; prices are those of a million."""
         exact = _EXACT.multiply(Decimal(characters), self.prices.get(call.model or "", Decimal(0)))
-        usd = _EXACT.divide(exact, Decimal(1_000_000)).quantize(_STEP, ROUND_HALF_EVEN, _EXACT)
+        usd = _EXACT.divide(exact, Decimal(1_000_000)).quantize(_USD_STEP, ROUND_HALF_EVEN, _EXACT)
         call.billed, call.characters, call.usd = True, characters, f"{usd.normalize():f}"
 
     def charge_tokens(self, call: PaidCall, input_tokens: int, output_tokens: int) -> None:
         """Bill a call for the tokens of its prompt and of its answer; prices are those of a million."""
-        into, out = self.by_tokens.get(call.model or "", (Decimal(0), Decimal(0)))
-        exact = _EXACT.add(_EXACT.multiply(Decimal(input_tokens), into), _EXACT.multiply(Decimal(output_tokens), out))
-        usd = _EXACT.divide(exact, Decimal(1_000_000)).quantize(_STEP, ROUND_HALF_EVEN, _EXACT)
+        input_price, output_price = self.token_prices.get(call.model or "", (Decimal(0), Decimal(0)))
+        exact = _EXACT.add(
+            _EXACT.multiply(Decimal(input_tokens), input_price), _EXACT.multiply(Decimal(output_tokens), output_price)
+        )
+        usd = _EXACT.divide(exact, Decimal(1_000_000)).quantize(_USD_STEP, ROUND_HALF_EVEN, _EXACT)
         call.billed, call.input_tokens, call.output_tokens, call.usd = (
             True,
             input_tokens,
@@ -63,6 +65,8 @@ class PriceList:
 
     def charge_media(self, call: PaidCall, *, images: int | None = None, videos: int | None = None) -> None:
         """Bill a call for the pictures or videos it made; prices are those of one."""
-        each = self.prices.get(call.model or "", Decimal(0))
-        usd = _EXACT.multiply(Decimal((images or 0) + (videos or 0)), each).quantize(_STEP, ROUND_HALF_EVEN, _EXACT)
+        unit_price = self.prices.get(call.model or "", Decimal(0))
+        usd = _EXACT.multiply(Decimal((images or 0) + (videos or 0)), unit_price).quantize(
+            _USD_STEP, ROUND_HALF_EVEN, _EXACT
+        )
         call.billed, call.images, call.videos, call.usd = True, images, videos, f"{usd.normalize():f}"

@@ -18,12 +18,12 @@ class RecordFile:
         self._descriptor = descriptor
 
     @classmethod
-    def open(cls, path: Path, what: str) -> tuple[RecordFile, list[bytes]]:
+    def open(cls, path: Path, contents: str) -> tuple[RecordFile, list[bytes]]:
         """Open the file, made when it is missing; it, and the lines it has, of which a crash may have cut one off.
 
         Args:
             path: the file.
-            what: what it holds, for errors.
+            contents: what it holds, for errors.
 
         Raises:
             StorageError: when the file cannot be written.
@@ -32,7 +32,7 @@ class RecordFile:
             descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
             lines = path.read_bytes().split(b"\n")
         except OSError as error:
-            raise StorageError(f"cannot write {what} to {path}: {error.strerror}") from None
+            raise StorageError(f"cannot write {contents} to {path}: {error.strerror}") from None
         if lines[-1]:
             os.write(descriptor, b"\n")
         return cls(descriptor), lines

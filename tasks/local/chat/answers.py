@@ -40,9 +40,9 @@ class ChatAnswer:
 
     text: str = ""
     reasoning: str = ""
-    calls: tuple[ToolCall, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
     refusal: str | None = None
-    finish: str | None = None
+    finish_reason: str | None = None
     simulated: bool = False
 
 
@@ -51,52 +51,58 @@ def is_echo_engine(engine: str) -> bool:
     return engine.startswith(("echo", "tones"))
 
 
-def answer_prompt(engine: str, params: ChatRequest, seen: Sequence[VisualInput], sample: int) -> ChatAnswer:
+def answer_prompt(engine: str, params: ChatRequest, inputs: Sequence[VisualInput], sample: int) -> ChatAnswer:
     """The answer to a prompt; the same for the same prompt, seed and sample.
 
     Raises:
         ApiError: when it cannot be bound as it should be.
     """
-    echo = is_echo_engine(engine)
-    words = (
-        _describe_request(params, seen, sample)
-        if echo
-        else describe_inputs(seen)
-        if seen
+    is_echo = is_echo_engine(engine)
+    text = (
+        _describe_request(params, inputs, sample)
+        if is_echo
+        else describe_inputs(inputs)
+        if inputs
         else _extract_sentences(params.text)
     )
-    form, tool = params.form, params.tool
-    simulated = echo or not seen or tool is not None or form.schema is not None or form.pattern is not None
-    known = {**collect_known_values(words, seen), **_find_fenced_code(params.text)}
+    response_format, tool = params.response_format, params.tool
+    simulated = (
+        is_echo
+        or not inputs
+        or tool is not None
+        or response_format.schema is not None
+        or response_format.pattern is not None
+    )
+    known = {**collect_known_values(text, inputs), **_find_fenced_code(params.text)}
     if tool is not None:
         value = _dump_json(fill_schema(tool.parameters, known))
-        return ChatAnswer(calls=(ToolCall(tool.name, value),), simulated=simulated)
-    if form.schema is not None:
-        return ChatAnswer(_dump_json(fill_schema(form.schema, known)), simulated=simulated)
-    if form.pattern is not None:
-        return ChatAnswer(_fit_pattern(form.pattern, words), simulated=simulated)
-    return ChatAnswer(_dump_json({"text": words}) if form.as_json else words, simulated=simulated)
+        return ChatAnswer(tool_calls=(ToolCall(tool.name, value),), simulated=simulated)
+    if response_format.schema is not None:
+        return ChatAnswer(_dump_json(fill_schema(response_format.schema, known)), simulated=simulated)
+    if response_format.pattern is not None:
+        return ChatAnswer(_fit_pattern(response_format.pattern, text), simulated=simulated)
+    return ChatAnswer(_dump_json({"text": text}) if response_format.as_json else text, simulated=simulated)
 
 
 def _dump_json(value: Any) -> str:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 
-def _fit_pattern(pattern: str, words: str) -> str:
-    if re.fullmatch(pattern, words):
-        return words
+def _fit_pattern(pattern: str, text: str) -> str:
+    if re.fullmatch(pattern, text):
+        return text
     value = make_regex_example(pattern)
     if value is None:
         raise ApiError("bad_value", "the built-in engine cannot answer in this pattern", param="response_format")
     return value
 
 
-def _describe_request(params: ChatRequest, seen: Sequence[VisualInput], sample: int) -> str:
-    names = [f"{one.kind} {one.sha256[:12]} of {one.width}x{one.height}, {one.size} bytes" for one in seen]
+def _describe_request(params: ChatRequest, inputs: Sequence[VisualInput], sample: int) -> str:
+    names = [f"{one.kind} {one.sha256[:12]} of {one.width}x{one.height}, {one.size} bytes" for one in inputs]
     prompt = hashlib.sha256(params.text.encode("utf-8", "replace")).hexdigest()[:12]
     seed = f", seed {params.seed}" if params.seed is not None else ""
-    again = f", answer {sample + 1}" if sample else ""
-    return f"echo of {', '.join([*names, f'prompt {prompt}'])}{seed}{again}"
+    number = f", answer {sample + 1}" if sample else ""
+    return f"echo of {', '.join([*names, f'prompt {prompt}'])}{seed}{number}"
 
 
 def _find_fenced_code(text: str) -> dict[str, str]:
@@ -108,8 +114,8 @@ def _find_fenced_code(text: str) -> dict[str, str]:
 def _extract_sentences(text: str) -> str:
     """The sentences that share most words with the last one, which is most often the question."""
     sentences = [found.strip() for found in _SENTENCE.findall(text) if found.strip()]
-    wanted = set(_WORD.findall((sentences[-1] if sentences else "").lower()))
-    shared = {one: len(wanted & set(_WORD.findall(one.lower()))) for one in sentences[:-1]}
-    kept = set(sorted((one for one in shared if shared[one]), key=lambda one: -shared[one])[:_MAX_SENTENCES])
+    question_words = set(_WORD.findall((sentences[-1] if sentences else "").lower()))
+    n_shared = {one: len(question_words & set(_WORD.findall(one.lower()))) for one in sentences[:-1]}
+    kept = set(sorted((one for one in n_shared if n_shared[one]), key=lambda one: -n_shared[one])[:_MAX_SENTENCES])
     excerpt = " ".join(one for one in sentences if one in kept) or (sentences[-1] if sentences else "")
     return f"No language model is built in; from the prompt: {excerpt}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 MIB = 1024 * 1024
-_OURS = frozenset(
+_COMMON_FIELDS = frozenset(
     [
         "model",
         "messages",
@@ -38,11 +38,11 @@ _OURS = frozenset(
         "store",
     ]
 )
-_OPENAI = _OURS | {
+_OPENAI_FIELDS = _COMMON_FIELDS | {
     *("audio", "modalities", "moderation", "prediction", "prompt_cache_key", "prompt_cache_options"),
     *("prompt_cache_retention", "safety_identifier", "verbosity", "web_search_options"),
 }
-_GROQ = (_OURS - {"logit_bias", "logprobs", "top_logprobs"}) | {
+_GROQ_FIELDS = (_COMMON_FIELDS - {"logit_bias", "logprobs", "top_logprobs"}) | {
     *("citation_options", "compound_custom", "disable_tool_validation", "documents", "exclude_domains"),
     *("include_domains", "include_reasoning", "reasoning_format", "search_settings"),
 }
@@ -56,8 +56,8 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "frequency_penalty": (-2, 2),
     "repetition_penalty": (0, 100),
 }
-_WEB = ("JPEG", "PNG", "WEBP", "GIF")
-_MANY = (*_WEB, "BMP", "TIFF")
+_WEB_FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
+_ALL_FORMATS = (*_WEB_FORMATS, "BMP", "TIFF")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,21 +91,21 @@ class ChatDialect:
     max_n: int = 128
     max_stops: int | None = 4
     max_logprobs: int = 20
-    counts_logprobs: bool = False
-    detail: bool = True
-    video: bool = False
-    bare_urls: bool = False
-    user_pictures: bool = False
-    max_pictures: int = 1000
-    max_picture_bytes: int = 20 * MIB
+    logprobs_is_count: bool = False
+    takes_detail: bool = True
+    takes_video: bool = False
+    takes_bare_urls: bool = False
+    user_images_only: bool = False
+    max_images: int = 1000
+    max_image_bytes: int = 20 * MIB
     max_pixels: int = 100_000_000
     max_bytes: int = 100 * MIB
-    formats: tuple[str, ...] = _WEB
-    animated: bool = True
-    says_json: bool = False
+    image_formats: tuple[str, ...] = _WEB_FORMATS
+    takes_animated_gif: bool = True
+    requires_json_word: bool = False
     strict_schemas: bool = False
-    regex: bool = False
-    reasoning: tuple[str, ...] = ("reasoning_content",)
+    takes_regex: bool = False
+    reasoning_fields: tuple[str, ...] = ("reasoning_content",)
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=lambda: _RANGES)
 
 
@@ -114,24 +114,26 @@ def get_chat_dialect(dialect: str) -> ChatDialect:
     """The chat endpoint of a dialect; what no provider tells is the server's own guard."""
     return {
         "local": ChatDialect(
-            "local", strict=False, roles=_ALL_ROLES, max_stops=None, video=True, bare_urls=True,
-            max_picture_bytes=100 * MIB, formats=_MANY, regex=True,
+            "local", strict=False, roles=_ALL_ROLES, max_stops=None, takes_video=True, takes_bare_urls=True,
+            max_image_bytes=100 * MIB, image_formats=_ALL_FORMATS, takes_regex=True,
         ),
         "together": ChatDialect(
-            "together", max_stops=None, counts_logprobs=True, detail=False, video=True, regex=True,
-            formats=_MANY, reasoning=("reasoning",),
+            "together", max_stops=None, logprobs_is_count=True, takes_detail=False, takes_video=True, takes_regex=True,
+            image_formats=_ALL_FORMATS, reasoning_fields=("reasoning",),
         ),
         "openai": ChatDialect(
-            "openai", fields=_OPENAI, roles=_ALL_ROLES, user_pictures=True, max_pictures=1500, max_bytes=512 * MIB,
-            max_picture_bytes=100 * MIB, animated=False, says_json=True, strict_schemas=True,
+            "openai", fields=_OPENAI_FIELDS, roles=_ALL_ROLES, user_images_only=True, max_images=1500,
+            max_bytes=512 * MIB, max_image_bytes=100 * MIB, takes_animated_gif=False, requires_json_word=True,
+            strict_schemas=True,
         ),
         "groq": ChatDialect(
-            "groq", fields=_GROQ, roles=_ALL_ROLES, max_n=1, user_pictures=True, max_pictures=5,
-            max_pixels=33_177_600, max_bytes=4 * MIB, says_json=True, reasoning=("reasoning",),
+            "groq", fields=_GROQ_FIELDS, roles=_ALL_ROLES, max_n=1, user_images_only=True, max_images=5,
+            max_pixels=33_177_600, max_bytes=4 * MIB, requires_json_word=True, reasoning_fields=("reasoning",),
         ),
         "compatible": ChatDialect(
-            "compatible", strict=False, roles=_ALL_ROLES, max_stops=None, video=True, bare_urls=True,
-            max_picture_bytes=100 * MIB, formats=_MANY, regex=True, reasoning=("reasoning", "reasoning_content"),
+            "compatible", strict=False, roles=_ALL_ROLES, max_stops=None, takes_video=True, takes_bare_urls=True,
+            max_image_bytes=100 * MIB, image_formats=_ALL_FORMATS, takes_regex=True,
+            reasoning_fields=("reasoning", "reasoning_content"),
         ),
-        "xai": ChatDialect("xai", roles=_ALL_ROLES, max_logprobs=8, formats=("JPEG", "PNG")),
+        "xai": ChatDialect("xai", roles=_ALL_ROLES, max_logprobs=8, image_formats=("JPEG", "PNG")),
     }[dialect]  # fmt: skip

@@ -17,13 +17,13 @@ from mediamill.tasks.local.server.api_error import ApiError
 if TYPE_CHECKING:
     from mediamill.tasks.local.chat.visual_inputs import VisualInput
 
-_PER_MESSAGE = 4
-_TILE = 560
-_PATCH = 32
+_TOKENS_PER_MESSAGE = 4
+_TILE_PIXELS = 560
+_PATCH_PIXELS = 32
 _MAX_PATCHES = 30_000
-_USUAL = (2048, 1536)
+_DEFAULT_BOUNDS = (2048, 1536)
 _VIDEO_FRAMES = 16
-_FINE = 1 << 40
+_ROOT_PRECISION = 1 << 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class ServedChatModel:
 
     sees: bool = True
     thinks: bool = False
-    counting: ImageTokenRule = ImageTokenRule()
+    image_token_rule: ImageTokenRule = ImageTokenRule()
 
 
 def read_chat_models(known: Mapping[str, Mapping[str, Any]], named: Iterable[str]) -> dict[str, ServedChatModel]:
@@ -65,14 +65,14 @@ def read_chat_models(known: Mapping[str, Mapping[str, Any]], named: Iterable[str
     return {"*": other} | dict.fromkeys(named, other) | listed
 
 
-def _read_chat_model(facts: Mapping[str, Any]) -> ServedChatModel:
-    options = dict(facts)
-    counting = {name: options.pop(name) for name in [f.name for f in fields(ImageTokenRule)] if name in options}
-    if "details" in counting:
-        counting["details"] = {name: (side, maximum) for name, (side, maximum) in counting["details"].items()}
-    if "multiplier" in counting:
-        counting["multiplier"] = str(counting["multiplier"])
-    return ServedChatModel(counting=ImageTokenRule(**counting), **options)
+def _read_chat_model(params: Mapping[str, Any]) -> ServedChatModel:
+    options = dict(params)
+    rule = {name: options.pop(name) for name in [f.name for f in fields(ImageTokenRule)] if name in options}
+    if "details" in rule:
+        rule["details"] = {name: (side, maximum) for name, (side, maximum) in rule["details"].items()}
+    if "multiplier" in rule:
+        rule["multiplier"] = str(rule["multiplier"])
+    return ServedChatModel(image_token_rule=ImageTokenRule(**rule), **options)
 
 
 def count_tokens(text: str) -> int:
@@ -80,34 +80,34 @@ def count_tokens(text: str) -> int:
     return -(-len(text) // 4) if text else 0
 
 
-def count_prompt_tokens(text: str, messages: int, seen: Sequence[VisualInput], counting: ImageTokenRule) -> int:
+def count_prompt_tokens(text: str, messages: int, inputs: Sequence[VisualInput], rule: ImageTokenRule) -> int:
     """Of the words, of what surrounds each message, and of the pictures as the provider's documents count them.
 
     Raises:
         ApiError: for a picture that is too large to be counted.
     """
-    return count_tokens(text) + _PER_MESSAGE * messages + sum(count_image_tokens(one, counting) for one in seen)
+    return count_tokens(text) + _TOKENS_PER_MESSAGE * messages + sum(count_image_tokens(one, rule) for one in inputs)
 
 
-def count_image_tokens(seen: VisualInput, counting: ImageTokenRule) -> int:
+def count_image_tokens(image: VisualInput, rule: ImageTokenRule) -> int:
     """A picture by its model's formula; a video as its first sixteen frames.
 
     Raises:
         ApiError: above 30,000 patches (provider docs).
     """
-    if counting.by == "tiles560":
-        each = _count_tiles_of_560(seen.width, seen.height, counting.each)
-    elif counting.by == "tiles512":
-        each = counting.base + counting.each * _count_tiles_of_512(seen.width, seen.height, seen.detail)
+    if rule.by == "tiles560":
+        each = _count_tiles_of_560(image.width, image.height, rule.each)
+    elif rule.by == "tiles512":
+        each = rule.base + rule.each * _count_tiles_of_512(image.width, image.height, image.detail)
     else:
-        patches = _count_patches(seen.width, seen.height, *_find_bounds(counting, seen.detail))
-        each = int((patches * Decimal(counting.multiplier)).to_integral_value(ROUND_CEILING))
-    return each * min(_VIDEO_FRAMES, seen.frames or 1) if seen.kind == "video" else each
+        patches = _count_patches(image.width, image.height, *_find_bounds(rule, image.detail))
+        each = int((patches * Decimal(rule.multiplier)).to_integral_value(ROUND_CEILING))
+    return each * min(_VIDEO_FRAMES, image.frames or 1) if image.kind == "video" else each
 
 
 def _count_tiles_of_560(width: int, height: int, each: int) -> int:
     """Whole tiles of 560 pixels, one or two each way."""
-    return min(2, max(1, width // _TILE)) * min(2, max(1, height // _TILE)) * each
+    return min(2, max(1, width // _TILE_PIXELS)) * min(2, max(1, height // _TILE_PIXELS)) * each
 
 
 def _count_tiles_of_512(width: int, height: int, detail: str) -> int:
@@ -121,34 +121,37 @@ def _count_tiles_of_512(width: int, height: int, detail: str) -> int:
     return ceil(round(wide) / 512) * ceil(round(high) / 512)
 
 
-def _count_patches(width: int, height: int, side: int | None, budget: int | None) -> int:
-    wide, high = (round(length) for length in _fit_longest_side(Fraction(width), Fraction(height), side))
-    count = ceil(wide / _PATCH) * ceil(high / _PATCH)
-    if budget is not None and count > budget:
-        wide, high = _shrink_to_budget(wide, high, budget)
-        count = max(1, ceil(wide / _PATCH) * ceil(high / _PATCH))
+def _count_patches(width: int, height: int, max_side: int | None, max_patches: int | None) -> int:
+    wide, high = (round(length) for length in _fit_longest_side(Fraction(width), Fraction(height), max_side))
+    count = ceil(wide / _PATCH_PIXELS) * ceil(high / _PATCH_PIXELS)
+    if max_patches is not None and count > max_patches:
+        wide, high = _shrink_to_budget(wide, high, max_patches)
+        count = max(1, ceil(wide / _PATCH_PIXELS) * ceil(high / _PATCH_PIXELS))
     if count > _MAX_PATCHES:
         raise ApiError("bad_picture", f"the image has {count} patches, more than {_MAX_PATCHES}", param="messages")
     return count
 
 
-def _shrink_to_budget(wide: int, high: int, budget: int) -> tuple[int, int]:
+def _shrink_to_budget(wide: int, high: int, max_patches: int) -> tuple[int, int]:
     """As small as keeps within the budget, then down to a whole patch one way."""
-    root = Fraction(isqrt(_PATCH * _PATCH * budget * _FINE * _FINE // (wide * high)), _FINE)
-    across, down = wide * root / _PATCH, high * root / _PATCH
+    root = Fraction(
+        isqrt(_PATCH_PIXELS * _PATCH_PIXELS * max_patches * _ROOT_PRECISION * _ROOT_PRECISION // (wide * high)),
+        _ROOT_PRECISION,
+    )
+    across, down = wide * root / _PATCH_PIXELS, high * root / _PATCH_PIXELS
     scale = root * min(Fraction(max(1, floor(across))) / across, Fraction(max(1, floor(down))) / down)
     return max(1, floor(wide * scale)), max(1, floor(high * scale))
 
 
-def _fit_longest_side(width: Fraction, height: Fraction, side: int | None) -> tuple[Fraction, Fraction]:
+def _fit_longest_side(width: Fraction, height: Fraction, max_side: int | None) -> tuple[Fraction, Fraction]:
     longest = max(width, height)
-    if side is None or longest <= side:
+    if max_side is None or longest <= max_side:
         return width, height
-    return max(Fraction(1), width * side / longest), max(Fraction(1), height * side / longest)
+    return max(Fraction(1), width * max_side / longest), max(Fraction(1), height * max_side / longest)
 
 
-def _find_bounds(counting: ImageTokenRule, detail: str) -> tuple[int | None, int | None]:
-    known = counting.details or {}
+def _find_bounds(rule: ImageTokenRule, detail: str) -> tuple[int | None, int | None]:
+    known = rule.details or {}
     if detail == "auto" and "auto" not in known:
         detail = "original" if "original" in known and "high" not in known else "high"
-    return known.get(detail) or known.get("high") or _USUAL
+    return known.get(detail) or known.get("high") or _DEFAULT_BOUNDS

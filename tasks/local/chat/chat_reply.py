@@ -15,8 +15,8 @@ from mediamill.tasks.local.chat.chat_request import ChatRequest
 from mediamill.tasks.local.chat.token_usage import TokenUsage, build_usage
 
 _CREATED = 1735689600
-LIKELY = math.log(0.5)
-_PIECE = re.compile(r"\s*\S+\s*|\s+")
+LOGPROB = math.log(0.5)
+_WORD = re.compile(r"\s*\S+\s*|\s+")
 
 
 def build_reply_head(params: ChatRequest, request_id: str, kind: str) -> dict[str, Any]:
@@ -32,18 +32,18 @@ def make_tool_call_id(request_id: str, number: int) -> str:
 def build_completion_reply(
     params: ChatRequest,
     answers: Sequence[ChatAnswer],
-    spend: TokenUsage,
+    usage: TokenUsage,
     dialect: str,
     request_id: str,
     *,
-    likely: bool = False,
+    with_logprobs: bool = False,
 ) -> bytes:
     """The reply. ``likely`` tells likelihoods where they are asked for; null stands for those that nobody knows."""
     choices = []
     for n, completion in enumerate(answers):
         choice: dict[str, Any] = {"index": n, "message": _build_message(completion, dialect, request_id)}
-        choice |= {"finish_reason": completion.finish, "logprobs": None}
-        if params.logprobs is not None and likely:
+        choice |= {"finish_reason": completion.finish_reason, "logprobs": None}
+        if params.logprobs is not None and with_logprobs:
             choice["logprobs"] = build_logprobs(split_words(completion.text), params.logprobs, dialect)
         if dialect == "together" and params.seed is not None:
             choice["seed"] = params.seed
@@ -51,7 +51,7 @@ def build_completion_reply(
     reply = {
         **build_reply_head(params, request_id, "chat.completion"),
         "choices": choices,
-        "usage": build_usage(spend, dialect),
+        "usage": build_usage(usage, dialect),
     }
     if dialect == "together":
         reply["prompt"] = []
@@ -63,14 +63,17 @@ def build_completion_reply(
 
 
 def _build_message(completion: ChatAnswer, dialect: str, request_id: str) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "assistant", "content": completion.text or (None if completion.calls else "")}
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": completion.text or (None if completion.tool_calls else ""),
+    }
     if dialect == "openai" or completion.refusal is not None:
         message["refusal"] = completion.refusal
     if completion.refusal is not None:
         message["content"] = None
     if completion.reasoning:
-        message |= dict.fromkeys(get_chat_dialect(dialect).reasoning, completion.reasoning)
-    if completion.calls:
+        message |= dict.fromkeys(get_chat_dialect(dialect).reasoning_fields, completion.reasoning)
+    if completion.tool_calls:
         message["tool_calls"] = [
             {
                 "id": make_tool_call_id(request_id, n),
@@ -78,33 +81,33 @@ def _build_message(completion: ChatAnswer, dialect: str, request_id: str) -> dic
                 "function": {"name": call.name, "arguments": call.arguments},
                 **({"index": n} if dialect == "together" else {}),
             }
-            for n, call in enumerate(completion.calls)
+            for n, call in enumerate(completion.tool_calls)
         ]
     return message
 
 
 def split_words(text: str) -> list[str]:
     """A text's words with the blanks around them; joined they are the text."""
-    return _PIECE.findall(text)
+    return _WORD.findall(text)
 
 
-def make_token_id(piece: str) -> int:
+def make_token_id(word: str) -> int:
     """A number for a piece, the same for the same piece."""
-    return sum(piece.encode("utf-8", "replace")) % 50_000
+    return sum(word.encode("utf-8", "replace")) % 50_000
 
 
-def build_logprobs(parts: Sequence[str], count: int, dialect: str) -> dict[str, Any]:
+def build_logprobs(words: Sequence[str], count: int, dialect: str) -> dict[str, Any]:
     """The ``logprobs`` of a choice; Together has lists beside each other, the others a list of tokens."""
     if dialect == "together":
         reply: dict[str, Any] = {
-            "token_ids": [make_token_id(piece) for piece in parts],
-            "tokens": list(parts),
-            "token_logprobs": [LIKELY] * len(parts),
+            "token_ids": [make_token_id(piece) for piece in words],
+            "tokens": list(words),
+            "token_logprobs": [LOGPROB] * len(words),
         }
-        return reply | ({"top_logprobs": [{piece: LIKELY} for piece in parts]} if count else {})
-    return {"content": [_build_token_logprob(piece, count) for piece in parts], "refusal": None}
+        return reply | ({"top_logprobs": [{piece: LOGPROB} for piece in words]} if count else {})
+    return {"content": [_build_token_logprob(piece, count) for piece in words], "refusal": None}
 
 
-def _build_token_logprob(piece: str, count: int) -> dict[str, Any]:
-    token = {"token": piece, "logprob": LIKELY, "bytes": list(piece.encode("utf-8", "replace"))}
+def _build_token_logprob(word: str, count: int) -> dict[str, Any]:
+    token = {"token": word, "logprob": LOGPROB, "bytes": list(word.encode("utf-8", "replace"))}
     return {**token, "top_logprobs": [token][:count]}

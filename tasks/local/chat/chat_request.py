@@ -21,7 +21,7 @@ from mediamill.tasks.local.chat.response_format import (
 )
 from mediamill.tasks.local.server.api_error import ApiError
 
-_UNBOUNDED = 4096
+_DEFAULT_MAX_TOKENS = 4096
 """Tokens of an answer whose length is not bounded."""
 _MAX_TOKENS = 10_000_000
 
@@ -31,18 +31,18 @@ class ChatRequest:
     """A valid request. ``words`` are the last user's; ``tools`` are their JSON."""
 
     model: str
-    facts: ServedChatModel
+    served_model: ServedChatModel
     text: str
-    words: str
+    last_user_text: str
     messages: int = 1
     sources: tuple[MediaSource, ...] = ()
-    max_tokens: int = _UNBOUNDED
+    max_tokens: int = _DEFAULT_MAX_TOKENS
     n: int = 1
     stop: tuple[str, ...] = ()
     stream: bool = False
-    usage: bool = False
+    include_usage: bool = False
     logprobs: int | None = None
-    form: ResponseFormat = PLAIN
+    response_format: ResponseFormat = PLAIN
     tool: Tool | None = None
     tools: str = ""
     seed: int | None = None
@@ -61,10 +61,10 @@ def read_chat_request(fields: Any, chat_dialect: ChatDialect, models: Mapping[st
     """
     if not isinstance(fields, dict):
         raise ApiError("bad_value", "the body must be a JSON object")
-    model, facts = _find_model(fields, chat_dialect, models)
-    _check_fields(fields, chat_dialect, facts)
+    model, served_model = _find_model(fields, chat_dialect, models)
+    _check_fields(fields, chat_dialect, served_model)
     messages = read_messages(fields.get("messages"), chat_dialect)
-    if messages.sources and not facts.sees:
+    if messages.sources and not served_model.sees:
         raise ApiError(
             "bad_value", f"The model `{model}` takes text only, no {messages.sources[0].kind}s", param="messages"
         )
@@ -72,18 +72,18 @@ def read_chat_request(fields: Any, chat_dialect: ChatDialect, models: Mapping[st
     stream, usage = _read_stream_options(fields)
     return ChatRequest(
         model=model,
-        facts=facts,
+        served_model=served_model,
         text=text,
-        words=messages.last,
+        last_user_text=messages.last_user_text,
         messages=len(messages.texts),
         sources=tuple(messages.sources),
         max_tokens=_read_max_tokens(fields),
         n=_read_integer(fields, "n", 1, chat_dialect.max_n) or 1,
         stop=_read_stop(fields.get("stop"), chat_dialect),
         stream=stream,
-        usage=usage,
+        include_usage=usage,
         logprobs=_read_logprobs(fields, chat_dialect),
-        form=read_response_format(fields.get("response_format"), text, chat_dialect),
+        response_format=read_response_format(fields.get("response_format"), text, chat_dialect),
         tool=read_required_tool(fields, chat_dialect),
         tools=orjson.dumps(fields["tools"]).decode() if fields.get("tools") else "",
         seed=_read_integer(fields, "seed", -(2**63), 2**63 - 1),
@@ -98,29 +98,29 @@ def _find_model(
         raise ApiError("missing_field", "you must provide a model parameter", param="model")
     if not isinstance(model, str):
         raise ApiError("bad_value", "model must be a string", param="model")
-    facts = models.get(model)
-    if (facts is None and chat_dialect.strict) or model == "*":
-        text = f"The model `{model[:200]}` does not exist or you do not have access to it."
-        raise ApiError("unknown_model", text, param="model")
-    return model, facts or models.get("*") or ServedChatModel()
+    served_model = models.get(model)
+    if (served_model is None and chat_dialect.strict) or model == "*":
+        message = f"The model `{model[:200]}` does not exist or you do not have access to it."
+        raise ApiError("unknown_model", message, param="model")
+    return model, served_model or models.get("*") or ServedChatModel()
 
 
-def _check_fields(fields: Mapping[str, Any], chat_dialect: ChatDialect, facts: ServedChatModel) -> None:
+def _check_fields(fields: Mapping[str, Any], chat_dialect: ChatDialect, served_model: ServedChatModel) -> None:
     """Fields that the provider takes, and sampling within its ranges (provider docs)."""
     given = {name: value for name, value in fields.items() if value is not None}
     if chat_dialect.fields is not None:
         for name in given:
             if name not in chat_dialect.fields:
-                text = (
+                message = (
                     "Unrecognized request argument supplied:"
                     if chat_dialect.name == "openai"
                     else "unsupported property:"
                 )
-                raise ApiError("unknown_field", f"{text} {name[:64]}", param=name[:64])
-    if chat_dialect.name == "openai" and facts.thinks and "max_tokens" in given:
-        text = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens'."
-        raise ApiError("unsupported", text, param="max_tokens")
-    if chat_dialect.name == "xai" and facts.thinks:
+                raise ApiError("unknown_field", f"{message} {name[:64]}", param=name[:64])
+    if chat_dialect.name == "openai" and served_model.thinks and "max_tokens" in given:
+        message = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens'."
+        raise ApiError("unsupported", message, param="max_tokens")
+    if chat_dialect.name == "xai" and served_model.thinks:
         for name in ("presence_penalty", "frequency_penalty", "stop"):
             if name in given:
                 raise ApiError("unsupported", f"Argument not supported on this model: {name}", param=name)
@@ -147,13 +147,13 @@ def _read_stream_options(fields: Mapping[str, Any]) -> tuple[bool, bool]:
 
 def _read_max_tokens(fields: Mapping[str, Any]) -> int:
     given = [_read_integer(fields, name, 1, _MAX_TOKENS) for name in ("max_completion_tokens", "max_tokens")]
-    return next((maximum for maximum in given if maximum is not None), _UNBOUNDED)
+    return next((maximum for maximum in given if maximum is not None), _DEFAULT_MAX_TOKENS)
 
 
 def _read_logprobs(fields: Mapping[str, Any], chat_dialect: ChatDialect) -> int | None:
     """How many likelihoods are told beside a token's own; None for none at all."""
     flag = fields.get("logprobs")
-    if chat_dialect.counts_logprobs or (chat_dialect.name == "local" and not isinstance(flag, bool)):
+    if chat_dialect.logprobs_is_count or (chat_dialect.name == "local" and not isinstance(flag, bool)):
         return _read_integer(fields, "logprobs", 0, chat_dialect.max_logprobs)
     maximum = _read_integer(fields, "top_logprobs", 0, chat_dialect.max_logprobs)
     if flag not in (None, True, False) or (isinstance(flag, (int, float)) and not isinstance(flag, bool)):

@@ -11,7 +11,7 @@ import orjson
 from mediamill.tasks.local.chat.answers import ChatAnswer
 from mediamill.tasks.local.chat.chat_dialects import get_chat_dialect
 from mediamill.tasks.local.chat.chat_reply import (
-    LIKELY,
+    LOGPROB,
     build_logprobs,
     build_reply_head,
     make_token_id,
@@ -25,37 +25,37 @@ from mediamill.tasks.local.faults.fault_rules import Fault
 Chunk = dict[str, Any]
 
 DONE = b"data: [DONE]\n\n"
-_PAUSE = b": keep-alive\n\n"
-_FRAGMENT = 16
+_KEEP_ALIVE = b": keep-alive\n\n"
+_FRAGMENT_CHARS = 16
 
 
 def build_chunks(
     params: ChatRequest,
     answers: Sequence[ChatAnswer],
-    spend: TokenUsage,
+    usage: TokenUsage,
     dialect: str,
     request_id: str,
     *,
-    likely: bool = False,
+    with_logprobs: bool = False,
 ) -> list[Chunk]:
     """The chunks of a reply; those of several answers come by turns."""
     common = build_reply_head(params, request_id, "chat.completion.chunk")
-    each = [
-        list(_generate_answer_chunks(params, completion, n, dialect, request_id, likely=likely))
+    chunks_by_answer = [
+        list(_generate_answer_chunks(params, completion, n, dialect, request_id, with_logprobs=with_logprobs))
         for n, completion in enumerate(answers)
     ]
-    choices = [choice for turn in zip_longest(*each) for choice in turn if choice is not None]
+    choices = [choice for turn in zip_longest(*chunks_by_answer) for choice in turn if choice is not None]
     chunks: list[Chunk] = [{**common, "choices": [choice]} for choice in choices]
-    counts = build_usage(spend, dialect)
+    usage_fields = build_usage(usage, dialect)
     if dialect == "together":
-        chunks[-1]["usage"] = counts
+        chunks[-1]["usage"] = usage_fields
     elif dialect == "groq":
         chunks[0]["x_groq"] = {"id": request_id}
-        chunks[-1]["x_groq"] = {"id": request_id, "usage": counts}
-    if params.usage and dialect == "openai":
+        chunks[-1]["x_groq"] = {"id": request_id, "usage": usage_fields}
+    if params.include_usage and dialect == "openai":
         chunks = [{**chunk, "usage": None} for chunk in chunks]
-    if dialect == "xai" or (params.usage and dialect != "together"):
-        chunks.append({**common, "choices": [], "usage": counts})
+    if dialect == "xai" or (params.include_usage and dialect != "together"):
+        chunks.append({**common, "choices": [], "usage": usage_fields})
     return chunks
 
 
@@ -73,37 +73,37 @@ def encode_events(chunks: Sequence[Chunk], fault: Fault | None, error: Mapping[s
         parts = [one for chunk in parts for one in ({**chunk, "choices": []} | {"usage": None}, chunk)]
     lines = [b"data: " + orjson.dumps(chunk) + b"\n\n" for chunk in parts]
     if kind == "empty_chunks":
-        lines = [one for event in lines for one in (_PAUSE, event)]
+        lines = [one for event in lines for one in (_KEEP_ALIVE, event)]
     return lines if kind in ("stream_error", "no_done", "undone") else [*lines, DONE]
 
 
 def _generate_answer_chunks(
-    params: ChatRequest, completion: ChatAnswer, index: int, dialect: str, request_id: str, *, likely: bool
+    params: ChatRequest, answer: ChatAnswer, index: int, dialect: str, request_id: str, *, with_logprobs: bool
 ) -> Iterator[dict[str, Any]]:
-    names = get_chat_dialect(dialect).reasoning
-    always = {"role": "assistant"} if dialect == "together" else {}
+    names = get_chat_dialect(dialect).reasoning_fields
+    role = {"role": "assistant"} if dialect == "together" else {}
     yield _build_choice(index, {"role": "assistant", "content": ""})
-    for piece in split_words(completion.reasoning):
-        yield _build_choice(index, {**always, **({"content": ""} if always else {}), **dict.fromkeys(names, piece)})
-    for piece in split_words(completion.text if completion.refusal is None else ""):
-        choice = _build_choice(index, {**always, "content": piece})
+    for word in split_words(answer.reasoning):
+        yield _build_choice(index, {**role, **({"content": ""} if role else {}), **dict.fromkeys(names, word)})
+    for word in split_words(answer.text if answer.refusal is None else ""):
+        choice = _build_choice(index, {**role, "content": word})
         if dialect == "together":
-            choice["delta"]["token_id"] = make_token_id(piece)
-        if params.logprobs is not None and likely:
-            value = LIKELY if dialect == "together" else build_logprobs([piece], params.logprobs, dialect)
+            choice["delta"]["token_id"] = make_token_id(word)
+        if params.logprobs is not None and with_logprobs:
+            value = LOGPROB if dialect == "together" else build_logprobs([word], params.logprobs, dialect)
             choice["logprobs"] = value
         yield choice
-    for piece in split_words(completion.refusal or ""):
-        yield _build_choice(index, {"refusal": piece})
-    for n, call in enumerate(completion.calls):
-        begun = {"index": n, "id": make_tool_call_id(request_id, n), "type": "function"}
+    for word in split_words(answer.refusal or ""):
+        yield _build_choice(index, {"refusal": word})
+    for n, call in enumerate(answer.tool_calls):
+        tool_call = {"index": n, "id": make_tool_call_id(request_id, n), "type": "function"}
         yield _build_choice(
-            index, {**always, "tool_calls": [{**begun, "function": {"name": call.name, "arguments": ""}}]}
+            index, {**role, "tool_calls": [{**tool_call, "function": {"name": call.name, "arguments": ""}}]}
         )
-        for at in range(0, len(call.arguments), _FRAGMENT):
-            part = {"index": n, "function": {"arguments": call.arguments[at : at + _FRAGMENT]}}
-            yield _build_choice(index, {**always, "tool_calls": [part]})
-    yield {**_build_choice(index, {**always, "content": ""} if always else {}), "finish_reason": completion.finish}
+        for at in range(0, len(call.arguments), _FRAGMENT_CHARS):
+            part = {"index": n, "function": {"arguments": call.arguments[at : at + _FRAGMENT_CHARS]}}
+            yield _build_choice(index, {**role, "tool_calls": [part]})
+    yield {**_build_choice(index, {**role, "content": ""} if role else {}), "finish_reason": answer.finish_reason}
 
 
 def _build_choice(index: int, delta: dict[str, Any]) -> dict[str, Any]:

@@ -34,11 +34,13 @@ from mediamill.tasks.local.server.multipart_form import Buffer
 from mediamill.tasks.local.server.request_body import parse_json
 from mediamill.tasks.local.server.server_state import RequestContext, ServerState
 
-_DATA = re.compile(rb"data:[a-z]+/[a-zA-Z0-9.+-]+;base64,([A-Za-z0-9+/=]+)")
-_ASIDE = re.compile(rb',\s*"stream(?:_options)?"\s*:\s*(?:true|false|\{[^}]*\})|"stream"\s*:\s*(?:true|false)\s*,')
+_DATA_URL = re.compile(rb"data:[a-z]+/[a-zA-Z0-9.+-]+;base64,([A-Za-z0-9+/=]+)")
+_STREAM_FIELDS = re.compile(
+    rb',\s*"stream(?:_options)?"\s*:\s*(?:true|false|\{[^}]*\})|"stream"\s*:\s*(?:true|false)\s*,'
+)
 _TICK = Decimal("1e-10")
-_LARGE = 1 << 20
-_LONG = 1 << 15
+_LARGE_BYTES = 1 << 20
+_LONG_PROMPT_CHARS = 1 << 15
 _THREADS = ThreadPoolExecutor(2, thread_name_prefix="pictures")
 """Two large bodies or pictures are worked on at a time, whoever sent them: that bounds the memory."""
 
@@ -50,7 +52,7 @@ def _max_chat_bytes(state: ServerState, dialect: Dialect) -> int:
 async def _read_chat_body(_: ServerState, context: RequestContext) -> Any:
     """The body's JSON, or the ``ApiError`` why it is none; the bill gets its hashes. A thread reads large ones."""
     call, data = context.call, context.body.data
-    if len(data) <= _LARGE:
+    if len(data) <= _LARGE_BYTES:
         fields, hashes = _parse_chat_body(data), _hash_chat_body(data)
     else:
         loop = asyncio.get_running_loop()
@@ -65,9 +67,9 @@ async def _answer_chat(state: ServerState, context: RequestContext, fields: Any)
     rules = get_chat_dialect(context.dialect.name)
     params = read_chat_request(fields, rules, state.catalog.chat[context.dialect.name])
     inputs = await _load_visual_inputs(state, context, rules, params)
-    completions = await _generate_answers(state, params, inputs, context.fault)
-    usage = _charge_chat(state, context, params, inputs, completions)
-    return _build_chat_reply(state, context, params, completions, usage)
+    answers = await _generate_answers(state, params, inputs, context.fault)
+    usage = _charge_chat(state, context, params, inputs, answers)
+    return _build_chat_reply(state, context, params, answers, usage)
 
 
 COMPLETIONS = PaidEndpoint(_read_chat_body, _answer_chat, _max_chat_bytes)
@@ -83,14 +85,14 @@ def _parse_chat_body(data: Buffer) -> Any:
 
 def _hash_chat_body(data: Buffer) -> tuple[str, str, str]:
     """Of the body, of the pictures in it or else of its words, and of its words, whether streamed or not."""
-    whole_body = hashlib.sha256(data).hexdigest()
-    shown = hashlib.sha256()
+    body = hashlib.sha256(data).hexdigest()
+    images = hashlib.sha256()
     count = 0
-    for found in _DATA.finditer(data):
-        shown.update(hashlib.sha256(found[1]).hexdigest().encode())
+    for found in _DATA_URL.finditer(data):
+        images.update(hashlib.sha256(found[1]).hexdigest().encode())
         count += 1
-    rest = hashlib.sha256(_ASIDE.sub(b"", _DATA.sub(b"", data))).hexdigest()
-    return whole_body, shown.hexdigest() if count else rest, rest
+    text = hashlib.sha256(_STREAM_FIELDS.sub(b"", _DATA_URL.sub(b"", data))).hexdigest()
+    return body, images.hexdigest() if count else text, text
 
 
 async def _load_visual_inputs(
@@ -122,29 +124,29 @@ async def _generate_answers(
 ) -> list[ChatAnswer]:
     """The answers, ended where they must be; what a fault wants said instead of them."""
     engine = state.settings.engine
-    if len(params.text) > _LONG or params.form.schema is not None or params.tool is not None:
-        completions = await asyncio.to_thread(
-            lambda: [answer_prompt(engine, params, inputs, n) for n in range(params.n)]
-        )
+    if len(params.text) > _LONG_PROMPT_CHARS or params.response_format.schema is not None or params.tool is not None:
+        answers = await asyncio.to_thread(lambda: [answer_prompt(engine, params, inputs, n) for n in range(params.n)])
     else:
-        completions = [answer_prompt(engine, params, inputs, n) for n in range(params.n)]
+        answers = [answer_prompt(engine, params, inputs, n) for n in range(params.n)]
     if fault is not None and fault.kind == "say":
         fields = fault.body if isinstance(fault.body, dict) else {"content": str(fault.body or "")}
-        completions = [_replace_answer(completion, fields, params) for completion in completions]
-    return [truncate_answer(completion, params) for completion in completions]
+        answers = [_replace_answer(completion, fields, params) for completion in answers]
+    return [truncate_answer(completion, params) for completion in answers]
 
 
-def _replace_answer(completion: ChatAnswer, fields: Mapping[str, Any], params: ChatRequest) -> ChatAnswer:
+def _replace_answer(answer: ChatAnswer, fields: Mapping[str, Any], params: ChatRequest) -> ChatAnswer:
     """The answer that a fault wants said."""
     given = fields.get("tool_calls") or ([fields] if fields.get("arguments") is not None else [])
     name = params.tool.name if params.tool is not None else "tool"
     return replace(
-        completion,
+        answer,
         text=str(fields.get("content") or ""),
         reasoning=str(fields.get("reasoning") or ""),
         refusal=fields.get("refusal"),
-        calls=tuple(ToolCall(str(one.get("name", name)), _to_arguments(one.get("arguments", {}))) for one in given),
-        finish=fields.get("finish_reason"),
+        tool_calls=tuple(
+            ToolCall(str(one.get("name", name)), _to_arguments(one.get("arguments", {}))) for one in given
+        ),
+        finish_reason=fields.get("finish_reason"),
     )
 
 
@@ -157,13 +159,13 @@ def _charge_chat(
     context: RequestContext,
     params: ChatRequest,
     inputs: list[VisualInput],
-    completions: list[ChatAnswer],
+    answers: list[ChatAnswer],
 ) -> TokenUsage:
     """Count the tokens and put them on the bill, unless a fault says otherwise."""
-    call, counting = context.call, params.facts.counting
-    images = sum(count_image_tokens(one, counting) for one in inputs)
-    prompt = count_prompt_tokens(params.text + params.tools, params.messages, inputs, counting)
-    usage = count_usage(completions, prompt, images)
+    call, rule = context.call, params.served_model.image_token_rule
+    images = sum(count_image_tokens(one, rule) for one in inputs)
+    prompt = count_prompt_tokens(params.text + params.tools, params.messages, inputs, rule)
+    usage = count_usage(answers, prompt, images)
     if context.is_charged:
         state.prices.charge_tokens(call, usage.prompt, usage.completion)
         state.limiter.charge_tokens(usage.prompt + usage.completion)
@@ -173,26 +175,26 @@ def _charge_chat(
 
 
 def _build_chat_reply(
-    state: ServerState, context: RequestContext, params: ChatRequest, completions: list[ChatAnswer], usage: TokenUsage
+    state: ServerState, context: RequestContext, params: ChatRequest, answers: list[ChatAnswer], usage: TokenUsage
 ) -> web.Response:
     dialect, request_id = context.dialect, context.request_id
     kind = "text/event-stream" if params.stream else "application/json"
     headers = {
         **build_reply_headers(state, context),
-        **_build_chat_engine_headers(state, completions),
+        **_build_chat_engine_headers(state, answers),
         "content-type": kind,
     }
-    likely = is_echo_engine(state.settings.engine)
+    with_logprobs = is_echo_engine(state.settings.engine)
     if not params.stream:
-        body = build_completion_reply(params, completions, usage, dialect.name, request_id, likely=likely)
+        body = build_completion_reply(params, answers, usage, dialect.name, request_id, with_logprobs=with_logprobs)
         return web.Response(body=body, headers=headers)
     _, error = dialect.format_error(ApiError("failed", "The server had an error while answering."), request_id)
-    chunks = build_chunks(params, completions, usage, dialect.name, request_id, likely=likely)
+    chunks = build_chunks(params, answers, usage, dialect.name, request_id, with_logprobs=with_logprobs)
     return EventStream(encode_events(chunks, context.fault, error), headers)
 
 
-def _build_chat_engine_headers(state: ServerState, completions: list[ChatAnswer]) -> dict[str, str]:
-    simulated = any(completion.simulated for completion in completions)
+def _build_chat_engine_headers(state: ServerState, answers: list[ChatAnswer]) -> dict[str, str]:
+    simulated = any(completion.simulated for completion in answers)
     name = "extract-1" if simulated else "measure-1"
     identity = state.asr_engine.identity if is_echo_engine(state.settings.engine) else name
     return {"x-mediamill-engine": identity, "x-mediamill-simulated": "true" if simulated else "false"}

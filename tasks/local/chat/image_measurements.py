@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _THUMBNAIL = 64
-_POINTS = 512
+_MAX_SAMPLED_SIDE = 512
 _MIN_SHARE = 10
 _OCR_SECONDS = 20
 _OCR_SIDE = 4000
-_MAX_OCR = 2000
-_NAMED = {
+_MAX_OCR_CHARS = 2000
+_COLORS = {
     "black": (0, 0, 0),
     "white": (255, 255, 255),
     "grey": (128, 128, 128),
@@ -32,7 +32,7 @@ _NAMED = {
     "brown": (120, 75, 40),
     "beige": (225, 205, 170),
 }
-_TURNS = {3: 180, 6: 270, 8: 90}
+_ROTATIONS = {3: 180, 6: 270, 8: 90}
 
 
 def measure_colors(image: Image) -> tuple[tuple[str, ...], float]:
@@ -40,10 +40,10 @@ def measure_colors(image: Image) -> tuple[tuple[str, ...], float]:
     import numpy as np
 
     pixels = np.asarray(_flatten_on_white(_to_thumbnail(image)), dtype=np.int32).reshape(-1, 3)
-    known = np.array(list(_NAMED.values()), dtype=np.int32)
+    known = np.array(list(_COLORS.values()), dtype=np.int32)
     nearest = ((pixels[:, None, :] - known[None, :, :]) ** 2).sum(axis=2).argmin(axis=1)
     counts = np.bincount(nearest, minlength=len(known))
-    names = list(_NAMED)
+    names = list(_COLORS)
     ranked = sorted(range(len(names)), key=lambda n: -int(counts[n]))
     return tuple(names[n] for n in ranked[:3] if counts[n] * _MIN_SHARE >= len(pixels)), float(pixels.mean()) / 255
 
@@ -60,8 +60,8 @@ def read_image_text(image: Image, orientation: int | None) -> str | None:
         return None
     grey = image.convert("L")
     grey.thumbnail((_OCR_SIDE, _OCR_SIDE))
-    if orientation in _TURNS:
-        grey = grey.rotate(_TURNS[orientation], expand=True)
+    if orientation in _ROTATIONS:
+        grey = grey.rotate(_ROTATIONS[orientation], expand=True)
     with tempfile.NamedTemporaryFile(suffix=".png") as file:
         grey.save(file, "PNG")
         file.flush()
@@ -71,7 +71,7 @@ def read_image_text(image: Image, orientation: int | None) -> str | None:
             )
         except (OSError, subprocess.TimeoutExpired):
             return None
-    return " ".join(done.stdout.decode("utf-8", "replace").split())[:_MAX_OCR] or None
+    return " ".join(done.stdout.decode("utf-8", "replace").split())[:_MAX_OCR_CHARS] or None
 
 
 def _to_thumbnail(image: Image) -> Image:
@@ -80,12 +80,12 @@ def _to_thumbnail(image: Image) -> Image:
     from PIL import Image as Pillow
 
     if image.mode == "P" or image.mode.startswith("I") or image.mode == "F":
-        sides = (min(image.width, _POINTS), min(image.height, _POINTS))
+        sides = (min(image.width, _MAX_SAMPLED_SIDE), min(image.height, _MAX_SAMPLED_SIDE))
         image = image.resize(sides, Pillow.Resampling.NEAREST)  # before anything makes its pixels larger
     if image.mode.startswith("I") or image.mode == "F":
-        deep = np.asarray(image, dtype=np.float64)
-        top = 65535.0 if float(deep.max(initial=0)) > 255 else 255.0  # noqa: PLR2004
-        image = Pillow.fromarray((np.clip(deep, 0, top) * 255 / top).astype(np.uint8))
+        values = np.asarray(image, dtype=np.float64)
+        maximum = 65535.0 if float(values.max(initial=0)) > 255 else 255.0  # noqa: PLR2004
+        image = Pillow.fromarray((np.clip(values, 0, maximum) * 255 / maximum).astype(np.uint8))
     if image.mode == "P":
         image = image.convert("RGBA" if "transparency" in image.info else "RGB")
     return image.resize((_THUMBNAIL, _THUMBNAIL), Pillow.Resampling.BOX)

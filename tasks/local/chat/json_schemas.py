@@ -13,10 +13,10 @@ from mediamill.tasks.local.server.api_error import ApiError
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
 
-_DEEPEST = 100
-_STRICT_DEEPEST = 10
-_STRICT_PROPERTIES = 5000
-_UNKNOWN_TO_STRICT = ("allOf", "oneOf", "not", "dependentRequired", "dependentSchemas", "if", "then", "else")
+_MAX_DEPTH = 100
+_MAX_STRICT_DEPTH = 10
+_MAX_STRICT_PROPERTIES = 5000
+_KEYWORDS_NOT_STRICT = ("allOf", "oneOf", "not", "dependentRequired", "dependentSchemas", "if", "then", "else")
 
 
 def check_schema(schema: Any, where: str, *, strict: bool = False) -> Mapping[str, Any]:
@@ -32,15 +32,15 @@ def check_schema(schema: Any, where: str, *, strict: bool = False) -> Mapping[st
     """
     if not isinstance(schema, dict):
         raise ApiError("bad_value", f"{where}: a JSON Schema is an object", param=where)
-    if _measure_depth(schema) > _DEEPEST:
-        raise ApiError("bad_value", f"{where}: the schema is nested more than {_DEEPEST} levels", param=where)
+    if _measure_depth(schema) > _MAX_DEPTH:
+        raise ApiError("bad_value", f"{where}: the schema is nested more than {_MAX_DEPTH} levels", param=where)
     error = _find_definition_error(orjson.dumps(schema))
     if error is not None:
         raise ApiError("bad_value", f"Invalid schema for {where}: {error}", param=where)
     if strict:
-        broken = _find_strict_error(schema)
-        if broken is not None:
-            raise ApiError("bad_value", f"Invalid schema for {where}: {broken}", param=where)
+        violation = _find_strict_error(schema)
+        if violation is not None:
+            raise ApiError("bad_value", f"Invalid schema for {where}: {violation}", param=where)
     return schema
 
 
@@ -76,13 +76,13 @@ def _find_definition_error(schema: bytes) -> str | None:
 
 def _measure_depth(schema: Any) -> int:
     """How deep lists and objects are nested, found without recursion."""
-    deepest, waiting = 0, [(schema, 1)]
-    while waiting:
-        part, depth = waiting.pop()
-        deepest = max(deepest, depth)
+    max_depth, stack = 0, [(schema, 1)]
+    while stack:
+        part, depth = stack.pop()
+        max_depth = max(max_depth, depth)
         if isinstance(part, (dict, list)):
-            waiting += [(inner, depth + 1) for inner in (part.values() if isinstance(part, dict) else part)]
-    return deepest
+            stack += [(inner, depth + 1) for inner in (part.values() if isinstance(part, dict) else part)]
+    return max_depth
 
 
 def _find_strict_error(schema: Mapping[str, Any]) -> str | None:
@@ -91,11 +91,11 @@ def _find_strict_error(schema: Mapping[str, Any]) -> str | None:
         return "schema must be a JSON Schema of 'type: \"object\"', and its root not an anyOf"
     properties = 0
     for part, depth in _walk_schemas(schema, 0):
-        unknown = next((name for name in _UNKNOWN_TO_STRICT if name in part), None)
+        unknown = next((name for name in _KEYWORDS_NOT_STRICT if name in part), None)
         if unknown is not None:
             return f"'{unknown}' is not permitted"
-        if depth > _STRICT_DEEPEST:
-            return f"it is nested more than {_STRICT_DEEPEST} levels"
+        if depth > _MAX_STRICT_DEPTH:
+            return f"it is nested more than {_MAX_STRICT_DEPTH} levels"
         if part.get("type") != "object" and "properties" not in part:
             continue
         if part.get("additionalProperties") is not False:
@@ -107,8 +107,8 @@ def _find_strict_error(schema: Mapping[str, Any]) -> str | None:
                 f"'required' is required to be supplied and to be an array including every key; missing {missing[0]!r}"
             )
         properties += len(named)
-        if properties > _STRICT_PROPERTIES:
-            return f"it has more than {_STRICT_PROPERTIES} properties"
+        if properties > _MAX_STRICT_PROPERTIES:
+            return f"it has more than {_MAX_STRICT_PROPERTIES} properties"
     return None
 
 

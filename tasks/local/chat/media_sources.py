@@ -14,9 +14,11 @@ from mediamill.tasks.local.chat.chat_dialects import MIB, ChatDialect
 from mediamill.tasks.local.server.api_error import ApiError, ErrorKind
 from mediamill.tasks.local.server.url_download import download
 
-_DATA = re.compile(r"data:(?P<mime>[a-zA-Z]+/[a-zA-Z0-9.+-]+)?(?:;[a-zA-Z0-9=._-]+)*;base64,(?P<data>.*)", re.DOTALL)
+_DATA_URL = re.compile(
+    r"data:(?P<mime>[a-zA-Z]+/[a-zA-Z0-9.+-]+)?(?:;[a-zA-Z0-9=._-]+)*;base64,(?P<data>.*)", re.DOTALL
+)
 _BLANK = re.compile(r"\s+")
-_MAX_VIDEO = 100 * MIB
+_MAX_VIDEO_BYTES = 100 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +41,13 @@ async def fetch_source(
     if _is_data_url(source):
         return None
     try:
-        got = await download(source.url, hosts, _max_source_bytes(source, chat_dialect), cleanup)
+        download_file = await download(source.url, hosts, _max_source_bytes(source, chat_dialect), cleanup)
     except ApiError as api_error:
         kind: ErrorKind = "url_too_large" if api_error.kind == "url_too_large" else "bad_picture"
         raise ApiError(kind, f"Failed to get the {source.kind}: {api_error.message}", param="messages") from None
-    if not got.size:
+    if not download_file.size:
         raise ApiError("bad_picture", f"Invalid {source.kind}: there is nothing behind the URL", param="messages")
-    return got.path
+    return download_file.path
 
 
 def decode_data_url(source: MediaSource, chat_dialect: ChatDialect) -> bytes:
@@ -55,7 +57,7 @@ def decode_data_url(source: MediaSource, chat_dialect: ChatDialect) -> bytes:
         ApiError: when it holds no such thing, or too much of it.
     """
     maximum = _max_source_bytes(source, chat_dialect)
-    found = _DATA.match(source.url)
+    found = _DATA_URL.match(source.url)
     mime = (found["mime"] or "") if found else ""
     if found is None or not mime.lower().startswith((f"{source.kind}/", "application/octet-stream")):
         message = f"Invalid {source.kind} URL: it must be https://..., or data:{source.kind}/...;base64,..."
@@ -78,4 +80,4 @@ def _is_data_url(source: MediaSource) -> bool:
 
 
 def _max_source_bytes(source: MediaSource, chat_dialect: ChatDialect) -> int:
-    return chat_dialect.max_picture_bytes if source.kind == "image" else _MAX_VIDEO
+    return chat_dialect.max_image_bytes if source.kind == "image" else _MAX_VIDEO_BYTES

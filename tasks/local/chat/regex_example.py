@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-_LIKELY = "aA0 -_."
-_MAX = 2000
-_CLASSES = {"DIGIT": "0", "NOT_DIGIT": "a", "SPACE": " ", "NOT_SPACE": "a", "WORD": "a", "NOT_WORD": "-"}
+_PREFERRED_CHARS = "aA0 -_."
+_MAX_EXAMPLE_CHARS = 2000
+_CLASS_EXAMPLES = {"DIGIT": "0", "NOT_DIGIT": "a", "SPACE": " ", "NOT_SPACE": "a", "WORD": "a", "NOT_WORD": "-"}
 
 
 def make_regex_example(pattern: str) -> str | None:
@@ -21,7 +21,7 @@ def make_regex_example(pattern: str) -> str | None:
     parser = importlib.import_module("re._parser")  # the standard library's own; there is no public one
     try:
         example = _make_sequence(parser.parse(pattern), {})
-        return example if len(example) <= _MAX and re.search(pattern, example) else None
+        return example if len(example) <= _MAX_EXAMPLE_CHARS and re.search(pattern, example) else None
     except (re.error, OverflowError, ValueError, KeyError, RuntimeError):
         return None
 
@@ -34,7 +34,7 @@ def _make_node(op: str, args: Any, groups: dict[int, str]) -> str:
     if op in ("AT", "ASSERT", "ASSERT_NOT"):
         return ""  # the search at the end tells whether these hold
     if op in ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"):
-        if args[0] > _MAX:
+        if args[0] > _MAX_EXAMPLE_CHARS:
             raise ValueError("it repeats too often")
         return _make_sequence(args[2], groups) * int(args[0])
     if op == "SUBPATTERN":
@@ -42,8 +42,8 @@ def _make_node(op: str, args: Any, groups: dict[int, str]) -> str:
         return groups[args[0]]
     example: dict[str, Callable[[], str]] = {
         "LITERAL": lambda: chr(args),
-        "NOT_LITERAL": lambda: next(letter for letter in _LIKELY if ord(letter) != args),
-        "ANY": lambda: _LIKELY[0],
+        "NOT_LITERAL": lambda: next(letter for letter in _PREFERRED_CHARS if ord(letter) != args),
+        "ANY": lambda: _PREFERRED_CHARS[0],
         "IN": lambda: _choose_character(args),
         "BRANCH": lambda: _make_sequence(args[1][0], groups),
         "ATOMIC_GROUP": lambda: _make_sequence(args, groups),
@@ -57,9 +57,9 @@ def _choose_character(parts: Sequence[tuple[Any, Any]]) -> str:
     if str(parts[0][0]) != "NEGATE":
         op, args = parts[0]
         if str(op) == "CATEGORY":
-            return _CLASSES[str(args).removeprefix("CATEGORY_")]
+            return _CLASS_EXAMPLES[str(args).removeprefix("CATEGORY_")]
         return chr(args if str(op) == "LITERAL" else args[0])
-    letters = (chr(code) for code in (*map(ord, _LIKELY), *range(33, 127)))
+    letters = (chr(code) for code in (*map(ord, _PREFERRED_CHARS), *range(33, 127)))
     return next(letter for letter in letters if not any(_is_in_class(op, args, letter) for op, args in parts[1:]))
 
 

@@ -13,7 +13,7 @@ from mediamill.tasks.local.server.api_error import ApiError
 
 _NAME = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 _MAX_TOOLS = 128
-_MAX_PATTERN = 2000
+_MAX_PATTERN_CHARS = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +51,16 @@ def read_response_format(given: Any, text: str, chat_dialect: ChatDialect) -> Re
     if given is None or kind == "text":
         return PLAIN
     if kind == "json_object":
-        if chat_dialect.says_json and "json" not in text.lower():
-            fields = (
+        if chat_dialect.requires_json_word and "json" not in text.lower():
+            message = (
                 "'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'"
             )
-            raise ApiError("bad_value", fields, param="messages")
+            raise ApiError("bad_value", message, param="messages")
         schema = given.get("schema")
         return ResponseFormat(None if schema is None else check_schema(schema, "response_format"), as_json=True)
     if kind == "json_schema":
         return ResponseFormat(_read_json_schema(given, chat_dialect), as_json=True)
-    if kind == "regex" and chat_dialect.regex:
+    if kind == "regex" and chat_dialect.takes_regex:
         return ResponseFormat(pattern=_read_pattern(given.get("pattern")))
     raise ApiError("bad_value", "response_format must be text, json_object or json_schema", param="response_format")
 
@@ -71,14 +71,14 @@ def _read_json_schema(given: Mapping[str, Any], chat_dialect: ChatDialect) -> Ma
         raise ApiError("missing_field", "json_schema needs a name and a schema", param="response_format.json_schema")
     name = fields.get("name")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        text = "json_schema needs a name of at most 64 letters, digits, dots, dashes and underscores"
-        raise ApiError("bad_value", text, param="response_format.json_schema.name")
+        message = "json_schema needs a name of at most 64 letters, digits, dots, dashes and underscores"
+        raise ApiError("bad_value", message, param="response_format.json_schema.name")
     strict = fields.get("strict") is True and chat_dialect.strict_schemas
     return check_schema(fields["schema"], f"response_format '{name}'", strict=strict)
 
 
 def _read_pattern(given: Any) -> str:
-    if not isinstance(given, str) or not given or len(given) > _MAX_PATTERN:
+    if not isinstance(given, str) or not given or len(given) > _MAX_PATTERN_CHARS:
         raise ApiError("bad_value", "a regex needs a pattern", param="response_format")
     try:
         re.compile(given)
@@ -118,8 +118,8 @@ def _read_tool(given: Any, where: str, chat_dialect: ChatDialect) -> Tool:
         raise ApiError("bad_value", f"{where} must be of type function, with a function in it", param=where)
     name = function.get("name")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        text = f"{where}.function.name must be 1 to 64 letters, digits, dots, dashes and underscores"
-        raise ApiError("bad_value", text, param=f"{where}.function.name")
+        message = f"{where}.function.name must be 1 to 64 letters, digits, dots, dashes and underscores"
+        raise ApiError("bad_value", message, param=f"{where}.function.name")
     parameters = function.get("parameters")
     if parameters is None:
         return Tool(name, {"type": "object", "properties": {}})

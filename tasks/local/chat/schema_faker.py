@@ -13,8 +13,8 @@ from mediamill.tasks.local.server.api_error import ApiError
 
 KnownValues = Mapping[str, Any]
 
-_DEEPEST = 40
-_ALL_PROPERTIES = 6
+_MAX_DEPTH = 40
+_MAX_OPTIONAL_DEPTH = 6
 """How deep properties that need not be there are filled all the same."""
 _MAX_ITEMS = 10_000
 _WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
@@ -39,31 +39,31 @@ def fill_schema(schema: Mapping[str, Any], known: KnownValues) -> Any:
         ApiError: when no value for the schema is found here.
     """
     value = _SchemaFiller(schema, known).make_value(schema, None, 0)
-    trouble = find_schema_error(value, schema)
-    if trouble is not None:
-        raise ApiError("bad_value", f"the built-in engine cannot fill this schema: {trouble}", param="response_format")
+    error = find_schema_error(value, schema)
+    if error is not None:
+        raise ApiError("bad_value", f"the built-in engine cannot fill this schema: {error}", param="response_format")
     return value
 
 
 class _SchemaFiller:
-    def __init__(self, whole: Mapping[str, Any], known: KnownValues) -> None:
-        self.whole = whole
+    def __init__(self, root: Mapping[str, Any], known: KnownValues) -> None:
+        self.root = root
         self.known = known
 
     def make_value(self, part: Any, name: str | None, depth: int) -> Any:
-        if depth > _DEEPEST:
+        if depth > _MAX_DEPTH:
             raise ApiError("bad_value", "the built-in engine cannot fill this schema: it never ends")
         part = self.resolve(part, depth)
         given = _find_known_value(name, self.known)
         if "const" in part:
             return part["const"]
         if "enum" in part:
-            fit = [
+            allowed = [
                 one
                 for one in part["enum"]
                 if find_schema_error(one, {k: v for k, v in part.items() if "$" not in k}) is None
             ]
-            return given if given in fit and given is not None else next(iter(fit), None)
+            return given if given in allowed and given is not None else next(iter(allowed), None)
         kind = _guess_type(part)
         result: Any = None
         if kind == "object":
@@ -71,7 +71,7 @@ class _SchemaFiller:
         elif kind == "array":
             result = self.make_array(part, name, depth)
         elif kind in ("integer", "number"):
-            result = _make_number(part, given, whole=kind == "integer")
+            result = _make_number(part, given, integer=kind == "integer")
         elif kind == "boolean":
             result = given if isinstance(given, bool) else True
         elif kind == "string":
@@ -80,7 +80,7 @@ class _SchemaFiller:
 
     def resolve(self, part: Any, depth: int) -> dict[str, Any]:
         """References followed, everything that must hold together joined, and of choices one that can be filled."""
-        for _ in range(_DEEPEST):
+        for _ in range(_MAX_DEPTH):
             part = {**part} if isinstance(part, Mapping) else {}
             if isinstance(part.get("$ref"), str):
                 part = _merge_schemas(self.follow_reference(part.pop("$ref")), part)
@@ -96,14 +96,14 @@ class _SchemaFiller:
 
     def choose(self, choices: list[Any], depth: int) -> Any:
         """The first that says something; near the deepest place, the first that ends."""
-        solid = [one for one in choices if one not in ({"type": "null"}, False)]
-        if depth < _ALL_PROPERTIES:
-            return (solid or choices)[0]
+        not_null = [one for one in choices if one not in ({"type": "null"}, False)]
+        if depth < _MAX_OPTIONAL_DEPTH:
+            return (not_null or choices)[0]
         simple = [c for c in choices if isinstance(c, Mapping) and c.get("type") not in (None, "object", "array")]
-        return (simple or solid or choices)[0]
+        return (simple or not_null or choices)[0]
 
     def follow_reference(self, reference: str) -> Any:
-        found: Any = self.whole
+        found: Any = self.root
         for step in filter(None, reference.removeprefix("#").split("/")):
             key = step.replace("~1", "/").replace("~0", "~")
             found = found.get(key) if isinstance(found, Mapping) else None
@@ -112,7 +112,7 @@ class _SchemaFiller:
     def make_object(self, part: Mapping[str, Any], depth: int) -> dict[str, Any]:
         properties, required = part.get("properties") or {}, part.get("required") or []
         maximum = part.get("maxProperties", math.inf)
-        optional = [name for name in properties if name not in required and depth < _ALL_PROPERTIES]
+        optional = [name for name in properties if name not in required and depth < _MAX_OPTIONAL_DEPTH]
         wanted = [*required, *optional][: max(len(required), int(min(maximum, _MAX_ITEMS)))]
         more = part.get("additionalProperties")
         result = {}
@@ -134,7 +134,7 @@ class _SchemaFiller:
         if not first and isinstance(given, (list, tuple)):
             plain = {k: v for k, v in self.resolve(items, depth).items() if k not in ("$defs", "definitions")}
             result = [one for one in given if find_schema_error(one, plain) is None][:maximum]
-        wanted = 1 if depth < _ALL_PROPERTIES and items is not False and not first else 0
+        wanted = 1 if depth < _MAX_OPTIONAL_DEPTH and items is not False and not first else 0
         minimum = min(max(int(part.get("minItems", 0)), min(wanted, maximum)), _MAX_ITEMS)
         if len(result) < minimum and "contains" in part:
             result.append(self.make_value(part["contains"], name, depth + 1))
@@ -145,15 +145,15 @@ class _SchemaFiller:
     def make_unique(self, result: list[Any], items: Any, depth: int) -> list[Any]:
         """Items made different from each other, where their kind has differences."""
         choices = self.resolve(items, depth).get("enum") or []
-        kept: list[Any] = []
+        unique: list[Any] = []
         for n, value in enumerate(result):
             other = value
-            if other in kept:
-                unused = [one for one in choices if one not in kept]
+            if other in unique:
+                unused = [one for one in choices if one not in unique]
                 other = unused[0] if unused else f"{value}{n}" if isinstance(value, str) else value
                 other = value + n if isinstance(value, (int, float)) and not isinstance(value, bool) else other
-            kept.append(other)
-        return kept
+            unique.append(other)
+        return unique
 
 
 def _merge_schemas(one: Any, other: Any) -> dict[str, Any]:
@@ -200,22 +200,24 @@ def _guess_type(part: Mapping[str, Any]) -> str:
     return "number" if part.keys() & {"minimum", "maximum", "multipleOf", "exclusiveMinimum"} else "string"
 
 
-def _make_number(part: Mapping[str, Any], given: Any, *, whole: bool) -> int | float:
+def _make_number(part: Mapping[str, Any], given: Any, *, integer: bool) -> int | float:
     low, high = part.get("minimum", -math.inf), part.get("maximum", math.inf)
     step = part.get("multipleOf")
-    gap = step or (1 if whole else None)
+    step_inside = step or (1 if integer else None)
     below, above = part.get("exclusiveMinimum"), part.get("exclusiveMaximum")
     if below is not None:
-        low = max(low, below + (gap or _choose_gap(below, min(high, above if above is not None else math.inf))))
+        low = max(low, below + (step_inside or _choose_gap(below, min(high, above if above is not None else math.inf))))
     if above is not None:
-        high = min(high, above - (gap or _choose_gap(max(low, below if below is not None else -math.inf), above)))
+        high = min(
+            high, above - (step_inside or _choose_gap(max(low, below if below is not None else -math.inf), above))
+        )
     value = given if isinstance(given, (int, float)) and not isinstance(given, bool) else 0
     value = min(max(value, low), high)
-    if whole:
+    if integer:
         value = math.ceil(value) if value == low else math.floor(value)
     if step:
         value = math.ceil(value / step) * step if math.ceil(value / step) * step <= high else value // step * step
-    return int(value) if whole and value == int(value) else value
+    return int(value) if integer and value == int(value) else value
 
 
 def _choose_gap(low: float, high: float) -> float:

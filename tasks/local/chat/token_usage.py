@@ -30,24 +30,24 @@ def truncate_answer(answer: ChatAnswer, params: ChatRequest) -> ChatAnswer:
     text = answer.text
     for stop in params.stop:
         text = text.partition(stop)[0]
-    finish = answer.finish or ("tool_calls" if answer.calls else "stop")
+    finish_reason = answer.finish_reason or ("tool_calls" if answer.tool_calls else "stop")
     reasoning = answer.reasoning[: params.max_tokens * 4]
-    room = (params.max_tokens - count_tokens(reasoning)) * 4
-    if len(text) > room or len(reasoning) < len(answer.reasoning):
-        text, finish = text[:room], "length"
-    return ChatAnswer(text, reasoning, answer.calls, answer.refusal, finish, answer.simulated)
+    max_chars = (params.max_tokens - count_tokens(reasoning)) * 4
+    if len(text) > max_chars or len(reasoning) < len(answer.reasoning):
+        text, finish_reason = text[:max_chars], "length"
+    return ChatAnswer(text, reasoning, answer.tool_calls, answer.refusal, finish_reason, answer.simulated)
 
 
 def count_usage(answers: Sequence[ChatAnswer], prompt: int, images: int = 0) -> TokenUsage:
     """What a request comes to."""
     reasoning = sum(count_tokens(answer.reasoning) for answer in answers)
-    words = sum(
+    answer_tokens = sum(
         count_tokens(answer.text)
-        + sum(count_tokens(call.name + call.arguments) for call in answer.calls)
+        + sum(count_tokens(call.name + call.arguments) for call in answer.tool_calls)
         + count_tokens(answer.refusal or "")
         for answer in answers
     )
-    return TokenUsage(prompt, words + reasoning, reasoning, images)
+    return TokenUsage(prompt, answer_tokens + reasoning, reasoning, images)
 
 
 def build_usage(usage: TokenUsage, dialect: str) -> dict[str, Any]:

@@ -18,13 +18,13 @@ from mediamill.tasks.local.server.api_error import ApiError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_ORIENTATION, _TURNED = 0x0112, range(2, 9)
-_MAKER, _CAMERA, _CHANGED = 0x010F, 0x0110, 0x0132
-_DETAILS, _TAKEN = 0x8769, 0x9003
-_MAX_NOTE = 80
-_MIN = 64
-_SAMPLES = 4
-_SIDE = 64
+_EXIF_ORIENTATION, _ROTATED_ORIENTATIONS = 0x0112, range(2, 9)
+_EXIF_MAKE, _EXIF_MODEL, _EXIF_DATETIME = 0x010F, 0x0110, 0x0132
+_EXIF_SUB_IFD, _EXIF_DATETIME_ORIGINAL = 0x8769, 0x9003
+_MAX_EXIF_CHARS = 80
+_MIN_DRAFT_SIDE = 64
+_SAMPLED_FRAMES = 4
+_FRAME_SIDE = 64
 _MAX_COLORS = 3
 
 
@@ -49,14 +49,14 @@ class VisualInput:
     detail: str = "auto"
     colors: tuple[str, ...] = ()
     brightness: float = 0.0
-    turned: bool = False
+    rotated: bool = False
     camera: str | None = None
-    taken: str | None = None
+    taken_at: str | None = None
     text: str | None = None
     seconds: float | None = None
     frames: int | None = None
     fps: float | None = None
-    ending: float | None = None
+    end_brightness: float | None = None
 
 
 def decode_image_input(data: bytes, detail: str, chat_dialect: ChatDialect, *, measure: bool) -> VisualInput:
@@ -67,15 +67,17 @@ def decode_image_input(data: bytes, detail: str, chat_dialect: ChatDialect, *, m
     """
     from PIL import Image, UnidentifiedImageError
 
-    named = ", ".join(name.lower() for name in chat_dialect.formats)
+    format_names = ", ".join(name.lower() for name in chat_dialect.image_formats)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # metadata that is odd; sizes are bounded by _check
-            with Image.open(BytesIO(data), formats=chat_dialect.formats) as image:
+            with Image.open(BytesIO(data), formats=chat_dialect.image_formats) as image:
                 _check_image_limits(image, chat_dialect)
                 return _measure_image(image, data, detail, measure=measure)
     except UnidentifiedImageError:
-        raise ApiError("bad_picture", f"Unsupported image: it must be one of {named}", param="messages") from None
+        raise ApiError(
+            "bad_picture", f"Unsupported image: it must be one of {format_names}", param="messages"
+        ) from None
     except Image.DecompressionBombError:
         message = f"the image has more than {chat_dialect.max_pixels} pixels"
         raise ApiError("bad_picture", message, param="messages") from None
@@ -90,16 +92,18 @@ def _check_image_limits(image: Image, chat_dialect: ChatDialect) -> None:
     if pixels > chat_dialect.max_pixels:
         message = f"the image has {pixels} pixels, more than {chat_dialect.max_pixels}"
         raise ApiError("bad_picture", message, param="messages")
-    if not chat_dialect.animated and image.format == "GIF" and getattr(image, "n_frames", 1) > 1:
+    if not chat_dialect.takes_animated_gif and image.format == "GIF" and getattr(image, "n_frames", 1) > 1:
         raise ApiError("bad_picture", "Unsupported image: animated GIFs are not supported", param="messages")
 
 
 def _measure_image(image: Image, data: bytes, detail: str, *, measure: bool) -> VisualInput:
-    width, height, form = image.width, image.height, image.format or ""
-    notes = _read_exif(image)
-    orientation = notes.get("orientation")
-    if form == "JPEG" and not (measure and find_ocr_program()):
-        image.draft(None, (max(_MIN, width // 8), max(_MIN, height // 8)))  # every scan is read all the same
+    width, height, image_format = image.width, image.height, image.format or ""
+    exif = _read_exif(image)
+    orientation = exif.get("orientation")
+    if image_format == "JPEG" and not (measure and find_ocr_program()):
+        image.draft(
+            None, (max(_MIN_DRAFT_SIDE, width // 8), max(_MIN_DRAFT_SIDE, height // 8))
+        )  # every scan is read all the same
     image.load()
     sideways = orientation in range(5, 9)
     names, brightness = measure_colors(image) if measure else ((), 0.0)
@@ -107,15 +111,15 @@ def _measure_image(image: Image, data: bytes, detail: str, *, measure: bool) -> 
         kind="image",
         sha256=hashlib.sha256(data).hexdigest(),
         size=len(data),
-        format="JPEG" if form == "MPO" else form,
+        format="JPEG" if image_format == "MPO" else image_format,
         width=height if sideways else width,
         height=width if sideways else height,
         detail=detail,
         colors=names,
         brightness=brightness,
-        turned=orientation in _TURNED,
-        camera=notes.get("camera"),
-        taken=notes.get("taken"),
+        rotated=orientation in _ROTATED_ORIENTATIONS,
+        camera=exif.get("camera"),
+        taken_at=exif.get("taken"),
         text=read_image_text(image, orientation) if measure else None,
     )
 
@@ -124,12 +128,16 @@ def _read_exif(image: Image) -> dict[str, Any]:
     """Orientation, camera and time; a picture whose notes are broken has none."""
     try:
         exif = image.getexif()
-        taken = exif.get_ifd(_DETAILS).get(_TAKEN) or exif.get(_CHANGED)
-        found = {"camera": exif.get(_CAMERA) or exif.get(_MAKER), "taken": taken}
-        orientation = exif.get(_ORIENTATION)
+        taken = exif.get_ifd(_EXIF_SUB_IFD).get(_EXIF_DATETIME_ORIGINAL) or exif.get(_EXIF_DATETIME)
+        values = {"camera": exif.get(_EXIF_MODEL) or exif.get(_EXIF_MAKE), "taken": taken}
+        orientation = exif.get(_EXIF_ORIENTATION)
     except Exception:  # noqa: BLE001 - metadata is the camera's own affair
         return {}
-    kept = {name: " ".join(str(value).replace("\0", " ").split())[:_MAX_NOTE] for name, value in found.items() if value}
+    kept = {
+        name: " ".join(str(value).replace("\0", " ").split())[:_MAX_EXIF_CHARS]
+        for name, value in values.items()
+        if value
+    }
     return {**kept, "orientation": orientation}
 
 
@@ -148,7 +156,7 @@ def decode_video_input(data: bytes) -> VisualInput:
         file.flush()
         try:
             info = read_video_info(Path(file.name))
-            frames = frames_at(Path(file.name), times(0.0, info.seconds, frames=_SAMPLES), _SIDE)
+            frames = frames_at(Path(file.name), times(0.0, info.seconds, frames=_SAMPLED_FRAMES), _FRAME_SIDE)
         except BadInput as error:
             raise ApiError("bad_picture", f"Invalid video: {error.message}", param="messages") from None
     measured = []
@@ -168,5 +176,5 @@ def decode_video_input(data: bytes) -> VisualInput:
         seconds=info.seconds,
         frames=max(1, round(info.seconds * info.fps)),
         fps=info.fps,
-        ending=measured[-1][1],
+        end_brightness=measured[-1][1],
     )

@@ -30,10 +30,10 @@ async def list_sessions(state: ServerState, _: web.Request) -> web.Response:
     sessions = [
         {
             "id": one.id,
-            "execute_count": one.executed,
-            "started_at": _format_time(one.started),
-            "last_execute_at": _format_time(one.last),
-            "expires_at": _format_time(one.expires),
+            "execute_count": one.n_executed,
+            "started_at": _format_time(one.started_at),
+            "last_execute_at": _format_time(one.last_used_at),
+            "expires_at": _format_time(one.expires_at),
         }
         for one in state.interpreters.list_sessions()
     ]
@@ -46,16 +46,18 @@ async def _run_code(state: ServerState, context: RequestContext, fields: Fields)
     if fields.get("language", "python") != "python":
         raise ApiError("bad_value", "language must be python", param="language")
     code = read_text_field(fields, "code")
-    named = fields.get("session_id")
-    pretend = is_echo_engine(state.settings.engine)
-    session = await state.interpreters.find_or_start(named if isinstance(named, str) else None, pretend=pretend)
+    session_id = fields.get("session_id")
+    simulated = is_echo_engine(state.settings.engine)
+    session = await state.interpreters.find_or_start(
+        session_id if isinstance(session_id, str) else None, simulated=simulated
+    )
     state.interpreters.write_files(session, fields.get("files") or ())
-    outputs = _simulate_outputs(code) if pretend else await state.interpreters.run(session, code)
-    session.executed += pretend
+    outputs = _simulate_outputs(code) if simulated else await state.interpreters.run(session, code)
+    session.n_executed += simulated
     data = {"session_id": session.id, "status": "success", "outputs": outputs}
-    charge = partial(state.prices.charge_units, name="sessions", count=int(named is None))
-    engine = "echo-1" if pretend else "python-1"
-    return JsonReply({"data": data, "errors": None}, charge, engine, simulated=pretend)
+    charge = partial(state.prices.charge_units, name="sessions", count=int(session_id is None))
+    engine = "echo-1" if simulated else "python-1"
+    return JsonReply({"data": data, "errors": None}, charge, engine, simulated=simulated)
 
 
 def _simulate_outputs(code: str) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from mediamill.tasks.local.server.middleware import build_json_reply
 from mediamill.tasks.local.server.rate_limits import RateLimiter, RateLimitSettings
 from mediamill.tasks.local.server.server_state import ServerState
 
-_PAGE = 10_000
+_PAGE_CALLS = 10_000
 
 
 async def show_health(state: ServerState, _: web.Request) -> web.Response:
@@ -27,7 +27,7 @@ async def show_health(state: ServerState, _: web.Request) -> web.Response:
 async def show_bill(state: ServerState, request: web.Request) -> web.Response:
     """The totals, and ``limit`` calls from the ``offset``-th on."""
     try:
-        offset, limit = (max(0, int(request.query.get(n, d))) for n, d in (("offset", 0), ("limit", _PAGE)))
+        offset, limit = (max(0, int(request.query.get(n, d))) for n, d in (("offset", 0), ("limit", _PAGE_CALLS)))
     except ValueError:
         return _build_bad_request("offset and limit must be whole numbers")
     return build_json_reply(state.bill.read_page(offset, limit))
@@ -45,11 +45,11 @@ async def replace_faults(state: ServerState, request: web.Request) -> web.Respon
 async def change_limits(state: ServerState, request: web.Request) -> web.Response:
     """Change some of the limits; the new ones start unused."""
     try:
-        rates = _change_limits(state.limiter.rates, orjson.loads(await request.read()))
+        settings = _change_limits(state.limiter.settings, orjson.loads(await request.read()))
     except (orjson.JSONDecodeError, UsageError) as error:
         return _build_bad_request(str(error))
-    state.limiter = RateLimiter(rates, asyncio.get_running_loop().time)
-    return build_json_reply(asdict(rates))
+    state.limiter = RateLimiter(settings, asyncio.get_running_loop().time)
+    return build_json_reply(asdict(settings))
 
 
 async def reset_state(state: ServerState, _: web.Request) -> web.Response:
@@ -58,7 +58,7 @@ async def reset_state(state: ServerState, _: web.Request) -> web.Response:
     return build_json_reply({"reset": True})
 
 
-def _change_limits(rates: RateLimitSettings, given: Any) -> RateLimitSettings:
+def _change_limits(settings: RateLimitSettings, given: Any) -> RateLimitSettings:
     known = [f.name for f in fields(RateLimitSettings)]
     if not isinstance(given, dict):
         raise UsageError("limits must be an object")
@@ -69,7 +69,7 @@ def _change_limits(rates: RateLimitSettings, given: Any) -> RateLimitSettings:
             raise UsageError(f"{name} must be a number above 0, or null")
         if name == "limiter" and value not in ("bucket", "window"):
             raise UsageError("limiter must be bucket or window")
-    return replace(rates, **given)
+    return replace(settings, **given)
 
 
 def _build_bad_request(message: str) -> web.Response:

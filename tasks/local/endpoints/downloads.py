@@ -15,7 +15,7 @@ from aiohttp import web
 
 from mediamill.tasks.local.billing.bill import PaidCall
 from mediamill.tasks.local.faults.fault_replies import break_connection, send_broken_reply, send_fault_reply
-from mediamill.tasks.local.faults.fault_rules import UNCOMPUTED, Fault, RequestFacts, find_read_fault
+from mediamill.tasks.local.faults.fault_rules import IMMEDIATE_KINDS, Fault, RequestFacts, find_read_fault
 from mediamill.tasks.local.media_generation.job_store import GeneratedMedia, VideoJob
 from mediamill.tasks.local.media_generation.specs import MIME_TYPES
 from mediamill.tasks.local.server.api_error import ApiError
@@ -23,7 +23,7 @@ from mediamill.tasks.local.server.dialects import Dialect
 from mediamill.tasks.local.server.middleware import build_json_reply, check_key
 from mediamill.tasks.local.server.server_state import RequestContext, ServerState
 
-_BLOCK = 1 << 16
+_BLOCK_BYTES = 1 << 16
 _RANGE = re.compile(r"bytes=(\d{0,30})-(\d{0,30})", re.ASCII)
 
 
@@ -42,12 +42,12 @@ async def send_file(state: ServerState, request: web.Request) -> web.StreamRespo
     token = request.match_info["file"].rpartition(".")[0]
     if "Authorization" in request.headers:
         state.bill.key_leaked += 1
-    linked = state.generation.jobs.find_linked(token)
-    hopped = linked is not None and linked[0].hops
-    kinds = {"cut_download"} if hopped else {"cut_download", "expired_link"}
-    item, fault, final = await _follow_link(state, request, token, kinds)
-    if item is None or final is not None:
-        return final or _build_link_error(404)
+    found = state.generation.jobs.find_linked(token)
+    redirected = found is not None and found[0].hops
+    kinds = {"cut_download"} if redirected else {"cut_download", "expired_link"}
+    item, fault, reply = await _follow_link(state, request, token, kinds)
+    if item is None or reply is not None:
+        return reply or _build_link_error(404)
     return await _send_media(state, request, item, fault)
 
 
@@ -69,14 +69,14 @@ async def find_video_job(
     state: ServerState, request: web.Request, context: RequestContext, kinds: Collection[str] = ()
 ) -> tuple[VideoJob | web.StreamResponse, Fault | None]:
     """The job whose id is in the path and the fault that is met, or instead of the job the reply without it."""
-    name = request.match_info["id"]
-    job = state.generation.jobs.get(name)
-    fault, broken = await find_fault_reply(state, request, job, kinds)
-    reply = broken if broken is not None else refuse_wrong_key(state, context)
+    job_id = request.match_info["id"]
+    job = state.generation.jobs.get(job_id)
+    fault, fault_reply = await find_fault_reply(state, request, job, kinds)
+    reply = fault_reply if fault_reply is not None else refuse_wrong_key(state, context)
     if reply is not None:
         return reply, fault
     if not isinstance(job, VideoJob):
-        return build_unbilled_error(context, ApiError("not_found", f"Video with id '{name}' not found.")), fault
+        return build_unbilled_error(context, ApiError("not_found", f"Video with id '{job_id}' not found.")), fault
     return job, fault
 
 
@@ -86,9 +86,9 @@ async def _follow_link(
     """What a link stands for, the fault that is met, and the reply where it leads nowhere."""
     linked = state.generation.jobs.find_linked(token)
     item = linked[0] if linked is not None else None
-    fault, broken = await find_fault_reply(state, request, item, kinds if request.method == "GET" else ())
-    if broken is not None or linked is None or item is None:
-        return item, fault, broken
+    fault, fault_reply = await find_fault_reply(state, request, item, kinds if request.method == "GET" else ())
+    if fault_reply is not None or linked is None or item is None:
+        return item, fault, fault_reply
     if fault is not None and fault.kind == "expired_link":
         item.dead = linked[1]
     alive = item.is_link_valid(linked[1], state.generation.link_seconds)
@@ -107,44 +107,46 @@ async def _send_media(
         size = os.fstat(file.fileno()).st_size
         tag = f'"{item.what.name.partition(".")[0]}"'
         headers = {"content-type": MIME_TYPES[item.what.form], "accept-ranges": "bytes", "etag": tag}
-        span, status = range(size), 200
-        wanted = request.headers.get("Range")
-        if wanted is not None and request.headers.get("If-Range", tag) == tag:
-            found = parse_range(wanted, size)
-            if found is not None and not found:
+        byte_range, status = range(size), 200
+        range_header = request.headers.get("Range")
+        if range_header is not None and request.headers.get("If-Range", tag) == tag:
+            requested = parse_range(range_header, size)
+            if requested is not None and not requested:
                 return web.Response(status=416, headers={**headers, "content-range": f"bytes */{size}"})
-            if found is not None:
-                span, status = found, 206
-                headers["content-range"] = f"bytes {span.start}-{span.stop - 1}/{size}"
+            if requested is not None:
+                byte_range, status = requested, 206
+                headers["content-range"] = f"bytes {byte_range.start}-{byte_range.stop - 1}/{size}"
         if request.method == "HEAD":
-            return web.Response(status=status, headers={**headers, "content-length": str(len(span))})
+            return web.Response(status=status, headers={**headers, "content-length": str(len(byte_range))})
         state.bill.downloads += 1
-        file.seek(span.start)
+        file.seek(byte_range.start)
         if fault is not None and fault.kind != "cut_download":
-            reply = web.Response(status=status, body=file.read(len(span)), headers=headers)
-            state.bill.download_bytes += len(span)
+            reply = web.Response(status=status, body=file.read(len(byte_range)), headers=headers)
+            state.bill.download_bytes += len(byte_range)
             return await send_broken_reply(request, fault, reply)
-        return await _send_range(state, request, file, span, web.StreamResponse(status=status, headers=headers), fault)
+        return await _send_range(
+            state, request, file, byte_range, web.StreamResponse(status=status, headers=headers), fault
+        )
 
 
 async def _send_range(
     state: ServerState,
     request: web.BaseRequest,
     file: BinaryIO,
-    span: range,
+    byte_range: range,
     stream: web.StreamResponse,
     fault: Fault | None,
 ) -> web.StreamResponse:
-    stream.content_length = len(span)
-    end = len(span)
+    stream.content_length = len(byte_range)
+    end = len(byte_range)
     if fault is not None:
         end = fault.bytes if fault.bytes < end else end // 2
     await stream.prepare(request)
-    at = 0
-    while at < end:
-        block = file.read(min(_BLOCK, end - at))
+    position = 0
+    while position < end:
+        block = file.read(min(_BLOCK_BYTES, end - position))
         await stream.write(block)
-        at += len(block)
+        position += len(block)
         state.bill.download_bytes += len(block)
     if fault is not None:
         break_connection(request, reset=False)
@@ -168,10 +170,10 @@ def parse_range(header: str, size: int) -> range | None:
 
     Several ranges in one header are answered with the whole file, as a server may.
     """
-    found = _RANGE.fullmatch(header.strip().replace(" ", ""))
-    if found is None or found.groups() == ("", ""):
+    match = _RANGE.fullmatch(header.strip().replace(" ", ""))
+    if match is None or match.groups() == ("", ""):
         return None
-    first, last = found.groups()
+    first, last = match.groups()
     if not first:
         return range(max(0, size - int(last)), size)
     if last and int(last) < int(first):
@@ -190,7 +192,7 @@ async def find_fault_reply(
     if fault is None:
         return None, None
     await asyncio.sleep(fault.delay)
-    return fault, await send_fault_reply(request, fault, {}) if fault.kind in UNCOMPUTED else None
+    return fault, await send_fault_reply(request, fault, {}) if fault.kind in IMMEDIATE_KINDS else None
 
 
 def refuse_wrong_key(state: ServerState, context: RequestContext) -> web.Response | None:

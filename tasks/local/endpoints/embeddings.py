@@ -26,10 +26,10 @@ from mediamill.tasks.local.server.server_state import RequestContext, ServerStat
 _INPUTS = frozenset({"input"})
 _WORD = re.compile(r"\w+")
 _MAX_TEXTS = 2048
-_MAX_TOKENS = 8192
-_MAX_IN_ALL = 300_000
-_LONGEST = 65_536
-_ORDINARY = 256
+_MAX_TEXT_TOKENS = 8192
+_MAX_REQUEST_TOKENS = 300_000
+_MAX_DIMENSIONS = 65_536
+_DEFAULT_DIMENSIONS = 256
 _FIELDS: Mapping[str, frozenset[str]] = {
     "together": frozenset({"model", "input"}),
     "openai": frozenset({"model", "input", "dimensions", "encoding_format", "user"}),
@@ -43,11 +43,11 @@ async def _embed_texts(state: ServerState, context: RequestContext, fields: Fiel
     known = state.catalog.embedding[dialect.name]
     model = read_model(fields, dialect, frozenset(known))
     texts = _read_texts(fields, dialect.name)
-    size = _read_dimensions(fields, known.get(model, _ORDINARY))
-    form = fields.get("encoding_format") or "float"
-    if form not in ("float", "base64"):
+    dimensions = _read_dimensions(fields, known.get(model, _DEFAULT_DIMENSIONS))
+    encoding = fields.get("encoding_format") or "float"
+    if encoding not in ("float", "base64"):
         raise ApiError("bad_value", "encoding_format must be float or base64", param="encoding_format")
-    data = await asyncio.to_thread(_build_embeddings, texts, size, form)
+    data = await asyncio.to_thread(_build_embeddings, texts, dimensions, encoding)
     tokens = sum(map(count_byte_tokens, texts))
     body: dict[str, Any] = {"object": "list", "model": model, "data": data}
     if dialect.name != "together":  # its reply tells no usage (provider docs)
@@ -55,25 +55,25 @@ async def _embed_texts(state: ServerState, context: RequestContext, fields: Fiel
     return JsonReply(body, lambda call: state.prices.charge_tokens(call, tokens, 0), "hashing-1")
 
 
-def embed_text(text: str, size: int) -> np.ndarray[Any, Any]:
+def embed_text(text: str, dimensions: int) -> np.ndarray[Any, Any]:
     """A text's words, hashed to places with a sign each, counted by the logarithm, of length one."""
-    values = np.zeros(size, dtype="<f4")
+    values = np.zeros(dimensions, dtype="<f4")
     for word, count in Counter(_WORD.findall(text.lower())).items():
-        place = zlib.crc32(word.encode("utf-8", "replace"))
-        values[(place >> 1) % size] += (1.0 if place & 1 else -1.0) * (1.0 + np.log(count))
+        hashed = zlib.crc32(word.encode("utf-8", "replace"))
+        values[(hashed >> 1) % dimensions] += (1.0 if hashed & 1 else -1.0) * (1.0 + np.log(count))
     length = float(np.linalg.norm(values))
     if length:
         values /= length
     return values
 
 
-def _build_embeddings(texts: Sequence[str], size: int, form: str) -> list[dict[str, Any]]:
-    vectors = [embed_text(text, size) for text in texts]
+def _build_embeddings(texts: Sequence[str], dimensions: int, encoding: str) -> list[dict[str, Any]]:
+    vectors = [embed_text(text, dimensions) for text in texts]
     return [
         {
             "object": "embedding",
             "index": n,
-            "embedding": base64.b64encode(one.tobytes()).decode() if form == "base64" else one.tolist(),
+            "embedding": base64.b64encode(one.tobytes()).decode() if encoding == "base64" else one.tolist(),
         }
         for n, one in enumerate(vectors)
     ]
@@ -88,19 +88,19 @@ def _read_texts(fields: Fields, dialect: str) -> list[str]:
         longest = max(map(count_byte_tokens, texts))
         if len(texts) > _MAX_TEXTS:
             raise ApiError("bad_value", f"at most {_MAX_TEXTS} texts a request", param="input")
-        if longest > _MAX_TOKENS or sum(map(count_byte_tokens, texts)) > _MAX_IN_ALL:
+        if longest > _MAX_TEXT_TOKENS or sum(map(count_byte_tokens, texts)) > _MAX_REQUEST_TOKENS:
             raise ApiError(
-                "too_long", f"This model's maximum context length is {_MAX_TOKENS} tokens, however you requested "
+                "too_long", f"This model's maximum context length is {_MAX_TEXT_TOKENS} tokens, however you requested "
                 f"{longest} tokens.", param="input",
             )  # fmt: skip
     return texts
 
 
-def _read_dimensions(fields: Fields, ordinary: int) -> int:
-    size = fields.get("dimensions", ordinary)
-    if not isinstance(size, int) or isinstance(size, bool) or not 0 < size <= _LONGEST:
+def _read_dimensions(fields: Fields, default: int) -> int:
+    dimensions = fields.get("dimensions", default)
+    if not isinstance(dimensions, int) or isinstance(dimensions, bool) or not 0 < dimensions <= _MAX_DIMENSIONS:
         raise ApiError("bad_value", "dimensions must be a whole number above 0", param="dimensions")
-    return size
+    return dimensions
 
 
 EMBEDDINGS = make_json_endpoint(_INPUTS, _embed_texts)

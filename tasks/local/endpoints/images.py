@@ -21,7 +21,7 @@ from mediamill.tasks.local.server.api_error import ApiError
 from mediamill.tasks.local.server.middleware import PaidEndpoint, build_reply_headers
 from mediamill.tasks.local.server.server_state import RequestContext, ServerState
 
-_REFUSED = "The request was rejected by the safety system."
+_REFUSAL = "The request was rejected by the safety system."
 
 
 async def _answer_images(state: ServerState, context: RequestContext, fields: Any) -> web.Response:
@@ -30,9 +30,11 @@ async def _answer_images(state: ServerState, context: RequestContext, fields: An
     context.call.model = params.model
     if fault is not None and fault.kind == "moderated":
         given = fault.body if isinstance(fault.body, dict) else {"message": fault.body}
-        raise ApiError("moderated", str(given.get("message") or _REFUSED))
+        raise ApiError("moderated", str(given.get("message") or _REFUSAL))
     files = state.generation.files
-    rendered = await asyncio.gather(*(files.render_image_bytes(image) for image in params.images)) if params.b64 else []
+    rendered = (
+        await asyncio.gather(*(files.render_image_bytes(image) for image in params.images)) if params.as_base64 else []
+    )
     usage = _charge_images(state, context, params)
     content = _build_image_reply(context, params, _build_image_data(state, context, params, rendered), usage)
     headers = {**build_reply_headers(state, context), **SIMULATED_HEADERS, "content-type": "application/json"}
@@ -68,7 +70,7 @@ def _build_image_data(
     state: ServerState, context: RequestContext, params: ImageRequest, rendered: list[bytes]
 ) -> list[dict[str, Any]]:
     """The pictures: what was rendered, or else links to what is rendered when it is fetched."""
-    if params.b64:
+    if params.as_base64:
         return [{"b64_json": base64.b64encode(data).decode()} for data in rendered]
     data = []
     for image in params.images:
@@ -87,15 +89,23 @@ def _build_image_data(
 def _build_image_reply(
     context: RequestContext, params: ImageRequest, data: list[dict[str, Any]], usage: dict[str, Any]
 ) -> Any:
-    name, form = context.dialect.name, params.images[0].form
+    name, image_format = context.dialect.name, params.images[0].form
     if name == "xai":
-        return {"data": [{**one, "mime_type": MIME_TYPES[form], "revised_prompt": ""} for one in data], "usage": usage}
+        return {
+            "data": [{**one, "mime_type": MIME_TYPES[image_format], "revised_prompt": ""} for one in data],
+            "usage": usage,
+        }
     created = int(time.time())
     if name == "openai":
         size = f"{params.images[0].width}x{params.images[0].height}"
-        settings = {"background": params.background, "output_format": form, "quality": params.quality, "size": size}
+        settings = {
+            "background": params.background,
+            "output_format": image_format,
+            "quality": params.quality,
+            "size": size,
+        }
         return {"created": created, "data": data, **settings, "usage": usage}
-    kind = "b64_json" if params.b64 else "url"
+    kind = "b64_json" if params.as_base64 else "url"
     listed = [{"index": index, "type": kind, **one} for index, one in enumerate(data)]
     reply = {"id": context.request_id, "model": params.model, "object": "list", "data": listed}
     return reply if name == "together" else {**reply, "created": created}

@@ -35,50 +35,52 @@ Fields: TypeAlias = Mapping[str, Any]
 AnswerFields: TypeAlias = Callable[[ServerState, RequestContext, Fields], Awaitable[JsonReply]]
 
 
-def make_json_endpoint(inputs: frozenset[str], work: AnswerFields) -> PaidEndpoint[Any]:
+def make_json_endpoint(input_fields: frozenset[str], answer: AnswerFields) -> PaidEndpoint[Any]:
     """An endpoint that takes JSON and answers JSON.
 
     Args:
-        inputs: fields that are what a file is elsewhere; the bill tells their hash apart from all others'.
-        work: makes the answer, or raises ``ApiError``.
+        input_fields: fields that are what a file is elsewhere; the bill tells their hash apart from all others'.
+        answer: makes the reply, or raises ``ApiError``.
     """
     return PaidEndpoint(
-        partial(_read_json_request, inputs=inputs),
-        partial(_answer_json, work=work),
+        partial(_read_json_request, input_fields=input_fields),
+        partial(_answer_json, answer=answer),
         lambda state, _: state.settings.max_bytes or _MAX_BYTES,
     )
 
 
-async def _read_json_request(_: ServerState, context: RequestContext, *, inputs: frozenset[str]) -> Any:
+async def _read_json_request(_: ServerState, context: RequestContext, *, input_fields: frozenset[str]) -> Any:
     call, body = context.call, bytes(context.body.data)
     call.body_sha256 = hashlib.sha256(body).hexdigest()
     fields = parse_json(body)
     if isinstance(fields, dict):
         model = fields.get("model")
         call.model = model if isinstance(model, str) else None
-        call.file_sha256 = _hash({name: fields[name] for name in fields if name in inputs})
-        call.params_sha256 = _hash({name: fields[name] for name in fields if name not in inputs})
+        call.file_sha256 = _hash({name: fields[name] for name in fields if name in input_fields})
+        call.params_sha256 = _hash({name: fields[name] for name in fields if name not in input_fields})
     return fields
 
 
-async def _answer_json(state: ServerState, context: RequestContext, fields: Any, *, work: AnswerFields) -> web.Response:
+async def _answer_json(
+    state: ServerState, context: RequestContext, fields: Any, *, answer: AnswerFields
+) -> web.Response:
     if not isinstance(fields, dict):
         raise ApiError("bad_value", "the body must be a JSON object")
-    reply = await work(state, context, fields)
+    reply = await answer(state, context, fields)
     if context.is_charged:
         reply.charge(context.call)
     headers = {**build_reply_headers(state, context), **build_engine_headers(reply), "content-type": "application/json"}
     return web.Response(body=orjson.dumps(reply.body), headers=headers)
 
 
-def read_model(fields: Fields, dialect: Dialect, known: frozenset[str], *, needed: bool = True) -> str:
+def read_model(fields: Fields, dialect: Dialect, known: frozenset[str], *, required: bool = True) -> str:
     """The model a request names.
 
     Raises:
         ApiError: when it names none, or one that does not exist where only known ones do.
     """
     model = fields.get("model")
-    if model is None and not needed:
+    if model is None and not required:
         return ""
     if not isinstance(model, str) or not model:
         raise ApiError("missing_field", "model is required", param="model")

@@ -17,8 +17,8 @@ from mediamill.tasks.local.server.request_body import RequestBody, parse_json
 from mediamill.tasks.local.server.server_state import RequestContext, ServerState
 
 _MAX_BYTES = 64 * 1024 * 1024
-_LARGE = 1 << 20
-_INPUTS = (
+_LARGE_BYTES = 1 << 20
+_INPUT_FIELDS = (
     *("prompt", "image", "images", "image_url", "reference_images", "frame_images", "media", "last_frame"),
     *("keyframes", "input_reference"),
 )
@@ -39,13 +39,15 @@ async def read_media_request(state: ServerState, context: RequestContext) -> Any
     Large bodies are read in a thread.
     """
     call, body = context.call, context.body
-    kind = context.request.headers.get("Content-Type", "")
-    if len(body.data) <= _LARGE:
-        fields, digests = _read_media_body(body, kind)
+    content_type = context.request.headers.get("Content-Type", "")
+    if len(body.data) <= _LARGE_BYTES:
+        fields, hashes = _read_media_body(body, content_type)
     else:
         loop = asyncio.get_running_loop()
-        fields, digests = await loop.run_in_executor(state.generation.files.threads, _read_media_body, body, kind)
-    call.body_sha256, call.file_sha256, call.params_sha256 = digests
+        fields, hashes = await loop.run_in_executor(
+            state.generation.files.threads, _read_media_body, body, content_type
+        )
+    call.body_sha256, call.file_sha256, call.params_sha256 = hashes
     if isinstance(fields, dict) and isinstance(fields.get("model"), str):
         call.model = fields["model"]
     return fields
@@ -56,9 +58,13 @@ def is_multipart(context: RequestContext) -> bool:
     return context.request.headers.get("Content-Type", "").lower().startswith("multipart/")
 
 
-def _read_media_body(body: RequestBody, kind: str) -> tuple[Any, tuple[str, str | None, str | None]]:
+def _read_media_body(body: RequestBody, content_type: str) -> tuple[Any, tuple[str, str | None, str | None]]:
     try:
-        fields = _parse_form_body(body, kind) if kind.lower().startswith("multipart/") else _parse_json_body(body)
+        fields = (
+            _parse_form_body(body, content_type)
+            if content_type.lower().startswith("multipart/")
+            else _parse_json_body(body)
+        )
     except ApiError as api_error:
         fields = api_error
     return fields, (body.sha256(), *(_hash_media_fields(fields) if isinstance(fields, dict) else (None, None)))
@@ -69,8 +75,8 @@ def _parse_json_body(body: RequestBody) -> Any:
         return parse_json(view)
 
 
-def _parse_form_body(body: RequestBody, kind: str) -> dict[str, Any]:
-    form = parse_form(body.data, kind)
+def _parse_form_body(body: RequestBody, content_type: str) -> dict[str, Any]:
+    form = parse_form(body.data, content_type)
     fields: dict[str, Any] = {name: values[-1] for name, values in form.fields.items()}
     with memoryview(body.data) as view:
         for name, part in form.files.items():
@@ -80,8 +86,8 @@ def _parse_form_body(body: RequestBody, kind: str) -> dict[str, Any]:
 
 def _hash_media_fields(fields: Mapping[str, Any]) -> tuple[str, str]:
     """Of the prompt and the inputs, and of everything else."""
-    inputs = {name: fields[name] for name in _INPUTS if name in fields}
-    rest = {name: value for name, value in fields.items() if name not in _INPUTS}
+    inputs = {name: fields[name] for name in _INPUT_FIELDS if name in fields}
+    rest = {name: value for name, value in fields.items() if name not in _INPUT_FIELDS}
     return _hash(inputs), _hash(rest)
 
 
@@ -152,7 +158,7 @@ def check_boolean(fields: Mapping[str, Any], name: str) -> None:
         raise ApiError("bad_value", f"{name} must be a boolean", param=name)
 
 
-def read_choice(fields: Mapping[str, Any], name: str, allowed: Collection[str], ordinary: str) -> str:
+def read_choice(fields: Mapping[str, Any], name: str, allowed: Collection[str], default: str) -> str:
     """One of a few words.
 
     Raises:
@@ -160,7 +166,7 @@ def read_choice(fields: Mapping[str, Any], name: str, allowed: Collection[str], 
     """
     value = fields.get(name)
     if value is None:
-        return ordinary
+        return default
     if not isinstance(value, str) or value not in allowed:
         raise ApiError("bad_value", f"{name} must be one of {', '.join(sorted(allowed))}", param=name)
     return value
@@ -194,15 +200,15 @@ def read_object_list(fields: Mapping[str, Any], name: str) -> list[Mapping[str, 
     return cast("list[Mapping[str, Any]]", value)
 
 
-def compute_size(short: int, ratio: str, name: str, step: int = 2) -> tuple[int, int]:
+def compute_size(short_side: int, ratio: str, name: str, step: int = 2) -> tuple[int, int]:
     """Width and height of a ratio such as ``16:9``, the shorter side given, in steps of so many pixels.
 
     Raises:
         ApiError: when it is no ratio.
     """
-    found = _RATIO.fullmatch(ratio)
-    across, down = (int(found[1]), int(found[2])) if found else (0, 0)
+    match = _RATIO.fullmatch(ratio)
+    across, down = (int(match[1]), int(match[2])) if match else (0, 0)
     if not across or not down or max(across, down) > 4 * min(across, down):
         raise ApiError("bad_value", f"{name} must be like 16:9", param=name)
-    long = round(short * max(across, down) / min(across, down) / step) * step
-    return (long, short) if across >= down else (short, long)
+    long_side = round(short_side * max(across, down) / min(across, down) / step) * step
+    return (long_side, short_side) if across >= down else (short_side, long_side)

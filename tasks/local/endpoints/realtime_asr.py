@@ -22,13 +22,13 @@ from mediamill.tasks.local.server.middleware import simulate_latency
 from mediamill.tasks.local.server.server_state import RequestContext, ServerState
 from mediamill.tasks.local.server.websocket_session import RealtimeSession, SessionClosed, serve_session
 
-_ITEM = "conversation.item.input_audio_transcription."
-_FORMATS = {"pcm_s16le_8000": 8_000, "pcm_s16le_16000": 16_000, "pcm_s16le_24000": 24_000}
-_FORMATS |= dict.fromkeys(("pcm16", "pcm_s16", "pcm_s16le"), 24_000)
+_ITEM_PREFIX = "conversation.item.input_audio_transcription."
+_RATE_BY_FORMAT = {"pcm_s16le_8000": 8_000, "pcm_s16le_16000": 16_000, "pcm_s16le_24000": 24_000}
+_RATE_BY_FORMAT |= dict.fromkeys(("pcm16", "pcm_s16", "pcm_s16le"), 24_000)
 """Hz by name; the bare names mean 24 kHz (provider docs)."""
 
-_RATE = 16_000
-_LONGEST_TURN = 5.0
+_DEFAULT_RATE = 16_000
+_MAX_TURN_SECONDS = 5.0
 """Seconds after which turn detection ends a turn (provider docs: max_speech_duration_s)."""
 
 _REPORT_SECONDS = 5.0
@@ -37,8 +37,8 @@ _MAX_BYTES = 512 * 2**20
 
 async def serve_realtime_asr(state: ServerState, request: web.Request, *, dialect: Dialect) -> web.StreamResponse:
     """Answer a handshake for hearing."""
-    hold = {"compatible": _run_vllm_session, "xai": _run_xai_session}.get(dialect.name, _run_together_session)
-    return await serve_session(state, request, dialect, _check_asr_settings, hold)
+    run = {"compatible": _run_vllm_session, "xai": _run_xai_session}.get(dialect.name, _run_together_session)
+    return await serve_session(state, request, dialect, _check_asr_settings, run)
 
 
 def _check_asr_settings(state: ServerState, context: RequestContext) -> None:
@@ -48,8 +48,8 @@ def _check_asr_settings(state: ServerState, context: RequestContext) -> None:
     known = {*state.catalog.asr[dialect.name], *state.catalog.socket_only.get(dialect.name, ())}
     if dialect.strict and model not in known:
         raise ApiError("not_found", f"Model {model} not found", param="model")
-    if dialect.name != "xai" and query.get("input_audio_format", "pcm_s16le_16000") not in _FORMATS:
-        raise ApiError("bad_value", f"must be one of {sorted(_FORMATS)}", param="input_audio_format")
+    if dialect.name != "xai" and query.get("input_audio_format", "pcm_s16le_16000") not in _RATE_BY_FORMAT:
+        raise ApiError("bad_value", f"must be one of {sorted(_RATE_BY_FORMAT)}", param="input_audio_format")
 
 
 class _AudioBuffer:
@@ -59,7 +59,7 @@ class _AudioBuffer:
         self.session = session
         self.rate = rate
         self.pcm = bytearray()
-        self.consumed = 0.0
+        self.consumed_seconds = 0.0
         self.prompt: Any = None
 
     @property
@@ -78,7 +78,7 @@ class _AudioBuffer:
         if len(self.pcm) > maximum:
             raise ApiError("too_large", f"more than {maximum} bytes were appended without a commit")
 
-    async def transcribe(self, failed: str, seconds: float | None = None) -> Transcript | None:
+    async def transcribe(self, failure_type: str, seconds: float | None = None) -> Transcript | None:
         """What was said in the first ``seconds`` of what waits, or in all of it; None when nothing waits.
 
         Raises:
@@ -94,7 +94,7 @@ class _AudioBuffer:
         if fault is not None:
             await asyncio.sleep(fault.delay)
             if not fault.needs_reply:
-                await session.apply_fault(fault, failed)
+                await session.apply_fault(fault, failure_type)
                 return None
         if not pcm:
             return None
@@ -103,17 +103,19 @@ class _AudioBuffer:
             dialect = session.context.dialect
             session.state.prices.charge_audio(session.context.call, dialect.billed_seconds(transcript.seconds))
         if fault is not None and fault.kind != "delay":
-            await self._send_first_half(fault, transcript, failed)
+            await self._send_first_half(fault, transcript, failure_type)
             return None
         session.settle()
         return transcript
 
-    async def _send_first_half(self, fault: Fault, transcript: Transcript, failed: str) -> None:
+    async def _send_first_half(self, fault: Fault, transcript: Transcript, failure_type: str) -> None:
         """The first half of an answer, and then none."""
         if fault.kind in ("reset_mid_body", "short_body"):
-            await self.session.send(_ITEM + "delta", item_id=self.session.next_item_id(), delta=transcript.text[:8])
+            await self.session.send(
+                _ITEM_PREFIX + "delta", item_id=self.session.next_item_id(), delta=transcript.text[:8]
+            )
             await asyncio.sleep(0.05)
-        await self.session.apply_fault(fault, failed)
+        await self.session.apply_fault(fault, failure_type)
 
     async def _transcribe_pcm(self, pcm: bytes) -> Transcript:
         session = self.session
@@ -142,8 +144,8 @@ def _to_wav(pcm: bytes, rate: int) -> bytes:
 async def _run_together_session(session: RealtimeSession) -> None:
     """Together's session (provider docs): turns end by themselves unless detection is off, and with every commit."""
     together = _TogetherSession(session)
-    about = {"id": session.id, "object": "realtime.session", "model": session.query.get("model")}
-    await session.send("session.created", event_id="event_1", session=about)
+    description = {"id": session.id, "object": "realtime.session", "model": session.query.get("model")}
+    await session.send("session.created", event_id="event_1", session=description)
     async for message in session.receive_messages():
         if isinstance(message, bytes):
             await session.socket.close(code=WSCloseCode.UNSUPPORTED_DATA, message=b"binary frames are not taken")
@@ -155,11 +157,11 @@ class _TogetherSession:
     """What the client's messages do; those that are not known do nothing."""
 
     def __init__(self, session: RealtimeSession) -> None:
-        rate = _FORMATS[session.query.get("input_audio_format", "pcm_s16le_16000")]
+        rate = _RATE_BY_FORMAT[session.query.get("input_audio_format", "pcm_s16le_16000")]
         self._session = session
         self._buffer = _AudioBuffer(session, rate)
-        self._detects = session.query.get("turn_detection", "server_vad") != "none"
-        self._reported = 0.0
+        self._detects_turns = session.query.get("turn_detection", "server_vad") != "none"
+        self._reported_seconds = 0.0
 
     async def handle_message(self, message: dict[str, Any]) -> None:
         """Do what a message says."""
@@ -178,56 +180,60 @@ class _TogetherSession:
     async def _append_audio(self, pcm: bytes) -> None:
         buffer = self._buffer
         buffer.append(pcm)
-        while self._detects and buffer.seconds >= _LONGEST_TURN:
-            await self._finish_turn(_LONGEST_TURN)
-        if buffer.consumed + buffer.seconds - self._reported >= _REPORT_SECONDS:  # nothing is read ahead of its commit
-            self._reported = buffer.consumed + buffer.seconds
+        while self._detects_turns and buffer.seconds >= _MAX_TURN_SECONDS:
+            await self._finish_turn(_MAX_TURN_SECONDS)
+        if (
+            buffer.consumed_seconds + buffer.seconds - self._reported_seconds >= _REPORT_SECONDS
+        ):  # nothing is read ahead of its commit
+            self._reported_seconds = buffer.consumed_seconds + buffer.seconds
             await self._report_processed()
 
     async def _update_settings(self, given: Any) -> None:
         given = given if isinstance(given, dict) else {}
         self._buffer.prompt = given.get("prompt", self._buffer.prompt)
         if "turn_detection" in given:
-            self._detects = given["turn_detection"] is not None
+            self._detects_turns = given["turn_detection"] is not None
         await self._session.send("transcription_session.updated", session=given)
 
     async def _finish_turn(self, seconds: float | None) -> None:
         """One utterance: deltas, each in the place of the one before, then the whole. Of silence nothing is told."""
         session, buffer = self._session, self._buffer
-        start, duration = buffer.consumed, buffer.seconds if seconds is None else seconds
-        buffer.consumed += duration
-        transcript = await buffer.transcribe(_ITEM + "failed", seconds)
+        start, duration = buffer.consumed_seconds, buffer.seconds if seconds is None else seconds
+        buffer.consumed_seconds += duration
+        transcript = await buffer.transcribe(_ITEM_PREFIX + "failed", seconds)
         if transcript is not None and transcript.text:
-            next_item_id = session.next_item_id()
+            item_id = session.next_item_id()
             words = transcript.text.split()
             for count in sorted({max(1, len(words) // 2), len(words)}):
-                await session.send(_ITEM + "delta", item_id=next_item_id, delta=" ".join(words[:count]))
+                await session.send(_ITEM_PREFIX + "delta", item_id=item_id, delta=" ".join(words[:count]))
             utterance = {"transcript": transcript.text, "start": round(start, 6), "duration": round(duration, 6)}
-            await session.send(_ITEM + "completed", item_id=next_item_id, **utterance)
+            await session.send(_ITEM_PREFIX + "completed", item_id=item_id, **utterance)
         await self._report_processed()
 
     async def _report_processed(self) -> None:
-        await self._session.send("input_audio_buffer.processed", processed_ms=round(self._buffer.consumed * 1000, 3))
+        await self._session.send(
+            "input_audio_buffer.processed", processed_ms=round(self._buffer.consumed_seconds * 1000, 3)
+        )
 
 
 async def _run_vllm_session(session: RealtimeSession) -> None:
     """The session of vLLM (its docs): a commit starts it, a final one ends it."""
-    buffer = _AudioBuffer(session, _RATE)
+    buffer = _AudioBuffer(session, _DEFAULT_RATE)
     await session.send("session.created", id=session.id, created=0)
     model = None
     async for message in session.receive_messages():
-        kind = {} if isinstance(message, bytes) else message
-        match kind.get("type"):
+        fields = {} if isinstance(message, bytes) else message
+        match fields.get("type"):
             case "session.update":
-                model = kind.get("model")
+                model = fields.get("model")
             case "input_audio_buffer.append":
-                buffer.append(_decode_audio(kind.get("audio")))
+                buffer.append(_decode_audio(fields.get("audio")))
             case "input_audio_buffer.commit" if model is None:
                 raise ApiError("missing_field", "the session has no model", param="model")
-            case "input_audio_buffer.commit" if kind.get("final"):
+            case "input_audio_buffer.commit" if fields.get("final"):
                 transcript = await buffer.transcribe("error")
                 text = transcript.text if transcript else ""
-                if transcript is not None or not session.mute:
+                if transcript is not None or not session.muted:
                     for word in text.split():
                         await session.send("transcription.delta", delta=word + " ")
                     await session.send("transcription.done", text=text, usage={"type": "duration"})
@@ -235,7 +241,7 @@ async def _run_vllm_session(session: RealtimeSession) -> None:
 
 async def _run_xai_session(session: RealtimeSession) -> None:
     """The session of xAI (provider docs); after its last message the connection is dropped without a goodbye."""
-    rate = int(session.query.get("sample_rate") or _RATE)
+    rate = int(session.query.get("sample_rate") or _DEFAULT_RATE)
     buffer = _AudioBuffer(session, rate)
     await session.send("transcript.created")
     async for message in session.receive_messages():
@@ -244,7 +250,7 @@ async def _run_xai_session(session: RealtimeSession) -> None:
         elif message.get("type") == "audio.done":
             duration = buffer.seconds
             transcript = await buffer.transcribe("error")
-            if session.mute:
+            if session.muted:
                 continue
             if transcript is not None and transcript.text:
                 words = [{"text": w.word, "start": w.start, "end": w.end} for w in transcript.words]
@@ -257,8 +263,8 @@ async def _run_xai_session(session: RealtimeSession) -> None:
             raise SessionClosed
 
 
-def _decode_audio(coded: Any) -> bytes:
+def _decode_audio(encoded: Any) -> bytes:
     try:
-        return b64decode(coded, validate=True)
+        return b64decode(encoded, validate=True)
     except (ValueError, TypeError):
         raise ApiError("bad_value", "audio is not base64", param="audio") from None

@@ -19,10 +19,10 @@ from mediamill.tasks.local.server.middleware import build_engine_headers, simula
 from mediamill.tasks.local.server.server_state import RequestContext, ServerState
 from mediamill.tasks.local.server.websocket_session import RealtimeSession, serve_session
 
-_RATE = 24_000
-_CHUNK = 1 << 15
+_DEFAULT_RATE = 24_000
+_CHUNK_BYTES = 1 << 15
 _SENTENCES = re.compile(r"(?<=[.!?])\s+")
-_FAILED = "conversation.item.tts.failed"
+_FAILURE_TYPE = "conversation.item.tts.failed"
 
 
 async def serve_realtime_tts(state: ServerState, request: web.Request, *, dialect: Dialect) -> web.StreamResponse:
@@ -67,7 +67,7 @@ async def _speak_commit(session: RealtimeSession, text: str, voice: str | None) 
     if fault is not None:
         await asyncio.sleep(fault.delay)
         if not fault.needs_reply:
-            await session.apply_fault(fault, _FAILED)
+            await session.apply_fault(fault, _FAILURE_TYPE)
             return
     try:
         params = _read_session_request(session, text, voice)
@@ -75,9 +75,9 @@ async def _speak_commit(session: RealtimeSession, text: str, voice: str | None) 
     except ApiError as api_error:
         _, body = session.context.dialect.format_error(api_error, session.context.request_id)
         session.settle()
-        await session.send(_FAILED, error=body["error"])
+        await session.send(_FAILURE_TYPE, error=body["error"])
         return
-    pcm = await asyncio.to_thread(resample, audio, params.rate or _RATE)
+    pcm = await asyncio.to_thread(resample, audio, params.sample_rate or _DEFAULT_RATE)
     await simulate_latency(state, session.context)
     if fault is None or fault.billed is not False:
         state.prices.charge_characters(session.context.call, len(text))
@@ -85,44 +85,44 @@ async def _speak_commit(session: RealtimeSession, text: str, voice: str | None) 
         if fault.kind in ("reset_mid_body", "short_body"):
             await _send_audio_delta(session, session.next_item_id(), pcm[: len(pcm) // 4 * 2])
             await asyncio.sleep(0.05)
-        await session.apply_fault(fault, _FAILED)
+        await session.apply_fault(fault, _FAILURE_TYPE)
         return
     session.settle()
     await _send_audio(session, text, pcm)
 
 
 async def _send_audio(session: RealtimeSession, text: str, pcm: bytes) -> None:
-    whole = session.query.get("segment") == "never"
-    parts = [text] if whole else [part for part in _SENTENCES.split(text.strip()) if part]
-    share = len(pcm) // 2 // len(parts) * 2
+    as_one_item = session.query.get("segment") == "never"
+    parts = [text] if as_one_item else [part for part in _SENTENCES.split(text.strip()) if part]
+    part_bytes = len(pcm) // 2 // len(parts) * 2
     for n, part in enumerate(parts):
-        next_item_id = session.next_item_id()
-        mine = pcm[n * share : (n + 1) * share if n + 1 < len(parts) else len(pcm)]
-        for at in range(0, len(mine), _CHUNK):
-            await _send_audio_delta(session, next_item_id, mine[at : at + _CHUNK])
+        item_id = session.next_item_id()
+        part_pcm = pcm[n * part_bytes : (n + 1) * part_bytes if n + 1 < len(parts) else len(pcm)]
+        for at in range(0, len(part_pcm), _CHUNK_BYTES):
+            await _send_audio_delta(session, item_id, part_pcm[at : at + _CHUNK_BYTES])
         words = part.split()
         times = [round(0.3 * m, 3) for m in range(len(words) + 1)]
         stamps = {"words": words, "start_seconds": times[:-1], "end_seconds": times[1:]}
-        await session.send("conversation.item.word_timestamps", item_id=next_item_id, **stamps)
-        await session.send("conversation.item.audio_output.done", item_id=next_item_id)
+        await session.send("conversation.item.word_timestamps", item_id=item_id, **stamps)
+        await session.send("conversation.item.audio_output.done", item_id=item_id)
 
 
-async def _send_audio_delta(session: RealtimeSession, next_item_id: str, pcm: bytes) -> None:
-    await session.send("conversation.item.audio_output.delta", item_id=next_item_id, delta=b64encode(pcm).decode())
+async def _send_audio_delta(session: RealtimeSession, item_id: str, pcm: bytes) -> None:
+    await session.send("conversation.item.audio_output.delta", item_id=item_id, delta=b64encode(pcm).decode())
 
 
 def _read_session_request(session: RealtimeSession, text: str, voice: str | None) -> TtsRequest:
     """The same request as JSON, so that the same rules hold."""
     query = session.query
     fields: dict[str, Any] = {"model": query.get("model"), "input": text, "voice": voice, "response_format": "pcm"}
-    fields["sample_rate"] = _read_query_number(query, "sample_rate", int) or _RATE
+    fields["sample_rate"] = _read_query_number(query, "sample_rate", int) or _DEFAULT_RATE
     if "speed" in query:
         fields["speed"] = _read_query_number(query, "speed", float)
     return read_tts_request(fields, session.context.dialect, session.state.catalog.tts[session.context.dialect.name])
 
 
-def _read_query_number(query: Mapping[str, str], name: str, kind: Any) -> Any:
+def _read_query_number(query: Mapping[str, str], name: str, convert: Any) -> Any:
     try:
-        return kind(query[name]) if name in query else None
+        return convert(query[name]) if name in query else None
     except ValueError:
         raise ApiError("bad_value", "must be a number", param=name) from None

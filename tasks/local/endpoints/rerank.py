@@ -31,26 +31,26 @@ from mediamill.tasks.local.server.server_state import RequestContext, ServerStat
 if TYPE_CHECKING:
     from bm25s import BM25
 
-RerankForm = Literal["together", "cohere", "cohere-v1", "vllm", "tei"]
+RerankApi = Literal["together", "cohere", "cohere-v1", "vllm", "tei"]
 
 _INPUTS = frozenset({"query", "documents", "texts"})
-_MAX_COHERE = 10_000
-_UNIT_TOKENS, _UNIT = 500, 100
-_FIELDS: Mapping[RerankForm, frozenset[str]] = {
+_MAX_COHERE_DOCUMENTS = 10_000
+_CHUNK_TOKENS, _CHUNKS_PER_SEARCH = 500, 100
+_FIELDS: Mapping[RerankApi, frozenset[str]] = {
     "together": frozenset({"model", "query", "documents", "top_n", "return_documents", "rank_fields"}),
     "cohere": frozenset({"model", "query", "documents", "top_n", "max_tokens_per_doc", "priority"}),
     "cohere-v1": frozenset(
         {"model", "query", "documents", "top_n", "rank_fields", "return_documents", "max_chunks_per_doc"}
     ),
 }
-_KEPT = 16
+_MAX_INDEXES = 16
 
 
 class Bm25Indexes:
     """BM25 over lists of documents; the last few lists stay indexed, for queries that share theirs."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[str, BM25] = OrderedDict()
+        self._indexes: OrderedDict[str, BM25] = OrderedDict()
         self._lock = Lock()
 
     def compute_scores(self, query: str, documents: Sequence[str]) -> list[float]:
@@ -59,19 +59,19 @@ class Bm25Indexes:
 
         key = hashlib.sha256(orjson.dumps(documents)).hexdigest()
         with self._lock:
-            index = self._known.get(key)
+            index = self._indexes.get(key)
         if index is None:
             index = bm25s.BM25()
-            words = bm25s.tokenize(list(documents), stopwords="english", show_progress=False)
-            if not any(words.ids):  # stop words and single letters alone; bm25s has no index of nothing
+            tokens = bm25s.tokenize(list(documents), stopwords="english", show_progress=False)
+            if not any(tokens.ids):  # stop words and single letters alone; bm25s has no index of nothing
                 return [0.0] * len(documents)
-            index.index(words, show_progress=False)
+            index.index(tokens, show_progress=False)
             with self._lock:
-                self._known[key] = index
-                while len(self._known) > _KEPT:
-                    self._known.popitem(last=False)
-        params = bm25s.tokenize([query], stopwords="english", return_ids=False, show_progress=False)
-        known = [word for word in params[0] if word in index.vocab_dict]
+                self._indexes[key] = index
+                while len(self._indexes) > _MAX_INDEXES:
+                    self._indexes.popitem(last=False)
+        query_tokens = bm25s.tokenize([query], stopwords="english", return_ids=False, show_progress=False)
+        known = [word for word in query_tokens[0] if word in index.vocab_dict]
         if not known:
             return [0.0] * len(documents)
         return [float(score) for score in index.get_scores(known)]
@@ -80,28 +80,26 @@ class Bm25Indexes:
 _INDEXES = Bm25Indexes()
 
 
-def make_rerank_endpoint(form: RerankForm) -> PaidEndpoint[Any]:
+def make_rerank_endpoint(api: RerankApi) -> PaidEndpoint[Any]:
     """The endpoint in one of the spellings."""
-    return make_json_endpoint(_INPUTS, partial(_rank_documents, form=form))
+    return make_json_endpoint(_INPUTS, partial(_rank_documents, api=api))
 
 
-async def _rank_documents(
-    state: ServerState, context: RequestContext, fields: Fields, *, form: RerankForm
-) -> JsonReply:
-    if form in _FIELDS:
-        refuse_unknown_fields(fields, _FIELDS[form])
+async def _rank_documents(state: ServerState, context: RequestContext, fields: Fields, *, api: RerankApi) -> JsonReply:
+    if api in _FIELDS:
+        refuse_unknown_fields(fields, _FIELDS[api])
     known = frozenset([*state.settings.model, *state.settings.price, *state.settings.token_price])
-    model = read_model(fields, context.dialect, known, needed=form in ("together", "cohere"))
-    query, documents = read_text_field(fields, "query"), _read_documents(fields, form)
-    top = _read_top_n(fields, len(documents), form)
+    model = read_model(fields, context.dialect, known, required=api in ("together", "cohere"))
+    query, documents = read_text_field(fields, "query"), _read_documents(fields, api)
+    top_n = _read_top_n(fields, len(documents), api)
     texts = [_to_document_text(document, fields.get("rank_fields")) for document in documents]
     scores = await asyncio.to_thread(_INDEXES.compute_scores, query, texts)
-    order = sorted(range(len(scores)), key=lambda place: (-scores[place], place))[:top]
+    order = sorted(range(len(scores)), key=lambda place: (-scores[place], place))[:top_n]
     tokens = sum(map(count_byte_tokens, texts)) + count_byte_tokens(query) * len(texts)
     searches = (
-        _count_searches(texts, query) if form.startswith("cohere") and model not in state.settings.token_price else 0
+        _count_searches(texts, query) if api.startswith("cohere") and model not in state.settings.token_price else 0
     )
-    body = _build_rerank_reply(form, model, [(n, scores[n]) for n in order], documents, fields, tokens, searches)
+    body = _build_rerank_reply(api, model, [(n, scores[n]) for n in order], documents, fields, tokens, searches)
     return JsonReply(body, partial(_charge_rerank, state, searches, tokens), _engine_identity())
 
 
@@ -117,27 +115,27 @@ def _charge_rerank(state: ServerState, searches: int, tokens: int, call: PaidCal
         state.prices.charge_tokens(call, tokens, 0)
 
 
-def _read_documents(fields: Fields, form: RerankForm) -> list[Any]:
-    name = "texts" if form == "tei" else "documents"
+def _read_documents(fields: Fields, api: RerankApi) -> list[Any]:
+    name = "texts" if api == "tei" else "documents"
     documents = fields.get(name)
     if not isinstance(documents, list) or not documents:
         raise ApiError("missing_field" if documents is None else "bad_value", f"{name} must be a list", param=name)
-    objects = form in ("together", "cohere-v1")
+    objects = api in ("together", "cohere-v1")
     if not all(isinstance(one, str) or (objects and isinstance(one, dict)) for one in documents):
         raise ApiError("bad_value", f"{name} must be texts" + " or objects" * objects, param=name)
-    if form.startswith("cohere") and len(documents) > _MAX_COHERE:
-        raise ApiError("bad_value", f"too many documents: at most {_MAX_COHERE}", param=name)
+    if api.startswith("cohere") and len(documents) > _MAX_COHERE_DOCUMENTS:
+        raise ApiError("bad_value", f"too many documents: at most {_MAX_COHERE_DOCUMENTS}", param=name)
     return documents
 
 
-def _read_top_n(fields: Fields, count: int, form: RerankForm) -> int:
+def _read_top_n(fields: Fields, count: int, api: RerankApi) -> int:
     """How many of the best are told; nothing means all of them, and 0 does for vLLM alone."""
-    top = fields.get("top_n")
-    if top is None or (top == 0 and form == "vllm"):
+    top_n = fields.get("top_n")
+    if top_n is None or (top_n == 0 and api == "vllm"):
         return count
-    if not isinstance(top, int) or isinstance(top, bool) or top < 1:
+    if not isinstance(top_n, int) or isinstance(top_n, bool) or top_n < 1:
         raise ApiError("bad_value", "top_n must be a whole number above 0", param="top_n")
-    return min(top, count)
+    return min(top_n, count)
 
 
 def _to_document_text(document: Any, fields: Any) -> str:
@@ -148,12 +146,12 @@ def _to_document_text(document: Any, fields: Any) -> str:
 
 
 def _count_searches(texts: Sequence[str], query: str) -> int:
-    room = max(_UNIT_TOKENS - count_byte_tokens(query), 1)
-    return -(-sum(-(-count_byte_tokens(text) // room) for text in texts) // _UNIT)
+    chunk_tokens = max(_CHUNK_TOKENS - count_byte_tokens(query), 1)
+    return -(-sum(-(-count_byte_tokens(text) // chunk_tokens) for text in texts) // _CHUNKS_PER_SEARCH)
 
 
 def _build_rerank_reply(
-    form: RerankForm,
+    api: RerankApi,
     model: str,
     ranked: Sequence[tuple[int, float]],
     documents: Sequence[Any],
@@ -161,15 +159,15 @@ def _build_rerank_reply(
     tokens: int,
     searches: int,
 ) -> Any:
-    if form == "tei":
+    if api == "tei":
         return [{"index": n, "score": score} for n, score in ranked]
     results: list[dict[str, Any]] = [{"index": n, "relevance_score": score} for n, score in ranked]
-    if form == "vllm" or (form != "cohere" and fields.get("return_documents")):
+    if api == "vllm" or (api != "cohere" and fields.get("return_documents")):
         for result in results:
             document = documents[result["index"]]
             text = document if isinstance(document, str) else orjson.dumps(document).decode()
             result["document"] = {"text": text}
-    if form.startswith("cohere"):
+    if api.startswith("cohere"):
         units = {"search_units": searches} if searches else {"input_tokens": tokens}
         return {
             "id": str(uuid.uuid4()),
@@ -177,7 +175,7 @@ def _build_rerank_reply(
             "meta": {"api_version": {"version": "2"}, "billed_units": units},
         }
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-    if form == "together":
+    if api == "together":
         usage["completion_tokens"] = 0
         return {"object": "rerank", "id": uuid.uuid4().hex, "model": model, "results": results, "usage": usage}
     return {"id": f"rerank-{uuid.uuid4().hex}", "model": model, "usage": usage, "results": results}

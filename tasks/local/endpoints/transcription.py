@@ -26,8 +26,8 @@ from mediamill.tasks.local.server.server_state import RequestContext, ServerStat
 from mediamill.tasks.local.server.url_download import download
 
 _MIN_SECONDS = Decimal("0.01")
-_FORM_BYTES = 1024 * 1024
-_BAD_INPUT: dict[str, ErrorKind] = {"too_long": "too_long"}
+_MAX_FORM_BYTES = 1024 * 1024
+_ERROR_KINDS: dict[str, ErrorKind] = {"too_long": "too_long"}
 
 
 def _max_upload_bytes(state: ServerState, dialect: Dialect) -> int:
@@ -82,7 +82,7 @@ def _make_endpoint(*, translates: bool) -> PaidEndpoint[tuple[Form, Audio | None
     return PaidEndpoint(
         _read_upload,
         partial(_answer_transcription, translates=translates),
-        lambda state, dialect: _max_upload_bytes(state, dialect) + _FORM_BYTES,
+        lambda state, dialect: _max_upload_bytes(state, dialect) + _MAX_FORM_BYTES,
     )
 
 
@@ -109,16 +109,16 @@ async def run_asr(state: ServerState, dialect: Dialect, audio: Audio, params: Tr
         raise ApiError("bad_value", f"the engine {engine.identity} translates to {known}, not to {params.to}")
     if params.diarize and not engine.speakers:
         raise ApiError("bad_value", f"the engine {engine.identity} cannot tell speakers apart", param="diarize")
-    longest = state.settings.max_seconds or dialect.max_seconds
+    max_seconds = state.settings.max_seconds or dialect.max_seconds
     try:
         transcript = await engine.transcribe(audio, params.language, params.to)
     except BadInput as error:
-        kind = _BAD_INPUT.get(error.kind, "unsupported_format")
+        kind = _ERROR_KINDS.get(error.kind, "unsupported_format")
         raise ApiError(kind, f"The audio file could not be decoded: {error.message}", param="file") from None
     except WorkerDied as error:
         raise ApiError("failed", f"Processing failed: {error}") from None
-    if longest is not None and transcript.seconds > longest:
-        raise ApiError("too_long", f"Audio is longer than the {longest:g} seconds allowed", param="file")
+    if max_seconds is not None and transcript.seconds > max_seconds:
+        raise ApiError("too_long", f"Audio is longer than the {max_seconds:g} seconds allowed", param="file")
     if transcript.seconds < _MIN_SECONDS:
         raise ApiError("too_short", f"Audio file is too short. Minimum audio length is {_MIN_SECONDS} seconds.")
     return transcript

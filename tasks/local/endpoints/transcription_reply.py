@@ -15,7 +15,7 @@ from mediamill.tasks.local.server.dialects import Dialect
 
 JsonObject = dict[str, Any]
 
-_NAMES = {
+_LANGUAGE_NAMES = {
     "en": "english", "de": "german", "fr": "french", "es": "spanish", "it": "italian", "pt": "portuguese",
     "nl": "dutch", "pl": "polish", "ru": "russian", "uk": "ukrainian", "ja": "japanese", "ko": "korean",
     "zh": "chinese", "ar": "arabic", "hi": "hindi", "tr": "turkish", "sv": "swedish", "da": "danish",
@@ -47,7 +47,7 @@ def build_transcription_reply(
         reply = _build_diarized_reply(transcript)
     else:
         reply = _build_verbose_reply(transcript, params, dialect)
-    if dialect.usage and not (dialect.name == "compatible" and params.format != "json"):
+    if dialect.reports_usage and not (dialect.name == "compatible" and params.format != "json"):
         reply["usage"] = _build_token_usage(transcript) if tokens else _build_duration_usage(transcript, dialect)
     if dialect.name == "groq":
         reply["x_groq"] = {"id": request_id}
@@ -57,7 +57,9 @@ def build_transcription_reply(
 def _build_xai_transcript(transcript: Transcript, params: TranscriptionRequest) -> JsonObject:
     """Words are told under ``text``, speakers are numbers (provider docs)."""
     speaker_by_start = {
-        w.start: number % 2 for number, (_, _, spoken) in enumerate(_assign_speakers(transcript)) for w in spoken
+        w.start: number % 2
+        for number, (_, _, words_of_turn) in enumerate(_assign_speakers(transcript))
+        for w in words_of_turn
     }
     words: list[JsonObject] = []
     for w in transcript.words:
@@ -82,7 +84,9 @@ def _build_verbose_reply(transcript: Transcript, params: TranscriptionRequest, d
         "text": transcript.text,
     }
     if params.segments:
-        reply["segments"] = [_build_segment(n, s, stats=dialect.stats) for n, s in enumerate(transcript.segments)]
+        reply["segments"] = [
+            _build_segment(n, s, stats=dialect.segment_stats) for n, s in enumerate(transcript.segments)
+        ]
     if params.words:
         reply["words"] = [{"word": w.word, "start": w.start, "end": w.end} for w in transcript.words]
     if params.diarize:
@@ -94,11 +98,11 @@ def _build_verbose_reply(transcript: Transcript, params: TranscriptionRequest, d
 
 
 def _build_segment(number: int, segment: Segment, *, stats: bool) -> JsonObject:
-    shape: JsonObject = {"id": number, "start": segment.start, "end": segment.end, "text": segment.text}
+    fields: JsonObject = {"id": number, "start": segment.start, "end": segment.end, "text": segment.text}
     if stats:
-        shape |= {"seek": 0, "tokens": [], "temperature": 0.0}
-        shape |= {"avg_logprob": -0.25, "compression_ratio": 1.2, "no_speech_prob": 0.01}
-    return shape
+        fields |= {"seek": 0, "tokens": [], "temperature": 0.0}
+        fields |= {"avg_logprob": -0.25, "compression_ratio": 1.2, "no_speech_prob": 0.01}
+    return fields
 
 
 def _assign_speakers(transcript: Transcript) -> Iterator[tuple[str, Segment, list[Word]]]:
@@ -149,13 +153,13 @@ def _build_duration_usage(transcript: Transcript, dialect: Dialect) -> JsonObjec
 
 
 def _build_token_usage(transcript: Transcript) -> JsonObject:
-    audio, written = count_audio_tokens(transcript.seconds), len(transcript.words)
+    audio, text_tokens = count_audio_tokens(transcript.seconds), len(transcript.words)
     return {
         "type": "tokens",
         "input_tokens": audio,
         "input_token_details": {"audio_tokens": audio, "text_tokens": 0},
-        "output_tokens": written,
-        "total_tokens": audio + written,
+        "output_tokens": text_tokens,
+        "total_tokens": audio + text_tokens,
     }
 
 
@@ -165,25 +169,27 @@ def count_audio_tokens(seconds: Decimal) -> int:
 
 
 def _format_language(code: str, dialect: Dialect) -> str:
-    if dialect.language == "code":
+    if dialect.language_style == "code":
         return code
-    name = _NAMES.get(code, code)
-    return name.title() if dialect.language == "title" else name
+    name = _LANGUAGE_NAMES.get(code, code)
+    return name.title() if dialect.language_style == "title" else name
 
 
-def _format_text_reply(transcript: Transcript, form: str) -> str:
-    if form == "text":
+def _format_text_reply(transcript: Transcript, text_format: str) -> str:
+    if text_format == "text":
         return transcript.text + "\n"
-    mark = "," if form == "srt" else "."
+    decimal_mark = "," if text_format == "srt" else "."
     cues = [
-        f"{_format_timestamp(s.start, mark)} --> {_format_timestamp(s.end, mark)}\n{s.text}\n"
+        f"{_format_timestamp(s.start, decimal_mark)} --> {_format_timestamp(s.end, decimal_mark)}\n{s.text}\n"
         for s in transcript.segments
     ]
-    if form == "srt":
+    if text_format == "srt":
         return "\n".join(f"{n}\n{cue}" for n, cue in enumerate(cues, 1))
     return "WEBVTT\n\n" + "\n".join(cues)
 
 
-def _format_timestamp(seconds: float, mark: str) -> str:
-    whole, milli = divmod(round(seconds * 1000), 1000)
-    return f"{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}{mark}{milli:03d}"
+def _format_timestamp(seconds: float, decimal_mark: str) -> str:
+    whole_seconds, milli = divmod(round(seconds * 1000), 1000)
+    return (
+        f"{whole_seconds // 3600:02d}:{whole_seconds // 60 % 60:02d}:{whole_seconds % 60:02d}{decimal_mark}{milli:03d}"
+    )

@@ -13,7 +13,7 @@ from mediamill.tasks.local.server.multipart_form import Form
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z]{2,4})?")
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _ENGLISH = "en"
-_PROMPT_TOKENS = 224
+_MAX_PROMPT_TOKENS = 224
 _GRANULARITIES = {"word", "segment"}
 
 
@@ -56,9 +56,9 @@ def read_transcription_request(
     if model not in models and (dialect.strict or models):
         raise _unknown_model_error(model, dialect)
     formats = models.get(model, dialect.formats)
-    chosen = form.get("response_format") or "json"
-    if chosen not in formats:
-        what = f"response_format '{chosen}' is not compatible with model '{model}'. Use one of: "
+    reply_format = form.get("response_format") or "json"
+    if reply_format not in formats:
+        what = f"response_format '{reply_format}' is not compatible with model '{model}'. Use one of: "
         raise ApiError("bad_value", what + ", ".join(sorted(formats)), param="response_format")
     _check_form_number(form, "temperature", 1.0)
     _check_prompt(form, dialect)
@@ -67,11 +67,11 @@ def read_transcription_request(
         raise ApiError("bad_value", "use 'word' or 'segment'", param="timestamp_granularities")
     return TranscriptionRequest(
         model,
-        chosen,
+        reply_format,
         _read_language(form, dialect),
         words="word" in granularities,
-        segments=dialect.language == "code" or "segment" in granularities or not granularities,
-        diarize=_read_diarize(form, dialect) or chosen == "diarized_json",
+        segments=dialect.language_style == "code" or "segment" in granularities or not granularities,
+        diarize=_read_diarize(form, dialect) or reply_format == "diarized_json",
         url=_read_url(form, dialect),
     )
 
@@ -94,12 +94,12 @@ def read_translation_request(
     if model in known and model not in models:
         raise ApiError("bad_value", f"The model `{model}` does not support translations", param="model")
     params = read_transcription_request(form, dialect, models)
-    spoken, to = params.language, form.get("to_language") or _ENGLISH
+    language, to = params.language, form.get("to_language") or _ENGLISH
     if dialect.name == "together":  # `language` is the target (provider docs)
-        spoken, to = None, params.language or _ENGLISH
+        language, to = None, params.language or _ENGLISH
     elif dialect.strict:  # to English; there is no field for anything else (provider docs)
-        spoken, to = None, _ENGLISH
-    return replace(params, language=spoken, to=to, diarize=False, words=params.words and not dialect.stats)
+        language, to = None, _ENGLISH
+    return replace(params, language=language, to=to, diarize=False, words=params.words and not dialect.segment_stats)
 
 
 def _read_xai_transcription(form: Form, dialect: Dialect) -> TranscriptionRequest:
@@ -137,7 +137,7 @@ def _read_url(form: Form, dialect: Dialect) -> str | None:
 
 def _read_language(form: Form, dialect: Dialect) -> str | None:
     language = form.get("language")
-    if language is None or (language == "auto" and dialect.auto):
+    if language is None or (language == "auto" and dialect.takes_auto_language):
         return None
     if not _LANGUAGE.fullmatch(language):
         raise ApiError("bad_value", f"'{language}' is not a language in ISO-639-1 format", param="language")
@@ -156,13 +156,13 @@ def _check_form_number(form: Form, name: str, maximum: float) -> None:
 
 def _check_prompt(form: Form, dialect: Dialect) -> None:
     """Groq takes 224 tokens of prompt; a token is at least a character, so a longer one in words is surely too long."""
-    if dialect.name == "groq" and len((form.get("prompt") or "").split()) > _PROMPT_TOKENS:
-        raise ApiError("bad_value", f"prompt must be at most {_PROMPT_TOKENS} tokens", param="prompt")
+    if dialect.name == "groq" and len((form.get("prompt") or "").split()) > _MAX_PROMPT_TOKENS:
+        raise ApiError("bad_value", f"prompt must be at most {_MAX_PROMPT_TOKENS} tokens", param="prompt")
 
 
 def _read_diarize(form: Form, dialect: Dialect) -> bool:
     text = form.get("diarize")
-    if text is None or not dialect.speakers:
+    if text is None or not dialect.takes_diarize:
         return False  # where the field does not exist it is passed over, as other unknown fields are
     if text.lower() not in _BOOLEANS:
         raise ApiError("bad_value", "must be true or false", param="diarize")

@@ -20,7 +20,7 @@ from mediamill.tasks.local.server.server_state import RequestContext, ServerStat
 from mediamill.tasks.local.tts_engines.base import PcmAudio
 
 _MAX_BYTES = 8 * 1024 * 1024
-_SHAPES = {"openai": "openai", "compatible": "openai"}
+_STREAM_SHAPES = {"openai": "openai", "compatible": "openai"}
 
 
 async def _read_tts_body(state: ServerState, context: RequestContext) -> Any:
@@ -31,8 +31,8 @@ async def _read_tts_body(state: ServerState, context: RequestContext) -> Any:
     if isinstance(fields, dict):
         rest = dict(fields)
         text = rest.pop("text" if dialect.name == "xai" else "input", None)
-        named = rest.get("model", next(iter(state.catalog.tts[dialect.name]), None))
-        call.model = named if isinstance(named, str) else None
+        model = rest.get("model", next(iter(state.catalog.tts[dialect.name]), None))
+        call.model = model if isinstance(model, str) else None
         call.file_sha256 = hashlib.sha256(orjson.dumps(text)).hexdigest()
         call.params_sha256 = hashlib.sha256(orjson.dumps(rest, option=orjson.OPT_SORT_KEYS)).hexdigest()
     return fields
@@ -42,7 +42,7 @@ async def _answer_tts(state: ServerState, context: RequestContext, fields: Any) 
     dialect = context.dialect
     params = read_tts_request(fields, dialect, state.catalog.tts[dialect.name])
     audio = await synthesize(state, dialect, params)
-    shape = state.settings.stream_shape or _SHAPES.get(dialect.name, "chunk")
+    shape = state.settings.stream_shape or _STREAM_SHAPES.get(dialect.name, "chunk")
     content, kind = await asyncio.to_thread(build_tts_reply, audio, params, shape)
     headers = {**build_reply_headers(state, context), **build_engine_headers(state.tts_engine), "content-type": kind}
     if context.is_charged:
@@ -70,4 +70,4 @@ async def synthesize(state: ServerState, dialect: Dialect, params: TtsRequest) -
         audio = await engine.speak(params.text, voice, params.speed)
     except (RuntimeError, TimeoutError, OSError) as error:
         raise ApiError("failed", f"Processing failed: {error}") from None
-    return audio if audio.pcm else PcmAudio(bytes(2 * audio.rate // 10), audio.rate)
+    return audio if audio.pcm else PcmAudio(bytes(2 * audio.sample_rate // 10), audio.sample_rate)

@@ -12,7 +12,7 @@ import orjson
 from mediamill.tasks.local.endpoints.tts_request import TtsRequest
 from mediamill.tasks.local.tts_engines.base import PcmAudio
 
-_TYPES = {"mp3": "audio/mpeg", "wav": "audio/wav", "flac": "audio/flac", "opus": "audio/ogg", "aac": "audio/aac"}
+_MIME_TYPES = {"mp3": "audio/mpeg", "wav": "audio/wav", "flac": "audio/flac", "opus": "audio/ogg", "aac": "audio/aac"}
 _CODECS = {
     "mp3": ("mp3", "libmp3lame"),
     "wav": ("wav", "pcm_s16le"),
@@ -22,8 +22,8 @@ _CODECS = {
 }
 _OPUS_RATE = 24_000
 _OPUS_RATES = (8_000, 12_000, 16_000, 24_000, 48_000)
-_CHUNK = 1 << 13
-_BLOCK = 4096
+_CHUNK_BYTES = 1 << 13
+_BLOCK_SAMPLES = 4096
 
 
 def build_tts_reply(audio: PcmAudio, params: TtsRequest, shape: str) -> tuple[bytes, str]:
@@ -34,26 +34,28 @@ def build_tts_reply(audio: PcmAudio, params: TtsRequest, shape: str) -> tuple[by
         params: what the request wants.
         shape: of a stream: ``delta``, ``chunk``, ``item`` or ``openai``.
     """
-    rate = params.rate or audio.rate
-    if params.form == "opus" and rate not in _OPUS_RATES:
+    rate = params.sample_rate or audio.sample_rate
+    if params.audio_format == "opus" and rate not in _OPUS_RATES:
         rate = _OPUS_RATE
     pcm = resample(audio, rate)
     if params.stream:
         return b"".join(_generate_events(pcm, params, shape)), "text/event-stream; charset=utf-8"
-    if params.form in ("pcm", "raw"):
+    if params.audio_format in ("pcm", "raw"):
         return pcm, f"audio/pcm;rate={rate}"
-    return _encode_audio(pcm, rate, params.form), _TYPES[params.form]
+    return _encode_audio(pcm, rate, params.audio_format), _MIME_TYPES[params.audio_format]
 
 
 def resample(audio: PcmAudio, rate: int) -> bytes:
     """16-bit mono samples at another rate."""
-    if audio.rate == rate or not audio.pcm:
+    if audio.sample_rate == rate or not audio.pcm:
         return audio.pcm
     import av
 
     resampler = av.AudioResampler("s16", "mono", rate)
     parts = [
-        f.to_ndarray().tobytes() for frame in _split_frames(audio.pcm, audio.rate) for f in resampler.resample(frame)
+        f.to_ndarray().tobytes()
+        for frame in _split_frames(audio.pcm, audio.sample_rate)
+        for f in resampler.resample(frame)
     ]
     return b"".join([*parts, *(f.to_ndarray().tobytes() for f in resampler.resample(None))])
 
@@ -63,16 +65,18 @@ def _split_frames(pcm: bytes, rate: int) -> Iterator[Any]:
     import numpy as np
 
     samples = np.frombuffer(pcm, "<i2")
-    for at in range(0, len(samples), _BLOCK):
-        frame = av.AudioFrame.from_ndarray(samples[at : at + _BLOCK].reshape(1, -1), format="s16", layout="mono")
+    for at in range(0, len(samples), _BLOCK_SAMPLES):
+        frame = av.AudioFrame.from_ndarray(
+            samples[at : at + _BLOCK_SAMPLES].reshape(1, -1), format="s16", layout="mono"
+        )
         frame.sample_rate = rate
         yield frame
 
 
-def _encode_audio(pcm: bytes, rate: int, form: str) -> bytes:
+def _encode_audio(pcm: bytes, rate: int, audio_format: str) -> bytes:
     import av
 
-    container_name, codec = _CODECS[form]
+    container_name, codec = _CODECS[audio_format]
     buffer = io.BytesIO()
     with av.open(buffer, "w", format=container_name) as container:
         stream: Any = container.add_stream(codec, rate=rate, layout="mono")
@@ -85,16 +89,16 @@ def _encode_audio(pcm: bytes, rate: int, form: str) -> bytes:
 def _generate_events(pcm: bytes, params: TtsRequest, shape: str) -> Iterator[bytes]:
     """The sound in pieces, in one of the documented shapes, with a comment as keep-alives are."""
     yield b": keep-alive\n\n"
-    for at in range(0, len(pcm), _CHUNK):
-        coded = base64.b64encode(pcm[at : at + _CHUNK]).decode()
+    for at in range(0, len(pcm), _CHUNK_BYTES):
+        encoded = base64.b64encode(pcm[at : at + _CHUNK_BYTES]).decode()
         if shape == "delta":
-            event: dict[str, Any] = {"type": "delta", "audio": coded}
+            event: dict[str, Any] = {"type": "delta", "audio": encoded}
         elif shape == "item":
-            event = {"type": "conversation.item.audio_output.delta", "item_id": "tts_1", "delta": coded}
+            event = {"type": "conversation.item.audio_output.delta", "item_id": "tts_1", "delta": encoded}
         elif shape == "openai":
-            event = {"type": "speech.audio.delta", "audio": coded}
+            event = {"type": "speech.audio.delta", "audio": encoded}
         else:
-            event = {"object": "audio.tts.chunk", "model": params.model, "b64": coded}
+            event = {"object": "audio.tts.chunk", "model": params.model, "b64": encoded}
         yield _encode_event(event)
     if shape == "delta":
         yield _encode_event({"type": "done"})
@@ -104,8 +108,12 @@ def _generate_events(pcm: bytes, params: TtsRequest, shape: str) -> Iterator[byt
         stamps = {"words": words, "start_seconds": times[:-1], "end_seconds": times[1:]}
         yield _encode_event({"type": "conversation.item.word_timestamps", "item_id": "tts_1", **stamps})
     elif shape == "openai":
-        into, out = len(params.text.split()), len(pcm) // 2000
-        usage = {"input_tokens": into, "output_tokens": out, "total_tokens": into + out}
+        input_tokens, output_tokens = len(params.text.split()), len(pcm) // 2000
+        usage = {
+            "input_tokens": input_tokens,
+            "output_tokens": output_tokens,
+            "total_tokens": input_tokens + output_tokens,
+        }
         yield _encode_event({"type": "speech.audio.done", "usage": usage})
     if shape != "openai":
         yield b"data: [DONE]\n"

@@ -11,21 +11,28 @@ from mediamill.tasks.local.server.dialects import Dialect
 
 _RATES = range(8_000, 48_001)
 _SPEEDS = (0.25, 5.0)
-_LIMITS = {"openai": 4096, "groq": 200, "xai": 15_000}
+_MAX_CHARS = {"openai": 4096, "groq": 200, "xai": 15_000}
 """Most characters of a text (provider docs); others state none."""
 
-_MAX = 1_000_000
-_ALL = frozenset({"mp3", "wav", "flac", "opus", "aac", "pcm", "raw"})
-_ORDINARY = {"together": "wav", "openai": "mp3", "groq": "wav", "xai": "mp3", "local": "wav", "compatible": "mp3"}
+_DEFAULT_MAX_CHARS = 1_000_000
+_ALL_FORMATS = frozenset({"mp3", "wav", "flac", "opus", "aac", "pcm", "raw"})
+_DEFAULT_FORMATS = {
+    "together": "wav",
+    "openai": "mp3",
+    "groq": "wav",
+    "xai": "mp3",
+    "local": "wav",
+    "compatible": "mp3",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class ServedTtsModel:
     """A model that speaks: formats by the provider's names, Hz, and whether another rate can be asked for."""
 
-    formats: frozenset[str] = _ALL
-    rate: int | None = None
-    any_rate: bool = True
+    formats: frozenset[str] = _ALL_FORMATS
+    sample_rate: int | None = None
+    takes_any_rate: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +42,9 @@ class TtsRequest:
     model: str
     text: str
     voice: str | None
-    form: str
+    audio_format: str
     speed: float
-    rate: int | None
+    sample_rate: int | None
     stream: bool
 
 
@@ -51,13 +58,13 @@ def read_tts_request(fields: Any, dialect: Dialect, models: Mapping[str, ServedT
         raise ApiError("bad_value", "the body must be a JSON object")
     xai = dialect.name == "xai"
     model = next(iter(models), "tts") if xai else _read_tts_text(fields, "model")
-    known = models.get(model)
-    if known is None:
+    served_model = models.get(model)
+    if served_model is None:
         if dialect.strict:
             raise ApiError("unknown_model", f"The model `{model}` does not exist or does not speak.", param="model")
-        known = ServedTtsModel()
+        served_model = ServedTtsModel()
     text = _read_tts_text(fields, "text" if xai else "input")
-    maximum = _LIMITS.get(dialect.name, _MAX)
+    maximum = _MAX_CHARS.get(dialect.name, _DEFAULT_MAX_CHARS)
     if len(text) > maximum:
         raise ApiError("bad_value", f"the text has {len(text)} characters, more than {maximum}", param="input")
     if xai:
@@ -65,17 +72,19 @@ def read_tts_request(fields: Any, dialect: Dialect, models: Mapping[str, ServedT
     stream = fields.get("stream") is True or fields.get("stream_format") == "sse"
     output = fields.get("output_format") if xai else fields
     output = output if isinstance(output, dict) else {}
-    form = output.get("codec" if xai else "response_format") or _ORDINARY[dialect.name]
-    if form not in known.formats or (stream and dialect.name == "together" and form not in ("raw", "pcm")):
-        raise ApiError("bad_value", f"must be one of {sorted(known.formats)}", param="response_format")
-    params = _read_sample_rate(output)
+    audio_format = output.get("codec" if xai else "response_format") or _DEFAULT_FORMATS[dialect.name]
+    if audio_format not in served_model.formats or (
+        stream and dialect.name == "together" and audio_format not in ("raw", "pcm")
+    ):
+        raise ApiError("bad_value", f"must be one of {sorted(served_model.formats)}", param="response_format")
+    sample_rate = _read_sample_rate(output)
     return TtsRequest(
         model,
         text,
         _read_voice(fields, dialect),
-        form,
+        audio_format,
         _read_speed(fields),
-        (params or known.rate) if known.any_rate else known.rate,
+        (sample_rate or served_model.sample_rate) if served_model.takes_any_rate else served_model.sample_rate,
         stream,
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 from mediamill.tasks.local.media_generation.job_store import VideoJob
 
 _TICK = Decimal("1e-10")
-_XAI = {"completed": "done", "blocked": "done", "failed": "failed"}
+_XAI_STATUS = {"completed": "done", "blocked": "done", "failed": "failed"}
 
 
 def build_job_reply(job: VideoJob, status: str, link: str, expires: float) -> dict[str, Any]:
@@ -41,9 +41,9 @@ def build_job_reply(job: VideoJob, status: str, link: str, expires: float) -> di
         whole_seconds: dict[str, Any] = {
             name: int(reply[name]) for name in ("created_at", "completed_at") if name in reply
         }
-        kept = int(expires) if status == "completed" else None
-        rest = {"completed_at": None, "error": None, "expires_at": kept, "remixed_from_video_id": None}
-        return {**rest, "progress": round(100 * job.progress()), **reply, **whole_seconds}
+        expires_at = int(expires) if status == "completed" else None
+        empty_fields = {"completed_at": None, "error": None, "expires_at": expires_at, "remixed_from_video_id": None}
+        return {**empty_fields, "progress": round(100 * job.progress()), **reply, **whole_seconds}
     if status == "completed":
         reply["outputs"] = {"cost": float(job.usd), "video_url": link}
     return reply
@@ -51,14 +51,14 @@ def build_job_reply(job: VideoJob, status: str, link: str, expires: float) -> di
 
 def _build_xai_job(job: VideoJob, status: str, link: str) -> dict[str, Any]:
     if status not in ("completed", "blocked", "failed"):
-        shown = status if status == job.odd else "pending"
-        return {"status": shown, "model": job.model, "progress": round(100 * job.progress())}
-    reply: dict[str, Any] = {"status": _XAI[status], "model": job.model, "progress": 100}
+        shown_status = status if status == job.odd else "pending"
+        return {"status": shown_status, "model": job.model, "progress": round(100 * job.progress())}
+    reply: dict[str, Any] = {"status": _XAI_STATUS[status], "model": job.model, "progress": 100}
     reply["usage"] = build_usd_ticks(job.usd)
     if status == "failed":
         return {**reply, "error": dict(job.error or {})}
-    passed = status == "completed"
-    video = {"url": link if passed else "", "duration": job.what.seconds, "respect_moderation": passed}
+    allowed = status == "completed"
+    video = {"url": link if allowed else "", "duration": job.what.seconds, "respect_moderation": allowed}
     return {**reply, "video": video}
 
 

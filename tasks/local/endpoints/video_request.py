@@ -22,13 +22,13 @@ from mediamill.tasks.local.media_generation.generation_state import GenerationMo
 from mediamill.tasks.local.media_generation.specs import MAX_PROMPT_CHARS, VideoSpec, parse_size
 from mediamill.tasks.local.server.api_error import ApiError
 
-_ORDINARY_FPS = 24
-_ORDINARY_SIZE = (640, 360)
+_DEFAULT_FPS = 24
+_DEFAULT_SIZE = (640, 360)
 _MAX_SECONDS, _MAX_FPS = 60, 60
-_SHORT = {"360p": 360, "480p": 480, "540p": 540, "720p": 720, "768p": 768, "hd": 720, "1080p": 1080, "fhd": 1080}
-_XAI_SHORT = ("480p", "720p", "1080p")
+_SHORT_SIDES = {"360p": 360, "480p": 480, "540p": 540, "720p": 720, "768p": 768, "hd": 720, "1080p": 1080, "fhd": 1080}
+_XAI_RESOLUTIONS = ("480p", "720p", "1080p")
 _XAI_SECONDS = (1, 15)
-_KNOWN_MEDIA = ("frame_images", "frame_videos", "reference_images", "reference_videos", "source_video", "audio_inputs")
+_MEDIA_FIELDS = ("frame_images", "frame_videos", "reference_images", "reference_videos", "source_video", "audio_inputs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class VideoRequest:
     """A valid request."""
 
     model: str
-    clip: VideoSpec
+    spec: VideoSpec
 
 
 def read_video_request(fields: Any, wire: str, models: GenerationModels, *, strict: bool) -> VideoRequest:
@@ -53,57 +53,61 @@ def read_video_request(fields: Any, wire: str, models: GenerationModels, *, stri
     """
     if not isinstance(fields, dict):
         raise ApiError("bad_value", "the body must be a JSON object")
-    ordinary = next(iter(models.videos), "any")
+    default_model = next(iter(models.videos), "any")
     model = read_optional_text(fields, "model") or (
-        ordinary if wire == "openai" or not strict else read_required_text(fields, "model")
+        default_model if wire == "openai" or not strict else read_required_text(fields, "model")
     )
-    known = models.find_video_model(model) or (None if strict else ServedVideoModel())
-    if known is None:
+    served_model = models.find_video_model(model) or (None if strict else ServedVideoModel())
+    if served_model is None:
         message = f"The model `{model}` does not exist or does not make videos."
         raise ApiError("unknown_model", message, param="model")
-    read = {"together": _read_together_video, "openai": _read_openai_video, "xai": _read_xai_video}[wire]
-    return VideoRequest(model, read(fields, known, _read_video_prompt(fields, known)))
+    read_fields = {"together": _read_together_video, "openai": _read_openai_video, "xai": _read_xai_video}[wire]
+    return VideoRequest(model, read_fields(fields, served_model, _read_video_prompt(fields, served_model)))
 
 
-def _read_video_prompt(fields: Mapping[str, Any], known: ServedVideoModel) -> str:
-    prompt = (read_optional_text(fields, "prompt") or "") if known.optional else read_required_text(fields, "prompt")
-    minimum, maximum = known.prompt
+def _read_video_prompt(fields: Mapping[str, Any], served_model: ServedVideoModel) -> str:
+    prompt = (
+        (read_optional_text(fields, "prompt") or "") if served_model.optional else read_required_text(fields, "prompt")
+    )
+    minimum, maximum = served_model.prompt
     if prompt and not minimum <= len(prompt) <= maximum:
         message = f"prompt must have {minimum} to {maximum} characters, not {len(prompt)}"
         raise ApiError("bad_value", message, param="prompt")
     return prompt
 
 
-def _read_together_video(fields: Mapping[str, Any], known: ServedVideoModel, prompt: str) -> VideoSpec:
-    width, height = _read_video_size(fields, known)
-    seconds = _read_seconds(fields.get("seconds"), known, "seconds")
-    fps = read_optional_integer(fields, "fps", 1, _MAX_FPS) or (known.fps or (_ORDINARY_FPS,))[0]
-    if known.fps and fps not in known.fps:
-        raise ApiError("bad_value", f"fps must be one of {_join_numbers(known.fps)}", param="fps")
+def _read_together_video(fields: Mapping[str, Any], served_model: ServedVideoModel, prompt: str) -> VideoSpec:
+    width, height = _read_video_size(fields, served_model)
+    seconds = _read_seconds(fields.get("seconds"), served_model, "seconds")
+    fps = read_optional_integer(fields, "fps", 1, _MAX_FPS) or (served_model.fps or (_DEFAULT_FPS,))[0]
+    if served_model.fps and fps not in served_model.fps:
+        raise ApiError("bad_value", f"fps must be one of {_join_numbers(served_model.fps)}", param="fps")
     read_optional_integer(fields, "steps", 10, 50)
     read_optional_integer(fields, "output_quality", 0, 100)
     check_number(fields, "guidance_scale")
     read_optional_text(fields, "negative_prompt")
     check_boolean(fields, "generate_audio")
-    _check_media(fields, known)
-    form = read_choice(fields, "output_format", {"MP4", "WEBM"}, "MP4").lower()
+    _check_media(fields, served_model)
+    video_format = read_choice(fields, "output_format", {"MP4", "WEBM"}, "MP4").lower()
     return VideoSpec(
-        prompt[:MAX_PROMPT_CHARS], read_optional_integer(fields, "seed") or 0, width, height, seconds, fps, form
+        prompt[:MAX_PROMPT_CHARS], read_optional_integer(fields, "seed") or 0, width, height, seconds, fps, video_format
     )
 
 
-def _read_openai_video(fields: Mapping[str, Any], known: ServedVideoModel, prompt: str) -> VideoSpec:
-    seconds = _read_seconds(fields.get("seconds"), known, "seconds")
+def _read_openai_video(fields: Mapping[str, Any], served_model: ServedVideoModel, prompt: str) -> VideoSpec:
+    seconds = _read_seconds(fields.get("seconds"), served_model, "seconds")
     size = fields.get("size")
-    width, height = (known.sizes or (_ORDINARY_SIZE,))[0] if size is None else parse_size(size)
-    _check_video_size(known, width, height)
-    return VideoSpec(prompt[:MAX_PROMPT_CHARS], 0, width, height, seconds, (known.fps or (_ORDINARY_FPS,))[0], "mp4")
+    width, height = (served_model.sizes or (_DEFAULT_SIZE,))[0] if size is None else parse_size(size)
+    _check_video_size(served_model, width, height)
+    return VideoSpec(
+        prompt[:MAX_PROMPT_CHARS], 0, width, height, seconds, (served_model.fps or (_DEFAULT_FPS,))[0], "mp4"
+    )
 
 
-def _read_xai_video(fields: Mapping[str, Any], known: ServedVideoModel, prompt: str) -> VideoSpec:
-    seconds = read_optional_integer(fields, "duration", *_XAI_SECONDS) or (known.seconds or (6,))[0]
+def _read_xai_video(fields: Mapping[str, Any], served_model: ServedVideoModel, prompt: str) -> VideoSpec:
+    seconds = read_optional_integer(fields, "duration", *_XAI_SECONDS) or (served_model.seconds or (6,))[0]
     ratio = read_choice(fields, "aspect_ratio", RATIOS, "16:9")
-    short = _SHORT[read_choice(fields, "resolution", _XAI_SHORT, "480p")]
+    short = _SHORT_SIDES[read_choice(fields, "resolution", _XAI_RESOLUTIONS, "480p")]
     for name in ("image", "last_frame"):
         if fields.get(name) is not None:
             _check_url_object(fields[name], name)
@@ -111,56 +115,58 @@ def _read_xai_video(fields: Mapping[str, Any], known: ServedVideoModel, prompt: 
         _check_url_object(one, "reference_images")
     check_boolean(fields, "generate_audio")
     width, height = compute_size(short, ratio, "aspect_ratio")
-    return VideoSpec(prompt[:MAX_PROMPT_CHARS], 0, width, height, seconds, (known.fps or (_ORDINARY_FPS,))[0], "mp4")
+    return VideoSpec(
+        prompt[:MAX_PROMPT_CHARS], 0, width, height, seconds, (served_model.fps or (_DEFAULT_FPS,))[0], "mp4"
+    )
 
 
-def _read_video_size(fields: Mapping[str, Any], known: ServedVideoModel) -> tuple[int, int]:
+def _read_video_size(fields: Mapping[str, Any], served_model: ServedVideoModel) -> tuple[int, int]:
     width, height = read_optional_integer(fields, "width", 16, 4096), read_optional_integer(fields, "height", 16, 4096)
     if (width is None) != (height is None):
         missing = "width" if width is None else "height"
         raise ApiError("missing_field", f"width and height go together; {missing} is missing", param=missing)
-    named = read_optional_text(fields, "resolution")
+    resolution = read_optional_text(fields, "resolution")
     if width is not None and height is not None:
         size = (width, height)
-    elif named is not None:
-        short = _SHORT[read_choice({"resolution": named.lower()}, "resolution", _SHORT, "720p")]
+    elif resolution is not None:
+        short = _SHORT_SIDES[read_choice({"resolution": resolution.lower()}, "resolution", _SHORT_SIDES, "720p")]
         size = compute_size(short, read_optional_text(fields, "ratio") or "16:9", "ratio")
     else:
-        size = (known.sizes or (_ORDINARY_SIZE,))[0]
-    _check_video_size(known, *size)
+        size = (served_model.sizes or (_DEFAULT_SIZE,))[0]
+    _check_video_size(served_model, *size)
     return size
 
 
-def _check_video_size(known: ServedVideoModel, width: int, height: int) -> None:
-    if known.sizes and (width, height) not in known.sizes:
-        allowed = ", ".join(f"{wide}x{high}" for wide, high in known.sizes)
+def _check_video_size(served_model: ServedVideoModel, width: int, height: int) -> None:
+    if served_model.sizes and (width, height) not in served_model.sizes:
+        allowed = ", ".join(f"{wide}x{high}" for wide, high in served_model.sizes)
         raise ApiError("bad_value", f"{width}x{height} is not supported; it must be one of {allowed}", param="size")
 
 
-def _read_seconds(value: Any, known: ServedVideoModel, name: str) -> int:
+def _read_seconds(value: Any, served_model: ServedVideoModel, name: str) -> int:
     """Whole seconds, told as a text or a number."""
     if value is None:
-        return (known.seconds or (5,))[0]
-    fields = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
-    seconds = int(fields) if fields.isascii() and fields.isdecimal() and len(fields) < 4 else 0  # noqa: PLR2004
-    if known.seconds and seconds not in known.seconds:
-        raise ApiError("bad_value", f"{name} must be one of {_join_numbers(known.seconds)}", param=name)
+        return (served_model.seconds or (5,))[0]
+    text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    seconds = int(text) if text.isascii() and text.isdecimal() and len(text) < 4 else 0  # noqa: PLR2004
+    if served_model.seconds and seconds not in served_model.seconds:
+        raise ApiError("bad_value", f"{name} must be one of {_join_numbers(served_model.seconds)}", param=name)
     if not 0 < seconds <= _MAX_SECONDS:
         raise ApiError("bad_value", f"{name} must be between 1 and {_MAX_SECONDS}", param=name)
     return seconds
 
 
-def _check_media(fields: Mapping[str, Any], known: ServedVideoModel) -> None:
+def _check_media(fields: Mapping[str, Any], served_model: ServedVideoModel) -> None:
     media = fields.get("media")
     if media is None:
         media = {}
-    if not isinstance(media, dict) or media.keys() - set(_KNOWN_MEDIA):
-        raise ApiError("bad_value", f"media must be an object of {', '.join(_KNOWN_MEDIA)}", param="media")
+    if not isinstance(media, dict) or media.keys() - set(_MEDIA_FIELDS):
+        raise ApiError("bad_value", f"media must be an object of {', '.join(_MEDIA_FIELDS)}", param="media")
     read_url_list(fields, "reference_images")
     read_url_list(media, "reference_images")
     frames = [*read_object_list(fields, "frame_images"), *read_object_list(media, "frame_images")]
-    if known.frames is not None and len(frames) > known.frames:
-        message = f"this model takes {known.frames} frame_images, not {len(frames)}"
+    if served_model.frames is not None and len(frames) > served_model.frames:
+        message = f"this model takes {served_model.frames} frame_images, not {len(frames)}"
         raise ApiError("bad_value", message, param="frame_images")
     for one in frames:
         read_required_text(one, "input_image")

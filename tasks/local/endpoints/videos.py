@@ -25,10 +25,10 @@ from mediamill.tasks.local.server.middleware import PaidEndpoint, build_reply_he
 from mediamill.tasks.local.server.multipart_form import parse_form
 from mediamill.tasks.local.server.server_state import RequestContext, ServerState
 
-_FATES: dict[str, JobOutcome] = {"job_fail": "failed", "job_stuck": "stuck", "moderated": "blocked"}
-_BLOCKED = {"together": "content_policy_violation", "openai": "moderation_blocked", "xai": "moderation_blocked"}
-_FAILED = {"code": "processing_failed", "message": "Video generation failed."}
-_WITHHELD = "The video was rejected by the safety system."
+_OUTCOME_BY_FAULT: dict[str, JobOutcome] = {"job_fail": "failed", "job_stuck": "stuck", "moderated": "blocked"}
+_BLOCKED_CODES = {"together": "content_policy_violation", "openai": "moderation_blocked", "xai": "moderation_blocked"}
+_FAILURE = {"code": "processing_failed", "message": "Video generation failed."}
+_BLOCKED_MESSAGE = "The video was rejected by the safety system."
 
 
 async def _answer_videos(state: ServerState, context: RequestContext, fields: Any) -> web.Response:
@@ -78,23 +78,23 @@ def _create_job(state: ServerState, context: RequestContext, params: VideoReques
     """The job, on the bill unless it fails or a fault says otherwise."""
     fault = context.fault
     kind = fault.kind if fault is not None else ""
-    fate = _FATES.get(kind, "completed")
+    outcome = _OUTCOME_BY_FAULT.get(kind, "completed")
     billed = fault.billed if fault is not None else None
-    if billed is True or (billed is None and fate in ("completed", "stuck")):
+    if billed is True or (billed is None and outcome in ("completed", "stuck")):
         state.prices.charge_media(context.call, videos=1)
     now = time.time()
     body = fault.body if fault is not None else None
     return VideoJob(
         id=make_id("video_"),
         model=params.model,
-        what=params.clip,
+        what=params.spec,
         source=context.call.file_sha256,
         hops=wire == "together",
         wire=wire,
         created=now,
         ready=now + state.rng.uniform(*state.generation.job_seconds),
         usd=context.call.usd or "0",
-        fate=fate,
+        fate=outcome,
         error=_build_job_error(wire, kind, body),
         odd=str(body or "validating") if kind == "job_status" else None,
     )
@@ -103,17 +103,17 @@ def _create_job(state: ServerState, context: RequestContext, params: VideoReques
 def _build_job_error(wire: str, kind: str, body: Any) -> dict[str, str] | None:
     if kind not in ("job_fail", "moderated"):
         return None
-    usual = _FAILED if kind == "job_fail" else {"code": _BLOCKED[wire], "message": _WITHHELD}
+    default = _FAILURE if kind == "job_fail" else {"code": _BLOCKED_CODES[wire], "message": _BLOCKED_MESSAGE}
     given = body if isinstance(body, dict) else {"message": body} if body else {}
-    return {**usual, **{name: str(value) for name, value in given.items() if value is not None}}
+    return {**default, **{name: str(value) for name, value in given.items() if value is not None}}
 
 
 def _build_creation_reply(job: VideoJob) -> dict[str, Any]:
     """What creation answers: the job is waiting, however soon it ends."""
     if job.wire == "xai":
         return {"request_id": job.id}
-    waiting = replace(job, ready=job.created + 1e9, fate="completed")
-    return build_job_reply(waiting, job.odd or "queued", "", 0)
+    queued = replace(job, ready=job.created + 1e9, fate="completed")
+    return build_job_reply(queued, job.odd or "queued", "", 0)
 
 
 def _check_reference(context: RequestContext, params: VideoRequest) -> None:
@@ -131,6 +131,6 @@ def _check_reference(context: RequestContext, params: VideoRequest) -> None:
                 size = image.size
     except Exception:  # noqa: BLE001 - decoders raise whatever broken files make them raise
         raise ApiError("bad_picture", "Invalid input_reference: it must be jpeg, png or webp") from None
-    if size != (params.clip.width, params.clip.height):
+    if size != (params.spec.width, params.spec.height):
         message = "Inpaint image must match the requested width and height"
         raise ApiError("bad_value", message, param="input_reference")

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 import orjson
 from aiohttp import web
 
-from mediamill.tasks.local.faults.fault_rules import COMPUTED, Fault
+from mediamill.tasks.local.faults.fault_rules import REPLY_KINDS, Fault
 
-_BLOCK = 1 << 20
-_LOOK = 0.2
+_BLOCK_BYTES = 1 << 20
+_CHECK_SECONDS = 0.2
 _HTML = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
 
 
@@ -33,10 +33,10 @@ class EventStream(web.Response):
             return stream
         half = max(2, len(self.events) // 2)
         await stream.write(b"".join(self.events[:half]))
-        left = fault.interval
-        while left > 0 and request.transport is not None and not request.transport.is_closing():
-            await asyncio.sleep(min(left, _LOOK))
-            left -= _LOOK
+        remaining_seconds = fault.interval
+        while remaining_seconds > 0 and request.transport is not None and not request.transport.is_closing():
+            await asyncio.sleep(min(remaining_seconds, _CHECK_SECONDS))
+            remaining_seconds -= _CHECK_SECONDS
         await stream.write(b"".join(self.events[half:]))
         return stream
 
@@ -49,7 +49,7 @@ async def send_broken_reply(request: web.BaseRequest, fault: Fault, reply: web.R
         fault: a computed one, its delay already over.
         reply: what would have been sent.
     """
-    if isinstance(reply, EventStream) and fault.kind not in COMPUTED - {"delay"}:
+    if isinstance(reply, EventStream) and fault.kind not in REPLY_KINDS - {"delay"}:
         return await reply.send(request, fault)
     body = reply.body
     assert isinstance(body, bytes)
@@ -79,7 +79,7 @@ async def send_fault_reply(request: web.BaseRequest, fault: Fault, headers: Mapp
         return _reset_connection(request)
     if fault.kind == "hang":
         while request.transport is not None and not request.transport.is_closing():
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(_CHECK_SECONDS)
         return web.Response()
     if fault.kind == "redirect":
         return web.Response(status=302, headers={**headers, "location": fault.location})
@@ -92,8 +92,8 @@ async def send_fault_reply(request: web.BaseRequest, fault: Fault, headers: Mapp
             status=fault.status, text=fault.body, content_type=kind, headers={**headers, **fault.headers}
         )
     body = orjson.dumps(fault.body if fault.body is not None else _build_fault_body(fault.status))
-    sent = {"content-type": "application/json", **headers, **fault.headers}
-    return web.Response(status=fault.status, body=body, headers=sent)
+    all_headers = {"content-type": "application/json", **headers, **fault.headers}
+    return web.Response(status=fault.status, body=body, headers=all_headers)
 
 
 def _build_fault_body(status: int) -> dict[str, object]:
@@ -126,8 +126,8 @@ def _reset_connection(request: web.BaseRequest) -> web.Response:
 
 
 async def _start_stream(request: web.BaseRequest, headers: Mapping[str, str], length: int | None) -> web.StreamResponse:
-    sent = {name: value for name, value in headers.items() if name.lower() != "content-length"}
-    stream = web.StreamResponse(headers=sent)
+    sent_headers = {name: value for name, value in headers.items() if name.lower() != "content-length"}
+    stream = web.StreamResponse(headers=sent_headers)
     if length is not None:
         stream.content_length = length
     await stream.prepare(request)
@@ -137,8 +137,8 @@ async def _start_stream(request: web.BaseRequest, headers: Mapping[str, str], le
 async def _send_half(
     request: web.BaseRequest, body: bytes, headers: Mapping[str, str], *, reset: bool
 ) -> web.StreamResponse:
-    whole = None if headers.get("content-type", "").startswith("text/event-stream") else len(body)
-    stream = await _start_stream(request, headers, whole)
+    length = None if headers.get("content-type", "").startswith("text/event-stream") else len(body)
+    stream = await _start_stream(request, headers, length)
     await stream.write(body[: len(body) // 2])
     if reset:
         await asyncio.sleep(0.05)  # an RST at once may overtake the half that was sent
@@ -164,18 +164,18 @@ async def _send_padded(
     """The reply, then spaces: valid JSON up to ``size`` bytes."""
     stream = await _start_stream(request, headers, max(size, len(body)))
     await stream.write(body)
-    left = size - len(body)
-    while left > 0:
-        await stream.write(b" " * min(left, _BLOCK))
-        left -= _BLOCK
+    remaining_bytes = size - len(body)
+    while remaining_bytes > 0:
+        await stream.write(b" " * min(remaining_bytes, _BLOCK_BYTES))
+        remaining_bytes -= _BLOCK_BYTES
     return stream
 
 
 async def _send_gzip_bomb(request: web.BaseRequest, headers: Mapping[str, str], size: int) -> web.StreamResponse:
     """A thousandth of ``size`` bytes, that unpacks to all of them."""
     stream = await _start_stream(request, {**headers, "content-encoding": "gzip"}, None)
-    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
-    for at in range(0, size, _BLOCK):
-        await stream.write(packer.compress(b" " * min(_BLOCK, size - at)))
-    await stream.write(packer.flush())
+    compressor = zlib.compressobj(9, zlib.DEFLATED, 31)
+    for at in range(0, size, _BLOCK_BYTES):
+        await stream.write(compressor.compress(b" " * min(_BLOCK_BYTES, size - at)))
+    await stream.write(compressor.flush())
     return stream

@@ -11,16 +11,16 @@ from mediamill.tasks.errors import NoSuchOption, UsageError
 
 T = TypeVar("T")
 
-UNCOMPUTED = frozenset({"status", "reset", "redirect", "error_in_200", "hang"})
-COMPUTED = frozenset(
+IMMEDIATE_KINDS = frozenset({"status", "reset", "redirect", "error_in_200", "hang"})
+REPLY_KINDS = frozenset(
     ["delay", "close", "reset_mid_body", "short_body", "drip", "bad_json", "empty", "huge", "gzip_bomb", "wrong_type"]
 )
-OF_COMPLETIONS = frozenset({"say", "stream_error", "no_done", "undone", "stall", "empty_chunks"})
-ON_SOCKETS = frozenset({"socket_close", "socket_failed", "socket_silence"})
-OF_JOBS = frozenset({"job_fail", "job_stuck", "job_status", "moderated"})
-ON_FILES = frozenset({"cut_download", "expired_link"})
-KINDS = UNCOMPUTED | COMPUTED | ON_SOCKETS | OF_COMPLETIONS | OF_JOBS | ON_FILES
-UNANSWERED = frozenset({"close", "reset", "hang"})
+COMPLETION_KINDS = frozenset({"say", "stream_error", "no_done", "undone", "stall", "empty_chunks"})
+SOCKET_KINDS = frozenset({"socket_close", "socket_failed", "socket_silence"})
+JOB_KINDS = frozenset({"job_fail", "job_stuck", "job_status", "moderated"})
+FILE_KINDS = frozenset({"cut_download", "expired_link"})
+KINDS = IMMEDIATE_KINDS | REPLY_KINDS | SOCKET_KINDS | COMPLETION_KINDS | JOB_KINDS | FILE_KINDS
+KINDS_WITHOUT_STATUS = frozenset({"close", "reset", "hang"})
 """Kinds after which no status line was sent."""
 
 
@@ -118,7 +118,7 @@ class Fault:
     @property
     def needs_reply(self) -> bool:
         """The answer is worked out before it breaks."""
-        return self.kind in COMPUTED | OF_COMPLETIONS | OF_JOBS or self.billed is True
+        return self.kind in REPLY_KINDS | COMPLETION_KINDS | JOB_KINDS or self.billed is True
 
 
 @dataclass(slots=True)
@@ -128,35 +128,35 @@ class FaultRule:
     match: FaultMatch
     fault: Fault
     times: int | None = None
-    seen: int = 0
-    struck: int = 0
+    n_matched: int = 0
+    n_applied: int = 0
 
     def count_request(self, facts: RequestFacts) -> bool:
         """Count a request; True when it is to break."""
         if not self.match.matches(facts):
             return False
-        self.seen += 1
-        if not self.match.includes_number(self.seen) or (self.times is not None and self.struck >= self.times):
+        self.n_matched += 1
+        if not self.match.includes_number(self.n_matched) or (self.times is not None and self.n_applied >= self.times):
             return False
-        self.struck += 1
+        self.n_applied += 1
         return True
 
 
 def find_fault(rules: Sequence[FaultRule], facts: RequestFacts) -> Fault | None:
     """The fault of the first rule that strikes; all rules but those of files count the request."""
-    struck = [rule.fault for rule in rules if rule.fault.kind not in ON_FILES and rule.count_request(facts)]
-    return struck[0] if struck else None
+    faults = [rule.fault for rule in rules if rule.fault.kind not in FILE_KINDS and rule.count_request(facts)]
+    return faults[0] if faults else None
 
 
 def find_read_fault(rules: Sequence[FaultRule], facts: RequestFacts, kinds: Collection[str] = ()) -> Fault | None:
     """The fault of a poll, a link or a file; rules of ``kinds`` and those that name a path count it."""
-    meant = [
+    candidates = [
         rule
         for rule in rules
-        if rule.fault.kind in kinds or (rule.match.path is not None and rule.fault.kind not in ON_FILES | OF_JOBS)
+        if rule.fault.kind in kinds or (rule.match.path is not None and rule.fault.kind not in FILE_KINDS | JOB_KINDS)
     ]
-    struck = [rule.fault for rule in meant if rule.count_request(facts)]
-    return struck[0] if struck else None
+    faults = [rule.fault for rule in candidates if rule.count_request(facts)]
+    return faults[0] if faults else None
 
 
 def parse_fault_rules(given: Any) -> list[FaultRule]:
@@ -181,11 +181,11 @@ def parse_fault_rules(given: Any) -> list[FaultRule]:
     return rules
 
 
-def _parse_entry(kind: type[T], given: Any, where: str) -> T:
-    known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
+def _parse_entry(cls: type[T], given: Any, where: str) -> T:
+    known = [f.name for f in fields(cls)]  # type: ignore[arg-type]
     if not isinstance(given, dict):
         raise UsageError(f"{where}: {given!r} is not an object")
     for name in given:
         if name not in known:
             raise NoSuchOption("entry", name, known, where=where)
-    return kind(**given)
+    return cls(**given)

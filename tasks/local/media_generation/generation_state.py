@@ -77,11 +77,11 @@ def read_generation_models(known: Mapping[str, Any], dialect: str, named: Iterab
     )
 
 
-def _parse_model_facts(given: Mapping[str, Any] | None) -> dict[str, Any]:
-    facts = {name: tuple(value) if isinstance(value, list) else value for name, value in (given or {}).items()}
-    if "sizes" in facts:
-        facts["sizes"] = tuple(parse_size(size) for size in facts["sizes"])
-    return facts
+def _parse_model_facts(fields: Mapping[str, Any] | None) -> dict[str, Any]:
+    params = {name: tuple(value) if isinstance(value, list) else value for name, value in (fields or {}).items()}
+    if "sizes" in params:
+        params["sizes"] = tuple(parse_size(size) for size in params["sizes"])
+    return params
 
 
 @dataclass(slots=True)

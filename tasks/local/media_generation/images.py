@@ -20,16 +20,16 @@ _SOFTWARE = 0x0131
 _DESCRIPTION = 0x010E
 
 
-def render_image(picture: ImageSpec) -> bytes:
+def render_image(spec: ImageSpec) -> bytes:
     """The picture's file. Blocking; the same bytes for the same picture."""
-    number = hash_prompt(picture.words, picture.seed)
-    image = render_card(picture.words, picture.width, picture.height, number % _HUES / _HUES)
+    digest = hash_prompt(spec.words, spec.seed)
+    image = render_card(spec.words, spec.width, spec.height, digest % _HUES / _HUES)
     file = BytesIO()
-    image.save(file, picture.form, **_save_options(picture.form))
+    image.save(file, spec.form, **_save_options(spec.form))
     return file.getvalue()
 
 
-def render_card(words: str, width: int, height: int, hue: float) -> Image:
+def render_card(text: str, width: int, height: int, hue: float) -> Image:
     """A picture in memory; ``hue`` is 0 to 1."""
     from PIL import Image, ImageDraw, ImageOps
 
@@ -40,30 +40,30 @@ def render_card(words: str, width: int, height: int, hue: float) -> Image:
     font, margin = _load_font(size), size
     across = max(8, int((width - 2 * margin) / (0.55 * size)))
     down = max(1, int((height - 4 * margin) / (1.4 * size)))
-    lines = textwrap.wrap(words, across)[:down]
+    lines = textwrap.wrap(text, across)[:down]
     pen.multiline_text((margin, margin), "\n".join(lines), fill="white", font=font, spacing=size * 0.3)
     pen.text((margin, height - margin), MARK, fill="white", font=font, anchor="ls")
     return image
 
 
 def _to_rgb(hue: float, value: float) -> tuple[int, int, int]:
-    red, green, blue = (round(255 * part) for part in colorsys.hsv_to_rgb(hue, 0.6, value))
+    red, green, blue = (round(255 * channel) for channel in colorsys.hsv_to_rgb(hue, 0.6, value))
     return red, green, blue
 
 
-def _save_options(form: str) -> dict[str, Any]:
+def _save_options(image_format: str) -> dict[str, Any]:
     """How a format is written: fast, and with a note that it is simulated."""
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
-    if form == "png":
+    if image_format == "png":
         notes = PngInfo()
         notes.add_text("Software", "mediamill")
         notes.add_text("Comment", MARK)
         return {"compress_level": 1, "pnginfo": notes}
     exif = Image.Exif()
     exif[_SOFTWARE], exif[_DESCRIPTION] = "mediamill", MARK
-    return {"quality": 80, "exif": exif.tobytes(), **({"method": 0} if form == "webp" else {})}
+    return {"quality": 80, "exif": exif.tobytes(), **({"method": 0} if image_format == "webp" else {})}
 
 
 @lru_cache(_MAX_FONT)

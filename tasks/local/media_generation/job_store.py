@@ -15,11 +15,11 @@ import orjson
 from mediamill.tasks.local.billing.record_file import RecordFile
 from mediamill.tasks.local.media_generation.specs import ImageSpec, VideoSpec
 
-KEPT = 100_000
+MAX_KEPT_ITEMS = 100_000
 """Jobs and linked pictures that are remembered."""
 
-_QUEUED = 0.25
-_MICRO = 1_000_000
+_QUEUED_SHARE = 0.25
+_MICROSECONDS = 1_000_000
 
 JobOutcome = Literal["completed", "failed", "stuck", "blocked"]
 
@@ -46,12 +46,12 @@ class GeneratedMedia:
 
     def create_link_token(self) -> str:
         """A new link's token."""
-        self.linked = max(int(time.time() * _MICRO), self.linked + 1)
+        self.linked = max(int(time.time() * _MICROSECONDS), self.linked + 1)
         return f"{self.id}.{self.linked:x}"
 
     def is_link_valid(self, stamp: int, seconds: float) -> bool:
         """The link made at ``stamp`` still works, where links live so many seconds."""
-        return stamp > self.dead and time.time() < stamp / _MICRO + seconds
+        return stamp > self.dead and time.time() < stamp / _MICROSECONDS + seconds
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,14 +80,14 @@ class VideoJob(GeneratedMedia):
         """Share of its time that is over, 0 to 1; it has ended at 1."""
         if self.fate == "stuck":
             return 0.5
-        now, whole = time.time(), self.ready - self.created
-        return 1.0 if now >= self.ready else max(0.0, (now - self.created) / whole)
+        now, total = time.time(), self.ready - self.created
+        return 1.0 if now >= self.ready else max(0.0, (now - self.created) / total)
 
     def status(self) -> str:
         """Queued, in_progress, completed, failed or blocked."""
         done = self.progress()
         if done < 1:
-            return "queued" if done < _QUEUED else "in_progress"
+            return "queued" if done < _QUEUED_SHARE else "in_progress"
         return self.fate
 
 
@@ -107,19 +107,19 @@ class JobStore:
     def add(self, item: GeneratedMedia) -> None:
         """Remember it; the oldest are forgotten above a bound."""
         self._items[item.id] = item
-        if len(self._items) > KEPT:
+        if len(self._items) > MAX_KEPT_ITEMS:
             self._items.popitem(last=False)
         if self._file is not None and isinstance(item, VideoJob):
             self._file.append(asdict(item))
 
-    def get(self, name: str) -> GeneratedMedia | None:
+    def get(self, item_id: str) -> GeneratedMedia | None:
         """By its id."""
-        return self._items.get(name)
+        return self._items.get(item_id)
 
     def find_linked(self, token: str) -> tuple[GeneratedMedia, int] | None:
         """What a link's token stands for, and when the link was made."""
-        name, _, stamp = token.partition(".")
-        item = self._items.get(name)
+        item_id, _, stamp = token.partition(".")
+        item = self._items.get(item_id)
         try:
             return (item, int(stamp, 16)) if item is not None else None
         except ValueError:
@@ -137,7 +137,7 @@ class JobStore:
 
     def _open_file(self, file: Path) -> None:
         self._file, lines = RecordFile.open(file, "the jobs")
-        for line in lines[-KEPT:]:
+        for line in lines[-MAX_KEPT_ITEMS:]:
             try:
                 entry: Any = orjson.loads(line)
                 job = VideoJob(**{**entry, "what": VideoSpec(**entry["what"])})

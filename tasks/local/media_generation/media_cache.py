@@ -26,7 +26,7 @@ class MediaCache:
     """
 
     def __init__(self, max_bytes: int = _MAX_BYTES) -> None:
-        self._maximum = max_bytes
+        self._max_bytes = max_bytes
         self._sizes: OrderedDict[str, int] = OrderedDict()
         self._total = 0
         self._rendering: dict[str, asyncio.Task[None]] = {}
@@ -34,15 +34,15 @@ class MediaCache:
         self.threads = ThreadPoolExecutor(2, thread_name_prefix="making")
         """Two things are drawn, or large bodies read, at a time, whoever asked for them."""
 
-    async def open_file(self, what: ImageSpec | VideoSpec) -> BinaryIO:
+    async def open_file(self, spec: ImageSpec | VideoSpec) -> BinaryIO:
         """The file, open for reading; it can be read to its end whatever happens to the folder."""
         while True:
             try:
-                file = (self._get_folder() / what.name).open("rb")
+                file = (self._get_folder() / spec.name).open("rb")
             except FileNotFoundError:
-                await self._ensure_rendered(what)
+                await self._ensure_rendered(spec)
             else:
-                self._sizes.move_to_end(what.name)
+                self._sizes.move_to_end(spec.name)
                 return file
 
     async def render_image_bytes(self, image: ImageSpec) -> bytes:
@@ -61,33 +61,33 @@ class MediaCache:
             self._folder = Path(tempfile.mkdtemp(prefix="mediamill-made-"))
         return self._folder
 
-    async def _ensure_rendered(self, what: ImageSpec | VideoSpec) -> None:
+    async def _ensure_rendered(self, spec: ImageSpec | VideoSpec) -> None:
         """Wait until it is there; however many wait, it is drawn once."""
-        task = self._rendering.get(what.name)
+        task = self._rendering.get(spec.name)
         if task is None:
-            task = self._rendering[what.name] = asyncio.create_task(self._render_and_keep(what))
+            task = self._rendering[spec.name] = asyncio.create_task(self._render_and_keep(spec))
         await asyncio.shield(task)
 
-    async def _render_and_keep(self, what: ImageSpec | VideoSpec) -> None:
-        path = self._get_folder() / what.name
+    async def _render_and_keep(self, spec: ImageSpec | VideoSpec) -> None:
+        path = self._get_folder() / spec.name
         part = path.with_name("." + path.name)
         try:
-            size = await asyncio.get_running_loop().run_in_executor(self.threads, _write_media, what, part)
+            size = await asyncio.get_running_loop().run_in_executor(self.threads, _write_media, spec, part)
             part.rename(path)
         finally:
-            del self._rendering[what.name]
-        self._sizes[what.name] = size
+            del self._rendering[spec.name]
+        self._sizes[spec.name] = size
         self._total += size
-        while self._total > self._maximum and len(self._sizes) > 1:
-            name, gone = self._sizes.popitem(last=False)
-            self._total -= gone
+        while self._total > self._max_bytes and len(self._sizes) > 1:
+            name, dropped_bytes = self._sizes.popitem(last=False)
+            self._total -= dropped_bytes
             with suppress(OSError):
                 (self._get_folder() / name).unlink()
 
 
-def _write_media(what: ImageSpec | VideoSpec, path: Path) -> int:
-    if isinstance(what, ImageSpec):
-        path.write_bytes(render_image(what))
+def _write_media(spec: ImageSpec | VideoSpec, path: Path) -> int:
+    if isinstance(spec, ImageSpec):
+        path.write_bytes(render_image(spec))
     else:
-        render_video(what, path)
+        render_video(spec, path)
     return path.stat().st_size

@@ -56,9 +56,9 @@ class VideoSpec:
         return _make_file_name(repr(self), self.form)
 
 
-def hash_prompt(words: str, seed: int) -> int:
+def hash_prompt(text: str, seed: int) -> int:
     """A number that stands for a prompt and its seed."""
-    return int.from_bytes(hashlib.sha256(f"{seed}\0{words}".encode("utf-8", "replace")).digest()[:8], "big")
+    return int.from_bytes(hashlib.sha256(f"{seed}\0{text}".encode("utf-8", "replace")).digest()[:8], "big")
 
 
 def _make_file_name(description: str, form: str) -> str:
@@ -71,7 +71,7 @@ def parse_size(value: object) -> tuple[int, int]:
     Raises:
         ApiError: when it is no such text.
     """
-    found = _SIZE.fullmatch(value) if isinstance(value, str) else None
-    if found is None or not all(0 < int(side) <= _MAX_SIDE for side in found.groups()):
+    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if match is None or not all(0 < int(side) <= _MAX_SIDE for side in match.groups()):
         raise ApiError("bad_value", f"size must be like 1024x1024, at most {_MAX_SIDE} each way", param="size")
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])

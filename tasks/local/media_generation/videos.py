@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from av import VideoFrame
 
 _HUES = 12
-_TURN = 0.04
-_STEPS_A_SECOND = 2
+_HUE_STEP = 0.04
+_STEPS_PER_SECOND = 2
 _CODECS: dict[str, tuple[tuple[str, dict[str, str]], ...]] = {
     "mp4": (("libx264", {"preset": "ultrafast", "tune": "zerolatency", "crf": "32"}), ("mpeg4", {})),
     "webm": (("libvpx", {"deadline": "realtime", "cpu-used": "16", "lag-in-frames": "0", "auto-alt-ref": "0"}),),
@@ -35,30 +35,30 @@ class _Packet:
     key: bool
 
 
-def render_video(clip: VideoSpec, path: Path) -> None:
+def render_video(spec: VideoSpec, path: Path) -> None:
     """Write a video. Blocking; the same bytes for the same video."""
     import av
 
-    hue = hash_prompt(clip.words, clip.seed) % _HUES
-    total = clip.seconds * clip.fps
-    first = min(total, max(2, clip.fps // 2))
-    with av.open(str(path), "w", format=clip.form, options={"fflags": "+bitexact"}) as container:
+    hue = hash_prompt(spec.words, spec.seed) % _HUES
+    total = spec.seconds * spec.fps
+    first = min(total, max(2, spec.fps // 2))
+    with av.open(str(path), "w", format=spec.form, options={"fflags": "+bitexact"}) as container:
         container.metadata["comment"] = MARK
-        codec, options = _choose_codec(clip.form)
-        stream: Any = container.add_stream(codec, rate=clip.fps, options=options)
-        _configure_encoder(stream.codec_context, clip)
-        frame = _render_frame(clip.words, clip.width, clip.height, hue / _HUES, codec)
+        codec, options = _choose_codec(spec.form)
+        stream: Any = container.add_stream(codec, rate=spec.fps, options=options)
+        _configure_encoder(stream.codec_context, spec)
+        frame = _render_frame(spec.words, spec.width, spec.height, hue / _HUES, codec)
         for number in range(first):
-            for packet in stream.encode(_set_frame_time(frame, number, clip.fps)):
+            for packet in stream.encode(_set_frame_time(frame, number, spec.fps)):
                 container.mux(packet)
         for packet in stream.encode():
             container.mux(packet)
-        rest = _encode_rest(clip.width, clip.height, clip.fps, total - first, clip.form, hue)
-        for number, kept in enumerate(rest, first):
-            packet = av.Packet(kept.data)
-            packet.stream, packet.time_base = stream, Fraction(1, clip.fps)
+        later_packets = _encode_rest(spec.width, spec.height, spec.fps, total - first, spec.form, hue)
+        for number, encoded in enumerate(later_packets, first):
+            packet = av.Packet(encoded.data)
+            packet.stream, packet.time_base = stream, Fraction(1, spec.fps)
             packet.pts = packet.dts = number
-            packet.duration, packet.is_keyframe = 1, kept.key
+            packet.duration, packet.is_keyframe = 1, encoded.key
             container.mux(packet)
 
 
@@ -82,19 +82,19 @@ def _encode_rest(width: int, height: int, fps: int, frames: int, form: str, hue:
 
 def _generate_frames(width: int, height: int, fps: int, frames: int, hue: int, codec: str) -> Iterator[VideoFrame]:
     """Frames whose colour takes a step twice a second."""
-    each = max(1, fps // _STEPS_A_SECOND)
-    shown = None
+    frames_per_step = max(1, fps // _STEPS_PER_SECOND)
+    current = None
     for number in range(frames):
-        if number % each == 0:
-            shown = _render_frame("", width, height, hue / _HUES + _TURN * (1 + number // each), codec)
-        assert shown is not None
-        yield _set_frame_time(shown, number, fps)
+        if number % frames_per_step == 0:
+            current = _render_frame("", width, height, hue / _HUES + _HUE_STEP * (1 + number // frames_per_step), codec)
+        assert current is not None
+        yield _set_frame_time(current, number, fps)
 
 
-def _render_frame(words: str, width: int, height: int, hue: float, codec: str) -> VideoFrame:
+def _render_frame(text: str, width: int, height: int, hue: float, codec: str) -> VideoFrame:
     import av
 
-    image = render_card(words, width, height, hue % 1.0)
+    image = render_card(text, width, height, hue % 1.0)
     from_image: Any = av.VideoFrame.from_image
     frame: VideoFrame = from_image(image).reformat(format=_choose_pixel_format(width, height, codec))
     return frame
@@ -105,10 +105,10 @@ def _set_frame_time(frame: VideoFrame, number: int, fps: int) -> VideoFrame:
     return frame
 
 
-def _configure_encoder(encoder: Any, clip: VideoSpec) -> None:
-    encoder.width, encoder.height = clip.width, clip.height
-    encoder.pix_fmt = _choose_pixel_format(clip.width, clip.height, encoder.name)
-    encoder.framerate, encoder.time_base = clip.fps, Fraction(1, clip.fps)
+def _configure_encoder(encoder: Any, spec: VideoSpec) -> None:
+    encoder.width, encoder.height = spec.width, spec.height
+    encoder.pix_fmt = _choose_pixel_format(spec.width, spec.height, encoder.name)
+    encoder.framerate, encoder.time_base = spec.fps, Fraction(1, spec.fps)
     encoder.gop_size = 100_000
     encoder.thread_count = 1  # several threads would not always write the same bytes
 

@@ -20,70 +20,74 @@ from typing import Any
 
 from mediamill.tasks.local.sandbox.lockdown import LockdownError, lock_down
 
-_RICH = {
+_MIME_BY_METHOD = {
     "_repr_png_": "image/png",
     "_repr_jpeg_": "image/jpeg",
     "_repr_svg_": "image/svg+xml",
     "_repr_html_": "text/html",
 }
-_LONGEST_REPR = 100_000
+_MAX_REPR_CHARS = 100_000
 
 
 class CellRunner:
     """Runs cells in one namespace, one after another."""
 
-    def __init__(self, max_output: int) -> None:
-        self._maximum = max_output
-        self._count = 0
-        self._shown: list[dict[str, Any]] = []
-        self._names: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__, "display": self._display}
+    def __init__(self, max_output_bytes: int) -> None:
+        self._max_output_bytes = max_output_bytes
+        self._n_cells = 0
+        self._displayed: list[dict[str, Any]] = []
+        self._namespace: dict[str, Any] = {
+            "__name__": "__main__",
+            "__builtins__": __builtins__,
+            "display": self._display,
+        }
 
     def run(self, code: str) -> list[dict[str, Any]]:
         """A cell's outputs, in the order of their kinds: printed, shown, returned, failed."""
-        self._count += 1
-        self._shown = []
-        ending: list[dict[str, Any]] = []
+        self._n_cells += 1
+        self._displayed = []
+        results: list[dict[str, Any]] = []
         streams: dict[str, str] = {}
         with self._capture_output(streams):
             try:
-                value = self._evaluate(code, f"<cell {self._count}>")
+                value = self._evaluate(code, f"<cell {self._n_cells}>")
                 self._collect_figures()
                 if value is not None:
-                    ending.append({"type": "execute_result", "data": _to_rich_output(value)})
+                    results.append({"type": "execute_result", "data": _to_rich_output(value)})
             except SystemExit as stop:
                 if stop.code not in (None, 0):
-                    ending.append({"type": "error", "data": f"SystemExit: {stop.code}"})
+                    results.append({"type": "error", "data": f"SystemExit: {stop.code}"})
             except BaseException as error:  # noqa: BLE001 - foreign code may raise anything
-                ending.append({"type": "error", "data": _format_traceback(error)})
+                results.append({"type": "error", "data": _format_traceback(error)})
         printed = [{"type": name, "data": text} for name, text in streams.items() if text]
-        return [*printed, *self._shown, *ending]
+        return [*printed, *self._displayed, *results]
 
     def _evaluate(self, code: str, name: str) -> Any:
         """Run a cell; the value of its last line where that is an expression."""
         linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)
         tree = ast.parse(code, name)
         last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
-        exec(compile(tree, name, "exec"), self._names)  # noqa: S102 - that is what this process is for
+        exec(compile(tree, name, "exec"), self._namespace)  # noqa: S102 - that is what this process is for
         if last is None:
             return None
         assert isinstance(last, ast.Expr)
-        return eval(compile(ast.Expression(last.value), name, "eval"), self._names)  # noqa: S307
+        return eval(compile(ast.Expression(last.value), name, "eval"), self._namespace)  # noqa: S307
 
     def _display(self, *values: Any) -> None:
-        self._shown += [{"type": "display_data", "data": _to_rich_output(value)} for value in values]
+        self._displayed += [{"type": "display_data", "data": _to_rich_output(value)} for value in values]
 
     def _collect_figures(self) -> None:
         """Figures that were drawn and not shown elsewhere."""
-        plots = sys.modules.get("matplotlib.pyplot")
-        if plots is None:
+        pyplot = sys.modules.get("matplotlib.pyplot")
+        if pyplot is None:
             return
         import io
 
-        for number in plots.get_fignums():
-            drawn = io.BytesIO()
-            plots.figure(number).savefig(drawn, format="png")
-            self._shown.append({"type": "display_data", "data": {"image/png": _encode_base64(drawn.getvalue())}})
-        plots.close("all")
+        for number in pyplot.get_fignums():
+            buffer = io.BytesIO()
+            pyplot.figure(number).savefig(buffer, format="png")
+            self._displayed.append({"type": "display_data", "data": {"image/png": _encode_base64(buffer.getvalue())}})
+        pyplot.close("all")
 
     @contextlib.contextmanager
     def _capture_output(self, streams: dict[str, str]) -> Iterator[None]:
@@ -100,9 +104,9 @@ class CellRunner:
                     stream.flush()
             for name, file in files.items():
                 file.seek(0)
-                data = file.read(self._maximum + 1)
-                text = data[: self._maximum].decode("utf-8", "replace")
-                streams[name] = text + ("\n... cut off" if len(data) > self._maximum else "")
+                data = file.read(self._max_output_bytes + 1)
+                text = data[: self._max_output_bytes].decode("utf-8", "replace")
+                streams[name] = text + ("\n... cut off" if len(data) > self._max_output_bytes else "")
                 file.close()
                 Path(f".{name}").unlink(missing_ok=True)
 
@@ -110,13 +114,13 @@ class CellRunner:
 def _to_rich_output(value: Any) -> dict[str, str]:
     """A value by MIME type: as text, and as a picture or a page where it can show itself as one."""
     fields = {}
-    for method, mime in _RICH.items():
+    for method, mime in _MIME_BY_METHOD.items():
         with contextlib.suppress(Exception):
-            shown = getattr(value, method)()
-            if shown is not None:
-                fields[mime] = _encode_base64(shown) if isinstance(shown, bytes) else str(shown)
+            rich = getattr(value, method)()
+            if rich is not None:
+                fields[mime] = _encode_base64(rich) if isinstance(rich, bytes) else str(rich)
     try:
-        fields["text/plain"] = repr(value)[:_LONGEST_REPR]
+        fields["text/plain"] = repr(value)[:_MAX_REPR_CHARS]
     except Exception as error:  # noqa: BLE001 - a value whose words fail is still a value
         fields["text/plain"] = f"<{type(value).__name__} that cannot be told: {error}>"
     return fields
@@ -137,7 +141,7 @@ def _format_traceback(error: BaseException) -> str:
 def main() -> int:
     """Serve cells until the other end closes."""
     limits = json.loads(sys.argv[1])
-    orders, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb", buffering=0)
+    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb", buffering=0)
     empty = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(empty, descriptor)
@@ -148,15 +152,15 @@ def main() -> int:
     try:
         lock_down(Path.cwd(), **limits)
     except LockdownError as error:
-        answers.write(json.dumps({"refused": str(error)}).encode() + b"\n")
+        replies.write(json.dumps({"refused": str(error)}).encode() + b"\n")
         return 1
-    answers.write(b'{"ready": true}\n')
-    cells, mine = CellRunner(output), os.getpid()
-    for line in orders:
-        fields = cells.run(json.loads(line)["code"])
-        if os.getpid() != mine:  # a child of the code that came back; the answer is its parent's
+    replies.write(b'{"ready": true}\n')
+    cells, own_pid = CellRunner(output), os.getpid()
+    for line in requests:
+        outputs = cells.run(json.loads(line)["code"])
+        if os.getpid() != own_pid:  # a child of the code that came back; the answer is its parent's
             os._exit(0)
-        answers.write(json.dumps({"outputs": fields}).encode() + b"\n")
+        replies.write(json.dumps({"outputs": outputs}).encode() + b"\n")
     return 0
 
 

@@ -24,9 +24,9 @@ from mediamill.tasks.local.server.api_error import ApiError
 
 _ROOT = Path(mediamill.__file__).parent.parent
 _LIMITS = {"memory": 4 * 2**30, "cpu_seconds": 600, "file_bytes": 256 * 2**20, "processes": 64, "output": 2**20}
-_MAX_LINE = 64 * 2**20
+_MAX_LINE_BYTES = 64 * 2**20
 _READY_SECONDS = 30.0
-_MAX = 32
+_MAX_SESSIONS = 32
 
 
 @dataclass(slots=True)
@@ -36,10 +36,10 @@ class SandboxSession:
     id: str
     folder: Path
     process: asyncio.subprocess.Process | None
-    started: float
-    expires: float
-    executed: int = 0
-    last: float = field(default_factory=time.time)
+    started_at: float
+    expires_at: float
+    n_executed: int = 0
+    last_used_at: float = field(default_factory=time.time)
     busy: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -58,12 +58,12 @@ class SandboxSessions:
         self._cell_seconds = cell_seconds
         self._sessions: dict[str, SandboxSession] = {}
 
-    async def find_or_start(self, session_id: str | None, *, pretend: bool) -> SandboxSession:
+    async def find_or_start(self, session_id: str | None, *, simulated: bool) -> SandboxSession:
         """The session of that id, or a new one where none is named.
 
         Args:
             session_id: as it was told before.
-            pretend: no process is needed, for nothing will be run.
+            simulated: no process is needed, for nothing will be run.
 
         Raises:
             ApiError: when it has expired, or code may not run here.
@@ -74,12 +74,12 @@ class SandboxSessions:
             if known is None:
                 raise ApiError("bad_value", f"Session {session_id[:60]} does not exist or has expired")
             return known
-        while len(self._sessions) >= _MAX:
-            await self.end(min(self._sessions.values(), key=lambda one: (one.busy.locked(), one.last)))
+        while len(self._sessions) >= _MAX_SESSIONS:
+            await self.end(min(self._sessions.values(), key=lambda one: (one.busy.locked(), one.last_used_at)))
         now = time.time()
         folder = Path(tempfile.mkdtemp(prefix="mediamill-code-"))
         session = SandboxSession(f"ses_{uuid.uuid4().hex}", folder, None, now, now + self._session_seconds)
-        if not pretend:
+        if not simulated:
             session.process = await self._start_process(folder)
         self._sessions[session.id] = session
         return session
@@ -87,8 +87,8 @@ class SandboxSessions:
     async def run(self, session: SandboxSession, code: str) -> list[dict[str, Any]]:
         """A cell's outputs; what runs too long ends its session."""
         async with session.busy:
-            session.executed += 1
-            session.last = time.time()
+            session.n_executed += 1
+            session.last_used_at = time.time()
             process = session.process
             assert process is not None
             assert process.stdin is not None
@@ -99,13 +99,13 @@ class SandboxSessions:
                 line = await asyncio.wait_for(process.stdout.readline(), self._cell_seconds)
                 reply: list[dict[str, Any]] = json.loads(line)["outputs"]
             except TimeoutError:
-                why = f"TimeoutError: the cell ran longer than {self._cell_seconds:g} s; its session was ended"
+                error = f"TimeoutError: the cell ran longer than {self._cell_seconds:g} s; its session was ended"
             except (ValueError, OSError, KeyError, TypeError):
-                why = "MemoryError: the interpreter ended: out of memory or processor time, or by itself"
+                error = "MemoryError: the interpreter ended: out of memory or processor time, or by itself"
             else:
                 return reply
             await self.end(session)
-            return [{"type": "error", "data": why}]
+            return [{"type": "error", "data": error}]
 
     def write_files(self, session: SandboxSession, files: Sequence[Any]) -> None:
         """Write files into the session's folder.
@@ -131,7 +131,7 @@ class SandboxSessions:
 
     def list_sessions(self) -> list[SandboxSession]:
         """Those that live, the oldest first."""
-        return sorted(self._sessions.values(), key=lambda one: one.started)
+        return sorted(self._sessions.values(), key=lambda one: one.started_at)
 
     async def end(self, session: SandboxSession) -> None:
         """Kill a session's processes and remove its folder."""
@@ -149,7 +149,7 @@ class SandboxSessions:
         self._sessions.clear()
 
     async def _end_expired(self) -> None:
-        for session in [one for one in self._sessions.values() if one.expires <= time.time()]:
+        for session in [one for one in self._sessions.values() if one.expires_at <= time.time()]:
             await self.end(session)
 
     async def _start_process(self, folder: Path) -> asyncio.subprocess.Process:
@@ -163,7 +163,7 @@ class SandboxSessions:
             cwd=folder,
             env=_make_environment(folder),
             start_new_session=True,
-            limit=_MAX_LINE,
+            limit=_MAX_LINE_BYTES,
         )
         assert process.stdout is not None
         try:
@@ -180,19 +180,19 @@ class SandboxSessions:
 
 def _write_session_file(folder: Path, path: PurePosixPath, data: bytes) -> None:
     """Write a file below the folder, through no link: the code in it may have laid some."""
-    place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    folder_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for part in path.parts[:-1]:
             with contextlib.suppress(FileExistsError):
-                os.mkdir(part, dir_fd=place)
-            inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place)
-            os.close(place)
-            place = inner
+                os.mkdir(part, dir_fd=folder_fd)
+            subfolder_fd = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder_fd)
+            os.close(folder_fd)
+            folder_fd = subfolder_fd
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        with os.fdopen(os.open(path.name, flags, 0o600, dir_fd=place), "wb") as file:
+        with os.fdopen(os.open(path.name, flags, 0o600, dir_fd=folder_fd), "wb") as file:
             file.write(data)
     finally:
-        os.close(place)
+        os.close(folder_fd)
 
 
 def _make_environment(folder: Path) -> dict[str, str]:

@@ -23,8 +23,8 @@ _ERRNO, _ALLOW = 0x0005_0000, 0x7FFF_0000
 _EPERM = 1
 _X32 = 0x4000_0000
 _CAPABILITIES = 0x2008_0522
-_LOAD, _EQUAL, _MIN, _RETURN = 0x20, 0x15, 0x35, 0x06
-_NUMBERS = {
+_LOAD, _EQUAL, _GREATER_EQUAL, _RETURN = 0x20, 0x15, 0x35, 0x06
+_SYSTEM_CALLS = {
     "x86_64": (
         0xC000_003E,
         (41, 42, 101, 310, 311, 321, 425, 438, 62, 200, 234, 129, 297, 424, 109, 112, 76),
@@ -43,12 +43,12 @@ removexattr by name, each with its kin."""
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT = 444, 445, 446
 _RULE_PATH = 1
-_READ = 0b1101
+_READ_RIGHTS = 0b1101
 """Execute, read a file, read a folder."""
-_READ_WRITE = 0b110
+_READ_WRITE_RIGHTS = 0b110
 _ALL_RIGHTS = (1 << 13) - 1
 """Every right of Landlock's first version."""
-_READABLE = (
+_READABLE_PATHS = (
     "/usr",
     "/lib",
     "/lib64",
@@ -81,7 +81,7 @@ def lock_down(folder: Path, *, memory: int, cpu_seconds: int, file_bytes: int, p
     Raises:
         CannotLock: when sockets cannot be refused here.
     """
-    if not sys.platform.startswith("linux") or platform.machine() not in _NUMBERS:
+    if not sys.platform.startswith("linux") or platform.machine() not in _SYSTEM_CALLS:
         raise LockdownError(f"no way is known to keep code from the network on {sys.platform} {platform.machine()}")
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -95,22 +95,22 @@ def lock_down(folder: Path, *, memory: int, cpu_seconds: int, file_bytes: int, p
 
 def _give_up_capabilities(libc: ctypes.CDLL) -> None:
     """An administrator could raise every limit again; for anybody else nothing changes."""
-    head, none = struct.pack("=Ii", _CAPABILITIES, 0), bytes(24)
-    if libc.capset(ctypes.create_string_buffer(head), ctypes.create_string_buffer(none)):
+    header, none = struct.pack("=Ii", _CAPABILITIES, 0), bytes(24)
+    if libc.capset(ctypes.create_string_buffer(header), ctypes.create_string_buffer(none)):
         raise LockdownError("the kernel does not let capabilities be given up")
 
 
 def _limit_resources(memory: int, cpu_seconds: int, file_bytes: int, processes: int) -> None:
-    for what, maximum in (
+    for limit, maximum in (
         (resource.RLIMIT_AS, memory),
         (resource.RLIMIT_CPU, cpu_seconds),
         (resource.RLIMIT_FSIZE, file_bytes),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NPROC, _count_threads() + processes),
     ):
-        _, hard = resource.getrlimit(what)
+        _, hard = resource.getrlimit(limit)
         bound = maximum if hard == resource.RLIM_INFINITY else min(maximum, hard)
-        resource.setrlimit(what, (bound, bound))
+        resource.setrlimit(limit, (bound, bound))
 
 
 def _count_threads() -> int:
@@ -131,10 +131,10 @@ def _restrict_files(libc: ctypes.CDLL, folder: Path) -> None:
     ruleset = libc.syscall(_CREATE_RULESET, handled, 8, 0)
     if ruleset < 0:
         return
-    readable = {*_READABLE, sys.prefix, sys.base_prefix, sys.exec_prefix, *(path for path in sys.path if path)}
+    readable = {*_READABLE_PATHS, sys.prefix, sys.base_prefix, sys.exec_prefix, *(path for path in sys.path if path)}
     for path in sorted(readable):
-        _allow_path(libc, ruleset, path, _READ)
-    _allow_path(libc, ruleset, os.devnull, _READ_WRITE)
+        _allow_path(libc, ruleset, path, _READ_RIGHTS)
+    _allow_path(libc, ruleset, os.devnull, _READ_WRITE_RIGHTS)
     _allow_path(libc, ruleset, str(folder), _ALL_RIGHTS)
     libc.syscall(_RESTRICT, ruleset, 0)
     os.close(ruleset)
@@ -142,23 +142,23 @@ def _restrict_files(libc: ctypes.CDLL, folder: Path) -> None:
 
 def _allow_path(libc: ctypes.CDLL, ruleset: int, path: str, rights: int) -> None:
     try:
-        place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        path_fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
         return
     file_rights = rights if Path(path).is_dir() else rights & 0b111
-    rule = ctypes.create_string_buffer(struct.pack("=Qi", file_rights, place))
+    rule = ctypes.create_string_buffer(struct.pack("=Qi", file_rights, path_fd))
     libc.syscall(_ADD_RULE, ruleset, _RULE_PATH, rule, 0)
-    os.close(place)
+    os.close(path_fd)
 
 
 def _filter_system_calls(libc: ctypes.CDLL) -> None:
-    machine, refused, idle = _NUMBERS[platform.machine()]
-    listed = [*refused, *idle]
+    machine, refused, ignored = _SYSTEM_CALLS[platform.machine()]
+    numbers = [*refused, *ignored]
     program = [(_LOAD, 0, 0, 4), (_EQUAL, 1, 0, machine), (_RETURN, 0, 0, _ERRNO | _EPERM), (_LOAD, 0, 0, 0)]
-    program.append((_MIN, len(listed) + 1, 0, _X32))
-    program += [(_EQUAL, len(listed) - n + (n >= len(refused)), 0, number) for n, number in enumerate(listed)]
+    program.append((_GREATER_EQUAL, len(numbers) + 1, 0, _X32))
+    program += [(_EQUAL, len(numbers) - n + (n >= len(refused)), 0, number) for n, number in enumerate(numbers)]
     program += [(_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _ERRNO | _EPERM), (_RETURN, 0, 0, _ERRNO)]
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in program))
-    head = struct.pack("HxxxxxxQ", len(program), ctypes.addressof(code))
-    if libc.prctl(_PR_SET_SECCOMP, _FILTER, ctypes.create_string_buffer(head), 0, 0):
+    program_header = struct.pack("HxxxxxxQ", len(program), ctypes.addressof(code))
+    if libc.prctl(_PR_SET_SECCOMP, _FILTER, ctypes.create_string_buffer(program_header), 0, 0):
         raise LockdownError("the kernel takes no seccomp filter")

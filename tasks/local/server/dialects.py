@@ -43,14 +43,14 @@ class Dialect:
     max_url_bytes: int = 1024 * _MIB
     max_seconds: float | None = None
     url_fields: tuple[str, ...] = ()
-    language: str = "code"
-    auto: bool = False
-    speakers: bool = False
+    language_style: str = "code"
+    takes_auto_language: bool = False
+    takes_diarize: bool = False
     strict: bool = True
     min_seconds: Decimal = Decimal(0)
     whole_seconds: bool = False
-    usage: bool = False
-    stats: bool = False
+    reports_usage: bool = False
+    segment_stats: bool = False
 
     def billed_seconds(self, seconds: Decimal) -> Decimal:
         """What a recording of that length is billed as."""
@@ -60,10 +60,15 @@ class Dialect:
 
     def format_error(self, api_error: ApiError, request_id: str) -> tuple[int, dict[str, Any]]:
         """Status and body of an error reply."""
-        status, kind, code = self.error_formats[api_error.kind]
+        status, error_type, code = self.error_formats[api_error.kind]
         if self.name == "compatible":
-            return status, _format_vllm_error(status, kind, api_error)
-        error: dict[str, Any] = {"message": api_error.message, "type": kind, "param": api_error.param, "code": code}
+            return status, _format_vllm_error(status, error_type, api_error)
+        error: dict[str, Any] = {
+            "message": api_error.message,
+            "type": error_type,
+            "param": api_error.param,
+            "code": code,
+        }
         if self.name == "together":
             if api_error.kind in _TOGETHER_LIMITS:
                 error["error_type"] = _TOGETHER_LIMITS[api_error.kind]
@@ -71,18 +76,18 @@ class Dialect:
         if self.name == "cohere":
             return status, {"id": request_id, "message": api_error.message}
         if self.name == "xai":
-            return status, {"code": code or kind, "error": api_error.message}
+            return status, {"code": code or error_type, "error": api_error.message}
         if self.name == "groq":  # its envelope leaves out what it has nothing to say about
             error = {name: value for name, value in error.items() if value is not None}
         return status, {"error": error}
 
 
-def _format_vllm_error(status: int, kind: str, api_error: ApiError) -> dict[str, Any]:
+def _format_vllm_error(status: int, error_type: str, api_error: ApiError) -> dict[str, Any]:
     """FastAPI's list of details for forms it cannot read, an envelope with a numeric code for the rest."""
     if status == 422:  # noqa: PLR2004
-        where = ["body", api_error.param] if api_error.param else ["body"]
-        return {"detail": [{"type": kind, "loc": where, "msg": api_error.message, "input": None}]}
-    return {"error": {"message": api_error.message, "type": kind, "param": api_error.param, "code": status}}
+        location = ["body", api_error.param] if api_error.param else ["body"]
+        return {"detail": [{"type": error_type, "loc": location, "msg": api_error.message, "input": None}]}
+    return {"error": {"message": api_error.message, "type": error_type, "param": api_error.param, "code": status}}
 
 
 _TOGETHER_LIMITS: dict[ErrorKind, str] = {
@@ -90,14 +95,14 @@ _TOGETHER_LIMITS: dict[ErrorKind, str] = {
     "token_limit": "dynamic_token_limited",
 }
 _INVALID = "invalid_request_error"
-_AUDIO = frozenset(["wav", "mp3", "m4a", "webm", "flac", "ogg", "opus", "aac"])
-_OPENAI_AUDIO = frozenset(["flac", "mp3", "mp4", "mpeg", "mpga", "m4a", "oga", "ogg", "wav", "webm"])
-_GROQ_AUDIO = frozenset(["flac", "mp3", "mp4", "mpeg", "mpga", "m4a", "ogg", "opus", "wav", "webm"])
-_TRANSCRIBED = frozenset({"json", "verbose_json"})
-_ALL_FORMATS = _TRANSCRIBED | {"text", "srt", "vtt"}
+_AUDIO_EXTENSIONS = frozenset(["wav", "mp3", "m4a", "webm", "flac", "ogg", "opus", "aac"])
+_OPENAI_EXTENSIONS = frozenset(["flac", "mp3", "mp4", "mpeg", "mpga", "m4a", "oga", "ogg", "wav", "webm"])
+_GROQ_EXTENSIONS = frozenset(["flac", "mp3", "mp4", "mpeg", "mpga", "m4a", "ogg", "opus", "wav", "webm"])
+_JSON_FORMATS = frozenset({"json", "verbose_json"})
+_ALL_FORMATS = _JSON_FORMATS | {"text", "srt", "vtt"}
 
 
-def _error_formats(**given: ErrorFormat) -> dict[ErrorKind, ErrorFormat]:
+def _error_formats(**overrides: ErrorFormat) -> dict[ErrorKind, ErrorFormat]:
     """A wording for every kind: the common ones, and what the provider does otherwise."""
     common: dict[ErrorKind, ErrorFormat] = {
         "missing_field": (400, _INVALID, None),
@@ -121,10 +126,10 @@ def _error_formats(**given: ErrorFormat) -> dict[ErrorKind, ErrorFormat]:
         "unsupported": (400, _INVALID, None),
         "moderated": (400, _INVALID, "content_policy_violation"),
     }
-    return {kind: given.get(kind, wording) for kind, wording in common.items()}
+    return {kind: overrides.get(kind, wording) for kind, wording in common.items()}
 
 
-_TOGETHER = _error_formats(
+_TOGETHER_ERRORS = _error_formats(
     missing_field=(400, _INVALID, "invalid_params"),
     bad_value=(400, _INVALID, "invalid_params"),
     unsupported_format=(400, _INVALID, "unsupported_format"),
@@ -140,7 +145,7 @@ _TOGETHER = _error_formats(
     bad_picture=(400, _INVALID, "invalid_params"),
     unsupported=(400, _INVALID, "invalid_params"),
 )
-_VLLM = _error_formats(
+_VLLM_ERRORS = _error_formats(
     missing_field=(422, "missing", None),
     bad_value=(422, "value_error", None),
     unsupported_format=(400, "BadRequestError", None),
@@ -158,19 +163,19 @@ _VLLM = _error_formats(
     unsupported=(400, "BadRequestError", None),
     moderated=(400, "BadRequestError", None),
 )
-_OPENAI = _error_formats(
+_OPENAI_ERRORS = _error_formats(
     bad_picture=(400, _INVALID, "invalid_image_format"),
     unknown_field=(400, _INVALID, "unknown_parameter"),
     unsupported=(400, _INVALID, "unsupported_parameter"),
     moderated=(400, "image_generation_user_error", "moderation_blocked"),
 )
-_COHERE = _error_formats(
+_COHERE_ERRORS = _error_formats(
     missing_field=(400, _INVALID, None),
     too_large=(413, _INVALID, None),
     rate_limit=(429, _INVALID, None),
     failed=(500, "server_error", None),
 )
-_XAI = _error_formats(
+_XAI_ERRORS = _error_formats(
     missing_field=(400, "Client specified an invalid argument", None),
     bad_value=(400, "Client specified an invalid argument", None),
     bad_key=(400, "Client specified an invalid argument", None),
@@ -188,29 +193,29 @@ def get_dialect(name: str) -> Dialect:
     """A dialect by name. Sizes, lengths and languages are those of the provider docs."""
     return {
         "local": Dialect(
-            "local", _ALL_FORMATS, _AUDIO | {"mp4", "mpeg", "mpga", "oga"}, _TOGETHER, 1024 * _MIB,
-            url_fields=("file", "url"), auto=True, speakers=True, strict=False, usage=True,
+            "local", _ALL_FORMATS, _AUDIO_EXTENSIONS | {"mp4", "mpeg", "mpga", "oga"}, _TOGETHER_ERRORS, 1024 * _MIB,
+            url_fields=("file", "url"), takes_auto_language=True, takes_diarize=True, strict=False, reports_usage=True,
         ),
         "together": Dialect(
-            "together", _TRANSCRIBED, _AUDIO, _TOGETHER, 80 * _MIB, max_seconds=4 * 3600.0,
-            url_fields=("file",), auto=True, speakers=True,
+            "together", _JSON_FORMATS, _AUDIO_EXTENSIONS, _TOGETHER_ERRORS, 80 * _MIB, max_seconds=4 * 3600.0,
+            url_fields=("file",), takes_auto_language=True, takes_diarize=True,
         ),
         "openai": Dialect(
-            "openai", _ALL_FORMATS, _OPENAI_AUDIO, _OPENAI,
-            25 * _MIB, language="name", whole_seconds=True, usage=True, stats=True,
+            "openai", _ALL_FORMATS, _OPENAI_EXTENSIONS, _OPENAI_ERRORS,
+            25 * _MIB, language_style="name", whole_seconds=True, reports_usage=True, segment_stats=True,
         ),
         "groq": Dialect(
-            "groq", _TRANSCRIBED | {"text"}, _GROQ_AUDIO,
-            _error_formats(), 25 * _MIB, 100 * _MIB, url_fields=("url",), language="title", min_seconds=Decimal(10),
-            stats=True,
+            "groq", _JSON_FORMATS | {"text"}, _GROQ_EXTENSIONS,
+            _error_formats(), 25 * _MIB, 100 * _MIB, url_fields=("url",), language_style="title",
+            min_seconds=Decimal(10), segment_stats=True,
         ),
         "compatible": Dialect(
-            "compatible", _ALL_FORMATS, _AUDIO | {"mp4", "mpeg", "mpga", "oga"}, _VLLM, 25 * _MIB,
-            strict=False, usage=True, stats=True,
+            "compatible", _ALL_FORMATS, _AUDIO_EXTENSIONS | {"mp4", "mpeg", "mpga", "oga"}, _VLLM_ERRORS, 25 * _MIB,
+            strict=False, reports_usage=True, segment_stats=True,
         ),
-        "cohere": Dialect("cohere", frozenset({"json"}), frozenset(), _COHERE, 0),
+        "cohere": Dialect("cohere", frozenset({"json"}), frozenset(), _COHERE_ERRORS, 0),
         "xai": Dialect(
-            "xai", frozenset({"json"}), _AUDIO | {"mp4", "mkv"}, _XAI, 500 * _MIB,
-            url_fields=("url",), speakers=True, strict=False,
+            "xai", frozenset({"json"}), _AUDIO_EXTENSIONS | {"mp4", "mkv"}, _XAI_ERRORS, 500 * _MIB,
+            url_fields=("url",), takes_diarize=True, strict=False,
         ),
     }[name]  # fmt: skip

@@ -19,7 +19,13 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from mediamill.tasks.local.faults.fault_replies import EventStream, send_broken_reply, send_fault_reply
-from mediamill.tasks.local.faults.fault_rules import UNANSWERED, UNCOMPUTED, Fault, RequestFacts, find_fault
+from mediamill.tasks.local.faults.fault_rules import (
+    IMMEDIATE_KINDS,
+    KINDS_WITHOUT_STATUS,
+    Fault,
+    RequestFacts,
+    find_fault,
+)
 from mediamill.tasks.local.server.api_error import ApiError, ErrorKind
 from mediamill.tasks.local.server.dialects import Dialect
 from mediamill.tasks.local.server.request_body import read_body
@@ -29,7 +35,7 @@ from mediamill.tasks.local.server.settings import Settings
 T = TypeVar("T")
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-_ADMITTED = "mediamill.admitted"
+_ADMITTED_KEY = "mediamill.admitted"
 """Under which a request that was let in carries its context and what was read of it to its route."""
 _JSON = {"content-type": "application/json"}
 _NOT_ALLOWED = 405
@@ -68,15 +74,15 @@ class PaidRoute:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Work out the reply to a request that was let in."""
         # Taken off the request: a context that stayed on it would be a cycle for each request.
-        context, fields = request.pop(_ADMITTED)
+        context, fields = request.pop(_ADMITTED_KEY)
         return await self.endpoint.answer(self.state, context, fields)
 
 
-def make_error_middleware(dialect_of: Callable[[str], Dialect]) -> Middleware:
+def make_error_middleware(find_dialect: Callable[[str], Dialect]) -> Middleware:
     """A middleware that puts every error in the words of the provider whose path was asked for.
 
     Args:
-        dialect_of: the dialect that is spoken under a path.
+        find_dialect: the dialect that is spoken under a path.
     """
 
     @web.middleware
@@ -87,7 +93,7 @@ def make_error_middleware(dialect_of: Callable[[str], Dialect]) -> Middleware:
                 raise _route_error(request, unmatched.status)
             return await handler(request)
         except ApiError as error:
-            status, body = dialect_of(request.path).format_error(error, "")
+            status, body = find_dialect(request.path).format_error(error, "")
             return build_json_reply(body, status)
         except (web.RequestPayloadError, ConnectionError):
             return web.Response(status=400)  # nobody is left to read it
@@ -101,17 +107,17 @@ def _route_error(request: web.Request, status: int) -> ApiError:
     return ApiError("not_found", f"Invalid URL ({request.method} {request.path})")
 
 
-def make_billing_middleware(state: ServerState, paid: Mapping[web.AbstractRoute, PaidRoute]) -> Middleware:
+def make_billing_middleware(state: ServerState, paid_routes: Mapping[web.AbstractRoute, PaidRoute]) -> Middleware:
     """A middleware that carries requests to paid routes from their entry in the bill to their reply.
 
     Args:
         state: what requests share.
-        paid: the routes that are billed; other requests are passed on.
+        paid_routes: the routes that are billed; other requests are passed on.
     """
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        route = paid.get(request.match_info.route)
+        route = paid_routes.get(request.match_info.route)
         if route is None:
             return await handler(request)
         context = RequestContext(request, route.dialect, state.bill.begin(request.path))
@@ -124,7 +130,7 @@ def make_billing_middleware(state: ServerState, paid: Mapping[web.AbstractRoute,
                     return broken
                 if isinstance(fields, ApiError):
                     raise fields
-                request[_ADMITTED] = context, fields
+                request[_ADMITTED_KEY] = context, fields
                 reply = await handler(request)
                 assert isinstance(reply, web.Response)
                 return await _settle_and_send(state, context, reply)
@@ -172,9 +178,9 @@ async def _settle_and_send(state: ServerState, context: RequestContext, reply: w
     """Settle a reply that is worked out and charged, and send it when its time has come, or break it."""
     await simulate_latency(state, context)
     fault = context.fault
-    if fault is not None and fault.kind in UNCOMPUTED:
+    if fault is not None and fault.kind in IMMEDIATE_KINDS:
         return await break_request(state, context, fault)
-    answered = fault is None or fault.kind not in UNANSWERED
+    answered = fault is None or fault.kind not in KINDS_WITHOUT_STATUS
     state.bill.settle(context.call, reply.status if answered else 0)
     if fault is not None:
         return await send_broken_reply(context.request, fault, reply)
@@ -185,8 +191,8 @@ async def simulate_latency(state: ServerState, context: RequestContext) -> None:
     """Wait until the least latency is over, counted from the request's arrival."""
     low, high = state.settings.latency
     if high > 0:
-        wanted = state.rng.uniform(low, high)
-        await asyncio.sleep(max(0.0, context.arrived_at + wanted - asyncio.get_running_loop().time()))
+        latency = state.rng.uniform(low, high)
+        await asyncio.sleep(max(0.0, context.arrived_at + latency - asyncio.get_running_loop().time()))
 
 
 async def break_request(state: ServerState, context: RequestContext, fault: Fault) -> web.StreamResponse:
@@ -241,8 +247,8 @@ def check_key(settings: Settings, context: RequestContext) -> None:
     if not token:
         raise ApiError("bad_key", "You didn't provide an API key.")
     if settings.key_env is not None:
-        wanted = os.environ.get(settings.key_env, "")
-        if not wanted or not hmac.compare_digest(token.encode(), wanted.encode()):
+        expected = os.environ.get(settings.key_env, "")
+        if not expected or not hmac.compare_digest(token.encode(), expected.encode()):
             raise ApiError("bad_key", "Incorrect API key provided.")
 
 

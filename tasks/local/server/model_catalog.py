@@ -11,7 +11,7 @@ from mediamill.tasks.local.endpoints.tts_request import ServedTtsModel
 from mediamill.tasks.local.server.dialects import Dialect, get_dialect
 from mediamill.tasks.local.server.settings import DIALECTS, Settings
 
-_ANY_EMBEDDER = 256
+_DEFAULT_DIMENSIONS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +62,11 @@ def read_catalog(config: Mapping[str, Any], settings: Settings) -> ModelCatalog:
     )
 
 
-def _read_asr_models(spoken: Dialect, known: Mapping[str, list[str]], settings: Settings) -> dict[str, frozenset[str]]:
+def _read_asr_models(dialect: Dialect, known: Mapping[str, list[str]], settings: Settings) -> dict[str, frozenset[str]]:
     """The dialect's models with their reply formats; where any model is taken, only those of ``--model``."""
-    named = [*settings.model, *(settings.price if spoken.strict else ())]
+    named = [*settings.model, *(settings.price if dialect.strict else ())]
     return {name: frozenset(formats) for name, formats in known.items()} | {
-        name: spoken.formats for name in named if name not in known
+        name: dialect.formats for name in named if name not in known
     }
 
 
@@ -74,9 +74,9 @@ def _read_translation_models(
     models: Mapping[str, frozenset[str]], config: Mapping[str, Any], name: str
 ) -> dict[str, frozenset[str]]:
     """Of the dialect's models those that translate; what was only named is taken to do so."""
-    listed, able = config["dialects"].get(name, {}), config["translations"].get(name, {})
+    listed, translating = config["dialects"].get(name, {}), config["translations"].get(name, {})
     named = {model: formats for model, formats in models.items() if model not in listed}
-    return {model: frozenset(formats) for model, formats in able.items()} | named
+    return {model: frozenset(formats) for model, formats in translating.items()} | named
 
 
 def _read_tts_models(known: Mapping[str, Mapping[str, Any]], settings: Settings) -> dict[str, ServedTtsModel]:
@@ -92,4 +92,4 @@ def _read_embedding_models(known: Mapping[str, int], settings: Settings) -> dict
     """The dialect's models that embed, and those of ``--model`` and ``--price``."""
     named = [*settings.model, *settings.price, *settings.token_price]
     listed = {name: size for name, size in known.items() if name != "*"}
-    return dict.fromkeys(named, known.get("*", _ANY_EMBEDDER)) | listed
+    return dict.fromkeys(named, known.get("*", _DEFAULT_DIMENSIONS)) | listed

@@ -56,31 +56,31 @@ def parse_form(body: Buffer, content_type: str) -> Form:
     boundary = _BOUNDARY.search(content_type)
     if not content_type.lower().startswith("multipart/form-data") or boundary is None:
         raise ApiError("bad_value", f"the body must be multipart/form-data, not {content_type or 'untyped'}")
-    mark = b"--" + (boundary[1] or boundary[2]).encode("latin-1", "replace")
+    delimiter = b"--" + (boundary[1] or boundary[2]).encode("latin-1", "replace")
     form = Form()
-    at = body.find(mark)
-    while at >= 0:
-        at += len(mark)
-        if body[at : at + 2] == b"--":
+    position = body.find(delimiter)
+    while position >= 0:
+        position += len(delimiter)
+        if body[position : position + 2] == b"--":
             return form
-        at = _read_part(form, body, at, b"\r\n" + mark)
+        position = _read_part(form, body, position, b"\r\n" + delimiter)
     raise ApiError("bad_value", "the multipart body is incomplete")
 
 
-def _read_part(form: Form, body: Buffer, at: int, mark: bytes) -> int:
+def _read_part(form: Form, body: Buffer, position: int, delimiter: bytes) -> int:
     """Read the part after a boundary; the position of the next boundary."""
-    blank = body.find(b"\r\n\r\n", at, at + MAX_HEADER_BYTES)
-    if blank < 0:
+    headers_end = body.find(b"\r\n\r\n", position, position + MAX_HEADER_BYTES)
+    if headers_end < 0:
         raise ApiError("bad_value", "the multipart body is incomplete")
-    start = blank + 4
-    end = body.find(mark, blank + 2)
-    while end >= 0 and body[end + len(mark) : end + len(mark) + 2] not in (b"--", b"\r\n"):
-        end = body.find(mark, end + 2)
+    start = headers_end + 4
+    end = body.find(delimiter, headers_end + 2)
+    while end >= 0 and body[end + len(delimiter) : end + len(delimiter) + 2] not in (b"--", b"\r\n"):
+        end = body.find(delimiter, end + 2)
     if end < 0:
         raise ApiError("bad_value", "the multipart body is incomplete")
     if len(form.order) == MAX_PARTS:
         raise ApiError("bad_value", f"the form has more than {MAX_PARTS} parts")
-    name, filename = _parse_disposition(body[at : blank + 2])
+    name, filename = _parse_disposition(body[position : headers_end + 2])
     form.order.append(name)
     if filename is None:
         value = bytes(body[start:end]).decode("utf-8", "replace") if end > start else ""
@@ -91,14 +91,14 @@ def _read_part(form: Form, body: Buffer, at: int, mark: bytes) -> int:
 
 
 def _parse_disposition(headers: bytes) -> tuple[str, str | None]:
-    found = _DISPOSITION.search(headers.replace(b"\r\n", b"\n"))
-    given = {k.lower(): _unescape(q or p) for k, q, p in _PARAMETER.findall(found[1])} if found else {}
-    if b"name" not in given:
+    match = _DISPOSITION.search(headers.replace(b"\r\n", b"\n"))
+    params = {k.lower(): _unescape(q or p) for k, q, p in _PARAMETER.findall(match[1])} if match else {}
+    if b"name" not in params:
         raise ApiError("bad_value", "a part of the form has no name")
-    extended = given.get(b"filename*")
+    extended = params.get(b"filename*")
     if extended is not None:
-        return given[b"name"], unquote(extended.rpartition("'")[2])
-    return given[b"name"], given.get(b"filename")
+        return params[b"name"], unquote(extended.rpartition("'")[2])
+    return params[b"name"], params.get(b"filename")
 
 
 def _unescape(value: bytes) -> str:

@@ -18,15 +18,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 _STREAM_SHAPES = ("chunk", "delta", "item", "openai")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m)?")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
-_ENGINES = (
+_ENGINE_HELP = (
     "local (pocketsphinx transcribes; flite, espeak-ng or else tones speak), echo, whisper, flite, espeak-ng, tones, "
     "or MODULE:CLASS, a class of yours that transcribes"
 )
-_PRICES = (
+_PRICE_HELP = (
     "US dollars a minute of audio that is transcribed, a million characters that are spoken, an image or a video that "
     "is made, a search, or a session of an interpreter; IN/OUT a million tokens"
 )
-_PATHS = (
+_EPILOG = (
     "Paths: /v1 (see --dialect), /together/v1, /openai-api/v1, /groq/openai/v1 or /openai/v1 (Groq's own), "
     "/compatible/v1, /xai/v1, /cohere/v1; /health; /mediamill/bill, /mediamill/faults, /mediamill/limits, "
     "/mediamill/reset."
@@ -51,15 +51,15 @@ class _ParsedValue(click.ParamType[Any]):
 
 
 def _parse_seconds(text: str) -> float:
-    found = _DURATION.fullmatch(text.strip())
-    if found is None:
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
         raise ValueError(f"{text!r} is not a time; write 300ms, 1.5s or 2m")
-    return float(found[1]) * _UNITS[found[2]]
+    return float(match[1]) * _UNITS[match[2]]
 
 
 def _parse_seconds_range(text: str) -> tuple[float, float]:
-    low, _, high = text.partition("..")
-    return _parse_seconds(low), _parse_seconds(high or low)
+    minimum, _, maximum = text.partition("..")
+    return _parse_seconds(minimum), _parse_seconds(maximum or minimum)
 
 
 def _parse_positive(text: str) -> float:
@@ -93,7 +93,7 @@ def _parse_price(text: str) -> tuple[str, Decimal | tuple[Decimal, Decimal]]:
     return model, prices[0] if len(prices) == 1 else (prices[0], prices[1])
 
 
-_TIME, _TIMES = _ParsedValue("TIME", _parse_seconds), _ParsedValue("TIME", _parse_seconds_range)
+_TIME, _TIME_RANGE = _ParsedValue("TIME", _parse_seconds), _ParsedValue("TIME", _parse_seconds_range)
 _NUMBER = _ParsedValue("N", _parse_positive)
 _FILE = click.Path(path_type=Path)
 
@@ -115,7 +115,7 @@ def _add_serving_options(command: F) -> F:
             default="local",
             help="whose wire format /v1 speaks (default: a superset)",
         ),
-        click.option("--engine", default="local", show_default=True, help=_ENGINES),
+        click.option("--engine", default="local", show_default=True, help=_ENGINE_HELP),
         click.option("--port", type=int, default=8765, show_default=True, help="port; 0 takes any free one"),
         click.option("--host", default="127.0.0.1", show_default=True, help="address to listen on"),
     ):
@@ -144,7 +144,9 @@ def _add_limit_options(command: F) -> F:
         click.option("--rpd", type=_NUMBER, help="requests a day, shown in Groq's headers"),
         click.option("--tpm", type=_NUMBER, help="tokens a minute; a second of audio is ten"),
         click.option("--rpm", type=_NUMBER, help="requests a minute"),
-        click.option("--latency", type=_TIMES, default=(0.0, 0.0), help="least time to an answer: 300ms, 100ms..2s"),
+        click.option(
+            "--latency", type=_TIME_RANGE, default=(0.0, 0.0), help="least time to an answer: 300ms, 100ms..2s"
+        ),
     ):
         command = option(command)
     return command
@@ -161,7 +163,7 @@ def _add_provider_options(command: F) -> F:
         click.option("--link-seconds", type=_NUMBER, default=3600.0, help="life of a link (default: 3600)"),
         click.option(
             "--job-seconds",
-            type=_TIMES,
+            type=_TIME_RANGE,
             default=(0.0, 0.2),
             help="from a video's creation to its end: 2s, 1s..3s (default: 0..0.2)",
         ),
@@ -182,13 +184,13 @@ def _add_bill_options(command: F) -> F:
         click.option(
             "--bill-file", type=_FILE, metavar="FILE", help="append the bill to it, and start with what is in it"
         ),
-        click.option("--price", type=_ParsedValue("MODEL=USD", _parse_price), multiple=True, help=_PRICES),
+        click.option("--price", type=_ParsedValue("MODEL=USD", _parse_price), multiple=True, help=_PRICE_HELP),
     ):
         command = option(command)
     return command
 
 
-@click.command("serve", epilog=_PATHS)
+@click.command("serve", epilog=_EPILOG)
 @_add_serving_options
 @_add_limit_options
 @_add_provider_options

@@ -13,7 +13,7 @@ from mediamill.tasks.errors import MediamillError, UsageError
 from mediamill.tasks.local.server.settings import Settings
 
 _BACKLOG = 4096
-_GRACE = 0.5
+_SHUTDOWN_SECONDS = 0.5
 
 
 def run_server(settings: Settings) -> int:
@@ -46,7 +46,12 @@ async def serve(settings: Settings) -> int:
     await runner.setup()
     try:
         site = web.TCPSite(
-            runner, settings.host, settings.port, backlog=_BACKLOG, shutdown_timeout=_GRACE, reuse_address=True
+            runner,
+            settings.host,
+            settings.port,
+            backlog=_BACKLOG,
+            shutdown_timeout=_SHUTDOWN_SECONDS,
+            reuse_address=True,
         )
         try:
             await site.start()

@@ -10,10 +10,10 @@ from typing import Protocol
 from mediamill.tasks.local.server.api_error import ApiError, ErrorKind
 from mediamill.tasks.local.server.dialects import Dialect
 
-TOKENS_A_SECOND = 10
+TOKENS_PER_SECOND = 10
 """Tokens that a second of audio counts as."""
 
-_TAIL = 1e-9
+_ROUNDING_TOLERANCE = 1e-9
 
 
 class Gauge(Protocol):
@@ -46,19 +46,19 @@ class TokenBucket:
         self._rate = limit / period
         self._burst = burst
         self._clock = clock
-        self._left = burst
-        self._then = clock()
+        self._remaining = burst
+        self._updated_at = clock()
 
     def remaining(self) -> float:
         """What is in the bucket."""
         now = self._clock()
-        self._left = min(self._burst, self._left + (now - self._then) * self._rate)
-        self._then = now
-        return self._left
+        self._remaining = min(self._burst, self._remaining + (now - self._updated_at) * self._rate)
+        self._updated_at = now
+        return self._remaining
 
     def take(self, amount: float) -> None:
         """Take from the bucket."""
-        self._left = self.remaining() - amount
+        self._remaining = self.remaining() - amount
 
     def seconds_until_one(self) -> float:
         """Seconds until one unit has dripped in."""
@@ -76,34 +76,34 @@ class FixedWindow:
         self.limit = limit
         self._period = period
         self._clock = clock
-        self._left = limit
-        self._ends = clock() + period
+        self._remaining = limit
+        self._window_end = clock() + period
 
     def remaining(self) -> float:
         """What remains of this window."""
         now = self._clock()
-        if now >= self._ends:
-            windows = 1 + int((now - self._ends) / self._period)
-            self._ends += windows * self._period
-            self._left = min(self.limit, min(self._left, 0.0) + windows * self.limit)
-        return self._left
+        if now >= self._window_end:
+            windows = 1 + int((now - self._window_end) / self._period)
+            self._window_end += windows * self._period
+            self._remaining = min(self.limit, min(self._remaining, 0.0) + windows * self.limit)
+        return self._remaining
 
     def take(self, amount: float) -> None:
         """Take from this window."""
-        self._left = self.remaining() - amount
+        self._remaining = self.remaining() - amount
 
     def seconds_until_one(self) -> float:
         """Seconds until a window in which one unit remains."""
-        left = self.remaining()
-        if left >= 1:
+        remaining = self.remaining()
+        if remaining >= 1:
             return 0.0
-        windows = max(1, math.ceil((1 - left) / self.limit))
-        return self._ends - self._clock() + (windows - 1) * self._period
+        windows = max(1, math.ceil((1 - remaining) / self.limit))
+        return self._window_end - self._clock() + (windows - 1) * self._period
 
     def seconds_until_full(self) -> float:
         """Seconds until the next window."""
         self.remaining()
-        return max(0.0, self._ends - self._clock())
+        return max(0.0, self._window_end - self._clock())
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +121,13 @@ class RateLimitSettings:
 class RateLimiter:
     """All limits of the server together."""
 
-    def __init__(self, rates: RateLimitSettings, clock: Callable[[], float]) -> None:
-        self.rates = rates
+    def __init__(self, settings: RateLimitSettings, clock: Callable[[], float]) -> None:
+        self.settings = settings
         self._clock = clock
-        self._requests = self._make_gauge(rates.rpm, 60, rates.burst or max(1.0, (rates.rpm or 0) / 60))
-        self._tokens = self._make_gauge(rates.tpm, 60, rates.tpm or 0)
-        self._day = self._make_gauge(rates.rpd, 86400, rates.rpd or 0)
-        self._audio = self._make_gauge(rates.audio_per_hour, 3600, rates.audio_per_hour or 0)
+        self._requests = self._make_gauge(settings.rpm, 60, settings.burst or max(1.0, (settings.rpm or 0) / 60))
+        self._tokens = self._make_gauge(settings.tpm, 60, settings.tpm or 0)
+        self._daily_requests = self._make_gauge(settings.rpd, 86400, settings.rpd or 0)
+        self._audio = self._make_gauge(settings.audio_per_hour, 3600, settings.audio_per_hour or 0)
 
     def admit(self) -> None:
         """Let one request in.
@@ -137,23 +137,23 @@ class RateLimiter:
         """
         gauges: list[tuple[Gauge | None, ErrorKind, str]] = [
             (self._requests, "rate_limit", "requests per minute (RPM)"),
-            (self._day, "rate_limit", "requests per day (RPD)"),
+            (self._daily_requests, "rate_limit", "requests per day (RPD)"),
             (self._tokens, "token_limit", "tokens per minute (TPM)"),
             (self._audio, "audio_limit", "seconds of audio per hour (ASH)"),
         ]
         for gauge, kind, name in gauges:
-            if gauge is not None and gauge.remaining() < 1 - _TAIL:
+            if gauge is not None and gauge.remaining() < 1 - _ROUNDING_TOLERANCE:
                 wait = max(gauge.seconds_until_one(), 0.001)
                 message = f"Rate limit reached on {name}: Limit {gauge.limit:g}. Please try again in {wait:.3f}s."
                 raise ApiError(kind, message, wait=wait)
-        for gauge in (self._requests, self._day):
+        for gauge in (self._requests, self._daily_requests):
             if gauge is not None:
                 gauge.take(1)
 
     def charge_audio(self, seconds: float) -> None:
         """Count a recording that was heard."""
         if self._tokens is not None:
-            self._tokens.take(math.ceil(seconds * TOKENS_A_SECOND))
+            self._tokens.take(math.ceil(seconds * TOKENS_PER_SECOND))
         if self._audio is not None:
             self._audio.take(seconds)
 
@@ -169,7 +169,9 @@ class RateLimiter:
         if dialect.name == "together":
             limited = api_error is not None and api_error.kind.endswith("_limit")
             return self._build_together_headers() if limited else {}
-        headers = self._build_counted_headers("requests", self._day if dialect.name == "groq" else self._requests)
+        headers = self._build_counted_headers(
+            "requests", self._daily_requests if dialect.name == "groq" else self._requests
+        )
         headers |= self._build_counted_headers("tokens", self._tokens)
         if api_error is not None and api_error.wait is not None:
             headers["retry-after"] = str(math.ceil(api_error.wait))
@@ -183,11 +185,11 @@ class RateLimiter:
         for name, gauge in (("ratelimit", self._requests), ("tokenlimit", self._tokens)):
             if gauge is None:
                 continue
-            left = max(0, math.floor(gauge.remaining() + _TAIL))
+            remaining = max(0, math.floor(gauge.remaining() + _ROUNDING_TOLERANCE))
             headers[f"x-{name}-limit"] = f"{gauge.limit / 60:g}"
-            headers[f"x-{name}-remaining"] = str(left)
+            headers[f"x-{name}-remaining"] = str(remaining)
             headers[f"x-{name}-limit-dynamic"] = f"{gauge.limit / 60:g}"
-            headers[f"x-{name}-remaining-dynamic"] = str(left)
+            headers[f"x-{name}-remaining-dynamic"] = str(remaining)
         if self._requests is not None:
             headers["x-ratelimit-reset"] = f"{self._requests.seconds_until_one():.3f}"
         return headers
@@ -198,14 +200,14 @@ class RateLimiter:
             return {}
         return {
             f"x-ratelimit-limit-{name}": f"{gauge.limit:g}",
-            f"x-ratelimit-remaining-{name}": str(max(0, math.floor(gauge.remaining() + _TAIL))),
+            f"x-ratelimit-remaining-{name}": str(max(0, math.floor(gauge.remaining() + _ROUNDING_TOLERANCE))),
             f"x-ratelimit-reset-{name}": format_go_duration(gauge.seconds_until_full()),
         }
 
     def _make_gauge(self, limit: float | None, period: float, burst: float) -> Gauge | None:
         if limit is None:
             return None
-        if self.rates.limiter == "window":
+        if self.settings.limiter == "window":
             return FixedWindow(limit, period, self._clock)
         return TokenBucket(limit, period, burst, self._clock)
 

@@ -70,32 +70,32 @@ def parse_json(body: bytes | memoryview) -> Any:
         raise ApiError("bad_value", "We could not parse the JSON body of your request.") from None
 
 
-async def read_body(request: BaseRequest, limit: int) -> RequestBody:
+async def read_body(request: BaseRequest, max_bytes: int) -> RequestBody:
     """Read a request's body.
 
     Raises:
         ApiError: ``too_large`` above ``limit`` bytes.
     """
-    stated = request.content_length
-    if stated is not None and stated > limit:
-        raise _too_large_error(limit, stated)
-    if stated is not None and stated <= MAX_MEMORY_BYTES:
+    content_length = request.content_length
+    if content_length is not None and content_length > max_bytes:
+        raise _too_large_error(max_bytes, content_length)
+    if content_length is not None and content_length <= MAX_MEMORY_BYTES:
         return RequestBody(await request.content.read())
     body = RequestBody()
     try:
-        return await _spool_body(request, limit, body)
+        return await _spool_body(request, max_bytes, body)
     except BaseException:
         body.cleanup.close()
         raise
 
 
-async def _spool_body(request: BaseRequest, limit: int, body: RequestBody) -> RequestBody:
+async def _spool_body(request: BaseRequest, max_bytes: int, body: RequestBody) -> RequestBody:
     file = body.cleanup.enter_context(tempfile.SpooledTemporaryFile(MAX_MEMORY_BYTES))  # noqa: SIM115
     size = 0
     async for chunk in request.content.iter_any():
         size += len(chunk)
-        if size > limit:
-            raise _too_large_error(limit, size)
+        if size > max_bytes:
+            raise _too_large_error(max_bytes, size)
         file.write(chunk)
     if size <= MAX_MEMORY_BYTES:
         file.seek(0)
@@ -108,5 +108,5 @@ async def _spool_body(request: BaseRequest, limit: int, body: RequestBody) -> Re
     return body
 
 
-def _too_large_error(limit: int, size: int) -> ApiError:
-    return ApiError("too_large", f"Maximum content size limit ({limit}) exceeded ({size} bytes read)")
+def _too_large_error(max_bytes: int, size: int) -> ApiError:
+    return ApiError("too_large", f"Maximum content size limit ({max_bytes}) exceeded ({size} bytes read)")

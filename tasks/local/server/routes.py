@@ -17,7 +17,7 @@ from mediamill.tasks.local.endpoints.images import IMAGES
 from mediamill.tasks.local.endpoints.model_lists import list_models, list_supported_models, list_voices
 from mediamill.tasks.local.endpoints.realtime_asr import serve_realtime_asr
 from mediamill.tasks.local.endpoints.realtime_tts import serve_realtime_tts
-from mediamill.tasks.local.endpoints.rerank import RerankForm, make_rerank_endpoint
+from mediamill.tasks.local.endpoints.rerank import RerankApi, make_rerank_endpoint
 from mediamill.tasks.local.endpoints.transcription import TRANSCRIPTIONS, TRANSLATIONS
 from mediamill.tasks.local.endpoints.tts import TTS
 from mediamill.tasks.local.endpoints.videos import VIDEOS, poll_job
@@ -47,7 +47,7 @@ _SPEECH_PATHS: Mapping[str, tuple[str, str, str]] = {
 }
 """Where a dialect transcribes, speaks and lists its voices (provider docs); the first line is everybody else's."""
 
-_ASR_SOCKETS: Mapping[str, str] = {
+_ASR_SOCKET_PATHS: Mapping[str, str] = {
     "together": "/realtime",
     "local": "/realtime",
     "compatible": "/realtime",
@@ -55,7 +55,7 @@ _ASR_SOCKETS: Mapping[str, str] = {
 }
 """Where a dialect transcribes on a socket (provider docs)."""
 
-_RERANK_PATHS: Mapping[str, Mapping[str, RerankForm]] = {
+_RERANK_PATHS: Mapping[str, Mapping[str, RerankApi]] = {
     "local": {"/v1/rerank": "vllm"},
     "together": {"/v1/rerank": "together"},
     "cohere": {"/v1/rerank": "cohere-v1", "/v2/rerank": "cohere"},
@@ -66,11 +66,11 @@ _RERANK_PATHS: Mapping[str, Mapping[str, RerankForm]] = {
 
 def make_app(state: ServerState) -> web.Application:
     """The application: all routes of all dialects, and the endpoints the server has for itself."""
-    paid: dict[web.AbstractRoute, PaidRoute] = {}
+    paid_routes: dict[web.AbstractRoute, PaidRoute] = {}
     app = web.Application(
-        middlewares=[make_error_middleware(partial(_find_dialect, state)), make_billing_middleware(state, paid)]
+        middlewares=[make_error_middleware(partial(_find_dialect, state)), make_billing_middleware(state, paid_routes)]
     )
-    routes = _Routes(app.router, state, paid)
+    routes = _Routes(app.router, state, paid_routes)
     routes.add("GET", "/health", show_health)
     routes.add("GET", "/mediamill/bill", show_bill)
     routes.add("POST", "/mediamill/faults", replace_faults)
@@ -97,67 +97,69 @@ def _v2_prefix(prefix: str) -> str:
 class _Routes:
     """Adds routes to an application's router."""
 
-    def __init__(self, router: web.UrlDispatcher, state: ServerState, paid: dict[web.AbstractRoute, PaidRoute]) -> None:
+    def __init__(
+        self, router: web.UrlDispatcher, state: ServerState, paid_routes: dict[web.AbstractRoute, PaidRoute]
+    ) -> None:
         self._router = router
         self._state = state
-        self._paid = paid
+        self._paid_routes = paid_routes
 
-    def add(self, method: str, path: str, handler: Callable[..., Awaitable[web.StreamResponse]], **more: Any) -> None:
+    def add(self, method: str, path: str, handler: Callable[..., Awaitable[web.StreamResponse]], **kwargs: Any) -> None:
         """A route that is not billed; ``handler`` takes the server's state, the request and ``more``."""
-        self._router.add_route(method, path, partial(handler, self._state, **more))
+        self._router.add_route(method, path, partial(handler, self._state, **kwargs))
 
-    def add_paid(self, path: str, endpoint: PaidEndpoint[Any], spoken: Dialect) -> None:
+    def add_paid(self, path: str, endpoint: PaidEndpoint[Any], dialect: Dialect) -> None:
         """A route that is billed."""
-        route = PaidRoute(self._state, endpoint, spoken)
-        self._paid[self._router.add_route("POST", path, route.answer)] = route
+        route = PaidRoute(self._state, endpoint, dialect)
+        self._paid_routes[self._router.add_route("POST", path, route.answer)] = route
 
-    def add_dialect(self, prefix: str, spoken: Dialect) -> None:
+    def add_dialect(self, prefix: str, dialect: Dialect) -> None:
         """All that one provider offers."""
-        self._add_text_routes(prefix, spoken)
-        if spoken.name == "cohere":
+        self._add_text_routes(prefix, dialect)
+        if dialect.name == "cohere":
             return
-        self._add_speech_routes(prefix, spoken)
-        self.add_paid(f"{prefix}/chat/completions", COMPLETIONS, spoken)
-        self.add("GET", f"{prefix}/models", list_models, dialect=spoken)
-        if spoken.name == "together":
-            self.add("GET", f"{_v2_prefix(prefix)}/supported-models", list_supported_models, dialect=spoken)
-        if spoken.name != "groq":
-            self._add_media_routes(prefix, spoken)
+        self._add_speech_routes(prefix, dialect)
+        self.add_paid(f"{prefix}/chat/completions", COMPLETIONS, dialect)
+        self.add("GET", f"{prefix}/models", list_models, dialect=dialect)
+        if dialect.name == "together":
+            self.add("GET", f"{_v2_prefix(prefix)}/supported-models", list_supported_models, dialect=dialect)
+        if dialect.name != "groq":
+            self._add_media_routes(prefix, dialect)
 
-    def _add_text_routes(self, prefix: str, spoken: Dialect) -> None:
+    def _add_text_routes(self, prefix: str, dialect: Dialect) -> None:
         """Where texts are ranked, embedded and run."""
-        above = prefix.removesuffix("/v1")
-        for path, form in _RERANK_PATHS.get(spoken.name, {}).items():
-            self.add_paid(above + path, make_rerank_endpoint(form), spoken)
-        if spoken.name in ("local", "together", "openai", "compatible"):
-            self.add_paid(f"{prefix}/embeddings", EMBEDDINGS, spoken)
-        if spoken.name in ("local", "together"):
-            for under in (prefix, above):
-                self.add_paid(f"{under}/tci/execute", CODE_INTERPRETER, spoken)
-                self.add("GET", f"{under}/tci/sessions", list_sessions)
+        root = prefix.removesuffix("/v1")
+        for path, api in _RERANK_PATHS.get(dialect.name, {}).items():
+            self.add_paid(root + path, make_rerank_endpoint(api), dialect)
+        if dialect.name in ("local", "together", "openai", "compatible"):
+            self.add_paid(f"{prefix}/embeddings", EMBEDDINGS, dialect)
+        if dialect.name in ("local", "together"):
+            for folder in (prefix, root):
+                self.add_paid(f"{folder}/tci/execute", CODE_INTERPRETER, dialect)
+                self.add("GET", f"{folder}/tci/sessions", list_sessions)
 
-    def _add_speech_routes(self, prefix: str, spoken: Dialect) -> None:
+    def _add_speech_routes(self, prefix: str, dialect: Dialect) -> None:
         """Where recordings are transcribed and texts spoken."""
-        asr, tts, voices = _SPEECH_PATHS.get(spoken.name, _SPEECH_PATHS[""])
-        self.add_paid(prefix + asr, TRANSCRIPTIONS, spoken)
-        if spoken.name != "xai":
-            self.add_paid(f"{prefix}/audio/translations", TRANSLATIONS, spoken)
-        self.add_paid(prefix + tts, TTS, spoken)
-        self.add("GET", prefix + voices, list_voices, dialect=spoken)
-        if spoken.name in _ASR_SOCKETS:
-            self.add("GET", prefix + _ASR_SOCKETS[spoken.name], serve_realtime_asr, dialect=spoken)
-        if spoken.name in ("together", "local"):
-            self.add("GET", f"{prefix}{tts}/websocket", serve_realtime_tts, dialect=spoken)
+        asr, tts, voices = _SPEECH_PATHS.get(dialect.name, _SPEECH_PATHS[""])
+        self.add_paid(prefix + asr, TRANSCRIPTIONS, dialect)
+        if dialect.name != "xai":
+            self.add_paid(f"{prefix}/audio/translations", TRANSLATIONS, dialect)
+        self.add_paid(prefix + tts, TTS, dialect)
+        self.add("GET", prefix + voices, list_voices, dialect=dialect)
+        if dialect.name in _ASR_SOCKET_PATHS:
+            self.add("GET", prefix + _ASR_SOCKET_PATHS[dialect.name], serve_realtime_asr, dialect=dialect)
+        if dialect.name in ("together", "local"):
+            self.add("GET", f"{prefix}{tts}/websocket", serve_realtime_tts, dialect=dialect)
 
-    def _add_media_routes(self, prefix: str, spoken: Dialect) -> None:
+    def _add_media_routes(self, prefix: str, dialect: Dialect) -> None:
         """Where images and videos are made, polled and fetched."""
-        self.add_paid(f"{prefix}/images/generations", IMAGES, spoken)
+        self.add_paid(f"{prefix}/images/generations", IMAGES, dialect)
         folders = [f"{prefix}/videos"]
-        if spoken.name in ("together", "local"):
+        if dialect.name in ("together", "local"):
             folders.append(f"{_v2_prefix(prefix)}/videos")
         for folder in folders:
-            self.add_paid(f"{folder}/generations" if spoken.name == "xai" else folder, VIDEOS, spoken)
-            self.add("GET", folder + "/{id:[^/]*}", poll_job, dialect=spoken)
-            if spoken.name not in ("together", "xai"):
+            self.add_paid(f"{folder}/generations" if dialect.name == "xai" else folder, VIDEOS, dialect)
+            self.add("GET", folder + "/{id:[^/]*}", poll_job, dialect=dialect)
+            if dialect.name not in ("together", "xai"):
                 for method in ("GET", "HEAD"):
-                    self.add(method, folder + "/{id:[^/]*}/content", send_content, dialect=spoken)
+                    self.add(method, folder + "/{id:[^/]*}/content", send_content, dialect=dialect)

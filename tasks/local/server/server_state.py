@@ -23,7 +23,7 @@ from mediamill.tasks.local.tts_engines.base import TtsEngine
 if TYPE_CHECKING:
     from aiohttp import web
 
-_IDS = random.Random()  # noqa: S311 - they tell requests apart and guard nothing; the system's own bits cost a call each
+_ID_RNG = random.Random()  # noqa: S311 - they tell requests apart and guard nothing; the system's own bits cost a call each
 
 
 @dataclass(slots=True)
@@ -56,7 +56,7 @@ class ServerState:
         self.generation.jobs.reset()
         self.fault_rules = []
         self.rng = random.Random(self.settings.seed)  # noqa: S311 - a rehearsal must be repeatable
-        self.limiter = RateLimiter(self.limiter.rates, asyncio.get_running_loop().time)
+        self.limiter = RateLimiter(self.limiter.settings, asyncio.get_running_loop().time)
 
     def stop_engines(self) -> None:
         """End everything that works for requests, with its processes and files."""
@@ -83,7 +83,7 @@ class RequestContext:
     filename: str | None = None
     fault: Fault | None = None
     arrived_at: float = field(default_factory=lambda: asyncio.get_running_loop().time())
-    request_id: str = field(default_factory=lambda: f"req_{_IDS.getrandbits(128):032x}")
+    request_id: str = field(default_factory=lambda: f"req_{_ID_RNG.getrandbits(128):032x}")
 
     @property
     def is_charged(self) -> bool:

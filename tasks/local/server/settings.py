@@ -54,6 +54,6 @@ class Settings:
 def make_settings(params: Mapping[str, Any]) -> Settings:
     """Settings from the command's parsed options; prices come apart into those of things and of tokens."""
     prices = dict(params["price"])
-    by_thing = {model: price for model, price in prices.items() if isinstance(price, Decimal)}
-    by_token = {model: price for model, price in prices.items() if isinstance(price, tuple)}
-    return Settings(**{**params, "price": by_thing, "token_price": by_token})
+    unit_prices = {model: price for model, price in prices.items() if isinstance(price, Decimal)}
+    token_prices = {model: price for model, price in prices.items() if isinstance(price, tuple)}
+    return Settings(**{**params, "price": unit_prices, "token_price": token_prices})

@@ -15,16 +15,16 @@ from mediamill.tasks.local.asr_engines.base import Audio
 from mediamill.tasks.local.server.api_error import ApiError
 
 _TIMEOUT = aiohttp.ClientTimeout(total=300, sock_connect=10)
-_BLOCK = 1 << 16
+_BLOCK_BYTES = 1 << 16
 
 
-async def download(url: str, hosts: Collection[str], limit: int, cleanup: ExitStack) -> Audio:
+async def download(url: str, allowed_hosts: Collection[str], max_bytes: int, cleanup: ExitStack) -> Audio:
     """Download a recording into a file that ``cleanup`` removes.
 
     Args:
         url: http or https.
-        hosts: ``host`` or ``host:port`` that may be asked; ``*`` stands for any.
-        limit: most bytes.
+        allowed_hosts: ``host`` or ``host:port`` that may be asked; ``*`` stands for any.
+        max_bytes: largest file.
         cleanup: owns the file.
 
     Raises:
@@ -33,7 +33,7 @@ async def download(url: str, hosts: Collection[str], limit: int, cleanup: ExitSt
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ApiError("bad_value", "the URL must begin with http:// or https://", param="file")
-    if not {"*", parts.hostname, parts.netloc} & set(hosts):
+    if not {"*", parts.hostname, parts.netloc} & set(allowed_hosts):
         raise ApiError("bad_value", f"this server may not fetch from {parts.hostname}; see --url-host", param="file")
     file = cleanup.enter_context(tempfile.NamedTemporaryFile(prefix="mediamill-url-"))  # noqa: SIM115
     try:
@@ -41,10 +41,10 @@ async def download(url: str, hosts: Collection[str], limit: int, cleanup: ExitSt
             if reply.status != 200:  # noqa: PLR2004
                 raise ApiError("bad_value", f"the URL answered {reply.status}", param="file")
             digest, size = hashlib.sha256(), 0
-            async for block in reply.content.iter_chunked(_BLOCK):
+            async for block in reply.content.iter_chunked(_BLOCK_BYTES):
                 size += len(block)
-                if size > limit:
-                    raise ApiError("url_too_large", f"the file behind the URL is above {limit} bytes", param="file")
+                if size > max_bytes:
+                    raise ApiError("url_too_large", f"the file behind the URL is above {max_bytes} bytes", param="file")
                 digest.update(block)
                 file.write(block)
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:

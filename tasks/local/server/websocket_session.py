@@ -13,7 +13,7 @@ import orjson
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from mediamill.tasks.local.faults.fault_replies import break_connection
-from mediamill.tasks.local.faults.fault_rules import UNCOMPUTED, Fault, RequestFacts, find_fault
+from mediamill.tasks.local.faults.fault_rules import IMMEDIATE_KINDS, Fault, RequestFacts, find_fault
 from mediamill.tasks.local.server.api_error import ApiError
 from mediamill.tasks.local.server.dialects import Dialect
 from mediamill.tasks.local.server.middleware import (
@@ -27,7 +27,6 @@ from mediamill.tasks.local.server.server_state import RequestContext, ServerStat
 
 SWITCHING_PROTOCOLS = 101
 MAX_MESSAGE_BYTES = 4 * 2**20
-_LOOK = 0.2
 
 
 class SessionClosed(Exception):
@@ -44,8 +43,8 @@ class RealtimeSession:
     fault: Fault | None
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     settled: bool = False
-    mute: bool = False
-    _items: int = 0
+    muted: bool = False
+    _n_items: int = 0
 
     @property
     def query(self) -> Any:
@@ -54,13 +53,13 @@ class RealtimeSession:
 
     def next_item_id(self) -> str:
         """A name for the next item."""
-        self._items += 1
-        return f"item_{self._items}"
+        self._n_items += 1
+        return f"item_{self._n_items}"
 
-    async def send(self, kind: str, **more: Any) -> None:
+    async def send(self, kind: str, **fields: Any) -> None:
         """Send a message."""
-        if not self.mute:
-            await self.socket.send_str(orjson.dumps({"type": kind, **more}).decode())
+        if not self.muted:
+            await self.socket.send_str(orjson.dumps({"type": kind, **fields}).decode())
 
     async def receive_messages(self) -> Any:
         """What the client says: JSON objects and, where the wire has them, bytes.
@@ -89,8 +88,8 @@ class RealtimeSession:
             self.settled = False
         call.model, call.key_seen = self.query.get("model"), bool(read_bearer_token(self.context.request))
         call.file_sha256 = hashlib.sha256(content).hexdigest()
-        rest = [sorted(self.query.items()), *extra]
-        call.params_sha256 = hashlib.sha256(orjson.dumps(rest)).hexdigest()
+        params = [sorted(self.query.items()), *extra]
+        call.params_sha256 = hashlib.sha256(orjson.dumps(params)).hexdigest()
 
     def settle(self, status: int = SWITCHING_PROTOCOLS) -> None:
         """Enter the call, just before its answer goes out."""
@@ -106,12 +105,12 @@ class RealtimeSession:
             self.context.call.fault = fault.kind
         return fault
 
-    async def apply_fault(self, fault: Fault, failed: str) -> None:
+    async def apply_fault(self, fault: Fault, failure_type: str) -> None:
         """Break the conversation in the fault's way; what was worked out is already charged.
 
         Args:
             fault: a kind that shows on a socket.
-            failed: the name of the wire's own failure message.
+            failure_type: the name of the wire's own failure message.
 
         Raises:
             SessionClosed: for all kinds that end it.
@@ -120,13 +119,13 @@ class RealtimeSession:
             0 if fault.kind in ("close", "reset_mid_body", "short_body", "socket_silence") else SWITCHING_PROTOCOLS
         )
         if fault.kind == "socket_silence":
-            self.mute = True
+            self.muted = True
             return
         if fault.kind == "drip":
             await self._send_progress_forever(fault.interval)
         elif fault.kind == "socket_failed":
             body = fault.body or {"error": {"message": "fault on demand", "type": "server_error", "code": None}}
-            await self.send(failed, **body)
+            await self.send(failure_type, **body)
             if "event_type" in body:
                 return
             await self.socket.close(code=WSCloseCode.INTERNAL_ERROR)
@@ -161,8 +160,8 @@ async def serve_session(
     state: ServerState,
     request: web.BaseRequest,
     dialect: Dialect,
-    check: Callable[[ServerState, RequestContext], None],
-    hold: RunSession,
+    check_settings: Callable[[ServerState, RequestContext], None],
+    run: RunSession,
     headers: Mapping[str, str] | None = None,
 ) -> web.StreamResponse:
     """Answer a handshake and hold the conversation.
@@ -171,8 +170,8 @@ async def serve_session(
         state: what all requests share.
         request: the handshake.
         dialect: whose wire.
-        check: refuses settings that make no sense.
-        hold: carries the conversation out.
+        check_settings: refuses settings that make no sense.
+        run: carries the conversation out.
         headers: more of the handshake's reply.
     """
     context = RequestContext(request, dialect, state.bill.begin(request.path))
@@ -180,17 +179,17 @@ async def serve_session(
     session = None
     try:
         fault = _find_fault(state, context)
-        if fault is not None and fault.kind in UNCOMPUTED:
+        if fault is not None and fault.kind in IMMEDIATE_KINDS:
             context.call.fault = fault.kind
             await asyncio.sleep(fault.delay)
             return await break_request(state, context, fault)
         check_limits(state, context)
-        check(state, context)
+        check_settings(state, context)
         socket = web.WebSocketResponse(max_msg_size=MAX_MESSAGE_BYTES, compress=False)
         socket.headers.update(build_reply_headers(state, context) | dict(headers or {}))
         session = RealtimeSession(state, context, socket, fault)
         await socket.prepare(request)
-        await _run_session(session, hold)
+        await _run_session(session, run)
     except ApiError as api_error:
         return refuse_request(state, context, api_error)
     else:
@@ -202,9 +201,9 @@ async def serve_session(
             session.settle()
 
 
-async def _run_session(session: RealtimeSession, hold: RunSession) -> None:
+async def _run_session(session: RealtimeSession, run: RunSession) -> None:
     try:
-        await hold(session)
+        await run(session)
     except (SessionClosed, ConnectionError):
         return
     except ApiError as api_error:

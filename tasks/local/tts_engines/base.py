@@ -11,7 +11,7 @@ class PcmAudio:
     """16-bit little-endian mono samples, and how many there are a second."""
 
     pcm: bytes = field(repr=False)
-    rate: int
+    sample_rate: int
 
 
 class TtsEngine(Protocol):

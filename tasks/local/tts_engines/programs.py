@@ -14,8 +14,8 @@ from pathlib import Path
 from mediamill.tasks.local.tts_engines.base import PcmAudio
 
 _VERSION = re.compile(r"(\d+\.\d+(?:\.\d+)?)")
-_SECONDS = 120.0
-_WORDS_A_MINUTE = 175
+_TIMEOUT_SECONDS = 120.0
+_WORDS_PER_MINUTE = 175
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +27,23 @@ class SpeechProgram:
     command: Callable[[str, float, Path, Path], list[str]]
 
 
-def _flite_command(voice: str, speed: float, text: Path, sound: Path) -> list[str]:
-    return ["flite", "-voice", voice, "--setf", f"duration_stretch={1 / speed:.4f}", "-f", str(text), "-o", str(sound)]
+def _flite_command(voice: str, speed: float, text_file: Path, audio_file: Path) -> list[str]:
+    return [
+        "flite",
+        "-voice",
+        voice,
+        "--setf",
+        f"duration_stretch={1 / speed:.4f}",
+        "-f",
+        str(text_file),
+        "-o",
+        str(audio_file),
+    ]
 
 
-def _espeak_command(voice: str, speed: float, text: Path, sound: Path) -> list[str]:
-    words = str(round(_WORDS_A_MINUTE * speed))
-    return ["espeak-ng", "-v", voice, "-s", words, "-f", str(text), "-w", str(sound)]
+def _espeak_command(voice: str, speed: float, text_file: Path, audio_file: Path) -> list[str]:
+    words = str(round(_WORDS_PER_MINUTE * speed))
+    return ["espeak-ng", "-v", voice, "-s", words, "-f", str(text_file), "-w", str(audio_file)]
 
 
 FLITE = SpeechProgram("flite", ("slt", "rms", "awb", "kal"), _flite_command)
@@ -45,26 +55,26 @@ class ProgramEngine:
 
     simulated = False
 
-    def __init__(self, kind: SpeechProgram, workers: int) -> None:
-        self._kind = kind
-        self.voices = kind.voices
-        self.identity = f"{kind.name}-{_read_program_version(kind.name)}"
-        self._free = asyncio.Semaphore(max(1, workers))
+    def __init__(self, program: SpeechProgram, workers: int) -> None:
+        self._program = program
+        self.voices = program.voices
+        self.identity = f"{program.name}-{_read_program_version(program.name)}"
+        self._slots = asyncio.Semaphore(max(1, workers))
 
     async def speak(self, text: str, voice: str | None, speed: float) -> PcmAudio:
         """Say a text; what the program finds nothing to say in is no sound at all."""
-        async with self._free:
+        async with self._slots:
             with tempfile.TemporaryDirectory(prefix="mediamill-voice-") as folder:
-                written, spoken = Path(folder) / "text.txt", Path(folder) / "sound.wav"
-                written.write_text(text + "\n", encoding="utf-8", errors="replace")
-                await self._run_program(self._kind.command(voice or self.voices[0], speed, written, spoken))
-                return await asyncio.to_thread(_read_audio_file, spoken)
+                text_file, audio_file = Path(folder) / "text.txt", Path(folder) / "sound.wav"
+                text_file.write_text(text + "\n", encoding="utf-8", errors="replace")
+                await self._run_program(self._program.command(voice or self.voices[0], speed, text_file, audio_file))
+                return await asyncio.to_thread(_read_audio_file, audio_file)
 
     async def _run_program(self, command: list[str]) -> None:
         quiet = asyncio.subprocess.DEVNULL
         process = await asyncio.create_subprocess_exec(*command, stdin=quiet, stdout=quiet, stderr=quiet)
         try:
-            async with asyncio.timeout(_SECONDS):
+            async with asyncio.timeout(_TIMEOUT_SECONDS):
                 code = await process.wait()
         except BaseException:
             if process.returncode is None:
@@ -72,7 +82,7 @@ class ProgramEngine:
                 await process.wait()
             raise
         if code:
-            raise RuntimeError(f"{self._kind.name} ended with {code}")
+            raise RuntimeError(f"{self._program.name} ended with {code}")
 
 
 def _read_audio_file(path: Path) -> PcmAudio:
@@ -84,6 +94,6 @@ def _read_audio_file(path: Path) -> PcmAudio:
 
 
 def _read_program_version(program: str) -> str:
-    done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10, check=False)  # noqa: S603 - one of ours
-    found = _VERSION.search(done.stdout + done.stderr)
-    return found[1] if found else "unknown"
+    result = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10, check=False)  # noqa: S603 - one of ours
+    match = _VERSION.search(result.stdout + result.stderr)
+    return match[1] if match else "unknown"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 TTS_ENGINES = ("flite", "espeak-ng", "tones")
 """Best first: flite's voices are understood by people and by the built-in ear."""
 
-_REHEARSAL = "echo"
+_SIMULATION = "echo"
 
 
 def make_tts_engine(name: str, workers: int) -> TtsEngine:
@@ -28,7 +28,7 @@ def make_tts_engine(name: str, workers: int) -> TtsEngine:
     """
     if name in TTS_ENGINES and name != "tones" and shutil.which(name) is None:
         raise UsageError(f"the engine {name} needs the program {name} on PATH", hint=f"apt install {name}")
-    if name == _REHEARSAL:
+    if name == _SIMULATION:
         name = "tones"
     if name not in TTS_ENGINES:
         name = next((n for n in TTS_ENGINES if shutil.which(n)), "tones")

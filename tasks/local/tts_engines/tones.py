@@ -6,11 +6,11 @@ import zlib
 
 from mediamill.tasks.local.tts_engines.base import PcmAudio
 
-_RATE = 24_000
-_A_CHARACTER = 0.06
-_PAUSE = 0.04
-_LOUD = 8_000
-_LOW, _RANGE = 200, 600
+_SAMPLE_RATE = 24_000
+_CHARACTER_SECONDS = 0.06
+_PAUSE_SECONDS = 0.04
+_AMPLITUDE = 8_000
+_MIN_PITCH_HZ, _PITCH_RANGE_HZ = 200, 600
 
 
 class ToneEngine:
@@ -26,8 +26,8 @@ class ToneEngine:
 
         parts = []
         for word in text.split():
-            pitch = _LOW + zlib.crc32(f"{voice or ''}:{word}".encode("utf-8", "replace")) % _RANGE
-            length = round(_RATE * _A_CHARACTER * len(word) / speed)
-            wave = np.sin(2 * np.pi * pitch * np.arange(length) / _RATE) * _LOUD
-            parts += [wave.astype("<i2"), np.zeros(round(_RATE * _PAUSE / speed), "<i2")]
-        return PcmAudio(np.concatenate(parts).tobytes() if parts else b"", _RATE)
+            pitch = _MIN_PITCH_HZ + zlib.crc32(f"{voice or ''}:{word}".encode("utf-8", "replace")) % _PITCH_RANGE_HZ
+            length = round(_SAMPLE_RATE * _CHARACTER_SECONDS * len(word) / speed)
+            wave = np.sin(2 * np.pi * pitch * np.arange(length) / _SAMPLE_RATE) * _AMPLITUDE
+            parts += [wave.astype("<i2"), np.zeros(round(_SAMPLE_RATE * _PAUSE_SECONDS / speed), "<i2")]
+        return PcmAudio(np.concatenate(parts).tobytes() if parts else b"", _SAMPLE_RATE)

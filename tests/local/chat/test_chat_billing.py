@@ -27,7 +27,7 @@ PRICE = st.decimals(0, 100, places=6)
 def test_tokens_are_priced_exactly(told: int, said: int, into: Decimal, out: Decimal) -> None:
     call = Bill().begin("/v1/chat/completions")
     call.model = "m"
-    PriceList(by_tokens={"m": (into, out)}).charge_tokens(call, told, said)
+    PriceList(token_prices={"m": (into, out)}).charge_tokens(call, told, said)
     assert Fraction(Decimal(call.usd or "")) == (told * Fraction(into) + said * Fraction(out)) / 10**6
 
 

@@ -52,14 +52,14 @@ def seen(width: int, height: int, **more: Any) -> VisualInput:
 def test_a_picture_has_the_documents_tokens(
     dialect: str, name: str, size: tuple[int, int], detail: str, tokens: int
 ) -> None:
-    assert count_image_tokens(seen(*size, detail=detail), model(dialect, name).counting) == tokens
+    assert count_image_tokens(seen(*size, detail=detail), model(dialect, name).image_token_rule) == tokens
 
 
 def test_more_patches_than_a_model_takes_are_refused() -> None:
     with pytest.raises(ApiError, match="patches"):
-        count_image_tokens(seen(6000, 6000, detail="original"), model("openai", "gpt-5.6").counting)
+        count_image_tokens(seen(6000, 6000, detail="original"), model("openai", "gpt-5.6").image_token_rule)
 
 
 def test_a_prompt_is_its_words_its_messages_and_its_pictures() -> None:
-    counting = model("together", "*").counting
+    counting = model("together", "*").image_token_rule
     assert count_prompt_tokens("12345", 2, [seen(10, 10)], counting) == 2 + 8 + 1601

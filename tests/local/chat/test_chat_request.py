@@ -74,10 +74,10 @@ def test_any_request_is_read_or_refused(told: Any, name: str, data: st.DataObjec
         said = truncate_answer(answer_prompt("measure", asked, [], 0), asked)
     except ApiError:
         return
-    assert said.finish
+    assert said.finish_reason
     spend = count_usage([said], 3)
-    assert orjson.loads(build_completion_reply(asked, [said], spend, name, "r", likely=True))["choices"]
-    assert encode_events(build_chunks(asked, [said], spend, name, "r", likely=True), None, {})
+    assert orjson.loads(build_completion_reply(asked, [said], spend, name, "r", with_logprobs=True))["choices"]
+    assert encode_events(build_chunks(asked, [said], spend, name, "r", with_logprobs=True), None, {})
 
 
 @repeatable
@@ -165,12 +165,12 @@ def test_answers_differ_by_prompt_picture_seed_and_sample(local_server: RunningS
 def test_an_answer_is_no_longer_than_asked_for(most: int, finish: str) -> None:
     asked = ChatRequest("m", ServedChatModel(), "One sentence. Another one. Which one?", "", max_tokens=most)
     said = truncate_answer(answer_prompt("measure", asked, [], 0), asked)
-    assert (said.finish, len(said.text) <= 4 * most) == (finish, True)
+    assert (said.finish_reason, len(said.text) <= 4 * most) == (finish, True)
     assert build_usage(count_usage([said], 5), "openai")["completion_tokens"] <= most
     thoughtful = truncate_answer(
         ChatAnswer("text", reasoning="long thoughts " * 100), ChatRequest("m", ServedChatModel(), "", "", max_tokens=3)
     )
-    assert (thoughtful.text, thoughtful.finish, count_usage([thoughtful], 0).completion) == ("", "length", 3)
+    assert (thoughtful.text, thoughtful.finish_reason, count_usage([thoughtful], 0).completion) == ("", "length", 3)
 
 
 def test_an_answer_ends_before_what_stops_it(local_server: RunningServer) -> None:

@@ -35,7 +35,7 @@ def test_a_video_has_the_size_length_and_speed_asked_for(
 
 
 def test_without_an_h264_encoder_there_is_another(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(filming, "_codec", lambda _: ("mpeg4", {}))
+    monkeypatch.setattr(filming, "_choose_codec", lambda _: ("mpeg4", {}))
     filming._encode_rest.cache_clear()
     render_video(VideoSpec("a cat", 1, 65, 48, 2, 12, "mp4"), tmp_path / "one")
     filming._encode_rest.cache_clear()

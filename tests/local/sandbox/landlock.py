@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from mediamill.tasks.local.sandbox.lockdown import _NUMBERS
+from mediamill.tasks.local.sandbox.lockdown import _SYSTEM_CALLS
 
 
 def _has_landlock() -> bool:
@@ -16,7 +16,7 @@ def _has_landlock() -> bool:
     return bool(ctypes.CDLL(None, use_errno=True).syscall(444, None, 0, 1) >= 1)
 
 
-if not sys.platform.startswith("linux") or platform.machine() not in _NUMBERS:
+if not sys.platform.startswith("linux") or platform.machine() not in _SYSTEM_CALLS:
     _why = f"no way is known to lock code down on {sys.platform} {platform.machine()}"
 elif not _has_landlock():
     _why = "the kernel has no Landlock, so files of others stay readable"

@@ -27,7 +27,7 @@ async def open_sessions(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Sandbo
 
 
 async def told(made: SandboxSessions, code: str, session: SandboxSession | None = None) -> list[dict[str, Any]]:
-    return await made.run(session or await made.find_or_start(None, pretend=False), code)
+    return await made.run(session or await made.find_or_start(None, simulated=False), code)
 
 
 CHILD = """import subprocess, sys
@@ -85,7 +85,7 @@ async def test_marks_of_files_elsewhere_stay_as_they_are(open_sessions: SandboxS
 
 
 async def test_nothing_of_the_environment_is_there(open_sessions: SandboxSessions) -> None:
-    session = await open_sessions.find_or_start(None, pretend=False)
+    session = await open_sessions.find_or_start(None, simulated=False)
     assert "do-not-tell" not in str(await told(open_sessions, "import os; dict(os.environ)", session))
     assert "do-not-tell" not in str(await told(open_sessions, "open('/proc/self/environ').read()", session))
     outputs = await told(open_sessions, "import os; [os.readlink(f'/proc/self/fd/{n}') for n in (0, 1, 2)]", session)
@@ -93,7 +93,7 @@ async def test_nothing_of_the_environment_is_there(open_sessions: SandboxSession
 
 
 async def test_outputs_are_in_their_kinds_and_bounded(open_sessions: SandboxSessions) -> None:
-    session = await open_sessions.find_or_start(None, pretend=False)
+    session = await open_sessions.find_or_start(None, simulated=False)
     outputs = await told(open_sessions, "import sys\nprint('a')\nprint('b', file=sys.stderr)\ndisplay(1)\n2", session)
     assert [one["type"] for one in outputs] == ["stdout", "stderr", "display_data", "execute_result"]
     (printed,) = await told(open_sessions, "print('y' * 3_000_000)", session)
@@ -109,14 +109,14 @@ async def test_outputs_are_in_their_kinds_and_bounded(open_sessions: SandboxSess
 
 
 async def test_a_child_that_comes_back_does_not_answer(open_sessions: SandboxSessions) -> None:
-    session = await open_sessions.find_or_start(None, pretend=False)
+    session = await open_sessions.find_or_start(None, simulated=False)
     await told(open_sessions, "import os\nif os.fork() == 0: raise ValueError", session)
     for n in range(3):
         assert (await told(open_sessions, str(n), session))[0]["data"] == {"text/plain": str(n)}
 
 
 async def test_what_a_session_began_ends_with_it(open_sessions: SandboxSessions) -> None:
-    session = await open_sessions.find_or_start(None, pretend=False)
+    session = await open_sessions.find_or_start(None, simulated=False)
     code = "import subprocess\nprint(subprocess.Popen(['sleep', '600'], stdout=subprocess.DEVNULL).pid)"
     (printed,) = await told(open_sessions, code, session)
     place = Path(f"/proc/{int(printed['data'])}/stat")
@@ -133,31 +133,31 @@ async def test_what_a_session_began_ends_with_it(open_sessions: SandboxSessions)
 async def test_a_cell_that_takes_too_long_or_ends_its_process_ends_the_session() -> None:
     made = SandboxSessions(allowed=True, session_seconds=100, cell_seconds=0.5)
     for code, why in (("while True: pass", "longer than 0.5 s"), ("import os; os._exit(3)", "the interpreter ended")):
-        session = await made.find_or_start(None, pretend=False)
+        session = await made.find_or_start(None, simulated=False)
         (failed,) = await made.run(session, code)
         assert why in failed["data"]
         with pytest.raises(ApiError, match="does not exist or has expired"):
-            await made.find_or_start(session.id, pretend=False)
+            await made.find_or_start(session.id, simulated=False)
     assert not made.list_sessions()
 
 
 async def test_sessions_expire_and_the_idle_make_room(
     open_sessions: SandboxSessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sessions, "_MAX", 2)
-    first, second = [await open_sessions.find_or_start(None, pretend=True) for _ in range(2)]
+    monkeypatch.setattr(sessions, "_MAX_SESSIONS", 2)
+    first, second = [await open_sessions.find_or_start(None, simulated=True) for _ in range(2)]
     async with first.busy:  # older, but at work
-        await open_sessions.find_or_start(None, pretend=True)
+        await open_sessions.find_or_start(None, simulated=True)
     assert first in open_sessions.list_sessions()
     assert second not in open_sessions.list_sessions()
-    monkeypatch.setattr("time.time", lambda: first.expires + 1)
+    monkeypatch.setattr("time.time", lambda: first.expires_at + 1)
     with pytest.raises(ApiError, match="expired"):
-        await open_sessions.find_or_start(first.id, pretend=True)
+        await open_sessions.find_or_start(first.id, simulated=True)
     assert not open_sessions.list_sessions()
 
 
 async def test_files_lie_in_the_session_and_nowhere_else(open_sessions: SandboxSessions, tmp_path: Path) -> None:
-    session = await open_sessions.find_or_start(None, pretend=False)
+    session = await open_sessions.find_or_start(None, simulated=False)
     open_sessions.write_files(
         session, [{"name": "a/b.txt", "content": "hello"}, {"name": "c", "encoding": "base64", "content": "QUI="}]
     )
@@ -176,4 +176,4 @@ async def test_files_lie_in_the_session_and_nowhere_else(open_sessions: SandboxS
 
 async def test_nothing_runs_where_it_is_not_allowed() -> None:
     with pytest.raises(ApiError, match="--allow-local-code"):
-        await SandboxSessions(allowed=False, session_seconds=1, cell_seconds=1).find_or_start(None, pretend=False)
+        await SandboxSessions(allowed=False, session_seconds=1, cell_seconds=1).find_or_start(None, simulated=False)
