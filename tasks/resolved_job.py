@@ -71,7 +71,7 @@ def resolve_job(job: Job | ResolvedJob) -> ResolvedJob:
     if "://" in job.out_path:
         raise UsageError(f"{job.out_path}: OUT is a local folder", hint="write locally, then copy the folder")
     out = Path(job.out_path).expanduser().absolute()
-    pricing = Pricing.of(provider.name, provider.billing, find_meter, find_price_fallback)
+    pricing = Pricing.load(provider.name, provider.billing, find_meter, find_price_fallback)
     return ResolvedJob(job, capability, provider, model, params, schema, pricing, out)
 
 

@@ -106,7 +106,7 @@ class WireAttempt:
 
     async def _build_request(self) -> tuple[str, Request]:
         """Where the request goes, and the request; nothing is on record or on the wire yet."""
-        with self._record.reservation.unsent():
+        with self._record.reservation.release_on_error():
             return await self._context.resolve_origin(self._wire), self._context.provider.build_request(
                 self._wire, self._asks
             )

@@ -87,7 +87,7 @@ class AttemptRecord:
             wait_ms=round(waited * 1000),
             cost_max=self._max_usd,
         )
-        with self.reservation.unsent():
+        with self.reservation.release_on_error():
             await self._journal.record_sending(attempt, self.keys)
         self.start_clock()
         fault_injection.failpoint("call.sending.after")

@@ -185,7 +185,7 @@ class Caller:
         max_usd = context.pricing.ceiling(ask.model, ask.operation, ceiling)
         limiter = context.limiter_for(ask)
         with await context.budget.reserve(max_usd) as reservation:
-            with reservation.unsent():
+            with reservation.release_on_error():
                 permit = await self._acquire_permit(limiter, ceiling)
             task = asyncio.current_task()
             self._on_wire.add(task)

@@ -22,7 +22,7 @@ from mediamill.tasks.wire import Provider
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from mediamill.tasks.media.concat import Joined
+    from mediamill.tasks.media.concat import JoinedAudio
 
 _BYTES_PER_CHARACTER = 4_000
 """Memory to reserve for a character's audio: a twelfth of a second at 24 kHz and 16 bit."""
@@ -209,25 +209,25 @@ class Speak:
         path: Path,
         audio_format: str,
         rate: int | None,
-    ) -> tuple[Joined, list[str]]:
+    ) -> tuple[JoinedAudio, list[str]]:
         """Write the file from the answers as they arrive.
 
         Returns:
             The joined audio, and the warnings of all answers.
         """
-        from mediamill.tasks.media.concat import Joiner, Stretch, as_it_came
+        from mediamill.tasks.media.concat import AudioJoiner, AudioPart, write_unchanged
 
         warnings: dict[str, None] = {}
         async with open_ordered_answers(asks, call, item.sample if context.refresh else 0) as answers:
-            with Joiner(path, audio_format, rate) as joiner:
+            with AudioJoiner(path, audio_format, rate) as joiner:
                 count = 0
                 async for answer in answers:
                     count += 1
                     speech = answer.data
                     warnings.update(dict.fromkeys(speech.warnings))
-                    stretch = Stretch(speech.audio, speech.format, speech.rate)
+                    stretch = AudioPart(speech.audio, speech.format, speech.rate)
                     if len(asks) == 1:
-                        whole = await context.run_in_thread(as_it_came, stretch, path, audio_format, rate)
+                        whole = await context.run_in_thread(write_unchanged, stretch, path, audio_format, rate)
                         if whole is not None:
                             return whole, list(warnings)
                     await context.run_in_thread(joiner.add, stretch, first=count == 1, last=count == len(asks))
@@ -280,12 +280,12 @@ def _build_speech_params(params: SpeakParams) -> dict[str, JSON]:
     return params.model_dump(exclude=excluded, exclude_none=True)
 
 
-def _find_audio_warnings(joined: Joined, text: str) -> list[str]:
+def _find_audio_warnings(joined: JoinedAudio, text: str) -> list[str]:
     """Warnings about audio that is silent, or too short for its text."""
-    from mediamill.tasks.media.concat import SILENT
+    from mediamill.tasks.media.concat import MAX_SILENT_PEAK
 
     warnings = []
-    if joined.peak <= SILENT:
+    if joined.peak <= MAX_SILENT_PEAK:
         warnings.append("silent: nothing can be heard")
     elif joined.seconds * _MAX_CHARACTERS_PER_SECOND < len(text):
         warnings.append(f"short: {joined.seconds:.1f} s for {len(text)} characters")

@@ -241,13 +241,13 @@ class Transcribe:
         """One Ask for each piece. The length comes from the file's header, which can be wrong."""
         if item.is_url:
             return Estimate(1, Usage(requests=1), Usage(requests=1))
-        from mediamill.tasks.media.endpoint_fit import expected_pieces
-        from mediamill.tasks.media.probe import probe
+        from mediamill.tasks.media.endpoint_fit import estimate_pieces
+        from mediamill.tasks.media.probe import read_audio_info
 
         path = Path(item.location or "")
-        info = await context.run_in_thread(probe, path)
+        info = await context.run_in_thread(read_audio_info, path)
         limits = self._get_audio_limits(params, context)
-        asks = expected_pieces(info, path.stat().st_size, limits, _get_cut_options(params))
+        asks = estimate_pieces(info, path.stat().st_size, limits, _get_cut_options(params))
         sent_seconds = info.seconds + (asks - 1) * Decimal(str(params.overlap))
         usage = Usage(audio_seconds=sent_seconds, requests=asks)
         return Estimate(asks, usage, usage, info.seconds)

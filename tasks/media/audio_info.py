@@ -44,16 +44,16 @@ class VoiceActivity:
     """
 
     by_second: bytes = field(repr=False)
-    frames: int
+    frames_per_second: int
 
     @property
     def seconds(self) -> float:
         """Seconds of activity in all."""
-        return round(sum(self.by_second) / self.frames, 2)
+        return round(sum(self.by_second) / self.frames_per_second, 2)
 
-    def between(self, start: float, end: float) -> float:
+    def count_seconds_between(self, start: float, end: float) -> float:
         """Seconds of activity between two times; counted in whole seconds that lie inside."""
-        return sum(self.by_second[max(math.ceil(start), 0) : max(math.floor(end), 0)]) / self.frames
+        return sum(self.by_second[max(math.ceil(start), 0) : max(math.floor(end), 0)]) / self.frames_per_second
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,6 @@ class PreparedAudio:
     voiced: VoiceActivity | None = None
 
 
-def as_seconds(length: Fraction) -> Decimal:
+def to_seconds(length: Fraction) -> Decimal:
     """A length in seconds, rounded to the microsecond."""
     return (Decimal(length.numerator) / length.denominator).quantize(_MICRO, ROUND_HALF_UP)

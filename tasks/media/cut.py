@@ -16,7 +16,7 @@ from mediamill.tasks.media.encode import RATE, Samples
 
 _SEARCH_SECONDS = 60
 _QUIET_SECONDS = 0.3
-_HOP = 320
+_HOP_SAMPLES = 320
 """Samples between two moments that are compared."""
 
 
@@ -29,33 +29,33 @@ class CutPlan:
         overlap: samples that neighbouring pieces share; at most a third of ``longest``.
     """
 
-    longest: int
+    max_samples: int
     overlap: int = 0
 
     @classmethod
-    def of(cls, piece_seconds: float, overlap_seconds: float = 0.0) -> CutPlan:
+    def from_seconds(cls, piece_seconds: float, overlap_seconds: float = 0.0) -> CutPlan:
         """A plan from seconds; too long an overlap is shortened."""
-        longest = int(piece_seconds * RATE)
-        return cls(longest, min(int(overlap_seconds * RATE), longest // 3) // 2 * 2)
+        max_samples = int(piece_seconds * RATE)
+        return cls(max_samples, min(int(overlap_seconds * RATE), max_samples // 3) // 2 * 2)
 
     @property
-    def half(self) -> int:
+    def half_overlap(self) -> int:
         """How far a piece reaches over its cuts."""
         return self.overlap // 2
 
     @property
-    def quiet(self) -> int:
+    def quiet_samples(self) -> int:
         """How long it should be quiet where a cut is made."""
-        return min(int(_QUIET_SECONDS * RATE), self.longest // 12)
+        return min(int(_QUIET_SECONDS * RATE), self.max_samples // 12)
 
     @property
-    def window(self) -> tuple[int, int]:
+    def search_window(self) -> tuple[int, int]:
         """Where the cut at a piece's end may be: first and last sample, from the piece's start.
 
         It ends early enough that what is left of a recording is never too short to be taken.
         """
-        last = self.longest - self.half - min(RATE, self.longest // 10)
-        return last - min(_SEARCH_SECONDS * RATE, self.longest // 3), last
+        last = self.max_samples - self.half_overlap - min(RATE, self.max_samples // 10)
+        return last - min(_SEARCH_SECONDS * RATE, self.max_samples // 3), last
 
 
 class Cutter:
@@ -76,74 +76,74 @@ class Cutter:
         self._blocks = iter(blocks)
         self._plan = plan
         self._known = list(known)
-        self._held: deque[Samples] = deque()
-        self._read = 0
-        self._ended = False
+        self._buffer: deque[Samples] = deque()
+        self._read_samples = 0
+        self._is_exhausted = False
         self.start = 0
         self.end = 0
         self.cuts: list[int] = []
-        self.last = False
+        self.is_last = False
 
-    def piece(self) -> Iterator[Samples]:
+    def cut_piece(self) -> Iterator[Samples]:
         """The next piece's sound, in blocks; ``end`` is right once it is used up."""
         plan = self._plan
-        self.start = at = self.cuts[-1] - plan.half if self.cuts else 0
+        self.start = position = self.cuts[-1] - plan.half_overlap if self.cuts else 0
         number = len(self.cuts)
         if number < len(self._known):
-            first = cut = self._known[number]
-            until = cut + plan.half
+            search_start = cut = self._known[number]
+            piece_end = cut + plan.half_overlap
         else:
-            first, until, cut = self.start + plan.window[0], self.start + plan.longest, None
-        free = first - max(plan.half, plan.quiet)
-        while at < free and self._fill(min(free, at + RATE)):
-            upto = min(free, self._read)
-            yield from self._take(upto - at)
-            at = upto
-        if not self._fill(until + 1):
-            self.last, self.end = True, self._read
-            yield from self._take(self._read - at)
+            search_start, piece_end, cut = self.start + plan.search_window[0], self.start + plan.max_samples, None
+        surely_inside = search_start - max(plan.half_overlap, plan.quiet_samples)
+        while position < surely_inside and self._read_until(min(surely_inside, position + RATE)):
+            block_end = min(surely_inside, self._read_samples)
+            yield from self._release(block_end - position)
+            position = block_end
+        if not self._read_until(piece_end + 1):
+            self.is_last, self.end = True, self._read_samples
+            yield from self._release(self._read_samples - position)
             return
         if cut is None:
-            cut = self._search()
+            cut = self._find_cut()
         self.cuts.append(cut)
-        self.end = cut + plan.half
-        yield from self._shared(at, self.end, cut - plan.half)
+        self.end = cut + plan.half_overlap
+        yield from self._yield_overlap(position, self.end, cut - plan.half_overlap)
 
-    def _search(self) -> int:
-        first, last = (self.start + at for at in self._plan.window)
-        wide = self._plan.quiet // 2
-        held = np.concatenate(list(self._held))
-        self._held = deque([held])
-        origin = self._read - len(held)
-        low, high = first - wide - origin, last + wide - origin
-        return origin + low + find_quietest(held[low:high], 2 * wide)
+    def _find_cut(self) -> int:
+        first, last = (self.start + at for at in self._plan.search_window)
+        half_width = self._plan.quiet_samples // 2
+        buffered = np.concatenate(list(self._buffer))
+        self._buffer = deque([buffered])
+        origin = self._read_samples - len(buffered)
+        low, high = first - half_width - origin, last + half_width - origin
+        return origin + low + find_quietest(buffered[low:high], 2 * half_width)
 
-    def _fill(self, until: int) -> bool:
+    def _read_until(self, position: int) -> bool:
         """Read up to a sample; False when the recording ends before it."""
-        while self._read < until and not self._ended:
+        while self._read_samples < position and not self._is_exhausted:
             block = next(self._blocks, None)
             if block is None:
-                self._ended = True
+                self._is_exhausted = True
             elif len(block):
-                self._held.append(block)
-                self._read += len(block)
-        return self._read >= until
+                self._buffer.append(block)
+                self._read_samples += len(block)
+        return self._read_samples >= position
 
-    def _take(self, count: int) -> Iterator[Samples]:
+    def _release(self, count: int) -> Iterator[Samples]:
         """Hand out the first samples of what is held, and hold them no longer."""
         while count > 0:
-            block = self._held.popleft()
+            block = self._buffer.popleft()
             if len(block) > count:
-                self._held.appendleft(block[count:])
+                self._buffer.appendleft(block[count:])
                 block = block[:count]
             count -= len(block)
             yield block
 
-    def _shared(self, at: int, end: int, keep: int) -> Iterator[Samples]:
+    def _yield_overlap(self, position: int, end: int, next_start: int) -> Iterator[Samples]:
         """The piece's rest; what follows ``keep`` belongs to the next piece too."""
-        yield from self._take(keep - at)
-        count = end - keep
-        for block in list(self._held):
+        yield from self._release(next_start - position)
+        count = end - next_start
+        for block in list(self._buffer):
             if count <= 0:
                 return
             yield block[:count]
@@ -162,8 +162,8 @@ def find_quietest(sound: Samples, width: int) -> int:
     """
     power = np.zeros(len(sound) + 1, dtype=np.int64)
     np.cumsum(np.square(sound, dtype=np.int32), dtype=np.int64, out=power[1:])
-    windows = power[width::_HOP] - power[: len(power) - width : _HOP]
+    windows = power[width::_HOP_SAMPLES] - power[: len(power) - width : _HOP_SAMPLES]
     best = np.flatnonzero(windows == windows.min())
     runs = np.split(best, np.flatnonzero(np.diff(best) > 1) + 1)
-    longest = max(runs, key=len)
-    return int(longest[len(longest) // 2]) * _HOP + width // 2
+    longest_run = max(runs, key=len)
+    return int(longest_run[len(longest_run) // 2]) * _HOP_SAMPLES + width // 2

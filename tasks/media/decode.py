@@ -19,7 +19,7 @@ from av.stream import Disposition
 
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.media.formats import DECODERS, DEMUXERS, MAX_CHANNELS, RATES, container_name
-from mediamill.tasks.media.undecodable import not_decodable
+from mediamill.tasks.media.undecodable import undecodable_error
 from mediamill.tasks.media.wav import missing_share
 
 if TYPE_CHECKING:
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 MAX_SECONDS = 24 * 3600
 """Longest recording that is decoded at all; a few kilobytes of FLAC can claim days of silence."""
 
-CPU_SECONDS = 600.0
+MAX_CPU_SECONDS = 600.0
 """Most processor time one file may take; a day of stereo MP3 needs about a third of it."""
 
-_OPTIONS = {
+_CONTAINER_OPTIONS = {
     "format_whitelist": DEMUXERS,
     "protocol_whitelist": "file",
     "codec_whitelist": ",".join(sorted(DECODERS)),
@@ -45,9 +45,9 @@ _DECODER_OPTIONS = {"max_samples": str(2**20)}
 Check = Callable[[], None]
 """Called now and then while decoding; what it raises ends the work."""
 
-_IO_SECONDS = 120.0
-_CHECK_EVERY = 256
-_FAILURES = (av.FFmpegError, ValueError, MemoryError, UnicodeError)
+_IO_TIMEOUT_SECONDS = 120.0
+_CHECK_EVERY_PACKETS = 256
+_DECODE_ERRORS = (av.FFmpegError, ValueError, MemoryError, UnicodeError)
 
 
 @dataclass(slots=True)
@@ -70,48 +70,48 @@ class Recording:
     codec: str
     rate: int
     channels: int
-    declared: Fraction | None
+    declared_seconds: Fraction | None
     tracks: int
     video: bool
     samples: dict[int, int] = field(default_factory=dict)
     packets: int = 0
     broken: int = 0
     check: Check | None = None
-    _heard: float = 0.0
-    _started: float = field(default_factory=time.thread_time)
+    _decoded_seconds: float = 0.0
+    _clock_started: float = field(default_factory=time.thread_time)
 
     @property
     def length(self) -> Fraction:
         """Seconds decoded so far, exactly."""
         return sum((Fraction(n, rate) for rate, n in self.samples.items()), Fraction(0))
 
-    def frames(self, max_seconds: float | None = None) -> Iterator[AudioFrame]:
+    def decode_frames(self, max_seconds: float | None = None) -> Iterator[AudioFrame]:
         """Decode to the end, passing over single packets that are damaged.
 
         Raises:
             BadInput: ``too_long`` past ``max_seconds``; ``undecodable`` when it takes too long to decode,
                 or its sample rate or channels are absurd.
         """
-        bound = min(max_seconds or MAX_SECONDS, MAX_SECONDS)
+        bound_seconds = min(max_seconds or MAX_SECONDS, MAX_SECONDS)
         for packet in self._packets():
             try:
                 decoded = packet.decode()
-            except _FAILURES:
+            except _DECODE_ERRORS:
                 self.broken += 1
                 continue
             for frame in decoded:
-                self._count(frame, bound)
+                self._count_samples(frame, bound_seconds)
                 yield frame
 
-    def pause(self) -> None:
+    def pause_clock(self) -> None:
         """Stop the clock of processor time; before another thread goes on."""
-        self._started = time.thread_time() - self._started
+        self._clock_started = time.thread_time() - self._clock_started
 
-    def resume(self) -> None:
+    def resume_clock(self) -> None:
         """Start it again, in the thread that goes on."""
-        self._started = time.thread_time() - self._started
+        self._clock_started = time.thread_time() - self._clock_started
 
-    def counted(self, max_packets: int) -> Fraction | None:
+    def sum_packet_seconds(self, max_packets: int) -> Fraction | None:
         """Seconds by the packets' own durations, nothing decoded; None when they are too many or do not say."""
         total = Fraction(0)
         for n, packet in enumerate(self._packets()):
@@ -128,29 +128,33 @@ class Recording:
                 packet = next(packets)
             except StopIteration:
                 return
-            except _FAILURES:
+            except _DECODE_ERRORS:
                 self.broken += 1
                 return
             if packet.size:
                 self.packets += 1
-                if self.packets % _CHECK_EVERY == 0:
-                    self._bounded()
+                if self.packets % _CHECK_EVERY_PACKETS == 0:
+                    self._check_limits()
             yield packet
 
-    def _bounded(self) -> None:
+    def _check_limits(self) -> None:
         if self.check is not None:
             self.check()
-        if time.thread_time() - self._started > CPU_SECONDS:
-            raise BadInput(f"decoding it took more than {CPU_SECONDS:.0f} s of processor time", kind="undecodable")
+        if time.thread_time() - self._clock_started > MAX_CPU_SECONDS:
+            raise BadInput(f"decoding it took more than {MAX_CPU_SECONDS:.0f} s of processor time", kind="undecodable")
 
-    def _count(self, frame: AudioFrame, bound: float) -> None:
-        _believable(frame.sample_rate, frame.layout.nb_channels)
+    def _count_samples(self, frame: AudioFrame, bound_seconds: float) -> None:
+        _check_plausible(frame.sample_rate, frame.layout.nb_channels)
         self.samples[frame.sample_rate] = self.samples.get(frame.sample_rate, 0) + frame.samples
-        self._heard += frame.samples / frame.sample_rate
-        if self._heard > bound:
-            said = f" of {format_seconds(self.declared)}" if self.declared and self.declared > bound else ""
+        self._decoded_seconds += frame.samples / frame.sample_rate
+        if self._decoded_seconds > bound_seconds:
+            declared = (
+                f" of {format_seconds(self.declared_seconds)}"
+                if self.declared_seconds and self.declared_seconds > bound_seconds
+                else ""
+            )
             raise BadInput(
-                f"the recording{said} is longer than the {format_seconds(bound)} that can be taken",
+                f"the recording{declared} is longer than the {format_seconds(bound_seconds)} that can be taken",
                 kind="too_long",
                 hint="cut it into shorter files",
             )
@@ -170,39 +174,42 @@ def open_recording(path: Path, head: bytes, check: Check | None = None) -> Itera
     """
     try:
         handle = av.open(  # titles in Latin-1 must not fail a recording
-            f"file:{path}", options=_OPTIONS, timeout=(_IO_SECONDS, _IO_SECONDS), metadata_errors="replace"
+            f"file:{path}",
+            options=_CONTAINER_OPTIONS,
+            timeout=(_IO_TIMEOUT_SECONDS, _IO_TIMEOUT_SECONDS),
+            metadata_errors="replace",
         )
-    except _FAILURES:
-        raise not_decodable(head) from None
+    except _DECODE_ERRORS:
+        raise undecodable_error(head) from None
     with handle:
-        recording = _recording(path, handle, head)
+        recording = _to_recording(path, handle, head)
         recording.check = check
         yield recording
 
 
-def _recording(path: Path, handle: InputContainer, head: bytes) -> Recording:
-    pictures = [s for s in handle.streams if s.type == "video"]
-    video = any(not s.disposition & Disposition.attached_pic for s in pictures)
+def _to_recording(path: Path, handle: InputContainer, head: bytes) -> Recording:
+    video_streams = [s for s in handle.streams if s.type == "video"]
+    video = any(not s.disposition & Disposition.attached_pic for s in video_streams)
     tracks = [s for s in handle.streams.audio if s.codec_context is not None]
     stream = next((s for s in tracks if s.codec_context.name in DECODERS), None)
     if stream is None:
         if tracks:
             raise BadInput(f"audio in the codec {tracks[0].codec_context.name!r} cannot be decoded", kind="undecodable")
-        holds = "pictures or video but no sound" if pictures else "no sound"
+        holds = "pictures or video but no sound" if video_streams else "no sound"
         raise BadInput(f"the file has no audio track: it holds {holds}", kind="no_audio")
     stream.codec_context.options = _DECODER_OPTIONS
     codec = stream.codec_context.name.removesuffix("float").removeprefix("lib")
     name = container_name(handle.format.name, head, codec, brand=handle.metadata.get("major_brand", ""), video=video)
     rate, channels = stream.codec_context.sample_rate, stream.codec_context.channels
     if rate:
-        _believable(rate, channels)
-    declared = _declared(handle, stream)
-    if declared is not None and name == "wav":
-        declared /= 1 - missing_share(head, path.stat().st_size)
-    return Recording(path, handle, stream, name, codec, rate, channels, declared, len(tracks), video)
+        _check_plausible(rate, channels)
+    declared_seconds = _read_declared_seconds(handle, stream)
+    if declared_seconds is not None and name == "wav":
+        declared_seconds /= 1 - missing_share(head, path.stat().st_size)
+    return Recording(path, handle, stream, name, codec, rate, channels, declared_seconds, len(tracks), video)
 
 
-def _declared(handle: InputContainer, stream: AudioStream) -> Fraction | None:
+def _read_declared_seconds(handle: InputContainer, stream: AudioStream) -> Fraction | None:
     if stream.duration and stream.time_base:
         seconds = stream.duration * stream.time_base
     elif handle.duration:
@@ -212,7 +219,7 @@ def _declared(handle: InputContainer, stream: AudioStream) -> Fraction | None:
     return seconds if seconds > 0 else None
 
 
-def _believable(rate: int, channels: int) -> None:
+def _check_plausible(rate: int, channels: int) -> None:
     if rate not in RATES:
         raise BadInput(f"a sample rate of {rate} Hz is not believable", kind="undecodable")
     if channels > MAX_CHANNELS:

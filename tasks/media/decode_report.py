@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.media.probe import has_mp3_index, silent
+from mediamill.tasks.media.probe import has_mp3_index, no_samples_error
 
 if TYPE_CHECKING:
     from mediamill.tasks.media.decode import Recording
 
 _SLACK_SECONDS = 0.5
 _SLACK_SHARE = 0.02
-_STRAY_PACKETS = 2
+_MAX_STRAY_PACKETS = 2
 
 
 def decode_warnings(recording: Recording) -> tuple[str, ...]:
@@ -25,7 +25,7 @@ def decode_warnings(recording: Recording) -> tuple[str, ...]:
     """
     from mediamill.tasks.media.decode import format_seconds
 
-    length, declared = recording.length, recording.declared
+    length, declared = recording.length, recording.declared_seconds
     if not length:
         if recording.broken or (declared and declared > _SLACK_SECONDS):
             raise BadInput(
@@ -33,16 +33,16 @@ def decode_warnings(recording: Recording) -> tuple[str, ...]:
                 kind="undecodable",
                 hint="copy or download it again",
             )
-        raise silent()
+        raise no_samples_error()
     check_damage(recording)
-    found = []
-    guessed = recording.container == "mp3" and not has_mp3_index(recording.path)
+    warnings = []
+    is_guess = recording.container == "mp3" and not has_mp3_index(recording.path)
     missing = (declared or 0) - length
-    if not guessed and missing > max(_SLACK_SECONDS, _SLACK_SHARE * float(declared or 0)):
-        found.append(f"truncated: {format_seconds(length)} of {format_seconds(declared or 0)} can be heard")
-    if recording.broken > max(_STRAY_PACKETS, recording.packets // 100):
-        found.append(f"damaged: {recording.broken} of {recording.packets} packets could not be decoded")
-    return tuple(found)
+    if not is_guess and missing > max(_SLACK_SECONDS, _SLACK_SHARE * float(declared or 0)):
+        warnings.append(f"truncated: {format_seconds(length)} of {format_seconds(declared or 0)} can be heard")
+    if recording.broken > max(_MAX_STRAY_PACKETS, recording.packets // 100):
+        warnings.append(f"damaged: {recording.broken} of {recording.packets} packets could not be decoded")
+    return tuple(warnings)
 
 
 def check_damage(recording: Recording) -> None:
@@ -51,7 +51,7 @@ def check_damage(recording: Recording) -> None:
     Raises:
         BadInput: ``undecodable`` when more than half of it could not be decoded.
     """
-    if recording.broken > max(_STRAY_PACKETS, recording.packets // 2):
+    if recording.broken > max(_MAX_STRAY_PACKETS, recording.packets // 2):
         raise BadInput(
             f"{recording.broken} of {recording.packets} packets cannot be decoded: the file is damaged or not audio",
             kind="undecodable",
@@ -59,6 +59,6 @@ def check_damage(recording: Recording) -> None:
         )
 
 
-def tracks_warning(recording: Recording) -> tuple[str, ...]:
+def to_tracks_warning(recording: Recording) -> tuple[str, ...]:
     """What to say of a file with several audio tracks."""
     return (f"tracks: the first of {recording.tracks} audio tracks was taken",) if recording.tracks > 1 else ()

@@ -26,14 +26,14 @@ RATE = 16_000
 
 _CODECS = {"flac": ("flac", "audio/flac"), "wav": ("pcm_s16le", "audio/wav"), "pcm": ("pcm_s16le", "audio/pcm")}
 _MUXERS = {"pcm": "s16le"}
-_FRAME = 4096
+_FRAME_SAMPLES = 4096
 
 
-class Unmixable(BadInput):
+class UnmixableChannels(BadInput):
     """Channels that cannot be made one; the recording itself may be sound."""
 
 
-def target(limits: AudioLimits) -> str:
+def choose_format(limits: AudioLimits) -> str:
     """The format to convert to.
 
     Raises:
@@ -49,40 +49,42 @@ def target(limits: AudioLimits) -> str:
     )
 
 
-def mono(frames: Iterable[AudioFrame]) -> Iterator[AudioFrame]:
+def to_mono(frames: Iterable[AudioFrame]) -> Iterator[AudioFrame]:
     """Mix down and resample to 16 kHz mono 16-bit, whatever the frames' rate and layout, even when they change."""
-    resampler, setup = None, None
+    resampler, resampled_from = None, None
     for frame in frames:
-        now = (frame.sample_rate, frame.layout.name, frame.format.name)
-        if now != setup:
+        frame_form = (frame.sample_rate, frame.layout.name, frame.format.name)
+        if frame_form != resampled_from:
             if resampler is not None:
                 yield from resampler.resample(None)
-            resampler, setup = av.AudioResampler("s16", "mono", RATE), now
+            resampler, resampled_from = av.AudioResampler("s16", "mono", RATE), frame_form
         frame.pts = None
         try:
             assert resampler is not None
             yield from resampler.resample(frame)
         except (av.FFmpegError, ValueError):
-            raise Unmixable(f"{frame.layout.nb_channels} channels cannot be mixed down", kind="undecodable") from None
+            raise UnmixableChannels(
+                f"{frame.layout.nb_channels} channels cannot be mixed down", kind="undecodable"
+            ) from None
     if resampler is not None:
         yield from resampler.resample(None)
 
 
-def blocks(frames: Iterable[AudioFrame]) -> Iterator[Samples]:
+def to_blocks(frames: Iterable[AudioFrame]) -> Iterator[Samples]:
     """The samples of 16 kHz mono frames."""
     for frame in frames:
         yield frame.to_ndarray().reshape(-1).astype(np.int16, copy=False)
 
 
-def framed(sound: Iterable[Samples]) -> Iterator[AudioFrame]:
+def to_frames(blocks: Iterable[Samples]) -> Iterator[AudioFrame]:
     """Inverse of :func:`blocks`."""
-    for block in sound:
+    for block in blocks:
         frame = av.AudioFrame.from_ndarray(block.reshape(1, -1), format="s16", layout="mono")
         frame.sample_rate = RATE
         yield frame
 
 
-def encode(
+def encode_audio(
     frames: Iterable[AudioFrame], name: str, stem: str, scratch: Path, limits: AudioLimits
 ) -> tuple[Payload, int]:
     """Encode 16 kHz mono frames to ``flac``, ``wav``, or ``pcm``: 16-bit little-endian samples without a header.
@@ -95,41 +97,41 @@ def encode(
         StorageError: when the scratch folder cannot take it.
     """
     mime = _CODECS[name][1]
-    with SpooledOutput(scratch, name, limits.max_bytes) as piece:
+    with SpooledOutput(scratch, name, limits.max_bytes) as output:
         try:
-            samples = _write(frames, name, piece)
+            samples = _write_encoded(frames, name, output)
         except av.FFmpegError:
-            if piece.failure is not None:
-                raise piece.failure from None
+            if output.failure is not None:
+                raise output.failure from None
             raise
-        if piece.failure is not None:
-            raise piece.failure
-        return piece.payload(f"{stem}.{name}", mime), samples
+        if output.failure is not None:
+            raise output.failure
+        return output.to_payload(f"{stem}.{name}", mime), samples
 
 
-def _write(frames: Iterable[AudioFrame], name: str, piece: SpooledOutput) -> int:
+def _write_encoded(frames: Iterable[AudioFrame], name: str, output: SpooledOutput) -> int:
     samples = 0
-    with av.open(piece, "w", format=_MUXERS.get(name, name)) as container:
+    with av.open(output, "w", format=_MUXERS.get(name, name)) as container:
         stream = cast("AudioStream", container.add_stream(_CODECS[name][0], rate=RATE, layout="mono", format="s16"))
-        for frame in _blocks(frames):
+        for frame in _to_equal_frames(frames):
             samples += frame.samples
             container.mux(stream.encode(frame))
-            if piece.failure is not None:
+            if output.failure is not None:
                 break
         container.mux(stream.encode(None))
     return samples
 
 
-def _blocks(frames: Iterable[AudioFrame]) -> Iterator[AudioFrame]:
+def _to_equal_frames(frames: Iterable[AudioFrame]) -> Iterator[AudioFrame]:
     fifo = av.AudioFifo()
     for frame in frames:
         frame.pts = None
         fifo.write(frame)
-        yield from _numbered(fifo.read_many(_FRAME))
-    yield from _numbered(fifo.read_many(_FRAME, partial=True))
+        yield from _clear_timestamps(fifo.read_many(_FRAME_SAMPLES))
+    yield from _clear_timestamps(fifo.read_many(_FRAME_SAMPLES, partial=True))
 
 
-def _numbered(frames: Iterable[AudioFrame]) -> Iterator[AudioFrame]:
+def _clear_timestamps(frames: Iterable[AudioFrame]) -> Iterator[AudioFrame]:
     for frame in frames:
         frame.pts = None
         yield frame

@@ -12,13 +12,13 @@ from typing import Literal
 
 AudioContainer = Literal["wav", "mp3", "flac", "ogg", "aac"]
 
-_SYNC = 0xFF
-_SYNC_REST = 0xE0
+_SYNC_BYTE = 0xFF
+_SYNC_MASK = 0xE0
 _NO_BITRATE = 0x0F
 _NO_RATE = 0x03
 _AAC_SYNC = 0xF0
 _MICRO = Decimal("0.000001")
-_FRAME = 2
+_PCM_FRAME_BYTES = 2
 
 
 def detect_container(head: bytes) -> AudioContainer | None:
@@ -26,10 +26,10 @@ def detect_container(head: bytes) -> AudioContainer | None:
 
     Headerless PCM may look like an MP3 frame by chance: ask :func:`detect_named_container` where PCM is expected.
     """
-    named = detect_named_container(head)
-    if named is not None:
-        return named
-    if len(head) < 4 or head[0] != _SYNC or head[1] & _SYNC_REST != _SYNC_REST:  # noqa: PLR2004
+    lettered = detect_lettered_container(head)
+    if lettered is not None:
+        return lettered
+    if len(head) < 4 or head[0] != _SYNC_BYTE or head[1] & _SYNC_MASK != _SYNC_MASK:  # noqa: PLR2004
         return None
     if head[1] & 0xF6 == _AAC_SYNC:
         return "aac"
@@ -37,7 +37,7 @@ def detect_container(head: bytes) -> AudioContainer | None:
     return "mp3" if layer and rate != _NO_RATE and head[2] >> 4 != _NO_BITRATE else None
 
 
-def detect_named_container(head: bytes) -> AudioContainer | None:
+def detect_lettered_container(head: bytes) -> AudioContainer | None:
     """The container that ``head`` names in letters, which sound itself hardly ever spells by chance."""
     if head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE":
         return "wav"
@@ -55,7 +55,7 @@ def count_seconds(audio: bytes, form: str, rate: int) -> Decimal | None:
         rate: Hz of ``pcm``.
     """
     if form == "pcm":
-        return _decimal(Fraction(len(audio) // _FRAME, rate))
+        return _decimal(Fraction(len(audio) // _PCM_FRAME_BYTES, rate))
     import av
 
     try:

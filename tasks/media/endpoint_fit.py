@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.media.audio_info import AudioInfo, PreparedAudio
-from mediamill.tasks.media.formats import sendable
-from mediamill.tasks.media.prepare import prepare
-from mediamill.tasks.media.probe import probe
+from mediamill.tasks.media.formats import find_send_format
+from mediamill.tasks.media.prepare import prepare_audio
+from mediamill.tasks.media.probe import read_audio_info
 from mediamill.tasks.media.source_file import read_head
 from mediamill.tasks.wire import AudioLimits
 
@@ -24,11 +24,11 @@ one costs little, long enough that seams are few."""
 
 MIN_PIECE_SECONDS = 5.0
 
-_WORST, _TYPICAL, _BEST = 32_320, 18_500, 8_000
+_MAX_BYTES_PER_SECOND, _TYPICAL_BYTES_PER_SECOND, _MIN_BYTES_PER_SECOND = 32_320, 18_500, 8_000
 """Bytes a second of 16 kHz mono FLAC: noise, speech, and less than any speech was seen to need."""
-_HEADERS = 65_536
-_WORTH_PROBING = 4 * 2**20
-_TOO_MUCH = frozenset({"too_long", "too_large"})
+_HEADER_BYTES = 65_536
+_MIN_PROBED_BYTES = 4 * 2**20
+_TOO_BIG_KINDS = frozenset({"too_long", "too_large"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class CutOptions:
         normalize, trim: shape short clips first.
     """
 
-    seconds: float | None = None
+    piece_seconds: float | None = None
     overlap: float = 0.0
     keep_whole: bool = False
     normalize: bool = False
@@ -57,31 +57,33 @@ class CutPoints:
     length: int | None = None
 
 
-def limit_whole(limits: AudioLimits, cutting: CutOptions) -> AudioLimits:
+def limit_whole_file(limits: AudioLimits, cut_options: CutOptions) -> AudioLimits:
     """What may go whole: what the endpoint takes, or no more than a piece where their length was asked for."""
-    if cutting.seconds is None or cutting.keep_whole:
+    if cut_options.piece_seconds is None or cut_options.keep_whole:
         return limits
-    return replace(limits, max_seconds=min(cutting.seconds, limits.max_seconds or math.inf))
+    return replace(limits, max_seconds=min(cut_options.piece_seconds, limits.max_seconds or math.inf))
 
 
-def max_piece_seconds(limits: AudioLimits, cutting: CutOptions) -> float:
+def max_piece_seconds(limits: AudioLimits, cut_options: CutOptions) -> float:
     """The longest a piece may be: as asked for, never more than surely fits.
 
     Raises:
         BadInput: ``too_large`` when not even a few seconds fit.
     """
-    most = min((limits.max_bytes - _HEADERS) / _WORST, (limits.max_seconds or math.inf) - 1)
-    if most < MIN_PIECE_SECONDS:
+    max_seconds = min((limits.max_bytes - _HEADER_BYTES) / _MAX_BYTES_PER_SECOND, (limits.max_seconds or math.inf) - 1)
+    if max_seconds < MIN_PIECE_SECONDS:
         raise BadInput(
             f"the endpoint takes only {limits.max_bytes} bytes at once, too few to cut recordings for",
             kind="too_large",
             hint="choose another --provider",
         )
-    return min(most, cutting.seconds or (most if cutting.keep_whole else DEFAULT_PIECE_SECONDS))
+    return min(
+        max_seconds, cut_options.piece_seconds or (max_seconds if cut_options.keep_whole else DEFAULT_PIECE_SECONDS)
+    )
 
 
 def prepare_if_fits(
-    path: Path, sha256: str, limits: AudioLimits, scratch: Path, cutting: CutOptions, *, check: Check | None = None
+    path: Path, sha256: str, limits: AudioLimits, scratch: Path, cut_options: CutOptions, *, check: Check | None = None
 ) -> PreparedAudio | None:
     """The recording made ready to go whole; None when it must be cut.
 
@@ -91,42 +93,55 @@ def prepare_if_fits(
         BadInput: those of :func:`mediamill.tasks.media.prepare.prepare`, except ``too_long`` and ``too_large``.
         StorageError: when the scratch folder cannot take it.
     """
-    allowed = limit_whole(limits, cutting)
-    if _hopeless(path, allowed):
+    whole_file_limits = limit_whole_file(limits, cut_options)
+    if _cannot_fit(path, whole_file_limits):
         return None
     try:
-        return prepare(path, sha256, allowed, scratch, normalize=cutting.normalize, trim=cutting.trim, check=check)
+        return prepare_audio(
+            path,
+            sha256,
+            whole_file_limits,
+            scratch,
+            normalize=cut_options.normalize,
+            trim=cut_options.trim,
+            check=check,
+        )
     except BadInput as error:
-        if error.kind in _TOO_MUCH:
+        if error.kind in _TOO_BIG_KINDS:
             return None
         raise
 
 
-def expected_pieces(info: AudioInfo, size: int, limits: AudioLimits, cutting: CutOptions) -> int:
+def estimate_pieces(info: AudioInfo, size: int, limits: AudioLimits, cut_options: CutOptions) -> int:
     """How many requests a recording is likely to take, by its header."""
-    allowed = limit_whole(limits, cutting)
-    seconds, most = float(info.seconds), allowed.max_seconds or math.inf
-    if seconds <= most and (_as_is(info, size, allowed) or seconds * _TYPICAL <= allowed.max_bytes):
+    whole_file_limits = limit_whole_file(limits, cut_options)
+    seconds, max_seconds = float(info.seconds), whole_file_limits.max_seconds or math.inf
+    if seconds <= max_seconds and (
+        _audio_fits_as_is(info, size, whole_file_limits)
+        or seconds * _TYPICAL_BYTES_PER_SECOND <= whole_file_limits.max_bytes
+    ):
         return 1
-    longest = max_piece_seconds(limits, cutting)
-    searched = min(60.0, longest / 3)
-    return max(math.ceil(seconds / (longest - searched / 2 - min(cutting.overlap, longest / 3))), 1)
+    piece_seconds = max_piece_seconds(limits, cut_options)
+    search_seconds = min(60.0, piece_seconds / 3)
+    return max(
+        math.ceil(seconds / (piece_seconds - search_seconds / 2 - min(cut_options.overlap, piece_seconds / 3))), 1
+    )
 
 
-def _hopeless(path: Path, limits: AudioLimits) -> bool:
+def _cannot_fit(path: Path, limits: AudioLimits) -> bool:
     """True when trying would be for nothing; small files are simply tried."""
     size = read_head(path)[1]
-    if size < _WORTH_PROBING:
+    if size < _MIN_PROBED_BYTES:
         return False
     try:
-        info = probe(path)
+        info = read_audio_info(path)
     except BadInput:  # a header that does not tell; decoding will
         return False
     seconds = float(info.seconds)
     if info.exact and limits.max_seconds is not None and seconds > limits.max_seconds:
         return True
-    return not _as_is(info, size, limits) and seconds * _BEST > limits.max_bytes
+    return not _audio_fits_as_is(info, size, limits) and seconds * _MIN_BYTES_PER_SECOND > limits.max_bytes
 
 
-def _as_is(info: AudioInfo, size: int, limits: AudioLimits) -> bool:
-    return size <= limits.max_bytes and sendable(info.container, info.codec, limits) is not None
+def _audio_fits_as_is(info: AudioInfo, size: int, limits: AudioLimits) -> bool:
+    return size <= limits.max_bytes and find_send_format(info.container, info.codec, limits) is not None

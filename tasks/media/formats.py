@@ -81,14 +81,14 @@ def container_name(demuxer: str, head: bytes, codec: str, *, brand: str = "", vi
     return _BY_DEMUXER.get(demuxer, demuxer.split(",", maxsplit=1)[0])
 
 
-def sendable(container: str, codec: str, limits: AudioLimits) -> tuple[str, str] | None:
+def find_send_format(container: str, codec: str, limits: AudioLimits) -> tuple[str, str] | None:
     """Media type and file extension to send a container under, or None when it has to be converted.
 
     A container with an unusual codec inside (ADPCM in WAV, MP3 in MP4) is converted too: endpoints promise
     containers but decode only what is usual in them.
     """
-    known = CONTAINERS.get(container)
-    if known is None or codec not in known.codecs:
+    known_container = CONTAINERS.get(container)
+    if known_container is None or codec not in known_container.codecs:
         return None
-    name = next((name for name in known.names if name in limits.formats), None)
-    return (known.mime, name) if name else None
+    name = next((name for name in known_container.names if name in limits.formats), None)
+    return (known_container.mime, name) if name else None

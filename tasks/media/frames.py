@@ -15,7 +15,7 @@ import av
 from av.stream import Disposition
 
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.media.source_file import empty_file, read_head
+from mediamill.tasks.media.source_file import empty_file_error, read_head
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 DEMUXERS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,gif,m4v,h264,hevc"
 """What may be opened as a video. Playlists and lists of other files are not on it: they would reach for the network."""
 
-QUALITY = 85
-MOST_SECONDS = 24 * 3600.0
-MOST_PIXELS = 40_000_000
-CPU_SECONDS = 600.0
+JPEG_QUALITY = 85
+MAX_SECONDS = 24 * 3600.0
+MAX_PIXELS = 40_000_000
+MAX_CPU_SECONDS = 600.0
 _OPTIONS = {"format_whitelist": DEMUXERS, "protocol_whitelist": "file", "max_streams": "100"}
-_IO_SECONDS = 120.0
-_SCENE = 3
+_IO_TIMEOUT_SECONDS = 120.0
+_SCENE_CANDIDATES = 3
 """Candidates looked at for each frame that is wanted, where scene changes decide."""
-_THUMB = 16
+_THUMBNAIL_SIDE = 16
 _MIMES = {"mov": "video/mp4", "matroska": "video/webm"}
 
 
@@ -51,7 +51,7 @@ class VideoInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class JpegFrame:
     """One frame as a JPEG; ``at`` is its time in seconds."""
 
     at: float
@@ -67,14 +67,14 @@ def read_video_info(path: Path) -> VideoInfo:
         BadInput: ``missing``, ``unreadable``, ``not_a_file``, ``empty``, ``not_a_video``, ``no_video``,
             ``undecodable``, ``too_long`` or ``too_many_pixels``.
     """
-    with opened_video(path) as (container, stream, size):
-        first = next(_decoded(container, stream, lambda: None), None)
+    with open_video(path) as (container, stream, size):
+        first = next(_decode_frames(container, stream, lambda: None), None)
         if first is None:
-            raise broken_video("it has no frame that can be decoded")
-        return info_of_video(container, stream, size)
+            raise broken_video_error("it has no frame that can be decoded")
+        return to_video_info(container, stream, size)
 
 
-def times(start: float, end: float, *, frames: int, every: float | None = None) -> list[float]:
+def spread_times(start: float, end: float, *, frames: int, every: float | None = None) -> list[float]:
     """Where frames are taken between two moments: in the middle of equal parts, or every so many seconds."""
     if every is not None:
         count = max(1, int((end - start) / every + 1e-9) + 1)
@@ -83,9 +83,9 @@ def times(start: float, end: float, *, frames: int, every: float | None = None) 
     return [start + (n + 0.5) * step for n in range(frames)]
 
 
-def frames_at(
-    path: Path, wanted: Sequence[float], longest: int | None, check: Callable[[], None] = lambda: None
-) -> list[Frame]:
+def extract_frames(
+    path: Path, moments: Sequence[float], max_side: int | None, check: Callable[[], None] = lambda: None
+) -> list[JpegFrame]:
     """The frames shown at these moments, each no larger than ``longest``, as JPEGs.
 
     Seeks to the key frame before each and decodes forward; a moment past the end gets the last frame there is.
@@ -93,20 +93,20 @@ def frames_at(
     Raises:
         BadInput: as :func:`read_video_info`.
     """
-    with opened_video(path) as (container, stream, _):
-        budget = _Budget()
-        found: list[Frame] = []
-        for at in wanted:
+    with open_video(path) as (container, stream, _):
+        cpu_budget = _CpuBudget()
+        extracted: list[JpegFrame] = []
+        for at in moments:
             check()
-            frame = _nearest(container, stream, at, check, budget)
+            frame = _find_frame(container, stream, at, check, cpu_budget)
             if frame is not None:
-                found.append(_jpeg(frame, at, longest))
-        if not found:
-            raise broken_video("it has no frame that can be decoded")
-        return found
+                extracted.append(_encode_jpeg(frame, at, max_side))
+        if not extracted:
+            raise broken_video_error("it has no frame that can be decoded")
+        return extracted
 
 
-def scene_times(
+def find_scene_times(
     path: Path, start: float, end: float, frames: int, check: Callable[[], None] = lambda: None
 ) -> list[float]:
     """Moments after the greatest changes between neighbours, the first moment among them; in order of time.
@@ -116,40 +116,42 @@ def scene_times(
     """
     import numpy as np
 
-    candidates = times(start, end, frames=frames * _SCENE)
-    looks: list[tuple[float, Any]] = []
-    with opened_video(path) as (container, stream, _):
-        budget = _Budget()
+    candidates = spread_times(start, end, frames=frames * _SCENE_CANDIDATES)
+    thumbnails: list[tuple[float, Any]] = []
+    with open_video(path) as (container, stream, _):
+        cpu_budget = _CpuBudget()
         for at in candidates:
             check()
-            frame = _nearest(container, stream, at, check, budget)
+            frame = _find_frame(container, stream, at, check, cpu_budget)
             if frame is not None:
-                looks.append((at, frame.reformat(_THUMB, _THUMB, format="gray").to_ndarray().astype(np.int16)))
-    if not looks:
-        raise broken_video("it has no frame that can be decoded")
-    changes = [(float(np.abs(after - before).mean()), at) for (_, before), (at, after) in pairwise(looks)]
-    chosen = [looks[0][0], *(at for _, at in sorted(changes, reverse=True)[: frames - 1])]
+                thumbnails.append(
+                    (at, frame.reformat(_THUMBNAIL_SIDE, _THUMBNAIL_SIDE, format="gray").to_ndarray().astype(np.int16))
+                )
+    if not thumbnails:
+        raise broken_video_error("it has no frame that can be decoded")
+    changes = [(float(np.abs(after - before).mean()), at) for (_, before), (at, after) in pairwise(thumbnails)]
+    chosen = [thumbnails[0][0], *(at for _, at in sorted(changes, reverse=True)[: frames - 1])]
     return sorted(chosen)
 
 
-def mime_of(info: VideoInfo) -> str:
+def get_video_mime(info: VideoInfo) -> str:
     """The media type a video is sent under."""
     return _MIMES.get(info.format, f"video/{info.format}")
 
 
-class _Budget:
+class _CpuBudget:
     """Processor time that one file may take."""
 
     def __init__(self) -> None:
-        self._began = time.thread_time()
+        self._began_at = time.thread_time()
 
     def check(self) -> None:
-        if time.thread_time() - self._began > CPU_SECONDS:
-            raise BadInput(f"the video takes more than {CPU_SECONDS:.0f} s to decode", kind="undecodable")
+        if time.thread_time() - self._began_at > MAX_CPU_SECONDS:
+            raise BadInput(f"the video takes more than {MAX_CPU_SECONDS:.0f} s to decode", kind="undecodable")
 
 
 @contextmanager
-def opened_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream, int]]:
+def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream, int]]:
     """A video with its first moving picture and its size in bytes; what decoding raises becomes BadInput.
 
     Raises:
@@ -157,9 +159,9 @@ def opened_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream, int]
     """
     _, size = read_head(path)
     if not size:
-        raise empty_file()
+        raise empty_file_error()
     try:
-        container = av.open(str(path), options=_OPTIONS, timeout=_IO_SECONDS, metadata_errors="replace")
+        container = av.open(str(path), options=_OPTIONS, timeout=_IO_TIMEOUT_SECONDS, metadata_errors="replace")
     except (av.FFmpegError, ValueError, OSError):
         raise BadInput(
             "the file's content is not a video in any format that is known here",
@@ -173,22 +175,22 @@ def opened_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream, int]
         stream = streams[0]
         stream.thread_type = "NONE"
         pixels = (stream.width or 0) * (stream.height or 0)
-        if pixels > MOST_PIXELS:
+        if pixels > MAX_PIXELS:
             raise BadInput(f"its frames have {pixels / 1e6:.0f} million pixels", kind="too_many_pixels")
         try:
             yield container, stream, size
         except BadInput:
             raise
         except (av.FFmpegError, ValueError, MemoryError, OSError) as error:
-            raise broken_video(str(error).splitlines()[0] if str(error) else type(error).__name__) from None
+            raise broken_video_error(str(error).splitlines()[0] if str(error) else type(error).__name__) from None
 
 
-def info_of_video(container: InputContainer, stream: VideoStream, size: int) -> VideoInfo:
+def to_video_info(container: InputContainer, stream: VideoStream, size: int) -> VideoInfo:
     """What the headers of an opened video say."""
     seconds = float(container.duration or 0) / av.time_base
     if not seconds and stream.duration and stream.time_base:
         seconds = float(stream.duration * stream.time_base)
-    if seconds > MOST_SECONDS:
+    if seconds > MAX_SECONDS:
         raise BadInput("the video claims to be longer than a day", kind="too_long")
     return VideoInfo(
         format=container.format.name.partition(",")[0],
@@ -201,7 +203,7 @@ def info_of_video(container: InputContainer, stream: VideoStream, size: int) -> 
     )
 
 
-def _decoded(container: InputContainer, stream: VideoStream, check: Callable[[], None]) -> Iterator[VideoFrame]:
+def _decode_frames(container: InputContainer, stream: VideoStream, check: Callable[[], None]) -> Iterator[VideoFrame]:
     """Frames from where the container stands, single packets that are damaged passed over."""
     for number, packet in enumerate(container.demux(stream)):
         if number % 64 == 0:
@@ -212,8 +214,8 @@ def _decoded(container: InputContainer, stream: VideoStream, check: Callable[[],
             continue
 
 
-def _nearest(
-    container: InputContainer, stream: VideoStream, at: float, check: Callable[[], None], budget: _Budget
+def _find_frame(
+    container: InputContainer, stream: VideoStream, at: float, check: Callable[[], None], cpu_budget: _CpuBudget
 ) -> VideoFrame | None:
     """The frame that is shown at a moment."""
     base = float(stream.time_base or 0) or 1.0
@@ -223,33 +225,33 @@ def _nearest(
     except av.FFmpegError:
         container.seek(0)
     last: VideoFrame | None = None
-    for frame in _decoded(container, stream, check):
-        budget.check()
-        shown = (frame.time or 0.0) - origin
-        if last is not None and shown > at:
+    for frame in _decode_frames(container, stream, check):
+        cpu_budget.check()
+        shown_at = (frame.time or 0.0) - origin
+        if last is not None and shown_at > at:
             return last
         last = frame
-        if shown >= at:
+        if shown_at >= at:
             return last
     return last
 
 
-def _jpeg(frame: VideoFrame, at: float, longest: int | None) -> Frame:
+def _encode_jpeg(frame: VideoFrame, at: float, max_side: int | None) -> JpegFrame:
     from PIL import Image
 
     width, height = frame.width, frame.height
-    scale = min(1.0, longest / max(width, height)) if longest else 1.0
+    scale = min(1.0, max_side / max(width, height)) if max_side else 1.0
     size = (max(1, int(width * scale)), max(1, int(height * scale)))
     image = Image.fromarray(frame.reformat(*size, format="rgb24").to_ndarray())
     turn = int(getattr(frame, "rotation", 0) or 0) % 360
     if turn:
         image = image.rotate(turn, expand=True)
     out = BytesIO()
-    image.save(out, "JPEG", quality=QUALITY)
-    return Frame(at, out.getvalue(), *image.size)
+    image.save(out, "JPEG", quality=JPEG_QUALITY)
+    return JpegFrame(at, out.getvalue(), *image.size)
 
 
-def broken_video(why: str) -> BadInput:
+def broken_video_error(why: str) -> BadInput:
     """What a video that cannot be decoded is told as."""
     return BadInput(
         f"the video cannot be decoded: {why}", kind="undecodable", hint="play it elsewhere, or copy it again"

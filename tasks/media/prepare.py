@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from mediamill.tasks.domain import Input, Payload
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.media.audio_info import AudioInfo, PreparedAudio, as_seconds
-from mediamill.tasks.media.decode_report import decode_warnings, tracks_warning
-from mediamill.tasks.media.formats import CONTAINERS, sendable
-from mediamill.tasks.media.probe import info, silent
-from mediamill.tasks.media.source_file import empty_file, read_head
-from mediamill.tasks.media.wav import HEAD, read_wav
+from mediamill.tasks.media.audio_info import AudioInfo, PreparedAudio, to_seconds
+from mediamill.tasks.media.decode_report import decode_warnings, to_tracks_warning
+from mediamill.tasks.media.formats import CONTAINERS, find_send_format
+from mediamill.tasks.media.probe import no_samples_error, to_audio_info
+from mediamill.tasks.media.source_file import empty_file_error, read_head
+from mediamill.tasks.media.wav import HEAD_BYTES, parse_wav_header
 from mediamill.tasks.wire import AudioLimits
 
 if TYPE_CHECKING:
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 _USUAL_RATES = range(8_000, 192_001)
 _USUAL_CHANNELS = 8
-_UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
+_UNSAFE_CHARACTERS = re.compile(r"[^A-Za-z0-9_-]+")
 
 
-def prepare(
+def prepare_audio(
     path: Path,
     sha256: str,
     limits: AudioLimits,
@@ -63,16 +63,16 @@ def prepare(
     """
     head, size = read_head(path)
     if not (normalize or trim):
-        clip = _plain_wav(path, head, size, sha256, limits)
-        if clip is not None:
-            return with_voice_activity(clip, path, check)
-        clip = _as_is(path, head, size, sha256, limits, check)
-        if clip is not None:
-            return clip
+        prepared = _match_plain_wav(path, head, size, sha256, limits)
+        if prepared is not None:
+            return add_voice_activity(prepared, path, check)
+        prepared = _prepare_as_is(path, head, size, sha256, limits, check)
+        if prepared is not None:
+            return prepared
     from mediamill.tasks.media.decode import open_recording
 
     with open_recording(path, head, check) as recording:
-        return _converted(recording, sha256, limits, scratch, normalize=normalize, trim=trim)
+        return _convert_audio(recording, sha256, limits, scratch, normalize=normalize, trim=trim)
 
 
 def prepare_plain_wav(path: Path, data: bytes, sha256: str, limits: AudioLimits) -> PreparedAudio | None:
@@ -84,112 +84,118 @@ def prepare_plain_wav(path: Path, data: bytes, sha256: str, limits: AudioLimits)
         BadInput: ``empty``.
     """
     if not data:
-        raise empty_file()
-    clip = _plain_wav(path, data[:HEAD], len(data), sha256, limits)
-    if clip is None or clip.input.payload is None:
+        raise empty_file_error()
+    prepared = _match_plain_wav(path, data[:HEAD_BYTES], len(data), sha256, limits)
+    if prepared is None or prepared.input.payload is None:
         return None
-    payload = clip.input.payload
-    sent = Payload(payload.filename, payload.mime, payload.size, data=data)
-    return PreparedAudio(Input(sha256, payload=sent), clip.seconds, clip.info)
+    payload = prepared.input.payload
+    payload_with_data = Payload(payload.filename, payload.mime, payload.size, data=data)
+    return PreparedAudio(Input(sha256, payload=payload_with_data), prepared.seconds, prepared.info)
 
 
-def with_voice_activity(clip: PreparedAudio, path: Path, check: Check | None = None) -> PreparedAudio:
+def add_voice_activity(prepared: PreparedAudio, path: Path, check: Check | None = None) -> PreparedAudio:
     """The clip of a plain WAV with its activity; one under a second is left as it is."""
-    if clip.seconds < 1:
-        return clip
+    if prepared.seconds < 1:
+        return prepared
     from mediamill.tasks.media.voice_activity import detect_voice_activity
 
-    return replace(clip, voiced=detect_voice_activity(path, check))
+    return replace(prepared, voiced=detect_voice_activity(path, check))
 
 
-def _plain_wav(path: Path, head: bytes, size: int, sha256: str, limits: AudioLimits) -> PreparedAudio | None:
+def _match_plain_wav(path: Path, head: bytes, size: int, sha256: str, limits: AudioLimits) -> PreparedAudio | None:
     if size > limits.max_bytes or "wav" not in limits.formats:
         return None
-    plain = read_wav(head, size)
-    if plain is None or (limits.max_seconds is not None and plain.seconds > limits.max_seconds):
+    wav_info = parse_wav_header(head, size)
+    if wav_info is None or (limits.max_seconds is not None and wav_info.seconds > limits.max_seconds):
         return None
-    if not plain.seconds:
-        raise silent()
-    payload = Payload(_filename(path, "wav"), CONTAINERS["wav"].mime, size, path=path)
-    return PreparedAudio(Input(sha256, payload=payload), plain.seconds, plain)
+    if not wav_info.seconds:
+        raise no_samples_error()
+    payload = Payload(_name_audio_file(path, "wav"), CONTAINERS["wav"].mime, size, path=path)
+    return PreparedAudio(Input(sha256, payload=payload), wav_info.seconds, wav_info)
 
 
-def _as_is(
+def _prepare_as_is(
     path: Path, head: bytes, size: int, sha256: str, limits: AudioLimits, check: Check | None
 ) -> PreparedAudio | None:
     from mediamill.tasks.media.decode import open_recording
 
     with open_recording(path, head, check) as recording:
-        name = _sendable(recording, size, limits)
-        if name is None:
+        send_format = _find_as_is_format(recording, size, limits)
+        if send_format is None:
             return None
-        voiced = _played(recording.frames(limits.max_seconds))
+        voice_activity = _decode_with_activity(recording.decode_frames(limits.max_seconds))
         if decode_warnings(recording):
             return None
-        seconds = as_seconds(recording.length)
-        payload = Payload(_filename(path, name[1]), name[0], size, path=path)
-        return PreparedAudio(Input(sha256, payload=payload), seconds, info(recording, seconds), voiced=voiced)
+        seconds = to_seconds(recording.length)
+        payload = Payload(_name_audio_file(path, send_format[1]), send_format[0], size, path=path)
+        return PreparedAudio(
+            Input(sha256, payload=payload), seconds, to_audio_info(recording, seconds), voiced=voice_activity
+        )
 
 
-def _sendable(recording: Recording, size: int, limits: AudioLimits) -> tuple[str, str] | None:
-    usual = recording.rate in _USUAL_RATES and recording.channels <= _USUAL_CHANNELS
-    if size > limits.max_bytes or recording.video or recording.tracks > 1 or not usual:
+def _find_as_is_format(recording: Recording, size: int, limits: AudioLimits) -> tuple[str, str] | None:
+    is_usual = recording.rate in _USUAL_RATES and recording.channels <= _USUAL_CHANNELS
+    if size > limits.max_bytes or recording.video or recording.tracks > 1 or not is_usual:
         return None
-    return sendable(recording.container, recording.codec, limits)
+    return find_send_format(recording.container, recording.codec, limits)
 
 
-def _converted(
+def _convert_audio(
     recording: Recording, sha256: str, limits: AudioLimits, scratch: Path, *, normalize: bool, trim: bool
 ) -> PreparedAudio:
-    from mediamill.tasks.media.encode import RATE, blocks, encode, framed, mono, target
+    from mediamill.tasks.media.encode import RATE, choose_format, encode_audio, to_blocks, to_frames, to_mono
     from mediamill.tasks.media.voice_activity import VoiceActivityDetector
 
-    name = target(limits)
-    recipe, start = f"{name}-{RATE}-mono", 0
+    file_format = choose_format(limits)
+    recipe, start = f"{file_format}-{RATE}-mono", 0
     warnings: tuple[str, ...] = ()
-    frames: Iterable[AudioFrame] = mono(recording.frames(limits.max_seconds))
+    frames: Iterable[AudioFrame] = to_mono(recording.decode_frames(limits.max_seconds))
     if normalize or trim:
-        from mediamill.tasks.media.pydub_effects import shape
+        from mediamill.tasks.media.pydub_effects import apply_effects
 
-        shaped = shape(frames, normalize=normalize, trim=trim)
+        shaped = apply_effects(frames, normalize=normalize, trim=trim)
         frames, start, warnings = shaped.frames, shaped.start, shaped.warnings
         recipe += shaped.recipe
-    activity = VoiceActivityDetector()
-    heard = framed(activity.tap(blocks(frames)))
-    payload, samples = encode(heard, name, stem(recording.path), scratch, limits)
+    detector = VoiceActivityDetector()
+    analysed_frames = to_frames(detector.tap(to_blocks(frames)))
+    payload, samples = encode_audio(analysed_frames, file_format, safe_stem(recording.path), scratch, limits)
     try:
         warnings += decode_warnings(recording)
     except BadInput:
         if payload.path is not None:
             payload.path.unlink(missing_ok=True)
         raise
-    sent = Input(sha256, recipe, start, payload=payload)
-    described: AudioInfo = info(recording, as_seconds(recording.length))
+    prepared_input = Input(sha256, recipe, start, payload=payload)
+    audio_info: AudioInfo = to_audio_info(recording, to_seconds(recording.length))
     return PreparedAudio(
-        sent, as_seconds(Fraction(samples, RATE)), described, warnings + tracks_warning(recording), activity.found()
+        prepared_input,
+        to_seconds(Fraction(samples, RATE)),
+        audio_info,
+        warnings + to_tracks_warning(recording),
+        detector.detect(),
     )
 
 
-def _played(frames: Iterable[AudioFrame]) -> VoiceActivity | None:
+def _decode_with_activity(frames: Iterable[AudioFrame]) -> VoiceActivity | None:
     """Decode to the end, listening where that can be done."""
-    from mediamill.tasks.media.encode import Unmixable, blocks, mono
+    from mediamill.tasks.media.encode import UnmixableChannels, to_blocks, to_mono
     from mediamill.tasks.media.voice_activity import VoiceActivityDetector
 
-    activity = VoiceActivityDetector()
+    detector = VoiceActivityDetector()
     try:
-        for block in blocks(mono(frames)):
-            activity.feed(block)
-    except Unmixable:
+        for block in to_blocks(to_mono(frames)):
+            detector.feed(block)
+    except UnmixableChannels:
         for _ in frames:
             pass
         return None
-    return activity.found()
+    return detector.detect()
 
 
-def _filename(path: Path, extension: str) -> str:
-    return f"{stem(path)}.{extension}"
+def _name_audio_file(path: Path, extension: str) -> str:
+    return f"{safe_stem(path)}.{extension}"
 
 
-def stem(path: Path) -> str:
+def safe_stem(path: Path) -> str:
     """A file's name without its extension, safe to send."""
-    return _UNSAFE.sub("-", path.stem)[:64].strip("-") or "audio"
+    return _UNSAFE_CHARACTERS.sub("-", path.stem)[:64].strip("-") or "audio"

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.media.audio_info import AudioInfo, as_seconds
+from mediamill.tasks.media.audio_info import AudioInfo, to_seconds
 from mediamill.tasks.media.source_file import read_head
-from mediamill.tasks.media.wav import read_wav
+from mediamill.tasks.media.wav import parse_wav_header
 
 if TYPE_CHECKING:
     from mediamill.tasks.media.decode import Recording
@@ -19,7 +19,7 @@ _MAX_PACKETS = 400_000
 _WITHOUT_INDEX = frozenset({"aac", "amr", "ac3", "eac3", "ts", "mpeg", "flv", "wv"})
 
 
-def probe(path: Path) -> AudioInfo:
+def read_audio_info(path: Path) -> AudioInfo:
     """What a recording is, without decoding it.
 
     The header's word is taken where the container keeps an index; an MP3 without one and the like are
@@ -31,33 +31,33 @@ def probe(path: Path) -> AudioInfo:
     from mediamill.tasks.media.decode import open_recording
 
     head, size = read_head(path)
-    plain = read_wav(head, size)
-    if plain is not None:
-        if not plain.seconds:
-            raise silent()
-        return plain
+    wav_info = parse_wav_header(head, size)
+    if wav_info is not None:
+        if not wav_info.seconds:
+            raise no_samples_error()
+        return wav_info
     with open_recording(path, head) as recording:
-        declared, exact = recording.declared, True
-        if declared is None or not _indexed(recording):
-            counted = recording.counted(_MAX_PACKETS)
-            declared, exact = (counted, True) if counted is not None else (declared, False)
-        if not declared:
-            raise silent()
-        return info(recording, as_seconds(declared), exact=exact)
+        seconds, exact = recording.declared_seconds, True
+        if seconds is None or not _has_index(recording):
+            counted_seconds = recording.sum_packet_seconds(_MAX_PACKETS)
+            seconds, exact = (counted_seconds, True) if counted_seconds is not None else (seconds, False)
+        if not seconds:
+            raise no_samples_error()
+        return to_audio_info(recording, to_seconds(seconds), exact=exact)
 
 
-def info(recording: Recording, seconds: Decimal, *, exact: bool = True) -> AudioInfo:
+def to_audio_info(recording: Recording, seconds: Decimal, *, exact: bool = True) -> AudioInfo:
     """The public description of an open recording."""
     rate = max(recording.samples, key=recording.samples.__getitem__, default=recording.rate)
     return AudioInfo(recording.container, recording.codec, seconds, rate, recording.channels, exact)
 
 
-def silent() -> BadInput:
+def no_samples_error() -> BadInput:
     """The error for a well-formed file without a single sample."""
     return BadInput("the recording holds no sound: 0 samples", kind="empty", hint="record or download it again")
 
 
-def _indexed(recording: Recording) -> bool:
+def _has_index(recording: Recording) -> bool:
     if recording.container == "mp3":
         return has_mp3_index(recording.path)
     return recording.container not in _WITHOUT_INDEX

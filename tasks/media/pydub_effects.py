@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 MAX_SECONDS = 600
 """Longest clip that is shaped."""
 
-LOUDNESS = -20.0
+TARGET_LOUDNESS_DB = -20.0
 """Loudness clips are brought to, in dB of RMS below full scale: about that of a close, calm speaker."""
 
-HEADROOM = 1.0
+HEADROOM_DB = 1.0
 """dB left between the loudest sample and full scale, so that nothing is clipped."""
 
-MAX_GAIN = 30.0
+MAX_GAIN_DB = 30.0
 """Most a clip is amplified, in dB: beyond it there is noise rather than speech."""
 
-SILENCE = 16.0
+SILENCE_BELOW_DB = 16.0
 """How far below the clip's own loudness silence begins, in dB."""
 
 PADDING_MS = 150
@@ -48,7 +48,7 @@ FADE_MS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Shaped:
+class ProcessedAudio:
     """A clip after shaping.
 
     Attributes:
@@ -63,7 +63,7 @@ class Shaped:
     warnings: tuple[str, ...] = ()
 
 
-def shape(frames: Iterable[AudioFrame], *, normalize: bool, trim: bool) -> Shaped:
+def apply_effects(frames: Iterable[AudioFrame], *, normalize: bool, trim: bool) -> ProcessedAudio:
     """Trim and normalize a short clip; a long one comes back untouched.
 
     Args:
@@ -71,33 +71,33 @@ def shape(frames: Iterable[AudioFrame], *, normalize: bool, trim: bool) -> Shape
         normalize: bring it to :data:`LOUDNESS`, without clipping.
         trim: cut silence off both ends.
     """
-    held: list[AudioFrame] = []
+    buffered: list[AudioFrame] = []
     samples = 0
     rest = iter(frames)
     for frame in rest:
-        held.append(frame)
+        buffered.append(frame)
         samples += frame.samples
         if samples > MAX_SECONDS * RATE:
-            told = f"not shaped: longer than the {MAX_SECONDS // 60} min that trim and normalize work on"
-            return Shaped(chain(held, rest), warnings=(told,))
-    clip = AudioSegment(b"".join(_bytes(f) for f in held), sample_width=2, frame_rate=RATE, channels=1)
+            warning = f"not shaped: longer than the {MAX_SECONDS // 60} min that trim and normalize work on"
+            return ProcessedAudio(chain(buffered, rest), warnings=(warning,))
+    clip = AudioSegment(b"".join(_to_bytes(f) for f in buffered), sample_width=2, frame_rate=RATE, channels=1)
     start, recipe = 0, ""
     if trim:
-        clip, start = trimmed(clip)
+        clip, start = trim_silence(clip)
         recipe += "-trim"
     if normalize:
-        clip = normalized(clip)
+        clip = normalize_loudness(clip)
         recipe += "-normalize"
-    return Shaped(_frames(clip.raw_data), start, recipe)
+    return ProcessedAudio(_to_frames(clip.raw_data), start, recipe)
 
 
-def trimmed(clip: AudioSegment) -> tuple[AudioSegment, int]:
+def trim_silence(clip: AudioSegment) -> tuple[AudioSegment, int]:
     """Cut silence off both ends; a clip that is silent throughout is left whole.
 
     Returns:
         The clip, and the samples cut off its beginning.
     """
-    floor = clip.dBFS - SILENCE
+    floor = clip.dBFS - SILENCE_BELOW_DB
     lead = detect_leading_silence(clip, floor)
     tail = detect_leading_silence(clip.reverse(), floor)
     if lead + tail >= len(clip):
@@ -112,19 +112,19 @@ def trimmed(clip: AudioSegment) -> tuple[AudioSegment, int]:
     return cut, begin * RATE // 1000
 
 
-def normalized(clip: AudioSegment) -> AudioSegment:
+def normalize_loudness(clip: AudioSegment) -> AudioSegment:
     """Bring a clip to :data:`LOUDNESS`, by one gain over its whole length; silence stays silence."""
     if clip.rms == 0:
         return clip
-    gain = min(LOUDNESS - clip.dBFS, -HEADROOM - clip.max_dBFS, MAX_GAIN)
+    gain = min(TARGET_LOUDNESS_DB - clip.dBFS, -HEADROOM_DB - clip.max_dBFS, MAX_GAIN_DB)
     return clip.apply_gain(gain)
 
 
-def _bytes(frame: AudioFrame) -> bytes:
+def _to_bytes(frame: AudioFrame) -> bytes:
     return bytes(frame.to_ndarray().tobytes())
 
 
-def _frames(data: bytes, size: int = RATE) -> Iterator[AudioFrame]:
+def _to_frames(data: bytes, size: int = RATE) -> Iterator[AudioFrame]:
     pcm = np.frombuffer(data, dtype=np.int16)
     for at in range(0, len(pcm), size):
         frame = av.AudioFrame.from_ndarray(pcm[at : at + size].reshape(1, -1), format="s16", layout="mono")

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mediamill.tasks.domain import Input, Payload
-from mediamill.tasks.media.audio_info import PreparedAudio, VoiceActivity, as_seconds
+from mediamill.tasks.media.audio_info import PreparedAudio, VoiceActivity, to_seconds
 from mediamill.tasks.media.cut import CutPlan, Cutter
-from mediamill.tasks.media.decode_report import check_damage, decode_warnings, tracks_warning
-from mediamill.tasks.media.encode import RATE, blocks, encode, framed, mono, target
+from mediamill.tasks.media.decode_report import check_damage, decode_warnings, to_tracks_warning
+from mediamill.tasks.media.encode import RATE, choose_format, encode_audio, to_blocks, to_frames, to_mono
 from mediamill.tasks.media.endpoint_fit import CutOptions, CutPoints, max_piece_seconds
-from mediamill.tasks.media.prepare import stem
-from mediamill.tasks.media.probe import info
+from mediamill.tasks.media.prepare import safe_stem
+from mediamill.tasks.media.probe import to_audio_info
 from mediamill.tasks.media.source_file import read_head
 from mediamill.tasks.media.voice_activity import VoiceActivityDetector
 from mediamill.tasks.wire import AudioLimits
@@ -53,39 +53,41 @@ class Segmenter:
         check: Check | None = None,
     ) -> None:
         self._path, self._sha256, self._limits, self._scratch = path, sha256, limits, scratch
-        self._cutting, self._check = cutting, check
-        self.seconds = max_piece_seconds(limits, cutting)
-        self.plan = CutPlan.of(self.seconds, cutting.overlap)
-        self.format = target(limits)
+        self._cut_options, self._check = cutting, check
+        self.piece_seconds = max_piece_seconds(limits, cutting)
+        self.plan = CutPlan.from_seconds(self.piece_seconds, cutting.overlap)
+        self.format = choose_format(limits)
         self.warnings: tuple[str, ...] = ()
-        self.known = CutPoints()
+        self.known_cuts = CutPoints()
         self._stack = ExitStack()
         self._lock = threading.Lock()
         self._recording: Recording | None = None
         self._cutter: Cutter | None = None
-        self._activity = VoiceActivityDetector()
+        self._activity_detector = VoiceActivityDetector()
         self._offset, self._suffix = 0, ""
 
     @property
     def recipe(self) -> str:
         """Names what decides where the cuts are, apart from the recording itself."""
-        shaped = "-trim" * self._cutting.trim + "-normalize" * self._cutting.normalize
-        return f"cut-{self.plan.longest}-{self.plan.overlap}{shaped}"
+        effects = "-trim" * self._cut_options.trim + "-normalize" * self._cut_options.normalize
+        return f"cut-{self.plan.max_samples}-{self.plan.overlap}{effects}"
 
     @property
     def cuts(self) -> CutPoints:
         """Where it has been cut so far."""
         if self._cutter is None:
-            return self.known
-        length = self._cutter.end if self._cutter.last else None
-        return CutPoints(tuple(self._cutter.cuts), self.known.length if self.known.length is not None else length)
+            return self.known_cuts
+        length = self._cutter.end if self._cutter.is_last else None
+        return CutPoints(
+            tuple(self._cutter.cuts), self.known_cuts.length if self.known_cuts.length is not None else length
+        )
 
     @property
-    def voiced(self) -> VoiceActivity:
+    def voice_activity(self) -> VoiceActivity:
         """When the recording was active, as far as it has been decoded."""
-        return self._activity.found()
+        return self._activity_detector.detect()
 
-    def take(self) -> PreparedAudio | None:
+    def take_piece(self) -> PreparedAudio | None:
         """The next piece; None after the last.
 
         Raises:
@@ -94,62 +96,66 @@ class Segmenter:
         """
         with self._lock:
             if self._recording is None:
-                self._open()
+                self._open_recording()
             else:
-                self._recording.resume()
+                self._recording.resume_clock()
             assert self._recording is not None
             try:
-                return self._next(self._recording)
+                return self._cut_next(self._recording)
             finally:
-                self._recording.pause()
+                self._recording.pause_clock()
 
     def close(self) -> None:
         """Let go of the file. Waits for a :meth:`take` that still runs."""
         with self._lock:
             self._stack.close()
 
-    def _open(self) -> None:
+    def _open_recording(self) -> None:
         from mediamill.tasks.media.decode import open_recording
 
         if self._check is not None:
             self._check()
         head, _ = read_head(self._path)
         self._recording = self._stack.enter_context(open_recording(self._path, head, self._check))
-        frames = mono(self._recording.frames())
-        if self._cutting.normalize or self._cutting.trim:
-            from mediamill.tasks.media.pydub_effects import shape
+        frames = to_mono(self._recording.decode_frames())
+        if self._cut_options.normalize or self._cut_options.trim:
+            from mediamill.tasks.media.pydub_effects import apply_effects
 
-            shaped = shape(frames, normalize=self._cutting.normalize, trim=self._cutting.trim)
-            self._offset, self._suffix, self.warnings = shaped.start, shaped.recipe, shaped.warnings
-            self._cutter = Cutter(self._activity.tap(blocks(shaped.frames)), self.plan, self.known.points)
+            effects = apply_effects(frames, normalize=self._cut_options.normalize, trim=self._cut_options.trim)
+            self._offset, self._suffix, self.warnings = effects.start, effects.recipe, effects.warnings
+            self._cutter = Cutter(
+                self._activity_detector.tap(to_blocks(effects.frames)), self.plan, self.known_cuts.points
+            )
         else:
-            self._cutter = Cutter(self._activity.tap(blocks(frames)), self.plan, self.known.points)
+            self._cutter = Cutter(self._activity_detector.tap(to_blocks(frames)), self.plan, self.known_cuts.points)
 
-    def _next(self, recording: Recording) -> PreparedAudio | None:
+    def _cut_next(self, recording: Recording) -> PreparedAudio | None:
         cutter = self._cutter
         assert cutter is not None
-        if cutter.last:
+        if cutter.is_last:
             return None
-        name = self.format
-        payload, samples = encode(framed(cutter.piece()), name, stem(self._path), self._scratch, self._limits)
+        file_format = self.format
+        payload, samples = encode_audio(
+            to_frames(cutter.cut_piece()), file_format, safe_stem(self._path), self._scratch, self._limits
+        )
         try:
-            if cutter.last:
-                self.warnings += decode_warnings(recording) + tracks_warning(recording)
+            if cutter.is_last:
+                self.warnings += decode_warnings(recording) + to_tracks_warning(recording)
             else:
                 check_damage(recording)
         except BaseException:
             if payload.path is not None:
                 payload.path.unlink(missing_ok=True)
             raise
-        sent = self._input(cutter, payload)
-        described = info(recording, as_seconds(recording.length))
-        return PreparedAudio(sent, as_seconds(Fraction(samples, RATE)), described, self.warnings)
+        piece_input = self._build_input(cutter, payload)
+        audio_info = to_audio_info(recording, to_seconds(recording.length))
+        return PreparedAudio(piece_input, to_seconds(Fraction(samples, RATE)), audio_info, self.warnings)
 
-    def _input(self, cutter: Cutter, payload: Payload) -> Input:
+    def _build_input(self, cutter: Cutter, payload: Payload) -> Input:
         recipe = f"{self.format}-{RATE}-mono{self._suffix}"
-        if cutter.last and not cutter.cuts:  # it did fit after all
+        if cutter.is_last and not cutter.cuts:  # it did fit after all
             return Input(self._sha256, recipe, self._offset, payload=payload)
         end = cutter.end
-        if cutter.last and self.known.length is not None:
-            end = self.known.length
+        if cutter.is_last and self.known_cuts.length is not None:
+            end = self.known_cuts.length
         return Input(self._sha256, recipe, self._offset + cutter.start, self._offset + end, payload=payload)

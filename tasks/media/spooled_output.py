@@ -12,7 +12,7 @@ from typing import IO, Self
 from mediamill.tasks.domain import Payload
 from mediamill.tasks.errors import BadInput, MediamillError, StorageError
 
-IN_MEMORY = 2**20
+MAX_IN_MEMORY_BYTES = 2**20
 """Bytes up to which a converted recording stays in memory."""
 
 
@@ -29,7 +29,7 @@ class SpooledOutput:
     """
 
     def __init__(self, scratch: Path, suffix: str, max_bytes: int) -> None:
-        self._scratch, self._suffix, self._max = scratch, suffix, max_bytes
+        self._scratch, self._suffix, self._max_bytes = scratch, suffix, max_bytes
         self._file: IO[bytes] = io.BytesIO()
         self.path: Path | None = None
         self.failure: MediamillError | None = None
@@ -52,12 +52,12 @@ class SpooledOutput:
         if self.failure is not None:
             return len(data)
         end = self._file.tell() + len(data)
-        if end > self._max:
-            self.failure = _too_large(self._max)
+        if end > self._max_bytes:
+            self.failure = _recording_too_large_error(self._max_bytes)
             raise self.failure
         try:
-            if self.path is None and end > IN_MEMORY:
-                self._spill()
+            if self.path is None and end > MAX_IN_MEMORY_BYTES:
+                self._spill_to_disk()
             return self._file.write(data)
         except OSError as error:
             self.failure = StorageError(f"{self._scratch}: {error.strerror or error}", hint="free some space there")
@@ -71,7 +71,7 @@ class SpooledOutput:
         """The current position."""
         return self._file.tell()
 
-    def payload(self, filename: str, mime: str) -> Payload:
+    def to_payload(self, filename: str, mime: str) -> Payload:
         """What was written, to be sent."""
         if self.path is not None:
             self._file.flush()
@@ -80,18 +80,18 @@ class SpooledOutput:
         data = self._file.getvalue()
         return Payload(filename, mime, len(data), data=data)
 
-    def _spill(self) -> None:
-        at = self._file.tell()
-        held = self._file
-        assert isinstance(held, io.BytesIO)
+    def _spill_to_disk(self) -> None:
+        position = self._file.tell()
+        memory_file = self._file
+        assert isinstance(memory_file, io.BytesIO)
         self._scratch.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=self._scratch, suffix=f".{self._suffix}")
         self._file, self.path = os.fdopen(handle, "w+b"), Path(name)
-        self._file.write(held.getvalue())
-        self._file.seek(at)
+        self._file.write(memory_file.getvalue())
+        self._file.seek(position)
 
 
-def _too_large(limit: int) -> BadInput:
+def _recording_too_large_error(limit: int) -> BadInput:
     return BadInput(
         f"the recording is larger than the {format_bytes(limit)} that can be sent, even as 16 kHz mono",
         kind="too_large",

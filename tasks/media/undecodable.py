@@ -6,7 +6,7 @@ from mediamill.tasks.errors import BadInput
 
 _PLAYLISTS = (b"#EXTM3U", b"[playlist]", b"ffconcat ")
 
-_OTHERS = {
+_OTHER_TYPES = {
     b"\x89PNG": "a PNG picture",
     b"\xff\xd8\xff": "a JPEG picture",
     b"GIF8": "a GIF picture",
@@ -25,7 +25,7 @@ _OTHERS = {
     b"MThd": "a MIDI score, which holds notes but no sound",
 }
 
-_AUDIO = {
+_AUDIO_TYPES = {
     b"ID3": "MP3",
     b"RIFF": "WAV",
     b"RF64": "WAV",
@@ -41,24 +41,24 @@ _AUDIO = {
 }
 
 
-def not_decodable(head: bytes) -> BadInput:
+def undecodable_error(head: bytes) -> BadInput:
     """The error for a file whose first bytes are ``head`` and which could not be opened as audio."""
     if head.lstrip()[:10].startswith(_PLAYLISTS):
-        return _not_audio("a playlist, which names recordings but holds none")
+        return _not_audio_error("a playlist, which names recordings but holds none")
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return _not_audio("a WebP picture")
+        return _not_audio_error("a WebP picture")
     if head[4:8] == b"ftyp":
-        return _damaged("MP4/M4A")
-    for magic, name in _AUDIO.items():
+        return _damaged_error("MP4/M4A")
+    for magic, name in _AUDIO_TYPES.items():
         if head.startswith(magic):
-            return _damaged(name)
-    for magic, name in _OTHERS.items():
+            return _damaged_error(name)
+    for magic, name in _OTHER_TYPES.items():
         if head.startswith(magic):
-            return _not_audio(name)
+            return _not_audio_error(name)
     if _is_text(head):
         markup = head.lstrip()[:200].lower()
         web = markup.startswith((b"<!doctype html", b"<html", b"<head"))
-        return _not_audio("a web page, perhaps a failed download" if web else "text")
+        return _not_audio_error("a web page, perhaps a failed download" if web else "text")
     return BadInput(
         "the file's content is not audio in any format that is known here",
         kind="not_audio",
@@ -66,13 +66,13 @@ def not_decodable(head: bytes) -> BadInput:
     )
 
 
-def _not_audio(what: str) -> BadInput:
+def _not_audio_error(what: str) -> BadInput:
     return BadInput(
         f"the file is not audio: it holds {what}", kind="not_audio", hint="replace it, or leave it out of the source"
     )
 
 
-def _damaged(name: str) -> BadInput:
+def _damaged_error(name: str) -> BadInput:
     return BadInput(
         f"the file begins like {name} but no sound in it can be decoded: it is damaged, cut off or holds tags only",
         kind="undecodable",

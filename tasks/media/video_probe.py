@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.media.frames import broken_video, info_of_video, opened_video
+from mediamill.tasks.media.frames import broken_video_error, open_video, to_video_info
 
-_LONGEST = 600.0
-_EVERYDAY = {"mov": "mp4", "matroska": "webm"}
-_SLACK = 0.5
+_MAX_DECODE_SECONDS = 600.0
+_FORMAT_NAMES = {"mov": "mp4", "matroska": "webm"}
+_SLACK_SECONDS = 0.5
 """Seconds that a container may claim beyond its last frame: sound is often a little longer."""
 
 
@@ -40,29 +40,29 @@ def decode_video(path: Path, check: Callable[[], None] = lambda: None) -> Decode
     Raises:
         BadInput: when it is no video, or one that breaks off.
     """
-    began = time.monotonic()
-    with opened_video(path) as (container, stream, size):
-        info, codec = info_of_video(container, stream, size), stream.codec_context.name
-        count, last = 0, 0.0
+    began_at = time.monotonic()
+    with open_video(path) as (container, stream, size):
+        info, codec = to_video_info(container, stream, size), stream.codec_context.name
+        n_frames, last = 0, 0.0
         for packet in container.demux(stream):
             check()
             for frame in packet.decode():
-                count += 1
+                n_frames += 1
                 last = max(last, float(frame.time or 0.0))
-            if time.monotonic() - began > _LONGEST:
-                raise BadInput(f"the video is not decoded within {_LONGEST:.0f} s", kind="undecodable")
-    if not count:
-        raise broken_video("it has no frame")
+            if time.monotonic() - began_at > _MAX_DECODE_SECONDS:
+                raise BadInput(f"the video is not decoded within {_MAX_DECODE_SECONDS:.0f} s", kind="undecodable")
+    if not n_frames:
+        raise broken_video_error("it has no frame")
     step = 1 / info.fps if info.fps else 0.0
     seconds = last + step
-    if seconds < info.seconds - max(_SLACK, 2 * step):
-        raise broken_video(f"it breaks off after {seconds:.1f} of {info.seconds:.1f} s")
-    fps = count / seconds if seconds else 0.0
+    if seconds < info.seconds - max(_SLACK_SECONDS, 2 * step):
+        raise broken_video_error(f"it breaks off after {seconds:.1f} of {info.seconds:.1f} s")
+    fps = n_frames / seconds if seconds else 0.0
     return DecodedVideo(
-        _EVERYDAY.get(info.format, info.format),
+        _FORMAT_NAMES.get(info.format, info.format),
         info.width,
         info.height,
-        count,
+        n_frames,
         round(fps, 3),
         round(seconds, 3),
         codec,

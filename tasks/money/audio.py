@@ -8,10 +8,10 @@ from decimal import ROUND_CEILING, ROUND_HALF_UP, Decimal
 from mediamill.tasks.domain import Usage
 from mediamill.tasks.money.meter import Metered
 from mediamill.tasks.money.prices import Price
-from mediamill.tasks.money.tokens import AUDIO, INPUT, MILLION, TokenMeter, token_price
+from mediamill.tasks.money.tokens import AUDIO, INPUT, MILLION, TokenMeter, token_cost
 from mediamill.tasks.wire import Billing
 
-_SECONDS = {"audio_second": Decimal(1), "audio_minute": Decimal(60), "audio_hour": Decimal(3600)}
+_SECONDS_PER_UNIT = {"audio_second": Decimal(1), "audio_minute": Decimal(60), "audio_hour": Decimal(3600)}
 _TOKEN_UNITS = (INPUT, AUDIO)
 _TOKEN_MARGIN = Decimal(2)
 """A model billed by tokens but limited by length may cost up to this much of its price a minute (estimate)."""
@@ -26,39 +26,39 @@ class AudioMeter:
         """By tokens where the reply states them and they have a price, else by seconds as the provider counts them."""
         if usage.audio_seconds is None:
             return TokenMeter().cost(usage, prices, billing)
-        by_tokens = token_price(prices, usage)
+        by_tokens = token_cost(prices, usage)
         if by_tokens is not None:
             usd, price = by_tokens
             return Metered(usd, str(price))
-        rate = next(_per_second(prices), None)
-        if rate is None:
+        price_per_second = next(_find_prices_per_second(prices), None)
+        if price_per_second is None:
             return None
         seconds = usage.audio_seconds
         if billing.whole_seconds:
             seconds = seconds.to_integral_value(ROUND_HALF_UP)
-        usd_a_second, price = rate
-        return Metered(max(seconds, billing.min_seconds) * usd_a_second, str(price))
+        usd_per_second, price = price_per_second
+        return Metered(max(seconds, billing.min_seconds) * usd_per_second, str(price))
 
     def ceiling(self, usage: Usage, prices: Sequence[Price], billing: Billing) -> Decimal | None:
         """By whole seconds at the dearest rate; what is billed by tokens gets a margin, and its prompt beside it."""
         if usage.audio_seconds is None:
             return TokenMeter().ceiling(usage, prices, billing)
-        rates = [rate for rate, _ in _per_second(prices)]
+        rates = [rate for rate, _ in _find_prices_per_second(prices)]
         if not rates:
             return None
         seconds = max(usage.audio_seconds, billing.min_seconds)
-        dearest, prompt = max(rates), Decimal(0)
+        max_rate, prompt_usd = max(rates), Decimal(0)
         token_prices = [price.usd for price in prices if price.unit in _TOKEN_UNITS]
         if token_prices:
-            seconds, dearest = max(seconds, _TOKEN_MIN_SECONDS), dearest * _TOKEN_MARGIN
-            prompt = Decimal(usage.input_tokens or 0) * max(token_prices) / MILLION
-        return seconds.to_integral_value(ROUND_CEILING) * dearest + prompt
+            seconds, max_rate = max(seconds, _TOKEN_MIN_SECONDS), max_rate * _TOKEN_MARGIN
+            prompt_usd = Decimal(usage.input_tokens or 0) * max(token_prices) / MILLION
+        return seconds.to_integral_value(ROUND_CEILING) * max_rate + prompt_usd
 
     def source(self, prices: Sequence[Price], *, flat: bool = False) -> Price | None:
         """The most trusted price of time."""
-        return next((price for _, price in _per_second(prices)), None)
+        return next((price for _, price in _find_prices_per_second(prices)), None)
 
 
-def _per_second(prices: Iterable[Price]) -> Iterator[tuple[Decimal, Price]]:
+def _find_prices_per_second(prices: Iterable[Price]) -> Iterator[tuple[Decimal, Price]]:
     """Prices of audio by the second, in the order of trust."""
-    return ((price.usd / _SECONDS[price.unit], price) for price in prices if price.unit in _SECONDS)
+    return ((price.usd / _SECONDS_PER_UNIT[price.unit], price) for price in prices if price.unit in _SECONDS_PER_UNIT)

@@ -45,7 +45,7 @@ class Budget:
             )
         while self.spent + self.unknown + self.reserved + max_usd > self.limit:
             if not self.reserved or self.spent + self.unknown + max_usd > self.limit:
-                raise self._reached(max_usd)
+                raise self._budget_reached_error(max_usd)
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(waiter)
             await waiter
@@ -57,7 +57,7 @@ class Budget:
         self.unknown = max(self.unknown - usd, Decimal(0))
         return self._hold(usd)
 
-    def free(self, reservation: Reservation) -> None:
+    def release(self, reservation: Reservation) -> None:
         """What was held is no longer in flight, and whoever waits looks again. A reservation calls this, once."""
         self.reserved -= reservation.usd
         waiting, self._waiting = self._waiting, deque()
@@ -69,13 +69,13 @@ class Budget:
         self.reserved += usd
         return Reservation(self, usd)
 
-    def _reached(self, max_usd: Decimal) -> BudgetReached:
-        charged = f"${_plain(self.spent)} spent"
+    def _budget_reached_error(self, max_usd: Decimal) -> BudgetReached:
+        charged = f"${_format_usd(self.spent)} spent"
         if self.unknown:
-            charged += f", up to ${_plain(self.unknown)} more for requests without an answer"
+            charged += f", up to ${_format_usd(self.unknown)} more for requests without an answer"
         return BudgetReached(
-            f"the budget of ${_plain(self.limit or Decimal(0))} does not cover the next request "
-            f"(up to ${_plain(max_usd)}; {charged})",
+            f"the budget of ${_format_usd(self.limit or Decimal(0))} does not cover the next request "
+            f"(up to ${_format_usd(max_usd)}; {charged})",
             hint="run again with a higher --budget to go on",
         )
 
@@ -94,7 +94,7 @@ class Reservation:
     def __init__(self, budget: Budget, usd: Decimal) -> None:
         self.usd = usd
         self._budget = budget
-        self._open = True
+        self._is_open = True
 
     def __enter__(self) -> Self:
         return self
@@ -108,21 +108,21 @@ class Reservation:
             self.charge_unknown()
         elif self._close():
             self._budget.spent += cost.usd
-            self._budget.free(self)
+            self._budget.release(self)
 
     def charge_unknown(self) -> None:
         """Nobody knows whether the request was billed: its ceiling stays charged."""
         if self._close():
             self._budget.unknown += self.usd
-            self._budget.free(self)
+            self._budget.release(self)
 
     def release(self) -> None:
         """The request was not billed."""
         if self._close():
-            self._budget.free(self)
+            self._budget.release(self)
 
     @contextmanager
-    def unsent(self) -> Iterator[None]:
+    def release_on_error(self) -> Iterator[None]:
         """Nothing is on the wire in this block: where it fails, nothing was billed."""
         try:
             yield
@@ -132,9 +132,9 @@ class Reservation:
 
     def _close(self) -> bool:
         """False when it has been decided before: the first decision counts, and money is freed once."""
-        was_open, self._open = self._open, False
+        was_open, self._is_open = self._is_open, False
         return was_open
 
 
-def _plain(usd: Decimal) -> str:
+def _format_usd(usd: Decimal) -> str:
     return format(usd.normalize(), "f") if usd else "0"

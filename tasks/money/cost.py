@@ -9,10 +9,10 @@ from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
 from mediamill.tasks.domain import FREE, Cost, Usage
 from mediamill.tasks.money.meter import Meter
 from mediamill.tasks.money.prices import Price, PriceBook
-from mediamill.tasks.money.tokens import token_source
+from mediamill.tasks.money.tokens import format_token_prices
 from mediamill.tasks.wire import Billing
 
-_QUANTUM = Decimal("0.000000000001")
+_USD_QUANTUM = Decimal("0.000000000001")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +26,12 @@ class Pricing:
 
     provider: str
     billing: Billing
-    book: PriceBook
-    meter_of: Callable[[str], Meter | None]
-    priced_as: Callable[[str], str | None]
+    price_book: PriceBook
+    find_meter: Callable[[str], Meter | None]
+    find_priced_as: Callable[[str], str | None]
 
     @classmethod
-    def of(
+    def load(
         cls,
         provider: str,
         billing: Billing,
@@ -51,11 +51,11 @@ class Pricing:
             return FREE
         if usage.billed_usd is not None:
             return Cost(usage.billed_usd, "billed", "the provider's reply", max_usd)
-        prices = self._prices(model, operation)
-        meter = self.meter_of(operation)
+        prices = self._find_prices(model, operation)
+        meter = self.find_meter(operation)
         metered = meter.cost(usage, prices, self.billing) if meter else None
         if metered is not None:
-            return Cost(metered.usd.quantize(_QUANTUM, ROUND_HALF_EVEN), "metered", metered.source, max_usd)
+            return Cost(metered.usd.quantize(_USD_QUANTUM, ROUND_HALF_EVEN), "metered", metered.source, max_usd)
         if max_usd is not None:
             return Cost(max_usd, "estimated", str(prices[0]) if prices else None, max_usd)
         return Cost(None, "unknown", None, None)
@@ -64,23 +64,23 @@ class Pricing:
         """The most a request of at most ``usage`` can cost; None when that cannot be stated."""
         if self.billing.free:
             return Decimal(0)
-        meter = self.meter_of(operation)
+        meter = self.find_meter(operation)
         if meter is None:
             return None
-        ceiling = meter.ceiling(usage, self._prices(model, operation), self.billing)
-        return None if ceiling is None else ceiling.quantize(_QUANTUM, ROUND_CEILING)
+        ceiling = meter.ceiling(usage, self._find_prices(model, operation), self.billing)
+        return None if ceiling is None else ceiling.quantize(_USD_QUANTUM, ROUND_CEILING)
 
     def source(self, model: str, operation: str, *, flat: bool = False) -> str | None:
         """The price a request is metered with, in words; ``flat`` where images of any size cost the same."""
-        prices = self._prices(model, operation)
-        meter = self.meter_of(operation)
+        prices = self._find_prices(model, operation)
+        meter = self.find_meter(operation)
         price = meter.source(prices, flat=flat) if meter else None
         if price is not None:
             return str(price)
-        return token_source(prices) or (str(prices[0]) if prices else None)
+        return format_token_prices(prices) or (str(prices[0]) if prices else None)
 
-    def _prices(self, model: str, operation: str) -> tuple[Price, ...]:
+    def _find_prices(self, model: str, operation: str) -> tuple[Price, ...]:
         """A model's prices for an operation; where the lists have none, those of the one it is priced as."""
-        found = self.book.find(self.provider, model, operation)
-        same = None if found else self.priced_as(operation)
-        return found if same is None else self.book.find(self.provider, model, same)
+        own_prices = self.price_book.find(self.provider, model, operation)
+        other_operation = None if own_prices else self.find_priced_as(operation)
+        return own_prices if other_operation is None else self.price_book.find(self.provider, model, other_operation)

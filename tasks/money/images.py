@@ -13,7 +13,7 @@ from mediamill.tasks.wire import Billing
 
 IMAGE, LARGE, MEGAPIXEL = "image", "image_4k", "megapixel"
 IMAGE_INPUT, IMAGE_OUTPUT = "1M_image_input_tokens", "1M_image_output_tokens"
-_LARGE_MEGAPIXELS = Decimal(8)
+_MIN_LARGE_MEGAPIXELS = Decimal(8)
 """An image of more than so many million pixels has the price of 4K, where there is one."""
 
 
@@ -29,22 +29,28 @@ class ImageMeter:
         by_unit = trusted_by_unit(prices)
         if IMAGE_OUTPUT in by_unit and usage.output_tokens is not None:
             return _image_token_cost(by_unit, usage)
-        pixels = by_unit.get(MEGAPIXEL)
-        if pixels is not None and usage.megapixels is not None:
-            return Metered(usage.megapixels * pixels.usd, str(pixels))
-        each = by_unit.get(LARGE if LARGE in by_unit and _is_large(usage) else IMAGE)
-        return None if each is None or usage.images is None else Metered(usage.images * each.usd, str(each))
+        pixel_price = by_unit.get(MEGAPIXEL)
+        if pixel_price is not None and usage.megapixels is not None:
+            return Metered(usage.megapixels * pixel_price.usd, str(pixel_price))
+        image_price = by_unit.get(LARGE if LARGE in by_unit and _is_large(usage) else IMAGE)
+        return (
+            None
+            if image_price is None or usage.images is None
+            else Metered(usage.images * image_price.usd, str(image_price))
+        )
 
     def ceiling(self, usage: Usage, prices: Sequence[Price], billing: Billing) -> Decimal | None:
         """Tokens where output has a price, else the dearer of images and pixels."""
-        dearest = max_by_unit(prices)
-        if IMAGE_OUTPUT in dearest:
-            return _max_image_token_cost(dearest, usage)
+        max_prices = max_by_unit(prices)
+        if IMAGE_OUTPUT in max_prices:
+            return _max_image_token_cost(max_prices, usage)
         costs = [
-            usage.images * dearest[unit] for unit in (IMAGE, LARGE) if unit in dearest and usage.images is not None
+            usage.images * max_prices[unit]
+            for unit in (IMAGE, LARGE)
+            if unit in max_prices and usage.images is not None
         ]
-        if MEGAPIXEL in dearest and usage.megapixels is not None:
-            costs.append(usage.megapixels * dearest[MEGAPIXEL])
+        if MEGAPIXEL in max_prices and usage.megapixels is not None:
+            costs.append(usage.megapixels * max_prices[MEGAPIXEL])
         return max(costs, default=None)
 
     def source(self, prices: Sequence[Price], *, flat: bool = False) -> Price | None:
@@ -56,33 +62,42 @@ class ImageMeter:
 
 def _image_token_cost(by_unit: Mapping[str, Price], usage: Usage) -> Metered | None:
     """Tokens of images and of words have prices of their own; those of images are part of each total."""
-    into, out = usage.input_tokens or 0, usage.output_tokens or 0
-    image_in, image_out = min(usage.image_input_tokens or 0, into), min(usage.image_output_tokens or 0, out)
-    cached = min(usage.cached_input_tokens or 0, into - image_in)
-    total = Decimal(0)
-    for unit, instead, tokens in (
-        (INPUT, INPUT, into - image_in - cached),
-        (CACHED, INPUT, cached),
-        (IMAGE_INPUT, INPUT, image_in),
-        (IMAGE_OUTPUT, IMAGE_OUTPUT, image_out),
-        (OUTPUT, IMAGE_OUTPUT, out - image_out),
+    input_tokens, output_tokens = usage.input_tokens or 0, usage.output_tokens or 0
+    image_input_tokens, image_output_tokens = (
+        min(usage.image_input_tokens or 0, input_tokens),
+        min(usage.image_output_tokens or 0, output_tokens),
+    )
+    cached_tokens = min(usage.cached_input_tokens or 0, input_tokens - image_input_tokens)
+    total_usd = Decimal(0)
+    for unit, fallback_unit, tokens in (
+        (INPUT, INPUT, input_tokens - image_input_tokens - cached_tokens),
+        (CACHED, INPUT, cached_tokens),
+        (IMAGE_INPUT, INPUT, image_input_tokens),
+        (IMAGE_OUTPUT, IMAGE_OUTPUT, image_output_tokens),
+        (OUTPUT, IMAGE_OUTPUT, output_tokens - image_output_tokens),
     ):
-        price = by_unit.get(unit) or by_unit.get(instead)
+        price = by_unit.get(unit) or by_unit.get(fallback_unit)
         if price is None:
             if tokens:
                 return None
             continue
-        total += tokens * price.usd / MILLION
-    return Metered(total, str(by_unit[IMAGE_OUTPUT]))
+        total_usd += tokens * price.usd / MILLION
+    return Metered(total_usd, str(by_unit[IMAGE_OUTPUT]))
 
 
-def _max_image_token_cost(dearest: Mapping[str, Decimal], usage: Usage) -> Decimal | None:
+def _max_image_token_cost(max_prices: Mapping[str, Decimal], usage: Usage) -> Decimal | None:
     if usage.input_tokens is None or usage.output_tokens is None:
         return None
-    into = max((dearest[unit] for unit in (INPUT, IMAGE_INPUT) if unit in dearest), default=None)
-    out = max(dearest[IMAGE_OUTPUT], dearest.get(OUTPUT, Decimal(0)))
-    return None if into is None else (usage.input_tokens * into + usage.output_tokens * out) / MILLION
+    max_input_price = max((max_prices[unit] for unit in (INPUT, IMAGE_INPUT) if unit in max_prices), default=None)
+    max_output_price = max(max_prices[IMAGE_OUTPUT], max_prices.get(OUTPUT, Decimal(0)))
+    return (
+        None
+        if max_input_price is None
+        else (usage.input_tokens * max_input_price + usage.output_tokens * max_output_price) / MILLION
+    )
 
 
 def _is_large(usage: Usage) -> bool:
-    return bool(usage.images and usage.megapixels is not None and usage.megapixels / usage.images > _LARGE_MEGAPIXELS)
+    return bool(
+        usage.images and usage.megapixels is not None and usage.megapixels / usage.images > _MIN_LARGE_MEGAPIXELS
+    )

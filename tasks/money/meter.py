@@ -38,15 +38,15 @@ class Meter(Protocol):
 
 def trusted_by_unit(prices: Iterable[Price]) -> dict[str, Price]:
     """The most trusted price of each unit."""
-    found: dict[str, Price] = {}
+    trusted: dict[str, Price] = {}
     for price in prices:
-        found.setdefault(price.unit, price)
-    return found
+        trusted.setdefault(price.unit, price)
+    return trusted
 
 
 def max_by_unit(prices: Iterable[Price]) -> dict[str, Decimal]:
     """The dearest price of each unit, in US dollars."""
-    dearest: dict[str, Decimal] = {}
+    max_prices: dict[str, Decimal] = {}
     for price in prices:
-        dearest[price.unit] = max(price.usd, dearest.get(price.unit, Decimal(0)))
-    return dearest
+        max_prices[price.unit] = max(price.usd, max_prices.get(price.unit, Decimal(0)))
+    return max_prices

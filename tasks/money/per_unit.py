@@ -11,7 +11,7 @@ from mediamill.tasks.money.prices import Price
 from mediamill.tasks.money.tokens import TokenMeter
 from mediamill.tasks.wire import Billing
 
-_UNITS: Mapping[str, str] = {"search": "searches", "session": "sessions", "request": "requests"}
+_USAGE_FIELDS: Mapping[str, str] = {"search": "searches", "session": "sessions", "request": "requests"}
 """The quantity of a usage that each unit of the price list counts."""
 
 
@@ -21,14 +21,14 @@ class UnitMeter:
     def cost(self, usage: Usage, prices: Sequence[Price], billing: Billing) -> Metered | None:
         """The units that the reply states, at the most trusted price of one; else its tokens."""
         for price in prices:
-            count = _count(price, usage)
+            count = _count_units(price, usage)
             if count is not None:
                 return Metered(count * price.usd, str(price))
         return TokenMeter().cost(usage, prices, billing)
 
     def ceiling(self, usage: Usage, prices: Sequence[Price], billing: Billing) -> Decimal | None:
         """So many units at the dearest price; else by tokens."""
-        costs = [count * price.usd for price in prices if (count := _count(price, usage)) is not None]
+        costs = [count * price.usd for price in prices if (count := _count_units(price, usage)) is not None]
         return max(costs) if costs else TokenMeter().ceiling(usage, prices, billing)
 
     def source(self, prices: Sequence[Price], *, flat: bool = False) -> Price | None:
@@ -36,6 +36,6 @@ class UnitMeter:
         return None
 
 
-def _count(price: Price, usage: Usage) -> int | None:
-    name = _UNITS.get(price.unit)
+def _count_units(price: Price, usage: Usage) -> int | None:
+    name = _USAGE_FIELDS.get(price.unit)
     return None if name is None else getattr(usage, name)

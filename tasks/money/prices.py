@@ -14,7 +14,7 @@ from typing import TypeAlias
 from mediamill.configs import FOLDER
 from mediamill.tasks.errors import UsageError
 
-Rows: TypeAlias = "dict[tuple[str, str, str], list[Price]]"
+PriceRows: TypeAlias = "dict[tuple[str, str, str], list[Price]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class PriceBook:
     Sources disagree and all their rows are kept: a bill is metered with the first, a budget guards with the dearest.
     """
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: PriceRows) -> None:
         self._rows = rows
 
     @classmethod
@@ -49,7 +49,7 @@ class PriceBook:
         Raises:
             UsageError: when a price file cannot be read, naming the line.
         """
-        return _load(os.environ.get("MEDIAMILL_PRICES"), provider_list)
+        return _load_price_book(os.environ.get("MEDIAMILL_PRICES"), provider_list)
 
     def find(self, provider: str, model: str, operation: str) -> tuple[Price, ...]:
         """Every price of a model for an operation; empty when none is known."""
@@ -57,18 +57,20 @@ class PriceBook:
 
 
 @functools.lru_cache(maxsize=4)
-def _load(own: str | None, provider_list: Path | None) -> PriceBook:
-    brought = _read(provider_list, "correct the provider's price list") if provider_list else {}
-    return PriceBook(_read(FOLDER / "prices.csv") | brought | (_read(Path(own)) if own else {}))
+def _load_price_book(user_list: str | None, provider_list: Path | None) -> PriceBook:
+    provider_prices = _read_prices(provider_list, "correct the provider's price list") if provider_list else {}
+    return PriceBook(
+        _read_prices(FOLDER / "prices.csv") | provider_prices | (_read_prices(Path(user_list)) if user_list else {})
+    )
 
 
-def _read(path: Path, hint: str = "check MEDIAMILL_PRICES") -> Rows:
-    rows: Rows = defaultdict(list)
+def _read_prices(path: Path, hint: str = "check MEDIAMILL_PRICES") -> PriceRows:
+    rows: PriceRows = defaultdict(list)
     try:
         with path.open(encoding="utf-8", newline="") as file:
             for number, row in enumerate(csv.DictReader(file), start=2):
                 try:
-                    price = _price(row)
+                    price = _parse_price(row)
                     rows[row["provider"], row["model"], row["capability"]].append(price)
                 except (KeyError, ValueError, TypeError):
                     raise UsageError(
@@ -82,14 +84,14 @@ def _read(path: Path, hint: str = "check MEDIAMILL_PRICES") -> Rows:
     return rows
 
 
-def _price(row: dict[str, str]) -> Price:
+def _parse_price(row: dict[str, str]) -> Price:
     """A price that says what it is for, where it was read and when."""
     if not (row["unit"] and row["source"] and row["as_of"]):
         raise ValueError
-    return Price(row["unit"], _dollars(row["price_usd"]), row["source"], row["as_of"])
+    return Price(row["unit"], _parse_usd(row["price_usd"]), row["source"], row["as_of"])
 
 
-def _dollars(text: str) -> Decimal:
+def _parse_usd(text: str) -> Decimal:
     try:
         usd = Decimal(text)
     except InvalidOperation:

@@ -11,8 +11,8 @@ from mediamill.tasks.money.prices import Price
 from mediamill.tasks.money.tokens import INPUT, MILLION, OUTPUT
 from mediamill.tasks.wire import Billing
 
-_MINUTE = Decimal(60)
-_MARGIN = Decimal(2)
+_MINUTE_SECONDS = Decimal(60)
+_TOKEN_MARGIN = Decimal(2)
 """A model billed by tokens may cost up to this much of its price a minute (estimate)."""
 CHARACTERS, MINUTES, AUDIO_OUTPUT = "1M_characters", "output_audio_minute", "1M_audio_output_tokens"
 
@@ -26,23 +26,23 @@ class SpeechMeter:
         if usage.characters is not None and CHARACTERS in by_unit:
             price = by_unit[CHARACTERS]
             return Metered(usage.characters * price.usd / MILLION, str(price))
-        out = by_unit.get(AUDIO_OUTPUT) or by_unit.get(OUTPUT)
-        into = by_unit.get(INPUT)
-        if usage.output_tokens is not None and out and into:
-            usd = ((usage.input_tokens or 0) * into.usd + usage.output_tokens * out.usd) / MILLION
-            return Metered(usd, str(out))
+        output_price = by_unit.get(AUDIO_OUTPUT) or by_unit.get(OUTPUT)
+        input_price = by_unit.get(INPUT)
+        if usage.output_tokens is not None and output_price and input_price:
+            usd = ((usage.input_tokens or 0) * input_price.usd + usage.output_tokens * output_price.usd) / MILLION
+            return Metered(usd, str(output_price))
         if usage.speech_seconds is not None and MINUTES in by_unit:
             price = by_unit[MINUTES]
-            return Metered(usage.speech_seconds * price.usd / _MINUTE, str(price))
+            return Metered(usage.speech_seconds * price.usd / _MINUTE_SECONDS, str(price))
         return None
 
     def ceiling(self, usage: Usage, prices: Sequence[Price], billing: Billing) -> Decimal | None:
         """Characters, else minutes of sound with a margin, for tokens are not known before."""
-        dearest = max_by_unit(prices)
-        if usage.characters is not None and CHARACTERS in dearest:
-            return usage.characters * dearest[CHARACTERS] / MILLION
-        if usage.speech_seconds is not None and MINUTES in dearest:
-            return usage.speech_seconds * dearest[MINUTES] * _MARGIN / _MINUTE
+        max_prices = max_by_unit(prices)
+        if usage.characters is not None and CHARACTERS in max_prices:
+            return usage.characters * max_prices[CHARACTERS] / MILLION
+        if usage.speech_seconds is not None and MINUTES in max_prices:
+            return usage.speech_seconds * max_prices[MINUTES] * _TOKEN_MARGIN / _MINUTE_SECONDS
         return None
 
     def source(self, prices: Sequence[Price], *, flat: bool = False) -> Price | None:

@@ -17,7 +17,7 @@ INPUT, OUTPUT, AUDIO, CACHED = (
     "1M_audio_input_tokens",
     "1M_cached_input_tokens",
 )
-_TIERS = (("_gt272k", 272_000), ("_gt200k", 200_000))
+_LONG_PROMPT_TIERS = (("_gt272k", 272_000), ("_gt200k", 200_000))
 """Longer prompts have prices of their own, for the whole request (provider docs)."""
 
 
@@ -26,12 +26,12 @@ class TokenMeter:
 
     def cost(self, usage: Usage, prices: Sequence[Price], billing: Billing) -> Metered | None:
         """The tokens of a reply; None where one of the prices it takes is missing."""
-        metered = token_price(prices, usage)
+        metered = token_cost(prices, usage)
         if metered is None:
             return None
         usd, price = metered
-        both = token_source(prices) if price.unit == INPUT else None
-        return Metered(usd, both or str(price))
+        both_prices = format_token_prices(prices) if price.unit == INPUT else None
+        return Metered(usd, both_prices or str(price))
 
     def ceiling(self, usage: Usage, prices: Sequence[Price], billing: Billing) -> Decimal | None:
         """The most that a prompt and its answer can cost, at the dearest of the prices that sources state.
@@ -40,21 +40,23 @@ class TokenMeter:
         """
         if usage.input_tokens is None or usage.output_tokens is None:
             return None
-        dearest: dict[str, Decimal] = {}
+        max_prices: dict[str, Decimal] = {}
         for price in prices:
-            unit = _without_tier(price.unit, usage.input_tokens)
+            unit = _strip_tier(price.unit, usage.input_tokens)
             if unit is not None:
-                dearest[unit] = max(price.usd, dearest.get(unit, Decimal(0)))
-        if INPUT not in dearest or (usage.output_tokens and OUTPUT not in dearest):
+                max_prices[unit] = max(price.usd, max_prices.get(unit, Decimal(0)))
+        if INPUT not in max_prices or (usage.output_tokens and OUTPUT not in max_prices):
             return None
-        return (usage.input_tokens * dearest[INPUT] + usage.output_tokens * dearest.get(OUTPUT, Decimal(0))) / MILLION
+        return (
+            usage.input_tokens * max_prices[INPUT] + usage.output_tokens * max_prices.get(OUTPUT, Decimal(0))
+        ) / MILLION
 
     def source(self, prices: Sequence[Price], *, flat: bool = False) -> Price | None:
         """None: two prices say it, see :func:`token_source`."""
         return None
 
 
-def token_price(prices: Iterable[Price], usage: Usage) -> tuple[Decimal, Price] | None:
+def token_cost(prices: Iterable[Price], usage: Usage) -> tuple[Decimal, Price] | None:
     """What a reply's tokens cost in US dollars, and the price its input was metered with.
 
     Audio and cached tokens are part of the input's, and count as such where they have no price of their own. None
@@ -62,7 +64,7 @@ def token_price(prices: Iterable[Price], usage: Usage) -> tuple[Decimal, Price] 
     """
     if usage.input_tokens is None and usage.output_tokens is None:
         return None
-    by_unit = _by_unit(prices, usage.input_tokens or 0)
+    by_unit = _trusted_at_length(prices, usage.input_tokens or 0)
     audio = min(usage.audio_input_tokens or 0, usage.input_tokens or 0)
     cached = min(usage.cached_input_tokens or 0, (usage.input_tokens or 0) - audio)
     counts = {
@@ -71,42 +73,46 @@ def token_price(prices: Iterable[Price], usage: Usage) -> tuple[Decimal, Price] 
         AUDIO: audio,
         CACHED: cached,
     }
-    total, used = Decimal(0), []
+    total_usd, used_prices = Decimal(0), []
     for unit, tokens in counts.items():
         price = by_unit.get(unit) or by_unit.get(INPUT if "input" in unit else unit)
         if price is None:
             if tokens:
                 return None
             continue
-        total += tokens * price.usd / MILLION
-        used.append(price)
-    return (total, used[0]) if used else None
+        total_usd += tokens * price.usd / MILLION
+        used_prices.append(price)
+    return (total_usd, used_prices[0]) if used_prices else None
 
 
-def token_source(prices: Iterable[Price]) -> str | None:
+def format_token_prices(prices: Iterable[Price]) -> str | None:
     """What prompts and answers cost, in words; None where either has no price."""
-    by_unit = _by_unit(prices, 0)
-    into, out = by_unit.get(INPUT), by_unit.get(OUTPUT)
-    if into is None or out is None:
+    by_unit = _trusted_at_length(prices, 0)
+    input_price, output_price = by_unit.get(INPUT), by_unit.get(OUTPUT)
+    if input_price is None or output_price is None:
         return None
-    text = f"${into.usd} in, ${out.usd} out per 1M tokens, {into.source}, {into.as_of}"
-    return text if (into.source, into.as_of) == (out.source, out.as_of) else f"{text}; {out.source}, {out.as_of}"
+    text = f"${input_price.usd} in, ${output_price.usd} out per 1M tokens, {input_price.source}, {input_price.as_of}"
+    return (
+        text
+        if (input_price.source, input_price.as_of) == (output_price.source, output_price.as_of)
+        else f"{text}; {output_price.source}, {output_price.as_of}"
+    )
 
 
-def _by_unit(prices: Iterable[Price], tokens: int) -> dict[str, Price]:
+def _trusted_at_length(prices: Iterable[Price], tokens: int) -> dict[str, Price]:
     """The most trusted price of each unit; that of the prompt's length where it has one."""
-    found: dict[str, Price] = {}
-    long: dict[str, Price] = {}
+    standard_prices: dict[str, Price] = {}
+    long_prompt_prices: dict[str, Price] = {}
     for price in prices:
-        unit = _without_tier(price.unit, tokens)
+        unit = _strip_tier(price.unit, tokens)
         if unit is not None:
-            (found if unit == price.unit else long).setdefault(unit, price)
-    return found | long
+            (standard_prices if unit == price.unit else long_prompt_prices).setdefault(unit, price)
+    return standard_prices | long_prompt_prices
 
 
-def _without_tier(unit: str, tokens: int) -> str | None:
+def _strip_tier(unit: str, tokens: int) -> str | None:
     """The unit without the tier of long prompts; None for a tier that a prompt of so many tokens is not in."""
-    for suffix, tokens_below in _TIERS:
+    for suffix, tier_starts_after in _LONG_PROMPT_TIERS:
         if unit.endswith(suffix):
-            return unit.removesuffix(suffix) if tokens > tokens_below else None
+            return unit.removesuffix(suffix) if tokens > tier_starts_after else None
     return unit

@@ -11,7 +11,7 @@ from mediamill.tasks.money.meter import Metered
 from mediamill.tasks.money.prices import Price
 from mediamill.tasks.wire import Billing
 
-_SECOND = re.compile(r"video_second(?:_(\d+)p)?")
+_SECOND_UNIT = re.compile(r"video_second(?:_(\d+)p)?")
 CLIP, INPUT_IMAGE = "video", "input_image"
 
 
@@ -20,39 +20,39 @@ class VideoMeter:
 
     def cost(self, usage: Usage, prices: Sequence[Price], billing: Billing) -> Metered | None:
         """By the most trusted price that fits; that of a second of just so many lines before that of any second."""
-        costs = ((_video_cost(price, usage), price) for price in sorted(prices, key=_is_general))
+        costs = ((_video_cost(price, usage), price) for price in sorted(prices, key=_fits_any_resolution))
         usd, price = next(((usd, price) for usd, price in costs if usd is not None), (None, None))
         if usd is None or price is None:
             return None
-        each = next((one.usd for one in prices if one.unit == INPUT_IMAGE), Decimal(0))
-        return Metered(usd + each * (usage.input_images or 0), str(price))
+        image_usd = next((one.usd for one in prices if one.unit == INPUT_IMAGE), Decimal(0))
+        return Metered(usd + image_usd * (usage.input_images or 0), str(price))
 
     def ceiling(self, usage: Usage, prices: Sequence[Price], billing: Billing) -> Decimal | None:
         """The dearest of the prices that may hold."""
-        costs = [cost for price in prices if (cost := _video_cost(price, usage, at_most=True)) is not None]
+        costs = [cost for price in prices if (cost := _video_cost(price, usage, is_ceiling=True)) is not None]
         if not costs:
             return None
-        images = max((price.usd for price in prices if price.unit == INPUT_IMAGE), default=Decimal(0))
-        return max(costs) + images * (usage.input_images or 0)
+        image_usd = max((price.usd for price in prices if price.unit == INPUT_IMAGE), default=Decimal(0))
+        return max(costs) + image_usd * (usage.input_images or 0)
 
     def source(self, prices: Sequence[Price], *, flat: bool = False) -> Price | None:
         """The price of a clip or of a second, where the lines are not known."""
         return next((price for price in prices if price.unit in (CLIP, "video_second")), None)
 
 
-def _is_general(price: Price) -> bool:
-    found = _SECOND.fullmatch(price.unit)
-    return found is None or found[1] is None
+def _fits_any_resolution(price: Price) -> bool:
+    match = _SECOND_UNIT.fullmatch(price.unit)
+    return match is None or match[1] is None
 
 
-def _video_cost(price: Price, usage: Usage, *, at_most: bool = False) -> Decimal | None:
+def _video_cost(price: Price, usage: Usage, *, is_ceiling: bool = False) -> Decimal | None:
     """A price times what it counts; None where it is for something else, or what it counts is not stated."""
     if price.unit == CLIP:
         return price.usd * (usage.videos or 1)
-    found = _SECOND.fullmatch(price.unit)
-    if found is None or usage.video_seconds is None:
+    match = _SECOND_UNIT.fullmatch(price.unit)
+    if match is None or usage.video_seconds is None:
         return None
-    lines = int(found[1]) if found[1] else None
-    if lines is not None and usage.video_lines != lines and not (at_most and usage.video_lines is None):
+    lines = int(match[1]) if match[1] else None
+    if lines is not None and usage.video_lines != lines and not (is_ceiling and usage.video_lines is None):
         return None
     return price.usd * usage.video_seconds

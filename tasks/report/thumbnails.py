@@ -97,6 +97,6 @@ def _render_image(path: Path) -> bytes:
 
 
 def _render_video_frame(path: Path) -> bytes:
-    from mediamill.tasks.media.frames import frames_at
+    from mediamill.tasks.media.frames import extract_frames
 
-    return frames_at(path, [_FRAME_AT_SECONDS], _MAX_SIDE_PIXELS)[0].data
+    return extract_frames(path, [_FRAME_AT_SECONDS], _MAX_SIDE_PIXELS)[0].data

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.media.frames import frames_at, read_video_info, scene_times, times
+from mediamill.tasks.media.frames import extract_frames, find_scene_times, read_video_info, spread_times
 from tests.helpers.cli_runs import mediamill, read_rows
 from tests.helpers.local_server import RunningServer, running_server
 from tests.helpers.paths import SAMPLES
@@ -96,10 +96,10 @@ def test_what_is_no_video_costs_nothing(local_server: RunningServer, tmp_path: P
 
 def test_the_greatest_changes_are_found() -> None:
     seconds = read_video_info(DAY).seconds
-    assert any(3.9 < at < 4.7 for at in scene_times(DAY, 0, seconds, 2))
-    assert times(0, 10, frames=2) == [2.5, 7.5]
-    assert times(0, 10, frames=2, every=4) == [0, 4, 8]
-    late = frames_at(DAY, [100.0], 64)[0]
+    assert any(3.9 < at < 4.7 for at in find_scene_times(DAY, 0, seconds, 2))
+    assert spread_times(0, 10, frames=2) == [2.5, 7.5]
+    assert spread_times(0, 10, frames=2, every=4) == [0, 4, 8]
+    late = extract_frames(DAY, [100.0], 64)[0]
     assert (late.width, late.height) == (64, 48)
 
 
@@ -108,4 +108,4 @@ def test_a_video_cut_anywhere_is_frames_or_a_clear_error(end: int, tmp_path: Pat
     path = tmp_path / "cut.mp4"
     path.write_bytes(DAY.read_bytes()[:end])
     with contextlib.suppress(BadInput):
-        assert frames_at(path, [0.5], 64)
+        assert extract_frames(path, [0.5], 64)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from mediamill.tasks.media.decode import open_recording
-from mediamill.tasks.media.encode import RATE, Samples, blocks, mono
+from mediamill.tasks.media.encode import RATE, Samples, to_blocks, to_mono
 from tests.helpers.cli_runs import read_rows, transcribe
 from tests.helpers.local_server import running_server
 from tests.helpers.paths import OUTSIDE_SAMPLES
@@ -37,7 +37,7 @@ def sound_of(path: Path) -> Samples:
     with path.open("rb") as file:
         head = file.read(4096)
     with open_recording(path, head) as recording:
-        return np.concatenate(list(blocks(mono(recording.frames()))))
+        return np.concatenate(list(to_blocks(to_mono(recording.decode_frames()))))
 
 
 def plain(text: str) -> str:

@@ -79,13 +79,13 @@ def hear(audio: Audio, max_seconds: float | None, language: str) -> Transcript:
         BadInput: when it cannot be decoded.
     """
     from mediamill.tasks.local.asr_engines.audio_input import decode_samples, open_audio
-    from mediamill.tasks.media.audio_info import as_seconds
+    from mediamill.tasks.media.audio_info import to_seconds
 
     with open_audio(audio) as recording:
         words = tuple(read(decode_samples(recording, max_seconds)))
         if not recording.length:
             raise BadInput("no sound can be decoded from it", kind="undecodable")
-        seconds: Decimal = as_seconds(recording.length)
+        seconds: Decimal = to_seconds(recording.length)
     segments = tuple(_segments(words))
     return Transcript(" ".join(w.word for w in words), language, seconds, segments, words)
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mediamill.tasks.errors import BadReply, StorageError
-from mediamill.tasks.media.concat import FADE_MS, Joined, Joiner, Stretch, as_it_came
+from mediamill.tasks.media.concat import FADE_MS, AudioJoiner, AudioPart, JoinedAudio, write_unchanged
 
 RATE = 24_000
 FORMS = ("wav", "mp3", "flac", "opus")
@@ -37,8 +37,8 @@ def as_wav(pcm: bytes, rate: int = RATE, channels: int = 1) -> bytes:
     return buffer.getvalue()
 
 
-def join(path: Path, form: str, *stretches: Stretch, rate: int | None = None) -> Joined:
-    with Joiner(path, form, rate) as joiner:
+def join(path: Path, form: str, *stretches: AudioPart, rate: int | None = None) -> JoinedAudio:
+    with AudioJoiner(path, form, rate) as joiner:
         for n, stretch in enumerate(stretches):
             joiner.add(stretch, first=n == 0, last=n == len(stretches) - 1)
         return joiner.finish()
@@ -55,7 +55,7 @@ def decoded(path: Path) -> Any:
 @pytest.mark.parametrize("rate", [None, 16_000])
 def test_every_format_decodes_to_its_length(form: str, rate: int | None, tmp_path: Path) -> None:
     path = tmp_path / f"a.{form}"
-    told = join(path, form, Stretch(as_wav(loud(RATE)), "wav", 0), Stretch(loud(RATE), "pcm", RATE), rate=rate)
+    told = join(path, form, AudioPart(as_wav(loud(RATE)), "wav", 0), AudioPart(loud(RATE), "pcm", RATE), rate=rate)
     assert float(told.seconds) == pytest.approx(2, abs=0.001)
     assert told.rate == (rate or RATE)
     with av.open(str(path)) as container:
@@ -69,7 +69,7 @@ def test_every_format_decodes_to_its_length(form: str, rate: int | None, tmp_pat
 @given(st.lists(st.integers(RATE // 100, RATE // 2), min_size=2, max_size=4))
 def test_there_is_no_click_where_stretches_meet(tmp_path_factory: pytest.TempPathFactory, lengths: list[int]) -> None:
     path = tmp_path_factory.mktemp("joined") / "a.wav"
-    told = join(path, "wav", *(Stretch(loud(n), "pcm", RATE) for n in lengths))
+    told = join(path, "wav", *(AudioPart(loud(n), "pcm", RATE) for n in lengths))
     sound = decoded(path)
     assert len(sound) == sum(lengths) == round(told.seconds * RATE)
     smooth = np.abs(np.diff(np.frombuffer(loud(RATE), np.int16).astype(np.int64))).max()
@@ -85,7 +85,7 @@ def test_there_is_no_click_where_stretches_meet(tmp_path_factory: pytest.TempPat
 
 def test_stretches_of_other_rates_and_channels_follow_the_first(tmp_path: Path) -> None:
     stereo = np.repeat(np.frombuffer(loud(8000, 16_000), np.int16), 2).tobytes()
-    first, second = Stretch(loud(RATE), "pcm", RATE), Stretch(as_wav(stereo, 16_000, 2), "wav", 0)
+    first, second = AudioPart(loud(RATE), "pcm", RATE), AudioPart(as_wav(stereo, 16_000, 2), "wav", 0)
     told = join(tmp_path / "a.flac", "flac", first, second)
     assert (told.rate, told.channels) == (RATE, 1)
     assert float(told.seconds) == pytest.approx(1.5, abs=0.001)
@@ -93,7 +93,7 @@ def test_stretches_of_other_rates_and_channels_follow_the_first(tmp_path: Path) 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_the_same_sound_makes_the_same_bytes(form: str, tmp_path: Path) -> None:
-    stretches = Stretch(loud(RATE), "pcm", RATE), Stretch(loud(RATE), "pcm", RATE)
+    stretches = AudioPart(loud(RATE), "pcm", RATE), AudioPart(loud(RATE), "pcm", RATE)
     for name in ("a", "b"):
         join(tmp_path / name, form, *stretches)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
@@ -101,13 +101,13 @@ def test_the_same_sound_makes_the_same_bytes(form: str, tmp_path: Path) -> None:
 
 def test_a_stretch_that_is_what_is_wanted_stays_as_it_came(tmp_path: Path) -> None:
     path, data = tmp_path / "a.wav", as_wav(loud(RATE))
-    told = as_it_came(Stretch(data, "wav", 0), path, "wav", None)
+    told = write_unchanged(AudioPart(data, "wav", 0), path, "wav", None)
     assert told is not None
     assert path.read_bytes() == data
-    assert told == Joined(Decimal(1), RATE, 1, 30_000)
+    assert told == JoinedAudio(Decimal(1), RATE, 1, 30_000)
     path.unlink()
     for form, rate in (("mp3", None), ("wav", 16_000)):
-        assert as_it_came(Stretch(data, "wav", 0), path, form, rate) is None
+        assert write_unchanged(AudioPart(data, "wav", 0), path, form, rate) is None
     assert not path.exists()
 
 
@@ -115,8 +115,8 @@ def test_a_stretch_that_is_what_is_wanted_stays_as_it_came(tmp_path: Path) -> No
 def test_a_header_that_does_not_know_the_length_is_written_anew(size: bytes, tmp_path: Path) -> None:
     data = bytearray(as_wav(loud(RATE)))
     data[4:8] = data[40:44] = size
-    stretch = Stretch(bytes(data), "wav", 0)
-    assert as_it_came(stretch, tmp_path / "a.wav", "wav", None) is None
+    stretch = AudioPart(bytes(data), "wav", 0)
+    assert write_unchanged(stretch, tmp_path / "a.wav", "wav", None) is None
     assert join(tmp_path / "a.wav", "wav", stretch).seconds == 1
     with wave.open(str(tmp_path / "a.wav")) as file:
         assert file.getnframes() == RATE
@@ -125,7 +125,7 @@ def test_a_header_that_does_not_know_the_length_is_written_anew(size: bytes, tmp
 @pytest.mark.parametrize("form", ["wav", "mp3", "flac", "ogg"])
 def test_what_only_begins_like_sound_is_told(form: str, tmp_path: Path) -> None:
     heads = {"wav": b"RIFF\x24\0\0\0WAVE", "mp3": b"\xff\xfb\x90\x00", "flac": b"fLaC", "ogg": b"OggS"}
-    stretch = Stretch(heads[form] + b"junk" * 20, form, 0)
+    stretch = AudioPart(heads[form] + b"junk" * 20, form, 0)
     with pytest.raises(BadReply, match="no sound in it can be decoded"):
         join(tmp_path / "a.wav", "wav", stretch)
     assert not list(tmp_path.iterdir())
@@ -133,4 +133,4 @@ def test_what_only_begins_like_sound_is_told(form: str, tmp_path: Path) -> None:
 
 def test_a_folder_that_is_not_there_is_the_disks_fault(tmp_path: Path) -> None:
     with pytest.raises(StorageError):
-        join(tmp_path / "no" / "a.mp3", "mp3", Stretch(loud(RATE), "pcm", RATE))
+        join(tmp_path / "no" / "a.mp3", "mp3", AudioPart(loud(RATE), "pcm", RATE))

@@ -26,8 +26,8 @@ def cut_up(sound: Samples, plan: CutPlan, known: list[int], block: int = 4096) -
     """Every piece's span, checked against the sound it held."""
     cutter = Cutter(streamed(sound, block), plan, known)
     spans = []
-    while not cutter.last:
-        held = list(cutter.piece())
+    while not cutter.is_last:
+        held = list(cutter.cut_piece())
         piece = np.concatenate(held) if held else np.zeros(0, np.int16)
         assert np.array_equal(piece, sound[cutter.start : cutter.end])
         spans.append((cutter.start, cutter.end))
@@ -46,16 +46,16 @@ def test_pieces_are_the_recording_and_no_sample_more(
     seconds: float, piece: float, overlap: float, block: int, seed: int
 ) -> None:
     sound = told_apart(seed, int(seconds * RATE))
-    plan = CutPlan.of(piece, overlap)
+    plan = CutPlan.from_seconds(piece, overlap)
     spans, cutter = cut_up(sound, plan, [], block)
     assert spans[0][0] == 0
     assert spans[-1][1] == len(sound)
-    assert all(end - start <= plan.longest for start, end in spans)
+    assert all(end - start <= plan.max_samples for start, end in spans)
     for (_, end), (start, _), cut in zip(spans, spans[1:], cutter.cuts, strict=False):
-        assert (end, start) == (cut + plan.half, cut - plan.half)
+        assert (end, start) == (cut + plan.half_overlap, cut - plan.half_overlap)
     if len(spans) > 1:
-        assert len(sound) > plan.longest
-        assert min(end - start for start, end in spans) >= min(RATE, plan.longest // 10)
+        assert len(sound) > plan.max_samples
+        assert min(end - start for start, end in spans) >= min(RATE, plan.max_samples // 10)
     assert cut_up(sound, plan, [], block // 3 + 1)[0] == spans
     for known in range(len(cutter.cuts) + 1):
         assert cut_up(sound, plan, cutter.cuts[:known], block)[0] == spans
@@ -80,14 +80,14 @@ def test_in_a_long_silence_the_cut_is_in_its_middle() -> None:
 
 def test_cuts_made_before_are_made_again_wherever_they_are() -> None:
     sound = told_apart(2, 40 * RATE)
-    spans, _ = cut_up(sound, CutPlan.of(10), [100_001, 200_003])
+    spans, _ = cut_up(sound, CutPlan.from_seconds(10), [100_001, 200_003])
     assert spans[:2] == [(0, 100_001), (100_001, 200_003)]
     assert spans[2][1] - 200_003 <= 10 * RATE
 
 
 @pytest.mark.parametrize(("piece", "overlap"), [(5, 30), (600, 0), (60, 8)])
 def test_an_overlap_is_never_more_than_a_third(piece: float, overlap: float) -> None:
-    plan = CutPlan.of(piece, overlap)
-    assert plan.overlap <= plan.longest // 3
-    first, last = plan.window
-    assert plan.half < first < last < plan.longest - plan.half
+    plan = CutPlan.from_seconds(piece, overlap)
+    assert plan.overlap <= plan.max_samples // 3
+    first, last = plan.search_window
+    assert plan.half_overlap < first < last < plan.max_samples - plan.half_overlap

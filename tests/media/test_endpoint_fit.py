@@ -13,12 +13,12 @@ from mediamill.tasks.media.endpoint_fit import (
     DEFAULT_PIECE_SECONDS,
     CutOptions,
     CutPoints,
-    expected_pieces,
-    limit_whole,
+    estimate_pieces,
+    limit_whole_file,
     max_piece_seconds,
     prepare_if_fits,
 )
-from mediamill.tasks.media.prepare import prepare
+from mediamill.tasks.media.prepare import prepare_audio
 from mediamill.tasks.media.segmenter import Segmenter
 from mediamill.tasks.wire import AudioLimits
 from tests.helpers.audio_files import LIMITS, to_wav, write_tone_file
@@ -31,12 +31,12 @@ def test_what_fits_goes_on_exactly_as_it_did(tmp_path: Path) -> None:
         path = write_tone_file(tmp_path / f"x.{form}", form, codec, seconds=6)
         for cutting in (
             CutOptions(),
-            CutOptions(seconds=6.5),
-            CutOptions(seconds=5, keep_whole=True),
+            CutOptions(piece_seconds=6.5),
+            CutOptions(piece_seconds=5, keep_whole=True),
             CutOptions(overlap=3),
         ):
-            assert prepare_if_fits(path, SHA, LIMITS, tmp_path, cutting) == prepare(path, SHA, LIMITS, tmp_path)
-        assert prepare_if_fits(path, SHA, LIMITS, tmp_path, CutOptions(seconds=5)) is None
+            assert prepare_if_fits(path, SHA, LIMITS, tmp_path, cutting) == prepare_audio(path, SHA, LIMITS, tmp_path)
+        assert prepare_if_fits(path, SHA, LIMITS, tmp_path, CutOptions(piece_seconds=5)) is None
 
 
 def test_what_is_too_large_or_too_long_is_cut(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_what_is_too_large_or_too_long_is_cut(tmp_path: Path) -> None:
     for limits in (replace(LIMITS, max_bytes=400_000), replace(LIMITS, max_seconds=20.0)):
         pieces = Segmenter(path, SHA, limits, tmp_path, CutOptions())
         sent = []
-        while (clip := pieces.take()) is not None:
+        while (clip := pieces.take_piece()) is not None:
             sent.append(clip)
         pieces.close()
         sizes = [c.input.payload.size for c in sent if c.input.payload]
@@ -63,12 +63,12 @@ def test_what_is_too_large_or_too_long_is_cut(tmp_path: Path) -> None:
 def test_a_recording_whose_header_exaggerates_is_sent_whole_after_all(tmp_path: Path) -> None:
     path = write_tone_file(tmp_path / "x.flac", "flac", "flac", seconds=30)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    pieces = Segmenter(path, SHA, LIMITS, tmp_path, CutOptions(seconds=20))
-    clip = pieces.take()
+    pieces = Segmenter(path, SHA, LIMITS, tmp_path, CutOptions(piece_seconds=20))
+    clip = pieces.take_piece()
     assert clip is not None
-    assert pieces.take() is None
+    assert pieces.take_piece() is None
     pieces.close()
-    as_before = prepare(path, SHA, LIMITS, tmp_path)
+    as_before = prepare_audio(path, SHA, LIMITS, tmp_path)
     assert (clip.input, clip.seconds, clip.warnings) == (as_before.input, as_before.seconds, as_before.warnings)
 
 
@@ -79,7 +79,7 @@ def test_the_length_of_pieces_follows_what_is_taken() -> None:
     assert max_piece_seconds(AudioLimits(frozenset({"flac"}), 80_000_000, 300), CutOptions()) == 299
     assert max_piece_seconds(AudioLimits(frozenset({"flac"}), 80_000_000, 14_400), CutOptions(keep_whole=True)) > 2_400
     assert 250 < max_piece_seconds(AudioLimits(frozenset({"flac"}), 10_000_000), CutOptions()) < 310
-    assert max_piece_seconds(AudioLimits(frozenset({"flac"}), 25_000_000), CutOptions(seconds=3600)) < 780
+    assert max_piece_seconds(AudioLimits(frozenset({"flac"}), 25_000_000), CutOptions(piece_seconds=3600)) < 780
     with pytest.raises(BadInput, match="too few"):
         max_piece_seconds(AudioLimits(frozenset({"flac"}), 100_000), CutOptions())
 
@@ -89,11 +89,11 @@ def test_a_quote_expects_about_as_many_pieces_as_are_sent() -> None:
         return AudioInfo("mp3", "mp3", Decimal(seconds), 44_100, 2, exact=True)
 
     together = AudioLimits(frozenset({"mp3", "flac"}), 80_000_000, 14_400)
-    assert expected_pieces(info(10_800), 172_000_000, together, CutOptions()) == 19
-    assert expected_pieces(info(10_800), 72_000_000, together, CutOptions()) == 1
-    assert expected_pieces(info(600), 9_000_000, together, CutOptions(seconds=60)) in (11, 12)
-    assert expected_pieces(info(600), 9_000_000, together, CutOptions(seconds=60, keep_whole=True)) == 1
-    assert limit_whole(together, CutOptions(seconds=60)).max_seconds == 60
+    assert estimate_pieces(info(10_800), 172_000_000, together, CutOptions()) == 19
+    assert estimate_pieces(info(10_800), 72_000_000, together, CutOptions()) == 1
+    assert estimate_pieces(info(600), 9_000_000, together, CutOptions(piece_seconds=60)) in (11, 12)
+    assert estimate_pieces(info(600), 9_000_000, together, CutOptions(piece_seconds=60, keep_whole=True)) == 1
+    assert limit_whole_file(together, CutOptions(piece_seconds=60)).max_seconds == 60
 
 
 def test_looks_while_it_decodes_whether_it_should_end(tmp_path: Path) -> None:
@@ -109,12 +109,12 @@ def test_looks_while_it_decodes_whether_it_should_end(tmp_path: Path) -> None:
             raise Enough
 
     path = write_tone_file(tmp_path / "x.mp3", "mp3", "mp3", seconds=60)
-    pieces = Segmenter(path, SHA, LIMITS, tmp_path / "scratch", CutOptions(seconds=55), check=check)
+    pieces = Segmenter(path, SHA, LIMITS, tmp_path / "scratch", CutOptions(piece_seconds=55), check=check)
     with pytest.raises(Enough):
-        pieces.take()
+        pieces.take_piece()
     pieces.close()
     assert pieces.cuts == CutPoints()
     assert not list((tmp_path / "scratch").glob("*"))
     looks = 0
     with pytest.raises(Enough):
-        prepare(path, SHA, LIMITS, tmp_path, check=check)
+        prepare_audio(path, SHA, LIMITS, tmp_path, check=check)

@@ -10,7 +10,7 @@ import pytest
 
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.media import decode
-from mediamill.tasks.media.prepare import prepare
+from mediamill.tasks.media.prepare import prepare_audio
 from mediamill.tasks.wire import AudioLimits
 from tests.helpers.audio_files import LIMITS, wav_header, write_tone_file
 
@@ -19,7 +19,7 @@ SHA = "0" * 64
 
 def kind_of(path: Path, limits: AudioLimits = LIMITS) -> str:
     with pytest.raises(BadInput) as caught:
-        prepare(path, SHA, limits, path.parent / "scratch")
+        prepare_audio(path, SHA, limits, path.parent / "scratch")
     assert "\n" not in str(caught.value)
     return caught.value.kind
 

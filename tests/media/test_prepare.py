@@ -9,8 +9,8 @@ import pytest
 
 from mediamill.tasks.errors import BadInput, StorageError
 from mediamill.tasks.media import spooled_output
-from mediamill.tasks.media.prepare import prepare, prepare_plain_wav
-from mediamill.tasks.media.probe import probe
+from mediamill.tasks.media.prepare import prepare_audio, prepare_plain_wav
+from mediamill.tasks.media.probe import read_audio_info
 from mediamill.tasks.wire import AudioLimits
 from tests.helpers.audio_files import LIMITS, to_wav, tone, wav_header, write_tone_file
 
@@ -20,7 +20,7 @@ WEB = AudioLimits(frozenset({"webm"}), 25 * 2**20)
 
 def kind_of(path: Path, limits: AudioLimits = LIMITS) -> str:
     with pytest.raises(BadInput) as caught:
-        prepare(path, SHA, limits, path.parent / "scratch")
+        prepare_audio(path, SHA, limits, path.parent / "scratch")
     assert "\n" not in str(caught.value)
     return caught.value.kind
 
@@ -39,7 +39,7 @@ def test_the_original_goes_out_under_its_real_name(
     tmp_path: Path, made: tuple[str, str], named: str, sent: tuple[str, str]
 ) -> None:
     path = write_tone_file(tmp_path / named, *made)
-    clip = prepare(path, SHA, LIMITS, tmp_path / "scratch")
+    clip = prepare_audio(path, SHA, LIMITS, tmp_path / "scratch")
     payload = clip.input.payload
     assert payload is not None
     assert (clip.input.recipe, clip.input.sha256, payload.path, payload.data) == ("as-is", SHA, path, None)
@@ -64,7 +64,7 @@ def test_the_original_goes_out_under_its_real_name(
 )
 def test_other_containers_and_codecs_are_converted(tmp_path: Path, form: str, codec: str, container: str) -> None:
     path = write_tone_file(tmp_path / "Réunion à 10h.x", form, codec, rate=44_100 if codec != "libopus" else 48_000)
-    clip = prepare(path, SHA, LIMITS, tmp_path / "scratch")
+    clip = prepare_audio(path, SHA, LIMITS, tmp_path / "scratch")
     assert (clip.input.recipe, clip.info.container) == ("flac-16000-mono", container)
     payload = clip.input.payload
     assert payload is not None
@@ -73,7 +73,7 @@ def test_other_containers_and_codecs_are_converted(tmp_path: Path, form: str, co
     assert payload.filename.endswith(".flac")
     sent = tmp_path / "sent.flac"
     sent.write_bytes(payload.data)
-    again = prepare(sent, SHA, LIMITS, tmp_path)
+    again = prepare_audio(sent, SHA, LIMITS, tmp_path)
     assert (again.seconds, again.info.sample_rate, again.info.channels) == (clip.seconds, 16_000, 1)
     assert abs(clip.seconds - 2) < Decimal("0.15")
 
@@ -81,16 +81,16 @@ def test_other_containers_and_codecs_are_converted(tmp_path: Path, form: str, co
 def test_video_and_several_tracks_send_the_first_track_alone(tmp_path: Path) -> None:
     everything = AudioLimits(LIMITS.formats | {"mp4", "mkv"}, LIMITS.max_bytes)
     film = write_tone_file(tmp_path / "film.mp4", "mp4", "aac", video=True)
-    assert prepare(film, SHA, everything, tmp_path).input.recipe == "flac-16000-mono"
+    assert prepare_audio(film, SHA, everything, tmp_path).input.recipe == "flac-16000-mono"
     dubbed = write_tone_file(tmp_path / "two.mp4", "mp4", "aac", tracks=2)
-    clip = prepare(dubbed, SHA, everything, tmp_path)
+    clip = prepare_audio(dubbed, SHA, everything, tmp_path)
     assert clip.input.recipe == "flac-16000-mono"
     assert clip.warnings == ("tracks: the first of 2 audio tracks was taken",)
 
 
 def test_wav_where_flac_is_not_taken_and_an_error_where_neither_is(tmp_path: Path) -> None:
     path = write_tone_file(tmp_path / "x.ogg", "ogg", "libopus")
-    clip = prepare(path, SHA, AudioLimits(frozenset({"wav"}), 2**20), tmp_path)
+    clip = prepare_audio(path, SHA, AudioLimits(frozenset({"wav"}), 2**20), tmp_path)
     assert clip.input.recipe == "wav-16000-mono"
     assert clip.input.payload is not None
     assert clip.input.payload.filename == "x.wav"
@@ -101,9 +101,9 @@ def test_large_conversions_are_spooled_and_the_bytes_are_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_tone_file(tmp_path / "x.ogg", "ogg", "libopus", seconds=5)
-    small = prepare(path, SHA, LIMITS, tmp_path / "scratch").input.payload
+    small = prepare_audio(path, SHA, LIMITS, tmp_path / "scratch").input.payload
     monkeypatch.setattr(spooled_output, "IN_MEMORY", 5_000)
-    large = prepare(path, SHA, LIMITS, tmp_path / "scratch").input.payload
+    large = prepare_audio(path, SHA, LIMITS, tmp_path / "scratch").input.payload
     assert small is not None
     assert small.data is not None
     assert large is not None
@@ -116,8 +116,8 @@ def test_large_conversions_are_spooled_and_the_bytes_are_the_same(
 def test_limits_on_bytes(tmp_path: Path) -> None:
     path = tmp_path / "x.wav"
     path.write_bytes(to_wav(tone(4, 48_000), 48_000))
-    assert prepare(path, SHA, LIMITS, tmp_path).input.recipe == "as-is"
-    assert prepare(path, SHA, AudioLimits(LIMITS.formats, 200_000), tmp_path).input.recipe == "flac-16000-mono"
+    assert prepare_audio(path, SHA, LIMITS, tmp_path).input.recipe == "as-is"
+    assert prepare_audio(path, SHA, AudioLimits(LIMITS.formats, 200_000), tmp_path).input.recipe == "flac-16000-mono"
     scratch = tmp_path / "scratch"
     assert kind_of(path, AudioLimits(LIMITS.formats, 10_000)) == "too_large"
     assert not scratch.exists() or not list(scratch.iterdir())
@@ -139,7 +139,7 @@ def test_a_scratch_folder_that_cannot_be_written_is_a_storage_error(
     path = write_tone_file(tmp_path / "x.ogg", "ogg", "libopus")
     (tmp_path / "scratch").write_text("in the way")
     with pytest.raises(StorageError):
-        prepare(path, SHA, LIMITS, tmp_path / "scratch")
+        prepare_audio(path, SHA, LIMITS, tmp_path / "scratch")
 
 
 def test_limits_on_length(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_limits_on_length(tmp_path: Path) -> None:
         write_tone_file(tmp_path / "x.wav", "wav", "pcm_s16le", seconds=3),
     ):
         assert kind_of(path, AudioLimits(LIMITS.formats, 2**20, 1.0)) == "too_long"
-        assert prepare(path, SHA, AudioLimits(LIMITS.formats, 2**20, 4.0), tmp_path).input.recipe == "as-is"
+        assert prepare_audio(path, SHA, AudioLimits(LIMITS.formats, 2**20, 4.0), tmp_path).input.recipe == "as-is"
 
 
 def test_what_can_be_heard_of_a_cut_off_recording_is_kept(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_what_can_be_heard_of_a_cut_off_recording_is_kept(tmp_path: Path) -> Non
         path = write_tone_file(tmp_path / f"x.{form}", form, codec, seconds=8)
         data = path.read_bytes()
         path.write_bytes(data[: len(data) // 2])
-        clip = prepare(path, SHA, LIMITS, tmp_path)
+        clip = prepare_audio(path, SHA, LIMITS, tmp_path)
         assert clip.input.recipe == "flac-16000-mono"
         assert 2 < clip.seconds < 6
         if form != "ogg":
@@ -169,7 +169,7 @@ def test_stray_bytes_around_and_inside_an_mp3_do_not_fail_it(tmp_path: Path) -> 
     path.write_bytes(
         data[:200] + b"\0" * 700 + data[200 : len(data) // 2] + b"garbage" * 40 + data[len(data) // 2 :] + b"TAG"
     )
-    clip = prepare(path, SHA, LIMITS, tmp_path)
+    clip = prepare_audio(path, SHA, LIMITS, tmp_path)
     assert abs(clip.seconds - 8) < 1
 
 
@@ -192,7 +192,7 @@ def test_stray_bytes_around_and_inside_an_mp3_do_not_fail_it(tmp_path: Path) -> 
 def test_bad_files_say_what_they_are(tmp_path: Path, name: str, data: bytes, kind: str, says: str) -> None:
     path = tmp_path / name
     path.write_bytes(data)
-    for judge in (lambda: prepare(path, SHA, LIMITS, tmp_path), lambda: probe(path)):
+    for judge in (lambda: prepare_audio(path, SHA, LIMITS, tmp_path), lambda: read_audio_info(path)):
         with pytest.raises(BadInput, match=says) as caught:
             judge()
         assert caught.value.kind == kind
@@ -223,7 +223,7 @@ def test_a_rate_that_changes_on_the_way_is_followed(tmp_path: Path) -> None:
     ]
     path = tmp_path / "both.mp3"
     path.write_bytes(b"".join(parts))
-    clip = prepare(path, SHA, AudioLimits(frozenset({"flac"}), 2**20), tmp_path)
+    clip = prepare_audio(path, SHA, AudioLimits(frozenset({"flac"}), 2**20), tmp_path)
     assert abs(clip.seconds - 6) < Decimal("0.3")
 
 
@@ -233,7 +233,7 @@ def test_names_that_are_not_utf8_are_opened(tmp_path: Path) -> None:
         path.write_bytes(write_tone_file(tmp_path / "x.mp3", "mp3", "mp3").read_bytes())
     except OSError:
         pytest.skip("the file system takes UTF-8 names only")
-    payload = prepare(path, SHA, LIMITS, tmp_path).input.payload
+    payload = prepare_audio(path, SHA, LIMITS, tmp_path).input.payload
     assert payload is not None
     assert payload.filename == "caf.mp3"
 
@@ -244,14 +244,14 @@ def test_titles_that_are_not_utf8_do_not_matter(tmp_path: Path) -> None:
     path.write_bytes(
         wav_header(0)[:36] + titles + b"data" + (64_000).to_bytes(4, "little") + tone(2).tobytes() + b"abcd"
     )
-    assert prepare(path, SHA, LIMITS, tmp_path).seconds == 2
+    assert prepare_audio(path, SHA, LIMITS, tmp_path).seconds == 2
 
 
 def test_quick_answers_for_plain_wav_only(tmp_path: Path) -> None:
     plain = tmp_path / "x.wav"
     plain.write_bytes(to_wav(tone(1)))
     data = plain.read_bytes()
-    clip, slow = prepare_plain_wav(plain, data, SHA, LIMITS), prepare(plain, SHA, LIMITS, tmp_path)
+    clip, slow = prepare_plain_wav(plain, data, SHA, LIMITS), prepare_audio(plain, SHA, LIMITS, tmp_path)
     assert clip is not None
     assert clip.input.payload is not None
     assert clip.input.payload.data == data
@@ -273,7 +273,10 @@ def test_probe_agrees_with_decoding(tmp_path: Path) -> None:
         ("wav", "pcm_s16le"),
     ):
         path = write_tone_file(tmp_path / f"x.{form}", form, codec, seconds=4)
-        told, found = probe(path), prepare(path, hashlib.sha256(path.read_bytes()).hexdigest(), LIMITS, tmp_path)
+        told, found = (
+            read_audio_info(path),
+            prepare_audio(path, hashlib.sha256(path.read_bytes()).hexdigest(), LIMITS, tmp_path),
+        )
         assert told.exact
         assert abs(told.seconds - found.seconds) < Decimal("0.1")
         assert (told.container, told.codec, told.channels) == (found.info.container, found.info.codec, 1)

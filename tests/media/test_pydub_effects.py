@@ -10,7 +10,7 @@ import pytest
 
 from mediamill.tasks.media import pydub_effects as shaping
 from mediamill.tasks.media.audio_info import PreparedAudio
-from mediamill.tasks.media.prepare import prepare
+from mediamill.tasks.media.prepare import prepare_audio
 from tests.helpers.audio_files import LIMITS, to_wav, tone
 
 SHA = "0" * 64
@@ -20,7 +20,7 @@ QUIET = np.zeros(16_000, np.int16)
 def clip_of(tmp_path: Path, sound: np.ndarray, *, normalize: bool = False, trim: bool = False) -> PreparedAudio:
     path = tmp_path / "x.wav"
     path.write_bytes(to_wav(sound))
-    return prepare(path, SHA, LIMITS, tmp_path, normalize=normalize, trim=trim)
+    return prepare_audio(path, SHA, LIMITS, tmp_path, normalize=normalize, trim=trim)
 
 
 def heard(clip: PreparedAudio) -> np.ndarray:
@@ -57,13 +57,15 @@ def test_normalize_brings_clips_to_one_loudness(tmp_path: Path, level: float) ->
     assert clip.input.recipe == "flac-16000-mono-normalize"
     sound = heard(clip).astype(np.float64)
     loudness = 20 * np.log10(np.sqrt((sound**2).mean()) / 32768)
-    assert abs(loudness - shaping.LOUDNESS) < 0.5
+    assert abs(loudness - shaping.TARGET_LOUDNESS_DB) < 0.5
 
 
 def test_normalize_does_not_clip_and_leaves_silence(tmp_path: Path) -> None:
     peaky = tone(1, level=0.01)
     peaky[8000:8003] = 20_000
-    assert np.abs(heard(clip_of(tmp_path, peaky, normalize=True))).max() <= 32767 * 10 ** (-shaping.HEADROOM / 20) + 1
+    assert (
+        np.abs(heard(clip_of(tmp_path, peaky, normalize=True))).max() <= 32767 * 10 ** (-shaping.HEADROOM_DB / 20) + 1
+    )
     assert not heard(clip_of(tmp_path, QUIET, normalize=True)).any()
 
 

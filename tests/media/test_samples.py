@@ -10,8 +10,8 @@ from pocketsphinx import Decoder
 
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.media.decode import open_recording
-from mediamill.tasks.media.encode import mono
-from mediamill.tasks.media.prepare import prepare
+from mediamill.tasks.media.encode import to_mono
+from mediamill.tasks.media.prepare import prepare_audio
 from tests.helpers.audio_files import LIMITS
 from tests.helpers.paths import SAMPLES
 
@@ -27,7 +27,7 @@ def test_the_samples_are_understood() -> None:
         for row in csv.DictReader(file):
             path = SAMPLES / "recordings" / row["file"]
             with open_recording(path, path.read_bytes()[:4096]) as recording:
-                pcm = b"".join(frame.to_ndarray().tobytes() for frame in mono(recording.frames()))
+                pcm = b"".join(frame.to_ndarray().tobytes() for frame in to_mono(recording.decode_frames()))
             decoder.reinit_feat()
             decoder.start_utt()
             decoder.process_raw(pcm, full_utt=True)
@@ -40,7 +40,7 @@ def test_the_samples_are_understood() -> None:
 
 def test_every_recording_goes_out_as_it_is(tmp_path: Path) -> None:
     for path in (SAMPLES / "recordings").iterdir():
-        clip = prepare(path, SHA, LIMITS, tmp_path)
+        clip = prepare_audio(path, SHA, LIMITS, tmp_path)
         assert (clip.input.recipe, clip.info.container) == ("as-is", path.suffix[1:])
         assert 3 <= clip.seconds <= 10
 
@@ -49,7 +49,7 @@ def test_the_broken_ones_fail_each_in_its_way(tmp_path: Path) -> None:
     kinds = {}
     for path in sorted((SAMPLES / "broken").iterdir()):
         try:
-            kinds[path.name] = prepare(path, SHA, LIMITS, tmp_path).warnings[0].split(":")[0]
+            kinds[path.name] = prepare_audio(path, SHA, LIMITS, tmp_path).warnings[0].split(":")[0]
         except BadInput as error:
             kinds[path.name] = error.kind
     assert kinds == {

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mediamill.tasks.media.audio_info import VoiceActivity
-from mediamill.tasks.media.encode import blocks, mono
+from mediamill.tasks.media.encode import to_blocks, to_mono
 from mediamill.tasks.media.endpoint_fit import CutOptions
-from mediamill.tasks.media.prepare import prepare
-from mediamill.tasks.media.probe import probe
+from mediamill.tasks.media.prepare import prepare_audio
+from mediamill.tasks.media.probe import read_audio_info
 from mediamill.tasks.media.segmenter import Segmenter
 from mediamill.tasks.media.voice_activity import VoiceActivityDetector, detect_voice_activity
 from tests.helpers.audio_files import LIMITS, syllables, to_wav, tone
@@ -26,7 +26,7 @@ NOISE = np.random.default_rng(3).normal(0, 1, 16_000 * 12)
 def heard(sound: np.ndarray) -> VoiceActivity:
     activity = VoiceActivityDetector()
     activity.feed(sound.astype(np.int16))
-    return activity.found()
+    return activity.detect()
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,8 @@ def test_it_is_heard_through_noise_and_told_where_it_is() -> None:
     sound[16_000 * 4 : 16_000 * 8] += syllables(4)
     found = heard(sound)
     assert found.seconds == pytest.approx(4, abs=1)
-    assert found.between(4, 8) == found.seconds
-    assert found.between(0, 4) == found.between(8, 12) == 0
+    assert found.count_seconds_between(4, 8) == found.seconds
+    assert found.count_seconds_between(0, 4) == found.count_seconds_between(8, 12) == 0
 
 
 def test_clicks_are_no_activity() -> None:
@@ -82,14 +82,14 @@ def test_the_blocks_it_comes_in_do_not_matter(sizes: list[int], seed: int) -> No
     for size in [*sizes, len(sound)]:
         activity.feed(sound[at : at + size])
         at += size
-    assert activity.found() == heard(sound)
+    assert activity.detect() == heard(sound)
 
 
 @pytest.mark.parametrize("path", OWN, ids=lambda path: path.name)
 def test_recordings_of_speech_are_active_most_of_the_time(path: Path) -> None:
     found = detect_voice_activity(path)
     assert found is not None
-    assert 0.6 <= found.seconds / float(probe(path).seconds) <= 1
+    assert 0.6 <= found.seconds / float(read_audio_info(path).seconds) <= 1
 
 
 def test_shared_recordings_of_speech_are_active() -> None:
@@ -101,7 +101,7 @@ def test_shared_recordings_of_speech_are_active() -> None:
     for path in paths:
         found = detect_voice_activity(path)
         assert found is not None
-        shares[path.name] = found.seconds / float(probe(path).seconds)
+        shares[path.name] = found.seconds / float(read_audio_info(path).seconds)
     assert len(shares) > 20
     assert {name: share for name, share in shares.items() if share < 0.4} == {}
 
@@ -112,13 +112,13 @@ def test_every_way_of_sending_listens(form: str, tmp_path: Path) -> None:
     sound = syllables(8)
     if form == "converted":
         path.write_bytes(to_wav(sound))
-        clip = prepare(path, "0" * 64, LIMITS, tmp_path, normalize=True)
+        clip = prepare_audio(path, "0" * 64, LIMITS, tmp_path, normalize=True)
     elif form == "plain":
         path.write_bytes(to_wav(sound))
-        clip = prepare(path, "0" * 64, LIMITS, tmp_path)
+        clip = prepare_audio(path, "0" * 64, LIMITS, tmp_path)
     else:
         path = next(p for p in OWN if p.suffix == ".flac")
-        clip = prepare(path, "0" * 64, LIMITS, tmp_path)
+        clip = prepare_audio(path, "0" * 64, LIMITS, tmp_path)
         sound = np.concatenate(list(_decoded(path)))
     assert clip.voiced is not None
     assert clip.voiced.seconds == pytest.approx(heard(sound).seconds, abs=0.2)
@@ -128,7 +128,7 @@ def _decoded(path: Path) -> list[np.ndarray]:
     from mediamill.tasks.media.decode import open_recording
 
     with open_recording(path, path.read_bytes()[:4096]) as recording:
-        return list(blocks(mono(recording.frames())))
+        return list(to_blocks(to_mono(recording.decode_frames())))
 
 
 @pytest.mark.parametrize("overlap", [0, 2])
@@ -137,10 +137,10 @@ def test_pieces_count_what_they_share_once(overlap: int, tmp_path: Path) -> None
     path.write_bytes(to_wav(syllables(40)))
     pieces = Segmenter(path, "0" * 64, LIMITS, tmp_path, CutOptions(10, overlap))
     taken = 0
-    while pieces.take() is not None:
+    while pieces.take_piece() is not None:
         taken += 1
     assert taken > 3
-    assert pieces.voiced == detect_voice_activity(path)
+    assert pieces.voice_activity == detect_voice_activity(path)
     pieces.close()
 
 
@@ -148,5 +148,5 @@ def test_short_clips_are_left_alone_and_strange_files_are_not_judged(tmp_path: P
     short, text = tmp_path / "short.wav", tmp_path / "text.wav"
     short.write_bytes(to_wav(syllables(0.5)))
     text.write_text("no sound at all")
-    assert prepare(short, "0" * 64, LIMITS, tmp_path).voiced is None
+    assert prepare_audio(short, "0" * 64, LIMITS, tmp_path).voiced is None
     assert detect_voice_activity(text) is None

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mediamill.tasks.media.audio_info import AudioInfo, as_seconds
+from mediamill.tasks.media.audio_info import AudioInfo, to_seconds
 from mediamill.tasks.media.decode import open_recording
-from mediamill.tasks.media.wav import HEAD, read_wav
+from mediamill.tasks.media.wav import HEAD_BYTES, parse_wav_header
 from tests.helpers.audio_files import to_wav, tone, wav_header
 
 
@@ -19,7 +19,7 @@ def chunk(name: bytes, data: bytes) -> bytes:
 
 
 def read(data: bytes) -> AudioInfo | None:
-    return read_wav(data[:HEAD], len(data))
+    return parse_wav_header(data[:HEAD_BYTES], len(data))
 
 
 NAMES = [b"LIST", b"fact", b"JUNK", b"bext", b"id3 ", b"smpl", b"data", b"abcd"]
@@ -50,9 +50,9 @@ def test_the_header_says_what_the_decoder_says(tmp_path_factory: pytest.TempPath
         return
     path = tmp_path_factory.mktemp("wav") / "x.wav"
     path.write_bytes(data)
-    with open_recording(path, data[:HEAD]) as recording:
-        list(recording.frames())
-        assert as_seconds(recording.length) == told.seconds
+    with open_recording(path, data[:HEAD_BYTES]) as recording:
+        list(recording.decode_frames())
+        assert to_seconds(recording.length) == told.seconds
         assert (recording.codec, recording.rate, recording.channels) == (told.codec, told.sample_rate, told.channels)
 
 

@@ -183,7 +183,7 @@ async def test_a_request_that_is_cancelled_before_it_is_sent_costs_nothing() -> 
     budget = Budget(Decimal(1))
 
     async def request() -> None:
-        with await budget.reserve(HELD) as reservation, reservation.unsent():
+        with await budget.reserve(HELD) as reservation, reservation.release_on_error():
             await asyncio.sleep(60)
 
     task = asyncio.create_task(request())
@@ -196,7 +196,7 @@ async def test_a_request_that_is_cancelled_before_it_is_sent_costs_nothing() -> 
 async def test_what_is_sent_after_all_is_decided_as_usual() -> None:
     budget = Budget(Decimal(1))
     with await held(budget, "0.6") as reservation:
-        with reservation.unsent():
+        with reservation.release_on_error():
             pass
         reservation.settle(cost("0.1"))
     assert state(budget) == (Decimal("0.1"), NOTHING, NOTHING)

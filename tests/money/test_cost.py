@@ -147,7 +147,7 @@ def test_a_metered_cost_is_exact_to_twelve_places(seconds: Decimal, usd: str) ->
 
 def test_the_price_lists_own_figures() -> None:
     """By hand: 90 s at $0.0015 a minute; 1 s at Groq, billed as 10 s at $0.04 an hour."""
-    together = Pricing.of("together", Billing(), find_meter, find_price_fallback)
+    together = Pricing.load("together", Billing(), find_meter, find_price_fallback)
     assert together.cost("openai/whisper-large-v3", AUDIO, heard("90"), None).usd == Decimal("0.00225")
-    groq = Pricing.of("groq", Billing(min_seconds=Decimal(10)), find_meter, find_price_fallback)
+    groq = Pricing.load("groq", Billing(min_seconds=Decimal(10)), find_meter, find_price_fallback)
     assert groq.cost("whisper-large-v3-turbo", AUDIO, heard("1"), None).usd == Decimal("0.000111111111")

@@ -84,7 +84,7 @@ def test_what_is_not_known_is_not_zero(units: dict[str, str]) -> None:
 @pytest.mark.parametrize(("name", "model"), LISTED)
 def test_every_listed_model_has_a_price_and_its_most_is_stated(name: str, model: str) -> None:
     facts = made(name).model_facts(IMAGE, model, ImageModel)
-    priced = Pricing.of(name, made(name).billing, find_meter, find_price_fallback)
+    priced = Pricing.load(name, made(name).billing, find_meter, find_price_fallback)
     tokens = facts.output_tokens({}, ceiling=True)
     usage = Usage(images=1, megapixels=facts.max_billed_megapixels({}), input_tokens=100, output_tokens=tokens)
     assert (priced.ceiling(model, IMAGE, usage) or 0) > 0

@@ -17,7 +17,7 @@ from tests.helpers.hypothesis_profile import repeatable
 
 
 def of(name: str) -> Pricing:
-    return Pricing.of(name, Billing(), find_meter, find_price_fallback)
+    return Pricing.load(name, Billing(), find_meter, find_price_fallback)
 
 
 def pricing(*rows: tuple[str, str]) -> Pricing:

@@ -25,9 +25,9 @@ HEADER = "provider,model,capability,unit,price_usd,source,as_of\n"
 @pytest.fixture(autouse=True)
 def no_list_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv("MEDIAMILL_PRICES", raising=False)
-    prices._load.cache_clear()
+    prices._load_price_book.cache_clear()
     yield
-    prices._load.cache_clear()
+    prices._load_price_book.cache_clear()
 
 
 def test_every_transcription_model_of_a_paid_provider_has_a_price_by_time() -> None:

@@ -33,7 +33,7 @@ def pricing(*prices: Price, **billing: object) -> Pricing:
 
 def of(name: str) -> Pricing:
     """The real pricing of a provider."""
-    return Pricing.of(name, made(name).billing, find_meter, find_price_fallback)
+    return Pricing.load(name, made(name).billing, find_meter, find_price_fallback)
 
 
 def heard(seconds: str) -> Usage:

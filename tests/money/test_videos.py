@@ -30,13 +30,13 @@ def used(seconds: int | None = None, lines: int | None = None, pictures: int = 0
     ],
 )
 def test_a_video_is_metered(provider: str, model: str, usage: Usage, usd: str) -> None:
-    cost = Pricing.of(provider, Billing(), find_meter, find_price_fallback).cost(model, "video", usage, None)
+    cost = Pricing.load(provider, Billing(), find_meter, find_price_fallback).cost(model, "video", usage, None)
     assert (cost.usd, cost.basis) == (Decimal(usd), "metered")
     assert cost.source
 
 
 def test_the_most_is_the_dearest_that_may_hold() -> None:
-    xai = Pricing.of("xai", Billing(), find_meter, find_price_fallback)
+    xai = Pricing.load("xai", Billing(), find_meter, find_price_fallback)
     assert xai.ceiling("grok-imagine-video", "video", used(10, 480)) == Decimal("0.5")
     assert xai.ceiling("grok-imagine-video", "video", used(10, 720)) == Decimal("0.7")
     assert xai.ceiling("grok-imagine-video", "video", used(10)) == Decimal("0.7"), "not said: the dearest"
@@ -44,8 +44,8 @@ def test_the_most_is_the_dearest_that_may_hold() -> None:
 
 
 def test_what_has_no_price_is_unknown_and_never_zero() -> None:
-    pricing = Pricing.of("together", Billing(), find_meter, find_price_fallback)
+    pricing = Pricing.load("together", Billing(), find_meter, find_price_fallback)
     assert pricing.ceiling("someone/some-model", "video", used(5)) is None
     cost = pricing.cost("someone/some-model", "video", used(5), None)
     assert (cost.usd, cost.basis) == (None, "unknown")
-    assert Pricing.of("openai", Billing(), find_meter, find_price_fallback).ceiling("sora-2", "video", used()) is None
+    assert Pricing.load("openai", Billing(), find_meter, find_price_fallback).ceiling("sora-2", "video", used()) is None

@@ -78,7 +78,7 @@ def _check_decoder() -> list[Finding]:
     import wave
 
     from mediamill.tasks.errors import MediamillError
-    from mediamill.tasks.media.probe import probe
+    from mediamill.tasks.media.probe import read_audio_info
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "tone.wav"
@@ -88,7 +88,7 @@ def _check_decoder() -> list[Finding]:
             file.setframerate(16_000)
             file.writeframes(bytes(32_000))
         try:
-            message = f"reads {probe(path).seconds.normalize()} s of WAV"
+            message = f"reads {read_audio_info(path).seconds.normalize()} s of WAV"
         except (MediamillError, ImportError) as error:
             return [Finding("decoder", well=False, told=str(error), hint="uv sync")]
     return [Finding("decoder", well=True, told=message)]

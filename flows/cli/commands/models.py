@@ -65,7 +65,7 @@ def _list_configured_models(provider: str) -> list[ListedModel]:
     from mediamill.tasks.providers.registry import load_config
 
     config = load_config(provider)
-    pricing = Pricing.of(provider, config.billing, find_meter, find_price_fallback)
+    pricing = Pricing.load(provider, config.billing, find_meter, find_price_fallback)
     models = []
     for operation, facts in config.operations.items():
         for name, model in facts.models.items():

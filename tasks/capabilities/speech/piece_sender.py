@@ -78,7 +78,7 @@ class PieceSender:
 
     @asynccontextmanager
     async def _open_segmenter(self, segmenter: Segmenter) -> AsyncIterator[None]:
-        segmenter.known = await self._context.load_cut_points(self._sha256, segmenter.recipe)
+        segmenter.known_cuts = await self._context.load_cut_points(self._sha256, segmenter.recipe)
         try:
             yield
         finally:
@@ -87,8 +87,8 @@ class PieceSender:
 
     async def _cut_next_piece(self, segmenter: Segmenter) -> PreparedAudio | None:
         """Cut the next piece and record its cut point in the journal."""
-        async with self._context.reserve_memory(int(segmenter.seconds * _BYTES_PER_SECOND)):
-            cutting = asyncio.ensure_future(self._context.run_in_thread(segmenter.take))
+        async with self._context.reserve_memory(int(segmenter.piece_seconds * _BYTES_PER_SECOND)):
+            cutting = asyncio.ensure_future(self._context.run_in_thread(segmenter.take_piece))
             try:
                 clip = await asyncio.shield(cutting)
             except asyncio.CancelledError:
@@ -98,7 +98,7 @@ class PieceSender:
                     _delete_piece_file(cutting.result())
                 raise
         try:
-            if clip is not None and _has_new_cuts(segmenter.cuts, segmenter.known):
+            if clip is not None and _has_new_cuts(segmenter.cuts, segmenter.known_cuts):
                 await self._context.save_cut_points(self._sha256, segmenter.recipe, segmenter.cuts)
         except BaseException:
             _delete_piece_file(clip)

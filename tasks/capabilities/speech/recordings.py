@@ -64,16 +64,16 @@ async def prepare_whole(
     Raises:
         BadInput: as :func:`mediamill.tasks.media.endpoint_fit.prepare_if_fits`.
     """
-    from mediamill.tasks.media.endpoint_fit import limit_whole, prepare_if_fits
-    from mediamill.tasks.media.prepare import prepare_plain_wav, with_voice_activity
+    from mediamill.tasks.media.endpoint_fit import limit_whole_file, prepare_if_fits
+    from mediamill.tasks.media.prepare import add_voice_activity, prepare_plain_wav
 
     if media.data is not None and not (cut_options.normalize or cut_options.trim):
-        clip = prepare_plain_wav(media.path, media.data, media.sha256, limit_whole(limits, cut_options))
+        clip = prepare_plain_wav(media.path, media.data, media.sha256, limit_whole_file(limits, cut_options))
         if clip is not None:
             return (
                 clip
                 if clip.seconds < 1
-                else await context.run_in_thread(with_voice_activity, clip, media.path, context.raise_if_stopped)
+                else await context.run_in_thread(add_voice_activity, clip, media.path, context.raise_if_stopped)
             )
     return await context.run_in_thread(
         prepare_if_fits, media.path, media.sha256, limits, context.scratch, cut_options, check=context.raise_if_stopped
@@ -118,7 +118,7 @@ async def transcribe_pieces(
     return MergedPieces(
         columns,
         [*segmenter.warnings, *warnings],
-        await context.run_in_thread(lambda: segmenter.voiced),
+        await context.run_in_thread(lambda: segmenter.voice_activity),
         clips[0].input.recipe,
         len(clips),
         answers[0],

@@ -168,7 +168,7 @@ def has_untranscribed_speech(parts: Sequence[Mapping[str, Any]], voice_activity:
         transcribed_until = max(transcribed_until, end)
         if (
             start - transcribed_until >= MIN_UNTRANSCRIBED_GAP_SECONDS
-            and voice_activity.between(transcribed_until, start) >= MIN_UNTRANSCRIBED_GAP_SECONDS
+            and voice_activity.count_seconds_between(transcribed_until, start) >= MIN_UNTRANSCRIBED_GAP_SECONDS
         ):
             return True
     return False

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import orjson
 
 from mediamill.tasks.domain import Input
-from mediamill.tasks.media.images.perceptual_hash import Leaders, fingerprint
+from mediamill.tasks.media.images.perceptual_hash import NearDuplicateIndex, hash_thumbnail
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class DuplicateGroups:
 
     def __init__(self) -> None:
         self._leaders: dict[str, GroupLeader] = {}
-        self._hashes: dict[str, Leaders] = {}
+        self._hashes: dict[str, NearDuplicateIndex] = {}
 
     @classmethod
     def from_results(cls, results: Iterable[bytes]) -> DuplicateGroups:
@@ -46,7 +46,7 @@ class DuplicateGroups:
     def to_group_name(asked: str, thumbnails: Sequence[bytes | None], inputs: Sequence[Input]) -> str:
         """The name of the group: by how it looks where there is one picture with a thumbnail, else by its bytes."""
         if len(thumbnails) == 1 and thumbnails[0] is not None:
-            return f"{asked} near {fingerprint(thumbnails[0]):016x}"
+            return f"{asked} near {hash_thumbnail(thumbnails[0]):016x}"
         digest = hashlib.sha256("\n".join(one.sha256 for one in inputs).encode()).hexdigest()
         return f"{asked} exact {digest}"
 
@@ -55,8 +55,8 @@ class DuplicateGroups:
         name = looks
         asked, kind, value = looks.split(" ")
         if kind == "near":
-            leaders = self._hashes.setdefault(asked, Leaders())
-            name = leaders.find(int(value, 16)) or looks
+            leaders = self._hashes.setdefault(asked, NearDuplicateIndex())
+            name = leaders.find_nearest(int(value, 16)) or looks
             if name == looks and looks not in self._leaders:
                 leaders.add(int(value, 16), looks)
         found = self._leaders.setdefault(name, GroupLeader(item_id, tuple(inputs)))

@@ -11,7 +11,7 @@ from mediamill.tasks.errors import BadInput
 from mediamill.tasks.providers.operations.vision import Detail, Vision
 
 if TYPE_CHECKING:
-    from mediamill.tasks.media.frames import Frame, VideoInfo
+    from mediamill.tasks.media.frames import JpegFrame, VideoInfo
 
 _DECODING_BYTES = 96 * 2**20
 """Bytes held while a video is decoded: a few of its frames."""
@@ -61,7 +61,7 @@ async def load_video_info(item: Item, media: Media, context: CapabilityContext) 
 
 async def take_frames(
     item: Item, media: Media, choice: FrameChoice, vision: Vision, span: tuple[float, float], context: CapabilityContext
-) -> list[Frame]:
+) -> list[JpegFrame]:
     """The frames of one window, as the model takes them.
 
     Args:
@@ -76,18 +76,18 @@ async def take_frames(
         BadInput: ``too_many_pictures`` when one prompt cannot hold them; as
             :func:`mediamill.tasks.media.frames.frames_at` otherwise.
     """
-    from mediamill.tasks.media.frames import frames_at, scene_times
+    from mediamill.tasks.media.frames import extract_frames, find_scene_times
 
     async with context.reserve_memory(_DECODING_BYTES):
         try:
             wanted = choose_frame_times(choice, span)
             if choice.scenes:
                 wanted = await context.run_in_thread(
-                    scene_times, media.path, *span, choice.frames, context.raise_if_stopped
+                    find_scene_times, media.path, *span, choice.frames, context.raise_if_stopped
                 )
             _check_frame_count(wanted, vision)
             return await context.run_in_thread(
-                frames_at, media.path, wanted, vision.max_side(choice.detail), context.raise_if_stopped
+                extract_frames, media.path, wanted, vision.max_side(choice.detail), context.raise_if_stopped
             )
         except BadInput as error:
             error.message = f"{item.source}: {error.message}"
@@ -116,9 +116,9 @@ def split_into_windows(choice: FrameChoice, info: VideoInfo) -> list[tuple[float
 
 def choose_frame_times(choice: FrameChoice, span: tuple[float, float]) -> list[float]:
     """When frames of a window are taken, in seconds, where scene changes do not decide."""
-    from mediamill.tasks.media.frames import times
+    from mediamill.tasks.media.frames import spread_times
 
-    return times(*span, frames=choice.frames, every=choice.every)
+    return spread_times(*span, frames=choice.frames, every=choice.every)
 
 
 def estimate_frame_tokens(choice: FrameChoice, vision: Vision, info: VideoInfo) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from mediamill.tasks.domain import Input, Payload
 from mediamill.tasks.providers.operations.vision import Detail, Vision
 
 if TYPE_CHECKING:
-    from mediamill.tasks.media.frames import Frame, VideoInfo
+    from mediamill.tasks.media.frames import JpegFrame, VideoInfo
 
 _WINDOW_QUESTION = "These are frames of one part of a longer video. Describe what happens in this part, in order."
 _SUMMARY_TEMPLATE = "These are descriptions of the parts of one video, in order.\n\n{parts}\n\n{question}"
@@ -41,16 +41,16 @@ class VideoPrompts:
 
     def build_whole_prompt(self, media: Media, info: VideoInfo) -> Prompt:
         """The video itself."""
-        from mediamill.tasks.media.frames import mime_of
+        from mediamill.tasks.media.frames import get_video_mime
 
-        payload = Payload(media.path.name, mime_of(info), media.size, path=media.path)
+        payload = Payload(media.path.name, get_video_mime(info), media.size, path=media.path)
         return replace(self.estimate_whole_prompt(), inputs=(Input(media.sha256, payload=payload),))
 
-    def build_frames_prompt(self, sha256: str, frames: Sequence[Frame]) -> Prompt:
+    def build_frames_prompt(self, sha256: str, frames: Sequence[JpegFrame]) -> Prompt:
         """All of it by its frames, each behind its time, then the question."""
         return self._build_prompt_with_frames(sha256, frames, self.question, self.transcript)
 
-    def build_window_prompt(self, sha256: str, frames: Sequence[Frame]) -> Prompt:
+    def build_window_prompt(self, sha256: str, frames: Sequence[JpegFrame]) -> Prompt:
         """One of several windows by its frames; what is said is told with the summary."""
         return self._build_prompt_with_frames(sha256, frames, _WINDOW_QUESTION, None)
 
@@ -73,7 +73,7 @@ class VideoPrompts:
         return replace(prompt, media_tokens=(tokens[0] * count, tokens[1] * count))
 
     def _build_prompt_with_frames(
-        self, sha256: str, frames: Sequence[Frame], question: str, transcript: str | None
+        self, sha256: str, frames: Sequence[JpegFrame], question: str, transcript: str | None
     ) -> Prompt:
         parts: list[dict[str, Any]] = []
         inputs = []

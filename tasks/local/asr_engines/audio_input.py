@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.local.asr_engines.base import Audio
-from mediamill.tasks.media.wav import HEAD, read_wav
+from mediamill.tasks.media.wav import HEAD_BYTES, parse_wav_header
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,21 +44,21 @@ def decode_samples(recording: Recording, max_seconds: float | None = None) -> It
     """
     import numpy as np
 
-    from mediamill.tasks.media.encode import mono
+    from mediamill.tasks.media.encode import to_mono
 
-    for frame in mono(recording.frames(max_seconds)):
+    for frame in to_mono(recording.decode_frames(max_seconds)):
         yield frame.to_ndarray().reshape(-1).astype(np.int16, copy=False)
 
 
 def read_wav_seconds(audio: Audio) -> Decimal | None:
     """Seconds of a plain WAV file, without decoding it; None for everything else."""
     if audio.data is not None:
-        head = audio.data[:HEAD]
+        head = audio.data[:HEAD_BYTES]
     else:
         assert audio.path is not None
         with audio.path.open("rb") as file:
-            head = file.read(HEAD)
-    info = read_wav(head, audio.size)
+            head = file.read(HEAD_BYTES)
+    info = parse_wav_header(head, audio.size)
     return info.seconds if info else None
 
 
@@ -68,11 +68,11 @@ def measure_seconds(audio: Audio, max_seconds: float | None) -> Decimal:
     Raises:
         BadInput: when it cannot be decoded.
     """
-    from mediamill.tasks.media.audio_info import as_seconds
+    from mediamill.tasks.media.audio_info import to_seconds
 
     with open_audio(audio) as recording:
-        for _ in recording.frames(max_seconds):
+        for _ in recording.decode_frames(max_seconds):
             pass
         if not recording.length:
             raise BadInput("no sound can be decoded from it", kind="undecodable")
-        return as_seconds(recording.length)
+        return to_seconds(recording.length)

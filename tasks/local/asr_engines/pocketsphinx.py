@@ -62,7 +62,7 @@ def recognise_with_pocketsphinx(audio: Audio, max_seconds: float | None) -> Tran
         BadInput: when it cannot be decoded.
     """
     from mediamill.tasks.local.asr_engines.audio_input import decode_samples, open_audio
-    from mediamill.tasks.media.audio_info import as_seconds
+    from mediamill.tasks.media.audio_info import to_seconds
 
     words: list[Word] = []
     with open_audio(audio) as recording:
@@ -72,7 +72,7 @@ def recognise_with_pocketsphinx(audio: Audio, max_seconds: float | None) -> Tran
             position += len(utterance)
         if not recording.length:
             raise BadInput("no sound can be decoded from it", kind="undecodable")
-        seconds = as_seconds(recording.length)
+        seconds = to_seconds(recording.length)
     segments = tuple(_group_segments(words))
     return Transcript(" ".join(s.text for s in segments), "en", seconds, segments, tuple(words))
 

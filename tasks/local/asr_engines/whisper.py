@@ -64,11 +64,11 @@ def recognise_with_whisper(
     import numpy as np
 
     from mediamill.tasks.local.asr_engines.audio_input import decode_samples, open_audio
-    from mediamill.tasks.media.audio_info import as_seconds
+    from mediamill.tasks.media.audio_info import to_seconds
 
     with open_audio(audio) as recording:
         blocks = list(decode_samples(recording, max_seconds))
-        seconds = as_seconds(recording.length)
+        seconds = to_seconds(recording.length)
     if not seconds:
         raise BadInput("no sound can be decoded from it", kind="undecodable")
     samples = np.concatenate(blocks).astype(np.float32) / 32768

@@ -149,14 +149,16 @@ def decode_video_input(data: bytes) -> VisualInput:
     """
     from PIL import Image
 
-    from mediamill.tasks.media.frames import frames_at, read_video_info, times
+    from mediamill.tasks.media.frames import extract_frames, read_video_info, spread_times
 
     with tempfile.NamedTemporaryFile(prefix="mediamill-video-", suffix=".bin") as file:
         file.write(data)
         file.flush()
         try:
             info = read_video_info(Path(file.name))
-            frames = frames_at(Path(file.name), times(0.0, info.seconds, frames=_SAMPLED_FRAMES), _FRAME_SIDE)
+            frames = extract_frames(
+                Path(file.name), spread_times(0.0, info.seconds, frames=_SAMPLED_FRAMES), _FRAME_SIDE
+            )
         except BadInput as error:
             raise ApiError("bad_picture", f"Invalid video: {error.message}", param="messages") from None
     measured = []

@@ -12,20 +12,20 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.media.source_file import empty_file, read_head
+from mediamill.tasks.media.source_file import empty_file_error, read_head
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-OPENED = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JPEG2000")
+SUPPORTED_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JPEG2000")
 """Formats that are opened, by Pillow's names; no others, whatever a file pretends to be."""
-NAMES = {"MPO": "jpeg", "JPEG2000": "jp2", "HEIF": "heic"}
+FORMAT_NAMES = {"MPO": "jpeg", "JPEG2000": "jp2", "HEIF": "heic"}
 MAX_PIXELS = 200_000_000
 MAX_PIXELS_UNREDUCED = 80_000_000
 """Pixels that are decoded where a format cannot be decoded at a smaller size; JPEG can."""
 _ORIENTATION = 0x0112
-_TURNED = 5
-_WORST_SIDE = 65_535
+_FIRST_SIDEWAYS = 5
+_MAX_SIDE = 65_535
 _REDUCIBLE = frozenset({"jpeg"})
 
 
@@ -54,7 +54,7 @@ def read_image_info(path: Path, data: bytes | None = None) -> ImageInfo:
             ``too_many_pixels``.
     """
     with open_image(path, data) as (image, size):
-        return image_info_of(image, size)
+        return to_image_info(image, size)
 
 
 @contextmanager
@@ -66,77 +66,77 @@ def open_image(path: Path, data: bytes | None = None) -> Iterator[tuple[Image, i
     """
     from PIL import Image, UnidentifiedImageError
 
-    _readers()
+    _register_formats()
     size = len(data) if data is not None else read_head(path)[1]
     if not size:
-        raise empty_file()
+        raise empty_file_error()
     source: IO[bytes] | Path = BytesIO(data) if data is not None else path
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # metadata that is odd; sizes are bounded below
         try:
-            image = Image.open(source, formats=OPENED)
+            image = Image.open(source, formats=SUPPORTED_FORMATS)
         except UnidentifiedImageError:
-            raise _unknown() from None
+            raise _unknown_format_error() from None
         except Exception as error:  # noqa: BLE001 - decoders raise whatever broken files make them raise
-            raise broken_image(error) from None
+            raise broken_image_error(error) from None
         with image:
-            _bound(image)
+            _check_size(image)
             try:
                 yield image, size
             except (BadInput, GeneratorExit):
                 raise
             except MemoryError as error:
-                raise broken_image(error) from None
+                raise broken_image_error(error) from None
 
 
-def image_info_of(image: Image, size: int) -> ImageInfo:
+def to_image_info(image: Image, size: int) -> ImageInfo:
     """What an opened picture is."""
-    kind = NAMES.get(image.format or "", (image.format or "").lower())
-    turn = orientation_of(image)
-    width, height = image.size if turn < _TURNED else image.size[::-1]
-    return ImageInfo(kind, width, height, turn, image.mode, _frames(image), size)
+    format_name = FORMAT_NAMES.get(image.format or "", (image.format or "").lower())
+    orientation = read_orientation(image)
+    width, height = image.size if orientation < _FIRST_SIDEWAYS else image.size[::-1]
+    return ImageInfo(format_name, width, height, orientation, image.mode, _count_frames(image), size)
 
 
-def orientation_of(image: Image) -> int:
+def read_orientation(image: Image) -> int:
     """The EXIF orientation, 1 where there is none or it cannot be read."""
     try:
-        turn = image.getexif().get(_ORIENTATION, 1)
+        orientation = image.getexif().get(_ORIENTATION, 1)
     except Exception:  # noqa: BLE001 - broken metadata never fails a picture
         return 1
-    return turn if isinstance(turn, int) and 1 <= turn <= 8 else 1  # noqa: PLR2004 (EXIF's eight orientations)
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1  # noqa: PLR2004 (EXIF's eight orientations)
 
 
-def broken_image(error: BaseException) -> BadInput:
+def broken_image_error(error: BaseException) -> BadInput:
     """A picture that cannot be decoded."""
-    why = (str(error).splitlines() or [""])[0][:120] or type(error).__name__
+    reason = (str(error).splitlines() or [""])[0][:120] or type(error).__name__
     return BadInput(
-        f"the picture cannot be decoded: {why}", kind="undecodable", hint="open it elsewhere, or copy it again"
+        f"the picture cannot be decoded: {reason}", kind="undecodable", hint="open it elsewhere, or copy it again"
     )
 
 
-def _frames(image: Image) -> int:
+def _count_frames(image: Image) -> int:
     try:
         return int(getattr(image, "n_frames", 1))
     except Exception:  # noqa: BLE001 - counting reads the file to its end, which may be broken
         return 1
 
 
-def _bound(image: Image) -> None:
+def _check_size(image: Image) -> None:
     width, height = image.size
     pixels = width * height
-    if width < 1 or height < 1 or max(width, height) > _WORST_SIDE:
+    if width < 1 or height < 1 or max(width, height) > _MAX_SIDE:
         raise BadInput(f"the picture claims to be {width} by {height} pixels", kind="undecodable")
-    kind = NAMES.get(image.format or "", (image.format or "").lower())
-    most = MAX_PIXELS if kind in _REDUCIBLE else MAX_PIXELS_UNREDUCED
-    if pixels > most:
+    format_name = FORMAT_NAMES.get(image.format or "", (image.format or "").lower())
+    max_pixels = MAX_PIXELS if format_name in _REDUCIBLE else MAX_PIXELS_UNREDUCED
+    if pixels > max_pixels:
         raise BadInput(
-            f"the picture has {pixels / 1e6:.0f} million pixels, more than {most / 1e6:.0f}",
+            f"the picture has {pixels / 1e6:.0f} million pixels, more than {max_pixels / 1e6:.0f}",
             kind="too_many_pixels",
             hint="make it smaller",
         )
 
 
-def _unknown() -> BadInput:
+def _unknown_format_error() -> BadInput:
     return BadInput(
         "the file's content is not a picture in any format that is known here",
         kind="not_a_picture",
@@ -145,7 +145,7 @@ def _unknown() -> BadInput:
 
 
 @functools.cache
-def _readers() -> None:
+def _register_formats() -> None:
     """Register what Pillow lacks, once; its own bomb check is replaced by bounds of ours."""
     import pillow_heif
     from PIL import Image
@@ -162,11 +162,11 @@ def verify_image(path: Path, data: bytes | None = None) -> ImageInfo:
         BadInput: as :func:`read_image_info`, and ``undecodable`` where it ends early or is damaged.
     """
     with open_image(path, data) as (image, size):
-        info = image_info_of(image, size)
+        info = to_image_info(image, size)
         try:
             image.load()
         except BadInput:
             raise
         except Exception as error:  # noqa: BLE001 - decoders raise whatever broken files make them raise
-            raise broken_image(error) from None
+            raise broken_image_error(error) from None
         return info

@@ -7,16 +7,16 @@ from collections import defaultdict
 from itertools import pairwise
 from typing import Any
 
-SIDE = 32
-_LOW = 8
-_BITS = 64
-NEAR = 4
+THUMBNAIL_SIDE = 32
+_LOW_FREQUENCIES = 8
+_HASH_BITS = 64
+MAX_DISTANCE_BITS = 4
 """Bits that may differ between two that look alike."""
-_BANDS = NEAR + 1
+_BANDS = MAX_DISTANCE_BITS + 1
 """With one band more than bits may differ, two that look alike share at least one whole band."""
 
 
-def fingerprint(thumbnail: bytes) -> int:
+def hash_thumbnail(thumbnail: bytes) -> int:
     """The hash of a 32 by 32 grey thumbnail: signs of its lowest frequencies against their median (DCT-II).
 
     Args:
@@ -24,28 +24,28 @@ def fingerprint(thumbnail: bytes) -> int:
     """
     import numpy as np
 
-    pixels = np.frombuffer(thumbnail, np.uint8).reshape(SIDE, SIDE).astype(np.float64)
-    basis = _basis()
-    low = (basis @ pixels @ basis.T).ravel()
-    bits = low > np.median(low[1:])
+    pixels = np.frombuffer(thumbnail, np.uint8).reshape(THUMBNAIL_SIDE, THUMBNAIL_SIDE).astype(np.float64)
+    basis = _compute_dct_basis()
+    frequencies = (basis @ pixels @ basis.T).ravel()
+    bits = frequencies > np.median(frequencies[1:])
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
 @functools.cache
-def _basis() -> Any:
+def _compute_dct_basis() -> Any:
     """Rows of the DCT-II matrix for the lowest frequencies."""
     import numpy as np
 
-    k, n = np.arange(_LOW)[:, None], np.arange(SIDE)[None, :]
-    return np.cos(np.pi * (2 * n + 1) * k / (2 * SIDE))
+    k, n = np.arange(_LOW_FREQUENCIES)[:, None], np.arange(THUMBNAIL_SIDE)[None, :]
+    return np.cos(np.pi * (2 * n + 1) * k / (2 * THUMBNAIL_SIDE))
 
 
-def distance(one: int, other: int) -> int:
+def count_differing_bits(one: int, other: int) -> int:
     """Bits in which two hashes differ."""
     return (one ^ other).bit_count()
 
 
-class Leaders:
+class NearDuplicateIndex:
     """Who came first with a hash within :data:`NEAR` bits. About a hundred bytes a leader and band."""
 
     def __init__(self) -> None:
@@ -53,23 +53,23 @@ class Leaders:
         self._names: list[str] = []
         self._bands: list[defaultdict[int, list[int]]] = [defaultdict(list) for _ in range(_BANDS)]
 
-    def find(self, hashed: int) -> str | None:
+    def find_nearest(self, image_hash: int) -> str | None:
         """The nearest leader's name; None where nothing looks alike."""
-        near = {n for band, key in enumerate(_keys(hashed)) for n in self._bands[band].get(key, ())}
-        found = [(distance(self._hashes[n], hashed), n) for n in near]
-        best = min(found, default=None)
-        return self._names[best[1]] if best is not None and best[0] <= NEAR else None
+        candidates = {n for band, key in enumerate(_split_bands(image_hash)) for n in self._bands[band].get(key, ())}
+        distances = [(count_differing_bits(self._hashes[n], image_hash), n) for n in candidates]
+        nearest = min(distances, default=None)
+        return self._names[nearest[1]] if nearest is not None and nearest[0] <= MAX_DISTANCE_BITS else None
 
-    def add(self, hashed: int, name: str) -> None:
+    def add(self, image_hash: int, name: str) -> None:
         """Make it one that others may look like."""
         number = len(self._hashes)
-        self._hashes.append(hashed)
+        self._hashes.append(image_hash)
         self._names.append(name)
-        for band, key in enumerate(_keys(hashed)):
+        for band, key in enumerate(_split_bands(image_hash)):
             self._bands[band][key].append(number)
 
 
-def _keys(hashed: int) -> list[int]:
+def _split_bands(image_hash: int) -> list[int]:
     """The hash in bands of twelve or thirteen bits."""
-    edges = [band * _BITS // _BANDS for band in range(_BANDS + 1)]
-    return [(hashed >> low) & ((1 << (high - low)) - 1) for low, high in pairwise(edges)]
+    edges = [band * _HASH_BITS // _BANDS for band in range(_BANDS + 1)]
+    return [(image_hash >> low) & ((1 << (high - low)) - 1) for low, high in pairwise(edges)]

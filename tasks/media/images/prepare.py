@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mediamill.tasks.domain import Input, Payload
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.media.images.image_info import ImageInfo, broken_image, image_info_of, open_image
+from mediamill.tasks.media.images.image_info import ImageInfo, broken_image_error, open_image, to_image_info
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 _MIMES = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "gif": "image/gif"}
 _QUALITIES = (88, 75, 60)
 _COVER_QUALITY = 92
-_SMALLER = 0.7
+_SHRINK_FACTOR = 0.7
 _MAX_TRIES = 12
 _AS_IS_MODES = frozenset({"RGB", "L", "RGBA", "LA", "P", "1"})
-_SIXTEEN = 16
-_SLACK = 1.1
+_SIXTEEN_BITS = 16
+_MAX_OVERSIZE = 1.1
 """A picture this little above the size that is wanted goes as it is."""
 
 
@@ -50,12 +50,12 @@ class PreparedImage:
     thumbnail: bytes | None = None
 
 
-def target_size(info: ImageInfo, limits: ImageLimits, longest: int | None) -> tuple[int, int]:
+def target_size(info: ImageInfo, limits: ImageLimits, max_side: int | None) -> tuple[int, int]:
     """The size a picture is sent at: within ``longest`` and the limits, never enlarged."""
     width, height = info.width, info.height
     scale = 1.0
-    if longest is not None and max(width, height) > longest * _SLACK:
-        scale = longest / max(width, height)
+    if max_side is not None and max(width, height) > max_side * _MAX_OVERSIZE:
+        scale = max_side / max(width, height)
     if limits.max_pixels is not None and width * height * scale * scale > limits.max_pixels:
         scale = (limits.max_pixels / (width * height)) ** 0.5
     if scale == 1.0:
@@ -94,31 +94,35 @@ def prepare_image(
             cannot be made to fit.
     """
     with open_image(path, data) as (image, size):
-        info = image_info_of(image, size)
-        wanted = target_size(info, limits, longest)
-        found = _warnings(info)
+        info = to_image_info(image, size)
+        target = target_size(info, limits, longest)
+        frame_warnings = _to_frame_warnings(info)
         try:
-            if _goes_as_is(info, limits, wanted):
+            if _image_fits_as_is(info, limits, target):
                 image.load()
-                small = _thumbnail(image) if thumbnail else None
-                held = data if data is not None else path.read_bytes()
-                payload = Payload(_filename(info.format), _MIMES[info.format], size, data=held)
-                return PreparedImage(Input(sha256, payload=payload), info.width, info.height, info, found, small)
-            made, odd = _upright(image, info, wanted)
+                small = _make_thumbnail(image) if thumbnail else None
+                image_bytes = data if data is not None else path.read_bytes()
+                payload = Payload(_name_image_file(info.format), _MIMES[info.format], size, data=image_bytes)
+                return PreparedImage(
+                    Input(sha256, payload=payload), info.width, info.height, info, frame_warnings, small
+                )
+            converted, convert_warnings = _convert_image(image, info, target)
         except BadInput:
             raise
         except Exception as error:  # noqa: BLE001 - decoders raise whatever broken files make them raise
-            raise broken_image(error) from None
+            raise broken_image_error(error) from None
         if check is not None:
             check()
-        small = _thumbnail(made) if thumbnail else None
-        encoded, quality, final = _fitting(made, limits)
-    recipe = f"jpeg-{quality}-{final[0]}x{final[1]}"
-    payload = Payload(_filename("jpeg"), "image/jpeg", len(encoded), data=encoded)
-    return PreparedImage(Input(sha256, recipe, payload=payload), *final, info, (*found, *odd), small)
+        small = _make_thumbnail(converted) if thumbnail else None
+        encoded, quality, final_size = _encode_to_fit(converted, limits)
+    recipe = f"jpeg-{quality}-{final_size[0]}x{final_size[1]}"
+    payload = Payload(_name_image_file("jpeg"), "image/jpeg", len(encoded), data=encoded)
+    return PreparedImage(
+        Input(sha256, recipe, payload=payload), *final_size, info, (*frame_warnings, *convert_warnings), small
+    )
 
 
-def _goes_as_is(info: ImageInfo, limits: ImageLimits, wanted: tuple[int, int]) -> bool:
+def _image_fits_as_is(info: ImageInfo, limits: ImageLimits, size: tuple[int, int]) -> bool:
     return (
         info.format in limits.formats
         and info.format in _MIMES
@@ -126,44 +130,50 @@ def _goes_as_is(info: ImageInfo, limits: ImageLimits, wanted: tuple[int, int]) -
         and info.orientation == 1
         and info.frames == 1
         and info.mode in _AS_IS_MODES
-        and wanted == (info.width, info.height)
+        and size == (info.width, info.height)
     )
 
 
-def _warnings(info: ImageInfo) -> tuple[str, ...]:
+def _to_frame_warnings(info: ImageInfo) -> tuple[str, ...]:
     if info.frames > 1 and info.format != "jpeg":
         return (f"frames: the first of {info.frames} was taken",)
     return ()
 
 
-def _upright(image: Image, info: ImageInfo, wanted: tuple[int, int]) -> tuple[Image, tuple[str, ...]]:
+def _convert_image(image: Image, info: ImageInfo, size: tuple[int, int]) -> tuple[Image, tuple[str, ...]]:
     """Eight bits of RGB, turned upright, at the size that is wanted; decoded no larger than need be."""
     from PIL import Image as Pillow
     from PIL import ImageOps
 
-    turned = info.orientation > 4  # noqa: PLR2004 (EXIF: from 5 on width and height are exchanged)
-    stored = wanted[::-1] if turned else wanted
-    if info.format == "jpeg" and stored != image.size:
-        image.draft("RGB" if image.mode != "CMYK" else "CMYK", stored)
+    is_sideways = info.orientation > 4  # noqa: PLR2004 (EXIF: from 5 on width and height are exchanged)
+    stored_size = size[::-1] if is_sideways else size
+    if info.format == "jpeg" and stored_size != image.size:
+        image.draft("RGB" if image.mode != "CMYK" else "CMYK", stored_size)
     image.load()
-    odd: tuple[str, ...] = ()
-    made, profile = image, image.info.get("icc_profile")
-    if made.size[0] > 2 * stored[0] and made.size[1] > 2 * stored[1] and made.mode in ("RGB", "L", "CMYK", "RGBA"):
-        made = made.reduce(min(made.size[0] // stored[0] // 2 or 1, made.size[1] // stored[1] // 2 or 1) or 1)
-    if made.mode.startswith(("I", "F")):
-        made = _eight_bits(made)
+    warnings: tuple[str, ...] = ()
+    converted, profile = image, image.info.get("icc_profile")
+    if (
+        converted.size[0] > 2 * stored_size[0]
+        and converted.size[1] > 2 * stored_size[1]
+        and converted.mode in ("RGB", "L", "CMYK", "RGBA")
+    ):
+        converted = converted.reduce(
+            min(converted.size[0] // stored_size[0] // 2 or 1, converted.size[1] // stored_size[1] // 2 or 1) or 1
+        )
+    if converted.mode.startswith(("I", "F")):
+        converted = _to_eight_bits(converted)
     if profile:
-        made, odd = _to_srgb(made, profile)
-    made = _flat(made)
-    if made.size != stored:
-        made = made.resize(stored, Pillow.Resampling.LANCZOS, reducing_gap=2.0)
+        converted, warnings = _to_srgb(converted, profile)
+    converted = _flatten(converted)
+    if converted.size != stored_size:
+        converted = converted.resize(stored_size, Pillow.Resampling.LANCZOS, reducing_gap=2.0)
     if info.orientation > 1:
-        made.getexif()[0x0112] = info.orientation
-        made = ImageOps.exif_transpose(made)
-    return made, odd
+        converted.getexif()[0x0112] = info.orientation
+        converted = ImageOps.exif_transpose(converted)
+    return converted, warnings
 
 
-def _eight_bits(image: Image) -> Image:
+def _to_eight_bits(image: Image) -> Image:
     """Sixteen bits and more, and floats, stretched over eight: Pillow's own conversion cuts them off."""
     import numpy as np
     from PIL import Image as Pillow
@@ -172,8 +182,8 @@ def _eight_bits(image: Image) -> Image:
     values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
     low = float(values.min())
     high = float(values.max())
-    if image.mode.startswith("I;16") or (image.mode == "I" and low >= 0 and high < 1 << _SIXTEEN):
-        low, high = 0.0, max(high, 1.0) if high < 1 << 8 else float((1 << _SIXTEEN) - 1)
+    if image.mode.startswith("I;16") or (image.mode == "I" and low >= 0 and high < 1 << _SIXTEEN_BITS):
+        low, high = 0.0, max(high, 1.0) if high < 1 << 8 else float((1 << _SIXTEEN_BITS) - 1)
     span = (high - low) or 1.0
     return Pillow.fromarray(((values - low) * (255.0 / span)).clip(0, 255).astype(np.uint8), "L")
 
@@ -187,24 +197,24 @@ def _to_srgb(image: Image, profile: bytes) -> tuple[Image, tuple[str, ...]]:
     try:
         source = ImageCms.ImageCmsProfile(BytesIO(profile))
         target_profile = ImageCms.createProfile("sRGB")
-        made = ImageCms.profileToProfile(image, source, target_profile, outputMode="RGB")
+        converted = ImageCms.profileToProfile(image, source, target_profile, outputMode="RGB")
     except Exception:  # noqa: BLE001 - broken metadata never fails a picture
         return image, ("profile: its colour profile cannot be used",)
-    return (image if made is None else made), ()
+    return (image if converted is None else converted), ()
 
 
-def _flat(image: Image) -> Image:
+def _flatten(image: Image) -> Image:
     """RGB; what is transparent stands on white."""
     from PIL import Image as Pillow
 
     if image.mode in ("RGBA", "LA", "PA") or (image.mode in ("P", "RGB", "L") and "transparency" in image.info):
-        layer = image.convert("RGBA")
-        ground = Pillow.new("RGBA", layer.size, (255, 255, 255, 255))
-        return Pillow.alpha_composite(ground, layer).convert("RGB")
+        rgba = image.convert("RGBA")
+        background = Pillow.new("RGBA", rgba.size, (255, 255, 255, 255))
+        return Pillow.alpha_composite(background, rgba).convert("RGB")
     return image if image.mode in ("RGB", "L") else image.convert("RGB")
 
 
-def _fitting(image: Image, limits: ImageLimits) -> tuple[bytes, int, tuple[int, int]]:
+def _encode_to_fit(image: Image, limits: ImageLimits) -> tuple[bytes, int, tuple[int, int]]:
     """A JPEG within the limit's bytes: of lower quality first, then smaller.
 
     Raises:
@@ -218,22 +228,22 @@ def _fitting(image: Image, limits: ImageLimits) -> tuple[bytes, int, tuple[int, 
             image.save(out, "JPEG", quality=quality)
             if out.tell() <= limits.max_bytes:
                 return out.getvalue(), quality, image.size
-        smaller = (int(image.size[0] * _SMALLER), int(image.size[1] * _SMALLER))
-        if min(smaller) < 1:
+        smaller_size = (int(image.size[0] * _SHRINK_FACTOR), int(image.size[1] * _SHRINK_FACTOR))
+        if min(smaller_size) < 1:
             break
-        image = image.resize(smaller, Pillow.Resampling.LANCZOS)
+        image = image.resize(smaller_size, Pillow.Resampling.LANCZOS)
     raise BadInput(f"the picture cannot be made smaller than {limits.max_bytes} bytes", kind="too_large")
 
 
-def _thumbnail(image: Image) -> bytes:
+def _make_thumbnail(image: Image) -> bytes:
     from PIL import Image as Pillow
 
-    small = _flat(image).convert("L").resize((32, 32), Pillow.Resampling.LANCZOS, reducing_gap=2.0)
+    small = _flatten(image).convert("L").resize((32, 32), Pillow.Resampling.LANCZOS, reducing_gap=2.0)
     return small.tobytes()
 
 
-def _filename(kind: str) -> str:
-    return f"picture.{'jpg' if kind == 'jpeg' else kind}"
+def _name_image_file(format_name: str) -> str:
+    return f"picture.{'jpg' if format_name == 'jpeg' else format_name}"
 
 
 def crop_to_size(path: Path, sha256: str, size: tuple[int, int], data: bytes | None = None) -> Input:
@@ -253,12 +263,12 @@ def crop_to_size(path: Path, sha256: str, size: tuple[int, int], data: bytes | N
     with open_image(path, data) as (image, _):
         try:
             upright = ImageOps.exif_transpose(image).convert("RGB")
-            made = BytesIO()
-            ImageOps.fit(upright, size).save(made, "JPEG", quality=_COVER_QUALITY)
+            output = BytesIO()
+            ImageOps.fit(upright, size).save(output, "JPEG", quality=_COVER_QUALITY)
         except BadInput:
             raise
         except Exception as error:  # noqa: BLE001 - decoders raise whatever broken files make them raise
-            raise broken_image(error) from None
+            raise broken_image_error(error) from None
     recipe = f"cover-{_COVER_QUALITY}-{size[0]}x{size[1]}"
-    payload = Payload("picture.jpg", "image/jpeg", made.tell(), data=made.getvalue())
+    payload = Payload("picture.jpg", "image/jpeg", output.tell(), data=output.getvalue())
     return Input(sha256, recipe, payload=payload)

@@ -13,7 +13,7 @@ import orjson
 
 from mediamill.tasks.domain import Ask, Usage
 from mediamill.tasks.errors import BadReply
-from mediamill.tasks.media.encoded_audio import detect_container, detect_named_container
+from mediamill.tasks.media.encoded_audio import detect_container, detect_lettered_container
 from mediamill.tasks.providers.errors.classify import classify_error
 from mediamill.tasks.providers.errors.error_body import ErrorBody, find_error, redact_line
 from mediamill.tasks.providers.provider_info import ProviderInfo
@@ -163,7 +163,7 @@ def _to_speech(audio: bytes, requested: str, media_type: str, headers: Mapping[s
     if not audio:
         raise BadReply("the reply holds no sound", hint=_HINT)
     head = audio[:12]
-    container = detect_named_container(head) if requested == "pcm" else detect_container(head)
+    container = detect_lettered_container(head) if requested == "pcm" else detect_container(head)
     if container is not None:
         usual_name = {"ogg": "opus"}.get(container, container)
         warnings = () if requested in (usual_name, "pcm") else (f"asked for {requested}, got {container}",)

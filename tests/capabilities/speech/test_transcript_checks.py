@@ -18,7 +18,7 @@ from mediamill.tasks.capabilities.speech.transcript_checks import (
 )
 from mediamill.tasks.capabilities.speech.writing_systems import count_words
 from mediamill.tasks.media.audio_info import VoiceActivity
-from mediamill.tasks.media.probe import probe
+from mediamill.tasks.media.probe import read_audio_info
 from mediamill.tasks.media.voice_activity import detect_voice_activity
 from tests.helpers.hypothesis_profile import repeatable
 from tests.helpers.paths import OUTSIDE_SAMPLES, RECORDINGS, SAMPLES
@@ -54,7 +54,7 @@ def recordings() -> list[tuple[Path, str, str]]:
     ("path", "language", "text"), recordings(), ids=lambda v: v.name if isinstance(v, Path) else ""
 )
 def test_good_transcripts_raise_no_flag(path: Path, language: str, text: str) -> None:
-    seconds, active = float(probe(path).seconds), detect_voice_activity(path)
+    seconds, active = float(read_audio_info(path).seconds), detect_voice_activity(path)
     assert find_flags(TranscriptFacts(text, None, language, language, seconds, active)) == []
     assert find_flags(TranscriptFacts(text, None, language, None, seconds, active)) == []
     assert find_flags(TranscriptFacts("", None, language, language, seconds, active)) == ["speech_without_text"]

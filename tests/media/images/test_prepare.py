@@ -18,7 +18,12 @@ from PIL import Image
 
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.media.images.image_info import read_image_info
-from mediamill.tasks.media.images.perceptual_hash import NEAR, Leaders, distance, fingerprint
+from mediamill.tasks.media.images.perceptual_hash import (
+    MAX_DISTANCE_BITS,
+    NearDuplicateIndex,
+    count_differing_bits,
+    hash_thumbnail,
+)
 from mediamill.tasks.media.images.prepare import ImageLimits, PreparedImage, prepare_image
 from tests.helpers.hypothesis_profile import repeatable
 from tests.helpers.paths import OUTSIDE_SAMPLES, SAMPLES
@@ -166,13 +171,13 @@ def thumbnail(image: Image.Image) -> bytes:
 
 def test_the_same_picture_in_other_clothes_looks_alike_and_another_does_not() -> None:
     with Image.open(PICTURES / "house.jpg") as whole:
-        house = fingerprint(thumbnail(whole))
+        house = hash_thumbnail(thumbnail(whole))
         worse = BytesIO()
         whole.resize((300, 225)).save(worse, "JPEG", quality=30)
     with Image.open(worse) as small:
-        assert distance(house, fingerprint(thumbnail(small))) <= NEAR
+        assert count_differing_bits(house, hash_thumbnail(thumbnail(small))) <= MAX_DISTANCE_BITS
     with Image.open(PICTURES / "page.png") as page:
-        assert distance(house, fingerprint(thumbnail(page))) > 4 * NEAR
+        assert count_differing_bits(house, hash_thumbnail(thumbnail(page))) > 4 * MAX_DISTANCE_BITS
 
 
 HASHES = st.integers(0, 2**64 - 1)
@@ -181,21 +186,21 @@ HASHES = st.integers(0, 2**64 - 1)
 @repeatable
 @given(HASHES, st.sets(st.integers(0, 63), max_size=8))
 def test_a_leader_is_found_within_four_bits_and_never_beyond(hashed: int, flipped: set[int]) -> None:
-    leaders = Leaders()
+    leaders = NearDuplicateIndex()
     leaders.add(hashed, "first")
     other = hashed
     for bit in flipped:
         other ^= 1 << bit
-    assert leaders.find(other) == ("first" if len(flipped) <= NEAR else None)
+    assert leaders.find_nearest(other) == ("first" if len(flipped) <= MAX_DISTANCE_BITS else None)
 
 
 def test_the_nearest_leader_is_the_one_an_index_and_a_search_agree_on() -> None:
     digests = (hashlib.blake2b(str(n).encode(), digest_size=8).digest() for n in range(3000))
     hashes = [int.from_bytes(digest, "big") for digest in digests]
-    leaders = Leaders()
+    leaders = NearDuplicateIndex()
     for number, hashed in enumerate(hashes):
         leaders.add(hashed, str(number))
     for number in range(0, 3000, 97):
         asked = hashes[number] ^ 0b1001
-        best = min(range(3000), key=lambda n: distance(hashes[n], asked))
-        assert leaders.find(asked) == str(best)
+        best = min(range(3000), key=lambda n: count_differing_bits(hashes[n], asked))
+        assert leaders.find_nearest(asked) == str(best)

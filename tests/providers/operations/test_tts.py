@@ -234,7 +234,7 @@ def test_any_reply_is_sound_or_a_told_failure(body: bytes, kind: str) -> None:
 
 def test_what_speech_costs() -> None:
     names = ("together", "openai", "groq", "xai")
-    pricing = {name: Pricing.of(name, make(name).billing, find_meter, find_price_fallback) for name in names}
+    pricing = {name: Pricing.load(name, make(name).billing, find_meter, find_price_fallback) for name in names}
     usage = Usage(characters=1_000_000, requests=1)
     most = {n: p.ceiling(make(n).choose_model("tts", None), "tts", usage) for n, p in pricing.items() if n != "openai"}
     assert {n: int(usd or 0) for n, usd in most.items()} == {"together": 15, "groq": 22, "xai": 15}
@@ -242,7 +242,10 @@ def test_what_speech_costs() -> None:
     tokens = mini.cost(
         "gpt-4o-mini-tts", "tts", Usage(characters=9, input_tokens=1_000_000, output_tokens=1_000_000), None
     )
-    assert (tokens.usd, tokens.basis) == (12 + mini.book.find("openai", "gpt-4o-mini-tts", "tts")[1].usd, "metered")
+    assert (tokens.usd, tokens.basis) == (
+        12 + mini.price_book.find("openai", "gpt-4o-mini-tts", "tts")[1].usd,
+        "metered",
+    )
     parsed = heard(wav(), name="openai")
     assert float(parsed.usage.speech_seconds or 0) == pytest.approx(1200 / 24_000)
     assert mini.cost("gpt-4o-mini-tts", "tts", parsed.usage, None).basis == "metered"
