@@ -117,7 +117,7 @@ async def _bind_out(
     binding = Binding.from_values(root, resolved.capability.name, resolved.provider.name, resolved.model, params)
     (out / JOURNAL_NAME_FILE).write_text(job.journal or "")
     fields = job.model_dump(mode="json", exclude={"limit", "run_deadline", "schedule"})
-    await journal.output.bind(out, binding, fields, replace=job.replace, once=source is None)
+    await journal.output.bind(out, binding, fields, replace=job.replace, this_run_only=source is None)
     await journal.runs.start(run_id)
     await journal.asks.recover()
     committed = journal.parts.load_all()

@@ -1,1 +1,1 @@
-"""What was asked, answered and paid: tables and blobs."""
+"""The record of every request, reply, cost and item outcome: tables and blobs."""

@@ -59,10 +59,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class ClaimResult:
-    """What claiming an Ask brought.
+    """The result of claiming an Ask.
 
-    ``mine``: send it. ``hit``: answered already. ``busy``: a live owner is at it. ``accepted``: a job of
-    that id runs at the provider; poll it. ``unknown``: sent before, and nobody knows what became of it.
+    ``mine``: send it. ``hit``: it has a reply already. ``busy``: another live owner works on it. ``accepted``: the
+    job ``remote_id`` runs at the provider; poll it. ``unknown``: it was sent before, and its outcome is not known.
     """
 
     state: Literal["mine", "hit", "busy", "accepted", "unknown"]
@@ -78,15 +78,15 @@ class Asks:
         self._blobs = blobs
 
     async def claim(self, key: str, *, owner: str, now: int) -> ClaimResult:
-        """Claim an Ask for ``owner`` (a run's id), or learn why that cannot be.
+        """Claim an Ask for ``owner``, or find out why it cannot be claimed.
 
-        The claim is unique over every task, shard and process that uses this journal. A dead owner's
-        claim is inherited: what it was sending becomes ``unknown``. A claim lasts until it is replied or
-        released, through refusals and repeats, so that nobody sends while its owner waits to try again.
+        The claim is unique over every task, shard and process that uses this journal. A dead owner's claim is taken
+        over: what it was sending becomes ``unknown``. A claim lasts until the reply is recorded or the claim is
+        released, through rejections and retries, so that nobody else sends while its owner waits to retry.
 
         Args:
             key: the request key.
-            owner: who claims.
+            owner: the id of the run that claims it.
             now: microseconds since the epoch.
         """
         state, row = await self._journal.write_batched(
@@ -98,23 +98,23 @@ class Asks:
         return ClaimResult(state)
 
     async def release(self, keys: Sequence[str]) -> None:
-        """Let go of this run's Asks that led to no answer.
+        """Release this run's claims on Asks that have no reply.
 
-        A claim falls back to what it was before. One left on its way counts as unknown, and an accepted job
-        as still to be polled, for whoever claims it next. Answered Asks stay as they are.
+        A claimed Ask returns to its state before the claim. The next run to claim one that was being sent finds it
+        unknown, and an accepted one still to be polled. Asks with a reply stay as they are.
         """
         await self._journal.write_batched(claims.release, HeldAsks(self._journal.run_id, tuple(keys)))
 
     async def record_sending(self, attempt: NewAttempt, keys: Sequence[str]) -> None:
-        """The attempt is about to be sent; durable before its first byte leaves.
+        """Record an attempt that is about to be sent; durable before its first byte leaves.
 
         Raises:
-            CallFailed: ``claim_lost``, when another run has claimed one of the Asks since; nothing may be sent.
+            CallFailed: ``claim_lost``, when another run has claimed one of the Asks since; then nothing may be sent.
         """
         await self._journal.write_batched(transitions.record_sending, (attempt, tuple(keys)))
 
     async def record_accepted(self, call_id: str, keys: Sequence[str], remote_id: str) -> None:
-        """The provider runs a job of that id; durable before the first poll."""
+        """Record that the provider runs the job ``remote_id``; durable before the first poll."""
         end = AttemptEnd(call_id, keys, self._bind_values(outcome="accepted"), "accepted", remote_id=remote_id)
         await self._journal.write_batched(transitions.record_accepted, end)
 
@@ -129,10 +129,10 @@ class Asks:
         latency_ms: int,
         request_id: str | None,
     ) -> None:
-        """The raw reply, kept for good before anyone parses it.
+        """Record the raw reply; durable before it is parsed.
 
         Raises:
-            StorageError: when it cannot be kept.
+            StorageError: when it cannot be stored.
         """
         blob = await self._store_large_body(body)
         stored_headers = {name: value for name, value in headers.items() if name in _STORED_HEADERS}
@@ -161,7 +161,7 @@ class Asks:
         latency_ms: int,
         request_id: str | None,
     ) -> None:
-        """The request was refused or never arrived; nothing was billed."""
+        """Record that the request was refused or never arrived; nothing was billed."""
         columns = {
             "outcome": "rejected",
             "http_status": status,
@@ -180,7 +180,7 @@ class Asks:
     async def record_unknown(
         self, call_id: str, keys: Sequence[str], *, kind: str, message: str, status: int | None, latency_ms: int
     ) -> None:
-        """The request may have been carried out and billed; its ceiling stays charged."""
+        """Record that the request may have been carried out and billed; its ceiling stays charged."""
         columns = {
             "outcome": "unknown",
             "http_status": status,
@@ -194,7 +194,7 @@ class Asks:
         )
 
     async def record_cost(self, call_id: str, usage: Mapping[str, Any], cost: Cost) -> None:
-        """What the attempt used and cost."""
+        """Record the usage and the cost of an attempt."""
         columns = {
             "b_call": call_id,
             "usage": orjson.dumps(usage).decode(),
@@ -205,21 +205,22 @@ class Asks:
         await self._journal.write_batched(transitions.record_costs, self._bind_values(**columns))
 
     async def renew(self, owner: str) -> None:
-        """Prolong the leases of everything ``owner`` holds. The journal does so by itself for its own run."""
+        """Extend the leases of everything ``owner`` holds. The journal does so by itself for its own run."""
         await self._journal.write_batched(claims.renew, (self._journal.out_id, owner))
 
     async def recover(self) -> None:
-        """Declare every claim of this OUT's earlier runs dead; the caller holds OUT's lock."""
+        """End every claim of this OUT's earlier runs. The caller must hold OUT's lock."""
         journal = self._journal
         await journal.write(lambda connection: claims.recover(connection, journal.out_id, journal.run_id))
 
     def _bind_values(self, **columns: Any) -> dict[str, Any]:
+        """The parameters of an update of an attempt: its new columns, and the OUT and run that change it."""
         if columns.get("error_message"):
-            columns["error_message"] = columns["error_message"].replace("\0", "")  # PostgreSQL's text holds none
+            columns["error_message"] = columns["error_message"].replace("\0", "")  # PostgreSQL's text cannot hold NUL
         return {**columns, "b_out": self._journal.out_id, "b_run": self._journal.run_id}
 
     async def _store_large_body(self, body: bytes) -> str | None:
-        """The name of the blob that keeps a large body; None when its row does."""
+        """Store a large body as a blob and return its name; None for a body that fits in the attempt's row."""
         if self._blobs is None or len(body) <= _MAX_INLINE_BYTES:
             return None
         try:

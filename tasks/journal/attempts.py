@@ -1,4 +1,4 @@
-"""Attempts: the bill. One row a request, whatever came of it."""
+"""Attempts: the bill. One row for each request sent, whatever its outcome."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _COLUMNS = [column for column in attempts.c if column.name not in _EXCLUDED_COLU
 
 @dataclass(frozen=True, slots=True)
 class Spending:
-    """Money this OUT's attempts came to: ``known`` for sure, ``unknown_max`` more at the most.
+    """What an OUT's attempts cost in US dollars: ``known`` for certain, and at most ``unknown_max`` more.
 
-    ``unknowns`` attempts have no settled cost; of them ``unstated`` have no ceiling either.
+    ``unknowns`` attempts have no known cost; ``unstated`` of them have no ceiling either.
     """
 
     known: Decimal = Decimal(0)
@@ -46,7 +46,7 @@ class Attempts:
         self._journal = journal
 
     def stream_run(self, run_id: str) -> Iterator[dict[str, Any]]:
-        """One run's attempts in the order they were sent, as rows for the ``calls`` part."""
+        """One run's attempts in the order in which they were sent, as rows for the ``calls`` part."""
         conditions = (attempts.c.out_id == self._journal.out_id, attempts.c.run_id == run_id)
         yield from self._stream(
             select(*_COLUMNS).where(*conditions).order_by(attempts.c.started_at, attempts.c.call_id)
@@ -57,7 +57,7 @@ class Attempts:
         yield from self._stream(select(*_COLUMNS).where(attempts.c.out_id == self._journal.out_id))
 
     def find_runs_to_publish(self) -> list[str]:
-        """The runs whose attempts were made or settled since a run last finished."""
+        """The ids of the runs whose attempts were added or changed since a run last finished."""
         unfinished_runs = select(runs.c.run_id).where(
             runs.c.out_id == self._journal.out_id, runs.c.finished_at.is_(None)
         )
@@ -89,7 +89,7 @@ class Attempts:
         return Spending(known, unknown_max, unknowns, unstated)
 
     def count_unstated(self, run_id: str) -> int:
-        """The requests at no known price that a run sent, or whose end it found for an earlier run that had not."""
+        """How many requests without a known price or ceiling the run sent, or ended for an earlier run."""
         conditions = (
             attempts.c.out_id == self._journal.out_id,
             or_(attempts.c.run_id == run_id, attempts.c.changed_in == run_id),

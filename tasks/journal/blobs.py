@@ -11,13 +11,13 @@ from mediamill.tasks.errors import StorageError
 
 
 class BlobStore:
-    """A content-addressed folder. A blob is on disk for good before ``put`` returns."""
+    """A content-addressed folder. A blob is durable before ``put`` returns."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
     def put(self, data: bytes) -> str:
-        """Store bytes; the SHA-256 (hex) they are found under."""
+        """Store bytes; returns their SHA-256 (hex), by which ``get`` finds them."""
         digest = hashlib.sha256(data).hexdigest()
         path = self._path(digest)
         if path.exists() and path.stat().st_size == len(data):
@@ -33,14 +33,14 @@ class BlobStore:
         except OSError:
             temporary.unlink(missing_ok=True)
             raise
-        sync_folder(path.parent)
+        sync_path(path.parent)
         return digest
 
     def get(self, digest: str) -> bytes:
         """The bytes stored under ``digest``.
 
         Raises:
-            StorageError: when they are gone or are not what they were.
+            StorageError: when they are gone or have changed.
         """
         try:
             data = self._path(digest).read_bytes()
@@ -55,17 +55,17 @@ class BlobStore:
 
 
 def _make_folder(folder: Path) -> None:
-    """Make a folder and those above it, each named on disk for good by the one it is in."""
+    """Create a folder and its parents, each durable in the folder above it."""
     if folder.is_dir():
         return
     _make_folder(folder.parent)
     folder.mkdir(exist_ok=True)
-    sync_folder(folder.parent)
+    sync_path(folder.parent)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync_path(path: Path) -> None:
+    """Make the content of a file durable, or the names in a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -1,4 +1,4 @@
-"""Small things worth remembering between runs: hashes of large files, and limits that were learned."""
+"""What later runs reuse: hashes of large files, and the limits that rate limiters have learned."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from mediamill.tasks.journal.tables import ceilings, files
 
 
 class FileHashes:
-    """SHA-256 of files, valid while path, size, mtime and inode stay the same."""
+    """SHA-256 hashes of files, valid while path, size, mtime and inode stay the same."""
 
     def __init__(self, journal: JournalDatabase) -> None:
         self._journal = journal
 
     async def find_hash(self, path: str, size: int, mtime_ns: int, inode: int) -> str | None:
-        """The remembered hash; None when the file may have changed."""
+        """The stored hash; None when there is none or the file may have changed."""
         statement = select(files).where(files.c.path == path_to_text(path))
         row = await self._journal.read(lambda connection: connection.execute(statement).mappings().first())
         if row is None or (row["size"], row["mtime_ns"], row["inode"]) != (size, mtime_ns, inode):
@@ -29,7 +29,7 @@ class FileHashes:
         return str(row["sha256"])
 
     async def store_hash(self, path: str, size: int, mtime_ns: int, inode: int, sha256: str) -> None:
-        """Remember a file's hash."""
+        """Store a file's hash."""
         row = {"path": path_to_text(path), "size": size, "mtime_ns": mtime_ns, "inode": inode, "sha256": sha256}
         await self._journal.write_batched(_store_hashes, row)
 
@@ -40,18 +40,18 @@ def _store_hashes(connection: Connection, rows: Sequence[dict[str, Any]]) -> Seq
 
 
 class LearnedLimits:
-    """What a limiter learned, by provider, model and operation."""
+    """The state that a rate limiter has learned, by the limiter's name: provider, model and operation."""
 
     def __init__(self, journal: JournalDatabase) -> None:
         self._journal = journal
 
     def load(self, name: str) -> dict[str, Any] | None:
-        """The state kept under ``name``."""
+        """The state stored under ``name``; None when there is none."""
         statement = select(ceilings.c.state).where(ceilings.c.name == name)
         state = self._journal.read_blocking(lambda connection: connection.execute(statement).scalar())
         return None if state is None else dict(orjson.loads(state))
 
     async def store(self, name: str, state: Mapping[str, Any]) -> None:
-        """Keep a state."""
+        """Store the state under ``name``."""
         row = {"name": name, "state": orjson.dumps(state).decode()}
         await self._journal.write(lambda connection: connection.execute(upsert(connection, ceilings, ("state",)), row))

@@ -1,4 +1,4 @@
-"""Claims of Asks: taken, inherited from the dead, let go of, kept alive; all that wait at once."""
+"""Claims of Asks: made, taken over from dead owners, released, renewed; each for a whole batch at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, bindparam, or_, select, update
 
-from mediamill.tasks.journal.sql_dialect import insert_if_absent
+from mediamill.tasks.journal.sql_dialect import insert_if_absent, split_values
 from mediamill.tasks.journal.tables import asks, attempts
 
 LEASE_SECONDS = 60
@@ -23,12 +23,12 @@ CRASHED_COLUMNS = {
 CHANGED_BY_OTHER_OUT = ""
 """``changed_in`` of an attempt that a run of another OUT has changed; its own OUT's next run publishes it."""
 BOUND_ASK = (asks.c.key == bindparam("b_key"), asks.c.owner == bindparam("b_owner"))
-_CHUNK = 500
+"""Selects the Ask whose key and owner are bound as ``b_key`` and ``b_owner``."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimRequest:
-    """A wish to claim an Ask."""
+    """A request to claim the Ask ``key`` for ``owner``; ``now`` in microseconds since the epoch."""
 
     key: str
     owner: str
@@ -37,13 +37,13 @@ class ClaimRequest:
 
     @property
     def lease(self) -> int:
-        """When the claim runs out, unless renewed; microseconds since the epoch."""
+        """When the claim expires unless it is renewed; microseconds since the epoch."""
         return self.now + LEASE_SECONDS * 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class HeldAsks:
-    """Asks that ``owner`` claimed."""
+    """Asks that ``owner`` has claimed."""
 
     owner: str
     keys: Sequence[str]
@@ -53,40 +53,36 @@ ClaimOutcome = tuple[Literal["mine", "hit", "busy", "accepted", "unknown"], dict
 
 
 def claim(connection: Connection, requests: Sequence[ClaimRequest]) -> Sequence[ClaimOutcome]:
-    """Claim every Ask that is free; the first wish for a key wins, in this batch and in the database."""
-    first_by_key = {w.key: w for w in reversed(requests)}
+    """Claim every Ask that is free; the first request for a key wins, in this batch and in the database."""
+    first_by_key = {request.key: request for request in reversed(requests)}
     inserted = _insert_claims(connection, list(first_by_key.values()))
     rows = _select_asks(connection, [key for key in first_by_key if key not in inserted])
     outcomes: list[ClaimOutcome] = []
-    taken: dict[str, str] = {}
     for request in requests:
         if request.key in inserted:
-            first = (
-                taken.setdefault(request.key, request.owner) == request.owner and request is first_by_key[request.key]
-            )
-            outcomes.append(("mine", {}) if first else ("busy", {}))
+            outcomes.append(("mine" if request is first_by_key[request.key] else "busy", {}))
         else:
             outcomes.append(_claim_existing(connection, request, rows[request.key]))
     return outcomes
 
 
 def _insert_claims(connection: Connection, requests: list[ClaimRequest]) -> set[str]:
-    """The keys that nobody had; they are the wishers' now."""
-    known = set(_select_asks(connection, [w.key for w in requests]))
-    absent = [w for w in requests if w.key not in known]
+    """Claim the Asks that the journal does not know yet; their keys."""
+    known = set(_select_asks(connection, [r.key for r in requests]))
+    absent = [r for r in requests if r.key not in known]
     if not absent:
         return set()
     values = [
-        {"key": w.key, "state": "claimed", "before": "free", "owner": w.owner, "lease": w.lease, "out_id": w.out_id}
-        for w in absent
+        {"key": r.key, "state": "claimed", "before": "free", "owner": r.owner, "lease": r.lease, "out_id": r.out_id}
+        for r in absent
     ]
     return insert_if_absent(connection, asks, "key", values)
 
 
 def _select_asks(connection: Connection, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
     rows: dict[str, dict[str, Any]] = {}
-    for start in range(0, len(keys), _CHUNK):
-        statement = select(asks).where(asks.c.key.in_(keys[start : start + _CHUNK]))
+    for chunk in split_values(keys):
+        statement = select(asks).where(asks.c.key.in_(chunk))
         if connection.dialect.name != "sqlite":
             statement = statement.with_for_update()
         rows.update({row["key"]: dict(row) for row in connection.execute(statement).mappings()})
@@ -94,7 +90,7 @@ def _select_asks(connection: Connection, keys: Sequence[str]) -> dict[str, dict[
 
 
 def _claim_existing(connection: Connection, request: ClaimRequest, row: dict[str, Any]) -> ClaimOutcome:
-    """What becomes of a wish for an Ask that is known already."""
+    """Claim an Ask that the journal knows already, if it has no reply and no live owner."""
     state = row["state"]
     if state == "replied":
         return "hit", row
@@ -123,9 +119,9 @@ def _mark_unknown(connection: Connection, call_id: str) -> None:
 
 
 def recover(connection: Connection, out_id: str, run_id: str) -> None:
-    """Every claim of this OUT's earlier runs is dead; what they were sending is unknown.
+    """End every claim of this OUT's earlier runs; what they were sending becomes unknown.
 
-    Attempts of this OUT that another OUT's run has changed are this run's to publish.
+    Attempts of this OUT that another OUT's run has changed are published by this run.
     """
     earlier_runs = (asks.c.out_id == out_id, asks.c.owner != run_id)
     connection.execute(
@@ -140,7 +136,7 @@ def recover(connection: Connection, out_id: str, run_id: str) -> None:
 
 
 def release(connection: Connection, claims: Sequence[HeldAsks]) -> Sequence[None]:
-    """Let go of Asks. A claim falls back to what it was before; one on its way or accepted waits for an heir."""
+    """Release claims. A claimed Ask returns to its state before; one sending or accepted waits for its next owner."""
     bindings = [{"b_key": key, "b_owner": held.owner} for held in claims for key in held.keys]
     connection.execute(_RELEASE, bindings)
     connection.execute(_ABANDON, bindings)
@@ -148,14 +144,14 @@ def release(connection: Connection, claims: Sequence[HeldAsks]) -> Sequence[None
 
 
 def renew(connection: Connection, holders: Sequence[tuple[str, str]]) -> Sequence[None]:
-    """Prolong the leases of all that is held, by (out id, owner). What was let go of stays so."""
+    """Extend the leases of all held Asks of each (out id, owner). Released ones stay released."""
     lease = time.time_ns() // 1000 + LEASE_SECONDS * 1_000_000
     connection.execute(_RENEW, [{"b_out": out_id, "b_owner": owner, "b_lease": lease} for out_id, owner in holders])
     return [None] * len(holders)
 
 
 def _is_in_state(states: Sequence[str]) -> ColumnElement[bool]:
-    """In one of the states; written out, because a list cannot be bound for many rows at once."""
+    """A condition for any of the states; written out, because a list cannot be bound for many rows at once."""
     return or_(*(asks.c.state == state for state in states))
 
 

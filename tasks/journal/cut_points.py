@@ -1,4 +1,4 @@
-"""Where recordings were cut: remembered before the pieces are sent, so that a resumed run sends the same ones."""
+"""Where recordings were cut: stored before the pieces are sent, so that a resumed run sends the same pieces."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class CutPointStore:
         self._journal = journal
 
     async def load(self, sha256: str, recipe: str) -> tuple[tuple[int, ...], int | None]:
-        """The cuts in samples at 16 kHz and, once it was cut to its end, the recording's length."""
+        """The cut points in samples at 16 kHz and, once it was cut to its end, the recording's length in samples."""
         statement = select(cuts.c.points).where(cuts.c.sha256 == sha256, cuts.c.recipe == recipe)
         text = await self._journal.read(lambda connection: connection.execute(statement).scalar())
         stored = orjson.loads(text) if text else {"points": [], "length": None}
         return tuple(stored["points"]), stored["length"]
 
     async def store(self, sha256: str, recipe: str, points: tuple[int, ...], length: int | None) -> None:
-        """Remember the cuts; durable when this returns."""
+        """Store the cut points; durable when this returns."""
         text = orjson.dumps({"points": points, "length": length}).decode()
         row = {"sha256": sha256, "recipe": recipe, "points": text}
         await self._journal.write(lambda connection: connection.execute(upsert(connection, cuts, ("points",)), row))

@@ -29,10 +29,10 @@ class JournalDatabase:
     """One database and its only writer; safe to use from any thread.
 
     Attributes:
-        where: its name for people.
+        where: its path or URL, for messages.
         out_id: the OUT it was opened for, once that is known.
         run_id: the run that it writes for.
-        lease_name: of OUT's lock, once that is held.
+        lease_name: the name of OUT's lock, once that is held.
     """
 
     def __init__(self, location: JournalLocation) -> None:
@@ -47,14 +47,14 @@ class JournalDatabase:
 
     @classmethod
     def open(cls, out: Path, url: str | None = None) -> Self:
-        """Open or make the journal of OUT; an older one is brought up to date.
+        """Open the journal of OUT, or create it; an older one is migrated.
 
         Args:
             out: the folder of results; its ``.journal`` holds the database and the blobs.
             url: another folder, or ``postgresql://...``, to share the journal between OUTs.
 
         Raises:
-            StorageError: when it cannot be opened or written, or was made by a newer program.
+            StorageError: when it cannot be opened or written, or was written by a newer program.
             UsageError: when ``url`` is neither, or PostgreSQL is named and its extra is not installed.
         """
         location = JournalLocation.from_url(out, url)
@@ -66,7 +66,7 @@ class JournalDatabase:
 
     @classmethod
     def open_existing(cls, out: Path, url: str | None = None) -> Self:
-        """Open the journal of OUT as it is, to look at it: it is neither made nor brought up to date.
+        """Open the journal of OUT as it is, to read it: it is neither created nor migrated.
 
         Raises:
             StorageError, UsageError: as :meth:`open` does; a UsageError also when there is none.
@@ -83,30 +83,30 @@ class JournalDatabase:
         return cls(location)
 
     def keep_leases(self, run_id: str) -> None:
-        """From now on this journal writes for ``run_id`` and keeps the leases of its Asks alive."""
+        """Write for ``run_id`` from now on, and keep the leases of its Asks from expiring."""
         self.run_id = run_id
         self._writer.repeat_every(LEASE_SECONDS / 4, renew, (self.out_id, run_id))
 
     async def write_batched(self, handler: Handler, parameter: Any) -> Any:
-        """One operation of a kind, done together with the others of its kind that wait."""
+        """Do one operation, together with all that wait for the same handler; its result, once it is durable."""
         return await self._writer.submit(handler, parameter)
 
     async def write(self, operation: Callable[[Connection], T]) -> T:
-        """Run ``op`` in the next transaction; its result, once that is durable."""
+        """Run an operation in the next transaction; its result, once that is durable."""
         result: T = await self._writer.submit(_SingleOperation(operation), None)
         return result
 
     def write_blocking(self, operation: Callable[[Connection], T]) -> T:
-        """The same, blocking."""
+        """The same as :meth:`write`, blocking."""
         result: T = self._writer.submit_blocking(_SingleOperation(operation), None)
         return result
 
     async def read(self, operation: Callable[[Connection], T]) -> T:
-        """Run ``op`` on a reader, off the loop."""
+        """Run an operation on a reader's connection, in a thread."""
         return await asyncio.to_thread(self.read_blocking, operation)
 
     def read_blocking(self, operation: Callable[[Connection], T]) -> T:
-        """Run ``op`` on a reader, blocking."""
+        """The same as :meth:`read`, blocking."""
         try:
             with self._readers.connect() as connection:
                 return operation(connection)
@@ -122,7 +122,7 @@ class JournalDatabase:
             raise (to_storage_error(error, self.where) or error) from None
 
     def close(self) -> None:
-        """Write what waits and let go of the database. Closing twice is harmless."""
+        """Write what waits and close the database. Closing twice is harmless."""
         if self._closed:
             return
         self._closed = True
@@ -132,7 +132,7 @@ class JournalDatabase:
 
 
 class _SingleOperation:
-    """A kind of its own: an operation that shares its transaction but not its statements."""
+    """A handler for one operation alone, which shares its transaction with others but not its statements."""
 
     def __init__(self, operation: Callable[[Connection], Any]) -> None:
         self._operation = operation
@@ -166,12 +166,12 @@ class JournalLocation:
 
     @property
     def blobs(self) -> BlobStore | None:
-        """Where large replies are kept; None on a server, which keeps them in its rows."""
+        """Where large replies are stored; None on a server, which stores them in its rows."""
         return None if self.folder is None else BlobStore(self.folder / "blobs")
 
     @contextmanager
     def report_open_errors(self) -> Iterator[None]:
-        """Let go of the database, and say in words what is wrong with it, when it cannot be opened."""
+        """When opening fails, close the database and raise the error as a StorageError that says what is wrong."""
         try:
             yield
         except Exception as error:  # noqa: BLE001 - raised again
@@ -181,7 +181,7 @@ class JournalLocation:
 
 
 def _create_sqlite_engines(path: Path) -> tuple[Engine, Engine]:
-    """A writer that takes the write lock at once, and readers that never take it."""
+    """An engine for the writer, which takes the write lock at once, and one for readers, which never take it."""
     engines = []
     for begin in ("BEGIN IMMEDIATE", "BEGIN"):
         engine = create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False})
@@ -198,9 +198,9 @@ def _set_pragmas(connection: Any, _: Any) -> None:
 
 
 def _create_postgresql_engine(url: str) -> tuple[Engine, str]:
-    """The engine, and the database's name for people: without user, password or options.
+    """The engine, and the database's address for messages: without user, password or options.
 
-    Every reply is kept in its row, whatever its size: the machines that share the database share no folder.
+    Every reply is stored in its row, whatever its size: the machines that share the database share no folder.
     """
     hint = "give a folder or postgresql://user@host/database"
     try:

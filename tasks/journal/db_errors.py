@@ -1,4 +1,4 @@
-"""What a database error means for the person who reads it."""
+"""Database errors as messages that say what is wrong and what to do."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SQLITE_CODE_BY_ERRNO = {
 
 
 def to_storage_error(error: BaseException, where: str) -> StorageError | None:
-    """A StorageError for trouble with the disk or the server; None for anything else."""
+    """A StorageError for an error of the disk or the database server; None for any other error."""
     if isinstance(error, StorageError):
         return error
     if isinstance(error, OSError):
@@ -50,7 +50,7 @@ def to_storage_error(error: BaseException, where: str) -> StorageError | None:
 
 
 def is_retryable(error: BaseException) -> bool:
-    """True when the server only asks for another try, as after a deadlock (PostgreSQL's error class 40)."""
+    """True when the same transaction may succeed if tried again, as after a deadlock (PostgreSQL's error class 40)."""
     original = error.orig if isinstance(error, DBAPIError) else None
     return str(getattr(original, "sqlstate", None) or "").startswith("40")
 

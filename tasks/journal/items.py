@@ -1,4 +1,4 @@
-"""Items: what the source held, the shard each belongs to for good, and how each ended."""
+"""Items: what the source gave, the shard that each belongs to for good, and the state of each."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from mediamill.tasks.domain import Item
 from mediamill.tasks.journal.database import JournalDatabase
 from mediamill.tasks.journal.json_codec import text_to_path
 from mediamill.tasks.journal.planning import LOST_FILE, OpenShard, PlanContext, PlanCounts, plan_batch
+from mediamill.tasks.journal.sql_dialect import split_values
 from mediamill.tasks.journal.tables import items, shards
 
 PROMOTED_PREVIEW = "previews"
-"""What previews that are being made in full are marked with."""
-_AT_ONCE = 500
+"""``error_kind`` of previews that are being generated in full."""
 _KINDS_NEEDING_NEW_ANSWER = (
     "unknown",
     "bad_reply",
@@ -30,12 +30,12 @@ _KINDS_NEEDING_NEW_ANSWER = (
     "bad_picture",
     "link_expired",
 )
-"""Failures after which only a new answer helps: the old one is lost or useless."""
+"""Failures after which only a new reply helps: the old one is lost or useless."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShardWork:
-    """A shard with something to do: pending items of this run, or a part to be written again."""
+    """A shard with something to do: ``pending`` items of this run, or a part to be written again."""
 
     shard: int
     pending: int
@@ -49,11 +49,11 @@ class Items:
         self._open_shard: OpenShard | None = None
 
     async def plan(self, batch: Sequence[Item], shard_size: int, *, refresh: bool = False) -> PlanCounts:
-        """Take a batch of the source into the plan.
+        """Add a batch of the source to the plan.
 
-        New items get new shards. Changed, unfinished and transiently failed ones are pending again;
-        finished ones and permanent failures stay as they are, unless ``refresh`` buys them all again.
-        One batch is planned at a time.
+        New items get new shards. Changed, unfinished and transiently failed ones are pending again; finished ones
+        and permanent failures stay as they are, unless ``refresh`` makes all pending, to be paid for again.
+        Only one batch may be planned at a time.
         """
         journal, open_shard = self._journal, self._open_shard
         if open_shard is None or open_shard.run_id != journal.run_id:
@@ -63,10 +63,10 @@ class Items:
         return counts
 
     async def retry(self, kinds: set[str] | None) -> int:
-        """Make failed items pending again: all, or those of the given error kinds. How many.
+        """Make failed items pending again: all, or those of the given error kinds. Returns how many.
 
-        Where only a new answer helps, the item's ``sample`` is raised, so that it is bought anew. What an
-        earlier retry did not come to is taken up again, with the sample it was given then.
+        Where only a new reply helps, the item's ``sample`` is raised, so that it is sent and paid for again. Items
+        that an earlier retry left pending are included, with the sample they got then.
         """
         left_by_retry = and_(items.c.state == "pending", items.c.failure.is_not(None))
         conditions = [items.c.out_id == self._journal.out_id, or_(items.c.state == "failed", left_by_retry)]
@@ -80,18 +80,19 @@ class Items:
         return int(await self._journal.write(lambda connection: connection.execute(statement).rowcount))
 
     async def retry_ids(self, ids: Sequence[str], *, promoting: bool = False, kinds: Collection[str] = ()) -> int:
-        """Make these items pending in this run; their results stand until others come. How many.
+        """Make these items pending in this run; their results stay until new ones replace them. Returns how many.
 
         Args:
             ids: which items.
-            promoting: previews are to be made in full, which an ordinary run does not go on with.
-            kinds: only those whose last attempt at that ended so; what is lost is then bought anew.
+            promoting: the items are previews to be generated in full, which an ordinary run does not continue.
+            kinds: only those whose last attempt failed with one of these error kinds; where only a new reply helps,
+                it is paid for again.
         """
         count = 0
         needs_new_answer = items.c.error_kind.in_(sorted(set(kinds) & set(_KINDS_NEEDING_NEW_ANSWER)))
         values = {"sample": items.c.sample + case((needs_new_answer, 1), else_=0)} if kinds else {}
-        for start in range(0, len(ids), _AT_ONCE):
-            condition = and_(items.c.out_id == self._journal.out_id, items.c.item_id.in_(ids[start : start + _AT_ONCE]))
+        for chunk in split_values(ids):
+            condition = and_(items.c.out_id == self._journal.out_id, items.c.item_id.in_(chunk))
             if kinds:
                 condition = and_(condition, items.c.error_kind.in_(sorted(kinds)))
             new_values = {**values, "error_kind": PROMOTED_PREVIEW} if promoting else values
@@ -102,7 +103,7 @@ class Items:
         return count
 
     async def restore_unpromoted_previews(self) -> None:
-        """What a promotion did not come to stays as it is: it is for the next promotion to go on."""
+        """Mark previews that a promotion left pending as done again; the next promotion takes them up."""
         unfinished_promotions = (
             items.c.state == "pending",
             items.c.error_kind == PROMOTED_PREVIEW,
@@ -112,20 +113,24 @@ class Items:
         await self._journal.write(partial(_count_changed, statement=statement.values(state="done", error_kind=None)))
 
     async def mark_lost(self, ids: Sequence[str], *, now: bool = False) -> int:
-        """Items whose files are gone: pending again once the source names them, or ``now``. How many.
+        """Mark done items whose files are gone as pending. Returns how many.
 
-        Their rows stay, and their answers come from the journal or not at all.
+        Their results stay, and their replies come from the journal or not at all.
+
+        Args:
+            ids: which items.
+            now: make them pending in this run, and not only once the source names them.
         """
         count = 0
         values = {"state": "pending", "error_kind": LOST_FILE} | ({"seen_run": self._journal.run_id} if now else {})
-        for start in range(0, len(ids), _AT_ONCE):
-            condition = and_(items.c.out_id == self._journal.out_id, items.c.item_id.in_(ids[start : start + _AT_ONCE]))
+        for chunk in split_values(ids):
+            condition = and_(items.c.out_id == self._journal.out_id, items.c.item_id.in_(chunk))
             statement = update(items).where(condition, items.c.state == "done").values(**values)
             count += await self._journal.write(partial(_count_changed, statement=statement))
         return count
 
     async def find_shards_with_work(self) -> list[ShardWork]:
-        """The shards with pending items of this run, or whose part must be written again."""
+        """The shards with pending items of this run, and those whose part must be written again."""
         pending_counts = (
             select(items.c.shard, func.count().label("pending")).where(self._is_pending()).group_by(items.c.shard)
         )
@@ -140,7 +145,7 @@ class Items:
         return [ShardWork(int(shard), int(pending)) for shard, pending in rows]
 
     async def load_pending(self, shard: int) -> list[Item]:
-        """What this run still has to do in a shard, in the source's order."""
+        """The items of a shard that this run has still to do, in the source's order."""
         conditions = (items.c.shard == shard, self._is_pending())
         statement = select(items).where(*conditions).order_by(items.c.item_index)
         return await self._journal.read(lambda c: [_to_item(row) for row in c.execute(statement).mappings()])

@@ -1,4 +1,4 @@
-"""The journal: one database, and a view for each thing it remembers."""
+"""The journal: one database, and a view for each kind of record in it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mediamill.tasks.journal.runs import Runs
 
 
 class Journal(JournalDatabase):
-    """What was asked, answered and paid. Open one for each OUT in a process; safe to use from any thread."""
+    """The record of every request, reply, cost and outcome. One for each OUT in a process; safe from any thread."""
 
     def __init__(self, location: JournalLocation) -> None:
         super().__init__(location)

@@ -1,4 +1,4 @@
-"""Values as JSON text or bytes, exactly: what JSON lacks has a stand-in that the parts' schema turns back."""
+"""Values as JSON without loss: types that JSON lacks are encoded so that the parts' schema decodes them again."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _MAX_INT, _MIN_INT = 2**64 - 1, -(2**63)
 
 
 def dumps(value: Any) -> bytes:
-    """JSON: decimals as text, moments as microseconds, days in ISO format, bytes as hex.
+    """JSON: decimals as text, times as microseconds since the epoch, dates in ISO format, bytes as hex.
 
-    An integer that 64 bits cannot hold becomes text; what UTF-8 cannot say in a string is escaped.
+    An integer over 64 bits becomes text; what UTF-8 cannot encode in a string is escaped.
     """
     try:
         return orjson.dumps(value, default=_to_json_value, option=_OPTIONS)
@@ -27,8 +27,8 @@ def dumps(value: Any) -> bytes:
 
 
 def path_to_text(path: str) -> str:
-    """A path as text that any database takes: as it is, or quoted where its name is not UTF-8."""
-    return path if _is_utf8(path) else f"json:{json.dumps(path)}"
+    """A path as text that any database accepts: as it is, or JSON-quoted where it is not valid UTF-8."""
+    return path if is_utf8(path) else f"json:{json.dumps(path)}"
 
 
 def text_to_path(text: str) -> str:
@@ -56,7 +56,7 @@ def _to_microseconds(moment: datetime) -> int:
 
 def _to_encodable(value: Any) -> Any:
     if isinstance(value, str):
-        return value if _is_utf8(value) else value.encode("utf-8", "backslashreplace").decode()
+        return value if is_utf8(value) else value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, int) and not _MIN_INT <= value <= _MAX_INT:
         return str(value)
     if isinstance(value, Mapping):
@@ -66,7 +66,10 @@ def _to_encodable(value: Any) -> Any:
     return value
 
 
-def _is_utf8(text: str) -> bool:
+def is_utf8(text: str) -> bool:
+    """False for text that UTF-8 cannot encode, as file names with undecodable bytes (surrogate escapes) are."""
+    if text.isascii():
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -1,7 +1,7 @@
-"""The number of a journal's tables, and the steps that bring an older journal up to it.
+"""The version of a journal's tables, and the migrations that bring an older journal up to it.
 
-A migration adds: processes that have the journal open, of the version before too, go on with what they know. It is
-written out here and never changed, for ``tables`` says only what the tables are today.
+A migration only adds, because processes of the version before may have the journal open and must go on working. It is
+written out here in full and never changed, because ``tables`` describes the tables only as they are today.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from mediamill.tasks.journal.sql_dialect import lock_schema, upsert
 from mediamill.tasks.journal.tables import meta, metadata, migrations
 
 _VERSION_ROW = "format"
-"""The row of ``meta`` that holds the number; programs since the first version read it."""
+"""The row of ``meta`` that holds the version; every version of the program reads it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """A step to ``version`` from the one before."""
+    """A step to ``version`` from the version before."""
 
     version: int
     apply: Callable[[Connection], None]
 
 
 def _create_migrations_table(connection: Connection) -> None:
-    """When the journal came to which version, and by which program."""
+    """Add the table of migrations: when the journal came to which version, and by which program."""
     Table(
         "migrations",
         MetaData(),
@@ -45,16 +45,16 @@ MIGRATIONS: tuple[Migration, ...] = (Migration(2, _create_migrations_table),)
 
 
 def create_or_migrate(engine: Engine, where: str) -> None:
-    """Make the tables of a new journal, or bring those of an older one up to date: all of it or nothing.
+    """Create the tables of a new journal, or migrate an older one, in one transaction.
 
-    Whoever opens the journal at the same time waits until this is done.
+    Other processes that open the journal at the same time wait until this is done.
 
     Args:
         engine: of the writer.
-        where: the journal's name for people.
+        where: the journal's path or address, for messages.
 
     Raises:
-        StorageError: when a newer program has raised its version.
+        StorageError: when a newer program has written it.
     """
     with engine.begin() as connection:
         lock_schema(connection)
@@ -69,11 +69,11 @@ def create_or_migrate(engine: Engine, where: str) -> None:
             if migration.version > stored:
                 migration.apply(connection)
                 _record_version(connection, migration.version)
-        metadata.create_all(connection)  # tables that version 1 gained without a number of its own
+        metadata.create_all(connection)  # tables added to version 1 without a version of their own
 
 
 def read_version(connection: Connection) -> int | None:
-    """The version of the journal; None where there is no journal yet. One without a number is of version 1."""
+    """The journal's version; None where there is no journal yet. A journal without a stored version has version 1."""
     tables = inspect(connection).get_table_names()
     if meta.name in tables:
         value = connection.execute(select(meta.c.value).where(meta.c.name == _VERSION_ROW)).scalar()
@@ -83,10 +83,10 @@ def read_version(connection: Connection) -> int | None:
 
 
 def check_version(stored: int | None, where: str) -> None:
-    """Leave a newer journal alone.
+    """Refuse a journal that is newer than this program.
 
     Raises:
-        StorageError: when ``found`` is beyond what this program knows.
+        StorageError: when ``stored`` is a later version than this program knows.
     """
     if stored is not None and stored > _latest_version():
         raise StorageError(

@@ -1,4 +1,4 @@
-"""How items ended: a result or a failure each, written for all that wait at once, and read again for the parts."""
+"""Outcomes of items, a result or a failure each: written in batches, and read again for the parts."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from sqlalchemy import Connection, and_, bindparam, case, func, null, or_, selec
 from mediamill.tasks.domain import Failure, Item, Outcome
 from mediamill.tasks.journal.database import JournalDatabase
 from mediamill.tasks.journal.json_codec import dumps, text_to_path
+from mediamill.tasks.journal.planning import BOUND_ITEM
 from mediamill.tasks.journal.tables import items, shards
 
 
 class Outcomes:
-    """How the items of one OUT ended: their results and failures, as rows for the parts and in numbers."""
+    """The outcomes of one OUT's items: their results and failures, as rows for the parts and as counts."""
 
     def __init__(self, journal: JournalDatabase) -> None:
         self._journal = journal
 
     async def record(self, item: Item, shard: int, outcome: Outcome, payload: Mapping[str, Any]) -> None:
-        """How an item ended. A failure never replaces a result for unchanged input.
+        """Record an item's outcome. A failure never replaces a result for unchanged input.
 
         Args:
             item: as planned.
-            shard: its shard; its part is to be written again.
-            outcome: decides the state.
+            shard: its shard, which becomes dirty.
+            outcome: decides the item's state.
             payload: the row for the part, by column name.
         """
         failure = outcome if isinstance(outcome, Failure) else None
@@ -41,11 +42,11 @@ class Outcomes:
         await self._journal.write_batched(record_failures if failure else record_results, row)
 
     def stream_results(self, shard: int) -> Iterator[bytes]:
-        """The rows of a shard's results as JSON, streamed in the source's order."""
+        """A shard's results as rows in JSON, in the source's order."""
         return self._stream_shard(select(items.c.result).where(items.c.result.is_not(None)), shard)
 
     def stream_failures(self, shard: int) -> Iterator[bytes]:
-        """The rows of a shard's failures as JSON, streamed in the source's order."""
+        """A shard's failures as rows in JSON, in the source's order."""
         return self._stream_shard(select(items.c.failure).where(items.c.state == "failed"), shard)
 
     def _stream_shard(self, statement: Any, shard: int) -> Iterator[bytes]:
@@ -54,7 +55,7 @@ class Outcomes:
             yield row[0]
 
     def count_by_state(self) -> dict[tuple[str, str | None], int]:
-        """How many items are in each state and, among the failed, of each error kind."""
+        """The number of items by state and, for failed ones, error kind."""
         statement = (
             select(items.c.state, items.c.error_kind, func.count())
             .where(items.c.out_id == self._journal.out_id)
@@ -68,7 +69,7 @@ class Outcomes:
         return counts
 
     def sample_failures(self, kind: str, limit: int) -> list[dict[str, Any]]:
-        """A few failures of one kind, for summaries."""
+        """The first failures of one kind, at most ``limit``, for summaries."""
         statement = select(items.c.failure).where(
             items.c.out_id == self._journal.out_id, items.c.state == "failed", items.c.error_kind == kind
         )
@@ -78,7 +79,7 @@ class Outcomes:
         return [orjson.loads(row[0]) for row in rows]
 
     def sample_results(self, limit: int) -> list[dict[str, Any]]:
-        """The first results, shard by shard, for the report."""
+        """The first results, at most ``limit``, shard by shard, for the report."""
         statement = select(items.c.result).where(items.c.out_id == self._journal.out_id, items.c.result.is_not(None))
         rows = self._journal.read_blocking(
             lambda c: c.execute(statement.order_by(items.c.shard, items.c.item_index).limit(limit)).all()
@@ -86,7 +87,7 @@ class Outcomes:
         return [orjson.loads(row[0]) for row in rows]
 
     def find_finished(self, ids: Sequence[str]) -> dict[str, str]:
-        """The fingerprints of those of ``ids`` that need nothing more, for quotes."""
+        """The fingerprints, by item id, of those of ``ids`` that a run would leave as they are; for quotes."""
         columns = select(items.c.item_id, items.c.fingerprint)
         is_finished = or_(items.c.state == "done", and_(items.c.state == "failed", items.c.transient == 0))
         condition = and_(items.c.out_id == self._journal.out_id, items.c.item_id.in_(ids), is_finished)
@@ -94,19 +95,19 @@ class Outcomes:
         return {str(item_id): str(fingerprint) for item_id, fingerprint in rows}
 
     def stream_all_results(self) -> Iterator[bytes]:
-        """The rows of all results as JSON, those that are being replaced too."""
+        """Every result as a row in JSON, also of items that are pending again."""
         statement = select(items.c.result).where(items.c.out_id == self._journal.out_id, items.c.result.is_not(None))
         for row in self._journal.stream(statement):
             yield row[0]
 
     def stream_done_results(self) -> Iterator[bytes]:
-        """The rows of all results as JSON, streamed."""
+        """The result of every item that is done, as a row in JSON."""
         statement = select(items.c.result).where(items.c.out_id == self._journal.out_id, items.c.state == "done")
         for row in self._journal.stream(statement):
             yield row[0]
 
     def find_locations(self, ids: Sequence[str] | None = None) -> dict[str, str | None]:
-        """Where each item that has a result is, its path or URL by its id; of a few of them, or of all."""
+        """The path or URL, by item id, of every item that has a result, or of those of ``ids`` that do."""
         statement = select(items.c.item_id, items.c.location).where(
             items.c.out_id == self._journal.out_id, items.c.result.is_not(None)
         )
@@ -117,7 +118,7 @@ class Outcomes:
         }
 
     def stream_flagged_ids(self) -> Iterator[str]:
-        """The ids of items whose results carry flags; read from the results themselves."""
+        """The ids of items whose results have flags; read from the results themselves."""
         statement = select(items.c.item_id, items.c.result).where(
             items.c.out_id == self._journal.out_id, items.c.result.is_not(None), items.c.state.in_(("done", "pending"))
         )
@@ -127,13 +128,13 @@ class Outcomes:
 
 
 def record_results(connection: Connection, rows: Sequence[dict[str, Any]]) -> Sequence[None]:
-    """Results; their shards' parts are to be written again."""
+    """Record results; their shards become dirty."""
     connection.execute(_RECORD_RESULT, rows)
     return _mark_shards_dirty(connection, rows)
 
 
 def record_failures(connection: Connection, rows: Sequence[dict[str, Any]]) -> Sequence[None]:
-    """Failures; a result for unchanged input stands, and the kind tells how the attempt to replace it ended."""
+    """Record failures. A result for unchanged input stays, with the kind of error that kept it from being replaced."""
     connection.execute(_RECORD_FAILURE, rows)
     return _mark_shards_dirty(connection, rows)
 
@@ -144,10 +145,9 @@ def _mark_shards_dirty(connection: Connection, rows: Sequence[dict[str, Any]]) -
     return [None] * len(rows)
 
 
-_BOUND_ITEM = (items.c.out_id == bindparam("b_out"), items.c.item_id == bindparam("b_item"))
 _RECORD_RESULT = (
     update(items)
-    .where(*_BOUND_ITEM)
+    .where(*BOUND_ITEM)
     .values(
         state="done",
         error_kind=null(),
@@ -160,7 +160,7 @@ _RECORD_RESULT = (
 _RESULT_IS_CURRENT = and_(items.c.result.is_not(None), items.c.result_fingerprint == items.c.fingerprint)
 _RECORD_FAILURE = (
     update(items)
-    .where(*_BOUND_ITEM)
+    .where(*BOUND_ITEM)
     .values(
         state=case((_RESULT_IS_CURRENT, "done"), else_="failed"),
         error_kind=bindparam("error_kind"),

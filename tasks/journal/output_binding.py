@@ -13,7 +13,7 @@ import orjson
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
 from mediamill.tasks.errors import StorageError, UsageError
-from mediamill.tasks.journal.blobs import sync_folder
+from mediamill.tasks.journal.blobs import sync_path
 from mediamill.tasks.journal.database import JournalDatabase
 from mediamill.tasks.journal.tables import items, outs, shards
 
@@ -22,7 +22,7 @@ _ID_FILE = "out_id"
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """What OUT is bound to. ``replace`` may change all but the first two."""
+    """What OUT is bound to. ``replace`` may change all but the source's root and the capability."""
 
     root: str
     capability: str
@@ -32,52 +32,59 @@ class Binding:
 
     @classmethod
     def from_values(cls, root: str, capability: str, provider: str, model: str, params: Mapping[str, Any]) -> Binding:
-        """A binding from plain values; parameters in a canonical order."""
+        """A binding whose parameters are JSON with sorted keys."""
         return cls(root, capability, provider, model, orjson.dumps(params, option=orjson.OPT_SORT_KEYS).decode())
 
 
 class Output:
-    """The OUT this journal was opened for."""
+    """The OUT for which the journal was opened: its id, binding, last job and schemas."""
 
     def __init__(self, journal: JournalDatabase) -> None:
         self._journal = journal
 
     def load_id(self, out: Path) -> bool:
-        """Find the OUT's id, which stands beside its parts; False when it was never bound."""
+        """Read the OUT's id, which is stored in its folder; False when it was never bound."""
         out_id = _read_out_id(out)
         self._journal.out_id = out_id or self._journal.out_id
         return out_id is not None
 
     async def bind(
-        self, out: Path, binding: Binding, job: Mapping[str, Any], *, replace: bool, once: bool = False
+        self, out: Path, binding: Binding, job: Mapping[str, Any], *, replace: bool, this_run_only: bool = False
     ) -> None:
         """Bind OUT, or check that it is bound to the same.
 
         Args:
-            out: the folder.
-            binding: what the run is about to use.
+            out: the folder of results.
+            binding: what the run uses.
             job: the job as JSON, for ``retry``.
-            replace: let provider, model and parameters change; every item is then done again.
-            once: other ones hold for this run alone, and OUT stays bound to its own.
+            replace: allow another provider, model and parameters; every item is then done again.
+            this_run_only: allow them for this run alone; OUT's binding stays as it is.
 
         Raises:
-            UsageError: naming what differs; also when OUT's results are in another journal.
+            UsageError: naming what differs; also when OUT's results belong to another journal.
             StorageError: when OUT cannot be written.
         """
         self._journal.out_id = ensure_out_id(out)
         await self._journal.write(
-            lambda connection: self._bind(connection, out, binding, job, replace=replace, once=once)
+            lambda connection: self._bind(connection, out, binding, job, replace=replace, this_run_only=this_run_only)
         )
 
     def _bind(
-        self, connection: Connection, out: Path, binding: Binding, job: Mapping[str, Any], *, replace: bool, once: bool
+        self,
+        connection: Connection,
+        out: Path,
+        binding: Binding,
+        job: Mapping[str, Any],
+        *,
+        replace: bool,
+        this_run_only: bool,
     ) -> None:
         values = {name: getattr(binding, name) for name in Binding.__slots__}
         values["job"] = orjson.dumps(job).decode()
         condition = outs.c.out_id == self._journal.out_id
         row = connection.execute(select(outs).where(condition)).mappings().first()
         if row is None:
-            if any(out.glob("results/part-*.parquet")):  # they would be taken for a crashed run's and removed
+            if any(out.glob("results/part-*.parquet")):  # a run would remove them as left by a crashed run
                 raise UsageError(f"{out} was made with another journal", hint="name it with --journal")
             connection.execute(insert(outs).values(out_id=self._journal.out_id, **values))
             return
@@ -88,7 +95,7 @@ class Output:
                 raise UsageError(
                     f"{out} holds the results of another {what} ({row[name]})", hint="choose another --out"
                 )
-        if different and once and not replace:
+        if different and this_run_only and not replace:
             return
         if different and not replace:
             names = ", ".join(f"{n} was {row[n]}" for n in different)
@@ -102,12 +109,12 @@ class Output:
             )
 
     def load_job(self) -> dict[str, Any] | None:
-        """The job OUT was last run with; None when it was never bound."""
+        """The job of OUT's last run; None when OUT was never bound."""
         row = self._load_row()
         return None if row is None else dict(orjson.loads(row["job"]))
 
     def load_binding(self) -> Binding | None:
-        """What OUT is bound to."""
+        """What OUT is bound to; None when it was never bound."""
         row = self._load_row()
         return None if row is None else Binding(**{name: row[name] for name in Binding.__slots__})
 
@@ -117,12 +124,12 @@ class Output:
         return None if row is None or row["schema"] is None else (row["schema"], row["row_schema"])
 
     async def freeze_schemas(self, schema: bytes, row_schema: bytes) -> None:
-        """Freeze the schemas. Parts written under another one are to be written again."""
+        """Store the schemas for all later parts. Every shard becomes dirty, so that its parts are written with them."""
 
         def store_schemas(connection: Connection) -> None:
-            mine = outs.c.out_id == self._journal.out_id
-            connection.execute(update(outs).where(mine).values(schema=schema, row_schema=row_schema))
-            connection.execute(update(shards).where(shards.c.out_id == self._journal.out_id).values(dirty=1))
+            out_id = self._journal.out_id
+            connection.execute(update(outs).where(outs.c.out_id == out_id).values(schema=schema, row_schema=row_schema))
+            connection.execute(update(shards).where(shards.c.out_id == out_id).values(dirty=1))
 
         await self._journal.write(store_schemas)
 
@@ -132,7 +139,7 @@ class Output:
 
 
 def ensure_out_id(out: Path) -> str:
-    """The OUT's id, which stands beside its parts for good; made now where there is none.
+    """The OUT's id, stored in its folder for good; a new one where there is none.
 
     Raises:
         StorageError: when it cannot be written.
@@ -147,7 +154,7 @@ def ensure_out_id(out: Path) -> str:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(id_path)
-        sync_folder(id_path.parent)
+        sync_path(id_path.parent)
     except OSError as error:
         raise StorageError(f"{id_path}: {error.strerror or error}", hint="choose another --out") from None
     return out_id

@@ -24,9 +24,9 @@ _MAX_TRIES, _PAUSE_SECONDS = 6, 0.05
 
 
 class OutLock:
-    """Held for as long as a run works on OUT; the system drops it when the process dies.
+    """Held for as long as a run works on OUT; the operating system releases it when the process dies.
 
-    ``token`` is higher than that of every earlier holder; a part commits only under the highest.
+    ``token`` is higher than that of every earlier owner; parts are committed only under the highest.
     """
 
     def __init__(self, file: IO[str], token: int) -> None:
@@ -66,15 +66,15 @@ class OutLock:
         return cls(file, token)
 
     def release(self) -> None:
-        """Let the next run in."""
+        """Release the lock, so that the next run may take it."""
         if not self._file.closed:
-            with contextlib.suppress(OSError):  # what it says counts only while it is held
+            with contextlib.suppress(OSError):  # its content means something only while the lock is held
                 self._file.truncate(0)
             _close(self._file)
 
 
 def _try_to_lock(file: IO[str]) -> bool:
-    """Try for a moment, because whoever asks who holds OUT holds it while asking."""
+    """Try for a moment, because ``describe_owner`` holds the lock briefly while it looks."""
     for _ in range(_MAX_TRIES):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -91,7 +91,7 @@ def _close(file: IO[str]) -> None:
 
 
 def describe_owner(out: Path) -> str | None:
-    """Who works on OUT now, in words; None when nobody does."""
+    """The run that works on OUT now, in words; None when there is none."""
     path = out / ".journal" / "lock"
     try:
         with path.open(encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""Parts: the Parquet files that count, committed under the fencing token of OUT's lock."""
+"""Parts: the Parquet files that belong to OUT, committed under the fencing token of OUT's lock."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from mediamill.tasks.journal.tables import leases, parts, shards
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A committed part. ``rows`` 0 means that there is no file."""
+    """A part: its kind (results, failures or calls) and the name, rows, size and SHA-256 of its file.
+
+    With 0 ``rows`` there is no file.
+    """
 
     kind: str
     name: str
@@ -30,7 +33,7 @@ class Parts:
         self._journal = journal
 
     async def commit(self, written: list[Part], token: int, *, shard: int | None = None) -> None:
-        """Make files that are in place count; a shard's are then no longer dirty.
+        """Record files that are in place as parts of OUT; ``shard``, if given, is then no longer dirty.
 
         Raises:
             OutBusy: when another run has taken OUT over since (its fencing token is higher).
@@ -57,11 +60,11 @@ class Parts:
             }
             connection.execute(upsert(connection, parts, ("rows", "bytes", "sha256")), row)
         if shard is not None:
-            is_this_shard = (shards.c.out_id == out_id, shards.c.shard == shard)
-            connection.execute(update(shards).where(*is_this_shard).values(dirty=0))
+            this_shard = (shards.c.out_id == out_id, shards.c.shard == shard)
+            connection.execute(update(shards).where(*this_shard).values(dirty=0))
 
     def load_all(self) -> list[Part]:
-        """Every part that counts."""
+        """Every committed part, by kind and name."""
         columns = (parts.c.kind, parts.c.name, parts.c.rows, parts.c.bytes, parts.c.sha256)
         statement = select(*columns).where(parts.c.out_id == self._journal.out_id).order_by(parts.c.kind, parts.c.name)
         return [
@@ -69,7 +72,7 @@ class Parts:
         ]
 
     async def mark_dirty(self, names: set[str]) -> None:
-        """Mark shards as to be written again because their files are not what was committed."""
+        """Mark shards as dirty, because their files differ from what was committed."""
         numbers = [int(name) for name in names]
         conditions = (shards.c.out_id == self._journal.out_id, shards.c.shard.in_(numbers))
         await self._journal.write(
@@ -78,5 +81,5 @@ class Parts:
 
 
 def _select_token(name: str) -> Select[tuple[int]]:
-    """The highest token, held still until the commit."""
+    """A select of the highest token, which locks its row until the commit."""
     return select(leases.c.token).where(leases.c.name == name).with_for_update()

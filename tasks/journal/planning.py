@@ -1,4 +1,4 @@
-"""Planning: each batch of the source against what the journal knows of its items."""
+"""Planning: compares each batch of the source with what the journal knows of its items."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from sqlalchemy import Connection, and_, bindparam, func, insert, select, update
 
 from mediamill.tasks.domain import Item
 from mediamill.tasks.journal.json_codec import dumps, path_to_text
+from mediamill.tasks.journal.sql_dialect import split_values
 from mediamill.tasks.journal.tables import items, shards
 
 LOST_FILE = "lost"
-"""The kind of items whose result stands and whose file is gone."""
-_CHUNK = 500
+"""``error_kind`` of items that have a result whose file is gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlanCounts:
-    """What a batch of the plan brought; ``duplicates`` as (item id, first index, second index)."""
+    """How many items of a batch are new, changed, retried or kept; ``duplicates`` as (item id, first, second index)."""
 
     new: int
     changed: int
@@ -30,7 +30,7 @@ class PlanCounts:
 
 @dataclass(frozen=True, slots=True)
 class OpenShard:
-    """The shard that a run is filling with new items; an earlier run's shards take none."""
+    """The shard to which a run adds new items; an earlier run's shards get none."""
 
     run_id: str
     shard: int
@@ -39,7 +39,7 @@ class OpenShard:
 
 @dataclass(frozen=True, slots=True)
 class PlanContext:
-    """What a batch is planned for."""
+    """The OUT and run for which a batch is planned, and how."""
 
     out_id: str
     run_id: str
@@ -49,7 +49,7 @@ class PlanContext:
 
 
 def plan_batch(connection: Connection, context: PlanContext, batch: Sequence[Item]) -> tuple[PlanCounts, OpenShard]:
-    """Take a batch into the plan; how the plan goes on counts only once this is committed."""
+    """Add a batch to the plan. The open shard returned is valid only once this transaction is committed."""
     known = _select_known(connection, context.out_id, [i.item_id for i in batch])
     open_shard, new, requeued, unchanged = context.open_shard, [], [], []
     duplicates: list[tuple[str, int, int]] = []
@@ -58,10 +58,8 @@ def plan_batch(connection: Connection, context: PlanContext, batch: Sequence[Ite
     for item in batch:
         row = known.get(item.item_id)
         if item.item_id in first_index or (row is not None and row["seen_run"] == context.run_id):
-            earlier = (
-                first_index[item.item_id] if item.item_id in first_index else row["item_index"] if row else item.index
-            )
-            duplicates.append((item.item_id, earlier, item.index))
+            seen_index = row["item_index"] if row else item.index
+            duplicates.append((item.item_id, first_index.get(item.item_id, seen_index), item.index))
             continue
         first_index[item.item_id] = item.index
         if row is None:
@@ -70,8 +68,8 @@ def plan_batch(connection: Connection, context: PlanContext, batch: Sequence[Ite
             continue
         different = row["fingerprint"] != item.fingerprint
         if different or context.refresh or row["state"] == "pending" or row["transient"]:
-            must_generate = different or context.refresh
-            kind = None if must_generate and row["error_kind"] == LOST_FILE else row["error_kind"]
+            needs_new_result = different or context.refresh
+            kind = None if needs_new_result and row["error_kind"] == LOST_FILE else row["error_kind"]
             requeued.append(_to_requeued_row(item, row["sample"] + (1 if context.refresh else 0), kind))
             changed += different
             retried += not different
@@ -98,14 +96,14 @@ def _select_known(connection: Connection, out_id: str, ids: Sequence[str]) -> di
         items.c.error_kind,
     )
     known: dict[str, Mapping[str, Any]] = {}
-    for start in range(0, len(ids), _CHUNK):
-        condition = and_(items.c.out_id == out_id, items.c.item_id.in_(ids[start : start + _CHUNK]))
+    for chunk in split_values(ids):
+        condition = and_(items.c.out_id == out_id, items.c.item_id.in_(chunk))
         known.update({r["item_id"]: r for r in connection.execute(select(*columns).where(condition)).mappings()})
     return known
 
 
 def _add_to_shard(connection: Connection, context: PlanContext, open_shard: OpenShard) -> OpenShard:
-    """Room for one more new item, in a new shard when there is none."""
+    """The open shard with one more item in it; a new one when it is full or there is none."""
     if open_shard.shard >= 0 and open_shard.size < context.shard_size:
         return replace(open_shard, size=open_shard.size + 1)
     statement = select(func.max(shards.c.shard)).where(shards.c.out_id == context.out_id)
@@ -145,6 +143,7 @@ def _to_requeued_row(item: Item, sample: int, kind: str | None) -> dict[str, Any
 
 
 BOUND_ITEM = (items.c.out_id == bindparam("b_out"), items.c.item_id == bindparam("b_item"))
+"""Selects the item whose OUT and id are bound as ``b_out`` and ``b_item``."""
 _MARK_SEEN = update(items).where(*BOUND_ITEM).values(seen_run=bindparam("b_run"))
 _REQUEUE = (
     update(items)

@@ -1,4 +1,4 @@
-"""Runs: when each began, and how it ended."""
+"""Runs: when each started, and how it ended."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Runs:
         self._journal = journal
 
     async def start(self, run_id: str) -> None:
-        """A run begins; it is the one this journal writes for."""
+        """Record a run's start; from now on this journal writes for it."""
         self._journal.keep_leases(run_id)
         row = {"run_id": run_id, "out_id": self._journal.out_id, "started_at": time.time_ns() // 1000}
         await self._journal.write(lambda connection: connection.execute(insert(runs), row))
 
     async def finish(self, state: str, summary: Mapping[str, Any]) -> None:
-        """The run has published everything; so earlier runs that never could are closed as well."""
+        """Record the run's end, after it has published everything; unfinished earlier runs are closed as crashed."""
         columns = {"finished_at": time.time_ns() // 1000}
         unfinished = (runs.c.out_id == self._journal.out_id, runs.c.finished_at.is_(None))
         summary_json = orjson.dumps(summary).decode()
@@ -40,7 +40,7 @@ class Runs:
         await self._journal.write(end_runs)
 
     def load_endpoint_runs(self) -> list[tuple[int, dict[str, Any]]]:
-        """The runs that had an endpoint to pay by the hour: when each began (microseconds), and its summary."""
+        """The runs that paid for an endpoint by the hour: when each started (microseconds), and its summary."""
         statement = select(runs.c.started_at, runs.c.summary).where(
             runs.c.out_id == self._journal.out_id, runs.c.summary.is_not(None)
         )
@@ -49,7 +49,7 @@ class Runs:
         return [(started, summary) for started, summary in summaries if Decimal(summary.get("endpoint_usd") or 0)]
 
     def load_last(self) -> dict[str, Any] | None:
-        """The latest run; ``finished_at`` None while it runs or when it crashed."""
+        """The latest run's row; ``finished_at`` is None while it runs or when it crashed. None without a run."""
         statement = (
             select(runs).where(runs.c.out_id == self._journal.out_id).order_by(runs.c.started_at.desc()).limit(1)
         )

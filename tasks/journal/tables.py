@@ -1,8 +1,8 @@
 """The journal's tables, the same on SQLite and PostgreSQL.
 
-Money is text holding an exact decimal; times are microseconds since the epoch, UTC; lists and mappings
-are JSON text. Everything that belongs to one OUT carries its ``out_id``; Asks, file hashes and learned
-limits are shared by every OUT that uses the journal. Whoever changes a table adds a migration, see ``migrations``.
+Money is text holding an exact decimal; times are microseconds since the epoch, UTC; lists and mappings are JSON text.
+Everything that belongs to one OUT has its ``out_id``; Asks, file hashes, cut points and learned limits are shared by
+every OUT that uses the journal. A change of a table needs a migration, see ``migrations``.
 """
 
 from __future__ import annotations

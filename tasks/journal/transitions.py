@@ -1,4 +1,4 @@
-"""Attempts on their way, each step done for all that wait at once: a few statements a batch, not a few an Ask."""
+"""The steps of an attempt, each for a whole batch at once: a few statements for a batch, not a few for each Ask."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from sqlalchemy import Connection, Update, bindparam, case, insert, null, select
 
 from mediamill.tasks.errors import CallFailed
 from mediamill.tasks.journal.claims import BOUND_ASK, CHANGED_BY_OTHER_OUT
+from mediamill.tasks.journal.sql_dialect import split_values
 from mediamill.tasks.journal.tables import asks, attempts
-
-_CHUNK = 500
 
 
 @dataclass(frozen=True, slots=True)
 class NewAttempt:
-    """One request about to be sent. ``cost_max`` is the most it can cost; None when that cannot be stated."""
+    """A request about to be sent. ``cost_max`` is the maximum it can cost; None when there is no known maximum."""
 
     call_id: str
     out_id: str
@@ -37,9 +36,9 @@ class NewAttempt:
 
 @dataclass(frozen=True, slots=True)
 class AttemptEnd:
-    """How an attempt ended: the columns of its row, and the state of its Asks.
+    """How an attempt ended: the columns of its row, and the new state of its Asks.
 
-    ``before`` is what an Ask still claimed falls back to when its owner lets go of it, or dies.
+    ``before`` is the state to which an Ask that is still claimed returns when its owner releases it or dies.
     """
 
     call_id: str
@@ -51,7 +50,7 @@ class AttemptEnd:
 
 
 def record_sending(connection: Connection, new_attempts: Sequence[tuple[NewAttempt, Sequence[str]]]) -> Sequence[None]:
-    """The attempts' rows appear and their Asks are on the way.
+    """Insert the attempts' rows and mark their Asks as being sent.
 
     Raises:
         CallFailed: when an Ask is no longer claimed by the attempt's run; then nothing may be sent.
@@ -70,36 +69,36 @@ def record_sending(connection: Connection, new_attempts: Sequence[tuple[NewAttem
 
 
 def record_accepted(connection: Connection, ends: Sequence[AttemptEnd]) -> Sequence[None]:
-    """Jobs that the provider has taken on."""
+    """Record jobs that the provider has accepted."""
     return _record_ends(connection, ends, _RECORD_ACCEPTED)
 
 
 def record_replies(connection: Connection, ends: Sequence[AttemptEnd]) -> Sequence[None]:
-    """Replies, as they came."""
+    """Record raw replies."""
     return _record_ends(connection, ends, _RECORD_REPLY)
 
 
 def record_rejections(connection: Connection, ends: Sequence[AttemptEnd]) -> Sequence[None]:
-    """Refusals: nothing billed."""
+    """Record rejected attempts, which are not billed."""
     return _record_ends(connection, ends, _RECORD_REJECTION)
 
 
 def record_unknown(connection: Connection, ends: Sequence[AttemptEnd]) -> Sequence[None]:
-    """Attempts whose outcome nobody knows."""
+    """Record attempts whose outcome is not known."""
     return _record_ends(connection, ends, _RECORD_UNKNOWN)
 
 
 def record_costs(connection: Connection, costs: Sequence[dict[str, Any]]) -> Sequence[None]:
-    """Usage and cost of parsed replies."""
+    """Record usage and cost of parsed replies."""
     connection.execute(_RECORD_COST, costs)
     return [None] * len(costs)
 
 
 def fetch_attempts(connection: Connection, call_ids: Sequence[str]) -> Sequence[dict[str, Any]]:
-    """Whole attempt rows. Read by the writer, so that they include what was just written."""
+    """Complete attempt rows, read by the writer so that they include what was just written."""
     rows: dict[str, dict[str, Any]] = {}
-    for start in range(0, len(call_ids), _CHUNK):
-        statement = select(attempts).where(attempts.c.call_id.in_(call_ids[start : start + _CHUNK]))
+    for chunk in split_values(call_ids):
+        statement = select(attempts).where(attempts.c.call_id.in_(chunk))
         rows.update({row["call_id"]: dict(row) for row in connection.execute(statement).mappings()})
     return [rows[call_id] for call_id in call_ids]
 
@@ -146,7 +145,7 @@ _CHANGED_IN = case((attempts.c.out_id == bindparam("b_out"), bindparam("b_run"))
 _MARK_SENDING = (
     update(asks).where(*BOUND_ASK, asks.c.state == "claimed").values(state="sending", call_id=bindparam("b_call"))
 )
-_MOVE_ASKS = (  # a reply that comes after an heir has sent again is kept with its own attempt, and moves nothing
+_MOVE_ASKS = (  # a late reply, after the next owner has sent again, is kept with its attempt and changes no Ask
     update(asks)
     .where(asks.c.key == bindparam("b_key"), asks.c.call_id == bindparam("b_call"))
     .values(state=bindparam("state"), before=bindparam("before"), remote_id=bindparam("remote_id"))
@@ -154,7 +153,9 @@ _MOVE_ASKS = (  # a reply that comes after an heir has sent again is kept with i
 _RECORD_ACCEPTED = _update_attempt()
 _RECORD_REPLY = _update_attempt(
     "http_status", "latency_ms", "request_id", "reply_status", "reply_headers", "reply_body", "reply_blob"
-).values(error_kind=null(), error_message=null(), cost_basis=null())  # it may have been thought lost
+).values(
+    error_kind=null(), error_message=null(), cost_basis=null()
+)  # the attempt may have been recorded as unknown before
 _RECORD_REJECTION = _update_attempt(
     "http_status", "error_kind", "error_message", "latency_ms", "request_id", "cost_usd", "cost_basis"
 )

@@ -1,4 +1,4 @@
-"""The only writer: a thread that runs whatever waits as one transaction (group commit)."""
+"""The only writer: a thread that runs all waiting operations in one transaction (group commit)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, Engine
 
@@ -15,11 +15,8 @@ from mediamill.tasks import fault_injection
 from mediamill.tasks.errors import StorageError
 from mediamill.tasks.journal.db_errors import is_retryable, to_storage_error
 
-P = TypeVar("P")
-T = TypeVar("T")
-
 Handler: TypeAlias = Callable[[Connection, Sequence[Any]], Sequence[Any]]
-"""Does every waiting operation of its kind at once: parameters in, one result each out, in order."""
+"""Does all waiting operations of its kind at once: takes their parameters, returns one result each, in order."""
 
 _MAX_TRIES = 5
 
@@ -47,9 +44,9 @@ class _Operation:
 class Writer:
     """Queues operations from any thread or loop; each resolves once its transaction is durable.
 
-    Operations of one kind that wait together are handed to their handler together, so that a thousand
-    small records cost a few statements. Within a batch, kinds may run in any order: an operation that
-    leans on another must wait for it first.
+    Waiting operations with the same handler are passed to it together, so that a thousand small records cost a few
+    statements. Within a batch, handlers may run in any order: an operation that depends on another must await it
+    first.
     """
 
     def __init__(self, engine: Engine, where: str) -> None:
@@ -64,27 +61,27 @@ class Writer:
         self._thread.start()
 
     async def submit(self, handler: Handler, parameter: Any) -> Any:
-        """Do one operation of a kind; its result, once it is durable."""
+        """Do one operation by its handler; its result, once it is durable."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         self._put(_Operation(handler, parameter, loop, future))
         return await future
 
     def submit_blocking(self, handler: Handler, parameter: Any) -> Any:
-        """The same, blocking, for code without a loop."""
+        """The same as :meth:`submit`, blocking, for code without an event loop."""
         future: Future[Any] = Future()
         self._put(_Operation(handler, parameter, None, future))
         return future.result()
 
     def repeat_every(self, seconds: float, handler: Handler, parameter: Any) -> None:
-        """Do an operation again and again, beside whatever waits; its failures are left to the others to tell."""
+        """Repeat an operation, in the transactions of others. Its errors are dropped: other operations show them."""
         with self._changed:
             self._periodic = (seconds, handler, parameter)
             self._due = time.monotonic() + seconds
             self._changed.notify()
 
     def close(self) -> None:
-        """Run everything that waits, then end the thread."""
+        """Run all waiting operations, then end the thread."""
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -113,7 +110,7 @@ class Writer:
             _resolve(batch)
 
     def _transact(self, batch: list[_Operation], tries: int = 1) -> None:
-        """One transaction for all; when it fails, one for each, so that a bad operation fails alone."""
+        """Run a batch in one transaction; when that fails, one for each operation, so that a bad one fails alone."""
         try:
             self._commit(batch)
         except Exception as error:  # noqa: BLE001 - the thread must outlive any operation
@@ -151,7 +148,7 @@ def _set_error(batch: list[_Operation], error: BaseException) -> None:
 
 
 def _resolve(batch: list[_Operation]) -> None:
-    """Wake each loop once, whatever the number of its operations."""
+    """Resolve operations; each event loop is woken once, whatever the number of its operations."""
     by_loop: dict[asyncio.AbstractEventLoop, list[_Operation]] = {}
     for operation in batch:
         if operation.loop is None:

@@ -1,9 +1,8 @@
-"""Files that are either whole or not there: written aside, synced, renamed, the folder synced."""
+"""Files that are either complete or absent: written to a temporary file, synced, renamed, the folder synced."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,11 +13,12 @@ import orjson
 
 from mediamill.tasks import fault_injection
 from mediamill.tasks.errors import StorageError
+from mediamill.tasks.journal.blobs import sync_path
 
 
 @contextmanager
 def write_atomically(out: Path, target: Path) -> Iterator[Path]:
-    """A path under OUT/.tmp to write to; it becomes ``target`` when the block ends well.
+    """Yield a path under OUT/.tmp to write to; it becomes ``target`` when the block ends without an error.
 
     Raises:
         StorageError: when the disk is full, read-only or gone.
@@ -29,10 +29,10 @@ def write_atomically(out: Path, target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         fault_injection.failpoint("part.write.before")
         yield temporary
-        _sync_path(temporary)
+        sync_path(temporary)
         fault_injection.failpoint("part.rename.before")
         temporary.replace(target)
-        _sync_path(target.parent)
+        sync_path(target.parent)
         fault_injection.failpoint("part.rename.after")
     except OSError as error:
         raise StorageError(f"{target}: {error.strerror or error}", hint="free the disk, then run again") from None
@@ -42,7 +42,7 @@ def write_atomically(out: Path, target: Path) -> Iterator[Path]:
 
 
 def remove_file(target: Path) -> None:
-    """Remove a file for good, if it is there.
+    """Remove a file durably, if it exists.
 
     Raises:
         StorageError: when it cannot be removed.
@@ -50,13 +50,13 @@ def remove_file(target: Path) -> None:
     try:
         if target.exists():
             target.unlink()
-            _sync_path(target.parent)
+            sync_path(target.parent)
     except OSError as error:
         raise StorageError(f"{target}: {error.strerror or error}") from None
 
 
 def write_json(out: Path, target: Path, content: Mapping[str, Any]) -> Path:
-    """Write JSON as a whole file, keys in a fixed order.
+    """Write a JSON file atomically, with sorted keys.
 
     Raises:
         StorageError: when the disk is full, read-only or gone.
@@ -71,11 +71,3 @@ def hash_file(path: Path) -> str:
     """The SHA-256 (hex) of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync_path(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -13,6 +13,8 @@ from urllib.parse import unquote, urlsplit
 
 import orjson
 
+from mediamill.tasks.journal.json_codec import is_utf8
+
 MAX_PATH_LENGTH = 4096
 """Longest path or URL."""
 
@@ -48,7 +50,7 @@ def locate(value: str, folder: str) -> Location:
         if scheme != "file":
             return Location(problem=f"{scheme}:// cannot be read: give a path or an http(s) URL")
         value = unquote(urlsplit(value).path)
-    if not _is_utf8(value):
+    if not is_utf8(value):
         return Location(problem="the file's name is not valid UTF-8; rename it")
     path = os.path.normpath(os.path.join(folder, os.path.expanduser(value)))  # noqa: PTH111, PTH118 (a million times)
     try:
@@ -80,22 +82,12 @@ def find_id_problem(item_id: str) -> str | None:
     """Why something cannot be an item id; None when it can."""
     if len(item_id) > MAX_ID_LENGTH:
         return f"the id is longer than {MAX_ID_LENGTH} characters"
-    return None if _is_utf8(item_id) else "the id is not valid UTF-8"
+    return None if is_utf8(item_id) else "the id is not valid UTF-8"
 
 
 def to_printable(text: str) -> str:
     """Text that can be stored: bytes of a file name that are no UTF-8 are written as hexadecimal escapes."""
-    return text if _is_utf8(text) else os.fsencode(text).decode("utf-8", "backslashreplace")
-
-
-def _is_utf8(text: str) -> bool:
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return text if is_utf8(text) else os.fsencode(text).decode("utf-8", "backslashreplace")
 
 
 def fingerprint_file(

@@ -165,7 +165,7 @@ class States(RuleBasedStateMachine):
     def money_adds_up(self) -> None:
         for out, journal in getattr(self, "journals", {}).items():
             calls = [call for call in self.calls.values() if call.out == out]
-            spent = journal.attempts.spent()
+            spent = journal.attempts.sum_costs()
             assert spent.known == sum((c.cost for c in calls if c.cost is not None), Decimal(0))
             assert spent.unknown_max == spent.unknowns == sum(1 for c in calls if c.cost is None)
             told = {row["call_id"]: row["outcome"] for row in journal.attempts.all()}
