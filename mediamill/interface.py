@@ -50,25 +50,35 @@ from mediamill.tasks.providers.operations.base import (
     StrictModel,
     parsed,
 )
-from mediamill.tasks.providers.operations.chat import Chat, ChatConfig, ChatModel, Completion, CompletionConfig
-from mediamill.tasks.providers.operations.code_interpreter import CodeInterpreter, InterpreterConfig, InterpreterModel
-from mediamill.tasks.providers.operations.embeddings import EmbeddingConfig, EmbeddingModel, Embeddings
+from mediamill.tasks.providers.operations.chat import (
+    ChatConfig,
+    ChatModel,
+    ChatOperation,
+    CompletionConfig,
+    CompletionOperation,
+)
+from mediamill.tasks.providers.operations.code_interpreter import (
+    CodeInterpreterOperation,
+    InterpreterConfig,
+    InterpreterModel,
+)
+from mediamill.tasks.providers.operations.embeddings import EmbeddingConfig, EmbeddingModel, EmbeddingOperation
 from mediamill.tasks.providers.operations.image_config import ImageConfig, ImageModel
-from mediamill.tasks.providers.operations.images import Images
-from mediamill.tasks.providers.operations.realtime import SocketConfig, SpeechFacts
-from mediamill.tasks.providers.operations.rerank import Rerank, RerankConfig, RerankModel
+from mediamill.tasks.providers.operations.images import ImageOperation
+from mediamill.tasks.providers.operations.realtime import SocketConfig, SpeechModel
+from mediamill.tasks.providers.operations.rerank import RerankConfig, RerankModel, RerankOperation
 from mediamill.tasks.providers.operations.transcription import (
-    AudioConfig,
-    AudioUpload,
-    Transcription,
+    SpeechToTextConfig,
+    SpeechToTextOperation,
     TranscriptionConfig,
     TranscriptionModel,
+    TranscriptionOperation,
 )
-from mediamill.tasks.providers.operations.translation import Translation, TranslationConfig, TranslationModel
-from mediamill.tasks.providers.operations.tts import Tts, TtsConfig, TtsModel
-from mediamill.tasks.providers.operations.videos import VideoConfig, VideoModel, Videos
+from mediamill.tasks.providers.operations.translation import TranslationConfig, TranslationModel, TranslationOperation
+from mediamill.tasks.providers.operations.tts import TtsConfig, TtsModel, TtsOperation
+from mediamill.tasks.providers.operations.videos import VideoConfig, VideoModel, VideoOperation
 from mediamill.tasks.providers.operations.vision import Patches, Vision
-from mediamill.tasks.providers.operations.vision_chat import VisionChat, VisionConfig, VisionModel
+from mediamill.tasks.providers.operations.vision_chat import VisionChatOperation, VisionConfig, VisionModel
 from mediamill.tasks.providers.provider_info import ErrorQuirk, ProviderInfo, RateLimitDialect
 from mediamill.tasks.quote import quote
 from mediamill.tasks.run_job import run, run_job
@@ -103,11 +113,9 @@ __all__ = [
     "AccountStopped",
     "Answer",
     "Ask",
-    "AudioConfig",
     "AudioLimits",
     "AudioMeter",
     "AudioOperation",
-    "AudioUpload",
     "BadInput",
     "BadReply",
     "BaseProvider",
@@ -118,19 +126,19 @@ __all__ = [
     "CallFailed",
     "Capability",
     "CapabilityContext",
-    "Chat",
     "ChatConfig",
     "ChatModel",
-    "CodeInterpreter",
+    "ChatOperation",
+    "CodeInterpreterOperation",
     "Columns",
-    "Completion",
     "CompletionConfig",
+    "CompletionOperation",
     "Cost",
     "CutPoints",
     "Download",
     "EmbeddingConfig",
     "EmbeddingModel",
-    "Embeddings",
+    "EmbeddingOperation",
     "Endpoint",
     "ErrorQuirk",
     "Estimate",
@@ -139,7 +147,7 @@ __all__ = [
     "ImageLimits",
     "ImageMeter",
     "ImageModel",
-    "Images",
+    "ImageOperation",
     "Input",
     "InterpreterConfig",
     "InterpreterModel",
@@ -175,27 +183,29 @@ __all__ = [
     "RateLimits",
     "Reply",
     "Request",
-    "Rerank",
     "RerankConfig",
     "RerankModel",
+    "RerankOperation",
     "RunStopped",
     "Schedule",
     "SocketConfig",
-    "SpeechFacts",
     "SpeechMeter",
+    "SpeechModel",
+    "SpeechToTextConfig",
+    "SpeechToTextOperation",
     "StorageError",
     "StrictModel",
     "Summary",
     "TokenMeter",
-    "Transcription",
     "TranscriptionConfig",
     "TranscriptionModel",
-    "Translation",
+    "TranscriptionOperation",
     "TranslationConfig",
     "TranslationModel",
-    "Tts",
+    "TranslationOperation",
     "TtsConfig",
     "TtsModel",
+    "TtsOperation",
     "UnitMeter",
     "UnknownOutcome",
     "Unpriced",
@@ -206,9 +216,9 @@ __all__ = [
     "VideoConfig",
     "VideoMeter",
     "VideoModel",
-    "Videos",
+    "VideoOperation",
     "Vision",
-    "VisionChat",
+    "VisionChatOperation",
     "VisionConfig",
     "VisionModel",
     "WebsocketSession",

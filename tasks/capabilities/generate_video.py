@@ -19,7 +19,7 @@ from mediamill.tasks.capabilities.visual.video_params import GenerateVideoParams
 from mediamill.tasks.domain import JSON, Answer, Ask, Input, Item, Usage
 from mediamill.tasks.errors import BadInput, BadReply
 from mediamill.tasks.providers.errors.moderation import MODERATED
-from mediamill.tasks.providers.operations.image_config import parse_size
+from mediamill.tasks.providers.operations.image_config import parse_image_size
 from mediamill.tasks.providers.operations.videos import VIDEO, VideoConfig, VideoModel
 from mediamill.tasks.wire import Provider
 
@@ -206,6 +206,6 @@ async def _load_input_images(
 ) -> tuple[Input, ...]:
     """Keyframes, then reference pictures."""
     places = [frame.image for frame in params.keyframes or ()] + list(params.reference_images or ())
-    size = parse_size(asked.get("size")) or _DEFAULT_REFERENCE_SIZE
+    size = parse_image_size(asked.get("size")) or _DEFAULT_REFERENCE_SIZE
     exact = _get_video_config(context.provider).exact_reference_size
     return await load_reference_images(places, item, context, exactly=size if exact else None)

@@ -109,7 +109,7 @@ def _load_provider_class(name: str, config: ProviderConfig) -> type[BaseProvider
     return found
 
 
-def is_built_in(name: str) -> bool:
+def is_built_in_provider(name: str) -> bool:
     """Whether a provider is our own, which another package's of that name never replaces."""
     return name in _built_in()
 
@@ -135,7 +135,7 @@ def usable_configs() -> Iterator[tuple[str, ProviderConfig]]:
         try:
             config = load_config(name)
         except UsageError:
-            if is_built_in(name):
+            if is_built_in_provider(name):
                 raise
             continue
         yield name, config

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 
 from mediamill.tasks.domain import JSON
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.providers.operations.transcription import Transcription, TranscriptionModel
-from mediamill.tasks.providers.operations.tts import Tts, TtsModel, build_voice_fields, parse_format
+from mediamill.tasks.providers.operations.transcription import TranscriptionModel, TranscriptionOperation
+from mediamill.tasks.providers.operations.tts import TtsModel, TtsOperation, build_voice_fields, parse_format
 
 _TERM_SEPARATORS = re.compile(r"[,;\n]+")
 
 
-class XaiTranscription(Transcription):
+class XaiTranscriptionOperation(TranscriptionOperation):
     """``/stt`` always tells words with times; a prompt is sent as key terms."""
 
     def build_form_fields(self, model: str, facts: TranscriptionModel, params: Mapping[str, JSON]) -> dict[str, JSON]:
@@ -38,7 +38,7 @@ class XaiTranscription(Transcription):
         return fields
 
 
-class XaiTts(Tts):
+class XaiTtsOperation(TtsOperation):
     """``/tts`` takes no model, and its format as an object."""
 
     def build_body(self, model: str, facts: TtsModel, params: Mapping[str, JSON]) -> dict[str, JSON]:

@@ -151,10 +151,10 @@ def _plugin_uses() -> dict[str, _PluginUse]:
         return f"the command `mediamill {name}`; only a job file can name it" if name in COMMANDS else None
 
     def operation_hidden(name: str) -> str | None:
-        return "the built-in operation of that name" if operations.is_built_in(name) else None
+        return "the built-in operation of that name" if operations.is_built_in_operation(name) else None
 
     def provider_hidden(name: str) -> str | None:
-        return "the built-in provider of that name" if registry.is_built_in(name) else None
+        return "the built-in provider of that name" if registry.is_built_in_provider(name) else None
 
     return {
         CAPABILITY_GROUP: _PluginUse(capabilities.get, capability_hidden),

@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 
 _PACKAGE = "mediamill.tasks.providers.operations"
 _OPERATIONS = {
-    "transcription": f"{_PACKAGE}.transcription:Transcription",
-    "translation": f"{_PACKAGE}.translation:Translation",
-    "tts": f"{_PACKAGE}.tts:Tts",
-    "chat": f"{_PACKAGE}.chat:Chat",
-    "vision_chat": f"{_PACKAGE}.vision_chat:VisionChat",
-    "rerank": f"{_PACKAGE}.rerank:Rerank",
-    "embeddings": f"{_PACKAGE}.embeddings:Embeddings",
-    "code_interpreter": f"{_PACKAGE}.code_interpreter:CodeInterpreter",
-    "image": f"{_PACKAGE}.images:Images",
-    "video": f"{_PACKAGE}.videos:Videos",
+    "transcription": f"{_PACKAGE}.transcription:TranscriptionOperation",
+    "translation": f"{_PACKAGE}.translation:TranslationOperation",
+    "tts": f"{_PACKAGE}.tts:TtsOperation",
+    "chat": f"{_PACKAGE}.chat:ChatOperation",
+    "vision_chat": f"{_PACKAGE}.vision_chat:VisionChatOperation",
+    "rerank": f"{_PACKAGE}.rerank:RerankOperation",
+    "embeddings": f"{_PACKAGE}.embeddings:EmbeddingOperation",
+    "code_interpreter": f"{_PACKAGE}.code_interpreter:CodeInterpreterOperation",
+    "image": f"{_PACKAGE}.images:ImageOperation",
+    "video": f"{_PACKAGE}.videos:VideoOperation",
 }
 _BUILT_IN = frozenset(_OPERATIONS)
 
 
-def is_built_in(name: str) -> bool:
+def is_built_in_operation(name: str) -> bool:
     """Whether an operation is our own, which another package's of that name never replaces."""
     return name in _BUILT_IN
 

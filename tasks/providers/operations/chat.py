@@ -73,7 +73,7 @@ class ChatConfig(CompletionConfig[ChatModel]):
 ConfigT = TypeVar("ConfigT", bound=CompletionConfig[Any])
 
 
-class Completion(Operation[ConfigT, ModelT]):
+class CompletionOperation(Operation[ConfigT, ModelT]):
     """``POST /chat/completions``. An Ask's params hold ``messages``, sampling fields, and how the answer is bound."""
 
     def to_wire(self, ask: Ask) -> Wire:
@@ -151,7 +151,7 @@ class Completion(Operation[ConfigT, ModelT]):
         return body
 
 
-class Chat(Completion[ChatConfig, ChatModel]):
+class ChatOperation(CompletionOperation[ChatConfig, ChatModel]):
     """Prompts of words alone."""
 
     config_model = ChatConfig

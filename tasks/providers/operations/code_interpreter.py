@@ -39,7 +39,7 @@ class InterpreterConfig(OperationConfig[InterpreterModel]):
     deadline: float = Field(default=120.0, gt=0, description="seconds an attempt may take")
 
 
-class CodeInterpreter(Operation[InterpreterConfig, InterpreterModel]):
+class CodeInterpreterOperation(Operation[InterpreterConfig, InterpreterModel]):
     """``POST /tci/execute``. An Ask's params hold ``code``, ``language``, ``session_id``, ``files`` and ``group``.
 
     Never repeatable: what an attempt without an answer did to its session is not known.

@@ -51,7 +51,7 @@ class EmbeddingConfig(OperationConfig[EmbeddingModel]):
     """An endpoint that embeds."""
 
 
-class Embeddings(Operation[EmbeddingConfig, EmbeddingModel]):
+class EmbeddingOperation(Operation[EmbeddingConfig, EmbeddingModel]):
     """``POST /embeddings``. An Ask's params hold ``text``, and ``dimensions`` where other than the model's own."""
 
     config_model = EmbeddingConfig

@@ -80,11 +80,11 @@ class ImageModel(ModelFacts):
 
     def _check_size(self, model: str, params: Mapping[str, Any]) -> None:
         size = self.resolve_size(params)
-        if size is None or size == parse_size(self.default_size):
+        if size is None or size == parse_image_size(self.default_size):
             return
         label = f"size {size[0]}x{size[1]}"
         if self.sizes:
-            if size not in map(parse_size, self.sizes):
+            if size not in map(parse_image_size, self.sizes):
                 raise unsupported_param(model, label, f"one of {', '.join(self.sizes)}")
             return
         shortest, longest = self.sides or (1, 65_535)
@@ -99,7 +99,7 @@ class ImageModel(ModelFacts):
             BadInput: when ``size`` is none, or says something else than ``width`` and ``height``.
         """
         text, width, height = (params.get(name) for name in ("size", "width", "height"))
-        requested = parse_size(text)
+        requested = parse_image_size(text)
         if text is not None and text != "auto" and requested is None:
             raise BadInput(f"size {text!r} is none", kind="bad_request", hint="write it as 1024x1024, or auto")
         if requested is not None:
@@ -110,7 +110,7 @@ class ImageModel(ModelFacts):
             return requested
         if text is None and width is None and height is None and params.get("aspect_ratio") not in (None, "auto"):
             return None
-        default = parse_size(self.default_size) if text is None else None
+        default = parse_image_size(self.default_size) if text is None else None
         if default is None and (width is None or height is None):
             return None
         return int(width or (default or (0, 0))[0]), int(height or (default or (0, 0))[1])
@@ -132,12 +132,16 @@ class ImageModel(ModelFacts):
     def likely_billed_megapixels(self, params: Mapping[str, Any]) -> Decimal:
         """The same for what is likely: a picture of a size nobody asked for has about a million."""
         factor = self.steps_factor(params.get("steps")) or Decimal(1)
-        return to_megapixels(*(self.resolve_size(params) or parse_size(self.default_size) or (1024, 1024))) * factor
+        return (
+            to_megapixels(*(self.resolve_size(params) or parse_image_size(self.default_size) or (1024, 1024))) * factor
+        )
 
     @property
     def largest_megapixels(self) -> Decimal:
         """Millions of pixels of the largest picture whose size the provider decides (estimate where not listed)."""
-        return max((to_megapixels(*size) for size in map(parse_size, self.sizes) if size), default=self.max_megapixels)
+        return max(
+            (to_megapixels(*size) for size in map(parse_image_size, self.sizes) if size), default=self.max_megapixels
+        )
 
     def output_tokens(self, params: Mapping[str, Any], *, ceiling: bool) -> int | None:
         """Tokens of one picture: likely, or with a margin the most; None where they are not what is billed."""
@@ -159,7 +163,7 @@ class ImageConfig(OperationConfig[ImageModel]):
     api_style: Literal["together", "openai", "xai", "any"] = "any"
 
 
-def parse_size(size: object) -> tuple[int, int] | None:
+def parse_image_size(size: object) -> tuple[int, int] | None:
     """Width and height of a text such as ``1024x768``; None for anything else."""
     match = SIZE_PATTERN.fullmatch(size.strip()) if isinstance(size, str) else None
     return (int(match[1]), int(match[2])) if match else None

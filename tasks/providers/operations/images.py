@@ -46,7 +46,7 @@ _RESPONSE_FORMATS = {"together": "base64", "xai": "b64_json", "any": "b64_json"}
 """How a reply that holds the pictures is asked for; OpenAI's always does, and refuses the field."""
 
 
-class Images(Operation[ImageConfig, ImageModel]):
+class ImageOperation(Operation[ImageConfig, ImageModel]):
     """``POST /images/generations``. An Ask's params are the capability's own; its inputs are reference pictures."""
 
     config_model = ImageConfig

@@ -62,7 +62,7 @@ class SocketConfig(StrictModel):
         return max(self.min_deadline, seconds * self.deadline_share + _DEADLINE_EXTRA_SECONDS)
 
 
-class SpeechFacts(ModelFacts):
+class SpeechModel(ModelFacts):
     """A model that hears or speaks, over HTTP or a socket."""
 
     transport: Transport = Field(default="http", description="how it is reached where none is asked for")
@@ -77,7 +77,7 @@ class SpeechFacts(ModelFacts):
 
 
 def choose_socket(
-    provider: str, operation: str, socket: SocketConfig | None, facts: SpeechFacts, requested: Any
+    provider: str, operation: str, socket: SocketConfig | None, facts: SpeechModel, requested: Any
 ) -> SocketConfig | None:
     """The socket to use; None where HTTP is.
 

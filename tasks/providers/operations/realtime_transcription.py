@@ -126,7 +126,10 @@ class TogetherSession(TranscriptionSession):
         elif message_type == _COMPLETED:
             self._close_item(item)
             self._completed_after_commit = self._completed_after_commit or self._closed
-            start, duration = _parse_number(received.get("start")), _parse_number(received.get("duration"))
+            start, duration = (
+                _parse_bounded_number(received.get("start")),
+                _parse_bounded_number(received.get("duration")),
+            )
             self._transcribed_seconds = max(self._transcribed_seconds, (start or 0.0) + (duration or 0.0))
             return MessageFlags.KEEP
         elif message_type == _FAILED:
@@ -138,7 +141,7 @@ class TogetherSession(TranscriptionSession):
         elif message_type == "error":
             return MessageFlags.KEEP | MessageFlags.OVER
         elif message_type == "input_audio_buffer.processed":
-            processed_ms = _parse_number(received.get("processed_ms"))
+            processed_ms = _parse_bounded_number(received.get("processed_ms"))
             self._processed_seconds = self._processed_seconds if processed_ms is None else processed_ms / 1000
         elif message_type == "echo.response":
             self._echo_received = self._closed
@@ -261,7 +264,7 @@ def to_transcript(frames: Sequence[Mapping[str, Any]], ask: Ask) -> dict[str, An
         if frame.get("type") not in (_COMPLETED, "transcript.partial"):
             continue
         text = frame.get("transcript", frame.get("text"))
-        start, duration = _parse_number(frame.get("start")), _parse_number(frame.get("duration"))
+        start, duration = _parse_bounded_number(frame.get("start")), _parse_bounded_number(frame.get("duration"))
         has_times = start is not None and duration is not None and start + duration <= audio_seconds + 1
         end = start + duration if has_times and start is not None and duration is not None else None
         utterance = {"text": str(text or "").strip(), "start": start if has_times else None, "end": end}
@@ -281,7 +284,7 @@ def to_transcript(frames: Sequence[Mapping[str, Any]], ask: Ask) -> dict[str, An
     }
 
 
-def _parse_number(value: Any) -> float | None:
+def _parse_bounded_number(value: Any) -> float | None:
     """A sane count of seconds or milliseconds."""
     valid = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e9  # noqa: PLR2004
     return float(value) if valid else None

@@ -51,7 +51,7 @@ class RerankConfig(OperationConfig[RerankModel]):
     other_styles: frozenset[RerankStyle] = Field(default=frozenset(), description="what it may be said to be instead")
 
 
-class Rerank(Operation[RerankConfig, RerankModel]):
+class RerankOperation(Operation[RerankConfig, RerankModel]):
     """``POST /rerank``. An Ask's params hold ``query``, ``documents``, ``rank_fields`` and ``spelling``."""
 
     config_model = RerankConfig

@@ -16,7 +16,7 @@ from mediamill.tasks.providers.languages import to_iso_code
 from mediamill.tasks.providers.operations.base import AudioOperation, OperationConfig, parsed
 from mediamill.tasks.providers.operations.realtime import (
     SocketConfig,
-    SpeechFacts,
+    SpeechModel,
     build_session_request,
     choose_socket,
     classify_session,
@@ -40,7 +40,7 @@ TRANSCRIPTION = "transcription"
 _DEADLINE_EXTRA_SECONDS = 60.0
 
 
-class TranscriptionModel(SpeechFacts):
+class TranscriptionModel(SpeechModel):
     """A model that hears."""
 
     verbose: bool = Field(default=False, description="takes response_format verbose_json")
@@ -60,7 +60,7 @@ class TranscriptionModel(SpeechFacts):
 ModelT = TypeVar("ModelT", bound=TranscriptionModel)
 
 
-class AudioConfig(OperationConfig[ModelT]):
+class SpeechToTextConfig(OperationConfig[ModelT]):
     """An endpoint that is sent recordings."""
 
     formats: frozenset[str] = Field(default=frozenset(), description="containers it takes")
@@ -79,14 +79,14 @@ class AudioConfig(OperationConfig[ModelT]):
         return max(self.min_deadline, seconds * self.deadline_share + _DEADLINE_EXTRA_SECONDS)
 
 
-class TranscriptionConfig(AudioConfig[TranscriptionModel]):
+class TranscriptionConfig(SpeechToTextConfig[TranscriptionModel]):
     """An endpoint that transcribes."""
 
 
-ConfigT = TypeVar("ConfigT", bound=AudioConfig[Any])
+ConfigT = TypeVar("ConfigT", bound=SpeechToTextConfig[Any])
 
 
-class AudioUpload(AudioOperation[ConfigT, ModelT]):
+class SpeechToTextOperation(AudioOperation[ConfigT, ModelT]):
     """What transcription and translation share: a recording goes out, text with times comes back."""
 
     def to_wire(self, ask: Ask) -> Wire:
@@ -219,7 +219,7 @@ class AudioUpload(AudioOperation[ConfigT, ModelT]):
         return {"diarize": True, **speaker_counts}
 
 
-class Transcription(AudioUpload[TranscriptionConfig, TranscriptionModel]):
+class TranscriptionOperation(SpeechToTextOperation[TranscriptionConfig, TranscriptionModel]):
     """``POST /audio/transcriptions``. An Ask's params are the capability's own; its input is the recording."""
 
     config_model = TranscriptionConfig

@@ -12,8 +12,8 @@ from mediamill.tasks.errors import BadInput, UsageError
 from mediamill.tasks.money.audio import AudioMeter
 from mediamill.tasks.providers.languages import to_iso_code
 from mediamill.tasks.providers.operations.transcription import (
-    AudioConfig,
-    AudioUpload,
+    SpeechToTextConfig,
+    SpeechToTextOperation,
     TranscriptionModel,
     build_shared_fields,
 )
@@ -34,7 +34,7 @@ class TranslationModel(TranscriptionModel):
         return (*super().skills(), f"to {', '.join(sorted(self.targets))}" if self.targets else "to any language")
 
 
-class TranslationConfig(AudioConfig[TranslationModel]):
+class TranslationConfig(SpeechToTextConfig[TranslationModel]):
     """An endpoint that translates."""
 
     language_fields: Literal["none", "target", "both"] = Field(
@@ -44,7 +44,7 @@ class TranslationConfig(AudioConfig[TranslationModel]):
     )
 
 
-class Translation(AudioUpload[TranslationConfig, TranslationModel]):
+class TranslationOperation(SpeechToTextOperation[TranslationConfig, TranslationModel]):
     """``POST /audio/translations``. An Ask's params are the capability's own; its input is the recording."""
 
     config_model = TranslationConfig

@@ -16,7 +16,7 @@ from mediamill.tasks.providers.errors.classify import classify_error
 from mediamill.tasks.providers.operations.base import Operation, OperationConfig, parsed
 from mediamill.tasks.providers.operations.realtime import (
     SocketConfig,
-    SpeechFacts,
+    SpeechModel,
     build_session_request,
     choose_socket,
     classify_session,
@@ -44,7 +44,7 @@ _DEADLINE_EXTRA_SECONDS = 60.0
 _ACCEPT_HEADER = "audio/*, application/octet-stream;q=0.9, */*;q=0.5"
 
 
-class TtsModel(SpeechFacts):
+class TtsModel(SpeechModel):
     """A model that speaks (provider docs)."""
 
     formats: Mapping[AudioFormat, str] = Field(
@@ -83,7 +83,7 @@ class TtsConfig(OperationConfig[TtsModel]):
     socket: SocketConfig | None = Field(default=None, description="its socket, for transport=socket")
 
 
-class Tts(Operation[TtsConfig, TtsModel]):
+class TtsOperation(Operation[TtsConfig, TtsModel]):
     """``POST /audio/speech``. What is unset is not sent, so that the provider's own default holds.
 
     Never repeatable where it is paid for: a second request would be a second purchase.

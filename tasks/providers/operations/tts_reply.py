@@ -69,7 +69,9 @@ def parse_speech(reply: Reply, ask: Ask, rate: int) -> tuple[Speech, Usage]:
     audio = reply.body
     media_type = read_media_type(reply)
     if is_event_stream(reply) or reply.socket_end:
-        stream = read_stream(reply.body) if is_event_stream(reply) else read_events(_to_events(reply.body))
+        stream = (
+            read_speech_stream(reply.body) if is_event_stream(reply) else read_speech_events(_to_events(reply.body))
+        )
         if stream.error is not None:
             raise BadReply(f"the stream ended with an error: {stream.error.message}", hint=_HINT)
         if not stream.done:
@@ -81,7 +83,7 @@ def parse_speech(reply: Reply, ask: Ask, rate: int) -> tuple[Speech, Usage]:
     return speech, Usage(characters=len(text), input_tokens=input_tokens, output_tokens=output_tokens, requests=1)
 
 
-def read_stream(body: bytes) -> SpeechStream:
+def read_speech_stream(body: bytes) -> SpeechStream:
     """The sound of a stream, in any of the shapes that are documented (provider docs).
 
     ``{"type": "delta", "audio"}`` to ``{"type": "done"}``; ``{"object": "audio.tts.chunk", "b64"}``;
@@ -91,10 +93,10 @@ def read_stream(body: bytes) -> SpeechStream:
     Raises:
         BadReply: when an event is not JSON or its sound is not base64.
     """
-    return read_events(parse_events(body))
+    return read_speech_events(parse_events(body))
 
 
-def read_events(events: Iterable[Event]) -> SpeechStream:
+def read_speech_events(events: Iterable[Event]) -> SpeechStream:
     """The same of events, or a socket's messages, one by one.
 
     Raises:
@@ -111,7 +113,7 @@ def read_events(events: Iterable[Event]) -> SpeechStream:
             stream.error = error
             break
         for encoded in _audio_fields(content):
-            stream.audio += _decode_audio(encoded)
+            stream.audio += _decode_audio_field(encoded)
         if str(content.get("type")) in _DONE_TYPES:
             stream.done = True
             usage = content.get("usage")
@@ -132,7 +134,7 @@ def is_event_stream(reply: Reply) -> bool:
 def classify_speech_stream(provider: ProviderInfo, reply: Reply) -> Problem | None:
     """What an error inside a stream means: before any sound it was refused, after some it may be billed."""
     try:
-        stream = read_stream(reply.body)
+        stream = read_speech_stream(reply.body)
     except BadReply:
         return None  # kept, and told when it is parsed
     if stream.error is None:
@@ -205,7 +207,7 @@ def _audio_fields(content: Mapping[str, Any]) -> Iterator[str]:
     yield from (value for name in names if isinstance(value := content.get(name), str))
 
 
-def _decode_audio(encoded: str) -> bytes:
+def _decode_audio_field(encoded: str) -> bytes:
     try:
         return a2b_base64(encoded, strict_mode=True)
     except (NotBase64, ValueError):

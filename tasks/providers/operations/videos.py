@@ -77,7 +77,7 @@ class VideoConfig(OperationConfig[VideoModel]):
     job_seconds: float = Field(default=3600, gt=0, description="how long a job may run before it is left for later")
 
 
-class Videos(JobOperation[VideoConfig, VideoModel]):
+class VideoOperation(JobOperation[VideoConfig, VideoModel]):
     """An Ask's params hold the fields by their neutral names; its inputs are keyframes, then reference pictures.
 
     ``frames`` tells the place of each keyframe. Never repeatable: a second creation would be a second purchase.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from mediamill.tasks.money.tokens import TokenMeter
-from mediamill.tasks.providers.operations.chat import CHAT, ChatModel, Completion, CompletionConfig
+from mediamill.tasks.providers.operations.chat import CHAT, ChatModel, CompletionConfig, CompletionOperation
 from mediamill.tasks.providers.operations.vision import Vision
 
 VISION_CHAT = "vision_chat"
@@ -27,7 +27,7 @@ class VisionConfig(CompletionConfig[VisionModel]):
     """An endpoint that answers prompts with pictures."""
 
 
-class VisionChat(Completion[VisionConfig, VisionModel]):
+class VisionChatOperation(CompletionOperation[VisionConfig, VisionModel]):
     """Prompts with pictures or videos, which stand in the messages by their place among the inputs."""
 
     config_model = VisionConfig

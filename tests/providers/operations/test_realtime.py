@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from mediamill.tasks.calls.request_key import request_key
 from mediamill.tasks.domain import Ask, Input, Payload, Usage
 from mediamill.tasks.errors import BadInput, BadReply
-from mediamill.tasks.providers.operations.realtime import SocketConfig, SpeechFacts
+from mediamill.tasks.providers.operations.realtime import SocketConfig, SpeechModel
 from mediamill.tasks.providers.operations.realtime_transcription import SESSIONS, TogetherSession
 from mediamill.tasks.providers.operations.realtime_tts import TtsSession
-from mediamill.tasks.providers.operations.transcription import AudioConfig
+from mediamill.tasks.providers.operations.transcription import SpeechToTextConfig
 from mediamill.tasks.providers.operations.tts import TtsConfig
 from mediamill.tasks.providers.registry import load_config
 from mediamill.tasks.websocket_session import SOCKET_HEADER, MessageFlags, UnreadableMessage
@@ -386,9 +386,11 @@ def test_a_model_that_takes_no_uploads_names_the_setting_that_helps() -> None:
 def test_every_model_that_needs_a_socket_has_one() -> None:
     for name in ("together", "local", "openai", "groq", "xai", "compatible"):
         for operation in load_config(name).operations.values():
-            able = [facts for facts in operation.models.values() if isinstance(facts, SpeechFacts)]
+            able = [facts for facts in operation.models.values() if isinstance(facts, SpeechModel)]
             needing = [facts for facts in able if facts.transport == "socket"]
-            assert not needing or (isinstance(operation, AudioConfig | TtsConfig) and operation.socket is not None)
+            assert not needing or (
+                isinstance(operation, SpeechToTextConfig | TtsConfig) and operation.socket is not None
+            )
 
 
 @pytest.mark.parametrize("kind", [[], {}, 5, None, ["error"]])
