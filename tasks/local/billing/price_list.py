@@ -11,12 +11,18 @@ from mediamill.tasks.local.billing.bill import PaidCall
 
 _EXACT = Context(prec=50)
 _USD_STEP = Decimal("1e-12")
+_USD_TICK = Decimal("1e-10")
 
 
 def compute_audio_usd(seconds: Decimal, usd_per_minute: Decimal) -> Decimal:
     """Exact seconds times the price of a minute, in US dollars, rounded half-even to 1e-12."""
     exact = _EXACT.divide(_EXACT.multiply(seconds, usd_per_minute), Decimal(60))
     return exact.quantize(_USD_STEP, ROUND_HALF_EVEN, _EXACT)
+
+
+def to_usd_ticks(usd: str | None) -> int:
+    """US dollars as xAI reports them, in whole steps of 1e-10; 0 when nothing was charged."""
+    return int(Decimal(usd or 0) / _USD_TICK)
 
 
 @dataclass(frozen=True, slots=True)

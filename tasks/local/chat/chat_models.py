@@ -128,7 +128,7 @@ def _count_patches(width: int, height: int, max_side: int | None, max_patches: i
         wide, high = _shrink_to_budget(wide, high, max_patches)
         count = max(1, ceil(wide / _PATCH_PIXELS) * ceil(high / _PATCH_PIXELS))
     if count > _MAX_PATCHES:
-        raise ApiError("bad_picture", f"the image has {count} patches, more than {_MAX_PATCHES}", param="messages")
+        raise ApiError("bad_image", f"the image has {count} patches, more than {_MAX_PATCHES}", param="messages")
     return count
 
 

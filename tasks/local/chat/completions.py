@@ -8,7 +8,6 @@ import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from mediamill.tasks.local.billing.price_list import to_usd_ticks
 from mediamill.tasks.local.chat.answers import ChatAnswer, ToolCall, answer_prompt, is_echo_engine
 from mediamill.tasks.local.chat.chat_dialects import ChatDialect, get_chat_dialect
 from mediamill.tasks.local.chat.chat_models import count_image_tokens, count_prompt_tokens
@@ -31,14 +31,13 @@ from mediamill.tasks.local.server.api_error import ApiError
 from mediamill.tasks.local.server.dialects import Dialect
 from mediamill.tasks.local.server.middleware import PaidEndpoint, build_reply_headers
 from mediamill.tasks.local.server.multipart_form import Buffer
-from mediamill.tasks.local.server.request_body import parse_json
+from mediamill.tasks.local.server.request_body import RequestBody
 from mediamill.tasks.local.server.server_state import RequestContext, ServerState
 
 _DATA_URL = re.compile(rb"data:[a-z]+/[a-zA-Z0-9.+-]+;base64,([A-Za-z0-9+/=]+)")
 _STREAM_FIELDS = re.compile(
     rb',\s*"stream(?:_options)?"\s*:\s*(?:true|false|\{[^}]*\})|"stream"\s*:\s*(?:true|false)\s*,'
 )
-_TICK = Decimal("1e-10")
 _LARGE_BYTES = 1 << 20
 _LONG_PROMPT_CHARS = 1 << 15
 _THREADS = ThreadPoolExecutor(2, thread_name_prefix="pictures")
@@ -51,12 +50,11 @@ def _max_chat_bytes(state: ServerState, dialect: Dialect) -> int:
 
 async def _read_chat_body(_: ServerState, context: RequestContext) -> Any:
     """The body's JSON, or the ``ApiError`` why it is none; the bill gets its hashes. A thread reads large ones."""
-    call, data = context.call, context.body.data
-    if len(data) <= _LARGE_BYTES:
-        fields, hashes = _parse_chat_body(data), _hash_chat_body(data)
+    call, body = context.call, context.body
+    if len(body.data) <= _LARGE_BYTES:
+        fields, hashes = _parse_chat_body(body)
     else:
-        loop = asyncio.get_running_loop()
-        fields, hashes = await loop.run_in_executor(_THREADS, lambda: (_parse_chat_body(data), _hash_chat_body(data)))
+        fields, hashes = await asyncio.get_running_loop().run_in_executor(_THREADS, _parse_chat_body, body)
     call.body_sha256, call.file_sha256, call.params_sha256 = hashes
     model = fields.get("model") if isinstance(fields, dict) else None
     call.model = model if isinstance(model, str) else ""
@@ -75,12 +73,13 @@ async def _answer_chat(state: ServerState, context: RequestContext, fields: Any)
 COMPLETIONS = PaidEndpoint(_read_chat_body, _answer_chat, _max_chat_bytes)
 
 
-def _parse_chat_body(data: Buffer) -> Any:
+def _parse_chat_body(body: RequestBody) -> tuple[Any, tuple[str, str, str]]:
+    """The body's JSON, or the ``ApiError`` why there is none, and the bill's hashes."""
     try:
-        with memoryview(data) as view:
-            return parse_json(view)
+        fields = body.parse_json()
     except ApiError as error:
-        return error
+        fields = error
+    return fields, _hash_chat_body(body.data)
 
 
 def _hash_chat_body(data: Buffer) -> tuple[str, str, str]:
@@ -170,7 +169,7 @@ def _charge_chat(
         state.prices.charge_tokens(call, usage.prompt, usage.completion)
         state.limiter.charge_tokens(usage.prompt + usage.completion)
     if context.dialect.name == "xai":
-        return replace(usage, usd_ticks=int(Decimal(call.usd or 0) / _TICK))
+        return replace(usage, usd_ticks=to_usd_ticks(call.usd))
     return usage
 
 

@@ -43,10 +43,10 @@ async def fetch_source(
     try:
         download_file = await download(source.url, hosts, _max_source_bytes(source, chat_dialect), cleanup)
     except ApiError as api_error:
-        kind: ErrorKind = "url_too_large" if api_error.kind == "url_too_large" else "bad_picture"
+        kind: ErrorKind = "url_too_large" if api_error.kind == "url_too_large" else "bad_image"
         raise ApiError(kind, f"Failed to get the {source.kind}: {api_error.message}", param="messages") from None
     if not download_file.size:
-        raise ApiError("bad_picture", f"Invalid {source.kind}: there is nothing behind the URL", param="messages")
+        raise ApiError("bad_image", f"Invalid {source.kind}: there is nothing behind the URL", param="messages")
     return download_file.path
 
 
@@ -61,7 +61,7 @@ def decode_data_url(source: MediaSource, chat_dialect: ChatDialect) -> bytes:
     mime = (found["mime"] or "") if found else ""
     if found is None or not mime.lower().startswith((f"{source.kind}/", "application/octet-stream")):
         message = f"Invalid {source.kind} URL: it must be https://..., or data:{source.kind}/...;base64,..."
-        raise ApiError("bad_picture", message, param="messages")
+        raise ApiError("bad_image", message, param="messages")
     if len(found["data"]) > maximum // 3 * 4 + 4096:
         raise ApiError("url_too_large", f"the {source.kind} is above {maximum} bytes", param="messages")
     try:
@@ -69,7 +69,7 @@ def decode_data_url(source: MediaSource, chat_dialect: ChatDialect) -> bytes:
     except (binascii.Error, ValueError):
         data = b""
     if not data:
-        raise ApiError("bad_picture", f"Invalid {source.kind} data: it is not base64", param="messages")
+        raise ApiError("bad_image", f"Invalid {source.kind} data: it is not base64", param="messages")
     if len(data) > maximum:
         raise ApiError("url_too_large", f"the {source.kind} is above {maximum} bytes", param="messages")
     return data

@@ -75,25 +75,23 @@ def decode_image_input(data: bytes, detail: str, chat_dialect: ChatDialect, *, m
                 _check_image_limits(image, chat_dialect)
                 return _measure_image(image, data, detail, measure=measure)
     except UnidentifiedImageError:
-        raise ApiError(
-            "bad_picture", f"Unsupported image: it must be one of {format_names}", param="messages"
-        ) from None
+        raise ApiError("bad_image", f"Unsupported image: it must be one of {format_names}", param="messages") from None
     except Image.DecompressionBombError:
         message = f"the image has more than {chat_dialect.max_pixels} pixels"
-        raise ApiError("bad_picture", message, param="messages") from None
+        raise ApiError("bad_image", message, param="messages") from None
     except ApiError:
         raise
     except Exception as error:  # noqa: BLE001 - decoders raise whatever broken files make them raise
-        raise ApiError("bad_picture", f"Invalid image: {type(error).__name__}", param="messages") from None
+        raise ApiError("bad_image", f"Invalid image: {type(error).__name__}", param="messages") from None
 
 
 def _check_image_limits(image: Image, chat_dialect: ChatDialect) -> None:
     pixels = image.width * image.height
     if pixels > chat_dialect.max_pixels:
         message = f"the image has {pixels} pixels, more than {chat_dialect.max_pixels}"
-        raise ApiError("bad_picture", message, param="messages")
+        raise ApiError("bad_image", message, param="messages")
     if not chat_dialect.takes_animated_gif and image.format == "GIF" and getattr(image, "n_frames", 1) > 1:
-        raise ApiError("bad_picture", "Unsupported image: animated GIFs are not supported", param="messages")
+        raise ApiError("bad_image", "Unsupported image: animated GIFs are not supported", param="messages")
 
 
 def _measure_image(image: Image, data: bytes, detail: str, *, measure: bool) -> VisualInput:
@@ -160,7 +158,7 @@ def decode_video_input(data: bytes) -> VisualInput:
                 Path(file.name), spread_times(0.0, info.seconds, frames=_SAMPLED_FRAMES), _FRAME_SIDE
             )
         except BadInput as error:
-            raise ApiError("bad_picture", f"Invalid video: {error.message}", param="messages") from None
+            raise ApiError("bad_image", f"Invalid video: {error.message}", param="messages") from None
     measured = []
     for frame in frames:
         with Image.open(BytesIO(frame.data), formats=("JPEG",)) as image:

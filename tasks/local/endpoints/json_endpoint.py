@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +14,7 @@ from mediamill.tasks.local.billing.bill import PaidCall
 from mediamill.tasks.local.server.api_error import ApiError
 from mediamill.tasks.local.server.dialects import Dialect
 from mediamill.tasks.local.server.middleware import PaidEndpoint, build_engine_headers, build_reply_headers
-from mediamill.tasks.local.server.request_body import parse_json
+from mediamill.tasks.local.server.request_body import hash_json
 from mediamill.tasks.local.server.server_state import RequestContext, ServerState
 
 _MAX_BYTES = 512 * 1024 * 1024
@@ -50,14 +49,14 @@ def make_json_endpoint(input_fields: frozenset[str], answer: AnswerFields) -> Pa
 
 
 async def _read_json_request(_: ServerState, context: RequestContext, *, input_fields: frozenset[str]) -> Any:
-    call, body = context.call, bytes(context.body.data)
-    call.body_sha256 = hashlib.sha256(body).hexdigest()
-    fields = parse_json(body)
+    call = context.call
+    call.body_sha256 = context.body.sha256()
+    fields = context.body.parse_json()
     if isinstance(fields, dict):
         model = fields.get("model")
         call.model = model if isinstance(model, str) else None
-        call.file_sha256 = _hash({name: fields[name] for name in fields if name in input_fields})
-        call.params_sha256 = _hash({name: fields[name] for name in fields if name not in input_fields})
+        call.file_sha256 = hash_json({name: fields[name] for name in fields if name in input_fields})
+        call.params_sha256 = hash_json({name: fields[name] for name in fields if name not in input_fields})
     return fields
 
 
@@ -115,7 +114,3 @@ def refuse_unknown_fields(fields: Fields, known: frozenset[str]) -> None:
 def count_byte_tokens(text: str) -> int:
     """About four bytes a token, at least one."""
     return max(1, -(-len(text.encode("utf-8", "replace")) // 4))
-
-
-def _hash(fields: Fields) -> str:
-    return hashlib.sha256(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)).hexdigest()

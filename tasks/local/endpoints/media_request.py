@@ -8,12 +8,10 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any, cast
 
-import orjson
-
 from mediamill.tasks.local.server.api_error import ApiError
 from mediamill.tasks.local.server.dialects import Dialect
 from mediamill.tasks.local.server.multipart_form import parse_form
-from mediamill.tasks.local.server.request_body import RequestBody, parse_json
+from mediamill.tasks.local.server.request_body import RequestBody, hash_json
 from mediamill.tasks.local.server.server_state import RequestContext, ServerState
 
 _MAX_BYTES = 64 * 1024 * 1024
@@ -61,18 +59,11 @@ def is_multipart(context: RequestContext) -> bool:
 def _read_media_body(body: RequestBody, content_type: str) -> tuple[Any, tuple[str, str | None, str | None]]:
     try:
         fields = (
-            _parse_form_body(body, content_type)
-            if content_type.lower().startswith("multipart/")
-            else _parse_json_body(body)
+            _parse_form_body(body, content_type) if content_type.lower().startswith("multipart/") else body.parse_json()
         )
     except ApiError as api_error:
         fields = api_error
     return fields, (body.sha256(), *(_hash_media_fields(fields) if isinstance(fields, dict) else (None, None)))
-
-
-def _parse_json_body(body: RequestBody) -> Any:
-    with memoryview(body.data) as view:
-        return parse_json(view)
 
 
 def _parse_form_body(body: RequestBody, content_type: str) -> dict[str, Any]:
@@ -88,11 +79,7 @@ def _hash_media_fields(fields: Mapping[str, Any]) -> tuple[str, str]:
     """Of the prompt and the inputs, and of everything else."""
     inputs = {name: fields[name] for name in _INPUT_FIELDS if name in fields}
     rest = {name: value for name, value in fields.items() if name not in _INPUT_FIELDS}
-    return _hash(inputs), _hash(rest)
-
-
-def _hash(fields: Mapping[str, Any]) -> str:
-    return hashlib.sha256(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return hash_json(inputs), hash_json(rest)
 
 
 def read_required_text(fields: Mapping[str, Any], name: str) -> str:

@@ -19,8 +19,8 @@ from mediamill.tasks.local.faults.fault_rules import Fault
 from mediamill.tasks.local.server.api_error import ApiError
 from mediamill.tasks.local.server.dialects import Dialect
 from mediamill.tasks.local.server.middleware import simulate_latency
+from mediamill.tasks.local.server.realtime_session import RealtimeSession, SessionClosed, serve_session
 from mediamill.tasks.local.server.server_state import RequestContext, ServerState
-from mediamill.tasks.local.server.websocket_session import RealtimeSession, SessionClosed, serve_session
 
 _ITEM_PREFIX = "conversation.item.input_audio_transcription."
 _RATE_BY_FORMAT = {"pcm_s16le_8000": 8_000, "pcm_s16le_16000": 16_000, "pcm_s16le_24000": 24_000}

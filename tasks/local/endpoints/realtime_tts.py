@@ -16,8 +16,8 @@ from mediamill.tasks.local.endpoints.tts_request import TtsRequest, read_tts_req
 from mediamill.tasks.local.server.api_error import ApiError
 from mediamill.tasks.local.server.dialects import Dialect
 from mediamill.tasks.local.server.middleware import build_engine_headers, simulate_latency
+from mediamill.tasks.local.server.realtime_session import RealtimeSession, serve_session
 from mediamill.tasks.local.server.server_state import RequestContext, ServerState
-from mediamill.tasks.local.server.websocket_session import RealtimeSession, serve_session
 
 _DEFAULT_RATE = 24_000
 _CHUNK_BYTES = 1 << 15

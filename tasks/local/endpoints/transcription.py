@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from decimal import Decimal
 from functools import partial
 
-import orjson
 from aiohttp import web
 
 from mediamill.tasks.errors import BadInput
@@ -22,6 +20,7 @@ from mediamill.tasks.local.server.api_error import ApiError, ErrorKind
 from mediamill.tasks.local.server.dialects import Dialect
 from mediamill.tasks.local.server.middleware import PaidEndpoint, build_reply_headers
 from mediamill.tasks.local.server.multipart_form import Form, parse_form
+from mediamill.tasks.local.server.request_body import hash_json
 from mediamill.tasks.local.server.server_state import RequestContext, ServerState
 from mediamill.tasks.local.server.url_download import download
 
@@ -40,7 +39,7 @@ async def _read_upload(_: ServerState, context: RequestContext) -> tuple[Form, A
     call.body_sha256 = body.sha256()
     form = parse_form(body.data, context.request.headers.get("Content-Type", ""))
     call.model = form.get("model")
-    call.params_sha256 = hashlib.sha256(orjson.dumps(form.fields, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    call.params_sha256 = hash_json(form.fields)
     part = form.files.get("file")
     if part is None:
         return form, None

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import zlib
 from typing import Any
 
-import orjson
 from aiohttp import web
 
 from mediamill.tasks.local.endpoints.tts_reply import build_tts_reply
@@ -15,7 +13,7 @@ from mediamill.tasks.local.endpoints.tts_request import TtsRequest, read_tts_req
 from mediamill.tasks.local.server.api_error import ApiError
 from mediamill.tasks.local.server.dialects import Dialect
 from mediamill.tasks.local.server.middleware import PaidEndpoint, build_engine_headers, build_reply_headers
-from mediamill.tasks.local.server.request_body import parse_json
+from mediamill.tasks.local.server.request_body import hash_json
 from mediamill.tasks.local.server.server_state import RequestContext, ServerState
 from mediamill.tasks.local.tts_engines.base import PcmAudio
 
@@ -27,14 +25,14 @@ async def _read_tts_body(state: ServerState, context: RequestContext) -> Any:
     """The request's JSON; the bill gets its text's hash in a file's place, and that of all other fields."""
     call, dialect = context.call, context.dialect
     call.body_sha256 = context.body.sha256()
-    fields = parse_json(bytes(context.body.data))
+    fields = context.body.parse_json()
     if isinstance(fields, dict):
         rest = dict(fields)
         text = rest.pop("text" if dialect.name == "xai" else "input", None)
         model = rest.get("model", next(iter(state.catalog.tts[dialect.name]), None))
         call.model = model if isinstance(model, str) else None
-        call.file_sha256 = hashlib.sha256(orjson.dumps(text)).hexdigest()
-        call.params_sha256 = hashlib.sha256(orjson.dumps(rest, option=orjson.OPT_SORT_KEYS)).hexdigest()
+        call.file_sha256 = hash_json(text)
+        call.params_sha256 = hash_json(rest)
     return fields
 
 

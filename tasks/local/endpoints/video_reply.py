@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 
+from mediamill.tasks.local.billing.price_list import to_usd_ticks
 from mediamill.tasks.local.media_generation.job_store import VideoJob
 
-_TICK = Decimal("1e-10")
 _XAI_STATUS = {"completed": "done", "blocked": "done", "failed": "failed"}
 
 
@@ -64,4 +63,4 @@ def _build_xai_job(job: VideoJob, status: str, link: str) -> dict[str, Any]:
 
 def build_usd_ticks(usd: str | None) -> dict[str, int]:
     """What was billed, as xAI tells it."""
-    return {"cost_in_usd_ticks": int(Decimal(usd or 0) / _TICK)}
+    return {"cost_in_usd_ticks": to_usd_ticks(usd)}

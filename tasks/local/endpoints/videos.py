@@ -130,7 +130,7 @@ def _check_reference(context: RequestContext, params: VideoRequest) -> None:
             with Image.open(BytesIO(body.data[part.start : part.end]), formats=("JPEG", "PNG", "WEBP")) as image:
                 size = image.size
     except Exception:  # noqa: BLE001 - decoders raise whatever broken files make them raise
-        raise ApiError("bad_picture", "Invalid input_reference: it must be jpeg, png or webp") from None
+        raise ApiError("bad_image", "Invalid input_reference: it must be jpeg, png or webp") from None
     if size != (params.spec.width, params.spec.height):
         message = "Inpaint image must match the requested width and height"
         raise ApiError("bad_value", message, param="input_reference")

@@ -21,7 +21,7 @@ ErrorKind = Literal[
     "audio_limit",
     "failed",
     "overloaded",
-    "bad_picture",
+    "bad_image",
     "unknown_field",
     "unsupported",
     "moderated",

@@ -121,7 +121,7 @@ def _error_formats(**overrides: ErrorFormat) -> dict[ErrorKind, ErrorFormat]:
         "audio_limit": (429, "seconds", "rate_limit_exceeded"),
         "failed": (500, "server_error", None),
         "overloaded": (503, "server_error", "overloaded"),
-        "bad_picture": (400, _INVALID, None),
+        "bad_image": (400, _INVALID, None),
         "unknown_field": (400, _INVALID, None),
         "unsupported": (400, _INVALID, None),
         "moderated": (400, _INVALID, "content_policy_violation"),
@@ -142,7 +142,7 @@ _TOGETHER_ERRORS = _error_formats(
     audio_limit=(429, "rate_limit", "rate_limit_exceeded"),
     failed=(500, "server_error", "processing_failed"),
     overloaded=(503, "server_error", "service_unavailable"),
-    bad_picture=(400, _INVALID, "invalid_params"),
+    bad_image=(400, _INVALID, "invalid_params"),
     unsupported=(400, _INVALID, "invalid_params"),
 )
 _VLLM_ERRORS = _error_formats(
@@ -158,13 +158,13 @@ _VLLM_ERRORS = _error_formats(
     method=(405, "MethodNotAllowed", None),
     failed=(500, "InternalServerError", None),
     overloaded=(503, "ServiceUnavailable", None),
-    bad_picture=(400, "BadRequestError", None),
+    bad_image=(400, "BadRequestError", None),
     url_too_large=(400, "BadRequestError", None),
     unsupported=(400, "BadRequestError", None),
     moderated=(400, "BadRequestError", None),
 )
 _OPENAI_ERRORS = _error_formats(
-    bad_picture=(400, _INVALID, "invalid_image_format"),
+    bad_image=(400, _INVALID, "invalid_image_format"),
     unknown_field=(400, _INVALID, "unknown_parameter"),
     unsupported=(400, _INVALID, "unsupported_parameter"),
     moderated=(400, "image_generation_user_error", "moderation_blocked"),
@@ -180,7 +180,7 @@ _XAI_ERRORS = _error_formats(
     bad_value=(400, "Client specified an invalid argument", None),
     bad_key=(400, "Client specified an invalid argument", None),
     not_found=(404, "The requested resource was not found", None),
-    bad_picture=(400, "Client specified an invalid argument", None),
+    bad_image=(400, "Client specified an invalid argument", None),
     url_too_large=(400, "Client specified an invalid argument", None),
     unsupported=(400, "Client specified an invalid argument", None),
     moderated=(400, "Client specified an invalid argument", None),

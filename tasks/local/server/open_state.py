@@ -23,7 +23,7 @@ from mediamill.tasks.local.media_generation.generation_state import (
     open_generation_state,
     read_generation_models,
 )
-from mediamill.tasks.local.sandbox.interpreter_sessions import SandboxSessions
+from mediamill.tasks.local.sandbox.sandbox_sessions import SandboxSessions
 from mediamill.tasks.local.server.model_catalog import read_catalog
 from mediamill.tasks.local.server.rate_limits import RateLimiter, RateLimitSettings
 from mediamill.tasks.local.server.server_state import ServerState

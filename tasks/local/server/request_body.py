@@ -39,6 +39,18 @@ class RequestBody:
         """Of the body as it came."""
         return hashlib.sha256(self.data).hexdigest()
 
+    def parse_json(self) -> Any:
+        """The body's JSON.
+
+        Raises:
+            ApiError: when it is not JSON.
+        """
+        try:
+            with memoryview(self.data) as view:
+                return orjson.loads(view)
+        except ValueError:
+            raise ApiError("bad_value", "We could not parse the JSON body of your request.") from None
+
     def extract_audio(self, part: FilePart) -> Audio:
         """A file part, cut out: bytes when small, a file of its own when large."""
         view = memoryview(self.data)
@@ -58,16 +70,9 @@ class RequestBody:
             return Audio(filename, len(view), sha256, path=Path(file.name))
 
 
-def parse_json(body: bytes | memoryview) -> Any:
-    """The body's JSON.
-
-    Raises:
-        ApiError: when it is none.
-    """
-    try:
-        return orjson.loads(body)
-    except ValueError:
-        raise ApiError("bad_value", "We could not parse the JSON body of your request.") from None
+def hash_json(value: Any) -> str:
+    """SHA-256 of a value as JSON with sorted keys."""
+    return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 async def read_body(request: BaseRequest, max_bytes: int) -> RequestBody:

@@ -12,7 +12,7 @@ from mediamill.tasks.local.billing.bill import Bill, PaidCall
 from mediamill.tasks.local.billing.price_list import PriceList
 from mediamill.tasks.local.faults.fault_rules import Fault, FaultRule
 from mediamill.tasks.local.media_generation.generation_state import GenerationState
-from mediamill.tasks.local.sandbox.interpreter_sessions import SandboxSessions
+from mediamill.tasks.local.sandbox.sandbox_sessions import SandboxSessions
 from mediamill.tasks.local.server.dialects import Dialect
 from mediamill.tasks.local.server.model_catalog import ModelCatalog
 from mediamill.tasks.local.server.rate_limits import RateLimiter

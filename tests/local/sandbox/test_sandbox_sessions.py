@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from mediamill.tasks.local.sandbox import interpreter_sessions as sessions
-from mediamill.tasks.local.sandbox.interpreter_sessions import SandboxSession, SandboxSessions
+from mediamill.tasks.local.sandbox import sandbox_sessions as sessions
+from mediamill.tasks.local.sandbox.sandbox_sessions import SandboxSession, SandboxSessions
 from mediamill.tasks.local.server.api_error import ApiError
 from tests.local.sandbox.landlock import needs_landlock
 
