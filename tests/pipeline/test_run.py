@@ -117,7 +117,10 @@ def test_columns_reach_the_next_steps_by_their_names_and_outlive_repeats(
     done = mediamill("run", path, home=tmp_path / "home")
     assert done.returncode == 3, done.stderr
     assert "vector: 1 in, 1 out\n" in done.stdout
-    assert "  1 bad_row, one: manifest.parquet row 1: the prompt wants what the row has not: 'nowhere'" in done.stdout
+    assert (
+        "  1 bad_row, one: manifest.parquet row 1: the prompt needs a column that the row does not have: 'nowhere'"
+        in done.stdout
+    )
     row = pq.read_table(tmp_path / "out" / "steps" / "02-vector" / "results").to_pylist()[0]
     assert (row["in_car_model"], row["in_asked_model"]) == ("a long name of a small car", "openai/gpt-oss-120b")
     manifest = pq.read_table(tmp_path / "out" / "steps" / "03-lost" / "manifest.parquet").to_pylist()[0]

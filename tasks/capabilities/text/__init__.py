@@ -1,1 +1,1 @@
-"""What the capabilities that ask in words share."""
+"""What the capabilities that send prompts share."""

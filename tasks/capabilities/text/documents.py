@@ -1,4 +1,4 @@
-"""Documents to rank: a row's own list, or a file that all queries share."""
+"""Documents to rank: a row's own list, or a file for all queries."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MAX_BYTES = 1_000_000_000
 
 
 class Corpus(BaseModel):
-    """A file of documents; its hash is part of what OUT is bound to, so that another content is noticed."""
+    """A file of documents. OUT is bound to its hash, so that a change of the file is noticed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -29,38 +29,38 @@ class Corpus(BaseModel):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
-def parse_corpus(given: Any) -> Any:
-    """A corpus from its path; anything else as it is, for the validation to refuse.
+def parse_corpus(value: Any) -> Any:
+    """A corpus from its path; any other value as it is, for the validation to refuse.
 
     Raises:
-        ValueError: when it cannot be read or is of no known kind.
+        ValueError: when the file cannot be read or has an unknown suffix.
     """
-    if not isinstance(given, str):
-        return given
-    path = Path(given).expanduser().absolute()
+    if not isinstance(value, str):
+        return value
+    path = Path(value).expanduser().absolute()
     if path.suffix.lower() not in {*MANIFEST_EXTENSIONS, ".txt", ".json"}:
-        raise ValueError(f"{given}: a corpus is a .txt of lines, or .json .jsonl .csv .tsv .parquet")
+        raise ValueError(f"{value}: a corpus is a .txt of lines, or .json .jsonl .csv .tsv .parquet")
     try:
-        about = path.stat()
-        if about.st_size > _MAX_BYTES:
-            raise ValueError(f"{given}: is more than {_MAX_BYTES // 10**6} MB, which no request can hold")
-        return {"path": str(path), "sha256": _hash_file(path, about.st_size, about.st_mtime_ns, about.st_ino)}
+        stat = path.stat()
+        if stat.st_size > _MAX_BYTES:
+            raise ValueError(f"{value}: is larger than {_MAX_BYTES // 10**6} MB, which no request can hold")
+        return {"path": str(path), "sha256": _hash_file(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)}
     except OSError as error:
-        raise ValueError(f"{given}: {error.strerror or error}") from None
+        raise ValueError(f"{value}: {error.strerror or error}") from None
 
 
 @lru_cache(maxsize=64)
 def _hash_file(path: Path, *_state: int) -> str:
-    """Hashed once for as long as it stays as it is: every row with parameters of its own names it again."""
+    """The file's hash, computed once while the file does not change: rows with their own parameters name it again."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_corpus(corpus: Corpus) -> list[Document]:
-    """The documents of a file: lines of text, the members of a list, or rows; rows of one column are texts.
+    """Read the documents of a file: lines of text, members of a list, or rows; rows with one column are texts.
 
     Raises:
-        ValueError: when there are none in it, or it has changed since it was named.
+        ValueError: when the file has no documents, or has changed since its hash was computed.
     """
     path = Path(corpus.path)
     try:
@@ -68,45 +68,47 @@ def read_corpus(corpus: Corpus) -> list[Document]:
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror or error}") from None
     if hashlib.sha256(data).hexdigest() != corpus.sha256:
-        raise ValueError(f"{path}: the corpus has changed while it was used")
+        raise ValueError(f"{path}: the corpus has changed while it was in use")
     suffix = path.suffix.lower()
     if suffix == ".txt":
-        found: list[Document] = [line for line in data.decode("utf-8-sig").splitlines() if line.strip()]
+        documents: list[Document] = [line for line in data.decode("utf-8-sig").splitlines() if line.strip()]
     elif suffix == ".json":
-        found = parse_documents(orjson.loads(data))
+        documents = parse_documents(orjson.loads(data))
     else:
-        found = _read_rows(path)
-    if not found:
+        documents = _read_rows(path)
+    if not documents:
         raise ValueError(f"{path}: there are no documents in it")
-    return found
+    return documents
 
 
 def parse_documents(value: Any) -> list[Document]:
-    """A list of documents, also as JSON text; numbers become text, empty members are refused.
+    """A list of documents, also from JSON text. Numbers become text; empty members are refused.
 
     Raises:
-        ValueError: when it is none.
+        ValueError: when the value is not a list of documents.
     """
     if isinstance(value, str):
         try:
             value = orjson.loads(value)
         except ValueError:
-            raise ValueError("documents are a list, or one as JSON") from None
+            raise ValueError("documents must be a list, or a list as JSON") from None
     if not isinstance(value, Sequence) or isinstance(value, str | bytes):
-        raise ValueError("documents are a list")  # noqa: TRY004 - pydantic tells a ValueError in its own words
+        raise ValueError("documents must be a list")  # noqa: TRY004 - pydantic reports a ValueError with its message
     documents: list[Document] = []
-    for n, one in enumerate(value):
-        if isinstance(one, Mapping) and any(value is not None for value in one.values()):
-            documents.append({str(name): _to_json_value(value) for name, value in one.items() if value is not None})
-        elif isinstance(one, str | int | float) and not isinstance(one, bool) and str(one).strip():
-            documents.append(str(one))
+    for n, member in enumerate(value):
+        if isinstance(member, Mapping) and any(content is not None for content in member.values()):
+            documents.append(
+                {str(name): _to_json_value(content) for name, content in member.items() if content is not None}
+            )
+        elif isinstance(member, str | int | float) and not isinstance(member, bool) and str(member).strip():
+            documents.append(str(member))
         else:
-            raise ValueError(f"the document {n} is neither a text nor an object with fields")
+            raise ValueError(f"document {n} is neither a text nor an object with fields")
     return documents
 
 
 def _to_json_value(value: Any) -> Any:
-    """A field as JSON holds it: manifests may have moments and exact numbers."""
+    """A field's value as JSON: manifests may have timestamps and decimals."""
     return value if isinstance(value, str | int | float) else orjson.loads(orjson.dumps(value, default=str))
 
 
@@ -118,5 +120,5 @@ def _read_rows(path: Path) -> list[Document]:
         rows = [item.row for item in manifest.items()]
     except MediamillError as error:
         raise ValueError(error.message) from None
-    alone = next((name for row in rows[:1] for name in row), None) if all(len(row) == 1 for row in rows) else None
-    return parse_documents([row[alone] if alone is not None else row for row in rows])
+    only_column = next((name for row in rows[:1] for name in row), None) if all(len(row) == 1 for row in rows) else None
+    return parse_documents([row[only_column] if only_column is not None else row for row in rows])

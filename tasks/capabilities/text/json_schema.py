@@ -1,4 +1,4 @@
-"""JSON Schemas of answers: read, checked, and held against what a model says."""
+"""JSON Schemas of answers: loaded, checked, and compared with what a model answers."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 Schema = Mapping[str, Any]
 
 
-def load_schema(given: Any) -> dict[str, Any]:
-    """A schema as given: itself, a .json or .yaml file, or a pydantic model as ``module:Model``.
+def load_schema(value: Any) -> dict[str, Any]:
+    """Load a schema from an object, JSON text, a .json or .yaml file, or a pydantic model as ``module:Model``.
 
     Raises:
-        ValueError: when there is none, or it is not a JSON Schema.
+        ValueError: when it cannot be loaded, or is not a JSON Schema.
     """
-    schema = load_json_value(given) if isinstance(given, str) else given
+    schema = load_json_value(value) if isinstance(value, str) else value
     if not isinstance(schema, dict):
-        raise ValueError("a JSON Schema is an object")  # noqa: TRY004 - pydantic tells a ValueError in its own words
+        raise ValueError("a JSON Schema must be an object")  # noqa: TRY004 - pydantic reports a ValueError with its message
     from jsonschema import SchemaError
     from jsonschema.validators import validator_for
 
@@ -37,51 +37,51 @@ def load_schema(given: Any) -> dict[str, Any]:
     return schema
 
 
-def load_json_value(given: str) -> Any:
-    """What a parameter names: a .json or .yaml file, JSON itself, or a pydantic model's schema.
+def load_json_value(value: str) -> Any:
+    """Load what a parameter names: a .json or .yaml file, JSON text, or a pydantic model's schema.
 
     Raises:
         ValueError: when it is none of them.
     """
-    path = Path(given).expanduser()
+    path = Path(value).expanduser()
     if path.suffix.lower() in (".json", ".yaml", ".yml") or path.is_file():
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"{given}: {getattr(error, 'strerror', None) or 'is not text in UTF-8'}") from None
+            raise ValueError(f"{value}: {getattr(error, 'strerror', None) or 'is not text in UTF-8'}") from None
         import yaml
 
         try:
             return yaml.safe_load(text)  # JSON is YAML
         except yaml.YAMLError:
-            raise ValueError(f"{given}: is neither JSON nor YAML") from None
-    if given.lstrip().startswith("{"):
+            raise ValueError(f"{value}: is neither JSON nor YAML") from None
+    if value.lstrip().startswith("{"):
         try:
-            return orjson.loads(given)
+            return orjson.loads(value)
         except ValueError as error:
             raise ValueError(f"is not JSON: {error}") from None
-    return _load_model_schema(given)
+    return _load_model_schema(value)
 
 
-def _load_model_schema(given: str) -> Any:
-    module, _, name = given.partition(":")
+def _load_model_schema(value: str) -> Any:
+    module, _, name = value.partition(":")
     if not name:
-        raise ValueError(f"{given!r} is neither a file nor module:Model")
+        raise ValueError(f"{value!r} is neither a file nor module:Model")
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
     try:
         model = getattr(importlib.import_module(module), name)
         return model.model_json_schema()
     except Exception as error:  # noqa: BLE001 - a user's module may raise anything as it is imported
-        raise ValueError(f"{given}: {error}") from None
+        raise ValueError(f"{value}: {error}") from None
 
 
 def _check_refs(part: Any, schema: Schema) -> None:
-    """References lead to places in the schema itself; nothing is fetched."""
+    """Check that every reference points into the schema itself; nothing is fetched."""
     if isinstance(part, dict):
         ref = part.get("$ref")
         if isinstance(ref, str) and resolve_ref(ref, schema) is None:
-            raise ValueError(f"$ref {ref!r} does not lead to a place in the schema")
+            raise ValueError(f"$ref {ref!r} points to nothing in the schema; only references within it are allowed")
         for value in part.values():
             _check_refs(value, schema)
     elif isinstance(part, list):
@@ -90,18 +90,18 @@ def _check_refs(part: Any, schema: Schema) -> None:
 
 
 def resolve_ref(ref: str, schema: Schema) -> Any:
-    """What a JSON pointer in a reference leads to (RFC 6901)."""
+    """What the JSON pointer of a reference points to (RFC 6901); None when it is not in the schema."""
     if not ref.startswith("#"):
         return None
-    found: Any = schema
-    for step in filter(None, ref[1:].split("/")):
-        name = step.replace("~1", "/").replace("~0", "~")
-        found = found.get(name) if isinstance(found, dict) else None
-    return found
+    target: Any = schema
+    for token in filter(None, ref[1:].split("/")):
+        name = token.replace("~1", "/").replace("~0", "~")
+        target = target.get(name) if isinstance(target, dict) else None
+    return target
 
 
 def find_violation(value: Any, schema: Schema) -> str | None:
-    """Why a value does not fit a schema, in one line; None when it does."""
+    """Why a value does not fit a schema, in one line; None when it fits."""
     from jsonschema.exceptions import best_match
 
     error = best_match(_build_validator(orjson.dumps(schema)).iter_errors(value))
@@ -113,6 +113,6 @@ def _build_validator(schema: bytes) -> Validator:
     from jsonschema.validators import validator_for
     from referencing import Registry
 
-    told = orjson.loads(schema)
-    made: Validator = validator_for(told)(told, registry=Registry())
-    return made
+    parsed = orjson.loads(schema)
+    validator: Validator = validator_for(parsed)(parsed, registry=Registry())
+    return validator

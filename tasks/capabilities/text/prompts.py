@@ -1,4 +1,4 @@
-"""Prompts: the parameters of everything that asks a model in words, and templates filled from a row."""
+"""Prompts: the parameters of all capabilities that send prompts, and templates filled from a row."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from mediamill.tasks.capabilities.base import CapabilityContext
 
 _MAX_UNSTREAMED_TOKENS = 4096
-"""Answers that may be longer than this many tokens are taken as a stream: their silence can be told from work."""
+"""Longer answers are received as a stream, so that a silent connection can be told from a working model."""
 
 _NOT_SAMPLING_PARAMS = frozenset({"prompt", "system", "json_schema", "repairs", "stream"})
-"""Parameters that are not sampling fields of the wire."""
+"""Parameters that are not sampling parameters of the request."""
 
 
 def check_template(value: str | None, info: ValidationInfo) -> str | None:
-    """A parameter that is a template, as it is; a row's own value is no template.
+    """Check a parameter that is a template, and return it unchanged. A row's own value is not a template.
 
     Raises:
-        ValueError: when it cannot be read.
+        ValueError: when the template has a syntax error.
     """
     from jinja2 import TemplateSyntaxError
 
@@ -36,40 +36,73 @@ def check_template(value: str | None, info: ValidationInfo) -> str | None:
         if value is not None and info.field_name not in (info.context or ()):
             _compile_template(value)
     except TemplateSyntaxError as error:
-        raise ValueError(f"the template cannot be read, line {error.lineno}: {error.message}") from None
+        raise ValueError(f"the template has a syntax error in line {error.lineno}: {error.message}") from None
     return value
 
 
 class PromptParams(BaseModel):
-    """What can be asked of a model that answers in words. What is unset is not sent."""
+    """Parameters of a chat model. What is unset is not sent."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     prompt: str | None = Field(
-        None, min_length=1, max_length=200_000, description="what is asked; {{ column }} stands for the row's value"
+        None,
+        min_length=1,
+        max_length=200_000,
+        description="the prompt, a template: {{ column }} becomes the row's value",
     )
-    system: str | None = Field(None, max_length=200_000, description="instructions before the prompt; a template too")
-    max_tokens: int = Field(1024, ge=1, le=1_000_000, description="longest answer in tokens, reasoning included")
-    temperature: float | None = Field(None, ge=0, le=2, allow_inf_nan=False, description="0 is the most likely answer")
-    top_p: float | None = Field(None, gt=0, le=1, allow_inf_nan=False, description="share of likelihood to draw from")
-    top_k: int | None = Field(None, ge=1, le=1000, description="how many tokens to draw from")
+    system: str | None = Field(
+        None, max_length=200_000, description="system message before the prompt; a template, too"
+    )
+    max_tokens: int = Field(
+        1024, ge=1, le=1_000_000, description="maximum length of an answer in tokens, reasoning included; default 1024"
+    )
+    temperature: float | None = Field(
+        None, ge=0, le=2, allow_inf_nan=False, description="sampling temperature; 0 gives the most likely answer"
+    )
+    top_p: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        allow_inf_nan=False,
+        description="nucleus sampling: sample from the most likely tokens that have this share of the probability",
+    )
+    top_k: int | None = Field(
+        None, ge=1, le=1000, description="top-k sampling: sample from this many most likely tokens"
+    )
     min_p: float | None = Field(
-        None, ge=0, le=1, allow_inf_nan=False, description="least likelihood, of the likeliest's"
+        None,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="min-p sampling: minimum probability of a token, as a share of the most likely token's",
     )
-    repetition_penalty: float | None = Field(None, gt=0, le=10, allow_inf_nan=False, description="1 is none")
-    presence_penalty: float | None = Field(None, ge=-2, le=2, allow_inf_nan=False, description="0 is none")
-    frequency_penalty: float | None = Field(None, ge=-2, le=2, allow_inf_nan=False, description="0 is none")
-    seed: int | None = Field(None, ge=0, lt=2**63, description="for answers that repeat, where the model can")
-    stop: list[str] | None = Field(None, max_length=4, description="texts at which the answer ends")
+    repetition_penalty: float | None = Field(
+        None, gt=0, le=10, allow_inf_nan=False, description="repetition penalty; 1 is none"
+    )
+    presence_penalty: float | None = Field(
+        None, ge=-2, le=2, allow_inf_nan=False, description="presence penalty; 0 is none"
+    )
+    frequency_penalty: float | None = Field(
+        None, ge=-2, le=2, allow_inf_nan=False, description="frequency penalty; 0 is none"
+    )
+    seed: int | None = Field(
+        None, ge=0, lt=2**63, description="random seed, for repeatable answers where the model supports it"
+    )
+    stop: list[str] | None = Field(
+        None, max_length=4, description="stop sequences: at most 4 texts at which the answer ends"
+    )
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high"] | None = Field(
-        None, description="how long to think, where the model can be told"
+        None, description="how much the model reasons, where that can be chosen"
     )
     json_schema: Annotated[dict[str, Any] | None, Option("--schema", "FILE")] = Field(
         None, description="JSON Schema of the answer: a file, module:Model, or the schema; its fields become columns"
     )
-    repairs: int = Field(2, ge=0, le=10, description="how often an answer that does not fit is asked for again")
+    repairs: int = Field(
+        2, ge=0, le=10, description="how often an answer that does not fit the schema is requested again; default 2"
+    )
     stream: bool | None = Field(
-        None, description="take the answer as a stream; by default where it may be longer than 4096 tokens"
+        None, description="receive the answer as a stream; default: when max_tokens is more than 4096"
     )
 
     @field_validator("json_schema", mode="before", json_schema_input_type=dict[str, Any] | str | None)
@@ -87,36 +120,36 @@ class PromptParams(BaseModel):
     _check_templates = field_validator("prompt", "system")(check_template)
 
     def to_sampling_params(self) -> dict[str, JSON]:
-        """The fields of the wire, by their neutral names."""
-        given: dict[str, JSON] = self.model_dump(mode="json", exclude=set(_NOT_SAMPLING_PARAMS), exclude_none=True)
-        return given
+        """The sampling parameters that are set, by their provider-neutral names."""
+        sampling: dict[str, JSON] = self.model_dump(mode="json", exclude=set(_NOT_SAMPLING_PARAMS), exclude_none=True)
+        return sampling
 
     def is_streamed(self) -> bool:
-        """True when the answer is to be taken as a stream."""
+        """True when the answer is to be received as a stream."""
         return self.max_tokens > _MAX_UNSTREAMED_TOKENS if self.stream is None else self.stream
 
 
 async def render_text(
     item: Item, name: str, template: str | None, context: CapabilityContext, *, optional: bool = False
 ) -> str:
-    """What a parameter says of a row: its template filled; the row's text without one; what the row itself gave, as is.
+    """A parameter's text for a row: its template filled; the row's text without a template; the row's own value as is.
 
     Raises:
-        BadInput: when it says nothing and is not ``optional``, or cannot be filled.
+        BadInput: when the text is empty and not ``optional``, or the template cannot be filled.
     """
-    own = name in item.params
-    text = await context.read_text(item) if template is None or (not own and "text" in template) else ""
+    is_from_row = name in item.params
+    text = await context.read_text(item) if template is None or (not is_from_row and "text" in template) else ""
     rendered = text if template is None else render_row(item, name, template, text=text)
     if not optional and not rendered.strip():
-        raise BadInput(f"{item.source}: there is no {name} in it", kind="empty", hint="write one, or leave it out")
+        raise BadInput(f"{item.source}: the {name} is empty", kind="empty", hint="write one, or leave it out")
     return rendered
 
 
 def render_row(item: Item, name: str, template: str, **more: JSON) -> str:
-    """A parameter's template filled with the row's columns, and with ``more``; what the row itself gave, as is.
+    """A parameter's template filled with the row's columns and with ``more``; the row's own value as is.
 
     Raises:
-        BadInput: when it names a column that is not there, or cannot be filled.
+        BadInput: when the template names a column that does not exist, or cannot be filled.
     """
     if name in item.params:
         return template
@@ -127,7 +160,7 @@ def render_template(template: str, row: Mapping[str, Any], source: str) -> str:
     """A template filled with a row's columns.
 
     Raises:
-        BadInput: when it names a column that is not there, or cannot be filled.
+        BadInput: when the template names a column that does not exist, or cannot be filled.
     """
     from jinja2 import TemplateError, UndefinedError
 
@@ -137,7 +170,7 @@ def render_template(template: str, row: Mapping[str, Any], source: str) -> str:
         return _compile_template(template).render(row)
     except UndefinedError as error:
         raise BadInput(
-            f"{source}: the prompt wants what the row has not: {error.message}",
+            f"{source}: the prompt needs a column that the row does not have: {error.message}",
             kind="bad_row",
             hint=f"its columns are {', '.join(map(str, row)) or 'none'}",
         ) from None
@@ -147,7 +180,7 @@ def render_template(template: str, row: Mapping[str, Any], source: str) -> str:
 
 @functools.lru_cache(maxsize=256)
 def _compile_template(text: str) -> Template:
-    """Compiled once; in a sandbox, for a manifest may come from anybody."""
+    """Compile a template, once. It runs in a sandbox, because a manifest may come from anybody."""
     from jinja2 import StrictUndefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 

@@ -1,4 +1,8 @@
-"""What a model said, taken apart: its reasoning, its answer, and the JSON in it."""
+"""Split a model's reply into its reasoning, its answer, and the JSON in the answer.
+
+The messages of :func:`parse_json` go back to the model when it is asked to repair its answer, so they are part of
+that request's key: changing a word would buy recorded repairs again.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +19,12 @@ _MAX_TRIES = 50
 
 
 def split_reasoning(text: str) -> tuple[str, str | None]:
-    """The answer without the reasoning that some models put before it in ``<think>`` tags, and the reasoning."""
-    found = _THOUGHT.match(text)
-    if found is None and "<think" not in text[:200] and "</think" in text:
-        found = _UNOPENED_THOUGHT.match(text)  # the opening tag was part of the prompt's template
-    if found is not None:
-        return text[found.end() :].strip(), found["thought"].strip() or None
+    """The answer, and the reasoning that some models put before it in ``<think>`` tags; None without reasoning."""
+    match = _THOUGHT.match(text)
+    if match is None and "<think" not in text[:200] and "</think" in text:
+        match = _UNOPENED_THOUGHT.match(text)  # the opening tag was part of the prompt's template
+    if match is not None:
+        return text[match.end() :].strip(), match["thought"].strip() or None
     unfinished = _UNCLOSED_THOUGHT.match(text)
     if unfinished is not None:
         return "", unfinished["thought"].strip() or None
@@ -28,12 +32,12 @@ def split_reasoning(text: str) -> tuple[str, str | None]:
 
 
 def parse_json(text: str) -> Any:
-    """The JSON in an answer: all of it, inside a fence, or the first object or list in its words.
+    """The JSON in an answer: the whole text, a fenced block, or the first object or list in the text.
 
     Raises:
-        ValueError: when there is none, or it is cut off.
+        ValueError: when there is no JSON, or it is cut off.
     """
-    fenced = [found["inside"] for found in _FENCE.finditer(text)]
+    fenced = [match["inside"] for match in _FENCE.finditer(text)]
     for candidate in (text, *fenced):
         try:
             return _load_json(candidate)
@@ -43,20 +47,20 @@ def parse_json(text: str) -> Any:
 
 
 def _find_first_json(text: str) -> Any:
-    """The first whole object or list among the words. Nothing inside what is broken or cut off is taken for it."""
+    """The first complete object or list in a text; never one that is inside a broken or cut-off one."""
     decoder = json.JSONDecoder(parse_constant=_reject_constant, strict=False)
-    broken = -1
-    for tries, found in enumerate(_JSON_START.finditer(text)):
+    broken_until = -1
+    for tries, match in enumerate(_JSON_START.finditer(text)):
         if tries >= _MAX_TRIES:
             break
-        if found.start() < broken:
+        if match.start() < broken_until:
             continue
         try:
-            return decoder.raw_decode(text, found.start())[0]
+            return decoder.raw_decode(text, match.start())[0]
         except json.JSONDecodeError as error:
             if error.msg.startswith(("Unterminated", "Invalid")):  # what follows may be inside the string
                 break
-            broken = error.pos
+            broken_until = error.pos
         except (ValueError, RecursionError):
             continue
     raise ValueError("there is no JSON in it" if not _JSON_START.search(text) else "its JSON is broken or cut off")

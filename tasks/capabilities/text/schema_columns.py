@@ -1,4 +1,4 @@
-"""Answers that fit a schema as typed columns."""
+"""Typed columns for answers that fit a schema."""
 
 from __future__ import annotations
 
@@ -26,68 +26,68 @@ RESERVED_COLUMNS = frozenset(
         *("width", "height", "format", "bytes", "pictures", "warnings", "duplicate_of", "file", "flags", "tool_calls"),
     )
 )
-"""Columns that results of prompts have already."""
+"""Columns that results of prompts already have."""
 
 
 def column_name(name: str) -> str:
-    """The column of a schema's property: its own name, or ``answer_NAME`` where results have such a column already."""
+    """The column of a schema's property: its own name, or ``answer_NAME`` when results already have that column."""
     return f"answer_{name}" if name in RESERVED_COLUMNS or name.startswith("in_") else name
 
 
 def to_arrow_fields(schema: Schema) -> list[pa.Field]:
-    """The answer's columns: one for each property of an object, else one, ``answer``."""
+    """The answer's columns: one for each property of an object, otherwise the single column ``answer``."""
     import pyarrow as pa
 
-    whole, refs = _resolve_part(schema, schema, frozenset())
-    if whole.get("properties") and whole.get("type", "object") == "object":
-        return [pa.field(name, to_arrow_type(part, schema, refs)) for name, part in whole["properties"].items()]
+    root, refs = _resolve_part(schema, schema, frozenset())
+    if root.get("properties") and root.get("type", "object") == "object":
+        return [pa.field(name, to_arrow_type(part, schema, refs)) for name, part in root["properties"].items()]
     return [pa.field(WHOLE_ANSWER_COLUMN, to_arrow_type(schema, schema))]
 
 
 def to_arrow_type(part: Any, schema: Schema, outer_refs: frozenset[str] = frozenset()) -> pa.DataType:
-    """The Arrow type of what a part of a schema describes; JSON text where it may be several things.
+    """The Arrow type of a part of a schema; JSON text where it may have several types.
 
-    ``within`` are the references it stands inside of: what holds itself is told as JSON text.
+    ``outer_refs`` are the references that the part is inside of: a part that contains itself becomes JSON text.
     """
     import pyarrow as pa
 
     part, refs = _resolve_part(part, schema, outer_refs)
-    kind = _find_json_type(part)
-    if kind == "array":
+    json_type = _find_json_type(part)
+    if json_type == "array":
         return pa.list_(to_arrow_type(part.get("items", {}), schema, refs))
-    if kind == "object" and part.get("properties"):
+    if json_type == "object" and part.get("properties"):
         named = part["properties"].items()
         return pa.struct([pa.field(name, to_arrow_type(inner, schema, refs)) for name, inner in named])
-    plain = {"integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}
-    return plain.get(kind or "", pa.string())
+    arrow_types = {"integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}
+    return arrow_types.get(json_type or "", pa.string())
 
 
-def fit_to_type(value: Any, kind: pa.DataType) -> Any:
-    """A value as its column holds it: JSON text where the column is text and the value is not.
+def fit_to_type(value: Any, arrow_type: pa.DataType) -> Any:
+    """A value as its column stores it: JSON text where the column is text and the value is not.
 
     Raises:
-        ValueError: when a number is too large for its column.
+        ValueError: when a number is too large for its column. The message goes into the request for a repair.
     """
     import pyarrow as pa
 
     if value is None:
         return None
-    if pa.types.is_string(kind):
+    if pa.types.is_string(arrow_type):
         return value if isinstance(value, str) else orjson.dumps(value).decode()
-    if pa.types.is_list(kind):
-        return [fit_to_type(one, kind.value_type) for one in value]
-    if pa.types.is_struct(kind):
-        return {field.name: fit_to_type(value.get(field.name), field.type) for field in kind}
-    if pa.types.is_integer(kind):
+    if pa.types.is_list(arrow_type):
+        return [fit_to_type(member, arrow_type.value_type) for member in value]
+    if pa.types.is_struct(arrow_type):
+        return {field.name: fit_to_type(value.get(field.name), field.type) for field in arrow_type}
+    if pa.types.is_integer(arrow_type):
         number = int(value)
         if not -(2**63) <= number < 2**63:
             raise ValueError(f"{number} is larger than 64 bits hold")
         return number
-    return float(value) if pa.types.is_floating(kind) else value
+    return float(value) if pa.types.is_floating(arrow_type) else value
 
 
 def _resolve_part(part: Any, schema: Schema, outer_refs: frozenset[str]) -> tuple[Mapping[str, Any], frozenset[str]]:
-    """A part with its reference followed, and of several choices the only one that is not null."""
+    """A part with its references resolved, and with the only choice that is not null when it has choices."""
     for _ in range(_MAX_REFERENCES):
         if not isinstance(part, Mapping):
             return {}, outer_refs
@@ -100,23 +100,23 @@ def _resolve_part(part: Any, schema: Schema, outer_refs: frozenset[str]) -> tupl
         choices = part.get("anyOf") or part.get("oneOf") or part.get("allOf")
         if not choices:
             return part, outer_refs
-        real = [choice for choice in choices if not (isinstance(choice, dict) and choice.get("type") == "null")]
-        if len(real) != 1:
+        non_null = [choice for choice in choices if not (isinstance(choice, dict) and choice.get("type") == "null")]
+        if len(non_null) != 1:
             return {}, outer_refs
-        part = real[0]
+        part = non_null[0]
     return {}, outer_refs
 
 
 def _find_json_type(part: Mapping[str, Any]) -> str | None:
-    kind = part.get("type")
-    if isinstance(kind, list):
-        real = [name for name in kind if name != "null"]
-        kind = real[0] if len(real) == 1 else "number" if set(real) == {"integer", "number"} else None
-    if kind is None and "enum" in part:
+    json_type = part.get("type")
+    if isinstance(json_type, list):
+        non_null = [name for name in json_type if name != "null"]
+        json_type = non_null[0] if len(non_null) == 1 else "number" if set(non_null) == {"integer", "number"} else None
+    if json_type is None and "enum" in part:
         return _find_json_type_of_values([value for value in part["enum"] if value is not None])
-    if kind is None and "const" in part:
+    if json_type is None and "const" in part:
         return _find_json_type_of_values([part["const"]])
-    return kind if isinstance(kind, str) else None
+    return json_type if isinstance(json_type, str) else None
 
 
 def _find_json_type_of_values(values: list[Any]) -> str | None:

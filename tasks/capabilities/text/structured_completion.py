@@ -1,4 +1,4 @@
-"""One prompt to one answer: asked, held against its schema, asked again where it does not fit."""
+"""One prompt to one answer: requested, checked against its schema, and requested again when it does not fit."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _TOKENS_PER_MESSAGE = 40
-"""Tokens that templates put around a message, at most (estimate)."""
+"""Maximum tokens that chat templates add to a message (estimate)."""
 _TOOL_TOKENS = 400
-"""Tokens of the words with which templates tell a model of its tools or a schema, at most (estimate)."""
+"""Maximum tokens that chat templates add to describe tools or a schema (estimate)."""
 _MAX_REPAIR_TOKENS = 500
-"""Tokens of what was wrong with an answer, and of asking for another, at most (estimate)."""
+"""Maximum tokens of a repair request: what was wrong with the answer, and the instruction (estimate)."""
 _BYTES_PER_TOKEN = 4
 """Bytes of usual text that make a token (estimate); a token is at least one byte, which bounds what it can cost."""
 _REFUSAL_REASONS = ("content_filter", "refusal")
@@ -40,7 +40,13 @@ _REPAIR_INSTRUCTION = "That does not fit: {why}. Answer again with the whole JSO
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What is asked: messages, the media their parts stand for, and the tokens those take: least, most if known."""
+    """What is sent.
+
+    Attributes:
+        messages: in the chat format; their media parts refer to ``inputs`` by index.
+        inputs: images and videos.
+        media_tokens: minimum and maximum tokens of the inputs; the maximum is None when it is unknown.
+    """
 
     messages: tuple[Mapping[str, Any], ...]
     inputs: tuple[Input, ...] = ()
@@ -49,7 +55,11 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class StructuredCompletion:
-    """Who asks: a capability's name, operation and version."""
+    """Sends prompts for a capability.
+
+    Attributes:
+        capability, operation, version: of the Asks.
+    """
 
     capability: str
     operation: str
@@ -59,7 +69,7 @@ class StructuredCompletion:
         """What the model can do.
 
         Raises:
-            UsageError: when the provider answers no prompts.
+            UsageError: when the provider has no such operation.
         """
         return context.provider.model_facts(self.operation, context.model, ChatModel)
 
@@ -71,23 +81,23 @@ class StructuredCompletion:
         context: CapabilityContext,
         more: Mapping[str, Any] | None = None,
     ) -> Ask:
-        """The Ask for a prompt, with the most tokens it can take."""
-        asked: dict[str, Any] = {"messages": list(prompt.messages), **params.to_sampling_params(), **(more or {})}
+        """The Ask for a prompt; its ceiling is the maximum number of tokens."""
+        fields: dict[str, Any] = {"messages": list(prompt.messages), **params.to_sampling_params(), **(more or {})}
         if params.json_schema is not None:
-            asked["schema"] = params.json_schema
+            fields["schema"] = params.json_schema
         if params.is_streamed():
-            asked["stream"] = True
+            fields["stream"] = True
         return Ask(
             capability=self.capability,
             operation=self.operation,
             model=context.model,
-            params=asked,
+            params=fields,
             inputs=prompt.inputs,
             ceiling=Usage(
                 input_tokens=None
                 if prompt.media_tokens[1] is None
-                else _count_max_text_tokens(asked) + prompt.media_tokens[1],
-                output_tokens=params.max_tokens * int(asked.get("n") or 1),
+                else _count_max_text_tokens(fields) + prompt.media_tokens[1],
+                output_tokens=params.max_tokens * int(fields.get("n") or 1),
                 requests=1,
             ),
             sample=item.sample,
@@ -96,7 +106,7 @@ class StructuredCompletion:
         )
 
     def estimate(self, item: Item, prompt: Prompt, params: PromptParams, context: CapabilityContext) -> Estimate:
-        """What a prompt would need: likely a quarter of the longest answer, at most all of it in every try."""
+        """What a prompt would need: likely a quarter of the longest answer, at most the longest answer in every try."""
         ask = self.build_ask(item, add_schema_message(prompt, params, self.get_chat_model(context)), params, context)
         likely = Usage(
             input_tokens=-(-_count_max_text_tokens(ask.params) // _BYTES_PER_TOKEN) + prompt.media_tokens[0],
@@ -114,67 +124,73 @@ class StructuredCompletion:
         context: CapabilityContext,
         more: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Ask, and ask again with what was wrong while the answer does not fit its schema.
+        """Send a prompt; while the answer does not fit the schema, send it again with what was wrong.
 
         Returns:
-            The columns of :func:`answer_fields`, and ``choices`` as the provider told them.
+            The columns of :func:`answer_fields`, and ``choices`` as the operation returned them.
 
         Raises:
-            BadReply: ``refused`` by the model, ``cut_off`` at its longest length, ``misfit`` after every repair,
-                or ``empty_answer``.
+            BadReply: ``refused`` by the model, ``cut_off`` at the maximum length, ``misfit`` after all repairs, or
+                ``empty_answer``.
         """
-        talk, answers = self.get_chat_model(context), list[Answer]()
-        current = add_schema_message(prompt, params, talk)
+        chat_model, answers = self.get_chat_model(context), list[Answer]()
+        current = add_schema_message(prompt, params, chat_model)
         while True:
             answer = await call(self.build_ask(item, current, params, context, more))
             answers.append(answer)
             choice = answer.data["choices"][0]
-            said, why = self._parse_choice(choice, params)
-            if why is None or len(answers) > params.repairs:
+            columns, violation = self._parse_choice(choice, params)
+            if violation is None or len(answers) > params.repairs:
                 break
-            current = _build_repair_prompt(current, said["text"], why)
-        if why is not None:
+            current = _build_repair_prompt(current, columns["text"], violation)
+        if violation is not None:
             raise BadReply(
-                f"the answer does not fit the schema after {len(answers)} tries: {why}",
+                f"the answer does not fit the schema after {len(answers)} tries: {violation}",
                 kind="misfit",
-                hint="make the schema or the prompt plainer, or choose a better --model",
+                hint="simplify the schema or the prompt, or choose a better --model",
             )
-        return {**said, **_to_token_columns(answers), "choices": answer.data["choices"]}
+        return {**columns, **_to_token_columns(answers), "choices": answer.data["choices"]}
 
     def _parse_choice(self, choice: Mapping[str, Any], params: PromptParams) -> tuple[dict[str, Any], str | None]:
-        """A choice as columns, and what is wrong with it."""
-        text, thought = split_reasoning(choice["text"] or "")
-        finish = choice["finish_reason"]
-        if choice["refusal"] or finish in _REFUSAL_REASONS:
+        """A choice as columns, and why it does not fit the schema; None when it does.
+
+        Raises:
+            BadReply: ``refused``, ``cut_off`` or ``empty_answer``.
+        """
+        text, reasoning = split_reasoning(choice["text"] or "")
+        finish_reason = choice["finish_reason"]
+        if choice["refusal"] or finish_reason in _REFUSAL_REASONS:
             words = choice["refusal"] or text or "the provider's filter withheld the answer"
-            raise BadReply(f"refused: {words[:300]}", kind="refused", hint="the model will not do this one")
-        called = choice["tool_calls"]
-        if params.json_schema is not None and not text and called and not _has_tools(params):
-            text, called = called[0]["arguments"], []
-        said = {"text": text, "reasoning": choice["reasoning"] or thought, "finish_reason": finish}
-        if called and not text:  # a tool's answer is wanted before there is one to hold against the schema
-            return said, None
+            raise BadReply(
+                f"refused: {words[:300]}", kind="refused", hint="change the prompt, or choose another --model"
+            )
+        tool_calls = choice["tool_calls"]
+        if params.json_schema is not None and not text and tool_calls and not _has_tools(params):
+            text, tool_calls = tool_calls[0]["arguments"], []
+        columns = {"text": text, "reasoning": choice["reasoning"] or reasoning, "finish_reason": finish_reason}
+        if tool_calls and not text:  # the model first wants a tool's result: there is no answer to check yet
+            return columns, None
         if params.json_schema is None:
             if not text:
-                raise _no_answer_error(finish, params)
-            return said, None
+                raise _no_answer_error(finish_reason, params)
+            return columns, None
         try:
             value = parse_json(text)
         except ValueError as error:
-            if finish == "length":
-                raise _no_answer_error(finish, params) from None
-            return said, str(error)
-        why = find_violation(value, params.json_schema)
-        if why is None:
+            if finish_reason == "length":
+                raise _no_answer_error(finish_reason, params) from None
+            return columns, str(error)
+        violation = find_violation(value, params.json_schema)
+        if violation is None:
             try:
-                said.update(_to_typed_columns(value, params))
+                columns.update(_to_typed_columns(value, params))
             except ValueError as error:
-                why = str(error)
-        return said, why
+                violation = str(error)
+        return columns, violation
 
 
 def answer_fields(params: PromptParams) -> list[pa.Field]:
-    """The columns of an answer; a schema's own come last."""
+    """The columns of an answer; those of a schema come last."""
     import pyarrow as pa
 
     own = [
@@ -195,18 +211,18 @@ def answer_fields(params: PromptParams) -> list[pa.Field]:
 
 
 def add_schema_message(prompt: Prompt, params: PromptParams, chat_model: ChatModel) -> Prompt:
-    """The prompt with the schema in words where the model is not held to it otherwise."""
-    held = chat_model.structured == "json_schema" or (chat_model.structured == "tool" and not _has_tools(params))
-    if params.json_schema is None or held:
+    """Add the schema to the prompt as a system message, for a model that has no parameter for it."""
+    is_enforced = chat_model.structured == "json_schema" or (chat_model.structured == "tool" and not _has_tools(params))
+    if params.json_schema is None or is_enforced:
         return prompt
     words = _SCHEMA_INSTRUCTION + orjson.dumps(params.json_schema).decode()
     return Prompt(({"role": "system", "content": words}, *prompt.messages), prompt.inputs, prompt.media_tokens)
 
 
-def _build_repair_prompt(prompt: Prompt, text: str, why: str) -> Prompt:
-    said = {"role": "assistant", "content": text}
-    wanted = {"role": "user", "content": _REPAIR_INSTRUCTION.format(why=why)}
-    return Prompt((*prompt.messages, said, wanted), prompt.inputs, prompt.media_tokens)
+def _build_repair_prompt(prompt: Prompt, text: str, violation: str) -> Prompt:
+    answer = {"role": "assistant", "content": text}
+    instruction = {"role": "user", "content": _REPAIR_INSTRUCTION.format(why=violation)}
+    return Prompt((*prompt.messages, answer, instruction), prompt.inputs, prompt.media_tokens)
 
 
 def _to_typed_columns(value: Any, params: PromptParams) -> dict[str, Any]:
@@ -221,43 +237,43 @@ def _to_typed_columns(value: Any, params: PromptParams) -> dict[str, Any]:
     return {column_name(field.name): fit_to_type(value.get(field.name), field.type) for field in fields}
 
 
-def _no_answer_error(finish: str | None, params: PromptParams) -> BadReply:
-    if finish == "length":
+def _no_answer_error(finish_reason: str | None, params: PromptParams) -> BadReply:
+    if finish_reason == "length":
         return BadReply(
             f"the answer was cut off at {params.max_tokens} tokens",
             kind="cut_off",
             hint="raise --max-tokens; reasoning counts too",
         )
-    return BadReply("the model answered nothing", kind="empty_answer", hint="try another prompt or --model")
+    return BadReply("the model's answer is empty", kind="empty_answer", hint="try another prompt or --model")
 
 
 def _to_token_columns(answers: Sequence[Answer]) -> dict[str, Any]:
-    """Tokens of all tries together; the rest from the last."""
+    """The sum of all tries' tokens; the other columns are from the last try."""
     last = answers[-1]
 
     def total(name: str) -> int | None:
-        told = [getattr(answer.usage, name) for answer in answers]
-        return None if any(n is None for n in told) else sum(told)
+        counts = [getattr(answer.usage, name) for answer in answers]
+        return None if any(n is None for n in counts) else sum(counts)
 
-    thought = [answer.data["reasoning_tokens"] for answer in answers]
+    reasoning_tokens = [answer.data["reasoning_tokens"] for answer in answers]
     return {
         "answered_by": last.data["model"],
         "input_tokens": total("input_tokens"),
         "cached_input_tokens": total("cached_input_tokens"),
         "output_tokens": total("output_tokens"),
-        "reasoning_tokens": None if None in thought else sum(thought),
+        "reasoning_tokens": None if None in reasoning_tokens else sum(reasoning_tokens),
         "first_token_ms": last.data["first_token_ms"],
         "repairs": len(answers) - 1,
     }
 
 
 def _has_tools(params: PromptParams) -> bool:
-    """True when the model may call functions of the user's, whose arguments are no answer."""
+    """True when the model may call the user's functions, whose arguments are not an answer."""
     return "tools" in params.to_sampling_params()
 
 
 def _add_repair_usage(one: Usage, params: PromptParams) -> Usage:
-    """The most that a prompt takes with every repair: each holds the answers before it and what was wrong with them."""
+    """The ceiling with all repairs: each repair request contains the earlier answers and what was wrong with them."""
     tries = 1 if params.json_schema is None else 1 + params.repairs
     per_try = params.max_tokens + 2 * _TOKENS_PER_MESSAGE + _MAX_REPAIR_TOKENS
     before = per_try * tries * (tries - 1) // 2
@@ -268,13 +284,13 @@ def _add_repair_usage(one: Usage, params: PromptParams) -> Usage:
     )
 
 
-def _count_max_text_tokens(asked: Mapping[str, Any]) -> int:
-    """Bytes of all words that are sent, which their tokens cannot exceed, and what templates add."""
-    total = sum(len(orjson.dumps(asked[name])) for name in ("schema", "tools", "tool_choice") if name in asked)
-    total += _TOOL_TOKENS if "tools" in asked or "schema" in asked else 0
-    for message in asked["messages"]:
-        content, called = message.get("content"), message.get("tool_calls")
+def _count_max_text_tokens(fields: Mapping[str, Any]) -> int:
+    """An upper bound of the tokens of all text: its bytes, which its tokens cannot exceed, and what templates add."""
+    total = sum(len(orjson.dumps(fields[name])) for name in ("schema", "tools", "tool_choice") if name in fields)
+    total += _TOOL_TOKENS if "tools" in fields or "schema" in fields else 0
+    for message in fields["messages"]:
+        content, tool_calls = message.get("content"), message.get("tool_calls")
         parts = [part.get("text", "") for part in content] if isinstance(content, list) else [content or ""]
         total += _TOKENS_PER_MESSAGE + sum(len(str(part).encode("utf-8", "replace")) for part in parts)
-        total += len(orjson.dumps(called)) if called else 0
+        total += len(orjson.dumps(tool_calls)) if tool_calls else 0
     return total

@@ -130,8 +130,8 @@ def test_schemas_come_from_files_models_and_themselves(tmp_path: Path, monkeypat
     ("given_schema", "says"),
     [
         ({"type": "objekt"}, "not a JSON Schema"),
-        ({"$ref": "#/nowhere"}, "does not lead"),
-        ({"$ref": "https://example.org/schema.json"}, "does not lead"),
+        ({"$ref": "#/nowhere"}, "points to nothing"),
+        ({"$ref": "https://example.org/schema.json"}, "points to nothing"),
         ("nothing.json", "No such file"),
         ("neither", "neither a file"),
     ],
