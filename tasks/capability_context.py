@@ -1,4 +1,4 @@
-"""The workbench: what a capability may use besides its paid calls."""
+"""What a capability may use besides its paid calls, on this process's engine."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ T = TypeVar("T")
 OutputFetch = Callable[[Ask, Mapping[str, Any], Path], Awaitable[Download]]
 
 _MIN_HASH_CACHE_BYTES = 16 * 2**20
-"""Bytes from which looking a file's hash up is cheaper than hashing it again."""
+"""Size from which looking up a file's hash is cheaper than hashing the file again."""
 _MAX_INLINE_BYTES = 256 * 1024
-"""Bytes up to which reading and hashing costs less than the way to another thread."""
+"""Size up to which reading and hashing costs less than the switch to another thread."""
 _MAX_TEXT_BYTES = 10_000_000
 _MAX_DOWNLOAD_BYTES = 4 * 2**30
 _MAX_DOWNLOAD_SECONDS = 1800.0
 
 
 class ByteSemaphore:
-    """A bound on bytes held at once. A request larger than the bound waits until it is alone."""
+    """A semaphore of bytes. A request for more than the maximum waits until nothing else is held."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -65,7 +65,7 @@ class ByteSemaphore:
 
 
 class EngineCapabilityContext:
-    """Implements :class:`mediamill.tasks.capabilities.base.Kit` on the engine."""
+    """Implements :class:`mediamill.tasks.capabilities.base.CapabilityContext` on the engine."""
 
     def __init__(
         self,
@@ -96,15 +96,15 @@ class EngineCapabilityContext:
         self._computed: dict[Any, Any] = {}
 
     def raise_if_stopped(self) -> None:
-        """Raise Stop once the run is to end."""
+        """Raise RunStopped once the run is to end."""
         self._raise_if_stopped()
 
     async def load_cut_points(self, sha256: str, recipe: str) -> CutPoints:
-        """Where a recording was cut before by the same recipe."""
+        """The points where a recording was cut before by the same recipe; none when it never was."""
         return CutPoints(*await self._journal.cut_points.load(sha256, recipe)) if self._journal else CutPoints()
 
     async def save_cut_points(self, sha256: str, recipe: str, cut_points: CutPoints) -> None:
-        """Remember where a recording is cut."""
+        """Record the points where a recording is cut."""
         if self._journal is not None:
             await self._journal.cut_points.store(sha256, recipe, cut_points.points, cut_points.length)
 
@@ -131,11 +131,11 @@ class EngineCapabilityContext:
             raise BadInput(f"{item.source}: is not text in UTF-8", kind="not_text", hint="save it as UTF-8") from None
 
     def source_version(self, item: Item) -> str:
-        """What changes when a URL's content does, as the manifest tells it; empty when it does not."""
+        """The value of the manifest's version column, which changes with a URL's content; empty without one."""
         return str(item.row.get(self._version_column) or "")
 
     async def compute_from_results(self, compute: Callable[[Iterable[bytes]], T]) -> T:
-        """What ``make`` makes of the results that OUT has; made once a run."""
+        """The value that ``compute`` returns for the results that OUT has, as JSON rows; computed once a run."""
         async with self._computing:
             if compute not in self._computed:
                 results = self._journal.outcomes.stream_done_results() if self._journal is not None else iter(())
@@ -144,7 +144,7 @@ class EngineCapabilityContext:
             return value
 
     def resolve_path(self, name: str) -> str:
-        """Where a file is that a row or the job names: beside the manifest, else in the working folder."""
+        """The path of a file that a row or the job names: beside the manifest, else in the working folder."""
         if name.startswith(("http://", "https://")):
             return name
         path = Path(name).expanduser()
@@ -152,12 +152,12 @@ class EngineCapabilityContext:
         return str(beside_source if beside_source.exists() else path.absolute())
 
     async def fetch_output(self, ask: Ask, data: Mapping[str, Any], destination: Path) -> Download:
-        """The file that an answered job links to."""
+        """Download the file that an ended job links to."""
         assert self._fetch_output is not None
         return await self._fetch_output(ask, data, destination)
 
     def reserve_memory(self, size: int) -> AbstractAsyncContextManager[None]:
-        """Wait until ``size`` more bytes may be held."""
+        """Wait until ``size`` more bytes of memory may be held."""
         return self._memory.acquire(size)
 
     @asynccontextmanager
@@ -180,10 +180,10 @@ class EngineCapabilityContext:
 
     @asynccontextmanager
     async def download(self, url: str, max_bytes: int) -> AsyncIterator[Media]:
-        """What a provider's reply links to, for as long as the block runs. A link to the provider itself is followed.
+        """The file that a provider's reply links to, for as long as the block runs; the provider's own host is allowed.
 
         Raises:
-            BadInput: when it may not be fetched, is larger than ``most`` bytes, or is not there any more.
+            BadInput: when it may not be fetched, is larger than ``max_bytes``, or is not there any more.
             CallFailed: when a later run may succeed.
         """
         path = self.scratch / f"{uuid.uuid4().hex}.download"
@@ -232,9 +232,9 @@ class EngineCapabilityContext:
 
 
 def _read_if_small(path: Path) -> tuple[os.stat_result, bytes | None]:
-    """A file's state, and its bytes when they are few.
+    """A file's status, and its bytes when it is small.
 
-    Plain system calls: each call that a buffered reader adds hands the interpreter to another thread.
+    Plain system calls: each call that a buffered reader adds lets another thread take the interpreter.
     """
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
     try:

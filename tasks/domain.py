@@ -1,4 +1,4 @@
-"""The nouns everything else speaks: Item, Ask, Usage, Answer, Result, Failure."""
+"""The types that every other module uses: Item, Ask, Usage, Cost, Answer, Result, Failure."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | Non
 """What a wire parameter or a manifest cell may hold."""
 
 
+def format_decimal(value: Decimal) -> str:
+    """A decimal as plain text, without exponent and trailing zeros."""
+    return format(value.normalize(), "f") if value else "0"
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """One unit of input.
@@ -20,17 +25,18 @@ class Item:
     Attributes:
         item_id: stable id: the path relative to the source root, or the manifest's id column.
         index: position in the source, from 0.
-        source: what a person would call it: the path or URL as given.
-        location: absolute local path or http(s) URL of the bytes; None when the row itself is the input; of a group
-            a JSON list of its members' (see :attr:`locations`).
+        source: its name in messages: the path or URL as given.
+        location: absolute local path or http(s) URL of the bytes; None when the row itself is the input. The location
+            of a group is a JSON list of its members' locations (see :attr:`locations`).
         row: the manifest's own columns, unprefixed.
         params: per-row parameters, already separated from ``row``.
         fingerprint: changes when the input may have changed: path, size, mtime and inode of a file, or a
             URL's ``version``; plus the row and its parameters.
         sample: raised by ``retry`` to buy a new answer for the same input.
         problem: why the row itself cannot be used; such an Item becomes a Failure without being run.
-        standing: a result of the same input stands until another comes.
-        lost: the request key of a result whose file is gone: it comes from the journal, and is never bought.
+        has_result: OUT has a result for the same input; it stays until a new one replaces it.
+        lost_request_key: the request key of a result whose file is gone. Its reply comes from the journal; it is never
+            bought again.
     """
 
     item_id: str
@@ -52,7 +58,7 @@ class Item:
 
     @property
     def locations(self) -> tuple[str, ...]:
-        """Where all of it is: one place, or those of a group's members; empty when the row itself is the input."""
+        """One location, or those of a group's members; empty when the row itself is the input."""
         if self.location is None or not self.location.startswith("["):
             return () if self.location is None else (self.location,)
         return tuple(json.loads(self.location))
@@ -65,7 +71,7 @@ class Item:
 
 
 def join_locations(locations: Sequence[str]) -> str:
-    """The location of a group: no path or URL begins like a list."""
+    """The locations of a group as one string. No path or URL begins with ``[``, as this JSON list does."""
     return locations[0] if len(locations) == 1 else json.dumps(locations)
 
 
@@ -75,12 +81,12 @@ def _short_location(location: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a request used, or the most it can use. None means not stated, never zero.
+    """What a request used, or the maximum it can use. None means not stated, never zero.
 
-    ``billed_usd`` is the provider's own figure where its reply carries one. ``image_input_tokens`` and
-    ``image_output_tokens`` are part of the input's and the output's. ``megapixels`` are those of all ``images``
-    together, multiplied by what more steps than usual cost; ``video_lines`` the shorter side of a video in pixels.
-    Whole numbers or decimals: the ``usage`` column of calls is made from these fields.
+    ``billed_usd`` is the provider's own figure where its reply carries one. ``image_input_tokens`` are part of
+    ``input_tokens``, and ``image_output_tokens`` of ``output_tokens``. ``megapixels`` are those of all ``images``
+    together, multiplied by the factor that more steps than usual cost; ``video_lines`` is the shorter side of a video
+    in pixels. All fields are integers or decimals: the ``usage`` column of ``calls/`` has these fields.
     """
 
     audio_seconds: Decimal | None = None
@@ -118,7 +124,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """Bytes to send: held in memory, or a file to stream, or a URL the provider fetches itself.
+    """What to send: bytes in memory, a file to stream, or a URL that the provider fetches itself.
 
     Exactly one of ``data``, ``path`` and ``url`` is set. ``size`` is in bytes (0 for a URL).
     """
@@ -133,10 +139,10 @@ class Payload:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """One ordered input of an Ask, named by what it is rather than by its encoded bytes.
+    """One of the ordered inputs of an Ask, identified by its source and preparation rather than by its encoded bytes.
 
     Attributes:
-        sha256: of the source's bytes (or of ``url:`` plus the version, for a passed-through URL).
+        sha256: hash of the source's bytes (or of ``url:`` plus the version, for a URL that is passed through).
         recipe: how the payload was prepared, e.g. ``as-is`` or ``flac-16000-mono``.
         start, end: samples at 16 kHz within the source; ``end`` None means to its end.
         payload: what is sent. Not part of the request key.
@@ -151,18 +157,18 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """The smallest thing that is paid for and remembered; provider-neutral.
+    """The smallest unit that is paid for and recorded in the journal; provider-neutral.
 
     Attributes:
-        capability: who asks, e.g. ``transcribe``.
-        operation: which of the provider's endpoints answers, e.g. ``transcription``.
+        capability: the capability that needs it, e.g. ``transcribe``.
+        operation: which of the provider's endpoints is called, e.g. ``transcription``.
         model: the provider's model name.
-        params: neutral parameters and rendered prompts; the provider maps them to its wire.
+        params: neutral parameters and rendered prompts; the provider maps them to its wire parameters.
         inputs: ordered media or texts.
-        ceiling: the most it can use; what limits, budget and quotes count with.
-        sample: distinguishes equal Asks that are meant to be bought separately.
-        version: the capability's ``request_version``; raised only when Asks must be bought anew.
-        item_id: the Item it is made for. Not part of the request key.
+        ceiling: the maximum it can use; rate limits, the budget and quotes count with it.
+        sample: tells apart equal Asks that are to be bought separately.
+        version: the capability's ``request_version``; raised only when Asks must be bought again.
+        item_id: the Item that needs it. Not part of the request key.
     """
 
     capability: str
@@ -178,10 +184,10 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Money for one attempt or one row.
+    """What one attempt or one row costs.
 
     ``usd`` None means unknown; ``basis`` is one of billed, metered, estimated, free, unknown.
-    ``source`` names the price row: where the price was read and when.
+    ``source`` names the price row: where the price was read and when. ``max_usd`` is the maximum where ``usd`` is None.
     """
 
     usd: Decimal | None
@@ -201,7 +207,7 @@ class Answer:
         data: the provider-neutral reply, as the operation documents it.
         usage: as the provider stated it.
         cost: what this OUT paid for this item's Ask; zero when cached.
-        cached: the answer was in the journal and this item paid nothing.
+        cached: the answer was in the journal, so this item paid nothing.
         attempts: requests sent for it in this run.
     """
 
@@ -228,7 +234,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An Item that failed, and why. ``transient`` failures are tried again by the next run."""
+    """An Item that failed, and why. The next run tries ``transient`` failures again."""
 
     item_id: str
     kind: str

@@ -1,4 +1,7 @@
-"""The engine: one a process, one thread, one event loop, owning the client, the limiters and the local provider."""
+"""The engine: one for each process, with one thread and one event loop.
+
+It owns the client, the limiters and the built-in provider's servers.
+"""
 
 from __future__ import annotations
 
@@ -20,20 +23,20 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_SWITCH_SECONDS = 0.001
-_INTERPRETER = "python"
+_SWITCH_INTERVAL_SECONDS = 0.001
+_CODE_INTERPRETER = "python"
 
 
 class Engine:
-    """Runs every coroutine of every run in this process, whichever thread they are submitted from."""
+    """Runs the coroutines of all runs in this process, whichever thread submits them."""
 
     _shared: ClassVar[Engine | None] = None
     _shared_lock: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(self) -> None:
-        # The loop's thread competes with the journal's and the writers of parts; at the usual 5 ms a request that
-        # is ready to go waits that long for each of them.
-        sys.setswitchinterval(_SWITCH_SECONDS)
+        # The loop's thread competes with those of the journal and of the part writers. At the default of 5 ms a request
+        # that is ready waits that long for each of them.
+        sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
         self.loop = asyncio.new_event_loop()
         self._pool = ThreadPoolExecutor(max(2, os.cpu_count() or 2), thread_name_prefix="media")
         self._limiters: dict[str, Limiter] = {}
@@ -45,7 +48,7 @@ class Engine:
 
     @classmethod
     def shared(cls) -> Engine:
-        """The process's engine, started at first use."""
+        """The engine of this process, started at first use."""
         with cls._shared_lock:
             if cls._shared is None:
                 cls._shared = cls()
@@ -54,7 +57,7 @@ class Engine:
 
     @classmethod
     def stop_shared(cls) -> None:
-        """End the process's engine; the next use starts another."""
+        """Close the engine of this process; the next use starts another."""
         with cls._shared_lock:
             engine, cls._shared = cls._shared, None
         if engine is not None:
@@ -65,7 +68,7 @@ class Engine:
         return asyncio.run_coroutine_threadsafe(work, self.loop)
 
     async def run_in_thread(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run blocking work on one of a few threads; decoding gains nothing from more."""
+        """Run blocking work on one of as many threads as there are cores; decoding gains nothing from more."""
         return await self.loop.run_in_executor(self._pool, lambda: fn(*args, **kwargs))
 
     def get_or_create_limiter(self, name: str, create: Callable[[], Limiter]) -> Limiter:
@@ -80,9 +83,9 @@ class Engine:
             if engine not in self._local:
                 from mediamill.tasks.local.spawn import spawn
 
-                # Who asks for the interpreter has leave to run code here; nothing else starts it with that.
-                allowed = {"allow_local_code": True} if engine == _INTERPRETER else {}
-                self._local[engine] = await self.run_in_thread(spawn, engine, **allowed)
+                # Only a run of the code interpreter, whose user allowed it, starts a server that may run code.
+                options = {"allow_local_code": True} if engine == _CODE_INTERPRETER else {}
+                self._local[engine] = await self.run_in_thread(spawn, engine, **options)
             return self._local[engine].origin
 
     def close(self) -> None:

@@ -3,18 +3,18 @@
     MediamillError
     ├── UsageError            the command, the job, a key or the source is wrong   exit 2
     │   └── NoSuchOption      an unknown name, with the nearest known one
-    ├── OutBusy               another run holds OUT                                exit 5
+    ├── OutputBusy            another run holds OUT                                exit 5
     ├── StorageError          the disk or the journal failed                       exit 1
-    ├── Stop                  the run cannot go on, what was paid is kept          exit 4
-    │   ├── AccountStopped    key refused, out of credits, spending cap
-    │   ├── BudgetReached     the next Ask could cost more than is left
-    │   └── ProviderDown      nothing answers at the provider's address
+    ├── RunStopped            the run cannot go on; what was paid is kept          exit 4
+    │   ├── AccountStopped    key refused, no credits left, spending cap reached
+    │   ├── BudgetReached     the next Ask could cost more than the budget has left
+    │   └── ProviderDown      the provider's address does not answer
     └── ItemError             one Item fails, the run goes on                      exit 3
         ├── BadInput          the item's bytes or row are unusable; nothing was sent
-        ├── Unpriced          a budget is set and the Ask's ceiling cannot be stated
+        ├── Unpriced          a budget is set and the Ask's maximum cost is not known
         ├── CallFailed        the provider or the network refused; says whether a later run may succeed
-        ├── UnknownOutcome    it may have been done and billed; not repeated unasked
-        └── BadReply          the reply is kept, but it is not what was asked for
+        ├── UnknownOutcome    it may have been carried out and billed; not repeated without consent
+        └── BadReply          the reply is kept, but it is not what the operation returns
 
 An ItemError becomes the item's Failure: its ``kind`` is the ``error_kind`` column.
 """
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class MediamillError(Exception):
-    """Base of all deliberate errors. ``hint`` is the next step for the person who reads it."""
+    """Base of all errors raised on purpose. ``hint`` is the next step for the person who reads it."""
 
     exit_code = 1
 
@@ -53,7 +53,7 @@ class NoSuchOption(UsageError):
 
     def __init__(self, what: str, name: str, known: Iterable[str], *, where: str = "") -> None:
         known = sorted(known)
-        near = difflib.get_close_matches(name, [each for each in known if each != name], n=1)
+        near = difflib.get_close_matches(name, [other for other in known if other != name], n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
         super().__init__(f"{where + ': ' if where else ''}unknown {what} {name!r}", hint=hint)
 
@@ -90,7 +90,7 @@ class BudgetReached(RunStopped):
 
 
 class ProviderDown(RunStopped):
-    """Nothing answers at the provider's address."""
+    """The provider's address does not answer."""
 
     kind = "network"
 
@@ -132,7 +132,7 @@ class BadInput(ItemError):
 
 
 class Unpriced(ItemError):
-    """A budget is set and the most this Ask can cost cannot be stated, so it is not sent."""
+    """A budget is set and the maximum cost of this Ask is not known, so it is not sent."""
 
     default_kind = "unpriced"
 
@@ -144,12 +144,12 @@ class CallFailed(ItemError):
 
 
 class UnknownOutcome(ItemError):
-    """The request may have been carried out and billed; it is not repeated unasked."""
+    """The request may have been carried out and billed; it is not repeated without consent."""
 
     default_kind = "unknown"
 
 
 class BadReply(ItemError):
-    """The reply is kept in the journal, but it is not what was asked for."""
+    """The reply is kept in the journal, but it is not what the operation returns."""
 
     default_kind = "bad_reply"

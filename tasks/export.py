@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from mediamill.tasks.domain import format_decimal
 from mediamill.tasks.errors import NoSuchOption, StorageError, UsageError
 
 _BATCH_ROWS = 1024
@@ -148,17 +149,19 @@ def _make_csv_writer(file: IO[str], names: Sequence[str]) -> Any:
 
 def _make_jsonl_writer(file: IO[str]) -> Any:
     def write(row: dict[str, Any]) -> None:
-        file.write(orjson.dumps(row, default=_plain).decode() + "\n")
+        file.write(orjson.dumps(row, default=_to_json_text).decode() + "\n")
 
     return write
 
 
 def _format_cell(value: Any) -> Any:
-    """A value in a cell: lists and objects as JSON, moments as ISO 8601."""
+    """A value as a CSV cell: lists and objects as JSON, dates as ISO 8601."""
     if isinstance(value, list | dict):
-        return orjson.dumps(value, default=_plain).decode()
-    return value.isoformat() if isinstance(value, datetime) else _plain(value) if isinstance(value, Decimal) else value
+        return orjson.dumps(value, default=_to_json_text).decode()
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return format_decimal(value) if isinstance(value, Decimal) else value
 
 
-def _plain(value: Any) -> str:
-    return f"{value.normalize():f}" if isinstance(value, Decimal) else str(value)
+def _to_json_text(value: Any) -> str:
+    return format_decimal(value) if isinstance(value, Decimal) else str(value)

@@ -68,7 +68,7 @@ async def open_run(resolved: ResolvedJob, engine: Engine, *, retry: bool) -> tup
 
     Raises:
         UsageError: when the source is wrong, or OUT holds something else.
-        OutBusy: when another run holds OUT.
+        OutputBusy: when another run holds OUT.
         StorageError: when OUT or the journal cannot be written.
     """
     source = None if retry else await engine.run_in_thread(_open_source, resolved)

@@ -1,4 +1,4 @@
-"""How long a server asks its clients to wait (RFC 9110 section 10.2.3). Hostile values are never believed."""
+"""How long a server wants its clients to wait (RFC 9110 section 10.2.3). Hostile values are ignored."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import re
 from collections.abc import Mapping
 
 MAX_WAIT = 120.0
-"""Most seconds a hint is believed."""
+"""Maximum wait that a server's hint can cause."""
 
 _MAX_DATE_CHARS = 64
 _NUMBER = re.compile(r"[+-]?(?:\d{1,400}(?:\.\d{0,400})?|\.\d{1,400})(?:e[+-]?\d{1,6})?", re.ASCII | re.IGNORECASE)
 
 
 def parse_retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Seconds that ``retry-after-ms`` or ``retry-after`` (seconds or an HTTP date) asks for; None when neither does.
+    """Seconds to wait by ``retry-after-ms`` or ``retry-after`` (seconds or an HTTP date); None without either.
 
-    NaN, negative and unreadable values say nothing; a date in the past is 0. The caller bounds the result.
+    NaN, negative and unreadable values are ignored; a date in the past is 0. The caller bounds the result.
 
     Args:
         headers: with lower-cased names.
@@ -28,13 +28,13 @@ def parse_retry_after(headers: Mapping[str, str], now: float) -> float | None:
 
 
 def parse_non_negative(text: str | None) -> float | None:
-    """A finite number that is not negative."""
+    """The text as a finite number that is not negative; None when it is none."""
     text = (text or "").strip()
     return valid_wait_or_none(float(text)) if _NUMBER.fullmatch(text) else None
 
 
 def valid_wait_or_none(value: float) -> float | None:
-    """A wait that means something: neither negative, nor infinite, nor no number."""
+    """The value when it is a possible wait: finite, not negative, not NaN; otherwise None."""
     return value if 0 <= value < math.inf else None
 
 

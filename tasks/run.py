@@ -109,7 +109,7 @@ class Run:
 
         Raises:
             UsageError: when the job, the key or the source is wrong.
-            OutBusy: when another run holds OUT.
+            OutputBusy: when another run holds OUT.
             StorageError: when OUT or the journal cannot be written.
         """
         engine = Engine.shared()

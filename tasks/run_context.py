@@ -1,4 +1,4 @@
-"""What the three steps of a run share: the job, its parts on this engine, and how it is being stopped."""
+"""What the three steps of a run share: the job, the objects it runs with, and the switch that stops it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class StopSwitch:
-    """Thrown once, from any thread or signal handler: nothing new is sent, what is in flight may end."""
+    """Stops a run, from any thread or signal handler: nothing new is sent, requests in flight may end."""
 
     def __init__(self) -> None:
         self._reason: RunStopped | None = None
@@ -48,14 +48,14 @@ class StopSwitch:
                 self._reason = reason
 
     def raise_if_stopped(self) -> None:
-        """Raise the reason, once thrown."""
+        """Raise the reason, once the run is ending."""
         if self._reason is not None:
             raise self._reason
 
 
 @dataclass(slots=True)
 class ItemCounts:
-    """Items of this run, as they end."""
+    """The items of this run, counted as they end."""
 
     total: int = 0
     skipped: int = 0
@@ -68,7 +68,7 @@ class ItemCounts:
     replacement_failures: dict[str, FailureGroup] = field(default_factory=dict)
 
     def add_replacement_failure(self, failure: Failure) -> None:
-        """An attempt to replace a result failed: no row tells it, so the run's end does."""
+        """Count an attempt to replace a result that failed: it has no row of its own, so the summary reports it."""
         kind = failure.kind
         group = self.replacement_failures.get(kind)
         first = group or FailureGroup(kind, 0, failure.item_id, failure.message, failure.hint, stands=True)
@@ -77,7 +77,7 @@ class ItemCounts:
 
 @dataclass(slots=True)
 class RunContext:
-    """One run in progress. ``gate`` bounds the items in the pipeline."""
+    """One run in progress. ``item_slots`` bounds the items that are open at once."""
 
     job: Job
     run_id: str
@@ -103,7 +103,7 @@ class RunContext:
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def progress(self) -> Progress:
-        """How the run stands now."""
+        """The progress of the run so far."""
         counts, stats, budget = self.counts, self.call_context.stats, self.call_context.budget
         elapsed = time.monotonic() - self.start_time
         ended = counts.done + counts.failed
@@ -134,6 +134,6 @@ class RunContext:
         return items_left / rate if rate else None
 
     def close(self) -> None:
-        """Give OUT back. Blocks until the journal holds everything."""
+        """Release OUT's lock. Blocks until everything is in the journal."""
         self.lock.release()
         self.journal.close()

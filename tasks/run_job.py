@@ -26,7 +26,7 @@ def run(capability: str, source: str | Path, **options: Any) -> Summary:
 
     Raises:
         UsageError: when an option, the key or the source is wrong.
-        OutBusy: when another run holds OUT.
+        OutputBusy: when another run holds OUT.
         StorageError: when OUT or the journal cannot be written.
     """
     params = dict(options.pop("params", None) or {})
@@ -49,7 +49,7 @@ def run_job(
 
     Raises:
         UsageError: when the job, the key or the source is wrong.
-        OutBusy: when another run holds OUT.
+        OutputBusy: when another run holds OUT.
         StorageError: when OUT or the journal cannot be written.
     """
     return Run(job, on_progress=on_progress, retry=Retry.from_kinds(retry)).execute()

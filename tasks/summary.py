@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from typing import Any, Literal
 
+from mediamill.tasks.domain import format_decimal
+
 State = Literal["done", "failures", "stopped", "cancelled", "nothing"]
 
 
@@ -23,7 +25,7 @@ class _JsonSummary:
 
 def _to_json(value: Any) -> Any:
     if isinstance(value, Decimal):
-        return format(value.normalize(), "f") if value else "0"
+        return format_decimal(value)
     if isinstance(value, dict):
         return {str(k): _to_json(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

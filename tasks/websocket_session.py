@@ -1,8 +1,8 @@
-"""What is said on a socket: the part of a request that a provider plans and the call path carries out.
+"""The messages of a WebSocket session: the part of a request that a provider plans and the call path carries out.
 
-A conversation is a state machine without I/O. The call path opens the socket, sends what the conversation
-says, tells it every message that comes, and keeps those that belong to the reply. The raw reply is their
-JSON, a line each; :data:`SOCKET` among its headers says how it ended.
+A session is a state machine without I/O. The call path opens the WebSocket, sends the session's messages, hands it
+every message it receives, and keeps those that belong to the reply. The raw reply is their JSON, one a line;
+:data:`SOCKET_HEADER` among its headers says how the WebSocket ended.
 """
 
 from __future__ import annotations
@@ -14,14 +14,18 @@ from typing import Protocol
 from mediamill.tasks.domain import Payload
 
 SOCKET_HEADER = "x-mediamill-socket"
-"""Header of replies from sockets, set by the call path: ``over``, ``refused``, ``unsent CODE REASON`` where it was
-closed before anything was said, or ``closed CODE REASON``."""
+"""Header of replies over a WebSocket, set by the call path: ``over``, ``refused``, ``unsent CODE REASON`` where it was
+closed before the first message was sent, or ``closed CODE REASON``."""
 
 OVER, REFUSED, UNSENT, CLOSED = "over", "refused", "unsent", "closed"
 
 
 class MessageFlags(enum.Flag):
-    """What a message means for the conversation."""
+    """What a received message means.
+
+    ``KEEP``: it belongs to the reply; ``SKIP``: it does not; ``READY``: the server is ready for the request; ``OVER``:
+    the session has ended.
+    """
 
     SKIP = 0
     KEEP = enum.auto()
@@ -30,15 +34,15 @@ class MessageFlags(enum.Flag):
 
 
 class UnreadableMessage(ValueError):
-    """A message that is not what the wire speaks."""
+    """A message that the protocol does not have."""
 
 
 class WebsocketSession(Protocol):
-    """One conversation, made for one attempt.
+    """One WebSocket session, for one attempt.
 
     Attributes:
-        sound: what is sent in slices of ``slice_bytes``; None where no sound is sent.
-        waits: nothing is sent before a message that is ``READY``.
+        audio: sent in chunks of ``chunk_bytes``; None where no audio is sent.
+        waits_for_ready: nothing is sent before a ``READY`` message.
     """
 
     audio: Payload | None
@@ -46,33 +50,33 @@ class WebsocketSession(Protocol):
     waits_for_ready: bool
 
     def opening_messages(self) -> Sequence[str]:
-        """Messages that go before the sound."""
+        """Messages to send before the audio."""
         ...
 
     def encode_chunk(self, audio: bytes) -> str | bytes:
-        """A slice of sound as a message: text, or a binary one."""
+        """A chunk of audio as a message: text or binary."""
         ...
 
     def closing_messages(self) -> Sequence[str]:
-        """Messages that go after the sound."""
+        """Messages to send after the audio."""
         ...
 
     def receive(self, message: str) -> MessageFlags:
-        """Take a message in.
+        """Take in a message from the server.
 
         Raises:
-            Unreadable: when it is not what the wire speaks.
+            UnreadableMessage: when the protocol has no such message.
         """
         ...
 
     def can_send(self) -> bool:
-        """False while the server says that it has enough to work on; then more waits for its next word."""
+        """False while the server has enough to work on; sending then waits for its next message."""
         ...
 
     def max_silence_seconds(self) -> float | None:
-        """Seconds of silence after which the conversation is over; None where silence proves nothing."""
+        """Seconds without a message after which the session has ended; None where silence means nothing."""
         ...
 
     def is_complete(self) -> bool:
-        """True when nothing is missing should the server end the conversation in good order now."""
+        """True when the reply is complete if the server now closes the WebSocket in good order."""
         ...

@@ -1,7 +1,7 @@
-"""The contracts between those who plan requests and those who send them: Wire, Request, Reply, Problem, Provider.
+"""The contracts between providers, which plan requests, and the call path, which sends them.
 
-A provider holds no connection and no secret. It is pure: the call path owns the network, the key, the
-retries and the money. Neither knows the other; both know this.
+A provider holds no connection and no secret: it is pure. The call path owns the network, the key, the retries and
+the money. Neither imports the other; both import this module.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from mediamill.tasks.websocket_session import SOCKET_HEADER, WebsocketSession
 T = TypeVar("T")
 
 Verdict = Literal["retry", "fail", "stop", "unknown"]
-"""What to do about an attempt that brought no answer.
+"""What to do after an attempt without an answer.
 
-``retry``: try again within the policy; ``fail``: this item fails, one attempt; ``stop``: the account is
-the problem, the whole job stops; ``unknown``: it may have been done and billed.
+``retry``: try again as the retry policy allows; ``fail``: this item fails after one attempt; ``stop``: the account is
+the problem, so the whole job stops; ``unknown``: the request may have been carried out and billed.
 """
 
 FIRST_CHUNK_HEADER = "x-mediamill-first-token-ms"
-"""Name of the header under which a streamed reply tells when its first part came that was awaited."""
+"""Header of a streamed reply: milliseconds until the first chunk that ``Request.is_first_token`` accepts."""
 
 JOB_ID_HEADER, JOB_STATES_HEADER = "x-mediamill-job", "x-mediamill-job-states"
-"""Headers under which an ended job's reply tells its id, and a JSON list of states with seconds since it began."""
+"""Headers of an ended job's reply: its id, and a JSON list of its states with seconds since it began."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Batching:
-    """Asks with the same ``group`` may share one request, up to ``max_asks`` Asks, weighing at most ``max_weight``."""
+    """How Asks share requests: those of one ``group``, at most ``max_asks``, of a total weight up to ``max_weight``."""
 
     group: str
     max_asks: int
@@ -55,19 +55,19 @@ class Batching:
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """An Ask, resolved: everything that decides what is bought, nothing that does not.
+    """A resolved Ask: everything that decides what is bought, and nothing else.
 
     Attributes:
         origin, path: where the request goes; for ``local`` the origin is ``local:<engine>-<version>``
             and ``send_to`` the loopback address, so that a port is never part of a request key.
         params: resolved wire parameters and rendered prompts, JSON, without inputs.
-        encoding: ``multipart``, ``json``, or ``socket`` for a conversation.
-        repeatable: an attempt whose outcome is unknown may be sent again unasked.
-        job: the reply to the request is an id that is polled for (create-then-poll).
-        job_deadline: seconds a job may run before it is left for a later run to look up.
-        pack: how it may share a request; None when it goes alone.
-        deadline: seconds one attempt may take in all.
-        stream: the answer is taken as a stream of events, which changes nothing about what is bought.
+        encoding: ``multipart``, ``json``, or ``socket`` for a WebSocket session.
+        repeatable: an attempt whose outcome is unknown may be sent again without anyone's consent.
+        job: the reply holds the id of a job, which is then polled.
+        job_timeout: seconds a job may run before it is left for a later run to look up.
+        batching: how it may share a request; None when it is sent alone.
+        timeout: seconds one attempt may take in all.
+        stream: the reply is read as a stream of events; what is bought stays the same.
     """
 
     origin: str
@@ -84,13 +84,13 @@ class Wire:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What goes out: built just before sending, thrown away after.
+    """The request that is sent: built just before sending, not kept.
 
     ``fields`` come before ``files`` in a multipart body (wire.md section 1.1 needs model before file).
-    ``headers`` never hold the key: the client adds it for the provider's own origin only. With ``talk`` the
-    request opens a socket at ``path``, and what is said there makes the reply. ``idle`` is the longest silence in
-    seconds between two parts of a streamed reply; the moment of the first part that ``awaited`` says yes to is noted
-    in the reply's headers.
+    ``headers`` never hold the key: the client adds it, for the provider's own origin only. With ``session`` the
+    request opens a WebSocket at ``path``, and the session's messages are the reply. ``max_idle_seconds`` is the maximum
+    time between two chunks of a streamed reply; the time of the first chunk that ``is_first_token`` accepts is recorded
+    in the reply's headers (:data:`FIRST_CHUNK_HEADER`).
     """
 
     method: Literal["GET", "POST"]
@@ -114,13 +114,13 @@ class Reply:
 
     @property
     def socket_end(self) -> str | None:
-        """How the reply's socket ended, of those that came over one; None for the others."""
+        """How the WebSocket of the reply ended; None for replies over HTTP."""
         return self.headers.get(SOCKET_HEADER)
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """One Ask's share of a reply."""
+    """The part of a reply that answers one Ask."""
 
     data: Any
     usage: Usage
@@ -130,14 +130,14 @@ class Parsed:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """An error reply or a broken exchange, classified by provider, status and code.
+    """An error reply or a lost connection, classified by provider, status and code.
 
     Attributes:
         verdict: what to do.
         kind: stable short word: ``rate_limit``, ``overloaded``, ``auth``, ``credits``, ``too_large`` ...
-        message: the provider's own words, bounded, without secrets.
+        message: the provider's own words, of bounded length, without secrets.
         billed: True when it may have been billed all the same.
-        wait: seconds the provider asked for, already sane; None when it did not say.
+        wait: seconds the provider wants to be left alone, already within bounds; None when it did not say.
         code: the provider's error code.
     """
 
@@ -152,7 +152,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """What a look at a running job told: pending, or done (its reply is then parsed), or failed.
+    """The state of a remote job: pending, done (its reply is then parsed) or failed.
 
     ``status`` is the provider's own word for it.
     """
@@ -165,10 +165,10 @@ class Poll:
 
 @dataclass(frozen=True, slots=True)
 class RateLimits:
-    """What a reply's headers tell of the rate limits; None where they do not.
+    """The rate limits that a reply's headers state; None where they do not.
 
-    Rates are per second. ``remaining`` counts are what is left in the current window and ``reset`` the
-    seconds until it is full again.
+    Rates are per second. ``remaining_...`` is what is left in the current window, ``reset_...`` the seconds until the
+    window is full again.
     """
 
     requests_per_second: float | None = None
@@ -183,8 +183,8 @@ class RateLimits:
 class Quota:
     """Configured limits of one provider, model and operation; None is unlimited.
 
-    ``start`` is how many requests may be in flight at first (None: ``concurrency``, the most ever);
-    ``per_request`` how many Asks may share one; ``jobs`` how many may run there at once, where Asks become jobs.
+    ``concurrency`` is the maximum number of requests in flight, ``start`` the number at first (None: ``concurrency``).
+    ``per_request`` Asks may share a request. ``jobs`` may run at once at the provider, where Asks become jobs.
     """
 
     rpm: float | None = None
@@ -198,7 +198,7 @@ class Quota:
 
 @dataclass(frozen=True, slots=True)
 class AudioLimits:
-    """What audio an endpoint takes: containers by name (``wav``, ``mp3`` ...), bytes, seconds."""
+    """The audio that an endpoint accepts: containers by name (``wav``, ``mp3`` ...), maximum bytes and seconds."""
 
     formats: frozenset[str]
     max_bytes: int
@@ -208,10 +208,10 @@ class AudioLimits:
 
 @dataclass(frozen=True, slots=True)
 class Billing:
-    """A provider's rules beside its prices (provider docs).
+    """A provider's billing rules beside its prices (provider docs).
 
-    ``free`` costs nothing; ``least_seconds`` is billed at least; ``whole_seconds`` bills to the nearest second;
-    ``prices`` is a price list of its own.
+    ``free``: nothing costs anything; ``min_seconds``: the minimum that is billed for a request; ``whole_seconds``: it
+    bills to the nearest second; ``prices``: the file of its own price list.
     """
 
     free: bool = False
@@ -221,21 +221,21 @@ class Billing:
 
 
 class Provider(Protocol):
-    """Who does it. One file each; pure, so that tests need no network."""
+    """What the call path and the capabilities need of a provider. It is pure, so tests need no network."""
 
     name: str
     endpoint: Endpoint
     billing: Billing
 
     def choose_model(self, operation: str, requested: str | None) -> str:
-        """The model to use: the one asked for, or the operation's default.
+        """The model to use: the requested one, or the operation's default.
 
         Raises:
-            UsageError: when none is asked for and there is no default.
+            UsageError: when none is requested and there is no default.
         """
 
     def operation_config(self, operation: str, kind: type[T]) -> T:
-        """What the configuration says of an operation, in the operation's own type.
+        """The configuration of an operation, in the operation's own type.
 
         Raises:
             UsageError: when the provider has no such operation.
@@ -249,17 +249,17 @@ class Provider(Protocol):
         """
 
     def quota(self, operation: str, model: str) -> Quota:
-        """Rates and concurrency to begin with."""
+        """The configured rates and concurrency, which the run begins with."""
 
     def to_wire(self, ask: Ask) -> Wire:
         """Resolve an Ask: path and wire parameters.
 
         Raises:
-            BadInput: when the provider cannot do what is asked, naming the parameter.
+            BadInput: when the provider cannot do it; the message names the parameter.
         """
 
     def build_request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
-        """Build the request for one or more Asks (more only when ``wire.pack`` allows)."""
+        """Build the request for one or more Asks (more only when ``wire.batching`` allows)."""
 
     def parse(self, reply: Reply, asks: Sequence[Ask]) -> Sequence[Parsed]:
         """One Parsed per Ask, in order.
@@ -269,19 +269,19 @@ class Provider(Protocol):
         """
 
     def classify(self, reply: Reply, operation: str = "") -> Problem | None:
-        """None for an answer to the operation; otherwise what the error means. An error inside a 200 counts."""
+        """What an error reply means, also of an error inside a 200; None when the reply answers the operation."""
 
     def parse_rate_limits(self, reply: Reply) -> RateLimits:
-        """What the reply's headers tell of the rate limits."""
+        """The rate limits that the reply's headers state."""
 
     def audio_limits(self, operation: str, model: str, transport: str | None = None) -> AudioLimits:
-        """What audio the operation's endpoint takes, over the transport that was asked for."""
+        """The audio that the operation's endpoint accepts over the requested transport."""
 
     def parse_job_id(self, reply: Reply, operation: str) -> str:
-        """The remote id in the reply to a create request (``wire.job``)."""
+        """The job's id in the reply to a create request (``wire.job``)."""
 
     def build_poll_request(self, wire: Wire, remote_id: str, operation: str) -> Request:
-        """The request that asks how a job is doing."""
+        """Build the request for a job's state."""
 
     def parse_poll(self, reply: Reply, operation: str) -> Poll:
-        """What the poll's reply tells."""
+        """The state of the job in the reply to a poll."""

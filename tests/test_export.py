@@ -140,7 +140,7 @@ def test_what_was_there_stays_until_the_new_one_is_whole(
     def full(*_: Any) -> Any:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("mediamill.tasks.export._csv", full)
+    monkeypatch.setattr("mediamill.tasks.export._make_csv_writer", full)
     with pytest.raises(StorageError, match="No space left"):
         export(out, to)
     assert to.read_text() == "old"

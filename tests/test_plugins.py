@@ -50,10 +50,10 @@ class CountWords:
 
         return pa.schema([("words", pa.int64())])
 
-    async def run(self, item, params, call, kit):
-        return {"words": sum(len(word) >= params.min_letters for word in (await kit.text(item)).split())}
+    async def run(self, item, params, call, context):
+        return {"words": sum(len(word) >= params.min_letters for word in (await context.read_text(item)).split())}
 
-    async def estimate(self, item, params, kit):
+    async def estimate(self, item, params, context):
         return Estimate(0, Usage(), Usage())
 '''
 

@@ -51,7 +51,7 @@ class WireAttempt:
 
         Raises:
             TryAgain: when the policy may send again.
-            ItemError, Stop: when it may not.
+            ItemError, RunStopped: when it may not.
         """
         outcome = "error"
         limits: RateLimits | None = None
@@ -88,7 +88,7 @@ class WireAttempt:
 
         Raises:
             CallFailed: when the job failed, or is still running at its deadline (then it stays accepted).
-            Stop: when the run is to end; the job stays accepted.
+            RunStopped: when the run is to end; the job stays accepted.
         """
         job = RunningJob(self._context, self._wire, self._asks[0], remote_id, origin)
         stats, began_at = self._context.stats, time.monotonic()

@@ -52,7 +52,7 @@ class Caller:
         Raises:
             BadInput: when it must be known and is not.
             ItemError: when this Ask cannot be answered.
-            Stop: when the whole run must end.
+            RunStopped: when the whole run must end.
         """
         wire = self._context.provider.to_wire(ask)
         key = request_key(self._context.provider.name, ask, wire)

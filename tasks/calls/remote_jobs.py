@@ -55,7 +55,7 @@ class RunningJob:
         Raises:
             JobFailed: when the provider says so.
             CallFailed: when it is still running at its deadline, or cannot be looked up.
-            Stop: when the run is to end.
+            RunStopped: when the run is to end.
         """
         self._context.check_stop()
         if time.monotonic() - self._began_at > self._wire.job_timeout:

@@ -38,7 +38,7 @@ class OutLock:
         """Take the lock.
 
         Raises:
-            OutBusy: naming the run that holds it.
+            OutputBusy: naming the run that holds it.
             StorageError: when the lock file cannot be written.
         """
         path = out / ".journal" / "lock"

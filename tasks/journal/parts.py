@@ -36,7 +36,7 @@ class Parts:
         """Record files that are in place as parts of OUT; ``shard``, if given, is then no longer dirty.
 
         Raises:
-            OutBusy: when another run has taken OUT over since (its fencing token is higher).
+            OutputBusy: when another run has taken OUT over since (its fencing token is higher).
         """
         await self._journal.write(lambda connection: self._commit(connection, written, token, shard))
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from decimal import Decimal
 from typing import Self
 
-from mediamill.tasks.domain import Cost
+from mediamill.tasks.domain import Cost, format_decimal
 from mediamill.tasks.errors import BudgetReached, Unpriced
 
 
@@ -70,12 +70,12 @@ class Budget:
         return Reservation(self, usd)
 
     def _budget_reached_error(self, max_usd: Decimal) -> BudgetReached:
-        charged = f"${_format_usd(self.spent)} spent"
+        charged = f"${format_decimal(self.spent)} spent"
         if self.unknown:
-            charged += f", up to ${_format_usd(self.unknown)} more for requests without an answer"
+            charged += f", up to ${format_decimal(self.unknown)} more for requests without an answer"
         return BudgetReached(
-            f"the budget of ${_format_usd(self.limit or Decimal(0))} does not cover the next request "
-            f"(up to ${_format_usd(max_usd)}; {charged})",
+            f"the budget of ${format_decimal(self.limit or Decimal(0))} does not cover the next request "
+            f"(up to ${format_decimal(max_usd)}; {charged})",
             hint="run again with a higher --budget to go on",
         )
 
@@ -134,7 +134,3 @@ class Reservation:
         """False when it has been decided before: the first decision counts, and money is freed once."""
         was_open, self._is_open = self._is_open, False
         return was_open
-
-
-def _format_usd(usd: Decimal) -> str:
-    return format(usd.normalize(), "f") if usd else "0"

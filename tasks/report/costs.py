@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mediamill.tasks.domain import format_decimal
 from mediamill.tasks.sinks.atomic_file import write_atomically
 
 if TYPE_CHECKING:
@@ -73,11 +74,6 @@ def neutralize_formula(value: Any) -> str:
     """A cell's text that no spreadsheet runs."""
     text = _CONTROL.sub(" ", "" if value is None else str(value))
     return f"'{text}" if _FORMULA.match(text) else text
-
-
-def format_decimal(value: Decimal) -> str:
-    """A decimal without exponent or needless zeros."""
-    return format(value.normalize(), "f") if value else "0"
 
 
 def _to_cost_row(attempt: Mapping[str, Any]) -> dict[str, Any]:

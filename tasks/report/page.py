@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mediamill.tasks.report.costs import format_decimal
+from mediamill.tasks.domain import format_decimal
 from mediamill.tasks.report.report_data import ReportData
 
 if TYPE_CHECKING:

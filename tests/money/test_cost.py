@@ -58,7 +58,7 @@ def test_the_price_that_was_used_is_named() -> None:
 
 @pytest.mark.parametrize(("seconds", "usd"), [("0.1", "1"), ("10", "1"), ("10.5", "1.05")])
 def test_a_least_length_is_billed(seconds: str, usd: str) -> None:
-    assert paid(pricing(("audio_second", "0.1"), least_seconds=Decimal(10)), heard(seconds)) == (usd, "metered")
+    assert paid(pricing(("audio_second", "0.1"), min_seconds=Decimal(10)), heard(seconds)) == (usd, "metered")
 
 
 @pytest.mark.parametrize(("seconds", "billed"), [("0.4", "0"), ("0.5", "1"), ("2.5", "3"), ("3.49", "3")])
@@ -126,7 +126,7 @@ SECONDS = st.decimals("0", "20000", places=3)
     whole=st.booleans(),
 )
 def test_no_cost_is_above_its_ceiling(rows: list[tuple[str, str]], seconds: Decimal, least: int, whole: bool) -> None:
-    prices = pricing(*rows, least_seconds=Decimal(least), whole_seconds=whole)
+    prices = pricing(*rows, min_seconds=Decimal(least), whole_seconds=whole)
     usage = heard(str(seconds))
     ceiling = most(prices, usage)
     cost = prices.cost("m", AUDIO, usage, ceiling)

@@ -147,7 +147,7 @@ def test_that_holds_for_any_prices_and_rules(
     prices: list[tuple[str, Decimal]], seconds: Decimal, whole: bool, least: Decimal
 ) -> None:
     listed = [Price(unit, usd, "somewhere", "2026-01-01") for unit, usd in prices]
-    priced = pricing(*listed, whole_seconds=whole, least_seconds=least)
+    priced = pricing(*listed, whole_seconds=whole, min_seconds=least)
     usage = Usage(audio_seconds=seconds, requests=1)
     ceiling, cost = priced.ceiling("m", "transcription", usage), priced.cost("m", "transcription", usage, None)
     assert ceiling is not None

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediamill.tasks.report.costs import build_cost_table, format_decimal, neutralize_formula, write_costs
+from mediamill.tasks.domain import format_decimal
+from mediamill.tasks.report.costs import build_cost_table, neutralize_formula, write_costs
 from tests.helpers.hypothesis_profile import repeatable
 from tests.report.report_pages import build_page, filled_journal, parse_page
 

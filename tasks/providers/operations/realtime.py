@@ -128,7 +128,7 @@ def decode_message(text: str) -> dict[str, Any]:
     """A message's JSON object.
 
     Raises:
-        Unreadable: when it is none.
+        UnreadableMessage: when it is none.
     """
     try:
         content = orjson.loads(text)

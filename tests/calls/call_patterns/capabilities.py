@@ -34,16 +34,16 @@ class _Shape:
         """One text, and how many Asks it took."""
         return pa.schema([("text", pa.string()), ("pieces", pa.int32())])
 
-    async def estimate(self, item: Item, params: Any, kit: CapabilityContext) -> Estimate:
+    async def estimate(self, item: Item, params: Any, context: CapabilityContext) -> Estimate:
         """As many requests as pieces."""
         usage = Usage(requests=params.pieces)
         return Estimate(params.pieces, usage, usage)
 
-    def _ask(self, item: Item, kit: CapabilityContext, digest: str, part: int) -> Ask:
+    def _ask(self, item: Item, context: CapabilityContext, digest: str, part: int) -> Ask:
         return Ask(
             capability=self.name,
             operation=self.operation,
-            model=kit.model,
+            model=context.model,
             params={"part": part},
             inputs=(Input(sha256=digest, start=part, end=part + 1),),
             ceiling=Usage(requests=1),
@@ -51,10 +51,10 @@ class _Shape:
             item_id=item.item_id,
         )
 
-    async def _digest(self, item: Item, kit: CapabilityContext) -> str:
+    async def _digest(self, item: Item, context: CapabilityContext) -> str:
         if item.location is None:
             return hashlib.sha256(item.item_id.encode()).hexdigest()
-        async with kit.fetch(item) as media:
+        async with context.fetch(item) as media:
             return media.sha256
 
 
@@ -64,10 +64,10 @@ class Pieces(_Shape):
     name = "pieces"
     operation = "piece"
 
-    async def run(self, item: Item, params: ShapeParams, call: Call, kit: CapabilityContext) -> Mapping[str, Any]:
+    async def run(self, item: Item, params: ShapeParams, call: Call, context: CapabilityContext) -> Mapping[str, Any]:
         """The pieces' texts, joined in order."""
-        digest = await self._digest(item, kit)
-        answers = await asyncio.gather(*(call(self._ask(item, kit, digest, n)) for n in range(params.pieces)))
+        digest = await self._digest(item, context)
+        answers = await asyncio.gather(*(call(self._ask(item, context, digest, n)) for n in range(params.pieces)))
         return {"text": " ".join(a.data["text"] for a in answers), "pieces": len(answers)}
 
 
@@ -77,9 +77,9 @@ class Packed(_Shape):
     name = "packed"
     operation = "packed"
 
-    async def run(self, item: Item, params: ShapeParams, call: Call, kit: CapabilityContext) -> Mapping[str, Any]:
+    async def run(self, item: Item, params: ShapeParams, call: Call, context: CapabilityContext) -> Mapping[str, Any]:
         """The item's own share of the packed reply."""
-        answer = await call(self._ask(item, kit, await self._digest(item, kit), 0))
+        answer = await call(self._ask(item, context, await self._digest(item, context), 0))
         return {"text": answer.data["text"], "pieces": 1}
 
 
@@ -89,7 +89,7 @@ class Slow(_Shape):
     name = "slow"
     operation = "job"
 
-    async def run(self, item: Item, params: ShapeParams, call: Call, kit: CapabilityContext) -> Mapping[str, Any]:
+    async def run(self, item: Item, params: ShapeParams, call: Call, context: CapabilityContext) -> Mapping[str, Any]:
         """The finished job's text."""
-        answer = await call(self._ask(item, kit, await self._digest(item, kit), 0))
+        answer = await call(self._ask(item, context, await self._digest(item, context), 0))
         return {"text": answer.data["text"], "pieces": 1}

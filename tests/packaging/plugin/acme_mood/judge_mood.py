@@ -35,13 +35,15 @@ class JudgeMood:
         """The mood and how sure the model is."""
         return pa.schema([("mood", pa.string()), ("score", pa.float64())])
 
-    async def run(self, item: Item, params: JudgeMoodParams, call: Call, kit: CapabilityContext) -> Mapping[str, Any]:
+    async def run(
+        self, item: Item, params: JudgeMoodParams, call: Call, context: CapabilityContext
+    ) -> Mapping[str, Any]:
         """One text to its mood."""
-        body = {"text": await kit.read_text(item), **params.model_dump(exclude_none=True)}
-        ask = Ask(self.name, self.operation, kit.model, body, ceiling=Usage(requests=1), item_id=item.item_id)
+        body = {"text": await context.read_text(item), **params.model_dump(exclude_none=True)}
+        ask = Ask(self.name, self.operation, context.model, body, ceiling=Usage(requests=1), item_id=item.item_id)
         answer = await call(ask)
         return {"mood": answer.data["mood"], "score": answer.data["score"]}
 
-    async def estimate(self, item: Item, params: JudgeMoodParams, kit: CapabilityContext) -> Estimate:
+    async def estimate(self, item: Item, params: JudgeMoodParams, context: CapabilityContext) -> Estimate:
         """A request for each text."""
         return Estimate(1, Usage(requests=1), Usage(requests=1))
