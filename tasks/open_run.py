@@ -23,7 +23,7 @@ from mediamill.tasks.engine import Engine
 from mediamill.tasks.errors import StorageError, UsageError
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.output_binding import Binding
-from mediamill.tasks.journal.output_lock import OutLock
+from mediamill.tasks.journal.output_lock import OutputLock
 from mediamill.tasks.money.budget import Budget
 from mediamill.tasks.resolved_job import ResolvedJob
 from mediamill.tasks.run_context import RunContext, StopSwitch
@@ -78,7 +78,7 @@ async def open_run(resolved: ResolvedJob, engine: Engine, *, retry: bool) -> tup
     journal = await engine.run_in_thread(Journal.open, out, resolved.job.journal)
     lock = None
     try:
-        lock = await engine.run_in_thread(OutLock.acquire, out, journal, run_id)
+        lock = await engine.run_in_thread(OutputLock.acquire, out, journal, run_id)
         await _bind_out(resolved, engine, journal, run_id, source)
         if source is not None and {"file", "bytes"} <= set(resolved.schema.names):
             await journal.items.restore_unpromoted_previews()
@@ -132,7 +132,9 @@ async def _bind_out(
             await journal.output.freeze_schemas(*frozen)
 
 
-def _create_context(resolved: ResolvedJob, engine: Engine, run_id: str, journal: Journal, lock: OutLock) -> RunContext:
+def _create_context(
+    resolved: ResolvedJob, engine: Engine, run_id: str, journal: Journal, lock: OutputLock
+) -> RunContext:
     job, provider, model, out = resolved.job, resolved.provider, resolved.model, resolved.out
     operation = resolved.capability.operation
     stop_switch = StopSwitch()

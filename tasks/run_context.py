@@ -22,7 +22,7 @@ from mediamill.tasks.engine import Engine
 from mediamill.tasks.errors import RunStopped
 from mediamill.tasks.job import Job
 from mediamill.tasks.journal.journal import Journal
-from mediamill.tasks.journal.output_lock import OutLock
+from mediamill.tasks.journal.output_lock import OutputLock
 from mediamill.tasks.summary import FailureGroup, Progress
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class RunContext:
     run_id: str
     out: Path
     journal: Journal
-    lock: OutLock
+    lock: OutputLock
     engine: Engine
     capability: Capability
     params: Any

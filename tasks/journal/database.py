@@ -17,7 +17,7 @@ from mediamill.tasks.journal.blobs import BlobStore
 from mediamill.tasks.journal.claims import LEASE_SECONDS, renew
 from mediamill.tasks.journal.db_errors import to_storage_error
 from mediamill.tasks.journal.migrations import check_version, create_or_migrate, read_version
-from mediamill.tasks.journal.writer import Handler, Writer
+from mediamill.tasks.journal.writer import Handler, JournalWriter
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ class JournalDatabase:
         self._engine = location.engine
         self._readers = location.readers
         self.where = location.where
-        self._writer = Writer(location.engine, location.where)
+        self._writer = JournalWriter(location.engine, location.where)
         self._closed = False
         self.out_id = ""
         self.run_id = ""

@@ -23,7 +23,7 @@ from mediamill.tasks.journal.tables import leases
 _MAX_TRIES, _PAUSE_SECONDS = 6, 0.05
 
 
-class OutLock:
+class OutputLock:
     """Held for as long as a run works on OUT; the operating system releases it when the process dies.
 
     ``token`` is higher than that of every earlier owner; parts are committed only under the highest.
@@ -34,7 +34,7 @@ class OutLock:
         self.token = token
 
     @classmethod
-    def acquire(cls, out: Path, journal: JournalDatabase, run_id: str) -> OutLock:
+    def acquire(cls, out: Path, journal: JournalDatabase, run_id: str) -> OutputLock:
         """Take the lock.
 
         Raises:

@@ -41,7 +41,7 @@ class _Operation:
             self.future.set_result(self.result)
 
 
-class Writer:
+class JournalWriter:
     """Queues operations from any thread or loop; each resolves once its transaction is durable.
 
     Waiting operations with the same handler are passed to it together, so that a thousand small records cost a few
@@ -64,13 +64,13 @@ class Writer:
         """Do one operation by its handler; its result, once it is durable."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        self._put(_Operation(handler, parameter, loop, future))
+        self._queue_operation(_Operation(handler, parameter, loop, future))
         return await future
 
     def submit_blocking(self, handler: Handler, parameter: Any) -> Any:
         """The same as :meth:`submit`, blocking, for code without an event loop."""
         future: Future[Any] = Future()
-        self._put(_Operation(handler, parameter, None, future))
+        self._queue_operation(_Operation(handler, parameter, None, future))
         return future.result()
 
     def repeat_every(self, seconds: float, handler: Handler, parameter: Any) -> None:
@@ -87,7 +87,7 @@ class Writer:
             self._changed.notify()
         self._thread.join()
 
-    def _put(self, operation: _Operation) -> None:
+    def _queue_operation(self, operation: _Operation) -> None:
         with self._changed:
             if self._closing:
                 raise StorageError(f"{self._where}: the journal is closed")

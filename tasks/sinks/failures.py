@@ -35,9 +35,9 @@ FAILURE_COLUMNS: tuple[Column[FailedItem], ...] = (
 """The columns that every failure has; the manifest's come behind them."""
 
 
-def build_failures_schema(row: pa.Schema) -> pa.Schema:
+def build_failures_schema(row_schema: pa.Schema) -> pa.Schema:
     """The schema of an OUT's failures; ``row`` is the manifest's."""
-    return pa.schema([*to_schema(FAILURE_COLUMNS), *to_carried_fields(row)])
+    return pa.schema([*to_schema(FAILURE_COLUMNS), *to_carried_fields(row_schema)])
 
 
 def to_failure_row(failed: FailedItem) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def find_lost_media(out: Path, results: Iterable[bytes]) -> list[str]:
     lost = []
     for row in map(orjson.loads, results):
         images = row.get("images")
-        files = [row, *(one for one in images if isinstance(one, dict))] if isinstance(images, list) else [row]
+        files = [row, *(image for image in images if isinstance(image, dict))] if isinstance(images, list) else [row]
         if not all(_is_intact(out, one) for one in files if one.get("file")):
             lost.append(str(row["item_id"]))
     return lost

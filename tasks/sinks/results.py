@@ -67,21 +67,21 @@ RESULT_COLUMNS: tuple[Column[CompletedItem], ...] = (
 """The columns that every result has; its capability's own and the manifest's come behind them."""
 
 
-def build_results_schema(own: pa.Schema, row: pa.Schema) -> pa.Schema:
+def build_results_schema(own_schema: pa.Schema, row_schema: pa.Schema) -> pa.Schema:
     """The schema of an OUT's results: common columns, the capability's ``own``, the manifest's ``row`` as ``in_*``."""
-    assert not find_reserved_names(own), f"columns named twice: {find_reserved_names(own)}"
-    return pa.schema([*to_schema(RESULT_COLUMNS), *own, *to_carried_fields(row)])
+    assert not find_reserved_names(own_schema), f"columns named twice: {find_reserved_names(own_schema)}"
+    return pa.schema([*to_schema(RESULT_COLUMNS), *own_schema, *to_carried_fields(row_schema)])
 
 
-def find_reserved_names(own: pa.Schema) -> list[str]:
+def find_reserved_names(own_schema: pa.Schema) -> list[str]:
     """Names among a capability's ``own`` columns that it may not have: those every result has, and the manifest's."""
     common = {column.name for column in RESULT_COLUMNS}
-    return sorted(name for name in own.names if name in common or name.startswith("in_"))
+    return sorted(name for name in own_schema.names if name in common or name.startswith("in_"))
 
 
-def to_result_row(completed: CompletedItem, own: Mapping[str, Any]) -> dict[str, Any]:
+def to_result_row(completed: CompletedItem, own_columns: Mapping[str, Any]) -> dict[str, Any]:
     """An item's row; ``own`` are the columns that its capability made."""
-    return {**to_row(RESULT_COLUMNS, completed), **own, **to_carried_values(completed.item)}
+    return {**to_row(RESULT_COLUMNS, completed), **own_columns, **to_carried_values(completed.item)}
 
 
 def sum_costs(answers: Sequence[Answer]) -> Decimal | None:

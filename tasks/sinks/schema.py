@@ -35,9 +35,9 @@ def to_row(columns: Iterable[Column[T]], source: T) -> dict[str, Any]:
     return {column.name: column.value(source) for column in columns if column.value is not None}
 
 
-def to_carried_fields(row: pa.Schema) -> list[pa.Field]:
+def to_carried_fields(row_schema: pa.Schema) -> list[pa.Field]:
     """The manifest's own columns under the names and with the types they have in results and failures."""
-    return [pa.field(f"in_{field.name}", _to_carried_type(field.type)) for field in row]
+    return [pa.field(f"in_{field.name}", _to_carried_type(field.type)) for field in row_schema]
 
 
 def to_carried_values(item: Item) -> dict[str, Any]:
@@ -69,6 +69,6 @@ def serialize_schema(schema: pa.Schema) -> bytes:
     return schema.serialize().to_pybytes()  # type: ignore[no-any-return]
 
 
-def deserialize_schema(frozen: bytes) -> pa.Schema:
+def deserialize_schema(serialized: bytes) -> pa.Schema:
     """Inverse of :func:`freeze`."""
-    return pa.ipc.read_schema(pa.py_buffer(frozen))
+    return pa.ipc.read_schema(pa.py_buffer(serialized))

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 from mediamill.tasks import fault_injection
 from mediamill.tasks.journal import migrations
 from mediamill.tasks.journal.journal import Journal
-from mediamill.tasks.journal.output_lock import OutLock
+from mediamill.tasks.journal.output_lock import OutputLock
 from tests.journal.stores import Store, claim, new_attempt, reply
 
 KEYS = 200
@@ -55,7 +55,7 @@ async def race(store: Store, out: str) -> None:
 
 def lock(out: Path) -> None:
     """Hold OUT until the end."""
-    held = OutLock.acquire(out, Journal.open(out), "run-of-the-child")
+    held = OutputLock.acquire(out, Journal.open(out), "run-of-the-child")
     say("held", str(held.token))
     sys.stdin.readline()
 

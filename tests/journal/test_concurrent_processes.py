@@ -10,7 +10,7 @@ import pytest
 
 from mediamill.tasks.errors import OutputBusy
 from mediamill.tasks.journal.journal import Journal
-from mediamill.tasks.journal.output_lock import OutLock, describe_owner
+from mediamill.tasks.journal.output_lock import OutputLock, describe_owner
 from tests.journal.journal_process import KEYS
 from tests.journal.stores import Start, Store, claim
 
@@ -64,14 +64,14 @@ def test_a_second_run_is_told_who_holds_out_and_a_killed_one_holds_nothing(tmp_p
     journal = Journal.open(tmp_path)
     try:
         with pytest.raises(OutputBusy) as busy:
-            OutLock.acquire(tmp_path, journal, "second")
+            OutputLock.acquire(tmp_path, journal, "second")
         for told in ("run-of-the-child", f"pid {child.pid}", "since", str(tmp_path)):
             assert told in str(busy.value)
         assert "run-of-the-child" in (describe_owner(tmp_path) or "")
         child.kill()
         child.wait()
         assert describe_owner(tmp_path) is None
-        lock = OutLock.acquire(tmp_path, journal, "second")
+        lock = OutputLock.acquire(tmp_path, journal, "second")
         assert lock.token == 2
         lock.release()
     finally:

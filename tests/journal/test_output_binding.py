@@ -9,7 +9,7 @@ import pytest
 
 from mediamill.tasks.errors import OutputBusy, StorageError, UsageError
 from mediamill.tasks.journal.journal import Journal
-from mediamill.tasks.journal.output_lock import OutLock, describe_owner
+from mediamill.tasks.journal.output_lock import OutputLock, describe_owner
 from mediamill.tasks.journal.parts import Part
 from tests.journal.stores import Store, item
 
@@ -85,10 +85,10 @@ async def test_a_part_counts_once_committed_and_an_empty_one_is_gone(store: Stor
 async def test_who_was_taken_over_commits_nothing(store: Store) -> None:
     stale = await store.open()
     out = store.root / "a"
-    old = OutLock.acquire(out, stale, stale.run_id)
+    old = OutputLock.acquire(out, stale, stale.run_id)
     old.release()
     fresh = await store.open()
-    new = OutLock.acquire(out, fresh, fresh.run_id)
+    new = OutputLock.acquire(out, fresh, fresh.run_id)
     assert new.token > old.token
     with pytest.raises(OutputBusy, match="taken this OUT over"):
         await stale.parts.commit([PART], old.token)
@@ -99,8 +99,8 @@ async def test_who_was_taken_over_commits_nothing(store: Store) -> None:
 async def test_equal_folders_on_two_machines_are_two_outs(store: Store, tmp_path: Path) -> None:
     """Their lock files lie on different disks; only the journal is the same."""
     mine, other = await store.open("a"), await store.open("b")
-    held = OutLock.acquire(store.root / "a", mine, mine.run_id)
-    OutLock.acquire(store.root / "b", other, other.run_id)
+    held = OutputLock.acquire(store.root / "a", mine, mine.run_id)
+    OutputLock.acquire(store.root / "b", other, other.run_id)
     await mine.parts.commit([PART], held.token)
     assert mine.lease_name != other.lease_name
     assert str(tmp_path) not in mine.lease_name, "a path is not what tells OUTs apart"
@@ -110,7 +110,7 @@ def test_asking_who_holds_out_takes_nothing_and_makes_nothing(tmp_path: Path) ->
     assert describe_owner(tmp_path) is None
     assert list(tmp_path.iterdir()) == []
     journal = Journal.open(tmp_path)
-    lock = OutLock.acquire(tmp_path, journal, "r1")
+    lock = OutputLock.acquire(tmp_path, journal, "r1")
     assert "run r1" in (describe_owner(tmp_path) or "")
     lock.release()
     lock.release()
