@@ -16,7 +16,7 @@ from mediamill.tasks.providers.operations.image_config import IMAGE, ImageModel
 from mediamill.tasks.providers.registry import load_config
 from mediamill.tasks.wire import Billing
 from tests.helpers.hypothesis_profile import repeatable
-from tests.providers.made import made
+from tests.providers.builders import build_provider
 
 LISTED = [
     (name, model) for name in ("together", "openai", "xai") for model in load_config(name).operations[IMAGE].models
@@ -83,8 +83,8 @@ def test_what_is_not_known_is_not_zero(units: dict[str, str]) -> None:
 
 @pytest.mark.parametrize(("name", "model"), LISTED)
 def test_every_listed_model_has_a_price_and_its_most_is_stated(name: str, model: str) -> None:
-    facts = made(name).model_facts(IMAGE, model, ImageModel)
-    priced = Pricing.load(name, made(name).billing, find_meter, find_price_fallback)
+    facts = build_provider(name).model_facts(IMAGE, model, ImageModel)
+    priced = Pricing.load(name, build_provider(name).billing, find_meter, find_price_fallback)
     tokens = facts.output_tokens({}, ceiling=True)
     usage = Usage(images=1, megapixels=facts.max_billed_megapixels({}), input_tokens=100, output_tokens=tokens)
     assert (priced.ceiling(model, IMAGE, usage) or 0) > 0

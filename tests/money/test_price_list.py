@@ -12,13 +12,12 @@ import pytest
 from mediamill.configs import FOLDER
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.money.prices import PriceBook
-from mediamill.tasks.providers.registry import load_config
-from tests.providers.made import NAMES
+from mediamill.tasks.providers.registry import load_config, providers_with
 
 HEAD = "provider,model,capability,unit,price_usd,source,as_of\n"
 PAID = [
     (name, model)
-    for name in NAMES
+    for name in providers_with("transcription")
     for model in load_config(name).operations["transcription"].models
     if not load_config(name).free
 ]

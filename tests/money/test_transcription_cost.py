@@ -12,10 +12,11 @@ from mediamill.tasks.domain import Usage
 from mediamill.tasks.money.cost import Pricing
 from mediamill.tasks.money.prices import Price, PriceBook
 from mediamill.tasks.providers.operations import find_meter, find_price_fallback
+from mediamill.tasks.providers.registry import providers_with
 from mediamill.tasks.wire import Billing
 from tests.helpers.hypothesis_profile import repeatable
 from tests.money.test_price_list import PAID
-from tests.providers.made import NAMES, made
+from tests.providers.builders import build_provider
 
 ONE = Decimal(1)
 MINUTE = Price("audio_minute", Decimal("0.006"), "somewhere", "2026-01-01")
@@ -33,7 +34,7 @@ def pricing(*prices: Price, **billing: object) -> Pricing:
 
 def of(name: str) -> Pricing:
     """The real pricing of a provider."""
-    return Pricing.load(name, made(name).billing, find_meter, find_price_fallback)
+    return Pricing.load(name, build_provider(name).billing, find_meter, find_price_fallback)
 
 
 def heard(seconds: str) -> Usage:
@@ -65,7 +66,7 @@ def test_without_a_price_the_cost_is_unknown_and_not_zero(usage: Usage) -> None:
 
 
 def test_free_is_free() -> None:
-    for name in NAMES:
+    for name in providers_with("transcription"):
         cost = of(name).cost("pocketsphinx", "transcription", heard("60"), None)
         assert (cost.basis == "free") == (name == "local")
     assert of("local").ceiling("pocketsphinx", "transcription", Usage()) == 0

@@ -8,11 +8,12 @@ import pytest
 
 from mediamill.tasks.errors import NoSuchOption, UsageError
 from mediamill.tasks.providers.config import parse_endpoint
-from mediamill.tasks.providers.registry import default_provider, load_config, make_provider
-from tests.providers.made import KEY, KEYS, NAMES, made
+from mediamill.tasks.providers.registry import default_provider, load_config, make_provider, providers_with
+from tests.providers.builders import ENVIRON, SECRET_KEY, build_ask, build_provider
 
-PAID = [name for name in NAMES if load_config(name).base_url]
-API = {name: urlsplit(load_config(name).base_url or "/v1").path for name in NAMES}
+TRANSCRIBERS = providers_with("transcription")
+PAID = [name for name in TRANSCRIBERS if load_config(name).base_url]
+API = {name: urlsplit(load_config(name).base_url or "/v1").path for name in TRANSCRIBERS}
 """The path of a provider's own address, which is kept at another."""
 BASES = ["https://gw.example", "https://gw.example/", "https://gw.example/v1", "https://gw.example/v1/"]
 
@@ -22,26 +23,26 @@ def test_the_paths_of_known_providers() -> None:
     assert known.items() <= API.items()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TRANSCRIBERS)
 @pytest.mark.parametrize("base_url", [*BASES, "https://gw.example/v2"])
 def test_a_base_url_may_have_its_version_or_not(name: str, base_url: str) -> None:
-    endpoint = made(name, base_url).endpoint
+    endpoint = build_provider(name, base_url).endpoint
     assert endpoint.origin == "https://gw.example"
     assert endpoint.api == API[name]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TRANSCRIBERS)
 @pytest.mark.parametrize("ending", ["", "/v1", "/v1/"])
 def test_a_path_of_the_users_own_is_kept(name: str, ending: str) -> None:
-    assert made(name, f"http://[::1]:81/proxy{ending}").endpoint.api == "/proxy" + API[name]
-    assert made(name, f"http://[::1]:81/proxy{ending}").endpoint.origin == "http://[::1]:81"
+    assert build_provider(name, f"http://[::1]:81/proxy{ending}").endpoint.api == "/proxy" + API[name]
+    assert build_provider(name, f"http://[::1]:81/proxy{ending}").endpoint.origin == "http://[::1]:81"
 
 
 @pytest.mark.parametrize(
     "base_url", ["https://api.groq.com", "https://api.groq.com/openai", "https://api.groq.com/openai/v1"]
 )
 def test_groqs_path_is_not_doubled(base_url: str) -> None:
-    assert made("groq", base_url).endpoint.api == "/openai/v1"
+    assert build_provider("groq", base_url).endpoint.api == "/openai/v1"
 
 
 @pytest.mark.parametrize("name", PAID)
@@ -49,9 +50,9 @@ def test_groqs_path_is_not_doubled(base_url: str) -> None:
 def test_the_environment_names_another_server(name: str, base_url: str) -> None:
     variable = load_config(name).base_url_env
     assert variable == f"{name.upper()}_BASE_URL"
-    there = {**KEYS, variable: base_url}
-    assert made(name, environ=there).endpoint.origin == "https://gw.example"
-    assert made(name, "http://option.example", environ=there).endpoint.origin == "http://option.example"
+    there = {**ENVIRON, variable: base_url}
+    assert build_provider(name, environ=there).endpoint.origin == "https://gw.example"
+    assert build_provider(name, "http://option.example", environ=there).endpoint.origin == "http://option.example"
 
 
 @pytest.mark.parametrize(
@@ -65,8 +66,8 @@ def test_what_is_no_url_is_a_usage_error(base_url: str) -> None:
 
 def test_a_password_in_a_base_url_is_refused_and_not_repeated() -> None:
     with pytest.raises(UsageError) as refused:
-        parse_endpoint(f"https://me:{KEY}@gw.example/v1", "/v1", None)
-    assert KEY not in str(refused.value)
+        parse_endpoint(f"https://me:{SECRET_KEY}@gw.example/v1", "/v1", None)
+    assert SECRET_KEY not in str(refused.value)
 
 
 @pytest.mark.parametrize("name", PAID)
@@ -75,21 +76,21 @@ def test_a_missing_key_is_a_usage_error_that_names_the_variable(name: str) -> No
     assert variable
     for environ in ({}, {variable: ""}):
         with pytest.raises(UsageError, match=f"{variable} is not set") as refused:
-            made(name, environ=environ)
+            build_provider(name, environ=environ)
         assert refused.value.exit_code == 2
 
 
 def test_another_variable_may_hold_the_key() -> None:
-    provider = make_provider("openai", base_url=None, api_key_env="MINE", environ={"MINE": KEY})
+    provider = make_provider("openai", base_url=None, api_key_env="MINE", environ={"MINE": SECRET_KEY})
     assert provider.endpoint.key_env == "MINE"
     with pytest.raises(UsageError, match="MINE is not set"):
-        make_provider("openai", base_url=None, api_key_env="MINE", environ=KEYS)
+        make_provider("openai", base_url=None, api_key_env="MINE", environ=ENVIRON)
 
 
 def test_keys_are_optional_where_the_configuration_says_so() -> None:
-    assert made("compatible", environ={}).endpoint.key_env is None
-    assert made("compatible").endpoint.key_env == "COMPATIBLE_API_KEY"
-    assert made("local", environ={}).endpoint.key_env is None
+    assert build_provider("compatible", environ={}).endpoint.key_env is None
+    assert build_provider("compatible").endpoint.key_env == "COMPATIBLE_API_KEY"
+    assert build_provider("local", environ={}).endpoint.key_env is None
     with pytest.raises(UsageError, match="OWN is not set"):
         make_provider("compatible", base_url="http://h", api_key_env="OWN", environ={})
 
@@ -107,13 +108,15 @@ def test_an_unknown_name_brings_the_nearest() -> None:
 def test_the_default_is_the_first_with_a_key() -> None:
     assert default_provider({}) == "local"
     assert default_provider({"TOGETHER_API_KEY": ""}) == "local"
-    assert default_provider({"COMPATIBLE_API_KEY": KEY}) == "local"
+    assert default_provider({"COMPATIBLE_API_KEY": SECRET_KEY}) == "local"
     for name in PAID:
-        assert default_provider({load_config(name).key_env or "": KEY}) == name
-    assert default_provider(KEYS) == PAID[0]
+        assert default_provider({load_config(name).key_env or "": SECRET_KEY}) == name
+    assert default_provider(ENVIRON) == PAID[0]
 
 
 def test_the_request_key_of_the_built_in_provider_names_the_engine_and_no_port() -> None:
-    from tests.providers.made import wired
-
-    assert wired("local", "pocketsphinx").origin.startswith("local:pocketsphinx-")
+    assert (
+        build_provider("local")
+        .to_wire(build_ask("transcription", "pocketsphinx"))
+        .origin.startswith("local:pocketsphinx-")
+    )

@@ -1,8 +1,9 @@
-"""What every registered provider keeps; a new one is tested as soon as it is registered."""
+"""What every registered provider keeps; a new provider, model or operation is tested as soon as it is registered."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -11,103 +12,166 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mediamill.tasks.calls.request_key import request_key
-from mediamill.tasks.domain import Input
+from mediamill.tasks.domain import Input, Usage
 from mediamill.tasks.errors import BadReply, UsageError
+from mediamill.tasks.providers import operations
 from mediamill.tasks.providers.operations.tts_reply import holds_audio
-from mediamill.tasks.providers.registry import load_config
-from tests.providers.making import BY_URL, KEY, NAMES, WAV, ask, make, model_of, parsed, reply
+from mediamill.tasks.providers.registry import load_config, providers_with
+from tests.providers.builders import (
+    PROVIDERS,
+    RECORDING,
+    RECORDING_URL,
+    SAMPLES,
+    SECRET_KEY,
+    build_ask,
+    build_ask_for,
+    build_provider,
+    build_reply,
+    build_request,
+    choose_model,
+    list_models,
+    parse_body,
+    parse_reply,
+)
 
-every = pytest.mark.parametrize("name", NAMES)
+MODELS = list_models()
+OPERATIONS = [(name, operation) for name in PROVIDERS for operation in load_config(name).operations]
+every_model = pytest.mark.parametrize(("name", "operation", "model"), MODELS)
+every_operation = pytest.mark.parametrize(("name", "operation"), OPERATIONS)
+every_provider = pytest.mark.parametrize("name", PROVIDERS)
+every_transcriber = pytest.mark.parametrize("name", providers_with("transcription"))
 
-WORDS: dict[str, Any] = {"text": "Hello there", "duration": 1.5, "language": "en"}
-
-
-def test_the_tests_know_every_provider() -> None:
-    assert set(NAMES) >= {"local", "together", "openai", "groq", "compatible", "xai"}
-
-
-@every
-def test_wire_is_the_same_every_time_and_is_json(name: str) -> None:
-    first, second = (make(name), make(name))
-    wires = [p.to_wire(ask(p, language="en", words=True, segments=True)) for p in (first, second, first)]
-    assert wires[0] == wires[1] == wires[2]
-    told = asdict(wires[0])
-    assert orjson.loads(orjson.dumps(told["params"])) == told["params"]
-    assert None not in told["params"].values()
-
-
-@every
-def test_no_request_holds_the_key_or_names_its_variable(name: str) -> None:
-    provider = make(name)
-    made = ask(provider, language="en")
-    wire = provider.to_wire(made)
-    shown = repr((provider.build_request(wire, [made]), wire, vars(provider)))
-    assert KEY not in shown
-    headers = {header.lower() for header in provider.build_request(wire, [made]).headers}
-    assert not headers & {"authorization", "x-api-key"}
+TRANSCRIPT: dict[str, Any] = {"text": "Hello there", "duration": 1.5, "language": "en"}
 
 
-@every
+def test_the_tests_know_every_provider_and_operation() -> None:
+    assert set(PROVIDERS) >= {"local", "together", "openai", "groq", "compatible", "xai", "cohere"}
+    spoken = {operation for _, operation in OPERATIONS} | set(operations._OPERATIONS)
+    assert not spoken - set(SAMPLES), "add what an Ask for it holds to SAMPLES in tests/providers/builders.py"
+
+
+@every_model
+def test_wire_is_the_same_every_time_and_is_json(name: str, operation: str, model: str) -> None:
+    wires = [build_provider(name).to_wire(build_ask(operation, model)) for _ in range(2)]
+    assert wires[0] == wires[1]
+    wire = asdict(wires[0])
+    assert orjson.loads(orjson.dumps(wire["params"])) == wire["params"]
+    assert None not in wire["params"].values()
+
+
+@every_model
+def test_no_request_holds_the_key_or_names_its_variable(name: str, operation: str, model: str) -> None:
+    provider, ask = build_provider(name), build_ask(operation, model)
+    request = build_request(provider, ask)
+    assert SECRET_KEY not in repr((request, provider.to_wire(ask), provider, vars(provider)))
+    assert not {header.lower() for header in request.headers} & {"authorization", "x-api-key"}
+
+
+@every_model
+def test_bytes_and_items_do_not_change_the_key_of_an_ask_and_another_sample_does(
+    name: str, operation: str, model: str
+) -> None:
+    provider, ask = build_provider(name), build_ask(operation, model)
+    key = request_key(name, ask, provider.to_wire(ask))
+    elsewhere = replace(ask, item_id="other")
+    assert request_key(name, elsewhere, provider.to_wire(elsewhere)) == key
+    again = replace(ask, sample=1)
+    assert request_key(name, again, provider.to_wire(again)) != key
+
+
+@every_operation
+def test_a_plain_reply_becomes_an_answer(name: str, operation: str) -> None:
+    sample = SAMPLES[operation]
+    if sample.reply is None:
+        pytest.skip("each provider has a reply of its own for it, tested with the operation")
+    provider = build_provider(name)
+    ask = build_ask_for(provider, operation)
+    parsed = parse_reply(provider, ask, build_reply(sample.reply, content_type=sample.content_type))
+    assert parsed.data
+    assert parsed.usage.requests in (None, 1)
+
+
+@every_operation
+@pytest.mark.parametrize(("status", "verdict"), [(401, "stop"), (429, "retry"), (503, "retry")])
+def test_an_error_has_the_same_verdict_whatever_the_operation(
+    name: str, operation: str, status: int, verdict: str
+) -> None:
+    problem = build_provider(name).classify(build_reply({"error": {"message": "no"}}, status), operation)
+    assert problem is not None
+    assert problem.verdict == verdict
+    assert SECRET_KEY not in repr(problem)
+
+
+@every_operation
+def test_a_pace_is_stated(name: str, operation: str) -> None:
+    provider = build_provider(name)
+    assert provider.quota(operation, choose_model(provider, operation)).concurrency > 0
+
+
+@every_provider
+def test_an_operation_it_does_not_have_is_a_usage_error(name: str) -> None:
+    with pytest.raises(UsageError, match=f"{name} has no levitation"):
+        build_provider(name).choose_model("levitation", None)
+
+
+@every_transcriber
 def test_the_model_goes_in_the_first_field_and_the_file_last(name: str) -> None:
-    provider = make(name)
-    made = ask(provider)
-    request = provider.build_request(provider.to_wire(made), [made])
-    assert request.fields[0] == ("model", made.model)
-    assert request.files == [("file", WAV)]
+    provider = build_provider(name)
+    ask = build_ask_for(provider, "transcription")
+    request = build_request(provider, ask)
+    assert request.fields[0] == ("model", ask.model)
+    assert request.files == [("file", RECORDING)]
     assert (request.method, request.json) == ("POST", None)
 
 
-@every
+@every_transcriber
 def test_the_key_of_an_ask_depends_on_what_is_bought_only(name: str) -> None:
-    provider = make(name)
-    made = ask(provider)
-    other_bytes = replace(made, inputs=(Input("ab" * 32, payload=BY_URL),), item_id="other")
-    again, longer = (request_key(name, a, provider.to_wire(a)) for a in (made, other_bytes))
+    provider = build_provider(name)
+    ask = build_ask_for(provider, "transcription")
+    other_bytes = replace(ask, inputs=(Input("ab" * 32, payload=RECORDING_URL),), item_id="other")
+    again, longer = (request_key(name, a, provider.to_wire(a)) for a in (ask, other_bytes))
     assert again == longer
-    louder = replace(made, params={"language": "de"} if name == "xai" else {"temperature": 0.5})
+    louder = replace(ask, params={"language": "de"} if name == "xai" else {"temperature": 0.5})
     assert request_key(name, louder, provider.to_wire(louder)) != again
 
 
-@every
+@every_transcriber
 def test_longer_recordings_get_longer_deadlines(name: str) -> None:
-    provider = make(name)
-    short, long = (provider.to_wire(ask(provider, seconds=s)).timeout for s in ("5", "10800"))
+    provider = build_provider(name)
+    ceilings = (Usage(audio_seconds=Decimal(seconds), requests=1) for seconds in (5, 10800))
+    short, long = (
+        provider.to_wire(build_ask_for(provider, "transcription", ceiling=ceiling)).timeout for ceiling in ceilings
+    )
     hosted = 10800 / 10 + 60
     assert short == 120
     assert long == (10800 * 4 + 60 if name == "local" else hosted)  # an engine on this machine may have a queue
 
 
-@every
+@every_transcriber
 def test_an_answer_is_text_and_seconds(name: str) -> None:
-    told = parsed(WORDS, name)
-    assert told.data["text"] == "Hello there"
-    assert told.data["language"] == "en"
-    assert str(told.usage.audio_seconds) == "1.5"
-    assert told.data["segments"] is None
-    assert told.data["words"] is None
-    assert set(told.data) == {"text", "language", "duration_s", "segments", "words", "speakers"}
+    parsed = parse_body(name, "transcription", TRANSCRIPT)
+    assert parsed.data["text"] == "Hello there"
+    assert parsed.data["language"] == "en"
+    assert str(parsed.usage.audio_seconds) == "1.5"
+    assert parsed.data["segments"] is None
+    assert parsed.data["words"] is None
+    assert set(parsed.data) == {"text", "language", "duration_s", "segments", "words", "speakers"}
 
 
-@every
+@every_transcriber
 def test_the_built_in_servers_headers_name_the_engine(name: str) -> None:
-    told = parsed(WORDS, name, x_mediamill_engine="echo-1", x_mediamill_simulated="true")
-    assert (told.engine, told.simulated) == ("echo-1", True)
-    assert (parsed(WORDS, name).engine, parsed(WORDS, name).simulated) == (None, False)
+    parsed = parse_body(name, "transcription", TRANSCRIPT, x_mediamill_engine="echo-1", x_mediamill_simulated="true")
+    assert (parsed.engine, parsed.simulated) == ("echo-1", True)
+    plain = parse_body(name, "transcription", TRANSCRIPT)
+    assert (plain.engine, plain.simulated) == (None, False)
 
 
-@every
-def test_an_operation_it_does_not_have_is_a_usage_error(name: str) -> None:
-    with pytest.raises(UsageError, match="no levitation"):
-        make(name).choose_model("levitation", None)
-
-
-@every
-def test_limits_of_media_and_pace_are_stated(name: str) -> None:
-    provider = make(name)
-    limits = provider.audio_limits("transcription", model_of(provider))
+@every_transcriber
+def test_limits_of_media_are_stated(name: str) -> None:
+    provider = build_provider(name)
+    limits = provider.audio_limits("transcription", choose_model(provider, "transcription"))
     assert limits.formats
     assert limits.max_bytes > 1_000_000
-    assert provider.quota("transcription", model_of(provider)).concurrency > 0
 
 
 JSONS = st.recursive(
@@ -129,8 +193,8 @@ JSONS = st.recursive(
     max_leaves=20,
 )
 BODIES = st.binary(max_size=80) | JSONS.map(orjson.dumps) | st.just(b"<html><title>502 Bad Gateway</title></html>")
-SPOKEN = [(name, operation) for name in NAMES for operation in ("", *load_config(name).operations)]
-"""Every operation of every provider, and questions that are none."""
+QUESTIONS = [*OPERATIONS, *((name, "") for name in PROVIDERS)]
+"""Every operation of every provider, and requests that are none, as lists of models."""
 HEADERS = st.dictionaries(
     st.sampled_from(["retry-after", "retry-after-ms", "x-should-retry", "x-ratelimit-reset", "x-ratelimit-limit"]),
     st.sampled_from(["true", "false", "-1", "nan", "1e309", "7", "Wed, 21 Oct 2099 07:28:00 GMT", ""]),
@@ -139,7 +203,7 @@ HEADERS = st.dictionaries(
 
 
 @given(
-    which=st.sampled_from(SPOKEN),
+    which=st.sampled_from(QUESTIONS),
     status=st.integers(200, 599),
     body=BODIES,
     headers=HEADERS,
@@ -148,13 +212,13 @@ def test_every_reply_is_an_answer_or_a_problem_with_a_verdict(
     which: tuple[str, str], status: int, body: bytes, headers: dict[str, str]
 ) -> None:
     name, operation = which
-    provider = make(name)
-    told = replace(reply(body, status), headers=headers)
-    provider.parse_rate_limits(told)
-    problem = provider.classify(told, operation)
+    provider = build_provider(name)
+    reply = build_reply(body, status, headers)
+    provider.parse_rate_limits(reply)
+    problem = provider.classify(reply, operation)
     if problem is None:
         assert status < 300
-        if not holds_audio(told):
+        if not holds_audio(reply):
             orjson.loads(body)
         return
     assert problem.verdict in ("retry", "fail", "stop", "unknown")
@@ -170,17 +234,17 @@ def test_every_reply_is_an_answer_or_a_problem_with_a_verdict(
         "language": JSONS,
     }), st.text()))  # fmt: skip
 def test_any_answer_is_parsed_or_refused_in_one_line(body: bytes) -> None:
-    provider = make("together")
+    provider = build_provider("together")
     refusal = ""
     try:
-        (told,) = provider.parse(reply(body), [ask(provider)])
+        parsed = provider.parse(build_reply(body), [build_ask_for(provider, "transcription")])[0]
     except BadReply as error:
         refusal = str(error)
     if refusal:
         assert len(refusal) < 300
         assert "\n" not in refusal
         return
-    for part in [*(told.data["segments"] or []), *(told.data["words"] or [])]:
+    for part in [*(parsed.data["segments"] or []), *(parsed.data["words"] or [])]:
         assert part["speaker"] is None or isinstance(part["speaker"], str)
         assert all(part[side] is None or 0 <= part[side] < 1_000_000 for side in ("start", "end"))
         assert 0 <= part.get("id", 0) < 2**31

@@ -10,18 +10,18 @@ from pydantic import ValidationError
 
 from mediamill.tasks.errors import NoSuchOption, UsageError
 from mediamill.tasks.providers import config, registry
-from tests.providers.making import ENVIRON, KEY, make
+from tests.providers.builders import ENVIRON, SECRET_KEY, build_provider
 
 
 def test_without_a_key_it_is_the_built_in_one() -> None:
     assert registry.default_provider({}) == "local"
     assert registry.default_provider({"TOGETHER_API_KEY": ""}) == "local"
-    assert registry.default_provider({"COMPATIBLE_API_KEY": KEY}) == "local"
+    assert registry.default_provider({"COMPATIBLE_API_KEY": SECRET_KEY}) == "local"
 
 
 def test_with_keys_it_is_the_first_in_order() -> None:
-    assert registry.default_provider({"GROQ_API_KEY": KEY}) == "groq"
-    assert registry.default_provider({"OPENAI_API_KEY": KEY, "GROQ_API_KEY": KEY}) == "openai"
+    assert registry.default_provider({"GROQ_API_KEY": SECRET_KEY}) == "groq"
+    assert registry.default_provider({"OPENAI_API_KEY": SECRET_KEY, "GROQ_API_KEY": SECRET_KEY}) == "openai"
     assert registry.default_provider(ENVIRON) == "together"
 
 
@@ -32,11 +32,11 @@ def test_a_named_provider_without_its_key_is_an_error_that_names_the_variable(na
 
 
 def test_a_key_may_lie_in_another_variable() -> None:
-    made = registry.make_provider("together", base_url=None, api_key_env="OTHER", environ={"OTHER": KEY})
+    made = registry.make_provider("together", base_url=None, api_key_env="OTHER", environ={"OTHER": SECRET_KEY})
     assert made.endpoint.key_env == "OTHER"
     with pytest.raises(UsageError, match="OTHER") as caught:
         registry.make_provider("compatible", base_url="http://h", api_key_env="OTHER", environ=ENVIRON)
-    assert KEY not in str(caught.value)
+    assert SECRET_KEY not in str(caught.value)
 
 
 def test_a_server_of_ones_own_needs_an_address_and_no_key() -> None:
@@ -70,7 +70,7 @@ def test_an_unknown_name_gets_the_nearest() -> None:
     ],
 )
 def test_base_urls_with_and_without_their_ending(name: str, base_url: str | None, address: str) -> None:
-    endpoint = make(name, base_url).endpoint
+    endpoint = build_provider(name, base_url).endpoint
     assert endpoint.origin + endpoint.api == address
 
 
@@ -84,13 +84,13 @@ def test_the_environment_names_another_base_url_and_the_job_wins(name: str) -> N
 
 @pytest.mark.parametrize(
     "base_url",
-    ["", "localhost:8000", "ftp://h/v1", "http://", "http://h:port/v1", "http://[::1/v1", f"http://u:{KEY}@h/v1",
-     f"http://:{KEY}@h/v1", f"http://h/v1?key={KEY}", "http://h/v1#x", "http://h\n.example/"],
+    ["", "localhost:8000", "ftp://h/v1", "http://", "http://h:port/v1", "http://[::1/v1", f"http://u:{SECRET_KEY}@h/v1",
+     f"http://:{SECRET_KEY}@h/v1", f"http://h/v1?key={SECRET_KEY}", "http://h/v1#x", "http://h\n.example/"],
 )  # fmt: skip
 def test_a_wrong_base_url_is_one_line_without_secrets(base_url: str) -> None:
     with pytest.raises(UsageError) as caught:
         config.parse_endpoint(base_url, "/v1", None)
-    assert KEY not in str(caught.value)
+    assert SECRET_KEY not in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

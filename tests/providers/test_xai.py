@@ -5,11 +5,20 @@ from __future__ import annotations
 import pytest
 
 from mediamill.tasks.errors import BadInput
-from tests.providers.making import ask, fields, make, parsed, reply
+from tests.providers.builders import build_ask_for, build_form, build_provider, build_reply, parse_body
 
 
 def test_optional_fields_come_first_and_the_file_last() -> None:
-    form = fields("xai", language="pt-BR", diarize=True, prompt="Ada Lovelace, Babbage;\nEngine")
+    form = build_form(
+        "xai",
+        build_ask_for(
+            build_provider("xai"),
+            "transcription",
+            language="pt-BR",
+            diarize=True,
+            prompt="Ada Lovelace, Babbage;\nEngine",
+        ),
+    )
     assert form == {
         "model": ["grok-voice-transcribe-2.0"],
         "language": ["pt"],
@@ -17,23 +26,27 @@ def test_optional_fields_come_first_and_the_file_last() -> None:
         "diarize": ["true"],
         "keyterm": ["Ada Lovelace", "Babbage", "Engine"],
     }
-    assert "format" not in fields("xai"), "it needs a language"
-    assert make("xai").to_wire(ask(make("xai"))).path == "/v1/stt"
+    assert "format" not in build_form("xai", build_ask_for(build_provider("xai"), "transcription")), (
+        "it needs a language"
+    )
+    assert build_provider("xai").to_wire(build_ask_for(build_provider("xai"), "transcription")).path == "/v1/stt"
 
 
 def test_what_it_lacks_is_refused() -> None:
     with pytest.raises(BadInput, match="temperature"):
-        fields("xai", temperature=0.5)
+        build_form("xai", build_ask_for(build_provider("xai"), "transcription", temperature=0.5))
 
 
 def test_words_are_told_under_text_and_speakers_are_numbers() -> None:
     word = {"text": "Hi", "start": 0.1, "end": 0.4, "confidence": 0.9, "speaker": 1}
-    told = parsed({"text": "Hi", "language": "en", "duration": 1.5, "words": [word]}, "xai").data
+    told = parse_body("xai", "transcription", {"text": "Hi", "language": "en", "duration": 1.5, "words": [word]}).data
     assert told["words"] == [{"word": "Hi", "start": 0.1, "end": 0.4, "speaker": "1", "confidence": 0.9}]
     assert (told["speakers"], told["language"], told["duration_s"]) == (["1"], "en", 1.5)
 
 
 def test_its_way_to_refuse_a_key() -> None:
-    problem = make("xai").classify(reply({"code": "invalid", "error": "Incorrect API key provided: xa***"}, 400))
+    problem = build_provider("xai").classify(
+        build_reply({"code": "invalid", "error": "Incorrect API key provided: xa***"}, 400)
+    )
     assert problem is not None
     assert (problem.verdict, problem.kind) == ("stop", "auth")

@@ -26,10 +26,10 @@ from mediamill.tasks.sinks.failures import build_failures_schema
 from mediamill.tasks.sinks.parts import is_intact, part_path, remove_uncommitted, write_part
 from mediamill.tasks.sinks.results import build_results_schema
 from mediamill.tasks.sinks.schema import deserialize_schema, serialize_schema
-from tests.providers.making import make
+from tests.providers.builders import build_provider
 
 OWN = pa.schema([("n", pa.int64()), ("price", pa.decimal128(10, 4)), ("day", pa.date32())])
-SCHEMA = build_results_schema(Transcribe().schema(None, make("local"), "pocketsphinx"), OWN)
+SCHEMA = build_results_schema(Transcribe().schema(None, build_provider("local"), "pocketsphinx"), OWN)
 MOMENT = 1_700_000_000_123_456
 ODD = [
     "",

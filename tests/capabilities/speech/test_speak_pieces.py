@@ -7,16 +7,17 @@ import pytest
 from mediamill.tasks.capabilities.speak import Speak, SpeakParams
 from mediamill.tasks.domain import Item
 from mediamill.tasks.providers.operations.tts import TTS, TtsModel
-from tests.providers.making import make
+from mediamill.tasks.providers.registry import providers_with
+from tests.providers.builders import build_provider, choose_model
 
 TEXT = "A sentence of some words. " * 2000
 
 
-@pytest.mark.parametrize("name", ["together", "openai", "groq", "xai", "local"])
+@pytest.mark.parametrize("name", providers_with("tts"))
 @pytest.mark.parametrize("given", [{}, {"format": "wav"}, {"sample_rate": 48_000, "speed": 0.5}])
 def test_a_reply_never_outgrows_what_is_read(name: str, given: dict[str, object]) -> None:
-    provider = make(name)
-    limits = provider.model_facts(TTS, provider.choose_model(TTS, None), TtsModel)
+    provider = build_provider(name)
+    limits = provider.model_facts(TTS, choose_model(provider, TTS), TtsModel)
     params = SpeakParams.model_validate(given)
     asks = Speak()._build_asks(Item("a", 0, "a"), TEXT.strip(), params, limits, "m")
     longest = max(len(str(ask.params["text"])) for ask in asks)
@@ -28,7 +29,7 @@ def test_a_reply_never_outgrows_what_is_read(name: str, given: dict[str, object]
 
 
 def test_a_text_that_fits_is_asked_for_as_it_shall_be() -> None:
-    provider = make("xai")
+    provider = build_provider("xai")
     limits = provider.model_facts(TTS, "grok-voice-tts-1.0", TtsModel)
     (ask,) = Speak()._build_asks(Item("a", 0, "a"), TEXT[:14_000].strip(), SpeakParams.model_validate({}), limits, "m")
     assert ask.params["format"] == "mp3"

@@ -82,10 +82,10 @@ def test_any_request_is_read_or_refused(told: Any, name: str, data: st.DataObjec
 
 @repeatable
 @given(st.sampled_from(sorted(CHAT)), SHAPED | st.binary(max_size=9))
-def test_no_request_breaks_the_server(local_server: RunningServer, dialect: str, told: Any) -> None:
+def test_no_request_breaks_the_server(shared_local_server: RunningServer, dialect: str, told: Any) -> None:
     body = {"model": MODEL[dialect], "messages": HELLO, **told} if isinstance(told, dict) else told
-    assert ask(local_server, dialect, body).status_code < 500
-    assert local_server.bill()["in_flight"] == 0
+    assert ask(shared_local_server, dialect, body).status_code < 500
+    assert shared_local_server.bill()["in_flight"] == 0
 
 
 TOOL = {"type": "function", "function": {"name": "look"}}

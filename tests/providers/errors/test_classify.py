@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from mediamill.tasks.retry_after import MAX_WAIT
-from tests.providers.making import KEY, make, reply
+from tests.providers.builders import SECRET_KEY, build_provider, build_reply
 
 BAD: dict[str, Any] = {"type": "invalid_request_error"}
 
 
 def judged(name: str, status: int, body: Any = b"", **headers: str) -> tuple[str, str]:
-    problem = make(name).classify(reply(body, status, **headers))
+    problem = build_provider(name).classify(build_reply(body, status, headers))
     assert problem is not None
     return problem.verdict, problem.kind
 
@@ -97,7 +97,7 @@ def test_by_provider_status_and_code(name: str, status: int, body: Any, verdict:
     ],
 )
 def test_every_form_of_envelope_is_read(body: Any, message: str) -> None:
-    problem = make("openai").classify(reply(body, 400))
+    problem = build_provider("openai").classify(build_reply(body, 400))
     assert problem is not None
     assert problem.message == f"openai answered 400: {message}"
 
@@ -114,7 +114,7 @@ def test_the_server_may_ask_for_or_against_a_retry() -> None:
     "body", [b"", b"  ", b'{"text": "cut o', b"<html><title>Welcome</title>", b"hello", b"\xff\xfe"]
 )
 def test_a_success_without_whole_json_may_have_been_billed(body: bytes) -> None:
-    problem = make("together").classify(reply(body))
+    problem = build_provider("together").classify(build_reply(body))
     assert problem is not None
     assert (problem.verdict, problem.kind, problem.billed) == ("unknown", "bad_body", True)
 
@@ -134,22 +134,22 @@ def test_an_error_inside_a_success_is_one(body: Any, verdict: str) -> None:
 
 @pytest.mark.parametrize("extra", [{"error": None}, {"error": ""}, {"error": {}}, {"message": "ok"}, {"errors": []}])
 def test_an_answer_may_name_an_error_it_does_not_have(extra: dict[str, Any]) -> None:
-    assert make("groq").classify(reply({"text": "hello", **extra})) is None
+    assert build_provider("groq").classify(build_reply({"text": "hello", **extra})) is None
 
 
 def test_an_answer_lost_behind_a_gateway_may_have_been_billed() -> None:
     for status in (502, 504, 520, 524):
-        problem = make("together").classify(reply(b"", status))
+        problem = build_provider("together").classify(build_reply(b"", status))
         assert problem is not None
         assert problem.billed
     for status in (429, 500, 503, 521, 522, 529):
-        problem = make("together").classify(reply(b"", status))
+        problem = build_provider("together").classify(build_reply(b"", status))
         assert problem is not None
         assert not problem.billed
 
 
 def test_the_hint_names_the_variable_of_the_key() -> None:
-    problem = make("groq").classify(reply(coded("invalid_api_key"), 401))
+    problem = build_provider("groq").classify(build_reply(coded("invalid_api_key"), 401))
     assert problem is not None
     assert problem.hint == "check the key in GROQ_API_KEY"
     assert problem.code == "invalid_api_key"
@@ -158,8 +158,8 @@ def test_the_hint_names_the_variable_of_the_key() -> None:
 @pytest.mark.parametrize(
     "said",
     [
-        f"Incorrect API key provided: {KEY}.",
-        f"Authorization: Bearer {KEY}",
+        f"Incorrect API key provided: {SECRET_KEY}.",
+        f"Authorization: Bearer {SECRET_KEY}",
         "Bearer 0123456789abcdef0123456789abcdef",
         "your api_key='abcdefgh12345678' is wrong",
         "gsk_abcdefghijklmnop1234",
@@ -169,7 +169,7 @@ def test_the_hint_names_the_variable_of_the_key() -> None:
     ],
 )
 def test_what_looks_like_a_key_is_masked(said: str) -> None:
-    problem = make("openai").classify(reply(coded("invalid_api_key", said), 401))
+    problem = build_provider("openai").classify(build_reply(coded("invalid_api_key", said), 401))
     assert problem is not None
     for word in said.replace("=", " ").replace("'", " ").replace(":", " ").split():
         assert word.rstrip(".") not in problem.message or len(word) < 16
@@ -183,13 +183,13 @@ def test_ordinary_words_are_left_alone() -> None:
         "Rate limit reached for model whisper-large-v3 in organization: please try again in 2s",
         "Token usage was exceeded",
     ):
-        problem = make("openai").classify(reply(coded(None, said), 400))
+        problem = build_provider("openai").classify(build_reply(coded(None, said), 400))
         assert problem is not None
         assert problem.message == f"openai answered 400: {said}"
 
 
 def test_messages_are_short_and_on_one_line() -> None:
-    problem = make("openai").classify(reply(coded(None, "a\x1b[2J\r\nb\u202e" + "x" * 5000), 400))
+    problem = build_provider("openai").classify(build_reply(coded(None, "a\x1b[2J\r\nb\u202e" + "x" * 5000), 400))
     assert problem is not None
     assert problem.message.startswith("openai answered 400: a [2J b xxx")
     assert len(problem.message) < 250
@@ -207,6 +207,6 @@ def test_messages_are_short_and_on_one_line() -> None:
     ],
 )
 def test_the_wait_asked_for_is_kept_in_bounds(headers: dict[str, str], wait: float | None) -> None:
-    problem = make("together").classify(reply(coded(None), 429, **headers))
+    problem = build_provider("together").classify(build_reply(coded(None), 429, headers))
     assert problem is not None
     assert problem.wait == wait

@@ -11,16 +11,21 @@ from hypothesis import strategies as st
 
 from mediamill.tasks.wire import Problem, Reply
 from tests.helpers.hypothesis_profile import repeatable
-from tests.providers.made import KEY, NAMES, made
+from tests.providers.builders import PROVIDERS, SECRET_KEY, build_provider, build_reply
 
 VERDICTS = {"retry", "fail", "stop", "unknown"}
-KEYLIKE = [KEY, "sk-proj-abcDEF0123456789abcDEF", "gsk_0123456789abcdefABCDEF", "xai-0123456789abcdefABCDEF", "a1" * 32]
+KEYLIKE = [
+    SECRET_KEY,
+    "sk-proj-abcDEF0123456789abcDEF",
+    "gsk_0123456789abcdefABCDEF",
+    "xai-0123456789abcdefABCDEF",
+    "a1" * 32,
+]
 
 
 def told(status: int, body: Any, provider: str = "together", **headers: str) -> Problem:
     """What a provider makes of an error reply."""
-    raw = body if isinstance(body, bytes) else orjson.dumps(body)
-    problem = made(provider).classify(Reply(status, {k.replace("_", "-"): v for k, v in headers.items()}, raw))
+    problem = build_provider(provider).classify(build_reply(body, status, headers))
     assert problem is not None
     return problem
 
@@ -30,7 +35,7 @@ def error(message: str, code: Any = None, kind: Any = None) -> dict[str, Any]:
     return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PROVIDERS)
 @pytest.mark.parametrize(
     ("status", "verdict", "kind"),
     [
@@ -127,7 +132,7 @@ def test_a_hint_names_the_variable_and_not_the_key() -> None:
 
 def test_an_answer_is_no_problem() -> None:
     for body in (b'{"text":"hi"}', b'{"text":"hi","message":"fine"}', b' {"text":""}', b'{"text":"x","error":null}'):
-        assert made("together").classify(Reply(200, {}, body)) is None
+        assert build_provider("together").classify(Reply(200, {}, body)) is None
 
 
 @pytest.mark.parametrize("body", [b"", b"hello", b"<html><title>Login</title>", b"\x00\xff"])
@@ -171,10 +176,10 @@ def _sendable(value: Any) -> Any:
 
 
 @repeatable
-@given(st.integers(0, 999), bodies, st.sampled_from(NAMES))
+@given(st.integers(0, 999), bodies, st.sampled_from(PROVIDERS))
 @example(400, b"\xff\xfe{}", "local")
 def test_any_status_with_any_body_is_judged(status: int, body: bytes, name: str) -> None:
-    problem = made(name).classify(Reply(status, {"retry-after": "1e309"}, body))
+    problem = build_provider(name).classify(Reply(status, {"retry-after": "1e309"}, body))
     if problem is None:
         assert status < 300
         return

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from mediamill.tasks.capabilities.transcribe import Transcribe
 from mediamill.tasks.errors import BadReply
+from mediamill.tasks.providers.registry import providers_with
 from mediamill.tasks.sinks.json_to_arrow import to_table
-from mediamill.tasks.wire import Parsed, Reply
+from mediamill.tasks.wire import Parsed
 from tests.helpers.hypothesis_profile import repeatable
-from tests.providers.made import NAMES, ask, made
-from tests.providers.making import make
+from tests.providers.builders import build_ask, build_provider, build_reply, parse_reply
 
 TOGETHER = {
     "duration": 3.5,
@@ -101,15 +101,14 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 def parsed(reply: Any) -> Parsed:
     """A reply as Together's adapter reads it."""
-    body = reply if isinstance(reply, bytes) else orjson.dumps(reply)
-    (one,) = made("together").parse(Reply(200, {}, body), [ask("m")])
-    return one
+    (parsed,) = build_provider("together").parse(build_reply(reply), [build_ask("transcription")])
+    return parsed
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", providers_with("transcription"))
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_provider_reads_every_shape(name: str, shape: str) -> None:
-    (one,) = made(name).parse(Reply(200, {}, orjson.dumps(SHAPES[shape])), [ask("m")])
+    one = parse_reply(name, build_ask("transcription"), build_reply(SHAPES[shape]))
     assert one.data["text"] == SHAPES[shape]["text"].strip()
     assert set(one.data) == {"text", "language", "duration_s", "segments", "words", "speakers"}
     assert (one.engine, one.simulated) == (None, False)
@@ -216,7 +215,7 @@ def test_a_bad_reply_names_its_keys_and_not_its_content() -> None:
 
 def test_what_the_built_in_server_says_of_itself_is_kept() -> None:
     headers = {"x-mediamill-engine": "echo", "x-mediamill-simulated": "true"}
-    (one,) = made("local").parse(Reply(200, headers, b'{"text":""}'), [ask("m")])
+    one = parse_reply("local", build_ask("transcription"), build_reply(b'{"text":""}', headers=headers))
     assert (one.engine, one.simulated) == ("echo", True)
 
 
@@ -249,7 +248,7 @@ odd_replies = st.fixed_dictionaries(
 def test_any_reply_with_text_is_kept_and_fits_the_columns(reply: dict[str, Any]) -> None:
     one = parsed(reply)
     assert one.data["text"] == reply["text"].strip()
-    schema = Transcribe().schema(None, make("local"), "pocketsphinx")
+    schema = Transcribe().schema(None, build_provider("local"), "pocketsphinx")
     (row,) = to_table([orjson.dumps(one.data)], schema).to_pylist()
     for name in ("text", "language", "segments", "words", "speakers"):
         assert row[name] == one.data[name]

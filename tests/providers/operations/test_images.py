@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 from decimal import Decimal
 from typing import Any
 
@@ -11,72 +10,60 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 
-from mediamill.tasks.domain import Ask, Input, Payload
+from mediamill.tasks.domain import Input, Payload
 from mediamill.tasks.errors import BadInput, BadReply, UsageError
 from mediamill.tasks.providers.operations.image_config import IMAGE, ImageConfig, ImageModel
 from mediamill.tasks.providers.operations.images import FIELDS_BY_STYLE
-from mediamill.tasks.providers.registry import load_config
+from mediamill.tasks.providers.registry import load_config, providers_with
 from mediamill.tasks.wire import Reply
 from tests.helpers.hypothesis_profile import repeatable
-from tests.providers.made import KEY, made
+from tests.providers.builders import (
+    SECRET_KEY,
+    UNLISTED_MODEL,
+    build_ask,
+    build_body,
+    build_provider,
+    build_reply,
+    encode_png,
+)
 
-NAMES = ("together", "openai", "xai", "compatible", "local")
-MODELS = [(name, model) for name in NAMES for model in load_config(name).operations[IMAGE].models]
-MODELS += [(name, "any/model") for name in NAMES]
+MODELS = [
+    (name, model)
+    for name in providers_with(IMAGE)
+    for model in (*load_config(name).operations[IMAGE].models, UNLISTED_MODEL)
+]
 every_model = pytest.mark.parametrize(("name", "model"), MODELS)
 FLUX, KONTEXT = "black-forest-labs/FLUX.1-schnell", "black-forest-labs/FLUX.1-kontext-dev"
 SHOWN = Payload("picture.png", "image/png", 3, data=b"png")
 
 
-def ask(model: str, *inputs: Input, **params: Any) -> Ask:
-    told = {"prompt": "a fox", "response_format": "base64", **params}
-    return Ask("generate-image", IMAGE, model, told, inputs)
-
-
-def body(name: str, model: str, *inputs: Input, **params: Any) -> dict[str, Any]:
-    """What is sent."""
-    provider = made(name)
-    asked = ask(model, *inputs, **params)
-    sent = provider.build_request(provider.to_wire(asked), [asked]).json
-    assert isinstance(sent, dict)
-    return sent
-
-
-def png(width: int, height: int) -> str:
-    file = io.BytesIO()
-    Image.new("RGB", (width, height)).save(file, "PNG")
-    return base64.b64encode(file.getvalue()).decode()
-
-
-def parsed(name: str, model: str, told: Any, **params: Any) -> Any:
-    raw = told if isinstance(told, bytes) else orjson.dumps(told)
-    (part,) = made(name).parse(Reply(200, {}, raw), [ask(model, **params)])
-    return part
+def parse_image_reply(name: str, model: str, body: Any, **params: Any) -> Any:
+    (parsed,) = build_provider(name).parse(build_reply(body), [build_ask(IMAGE, model, **params)])
+    return parsed
 
 
 @every_model
 def test_nothing_is_sent_that_was_not_asked_for(name: str, model: str) -> None:
-    sent = body(name, model)
+    sent = build_body(name, build_ask(IMAGE, model))
     form = {"together": "base64", "openai": None}.get(name, "b64_json")
     wanted: dict[str, Any] = {"model": model, "prompt": "a fox"} | ({} if form is None else {"response_format": form})
     assert sent == wanted
-    wire = made(name).to_wire(ask(model))
+    wire = build_provider(name).to_wire(build_ask(IMAGE, model))
     assert wire.path.endswith("/v1/images/generations")
     assert not wire.repeatable
-    assert KEY not in repr(wire)
+    assert SECRET_KEY not in repr(wire)
 
 
 @every_model
 def test_a_size_is_spelled_as_the_endpoint_wants_it(name: str, model: str) -> None:
     if name == "xai":
         with pytest.raises(BadInput, match="does not take size") as refused:
-            body(name, model, size="1024x1024")
+            build_body(name, build_ask(IMAGE, model, size="1024x1024"))
         assert "aspect_ratio" in (refused.value.hint or "")
         return
     for params in ({"size": "1024x1024"}, {"width": 1024, "height": 1024}):
-        sent = body(name, model, **params)
+        sent = build_body(name, build_ask(IMAGE, model, **params))
         if name == "together":
             assert (sent["width"], sent["height"], "size" in sent) == (1024, 1024, False)
         else:
@@ -85,14 +72,20 @@ def test_a_size_is_spelled_as_the_endpoint_wants_it(name: str, model: str) -> No
 
 @every_model
 def test_only_fields_of_the_endpoint_are_sent(name: str, model: str) -> None:
-    style = made(name).operation_config(IMAGE, ImageConfig).api_style
-    values = {"seed": 3, "quality": "high", "aspect_ratio": "16:9", "negative_prompt": "dogs", "background": "auto"}
+    style = build_provider(name).operation_config(IMAGE, ImageConfig).api_style
+    values: dict[str, Any] = {
+        "seed": 3,
+        "quality": "high",
+        "aspect_ratio": "16:9",
+        "negative_prompt": "dogs",
+        "background": "auto",
+    }
     for field, value in values.items():
         if field in FIELDS_BY_STYLE[style]:
-            assert body(name, model, **{field: value})[field] == value
+            assert build_body(name, build_ask(IMAGE, model, **{field: value}))[field] == value
         else:
             with pytest.raises(BadInput, match=f"does not take {field}"):
-                body(name, model, **{field: value})
+                build_body(name, build_ask(IMAGE, model, **{field: value}))
 
 
 @pytest.mark.parametrize(
@@ -117,7 +110,7 @@ def test_what_a_model_does_not_take_is_told_with_what_it_does(
     name: str, model: str, params: dict[str, Any], allowed: str
 ) -> None:
     with pytest.raises(BadInput) as refused:
-        body(name, model, **params)
+        build_body(name, build_ask(IMAGE, model, **params))
     assert allowed in str(refused.value)
     assert refused.value.kind == "bad_request"
 
@@ -125,59 +118,63 @@ def test_what_a_model_does_not_take_is_told_with_what_it_does(
 def test_reference_pictures_go_along_and_their_bytes_are_no_part_of_the_wire() -> None:
     held, linked = Input("a" * 64, payload=SHOWN), Input("b" * 64, "url", payload=Payload("", "", 0, url="https://x/y"))
     data = "data:image/png;base64," + base64.b64encode(b"png").decode()
-    assert body("together", KONTEXT, held)["image_url"] == data
-    assert body("together", "black-forest-labs/FLUX.2-dev", held, linked)["reference_images"] == [data, "https://x/y"]
-    assert made("together").to_wire(ask(KONTEXT, held)) == made("together").to_wire(ask(KONTEXT, linked))
+    assert build_body("together", build_ask(IMAGE, KONTEXT, inputs=[held]))["image_url"] == data
+    assert build_body("together", build_ask(IMAGE, "black-forest-labs/FLUX.2-dev", inputs=[held, linked]))[
+        "reference_images"
+    ] == [data, "https://x/y"]
+    assert build_provider("together").to_wire(build_ask(IMAGE, KONTEXT, inputs=[held])) == build_provider(
+        "together"
+    ).to_wire(build_ask(IMAGE, KONTEXT, inputs=[linked]))
     for name, model, most in (("together", KONTEXT, 1), ("together", FLUX, 0), ("openai", "gpt-image-1", 0)):
         with pytest.raises(BadInput, match="reference_images"):
-            body(name, model, *[held] * (most + 1))
+            build_body(name, build_ask(IMAGE, model, inputs=[*[held] * (most + 1)]))
 
 
 def test_who_makes_no_pictures_says_so() -> None:
     with pytest.raises(UsageError):
-        made("groq").model_facts(IMAGE, "any", ImageModel)
+        build_provider("groq").model_facts(IMAGE, "any", ImageModel)
 
 
 def test_pictures_are_found_by_what_the_reply_holds() -> None:
     told: dict[str, Any] = {
         "data": [{"type": "b64_json", "b64_json": "AA=="}, {"url": "https://x/a.png"}, {"url": "data:a/b;x,QQ=="}]
     }
-    pictures = parsed("together", FLUX, told).data["pictures"]
+    pictures = parse_image_reply("together", FLUX, told).data["pictures"]
     assert [(one["b64"], one["url"]) for one in pictures] == [("AA==", None), (None, "https://x/a.png"), ("QQ==", None)]
     told = {"data": [{"url": "", "respect_moderation": False}, {"url": "https://x/b", "revised_prompt": "A fox."}]}
-    withheld, passed = parsed("xai", "grok-imagine-image", told).data["pictures"]
+    withheld, passed = parse_image_reply("xai", "grok-imagine-image", told).data["pictures"]
     assert (withheld["moderated"], passed["moderated"], passed["revised_prompt"]) == (True, False, "A fox.")
 
 
 @pytest.mark.parametrize("told", [b"", b"{", [], {}, {"data": []}, {"data": {}}, {"data": [{}]}, {"data": [None]}])
 def test_a_reply_without_pictures_is_no_answer(told: Any) -> None:
     with pytest.raises(BadReply):
-        parsed("together", FLUX, told)
+        parse_image_reply("together", FLUX, told)
 
 
 def test_usage_counts_pictures_pixels_and_tokens() -> None:
     two = {"data": [{"url": "https://x/a"}, {"url": "https://x/b"}]}
-    assert parsed("together", FLUX, two).usage.megapixels == Decimal("2.097152")
-    assert parsed("together", FLUX, two, width=512, height=256).usage.megapixels == Decimal("0.262144")
-    assert parsed("together", FLUX, two, steps=8).usage.megapixels == Decimal("4.194304")
-    assert parsed("together", FLUX, two, steps=2).usage.megapixels == Decimal("2.097152")
-    assert parsed("together", FLUX, two, aspect_ratio="16:9").usage.megapixels is None
-    held = {"data": [{"b64_json": png(320, 200)}]}
-    assert parsed("together", FLUX, held, aspect_ratio="16:10").usage.megapixels == Decimal("0.064")
-    flat = parsed("together", "black-forest-labs/FLUX.2-pro", two).usage
+    assert parse_image_reply("together", FLUX, two).usage.megapixels == Decimal("2.097152")
+    assert parse_image_reply("together", FLUX, two, width=512, height=256).usage.megapixels == Decimal("0.262144")
+    assert parse_image_reply("together", FLUX, two, steps=8).usage.megapixels == Decimal("4.194304")
+    assert parse_image_reply("together", FLUX, two, steps=2).usage.megapixels == Decimal("2.097152")
+    assert parse_image_reply("together", FLUX, two, aspect_ratio="16:9").usage.megapixels is None
+    held = {"data": [{"b64_json": encode_png(320, 200)}]}
+    assert parse_image_reply("together", FLUX, held, aspect_ratio="16:10").usage.megapixels == Decimal("0.064")
+    flat = parse_image_reply("together", "black-forest-labs/FLUX.2-pro", two).usage
     assert (flat.images, flat.megapixels) == (2, None)
     tokens = {
         "input_tokens": 50,
         "output_tokens": 4160,
         "input_tokens_details": {"text_tokens": 10, "image_tokens": 40},
     }
-    usage = parsed("openai", "gpt-image-1", {**two, "usage": tokens}).usage
+    usage = parse_image_reply("openai", "gpt-image-1", {**two, "usage": tokens}).usage
     assert (usage.input_tokens, usage.image_input_tokens, usage.image_output_tokens) == (50, 40, 4160)
-    billed = parsed("xai", "grok-imagine-image", {**two, "usage": {"cost_in_usd_ticks": 400_000_000}}).usage
+    billed = parse_image_reply("xai", "grok-imagine-image", {**two, "usage": {"cost_in_usd_ticks": 400_000_000}}).usage
     assert billed.billed_usd == Decimal("0.04")
 
 
-LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.just(png(2, 2))
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.just(encode_png(2, 2))
 NAMED = st.sampled_from(
     [
         *("data", "b64_json", "url", "usage", "seed", "revised_prompt", "respect_moderation", "output_tokens"),
@@ -198,7 +195,7 @@ def test_any_reply_is_pictures_or_no_answer(which: tuple[str, str], told: Any) -
     except TypeError:  # integers beyond 64 bits are no JSON that is read here
         return
     try:
-        part = parsed(*which, raw, aspect_ratio="16:9")
+        part = parse_image_reply(*which, raw, aspect_ratio="16:9")
     except BadReply:
         return
     assert part.usage.images == len(part.data["pictures"]) > 0
@@ -219,7 +216,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("name", "status", "told"), REFUSED)
 def test_a_prompt_that_is_refused_for_what_it_says_is_moderated(name: str, status: int, told: Any) -> None:
-    problem = made(name).classify(Reply(status, {}, orjson.dumps(told)), IMAGE)
+    problem = build_provider(name).classify(Reply(status, {}, orjson.dumps(told)), IMAGE)
     assert problem is not None
     assert (problem.verdict, problem.kind, problem.billed) == ("fail", "moderated", False)
 
@@ -229,14 +226,14 @@ def test_a_prompt_that_is_refused_for_what_it_says_is_moderated(name: str, statu
     [(400, "Invalid value for 'moderation'", "bad_request"), (401, "bad key", "auth"), (500, "nsfw?", "server_error")],
 )
 def test_other_errors_keep_their_meaning(status: int, message: str, kind: str) -> None:
-    problem = made("openai").classify(Reply(status, {}, orjson.dumps({"error": {"message": message}})), IMAGE)
+    problem = build_provider("openai").classify(Reply(status, {}, orjson.dumps({"error": {"message": message}})), IMAGE)
     assert problem is not None
     assert problem.kind == kind
 
 
 @every_model
 def test_the_most_is_never_less_than_what_is_likely(name: str, model: str) -> None:
-    facts = made(name).model_facts(IMAGE, model, ImageModel)
+    facts = build_provider(name).model_facts(IMAGE, model, ImageModel)
     for asked in ({}, {"quality": "high"}, {"steps": 40}, {"size": "1024x1024"}, {"aspect_ratio": "1:1"}):
         assert facts.max_billed_megapixels(asked) >= facts.likely_billed_megapixels(asked) > 0
         if facts.tokens:

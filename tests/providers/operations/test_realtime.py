@@ -13,7 +13,7 @@ from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from mediamill.tasks.calls.request_key import request_key
-from mediamill.tasks.domain import Ask, Input, Payload, Usage
+from mediamill.tasks.domain import Ask, Payload, Usage
 from mediamill.tasks.errors import BadInput, BadReply
 from mediamill.tasks.providers.operations.realtime import SocketConfig, SpeechModel
 from mediamill.tasks.providers.operations.realtime_transcription import SESSIONS, TogetherSession
@@ -23,7 +23,7 @@ from mediamill.tasks.providers.operations.tts import TtsConfig
 from mediamill.tasks.providers.registry import load_config
 from mediamill.tasks.websocket_session import SOCKET_HEADER, MessageFlags, UnreadableMessage
 from mediamill.tasks.wire import Reply
-from tests.providers.made import KEY, made
+from tests.providers.builders import SECRET_KEY, build_ask, build_provider, build_request
 
 STREAMING = "nvidia/nemotron-3-asr-streaming-0.6b"
 WHISPER = "openai/whisper-large-v3"
@@ -33,20 +33,17 @@ SECOND = Payload("a.pcm", "audio/pcm", 32_000, data=bytes(32_000))
 FACTS = SocketConfig(path="/realtime", quiet=10, settle=1, ahead=5)
 
 
-def ask(model: str = STREAMING, sound: Payload = SECOND, **params: Any) -> Ask:
+def build_recording_ask(model: str = STREAMING, sound: Payload = SECOND, **params: Any) -> Ask:
     ceiling = Usage(audio_seconds=Decimal(1), requests=1)
-    return Ask("transcribe", "transcription", model, params, (Input("a" * 64, payload=sound),), ceiling)
+    return build_ask("transcription", model, payload=sound, ceiling=ceiling, **params)
 
 
-def speech(**params: Any) -> Ask:
-    told = {"text": "Hello there.", "format": "pcm", "transport": "socket", **params}
-    return Ask("speak", "tts", ORPHEUS, told, ceiling=Usage(characters=12, requests=1))
+def build_speech_ask(**params: Any) -> Ask:
+    return build_ask("tts", ORPHEUS, **{"format": "pcm", "transport": "socket", **params})
 
 
 def query(asked: Ask, name: str = "together") -> tuple[str, dict[str, list[str]]]:
-    provider = made(name)
-    request = provider.build_request(provider.to_wire(asked), [asked])
-    parts = urlsplit(request.path)
+    parts = urlsplit(build_request(name, asked).path)
     return parts.path, parse_qs(parts.query)
 
 
@@ -64,23 +61,23 @@ def talk(sound: Payload = SECOND, facts: SocketConfig = FACTS, **params: Any) ->
 
 
 def test_models_that_need_a_socket_get_one_and_others_when_asked() -> None:
-    provider = made("together")
-    assert provider.to_wire(ask()).encoding == "socket"
-    assert provider.to_wire(ask(WHISPER)).encoding == "multipart"
-    by_choice = provider.to_wire(ask(WHISPER, transport="socket", language="en"))
+    provider = build_provider("together")
+    assert provider.to_wire(build_recording_ask()).encoding == "socket"
+    assert provider.to_wire(build_recording_ask(WHISPER)).encoding == "multipart"
+    by_choice = provider.to_wire(build_recording_ask(WHISPER, transport="socket", language="en"))
     assert (by_choice.encoding, by_choice.path, by_choice.repeatable) == ("socket", "/v1/realtime", True)
-    assert request_key("together", ask(WHISPER), by_choice) != request_key(
-        "together", ask(WHISPER), provider.to_wire(ask(WHISPER))
+    assert request_key("together", build_recording_ask(WHISPER), by_choice) != request_key(
+        "together", build_recording_ask(WHISPER), provider.to_wire(build_recording_ask(WHISPER))
     )
     assert provider.audio_limits("transcription", STREAMING).formats == {"pcm"}
     assert provider.audio_limits("transcription", WHISPER, "socket").formats == {"pcm"}
     assert "wav" in provider.audio_limits("transcription", WHISPER).formats
     with pytest.raises(BadInput, match="openai has no socket for transcription"):
-        made("openai").to_wire(ask("whisper-1", transport="socket"))
+        build_provider("openai").to_wire(build_recording_ask("whisper-1", transport="socket"))
 
 
 def test_the_session_is_set_up_in_the_url_and_the_key_is_not() -> None:
-    path, told = query(ask(language="de"))
+    path, told = query(build_recording_ask(language="de"))
     assert path == "/v1/realtime"
     assert told == {
         "model": [STREAMING],
@@ -88,21 +85,21 @@ def test_the_session_is_set_up_in_the_url_and_the_key_is_not() -> None:
         "input_audio_format": ["pcm_s16le_16000"],
         "turn_detection": ["none"],
     }
-    provider = made("together")
-    request = provider.build_request(provider.to_wire(ask()), [ask()])
+    provider = build_provider("together")
+    request = provider.build_request(provider.to_wire(build_recording_ask()), [build_recording_ask()])
     assert request.headers == {"OpenAI-Beta": "realtime=v1"}
-    assert KEY not in repr((request, provider.to_wire(ask())))
+    assert SECRET_KEY not in repr((request, provider.to_wire(build_recording_ask())))
 
 
 @pytest.mark.parametrize(("name", "value"), [("diarize", True), ("temperature", 0.5), ("prompt", "names")])
 def test_what_a_socket_does_not_take_is_refused_before_it_costs(name: str, value: Any) -> None:
     with pytest.raises(BadInput, match="on a socket"):
-        made("together").to_wire(ask(**{name: value}))
+        build_provider("together").to_wire(build_recording_ask(**{name: value}))
 
 
 def test_a_prompt_is_said_where_the_model_listens_to_it() -> None:
-    provider = made("together")
-    asked = ask(WHISPER, transport="socket", prompt="Ada")
+    provider = build_provider("together")
+    asked = build_recording_ask(WHISPER, transport="socket", prompt="Ada")
     request = provider.build_request(provider.to_wire(asked), [asked])
     assert "Ada" not in request.path
     assert request.session is not None
@@ -249,8 +246,8 @@ def test_any_conversation_ends_only_after_its_last_word(shape: str, messages: li
             assert closed or said.max_silence_seconds() is None
         patience = said.max_silence_seconds()
         assert patience is None or patience > 0
-    provider = made("together")
-    asked = speech() if shape == "speech" else ask()
+    provider = build_provider("together")
+    asked = build_speech_ask() if shape == "speech" else build_recording_ask()
     reply = ended(*kept)
     problem = provider.classify(reply, asked.operation)
     assert problem is None or len(problem.message) < 300
@@ -275,7 +272,7 @@ def test_the_transcript_is_all_utterances_with_times_that_can_be() -> None:
         event(ITEM + "completed", transcript=""),
         x_mediamill_engine="echo-1",
     )
-    (parsed,) = made("together").parse(reply, [ask(language="de")])
+    (parsed,) = build_provider("together").parse(reply, [build_recording_ask(language="de")])
     assert parsed.data["text"] == "One two. Three."
     assert [(s["start"], s["end"]) for s in parsed.data["segments"]] == [(0.0, 0.5), (0.5, 0.9)]
     assert (parsed.data["language"], parsed.data["words"], parsed.data["duration_s"]) == ("de", None, 1.0)
@@ -285,24 +282,26 @@ def test_the_transcript_is_all_utterances_with_times_that_can_be() -> None:
 @pytest.mark.parametrize("times", [{}, {"start": 0.5, "duration": 99}])
 def test_utterances_without_a_place_are_text_only_and_a_single_one_is_the_whole(times: dict[str, float]) -> None:
     lost = event(ITEM + "completed", transcript="Three.", **times)
-    (one,) = made("together").parse(ended(lost), [ask()])
+    (one,) = build_provider("together").parse(ended(lost), [build_recording_ask()])
     assert [(s["start"], s["end"]) for s in one.data["segments"]] == [(0.0, 1.0)]
     placed = event(ITEM + "completed", transcript="One.", start=0, duration=0.5)
-    (two,) = made("together").parse(ended(placed, lost), [ask()])
+    (two,) = build_provider("together").parse(ended(placed, lost), [build_recording_ask()])
     assert (two.data["text"], two.data["segments"]) == ("One. Three.", None)
 
 
 def test_the_other_wires_are_parsed_too() -> None:
     done = event("transcription.done", text="Hello there.", usage={"type": "duration"})
-    (vllm,) = made("compatible").parse(ended(done), [ask("any", transport="socket")])
+    (vllm,) = build_provider("compatible").parse(ended(done), [build_recording_ask("any", transport="socket")])
     assert (vllm.data["text"], vllm.data["segments"]) == ("Hello there.", None)
     words = [{"text": "Hello", "start": 0.0, "end": 0.4, "speaker": 1}]
     partial = event("transcript.partial", text="Hello", words=words, speech_final=True, start=0.0, duration=0.4)
     model = "grok-voice-transcribe-2.0"
-    (xai,) = made("xai").parse(ended(partial, event("transcript.done", duration=1)), [ask(model, transport="socket")])
+    (xai,) = build_provider("xai").parse(
+        ended(partial, event("transcript.done", duration=1)), [build_recording_ask(model, transport="socket")]
+    )
     assert xai.data["text"] == "Hello"
     assert xai.data["words"][0]["speaker"] == "1"
-    path, told = query(ask(model, transport="socket", language="en", diarize=True), "xai")
+    path, told = query(build_recording_ask(model, transport="socket", language="en", diarize=True), "xai")
     assert (path, told["encoding"], told["diarize"]) == ("/v1/stt", ["pcm"], ["true"])
 
 
@@ -310,14 +309,14 @@ def test_speech_is_pcm_at_the_sockets_own_rate() -> None:
     pcm = base64.b64encode(bytes(480)).decode()
     delta = event("conversation.item.audio_output.delta", item_id="a", delta=pcm)
     done = event("conversation.item.audio_output.done", item_id="a")
-    (parsed,) = made("together").parse(ended(delta, delta, done), [speech()])
+    (parsed,) = build_provider("together").parse(ended(delta, delta, done), [build_speech_ask()])
     assert (parsed.data.format, parsed.data.rate, len(parsed.data.audio)) == ("pcm", 24_000, 960)
     assert parsed.usage.characters == 12
     with pytest.raises(BadReply, match="broke off"):
-        made("together").parse(ended(delta), [speech()])
-    wire = made("together").to_wire(speech())
+        build_provider("together").parse(ended(delta), [build_speech_ask()])
+    wire = build_provider("together").to_wire(build_speech_ask())
     assert (wire.repeatable, wire.path) == (False, "/v1/audio/speech/websocket")
-    path, told = query(speech(voice="leah"))
+    path, told = query(build_speech_ask(voice="leah"))
     assert told == {"model": [ORPHEUS], "voice": ["leah"]}
     assert "Hello" not in path
 
@@ -368,7 +367,7 @@ BROKE = event(ITEM + "failed", error={"message": "no credits", "code": "insuffic
     ],
 )
 def test_what_an_end_means(reply: Reply, verdict: str, kind: str, billed: bool) -> None:
-    problem = made("together").classify(reply, "transcription")
+    problem = build_provider("together").classify(reply, "transcription")
     assert problem is not None
     assert (problem.verdict, problem.kind, problem.billed) == (verdict, kind, billed)
     assert problem.message.startswith("together ")
@@ -376,7 +375,7 @@ def test_what_an_end_means(reply: Reply, verdict: str, kind: str, billed: bool) 
 
 def test_a_model_that_takes_no_uploads_names_the_setting_that_helps() -> None:
     body = {"error": {"message": f"Model {STREAMING} only supports WebSocket streaming", "code": "invalid_params"}}
-    problem = made("together").classify(Reply(400, {}, orjson.dumps(body)), "transcription")
+    problem = build_provider("together").classify(Reply(400, {}, orjson.dumps(body)), "transcription")
     assert problem is not None
     assert (problem.verdict, problem.kind) == ("stop", "socket_only")
     assert "--set transport=socket" in (problem.hint or "")
@@ -397,5 +396,5 @@ def test_every_model_that_needs_a_socket_has_one() -> None:
 @pytest.mark.parametrize("operation", ["transcription", "tts"])
 def test_a_message_of_no_known_type_means_nothing(kind: Any, operation: str) -> None:
     odd = orjson.dumps({"type": kind}).decode()
-    assert made("together").classify(ended(odd), operation) is None
+    assert build_provider("together").classify(ended(odd), operation) is None
     assert talk().receive(odd) == TtsSession("x", FACTS).receive(odd) == MessageFlags.SKIP

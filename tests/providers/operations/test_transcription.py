@@ -7,50 +7,57 @@ from typing import Any
 import pytest
 
 from mediamill.tasks.errors import BadInput
-from tests.providers.making import BY_URL, ask, fields, make
+from tests.providers.builders import RECORDING_URL, build_ask, build_ask_for, build_form, build_provider, choose_model
 
 GRANULARITIES = "timestamp_granularities[]"
 
 
+def transcription_form(name: str, model: str | None = None, **params: Any) -> dict[str, list[str]]:
+    """The form that a provider is sent for a recording."""
+    provider = build_provider(name)
+    model = model or choose_model(provider, "transcription")
+    return build_form(provider, build_ask("transcription", model, **params))
+
+
 def test_together_is_always_told_the_language() -> None:
-    assert fields("together")["language"] == ["auto"]
-    assert fields("together", language="de")["language"] == ["de"]
+    assert transcription_form("together")["language"] == ["auto"]
+    assert transcription_form("together", language="de")["language"] == ["de"]
 
 
 @pytest.mark.parametrize("name", ["openai", "groq", "compatible", "local"])
 def test_the_others_detect_it_when_nothing_is_said(name: str) -> None:
-    assert "language" not in fields(name, language="auto")
+    assert "language" not in transcription_form(name, language="auto")
 
 
 @pytest.mark.parametrize(("asked", "sent"), [("pt-BR", "pt"), ("EN", "en"), ("yue", "yue")])
 def test_languages_are_sent_as_iso_codes(asked: str, sent: str) -> None:
-    assert fields("groq", language=asked)["language"] == [sent]
+    assert transcription_form("groq", language=asked)["language"] == [sent]
 
 
 def test_times_are_asked_for_by_repeating_the_field() -> None:
-    assert fields("together", words=True, segments=True)[GRANULARITIES] == ["segment", "word"]
-    assert fields("together", words=False, segments=True)[GRANULARITIES] == ["segment"]
-    assert GRANULARITIES not in fields("together", words=False, segments=False)
+    assert transcription_form("together", words=True, segments=True)[GRANULARITIES] == ["segment", "word"]
+    assert transcription_form("together", words=False, segments=True)[GRANULARITIES] == ["segment"]
+    assert GRANULARITIES not in transcription_form("together", words=False, segments=False)
 
 
 def test_models_without_times_are_asked_for_plain_json() -> None:
     for model in ("gpt-transcribe", "gpt-4o-mini-transcribe", "gpt-4o-mini-transcribe-2099-01-01"):
-        form = fields("openai", model, words=True)
+        form = transcription_form("openai", model, words=True)
         assert form["response_format"] == ["json"]
         assert GRANULARITIES not in form
-    assert fields("openai", "whisper-1")["response_format"] == ["verbose_json"]
+    assert transcription_form("openai", "whisper-1")["response_format"] == ["verbose_json"]
 
 
 def test_speakers_together() -> None:
-    form = fields("together", diarize=True, min_speakers=2, max_speakers=4)
+    form = transcription_form("together", diarize=True, min_speakers=2, max_speakers=4)
     assert form["diarize"] == ["true"]
     assert form["response_format"] == ["verbose_json"]
     assert (form["min_speakers"], form["max_speakers"]) == (["2"], ["4"])
-    assert not {"diarize", "min_speakers"} & set(fields("together", diarize=False, min_speakers=2))
+    assert not {"diarize", "min_speakers"} & set(transcription_form("together", diarize=False, min_speakers=2))
 
 
 def test_speakers_openai() -> None:
-    form = fields("openai", "gpt-4o-transcribe-diarize", diarize=True)
+    form = transcription_form("openai", "gpt-4o-transcribe-diarize", diarize=True)
     assert form["response_format"] == ["diarized_json"]
     assert form["chunking_strategy"] == ["auto"]
 
@@ -69,28 +76,32 @@ def test_speakers_openai() -> None:
 def test_what_a_model_cannot_is_refused_before_anything_is_sent(
     name: str, model: str | None, params: dict[str, Any], names: str
 ) -> None:
-    provider = make(name)
+    provider = build_provider(name)
     with pytest.raises(BadInput, match=names) as caught:
-        provider.to_wire(ask(provider, model, **params))
+        provider.to_wire(build_ask("transcription", model or choose_model(provider, "transcription"), **params))
     assert caught.value.hint
     assert not caught.value.transient
 
 
 def test_a_url_goes_where_the_provider_takes_it() -> None:
-    assert fields("groq", payload=BY_URL)["url"] == [BY_URL.url]
-    together = make("together")
-    made = ask(together, payload=BY_URL)
-    assert together.build_request(together.to_wire(made), [made]).files == [("file", BY_URL)]
+    assert transcription_form("groq", payload=RECORDING_URL)["url"] == [RECORDING_URL.url]
+    together = build_provider("together")
+    made = build_ask_for(together, "transcription", payload=RECORDING_URL)
+    assert together.build_request(together.to_wire(made), [made]).files == [("file", RECORDING_URL)]
 
 
 def test_parameters_not_given_are_not_sent() -> None:
-    assert set(fields("openai", prompt=None, temperature=None)) == {"model", "response_format", GRANULARITIES}
-    assert fields("openai", temperature=0.0)["temperature"] == ["0.0"]
+    assert set(transcription_form("openai", prompt=None, temperature=None)) == {
+        "model",
+        "response_format",
+        GRANULARITIES,
+    }
+    assert transcription_form("openai", temperature=0.0)["temperature"] == ["0.0"]
 
 
 def test_the_built_in_providers_key_names_the_engine_not_the_port() -> None:
-    provider = make("local")
-    wire = provider.to_wire(ask(provider))
+    provider = build_provider("local")
+    wire = provider.to_wire(build_ask_for(provider, "transcription"))
     assert wire.origin.startswith("local:pocketsphinx-")
-    assert provider.to_wire(ask(provider, "whisper")).origin.startswith("local:whisper")
-    assert provider.to_wire(ask(provider)) == wire
+    assert provider.to_wire(build_ask("transcription", "whisper")).origin.startswith("local:whisper")
+    assert provider.to_wire(build_ask_for(provider, "transcription")) == wire

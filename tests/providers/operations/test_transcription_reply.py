@@ -9,7 +9,7 @@ import pytest
 
 from mediamill.tasks.errors import BadReply
 from mediamill.tasks.providers.languages import to_iso_code
-from tests.providers.making import ask, make, parsed, reply
+from tests.providers.builders import build_ask_for, build_provider, build_reply, parse_body
 
 TOGETHER_DIARIZED: dict[str, Any] = {
     "task": None,
@@ -33,7 +33,7 @@ TOGETHER_DIARIZED: dict[str, Any] = {
 
 
 def test_together_with_speakers() -> None:
-    data = parsed(TOGETHER_DIARIZED).data
+    data = parse_body("together", "transcription", TOGETHER_DIARIZED).data
     assert data["text"] == "Hello. Hi there."
     assert (data["language"], data["duration_s"]) == ("en", 30.02)
     assert [s["speaker"] for s in data["segments"]] == ["SPEAKER_00", "SPEAKER_01"]
@@ -55,7 +55,7 @@ def test_words_within_speaker_segments() -> None:
             "words": [{"word": "Hello", "start": 0, "end": 1, "speaker_id": "SPEAKER_00"}],
         }
     ]
-    data = parsed({"text": "Hello", "duration": 2, "speaker_segments": spoken}).data
+    data = parse_body("together", "transcription", {"text": "Hello", "duration": 2, "speaker_segments": spoken}).data
     assert [w["word"] for w in data["words"]] == ["Hello"]
     assert [(s["text"], s["speaker"]) for s in data["segments"]] == [("Hello", "SPEAKER_00")]
 
@@ -67,14 +67,14 @@ def test_the_speaker_with_most_of_a_segments_time_has_it() -> None:
         "segments": [{"start": 0.0, "end": 7.0, "text": "x"}, {"start": 2.5, "end": 4.0, "text": "y"}, {"text": "z"}],
         "speaker_segments": [{"speaker_id": who, "start": a, "end": b} for who, a, b in turns],
     }
-    assert [s["speaker"] for s in parsed(body).data["segments"]] == ["A", "B", None]
+    assert [s["speaker"] for s in parse_body("together", "transcription", body).data["segments"]] == ["A", "B", None]
 
 
 def test_openai_verbose() -> None:
     segment = {"id": 0, "seek": 0, "start": 0.0, "end": 3.3, "text": " Hi", "tokens": [50364], "avg_logprob": -0.28}
     body = {"task": "transcribe", "language": "english", "duration": 3.319999933242798, "text": "Hi",
             "segments": [segment], "usage": {"type": "duration", "seconds": 4}}  # fmt: skip
-    told = parsed(body, "openai")
+    told = parse_body("openai", "transcription", body)
     assert told.usage.audio_seconds == 4
     assert told.data["duration_s"] == pytest.approx(3.32)
     assert told.data["segments"] == [{"id": 0, "start": 0.0, "end": 3.3, "text": "Hi", "speaker": None}]
@@ -84,7 +84,7 @@ def test_openai_verbose() -> None:
 def test_openai_tokens() -> None:
     usage = {"type": "tokens", "input_tokens": 14, "output_tokens": 45, "total_tokens": 59,
              "input_token_details": {"text_tokens": 4, "audio_tokens": 10}}  # fmt: skip
-    told = parsed({"text": "Imagine", "usage": usage}, "openai").usage
+    told = parse_body("openai", "transcription", {"text": "Imagine", "usage": usage}).usage
     assert (told.input_tokens, told.audio_input_tokens, told.output_tokens) == (14, 10, 45)
     assert told.audio_seconds is None
 
@@ -94,37 +94,41 @@ def test_openai_diarized() -> None:
         {"type": "transcript.text.segment", "id": "seg_001", "start": 0.0, "end": 4.7, "text": "Hi", "speaker": "A"},
         {"type": "transcript.text.segment", "id": "seg_002", "start": 4.7, "end": 9.0, "text": "Y", "speaker": "agent"},
     ]}  # fmt: skip
-    data = parsed(body, "openai").data
+    data = parse_body("openai", "transcription", body).data
     assert [(s["id"], s["speaker"]) for s in data["segments"]] == [(0, "A"), (1, "agent")]
     assert data["speakers"] == ["A", "agent"]
 
 
 def test_groq() -> None:
-    told = parsed({"text": "Hi", "language": "English", "duration": 2.5, "x_groq": {"id": "req_1"}}, "groq")
+    told = parse_body(
+        "groq", "transcription", {"text": "Hi", "language": "English", "duration": 2.5, "x_groq": {"id": "req_1"}}
+    )
     assert (told.data["language"], told.usage.audio_seconds) == ("en", Decimal("2.5"))
 
 
 def test_a_duration_in_a_string_is_a_number() -> None:
-    told = parsed({"text": "Hi", "language": "en", "duration": "12.62", "segments": None}, "compatible")
+    told = parse_body(
+        "compatible", "transcription", {"text": "Hi", "language": "en", "duration": "12.62", "segments": None}
+    )
     assert (told.data["duration_s"], told.usage.audio_seconds) == (12.62, Decimal("12.62"))
 
 
 def test_numbered_speakers_and_words_called_text() -> None:
     words = [{"text": "Hi", "start": 0, "end": 1, "speaker": 0, "confidence": 0.9}]
-    data = parsed({"text": "Hi", "duration": 1, "words": words}, "compatible").data
+    data = parse_body("compatible", "transcription", {"text": "Hi", "duration": 1, "words": words}).data
     assert data["words"] == [{"word": "Hi", "start": 0.0, "end": 1.0, "speaker": "0", "confidence": 0.9}]
     assert data["speakers"] == ["0"]
 
 
 def test_usage_that_is_not_told_is_not_zero() -> None:
-    assert parsed({"text": "Hi"}).usage.audio_seconds is None
+    assert parse_body("together", "transcription", {"text": "Hi"}).usage.audio_seconds is None
 
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b'"x"', b"{}", b'{"text": null}', b'{"\\u001b[2Jevil": 1}'])
 def test_anything_else_is_refused_in_a_clear_line(body: bytes) -> None:
-    provider = make("together")
+    provider = build_provider("together")
     with pytest.raises(BadReply, match="no text") as caught:
-        provider.parse(reply(body), [ask(provider)])
+        provider.parse(build_reply(body), [build_ask_for(provider, "transcription")])
     assert str(caught.value).isprintable()
 
 

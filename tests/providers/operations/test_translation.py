@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
 
-from mediamill.tasks.domain import Ask
 from mediamill.tasks.errors import BadInput, UsageError
 from mediamill.tasks.providers.languages import to_iso_code
 from mediamill.tasks.providers.registry import load_config, make_provider, providers_with
-from tests.providers.made import KEYS, NAMES, UPLOAD, ask, made
+from tests.providers.builders import ENVIRON, PROVIDERS, RECORDING, build_ask, build_form, build_provider
 
 TRANSLATORS = [
     (name, translates.default_model or next(iter(translates.models), "mine"))
-    for name in NAMES
+    for name in PROVIDERS
     if (translates := load_config(name).operations.get("translation"))
 ]
 """Every provider that translates, with a model that does."""
@@ -23,23 +21,16 @@ WITH_A_DEFAULT = ["together", "openai", "groq", "compatible"]
 """Those that a person without a model of their own in mind is sent to, as they are preferred."""
 
 
-def translation(model: str, **params: Any) -> Ask:
-    return dataclasses.replace(ask(model, **params), capability="translate", operation="translation")
-
-
-def form(name: str, model: str, **params: Any) -> dict[str, list[str]]:
-    asked = translation(model, **params)
-    provider = made(name)
+def translation_form(name: str, model: str, **params: Any) -> dict[str, list[str]]:
+    asked = build_ask("translation", model, **params)
+    provider = build_provider(name)
     wire = provider.to_wire(asked)
     assert wire.path.endswith("/v1/audio/translations")
     assert wire.repeatable
     request = provider.build_request(wire, [asked])
     assert request.fields[0] == ("model", model)
-    assert request.files == [("file", UPLOAD)]
-    sent: dict[str, list[str]] = {}
-    for field, value in request.fields:
-        sent.setdefault(field, []).append(value)
-    return sent
+    assert request.files == [("file", RECORDING)]
+    return build_form(provider, asked)
 
 
 def test_who_translates() -> None:
@@ -58,26 +49,28 @@ def test_who_translates() -> None:
 
 @pytest.mark.parametrize(("name", "model"), TRANSLATORS)
 def test_to_english_with_text_and_segments(name: str, model: str) -> None:
-    sent = form(name, model, to="en", language="auto", prompt="Ada", temperature=0.2, segments=True, words=True)
+    sent = translation_form(
+        name, model, to="en", language="auto", prompt="Ada", temperature=0.2, segments=True, words=True
+    )
     assert sent["response_format"] == ["verbose_json"]
     assert (sent["prompt"], sent["temperature"]) == (["Ada"], ["0.2"])
     assert not {"diarize", "to", "segments", "words"} & set(sent)
 
 
 def test_where_the_target_goes() -> None:
-    assert form("together", "openai/whisper-large-v3", to="de", language="fr")["language"] == ["de"]
-    both = form("compatible", "mine", to="de", language="fr")
+    assert translation_form("together", "openai/whisper-large-v3", to="de", language="fr")["language"] == ["de"]
+    both = translation_form("compatible", "mine", to="de", language="fr")
     assert (both["language"], both["to_language"]) == (["fr"], ["de"])
-    detected = form("compatible", "mine", to="pt-BR", language="auto")
+    detected = translation_form("compatible", "mine", to="pt-BR", language="auto")
     assert (detected.get("language"), detected["to_language"]) == (None, ["pt"])
 
 
 @pytest.mark.parametrize(("name", "model"), [("openai", "whisper-1"), ("groq", "whisper-large-v3")])
 def test_who_knows_only_english_is_sent_no_language_and_no_granularity(name: str, model: str) -> None:
-    sent = form(name, model, to="en", language="fr", words=True)
+    sent = translation_form(name, model, to="en", language="fr", words=True)
     assert not {"language", "to_language", "timestamp_granularities[]"} & set(sent)
     with pytest.raises(BadInput, match=f"{model} translates to en only, not to 'de'") as refused:
-        made(name).to_wire(translation(model, to="de"))
+        build_provider(name).to_wire(build_ask("translation", model, to="de"))
     assert refused.value.hint
     assert "together" in refused.value.hint
 
@@ -93,20 +86,20 @@ def test_who_knows_only_english_is_sent_no_language_and_no_granularity(name: str
 )
 def test_a_model_that_does_not_translate_is_refused_naming_what_does(name: str, model: str) -> None:
     with pytest.raises(UsageError, match=f"{model} does not translate") as refused:
-        made(name).choose_model("translation", model)
+        build_provider(name).choose_model("translation", model)
     assert f"--model {dict(TRANSLATORS)[name]}" in str(refused.value.hint)
 
 
 def test_a_provider_that_does_not_translate_is_refused_naming_who_does() -> None:
     for name, why in (("xai", "xai has no translation"), ("local", "built-in recogniser does not translate")):
-        provider = make_provider(name, base_url=None, api_key_env=None, environ=KEYS)
+        provider = make_provider(name, base_url=None, api_key_env=None, environ=ENVIRON)
         with pytest.raises(UsageError, match=why) as refused:
             provider.choose_model("translation", None)
         assert f"--provider {', '.join(providers_with('translation'))}" in str(refused.value.hint)
 
 
 def test_a_model_nobody_lists_is_tried() -> None:
-    assert made("groq").choose_model("translation", "whisper-large-v9") == "whisper-large-v9"
+    assert build_provider("groq").choose_model("translation", "whisper-large-v9") == "whisper-large-v9"
 
 
 @pytest.mark.parametrize(

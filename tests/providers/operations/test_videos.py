@@ -19,25 +19,16 @@ from mediamill.tasks.domain import Ask, Input, Payload
 from mediamill.tasks.errors import BadInput, BadReply
 from mediamill.tasks.providers.base import BaseProvider
 from mediamill.tasks.providers.operations.videos import VIDEO, VideoConfig, VideoModel
-from mediamill.tasks.providers.registry import load_config
 from mediamill.tasks.wire import JOB_ID_HEADER, JOB_STATES_HEADER, Reply, Wire
 from tests.helpers.hypothesis_profile import repeatable
-from tests.providers.made import made
+from tests.providers.builders import build_ask, build_provider, build_reply, list_models
 
-MAKERS = [
-    (name, model)
-    for name in ("local", "together", "openai", "xai", "compatible")
-    for model in (*load_config(name).operations["video"].models, *(["any/model"] if name == "compatible" else []))
-]
+MAKERS = [(name, model) for name, _, model in list_models(VIDEO)]
 PICTURE = Payload("picture.jpg", "image/jpeg", 3, data=b"jpg")
 
 
-def ask(model: str, inputs: tuple[Input, ...] = (), **params: Any) -> Ask:
-    return Ask("generate-video", VIDEO, model, {"prompt": "a boat", **params}, inputs)
-
-
-def asked(name: str, model: str, **params: Any) -> dict[str, Any]:
-    provider = made(name)
+def build_video_params(name: str, model: str, **params: Any) -> dict[str, Any]:
+    provider = build_provider(name)
     told = GenerateVideoParams.model_validate(params)
     return build_request_params(
         told,
@@ -48,36 +39,36 @@ def asked(name: str, model: str, **params: Any) -> dict[str, Any]:
     )
 
 
-def body(provider: BaseProvider, wire: Wire, of: Ask) -> Any:
+def sent_fields(provider: BaseProvider, wire: Wire, of: Ask) -> Any:
     request = provider.build_request(wire, [of])
     return request.json if wire.encoding == "json" else dict(request.fields)
 
 
-def reply(told: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
-    return Reply(status, headers or {}, told if isinstance(told, bytes) else orjson.dumps(told))
-
-
 @pytest.mark.parametrize(("name", "model"), MAKERS)
 def test_what_is_unset_is_not_sent_and_what_the_model_makes_is_taken(name: str, model: str) -> None:
-    provider = made(name)
-    bare = ask(model)
+    provider = build_provider(name)
+    bare = build_ask(VIDEO, model)
     wire = provider.to_wire(bare)
-    assert body(provider, wire, bare) == {"model": model, "prompt": "a boat"}
+    assert sent_fields(provider, wire, bare) == {"model": model, "prompt": "a boat"}
     assert (wire.job, wire.repeatable) == (True, False)
     films = provider.model_facts(VIDEO, model, VideoModel)
     for size in films.sizes:
-        assert asked(name, model, size=size)["size"] == size
+        assert build_video_params(name, model, size=size)["size"] == size
     for seconds in films.seconds:
-        sent = body(provider, provider.to_wire(ask(model, seconds=seconds)), ask(model, seconds=seconds))
+        sent = sent_fields(
+            provider,
+            provider.to_wire(build_ask(VIDEO, model, seconds=seconds)),
+            build_ask(VIDEO, model, seconds=seconds),
+        )
         assert sent.get("seconds", sent.get("duration")) == (seconds if name == "xai" else str(seconds))
     with pytest.raises(BadInput, match="takes"):
-        asked(name, model, size="17x17", seconds=59, steps=9)
+        build_video_params(name, model, size="17x17", seconds=59, steps=9)
 
 
 @pytest.mark.parametrize(("name", "model"), MAKERS)
 def test_a_preview_is_something_the_model_makes(name: str, model: str) -> None:
-    films = made(name).model_facts(VIDEO, model, VideoModel)
-    cheap = asked(name, model, preview=True)
+    films = build_provider(name).model_facts(VIDEO, model, VideoModel)
+    cheap = build_video_params(name, model, preview=True)
     assert cheap.get("size") == films.smallest_size()
     assert cheap.get("seconds") == min(films.seconds, default=None)
     assert cheap.get("steps") == (films.steps[0] if films.steps else None)
@@ -86,10 +77,10 @@ def test_a_preview_is_something_the_model_makes(name: str, model: str) -> None:
 def test_keyframes_and_references_go_where_the_provider_looks_for_them() -> None:
     inputs = (Input("a" * 64, payload=PICTURE), Input("b" * 64, payload=Payload("", "", 0, url="https://e.org/b.jpg")))
     raw = base64.b64encode(b"jpg").decode()
-    provider = made("together")
-    told = {"seconds": 8, "size": "640x360", "aspect_ratio": "16:9", "guidance_scale": 8.0}
-    of = ask("vidu/vidu-2.0", inputs, frames=["first"], **told)
-    assert body(provider, provider.to_wire(of), of) == {
+    provider = build_provider("together")
+    told: dict[str, Any] = {"seconds": 8, "size": "640x360", "aspect_ratio": "16:9", "guidance_scale": 8.0}
+    of = build_ask(VIDEO, "vidu/vidu-2.0", inputs=inputs, frames=["first"], **told)
+    assert sent_fields(provider, provider.to_wire(of), of) == {
         "model": "vidu/vidu-2.0",
         "prompt": "a boat",
         "seconds": "8",
@@ -102,30 +93,30 @@ def test_keyframes_and_references_go_where_the_provider_looks_for_them() -> None
             "reference_images": ["https://e.org/b.jpg"],
         },
     }
-    grok = made("xai")
-    of = ask("grok-imagine-video", inputs, frames=["first", "last"], aspect_ratio="16:9")
-    sent = body(grok, grok.to_wire(of), of)
+    grok = build_provider("xai")
+    of = build_ask(VIDEO, "grok-imagine-video", inputs=inputs, frames=["first", "last"], aspect_ratio="16:9")
+    sent = sent_fields(grok, grok.to_wire(of), of)
     assert sent["image"] == {"url": f"data:image/jpeg;base64,{raw}"}
     assert (sent["last_frame"], sent["aspect_ratio"]) == ({"url": "https://e.org/b.jpg"}, "16:9")
-    sora = made("openai")
-    of = ask("sora-2", inputs[:1], frames=["first"], size="1280x720")
+    sora = build_provider("openai")
+    of = build_ask(VIDEO, "sora-2", inputs=inputs[:1], frames=["first"], size="1280x720")
     request = sora.build_request(sora.to_wire(of), [of])
     assert dict(request.fields) == {"model": "sora-2", "prompt": "a boat", "size": "1280x720"}
     assert request.files == [("input_reference", PICTURE)]
 
 
 def test_the_key_tells_what_is_bought_apart() -> None:
-    provider = made("together")
+    provider = build_provider("together")
     model = "pixverse/pixverse-v5"
     one, other = Input("a" * 64, payload=PICTURE), Input("b" * 64, payload=PICTURE)
     asks = [
-        ask(model),
-        ask(model, seed=1),
-        ask(model, (one,), frames=["first"]),
-        ask(model, (one,), frames=["last"]),
-        ask(model, (one,)),
-        ask(model, (other,), frames=["first"]),
-        ask("vidu/vidu-q1"),
+        build_ask(VIDEO, model),
+        build_ask(VIDEO, model, seed=1),
+        build_ask(VIDEO, model, inputs=(one,), frames=["first"]),
+        build_ask(VIDEO, model, inputs=(one,), frames=["last"]),
+        build_ask(VIDEO, model, inputs=(one,)),
+        build_ask(VIDEO, model, inputs=(other,), frames=["first"]),
+        build_ask(VIDEO, "vidu/vidu-q1"),
     ]
     keys = {request_key("together", of, provider.to_wire(of)) for of in asks}
     assert len(keys) == len(asks)
@@ -147,9 +138,9 @@ def test_the_key_tells_what_is_bought_apart() -> None:
     ],
 )
 def test_documented_and_undocumented_states(name: str, told: Mapping[str, Any], state: str) -> None:
-    provider = made(name)
-    assert provider.classify(reply(told), VIDEO) is None
-    poll = provider.parse_poll(reply(told), VIDEO)
+    provider = build_provider(name)
+    assert provider.classify(build_reply(told), VIDEO) is None
+    poll = provider.parse_poll(build_reply(told), VIDEO)
     assert poll.state == state
     if state == "failed":
         assert poll.problem is not None
@@ -157,15 +148,15 @@ def test_documented_and_undocumented_states(name: str, told: Mapping[str, Any], 
 
 
 def test_an_expired_job_may_have_been_billed_and_a_refusal_is_its_own_kind() -> None:
-    expired = made("xai").parse_poll(reply({"status": "expired"}), VIDEO).problem
+    expired = build_provider("xai").parse_poll(build_reply({"status": "expired"}), VIDEO).problem
     assert expired is not None
     assert (expired.verdict, expired.billed) == ("unknown", True)
     failed = {"id": "v", "status": "failed", "error": {"code": "content_policy_violation", "message": "not this"}}
-    refused = made("together").parse_poll(reply(failed), VIDEO).problem
+    refused = build_provider("together").parse_poll(build_reply(failed), VIDEO).problem
     assert refused is not None
     assert (refused.kind, refused.verdict) == ("moderated", "fail")
     at_once = {"error": {"message": "Blocked by our safety system", "type": "x", "code": "moderation_blocked"}}
-    problem = made("openai").classify(reply(at_once, 400), VIDEO)
+    problem = build_provider("openai").classify(build_reply(at_once, 400), VIDEO)
     assert problem is not None
     assert problem.kind == "moderated"
 
@@ -178,14 +169,18 @@ def test_what_is_billed_is_what_the_reply_says() -> None:
         "outputs": {"cost": 0.28, "video_url": "https://e.org/shrt/x"},
     }
     states = orjson.dumps([["queued", 1.0], ["completed", 9.5]]).decode()
-    (parsed,) = made("together").parse(reply(told, headers={JOB_ID_HEADER: "v", JOB_STATES_HEADER: states}), [ask("m")])
+    (parsed,) = build_provider("together").parse(
+        build_reply(told, headers={JOB_ID_HEADER: "v", JOB_STATES_HEADER: states}), [build_ask(VIDEO, "m")]
+    )
     assert parsed.usage.billed_usd == Decimal("0.28")
     assert parsed.usage.video_seconds == 5
     assert parsed.data["states"][1] == {"status": "completed", "after_seconds": 9.5}
     done = {"status": "done", "video": {"url": "u", "duration": 4}, "usage": {"cost_in_usd_ticks": 2_000_000_000}}
-    (parsed,) = made("xai").parse(reply(done, headers={JOB_ID_HEADER: "r"}), [ask("m")])
+    (parsed,) = build_provider("xai").parse(build_reply(done, headers={JOB_ID_HEADER: "r"}), [build_ask(VIDEO, "m")])
     assert (parsed.usage.billed_usd, parsed.data["url"]) == (Decimal("0.2"), "u")
-    (parsed,) = made("openai").parse(reply({"id": "v", "status": "completed", "seconds": "8"}), [ask("m")])
+    (parsed,) = build_provider("openai").parse(
+        build_reply({"id": "v", "status": "completed", "seconds": "8"}), [build_ask(VIDEO, "m")]
+    )
     assert parsed.data["content"] == "/v1/videos/v/content"
 
 
@@ -201,14 +196,14 @@ ANY = st.recursive(
     name=st.sampled_from(["together", "openai", "xai", "local"]), told=ANY | st.binary(max_size=40), status=st.just(200)
 )
 def test_any_reply_is_read_or_refused(name: str, told: Any, status: int) -> None:
-    provider = made(name)
+    provider = build_provider(name)
     content = told if isinstance(told, bytes) else json.dumps(told, default=str).encode()
     given_reply = Reply(status, {}, content)
     provider.classify(given_reply, VIDEO)
     poll = provider.parse_poll(given_reply, VIDEO)
     assert poll.state in ("pending", "done", "failed")
     try:
-        (parsed,) = provider.parse(given_reply, [ask("m")])
+        (parsed,) = provider.parse(given_reply, [build_ask(VIDEO, "m")])
     except BadReply:
         return
     assert parsed.data["job_id"]
