@@ -1,1 +1,1 @@
-"""WHO does it, one file each."""
+"""WHO does it: the providers, their configurations and the operations that they have."""

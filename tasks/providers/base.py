@@ -1,4 +1,4 @@
-"""A provider: its configuration, and the operations that it has, each spoken by an adapter found by its name."""
+"""A provider: its configuration and its operations. The class that speaks an operation is found by its name."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ T = TypeVar("T")
 
 
 class BaseProvider:
-    """Implements :class:`mediamill.tasks.wire.Provider` for what a configuration describes.
+    """Implements :class:`mediamill.tasks.wire.Provider` for the provider that a configuration describes.
 
     Args:
-        name: as jobs name it.
+        name: the name by which jobs choose it.
         config: its configuration.
-        endpoint: where it is reached.
-        providers_with: names the providers that have an operation, for hints.
+        endpoint: its address.
+        providers_with: lists the providers that have an operation, for hints.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class BaseProvider:
         )
 
     def operation(self, name: str) -> Operation[Any, Any]:
-        """What speaks an operation.
+        """The object that builds the requests of an operation and parses its replies.
 
         Raises:
             UsageError: when the provider has no such operation.
@@ -72,7 +72,7 @@ class BaseProvider:
         return self._adapters[name]
 
     def operation_config(self, operation: str, kind: type[T]) -> T:
-        """What the configuration says of an operation.
+        """The configuration of an operation, in the type that the operation reads it into.
 
         Raises:
             UsageError: when the provider has no such operation.
@@ -80,7 +80,7 @@ class BaseProvider:
         return _expect_type(self.operation(operation).config, kind)
 
     def model_facts(self, operation: str, model: str, kind: type[T]) -> T:
-        """What a model can do.
+        """The facts about a model: what it can do and what its limits are.
 
         Raises:
             UsageError: when the provider has no such operation.
@@ -88,7 +88,7 @@ class BaseProvider:
         return _expect_type(self.operation(operation).model_facts(model), kind)
 
     def choose_model(self, operation: str, requested: str | None) -> str:
-        """The model asked for, or the operation's default.
+        """The requested model, or the operation's default.
 
         Raises:
             UsageError: when there is neither, or the provider has no such operation.
@@ -99,14 +99,14 @@ class BaseProvider:
         return self.operation(operation).choose_model(requested, known_elsewhere=known_elsewhere)
 
     def quota(self, operation: str, model: str) -> Quota:
-        """Rates and concurrency to begin with."""
+        """The rates and the concurrency to start with."""
         return self.operation(operation).quota(model)
 
     def audio_limits(self, operation: str, model: str, transport: str | None = None) -> AudioLimits:
-        """What audio the operation's endpoint takes.
+        """What audio the operation's endpoint accepts.
 
         Raises:
-            UsageError: when the operation is sent none.
+            UsageError: when the operation takes no audio.
         """
         adapter = self.operation(operation)
         if not isinstance(adapter, AudioOperation):
@@ -114,10 +114,10 @@ class BaseProvider:
         return adapter.audio_limits(model, transport)
 
     def to_wire(self, ask: Ask) -> Wire:
-        """The endpoint and the wire's own parameters.
+        """The endpoint and the parameters of the request.
 
         Raises:
-            BadInput: when the model cannot do what is asked.
+            BadInput: when the model cannot do what the Ask requests.
         """
         return self.operation(ask.operation).to_wire(ask)
 
@@ -134,11 +134,11 @@ class BaseProvider:
         return self.operation(asks[0].operation).parse(reply, asks)
 
     def classify(self, reply: Reply, operation: str = "") -> Problem | None:
-        """What an error reply means; None for an answer. Without an operation it is a list or the like."""
+        """What an error reply means; None for a success. ``operation`` is empty for lists of models and the like."""
         return self.operation(operation).classify(reply) if operation else classify_error(self._info, reply)
 
     def parse_rate_limits(self, reply: Reply) -> RateLimits:
-        """What the reply's headers tell of the rate limits."""
+        """The rate limits that the reply's headers state."""
         return read_rate_limits(self.config.rate_limit_headers, reply.headers)
 
     def parse_job_id(self, reply: Reply, operation: str) -> str:
@@ -146,19 +146,19 @@ class BaseProvider:
         return self._job_operation(operation).parse_job_id(reply)
 
     def build_poll_request(self, wire: Wire, remote_id: str, operation: str) -> Request:
-        """The request that asks how a job is doing."""
+        """The request for the state of a job."""
         return self._job_operation(operation).build_poll_request(wire, remote_id)
 
     def parse_poll(self, reply: Reply, operation: str) -> Poll:
-        """What the poll's reply tells."""
+        """The state of the job, from the reply to a poll."""
         return self._job_operation(operation).parse_poll(reply)
 
     def key_origin(self, model: str) -> str:
-        """The origin as request keys name it."""
+        """The origin that stands in request keys."""
         return self.endpoint.origin
 
     def alternatives(self, operation: str) -> str:
-        """What to choose instead for an operation, in words."""
+        """A hint for an operation: the models or the providers to choose instead."""
         own = self.config.operations.get(operation)
         models = f"--model {' or '.join(own.models)}, or " if own and own.models else ""
         others = [name for name in self._providers_with(operation) if name != self.name]
@@ -166,7 +166,7 @@ class BaseProvider:
 
     def _job_operation(self, operation: str) -> JobOperation[Any, Any]:
         adapter = self.operation(operation)
-        assert isinstance(adapter, JobOperation), f"{operation} makes no jobs"
+        assert isinstance(adapter, JobOperation), f"{operation} has no jobs"
         return adapter
 
 

@@ -1,4 +1,4 @@
-"""Provider configuration: configs/providers/NAME.yaml, checked strictly. Model names live there and nowhere else."""
+"""Provider configuration: configs/providers/NAME.yaml, checked strictly. Model names stand there and nowhere else."""
 
 from __future__ import annotations
 
@@ -23,15 +23,17 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class ProviderConfig(StrictModel):
-    """A provider: where it is reached, the name of its key, its billing rules, its operations.
+    """A provider: its address, the name of its key, its billing rules and its operations.
 
-    The block of an operation is read into the operation's own model.
+    The block of an operation is read into the model class of that operation.
     """
 
     adapter: str | None = Field(
-        default=None, description="module:Class of the provider, where it differs in more than the fields here"
+        default=None, description="module:Class of the provider, if it differs in more than the fields here"
     )
-    preference: int = Field(default=1000, description="of several whose key is set the lowest is the default")
+    preference: int = Field(
+        default=1000, description="of the providers whose key is set, the one with the lowest value is the default"
+    )
     base_url: str | None = None
     base_url_env: str | None = None
     key_env: str | None = None
@@ -40,23 +42,24 @@ class ProviderConfig(StrictModel):
     least_seconds: Decimal = Decimal(0)
     whole_seconds: bool = False
     prices: Path | None = Field(
-        default=None, description="a price list of its own, beside this file, in the form of configs/prices.csv"
+        default=None,
+        description="a price list of its own, in the folder of this file, with the columns of configs/prices.csv",
     )
-    voices_path: str | None = Field(default=None, description="where the voices can be asked for, below the API path")
+    voices_path: str | None = Field(default=None, description="path of the list of voices, below the API path")
     rate_limit_headers: tuple[RateLimitDialect, ...] = ()
     error_quirks: frozenset[ErrorQuirk] = frozenset()
     operations: Mapping[str, InstanceOf[OperationConfig[Any]]]
 
     @property
     def billing(self) -> Billing:
-        """How it bills."""
+        """Its billing rules."""
         return Billing(self.free, self.least_seconds, self.whole_seconds, self.prices)
 
     @field_validator("operations", mode="before")
     @classmethod
     def _read_operations(cls, blocks: Any) -> dict[str, OperationConfig[Any]]:
         if not isinstance(blocks, dict) or not all(isinstance(block, dict) for block in blocks.values()):
-            raise ValueError("each operation is a block of its own")
+            raise ValueError("each operation must be a block of its own")
         return {name: _read_operation(name, block) for name, block in blocks.items()}
 
 
@@ -86,9 +89,9 @@ def read_config(path: Path) -> ProviderConfig:
     """The configuration in a file.
 
     Raises:
-        UsageError: when it cannot be read, or says what no configuration says.
+        UsageError: when the file cannot be read, or holds an unknown or wrong field; it names the field.
     """
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where PyYAML has it, takes a fifth of the time
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where PyYAML has it, needs a fifth of the time
     try:
         config = ProviderConfig.model_validate(yaml.load(path.read_text(encoding="utf-8"), Loader=loader))  # noqa: S506
     except ValidationError as error:
@@ -102,16 +105,16 @@ def read_config(path: Path) -> ProviderConfig:
 def parse_endpoint(base_url: str, api: str, key_env: str | None) -> Endpoint:
     """Origin and API path of a base URL, given with or without the API path or a trailing ``/v1``.
 
-    The same variable meant ``https://host/v1`` for some SDKs and ``https://host`` for others (provider docs), so
-    both are understood; a longer path of the user's own is kept.
+    For some SDKs the same variable means ``https://host/v1``, for others ``https://host`` (provider docs), so both are
+    accepted. A longer path is kept.
 
     Args:
-        base_url: as the user gave it.
+        base_url: the URL as the user wrote it.
         api: the provider's own API path, e.g. ``/v1`` or ``/openai/v1``.
-        key_env: the NAME of the key's variable.
+        key_env: the NAME of the environment variable that holds the key.
 
     Raises:
-        UsageError: when it is no http(s) URL.
+        UsageError: when it is not an http(s) URL.
     """
     origin, path = _split_base_url(base_url)
     path = path.rstrip("/")
@@ -122,7 +125,7 @@ def parse_endpoint(base_url: str, api: str, key_env: str | None) -> Endpoint:
 
 
 def _split_base_url(base_url: str) -> tuple[str, str]:
-    """Origin and path; the origin is spelled in one way only, for it is part of every request key."""
+    """Origin and path. The origin is normalised, because it is part of every request key."""
     hint = "write http(s)://host[:port][/path]"
     try:
         parts = urlsplit(base_url.strip())
@@ -130,8 +133,8 @@ def _split_base_url(base_url: str) -> tuple[str, str]:
     except ValueError:
         host, port = None, None
     if not host or not re.fullmatch(r"[A-Za-z0-9._:-]+", host) or parts.scheme not in _PORTS:
-        raise UsageError("the base URL is not one", hint=hint)
+        raise UsageError("the base URL is not a valid URL", hint=hint)
     if "@" in parts.netloc or parts.query or parts.fragment:
-        raise UsageError(f"the base URL for {host} holds more than host and path", hint=hint)
+        raise UsageError(f"the base URL for {host} has more than a host and a path", hint=hint)
     host = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{host}" + (f":{port}" if port not in (None, _PORTS[parts.scheme]) else ""), parts.path

@@ -1,7 +1,7 @@
-"""Language names, as some providers spell them, to ISO-639-1 codes.
+"""ISO-639-1 codes of languages, from the names and codes that providers use.
 
-What is sent is part of the request key, so a spelling keeps its code. The library ``langcodes`` (3.5.1) would change
-some (``fil`` and ``nb`` where ``tl`` and ``no`` are sent), and knows names only with 21 MB of data beside it.
+The code is sent and is part of the request key, so it must not change. The library ``langcodes`` (3.5.1) would change
+some (``fil`` and ``nb`` for ``tl`` and ``no``), and knows names only with 21 MB of additional data.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _LONG_CODES = (
     "slo:sk slv:sl som:so spa:es sqi:sq alb:sq srp:sr swa:sw swe:sv tam:ta tel:te tgl:tl fil:tl tha:th tur:tr ukr:uk "
     "urd:ur uzb:uz vie:vi yid:yi yor:yo zho:zh chi:zh cmn:zh iw:he in:id ji:yi"
 )
-"""ISO-639-2 and -3 codes, and old two-letter ones, of languages that have a code in ISO-639-1."""
+"""ISO-639-2 and -3 codes, and outdated two-letter codes, of languages that have an ISO-639-1 code."""
 _NO_LANGUAGE = frozenset({"und", "mis", "mul", "zxx", "unk"})
-"""ISO-639 codes that stand for no one language."""
+"""ISO-639 codes that do not stand for one language."""
 
 _BY_NAME = {name: code for code, name in (pair.split(":") for pair in _CODES.split())} | _OTHER_NAMES
 _KNOWN_CODES = set(_BY_NAME.values())
@@ -43,7 +43,7 @@ _SHORT_CODES = dict(pair.split(":") for pair in _LONG_CODES.split())
 
 
 def to_iso_code(language: Any) -> str | None:
-    """``en`` from ``english``, ``EN``, ``eng`` or ``en-US``; None when no language is told."""
+    """``en`` from ``english``, ``EN``, ``eng`` or ``en-US``; None for anything that is not a language."""
     if not isinstance(language, str):
         return None
     text = language.strip().lower()

@@ -15,10 +15,10 @@ _PACKAGES = {"whisper": "faster-whisper"}
 
 
 class LocalProvider(BaseProvider):
-    """Free and without a key. Request keys name the engine and its version, never the port."""
+    """The built-in provider is free and needs no key. Request keys hold the engine and its version, never the port."""
 
     def choose_model(self, operation: str, requested: str | None) -> str:
-        """The model asked for, or the default: of those that speak the first whose program is on PATH.
+        """The requested model, or the default: for speech, the first model whose program is on PATH.
 
         Raises:
             UsageError: when there is no such operation.
@@ -32,13 +32,13 @@ class LocalProvider(BaseProvider):
         return super().choose_model(operation, requested)
 
     def key_origin(self, model: str) -> str:
-        """The model is the engine."""
+        """The engine, which the model names, and its version."""
         return self.endpoint.origin or _engine_and_version(model)
 
 
 @functools.cache
 def _engine_and_version(model: str) -> str:
-    """An engine and its version; looked up once, for that reads folders and every request key holds it."""
+    """An engine and its version. It is cached, because the look-up reads folders and every request key needs it."""
     try:
         return f"local:{model}-{version(_PACKAGES.get(model, model))}"
     except (PackageNotFoundError, ValueError):

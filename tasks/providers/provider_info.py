@@ -1,4 +1,4 @@
-"""What an operation has to know of the provider it belongs to."""
+"""What an operation needs to know about its provider."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Literal
 from mediamill.tasks.wire import Endpoint
 
 RateLimitDialect = Literal["per_second", "per_minute", "tokens_per_minute"]
-"""Whose rate-limit headers a provider sends (provider docs): ``per_second`` as Together does, ``per_minute`` as OpenAI
-does; ``tokens_per_minute`` where only OpenAI's token bucket is one, as at Groq, whose request bucket is a day's."""
+"""The rate-limit headers that a provider sends (provider docs): ``per_second`` like Together, ``per_minute`` like
+OpenAI, ``tokens_per_minute`` like Groq, where only the token limit is per minute and the request limit per day."""
 
 ErrorQuirk = Literal["forbidden_means_input", "too_large_means_token_limit"]
-"""Where a provider's status means something else (provider docs): a 403 with JSON that the input is wrong (Together), a
-413 with the code ``rate_limit_exceeded`` that one request needs more tokens than a whole minute has (Groq)."""
+"""Statuses that mean something else at a provider (provider docs): at Together a 403 with JSON means that the input is
+wrong, at Groq a 413 with the code ``rate_limit_exceeded`` that one request needs more tokens than a minute allows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +22,12 @@ class ProviderInfo:
     """A provider as its operations see it.
 
     Attributes:
-        name: as jobs name it.
-        endpoint: where it is reached.
+        name: the name by which jobs choose it.
+        endpoint: its address.
         free: nothing is billed, so an attempt with an unknown outcome may always be repeated.
-        rate_limit_headers, error_quirks: how it words limits and errors.
-        key_origin: the origin that request keys name, for a model.
-        alternatives: words that say what to choose instead, for an operation.
+        rate_limit_headers, error_quirks: how its headers state limits, and which of its statuses differ.
+        key_origin: gives the origin that stands in request keys, for a model.
+        alternatives: gives a hint what to choose instead, for an operation.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What reply headers tell: how long to wait, and how much is allowed. Hostile values are never believed.
+"""Rate limits from reply headers: how long to wait, and how much is allowed. Absurd values are ignored.
 
 Order and units: provider docs on rate-limit headers; see :data:`RateLimitDialect`.
 """
@@ -28,18 +28,18 @@ def read_wait_seconds(
     max_seconds: float = MAX_WAIT,
     now: float | None = None,
 ) -> float | None:
-    """Seconds the reply asks to wait, within [0, ``cap``]; None when it does not say.
+    """Seconds to wait before the next try, within [0, ``max_seconds``]; None when the reply does not say.
 
-    The first that says something sane wins: ``retry-after-ms``, ``retry-after`` (seconds or an HTTP date),
-    the provider's own reset, ``try again in ...`` in the message. NaN, negative and unreadable values say
-    nothing; a date in the past is 0; infinity and a year are ``cap``.
+    The first valid value wins, in this order: ``retry-after-ms``, ``retry-after`` (seconds or an HTTP date), the
+    provider's own reset, ``try again in ...`` in the message. NaN, negative and unreadable values are ignored; a date
+    in the past is 0; infinity and a year become ``max_seconds``.
 
     Args:
-        dialects: the provider's, for headers whose meaning differs.
+        dialects: which headers the provider sends.
         headers: with lower-cased names.
         body_text: the error's message, or the whole body as text.
-        max_seconds: most seconds returned.
-        now: Unix time, for dates.
+        max_seconds: the upper bound of the result.
+        now: Unix time, for dates; None for the clock's.
     """
     waits = (
         parse_retry_after(headers, time.time() if now is None else now),
@@ -50,7 +50,7 @@ def read_wait_seconds(
 
 
 def read_rate_limits(dialects: Sequence[RateLimitDialect], headers: Mapping[str, str]) -> RateLimits:
-    """What the reply's headers tell of the rate limits, in the provider's own units; nothing without a dialect."""
+    """The rate limits in the reply's headers, by the provider's dialects; nothing without a dialect."""
     if "per_second" in dialects and ("x-ratelimit-limit" in headers or "x-tokenlimit-limit" in headers):
         return RateLimits(
             requests_per_second=_read_rate(headers, "x-ratelimit-limit-dynamic", "x-ratelimit-limit"),
@@ -78,7 +78,7 @@ def read_rate_limits(dialects: Sequence[RateLimitDialect], headers: Mapping[str,
 
 
 def parse_go_duration(text: str | None) -> float | None:
-    """Seconds in a Go duration such as ``1h2m3.5s``, ``6m0s`` or ``12ms``; None when it is not one."""
+    """Seconds in a Go duration such as ``1h2m3.5s``, ``6m0s`` or ``12ms``; None for anything else."""
     text = (text or "").strip()
     if text == "0":
         return 0.0
@@ -108,7 +108,7 @@ def _parse_try_again(text: str) -> float | None:
 
 
 def _read_rate(headers: Mapping[str, str], *names: str, per: float = 1.0) -> float | None:
-    """The first of ``names`` that is a usable rate; zero and absurd values are no limit to steer by."""
+    """The rate per second in the first of the headers that holds a usable one; zero and absurd values are not."""
     for name in names:
         value = parse_non_negative(headers.get(name))
         if value is not None and 0 < value / per <= _MAX_PER_SECOND:

@@ -1,6 +1,6 @@
-"""Every provider by name: a file in configs/providers is one.
+"""Every provider by name: each file in configs/providers is one.
 
-One of another package is found by its entry point in the group ``mediamill.providers``, which loads to the
+A provider of another package is found by its entry point in the group ``mediamill.providers``, which loads to the
 :class:`~pathlib.Path` of its YAML file.
 """
 
@@ -23,7 +23,7 @@ _CONFIGS: dict[str, Path] = {}
 
 
 def provider_names() -> tuple[str, ...]:
-    """Every provider's name: the built-in ones as they are preferred, then those from outside."""
+    """Every provider's name: the built-in ones by preference, then those of other packages."""
     return tuple(dict.fromkeys([*_built_in(), *_CONFIGS, *find_plugins(PROVIDER_GROUP)]))
 
 
@@ -49,10 +49,10 @@ def register_provider(name: str, path: Path) -> None:
 
 @functools.cache
 def load_config(name: str) -> ProviderConfig:
-    """The configuration of a provider that has one.
+    """The configuration of a provider.
 
     Raises:
-        UsageError: when it comes from outside and cannot be used.
+        UsageError: when it belongs to another package and cannot be used.
     """
     return read_config(_config_file(name))
 
@@ -69,7 +69,7 @@ def _config_file(name: str) -> Path:
 
 
 def default_provider(environ: Mapping[str, str], operation: str | None = None) -> str:
-    """The first provider that has the operation and whose key is set; the built-in one when there is none."""
+    """The first provider that has the operation and whose key is set; otherwise the built-in one."""
     for name, config in usable_configs():
         if operation is not None and operation not in config.operations:
             continue
@@ -82,7 +82,7 @@ def make_provider(name: str, *, base_url: str | None, api_key_env: str | None, e
     """A provider, ready for use.
 
     Raises:
-        NoSuchOption: when there is none of that name.
+        NoSuchOption: when no provider has that name.
         UsageError: when its key is not set, or it needs a base URL.
     """
     config = _load_named_config(name)
@@ -95,7 +95,7 @@ def _load_provider_class(name: str, config: ProviderConfig) -> type[BaseProvider
     """The class of a provider.
 
     Raises:
-        UsageError: when it is one of its own that cannot be used.
+        UsageError: when the configuration names a class that cannot be used.
     """
     if config.adapter is None:
         return BaseProvider
@@ -105,23 +105,23 @@ def _load_provider_class(name: str, config: ProviderConfig) -> type[BaseProvider
         reason = f"{type(error).__name__}: {error}".partition("\n")[0]
         raise UsageError(f"the adapter {config.adapter} of the provider {name} cannot be used: {reason}") from error
     if not (isinstance(found, type) and issubclass(found, BaseProvider)):
-        raise UsageError(f"the adapter {config.adapter} of the provider {name} is no class of a provider")
+        raise UsageError(f"the adapter {config.adapter} of the provider {name} is not a subclass of BaseProvider")
     return found
 
 
 def is_built_in_provider(name: str) -> bool:
-    """Whether a provider is our own, which another package's of that name never replaces."""
+    """Whether a provider is built in; another package's provider of the same name never replaces it."""
     return name in _built_in()
 
 
 def providers_with(operation: str) -> tuple[str, ...]:
-    """The providers that have an operation, with a model of their own for it or any that is named."""
+    """The providers that have an operation and either a default model for it or accept any model name."""
     configs = ((name, config.operations.get(operation)) for name, config in usable_configs())
     return tuple(name for name, config in configs if config and (config.default_model or config.any_model))
 
 
 def key_env_name(name: str, api_key_env: str | None) -> str | None:
-    """The NAME of the variable a provider's key is read from; None where it takes none.
+    """The NAME of the environment variable that holds a provider's key; None for a provider without keys.
 
     Raises:
         NoSuchOption: when there is no such provider.
@@ -130,7 +130,7 @@ def key_env_name(name: str, api_key_env: str | None) -> str | None:
 
 
 def usable_configs() -> Iterator[tuple[str, ProviderConfig]]:
-    """Every configuration but those from outside that cannot be read: they stop only what names them."""
+    """Every configuration except those of other packages that cannot be read, which fail only when a job names them."""
     for name in provider_names():
         try:
             config = load_config(name)

@@ -1,6 +1,6 @@
 """Server-sent events, split on bytes.
 
-A text splitter also ends lines at U+2028, U+0085 and others that JSON carries unescaped, and so corrupts it
+``str.splitlines`` also ends lines at U+2028, U+0085 and others, which JSON may hold unescaped, and so would corrupt it
 (WHATWG HTML, "Parsing an event stream": only CR LF, LF and CR end a line).
 """
 
@@ -16,17 +16,16 @@ _BOM = b"\xef\xbb\xbf"
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event: its type, ``message`` where it names none, and its data with lines joined by a line feed."""
+    """One event: its type (``message`` if it names none) and its data, with lines joined by a line feed."""
 
     type: str
     data: bytes
 
 
 def parse_events(body: bytes) -> Iterator[Event]:
-    """The events of a whole stream, in order; comments and events without data are passed over.
+    """The events of a complete stream, in order; comments and events without data are skipped.
 
-    Data that the end of the stream cuts off from its blank line counts too: ``[DONE]`` often lacks it
-    (provider docs).
+    The last event counts even if the blank line after it is missing, as it often is after ``[DONE]`` (provider docs).
     """
     start = len(_BOM) if body.startswith(_BOM) else 0
     event_type, data = b"", list[bytes]()

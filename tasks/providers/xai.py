@@ -1,4 +1,4 @@
-"""xAI: hears at /stt, speaks at /tts, each with fields of its own (provider docs)."""
+"""xAI: transcription at /stt and speech at /tts, each with its own fields (provider docs)."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _TERM_SEPARATORS = re.compile(r"[,;\n]+")
 
 
 class XaiTranscriptionOperation(TranscriptionOperation):
-    """``/stt`` always tells words with times; a prompt is sent as key terms."""
+    """``/stt`` always returns words with times; a prompt is sent as key terms."""
 
     def build_form_fields(self, model: str, facts: TranscriptionModel, params: Mapping[str, JSON]) -> dict[str, JSON]:
-        """The form's fields but for the recording.
+        """The form fields, without the recording.
 
         Raises:
-            BadInput: when the model does not hear the language, or a temperature is asked for.
+            BadInput: when the model does not know the language, or a temperature is requested.
         """
         fields: dict[str, JSON] = {"model": model}
         language = self.resolve_language(model, facts, params)
         if language is not None:
-            fields.update(language=language, format=True)  # numbers and dates as they are written need a language
+            fields.update(language=language, format=True)  # numbers and dates are formatted only for a known language
         if params.get("diarize"):
             fields["diarize"] = True
         terms: list[JSON] = [
@@ -39,13 +39,13 @@ class XaiTranscriptionOperation(TranscriptionOperation):
 
 
 class XaiTtsOperation(TtsOperation):
-    """``/tts`` takes no model, and its format as an object."""
+    """``/tts`` takes no model, and the output format as an object."""
 
     def build_body(self, model: str, facts: TtsModel, params: Mapping[str, JSON]) -> dict[str, JSON]:
-        """The body in xAI's names.
+        """The body with xAI's field names.
 
         Raises:
-            BadInput: when the model does not have what is asked for.
+            BadInput: when the model does not support a parameter.
         """
         body: dict[str, JSON] = {"text": params["text"]}
         if params.get("voice"):

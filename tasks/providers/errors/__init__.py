@@ -1,1 +1,1 @@
-"""What an error reply means: its body, its verdict, and refusals of content."""
+"""Error replies: their bodies, what they mean, and content refusals."""

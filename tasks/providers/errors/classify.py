@@ -1,4 +1,4 @@
-"""What an error reply means, by provider, status and code; text only refines what those leave open."""
+"""What an error reply means, by provider, status and code; the message only refines what those leave open."""
 
 from __future__ import annotations
 
@@ -63,26 +63,26 @@ _BY_STATUS: dict[int, Classification] = {
     529: ("retry", "overloaded"),
 }
 _GATEWAY_STATUSES = frozenset({502, 504, 520, 524})
-"""A gateway lost the answer: the provider may have given one and billed it."""
+"""A gateway lost the reply: the provider may have sent one and billed it."""
 
 _HINTS = {
     "auth": "check the key in {key}",
     "credits": "add credits or raise the spending cap, then run again",
     "forbidden": "the key's account, plan or region has no access; choose another --model or --provider",
-    "no_model": "choose another --model; `mediamill models` lists those known",
+    "no_model": "choose another --model; `mediamill models` lists the known ones",
     "not_found": "check --base-url: there is no such endpoint",
     "redirect": "check --base-url: the endpoint has moved; http instead of https?",
-    "too_large": "the provider takes less than its configuration says",
-    "token_limit": "the account's tokens per minute are fewer than this one request needs",
+    "too_large": "the provider accepts less than its configuration says",
+    "token_limit": "this one request needs more tokens than the account has per minute",
 }
 
 
 def classify_error(provider: ProviderInfo, reply: Reply) -> Problem | None:
-    """None for an answer; otherwise what the error means (provider docs).
+    """None for a success; otherwise what the error means (provider docs).
 
-    An error object inside a 200 counts as an error; a 200 without whole JSON may have been billed, and so may
-    an answer that a gateway lost. What would fail every other item in the same way stops the run: a key or
-    an account that is refused, a model or an endpoint that does not exist.
+    An error object inside a 200 is an error. A 200 without complete JSON may have been billed, and so may a reply that
+    a gateway lost. An error that every other item would meet, too, stops the run: a key or an account that is refused,
+    a model or an endpoint that does not exist.
     """
     try:
         content = decode_json(reply.body)
@@ -105,7 +105,7 @@ def classify_error(provider: ProviderInfo, reply: Reply) -> Problem | None:
 
 
 def _classify_success_body(provider: ProviderInfo, reply: Reply, error: ErrorBody | None) -> Problem | None:
-    """An error object in a success is judged by its code, and without one as a passing failure."""
+    """An error object in a success is classified by its code, and without a code as a temporary failure."""
     if error is None:
         return None
     verdict, kind = _classify_failure(provider, Reply(500, reply.headers, b""), error)
@@ -150,20 +150,20 @@ def _classify_failure(provider: ProviderInfo, reply: Reply, error: ErrorBody | N
 
 
 def _refine_status(provider: ProviderInfo, status: int, error: ErrorBody | None) -> Classification | None:
-    """What a status means more exactly, from the error's parameter and words."""
+    """The more exact meaning of a status, from the error's parameter and message."""
     param = error.param if error else None
     message = error.message.lower() if error else ""
     if status in (400, 404, 422) and param == "model":
         return "stop", "no_model"
     if status == HTTPStatus.BAD_REQUEST:
-        if "incorrect api key" in message:  # xAI's way to say 401
+        if "incorrect api key" in message:  # xAI sends this instead of a 401
             return "stop", "auth"
         if "non-serverless model" in message:
             return "stop", "no_model"
     if status == HTTPStatus.NOT_FOUND:
         if "model" in message:
             return "stop", "no_model"
-        if error is None or message in ("not found", ""):  # a web server's own answer, not the API's
+        if error is None or message in ("not found", ""):  # sent by a web server, not by the API
             return "stop", "not_found"
     if status == HTTPStatus.FORBIDDEN and error is not None and "forbidden_means_input" in provider.error_quirks:
         return "fail", "too_long" if "context" in message or "max_tokens" in message else "bad_request"

@@ -1,4 +1,4 @@
-"""Error bodies of every shape: the provider's message and code, short, on one line and without keys."""
+"""Error bodies of every shape: the provider's message and code, shortened, on one line and without keys."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CONTROL = re.compile(r"[\x00-\x20\x7f-\xa0\u200b-\u200f\u2028-\u202e\u2060-\u20
 
 @dataclass(frozen=True, slots=True)
 class ErrorBody:
-    """What an error body says: its message, and the provider's code, type and parameter where it names them."""
+    """An error body: its message, and the provider's code, type and parameter if it has them."""
 
     message: str
     code: str | None = None
@@ -33,7 +33,7 @@ class ErrorBody:
 
     @property
     def codes(self) -> tuple[str, ...]:
-        """Code and type, for providers disagree which of them tells the cause; the code counts first."""
+        """Code and type, the code first: providers differ in which of the two names the cause."""
         return tuple(word for word in (self.code, self.type) if word)
 
 
@@ -45,7 +45,7 @@ def decode_json(body: bytes) -> Any:
     """The body's JSON.
 
     Raises:
-        NotJSON: when it is none, or is cut off.
+        NotJSON: when it is not JSON, or is cut off.
     """
     try:
         return orjson.loads(body)
@@ -54,9 +54,9 @@ def decode_json(body: bytes) -> Any:
 
 
 def find_error(content: Any) -> ErrorBody | None:
-    """The error in a decoded body; None when it holds none.
+    """The error in a decoded body; None when there is no error in it.
 
-    Understands (provider docs) ``{"error": {...}}``, ``{"error": "..."}``, ``{"code", "error"}``, ``{"message"}``,
+    Accepts (provider docs) ``{"error": {...}}``, ``{"error": "..."}``, ``{"code", "error"}``, ``{"message"}``,
     ``{"detail": "..."}`` and its list form, ``{"object": "error"}``, ``{"errors": [...]}``.
     """
     if not isinstance(content, dict):
@@ -76,7 +76,7 @@ def find_error(content: Any) -> ErrorBody | None:
 
 
 def read_page_title(body: bytes) -> str:
-    """What a body that is not JSON says: a page's title, or its first words."""
+    """The title of an HTML page, or the beginning of any other body that is not JSON."""
     title = _TITLE.search(body[:4096])
     return redact_line((title.group(1) if title else body[:_MAX_READ_CHARACTERS]).decode("utf-8", "replace"))
 
@@ -105,7 +105,7 @@ def _to_short_text(value: Any) -> str | None:
 
 
 def _from_detail(detail: Any, content: Mapping[str, Any]) -> ErrorBody:
-    """FastAPI's validation errors: the place and the message of the first."""
+    """The location and the message of the first of FastAPI's validation errors."""
     first = detail[0] if isinstance(detail, list) else detail
     if not isinstance(first, dict):
         return _to_error_body(first, content)

@@ -1,4 +1,4 @@
-"""Refusals of what may not be made, told from other errors by their codes and words (provider docs)."""
+"""Content refusals, recognised by the codes and phrases of errors (provider docs)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 from mediamill.tasks.wire import Problem, Reply
 
 MODERATED = "moderated"
-_HINT = "the provider will not make this one; change the prompt or the pictures"
+_HINT = "the provider refuses this content; change the prompt or the images"
 _CODES = re.compile(r"moderat|content_policy|content_filter|safety|nsfw|blocked_by", re.IGNORECASE)
 _PHRASES = re.compile(
     r"content[ _-]?(policy|filter|moderat)|safety[ _-](system|check|filter)|nsfw|usage guidelines"
@@ -21,16 +21,16 @@ _STATUSES = frozenset({200, 202, 400, 403, 422, 451})
 
 
 def is_refusal(code: str | None, message: str) -> bool:
-    """True for the provider's word that the content is the problem."""
+    """True when a code or a message says that the content is the problem."""
     return bool((code and _CODES.search(code)) or _PHRASES.search(message))
 
 
 def mark_refusal(problem: Problem | None, reply: Reply) -> Problem | None:
-    """The problem, of the kind ``moderated`` where it is a refusal; never one to be sent again.
+    """The problem; a refusal gets the kind ``moderated`` and is never retried.
 
     Args:
-        problem: what the reply means otherwise.
-        reply: the reply; statuses that are about something else are left alone.
+        problem: how the reply is classified otherwise.
+        reply: the reply; only statuses that providers use for refusals are considered.
     """
     if problem is None or problem.kind == "bad_body" or reply.status not in _STATUSES:
         return problem
@@ -40,5 +40,5 @@ def mark_refusal(problem: Problem | None, reply: Reply) -> Problem | None:
 
 
 def to_refusal_problem(message: str) -> Problem:
-    """What a refusal becomes that is told otherwise than by an error."""
+    """The problem for a refusal that is not stated by an error reply."""
     return Problem("fail", MODERATED, message, hint=_HINT)

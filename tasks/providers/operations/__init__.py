@@ -1,6 +1,6 @@
-"""Every operation by name. A new one is its file, its block in a provider's YAML and one line here.
+"""Every operation by name. A new operation needs a file, a block in a provider's YAML and one line here.
 
-One of another package is found by its entry point in the group ``mediamill.operations``.
+An operation of another package is found by its entry point in the group ``mediamill.operations``.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _BUILT_IN = frozenset(_OPERATIONS)
 
 
 def is_built_in_operation(name: str) -> bool:
-    """Whether an operation is our own, which another package's of that name never replaces."""
+    """Whether an operation is built in; another package's operation of the same name never replaces it."""
     return name in _BUILT_IN
 
 
 def is_operation(name: str) -> bool:
-    """Whether there is an operation of that name. Other packages are only looked at where it is not built in."""
+    """Whether there is an operation of that name. Other packages are only searched when it is not built in."""
     return name in _OPERATIONS or name in find_plugins(OPERATION_GROUP)
 
 
@@ -55,11 +55,11 @@ def register_operation(name: str, target: str) -> None:
 
 
 def operation_class(name: str, adapter: str | None = None) -> type[Operation[Any, Any]]:
-    """The class that speaks an operation: the provider's own ``adapter`` where it has one.
+    """The class of an operation: the provider's ``adapter`` if it names one.
 
     Raises:
         KeyError: when there is no such operation.
-        UsageError: when another package's cannot be imported.
+        UsageError: when another package's operation cannot be imported.
     """
     target = adapter or _OPERATIONS.get(name)
     found: type[Operation[Any, Any]] = (
@@ -69,16 +69,16 @@ def operation_class(name: str, adapter: str | None = None) -> type[Operation[Any
 
 
 def find_meter(name: str) -> Meter | None:
-    """What prices an operation; None where it has no known price, or where there is no such operation."""
+    """What prices an operation; None when its price is not known, or there is no such operation."""
     return operation_class(name).meter if is_operation(name) else None
 
 
 def find_price_fallback(name: str) -> str | None:
-    """The operation whose prices hold for one that a price list does not have; None for one that has only its own."""
+    """The operation whose prices apply if a price list has none for this one; None if there is no such operation."""
     return operation_class(name).priced_as if is_operation(name) else None
 
 
 def load_object(target: str) -> Any:
-    """What ``module:name`` names, imported late so that start-up stays quick."""
+    """The object that ``module:name`` names. It is imported late, so that start-up stays fast."""
     module, _, name = target.partition(":")
     return getattr(importlib.import_module(module), name)

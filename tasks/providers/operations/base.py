@@ -1,7 +1,7 @@
-"""How one operation is spoken: what a new operation is written as.
+"""The base classes of operations.
 
-An operation is a class that turns an Ask into a request and a reply into data, and two typed models that its block of a
-provider's YAML is read into: the endpoint's (:class:`OperationConfig`) and a model's (:class:`ModelFacts`).
+An operation is a class that turns an Ask into a request and a reply into data. Its block of a provider's YAML is read
+into two typed models: the endpoint's (:class:`OperationConfig`) and that of each AI model (:class:`ModelFacts`).
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from mediamill.tasks.wire import AudioLimits, Parsed, Poll, Problem, Quota, Repl
 
 
 class StrictModel(BaseModel):
-    """A part of a configuration: a name that it does not know is an error."""
+    """A part of a configuration; an unknown field is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ModelFacts(StrictModel):
-    """What one model can do."""
+    """What one model can do, and its limits."""
 
     def abilities(self) -> tuple[str, ...]:
-        """What it can do in a few words, for a list of models."""
+        """What it can do in a few words, for the list of models."""
         return ()
 
 
@@ -38,20 +38,20 @@ FactsT = TypeVar("FactsT", bound=ModelFacts)
 
 
 class OperationConfig(StrictModel, Generic[FactsT]):
-    """One of a provider's endpoints: where it is, what models it has, and how fast to begin."""
+    """One of a provider's endpoints: its path, its models, and the limits to start with."""
 
     adapter: str | None = Field(
-        default=None, description="module:Class that speaks it, where it differs in more than the fields here"
+        default=None, description="module:Class of the operation, if it differs in more than the fields here"
     )
     path: str = Field(description="below the API path")
     default_model: str | None = None
-    rpm: float | None = Field(default=None, description="requests a minute")
-    tpm: float | None = Field(default=None, description="tokens a minute")
+    rpm: float | None = Field(default=None, description="requests per minute")
+    tpm: float | None = Field(default=None, description="tokens per minute")
     audio_seconds_per_hour: float | None = None
-    concurrency: int = Field(default=64, description="most requests in flight")
-    start: int | None = Field(default=None, description="requests in flight at first; null for `concurrency`")
+    concurrency: int = Field(default=64, description="maximum number of requests in flight")
+    start: int | None = Field(default=None, description="requests in flight at the start; null for `concurrency`")
     models: Mapping[str, FactsT] = Field(default_factory=dict)
-    any_model: FactsT | None = Field(default=None, description="what to expect of a model not listed")
+    any_model: FactsT | None = Field(default=None, description="facts about models that are not listed")
 
     @model_validator(mode="after")
     def _default_is_listed(self) -> OperationConfig[FactsT]:
@@ -64,16 +64,16 @@ ConfigT = TypeVar("ConfigT", bound=OperationConfig[Any])
 
 
 class Operation(ABC, Generic[ConfigT, FactsT]):
-    """One operation of one provider. A subclass names its two models and answers ``wire``, ``request`` and ``parse``.
+    """One operation of one provider. A subclass has its two models, ``to_wire``, ``build_request`` and ``parse``.
 
     Attributes:
-        config_model: what its block of a provider's YAML is read into.
-        facts_model: what the block says of each model.
-        meter: what prices it; None where it has no known price.
-        priced_as: the operation whose prices hold where a price list has none for this one; None for no other.
-        provider: whose operation it is.
-        name: as Asks, prices and the YAML name it.
-        config: what the YAML says of it.
+        config_model: the class that its block of a provider's YAML is read into.
+        facts_model: the class that the block's entry for each model is read into.
+        meter: what prices it; None when its price is not known.
+        priced_as: the operation whose prices apply when a price list has none for this one; None for no other.
+        provider: the provider that has the operation.
+        name: its name in Asks, price lists and the YAML.
+        config: its block of the YAML.
     """
 
     config_model: ClassVar[type[OperationConfig[Any]]]
@@ -87,7 +87,7 @@ class Operation(ABC, Generic[ConfigT, FactsT]):
         self.config = config
 
     def model_facts(self, model: str) -> FactsT:
-        """What a model can do; of one that is not listed, ``any_model`` or what the first can."""
+        """The facts about a model; for one that is not listed, ``any_model`` or the facts about the first model."""
         listed = self.config.models
         if model in listed:
             return listed[model]  # type: ignore[no-any-return]
@@ -95,14 +95,14 @@ class Operation(ABC, Generic[ConfigT, FactsT]):
         return known or self.facts_model()  # type: ignore[return-value]
 
     def choose_model(self, requested: str | None, *, known_elsewhere: bool) -> str:
-        """The model asked for, or the default.
+        """The requested model, or the default.
 
         Args:
-            requested: None for the default.
-            known_elsewhere: the provider lists the model for another operation.
+            requested: a model's name; None for the default.
+            known_elsewhere: whether the provider lists the model for another operation.
 
         Raises:
-            UsageError: when none is asked for and there is no default.
+            UsageError: when no model is requested and there is no default.
         """
         chosen = requested or self.config.default_model
         if chosen is None:
@@ -110,16 +110,16 @@ class Operation(ABC, Generic[ConfigT, FactsT]):
         return chosen
 
     def quota(self, model: str) -> Quota:
-        """Rates and concurrency to begin with."""
+        """The rates and the concurrency to start with."""
         config = self.config
         return Quota(config.rpm, config.tpm, config.audio_seconds_per_hour, config.concurrency, config.start)
 
     @abstractmethod
     def to_wire(self, ask: Ask) -> Wire:
-        """The endpoint and the wire's own parameters.
+        """The endpoint and the parameters of the request.
 
         Raises:
-            BadInput: when the model cannot do what is asked.
+            BadInput: when the model cannot do what the Ask requests.
         """
 
     @abstractmethod
@@ -135,49 +135,49 @@ class Operation(ABC, Generic[ConfigT, FactsT]):
         """
 
     def classify(self, reply: Reply) -> Problem | None:
-        """What an error reply means; None for an answer."""
+        """What an error reply means; None for a success."""
         return classify_error(self.provider, reply)
 
     @property
     def path(self) -> str:
-        """The operation's path, with the provider's API path before it."""
+        """The provider's API path followed by the operation's path."""
         return self.provider.endpoint.api + self.config.path
 
 
 class JobOperation(Operation[ConfigT, FactsT]):
-    """An operation whose request makes a job that is polled for."""
+    """An operation whose request creates a job, which is then polled."""
 
     @abstractmethod
     def parse_job_id(self, reply: Reply) -> str:
         """The remote id in the reply to a create request.
 
         Raises:
-            BadReply: when there is none.
+            BadReply: when there is no id.
         """
 
     @abstractmethod
     def build_poll_request(self, wire: Wire, remote_id: str) -> Request:
-        """The request that asks how a job is doing."""
+        """The request for the state of a job."""
 
     @abstractmethod
     def parse_poll(self, reply: Reply) -> Poll:
-        """What the poll's reply tells."""
+        """The state of the job, from the reply to a poll."""
 
 
 class AudioOperation(Operation[ConfigT, FactsT]):
-    """An operation that is sent recordings."""
+    """An operation whose input is recordings."""
 
     @abstractmethod
     def audio_limits(self, model: str, transport: str | None) -> AudioLimits:
-        """What audio its endpoint takes over a transport; None for the model's own.
+        """What audio its endpoint accepts over a transport; None for the model's default transport.
 
         Raises:
-            BadInput: when it cannot be reached so.
+            BadInput: when the operation does not have the transport.
         """
 
 
 def parsed(reply: Reply, data: Any, usage: Usage) -> Parsed:
-    """One Ask's share of a reply; the built-in server says in its headers which engine answered."""
+    """One Ask's share of a reply. The built-in server's headers name the engine that produced it."""
     return Parsed(
         data,
         usage,

@@ -1,4 +1,4 @@
-"""Chat completions: prompts with or without pictures, in OpenAI's way (provider docs)."""
+"""Chat completions: prompts with or without images, in OpenAI's format (provider docs)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from mediamill.tasks.providers.operations.payload_url import payload_url
 from mediamill.tasks.wire import Parsed, Problem, Reply, Request, Wire
 
 CHAT = "chat"
-"""The operation, as the price list names it: prompts of words alone."""
+"""The operation's name, also in price lists: text prompts."""
 
 IMAGE_PART, VIDEO_PART = "picture", "video"
-"""Parts of a message that stand for the Ask's inputs, in their order."""
+"""Types of the message parts that stand for the Ask's inputs."""
 
 StructuredOutput = Literal["json_schema", "json_object", "tool", "none"]
-"""How a model is held to a schema: by the endpoint, to JSON alone, through a tool's parameters, or by words only."""
+"""How a model is bound to a schema: by the endpoint, to JSON only, by a tool's parameters, or by the prompt only."""
 
 _WIRE_PART_TYPES = {IMAGE_PART: "image_url", VIDEO_PART: "video_url"}
 _MIN_DEADLINE_SECONDS = 300.0
@@ -33,54 +33,56 @@ _MAX_SCHEMA_NAME_CHARACTERS = 128
 
 
 class ChatModel(ModelFacts):
-    """A model that answers prompts."""
+    """A model that completes text prompts."""
 
     structured: StructuredOutput = "json_schema"
     tools: bool = True
-    thinks: bool = Field(default=False, description="spends tokens of its answer on reasoning")
-    effort: bool = Field(default=False, description="takes reasoning_effort")
-    max_output: int | None = Field(default=None, gt=0, description="longest answer in tokens")
+    thinks: bool = Field(default=False, description="spends output tokens on reasoning")
+    effort: bool = Field(default=False, description="accepts reasoning_effort")
+    max_output: int | None = Field(default=None, gt=0, description="maximum number of output tokens")
 
     def abilities(self) -> tuple[str, ...]:
-        """That it answers, thinks, calls tools, and how it is held to a schema."""
-        flags = (self.thinks, "thinks"), (self.tools, "tools")
-        return ("answers", *(word for supported, word in flags if supported), self.structured)
+        """Text generation, reasoning, tools, and how it is bound to a schema."""
+        flags = (self.thinks, "reasoning"), (self.tools, "tools")
+        return ("chat", *(word for supported, word in flags if supported), self.structured)
 
 
 ModelT = TypeVar("ModelT", bound=ChatModel)
 
 
 class CompletionConfig(OperationConfig[ModelT]):
-    """An endpoint that completes, and how it spells what providers spell differently (provider docs)."""
+    """A completions endpoint, and the fields in which providers differ (provider docs)."""
 
     limit_field: Literal["max_tokens", "max_completion_tokens"] = Field(
-        default="max_tokens", description="the field for the longest answer"
+        default="max_tokens", description="the field for the maximum number of output tokens"
     )
     sampling: frozenset[str] = Field(
-        default=frozenset({"temperature", "top_p", "seed", "stop", "n"}), description="sampling fields it takes"
+        default=frozenset({"temperature", "top_p", "seed", "stop", "n"}),
+        description="the sampling fields that it accepts",
     )
-    stream_usage: bool = Field(default=False, description="takes stream_options.include_usage")
+    stream_usage: bool = Field(default=False, description="accepts stream_options.include_usage")
     logprobs: Literal["count", "flag"] | None = Field(
-        default=None, description="count: logprobs is how many; flag: top_logprobs is, beside logprobs true"
+        default=None,
+        description="count: `logprobs` is the number of tokens; flag: `logprobs` is true and `top_logprobs` the number",
     )
-    idle: float = Field(default=90.0, gt=0, description="seconds between two tokens of a stream")
+    idle: float = Field(default=90.0, gt=0, description="maximum number of seconds between two tokens of a stream")
 
 
 class ChatConfig(CompletionConfig[ChatModel]):
-    """An endpoint that answers prompts of words alone."""
+    """A completions endpoint for text prompts."""
 
 
 ConfigT = TypeVar("ConfigT", bound=CompletionConfig[Any])
 
 
 class CompletionOperation(Operation[ConfigT, ModelT]):
-    """``POST /chat/completions``. An Ask's params hold ``messages``, sampling fields, and how the answer is bound."""
+    """``POST /chat/completions``. An Ask's params hold ``messages``, sampling fields, a schema and tools."""
 
     def to_wire(self, ask: Ask) -> Wire:
-        """The endpoint and the wire's own parameters; media are named by their place, never by their bytes.
+        """The endpoint and the parameters of the request; media stand in it by their index, never as bytes.
 
         Raises:
-            BadInput: when the endpoint or the model does not take what is asked.
+            BadInput: when the endpoint or the model does not accept a parameter.
         """
         params, facts = ask.params, self.model_facts(ask.model)
         body: dict[str, JSON] = {"model": ask.model, "messages": params["messages"]}
@@ -105,7 +107,7 @@ class CompletionOperation(Operation[ConfigT, ModelT]):
         )
 
     def build_request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
-        """The body with the media in it; a stream is asked for here, for it changes nothing about what is bought."""
+        """The body with its media. Streaming is requested here, because it changes nothing about what is bought."""
         messages: Any = wire.params["messages"]
         body: dict[str, JSON] = {**wire.params, "messages": _insert_media(messages, asks[0].inputs)}
         if not wire.stream:
@@ -119,16 +121,16 @@ class CompletionOperation(Operation[ConfigT, ModelT]):
         )
 
     def parse(self, reply: Reply, asks: Sequence[Ask]) -> Sequence[Parsed]:
-        """The answer: ``choices`` of ``text``, ``reasoning``, ``finish_reason``, ``refusal``, ``tool_calls``.
+        """The completion: ``choices`` of ``text``, ``reasoning``, ``finish_reason``, ``refusal``, ``tool_calls``.
 
         Raises:
-            BadReply: when there is no choice in it, or a stream broke off.
+            BadReply: when it has no choices, or a stream is incomplete.
         """
         data, usage = parse_completion(reply)
         return [parsed(reply, data, usage)]
 
     def classify(self, reply: Reply) -> Problem | None:
-        """What an error means; one inside a stream counts."""
+        """What an error means, also one inside a stream; None for a success."""
         if is_completion_stream(reply):
             return classify_completion_stream(self.provider, reply)
         return super().classify(reply)
@@ -152,12 +154,12 @@ class CompletionOperation(Operation[ConfigT, ModelT]):
 
 
 class ChatOperation(CompletionOperation[ChatConfig, ChatModel]):
-    """Prompts of words alone."""
+    """Chat completions of text prompts."""
 
     config_model = ChatConfig
     facts_model = ChatModel
     meter = TokenMeter()
-    priced_as = "vision_chat"  # pictures cost no more: price lists file a model under one of the two
+    priced_as = "vision_chat"  # images have no price of their own: price lists have a model under one of the two
 
 
 _SAMPLING_FIELDS = (
@@ -184,7 +186,7 @@ def _build_reasoning_fields(model: str, facts: ChatModel, params: Mapping[str, J
 
 
 def _build_output_fields(model: str, facts: ChatModel, params: Mapping[str, JSON]) -> dict[str, JSON]:
-    """How the answer is held to a schema, and the tools it may call."""
+    """The fields for the answer's schema and for the tools that the model may call."""
     schema, tools = params.get("schema"), params.get("tools")
     fields: dict[str, JSON] = {}
     if tools is not None:
@@ -207,9 +209,9 @@ def _build_output_fields(model: str, facts: ChatModel, params: Mapping[str, JSON
 
 
 def _insert_media(messages: Sequence[Mapping[str, Any]], inputs: Sequence[Input]) -> list[JSON]:
-    """Messages whose media parts hold the inputs: as ``data:`` URLs, or as the URL that is passed through.
+    """Messages whose media parts hold the inputs, as ``data:`` URLs or as the URL that is passed through.
 
-    A part is ``{"type": "picture", "input": 0}``, with ``"detail"`` where the endpoint takes it.
+    A part is ``{"type": "picture", "input": 0}``, with ``"detail"`` if the endpoint accepts it.
     """
     return [{**message, "content": _insert_content_media(message.get("content"), inputs)} for message in messages]
 

@@ -1,9 +1,8 @@
-"""Chat replies of every provider, whole or as a stream, as one shape: choices and usage."""
+"""Chat replies of every provider, complete or streamed, in one shape: choices and usage."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -11,25 +10,20 @@ import orjson
 from mediamill.tasks.domain import Usage
 from mediamill.tasks.errors import BadReply
 from mediamill.tasks.providers.operations.chat_stream import is_completion_stream, merge_chunks
+from mediamill.tasks.providers.operations.reply_json import USD_PER_TICK, decode_reply, to_count, to_list, to_mapping
 from mediamill.tasks.wire import FIRST_CHUNK_HEADER, Reply
 
 Data = dict[str, Any]
-
-_TICK = Decimal("1e-10")
-"""US dollars of one of xAI's ``cost_in_usd_ticks`` (provider docs)."""
 
 
 def parse_completion(reply: Reply) -> tuple[Data, Usage]:
     """``choices``, the ``model`` that answered, ``reasoning_tokens`` and ``first_token_ms``; and the usage.
 
     Raises:
-        BadReply: when it is no completion, or a stream that broke off.
+        BadReply: when it is not a completion, or the stream is incomplete.
     """
     completion = merge_chunks(reply.body) if is_completion_stream(reply) else _decode_completion(reply.body)
-    reply_choices = completion.get("choices")
-    choices = (
-        [choice for choice in reply_choices if isinstance(choice, dict)] if isinstance(reply_choices, list) else []
-    )
+    choices = [choice for choice in to_list(completion.get("choices")) if isinstance(choice, dict)]
     if not choices:
         raise BadReply("the reply holds no choices")
     usage, reasoning_tokens = parse_token_usage(_find_usage(completion))
@@ -43,37 +37,37 @@ def parse_completion(reply: Reply) -> tuple[Data, Usage]:
 
 
 def parse_token_usage(fields: Any) -> tuple[Usage, int | None]:
-    """Usage in any provider's words, and how many tokens went into reasoning.
+    """Usage from any provider's fields, and the number of reasoning tokens.
 
-    Reasoning is part of the completion, but for xAI, whose total is prompt and completion and reasoning
-    (provider docs); there it is added, for it is billed.
+    Reasoning tokens are part of the completion tokens, except at xAI, whose total is prompt, completion and reasoning
+    (provider docs). There they are added, because they are billed.
     """
     if not isinstance(fields, dict):
         return Usage(requests=1), None
-    prompt, completion = _whole(fields.get("prompt_tokens")), _whole(fields.get("completion_tokens"))
-    details = _mapping(fields.get("completion_tokens_details"))
-    reasoning_tokens = _whole(details.get("reasoning_tokens"))
-    total = _whole(fields.get("total_tokens"))
+    prompt, completion = to_count(fields.get("prompt_tokens")), to_count(fields.get("completion_tokens"))
+    details = to_mapping(fields.get("completion_tokens_details"))
+    reasoning_tokens = to_count(details.get("reasoning_tokens"))
+    total = to_count(fields.get("total_tokens"))
     if (
         reasoning_tokens
         and None not in (prompt, completion)
         and total == (prompt or 0) + (completion or 0) + reasoning_tokens
     ):
         completion = (completion or 0) + reasoning_tokens
-    cached = _mapping(fields.get("prompt_tokens_details")).get("cached_tokens", fields.get("cached_tokens"))
-    ticks = _whole(fields.get("cost_in_usd_ticks"))
+    cached = to_mapping(fields.get("prompt_tokens_details")).get("cached_tokens", fields.get("cached_tokens"))
+    ticks = to_count(fields.get("cost_in_usd_ticks"))
     usage = Usage(
         input_tokens=prompt,
-        cached_input_tokens=_whole(cached),
+        cached_input_tokens=to_count(cached),
         output_tokens=completion,
         requests=1,
-        billed_usd=None if ticks is None else ticks * _TICK,
+        billed_usd=None if ticks is None else ticks * USD_PER_TICK,
     )
     return usage, reasoning_tokens
 
 
 def _parse_choice(choice: Mapping[str, Any]) -> Data:
-    message = _mapping(choice.get("message"))
+    message = to_mapping(choice.get("message"))
     calls = message.get("tool_calls")
     return {
         "text": _join_text(message.get("content")),
@@ -88,7 +82,7 @@ def _parse_choice(choice: Mapping[str, Any]) -> Data:
 
 
 def _parse_tool_call(call: Mapping[str, Any]) -> Data:
-    function = _mapping(call.get("function"))
+    function = to_mapping(call.get("function"))
     arguments = function.get("arguments")
     return {
         "id": _join_text(call.get("id")),
@@ -98,30 +92,19 @@ def _parse_tool_call(call: Mapping[str, Any]) -> Data:
 
 
 def _decode_completion(body: bytes) -> Data:
-    try:
-        content = orjson.loads(body)
-    except ValueError:
-        raise BadReply("the reply is not JSON") from None
+    content = decode_reply(body)
     if not isinstance(content, dict):
         raise BadReply("the reply is not a completion")
     return content
 
 
 def _find_usage(content: Mapping[str, Any]) -> Any:
-    """Groq's streams tell it beside the standard place (provider docs)."""
-    return content.get("usage") or _mapping(content.get("x_groq")).get("usage")
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
+    """The usage fields. Groq's streams hold them in ``x_groq`` (provider docs)."""
+    return content.get("usage") or to_mapping(content.get("x_groq")).get("usage")
 
 
 def _join_text(value: Any) -> str | None:
-    """Text as it is; parts of text, as some servers answer, joined."""
+    """Text as it is; text in parts, as some servers send it, joined."""
     if isinstance(value, list):
-        value = "".join(str(_mapping(part).get("text") or "") for part in value)
+        value = "".join(str(to_mapping(part).get("text") or "") for part in value)
     return value if isinstance(value, str) else None
-
-
-def _whole(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -1,4 +1,4 @@
-"""Streamed completions: chunks gathered into the completion they are parts of (provider docs)."""
+"""Streamed completions: their chunks are merged into one completion (provider docs)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import orjson
 
 from mediamill.tasks.errors import BadReply
 from mediamill.tasks.providers.errors.classify import classify_error
+from mediamill.tasks.providers.operations.reply_json import to_list, to_mapping
 from mediamill.tasks.providers.provider_info import ProviderInfo
 from mediamill.tasks.providers.sse import parse_events
 from mediamill.tasks.wire import Problem, Reply
@@ -20,21 +21,21 @@ _TOKEN_FIELD = re.compile(rb'"(?:content|reasoning|reasoning_content|arguments)"
 
 
 def is_completion_stream(reply: Reply) -> bool:
-    """True for an answer that came as server-sent events."""
+    """True for a success that consists of server-sent events."""
     return reply.status < HTTPStatus.MULTIPLE_CHOICES and reply.headers.get("content-type", "").startswith(
         "text/event-stream"
     )
 
 
 def has_token(chunk: bytes) -> bool:
-    """True when a piece of the stream holds a first token; reasoning counts."""
+    """True when a part of the stream holds a token; reasoning counts."""
     return _TOKEN_FIELD.search(chunk) is not None
 
 
 def classify_completion_stream(provider: ProviderInfo, reply: Reply) -> Problem | None:
-    """An error inside the stream, or a stream that ended early; None for a whole one.
+    """An error inside the stream, or a stream that ended early; None for a complete stream.
 
-    Tokens that came before an error are billed; an error at once denies the work.
+    Tokens that came before an error are billed; an error before the first token means that nothing was generated.
     """
     answered = False
     ended = False
@@ -51,17 +52,19 @@ def classify_completion_stream(provider: ProviderInfo, reply: Reply) -> Problem 
                 return problem
             return Problem("unknown", problem.kind, problem.message, billed=True, code=problem.code, hint=problem.hint)
         answered = answered or has_token(data)
-        ended = ended or any(_mapping(choice).get("finish_reason") for choice in _list(chunk.get("choices")))
+        ended = ended or any(to_mapping(choice).get("finish_reason") for choice in to_list(chunk.get("choices")))
     if ended:
         return None
-    return Problem("unknown", "short_stream", f"{provider.name}: the stream ended before the answer did", billed=True)
+    return Problem(
+        "unknown", "short_stream", f"{provider.name}: the stream ended before the completion did", billed=True
+    )
 
 
 def merge_chunks(body: bytes) -> dict[str, Any]:
     """The completion that a stream's chunks add up to.
 
     Raises:
-        BadReply: when there is none in it.
+        BadReply: when a chunk is not JSON.
     """
     completion: dict[str, Any] = {"choices": []}
     choices: dict[int, dict[str, Any]] = {}
@@ -74,8 +77,8 @@ def merge_chunks(body: bytes) -> dict[str, Any]:
         for name in ("model", "usage", "x_groq"):
             if chunk.get(name):
                 completion[name] = chunk[name]
-        for choice in _list(chunk.get("choices")):
-            _merge_choice(choices, _mapping(choice))
+        for choice in to_list(chunk.get("choices")):
+            _merge_choice(choices, to_mapping(choice))
     completion["choices"] = [choices[index] for index in sorted(choices)]
     return completion
 
@@ -85,32 +88,32 @@ def _merge_choice(choices: dict[int, dict[str, Any]], choice: Mapping[str, Any])
     merged = choices.setdefault(index if isinstance(index, int) else 0, {"message": {}, "finish_reason": None})
     if choice.get("finish_reason"):
         merged["finish_reason"] = choice["finish_reason"]
-    message, delta = merged["message"], _mapping(choice.get("delta"))
+    message, delta = merged["message"], to_mapping(choice.get("delta"))
     logprobs = _parse_logprobs(choice.get("logprobs"), delta)
     if logprobs:
-        tokens = _mapping(merged.get("logprobs")).get("content") or []
+        tokens = to_mapping(merged.get("logprobs")).get("content") or []
         merged["logprobs"] = {"content": [*tokens, *logprobs]}
     for name in ("content", "reasoning", "reasoning_content", "refusal"):
         if isinstance(delta.get(name), str):
             message[name] = message.get(name, "") + delta[name]
-    for part in _list(delta.get("tool_calls")):
-        _merge_tool_call(message.setdefault("tool_calls", []), _mapping(part))
+    for part in to_list(delta.get("tool_calls")):
+        _merge_tool_call(message.setdefault("tool_calls", []), to_mapping(part))
 
 
 def _parse_logprobs(value: Any, delta: Mapping[str, Any]) -> list[Any]:
-    """A chunk's tokens with their likelihoods; Together tells a bare number for its one token (provider docs)."""
+    """A chunk's tokens with their log probabilities; Together sends a number for its one token (provider docs)."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return [{"token": delta.get("content"), "logprob": value}]
-    return _list(_mapping(value).get("content"))
+    return to_list(to_mapping(value).get("content"))
 
 
 def _merge_tool_call(calls: list[dict[str, Any]], part: Mapping[str, Any]) -> None:
-    """Arguments come in fragments by index; id and name in the first of them only."""
+    """Merge a fragment of a tool call: arguments come in fragments, id and name only in the first of them."""
     index = part.get("index")
     position = index if isinstance(index, int) and 0 <= index <= len(calls) else max(len(calls) - 1, 0)
     if position == len(calls):
         calls.append({"id": None, "function": {"name": None, "arguments": ""}})
-    call, function = calls[position], _mapping(part.get("function"))
+    call, function = calls[position], to_mapping(part.get("function"))
     call["id"] = call["id"] or part.get("id")
     call["function"]["name"] = call["function"]["name"] or function.get("name")
     if isinstance(function.get("arguments"), str):
@@ -130,12 +133,4 @@ def _decode_chunk(data: bytes) -> dict[str, Any] | None:
 
 
 def _find_chunk_error(chunk: Mapping[str, Any]) -> Any:
-    return chunk.get("error") or _mapping(chunk.get("x_groq")).get("error")
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
+    return chunk.get("error") or to_mapping(chunk.get("x_groq")).get("error")

@@ -1,4 +1,4 @@
-"""Code interpreters: cells of code run in a session that keeps its state (wire facts: provider docs)."""
+"""Code interpreters: code runs in a session that keeps its state (provider docs)."""
 
 from __future__ import annotations
 
@@ -12,37 +12,38 @@ from mediamill.tasks.domain import JSON, Ask, Usage
 from mediamill.tasks.errors import BadReply
 from mediamill.tasks.money.per_unit import UnitMeter
 from mediamill.tasks.providers.operations.base import ModelFacts, Operation, OperationConfig, parsed
+from mediamill.tasks.providers.operations.reply_json import to_list
 from mediamill.tasks.wire import Parsed, Problem, Reply, Request, Wire
 
 CODE_INTERPRETER = "code_interpreter"
-"""The operation, as the price list names it."""
+"""The operation's name, also in price lists."""
 
 _GROUP_FIELD = "group"
-"""Whose session an Ask without one begins: equal code begins one for each group."""
+"""The field that keeps Asks apart which start a session: equal code starts one session for each group."""
 
 
 class InterpreterModel(ModelFacts):
     """A code interpreter (provider docs)."""
 
-    session_seconds: float = Field(default=1800, gt=0, description="how long a session lives after it began")
+    session_seconds: float = Field(default=1800, gt=0, description="seconds that a session lives after its start")
     languages: tuple[str, ...] = ("python",)
-    local: bool = Field(default=False, description="runs on this machine, which has to be allowed")
+    local: bool = Field(default=False, description="runs on this machine, which the user has to permit")
 
     def abilities(self) -> tuple[str, ...]:
-        """That it runs code."""
+        """Running code."""
         return ("runs code",)
 
 
 class InterpreterConfig(OperationConfig[InterpreterModel]):
-    """An endpoint that runs code."""
+    """A code interpreter's endpoint."""
 
-    deadline: float = Field(default=120.0, gt=0, description="seconds an attempt may take")
+    deadline: float = Field(default=120.0, gt=0, description="maximum number of seconds of an attempt")
 
 
 class CodeInterpreterOperation(Operation[InterpreterConfig, InterpreterModel]):
     """``POST /tci/execute``. An Ask's params hold ``code``, ``language``, ``session_id``, ``files`` and ``group``.
 
-    Never repeatable: what an attempt without an answer did to its session is not known.
+    Never repeatable: it is not known what an attempt without a reply changed in its session.
     """
 
     config_model = InterpreterConfig
@@ -59,27 +60,27 @@ class CodeInterpreterOperation(Operation[InterpreterConfig, InterpreterModel]):
         return Wire(origin, self.path, body, repeatable=False, timeout=self.config.deadline)
 
     def build_request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
-        """The body; the group only tells the beginnings of sessions apart."""
+        """The body, without the group, which only keeps request keys apart."""
         return Request("POST", wire.path, json={name: v for name, v in wire.params.items() if name != _GROUP_FIELD})
 
     def classify(self, reply: Reply) -> Problem | None:
-        """Code that fails is an answer; it is told as a 200 with ``errors``, or with outputs of type ``error``."""
+        """Code that fails is a success: a 200 with ``errors``, or with outputs of type ``error``."""
         if reply.status == 200 and _parse_session(reply.body) is not None:  # noqa: PLR2004
             return None
         return super().classify(reply)
 
     def parse(self, reply: Reply, asks: Sequence[Ask]) -> Sequence[Parsed]:
-        """``session_id``, ``outputs`` (each ``type`` and ``data``, text or texts by MIME type), ``error`` or None.
+        """``session_id``, ``outputs`` (``type`` and ``data``: text, or texts by MIME type), ``error`` or None.
 
         Raises:
-            BadReply: when the reply holds no session.
+            BadReply: when the reply names no session.
         """
         data = _parse_session(reply.body)
         if data is None:
-            raise BadReply("the reply holds no session")
+            raise BadReply("the reply names no session")
         outputs = [
             {"type": str(output.get("type") or ""), "data": output.get("data")}
-            for output in _list(data.get("outputs"))
+            for output in to_list(data.get("outputs"))
             if isinstance(output, dict)
         ]
         began_session = asks[0].params.get("session_id") != data["session_id"]
@@ -91,12 +92,8 @@ class CodeInterpreterOperation(Operation[InterpreterConfig, InterpreterModel]):
         return [parsed(reply, answer, Usage(sessions=int(began_session), requests=1))]
 
 
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
 def _parse_session(body: bytes) -> Mapping[str, Any] | None:
-    """The reply's data where it names a session."""
+    """The reply's data if it names a session; otherwise None."""
     try:
         content = orjson.loads(body)
     except ValueError:
@@ -106,7 +103,7 @@ def _parse_session(body: bytes) -> Mapping[str, Any] | None:
 
 
 def _find_code_error(body: bytes, data: Mapping[str, Any], outputs: Sequence[Mapping[str, Any]]) -> str | None:
-    """Why the code failed: errors stand beside the data, in it, or among the outputs (provider docs)."""
+    """Why the code failed; None if it did not. Errors stand beside the data, in it or in an output (provider docs)."""
     errors = orjson.loads(body).get("errors") or data.get("errors")
     if errors:
         return "\n".join(map(_to_text, errors if isinstance(errors, list) else [errors]))

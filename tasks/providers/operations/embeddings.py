@@ -1,4 +1,4 @@
-"""Embeddings: many texts in one request, vectors back in the order of the texts (wire facts: provider docs)."""
+"""Embeddings: many texts in one request, one vector for each text in the reply (provider docs)."""
 
 from __future__ import annotations
 
@@ -18,55 +18,56 @@ from mediamill.tasks.domain import JSON, Ask, Usage
 from mediamill.tasks.errors import BadInput, BadReply
 from mediamill.tasks.money.tokens import TokenMeter
 from mediamill.tasks.providers.operations.base import ModelFacts, Operation, OperationConfig, parsed
+from mediamill.tasks.providers.operations.reply_json import decode_reply, to_mapping
 from mediamill.tasks.wire import Batching, Parsed, Quota, Reply, Request, Wire
 
 EMBEDDINGS = "embeddings"
-"""The operation, as the price list names it."""
+"""The operation's name, also in price lists."""
 
 _DEADLINE_SECONDS = 300.0
 
 
 class EmbeddingModel(ModelFacts):
-    """A model that embeds, and how many texts a request may hold (provider docs)."""
+    """An embedding model, and how many texts a request may hold (provider docs)."""
 
-    dimensions: int | None = Field(default=None, gt=0, description="numbers of a vector; null where not known")
-    shortens: bool = Field(default=False, description="takes `dimensions` for shorter vectors")
-    base64: bool = Field(default=False, description="takes encoding_format base64: little-endian float32")
-    max_texts: int = Field(default=64, gt=0, description="most texts of one request")
-    max_tokens: int | None = Field(default=None, gt=0, description="longest text; more is refused or cut off")
-    cuts: bool | None = Field(
-        default=None, description="a longer text is cut off without a word; null where that is not known"
+    dimensions: int | None = Field(default=None, gt=0, description="length of a vector; null if not known")
+    shortens: bool = Field(default=False, description="accepts `dimensions` for shorter vectors")
+    base64: bool = Field(default=False, description="accepts encoding_format base64: little-endian float32")
+    max_texts: int = Field(default=64, gt=0, description="maximum number of texts in one request")
+    max_tokens: int | None = Field(
+        default=None, gt=0, description="maximum number of tokens in a text; a longer one is refused or truncated"
     )
+    cuts: bool | None = Field(default=None, description="a longer text is truncated without notice; null if not known")
     max_request_tokens: int | None = Field(
-        default=None, gt=0, description="most tokens of one request, all texts together"
+        default=None, gt=0, description="maximum number of tokens in one request, all texts together"
     )
 
     def abilities(self) -> tuple[str, ...]:
-        """How long its vectors are, and how many texts it takes at once."""
-        size = [f"{self.dimensions} numbers"] if self.dimensions else []
-        return ("embeds", *size, f"{self.max_texts} texts a request")
+        """The length of its vectors, and how many texts one request may hold."""
+        size = [f"{self.dimensions} dimensions"] if self.dimensions else []
+        return ("embeddings", *size, f"{self.max_texts} texts per request")
 
 
 class EmbeddingConfig(OperationConfig[EmbeddingModel]):
-    """An endpoint that embeds."""
+    """An embeddings endpoint."""
 
 
 class EmbeddingOperation(Operation[EmbeddingConfig, EmbeddingModel]):
-    """``POST /embeddings``. An Ask's params hold ``text``, and ``dimensions`` where other than the model's own."""
+    """``POST /embeddings``. An Ask's params hold ``text``, and ``dimensions`` if it differs from the model's own."""
 
     config_model = EmbeddingConfig
     facts_model = EmbeddingModel
     meter = TokenMeter()
 
     def quota(self, model: str) -> Quota:
-        """Rates and concurrency to begin with, and how many texts share a request."""
+        """The rates and the concurrency to start with, and how many texts share a request."""
         return replace(super().quota(model), per_request=self.model_facts(model).max_texts)
 
     def to_wire(self, ask: Ask) -> Wire:
         """The endpoint and the text; texts for the same model and dimensions share requests.
 
         Raises:
-            BadInput: when the model has no vectors of that size.
+            BadInput: when the model has no vectors of the requested length.
         """
         facts = self.model_facts(ask.model)
         text, dimensions = ask.params["text"], ask.params.get("dimensions")
@@ -101,18 +102,16 @@ class EmbeddingOperation(Operation[EmbeddingConfig, EmbeddingModel]):
         return Request("POST", wire.path, json={**wire.params, "input": [ask.params["text"] for ask in asks]})
 
     def parse(self, reply: Reply, asks: Sequence[Ask]) -> Sequence[Parsed]:
-        """``vector``: base64 of little-endian float32, one a text; ``dimensions``: how many numbers it has.
+        """For each text, ``vector``: base64 of little-endian float32, and ``dimensions``: its length.
 
         Raises:
-            BadReply: when a text has no vector, or one that is not of finite numbers.
+            BadReply: when a text has no vector, or its vector holds anything but finite numbers.
         """
-        try:
-            content = orjson.loads(reply.body)
-        except ValueError:
-            raise BadReply("the reply is not JSON") from None
-        data = content.get("data") if isinstance(content, dict) else None
+        content = to_mapping(decode_reply(reply.body))
+        data = content.get("data")
         if not isinstance(data, list) or len(data) != len(asks):
-            raise BadReply(f"asked for {len(asks)} vectors, got {len(data) if isinstance(data, list) else 'none'}")
+            found = len(data) if isinstance(data, list) else "none"
+            raise BadReply(f"the reply to {len(asks)} texts has the wrong number of vectors: {found}")
         vectors = _order_vectors(data)
         usage = _split_usage(content.get("usage"), len(asks))
         return [
@@ -122,25 +121,25 @@ class EmbeddingOperation(Operation[EmbeddingConfig, EmbeddingModel]):
 
 
 def _order_vectors(data: Sequence[Any]) -> list[tuple[str, int]]:
-    """Vectors by their ``index``; the order of the reply where there is none."""
+    """The vectors in the order of the texts: by their ``index``, or in the order of the reply if they have none."""
     vectors: list[tuple[str, int] | None] = [None] * len(data)
     for n, entry in enumerate(data):
         fields = entry if isinstance(entry, dict) else {}
         index = fields.get("index", n)
         if not isinstance(index, int) or not 0 <= index < len(data) or vectors[index] is not None:
-            raise BadReply(f"a vector names no text of its own: index {index!r}")
+            raise BadReply(f"a vector has a wrong or repeated index: {index!r}")
         vectors[index] = encode_vector(fields.get("embedding"))
     return [vector for vector in vectors if vector is not None]
 
 
 def encode_vector(vector: Any) -> tuple[str, int]:
-    """A vector as base64 of little-endian float32, and how many numbers it has.
+    """A vector as base64 of little-endian float32, and its length.
 
     Args:
-        vector: as a provider tells it: a list of numbers, or base64 of the same bytes.
+        vector: as the provider sends it: a list of numbers, or base64 of the same bytes.
 
     Raises:
-        BadReply: when it is neither, is empty, or holds what is no finite number.
+        BadReply: when it is neither, is empty, or holds a value that is not a finite number.
     """
     numbers = array.array("f")
     try:
@@ -151,16 +150,16 @@ def encode_vector(vector: Any) -> tuple[str, int]:
         elif isinstance(vector, list):
             numbers.extend(vector)
     except (ValueError, TypeError, OverflowError):
-        raise BadReply("a vector is neither numbers nor base64 of float32") from None
+        raise BadReply("a vector is neither a list of numbers nor base64 of float32") from None
     if not numbers or not math.isfinite(sum(numbers)):
-        raise BadReply("a vector is empty or holds what is no number")
+        raise BadReply("a vector is empty or holds a value that is not a finite number")
     if sys.byteorder == "big":
         numbers.byteswap()
     return base64.b64encode(numbers.tobytes()).decode(), len(numbers)
 
 
 def _split_usage(usage: Any, parts: int) -> list[Usage]:
-    """The request's tokens, shared out so that the parts add up; not stated where the reply does not."""
+    """The request's tokens, divided so that the parts add up; empty usages if the reply does not state them."""
     total = usage.get("prompt_tokens", usage.get("total_tokens")) if isinstance(usage, dict) else None
     if not isinstance(total, int) or isinstance(total, bool) or total < 0:
         return [Usage()] * parts

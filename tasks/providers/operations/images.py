@@ -9,8 +9,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from mediamill.tasks.domain import JSON, Ask, Usage
 from mediamill.tasks.errors import BadInput, BadReply
 from mediamill.tasks.media.images.image_info import read_image_info
@@ -19,11 +17,10 @@ from mediamill.tasks.providers.errors.moderation import mark_refusal
 from mediamill.tasks.providers.operations.base import Operation, parsed
 from mediamill.tasks.providers.operations.image_config import ImageConfig, ImageModel, to_megapixels, unsupported_param
 from mediamill.tasks.providers.operations.payload_url import payload_url
+from mediamill.tasks.providers.operations.reply_json import USD_PER_TICK, decode_reply, to_mapping
 from mediamill.tasks.wire import Parsed, Problem, Reply, Request, Wire
 
 _DEADLINE_SECONDS = 600.0
-_TICK = Decimal("1e-10")
-"""US dollars of one of xAI's ``cost_in_usd_ticks`` (provider docs)."""
 _MAX_HEADER_CHARACTERS = 65_536
 """Characters of a picture in base64 that its header is looked for in."""
 
@@ -95,11 +92,7 @@ class ImageOperation(Operation[ImageConfig, ImageModel]):
         Raises:
             BadReply: when there is no picture, or one with neither data nor a link.
         """
-        try:
-            content = orjson.loads(reply.body)
-        except ValueError:
-            raise BadReply("the reply is not JSON") from None
-        content = content if isinstance(content, dict) else {}
+        content = to_mapping(decode_reply(reply.body))
         data = content.get("data")
         if not isinstance(data, list) or not data:
             raise BadReply("the reply holds no pictures")
@@ -174,7 +167,7 @@ def _parse_image_usage(
         images=len(images),
         megapixels=None if facts.flat else _count_billed_megapixels(images, facts, params),
         requests=1,
-        billed_usd=None if ticks is None else ticks * _TICK,
+        billed_usd=None if ticks is None else ticks * USD_PER_TICK,
     )
 
 

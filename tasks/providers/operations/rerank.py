@@ -16,6 +16,7 @@ from mediamill.tasks.domain import JSON, Ask, Usage
 from mediamill.tasks.errors import BadInput, BadReply
 from mediamill.tasks.money.per_unit import UnitMeter
 from mediamill.tasks.providers.operations.base import ModelFacts, Operation, OperationConfig, parsed
+from mediamill.tasks.providers.operations.reply_json import decode_reply
 from mediamill.tasks.wire import Parsed, Reply, Request, Wire
 
 RERANK = "rerank"
@@ -91,7 +92,7 @@ class RerankOperation(Operation[RerankConfig, RerankModel]):
         """
         documents = asks[0].params["documents"]
         assert isinstance(documents, list)
-        content = _decode_reply(reply.body)
+        content = decode_reply(reply.body)
         listed = content.get("results") if isinstance(content, dict) else None
         results = content if isinstance(content, list) else listed
         if not isinstance(results, list):
@@ -130,13 +131,6 @@ def flatten_document(document: Any, fields: Any) -> str:
     return "\n".join(
         f"{name}: {value if isinstance(value, str) else orjson.dumps(value).decode()}" for name, value in lines
     )
-
-
-def _decode_reply(body: bytes) -> Any:
-    try:
-        return orjson.loads(body)
-    except ValueError:
-        raise BadReply("the reply is not JSON") from None
 
 
 def _parse_scores(results: Sequence[Any], count: int) -> list[float]:

@@ -7,12 +7,11 @@ from decimal import Decimal, InvalidOperation
 from itertools import islice
 from typing import Any
 
-import orjson
-
 from mediamill.tasks.domain import Usage
 from mediamill.tasks.errors import BadReply
 from mediamill.tasks.providers.errors.error_body import redact_line
 from mediamill.tasks.providers.languages import to_iso_code
+from mediamill.tasks.providers.operations.reply_json import decode_reply, to_count
 
 Data = dict[str, Any]
 
@@ -31,10 +30,7 @@ def parse_transcription(body: bytes) -> tuple[Data, Usage]:
     Raises:
         BadReply: when there is no text in it.
     """
-    try:
-        reply = orjson.loads(body)
-    except ValueError:
-        raise BadReply("the reply is not JSON") from None
+    reply = decode_reply(body)
     if not isinstance(reply, dict) or not isinstance(reply.get("text"), str):
         raise BadReply(f"the reply holds no text, only {_format_keys(reply)}")
     speaker_segments = _to_mappings(reply.get("speaker_segments"))
@@ -63,9 +59,9 @@ def parse_audio_usage(usage: Any, duration: Decimal | None) -> Usage:
         audio = details.get("audio_tokens") if isinstance(details, dict) else None
         return Usage(
             audio_seconds=duration,
-            input_tokens=_whole(fields.get("input_tokens")),
-            audio_input_tokens=_whole(audio),
-            output_tokens=_whole(fields.get("output_tokens")),
+            input_tokens=to_count(fields.get("input_tokens")),
+            audio_input_tokens=to_count(audio),
+            output_tokens=to_count(fields.get("output_tokens")),
             requests=1,
         )
     stated = parse_seconds(fields.get("seconds"))
@@ -152,10 +148,6 @@ def _to_mappings(value: Any) -> list[Mapping[str, Any]]:
 def _parse_float_seconds(value: Any) -> float | None:
     number = parse_seconds(value)
     return None if number is None else float(number)
-
-
-def _whole(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def _format_keys(reply: Any) -> str:

@@ -16,6 +16,7 @@ from mediamill.tasks.errors import BadReply
 from mediamill.tasks.media.encoded_audio import detect_container, detect_lettered_container
 from mediamill.tasks.providers.errors.classify import classify_error
 from mediamill.tasks.providers.errors.error_body import ErrorBody, find_error, redact_line
+from mediamill.tasks.providers.operations.reply_json import to_count
 from mediamill.tasks.providers.provider_info import ProviderInfo
 from mediamill.tasks.providers.sse import Event, parse_events
 from mediamill.tasks.wire import Problem, Reply
@@ -79,7 +80,7 @@ def parse_speech(reply: Reply, ask: Ask, rate: int) -> tuple[Speech, Usage]:
         audio, usage, media_type = bytes(stream.audio), stream.usage or {}, "audio/pcm"
     speech = _to_speech(audio, str(ask.params["format"]), media_type, reply.headers, rate)
     text = str(ask.params["text"])
-    input_tokens, output_tokens = (_count(usage.get(name)) for name in ("input_tokens", "output_tokens"))
+    input_tokens, output_tokens = (to_count(usage.get(name)) for name in ("input_tokens", "output_tokens"))
     return speech, Usage(characters=len(text), input_tokens=input_tokens, output_tokens=output_tokens, requests=1)
 
 
@@ -179,10 +180,6 @@ def _to_speech(audio: bytes, requested: str, media_type: str, headers: Mapping[s
     if not whole_frames:
         raise BadReply("the reply holds no sound", hint=_HINT)
     return Speech(whole_frames, "pcm", int(rate_parameter[1]) if rate_parameter else rate, warnings)
-
-
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def _decode_event(data: bytes) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from mediamill.tasks.errors import BadReply
 from mediamill.tasks.money.videos import VideoMeter
 from mediamill.tasks.providers.errors.moderation import is_refusal, mark_refusal, to_refusal_problem
 from mediamill.tasks.providers.operations.base import JobOperation, ModelFacts, OperationConfig, parsed
+from mediamill.tasks.providers.operations.reply_json import USD_PER_TICK, to_mapping
 from mediamill.tasks.providers.operations.video_fields import (
     build_openai_fields,
     build_together_fields,
@@ -33,7 +34,6 @@ KeyframePosition = Literal["first", "last"]
 _DEADLINE_SECONDS = 120.0
 _DONE_STATES = frozenset({"completed", "done", "succeeded", "success"})
 _FAILED_STATES = frozenset({"failed", "error", "cancelled", "canceled"})
-_TICK = Decimal("1e-10")
 _WITHHELD_MESSAGE = "the provider made the video and withheld it: its moderation does not let it pass"
 _BUILD_FIELDS = {"together": build_together_fields, "openai": build_openai_fields, "xai": build_xai_fields}
 
@@ -160,7 +160,7 @@ class VideoOperation(JobOperation[VideoConfig, VideoModel]):
         """
         job = _decode_job(reply.body)
         job_id = reply.headers.get(JOB_ID_HEADER) or _find_job_id(job)
-        video, outputs = _mapping(job.get("video")), _mapping(job.get("outputs"))
+        video, outputs = to_mapping(job.get("video")), to_mapping(job.get("outputs"))
         url = outputs.get("video_url") or video.get("url")
         content = f"{self._versioned_path}/{job_id}/content" if self.config.api_style == "openai" else None
         refused = video.get("respect_moderation") is False
@@ -189,8 +189,8 @@ class VideoOperation(JobOperation[VideoConfig, VideoModel]):
 
 def _classify_failed_job(job: Mapping[str, Any], status: str) -> Problem:
     error = job.get("error")
-    error_fields = _mapping(error)
-    info_errors = _mapping(job.get("info")).get("errors")
+    error_fields = to_mapping(error)
+    info_errors = to_mapping(job.get("info")).get("errors")
     reason = (
         error_fields.get("message")
         or (error if isinstance(error, str) else None)
@@ -205,9 +205,9 @@ def _classify_failed_job(job: Mapping[str, Any], status: str) -> Problem:
 
 
 def _parse_billed_usd(job: Mapping[str, Any], outputs: Mapping[str, Any]) -> Decimal | None:
-    ticks = _mapping(job.get("usage")).get("cost_in_usd_ticks")
+    ticks = to_mapping(job.get("usage")).get("cost_in_usd_ticks")
     if isinstance(ticks, int):
-        return ticks * _TICK
+        return ticks * USD_PER_TICK
     return _parse_decimal(outputs.get("cost"))
 
 
@@ -223,13 +223,9 @@ def _find_job_id(job: Mapping[str, Any]) -> str | None:
 
 def _decode_job(body: bytes) -> Mapping[str, Any]:
     try:
-        return _mapping(orjson.loads(body))
+        return to_mapping(orjson.loads(body))
     except ValueError:
         return {}
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def _parse_decimal(value: Any) -> Decimal | None:
