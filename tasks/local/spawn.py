@@ -47,11 +47,11 @@ class Server:
         self.close()
 
     def read_log(self) -> str:
-        """The last it wrote to stderr."""
+        """Return the last 4096 bytes that it wrote to stderr."""
         return _read_tail(self._log)
 
     def close(self) -> None:
-        """End the child; harmless when it has ended."""
+        """End the child. Does nothing when it has ended already."""
         atexit.unregister(self.close)
         _end_process(self.process)
         self._log.close()
@@ -66,8 +66,8 @@ def spawn(engine: str = "local", **options: Any) -> Server:
             ``require_key=True``, ``price={"some-model": "0.006"}``; lists repeat an option.
 
     Raises:
-        UsageError: when it cannot start: an unknown option or engine, a package that is missing.
-        StorageError: when it ended or hung for another reason.
+        UsageError: when it cannot start because of an unknown option or engine, or a missing package.
+        StorageError: when it ended, or was not ready in time, for another reason.
     """
     log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
     command = [sys.executable, "-P", "-m", "mediamill.tasks.local", "--parent", str(os.getpid()), "--engine", engine]
@@ -106,13 +106,13 @@ def _to_flags(options: Mapping[str, Any]) -> list[str]:
 
 
 def _python_path() -> str:
-    """The child's PYTHONPATH: it finds this very package, wherever the parent found it."""
+    """The child's PYTHONPATH, with which it imports the same package as the parent."""
     inherited = os.environ.get("PYTHONPATH")
     return f"{inherited}{os.pathsep}{_ROOT}" if inherited else str(_ROOT)
 
 
 def _read_ready_line(process: subprocess.Popen[bytes], log: IO[bytes]) -> dict[str, Any]:
-    """The child's one line, once it is there."""
+    """Wait for the one line in which the child says that it is ready, or why it is not."""
     assert process.stdout is not None
     deadline = time.monotonic() + _READY_SECONDS
     line = b""
@@ -144,7 +144,7 @@ def _read_tail(log: IO[bytes]) -> str:
 
 def _end_process(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
-        process.terminate()  # before its pipe closes: it would leave, and meet the signal on its way out
+        process.terminate()  # before its pipe closes: that ends it too, and the signal would come while it exits
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
             pipe.close()

@@ -1,4 +1,4 @@
-"""What the server was asked and what it charges: the judge of the ledger, and independent of it."""
+"""The bill: the requests the server got and what it charges. The ledger is checked against it; they share no code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import orjson
 from mediamill.tasks.local.billing.record_file import RecordFile
 
 MAX_KEPT_CALLS = 1_000_000
-"""Calls that are kept one by one; the totals count all."""
+"""Calls that are kept individually; the totals include all."""
 
 _EXACT = Context(prec=50)
 
@@ -24,19 +24,19 @@ class PaidCall:
     """One request to a paid endpoint.
 
     Attributes:
-        n: its number, from 1, in order of arrival.
-        status: what was answered; 0 while it is unanswered or when the connection was broken off first.
-        billed: it is charged, whether or not the reply arrived.
-        seconds, usd: what is charged, as decimal strings; None when nothing is.
-        characters: charged for, of a text that was spoken; its hash then stands as ``file_sha256``.
-        input_tokens, output_tokens: charged for, of a prompt and its answer.
-        searches, sessions: charged for, of a reranker and of an interpreter.
-        images, videos: charged for, of those that were made; ``file_sha256`` is then of their prompt and inputs.
-        pictures: hashes of the pictures and videos in a prompt, in its order.
-        body_sha256, file_sha256: of the whole body and of the file in it.
-        params_sha256: of the form's other fields, in order of their names.
-        key_seen: it carried a bearer token.
-        fault: the kind of fault that was played, if any.
+        n: number, from 1, in order of arrival.
+        status: HTTP status of the reply; 0 before there is one, and when the connection was broken before it.
+        billed: the call is charged, whether or not the reply arrived.
+        seconds, usd: charged amounts, as decimal strings; None when nothing is charged.
+        characters: charged characters of speech; ``file_sha256`` is then the hash of the text.
+        input_tokens, output_tokens: charged tokens of a prompt and its answer.
+        searches, sessions: charged searches of a reranker, sessions of an interpreter.
+        images, videos: charged generated images and videos; ``file_sha256`` is then of their prompt and inputs.
+        pictures: hashes of the images and videos in a prompt, in its order.
+        body_sha256, file_sha256: SHA-256 of the whole body and of the file in it.
+        params_sha256: SHA-256 of the other fields, sorted by name.
+        key_seen: the request had a bearer token.
+        fault: kind of the fault that was applied, if any.
     """
 
     n: int
@@ -61,7 +61,7 @@ class PaidCall:
     fault: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """By name; `dataclasses.asdict` copies deeply, which is slow at thousands a second."""
+        """The fields by name; `dataclasses.asdict` copies deeply, which is slow at thousands of calls per second."""
         return {name: getattr(self, name) for name in _FIELD_NAMES}
 
 
@@ -71,12 +71,12 @@ _FIELD_NAMES = tuple(f.name for f in fields(PaidCall))
 class Bill:
     """Totals and calls, optionally in a file of JSON lines that outlives the server.
 
-    A line is written before the reply goes out, so the file never knows less than a client does. Polls of jobs and
-    downloads are counted only: ``polls``, ``downloads``, ``download_bytes``, and ``key_leaked``, downloads from where a
-    link or its redirect led that carried the key.
+    A line is written before the reply is sent, so every reply that a client has is in the file. Polls of jobs and
+    downloads are only counted: ``polls``, ``downloads``, ``download_bytes``, and ``key_leaked``, the downloads by link
+    that carried the key.
 
     Args:
-        file: appended to; what is in it counts from the start.
+        file: calls are appended to it; those already in it are part of the bill.
     """
 
     def __init__(self, file: Path | None = None) -> None:
@@ -87,7 +87,7 @@ class Bill:
             self._open_file(file)
 
     def reset(self) -> None:
-        """Forget all calls; the file keeps what it has."""
+        """Clear all calls; the file keeps its lines."""
         self._last_number = 0
         self._calls: deque[PaidCall] = deque(maxlen=MAX_KEPT_CALLS)
         self._requests = 0
@@ -100,25 +100,25 @@ class Bill:
         self.polls = self.downloads = self.download_bytes = self.key_leaked = 0
 
     def begin(self, path: str) -> PaidCall:
-        """A request has arrived."""
+        """Begin a call for a request that has arrived."""
         self._last_number += 1
         self.in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
         return PaidCall(self._last_number, path)
 
     def settle(self, call: PaidCall, status: int) -> None:
-        """Enter a call, just before its reply goes out."""
+        """Enter a call with its status, just before its reply is sent."""
         call.status = status
         self._add_call(call)
         if self._file is not None:
             self._file.append(call.to_dict())
 
     def end(self) -> None:
-        """A request is over, answered or not."""
+        """Count a request as over, answered or not."""
         self.in_flight -= 1
 
     def read_page(self, offset: int = 0, limit: int = 10_000) -> dict[str, Any]:
-        """The totals, and ``limit`` calls from the ``offset``-th on."""
+        """The totals, and at most ``limit`` calls from index ``offset`` on."""
         return {
             "requests": self._requests,
             "billed": sum(m["billed"] for m in self._by_model.values()),

@@ -1,4 +1,4 @@
-"""What the server charges, computed exactly and independently of the program it judges."""
+"""What the server charges, computed exactly and without the code of the ledger that it checks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _USD_TICK = Decimal("1e-10")
 
 
 def compute_audio_usd(seconds: Decimal, usd_per_minute: Decimal) -> Decimal:
-    """Exact seconds times the price of a minute, in US dollars, rounded half-even to 1e-12."""
+    """Seconds times the price per minute, in US dollars, computed exactly and rounded half-even to 1e-12."""
     exact = _EXACT.divide(_EXACT.multiply(seconds, usd_per_minute), Decimal(60))
     return exact.quantize(_USD_STEP, ROUND_HALF_EVEN, _EXACT)
 
@@ -30,27 +30,27 @@ class PriceList:
     """Charges calls; models without a price are free.
 
     Attributes:
-        prices: US dollars by model, of a minute transcribed, a million characters spoken, an image or a video made, a
-            search, or a session.
-        by_tokens: US dollars by model of a million tokens of prompt, and of answer.
+        prices: US dollars by model: per minute of transcribed audio, per million characters of speech, per image,
+            video, search or session.
+        token_prices: US dollars by model: per million input tokens, and per million output tokens.
     """
 
     prices: Mapping[str, Decimal] = field(default_factory=dict)
     token_prices: Mapping[str, tuple[Decimal, Decimal]] = field(default_factory=dict)
 
     def charge_audio(self, call: PaidCall, seconds: Decimal) -> None:
-        """Bill a call for the seconds its dialect bills."""
+        """Charge a call for the seconds that its dialect bills."""
         usd = compute_audio_usd(seconds, self.prices.get(call.model or "", Decimal(0)))
         call.billed, call.seconds, call.usd = True, str(seconds), f"{usd.normalize():f}"
 
     def charge_characters(self, call: PaidCall, characters: int) -> None:
-        """Bill a call for the characters it had spoken; prices are those of a million."""
+        """Charge a call for characters of speech, at the price per million."""
         exact = _EXACT.multiply(Decimal(characters), self.prices.get(call.model or "", Decimal(0)))
         usd = _EXACT.divide(exact, Decimal(1_000_000)).quantize(_USD_STEP, ROUND_HALF_EVEN, _EXACT)
         call.billed, call.characters, call.usd = True, characters, f"{usd.normalize():f}"
 
     def charge_tokens(self, call: PaidCall, input_tokens: int, output_tokens: int) -> None:
-        """Bill a call for the tokens of its prompt and of its answer; prices are those of a million."""
+        """Charge a call for its input and output tokens, at the prices per million."""
         input_price, output_price = self.token_prices.get(call.model or "", (Decimal(0), Decimal(0)))
         exact = _EXACT.add(
             _EXACT.multiply(Decimal(input_tokens), input_price), _EXACT.multiply(Decimal(output_tokens), output_price)
@@ -64,13 +64,13 @@ class PriceList:
         )
 
     def charge_units(self, call: PaidCall, name: Literal["searches", "sessions"], count: int) -> None:
-        """Bill a call for so many searches or sessions; prices are those of one."""
+        """Charge a call for searches or sessions, at the price of one."""
         usd = _EXACT.multiply(Decimal(count), self.prices.get(call.model or "", Decimal(0)))
         setattr(call, name, count)
         call.billed, call.usd = True, f"{usd.normalize():f}"
 
     def charge_media(self, call: PaidCall, *, images: int | None = None, videos: int | None = None) -> None:
-        """Bill a call for the pictures or videos it made; prices are those of one."""
+        """Charge a call for generated images or videos, at the price of one."""
         unit_price = self.prices.get(call.model or "", Decimal(0))
         usd = _EXACT.multiply(Decimal((images or 0) + (videos or 0)), unit_price).quantize(
             _USD_STEP, ROUND_HALF_EVEN, _EXACT

@@ -19,11 +19,14 @@ class RecordFile:
 
     @classmethod
     def open(cls, path: Path, contents: str) -> tuple[RecordFile, list[bytes]]:
-        """Open the file, made when it is missing; it, and the lines it has, of which a crash may have cut one off.
+        """Open the file, and create it when it is missing.
 
         Args:
             path: the file.
-            contents: what it holds, for errors.
+            contents: what it holds, for error messages, e.g. ``the bill``.
+
+        Returns:
+            The open file, and its lines; a crash may have cut the last one off.
 
         Raises:
             StorageError: when the file cannot be written.

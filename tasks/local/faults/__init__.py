@@ -1,1 +1,1 @@
-"""Faults on demand: which requests break, and how."""
+"""Fault rules, and the broken replies they cause."""

@@ -1,4 +1,4 @@
-"""Replies that go wrong on the wire."""
+"""Broken replies: what each kind of fault sends."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _HTML = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gat
 
 
 class EventStream(web.Response):
-    """A reply in server-sent events, which have no length; its body is all of them."""
+    """A reply of server-sent events, without a length; its body is all of them."""
 
     def __init__(self, events: Sequence[bytes], headers: Mapping[str, str]) -> None:
         super().__init__(body=b"".join(events), headers=headers)
         self.events = events
 
     async def send(self, request: web.BaseRequest, fault: Fault | None = None) -> web.StreamResponse:
-        """Send the events; the fault ``stall`` falls silent in the middle for its ``interval``."""
+        """Send the events; the fault ``stall`` pauses in the middle for its ``interval`` seconds."""
         stream = await _start_stream(request, self.headers, None)
         if fault is None or fault.kind != "stall":
             await stream.write(b"".join(self.events))
@@ -42,12 +42,12 @@ class EventStream(web.Response):
 
 
 async def send_broken_reply(request: web.BaseRequest, fault: Fault, reply: web.Response) -> web.StreamResponse:
-    """Send a computed reply as the fault wants it.
+    """Send a computed reply, broken as the fault says.
 
     Args:
-        request: what is answered.
-        fault: a computed one, its delay already over.
-        reply: what would have been sent.
+        request: the request that is answered.
+        fault: one that needs a computed reply; its delay is already over.
+        reply: the reply without the fault.
     """
     if isinstance(reply, EventStream) and fault.kind not in REPLY_KINDS - {"delay"}:
         return await reply.send(request, fault)
@@ -74,7 +74,7 @@ async def send_broken_reply(request: web.BaseRequest, fault: Fault, reply: web.R
 
 
 async def send_fault_reply(request: web.BaseRequest, fault: Fault, headers: Mapping[str, str]) -> web.StreamResponse:
-    """Answer with a fault that computes nothing."""
+    """Answer with a fault that needs no computed reply."""
     if fault.kind == "reset":
         return _reset_connection(request)
     if fault.kind == "hang":
@@ -101,7 +101,7 @@ def _build_fault_body(status: int) -> dict[str, object]:
 
 
 def break_connection(request: web.BaseRequest, *, reset: bool) -> None:
-    """End a connection in the middle of whatever is said on it, with RST or with FIN."""
+    """End a connection at once, with RST or with FIN."""
     if reset:
         _reset_connection(request)
     else:
@@ -141,7 +141,7 @@ async def _send_half(
     stream = await _start_stream(request, headers, length)
     await stream.write(body[: len(body) // 2])
     if reset:
-        await asyncio.sleep(0.05)  # an RST at once may overtake the half that was sent
+        await asyncio.sleep(0.05)  # an RST sent at once may arrive before the first half
         _reset_connection(request)
     elif request.transport is not None:
         request.transport.close()
@@ -161,7 +161,7 @@ async def _send_slowly(
 async def _send_padded(
     request: web.BaseRequest, body: bytes, headers: Mapping[str, str], size: int
 ) -> web.StreamResponse:
-    """The reply, then spaces: valid JSON up to ``size`` bytes."""
+    """Send the reply and then spaces up to ``size`` bytes; it stays valid JSON."""
     stream = await _start_stream(request, headers, max(size, len(body)))
     await stream.write(body)
     remaining_bytes = size - len(body)
@@ -172,7 +172,7 @@ async def _send_padded(
 
 
 async def _send_gzip_bomb(request: web.BaseRequest, headers: Mapping[str, str], size: int) -> web.StreamResponse:
-    """A thousandth of ``size`` bytes, that unpacks to all of them."""
+    """Send gzip data of about a thousandth of ``size`` bytes that decompresses to ``size`` bytes."""
     stream = await _start_stream(request, {**headers, "content-encoding": "gzip"}, None)
     compressor = zlib.compressobj(9, zlib.DEFLATED, 31)
     for at in range(0, size, _BLOCK_BYTES):

@@ -21,12 +21,12 @@ JOB_KINDS = frozenset({"job_fail", "job_stuck", "job_status", "moderated"})
 FILE_KINDS = frozenset({"cut_download", "expired_link"})
 KINDS = IMMEDIATE_KINDS | REPLY_KINDS | SOCKET_KINDS | COMPLETION_KINDS | JOB_KINDS | FILE_KINDS
 KINDS_WITHOUT_STATUS = frozenset({"close", "reset", "hang"})
-"""Kinds after which no status line was sent."""
+"""Kinds for which no status line is sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestFacts:
-    """What a rule may look at."""
+    """The facts of a request that a rule may match."""
 
     path: str
     model: str | None
@@ -36,15 +36,15 @@ class RequestFacts:
 
 @dataclass(frozen=True, slots=True)
 class FaultMatch:
-    """Which requests; everything given must hold, and counting is over the requests that the rest holds for.
+    """Which requests a rule applies to: all given conditions hold. Those that the first four match are counted.
 
     Attributes:
         path, model, filename: shell patterns.
-        file_sha256: of the uploaded file.
-        nth: their numbers, from 1.
-        every: each ``every``-th.
-        first: the first so many.
-        after: all but the first so many.
+        file_sha256: hash of the uploaded file.
+        nth: number or numbers of the matching requests, from 1.
+        every: every ``every``-th matching request.
+        first: the first ``first`` matching requests.
+        after: all matching requests but the first ``after``.
     """
 
     path: str | None = None
@@ -57,14 +57,14 @@ class FaultMatch:
     after: int | None = None
 
     def matches(self, facts: RequestFacts) -> bool:
-        """The patterns, without counting."""
+        """The patterns and the hash match; the request's number is not looked at."""
         pairs = ((self.path, facts.path), (self.model, facts.model), (self.filename, facts.filename))
         if not all(pattern is None or fnmatchcase(value or "", pattern) for pattern, value in pairs):
             return False
         return self.file_sha256 is None or self.file_sha256 == facts.file_sha256
 
     def includes_number(self, number: int) -> bool:
-        """The ``number``-th request that it holds for is meant."""
+        """The ``number``-th matching request is one the rule applies to."""
         nth = [self.nth] if isinstance(self.nth, int) else self.nth
         return (
             (nth is None or number in nth)
@@ -79,29 +79,31 @@ class Fault:
     """How a request breaks.
 
     Attributes:
-        kind: ``status`` answers at once with ``status``, ``body`` and ``headers``; ``reset`` breaks the
-            connection before any reply; ``redirect`` sends a 302 to ``location``; ``error_in_200`` hides an
-            error in a success; ``hang`` never answers. The others break a computed answer: ``delay`` only
-            delays it; ``close`` and ``reset_mid_body`` break off before and within it; ``short_body``
-            promises more than comes; ``drip`` sends a byte every ``interval`` seconds; ``bad_json`` cuts it;
-            ``empty`` leaves it out; ``huge`` and ``gzip_bomb`` pad it to ``bytes``; ``wrong_type`` is HTML.
-            On sockets those that answer at once refuse the handshake and the others strike at the commit: garbage,
-            bytes or a message of ``bytes`` instead of an answer, progress without end. ``socket_close`` closes it
-            with ``code``, ``socket_failed`` sends the wire's failure (``body`` adds to it), ``socket_silence`` says
-            nothing any more. Of completions ``say`` answers with the ``body``'s content, reasoning, refusal,
-            tool_calls (each a name and arguments) and finish_reason. Of their streams ``stream_error`` puts an error
-            event in the middle (the ``body``, or the provider's words) and ends, ``no_done`` ends before the reason
-            to finish, ``undone`` leaves out ``[DONE]`` only, ``stall`` falls silent in the middle for ``interval``
-            seconds, ``empty_chunks`` mixes in chunks without choices and comments.
-            Of pictures and videos ``moderated`` withholds what was made: a refusal, or a job that ends so. Of jobs
-            ``job_fail`` ends as failed with the ``body``'s code and message, ``job_stuck`` never ends, ``job_status``
-            tells the ``body`` as its status until it was asked for once. Their files are fetched by other requests:
-            ``expired_link`` strikes the first use of a link, which then is dead for good, ``cut_download`` breaks off
-            after ``bytes`` of a file, or half of it where it has no more. These two count requests for links and
-            files only; the other kinds strike polls, links and files only where their match has a ``path``.
+        kind: ``status`` answers at once with ``status``, ``body`` and ``headers``; ``reset`` resets the connection
+            before any reply; ``redirect`` sends a 302 to ``location``; ``error_in_200`` sends an error with status
+            200; ``hang`` never answers. The others break a computed reply: ``delay`` only delays it; ``close`` closes
+            the connection before it and ``reset_mid_body`` resets it in the middle; ``short_body`` sends less than
+            its length says; ``drip`` sends a byte every ``interval`` seconds; ``bad_json`` cuts off its end;
+            ``empty`` sends no body; ``huge`` and ``gzip_bomb`` pad it to ``bytes``; ``wrong_type`` sends HTML.
+            On sockets the immediate kinds refuse the handshake; the others apply to a commit and send invalid JSON,
+            binary data, a message of ``bytes`` bytes or endless progress instead of an answer. ``socket_close``
+            closes the socket with ``code``, ``socket_failed`` sends the wire format's failure message with the fields
+            of ``body``, ``socket_silence`` sends nothing any more.
+            For completions ``say`` answers with the ``body``'s content, reasoning, refusal, tool_calls (each a name
+            and arguments) and finish_reason. For their streams ``stream_error`` ends with an error event in the
+            middle (the ``body``, or the provider's error), ``no_done`` ends before the finish_reason, ``undone``
+            leaves out ``[DONE]`` only, ``stall`` pauses in the middle for ``interval`` seconds, ``empty_chunks`` adds
+            chunks without choices and comments.
+            For images and videos ``moderated`` withholds the result: the request is refused, or the job ends blocked.
+            For jobs ``job_fail`` ends as failed with the ``body``'s code and message, ``job_stuck`` never ends,
+            ``job_status`` reports the ``body`` as status in the first poll. For the requests that fetch their files
+            ``expired_link`` applies to the first use of a link, which then never works again, and ``cut_download``
+            ends after ``bytes`` bytes of a file, or after half of it when it has no more. These two count requests
+            for links and files only; the other kinds apply to polls, links and files only when their match has a
+            ``path``.
         delay: seconds to wait first, with every kind.
-        billed: whether it is charged; None means as a provider would: computed answers are. True makes the
-            others, too, work out the answer before they break.
+        billed: whether the call is charged; None charges as a provider would: computed replies are charged. True makes
+            the immediate kinds, too, compute the reply before they break.
     """
 
     kind: str = "delay"
@@ -117,13 +119,13 @@ class Fault:
 
     @property
     def needs_reply(self) -> bool:
-        """The answer is worked out before it breaks."""
+        """The reply is computed before it breaks."""
         return self.kind in REPLY_KINDS | COMPLETION_KINDS | JOB_KINDS or self.billed is True
 
 
 @dataclass(slots=True)
 class FaultRule:
-    """A match and its fault; ``times`` bounds how often it strikes."""
+    """A match and its fault; ``times`` is how often it is applied at most."""
 
     match: FaultMatch
     fault: Fault
@@ -132,7 +134,7 @@ class FaultRule:
     n_applied: int = 0
 
     def count_request(self, facts: RequestFacts) -> bool:
-        """Count a request; True when it is to break."""
+        """Count a request; True when the fault is to be applied to it."""
         if not self.match.matches(facts):
             return False
         self.n_matched += 1
@@ -143,13 +145,13 @@ class FaultRule:
 
 
 def find_fault(rules: Sequence[FaultRule], facts: RequestFacts) -> Fault | None:
-    """The fault of the first rule that strikes; all rules but those of files count the request."""
+    """The fault of the first rule that applies; all rules but those for files count the request."""
     faults = [rule.fault for rule in rules if rule.fault.kind not in FILE_KINDS and rule.count_request(facts)]
     return faults[0] if faults else None
 
 
 def find_read_fault(rules: Sequence[FaultRule], facts: RequestFacts, kinds: Collection[str] = ()) -> Fault | None:
-    """The fault of a poll, a link or a file; rules of ``kinds`` and those that name a path count it."""
+    """The fault for a poll, a link or a file; rules of ``kinds`` and those that name a path count the request."""
     candidates = [
         rule
         for rule in rules
@@ -163,7 +165,7 @@ def parse_fault_rules(given: Any) -> list[FaultRule]:
     """Rules from JSON: ``[{"match": {...}, "fault": {...}, "times": N}]``.
 
     Raises:
-        UsageError: when they are not that.
+        UsageError: when they have another form, or an unknown kind or entry.
     """
     if not isinstance(given, list):
         raise UsageError("fault rules must be a list")

@@ -1,4 +1,4 @@
-"""Why a request is refused, before any dialect words it."""
+"""Why a request is refused, before a dialect formats the error."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ErrorKind = Literal[
 
 
 class ApiError(Exception):
-    """A request that gets an error reply. ``param`` names the field at fault, ``wait`` is in seconds."""
+    """A request gets an error reply. ``param`` names the field at fault; ``wait`` is the seconds until a retry."""
 
     def __init__(self, kind: ErrorKind, message: str, *, param: str | None = None, wait: float | None = None) -> None:
         super().__init__(message)

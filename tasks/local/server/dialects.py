@@ -1,4 +1,4 @@
-"""What tells the providers' wires apart: limits, fields, languages, and how each words its errors."""
+"""How the providers' wire formats differ: limits, fields, language names and error formats."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ class Dialect:
     """One provider's transcription endpoint, as its documentation describes it.
 
     Attributes:
-        formats: reply formats, for models that are not listed with their own.
-        containers: file name extensions that are taken.
+        formats: reply formats of models for which the configuration lists none.
+        containers: accepted file name extensions.
         max_bytes, max_url_bytes, max_seconds: largest upload, largest file by URL, longest recording.
-        url_fields: the form fields a URL may come in; none where only files are taken.
-        language: how verbose replies name a language: ``code`` (en), ``name`` (english), ``title`` (English).
-        auto: ``language=auto`` means: detect.
-        speakers: it can be asked to tell speakers apart.
+        url_fields: form fields that may hold a URL; empty where only files are accepted.
+        language_style: how verbose replies name a language: ``code`` (en), ``name`` (english), ``title`` (English).
+        takes_auto_language: ``language=auto`` means language detection.
+        takes_diarize: the request may ask for speakers (``diarize``).
         strict: unknown models are refused.
-        min_seconds: what is billed at least for a request.
-        whole_seconds: seconds are billed and reported rounded to whole ones, half a second up.
-        usage: replies in json carry the seconds used.
-        stats: verbose segments carry Whisper's statistics.
+        min_seconds: the least that is billed for a request.
+        whole_seconds: seconds are billed and reported rounded to whole seconds, half a second up.
+        reports_usage: replies in json carry the seconds used.
+        segment_stats: verbose segments carry Whisper's statistics.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Dialect:
     segment_stats: bool = False
 
     def billed_seconds(self, seconds: Decimal) -> Decimal:
-        """What a recording of that length is billed as."""
+        """The seconds that are billed for a recording of so many seconds."""
         if self.whole_seconds:
             seconds = seconds.quantize(Decimal(1), ROUND_HALF_UP)
         return max(seconds, self.min_seconds)
@@ -77,13 +77,13 @@ class Dialect:
             return status, {"id": request_id, "message": api_error.message}
         if self.name == "xai":
             return status, {"code": code or error_type, "error": api_error.message}
-        if self.name == "groq":  # its envelope leaves out what it has nothing to say about
+        if self.name == "groq":  # its envelope leaves out empty fields
             error = {name: value for name, value in error.items() if value is not None}
         return status, {"error": error}
 
 
 def _format_vllm_error(status: int, error_type: str, api_error: ApiError) -> dict[str, Any]:
-    """FastAPI's list of details for forms it cannot read, an envelope with a numeric code for the rest."""
+    """FastAPI's list of details for invalid forms, an envelope with a numeric code for all other errors."""
     if status == 422:  # noqa: PLR2004
         location = ["body", api_error.param] if api_error.param else ["body"]
         return {"detail": [{"type": error_type, "loc": location, "msg": api_error.message, "input": None}]}
@@ -103,7 +103,7 @@ _ALL_FORMATS = _JSON_FORMATS | {"text", "srt", "vtt"}
 
 
 def _error_formats(**overrides: ErrorFormat) -> dict[ErrorKind, ErrorFormat]:
-    """A wording for every kind: the common ones, and what the provider does otherwise."""
+    """A format for every kind of error: the common ones, replaced by the provider's own."""
     common: dict[ErrorKind, ErrorFormat] = {
         "missing_field": (400, _INVALID, None),
         "bad_value": (400, _INVALID, None),

@@ -1,8 +1,8 @@
-"""What holds for every request, as aiohttp middlewares.
+"""What is done for every request, as aiohttp middlewares.
 
-All errors are worded as the path's provider words them. A request to a paid route is entered in the bill; its body is
-read and identified; it meets its fault, the key check, the limits and the random failures; its reply waits for the
-latency, is entered in the bill and sent, or broken.
+Every error is formatted as the path's provider formats it. A request to a paid route gets an entry in the bill; its
+body is read and hashed; the fault rules, the key check, the limits and the random failures are applied; its reply
+waits for the simulated latency, is entered in the bill and sent, or broken.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ T = TypeVar("T")
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _ADMITTED_KEY = "mediamill.admitted"
-"""Under which a request that was let in carries its context and what was read of it to its route."""
+"""Key under which an admitted request carries its context and its fields to its route."""
 _JSON = {"content-type": "application/json"}
 _NOT_ALLOWED = 405
 _FAULT_STATUS = {"redirect": 302, "error_in_200": 200}
@@ -49,13 +49,13 @@ _RANDOM_FAILURES: tuple[tuple[ErrorKind, str], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class PaidEndpoint(Generic[T]):
-    """Answers requests that are billed, in two steps; between them a request is let in, refused or broken.
+    """Answers billed requests in two steps; between them a request is admitted, refused or broken.
 
     Attributes:
-        read: takes the body apart and records on the call what the bill tells of it. An ``ApiError`` that it returns,
-            rather than raises, goes only to requests that are let in.
-        answer: works out the reply and charges for it; raises ``ApiError`` where it cannot.
-        max_bytes: longest body that is read.
+        read: parses the body and records its hashes and model on the call. An ``ApiError`` that it returns instead of
+            raising is sent only to requests that are admitted.
+        answer: computes the reply and charges for it; raises ``ApiError`` when it cannot.
+        max_bytes: largest body that is read.
     """
 
     read: Callable[[ServerState, RequestContext], Awaitable[T | ApiError]]
@@ -72,17 +72,17 @@ class PaidRoute:
     dialect: Dialect
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """Work out the reply to a request that was let in."""
-        # Taken off the request: a context that stayed on it would be a cycle for each request.
+        """Compute the reply to an admitted request."""
+        # Taken off the request: a context that stayed on it would make a reference cycle for each request.
         context, fields = request.pop(_ADMITTED_KEY)
         return await self.endpoint.answer(self.state, context, fields)
 
 
 def make_error_middleware(find_dialect: Callable[[str], Dialect]) -> Middleware:
-    """A middleware that puts every error in the words of the provider whose path was asked for.
+    """A middleware that formats every error as the provider of the requested path does.
 
     Args:
-        find_dialect: the dialect that is spoken under a path.
+        find_dialect: returns the dialect of a path.
     """
 
     @web.middleware
@@ -96,7 +96,7 @@ def make_error_middleware(find_dialect: Callable[[str], Dialect]) -> Middleware:
             status, body = find_dialect(request.path).format_error(error, "")
             return build_json_reply(body, status)
         except (web.RequestPayloadError, ConnectionError):
-            return web.Response(status=400)  # nobody is left to read it
+            return web.Response(status=400)  # the client is gone
 
     return middleware
 
@@ -108,11 +108,11 @@ def _route_error(request: web.Request, status: int) -> ApiError:
 
 
 def make_billing_middleware(state: ServerState, paid_routes: Mapping[web.AbstractRoute, PaidRoute]) -> Middleware:
-    """A middleware that carries requests to paid routes from their entry in the bill to their reply.
+    """A middleware that takes requests to paid routes from their entry in the bill to their reply.
 
     Args:
-        state: what requests share.
-        paid_routes: the routes that are billed; other requests are passed on.
+        state: the server's state.
+        paid_routes: the billed routes; other requests are passed on.
     """
 
     @web.middleware
@@ -143,10 +143,13 @@ def make_billing_middleware(state: ServerState, paid_routes: Mapping[web.Abstrac
 
 
 async def admit_request(state: ServerState, context: RequestContext) -> web.StreamResponse | None:
-    """Let a request in; the reply where its fault breaks it before anything is worked out.
+    """Apply the fault rules, the key check and the limits to a request.
+
+    Returns:
+        The reply when a fault breaks the request before anything is computed; None when it is admitted.
 
     Raises:
-        ApiError: for a wrong key, a limit that is used up, or by chance.
+        ApiError: for a wrong key, for a limit that is used up, or as a random failure.
     """
     call = context.call
     if state.fault_rules:
@@ -162,10 +165,10 @@ async def admit_request(state: ServerState, context: RequestContext) -> web.Stre
 
 
 def check_limits(state: ServerState, context: RequestContext) -> None:
-    """Hold a request against the key, the limits and chance.
+    """Check a request's key and the limits, and fail it at random as the settings say.
 
     Raises:
-        ApiError: where one of them refuses it.
+        ApiError: when one of these refuses it.
     """
     check_key(state.settings, context)
     state.limiter.admit()
@@ -175,7 +178,7 @@ def check_limits(state: ServerState, context: RequestContext) -> None:
 
 
 async def _settle_and_send(state: ServerState, context: RequestContext, reply: web.Response) -> web.StreamResponse:
-    """Settle a reply that is worked out and charged, and send it when its time has come, or break it."""
+    """Enter a computed and charged reply in the bill, and send it after the simulated latency, or break it."""
     await simulate_latency(state, context)
     fault = context.fault
     if fault is not None and fault.kind in IMMEDIATE_KINDS:
@@ -188,7 +191,7 @@ async def _settle_and_send(state: ServerState, context: RequestContext, reply: w
 
 
 async def simulate_latency(state: ServerState, context: RequestContext) -> None:
-    """Wait until the least latency is over, counted from the request's arrival."""
+    """Wait until the simulated latency is over, counted from the request's arrival."""
     low, high = state.settings.latency
     if high > 0:
         latency = state.rng.uniform(low, high)
@@ -196,14 +199,14 @@ async def simulate_latency(state: ServerState, context: RequestContext) -> None:
 
 
 async def break_request(state: ServerState, context: RequestContext, fault: Fault) -> web.StreamResponse:
-    """Settle a request and break it; nothing was worked out for it, or what was is already charged."""
+    """Enter a request in the bill and break it; either nothing was computed for it, or that is already charged."""
     status = fault.status if fault.kind == "status" else _FAULT_STATUS.get(fault.kind, 0)
     state.bill.settle(context.call, status)
     return await send_fault_reply(context.request, fault, build_reply_headers(state, context))
 
 
 def refuse_request(state: ServerState, context: RequestContext, error: ApiError) -> web.Response:
-    """Settle a request that is refused, and say why."""
+    """Enter a refused request in the bill and build its error reply."""
     status, body = context.dialect.format_error(error, context.request_id)
     state.bill.settle(context.call, status)
     headers = {**_JSON, **build_reply_headers(state, context, error)}
@@ -211,7 +214,7 @@ def refuse_request(state: ServerState, context: RequestContext, error: ApiError)
 
 
 def build_reply_headers(state: ServerState, context: RequestContext, error: ApiError | None = None) -> dict[str, str]:
-    """What every reply says of itself: its id, its engine, the limits."""
+    """The headers of every reply: its id, its engine, the limits."""
     headers = {"x-request-id": context.request_id, **build_engine_headers(state.asr_engine)}
     if context.dialect.name == "together":
         headers["x-together-traceid"] = context.request_id
@@ -222,7 +225,7 @@ def build_reply_headers(state: ServerState, context: RequestContext, error: ApiE
 
 
 def build_engine_headers(engine: Any) -> dict[str, str]:
-    """Which engine answers, and whether it only pretends to; it has an ``identity`` and is ``simulated`` or not."""
+    """Headers with the engine's ``identity`` and whether its answers are ``simulated``."""
     return {
         "x-mediamill-engine": engine.identity,
         "x-mediamill-simulated": "true" if engine.simulated else "false",
@@ -230,13 +233,13 @@ def build_engine_headers(engine: Any) -> dict[str, str]:
 
 
 def read_bearer_token(request: web.BaseRequest) -> str:
-    """The token of the Authorization header; empty where there is none."""
+    """The bearer token of the Authorization header; empty when there is none."""
     kind, _, token = request.headers.get("Authorization", "").partition(" ")
     return token.strip() if kind.lower() == "bearer" else ""
 
 
 def check_key(settings: Settings, context: RequestContext) -> None:
-    """Demand the key that the settings ask for.
+    """Check the key, where the settings require one.
 
     Raises:
         ApiError: when it is missing or wrong.
@@ -253,5 +256,5 @@ def check_key(settings: Settings, context: RequestContext) -> None:
 
 
 def build_json_reply(body: Any, status: int = 200) -> web.Response:
-    """A reply of JSON that is on no bill."""
+    """A JSON reply that is not billed."""
     return web.Response(status=status, body=orjson.dumps(body), headers=_JSON)

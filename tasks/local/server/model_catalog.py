@@ -16,16 +16,16 @@ _DEFAULT_DIMENSIONS = 256
 
 @dataclass(frozen=True, slots=True)
 class ModelCatalog:
-    """Known models by dialect; those that make images and videos are kept with their jobs.
+    """Known models by dialect; models that generate images and videos are in the ``GenerationState``.
 
     Attributes:
-        asr: models that transcribe, with their reply formats.
+        asr: transcription models with their reply formats.
         translation: those of them that translate.
         socket_only: models that transcribe on sockets only.
         token_usage: models of any dialect that report tokens instead of seconds.
-        tts: models that speak.
-        chat: models that answer prompts; ``*`` is any other.
-        embedding: models that embed, with how many numbers their vectors have.
+        tts: text-to-speech models.
+        chat: chat models; ``*`` stands for any other.
+        embedding: embedding models with the dimensions of their vectors.
     """
 
     asr: Mapping[str, Mapping[str, frozenset[str]]]
@@ -37,7 +37,7 @@ class ModelCatalog:
     embedding: Mapping[str, Mapping[str, int]]
 
     def list_names(self, dialect_name: str) -> list[str]:
-        """A dialect's models that transcribe, speak or answer prompts."""
+        """The names of a dialect's transcription, text-to-speech and chat models."""
         chat = sorted(self.chat[dialect_name].keys() - {"*"})
         return [*self.asr[dialect_name], *self.tts[dialect_name], *chat]
 
@@ -47,7 +47,7 @@ def read_catalog(config: Mapping[str, Any], settings: Settings) -> ModelCatalog:
 
     Args:
         config: ``configs/server.yaml``.
-        settings: whose ``--model`` and ``--price`` name further models.
+        settings: their ``--model`` and ``--price`` name further models.
     """
     asr = {name: _read_asr_models(get_dialect(name), config["dialects"].get(name, {}), settings) for name in DIALECTS}
     chat_names = [*settings.model, *settings.token_price]
@@ -63,7 +63,7 @@ def read_catalog(config: Mapping[str, Any], settings: Settings) -> ModelCatalog:
 
 
 def _read_asr_models(dialect: Dialect, known: Mapping[str, list[str]], settings: Settings) -> dict[str, frozenset[str]]:
-    """The dialect's models with their reply formats; where any model is taken, only those of ``--model``."""
+    """The dialect's models with their reply formats; ``--price`` adds models only where unknown ones are refused."""
     named = [*settings.model, *(settings.price if dialect.strict else ())]
     return {name: frozenset(formats) for name, formats in known.items()} | {
         name: dialect.formats for name in named if name not in known
@@ -73,14 +73,14 @@ def _read_asr_models(dialect: Dialect, known: Mapping[str, list[str]], settings:
 def _read_translation_models(
     models: Mapping[str, frozenset[str]], config: Mapping[str, Any], name: str
 ) -> dict[str, frozenset[str]]:
-    """Of the dialect's models those that translate; what was only named is taken to do so."""
+    """The dialect's models that translate; models that only an option names are taken to translate, too."""
     listed, translating = config["dialects"].get(name, {}), config["translations"].get(name, {})
     named = {model: formats for model, formats in models.items() if model not in listed}
     return {model: frozenset(formats) for model, formats in translating.items()} | named
 
 
 def _read_tts_models(known: Mapping[str, Mapping[str, Any]], settings: Settings) -> dict[str, ServedTtsModel]:
-    """The dialect's models that speak, and those of ``--model``."""
+    """The dialect's text-to-speech models, and those of ``--model``."""
     listed = {
         name: ServedTtsModel(frozenset(facts["formats"]), facts.get("rate"), facts.get("any_rate", False))
         for name, facts in known.items()
@@ -89,7 +89,7 @@ def _read_tts_models(known: Mapping[str, Mapping[str, Any]], settings: Settings)
 
 
 def _read_embedding_models(known: Mapping[str, int], settings: Settings) -> dict[str, int]:
-    """The dialect's models that embed, and those of ``--model`` and ``--price``."""
+    """The dialect's embedding models, and those of ``--model`` and ``--price``."""
     named = [*settings.model, *settings.price, *settings.token_price]
     listed = {name: size for name, size in known.items() if name != "*"}
     return dict.fromkeys(named, known.get("*", _DEFAULT_DIMENSIONS)) | listed

@@ -1,4 +1,4 @@
-"""Multipart forms, split by hand: a body of a few kilobytes costs microseconds, a large one stays in its file."""
+"""Our own parser of multipart forms: a few kilobytes take microseconds, and a large body stays in its file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ESCAPED = re.compile(r"\\([\"\\])")
 
 @dataclass(frozen=True, slots=True)
 class FilePart:
-    """A file part: its name as uploaded, and where its bytes lie in the body."""
+    """A file part: its uploaded name, and the range of its bytes in the body."""
 
     filename: str
     start: int
@@ -31,7 +31,7 @@ class FilePart:
 
 @dataclass(slots=True)
 class Form:
-    """Text fields in order, a list for each name; file parts by field name."""
+    """Text fields, a list of values for each name; file parts by field name; all part names in order."""
 
     fields: dict[str, list[str]] = field(default_factory=dict)
     files: dict[str, FilePart] = field(default_factory=dict)
@@ -51,7 +51,7 @@ def parse_form(body: Buffer, content_type: str) -> Form:
     """Split a ``multipart/form-data`` body.
 
     Raises:
-        ApiError: ``bad_value`` when it is no form, or a broken one.
+        ApiError: ``bad_value`` when the body is not a form, or is incomplete.
     """
     boundary = _BOUNDARY.search(content_type)
     if not content_type.lower().startswith("multipart/form-data") or boundary is None:
@@ -68,7 +68,7 @@ def parse_form(body: Buffer, content_type: str) -> Form:
 
 
 def _read_part(form: Form, body: Buffer, position: int, delimiter: bytes) -> int:
-    """Read the part after a boundary; the position of the next boundary."""
+    """Read the part after a boundary; return the position of the next boundary."""
     headers_end = body.find(b"\r\n\r\n", position, position + MAX_HEADER_BYTES)
     if headers_end < 0:
         raise ApiError("bad_value", "the multipart body is incomplete")

@@ -31,14 +31,14 @@ from mediamill.tasks.local.server.settings import DIALECTS, Settings
 from mediamill.tasks.local.tts_engines.registry import TTS_ENGINES, make_tts_engine
 
 _OTHER_ENGINES = ("bm25s", "hashing", "python", "drawing")
-"""Engines that rank, embed, run code and draw; every server has them, whatever transcribes and speaks."""
+"""Engines that rerank, embed, run code and generate images; every server has them, whatever ``--engine`` is."""
 
 
 def open_server_state(settings: Settings) -> ServerState:
-    """Everything requests share, from the settings and ``configs/server.yaml``.
+    """The state that all requests share, from the settings and ``configs/server.yaml``.
 
     Raises:
-        UsageError: for an unknown engine, one that is not installed, or fault rules that make no sense.
+        UsageError: for an unknown engine, one that is not installed, or invalid fault rules.
         StorageError: when the bill cannot be written.
     """
     with (FOLDER / "server.yaml").open(encoding="utf-8") as file:
@@ -66,7 +66,7 @@ def open_server_state(settings: Settings) -> ServerState:
 
 
 def _choose_asr_engine(engine: str) -> str:
-    """What transcribes beside an engine that only speaks, answers, or works on texts."""
+    """The engine that transcribes, for an engine that may only speak, answer prompts or process texts."""
     if engine in ASR_ENGINES or engine in ASR_ENGINE_ALIASES or ":" in engine:
         return engine
     if engine not in (*TTS_ENGINES, *CHAT_ENGINES, *_OTHER_ENGINES):

@@ -20,11 +20,11 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m)?")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
 _ENGINE_HELP = (
     "local (pocketsphinx transcribes; flite, espeak-ng or else tones speak), echo, whisper, flite, espeak-ng, tones, "
-    "or MODULE:CLASS, a class of yours that transcribes"
+    "or MODULE:CLASS, your own class that transcribes"
 )
 _PRICE_HELP = (
-    "US dollars a minute of audio that is transcribed, a million characters that are spoken, an image or a video that "
-    "is made, a search, or a session of an interpreter; IN/OUT a million tokens"
+    "US dollars per minute of transcribed audio, per million characters of speech, per image, video, search or "
+    "interpreter session; IN/OUT per million tokens"
 )
 _EPILOG = (
     "Paths: /v1 (see --dialect), /together/v1, /openai-api/v1, /groq/openai/v1 or /openai/v1 (Groq's own), "
@@ -34,14 +34,14 @@ _EPILOG = (
 
 
 class _ParsedValue(click.ParamType[Any]):
-    """An option's value that a function reads; its ValueError is what is wrong with it."""
+    """An option's value, parsed by a function; the message of its ValueError becomes the option's error."""
 
     def __init__(self, name: str, read: Callable[[str], Any]) -> None:
         self.name = name
         self._read = read
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The value; one that is no text is a default, and stays as it is."""
+        """Parse a text; a value that is not a text is a default and stays as it is."""
         if not isinstance(value, str):
             return value
         try:
@@ -107,13 +107,13 @@ def _add_serving_options(command: F) -> F:
         ),
         click.option("--whisper-model", metavar="NAME", help="weights of the whisper engine"),
         click.option(
-            "--workers", type=int, default=os.cpu_count() or 1, help="processes of the engine (default: one a core)"
+            "--workers", type=int, default=os.cpu_count() or 1, help="processes of the engine (default: one per core)"
         ),
         click.option(
             "--dialect",
             type=click.Choice(DIALECTS),
             default="local",
-            help="whose wire format /v1 speaks (default: a superset)",
+            help="wire format of /v1 (default: a superset)",
         ),
         click.option("--engine", default="local", show_default=True, help=_ENGINE_HELP),
         click.option("--port", type=int, default=8765, show_default=True, help="port; 0 takes any free one"),
@@ -126,26 +126,28 @@ def _add_serving_options(command: F) -> F:
 def _add_limit_options(command: F) -> F:
     for option in (
         click.option("--faults", type=_FILE, metavar="FILE", help="JSON list of rules: which requests break, and how"),
-        click.option("--seed", type=int, default=0, show_default=True, help="of --fail and --latency"),
+        click.option("--seed", type=int, default=0, show_default=True, help="random seed of --fail and --latency"),
         click.option(
             "--fail",
             type=_ParsedValue("SHARE", _parse_share),
             default=0.0,
             help="share of requests that get a 500, 503 or 429",
         ),
-        click.option("--burst", type=_NUMBER, help="requests that may come at once (default: one second's worth)"),
+        click.option("--burst", type=_NUMBER, help="requests that may arrive at once (default: those of one second)"),
         click.option(
             "--limiter",
             type=click.Choice(["bucket", "window"]),
             default="bucket",
             help="token bucket (default) or fixed window",
         ),
-        click.option("--audio-per-hour", type=_ParsedValue("SECONDS", _parse_positive), help="audio-seconds an hour"),
-        click.option("--rpd", type=_NUMBER, help="requests a day, shown in Groq's headers"),
-        click.option("--tpm", type=_NUMBER, help="tokens a minute; a second of audio is ten"),
-        click.option("--rpm", type=_NUMBER, help="requests a minute"),
         click.option(
-            "--latency", type=_TIME_RANGE, default=(0.0, 0.0), help="least time to an answer: 300ms, 100ms..2s"
+            "--audio-per-hour", type=_ParsedValue("SECONDS", _parse_positive), help="seconds of audio per hour"
+        ),
+        click.option("--rpd", type=_NUMBER, help="requests per day, shown in Groq's headers"),
+        click.option("--tpm", type=_NUMBER, help="tokens per minute; a second of audio counts as ten"),
+        click.option("--rpm", type=_NUMBER, help="requests per minute"),
+        click.option(
+            "--latency", type=_TIME_RANGE, default=(0.0, 0.0), help="minimum time to a reply: 300ms, 100ms..2s"
         ),
     ):
         command = option(command)
@@ -154,22 +156,29 @@ def _add_limit_options(command: F) -> F:
 
 def _add_provider_options(command: F) -> F:
     for option in (
-        click.option("--url-host", multiple=True, metavar="HOST", help="host[:port] that URLs may name; * for any"),
+        click.option(
+            "--url-host", multiple=True, metavar="HOST", help="host[:port] whose URLs may be fetched; * for any"
+        ),
         click.option(
             "--stream-shape",
             type=click.Choice(_STREAM_SHAPES),
-            help="of streamed speech (default: the provider's)",
+            help="event format of streamed speech (default: the provider's)",
         ),
-        click.option("--link-seconds", type=_NUMBER, default=3600.0, help="life of a link (default: 3600)"),
+        click.option(
+            "--link-seconds",
+            type=_NUMBER,
+            default=3600.0,
+            help="seconds for which a link to a file works (default: 3600)",
+        ),
         click.option(
             "--job-seconds",
             type=_TIME_RANGE,
             default=(0.0, 0.2),
-            help="from a video's creation to its end: 2s, 1s..3s (default: 0..0.2)",
+            help="time from a video job's creation to its end: 2s, 1s..3s (default: 0..0.2)",
         ),
-        click.option("--session-seconds", type=_TIME, default=1800.0, help="how long its session lives"),
-        click.option("--cell-seconds", type=_TIME, default=60.0, help="longest a cell of code may run"),
-        click.option("--model", multiple=True, metavar="ID", help="a model that exists besides the usual ones"),
+        click.option("--session-seconds", type=_TIME, default=1800.0, help="how long an interpreter session lives"),
+        click.option("--cell-seconds", type=_TIME, default=60.0, help="longest time a code cell may run"),
+        click.option("--model", multiple=True, metavar="ID", help="a further model that exists"),
         click.option("--max-seconds", type=_NUMBER, help="longest recording (default: the provider's)"),
         click.option("--max-bytes", type=int, metavar="N", help="largest upload (default: the provider's)"),
     ):
@@ -179,10 +188,13 @@ def _add_provider_options(command: F) -> F:
 
 def _add_bill_options(command: F) -> F:
     for option in (
-        click.option("--key-env", metavar="NAME", help="demand the token that is in this environment variable"),
+        click.option("--key-env", metavar="NAME", help="require the token in this environment variable"),
         click.option("--require-key", is_flag=True, help="answer 401 to requests without a bearer token"),
         click.option(
-            "--bill-file", type=_FILE, metavar="FILE", help="append the bill to it, and start with what is in it"
+            "--bill-file",
+            type=_FILE,
+            metavar="FILE",
+            help="append the bill to this file, and start with the calls in it",
         ),
         click.option("--price", type=_ParsedValue("MODEL=USD", _parse_price), multiple=True, help=_PRICE_HELP),
     ):

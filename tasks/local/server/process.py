@@ -1,4 +1,4 @@
-"""The server's process: start, tell that it is ready, serve, end."""
+"""The server's process: start, report that it is ready, serve, end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SHUTDOWN_SECONDS = 0.5
 
 
 def run_server(settings: Settings) -> int:
-    """Serve until told to stop; the exit code."""
+    """Serve until a signal or the parent's end; return the exit code."""
     logging.basicConfig(format="%(message)s", level=logging.CRITICAL if settings.quiet else logging.ERROR)
     try:
         return asyncio.run(serve(settings))
@@ -32,7 +32,7 @@ async def serve(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT, or until the parent has ended.
 
     Raises:
-        UsageError: when the settings cannot be served: unknown engine, port in use.
+        UsageError: when the server cannot start with these settings: unknown engine, port in use.
     """
     from aiohttp import web
 
@@ -71,7 +71,7 @@ def _format_origin(host: str, port: int) -> str:
 
 
 def _end_on_signals(settings: Settings, ended: asyncio.Future[int]) -> None:
-    """End on signals, and with a parent: its pipe is closed, or its process is gone."""
+    """End on signals; a child also ends when its parent's pipe is closed or its parent's process is gone."""
 
     def end(code: int) -> None:
         if not ended.done():
@@ -83,11 +83,11 @@ def _end_on_signals(settings: Settings, ended: asyncio.Future[int]) -> None:
         loop.add_signal_handler(signal.SIGTERM, end, 143)
         return
     loop.add_signal_handler(signal.SIGTERM, end, 0)
-    # Ctrl-C reaches the whole process group, and the parent still has answers to collect.
+    # Ctrl-C reaches the whole process group, and the parent still waits for replies.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     loop.add_reader(sys.stdin.fileno(), _end_on_closed_pipe, sys.stdin.fileno(), end)
     if hasattr(os, "pidfd_open"):
-        # A process the parent forked may hold the pipe open for longer than the parent lives.
+        # A process that the parent forked may keep the pipe open after the parent has ended.
         loop.add_reader(os.pidfd_open(settings.parent), end, 0)
 
 
@@ -97,7 +97,7 @@ def _end_on_closed_pipe(pipe: int, end: object) -> None:
 
 
 def _print_ready(settings: Settings, origin: str, engine: str) -> None:
-    """One line: for a parent JSON, for a person a sentence."""
+    """Print one line: JSON for a parent, a sentence for a person."""
     if settings.parent is not None:
         _print_line(json.dumps({"ready": True, "origin": origin, "engine": engine, "pid": os.getpid()}))
     elif not settings.quiet:

@@ -1,4 +1,4 @@
-"""Rate limits that really limit, told in each provider's own headers."""
+"""Rate limits that are enforced, and reported in each provider's own headers."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from mediamill.tasks.local.server.api_error import ApiError, ErrorKind
 from mediamill.tasks.local.server.dialects import Dialect
 
 TOKENS_PER_SECOND = 10
-"""Tokens that a second of audio counts as."""
+"""Tokens that are counted for a second of audio."""
 
 _ROUNDING_TOLERANCE = 1e-9
 
 
 class Gauge(Protocol):
-    """How much may still be used. ``left`` may be negative: a recording's length is known only afterwards."""
+    """What remains of a limit. It may be negative: a recording's length is known only afterwards."""
 
     limit: float
 
     def remaining(self) -> float:
-        """What remains now."""
+        """What remains now, in units of the limit."""
         ...
 
     def take(self, amount: float) -> None:
-        """Take it, available or not."""
+        """Take an amount, available or not."""
         ...
 
     def seconds_until_one(self) -> float:
-        """Seconds until one unit is there."""
+        """Seconds until one unit is available."""
         ...
 
     def seconds_until_full(self) -> float:
-        """Seconds until all of it is there again."""
+        """Seconds until the whole limit is available again."""
         ...
 
 
@@ -61,7 +61,7 @@ class TokenBucket:
         self._remaining = self.remaining() - amount
 
     def seconds_until_one(self) -> float:
-        """Seconds until one unit has dripped in."""
+        """Seconds until the bucket holds one unit."""
         return max(0.0, 1 - self.remaining()) / self._rate
 
     def seconds_until_full(self) -> float:
@@ -70,7 +70,7 @@ class TokenBucket:
 
 
 class FixedWindow:
-    """``limit`` in each period, counted anew when it ends; debts are carried over."""
+    """``limit`` in each period; what was used beyond it is carried over into the next one."""
 
     def __init__(self, limit: float, period: float, clock: Callable[[], float]) -> None:
         self.limit = limit
@@ -130,7 +130,7 @@ class RateLimiter:
         self._audio = self._make_gauge(settings.audio_per_hour, 3600, settings.audio_per_hour or 0)
 
     def admit(self) -> None:
-        """Let one request in.
+        """Admit one request.
 
         Raises:
             ApiError: when a limit is used up; such a request is not counted.
@@ -151,19 +151,19 @@ class RateLimiter:
                 gauge.take(1)
 
     def charge_audio(self, seconds: float) -> None:
-        """Count a recording that was heard."""
+        """Count a transcribed recording."""
         if self._tokens is not None:
             self._tokens.take(math.ceil(seconds * TOKENS_PER_SECOND))
         if self._audio is not None:
             self._audio.take(seconds)
 
     def charge_tokens(self, tokens: int) -> None:
-        """Count a prompt and its answer."""
+        """Count the tokens of a prompt and its answer."""
         if self._tokens is not None:
             self._tokens.take(tokens)
 
     def build_headers(self, dialect: Dialect, api_error: ApiError | None) -> dict[str, str]:
-        """What a reply tells about the limits, in the provider's own headers."""
+        """The headers in which the provider reports its limits."""
         if dialect.name == "compatible":
             return {}
         if dialect.name == "together":
@@ -180,7 +180,7 @@ class RateLimiter:
         return headers
 
     def _build_together_headers(self) -> dict[str, str]:
-        """Limits a second; the reset is the seconds to wait."""
+        """Limits per second; the reset is the seconds to wait."""
         headers: dict[str, str] = {}
         for name, gauge in (("ratelimit", self._requests), ("tokenlimit", self._tokens)):
             if gauge is None:

@@ -1,4 +1,4 @@
-"""Sockets: the handshake, the bill and the faults that every conversation shares."""
+"""Realtime sessions on websockets: the handshake, the bill and the faults that all of them share."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ MAX_MESSAGE_BYTES = 4 * 2**20
 
 
 class SessionClosed(Exception):
-    """The conversation is over, from whichever side."""
+    """The session is over; either side has closed it."""
 
 
 @dataclass(slots=True)
 class RealtimeSession:
-    """A conversation. Each commit is a call of its own on the bill, the first one begun with the handshake."""
+    """A session. Each commit is a call of its own on the bill; the first call begins with the handshake."""
 
     state: ServerState
     context: RequestContext
@@ -48,11 +48,11 @@ class RealtimeSession:
 
     @property
     def query(self) -> Any:
-        """The settings in the URL."""
+        """The settings in the URL's query."""
         return self.context.request.query
 
     def next_item_id(self) -> str:
-        """A name for the next item."""
+        """The id of the next item."""
         self._n_items += 1
         return f"item_{self._n_items}"
 
@@ -62,7 +62,7 @@ class RealtimeSession:
             await self.socket.send_str(orjson.dumps({"type": kind, **fields}).decode())
 
     async def receive_messages(self) -> Any:
-        """What the client says: JSON objects and, where the wire has them, bytes.
+        """The client's messages: JSON objects, and bytes where the wire format has binary frames.
 
         Yields:
             A decoded message, or bytes.
@@ -81,7 +81,7 @@ class RealtimeSession:
                 yield payload
 
     def record_commit(self, content: bytes, *extra: Any) -> None:
-        """A commit: its content's hash and that of everything else that was asked for, on the call's line."""
+        """Record a commit on the call: the hash of its content, and that of all other settings."""
         call = self.context.call
         if self.settled:
             call = self.context.call = self.state.bill.begin(self.context.request.path)
@@ -92,28 +92,28 @@ class RealtimeSession:
         call.params_sha256 = hashlib.sha256(orjson.dumps(params)).hexdigest()
 
     def settle(self, status: int = SWITCHING_PROTOCOLS) -> None:
-        """Enter the call, just before its answer goes out."""
+        """Enter the call in the bill, just before its reply is sent."""
         if not self.settled:
             self.settled = True
             self.state.bill.settle(self.context.call, status)
             self.state.bill.end()
 
     def take_fault(self) -> Fault | None:
-        """The fault for this commit; it strikes once."""
+        """The fault for this commit; it is applied once."""
         fault, self.fault = self.fault, None
         if fault is not None:
             self.context.call.fault = fault.kind
         return fault
 
     async def apply_fault(self, fault: Fault, failure_type: str) -> None:
-        """Break the conversation in the fault's way; what was worked out is already charged.
+        """Break the session as the fault says; what was computed is already charged.
 
         Args:
-            fault: a kind that shows on a socket.
-            failure_type: the name of the wire's own failure message.
+            fault: of a kind that exists on sockets.
+            failure_type: the ``type`` of the wire format's failure message.
 
         Raises:
-            SessionClosed: for all kinds that end it.
+            SessionClosed: for all kinds that end the session.
         """
         self.settle(
             0 if fault.kind in ("close", "reset_mid_body", "short_body", "socket_silence") else SWITCHING_PROTOCOLS
@@ -164,15 +164,15 @@ async def serve_session(
     run: RunSession,
     headers: Mapping[str, str] | None = None,
 ) -> web.StreamResponse:
-    """Answer a handshake and hold the conversation.
+    """Answer a handshake and run the session.
 
     Args:
-        state: what all requests share.
+        state: the server's state.
         request: the handshake.
-        dialect: whose wire.
-        check_settings: refuses settings that make no sense.
-        run: carries the conversation out.
-        headers: more of the handshake's reply.
+        dialect: the wire format.
+        check_settings: refuses invalid settings with an ``ApiError``.
+        run: exchanges the session's messages.
+        headers: further headers of the handshake's reply.
     """
     context = RequestContext(request, dialect, state.bill.begin(request.path))
     context.call.model, context.call.key_seen = request.query.get("model"), bool(read_bearer_token(request))

@@ -24,7 +24,7 @@ MAX_MEMORY_BYTES = 1024 * 1024
 
 @dataclass(slots=True)
 class RequestBody:
-    """A whole request body, with what must be cleaned up after it."""
+    """A complete request body, and the files and maps to close after it."""
 
     data: Buffer = b""
     cleanup: ExitStack = field(default_factory=ExitStack)
@@ -36,7 +36,7 @@ class RequestBody:
         self.cleanup.close()
 
     def sha256(self) -> str:
-        """Of the body as it came."""
+        """SHA-256 of the body as received."""
         return hashlib.sha256(self.data).hexdigest()
 
     def parse_json(self) -> Any:
@@ -52,7 +52,7 @@ class RequestBody:
             raise ApiError("bad_value", "We could not parse the JSON body of your request.") from None
 
     def extract_audio(self, part: FilePart) -> Audio:
-        """A file part, cut out: bytes when small, a file of its own when large."""
+        """Copy a file part: bytes when it is small, a file of its own when it is large."""
         view = memoryview(self.data)
         try:
             return self._copy_audio(view[part.start : part.end], part.filename)

@@ -1,4 +1,4 @@
-"""Which path is answered by what."""
+"""The routes: which endpoint answers which path."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ PREFIXES: Mapping[str, str] = {
     "/xai/v1": "xai",
     "/cohere/v1": "cohere",
 }
-"""Which dialect is spoken under which path; ``/v1`` speaks the one chosen by ``--dialect``."""
+"""The dialect of each path; ``/v1`` has the one chosen by ``--dialect``."""
 
 _SPEECH_PATHS: Mapping[str, tuple[str, str, str]] = {
     "": ("/audio/transcriptions", "/audio/speech", "/voices"),
     "xai": ("/stt", "/tts", "/tts/voices"),
 }
-"""Where a dialect transcribes, speaks and lists its voices (provider docs); the first line is everybody else's."""
+"""A dialect's paths for transcription, speech and its list of voices (provider docs); '' is for all others."""
 
 _ASR_SOCKET_PATHS: Mapping[str, str] = {
     "together": "/realtime",
@@ -53,7 +53,7 @@ _ASR_SOCKET_PATHS: Mapping[str, str] = {
     "compatible": "/realtime",
     "xai": "/stt",
 }
-"""Where a dialect transcribes on a socket (provider docs)."""
+"""A dialect's path for transcription on a socket (provider docs)."""
 
 _RERANK_PATHS: Mapping[str, Mapping[str, RerankApi]] = {
     "local": {"/v1/rerank": "vllm"},
@@ -61,11 +61,11 @@ _RERANK_PATHS: Mapping[str, Mapping[str, RerankApi]] = {
     "cohere": {"/v1/rerank": "cohere-v1", "/v2/rerank": "cohere"},
     "compatible": {"/v1/rerank": "vllm", "/v2/rerank": "vllm", "/rerank": "tei"},
 }
-"""Where a dialect ranks, beside its ``/v1``, and in whose spelling (provider docs)."""
+"""A dialect's paths for reranking, beside its ``/v1``, each with its API style (provider docs)."""
 
 
 def make_app(state: ServerState) -> web.Application:
-    """The application: all routes of all dialects, and the endpoints the server has for itself."""
+    """The application: all routes of all dialects, and the server's own endpoints."""
     paid_routes: dict[web.AbstractRoute, PaidRoute] = {}
     app = web.Application(
         middlewares=[make_error_middleware(partial(_find_dialect, state)), make_billing_middleware(state, paid_routes)]
@@ -90,7 +90,7 @@ def _find_dialect(state: ServerState, path: str) -> Dialect:
 
 
 def _v2_prefix(prefix: str) -> str:
-    """The second version's prefix beside the first's."""
+    """The prefix of version 2 beside that of version 1."""
     return prefix.removesuffix("/v1") + "/v2"
 
 
@@ -105,16 +105,16 @@ class _Routes:
         self._paid_routes = paid_routes
 
     def add(self, method: str, path: str, handler: Callable[..., Awaitable[web.StreamResponse]], **kwargs: Any) -> None:
-        """A route that is not billed; ``handler`` takes the server's state, the request and ``more``."""
+        """Add a route that is not billed; ``handler`` takes the server's state, the request and ``kwargs``."""
         self._router.add_route(method, path, partial(handler, self._state, **kwargs))
 
     def add_paid(self, path: str, endpoint: PaidEndpoint[Any], dialect: Dialect) -> None:
-        """A route that is billed."""
+        """Add a billed route."""
         route = PaidRoute(self._state, endpoint, dialect)
         self._paid_routes[self._router.add_route("POST", path, route.answer)] = route
 
     def add_dialect(self, prefix: str, dialect: Dialect) -> None:
-        """All that one provider offers."""
+        """Add all routes of a provider."""
         self._add_text_routes(prefix, dialect)
         if dialect.name == "cohere":
             return
@@ -127,7 +127,7 @@ class _Routes:
             self._add_media_routes(prefix, dialect)
 
     def _add_text_routes(self, prefix: str, dialect: Dialect) -> None:
-        """Where texts are ranked, embedded and run."""
+        """Add the routes for reranking, embeddings and the code interpreter."""
         root = prefix.removesuffix("/v1")
         for path, api in _RERANK_PATHS.get(dialect.name, {}).items():
             self.add_paid(root + path, make_rerank_endpoint(api), dialect)
@@ -139,7 +139,7 @@ class _Routes:
                 self.add("GET", f"{folder}/tci/sessions", list_sessions)
 
     def _add_speech_routes(self, prefix: str, dialect: Dialect) -> None:
-        """Where recordings are transcribed and texts spoken."""
+        """Add the routes for transcription, translation and speech."""
         asr, tts, voices = _SPEECH_PATHS.get(dialect.name, _SPEECH_PATHS[""])
         self.add_paid(prefix + asr, TRANSCRIPTIONS, dialect)
         if dialect.name != "xai":
@@ -152,7 +152,7 @@ class _Routes:
             self.add("GET", f"{prefix}{tts}/websocket", serve_realtime_tts, dialect=dialect)
 
     def _add_media_routes(self, prefix: str, dialect: Dialect) -> None:
-        """Where images and videos are made, polled and fetched."""
+        """Add the routes that generate, poll and download images and videos."""
         self.add_paid(f"{prefix}/images/generations", IMAGES, dialect)
         folders = [f"{prefix}/videos"]
         if dialect.name in ("together", "local"):

@@ -1,4 +1,4 @@
-"""What all requests share, and what is known of one request on its way."""
+"""The state that all requests share, and the context of one request."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from mediamill.tasks.local.tts_engines.base import TtsEngine
 if TYPE_CHECKING:
     from aiohttp import web
 
-_ID_RNG = random.Random()  # noqa: S311 - they tell requests apart and guard nothing; the system's own bits cost a call each
+_ID_RNG = random.Random()  # noqa: S311 - ids only tell requests apart; the system's random bits cost a call each
 
 
 @dataclass(slots=True)
 class ServerState:
-    """What all requests share.
+    """The state that all requests share.
 
     Attributes:
-        catalog: the models each dialect knows.
+        catalog: the known models of each dialect.
         rng: decides random failures and latencies, in order of arrival.
-        interpreters: sessions in which code runs.
+        interpreters: sessions of the code interpreter.
         generation: jobs and files of images and videos.
-        rules: which requests break, and how.
+        fault_rules: which requests break, and how.
     """
 
     settings: Settings
@@ -51,7 +51,7 @@ class ServerState:
     fault_rules: list[FaultRule] = field(default_factory=list)
 
     def reset(self) -> None:
-        """Forget the bill, the jobs and the fault rules; limits start unused and random numbers anew."""
+        """Clear the bill, the jobs and the fault rules; limits start unused, and the random numbers from the seed."""
         self.bill.reset()
         self.generation.jobs.reset()
         self.fault_rules = []
@@ -59,7 +59,7 @@ class ServerState:
         self.limiter = RateLimiter(self.limiter.settings, asyncio.get_running_loop().time)
 
     def stop_engines(self) -> None:
-        """End everything that works for requests, with its processes and files."""
+        """End the engines, interpreter sessions and jobs, with their processes and files."""
         self.asr_engine.close()
         self.interpreters.close()
         self.generation.close()
@@ -67,13 +67,13 @@ class ServerState:
 
 @dataclass(slots=True)
 class RequestContext:
-    """One request on its way: whose dialect it speaks, its entry in the bill, the fault it meets.
+    """One request: its dialect, its entry in the bill, the fault that breaks it.
 
     Attributes:
-        body: of a request to a paid route, once it is read.
-        filename: of the upload, for fault rules.
-        fault: what breaks the reply; None for nothing.
-        arrived: by the event loop's clock, in seconds.
+        body: the body of a request to a paid route, once it is read.
+        filename: the upload's name, for fault rules.
+        fault: breaks the reply; None when nothing does.
+        arrived_at: seconds by the event loop's clock.
     """
 
     request: web.BaseRequest
@@ -87,5 +87,5 @@ class RequestContext:
 
     @property
     def is_charged(self) -> bool:
-        """The reply is charged, as a provider would, unless the fault says otherwise."""
+        """The reply is charged, as a provider would charge it, unless the fault says otherwise."""
         return self.fault is None or self.fault.billed is not False

@@ -1,4 +1,4 @@
-"""How the server behaves, as one value."""
+"""The server's settings, as one value."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 DIALECTS = ("local", "together", "openai", "groq", "compatible", "xai")
-"""What ``/v1`` may speak."""
+"""The dialects that ``/v1`` may have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How the server behaves; the options of ``mediamill serve`` say what each means. Times are in seconds."""
+    """The server's settings; the help of ``mediamill serve`` says what each means. Times are in seconds."""
 
     host: str
     port: int
@@ -52,7 +52,7 @@ class Settings:
 
 
 def make_settings(params: Mapping[str, Any]) -> Settings:
-    """Settings from the command's parsed options; prices come apart into those of things and of tokens."""
+    """Settings from the command's parsed options; prices are split into those per unit and those per token."""
     prices = dict(params["price"])
     unit_prices = {model: price for model, price in prices.items() if isinstance(price, Decimal)}
     token_prices = {model: price for model, price in prices.items() if isinstance(price, tuple)}

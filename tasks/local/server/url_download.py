@@ -1,4 +1,4 @@
-"""Audio by URL, from the hosts the server was told it may ask."""
+"""Downloads of media by URL, from the hosts that ``--url-host`` allows."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _BLOCK_BYTES = 1 << 16
 
 
 async def download(url: str, allowed_hosts: Collection[str], max_bytes: int, cleanup: ExitStack) -> Audio:
-    """Download a recording into a file that ``cleanup`` removes.
+    """Download a file; ``cleanup`` removes it.
 
     Args:
         url: http or https.
-        allowed_hosts: ``host`` or ``host:port`` that may be asked; ``*`` stands for any.
+        allowed_hosts: ``host`` or ``host:port`` from which files may be fetched; ``*`` stands for any.
         max_bytes: largest file.
-        cleanup: owns the file.
+        cleanup: removes the file when it closes.
 
     Raises:
-        ApiError: when it may not be asked, does not answer 200, or is too large.
+        ApiError: when the host is not allowed or does not answer 200, or when the file is too large.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
