@@ -195,7 +195,7 @@ class EngineCapabilityContext:
         )
         try:
             download = await self._engine.client.download(
-                url, path, max_bytes=max_bytes, deadline=_MAX_DOWNLOAD_SECONDS, allow_hosts=allowed_hosts
+                url, path, max_bytes=max_bytes, timeout_seconds=_MAX_DOWNLOAD_SECONDS, allow_hosts=allowed_hosts
             )
             yield Media(path, download.sha256, download.size)
         finally:
@@ -225,7 +225,7 @@ class EngineCapabilityContext:
             item.location or "",
             destination,
             max_bytes=_MAX_DOWNLOAD_BYTES,
-            deadline=_MAX_DOWNLOAD_SECONDS,
+            timeout_seconds=_MAX_DOWNLOAD_SECONDS,
             allow_hosts=self._allowed_hosts,
         )
         return Media(destination, download.sha256, download.size)

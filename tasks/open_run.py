@@ -157,7 +157,7 @@ def _create_context(
         run_id=run_id,
         out_id=journal.out_id,
         key=os.environ.get(provider.endpoint.key_env) if provider.endpoint.key_env else None,
-        deadline=job.deadline,
+        timeout=job.deadline,
     )
     scratch = out / ".tmp" / "scratch"
     scratch.mkdir(parents=True, exist_ok=True)

@@ -191,7 +191,7 @@ async def _run_capability(context: RunContext, item: Item) -> Outcome:
     answers: list[Answer] = []
 
     async def call(ask: Ask) -> Answer:
-        answer = await context.caller(ask, known=item.lost_request_key is not None)
+        answer = await context.caller(ask, journal_only=item.lost_request_key is not None)
         answers.append(replace(answer, data=None))  # what it cost is told at the end; its data may be large
         return answer
 

@@ -113,7 +113,9 @@ def fetch_json(provider: str, base_url: str | None, path: str) -> Any:
     key = os.environ.get(adapter.endpoint.key_env) if adapter.endpoint.key_env else None
     request = Request("GET", f"{adapter.endpoint.api}{path}")
     try:
-        reply = engine.submit(engine.client.send(adapter.endpoint.origin, request, key=key, deadline=30)).result()
+        reply = engine.submit(
+            engine.client.send(adapter.endpoint.origin, request, key=key, timeout_seconds=30)
+        ).result()
     except TransportError as error:
         raise ProviderDown(f"{provider} does not answer: {error.message}", hint="check the network") from None
     problem = adapter.classify(reply)

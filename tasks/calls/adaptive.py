@@ -1,7 +1,7 @@
-"""How fast and how many at once, learned from what the server refuses.
+"""Adaptive limits: the request rate and the concurrency, learned from what the server refuses.
 
-Both sides work like TCP on a link of unknown width: a little more while all is well, less when refused. How
-much less is told by the refusals themselves: one after n requests means the pace was about 1/n too fast.
+Both work like TCP on a link of unknown width: a little more while all is well, less after a refusal. How much less
+follows from the refusals themselves: one after n requests means that the pace was about 1/n too fast.
 """
 
 from __future__ import annotations
@@ -12,53 +12,54 @@ from typing import Any
 _STATED_MARGIN = 0.985
 """Share of a stated limit that is used: clocks differ and requests bunch on their way."""
 _MEASURED_MARGIN = 0.97
+"""Share of a measured limit that is used."""
 _MIN_CUT = 0.02
 _CUT_SHARE = 0.7
-"""Share of the estimated excess that one refusal takes away; less than all of it, so that it never undershoots."""
+"""Share of the estimated excess that one refusal takes away: less than all of it, so that it never undershoots."""
 _CYCLE_REQUESTS = 330.0
 _CYCLE_SECONDS = 15.0
 _CYCLE_PAUSES = 50.0
 _HOLD_SHARE = 0.3
 _STEP_SHARE = 0.03
 _ACCELERATION = 5.0
-"""After a refusal the pace holds for a share of the cycle; then it grows, first by _STEP a cycle and the
-faster the further it gets: twice the pace after about 1.3 cycles, for limits that were raised."""
+"""After a refusal the pace stays for ``_HOLD_SHARE`` of a cycle. Then it grows, first by ``_STEP_SHARE`` a cycle, and
+faster the further it gets: to twice the pace after about 1.3 cycles, for limits that were raised."""
 _STATED_LIMIT_SECONDS = 22.0
-"""Seconds for which a stated limit caps the pace, unless it is stated again; some state it in refusals only."""
+"""Seconds for which a stated limit caps the pace, unless it is stated again. Some servers state it in refusals only."""
 _MAX_STEP = 0.15
 _MIN_PACE = 1 / 60
 _MAX_BACKOFF_SECONDS = 15.0
 _FIRST_BACKOFF_SECONDS = 0.03125
 _MIN_MEASURED_REQUESTS = 16
-"""Requests that must have been taken before their rate is believed."""
+"""Accepted requests from which a rate is measured."""
 _MAX_SHORT_PAUSE_SECONDS = 3.0
-"""Pauses below this many seconds waste some of the server's rate; longer ones wait for a window's end."""
+"""Pauses below this many seconds waste some of the server's rate; longer ones wait for the end of a window."""
 _MIN_LONG_BLOCK_SECONDS = 1.5
 _MAX_MEASURED_SECONDS = 150.0
 _MINUTE_SECONDS = 60.0
 _MIN_TAKEN_SHARE = 0.45
-"""Share of what was taken in the last whole minute below which refusals do not push the pace."""
+"""Refusals do not lower the pace below this share of the rate that was accepted in the last whole minute."""
 
 
 @dataclass(slots=True)
 class _RequestCount:
-    """Requests from number ``first`` on, sent since ``began``, and how many of them were refused."""
+    """Requests from number ``first`` on, sent since ``began_at``, and how many of them were refused."""
 
     began_at: float
     first: int
     refused: int = 0
 
     def measure_rate(self, end: int, now: float) -> float | None:
-        """Taken a second, up to number ``end``; None when too few to tell, or from too long ago."""
+        """Accepted requests per second up to number ``end``; None when they are too few, or from too long ago."""
         taken, seconds = end - self.first - self.refused, now - self.began_at
         return taken / seconds if taken >= _MIN_MEASURED_REQUESTS and 1.0 <= seconds <= _MAX_MEASURED_SECONDS else None
 
 
 class AdaptiveRate:
-    """Requests per second that the server was found to take; ``pace`` None until it has refused or stated one.
+    """Requests per second that the server accepts. ``pace`` is None until it has refused a request or stated a limit.
 
-    A limit that only refusals tell of is found by being refused: below ten requests a second, or counted by
-    the minute, finding a raised one takes some hundreds of requests. State such limits in the configuration.
+    A limit that shows in refusals only is found by being refused. Below ten requests a second, or where it is counted
+    by the minute, it takes some hundreds of requests to notice that it was raised: configure such limits.
     """
 
     def __init__(self) -> None:
@@ -67,12 +68,12 @@ class AdaptiveRate:
         self._paced_since_refusal = 0  # requests held back by the pace since the last refusal
         self.stated_limit: float | None = None
         self._stated_until = float("-inf")
-        self._last_short_pause = 0.0  # the last short pause that was asked for: dear pauses make rare probes
-        self._refusals_in_a_row = 0  # refusals in a row with nothing taken in between
+        self._last_short_pause = 0.0  # seconds the server last wanted, when short: the longer, the rarer the probes
+        self._refusals_in_a_row = 0  # with no accepted request in between
         self._epoch = 0  # requests numbered below this were sent before the last refusal was known
         self._cycle_count = _RequestCount(0.0, 0)  # since the last measurement
         self._minute_count = _RequestCount(0.0, 0)
-        self._taken_per_second = 0.0  # a second, in the last whole minute
+        self._taken_per_second = 0.0  # accepted in the last whole minute
         self._is_unmeasured = True  # nothing was measured yet
         self._refused_at = 0.0  # when the last refusal was known
         self._resumed_at: float | None = None  # when the first request after it went out
@@ -81,7 +82,7 @@ class AdaptiveRate:
         self._second_counts = (0.0, 0, 0)  # start of this second, requests in it, in the one before
 
     def state_limit(self, per_second: float, now: float) -> None:
-        """The server said its limit: from here the pace grows again, no further than that for a while."""
+        """Take over a limit the server stated: the pace starts from there and stays below it for a while."""
         stated_before = now < self._stated_until and per_second == self.stated_limit
         self.stated_limit = per_second
         self._stated_until = now + max(_STATED_LIMIT_SECONDS, _CYCLE_REQUESTS / 3 / per_second)
@@ -89,7 +90,7 @@ class AdaptiveRate:
             self._set_pace(per_second * _STATED_MARGIN)
 
     def record_sent(self, number: int, now: float, *, paced: bool) -> None:
-        """Count a request that goes out; grow when the pace was what held it back."""
+        """Count a request that goes out; raise the pace when the pace was what held it back."""
         start, current, before = self._second_counts
         if now - start >= 1.0:
             self._second_counts = (now, 1, current if now - start < 2.0 else 0)  # noqa: PLR2004 - the second before
@@ -112,9 +113,10 @@ class AdaptiveRate:
         self._paced_since_refusal = 0
 
     def _measure_limit(self, now: float) -> None:
-        """Once a refusal would have come back: after a long block, what was taken since the one before is the limit.
+        """Measure the limit after a long block: the rate that was accepted since the block before.
 
-        A quota for a minute that is used up early blocks the rest of the minute, however fast it was used.
+        It waits until a refusal of the first request after the block would have come back. A quota for a minute that
+        is used up early blocks the rest of the minute, however fast it was used.
         """
         if self._resumed_at is None:
             self._resumed_at = now
@@ -136,7 +138,7 @@ class AdaptiveRate:
         cycle = max(_CYCLE_REQUESTS, _CYCLE_SECONDS * pace, _CYCLE_PAUSES * self._last_short_pause * pace)
         trusted = self._trusted_limit(now)
         if trusted is not None and pace < trusted:
-            cycle /= 10  # the way back to what is known to be allowed
+            cycle /= 10  # faster, back to what is known to be allowed
         elif self._paced_since_refusal < _HOLD_SHARE * cycle:
             return
         step = (_STEP_SHARE + _ACCELERATION * max(0.0, pace / self._base_pace - 1)) / cycle
@@ -144,19 +146,22 @@ class AdaptiveRate:
         self.pace = min(pace, trusted or pace)
 
     def record_refusal(
-        self, number: int, next_number: int, sent: float, now: float, hint: float | None, *, paced: bool
+        self, number: int, next_number: int, sent_at: float, now: float, hint: float | None, *, paced: bool
     ) -> float:
-        """The server refused a request for its rate; seconds during which nothing is sent.
+        """Take in that the server refused a request for its rate.
 
         Args:
-            number: of the request.
-            next_number: what the next request will have.
-            sent: when it went out.
-            now: when it came back.
-            hint: seconds the server asked to wait.
+            number: the request's number.
+            next_number: the number of the next request.
+            sent_at: when the request went out.
+            now: when the refusal arrived.
+            hint: seconds the server wants the client to wait; None when it states none.
             paced: the pace, and nothing else, held the request back.
+
+        Returns:
+            Seconds during which nothing is sent.
         """
-        self._round_trip = now - sent
+        self._round_trip = now - sent_at
         self._cycle_count.refused += 1
         self._minute_count.refused += 1
         if number < self._epoch:
@@ -168,23 +173,21 @@ class AdaptiveRate:
         if hint is not None:
             self._last_short_pause = hint if hint < _MAX_SHORT_PAUSE_SECONDS else 0.0
             return hint
-        return (
-            min(_MAX_BACKOFF_SECONDS, _FIRST_BACKOFF_SECONDS * 4.0 ** min(self._refusals_in_a_row, 9))
-            if self._refusals_in_a_row > 1
-            else 0.0
-        )
+        if self._refusals_in_a_row <= 1:
+            return 0.0
+        return min(_MAX_BACKOFF_SECONDS, _FIRST_BACKOFF_SECONDS * 4.0 ** min(self._refusals_in_a_row, 9))
 
     def _lower_pace(self, sent_between: int, now: float, *, paced: bool) -> None:
         current_rate = self._current_rate(now)
         pace = current_rate if self.pace is None else self.pace if paced else min(self.pace, current_rate)
-        if self._refusals_in_a_row <= 3:  # noqa: PLR2004 - a longer block is a used-up window: it is waited for, not slowed down for
+        if self._refusals_in_a_row <= 3:  # noqa: PLR2004 - more are a used-up window: wait for its end, same pace
             pace *= 1 - max(_MIN_CUT, _CUT_SHARE / (sent_between + 2))
         if (trusted := self._trusted_limit(now)) is not None:
             pace = min(max(pace, trusted * _MEASURED_MARGIN), trusted)
         self._set_pace(max(pace, self._taken_per_second * _MIN_TAKEN_SHARE))
 
     def _trusted_limit(self, now: float) -> float | None:
-        """What of the stated limit is used, while it is believed."""
+        """The share of the stated limit that is used; None when none was stated or it is too old."""
         return self.stated_limit * _STATED_MARGIN if self.stated_limit and now < self._stated_until else None
 
     def _current_rate(self, now: float) -> float:
@@ -193,11 +196,11 @@ class AdaptiveRate:
         return max(1.0, current + before * (1 - share))
 
     def export_state(self) -> dict[str, Any]:
-        """What is worth remembering between runs."""
+        """What a later run starts from, as JSON."""
         return {"pace": self.pace}
 
     def restore_state(self, state: dict[str, Any]) -> None:
-        """Begin where an earlier run left off; growth finds out what has changed since."""
+        """Start at the pace an earlier run ended with; growth finds out what has changed since."""
         pace = _parse_number(state.get("pace"), _MIN_PACE)
         if pace is not None:
             self._set_pace(pace)
@@ -205,10 +208,10 @@ class AdaptiveRate:
 
 
 class AdaptiveWindow:
-    """How many requests may be in flight: grows with answers, shrinks by the share refused for lack of capacity.
+    """How many requests may be in flight: it grows with replies and shrinks by the share refused as overload.
 
-    A server that refuses one in twenty at random is not a full one; the decrease is half the refused share
-    (as DCTCP does), so such a server costs little and a full one halves the window every round trip.
+    A server that refuses one in twenty at random is not a full one. The decrease is half the refused share, as in
+    DCTCP, so such a server costs little and a full one halves the window every round trip.
     """
 
     def __init__(self, start: int, max_size: int) -> None:
@@ -219,13 +222,13 @@ class AdaptiveWindow:
         self._overloads = 0
 
     def record_success(self) -> None:
-        """The server took a request."""
+        """Count a request that the server accepted."""
         self._replies += 1
         if self.size < self._max_size:
             self.size = min(self._max_size, self.size + max(1.0, 0.05 * self.size) / self.size)
 
     def record_overload(self, number: int, next_number: int) -> None:
-        """The server was short of capacity for request ``number``."""
+        """Take in that the server had no capacity for request ``number``."""
         self._replies += 1
         self._overloads += 1
         if number >= self._epoch:
@@ -233,7 +236,7 @@ class AdaptiveWindow:
             self._epoch, self._replies, self._overloads = next_number, 0, 0
 
     def restore_size(self, size: object) -> None:
-        """Begin with an earlier run's window."""
+        """Start with the window size of an earlier run."""
         number = _parse_number(size, 1.0)
         if number is not None:
             self.size = min(number, self._max_size)

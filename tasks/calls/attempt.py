@@ -1,4 +1,4 @@
-"""One attempt on the wire. Every way it can end is on record before anything else happens."""
+"""One attempt on the wire. However it ends, that is on record before anything else happens."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ class WireAttempt:
     """One request for one or more Asks, sent once, and what its reply means.
 
     Args:
-        line: what the run offers.
+        context: what the call needs of its run.
         wire: how the Asks are sent.
         record: the attempt in the journal and in the budget.
     """
 
-    def __init__(self, line: CallContext, wire: Wire, record: AttemptRecord) -> None:
-        self._context = line
+    def __init__(self, context: CallContext, wire: Wire, record: AttemptRecord) -> None:
+        self._context = context
         self._wire = wire
         self._record = record
         self._asks = record.asks
         self._remote_job: tuple[str, str] | None = None
 
-    async def run(self, number: int, limiter: Limiter, permit: Permit) -> Sequence[Answer] | None:
-        """Send once, as attempt ``number`` (from 1).
+    async def send(self, number: int, limiter: Limiter, permit: Permit) -> Sequence[Answer] | None:
+        """Send the request once, as attempt ``number`` (from 1).
 
         Returns:
-            The answers; None where a job was created, which :meth:`created` then follows.
+            The answers; None where a job was created, whose end :meth:`await_created_job` waits for.
 
         Raises:
-            TryAgain: when the policy may send again.
+            RetryableError: when the policy may send again.
             ItemError, RunStopped: when it may not.
         """
         outcome = "error"
@@ -79,15 +79,15 @@ class WireAttempt:
         return None if self._remote_job else await self._settle_reply(reply, number)
 
     async def await_created_job(self, number: int) -> Sequence[Answer]:
-        """The answers of the job that :meth:`run` created."""
+        """Wait for the job that :meth:`send` created, and return its answers."""
         assert self._remote_job is not None
         return await self.follow_job(*self._remote_job, number)
 
     async def follow_job(self, remote_id: str, origin: str, number: int = 1) -> Sequence[Answer]:
-        """Poll a created job to its end. Its id is durable, so a later run can follow it too.
+        """Poll a created job until it has ended. Its id is durable, so a later run can poll it too.
 
         Raises:
-            CallFailed: when the job failed, or is still running at its deadline (then it stays accepted).
+            CallFailed: when the job failed, or is still running at its timeout (then it stays accepted).
             RunStopped: when the run is to end; the job stays accepted.
         """
         job = RunningJob(self._context, self._wire, self._asks[0], remote_id, origin)
@@ -105,7 +105,7 @@ class WireAttempt:
         return await self._settle_reply(reply, number)
 
     async def _build_request(self) -> tuple[str, Request]:
-        """Where the request goes, and the request; nothing is on record or on the wire yet."""
+        """Origin and request. Nothing is on record or on the wire yet, so a failure releases the reservation."""
         with self._record.reservation.release_on_error():
             return await self._context.resolve_origin(self._wire), self._context.provider.build_request(
                 self._wire, self._asks
@@ -117,15 +117,15 @@ class WireAttempt:
             async with context.slots:
                 context.stats.sent += 1
                 record.start_clock()
-                deadline = context.deadline or self._wire.timeout
-                reply = await context.client.send(origin, request, key=context.key, deadline=deadline)
+                timeout_seconds = context.timeout or self._wire.timeout
+                reply = await context.client.send(origin, request, key=context.key, timeout_seconds=timeout_seconds)
         except NotSent as error:
             problem = Problem("retry", error.kind, error.message)
             await record.mark_rejected(problem)
             raise RetryableError(problem) from None
         except ReplyLost as error:
             raise await self._record_unknown(Problem("unknown", error.kind, error.message, billed=True)) from None
-        except MediamillError as error:  # found out just before the first byte: a file that is gone, an impossible key
+        except MediamillError as error:  # before the first byte: a file that is gone, a key no header can carry
             await record.mark_rejected(Problem("fail", "not_sent", error.message))
             raise
         except asyncio.CancelledError:
@@ -137,7 +137,7 @@ class WireAttempt:
         return reply
 
     async def _settle_reply(self, reply: Reply, number: int) -> Sequence[Answer]:
-        """The reply is parsed and its usage becomes cost."""
+        """Parse the reply and turn its usage into cost; one Answer per Ask."""
         context, record = self._context, self._record
         fault_injection.failpoint("call.replied.after")
         parsed = parse_reply(context, reply, self._asks)
@@ -158,7 +158,7 @@ class WireAttempt:
         ]
 
     async def _record_refusal(self, reply: Reply, problem: Problem) -> Exception:
-        """What an error reply becomes, once it is on record."""
+        """Record an error reply; the exception to raise for it."""
         if problem.billed or problem.verdict == "unknown":
             return await self._record_unknown(problem, reply)
         await self._record.mark_rejected(problem, reply)
@@ -167,7 +167,7 @@ class WireAttempt:
         return self._to_error(problem, reply.status)
 
     async def _record_unknown(self, problem: Problem, reply: Reply | None = None) -> Exception:
-        """What an attempt becomes that may have been billed without an answer."""
+        """Record an attempt that may have been billed although no answer came; the exception to raise for it."""
         await self._record.mark_unknown(problem, reply)
         status = reply.status if reply else None
         if self._wire.repeatable:
@@ -182,13 +182,12 @@ class WireAttempt:
             )
         stop = AccountStopped(problem.message, hint=problem.hint)
         stop.kind = problem.kind
-        self._context.request_stop(
-            stop
-        )  # before the permit is given back, so that nobody else is sent into the same wall
+        # Before the permit is given back, so that no other request is sent to be refused for the same reason.
+        self._context.request_stop(stop)
         return stop
 
     def _redact_key(self, problem: Problem | None) -> Problem | None:
-        """A server may repeat the key it was sent; nobody else does."""
+        """The problem without the key, which a server may repeat in its message."""
         key = self._context.key
         if problem is None or not key or key not in problem.message:
             return problem

@@ -1,4 +1,4 @@
-"""What is on record of one attempt: in the journal each step before the next one, in the budget what it may cost."""
+"""The record of one attempt: in the journal each step before the next one, in the budget what it may cost."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class AttemptRecord:
     """One attempt in the journal and in the budget.
 
     Args:
-        context: what the run offers.
+        context: what the call needs of its run.
         batch: the Asks of the request, in order.
-        max_usd: the most the request can cost; None when that cannot be stated.
-        reservation: that much of the budget, held.
-        call_id: of an attempt that an earlier process began; a new one otherwise.
+        max_usd: the maximum the request can cost; None when that cannot be stated.
+        reservation: that amount, reserved in the budget.
+        call_id: of an attempt that an earlier process began; None for a new one.
 
     Attributes:
         asks, keys: the Asks and their request keys.
@@ -61,15 +61,15 @@ class AttemptRecord:
         self._began_at = time.monotonic()
 
     def start_clock(self) -> None:
-        """Latency counts from now."""
+        """Measure latency from now on."""
         self._began_at = time.monotonic()
 
-    async def mark_sending(self, number: int, waited: float) -> None:
-        """The attempt is durable before its first byte leaves.
+    async def mark_sending(self, number: int, wait_seconds: float) -> None:
+        """Make the attempt durable, before its first byte leaves.
 
         Args:
             number: of the attempt, from 1.
-            waited: seconds it waited for its permit.
+            wait_seconds: how long it waited for its permit.
         """
         ask = self.asks[0]
         fault_injection.failpoint("call.sending.before")
@@ -84,7 +84,7 @@ class AttemptRecord:
             item_ids=tuple(a.item_id for a in self.asks),
             attempt=number,
             started_at=self.started_at,
-            wait_ms=round(waited * 1000),
+            wait_ms=round(wait_seconds * 1000),
             cost_max=self._max_usd,
         )
         with self.reservation.release_on_error():
@@ -93,12 +93,12 @@ class AttemptRecord:
         fault_injection.failpoint("call.sending.after")
 
     async def mark_accepted(self, remote_id: str) -> None:
-        """The provider runs a job of that id."""
+        """Record that the provider runs a job of that id."""
         await self._journal.record_accepted(self.call_id, self.keys, remote_id)
         fault_injection.failpoint("call.accepted.after")
 
     async def mark_replied(self, reply: Reply) -> None:
-        """The raw reply is durable before anyone parses it, and until then the attempt counts as in flight."""
+        """Make the raw reply durable, before anyone parses it; until then the attempt counts as in flight."""
         self.latency_ms = self._measure_elapsed_ms()
         await self._journal.record_reply(
             self.call_id,
@@ -111,7 +111,7 @@ class AttemptRecord:
         )
 
     async def mark_rejected(self, problem: Problem, reply: Reply | None = None) -> None:
-        """The request was refused or never arrived: nothing was billed."""
+        """Record that the request was refused or never arrived: nothing was billed."""
         self.reservation.release()
         reply_id = parse_request_id(reply.headers) if reply else None
         await self._journal.record_rejection(
@@ -119,18 +119,18 @@ class AttemptRecord:
         )
 
     async def mark_unknown(self, problem: Problem, reply: Reply | None = None) -> None:
-        """The request may have been carried out and billed."""
+        """Record that the request may have been carried out and billed."""
         self.reservation.charge_unknown()
         await self._journal.record_unknown(self.call_id, self.keys, **self._to_failure_fields(problem, reply))
 
     async def settle(self, parsed: Sequence[Parsed]) -> Cost:
-        """The usage of a parsed reply becomes cost."""
+        """Turn the usage of a parsed reply into cost, and charge it to the budget."""
         cost = await settle_cost(self._context, self.call_id, parsed, self.asks[0], self._max_usd)
         self.reservation.settle(cost)
         return cost
 
     def _to_failure_fields(self, problem: Problem, reply: Reply | None) -> _FailureFields:
-        """What is on record of an attempt that brought no answer, whether or not it was billed."""
+        """The journal's fields for an attempt without an answer, whether or not it was billed."""
         return {
             "kind": problem.kind,
             "message": problem.message,

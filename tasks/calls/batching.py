@@ -1,4 +1,4 @@
-"""Packing: Asks that may share a request wait a moment for each other."""
+"""Batching: Asks that may share a request wait a moment for each other."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from mediamill.tasks.errors import CallFailed
 from mediamill.tasks.wire import Batching, Wire
 
 _MAX_LINGER_SECONDS = 1.0
-"""Seconds after which a box no longer waits for what is coming."""
+"""Seconds after which a batch no longer waits for announced Asks."""
 
 
 @dataclass(slots=True)
 class PendingAsk:
-    """An Ask this process has claimed and is about to send."""
+    """An Ask that this process has claimed and is about to send."""
 
     ask: Ask
     wire: Wire
@@ -27,7 +27,7 @@ class PendingAsk:
 
 @dataclass(slots=True)
 class _Batch:
-    """What has gathered for one pack group."""
+    """The Asks of one group that have come so far."""
 
     entries: list[tuple[PendingAsk, asyncio.Future[Answer]]] = field(default_factory=list)
     weight: float = 0.0
@@ -35,14 +35,14 @@ class _Batch:
 
 
 class RequestBatcher:
-    """Gathers Asks by pack group and hands each full or lingering box to ``send`` as one request.
+    """Gathers Asks by group and sends each batch as one request, once it is full or has lingered long enough.
 
-    A box lingers on while Asks of its group are known to be coming, so that a slow journal or a busy machine makes
-    no more requests than a quick one.
+    A batch lingers on while Asks of its group are announced, so that a slow journal or a busy machine makes no more
+    requests than a quick one.
 
     Args:
-        send: buys a batch; one Answer per Ask, in order.
-        linger: seconds the first Ask of a box waits for company.
+        send: sends a batch as one paid request; one Answer per Ask, in order.
+        linger: seconds for which the first Ask of a batch waits for others.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class RequestBatcher:
 
     @contextmanager
     def announce(self, wire: Wire) -> Iterator[None]:
-        """In this block an Ask is on its way that may :meth:`join` right after it, without a wait between."""
+        """Announce an Ask: it is on its way in this block, and may :meth:`submit` right after it without a wait."""
         group = wire.batching.group if wire.batching else None
         if group is None:
             yield
@@ -70,27 +70,27 @@ class RequestBatcher:
                 del self._announced[group]
 
     async def submit(self, pending: PendingAsk) -> Answer:
-        """Share a request with others of the same group; the Ask's own Answer."""
-        pack = pending.wire.batching
-        if pack is None:
+        """Send the Ask in one request with others of its group; returns the Ask's own Answer."""
+        batching = pending.wire.batching
+        if batching is None:
             return (await self._send([pending]))[0]
-        batch = self._batches.get(pack.group)
-        if batch is not None and batch.weight + pack.weight > pack.max_weight:
-            self._close_batch(pack.group)
+        batch = self._batches.get(batching.group)
+        if batch is not None and batch.weight + batching.weight > batching.max_weight:
+            self._close_batch(batching.group)
             batch = None
         if batch is None:
-            batch = self._batches[pack.group] = _Batch()
-            self._start_timer(pack.group, batch)
+            batch = self._batches[batching.group] = _Batch()
+            self._start_timer(batching.group, batch)
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         batch.entries.append((pending, future))
-        batch.weight += pack.weight
-        if self._is_full(batch, pack):
-            self._close_batch(pack.group)
+        batch.weight += batching.weight
+        if self._is_full(batch, batching):
+            self._close_batch(batching.group)
         return await future
 
     @staticmethod
-    def _is_full(batch: _Batch, pack: Batching) -> bool:
-        return len(batch.entries) >= pack.max_asks or batch.weight >= pack.max_weight
+    def _is_full(batch: _Batch, batching: Batching) -> bool:
+        return len(batch.entries) >= batching.max_asks or batch.weight >= batching.max_weight
 
     def _start_timer(self, group: str, batch: _Batch) -> None:
         loop = asyncio.get_running_loop()
@@ -115,7 +115,7 @@ class RequestBatcher:
         task.add_done_callback(self._sending.discard)
 
     async def _send_halves(self, entries: list[tuple[PendingAsk, asyncio.Future[Answer]]]) -> None:
-        """A request that is refused for one Ask's sake is sent again in halves, until that one stands alone."""
+        """Send a request that was refused because of one Ask again in halves, until that Ask is alone."""
         middle = len(entries) // 2
         await asyncio.gather(self._send_batch(entries[:middle]), self._send_batch(entries[middle:]))
 

@@ -1,4 +1,4 @@
-"""Reply bodies, read in chunks and never held beyond their bound, compressed or not."""
+"""Reply bodies, compressed or not, read in chunks and never held beyond their maximum size."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import httpx
 from mediamill.tasks.calls.transport_errors import ReplyLost
 
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
-"""zlib's own detection of a gzip or a zlib header."""
+"""zlib detects a gzip or a zlib header itself."""
 
 
 class Decompressor:
-    """A bounded decoder for servers that compress although ``identity`` was asked for.
+    """A bounded decoder for servers that compress although the request accepts ``identity`` only.
 
-    Output comes in steps of at most ``step`` bytes, so a bomb is noticed before it is unpacked.
+    Output comes in steps of at most ``step_bytes``, so that a compression bomb is noticed before it is unpacked.
     """
 
     def __init__(self, step_bytes: int = 1 << 16) -> None:
@@ -48,19 +48,19 @@ class Decompressor:
 
 
 def parse_content_encoding(headers: httpx.Headers) -> str:
-    """The one content encoding, lower-cased; empty for none."""
+    """The content encoding, lower-cased; empty for none."""
     encoding: str = headers.get("content-encoding", "").strip().lower()
     return "" if encoding == "identity" else encoding
 
 
 async def read_chunks(response: httpx.Response, *, max_bytes: int, host: str) -> AsyncIterator[bytes]:
-    """The decoded body, at most ``most`` bytes of it.
+    """Read the body, decoded, up to ``max_bytes``. ``host`` is named in messages.
 
     gzip and deflate are decoded; any other encoding is passed on as it came, so that a paid reply is
     kept rather than thrown away.
 
     Raises:
-        Broken: ``too_large``, ``short_body`` or ``protocol``.
+        ReplyLost: ``too_large``, ``short_body`` or ``protocol``.
     """
     length = response.headers.get("content-length", "")
     if length.isdecimal() and int(length) > max_bytes:
@@ -84,29 +84,29 @@ async def read_chunks(response: httpx.Response, *, max_bytes: int, host: str) ->
 
 
 async def read_stream(
-    parts: AsyncIterator[bytes], awaited: Callable[[bytes], bool], idle: float | None, where: str
+    parts: AsyncIterator[bytes], is_first_token: Callable[[bytes], bool], max_idle_seconds: float | None, host: str
 ) -> tuple[bytes, float | None]:
-    """A streamed body, and when (``time.monotonic``) the first part came that was awaited.
+    """Read a streamed body; returns it, and when (``time.monotonic``) the part with the first token came.
 
     Args:
         parts: the body.
-        awaited: says yes to the part that counts as the first.
-        idle: longest silence in seconds between two parts.
-        where: for messages.
+        is_first_token: True for the part that has the first token.
+        max_idle_seconds: longest silence between two parts; None for no limit.
+        host: named in messages.
 
     Raises:
-        Broken: ``stalled`` when nothing came for so long.
+        ReplyLost: ``stalled`` when nothing came for so long.
     """
     body: list[bytes] = []
     first_part_at: float | None = None
     while True:
         try:
-            async with asyncio.timeout(idle):
+            async with asyncio.timeout(max_idle_seconds):
                 part = await anext(parts, None)
         except TimeoutError:
-            raise ReplyLost("stalled", f"{where}: the stream stood still for {idle:g} s") from None
+            raise ReplyLost("stalled", f"{host}: the stream stood still for {max_idle_seconds:g} s") from None
         if part is None:
             return b"".join(body), first_part_at
-        if first_part_at is None and awaited(part):
+        if first_part_at is None and is_first_token(part):
             first_part_at = time.monotonic()
         body.append(part)

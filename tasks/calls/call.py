@@ -1,7 +1,7 @@
-"""A paid call, start to end: journal, budget, limits, wire, journal, parse, money.
+"""A paid call from start to end: journal, budget, limits, wire, journal, parse, cost.
 
 claim --- hit ------------------------------------> parse (free)
-  | mine
+  | this process has it
 reserve > limit > sending (durable) > wire > replied (durable) > parse > settle
                                         |
                    rejected (unbilled) or unknown (may be billed: stays charged)
@@ -32,12 +32,12 @@ from mediamill.tasks.wire import Parsed, Problem, Reply
 _BUSY_POLL_SECONDS = 0.5
 _DRAIN_POLL_SECONDS = 0.25
 _MAX_SIBLINGS = 16_384
-"""Answers kept that came in one reply with one that was recalled: a reply of many is read once, not once for each."""
+"""Parsed answers that are kept from replies to several Asks: such a reply is read once, not once for each Ask."""
 _UNREACHABLE_KINDS = frozenset({"dns", "refused", "tls", "connect_timeout"})
 
 
 class Caller:
-    """Makes the paid calls of one run; equal Asks are sent once and the others get the same answer."""
+    """Makes the paid calls of one run. Equal Asks are sent once, and all get that answer."""
 
     def __init__(self, context: CallContext) -> None:
         self._context = context
@@ -46,11 +46,11 @@ class Caller:
         self._batcher = RequestBatcher(self._send_with_policy)
         self._siblings: dict[str, tuple[Attempt, Parsed, Cost]] = {}
 
-    async def __call__(self, ask: Ask, *, known: bool = False) -> Answer:
-        """The Ask's answer, bought at most once; or where it must be ``known``, not at all.
+    async def __call__(self, ask: Ask, *, journal_only: bool = False) -> Answer:
+        """The Ask's answer, paid for at most once; with ``journal_only`` it is never sent.
 
         Raises:
-            BadInput: when it must be known and is not.
+            BadInput: with ``journal_only``, when the journal does not have it.
             ItemError: when this Ask cannot be answered.
             RunStopped: when the whole run must end.
         """
@@ -60,13 +60,15 @@ class Caller:
         if running is not None:
             self._context.stats.cache_hits += 1
             return replace(await asyncio.shield(running), cached=True, cost=FREE, attempts=0)
-        task = asyncio.get_running_loop().create_task(self._recall_or_send(PendingAsk(ask, wire, key), known=known))
+        task = asyncio.get_running_loop().create_task(
+            self._recall_or_send(PendingAsk(ask, wire, key), journal_only=journal_only)
+        )
         self._running[key] = task
         task.add_done_callback(lambda finished: self._remove_task(key, finished))
         return await asyncio.shield(task)
 
     async def drain(self, seconds: float) -> None:
-        """End what waits at once; what is on the wire gets ``seconds``, then is cut off and becomes unknown."""
+        """Cancel what waits at once. What is on the wire gets ``seconds``, then it is cut off and becomes unknown."""
         until = time.monotonic() + seconds
         while self._running:
             seconds_left = until - time.monotonic()
@@ -78,9 +80,9 @@ class Caller:
     def _remove_task(self, key: str, task: asyncio.Task[Answer]) -> None:
         self._running.pop(key, None)
         if not task.cancelled():
-            task.exception()  # retrieved here, as every waiter may be gone
+            task.exception()  # retrieved here, because every waiter may be gone
 
-    async def _recall_or_send(self, pending: PendingAsk, *, known: bool) -> Answer:
+    async def _recall_or_send(self, pending: PendingAsk, *, journal_only: bool) -> Answer:
         sibling = self._siblings.pop(pending.key, None)
         if sibling is not None:
             return self._to_recalled_answer(pending, *sibling)
@@ -95,7 +97,7 @@ class Caller:
                     "an earlier request may have been carried out and billed; its answer was lost",
                     hint=LOOK_UP_HINT,
                 )
-            if known and claim.state != "accepted":
+            if journal_only and claim.state != "accepted":
                 raise BadInput("its answer is not in the journal", kind="lost")
             if claim.state == "accepted" and claim.attempt is not None:
                 answer = await self._resume_job(pending, claim.attempt, claim.remote_id or "")
@@ -123,7 +125,7 @@ class Caller:
         return await context.journal.asks.claim(pending.key, owner=context.run_id, now=now_us())
 
     async def _recall_answer(self, pending: PendingAsk, attempt: Attempt) -> Answer:
-        """An answer the journal holds. The item that paid for it keeps its cost; others pay nothing."""
+        """An answer from the journal. The item that paid for it keeps its cost; others pay nothing."""
         context = self._context
         reply = Reply(attempt.reply_status or 200, attempt.reply_headers, attempt.reply_body or b"")
         parsed = parse_reply(context, reply, [pending.ask] * len(attempt.request_keys))
@@ -161,7 +163,7 @@ class Caller:
         )
 
     async def _send_with_policy(self, batch: Sequence[PendingAsk]) -> Sequence[Answer]:
-        """One request for the whole batch, repeated within the policy; one Answer per Ask."""
+        """Send one request for the whole batch, with retries as the policy allows; one Answer per Ask."""
         count = 0
 
         async def send_once() -> Sequence[Answer]:
@@ -179,7 +181,7 @@ class Caller:
             raise
 
     async def _send_attempt(self, batch: Sequence[PendingAsk], number: int) -> Sequence[Answer]:
-        """Reserve the most it can cost, wait for a permit, then send once."""
+        """Reserve the maximum it can cost, wait for a permit, then send once."""
         context, ask = self._context, batch[0].ask
         ceiling = sum_usages(p.ask.ceiling for p in batch)
         max_usd = context.pricing.ceiling(ask.model, ask.operation, ceiling)
@@ -191,13 +193,13 @@ class Caller:
             self._on_wire.add(task)
             attempt = WireAttempt(context, batch[0].wire, AttemptRecord(context, batch, max_usd, reservation))
             try:
-                answers = await attempt.run(number, limiter, permit)
+                answers = await attempt.send(number, limiter, permit)
             finally:
                 self._on_wire.discard(task)
             return await attempt.await_created_job(number) if answers is None else answers
 
     async def _acquire_permit(self, limiter: Limiter, ceiling: Usage) -> Permit:
-        """Leave to send so much, unless the run has been told to end meanwhile."""
+        """Wait for a permit; raises where the run is to end by then."""
         permit = await limiter.acquire(ceiling)
         try:
             self._context.check_stop()
@@ -207,7 +209,7 @@ class Caller:
         return permit
 
     async def _resume_job(self, pending: PendingAsk, attempt: Attempt, remote_id: str) -> Answer:
-        """A job an earlier process created is looked up, never bought again."""
+        """Look up a job that an earlier process created; it is never created again."""
         context, max_usd = self._context, attempt.cost_max
         with context.budget.resume(max_usd) as reservation:
             record = AttemptRecord(context, [pending], max_usd, reservation, attempt.call_id)

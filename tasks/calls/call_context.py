@@ -1,4 +1,4 @@
-"""What a paid call needs of the run it is made for."""
+"""What a paid call needs of its run."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ REQUEST_IDS = ("x-request-id", "x-together-request-id", "x-together-traceid", "c
 
 @dataclass(slots=True)
 class CallStats:
-    """What this run's calls came to so far, for progress lines and for telling an outage.
+    """Counts of this run's calls so far, for progress and to notice an outage.
 
-    ``running`` jobs are at work at the provider; ``job_seconds`` is what the ``jobs_ended`` took together.
+    ``running_jobs`` are at work at the provider; ``job_seconds`` is the total time of the ``jobs_ended``.
     """
 
     in_flight: int = 0
@@ -40,9 +40,9 @@ class CallStats:
     simulated: bool = False
 
     def estimate_seconds_left(self, items: int, elapsed: float) -> float | None:
-        """How long so many items will take that become jobs: until the last is created, and then as jobs take.
+        """Seconds that ``items`` which become jobs will take: until the last is created, plus the mean time of a job.
 
-        None while no job has ended, or none of these items has become one.
+        None while no job has ended. ``elapsed`` is in seconds.
         """
         if not self.jobs_ended:
             return None
@@ -55,9 +55,10 @@ class CallStats:
 class CallContext:
     """Everything a call needs besides the Ask itself.
 
-    ``origin`` gives the address a Wire's request really goes to, ``limiter`` the limiter of an Ask's model
-    and operation; ``slots`` are the requests that may be on the wire at once; ``stopping`` raises Stop once the run
-    is to end, ``halt`` makes it so. The key is held here and nowhere else.
+    ``resolve_origin`` gives the address that a Wire's request really goes to, ``limiter_for`` the limiter of an Ask's
+    model and operation. ``slots`` bound the requests on the wire at once. ``request_stop`` ends the run;
+    ``check_stop`` raises RunStopped once it is to end. ``timeout`` in seconds replaces the Wire's. The key is held
+    here and nowhere else.
     """
 
     provider: Provider
@@ -74,7 +75,7 @@ class CallContext:
     run_id: str
     out_id: str
     key: str | None = field(default=None, repr=False)
-    deadline: float | None = None
+    timeout: float | None = None
     poller: JobPoller = field(default_factory=JobPoller)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     stats: CallStats = field(default_factory=CallStats)
@@ -86,12 +87,12 @@ def now_us() -> int:
 
 
 def parse_request_id(headers: Mapping[str, str]) -> str | None:
-    """The provider's own name for a request (provider docs: x-request-id and relatives)."""
+    """The provider's own id of a request (provider docs: x-request-id and relatives)."""
     return next((headers[name] for name in REQUEST_IDS if headers.get(name)), None)
 
 
 def sum_usages(usages: Iterable[Usage]) -> Usage:
-    """The sum of several usages; a quantity one of them does not state is not stated."""
+    """The sum of several usages; a quantity that one of them does not state is None."""
     usages = list(usages)
     if len(usages) == 1:
         return usages[0]

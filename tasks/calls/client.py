@@ -1,4 +1,4 @@
-"""The only client: every byte to or from a provider, and every download, passes here."""
+"""The only HTTP client: every request to a provider and every download goes through it."""
 
 from __future__ import annotations
 
@@ -53,15 +53,15 @@ def _parse_url(origin: str, path: str) -> tuple[httpx.URL, str]:
 
 
 class Client:
-    """One a process, made anywhere, used on one event loop.
+    """HTTP and websockets. One a process, created anywhere, used on one event loop.
 
     Redirects are never followed and cookies never kept. Certificates are always verified. The
     environment's HTTP proxies are honoured for providers, never for loopback nor for downloads.
 
     Args:
-        connect_timeout: seconds for name, connection and TLS handshake together.
+        connect_timeout: seconds for name resolution, connection and TLS handshake together.
         trust_env: honour ``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY``.
-        resolver: asked for the names in users' URLs, beneath the guard; the system's by default.
+        resolver: resolves the names in users' URLs, behind the guard; the system's by default.
     """
 
     def __init__(
@@ -78,34 +78,36 @@ class Client:
         self._guarded: dict[tuple[str, ...], tuple[SsrfGuard, AiohttpTransport]] = {}
 
     async def send(
-        self, origin: str, request: Request, *, key: str | None, deadline: float, max_body: int = 64 * 2**20
+        self, origin: str, request: Request, *, key: str | None, timeout_seconds: float, max_bytes: int = 64 * 2**20
     ) -> Reply:
-        """Send one request and read its whole reply, or hold the conversation it asks for.
+        """Send one request and read its whole reply; a request with a session runs over a websocket.
 
         Args:
             origin: scheme, host and port.
             request: without the key, which is added here as ``Authorization: Bearer``.
             key: None when none is needed.
-            deadline: seconds for everything: connecting, sending, waiting, reading.
-            max_body: most bytes of reply, decoded or not.
+            timeout_seconds: for everything: connecting, sending, waiting, reading.
+            max_bytes: maximum size of the reply, decoded or not.
 
         Raises:
             NotSent: nothing reached the server.
-            Broken: something may have.
+            ReplyLost: something may have reached it.
             BadInput: a file to send cannot be read any more.
             UsageError: the key holds characters that no header can carry.
         """
         if request.session is not None:
-            return await self._run_websocket(origin, request, key=key, deadline=deadline, max_bytes=max_body)
+            return await self._run_websocket(
+                origin, request, key=key, timeout_seconds=timeout_seconds, max_bytes=max_bytes
+            )
         url, host = _parse_url(origin, request.path)
         body = encode_body(request)
         headers = _build_headers(request.headers, body, key)
         http_request = httpx.Request(request.method, url, headers=headers, content=body.content() or None)
         transport = self._by_origin.get(origin) or self._get_transport(origin)
         began_at = time.monotonic()
-        async with self.exchange(transport, http_request, host, deadline=deadline) as response:
+        async with self.exchange(transport, http_request, host, timeout_seconds=timeout_seconds) as response:
             headers = _parse_reply_headers(response)
-            parts = read_chunks(response, max_bytes=max_body, host=host)
+            parts = read_chunks(response, max_bytes=max_bytes, host=host)
             if request.is_first_token is None or response.status_code >= HTTPStatus.MULTIPLE_CHOICES:
                 return Reply(response.status_code, headers, b"".join([part async for part in parts]))
             body_bytes, first_part_at = await read_stream(parts, request.is_first_token, request.max_idle_seconds, host)
@@ -114,9 +116,9 @@ class Client:
             return Reply(response.status_code, headers, body_bytes)
 
     async def _run_websocket(
-        self, origin: str, request: Request, *, key: str | None, deadline: float, max_bytes: int
+        self, origin: str, request: Request, *, key: str | None, timeout_seconds: float, max_bytes: int
     ) -> Reply:
-        """The same promises on a socket: key, deadline, bounds, proxies."""
+        """Do the same over a websocket: key, timeout, maximum size and proxies hold there too."""
         assert request.session is not None
         url = httpx.URL(origin + request.path)
         self._websocket_client = self._websocket_client or create_websocket_client(
@@ -126,20 +128,20 @@ class Client:
             self._websocket_client,
             str(url),
             _build_headers(request.headers, RequestBody((), None), key),
-            deadline=deadline,
-            handshake_seconds=min(self._connect_timeout, 0.9 * deadline),
+            timeout_seconds=timeout_seconds,
+            handshake_seconds=min(self._connect_timeout, 0.9 * timeout_seconds),
             proxy=find_environment_proxy(origin) if self._trust_env else None,
         )
 
     @asynccontextmanager
     async def exchange(
-        self, transport: AiohttpTransport, http_request: httpx.Request, host: str, *, deadline: float
+        self, transport: AiohttpTransport, http_request: httpx.Request, host: str, *, timeout_seconds: float
     ) -> AsyncIterator[httpx.Response]:
-        """One request and its response, all of it under one deadline and in one set of errors."""
-        connect = min(self._connect_timeout, 0.9 * deadline)
+        """Send one request and yield its response, all within one timeout and with one set of errors."""
+        connect = min(self._connect_timeout, 0.9 * timeout_seconds)
         http_request.extensions["timeout"] = {"connect": connect, "pool": connect}
         try:
-            async with asyncio.timeout(deadline):
+            async with asyncio.timeout(timeout_seconds):
                 response = await transport.handle_async_request(http_request)
                 try:
                     yield response
@@ -148,36 +150,36 @@ class Client:
         except (TransportError, ItemError):
             raise
         except TimeoutError:
-            raise ReplyLost("deadline", f"{host}: no whole reply within {deadline:g} s") from None
+            raise ReplyLost("deadline", f"{host}: no whole reply within {timeout_seconds:g} s") from None
         except (aiohttp.ClientError, httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             raise classify_transport_error(error, host) from None
 
     async def download(
         self,
         url: str,
-        to: Path,
+        destination: Path,
         *,
         max_bytes: int,
-        deadline: float,
+        timeout_seconds: float,
         allow_hosts: Sequence[str] = (),
-        retries: int = 2,
+        max_retries: int = 2,
         key: str | None = None,
     ) -> Download:
-        """Fetch a user's URL through the guard into the file ``to``, which appears only when it is whole.
+        """Download a user's URL through the guard into a file, which appears only when it is complete.
 
         Args:
             url: as the user gave it.
-            to: written under a temporary name beside it first.
-            max_bytes: largest file accepted.
-            deadline: seconds for everything, redirects and repeats included.
+            destination: the file; it is written under a temporary name beside it first.
+            max_bytes: maximum size of the file.
+            timeout_seconds: for everything, redirects and retries included.
             allow_hosts: private ``host`` or ``host:port`` that may be reached.
-            retries: repeats after what may pass; a file that broke off goes on where it did.
+            max_retries: after errors that may pass; a download that broke off is resumed.
             key: for a file behind the provider's own API; never sent to what the URL redirects to.
 
         Raises:
-            BadInput: the URL may not be fetched, or the server says it never will be.
+            BadInput: the URL may not be fetched, or the server says that it never can be.
             CallFailed: a later run may succeed.
-            StorageError: ``to`` cannot be written.
+            StorageError: ``destination`` cannot be written.
         """
         hosts = tuple(sorted(allow_hosts))
         if hosts not in self._guarded:
@@ -195,15 +197,22 @@ class Client:
         ) -> AbstractAsyncContextManager[httpx.Response]:
             http_request = httpx.Request("GET", target, headers={**_build_download_headers(), **own_headers})
             host = urlsplit(target).hostname or ""
-            return self.exchange(transport, http_request, host, deadline=left)
+            return self.exchange(transport, http_request, host, timeout_seconds=left)
 
         headers = {"authorization": _format_bearer(key)} if key is not None else None
         return await fetch_file(
-            open_get, guard, url, to, max_bytes=max_bytes, deadline=deadline, retries=retries, headers=headers
+            open_get,
+            guard,
+            url,
+            destination,
+            max_bytes=max_bytes,
+            timeout_seconds=timeout_seconds,
+            max_retries=max_retries,
+            headers=headers,
         )
 
     async def aclose(self) -> None:
-        """Close every connection. Call it on the loop the client was used on."""
+        """Close every connection. Call it on the event loop on which the client was used."""
         transports = [t for t in (self._direct, *self._proxied.values()) if t]
         transports += [transport for _, transport in self._guarded.values()]
         self._direct = None

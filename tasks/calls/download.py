@@ -1,4 +1,4 @@
-"""Guarded downloads: a user's URL becomes a whole file, or one clear error."""
+"""Guarded downloads: a user's URL becomes a complete file, or one clear error."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import httpx
 
 from mediamill.tasks.calls.body_reader import read_chunks
 from mediamill.tasks.calls.retry import RetryableError, RetryPolicy, send_with_retries
-from mediamill.tasks.calls.ssrf_guard import SsrfGuard, refusal
+from mediamill.tasks.calls.ssrf_guard import SsrfGuard, forbidden_url_error
 from mediamill.tasks.calls.transport_errors import ReplyLost, TransportError
 from mediamill.tasks.errors import BadInput, CallFailed, StorageError
 from mediamill.tasks.retry_after import MAX_WAIT, parse_retry_after
@@ -36,7 +36,7 @@ OpenGet = Callable[[str, float, Mapping[str, str]], AbstractAsyncContextManager[
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """A fetched file: its SHA-256, its size in bytes, and what the server says of it."""
+    """A downloaded file: its SHA-256, its size in bytes, and the server's media type and ETag."""
 
     sha256: str
     size: int
@@ -46,7 +46,7 @@ class Download:
 
 @dataclass(slots=True)
 class _PartialFile:
-    """What has come of a file so far; ``validator`` is what the rest must still belong to (RFC 9110, 13.1.5)."""
+    """The part of a file that has come so far; the rest must have the same ``validator`` (RFC 9110, 13.1.5)."""
 
     path: Path
     size: int = 0
@@ -54,13 +54,13 @@ class _PartialFile:
     digest: Any = field(default_factory=hashlib.sha256)
 
     def build_range_headers(self) -> dict[str, str]:
-        """The headers that ask for the rest alone."""
+        """The headers that request only the rest."""
         if not self.size or self.validator is None:
             return {}
         return {"range": f"bytes={self.size}-", "if-range": self.validator}
 
     def reset(self) -> None:
-        """Forget it: the server begins at the beginning."""
+        """Drop what has come: the server sends the file from its beginning."""
         self.size, self.validator, self.digest = 0, None, hashlib.sha256()
 
 
@@ -68,39 +68,40 @@ async def fetch_file(
     open_get: OpenGet,
     guard: SsrfGuard,
     url: str,
-    to: Path,
+    destination: Path,
     *,
     max_bytes: int,
-    deadline: float,
-    retries: int = 2,
+    timeout_seconds: float,
+    max_retries: int = 2,
     headers: Mapping[str, str] | None = None,
 ) -> Download:
-    """Fetch ``url`` into ``to``, with a few repeats where another attempt may do better; what has come is kept.
+    """Download ``url`` into ``destination``; what has come is kept for the next try where one may succeed.
 
     ``headers`` go to the URL itself and never to what it redirects to.
 
     Raises:
         BadInput, CallFailed, StorageError: as :meth:`mediamill.tasks.calls.client.Client.download` says.
     """
-    ends_at = time.monotonic() + deadline
+    ends_at = time.monotonic() + timeout_seconds
     guard.check_url(url)
-    partial = _PartialFile(to.with_name(f".{to.name[:80]}.{os.urandom(6).hex()}.part"))
+    partial = _PartialFile(destination.with_name(f".{destination.name[:80]}.{os.urandom(6).hex()}.part"))
 
     async def attempt_once() -> Download:
         try:
             return await _fetch_once(
-                open_get, guard, url, to, partial, max_bytes=max_bytes, ends_at=ends_at, headers=headers or {}
+                open_get, guard, url, destination, partial, max_bytes=max_bytes, ends_at=ends_at, headers=headers or {}
             )
         except TransportError as error:
             if error.kind == "forbidden":
-                raise refusal(error.message.partition(" ")[0]) from None
+                raise forbidden_url_error(error.message.partition(" ")[0]) from None
             if error.kind == "too_large":
                 raise _too_large_error(max_bytes) from None
             raise RetryableError(Problem("retry", error.kind, error.message)) from None
 
     try:
         return await send_with_retries(
-            attempt_once, RetryPolicy(max_retries=retries, total_seconds=deadline, max_wait=min(10.0, deadline))
+            attempt_once,
+            RetryPolicy(max_retries=max_retries, total_seconds=timeout_seconds, max_wait=min(10.0, timeout_seconds)),
         )
     except RetryableError as error:
         raise CallFailed(error.problem.message, kind="download", transient=True) from None
@@ -113,7 +114,7 @@ async def _fetch_once(
     open_get: OpenGet,
     guard: SsrfGuard,
     url: str,
-    to: Path,
+    destination: Path,
     partial: _PartialFile,
     *,
     max_bytes: int,
@@ -127,7 +128,7 @@ async def _fetch_once(
             raise ReplyLost("deadline", "the download's time is used up")
         async with open_get(target, seconds_left, {**headers, **partial.build_range_headers()}) as response:
             if response.status_code not in _REDIRECT_STATUSES:
-                return await _save_body(response, to, partial, max_bytes, urlsplit(target).hostname or "")
+                return await _save_body(response, destination, partial, max_bytes, urlsplit(target).hostname or "")
             location = response.headers.get("location", "")
         if not location:
             raise BadInput("the URL redirects to nowhere", kind="bad_url")
@@ -135,29 +136,31 @@ async def _fetch_once(
     raise BadInput(f"the URL redirects more than {MAX_REDIRECTS} times", kind="bad_url")
 
 
-async def _save_body(response: httpx.Response, to: Path, partial: _PartialFile, max_bytes: int, host: str) -> Download:
+async def _save_body(
+    response: httpx.Response, destination: Path, partial: _PartialFile, max_bytes: int, host: str
+) -> Download:
     if not _is_continuation(response, partial):
         partial.reset()
         _check_status(response, host)
         etag = response.headers.get("etag", "")
         partial.validator = etag if etag and not etag.startswith("W/") else response.headers.get("last-modified")
-    with _raise_storage_error(to):
+    with _raise_storage_error(destination):
         file = await asyncio.to_thread(partial.path.open, "ab" if partial.size else "wb")
     with file:
         async for block in _gather_blocks(read_chunks(response, max_bytes=max_bytes - partial.size, host=host)):
-            with _raise_storage_error(to):
+            with _raise_storage_error(destination):
                 await asyncio.to_thread(file.write, block)
             await asyncio.to_thread(partial.digest.update, block)
             partial.size += len(block)
-    with _raise_storage_error(to):
-        await asyncio.to_thread(partial.path.replace, to)
+    with _raise_storage_error(destination):
+        await asyncio.to_thread(partial.path.replace, destination)
     mime = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     etag = response.headers.get("etag")
     return Download(partial.digest.hexdigest(), partial.size, mime[:100] or None, etag[:200] if etag else None)
 
 
 def _is_continuation(response: httpx.Response, partial: _PartialFile) -> bool:
-    """The response is the rest of what has come."""
+    """True when the response is the rest of the file."""
     expected_start = f"bytes {partial.size}-"
     content_range = response.headers.get("content-range", "")
     return (
@@ -179,7 +182,7 @@ async def _gather_blocks(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
                 yield b"".join(held)
                 held, size = [], 0
     except (httpx.HTTPError, aiohttp.ClientError, OSError, TransportError):
-        if held:  # what came before it broke off need not come again
+        if held:  # what came before the connection broke need not come again
             yield b"".join(held)
         raise
     if held:
@@ -207,8 +210,8 @@ def _too_large_error(max_bytes: int) -> BadInput:
 
 
 @contextlib.contextmanager
-def _raise_storage_error(to: Path) -> Iterator[None]:
+def _raise_storage_error(destination: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(f"cannot write {to.name}: {error.strerror or error}") from None
+        raise StorageError(f"cannot write {destination.name}: {error.strerror or error}") from None

@@ -1,4 +1,4 @@
-"""Opening a socket: a session whose handshakes are never redirected and whose refusals are read."""
+"""Websocket handshakes: they are never redirected, and the body of a refusal is read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MAX_REFUSAL_BYTES = 2**16
 
 
 class HandshakeRefused(Exception):
-    """The handshake was answered with something else than a socket."""
+    """The reply to the handshake was something else than a websocket."""
 
     def __init__(self, reply: Reply) -> None:
         super().__init__(reply.status)
@@ -22,7 +22,7 @@ class HandshakeRefused(Exception):
 
 
 class HandshakeWebsocket(aiohttp.ClientWebSocketResponse):
-    """An open socket that also gives out the headers of its handshake's reply, which aiohttp's own keeps to itself."""
+    """An open websocket with the headers of its handshake's reply, which aiohttp's own does not give out."""
 
     @property
     def headers(self) -> dict[str, str]:
@@ -35,7 +35,7 @@ def _lower_header_names(response: aiohttp.ClientResponse) -> dict[str, str]:
 
 
 async def _read_refusal(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Sees the handshake's answer first: redirects are not followed, and a refusal's words are read."""
+    """Middleware before aiohttp's own checks: redirects are not followed, and the body of a refusal is read."""
     response = await handler(request)
     if response.status == HTTPStatus.SWITCHING_PROTOCOLS:
         return response
@@ -49,7 +49,7 @@ async def _read_refusal(request: aiohttp.ClientRequest, handler: aiohttp.ClientH
 
 
 def create_websocket_client(tls_context: ssl.SSLContext, handshake_seconds: float) -> aiohttp.ClientSession:
-    """A session that opens :class:`Socket`, each on a connection of its own, with no bound but the handshake's time."""
+    """A client that opens each :class:`HandshakeWebsocket` on a connection of its own; only handshakes time out."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, ssl=tls_context, force_close=True),
         cookie_jar=aiohttp.DummyCookieJar(),

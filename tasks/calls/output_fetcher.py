@@ -1,4 +1,4 @@
-"""Files that were made and paid for: fetched from their link, and the link anew from the job where it has expired."""
+"""Generated files: downloaded from their link, which is renewed from the job where it has expired."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from mediamill.tasks.domain import Ask
 from mediamill.tasks.errors import BadInput, BadReply, CallFailed
 
 _MAX_BYTES = 4 * 2**30
-_DEADLINE_SECONDS = 1800.0
+_TIMEOUT_SECONDS = 1800.0
 _MAX_RETRIES = 8
 _GONE_STATUSES = frozenset({401, 403, 404, 410})
 _MAX_LINKS = 3
-"""Links of one job that are tried; each look at it gives a fresh one."""
+"""How many links of one job are tried; each look-up of the job gives a new one."""
 
 
 class OutputFetcher:
-    """Fetches what replies link to. Never paid for, so it may be done as often as needed.
+    """Downloads what replies link to. It costs nothing, so it may be done as often as needed.
 
     Args:
-        line: what the run offers.
+        context: what the call needs of its run.
     """
 
-    def __init__(self, line: CallContext) -> None:
-        self._context = line
+    def __init__(self, context: CallContext) -> None:
+        self._context = context
 
-    async def __call__(self, ask: Ask, data: Mapping[str, Any], to: Path) -> Download:
-        """The file of a finished job, whole, in ``to``.
+    async def __call__(self, ask: Ask, data: Mapping[str, Any], destination: Path) -> Download:
+        """Download the file of a finished job.
 
         Args:
-            ask: what was asked for.
+            ask: the Ask that the job answers.
             data: the answer's data: ``job_id``, and ``url`` or ``content``, a path of the provider's API.
-            to: appears only when it is whole.
+            destination: the file; it appears only when it is complete.
 
         Raises:
             BadReply: ``link_expired`` when no link of the job works any more.
@@ -46,7 +46,7 @@ class OutputFetcher:
         for _ in range(_MAX_LINKS):
             try:
                 return await self._download(
-                    data, to, await self._context.resolve_origin(self._context.provider.to_wire(ask))
+                    data, destination, await self._context.resolve_origin(self._context.provider.to_wire(ask))
                 )
             except BadInput as error:
                 if error.status not in _GONE_STATUSES:
@@ -58,22 +58,22 @@ class OutputFetcher:
             hint=f"look for the job {data['job_id']} at the provider; it is paid for and stays on record",
         )
 
-    async def _download(self, data: Mapping[str, Any], to: Path, origin: str) -> Download:
+    async def _download(self, data: Mapping[str, Any], destination: Path, origin: str) -> Download:
         fault_injection.failpoint("collect.before")
         context, content = self._context, data.get("content")
         url = f"{origin}{content}" if content else str(data.get("url") or "")
         return await context.client.download(
             url,
-            to,
+            destination,
             max_bytes=_MAX_BYTES,
-            deadline=_DEADLINE_SECONDS,
+            timeout_seconds=_TIMEOUT_SECONDS,
             allow_hosts=(origin.partition("://")[2],),
-            retries=_MAX_RETRIES,
+            max_retries=_MAX_RETRIES,
             key=context.key if content else None,
         )
 
     async def _renew_link(self, ask: Ask, job_id: str) -> Mapping[str, Any]:
-        """The job's data with a fresh link."""
+        """Look up the job again; its data, with a new link."""
         context = self._context
         context.check_stop()
         wire = context.provider.to_wire(ask)
@@ -83,6 +83,6 @@ class OutputFetcher:
                 f"the job {job_id} cannot be looked up now", kind="download", transient=True, hint="run again later"
             )
         if context.provider.parse_poll(reply, ask.operation).state != "done":
-            raise BadReply(f"the job {job_id} is told to be unfinished now", kind="job_lost")
+            raise BadReply(f"the provider now says that the job {job_id} is unfinished", kind="job_lost")
         data: Mapping[str, Any] = context.provider.parse(reply, [ask])[0].data
         return data

@@ -1,4 +1,4 @@
-"""One loop that looks after every job that runs at a provider."""
+"""One loop that polls every job that runs at a provider."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from itertools import count
 from mediamill.tasks.wire import Reply
 
 LookUp = Callable[[], Awaitable[Reply | float]]
-"""One look at a job: its last reply once it has ended, or the seconds until the next look."""
+"""Looks a job up once: the reply of an ended job, or the seconds until the next look-up."""
 
 _MAX_CONCURRENT_LOOKUPS = 16
 
@@ -25,25 +25,25 @@ class _WatchedJob:
 
 
 class JobPoller:
-    """Looks at jobs when they are due, at a few at once; thousands wait in a heap and cost nothing meanwhile.
+    """Looks jobs up when they are due, a few at once; thousands wait in a heap and cost nothing meanwhile.
 
     Args:
-        at_once: looks that may be on the wire at the same time.
+        max_concurrent: look-ups that may be on the wire at once.
     """
 
-    def __init__(self, at_once: int = _MAX_CONCURRENT_LOOKUPS) -> None:
+    def __init__(self, max_concurrent: int = _MAX_CONCURRENT_LOOKUPS) -> None:
         self._jobs: list[_WatchedJob] = []
         self._numbers = count()
-        self._slots = asyncio.Semaphore(at_once)
+        self._slots = asyncio.Semaphore(max_concurrent)
         self._changed = asyncio.Event()
         self._lookups: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
 
     async def wait_until_ended(self, look_up: LookUp, first_wait: float) -> Reply:
-        """Look after ``first`` seconds, and again as ``look`` says, until the job has ended.
+        """Look up a job after ``first_wait`` seconds, then as ``look_up`` says, until it has ended; its last reply.
 
         Raises:
-            Whatever ``look`` raises.
+            Whatever ``look_up`` raises.
         """
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[Reply] = loop.create_future()
@@ -65,7 +65,7 @@ class JobPoller:
                 await self._wait_for_change(wait)
                 continue
             job = heapq.heappop(self._jobs)
-            if job.ended.done():  # nobody waits for it any more
+            if job.ended.done():  # its waiter was cancelled
                 continue
             await self._slots.acquire()
             task = loop.create_task(self._look_up(job))
@@ -73,7 +73,7 @@ class JobPoller:
             task.add_done_callback(self._finish_lookup)
 
     async def _wait_for_change(self, seconds: float | None) -> None:
-        """Until a job is due, another comes, or a look has ended."""
+        """Wait until a job is due, another comes, or a look-up has ended."""
         try:
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
@@ -88,7 +88,7 @@ class JobPoller:
     async def _look_up(self, job: _WatchedJob) -> None:
         try:
             reply_or_wait = await job.look_up()
-        except BaseException as error:  # the one who waits for the job gets it
+        except BaseException as error:  # raised where the job is waited for
             if not job.ended.done():
                 job.ended.set_exception(error)
             if not isinstance(error, Exception):

@@ -1,4 +1,4 @@
-"""Limits: when the next request of one provider, model and operation may go.
+"""The limiter: when the next request of one provider, model and operation may go.
 
 Configured limits are never exceeded; below them the server's own are learned from its headers and
 refusals. Waiting is first come, first served, without polling: one timer at most, for the head of the queue.
@@ -20,14 +20,15 @@ _MINUTE_SECONDS = 60.0
 _HOUR_SECONDS = 3600.0
 _CONFIGURED_MARGIN = 0.985
 _RAMP_SECONDS = 1.0
-"""Seconds over which those who waited for a pause are let go."""
+"""Seconds over which the requests that waited for the end of a pause are spread."""
 
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """Leave to send one request, to be given back with :meth:`Limiter.release`.
+    """Permission to send one request, to be given back with :meth:`Limiter.release`.
 
-    ``wait`` is the seconds waited for it, ``sent`` the loop's time when it was given.
+    ``wait`` is the seconds it was waited for, ``granted_at`` the event loop's time when it was given. ``paced`` is
+    True when the pace, and not the concurrency, held the request back.
     """
 
     number: int
@@ -37,12 +38,12 @@ class Permit:
 
 
 class Gcra:
-    """Even spacing of quantities in time: the generic cell rate algorithm, one number of state.
+    """The generic cell rate algorithm: it spaces quantities evenly in time, with one number of state.
 
-    Lets ``rate`` units a second through, evenly, with ``burst`` seconds' worth of tolerance.
+    It lets ``rate`` units a second through, evenly, with a tolerance of ``burst_seconds`` of that rate.
 
-    One request larger than the tolerance still goes, and what follows waits for it to be paid off. The
-    tolerance also makes up for late timers, so that the rate is reached on a busy event loop.
+    A request larger than the tolerance still goes, and the following ones wait until the rate has made up for it.
+    The tolerance also makes up for late timers, so that the rate is reached on a busy event loop.
     """
 
     __slots__ = ("_burst_seconds", "_due_at", "rate")
@@ -72,7 +73,7 @@ class _Waiter:
 
 
 class Limiter:
-    """One for each (provider, model, operation), used on one event loop, whose clock it goes by."""
+    """Limits the requests of one (provider, model, operation). Used on one event loop, with that loop's clock."""
 
     def __init__(self, quota: Quota | None = None) -> None:
         quota = quota or Quota()
@@ -99,21 +100,21 @@ class Limiter:
 
     @property
     def in_flight(self) -> int:
-        """Permits that are out."""
+        """Permits that were given and not yet given back."""
         return self._in_flight
 
     @property
     def concurrency(self) -> int:
-        """How many may be out at once now."""
+        """How many requests may be in flight now."""
         return int(self._window.size)
 
     @property
     def requests_per_second(self) -> float | None:
-        """The pace now; None when nothing limits it."""
+        """The rate now; None when nothing limits it."""
         return self._requests.rate
 
     async def acquire(self, usage: Usage) -> Permit:
-        """Wait for leave to send a request that may use ``usage``."""
+        """Wait for permission to send a request that may use up to ``usage``."""
         loop = self._loop or self._bind_loop()
         now = loop.time()
         if not self._queue and self._in_flight < int(self._window.size) and self._compute_ready_at(usage) <= now:
@@ -125,7 +126,7 @@ class Limiter:
             return await waiter.future
         except asyncio.CancelledError:
             if waiter.future.done() and not waiter.future.cancelled():
-                self.release(waiter.future.result(), "unused")  # granted in the very moment it was given up
+                self.release(waiter.future.result(), "unused")  # granted at the same moment
             else:
                 self._grant_waiting()
             raise
@@ -133,14 +134,14 @@ class Limiter:
     def release(
         self, permit: Permit, outcome: str, limits: RateLimits | None = None, wait: float | None = None
     ) -> None:
-        """Give a permit back and tell what became of the request.
+        """Give a permit back, with the outcome of its request.
 
         Args:
             permit: from :meth:`acquire`; given back exactly once.
             outcome: ``ok``, or the problem's kind: ``rate_limit`` lowers the rate, ``overloaded`` the
                 concurrency, anything else is neutral.
-            limits: what the reply's headers told.
-            wait: seconds the provider asked to wait; the whole limiter does.
+            limits: the limits in the reply's headers; None without a reply.
+            wait: seconds the provider wants its clients to wait; the whole limiter waits.
         """
         loop = self._loop or self._bind_loop()
         now = loop.time()
@@ -162,11 +163,11 @@ class Limiter:
             self._grant_waiting()
 
     def export_state(self) -> dict[str, Any]:
-        """What was learned, as JSON, for :meth:`restore` in a later run."""
+        """What was learned, as JSON, for :meth:`restore_state` in a later run."""
         return {"rate": self._rate.export_state(), "window": self._window.size, "tokens": self._tokens.rate}
 
     def restore_state(self, state: Mapping[str, Any]) -> None:
-        """Begin where an earlier run left off; configured limits still hold and nonsense is ignored."""
+        """Start from what an earlier run learned; configured limits still hold, and invalid values are ignored."""
         rate = state.get("rate")
         if isinstance(rate, dict):
             self._rate.restore_state(rate)
@@ -188,13 +189,8 @@ class Limiter:
 
     def _set_pace(self) -> None:
         pace = self._rate.pace
-        self._requests.rate = (
-            self._max_requests_per_second
-            if pace is None
-            else pace
-            if self._max_requests_per_second is None
-            else min(pace, self._max_requests_per_second)
-        )
+        configured = self._max_requests_per_second
+        self._requests.rate = configured if pace is None else pace if configured is None else min(pace, configured)
 
     def _pause(self, now: float, seconds: float) -> None:
         if seconds > 0 and now + seconds > self._paused_until:
@@ -203,7 +199,7 @@ class Limiter:
             self._ramp_ends_at = self._paused_until + _RAMP_SECONDS
 
     def _compute_ready_at(self, usage: Usage) -> float:
-        """The moment from which a request of ``usage`` may go, concurrency aside."""
+        """The moment from which a request of ``usage`` may go, as far as rates and pauses decide."""
         ready_at = max(self._paused_until, self._requests.ready_at())
         if self._tokens.rate is not None and _sum_tokens(usage):
             ready_at = max(ready_at, self._tokens.ready_at())
@@ -230,7 +226,7 @@ class Limiter:
         return permit
 
     def _grant_waiting(self) -> None:
-        """Let the head of the queue go, and those behind it, as far as they may now; else set the timer."""
+        """Grant permits from the head of the queue as far as the limits allow; else set the timer."""
         loop = self._loop or self._bind_loop()
         while self._queue:
             waiter = self._queue[0]

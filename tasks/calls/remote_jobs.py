@@ -1,4 +1,4 @@
-"""A job that runs at a provider: looked at until it ends, at widening intervals, up to its own deadline."""
+"""A job that runs at a provider: looked up until it ends, at growing intervals, up to its own timeout."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from mediamill.tasks.domain import Ask
 from mediamill.tasks.errors import AccountStopped, CallFailed
 from mediamill.tasks.wire import JOB_ID_HEADER, JOB_STATES_HEADER, Problem, Reply, Wire
 
-_LOOKUP_DEADLINE_SECONDS = 30.0
+_LOOKUP_TIMEOUT_SECONDS = 30.0
 _FIRST_WAIT_SECONDS, _MAX_WAIT_SECONDS, _WAIT_GROWTH = 1.0, 30.0, 1.5
 _FAILED_LOOKUP_GROWTH = 3.0
 
 
 class JobFailed(Exception):
-    """The provider says that a job failed; its reply, and what it means."""
+    """The provider says that a job failed: its reply, and the problem that reply states."""
 
     def __init__(self, reply: Reply, problem: Problem) -> None:
         super().__init__(problem.message)
@@ -28,19 +28,19 @@ class JobFailed(Exception):
 
 
 class RunningJob:
-    """One job and what is known of it.
+    """One job and the states it has gone through.
 
     Args:
-        line: what the run offers.
-        wire, ask: what was asked for.
-        remote_id: the provider's name for it.
-        origin: where it is asked about.
+        context: what the call needs of its run.
+        wire, ask: the Ask that the job answers, and how it was sent.
+        remote_id: the provider's id of the job.
+        origin: where it is looked up.
     """
 
     first_wait = _FIRST_WAIT_SECONDS
 
-    def __init__(self, line: CallContext, wire: Wire, ask: Ask, remote_id: str, origin: str) -> None:
-        self._context = line
+    def __init__(self, context: CallContext, wire: Wire, ask: Ask, remote_id: str, origin: str) -> None:
+        self._context = context
         self._wire = wire
         self._ask = ask
         self._remote_id = remote_id
@@ -50,11 +50,14 @@ class RunningJob:
         self._states: list[tuple[str, float]] = []
 
     async def look_up(self) -> Reply | float:
-        """The reply of an ended job, with the states it went through in a header; else seconds to the next look.
+        """Look the job up once.
+
+        Returns:
+            The reply of an ended job, with its id and states in headers; else the seconds until the next look-up.
 
         Raises:
-            JobFailed: when the provider says so.
-            CallFailed: when it is still running at its deadline, or cannot be looked up.
+            JobFailed: when the provider says that it failed.
+            CallFailed: when it is still running at its timeout, or cannot be looked up.
             RunStopped: when the run is to end.
         """
         self._context.check_stop()
@@ -88,15 +91,15 @@ class RunningJob:
 
 
 async def look_up_job(context: CallContext, wire: Wire, ask: Ask, remote_id: str, origin: str) -> Reply | None:
-    """One look at a job; None when it brought nothing and the next may.
+    """Look a job up once; None when that failed and the next look-up may succeed.
 
     Raises:
         CallFailed: when the provider does not know the job.
-        AccountStopped: when it does not let the account look.
+        AccountStopped: when the provider refuses the account.
     """
     request = context.provider.build_poll_request(wire, remote_id, ask.operation)
     try:
-        reply = await context.client.send(origin, request, key=context.key, deadline=_LOOKUP_DEADLINE_SECONDS)
+        reply = await context.client.send(origin, request, key=context.key, timeout_seconds=_LOOKUP_TIMEOUT_SECONDS)
     except (NotSent, ReplyLost):
         return None
     problem = context.provider.classify(reply, ask.operation)

@@ -1,7 +1,7 @@
 """Request bodies: JSON or multipart, always with a known length.
 
-A small multipart body is one bytes object, built by joining; anything over :data:`STREAM_OVER` goes out in
-slices, files straight from disk, so that no upload holds the event loop or the memory for long.
+A small multipart body is one bytes object; anything over :data:`STREAM_OVER_BYTES` goes out in slices, files
+straight from disk, so that no upload holds the event loop or much memory.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class RequestBody:
 
     @property
     def length(self) -> int:
-        """Bytes in all."""
+        """Size in bytes."""
         return sum(size for _, size in self.pieces)
 
     def content(self) -> bytes | httpx.AsyncByteStream:
-        """One bytes object when small, else a stream."""
+        """The body for httpx: one bytes object when it is small, else a stream."""
         if len(self.pieces) == 1:
             piece, size = self.pieces[0]
             if isinstance(piece, bytes) and size <= STREAM_OVER_BYTES:
@@ -90,7 +90,7 @@ def encode_body(request: Request) -> RequestBody:
 
 
 def _encode_multipart(fields: Sequence[tuple[str, str]], files: Sequence[tuple[str, Payload]]) -> RequestBody:
-    """Fields first, then files (Together needs ``model`` before ``file``; provider docs), names repeated as given."""
+    """Fields first, then files (Together needs ``model`` before ``file``; provider docs); repeated names are kept."""
     boundary = os.urandom(16).hex().encode()
     pieces: list[tuple[bytes | Path, int]] = []
     buffered: list[bytes] = []
@@ -136,7 +136,7 @@ def _format_disposition(name: str) -> bytes:
 
 
 def _percent_encode(text: str) -> bytes:
-    """As browsers do (WHATWG, allowed by RFC 7578): UTF-8 as it is, quotes and line ends percent-encoded."""
+    """Encode as browsers do (WHATWG, allowed by RFC 7578): UTF-8 as it is, quotes and line ends percent-encoded."""
     text = text.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
     return _CONTROL_CHARACTERS.sub("_", text).encode("utf-8", "replace")
 

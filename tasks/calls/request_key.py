@@ -1,4 +1,4 @@
-"""The request key: the name under which a paid answer is remembered."""
+"""The request key: the name under which the journal keeps a paid answer."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from mediamill.tasks.wire import Wire
 def request_key(provider: str, ask: Ask, wire: Wire) -> str:
     """SHA-256 (hex) of everything that decides what is bought, and of nothing else.
 
-    Encoded bytes, parser versions and ports stay out: an upgrade must not buy everything again, and a
-    rehearsal against another origin must never pass for a real answer.
+    Encoded bytes, parser versions and ports are not part of it: an upgrade must not buy everything again. The origin
+    is: an answer of another origin must never be taken for the provider's.
     """
     what = {
         "capability": ask.capability,

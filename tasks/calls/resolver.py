@@ -1,4 +1,4 @@
-"""The resolver that stands between aiohttp's connector and the names in users' URLs."""
+"""The resolver through which aiohttp's connector resolves the names in users' URLs."""
 
 from __future__ import annotations
 
@@ -10,34 +10,36 @@ from aiohttp.resolver import ThreadedResolver
 
 
 class GuardedResolver(AbstractResolver):
-    """Asks the system's resolver once a connection and lets the guard see every address it names.
+    """Resolves a name once for each connection and lets the guard check every address.
 
-    The connector connects to the very list returned here, so a name that changes between check and
-    connection has nothing to change.
+    The connector connects to the very list that is returned here, so a name whose addresses change between check and
+    connection gains nothing.
 
     Args:
-        admit: raises where one of a host's addresses may not be reached.
-        inner: who is asked; the system's resolver unless another is given.
+        check_addresses: raises where one of a host's addresses may not be reached.
+        system_resolver: resolves the names; aiohttp's threaded resolver by default.
     """
 
     def __init__(
-        self, check_addresses: Callable[[str, int, Sequence[str]], None], inner: AbstractResolver | None = None
+        self,
+        check_addresses: Callable[[str, int, Sequence[str]], None],
+        system_resolver: AbstractResolver | None = None,
     ) -> None:
         self._check_addresses = check_addresses
-        self._inner = inner or ThreadedResolver()
+        self._system_resolver = system_resolver or ThreadedResolver()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """Addresses of ``host``.
+        """The addresses of ``host``.
 
         Raises:
-            Forbidden: when one of them may not be reached.
+            ForbiddenAddress: when one of them may not be reached.
         """
-        addresses = await self._inner.resolve(host, port, family)
+        addresses = await self._system_resolver.resolve(host, port, family)
         self._check_addresses(host, port, [result["host"] for result in addresses])
         return addresses
 
     async def close(self) -> None:
-        """Close the resolver beneath."""
-        await self._inner.close()
+        """Close the system's resolver."""
+        await self._system_resolver.close()

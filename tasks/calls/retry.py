@@ -1,4 +1,4 @@
-"""The one retry policy: when a request is sent again, how long is waited before, and when to give up."""
+"""The retry policy: when a request is sent again, how long it waits before, and when it gives up."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from mediamill.tasks.wire import Problem
 T = TypeVar("T")
 
 MAX_WAIT_SECONDS = 60.0
-"""Most seconds before one repeat, whatever a server asks for."""
+"""Maximum wait before one retry, whatever a server asks for."""
 
 
 class RetryableError(Exception):
-    """An attempt failed in a way that another may not.
+    """An attempt failed, and another may succeed.
 
     Attributes:
-        problem: why; its ``wait`` is the provider's own hint.
+        problem: why it failed; its ``wait`` is the provider's own hint.
         status: of the error reply, where there was one.
-        attempts: how many were made in all, once it leaves :func:`retrying`.
+        attempts: how many there were in all, once it leaves :func:`send_with_retries`.
     """
 
     def __init__(self, problem: Problem, status: int | None = None) -> None:
@@ -38,8 +38,8 @@ class RetryableError(Exception):
 class RetryBudget:
     """A token bucket over all calls of a process, so that an outage does not multiply the load.
 
-    A repeat takes a token; a success brings ``share`` of one back and time brings ``per_second``. With none
-    left a repeat is not refused but waits its turn, so repeats come at ``per_second`` and no faster.
+    A retry takes a token. A success brings ``refill_per_success`` of one back, and time brings ``per_second``. With no
+    token left a retry waits its turn, so that retries come at ``per_second`` and no faster; none is refused.
     """
 
     def __init__(
@@ -58,11 +58,11 @@ class RetryBudget:
         self._updated_at = clock()
 
     def record_success(self) -> None:
-        """Count an attempt that was answered."""
+        """Count an attempt that succeeded."""
         self._tokens = min(self._burst, self._tokens + self._refill_per_success)
 
     def take(self) -> float:
-        """Take a token; the seconds until it is there."""
+        """Take a token; returns the seconds until there is one."""
         now = self._clock()
         self._tokens = min(self._burst, self._tokens + (now - self._updated_at) * self._per_second)
         self._updated_at = now
@@ -70,22 +70,22 @@ class RetryBudget:
         return max(0.0, -self._tokens / self._per_second)
 
     def give_back(self) -> None:
-        """Return a token whose repeat was not made after all."""
+        """Return the token of a retry that was not made after all."""
         self._tokens = min(self._burst, self._tokens + 1)
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How one call is repeated.
+    """How one call is retried.
 
     Attributes:
-        retries: most repeats, so ``retries + 1`` attempts.
-        total: seconds from the first attempt after which no further one is begun.
-        base: seconds; repeat n waits a random time below ``base * 2**n`` when the provider gave no hint.
-        longest: most seconds before one repeat.
-        budget: shared by all calls; None for no bound.
-        exempt: kinds of problem that take nothing from the budget: the limiter already paces them.
-        sleep, clock, chance: the world, for tests.
+        max_retries: so there are up to ``max_retries + 1`` attempts.
+        total_seconds: from the first attempt; after that no further one is begun.
+        base_wait: seconds; retry n waits a random time below ``base_wait * 2**n`` when the provider gave no hint.
+        max_wait: seconds before one retry.
+        budget: shared by all calls; None for no limit.
+        exempt_kinds: kinds of problem that take nothing from the budget, because the limiter already paces them.
+        sleep, clock, jitter: replaced by tests; ``jitter`` gives a random number from 0 to 1.
     """
 
     max_retries: int = 5
@@ -99,10 +99,10 @@ class RetryPolicy:
     jitter: Callable[[], float] = field(default=random.random)
 
     def wait(self, problem: Problem, attempt: int) -> float:
-        """Seconds before the repeat that follows attempt number ``attempt`` (from 1), without the budget's.
+        """Seconds before the retry that follows attempt number ``attempt`` (from 1), without the budget's.
 
-        A hint is obeyed, up to ``longest``, and stretched by up to a tenth so that those who were told
-        the same do not come back together. Without one: exponential with full jitter.
+        A hint is obeyed, up to ``max_wait``, and lengthened by up to a tenth, so that requests which got the same hint
+        do not come back together. Without a hint the wait is exponential with full jitter.
         """
         if problem.wait is not None and problem.wait >= 0:
             return min(self.max_wait, problem.wait) * (1 + 0.1 * self.jitter())
@@ -110,10 +110,10 @@ class RetryPolicy:
 
 
 async def send_with_retries(send_once: Callable[[], Awaitable[T]], policy: RetryPolicy) -> T:
-    """Call ``send_once`` until it returns, raises anything but :class:`TryAgain`, or the policy gives up.
+    """Call ``send_once`` until it returns, raises anything but :class:`RetryableError`, or the policy gives up.
 
     Raises:
-        TryAgain: the last one, with ``attempts`` set.
+        RetryableError: the last one, with ``attempts`` set.
     """
     rules = _TenacityRules(policy)
     first_error: RetryableError | None = None
@@ -133,7 +133,7 @@ async def send_with_retries(send_once: Callable[[], Awaitable[T]], policy: Retry
         reraise=True,
     )
 
-    async def replay_first_attempt() -> T:  # its first attempt is the one that was made
+    async def replay_first_attempt() -> T:  # tenacity's first attempt is the one above
         nonlocal first_error
         if first_error is not None:
             error, first_error = first_error, None
@@ -151,7 +151,7 @@ async def send_with_retries(send_once: Callable[[], Awaitable[T]], policy: Retry
 
 
 class _TenacityRules:
-    """A policy applied to one call; tenacity asks for the wait first, then whether to stop."""
+    """A policy for one call, as tenacity wants it: it asks for the wait first, then whether to stop."""
 
     def __init__(self, policy: RetryPolicy) -> None:
         self._policy = policy

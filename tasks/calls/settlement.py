@@ -1,4 +1,4 @@
-"""From a reply that is on record to the Answers a capability gets: parsed, metered, shared out."""
+"""From a recorded reply to the Answers of a capability: parsed, metered, its cost split between the Asks."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from mediamill.tasks.wire import Parsed, Reply
 
 
 def parse_reply(context: CallContext, reply: Reply, asks: Sequence[Ask]) -> Sequence[Parsed]:
-    """One Parsed per Ask.
+    """Parse a reply; one Parsed per Ask.
 
     Raises:
-        BadReply: when the reply holds something else. It stays in the journal and is parsed again for free.
+        BadReply: when the reply is not what was requested. It stays in the journal and is parsed again for free.
     """
     fault_injection.failpoint("call.parse")
     try:
@@ -26,14 +26,14 @@ def parse_reply(context: CallContext, reply: Reply, asks: Sequence[Ask]) -> Sequ
         error.transient = True
         raise
     if len(parsed) != len(asks):
-        raise BadReply(f"asked {len(asks)} things at once, got {len(parsed)} answers", transient=True)
+        raise BadReply(f"the request had {len(asks)} inputs, the reply has {len(parsed)} answers", transient=True)
     return parsed
 
 
 async def settle_cost(
     context: CallContext, call_id: str, parsed: Sequence[Parsed], ask: Ask, max_usd: Decimal | None
 ) -> Cost:
-    """Usage becomes cost, and both become durable."""
+    """Compute the cost from the usage, and make both durable."""
     usage = sum_usages(p.usage for p in parsed)
     cost = context.pricing.cost(ask.model, ask.operation, usage, max_usd)
     await context.journal.asks.record_cost(call_id, usage.as_dict(), cost)
@@ -42,14 +42,14 @@ async def settle_cost(
 
 
 def split_cost(cost: Cost, parts: int) -> Cost:
-    """One Ask's part of what its request cost."""
+    """One Ask's share of the cost of its request."""
     if parts == 1 or cost.usd is None:
         return cost
     return replace(cost, usd=cost.usd / parts)
 
 
 def build_answer(context: CallContext, parsed: Parsed, key: str, cost: Cost, **details: object) -> Answer:
-    """The Answer a capability gets."""
+    """The Answer that a capability gets."""
     context.stats.engine = parsed.engine or context.stats.engine
     context.stats.simulated = context.stats.simulated or parsed.simulated
     return Answer(

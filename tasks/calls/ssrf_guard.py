@@ -1,8 +1,8 @@
-"""The guard for URLs that users give: no way into private networks, by no spelling, redirect or rebinding.
+"""The SSRF guard for URLs that users give: none reaches a private network, by spelling, redirect or DNS rebinding.
 
-Three checks, each enough by itself for what it can see: the URL before anything happens, every address a
-name resolves to, and the socket's own address as it is made. The connection goes to exactly the addresses
-that were checked, because the resolver that checks them is the one the connector asks.
+There are three checks, each enough by itself for what it can see: the URL before anything happens, every address a
+name resolves to, and the socket's own address when it is created. The connection goes to exactly the addresses that
+were checked, because the connector uses the resolver that checks them.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ _CONTROL = re.compile(r"[\x00-\x20\x7f\\]")
 
 
 class ForbiddenAddress(OSError):
-    """An address that users' URLs may not reach; raised where a connection would be made to it."""
+    """Users' URLs may not reach this address; raised where a connection would be made to it."""
 
 
 def is_public(address_text: str) -> bool:
-    """True when ``text`` is an address of the public internet, after unwrapping mapped and NAT64 forms."""
+    """True for an address of the public internet, after unwrapping mapped and NAT64 forms."""
     try:
         address: Address = ipaddress.ip_address(address_text.partition("%")[0])
     except ValueError:
@@ -77,7 +77,7 @@ class SsrfGuard:
     """What users' URLs may reach: the public internet, and the ``allow_hosts`` that a setting names.
 
     Args:
-        allow_hosts: ``host`` opens that name or address on every port, ``host:port`` on that port only.
+        allow_hosts: ``host`` allows that name or address on every port, ``host:port`` on that port only.
     """
 
     def __init__(self, allow_hosts: Sequence[str] = ()) -> None:
@@ -85,10 +85,10 @@ class SsrfGuard:
         self._pinned_addresses: set[tuple[str, int]] = set()
 
     def check_url(self, url: str) -> str:
-        """The URL, without its fragment, when it may be fetched as far as its text tells.
+        """Check the text of a URL; returns the URL without its fragment.
 
         Raises:
-            BadInput: naming what is wrong with it.
+            BadInput: names what is wrong with it.
         """
         parts = self._split_url(url)
         host, port = _normalize_host(parts), parts.port or (443 if parts.scheme == "https" else 80)
@@ -97,14 +97,14 @@ class SsrfGuard:
             if address:
                 self._pinned_addresses.add((address, port))
         elif address and not is_public(address):
-            raise _refused(host)
+            raise forbidden_url_error(host)
         return parts._replace(fragment="").geturl()
 
     def check_redirect(self, url: str, location: str) -> str:
-        """Where a redirect from ``url`` leads, checked anew.
+        """Check where a redirect from ``url`` leads; returns that URL.
 
         Raises:
-            BadInput: when it leads where no URL may, or from https to http.
+            BadInput: when that URL is not allowed, or the redirect leads from https to http.
         """
         try:
             joined = urljoin(url, location.strip())
@@ -116,14 +116,14 @@ class SsrfGuard:
         return target
 
     def allows(self, host: str, port: int) -> bool:
-        """True when a setting names this host."""
+        """True when ``allow_hosts`` names this host."""
         return (host, None) in self._allowed or (host, port) in self._allowed
 
     def check_addresses(self, host: str, port: int, addresses: Sequence[str]) -> None:
-        """Check every address ``host`` resolved to, before a connection is made to any of them.
+        """Check every address of ``host``, before a connection is made to any of them.
 
         Raises:
-            Forbidden: when one of them is not public and no setting names the host.
+            ForbiddenAddress: when one of them is not public and ``allow_hosts`` does not name the host.
         """
         if self.allows(host.rstrip(".").lower(), port):
             self._pinned_addresses.update((address.partition("%")[0], port) for address in addresses)
@@ -131,10 +131,10 @@ class SsrfGuard:
             raise ForbiddenAddress(f"{host} is not on the public internet")
 
     def create_socket(self, info: tuple[Any, ...]) -> socket.socket:
-        """A socket for exactly this address: the last check, whatever the URL was spelled like.
+        """A socket for exactly this address: the last check, whatever the spelling of the URL.
 
         Raises:
-            Forbidden: when the address was not admitted.
+            ForbiddenAddress: when the address was not allowed.
         """
         family, kind, proto, _, address = info
         host, port = str(address[0]), int(address[1])
@@ -143,7 +143,7 @@ class SsrfGuard:
         return socket.socket(family, kind, proto)
 
     def create_resolver(self, inner: AbstractResolver | None = None) -> AbstractResolver:
-        """A resolver for aiohttp's connector that admits every answer of ``inner`` first."""
+        """A resolver for aiohttp's connector that checks every address it finds with ``inner``."""
         from mediamill.tasks.calls.resolver import GuardedResolver
 
         return GuardedResolver(self.check_addresses, inner)
@@ -172,7 +172,7 @@ def _normalize_host(parts: SplitResult) -> str:
 
 
 def _parse_address(host: str) -> str | None:
-    """The address a host is written as; None for a name.
+    """The address that a host is written as; None for a name.
 
     Raises:
         BadInput: for spellings that only some programs read as an address: 127.1, 0x7f.1, 2130706433.
@@ -199,12 +199,8 @@ def _parse_allowed_host(text: str) -> tuple[str, int | None] | None:
     return match["host"].strip("[]").rstrip("."), int(match["port"]) if match["port"] else None
 
 
-def _refused(host: str) -> BadInput:
+def forbidden_url_error(host: str) -> BadInput:
+    """The error for a host that :class:`SsrfGuard` refuses."""
     return BadInput(
         f"{host} is not on the public internet", kind="forbidden_url", hint="name it in allow_hosts to permit it"
     )
-
-
-def refusal(host: str) -> BadInput:
-    """What a user is told when a connection was refused by :class:`Guard`."""
-    return _refused(host)

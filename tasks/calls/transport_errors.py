@@ -1,8 +1,8 @@
-"""What can go wrong between a request and its reply, told by whether the provider can have seen it.
+"""What can go wrong between a request and its reply, by whether the provider may have received the request.
 
-ExchangeError
+TransportError
 ├── NotSent     provably nothing of the request reached the server: always safe to send again
-└── Broken      something may have arrived: it may have been carried out and billed
+└── ReplyLost   something may have arrived: the request may have been carried out and billed
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from mediamill.tasks.calls.ssrf_guard import ForbiddenAddress
 
 
 class TransportError(Exception):
-    """An exchange that brought no whole reply.
+    """A request without a complete reply.
 
     Attributes:
-        kind: short stable word, as listed by the subclasses.
+        kind: short stable word; the subclasses list them.
         message: one line that names the host and the cause; never a header, a key or a URL's userinfo.
     """
 
@@ -35,17 +35,17 @@ class NotSent(TransportError):
 
 
 class ReplyLost(TransportError):
-    """The request may have arrived.
+    """The request may have arrived, and no complete reply came.
 
     Kinds: ``reset``, ``short_body``, ``deadline``, ``stalled``, ``too_large``, ``protocol``.
 
-    ``reset`` covers a kept-alive connection that the server closed as the request went out: whether
-    it was read first cannot be known from here.
+    ``reset`` covers a kept-alive connection that the server closed while the request went out: the client cannot know
+    whether the server read it first.
     """
 
 
 def iter_causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and its causes, outermost first."""
+    """Yield the error and its causes, outermost first."""
     cause: BaseException | None = error
     while cause is not None:
         yield cause
@@ -53,10 +53,10 @@ def iter_causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def classify_transport_error(error: Exception, host: str) -> TransportError:
-    """Classify what the transport raised while talking to ``where`` (host and port).
+    """Classify what the transport raised for a request to ``host`` (host and port).
 
-    httpx's own classes cannot be used: its aiohttp transport files a server's disconnect under
-    ``ConnectTimeout``. The aiohttp error beneath says what happened.
+    httpx's own classes cannot be used: its aiohttp transport reports a server's disconnect as ``ConnectTimeout``. The
+    aiohttp error beneath says what happened.
     """
     if any(isinstance(e, ForbiddenAddress) for e in iter_causes(error)):
         return NotSent("forbidden", f"{host} is not on the public internet")
@@ -86,7 +86,7 @@ def _to_not_sent(cause: BaseException, host: str) -> NotSent | None:
 def _to_reply_lost(cause: BaseException, host: str) -> ReplyLost:
     match cause:
         case aiohttp.ClientPayloadError():
-            if "ConnectionResetError" in str(cause):  # aiohttp names it in the text only
+            if "ConnectionResetError" in str(cause):  # aiohttp says so in the text only
                 return ReplyLost("reset", f"{host}: the connection broke in the middle of the reply")
             return ReplyLost("short_body", f"{host}: the reply ended before it was complete")
         case aiohttp.ClientConnectionError() | OSError():

@@ -20,11 +20,11 @@ from httpx_aiohttp import AiohttpTransport
 from mediamill.tasks.calls.ssrf_guard import is_loopback
 
 _KEEPALIVE_SECONDS = 20.0
-"""Seconds an idle connection is kept: shorter than common servers', so that we close first."""
+"""Seconds an idle connection is kept: shorter than common servers keep it, so that the client closes first."""
 
 
 def create_tls_context() -> ssl.SSLContext:
-    """Verifies always; ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` are honoured for private authorities."""
+    """A context that always verifies; ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` are honoured for private authorities."""
     return httpx.create_ssl_context(verify=True, trust_env=True)
 
 
@@ -35,7 +35,7 @@ def create_transport(
     resolver: Callable[[], AbstractResolver] | None = None,
     socket_factory: aiohttp.SocketFactoryType | None = None,
 ) -> AiohttpTransport:
-    """A transport whose session is made on the loop of its first request.
+    """A transport whose session is opened on the event loop of its first request.
 
     The number of connections is not bounded here: the limiter bounds the calls, and a second queue
     would only hide the wait from it. With a ``resolver`` of its own, every connection resolves anew.
@@ -58,7 +58,7 @@ def create_transport(
 def find_environment_proxy(origin: str) -> str | None:
     """The proxy that ``HTTP_PROXY``, ``HTTPS_PROXY`` or ``ALL_PROXY`` name for ``origin``, unless ``NO_PROXY`` does.
 
-    Loopback is never proxied. A SOCKS proxy is not supported by aiohttp and is passed over.
+    Loopback is never proxied. aiohttp does not support SOCKS proxies, so they are ignored.
     """
     parts = urlsplit(origin)
     host = parts.hostname or ""

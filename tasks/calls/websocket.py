@@ -1,7 +1,7 @@
-"""The other way to a provider: a websocket, on which a conversation is carried out and kept as a reply.
+"""Websockets: a session with a provider is run over one, and its messages are kept as the reply.
 
-Nothing of what is paid for leaves before the provider's own first message where it has one, so whatever goes
-wrong until then is :class:`NotSent` and always safe to repeat.
+Where the provider sends the first message, nothing that is paid for leaves before it. So whatever goes wrong until
+then is :class:`NotSent` and always safe to repeat.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from mediamill.tasks.wire import Reply
 
 PING_SECONDS = 20.0
 MAX_MESSAGE_BYTES = 8 * 2**20
-"""Bytes of one message; sound comes in far smaller ones."""
+"""Maximum size of one message; audio comes in far smaller ones."""
 
 READY_SECONDS = 30.0
-"""How long the provider's first message is waited for once the socket is open."""
+"""How long to wait for the provider's first message once the websocket is open."""
 
 _CLOSE_SECONDS = 0.5
-"""How long a server is given to say goodbye; it has said all that counts."""
+"""How long to wait for the server's close message; all that matters has come by then."""
 
 _MAX_SILENCE_SECONDS = 1.0
-"""Seconds that a server with enough to work on may be silent before it gets more."""
+"""How long to wait for a message of a server that has enough to work on, before it is sent more anyway."""
 
 _NORMAL_CLOSE_CODES = frozenset({1000, 1001, 1005})
 _CLOSED_TYPES = frozenset({aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSING})
@@ -50,17 +50,17 @@ _CLOSED_TYPES = frozenset({aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSING})
 
 @dataclass(slots=True)
 class WebsocketExchange:
-    """One conversation from handshake to reply.
+    """One websocket session from handshake to reply.
 
     Args:
-        talk: what is said.
-        where: host and port, for messages.
-        most: most bytes of all messages together.
+        session: the messages to send and the meaning of those received.
+        host: host and port, named in messages.
+        max_bytes: maximum size of all received messages together.
     """
 
-    talk: WebsocketSession
-    where: str
-    most: int
+    session: WebsocketSession
+    host: str
+    max_bytes: int
     has_begun: bool = False
     _ready: asyncio.Event = field(default_factory=asyncio.Event)
     _progressed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -75,19 +75,19 @@ class WebsocketExchange:
         url: str,
         headers: Mapping[str, str],
         *,
-        deadline: float,
+        timeout_seconds: float,
         handshake_seconds: float,
         proxy: str | None,
     ) -> Reply:
-        """Carry it out; everything within ``deadline`` seconds, the handshake within its own.
+        """Run the session within ``timeout_seconds``, the handshake within its own; the messages as a reply.
 
         Raises:
             NotSent: nothing that is paid for reached the server.
-            Broken: some of it did.
-            BadInput: the sound cannot be read any more.
+            ReplyLost: something that is paid for may have reached it.
+            BadInput: the audio cannot be read any more.
         """
         try:
-            async with asyncio.timeout(deadline):
+            async with asyncio.timeout(timeout_seconds):
                 self._socket = await self._connect(client, url, headers, handshake_seconds, proxy)
                 end = await self._converse(self._socket)
             body = b"".join(line + b"\n" for line in self._kept_messages)
@@ -99,15 +99,17 @@ class WebsocketExchange:
         except ItemError:
             raise
         except TimeoutError:
-            raise self._to_not_sent(ReplyLost("deadline", f"{self.where}: not over within {deadline:g} s")) from None
+            raise self._to_not_sent(
+                ReplyLost("deadline", f"{self.host}: not over within {timeout_seconds:g} s")
+            ) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise self._to_not_sent(classify_transport_error(error, self.where)) from None
+            raise self._to_not_sent(classify_transport_error(error, self.host)) from None
         finally:
             if self._socket is not None:
                 await self._socket.close()
 
     def _to_not_sent(self, error: TransportError) -> TransportError:
-        """Before anything was sent, whatever broke is a connection that was not made."""
+        """The error as NotSent, where nothing was sent yet."""
         if self.has_begun or isinstance(error, NotSent):
             return error
         return NotSent("connect_timeout" if error.kind == "deadline" else "handshake", error.message)
@@ -132,14 +134,14 @@ class WebsocketExchange:
                 )
         except TimeoutError:
             raise NotSent(
-                "connect_timeout", f"{self.where}: no socket was opened within {handshake_seconds:g} s"
+                "connect_timeout", f"{self.host}: no socket was opened within {handshake_seconds:g} s"
             ) from None
         assert isinstance(socket, HandshakeWebsocket)
         return socket
 
     async def _converse(self, socket: aiohttp.ClientWebSocketResponse) -> str:
-        """Send and listen side by side; how it ended."""
-        if not self.talk.waits_for_ready:
+        """Send and receive at the same time; returns how the session ended."""
+        if not self.session.waits_for_ready:
             self._ready.set()
         sender = asyncio.create_task(self._send_all(socket))
         try:
@@ -152,36 +154,36 @@ class WebsocketExchange:
         try:
             await asyncio.wait_for(self._ready.wait(), READY_SECONDS)
             self.has_begun = True
-            for message in self.talk.opening_messages():
+            for message in self.session.opening_messages():
                 await socket.send_str(message)
-            if self.talk.audio is not None:
-                await self._send_audio(socket, self.talk.audio)
-            for message in self.talk.closing_messages():
+            if self.session.audio is not None:
+                await self._send_audio(socket, self.session.audio)
+            for message in self.session.closing_messages():
                 await socket.send_str(message)
         except (ConnectionError, aiohttp.ClientError):
-            return  # the listener learns why
-        except Exception as error:  # noqa: BLE001 - the listener raises it
+            return  # the receiver learns why
+        except Exception as error:  # noqa: BLE001 - the receiver raises it
             self._failure = error
             if isinstance(error, TimeoutError) and not self.has_begun:
-                self._failure = NotSent("handshake", f"{self.where}: no session began within {READY_SECONDS:g} s")
+                self._failure = NotSent("handshake", f"{self.host}: no session began within {READY_SECONDS:g} s")
             await socket.close()
 
     async def _send_audio(self, socket: aiohttp.ClientWebSocketResponse, audio: Payload) -> None:
-        async with aclosing(_read_slices(audio, self.talk.chunk_bytes)) as slices:
+        async with aclosing(_read_slices(audio, self.session.chunk_bytes)) as slices:
             async for chunk in slices:
                 await self._wait_for_progress()
-                message = self.talk.encode_chunk(chunk)
+                message = self.session.encode_chunk(chunk)
                 if isinstance(message, str):
                     await socket.send_str(message)
                 else:
                     await socket.send_bytes(message)
 
     async def _wait_for_progress(self) -> None:
-        """While the server has enough to work on, a slice for each of its messages.
+        """While the server has enough to work on, wait for its next message before each slice.
 
-        One that falls silent may be waiting for the rest: it gets it, as fast as the connection takes it.
+        A server that stays silent may be waiting for the rest: it gets that as fast as the connection takes it.
         """
-        if self._is_stalled or self.talk.can_send():
+        if self._is_stalled or self.session.can_send():
             return
         self._progressed.clear()
         try:
@@ -193,13 +195,15 @@ class WebsocketExchange:
         total = 0
         while True:
             try:
-                message = await socket.receive(self.talk.max_silence_seconds())
+                message = await socket.receive(self.session.max_silence_seconds())
             except TimeoutError:
                 return OVER
             if message.type is aiohttp.WSMsgType.TEXT:
                 total += len(message.data)
-                if total > self.most:
-                    raise ReplyLost("too_large", f"{self.where}: more than the {self.most:,} bytes allowed were said")
+                if total > self.max_bytes:
+                    raise ReplyLost(
+                        "too_large", f"{self.host}: the messages are larger than the {self.max_bytes:,} bytes allowed"
+                    )
                 if self._take_message(message.data):
                     return OVER
             elif message.type is aiohttp.WSMsgType.CLOSE:
@@ -208,22 +212,22 @@ class WebsocketExchange:
                 raise self._to_error(message)
 
     def _take_message(self, text: str) -> bool:
-        """Take a message in; True when it was the last."""
+        """Take in a message; True when it was the last."""
         try:
-            turn = self.talk.receive(text)
+            flags = self.session.receive(text)
         except UnreadableMessage as error:
-            raise ReplyLost("protocol", f"{self.where}: {error}") from None
-        if MessageFlags.KEEP in turn:
+            raise ReplyLost("protocol", f"{self.host}: {error}") from None
+        if MessageFlags.KEEP in flags:
             self._kept_messages.append(text.replace("\n", " ").encode("utf-8", "replace"))
-        if MessageFlags.READY in turn:
+        if MessageFlags.READY in flags:
             self._ready.set()
         self._progressed.set()
         self._is_stalled = False
-        return MessageFlags.OVER in turn
+        return MessageFlags.OVER in flags
 
     def _format_close(self, code: int | None, reason: str | None) -> str:
         code = code or 1005
-        if code in _NORMAL_CLOSE_CODES and self.talk.is_complete():
+        if code in _NORMAL_CLOSE_CODES and self.session.is_complete():
             return OVER
         close_reason = " ".join((reason or "").split())[:120]
         return f"{CLOSED if self.has_begun else UNSENT} {code} {close_reason}".rstrip()
@@ -232,19 +236,19 @@ class WebsocketExchange:
         if self._failure is not None:
             return self._failure
         if message.type in _CLOSED_TYPES:
-            return ReplyLost("reset", f"{self.where}: the connection was closed in the middle of the conversation")
+            return ReplyLost("reset", f"{self.host}: the connection was closed in the middle of the session")
         if message.type is aiohttp.WSMsgType.ERROR:
             error = message.data
             if isinstance(error, aiohttp.WebSocketError):
                 if error.code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
-                    return ReplyLost("too_large", f"{self.where}: a message is larger than {MAX_MESSAGE_BYTES:,} bytes")
-                return ReplyLost("protocol", f"{self.where}: what came is not a websocket's message")
-            return ReplyLost("reset", f"{self.where}: the connection broke in the middle of the conversation")
-        return ReplyLost("protocol", f"{self.where}: bytes came where only text is said")
+                    return ReplyLost("too_large", f"{self.host}: a message is larger than {MAX_MESSAGE_BYTES:,} bytes")
+                return ReplyLost("protocol", f"{self.host}: what came is not a websocket message")
+            return ReplyLost("reset", f"{self.host}: the connection broke in the middle of the session")
+        return ReplyLost("protocol", f"{self.host}: binary data came where only text is expected")
 
 
 async def _read_slices(payload: Payload, size: int) -> AsyncGenerator[bytes, None]:
-    """The sound in slices, from memory or from disk."""
+    """Yield the audio in slices, from memory or from disk."""
     if payload.data is not None:
         for at in range(0, len(payload.data), size):
             yield payload.data[at : at + size]

@@ -17,7 +17,7 @@ MB = 1 << 20
 
 
 async def send(client: Client, origin: str, request: Request = POST, *, deadline: float = 5.0, **more: int) -> Reply:
-    return await client.send(origin, request, key=KEY, deadline=deadline, **more)
+    return await client.send(origin, request, key=KEY, timeout_seconds=deadline, **more)
 
 
 async def assert_fails(

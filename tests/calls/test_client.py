@@ -50,7 +50,7 @@ async def test_what_goes_out_and_what_comes_back(client: Client) -> None:
 
 async def test_without_a_key_nothing_authorises(client: Client) -> None:
     async with running_raw_server(always_reply()) as server:
-        await client.send(server.origin, Request("GET", "/v1/models"), key=None, deadline=5)
+        await client.send(server.origin, Request("GET", "/v1/models"), key=None, timeout_seconds=5)
     assert b"authorization" not in server.requests[0].lower()
     assert b"content-type" not in server.requests[0].lower()
 
@@ -59,7 +59,7 @@ async def test_without_a_key_nothing_authorises(client: Client) -> None:
 async def test_a_key_no_header_can_carry_is_refused_unseen(client: Client, key: str) -> None:
     async with running_raw_server(always_reply()) as server:
         with pytest.raises(UsageError) as caught:
-            await client.send(server.origin, POST, key=key, deadline=5)
+            await client.send(server.origin, POST, key=key, timeout_seconds=5)
     assert server.requests == []
     assert not key or key not in str(caught.value)
 

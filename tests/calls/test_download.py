@@ -17,7 +17,7 @@ from tests.calls.raw_server import always_reply, running_raw_server
 async def get(url: str, to: Path) -> Path:
     client = Client(connect_timeout=1.0)
     try:
-        await client.download(url, to / "file", max_bytes=1 << 20, deadline=3.0, allow_hosts=["127.0.0.1"])
+        await client.download(url, to / "file", max_bytes=1 << 20, timeout_seconds=3.0, allow_hosts=["127.0.0.1"])
     finally:
         await client.aclose()
     return to / "file"
@@ -28,20 +28,24 @@ async def test_a_download_is_a_whole_file_or_none(tmp_path: Path) -> None:
     client = Client()
     async with running_raw_server(always_reply(body, headers=("Content-Type: Audio/WAV; x=1", 'ETag: "v1"'))) as good:
         done = await client.download(
-            good.origin, tmp_path / "a", max_bytes=1 << 22, deadline=5, allow_hosts=["127.0.0.1"]
+            good.origin, tmp_path / "a", max_bytes=1 << 22, timeout_seconds=5, allow_hosts=["127.0.0.1"]
         )
         assert (tmp_path / "a").read_bytes() == body
         assert done.sha256 == hashlib.sha256(body).hexdigest()
         assert (done.size, done.mime, done.etag) == (len(body), "audio/wav", '"v1"')
         with pytest.raises(BadInput, match="larger than 1,000"):
-            await client.download(good.origin, tmp_path / "b", max_bytes=1000, deadline=5, allow_hosts=["127.0.0.1"])
+            await client.download(
+                good.origin, tmp_path / "b", max_bytes=1000, timeout_seconds=5, allow_hosts=["127.0.0.1"]
+            )
         with pytest.raises(StorageError):
             await client.download(
-                good.origin, tmp_path / "no" / "c", max_bytes=1 << 22, deadline=5, allow_hosts=["127.0.0.1"]
+                good.origin, tmp_path / "no" / "c", max_bytes=1 << 22, timeout_seconds=5, allow_hosts=["127.0.0.1"]
             )
     async with running_raw_server(always_reply(b"part", length=10)) as slow:
         with pytest.raises(CallFailed) as late:
-            await client.download(slow.origin, tmp_path / "d", max_bytes=1000, deadline=0.4, allow_hosts=["127.0.0.1"])
+            await client.download(
+                slow.origin, tmp_path / "d", max_bytes=1000, timeout_seconds=0.4, allow_hosts=["127.0.0.1"]
+            )
         assert late.value.transient
     await client.aclose()
     assert os.listdir(tmp_path) == ["a"]  # noqa: PTH208

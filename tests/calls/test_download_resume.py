@@ -56,7 +56,7 @@ def fetched(breaking: Breaking, to: Path, key: str | None = None) -> tuple[str, 
                 f"http://127.0.0.1:{port}/clip.mp4",
                 to,
                 max_bytes=10_000_000,
-                deadline=30,
+                timeout_seconds=30,
                 allow_hosts=(f"127.0.0.1:{port}",),
                 key=key,
             )

@@ -43,7 +43,7 @@ def failing(times: int, kind: str = "server", **problem: Any) -> tuple[Callable[
 
 
 def policy(world: World, **more: Any) -> RetryPolicy:
-    return RetryPolicy(**{"sleep": world.sleep, "clock": world.clock, "chance": lambda: 1.0, **more})
+    return RetryPolicy(**{"sleep": world.sleep, "clock": world.clock, "jitter": lambda: 1.0, **more})
 
 
 async def test_tries_until_it_is_done() -> None:
@@ -58,7 +58,7 @@ async def test_gives_up_after_its_repeats() -> None:
     world = World()
     send, calls = failing(99)
     with pytest.raises(RetryableError) as stopped:
-        await send_with_retries(send, policy(world, retries=2))
+        await send_with_retries(send, policy(world, max_retries=2))
     assert len(calls) == stopped.value.attempts == 3
     assert stopped.value.problem.message == "boom"
 
@@ -67,7 +67,7 @@ async def test_gives_up_when_the_time_is_used_up() -> None:
     world = World()
     send, _ = failing(99, wait=20.0)
     with pytest.raises(RetryableError):
-        await send_with_retries(send, policy(world, retries=20, total=70.0))
+        await send_with_retries(send, policy(world, max_retries=20, total_seconds=70.0))
     assert world.now <= 70
 
 
@@ -75,7 +75,7 @@ async def test_no_repeats_means_one_attempt_and_no_sleep() -> None:
     world = World()
     send, calls = failing(99)
     with pytest.raises(RetryableError):
-        await send_with_retries(send, policy(world, retries=0))
+        await send_with_retries(send, policy(world, max_retries=0))
     assert (len(calls), world.slept) == (1, [])
 
 
@@ -123,7 +123,7 @@ async def test_rate_limits_cost_nothing_of_the_budget() -> None:
     world = World()
     budget = RetryBudget(burst=1, per_second=0.001, clock=world.clock)
     send, _ = failing(4, kind="rate_limit", wait=1.0)
-    await send_with_retries(send, policy(world, budget=budget, chance=lambda: 0.0))
+    await send_with_retries(send, policy(world, budget=budget, jitter=lambda: 0.0))
     assert world.slept == [1.0] * 4
 
 
@@ -132,5 +132,5 @@ async def test_a_repeat_that_is_not_made_gives_its_token_back() -> None:
     budget = RetryBudget(burst=1, per_second=1, clock=world.clock)
     send, _ = failing(99, wait=50.0)
     with pytest.raises(RetryableError):
-        await send_with_retries(send, policy(world, budget=budget, total=10.0))
+        await send_with_retries(send, policy(world, budget=budget, total_seconds=10.0))
     assert budget.take() == 0

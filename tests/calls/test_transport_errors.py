@@ -96,27 +96,31 @@ async def endless_body(request: bytes, writer: asyncio.StreamWriter) -> None:
 @pytest.mark.parametrize(
     ("behave", "deadline", "expected"),
     [
-        (drip, 0.5, "Broken deadline"),
-        (drip_head, 0.5, "Broken deadline"),
-        (silence, 0.5, "Broken deadline"),
-        (reset_at_once, 5, "Broken reset"),
-        (close_at_once, 5, "Broken reset"),
-        (reset_in_body, 5, "Broken reset"),
-        (short_body, 5, "Broken short_body"),
-        (short_chunked, 5, "Broken short_body"),
-        (always_reply(b"xx", length=1 << 30), 5, "Broken too_large"),
-        (always_reply(b"xx", length=-5), 5, "Broken protocol"),
-        (endless_headers, 5, "Broken protocol"),
-        (endless_line, 5, "Broken protocol"),
-        (nonsense, 5, "Broken protocol"),
-        (endless_body, 5, "Broken too_large"),
-        (always_reply(b"not gzip", headers=("Content-Encoding: gzip",)), 5, "Broken protocol"),
-        (always_reply(gzip.compress(b"x" * 9999)[:-12], headers=("Content-Encoding: gzip",)), 5, "Broken short_body"),
+        (drip, 0.5, "ReplyLost deadline"),
+        (drip_head, 0.5, "ReplyLost deadline"),
+        (silence, 0.5, "ReplyLost deadline"),
+        (reset_at_once, 5, "ReplyLost reset"),
+        (close_at_once, 5, "ReplyLost reset"),
+        (reset_in_body, 5, "ReplyLost reset"),
+        (short_body, 5, "ReplyLost short_body"),
+        (short_chunked, 5, "ReplyLost short_body"),
+        (always_reply(b"xx", length=1 << 30), 5, "ReplyLost too_large"),
+        (always_reply(b"xx", length=-5), 5, "ReplyLost protocol"),
+        (endless_headers, 5, "ReplyLost protocol"),
+        (endless_line, 5, "ReplyLost protocol"),
+        (nonsense, 5, "ReplyLost protocol"),
+        (endless_body, 5, "ReplyLost too_large"),
+        (always_reply(b"not gzip", headers=("Content-Encoding: gzip",)), 5, "ReplyLost protocol"),
+        (
+            always_reply(gzip.compress(b"x" * 9999)[:-12], headers=("Content-Encoding: gzip",)),
+            5,
+            "ReplyLost short_body",
+        ),
     ],
 )
 async def test_a_server_that_misbehaves(client: Client, behave: Behave, deadline: float, expected: str) -> None:
     async with running_raw_server(behave) as server:
-        assert await assert_fails(client, server.origin, deadline=deadline, max_body=4 * MB) == expected
+        assert await assert_fails(client, server.origin, deadline=deadline, max_bytes=4 * MB) == expected
 
 
 async def test_a_server_that_answers_before_it_has_read_the_upload(client: Client) -> None:
@@ -129,7 +133,7 @@ async def test_a_server_that_answers_before_it_has_read_the_upload(client: Clien
     origin = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     payload = Payload("a.wav", "audio/wav", 30 * MB, data=bytes(30 * MB))
     kind = await assert_fails(client, origin, deadline=1.0, request=Request("POST", "/", files=[("file", payload)]))
-    assert kind == "Broken deadline"
+    assert kind == "ReplyLost deadline"
     server.close()
 
 
@@ -151,7 +155,7 @@ async def test_a_gzip_bomb_stays_under_the_cap(client: Client) -> None:
     async with running_raw_server(always_reply(bomb, headers=("Content-Encoding: gzip",))) as server:
         tracemalloc.start()
         try:
-            assert await assert_fails(client, server.origin, max_body=4 * MB) == "Broken too_large"
+            assert await assert_fails(client, server.origin, max_bytes=4 * MB) == "ReplyLost too_large"
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
@@ -228,7 +232,7 @@ async def test_an_idle_connection_that_was_closed_is_not_called_unsent(client: C
 
     async with running_raw_server(then_slam) as server:
         await send(client, server.origin)
-        assert await assert_fails(client, server.origin) == "Broken reset"
+        assert await assert_fails(client, server.origin) == "ReplyLost reset"
         assert len(server.requests) == 2  # and it was not silently sent again
 
 

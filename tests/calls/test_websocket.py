@@ -168,11 +168,11 @@ def after(*messages: str | bytes, end: str = "") -> Hold:
 @pytest.mark.parametrize(
     ("hold", "failure"),
     [
-        (after("keep", end="drop"), "Broken reset"),
-        (after("garbage"), "Broken protocol"),
-        (after(b"\0\1"), "Broken protocol"),
-        (after("x" * (8 * 2**20 + 1)), "Broken too_large"),
-        (after("keep"), "Broken deadline"),
+        (after("keep", end="drop"), "ReplyLost reset"),
+        (after("garbage"), "ReplyLost protocol"),
+        (after(b"\0\1"), "ReplyLost protocol"),
+        (after("x" * (8 * 2**20 + 1)), "ReplyLost too_large"),
+        (after("keep"), "ReplyLost deadline"),
     ],
 )
 async def test_what_breaks_after_the_first_word_may_be_billed(client: Client, hold: Hold, failure: str) -> None:
@@ -182,7 +182,7 @@ async def test_what_breaks_after_the_first_word_may_be_billed(client: Client, ho
 
 async def test_many_messages_are_bounded_together(client: Client) -> None:
     async with serving(after(*["x" * 1000] * 50)) as origin:
-        assert await assert_fails(client, origin, request=request(), max_body=20_000) == "Broken too_large"
+        assert await assert_fails(client, origin, request=request(), max_bytes=20_000) == "ReplyLost too_large"
 
 
 async def test_before_the_first_word_nothing_was_sent(client: Client) -> None:
@@ -257,7 +257,7 @@ async def test_a_file_that_is_gone_is_the_items_problem(client: Client, tmp_path
 async def test_a_server_that_says_nothing_of_its_progress_still_gets_everything(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mediamill.tasks.calls.websocket._WALK", 0.01)
+    monkeypatch.setattr("mediamill.tasks.calls.websocket._MAX_SILENCE_SECONDS", 0.01)
     talk = Talk(Payload("s", "audio/pcm", 3000, data=bytes(3000)))
     talk.crowded = True
     async with serving(after("over")) as origin:

@@ -62,7 +62,7 @@ async def server() -> AsyncIterator[RawServer]:
 async def get(url: str, to: Path, *, names: Names | None = None, allow: tuple[str, ...] = ()) -> Path:
     client = Client(connect_timeout=1.0, resolver=names)
     try:
-        await client.download(url, to / "file", max_bytes=1 << 20, deadline=3.0, allow_hosts=allow)
+        await client.download(url, to / "file", max_bytes=1 << 20, timeout_seconds=3.0, allow_hosts=allow)
     finally:
         await client.aclose()
     return to / "file"
@@ -229,12 +229,12 @@ async def test_an_opened_name_opens_no_other_name_for_the_same_address(server: R
     client = Client(connect_timeout=1.0, resolver=names)
     allow = ("media.lan",)
     done = await client.download(
-        f"http://MEDIA.lan:{server.port}/", tmp_path / "a", max_bytes=100, deadline=3, allow_hosts=allow
+        f"http://MEDIA.lan:{server.port}/", tmp_path / "a", max_bytes=100, timeout_seconds=3, allow_hosts=allow
     )
     assert done.size == 6
     with pytest.raises(BadInput):
         await client.download(
-            f"http://evil.example:{server.port}/", tmp_path / "b", max_bytes=100, deadline=3, allow_hosts=allow
+            f"http://evil.example:{server.port}/", tmp_path / "b", max_bytes=100, timeout_seconds=3, allow_hosts=allow
         )
     await client.aclose()
     assert server.connections == 1
