@@ -82,13 +82,13 @@ class EngineCapabilityContext:
         self.model = model
         self.scratch = scratch
         self.out = Path(job.out_path).expanduser().absolute()
-        self.refresh = job.refresh
+        self.refresh = job.no_cache
         self._text_column = job.columns.text
         self._engine = engine
         self._journal = journal
         self._allowed_hosts = tuple(job.allow_hosts)
         self._version_column = job.columns.version or "version"
-        self._memory = ByteSemaphore(job.memory)
+        self._memory = ByteSemaphore(job.max_memory)
         self._raise_if_stopped = raise_if_stopped
         self._fetch_output = fetch_output
         self._source_folder = Path(job.source).expanduser().absolute().parent if "://" not in job.source else None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -14,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from mediamill.tasks.errors import NoSuchOption, UsageError
+from mediamill.tasks.renamed_options import JOB_OPTIONS, RenamedFields, get_renamed_params, override
 
 _DURATION_PART = re.compile(r"(?P<n>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h|d)?")
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
@@ -74,10 +76,11 @@ class Schedule(BaseModel):
         return value
 
 
-class Job(BaseModel):
+class Job(RenamedFields):
     """What to do: source, capability, provider, model, parameters, limits, budget, output."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    renamed: ClassVar[Mapping[str, str]] = JOB_OPTIONS
 
     capability: str = Field(description="what is done to each item, e.g. transcribe")
     source: str = Field(description="folder, glob, file, URL, manifest (.csv .tsv .jsonl .parquet) or - for stdin")
@@ -98,13 +101,13 @@ class Job(BaseModel):
     )
     concurrency: Annotated[int, Field(gt=0, le=4096)] | None = Field(None, description="most requests in flight")
     rpm: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(None, description="most requests a minute")
-    deadline: Seconds | None = Field(None, description="longest one attempt may take, e.g. 90s")
+    timeout: Seconds | None = Field(None, description="longest one attempt may take, e.g. 90s")
     run_deadline: Seconds | None = Field(None, description="longest the run may take; what is left stays resumable")
     retries: Annotated[int, Field(ge=0, le=20)] = Field(5, description="most repeats of one request")
     shard_size: Annotated[int, Field(gt=0, le=100_000)] = Field(500, description="items in one Parquet part")
-    memory: Annotated[int, Field(gt=0)] = Field(512 * 2**20, description="bytes of media held at once")
+    max_memory: Annotated[int, Field(gt=0)] = Field(512 * 2**20, description="bytes of media held at once")
     replace: bool = Field(default=False, description="let this OUT change provider, model or parameters")
-    refresh: bool = Field(default=False, description="buy every answer again")
+    no_cache: bool = Field(default=False, description="buy every answer again")
     group: Annotated[int, Field(gt=1, le=1000)] | None = Field(
         None, description="so many neighbours of the source form one item, e.g. before and after"
     )
@@ -116,7 +119,7 @@ class Job(BaseModel):
     )
     schedule: Schedule | None = Field(None, description="when its deployment runs (`mediamill deploy`)")
 
-    @field_validator("deadline", "run_deadline", mode="before", json_schema_input_type=float | str | None)
+    @field_validator("timeout", "run_deadline", mode="before", json_schema_input_type=float | str | None)
     @classmethod
     def _parse_durations(cls, value: Any) -> Any:
         return parse_duration(value) if isinstance(value, str) else value
@@ -196,17 +199,18 @@ def load_job(path: Path, **overrides: Any) -> Job:
     if not isinstance(data, dict):
         raise UsageError(f"{path}: a job is a mapping of options", hint="see configs/jobs for examples")
     chosen = {k: v for k, v in overrides.items() if v is not None}
-    for name in ("params", "columns"):
+    renamed = {"params": get_renamed_params(chosen.get("capability") or data.get("capability")), "columns": {}}
+    for name, names in renamed.items():
         if name in chosen or data.get(name) is None:
-            chosen[name] = _merge_mapping(data.get(name), chosen.get(name) or {})
-    return _validate_job({**{str(k): v for k, v in data.items()}, **chosen}, str(path))
+            chosen[name] = _merge_mapping(data.get(name), chosen.get(name) or {}, names)
+    return _validate_job(override({str(k): v for k, v in data.items()}, chosen, JOB_OPTIONS), str(path))
 
 
-def _merge_mapping(from_file: Any, overrides: dict[str, Any]) -> Any:
+def _merge_mapping(from_file: Any, overrides: dict[str, Any], renamed: Mapping[str, str]) -> Any:
     """A file's mapping with single values overridden; anything else as it is, for the validation to refuse."""
     if from_file is None:
         return overrides
-    return {**from_file, **overrides} if isinstance(from_file, dict) else from_file
+    return override(from_file, overrides, renamed) if isinstance(from_file, dict) else from_file
 
 
 def _to_usage_error(error: ValidationError, where: str) -> UsageError:
@@ -216,4 +220,4 @@ def _to_usage_error(error: ValidationError, where: str) -> UsageError:
         known = Columns.model_fields if path.startswith("columns.") else Job.model_fields
         return NoSuchOption("option", str(first["loc"][-1]), known, where=where)
     message = "is missing" if first["type"] == "missing" else first["msg"].removeprefix("Value error, ")
-    return UsageError(f"{where + ': ' if where else ''}{path}: {message}")
+    return UsageError(f"{where + ': ' if where else ''}{path + ': ' if path else ''}{message}")

@@ -25,6 +25,8 @@ from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.output_binding import Binding
 from mediamill.tasks.journal.output_lock import OutputLock
 from mediamill.tasks.money.budget import Budget
+from mediamill.tasks.params import list_param_names
+from mediamill.tasks.renamed_options import get_renamed_params, to_stored_job, to_stored_names
 from mediamill.tasks.resolved_job import ResolvedJob
 from mediamill.tasks.run_context import RunContext, StopSwitch
 from mediamill.tasks.sinks.media import find_lost_media
@@ -97,7 +99,7 @@ def _open_source(resolved: ResolvedJob) -> Source:
     from mediamill.tasks.sources import open_source
 
     capability = resolved.capability
-    return open_source(resolved.job, capability.kinds, frozenset(capability.params.model_fields))
+    return open_source(resolved.job, capability.kinds, list_param_names(capability))
 
 
 def _load_bound_root(journal: Journal, resolved: ResolvedJob) -> str:
@@ -113,10 +115,11 @@ async def _bind_out(
     """Bind OUT, settle what a crash left, and freeze the schemas before the first part."""
     job, out = resolved.job, resolved.out
     root = source.root if source else await engine.run_in_thread(_load_bound_root, journal, resolved)
-    params = resolved.params.model_dump(mode="json", exclude_defaults=True)
+    own = resolved.params.model_dump(mode="json", exclude_defaults=True)
+    params = to_stored_names(own, get_renamed_params(resolved.capability.name))
     binding = Binding.from_values(root, resolved.capability.name, resolved.provider.name, resolved.model, params)
     (out / JOURNAL_NAME_FILE).write_text(job.journal or "")
-    fields = job.model_dump(mode="json", exclude={"limit", "run_deadline", "schedule"})
+    fields = to_stored_job(job.model_dump(mode="json", exclude={"limit", "run_deadline", "schedule"}))
     await journal.output.bind(out, binding, fields, replace=job.replace, this_run_only=source is None)
     await journal.runs.start(run_id)
     await journal.asks.recover()
@@ -157,7 +160,7 @@ def _create_context(
         run_id=run_id,
         out_id=journal.out_id,
         key=os.environ.get(provider.endpoint.key_env) if provider.endpoint.key_env else None,
-        timeout=job.deadline,
+        timeout=job.timeout,
     )
     scratch = out / ".tmp" / "scratch"
     scratch.mkdir(parents=True, exist_ok=True)

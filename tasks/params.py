@@ -10,6 +10,7 @@ from mediamill.tasks.capabilities.base import Capability
 from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import BadInput, NoSuchOption, UsageError
 from mediamill.tasks.job import Job
+from mediamill.tasks.renamed_options import get_renamed_params, override
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -28,7 +29,12 @@ def validate_params(capability: Capability, params: dict[str, Any]) -> Any:
         name = ".".join(str(p) for p in first["loc"])
         if first["type"] == "extra_forbidden":
             raise NoSuchOption(f"{capability.name} parameter", name, capability.params.model_fields) from None
-        raise UsageError(f"{name}: {_get_message(first)}") from None
+        raise UsageError(f"{name}: {_get_message(first)}" if name else _get_message(first)) from None
+
+
+def list_param_names(capability: Capability) -> frozenset[str]:
+    """The parameters that a manifest's columns may hold, also under the names they had before."""
+    return frozenset({*capability.params.model_fields, *get_renamed_params(capability.name)})
 
 
 def resolve_item_params(capability: Capability, job: Job, item: Item, params: Any) -> Any:
@@ -39,8 +45,9 @@ def resolve_item_params(capability: Capability, job: Job, item: Item, params: An
     """
     if not item.params:
         return params
+    fields = override(job.params, item.params, get_renamed_params(capability.name))
     try:
-        return capability.params.model_validate({**job.params, **item.params}, context=set(item.params))
+        return capability.params.model_validate(fields, context=set(item.params))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = ".".join(str(p) for p in first["loc"])

@@ -60,7 +60,7 @@ async def plan_source(context: RunContext, source: Source) -> list[ShardWork]:
     while batch := await context.engine.run_in_thread(next, batches, None):
         if context.stop_switch.reason is not None:
             break
-        planned = await context.journal.items.plan(batch, context.job.shard_size, refresh=context.job.refresh)
+        planned = await context.journal.items.plan(batch, context.job.shard_size, refresh=context.job.no_cache)
         if planned.duplicates:
             item_id, first, second = planned.duplicates[0]
             raise UsageError(

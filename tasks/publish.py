@@ -13,6 +13,7 @@ from typing import Any
 from mediamill.tasks import fault_injection
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.parts import Part
+from mediamill.tasks.renamed_options import to_stored_job
 from mediamill.tasks.report.build import build_report
 from mediamill.tasks.run_context import RunContext
 from mediamill.tasks.sinks.atomic_file import write_json
@@ -145,7 +146,7 @@ def rebuild_report(out: Path) -> Path:
 
 def _write_run_record(context: RunContext, summary: Summary) -> None:
     content = {
-        "job": context.job.model_dump(mode="json", exclude_defaults=True),
+        "job": to_stored_job(context.job.model_dump(mode="json", exclude_defaults=True)),
         "started_at": context.started_at.isoformat(),
         "seconds": round(summary.seconds, 3),
         "summary": summary.as_dict(),

@@ -17,7 +17,7 @@ from mediamill.tasks.engine import Engine
 from mediamill.tasks.errors import ItemError, UsageError
 from mediamill.tasks.job import Job
 from mediamill.tasks.journal.journal import Journal
-from mediamill.tasks.params import resolve_item_params
+from mediamill.tasks.params import list_param_names, resolve_item_params
 from mediamill.tasks.resolved_job import ResolvedJob, resolve_job
 from mediamill.tasks.status import open_existing
 from mediamill.tasks.summary import Quote
@@ -64,7 +64,7 @@ async def _quote_job(job: Job | ResolvedJob) -> Quote:
     # What a capability keeps of the items it has seen is this quote's alone: the job may yet be run.
     resolved = replace(resolved, capability=capabilities.get(resolved.job.capability))
     capability, job = resolved.capability, resolved.job
-    source = await engine.run_in_thread(open_source, job, capability.kinds, frozenset(capability.params.model_fields))
+    source = await engine.run_in_thread(open_source, job, capability.kinds, list_param_names(capability))
     journal = await engine.run_in_thread(_open_journal_or_none, resolved.out)
     context = EngineCapabilityContext(job, engine, journal, resolved.provider, resolved.model, resolved.out)
     totals = _QuoteTotals()
@@ -115,7 +115,7 @@ def _open_journal_or_none(out: Path) -> Journal | None:
 def _select_unfinished(journal: Journal | None, batch: Sequence[Item], totals: _QuoteTotals, job: Job) -> list[Item]:
     """The items that a run would do: those the OUT has no final answer for."""
     totals.items += len(batch)
-    if journal is None or job.refresh or job.replace:
+    if journal is None or job.no_cache or job.replace:
         return list(batch)
     done = journal.outcomes.find_finished([item.item_id for item in batch])
     todo = [item for item in batch if done.get(item.item_id) != item.fingerprint]

@@ -8,6 +8,7 @@ from typing import Any
 
 from mediamill.tasks.job import Job, make_job
 from mediamill.tasks.plan import Retry
+from mediamill.tasks.renamed_options import JOB_OPTIONS
 from mediamill.tasks.run import Run
 from mediamill.tasks.summary import Progress, Summary
 
@@ -30,7 +31,7 @@ def run(capability: str, source: str | Path, **options: Any) -> Summary:
         StorageError: when OUT or the journal cannot be written.
     """
     params = dict(options.pop("params", None) or {})
-    params |= {name: options.pop(name) for name in list(options) if name not in Job.model_fields}
+    params |= {name: options.pop(name) for name in list(options) if name not in (*Job.model_fields, *JOB_OPTIONS)}
     return run_job(make_job(capability=capability, source=str(source), params=params, **options))
 
 

@@ -9,6 +9,7 @@ from mediamill.tasks.job import Job, make_job
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.output_lock import describe_owner
 from mediamill.tasks.open_run import JOURNAL_NAME_FILE
+from mediamill.tasks.renamed_options import JOB_OPTIONS, override
 from mediamill.tasks.sinks.media import find_previews
 from mediamill.tasks.summary import Status
 
@@ -44,7 +45,7 @@ def load_bound_job(out: Path) -> Job:
         stored = journal.output.load_job() or {}
     finally:
         journal.close()
-    return make_job(**{**stored, "out": str(out), "replace": False, "refresh": False})
+    return make_job(**override(stored, {"out": str(out), "replace": False, "no_cache": False}, JOB_OPTIONS))
 
 
 def read_status(out: Path) -> Status:

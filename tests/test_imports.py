@@ -29,7 +29,15 @@ LAYERS = (
     {"tasks.journal", "tasks.money", "tasks.media", "tasks.sources", "tasks.sinks", "tasks.summary"},
     {"tasks.wire", "tasks.retry_after"},
     {"tasks.websocket_session"},
-    {"tasks.domain", "tasks.job", "tasks.errors", "tasks.fault_injection", "tasks.plugins", "configs"},
+    {
+        "tasks.domain",
+        "tasks.job",
+        "tasks.renamed_options",
+        "tasks.errors",
+        "tasks.fault_injection",
+        "tasks.plugins",
+        "configs",
+    },
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 APART = ({"tasks.providers", "tasks.calls"},)

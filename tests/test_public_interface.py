@@ -52,6 +52,10 @@ def ours(module: str) -> set[str]:
     return found
 
 
+INTERNAL_BASES = {"RenamedFields"}
+"""Base classes of exports that give another package nothing to call or to name."""
+
+
 @pytest.mark.parametrize("name", [name for name in interface.__all__ if inspect.isclass(getattr(mediamill, name))])
 def test_every_type_that_an_export_names_is_exported(name: str) -> None:
     cls = getattr(mediamill, name)
@@ -59,7 +63,7 @@ def test_every_type_that_an_export_names_is_exported(name: str) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     definition = next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == cls.__name__)
     named = annotations_of(definition) & ours(cls.__module__)
-    assert sorted(named - set(interface.__all__)) == []
+    assert sorted(named - set(interface.__all__) - INTERNAL_BASES) == []
 
 
 def test_every_export_is_there_and_nothing_else_is_told() -> None:

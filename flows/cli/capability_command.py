@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 import click
 import yaml
 
-from mediamill.flows.cli.options import PERMITTED, build_job, make_job_options, make_run_options
+from mediamill.flows.cli.options import PERMITTED, build_job, make_job_options, make_run_options, to_flag
 from mediamill.flows.cli.run_command import run_job_command
 from mediamill.tasks import capabilities
 from mediamill.tasks.capabilities.base import Capability
 from mediamill.tasks.capabilities.parameters import Option
 from mediamill.tasks.errors import UsageError
+from mediamill.tasks.renamed_options import get_renamed_params
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -65,19 +66,23 @@ def make_capability_command(name: str) -> click.Command:
 
 
 def make_param_options(capability: Capability) -> dict[str, click.Option]:
-    """An option for each parameter that makes sense for all items at once, by the parameter's name."""
+    """An option for each parameter that makes sense for all items at once, by the parameter's name.
+
+    A parameter that was renamed has a hidden one under its old name, too.
+    """
     fields = capability.params.model_fields
     validators = capability.params.__pydantic_decorators__.field_validators.values()
     parsed_from_text = {
         name for one in validators if one.info.mode in ("before", "wrap", "plain") for name in one.info.fields
     }
-    return {
-        name: _make_option(
-            name, field, reads_text=name in parsed_from_text or _text_types(field.annotation) <= _SCALARS
-        )
-        for name, field in fields.items()
-        if _find_declaration(field).offered
-    }
+    names = {name: name for name in fields} | dict(get_renamed_params(capability.name))
+    options = {}
+    for name, field_name in names.items():
+        field = fields[field_name]
+        if _find_declaration(field).offered:
+            reads_text = field_name in parsed_from_text or _text_types(field.annotation) <= _SCALARS
+            options[name] = _make_option(name, field, reads_text=reads_text, hidden=name != field_name)
+    return options
 
 
 def make_permission_options() -> list[click.Option]:
@@ -90,7 +95,7 @@ def make_permission_options() -> list[click.Option]:
     for capability in capabilities.iter_usable():
         for name in permission_names(capability):
             field = capability.params.model_fields[name]
-            names = [_find_declaration(field).flag or _to_flag(name), name]
+            names = [_find_declaration(field).flag or to_flag(name), name]
             about = f"{field.description} ({capability.name})"
             found.setdefault(
                 name, click.Option(names, is_flag=True, help=about, expose_value=False, callback=_record_permission)
@@ -108,20 +113,23 @@ def permission_names(capability: Capability) -> list[str]:
     return [name for name, field in capability.params.model_fields.items() if _find_declaration(field).permission]
 
 
-def _make_option(name: str, field: FieldInfo, *, reads_text: bool) -> click.Option:
-    """The option of a parameter; ``readable`` where it reads its value from text by itself."""
+def _make_option(name: str, field: FieldInfo, *, reads_text: bool, hidden: bool) -> click.Option:
+    """The option of a parameter.
+
+    Args:
+        name: the parameter's name, or its old one.
+        field: what the parameter declares.
+        reads_text: whether it reads its value from text by itself.
+        hidden: whether it is the option of an old name, which the help leaves out.
+    """
     declared = _find_declaration(field)
-    flag = declared.flag or _to_flag(name)
+    flag = to_flag(name) if hidden else declared.flag or to_flag(name)
     if _types_beside_none(field.annotation) == [bool]:
         flag += f"/--no-{flag.removeprefix('--')}"
-        return click.Option([flag, name], default=None, help=field.description)
+        return click.Option([flag, name], default=None, help=field.description, hidden=hidden)
     metavar = declared.metavar or _choose_metavar(field.annotation)
     kind = str if reads_text else _YAML_VALUE
-    return click.Option([flag, name], type=kind, default=None, metavar=metavar, help=field.description)
-
-
-def _to_flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
+    return click.Option([flag, name], type=kind, default=None, metavar=metavar, help=field.description, hidden=hidden)
 
 
 def _find_declaration(field: FieldInfo) -> Option:

@@ -11,6 +11,7 @@ import yaml
 
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.job import Job, load_job, make_job
+from mediamill.tasks.renamed_options import JOB_OPTIONS, get_renamed_params, override, to_new_names
 
 PERMITTED = "mediamill.permitted"
 """Where a command's context lists the parameters that the person at the keyboard has allowed."""
@@ -24,16 +25,16 @@ _TEXT_FIELDS = (
     "journal",
     "budget",
     "endpoint_hourly",
-    "deadline",
+    "timeout",
     "run_deadline",
     "subtitles",
 )
-_NUMBER_FIELDS = ("limit", "group", "concurrency", "rpm", "retries", "shard_size", "memory")
-_FLAG_FIELDS = ("replace", "refresh")
+_NUMBER_FIELDS = ("limit", "group", "concurrency", "rpm", "retries", "shard_size", "max_memory")
+_FLAG_FIELDS = ("replace", "no_cache")
 _METAVARS = {
     "budget": "USD",
     "endpoint_hourly": "USD",
-    "deadline": "TIME",
+    "timeout": "TIME",
     "run_deadline": "TIME",
     "out": "FOLDER",
     "subtitles": "srt,vtt",
@@ -52,20 +53,26 @@ def make_job_options(leave_out: Iterable[str] = ()) -> list[click.Parameter]:
         click.Option(["--id-column"], help="manifest column with each row's id"),
         click.Option(["--allow-host", "allow_hosts"], multiple=True, help="private host that URLs may name"),
     ]
-    return [
-        *options,
-        *(_make_job_option(name) for name in (*_TEXT_FIELDS, *_NUMBER_FIELDS, *_FLAG_FIELDS) if name not in skipped),
-    ]
+    fields = [name for name in (*_TEXT_FIELDS, *_NUMBER_FIELDS, *_FLAG_FIELDS) if name not in skipped]
+    shown = [_make_job_option(name) for name in fields]
+    hidden = [_make_job_option(new, old) for old, new in JOB_OPTIONS.items() if new in fields]
+    return [*options, *shown, *hidden]
 
 
-def _make_job_option(name: str) -> click.Option:
+def _make_job_option(name: str, old_name: str | None = None) -> click.Option:
+    """The option of a job's field; with ``old_name`` the hidden one that goes on working under that name."""
     about = Job.model_fields[name].description
-    flag = "--" + name.replace("_", "-")
+    flag, hidden = to_flag(old_name or name), old_name is not None
     if name in _FLAG_FIELDS:
-        return click.Option([flag], is_flag=True, default=None, help=about)
+        return click.Option([flag], is_flag=True, default=None, help=about, hidden=hidden)
     kind = {"rpm": float}.get(name, int) if name in _NUMBER_FIELDS else str
     metavar = _METAVARS.get(name, "N" if name in _NUMBER_FIELDS else "TEXT")
-    return click.Option([flag], type=kind, default=None, metavar=metavar, help=about)
+    return click.Option([flag], type=kind, default=None, metavar=metavar, help=about, hidden=hidden)
+
+
+def to_flag(name: str) -> str:
+    """The option of a field: ``--max-memory`` of ``max_memory``."""
+    return "--" + name.replace("_", "-")
 
 
 def make_run_options() -> list[click.Parameter]:
@@ -88,9 +95,8 @@ def make_output_options() -> list[click.Parameter]:
 
 def to_job_fields(options: Mapping[str, Any]) -> dict[str, Any]:
     """The job's fields that were given as options."""
-    given = {
-        name: options[name] for name in (*_TEXT_FIELDS, *_NUMBER_FIELDS, *_FLAG_FIELDS) if options.get(name) is not None
-    }
+    names = (*_TEXT_FIELDS, *_NUMBER_FIELDS, *_FLAG_FIELDS, *JOB_OPTIONS)
+    given = _take_old_options({name: options[name] for name in names if options.get(name) is not None}, JOB_OPTIONS)
     if options.get("allow_hosts"):
         given["allow_hosts"] = list(options["allow_hosts"])
     columns = {"id": options.get("id_column"), "path": options.get("path_column")}
@@ -106,12 +112,27 @@ def to_job_fields(options: Mapping[str, Any]) -> dict[str, Any]:
 def build_job(capability: str, source: str | None, options: Mapping[str, Any], params: Mapping[str, Any]) -> Job:
     """A Job from a command's options, over its ``--config`` file if there is one."""
     given = to_job_fields(options)
-    given["params"] = {**{k: v for k, v in params.items() if v is not None}, **given["params"]}
+    renamed = get_renamed_params(capability)
+    own = _take_old_options({name: value for name, value in params.items() if value is not None}, renamed)
+    given["params"] = override(own, given["params"], renamed)
     if options.get("config"):
         return load_job(options["config"], capability=capability, source=source, **given)
     if source is None:
         raise UsageError("SOURCE is missing", hint="name a folder, file, glob, URL or manifest")
     return make_job(capability=capability, source=source, **given)
+
+
+def _take_old_options(given: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
+    """What was given as options, under the names they have now.
+
+    Raises:
+        UsageError: when an option is given under its old name and its new one.
+    """
+    for old, new in renamed.items():
+        if old in given and new in given:
+            hint = f"give {to_flag(new)} alone"
+            raise UsageError(f"{to_flag(old)} is the old name of {to_flag(new)}, and both are given", hint=hint)
+    return to_new_names(given, renamed)
 
 
 def _parse_settings(pairs: tuple[str, ...]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
@@ -20,6 +20,7 @@ from mediamill.tasks import capabilities
 from mediamill.tasks.job import Job, make_job
 from mediamill.tasks.plan import Retry
 from mediamill.tasks.providers import registry
+from mediamill.tasks.renamed_options import JOB_OPTIONS, RenamedFields
 
 _MAIN_FIELDS = ("provider", "model", "out", "budget", "limit")
 _FIELDS_WITHOUT_OPTION = ("capability", "source", "params", "schedule")
@@ -27,7 +28,7 @@ _MONEY_FIELDS = ("budget", "endpoint_hourly")
 _FORM_TYPES: Mapping[str, Any] = {
     "budget": float,
     "endpoint_hourly": float,
-    "deadline": float | str,
+    "timeout": float | str,
     "run_deadline": float | str,
     "provider": Literal[registry.provider_names()],
 }
@@ -52,6 +53,11 @@ def _remove_none(kind: Any) -> Any:
     return next(each for each in kind.__args__ if each is not type(None))
 
 
+class _OptionsBase(RenamedFields):
+    model_config = ConfigDict(extra="forbid")
+    renamed: ClassVar[Mapping[str, str]] = JOB_OPTIONS
+
+
 def _make_options_model() -> type[BaseModel]:
     retry = Field(None, description="do failed items again instead of reading the source: kinds of failure, or all")
     block = Field(None, description="name of a Prefect Secret block that holds the provider's key")
@@ -63,7 +69,7 @@ def _make_options_model() -> type[BaseModel]:
         name: _form_field(name) for name in Job.model_fields if name not in (*_MAIN_FIELDS, *_FIELDS_WITHOUT_OPTION)
     }
     about = "How the run goes about it. Everything here has a default that suits most runs."
-    return create_model("RunOptions", __config__=ConfigDict(extra="forbid"), __doc__=about, **fields)
+    return create_model("RunOptions", __base__=_OptionsBase, __doc__=about, **fields)
 
 
 RunOptions = _make_options_model()

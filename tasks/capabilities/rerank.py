@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -17,6 +17,7 @@ from mediamill.tasks.capabilities.text.prompts import check_template, render_tex
 from mediamill.tasks.domain import Ask, Item, Usage
 from mediamill.tasks.errors import BadInput, UsageError
 from mediamill.tasks.providers.operations.rerank import RERANK, RerankModel, RerankStyle, flatten_document
+from mediamill.tasks.renamed_options import RenamedFields, get_renamed_params
 from mediamill.tasks.wire import Provider
 
 if TYPE_CHECKING:
@@ -39,10 +40,11 @@ _BANDS = (
 """What calibrated scores mean, rounded to a tenth (provider docs: LlamaRank)."""
 
 
-class RerankParams(BaseModel):
+class RerankParams(RenamedFields):
     """What can be asked of a ranking. The query is the row's text unless it is given here."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    renamed: ClassVar[Mapping[str, str]] = get_renamed_params("rerank")
 
     query: str | None = Field(None, min_length=1, description="what is looked for; {{ column }} stands for the row's")
     documents: Annotated[list[str | dict[str, Any]] | None, Option(offered=False)] = Field(
@@ -65,7 +67,9 @@ class RerankParams(BaseModel):
     calibrated: bool | None = Field(
         None, description="scores from 0 to 1 mean the same for every query, so bands are told; by default where known"
     )
-    spelling: RerankStyle | None = Field(None, description="whose request a compatible server understands, e.g. tei")
+    api_style: RerankStyle | None = Field(
+        None, description="whose rerank API a compatible server speaks, e.g. tei; default the provider's"
+    )
 
     @field_validator("documents", mode="before", json_schema_input_type=list[str | dict[str, Any]] | str | None)
     @classmethod
@@ -247,7 +251,7 @@ def _build_rerank_ask(
         "query": query,
         "documents": documents,
         "rank_fields": params.rank_fields,
-        "spelling": params.spelling,
+        "spelling": params.api_style,  # the name that request keys have known it by
     }
     lengths = [len(flatten_document(one, params.rank_fields).encode("utf-8", "replace")) for one in documents]
     asking = len(query.encode("utf-8", "replace"))

@@ -24,6 +24,7 @@ from mediamill.tasks.pipeline.table import (
     write_manifest,
     write_parquet,
 )
+from mediamill.tasks.renamed_options import to_stored_job
 from mediamill.tasks.resolved_job import resolve_job
 from mediamill.tasks.sinks.atomic_file import write_json
 from mediamill.tasks.status import open_existing
@@ -78,7 +79,9 @@ class ChainRun:
             self._result.rows = table.num_rows
             write_parquet(table, self._out / "results" / "part-000000.parquet")
         self._sum_costs()
-        write_json(self._out, self._out / RECORD_FILE, {"chain": _to_plain(self._chain), **self._result.as_dict()})
+        write_json(
+            self._out, self._out / RECORD_FILE, {"chain": _to_stored_chain(self._chain), **self._result.as_dict()}
+        )
         return self._result
 
     def _run_step(self, number: int, step: Step, table: pa.Table | None, step_result: StepResult) -> pa.Table | None:
@@ -273,5 +276,12 @@ def _load_locations(folder: Path) -> dict[str, str | None]:
         journal.close()
 
 
-def _to_plain(chain: Chain) -> dict[str, Any]:
-    return chain.model_dump(mode="json", exclude_defaults=True)
+def _to_stored_chain(chain: Chain) -> dict[str, Any]:
+    """A chain as its record keeps it."""
+    fields = chain.model_dump(mode="json", exclude_defaults=True)
+    for step in fields["steps"]:
+        if "task" in step:
+            step["task"] = to_stored_job(step["task"])
+        if "parallel" in step:
+            step["parallel"] = {name: to_stored_job(task) for name, task in step["parallel"].items()}
+    return fields

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mediamill.tasks.errors import NoSuchOption, UsageError
 from mediamill.tasks.job import Columns, Job, Schedule, make_job
 from mediamill.tasks.pipeline.expressions import Expression
+from mediamill.tasks.renamed_options import JOB_OPTIONS, RenamedFields, get_renamed_params, override
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _JOB_FIELDS = (
     *("provider", "model", "base_url", "api_key_env"),
-    *("concurrency", "rpm", "deadline", "retries", "subtitles"),
+    *("concurrency", "rpm", "timeout", "retries", "subtitles"),
 )
 
 
@@ -25,8 +26,10 @@ class _StrictSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Task(_StrictSpec):
+class Task(_StrictSpec, RenamedFields):
     """What one step asks of whom: a job without source, OUT and budget, which the chain gives it."""
+
+    renamed: ClassVar[Mapping[str, str]] = JOB_OPTIONS
 
     capability: str = Field(description="what is done to each row, e.g. transcribe")
     provider: str | None = Field(None, description="who does it; local when no key is set")
@@ -39,7 +42,7 @@ class Task(_StrictSpec):
     )
     concurrency: int | None = Field(None, description="most requests in flight")
     rpm: float | None = Field(None, description="most requests a minute")
-    deadline: float | str | None = Field(None, description="longest one attempt may take")
+    timeout: float | str | None = Field(None, description="maximum time of one attempt, e.g. 90s")
     retries: int | None = Field(None, description="most repeats of one request")
     subtitles: list[str] | str | None = Field(None, description="files beside the Parquet: srt, vtt, txt, json")
 
@@ -67,10 +70,10 @@ class Task(_StrictSpec):
         Raises:
             ValidationError: when it changes what a task has not.
         """
-        fields = {**self.model_dump(exclude_defaults=True), **change}
+        fields = override(self.model_dump(exclude_defaults=True), change, JOB_OPTIONS)
         params = change.get("params")
         if isinstance(params, dict) and fields["capability"] == self.capability:
-            fields["params"] = {**self.params, **params}
+            fields["params"] = override(self.params, params, get_renamed_params(self.capability))
         return Task.model_validate(fields)
 
 

@@ -83,6 +83,7 @@ def _check_kinds(out: Path, only: tuple[str, ...], out_status: Status, flagged: 
 def _make_retry_job(out: Path, options: dict[str, Any]) -> Job:
     """The job OUT was last run with, under what is given; another provider brings its own model and address."""
     from mediamill.tasks.job import make_job
+    from mediamill.tasks.renamed_options import get_renamed_params, override
     from mediamill.tasks.status import load_bound_job
 
     given = to_job_fields(options)
@@ -90,5 +91,5 @@ def _make_retry_job(out: Path, options: dict[str, Any]) -> Job:
     if given.get("provider", stored.get("provider")) != stored.get("provider"):
         for name in ("model", "base_url", "api_key_env"):
             stored.pop(name, None)
-    params = {**stored.get("params", {}), **given.pop("params")}
+    params = override(stored.get("params", {}), given.pop("params"), get_renamed_params(stored["capability"]))
     return make_job(**{**stored, **given, "params": params})
