@@ -84,7 +84,7 @@ def hear(audio: Audio, max_seconds: float | None, language: str) -> Transcript:
     with open_audio(audio) as recording:
         words = tuple(read(decode_samples(recording, max_seconds)))
         if not recording.length:
-            raise BadInput("no sound can be decoded from it", kind="undecodable")
+            raise BadInput("no audio can be decoded from it", kind="undecodable")
         seconds: Decimal = to_seconds(recording.length)
     segments = tuple(_segments(words))
     return Transcript(" ".join(w.word for w in words), language, seconds, segments, words)

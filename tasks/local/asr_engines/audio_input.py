@@ -1,4 +1,4 @@
-"""Uploaded audio: opened for decoding, and how long it is. Heavy imports wait until a worker decodes."""
+"""Uploaded audio: opened, decoded, its length measured. Heavy imports are made in the workers only."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def open_audio(audio: Audio) -> Iterator[Recording]:
-    """The upload's first audio track.
+    """Open the upload's first audio track.
 
     Raises:
-        BadInput: when there is none.
+        BadInput: when it has none.
     """
     from mediamill.tasks.media.decode import open_recording
 
@@ -37,7 +37,7 @@ def open_audio(audio: Audio) -> Iterator[Recording]:
 
 
 def decode_samples(recording: Recording, max_seconds: float | None = None) -> Iterator[Samples]:
-    """Its sound at 16 kHz, mono, 16 bit, in blocks of any size.
+    """Decode to 16-bit mono samples at 16 kHz, in blocks of any size.
 
     Raises:
         BadInput: ``too_long`` past ``max_seconds``.
@@ -63,7 +63,10 @@ def read_wav_seconds(audio: Audio) -> Decimal | None:
 
 
 def measure_seconds(audio: Audio, max_seconds: float | None) -> Decimal:
-    """Seconds by decoding all of it; runs in a worker.
+    """Measure the length by decoding all of it; runs in a worker.
+
+    Returns:
+        Seconds.
 
     Raises:
         BadInput: when it cannot be decoded.
@@ -74,5 +77,5 @@ def measure_seconds(audio: Audio, max_seconds: float | None) -> Decimal:
         for _ in recording.decode_frames(max_seconds):
             pass
         if not recording.length:
-            raise BadInput("no sound can be decoded from it", kind="undecodable")
+            raise BadInput("no audio can be decoded from it", kind="undecodable")
         return to_seconds(recording.length)

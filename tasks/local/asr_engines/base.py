@@ -1,4 +1,4 @@
-"""What every engine answers: audio to a transcript with times."""
+"""The interface of engines that transcribe: audio in, a transcript with times out."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """What an engine heard. ``seconds`` is the recording's length by decoded samples, to the microsecond."""
+    """What an engine recognised. ``seconds`` is the recording's length by decoded samples, to the microsecond."""
 
     text: str
     language: str
@@ -63,7 +63,7 @@ class Transcript:
 
 
 class AsrEngine(Protocol):
-    """Hears recordings.
+    """Transcribes recordings.
 
     ``identity`` is name and version, e.g. ``pocketsphinx-5.1.1``.
     """
@@ -72,17 +72,17 @@ class AsrEngine(Protocol):
 
     @property
     def simulated(self) -> bool:
-        """True when the text has nothing to do with what is said."""
+        """True when the text does not depend on what is said."""
         ...
 
     @property
     def languages(self) -> frozenset[str] | None:
-        """ISO 639-1 codes it can hear; None for any."""
+        """ISO 639-1 codes of the languages it recognises; None for any."""
         ...
 
     @property
     def targets(self) -> frozenset[str] | None:
-        """ISO 639-1 codes it can translate to; None for any, empty when it does not translate."""
+        """ISO 639-1 codes of the languages it translates to; None for any, empty when it does not translate."""
         ...
 
     @property
@@ -91,11 +91,11 @@ class AsrEngine(Protocol):
         ...
 
     async def transcribe(self, audio: Audio, language: str | None, to: str | None = None) -> Transcript:
-        """Hear a recording, and tell it in the language ``to`` where that is asked for.
+        """Transcribe a recording, or translate it to the language ``to`` when that is given.
 
         Raises:
             BadInput: when it cannot be decoded.
-            WorkerDied: when the process that was hearing it ended.
+            WorkerDied: when the process that worked on it ended.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""The rehearsal engine: an instant text that depends on the recording's bytes and length, and on nothing said."""
+"""The engine of rehearsals: an instant text made from the recording's bytes and length, not from what is said."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _SEGMENT_WORDS = 12
 
 
 class EchoEngine:
-    """Made-up words, a few a second, the same for the same bytes."""
+    """Invented words, 2.5 per second, the same for the same bytes."""
 
     simulated = True
     languages = None
@@ -50,7 +50,7 @@ class EchoEngine:
         self._pool: WorkerPool | None = None
 
     async def transcribe(self, audio: Audio, language: str | None, to: str | None = None) -> Transcript:
-        """Plain WAV is answered at once; other audio is decoded in a worker to learn its length."""
+        """Answer plain WAV at once; decode other audio in a worker to measure its length."""
         seconds = read_wav_seconds(audio)
         if not seconds:
             self._pool = self._pool or WorkerPool(self._workers)
@@ -58,7 +58,7 @@ class EchoEngine:
         return simulate_transcript(audio.sha256, seconds, to or language or "en")
 
     def close(self) -> None:
-        """End the workers, where there are any."""
+        """End the workers, if there are any."""
         if self._pool is not None:
             self._pool.close()
 
@@ -66,7 +66,7 @@ class EchoEngine:
 def simulate_transcript(sha256: str, seconds: Decimal, language: str) -> Transcript:
     """The transcript of a recording, from its SHA-256 (hex) and its length.
 
-    At least four of 256 words, 2.5 of them a second, evenly spread; a segment for every twelve.
+    It has at least four words out of 256, 2.5 per second, evenly spread, and a segment for every twelve.
     """
     digest = bytes.fromhex(sha256)
     count = max(_MIN_WORDS, int(seconds * _WORDS_PER_SECOND))

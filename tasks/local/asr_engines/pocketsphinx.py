@@ -1,4 +1,4 @@
-"""English speech through pocketsphinx: real, free, draft quality."""
+"""English speech recognition with pocketsphinx: real, free, draft quality."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _QUIET_SAMPLES = int(0.3 * _SAMPLE_RATE)
 _HOP_SAMPLES = int(0.02 * _SAMPLE_RATE)
 _PAUSE_SECONDS = 0.5
 _PAUSE_HOPS = 25
-"""Hops of :data:`_HOP` samples that make a pause to cut in: 0.5 s."""
+"""Shortest pause in which a recording is cut, in hops of :data:`_HOP_SAMPLES` samples: 0.5 s."""
 _MIN_CUT_DISTANCE_SAMPLES = _SAMPLE_RATE
-"""Samples between two such cuts."""
+"""Shortest distance of two such cuts."""
 _MARGIN_SAMPLES = _SAMPLE_RATE // 4
-"""Samples of silence that stay on each side of what is said."""
+"""Silence that stays on each side of speech."""
 _MAX_SILENT_LEVEL = 64
-"""Loudest sample (of 32768) up to which nothing can have been said; the decoder hears words in silence."""
+"""Loudest sample (of 32768) of a recording that is silent; the decoder finds words in silence."""
 _PADDING_SECONDS = 0.15
-"""Seconds of silence put around each utterance: a first word without any before it is often missed."""
+"""Silence added around each utterance: a first word without silence before it is often missed."""
 _FILLER_PREFIXES = ("<", "[", "+")
 
 
@@ -47,7 +47,7 @@ class PocketsphinxEngine:
         self._pool = WorkerPool(workers)
 
     async def transcribe(self, audio: Audio, language: str | None, to: str | None = None) -> Transcript:
-        """Hear English; ``language`` was checked before."""
+        """Transcribe English; ``language`` was checked before."""
         return await self._pool.run(recognise_with_pocketsphinx, audio, self._max_seconds)
 
     def close(self) -> None:
@@ -71,17 +71,17 @@ def recognise_with_pocketsphinx(audio: Audio, max_seconds: float | None) -> Tran
             words += _decode_words(utterance, position / _SAMPLE_RATE)
             position += len(utterance)
         if not recording.length:
-            raise BadInput("no sound can be decoded from it", kind="undecodable")
+            raise BadInput("no audio can be decoded from it", kind="undecodable")
         seconds = to_seconds(recording.length)
     segments = tuple(_group_segments(words))
     return Transcript(" ".join(s.text for s in segments), "en", seconds, segments, tuple(words))
 
 
 def split_utterances(blocks: Iterable[Samples]) -> Iterator[Samples]:
-    """Cut sound into stretches of at most 30 s: in pauses, else at the quietest 0.3 s of their last ten seconds.
+    """Cut audio into utterances of at most 30 s: in pauses, else at the quietest 0.3 s of their last ten seconds.
 
-    The decoder takes every utterance's sound as one speaker's in one room; read speech of several, put behind one
-    another, is heard a third worse when it is not cut in its pauses.
+    The decoder assumes one speaker in one room for each utterance; concatenated read speech of several speakers has a
+    third more errors when it is not cut in its pauses.
     """
     import numpy as np
 
@@ -103,7 +103,7 @@ def split_utterances(blocks: Iterable[Samples]) -> Iterator[Samples]:
 
 
 def find_pauses(samples: Samples) -> list[int]:
-    """The middles of the pauses within it, at least :data:`_MIN` apart."""
+    """The middles of the pauses, at least :data:`_MIN_CUT_DISTANCE_SAMPLES` apart."""
     cuts: list[int] = []
     edges = _find_quiet_edges(samples)
     for begin, end in zip(edges[::2], edges[1::2], strict=True):
@@ -115,7 +115,7 @@ def find_pauses(samples: Samples) -> list[int]:
 
 
 def find_speech(samples: Samples) -> tuple[int, int]:
-    """From where to where it is not silent, with a margin: silence skews what the decoder takes for the room."""
+    """First and last sample of speech, with a margin: silence skews the decoder's estimate of the room."""
     edges = _find_quiet_edges(samples)
     begin = edges[1] * _HOP_SAMPLES if edges and edges[0] == 0 else 0
     end = edges[-2] * _HOP_SAMPLES if edges and (edges[-1] + 1) * _HOP_SAMPLES > len(samples) else len(samples)
@@ -127,7 +127,7 @@ def find_speech(samples: Samples) -> tuple[int, int]:
 
 
 def _find_quiet_edges(samples: Samples) -> list[int]:
-    """Where it becomes nearly as quiet as it gets, and where that ends, in turn; in hops."""
+    """Where stretches nearly as quiet as the quietest begin and end, in turn; in hops."""
     import numpy as np
 
     frames = samples[: len(samples) // _HOP_SAMPLES * _HOP_SAMPLES].reshape(-1, _HOP_SAMPLES)
@@ -156,7 +156,7 @@ def _get_decoder() -> Any:
 
 
 def _decode_words(samples: Samples, offset: float) -> Iterator[Word]:
-    """The words of one utterance; the decoder adapts to what it hears, so it forgets before each."""
+    """The words of one utterance; the decoder adapts to each, so it is reset before the next."""
     if abs(samples.astype(int)).max() <= _MAX_SILENT_LEVEL:
         return
     first_sample, end_sample = find_speech(samples)
@@ -177,7 +177,7 @@ def _decode_words(samples: Samples, offset: float) -> Iterator[Word]:
 
 
 def _group_segments(words: list[Word]) -> Iterator[Segment]:
-    """Words without a pause of half a second between them belong together."""
+    """Group words into segments, which are half a second or more apart."""
     start = 0
     for n in range(1, len(words) + 1):
         if n == len(words) or words[n].start - words[n - 1].end >= _PAUSE_SECONDS:

@@ -1,4 +1,4 @@
-"""The embedded engines, by name."""
+"""The embedded engines that transcribe, by name."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BUILT_IN_VERSIONS = {"echo": "1"}
 def get_asr_engine_identity(name: str) -> str:
     """Name and version, e.g. ``pocketsphinx-5.1.1``, without importing the engine.
 
-    A package that is not installed leaves the bare name.
+    The name alone when its package is not installed.
 
     Raises:
         NoSuchOption: for an unknown engine.
@@ -43,11 +43,11 @@ def make_asr_engine(name: str, workers: int, max_seconds: float | None, weights:
             ``workers`` and ``max_seconds``.
         workers: processes it may use.
         max_seconds: longest recording it decodes.
-        weights: what the whisper engine loads.
+        weights: name of the weights of the whisper engine.
 
     Raises:
         NoSuchOption: for an unknown engine.
-        UsageError: when its package is not installed, or there is no such class.
+        UsageError: when its package is not installed, or the class does not exist.
     """
     if ":" in name:
         engine: AsrEngine = _load_class(name)(workers, max_seconds)
@@ -77,7 +77,7 @@ def _load_class(name: str) -> Callable[[int, float | None], AsrEngine]:
 
 
 def resolve_asr_engine_name(name: str) -> str:
-    """The engine's own name.
+    """The engine's own name; ``local`` is an alias.
 
     Raises:
         NoSuchOption: for an unknown engine.

@@ -1,4 +1,4 @@
-"""faster-whisper, the good local engine: an extra, because its weights come from a hub when first used."""
+"""The faster-whisper engine, the best local one: an extra, because its weights are downloaded when first used."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mediamill.tasks.local.asr_engines.worker_pool import WorkerPool
 
 
 class WhisperEngine:
-    """Any language Whisper knows; the weights are loaded in the workers, at the first recording."""
+    """Recognises any language Whisper knows; each worker loads the weights at its first recording."""
 
     simulated = False
     languages = None
@@ -36,7 +36,7 @@ class WhisperEngine:
         self._pool = WorkerPool(workers)
 
     async def transcribe(self, audio: Audio, language: str | None, to: str | None = None) -> Transcript:
-        """Hear a recording; without a language Whisper detects it. It translates to English."""
+        """Transcribe a recording; without a language Whisper detects it. It translates to English only."""
         return await self._pool.run(recognise_with_whisper, audio, self._max_seconds, self._weights, language, to)
 
     def close(self) -> None:
@@ -56,7 +56,7 @@ def recognise_with_whisper(
 ) -> Transcript:
     """Decode and recognise a recording; runs in a worker.
 
-    The sound is decoded here rather than by faster-whisper, which would open playlists.
+    The audio is decoded here and not by faster-whisper, which would open playlists.
 
     Raises:
         BadInput: when it cannot be decoded.
@@ -70,7 +70,7 @@ def recognise_with_whisper(
         blocks = list(decode_samples(recording, max_seconds))
         seconds = to_seconds(recording.length)
     if not seconds:
-        raise BadInput("no sound can be decoded from it", kind="undecodable")
+        raise BadInput("no audio can be decoded from it", kind="undecodable")
     samples = np.concatenate(blocks).astype(np.float32) / 32768
     generated, info = _load_model(weights).transcribe(
         samples, language=language, task="translate" if to else "transcribe", word_timestamps=True

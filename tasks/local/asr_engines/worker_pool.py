@@ -1,4 +1,4 @@
-"""Worker processes, one executor each, so that a crash costs exactly the request that caused it."""
+"""Worker processes, one executor each, so that a crash fails only the request that caused it."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ T = TypeVar("T")
 
 
 class WorkerDied(Exception):
-    """The worker process ended before it answered."""
+    """The worker process ended before it returned a result."""
 
 
 class WorkerPool:
-    """Up to ``workers`` processes, started when first needed, ended with :meth:`close` or with this process."""
+    """Up to ``workers`` processes, started when first needed; they end with :meth:`close` or with this process."""
 
     def __init__(self, workers: int) -> None:
         self._context = multiprocessing.get_context("spawn")
         self._pipe_reader, self._pipe_writer = self._context.Pipe(duplex=False)
         self._executors = [self._start_executor() for _ in range(max(1, workers))]
-        # The most recently used worker comes first: with little to do, only one loads its model.
+        # The most recently used worker comes first, so that under little load only one loads its model.
         self._idle_executors: asyncio.LifoQueue[ProcessPoolExecutor] = asyncio.LifoQueue()
         for executor in self._executors:
             self._idle_executors.put_nowait(executor)
@@ -53,7 +53,7 @@ class WorkerPool:
             self._idle_executors.put_nowait(executor)
 
     def close(self) -> None:
-        """End the workers at once, whatever they are doing."""
+        """End the workers at once."""
         self._pipe_writer.close()
         for executor in self._executors:
             executor.shutdown(wait=False, cancel_futures=True)

@@ -1,1 +1,1 @@
-"""Code of others on this machine: a process of its own, without network, within limits, in a folder thrown away."""
+"""Foreign code on this machine: in its own process, without network, within limits, in a temporary folder."""

@@ -1,4 +1,4 @@
-"""The process foreign code runs in: cells come in as lines of JSON and go out as what they printed and returned.
+"""The process in which foreign code runs: it reads cells as lines of JSON and writes their outputs as lines of JSON.
 
 ``python -m mediamill.tasks.local.sandbox.child`` in an empty folder, with the limits as JSON in its only argument.
 """
@@ -43,7 +43,7 @@ class CellRunner:
         }
 
     def run(self, code: str) -> list[dict[str, Any]]:
-        """A cell's outputs, in the order of their kinds: printed, shown, returned, failed."""
+        """Run a cell; its outputs in the order printed, displayed, returned or failed."""
         self._n_cells += 1
         self._displayed = []
         results: list[dict[str, Any]] = []
@@ -63,7 +63,7 @@ class CellRunner:
         return [*printed, *self._displayed, *results]
 
     def _evaluate(self, code: str, name: str) -> Any:
-        """Run a cell; the value of its last line where that is an expression."""
+        """Run a cell; return the value of its last statement when that is an expression."""
         linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)
         tree = ast.parse(code, name)
         last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
@@ -77,7 +77,7 @@ class CellRunner:
         self._displayed += [{"type": "display_data", "data": _to_rich_output(value)} for value in values]
 
     def _collect_figures(self) -> None:
-        """Figures that were drawn and not shown elsewhere."""
+        """Display the matplotlib figures that are open."""
         pyplot = sys.modules.get("matplotlib.pyplot")
         if pyplot is None:
             return
@@ -91,7 +91,7 @@ class CellRunner:
 
     @contextlib.contextmanager
     def _capture_output(self, streams: dict[str, str]) -> Iterator[None]:
-        """What goes to the descriptors 1 and 2, from whatever process of the cell."""
+        """Capture what any process of the cell writes to file descriptors 1 and 2, into ``streams``."""
         files = {}
         for descriptor, name in ((1, "stdout"), (2, "stderr")):
             files[name] = Path(f".{name}").open("w+b")  # noqa: SIM115
@@ -112,7 +112,7 @@ class CellRunner:
 
 
 def _to_rich_output(value: Any) -> dict[str, str]:
-    """A value by MIME type: as text, and as a picture or a page where it can show itself as one."""
+    """A value by MIME type: as text, and as an image or HTML when it has such a representation."""
     fields = {}
     for method, mime in _MIME_BY_METHOD.items():
         with contextlib.suppress(Exception):
@@ -121,8 +121,8 @@ def _to_rich_output(value: Any) -> dict[str, str]:
                 fields[mime] = _encode_base64(rich) if isinstance(rich, bytes) else str(rich)
     try:
         fields["text/plain"] = repr(value)[:_MAX_REPR_CHARS]
-    except Exception as error:  # noqa: BLE001 - a value whose words fail is still a value
-        fields["text/plain"] = f"<{type(value).__name__} that cannot be told: {error}>"
+    except Exception as error:  # noqa: BLE001 - a value whose repr fails is still a value
+        fields["text/plain"] = f"<{type(value).__name__} without a repr: {error}>"
     return fields
 
 
@@ -147,7 +147,7 @@ def main() -> int:
         os.dup2(empty, descriptor)
     output = limits.pop("output")
     root = os.environ.pop("PYTHONPATH", "")
-    if root not in site.getsitepackages():  # a checkout holds more than packages
+    if root not in site.getsitepackages():  # a checkout contains more than packages
         sys.path[:] = [path for path in sys.path if path != root]
     try:
         lock_down(Path.cwd(), **limits)
@@ -158,7 +158,7 @@ def main() -> int:
     cells, own_pid = CellRunner(output), os.getpid()
     for line in requests:
         outputs = cells.run(json.loads(line)["code"])
-        if os.getpid() != own_pid:  # a child of the code that came back; the answer is its parent's
+        if os.getpid() != own_pid:  # the code forked and its child came back; the parent answers
             os._exit(0)
         replies.write(json.dumps({"outputs": outputs}).encode() + b"\n")
     return 0

@@ -1,10 +1,10 @@
-"""What the kernel is told before a line of foreign code runs; nothing of it can be taken back by that code.
+"""The restrictions that are set in the kernel before foreign code runs; the code cannot lift them.
 
-Sockets, signals, other processes' memory and descriptors, leaving the session's process group, and io_uring are refused
-by a seccomp filter (seccomp(2)), as is what Landlock does not know of: files cut short or marked by their names. Files
-outside the folder can be read only where the interpreter and the system's libraries are, by Landlock where the kernel
-has it (landlock(7)); processor time, memory, size of files and number of processes are bounded (setrlimit(2)); what an
-administrator may do beyond that is given up (capabilities(7)).
+A seccomp filter (seccomp(2)) refuses sockets, signals, other processes' memory and descriptors, leaving the session's
+process group, and io_uring; also what Landlock does not cover: truncating files and changing their attributes by name.
+Where the kernel has Landlock (landlock(7)), files outside the folder can be read only where the interpreter and the
+system's libraries are. Processor time, memory, file sizes and the number of processes are limited (setrlimit(2)), and
+an administrator's further rights are dropped (capabilities(7)).
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ _SYSTEM_CALLS = {
         (53, 452, 54, 88, 5, 6, 463, 14, 15, 466, 469),
     ),
 }
-"""The machine's name for itself; its numbers of what is refused: socket, connect, ptrace, process_vm_readv and -writev,
+"""By machine: its audit number; the numbers of the refused calls: socket, connect, ptrace, process_vm_readv, -writev,
 bpf, io_uring_setup, pidfd_getfd, kill, tkill, tgkill, rt_sigqueueinfo, rt_tgsigqueueinfo, pidfd_send_signal, setpgid,
-setsid, truncate; and of what does nothing, for copying files would fail with it: chmod, chown, utime, setxattr and
-removexattr by name, each with its kin."""
+setsid, truncate; and those of the calls that succeed without effect, as copying files would fail with an error: chmod,
+chown, utime, setxattr and removexattr by name, each with its variants."""
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT = 444, 445, 446
 _RULE_PATH = 1
 _READ_RIGHTS = 0b1101
-"""Execute, read a file, read a folder."""
+"""Landlock's rights to execute, to read a file and to read a folder."""
 _READ_WRITE_RIGHTS = 0b110
 _ALL_RIGHTS = (1 << 13) - 1
 """Every right of Landlock's first version."""
@@ -65,24 +65,24 @@ _READABLE_PATHS = (
 
 
 class LockdownError(RuntimeError):
-    """This machine has no way to keep code from the network."""
+    """Foreign code cannot be kept from the network on this machine."""
 
 
 def lock_down(folder: Path, *, memory: int, cpu_seconds: int, file_bytes: int, processes: int) -> None:
-    """Give up everything that foreign code must not have. Never returns to how it was.
+    """Give up all rights that foreign code must not have. This cannot be undone.
 
     Args:
-        folder: where files may be written.
+        folder: the only folder in which files may be written.
         memory: bytes of address space.
-        cpu_seconds: of the whole session.
+        cpu_seconds: processor time of the whole session.
         file_bytes: largest file.
-        processes: that may be started beside those the user has already.
+        processes: how many may be started beside those the user has already.
 
     Raises:
         CannotLock: when sockets cannot be refused here.
     """
     if not sys.platform.startswith("linux") or platform.machine() not in _SYSTEM_CALLS:
-        raise LockdownError(f"no way is known to keep code from the network on {sys.platform} {platform.machine()}")
+        raise LockdownError(f"code cannot be kept from the network on {sys.platform} {platform.machine()}")
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     _give_up_capabilities(libc)
@@ -94,7 +94,7 @@ def lock_down(folder: Path, *, memory: int, cpu_seconds: int, file_bytes: int, p
 
 
 def _give_up_capabilities(libc: ctypes.CDLL) -> None:
-    """An administrator could raise every limit again; for anybody else nothing changes."""
+    """Drop all capabilities: an administrator could raise every limit again; for others nothing changes."""
     header, none = struct.pack("=Ii", _CAPABILITIES, 0), bytes(24)
     if libc.capset(ctypes.create_string_buffer(header), ctypes.create_string_buffer(none)):
         raise LockdownError("the kernel does not let capabilities be given up")
@@ -114,7 +114,7 @@ def _limit_resources(memory: int, cpu_seconds: int, file_bytes: int, processes: 
 
 
 def _count_threads() -> int:
-    """Threads of this user, which the bound on processes counts too."""
+    """This user's threads, which the limit on processes counts, too."""
     count = 0
     for entry in Path("/proc").iterdir():
         try:
@@ -126,7 +126,7 @@ def _count_threads() -> int:
 
 
 def _restrict_files(libc: ctypes.CDLL, folder: Path) -> None:
-    """Files of others out of reach; without Landlock they stay as readable as they are to the user."""
+    """Allow only the listed paths, by Landlock; without it all files stay as readable as they are to the user."""
     handled = ctypes.create_string_buffer(struct.pack("Q", _ALL_RIGHTS))
     ruleset = libc.syscall(_CREATE_RULESET, handled, 8, 0)
     if ruleset < 0:

@@ -1,4 +1,7 @@
-"""Sessions: each a locked-down process with a folder, ended when it is too old, too slow, or the server ends."""
+"""Sessions of the code interpreter: each a locked-down process with a folder.
+
+A session ends when it is too old, when a cell takes too long, or with the server.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,7 @@ class SandboxSessions:
     """The interpreters of one server.
 
     Args:
-        allowed: foreign code may run on this machine.
+        allowed: whether foreign code may run on this machine.
         session_seconds: how long a session lives.
         cell_seconds: how long a cell may run.
     """
@@ -59,14 +62,14 @@ class SandboxSessions:
         self._sessions: dict[str, SandboxSession] = {}
 
     async def find_or_start(self, session_id: str | None, *, simulated: bool) -> SandboxSession:
-        """The session of that id, or a new one where none is named.
+        """Find a session by its id, or start a new one when no id is given.
 
         Args:
-            session_id: as it was told before.
-            simulated: no process is needed, for nothing will be run.
+            session_id: the id of a session that was started before; None for a new one.
+            simulated: no code will run, so no process is started.
 
         Raises:
-            ApiError: when it has expired, or code may not run here.
+            ApiError: when the session has expired, or code may not run on this machine.
         """
         await self._end_expired()
         if session_id is not None:
@@ -85,7 +88,7 @@ class SandboxSessions:
         return session
 
     async def run(self, session: SandboxSession, code: str) -> list[dict[str, Any]]:
-        """A cell's outputs; what runs too long ends its session."""
+        """Run a cell and return its outputs; a cell that runs too long ends its session."""
         async with session.busy:
             session.n_executed += 1
             session.last_used_at = time.time()
@@ -111,26 +114,26 @@ class SandboxSessions:
         """Write files into the session's folder.
 
         Raises:
-            ApiError: when one is no file, or would lie elsewhere.
+            ApiError: when an entry is not a file, or its path is outside the session's folder.
         """
         for file in files:
             name, content = (file.get("name"), file.get("content")) if isinstance(file, dict) else (None, None)
             if not isinstance(name, str) or not isinstance(content, str):
-                raise ApiError("bad_value", "files are name, encoding and content", param="files")
+                raise ApiError("bad_value", "a file needs a name, an encoding and a content, all text", param="files")
             path = PurePosixPath(name)
             if path.is_absolute() or ".." in path.parts or not path.parts:
                 raise ApiError("bad_value", f"the file {name[:60]!r} would lie outside the session", param="files")
             try:
                 data = base64.b64decode(content) if file.get("encoding") == "base64" else content.encode()
             except (binascii.Error, ValueError):
-                raise ApiError("bad_value", f"the file {name[:60]!r} is no base64", param="files") from None
+                raise ApiError("bad_value", f"the file {name[:60]!r} is not base64", param="files") from None
             try:
                 _write_session_file(session.folder, path, data)
             except OSError as error:
                 raise ApiError("bad_value", f"the file {name[:60]!r}: {error.strerror}", param="files") from None
 
     def list_sessions(self) -> list[SandboxSession]:
-        """Those that live, the oldest first."""
+        """The running sessions, the oldest first."""
         return sorted(self._sessions.values(), key=lambda one: one.started_at)
 
     async def end(self, session: SandboxSession) -> None:
@@ -142,7 +145,7 @@ class SandboxSessions:
         await asyncio.to_thread(shutil.rmtree, session.folder, ignore_errors=True)
 
     def close(self) -> None:
-        """End them all."""
+        """End all sessions."""
         for session in list(self._sessions.values()):
             _kill(session)
             shutil.rmtree(session.folder, ignore_errors=True)
@@ -154,7 +157,7 @@ class SandboxSessions:
 
     async def _start_process(self, folder: Path) -> asyncio.subprocess.Process:
         if not self.allowed:
-            raise ApiError("unsupported", "code does not run on this machine unless --allow-local-code says so")
+            raise ApiError("unsupported", "code does not run on this machine without the option --allow-local-code")
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "mediamill.tasks.local.sandbox.child", json.dumps(_LIMITS)),
             stdin=asyncio.subprocess.PIPE,
@@ -169,7 +172,7 @@ class SandboxSessions:
         try:
             reply = json.loads(await asyncio.wait_for(process.stdout.readline(), _READY_SECONDS))
         except (TimeoutError, ValueError):
-            reply = {"refused": "its interpreter does not start"}
+            reply = {"refused": "the interpreter does not start"}
         if "refused" in reply:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
@@ -179,7 +182,7 @@ class SandboxSessions:
 
 
 def _write_session_file(folder: Path, path: PurePosixPath, data: bytes) -> None:
-    """Write a file below the folder, through no link: the code in it may have laid some."""
+    """Write a file below the folder without following links, which the foreign code may have made there."""
     folder_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for part in path.parts[:-1]:

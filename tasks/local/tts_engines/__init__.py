@@ -1,1 +1,1 @@
-"""The embedded engines that speak."""
+"""The embedded text-to-speech engines."""

@@ -1,4 +1,4 @@
-"""What every engine that speaks answers: a text to audio."""
+"""The interface of text-to-speech engines: a text in, audio out."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class PcmAudio:
-    """16-bit little-endian mono samples, and how many there are a second."""
+    """16-bit little-endian mono samples, and their rate in Hz."""
 
     pcm: bytes = field(repr=False)
     sample_rate: int
 
 
 class TtsEngine(Protocol):
-    """Speaks. ``identity`` is name and version; ``simulated`` tells that nothing is said; ``voices`` are its own."""
+    """Speaks. ``identity`` is name and version; ``simulated``: the audio is not speech; ``voices``: their names."""
 
     identity: str
     simulated: bool
     voices: tuple[str, ...]
 
     async def speak(self, text: str, voice: str | None, speed: float) -> PcmAudio:
-        """Say a text.
+        """Speak a text.
 
         Args:
-            text: what to say.
+            text: the text.
             voice: one of ``voices``; None for the first.
             speed: 1 is the voice's own pace.
 
         Raises:
-            RuntimeError: when the program that speaks failed.
+            RuntimeError: when the text-to-speech program fails.
         """
         ...

@@ -1,4 +1,4 @@
-"""Voices that are programs: flite and espeak-ng. The text goes through a file, never through a shell."""
+"""The text-to-speech programs flite and espeak-ng. The text is passed in a file, never through a shell."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WORDS_PER_MINUTE = 175
 
 @dataclass(frozen=True, slots=True)
 class SpeechProgram:
-    """A program: its voices, and how it is called with voice, speed, text file and sound file."""
+    """A program: its voices, and its command for a voice, a speed, a text file and an audio file."""
 
     name: str
     voices: tuple[str, ...]
@@ -51,7 +51,7 @@ ESPEAK = SpeechProgram("espeak-ng", ("en-us", "en-gb", "de", "fr", "es", "it", "
 
 
 class ProgramEngine:
-    """Runs its program once for each text, a few at a time."""
+    """Runs its program once for each text, at most ``workers`` at a time."""
 
     simulated = False
 
@@ -62,7 +62,7 @@ class ProgramEngine:
         self._slots = asyncio.Semaphore(max(1, workers))
 
     async def speak(self, text: str, voice: str | None, speed: float) -> PcmAudio:
-        """Say a text; what the program finds nothing to say in is no sound at all."""
+        """Speak a text; the audio is empty when the program finds nothing to speak."""
         async with self._slots:
             with tempfile.TemporaryDirectory(prefix="mediamill-voice-") as folder:
                 text_file, audio_file = Path(folder) / "text.txt", Path(folder) / "sound.wav"

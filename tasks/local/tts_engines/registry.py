@@ -1,4 +1,4 @@
-"""The embedded engines that speak, by name: programs where they are on PATH, and a simulation where none is."""
+"""The text-to-speech engines by name: programs where they are on PATH, and a simulation where none is."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ if TYPE_CHECKING:
     from mediamill.tasks.local.tts_engines.base import TtsEngine
 
 TTS_ENGINES = ("flite", "espeak-ng", "tones")
-"""Best first: flite's voices are understood by people and by the built-in ear."""
+"""Best first: people and the built-in speech recognition both understand flite's voices."""
 
 _SIMULATION = "echo"
 
 
 def make_tts_engine(name: str, workers: int) -> TtsEngine:
-    """What speaks for an engine: itself if it is one of :data:`TTS_ENGINES`, tones for ``echo``, else the best.
+    """The text-to-speech engine for ``--engine``: one of :data:`TTS_ENGINES`, tones for ``echo``, else the best here.
 
     Args:
-        name: the engine that was asked for.
-        workers: programs that may run at once.
+        name: the value of ``--engine``.
+        workers: how many programs may run at once.
 
     Raises:
-        UsageError: when the program asked for is not on PATH.
+        UsageError: when the engine's program is not on PATH.
     """
     if name in TTS_ENGINES and name != "tones" and shutil.which(name) is None:
         raise UsageError(f"the engine {name} needs the program {name} on PATH", hint=f"apt install {name}")

@@ -1,4 +1,4 @@
-"""A stand-in for a voice: a tone for every word, the same for the same word. Nothing is said."""
+"""Simulated speech: a tone for every word, the same for the same word."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _MIN_PITCH_HZ, _PITCH_RANGE_HZ = 200, 600
 
 
 class ToneEngine:
-    """Simulated speech: at once, deterministic, about as long as the real thing."""
+    """Tones instead of speech: instant, deterministic, about as long as speech."""
 
     identity = "tones-1"
     simulated = True
     voices: tuple[str, ...] = ()
 
     async def speak(self, text: str, voice: str | None, speed: float) -> PcmAudio:
-        """A tone for every word, as long as it has letters, with a short pause behind each."""
+        """A tone for every word, in length by its letters, with a short pause after each."""
         import numpy as np
 
         parts = []

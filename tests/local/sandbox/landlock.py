@@ -17,7 +17,7 @@ def _has_landlock() -> bool:
 
 
 if not sys.platform.startswith("linux") or platform.machine() not in _SYSTEM_CALLS:
-    _why = f"no way is known to lock code down on {sys.platform} {platform.machine()}"
+    _why = f"code cannot be locked down on {sys.platform} {platform.machine()}"
 elif not _has_landlock():
     _why = "the kernel has no Landlock, so files of others stay readable"
 else:
