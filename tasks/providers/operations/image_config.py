@@ -1,4 +1,4 @@
-"""What models that make pictures take, and what a picture comes to: pixels, tokens, parameters out of range."""
+"""Image models: the parameters they accept, and how many pixels and tokens an image is billed for."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from mediamill.tasks.errors import BadInput
 from mediamill.tasks.providers.operations.base import ModelFacts, OperationConfig
 
 IMAGE = "image"
-"""The operation, as the price list names it."""
+"""The operation's name, also in price lists."""
 
 SIZE_PATTERN = re.compile(r"([1-9]\d{0,4})\s?[xX*\u00d7]\s?([1-9]\d{0,4})")
 _MIN_DEFAULT_STEPS = 4
-"""Steps that the quickest models take unasked (provider docs); bounds what more of them can cost elsewhere."""
+"""Default steps of the fastest models (provider docs); bounds the price factor of models whose default is not known."""
 _PIXELS_OF_LISTED_TOKENS = 1024 * 1024
 _TOKEN_MARGIN = Decimal("1.25")
 _PIXELS_PER_MEGAPIXEL = Decimal(1_000_000)
@@ -26,39 +26,45 @@ Quality = Literal["low", "medium", "high", "xhigh", "max", "auto", "standard", "
 
 
 class ImageModel(ModelFacts):
-    """A model that makes pictures (provider docs). What is null or empty is not limited, or not known."""
+    """A model that generates images (provider docs). Null or empty means no limit, or not known."""
 
-    max_n: int = Field(default=1, gt=0, description="most pictures of one request; more are asked for in several")
-    sizes: tuple[str, ...] = Field(default=(), description="WIDTHxHEIGHT that can be asked for; empty for any")
+    max_n: int = Field(
+        default=1, gt=0, description="maximum number of images in one request; more need several requests"
+    )
+    sizes: tuple[str, ...] = Field(default=(), description="the sizes it generates, WIDTHxHEIGHT; empty for any size")
     sides: tuple[int, int] | None = Field(default=None, description="shortest and longest side in pixels")
-    multiple: int = Field(default=1, gt=0, description="sides are multiples of it")
-    default_size: str | None = Field(default=None, description="what is made unless another is asked for")
-    max_megapixels: Decimal = Field(default=Decimal("4.2"), description="largest picture of a size nobody asked for")
-    max_steps: int | None = Field(default=None, gt=0, description="most denoising steps")
-    default_steps: int | None = Field(default=None, gt=0, description="steps its price is for; more cost in proportion")
-    flat: bool = Field(default=False, description="priced by the picture, whatever its size")
-    references: int = Field(default=0, ge=0, description="most reference pictures")
+    multiple: int = Field(default=1, gt=0, description="sides must be multiples of it")
+    default_size: str | None = Field(default=None, description="the size it generates if none is requested")
+    max_megapixels: Decimal = Field(
+        default=Decimal("4.2"), description="largest image it generates if no size is requested"
+    )
+    max_steps: int | None = Field(default=None, gt=0, description="maximum number of denoising steps")
+    default_steps: int | None = Field(
+        default=None, gt=0, description="number of steps that its price is for; more steps cost proportionally more"
+    )
+    flat: bool = Field(default=False, description="priced per image, independent of its size")
+    references: int = Field(default=0, ge=0, description="maximum number of reference images")
     reference_field: Literal["image_url", "reference_images"] = "reference_images"
-    loras: int = Field(default=0, ge=0, description="most LoRAs")
-    max_prompt: int | None = Field(default=None, gt=0, description="most characters of a prompt")
+    loras: int = Field(default=0, ge=0, description="maximum number of LoRAs")
+    max_prompt: int | None = Field(default=None, gt=0, description="maximum number of characters in a prompt")
     qualities: tuple[Quality, ...] = ()
     ratios: tuple[str, ...] = ()
     resolutions: tuple[str, ...] = ()
     formats: tuple[Literal["jpeg", "png", "webp"], ...] = ()
     tokens: Mapping[Quality, int] = Field(
-        default_factory=dict, description="output tokens of 1024x1024 pixels by quality, where tokens are billed"
+        default_factory=dict, description="output tokens of 1024x1024 pixels by quality, if tokens are billed"
     )
 
     def abilities(self) -> tuple[str, ...]:
-        """How many pictures it makes at once, and their sizes."""
+        """How many images one request may generate, and their sizes."""
         sizes = self.sizes or self.resolutions
-        return ("draws", f"{self.max_n} a request", *([" ".join(sizes)] if sizes else []))
+        return ("images", f"{self.max_n} per request", *([" ".join(sizes)] if sizes else []))
 
     def check_params(self, model: str, params: Mapping[str, Any]) -> None:
-        """Compare parameters with what the model takes; the endpoint's own fields are the wire's to check.
+        """Check the parameters against the model's limits. Fields of the endpoint are checked in ``to_wire``.
 
         Raises:
-            BadInput: naming the parameter and what may stand there.
+            BadInput: naming the parameter and its allowed values.
         """
         for name, allowed in (
             ("quality", self.qualities),
@@ -93,10 +99,10 @@ class ImageModel(ModelFacts):
             raise unsupported_param(model, label, f"sides of {shortest} to {longest} pixels{multiples}")
 
     def resolve_size(self, params: Mapping[str, Any]) -> tuple[int, int] | None:
-        """Width and height in pixels that a request comes to; None where the provider decides.
+        """Width and height in pixels of the requested image; None if the provider decides.
 
         Raises:
-            BadInput: when ``size`` is none, or says something else than ``width`` and ``height``.
+            BadInput: when ``size`` is not a size, or contradicts ``width`` and ``height``.
         """
         text, width, height = (params.get(name) for name in ("size", "width", "height"))
         requested = parse_image_size(text)
@@ -116,13 +122,13 @@ class ImageModel(ModelFacts):
         return int(width or (default or (0, 0))[0]), int(height or (default or (0, 0))[1])
 
     def steps_factor(self, steps: int | None) -> Decimal | None:
-        """What so many steps multiply the price by, never less than 1; None where that is not known."""
+        """The factor by which a number of steps multiplies the price, at least 1; None if it is not known."""
         if steps is None:
             return Decimal(1)
         return None if self.default_steps is None else max(Decimal(1), Decimal(steps) / self.default_steps)
 
     def max_billed_megapixels(self, params: Mapping[str, Any]) -> Decimal:
-        """Millions of pixels that one picture is billed for at the most, its steps counted in."""
+        """The maximum of megapixels that one image is billed for, including the factor for its steps."""
         size, steps = self.resolve_size(params), params.get("steps")
         factor = self.steps_factor(steps)
         if factor is None:
@@ -130,7 +136,7 @@ class ImageModel(ModelFacts):
         return (to_megapixels(*size) if size else self.largest_megapixels) * factor
 
     def likely_billed_megapixels(self, params: Mapping[str, Any]) -> Decimal:
-        """The same for what is likely: a picture of a size nobody asked for has about a million."""
+        """The likely number of billed megapixels: an image without a requested size has about one megapixel."""
         factor = self.steps_factor(params.get("steps")) or Decimal(1)
         return (
             to_megapixels(*(self.resolve_size(params) or parse_image_size(self.default_size) or (1024, 1024))) * factor
@@ -138,13 +144,13 @@ class ImageModel(ModelFacts):
 
     @property
     def largest_megapixels(self) -> Decimal:
-        """Millions of pixels of the largest picture whose size the provider decides (estimate where not listed)."""
+        """Megapixels of the largest image if the provider decides the size (an estimate if no sizes are listed)."""
         return max(
             (to_megapixels(*size) for size in map(parse_image_size, self.sizes) if size), default=self.max_megapixels
         )
 
     def output_tokens(self, params: Mapping[str, Any], *, ceiling: bool) -> int | None:
-        """Tokens of one picture: likely, or with a margin the most; None where they are not what is billed."""
+        """Output tokens of an image: the likely number, or the maximum with a margin; None if they are not billed."""
         if not self.tokens:
             return None
         max_tokens = max(self.tokens.values())
@@ -158,7 +164,7 @@ class ImageModel(ModelFacts):
 
 
 class ImageConfig(OperationConfig[ImageModel]):
-    """An endpoint that makes pictures; the style ``any`` is everybody's fields at once."""
+    """An endpoint that generates images; the style ``any`` accepts the fields of all providers."""
 
     api_style: Literal["together", "openai", "xai", "any"] = "any"
 
@@ -170,11 +176,17 @@ def parse_image_size(size: object) -> tuple[int, int] | None:
 
 
 def to_megapixels(width: int, height: int) -> Decimal:
-    """Millions of pixels."""
+    """Megapixels of an image."""
     return Decimal(width * height) / _PIXELS_PER_MEGAPIXEL
 
 
 def unsupported_param(model: str, what: str, allowed: str | None) -> BadInput:
-    """What a model does not take, and what it does; None for a parameter that it does not know at all."""
+    """The error for a parameter that a model does not accept.
+
+    Args:
+        model: its name.
+        what: the parameter and its value.
+        allowed: what the model accepts; None if it does not know the parameter at all.
+    """
     hint = f"it takes {allowed}" if allowed else "leave it out, or choose another --model"
     return BadInput(f"{model} does not take {what}", kind="bad_request", hint=hint)

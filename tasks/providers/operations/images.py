@@ -1,4 +1,4 @@
-"""Requests for pictures in every style, and their replies in one (wire facts: provider docs)."""
+"""Image generation: requests in every API style, and their replies in one shape (provider docs)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mediamill.tasks.wire import Parsed, Problem, Reply, Request, Wire
 
 _DEADLINE_SECONDS = 600.0
 _MAX_HEADER_CHARACTERS = 65_536
-"""Characters of a picture in base64 that its header is looked for in."""
+"""Characters of a base64 image that are decoded to read its header."""
 
 _TOGETHER_FIELDS = frozenset(
     [
@@ -38,25 +38,25 @@ FIELDS_BY_STYLE: Mapping[str, frozenset[str]] = {
     "xai": _XAI_FIELDS,
     "any": _TOGETHER_FIELDS | _OPENAI_FIELDS | _XAI_FIELDS,
 }
-"""Fields of a request by style, beside model, prompt and response_format; ``size`` is also width and height."""
+"""Request fields by style, in addition to model, prompt and response_format; ``size`` includes width and height."""
 _RESPONSE_FORMATS = {"together": "base64", "xai": "b64_json", "any": "b64_json"}
-"""How a reply that holds the pictures is asked for; OpenAI's always does, and refuses the field."""
+"""The ``response_format`` of replies that hold the images. OpenAI's always do, and it refuses the field."""
 
 
 class ImageOperation(Operation[ImageConfig, ImageModel]):
-    """``POST /images/generations``. An Ask's params are the capability's own; its inputs are reference pictures."""
+    """``POST /images/generations``. An Ask's params are those of the capability; its inputs are reference images."""
 
     config_model = ImageConfig
     facts_model = ImageModel
     meter = ImageMeter()
 
     def to_wire(self, ask: Ask) -> Wire:
-        """The endpoint and the request's fields; nothing that was not asked for is in them.
+        """The endpoint and the request's fields, only those that are set.
 
-        What was lost on the way back may have been made and billed, so it is not asked for again unasked.
+        Images of a lost reply may have been generated and billed, so the request is not repeated automatically.
 
         Raises:
-            BadInput: when the model does not take what is asked, naming what it does take.
+            BadInput: when the model does not accept a parameter; it names what the model accepts.
         """
         facts, style = self.model_facts(ask.model), self.config.api_style
         params = {name: value for name, value in ask.params.items() if value is not None}
@@ -79,7 +79,7 @@ class ImageOperation(Operation[ImageConfig, ImageModel]):
         return Wire(self.provider.key_origin(ask.model), self.path, body, repeatable=False, timeout=_DEADLINE_SECONDS)
 
     def build_request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
-        """The body, with reference pictures as they are or as ``data:`` URLs."""
+        """The body, with reference images as URLs: passed through, or ``data:`` URLs of their bytes."""
         body, urls = dict(wire.params), [payload_url(source.payload) for source in asks[0].inputs]
         if urls:
             single = self.model_facts(asks[0].model).reference_field == "image_url"
@@ -87,15 +87,15 @@ class ImageOperation(Operation[ImageConfig, ImageModel]):
         return Request("POST", wire.path, json=body)
 
     def parse(self, reply: Reply, asks: Sequence[Ask]) -> Sequence[Parsed]:
-        """``pictures``: one mapping each with ``b64`` or ``url``, ``revised_prompt``, ``seed`` and ``moderated``.
+        """``pictures``: a list of mappings with ``b64`` or ``url``, ``revised_prompt``, ``seed`` and ``moderated``.
 
         Raises:
-            BadReply: when there is no picture, or one with neither data nor a link.
+            BadReply: when the reply holds no image, or one has neither data nor a URL.
         """
         content = to_mapping(decode_reply(reply.body))
         data = content.get("data")
         if not isinstance(data, list) or not data:
-            raise BadReply("the reply holds no pictures")
+            raise BadReply("the reply holds no images")
         refused = content.get("respect_moderation") is False
         images = [_parse_image(image, number, len(data), refused=refused) for number, image in enumerate(data, 1)]
         facts = self.model_facts(asks[0].model)
@@ -103,12 +103,12 @@ class ImageOperation(Operation[ImageConfig, ImageModel]):
         return [parsed(reply, {"pictures": images}, usage)]
 
     def classify(self, reply: Reply) -> Problem | None:
-        """What an error means; a prompt that was refused for what it says is ``moderated``, whatever the status."""
+        """What an error means; a prompt that was refused for its content is ``moderated``, whatever the status."""
         return mark_refusal(super().classify(reply), reply)
 
 
 def _build_size_fields(facts: ImageModel, params: Mapping[str, JSON], style: str, model: str) -> dict[str, JSON]:
-    """The size as the endpoint spells it, where one is asked for."""
+    """The size fields in the endpoint's style; empty if no size is requested."""
     fields = {name: params[name] for name in ("size", "width", "height") if name in params}
     if not fields:
         return {}
@@ -129,14 +129,14 @@ def _build_size_fields(facts: ImageModel, params: Mapping[str, JSON], style: str
 
 
 def _parse_image(value: Any, number: int, count: int, *, refused: bool) -> dict[str, Any]:
-    """One picture of a reply, found by what it holds: the words for it differ between request and reply."""
+    """One image of a reply. Its format is recognised by its fields, for requests and replies name it differently."""
     entry: Mapping[str, Any] = value if isinstance(value, dict) else {}
     encoded, url = entry.get("b64_json") or entry.get("base64"), entry.get("url")
     if isinstance(url, str) and url.startswith("data:"):
         encoded, url = url.partition(",")[2], None
     moderated = refused or entry.get("respect_moderation") is False
     if not moderated and not (isinstance(encoded, str) and encoded) and not (isinstance(url, str) and url):
-        raise BadReply(f"picture {number} of {count} has neither data nor a link")
+        raise BadReply(f"image {number} of {count} has neither data nor a URL")
     revised, seed = entry.get("revised_prompt"), _whole(entry.get("seed"))
     return {
         "b64": encoded if isinstance(encoded, str) and encoded else None,
@@ -150,7 +150,7 @@ def _parse_image(value: Any, number: int, count: int, *, refused: bool) -> dict[
 def _parse_image_usage(
     value: Any, images: Sequence[Mapping[str, Any]], facts: ImageModel, params: Mapping[str, JSON]
 ) -> Usage:
-    """Pictures always; pixels where they are known; tokens and dollars where the reply tells them."""
+    """The number of images, megapixels if they are known, and tokens and dollars if the reply states them."""
     usage: Mapping[str, Any] = value if isinstance(value, dict) else {}
     input_details, output_details = (usage.get(f"{way}_tokens_details") for way in ("input", "output"))
     input_details, output_details = (
@@ -174,7 +174,7 @@ def _parse_image_usage(
 def _count_billed_megapixels(
     images: Sequence[Mapping[str, Any]], facts: ImageModel, params: Mapping[str, JSON]
 ) -> Decimal | None:
-    """Millions of pixels that are billed: those that were asked for, else those that came; None for neither."""
+    """Billed megapixels: of the requested size, otherwise of the images received; None if neither is known."""
     steps = params.get("steps")
     factor, size = facts.steps_factor(steps if isinstance(steps, int) else None), facts.resolve_size(params)
     if factor is None:
@@ -186,7 +186,7 @@ def _count_billed_megapixels(
 
 
 def _read_megapixels(encoded: str | None) -> Decimal | None:
-    """Millions of pixels by a picture's header."""
+    """Megapixels from the header of a base64 image; None if it cannot be read."""
     try:
         info = read_image_info(Path(), base64.b64decode((encoded or "")[:_MAX_HEADER_CHARACTERS]))
     except (BadInput, binascii.Error, ValueError):

@@ -1,4 +1,4 @@
-"""Media inside a JSON body: as the URL that is passed through, or their bytes in a URL of their own."""
+"""Media in a JSON body: as a URL that is passed through, or as a ``data:`` URL of their bytes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mediamill.tasks.domain import Payload
 
 
 def payload_url(payload: Payload | None) -> str:
-    """The payload's URL; of bytes one that holds them (RFC 2397)."""
+    """The payload's URL; for bytes a ``data:`` URL (RFC 2397)."""
     assert payload is not None
     return payload.url or f"data:{payload.mime};base64,{payload_base64(payload)}"
 

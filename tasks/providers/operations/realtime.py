@@ -1,6 +1,6 @@
-"""Operations over a socket: where it is, how its session is asked for, and what its end means.
+"""Operations over a websocket: its configuration, the request that opens a session, and what the session's end means.
 
-What is said in a session stands in ``realtime_transcription`` and ``realtime_tts``.
+The messages of a session are in ``realtime_transcription`` and ``realtime_tts``.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _BY_CLOSE_CODE: Mapping[int, tuple[Verdict, str]] = {
     1013: ("retry", "overloaded"),
     4503: ("retry", "overloaded"),
 }
-"""What close codes mean (RFC 6455; 4503 is Together's: no worker here, try elsewhere).
+"""What close codes mean (RFC 6455; 4503 is Together's: no worker available).
 
-All of them say that nothing was done. Others are passing failures, after which something may have been."""
+After all of these nothing was done. Other codes are temporary failures, after which something may have been done."""
 
 _OTHER_MODEL_HINT = "choose another --model, or a dedicated endpoint's with --base-url"
 
@@ -45,51 +45,57 @@ _NO_ACCESS_HINT = "the key's account or plan has no access; choose another --mod
 
 
 class SocketConfig(StrictModel):
-    """A provider's socket for an operation: where it is and how it is talked to."""
+    """A provider's websocket for an operation: its path, its API style and its limits."""
 
     path: str
-    api_style: Literal["together", "vllm", "xai"] = Field(default="together", description="whose messages it speaks")
-    max_seconds: float | None = Field(default=None, description="longest recording of one session")
-    min_deadline: float = Field(default=120.0, description="seconds a session may take at least")
-    deadline_share: float = Field(default=1.5, description="seconds more for each second of audio: some only keep up")
-    ahead: float = Field(default=30.0, description="seconds of audio sent beyond what the server says it has processed")
-    quiet: float = Field(default=30.0, description="seconds without a word after which nothing was said")
-    settle: float = Field(default=2.0, description="seconds without a message after which an answer is complete")
-    rate: int = Field(default=24_000, description="Hz of the speech it answers with")
+    api_style: Literal["together", "vllm", "xai"] = Field(
+        default="together", description="the provider whose message format it uses"
+    )
+    max_seconds: float | None = Field(default=None, description="maximum number of seconds of audio in one session")
+    min_deadline: float = Field(default=120.0, description="minimum number of seconds that a session may take")
+    deadline_share: float = Field(
+        default=1.5, description="additional seconds per second of audio; some servers only work in real time"
+    )
+    ahead: float = Field(
+        default=30.0, description="seconds of audio sent ahead of what the server says it has processed"
+    )
+    quiet: float = Field(default=30.0, description="seconds without a message after which the audio holds no speech")
+    settle: float = Field(default=2.0, description="seconds without a message after which a result is complete")
+    rate: int = Field(default=24_000, description="sample rate in Hz of the speech that it returns")
 
     def deadline(self, seconds: float) -> float:
-        """Seconds a session for so many seconds of audio may take."""
+        """Maximum number of seconds of a session, by the seconds of its audio."""
         return max(self.min_deadline, seconds * self.deadline_share + _DEADLINE_EXTRA_SECONDS)
 
 
 class SpeechModel(ModelFacts):
-    """A model that hears or speaks, over HTTP or a socket."""
+    """A model that recognises or generates speech, over HTTP or a socket."""
 
-    transport: Transport = Field(default="http", description="how it is reached where none is asked for")
+    transport: Transport = Field(default="http", description="the transport it uses if the job requests none")
 
     def abilities(self) -> tuple[str, ...]:
-        """What it can do in a few words, and that nothing but a socket reaches it."""
-        return (*self.skills(), "by socket only") if self.transport == "socket" else self.skills()
+        """What it can do in a few words, and whether it works over a socket only."""
+        return (*self.skills(), "socket only") if self.transport == "socket" else self.skills()
 
     def skills(self) -> tuple[str, ...]:
-        """What it can do, however it is reached."""
+        """What it can do over any transport."""
         return ()
 
 
 def choose_socket(
     provider: str, operation: str, socket: SocketConfig | None, facts: SpeechModel, requested: Any
 ) -> SocketConfig | None:
-    """The socket to use; None where HTTP is.
+    """The socket to use; None for HTTP.
 
     Args:
         provider: its name, for the message.
         operation: its name, for the message.
-        socket: the operation's, where it has one.
-        facts: the model's.
-        requested: the transport that is asked for; None for the model's own.
+        socket: the operation's socket, if it has one.
+        facts: the facts about the model.
+        requested: the requested transport; None for the model's own.
 
     Raises:
-        BadInput: when a socket is asked for where there is none.
+        BadInput: when a socket is requested and the operation has none.
     """
     if (requested or facts.transport) != "socket":
         return None
@@ -113,14 +119,14 @@ def build_session_request(wire: Wire, session: WebsocketSession, *, excluded: st
 
 
 def to_form_text(value: JSON) -> str:
-    """A parameter as a form or a URL holds it."""
+    """A parameter's value as text for a form or a URL."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)
 
 
 def encode_message(kind: str, **fields: Any) -> str:
-    """A message of the client's."""
+    """A client's message as JSON text."""
     return orjson.dumps({"type": kind, **fields}).decode()
 
 
@@ -128,27 +134,27 @@ def decode_message(text: str) -> dict[str, Any]:
     """A message's JSON object.
 
     Raises:
-        UnreadableMessage: when it is none.
+        UnreadableMessage: when it is not a JSON object.
     """
     try:
         content = orjson.loads(text)
     except ValueError:
         raise UnreadableMessage("a message that is not JSON") from None
     if not isinstance(content, dict):
-        raise UnreadableMessage("a message that is no JSON object")
+        raise UnreadableMessage("a message that is not a JSON object")
     return content
 
 
 def classify_session(
     provider: ProviderInfo, reply: Reply, *, billable: Collection[str], failures: Collection[str]
 ) -> Problem | None:
-    """What a session's end means; None for one that came to its own.
+    """What a session's end means; None for a session that completed.
 
     Args:
-        provider: who answered.
+        provider: the provider of the session.
         reply: the kept messages.
-        billable: types of messages after which something was done and may be billed.
-        failures: types of messages that say that it failed.
+        billable: types of messages after which work was done and may be billed.
+        failures: types of messages that report a failure.
     """
     end = reply.socket_end or ""
     if end == REFUSED:
@@ -170,7 +176,7 @@ def classify_session(
 
 
 def suggest_socket(provider: str, problem: Problem | None) -> Problem | None:
-    """A model that refuses uploads ("only supports WebSocket streaming"), with the setting that reaches it."""
+    """The problem, with a hint to use a socket if the model refuses uploads ("only supports WebSocket streaming")."""
     if problem is None or "websocket" not in problem.message.lower():
         return problem
     hint = f"--set transport=socket, or the model with `transport: socket` in configs/providers/{provider}.yaml"
@@ -181,7 +187,7 @@ def parse_frames(body: bytes) -> list[dict[str, Any]]:
     """The kept messages of a socket's reply.
 
     Raises:
-        BadReply: when a line is no JSON object.
+        BadReply: when a line is not a JSON object.
     """
     frames = []
     for line in body.split(b"\n"):
@@ -192,22 +198,22 @@ def parse_frames(body: bytes) -> list[dict[str, Any]]:
         except ValueError:
             raise BadReply("a message from the socket is not JSON") from None
         if not isinstance(frame, dict):
-            raise BadReply("a message from the socket is no JSON object")
+            raise BadReply("a message from the socket is not a JSON object")
         frames.append(frame)
     return frames
 
 
 def _classify_failure_message(provider: ProviderInfo, reply: Reply, frame: Mapping[str, Any]) -> Problem:
-    """A failure that a message tells is classified as the same error from HTTP would be."""
+    """Classify a failure message like the same error over HTTP."""
     error = frame.get("error") or {"message": frame.get("message"), "code": frame.get("code")}
     classified = classify_error(provider, Reply(200, reply.headers, orjson.dumps({"error": error})))
     problem = classified or Problem("retry", "server_error", "")
     message = problem.message.removeprefix(f"{provider.name} answered 200 with an error: ")
-    return replace(problem, message=f"{provider.name} said on the socket: {message or 'it failed'}")
+    return replace(problem, message=f"{provider.name} reported on the socket: {message or 'it failed'}")
 
 
 def _classify_refused_handshake(provider: ProviderInfo, reply: Reply) -> Problem:
-    """A handshake that was answered otherwise. Nothing was sent, so nothing is billed (provider docs: 404 and 403)."""
+    """Classify a refused handshake. Nothing was sent, so nothing is billed (provider docs: 404 and 403)."""
     http_reply = Reply(reply.status, {k: v for k, v in reply.headers.items() if k != SOCKET_HEADER}, reply.body)
     problem = classify_error(provider, http_reply)
     message = problem.message if problem else ""

@@ -1,4 +1,4 @@
-"""Sessions in which sound goes out and a transcript comes back, in each provider's messages."""
+"""Transcription over a websocket: audio is sent, a transcript comes back, in each provider's messages."""
 
 from __future__ import annotations
 
@@ -13,100 +13,100 @@ from mediamill.tasks.websocket_session import MessageFlags
 
 SAMPLE_RATE_HZ = 16_000
 BYTES_PER_SECOND = 2 * SAMPLE_RATE_HZ
-"""Of 16-bit mono samples: what every session here sends."""
+"""Of 16-bit mono samples, which every session here sends."""
 
 _END_TOLERANCE_SECONDS = 0.25
-"""Seconds before the end of the sound that count as its end."""
+"""A transcript that ends this close to the end of the audio counts as complete."""
 
 _TYPE_PREFIX = "conversation.item.input_audio_transcription."
 _COMPLETED = _TYPE_PREFIX + "completed"
 _FAILED = _TYPE_PREFIX + "failed"
 BILLABLE_TYPES = frozenset({_COMPLETED, "transcript.partial", "transcript.done", "transcription.done"})
-"""Messages after which something was heard."""
+"""Types of messages after which something was transcribed and may be billed."""
 FAILURE_TYPES = frozenset({_FAILED, "error"})
-"""Messages that say that nothing will be."""
+"""Types of messages that report a failure."""
 _DELTA = _TYPE_PREFIX + "delta"
 _PARTIAL_EVENT = "delta"
 
 
 class TranscriptionSession:
-    """What the three wires share: sound in slices of a second, and nothing said before the session is there."""
+    """What the three APIs share: audio in chunks of one second, sent once the session is ready."""
 
     waits_for_ready = True
     chunk_bytes = BYTES_PER_SECOND
 
-    def __init__(self, sound: Payload, socket: SocketConfig, params: Mapping[str, Any]) -> None:
-        self.audio: Payload | None = sound
+    def __init__(self, audio: Payload, socket: SocketConfig, params: Mapping[str, Any]) -> None:
+        self.audio: Payload | None = audio
         self._socket = socket
         self._params = params
-        self._audio_seconds = sound.size / BYTES_PER_SECOND
+        self._audio_seconds = audio.size / BYTES_PER_SECOND
         self._sent_seconds = 0.0
         self._closed = False
 
     def opening_messages(self) -> Sequence[str]:
-        """Nothing, unless the wire wants something."""
+        """No messages, unless the API needs one."""
         return ()
 
     def encode_chunk(self, audio: bytes) -> str | bytes:
-        """Sound in base64 (provider docs)."""
+        """A message with the audio in base64 (provider docs)."""
         self._sent_seconds += len(audio) / BYTES_PER_SECOND
         return encode_message("input_audio_buffer.append", audio=b64encode(audio).decode())
 
     def can_send(self) -> bool:
-        """Always, where the server does not say how far it is."""
+        """Always true: the server does not report its progress."""
         return True
 
     def max_silence_seconds(self) -> float | None:
-        """For ever, where a message says that it is over."""
+        """None: a message ends the session."""
         return None
 
     def is_complete(self) -> bool:
-        """Never, where a message says that it is over."""
+        """Always false: only a message ends the session."""
         return False
 
 
 class TogetherSession(TranscriptionSession):
-    """Together's session with turn detection off: one commit, after which what was heard is told (provider docs).
+    """Together's session with turn detection off: after one commit the transcript comes back (provider docs).
 
-    Nothing says that all is told: a commit may bring one transcript, several, or, of silence, none. It is over
-    when a transcript or the server's own progress reaches the end of the sound, or, after the server has shown
-    by an echo that it has read the commit, when it stays silent. A delta replaces the one before; with one
-    under way silence proves nothing.
+    No message marks the end: a commit returns one transcript, several, or none for silence. The session is complete
+    when a transcript or the server's reported progress reaches the end of the audio, or when the server sends nothing
+    more after an echo has shown that it has read the commit. While an item has deltas but no transcript, silence
+    means nothing.
     """
 
-    def __init__(self, sound: Payload, socket: SocketConfig, params: Mapping[str, Any]) -> None:
-        super().__init__(sound, socket, params)
+    def __init__(self, audio: Payload, socket: SocketConfig, params: Mapping[str, Any]) -> None:
+        super().__init__(audio, socket, params)
         self._open_items: set[str] = set()
         self._completed_after_commit = self._echo_received = False
         self._transcribed_seconds = 0.0
         self._processed_seconds: float | None = None
 
     def opening_messages(self) -> Sequence[str]:
-        """The prompt belongs to the session (provider docs: the server listens for ``updated``)."""
+        """The prompt, as a setting of the session (provider docs: the server expects ``updated``)."""
         prompt = self._params.get("prompt")
         return (encode_message("transcription_session.updated", session={"prompt": prompt}),) if prompt else ()
 
     def closing_messages(self) -> Sequence[str]:
-        """The commit, and an echo that tells when it was read."""
+        """The commit, and an echo whose reply shows that the commit was read."""
         self._closed = True
         return encode_message("input_audio_buffer.commit"), encode_message("echo", echo_id="committed")
 
     def can_send(self) -> bool:
-        """Not while the server says that it is far behind; one that has not begun may begin with the commit."""
+        """False while the server reports that it is far behind; one that reports nothing may start at the commit."""
         return not self._processed_seconds or self._sent_seconds - self._processed_seconds <= self._socket.ahead
 
     def receive(self, message: str) -> MessageFlags:
-        """Take a message in; kinds that are not known are passed over."""
+        """Process a message; unknown types are skipped."""
         received = decode_message(message)
         turn = self._handle_message(received)
         return turn | MessageFlags.OVER if self.is_complete() else turn
 
     def is_complete(self) -> bool:
-        """What was told reaches the end of the sound."""
+        """True when the transcripts reach the end of the audio."""
         return self._closed and self._completed_after_commit and self._has_reached_end() and not self._open_items
 
     def max_silence_seconds(self) -> float | None:
-        """Short after a transcript, longer after none."""
+        """Seconds to wait: a short time after a transcript, a longer time if there was none."""
         if not self._closed or self._open_items:
             return None
         if self._completed_after_commit or (self._echo_received and self._has_reached_end()):
@@ -148,7 +148,7 @@ class TogetherSession(TranscriptionSession):
         return MessageFlags.SKIP
 
     def _close_item(self, item: str) -> None:
-        """An utterance is over. Some replies leave out whose it was; then it was all of them."""
+        """Mark an item as finished; all of them if the message names none, as some do."""
         if item in self._open_items:
             self._open_items.discard(item)
         else:
@@ -156,20 +156,20 @@ class TogetherSession(TranscriptionSession):
 
 
 class VllmSession(TranscriptionSession):
-    """The session of vLLM: a commit starts it, a final one ends it, ``transcription.done`` tells all (its docs)."""
+    """vLLM's session: a commit starts it, a final commit ends it, ``transcription.done`` has the text (its docs)."""
 
     def opening_messages(self) -> Sequence[str]:
-        """The model, and the start."""
+        """The model, and the commit that starts the session."""
         return encode_message("session.update", model=self._params["model"]), encode_message(
             "input_audio_buffer.commit"
         )
 
     def closing_messages(self) -> Sequence[str]:
-        """The end."""
+        """The final commit."""
         return (encode_message("input_audio_buffer.commit", final=True),)
 
     def receive(self, message: str) -> MessageFlags:
-        """Take a message in; deltas are told again in the end."""
+        """Process a message; deltas are skipped, because the last message has the full text."""
         kind = decode_message(message).get("type")
         if kind == "session.created":
             return MessageFlags.READY
@@ -177,18 +177,18 @@ class VllmSession(TranscriptionSession):
 
 
 class XaiSession(TranscriptionSession):
-    """The session of xAI: bytes go out, utterances come back, ``transcript.done`` ends it (provider docs)."""
+    """xAI's session: bytes are sent, utterances come back, ``transcript.done`` ends it (provider docs)."""
 
     def encode_chunk(self, audio: bytes) -> str | bytes:
-        """Sound as it is."""
+        """The audio as a binary message."""
         return audio
 
     def closing_messages(self) -> Sequence[str]:
-        """No more is to come."""
+        """The message that ends the audio."""
         return (encode_message("audio.done"),)
 
     def receive(self, message: str) -> MessageFlags:
-        """Take a message in; of the utterances only those that are final."""
+        """Process a message; of the utterances only the final ones are kept."""
         received = decode_message(message)
         kind = received.get("type")
         if kind == "transcript.created":
@@ -212,17 +212,17 @@ SESSIONS: Mapping[str, type[TogetherSession | VllmSession | XaiSession]] = {
 def build_session_params(
     provider: str, ask: Ask, socket: SocketConfig, language: str | None, *, takes_prompt: bool
 ) -> dict[str, JSON]:
-    """The settings of a session.
+    """The parameters of a session.
 
     Args:
         provider: its name, for messages.
-        ask: what is asked for.
-        socket: the operation's.
-        language: as the endpoint takes it; None where it is to be detected.
-        takes_prompt: the model listens to a prompt.
+        ask: the Ask to send.
+        socket: the operation's socket.
+        language: as the endpoint accepts it; None to detect it.
+        takes_prompt: whether the model accepts a prompt.
 
     Raises:
-        BadInput: when a session does not take what is asked for.
+        BadInput: when a session does not accept a parameter.
     """
     params, style = ask.params, socket.api_style
     if params.get("diarize") and style != "xai":
@@ -250,11 +250,10 @@ def build_session_params(
 
 
 def to_transcript(frames: Sequence[Mapping[str, Any]], ask: Ask) -> dict[str, Any]:
-    """A session's transcript in the shape of a reply by HTTP.
+    """A session's transcript in the shape of a reply over HTTP.
 
-    Together's utterances have a start and a duration by a clock of the server's own; one that runs past the
-    sound that was sent is not believed. A single utterance is the whole sound; of several they are told only where
-    all have times, for a part without a place is none.
+    Together's utterances have a start and a duration by the server's own clock; times after the end of the audio are
+    ignored. A single utterance without times spans the whole audio; several become segments only if all have times.
     """
     audio_seconds = float(ask.ceiling.audio_seconds or 0)
     done = next((f for f in frames if f.get("type") in ("transcription.done", "transcript.done")), {})
@@ -285,7 +284,7 @@ def to_transcript(frames: Sequence[Mapping[str, Any]], ask: Ask) -> dict[str, An
 
 
 def _parse_bounded_number(value: Any) -> float | None:
-    """A sane count of seconds or milliseconds."""
+    """A number of seconds or milliseconds within [0, 1e9); None for anything else."""
     valid = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e9  # noqa: PLR2004
     return float(value) if valid else None
 

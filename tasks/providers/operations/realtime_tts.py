@@ -1,4 +1,4 @@
-"""A session in which a text goes out and its sound comes back."""
+"""Speech over a websocket: a text is sent, its audio comes back."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from mediamill.tasks.websocket_session import MessageFlags
 _AUDIO_DELTA = "conversation.item.audio_output.delta"
 _AUDIO_DONE = "conversation.item.audio_output.done"
 BILLABLE_TYPES = frozenset({_AUDIO_DELTA})
-"""Messages after which something was said."""
+"""Types of messages after which speech was generated and may be billed."""
 FAILURE_TYPES = frozenset({"conversation.item.tts.failed", "error"})
-"""Messages that say that nothing will be."""
+"""Types of messages that report a failure."""
 
 
 class TtsSession:
-    """Together's speech session: a text, a commit, sound an item at a time (provider docs).
+    """Together's speech session: a text, a commit, then audio item by item (provider docs).
 
-    A text may become several items and nothing says which is the last. It is over when every item that sounded is
-    done and nothing more comes for a while.
+    A text may become several items, and no message marks the last. The session is complete when every item with audio
+    is done and no message comes for a while.
     """
 
     waits_for_ready = True
@@ -34,7 +34,7 @@ class TtsSession:
         self._any_done = False
 
     def opening_messages(self) -> Sequence[str]:
-        """The whole text."""
+        """The full text."""
         return (encode_message("input_text_buffer.append", text=self._text),)
 
     def encode_chunk(self, audio: bytes) -> str | bytes:
@@ -42,11 +42,11 @@ class TtsSession:
         return audio
 
     def closing_messages(self) -> Sequence[str]:
-        """No more is to come."""
+        """The commit."""
         return (encode_message("input_text_buffer.commit"),)
 
     def receive(self, message: str) -> MessageFlags:
-        """Take a message in; kinds that are not known are passed over."""
+        """Process a message; unknown types are skipped."""
         received = decode_message(message)
         kind, item = str(received.get("type")), str(received.get("item_id") or "")
         if kind == "session.created":
@@ -64,13 +64,13 @@ class TtsSession:
         return MessageFlags.KEEP | MessageFlags.OVER if kind in FAILURE_TYPES else MessageFlags.SKIP
 
     def can_send(self) -> bool:
-        """A text is short."""
+        """Always true: a text is short."""
         return True
 
     def max_silence_seconds(self) -> float | None:
-        """Only between items."""
+        """The configured seconds while every item is done; otherwise None."""
         return self._socket.settle if self.is_complete() else None
 
     def is_complete(self) -> bool:
-        """Every item that sounded is done."""
+        """True when every item with audio is done."""
         return self._any_done and not self._open_items

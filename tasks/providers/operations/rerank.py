@@ -1,6 +1,7 @@
-"""Rerank requests in every spelling, and their replies in one (wire facts: provider docs).
+"""Reranking: requests in every API style, and their replies in one shape (provider docs).
 
-All documents' scores are asked for, never the best few: that costs the same, and another choice of the best is free.
+The scores of all documents are requested, not only the best: that costs the same, and a later change of ``top_n`` is
+free.
 """
 
 from __future__ import annotations
@@ -20,36 +21,40 @@ from mediamill.tasks.providers.operations.reply_json import decode_reply
 from mediamill.tasks.wire import Parsed, Reply, Request, Wire
 
 RERANK = "rerank"
-"""The operation, as the price list names it."""
+"""The operation's name, also in price lists."""
 
 RerankStyle = Literal["together", "cohere", "cohere-v1", "vllm", "tei"]
-"""Whose request it is: Cohere's v2 and v1, Together's (as v1), vLLM's and llama.cpp's, text-embeddings-inference's."""
+"""Request formats: Cohere v2 and v1, Together (like v1), vLLM and llama.cpp, text-embeddings-inference."""
 
 _OBJECT_STYLES = frozenset({"together", "cohere-v1"})
 _DEADLINE_SECONDS = 120.0
 
 
 class RerankModel(ModelFacts):
-    """A model that ranks (provider docs)."""
+    """A reranking model (provider docs)."""
 
-    max_documents: int = Field(default=1000, gt=0, description="most documents of one request")
+    max_documents: int = Field(default=1000, gt=0, description="maximum number of documents in one request")
     comparable: bool | None = Field(
-        default=None, description="a document's score does not depend on the others; null where that is not known"
+        default=None, description="a document's score does not depend on the other documents; null if not known"
     )
     calibrated: bool = Field(default=False, description="scores are from 0 to 1 and mean the same for every query")
     unit_documents: int | None = Field(default=None, gt=0, description="documents that are billed as one search")
-    unit_tokens: int = Field(default=500, gt=0, description="tokens from which a document is billed as several")
+    unit_tokens: int = Field(
+        default=500, gt=0, description="number of tokens above which a document is billed as several"
+    )
 
     def abilities(self) -> tuple[str, ...]:
-        """How many documents it ranks at once."""
-        return ("ranks", f"{self.max_documents} documents a request")
+        """How many documents one request may hold."""
+        return ("rerank", f"{self.max_documents} documents per request")
 
 
 class RerankConfig(OperationConfig[RerankModel]):
-    """An endpoint that ranks, and how it is spoken to."""
+    """A reranking endpoint and its API style."""
 
     api_style: RerankStyle = "vllm"
-    other_styles: frozenset[RerankStyle] = Field(default=frozenset(), description="what it may be said to be instead")
+    other_styles: frozenset[RerankStyle] = Field(
+        default=frozenset(), description="API styles that a job may choose instead"
+    )
 
 
 class RerankOperation(Operation[RerankConfig, RerankModel]):
@@ -60,10 +65,10 @@ class RerankOperation(Operation[RerankConfig, RerankModel]):
     meter = UnitMeter()
 
     def to_wire(self, ask: Ask) -> Wire:
-        """The endpoint and the request's fields; objects become text where the endpoint takes only text.
+        """The endpoint and the request's fields; objects become text if the endpoint accepts only text.
 
         Raises:
-            BadInput: when the endpoint cannot be spoken to as is asked.
+            BadInput: when the endpoint does not have the requested API style.
         """
         style, documents, fields = self._choose_style(ask), ask.params["documents"], ask.params.get("rank_fields")
         assert isinstance(documents, list)
@@ -76,19 +81,19 @@ class RerankOperation(Operation[RerankConfig, RerankModel]):
         else:
             texts: list[JSON] = [flatten_document(document, fields) for document in documents]
             body["texts" if style == "tei" else "documents"] = texts
-        if style == "tei":  # it serves one model and knows no name for it
+        if style == "tei":  # it serves one model, which has no name there
             del body["model"]
         return Wire(self.provider.key_origin(ask.model), self._resolve_path(style), body, timeout=_DEADLINE_SECONDS)
 
     def build_request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
-        """The body as it is."""
+        """The parameters are the body."""
         return Request("POST", wire.path, json=dict(wire.params))
 
     def parse(self, reply: Reply, asks: Sequence[Ask]) -> Sequence[Parsed]:
-        """``scores``: one number a document, in the order the documents were sent.
+        """``scores``: one number per document, in the order in which the documents were sent.
 
         Raises:
-            BadReply: when a document has no score, two, or one that is no number.
+            BadReply: when a document has no score, two scores, or one that is not a finite number.
         """
         documents = asks[0].params["documents"]
         assert isinstance(documents, list)
@@ -123,7 +128,7 @@ class RerankOperation(Operation[RerankConfig, RerankModel]):
 
 
 def flatten_document(document: Any, fields: Any) -> str:
-    """A document as text: itself, or of an object one ``key: value`` a line in the order of ``fields``."""
+    """A document as text; an object becomes one ``key: value`` per line, in the order of ``fields``."""
     if not isinstance(document, Mapping):
         return str(document)
     chosen = fields if isinstance(fields, list) else list(document)
@@ -134,14 +139,14 @@ def flatten_document(document: Any, fields: Any) -> str:
 
 
 def _parse_scores(results: Sequence[Any], count: int) -> list[float]:
-    """Scores by the documents' own places, whatever the order of the results."""
+    """The scores in the order of the documents, whatever the order of the results."""
     scores: list[float | None] = [None] * count
     for result in results:
         entry: Mapping[str, Any] = result if isinstance(result, dict) else {}
         index: Any
         index, score = entry.get("index"), entry.get("relevance_score", entry.get("score"))
         if not _is_valid_score(index, score, count):
-            raise BadReply(f"a result names no document and score: {orjson.dumps(result).decode()[:80]}")
+            raise BadReply(f"a result has no valid index and score: {orjson.dumps(result).decode()[:80]}")
         if scores[index] is not None:
             raise BadReply(f"the document {index} is in the reply twice")
         scores[index] = float(score)
@@ -157,7 +162,7 @@ def _is_valid_score(index: Any, score: Any, count: int) -> bool:
 
 
 def _parse_rerank_usage(content: Mapping[str, Any]) -> Usage:
-    """Tokens or searches, whichever the reply tells."""
+    """Usage in tokens or searches, whichever the reply states."""
     meta = content.get("meta")
     billed = meta.get("billed_units") if isinstance(meta, dict) else None
     billed = billed if isinstance(billed, dict) else {}

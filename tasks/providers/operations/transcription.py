@@ -1,4 +1,4 @@
-"""Transcription: one multipart endpoint in OpenAI's way with JSON back, or a socket (wire facts: provider docs)."""
+"""Transcription: a multipart request in OpenAI's format with a JSON reply, or a websocket (provider docs)."""
 
 from __future__ import annotations
 
@@ -35,24 +35,26 @@ from mediamill.tasks.providers.operations.transcription_reply import parse_trans
 from mediamill.tasks.wire import AudioLimits, Parsed, Problem, Reply, Request, Wire
 
 TRANSCRIPTION = "transcription"
-"""The operation, as the price list names it."""
+"""The operation's name, also in price lists."""
 
 _DEADLINE_EXTRA_SECONDS = 60.0
 
 
 class TranscriptionModel(SpeechModel):
-    """A model that hears."""
+    """A model that transcribes."""
 
-    verbose: bool = Field(default=False, description="takes response_format verbose_json")
+    verbose: bool = Field(default=False, description="accepts response_format verbose_json")
     words: bool = False
-    times: bool = Field(default=True, description="takes timestamp_granularities with verbose_json")
+    times: bool = Field(default=True, description="accepts timestamp_granularities with verbose_json")
     diarize: bool = False
     prompt: bool = False
-    diarized_format: bool = Field(default=False, description="answers speakers in response_format diarized_json")
-    languages: frozenset[str] | None = Field(default=None, description="ISO-639-1 codes it hears; None for many")
+    diarized_format: bool = Field(default=False, description="returns speakers in response_format diarized_json")
+    languages: frozenset[str] | None = Field(
+        default=None, description="ISO-639-1 codes of the languages it recognises; null for many"
+    )
 
     def skills(self) -> tuple[str, ...]:
-        """Times, words, speakers, prompt."""
+        """Times, words, speakers and prompt, if it supports them."""
         flags = (self.verbose, "times"), (self.words, "words"), (self.diarize, "speakers"), (self.prompt, "prompt")
         return tuple(word for supported, word in flags if supported)
 
@@ -61,20 +63,24 @@ ModelT = TypeVar("ModelT", bound=TranscriptionModel)
 
 
 class SpeechToTextConfig(OperationConfig[ModelT]):
-    """An endpoint that is sent recordings."""
+    """An endpoint that receives recordings."""
 
-    formats: frozenset[str] = Field(default=frozenset(), description="containers it takes")
+    formats: frozenset[str] = Field(default=frozenset(), description="containers that it accepts")
     max_bytes: int = 25_000_000
     max_seconds: float | None = None
     takes_urls: bool = False
-    url_field: Literal["file", "url"] = Field(default="url", description="where a URL is put that it fetches itself")
-    min_deadline: float = Field(default=120.0, description="seconds an attempt may take at least")
-    deadline_share: float = Field(default=0.1, description="seconds more for each second of audio")
-    socket: SocketConfig | None = Field(default=None, description="its socket, for transport=socket")
-    language_auto: str | None = Field(default=None, description="sent as the language where it is to be detected")
+    url_field: Literal["file", "url"] = Field(
+        default="url", description="the field for a URL that the provider fetches"
+    )
+    min_deadline: float = Field(default=120.0, description="minimum number of seconds that an attempt may take")
+    deadline_share: float = Field(default=0.1, description="additional seconds per second of audio")
+    socket: SocketConfig | None = Field(default=None, description="its websocket, for transport=socket")
+    language_auto: str | None = Field(
+        default=None, description="the value of the language field that requests detection"
+    )
 
     def deadline(self, ask: Ask) -> float:
-        """Seconds an attempt may take."""
+        """Maximum number of seconds of an attempt."""
         seconds = float(ask.ceiling.audio_seconds or self.max_seconds or 0)
         return max(self.min_deadline, seconds * self.deadline_share + _DEADLINE_EXTRA_SECONDS)
 
@@ -87,13 +93,13 @@ ConfigT = TypeVar("ConfigT", bound=SpeechToTextConfig[Any])
 
 
 class SpeechToTextOperation(AudioOperation[ConfigT, ModelT]):
-    """What transcription and translation share: a recording goes out, text with times comes back."""
+    """What transcription and translation share: a recording is sent, text with times comes back."""
 
     def to_wire(self, ask: Ask) -> Wire:
-        """The endpoint and the wire's own parameters.
+        """The endpoint and the parameters of the request.
 
         Raises:
-            BadInput: when the model cannot do what is asked.
+            BadInput: when the model cannot do what the Ask requests.
         """
         facts = self.model_facts(ask.model)
         socket = self._choose_socket(ask.model, ask.params.get("transport"))
@@ -116,10 +122,10 @@ class SpeechToTextOperation(AudioOperation[ConfigT, ModelT]):
         )
 
     def build_form_fields(self, model: str, facts: ModelT, params: Mapping[str, JSON]) -> dict[str, JSON]:
-        """The form's fields but for the recording.
+        """The form fields, without the recording.
 
         Raises:
-            BadInput: when the model cannot do what is asked.
+            BadInput: when the model cannot do what the parameters request.
         """
         fields: dict[str, JSON] = {"model": model}
         language = self.resolve_language(model, facts, params)
@@ -130,7 +136,7 @@ class SpeechToTextOperation(AudioOperation[ConfigT, ModelT]):
         return fields
 
     def build_request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
-        """Fields first, the file last (provider docs)."""
+        """The form with its fields first and the file last (provider docs)."""
         payload = asks[0].inputs[0].payload
         assert payload is not None
         if wire.encoding == "socket":
@@ -152,10 +158,10 @@ class SpeechToTextOperation(AudioOperation[ConfigT, ModelT]):
         return Request("POST", wire.path, fields=fields, files=files)
 
     def parse(self, reply: Reply, asks: Sequence[Ask]) -> Sequence[Parsed]:
-        """One transcript. What is paid for on a socket is the sound that was sent, for nothing there tells it.
+        """One transcript. A socket's messages state no usage, so its usage is the audio that was sent.
 
         Raises:
-            BadReply: when there is no text in the reply, or a message on the socket is none of the wire's.
+            BadReply: when the reply holds no text, or a message from the socket is not a JSON object.
         """
         if not reply.socket_end:
             data, usage = parse_transcription(reply.body)
@@ -164,16 +170,16 @@ class SpeechToTextOperation(AudioOperation[ConfigT, ModelT]):
         return [parsed(reply, data, Usage(audio_seconds=asks[0].ceiling.audio_seconds, requests=1))]
 
     def classify(self, reply: Reply) -> Problem | None:
-        """What an error reply means; None for an answer."""
+        """What an error reply means; None for a success."""
         if reply.socket_end:
             return classify_session(self.provider, reply, billable=BILLABLE_TYPES, failures=FAILURE_TYPES)
         return suggest_socket(self.provider.name, classify_error(self.provider, reply))
 
     def audio_limits(self, model: str, transport: str | None) -> AudioLimits:
-        """What audio the endpoint takes; a socket takes 16 kHz samples and nothing else.
+        """What audio the endpoint accepts; a socket accepts only 16 kHz samples.
 
         Raises:
-            BadInput: when there is no socket and one is asked for.
+            BadInput: when a socket is requested and the operation has none.
         """
         config, socket = self.config, self._choose_socket(model, transport)
         if socket is not None:
@@ -181,10 +187,10 @@ class SpeechToTextOperation(AudioOperation[ConfigT, ModelT]):
         return AudioLimits(config.formats, config.max_bytes, config.max_seconds, config.takes_urls)
 
     def resolve_language(self, model: str, facts: ModelT, params: Mapping[str, JSON]) -> str | None:
-        """What is spoken, as the endpoint takes it: an ISO-639-1 code, so that ``pt-BR`` is sent as ``pt``.
+        """The spoken language as the endpoint accepts it: an ISO-639-1 code, so ``pt-BR`` is sent as ``pt``.
 
         Raises:
-            BadInput: when the model does not hear it.
+            BadInput: when the model does not recognise the language.
         """
         requested = str(params.get("language") or "auto")
         if requested == "auto":
@@ -202,7 +208,7 @@ class SpeechToTextOperation(AudioOperation[ConfigT, ModelT]):
         return choose_socket(self.provider.name, self.name, self.config.socket, self.model_facts(model), transport)
 
     def _build_speaker_fields(self, model: str, facts: ModelT, params: Mapping[str, JSON]) -> dict[str, JSON]:
-        """Fields that ask for speakers; a model with a format of its own always tells them (provider docs: OpenAI)."""
+        """Fields that request speakers; a model with ``diarized_json`` always returns them (provider docs: OpenAI)."""
         if facts.diarized_format:
             return {"chunking_strategy": "auto"}
         if not params.get("diarize"):
@@ -220,7 +226,7 @@ class SpeechToTextOperation(AudioOperation[ConfigT, ModelT]):
 
 
 class TranscriptionOperation(SpeechToTextOperation[TranscriptionConfig, TranscriptionModel]):
-    """``POST /audio/transcriptions``. An Ask's params are the capability's own; its input is the recording."""
+    """``POST /audio/transcriptions``. An Ask's params are those of the capability; its input is the recording."""
 
     config_model = TranscriptionConfig
     facts_model = TranscriptionModel
@@ -228,7 +234,7 @@ class TranscriptionOperation(SpeechToTextOperation[TranscriptionConfig, Transcri
 
 
 def build_shared_fields(model: str, facts: TranscriptionModel, params: Mapping[str, JSON]) -> dict[str, JSON]:
-    """Prompt, temperature, format and times."""
+    """The form fields for prompt, temperature, response format and times, which transcription and translation share."""
     fields: dict[str, JSON] = {}
     if params.get("prompt"):
         if not facts.prompt:
@@ -238,7 +244,7 @@ def build_shared_fields(model: str, facts: TranscriptionModel, params: Mapping[s
         fields["temperature"] = params["temperature"]
     undiarized_format = "verbose_json" if facts.verbose else "json"
     fields["response_format"] = "diarized_json" if facts.diarized_format else undiarized_format
-    if not (facts.verbose and facts.times):  # models without times still give their text
+    if not (facts.verbose and facts.times):  # models without times still return their text
         return fields
     granularities: list[JSON] = ["segment"] if params.get("segments", True) else []
     if facts.words and params.get("words", True):

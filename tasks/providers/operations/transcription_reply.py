@@ -1,4 +1,4 @@
-"""Transcription replies of every shape, normalized: text, ISO language, seconds, segments, words, speakers."""
+"""Transcription replies of every provider in one shape: text, ISO language, seconds, segments, words, speakers."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from mediamill.tasks.providers.operations.reply_json import decode_reply, to_cou
 Data = dict[str, Any]
 
 _SECONDS_PRECISION = Decimal("1e-12")
-"""As fine as money is kept; replies carry floats of sixteen digits."""
+"""The precision in which money is stored; replies hold floats of sixteen digits."""
 _MAX_SEGMENT_ID = 2**31
 
 
 def parse_transcription(body: bytes) -> tuple[Data, Usage]:
-    """A transcription reply as plain columns, with the usage it tells.
+    """The columns of a transcription reply, and the usage that it states.
 
     Accepts Together's, OpenAI's (json, verbose_json, diarized_json), Groq's, vLLM's and speaches' replies
     (provider docs): durations as numbers or strings, languages as names or codes, speakers as
     ``SPEAKER_00``, letters or numbers, words at the top or inside speaker segments.
 
     Raises:
-        BadReply: when there is no text in it.
+        BadReply: when it holds no text.
     """
     reply = decode_reply(body)
     if not isinstance(reply, dict) or not isinstance(reply.get("text"), str):
@@ -52,7 +52,7 @@ def parse_transcription(body: bytes) -> tuple[Data, Usage]:
 
 
 def parse_audio_usage(usage: Any, duration: Decimal | None) -> Usage:
-    """Usage as told: tokens, or seconds, or the reply's duration."""
+    """The usage that a reply states: tokens, or seconds, otherwise the reply's duration."""
     fields = usage if isinstance(usage, dict) else {}
     if "input_tokens" in fields or "output_tokens" in fields:
         details = fields.get("input_token_details")
@@ -69,7 +69,7 @@ def parse_audio_usage(usage: Any, duration: Decimal | None) -> Usage:
 
 
 def parse_seconds(value: Any) -> Decimal | None:
-    """Seconds from a number or a string; None from anything that is not a sane length."""
+    """Seconds from a number or a string; None for anything outside [0, 1 000 000)."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:
@@ -107,7 +107,7 @@ def _parse_word(word: Mapping[str, Any]) -> Data | None:
 
 
 def parse_speaker(value: Any) -> str | None:
-    """A speaker's label as text, whatever the provider numbers or letters them by."""
+    """A speaker's label as text, whether the provider uses numbers or letters; None without a label."""
     is_label = isinstance(value, (str, int)) and not isinstance(value, bool) and value != ""
     return str(value) if is_label else None
 
@@ -117,9 +117,9 @@ def _to_speaker_entry(segment: Mapping[str, Any]) -> Data:
 
 
 def _assign_speakers_by_time(parts: Iterable[Data], speaker_segments: list[Mapping[str, Any]]) -> None:
-    """Give segments and words that name no speaker the one who speaks in most of their time.
+    """Give each segment or word without a speaker the one who speaks for most of its time.
 
-    One pass over both in the order of time: a long recording has tens of thousands of words.
+    It is one pass over both in the order of time, because a long recording has tens of thousands of words.
     """
     turns = [
         (_parse_float_seconds(s.get("start")), _parse_float_seconds(s.get("end")), _to_speaker_entry(s)["speaker"])

@@ -1,4 +1,4 @@
-"""Translation: speech in a recording to text in another language, by an endpoint beside transcription's."""
+"""Translation: speech in a recording to text in another language, at an endpoint like transcription's."""
 
 from __future__ import annotations
 
@@ -19,53 +19,55 @@ from mediamill.tasks.providers.operations.transcription import (
 )
 
 TRANSLATION = "translation"
-"""The operation, as the price list names it."""
+"""The operation's name, also in price lists."""
 
 _ENGLISH = "en"
 
 
 class TranslationModel(TranscriptionModel):
-    """A model that translates what it hears."""
+    """A model that translates speech."""
 
-    targets: frozenset[str] | None = Field(default=None, description="codes it translates to; None for many")
+    targets: frozenset[str] | None = Field(
+        default=None, description="codes of the languages it translates to; null for many"
+    )
 
     def skills(self) -> tuple[str, ...]:
-        """As of a model that hears, and the languages it translates to."""
+        """The skills of a transcription model, and the languages it translates to."""
         return (*super().skills(), f"to {', '.join(sorted(self.targets))}" if self.targets else "to any language")
 
 
 class TranslationConfig(SpeechToTextConfig[TranslationModel]):
-    """An endpoint that translates."""
+    """A translation endpoint."""
 
     language_fields: Literal["none", "target", "both"] = Field(
         default="none",
-        description="none: it knows English only; target: `language` is what to translate to; both: `language` is what "
-        "is spoken and `to_language` what to translate to, which those that know English only pass over",
+        description="none: it translates to English only; target: `language` is the target language; both: `language` is "
+        "the spoken language, `to_language` the target, which servers with English only ignore",
     )
 
 
 class TranslationOperation(SpeechToTextOperation[TranslationConfig, TranslationModel]):
-    """``POST /audio/translations``. An Ask's params are the capability's own; its input is the recording."""
+    """``POST /audio/translations``. An Ask's params are those of the capability; its input is the recording."""
 
     config_model = TranslationConfig
     facts_model = TranslationModel
     meter = AudioMeter()
 
     def choose_model(self, requested: str | None, *, known_elsewhere: bool) -> str:
-        """The model asked for, or the default.
+        """The requested model, or the default.
 
         Raises:
-            UsageError: also when the provider lists the model, but not as one that translates.
+            UsageError: also when the provider lists the model, but not for translation.
         """
         if requested not in self.config.models and known_elsewhere:
             raise UsageError(f"{requested} does not translate", hint=self.provider.alternatives(self.name))
         return super().choose_model(requested, known_elsewhere=known_elsewhere)
 
     def build_form_fields(self, model: str, facts: TranslationModel, params: Mapping[str, JSON]) -> dict[str, JSON]:
-        """The form's fields but for the recording.
+        """The form fields, without the recording.
 
         Raises:
-            BadInput: when the model cannot do what is asked.
+            BadInput: when the model cannot do what the parameters request.
         """
         return {
             "model": model,

@@ -1,4 +1,4 @@
-"""Speech from texts: a JSON body with the text in OpenAI's way, sound or events back; or a socket (provider docs)."""
+"""Text to speech: a JSON request in OpenAI's format with audio or events back, or a websocket (provider docs)."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from mediamill.tasks.providers.operations.tts_reply import (
 from mediamill.tasks.wire import Parsed, Problem, Reply, Request, Wire
 
 TTS = "tts"
-"""The operation, as the price list names it."""
+"""The operation's name, also in price lists."""
 
 AudioFormat = Literal["mp3", "wav", "flac", "opus", "pcm"]
-"""Formats by the names that are the same for every provider; ``pcm`` is 16-bit little-endian without a header."""
+"""Formats by names that are the same for every provider; ``pcm`` is 16-bit little-endian without a header."""
 
 LOSSLESS_FORMATS: tuple[AudioFormat, ...] = ("wav", "pcm", "flac")
 
@@ -45,48 +45,55 @@ _ACCEPT_HEADER = "audio/*, application/octet-stream;q=0.9, */*;q=0.5"
 
 
 class TtsModel(SpeechModel):
-    """A model that speaks (provider docs)."""
+    """A text-to-speech model (provider docs)."""
 
     formats: Mapping[AudioFormat, str] = Field(
-        default_factory=dict, description="those it answers in, most liked first, with the provider's names for them"
+        default_factory=dict,
+        description="its output formats, the preferred one first, with the provider's names for them",
     )
     voices: tuple[str, ...] = ()
     default_voice: str | None = None
-    max_characters: int = Field(default=4096, gt=0, description="longest text of one request")
-    speed: tuple[float, float] | None = Field(default=None, description="slowest and fastest; None: cannot be set")
+    max_characters: int = Field(default=4096, gt=0, description="maximum number of characters in one request")
+    speed: tuple[float, float] | None = Field(
+        default=None, description="slowest and fastest speed; null if it cannot be set"
+    )
     instructions: bool = False
     language: bool = False
-    default_language: str | None = Field(default=None, description="sent where the provider insists on one")
-    sample_rate: bool = Field(default=False, description="takes a sample rate")
-    pcm_rate: int = Field(default=24_000, description="Hz of headerless PCM where none is asked for")
-    stream: Literal["together", "openai"] | None = Field(default=None, description="whose way of asking for events")
-    per_minute: bool = Field(default=False, description="priced by the minute of speech where no tokens are told")
-    program: str | None = Field(default=None, description="program on PATH that speaks; of the built-in provider")
+    default_language: str | None = Field(
+        default=None, description="the language to send if the job sets none and the provider requires one"
+    )
+    sample_rate: bool = Field(default=False, description="accepts a sample rate")
+    pcm_rate: int = Field(default=24_000, description="sample rate in Hz of headerless PCM if none is requested")
+    stream: Literal["together", "openai"] | None = Field(
+        default=None, description="the provider whose fields request a stream"
+    )
+    per_minute: bool = Field(default=False, description="priced per minute of speech, because replies state no tokens")
+    program: str | None = Field(default=None, description="the program on PATH that speaks, of the built-in provider")
 
     def lossless_format(self) -> AudioFormat:
-        """The format in which pieces lose nothing when they are joined; its favourite where it has no such."""
+        """A lossless format, so that joining pieces loses nothing; its preferred format if it has none."""
         return next(
             (audio_format for audio_format in LOSSLESS_FORMATS if audio_format in self.formats),
             next(iter(self.formats)),
         )
 
     def skills(self) -> tuple[str, ...]:
-        """That it speaks, and in which formats."""
-        return ("speaks", *(name for name in self.formats if name != "pcm"))
+        """Speech, and its formats."""
+        return ("speech", *(name for name in self.formats if name != "pcm"))
 
 
 class TtsConfig(OperationConfig[TtsModel]):
-    """An endpoint that speaks."""
+    """A text-to-speech endpoint."""
 
-    min_deadline: float = Field(default=120.0, description="seconds an attempt may take at least")
-    deadline_share: float = Field(default=0.1, description="seconds more for each second of speech")
-    socket: SocketConfig | None = Field(default=None, description="its socket, for transport=socket")
+    min_deadline: float = Field(default=120.0, description="minimum number of seconds that an attempt may take")
+    deadline_share: float = Field(default=0.1, description="additional seconds per second of speech")
+    socket: SocketConfig | None = Field(default=None, description="its websocket, for transport=socket")
 
 
 class TtsOperation(Operation[TtsConfig, TtsModel]):
-    """``POST /audio/speech``. What is unset is not sent, so that the provider's own default holds.
+    """``POST /audio/speech``. Unset parameters are not sent, so the provider's defaults apply.
 
-    Never repeatable where it is paid for: a second request would be a second purchase.
+    Not repeatable if it costs money: a second request would be a second purchase.
     """
 
     config_model = TtsConfig
@@ -94,10 +101,10 @@ class TtsOperation(Operation[TtsConfig, TtsModel]):
     meter = SpeechMeter()
 
     def to_wire(self, ask: Ask) -> Wire:
-        """The endpoint and the body, or the socket and what is said there.
+        """The endpoint and the body, or the socket and its parameters.
 
         Raises:
-            BadInput: when the model cannot do what is asked.
+            BadInput: when the model cannot do what the Ask requests.
         """
         facts, config = self.model_facts(ask.model), self.config
         characters = ask.ceiling.characters or 0
@@ -123,10 +130,10 @@ class TtsOperation(Operation[TtsConfig, TtsModel]):
         )
 
     def build_body(self, model: str, facts: TtsModel, params: Mapping[str, JSON]) -> dict[str, JSON]:
-        """The body in OpenAI's names.
+        """The body with OpenAI's field names.
 
         Raises:
-            BadInput: when the model does not have what is asked for.
+            BadInput: when the model does not support a parameter.
         """
         body: dict[str, JSON] = {"model": model, "input": params["text"]}
         voice = params.get("voice") or facts.default_voice
@@ -144,7 +151,7 @@ class TtsOperation(Operation[TtsConfig, TtsModel]):
         return body
 
     def build_request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
-        """The body as it is; a session is told the text and has the rest in its URL."""
+        """The parameters as the body; a session gets the text in a message and the rest in its URL."""
         if wire.encoding == "socket":
             assert self.config.socket is not None
             session = TtsSession(str(wire.params["text"]), self.config.socket)
@@ -154,10 +161,10 @@ class TtsOperation(Operation[TtsConfig, TtsModel]):
         return Request("POST", wire.path, headers=headers, json=dict(wire.params))
 
     def parse(self, reply: Reply, asks: Sequence[Ask]) -> Sequence[Parsed]:
-        """A :class:`~mediamill.tasks.providers.operations.tts_reply.Speech`, with what was billed for it.
+        """A :class:`~mediamill.tasks.providers.operations.tts_reply.Speech`, and its usage.
 
         Raises:
-            BadReply: when it is no sound, or a stream that broke off.
+            BadReply: when it is not audio, or the stream is incomplete.
         """
         ask, facts = asks[0], self.model_facts(asks[0].model)
         requested_rate = ask.params.get("sample_rate")
@@ -177,7 +184,7 @@ class TtsOperation(Operation[TtsConfig, TtsModel]):
         return [parsed(reply, speech, usage)]
 
     def classify(self, reply: Reply) -> Problem | None:
-        """What an error reply means; None for sound, and for a stream of it that holds no error."""
+        """What an error reply means; None for audio, and for a stream without an error."""
         if reply.socket_end:
             return classify_session(self.provider, reply, billable=BILLABLE_TYPES, failures=FAILURE_TYPES)
         if reply.status < HTTPStatus.MULTIPLE_CHOICES and holds_audio(reply):
@@ -198,10 +205,10 @@ def _build_session_params(ask: Ask, facts: TtsModel) -> dict[str, JSON]:
 
 
 def build_voice_fields(model: str, facts: TtsModel, params: Mapping[str, JSON]) -> dict[str, JSON]:
-    """Speed, instructions and language.
+    """The fields for speed, instructions and language.
 
     Raises:
-        BadInput: when the model does not have what is asked for.
+        BadInput: when the model does not support one of them.
     """
     settings: dict[str, JSON] = {}
     speed = params.get("speed")
@@ -225,7 +232,7 @@ def build_voice_fields(model: str, facts: TtsModel, params: Mapping[str, JSON]) 
 
 
 def parse_format(params: Mapping[str, JSON]) -> AudioFormat:
-    """The format an Ask names, by the name that is the same for every provider."""
+    """The output format in an Ask's params."""
     audio_format: Any = params["format"]
     return audio_format  # type: ignore[no-any-return]
 

@@ -1,4 +1,4 @@
-"""Replies that are speech: bytes of sound, or events with sound in them, in every documented shape."""
+"""Speech replies of every documented shape: audio bytes, or events that hold audio."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mediamill.tasks.providers.provider_info import ProviderInfo
 from mediamill.tasks.providers.sse import Event, parse_events
 from mediamill.tasks.wire import Problem, Reply
 
-_HINT = "mediamill retry OUT --only bad_reply buys it anew"
+_HINT = "mediamill retry OUT --only bad_reply buys it again"
 _RATE_PARAMETER = re.compile(r"rate=(\d{4,6})")
 _DONE_TYPES = frozenset({"done", "speech.audio.done", "conversation.item.audio_output.done"})
 _PCM_TYPES = ("audio/pcm", "audio/l16", "audio/raw", "audio/x-pcm", "application/octet-stream")
@@ -30,13 +30,13 @@ _FRAME_BYTES = 2
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """Sound as it came.
+    """Audio as the provider sent it.
 
     Attributes:
         audio: the bytes.
         format: wav, mp3, flac, ogg or aac by content; ``pcm`` is 16-bit little-endian mono without a header.
-        rate: Hz of ``pcm``; the others tell it themselves.
-        warnings: what was not as it should be.
+        rate: sample rate in Hz of ``pcm``; the other formats state it themselves.
+        warnings: how the audio differs from what was requested.
     """
 
     audio: bytes = field(repr=False)
@@ -47,7 +47,7 @@ class Speech:
 
 @dataclass(slots=True)
 class SpeechStream:
-    """What a stream of events came to."""
+    """The content of a stream of events."""
 
     audio: bytearray = field(default_factory=bytearray)
     usage: Mapping[str, Any] | None = None
@@ -56,15 +56,15 @@ class SpeechStream:
 
 
 def parse_speech(reply: Reply, ask: Ask, rate: int) -> tuple[Speech, Usage]:
-    """The sound in a reply, and what it says it used; characters are those that were sent.
+    """The audio of a reply, and its usage; characters are those that were sent.
 
     Args:
         reply: a success.
-        ask: what was asked for.
-        rate: Hz of PCM without a header, where the reply's type does not state it.
+        ask: the Ask of the request.
+        rate: sample rate in Hz of PCM without a header, if the reply's media type does not state it.
 
     Raises:
-        BadReply: when there is no sound in it, or the stream broke off.
+        BadReply: when it holds no audio, or the stream is incomplete.
     """
     usage: Mapping[str, Any] = {}
     audio = reply.body
@@ -76,7 +76,7 @@ def parse_speech(reply: Reply, ask: Ask, rate: int) -> tuple[Speech, Usage]:
         if stream.error is not None:
             raise BadReply(f"the stream ended with an error: {stream.error.message}", hint=_HINT)
         if not stream.done:
-            raise BadReply("the stream broke off before its end", hint=_HINT)
+            raise BadReply("the stream ended before the audio was complete", hint=_HINT)
         audio, usage, media_type = bytes(stream.audio), stream.usage or {}, "audio/pcm"
     speech = _to_speech(audio, str(ask.params["format"]), media_type, reply.headers, rate)
     text = str(ask.params["text"])
@@ -85,23 +85,23 @@ def parse_speech(reply: Reply, ask: Ask, rate: int) -> tuple[Speech, Usage]:
 
 
 def read_speech_stream(body: bytes) -> SpeechStream:
-    """The sound of a stream, in any of the shapes that are documented (provider docs).
+    """The audio of a stream, in any documented shape (provider docs).
 
     ``{"type": "delta", "audio"}`` to ``{"type": "done"}``; ``{"object": "audio.tts.chunk", "b64"}``;
     ``{"type": "conversation.item.audio_output.delta", "delta"}``; OpenAI's ``speech.audio.delta`` and
-    ``speech.audio.done``. ``[DONE]`` ends them all; other types are passed over.
+    ``speech.audio.done``. ``[DONE]`` ends each of them; other types are skipped.
 
     Raises:
-        BadReply: when an event is not JSON or its sound is not base64.
+        BadReply: when an event is not JSON or its audio is not base64.
     """
     return read_speech_events(parse_events(body))
 
 
 def read_speech_events(events: Iterable[Event]) -> SpeechStream:
-    """The same of events, or a socket's messages, one by one.
+    """The audio of events, or of a socket's messages.
 
     Raises:
-        BadReply: when an event is not JSON or its sound is not base64.
+        BadReply: when an event is not JSON or its audio is not base64.
     """
     stream = SpeechStream()
     for event in events:
@@ -123,7 +123,7 @@ def read_speech_events(events: Iterable[Event]) -> SpeechStream:
 
 
 def _to_events(body: bytes) -> Iterator[Event]:
-    """What was kept of a socket's messages, a line each."""
+    """The kept messages of a socket, one per line of the body, as events."""
     return (Event("message", line) for line in body.split(b"\n") if line)
 
 
@@ -133,21 +133,23 @@ def is_event_stream(reply: Reply) -> bool:
 
 
 def classify_speech_stream(provider: ProviderInfo, reply: Reply) -> Problem | None:
-    """What an error inside a stream means: before any sound it was refused, after some it may be billed."""
+    """What an error inside a stream means: before any audio it is a refusal, after some it may be billed."""
     try:
         stream = read_speech_stream(reply.body)
     except BadReply:
-        return None  # kept, and told when it is parsed
+        return None  # reported when the reply is parsed
     if stream.error is None:
         return None
     if stream.audio:
-        return Problem("unknown", "broken_stream", f"the stream broke off: {stream.error.message}", billed=True)
+        return Problem(
+            "unknown", "broken_stream", f"the stream ended with an error: {stream.error.message}", billed=True
+        )
     error = {"message": stream.error.message, "code": stream.error.code, "type": stream.error.type}
     return classify_error(provider, Reply(reply.status, reply.headers, orjson.dumps({"error": error})))
 
 
 def holds_audio(reply: Reply) -> bool:
-    """True for a success that is sound or a stream of it, by its content or, for headerless PCM, its type."""
+    """True for a reply that is audio or a stream of it, by its content or, for headerless PCM, its media type."""
     if not reply.body:
         return False
     media_type = read_media_type(reply)
@@ -164,21 +166,21 @@ def read_media_type(reply: Reply) -> str:
 
 def _to_speech(audio: bytes, requested: str, media_type: str, headers: Mapping[str, str], rate: int) -> Speech:
     if not audio:
-        raise BadReply("the reply holds no sound", hint=_HINT)
+        raise BadReply("the reply holds no audio", hint=_HINT)
     head = audio[:12]
     container = detect_lettered_container(head) if requested == "pcm" else detect_container(head)
     if container is not None:
         usual_name = {"ogg": "opus"}.get(container, container)
-        warnings = () if requested in (usual_name, "pcm") else (f"asked for {requested}, got {container}",)
+        warnings = () if requested in (usual_name, "pcm") else (f"requested {requested}, got {container}",)
         return Speech(audio, container, rate, warnings)
     if requested != "pcm" and media_type not in _PCM_TYPES:
         excerpt = redact_line(audio[:60].decode("utf-8", "replace"))
-        raise BadReply(f"the reply is no sound in a known format: {excerpt!r}", hint=_HINT)
+        raise BadReply(f"the reply is not audio in a known format: {excerpt!r}", hint=_HINT)
     rate_parameter = _RATE_PARAMETER.search(headers.get("content-type", ""))
-    warnings = () if requested == "pcm" else (f"asked for {requested}, got PCM without a header",)
+    warnings = () if requested == "pcm" else (f"requested {requested}, got PCM without a header",)
     whole_frames = audio if len(audio) % _FRAME_BYTES == 0 else audio[:-1]
     if not whole_frames:
-        raise BadReply("the reply holds no sound", hint=_HINT)
+        raise BadReply("the reply holds no audio", hint=_HINT)
     return Speech(whole_frames, "pcm", int(rate_parameter[1]) if rate_parameter else rate, warnings)
 
 
@@ -208,4 +210,4 @@ def _decode_audio_field(encoded: str) -> bytes:
     try:
         return a2b_base64(encoded, strict_mode=True)
     except (NotBase64, ValueError):
-        raise BadReply("the stream holds sound that is not base64", hint=_HINT) from None
+        raise BadReply("the stream holds audio that is not base64", hint=_HINT) from None

@@ -1,6 +1,6 @@
-"""Requests for videos in each provider's fields (wire facts: provider docs).
+"""The fields of video requests for each provider (provider docs).
 
-Until the request is built, pictures stand in the fields by their number, so that a wire holds no bytes.
+Until the request is built, a placeholder with its index stands for each image, so that a wire holds no bytes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from mediamill.tasks.providers.operations.payload_url import payload_base64, pay
 
 
 def build_together_fields(ask: Ask) -> dict[str, JSON]:
-    """Together's, which has ``media`` for all pictures."""
+    """Together's fields, with all images in ``media``."""
     params = ask.params
     body: dict[str, JSON] = {}
     names = (
@@ -32,7 +32,7 @@ def build_together_fields(ask: Ask) -> dict[str, JSON]:
         width, _, height = str(params["size"]).partition("x")
         body.update(width=int(width), height=int(height))
     if params.get("seconds") is not None:
-        body["seconds"] = str(params["seconds"])  # a text on the wire (provider docs)
+        body["seconds"] = str(params["seconds"])  # a string (provider docs)
     if params.get("output_format") is not None:
         body["output_format"] = str(params["output_format"]).upper()
     frames = _keyframe_positions(ask)
@@ -47,7 +47,7 @@ def build_together_fields(ask: Ask) -> dict[str, JSON]:
 
 
 def build_openai_fields(ask: Ask) -> dict[str, JSON]:
-    """OpenAI's, which takes one picture to begin with."""
+    """OpenAI's fields, with at most one image, the first frame."""
     body: dict[str, JSON] = {n: ask.params[n] for n in ("prompt", "size") if ask.params.get(n) is not None}
     if ask.params.get("seconds") is not None:
         body["seconds"] = str(ask.params["seconds"])
@@ -55,7 +55,7 @@ def build_openai_fields(ask: Ask) -> dict[str, JSON]:
 
 
 def build_xai_fields(ask: Ask) -> dict[str, JSON]:
-    """xAI's, which has a field for each kind of picture."""
+    """XAI's fields, with one for each kind of image."""
     names = {
         "prompt": "prompt",
         "seconds": "duration",
@@ -80,17 +80,17 @@ def _keyframe_positions(ask: Ask) -> list[JSON]:
 
 
 def _image_placeholder(number: int) -> JSON:
-    """What stands for an input until the request is built."""
+    """The placeholder for an input until the request is built."""
     return {"picture": number}
 
 
 def is_image_placeholder(value: Any) -> bool:
-    """True for what stands for an input."""
+    """True for the placeholder of an input."""
     return isinstance(value, Mapping) and value.keys() == {"picture"}
 
 
 def insert_images(part: Any, inputs: Sequence[Input], *, raw: bool) -> JSON:
-    """The body with pictures in it: as URLs where they are passed through, else in base64, bare or in a data URL."""
+    """The body with its images: URLs that are passed through, or base64, bare if ``raw``, otherwise in a data URL."""
     if is_image_placeholder(part):
         payload = require_payload(inputs[part["picture"]])
         return payload_base64(payload) if raw and payload.url is None else payload_url(payload)
@@ -102,6 +102,6 @@ def insert_images(part: Any, inputs: Sequence[Input], *, raw: bool) -> JSON:
 
 
 def require_payload(source: Input) -> Payload:
-    """What is sent of an input."""
+    """The payload of an input; every input of a video request has one."""
     assert source.payload is not None
     return source.payload

@@ -1,4 +1,4 @@
-"""Videos: jobs that are created, polled for and fetched, in each provider's spelling (wire facts: provider docs)."""
+"""Video generation: jobs that are created, polled and fetched, in each provider's API style (provider docs)."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from mediamill.tasks.providers.operations.video_fields import (
 from mediamill.tasks.wire import JOB_ID_HEADER, JOB_STATES_HEADER, Parsed, Poll, Problem, Quota, Reply, Request, Wire
 
 VIDEO = "video"
-"""The operation, as the price list names it."""
+"""The operation's name, also in price lists."""
 
 KeyframePosition = Literal["first", "last"]
 
 _DEADLINE_SECONDS = 120.0
 _DONE_STATES = frozenset({"completed", "done", "succeeded", "success"})
 _FAILED_STATES = frozenset({"failed", "error", "cancelled", "canceled"})
-_WITHHELD_MESSAGE = "the provider made the video and withheld it: its moderation does not let it pass"
+_WITHHELD_MESSAGE = "the provider generated the video and withheld it: its moderation refused it"
 _BUILD_FIELDS = {"together": build_together_fields, "openai": build_openai_fields, "xai": build_xai_fields}
 
 
 class VideoModel(ModelFacts):
-    """A model that makes videos; empty lists where the provider documents none."""
+    """A model that generates videos; a list is empty if the provider documents no values."""
 
     seconds: tuple[int, ...] = ()
     sizes: tuple[str, ...] = ()
@@ -49,13 +49,15 @@ class VideoModel(ModelFacts):
     keyframes: tuple[KeyframePosition, ...] | None = Field(
         default=None, description="places of keyframes; null where not known"
     )
-    references: bool | None = Field(default=None, description="takes reference pictures; null where not known")
-    prompt: tuple[int, int] = Field(default=(1, 32_000), description="fewest and most characters")
-    prompt_optional: bool = Field(default=False, description="a keyframe is enough")
-    steps: tuple[int, int] | None = Field(default=None, description="fewest and most steps, where it takes steps")
+    references: bool | None = Field(default=None, description="accepts reference images; null if not known")
+    prompt: tuple[int, int] = Field(default=(1, 32_000), description="minimum and maximum number of characters")
+    prompt_optional: bool = Field(default=False, description="a keyframe is enough, without a prompt")
+    steps: tuple[int, int] | None = Field(
+        default=None, description="minimum and maximum number of steps, if it accepts steps"
+    )
 
     def smallest_size(self) -> str | None:
-        """The smallest size it makes."""
+        """The smallest size that it generates."""
         return min(self.sizes, key=count_pixels, default=None)
 
     def abilities(self) -> tuple[str, ...]:
@@ -64,23 +66,25 @@ class VideoModel(ModelFacts):
         frames = f"keyframes {' '.join(self.keyframes)}" if self.keyframes else None
         sizes = self.sizes or self.resolutions
         known = (f"{lengths} s" if lengths else None, " ".join(sizes) or None, frames)
-        return ("films", *(each for each in known if each))
+        return ("videos", *(each for each in known if each))
 
 
 class VideoConfig(OperationConfig[VideoModel]):
-    """An endpoint that makes videos, and which parameters it has a field for (provider docs)."""
+    """An endpoint that generates videos, and the parameters it has fields for (provider docs)."""
 
     api_style: Literal["together", "openai", "xai"]
     takes: frozenset[str]
-    exact_reference_size: bool = Field(default=False, description="pictures must have the size of the video")
-    max_jobs: int = Field(default=5000, gt=0, description="most jobs that run at once")
-    job_seconds: float = Field(default=3600, gt=0, description="how long a job may run before it is left for later")
+    exact_reference_size: bool = Field(default=False, description="images must have the size of the video")
+    max_jobs: int = Field(default=5000, gt=0, description="maximum number of jobs that run at once")
+    job_seconds: float = Field(
+        default=3600, gt=0, description="seconds that a job may run before a later run looks it up"
+    )
 
 
 class VideoOperation(JobOperation[VideoConfig, VideoModel]):
-    """An Ask's params hold the fields by their neutral names; its inputs are keyframes, then reference pictures.
+    """An Ask's params hold the fields by their neutral names; its inputs are keyframes, then reference images.
 
-    ``frames`` tells the place of each keyframe. Never repeatable: a second creation would be a second purchase.
+    ``frames`` holds the position of each keyframe. Not repeatable: a second job would be a second purchase.
     """
 
     config_model = VideoConfig
@@ -88,11 +92,11 @@ class VideoOperation(JobOperation[VideoConfig, VideoModel]):
     meter = VideoMeter()
 
     def quota(self, model: str) -> Quota:
-        """Rates and concurrency to begin with, and how many jobs may run."""
+        """The rates and the concurrency to start with, and how many jobs may run."""
         return replace(super().quota(model), jobs=self.config.max_jobs)
 
     def to_wire(self, ask: Ask) -> Wire:
-        """The endpoint and the body; pictures stand in it by their number until the request is built."""
+        """The endpoint and the body, with placeholders for images until the request is built."""
         style = self.config.api_style
         return Wire(
             self.provider.key_origin(ask.model),
@@ -106,7 +110,7 @@ class VideoOperation(JobOperation[VideoConfig, VideoModel]):
         )
 
     def build_request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
-        """The body with its pictures."""
+        """The body with its images."""
         inputs = asks[0].inputs
         if wire.encoding == "json":
             raw = self.config.api_style == "together"
@@ -116,9 +120,9 @@ class VideoOperation(JobOperation[VideoConfig, VideoModel]):
         return Request("POST", wire.path, fields=fields, files=files)
 
     def classify(self, reply: Reply) -> Problem | None:
-        """What an error means; refusals of job have a kind of their own."""
+        """What an error means; a content refusal has the kind ``moderated``."""
         job = _decode_job(reply.body)
-        if reply.status < 300 and _find_job_id(job) is not None:  # noqa: PLR2004 - a failed job is no failed request
+        if reply.status < 300 and _find_job_id(job) is not None:  # noqa: PLR2004 - a failed job is not a failed request
             return None
         if reply.status == 200 and isinstance(job.get("status"), str):  # noqa: PLR2004
             return None
@@ -128,7 +132,7 @@ class VideoOperation(JobOperation[VideoConfig, VideoModel]):
         """The job's id.
 
         Raises:
-            BadReply: when there is none.
+            BadReply: when the reply names no job.
         """
         job_id = _find_job_id(_decode_job(reply.body))
         if job_id is None:
@@ -136,11 +140,11 @@ class VideoOperation(JobOperation[VideoConfig, VideoModel]):
         return job_id
 
     def build_poll_request(self, wire: Wire, remote_id: str) -> Request:
-        """The request that asks how the job is doing."""
+        """The request for the state of the job."""
         return Request("GET", f"{wire.path.removesuffix('/generations')}/{remote_id}")
 
     def parse_poll(self, reply: Reply) -> Poll:
-        """Whatever is not known to be an end is pending: states that no document names have been seen."""
+        """The state of the job. An unknown state counts as pending, because undocumented states have been seen."""
         job = _decode_job(reply.body)
         status = str(job.get("status") or "").lower()
         if status in _DONE_STATES:
@@ -156,7 +160,7 @@ class VideoOperation(JobOperation[VideoConfig, VideoModel]):
         """``job_id``, ``url`` or ``content`` (a path of the API), ``seconds``, ``size``, ``states``, ``refused``.
 
         Raises:
-            BadReply: when a finished job tells no video.
+            BadReply: when a finished job names no video.
         """
         job = _decode_job(reply.body)
         job_id = reply.headers.get(JOB_ID_HEADER) or _find_job_id(job)
@@ -165,7 +169,7 @@ class VideoOperation(JobOperation[VideoConfig, VideoModel]):
         content = f"{self._versioned_path}/{job_id}/content" if self.config.api_style == "openai" else None
         refused = video.get("respect_moderation") is False
         if not job_id or (not url and content is None and not refused):
-            raise BadReply("the finished job tells no video")
+            raise BadReply("the finished job names no video")
         states = _parse_states(reply.headers.get(JOB_STATES_HEADER))
         seconds = _parse_decimal(job.get("seconds") or video.get("duration"))
         data = {
@@ -182,7 +186,7 @@ class VideoOperation(JobOperation[VideoConfig, VideoModel]):
 
     @property
     def _versioned_path(self) -> str:
-        """Together's newer version of the endpoint stands beside its ``/v1`` (provider docs)."""
+        """The endpoint's path. Together's ``/v2`` endpoint is not below its ``/v1`` (provider docs)."""
         api = self.provider.endpoint.api
         return (api.removesuffix("/v1") if self.config.path.startswith("/v2/") else api) + self.config.path
 
@@ -239,6 +243,6 @@ def _parse_decimal(value: Any) -> Decimal | None:
 
 
 def count_pixels(size: str) -> int:
-    """Pixels of ``1280x720``."""
+    """Number of pixels of a size such as ``1280x720``."""
     width, _, height = size.partition("x")
     return int(width) * int(height)

@@ -1,4 +1,4 @@
-"""What models that see take, and how many tokens a picture comes to (provider docs)."""
+"""Image inputs of vision models: their limits, and how many tokens an image costs (provider docs)."""
 
 from __future__ import annotations
 
@@ -11,62 +11,64 @@ from mediamill.tasks.media.images.prepare import ImageLimits
 from mediamill.tasks.providers.operations.base import StrictModel
 
 Detail = Literal["auto", "full", "economy"]
-"""``auto``: as the model can use it; ``full``: as the endpoint takes it; ``economy``: the least that is useful."""
+"""``auto``: as large as the model can use; ``full``: as the endpoint accepts; ``economy``: as small as is useful."""
 
 _PATCH_PIXELS = 32
 _TILE_PIXELS, _TILE_TOKENS, _MAX_TILES_PER_SIDE = 560, 1601, 2
 _SMALL_TILE_PIXELS, _SHORT_SIDE_PIXELS, _FIT_PIXELS = 512, 768, 2048
 _MAX_SMALL_TILES = 8
-"""Of 512 pixels: four along 2048, two along 768."""
+"""Maximum number of 512-pixel tiles: four along 2048 pixels, two along 768."""
 _SMALLEST_PATCH_PIXELS = 14
-"""Pixels of the smallest patch that any known encoder turns into a token."""
+"""Side of the smallest patch that any known encoder turns into a token."""
 
 
 class Patches(StrictModel):
-    """Patches of 32 pixels: at most ``budget`` of a picture that is first fitted into ``side`` pixels."""
+    """Patches of 32 pixels: at most ``budget`` of an image that is first scaled to fit into ``side`` pixels."""
 
     side: int
     budget: int | None = None
 
 
 class Vision(StrictModel):
-    """A model that sees.
+    """The image inputs of a model.
 
-    ``tokens`` names the formula: ``tiles560`` (Together's documents), ``patches`` and ``tiles512`` (OpenAI's),
-    ``unknown`` where none is published; then only bounds are stated.
+    ``tokens`` names the formula: ``tiles560`` (Together's docs), ``patches`` and ``tiles512`` (OpenAI's), ``unknown``
+    if none is published; then only bounds are known.
     """
 
     tokens: Literal["tiles560", "patches", "tiles512", "unknown"] = "unknown"
     high: Patches | None = Field(default=None, description="patches at full detail")
     low: Patches | None = Field(default=None, description="patches at low detail")
-    multiplier: float = Field(default=1.0, description="tokens a patch")
-    base: int = Field(default=0, description="tokens of a picture beside its tiles")
+    multiplier: float = Field(default=1.0, description="tokens per patch")
+    base: int = Field(default=0, description="tokens of an image in addition to its tiles")
     per_tile: int = Field(default=0, description="tokens of a tile of 512 pixels")
     formats: frozenset[str] = frozenset({"jpeg", "png", "webp", "gif"})
-    max_bytes: int = Field(default=20_000_000, description="of one picture")
-    max_request: int = Field(default=90_000_000, description="bytes of all pictures of one request, in base64")
+    max_bytes: int = Field(default=20_000_000, description="maximum number of bytes of one image")
+    max_request: int = Field(
+        default=90_000_000, description="maximum number of bytes of all images of a request, in base64"
+    )
     max_pixels: int | None = None
     max_pictures: int = 10
     takes_urls: bool = True
-    detail: bool = Field(default=False, description="takes the detail field")
+    detail: bool = Field(default=False, description="accepts the detail field")
     auto_side: int = Field(default=2048, description="longest side the model can use")
-    economy_side: int = Field(default=768, description="longest side that saves most and still shows what is there")
-    video: bool = Field(default=False, description="takes video_url")
+    economy_side: int = Field(default=768, description="smallest longest side that still shows the content")
+    video: bool = Field(default=False, description="accepts video_url")
 
     def image_limits(self, images: int = 1) -> ImageLimits:
-        """What one of so many pictures of a request may be."""
+        """The limits for each image of a request with this many images."""
         share = self.max_request * 3 // 4 // max(images, 1)
         return ImageLimits(self.formats, min(self.max_bytes, share), self.max_pixels)
 
     def max_side(self, detail: Detail) -> int | None:
-        """The longest side to send a picture at; None for all of it."""
+        """Maximum longest side of an image, in pixels; None for its full size."""
         return {"auto": self.auto_side, "economy": self.economy_side, "full": None}[detail]
 
     def estimate_tokens(self, width: int, height: int, detail: Detail = "auto") -> tuple[int, int]:
-        """The fewest and the most tokens of a picture as it is sent.
+        """The minimum and the maximum number of tokens of an image as it is sent.
 
-        Where documents disagree the first is their lower reading and the second their higher one; where no
-        formula is published, patches of 32 and of 14 pixels bound it (estimate).
+        If the docs disagree, these are the lower and the higher number; if no formula is published, they are the
+        numbers of patches of 32 and of 14 pixels (an estimate).
         """
         if self.tokens == "tiles560":
             return _count_tiles560_tokens(width, height)
@@ -85,7 +87,7 @@ class Vision(StrictModel):
         )
 
     def max_tokens(self, detail: Detail) -> int:
-        """The most tokens of a picture whose size is not known: the provider fetches it itself."""
+        """Maximum number of tokens of an image of unknown size, which the provider fetches itself."""
         if self.tokens == "tiles512":
             return self.base + _MAX_SMALL_TILES * self.per_tile
         side = self.max_side(detail) or 2 * self.auto_side
@@ -93,7 +95,7 @@ class Vision(StrictModel):
 
 
 def _count_tiles560_tokens(width: int, height: int) -> tuple[int, int]:
-    """Tiles of 560 pixels, at most two by two: Together's code rounds down where its table rounds up."""
+    """Tokens for tiles of 560 pixels, at most two by two: Together's code rounds down, its table rounds up."""
     down = min(_MAX_TILES_PER_SIDE, max(width // _TILE_PIXELS, 1)) * min(
         _MAX_TILES_PER_SIDE, max(height // _TILE_PIXELS, 1)
     )
@@ -104,7 +106,7 @@ def _count_tiles560_tokens(width: int, height: int) -> tuple[int, int]:
 
 
 def _count_patch_tokens(width: int, height: int, bound: Patches, multiplier: float) -> int:
-    """OpenAI's patch models: fitted into the side, then shrunk until whole patches are within the budget."""
+    """Tokens of OpenAI's patch models: the image is scaled to fit the side, then until whole patches fit the budget."""
     scale = min(1.0, bound.side / max(width, height))
     w, h = max(1, round(width * scale)), max(1, round(height * scale))
     count = -(-w // _PATCH_PIXELS) * -(-h // _PATCH_PIXELS)
@@ -118,7 +120,7 @@ def _count_patch_tokens(width: int, height: int, bound: Patches, multiplier: flo
 
 
 def _count_tiles512(width: int, height: int, *, enlarge: bool) -> int:
-    """OpenAI's tile models: within 2048, the short side to 768 (older guides enlarge it, too), tiles of 512."""
+    """Tiles of 512 of OpenAI's tile models: scaled to fit 2048, the short side to 768 (older guides enlarge, too)."""
     scale = min(1.0, _FIT_PIXELS / max(width, height))
     w, h = width * scale, height * scale
     short = min(w, h)

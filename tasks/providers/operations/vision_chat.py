@@ -1,4 +1,4 @@
-"""Prompts with pictures: chat completions by models that see."""
+"""Vision chat: chat completions of prompts with images."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from mediamill.tasks.providers.operations.chat import CHAT, ChatModel, Completio
 from mediamill.tasks.providers.operations.vision import Vision
 
 VISION_CHAT = "vision_chat"
-"""The operation, as the price list names it."""
+"""The operation's name, also in price lists."""
 
 
 class VisionModel(ChatModel):
-    """A model that answers prompts with pictures."""
+    """A model that completes prompts with images."""
 
-    vision: Vision = Field(default=Vision(), description="what pictures it takes, and what they come to")
+    vision: Vision = Field(default=Vision(), description="the limits of its images, and their tokens")
 
     def abilities(self) -> tuple[str, ...]:
-        """What it sees, and what else it can do."""
-        media = (f"sees up to {self.vision.max_pictures} pictures", *(["videos"] if self.vision.video else []))
+        """Image and video inputs, and what else it can do."""
+        media = (f"up to {self.vision.max_pictures} images", *(["videos"] if self.vision.video else []))
         return (*media, *super().abilities()[1:])
 
 
 class VisionConfig(CompletionConfig[VisionModel]):
-    """An endpoint that answers prompts with pictures."""
+    """A completions endpoint for prompts with images."""
 
 
 class VisionChatOperation(CompletionOperation[VisionConfig, VisionModel]):
-    """Prompts with pictures or videos, which stand in the messages by their place among the inputs."""
+    """Chat completions of prompts with images or videos, which messages refer to by their index among the inputs."""
 
     config_model = VisionConfig
     facts_model = VisionModel

@@ -180,10 +180,10 @@ def test_every_shape_of_a_stream(shape: str) -> None:
 def test_a_stream_that_breaks_off_is_no_answer() -> None:
     provider = build_provider("together")
     for body, why in (
-        (encode_events({"type": "delta", "audio": encode_base64(PCM)}, end=b""), "broke off"),
+        (encode_events({"type": "delta", "audio": encode_base64(PCM)}, end=b""), "ended before the audio was complete"),
         (b"data: {\n\n", "not JSON"),
         (encode_events({"type": "delta", "audio": "?"}), "base64"),
-        (encode_events({"type": "speech.audio.done"}, end=b""), "no sound"),
+        (encode_events({"type": "speech.audio.done"}, end=b""), "no audio"),
     ):
         with pytest.raises(BadReply, match=why) as refused:
             provider.parse(
@@ -207,7 +207,7 @@ def test_an_error_in_a_stream_is_judged_by_whether_sound_came_first() -> None:
 
 def test_content_is_believed_rather_than_names() -> None:
     assert parse_speech(pcm_wav(), "audio/mpeg", form="mp3").data.format == "wav"
-    assert parse_speech(pcm_wav(), "audio/mpeg", form="mp3").data.warnings == ("asked for mp3, got wav",)
+    assert parse_speech(pcm_wav(), "audio/mpeg", form="mp3").data.warnings == ("requested mp3, got wav",)
     assert parse_speech(pcm_wav(), "application/json").data.format == "wav"
     for head, form in ((b"ID3\x04", "mp3"), (b"\xff\xfb\x90\x00", "mp3"), (b"fLaC", "flac"), (b"OggS", "ogg")):
         assert parse_speech(head + bytes(64), "application/octet-stream", form="mp3").data.format == form
@@ -216,10 +216,10 @@ def test_content_is_believed_rather_than_names() -> None:
 def test_headerless_pcm_is_taken_where_its_type_says_so() -> None:
     bare = parse_speech(PCM + b"\x07", "audio/pcm;rate=16000", form="wav").data
     assert (bare.format, bare.rate, bare.audio) == ("pcm", 16_000, PCM)
-    assert bare.warnings == ("asked for wav, got PCM without a header",)
+    assert bare.warnings == ("requested wav, got PCM without a header",)
     loud = b"\xff\xfb\x90\x00" * 50
     assert parse_speech(loud, "audio/pcm", form="pcm").data.format == "pcm"
-    with pytest.raises(BadReply, match="no sound in a known format"):
+    with pytest.raises(BadReply, match="not audio in a known format"):
         parse_speech(b"<html>busy</html>", "audio/wav")
 
 
