@@ -38,7 +38,7 @@ class TtsSession:
         return (encode_message("input_text_buffer.append", text=self._text),)
 
     def encode_chunk(self, audio: bytes) -> str | bytes:
-        """As it is; there is none to send, as ``sound`` is None."""
+        """The chunk as it is; never called, because ``audio`` is None."""
         return audio
 
     def closing_messages(self) -> Sequence[str]:

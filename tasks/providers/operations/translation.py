@@ -41,8 +41,8 @@ class TranslationConfig(SpeechToTextConfig[TranslationModel]):
 
     language_fields: Literal["none", "target", "both"] = Field(
         default="none",
-        description="none: it translates to English only; target: `language` is the target language; both: `language` is "
-        "the spoken language, `to_language` the target, which servers with English only ignore",
+        description="none: it translates to English only; target: `language` is the target language; both: `language` "
+        "is the spoken language and `to_language` the target, which servers with English only ignore",
     )
 
 
