@@ -1,4 +1,4 @@
-"""Results in one file: CSV, JSON lines or Parquet; a row an item, or a row for each member of a list."""
+"""Export results to one file: CSV, JSON lines or Parquet; a row for each item, or for each member of a list."""
 
 from __future__ import annotations
 
@@ -29,12 +29,13 @@ def export(out: Path, to: Path, *, columns: Sequence[str] = (), long: str | None
     Args:
         out: a folder of results.
         to: the file; its suffix says the format.
-        columns: which, in this order; all of them where none is named. With ``long`` after the list is taken apart.
-        long: a column of lists; each member gets a row, beside the item's other columns. ``""`` takes the list that
-            is meant: ``ranking``, ``segments``, or the only one there is.
+        columns: the columns to write, in this order; all of them where none is named. With ``long`` these are the
+            columns after the list is exploded.
+        long: a column of lists to explode: each member gets a row, beside the item's other columns. ``""`` chooses the
+            list: ``ranking``, ``segments``, or the only list of objects there is.
 
     Returns:
-        How many rows were written.
+        The number of rows written.
 
     Raises:
         UsageError: when OUT has no results, the format is not known, or a column is not there.
@@ -44,7 +45,7 @@ def export(out: Path, to: Path, *, columns: Sequence[str] = (), long: str | None
         raise UsageError(f"{to}: the format is not known", hint=f"end the name in {', '.join(SUFFIXES)}")
     parts = sorted((out / "results").glob("part-*.parquet"))
     if not parts:
-        raise UsageError(f"{out} has no results", hint="name the folder of a run that has finished something")
+        raise UsageError(f"{out} has no results", hint="name the folder of a run that has finished items")
     schema = pa.unify_schemas([pq.read_schema(part) for part in parts])
     list_column = None if long is None else _choose_list_column(schema, long)
     full_schema = schema if list_column is None else _explode_schema(schema, list_column)
@@ -68,7 +69,7 @@ def export(out: Path, to: Path, *, columns: Sequence[str] = (), long: str | None
 def _read_tables(
     parts: Sequence[Path], schema: pa.Schema, list_column: str | None, selected_schema: pa.Schema
 ) -> Iterator[pa.Table]:
-    """Results a few at a time, in the order of the source within each part."""
+    """The results as small tables, in the order of the source within each part."""
     for part in parts:
         for batch in pq.ParquetFile(part).iter_batches(_BATCH_ROWS):
             table = pa.Table.from_batches([batch])
@@ -88,9 +89,7 @@ def _choose_list_column(schema: pa.Schema, requested: str) -> str:
     structs = [name for name in lists if pa.types.is_struct(schema.field(name).type.value_type)]
     choice = next((name for name in _PREFERRED_LISTS if name in structs), structs[0] if len(structs) == 1 else None)
     if choice is None:
-        raise UsageError(
-            "which list is to be taken apart?", hint=f"say --long with one of: {', '.join(lists) or 'none'}"
-        )
+        raise UsageError("which list is to be exploded?", hint=f"give --long one of: {', '.join(lists) or 'none'}")
     return choice
 
 
@@ -100,7 +99,7 @@ def _explode_schema(schema: pa.Schema, list_column: str) -> pa.Schema:
 
 
 def _member_fields(schema: pa.Schema, list_column: str) -> list[pa.Field]:
-    """Columns of a list's members; one whose name is taken is called after the list."""
+    """The columns of a list's members; a name that is taken gets the list's name in front."""
     kind = schema.field(list_column).type.value_type
     if not pa.types.is_struct(kind):
         return [pa.field(list_column, kind)]
@@ -109,7 +108,7 @@ def _member_fields(schema: pa.Schema, list_column: str) -> list[pa.Field]:
 
 
 def _explode(table: pa.Table, list_column: str) -> pa.Table:
-    """A row for each member; items whose list is empty or missing have none."""
+    """A row for each member of the list; items whose list is empty or missing have none."""
     lists = table[list_column].combine_chunks()
     parents, members = pc.list_parent_indices(lists), pc.list_flatten(lists)
     rest = table.drop_columns([list_column]).take(parents)

@@ -1,6 +1,6 @@
-"""Named fault points: places where a test may make the process die, fail or stall.
+"""Failpoints: named places where a test can make the process die or fail.
 
-In production ``point`` returns at once. ``MEDIAMILL_FAULTS`` arms them for tests, as
+In production ``failpoint`` returns at once. ``MEDIAMILL_FAULTS`` arms failpoints for tests, as
 ``name:nth:action`` separated by commas, e.g. ``journal.replied.after:3:kill``. Actions: ``kill``
 (SIGKILL to this process), ``raise`` (a RuntimeError), ``enospc`` and ``erofs`` (the matching OSError).
 """
@@ -44,18 +44,18 @@ _lock = threading.Lock()
 
 
 def arm(spec: str) -> None:
-    """Arm the points named in ``spec``; an empty string disarms all."""
+    """Arm the failpoints of ``spec``; an empty string disarms all."""
     _armed.clear()
     _counts.clear()
     for part in filter(None, spec.split(",")):
         name, nth, action = part.split(":")
         if name not in FAILPOINTS:
-            raise ValueError(f"no fault point {name!r}")
+            raise ValueError(f"no failpoint {name!r}")
         _armed[name] = (int(nth), action)
 
 
 def failpoint(name: str) -> None:
-    """Pass a fault point: nothing happens unless a test has armed it."""
+    """Pass a failpoint: nothing happens unless a test has armed it."""
     if not _armed:
         return
     with _lock:

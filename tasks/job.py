@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -54,7 +55,7 @@ class Columns(BaseModel):
     params: dict[str, str] | None = Field(
         None, description="which column holds which parameter of a row; by default those of the same name"
     )
-    group: str | None = Field(None, description="column whose equal neighbours form one item, e.g. of several pictures")
+    group: str | None = Field(None, description="column whose equal neighbours form one item, e.g. of several images")
     types: dict[str, str] = Field(default_factory=dict, description="Arrow types of carried columns, e.g. int64")
 
 
@@ -154,7 +155,7 @@ class Job(RenamedFields):
 
     @property
     def out_path(self) -> str:
-        """Where results go: ``out``, or a name made from capability, source and the hash of its root."""
+        """Where results go: ``out``, or a name built from the capability, the source and the hash of its path."""
         if self.out:
             return self.out
         root = self.source if "://" in self.source else str(Path(self.source).expanduser().absolute())
@@ -207,17 +208,42 @@ def load_job(path: Path, **overrides: Any) -> Job:
 
 
 def _merge_mapping(from_file: Any, overrides: dict[str, Any], renamed: Mapping[str, str]) -> Any:
-    """A file's mapping with single values overridden; anything else as it is, for the validation to refuse."""
+    """A mapping from the file with single values overridden; anything else unchanged, for the validation to refuse."""
     if from_file is None:
         return overrides
     return override(from_file, overrides, renamed) if isinstance(from_file, dict) else from_file
 
 
 def _to_usage_error(error: ValidationError, where: str) -> UsageError:
+    first = get_first_error(error)
+    if first.is_unknown:
+        known = Columns.model_fields if first.path[0] == "columns" else Job.model_fields
+        return NoSuchOption("option", first.path[-1], known, where=where)
+    return UsageError(f"{where + ': ' if where else ''}{first}")
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """An error of a validation: the names that lead to the field, what is wrong, and whether no such field exists.
+
+    ``path`` is empty where the error is about several fields.
+    """
+
+    path: tuple[str, ...]
+    message: str
+    is_unknown: bool
+
+    @property
+    def name(self) -> str:
+        """The field's name, with those of the fields that hold it."""
+        return ".".join(self.path)
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.message}" if self.path else self.message
+
+
+def get_first_error(error: ValidationError) -> FieldError:
+    """The first error of a validation, in words for a message."""
     first = error.errors(include_url=False)[0]
-    path = ".".join(str(p) for p in first["loc"])
-    if first["type"] == "extra_forbidden":
-        known = Columns.model_fields if path.startswith("columns.") else Job.model_fields
-        return NoSuchOption("option", str(first["loc"][-1]), known, where=where)
     message = "is missing" if first["type"] == "missing" else first["msg"].removeprefix("Value error, ")
-    return UsageError(f"{where + ': ' if where else ''}{path + ': ' if path else ''}{message}")
+    return FieldError(tuple(str(part) for part in first["loc"]), message, first["type"] == "extra_forbidden")

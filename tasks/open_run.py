@@ -1,4 +1,4 @@
-"""Starting a run: OUT locked and bound, the budget opened, the schema frozen."""
+"""Open a run: lock and bind OUT, set up the budget, freeze the schemas."""
 
 from __future__ import annotations
 
@@ -39,22 +39,22 @@ if TYPE_CHECKING:
     from mediamill.tasks.sources import Source
 
 JOURNAL_NAME_FILE = ".journal/elsewhere"
-"""Names the shared journal, so that an OUT can be looked at without being told where its journal is."""
+"""File below OUT with the shared journal's name, so that commands on OUT find the journal without an option."""
 
 _STAGING_STEP_REQUESTS, _STAGING_STEP_EXTRA = 64, 8
-"""For every so many requests on the wire, so many more attempts may be on their way into the journal: with few in
-flight its commits cost nothing, with hundreds they would leave a tenth of the places on the wire empty."""
+"""For every 64 requests in flight, 8 more attempts may wait for their commit in the journal. With few in flight its
+commits cost nothing; with hundreds they would leave a tenth of the slots empty."""
 
 _MAX_OPEN_ITEMS = 4096
-"""Items at work at once where many share a request."""
+"""Maximum items open at once where many share a request."""
 
 
 def create_out_folder(out: Path) -> None:
-    """Make OUT, where it is not there yet.
+    """Create OUT where it does not exist yet.
 
     Raises:
-        UsageError: when it stands on something that is not a folder.
-        StorageError: when it cannot be made or written.
+        UsageError: when the path is not a folder.
+        StorageError: when it cannot be created or written.
     """
     try:
         (out / ".journal").mkdir(parents=True, exist_ok=True)
@@ -66,7 +66,10 @@ def create_out_folder(out: Path) -> None:
 
 
 async def open_run(resolved: ResolvedJob, engine: Engine, *, retry: bool) -> tuple[RunContext, Source | None]:
-    """Everything a run needs, opened in the order in which it can fail cheapest.
+    """Open everything a run needs, cheap failures first.
+
+    Returns:
+        The run's context, and the source of its items (None in a retry).
 
     Raises:
         UsageError: when the source is wrong, or OUT holds something else.
@@ -103,7 +106,7 @@ def _open_source(resolved: ResolvedJob) -> Source:
 
 
 def _load_bound_root(journal: Journal, resolved: ResolvedJob) -> str:
-    """What OUT is bound to already: a retry reads no source, and the job may name it relative to another folder."""
+    """The root OUT is bound to: a retry reads no source, and the job may name it relative to another folder."""
     journal.output.load_id(resolved.out)
     binding = journal.output.load_binding()
     return binding.root if binding else resolved.job.source
@@ -112,7 +115,7 @@ def _load_bound_root(journal: Journal, resolved: ResolvedJob) -> str:
 async def _bind_out(
     resolved: ResolvedJob, engine: Engine, journal: Journal, run_id: str, source: Source | None
 ) -> None:
-    """Bind OUT, settle what a crash left, and freeze the schemas before the first part."""
+    """Bind OUT, recover from a crash, and freeze the schemas before the first part."""
     job, out = resolved.job, resolved.out
     root = source.root if source else await engine.run_in_thread(_load_bound_root, journal, resolved)
     own = resolved.params.model_dump(mode="json", exclude_defaults=True)
@@ -193,7 +196,7 @@ def _create_context(
 
 
 def _get_limiter(resolved: ResolvedJob, engine: Engine, journal: Journal) -> tuple[Limiter, str]:
-    """The limiter of this provider, model and operation, with what earlier runs learned."""
+    """The limiter of this provider, model and operation, with the limits that earlier runs learned; and its name."""
     job, provider, model = resolved.job, resolved.provider, resolved.model
     operation = resolved.capability.operation
     name = f"{provider.name} {provider.endpoint.origin} {model} {operation}"
@@ -215,7 +218,7 @@ def _get_limiter(resolved: ResolvedJob, engine: Engine, journal: Journal) -> tup
 
 
 def _make_origin_resolver(engine: Engine, provider: Provider, model: str) -> Callable[[Wire], Awaitable[str]]:
-    """Where requests really go: the provider's address, or the built-in server's once it is needed."""
+    """A function for the address that requests go to: the provider's, or the built-in server's once it is needed."""
     provider_origin = provider.endpoint.origin
 
     async def resolve_fixed(_: Wire) -> str:

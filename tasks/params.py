@@ -1,23 +1,20 @@
-"""A capability's parameters: the job's, and a row's own."""
+"""Validate a capability's parameters: those of the job, and those of a manifest's row."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
 from mediamill.tasks.capabilities.base import Capability
 from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import BadInput, NoSuchOption, UsageError
-from mediamill.tasks.job import Job
+from mediamill.tasks.job import Job, get_first_error
 from mediamill.tasks.renamed_options import get_renamed_params, override
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
 
 
 def validate_params(capability: Capability, params: dict[str, Any]) -> Any:
-    """The capability's parameters, validated.
+    """Validate a job's parameters; an object of ``capability.params``.
 
     Raises:
         UsageError: naming the parameter, with the nearest known one when it is unknown.
@@ -25,11 +22,10 @@ def validate_params(capability: Capability, params: dict[str, Any]) -> Any:
     try:
         return capability.params.model_validate(params)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        name = ".".join(str(p) for p in first["loc"])
-        if first["type"] == "extra_forbidden":
-            raise NoSuchOption(f"{capability.name} parameter", name, capability.params.model_fields) from None
-        raise UsageError(f"{name}: {_get_message(first)}" if name else _get_message(first)) from None
+        first = get_first_error(error)
+        if first.is_unknown:
+            raise NoSuchOption(f"{capability.name} parameter", first.name, capability.params.model_fields) from None
+        raise UsageError(str(first)) from None
 
 
 def list_param_names(capability: Capability) -> frozenset[str]:
@@ -49,10 +45,5 @@ def resolve_item_params(capability: Capability, job: Job, item: Item, params: An
     try:
         return capability.params.model_validate(fields, context=set(item.params))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        name = ".".join(str(p) for p in first["loc"])
-        raise BadInput(f"{item.source}: column {name!r}: {_get_message(first)}", kind="bad_row") from None
-
-
-def _get_message(error: ErrorDetails) -> str:
-    return error["msg"].removeprefix("Value error, ")
+        first = get_first_error(error)
+        raise BadInput(f"{item.source}: column {first.name!r}: {first.message}", kind="bad_row") from None

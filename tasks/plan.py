@@ -28,21 +28,22 @@ _BATCH_ITEMS = 1000
 class Retry:
     """Do failed items again: all of them, or only those with these error kinds.
 
-    The kind ``previews`` stands for previews whose file is still there, to be made in full; beside others, for those
-    whose full version failed so. The kind ``lost`` stands for results whose file is gone, which cost nothing again.
-    The kind ``flagged`` stands for results that carry flags: done again by another model, they stand until it succeeds.
-    The provider, model and parameters of the job hold for these items alone; OUT stays bound to its own.
+    The kind ``previews`` means previews whose file still exists: their full version is generated; together with other
+    kinds, those whose full version failed with one of them. The kind ``lost`` means results whose file is gone; doing
+    them again costs nothing. The kind ``flagged`` means results with flags: another model does them again, and they
+    stay until it succeeds. The job's provider, model and parameters apply to these items alone; OUT stays bound to its
+    own.
     """
 
     only_kinds: frozenset[str] | None = None
 
     @classmethod
     def from_kinds(cls, kinds: Sequence[str] | None) -> Retry | None:
-        """A retry from a list of kinds, where ``all`` stands for every kind; None from an empty one."""
+        """A retry from a list of kinds, where ``all`` means every kind; None from an empty list."""
         return cls(None if "all" in kinds else frozenset(kinds)) if kinds else None
 
     def to_list(self) -> list[str]:
-        """The same as a list."""
+        """The kinds as a list; ``all`` for every kind."""
         return sorted(self.only_kinds) if self.only_kinds else ["all"]
 
 
@@ -50,12 +51,12 @@ async def plan_source(context: RunContext, source: Source) -> list[ShardWork]:
     """Read the source and give every new item its shard.
 
     Returns:
-        The shards that have something to do.
+        The shards with pending items.
 
     Raises:
         UsageError: when the source is empty or names the same item twice.
     """
-    batches = _batches(source.items(), context.job.limit)
+    batches = _batch_items(source.items(), context.job.limit)
     counts = context.counts
     while batch := await context.engine.run_in_thread(next, batches, None):
         if context.stop_switch.reason is not None:
@@ -72,7 +73,7 @@ async def plan_source(context: RunContext, source: Source) -> list[ShardWork]:
         counts.total += len(batch) - planned.kept
         fault_injection.failpoint("plan.batch.after")
     if not counts.planned and context.stop_switch.reason is None:
-        raise UsageError(f"{context.job.source}: nothing in it to do")
+        raise UsageError(f"{context.job.source}: has no items")
     return await context.journal.items.find_shards_with_work()
 
 
@@ -80,7 +81,7 @@ async def plan_retry(context: RunContext, retry: Retry) -> list[ShardWork]:
     """Make the items that a retry names pending again.
 
     Returns:
-        The shards that have something to do.
+        The shards with pending items.
     """
     items, counts, thread, only = context.journal.items, context.counts, context.engine.run_in_thread, retry.only_kinds
     if only is not None and PROMOTED_PREVIEW in only:
@@ -102,20 +103,17 @@ async def plan_retry(context: RunContext, retry: Retry) -> list[ShardWork]:
 
 
 def _find_kept_previews(context: RunContext) -> list[str]:
-    """The ids of previews whose file still stands, and of those that an earlier promotion left undone."""
+    """The ids of previews whose file still exists, and of those that an earlier promotion did not finish."""
     return find_previews(context.out, context.journal.outcomes.stream_all_results())
 
 
 def _find_lost_videos(context: RunContext) -> list[str]:
-    """The ids of videos made in full whose file is gone."""
+    """The ids of full videos whose file is gone."""
     rows = context.journal.outcomes.stream_done_results()
     return find_lost_media(context.out, (row for row in rows if orjson.loads(row).get("preview") is False))
 
 
-def _batches(items: Iterator[Item], limit: int | None) -> Iterator[list[Item]]:
-    return _chunks(islice(items, limit), _BATCH_ITEMS)
-
-
-def _chunks(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
-    while chunk := list(islice(items, size)):
-        yield chunk
+def _batch_items(items: Iterator[Item], limit: int | None) -> Iterator[list[Item]]:
+    limited = islice(items, limit)
+    while batch := list(islice(limited, _BATCH_ITEMS)):
+        yield batch

@@ -1,4 +1,4 @@
-"""What other installed packages add, found by entry point: capabilities, operations and providers."""
+"""Capabilities, operations and providers of other installed packages, found by entry point."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ PROVIDER_GROUP = "mediamill.providers"
 
 @functools.cache
 def find_plugins(group: str) -> dict[str, EntryPoint]:
-    """The entry points of a group by name; of two of one name, that of the package whose name comes first."""
+    """The entry points of a group by name; of two with one name, that of the package first in the alphabet."""
     return {plugin.name: plugin for plugin in reversed(_list_entry_points(group))}
 
 
 def find_hidden_plugins(group: str) -> list[EntryPoint]:
-    """The entry points of a group that another package's of the same name hides."""
+    """The entry points of a group that are hidden by another package's of the same name."""
     return [
         plugin
         for plugin in _list_entry_points(group)
@@ -38,7 +38,7 @@ def _list_entry_points(group: str) -> list[EntryPoint]:
 
 
 def plugin_kind(group: str) -> str:
-    """What a group holds one of: ``capability``, ``operation`` or ``provider``."""
+    """What the entry points of a group are: ``capability``, ``operation`` or ``provider``."""
     return {CAPABILITY_GROUP: "capability", OPERATION_GROUP: "operation", PROVIDER_GROUP: "provider"}[group]
 
 
@@ -48,20 +48,20 @@ def package_name(plugin: EntryPoint) -> str:
 
 
 def load_plugin(plugin: EntryPoint) -> Any:
-    """What an entry point names; whatever is wrong with it is told in one line.
+    """Import what an entry point names.
 
     Raises:
-        UsageError: when it cannot be imported.
+        UsageError: when it cannot be imported; the message is one line.
     """
     try:
         return plugin.load()
-    except (Exception, SystemExit) as error:  # it is not our code: anything may be wrong with it
+    except (Exception, SystemExit) as error:  # another package's code may raise anything
         detail = str(error).partition("\n")[0]
         raise plugin_error(plugin, f"{type(error).__name__}{': ' if detail else ''}{detail}") from error
 
 
 def plugin_error(plugin: EntryPoint, why: str) -> UsageError:
-    """The error that says why what another package adds cannot be used."""
+    """The error that says why another package's plugin cannot be used."""
     package = package_name(plugin)
     return UsageError(
         f"the {plugin_kind(plugin.group)} {plugin.name!r} of the package {package} cannot be used: {why}",

@@ -1,4 +1,4 @@
-"""Publishing: the bill, the cost tables, the page, and last of all the run record."""
+"""Publish a run: the bill, the cost tables, the report page, and last the run record."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def publish(context: RunContext) -> Summary:
     """Write what a run leaves beside its parts.
 
     Returns:
-        What came of the run.
+        The run's summary.
 
     Raises:
         StorageError: when the disk or the journal fails.
@@ -54,7 +54,7 @@ async def publish(context: RunContext) -> Summary:
 
 
 async def publish_calls(context: RunContext) -> None:
-    """Write the attempts of every run that gained or settled some since a run last finished."""
+    """Write the attempts of every run with new or newly settled ones since a run last finished."""
     for run_id in await context.engine.run_in_thread(context.journal.attempts.find_runs_to_publish):
         rows = map(to_call_row, context.journal.attempts.stream_run(run_id))
         part = await context.engine.run_in_thread(write_part, context.out, "calls", run_id, rows, CALLS_SCHEMA)
@@ -62,7 +62,7 @@ async def publish_calls(context: RunContext) -> None:
 
 
 def summarize(context: RunContext) -> Summary:
-    """The run in numbers."""
+    """The summary of the run."""
     journal, counts, stats = context.journal, context.counts, context.call_context.stats
     run_costs, out_costs = journal.attempts.sum_costs(context.run_id), journal.attempts.sum_costs()
     groups = (*counts.replacement_failures.values(), *group_failures(journal))
@@ -110,7 +110,7 @@ def summarize(context: RunContext) -> Summary:
 
 
 def compute_endpoint_cost(context: RunContext) -> Decimal:
-    """What a dedicated endpoint's time came to so far in this run."""
+    """What the dedicated endpoint's time has cost so far in this run."""
     hourly = context.job.endpoint_hourly
     if hourly is None:
         return Decimal(0)
@@ -119,7 +119,7 @@ def compute_endpoint_cost(context: RunContext) -> Decimal:
 
 
 def group_failures(journal: Journal) -> tuple[FailureGroup, ...]:
-    """The items that are failed now, by kind, the most frequent first."""
+    """The failed items of OUT by kind, the most frequent first, each with an example."""
     counts = [(kind, n) for (state, kind), n in journal.outcomes.count_by_state().items() if state == "failed" and kind]
     groups = []
     for kind, number in sorted(counts, key=lambda pair: (-pair[1], pair[0])):
@@ -130,10 +130,10 @@ def group_failures(journal: Journal) -> tuple[FailureGroup, ...]:
 
 
 def rebuild_report(out: Path) -> Path:
-    """Build the page and the cost tables of an OUT again; the page's path.
+    """Build the report page and the cost tables of an OUT again; the page's path.
 
     Raises:
-        UsageError: when it is no OUT of ours.
+        UsageError: when no run has written there.
     """
     from mediamill.tasks.status import open_existing
 

@@ -1,4 +1,4 @@
-"""The quote: what a job would cost, from probing its items, before a cent is spent."""
+"""Quote a job: what it would cost, from probing its items, before anything is spent."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MAX_EXAMPLES = 3
 
 @dataclass(slots=True)
 class _QuoteTotals:
-    """The quote as it grows."""
+    """The sums of a quote while items are probed."""
 
     items: int = 0
     finished: int = 0
@@ -47,8 +47,8 @@ class _QuoteTotals:
 def quote(job: Job | ResolvedJob) -> Quote:
     """Probe every item that a run would do and price it.
 
-    Lengths come from the files' headers, so a file that lies about its length is quoted wrongly; what a
-    run pays is metered from what was decoded.
+    Lengths come from the files' headers, so a file with a wrong length in its header is quoted wrongly. What a run
+    pays is metered from the decoded media.
 
     Raises:
         UsageError: when the job, the key or the source is wrong.
@@ -61,7 +61,7 @@ async def _quote_job(job: Job | ResolvedJob) -> Quote:
 
     engine = Engine.shared()
     resolved = await engine.run_in_thread(resolve_job, job)
-    # What a capability keeps of the items it has seen is this quote's alone: the job may yet be run.
+    # A capability may keep state of the items it has seen. The job may yet be run, so the quote takes its own.
     resolved = replace(resolved, capability=capabilities.get(resolved.job.capability))
     capability, job = resolved.capability, resolved.job
     source = await engine.run_in_thread(open_source, job, capability.kinds, list_param_names(capability))
@@ -79,7 +79,7 @@ async def _quote_job(job: Job | ResolvedJob) -> Quote:
         if journal is not None:
             await engine.run_in_thread(journal.close)
     if not totals.items:
-        raise UsageError(f"{job.source}: nothing in it to do")
+        raise UsageError(f"{job.source}: has no items")
     return _to_quote(totals, resolved)
 
 
@@ -113,7 +113,7 @@ def _open_journal_or_none(out: Path) -> Journal | None:
 
 
 def _select_unfinished(journal: Journal | None, batch: Sequence[Item], totals: _QuoteTotals, job: Job) -> list[Item]:
-    """The items that a run would do: those the OUT has no final answer for."""
+    """The items that a run would do: those without a result for their present input."""
     totals.items += len(batch)
     if journal is None or job.no_cache or job.replace:
         return list(batch)
@@ -134,8 +134,8 @@ async def _estimate_item(
     except ItemError as error:
         totals.bad += 1
         if len(totals.examples) < _MAX_EXAMPLES:
-            named = item.source in error.message
-            totals.examples.append(error.message if named else f"{item.source}: {error.message}")
+            is_named = item.source in error.message
+            totals.examples.append(error.message if is_named else f"{item.source}: {error.message}")
         return None
 
 
@@ -156,9 +156,9 @@ def _add_estimate(totals: _QuoteTotals, estimate: Estimate, resolved: ResolvedJo
 
 
 def _describe_price_source(totals: _QuoteTotals, resolved: ResolvedJob) -> str | None:
-    """Where the prices come from; of several models each one's own."""
+    """The source of the prices; with several models, each one's."""
     models = list(totals.models) or [resolved.model]
-    sources = {one: resolved.pricing.source(one, resolved.capability.operation) for one in models}
+    sources = {model: resolved.pricing.source(model, resolved.capability.operation) for model in models}
     if models == [resolved.model]:
         return sources[resolved.model]
-    return "; ".join(f"{one} {source or 'at no known price'}" for one, source in sources.items())
+    return "; ".join(f"{model} {source or 'at no known price'}" for model, source in sources.items())

@@ -1,4 +1,4 @@
-"""A job, resolved: what is done, by whom and with what, found out once and before anything is opened or paid."""
+"""Resolve a job: look up once what it names, before anything is opened or paid."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedJob:
-    """A job with everything that it names, looked up. It serves one run or one quote: see ``capabilities.get``.
+    """A job and everything that it names. It serves one run or one quote: see ``capabilities.get``.
 
     Attributes:
         job: as it was given.
-        capability, provider, model: who does what.
-        params: the capability's own parameters, checked: an object of ``capability.params``.
+        capability, provider, model: what does what.
+        params: the capability's own parameters, validated: an object of ``capability.params``.
         schema: the capability's own columns for them.
-        pricing: what the provider's models cost.
+        pricing: the prices of the provider's models.
         out: OUT as an absolute path; it need not exist.
     """
 
@@ -46,15 +46,15 @@ class ResolvedJob:
 
     @property
     def is_local(self) -> bool:
-        """Whether the built-in provider does it, which costs nothing."""
+        """Whether the built-in provider does the job, which costs nothing."""
         return self.provider.name == "local"
 
 
 def resolve_job(job: Job | ResolvedJob) -> ResolvedJob:
-    """Look up what a job names, and find out what no run of it could start with.
+    """Look up what a job names, and refuse a job that no run could start with.
 
     Args:
-        job: one that is resolved already is given back as it is.
+        job: a resolved job is returned as it is.
 
     Raises:
         UsageError: when its capability, provider, key, model, parameters or OUT cannot be used.
@@ -92,7 +92,7 @@ def _load_own_schema(capability: Capability, params: Any, provider: Provider, mo
         schema = capability.schema(params, provider, model)
     except MediamillError:
         raise
-    except Exception as error:  # it is not our code: anything may be wrong with it
+    except Exception as error:  # another package's code may raise anything
         raise plugin_error(plugin, f"its columns: {type(error).__name__}: {error}".partition("\n")[0]) from error
     if not isinstance(schema, pa.Schema):
         raise plugin_error(plugin, "its columns are no pyarrow.Schema")

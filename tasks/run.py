@@ -1,11 +1,11 @@
-"""A run: opened, planned, its shards done, published, closed. The same steps inline and in the tasks of a flow run."""
+"""A run of a job: open, plan, do the shards, publish, close. The tasks of a flow run call the same steps."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as NotYet
+from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
@@ -28,19 +28,19 @@ _PROGRESS_INTERVAL_SECONDS = 0.25
 
 
 class RunEnded(MediamillError):
-    """The run a ticket belongs to does not go on in this process."""
+    """The run that a ticket belongs to is not open in this process."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunTicket:
-    """What a task needs to take part in a run. It holds no secret and can be pickled.
+    """What a Prefect task needs to take part in a run. It holds no secret and can be pickled.
 
     Args:
         out: OUT as an absolute path.
         journal: the shared journal's name; None for the one in OUT.
-        run_id: the run.
+        run_id: the run's id.
         token: the fencing token of OUT's lock, under which parts are committed.
-        job: what is done.
+        job: what the run does.
     """
 
     out: str
@@ -52,7 +52,7 @@ class RunTicket:
 
 @dataclass(frozen=True, slots=True)
 class ShardBatch:
-    """Some of a run's shards, in their order: what one task does; ``items`` are to be done in them."""
+    """Shards of a run that one task does, in their order; ``items`` is the number of their pending items."""
 
     shards: tuple[int, ...]
     items: int
@@ -60,7 +60,7 @@ class ShardBatch:
     @classmethod
     def from_work(cls, shards: Sequence[ShardWork]) -> ShardBatch:
         """The batch of these shards."""
-        return cls(tuple(one.shard for one in shards), sum(one.pending for one in shards))
+        return cls(tuple(shard.shard for shard in shards), sum(shard.pending for shard in shards))
 
 
 RunStep = Literal["plan", "publish"] | ShardBatch
@@ -69,8 +69,8 @@ RunStep = Literal["plan", "publish"] | ShardBatch
 class Run:
     """One run of a job on this process's engine, open for as long as its ``with`` block runs.
 
-    A step is started at most once: to start it again gives the same future, so that a task and whoever looks after
-    the run can both ask for it, from any thread.
+    A step is started at most once: starting it again returns the same future, so a task and the flow that monitors
+    the run can both start it, from any thread.
 
     Args:
         job: what to do.
@@ -94,7 +94,7 @@ class Run:
         self._steps_if_open: RunSteps | None = None
 
     def execute(self) -> Summary:
-        """Do the job and return what came of it.
+        """Do the job and return its summary.
 
         Raises:
             MediamillError: when the run could not start, or the disk or the journal failed.
@@ -118,29 +118,29 @@ class Run:
         return self
 
     def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
-        """Give OUT back; what is in flight in a run that broke has been paid for, so its replies are kept first."""
+        """Release OUT. A run that broke first stores the replies of its requests in flight: they are paid for."""
         steps = self._steps
         _OPEN_RUNS.pop(steps.context.run_id, None)
         steps.context.engine.submit(steps.close()).result()
 
     @property
     def ticket(self) -> RunTicket:
-        """What a task needs to take part."""
+        """What a Prefect task needs to take part in the run."""
         context = self._context
         return RunTicket(str(context.out), context.job.journal, context.run_id, context.lock.token, context.job)
 
     @property
     def max_open_shards(self) -> int:
-        """How many shards have to be open so that the pipeline is full."""
+        """How many shards are open at once, enough to fill the pipeline."""
         return self._steps.shards.max_open
 
     @property
     def is_stopping(self) -> bool:
-        """Whether nothing new is begun any more."""
+        """Whether the run is ending, so that no further shard begins."""
         return self._context.stop_switch.reason is not None
 
     def start_plan(self) -> Future[list[ShardWork]]:
-        """Find out what there is to do; the shards that have something to do.
+        """Plan the run; the future gives the shards with pending items.
 
         Raises:
             UsageError: through the future, when the source is empty or names the same item twice.
@@ -148,7 +148,7 @@ class Run:
         return self._start_once("plan", self._steps.plan)
 
     def start_shards(self, batch: ShardBatch) -> Future[ShardResult]:
-        """Do shards, in their order and beside those of other batches; what their items came to.
+        """Do a batch of shards, in their order and beside other batches; the future gives what their items came to.
 
         Raises:
             StorageError: through the future, when the disk or the journal fails.
@@ -156,35 +156,35 @@ class Run:
         return self._start_once(batch, lambda: self._steps.do_shards(batch.shards))
 
     def start_unfinished(self) -> Future[ShardResult]:
-        """Do what the journal says is still to be done of the plan, whatever became of the tasks that had it."""
+        """Do what is still pending by the journal, whatever became of the tasks that were to do it."""
         return self._context.engine.submit(self._steps.do_unfinished())
 
     def start_publish(self) -> Future[Summary]:
-        """Write the bill, the page and the run record; what came of the run."""
+        """Write the bill, the report page and the run record; the future gives the summary."""
         return self._start_once("publish", self._steps.publish)
 
     def has_begun(self, step: RunStep) -> bool:
-        """Whether somebody has started this step."""
+        """Whether this step has been started."""
         with self._lock:
             return step in self._started
 
     def wait(self, future: Future[T]) -> T:
-        """What a step gives, with progress reported until then."""
+        """Wait for a step's result and report progress meanwhile."""
         while True:
             try:
                 return future.result(timeout=_PROGRESS_INTERVAL_SECONDS)
-            except NotYet:
+            except FutureTimeout:
                 if future.done():
                     raise
                 self.report_progress()
 
     def report_progress(self) -> None:
-        """Tell how the run stands now."""
+        """Report the progress of the run so far."""
         if self._steps_if_open is not None and self._on_progress is not None:
             self._on_progress(self._context.progress())
 
     def stop(self, reason: str) -> None:
-        """Send nothing new, let what is in flight end, and leave OUT resumable. Safe in any thread or signal."""
+        """Send nothing new, let requests in flight end, leave OUT resumable. Safe in any thread or signal handler."""
         self._stop_reason = reason
         if self._steps_if_open is not None:
             self._context.stop_switch.trigger(RunCancelled(reason, hint="run the same command again to go on"))
@@ -217,19 +217,19 @@ _OPEN_RUNS: dict[str, Run] = {}
 
 
 def find_open_run(ticket: RunTicket) -> Run:
-    """The run a ticket belongs to.
+    """The open run that a ticket belongs to.
 
     Raises:
-        RunEnded: when it does not go on in this process.
+        RunEnded: when it is not open in this process.
     """
     run = _OPEN_RUNS.get(ticket.run_id)
     if run is None or run.ticket.token != ticket.token:
-        raise RunEnded(f"run {ticket.run_id} does not go on in this process")
+        raise RunEnded(f"run {ticket.run_id} is not open in this process")
     return run
 
 
 def plan_shards(ticket: RunTicket) -> list[ShardWork]:
-    """The shards of a run that have something to do; see :meth:`Run.start_plan`."""
+    """Plan a run and return its shards with pending items; see :meth:`Run.start_plan`."""
     return find_open_run(ticket).start_plan().result()
 
 

@@ -1,4 +1,4 @@
-"""A job run from Python, without the command line and without Prefect."""
+"""Run a job from Python, without the command line and without Prefect."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mediamill.tasks.summary import Progress, Summary
 
 
 def run(capability: str, source: str | Path, **options: Any) -> Summary:
-    """Do one capability to every item of a source, in this process; nobody is asked before a paid provider is used.
+    """Do one capability to every item of a source, in this process. A paid provider is used without confirmation.
 
     Args:
         capability: what is done, e.g. ``transcribe``.
@@ -23,7 +23,7 @@ def run(capability: str, source: str | Path, **options: Any) -> Summary:
             ``provider``, ``model``, ``out`` and ``budget`` in US dollars, and the capability's own parameters.
 
     Returns:
-        What came of it; ``summary.exit_code`` is the command line's.
+        The run's summary; ``summary.exit_code`` is the command line's.
 
     Raises:
         UsageError: when an option, the key or the source is wrong.
@@ -46,7 +46,7 @@ def run_job(
         on_progress: called about four times a second, in this thread.
 
     Returns:
-        What came of it.
+        The run's summary.
 
     Raises:
         UsageError: when the job, the key or the source is wrong.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _STOP_CHECK_SECONDS = 0.25
 _DRAIN_SECONDS = 25.0
-"""Seconds in-flight requests get after a stop; with publishing it stays under the promised 30."""
+"""Time that requests in flight get after a stop; together with publishing this stays under the promised 30 s."""
 
 
 class RunCancelled(RunStopped):
@@ -31,18 +31,18 @@ class RunCancelled(RunStopped):
 
 
 class RunTimedOut(RunStopped):
-    """The run's own deadline passed."""
+    """The run's deadline passed."""
 
     kind = "run_deadline"
 
 
 class RunSteps:
-    """What a run does once it holds its OUT.
+    """The steps of a run that holds its OUT.
 
     Args:
         context: the run.
-        source: where its items come from; None in a retry.
-        retry: what a retry does again.
+        source: the source of its items; None in a retry.
+        retry: which items a retry does again.
     """
 
     def __init__(self, context: RunContext, source: Source | None, retry: Retry | None) -> None:
@@ -56,7 +56,7 @@ class RunSteps:
         self._drain_task: asyncio.Task[None] | None = None
 
     async def plan(self) -> list[ShardWork]:
-        """Find out what there is to do; the shards that have something to do."""
+        """Plan the run and return the shards with pending items."""
         context, source = self.context, self._source
         work = await (plan_retry(context, self._retry) if source is None else plan_source(context, source))
         self._planned_shards = frozenset(one.shard for one in work)
@@ -64,13 +64,13 @@ class RunSteps:
         return work
 
     async def do_shards(self, shards: Sequence[int]) -> ShardResult:
-        """Do these shards; what their items came to."""
+        """Do these shards and return what their items came to."""
         if self._drain_task is None:
             self._drain_task = asyncio.create_task(_drain_once_stopped(self.context))
         return await self.shards.run(shards)
 
     async def do_unfinished(self) -> ShardResult:
-        """Do what the journal says is still to be done of the plan."""
+        """Do the planned shards that are still pending by the journal."""
         if self.context.stop_switch.reason is not None:
             return ShardResult()
         unfinished = [
@@ -81,7 +81,7 @@ class RunSteps:
         return await self.do_shards(unfinished)
 
     async def publish(self) -> Summary:
-        """Write the bill, the page and the run record; what came of the run."""
+        """Write the bill, the report page and the run record; return the summary."""
         await self._cancel_timers()
         self.context.phase = "publish"
         summary = await publish(self.context)
@@ -89,7 +89,7 @@ class RunSteps:
         return summary
 
     async def close(self) -> None:
-        """Give OUT back; what is in flight in a run that broke has been paid for, so its replies are kept first."""
+        """Release OUT. A run that broke first stores the replies of its requests in flight: they are paid for."""
         context = self.context
         try:
             if not self._published:
@@ -110,14 +110,14 @@ class RunSteps:
 
 
 async def _drain_once_stopped(context: RunContext) -> None:
-    """Once stopped, give what is in flight its time, then cut it off."""
+    """Once the run is stopped, give requests in flight their time, then cut them off."""
     while context.stop_switch.reason is None:
         await asyncio.sleep(_STOP_CHECK_SECONDS)
     await context.caller.drain(_DRAIN_SECONDS)
 
 
 def _start_deadline_timer(context: RunContext) -> asyncio.TimerHandle | None:
-    """Stop the run when its deadline passes, or when what is left of its budget has paid an endpoint's time."""
+    """Stop the run when its deadline passes, or when the endpoint's time has used up what was left of the budget."""
     seconds = context.job.run_deadline
     reason: RunStopped = RunTimedOut(
         f"the run deadline of {seconds or 0:g} s passed", hint="run the same command again to go on"
@@ -132,9 +132,11 @@ def _start_deadline_timer(context: RunContext) -> asyncio.TimerHandle | None:
 
 
 def _paid_endpoint_seconds(context: RunContext) -> float | None:
-    """How long what is left of the budget pays a dedicated endpoint; None without one, or without a budget."""
+    """Seconds of a dedicated endpoint that the rest of the budget pays for; None without an endpoint or a budget."""
     hourly, budget = context.job.endpoint_hourly, context.job.budget
     if not hourly or budget is None:
         return None
-    spent = sum((Decimal(told["endpoint_usd"]) for _, told in context.journal.runs.load_endpoint_runs()), Decimal(0))
+    spent = sum(
+        (Decimal(summary["endpoint_usd"]) for _, summary in context.journal.runs.load_endpoint_runs()), Decimal(0)
+    )
     return max(float((budget - spent) / hourly * 3600), 0.0)

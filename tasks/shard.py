@@ -1,4 +1,4 @@
-"""A shard: its pending items through the capability, side by side, then one Parquet part."""
+"""Do a shard: run the capability on its pending items, side by side, then write its Parquet parts."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from mediamill.tasks.sinks.results import CompletedItem, sum_costs, to_result_ro
 log = logging.getLogger("mediamill")
 
 _LOST_FILE_HINT = (
-    "mediamill retry OUT --promote fetches the full version of a preview; --only lost with the --model, --provider or "
-    "--set it was made with, any other; both free"
+    "mediamill retry OUT --promote fetches the full version of a preview; for any other file give --only lost the "
+    "--model, --provider or --set that it came from; both are free"
 )
 
 
 _EXTRA_OPEN_SHARDS = 2
-"""Shards open beside the ones that fill the pipeline, so that a slow tail never empties it."""
+"""Shards open beyond those that fill the pipeline, so that a slow last item never empties it."""
 
 
 @dataclass(slots=True)
 class ShardResult:
-    """What the pending items of shards came to in this run; ``left`` are those a stop kept from being done."""
+    """What the pending items of shards came to in this run; a stop leaves ``left`` of them undone."""
 
     done: int = 0
     failed: int = 0
@@ -44,9 +44,9 @@ class ShardResult:
 
 
 class OpenShards:
-    """The shards of one run that are being done: in the order they are asked for, several at once.
+    """The open shards of one run: several at once, begun in the order of the calls.
 
-    All of it happens on the engine's loop. The first error that is not an item's ends every open shard.
+    Everything happens on the engine's loop. The first error that is not an item's ends every open shard.
     """
 
     def __init__(self, context: RunContext) -> None:
@@ -57,9 +57,9 @@ class OpenShards:
         self._error: BaseException | None = None
 
     async def run(self, shards: Sequence[int]) -> ShardResult:
-        """Do what is pending in these shards; one that is open already is waited for, not begun twice.
+        """Do the pending items of these shards. A shard that is open already is waited for, not begun twice.
 
-        A stop keeps shards that have not begun from beginning.
+        After a stop no further shard begins.
 
         Raises:
             StorageError: when the disk or the journal fails.
@@ -79,13 +79,13 @@ class OpenShards:
             task.add_done_callback(add_result)
         while running:
             await asyncio.wait(running)
-            await asyncio.sleep(0)  # the callbacks of one that had ended before
+            await asyncio.sleep(0)  # let the callbacks run of a task that had ended before
         if self._error is not None:
             raise self._error
         return total
 
     async def cancel_all(self) -> None:
-        """Cut off every shard that is open; what is on the wire goes on, its reply is kept."""
+        """Cancel every open shard. Requests in flight go on, and their replies are kept."""
         for task in (tasks := list(self._open.values())):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -110,13 +110,13 @@ class OpenShards:
             if self._error is None or (
                 isinstance(error, MediamillError) and not isinstance(self._error, MediamillError)
             ):
-                self._error = error  # ours before others, whatever else broke in its wake
+                self._error = error  # an error of ours wins over the others that followed from it
             for other in self._open.values():
                 other.cancel()
 
 
 def _choose_cause(error: BaseException) -> BaseException:
-    """The one error to tell of several: ours before others."""
+    """The error to report of a group: the first of ours, else the first."""
     flat: list[BaseException] = []
     pending = [error]
     while pending:
@@ -129,7 +129,7 @@ def _choose_cause(error: BaseException) -> BaseException:
 
 
 async def run_shard(context: RunContext, shard: int) -> ShardResult:
-    """Do what is pending in one shard and publish its parts.
+    """Do the pending items of one shard and publish its parts.
 
     Raises:
         StorageError: when the disk or the journal fails.
@@ -149,7 +149,7 @@ async def run_shard(context: RunContext, shard: int) -> ShardResult:
 
 
 async def _publish_parts(context: RunContext, shard: int) -> None:
-    """Write the shard's parts from the journal and make them count, results before failures."""
+    """Write the shard's parts from the journal and commit them, results before failures."""
     rows, name, out = context.journal.outcomes, f"{shard:06d}", context.out
     thread = context.engine.run_in_thread
     parts = [
@@ -187,12 +187,12 @@ async def _run_item(context: RunContext, shard: int, item: Item, result: ShardRe
 
 
 async def _run_capability(context: RunContext, item: Item) -> Outcome:
-    """Exactly one Result or Failure, whatever happens to the item."""
+    """Run the capability on an item: exactly one Result or Failure, whatever happens."""
     answers: list[Answer] = []
 
     async def call(ask: Ask) -> Answer:
         answer = await context.caller(ask, journal_only=item.lost_request_key is not None)
-        answers.append(replace(answer, data=None))  # what it cost is told at the end; its data may be large
+        answers.append(replace(answer, data=None))  # only the cost is needed later, and the data may be large
         return answer
 
     try:
@@ -203,18 +203,18 @@ async def _run_capability(context: RunContext, item: Item) -> Outcome:
         if item.lost_request_key is not None and item.lost_request_key not in {
             answer.request_key for answer in answers
         }:
-            raise BadInput("what is asked for is something else", kind="lost")
+            raise BadInput("its request is another one now", kind="lost")
         if undeclared := [name for name in columns if context.schema.get_field_index(name) < 0]:
             raise ItemError(
-                f"{item.source}: {context.capability.name} gave columns it does not declare: {undeclared}",
+                f"{item.source}: {context.capability.name} returned columns it does not declare: {undeclared}",
                 kind="internal",
                 transient=True,
-                hint="what was paid is kept; run again once it is mended",
+                hint="what was paid is kept; run again once the capability is fixed",
             )
         return Result(item.item_id, to_result_row(_to_completed(context, item, answers), columns))
     except ItemError as error:
         if error.kind == LOST_FILE:
-            error.message = f"{item.source}: its file is lost, and it was made otherwise: {error.message}"
+            error.message = f"{item.source}: its file is lost, and it came from another request: {error.message}"
             error.hint = _LOST_FILE_HINT
         return _to_failure(item, error, answers)
     except (MediamillError, asyncio.CancelledError):
@@ -226,7 +226,7 @@ async def _run_capability(context: RunContext, item: Item) -> Outcome:
 
 
 def _to_row(context: RunContext, item: Item, outcome: Outcome) -> Mapping[str, Any]:
-    """The row the part will hold."""
+    """The row that the part will hold for an outcome."""
     if isinstance(outcome, Result):
         return outcome.columns
     return to_failure_row(FailedItem(item, context.run_id, outcome))

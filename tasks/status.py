@@ -1,4 +1,4 @@
-"""How an OUT stands, read without disturbing a run that may be working on it."""
+"""The status of an OUT, read without disturbing a run that may be working on it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from mediamill.tasks.summary import Status
 
 
 def open_existing(out: Path) -> Journal:
-    """The journal of an OUT that a run has made.
+    """Open the journal of an OUT that a run has written.
 
     Raises:
-        UsageError: when there is none.
+        UsageError: when no run has written there.
     """
     out = out.expanduser().absolute()
     if not (out / ".journal" / "out_id").exists():
@@ -35,7 +35,7 @@ def open_existing(out: Path) -> Journal:
 
 
 def load_bound_job(out: Path) -> Job:
-    """The job an OUT was last run with, writing to the same OUT.
+    """The job that OUT was last run with, writing to the same OUT.
 
     Raises:
         UsageError: when no run has written there.
@@ -49,7 +49,7 @@ def load_bound_job(out: Path) -> Job:
 
 
 def read_status(out: Path) -> Status:
-    """What is done, failed and spent.
+    """The status of an OUT: what is done, failed and spent.
 
     Raises:
         UsageError: when no run has written there.
@@ -89,7 +89,7 @@ def read_status(out: Path) -> Status:
 
 
 def count_previews(out: Path) -> int:
-    """How many previews of an OUT still have their file.
+    """Count the previews of an OUT whose file still exists.
 
     Raises:
         UsageError: when no run has written there.
@@ -103,7 +103,7 @@ def count_previews(out: Path) -> int:
 
 
 def count_flagged_results(out: Path) -> int:
-    """How many results of an OUT carry flags.
+    """Count the results of an OUT that have flags.
 
     Raises:
         UsageError: when no run has written there.

@@ -1,4 +1,4 @@
-"""What a run, a quote and a status tell: plain values for a terminal, for JSON and for Prefect."""
+"""The summaries of a run, a quote and a status: plain values for the terminal, for JSON and for Prefect."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ State = Literal["done", "failures", "stopped", "cancelled", "nothing"]
 
 
 class _JsonSummary:
-    """Gives a frozen dataclass as JSON-ready values; money stays exact as text."""
+    """A frozen dataclass that can be written as JSON; money stays exact, as text."""
 
     __slots__ = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values; decimals as text."""
+        """The fields as JSON values; decimals as text."""
         values: dict[str, Any] = _to_json(asdict(self))  # type: ignore[call-overload]
         return values
 
@@ -35,7 +35,7 @@ def _to_json(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Progress(_JsonSummary):
-    """A moment of a run. ``rate`` is items a second; ``eta_s`` None while nobody can tell; ``running`` counts jobs."""
+    """The progress of a run: ``rate`` in items a second; ``eta_s`` None while unknown; ``running`` remote jobs."""
 
     phase: str
     total: int
@@ -56,7 +56,7 @@ class Progress(_JsonSummary):
 class FailureGroup(_JsonSummary):
     """The failures of one kind, with one of them as an example.
 
-    ``stands`` are attempts to replace results, which stay as they were.
+    ``stands``: these are attempts to replace results, and the results stay as they were.
     """
 
     kind: str
@@ -68,7 +68,7 @@ class FailureGroup(_JsonSummary):
 
     @property
     def example(self) -> str:
-        """The message, behind the item's id where it does not begin with its name."""
+        """The message, with the item's id in front where the message does not begin with it."""
         head, colon, _ = self.message.partition(": ")
         named = colon and re.search(rf"(?<!\w){re.escape(self.item_id)}(?!\w)", head)
         return self.message if named else f"{self.item_id}: {self.message}"
@@ -76,13 +76,13 @@ class FailureGroup(_JsonSummary):
 
 @dataclass(frozen=True, slots=True)
 class Summary(_JsonSummary):
-    """What came of a run.
+    """The summary of a run.
 
-    ``total``, ``done`` and ``failed`` count this run's items, ``skipped`` those that needed nothing, and
-    ``left`` those it did not get to; ``flags`` counts its results by flag, the most frequent first. ``cost_usd``
-    is this run's known cost of requests, ``endpoint_usd`` that of a dedicated endpoint's time, ``unknown_max_usd``
-    the most that attempts without an answer may add, and ``unstated`` requests have no known price, those included that
-    an earlier run sent and this one found the end of; ``out_cost_usd`` is what the OUT's requests cost in all its runs.
+    ``total``, ``done`` and ``failed`` count this run's items, ``skipped`` those that needed nothing, and ``left`` those
+    it did not reach; ``flags`` counts its results by flag, the most frequent first. ``cost_usd`` is the known cost of
+    this run's requests, ``endpoint_usd`` that of a dedicated endpoint's time, ``unknown_max_usd`` the maximum that
+    attempts without an answer may add. ``unstated`` requests have no known price, including those that an earlier run
+    sent and this run settled. ``out_cost_usd`` is the known cost of OUT's requests in all its runs.
     """
 
     run_id: str
@@ -118,7 +118,7 @@ class Summary(_JsonSummary):
 
 @dataclass(frozen=True, slots=True)
 class Quote(_JsonSummary):
-    """What a job would cost. Bounds are None when a price or a length is not known."""
+    """What a job would cost. ``low_usd`` and ``high_usd`` are None when a price or a length is not known."""
 
     capability: str
     provider: str
@@ -140,10 +140,10 @@ class Quote(_JsonSummary):
 
 @dataclass(frozen=True, slots=True)
 class Status(_JsonSummary):
-    """How an OUT stands now.
+    """The status of an OUT.
 
-    ``spent_usd`` is the known cost of its requests. Of the ``unknowns``, whose cost is not settled, ``unstated`` have
-    no known price, so that nobody can say what they come to at the most; the others' ceilings are ``unknown_max_usd``.
+    ``spent_usd`` is the known cost of its requests. ``unknowns`` are requests whose cost is not settled. Of these,
+    ``unstated`` have no known price, so their maximum is unknown too; the others cost at most ``unknown_max_usd``.
     """
 
     out: str

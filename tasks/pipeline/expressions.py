@@ -1,4 +1,4 @@
-"""Expressions over a row's columns: Python's own operators, a few functions, nothing that reaches further."""
+"""Expressions over a row's columns: Python's operators and a few functions, without access to anything else."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ _EVALUATION_ERRORS = (TypeError, ValueError, ArithmeticError, LookupError, Attri
 class Expression:
     """An expression such as ``language != 'en' and audio_seconds > 5``.
 
-    Columns are names; what a row has not is ``None``. Functions: len, lower, upper, str, int, float, abs, min, max,
-    round, sum, any, all, contains, matches (a regular expression), words, similarity (0 to 1, of two texts).
+    Names are columns; a column that a row does not have is ``None``. Functions: len, lower, upper, str, int, float,
+    abs, min, max, round, sum, any, all, contains, matches (a regular expression), words, similarity (0 to 1, of two
+    texts).
 
     Raises:
-        ValueError: when it cannot be read.
+        ValueError: when the text is not an expression.
     """
 
     def __init__(self, text: str) -> None:
@@ -37,16 +38,16 @@ class Expression:
 
     @property
     def column_names(self) -> set[str]:
-        """The columns it looks at; not what a comprehension calls its members."""
+        """The columns it uses, without the variables of its comprehensions."""
         nodes = [node for node in ast.walk(self._parsed) if isinstance(node, ast.Name)]
         bound_names = {node.id for node in nodes if isinstance(node.ctx, ast.Store)}
         return {node.id for node in nodes} - bound_names - set(_FUNCTIONS)
 
     def is_true_for(self, row: Mapping[str, Any], source: str = "") -> bool:
-        """Whether it holds for a row.
+        """Whether the expression is true for a row.
 
         Raises:
-            BadInput: when it cannot be worked out for this one.
+            BadInput: when it cannot be evaluated for this row.
         """
         from simpleeval import InvalidExpression
 
@@ -55,11 +56,11 @@ class Expression:
             return bool(self._evaluator.eval(self.text, self._parsed))
         except (InvalidExpression, *_EVALUATION_ERRORS) as error:
             why = next(iter(str(error).splitlines()), type(error).__name__)
-            raise BadInput(f"{source}: {self.text!r} cannot be worked out: {why}", kind="bad_expression") from None
+            raise BadInput(f"{source}: {self.text!r} cannot be evaluated: {why}", kind="bad_expression") from None
 
 
 class _ColumnValues(dict[str, Any]):
-    """Columns, with None for what is not there."""
+    """The columns of a row, and None for any other name but a function's."""
 
     def __missing__(self, name: str) -> Any:
         if name in _FUNCTIONS:
@@ -68,7 +69,7 @@ class _ColumnValues(dict[str, Any]):
 
 
 def _similarity(one: Any, other: Any) -> float:
-    """How alike two texts are: 1 when equal but for case and spacing, 0 with nothing in common; by words."""
+    """Similarity of two texts by words: 1 when they differ in case and spacing only, 0 without a common word."""
     a, b = _split_words(one), _split_words(other)
     if not a and not b:
         return 1.0

@@ -1,4 +1,4 @@
-"""What a chain would cost: step by step, as far as it can be told before the steps before it have run."""
+"""Quote a chain: what it would cost, step by step, as far as that is known before it has run."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from mediamill.tasks.summary import Quote
 
 @dataclass(slots=True)
 class ChainQuote:
-    """Quotes by task and repeat, and those of which nothing can be told yet, each with the reason.
+    """The quotes of a chain by task and repeat.
 
-    ``perhaps`` names those that may find no row to do: repeats of ``until``, and tasks behind a choice of rows.
+    ``unknown`` holds those that cannot be quoted yet, with the reason. ``perhaps`` names those that may find no rows:
+    repeats of ``until``, and tasks after a step that selects rows.
     """
 
     known: dict[str, Quote] = field(default_factory=dict)
@@ -26,21 +27,21 @@ class ChainQuote:
 
     @property
     def low_usd(self) -> Decimal:
-        """The least that the known tasks cost; those without a price, and those of ``perhaps``, add nothing."""
-        lows = (one.low_usd for name, one in self.known.items() if name not in self.perhaps)
+        """The minimum that the known tasks cost; those without a price and those of ``perhaps`` add nothing."""
+        lows = (quoted.low_usd for name, quoted in self.known.items() if name not in self.perhaps)
         return sum((low or Decimal(0) for low in lows), Decimal(0))
 
     @property
     def high_usd(self) -> Decimal | None:
-        """The most that all tasks cost; None while one of them is not known or has no price."""
-        highs = [one.high_usd for one in self.known.values()]
+        """The maximum that all tasks cost; None while one of them is unknown or has no price."""
+        highs = [quoted.high_usd for quoted in self.known.values()]
         if self.unknown or None in highs:
             return None
-        return sum((one for one in highs if one is not None), Decimal(0))
+        return sum((high for high in highs if high is not None), Decimal(0))
 
 
 def quote_chain(chain: Chain) -> ChainQuote:
-    """Quote every task: the first from the source; later ones from what the steps before them left.
+    """Quote every task: the first from the source, later ones from the manifests that an earlier run left.
 
     A later step that works on the source's own media is quoted as if every item reached it, a repeat as if every row
     were done again.
@@ -66,10 +67,10 @@ def quote_chain(chain: Chain) -> ChainQuote:
 
 
 def _quote_task(chain: Chain, name: str, task: Task, folders: list[Path], result: ChainQuote, *, first: bool) -> None:
-    """Quote a task whose OUT is the first of ``places``, with the first manifest that an earlier run left in them."""
-    manifest = next((made for made in map(_manifest_path, folders) if made.exists()), None)
+    """Quote a task whose OUT is the first of ``folders``, with the first manifest that an earlier run left in them."""
+    manifest = next((path for path in map(_manifest_path, folders) if path.exists()), None)
     if manifest is None and not first and ({"path", "text"} & set(task.of) or not takes_files(task)):
-        result.unknown[name] = "it depends on what the steps before it answer"
+        result.unknown[name] = "it depends on the results of the steps before it"
         return
     try:
         result.known[name] = quote(build_task_job(chain, task, folders[0], manifest))

@@ -1,4 +1,4 @@
-"""What came of a chain and of each of its steps."""
+"""The results of a chain and of each of its steps."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 from mediamill.tasks.summary import Summary
 
 _MAX_RECORDED_PROBLEMS = 20
-"""Problems of a step that are recorded."""
+"""Maximum problems of a step that are recorded."""
 
 
 @dataclass(slots=True)
 class StepResult:
-    """What came of one step: rows that came in, ``passed`` it by, went out, and what its runs told.
+    """The result of one step: rows in, rows that ``passed`` it unchanged, rows out, and the summaries of its runs.
 
-    Rows whose expression could not be worked out go no further; ``problems`` says why.
+    Rows whose expression could not be evaluated are dropped; ``problems`` says why.
     """
 
     name: str
@@ -30,10 +30,10 @@ class StepResult:
 
 @dataclass(slots=True)
 class ChainResult:
-    """What came of a chain. ``exit_code`` is that of the step it ended in, or 3 where items failed on the way.
+    """The result of a chain. ``exit_code`` is that of the step it ended in, or 3 where items failed on the way.
 
-    Money is that of all the steps' runs: ``spent_usd`` for sure, ``unknown_max_usd`` more at the most, and ``unstated``
-    requests that have no known price.
+    The costs are those of all runs of all steps: ``spent_usd`` is known, ``unknown_max_usd`` the maximum that may be
+    added, and ``unstated`` requests have no known price.
     """
 
     out: Path
@@ -46,7 +46,7 @@ class ChainResult:
     message: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values; money as text."""
+        """The result as JSON values; money as text."""
         return {
             "out": str(self.out),
             "exit_code": self.exit_code,

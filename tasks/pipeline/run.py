@@ -1,4 +1,4 @@
-"""A chain, told once: each step a run, given a way to do one."""
+"""Run a chain: each step is a run of a job."""
 
 from __future__ import annotations
 
@@ -34,38 +34,37 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 RunStepJob = Callable[[str, Job], Summary]
-"""Does one step's job: its name and the job."""
+"""Runs the job of a step, given the step's name and the job."""
 
 RECORD_FILE = "chain.json"
 _FINISHED_EXIT_CODES = (0, 3)
 
 
 class ChainRun:
-    """One pass over a chain's steps. Running it again goes on where it stopped: what is done costs nothing.
+    """One run of a chain's steps. Running it again goes on where it stopped: what is done costs nothing.
 
     Args:
-        chain: what to do.
-        do: does one step's job and tells what came of it.
+        chain: the chain to run.
+        run_step_job: runs a step's job and returns its summary.
     """
 
-    def __init__(self, chain: Chain, do: RunStepJob) -> None:
+    def __init__(self, chain: Chain, run_step_job: RunStepJob) -> None:
         self._chain = chain
-        self._run_step_job = do
+        self._run_step_job = run_step_job
         self._out = chain.out_path
         self._result = ChainResult(self._out)
         self._last_step: str | None = None
         self._has_all_columns = True
 
     def execute(self) -> ChainResult:
-        """Do every step.
+        """Run every step.
 
         Raises:
             MediamillError: when a step could not start, or the disk or a journal failed.
         """
         for _, _, task in self._chain.tasks():
-            resolve_job(
-                build_task_job(self._chain, task, self._out, None)
-            )  # a missing key is told before anything is paid
+            # Refuse a missing key or a wrong option before anything is paid.
+            resolve_job(build_task_job(self._chain, task, self._out, None))
         table: pa.Table | None = None
         for number, step in enumerate(self._chain.steps, 1):
             step_result = StepResult(step.name)
@@ -85,7 +84,7 @@ class ChainRun:
         return self._result
 
     def _run_step(self, number: int, step: Step, table: pa.Table | None, step_result: StepResult) -> pa.Table | None:
-        """The table after a step; None when the chain ends here."""
+        """Run a step: the table after it; None when the chain ends here."""
         folder = self._out / "steps" / f"{number:02d}-{step.name}"
         skipped = None
         if table is not None:
@@ -129,9 +128,9 @@ class ChainRun:
     def _check_columns(
         self, step: Step, field: str, expression: str | None, table: pa.Table, last_step: str | None
     ) -> None:
-        """Refuse an expression over a column that is nowhere: it would choose nothing without a word.
+        """Refuse an expression with an unknown column: it would silently select no rows.
 
-        A task that has no result yet has no columns either, so then nothing can be said.
+        A task without results has no columns either, so then the expression cannot be checked.
 
         Raises:
             NoSuchOption: with the nearest column there is.
@@ -145,7 +144,7 @@ class ChainRun:
             )
 
     def _repeat_step(self, folder: Path, step: Step, table: pa.Table, step_result: StepResult) -> pa.Table | None:
-        """The step done again, as each repeat changes it, for the rows that are not yet as they should be."""
+        """Repeat a step with each repeat's changes, for the rows that its ``until`` does not hold for yet."""
         import pyarrow as pa
 
         assert step.task is not None
@@ -197,13 +196,13 @@ class ChainRun:
         return job if self._chain.budget is None else job.model_copy(update={"budget": self._remaining_budget(folder)})
 
     def _remaining_budget(self, folder: Path) -> Decimal:
-        """What this step may have cost in all its runs: the chain's budget without what the others came to."""
+        """The budget of this step's OUT: the chain's budget without what the other steps may have cost."""
         assert self._chain.budget is not None
         others = sum((cost for out, cost in self._max_costs().items() if out != folder), Decimal(0))
         return max(self._chain.budget - others, Decimal(0))
 
     def _max_costs(self) -> dict[Path, Decimal]:
-        """The most each step's runs can have cost."""
+        """The maximum that the runs of each step can have cost; adds the unknown costs to the result."""
         costs: dict[Path, Decimal] = {}
         for folder in find_step_folders(self._out):
             journal = open_existing(folder)
@@ -229,7 +228,7 @@ def find_step_folders(out: Path) -> list[Path]:
 
 
 def build_task_job(chain: Chain, task: Task, folder: Path, manifest: Path | None) -> Job:
-    """A task as a job of its own, on the chain's source or on the manifest that the steps before it left."""
+    """The job of a task, on the chain's source or on the manifest from the steps before it."""
     fields = {**task.job_fields(), "out": str(folder), "allow_hosts": chain.allow_hosts}
     if manifest is None:
         fields["columns"] = chain.columns.model_dump(exclude_defaults=True)
@@ -244,7 +243,7 @@ def build_task_job(chain: Chain, task: Task, folder: Path, manifest: Path | None
 
 
 def takes_files(task: Task) -> bool:
-    """True when the task works on files; False when the rows are its input and there is nothing to be fetched."""
+    """True when the task works on files; False when its input is the rows themselves."""
     from mediamill.tasks import capabilities
     from mediamill.tasks.sources.columns import needs_files
 
@@ -259,7 +258,7 @@ def _mask_of_items(table: pa.Table, results: pa.Table) -> pa.Array:
 
 
 def _merge_in_order(done: pa.Table, skipped: pa.Table, before: pa.Table | None) -> pa.Table:
-    """Rows that a step did and rows that passed it by, those with nulls where it has columns, as they stood before."""
+    """The rows that a step did and those it skipped, in their earlier order; its columns are null in skipped rows."""
     import pyarrow as pa
 
     merged = pa.concat_tables([done, skipped], promote_options="default")

@@ -1,4 +1,4 @@
-"""Chain: the validated description of steps, from YAML or Python."""
+"""Chain: the validated description of steps that follow one another, from YAML or Python."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mediamill.tasks.errors import NoSuchOption, UsageError
-from mediamill.tasks.job import Columns, Job, Schedule, make_job
+from mediamill.tasks.job import Columns, Job, Schedule, get_first_error, make_job
 from mediamill.tasks.pipeline.expressions import Expression
 from mediamill.tasks.renamed_options import JOB_OPTIONS, RenamedFields, get_renamed_params, override
 
@@ -27,7 +27,7 @@ class _StrictSpec(BaseModel):
 
 
 class Task(_StrictSpec, RenamedFields):
-    """What one step asks of whom: a job without source, OUT and budget, which the chain gives it."""
+    """What one step does, and with which provider: a job without source, OUT and budget, which the chain sets."""
 
     renamed: ClassVar[Mapping[str, str]] = JOB_OPTIONS
 
@@ -47,12 +47,12 @@ class Task(_StrictSpec, RenamedFields):
     subtitles: list[str] | str | None = Field(None, description="files beside the Parquet: srt, vtt, txt, json")
 
     def job_fields(self) -> dict[str, Any]:
-        """The job's fields that the task sets."""
+        """The fields of a job that the task sets."""
         fields = {name: getattr(self, name) for name in _JOB_FIELDS if getattr(self, name) is not None}
         return {"capability": self.capability, "params": self.params, **fields}
 
     def template_columns(self) -> set[str]:
-        """Names that the templates among its parameters use, whatever the capability calls them."""
+        """The columns that the templates among its parameters use."""
         from jinja2 import Environment, TemplateSyntaxError, meta
 
         found: set[str] = set()
@@ -65,10 +65,10 @@ class Task(_StrictSpec, RenamedFields):
         return found
 
     def with_changes(self, change: dict[str, Any]) -> Task:
-        """The task as a repeat changes it; parameters one by one, as long as the capability stays.
+        """The task with a repeat's changes; parameters are changed one by one, unless the capability changes.
 
         Raises:
-            ValidationError: when it changes what a task has not.
+            ValidationError: when it changes a field that a task does not have.
         """
         fields = override(self.model_dump(exclude_defaults=True), change, JOB_OPTIONS)
         params = change.get("params")
@@ -78,9 +78,9 @@ class Task(_StrictSpec, RenamedFields):
 
 
 class Step(_StrictSpec):
-    """One step: a task for each row, several side by side, or only a choice of rows.
+    """One step: a task for each row, several tasks in parallel, or only a selection of rows.
 
-    Its columns are plain names to the step after it, and ``NAME_column`` to all later ones and in the results.
+    The next step knows its columns by their plain names, later steps and the results as ``NAME_column``.
     """
 
     name: str = Field(description="short name; its columns are called after it")
@@ -114,7 +114,7 @@ class Step(_StrictSpec):
         if not self.task and not self.parallel and not self.keep:
             raise ValueError("a step has a task, several in parallel, or rows to keep")
         if (self.until is None) != (not self.again):
-            raise ValueError("until and again go together: what holds at the end, and what each repeat changes")
+            raise ValueError("until and again go together: the condition to reach, and what each repeat changes")
         if self.until and not self.task:
             raise ValueError("until repeats one task")
         for name in self.parallel:
@@ -122,7 +122,7 @@ class Step(_StrictSpec):
         return self
 
     def branches(self) -> dict[str, Task]:
-        """The tasks by the name their columns get."""
+        """The tasks by the name that their columns begin with."""
         return {self.name: self.task} if self.task else dict(self.parallel)
 
 
@@ -178,9 +178,9 @@ def is_chain(data: Any) -> bool:
 
 
 def load_yaml_or_none(path: Path) -> Any:
-    """What a YAML file holds; None when it cannot be read, which is told when it is read as a job.
+    """The contents of a YAML file, to tell chains from jobs; None when it cannot be read.
 
-    Used to tell chains from jobs.
+    :func:`~mediamill.tasks.job.load_job` then reports the error.
     """
     import yaml
 
@@ -194,20 +194,20 @@ def make_chain(data: dict[str, Any], where: str = "", **overrides: Any) -> Chain
     """A Chain from plain values; ``overrides`` that are not None win.
 
     Raises:
-        UsageError: naming what is wrong and where.
+        UsageError: naming the option, the step and the error.
     """
     fields = {**data, **{name: value for name, value in overrides.items() if value is not None}}
     try:
         chain = Chain.model_validate(fields)
     except ValidationError as error:
-        raise _to_usage_error(error, where) from None
+        raise _to_chain_error(error, where) from None
     for step, name, task in chain.tasks():
         _validate_task(chain, step, name, task)
     return chain
 
 
 def _validate_task(chain: Chain, step: Step, name: str, task: Task) -> None:
-    """Every task and every repeat is a whole job, found out before anything is paid."""
+    """Refuse a task or a repeat that makes no valid job, before anything is paid."""
     from mediamill.tasks import capabilities
     from mediamill.tasks.params import validate_params
 
@@ -215,7 +215,7 @@ def _validate_task(chain: Chain, step: Step, name: str, task: Task) -> None:
         try:
             changed = task.with_changes(change)
         except ValidationError as error:
-            raise _to_usage_error(error, f"step {name}: again", Task.model_fields) from None
+            raise _to_chain_error(error, f"step {name}: again", Task.model_fields) from None
         try:
             job: Job = make_job(f"step {name}", source=chain.source, **changed.job_fields())
             validate_params(capabilities.get(job.capability), job.params)
@@ -224,12 +224,10 @@ def _validate_task(chain: Chain, step: Step, name: str, task: Task) -> None:
             raise UsageError(message, hint=error.hint) from None
 
 
-def _to_usage_error(error: ValidationError, where: str, options: Iterable[str] = Chain.model_fields) -> UsageError:
-    first = error.errors(include_url=False)[0]
-    path = ".".join(str(part) for part in first["loc"])
-    before = f"{where}: " if where else ""
-    if first["type"] == "extra_forbidden":
-        known = options if len(first["loc"]) == 1 else {**Step.model_fields, **Task.model_fields}
-        return NoSuchOption("option", str(first["loc"][-1]), known, where=f"{before}{path}".strip())
-    message = "is missing" if first["type"] == "missing" else first["msg"].removeprefix("Value error, ")
-    return UsageError(f"{before}{path + ': ' if path else ''}{message}")
+def _to_chain_error(error: ValidationError, where: str, options: Iterable[str] = Chain.model_fields) -> UsageError:
+    first = get_first_error(error)
+    prefix = f"{where}: " if where else ""
+    if first.is_unknown:
+        known = options if len(first.path) == 1 else {**Step.model_fields, **Task.model_fields}
+        return NoSuchOption("option", first.path[-1], known, where=f"{prefix}{first.name}")
+    return UsageError(f"{prefix}{first}")

@@ -1,4 +1,4 @@
-"""The table that grows along a chain: a row an item, each step's columns beside those before."""
+"""The table of a chain: a row for each item; each step adds its columns."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from mediamill.tasks.sinks.results import build_results_schema
 
 ID, PATH = "item_id", "item_path"
 _STEP_COMMON_COLUMNS = ("cost_usd", "provider", "model", "simulated")
-"""Of the columns that every result has, those that each step's share of the table keeps."""
+"""The common columns of results that the table keeps for each step."""
 _BATCH_ROWS = 1024
 
 
 def read_results(out: Path) -> pa.Table:
-    """Every result of an OUT, in the order of the source; files that were made, by their whole path."""
+    """All results of an OUT, in the order of the source; generated files by their full path."""
     parts = sorted((out / "results").glob("part-*.parquet"))
     if not parts:
         return pa.table({ID: pa.array([], pa.string())})
@@ -35,7 +35,7 @@ def read_results(out: Path) -> pa.Table:
 
 
 def build_first_table(results: pa.Table, name: str, locations: Mapping[str, str | None]) -> pa.Table:
-    """The table after the first step: the source's own columns, and the step's behind its name."""
+    """The table after the first step: the source's own columns, and the step's with its name in front."""
     ids = results[ID].to_pylist()
     columns: dict[str, Any] = {ID: results[ID], PATH: pa.array([locations.get(i) for i in ids], pa.string())}
     for column in results.column_names:
@@ -45,7 +45,7 @@ def build_first_table(results: pa.Table, name: str, locations: Mapping[str, str 
 
 
 def add_step_columns(table: pa.Table, results: pa.Table, name: str) -> pa.Table:
-    """The table with a step's columns beside it; null where the step has no result."""
+    """The table with a step's columns added; null where the step has no result."""
     position = {item_id: n for n, item_id in enumerate(results[ID].to_pylist())}
     aligned = results.take(pa.array([position.get(item_id) for item_id in table[ID].to_pylist()], pa.int64()))
     columns = {column: table[column] for column in table.column_names}
@@ -53,13 +53,13 @@ def add_step_columns(table: pa.Table, results: pa.Table, name: str) -> pa.Table:
 
 
 def drop_step_columns(table: pa.Table, results: pa.Table, name: str) -> pa.Table:
-    """The table without a step's columns: as it was before they came beside it."""
+    """The table without a step's columns."""
     own = _step_columns(results, name)
     return table.select([column for column in table.column_names if column not in own])
 
 
 def replace_rows(earlier: pa.Table, later: pa.Table) -> pa.Table:
-    """Results of a repeat in the place of those it repeats."""
+    """The results with those of a repeat in place of the earlier ones."""
     if not later.num_rows:
         return earlier
     repeated_ids = set(later[ID].to_pylist())
@@ -70,7 +70,7 @@ def replace_rows(earlier: pa.Table, later: pa.Table) -> pa.Table:
 
 @dataclass(frozen=True, slots=True)
 class RowSelection:
-    """Rows an expression holds for, rows it does not hold for, and why it could not be worked out for others."""
+    """The rows an expression is true for, those it is false for, and why it could not be evaluated for the rest."""
 
     matching: pa.Table
     other: pa.Table
@@ -78,11 +78,11 @@ class RowSelection:
 
 
 def select_rows(table: pa.Table, expression: str | None, step: str | None) -> RowSelection:
-    """The rows an expression holds for, and the others; without one, all of them and none.
+    """Split rows by an expression; without one all of them match.
 
     Args:
-        table: as it grew.
-        expression: over its columns, those of ``step`` by their plain names too.
+        table: the chain's table.
+        expression: over its columns; those of ``step`` also by their plain names.
         step: the last step.
     """
     if expression is None:
@@ -96,18 +96,18 @@ def select_rows(table: pa.Table, expression: str | None, step: str | None) -> Ro
         except BadInput as error:
             values.append(None)
             problems.append(error.message)
-    is_true = pa.array([hold is True for hold in values], pa.bool_())
-    is_false = pa.array([hold is False for hold in values], pa.bool_())
+    is_true = pa.array([value is True for value in values], pa.bool_())
+    is_false = pa.array([value is False for value in values], pa.bool_())
     return RowSelection(table.filter(is_true), table.filter(is_false), tuple(problems))
 
 
 def find_unknown_columns(table: pa.Table, expression: str, step: str | None) -> set[str]:
-    """Names in an expression that are no column, neither whole nor as the step's own."""
+    """The names in an expression that are neither a column of the table nor a plain name of the step's columns."""
     return {name for name in Expression(expression).column_names if _find_column(table, step, name) is None}
 
 
 def iter_rows(table: pa.Table, step: str | None, wanted: Iterable[str]) -> Iterable[dict[str, Any]]:
-    """Rows with the wanted columns, a step's by their plain names where nothing else is called so."""
+    """The rows with the wanted columns; a step's by their plain names, unless another column has that name."""
     names = {name: _find_column(table, step, name) for name in (*wanted, ID)}
     known = {name: column for name, column in names.items() if column is not None}
     for batch in table.select(sorted(set(known.values()))).to_batches(_BATCH_ROWS):
@@ -116,18 +116,18 @@ def iter_rows(table: pa.Table, step: str | None, wanted: Iterable[str]) -> Itera
 
 
 def write_manifest(table: pa.Table, path: Path, step: str | None, wanted: Sequence[str]) -> None:
-    """What the next step reads: ids, places, every plain column, and of the nested ones and of costs the wanted.
+    """Write what the next step reads: ids, locations, every flat column, and the wanted nested and cost columns.
 
-    A step's columns have their plain names, where no column of the source is called so. Nothing is written where
-    the same manifest lies there already.
+    A step's columns have their plain names, unless a column of the source has that name. Nothing is written where the
+    same manifest exists already.
     """
     columns: dict[str, Any] = {ID: table[ID], PATH: table[PATH]}
     for column in table.column_names:
         if column in columns:
             continue
         plain_name = _plain_name(table, step, column)
-        told = column.endswith(tuple(f"_{told}" for told in _STEP_COMMON_COLUMNS))
-        if not (told or pa.types.is_nested(table[column].type)) or plain_name in wanted or column in wanted:
+        is_common = column.endswith(tuple(f"_{name}" for name in _STEP_COMMON_COLUMNS))
+        if not (is_common or pa.types.is_nested(table[column].type)) or plain_name in wanted or column in wanted:
             columns[plain_name] = table[column]
             if column in wanted:
                 columns[column] = table[column]
@@ -138,7 +138,7 @@ def write_manifest(table: pa.Table, path: Path, step: str | None, wanted: Sequen
 
 
 def write_parquet(table: pa.Table, path: Path) -> None:
-    """A Parquet file, whole or not at all."""
+    """Write a Parquet file, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     pq.write_table(table, temporary)
@@ -146,7 +146,7 @@ def write_parquet(table: pa.Table, path: Path) -> None:
 
 
 def _step_columns(results: pa.Table, name: str) -> dict[str, Any]:
-    """A step's columns behind its name: its own, and what it cost."""
+    """A step's columns with its name in front: its own, and its cost, provider and model."""
     common = set(build_results_schema(pa.schema([]), pa.schema([])).names) - set(_STEP_COMMON_COLUMNS)
     own = [column for column in results.column_names if column not in common and not column.startswith("in_")]
     return {f"{name}_{column}": results[column] for column in own}

@@ -1,4 +1,4 @@
-"""The page and the cost tables of an OUT, built from its journal."""
+"""Build the report page and the cost tables of an OUT from its journal."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from mediamill.tasks.report.report_data import gather_report_data
 from mediamill.tasks.sinks.atomic_file import write_atomically
 
 
-def build_report(out: Path, journal: Journal, now: Sequence[tuple[int, Mapping[str, Any]]] = ()) -> Path:
-    """Write ``costs.csv`` and ``report.html``; the page's path.
+def build_report(out: Path, journal: Journal, current_runs: Sequence[tuple[int, Mapping[str, Any]]] = ()) -> Path:
+    """Write ``costs.csv`` and ``report.html``; the path of the page.
 
-    ``now`` is the run that is ending, where its endpoint is paid by the hour: when it began, and its summary.
+    ``current_runs`` holds the run that is ending, where its endpoint is paid by the hour: its start in microseconds
+    since the epoch, and its summary.
 
     Raises:
         StorageError: when OUT cannot be written.
     """
-    hours = (to_endpoint_row(*run) for run in (*journal.runs.load_endpoint_runs(), *now))
-    costs = build_cost_table(chain(journal.attempts.stream_all(), hours))
+    endpoint_rows = (to_endpoint_row(*run) for run in (*journal.runs.load_endpoint_runs(), *current_runs))
+    costs = build_cost_table(chain(journal.attempts.stream_all(), endpoint_rows))
     write_costs(out, costs)
     page = out / "report.html"
     html = render_page(gather_report_data(out, journal), costs)

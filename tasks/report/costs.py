@@ -1,4 +1,4 @@
-"""The cost tables: what was paid by day, provider, model and capability, exact to the last decimal."""
+"""Cost tables: what was paid by day, provider, model and capability, exact to the last decimal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 def build_cost_table(attempts: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """One row for each day, provider, model, capability, basis and price: requests, seconds, dollars.
 
-    ``cost_usd`` sums what is known; ``unknown_max_usd`` the ceilings of attempts whose cost is not.
+    ``cost_usd`` is the sum of known costs, ``unknown_max_usd`` that of the maximum of attempts with unknown cost.
     """
     import pandas as pd
 
@@ -39,7 +39,7 @@ def build_cost_table(attempts: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def to_endpoint_row(started_at: int, summary: Mapping[str, Any]) -> dict[str, Any]:
-    """A dedicated endpoint's time in one run, as a line of its own among the attempts."""
+    """A dedicated endpoint's time in one run, as a row of its own among the attempts."""
     return {
         **{name: summary[name] for name in ("provider", "model", "capability")},
         "started_at": started_at,
@@ -54,10 +54,10 @@ def to_endpoint_row(started_at: int, summary: Mapping[str, Any]) -> dict[str, An
 
 
 def write_costs(out: Path, table: pd.DataFrame) -> Path:
-    """``costs.csv``: text that a spreadsheet would take for a formula is marked as text.
+    """Write ``costs.csv``; text that a spreadsheet would take for a formula is marked as text.
 
-    The rule is OWASP's for CSV injection: a leading ``= + - @``, full-width ones too, gets an apostrophe.
-    Control characters become spaces, for a lone return would begin a row of its own.
+    The rule is OWASP's for CSV injection: a leading ``= + - @``, also a full-width one, gets an apostrophe in front.
+    Control characters become spaces: a lone carriage return would begin a new row.
     """
     safe = table.copy()
     for name in KEY_COLUMNS:
@@ -71,7 +71,7 @@ def write_costs(out: Path, table: pd.DataFrame) -> Path:
 
 
 def neutralize_formula(value: Any) -> str:
-    """A cell's text that no spreadsheet runs."""
+    """The text of a cell, so that no spreadsheet runs it as a formula."""
     text = _CONTROL.sub(" ", "" if value is None else str(value))
     return f"'{text}" if _FORMULA.match(text) else text
 

@@ -1,4 +1,4 @@
-"""The page: one self-contained HTML file. Everything from outside is text; nothing in it can run."""
+"""Render the report page: one self-contained HTML file. Everything from outside is text; nothing in it can run."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 _CENTS = Decimal("0.01")
 _MAX_VALUE_CHARS = 4096
-"""Characters of any one value; what is longer is cut, so that the page opens anywhere."""
+"""Maximum of any one value; longer ones are cut, so that the page opens in any browser."""
 _ALLOWED_CONTROLS = frozenset("\n\t\u200c\u200d")
-"""Joiners shape letters in Persian and Hindi and hold emoji together; they turn no text around."""
+"""Joiners shape letters in Persian and Hindi and hold emoji together; they do not change the text's direction."""
 
 
-def render_page(facts: ReportData, costs: pd.DataFrame) -> str:
+def render_page(report: ReportData, costs: pd.DataFrame) -> str:
     """The page as HTML."""
     from jinja2 import Environment, FileSystemLoader
 
@@ -29,14 +29,14 @@ def render_page(facts: ReportData, costs: pd.DataFrame) -> str:
     )
     environment.filters.update(money=format_usd, clock=format_clock)
     template = environment.get_template("page.html")
-    return template.render(facts=facts, costs=costs.to_dict("records"), money=format_usd)
+    return template.render(report=report, costs=costs.to_dict("records"), money=format_usd)
 
 
 def replace_invisible(value: Any) -> Any:
-    """Text without control or direction-changing characters, so that a name shows as what it is; never endless."""
+    """A text of bounded length, with control and direction characters replaced: a name shows as what it is."""
     if not isinstance(value, str):
         return "" if value is None else value
-    if type(value) is str and len(value) > _MAX_VALUE_CHARS:  # never inside an entity of what is markup already
+    if type(value) is str and len(value) > _MAX_VALUE_CHARS:  # markup is not cut: that could cut an entity
         value = value[:_MAX_VALUE_CHARS] + " …"
     text = "".join(
         c if c in _ALLOWED_CONTROLS or unicodedata.category(c) not in ("Cc", "Cf", "Cs") else "\ufffd" for c in value
@@ -45,7 +45,7 @@ def replace_invisible(value: Any) -> Any:
 
 
 def format_usd(value: Any) -> str:
-    """Dollars: cents as a rule, all decimals below a cent, ``?`` when unknown."""
+    """US dollars: from one dollar in cents, below with all decimals; ``?`` when unknown."""
     if value is None:
         return "?"
     usd = Decimal(str(value))

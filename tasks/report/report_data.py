@@ -1,4 +1,4 @@
-"""What the page tells, gathered from the journal."""
+"""The data of the report page, gathered from the journal."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ MAX_SHOWN_RESULTS = 200
 MAX_SHOWN_FAILURES = 10
 _MAX_TEXT_CHARS = 4000
 _MAX_FIELD_CHARS = 500
-"""Characters of a name, a message or a segment: what a person reads, not what a broken server sends."""
+"""Maximum of a name, a message or a segment: enough to read, too little for what a broken server may send."""
 _MAX_SEGMENTS = 400
 _FLAGS_MARKER = b'"flags":["'
-"""In the JSON of every row with a flag; quotes inside a text are escaped there."""
+"""In the JSON of every row with a flag, and of no other: quotes inside a text are escaped there."""
 _MAX_PAGE_CHARS = 4_000_000
-"""Characters of all segments together; results beyond that show their text only."""
+"""Maximum of all segments together; further results show their text only."""
 
 
 @dataclass(frozen=True, slots=True)
 class FailureKind:
-    """The failures of one kind: how many, and a few of them."""
+    """The failures of one kind: their number, and a few of them."""
 
     kind: str
     count: int
@@ -42,7 +42,7 @@ class FailureKind:
 
 @dataclass(frozen=True, slots=True)
 class FlagKind:
-    """The results that carry one flag: how many, and what it means."""
+    """The results with one flag: their number, and what the flag means."""
 
     flag: str
     count: int
@@ -51,7 +51,7 @@ class FlagKind:
 
 @dataclass(frozen=True, slots=True)
 class ReportData:
-    """Everything the page needs; plain values, bounded in number and length."""
+    """Everything that the page shows: plain values, bounded in number and length."""
 
     out: Path
     binding: Binding
@@ -66,11 +66,11 @@ class ReportData:
     flags: tuple[FlagKind, ...] = ()
     thumbnails: Mapping[str, str] = field(default_factory=dict)
     sheet: tuple[SheetImage, ...] = ()
-    made: int = 0
+    media_files: int = 0
 
 
 def gather_report_data(out: Path, journal: Journal) -> ReportData:
-    """The facts of an OUT as its journal has them now."""
+    """Gather the data of an OUT from its journal."""
     binding = journal.output.load_binding()
     assert binding is not None
     counts: dict[str, int] = {}
@@ -111,23 +111,23 @@ def _make_thumbnails(journal: Journal, ids: list[str]) -> dict[str, str]:
 
 
 def _make_contact_sheet(out: Path, results: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """The contact sheet, and how many pictures and videos there are for it."""
+    """The contact sheet, and the number of all images and videos of the results."""
     rows = [row for row in results if row.get("images") or row.get("file")]
     if not rows:
         return {}
     from mediamill.tasks.report.thumbnails import list_media_files, make_contact_sheet
 
-    return {"sheet": make_contact_sheet(out, rows), "made": sum(len(list_media_files(row)) for row in rows)}
+    return {"sheet": make_contact_sheet(out, rows), "media_files": sum(len(list_media_files(row)) for row in rows)}
 
 
 def _count_flags(results: Iterable[bytes]) -> tuple[FlagKind, ...]:
-    """How many of all results carry each flag; only those that carry one are parsed."""
+    """Count the results by flag; only rows with a flag are parsed."""
     counts = Counter(flag for row in results if _FLAGS_MARKER in row for flag in orjson.loads(row).get("flags") or ())
     return tuple(FlagKind(flag, count, FLAG_MEANINGS.get(flag, "")) for flag, count in counts.most_common())
 
 
 def _shorten_results(rows: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
-    """Rows for a page that must open anywhere."""
+    """The rows, short enough for a page that opens in any browser."""
     chars_left, rows_shown = _MAX_PAGE_CHARS, []
     for row in rows:
         shortened = _shorten_row(row, chars_left)
@@ -137,7 +137,7 @@ def _shorten_results(rows: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, An
 
 
 def _shorten_row(row: Mapping[str, Any], chars_left: int) -> dict[str, Any]:
-    """A row of which nothing is too long; its segments only while characters are ``left`` for them."""
+    """A row with short texts; its segments only while there are ``chars_left``."""
     segments = list(row.get("segments") or [])
     shown = [_shorten_fields(segment) for segment in segments[:_MAX_SEGMENTS]] if chars_left > 0 else []
     return {
@@ -149,7 +149,7 @@ def _shorten_row(row: Mapping[str, Any], chars_left: int) -> dict[str, Any]:
 
 
 def _shorten_fields(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The row with its texts short."""
+    """The row with its texts shortened."""
     return {name: _shorten(value, _MAX_FIELD_CHARS) if isinstance(value, str) else value for name, value in row.items()}
 
 

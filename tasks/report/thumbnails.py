@@ -1,4 +1,4 @@
-"""Small pictures for the page, of what was asked about and of what was made; a video is shown by a frame of it."""
+"""Thumbnails for the report page, of input and generated images and videos; a video is shown by one of its frames."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from mediamill.tasks.media.images.prepare import ImageLimits, prepare_image
 MAX_THUMBNAILS = 60
 _MAX_SIDE_PIXELS = 128
 _MAX_CPU_SECONDS = 2.0
-"""Processor time that a run's end may spend on them; later ones go without."""
+"""Processor time that the end of a run may spend on thumbnails; the rest get none."""
 _LIMITS = ImageLimits(frozenset(), max_bytes=12_000)
 _VIDEO_SUFFIXES = (".mp4", ".webm")
-"""What videos that were made are called; those that were asked about may be called anything."""
+"""Suffixes of generated videos; input videos may have any name."""
 _FRAME_AT_SECONDS = 0.25
-"""Second of a video that stands for it: many begin with a black frame."""
+"""The frame that stands for a video: many begin with a black one."""
 
 
 def make_thumbnails(locations: Mapping[str, str | None]) -> dict[str, str]:
-    """``data:`` URLs of the first pictures and videos, by item id; URLs and what cannot be decoded go without."""
+    """``data:`` URLs of the first images and videos by item id; none for URLs and for files that cannot be decoded."""
     urls: dict[str, str] = {}
     deadline = time.thread_time() + _MAX_CPU_SECONDS
     for item_id, location in locations.items():
@@ -44,7 +44,7 @@ def make_thumbnails(locations: Mapping[str, str | None]) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class SheetImage:
-    """A picture of the contact sheet: whose it is, its file relative to OUT, its link, itself as a ``data:`` URL."""
+    """An image of the contact sheet: its item, its file relative to OUT, its link, its thumbnail as a ``data:`` URL."""
 
     item_id: str
     file: str
@@ -53,11 +53,11 @@ class SheetImage:
 
 
 def make_contact_sheet(out: Path, rows: Iterable[Mapping[str, Any]]) -> tuple[SheetImage, ...]:
-    """The first pictures and videos that were made, small; those whose file is gone go without.
+    """Thumbnails of the first generated images and videos whose file exists.
 
     Args:
         out: the folder of results.
-        rows: results; pictures stand in ``images``, a video in ``file``.
+        rows: results; images are in ``images``, a video in ``file``.
     """
     images: list[SheetImage] = []
     deadline = time.thread_time() + _MAX_CPU_SECONDS
@@ -74,11 +74,11 @@ def make_contact_sheet(out: Path, rows: Iterable[Mapping[str, Any]]) -> tuple[Sh
 
 
 def list_media_files(row: Mapping[str, Any]) -> list[str]:
-    """The files of a result's pictures, or of its video, relative to OUT; columns of these names may hold anything."""
+    """The files of a result's images or video, relative to OUT; columns of these names may hold anything."""
     images, file = row.get("images"), row.get("file")
     if isinstance(file, str) and file.endswith(_VIDEO_SUFFIXES):
         return [file]
-    files = [one.get("file") for one in images if isinstance(one, dict)] if isinstance(images, list) else []
+    files = [image.get("file") for image in images if isinstance(image, dict)] if isinstance(images, list) else []
     return [file for file in files if isinstance(file, str)]
 
 

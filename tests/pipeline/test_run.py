@@ -169,7 +169,7 @@ def test_a_quote_tells_what_can_be_told(local_server: RunningServer, tmp_path: P
     code, told, errors = run(path, "--quote")
     assert code == 0, errors
     assert set(told["steps"]) == {"heard", "english"}
-    assert told["unknown"] == {"said": "it depends on what the steps before it answer"}
+    assert told["unknown"] == {"said": "it depends on the results of the steps before it"}
     assert local_server.bill()["requests"] == 0
 
 
@@ -180,7 +180,7 @@ def test_rows_that_an_expression_cannot_judge_go_no_further_and_are_told(
     keep = {"name": "chosen", "keep": "1 / (audio_seconds - audio_seconds) > 0"}
     code, told, _ = run(chain(tmp_path, local_server, HEARD, keep))
     assert (code, told["rows"]) == (0, 0)
-    assert "cannot be worked out" in told["steps"][1]["problems"][0]
+    assert "cannot be evaluated" in told["steps"][1]["problems"][0]
 
 
 @pytest.mark.long
