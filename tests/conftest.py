@@ -1,4 +1,4 @@
-"""Fixtures that several rooms use.
+"""Fixtures that several rooms use, and the tiers: quick (the default), ``long`` and ``proof`` (see pyproject.toml).
 
 The built-in server: a test takes ``local_server``, which its file shares and which has no trace of earlier tests, or
 ``own_local_server``, which is started for it alone (after kills, or where requests may still be under way). A file or a
@@ -19,6 +19,16 @@ from tests.helpers.local_server import RunningServer, running_server
 # The tests' runs go to a Prefect server only where a test says so, never to that of whoever runs them.
 for _name in ("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_API_KEY"):
     os.environ.pop(_name, None)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave tests marked ``proof`` out of ``-m long`` and of every other choice that does not name them."""
+    if "proof" in (config.option.markexpr or ""):
+        return
+    proofs = [item for item in items if item.get_closest_marker("proof")]
+    if proofs:
+        config.hook.pytest_deselected(items=proofs)
+        items[:] = [item for item in items if item not in proofs]
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,9 @@ import pytest
 
 from tests.helpers.cli_runs import SENTINEL, bare_environment, make_wavs, mediamill, read_rows, transcribe
 from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.paths import ROOT
 from tests.helpers.quick_tier import mark_rest_long
-from tests.helpers.run_checks import assert_ledger_equals_bill
+from tests.helpers.run_checks import assert_bill_within_ledger_bounds, assert_ledger_equals_bill
 
 PRICE = "openai/whisper-large-v3=0.0015"
 
@@ -27,8 +28,8 @@ def server_options() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def thirty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("thirty")
+def thirty_recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("thirty_recordings")
     make_wavs(folder, 30)
     return folder
 
@@ -59,30 +60,38 @@ def test_only_new_and_changed_files_are_sent_again(own_local_server: RunningServ
     assert sorted(str(row["item_id"]) for row in read_rows(out)) == [f"{n:04d}.wav" for n in range(13)]
 
 
-def test_no_key_gets_out(thirty: Path, own_local_server: RunningServer, tmp_path: Path) -> None:
+def test_no_key_gets_out(thirty_recordings: Path, own_local_server: RunningServer, tmp_path: Path) -> None:
     out = tmp_path / "out"
     own_local_server.faults(
         {"match": {"every": 5}, "fault": {"kind": "status", "status": 500, "body": f"bad {SENTINEL}"}},
         {"match": {"every": 7}, "fault": {"kind": "reset"}},
     )
-    done = transcribe(thirty, out, own_local_server.origin, "--debug", "--retries", "1")
-    transcribe(thirty, out, own_local_server.origin + "/nowhere", "--debug", "--replace")
+    done = transcribe(thirty_recordings, out, own_local_server.origin, "--debug", "--retries", "1")
+    transcribe(thirty_recordings, out, own_local_server.origin + "/nowhere", "--debug", "--replace")
     printed = done.stdout + done.stderr
     assert SENTINEL not in printed
     for path in filter(Path.is_file, out.rglob("*")):
         assert SENTINEL.encode() not in path.read_bytes(), path
 
 
-def test_a_second_run_on_the_same_out_is_refused(thirty: Path, tmp_path: Path) -> None:
+def test_a_second_run_on_the_same_out_is_refused(thirty_recordings: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with running_server(engine="echo", dialect="together", latency="1s") as slow:
-        command = [sys.executable, "-m", "mediamill.flows.cli", "transcribe", str(thirty), "--provider", "together"]
+        command = [
+            sys.executable,
+            "-m",
+            "mediamill.flows.cli",
+            "transcribe",
+            str(thirty_recordings),
+            "--provider",
+            "together",
+        ]
         command += ["--base-url", slow.origin, "--out", str(out), "--yes", "--concurrency", "4"]
         first = subprocess.Popen(command, env=bare_environment(tmp_path / "home"), stderr=subprocess.PIPE, text=True)
         try:
             while not (out / ".journal" / "lock").exists() or not (out / ".journal" / "lock").stat().st_size:
                 assert first.poll() is None
-            second = transcribe(thirty, out, slow.origin)
+            second = transcribe(thirty_recordings, out, slow.origin)
             assert second.returncode == 5
             assert f"pid {first.pid}" in second.stderr
             assert "Traceback" not in second.stderr
@@ -93,10 +102,18 @@ def test_a_second_run_on_the_same_out_is_refused(thirty: Path, tmp_path: Path) -
 
 
 @pytest.mark.long
-def test_sigterm_drains_and_the_rest_follows_later(thirty: Path, tmp_path: Path) -> None:
+def test_sigterm_drains_and_the_rest_follows_later(thirty_recordings: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with running_server(engine="echo", dialect="together", latency="300ms", price=[PRICE]) as slow:
-        command = [sys.executable, "-m", "mediamill.flows.cli", "transcribe", str(thirty), "--provider", "together"]
+        command = [
+            sys.executable,
+            "-m",
+            "mediamill.flows.cli",
+            "transcribe",
+            str(thirty_recordings),
+            "--provider",
+            "together",
+        ]
         command += ["--base-url", slow.origin, "--out", str(out), "--yes", "--concurrency", "4"]
         run = subprocess.Popen(command, env=bare_environment(tmp_path / "home"), stderr=subprocess.PIPE, text=True)
         while slow.bill()["requests"] < 5:
@@ -106,7 +123,7 @@ def test_sigterm_drains_and_the_rest_follows_later(thirty: Path, tmp_path: Path)
         assert run.returncode == 143
         finished = len(read_rows(out))
         assert 0 < finished < 30
-        again = transcribe(thirty, out, slow.origin)
+        again = transcribe(thirty_recordings, out, slow.origin)
         assert again.returncode == 0, again.stderr
         assert len(read_rows(out)) == 30
         assert slow.bill()["requests"] == 30
@@ -119,67 +136,135 @@ def test_sigterm_drains_and_the_rest_follows_later(thirty: Path, tmp_path: Path)
         ["call.parse:3:raise", "shard.outcome.before:3:raise", "part.write.before:1:enospc"], ["call.parse:3:raise"]
     ),
 )
-def test_a_paid_reply_is_kept(point: str, thirty: Path, own_local_server: RunningServer, tmp_path: Path) -> None:
+def test_a_paid_reply_is_kept(
+    point: str, thirty_recordings: Path, own_local_server: RunningServer, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
-    broken = transcribe(thirty, out, own_local_server.origin, env={"MEDIAMILL_FAULTS": point})
+    broken = transcribe(thirty_recordings, out, own_local_server.origin, env={"MEDIAMILL_FAULTS": point})
     assert broken.returncode != 0
     assert "Traceback" not in broken.stderr
     paid = own_local_server.bill()["requests"]
-    again = transcribe(thirty, out, own_local_server.origin)
+    again = transcribe(thirty_recordings, out, own_local_server.origin)
     assert again.returncode == 0, again.stderr
     assert own_local_server.bill()["requests"] == max(paid, 30) == 30
     assert len(read_rows(out)) == 30
     assert_ledger_equals_bill(out, own_local_server)
 
 
+DISK_MESSAGES = {
+    ("journal.commit.before", "enospc"): "the disk is full",
+    ("journal.commit.before", "erofs"): "the journal cannot be written",
+    ("part.write.before", "enospc"): "No space left on device",
+    ("part.write.before", "erofs"): "Read-only file system",
+}
+
+
 @pytest.mark.parametrize("nth", mark_rest_long(range(1, 9), [1]))
 @pytest.mark.parametrize("error", mark_rest_long(["enospc", "erofs"], ["enospc"]))
 def test_a_full_or_read_only_disk_is_told_and_survived(
-    nth: int, error: str, thirty: Path, own_local_server: RunningServer, tmp_path: Path
+    nth: int, error: str, thirty_recordings: Path, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     point = ("journal.commit.before", "part.write.before")[nth % 2]
     fault = f"{point}:{(nth + 1) // 2 if point.startswith('part') else nth}:{error}"
-    broken = transcribe(thirty, out, own_local_server.origin, "--shard-size", "10", env={"MEDIAMILL_FAULTS": fault})
+    broken = transcribe(
+        thirty_recordings, out, own_local_server.origin, "--shard-size", "10", env={"MEDIAMILL_FAULTS": fault}
+    )
     assert broken.returncode == 1, broken.stderr
     assert "Traceback" not in broken.stderr
-    assert {"enospc": "disk is full", "erofs": "cannot be written"}[error] in broken.stderr or (
-        {"enospc": "No space left", "erofs": "Read-only"}[error] in broken.stderr
-    )
-    again = transcribe(thirty, out, own_local_server.origin, "--shard-size", "10")
+    failed_file = "journal.sqlite" if point.startswith("journal") else ".parquet"
+    assert f"{failed_file}: {DISK_MESSAGES[point, error]}" in broken.stderr, "the fault has not happened"
+    again = transcribe(thirty_recordings, out, own_local_server.origin, "--shard-size", "10")
     assert again.returncode == 0, again.stderr
     assert len(read_rows(out)) == 30
 
 
+FULL_DISK = """
+mkdir -p "$OUT" && mount -t tmpfs -o size=500k tmpfs "$OUT" || exit 99
+"$@"; echo "exit code $?"; df --output=pcent "$OUT" | tail -1
+mount -o remount,size=64m "$OUT"; "$@"; echo "exit code $?"
+cp -r "$OUT" "$KEPT"
+"""
+READ_ONLY_DISK = """
+mkdir -p "$OUT" && mount -t tmpfs -o size=64m tmpfs "$OUT" || exit 99
+"$@" --limit 10; mount -o remount,ro "$OUT"
+"$@"; echo "exit code $?"; touch "$OUT/x" 2>&1
+mount -o remount,rw "$OUT"; "$@"; echo "exit code $?"
+cp -r "$OUT" "$KEPT"
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "proof", "message"),
+    [
+        (FULL_DISK, "100%", "journal.sqlite: the disk is full"),
+        (READ_ONLY_DISK, "Read-only file system", "journal.sqlite: the journal cannot be opened"),
+    ],
+    ids=["full", "read-only"],
+)
+def test_a_disk_of_its_own_that_is_full_or_read_only_is_told_and_survived(
+    script: str, proof: str, message: str, thirty_recordings: Path, own_local_server: RunningServer, tmp_path: Path
+) -> None:
+    """OUT lies on a file system that only this test's processes see; the script shows that it takes nothing more."""
+    out, kept = tmp_path / "out", tmp_path / "kept"
+    where = ("--provider", "together", "--base-url", own_local_server.origin, "--out", str(out))
+    command = [sys.executable, "-m", "mediamill.flows.cli", "transcribe", str(thirty_recordings), *where, "--yes"]
+    namespace = ["unshare", "--map-root-user", "--mount", "bash", "-c", script, "bash"]
+    try:
+        ran = subprocess.run(
+            [*namespace, *command, "--shard-size", "10"],
+            env=bare_environment(tmp_path / "home", OUT=str(out), KEPT=str(kept)),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    except FileNotFoundError:
+        pytest.skip("this machine has no unshare, so no file system of a test's own")
+    if ran.returncode == 99 or ran.stderr.startswith("unshare:"):
+        pytest.skip(f"this machine lets no test mount a file system: {ran.stderr.strip()[-200:]}")
+    assert proof in ran.stdout, "the disk was not full or read-only"
+    assert [line for line in ran.stdout.splitlines() if line.startswith("exit code")] == ["exit code 1", "exit code 0"]
+    assert message in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert len(read_rows(kept)) == 30
+    assert_bill_within_ledger_bounds(kept, own_local_server.bill()["usd"])
+
+
 @pytest.mark.long
-def test_a_torn_part_is_written_again_for_free(thirty: Path, own_local_server: RunningServer, tmp_path: Path) -> None:
+def test_a_torn_part_is_written_again_for_free(
+    thirty_recordings: Path, own_local_server: RunningServer, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
-    assert transcribe(thirty, out, own_local_server.origin).returncode == 0
+    assert transcribe(thirty_recordings, out, own_local_server.origin).returncode == 0
     part = next((out / "results").glob("part-*.parquet"))
     whole = part.read_bytes()
     for size in (0, 3, len(whole) // 2, len(whole) - 1):
         part.write_bytes(whole[:size])
-        assert transcribe(thirty, out, own_local_server.origin).returncode == 0
+        assert transcribe(thirty_recordings, out, own_local_server.origin).returncode == 0
         assert len(read_rows(out)) == 30
     part.unlink()
-    assert transcribe(thirty, out, own_local_server.origin).returncode == 0
+    assert transcribe(thirty_recordings, out, own_local_server.origin).returncode == 0
     assert len(read_rows(out)) == 30
     assert own_local_server.bill()["requests"] == 30
 
 
-def test_permanent_errors_cost_one_attempt(thirty: Path, own_local_server: RunningServer, tmp_path: Path) -> None:
+def test_permanent_errors_cost_one_attempt(
+    thirty_recordings: Path, own_local_server: RunningServer, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     statuses = {1: 400, 2: 413, 3: 415, 4: 422}
     own_local_server.faults(
         *({"match": {"nth": n}, "fault": {"kind": "status", "status": s}} for n, s in statuses.items())
     )
-    done = transcribe(thirty, out, own_local_server.origin, "--concurrency", "1")
+    done = transcribe(thirty_recordings, out, own_local_server.origin, "--concurrency", "1")
     assert done.returncode == 3, done.stderr
     assert own_local_server.bill()["requests"] == 30
     failures = read_rows(out, "failures")
     assert Counter(row["last_http_status"] for row in failures) == Counter(statuses.values())
     assert all(row["attempts"] == 1 for row in failures)
-    assert transcribe(thirty, out, own_local_server.origin).returncode == 3
+    assert transcribe(thirty_recordings, out, own_local_server.origin).returncode == 3
     assert own_local_server.bill()["requests"] == 30
     retried = mediamill("retry", out, "--yes", home=tmp_path / "home")
     assert retried.returncode == 0, retried.stderr
@@ -191,27 +276,27 @@ def test_permanent_errors_cost_one_attempt(thirty: Path, own_local_server: Runni
 @pytest.mark.long
 @pytest.mark.parametrize("status", mark_rest_long([401, 402], [402]))
 def test_an_account_problem_stops_within_what_is_in_flight(
-    status: int, thirty: Path, own_local_server: RunningServer, tmp_path: Path
+    status: int, thirty_recordings: Path, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     own_local_server.faults({"match": {"every": 1}, "fault": {"kind": "status", "status": status}})
-    stopped = transcribe(thirty, out, own_local_server.origin, "--concurrency", "4")
+    stopped = transcribe(thirty_recordings, out, own_local_server.origin, "--concurrency", "4")
     assert stopped.returncode == 4, stopped.stderr
     assert own_local_server.bill()["requests"] <= 4
     own_local_server.faults()
-    assert transcribe(thirty, out, own_local_server.origin).returncode == 0
+    assert transcribe(thirty_recordings, out, own_local_server.origin).returncode == 0
     assert len(read_rows(out)) == 30
 
 
 def test_a_budget_is_never_passed_and_a_higher_one_goes_on(
-    thirty: Path, own_local_server: RunningServer, tmp_path: Path
+    thirty_recordings: Path, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    stopped = transcribe(thirty, out, own_local_server.origin, "--budget", "0.00005")
+    stopped = transcribe(thirty_recordings, out, own_local_server.origin, "--budget", "0.00005")
     assert stopped.returncode == 4, stopped.stderr
     assert "budget" in stopped.stdout
     assert 0 < Decimal(own_local_server.bill()["usd"]) <= Decimal("0.00005")
-    assert transcribe(thirty, out, own_local_server.origin, "--budget", "1").returncode == 0
+    assert transcribe(thirty_recordings, out, own_local_server.origin, "--budget", "1").returncode == 0
     assert own_local_server.bill()["requests"] == 30
     assert_ledger_equals_bill(out, own_local_server)
 
@@ -270,34 +355,40 @@ def test_a_deadline_is_a_deadline(own_local_server: RunningServer, tmp_path: Pat
 
 
 @pytest.mark.long
-def test_another_model_needs_replace(thirty: Path, own_local_server: RunningServer, tmp_path: Path) -> None:
+def test_another_model_needs_replace(thirty_recordings: Path, own_local_server: RunningServer, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert transcribe(thirty, out, own_local_server.origin).returncode == 0
+    assert transcribe(thirty_recordings, out, own_local_server.origin).returncode == 0
     other = "nvidia/parakeet-tdt-0.6b-v3"
-    refused = transcribe(thirty, out, own_local_server.origin, "--model", other)
+    refused = transcribe(thirty_recordings, out, own_local_server.origin, "--model", other)
     assert refused.returncode == 2
     assert "--replace" in refused.stderr
-    replaced = transcribe(thirty, out, own_local_server.origin, "--model", other, "--replace")
+    replaced = transcribe(thirty_recordings, out, own_local_server.origin, "--model", other, "--replace")
     assert replaced.returncode == 0, replaced.stderr
     assert {row["model"] for row in read_rows(out)} == {other}
     assert own_local_server.bill()["requests"] == 60
 
 
 @pytest.mark.long
-def test_refresh_buys_every_answer_again(thirty: Path, own_local_server: RunningServer, tmp_path: Path) -> None:
+def test_refresh_buys_every_answer_again(
+    thirty_recordings: Path, own_local_server: RunningServer, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
-    assert transcribe(thirty, out, own_local_server.origin).returncode == 0
-    assert transcribe(thirty, out, own_local_server.origin, "--refresh").returncode == 0
+    assert transcribe(thirty_recordings, out, own_local_server.origin).returncode == 0
+    assert transcribe(thirty_recordings, out, own_local_server.origin, "--refresh").returncode == 0
     assert own_local_server.bill()["requests"] == 60
     assert len(read_rows(out)) == 30
     assert_ledger_equals_bill(out, own_local_server)
 
 
 @pytest.mark.long
-def test_two_outs_that_share_a_journal_pay_once(thirty: Path, own_local_server: RunningServer, tmp_path: Path) -> None:
+def test_two_outs_that_share_a_journal_pay_once(
+    thirty_recordings: Path, own_local_server: RunningServer, tmp_path: Path
+) -> None:
     shared = str(tmp_path / "shared")
     for name in ("one", "two"):
-        assert transcribe(thirty, tmp_path / name, own_local_server.origin, "--journal", shared).returncode == 0
+        assert (
+            transcribe(thirty_recordings, tmp_path / name, own_local_server.origin, "--journal", shared).returncode == 0
+        )
     assert own_local_server.bill()["requests"] == 30
     assert all(row["cached"] and row["cost_usd"] == 0 for row in read_rows(tmp_path / "two"))
     status = mediamill("status", tmp_path / "two", home=tmp_path / "home")
@@ -305,28 +396,33 @@ def test_two_outs_that_share_a_journal_pay_once(thirty: Path, own_local_server: 
     assert "$0.00" in status.stdout
 
 
-def test_a_password_in_a_journal_url_is_refused(thirty: Path, tmp_path: Path) -> None:
+def test_a_password_in_a_journal_url_is_refused(thirty_recordings: Path, tmp_path: Path) -> None:
     url = "postgresql://me:hunter2@127.0.0.1/journal"
-    refused = transcribe(thirty, tmp_path / "out", "http://127.0.0.1:9", "--journal", url)
+    refused = transcribe(thirty_recordings, tmp_path / "out", "http://127.0.0.1:9", "--journal", url)
     assert refused.returncode == 2
     assert "PGPASSWORD" in refused.stderr
     assert "hunter2" not in refused.stderr
 
 
-def test_published_parts_always_open(thirty: Path, own_local_server: RunningServer, tmp_path: Path) -> None:
+def test_published_parts_always_open(thirty_recordings: Path, own_local_server: RunningServer, tmp_path: Path) -> None:
     out = tmp_path / "out"
     transcribe(
-        thirty, out, own_local_server.origin, "--shard-size", "7", env={"MEDIAMILL_FAULTS": "part.rename.after:3:kill"}
+        thirty_recordings,
+        out,
+        own_local_server.origin,
+        "--shard-size",
+        "7",
+        env={"MEDIAMILL_FAULTS": "part.rename.after:3:kill"},
     )
     for part in out.rglob("part-*.parquet"):
         pq.read_table(part)
 
 
 @pytest.mark.long
-def test_a_retry_keeps_to_the_budget(thirty: Path, own_local_server: RunningServer, tmp_path: Path) -> None:
+def test_a_retry_keeps_to_the_budget(thirty_recordings: Path, own_local_server: RunningServer, tmp_path: Path) -> None:
     out = tmp_path / "out"
     own_local_server.faults({"match": {"every": 2}, "fault": {"kind": "status", "status": 422}})
-    assert transcribe(thirty, out, own_local_server.origin, "--budget", "0.00007").returncode == 3
+    assert transcribe(thirty_recordings, out, own_local_server.origin, "--budget", "0.00007").returncode == 3
     own_local_server.faults()
     stopped = mediamill("retry", out, home=tmp_path / "home")
     assert stopped.returncode == 4, stopped.stdout
