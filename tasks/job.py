@@ -44,7 +44,7 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Columns(BaseModel):
-    """How a manifest's columns are read. Unset names are found by their usual spellings."""
+    """How a manifest's columns are read. Unset ones are found by their usual names."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -85,38 +85,59 @@ class Job(RenamedFields):
 
     capability: str = Field(description="what is done to each item, e.g. transcribe")
     source: str = Field(description="folder, glob, file, URL, manifest (.csv .tsv .jsonl .parquet) or - for stdin")
-    provider: str | None = Field(None, description="who does it; local when no key is set")
+    provider: str | None = Field(None, description="the provider; default: the first one whose key is set, else local")
     model: str | None = Field(None, description="the provider's model name; default from configs/providers")
-    base_url: str | None = Field(None, description="another server of the same kind, with or without /v1")
-    api_key_env: str | None = Field(None, description="NAME of the environment variable that holds the key")
+    base_url: str | None = Field(
+        None, description="address of another server with the provider's API, with or without /v1"
+    )
+    api_key_env: str | None = Field(
+        None, description="NAME of the environment variable that holds the key; default: the provider's own"
+    )
     params: dict[str, Any] = Field(default_factory=dict, description="the capability's own parameters")
     columns: Columns = Field(default_factory=Columns, description="how a manifest's columns are read")
-    out: str | None = Field(None, description="folder for results; default data/results/CAPABILITY-NAME-HASH")
-    journal: str | None = Field(None, description="shared journal: a path or postgresql://...")
-    limit: Annotated[int, Field(gt=0)] | None = Field(None, description="only the first N items")
+    out: str | None = Field(None, description="folder for the results; default data/results/CAPABILITY-NAME-HASH")
+    journal: str | None = Field(
+        None, description="shared journal, a path or postgresql://...; default: one in OUT/.journal"
+    )
+    limit: Annotated[int, Field(gt=0)] | None = Field(None, description="only the first N items; default: all")
     budget: Annotated[Decimal, Field(ge=0)] | None = Field(
-        None, description="the most this OUT may cost in US dollars, all its runs together"
+        None, description="maximum cost of OUT in US dollars, over all its runs; default: none"
     )
     endpoint_hourly: Annotated[Decimal, Field(ge=0)] | None = Field(
-        None, description="US dollars an hour of the dedicated endpoint that answers; a cost line of its own"
+        None, description="hourly price of a dedicated endpoint in US dollars; reported as a cost of its own"
     )
-    concurrency: Annotated[int, Field(gt=0, le=4096)] | None = Field(None, description="most requests in flight")
-    rpm: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(None, description="most requests a minute")
-    timeout: Seconds | None = Field(None, description="longest one attempt may take, e.g. 90s")
-    run_deadline: Seconds | None = Field(None, description="longest the run may take; what is left stays resumable")
-    retries: Annotated[int, Field(ge=0, le=20)] = Field(5, description="most repeats of one request")
-    shard_size: Annotated[int, Field(gt=0, le=100_000)] = Field(500, description="items in one Parquet part")
-    max_memory: Annotated[int, Field(gt=0)] = Field(512 * 2**20, description="bytes of media held at once")
-    replace: bool = Field(default=False, description="let this OUT change provider, model or parameters")
-    no_cache: bool = Field(default=False, description="buy every answer again")
+    concurrency: Annotated[int, Field(gt=0, le=4096)] | None = Field(
+        None, description="maximum requests in flight; default: the provider's limit"
+    )
+    rpm: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+        None, description="maximum requests per minute; default: the provider's limit"
+    )
+    timeout: Seconds | None = Field(
+        None, description="maximum time of one attempt, e.g. 90s; default: the operation's own"
+    )
+    run_deadline: Seconds | None = Field(
+        None, description="maximum time of the run, e.g. 6h; what is left can be resumed; default: none"
+    )
+    retries: Annotated[int, Field(ge=0, le=20)] = Field(5, description="maximum retries of one request; default 5")
+    shard_size: Annotated[int, Field(gt=0, le=100_000)] = Field(
+        500, description="items in one Parquet part; default 500"
+    )
+    max_memory: Annotated[int, Field(gt=0)] = Field(
+        512 * 2**20, description="maximum bytes of media held in memory at once; default 536870912 (512 MiB)"
+    )
+    replace: bool = Field(
+        default=False, description="let this OUT change provider, model or parameters; every item is done again"
+    )
+    no_cache: bool = Field(default=False, description="buy every answer again instead of reusing those in the journal")
     group: Annotated[int, Field(gt=1, le=1000)] | None = Field(
-        None, description="so many neighbours of the source form one item, e.g. before and after"
+        None, description="number of neighbours in the source that form one item, e.g. 2 for before and after"
     )
     allow_hosts: list[str] = Field(
         default_factory=list, description="private hosts that source URLs may name, e.g. media.lan:8080"
     )
     subtitles: list[Literal["srt", "vtt", "txt", "json"]] = Field(
-        default_factory=list, description="files beside the Parquet, one a recording: srt, vtt, txt, json"
+        default_factory=list,
+        description="subtitle files beside the Parquet, one per recording: srt, vtt, txt, json; default: none",
     )
     schedule: Schedule | None = Field(None, description="when its deployment runs (`mediamill deploy`)")
 

@@ -1,4 +1,4 @@
-"""The options that commands share, made from Job's own fields so that help and YAML never drift apart."""
+"""The options that commands share, made from Job's own fields so that help and YAML cannot differ."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mediamill.tasks.job import Job, load_job, make_job
 from mediamill.tasks.renamed_options import JOB_OPTIONS, get_renamed_params, override, to_new_names
 
 PERMITTED = "mediamill.permitted"
-"""Where a command's context lists the parameters that the person at the keyboard has allowed."""
+"""Key in a command's context under which the permissions given on the command line are listed."""
 
 _TEXT_FIELDS = (
     "provider",
@@ -42,16 +42,27 @@ _METAVARS = {
 
 
 def make_job_options(leave_out: Iterable[str] = ()) -> list[click.Parameter]:
-    """Every option a job has, except its capability and source, and those left out."""
+    """An option for every field of a job except its capability and source, and except those left out."""
     skipped = set(leave_out)
     options = [
-        click.Option(["--config"], type=click.Path(path_type=Path), help="a job file whose values these override"),
-        click.Option(["--set", "settings"], multiple=True, metavar="NAME=VALUE", help="a parameter, as YAML"),
-        click.Option(["--path-column"], help="manifest column with paths or URLs"),
+        click.Option(
+            ["--config"], type=click.Path(path_type=Path), help="a job file, whose values the other options override"
+        ),
+        click.Option(
+            ["--set", "settings"],
+            multiple=True,
+            metavar="NAME=VALUE",
+            help="a parameter of the capability; VALUE is YAML; may be repeated",
+        ),
+        click.Option(["--path-column"], help="manifest column with paths or URLs; default: found by its name"),
         click.Option(["--group-by"], metavar="COLUMN", help="manifest column whose equal neighbours form one item"),
-        click.Option(["--text-column"], help="manifest column with texts"),
-        click.Option(["--id-column"], help="manifest column with each row's id"),
-        click.Option(["--allow-host", "allow_hosts"], multiple=True, help="private host that URLs may name"),
+        click.Option(["--text-column"], help="manifest column with texts; default: found by its name"),
+        click.Option(["--id-column"], help="manifest column with each row's unique id; default: found by its name"),
+        click.Option(
+            ["--allow-host", "allow_hosts"],
+            multiple=True,
+            help="private host that source URLs may name, e.g. media.lan:8080; may be repeated",
+        ),
     ]
     fields = [name for name in (*_TEXT_FIELDS, *_NUMBER_FIELDS, *_FLAG_FIELDS) if name not in skipped]
     shown = [_make_job_option(name) for name in fields]
@@ -76,19 +87,19 @@ def to_flag(name: str) -> str:
 
 
 def make_run_options() -> list[click.Parameter]:
-    """How a run talks, and whether it only quotes."""
-    quote = click.Option(["--quote", "quote_only"], is_flag=True, help="say what it would cost, and stop")
+    """Options of what a run prints, and whether it only quotes."""
+    quote = click.Option(["--quote", "quote_only"], is_flag=True, help="print what the run would cost, and stop")
     return [*make_output_options(), quote]
 
 
 def make_output_options() -> list[click.Parameter]:
-    """How a run talks."""
-    prefect = "run as a Prefect flow run, or without; by default where a Prefect API is configured and answers"
+    """Options of what a run prints and asks, and of whether Prefect sees it."""
+    prefect = "run as a Prefect flow run, or without; default: as one where a Prefect API is configured and answers"
     return [
-        click.Option(["--debug"], is_flag=True, help="tracebacks, those of single items too"),
-        click.Option(["--quiet"], is_flag=True, help="no progress, only the end"),
-        click.Option(["--json", "as_json"], is_flag=True, help="one JSON object instead of text"),
-        click.Option(["--yes"], is_flag=True, help="spend without asking"),
+        click.Option(["--debug"], is_flag=True, help="print tracebacks, also those of single items"),
+        click.Option(["--quiet"], is_flag=True, help="print no progress, only the end"),
+        click.Option(["--json", "as_json"], is_flag=True, help="print one JSON object instead of text"),
+        click.Option(["--yes"], is_flag=True, help="spend without asking first"),
         click.Option(["--prefect/--no-prefect"], default=None, help=prefect),
     ]
 

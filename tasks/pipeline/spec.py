@@ -32,19 +32,25 @@ class Task(_StrictSpec, RenamedFields):
     renamed: ClassVar[Mapping[str, str]] = JOB_OPTIONS
 
     capability: str = Field(description="what is done to each row, e.g. transcribe")
-    provider: str | None = Field(None, description="who does it; local when no key is set")
-    model: str | None = Field(None, description="the provider's model name")
-    base_url: str | None = Field(None, description="another server of the same kind")
-    api_key_env: str | None = Field(None, description="NAME of the environment variable that holds the key")
+    provider: str | None = Field(None, description="the provider; default: the first one whose key is set, else local")
+    model: str | None = Field(None, description="the provider's model name; default from configs/providers")
+    base_url: str | None = Field(None, description="address of another server with the provider's API")
+    api_key_env: str | None = Field(
+        None, description="NAME of the environment variable that holds the key; default: the provider's own"
+    )
     params: dict[str, Any] = Field(default_factory=dict, description="the capability's own parameters")
     of: dict[str, str] = Field(
         default_factory=dict, description="which column is what: path, text, or a parameter by its name"
     )
-    concurrency: int | None = Field(None, description="most requests in flight")
-    rpm: float | None = Field(None, description="most requests a minute")
-    timeout: float | str | None = Field(None, description="maximum time of one attempt, e.g. 90s")
-    retries: int | None = Field(None, description="most repeats of one request")
-    subtitles: list[str] | str | None = Field(None, description="files beside the Parquet: srt, vtt, txt, json")
+    concurrency: int | None = Field(None, description="maximum requests in flight; default: the provider's limit")
+    rpm: float | None = Field(None, description="maximum requests per minute; default: the provider's limit")
+    timeout: float | str | None = Field(
+        None, description="maximum time of one attempt, e.g. 90s; default: the operation's own"
+    )
+    retries: int | None = Field(None, description="maximum retries of one request; default 5")
+    subtitles: list[str] | str | None = Field(
+        None, description="subtitle files beside the Parquet: srt, vtt, txt, json; default: none"
+    )
 
     def job_fields(self) -> dict[str, Any]:
         """The fields of a job that the task sets."""
@@ -130,11 +136,15 @@ class Chain(_StrictSpec):
     """Steps over one source, with one budget and one OUT."""
 
     source: str = Field(description="folder, glob, file, URL or manifest of the first step")
-    out: str | None = Field(None, description="folder for everything; default data/results/chain-NAME-HASH")
-    budget: Annotated[Decimal, Field(ge=0)] | None = Field(
-        None, description="the most all steps together may cost in US dollars, all runs together"
+    out: str | None = Field(
+        None, description="folder for the results of all steps; default data/results/chain-NAME-HASH"
     )
-    limit: Annotated[int, Field(gt=0)] | None = Field(None, description="only the first N items of the source")
+    budget: Annotated[Decimal, Field(ge=0)] | None = Field(
+        None, description="maximum cost of all steps together in US dollars, over all runs; default: none"
+    )
+    limit: Annotated[int, Field(gt=0)] | None = Field(
+        None, description="only the first N items of the source; default: all"
+    )
     columns: Columns = Field(default_factory=Columns, description="how the source's columns are read")
     allow_hosts: list[str] = Field(default_factory=list, description="private hosts that source URLs may name")
     schedule: Schedule | None = Field(None, description="when its deployment runs")

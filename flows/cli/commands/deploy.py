@@ -13,12 +13,12 @@ from mediamill.flows.prefect_runtime.api_endpoint import choose_prefect
 
 @click.command("deploy")
 @click.argument("jobs", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--cron", metavar="'M H D M W'", help="when it runs; over the file's own schedule")
-@click.option("--timezone", metavar="ZONE", help="the schedule's time zone, e.g. Europe/Zurich; default UTC")
-@click.option("--name", help="the deployment's name; default the file's")
-@click.option("--pool", default="mediamill", show_default=True, help="the work pool whose worker runs it")
-@click.option("--paused", is_flag=True, help="make the schedule, but let it rest")
-@click.option("--debug", is_flag=True, expose_value=False, help="tracebacks")
+@click.option("--cron", metavar="'M H D M W'", help="when it runs; overrides the file's schedule")
+@click.option("--timezone", metavar="ZONE", help="time zone of --cron, e.g. Europe/Zurich; default UTC")
+@click.option("--name", help="name of the deployment; default: the file's")
+@click.option("--pool", default="mediamill", show_default=True, help="work pool whose worker runs it")
+@click.option("--paused", is_flag=True, help="create the schedule paused")
+@click.option("--debug", is_flag=True, expose_value=False, help="print tracebacks")
 def command(
     jobs: tuple[Path, ...],
     *,

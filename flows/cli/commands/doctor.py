@@ -34,9 +34,9 @@ class Finding:
 
 
 @click.command("doctor")
-@click.option("--out", default="data/results", metavar="FOLDER", help="where results would go")
-@click.option("--json", "as_json", is_flag=True, help="a JSON list instead of text")
-@click.option("--debug", is_flag=True, help="tracebacks")
+@click.option("--out", default="data/results", metavar="FOLDER", help="where results would go; default data/results")
+@click.option("--json", "as_json", is_flag=True, help="print a JSON list instead of text")
+@click.option("--debug", is_flag=True, help="print tracebacks")
 def command(*, out: str, as_json: bool, debug: bool) -> int:  # noqa: ARG001
     """Check packages, decoding, keys, disk and the built-in provider. Exit 0 when all is well, else 2."""
     checks: tuple[Callable[[], list[Finding]], ...] = (

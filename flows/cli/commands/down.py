@@ -6,7 +6,7 @@ import click
 
 
 @click.command("down")
-@click.option("--debug", is_flag=True, expose_value=False, help="tracebacks")
+@click.option("--debug", is_flag=True, expose_value=False, help="print tracebacks")
 def command() -> int:
     """Stop the worker and the Prefect server that `mediamill up` started. What runs drains and can be gone on with."""
     from mediamill.flows.prefect_runtime.server import stop_server

@@ -9,17 +9,17 @@ import click
 
 @click.command("export")
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--to", type=click.Path(path_type=Path), required=True, help="the file: .csv, .jsonl or .parquet")
-@click.option("--columns", metavar="A,B", help="which columns, in this order; all where unset")
+@click.option("--to", type=click.Path(path_type=Path), required=True, help="file to write: .csv, .jsonl or .parquet")
+@click.option("--columns", metavar="A,B", help="columns to write, in this order; default: all")
 @click.option(
     "--long",
     is_flag=False,
     flag_value="",
     default=None,
     metavar="[COLUMN]",
-    help="a row for each member of a list: of a ranking, of segments, or of the COLUMN named",
+    help="write one row for each member of a list: of a ranking, of segments, or of COLUMN",
 )
-@click.option("--debug", is_flag=True, help="tracebacks")
+@click.option("--debug", is_flag=True, help="print tracebacks")
 def command(out: Path, to: Path, columns: str | None, long: str | None, *, debug: bool) -> int:  # noqa: ARG001
     """Write every result of OUT to one file.
 

@@ -21,16 +21,20 @@ class ListedModel:
 
 
 @click.command("models")
-@click.option("--provider", metavar="NAME", help="only this provider's")
-@click.option("--live", is_flag=True, help="ask the provider for its list; needs --provider and its key")
-@click.option("--voices", is_flag=True, help="the voices of models that speak, asked for live where a key is set")
-@click.option("--base-url", metavar="URL", help="another server of the same kind, with --live or --voices")
-@click.option("--json", "as_json", is_flag=True, help="a JSON list instead of text")
-@click.option("--debug", is_flag=True, help="tracebacks")
+@click.option("--provider", metavar="NAME", help="only this provider's models; default: every provider's")
+@click.option("--live", is_flag=True, help="list what the provider's API lists; needs --provider and its key")
+@click.option(
+    "--voices", is_flag=True, help="list the voices of speech models, from the provider's API where a key is set"
+)
+@click.option(
+    "--base-url", metavar="URL", help="address of another server with the provider's API, with --live or --voices"
+)
+@click.option("--json", "as_json", is_flag=True, help="print a JSON list instead of text")
+@click.option("--debug", is_flag=True, help="print tracebacks")
 def command(*, provider: str | None, live: bool, voices: bool, base_url: str | None, as_json: bool, debug: bool) -> int:  # noqa: ARG001
     """List the models in configs/providers with what they can do and what they cost.
 
-    Other models work too: name any with --model. A price that is not known here is told as unknown.
+    Other models work too: name any with --model. A price that is not known here is printed as unknown.
     """
     if voices:
         from mediamill.flows.cli.listings import print_voices

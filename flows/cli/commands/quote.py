@@ -17,12 +17,12 @@ from mediamill.tasks.errors import UsageError
         click.Argument(["source"]),
         click.Argument(["more"], required=False),
         *make_job_options(),
-        click.Option(["--json", "as_json"], is_flag=True, help="one JSON object instead of text"),
-        click.Option(["--debug"], is_flag=True, help="tracebacks"),
+        click.Option(["--json", "as_json"], is_flag=True, help="print one JSON object instead of text"),
+        click.Option(["--debug"], is_flag=True, help="print tracebacks"),
     ],
 )
 def command(source: str, more: str | None, **options: Any) -> int:
-    r"""Say what transcribing SOURCE, or running a job file, would cost. Nothing is sent.
+    r"""Print what transcribing SOURCE, or running a job file, would cost. Nothing is sent.
 
     \b
     mediamill quote recordings/ --provider together

@@ -9,7 +9,7 @@ import click
 
 @click.command("report")
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--debug", is_flag=True, help="tracebacks")
+@click.option("--debug", is_flag=True, help="print tracebacks")
 def command(out: Path, *, debug: bool) -> int:  # noqa: ARG001
     """Rebuild report.html and costs.csv of OUT from its journal."""
     from mediamill.tasks.publish import rebuild_report

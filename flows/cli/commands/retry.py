@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     params=[
         click.Argument(["out"], type=click.Path(path_type=Path)),
         click.Option(
-            ["--only"], multiple=True, metavar="KIND", help="only failures of this kind; may be given several times"
+            ["--only"],
+            multiple=True,
+            metavar="KIND",
+            help="only failures of this kind; may be repeated; default: every kind",
         ),
         click.Option(
-            ["--promote"], is_flag=True, help="make the full version of every preview whose file is still there"
+            ["--promote"], is_flag=True, help="generate the full version of every preview whose file still exists"
         ),
         *make_job_options(leave_out=["out"]),
         *make_output_options(),

@@ -33,7 +33,9 @@ class _CommandWithPermissions(click.Command):
     cls=_CommandWithPermissions,
     params=[
         click.Argument(["job"], required=False, type=click.Path(path_type=Path)),
-        click.Option(["--schema", "schema_only"], is_flag=True, help="print the JSON Schema of job files, for editors"),
+        click.Option(
+            ["--schema", "schema_only"], is_flag=True, help="print the JSON Schema of job files, for editors, and stop"
+        ),
         *make_job_options(),
         *make_run_options(),
     ],

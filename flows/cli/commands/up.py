@@ -8,10 +8,10 @@ from mediamill.flows.prefect_runtime.api_endpoint import PrefectApi, describe_ve
 
 
 @click.command("up")
-@click.option("--port", type=click.IntRange(1, 65535), help="default: 4200, or the next one that is free")
-@click.option("--worker", is_flag=True, help="start a process worker for the pool, too")
-@click.option("--pool", default="mediamill", show_default=True, help="the work pool of the worker")
-@click.option("--debug", is_flag=True, expose_value=False, help="tracebacks")
+@click.option("--port", type=click.IntRange(1, 65535), help="port to listen on; default: 4200, or the next free one")
+@click.option("--worker", is_flag=True, help="also start a process worker for the pool")
+@click.option("--pool", default="mediamill", show_default=True, help="work pool of the worker")
+@click.option("--debug", is_flag=True, expose_value=False, help="print tracebacks")
 def command(*, port: int | None, worker: bool, pool: str) -> int:
     """Start a local Prefect server in the background; runs find it by themselves until `mediamill down`.
 
