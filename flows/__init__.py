@@ -1,1 +1,1 @@
-"""What a person starts: the command line and the Prefect flows."""
+"""The command line and the Prefect flows."""

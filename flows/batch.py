@@ -13,7 +13,7 @@ def _make_batch_request(job: Job, retry: list[str] | None = None) -> JobRequest:
     """Run any job.
 
     Args:
-        job: what to do; the same names as in a job file. A key is the name of an environment variable.
+        job: what to do; the same names as in a job file. A key is given as the name of an environment variable.
         retry: do failed items again instead of reading the source: kinds of failure, or all.
     """
     return JobRequest(job, Retry.from_kinds(retry))
@@ -25,5 +25,5 @@ def _name_batch_run() -> str:
     return f"{fields.get('capability', 'batch')} {fields.get('source', '')}".strip()
 
 
-_make_batch_request.__name__ = _make_batch_request.__qualname__ = "batch"  # where a worker finds it
+_make_batch_request.__name__ = _make_batch_request.__qualname__ = "batch"  # the name by which a worker imports it
 batch = JobFlow(_make_batch_request, name="batch", flow_run_name=_name_batch_run)

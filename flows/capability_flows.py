@@ -1,4 +1,4 @@
-"""Every capability's flow by its name, also those that come from other packages.
+"""Every capability's flow by its name, including the capabilities of other packages.
 
 ``mediamill.flows.capability_flows.NAME`` is an entrypoint that can be deployed; a hyphen in a name is an underscore.
 """

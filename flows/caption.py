@@ -1,4 +1,4 @@
-"""The flow that captions pictures."""
+"""The flow that captions images."""
 
 from mediamill.flows.prefect_runtime.flow_factory import make_capability_flow
 

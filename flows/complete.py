@@ -1,4 +1,4 @@
-"""The flow that answers prompts."""
+"""The flow that completes prompts."""
 
 from mediamill.flows.prefect_runtime.flow_factory import make_capability_flow
 

@@ -1,4 +1,4 @@
-"""The flow of chains: steps one after another, each the flow of its capability."""
+"""The flow of chains: steps run one after another, each as the flow of its capability."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from prefect.runtime import flow_run
 
 from mediamill.flows.prefect_runtime.flow_factory import make_capability_flow, to_flow_parameters
 from mediamill.flows.prefect_runtime.job_flow import MAX_API_WAIT_SECONDS, FlowCall, JobRequest, ResultFlow
-from mediamill.flows.prefect_runtime.leaving import finish_unreported
 from mediamill.flows.prefect_runtime.monitor import limit_api_retries, wait_for_api
+from mediamill.flows.prefect_runtime.offline_exit import finish_unreported
 from mediamill.flows.prefect_runtime.states import chain_end_state, refused_state
 from mediamill.tasks.errors import MediamillError
 from mediamill.tasks.job import Job
@@ -30,7 +30,7 @@ def _name_dataset_run() -> str:
 
 
 def _parse_chain(chain: dict[str, Any]) -> Chain:
-    """Steps over one source, each one's results the next one's manifest.
+    """Run steps over one source; each step's results are the next step's manifest.
 
     Args:
         chain: source, out, budget and steps, as in a chain's YAML file.
@@ -39,7 +39,7 @@ def _parse_chain(chain: dict[str, Any]) -> Chain:
 
 
 def _run_chain_in_flow(request: Callable[[], Chain], call: FlowCall) -> State[Any]:
-    """Do a chain inside the flow run this is called from; the state it ends in."""
+    """Run a chain inside the current flow run; return the state it ends in."""
     try:
         end = ChainRun(request(), _run_as_subflow).execute()
     except MediamillError as error:
@@ -59,7 +59,7 @@ def _run_chain_in_flow(request: Callable[[], Chain], call: FlowCall) -> State[An
 
 
 def _run_as_subflow(name: str, job: Job) -> Summary:
-    """One step as a flow run inside this one; without one when Prefect has gone away."""
+    """Run one step as a subflow run; inline when Prefect does not answer any more."""
     if not wait_for_api(time.monotonic()):
         return Run(job).execute()
     call = FlowCall(request=JobRequest(job), name=f"{name}: {job.capability}")
@@ -67,5 +67,5 @@ def _run_as_subflow(name: str, job: Job) -> Summary:
     return outcome.summary if outcome is not None else Run(job).execute()
 
 
-_parse_chain.__name__ = _parse_chain.__qualname__ = "dataset"  # where a worker finds it
+_parse_chain.__name__ = _parse_chain.__qualname__ = "dataset"  # the name by which a worker imports it
 dataset = ResultFlow(_parse_chain, _run_chain_in_flow, name="dataset", flow_run_name=_name_dataset_run)

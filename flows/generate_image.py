@@ -1,4 +1,4 @@
-"""The flow that makes pictures."""
+"""The flow that generates images."""
 
 from mediamill.flows.prefect_runtime.flow_factory import make_capability_flow
 

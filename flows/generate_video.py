@@ -1,4 +1,4 @@
-"""The flow that makes videos."""
+"""The flow that generates videos."""
 
 from mediamill.flows.prefect_runtime.flow_factory import make_capability_flow
 

@@ -1,4 +1,4 @@
-"""The flow that ranks documents."""
+"""The flow that reranks documents."""
 
 from mediamill.flows.prefect_runtime.flow_factory import make_capability_flow
 

@@ -39,7 +39,7 @@ def run_chain(chain: Chain, options: Mapping[str, Any]) -> int:
         return 0
     if not options.get("yes"):
         _confirm_chain(chain)
-    prefect, how = choose_prefect(wanted=options.get("prefect"))
+    prefect, how = choose_prefect(requested=options.get("prefect"))
     signals: list[int] = []
 
     def run_step(name: str, job: Job) -> Summary:

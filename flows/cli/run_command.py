@@ -51,7 +51,7 @@ def run_job_command(
         print_quote(quote(resolved), as_json=as_json)
         return 0
     quiet = bool(options.get("quiet")) or as_json
-    prefect, how = choose_prefect(wanted=options.get("prefect"))
+    prefect, how = choose_prefect(requested=options.get("prefect"))
     if not quiet:
         print_note(format_opening_line(resolved, how))
         if prefect and (about := describe_version_mismatch(prefect)):
@@ -87,9 +87,9 @@ def execute_job(
             if flow_outcome is not None:
                 url = flow_outcome.url
                 print_note(
-                    f"prefect: {url}" if flow_outcome.told else f"Prefect was not told how this run ended: {url}"
+                    f"prefect: {url}" if flow_outcome.reported else f"Prefect was not told how this run ended: {url}"
                 )
-                return CommandOutcome(flow_outcome.summary, flow_outcome.signals, flow_outcome.told)
+                return CommandOutcome(flow_outcome.summary, flow_outcome.signals, flow_outcome.reported)
             print_note("Prefect went away before the run began; inline run")
         return _run_inline(resolved, retry, show)
 

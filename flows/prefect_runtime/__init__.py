@@ -1,1 +1,1 @@
-"""Runs as flow runs of Prefect: what it sees of them, and how that is kept true."""
+"""Runs as Prefect flow runs: what Prefect shows of them, and how that is kept correct."""

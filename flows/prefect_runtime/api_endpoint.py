@@ -1,6 +1,6 @@
-"""Which Prefect a run is told to: the one that is configured, or the one ``mediamill up`` started, or none.
+"""Which Prefect API a run reports to: the configured one, the one that ``mediamill up`` started, or none.
 
-Prefect itself is not imported to find out: that costs two seconds, and most runs on a laptop have no Prefect.
+Prefect itself is not imported to find out: importing it takes two seconds, and most runs on a laptop have no Prefect.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from mediamill.tasks.errors import RunStopped, UsageError
 
 @dataclass(frozen=True, slots=True)
 class PrefectApi:
-    """A Prefect API, and what named it."""
+    """The address of a Prefect API, and which setting gave it."""
 
     api: str
     named_by: str
 
     @property
     def ui(self) -> str:
-        """Where a browser finds it."""
+        """The address of its web interface."""
         return self.api.removesuffix("/").removesuffix("/api")
 
 
 class PrefectDown(RunStopped):
-    """The Prefect that was asked for does not answer."""
+    """The Prefect API that --prefect requires does not answer."""
 
     kind = "prefect"
 
 
 def find_prefect() -> PrefectApi | None:
-    """The Prefect API that the environment, the active profile or ``mediamill up`` names, in this order."""
+    """The Prefect API that the environment, the active profile or ``mediamill up`` gives, in this order."""
     if url := os.environ.get("PREFECT_API_URL"):
         return PrefectApi(url, "PREFECT_API_URL")
     home = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect").expanduser()
@@ -45,35 +45,35 @@ def find_prefect() -> PrefectApi | None:
     return PrefectApi(state.api, "mediamill up") if state is not None and state.is_running() else None
 
 
-def choose_prefect(*, wanted: bool | None) -> tuple[PrefectApi | None, str]:
-    """The Prefect a run is told to, or None, and why in a few words for the first line.
+def choose_prefect(*, requested: bool | None) -> tuple[PrefectApi | None, str]:
+    """The Prefect API a run reports to, or None, and the reason in a few words for the opening line.
 
     Args:
-        wanted: ``--prefect`` (True), ``--no-prefect`` (False), or neither.
+        requested: True for ``--prefect``, False for ``--no-prefect``, None for neither.
 
     Raises:
-        UsageError: when Prefect is asked for and none is configured.
-        PrefectDown: when it is asked for and does not answer.
+        UsageError: when it is requested and none is configured.
+        PrefectDown: when it is requested and does not answer.
     """
-    if wanted is False:
+    if requested is False:
         return None, "inline run"
     prefect = find_prefect()
     if prefect is None:
-        if wanted:
+        if requested:
             raise UsageError("no Prefect API is configured", hint="start one with: mediamill up")
         return None, "inline run"
     if is_api_up(prefect.api):
         return prefect, f"flow run at {prefect.ui}"
-    if wanted:
+    if requested:
         raise PrefectDown(
             f"Prefect at {prefect.api} ({prefect.named_by}) does not answer",
-            hint="start it, or leave out --prefect: the run does not need it",
+            hint="start it, or leave --prefect out: a run does not need it",
         )
     return None, f"inline run, because Prefect at {prefect.api} does not answer"
 
 
 def _read_active_profile(home: Path) -> PrefectApi | None:
-    """What the active profile says, as Prefect reads it."""
+    """The API address in the active profile, read as Prefect reads it."""
     path = Path(os.environ.get("PREFECT_PROFILES_PATH") or home / "profiles.toml").expanduser()
     try:
         profiles = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -86,24 +86,27 @@ def _read_active_profile(home: Path) -> PrefectApi | None:
 
 
 def describe_version_mismatch(prefect: PrefectApi) -> str | None:
-    """A line about a server whose version is another than this environment's; None when they fit.
+    """A line about a server whose minor version differs from this environment's; None when they are the same.
 
-    Prefect promises that minor versions of one major understand each other, the server being the newer one.
+    Prefect promises that a newer server understands clients of the same major version.
     """
     import httpx
 
-    ours = version("prefect")
+    client_version = version("prefect")
     try:
-        theirs = str(
+        server_version = str(
             httpx.get(f"{prefect.api.rstrip('/')}/admin/version", timeout=HEALTH_TIMEOUT_SECONDS)
             .raise_for_status()
             .json()
         )
     except (httpx.HTTPError, ValueError):
         return None
-    if _parse_minor_version(theirs) == _parse_minor_version(ours):
+    if _parse_minor_version(server_version) == _parse_minor_version(client_version):
         return None
-    return f"Prefect's server at {prefect.ui} is {theirs}, this environment has {ours}: keep them at the same version"
+    return (
+        f"Prefect's server at {prefect.ui} is {server_version}, this environment has {client_version}: "
+        "keep them at the same version"
+    )
 
 
 def _parse_minor_version(text: str) -> list[str]:

@@ -1,7 +1,7 @@
-"""What a run leaves in Prefect beside its states: progress while it goes, then its summary and its costs.
+"""The artifacts of a run in Prefect: its progress while it runs, then its summary and its costs.
 
-Everything told comes from files and providers, so all of it is escaped: neither a file's name nor a provider's
-message becomes markup in somebody's browser.
+Their texts come from files and providers, so all of them are escaped: neither a file's name nor a provider's message
+becomes markup in somebody's browser.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ _MAX_COST_ROWS = 500
 
 
 def artifact_key(out: str, kind: str) -> str:
-    """An artifact's key: the same for every run on an OUT, so that the UI shows them as versions of one thing."""
+    """An artifact's key: the same for every run on an OUT, so that the UI shows them as versions of one artifact."""
     name = re.sub(r"[^a-z0-9]+", "-", Path(out).name.lower()).strip("-") or "out"
     return f"{name}-{kind}"
 
 
 class ProgressArtifact:
-    """The progress artifact of one run, made at the first progress and updated after."""
+    """The progress artifact of one run, created at the first progress and updated afterwards."""
 
     def __init__(self, out: str) -> None:
         self._key = artifact_key(out, "progress")
@@ -48,7 +48,7 @@ class ProgressArtifact:
         self._last: tuple[float, str] | None = None
 
     def update(self, progress: Progress) -> None:
-        """Tell how far the run is, when that has changed."""
+        """Show how far the run is, where that has changed."""
         ended = progress.done + progress.failed
         percent = round(100 * ended / progress.total, 1) if progress.total else 0.0
         current = (percent, format_progress(progress))
@@ -61,7 +61,7 @@ class ProgressArtifact:
         self._last = current
 
     def finish(self, summary: Summary) -> None:
-        """Leave the progress as it ended."""
+        """Show the progress with which the run ended."""
         total = summary.done + summary.failed + summary.left
         percent = round(100 * (summary.done + summary.failed) / total, 1) if total else 100.0
         if self._id is None:
@@ -71,18 +71,18 @@ class ProgressArtifact:
 
 
 def create_run_artifacts(summary: Summary) -> None:
-    """The summary and the cost table of a run that has ended."""
+    """Create the summary and the cost table of a run that has ended."""
     create_markdown_artifact(
         format_summary(summary), key=artifact_key(summary.out, "summary"), description=format_counts(summary)
     )
     rows = read_cost_rows(Path(summary.out))
     if rows:
-        about = f"what {Path(summary.out).name} has cost in all its runs, from costs.csv"
+        about = f"costs of {Path(summary.out).name} over all its runs, from costs.csv"
         create_table_artifact(rows, key=artifact_key(summary.out, "costs"), description=about)
 
 
 def format_summary(summary: Summary) -> str:
-    """The run in markdown: numbers, failures by cause, where its files are."""
+    """Format the run in Markdown: numbers, failures by cause, where its files are."""
     facts = [
         ("done", f"{summary.done:,}" + (f" ({summary.cached:,} from the journal, free)" if summary.cached else "")),
         ("failed", f"{summary.failed:,}"),
@@ -120,7 +120,7 @@ def format_summary(summary: Summary) -> str:
 
 
 def read_cost_rows(out: Path) -> list[dict[str, Any]]:
-    """The rows of OUT's ``costs.csv``, the newest day first; numbers as exact text."""
+    """Read the rows of OUT's ``costs.csv``, the newest day first; numbers as exact text."""
     try:
         with (out / "costs.csv").open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
@@ -130,7 +130,7 @@ def read_cost_rows(out: Path) -> list[dict[str, Any]]:
 
 
 def escape_markdown(text: str) -> str:
-    """Text that markdown shows as it is, in one line of bounded length."""
+    """Escape a text so that Markdown shows it as it is, in one line of bounded length."""
     plain = _CONTROL_CHARACTERS.sub(" ", text)
     if len(plain) > _MAX_TEXT_CHARACTERS:
         plain = plain[: _MAX_TEXT_CHARACTERS - 1] + "…"

@@ -1,4 +1,4 @@
-"""Deployments: a job file, or all of ``prefect.yaml``, becomes something that Prefect schedules and a worker runs."""
+"""Deployments: a job file, or all of ``prefect.yaml``, is deployed for Prefect to schedule and a worker to run."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CreatedDeployment:
-    """What was made, as Prefect names it, and when it runs."""
+    """A deployment that was created or updated: its name in Prefect and its schedule."""
 
     name: str
     schedule: Schedule | None
 
 
 def deploy_job(job: Job, name: str, pool: str, *, paused: bool) -> CreatedDeployment:
-    """Make or update the deployment of a job.
+    """Create or update the deployment of a job.
 
     Raises:
         UsageError: when the job cannot run on a worker, or Prefect refuses the schedule.
@@ -38,7 +38,7 @@ def deploy_job(job: Job, name: str, pool: str, *, paused: bool) -> CreatedDeploy
     from mediamill.flows.prefect_runtime.flow_factory import make_capability_flow, to_flow_parameters
 
     if job.source == "-":
-        raise UsageError("a scheduled job has no stdin to read", hint="name a folder, a glob or a manifest as source")
+        raise UsageError("a scheduled job cannot read stdin", hint="name a folder, a glob or a manifest as source")
     changes: dict[str, Any] = {"out": _to_absolute(job.out_path), "schedule": None, "source": _to_absolute(job.source)}
     parameters = to_flow_parameters(job.model_copy(update=changes))
     flow = make_capability_flow(job.capability)
@@ -46,7 +46,7 @@ def deploy_job(job: Job, name: str, pool: str, *, paused: bool) -> CreatedDeploy
 
 
 def deploy_chain(chain: Chain, name: str, pool: str, *, paused: bool) -> CreatedDeployment:
-    """Make or update the deployment of a chain.
+    """Create or update the deployment of a chain.
 
     Raises:
         UsageError: when Prefect refuses the schedule.
@@ -68,10 +68,10 @@ def _deploy(
     *,
     paused: bool,
 ) -> CreatedDeployment:
-    """A deployment whose runs go into processes that drain when their worker is stopped.
+    """Deploy a flow whose runs are processes that drain when their worker is stopped.
 
-    It gets no concurrency limit of Prefect's: OUT's own lock keeps runs apart, and unlike Prefect's slots it is free
-    the moment a killed process is gone. Paths are made absolute: a worker starts its runs in a folder of their own.
+    It gets no Prefect concurrency limit: OUT's lock keeps runs apart, and unlike Prefect's slots it is free as soon as
+    a killed process is gone. Paths are made absolute: a worker starts each run in a folder of its own.
 
     Raises:
         UsageError: when Prefect refuses the schedule.
@@ -99,7 +99,7 @@ def _deploy(
 
 
 def deploy_file(path: Path, api: str) -> int:
-    """``prefect deploy --all`` on a prefect.yaml, with Prefect's own words; its exit code."""
+    """Run ``prefect deploy --all`` on a prefect.yaml; return its exit code."""
     try:
         contents = yaml.safe_load(path.read_text(encoding="utf-8"))
         pools = {each["work_pool"]["name"] for each in contents["deployments"] if each.get("work_pool")}
@@ -108,7 +108,7 @@ def deploy_file(path: Path, api: str) -> int:
         raise UsageError(f"no {path.name} here", hint=hint) from None
     except (yaml.YAMLError, KeyError, TypeError, AttributeError):
         raise UsageError(
-            f"{path.name} does not read like one", hint="it lists deployments, each with its pool"
+            f"{path.name} is not a prefect.yaml", hint="it must list deployments, each with its work_pool"
         ) from None
     _create_missing_pools(pools)
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(path)]
@@ -117,7 +117,7 @@ def deploy_file(path: Path, api: str) -> int:
 
 
 def _create_missing_pools(names: set[str]) -> None:
-    """Work pools for local processes, where there are none of these names yet."""
+    """Create process work pools of these names where they do not exist yet."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.exceptions import ObjectNotFound
@@ -131,5 +131,5 @@ def _create_missing_pools(names: set[str]) -> None:
 
 
 def _to_absolute(path: str) -> str:
-    """A path a worker finds from wherever it starts its runs; a URL as it is."""
+    """A path as an absolute one, which a worker finds from any folder; a URL as it is."""
     return path if "://" in path else str(Path(path).expanduser().absolute())

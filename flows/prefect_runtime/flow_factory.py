@@ -1,4 +1,4 @@
-"""Flows for capabilities, with parameters that make a usable form: the job's own fields, described once."""
+"""Makes the flow of a capability; its parameters, which Prefect shows as a form, are made from the job's fields."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _FORM_TYPES: Mapping[str, Any] = {
     "run_deadline": float | str,
     "provider": Literal[registry.provider_names()],
 }
-"""Types that a form shows as one plain field; the job itself checks the values again."""
+"""Types that a form shows as one simple field; the job itself validates the values again."""
 
 
 def _form_field(name: str) -> tuple[Any, Any]:
-    """A job field's type and default as a form wants them."""
+    """A job field's type and default for a form."""
     about = Job.model_fields[name]
     if not about.is_required() and about.default is None:
         kind = _FORM_TYPES.get(name) or _remove_none(about.annotation)
@@ -45,7 +45,7 @@ def _form_field(name: str) -> tuple[Any, Any]:
 
 
 def _make_optional(kind: Any) -> Any:
-    """May be left out, without a second "nothing" field in the form."""
+    """The type or None, without a second field for None in the form."""
     return kind | SkipJsonSchema[None]  # type: ignore[misc]
 
 
@@ -68,7 +68,7 @@ def _make_options_model() -> type[BaseModel]:
     fields |= {
         name: _form_field(name) for name in Job.model_fields if name not in (*_MAIN_FIELDS, *_FIELDS_WITHOUT_OPTION)
     }
-    about = "How the run goes about it. Everything here has a default that suits most runs."
+    about = "Options of the run. Each has a default that suits most runs."
     return create_model("RunOptions", __base__=_OptionsBase, __doc__=about, **fields)
 
 
@@ -77,9 +77,9 @@ RunOptions = _make_options_model()
 
 @functools.cache
 def make_capability_flow(name: str) -> JobFlow:
-    """The flow of a capability; a flow file needs nothing else.
+    """Make the flow of a capability; a flow file needs nothing else.
 
-    Its parameters are ``source``, the fields people set most, ``params`` (the capability's own) and ``options``.
+    Its parameters are ``source``, a job's main fields, ``params`` (the capability's own) and ``options`` (the rest).
 
     Raises:
         NoSuchOption: when there is no such capability.
@@ -102,7 +102,7 @@ def make_capability_flow(name: str) -> JobFlow:
 
 
 def _find_flow_module(name: str) -> str:
-    """The module a worker finds a flow in."""
+    """The module from which a worker imports a flow."""
     own = f"mediamill.flows.{name}"
     return own if importlib.util.find_spec(own) is not None else "mediamill.flows.capability_flows"
 
@@ -116,8 +116,8 @@ def _make_signature(params: type[BaseModel]) -> inspect.Signature:
         annotation = _annotate(kind, about.description)
         parameters.append(inspect.Parameter(name, only, annotation=annotation, default=None))
     for name, model, about in (
-        ("params", _make_form_model(params), "what is asked of the model"),
-        ("options", RunOptions, "how the run goes about it"),
+        ("params", _make_form_model(params), "the capability's own parameters"),
+        ("options", RunOptions, "options of the run"),
     ):
         needed = any(field.is_required() for field in model.model_fields.values())
         default = inspect.Parameter.empty if needed else model()
@@ -126,7 +126,7 @@ def _make_signature(params: type[BaseModel]) -> inspect.Signature:
 
 
 def _make_form_model(params: type[BaseModel]) -> type[BaseModel]:
-    """The same model, whose schema shows what may be left out as one plain field."""
+    """The same model with a schema that shows an optional value as one field."""
 
     def flatten_optional_fields(schema: dict[str, Any]) -> None:
         for field in schema.get("properties", {}).values():
@@ -145,7 +145,7 @@ def _make_form_model(params: type[BaseModel]) -> type[BaseModel]:
 
 
 def _make_docstring(about: str, signature: inspect.Signature) -> str:
-    """What ``help()`` shows, and where Prefect takes a form's descriptions from."""
+    """The docstring for ``help()``, from which Prefect also takes the form's descriptions."""
     args = [
         f"    {name}: {parameter.annotation.__metadata__[0].description}"
         for name, parameter in signature.parameters.items()
@@ -158,7 +158,7 @@ def _annotate(kind: Any, about: str | None) -> Any:
 
 
 def _parse_form(capability: str, source: str, parameters: Mapping[str, Any]) -> Job:
-    """The job a form describes; what it leaves at its default is left out."""
+    """Make the job that a form describes; values left at their default are left out."""
     fields = {name: value for name, value in parameters.items() if name in _MAIN_FIELDS}
     fields |= {
         name: value
@@ -172,7 +172,7 @@ def _parse_form(capability: str, source: str, parameters: Mapping[str, Any]) -> 
 
 
 def _to_exact_value(name: str, value: Any) -> Any:
-    """A field's value as the job takes it: a form's number field gives money as a float, of which the digits count."""
+    """A form's value as the job takes it: money, a float in a form, becomes a Decimal of the same digits."""
     return Decimal(str(value)) if name in _MONEY_FIELDS else value
 
 
@@ -181,7 +181,7 @@ def _dump_changed_fields(model: BaseModel | None) -> dict[str, Any]:
 
 
 def to_flow_parameters(job: Job, retry: Retry | None = None) -> dict[str, Any]:
-    """The flow parameters that describe a job: the reverse of a form."""
+    """The flow parameters that describe a job: the reverse of ``_parse_form``."""
     fields = job.model_dump(mode="json", exclude_defaults=True, exclude={"capability", "schedule"})
     fields |= {name: float(fields[name]) for name in _MONEY_FIELDS if name in fields}  # as a form's number field has it
     options = {name: fields.pop(name) for name in list(fields) if name not in (*_MAIN_FIELDS, *_FIELDS_WITHOUT_OPTION)}

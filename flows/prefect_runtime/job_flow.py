@@ -1,4 +1,4 @@
-"""A flow whose caller gets its result, Prefect or no Prefect; and a job as such a flow: what its body does."""
+"""Flows whose caller gets the result even when Prefect goes away, and what the flow of a job does."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from prefect.utilities.urls import url_for
 
 from mediamill.flows.cli.output import format_opening_line
 from mediamill.flows.cli.signals import drain_on_signal
-from mediamill.flows.prefect_runtime import artifacts, leaving
+from mediamill.flows.prefect_runtime import artifacts, offline_exit
 from mediamill.flows.prefect_runtime.monitor import REQUEST_TIMEOUT_SECONDS, Monitor, limit_api_retries, wait_for_api
 from mediamill.flows.prefect_runtime.secret_blocks import use_secret_block
 from mediamill.flows.prefect_runtime.states import caught_up_state, end_state, refused_state, save_unreported_state
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     from mediamill.tasks.summary import Progress, Summary
 
 MAX_API_WAIT_SECONDS = 6.0
-"""Seconds after its work that a run waits for a Prefect server that is away; to leave takes some more."""
+"""Seconds that a run waits after its work for a Prefect API that does not answer; the exit takes some more."""
 _RUNNING_OR_COMPLETED = (StateType.RUNNING, StateType.COMPLETED)
 
 
 @dataclass(frozen=True, slots=True)
 class JobRequest:
-    """What a flow is to do: a job, or a retry of it; ``key_block`` names the Secret block with the provider's key."""
+    """What a flow runs: a job, or a retry of it; ``key_block`` names the Secret block with the provider's key."""
 
     job: Job | ResolvedJob
     retry: Retry | None = None
@@ -50,31 +50,31 @@ class JobRequest:
 
 @dataclass(frozen=True, slots=True)
 class FlowOutcome:
-    """What came of a run that was a flow run.
+    """The outcome of a job that ran as a flow run.
 
     Args:
-        summary: the run in numbers.
+        summary: the run's summary.
         url: the flow run in Prefect's UI.
-        signals: the signals that came while it ran.
-        told: whether Prefect knows how it ended.
+        signals: the signals received while it ran.
+        reported: whether Prefect knows how it ended.
     """
 
     summary: Summary
     url: str | None
     signals: tuple[int, ...]
-    told: bool
+    reported: bool
 
 
 @dataclass
 class FlowCall:
-    """One call of a flow in this process. What comes of the run stands here even when Prefect went away.
+    """One call of a flow in this process. It holds the outcome even when Prefect goes away.
 
-    ``result`` is what came of it as plain values, ``outcome`` that of a job, ``error`` why it was refused.
+    ``result`` is the outcome as plain values, ``outcome`` that of a job, ``error`` the reason of a refusal.
 
     Args:
-        request: what to do; None for what the flow's parameters say.
+        request: what to run; None for what the flow's parameters describe.
         on_progress: called about four times a second.
-        name: what the flow run is called at first; None for the flow's own way to call it.
+        name: first name of the flow run; None for the flow's own naming.
     """
 
     request: JobRequest | None = None
@@ -89,12 +89,12 @@ class FlowCall:
 
 
 class ResultFlow(Flow[..., Any]):
-    """A flow whose call in this process gives its result as plain values and raises the error itself.
+    """A flow whose call in this process returns its result as plain values and raises the error itself.
 
     Args:
-        request: makes what is to be done from the flow's parameters, whose signature it has.
-        do: does it inside the flow run and gives the state it ends in. It gets what makes the request, so that a
-            refusal ends the flow run like any other, and the call, into which it puts what came of it.
+        request: makes the request from the flow's parameters, and has their signature.
+        execute: does the request inside the flow run and returns the state it ends in. It gets a function that makes
+            the request, so that a refusal also ends the flow run, and the call, in which it stores the outcome.
         **options: as :class:`prefect.Flow` takes them.
     """
 
@@ -109,11 +109,11 @@ class ResultFlow(Flow[..., Any]):
         """Run the flow.
 
         Returns:
-            What came of it as plain values; with ``return_state`` the state it ended in.
+            The result as plain values; with ``return_state`` the state it ended in.
 
         Raises:
             MediamillError: when it was refused, or the disk or the journal failed.
-            FailedRun: when it was stopped by an account, a budget, a deadline or a provider.
+            FailedRun: when an account, a budget, a deadline or a provider stopped it.
             CancelledRun: when a person or a signal stopped it.
         """
         call = FlowCall()
@@ -129,7 +129,7 @@ class ResultFlow(Flow[..., Any]):
         return call.result
 
     def _call_flow(self, call: FlowCall, *args: Any, **kwargs: Any) -> Any:
-        """Prefect's own call; None when Prefect could not be told of the run's begin or end."""
+        """Call the flow as Prefect does; None when the run's start or end could not be reported to Prefect."""
         flow = copy.copy(self)
         flow.fn = _make_flow_function(self._request, self._execute, lambda: call)
         flow.flow_run_name = call.name or self.flow_run_name
@@ -143,10 +143,10 @@ class ResultFlow(Flow[..., Any]):
 
 
 class JobFlow(ResultFlow):
-    """A flow that does a job; its result is the run's summary.
+    """A flow that runs a job; its result is the run's summary.
 
     Args:
-        request: makes the request from the flow's parameters, whose signature it has.
+        request: makes the request from the flow's parameters, and has their signature.
         **options: as :class:`prefect.Flow` takes them.
     """
 
@@ -154,14 +154,14 @@ class JobFlow(ResultFlow):
         super().__init__(request, run_in_flow, **options)
 
     def call(self, parameters: dict[str, Any], call: FlowCall) -> FlowOutcome | None:
-        """Run the flow for a caller who knows the job already.
+        """Run the flow for a caller that has the job already.
 
         Args:
-            parameters: what Prefect shows as the run's parameters.
-            call: the job, and who wants to hear of its progress.
+            parameters: the run's parameters in Prefect.
+            call: the job, and the function to call with its progress.
 
         Returns:
-            What came of it; None when Prefect went away before anything was begun.
+            The outcome; None when Prefect went away before the run started.
 
         Raises:
             MediamillError: what the run itself raised.
@@ -169,7 +169,7 @@ class JobFlow(ResultFlow):
         returned = self._call_flow(call, return_state=True, **parameters)
         if call.error is not None:
             raise call.error
-        return replace(call.outcome, told=False) if call.outcome is not None and returned is None else call.outcome
+        return replace(call.outcome, reported=False) if call.outcome is not None and returned is None else call.outcome
 
 
 def _make_flow_function(
@@ -177,7 +177,7 @@ def _make_flow_function(
     execute: Callable[[Callable[[], Any], FlowCall], State[Any]],
     make_call: Callable[[], FlowCall],
 ) -> Callable[..., State[Any]]:
-    """The function of a flow: its parameters made into a request, and that done."""
+    """The function of a flow: it makes a request from its parameters and executes it."""
 
     @functools.wraps(request)
     def body(*args: Any, **kwargs: Any) -> State[Any]:
@@ -190,11 +190,11 @@ def _make_flow_function(
 
 
 def run_in_flow(request: Callable[[], JobRequest], call: FlowCall) -> State[Any]:
-    """Do a job inside the flow run this is called from; the state it ends in.
+    """Run a job inside the current flow run; return the state it ends in.
 
     Args:
-        request: gives what to do; refused here when it cannot be done.
-        call: gets what came of it.
+        request: makes the request; an error that it raises ends the flow run as Failed.
+        call: receives the outcome.
     """
     try:
         job_request = request()
@@ -220,14 +220,14 @@ def run_in_flow(request: Callable[[], JobRequest], call: FlowCall) -> State[Any]
         call.error = error
         get_run_logger().error("%s", error)
         return refused_state(error)
-    if not call.outcome.told:
+    if not call.outcome.reported:
         save_unreported_state(resolved.out, monitor.flow_run.id, end_state(summary))
-        leaving.finish_unreported(monitor.flow_run, call.cleanup, completed=end_state(summary).is_completed())
+        offline_exit.finish_unreported(monitor.flow_run, call.cleanup, completed=end_state(summary).is_completed())
     return end_state(summary)
 
 
 def _execute_run(resolved: ResolvedJob, retry: Retry | None, call: FlowCall, monitor: Monitor) -> FlowOutcome:
-    """The run itself: planned, its shards submitted, published."""
+    """Plan the run, submit its shards and publish it."""
 
     def on_progress(progress: Progress) -> None:
         monitor.record_progress(progress)
@@ -249,7 +249,7 @@ def _execute_run(resolved: ResolvedJob, retry: Retry | None, call: FlowCall, mon
 
 
 def _create_artifacts(monitor: Monitor, summary: Summary) -> bool:
-    """Leave what the UI shows of the run's end; False when Prefect went away meanwhile."""
+    """Create the artifacts of the run's end; False when Prefect went away meanwhile."""
     log = get_run_logger()
     for group in summary.failures:
         log.warning("%d failed: %s, e.g. %s", group.count, group.kind, group.message)
@@ -258,7 +258,7 @@ def _create_artifacts(monitor: Monitor, summary: Summary) -> bool:
             monitor.show_end(summary)
             artifacts.create_run_artifacts(summary)
     except Exception as error:  # noqa: BLE001 (the results are on disk; only the UI lacks them)
-        log.warning("the artifacts of this run could not be left in Prefect: %s", type(error).__name__)
+        log.warning("the artifacts of this run could not be created in Prefect: %s", type(error).__name__)
         with contextlib.suppress(Exception):
             return wait_for_api(time.monotonic())
         return False

@@ -1,6 +1,6 @@
-"""A run's link to its flow run: cancelled from the UI, named and shown as it goes, and true at its end.
+"""The link between a run and its flow run: it takes a Cancel from the UI, and shows the run's progress and end there.
 
-Prefect is told, never relied on: while its server is away the work goes on, and the link says so once.
+Nothing depends on Prefect: while its API is away the work goes on, and one log line says so.
 """
 
 from __future__ import annotations
@@ -49,28 +49,28 @@ if TYPE_CHECKING:
     from mediamill.tasks.summary import Progress, Summary
 
 _POLL_SECONDS = 2.0
-"""Seconds between two looks: how long a click on Cancel may take to be seen."""
+"""Seconds between two polls, and so the maximum time until a Cancel in the UI is noticed."""
 _EARLY_POLL_SECONDS = 0.2
-"""Seconds between two looks of a run that does not hold its OUT yet."""
+"""Seconds between two polls of a run that does not hold its OUT yet."""
 _MAX_BUSY_EXIT_TIME = timedelta(minutes=1)
-"""Within this time a run that finds its OUT held by another has ended."""
+"""Maximum time that a run takes to end when it finds its OUT held by another."""
 _LAST_POLL_SECONDS = 2.0
-"""Seconds the last look may take: a server that hangs must not hold up the run's end."""
+"""Maximum seconds of the last poll: a server that hangs must not delay the run's end."""
 REQUEST_TIMEOUT_SECONDS = 5.0
-"""Seconds Prefect's API has to answer one request."""
+"""Maximum seconds of one request to Prefect's API."""
 _HEALTH_TIMEOUT_SECONDS = 2.0
 _MAX_OPEN_TASKS = 200
-"""Task runs that one request of Prefect's API gives at most; a run has about fifty open at once."""
+"""Maximum task runs that one request to Prefect's API returns; a run has about fifty open at once."""
 _MAX_ERROR_CHARACTERS = 200
-"""Characters of an error of Prefect's that a log line shows."""
+"""Maximum characters of a Prefect error in a log line."""
 
 
 class Monitor:
-    """Keeps one flow run and its run in step, from a thread of its own.
+    """Keeps a flow run and its run in step, from a thread of its own.
 
     Args:
-        job: what is done.
-        provider: who does it.
+        job: the job of the run.
+        provider: name of the provider.
     """
 
     def __init__(self, job: Job, provider: str) -> None:
@@ -95,12 +95,12 @@ class Monitor:
         self._is_api_away = False
 
     def record_progress(self, progress: Progress) -> None:
-        """Take note of how far the run is; shown at the next look."""
+        """Store the run's progress; the next poll shows it."""
         self._progress = progress
 
     @contextlib.contextmanager
     def follow(self, run: Run) -> Iterator[None]:
-        """Follow ``run`` for as long as the block runs."""
+        """Poll the flow run of ``run`` while the block runs."""
         context = contextvars.copy_context()
         thread = threading.Thread(
             target=context.run, args=(self._poll_until_over, run), name="prefect-link", daemon=True
@@ -113,13 +113,13 @@ class Monitor:
             thread.join(_LAST_POLL_SECONDS)
 
     def superseding_run(self, *, by: Sequence[StateType] = (StateType.COMPLETED,), earlier: bool = False) -> str | None:
-        """The name of a run that began after this one was due and does, or did, the very same; None without one.
+        """The name of a run of the same deployment and parameters that started after this one was due; else None.
 
         After missed nights several runs are due at once; one of them is enough.
 
         Args:
-            by: the states such a run may be in.
-            earlier: it must have begun before this one, so that no two runs give way to each other.
+            by: the states that such a run may be in.
+            earlier: it must have started before this one, so that no two runs give way to each other.
         """
         due = self.flow_run.expected_start_time
         if self.flow_run.deployment_id is None or due is None:
@@ -130,12 +130,12 @@ class Monitor:
                 found = self._find_same_runs(
                     state=_state_filter(*by), start_time=FlowRunFilterStartTime(after_=due, before_=until)
                 )
-        except Exception:  # noqa: BLE001 (to run once too often costs nothing)
+        except Exception:  # noqa: BLE001 (one run too many costs nothing)
             return None
         return found[0].name if found else None
 
     def show_end(self, summary: Summary) -> None:
-        """Leave the flow run's name, tags and progress as the run ended."""
+        """Show the run's end in the flow run's name and progress."""
         self._correct_other_runs()
         about = pluralize(summary.total, "item") if summary.total else "nothing new"
         self._client.set_flow_run_name(self.flow_run.id, f"{self._title}: {about}")
@@ -150,11 +150,11 @@ class Monitor:
                 if not self._is_api_away:
                     self._is_api_away = True
                     about = str(error).splitlines()[0][:_MAX_ERROR_CHARACTERS] if str(error) else type(error).__name__
-                    self._log.warning("Prefect does not answer as it should (%s); the work goes on", about)
+                    self._log.warning("Prefect's API fails (%s); the work goes on", about)
             else:
                 if self._is_api_away:
                     self._is_api_away = False
-                    self._log.info("Prefect answers again")
+                    self._log.info("Prefect's API answers again")
             if self._run_over.wait(_EARLY_POLL_SECONDS if self._progress is None else _POLL_SECONDS):
                 return
 
@@ -174,12 +174,12 @@ class Monitor:
         self.progress_artifact.update(progress)
 
     def tag_run(self) -> None:
-        """Tag the flow run with its OUT, by which a later run finds it should it be killed."""
+        """Tag the flow run with its OUT, by which a later run finds it if it is killed."""
         with limit_api_retries(0), contextlib.suppress(Exception):
             self._add_tags()
 
     def _tag_as_holder(self) -> None:
-        """Tag the flow run, once, as one that held its OUT: it is gone when another does."""
+        """Tag the flow run, once, as one that held its OUT: when another run holds it, this one has ended."""
         if self._holder_tag not in self._tags:
             self._add_tags(self._holder_tag)
             self._tags.add(self._holder_tag)
@@ -188,16 +188,16 @@ class Monitor:
         self._client.update_flow_run(self.flow_run.id, tags=sorted({*self._tags, *more, *(self.flow_run.tags or ())}))
 
     def _correct_other_runs(self) -> None:
-        """Put right, once, what Prefect believes of other runs on this OUT."""
+        """Correct, once, the states in Prefect of other runs on this OUT."""
         if not self._has_corrected_others:
             self._mark_crashed_runs()
             self._cancel_missed_runs()
             self._has_corrected_others = True
 
     def _mark_crashed_runs(self) -> None:
-        """One run at a time holds an OUT, so an earlier one that Prefect takes for running on it has no process.
+        """Mark earlier runs on this OUT that Prefect shows as running: one run at a time holds it, so they have ended.
 
-        One that never held it may just be about to give way. One that ended while Prefect was away left its end in OUT.
+        A run that never held it may be about to give way. One that ended while Prefect was away stored its end in OUT.
         """
         recently = datetime.now(UTC) - _MAX_BUSY_EXIT_TIME
         for other in self._find_other_runs(
@@ -207,16 +207,16 @@ class Monitor:
         ):
             if self._holder_tag not in other.tags and (other.start_time or recently) > recently:
                 continue
-            message = f"The process of this run is gone; run {self.flow_run.name} goes on where it stopped."
+            message = f"The process of this run is gone; run {self.flow_run.name} continues it."
             ended = load_unreported_state(self._out_folder, other.id)
-            self._end_task_runs(other, ended)  # first: a run that is marked is not looked at again
+            self._end_task_runs(other, ended)  # first: a marked run is not found again
             self._client.set_flow_run_state(other.id, ended or Crashed(message=message), force=True)
             delete_unreported_state(self._out_folder, other.id)
-            about = f"ended {ended.name} while Prefect was away" if ended else "had lost its process"
-            self._log.info("run %s %s; this run goes on from there", other.name, about)
+            about = f"ended {ended.name} while Prefect was away" if ended else "had no process any more"
+            self._log.info("run %s %s; this run continues it", other.name, about)
 
     def _end_task_runs(self, other: FlowRun, ended: State[Any] | None) -> None:
-        """End the task runs that Prefect takes for running in a run that is over; their end is that of the run."""
+        """End the task runs that Prefect shows as running in a run that has ended, in the state of that run."""
         found = self._client.read_task_runs(
             flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[other.id])),
             task_run_filter=TaskRunFilter(
@@ -233,7 +233,7 @@ class Monitor:
             self._client.set_task_run_state(each.id, State(type=kind, message=about), force=True)
 
     def _cancel_missed_runs(self) -> None:
-        """This run does whatever is new, so the same runs that were due before it began have nothing left to do."""
+        """Cancel runs with the same parameters that were due before this one started: this one does all that is new."""
         if self.flow_run.deployment_id is None:
             return
         began = self.flow_run.start_time or datetime.now(UTC)
@@ -242,10 +242,10 @@ class Monitor:
             expected_start_time=FlowRunFilterExpectedStartTime(before_=began),
         ):
             self._client.set_flow_run_state(other.id, caught_up_state(self.flow_run.name), force=True)
-            self._log.info("missed run %s is caught up by this one", other.name)
+            self._log.info("missed run %s is caught up by this run", other.name)
 
     def _find_same_runs(self, **filters: Any) -> list[FlowRun]:
-        """Other runs of this deployment with the same parameters."""
+        """Find other runs of this deployment with the same parameters."""
         assert self.flow_run.deployment_id is not None
         same_deployment = FlowRunFilterDeploymentId(any_=[self.flow_run.deployment_id])
         return [
@@ -259,24 +259,27 @@ class Monitor:
         return [run for run in found if run.id != self.flow_run.id]
 
 
-def wait_for_api(until: float) -> bool:
-    """Wait until Prefect answers, so that it can be told how a run ended; False when it stays away.
+def wait_for_api(deadline: float) -> bool:
+    """Wait until Prefect's API answers, so that a run's end can be reported; False when it does not.
 
     Args:
-        until: when to give up, as :func:`time.monotonic` counts; it is asked once in any case.
+        deadline: when to give up, in the time of :func:`time.monotonic`; it is tried once in any case.
     """
-    settings = {"timeout": _HEALTH_TIMEOUT_SECONDS, "transport": httpx.HTTPTransport()}  # which does not connect again
+    settings = {
+        "timeout": _HEALTH_TIMEOUT_SECONDS,
+        "transport": httpx.HTTPTransport(),
+    }  # does not reconnect
     client = get_client(sync_client=True, httpx_settings=settings)
     with limit_api_retries(0), client:
         while client.api_healthcheck() is not None:
-            if time.monotonic() >= until:
+            if time.monotonic() >= deadline:
                 return False
             time.sleep(_EARLY_POLL_SECONDS)
     return True
 
 
 def limit_api_retries(retries: int) -> contextlib.AbstractContextManager[Any]:
-    """Let Prefect's client repeat a request so often; by itself it goes on for a minute when nobody answers."""
+    """Limit the retries of a request by Prefect's client; its default goes on for a minute when nobody answers."""
     return temporary_settings({PREFECT_CLIENT_MAX_RETRIES: retries})
 
 

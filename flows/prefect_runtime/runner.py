@@ -1,6 +1,6 @@
-"""A run from the command line as a flow run: the same engine in the same process, told to Prefect as it goes.
+"""A run of the command line as a flow run, in the same process and on the same engine.
 
-Prefect is imported once it is known where its server is: it reads the address from the environment, at import.
+Prefect is imported when the address of its API is known: it reads the address from the environment at import.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ def run_as_flow(
     """Run a job as a flow run of this process.
 
     Returns:
-        What came of it; None when Prefect went away before anything was begun.
+        The outcome; None when Prefect went away before the run started.
 
     Raises:
         MediamillError: what the run itself raised.
     """
     os.environ["PREFECT_API_URL"] = prefect.api
-    if not debug:  # the terminal has its own lines; Prefect's go to its server
+    if not debug:  # the terminal shows our own lines; Prefect's go to its server
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
         os.environ.setdefault("PREFECT_LOGGING_INTERNAL_LEVEL", "CRITICAL")
-        logging.raiseExceptions = False  # nor what it thinks of its own logging when its server is away
+        logging.raiseExceptions = False  # no tracebacks of its logging either when its server is away
     if not is_api_up(prefect.api):
         return None
     from mediamill.flows.prefect_runtime.flow_factory import make_capability_flow, to_flow_parameters
@@ -45,7 +45,7 @@ def run_as_flow(
 
 
 def exit_unreported(code: int) -> NoReturn:
-    """End the process now: what Prefect's client still wants to say to a server that is away would take minutes."""
-    from mediamill.flows.prefect_runtime.leaving import end_process
+    """Exit now: Prefect's client would retry for minutes what it still has to send to a server that is away."""
+    from mediamill.flows.prefect_runtime.offline_exit import end_process
 
     end_process(code)

@@ -1,4 +1,4 @@
-"""A provider's key from a Prefect Secret block, for workers that are not given it in their environment."""
+"""A provider's key from a Prefect Secret block, for workers without it in their environment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mediamill.tasks.providers.registry import key_env_name
 
 
 def use_secret_block(job: Job, block: str) -> None:
-    """Put the key in ``block`` where the job's provider looks for it, in this process alone.
+    """Set the environment variable of the job's provider key from ``block``, in this process alone.
 
     Raises:
         UsageError: when there is no such block, or the provider takes no key.
@@ -24,5 +24,5 @@ def use_secret_block(job: Job, block: str) -> None:
     try:
         secret = cast(Secret[str], Secret.load(block))
     except ValueError:
-        raise UsageError(f"Prefect has no Secret block {block!r}", hint="make it in the UI under Blocks") from None
+        raise UsageError(f"Prefect has no Secret block {block!r}", hint="create it in the UI under Blocks") from None
     os.environ[name] = str(secret.get())

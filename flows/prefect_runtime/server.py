@@ -22,15 +22,15 @@ _FIRST_PORT = 4200
 _LAST_PORT = 4299
 _START_TIMEOUT_SECONDS = 120.0
 _STOP_TIMEOUT_SECONDS = 60.0
-"""A worker gives its runs thirty seconds to drain."""
+"""Above the thirty seconds that a worker gives its runs to drain."""
 HEALTH_TIMEOUT_SECONDS = 3.0
-"""Seconds a configured Prefect has to answer before a run goes on without it."""
+"""Seconds after which a run goes on without a configured Prefect that does not answer."""
 _POLL_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class UpState:
-    """A local Prefect server, and the worker beside it if there is one."""
+    """A local Prefect server, with the worker beside it if there is one."""
 
     pid: int
     api: str
@@ -38,11 +38,11 @@ class UpState:
     worker: int | None = None
 
     def is_running(self) -> bool:
-        """Whether the server's process is still there, and still Prefect's."""
+        """Whether the server's process exists and is still Prefect's."""
         return is_prefect(self.pid)
 
     def save(self) -> None:
-        """Write it down for later commands."""
+        """Store it for later commands."""
         path = state_path()
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(".new")
@@ -51,13 +51,13 @@ class UpState:
 
 
 def state_path() -> Path:
-    """Where it stands: ``prefect.json`` in ``$XDG_STATE_HOME/mediamill``, or ``~/.local/state/mediamill``."""
+    """Where the state is stored: ``prefect.json`` in ``$XDG_STATE_HOME/mediamill``, or ``~/.local/state/mediamill``."""
     base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(base).expanduser() / "mediamill" / "prefect.json"
 
 
 def load_up_state() -> UpState | None:
-    """What the last ``up`` wrote; None when there is nothing, or nothing readable."""
+    """Load what the last ``up`` stored; None when there is nothing readable."""
     try:
         return UpState(**json.loads(state_path().read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -65,7 +65,7 @@ def load_up_state() -> UpState | None:
 
 
 def is_prefect(pid: int) -> bool:
-    """Whether a process is there and runs Prefect: a number alone may belong to somebody else by now."""
+    """Whether a process exists and runs Prefect: its id may have been reused."""
     proc = Path(f"/proc/{pid}/cmdline")
     if proc.parent.parent.joinpath("self").exists():
         return proc.exists() and b"prefect" in proc.read_bytes()
@@ -87,14 +87,14 @@ def is_api_up(api: str) -> bool:
 
 
 def start_server(port: int | None) -> UpState:
-    """Start ``prefect server start`` in the background and wait until it is well.
+    """Start ``prefect server start`` in the background and wait until it answers.
 
     Args:
-        port: the port to listen on; None for 4200, or the next one that is free.
+        port: the port to listen on; None for 4200, or the next free one.
 
     Raises:
         UsageError: when the port is taken.
-        StorageError: when the server does not come up; what it said stands in its log.
+        StorageError: when the server does not start; its log has the reason.
     """
     with _reserve_port(port) as free:
         api = f"http://127.0.0.1:{free}/api"
@@ -115,7 +115,7 @@ def start_server(port: int | None) -> UpState:
 
 
 def start_worker(state: UpState, pool: str) -> UpState:
-    """Start a process worker for ``pool``, which is made if need be, in the background."""
+    """Start a process worker for ``pool`` in the background; the pool is created where it does not exist."""
     env = {**os.environ, "PREFECT_API_URL": state.api}
     command = ["worker", "start", "--pool", pool, "--type", "process", "--name", f"mediamill-{socket.gethostname()}"]
     state = replace(state, worker=_spawn_prefect(command, "worker", env).pid)
@@ -124,7 +124,7 @@ def start_worker(state: UpState, pool: str) -> UpState:
 
 
 def stop_server() -> UpState | None:
-    """Stop the worker, whose runs drain, then the server; None when nothing of ours runs."""
+    """Stop the worker, whose runs drain, then the server; None when neither of ours is running."""
     state = load_up_state()
     state_path().unlink(missing_ok=True)
     if state is None:
@@ -134,7 +134,7 @@ def stop_server() -> UpState | None:
 
 
 def _terminate(pid: int) -> bool:
-    """End a process that is Prefect's: asked first, killed when it does not go. False when there was none."""
+    """End a Prefect process: SIGTERM first, SIGKILL when it does not exit in time. False when there was none."""
     if not is_prefect(pid):
         return False
     os.kill(pid, signal.SIGTERM)
@@ -149,10 +149,10 @@ def _terminate(pid: int) -> bool:
 
 @contextlib.contextmanager
 def _reserve_port(requested: int | None) -> Iterator[int]:
-    """A free port, which no other ``up`` on this machine takes for as long as the block runs.
+    """Find a free port that no other ``up`` on this machine takes while the block runs.
 
-    A server listens only seconds after its start. Until then its port is marked by a UDP socket on the same number,
-    which Prefect has no use for and which is gone when this process is.
+    A server listens only seconds after its start. Until then a UDP socket on the same number reserves its port:
+    Prefect does not use it, and it is closed when this process ends.
 
     Raises:
         UsageError: when the port, or every port, is taken.
@@ -167,8 +167,8 @@ def _reserve_port(requested: int | None) -> Iterator[int]:
                 yield port
                 return
     if requested is not None:
-        raise UsageError(f"port {requested} is taken", hint="leave --port out, and the next free one is used")
-    raise UsageError(f"ports {_FIRST_PORT} to {_LAST_PORT} are all taken", hint="give one with --port")
+        raise UsageError(f"port {requested} is taken", hint="leave --port out to use the next free one")
+    raise UsageError(f"ports {_FIRST_PORT} to {_LAST_PORT} are all taken", hint="choose another with --port")
 
 
 def _is_port_free(port: int) -> bool:
@@ -182,7 +182,7 @@ def _is_port_free(port: int) -> bool:
 
 
 def _spawn_prefect(command: list[str], name: str, env: dict[str, str]) -> subprocess.Popen[bytes]:
-    """Run a Prefect command in a session of its own, so that no terminal takes it along; its words go to a log."""
+    """Start a Prefect command in a session of its own, so that no terminal ends it; its output goes to a log."""
     log = _log_path(name)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as file:
@@ -198,7 +198,7 @@ def _spawn_prefect(command: list[str], name: str, env: dict[str, str]) -> subpro
 
 
 def _restore_sigint() -> None:
-    """Undo what a script's ``&`` or cron may have set: Prefect stops a worker by SIGINT, which must not be ignored."""
+    """Handle SIGINT again, which a script's ``&`` or cron may ignore: Prefect stops a worker with it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
@@ -208,4 +208,4 @@ def _log_path(name: str) -> Path:
 
 def _read_last_log_line(name: str) -> str:
     lines = [line.strip() for line in _log_path(name).read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1] if lines else "it printed nothing"

@@ -1,4 +1,4 @@
-"""How a run's end reads in Prefect."""
+"""The Prefect states in which runs end."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from mediamill.tasks.summary import Summary
 
 _EXIT_WITH_FAILURES = 3
-"""The exit code of a run that went through with failed items."""
+"""Exit code of a run that finished with failed items."""
 
 
 def end_state(summary: Summary) -> State[Any]:
-    """The state a run ends in.
+    """The state in which a run ends.
 
-    Completed when it went through, with a name of its own when items failed; Cancelled when a person or a signal
-    stopped it; Failed when an account, a budget, a deadline or a provider did. A Completed state carries the
-    summary as plain values, which calling a flow from Python returns.
+    Completed when it finished, under a name of its own when items failed; Cancelled when a person or a signal stopped
+    it; Failed when an account, a budget, a deadline or a provider did. A Completed state carries the summary as plain
+    values, which a call of the flow from Python returns.
     """
     counts = format_counts(summary)
     if summary.state == "cancelled":
@@ -42,7 +42,7 @@ def end_state(summary: Summary) -> State[Any]:
 
 
 def chain_end_state(end: ChainResult) -> State[Any]:
-    """The state a chain ends in; as a run's, see :func:`end_state`."""
+    """The state in which a chain ends, as :func:`end_state` describes for a run."""
     counts = f"{pluralize(end.rows, 'row')}; {format_total_spent(end)}"
     if any(summary.state == "cancelled" for step in end.steps for summary in step.runs.values()):
         return Cancelled(message=f"{counts}; run again to go on")
@@ -53,26 +53,26 @@ def chain_end_state(end: ChainResult) -> State[Any]:
 
 
 def refused_state(error: MediamillError) -> State[Any]:
-    """Failed, in the error's own line; calling the flow from Python raises the error itself."""
+    """Failed, with the error's message; a call of the flow from Python raises the error itself."""
     name = "OutBusy" if isinstance(error, OutputBusy) else "Failed"
     return Failed(name=name, message=str(error), data=error)
 
 
 def caught_up_state(by: str) -> State[Any]:
-    """Cancelled: another run does what this one was due for."""
+    """Cancelled, because another run does the work of this one."""
     return Cancelled(name="CaughtUp", message=f"Caught up by run {by}.")
 
 
 def save_unreported_state(out: Path, flow_run: UUID, state: State[Any]) -> None:
-    """Leave in OUT how a flow run ended that Prefect could not be told of, for the next run there to tell."""
-    with contextlib.suppress(OSError):  # the results are on disk; only the UI would lack this
+    """Store in OUT the end state that could not be reported to Prefect; the next run there reports it."""
+    with contextlib.suppress(OSError):  # the results are on disk; only the UI lacks it
         file = _unreported_state_path(out, flow_run)
         file.parent.mkdir(exist_ok=True)
         file.write_text(json.dumps({"type": state.type, "name": state.name, "message": state.message}))
 
 
 def load_unreported_state(out: Path, flow_run: UUID) -> State[Any] | None:
-    """How a flow run ended that Prefect could not be told of; None when nothing was left."""
+    """Load the end state of a flow run that was not reported to Prefect; None when there is none."""
     try:
         stored = json.loads(_unreported_state_path(out, flow_run).read_text())
         return State(type=StateType(stored["type"]), name=stored["name"], message=stored["message"])
@@ -81,7 +81,7 @@ def load_unreported_state(out: Path, flow_run: UUID) -> State[Any] | None:
 
 
 def delete_unreported_state(out: Path, flow_run: UUID) -> None:
-    """Prefect has been told."""
+    """Delete the stored end state, which Prefect has now."""
     with contextlib.suppress(OSError):
         _unreported_state_path(out, flow_run).unlink(missing_ok=True)
 

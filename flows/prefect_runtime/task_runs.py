@@ -1,7 +1,7 @@
-"""The tasks of a run, in which its work is done, and how their flow runs them.
+"""The Prefect tasks that do a run's work, and how its flow runs them.
 
-A task's state is never asked for whether its work was done: the run itself knows, and what no task has done is done by
-the flow. So a task that Prefect loses, or cannot start, costs the UI a line and the run nothing.
+Whether work is done is read from the run itself, never from a task's state, and the flow does what no task has done.
+So a task that Prefect loses or cannot start costs the UI a line and the run nothing.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ T = TypeVar("T")
 
 _logger = logging.getLogger("mediamill")
 _MAX_SHARD_TASKS = 498
-"""With plan and publish 500 task runs a flow run: Prefect's server keeps up with those."""
+"""With plan and publish 500 task runs per flow run, which Prefect's server keeps up with."""
 _PIPELINE_TASKS = 24
-"""A task does as many shards as it takes for so many tasks to keep the pipeline full; each one costs a thread."""
+"""Tasks that keep the pipeline full; each costs a thread, so each does several shards where need be."""
 _POLL_SECONDS = 0.25
 _MAX_TASK_WAIT_SECONDS = 5.0
-"""Seconds a task has to begin its step, and to end after it; then the flow goes on without it."""
+"""Seconds in which a task must begin its step, and end after it; then the flow goes on without the task."""
 
 
 def _name_shard_task() -> str:
@@ -64,23 +64,23 @@ def shard(ticket: RunTicket, batch: ShardBatch) -> State[Any]:
 
 @task(name="publish", task_run_name="publish", cache_policy=NO_CACHE, persist_result=False, retries=0)
 def publish(ticket: RunTicket) -> State[Any]:
-    """Write the bill, the page and the run record."""
+    """Write the calls, the report and the run record."""
     return _run_step(lambda: steps.publish_run(ticket), lambda _: "")
 
 
 def _run_step(work: Callable[[], T], describe: Callable[[T], str]) -> State[Any]:
-    """Do a step's work; the state its task ends in. An error is told in one line: the flow raises it itself."""
+    """Do a step's work; return its task's end state. An error becomes one line of it: the flow raises it itself."""
     try:
         result = work()
     except CancelledError:
         return Cancelled(message="stopped")
-    except Exception as error:  # noqa: BLE001 (told as a state)
+    except Exception as error:  # noqa: BLE001 (becomes the state)
         return Failed(message=f"{type(error).__name__}: {error}")
     return Completed(message=describe(result))
 
 
 def _describe_plan(work: Sequence[ShardWork]) -> str:
-    return f"{pluralize(len(work), 'shard')} with something to do"
+    return f"{pluralize(len(work), 'shard')} to do"
 
 
 def _describe_shards(batch: ShardBatch, end: ShardResult) -> str:
@@ -88,20 +88,20 @@ def _describe_shards(batch: ShardBatch, end: ShardResult) -> str:
     return f"{end.done} done, {end.failed} failed" + (f", {left} left" if left else "")
 
 
-def make_batches(work: Sequence[ShardWork], at_once: int) -> list[ShardBatch]:
-    """What each task does: a few shards, so that there are not too many tasks, neither in all nor at once.
+def make_batches(work: Sequence[ShardWork], shards_at_once: int) -> list[ShardBatch]:
+    """Group shards into tasks, so that there are not too many tasks, neither in all nor at once.
 
     Args:
-        work: the shards with something to do.
-        at_once: how many of them have to be open for the pipeline to be full.
+        work: the shards to do.
+        shards_at_once: number of open shards that keeps the pipeline full.
     """
-    size = max(-(-len(work) // _MAX_SHARD_TASKS), -(-min(at_once, len(work)) // _PIPELINE_TASKS), 1)
+    size = max(-(-len(work) // _MAX_SHARD_TASKS), -(-min(shards_at_once, len(work)) // _PIPELINE_TASKS), 1)
     return [ShardBatch.from_work(work[first : first + size]) for first in range(0, len(work), size)]
 
 
 @dataclass(slots=True, eq=False)
 class _SubmittedStep:
-    """A step whose task was submitted. ``work`` is the step itself, once it has begun, whoever began it."""
+    """A step whose task was submitted. ``future`` is the step itself once it has begun, in the task or without it."""
 
     step: RunStep
     submitted_at: float
@@ -113,8 +113,8 @@ class _SubmittedStep:
 class TaskRuns:
     """Runs the steps of an open run in tasks, from the thread of its flow.
 
-    The work goes on whatever becomes of a task: one that does not begin in time, or comes back with nothing done, is
-    stood in for, and what the journal still misses at the end is done then.
+    The work does not depend on a task: the flow itself does the step of a task that does not begin in time or ends
+    with nothing done, and at the end it does what the journal still lacks.
     """
 
     def __init__(self, run: Run) -> None:
@@ -122,12 +122,12 @@ class TaskRuns:
         self._wake = threading.Event()
 
     def plan(self) -> list[ShardWork]:
-        """The shards that have something to do."""
+        """Plan the run; return the shards to do."""
         self._run_steps(["plan"], 1)
         return self._run.wait(self._run.start_plan())
 
     def do_shards(self, work: Sequence[ShardWork]) -> None:
-        """Do the shards, through a window of tasks that is wide enough to keep the pipeline full."""
+        """Do the shards in a window of tasks that is wide enough to keep the pipeline full."""
         batches = make_batches(work, self._run.max_open_shards)
         if not batches:
             return
@@ -136,7 +136,7 @@ class TaskRuns:
         self._run.wait(self._run.start_unfinished())
 
     def publish(self) -> Summary:
-        """What came of the run, once everything is written."""
+        """Publish the run; return its summary once everything is written."""
         self._run_steps(["publish"], 1)
         return self._run.wait(self._run.start_publish())
 
@@ -152,7 +152,7 @@ class TaskRuns:
             self._wake.wait(_POLL_SECONDS)
             self._wake.clear()
             self._run.report_progress()
-            submitted = [one for one in submitted if not self._has_ended(one)]
+            submitted = [each for each in submitted if not self._has_ended(each)]
 
     def _submit(self, step: RunStep) -> _SubmittedStep:
         submitted = _SubmittedStep(step, time.monotonic())
@@ -169,15 +169,15 @@ class TaskRuns:
                 task_future = {"plan": plan, "publish": publish}[step].submit(ticket)
             task_future.add_done_callback(on_end)
         except Exception:
-            _logger.debug("task %s was not taken", step, exc_info=True)
+            _logger.debug("Prefect did not take the task %s", step, exc_info=True)
             submitted.task_ended = True
         return submitted
 
     def _has_ended(self, submitted: _SubmittedStep) -> bool:
-        """Whether a step is done and its task has ended, or has had the time to.
+        """Whether a step is done and its task has ended or has had the time to end.
 
         Raises:
-            MediamillError: what the step itself raised.
+            MediamillError: the error that the step raised.
         """
         now = time.monotonic()
         if submitted.future is None and (

@@ -1,7 +1,7 @@
-"""What a worker starts for each flow run: Prefect's engine in a session of its own, with a lifeline to this process.
+"""The process that a worker starts for each flow run: Prefect's engine runs in a session of its own behind it.
 
-A process worker that is stopped kills what it started, at once and hard. It kills this process; the engine behind
-it notices that the lifeline, a pipe, has ended, drains the run, and tells Prefect itself how it ended.
+A process worker that is stopped kills the processes it started at once. It kills this one; the engine notices that the
+lifeline, a pipe between the two, is closed, drains the run and reports to Prefect itself how it ended.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from collections.abc import Callable
 from types import FrameType
 
 LIFELINE = "MEDIAMILL_LIFELINE"
-"""Names the pipe's descriptor in the engine's environment."""
+"""The environment variable that holds the pipe's descriptor in the engine."""
 _REQUEST_TIMEOUT_SECONDS = "5"
-"""What Prefect's API has to answer a request; by itself the engine waits a minute for a server that hangs."""
+"""Maximum time of a request to Prefect's API; the engine's default waits a minute for a server that hangs."""
 
 
 def main() -> int:
-    """Run ``prefect.engine``; end as it does. A signal cuts the lifeline instead of the run."""
+    """Run ``prefect.engine`` and return its exit code. A signal closes the lifeline instead of ending the run."""
     read_end, write_end = os.pipe()
     engine = subprocess.Popen(  # noqa: S603 (our own interpreter)
         [sys.executable, "-m", "prefect.engine", *sys.argv[1:]],
@@ -44,7 +44,7 @@ def main() -> int:
 
 
 def on_worker_exit(callback: Callable[[], None]) -> None:
-    """Call ``act``, once, when the process that attends this one is gone or was asked to stop."""
+    """Call ``callback`` once the process that started this one has ended or was asked to stop."""
     descriptor = os.environ.pop(LIFELINE, None)
     if descriptor is None:
         return

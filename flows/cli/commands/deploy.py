@@ -37,7 +37,7 @@ def command(
     from mediamill.tasks.job import load_job
     from mediamill.tasks.pipeline.spec import is_chain, load_yaml_or_none, make_chain
 
-    prefect, _ = choose_prefect(wanted=True)
+    prefect, _ = choose_prefect(requested=True)
     assert prefect is not None
     os.environ["PREFECT_API_URL"] = prefect.api
     from mediamill.flows.prefect_runtime.deployments import deploy_chain, deploy_file, deploy_job

@@ -129,7 +129,7 @@ def test_after_sigkill_the_next_run_goes_on_and_tells_prefect_the_truth(
     whole(prefect_server, own_local_server, tmp_path, twice=FLYING)
     state = prefect_server.wait_for_end(run_id)
     assert state["type"] == "CRASHED"
-    assert "goes on where it stopped" in state["message"]
+    assert "continues it" in state["message"]
     assert task_states(prefect_server, run_id) == {"COMPLETED", "CRASHED"}  # it had planned
 
 

@@ -1,4 +1,4 @@
-"""Leaving a Prefect server that is away: what is still to be told to it is dropped, so that no exit waits for it."""
+"""The end of a run while Prefect's API is away: what was not sent yet is dropped, so that no exit waits for it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, PREFECT_LOGGING_TO_API_
 
 
 def finish_unreported(flow_run: FlowRun, cleanup: ExitStack, *, completed: bool) -> None:
-    """End a flow whose end Prefect cannot be told; a process that is there for this flow run alone ends at once.
+    """End a flow whose end cannot be reported; a process that serves this flow run alone exits at once.
 
     Args:
         flow_run: the flow run that ends.
-        cleanup: undone when the call of the flow is over.
-        completed: whether the run went through; a worker takes another exit code for a crash.
+        cleanup: closed when the call of the flow is over.
+        completed: whether the run completed; a worker takes any other exit code for a crash.
     """
     if flow_run.parent_task_run_id is None:
         if is_flow_run_process():
@@ -35,17 +35,17 @@ def finish_unreported(flow_run: FlowRun, cleanup: ExitStack, *, completed: bool)
 
 
 def _close_client() -> None:
-    """Let the requests that Prefect's engine still makes for this flow run fail at once, not after a timeout each."""
+    """Let the requests that Prefect's engine still sends for this flow run fail at once, not after a timeout each."""
     context = FlowRunContext.get()
     if context is not None and isinstance(context.client, SyncPrefectClient):
-        context.client._client.close()  # noqa: SLF001 (there is no other way to close one that is entered)
+        context.client._client.close()  # noqa: SLF001 (there is no public way to close one that was entered)
 
 
 def drop_unsent_events() -> None:
-    """Forget the events and logs that wait for a server that is away.
+    """Drop the events and logs that wait for a server that is away.
 
-    Prefect (3.8) has no way of its own to do so: its services try each event again for seconds, and the interpreter
-    waits for all of them before it ends.
+    Prefect (3.8) has no function for it: its services retry each event for seconds, and the interpreter waits for all
+    of them before it exits.
     """
     from prefect._internal.concurrency import services
 
@@ -56,7 +56,7 @@ def drop_unsent_events() -> None:
 
 
 def end_process(code: int) -> NoReturn:
-    """End the process now, without what Prefect's client would still do."""
+    """Exit now, without waiting for Prefect's client."""
     from mediamill.tasks.engine import Engine
 
     Engine.stop_shared()
