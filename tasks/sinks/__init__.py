@@ -1,1 +1,1 @@
-"""Parquet parts and the run record."""
+"""What a run writes to OUT: Parquet parts, media files, subtitles and JSON records."""

@@ -1,4 +1,4 @@
-"""Calls: one row for each attempt, which is the bill."""
+"""Calls: one row for each attempt; together they are the bill."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ CALLS_SCHEMA = pa.schema(
         ("price_source", pa.string()),
     ]
 )
-"""An attempt's columns have the names that the journal keeps them under; its usage is all of :class:`Usage`."""
+"""The columns have the names they have in the journal; ``usage`` has a field for each of :class:`Usage`."""
 
 
 def to_call_row(attempt: Mapping[str, Any]) -> bytes:

@@ -1,4 +1,4 @@
-"""Failures: one row for each item that is failed now. A column is its line here: name, type, and where its value is."""
+"""Failures: one row for each item whose state is failed. Each column is one line: its name, type and value."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FAILURE_COLUMNS: tuple[Column[FailedItem], ...] = (
     Column("last_http_status", pa.int32(), lambda failed: failed.failure.status),
     Column("cost_usd", MONEY, lambda failed: failed.failure.cost_usd),
 )
-"""The columns that every failure has; the manifest's come behind them."""
+"""The columns that every failure has; the manifest's follow."""
 
 
 def build_failures_schema(row_schema: pa.Schema) -> pa.Schema:
@@ -41,5 +41,5 @@ def build_failures_schema(row_schema: pa.Schema) -> pa.Schema:
 
 
 def to_failure_row(failed: FailedItem) -> dict[str, Any]:
-    """An item's row."""
+    """The row of a failed item, by column name."""
     return {**to_row(FAILURE_COLUMNS, failed), **to_carried_values(failed.item)}

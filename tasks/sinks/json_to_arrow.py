@@ -1,4 +1,4 @@
-"""Rows as JSON to Arrow, by a declared schema: decimals exact, times from microseconds, text always valid UTF-8."""
+"""Converts rows in JSON to Arrow tables of a given schema: exact decimals, times from microseconds, valid UTF-8."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _WIDE_CONTEXT = Context(prec=76)
 
 
 def to_table(rows: Sequence[bytes], schema: pa.Schema) -> pa.Table:
-    """A table; columns a row lacks are null, values of a foreign type are cast or become null.
+    """A table of the rows. Missing columns are null; values of another type are cast, or null where they cannot be.
 
     Args:
-        rows: JSON objects: decimals as text, moments as microseconds since the epoch.
-        schema: what the table has.
+        rows: JSON objects: decimals as text, times as microseconds since the epoch.
+        schema: the table's schema.
     """
     json_schema = pa.schema([field.with_type(pa.string()) if is_vector(field) else field for field in schema])
     try:
@@ -36,7 +36,7 @@ def to_table(rows: Sequence[bytes], schema: pa.Schema) -> pa.Table:
 
 
 def _parse_rows(rows: Sequence[bytes], schema: pa.Schema) -> pa.Table:
-    """By Arrow's own JSON reader, which leaves the interpreter to others; moments are read as integers."""
+    """Convert by Arrow's own JSON reader, which does not hold the GIL. Times are read as integers, then cast."""
     parse_schema = pa.schema([(f.name, pa.int64() if pa.types.is_timestamp(f.type) else f.type) for f in schema])
     text = b"\n".join(rows)
     table = pj.read_json(
@@ -48,7 +48,7 @@ def _parse_rows(rows: Sequence[bytes], schema: pa.Schema) -> pa.Table:
 
 
 def _convert_rows(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.RecordBatch:
-    """Value by value, for rows that need casts."""
+    """Convert value by value, for rows that need casts."""
     columns = [_to_array([row.get(field.name) for row in rows], field.type) for field in schema]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
@@ -62,9 +62,9 @@ def _to_array(values: list[Any], kind: pa.DataType) -> pa.Array:
 
 
 def _cast_value(value: Any, kind: pa.DataType) -> Any:
-    """The value if it fits the type, by a cast from text if need be; what does not fit at all becomes null.
+    """The value if it fits the type, else a cast of its text, else null.
 
-    Of a list or a struct only the parts that do not fit are lost.
+    In a list or a struct only the elements that do not fit become null.
     """
     if value is None:
         return None
@@ -84,12 +84,12 @@ def _cast_value(value: Any, kind: pa.DataType) -> Any:
 
 
 def _needs_fitting(kind: pa.DataType) -> bool:
-    """Whether JSON's values for ``kind`` may not be what Arrow takes them for: it makes a list of any text."""
+    """True for types whose values in JSON Arrow would misread: decimals are text, and it splits text into a list."""
     return bool(pa.types.is_decimal(kind) or pa.types.is_nested(kind))
 
 
 def _fit_decimals(value: Any, kind: pa.DataType) -> Any:
-    """A value with its decimals made from text and rounded to the places the type has."""
+    """The value with its decimals converted from text and rounded to the type's scale."""
     if pa.types.is_list(kind):
         return [_fit_decimals(v, kind.value_type) for v in value] if isinstance(value, list) else None
     if pa.types.is_struct(kind):
@@ -99,5 +99,5 @@ def _fit_decimals(value: Any, kind: pa.DataType) -> Any:
     try:
         places = Decimal((0, (1,), -kind.scale))
         return Decimal(str(value)).quantize(places, context=_WIDE_CONTEXT)
-    except InvalidOperation:  # no number, or more digits than there are
+    except InvalidOperation:  # not a number, or too many digits
         return None

@@ -1,4 +1,4 @@
-"""Files made for items, under OUT/media: whole or not there, and the same again when they are made again."""
+"""Files generated for items, under OUT/media: complete or absent, with the same name whenever they are generated."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from mediamill.tasks.sinks.safe_names import to_safe_name
 
 @dataclass(frozen=True, slots=True)
 class MediaFile:
-    """A published file: its path relative to OUT with forward slashes, its SHA-256 (hex), its bytes."""
+    """A published file: its path relative to OUT with forward slashes, its SHA-256 (hex), its size in bytes."""
 
     file: str
     sha256: str
     size: int
 
 
-def publish_media(made: Path, out: Path, item_id: str, suffix: str) -> MediaFile:
-    """Move a finished file into OUT/media under a safe name made from the item's id.
+def publish_media(path: Path, out: Path, item_id: str, suffix: str) -> MediaFile:
+    """Move a finished file into OUT/media, under a safe name derived from the item's id.
 
-    A file that is there already with the same content stays as it is.
+    An existing file with the same content stays as it is.
 
     Args:
-        made: on the same disk as OUT; gone afterwards.
+        path: the file, on the same disk as OUT; it is moved or removed.
         out: the folder of results.
-        item_id: what the name is made from.
+        item_id: the id from which the name is derived.
         suffix: with its dot.
 
     Raises:
@@ -40,12 +40,12 @@ def publish_media(made: Path, out: Path, item_id: str, suffix: str) -> MediaFile
     relative = f"media/{to_safe_name(item_id, suffix)}"
     target = out / relative
     try:
-        size, digest = made.stat().st_size, hash_file(made)
+        size, digest = path.stat().st_size, hash_file(path)
         if target.is_file() and target.stat().st_size == size and hash_file(target) == digest:
-            made.unlink()
+            path.unlink()
             return MediaFile(relative, digest, size)
         with write_atomically(out, target) as temporary:
-            made.replace(temporary)
+            path.replace(temporary)
         if hash_file(target) != digest:
             raise StorageError(f"{target}: reads back as something else than was written", hint="check the disk")
     except OSError as error:
@@ -54,24 +54,24 @@ def publish_media(made: Path, out: Path, item_id: str, suffix: str) -> MediaFile
 
 
 def find_lost_media(out: Path, results: Iterable[bytes]) -> list[str]:
-    """The ids of items a file of which is not there any more, or has another size than was published.
+    """The ids of items with a file that is missing or has another size than was published.
 
     Args:
         out: the folder of results.
-        results: rows as JSON, with ``item_id``, ``file`` and ``bytes``; those of several files have
-            them all in ``images``.
+        results: rows as JSON, with ``item_id``, ``file`` and ``bytes``; a row with several files lists them in
+            ``images``.
     """
     lost = []
     for row in map(orjson.loads, results):
         images = row.get("images")
         files = [row, *(image for image in images if isinstance(image, dict))] if isinstance(images, list) else [row]
-        if not all(_is_intact(out, one) for one in files if one.get("file")):
+        if not all(_is_intact(out, file) for file in files if file.get("file")):
             lost.append(str(row["item_id"]))
     return lost
 
 
 def find_previews(out: Path, results: Iterable[bytes]) -> list[str]:
-    """The ids of items that have a preview whose file still stands in OUT.
+    """The ids of items that have a preview whose file is still in OUT.
 
     Args:
         out: the folder of results.

@@ -1,4 +1,4 @@
-"""Parquet parts: one for each shard and kind, always whole."""
+"""Parquet parts: one for each shard and kind, always written as a whole."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ _PARQUET_MAGIC = b"PAR1"
 
 
 def part_path(out: Path, kind: str, name: str) -> Path:
-    """Where a part lies: ``OUT/<kind>/part-<name>.parquet``."""
+    """The path of a part: ``OUT/<kind>/part-<name>.parquet``."""
     return out / kind / f"part-{name}.parquet"
 
 
 def write_part(out: Path, kind: str, name: str, rows: Iterable[bytes], schema: pa.Schema) -> Part:
-    """Write a part in row groups of a thousand, so that memory stays flat; no rows, no file.
+    """Write a part in row groups of a thousand, so that memory stays flat. Without rows there is no file.
 
     Args:
         out: the folder of results.
         kind: results, failures or calls.
-        name: the part's own.
+        name: the part's name.
         rows: each row as JSON.
-        schema: what the part has.
+        schema: the part's schema.
 
     Raises:
-        StorageError: when the disk fails; an earlier part of that name then still stands.
+        StorageError: when the disk fails; an earlier part of that name then stays.
     """
     target = part_path(out, kind, name)
     batches = _split_batches(iter(rows))
@@ -53,7 +53,7 @@ def write_part(out: Path, kind: str, name: str, rows: Iterable[bytes], schema: p
 
 
 def is_intact(out: Path, part: Part) -> bool:
-    """True when the file of a committed part has its size and both Parquet marks."""
+    """True when the file of a committed part has its size, and Parquet's magic bytes at both ends."""
     path = part_path(out, part.kind, part.name)
     try:
         if path.stat().st_size != part.bytes:

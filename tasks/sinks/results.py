@@ -1,4 +1,4 @@
-"""Results: one row for each item that succeeded. A column is its line here: name, type, and where its value is."""
+"""Results: one row for each item that succeeded. Each column is one line: its name, type and value."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from mediamill.tasks.sinks.schema import (
 )
 
 _COST_BASES = ("unknown", "estimated", "metered", "billed", "free")
-"""The weakest first: a sum is no better founded than its weakest part."""
+"""The weakest first: a sum has the basis of its weakest part."""
 
 
 @dataclass(frozen=True, slots=True)
 class CompletedItem:
-    """An item that succeeded: the run that did it, with what, and the answers it took."""
+    """An item that succeeded: the run, capability, provider and model that did it, and the answers it needed."""
 
     item: Item
     run_id: str
@@ -47,7 +47,7 @@ RESULT_COLUMNS: tuple[Column[CompletedItem], ...] = (
     Column("run_id", pa.string(), lambda done: done.run_id),
     Column("capability", pa.string(), lambda done: done.capability),
     Column("source", pa.string(), lambda done: done.item.source),
-    Column("content_sha256", pa.string()),  # the capability knows what it has read
+    Column("content_sha256", pa.string()),  # the capability sets it, since it reads the content
     Column("provider", pa.string(), lambda done: done.provider),
     Column("model", pa.string(), lambda done: done.model),
     Column("engine", pa.string(), lambda done: next((a.engine for a in done.answers if a.engine), None)),
@@ -64,7 +64,7 @@ RESULT_COLUMNS: tuple[Column[CompletedItem], ...] = (
         "price_source", pa.string(), lambda done: next((a.cost.source for a in done.answers if a.cost.source), None)
     ),
 )
-"""The columns that every result has; its capability's own and the manifest's come behind them."""
+"""The columns that every result has; its capability's own and the manifest's follow."""
 
 
 def build_results_schema(own_schema: pa.Schema, row_schema: pa.Schema) -> pa.Schema:
@@ -85,7 +85,7 @@ def to_result_row(completed: CompletedItem, own_columns: Mapping[str, Any]) -> d
 
 
 def sum_costs(answers: Sequence[Answer]) -> Decimal | None:
-    """What this OUT paid for all of them in US dollars; None when one of them is not known."""
+    """The sum of what this OUT paid for the answers in US dollars; None when the cost of one is not known."""
     total = Decimal(0)
     for answer in answers:
         if answer.cost.usd is None:

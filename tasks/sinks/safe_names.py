@@ -1,4 +1,4 @@
-"""File names made from item ids: readable, safe on every disk, and different for different ids."""
+"""File names from item ids: readable, safe on every file system, and different for different ids."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _EDGES = " .-_"
 
 
 def to_safe_name(item_id: str, suffix: str) -> str:
-    """A name for the file made of an item: never a path, never hidden, at most some 100 bytes.
+    """A name for an item's file: never a path, never hidden, at most about 100 bytes.
 
-    What makes it unique is a hash of the id, so that ids that look alike, or differ in case only, stay apart.
+    It ends in a hash of the id, so that ids that look alike or differ only in case have different names.
 
     Args:
         item_id: anything.

@@ -18,7 +18,7 @@ TIMESTAMP = pa.timestamp("us", tz="UTC")
 
 @dataclass(frozen=True, slots=True)
 class Column(Generic[T]):
-    """A column: its name, its type, and how its value is found; ``value`` None where the row brings it along."""
+    """A column: its name, its type, and a function that gets its value; ``value`` is None where others set it."""
 
     name: str
     type: pa.DataType
@@ -26,27 +26,27 @@ class Column(Generic[T]):
 
 
 def to_schema(columns: Iterable[Column[T]]) -> pa.Schema:
-    """The schema of some columns."""
+    """The columns' schema."""
     return pa.schema([(column.name, column.type) for column in columns])
 
 
 def to_row(columns: Iterable[Column[T]], source: T) -> dict[str, Any]:
-    """The values of the columns that know where theirs is."""
+    """The values, by name, of all columns that have a ``value`` function."""
     return {column.name: column.value(source) for column in columns if column.value is not None}
 
 
 def to_carried_fields(row_schema: pa.Schema) -> list[pa.Field]:
-    """The manifest's own columns under the names and with the types they have in results and failures."""
+    """The manifest's columns with the names and types that they have in results and failures."""
     return [pa.field(f"in_{field.name}", _to_carried_type(field.type)) for field in row_schema]
 
 
 def to_carried_values(item: Item) -> dict[str, Any]:
-    """The manifest's own values of an item, by those names."""
+    """An item's values of the manifest's columns, by those names."""
     return {f"in_{name}": value for name, value in item.row.items()}
 
 
 def _to_carried_type(kind: pa.DataType) -> pa.DataType:
-    """The type a column of the manifest has in results: moments in microseconds, what JSON cannot hold as text."""
+    """The type of a manifest's column in results: times in microseconds; types that JSON cannot hold become text."""
     if pa.types.is_timestamp(kind):
         return pa.timestamp("us", tz=kind.tz)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
@@ -70,5 +70,5 @@ def serialize_schema(schema: pa.Schema) -> bytes:
 
 
 def deserialize_schema(serialized: bytes) -> pa.Schema:
-    """Inverse of :func:`freeze`."""
+    """Inverse of :func:`serialize_schema`."""
     return pa.ipc.read_schema(pa.py_buffer(serialized))

@@ -11,7 +11,7 @@ _VECTOR_METADATA = {b"encoding": b"base64-float32"}
 
 
 def vector_field(name: str, size: int | None) -> pa.Field:
-    """A column of vectors; lists of one size where it is known."""
+    """A column of vectors; lists of a fixed size where ``size`` is known."""
     kind = pa.list_(pa.float32()) if size is None else pa.list_(pa.float32(), size)
     return pa.field(name, kind, metadata=_VECTOR_METADATA)
 
@@ -22,7 +22,7 @@ def is_vector(field: pa.Field) -> bool:
 
 
 def decode_vectors(texts: pa.ChunkedArray | pa.Array, kind: pa.DataType) -> pa.Array:
-    """Vectors from base64; what is null or of another size than the column's becomes null.
+    """Vectors from base64; null where the text is null or has another size than the column.
 
     Args:
         texts: strings.

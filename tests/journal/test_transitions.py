@@ -168,7 +168,7 @@ class States(RuleBasedStateMachine):
             spent = journal.attempts.sum_costs()
             assert spent.known == sum((c.cost for c in calls if c.cost is not None), Decimal(0))
             assert spent.unknown_max == spent.unknowns == sum(1 for c in calls if c.cost is None)
-            told = {row["call_id"]: row["outcome"] for row in journal.attempts.all()}
+            told = {row["call_id"]: row["outcome"] for row in journal.attempts.stream_all()}
             assert told == {name: call.outcome for name, call in self.calls.items() if call.out == out}
 
     @staticmethod

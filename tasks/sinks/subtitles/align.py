@@ -1,4 +1,4 @@
-"""Text brought together with the times of its words."""
+"""Aligns a text with the times of its words."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import cache
 
 @dataclass(frozen=True, slots=True)
 class TimedText:
-    """A stretch of text from ``start`` to ``end``, in seconds."""
+    """A text spoken from ``start`` to ``end``, in seconds."""
 
     start: float
     end: float
@@ -19,10 +19,10 @@ class TimedText:
 
 
 def align_units(units: Sequence[str], words: Sequence[TimedText]) -> list[TimedText] | None:
-    """Parts of a text with the times of the words they are spelled by; None where the two spell different things.
+    """Parts of a text with the times of the words that have the same letters; None where the letters differ.
 
-    Only letters and digits are compared, without case and accents: punctuation, and where the words are cut, may
-    differ. A part that holds none begins and ends where the part before it ends.
+    Only letters and digits are compared, without case and accents: punctuation and word boundaries may differ. A part
+    without any begins and ends where the part before it ends.
     """
     word_letters = [_to_letters(word.text) for word in words]
     if "".join(_to_letters(text) for text in units) != "".join(word_letters):
@@ -35,11 +35,9 @@ def align_units(units: Sequence[str], words: Sequence[TimedText]) -> list[TimedT
     for text in units:
         n_letters = len(_to_letters(text))
         if n_letters:
-            first, (last, k) = positions[at], positions[at + n_letters - 1]
-            start, end = (
-                _find_letter_time(words, word_letters, *first),
-                _find_letter_time(words, word_letters, last, k + 1),
-            )
+            first, (last, offset) = positions[at], positions[at + n_letters - 1]
+            start = _find_letter_time(words, word_letters, *first)
+            end = _find_letter_time(words, word_letters, last, offset + 1)
             timed_units.append(TimedText(start, end, text, words[first[0]].speaker))
             at += n_letters
         else:
@@ -49,7 +47,7 @@ def align_units(units: Sequence[str], words: Sequence[TimedText]) -> list[TimedT
 
 
 def _find_letter_time(words: Sequence[TimedText], word_letters: Sequence[str], word: int, letter: int) -> float:
-    """When a letter of a word begins, were all of them equally long."""
+    """When a letter of a word begins, if all its letters take equally long."""
     timed, letters = words[word], len(word_letters[word])
     return timed.end if letter == letters else timed.start + (timed.end - timed.start) * letter / letters
 

@@ -11,24 +11,24 @@ from mediamill.tasks.sinks.subtitles.timed_text import Token, build_tokens, clea
 
 MAX_LINES = 2
 READING_COLUMNS_PER_SECOND = 20.0
-"""Columns a second that people read without hurry; a cue stays on so long where there is room."""
+"""Columns a second that people read without hurry; a cue is shown that long where the next one leaves room."""
 USUAL_MIN_CUE_SECONDS = 1.0
-"""Seconds a cue stays on where there is room ..."""
+"""The minimum a cue is shown where the next one leaves room ..."""
 MIN_CUE_SECONDS = 0.5
-"""... and where there is none: the next one waits for it."""
+"""... and where it does not: the next cue then begins later."""
 MAX_CUE_SECONDS = 7.0
 NEW_CUE_PAUSE_SECONDS = 1.0
 """Seconds without a word after which a new cue begins."""
 MIN_GAP_SECONDS = 0.001
 MAX_LABEL_WIDTH = 16
-"""Columns of a speaker's name; longer ones are cut."""
+"""Columns of a speaker's name with its colon; longer names are cut."""
 
 _SENTENCE_ENDS = (".", "!", "?", "…", "。", "！", "？")  # noqa: RUF001 (the sentence ends of Chinese and Japanese)
 
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """What stands on the screen from ``start`` to ``end`` (seconds): one or two lines, the first with a speaker."""
+    """What is shown from ``start`` to ``end`` (seconds): one or two lines, the first with the speaker's name."""
 
     start: float
     end: float
@@ -38,7 +38,7 @@ class Cue:
 
 @dataclass(slots=True)
 class _CueGroup:
-    """Tokens that are shown together, behind a label."""
+    """Tokens that are shown together, after a label."""
 
     label: str
     tokens: list[Token]
@@ -66,9 +66,9 @@ class _CueGroup:
 def build_cues(row: Mapping[str, Any]) -> list[Cue]:
     """The cues of a result row.
 
-    Times never run backwards and cues never overlap. A cue stays on for ``SHORTEST`` to ``LONGEST`` seconds, and as
-    long as reading it takes, where there is room before the next one; never for less than ``LEAST``. Where several
-    people speak, each cue names who does.
+    Times never run backwards and cues never overlap. Where the next cue leaves room, a cue is shown as long as reading
+    it takes, for ``USUAL_MIN_CUE_SECONDS`` to ``MAX_CUE_SECONDS``; never for less than ``MIN_CUE_SECONDS``. Where
+    there are several speakers, each cue names its own.
     """
     tokens = build_tokens(row)
     has_several_speakers = len({token.speaker for token in tokens if token.speaker}) > 1
@@ -82,7 +82,7 @@ def build_cues(row: Mapping[str, Any]) -> list[Cue]:
 
 
 def format_label(speaker: str | None) -> str:
-    """A speaker's name as it stands before what is said: ``NAME:``; nothing for nobody."""
+    """A speaker's name as a label before the text: ``NAME:``; empty without a speaker."""
     name = clean_text(speaker or "")
     if measure_width(name) > MAX_LABEL_WIDTH:
         while measure_width(name) >= MAX_LABEL_WIDTH:
@@ -92,7 +92,7 @@ def format_label(speaker: str | None) -> str:
 
 
 def _split_wide_token(token: Token) -> list[Token]:
-    """A token, in parts when it is wider than a line with a label."""
+    """The token, split into parts when it may be too wide for a line with a label."""
     if measure_width(token.text) <= MAX_LINE_WIDTH // 2:
         return [token]
     parts = list(split_cells(token.text))
@@ -104,7 +104,7 @@ def _split_wide_token(token: Token) -> list[Token]:
 
 
 def _fill_lines(label: str, tokens: Sequence[Token]) -> list[list[Token]]:
-    """Tokens in lines, each as full as it goes."""
+    """Tokens in lines, each filled as far as its width allows."""
     lines: list[list[Token]] = [[]]
     used = measure_width(label)
     for token in tokens:
@@ -118,7 +118,7 @@ def _fill_lines(label: str, tokens: Sequence[Token]) -> list[list[Token]]:
 
 
 def _break_lines(group: _CueGroup) -> tuple[str, ...]:
-    """One line where that is enough, else two of about the same width."""
+    """One line if the text fits in it, else two of about the same width."""
     if len(_fill_lines(group.label, group.tokens)) == 1:
         return (_join_with_label(group.label, group.tokens),)
     tokens = group.tokens
@@ -136,7 +136,7 @@ def _join_with_label(label: str, tokens: Sequence[Token]) -> str:
 
 
 def _time_cues(groups: Sequence[_CueGroup]) -> list[Cue]:
-    """Each group for as long as it needs, as far as the next one leaves room; whole milliseconds."""
+    """A cue for each group, shown as long as it needs and the next one allows; times in whole milliseconds."""
     timed_cues: list[Cue] = []
     for n, group in enumerate(groups):
         lines = _break_lines(group)

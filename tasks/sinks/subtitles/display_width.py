@@ -1,4 +1,4 @@
-"""How wide text is on a screen, and where it may be cut."""
+"""How wide text is on a screen, and where it may be broken."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ MAX_LINE_WIDTH = 42
 """Columns of a line; wide characters (Chinese, Japanese, Korean) take two. The usual limit of broadcasters."""
 
 _NEVER_FIRST = frozenset("、。，．・：；？！）］｝」』】〉》〕ー々…,.:;?!)]}%’”")  # noqa: RUF001 (they end Chinese and Japanese)
-"""What never begins a line."""
+"""Characters that never begin a line."""
 
 
 def measure_width(text: str) -> int:
-    """Columns a text takes: two for wide characters, none for marks that stand on others."""
+    """Columns of a text: two for wide characters, none for combining marks."""
     return len(text) if text.isascii() else sum(map(count_columns, text))
 
 
@@ -27,10 +27,10 @@ def count_columns(character: str) -> int:
 
 
 def split_cells(text: str) -> Iterator[str]:
-    """A text without spaces in the parts between which a line may break: wide characters by themselves.
+    """Split a text without spaces where a line may break: before and after each wide character.
 
-    Marks and closing punctuation stay with what is before them; other scripts are cut only where they are wider
-    than half a line.
+    Combining marks and closing punctuation stay with the character before them; other scripts are split only where
+    they are wider than half a line.
     """
     cell = ""
     for character in text:

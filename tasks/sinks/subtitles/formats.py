@@ -50,13 +50,13 @@ def _format_vtt(row: Mapping[str, Any]) -> bytes:
 
 
 def _format_txt(row: Mapping[str, Any]) -> bytes:
-    """The text; a paragraph for each speaker's turn where there are several."""
+    """The text; with several speakers, a paragraph for each turn."""
     turns: list[tuple[str | None, list[Token]]] = []
     for token in build_tokens(row) if len(row.get("speakers") or ()) > 1 else ():
         if not turns or turns[-1][0] != token.speaker:
             turns.append((token.speaker, []))
         turns[-1][1].append(token)
-    if len(turns) < 2:  # noqa: PLR2004 (one person speaks, or nobody knows who)
+    if len(turns) < 2:  # noqa: PLR2004 (one speaker, or none known)
         return f"{(row.get('text') or '').strip()}\n".encode()
     return "".join(f"{speaker or '?'}: {join_tokens(turn_tokens)}\n\n" for speaker, turn_tokens in turns).encode()
 
@@ -86,10 +86,10 @@ def _join_lines(cue: Cue, escape: Callable[[str], str]) -> str:
 
 
 def _escape_srt(text: str) -> str:
-    """SubRip knows no escapes: a sign nobody sees keeps text from reading as a time line, a tag or an ASS override."""
+    """SubRip has no escapes: an invisible word joiner keeps text from being read as times, a tag or an ASS override."""
     return _MARKUP_START.sub(lambda found: f"{found[0]}{_WORD_JOINER}", text)
 
 
 def _escape_vtt(text: str) -> str:
-    """WebVTT's escapes (W3C WebVTT, section 4.2.2)."""
+    """Escape text for WebVTT (W3C WebVTT, section 4.2.2)."""
     return html.escape(text, quote=False)

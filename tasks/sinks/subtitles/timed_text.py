@@ -1,4 +1,4 @@
-"""A transcript's text in small parts, each with its time: what cues are made of."""
+"""A transcript's text in tokens, each with its time, from which cues are built."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 from mediamill.tasks.sinks.subtitles.align import TimedText, align_units
 from mediamill.tasks.sinks.subtitles.display_width import count_columns, measure_width, split_cells
 
-READING_COLUMNS_PER_SECOND = 15.0
-"""Columns a second at which text is shown of which no time is known."""
+UNTIMED_COLUMNS_PER_SECOND = 15.0
+"""Columns a second at which text without times is shown."""
 
 _SPACE = re.compile(r"\s+")
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")
@@ -32,18 +32,18 @@ class Token:
 
 
 def build_tokens(row: Mapping[str, Any]) -> list[Token]:
-    """The text of a result row with times that never run backwards.
+    """The text of a result row as tokens with times that never run backwards.
 
-    Times are those of its words, the text is its own: models tell words without their punctuation. Where the two
-    cannot be brought together, or there are no words, segments are shared out by width; text without any times is
-    shared out over the recording's length.
+    Times come from its words and text from the text itself, since models return words without punctuation. Where the
+    two cannot be aligned, or there are no words, a segment's time is spread over its text by width; text without any
+    times is spread over the recording's length.
     """
     text = clean_text(str(row.get("text") or ""))
     words = list(_time_words(row.get("words") or ()))
     timed_tokens = _time_by_words(text, words, row.get("segments") or ()) if words else []
     timed_tokens = timed_tokens or [t for s in row.get("segments") or () for t in _spread_tokens(_to_timed_text(s))]
     if not timed_tokens and text:
-        length = row.get("audio_seconds") or row.get("duration_s") or measure_width(text) / READING_COLUMNS_PER_SECOND
+        length = row.get("audio_seconds") or row.get("duration_s") or measure_width(text) / UNTIMED_COLUMNS_PER_SECOND
         timed_tokens = list(_spread_tokens(TimedText(0.0, float(length), text, None)))
     return _make_monotonic(timed_tokens)
 
@@ -71,7 +71,7 @@ def _time_by_words(text: str, words: Sequence[TimedText], segments: Sequence[Map
 
 
 def _match_words(text: str, words: Sequence[TimedText]) -> list[Token] | None:
-    """The text with the words' times; None where they differ, or where only the words tell where a line may break."""
+    """The text with the words' times; None where they differ, or where only the words show where a line may break."""
     units = _split_units(text)
     timed_units = None if _UNSPACED.search(text) else align_units([unit for unit, _ in units], words)
     if timed_units is None:
@@ -82,7 +82,7 @@ def _match_words(text: str, words: Sequence[TimedText]) -> list[Token] | None:
 def _assign_words(
     segments: Sequence[Mapping[str, Any]], words: Sequence[TimedText]
 ) -> Iterator[tuple[TimedText, Sequence[TimedText]]]:
-    """Which words are whose, by the middle of each word."""
+    """Each segment with its words, by the middle of each word."""
     index = 0
     for n, segment in enumerate(segments):
         next_start = segments[n + 1].get("start") if n + 1 < len(segments) else None
@@ -93,7 +93,7 @@ def _assign_words(
 
 
 def _words_to_tokens(words: Sequence[TimedText]) -> list[Token]:
-    """Words as the model tells them, with spaces where their script has them."""
+    """Words as the model returned them, with spaces where their script has them."""
     timed_tokens: list[Token] = []
     for word in words:
         last_character = timed_tokens[-1].text[-1] if timed_tokens else ""
@@ -107,12 +107,12 @@ def _is_unspaced(character: str) -> bool:
 
 
 def _split_units(text: str) -> list[tuple[str, bool]]:
-    """A text's words, and whether a space stands before each; scripts without spaces in smaller parts."""
+    """A text's words, and whether a space comes before each; scripts without spaces are split further."""
     return [(cell, not n) for word in text.split(" ") if word for n, cell in enumerate(split_cells(word))]
 
 
 def _spread_tokens(part: TimedText) -> Iterator[Token]:
-    """A stretch of text as tokens, its time shared out by their width."""
+    """A text as tokens, over which its time is spread by their width."""
     units = _split_units(part.text)
     total = sum(max(measure_width(text), 1) for text, _ in units)
     at, seconds = part.start, max(part.end - part.start, 0.0)
@@ -130,7 +130,7 @@ def _to_timed_text(row: Mapping[str, Any]) -> TimedText:
 
 
 def _time_words(words: Sequence[Mapping[str, Any]]) -> Iterator[TimedText]:
-    """Words with text, all with times as soon as one has: aligners leave numbers out, which go between the others."""
+    """Words that have text. If one has a time, the others get times between: some aligners give numbers none."""
     untimed: list[TimedText] = []
     last: TimedText | None = None
     for row in words:
@@ -146,8 +146,8 @@ def _time_words(words: Sequence[Mapping[str, Any]]) -> Iterator[TimedText]:
 
 
 def _spread_words(words: Sequence[TimedText], start: float | None, end: float | None) -> Iterator[TimedText]:
-    """Words told without times: behind ``start`` or else before ``end``, as long as reading takes if there is room."""
-    reading_seconds = sum(measure_width(word.text) for word in words) / READING_COLUMNS_PER_SECOND
+    """Times for words without: after ``start``, else before ``end``, as long as reading takes or as there is room."""
+    reading_seconds = sum(measure_width(word.text) for word in words) / UNTIMED_COLUMNS_PER_SECOND
     if start is None:
         end = end or 0.0
         start = max(end - reading_seconds, 0.0)
@@ -158,7 +158,7 @@ def _spread_words(words: Sequence[TimedText], start: float | None, end: float | 
 
 
 def _make_monotonic(timed_tokens: Sequence[Token]) -> list[Token]:
-    """Times that never run backwards; what is told to last into the next word ends where that begins."""
+    """Tokens whose times never run backwards: one that would overlap the next ends where that begins."""
     starts, at = [], 0.0
     for token in timed_tokens:
         at = max(token.start, at)

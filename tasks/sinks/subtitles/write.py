@@ -1,4 +1,4 @@
-"""The files themselves: beside OUT's Parquet, made from its results, the same whenever they are made."""
+"""Writes transcripts and subtitles from OUT's results: the same files whenever they are written."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mediamill.tasks.sinks.subtitles.formats import format_transcript
 
 
 def write_subtitles(out: Path, rows: Iterable[bytes], formats: Sequence[str]) -> int:
-    """Write ``OUT/media/<name>.<format>`` for every result that has none, or another one. How many were written.
+    """Write ``OUT/media/<name>.<format>`` for every result whose file is missing or differs. Returns how many.
 
     Args:
         out: the folder of results.
