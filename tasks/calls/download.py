@@ -95,7 +95,7 @@ async def fetch_file(
             if error.kind == "forbidden":
                 raise forbidden_url_error(error.message.partition(" ")[0]) from None
             if error.kind == "too_large":
-                raise _too_large_error(max_bytes) from None
+                raise _file_too_large_error(max_bytes) from None
             raise RetryableError(Problem("retry", error.kind, error.message)) from None
 
     try:
@@ -205,7 +205,7 @@ def _check_status(response: httpx.Response, host: str) -> None:
     raise BadInput(f"{host} answered {status} for the URL", kind="download", status=status)
 
 
-def _too_large_error(max_bytes: int) -> BadInput:
+def _file_too_large_error(max_bytes: int) -> BadInput:
     return BadInput(f"the file behind the URL is larger than {max_bytes:,} bytes", kind="too_large")
 
 

@@ -180,7 +180,13 @@ class Transcribe:
         answer = await call(self._build_ask(item, params, context, source, seconds))
         warnings = clip.warnings if clip else ()
         audio_seconds = None if seconds is None else float(seconds)
-        facts = (answer.data, self.expected_language(params), audio_seconds, clip.voiced if clip else None, warnings)
+        facts = (
+            answer.data,
+            self.expected_language(params),
+            audio_seconds,
+            clip.voice_activity if clip else None,
+            warnings,
+        )
         is_short = len(answer.data.get("text") or "") <= _MAX_INLINE_CHECK_CHARACTERS
         return {
             **_shift_transcript(answer.data, source.start),

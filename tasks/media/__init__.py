@@ -1,1 +1,1 @@
-"""Audio: probe, bound, convert."""
+"""Audio, images and video: read their headers, decode them, convert them within bounds."""

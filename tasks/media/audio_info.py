@@ -1,4 +1,4 @@
-"""What a recording is, when it sounds like speech, and what it is once it is ready to send."""
+"""What a recording is, when somebody speaks in it, and the recording prepared to be sent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MICRO = Decimal("0.000001")
 
 @dataclass(frozen=True, slots=True)
 class AudioInfo:
-    """A recording as its bytes describe it, whatever the file is called.
+    """A recording as its content describes it, whatever the file's name.
 
     Attributes:
         container: ``wav``, ``mp3``, ``m4a``, ``mp4``, ``flac``, ``ogg``, ``webm``, ``mkv`` ...
@@ -36,11 +36,11 @@ class AudioInfo:
 
 @dataclass(frozen=True, slots=True)
 class VoiceActivity:
-    """Activity by the second.
+    """Voice activity by the second.
 
     Attributes:
         by_second: for each second, how many of its frames were active.
-        frames: frames in a second.
+        frames_per_second: how many frames a second has.
     """
 
     by_second: bytes = field(repr=False)
@@ -48,11 +48,11 @@ class VoiceActivity:
 
     @property
     def seconds(self) -> float:
-        """Seconds of activity in all."""
+        """Total seconds of activity."""
         return round(sum(self.by_second) / self.frames_per_second, 2)
 
     def count_seconds_between(self, start: float, end: float) -> float:
-        """Seconds of activity between two times; counted in whole seconds that lie inside."""
+        """Seconds of activity between two times; only the whole seconds between them are counted."""
         return sum(self.by_second[max(math.ceil(start), 0) : max(math.floor(end), 0)]) / self.frames_per_second
 
 
@@ -66,14 +66,14 @@ class PreparedAudio:
         seconds: length of what is sent, by decoded samples.
         info: the recording itself.
         warnings: what the user should know, e.g. ``truncated: 12.1 s of 40.0 s can be heard``.
-        voiced: when it was active; None where nobody listened.
+        voice_activity: when somebody speaks; None where that was not detected.
     """
 
     input: Input
     seconds: Decimal
     info: AudioInfo
     warnings: tuple[str, ...] = ()
-    voiced: VoiceActivity | None = None
+    voice_activity: VoiceActivity | None = None
 
 
 def to_seconds(length: Fraction) -> Decimal:

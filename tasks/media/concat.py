@@ -1,4 +1,4 @@
-"""Speech that came in one or several stretches, written as one file: decoded, joined without clicks, encoded."""
+"""Generated speech in one or several parts, written as one file: decoded, joined without clicks, encoded."""
 
 from __future__ import annotations
 
@@ -13,23 +13,22 @@ from typing import TYPE_CHECKING, Self, cast
 
 import av
 import numpy as np
-import numpy.typing as npt
 
 from mediamill.tasks.errors import BadReply, StorageError
 from mediamill.tasks.media.audio_info import to_seconds
+from mediamill.tasks.media.encode import Samples, to_frame
 from mediamill.tasks.media.wav import HEAD_BYTES, parse_wav_header
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
     from av.audio.stream import AudioStream
 
-Samples = npt.NDArray[np.int16]
 
 FADE_MS = 5
 """Fade on each side of a join: to silence and back, so that no sample jumps."""
 
 MAX_SILENT_PEAK = 64
-"""Loudest sample (of 32768) up to which there is nothing to be heard."""
+"""A file whose loudest sample (of 32768) is not above this is silent."""
 
 _BLOCK_SAMPLES = 4096
 _MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
@@ -40,18 +39,18 @@ _CODECS = {
     "opus": ("ogg", "libopus", (8_000, 12_000, 16_000, 24_000, 48_000)),
 }
 _CONTAINERS = {"wav": "wav", "mp3": "mp3", "flac": "flac", "opus": "ogg"}
-"""What content a file of each format has."""
+"""The container of each file format."""
 
 _BIT_RATES = {"libmp3lame": 128_000, "libopus": 64_000}
 _LOW_RATE, _LOW_BIT_RATE = 12_000, 32_000
-"""Rates up to which MP3 has no more bits than these."""
+"""Up to this sample rate MP3 allows no higher bit rate than this."""
 
-_RETRY_HINT = "mediamill retry OUT --only bad_reply buys it anew"
+_RETRY_HINT = "mediamill retry OUT --only bad_reply buys it again"
 
 
 @dataclass(frozen=True, slots=True)
 class AudioPart:
-    """Sound as a provider gave it; ``form`` is by its content, ``rate`` in Hz counts for ``pcm`` only."""
+    """Audio from a provider; ``container`` is that of its content, ``rate`` in Hz counts for ``pcm`` only."""
 
     audio: bytes
     container: str
@@ -60,7 +59,7 @@ class AudioPart:
 
 @dataclass(frozen=True, slots=True)
 class JoinedAudio:
-    """A file of speech: its exact length in seconds, its rate in Hz, its loudest sample of 32768."""
+    """A speech file: its exact length in seconds, its sample rate in Hz, its loudest sample of 32768."""
 
     seconds: Decimal
     rate: int
@@ -69,7 +68,7 @@ class JoinedAudio:
 
 
 def write_unchanged(part: AudioPart, path: Path, file_format: str, rate: int | None) -> JoinedAudio | None:
-    """Write a single stretch unchanged where it is already what is wanted; None where it has to be converted.
+    """Write a single part unchanged where it has the right format and rate; None where it must be converted.
 
     Raises:
         BadReply: when it cannot be decoded.
@@ -95,16 +94,16 @@ def write_unchanged(part: AudioPart, path: Path, file_format: str, rate: int | N
 
 
 class AudioJoiner:
-    """A file being written, stretch after stretch; only one of them is ever held.
+    """Writes parts into one file, one after another; only one of them is ever in memory.
 
     Args:
-        path: the file; what is half written goes when it is closed with an error.
-        form: mp3, wav, flac or opus.
-        rate: Hz; None takes the first stretch's. The nearest the format has is taken.
+        path: the file; an incomplete file is deleted when the block ends with an error.
+        file_format: mp3, wav, flac or opus.
+        rate: sample rate in Hz; None for that of the first part. The format's nearest rate is used.
     """
 
-    def __init__(self, path: Path, form: str, rate: int | None) -> None:
-        self._path, self._file_format, self._rate = path, form, rate
+    def __init__(self, path: Path, file_format: str, rate: int | None) -> None:
+        self._path, self._file_format, self._rate = path, file_format, rate
         self._layout = "mono"
         self._container: av.container.OutputContainer | None = None
         self._stream: AudioStream | None = None
@@ -121,7 +120,7 @@ class AudioJoiner:
             self._path.unlink(missing_ok=True)
 
     def add(self, part: AudioPart, *, first: bool, last: bool) -> None:
-        """Decode one more stretch and write it, faded where it meets another.
+        """Decode one more part and write it, faded where it meets another.
 
         Raises:
             BadReply: when it cannot be decoded.
@@ -132,7 +131,7 @@ class AudioJoiner:
         self._write_samples(_fade_ends(samples, self._rate or 0, at_start=not first, at_end=not last))
 
     def finish(self) -> JoinedAudio:
-        """Write what the encoder still holds, and end the file."""
+        """Write what the encoder still holds, and close the file."""
         assert self._container is not None
         assert self._stream is not None
         assert self._rate is not None
@@ -146,7 +145,7 @@ class AudioJoiner:
         return JoinedAudio(to_seconds(Fraction(self._samples, self._rate)), self._rate, channels, self._peak)
 
     def _resample(self, part: AudioPart) -> Samples:
-        """A row of samples for each moment, at the file's rate and layout, which the first stretch decides."""
+        """Decode a part to samples by channels, at the file's rate and layout, which the first part decides."""
         blocks: list[Samples] = []
         resampler = None
         for frame in _decode_part(part):
@@ -168,7 +167,7 @@ class AudioJoiner:
         self._rate = (
             min(rates, key=lambda rate: (rate < wanted_rate, abs(rate - wanted_rate))) if rates else wanted_rate
         )
-        options = {"fflags": "+bitexact"}  # the same sound makes the same bytes
+        options = {"fflags": "+bitexact"}  # equal audio gives equal bytes
         try:
             self._container = av.open(str(self._path), "w", format=container, container_options=options)
             stream = self._container.add_stream(
@@ -187,9 +186,8 @@ class AudioJoiner:
         try:
             for start in range(0, len(samples), _BLOCK_SAMPLES):
                 block = samples[start : start + _BLOCK_SAMPLES]
-                frame = av.AudioFrame.from_ndarray(block.reshape(1, -1), format="s16", layout=self._layout)
-                frame.sample_rate, frame.pts = self._rate, self._samples
-                frame.time_base = Fraction(1, self._rate)
+                frame = to_frame(block, self._rate, self._layout)
+                frame.pts, frame.time_base = self._samples, Fraction(1, self._rate)
                 self._samples += len(block)
                 self._container.mux(self._stream.encode(frame))
         except (av.FFmpegError, OSError) as error:
@@ -197,9 +195,9 @@ class AudioJoiner:
 
 
 def _fade_ends(samples: Samples, rate: int, *, at_start: bool, at_end: bool) -> Samples:
-    """Ramps to silence at the ends that meet another stretch.
+    """Fade the ends that meet another part to silence.
 
-    By sample: pydub's fades work in whole milliseconds and lose what is left over at the end of a clip.
+    The fades count in samples: pydub's count in whole milliseconds and lose the rest at the end of a clip.
     """
     fade_samples = min(FADE_MS * rate // 1000, len(samples) // 2)
     if not fade_samples or not (at_start or at_end):
@@ -218,15 +216,11 @@ def _get_sample_format(codec: str) -> str:
 
 
 def _decode_part(part: AudioPart) -> Iterator[AudioFrame]:
-    """Frames of a stretch; nothing but the container that its content begins with is tried."""
+    """Yield the frames of a part; it is decoded as the container that its content begins with, and as no other."""
     if part.container == "pcm":
         pcm = np.frombuffer(part.audio, np.dtype("<i2"))
         for start in range(0, len(pcm), _BLOCK_SAMPLES):
-            frame = av.AudioFrame.from_ndarray(
-                pcm[start : start + _BLOCK_SAMPLES].reshape(1, -1), format="s16", layout="mono"
-            )
-            frame.sample_rate = part.rate
-            yield frame
+            yield to_frame(pcm[start : start + _BLOCK_SAMPLES], part.rate)
         return
     try:
         with av.open(io.BytesIO(part.audio), "r", format=part.container) as container:
@@ -243,4 +237,4 @@ def _measure_peak(frame: AudioFrame) -> int:
 
 
 def _undecodable_error(part: AudioPart) -> BadReply:
-    return BadReply(f"the reply begins like {part.container} but no sound in it can be decoded", hint=_RETRY_HINT)
+    return BadReply(f"the reply begins like {part.container} but no audio in it can be decoded", hint=_RETRY_HINT)

@@ -1,7 +1,7 @@
-"""Sound cut into pieces while it streams by: each cut is at the quietest moment near a piece's end.
+"""Cut streamed audio into pieces: each cut is at the quietest moment near a piece's end.
 
-Positions are counted in samples at 16 kHz from the recording's first. Without overlap the pieces are the
-recording, no sample lost or doubled; with it each reaches half the overlap over its cuts.
+Positions count in samples at 16 kHz from the start of the recording. Without overlap the pieces are the recording,
+with no sample lost or doubled; with overlap each piece reaches half of it over its cuts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mediamill.tasks.media.encode import RATE, Samples
 _SEARCH_SECONDS = 60
 _QUIET_SECONDS = 0.3
 _HOP_SAMPLES = 320
-"""Samples between two moments that are compared."""
+"""Samples between two moments whose loudness is compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,8 @@ class CutPlan:
     """How a recording is to be cut.
 
     Attributes:
-        longest: most samples in a piece, overlap included.
-        overlap: samples that neighbouring pieces share; at most a third of ``longest``.
+        max_samples: of a piece, overlap included.
+        overlap: samples that neighbouring pieces share; at most a third of ``max_samples``.
     """
 
     max_samples: int
@@ -34,48 +34,48 @@ class CutPlan:
 
     @classmethod
     def from_seconds(cls, piece_seconds: float, overlap_seconds: float = 0.0) -> CutPlan:
-        """A plan from seconds; too long an overlap is shortened."""
+        """A plan from lengths in seconds; too long an overlap is shortened."""
         max_samples = int(piece_seconds * RATE)
         return cls(max_samples, min(int(overlap_seconds * RATE), max_samples // 3) // 2 * 2)
 
     @property
     def half_overlap(self) -> int:
-        """How far a piece reaches over its cuts."""
+        """Samples by which a piece reaches over its cuts."""
         return self.overlap // 2
 
     @property
     def quiet_samples(self) -> int:
-        """How long it should be quiet where a cut is made."""
+        """Samples for which it should be quiet around a cut."""
         return min(int(_QUIET_SECONDS * RATE), self.max_samples // 12)
 
     @property
     def search_window(self) -> tuple[int, int]:
-        """Where the cut at a piece's end may be: first and last sample, from the piece's start.
+        """Where the cut at a piece's end may be: first and last sample, counted from the piece's start.
 
-        It ends early enough that what is left of a recording is never too short to be taken.
+        The window ends early enough that the rest of a recording is never too short for an endpoint.
         """
         last = self.max_samples - self.half_overlap - min(RATE, self.max_samples // 10)
         return last - min(_SEARCH_SECONDS * RATE, self.max_samples // 3), last
 
 
 class Cutter:
-    """Cuts a stream of sound into pieces; holds no more of it than the cut's surroundings.
+    """Cuts streamed audio into pieces; holds no more of it in memory than the surroundings of a cut.
 
     Args:
-        blocks: 16 kHz mono, of any size.
+        blocks: 16 kHz mono samples, in blocks of any size.
         plan: how to cut.
-        known: cuts that were made before and are made again.
+        known_cuts: cuts of an earlier run, which are made again.
 
     Attributes:
-        start, end: of the piece that was last taken, in samples.
+        start, end: of the latest piece, in samples.
         cuts: every cut so far, the known ones first.
-        last: the piece that was last taken is the last.
+        is_last: the latest piece is the last one.
     """
 
-    def __init__(self, blocks: Iterable[Samples], plan: CutPlan, known: Sequence[int] = ()) -> None:
+    def __init__(self, blocks: Iterable[Samples], plan: CutPlan, known_cuts: Sequence[int] = ()) -> None:
         self._blocks = iter(blocks)
         self._plan = plan
-        self._known = list(known)
+        self._known_cuts = list(known_cuts)
         self._buffer: deque[Samples] = deque()
         self._read_samples = 0
         self._is_exhausted = False
@@ -85,12 +85,12 @@ class Cutter:
         self.is_last = False
 
     def cut_piece(self) -> Iterator[Samples]:
-        """The next piece's sound, in blocks; ``end`` is right once it is used up."""
+        """Yield the samples of the next piece, in blocks; ``end`` is set once all were yielded."""
         plan = self._plan
         self.start = position = self.cuts[-1] - plan.half_overlap if self.cuts else 0
         number = len(self.cuts)
-        if number < len(self._known):
-            search_start = cut = self._known[number]
+        if number < len(self._known_cuts):
+            search_start = cut = self._known_cuts[number]
             piece_end = cut + plan.half_overlap
         else:
             search_start, piece_end, cut = self.start + plan.search_window[0], self.start + plan.max_samples, None
@@ -116,10 +116,10 @@ class Cutter:
         self._buffer = deque([buffered])
         origin = self._read_samples - len(buffered)
         low, high = first - half_width - origin, last + half_width - origin
-        return origin + low + find_quietest(buffered[low:high], 2 * half_width)
+        return origin + low + find_quietest_moment(buffered[low:high], 2 * half_width)
 
     def _read_until(self, position: int) -> bool:
-        """Read up to a sample; False when the recording ends before it."""
+        """Read up to a position; False when the recording ends before it."""
         while self._read_samples < position and not self._is_exhausted:
             block = next(self._blocks, None)
             if block is None:
@@ -130,7 +130,7 @@ class Cutter:
         return self._read_samples >= position
 
     def _release(self, count: int) -> Iterator[Samples]:
-        """Hand out the first samples of what is held, and hold them no longer."""
+        """Yield the first samples of the buffer, and drop them from it."""
         while count > 0:
             block = self._buffer.popleft()
             if len(block) > count:
@@ -140,7 +140,7 @@ class Cutter:
             yield block
 
     def _yield_overlap(self, position: int, end: int, next_start: int) -> Iterator[Samples]:
-        """The piece's rest; what follows ``keep`` belongs to the next piece too."""
+        """Yield the rest of the piece; samples from ``next_start`` on stay, for the next piece has them too."""
         yield from self._release(next_start - position)
         count = end - next_start
         for block in list(self._buffer):
@@ -150,18 +150,18 @@ class Cutter:
             count -= len(block)
 
 
-def find_quietest(sound: Samples, width: int) -> int:
-    """The middle of the quietest ``width`` samples, as an index into ``sound``.
+def find_quietest_moment(samples: Samples, width: int) -> int:
+    """The middle of the quietest ``width`` samples, as an index into ``samples``.
 
-    No threshold: in noise there is a quietest moment too. Of several equally quiet moments in a row (digital
-    silence) the middle one is taken, as far from speech as can be.
+    There is no threshold: noise has a quietest moment too. Of several equally quiet moments in a row (digital
+    silence) the middle one is taken, as far from speech as possible.
 
     Args:
-        sound: at least ``width`` samples at 16 kHz.
+        samples: at least ``width`` samples at 16 kHz.
         width: how long it should be quiet, in samples.
     """
-    power = np.zeros(len(sound) + 1, dtype=np.int64)
-    np.cumsum(np.square(sound, dtype=np.int32), dtype=np.int64, out=power[1:])
+    power = np.zeros(len(samples) + 1, dtype=np.int64)
+    np.cumsum(np.square(samples, dtype=np.int32), dtype=np.int64, out=power[1:])
     windows = power[width::_HOP_SAMPLES] - power[: len(power) - width : _HOP_SAMPLES]
     best = np.flatnonzero(windows == windows.min())
     runs = np.split(best, np.flatnonzero(np.diff(best) > 1) + 1)

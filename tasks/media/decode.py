@@ -1,7 +1,7 @@
-"""A recording's sound, decoded as a stream: bounded memory, bounded time, and broken files told apart.
+"""Decode the audio of a recording as a stream, in bounded memory and time; each kind of broken file has its error.
 
-FFmpeg (through PyAV) sees a whitelist of demuxers and decoders and the ``file`` protocol only: opening
-a file whose content is a playlist would otherwise make network requests.
+FFmpeg (through PyAV) may use listed demuxers and decoders and the ``file`` protocol only: opening a file whose
+content is a playlist would otherwise make network requests.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from av.packet import Packet
 
 MAX_SECONDS = 24 * 3600
-"""Longest recording that is decoded at all; a few kilobytes of FLAC can claim days of silence."""
+"""Maximum length of a recording that is decoded; a few kilobytes of FLAC can claim days of silence."""
 
 MAX_CPU_SECONDS = 600.0
-"""Most processor time one file may take; a day of stereo MP3 needs about a third of it."""
+"""Maximum processor time for one file; a day of stereo MP3 needs about a third of it."""
 
 _CONTAINER_OPTIONS = {
     "format_whitelist": DEMUXERS,
@@ -43,7 +43,7 @@ _CONTAINER_OPTIONS = {
 }
 _DECODER_OPTIONS = {"max_samples": str(2**20)}
 Check = Callable[[], None]
-"""Called now and then while decoding; what it raises ends the work."""
+"""Called regularly while decoding; what it raises ends the work."""
 
 _IO_TIMEOUT_SECONDS = 120.0
 _CHECK_EVERY_PACKETS = 256
@@ -52,15 +52,15 @@ _DECODE_ERRORS = (av.FFmpegError, ValueError, MemoryError, UnicodeError)
 
 @dataclass(slots=True)
 class Recording:
-    """An open file and its first audio track, with what decoding it has shown so far.
+    """An open file and its first audio track, with the counts of decoding it so far.
 
     Attributes:
-        container, codec: everyday names, see :mod:`mediamill.tasks.media.formats`.
-        declared: seconds the header claims; None when it claims nothing.
+        container, codec: common names, see :mod:`mediamill.tasks.media.formats`.
+        declared_seconds: length by the header; None when it states none.
         tracks: audio tracks in the file.
-        video: a moving picture is beside the sound (cover art is not counted).
+        video: there is a video track too (cover art is not counted).
         samples: decoded samples by sample rate.
-        packets, broken: compressed packets seen, and those that could not be decoded.
+        packets, broken_packets: compressed packets so far, and those that could not be decoded.
     """
 
     path: Path
@@ -75,44 +75,44 @@ class Recording:
     video: bool
     samples: dict[int, int] = field(default_factory=dict)
     packets: int = 0
-    broken: int = 0
+    broken_packets: int = 0
     check: Check | None = None
     _decoded_seconds: float = 0.0
     _clock_started: float = field(default_factory=time.thread_time)
 
     @property
     def length(self) -> Fraction:
-        """Seconds decoded so far, exactly."""
+        """Exact seconds decoded so far."""
         return sum((Fraction(n, rate) for rate, n in self.samples.items()), Fraction(0))
 
     def decode_frames(self, max_seconds: float | None = None) -> Iterator[AudioFrame]:
-        """Decode to the end, passing over single packets that are damaged.
+        """Decode to the end; single damaged packets are skipped.
 
         Raises:
             BadInput: ``too_long`` past ``max_seconds``; ``undecodable`` when it takes too long to decode,
-                or its sample rate or channels are absurd.
+                or its sample rate or number of channels is implausible.
         """
         bound_seconds = min(max_seconds or MAX_SECONDS, MAX_SECONDS)
         for packet in self._packets():
             try:
                 decoded = packet.decode()
             except _DECODE_ERRORS:
-                self.broken += 1
+                self.broken_packets += 1
                 continue
             for frame in decoded:
                 self._count_samples(frame, bound_seconds)
                 yield frame
 
     def pause_clock(self) -> None:
-        """Stop the clock of processor time; before another thread goes on."""
+        """Stop the clock of processor time, before another thread goes on."""
         self._clock_started = time.thread_time() - self._clock_started
 
     def resume_clock(self) -> None:
-        """Start it again, in the thread that goes on."""
+        """Start the clock again, in the thread that goes on."""
         self._clock_started = time.thread_time() - self._clock_started
 
     def sum_packet_seconds(self, max_packets: int) -> Fraction | None:
-        """Seconds by the packets' own durations, nothing decoded; None when they are too many or do not say."""
+        """Length by the durations of the packets, undecoded; None when they are too many or one states no duration."""
         total = Fraction(0)
         for n, packet in enumerate(self._packets()):
             if n >= max_packets or (packet.size and not packet.duration):
@@ -129,7 +129,7 @@ class Recording:
             except StopIteration:
                 return
             except _DECODE_ERRORS:
-                self.broken += 1
+                self.broken_packets += 1
                 return
             if packet.size:
                 self.packets += 1
@@ -166,7 +166,7 @@ def open_recording(path: Path, head: bytes, check: Check | None = None) -> Itera
 
     Args:
         path: a regular file.
-        head: its first kilobytes, to say in plain words what it is when it is no audio.
+        head: its first kilobytes, to say what it is when it is not audio.
         check: called often while decoding; what it raises ends the work.
 
     Raises:
@@ -195,7 +195,7 @@ def _to_recording(path: Path, handle: InputContainer, head: bytes) -> Recording:
     if stream is None:
         if tracks:
             raise BadInput(f"audio in the codec {tracks[0].codec_context.name!r} cannot be decoded", kind="undecodable")
-        holds = "pictures or video but no sound" if video_streams else "no sound"
+        holds = "images or video but no audio" if video_streams else "no audio"
         raise BadInput(f"the file has no audio track: it holds {holds}", kind="no_audio")
     stream.codec_context.options = _DECODER_OPTIONS
     codec = stream.codec_context.name.removesuffix("float").removeprefix("lib")
@@ -221,13 +221,13 @@ def _read_declared_seconds(handle: InputContainer, stream: AudioStream) -> Fract
 
 def _check_plausible(rate: int, channels: int) -> None:
     if rate not in RATES:
-        raise BadInput(f"a sample rate of {rate} Hz is not believable", kind="undecodable")
+        raise BadInput(f"a sample rate of {rate} Hz is not plausible", kind="undecodable")
     if channels > MAX_CHANNELS:
-        raise BadInput(f"{channels} channels are not believable", kind="undecodable")
+        raise BadInput(f"{channels} channels are not plausible", kind="undecodable")
 
 
 def format_seconds(seconds: float | Fraction) -> str:
-    """A length as a person says it: ``3.2 s``, ``12 min``, ``4 h``, ``1 h 5 min``."""
+    """Format a length for people: ``3.2 s``, ``12 min``, ``4 h``, ``1 h 5 min``."""
     if seconds < 60:  # noqa: PLR2004
         return f"{float(seconds):.1f} s"
     hours, minutes = divmod(round(float(seconds) / 60), 60)

@@ -1,4 +1,4 @@
-"""What a decoded recording turned out to be: sound, silent, cut off, damaged."""
+"""What decoding showed of a recording: whether it is silent, cut off or damaged."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _MAX_STRAY_PACKETS = 2
 def decode_warnings(recording: Recording) -> tuple[str, ...]:
     """Warnings about a recording that was decoded to its end.
 
-    A few packets at the ends of a file often cannot be decoded; players pass over them and so do we.
+    A few packets at the ends of a file often cannot be decoded; they are skipped, as players do.
 
     Raises:
-        BadInput: ``empty`` or ``undecodable`` when there is nothing to hear, or mostly noise.
+        BadInput: ``empty`` or ``undecodable`` when no audio was decoded, or more than half was lost.
     """
     from mediamill.tasks.media.decode import format_seconds
 
     length, declared = recording.length, recording.declared_seconds
     if not length:
-        if recording.broken or (declared and declared > _SLACK_SECONDS):
+        if recording.broken_packets or (declared and declared > _SLACK_SECONDS):
             raise BadInput(
-                "no sound in the file can be decoded: it is damaged or cut off",
+                "no audio in the file can be decoded: it is damaged or cut off",
                 kind="undecodable",
                 hint="copy or download it again",
             )
@@ -40,8 +40,8 @@ def decode_warnings(recording: Recording) -> tuple[str, ...]:
     missing = (declared or 0) - length
     if not is_guess and missing > max(_SLACK_SECONDS, _SLACK_SHARE * float(declared or 0)):
         warnings.append(f"truncated: {format_seconds(length)} of {format_seconds(declared or 0)} can be heard")
-    if recording.broken > max(_MAX_STRAY_PACKETS, recording.packets // 100):
-        warnings.append(f"damaged: {recording.broken} of {recording.packets} packets could not be decoded")
+    if recording.broken_packets > max(_MAX_STRAY_PACKETS, recording.packets // 100):
+        warnings.append(f"damaged: {recording.broken_packets} of {recording.packets} packets could not be decoded")
     return tuple(warnings)
 
 
@@ -51,14 +51,15 @@ def check_damage(recording: Recording) -> None:
     Raises:
         BadInput: ``undecodable`` when more than half of it could not be decoded.
     """
-    if recording.broken > max(_MAX_STRAY_PACKETS, recording.packets // 2):
+    if recording.broken_packets > max(_MAX_STRAY_PACKETS, recording.packets // 2):
         raise BadInput(
-            f"{recording.broken} of {recording.packets} packets cannot be decoded: the file is damaged or not audio",
+            f"{recording.broken_packets} of {recording.packets} packets cannot be decoded: "
+            "the file is damaged or not audio",
             kind="undecodable",
             hint="copy or download it again",
         )
 
 
 def to_tracks_warning(recording: Recording) -> tuple[str, ...]:
-    """What to say of a file with several audio tracks."""
+    """The warning for a file with several audio tracks; empty for one track."""
     return (f"tracks: the first of {recording.tracks} audio tracks was taken",) if recording.tracks > 1 else ()

@@ -1,4 +1,4 @@
-"""16 kHz mono, the form every endpoint understands: FLAC, WAV where FLAC is not taken, bare samples for sockets."""
+"""Convert to 16 kHz mono, which every endpoint accepts: FLAC, WAV where FLAC is not accepted, PCM for websockets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Samples = npt.NDArray[np.int16]
 
 RATE = 16_000
-"""Samples a second of everything that is converted, cut or counted."""
+"""Sample rate of everything that is converted, cut or counted."""
 
 _CODECS = {"flac": ("flac", "audio/flac"), "wav": ("pcm_s16le", "audio/wav"), "pcm": ("pcm_s16le", "audio/pcm")}
 _MUXERS = {"pcm": "s16le"}
@@ -30,20 +30,20 @@ _FRAME_SAMPLES = 4096
 
 
 class UnmixableChannels(BadInput):
-    """Channels that cannot be made one; the recording itself may be sound."""
+    """Channels that cannot be mixed down to one; the recording itself may be intact."""
 
 
 def choose_format(limits: AudioLimits) -> str:
     """The format to convert to.
 
     Raises:
-        BadInput: when the endpoint takes none of FLAC, WAV and bare samples.
+        BadInput: when the endpoint accepts none of FLAC, WAV and PCM.
     """
     for name in _CODECS:
         if name in limits.formats:
             return name
     raise BadInput(
-        f"the endpoint takes only {', '.join(sorted(limits.formats))}, and the file is something else",
+        f"the endpoint accepts only {', '.join(sorted(limits.formats))}, and the file is something else",
         kind="unsupported_format",
         hint="convert it beforehand",
     )
@@ -71,17 +71,21 @@ def to_mono(frames: Iterable[AudioFrame]) -> Iterator[AudioFrame]:
 
 
 def to_blocks(frames: Iterable[AudioFrame]) -> Iterator[Samples]:
-    """The samples of 16 kHz mono frames."""
+    """Yield the samples of 16 kHz mono frames."""
     for frame in frames:
         yield frame.to_ndarray().reshape(-1).astype(np.int16, copy=False)
 
 
 def to_frames(blocks: Iterable[Samples]) -> Iterator[AudioFrame]:
-    """Inverse of :func:`blocks`."""
-    for block in blocks:
-        frame = av.AudioFrame.from_ndarray(block.reshape(1, -1), format="s16", layout="mono")
-        frame.sample_rate = RATE
-        yield frame
+    """Inverse of :func:`to_blocks`."""
+    return (to_frame(block) for block in blocks)
+
+
+def to_frame(block: Samples, rate: int = RATE, layout: str = "mono") -> AudioFrame:
+    """A frame of 16-bit samples; those of two channels alternate."""
+    frame = av.AudioFrame.from_ndarray(block.reshape(1, -1), format="s16", layout=layout)
+    frame.sample_rate = rate
+    return frame
 
 
 def encode_audio(

@@ -1,14 +1,16 @@
-"""Encoded audio held in memory: its container by its first bytes, its length by its packets.
+"""Encoded audio in memory: its container by its first bytes, its length by its packets.
 
-Content is believed, names and headers are not. Both are quick enough for the event loop.
+Only the content counts, not a name or a header. Both functions are quick enough for the event loop.
 """
 
 from __future__ import annotations
 
 import io
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from fractions import Fraction
 from typing import Literal
+
+from mediamill.tasks.media.audio_info import to_seconds
 
 AudioContainer = Literal["wav", "mp3", "flac", "ogg", "aac"]
 
@@ -17,14 +19,14 @@ _SYNC_MASK = 0xE0
 _NO_BITRATE = 0x0F
 _NO_RATE = 0x03
 _AAC_SYNC = 0xF0
-_MICRO = Decimal("0.000001")
+
 _PCM_FRAME_BYTES = 2
 
 
 def detect_container(head: bytes) -> AudioContainer | None:
     """The container that ``head`` (12 bytes are enough) begins; None when it begins none of them.
 
-    Headerless PCM may look like an MP3 frame by chance: ask :func:`detect_named_container` where PCM is expected.
+    Headerless PCM may look like an MP3 frame by chance: ask :func:`detect_lettered_container` where PCM is expected.
     """
     lettered = detect_lettered_container(head)
     if lettered is not None:
@@ -38,7 +40,7 @@ def detect_container(head: bytes) -> AudioContainer | None:
 
 
 def detect_lettered_container(head: bytes) -> AudioContainer | None:
-    """The container that ``head`` names in letters, which sound itself hardly ever spells by chance."""
+    """The container that ``head`` names in letters, which audio itself hardly ever contains by chance."""
     if head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE":
         return "wav"
     if head[:3] == b"ID3":
@@ -46,27 +48,23 @@ def detect_lettered_container(head: bytes) -> AudioContainer | None:
     return {b"fLaC": "flac", b"OggS": "ogg"}.get(head[:4])  # type: ignore[return-value]
 
 
-def count_seconds(audio: bytes, form: str, rate: int) -> Decimal | None:
-    """How long it lasts, exact to a frame; None when it cannot be told.
+def count_seconds(audio: bytes, container: str, rate: int) -> Decimal | None:
+    """The length in seconds, exact to a frame; None when it cannot be determined.
 
     Args:
         audio: the bytes.
-        form: wav, mp3, flac, ogg or aac; ``pcm`` is 16-bit mono.
-        rate: Hz of ``pcm``.
+        container: wav, mp3, flac, ogg or aac; ``pcm`` is 16-bit mono.
+        rate: sample rate of ``pcm`` in Hz.
     """
-    if form == "pcm":
-        return _decimal(Fraction(len(audio) // _PCM_FRAME_BYTES, rate))
+    if container == "pcm":
+        return to_seconds(Fraction(len(audio) // _PCM_FRAME_BYTES, rate))
     import av
 
     try:
-        with av.open(io.BytesIO(audio), "r", format=form) as container:
-            stream = container.streams.audio[0]
+        with av.open(io.BytesIO(audio), "r", format=container) as file:
+            stream = file.streams.audio[0]
             base = stream.time_base or Fraction()
-            ticks = sum(packet.duration or 0 for packet in container.demux(stream))
+            ticks = sum(packet.duration or 0 for packet in file.demux(stream))
     except (av.FFmpegError, IndexError, ValueError):
         return None
-    return _decimal(ticks * base) if ticks else None
-
-
-def _decimal(seconds: Fraction) -> Decimal:
-    return (Decimal(seconds.numerator) / Decimal(seconds.denominator)).quantize(_MICRO, ROUND_HALF_UP)
+    return to_seconds(ticks * base) if ticks else None

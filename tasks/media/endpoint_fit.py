@@ -1,4 +1,4 @@
-"""Whether a recording fits an endpoint whole, and how it is cut when it does not."""
+"""Whether a whole recording fits an endpoint, and how it is cut when it does not."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from mediamill.tasks.media.decode import Check
 
 DEFAULT_PIECE_SECONDS = 600.0
-"""How long pieces are where the endpoint takes more: short enough that many are heard side by side and a lost
-one costs little, long enough that seams are few."""
+"""Length of a piece where the endpoint accepts longer ones: short enough that many run in parallel and a lost one
+costs little, long enough that there are few cuts."""
 
 MIN_PIECE_SECONDS = 5.0
 
 _MAX_BYTES_PER_SECOND, _TYPICAL_BYTES_PER_SECOND, _MIN_BYTES_PER_SECOND = 32_320, 18_500, 8_000
-"""Bytes a second of 16 kHz mono FLAC: noise, speech, and less than any speech was seen to need."""
+"""Bytes per second of 16 kHz mono FLAC: for noise, for speech, and below all speech that was measured."""
 _HEADER_BYTES = 65_536
 _MIN_PROBED_BYTES = 4 * 2**20
 _TOO_BIG_KINDS = frozenset({"too_long", "too_large"})
@@ -36,10 +36,10 @@ class CutOptions:
     """How a recording is to be cut and prepared.
 
     Attributes:
-        seconds: longest piece asked for; None leaves it to what the endpoint takes.
-        overlap: seconds neighbouring pieces share.
-        keep_whole: cut only what cannot go whole, and then as little as possible.
-        normalize, trim: shape short clips first.
+        piece_seconds: requested maximum length of a piece; None for what suits the endpoint.
+        overlap: seconds that neighbouring pieces share.
+        keep_whole: cut only what cannot be sent whole, and then as little as possible.
+        normalize, trim: what is done to short clips first.
     """
 
     piece_seconds: float | None = None
@@ -51,21 +51,21 @@ class CutOptions:
 
 @dataclass(frozen=True, slots=True)
 class CutPoints:
-    """Where a recording was cut, in samples at 16 kHz; its length once it is known."""
+    """Where a recording was cut, in samples at 16 kHz, and its length in samples; None until that is known."""
 
     points: tuple[int, ...] = ()
     length: int | None = None
 
 
 def limit_whole_file(limits: AudioLimits, cut_options: CutOptions) -> AudioLimits:
-    """What may go whole: what the endpoint takes, or no more than a piece where their length was asked for."""
+    """Limits for a whole recording: the endpoint's, and the length of a piece where one was requested."""
     if cut_options.piece_seconds is None or cut_options.keep_whole:
         return limits
     return replace(limits, max_seconds=min(cut_options.piece_seconds, limits.max_seconds or math.inf))
 
 
 def max_piece_seconds(limits: AudioLimits, cut_options: CutOptions) -> float:
-    """The longest a piece may be: as asked for, never more than surely fits.
+    """Maximum length of a piece: the requested one, but never more than surely fits.
 
     Raises:
         BadInput: ``too_large`` when not even a few seconds fit.
@@ -73,7 +73,7 @@ def max_piece_seconds(limits: AudioLimits, cut_options: CutOptions) -> float:
     max_seconds = min((limits.max_bytes - _HEADER_BYTES) / _MAX_BYTES_PER_SECOND, (limits.max_seconds or math.inf) - 1)
     if max_seconds < MIN_PIECE_SECONDS:
         raise BadInput(
-            f"the endpoint takes only {limits.max_bytes} bytes at once, too few to cut recordings for",
+            f"the endpoint accepts only {limits.max_bytes} bytes at once, too few to cut recordings for",
             kind="too_large",
             hint="choose another --provider",
         )
@@ -85,12 +85,12 @@ def max_piece_seconds(limits: AudioLimits, cut_options: CutOptions) -> float:
 def prepare_if_fits(
     path: Path, sha256: str, limits: AudioLimits, scratch: Path, cut_options: CutOptions, *, check: Check | None = None
 ) -> PreparedAudio | None:
-    """The recording made ready to go whole; None when it must be cut.
+    """Prepare the whole recording to be sent; None when it must be cut.
 
-    It is tried wherever it might fit: only a recording whose own header shows that it cannot is not.
+    It is tried unless the recording's own header shows that it cannot fit.
 
     Raises:
-        BadInput: those of :func:`mediamill.tasks.media.prepare.prepare`, except ``too_long`` and ``too_large``.
+        BadInput: those of :func:`mediamill.tasks.media.prepare.prepare_audio`, but not ``too_long`` and ``too_large``.
         StorageError: when the scratch folder cannot take it.
     """
     whole_file_limits = limit_whole_file(limits, cut_options)
@@ -113,7 +113,7 @@ def prepare_if_fits(
 
 
 def estimate_pieces(info: AudioInfo, size: int, limits: AudioLimits, cut_options: CutOptions) -> int:
-    """How many requests a recording is likely to take, by its header."""
+    """Estimate from its header how many requests a recording takes."""
     whole_file_limits = limit_whole_file(limits, cut_options)
     seconds, max_seconds = float(info.seconds), whole_file_limits.max_seconds or math.inf
     if seconds <= max_seconds and (
@@ -129,13 +129,13 @@ def estimate_pieces(info: AudioInfo, size: int, limits: AudioLimits, cut_options
 
 
 def _cannot_fit(path: Path, limits: AudioLimits) -> bool:
-    """True when trying would be for nothing; small files are simply tried."""
+    """True when the recording cannot fit by its header; False for small files, which are simply tried."""
     size = read_head(path)[1]
     if size < _MIN_PROBED_BYTES:
         return False
     try:
         info = read_audio_info(path)
-    except BadInput:  # a header that does not tell; decoding will
+    except BadInput:  # the header does not show it; decoding will
         return False
     seconds = float(info.seconds)
     if info.exact and limits.max_seconds is not None and seconds > limits.max_seconds:

@@ -1,4 +1,4 @@
-"""Audio containers and codecs: those that are opened, those an endpoint takes, the names they are sent under."""
+"""Audio containers and codecs: those that are opened, those an endpoint accepts, the names they are sent under."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mediamill.tasks.wire import AudioLimits
 
 DEMUXERS = "wav,w64,mp3,flac,ogg,mov,matroska,webm,aiff,asf,aac,au,caf,amr,avi,mpegts,mpeg,flv,wv,ac3,eac3"
-"""What FFmpeg may open. Playlists and lists of other files are not on it: they would reach for the network."""
+"""Formats that FFmpeg may open. Playlists and lists of other files are not among them: they would use the network."""
 
 PCM = frozenset(["pcm_u8", "pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le", "pcm_f64le", "pcm_alaw", "pcm_mulaw"])
 DECODERS = PCM | {
@@ -26,10 +26,10 @@ DECODERS = PCM | {
         "adpcm_yamaha",
     ),
 }
-"""Audio decoders that may run. Pictures and video are never decoded to reach the sound beside them."""
+"""Audio decoders that may run. Images and video are never decoded to reach the audio beside them."""
 
 RATES = range(2_000, 768_001)
-"""Sample rates that are believed, in Hz."""
+"""Plausible sample rates, in Hz."""
 
 MAX_CHANNELS = 64
 
@@ -61,14 +61,14 @@ _BY_DEMUXER = {"asf": "wma", "mpegts": "ts", "matroska,webm": "mkv"}
 
 
 def container_name(demuxer: str, head: bytes, codec: str, *, brand: str = "", video: bool = False) -> str:
-    """The everyday name of what FFmpeg opened.
+    """The common name of the container that FFmpeg opened.
 
     Args:
         demuxer: FFmpeg's name, which is shared by whole families (``mov,mp4,m4a,3gp,3g2,mj2``).
         head: the file's first bytes; the EBML document type in them tells webm from mkv.
         codec: the audio codec.
         brand: the MP4 family's ``major_brand``.
-        video: there is a moving picture beside the sound.
+        video: there is a video track beside the audio.
     """
     if "mp4" in demuxer.split(","):
         if brand == "qt  ":
@@ -82,10 +82,10 @@ def container_name(demuxer: str, head: bytes, codec: str, *, brand: str = "", vi
 
 
 def find_send_format(container: str, codec: str, limits: AudioLimits) -> tuple[str, str] | None:
-    """Media type and file extension to send a container under, or None when it has to be converted.
+    """Media type and file extension to send a container under; None when it must be converted.
 
-    A container with an unusual codec inside (ADPCM in WAV, MP3 in MP4) is converted too: endpoints promise
-    containers but decode only what is usual in them.
+    A container with an unusual codec inside (ADPCM in WAV, MP3 in MP4) is converted too: endpoints name
+    containers but decode only the usual codecs in them.
     """
     known_container = CONTAINERS.get(container)
     if known_container is None or codec not in known_container.codecs:

@@ -1,4 +1,4 @@
-"""Frames of a video: where they are taken, decoded and made into small JPEGs, with bounded memory and time."""
+"""Frames of a video: at which times they are taken, and how they become small JPEGs, in bounded memory and time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 DEMUXERS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,gif,m4v,h264,hevc"
-"""What may be opened as a video. Playlists and lists of other files are not on it: they would reach for the network."""
+"""Formats that may be opened as video. Playlists and lists of other files are not among them: they would use the
+network."""
 
 JPEG_QUALITY = 85
 MAX_SECONDS = 24 * 3600.0
@@ -32,14 +33,18 @@ MAX_CPU_SECONDS = 600.0
 _OPTIONS = {"format_whitelist": DEMUXERS, "protocol_whitelist": "file", "max_streams": "100"}
 _IO_TIMEOUT_SECONDS = 120.0
 _SCENE_CANDIDATES = 3
-"""Candidates looked at for each frame that is wanted, where scene changes decide."""
+"""How many frames are compared for each frame that is wanted, where scene changes decide."""
 _THUMBNAIL_SIDE = 16
 _MIMES = {"mov": "video/mp4", "matroska": "video/webm"}
 
 
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
-    """What a video is: its everyday format, decoded size, frames a second, seconds, and whether it has sound."""
+    """What a video is.
+
+    Its common format name, decoded size in pixels, frames per second, length in seconds, whether it has audio, and the
+    file's size in bytes.
+    """
 
     format: str
     width: int
@@ -61,7 +66,7 @@ class JpegFrame:
 
 
 def read_video_info(path: Path) -> VideoInfo:
-    """What a video is, from its headers and its first frame.
+    """Read what a video is from its headers; its first frame must decode.
 
     Raises:
         BadInput: ``missing``, ``unreadable``, ``not_a_file``, ``empty``, ``not_a_video``, ``no_video``,
@@ -75,7 +80,7 @@ def read_video_info(path: Path) -> VideoInfo:
 
 
 def spread_times(start: float, end: float, *, frames: int, every: float | None = None) -> list[float]:
-    """Where frames are taken between two moments: in the middle of equal parts, or every so many seconds."""
+    """Times of frames between two moments: in the middle of ``frames`` equal parts, or every ``every`` seconds."""
     if every is not None:
         count = max(1, int((end - start) / every + 1e-9) + 1)
         return [start + n * every for n in range(count) if start + n * every < end] or [start]
@@ -86,9 +91,9 @@ def spread_times(start: float, end: float, *, frames: int, every: float | None =
 def extract_frames(
     path: Path, moments: Sequence[float], max_side: int | None, check: Callable[[], None] = lambda: None
 ) -> list[JpegFrame]:
-    """The frames shown at these moments, each no larger than ``longest``, as JPEGs.
+    """The frames shown at these moments, as JPEGs whose longer side is at most ``max_side`` pixels.
 
-    Seeks to the key frame before each and decodes forward; a moment past the end gets the last frame there is.
+    It seeks to the key frame before each and decodes forward; a moment past the end gets the last frame.
 
     Raises:
         BadInput: as :func:`read_video_info`.
@@ -109,7 +114,7 @@ def extract_frames(
 def find_scene_times(
     path: Path, start: float, end: float, frames: int, check: Callable[[], None] = lambda: None
 ) -> list[float]:
-    """Moments after the greatest changes between neighbours, the first moment among them; in order of time.
+    """Times of the first frame and of those after the greatest changes between neighbours, in order of time.
 
     Raises:
         BadInput: as :func:`read_video_info`.
@@ -135,12 +140,12 @@ def find_scene_times(
 
 
 def get_video_mime(info: VideoInfo) -> str:
-    """The media type a video is sent under."""
+    """The media type under which a video is sent."""
     return _MIMES.get(info.format, f"video/{info.format}")
 
 
 class _CpuBudget:
-    """Processor time that one file may take."""
+    """Bounds the processor time of one file."""
 
     def __init__(self) -> None:
         self._began_at = time.thread_time()
@@ -152,7 +157,7 @@ class _CpuBudget:
 
 @contextmanager
 def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream, int]]:
-    """A video with its first moving picture and its size in bytes; what decoding raises becomes BadInput.
+    """Open a video: yields it with its first video track and its size in bytes; decoding errors become BadInput.
 
     Raises:
         BadInput: as :func:`read_video_info`.
@@ -171,7 +176,7 @@ def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream, int]]:
     with container:
         streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
         if not streams:
-            raise BadInput("there is no moving picture in the file", kind="no_video", hint="`transcribe` takes sound")
+            raise BadInput("the file has no video track", kind="no_video", hint="`transcribe` takes audio")
         stream = streams[0]
         stream.thread_type = "NONE"
         pixels = (stream.width or 0) * (stream.height or 0)
@@ -204,7 +209,7 @@ def to_video_info(container: InputContainer, stream: VideoStream, size: int) -> 
 
 
 def _decode_frames(container: InputContainer, stream: VideoStream, check: Callable[[], None]) -> Iterator[VideoFrame]:
-    """Frames from where the container stands, single packets that are damaged passed over."""
+    """Yield frames from the current position; single damaged packets are skipped."""
     for number, packet in enumerate(container.demux(stream)):
         if number % 64 == 0:
             check()
@@ -252,7 +257,7 @@ def _encode_jpeg(frame: VideoFrame, at: float, max_side: int | None) -> JpegFram
 
 
 def broken_video_error(why: str) -> BadInput:
-    """What a video that cannot be decoded is told as."""
+    """The error for a video that cannot be decoded."""
     return BadInput(
         f"the video cannot be decoded: {why}", kind="undecodable", hint="play it elsewhere, or copy it again"
     )

@@ -1,4 +1,4 @@
-"""A recording made ready to send: decoded to its end first, so that broken media costs nothing."""
+"""Prepare a recording to be sent: it is decoded to its end first, so that broken media costs nothing."""
 
 from __future__ import annotations
 
@@ -40,17 +40,18 @@ def prepare_audio(
     trim: bool = False,
     check: Check | None = None,
 ) -> PreparedAudio:
-    """Decode a recording to its end and make it ready to send.
+    """Decode a recording to its end and prepare it to be sent.
 
-    The original goes out untouched (recipe ``as-is``) when the endpoint takes its container and size and
-    the file is sound. Everything else becomes 16 kHz mono FLAC (``flac-16000-mono``; ``wav-16000-mono``
-    where FLAC is not taken, ``pcm-16000-mono`` for sockets): other containers, video, several tracks,
-    damaged or cut-off files, files over the byte limit, and short clips to be shaped (``...-trim``, ``...-normalize``).
+    The original is sent unchanged (recipe ``as-is``) when the endpoint accepts its container and size and
+    the file is intact. Everything else becomes 16 kHz mono FLAC (``flac-16000-mono``; ``wav-16000-mono``
+    where FLAC is not accepted, ``pcm-16000-mono`` for websockets): other containers, video, several tracks,
+    damaged or cut-off files, files over the byte limit, and short clips to be trimmed or normalized (``...-trim``,
+    ``...-normalize``).
 
     Args:
-        path: the file, whatever it is called.
+        path: the file, whatever its name.
         sha256: of its bytes.
-        limits: what the endpoint takes.
+        limits: what the endpoint accepts.
         scratch: folder for converted recordings over 1 MB; the caller empties it.
         normalize: bring clips of up to ten minutes to one loudness.
         trim: cut silence off both ends of clips of up to ten minutes.
@@ -76,9 +77,9 @@ def prepare_audio(
 
 
 def prepare_plain_wav(path: Path, data: bytes, sha256: str, limits: AudioLimits) -> PreparedAudio | None:
-    """:func:`prepare` for plain PCM WAV that can go as it is, in microseconds; None when decoding is needed.
+    """:func:`prepare_audio` for plain PCM WAV that can be sent as it is; None when decoding is needed.
 
-    ``data`` is the whole file, read already; it goes out as it is. Safe to call on an event loop.
+    ``data`` is the whole file, which is sent. It takes microseconds, so it may run on the event loop.
 
     Raises:
         BadInput: ``empty``.
@@ -94,12 +95,12 @@ def prepare_plain_wav(path: Path, data: bytes, sha256: str, limits: AudioLimits)
 
 
 def add_voice_activity(prepared: PreparedAudio, path: Path, check: Check | None = None) -> PreparedAudio:
-    """The clip of a plain WAV with its activity; one under a second is left as it is."""
+    """The prepared audio of a plain WAV with its voice activity; audio under a second gets none."""
     if prepared.seconds < 1:
         return prepared
     from mediamill.tasks.media.voice_activity import detect_voice_activity
 
-    return replace(prepared, voiced=detect_voice_activity(path, check))
+    return replace(prepared, voice_activity=detect_voice_activity(path, check))
 
 
 def _match_plain_wav(path: Path, head: bytes, size: int, sha256: str, limits: AudioLimits) -> PreparedAudio | None:
@@ -129,7 +130,7 @@ def _prepare_as_is(
         seconds = to_seconds(recording.length)
         payload = Payload(_name_audio_file(path, send_format[1]), send_format[0], size, path=path)
         return PreparedAudio(
-            Input(sha256, payload=payload), seconds, to_audio_info(recording, seconds), voiced=voice_activity
+            Input(sha256, payload=payload), seconds, to_audio_info(recording, seconds), voice_activity=voice_activity
         )
 
 
@@ -177,7 +178,7 @@ def _convert_audio(
 
 
 def _decode_with_activity(frames: Iterable[AudioFrame]) -> VoiceActivity | None:
-    """Decode to the end, listening where that can be done."""
+    """Decode to the end; the voice activity, or None where the channels cannot be mixed down."""
     from mediamill.tasks.media.encode import UnmixableChannels, to_blocks, to_mono
     from mediamill.tasks.media.voice_activity import VoiceActivityDetector
 
@@ -197,5 +198,5 @@ def _name_audio_file(path: Path, extension: str) -> str:
 
 
 def safe_stem(path: Path) -> str:
-    """A file's name without its extension, safe to send."""
+    """A file's name without its extension, with only characters that are safe in a request."""
     return _UNSAFE_CHARACTERS.sub("-", path.stem)[:64].strip("-") or "audio"

@@ -1,4 +1,4 @@
-"""How long a recording is, from its header: quick enough to quote thousands of files."""
+"""Read the length of a recording from its header: quick enough to quote thousands of files."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _WITHOUT_INDEX = frozenset({"aac", "amr", "ac3", "eac3", "ts", "mpeg", "flv", "w
 
 
 def read_audio_info(path: Path) -> AudioInfo:
-    """What a recording is, without decoding it.
+    """Read what a recording is, without decoding it.
 
-    The header's word is taken where the container keeps an index; an MP3 without one and the like are
-    counted packet by packet (about 1 ms a minute of sound) and only guessed at when that takes too long.
+    The length in the header counts where the container has an index. The packets of other files, such as MP3 without
+    an index, are counted (about 1 ms for a minute of audio); the length is only a guess when that takes too long.
 
     Raises:
-        BadInput: the kinds of :func:`mediamill.tasks.media.prepare.prepare` that show without decoding.
+        BadInput: the kinds of :func:`mediamill.tasks.media.prepare.prepare_audio` that show without decoding.
     """
     from mediamill.tasks.media.decode import open_recording
 
@@ -47,14 +47,14 @@ def read_audio_info(path: Path) -> AudioInfo:
 
 
 def to_audio_info(recording: Recording, seconds: Decimal, *, exact: bool = True) -> AudioInfo:
-    """The public description of an open recording."""
+    """What an open recording is, of the given length."""
     rate = max(recording.samples, key=recording.samples.__getitem__, default=recording.rate)
     return AudioInfo(recording.container, recording.codec, seconds, rate, recording.channels, exact)
 
 
 def no_samples_error() -> BadInput:
     """The error for a well-formed file without a single sample."""
-    return BadInput("the recording holds no sound: 0 samples", kind="empty", hint="record or download it again")
+    return BadInput("the recording holds no audio: 0 samples", kind="empty", hint="record or download it again")
 
 
 def _has_index(recording: Recording) -> bool:
@@ -64,7 +64,7 @@ def _has_index(recording: Recording) -> bool:
 
 
 def has_mp3_index(path: Path) -> bool:
-    """True when an MP3's first frame is a Xing, Info or VBRI header, which counts its frames."""
+    """True when an MP3's first frame is a Xing, Info or VBRI header, which states the number of frames."""
     with path.open("rb") as file:
         tag = file.read(10)
         if tag[:3] == b"ID3" and len(tag) == 10:  # noqa: PLR2004

@@ -1,7 +1,7 @@
-"""Short clips shaped with pydub: silence trimmed off the ends, loudness evened out.
+"""Short clips processed with pydub: silence at both ends is trimmed, loudness is normalized.
 
-pydub holds a clip in memory whole and several times over (an hour of stereo is 1.8 GB), so clips over
-:data:`MAX_SECONDS` are left as they are, with a warning. PyAV decodes for it: no ffmpeg is installed.
+pydub holds several copies of a clip in memory (an hour of stereo is 1.8 GB), so clips longer than
+:data:`MAX_SECONDS` are left unchanged, with a warning. PyAV decodes for it: no ffmpeg is installed.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
-import av
 import numpy as np
 
-from mediamill.tasks.media.encode import RATE
+from mediamill.tasks.media.encode import RATE, Samples, to_frames
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it looks for an ffmpeg program, which is never run here
@@ -26,19 +25,19 @@ if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
 
 MAX_SECONDS = 600
-"""Longest clip that is shaped."""
+"""Maximum length of a clip that is processed."""
 
 TARGET_LOUDNESS_DB = -20.0
-"""Loudness clips are brought to, in dB of RMS below full scale: about that of a close, calm speaker."""
+"""RMS loudness that clips are brought to, in dB of full scale: about that of a close, calm speaker."""
 
 HEADROOM_DB = 1.0
-"""dB left between the loudest sample and full scale, so that nothing is clipped."""
+"""Distance kept between the loudest sample and full scale, so that nothing is clipped."""
 
 MAX_GAIN_DB = 30.0
-"""Most a clip is amplified, in dB: beyond it there is noise rather than speech."""
+"""Maximum amplification: a clip that needs more holds noise rather than speech."""
 
 SILENCE_BELOW_DB = 16.0
-"""How far below the clip's own loudness silence begins, in dB."""
+"""How far below the clip's own loudness silence begins."""
 
 PADDING_MS = 150
 """Silence kept on each side, so that soft first and last sounds survive."""
@@ -49,12 +48,13 @@ FADE_MS = 10
 
 @dataclass(frozen=True, slots=True)
 class ProcessedAudio:
-    """A clip after shaping.
+    """A processed clip.
 
     Attributes:
         frames: 16 kHz mono 16-bit.
         start: samples cut off its beginning.
-        recipe: what was done, as a suffix: ``-trim``, ``-normalize``, both or empty.
+        recipe: what was done, as a suffix of the recipe: ``-trim``, ``-normalize``, both or empty.
+        warnings: why it was left unchanged.
     """
 
     frames: Iterable[AudioFrame]
@@ -64,11 +64,11 @@ class ProcessedAudio:
 
 
 def apply_effects(frames: Iterable[AudioFrame], *, normalize: bool, trim: bool) -> ProcessedAudio:
-    """Trim and normalize a short clip; a long one comes back untouched.
+    """Trim and normalize a short clip; a long one is returned unchanged, with a warning.
 
     Args:
         frames: 16 kHz mono 16-bit.
-        normalize: bring it to :data:`LOUDNESS`, without clipping.
+        normalize: bring it to :data:`TARGET_LOUDNESS_DB`, without clipping.
         trim: cut silence off both ends.
     """
     buffered: list[AudioFrame] = []
@@ -88,11 +88,11 @@ def apply_effects(frames: Iterable[AudioFrame], *, normalize: bool, trim: bool) 
     if normalize:
         clip = normalize_loudness(clip)
         recipe += "-normalize"
-    return ProcessedAudio(_to_frames(clip.raw_data), start, recipe)
+    return ProcessedAudio(to_frames(_split_seconds(clip.raw_data)), start, recipe)
 
 
 def trim_silence(clip: AudioSegment) -> tuple[AudioSegment, int]:
-    """Cut silence off both ends; a clip that is silent throughout is left whole.
+    """Cut silence off both ends; a clip that is silent throughout is returned unchanged.
 
     Returns:
         The clip, and the samples cut off its beginning.
@@ -113,7 +113,7 @@ def trim_silence(clip: AudioSegment) -> tuple[AudioSegment, int]:
 
 
 def normalize_loudness(clip: AudioSegment) -> AudioSegment:
-    """Bring a clip to :data:`LOUDNESS`, by one gain over its whole length; silence stays silence."""
+    """Bring a clip to :data:`TARGET_LOUDNESS_DB`, by one gain over its whole length; silence stays silence."""
     if clip.rms == 0:
         return clip
     gain = min(TARGET_LOUDNESS_DB - clip.dBFS, -HEADROOM_DB - clip.max_dBFS, MAX_GAIN_DB)
@@ -124,9 +124,7 @@ def _to_bytes(frame: AudioFrame) -> bytes:
     return bytes(frame.to_ndarray().tobytes())
 
 
-def _to_frames(data: bytes, size: int = RATE) -> Iterator[AudioFrame]:
-    pcm = np.frombuffer(data, dtype=np.int16)
-    for at in range(0, len(pcm), size):
-        frame = av.AudioFrame.from_ndarray(pcm[at : at + size].reshape(1, -1), format="s16", layout="mono")
-        frame.sample_rate = RATE
-        yield frame
+def _split_seconds(data: bytes) -> Iterator[Samples]:
+    """Yield 16-bit samples, a second at a time."""
+    samples = np.frombuffer(data, dtype=np.int16)
+    return (samples[start : start + RATE] for start in range(0, len(samples), RATE))

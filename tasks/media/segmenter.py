@@ -1,4 +1,4 @@
-"""A long recording as pieces ready to send: decoded, cut and encoded in one pass, a piece at a time."""
+"""Cut a long recording into pieces ready to send: decoded, cut and encoded in one pass, one piece at a time."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
 
 
 class Segmenter:
-    """The pieces of one recording, in order. Each :meth:`take` may run in another thread, one at a time.
+    """The pieces of one recording, in order. Each :meth:`take_piece` may run in another thread, one at a time.
 
     Args:
         path, sha256: the recording.
-        limits: what the endpoint takes.
+        limits: what the endpoint accepts.
         scratch: folder for pieces over 1 MB.
-        cutting: how to cut.
-        known: where it was cut before; it is cut there again.
+        cut_options: how to cut.
         check: called often while decoding; what it raises ends the work.
 
     Attributes:
-        seconds: the longest a piece may be.
-        plan: the cutting in samples.
-        format: ``flac``, ``wav`` where FLAC is not taken, ``pcm`` for sockets.
+        piece_seconds: maximum length of a piece.
+        plan: how to cut, in samples.
+        format: ``flac``, ``wav`` where FLAC is not accepted, ``pcm`` for websockets.
         warnings: what the user should know; complete after the last piece.
+        known_cuts: where it was cut before; it is cut there again. Set it before the first piece.
     """
 
     def __init__(
@@ -48,14 +48,14 @@ class Segmenter:
         sha256: str,
         limits: AudioLimits,
         scratch: Path,
-        cutting: CutOptions,
+        cut_options: CutOptions,
         *,
         check: Check | None = None,
     ) -> None:
         self._path, self._sha256, self._limits, self._scratch = path, sha256, limits, scratch
-        self._cut_options, self._check = cutting, check
-        self.piece_seconds = max_piece_seconds(limits, cutting)
-        self.plan = CutPlan.from_seconds(self.piece_seconds, cutting.overlap)
+        self._cut_options, self._check = cut_options, check
+        self.piece_seconds = max_piece_seconds(limits, cut_options)
+        self.plan = CutPlan.from_seconds(self.piece_seconds, cut_options.overlap)
         self.format = choose_format(limits)
         self.warnings: tuple[str, ...] = ()
         self.known_cuts = CutPoints()
@@ -68,7 +68,7 @@ class Segmenter:
 
     @property
     def recipe(self) -> str:
-        """Names what decides where the cuts are, apart from the recording itself."""
+        """What decides where the cuts are, apart from the recording itself."""
         effects = "-trim" * self._cut_options.trim + "-normalize" * self._cut_options.normalize
         return f"cut-{self.plan.max_samples}-{self.plan.overlap}{effects}"
 
@@ -84,14 +84,14 @@ class Segmenter:
 
     @property
     def voice_activity(self) -> VoiceActivity:
-        """When the recording was active, as far as it has been decoded."""
+        """When somebody speaks in the recording, as far as it has been decoded."""
         return self._activity_detector.detect()
 
     def take_piece(self) -> PreparedAudio | None:
         """The next piece; None after the last.
 
         Raises:
-            BadInput: the kinds of :func:`mediamill.tasks.media.prepare.prepare`.
+            BadInput: the kinds of :func:`mediamill.tasks.media.prepare.prepare_audio`.
             StorageError: when the scratch folder cannot take it.
         """
         with self._lock:
@@ -106,7 +106,7 @@ class Segmenter:
                 self._recording.pause_clock()
 
     def close(self) -> None:
-        """Let go of the file. Waits for a :meth:`take` that still runs."""
+        """Close the file. Waits for a :meth:`take_piece` that still runs."""
         with self._lock:
             self._stack.close()
 
@@ -153,7 +153,7 @@ class Segmenter:
 
     def _build_input(self, cutter: Cutter, payload: Payload) -> Input:
         recipe = f"{self.format}-{RATE}-mono{self._suffix}"
-        if cutter.is_last and not cutter.cuts:  # it did fit after all
+        if cutter.is_last and not cutter.cuts:  # the whole recording fits after all
             return Input(self._sha256, recipe, self._offset, payload=payload)
         end = cutter.end
         if cutter.is_last and self.known_cuts.length is not None:

@@ -1,4 +1,4 @@
-"""A file on this machine, checked before anything decodes it."""
+"""Local files, checked before anything decodes them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mediamill.tasks.media.wav import HEAD_BYTES
 
 
 def read_head(path: Path) -> tuple[bytes, int]:
-    """The file's first :data:`~mediamill.tasks.media.wav.HEAD` bytes and its size.
+    """Read the file's first :data:`~mediamill.tasks.media.wav.HEAD_BYTES` bytes; they and the file's size.
 
     Raises:
         BadInput: ``missing``, ``unreadable``, ``not_a_file`` or ``empty``.
@@ -35,7 +35,7 @@ def read_head(path: Path) -> tuple[bytes, int]:
 
 
 def empty_file_error() -> BadInput:
-    """What to say of a file without a byte in it."""
+    """The error for a file of 0 bytes."""
     return BadInput("the file is empty (0 bytes)", kind="empty", hint="copy or download it again")
 
 

@@ -1,4 +1,4 @@
-"""Where a converted recording is written: memory while it is small, a file under the scratch folder after."""
+"""The output of a conversion: in memory while it is small, then in a file in the scratch folder."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from mediamill.tasks.domain import Payload
 from mediamill.tasks.errors import BadInput, MediamillError, StorageError
 
 MAX_IN_MEMORY_BYTES = 2**20
-"""Bytes up to which a converted recording stays in memory."""
+"""A converted recording up to this size stays in memory."""
 
 
 class SpooledOutput:
-    """A seekable file for an encoder to write to; leaves nothing behind when the encoding fails.
+    """A seekable file for an encoder to write to; it is deleted when the encoding fails.
 
-    The first failure is kept in ``failure``, since errors do not come back whole through an encoder
+    The first failure is kept in ``failure``, because errors do not come back complete through an encoder
     written in C; writes after it are dropped.
 
     Args:
-        scratch: folder for pieces over :data:`IN_MEMORY`; made when needed. Its owner empties it.
+        scratch: folder for output over :data:`MAX_IN_MEMORY_BYTES`; created when needed. Its owner empties it.
         suffix: the file's extension, without a dot.
-        max_bytes: the most it may grow to.
+        max_bytes: maximum size.
     """
 
     def __init__(self, scratch: Path, suffix: str, max_bytes: int) -> None:
@@ -64,7 +64,7 @@ class SpooledOutput:
             raise self.failure from None
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Move, as files do."""
+        """Set the position, as files do."""
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
@@ -72,7 +72,7 @@ class SpooledOutput:
         return self._file.tell()
 
     def to_payload(self, filename: str, mime: str) -> Payload:
-        """What was written, to be sent."""
+        """What was written, as a payload to send."""
         if self.path is not None:
             self._file.flush()
             return Payload(filename, mime, self.path.stat().st_size, path=self.path)
@@ -100,5 +100,5 @@ def _recording_too_large_error(limit: int) -> BadInput:
 
 
 def format_bytes(n: int) -> str:
-    """Bytes as a person says them: ``512 KB``, ``25 MB``."""
+    """Format a size for people: ``512 KB``, ``25 MB``."""
     return f"{n / 2**20:.4g} MB" if n >= 2**20 else f"{max(n / 2**10, 0.1):.4g} KB"

@@ -1,4 +1,4 @@
-"""Why bytes that no audio decoder takes are no recording, in plain words."""
+"""The error for a file that no audio decoder opens: it says what the file holds instead."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from mediamill.tasks.errors import BadInput
 _PLAYLISTS = (b"#EXTM3U", b"[playlist]", b"ffconcat ")
 
 _OTHER_TYPES = {
-    b"\x89PNG": "a PNG picture",
-    b"\xff\xd8\xff": "a JPEG picture",
-    b"GIF8": "a GIF picture",
-    b"BM": "a BMP picture",
-    b"II*\0": "a TIFF picture",
-    b"MM\0*": "a TIFF picture",
+    b"\x89PNG": "a PNG image",
+    b"\xff\xd8\xff": "a JPEG image",
+    b"GIF8": "a GIF image",
+    b"BM": "a BMP image",
+    b"II*\0": "a TIFF image",
+    b"MM\0*": "a TIFF image",
     b"%PDF": "a PDF document",
     b"PK\x03\x04": "a ZIP archive or an office document",
     b"\x1f\x8b": "a gzip archive",
@@ -22,7 +22,7 @@ _OTHER_TYPES = {
     b"MZ": "a program",
     b"SQLite format": "a database",
     b"PAR1": "a Parquet file",
-    b"MThd": "a MIDI score, which holds notes but no sound",
+    b"MThd": "a MIDI score, which holds notes but no audio",
 }
 
 _AUDIO_TYPES = {
@@ -46,7 +46,7 @@ def undecodable_error(head: bytes) -> BadInput:
     if head.lstrip()[:10].startswith(_PLAYLISTS):
         return _not_audio_error("a playlist, which names recordings but holds none")
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return _not_audio_error("a WebP picture")
+        return _not_audio_error("a WebP image")
     if head[4:8] == b"ftyp":
         return _damaged_error("MP4/M4A")
     for magic, name in _AUDIO_TYPES.items():
@@ -74,7 +74,7 @@ def _not_audio_error(what: str) -> BadInput:
 
 def _damaged_error(name: str) -> BadInput:
     return BadInput(
-        f"the file begins like {name} but no sound in it can be decoded: it is damaged, cut off or holds tags only",
+        f"the file begins like {name} but no audio in it can be decoded: it is damaged, cut off or holds tags only",
         kind="undecodable",
         hint="copy or download it again",
     )

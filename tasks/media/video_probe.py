@@ -1,4 +1,4 @@
-"""A video that was made, decoded to its last frame: proof that it is whole, and what it really is."""
+"""Decode a generated video to its last frame: this proves that it is complete, and shows what it really is."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from mediamill.tasks.media.frames import broken_video_error, open_video, to_vide
 _MAX_DECODE_SECONDS = 600.0
 _FORMAT_NAMES = {"mov": "mp4", "matroska": "webm"}
 _SLACK_SECONDS = 0.5
-"""Seconds that a container may claim beyond its last frame: sound is often a little longer."""
+"""Seconds that a container may claim beyond its last frame: audio is often a little longer."""
 
 
 @dataclass(frozen=True, slots=True)
 class DecodedVideo:
-    """What a video is by its frames: container, size, how many, how many a second, seconds, codec, sound."""
+    """What a video is by its frames.
+
+    Container, size in pixels, number of frames, frames per second, length in seconds, codec, whether it has audio.
+    """
 
     format: str
     width: int
@@ -34,11 +37,11 @@ def decode_video(path: Path, check: Callable[[], None] = lambda: None) -> Decode
     """Decode every frame of a video.
 
     Args:
-        path: the file, whatever it is called.
+        path: the file, whatever its name.
         check: called between packets; what it raises ends the work.
 
     Raises:
-        BadInput: when it is no video, or one that breaks off.
+        BadInput: when it is not a video, or ends early.
     """
     began_at = time.monotonic()
     with open_video(path) as (container, stream, size):

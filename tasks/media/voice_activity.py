@@ -1,8 +1,8 @@
-"""How much of a recording sounds as if somebody spoke: sound that comes and goes above its own background.
+"""Voice activity detection: where the level of a recording rises and falls above its own background.
 
-No model: the level of every 20 ms is held against the background of the four seconds around it. Steady noise, hum
-and silence of any loudness are no activity; speech is, and so is music that is not steady. Levels are kept as one
-byte for each 20 ms, so an hour takes 180 kB, whatever the size of the blocks it comes in.
+There is no model: the level of every 20 ms is compared with the background of the four seconds around it. Steady
+noise, hum and silence of any loudness are no activity; speech is, and so is music that is not steady. Levels are kept
+as one byte for each 20 ms, so an hour takes 180 kB, whatever the size of the blocks it comes in.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FRAME_SAMPLES = 320
-"""Samples whose level is taken at once: 20 ms."""
+"""Samples that have one level: 20 ms."""
 
 WINDOW_FRAMES = 200
-"""Frames that share a background: 4 s, longer than anybody speaks without the gaps between sounds."""
+"""Frames that share a background: 4 s, longer than anybody speaks without a gap between sounds."""
 
 THRESHOLD_DB = 9.0
-"""dB above the background where activity begins."""
+"""Distance from the background at which activity begins."""
 
 FLOOR_DB = -75.0
-"""dB of full scale under which nothing is activity: six steps of 16 bit; some microphones are nearly that quiet."""
+"""dB of full scale below which nothing is activity: six steps of 16 bit; some microphones are nearly that quiet."""
 
 _BACKGROUND_PERCENTILE = 10
-"""Percentile of a window's levels that is its background."""
+"""This percentile of a window's levels is its background."""
 _MIN_ACTIVE_FRAMES = 3
-"""Frames; what is shorter is a click."""
+"""Shorter activity is a click, and does not count."""
 _MAX_GAP_FRAMES = 10
-"""Frames between two sounds that belong to speech as well."""
+"""Shorter gaps between two sounds count as activity too."""
 _FRAMES_PER_SECOND = RATE // FRAME_SAMPLES
 _BATCH_SAMPLES = 2 * RATE
 _MIN_LEVEL_DB = -127.0
 
 
 class VoiceActivityDetector:
-    """Listens to 16 kHz mono as it streams by."""
+    """Measures 16 kHz mono audio as it streams by."""
 
     def __init__(self) -> None:
         self._levels = bytearray()
@@ -54,20 +54,20 @@ class VoiceActivityDetector:
         self._buffered_samples = 0
 
     def tap(self, blocks: Iterable[Samples]) -> Iterator[Samples]:
-        """The same blocks, listened to."""
+        """Yield the same blocks, and feed each."""
         for block in blocks:
             self.feed(block)
             yield block
 
     def feed(self, block: Samples) -> None:
-        """The next samples, any number of them."""
+        """Take in the next samples, any number of them."""
         self._buffer.append(block)
         self._buffered_samples += len(block)
         if self._buffered_samples >= _BATCH_SAMPLES:
             self._measure_buffer()
 
     def detect(self) -> VoiceActivity:
-        """What was active so far; what is left over of a frame is not counted."""
+        """The activity so far; an incomplete last frame is not counted."""
         self._measure_buffer()
         levels = np.frombuffer(bytes(self._levels), np.int8).astype(np.float32)
         active = ~_remove_short_runs(
@@ -79,7 +79,7 @@ class VoiceActivityDetector:
         return VoiceActivity(by_second.tobytes(), _FRAMES_PER_SECOND)
 
     def _measure_buffer(self) -> None:
-        """Keep the levels of what is held; many small blocks at once are quicker than each by itself."""
+        """Measure the buffered samples; many small blocks at once are quicker than each by itself."""
         if self._buffered_samples < FRAME_SAMPLES:
             return
         samples = np.concatenate(self._buffer)
@@ -89,7 +89,7 @@ class VoiceActivityDetector:
 
 
 def detect_voice_activity(path: Path, check: Check | None = None) -> VoiceActivity | None:
-    """The activity of a recording that is otherwise not decoded; None when it cannot be."""
+    """Decode a recording only to detect its voice activity; None when it cannot be decoded."""
     detector = VoiceActivityDetector()
     try:
         with open_recording(path, read_head(path)[0], check) as recording:
@@ -101,7 +101,7 @@ def detect_voice_activity(path: Path, check: Check | None = None) -> VoiceActivi
 
 
 def _measure_levels(frames: Samples) -> npt.NDArray[np.int8]:
-    """Each row's level in dB of full scale, without its constant part."""
+    """The level of each row in dB of full scale, without its DC offset."""
     samples = frames.astype(np.float32) / 32768
     power = np.square(samples).mean(axis=1) - np.square(samples.mean(axis=1))
     levels = 10 * np.log10(np.maximum(power, 1e-13))
@@ -110,7 +110,7 @@ def _measure_levels(frames: Samples) -> npt.NDArray[np.int8]:
 
 
 def _find_active_frames(levels: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-    """Which frames stand out of their surroundings; the last window reaches back to be a whole one."""
+    """Which frames are above their background; the last window reaches back to have its full size."""
     n_whole = len(levels) // WINDOW_FRAMES * WINDOW_FRAMES
     threshold = np.empty(len(levels), np.float32)
     if n_whole:
@@ -123,7 +123,7 @@ def _find_active_frames(levels: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_
 
 
 def _remove_short_runs(flags: npt.NDArray[np.bool_], min_frames: int) -> npt.NDArray[np.bool_]:
-    """The same without runs of fewer than ``least`` frames."""
+    """The same flags without runs of fewer than ``min_frames`` frames."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
     kept = flags.copy()
     for begin, end in zip(edges[::2], edges[1::2], strict=True):

@@ -1,8 +1,8 @@
 """Plain PCM WAV, read from its header alone.
 
-For these files the header *is* the decoder's answer: the sound is the data chunk, and its length is the
-chunk's size over the frame size. Whatever is not provably so (a second data chunk, another codec, a size
-that does not fit, DTS or AC-3 hidden in PCM) is left to the decoder by answering None.
+For these files the header says what a decoder would find: the audio is the data chunk, and its length is the
+chunk's size over the frame size. Every file for which that is not certain (a second data chunk, another codec, a size
+that does not fit, DTS or AC-3 hidden in PCM) is left to the decoder: the result is None.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from fractions import Fraction
 from mediamill.tasks.media.audio_info import AudioInfo
 
 HEAD_BYTES = 4096
-"""Bytes of the file that are looked at."""
+"""How much of the file is read."""
 
 _CODECS = {8: "pcm_u8", 16: "pcm_s16le", 24: "pcm_s24le", 32: "pcm_s32le"}
 _SYNCS = (b"\xfe\x7f\x01\x80", b"\x7f\xfe\x80\x01", b"\xff\x1f\x00\xe8", b"\x1f\xff\xe8\x00", b"\x72\xf8\x1f\x4e")
@@ -24,11 +24,11 @@ _CHUNK = struct.Struct("<4sI")
 _MICRO = Decimal("0.000001")
 _FACT_BYTES = 4
 _MIN_STREAMED_SIZE = 0x7FFF0000
-"""Sizes from here on are what programs write that do not know the size."""
+"""Programs that do not know the size when they write the header write this size or a larger one."""
 
 
 def parse_wav_header(head: bytes, size: int) -> AudioInfo | None:
-    """What a plain PCM WAV is, from its first :data:`HEAD` bytes and its size; None for everything else.
+    """What a plain PCM WAV is, from its first :data:`HEAD_BYTES` bytes and its size; None for everything else.
 
     ``seconds`` is zero for a file whose data chunk is empty.
     """
@@ -67,7 +67,7 @@ def _parse_pcm(fmt: tuple[int, ...], head: bytes, at: int, length: int, size: in
 
 
 def _is_harmless(name: bytes, data: bytes, length: int) -> bool:
-    """True for a chunk the decoder passes over too: padding, a sample count, or well-formed titles."""
+    """True for a chunk that decoders ignore too: padding, a sample count, or well-formed titles."""
     if len(data) < length:
         return False
     if name == b"LIST":
@@ -84,7 +84,7 @@ def _is_well_formed(info: bytes) -> bool:
 
 
 def missing_share(head: bytes, size: int) -> Fraction:
-    """How much of a WAV file is not there, by the size in its header; 0 where it states none."""
+    """The share of a WAV file that is missing, by the size in its header; 0 where the header states none."""
     if head[:4] != b"RIFF" or len(head) < _CHUNK.size:
         return Fraction(0)
     stated = _CHUNK.unpack_from(head)[1] + 8

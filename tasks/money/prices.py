@@ -70,7 +70,7 @@ def _read_prices(path: Path, hint: str = "check MEDIAMILL_PRICES") -> PriceRows:
         with path.open(encoding="utf-8", newline="") as file:
             for number, row in enumerate(csv.DictReader(file), start=2):
                 try:
-                    price = _parse_price(row)
+                    price = _parse_price_row(row)
                     rows[row["provider"], row["model"], row["capability"]].append(price)
                 except (KeyError, ValueError, TypeError):
                     raise UsageError(
@@ -84,7 +84,7 @@ def _read_prices(path: Path, hint: str = "check MEDIAMILL_PRICES") -> PriceRows:
     return rows
 
 
-def _parse_price(row: dict[str, str]) -> Price:
+def _parse_price_row(row: dict[str, str]) -> Price:
     """A price that says what it is for, where it was read and when."""
     if not (row["unit"] and row["source"] and row["as_of"]):
         raise ValueError

@@ -52,7 +52,7 @@ class TokenMeter:
         ) / MILLION
 
     def source(self, prices: Sequence[Price], *, flat: bool = False) -> Price | None:
-        """None: two prices say it, see :func:`token_source`."""
+        """None: two prices say it, see :func:`format_token_prices`."""
         return None
 
 

@@ -90,7 +90,7 @@ def _make_data_url(path: Path) -> str | None:
 
 
 def _render_image(path: Path) -> bytes:
-    payload = prepare_image(path, "", _LIMITS, longest=_MAX_SIDE_PIXELS).input.payload
+    payload = prepare_image(path, "", _LIMITS, max_side=_MAX_SIDE_PIXELS).input.payload
     assert payload is not None
     assert payload.data is not None
     return payload.data

@@ -32,7 +32,7 @@ def photo(path: Path) -> None:
 
 
 def ours(path: Path) -> None:
-    prepare_image(path, "0" * 64, ImageLimits(), longest=LONGEST)
+    prepare_image(path, "0" * 64, ImageLimits(), max_side=LONGEST)
 
 
 def plain(path: Path) -> None:

@@ -126,7 +126,7 @@ def test_a_header_that_does_not_know_the_length_is_written_anew(size: bytes, tmp
 def test_what_only_begins_like_sound_is_told(form: str, tmp_path: Path) -> None:
     heads = {"wav": b"RIFF\x24\0\0\0WAVE", "mp3": b"\xff\xfb\x90\x00", "flac": b"fLaC", "ogg": b"OggS"}
     stretch = AudioPart(heads[form] + b"junk" * 20, form, 0)
-    with pytest.raises(BadReply, match="no sound in it can be decoded"):
+    with pytest.raises(BadReply, match="no audio in it can be decoded"):
         join(tmp_path / "a.wav", "wav", stretch)
     assert not list(tmp_path.iterdir())
 

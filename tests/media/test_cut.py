@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediamill.tasks.media.cut import CutPlan, Cutter, find_quietest
+from mediamill.tasks.media.cut import CutPlan, Cutter, find_quietest_moment
 from mediamill.tasks.media.encode import RATE, Samples
 from tests.helpers.hypothesis_profile import repeatable
 
@@ -67,7 +67,7 @@ def test_the_cut_is_in_the_pause(at: int, pause: int, noise: int, seed: int) -> 
     sound = told_apart(seed, 50_000)
     sound[at : at + pause] = np.random.default_rng(seed).integers(-noise, noise + 1, len(sound[at : at + pause]))
     whole = min(at + pause, 50_000) - at >= 5_200
-    cut = find_quietest(sound, 4_800)
+    cut = find_quietest_moment(sound, 4_800)
     if whole:
         assert at <= cut <= at + pause
 
@@ -75,7 +75,7 @@ def test_the_cut_is_in_the_pause(at: int, pause: int, noise: int, seed: int) -> 
 def test_in_a_long_silence_the_cut_is_in_its_middle() -> None:
     sound = told_apart(1, 80_000)
     sound[30_000:60_000] = 0
-    assert abs(find_quietest(sound, 4_800) - 45_000) <= 320
+    assert abs(find_quietest_moment(sound, 4_800) - 45_000) <= 320
 
 
 def test_cuts_made_before_are_made_again_wherever_they_are() -> None:

@@ -15,13 +15,13 @@ SWEEP = """
 import sys
 from pathlib import Path
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.media.prepare import prepare
-from mediamill.tasks.media.probe import probe
+from mediamill.tasks.media.prepare import prepare_audio
+from mediamill.tasks.media.probe import read_audio_info
 from tests.helpers.audio_files import LIMITS
 
 for path in sorted(p for p in Path(sys.argv[1]).rglob("*") if p.is_file()):
     print(path.name, end=" ", flush=True)
-    for judge in (probe, lambda path: prepare(path, "0" * 64, LIMITS, Path(sys.argv[2]))):
+    for judge in (read_audio_info, lambda path: prepare_audio(path, "0" * 64, LIMITS, Path(sys.argv[2]))):
         try:
             assert judge(path).seconds > 0
             print("ok", end=" ")

@@ -120,8 +120,8 @@ def test_every_way_of_sending_listens(form: str, tmp_path: Path) -> None:
         path = next(p for p in OWN if p.suffix == ".flac")
         clip = prepare_audio(path, "0" * 64, LIMITS, tmp_path)
         sound = np.concatenate(list(_decoded(path)))
-    assert clip.voiced is not None
-    assert clip.voiced.seconds == pytest.approx(heard(sound).seconds, abs=0.2)
+    assert clip.voice_activity is not None
+    assert clip.voice_activity.seconds == pytest.approx(heard(sound).seconds, abs=0.2)
 
 
 def _decoded(path: Path) -> list[np.ndarray]:
@@ -148,5 +148,5 @@ def test_short_clips_are_left_alone_and_strange_files_are_not_judged(tmp_path: P
     short, text = tmp_path / "short.wav", tmp_path / "text.wav"
     short.write_bytes(to_wav(syllables(0.5)))
     text.write_text("no sound at all")
-    assert prepare_audio(short, "0" * 64, LIMITS, tmp_path).voiced is None
+    assert prepare_audio(short, "0" * 64, LIMITS, tmp_path).voice_activity is None
     assert detect_voice_activity(text) is None

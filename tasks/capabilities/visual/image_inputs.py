@@ -135,7 +135,7 @@ async def prepare_image_input(
                 media.path,
                 media.sha256,
                 limits,
-                longest=vision.max_side(detail),
+                max_side=vision.max_side(detail),
                 data=media.data,
                 thumbnail=thumbnail,
                 check=context.raise_if_stopped,

@@ -52,7 +52,7 @@ async def _load_reference_image(
                 media.path,
                 media.sha256,
                 _IMAGE_LIMITS,
-                longest=_MAX_SIDE_PIXELS,
+                max_side=_MAX_SIDE_PIXELS,
                 data=media.data,
                 check=context.raise_if_stopped,
             )

@@ -74,7 +74,7 @@ async def take_frames(
 
     Raises:
         BadInput: ``too_many_pictures`` when one prompt cannot hold them; as
-            :func:`mediamill.tasks.media.frames.frames_at` otherwise.
+            :func:`mediamill.tasks.media.frames.extract_frames` otherwise.
     """
     from mediamill.tasks.media.frames import extract_frames, find_scene_times
 

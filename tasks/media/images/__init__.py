@@ -1,1 +1,1 @@
-"""Pictures: looked at, bounded, and made into what an endpoint takes."""
+"""Images: read, bounded, and converted to what an endpoint accepts."""

@@ -1,4 +1,4 @@
-"""A picture's header: what it is and how large, without decoding a pixel."""
+"""Read an image's header: its format and size, without decoding a pixel."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SUPPORTED_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JPEG2000")
-"""Formats that are opened, by Pillow's names; no others, whatever a file pretends to be."""
+"""Formats that are opened, by Pillow's names, and no others, whatever a file claims to be."""
 FORMAT_NAMES = {"MPO": "jpeg", "JPEG2000": "jp2", "HEIF": "heic"}
 MAX_PIXELS = 200_000_000
 MAX_PIXELS_UNREDUCED = 80_000_000
-"""Pixels that are decoded where a format cannot be decoded at a smaller size; JPEG can."""
+"""The maximum for formats that cannot be decoded at a smaller size, as JPEG can."""
 _ORIENTATION = 0x0112
 _FIRST_SIDEWAYS = 5
 _MAX_SIDE = 65_535
@@ -31,7 +31,7 @@ _REDUCIBLE = frozenset({"jpeg"})
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """What a picture is. ``width`` and ``height`` are as it is looked at, its orientation applied."""
+    """What an image is. ``width`` and ``height`` are in pixels with its orientation applied, ``size`` is in bytes."""
 
     format: str
     width: int
@@ -43,10 +43,10 @@ class ImageInfo:
 
 
 def read_image_info(path: Path, data: bytes | None = None) -> ImageInfo:
-    """Read a picture's header.
+    """Read an image's header.
 
     Args:
-        path: the file, whatever it is called.
+        path: the file, whatever its name.
         data: its bytes, where they have been read.
 
     Raises:
@@ -59,10 +59,10 @@ def read_image_info(path: Path, data: bytes | None = None) -> ImageInfo:
 
 @contextmanager
 def open_image(path: Path, data: bytes | None = None) -> Iterator[tuple[Image, int]]:
-    """A picture, opened and not yet decoded, and the size of its file.
+    """Open an image without decoding it; yields it and the size of its file.
 
     Raises:
-        BadInput: as :func:`read_image_info`; what goes wrong inside the block while decoding is ``undecodable``.
+        BadInput: as :func:`read_image_info`; errors while decoding inside the block are ``undecodable``.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -90,7 +90,7 @@ def open_image(path: Path, data: bytes | None = None) -> Iterator[tuple[Image, i
 
 
 def to_image_info(image: Image, size: int) -> ImageInfo:
-    """What an opened picture is."""
+    """What an opened image is."""
     format_name = FORMAT_NAMES.get(image.format or "", (image.format or "").lower())
     orientation = read_orientation(image)
     width, height = image.size if orientation < _FIRST_SIDEWAYS else image.size[::-1]
@@ -101,16 +101,16 @@ def read_orientation(image: Image) -> int:
     """The EXIF orientation, 1 where there is none or it cannot be read."""
     try:
         orientation = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # noqa: BLE001 - broken metadata never fails a picture
+    except Exception:  # noqa: BLE001 - broken metadata never fails an image
         return 1
     return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1  # noqa: PLR2004 (EXIF's eight orientations)
 
 
 def broken_image_error(error: BaseException) -> BadInput:
-    """A picture that cannot be decoded."""
+    """The error for an image that cannot be decoded."""
     reason = (str(error).splitlines() or [""])[0][:120] or type(error).__name__
     return BadInput(
-        f"the picture cannot be decoded: {reason}", kind="undecodable", hint="open it elsewhere, or copy it again"
+        f"the image cannot be decoded: {reason}", kind="undecodable", hint="open it elsewhere, or copy it again"
     )
 
 
@@ -125,12 +125,12 @@ def _check_size(image: Image) -> None:
     width, height = image.size
     pixels = width * height
     if width < 1 or height < 1 or max(width, height) > _MAX_SIDE:
-        raise BadInput(f"the picture claims to be {width} by {height} pixels", kind="undecodable")
+        raise BadInput(f"the image claims to be {width} by {height} pixels", kind="undecodable")
     format_name = FORMAT_NAMES.get(image.format or "", (image.format or "").lower())
     max_pixels = MAX_PIXELS if format_name in _REDUCIBLE else MAX_PIXELS_UNREDUCED
     if pixels > max_pixels:
         raise BadInput(
-            f"the picture has {pixels / 1e6:.0f} million pixels, more than {max_pixels / 1e6:.0f}",
+            f"the image has {pixels / 1e6:.0f} million pixels, more than {max_pixels / 1e6:.0f}",
             kind="too_many_pixels",
             hint="make it smaller",
         )
@@ -138,7 +138,7 @@ def _check_size(image: Image) -> None:
 
 def _unknown_format_error() -> BadInput:
     return BadInput(
-        "the file's content is not a picture in any format that is known here",
+        "the file's content is not an image in any format that is known here",
         kind="not_a_picture",
         hint="check that it opens in a viewer",
     )
@@ -146,7 +146,7 @@ def _unknown_format_error() -> BadInput:
 
 @functools.cache
 def _register_formats() -> None:
-    """Register what Pillow lacks, once; its own bomb check is replaced by bounds of ours."""
+    """Register the formats that Pillow lacks, once; our own limits replace its check for decompression bombs."""
     import pillow_heif
     from PIL import Image
 
@@ -156,7 +156,7 @@ def _register_formats() -> None:
 
 
 def verify_image(path: Path, data: bytes | None = None) -> ImageInfo:
-    """What a picture is, once all of it was decoded.
+    """Decode all of an image; what it is.
 
     Raises:
         BadInput: as :func:`read_image_info`, and ``undecodable`` where it ends early or is damaged.

@@ -1,4 +1,4 @@
-"""Pictures that look alike: a 64-bit perceptual hash, and who came first with nearly the same one."""
+"""Find images that look alike: a 64-bit perceptual hash, and an index of the first image of each kind."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ THUMBNAIL_SIDE = 32
 _LOW_FREQUENCIES = 8
 _HASH_BITS = 64
 MAX_DISTANCE_BITS = 4
-"""Bits that may differ between two that look alike."""
+"""Two images whose hashes differ in at most so many bits look alike."""
 _BANDS = MAX_DISTANCE_BITS + 1
-"""With one band more than bits may differ, two that look alike share at least one whole band."""
+"""With one band more than bits may differ, two images that look alike share at least one whole band."""
 
 
 def hash_thumbnail(thumbnail: bytes) -> int:
-    """The hash of a 32 by 32 grey thumbnail: signs of its lowest frequencies against their median (DCT-II).
+    """Hash a 32 by 32 grey thumbnail: which of its lowest DCT-II frequencies are above their median.
 
     Args:
         thumbnail: 1,024 bytes, row by row.
@@ -41,12 +41,12 @@ def _compute_dct_basis() -> Any:
 
 
 def count_differing_bits(one: int, other: int) -> int:
-    """Bits in which two hashes differ."""
+    """Count the bits in which two hashes differ."""
     return (one ^ other).bit_count()
 
 
 class NearDuplicateIndex:
-    """Who came first with a hash within :data:`NEAR` bits. About a hundred bytes a leader and band."""
+    """Finds the first image with a hash within :data:`MAX_DISTANCE_BITS` bits. 100 bytes an image and band."""
 
     def __init__(self) -> None:
         self._hashes: list[int] = []
@@ -54,14 +54,14 @@ class NearDuplicateIndex:
         self._bands: list[defaultdict[int, list[int]]] = [defaultdict(list) for _ in range(_BANDS)]
 
     def find_nearest(self, image_hash: int) -> str | None:
-        """The nearest leader's name; None where nothing looks alike."""
+        """The name of the nearest image in the index; None where none looks alike."""
         candidates = {n for band, key in enumerate(_split_bands(image_hash)) for n in self._bands[band].get(key, ())}
         distances = [(count_differing_bits(self._hashes[n], image_hash), n) for n in candidates]
         nearest = min(distances, default=None)
         return self._names[nearest[1]] if nearest is not None and nearest[0] <= MAX_DISTANCE_BITS else None
 
     def add(self, image_hash: int, name: str) -> None:
-        """Make it one that others may look like."""
+        """Add an image, for later ones to be compared with."""
         number = len(self._hashes)
         self._hashes.append(image_hash)
         self._names.append(name)

@@ -1,4 +1,4 @@
-"""A picture made ready to send: decoded to its end first, so that a broken one costs nothing."""
+"""Prepare an image to be sent: it is decoded to its end first, so that a broken one costs nothing."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _MAX_TRIES = 12
 _AS_IS_MODES = frozenset({"RGB", "L", "RGBA", "LA", "P", "1"})
 _SIXTEEN_BITS = 16
 _MAX_OVERSIZE = 1.1
-"""A picture this little above the size that is wanted goes as it is."""
+"""An image whose longer side is up to this factor above the requested maximum is not reduced."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
-    """What images an endpoint takes: formats by name (``jpeg``, ``png`` ...), most bytes and pixels of one picture."""
+    """What images an endpoint accepts: formats by name (``jpeg``, ``png`` ...), maximum bytes and pixels of one."""
 
     formats: frozenset[str] = frozenset({"jpeg", "png", "webp", "gif"})
     max_bytes: int = 20_000_000
@@ -37,9 +37,9 @@ class ImageLimits:
 
 @dataclass(frozen=True, slots=True)
 class PreparedImage:
-    """A picture ready to send: its Input, its size as it is sent, what it is, what was odd about it.
+    """An image ready to send: its Input, its size in pixels as it is sent, the original's info, warnings about it.
 
-    ``thumbnail`` is 32 by 32 grey pixels, row by row, where it was asked for.
+    ``thumbnail`` is 32 by 32 grey pixels, row by row, where it was requested.
     """
 
     input: Input
@@ -51,7 +51,7 @@ class PreparedImage:
 
 
 def target_size(info: ImageInfo, limits: ImageLimits, max_side: int | None) -> tuple[int, int]:
-    """The size a picture is sent at: within ``longest`` and the limits, never enlarged."""
+    """The size in pixels at which an image is sent: within ``max_side`` and the limits, never enlarged."""
     width, height = info.width, info.height
     scale = 1.0
     if max_side is not None and max(width, height) > max_side * _MAX_OVERSIZE:
@@ -68,25 +68,25 @@ def prepare_image(
     sha256: str,
     limits: ImageLimits,
     *,
-    longest: int | None = None,
+    max_side: int | None = None,
     data: bytes | None = None,
     thumbnail: bool = False,
     check: Callable[[], None] | None = None,
 ) -> PreparedImage:
-    """Decode a picture and make it ready to send.
+    """Decode an image and prepare it to be sent.
 
-    It goes as it is (recipe ``as-is``) when the endpoint takes its format and size, it has one frame, and its
+    It is sent as it is (recipe ``as-is``) when the endpoint accepts its format and size, it has one frame, and its
     orientation is the normal one. Everything else becomes a JPEG (``jpeg-88-1120x840``): turned upright, 16 bits
-    and CMYK brought to eight bits of RGB, its colour profile to sRGB, transparency on white, of several frames or
-    pages the first, larger ones reduced. The recipe tells all that decides how it looks.
+    and CMYK converted to eight bits of RGB, the colour profile to sRGB, transparency to white; of several frames or
+    pages the first is taken; larger images are reduced. The recipe states all that decides how it looks.
 
     Args:
-        path: the file, whatever it is called.
+        path: the file, whatever its name.
         sha256: of its bytes.
-        limits: what the endpoint takes.
-        longest: longest side in pixels that is wanted; None for all of it.
+        limits: what the endpoint accepts.
+        max_side: maximum of its longer side in pixels; None for the original size.
         data: its bytes, where they have been read.
-        thumbnail: make one, to find pictures that look alike.
+        thumbnail: make one, to find images that look alike.
         check: called between steps; what it raises ends the work.
 
     Raises:
@@ -95,7 +95,7 @@ def prepare_image(
     """
     with open_image(path, data) as (image, size):
         info = to_image_info(image, size)
-        target = target_size(info, limits, longest)
+        target = target_size(info, limits, max_side)
         frame_warnings = _to_frame_warnings(info)
         try:
             if _image_fits_as_is(info, limits, target):
@@ -141,7 +141,7 @@ def _to_frame_warnings(info: ImageInfo) -> tuple[str, ...]:
 
 
 def _convert_image(image: Image, info: ImageInfo, size: tuple[int, int]) -> tuple[Image, tuple[str, ...]]:
-    """Eight bits of RGB, turned upright, at the size that is wanted; decoded no larger than need be."""
+    """Convert to eight bits of RGB, upright, at the given size; it is decoded no larger than necessary."""
     from PIL import Image as Pillow
     from PIL import ImageOps
 
@@ -174,7 +174,7 @@ def _convert_image(image: Image, info: ImageInfo, size: tuple[int, int]) -> tupl
 
 
 def _to_eight_bits(image: Image) -> Image:
-    """Sixteen bits and more, and floats, stretched over eight: Pillow's own conversion cuts them off."""
+    """Scale sixteen bits and more, and floats, to eight bits: Pillow's own conversion cuts them off."""
     import numpy as np
     from PIL import Image as Pillow
 
@@ -189,7 +189,7 @@ def _to_eight_bits(image: Image) -> Image:
 
 
 def _to_srgb(image: Image, profile: bytes) -> tuple[Image, tuple[str, ...]]:
-    """Colours as they were meant; a broken profile is passed over."""
+    """Convert colours to sRGB; a broken profile is ignored, with a warning."""
     from PIL import ImageCms
 
     if image.mode not in ("RGB", "CMYK", "L"):
@@ -198,13 +198,13 @@ def _to_srgb(image: Image, profile: bytes) -> tuple[Image, tuple[str, ...]]:
         source = ImageCms.ImageCmsProfile(BytesIO(profile))
         target_profile = ImageCms.createProfile("sRGB")
         converted = ImageCms.profileToProfile(image, source, target_profile, outputMode="RGB")
-    except Exception:  # noqa: BLE001 - broken metadata never fails a picture
+    except Exception:  # noqa: BLE001 - broken metadata never fails an image
         return image, ("profile: its colour profile cannot be used",)
     return (image if converted is None else converted), ()
 
 
 def _flatten(image: Image) -> Image:
-    """RGB; what is transparent stands on white."""
+    """Convert to RGB or grey; transparent pixels become white."""
     from PIL import Image as Pillow
 
     if image.mode in ("RGBA", "LA", "PA") or (image.mode in ("P", "RGB", "L") and "transparency" in image.info):
@@ -215,7 +215,7 @@ def _flatten(image: Image) -> Image:
 
 
 def _encode_to_fit(image: Image, limits: ImageLimits) -> tuple[bytes, int, tuple[int, int]]:
-    """A JPEG within the limit's bytes: of lower quality first, then smaller.
+    """Encode as a JPEG within the limit's bytes: with lower quality first, then smaller.
 
     Raises:
         BadInput: ``too_large``.
@@ -232,7 +232,7 @@ def _encode_to_fit(image: Image, limits: ImageLimits) -> tuple[bytes, int, tuple
         if min(smaller_size) < 1:
             break
         image = image.resize(smaller_size, Pillow.Resampling.LANCZOS)
-    raise BadInput(f"the picture cannot be made smaller than {limits.max_bytes} bytes", kind="too_large")
+    raise BadInput(f"the image cannot be made smaller than {limits.max_bytes} bytes", kind="too_large")
 
 
 def _make_thumbnail(image: Image) -> bytes:
@@ -247,10 +247,10 @@ def _name_image_file(format_name: str) -> str:
 
 
 def crop_to_size(path: Path, sha256: str, size: tuple[int, int], data: bytes | None = None) -> Input:
-    """A picture for an endpoint that takes one size only: scaled and cut around its middle, upright, as a JPEG.
+    """An image for an endpoint that accepts one size only: scaled, cropped around its middle, upright, as a JPEG.
 
     Args:
-        path: the file, whatever it is called.
+        path: the file, whatever its name.
         sha256: of its bytes.
         size: width and height in pixels.
         data: its bytes, where they have been read.

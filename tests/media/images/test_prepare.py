@@ -84,7 +84,7 @@ def test_of_several_frames_the_first_is_taken_and_told() -> None:
 def test_any_size_is_brought_within_the_longest_side(width: int, height: int, longest: int) -> None:
     out = BytesIO()
     Image.new("RGB", (width, height), (10, 90, 200)).save(out, "PNG")
-    made = prepare_image(Path("a.png"), "0" * 64, ImageLimits(), longest=longest, data=out.getvalue())
+    made = prepare_image(Path("a.png"), "0" * 64, ImageLimits(), max_side=longest, data=out.getvalue())
     assert max(made.width, made.height) <= max(longest * 1.1, 1)
     assert min(made.width, made.height) >= 1
     if max(width, height) <= longest:
@@ -115,7 +115,7 @@ def test_a_file_cut_anywhere_is_refused(end: int) -> None:
 def test_a_changed_byte_never_does_worse_than_a_refusal(at: int, value: int) -> None:
     changed = HOUSE[:at] + bytes([value]) + HOUSE[at + 1 :]
     with contextlib.suppress(BadInput):
-        made = prepare_image(Path("a.jpg"), "0" * 64, ImageLimits(), longest=100, data=changed)
+        made = prepare_image(Path("a.jpg"), "0" * 64, ImageLimits(), max_side=100, data=changed)
         assert max(made.width, made.height) <= 110
 
 
@@ -142,7 +142,7 @@ from mediamill.tasks.errors import BadInput
 from mediamill.tasks.media.images.prepare import ImageLimits, prepare_image
 for name in sys.argv[1:]:
     try:
-        prepare_image(Path(name), "0" * 64, ImageLimits(), longest=1120)
+        prepare_image(Path(name), "0" * 64, ImageLimits(), max_side=1120)
         print("ok")
     except BadInput as error:
         print("bad", error.kind)
