@@ -102,7 +102,7 @@ def test_large_conversions_are_spooled_and_the_bytes_are_the_same(
 ) -> None:
     path = write_tone_file(tmp_path / "x.ogg", "ogg", "libopus", seconds=5)
     small = prepare_audio(path, SHA, LIMITS, tmp_path / "scratch").input.payload
-    monkeypatch.setattr(spooled_output, "IN_MEMORY", 5_000)
+    monkeypatch.setattr(spooled_output, "MAX_IN_MEMORY_BYTES", 5_000)
     large = prepare_audio(path, SHA, LIMITS, tmp_path / "scratch").input.payload
     assert small is not None
     assert small.data is not None
@@ -126,7 +126,7 @@ def test_limits_on_bytes(tmp_path: Path) -> None:
 def test_a_spooled_piece_that_grows_too_large_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spooled_output, "IN_MEMORY", 10_000)
+    monkeypatch.setattr(spooled_output, "MAX_IN_MEMORY_BYTES", 10_000)
     path = write_tone_file(tmp_path / "x.ogg", "ogg", "libopus", seconds=5)
     assert kind_of(path, AudioLimits(LIMITS.formats, 20_000)) == "too_large"
     assert list((tmp_path / "scratch").iterdir()) == []
@@ -135,7 +135,7 @@ def test_a_spooled_piece_that_grows_too_large_leaves_nothing_behind(
 def test_a_scratch_folder_that_cannot_be_written_is_a_storage_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spooled_output, "IN_MEMORY", 1_000)
+    monkeypatch.setattr(spooled_output, "MAX_IN_MEMORY_BYTES", 1_000)
     path = write_tone_file(tmp_path / "x.ogg", "ogg", "libopus")
     (tmp_path / "scratch").write_text("in the way")
     with pytest.raises(StorageError):
@@ -180,7 +180,7 @@ def test_stray_bytes_around_and_inside_an_mp3_do_not_fail_it(tmp_path: Path) -> 
         ("a.mp3", b"Dear Sir,\nplease find the recording attached.\n", "not_audio", "text"),
         ("a.mp3", b"<!DOCTYPE html><html>404</html>", "not_audio", "web page"),
         ("a.wav", b"\x89PNG\r\n\x1a\n" + bytes(100), "not_audio", "PNG"),
-        ("a.wav", wav_header(0), "empty", "no sound"),
+        ("a.wav", wav_header(0), "empty", "no audio"),
         ("a.mp3", b"#EXTM3U\n#EXTINF:5,\nhttp://127.0.0.1:9/a.ts\n", "not_audio", "playlist"),
         ("a.mp3", b"ffconcat version 1.0\nfile b.mp3\n", "not_audio", "playlist"),
         ("a.mp3", b"ID3\x04\0\0\0\0\0\x0aTIT2\0\0\0\0\0\0", "undecodable", "MP3"),
