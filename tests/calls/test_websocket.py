@@ -277,4 +277,4 @@ async def test_nothing_is_left_open(client: Client) -> None:
 
     async with serving(hold) as origin:
         await send(client, origin, request(Talk(waits=False)))
-        await asyncio.wait_for(closed.wait(), 5)
+        assert await asyncio.wait_for(closed.wait(), 5)

@@ -17,14 +17,15 @@ def test_every_strange_file_ends(name: str, tmp_path: Path) -> None:
     folder = OUTSIDE_SAMPLES / name
     if not folder.is_dir():
         pytest.skip("the sample collection is not on this machine; MEDIAMILL_SAMPLES names it")
-    sweep(folder / "**" / "*.*", tmp_path)
+    check_every_file_ends(folder / "**" / "*.*", tmp_path)
 
 
 def test_every_broken_sample_ends(tmp_path: Path) -> None:
-    sweep(SAMPLES / "broken" / "*", tmp_path)
+    check_every_file_ends(SAMPLES / "broken" / "*", tmp_path)
 
 
-def sweep(pattern: Path, tmp_path: Path) -> None:
+def check_every_file_ends(pattern: Path, tmp_path: Path) -> None:
+    """Each file the pattern finds is a result or a failure with a message, and only results were sent."""
     out = tmp_path / "out"
     with running_server(engine="echo", dialect="together") as server:
         done = transcribe(pattern, out, server.origin, "--json")

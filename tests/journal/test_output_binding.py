@@ -44,8 +44,9 @@ async def test_another_source_or_capability_never_fits(store: Store, change: dic
 
 
 async def test_parameters_in_another_order_are_the_same(store: Store) -> None:
-    await store.open(params={"a": 1, "b": 2})
-    await store.open(params={"b": 2, "a": 1})
+    first = await store.open(params={"a": 1, "b": 2})
+    again = await store.open(params={"b": 2, "a": 1})
+    assert again.out_id == first.out_id
 
 
 async def test_another_journal_is_not_taken_for_a_crashed_run(tmp_path: Path, sqlite_store: Store) -> None:

@@ -41,11 +41,11 @@ steps = st.lists(
 def test_the_limit_holds_in_any_interleaving(
     limit: Decimal, spent: Decimal, unknown: Decimal, planned: list[tuple[str, Decimal, int]]
 ) -> None:
-    asyncio.run(_interleave(Budget(limit, min(spent, limit), USD(0)), planned))
-    asyncio.run(_interleave(Budget(limit, USD(0), min(unknown, limit)), planned))
+    asyncio.run(check_interleaving(Budget(limit, min(spent, limit), USD(0)), planned))
+    asyncio.run(check_interleaving(Budget(limit, USD(0), min(unknown, limit)), planned))
 
 
-async def _interleave(budget: Budget, planned: list[tuple[str, Decimal, int]]) -> None:
+async def check_interleaving(budget: Budget, planned: list[tuple[str, Decimal, int]]) -> None:
     held: list[Reservation] = []
     waiting: list[asyncio.Task[None]] = []
 
@@ -60,12 +60,12 @@ async def _interleave(budget: Budget, planned: list[tuple[str, Decimal, int]]) -
         elif held and what != "cancel":
             _end(what, held.pop(which % len(held)), usd)
         await settled_loop()
-        _check(budget, held)
+        check_budget(budget, held)
     for _ in range(len(planned) + 1):
         while held:
             held.pop().release()
             await settled_loop()
-    _check(budget, held)
+    check_budget(budget, held)
     assert all(task.done() for task in waiting), "a reservation waits for nobody"
     for task in waiting:
         if not task.cancelled():
@@ -83,7 +83,7 @@ def _end(what: str, reservation: Reservation, usd: Decimal) -> None:
         reservation.release()
 
 
-def _check(budget: Budget, held: list[Reservation]) -> None:
+def check_budget(budget: Budget, held: list[Reservation]) -> None:
     assert budget.limit is not None
     assert budget.spent + budget.unknown + budget.reserved <= budget.limit
     assert budget.reserved == sum((r.usd for r in held), USD(0))

@@ -23,7 +23,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_wheel(tmp_path_factory.mktemp("wheel"))
 
 
-def run_main_job(programs: Path, folder: Path) -> None:
+def check_main_job(programs: Path, folder: Path) -> None:
     """The command line and an import of a flow, in ``folder``, with the current folder on the import path."""
     home = folder / "home"
     env = {**os.environ, "HOME": str(home), "PYTHONPATH": str(folder), "PREFECT_HOME": str(home)}
@@ -52,9 +52,9 @@ def test_the_wheel_owns_one_import_name(wheel: Path) -> None:
 @pytest.mark.long
 def test_the_wheel_does_the_main_job_in_a_foreign_folder(wheel: Path, tmp_path: Path) -> None:
     programs = make_environment(tmp_path / "environment", wheel)
-    run_main_job(programs, make_foreign_folder(tmp_path / "foreign"))
+    check_main_job(programs, make_foreign_folder(tmp_path / "foreign"))
 
 
 @pytest.mark.long
 def test_the_checkout_does_the_main_job_in_a_foreign_folder(tmp_path: Path) -> None:
-    run_main_job(Path(sys.executable).parent, make_foreign_folder(tmp_path / "foreign"))
+    check_main_job(Path(sys.executable).parent, make_foreign_folder(tmp_path / "foreign"))

@@ -149,6 +149,7 @@ def test_a_run_goes_on_when_nobody_reads_it(redirect: str, tmp_path: Path, own_l
 
 
 def test_a_note_to_nobody_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broken pipe would be raised by the second note, so the call itself is the test."""
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w") as stream:
