@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager
+import hashlib
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
-from mediamill.tasks.domain import Answer, Ask, Item, Usage
+from mediamill.tasks.domain import Answer, Ask, Input, Item, Payload, Usage
+from mediamill.tasks.errors import BadInput
 from mediamill.tasks.media.endpoint_fit import CutPoints
 from mediamill.tasks.wire import Provider
 
@@ -24,6 +26,9 @@ T = TypeVar("T")
 
 Call = Callable[[Ask], Awaitable[Answer]]
 """The only paid effect a capability has."""
+
+BYTES_PER_TOKEN = 4
+"""Bytes of usual text that make a token (estimate); a token is at least one byte, which bounds what it can cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,3 +167,19 @@ class Capability(Protocol):
     async def estimate(self, item: Item, params: Any, context: CapabilityContext) -> Estimate:
         """What the item would need, without any request."""
         ...
+
+
+def to_url_input(url: str, version: str) -> Input:
+    """An input that the provider fetches itself; named by its URL and the version of what is behind it."""
+    digest = hashlib.sha256(f"url:{url}\n{version}".encode()).hexdigest()
+    return Input(digest, "url", payload=Payload(filename="", mime="", size=0, url=url))
+
+
+@contextmanager
+def prefix_bad_input(item: Item) -> Iterator[None]:
+    """Put the item's source in front of the message of a BadInput."""
+    try:
+        yield
+    except BadInput as error:
+        error.message = f"{item.source}: {error.message}"
+        raise

@@ -1,4 +1,4 @@
-"""caption: pictures to words, one or several in a prompt, free or held to a schema."""
+"""caption: images to text, one or several in a prompt, free text or fields of a schema."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from mediamill.tasks.capabilities.base import Call, CapabilityContext, Estimate
 from mediamill.tasks.capabilities.text.prompts import PromptParams, render_row
 from mediamill.tasks.capabilities.text.structured_completion import Prompt, StructuredCompletion, answer_fields
 from mediamill.tasks.capabilities.visual.image_inputs import (
+    COPIES_IN_MEMORY,
     ImageInput,
     check_image_count,
     estimate_image,
@@ -34,24 +35,24 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 DEFAULT_PROMPT = "Describe this picture in one or two plain sentences."
-_COPIES_IN_MEMORY = 3
-"""Times a picture's size that a request holds: its bytes, their base64, the body."""
 
 
 class CaptionParams(PromptParams):
-    """What can be asked about pictures; ``prompt`` and ``system`` are templates over the row's columns."""
+    """Parameters of captions; ``prompt`` and ``system`` are templates over the row's columns."""
 
     detail: Detail = Field(
-        "auto", description="auto: as large as the model can use; full; economy: the least that is useful"
+        "auto",
+        description="image size: auto (default: as large as the model can use), full, or economy (smallest useful)",
     )
-    fetch: bool = Field(default=False, description="fetch URLs here and send the pictures, not their addresses")
+    fetch: bool = Field(default=False, description="download URLs here and send the images instead of the URLs")
     dedup: Literal["exact", "near"] | None = Field(
-        None, description="send one of a group of equal (exact) or nearly equal (near) pictures, copy its answer"
+        None,
+        description="send one image of a group of equal (exact) or nearly equal (near) images, and copy its answer",
     )
 
 
 class Caption:
-    """Caption every picture of SOURCE, or answer any prompt about it.
+    """Caption every image of SOURCE, or answer any prompt about it.
 
     SOURCE is a folder, a glob, a file, a URL, a manifest (.csv .tsv .jsonl .parquet), or - for a list on stdin.
     The prompt is a template over the manifest's columns: --prompt "Describe {{ product }} for a shop." Ready prompts
@@ -66,73 +67,91 @@ class Caption:
     _completion = StructuredCompletion("caption", VISION_CHAT, 1)
 
     def schema(self, params: CaptionParams, provider: Provider, model: str) -> pa.Schema:
-        """The answer's columns, what was shown, ``duplicate_of``, and a schema's own."""
+        """The answer's columns, those about the images, ``duplicate_of``, and those of a schema."""
         import pyarrow as pa
 
         own = [pa.field("duplicate_of", pa.string()), pa.field("looks", pa.string())]
         return pa.schema([*image_fields(), *own, *answer_fields(params)])
 
     async def run(self, item: Item, params: CaptionParams, call: Call, context: CapabilityContext) -> Mapping[str, Any]:
-        """One item's pictures to an answer."""
+        """Send one item's images with the prompt."""
         vision, members = get_vision(context), item.members()
         check_image_count(item, len(members), vision)
-        near = params.dedup == "near"
-        wanted = {"count": len(members), "fetch": params.fetch, "thumbnail": near}
-        found = [await prepare_image_input(one, context, vision, params.detail, **wanted) for one in members]  # type: ignore[arg-type]
-        prompt = self._build_prompt(item, params, [one.tokens for one in found], context)
-        async with context.reserve_memory(_COPIES_IN_MEMORY * sum(one.size for one in found)):
-            inputs, first, looks = await self._find_duplicate(item, params, context, found, prompt)
-            answered = await self._completion.request_answer(
+        images = [
+            await prepare_image_input(
+                member,
+                context,
+                vision,
+                params.detail,
+                count=len(members),
+                fetch=params.fetch,
+                thumbnail=params.dedup == "near",
+            )
+            for member in members
+        ]
+        prompt = self._build_prompt(item, params, [image.tokens for image in images], context)
+        async with context.reserve_memory(COPIES_IN_MEMORY * sum(image.size for image in images)):
+            inputs, duplicate_of, group_name = await self._find_duplicate(item, params, context, images, prompt)
+            answer_columns = await self._completion.request_answer(
                 item, replace(prompt, inputs=inputs), params, call, context
             )
-        del answered["choices"]
-        return {**answered, **to_image_columns(found), "duplicate_of": first, "looks": looks}
+        del answer_columns["choices"]
+        return {**answer_columns, **to_image_columns(images), "duplicate_of": duplicate_of, "looks": group_name}
 
     async def estimate(self, item: Item, params: CaptionParams, context: CapabilityContext) -> Estimate:
-        """What the pictures and the prompt would come to, from the pictures' headers."""
+        """What the images and the prompt would need, from the images' headers."""
         vision, members = get_vision(context), item.members()
         check_image_count(item, len(members), vision)
-        glances = await asyncio.gather(
+        estimates = await asyncio.gather(
             *(
-                estimate_image(one, context, vision, params.detail, count=len(members), fetch=params.fetch)
-                for one in members
+                estimate_image(member, context, vision, params.detail, count=len(members), fetch=params.fetch)
+                for member in members
             )
         )
-        prompt = self._build_prompt(item, params, [one.tokens for one in glances], context)
+        prompt = self._build_prompt(item, params, [estimate.tokens for estimate in estimates], context)
         return replace(
             self._completion.estimate(item, prompt, params, context),
-            saved_tokens=sum(one.saved_tokens for one in glances),
-            saved_bytes=sum(one.saved_bytes for one in glances),
+            saved_tokens=sum(estimate.saved_tokens for estimate in estimates),
+            saved_bytes=sum(estimate.saved_bytes for estimate in estimates),
         )
 
     def _build_prompt(
         self, item: Item, params: CaptionParams, tokens: Sequence[tuple[int, int]], context: CapabilityContext
     ) -> Prompt:
-        """Pictures first, then what is asked about them."""
+        """The images first, then the prompt."""
         file_name = PurePosixPath(item.source).name
-        asked = render_row(item, "prompt", params.prompt or DEFAULT_PROMPT, file_name=file_name)
+        question = render_row(item, "prompt", params.prompt or DEFAULT_PROMPT, file_name=file_name)
         vision = get_vision(context)
         parts = [to_message_part(n, vision, params.detail) for n in range(len(tokens))]
-        user = {"role": "user", "content": [*parts, {"type": "text", "text": asked}]}
-        words = render_row(item, "system", params.system, file_name=file_name) if params.system else None
-        system = [{"role": "system", "content": words}] if words else []
-        low, high = (sum(one[end] for one in tokens) for end in (0, 1))
-        return Prompt((*system, user), media_tokens=(low, high))
+        user = {"role": "user", "content": [*parts, {"type": "text", "text": question}]}
+        system_prompt = render_row(item, "system", params.system, file_name=file_name) if params.system else None
+        system = [{"role": "system", "content": system_prompt}] if system_prompt else []
+        min_tokens, max_tokens = (sum(bounds[end] for bounds in tokens) for end in (0, 1))
+        return Prompt((*system, user), media_tokens=(min_tokens, max_tokens))
 
     async def _find_duplicate(
-        self, item: Item, params: CaptionParams, context: CapabilityContext, found: Sequence[ImageInput], prompt: Prompt
+        self,
+        item: Item,
+        params: CaptionParams,
+        context: CapabilityContext,
+        images: Sequence[ImageInput],
+        prompt: Prompt,
     ) -> tuple[tuple[Any, ...], str | None, str | None]:
-        """The inputs to ask about: the item's own, or those of the first that looks the same, which is then named."""
-        inputs = tuple(one.input for one in found)
+        """The inputs to send: the item's own, or those of the first item of its group, whose answer is then reused.
+
+        Returns:
+            The inputs, the first item's id when it is another one, and the group's name.
+        """
+        inputs = tuple(image.input for image in images)
         if params.dedup is None:
             return inputs, None, None
-        known = await context.compute_from_results(DuplicateGroups.from_results)
-        asked = hashlib.sha256(repr((prompt.messages, context.model)).encode()).hexdigest()[:16]
-        pictures = [one.prepared for one in found]
-        looks = known.to_group_name(asked, [picture.thumbnail if picture else None for picture in pictures], inputs)
-        first = known.join(looks, item.item_id, [(one.sha256, one.recipe) for one in inputs])
-        if first is None:
-            return inputs, None, looks
-        same = zip(inputs, first.inputs, strict=True)
-        taken = tuple(replace(own, sha256=sha256, recipe=recipe) for own, (sha256, recipe) in same)
-        return taken, first.item_id, looks
+        groups = await context.compute_from_results(DuplicateGroups.from_results)
+        prompt_hash = hashlib.sha256(repr((prompt.messages, context.model)).encode()).hexdigest()[:16]
+        thumbnails = [image.prepared.thumbnail if image.prepared else None for image in images]
+        group_name = groups.to_group_name(prompt_hash, thumbnails, inputs)
+        leader = groups.join(group_name, item.item_id, [(source.sha256, source.recipe) for source in inputs])
+        if leader is None:
+            return inputs, None, group_name
+        pairs = zip(inputs, leader.inputs, strict=True)
+        leader_inputs = tuple(replace(own, sha256=sha256, recipe=recipe) for own, (sha256, recipe) in pairs)
+        return leader_inputs, leader.item_id, group_name

@@ -1,4 +1,4 @@
-"""complete: prompts to answers, free or held to a schema, with several samples and tool calls where asked for."""
+"""complete: prompts to answers, free text or fields of a schema, with several samples and tool calls."""
 
 from __future__ import annotations
 
@@ -25,12 +25,14 @@ _ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
 
 
 class CompleteParams(PromptParams):
-    """What can be asked of a completion; ``prompt`` is a template around the row's text, where one is given."""
+    """Parameters of a completion; ``prompt`` is a template around the row's text."""
 
-    n: int | None = Field(None, ge=1, le=128, description="how many answers to each prompt")
-    logprobs: int | None = Field(None, ge=0, le=20, description="likelihoods of so many tokens at each place")
+    n: int | None = Field(None, ge=1, le=128, description="number of answers to each prompt; default 1")
+    logprobs: int | None = Field(
+        None, ge=0, le=20, description="log probabilities of this many most likely tokens at each position"
+    )
     tools: Annotated[list[dict[str, Any]] | None, Option(metavar="FILE")] = Field(
-        None, description="functions the model may call: a JSON or YAML file, or the list itself"
+        None, description="functions that the model may call: a JSON or YAML file, or the list itself"
     )
     tool_choice: str | None = Field(None, description="auto, none, required, or the name of the function to call")
 
@@ -58,16 +60,16 @@ class Complete:
     _completion = StructuredCompletion("complete", CHAT, 1)
 
     def schema(self, params: CompleteParams, provider: Provider, model: str) -> pa.Schema:
-        """The first answer's columns, then ``samples`` (all of them), ``tool_calls``, and a schema's own."""
+        """The first answer's columns, ``samples`` (all answers), ``tool_calls``, and the columns of a schema."""
         import pyarrow as pa
 
         sample = pa.struct([("text", pa.string()), ("reasoning", pa.string()), ("finish_reason", pa.string())])
-        called = pa.struct([("name", pa.string()), ("arguments", pa.string())])
+        tool_call = pa.struct([("name", pa.string()), ("arguments", pa.string())])
         fields = answer_fields(params)
         return pa.schema(
             [
                 pa.field("samples", pa.list_(sample)),
-                pa.field("tool_calls", pa.list_(called)),
+                pa.field("tool_calls", pa.list_(tool_call)),
                 pa.field("logprobs", pa.string()),
                 *fields,
             ]
@@ -76,21 +78,21 @@ class Complete:
     async def run(
         self, item: Item, params: CompleteParams, call: Call, context: CapabilityContext
     ) -> Mapping[str, Any]:
-        """One prompt to its answer."""
+        """Send one prompt."""
         prompt = await self._build_prompt(item, params, context)
-        answered = await self._completion.request_answer(
-            item, prompt, params, call, context, _named_tool_choice(params)
-        )
-        choices = answered.pop("choices")
-        told = [choice["logprobs"] for choice in choices if choice["logprobs"] is not None]
+        columns = await self._completion.request_answer(item, prompt, params, call, context, _named_tool_choice(params))
+        choices = columns.pop("choices")
+        logprobs = [choice["logprobs"] for choice in choices if choice["logprobs"] is not None]
         return {
-            **answered,
+            **columns,
             "content_sha256": hashlib.sha256(orjson.dumps(prompt.messages)).hexdigest(),
             "samples": [{name: choice[name] for name in ("text", "reasoning", "finish_reason")} for choice in choices],
             "tool_calls": [
-                {"name": one["name"], "arguments": one["arguments"]} for c in choices for one in c["tool_calls"]
+                {"name": tool_call["name"], "arguments": tool_call["arguments"]}
+                for choice in choices
+                for tool_call in choice["tool_calls"]
             ],
-            "logprobs": orjson.dumps(told).decode() if told else None,
+            "logprobs": orjson.dumps(logprobs).decode() if logprobs else None,
         }
 
     async def estimate(self, item: Item, params: CompleteParams, context: CapabilityContext) -> Estimate:
@@ -101,10 +103,12 @@ class Complete:
         messages = item.row.get("messages")
         if messages not in (None, "") and params.prompt is None:
             return Prompt(tuple(_parse_messages(messages, item)))
-        asked = await render_text(item, "prompt", params.prompt, context)
-        words = await render_text(item, "system", params.system, context, optional=True) if params.system else None
-        system = [{"role": "system", "content": words}] if words else []
-        return Prompt((*system, {"role": "user", "content": asked}))
+        question = await render_text(item, "prompt", params.prompt, context)
+        system_prompt = (
+            await render_text(item, "system", params.system, context, optional=True) if params.system else None
+        )
+        system = [{"role": "system", "content": system_prompt}] if system_prompt else []
+        return Prompt((*system, {"role": "user", "content": question}))
 
 
 def _parse_messages(messages: Any, item: Item) -> Sequence[Mapping[str, Any]]:
@@ -118,15 +122,19 @@ def _parse_messages(messages: Any, item: Item) -> Sequence[Mapping[str, Any]]:
             messages = orjson.loads(messages)
         except ValueError:
             messages = None
-    fits = isinstance(messages, list) and messages
-    if not fits or not all(isinstance(m, dict) and m.get("role") in _ROLES and "content" in m for m in messages):
+    is_filled_list = isinstance(messages, list) and messages
+    if not is_filled_list or not all(
+        isinstance(m, dict) and m.get("role") in _ROLES and "content" in m for m in messages
+    ):
         raise BadInput(
-            f"{item.source}: messages are not a list of role and content", kind="bad_row", hint="write it as JSON"
+            f"{item.source}: messages must be a list of objects with role and content",
+            kind="bad_row",
+            hint="write the list as JSON",
         )
     return [{name: value for name, value in message.items() if value is not None} for message in messages]
 
 
 def _named_tool_choice(params: CompleteParams) -> dict[str, Any]:
     choice = params.tool_choice
-    named = choice is not None and choice not in ("auto", "none", "required")
-    return {"tool_choice": {"type": "function", "function": {"name": choice}}} if named else {}
+    is_function = choice is not None and choice not in ("auto", "none", "required")
+    return {"tool_choice": {"type": "function", "function": {"name": choice}}} if is_function else {}

@@ -1,4 +1,4 @@
-"""describe-video: videos to words, whole where the endpoint takes them, otherwise frame by frame and in windows."""
+"""describe-video: videos to text; sent whole when the endpoint takes them, otherwise as frames from windows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mediamill.tasks.capabilities.base import Call, CapabilityContext, Estimate,
 from mediamill.tasks.capabilities.text.prompts import PromptParams, render_row
 from mediamill.tasks.capabilities.text.structured_completion import StructuredCompletion, answer_fields
 from mediamill.tasks.capabilities.transcribe import SpeechRecognitionParams, Transcribe
-from mediamill.tasks.capabilities.visual.image_inputs import get_vision
+from mediamill.tasks.capabilities.visual.image_inputs import COPIES_IN_MEMORY, get_vision
 from mediamill.tasks.capabilities.visual.video_frames import (
     choose_frame_times,
     estimate_frame_tokens,
@@ -36,34 +36,42 @@ if TYPE_CHECKING:
     from mediamill.tasks.media.frames import VideoInfo
 
 DEFAULT_PROMPT = "Describe what happens in this video, in order, in a short paragraph."
-_COPIES_IN_MEMORY = 3
-"""Times a payload's size that a request holds: its bytes, their base64, the body."""
+
 _NO_AUDIO_KINDS = frozenset({"no_audio", "empty", "silent", "not_audio"})
 _WORDS_PER_SECOND = 3
 _BYTES_PER_WORD = 12
 _MAX_TRANSCRIPT_CHARACTERS = 200_000
-"""Characters of a transcript that the model is told."""
+"""Longer transcripts are cut off in the prompt."""
 
 
 class DescribeVideoParams(PromptParams):
-    """What can be asked about videos; ``prompt`` and ``system`` are templates over the row's columns."""
+    """Parameters of video descriptions; ``prompt`` and ``system`` are templates over the row's columns."""
 
-    frames: int = Field(8, ge=1, le=128, description="frames of each window that the model is shown")
-    every: float | None = Field(None, gt=0, le=3600, description="a frame every so many seconds, instead of frames")
-    scenes: bool = Field(default=False, description="take frames where the picture changes most")
-    window: float = Field(300.0, ge=5, le=86_400, description="seconds of video in one prompt; more are summed up")
-    detail: Detail = Field("auto", description="auto: as large as the model can use; full; economy")
-    whole: bool | None = Field(
-        None, description="send the video itself; by default where the model takes videos and it is small enough"
+    frames: int = Field(8, ge=1, le=128, description="number of frames sent from each window; default 8")
+    every: float | None = Field(
+        None, gt=0, le=3600, description="send a frame every so many seconds, instead of --frames"
     )
-    with_audio: bool = Field(default=False, description="transcribe what is said and tell the model")
-    audio_model: str | None = Field(None, description="the provider's model that transcribes; default its usual one")
-    language: str | None = Field(None, max_length=20, description="language that is spoken; default detected")
+    scenes: bool = Field(default=False, description="take the frames where the image changes most")
+    window: float = Field(
+        300.0,
+        ge=5,
+        le=86_400,
+        description="maximum seconds of video in one prompt, default 300; a longer video is summarised from several",
+    )
+    detail: Detail = Field(
+        "auto", description="frame size: auto (default, as large as the model can use), full, or economy"
+    )
+    whole: bool | None = Field(
+        None, description="send the video itself; default: when the model takes videos and it is small enough"
+    )
+    with_audio: bool = Field(default=False, description="transcribe the speech and add it to the prompt")
+    audio_model: str | None = Field(None, description="the provider's transcription model; default: its usual one")
+    language: str | None = Field(None, max_length=20, description="spoken language; default: detected")
 
     @model_validator(mode="after")
     def _check_frame_choice(self) -> DescribeVideoParams:
         if self.every is not None and self.scenes:
-            raise ValueError("every and scenes are two ways to choose frames: give one")
+            raise ValueError("every and scenes are two ways to choose frames: give one of them")
         return self
 
 
@@ -71,8 +79,8 @@ class DescribeVideo:
     """Describe every video of SOURCE, or answer any prompt about it.
 
     SOURCE is a folder, a glob, a file, a URL, a manifest (.csv .tsv .jsonl .parquet), or - for a list on stdin.
-    Endpoints that take videos get them whole; others are shown frames with their times, long videos in windows that
-    are summed up at the end. --with-audio transcribes the sound with the same provider and tells the model.
+    Endpoints that take videos get them whole; others get frames with their times. Long videos are described in windows
+    and summarised at the end. --with-audio transcribes the audio with the same provider and adds it to the prompt.
     """
 
     name = "describe-video"
@@ -83,7 +91,7 @@ class DescribeVideo:
     _completion = StructuredCompletion("describe-video", VISION_CHAT, 1)
 
     def schema(self, params: DescribeVideoParams, provider: Provider, model: str) -> pa.Schema:
-        """The answer's columns, what the video is, what was shown of it and when, and what is said in it."""
+        """The answer's columns, the video's properties, the times of the frames, the windows, and the transcript."""
         import pyarrow as pa
 
         window = pa.struct([("start", pa.float64()), ("end", pa.float64()), ("text", pa.string())])
@@ -106,7 +114,7 @@ class DescribeVideo:
     async def run(
         self, item: Item, params: DescribeVideoParams, call: Call, context: CapabilityContext
     ) -> Mapping[str, Any]:
-        """One video to an answer."""
+        """Describe one video."""
         vision = get_vision(context)
         async with context.fetch(item) as media:
             info = await load_video_info(item, media, context)
@@ -114,41 +122,43 @@ class DescribeVideo:
             transcript, warnings = await self._transcribe(item, params, call, context, info)
             prompts = replace(prompts, transcript=transcript)
             if is_sent_whole(params, vision, info):
-                async with context.reserve_memory(_COPIES_IN_MEMORY * media.size):
-                    answered = await self._completion.request_answer(
+                async with context.reserve_memory(COPIES_IN_MEMORY * media.size):
+                    answer_columns = await self._completion.request_answer(
                         item, prompts.build_whole_prompt(media, info), params, call, context
                     )
-                windows, at = list[dict[str, Any]](), list[float]()
+                windows, frame_times = list[dict[str, Any]](), list[float]()
             else:
                 spans = split_into_windows(params, info)
-                answered, windows, at = await self._describe_windows(item, params, call, context, media, prompts, spans)
-        answered.pop("choices", None)
+                answer_columns, windows, frame_times = await self._describe_windows(
+                    item, params, call, context, media, prompts, spans
+                )
+        answer_columns.pop("choices", None)
         return {
-            **answered,
+            **answer_columns,
             "content_sha256": media.sha256,
             "width": info.width,
             "height": info.height,
             "format": info.format,
             "fps": info.fps,
             "seconds": info.seconds,
-            "whole": not at,
-            "shown_at": at,
+            "whole": not frame_times,
+            "shown_at": frame_times,
             "windows": windows,
             "transcript": transcript,
             "warnings": warnings,
         }
 
     async def estimate(self, item: Item, params: DescribeVideoParams, context: CapabilityContext) -> Estimate:
-        """What the frames and the prompts would come to; what is said in it is a guess."""
+        """What the frames and the prompts would need; the length of the transcript is an estimate."""
         vision = get_vision(context)
         async with context.fetch(item) as media:
             info = await load_video_info(item, media, context)
-        letters = (
+        transcript_characters = (
             min(int(info.seconds * _WORDS_PER_SECOND * _BYTES_PER_WORD), _MAX_TRANSCRIPT_CHARACTERS)
             if params.with_audio
             else 0
         )
-        prompts = replace(_build_prompts(item, params, vision), transcript="x" * letters or None)
+        prompts = replace(_build_prompts(item, params, vision), transcript="x" * transcript_characters or None)
         seconds = Decimal(str(round(info.seconds, 3)))
         if is_sent_whole(params, vision, info):
             return replace(
@@ -156,23 +166,24 @@ class DescribeVideo:
             )
         counts = [len(choose_frame_times(params, span)) for span in split_into_windows(params, info)]
         tokens = estimate_frame_tokens(params, vision, info)
-        likely, most, asks = Usage(input_tokens=0, output_tokens=0), Usage(input_tokens=0, output_tokens=0), 0
+        likely, ceiling, asks = Usage(input_tokens=0, output_tokens=0), Usage(input_tokens=0, output_tokens=0), 0
         for count in [*counts, *([0] if len(counts) > 1 else [])]:
-            one = self._completion.estimate(item, prompts.estimate_frames_prompt(count, tokens), params, context)
-            likely, most, asks = _add_usage(likely, one.usage), _add_usage(most, one.ceiling), asks + 1
-        return Estimate(asks, likely, most, seconds)
+            estimate = self._completion.estimate(item, prompts.estimate_frames_prompt(count, tokens), params, context)
+            likely, ceiling = _add_usage(likely, estimate.usage), _add_usage(ceiling, estimate.ceiling)
+            asks += 1
+        return Estimate(asks, likely, ceiling, seconds)
 
     async def _transcribe(
         self, item: Item, params: DescribeVideoParams, call: Call, context: CapabilityContext, info: VideoInfo
     ) -> tuple[str | None, list[str]]:
-        """What is said in it, where that is asked for and there is a sound track; and warnings."""
+        """The transcript, when it is requested and the video has an audio track; and warnings."""
         if not params.with_audio or not info.audio:
             return None, []
         audio_context: Any = copy.copy(context)
         audio_context.model = context.provider.choose_model("transcription", params.audio_model)
-        wanted = SpeechRecognitionParams.model_validate({"language": params.language} if params.language else {})
+        audio_params = SpeechRecognitionParams.model_validate({"language": params.language} if params.language else {})
         try:
-            columns = await Transcribe().run(item, wanted, call, audio_context)
+            columns = await Transcribe().run(item, audio_params, call, audio_context)
         except BadInput as error:
             if error.kind not in _NO_AUDIO_KINDS:
                 raise
@@ -189,40 +200,40 @@ class DescribeVideo:
         prompts: VideoPrompts,
         spans: Sequence[tuple[float, float]],
     ) -> tuple[dict[str, Any], list[dict[str, Any]], list[float]]:
-        """Each window's frames in one prompt; several windows are then summed up in words.
+        """Send each window's frames in one prompt; several windows' descriptions are then summarised.
 
         Returns:
             The answer's columns, each window's description, and when frames were taken, in seconds.
         """
-        windows, at = list[dict[str, Any]](), list[float]()
-        answered: dict[str, Any] = {}
-        alone = len(spans) == 1
-        wanted = params if alone else params.model_copy(update={"json_schema": None})
+        windows, frame_times = list[dict[str, Any]](), list[float]()
+        answer_columns: dict[str, Any] = {}
+        is_single = len(spans) == 1
+        window_params = params if is_single else params.model_copy(update={"json_schema": None})
         for start, end in spans:
             frames = await take_frames(item, media, params, prompts.vision, (start, end), context)
-            at += [frame.at for frame in frames]
-            prompt = (prompts.build_frames_prompt if alone else prompts.build_window_prompt)(media.sha256, frames)
-            async with context.reserve_memory(_COPIES_IN_MEMORY * sum(len(frame.data) for frame in frames)):
-                answered = await self._completion.request_answer(item, prompt, wanted, call, context)
-            windows.append({"start": start, "end": end, "text": answered["text"]})
-        if not alone:
-            answered = await self._completion.request_answer(
+            frame_times += [frame.at for frame in frames]
+            prompt = (prompts.build_frames_prompt if is_single else prompts.build_window_prompt)(media.sha256, frames)
+            async with context.reserve_memory(COPIES_IN_MEMORY * sum(len(frame.data) for frame in frames)):
+                answer_columns = await self._completion.request_answer(item, prompt, window_params, call, context)
+            windows.append({"start": start, "end": end, "text": answer_columns["text"]})
+        if not is_single:
+            answer_columns = await self._completion.request_answer(
                 item, prompts.build_summary_prompt(windows), params, call, context
             )
-        return answered, windows, at
+        return answer_columns, windows, frame_times
 
 
 def _build_prompts(item: Item, params: DescribeVideoParams, vision: Vision) -> VideoPrompts:
-    """Templates are filled before anything is paid: one that cannot be filled costs nothing."""
+    """Fill the templates, before anything is paid: one that cannot be filled costs nothing."""
     question = render_row(item, "prompt", params.prompt or DEFAULT_PROMPT)
     system = render_row(item, "system", params.system) if params.system else None
     return VideoPrompts(question, system, vision, params.detail)
 
 
 def _add_usage(one: Usage, other: Usage) -> Usage:
-    told = (one.input_tokens, other.input_tokens)
+    input_tokens = (one.input_tokens, other.input_tokens)
     return Usage(
-        input_tokens=None if None in told else sum(tokens or 0 for tokens in told),
+        input_tokens=None if None in input_tokens else sum(tokens or 0 for tokens in input_tokens),
         output_tokens=(one.output_tokens or 0) + (other.output_tokens or 0),
         requests=(one.requests or 0) + (other.requests or 0),
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from mediamill.tasks.capabilities.base import Call, CapabilityContext, Estimate
+from mediamill.tasks.capabilities.base import BYTES_PER_TOKEN, Call, CapabilityContext, Estimate
 from mediamill.tasks.capabilities.text.prompts import check_template, render_row
 from mediamill.tasks.domain import Ask, Item, Usage
 from mediamill.tasks.errors import BadInput, BadReply
@@ -18,22 +18,26 @@ from mediamill.tasks.wire import Provider
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_BYTES_PER_TOKEN = 4
-"""Bytes of usual text that make a token (estimate); a token is at least one byte, which bounds what it can cost."""
+
 _SPECIAL_TOKENS = 8
-"""Tokens a model may put around a text of its own accord (estimate)."""
+"""Tokens that a model may add to a text (estimate)."""
 
 
 class EmbedParams(BaseModel):
-    """What can be asked of vectors. What is unset is not sent."""
+    """Parameters of embeddings. What is unset is not sent."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     template: str | None = Field(
-        None, min_length=1, description="what is embedded, e.g. 'Query: {{ text }}' where a model wants that; the text"
+        None,
+        min_length=1,
+        description="template of the text to embed, e.g. 'Query: {{ text }}' for models that need it; default: text",
     )
     dimensions: int | None = Field(
-        None, ge=1, le=65_536, description="numbers of a vector: fewer where the model can, or what an unlisted one has"
+        None,
+        ge=1,
+        le=65_536,
+        description="size of the vectors: a smaller one where the model supports it, or that of an unlisted model",
     )
 
     _check_template = field_validator("template")(check_template)
@@ -54,9 +58,9 @@ class Embed:
     request_version = 1
 
     def schema(self, params: EmbedParams, provider: Provider, model: str) -> pa.Schema:
-        """``vector`` is a fixed-size list of float32 where its size is known beforehand.
+        """``vector`` is a fixed-size list of float32 when its size is known beforehand.
 
-        ``truncated`` is null where a text may have been too long but its tokens are not told.
+        ``truncated`` is null when a text may have been too long and its number of tokens is not known.
         """
         import pyarrow as pa
 
@@ -72,54 +76,57 @@ class Embed:
         )
 
     async def run(self, item: Item, params: EmbedParams, call: Call, context: CapabilityContext) -> Mapping[str, Any]:
-        """One text to its vector."""
+        """Embed one text."""
         if "dimensions" in item.params:
             raise BadInput(
                 f"{item.source}: vectors of one OUT are of one size",
                 kind="bad_row",
-                hint="rename the column 'dimensions'; say --dimensions for all rows",
+                hint="rename the column 'dimensions', and give --dimensions for all rows",
             )
         text = await self._read_text(item, params, context)
-        facts = _get_embedding_model(context.provider, context.model)
+        embedding_model = _get_embedding_model(context.provider, context.model)
         answer = await call(_build_embed_ask(item, text, params, context))
-        size, wanted = answer.data["dimensions"], params.dimensions or facts.dimensions
-        if wanted is not None and size != wanted:
+        size, expected = answer.data["dimensions"], params.dimensions or embedding_model.dimensions
+        if expected is not None and size != expected:
             raise BadReply(
-                f"{context.model} answered with a vector of {size} numbers instead of {wanted}",
+                f"{context.model} answered with a vector of {size} dimensions instead of {expected}",
                 kind="bad_dimensions",
-                hint=f"say --dimensions {size}, in another --out",
+                hint=f"give --dimensions {size}, and another --out",
             )
         return {
             "content_sha256": hashlib.sha256(text.encode("utf-8", "replace")).hexdigest(),
             "vector": answer.data["vector"],
             "dimensions": size,
-            "truncated": is_truncated(text, facts),
+            "truncated": is_truncated(text, embedding_model),
         }
 
     async def estimate(self, item: Item, params: EmbedParams, context: CapabilityContext) -> Estimate:
         """What the text would need."""
-        most = _build_embed_ask(item, await self._read_text(item, params, context), params, context).ceiling
-        likely = -(-(most.input_tokens or 0) // _BYTES_PER_TOKEN)
-        return Estimate(1, Usage(input_tokens=likely, output_tokens=0), most)
+        ceiling = _build_embed_ask(item, await self._read_text(item, params, context), params, context).ceiling
+        likely = -(-(ceiling.input_tokens or 0) // BYTES_PER_TOKEN)
+        return Estimate(1, Usage(input_tokens=likely, output_tokens=0), ceiling)
 
     async def _read_text(self, item: Item, params: EmbedParams, context: CapabilityContext) -> str:
         text = await context.read_text(item)
         if params.template is not None:
             text = render_row(item, "template", params.template, text=text)
         if not text.strip():
-            raise BadInput(f"{item.source}: there is no text in it", kind="empty", hint="write one, or leave it out")
+            raise BadInput(f"{item.source}: the text is empty", kind="empty", hint="write one, or leave it out")
         return text
 
 
-def is_truncated(text: str, facts: EmbeddingModel) -> bool | None:
-    """Whether a text was cut off: a token is at least a byte, and a word at least a token; between them unknown."""
-    if facts.cuts is None:
+def is_truncated(text: str, embedding_model: EmbeddingModel) -> bool | None:
+    """Whether the model cut a text off; None when that is unknown.
+
+    A token is at least one byte, and a word at least one token. Between these bounds it is unknown.
+    """
+    if embedding_model.cuts is None:
         return None
-    if not facts.cuts or facts.max_tokens is None:
+    if not embedding_model.cuts or embedding_model.max_tokens is None:
         return False
-    if len(text.encode("utf-8", "replace")) + _SPECIAL_TOKENS <= facts.max_tokens:
+    if len(text.encode("utf-8", "replace")) + _SPECIAL_TOKENS <= embedding_model.max_tokens:
         return False
-    return True if len(text.split()) > facts.max_tokens else None
+    return True if len(text.split()) > embedding_model.max_tokens else None
 
 
 def _get_embedding_model(provider: Provider, model: str) -> EmbeddingModel:

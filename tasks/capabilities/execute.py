@@ -1,4 +1,4 @@
-"""execute: cells of code to what they print, return and draw."""
+"""execute: cells of code to what they print, return and plot."""
 
 from __future__ import annotations
 
@@ -26,14 +26,16 @@ _MAX_FILES_BYTES = 20_000_000
 
 
 class ExecuteParams(BaseModel):
-    """What can be asked of an interpreter."""
+    """Parameters of an interpreter."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     session: str | None = Field(
-        None, min_length=1, max_length=200, description="rows of the same session run in order and share variables"
+        None, min_length=1, max_length=200, description="rows with the same session run in order and share variables"
     )
-    files: list[str] | None = Field(None, description="files the code finds beside it when its session begins: paths")
+    files: list[str] | None = Field(
+        None, description="paths of files that the code finds in its folder when the session begins"
+    )
     allow_local_code: Annotated[bool, Option(permission=True)] = Field(
         default=False, description="let the built-in provider run the code on this machine, locked down"
     )
@@ -66,7 +68,7 @@ class Execute:
         """``ok`` is false where the code failed, with ``error``; ``file`` of an output is relative to OUT.
 
         Raises:
-            UsageError: when code would run on this machine without leave.
+            UsageError: when code would run on this machine without --allow-local-code.
         """
         import pyarrow as pa
 
@@ -88,44 +90,44 @@ class Execute:
         )
 
     async def run(self, item: Item, params: ExecuteParams, call: Call, context: CapabilityContext) -> Mapping[str, Any]:
-        """One cell, after those before it in its session."""
-        facts, name = _get_permitted_model(params, context.provider, context.model), params.session
+        """Run one cell, after the earlier cells of its session."""
+        interpreter, name = _get_permitted_model(params, context.provider, context.model), params.session
         session = InterpreterSession() if name is None else self._sessions.setdefault(name, InterpreterSession(name))
-        async with session.lock:  # before anything is waited for: rows begin in their order
+        async with session.lock:  # taken before anything else is awaited, so that rows begin in their order
             await session.restore(context)
             cell = Cell(
                 item, await self._read_code(item, context), await context.run_in_thread(_read_files, params.files or ())
             )
-            answer = await session.run_cell(cell, facts.session_seconds, call, context)
-            session_id, began = session.id, session.started_at
+            answer = await session.run_cell(cell, interpreter.session_seconds, call, context)
+            session_id, started_at = session.id, session.started_at
         error = answer.data["error"]
-        shown = await context.run_in_thread(to_output_columns, answer.data["outputs"], item.item_id, context)
+        output_columns = await context.run_in_thread(to_output_columns, answer.data["outputs"], item.item_id, context)
         return {
-            **shown,
+            **output_columns,
             "content_sha256": hashlib.sha256(cell.code.encode("utf-8", "replace")).hexdigest(),
             "ok": error is None,
             "error": error,
             "code": cell.code,
             "session": params.session,
             "session_id": session_id,
-            "session_began": round(began * 1_000_000),
+            "session_began": round(started_at * 1_000_000),
         }
 
     async def estimate(self, item: Item, params: ExecuteParams, context: CapabilityContext) -> Estimate:
-        """A session for each cell that names none, and for the first that names one."""
+        """A session for each cell without a session name, and for the first cell of each name."""
         _get_permitted_model(params, context.provider, context.model)
         await self._read_code(item, context)
         await context.run_in_thread(_read_files, params.files or ())
-        known = params.session in self._sessions
+        is_known = params.session in self._sessions
         if params.session is not None:
             self._sessions.setdefault(params.session, InterpreterSession(params.session))
-        usage = Usage(sessions=int(not known), requests=1)
+        usage = Usage(sessions=int(not is_known), requests=1)
         return Estimate(1, usage, usage)
 
     async def _read_code(self, item: Item, context: CapabilityContext) -> str:
         code = await context.read_text(item)
         if not code.strip():
-            raise BadInput(f"{item.source}: there is no code in it", kind="empty", hint="write some, or leave it out")
+            raise BadInput(f"{item.source}: the code is empty", kind="empty", hint="write some, or leave it out")
         return code
 
 
@@ -133,29 +135,33 @@ def _get_permitted_model(params: ExecuteParams, provider: Provider, model: str) 
     """What the interpreter can do.
 
     Raises:
-        UsageError: when it would run code on this machine without leave, or there is none.
+        UsageError: when it would run code on this machine without --allow-local-code, or the provider has none.
     """
-    facts = provider.model_facts(CODE_INTERPRETER, model, InterpreterModel)
-    if facts.local and not provider.endpoint.origin and not params.allow_local_code:
+    interpreter = provider.model_facts(CODE_INTERPRETER, model, InterpreterModel)
+    if interpreter.local and not provider.endpoint.origin and not params.allow_local_code:
         raise UsageError(
             "the built-in provider would run this code on this machine",
-            hint="look at it first, then say --allow-local-code; or choose another --provider",
+            hint="read the code first, then give --allow-local-code; or choose another --provider",
         )
-    return facts
+    return interpreter
 
 
 def _read_files(paths: Sequence[str]) -> list[dict[str, str]]:
-    files, total = [], 0
-    for given in paths:
-        path = Path(given).expanduser()
+    files, total_bytes = [], 0
+    for name in paths:
+        path = Path(name).expanduser()
         try:
             data = path.read_bytes()
         except OSError as error:
             raise BadInput(
-                f"{given}: {error.strerror or error}", kind="unreadable", hint="a path is relative to where you are"
+                f"{name}: {error.strerror or error}", kind="unreadable", hint="a path is relative to the working folder"
             ) from None
-        total += len(data)
-        if total > _MAX_FILES_BYTES:
-            raise BadInput(f"{given}: files of more than {_MAX_FILES_BYTES // 10**6} MB in all", kind="too_large")
+        total_bytes += len(data)
+        if total_bytes > _MAX_FILES_BYTES:
+            raise BadInput(
+                f"{name}: the files together are larger than {_MAX_FILES_BYTES // 10**6} MB",
+                kind="too_large",
+                hint="give fewer or smaller files",
+            )
         files.append({"name": path.name, "encoding": "base64", "content": base64.b64encode(data).decode()})
     return files

@@ -1,4 +1,4 @@
-"""generate-video: prompts to videos, each a job that is created once, waited for, fetched and looked through."""
+"""generate-video: prompts to videos, each a job that is created once, waited for, downloaded and decoded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import orjson
 from pydantic import BaseModel
 
 from mediamill.tasks import fault_injection
-from mediamill.tasks.capabilities.base import Call, CapabilityContext, Estimate
+from mediamill.tasks.capabilities.base import Call, CapabilityContext, Estimate, prefix_bad_input
 from mediamill.tasks.capabilities.text.prompts import render_text
 from mediamill.tasks.capabilities.visual.reference_images import load_reference_images
 from mediamill.tasks.capabilities.visual.video_params import GenerateVideoParams, build_request_params
@@ -30,19 +30,20 @@ if TYPE_CHECKING:
     from mediamill.tasks.sinks.media import MediaFile
 
 _DEFAULT_REFERENCE_SIZE = (720, 1280)
-"""The size of a video whose size is not asked for, where its pictures must have the same (provider docs: OpenAI)."""
+"""A video's size when none is requested, for endpoints whose input images must have it (provider docs: OpenAI)."""
 _SUFFIXES = {"mp4": ".mp4", "webm": ".webm"}
 
 
 class GenerateVideo:
-    """Make a video of every prompt of SOURCE.
+    """Generate a video from every prompt of SOURCE.
 
     SOURCE is a manifest (.csv .tsv .jsonl .parquet) with a column of prompts, a folder of .txt files, a file, or - for
-    a prompt on each line of stdin. Columns called like a parameter (model, size, seconds, seed, negative_prompt,
-    keyframes, reference_images ...) hold it for their row. Parameters are checked before anything is paid. A job is
-    created once: a run that was killed looks it up, and one whose creation got no answer is reported, never repeated
-    unasked. With --preview the cheapest version of each is made; `mediamill retry OUT --promote` then makes the final
-    one of those whose file still stands in OUT/media.
+    a prompt on each line of stdin. Columns named like a parameter (model, size, seconds, seed, negative_prompt,
+    keyframes, reference_images ...) set it for their row. Parameters are checked before anything is paid. A job is
+    created once: a later run of a killed one looks it up, and a job whose creation got no answer is reported and
+    created again only by `mediamill retry OUT --only unknown`. With --preview the cheapest version of each video is
+    generated; `mediamill retry OUT --promote` then generates the final version of those whose file is still in
+    OUT/media.
     """
 
     name = "generate-video"
@@ -54,11 +55,11 @@ class GenerateVideo:
     def schema(self, params: GenerateVideoParams, provider: Provider, model: str) -> pa.Schema:
         """``file`` is relative to OUT; size, ``seconds``, ``frames`` and ``fps`` are measured in the file.
 
-        ``states`` are those the job was seen in, with the seconds since this run began to look.
+        ``states`` are the job's states, with the seconds since this run began to poll it.
         """
         import pyarrow as pa
 
-        _get_video_config(provider)  # refused here, before a source is read, where it makes none
+        _get_video_config(provider)  # raises, before the source is read, when the provider generates no videos
         state = pa.struct([("status", pa.string()), ("after_seconds", pa.float64())])
         return pa.schema(
             [
@@ -84,77 +85,76 @@ class GenerateVideo:
     async def run(
         self, item: Item, params: GenerateVideoParams, call: Call, context: CapabilityContext
     ) -> Mapping[str, Any]:
-        """One prompt to its video."""
-        model, asked = await self._build_request(item, params, context)
-        ask = _build_video_ask(item, asked, model, await _load_input_images(item, params, asked, context), context)
+        """Generate the video of one prompt."""
+        model, request_params = await self._build_request(item, params, context)
+        ask = _build_video_ask(
+            item, request_params, model, await _load_input_images(item, params, request_params, context), context
+        )
         answer = await call(ask)
         if answer.data["refused"]:
-            raise BadReply(answer.data["refused"], kind=MODERATED, hint="change the prompt or the pictures")
-        made, clip = await self._fetch_video(item, ask, answer, context)
+            raise BadReply(answer.data["refused"], kind=MODERATED, hint="change the prompt or the images")
+        published, video = await self._fetch_video(item, ask, answer, context)
         return {
-            "content_sha256": hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest(),
+            "content_sha256": hashlib.sha256(orjson.dumps(request_params, option=orjson.OPT_SORT_KEYS)).hexdigest(),
             "model": model,
-            "file": made.file,
-            "sha256": made.sha256,
-            "bytes": made.size,
-            **{name: getattr(clip, name) for name in clip.__slots__},
-            "prompt": asked.get("prompt"),
-            "asked": orjson.dumps({k: v for k, v in asked.items() if k != "prompt"}).decode(),
+            "file": published.file,
+            "sha256": published.sha256,
+            "bytes": published.size,
+            **{name: getattr(video, name) for name in video.__slots__},
+            "prompt": request_params.get("prompt"),
+            "asked": orjson.dumps({k: v for k, v in request_params.items() if k != "prompt"}).decode(),
             "preview": params.preview,
             "job_id": answer.data["job_id"],
             "states": answer.data["states"],
         }
 
     async def estimate(self, item: Item, params: GenerateVideoParams, context: CapabilityContext) -> Estimate:
-        """What the video would cost; its parameters and pictures are checked as a run checks them."""
-        model, asked = await self._build_request(item, params, context)
-        inputs = await _load_input_images(item, params, asked, context)
-        usage = _max_video_usage(asked, _get_video_model(context.provider, model), len(inputs))
+        """What the video would need; its parameters and images are checked as in a run."""
+        model, request_params = await self._build_request(item, params, context)
+        inputs = await _load_input_images(item, params, request_params, context)
+        usage = _max_video_usage(request_params, _get_video_model(context.provider, model), len(inputs))
         return Estimate(1, usage, usage, seconds=None, model=model)
 
     async def _build_request(
         self, item: Item, params: GenerateVideoParams, context: CapabilityContext
     ) -> tuple[str, dict[str, JSON]]:
-        """The model, and the fields it is asked with."""
+        """The model, and the parameters of the request."""
         provider, model = context.provider, params.model or context.model
         prompt = await render_text(item, "prompt", params.prompt, context, optional=True)
         if params.negative_prompt:
-            unwanted = await render_text(item, "negative_prompt", params.negative_prompt, context, optional=True)
-            params = params.model_copy(update={"negative_prompt": unwanted or None})
-        try:
+            negative_prompt = await render_text(item, "negative_prompt", params.negative_prompt, context, optional=True)
+            params = params.model_copy(update={"negative_prompt": negative_prompt or None})
+        with prefix_bad_input(item):
             return model, build_request_params(
                 params, prompt.strip(), _get_video_model(provider, model), _get_video_config(provider), model
             )
-        except BadInput as error:
-            error.message = f"{item.source}: {error.message}"
-            raise
 
     async def _fetch_video(
         self, item: Item, ask: Ask, answer: Answer, context: CapabilityContext
     ) -> tuple[MediaFile, DecodedVideo]:
-        """The file, whole and decoded to its last frame, under its final name; that tells its content."""
+        """Download the video, decode it to its last frame, and publish it under a name that contains its hash."""
         from mediamill.tasks.media.video_probe import decode_video
         from mediamill.tasks.sinks.media import publish_media
 
         path = context.scratch / f"{uuid.uuid4().hex}.video"
         try:
-            got = await context.fetch_output(ask, answer.data, path)
+            download = await context.fetch_output(ask, answer.data, path)
             fault_injection.failpoint("collect.after")
             try:
-                clip = await context.run_in_thread(decode_video, path, context.raise_if_stopped)
+                video = await context.run_in_thread(decode_video, path, context.raise_if_stopped)
             except BadInput as error:
                 raise BadReply(
                     f"{item.source}: the video of job {answer.data['job_id']}: {error.message}",
                     kind="bad_video",
                     hint="mediamill retry OUT fetches it again; it is paid for",
                 ) from None
-            name = f"{item.item_id}-{got.sha256[:12]}"
-            made = await context.run_in_thread(
-                publish_media, path, context.out, name, _SUFFIXES.get(clip.format, ".mp4")
+            name = f"{item.item_id}-{download.sha256[:12]}"
+            published = await context.run_in_thread(
+                publish_media, path, context.out, name, _SUFFIXES.get(video.format, ".mp4")
             )
         finally:
             path.unlink(missing_ok=True)
-        return made, clip
+        return published, video
 
 
 def _get_video_model(provider: Provider, model: str) -> VideoModel:
@@ -166,46 +166,46 @@ def _get_video_config(provider: Provider) -> VideoConfig:
 
 
 def _build_video_ask(
-    item: Item, asked: Mapping[str, JSON], model: str, inputs: tuple[Input, ...], context: CapabilityContext
+    item: Item, request_params: Mapping[str, JSON], model: str, inputs: tuple[Input, ...], context: CapabilityContext
 ) -> Ask:
     return Ask(
         capability="generate-video",
         operation=VIDEO,
         model=model,
-        params=asked,
+        params=request_params,
         inputs=inputs,
-        ceiling=_max_video_usage(asked, _get_video_model(context.provider, model), len(inputs)),
+        ceiling=_max_video_usage(request_params, _get_video_model(context.provider, model), len(inputs)),
         sample=item.sample,
         version=GenerateVideo.request_version,
         item_id=item.item_id,
     )
 
 
-def _max_video_usage(asked: Mapping[str, JSON], films: VideoModel, pictures: int) -> Usage:
-    """The most it is billed for: of what is not asked for, the longest the model makes."""
-    seconds = asked.get("seconds") or max(films.seconds, default=None)
+def _max_video_usage(request_params: Mapping[str, JSON], video_model: VideoModel, n_images: int) -> Usage:
+    """The most that is billed; without a requested length, the longest that the model generates."""
+    seconds = request_params.get("seconds") or max(video_model.seconds, default=None)
     return Usage(
         videos=1,
         video_seconds=Decimal(str(seconds)) if seconds is not None else None,
-        video_lines=_parse_shorter_side(asked),
-        input_images=pictures,
+        video_lines=_parse_shorter_side(request_params),
+        input_images=n_images,
         requests=1,
     )
 
 
-def _parse_shorter_side(asked: Mapping[str, JSON]) -> int | None:
-    """The shorter side in pixels, where it is asked for."""
-    if asked.get("size"):
-        return min(int(side) for side in str(asked["size"]).split("x"))
-    digits = "".join(filter(str.isdigit, str(asked.get("resolution") or "")))
+def _parse_shorter_side(request_params: Mapping[str, JSON]) -> int | None:
+    """The requested shorter side in pixels; None when no size is requested."""
+    if request_params.get("size"):
+        return min(int(side) for side in str(request_params["size"]).split("x"))
+    digits = "".join(filter(str.isdigit, str(request_params.get("resolution") or "")))
     return int(digits) if digits else None
 
 
 async def _load_input_images(
-    item: Item, params: GenerateVideoParams, asked: Mapping[str, JSON], context: CapabilityContext
+    item: Item, params: GenerateVideoParams, request_params: Mapping[str, JSON], context: CapabilityContext
 ) -> tuple[Input, ...]:
-    """Keyframes, then reference pictures."""
-    places = [frame.image for frame in params.keyframes or ()] + list(params.reference_images or ())
-    size = parse_image_size(asked.get("size")) or _DEFAULT_REFERENCE_SIZE
-    exact = _get_video_config(context.provider).exact_reference_size
-    return await load_reference_images(places, item, context, exactly=size if exact else None)
+    """Load the keyframes, then the reference images."""
+    references = [frame.image for frame in params.keyframes or ()] + list(params.reference_images or ())
+    size = parse_image_size(request_params.get("size")) or _DEFAULT_REFERENCE_SIZE
+    needs_exact_size = _get_video_config(context.provider).exact_reference_size
+    return await load_reference_images(references, item, context, exact_size=size if needs_exact_size else None)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from mediamill.tasks.capabilities.base import Call, CapabilityContext, Estimate
+from mediamill.tasks.capabilities.base import BYTES_PER_TOKEN, Call, CapabilityContext, Estimate
 from mediamill.tasks.capabilities.parameters import Option
 from mediamill.tasks.capabilities.text.documents import Corpus, Document, parse_corpus, parse_documents, read_corpus
 from mediamill.tasks.capabilities.text.prompts import check_template, render_text
@@ -23,12 +23,11 @@ from mediamill.tasks.wire import Provider
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_BYTES_PER_TOKEN = 4
-"""Bytes of usual text that make a token (estimate); a token is at least one byte, which bounds what it can cost."""
+
 _SPECIAL_TOKENS = 8
-"""Tokens a model may put around a query and a document of its own accord (estimate)."""
+"""Tokens that a model may add to a query and a document (estimate)."""
 _MIN_PART_TOKENS = 100
-"""Tokens of a part of a long document that are left beside a long query, at least (estimate)."""
+"""Minimum tokens of a part of a long document beside a long query (estimate)."""
 
 _BANDS = (
     (0.85, "highly relevant"),
@@ -41,31 +40,38 @@ _BANDS = (
 
 
 class RerankParams(RenamedFields):
-    """What can be asked of a ranking. The query is the row's text unless it is given here."""
+    """Parameters of a ranking. The query is the row's text unless it is given here."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     renamed: ClassVar[Mapping[str, str]] = get_renamed_params("rerank")
 
-    query: str | None = Field(None, min_length=1, description="what is looked for; {{ column }} stands for the row's")
+    query: str | None = Field(
+        None,
+        min_length=1,
+        description="the query, a template: {{ column }} becomes the row's value; default: the row's text",
+    )
     documents: Annotated[list[str | dict[str, Any]] | None, Option(offered=False)] = Field(
-        None, description="what is ranked: a column with a list of texts or objects, or one as JSON"
+        None, description="what to rank: a column with a list of texts or objects, or a list as JSON"
     )
     corpus: Annotated[Corpus | None, Option(metavar="FILE")] = Field(
-        None, description="a file of documents that every query ranks: .txt .jsonl .csv ..."
+        None, description="a file of documents to rank for every query: .txt .jsonl .csv ..."
     )
     rank_fields: list[str] | None = Field(
-        None, min_length=1, description="fields of documents that are objects, in order; all of them where unset"
+        None, min_length=1, description="fields of documents that are objects, in order; default: all fields"
     )
     top_n: int | None = Field(
-        None, ge=1, description="how many of the best to keep; all where unset, for the same price"
+        None, ge=1, description="how many of the best documents to keep, for the same price; default: all"
     )
-    min_score: float | None = Field(None, allow_inf_nan=False, description="least score of a document that is kept")
-    return_documents: bool = Field(default=True, description="tell the documents' text beside their scores")
+    min_score: float | None = Field(None, allow_inf_nan=False, description="minimum score of the documents to keep")
+    return_documents: bool = Field(
+        default=True, description="return the documents' text with their scores; on by default"
+    )
     comparable: bool | None = Field(
-        None, description="scores of separate requests may be merged; by default where that is known of the model"
+        None, description="scores of separate requests can be merged; default: when that is known of the model"
     )
     calibrated: bool | None = Field(
-        None, description="scores from 0 to 1 mean the same for every query, so bands are told; by default where known"
+        None,
+        description="a score from 0 to 1 means the same for every query, so rows name its band; default: when known",
     )
     api_style: RerankStyle | None = Field(
         None, description="whose rerank API a compatible server speaks, e.g. tei; default the provider's"
@@ -93,8 +99,8 @@ class Rerank:
     """Rank documents for every query of SOURCE.
 
     SOURCE is a manifest (.csv .tsv .jsonl .parquet) with a column of queries and one of documents: lists of texts or
-    of objects, or those as JSON. With --corpus all queries rank the same file. Results have one row a query, best
-    document first; `mediamill export OUT --to FILE --long` makes it one row a document.
+    of objects, or those as JSON. With --corpus all queries rank the same file. Results have one row per query, with
+    the best document first; `mediamill export OUT --to FILE --long` writes one row per document.
     """
 
     name = "rerank"
@@ -107,7 +113,7 @@ class Rerank:
         self._corpora: dict[str, list[Document]] = {}
 
     def schema(self, params: RerankParams, provider: Provider, model: str) -> pa.Schema:
-        """``ranking`` is best first; ``index`` is the document's place in its list, from 0."""
+        """``ranking`` has the best document first; ``index`` is the document's position in its list, from 0."""
         import pyarrow as pa
 
         ranked = [
@@ -128,15 +134,15 @@ class Rerank:
         )
 
     async def run(self, item: Item, params: RerankParams, call: Call, context: CapabilityContext) -> Mapping[str, Any]:
-        """One query with its documents."""
-        ranks = _get_rerank_model(context)
+        """Rank the documents of one query."""
+        rerank_model = _get_rerank_model(context)
         query, documents = await self._read_query_and_documents(item, params, context)
-        asks = _build_rerank_asks(item, query, documents, params, ranks, context)
+        asks = _build_rerank_asks(item, query, documents, params, rerank_model, context)
         answers = await asyncio.gather(*map(call, asks))
         scores = [score for answer in answers for score in answer.data["scores"]]
-        order = sorted(range(len(scores)), key=lambda place: (-scores[place], place))
-        kept = [p for p in order if params.min_score is None or scores[p] >= params.min_score][: params.top_n]
-        calibrated = ranks.calibrated if params.calibrated is None else params.calibrated
+        order = sorted(range(len(scores)), key=lambda position: (-scores[position], position))
+        kept = [n for n in order if params.min_score is None or scores[n] >= params.min_score][: params.top_n]
+        calibrated = rerank_model.calibrated if params.calibrated is None else params.calibrated
         best = order[0]
         return {
             "content_sha256": hashlib.sha256(orjson.dumps([query, documents])).hexdigest(),
@@ -147,12 +153,12 @@ class Rerank:
             "ranking": [
                 {
                     "rank": rank,
-                    "index": place,
-                    "relevance_score": scores[place],
-                    "band": find_band(scores[place]) if calibrated else None,
-                    "document": _format_document(documents[place]) if params.return_documents else None,
+                    "index": position,
+                    "relevance_score": scores[position],
+                    "band": find_band(scores[position]) if calibrated else None,
+                    "document": _format_document(documents[position]) if params.return_documents else None,
                 }
-                for rank, place in enumerate(kept, 1)
+                for rank, position in enumerate(kept, 1)
             ],
         }
 
@@ -160,11 +166,11 @@ class Rerank:
         """What the query would need."""
         query, documents = await self._read_query_and_documents(item, params, context)
         asks = _build_rerank_asks(item, query, documents, params, _get_rerank_model(context), context)
-        most = [ask.ceiling for ask in asks]
-        tokens = sum(one.input_tokens or 0 for one in most)
-        searches = None if most[0].searches is None else sum(one.searches or 0 for one in most)
+        ceilings = [ask.ceiling for ask in asks]
+        tokens = sum(usage.input_tokens or 0 for usage in ceilings)
+        searches = None if ceilings[0].searches is None else sum(usage.searches or 0 for usage in ceilings)
         likely = Usage(
-            input_tokens=-(-tokens // _BYTES_PER_TOKEN), output_tokens=0, searches=searches, requests=len(asks)
+            input_tokens=-(-tokens // BYTES_PER_TOKEN), output_tokens=0, searches=searches, requests=len(asks)
         )
         ceiling = Usage(input_tokens=tokens, output_tokens=0, searches=searches, requests=len(asks))
         return Estimate(len(asks), likely, ceiling)
@@ -178,16 +184,18 @@ class Rerank:
             raise BadInput(
                 f"{item.source}: there are no documents to rank",
                 kind="bad_row",
-                hint="name a column of lists 'documents', or give --corpus",
+                hint="name the column of lists 'documents', or give --corpus",
             )
         if not documents:
-            raise BadInput(f"{item.source}: its list of documents is empty", kind="empty")
-        for place, document in enumerate(documents):
+            raise BadInput(
+                f"{item.source}: its list of documents is empty", kind="empty", hint="add some, or leave it out"
+            )
+        for position, document in enumerate(documents):
             if not flatten_document(document, params.rank_fields).strip():
                 raise BadInput(
-                    f"{item.source}: the document {place} has none of the fields {', '.join(params.rank_fields or ())}",
+                    f"{item.source}: document {position} has none of the fields {', '.join(params.rank_fields or ())}",
                     kind="bad_row",
-                    hint="name fields that every document has in rank_fields",
+                    hint="name fields in rank_fields that every document has",
                 )
         return query, documents
 
@@ -204,8 +212,8 @@ class Rerank:
 
 
 def find_band(score: float) -> str:
-    """What a calibrated score means in words."""
-    return next((words for least, words in _BANDS if score >= least), "irrelevant")
+    """The meaning of a calibrated score in words."""
+    return next((words for min_score, words in _BANDS if score >= min_score), "irrelevant")
 
 
 def _get_rerank_model(context: CapabilityContext) -> RerankModel:
@@ -217,26 +225,26 @@ def _build_rerank_asks(
     query: str,
     documents: Sequence[Document],
     params: RerankParams,
-    ranks: RerankModel,
+    rerank_model: RerankModel,
     context: CapabilityContext,
 ) -> list[Ask]:
-    """One request, or several whose scores can be merged.
+    """One Ask, or several when the scores of several requests can be merged.
 
     Raises:
-        BadInput: when they cannot be and there are too many documents for one.
+        BadInput: when they cannot be merged and there are too many documents for one request.
     """
-    most = ranks.max_documents
-    comparable = ranks.comparable if params.comparable is None else params.comparable
-    if len(documents) > most and not comparable:
-        why = "are not comparable" if comparable is False else "are not known to be comparable"
+    max_documents = rerank_model.max_documents
+    comparable = rerank_model.comparable if params.comparable is None else params.comparable
+    if len(documents) > max_documents and not comparable:
+        reason = "are not comparable" if comparable is False else "are not known to be comparable"
         raise BadInput(
-            f"{item.source}: {len(documents)} documents are more than the {most} of one request, and scores of "
-            f"several requests to {context.model} {why}",
+            f"{item.source}: {len(documents)} documents are more than the {max_documents} of one request, and scores "
+            f"of several requests to {context.model} {reason}",
             kind="too_many_documents",
             hint="rank fewer, or set comparable=true if a document's score does not depend on the others",
         )
-    parts = [list(documents[start : start + most]) for start in range(0, len(documents), most)]
-    return [_build_rerank_ask(item, query, part, params, ranks, context) for part in parts]
+    parts = [list(documents[start : start + max_documents]) for start in range(0, len(documents), max_documents)]
+    return [_build_rerank_ask(item, query, part, params, rerank_model, context) for part in parts]
 
 
 def _build_rerank_ask(
@@ -244,26 +252,28 @@ def _build_rerank_ask(
     query: str,
     documents: list[Document],
     params: RerankParams,
-    ranks: RerankModel,
+    rerank_model: RerankModel,
     context: CapabilityContext,
 ) -> Ask:
-    asked: dict[str, Any] = {
+    request_params: dict[str, Any] = {
         "query": query,
         "documents": documents,
         "rank_fields": params.rank_fields,
         "spelling": params.api_style,  # the name that request keys have known it by
     }
-    lengths = [len(flatten_document(one, params.rank_fields).encode("utf-8", "replace")) for one in documents]
-    asking = len(query.encode("utf-8", "replace"))
+    document_bytes = [
+        len(flatten_document(document, params.rank_fields).encode("utf-8", "replace")) for document in documents
+    ]
+    query_bytes = len(query.encode("utf-8", "replace"))
     return Ask(
         capability="rerank",
         operation=RERANK,
         model=context.model,
-        params={name: value for name, value in asked.items() if value is not None},
+        params={name: value for name, value in request_params.items() if value is not None},
         ceiling=Usage(
-            input_tokens=sum(lengths) + (asking + _SPECIAL_TOKENS) * len(lengths),
+            input_tokens=sum(document_bytes) + (query_bytes + _SPECIAL_TOKENS) * len(document_bytes),
             output_tokens=0,
-            searches=_count_max_searches(lengths, asking, ranks),
+            searches=_count_max_searches(document_bytes, query_bytes, rerank_model),
             requests=1,
         ),
         sample=item.sample,
@@ -272,12 +282,12 @@ def _build_rerank_ask(
     )
 
 
-def _count_max_searches(lengths: Sequence[int], asking: int, ranks: RerankModel) -> int | None:
-    """Searches that are billed at most: long documents count as several, cut beside the query (provider docs)."""
-    if ranks.unit_documents is None:
+def _count_max_searches(document_bytes: Sequence[int], query_bytes: int, rerank_model: RerankModel) -> int | None:
+    """Maximum of billed searches: a long document counts as several, cut to fit beside the query (provider docs)."""
+    if rerank_model.unit_documents is None:
         return None
-    room = max(ranks.unit_tokens - asking, _MIN_PART_TOKENS)
-    return -(-sum(max(1, -(-length // room)) for length in lengths) // ranks.unit_documents)
+    part_tokens = max(rerank_model.unit_tokens - query_bytes, _MIN_PART_TOKENS)
+    return -(-sum(max(1, -(-length // part_tokens)) for length in document_bytes) // rerank_model.unit_documents)
 
 
 def _format_document(document: Document) -> str:

@@ -170,7 +170,7 @@ class Speak:
     async def _read_text(self, item: Item, context: CapabilityContext) -> str:
         text = (await context.read_text(item)).replace("\0", " ").strip()
         if not text:
-            raise BadInput(f"{item.source}: there is no text in it", kind="empty", hint="write one, or leave it out")
+            raise BadInput(f"{item.source}: the text is empty", kind="empty", hint="write one, or leave it out")
         return text
 
     def _build_asks(self, item: Item, text: str, params: SpeakParams, limits: TtsModel, model: str) -> list[Ask]:

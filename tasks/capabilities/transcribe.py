@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mediamill.tasks.capabilities.base import Call, CapabilityContext, Estimate, Media
 from mediamill.tasks.capabilities.speech.piece_transcript import shift_times
-from mediamill.tasks.capabilities.speech.recordings import prepare_whole, to_url_input, transcribe_pieces
+from mediamill.tasks.capabilities.speech.recordings import prepare_whole, to_recording_url, transcribe_pieces
 from mediamill.tasks.capabilities.speech.transcript_checks import check_transcript
 from mediamill.tasks.domain import JSON, Answer, Ask, Input, Item, Usage
 from mediamill.tasks.media.endpoint_fit import CutOptions
@@ -151,7 +151,7 @@ class Transcribe:
     ) -> Mapping[str, Any]:
         """Transcribe one recording."""
         if params.pass_urls and item.is_url:
-            source = to_url_input(item, context, self._get_audio_limits(params, context))
+            source = to_recording_url(item, context, self._get_audio_limits(params, context))
             return await self._transcribe_whole(item, params, call, context, source, None)
         async with context.fetch(item) as media:
             clip = await prepare_whole(

@@ -1,1 +1,1 @@
-"""What runs code keeps: sessions, and what their cells put out."""
+"""What runs code needs: sessions, and the outputs of their cells."""

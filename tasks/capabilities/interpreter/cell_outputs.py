@@ -1,4 +1,4 @@
-"""What a cell put out, as columns; pictures and other bytes as files."""
+"""A cell's outputs as columns; images and other binary outputs as files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mediamill.tasks.capabilities.base import CapabilityContext
 
 
 def to_output_columns(outputs: Sequence[Mapping[str, Any]], item_id: str, context: CapabilityContext) -> dict[str, Any]:
-    """Outputs as columns; pictures and other bytes become files under OUT/media."""
+    """A cell's outputs as columns; images and other binary outputs become files under OUT/media."""
     rows: list[dict[str, Any]] = []
     for output in outputs:
         data = output["data"]
@@ -24,8 +24,8 @@ def to_output_columns(outputs: Sequence[Mapping[str, Any]], item_id: str, contex
             if content is None:
                 continue
             text = content if isinstance(content, str) else orjson.dumps(content).decode()
-            place = _publish_binary_output(text, str(mime), f"{item_id}-{len(rows)}", context)
-            rows.append({"type": output["type"], "mime": mime, "text": None if place else text, "file": place})
+            file = _publish_binary_output(text, str(mime), f"{item_id}-{len(rows)}", context)
+            rows.append({"type": output["type"], "mime": mime, "text": None if file else text, "file": file})
 
     def join_output(kind: str) -> str | None:
         texts = [row["text"] for row in rows if row["type"] == kind and row["mime"] == "text/plain"]
@@ -40,7 +40,7 @@ def to_output_columns(outputs: Sequence[Mapping[str, Any]], item_id: str, contex
 
 
 def _publish_binary_output(text: str, mime: str, name: str, context: CapabilityContext) -> str | None:
-    """Where an output that is no text was written, relative to OUT; None for text."""
+    """Write a binary output to a file and return its path relative to OUT; None for text."""
     from mediamill.tasks.sinks.media import publish_media
 
     if mime.startswith("text/") or mime == "application/json":
@@ -49,6 +49,6 @@ def _publish_binary_output(text: str, mime: str, name: str, context: CapabilityC
         data = text.encode() if mime == "image/svg+xml" else base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
         return None
-    made = context.scratch / uuid.uuid4().hex
-    made.write_bytes(data)
-    return publish_media(made, context.out, name, mimetypes.guess_extension(mime) or ".bin").file
+    path = context.scratch / uuid.uuid4().hex
+    path.write_bytes(data)
+    return publish_media(path, context.out, name, mimetypes.guess_extension(mime) or ".bin").file

@@ -1,4 +1,4 @@
-"""Sessions of an interpreter: rows that share variables, begun anew with their earlier cells where one has ended."""
+"""Sessions of an interpreter: rows that share variables. An ended session is replaced by running its earlier cells."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from mediamill.tasks.providers.operations.code_interpreter import CODE_INTERPRET
 
 REQUEST_VERSION = 1
 _END_MARGIN_SECONDS = 60.0
-"""Seconds before its end from which a session takes no new cell."""
+"""A session takes no new cell this long before its end."""
 _MAX_SESSION_TRIES = 3
-"""Sessions tried for a cell: the journal may remember one that has ended too."""
+"""Sessions that are tried for a cell: a session from the journal may have ended, too."""
 _SESSION_GONE_STATUSES = frozenset({400, 404, 410, 422})
-"""Statuses that a session which is no longer there is told with."""
+"""Statuses that providers answer for a session that no longer exists."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Code that is run, whose it is, and the files that its session begins with."""
+    """Code to run, the item it belongs to, and the files that its session begins with."""
 
     item: Item
     code: str
@@ -35,17 +35,17 @@ class Cell:
 
 @dataclass(slots=True)
 class InterpreterSession:
-    """Rows that share an interpreter: the one that lives, and the cells that made it what it is, with which succeeded.
+    """Rows that share an interpreter: the current interpreter, and the cells that made its state.
 
     Attributes:
-        name: what rows call it; None for a row's own.
+        name: the session's name in the rows; None for a row without one.
         lock: held by the row whose turn it is.
-        id: the interpreter's, while it lives.
-        began: when that one did, in seconds.
-        generation: how many were before it.
-        cells: the earlier cells.
-        recalled: what earlier runs left of it is taken up.
-        lost: why its earlier cells cannot be run again.
+        id: of the current interpreter; None when there is none.
+        started_at: when the current interpreter started, as a Unix time in seconds.
+        generation: how many interpreters came before it.
+        cells: the earlier cells' code, and whether each succeeded.
+        restored: the state that earlier runs left is loaded.
+        lost_reason: why its earlier cells cannot be run again; None when they can.
     """
 
     name: str | None = None
@@ -58,7 +58,7 @@ class InterpreterSession:
     lost_reason: str | None = None
 
     async def restore(self, context: CapabilityContext) -> None:
-        """Take it up where earlier runs left it."""
+        """Load the state in which earlier runs left the session."""
         if self.name is not None and not self.restored:
             known = (await context.compute_from_results(_sessions_from_results)).get(self.name)
             if known is not None:
@@ -66,17 +66,17 @@ class InterpreterSession:
                 self.generation, self.cells = known.generation, known.cells
             self.restored = True
 
-    async def run_cell(self, cell: Cell, lives: float, call: Call, context: CapabilityContext) -> Answer:
-        """Run a cell where the session stands; in a new interpreter, after its earlier cells, where the old one ended.
+    async def run_cell(self, cell: Cell, lifetime_seconds: float, call: Call, context: CapabilityContext) -> Answer:
+        """Run a cell in the session's interpreter; when that has ended, in a new one, after the earlier cells.
 
         Args:
-            cell: what is run.
-            lives: how many seconds an interpreter lives.
+            cell: what to run.
+            lifetime_seconds: how long an interpreter lives.
             call: buys the answer.
             context: what the item may use.
 
         Raises:
-            BadReply: ``session_lost``, when its earlier cells do not bring it back.
+            BadReply: ``session_lost``, when its earlier cells do not restore its state.
         """
         for _ in range(_MAX_SESSION_TRIES):
             try:
@@ -84,7 +84,7 @@ class InterpreterSession:
                     await self._replay_cells(cell, call, context)
                 if self.lost_reason is not None:
                     break
-                if self.id is None or time.time() < self.started_at + lives - _END_MARGIN_SECONDS:
+                if self.id is None or time.time() < self.started_at + lifetime_seconds - _END_MARGIN_SECONDS:
                     answer = await call(self._build_ask(cell, len(self.cells), context))
                     self._record_interpreter(answer)
                     self.cells.append((cell.code, answer.data["error"] is None))
@@ -94,11 +94,11 @@ class InterpreterSession:
                     raise
             self.id = None
             self.generation += 1
-        why = self.lost_reason or "it ends again"
+        reason = self.lost_reason or "it ended again"
         raise BadReply(
-            f"the session {self.name} had ended, and its earlier cells do not bring it back: {why}",
+            f"the session {self.name} had ended, and running its earlier cells again does not restore it: {reason}",
             kind="session_lost",
-            hint="put what belongs together in fewer, quicker cells",
+            hint="put what belongs together into fewer and quicker cells",
         )
 
     async def _replay_cells(self, cell: Cell, call: Call, context: CapabilityContext) -> None:
@@ -111,16 +111,16 @@ class InterpreterSession:
                 return
 
     def _record_interpreter(self, answer: Answer) -> None:
-        """The interpreter that answered, where it is a new one."""
+        """Note the interpreter that answered, when it is a new one."""
         if self.id is None:
             self.id = answer.data["session_id"]
             self.started_at = (answer.started_at or 0) / 1_000_000 or time.time()
 
     def _build_ask(self, cell: Cell, position: int, context: CapabilityContext) -> Ask:
-        """A cell as it is asked; the first takes the files along.
+        """The Ask for a cell; that of a session's first cell has the files.
 
-        A session belongs to one OUT, and equal cells in it are told apart by their place: each leaves its mark on the
-        next.
+        A session belongs to one OUT, and equal cells in it differ by their position: each changes the session's state
+        for the next.
         """
         params: dict[str, Any] = {"code": cell.code}
         if self.name is not None:
@@ -146,7 +146,7 @@ def _is_session_gone(error: CallFailed) -> bool:
 
 
 def _sessions_from_results(results: Iterable[bytes]) -> dict[str, InterpreterSession]:
-    """Named sessions as results tell them: the newest interpreter, every cell in the order of the source."""
+    """Named sessions from results, given as JSON rows: the newest interpreter, and all cells in the source's order."""
     cells: dict[str, list[tuple[int, str, bool]]] = {}
     sessions: dict[str, InterpreterSession] = {}
     ids: dict[str, set[str]] = {}
@@ -157,9 +157,9 @@ def _sessions_from_results(results: Iterable[bytes]) -> dict[str, InterpreterSes
         session = sessions.setdefault(name, InterpreterSession(name))
         cells.setdefault(name, []).append((row["item_index"], row["code"], row["ok"]))
         ids.setdefault(name, set()).add(row["session_id"])
-        began = (row.get("session_began") or 0) / 1_000_000
-        if session.id is None or began > session.started_at:
-            session.id, session.started_at = row["session_id"], began
+        started_at = (row.get("session_began") or 0) / 1_000_000
+        if session.id is None or started_at > session.started_at:
+            session.id, session.started_at = row["session_id"], started_at
     for name, session in sessions.items():
         session.cells = [(code, ok) for _, code, ok in sorted(cells[name])]
         session.generation = len(ids[name]) - 1

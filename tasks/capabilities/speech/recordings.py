@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mediamill.tasks.capabilities.base import CapabilityContext, Media
+from mediamill.tasks.capabilities.base import CapabilityContext, Media, to_url_input
 from mediamill.tasks.capabilities.speech.piece_sender import PieceSender, SendPiece
 from mediamill.tasks.capabilities.speech.piece_transcript import SAMPLE_RATE, PieceTranscript
-from mediamill.tasks.domain import Answer, Input, Item, Payload
+from mediamill.tasks.domain import Answer, Input, Item
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.media.endpoint_fit import CutOptions
 from mediamill.tasks.wire import AudioLimits
@@ -41,7 +40,7 @@ class MergedPieces:
     first: Answer
 
 
-def to_url_input(item: Item, context: CapabilityContext, limits: AudioLimits) -> Input:
+def to_recording_url(item: Item, context: CapabilityContext, limits: AudioLimits) -> Input:
     """The recording as a URL, which the provider fetches itself.
 
     Raises:
@@ -51,9 +50,7 @@ def to_url_input(item: Item, context: CapabilityContext, limits: AudioLimits) ->
         raise BadInput(
             f"{context.provider.name} does not fetch URLs itself", kind="no_urls", hint="leave out pass_urls"
         )
-    digest = hashlib.sha256(f"url:{item.location}\n{context.source_version(item)}".encode()).hexdigest()
-    payload = Payload(filename="", mime="", size=0, url=item.location)
-    return Input(sha256=digest, recipe="url", payload=payload)
+    return to_url_input(item.location or "", context.source_version(item))
 
 
 async def prepare_whole(

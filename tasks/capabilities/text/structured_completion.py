@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from mediamill.tasks.capabilities.base import Call, CapabilityContext, Estimate
+from mediamill.tasks.capabilities.base import BYTES_PER_TOKEN, Call, CapabilityContext, Estimate
 from mediamill.tasks.capabilities.text.json_schema import find_violation
 from mediamill.tasks.capabilities.text.prompts import PromptParams
 from mediamill.tasks.capabilities.text.reply_parsing import parse_json, split_reasoning
@@ -31,8 +31,7 @@ _TOOL_TOKENS = 400
 """Maximum tokens that chat templates add to describe tools or a schema (estimate)."""
 _MAX_REPAIR_TOKENS = 500
 """Maximum tokens of a repair request: what was wrong with the answer, and the instruction (estimate)."""
-_BYTES_PER_TOKEN = 4
-"""Bytes of usual text that make a token (estimate); a token is at least one byte, which bounds what it can cost."""
+
 _REFUSAL_REASONS = ("content_filter", "refusal")
 _SCHEMA_INSTRUCTION = "Answer with JSON alone, nothing before or after it, that fits this JSON Schema:\n"
 _REPAIR_INSTRUCTION = "That does not fit: {why}. Answer again with the whole JSON alone, as the schema wants it."
@@ -109,7 +108,7 @@ class StructuredCompletion:
         """What a prompt would need: likely a quarter of the longest answer, at most the longest answer in every try."""
         ask = self.build_ask(item, add_schema_message(prompt, params, self.get_chat_model(context)), params, context)
         likely = Usage(
-            input_tokens=-(-_count_max_text_tokens(ask.params) // _BYTES_PER_TOKEN) + prompt.media_tokens[0],
+            input_tokens=-(-_count_max_text_tokens(ask.params) // BYTES_PER_TOKEN) + prompt.media_tokens[0],
             output_tokens=-(-(ask.ceiling.output_tokens or 0) // 4),
             requests=1,
         )

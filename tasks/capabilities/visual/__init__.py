@@ -1,1 +1,1 @@
-"""What the capabilities that look at or make images and videos share."""
+"""What the capabilities for images and videos share."""

@@ -1,4 +1,4 @@
-"""Pictures of a reply made files: fetched or decoded, verified, named safely, published whole."""
+"""Images of a reply become files: downloaded or decoded, verified, named safely, published whole."""
 
 from __future__ import annotations
 
@@ -17,40 +17,46 @@ from mediamill.tasks.media.images.image_info import ImageInfo
 
 _MAX_IMAGE_BYTES = 200_000_000
 _DECODING_BYTES = 64 * 2**20
-"""Bytes held while a picture is decoded: sixteen million pixels of four bytes."""
+"""Memory to reserve while an image is decoded: sixteen million pixels of four bytes."""
 _EXPIRED_LINK_STATUSES = frozenset({401, 403, 404, 410})
-"""Statuses that a link which has expired is answered with."""
+"""Statuses that servers answer for an expired link."""
 _SUFFIXES = {"jpeg": ".jpg"}
 
 
 async def publish_image(
     picture: Mapping[str, Any], number: int, item: Item, context: CapabilityContext
 ) -> dict[str, Any]:
-    """A picture of a reply as a file under OUT/media, and what it is.
+    """Write an image of a reply to a file under OUT/media.
 
     Args:
         picture: as the operation documents it, not moderated.
-        number: its place among the item's pictures, from 1.
-        item: whose it is.
-        context: what fetches, decodes and publishes.
+        number: its position among the item's images, from 1.
+        item: the item it belongs to.
+        context: what downloads, decodes and publishes.
+
+    Returns:
+        Its row in the column ``images``.
 
     Raises:
         BadReply: ``bad_picture`` or ``link_expired``; the reply stays in the journal.
-        CallFailed: when the link did not answer; a later run tries again, unpaid.
+        CallFailed: when the link did not answer; a later run tries again without paying.
     """
     from mediamill.tasks.sinks.media import publish_media
 
-    held = len(picture["b64"] or "")
-    async with context.reserve_memory(held + _DECODING_BYTES), _open_image_file(picture, number, item, context) as path:
+    encoded_bytes = len(picture["b64"] or "")
+    async with (
+        context.reserve_memory(encoded_bytes + _DECODING_BYTES),
+        _open_image_file(picture, number, item, context) as path,
+    ):
         info = await _verify_image(path, number, item, context)
         suffix = _SUFFIXES.get(info.format, f".{info.format}")
-        made = await context.run_in_thread(
+        published = await context.run_in_thread(
             publish_media, path, context.out, item.item_id, suffix if number == 1 else f"-{number}{suffix}"
         )
     return {
-        "file": made.file,
-        "sha256": made.sha256,
-        "bytes": made.size,
+        "file": published.file,
+        "sha256": published.sha256,
+        "bytes": published.size,
         "format": info.format,
         "width": info.width,
         "height": info.height,
@@ -63,7 +69,7 @@ async def publish_image(
 async def _open_image_file(
     picture: Mapping[str, Any], number: int, item: Item, context: CapabilityContext
 ) -> AsyncIterator[Path]:
-    """The picture's bytes in a file of their own, as they came."""
+    """The image's bytes, as received, in a temporary file while the block runs."""
     if picture["b64"] is None:
         async with _download_image(picture["url"], number, item, context) as path:
             yield path
@@ -87,10 +93,10 @@ async def _download_image(url: str, number: int, item: Item, context: Capability
         if error.status not in _EXPIRED_LINK_STATUSES:
             raise _bad_image_error(item, number, f"cannot be fetched: {error.message}") from None
         raise BadReply(
-            f"{item.source}: the link to picture {number} has expired: {error.message}",
+            f"{item.source}: the link to image {number} has expired: {error.message}",
             kind="link_expired",
             status=error.status,
-            hint="pictures that come in the reply never do: leave response_format out; "
+            hint="images that come in the reply never expire: leave response_format out; "
             "`mediamill retry OUT --only link_expired` buys it again",
         ) from None
 
@@ -104,13 +110,13 @@ async def _verify_image(path: Path, number: int, item: Item, context: Capability
         raise _bad_image_error(item, number, f"cannot be used: {error.message}") from None
 
 
-def _bad_image_error(item: Item, number: int, why: str) -> BadReply:
+def _bad_image_error(item: Item, number: int, reason: str) -> BadReply:
     return BadReply(
-        f"{item.source}: picture {number} {why}",
+        f"{item.source}: image {number} {reason}",
         kind="bad_picture",
         hint="its reply is kept; `mediamill retry OUT --only bad_picture` buys another",
     )
 
 
-def _decode_to_file(held: str, path: Path) -> None:
-    path.write_bytes(base64.b64decode(held, validate=True))
+def _decode_to_file(encoded: str, path: Path) -> None:
+    path.write_bytes(base64.b64decode(encoded, validate=True))

@@ -1,4 +1,4 @@
-"""What can be asked of a picture."""
+"""The parameters of generate-image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mediamill.tasks.providers.operations.image_config import Quality
 
 
 class Lora(BaseModel):
-    """A LoRA: where it is, and how strongly it counts."""
+    """A LoRA: where it is, and its weight."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -21,37 +21,56 @@ class Lora(BaseModel):
 
 
 class GenerateImageParams(BaseModel):
-    """What can be asked of a picture; the same names for every provider. What is unset is not sent."""
+    """Parameters of image generation; the same names for every provider. What is unset is not sent."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     prompt: str | None = Field(
-        None, min_length=1, max_length=200_000, description="what to draw; {{ column }} stands for the row's value"
+        None,
+        min_length=1,
+        max_length=200_000,
+        description="the prompt, a template: {{ column }} becomes the row's value",
     )
     model: Annotated[str | None, Option(offered=False)] = Field(
-        None, min_length=1, description="another model of the provider, for a row of its own"
+        None, min_length=1, description="another model of the provider, for a single row"
     )
-    n: int = Field(1, ge=1, le=1000, description="pictures of each prompt, asked for in as many requests as it takes")
-    size: str | None = Field(None, max_length=20, description="WIDTHxHEIGHT in pixels, or auto")
-    width: int | None = Field(None, ge=1, le=65_535, description="pixels")
-    height: int | None = Field(None, ge=1, le=65_535, description="pixels")
-    aspect_ratio: str | None = Field(None, pattern=r"^(auto|[\d.]+:[\d.]+)$", description="such as 16:9")
-    resolution: str | None = Field(None, max_length=20, description="such as 1k or 2k, beside a ratio")
-    steps: int | None = Field(None, ge=1, le=1000, description="denoising steps; more than usual cost in proportion")
-    seed: int | None = Field(None, ge=0, lt=2**31, description="for pictures that repeat; each request has its own")
-    negative_prompt: str | None = Field(None, max_length=200_000, description="what to leave out of the picture")
-    guidance_scale: float | None = Field(None, ge=0, le=100, allow_inf_nan=False, description="how closely to follow")
-    quality: Quality | None = Field(None, description="low, medium, high ...: where the price depends on it")
-    background: Literal["transparent", "opaque", "auto"] | None = Field(None, description="behind what is drawn")
-    moderation: Literal["auto", "low"] | None = Field(None, description="how strictly the provider looks")
-    output_format: Literal["jpeg", "png", "webp"] | None = Field(None, description="jpeg, png or webp")
-    output_compression: int | None = Field(None, ge=0, le=100, description="of jpeg and webp, in percent")
-    reference_images: list[str] | None = Field(None, min_length=1, description="pictures to go by: paths or URLs")
+    n: int = Field(
+        1, ge=1, le=1000, description="number of images for each prompt, in as many requests as needed; default 1"
+    )
+    size: str | None = Field(None, max_length=20, description="width and height in pixels, e.g. 1024x1024, or auto")
+    width: int | None = Field(None, ge=1, le=65_535, description="width in pixels")
+    height: int | None = Field(None, ge=1, le=65_535, description="height in pixels")
+    aspect_ratio: str | None = Field(None, pattern=r"^(auto|[\d.]+:[\d.]+)$", description="aspect ratio, e.g. 16:9")
+    resolution: str | None = Field(
+        None, max_length=20, description="resolution by name, e.g. 1k or 2k, with an aspect ratio"
+    )
+    steps: int | None = Field(
+        None, ge=1, le=1000, description="denoising steps; more than the model's default cost in proportion"
+    )
+    seed: int | None = Field(
+        None, ge=0, lt=2**31, description="random seed, for repeatable images; further requests count up from it"
+    )
+    negative_prompt: str | None = Field(
+        None, max_length=200_000, description="negative prompt: what to leave out of the image"
+    )
+    guidance_scale: float | None = Field(
+        None, ge=0, le=100, allow_inf_nan=False, description="guidance scale: how closely to follow the prompt"
+    )
+    quality: Quality | None = Field(None, description="low, medium, high ..., for models whose price depends on it")
+    background: Literal["transparent", "opaque", "auto"] | None = Field(None, description="background of the image")
+    moderation: Literal["auto", "low"] | None = Field(None, description="how strict the provider's moderation is")
+    output_format: Literal["jpeg", "png", "webp"] | None = Field(None, description="file format: jpeg, png or webp")
+    output_compression: int | None = Field(
+        None, ge=0, le=100, description="compression of jpeg and webp files in percent"
+    )
+    reference_images: list[str] | None = Field(None, min_length=1, description="reference images: paths or URLs")
     image_loras: list[Lora] | None = Field(None, description="LoRAs as {path, scale}")
-    prompt_upsampling: bool | None = Field(None, description="let the provider write the prompt out")
-    disable_safety_checker: bool | None = Field(None, description="where the provider offers that")
+    prompt_upsampling: bool | None = Field(None, description="let the provider rewrite the prompt in more detail")
+    disable_safety_checker: bool | None = Field(
+        None, description="turn the provider's safety checker off, where it allows that"
+    )
     response_format: Literal["base64", "url"] = Field(
-        "base64", description="url: links, fetched at once; they expire, pictures in the reply do not"
+        "base64", description="base64 (default): images in the reply; url: links, downloaded at once, which expire"
     )
 
     @field_validator("response_format", "output_format", mode="before")

@@ -1,4 +1,4 @@
-"""Which pictures were asked about before: equal ones, and those that look alike."""
+"""Which images were sent before: equal images, and images that look alike."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from mediamill.tasks.media.images.perceptual_hash import NearDuplicateIndex, has
 
 @dataclass(frozen=True, slots=True)
 class GroupLeader:
-    """The first item of a group, and its pictures as (SHA-256, recipe)."""
+    """The first item of a group, and its images as (SHA-256, recipe)."""
 
     item_id: str
     inputs: tuple[tuple[str, str], ...]
 
 
 class DuplicateGroups:
-    """The first item of every group of pictures that are asked the same.
+    """The first item of every group of equal or nearly equal images with the same prompt.
 
-    A group's name begins with what is asked; ``near`` ones end in the hash of how a single picture looks, others
-    name the bytes of all. It is made from the results an OUT has, so that a later run keeps an earlier one's groups.
+    A group's name begins with the hash of the prompt and the model. The name of a ``near`` group ends with the
+    perceptual hash of its image, that of an ``exact`` group with the hash of all image bytes. The groups are built
+    from OUT's results, so that a later run keeps the groups of an earlier one.
     """
 
     def __init__(self) -> None:
@@ -33,31 +34,35 @@ class DuplicateGroups:
 
     @classmethod
     def from_results(cls, results: Iterable[bytes]) -> DuplicateGroups:
-        """The groups of earlier results."""
-        made = cls()
+        """The groups of earlier results, given as JSON rows."""
+        groups = cls()
         for line in results:
             row = orjson.loads(line)
             if row.get("looks") and row.get("duplicate_of") is None:
                 inputs = [(one["sha256"], one["recipe"]) for one in row.get("pictures") or ()]
-                made.join(row["looks"], row["item_id"], inputs)
-        return made
+                groups.join(row["looks"], row["item_id"], inputs)
+        return groups
 
     @staticmethod
-    def to_group_name(asked: str, thumbnails: Sequence[bytes | None], inputs: Sequence[Input]) -> str:
-        """The name of the group: by how it looks where there is one picture with a thumbnail, else by its bytes."""
+    def to_group_name(prompt_hash: str, thumbnails: Sequence[bytes | None], inputs: Sequence[Input]) -> str:
+        """The name of the images' group: by the look of a single image with a thumbnail, otherwise by the bytes."""
         if len(thumbnails) == 1 and thumbnails[0] is not None:
-            return f"{asked} near {hash_thumbnail(thumbnails[0]):016x}"
+            return f"{prompt_hash} near {hash_thumbnail(thumbnails[0]):016x}"
         digest = hashlib.sha256("\n".join(one.sha256 for one in inputs).encode()).hexdigest()
-        return f"{asked} exact {digest}"
+        return f"{prompt_hash} exact {digest}"
 
-    def join(self, looks: str, item_id: str, inputs: Sequence[tuple[str, str]]) -> GroupLeader | None:
-        """The first item of the group; None when this one is it, or stands alone."""
-        name = looks
-        asked, kind, value = looks.split(" ")
+    def join(self, group_name: str, item_id: str, inputs: Sequence[tuple[str, str]]) -> GroupLeader | None:
+        """Put an item into its group.
+
+        Returns:
+            The group's first item; None when this item is the first.
+        """
+        name = group_name
+        prompt_hash, kind, value = group_name.split(" ")
         if kind == "near":
-            leaders = self._hashes.setdefault(asked, NearDuplicateIndex())
-            name = leaders.find_nearest(int(value, 16)) or looks
-            if name == looks and looks not in self._leaders:
-                leaders.add(int(value, 16), looks)
-        found = self._leaders.setdefault(name, GroupLeader(item_id, tuple(inputs)))
-        return None if found.item_id == item_id else found
+            index = self._hashes.setdefault(prompt_hash, NearDuplicateIndex())
+            name = index.find_nearest(int(value, 16)) or group_name
+            if name == group_name and group_name not in self._leaders:
+                index.add(int(value, 16), group_name)
+        leader = self._leaders.setdefault(name, GroupLeader(item_id, tuple(inputs)))
+        return None if leader.item_id == item_id else leader

@@ -1,11 +1,11 @@
-"""What of a video a model is shown: the whole of it, or frames of it in windows of time."""
+"""How a video is sent to a model: the whole file, or frames from windows of time."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from mediamill.tasks.capabilities.base import CapabilityContext, Media
+from mediamill.tasks.capabilities.base import CapabilityContext, Media, prefix_bad_input
 from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.providers.operations.vision import Detail, Vision
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     from mediamill.tasks.media.frames import JpegFrame, VideoInfo
 
 _DECODING_BYTES = 96 * 2**20
-"""Bytes held while a video is decoded: a few of its frames."""
+"""Memory to reserve while a video is decoded: a few of its frames."""
 
 
 class FrameChoice(Protocol):
-    """The parameters that say what is shown.
+    """The parameters that decide what is sent.
 
     Attributes:
-        frames: frames of each window.
+        frames: number of frames in each window.
         every: seconds between frames, instead of ``frames``.
-        scenes: frames are taken where the picture changes most.
-        window: longest window in seconds.
-        detail: how large frames are.
-        whole: the video itself is sent; None where it is when it can be.
+        scenes: frames are taken where the image changes most.
+        window: maximum length of a window in seconds.
+        detail: how large the frames are.
+        whole: the video itself is sent; None sends it when the model takes it.
     """
 
     @property
@@ -44,7 +44,7 @@ class FrameChoice(Protocol):
 
 
 async def load_video_info(item: Item, media: Media, context: CapabilityContext) -> VideoInfo:
-    """What the video is, from its headers and its first frame.
+    """Read what a video is from its headers and its first frame.
 
     Raises:
         BadInput: as :func:`mediamill.tasks.media.frames.read_video_info`, naming the item's source.
@@ -52,85 +52,81 @@ async def load_video_info(item: Item, media: Media, context: CapabilityContext) 
     from mediamill.tasks.media.frames import read_video_info
 
     async with context.reserve_memory(_DECODING_BYTES):
-        try:
+        with prefix_bad_input(item):
             return await context.run_in_thread(read_video_info, media.path)
-        except BadInput as error:
-            error.message = f"{item.source}: {error.message}"
-            raise
 
 
 async def take_frames(
     item: Item, media: Media, choice: FrameChoice, vision: Vision, span: tuple[float, float], context: CapabilityContext
 ) -> list[JpegFrame]:
-    """The frames of one window, as the model takes them.
+    """Take the frames of one window, in the size that the model takes.
 
     Args:
-        item: whose video it is.
+        item: the item the video belongs to.
         media: the video.
         choice: which frames.
         vision: what the model takes.
         span: where the window begins and ends, in seconds.
-        context: threads and bounded memory.
+        context: threads and memory.
 
     Raises:
-        BadInput: ``too_many_pictures`` when one prompt cannot hold them; as
-            :func:`mediamill.tasks.media.frames.extract_frames` otherwise.
+        BadInput: ``too_many_pictures`` when one prompt cannot have so many; otherwise as
+            :func:`mediamill.tasks.media.frames.extract_frames`.
     """
     from mediamill.tasks.media.frames import extract_frames, find_scene_times
 
     async with context.reserve_memory(_DECODING_BYTES):
-        try:
-            wanted = choose_frame_times(choice, span)
+        with prefix_bad_input(item):
+            times = choose_frame_times(choice, span)
             if choice.scenes:
-                wanted = await context.run_in_thread(
+                times = await context.run_in_thread(
                     find_scene_times, media.path, *span, choice.frames, context.raise_if_stopped
                 )
-            _check_frame_count(wanted, vision)
+            _check_frame_count(times, vision)
             return await context.run_in_thread(
-                extract_frames, media.path, wanted, vision.max_side(choice.detail), context.raise_if_stopped
+                extract_frames, media.path, times, vision.max_side(choice.detail), context.raise_if_stopped
             )
-        except BadInput as error:
-            error.message = f"{item.source}: {error.message}"
-            raise
 
 
 def is_sent_whole(choice: FrameChoice, vision: Vision, info: VideoInfo) -> bool:
-    """Whether the video itself is sent.
+    """True when the video itself is sent.
 
     Raises:
-        BadInput: ``too_large`` when it should be and cannot.
+        BadInput: ``too_large`` when the parameters ask for it and the model does not take it.
     """
     fits = info.size <= min(vision.max_bytes, vision.max_request * 3 // 4)
     if choice.whole and not (vision.video and fits):
-        why = f"the video has {info.size} bytes, more than the endpoint takes" if vision.video else "it takes no videos"
-        raise BadInput(f"it cannot be sent whole: {why}", kind="too_large", hint="leave whole out: frames are shown")
+        reason = (
+            f"the video has {info.size} bytes, more than the endpoint takes" if vision.video else "it takes no videos"
+        )
+        raise BadInput(f"it cannot be sent whole: {reason}", kind="too_large", hint="leave --whole out to send frames")
     return vision.video and fits if choice.whole is None else choice.whole
 
 
 def split_into_windows(choice: FrameChoice, info: VideoInfo) -> list[tuple[float, float]]:
-    """Windows of equal length in seconds, none longer than wanted."""
+    """Windows of equal length, as (start, end) in seconds, none longer than ``choice.window``."""
     seconds = max(info.seconds, 1 / (info.fps or 25))
     count = max(1, -(-int(seconds * 1000) // int(choice.window * 1000)))
     return [(n * seconds / count, (n + 1) * seconds / count) for n in range(count)]
 
 
 def choose_frame_times(choice: FrameChoice, span: tuple[float, float]) -> list[float]:
-    """When frames of a window are taken, in seconds, where scene changes do not decide."""
+    """When to take a window's frames, in seconds, unless scene changes decide."""
     from mediamill.tasks.media.frames import spread_times
 
     return spread_times(*span, frames=choice.frames, every=choice.every)
 
 
 def estimate_frame_tokens(choice: FrameChoice, vision: Vision, info: VideoInfo) -> tuple[int, int]:
-    """Tokens that one frame is likely to take, and the most."""
+    """Tokens of one frame: likely, and at most."""
     scale = min(1.0, (vision.max_side(choice.detail) or 10**6) / max(info.width, info.height))
     return vision.estimate_tokens(round(info.width * scale) or 1, round(info.height * scale) or 1, choice.detail)
 
 
-def _check_frame_count(wanted: Sequence[float], vision: Vision) -> None:
-    if len(wanted) > vision.max_pictures:
+def _check_frame_count(times: Sequence[float], vision: Vision) -> None:
+    if len(times) > vision.max_pictures:
         raise BadInput(
-            f"{len(wanted)} frames in one prompt, the model takes {vision.max_pictures}",
+            f"{len(times)} frames in one prompt, the model takes {vision.max_pictures}",
             kind="too_many_pictures",
             hint="lower --frames, or --set window to less",
         )

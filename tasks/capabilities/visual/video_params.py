@@ -1,4 +1,4 @@
-"""What a video is asked to be, held against what the model makes, before anything is paid."""
+"""The parameters of generate-video, checked against what the model can do before anything is paid."""
 
 from __future__ import annotations
 
@@ -19,47 +19,59 @@ _DEFAULT_FRAMES: Mapping[int, tuple[Literal["first", "last"], ...]] = {1: ("firs
 
 
 class Keyframe(BaseModel):
-    """A picture that stands at one place of a video."""
+    """An image that is one frame of a video."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    image: str = Field(min_length=1, description="path or URL of the picture")
+    image: str = Field(min_length=1, description="path or URL of the image")
     frame: int | Literal["first", "last"] | None = Field(
-        None, description="its place: first, last, or a frame's number"
+        None, description="its position: first, last, or a frame's number"
     )
 
 
 class GenerateVideoParams(BaseModel):
-    """What can be asked of a video. What is unset is not sent."""
+    """Parameters of video generation. What is unset is not sent."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     prompt: str | None = Field(
-        None, min_length=1, max_length=32_000, description="what is shown; {{ column }} stands for the row's value"
+        None,
+        min_length=1,
+        max_length=32_000,
+        description="the prompt, a template: {{ column }} becomes the row's value",
     )
     model: Annotated[str | None, Option(offered=False)] = Field(
-        None, min_length=1, description="another model of the provider, for a row of its own"
+        None, min_length=1, description="another model of the provider, for a single row"
     )
     size: str | None = Field(None, description="width and height in pixels, e.g. 1280x720")
-    width: int | None = Field(None, ge=16, le=8192, description="pixels; goes with height")
-    height: int | None = Field(None, ge=16, le=8192, description="pixels; goes with width")
-    resolution: str | None = Field(None, description="by name, e.g. 720p, for models that go by it")
-    aspect_ratio: str | None = Field(None, pattern=r"^\d{1,2}:\d{1,2}$", description="of width to height, e.g. 16:9")
-    seconds: int | None = Field(None, ge=1, le=60, description="how long")
-    fps: int | None = Field(None, ge=1, le=120, description="frames a second")
-    steps: int | None = Field(None, ge=1, le=200, description="more are better, slower and dearer")
-    seed: int | None = Field(None, ge=0, lt=2**63, description="for videos that repeat, where the model can")
-    guidance_scale: float | None = Field(None, ge=0, le=100, allow_inf_nan=False, description="how closely to follow")
-    negative_prompt: str | None = Field(None, max_length=32_000, description="what is not to be shown")
-    output_format: Literal["mp4", "webm"] | None = Field(None, description="the file's container")
-    output_quality: int | None = Field(None, ge=0, le=100, description="lower is better")
-    generate_audio: bool | None = Field(None, description="with sound, where the model makes it")
-    keyframes: list[Keyframe] | None = Field(
-        None, max_length=20, description="pictures at places: one stands first, two first and last"
+    width: int | None = Field(None, ge=16, le=8192, description="width in pixels; needs height")
+    height: int | None = Field(None, ge=16, le=8192, description="height in pixels; needs width")
+    resolution: str | None = Field(None, description="resolution by name, e.g. 720p, for models that use names")
+    aspect_ratio: str | None = Field(None, pattern=r"^\d{1,2}:\d{1,2}$", description="aspect ratio, e.g. 16:9")
+    seconds: int | None = Field(None, ge=1, le=60, description="length of the video in seconds")
+    fps: int | None = Field(None, ge=1, le=120, description="frames per second")
+    steps: int | None = Field(None, ge=1, le=200, description="denoising steps; more are better, slower and dearer")
+    seed: int | None = Field(
+        None, ge=0, lt=2**63, description="random seed, for repeatable videos where the model supports it"
     )
-    reference_images: list[str] | None = Field(None, max_length=20, description="pictures that show how things look")
+    guidance_scale: float | None = Field(
+        None, ge=0, le=100, allow_inf_nan=False, description="guidance scale: how closely to follow the prompt"
+    )
+    negative_prompt: str | None = Field(
+        None, max_length=32_000, description="negative prompt: what to leave out of the video"
+    )
+    output_format: Literal["mp4", "webm"] | None = Field(None, description="container of the file: mp4 or webm")
+    output_quality: int | None = Field(None, ge=0, le=100, description="encoder quality of the file; lower is better")
+    generate_audio: bool | None = Field(None, description="with audio, where the model generates it")
+    keyframes: list[Keyframe] | None = Field(
+        None, max_length=20, description="images as frames: one becomes the first, two become the first and the last"
+    )
+    reference_images: list[str] | None = Field(
+        None, max_length=20, description="reference images that show how things look: paths or URLs"
+    )
     preview: bool = Field(
-        default=False, description="the cheapest version first: smallest, shortest, fewest steps; see retry --promote"
+        default=False,
+        description="generate the cheapest version first: smallest, shortest, fewest steps; see retry --promote",
     )
 
     _check_templates = field_validator("prompt", "negative_prompt")(check_template)
@@ -67,10 +79,10 @@ class GenerateVideoParams(BaseModel):
     @field_validator("keyframes", mode="before", json_schema_input_type=list[Keyframe | str] | str | None)
     @classmethod
     def _parse_keyframes(cls, value: Any) -> Any:
-        listed = parse_list(value)
-        if not isinstance(listed, list):
-            return listed
-        return [{"image": one} if isinstance(one, str) else one for one in listed]
+        values = parse_list(value)
+        if not isinstance(values, list):
+            return values
+        return [{"image": value} if isinstance(value, str) else value for value in values]
 
     @field_validator("reference_images", mode="before", json_schema_input_type=list[str] | str | None)
     @classmethod
@@ -107,7 +119,7 @@ _COPIED_FIELDS = (
 def build_request_params(
     params: GenerateVideoParams, prompt: str, video_model: VideoModel, config: VideoConfig, model: str
 ) -> dict[str, JSON]:
-    """The fields a video is asked for with, by their neutral names; a preview's are the cheapest there are.
+    """The request's fields, by their provider-neutral names; for a preview the cheapest values.
 
     Raises:
         BadInput: naming the field, and what the model takes.
@@ -148,44 +160,48 @@ def build_request_params(
 def place_keyframes(
     params: GenerateVideoParams, video_model: VideoModel, config: VideoConfig, model: str
 ) -> Sequence[int | Literal["first", "last"]]:
-    """Where the keyframes stand; told by their number where that says it.
+    """The keyframes' positions; for one or two keyframes without a position it follows from their number.
 
     Raises:
-        BadInput: when a place is missing, or the model has none there.
+        BadInput: when a position is missing, or the model takes no keyframe there.
     """
     frames = params.keyframes or []
     if not frames:
         return ()
     if "keyframes" not in config.takes:
         raise _bad_request(f"{model} takes no keyframes", "leave them out, or choose another model")
-    usual = _DEFAULT_FRAMES.get(len(frames))
-    found: list[int | Literal["first", "last"]] = []
+    defaults = _DEFAULT_FRAMES.get(len(frames))
+    positions: list[int | Literal["first", "last"]] = []
     for number, frame in enumerate(frames):
-        place = frame.frame if frame.frame is not None else usual[number] if usual else None
-        if place is None:
+        position = frame.frame if frame.frame is not None else defaults[number] if defaults else None
+        if position is None:
             raise _bad_request(
-                "of more than two keyframes each needs its frame", "write {image: ..., frame: 48} for each"
+                "with more than two keyframes, each needs its frame", "write {image: ..., frame: 48} for each"
             )
-        found.append("first" if place == 0 else place)
+        positions.append("first" if position == 0 else position)
     allowed = video_model.keyframes
-    if allowed is not None and (len(found) > len(allowed) or any(place not in allowed for place in found)):
-        able = " and ".join(allowed) or "none"
+    if allowed is not None and (
+        len(positions) > len(allowed) or any(position not in allowed for position in positions)
+    ):
+        takes = " and ".join(allowed) or "none"
         raise _bad_request(
-            f"{model} takes keyframes at {able}, not at {', '.join(map(str, found))}", "change the keyframes"
+            f"{model} takes keyframes at {takes}, not at {', '.join(map(str, positions))}", "change the keyframes"
         )
-    return found
+    return positions
 
 
 def _find_cheapest(video_model: VideoModel, config: VideoConfig) -> dict[str, JSON]:
-    """The smallest, shortest, roughest version, of what the model lets be chosen."""
-    lowest = min(video_model.resolutions, key=lambda name: int("".join(filter(str.isdigit, name)) or 0), default=None)
-    cheap: dict[str, JSON] = {
+    """The smallest, shortest and roughest version, of the fields that the model takes."""
+    lowest_resolution = min(
+        video_model.resolutions, key=lambda name: int("".join(filter(str.isdigit, name)) or 0), default=None
+    )
+    cheapest: dict[str, JSON] = {
         "size": video_model.smallest_size(),
         "seconds": min(video_model.seconds, default=None),
         "steps": video_model.steps[0] if video_model.steps else None,
-        "resolution": lowest,
+        "resolution": lowest_resolution,
     }
-    return {name: value for name, value in cheap.items() if value is not None and name in config.takes}
+    return {name: value for name, value in cheapest.items() if value is not None and name in config.takes}
 
 
 def _check_prompt(prompt: str, video_model: VideoModel, model: str, *, has_keyframes: bool) -> None:
@@ -201,8 +217,8 @@ def _check_prompt(prompt: str, video_model: VideoModel, model: str, *, has_keyfr
 
 def _check_allowed(model: str, name: str, value: Any, allowed: Sequence[Any]) -> None:
     if value is not None and allowed and value not in allowed:
-        chosen = sorted(allowed, key=count_pixels) if name == "size" else allowed
-        raise _bad_request(f"{model} takes {name} {', '.join(map(str, chosen))}, not {value}", f"change {name}")
+        sorted_values = sorted(allowed, key=count_pixels) if name == "size" else allowed
+        raise _bad_request(f"{model} takes {name} {', '.join(map(str, sorted_values))}, not {value}", f"change {name}")
 
 
 def _bad_request(message: str, hint: str) -> BadInput:

@@ -1,4 +1,4 @@
-"""Prompts about one video: the video itself, frames of it behind their times, or descriptions of its parts."""
+"""Prompts about one video: the video itself, its frames after their times, or the descriptions of its windows."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _TRANSCRIPT_TEMPLATE = "What is said in it:\n{text}"
 
 @dataclass(frozen=True, slots=True)
 class VideoPrompts:
-    """Makes the prompts about one video.
+    """Builds the prompts about one video.
 
     Attributes:
-        question: what is asked about it, its template filled.
-        system: the system message, filled; None for none.
+        question: the prompt, its template filled.
+        system: the system message, its template filled; None for none.
         vision: what the model takes.
-        detail: how large it is shown.
-        transcript: what is said in it, where the model is told.
+        detail: how large the frames are.
+        transcript: what is said in the video; None when the prompt does not contain it.
     """
 
     question: str
@@ -47,27 +47,27 @@ class VideoPrompts:
         return replace(self.estimate_whole_prompt(), inputs=(Input(media.sha256, payload=payload),))
 
     def build_frames_prompt(self, sha256: str, frames: Sequence[JpegFrame]) -> Prompt:
-        """All of it by its frames, each behind its time, then the question."""
+        """The whole video as frames, each after its time, then the question."""
         return self._build_prompt_with_frames(sha256, frames, self.question, self.transcript)
 
     def build_window_prompt(self, sha256: str, frames: Sequence[JpegFrame]) -> Prompt:
-        """One of several windows by its frames; what is said is told with the summary."""
+        """One of several windows as frames; the transcript goes into the summary prompt."""
         return self._build_prompt_with_frames(sha256, frames, _WINDOW_QUESTION, None)
 
     def build_summary_prompt(self, windows: Sequence[Mapping[str, Any]]) -> Prompt:
         """The descriptions of all windows (``start``, ``end``, ``text``), then the question."""
         parts = "\n\n".join(
-            f"[{format_clock(one['start'])} to {format_clock(one['end'])}] {one['text']}" for one in windows
+            f"[{format_clock(window['start'])} to {format_clock(window['end'])}] {window['text']}" for window in windows
         )
         return self._build_prompt([], _SUMMARY_TEMPLATE.format(parts=parts, question=self.question), self.transcript)
 
     def estimate_whole_prompt(self) -> Prompt:
-        """As :meth:`of_whole`, without its bytes."""
+        """As :meth:`build_whole_prompt`, without the video."""
         prompt = self._build_prompt([{"type": "video", "input": 0}], self.question, self.transcript)
         return replace(prompt, media_tokens=(0, None))
 
     def estimate_frames_prompt(self, count: int, tokens: tuple[int, int]) -> Prompt:
-        """So many frames of ``tokens`` (likely, most) each, before they are taken."""
+        """As :meth:`build_frames_prompt`, for ``count`` frames not yet taken, of ``tokens`` (likely, maximum) each."""
         parts = [to_message_part(n, self.vision, self.detail) for n in range(count)]
         prompt = self._build_prompt(parts, self.question, self.transcript)
         return replace(prompt, media_tokens=(tokens[0] * count, tokens[1] * count))
@@ -77,20 +77,20 @@ class VideoPrompts:
     ) -> Prompt:
         parts: list[dict[str, Any]] = []
         inputs = []
-        low = high = 0
+        min_tokens = max_tokens = 0
         for number, frame in enumerate(frames):
-            at = {"type": "text", "text": f"At {format_clock(frame.at)}:"}
-            parts += [at, to_message_part(number, self.vision, self.detail)]
+            time = {"type": "text", "text": f"At {format_clock(frame.at)}:"}
+            parts += [time, to_message_part(number, self.vision, self.detail)]
             payload = Payload("frame.jpg", "image/jpeg", len(frame.data), data=frame.data)
             recipe = f"frame-{round(frame.at * 1000)}-{frame.width}x{frame.height}"
             inputs.append(Input(sha256, recipe, payload=payload))
-            least, most = self.vision.estimate_tokens(frame.width, frame.height, self.detail)
-            low, high = low + least, high + most
+            tokens = self.vision.estimate_tokens(frame.width, frame.height, self.detail)
+            min_tokens, max_tokens = min_tokens + tokens[0], max_tokens + tokens[1]
         prompt = self._build_prompt(parts, question, transcript)
-        return replace(prompt, inputs=tuple(inputs), media_tokens=(low, high))
+        return replace(prompt, inputs=tuple(inputs), media_tokens=(min_tokens, max_tokens))
 
     def _build_prompt(self, parts: Sequence[Mapping[str, Any]], question: str, transcript: str | None) -> Prompt:
-        words = question if transcript is None else f"{_TRANSCRIPT_TEMPLATE.format(text=transcript)}\n\n{question}"
-        content: Any = [*parts, {"type": "text", "text": words}] if parts else words
+        text = question if transcript is None else f"{_TRANSCRIPT_TEMPLATE.format(text=transcript)}\n\n{question}"
+        content: Any = [*parts, {"type": "text", "text": text}] if parts else text
         system = [{"role": "system", "content": self.system}] if self.system is not None else []
         return Prompt((*system, {"role": "user", "content": content}))
