@@ -8,13 +8,16 @@ folder that needs other options than the server's own says so once, by its own f
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mediamill.tasks import fault_injection
+from mediamill.tasks.plugins import find_plugins
 from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.plugins import write_entry_points
 
 # The tests' runs go to a Prefect server only where a test says so, never to that of whoever runs them.
 for _name in ("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_API_KEY"):
@@ -56,6 +59,21 @@ def own_local_server(server_options: dict[str, Any]) -> Iterator[RunningServer]:
     """A built-in server that is started for this test and that no other test uses."""
     with running_server(**server_options) as server:
         yield server
+
+
+@pytest.fixture
+def install_entry_points(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[Mapping[str, Mapping[str, str]]], None]]:
+    """Install another package's entry points for this test: by group, names and what they load."""
+
+    def install(groups: Mapping[str, Mapping[str, str]]) -> None:
+        write_entry_points(tmp_path / "site", "another-package", groups)
+        monkeypatch.syspath_prepend(tmp_path / "site")
+        find_plugins.cache_clear()
+
+    yield install
+    find_plugins.cache_clear()
 
 
 @pytest.fixture

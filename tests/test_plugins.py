@@ -15,6 +15,7 @@ from mediamill.tasks import capabilities
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.plugins import CAPABILITY_GROUP, PROVIDER_GROUP, find_plugins
 from tests.helpers.cli_runs import bare_environment, read_rows
+from tests.helpers.plugins import write_entry_points
 
 COUNT_WORDS = '''
 """count-words: how many words a text has."""
@@ -61,13 +62,8 @@ class CountWords:
 def install(site: Path, package: str, name: str, source: str, cls: str, group: str = CAPABILITY_GROUP) -> None:
     """A package of one module with one capability, or what else the group is of, as an installer leaves it."""
     module = package.replace("-", "_")
-    (site / f"{module}-1.0.dist-info").mkdir(parents=True)
+    write_entry_points(site, package, {group: {name: f"{module}:{cls}"}})
     (site / f"{module}.py").write_text(source)
-    (site / f"{module}-1.0.dist-info" / "METADATA").write_text(
-        f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n"
-    )
-    points = f"[{group}]\n{name} = {module}:{cls}\n"
-    (site / f"{module}-1.0.dist-info" / "entry_points.txt").write_text(points)
 
 
 @pytest.fixture

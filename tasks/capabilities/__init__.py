@@ -39,38 +39,22 @@ BUILT_IN = {
 }
 """Name to the class's location and the summary for the list of commands, which is shown without importing anything."""
 
-_registered: dict[str, tuple[str, str]] = {}
 _REQUIRED_MEMBERS = ("name", "operation", "kinds", "params", "request_version", "schema", "run", "estimate")
 
 
 def names() -> tuple[str, ...]:
     """Names of all capabilities: the built-in ones, then those of other packages."""
-    return tuple(dict.fromkeys([*BUILT_IN, *_registered, *find_plugins()]))
-
-
-def register(name: str, target: str, summary: str = "") -> None:
-    """Make a capability known in this process; one in an installed package has an entry point instead.
-
-    Args:
-        name: as jobs name it.
-        target: ``module:Class`` of its :class:`~mediamill.tasks.capabilities.base.Capability`.
-        summary: one line for the list of commands.
-
-    Raises:
-        ValueError: when another has the name already.
-    """
-    if name in BUILT_IN or _registered.setdefault(name, (target, summary))[0] != target:
-        raise ValueError(f"there is a capability {name!r} already")
+    return tuple(dict.fromkeys([*BUILT_IN, *find_plugins()]))
 
 
 def is_known(name: str) -> bool:
     """True when there is a capability of that name. Other packages are only searched when it is not built in."""
-    return name in BUILT_IN or name in _registered or name in find_plugins()
+    return name in BUILT_IN or name in find_plugins()
 
 
 def summary(name: str) -> str:
     """A capability in one line, without importing it; for another package's capability, the name of that package."""
-    known = BUILT_IN.get(name) or _registered.get(name)
+    known = BUILT_IN.get(name)
     if known is not None:
         return known[1]
     return f"From the package {package_name(find_plugins()[name])}."
@@ -83,7 +67,7 @@ def get(name: str) -> Capability:
         NoSuchOption: when there is none.
         UsageError: when another package's capability cannot be used; it names the package.
     """
-    known = BUILT_IN.get(name) or _registered.get(name)
+    known = BUILT_IN.get(name)
     if known is not None:
         module, _, cls = known[0].partition(":")
         built: Capability = getattr(importlib.import_module(module), cls)()

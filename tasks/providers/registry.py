@@ -19,32 +19,17 @@ from mediamill.tasks.providers.operations import load_object
 from mediamill.tasks.wire import Endpoint, Provider
 
 _LOCAL = "local"
-_CONFIGS: dict[str, Path] = {}
 
 
 def provider_names() -> tuple[str, ...]:
     """Every provider's name: the built-in ones by preference, then those of other packages."""
-    return tuple(dict.fromkeys([*_built_in(), *_CONFIGS, *find_plugins(PROVIDER_GROUP)]))
+    return tuple(dict.fromkeys([*_built_in(), *find_plugins(PROVIDER_GROUP)]))
 
 
 @functools.cache
 def _built_in() -> tuple[str, ...]:
     files = (FOLDER / "providers").glob("*.yaml")
     return tuple(sorted((file.stem for file in files), key=lambda name: (load_config(name).preference, name)))
-
-
-def register_provider(name: str, path: Path) -> None:
-    """Make a provider known in this process; one in an installed package has an entry point instead.
-
-    Args:
-        name: as jobs name it.
-        path: its YAML file.
-
-    Raises:
-        ValueError: when another has the name already.
-    """
-    if (FOLDER / "providers" / f"{name}.yaml").exists() or _CONFIGS.setdefault(name, path) != path:
-        raise ValueError(f"there is a provider {name!r} already")
 
 
 @functools.cache
@@ -60,8 +45,8 @@ def load_config(name: str) -> ProviderConfig:
 def _config_file(name: str) -> Path:
     built_in = FOLDER / "providers" / f"{name}.yaml"
     plugin = find_plugins(PROVIDER_GROUP).get(name)
-    if built_in.exists() or name in _CONFIGS or plugin is None:
-        return _CONFIGS.get(name, built_in)
+    if built_in.exists() or plugin is None:
+        return built_in
     path = load_plugin(plugin)
     if not isinstance(path, Path):
         raise plugin_error(plugin, f"{plugin.value} is no Path of a YAML file")

@@ -46,7 +46,7 @@ TRANSCRIPT: dict[str, Any] = {"text": "Hello there", "duration": 1.5, "language"
 
 def test_the_tests_know_every_provider_and_operation() -> None:
     assert set(PROVIDERS) >= {"local", "together", "openai", "groq", "compatible", "xai", "cohere"}
-    spoken = {operation for _, operation in OPERATIONS} | set(operations._OPERATIONS)
+    spoken = {operation for _, operation in OPERATIONS} | set(operations.BUILT_IN)
     assert not spoken - set(SAMPLES), "add what an Ask for it holds to SAMPLES in tests/providers/builders.py"
 
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import orjson
 import pytest
 from pydantic import Field
 
-from mediamill.tasks import capabilities
 from mediamill.tasks.calls.request_key import request_key
 from mediamill.tasks.domain import JSON, Ask, Input, Payload, Usage
 from mediamill.tasks.errors import BadInput, BadReply, UsageError
+from mediamill.tasks.plugins import OPERATION_GROUP, PROVIDER_GROUP
 from mediamill.tasks.providers import operations, registry
 from mediamill.tasks.providers.operations.base import ModelFacts, Operation, OperationConfig, parsed
-from mediamill.tasks.providers.operations.chat import CHAT, ChatModel
+from mediamill.tasks.providers.operations.chat import CHAT, ChatModel, ChatOperation
 from mediamill.tasks.wire import Parsed, Problem, Provider, Reply, Request, Wire
+
+Installer = Callable[[Mapping[str, Mapping[str, str]]], None]
 
 VENDOR = """
 base_url: https://api.acme.example/v1
@@ -90,15 +93,19 @@ class Summary(Operation[SummaryConfig, SummaryModel]):
         return [parsed(reply, {"text": content["summary"]}, Usage(requests=1))]
 
 
+YAML_FILE = Path()
+"""What the entry points of providers load; each test sets it."""
+
+
 @pytest.fixture
-def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
+def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, install_entry_points: Installer) -> Iterator[Provider]:
     """A vendor that is its YAML alone, with an operation of its own."""
-    monkeypatch.setattr(registry, "_CONFIGS", {})
-    monkeypatch.setattr(operations, "_OPERATIONS", dict(operations._OPERATIONS))
     path = tmp_path / "acme.yaml"
     path.write_text(VENDOR, encoding="utf-8")
-    operations.register_operation("summary", f"{__name__}:Summary")
-    registry.register_provider("acme", path)
+    monkeypatch.setattr(sys.modules[__name__], "YAML_FILE", path)
+    install_entry_points(
+        {OPERATION_GROUP: {"summary": f"{__name__}:Summary"}, PROVIDER_GROUP: {"acme": f"{__name__}:YAML_FILE"}}
+    )
     registry.load_config.cache_clear()
     yield registry.make_provider("acme", base_url=None, api_key_env=None, environ={"ACME_API_KEY": "k"})
     registry.load_config.cache_clear()
@@ -143,19 +150,15 @@ def test_a_class_is_an_operation(acme: Provider) -> None:
         acme.audio_limits("summary", "acme-short")
 
 
-@pytest.mark.usefixtures("acme")
-def test_a_name_is_taken_once() -> None:
-    for name in ("acme", "openai"):
-        with pytest.raises(ValueError, match="already"):
-            registry.register_provider(name, Path("elsewhere.yaml"))
-    with pytest.raises(ValueError, match="already"):
-        operations.register_operation("chat", "elsewhere:Chat")
-    operations.register_operation("summary", f"{__name__}:Summary")
-    with pytest.raises(ValueError, match="already"):
-        capabilities.register("transcribe", "elsewhere:Transcribe")
+def test_a_built_in_provider_and_operation_are_never_replaced(install_entry_points: Installer) -> None:
+    target = f"{__name__}:Summary"
+    install_entry_points({OPERATION_GROUP: {"chat": target}, PROVIDER_GROUP: {"openai": target}})
+    registry.load_config.cache_clear()
+    assert operations.operation_class("chat") is ChatOperation
+    assert registry.load_config("openai").key_env == "OPENAI_API_KEY"
+    assert registry.provider_names().count("openai") == 1
 
 
-@pytest.mark.usefixtures("acme")
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -169,10 +172,14 @@ def test_a_name_is_taken_once() -> None:
         ("operations: {chat: {path: /c, adapter: 'mediamill.nowhere:Chat'}}", "chat: No module named"),
     ],
 )
-def test_a_wrong_configuration_is_one_line_that_names_the_place(tmp_path: Path, text: str, words: str) -> None:
+def test_a_wrong_configuration_is_one_line_that_names_the_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, install_entry_points: Installer, text: str, words: str
+) -> None:
     path = tmp_path / "wrong.yaml"
     path.write_text(text, encoding="utf-8")
-    registry.register_provider("wrong", path)
+    monkeypatch.setattr(sys.modules[__name__], "YAML_FILE", path)
+    install_entry_points({PROVIDER_GROUP: {"wrong": f"{__name__}:YAML_FILE"}})
+    registry.load_config.cache_clear()
     with pytest.raises(UsageError, match=words) as caught:
         registry.make_provider("wrong", base_url=None, api_key_env=None, environ={})
     assert "\n" not in str(caught.value)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mediamill.tasks.providers.operations.base import Operation
 
 _PACKAGE = "mediamill.tasks.providers.operations"
-_OPERATIONS = {
+BUILT_IN = {
     "transcription": f"{_PACKAGE}.transcription:TranscriptionOperation",
     "translation": f"{_PACKAGE}.translation:TranslationOperation",
     "tts": f"{_PACKAGE}.tts:TtsOperation",
@@ -27,31 +27,16 @@ _OPERATIONS = {
     "image": f"{_PACKAGE}.images:ImageOperation",
     "video": f"{_PACKAGE}.videos:VideoOperation",
 }
-_BUILT_IN = frozenset(_OPERATIONS)
 
 
 def is_built_in_operation(name: str) -> bool:
     """Whether an operation is built in; another package's operation of the same name never replaces it."""
-    return name in _BUILT_IN
+    return name in BUILT_IN
 
 
 def is_operation(name: str) -> bool:
     """Whether there is an operation of that name. Other packages are only searched when it is not built in."""
-    return name in _OPERATIONS or name in find_plugins(OPERATION_GROUP)
-
-
-def register_operation(name: str, target: str) -> None:
-    """Make an operation known in this process; one in an installed package has an entry point instead.
-
-    Args:
-        name: as Asks and the blocks of providers' configurations name it.
-        target: ``module:Class`` of its :class:`~mediamill.tasks.providers.operations.base.Operation`.
-
-    Raises:
-        ValueError: when another has the name already.
-    """
-    if _OPERATIONS.setdefault(name, target) != target:
-        raise ValueError(f"there is an operation {name!r} already")
+    return name in BUILT_IN or name in find_plugins(OPERATION_GROUP)
 
 
 def operation_class(name: str, adapter: str | None = None) -> type[Operation[Any, Any]]:
@@ -61,7 +46,7 @@ def operation_class(name: str, adapter: str | None = None) -> type[Operation[Any
         KeyError: when there is no such operation.
         UsageError: when another package's operation cannot be imported.
     """
-    target = adapter or _OPERATIONS.get(name)
+    target = adapter or BUILT_IN.get(name)
     found: type[Operation[Any, Any]] = (
         load_object(target) if target else load_plugin(find_plugins(OPERATION_GROUP)[name])
     )

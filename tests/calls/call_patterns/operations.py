@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -11,6 +12,8 @@ from mediamill.tasks.domain import Ask, Usage
 from mediamill.tasks.errors import BadReply
 from mediamill.tasks.providers.operations.base import JobOperation, ModelFacts, Operation, OperationConfig
 from mediamill.tasks.wire import Batching, Parsed, Poll, Problem, Reply, Request, Verdict, Wire
+
+PROVIDER = Path(__file__).with_name("provider.yaml")
 
 
 class ShapeConfig(OperationConfig[ModelFacts]):

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 
 import orjson
 
-from mediamill.tasks import capabilities
 from mediamill.tasks.errors import MediamillError
 from mediamill.tasks.job import Job, make_job
-from mediamill.tasks.providers import registry
+from mediamill.tasks.plugins import CAPABILITY_GROUP, PROVIDER_GROUP
 from mediamill.tasks.run import Run
+from tests.helpers.plugins import write_entry_points
 
-for shape in ("Pieces", "Packed", "Slow"):
-    capabilities.register(shape.lower(), f"tests.calls.call_patterns.capabilities:{shape}")
-registry.register_provider("shapes", Path(__file__).with_name("provider.yaml"))
+HERE = "tests.calls.call_patterns"
+ENTRY_POINTS = {
+    CAPABILITY_GROUP: {name.lower(): f"{HERE}.capabilities:{name}" for name in ("Pieces", "Packed", "Slow")},
+    PROVIDER_GROUP: {"shapes": f"{HERE}.operations:PROVIDER"},
+}
 
 
 def main() -> int:
-    """Run the job given as JSON; its summary as JSON; the exit code of the run."""
+    """Install the call patterns and run the job given as JSON; its summary as JSON; the exit code of the run."""
+    with tempfile.TemporaryDirectory() as site:
+        write_entry_points(Path(site), "call-patterns", ENTRY_POINTS)
+        sys.path.insert(0, site)
+        return run_job()
+
+
+def run_job() -> int:
+    """Run the job given as JSON; the exit code of the run."""
     job: Job = make_job(**orjson.loads(sys.argv[1]))
     try:
         summary = Run(job).execute()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -16,6 +17,8 @@ from mediamill.tasks import capabilities
 from mediamill.tasks.capabilities.base import Capability
 from mediamill.tasks.capabilities.parameters import Option
 from mediamill.tasks.errors import UsageError
+from mediamill.tasks.plugins import CAPABILITY_GROUP
+from tests.calls.call_patterns.capabilities import Pieces
 from tests.helpers.cli_runs import mediamill, read_rows
 
 SAMPLING = "--max-tokens --prompt --system --temperature --schema"
@@ -100,18 +103,17 @@ class CalmParams(CrowdedParams):
     limit: Annotated[int, Option("--own-limit")] = Field(1, description="a limit of its own")
 
 
-class Crowded:
+class Crowded(Pieces):
     """Do something."""
 
     name = "crowded"
-    operation = "chat"
-    kinds = frozenset({"text"})
     params: type[BaseModel] = CrowdedParams
 
 
-def test_a_parameter_that_would_hide_a_shared_option_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(capabilities, "_registered", {})
-    capabilities.register("crowded", f"{__name__}:Crowded", "Something.")
+def test_a_parameter_that_would_hide_a_shared_option_is_refused(
+    monkeypatch: pytest.MonkeyPatch, install_entry_points: Callable[[Mapping[str, Mapping[str, str]]], None]
+) -> None:
+    install_entry_points({CAPABILITY_GROUP: {"crowded": f"{__name__}:Crowded"}})
     with pytest.raises(UsageError, match="'limit'"):
         make_capability_command("crowded")
     monkeypatch.setattr(Crowded, "params", CalmParams)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from mediamill.flows.transcribe import transcribe
 from mediamill.tasks import capabilities
 from mediamill.tasks.job import Job, make_job
 from mediamill.tasks.journal.items import ShardWork
+from mediamill.tasks.plugins import CAPABILITY_GROUP
 from mediamill.tasks.providers.registry import provider_names
 
 FIRST = {"source", "provider", "model", "out", "budget", "limit", "params", "options"}
@@ -52,11 +54,13 @@ def test_a_flow_with_a_file_of_its_own_is_found_there() -> None:
     assert transcribe.fn.__module__ == "mediamill.flows.transcribe"
 
 
-def test_a_capability_from_elsewhere_has_a_flow_that_a_worker_finds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(capabilities._registered, "by-pieces", ("tests.calls.call_patterns.capabilities:Pieces", ""))
-    entrypoint = "mediamill.flows.capability_flows.by_pieces"
-    assert load_flow_from_entrypoint(entrypoint).name == "by-pieces"
-    deployment = make_capability_flow("by-pieces").to_deployment("nightly", entrypoint_type=EntrypointType.MODULE_PATH)
+def test_a_capability_of_another_package_has_a_flow_that_a_worker_finds(
+    install_entry_points: Callable[[Mapping[str, Mapping[str, str]]], None],
+) -> None:
+    install_entry_points({CAPABILITY_GROUP: {"pieces": "tests.calls.call_patterns.capabilities:Pieces"}})
+    entrypoint = "mediamill.flows.capability_flows.pieces"
+    assert load_flow_from_entrypoint(entrypoint).name == "pieces"
+    deployment = make_capability_flow("pieces").to_deployment("nightly", entrypoint_type=EntrypointType.MODULE_PATH)
     assert isinstance(deployment, RunnerDeployment)
     assert deployment.entrypoint == entrypoint
 
