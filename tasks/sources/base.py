@@ -1,4 +1,4 @@
-"""What every source and every manifest reader answers."""
+"""The protocols of sources and of manifest readers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Source(Protocol):
-    """Where a run's Items come from. Reading it again gives the same Items in the same order (stdin aside).
+    """Where a run's Items come from. Reading it again gives the same Items in the same order, except from stdin.
 
     Attributes:
         root: what OUT is bound to: an absolute path or pattern, a URL, or ``-``.
@@ -49,9 +49,9 @@ class Row:
 
     Attributes:
         number: from 1, headers not counted.
-        where: how a person finds it, e.g. ``row 7 (line 8)``.
+        where: its place in the file, for messages, e.g. ``row 7 (line 8)``.
         values: by column name.
-        problem: why it cannot be used.
+        problem: why it cannot be used; None when it can.
     """
 
     number: int
@@ -61,7 +61,7 @@ class Row:
 
 
 class ManifestReader(Protocol):
-    """A manifest format. Opening it reads no more than it must to know its columns."""
+    """Reads one format of manifest. Opening reads only as much as is needed to know the columns."""
 
     column_names: list[str]
 

@@ -1,4 +1,4 @@
-"""A text file line by line, with a bound on each: one endless line must not fill the memory."""
+"""Reads a text file line by line, with a maximum length: one endless line must not fill the memory."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ from collections.abc import Iterator
 from typing import IO
 
 MAX_LINE_BYTES = 4 * 2**20
-"""Longest line, in characters or bytes."""
 
 BOM = b"\xef\xbb\xbf"
 
 
 def read_lines(file: IO[bytes], max_bytes: int = MAX_LINE_BYTES) -> Iterator[tuple[int, bytes, str | None]]:
-    """Number from 1, bytes with the line end, and what is wrong with it.
+    """Each line's number from 1, its bytes with the line end, and its problem, if any.
 
-    A line over ``limit`` comes empty with its problem, and is passed over without being held. A UTF-8
+    A line over ``max_bytes`` is skipped without being held in memory, and yielded empty with its problem. A UTF-8
     byte order mark at the start is dropped.
     """
     number = 0

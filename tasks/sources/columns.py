@@ -1,4 +1,4 @@
-"""What each of a manifest's columns is: id, path, a parameter, or carried along."""
+"""Decides what each column of a manifest is: the id, the path, a parameter, or carried into the results."""
 
 from __future__ import annotations
 
@@ -41,35 +41,36 @@ class ColumnPlan:
 def plan_columns(
     where: str,
     names: list[str],
-    wanted: Columns,
+    columns: Columns,
     kinds: frozenset[str],
     param_names: frozenset[str],
     *,
-    texts_needed: bool = True,
+    requires_text: bool = True,
 ) -> ColumnPlan:
     """Decide what each column is.
 
     Args:
         where: the manifest, for messages.
         names: its columns.
-        wanted: what the job says about them.
-        kinds: kinds of media; when none is a file, rows are the input and no path is looked for.
+        columns: what the job says about them.
+        kinds: kinds of media that the capability takes; when none of them is in files, rows are the input and need no
+            path.
         param_names: the capability's parameters.
-        texts_needed: a row without a text is no input, even where there is no column of paths.
+        requires_text: where rows are texts, a manifest with neither a text nor a path column is an error.
 
     Raises:
-        NoSuchOption: when the job names a column that is not there.
-        UsageError: when there is no path column, a name is doubled, or a type is unknown.
+        NoSuchOption: when the job names a column that does not exist.
+        UsageError: when there is no path column, a name occurs twice, or a type is unknown.
     """
     _check_names(where, names)
-    param_columns = wanted.params or {}
-    for name in (wanted.id, wanted.path, wanted.text, wanted.version, *wanted.types, *param_columns.values()):
+    param_columns = columns.params or {}
+    for name in (columns.id, columns.path, columns.text, columns.version, *columns.types, *param_columns.values()):
         if name is not None and name not in names:
             raise NoSuchOption("column", name, names, where=where)
     texts_only = is_text_only(kinds)
-    files = needs_files(kinds) or (texts_only and find_text_column(names, wanted.text) is None)
-    path_column = wanted.path or (_find_usual_column(names, PATH_NAMES, param_names) if files else None)
-    if texts_only and files and path_column is None and texts_needed:
+    files = needs_files(kinds) or (texts_only and find_text_column(names, columns.text) is None)
+    path_column = columns.path or (_find_usual_column(names, PATH_NAMES, param_names) if files else None)
+    if texts_only and files and path_column is None and requires_text:
         raise UsageError(
             f"{where}: no column holds a text; its columns are {', '.join(names)}",
             hint="name one of them 'text', or set columns.text",
@@ -79,21 +80,21 @@ def plan_columns(
             f"{where}: no column holds a path or URL; its columns are {', '.join(names)}",
             hint="name one of them 'path', or set columns.path",
         )
-    id_column = wanted.id or _find_usual_column(names, ID_NAMES, param_names)
-    version_column = wanted.version or _find_usual_column(names, VERSION_NAMES, param_names)
-    if wanted.params is None:
+    id_column = columns.id or _find_usual_column(names, ID_NAMES, param_names)
+    version_column = columns.version or _find_usual_column(names, VERSION_NAMES, param_names)
+    if columns.params is None:
         params = {n: n for n in names if n in param_names and n not in (path_column, id_column)}
         carried = tuple(n for n in names if n not in (path_column, id_column) and n not in params)
     else:
-        params = wanted.params
+        params = columns.params
         carried = tuple(n for n in names if n not in (path_column, id_column))
-    return ColumnPlan(id_column, path_column, version_column, params, carried, _parse_types(where, wanted, carried))
+    return ColumnPlan(id_column, path_column, version_column, params, carried, _parse_types(where, columns, carried))
 
 
-def find_text_column(names: Iterable[str], wanted: str | None) -> str | None:
-    """The column that holds a row's text: the one the job names, or the first with a usual name."""
-    if wanted is not None:
-        return wanted
+def find_text_column(names: Iterable[str], job_column: str | None) -> str | None:
+    """The column that holds a row's text: the one that the job names, or the first with a usual name."""
+    if job_column is not None:
+        return job_column
     by_lower = {name.lower(): name for name in names}
     return next((by_lower[usual] for usual in TEXT_NAMES if usual in by_lower), None)
 
@@ -103,7 +104,7 @@ def _check_names(where: str, names: list[str]) -> None:
         raise UsageError(f"{where}: the first line holds no column names")
     duplicates = sorted({n for n in names if names.count(n) > 1}) if len(set(names)) < len(names) else []
     if duplicates:
-        raise UsageError(f"{where}: the column {duplicates[0]!r} is there more than once", hint="rename one")
+        raise UsageError(f"{where}: the column {duplicates[0]!r} occurs more than once", hint="rename one")
     if len(names) > MAX_COLUMNS:
         raise UsageError(f"{where}: more than {MAX_COLUMNS} columns")
 
@@ -113,13 +114,13 @@ def _find_usual_column(names: list[str], usual_names: tuple[str, ...], param_nam
     return next((by_lower[u] for u in usual_names if u in by_lower), None)
 
 
-def _parse_types(where: str, wanted: Columns, carried: tuple[str, ...]) -> dict[str, pa.DataType]:
-    if not wanted.types:
+def _parse_types(where: str, columns: Columns, carried: tuple[str, ...]) -> dict[str, pa.DataType]:
+    if not columns.types:
         return {}
     import pyarrow as pa
 
     types = {}
-    for name, alias in wanted.types.items():
+    for name, alias in columns.types.items():
         if name not in carried:
             raise UsageError(f"{where}: columns.types.{name}: the column is not carried, so it has no type")
         try:
@@ -131,10 +132,10 @@ def _parse_types(where: str, wanted: Columns, carried: tuple[str, ...]) -> dict[
 
 
 def is_text_only(kinds: frozenset[str]) -> bool:
-    """True when items of these kinds are texts: in a column of a manifest, in files, or line by line."""
+    """True when the items are texts: in a column of a manifest, in files, or line by line."""
     return kinds == frozenset({"text"})
 
 
 def needs_files(kinds: frozenset[str]) -> bool:
-    """True when items of these kinds are files rather than rows."""
+    """True when the items are files rather than rows."""
     return bool(kinds & {"audio", "video", "image"})

@@ -20,9 +20,9 @@ _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 class DelimitedReader:
     """A CSV or TSV file with a header line, UTF-8.
 
-    CSV follows RFC 4180: quoted fields may hold commas, quotes and newlines; a header with semicolons
-    and no comma is split at semicolons. TSV has one row a line: fields in quotes are unquoted, but a lone
-    quote at the start of a sentence, as speech corpora have them, is just a quote.
+    CSV follows RFC 4180: quoted fields may hold commas, quotes and newlines; a file whose header has semicolons and no
+    comma is split at semicolons. TSV has one row per line: fields in quotes are unquoted, but a single quote at the
+    start of a sentence, as in speech corpora, is kept.
 
     Raises:
         UsageError: when the file has no header or is not UTF-8.
@@ -48,7 +48,7 @@ class DelimitedReader:
         )
 
     def rows(self) -> Iterator[Row]:
-        """Every row; empty lines are passed over."""
+        """Every row; empty lines are skipped."""
         records = self._read_records()
         next(records, None)
         names, width = self.column_names, len(self.column_names)
@@ -62,11 +62,11 @@ class DelimitedReader:
                 yield Row(number, where, problem=f"{len(cells)} fields where the header has {width}")
 
     def column_types(self) -> Mapping[str, pa.DataType]:
-        """All text."""
+        """Empty: all values are text."""
         return {}
 
     def row_count(self) -> int | None:
-        """Not known before the end."""
+        """None: not known before the end."""
         return None
 
     def _read_records(self) -> Iterator[tuple[int, list[str], str | None]]:
@@ -99,7 +99,7 @@ class DelimitedReader:
 
 
 class _TextLines:
-    """Lines as text, remembering what was wrong with them; a row may take several."""
+    """Lines as text. The first problem since the last :meth:`take_problem` is kept, since a row may have many lines."""
 
     def __init__(self, source: Iterator[tuple[int, bytes, str | None]]) -> None:
         self._source = source
@@ -119,7 +119,7 @@ class _TextLines:
         return text or "\n"
 
     def take_problem(self) -> str | None:
-        """What was wrong since the last call."""
+        """The first problem since the last call."""
         problem, self._problem = self._problem, None
         return problem
 

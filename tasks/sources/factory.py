@@ -1,4 +1,4 @@
-"""From what the user wrote to the Source it means."""
+"""Opens the Source that a job names."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from mediamill.tasks.sources.stdin import StdinSource
 
 
 def open_source(job: Job, kinds: frozenset[str], param_names: frozenset[str]) -> Source:
-    """The Source that ``job.source`` means: a folder, glob, file, URL, manifest, or ``-`` for stdin.
+    """The Source of ``job.source``: a folder, glob, file, URL, manifest, or ``-`` for stdin.
 
     ``job.limit`` is not applied here.
 
     Args:
-        job: its ``source``, ``columns`` and OUT (which is passed over inside a folder) are looked at.
-        kinds: kinds of media the capability takes: ``audio``, ``video``, ``image``, ``text``.
+        job: its source, columns and groups are used, and its OUT, which is skipped inside a folder.
+        kinds: kinds of media that the capability takes: ``audio``, ``video``, ``image``, ``text``.
         param_names: the capability's parameters; manifest columns of these names are per-row parameters.
 
     Raises:
-        UsageError: when it is missing, empty, unreadable or makes no sense.
-        NoSuchOption: when ``job.columns`` names a column that is not there.
+        UsageError: when the source is missing, empty, unreadable or not supported.
+        NoSuchOption: when ``job.columns`` names a column that does not exist.
     """
     source = _open_ungrouped(job, kinds, param_names)
     if job.group or job.columns.group:
@@ -61,10 +61,8 @@ def _open_local(given: str, job: Job, kinds: frozenset[str], param_names: frozen
     except (OSError, ValueError) as error:
         raise UsageError(f"{given}: {getattr(error, 'strerror', None) or error}") from None
     if exists and not is_folder and path.suffix.lower() in MANIFEST_EXTENSIONS:
-        text_required = not (
-            job.params.get("prompt") or job.params.get("query")
-        )  # those of the job need no text beside them
-        manifest = ManifestSource(given, job.columns, kinds, param_names, texts_needed=text_required)
+        requires_text = not (job.params.get("prompt") or job.params.get("query"))  # the job's own serves every row
+        manifest = ManifestSource(given, job.columns, kinds, param_names, requires_text=requires_text)
         if next(manifest.items(), None) is None:
             raise manifest.to_empty_error()
         return manifest

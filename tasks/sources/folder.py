@@ -1,4 +1,4 @@
-"""A folder or a glob: the files below it that are of the kind asked for."""
+"""A folder or a glob as a source: the files in it that have the right kind of media."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ EXTENSIONS = {
     "image": frozenset(".jpg .jpeg .jpe .jfif .mpo .png .webp .gif .bmp .tif .tiff .heic .heif .avif .jp2".split()),  # noqa: SIM905
     "text": frozenset({".txt", ".md"}),
 }
-"""File extensions by kind, lower case. A video's sound is audio too."""
+"""File extensions by kind, lower case. Files that may hold both audio and video are of both kinds."""
 
 
 class FolderSource:
-    """Every file of the right kind below a folder, hidden ones aside; ids are relative paths.
+    """Every file of the right kind below a folder, except hidden ones; ids are relative paths.
 
     Args:
         given: the folder as the user wrote it.
-        kinds: kinds of media; files are told by their extension.
-        out: absolute path of OUT, which is passed over when it is inside.
+        kinds: kinds of media, which are recognised by the files' extensions.
+        out: absolute path of OUT, which is skipped when it is inside.
     """
 
     def __init__(self, given: str, kinds: frozenset[str], out: str | None = None) -> None:
@@ -56,10 +56,10 @@ class FolderSource:
         self._n_outside_links = 0
         files = walk(
             self._folder,
-            wanted=self._is_wanted,
-            enter=self._should_enter,
-            left_out=self._out,
-            on_escape=self._count_outside_link,
+            is_wanted=self._is_wanted,
+            should_enter=self._should_enter,
+            excluded=self._out,
+            on_outside_link=self._count_outside_link,
         )
         try:
             for index, found in enumerate(files):
@@ -68,15 +68,15 @@ class FolderSource:
             raise UsageError(f"{self._given}: {error.strerror or error}") from None
 
     def row_schema(self) -> pa.Schema | None:
-        """Files carry no rows."""
+        """None: files have no rows."""
         return None
 
     def size_hint(self) -> int | None:
-        """Not known without looking everywhere."""
+        """None: not known without walking the whole folder."""
         return None
 
     def to_empty_error(self) -> UsageError:
-        """The error when :meth:`items` found nothing; only after it was read to its end."""
+        """The error for a folder without items, to be called after :meth:`items` was read to its end."""
         kinds = " or ".join(sorted(self._kinds))
         n_others = sum(self._other_suffixes.values())
         details = ""
@@ -125,10 +125,10 @@ class FolderSource:
 
 
 class GlobSource(FolderSource):
-    """The files a quoted pattern names; ``**`` is any number of folders. Ids are relative to its fixed part.
+    """The files that a quoted pattern matches; ``**`` is any number of folders. Ids are relative to its fixed part.
 
-    A pattern that spells out an extension (``*.dat``) takes what it matches; any other takes the files
-    of the right kind among them.
+    A pattern with an extension (``*.dat``) takes all files that it matches; any other takes only those of the right
+    kind.
     """
 
     def __init__(self, given: str, kinds: frozenset[str], out: str | None = None) -> None:

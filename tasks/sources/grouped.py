@@ -1,4 +1,4 @@
-"""Neighbours in a source taken together: several pictures for one prompt."""
+"""Groups neighbouring items of a source: several images for one prompt."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ if TYPE_CHECKING:
 
 
 class GroupedSource:
-    """A source whose items are groups of another's.
+    """A source whose items are groups of another source's items.
 
-    A group has the row and the parameters of its first member. One member that cannot be used fails its group.
+    A group has the row and the parameters of its first member. A member that cannot be used makes its group fail.
 
     Args:
-        source: whose neighbours form groups.
-        size: so many form one; its id is ``FIRST..LAST``.
-        column: neighbours with the same value form one, and the value is its id. Its rows stand together.
+        source: the source whose neighbouring items form groups.
+        size: the number of items in a group; its id is ``FIRST..LAST``.
+        column: items with the same value in this column form a group, with the value as its id. They must be
+            neighbours.
     """
 
     def __init__(self, source: Source, size: int | None, column: str | None) -> None:
@@ -43,7 +44,7 @@ class GroupedSource:
         return self._source.row_schema()
 
     def size_hint(self) -> int | None:
-        """Known where groups are of one size."""
+        """Known where groups have a size and the source's own number of items is known."""
         n_items = self._source.size_hint()
         return -(-n_items // self._size) if n_items is not None and self._size else None
 

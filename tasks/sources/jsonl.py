@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class JsonLinesReader:
-    """One JSON object a line, UTF-8; columns are all keys that occur, so opening reads the file once.
+    """One JSON object per line, UTF-8; the columns are all keys that occur, so opening reads the whole file once.
 
     Raises:
         UsageError: when no line is an object, or there are too many different keys.
@@ -41,7 +41,7 @@ class JsonLinesReader:
             raise UsageError(f"{where}: no line is a JSON object with keys" + (f"; {problem}" if problem else ""))
 
     def rows(self) -> Iterator[Row]:
-        """Every row; empty lines are passed over."""
+        """Every row; empty lines are skipped."""
         number = 0
         with self._path.open("rb") as file:
             for line, text, problem in read_lines(file):
@@ -52,11 +52,11 @@ class JsonLinesReader:
                 yield Row(number, where, problem=problem) if problem else _parse_row(number, where, text)
 
     def column_types(self) -> Mapping[str, pa.DataType]:
-        """All text."""
+        """Empty: all values become text."""
         return {}
 
     def row_count(self) -> int | None:
-        """Counted at opening."""
+        """Counted when the file was opened."""
         return self._row_count
 
 
@@ -71,7 +71,7 @@ def _parse_row(number: int, where: str, text: bytes) -> Row:
 
 
 def to_text(value: Any) -> str | None:
-    """A JSON value as a text column holds it: strings as they are, null as null, the rest as JSON."""
+    """A JSON value as text: strings as they are, null as None, anything else as JSON."""
     if value is None or isinstance(value, str):
         return value
     return orjson.dumps(value).decode()

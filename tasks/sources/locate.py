@@ -1,4 +1,4 @@
-"""A path or URL as somebody wrote it, found; and its fingerprint, which changes when the input may have changed."""
+"""Finds the file or URL that a value names; and fingerprints, which change when an input may have changed."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import orjson
 from mediamill.tasks.journal.json_codec import is_utf8
 
 MAX_PATH_LENGTH = 4096
-"""Longest path or URL."""
+"""Maximum length of a path or URL."""
 
 MAX_ID_LENGTH = 1000
-"""Longest item id, in characters."""
+"""Maximum length of an item's id, in characters."""
 
 _JSON_OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
 
@@ -34,7 +34,7 @@ class Location:
 
 
 def locate(value: str, folder: str) -> Location:
-    """Find what ``value`` names.
+    """Find the file or URL that ``value`` names.
 
     Args:
         value: a path, relative to ``folder`` or absolute, or an http(s) or file URL.
@@ -79,14 +79,14 @@ def find_url_problem(url: str) -> str | None:
 
 
 def find_id_problem(item_id: str) -> str | None:
-    """Why something cannot be an item id; None when it can."""
+    """Why a text cannot be an item's id; None when it can."""
     if len(item_id) > MAX_ID_LENGTH:
         return f"the id is longer than {MAX_ID_LENGTH} characters"
     return None if is_utf8(item_id) else "the id is not valid UTF-8"
 
 
 def to_printable(text: str) -> str:
-    """Text that can be stored: bytes of a file name that are no UTF-8 are written as hexadecimal escapes."""
+    """Text that can be stored: bytes of a file name that are not UTF-8 become hexadecimal escapes."""
     return text if is_utf8(text) else os.fsencode(text).decode("utf-8", "backslashreplace")
 
 
@@ -96,12 +96,12 @@ def fingerprint_file(
     row: Mapping[str, Any] | None = None,
     params: Mapping[str, Any] | None = None,
 ) -> str:
-    """The fingerprint of a file: path, size, time of change and inode, with its row and parameters."""
+    """The fingerprint of a file: path, size, modification time and inode, with its row and parameters."""
     return _hash_parts([location, file_stat.st_size, file_stat.st_mtime_ns, file_stat.st_ino, row or {}, params or {}])
 
 
 def fingerprint_value(value: Any, row: Mapping[str, Any] | None = None, params: Mapping[str, Any] | None = None) -> str:
-    """The fingerprint of a URL, its version, or a row that is the input itself."""
+    """The fingerprint of a URL, of its version, or of a row that is itself the input."""
     return _hash_parts([value, row or {}, params or {}])
 
 

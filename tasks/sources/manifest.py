@@ -1,4 +1,4 @@
-"""A manifest: rows that name files or URLs, with parameters and columns of their own."""
+"""A manifest as a source: rows that name files or URLs, with parameters and columns of their own."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from mediamill.tasks.errors import UsageError
 from mediamill.tasks.job import Columns
 from mediamill.tasks.sources.base import ManifestReader, Row
 from mediamill.tasks.sources.columns import plan_columns
+from mediamill.tasks.sources.jsonl import JsonLinesReader, to_text
 from mediamill.tasks.sources.locate import find_id_problem, fingerprint_file, fingerprint_value, locate
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ MANIFEST_EXTENSIONS = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"
 class ManifestSource:
     """The rows of a ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet`` file.
 
-    Paths are relative to the manifest's folder; they may lead out of it, since the manifest is the user's own.
-    A row's id is its id column, else its path, else ``row-N``. Duplicate ids are left to the reader of the Items.
+    Paths are relative to the manifest's folder; they may lead out of it, since the manifest is the user's own. A row's
+    id is the value of its id column, else its path, else ``row-N``. Duplicate ids are not checked here.
 
     Raises:
         UsageError: when it cannot be read, or its columns do not fit the job.
@@ -38,7 +39,7 @@ class ManifestSource:
         kinds: frozenset[str],
         param_names: frozenset[str],
         *,
-        texts_needed: bool = True,
+        requires_text: bool = True,
     ) -> None:
         path = Path(given).expanduser()
         self.root = os.path.abspath(path)  # noqa: PTH100 (links stay as they are: they decide what paths are relative to)
@@ -54,16 +55,16 @@ class ManifestSource:
         if self._column_types and columns.types:
             raise UsageError(f"{given}: columns.types: a Parquet manifest keeps its own types")
         names = self._reader.column_names
-        self._plan = plan_columns(given, names, columns, kinds, param_names, texts_needed=texts_needed)
+        self._plan = plan_columns(given, names, columns, kinds, param_names, requires_text=requires_text)
         self._check_path_type(given)
 
     def items(self) -> Iterator[Item]:
-        """In the order of the rows."""
+        """One item for each row, in the manifest's order."""
         for index, row in enumerate(self._reader.rows()):
             yield self._to_item(index, row)
 
     def row_schema(self) -> pa.Schema | None:
-        """Text unless the job or the Parquet file says otherwise."""
+        """The carried columns; text unless the job or the Parquet file gives another type."""
         import pyarrow as pa
 
         types = {**self._column_types, **self._plan.types}
@@ -120,7 +121,7 @@ class ManifestSource:
         if self._column_types:
             return {n: values[n] for n in self._plan.carried}
         types = self._plan.types
-        row = {n: _to_text(values.get(n)) for n in self._plan.carried}
+        row = {n: to_text(values.get(n)) for n in self._plan.carried}
         for name, kind in types.items():
             row[name] = _cast_text(name, row[name], kind)
         return row
@@ -144,8 +145,6 @@ def _open_reader(path: Path, given: str) -> ManifestReader:
 
         return ParquetReader(path, given)
     if suffix in (".jsonl", ".ndjson"):
-        from mediamill.tasks.sources.jsonl import JsonLinesReader
-
         return JsonLinesReader(path, given)
     from mediamill.tasks.sources.delimited import DelimitedReader
 
@@ -158,14 +157,6 @@ def _to_id_or_path(value: Any) -> str | None:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     raise ValueError(f"an id or path is text, not {type(value).__name__}")
-
-
-def _to_text(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    from mediamill.tasks.sources.jsonl import to_text
-
-    return to_text(value)
 
 
 def _cast_text(name: str, value: str | None, kind: pa.DataType) -> Any:

@@ -44,11 +44,11 @@ class ParquetReader:
             raise self._to_usage_error(error) from None
 
     def column_types(self) -> Mapping[str, pa.DataType]:
-        """As the file has them; dictionaries as what they hold."""
+        """The file's types; for dictionary columns the type of their values."""
         return {f.name: f.type.value_type if pa.types.is_dictionary(f.type) else f.type for f in self._schema}
 
     def row_count(self) -> int | None:
-        """From the footer."""
+        """The number of rows in the file's footer."""
         return self._row_count
 
     def _to_usage_error(self, error: Exception) -> UsageError:

@@ -1,4 +1,4 @@
-"""One file, or one URL."""
+"""One file or URL as a source."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class SingleFileSource:
-    """One item: a file of whatever extension, since the user named it, or an http(s) URL.
+    """One item: a file with any extension, since the user named it, or an http(s) URL.
 
     Raises:
         UsageError: when the URL cannot be used.
@@ -36,7 +36,7 @@ class SingleFileSource:
                 raise UsageError(f"{to_printable(given)}: the file's name is not valid UTF-8", hint="rename it")
 
     def items(self) -> Iterator[Item]:
-        """The one item; its id is the file's name, or the URL."""
+        """The single item; its id is the file's name, or the URL."""
         if is_url(self.root):
             yield Item(self.root, 0, self._given, self.root, fingerprint=fingerprint_value(self.root))
             return
@@ -47,7 +47,7 @@ class SingleFileSource:
         yield Item(self.name, 0, self._given, self.root, fingerprint=fingerprint_file(self.root, file_stat))
 
     def row_schema(self) -> pa.Schema | None:
-        """One file carries no row."""
+        """None: a file has no row."""
         return None
 
     def size_hint(self) -> int | None:

@@ -1,4 +1,4 @@
-"""A list from stdin: one path, URL or text a line."""
+"""A list on stdin as a source: one path, URL or text per line."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MAX_TEXT_BYTES = 10_000_000
-"""Longest text of a line, in bytes."""
+"""Maximum length of a line of text."""
 
 _Line = tuple[int, bytes, str | None]
 
 
 class StdinSource:
-    """One path or URL a line, or one text a line; empty lines are passed over. Read once.
+    """One path or URL per line, or one text per line; empty lines are skipped. It can be read only once.
 
     Ids are the lines themselves, or ``line-N`` for texts.
 
     Args:
-        file: where lines come from; stdin when left out.
-        texts: lines are texts, each the only column of its row.
+        file: the file to read lines from; stdin by default.
+        texts: each line is a text, the only column of its row.
 
     Raises:
         UsageError: when there is no line.
@@ -65,7 +65,7 @@ class StdinSource:
             yield self._to_item(index, number, line, problem)
 
     def row_schema(self) -> pa.Schema | None:
-        """Texts are rows of one column; paths carry no rows."""
+        """One text column for texts; None for paths and URLs."""
         if not self._texts:
             return None
         import pyarrow as pa
@@ -73,7 +73,7 @@ class StdinSource:
         return pa.schema([("text", pa.string())])
 
     def size_hint(self) -> int | None:
-        """Not known before the end."""
+        """None: not known before the end."""
         return None
 
     def _to_item(self, index: int, number: int, line: bytes, problem: str | None) -> Item:

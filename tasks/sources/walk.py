@@ -1,4 +1,4 @@
-"""A folder's files in one order, whatever the file system's."""
+"""Walks a folder's files in an order that does not depend on the file system."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ class FoundFile:
 def walk(
     root: str,
     *,
-    wanted: Callable[[str], bool],
-    enter: Callable[[str], bool],
-    left_out: str | None = None,
-    on_escape: Callable[[str], None],
+    is_wanted: Callable[[str], bool],
+    should_enter: Callable[[str], bool],
+    excluded: str | None = None,
+    on_outside_link: Callable[[str], None],
 ) -> Iterator[FoundFile]:
     """Every wanted regular file below ``root``, sorted by relative path, one folder in memory at a time.
 
-    Linked folders are not entered: inside the root their files have a name of their own already.
-    A linked file is taken when it leads to a file inside the root.
+    Linked folders are not entered: if they lead inside the root, their files are found under their own path. A linked
+    file is taken when it leads to a file inside the root.
 
     Args:
-        root: absolute, links resolved.
-        wanted: says by its relative path whether a file is meant.
-        enter: the same of a folder.
-        left_out: absolute path of a folder that is passed over.
-        on_escape: told the relative path of each wanted link that leads outside or nowhere.
+        root: absolute path, links resolved.
+        is_wanted: whether to take the file with this relative path.
+        should_enter: whether to enter the folder with this relative path.
+        excluded: absolute path of a folder that is skipped.
+        on_outside_link: called with the relative path of each wanted link that leads outside or nowhere.
 
     Raises:
         OSError: when the root itself cannot be read.
@@ -51,17 +51,17 @@ def walk(
         location = f"{root.rstrip('/')}/{relative}"
         if name.endswith("/"):
             relative, location = relative[:-1], location[:-1]
-            if location != left_out and enter(relative):
+            if location != excluded and should_enter(relative):
                 try:
                     stack.append(_Listing(location, relative + "/"))
                 except OSError as error:
                     yield _to_unreadable_folder(relative, location, error)
-        elif wanted(relative):
+        elif is_wanted(relative):
             found = _find_file(root, relative, location)
             if found:
                 yield found
             else:
-                on_escape(relative)
+                on_outside_link(relative)
 
 
 def _to_unreadable_folder(relative: str, location: str, error: OSError) -> FoundFile:
@@ -69,7 +69,7 @@ def _to_unreadable_folder(relative: str, location: str, error: OSError) -> Found
 
 
 class _Listing:
-    """The names in one folder, folders with a slash, handed out in the order of full paths."""
+    """The names in one folder, folders with a slash, in the order of full paths."""
 
     def __init__(self, path: str, relative: str) -> None:
         self.relative = relative
