@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> JobFlow:
     from mediamill.flows.prefect_runtime.flow_factory import make_capability_flow
 
-    for capability in capabilities.names():
+    for capability in capabilities.list_names():
         if capability.replace("-", "_") == name:
             return make_capability_flow(capability)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -81,7 +81,11 @@ def _load_own_schema(capability: Capability, params: Any, provider: Provider, mo
     Raises:
         UsageError: when the parameters, the provider or the model cannot be used, or another package's columns.
     """
-    plugin = capabilities.find_plugins().get(capability.name) if capability.name not in capabilities.BUILT_IN else None
+    plugin = (
+        capabilities.find_capability_plugins().get(capability.name)
+        if capability.name not in capabilities.BUILT_IN
+        else None
+    )
     if plugin is None:
         return capability.schema(params, provider, model)
     import pyarrow as pa

@@ -188,7 +188,7 @@ def test_a_built_in_capability_is_never_replaced(tmp_path: Path, monkeypatch: py
     monkeypatch.syspath_prepend(tmp_path)
     find_plugins.cache_clear()
     try:
-        assert capabilities.names().count("transcribe") == 1
+        assert capabilities.list_names().count("transcribe") == 1
         assert type(capabilities.get("transcribe")).__module__ == "mediamill.tasks.capabilities.transcribe"
     finally:
         find_plugins.cache_clear()

@@ -61,7 +61,7 @@ def make_capability_command(name: str) -> click.Command:
         return run_job_command(build_job(name, source, options, {field: options[field] for field in own}), options)
 
     source = click.Argument(["source"], required=False)
-    about = inspect.getdoc(type(capability)) or capabilities.summary(name)
+    about = inspect.getdoc(type(capability)) or capabilities.get_summary(name)
     return click.Command(name, params=[source, *own.values(), *shared], callback=run, help=about)
 
 

@@ -36,7 +36,7 @@ class _LazyGroup(click.Group):
     """A group whose commands are imported when they are used, so that ``--help`` stays quick."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*(name for name in capabilities.names() if name not in COMMANDS), *COMMANDS]
+        return [*(name for name in capabilities.list_names() if name not in COMMANDS), *COMMANDS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in COMMANDS:
@@ -51,7 +51,7 @@ class _LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             names = self.list_commands(ctx)
-            formatter.write_dl([(name, COMMANDS.get(name) or capabilities.summary(name)) for name in names])
+            formatter.write_dl([(name, COMMANDS.get(name) or capabilities.get_summary(name)) for name in names])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

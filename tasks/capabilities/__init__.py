@@ -42,22 +42,22 @@ BUILT_IN = {
 _REQUIRED_MEMBERS = ("name", "operation", "kinds", "params", "request_version", "schema", "run", "estimate")
 
 
-def names() -> tuple[str, ...]:
+def list_names() -> tuple[str, ...]:
     """Names of all capabilities: the built-in ones, then those of other packages."""
-    return tuple(dict.fromkeys([*BUILT_IN, *find_plugins()]))
+    return tuple(dict.fromkeys([*BUILT_IN, *find_capability_plugins()]))
 
 
 def is_known(name: str) -> bool:
     """True when there is a capability of that name. Other packages are only searched when it is not built in."""
-    return name in BUILT_IN or name in find_plugins()
+    return name in BUILT_IN or name in find_capability_plugins()
 
 
-def summary(name: str) -> str:
+def get_summary(name: str) -> str:
     """A capability in one line, without importing it; for another package's capability, the name of that package."""
     known = BUILT_IN.get(name)
     if known is not None:
         return known[1]
-    return f"From the package {package_name(find_plugins()[name])}."
+    return f"From the package {package_name(find_capability_plugins()[name])}."
 
 
 def get(name: str) -> Capability:
@@ -72,20 +72,20 @@ def get(name: str) -> Capability:
         module, _, cls = known[0].partition(":")
         built: Capability = getattr(importlib.import_module(module), cls)()
         return built
-    plugin = find_plugins().get(name)
+    plugin = find_capability_plugins().get(name)
     if plugin is None:
-        raise NoSuchOption("capability", name, names())
+        raise NoSuchOption("capability", name, list_names())
     return _load_plugin_capability(plugin)
 
 
 def iter_usable() -> Iterator[Capability]:
     """A new object of every capability; those of other packages that cannot be used are skipped."""
-    for name in names():
+    for name in list_names():
         with contextlib.suppress(UsageError):
             yield get(name)
 
 
-def find_plugins() -> dict[str, EntryPoint]:
+def find_capability_plugins() -> dict[str, EntryPoint]:
     """Capabilities of installed packages by name, not imported. A built-in capability hides one of the same name."""
     return {name: point for name, point in installed(CAPABILITY_GROUP).items() if name not in BUILT_IN}
 

@@ -13,14 +13,14 @@ from pydantic import Field
 
 from mediamill.tasks.capabilities.base import Call, CapabilityContext, Estimate
 from mediamill.tasks.capabilities.text.prompts import PromptParams, render_row
-from mediamill.tasks.capabilities.text.structured_completion import Prompt, StructuredCompletion, answer_fields
+from mediamill.tasks.capabilities.text.structured_completion import Prompt, StructuredCompletion, get_answer_fields
 from mediamill.tasks.capabilities.visual.image_inputs import (
     COPIES_IN_MEMORY,
     ImageInput,
     check_image_count,
     estimate_image,
+    get_image_fields,
     get_vision,
-    image_fields,
     prepare_image_input,
     to_image_columns,
     to_message_part,
@@ -71,7 +71,7 @@ class Caption:
         import pyarrow as pa
 
         own = [pa.field("duplicate_of", pa.string()), pa.field("looks", pa.string())]
-        return pa.schema([*image_fields(), *own, *answer_fields(params)])
+        return pa.schema([*get_image_fields(), *own, *get_answer_fields(params)])
 
     async def run(self, item: Item, params: CaptionParams, call: Call, context: CapabilityContext) -> Mapping[str, Any]:
         """Send one item's images with the prompt."""

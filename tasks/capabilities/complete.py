@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 from mediamill.tasks.capabilities.base import Call, CapabilityContext, Estimate
 from mediamill.tasks.capabilities.parameters import Option
 from mediamill.tasks.capabilities.text.prompts import PromptParams, render_text
-from mediamill.tasks.capabilities.text.structured_completion import Prompt, StructuredCompletion, answer_fields
+from mediamill.tasks.capabilities.text.structured_completion import Prompt, StructuredCompletion, get_answer_fields
 from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.providers.operations.chat import CHAT
@@ -65,7 +65,7 @@ class Complete:
 
         sample = pa.struct([("text", pa.string()), ("reasoning", pa.string()), ("finish_reason", pa.string())])
         tool_call = pa.struct([("name", pa.string()), ("arguments", pa.string())])
-        fields = answer_fields(params)
+        fields = get_answer_fields(params)
         return pa.schema(
             [
                 pa.field("samples", pa.list_(sample)),
@@ -80,7 +80,7 @@ class Complete:
     ) -> Mapping[str, Any]:
         """Send one prompt."""
         prompt = await self._build_prompt(item, params, context)
-        columns = await self._completion.request_answer(item, prompt, params, call, context, _named_tool_choice(params))
+        columns = await self._completion.request_answer(item, prompt, params, call, context, _to_tool_choice(params))
         choices = columns.pop("choices")
         logprobs = [choice["logprobs"] for choice in choices if choice["logprobs"] is not None]
         return {
@@ -134,7 +134,7 @@ def _parse_messages(messages: Any, item: Item) -> Sequence[Mapping[str, Any]]:
     return [{name: value for name, value in message.items() if value is not None} for message in messages]
 
 
-def _named_tool_choice(params: CompleteParams) -> dict[str, Any]:
+def _to_tool_choice(params: CompleteParams) -> dict[str, Any]:
     choice = params.tool_choice
     is_function = choice is not None and choice not in ("auto", "none", "required")
     return {"tool_choice": {"type": "function", "function": {"name": choice}}} if is_function else {}

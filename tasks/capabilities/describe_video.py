@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from mediamill.tasks.capabilities.base import Call, CapabilityContext, Estimate, Media
 from mediamill.tasks.capabilities.text.prompts import PromptParams, render_row
-from mediamill.tasks.capabilities.text.structured_completion import StructuredCompletion, answer_fields
+from mediamill.tasks.capabilities.text.structured_completion import StructuredCompletion, get_answer_fields
 from mediamill.tasks.capabilities.transcribe import SpeechRecognitionParams, Transcribe
 from mediamill.tasks.capabilities.visual.image_inputs import COPIES_IN_MEMORY, get_vision
 from mediamill.tasks.capabilities.visual.video_frames import (
@@ -107,7 +107,7 @@ class DescribeVideo:
                 pa.field("windows", pa.list_(window)),
                 pa.field("transcript", pa.string()),
                 pa.field("warnings", pa.list_(pa.string())),
-                *answer_fields(params),
+                *get_answer_fields(params),
             ]
         )
 

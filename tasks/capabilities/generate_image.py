@@ -119,8 +119,8 @@ class GenerateImage:
         model = asks[0].model
         image_model = _get_image_model(context.provider, model)
         prompt_tokens = len(str(asks[0].params["prompt"])) // BYTES_PER_TOKEN + 1
-        likely = _expected_usage(image_model, asks[0].params, params.n, prompt_tokens * len(asks), ceiling=False)
-        ceiling = _expected_usage(
+        likely = _estimate_usage(image_model, asks[0].params, params.n, prompt_tokens * len(asks), ceiling=False)
+        ceiling = _estimate_usage(
             image_model, asks[0].params, params.n, sum(a.ceiling.input_tokens or 0 for a in asks), ceiling=True
         )
         likely, ceiling = (replace(usage, requests=len(asks)) for usage in (likely, ceiling))
@@ -160,7 +160,7 @@ class GenerateImage:
             model=model,
             params={**request_params, **own_params},
             inputs=inputs,
-            ceiling=_expected_usage(image_model, request_params, count, max_prompt_tokens, ceiling=True),
+            ceiling=_estimate_usage(image_model, request_params, count, max_prompt_tokens, ceiling=True),
             sample=item.sample + first * _SAMPLE_STRIDE,
             version=self.request_version,
             item_id=item.item_id,
@@ -183,7 +183,7 @@ async def _generate_all(
                 failed.set()
                 raise
 
-    firsts = [sum(_requested_count(ask) for ask in asks[:position]) for position in range(len(asks))]
+    firsts = [sum(_get_requested_count(ask) for ask in asks[:position]) for position in range(len(asks))]
     parts = await asyncio.gather(*map(generate, asks, firsts), return_exceptions=True)
     images = []
     for part in parts:
@@ -221,7 +221,7 @@ async def _publish_images(
     answer: Answer, ask: Ask, first: int, item: Item, context: CapabilityContext
 ) -> list[dict[str, Any]]:
     seed = ask.params.get("seed")
-    pictures = [picture for picture in answer.data["pictures"] if not picture["moderated"]]
+    pictures = [image for image in answer.data["pictures"] if not image["moderated"]]
     return [
         await publish_image(
             {**picture, "seed": seed if picture["seed"] is None else picture["seed"]}, number, item, context
@@ -234,7 +234,7 @@ def _get_image_model(provider: Provider, model: str) -> ImageModel:
     return provider.model_facts(IMAGE, model, ImageModel)
 
 
-def _requested_count(ask: Ask) -> int:
+def _get_requested_count(ask: Ask) -> int:
     count = ask.params.get("n", 1)
     return count if isinstance(count, int) else 1
 
@@ -261,7 +261,7 @@ def _split_into_requests(
     return [(first, min(max_images, params.n - first)) for first in range(0, params.n, max_images)]
 
 
-def _expected_usage(
+def _estimate_usage(
     image_model: ImageModel, request_params: Mapping[str, JSON], count: int, prompt_tokens: int, *, ceiling: bool
 ) -> Usage:
     """What ``count`` images are billed for: likely, or at most."""

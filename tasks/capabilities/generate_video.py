@@ -112,7 +112,7 @@ class GenerateVideo:
         """What the video would need; its parameters and images are checked as in a run."""
         model, request_params = await self._build_request(item, params, context)
         inputs = await _load_input_images(item, params, request_params, context)
-        usage = _max_video_usage(request_params, _get_video_model(context.provider, model), len(inputs))
+        usage = _compute_max_usage(request_params, _get_video_model(context.provider, model), len(inputs))
         return Estimate(1, usage, usage, seconds=None, model=model)
 
     async def _build_request(
@@ -174,14 +174,14 @@ def _build_video_ask(
         model=model,
         params=request_params,
         inputs=inputs,
-        ceiling=_max_video_usage(request_params, _get_video_model(context.provider, model), len(inputs)),
+        ceiling=_compute_max_usage(request_params, _get_video_model(context.provider, model), len(inputs)),
         sample=item.sample,
         version=GenerateVideo.request_version,
         item_id=item.item_id,
     )
 
 
-def _max_video_usage(request_params: Mapping[str, JSON], video_model: VideoModel, n_images: int) -> Usage:
+def _compute_max_usage(request_params: Mapping[str, JSON], video_model: VideoModel, n_images: int) -> Usage:
     """The most that is billed; without a requested length, the longest that the model generates."""
     seconds = request_params.get("seconds") or max(video_model.seconds, default=None)
     return Usage(

@@ -120,7 +120,7 @@ class Speak:
         text = await self._read_text(item, context)
         limits = _get_tts_model(context)
         asks = self._build_asks(item, text, params, limits, context.model)
-        audio_format = params.format or _default_format(limits)
+        audio_format = params.format or _get_default_format(limits)
         max_characters = max(len(str(ask.params["text"])) for ask in asks)
         async with context.reserve_memory(
             max_characters * _BYTES_PER_CHARACTER * (min(MAX_PIECES_AHEAD, len(asks)) + _COPIES_IN_MEMORY)
@@ -176,10 +176,10 @@ class Speak:
     def _build_asks(self, item: Item, text: str, params: SpeakParams, limits: TtsModel, model: str) -> list[Ask]:
         """One Ask for each piece. Several pieces are requested in a lossless format, so that joining loses nothing."""
         audio_format = _choose_wire_format(params, limits, 1)
-        parts = split_text(text, _max_piece_characters(params, limits, audio_format))
+        parts = split_text(text, _compute_max_characters(params, limits, audio_format))
         if len(parts) > 1:
             audio_format = _choose_wire_format(params, limits, len(parts))
-            parts = split_text(text, _max_piece_characters(params, limits, audio_format))
+            parts = split_text(text, _compute_max_characters(params, limits, audio_format))
         shared_params = {**_build_speech_params(params), "format": audio_format}
         seconds_per_character = _MAX_SECONDS_PER_CHARACTER / Decimal(str(min(params.speed or 1, 1)))
         return [
@@ -238,7 +238,7 @@ def _get_tts_model(context: CapabilityContext) -> TtsModel:
     return context.provider.model_facts(TTS, context.model, TtsModel)
 
 
-def _default_format(limits: TtsModel) -> AudioFormat:
+def _get_default_format(limits: TtsModel) -> AudioFormat:
     return next(audio_format for audio_format in limits.formats if audio_format != "pcm")
 
 
@@ -254,11 +254,11 @@ def _choose_wire_format(params: SpeakParams, limits: TtsModel, parts: int) -> Au
         if limits.stream is None:
             raise BadInput("the model has no stream of events", kind="bad_request", hint="leave out --stream")
         return "pcm"
-    file_format = params.format or _default_format(limits)
+    file_format = params.format or _get_default_format(limits)
     return file_format if parts == 1 and file_format in limits.formats else limits.lossless_format()
 
 
-def _max_piece_characters(params: SpeakParams, limits: TtsModel, audio_format: AudioFormat) -> int:
+def _compute_max_characters(params: SpeakParams, limits: TtsModel, audio_format: AudioFormat) -> int:
     """Maximum characters of a piece: the provider's limit, and what surely fits a reply of ``_MAX_REPLY_BYTES``."""
     bytes_per_second = (
         _LOSSY_BYTES_PER_SECOND if audio_format in ("mp3", "opus") else 2 * (params.sample_rate or _DEFAULT_SAMPLE_RATE)

@@ -39,7 +39,7 @@ def command(source: str, more: str | None, **options: Any) -> int:
         job = load_job_with_options(Path(source), options)
     elif more is not None:
         if not capabilities.is_known(source):
-            raise UsageError(f"no capability {source!r}", hint=f"known: {', '.join(capabilities.names())}")
+            raise UsageError(f"no capability {source!r}", hint=f"known: {', '.join(capabilities.list_names())}")
         job = build_job(source, more, options, {})
     else:
         job = build_job("transcribe", source, options, {})

@@ -60,7 +60,7 @@ class InterpreterSession:
     async def restore(self, context: CapabilityContext) -> None:
         """Load the state in which earlier runs left the session."""
         if self.name is not None and not self.restored:
-            known = (await context.compute_from_results(_sessions_from_results)).get(self.name)
+            known = (await context.compute_from_results(_load_sessions)).get(self.name)
             if known is not None:
                 self.id, self.started_at = known.id, known.started_at
                 self.generation, self.cells = known.generation, known.cells
@@ -145,7 +145,7 @@ def _is_session_gone(error: CallFailed) -> bool:
     return error.status in _SESSION_GONE_STATUSES and "session" in error.message.lower()
 
 
-def _sessions_from_results(results: Iterable[bytes]) -> dict[str, InterpreterSession]:
+def _load_sessions(results: Iterable[bytes]) -> dict[str, InterpreterSession]:
     """Named sessions from results, given as JSON rows: the newest interpreter, and all cells in the source's order."""
     cells: dict[str, list[tuple[int, str, bool]]] = {}
     sessions: dict[str, InterpreterSession] = {}

@@ -148,7 +148,7 @@ class PieceSender:
         for n, error in failures:
             if isinstance(error, ItemError):
                 sent = self._clips[n].input
-                error.message = f"piece {n + 1}, from {format_clock(sent.start / SAMPLE_RATE)} on: {error.message}"
+                error.message = f"piece {n + 1}, from {format_position(sent.start / SAMPLE_RATE)} on: {error.message}"
                 raise error
 
 
@@ -156,7 +156,7 @@ def _has_new_cuts(cuts: CutPoints, known: CutPoints) -> bool:
     return cuts.points != known.points[: len(cuts.points)] or (cuts.length is not None and known.length is None)
 
 
-def format_clock(seconds: float) -> str:
+def format_position(seconds: float) -> str:
     """A position as a media player shows it: ``0:07``, ``1:02:03``."""
     minutes, whole = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)

@@ -180,12 +180,12 @@ def has_loop(text: str) -> bool:
     if len(tokens) < MIN_WORD_REPEATS:
         return False
     for period in range(1, min(MAX_LOOP_PHRASE_WORDS, len(tokens) // MIN_PHRASE_REPEATS) + 1):
-        if _has_repeat(tokens, period, _min_loop_matches(period)):
+        if _has_repeat(tokens, period, _get_min_matches(period)):
             return True
     return False
 
 
-def _min_loop_matches(period: int) -> int:
+def _get_min_matches(period: int) -> int:
     """How many tokens in a row must equal those ``period`` before them to make a loop."""
     if period == 1:
         return MIN_WORD_REPEATS - 1

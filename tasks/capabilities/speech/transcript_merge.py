@@ -112,7 +112,7 @@ def _slice_segments(
     segments: Sequence[TimedText], units: Sequence[TimedText], first: int, last: int
 ) -> Iterator[TimedText]:
     """Segments with only the kept words; one that a switch point divides gets its times from its words."""
-    groups = _assign_words(segments, units)
+    groups = _assign_words_to_segments(segments, units)
     for segment, (begin, end) in zip(segments, groups, strict=True):
         if first <= begin and end <= last:
             yield segment
@@ -126,7 +126,7 @@ def _slice_segments(
             yield {**segment, "start": start, "end": end_seconds, "text": text}
 
 
-def _assign_words(segments: Sequence[TimedText], units: Sequence[TimedText]) -> list[tuple[int, int]]:
+def _assign_words_to_segments(segments: Sequence[TimedText], units: Sequence[TimedText]) -> list[tuple[int, int]]:
     """The words of each segment, from and to, by the middle of each word."""
     groups, position = [], 0
     for n, _ in enumerate(segments):

@@ -67,7 +67,7 @@ def count_words(text: str) -> float:
 
 def script_fits(text: str, language: str) -> bool:
     """False when most of a text's letters are in no script of the language; True when that is unknown."""
-    expected = _scripts_by_language().get(language)
+    expected = _get_scripts_by_language().get(language)
     if expected is None:
         return True
     counts = Counter(script for letter in text if letter.isalpha() and (script := _find_script(letter)))
@@ -76,7 +76,7 @@ def script_fits(text: str, language: str) -> bool:
 
 
 @cache
-def _scripts_by_language() -> dict[str, frozenset[str]]:
+def _get_scripts_by_language() -> dict[str, frozenset[str]]:
     found: dict[str, set[str]] = {}
     for script, languages in _LANGUAGES_BY_SCRIPT.items():
         for language in languages.split():

@@ -98,7 +98,7 @@ def parse_documents(value: Any) -> list[Document]:
     for n, member in enumerate(value):
         if isinstance(member, Mapping) and any(content is not None for content in member.values()):
             documents.append(
-                {str(name): _to_json_value(content) for name, content in member.items() if content is not None}
+                {str(name): _to_json_field(content) for name, content in member.items() if content is not None}
             )
         elif isinstance(member, str | int | float) and not isinstance(member, bool) and str(member).strip():
             documents.append(str(member))
@@ -107,7 +107,7 @@ def parse_documents(value: Any) -> list[Document]:
     return documents
 
 
-def _to_json_value(value: Any) -> Any:
+def _to_json_field(value: Any) -> Any:
     """A field's value as JSON: manifests may have timestamps and decimals."""
     return value if isinstance(value, str | int | float) else orjson.loads(orjson.dumps(value, default=str))
 

@@ -29,7 +29,7 @@ RESERVED_COLUMNS = frozenset(
 """Columns that results of prompts already have."""
 
 
-def column_name(name: str) -> str:
+def to_column_name(name: str) -> str:
     """The column of a schema's property: its own name, or ``answer_NAME`` when results already have that column."""
     return f"answer_{name}" if name in RESERVED_COLUMNS or name.startswith("in_") else name
 

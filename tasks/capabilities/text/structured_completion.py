@@ -14,9 +14,9 @@ from mediamill.tasks.capabilities.text.prompts import PromptParams
 from mediamill.tasks.capabilities.text.reply_parsing import parse_json, split_reasoning
 from mediamill.tasks.capabilities.text.schema_columns import (
     WHOLE_ANSWER_COLUMN,
-    column_name,
     fit_to_type,
     to_arrow_fields,
+    to_column_name,
 )
 from mediamill.tasks.domain import Answer, Ask, Input, Item, Usage
 from mediamill.tasks.errors import BadReply
@@ -188,7 +188,7 @@ class StructuredCompletion:
         return columns, violation
 
 
-def answer_fields(params: PromptParams) -> list[pa.Field]:
+def get_answer_fields(params: PromptParams) -> list[pa.Field]:
     """The columns of an answer; those of a schema come last."""
     import pyarrow as pa
 
@@ -206,7 +206,7 @@ def answer_fields(params: PromptParams) -> list[pa.Field]:
     ]
     if params.json_schema is None:
         return own
-    return [*own, *(field.with_name(column_name(field.name)) for field in to_arrow_fields(params.json_schema))]
+    return [*own, *(field.with_name(to_column_name(field.name)) for field in to_arrow_fields(params.json_schema))]
 
 
 def add_schema_message(prompt: Prompt, params: PromptParams, chat_model: ChatModel) -> Prompt:
@@ -232,8 +232,8 @@ def _to_typed_columns(value: Any, params: PromptParams) -> dict[str, Any]:
         and fields[0].name == WHOLE_ANSWER_COLUMN
         and not (isinstance(value, dict) and WHOLE_ANSWER_COLUMN in value)
     ):
-        return {column_name(WHOLE_ANSWER_COLUMN): fit_to_type(value, fields[0].type)}
-    return {column_name(field.name): fit_to_type(value.get(field.name), field.type) for field in fields}
+        return {to_column_name(WHOLE_ANSWER_COLUMN): fit_to_type(value, fields[0].type)}
+    return {to_column_name(field.name): fit_to_type(value.get(field.name), field.type) for field in fields}
 
 
 def _no_answer_error(finish_reason: str | None, params: PromptParams) -> BadReply:

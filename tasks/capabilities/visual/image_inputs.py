@@ -55,7 +55,7 @@ class ImageInput:
         }
 
 
-def image_fields() -> list[pa.Field]:
+def get_image_fields() -> list[pa.Field]:
     """The columns about the images; ``width``, ``height`` and ``format`` are those of the first image."""
     import pyarrow as pa
 

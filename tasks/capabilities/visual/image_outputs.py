@@ -67,19 +67,19 @@ async def publish_image(
 
 @asynccontextmanager
 async def _open_image_file(
-    picture: Mapping[str, Any], number: int, item: Item, context: CapabilityContext
+    image: Mapping[str, Any], number: int, item: Item, context: CapabilityContext
 ) -> AsyncIterator[Path]:
     """The image's bytes, as received, in a temporary file while the block runs."""
-    if picture["b64"] is None:
-        async with _download_image(picture["url"], number, item, context) as path:
+    if image["b64"] is None:
+        async with _download_image(image["url"], number, item, context) as path:
             yield path
         return
     path = context.scratch / uuid.uuid4().hex
     try:
-        await context.run_in_thread(_decode_to_file, picture["b64"], path)
+        await context.run_in_thread(_decode_to_file, image["b64"], path)
         yield path
     except binascii.Error:
-        raise _bad_image_error(item, number, "is not base64") from None
+        raise _to_bad_reply(item, number, "is not base64") from None
     finally:
         path.unlink(missing_ok=True)
 
@@ -91,7 +91,7 @@ async def _download_image(url: str, number: int, item: Item, context: Capability
             yield media.path
     except BadInput as error:
         if error.status not in _EXPIRED_LINK_STATUSES:
-            raise _bad_image_error(item, number, f"cannot be fetched: {error.message}") from None
+            raise _to_bad_reply(item, number, f"cannot be fetched: {error.message}") from None
         raise BadReply(
             f"{item.source}: the link to image {number} has expired: {error.message}",
             kind="link_expired",
@@ -107,10 +107,10 @@ async def _verify_image(path: Path, number: int, item: Item, context: Capability
     try:
         return await context.run_in_thread(verify_image, path)
     except BadInput as error:
-        raise _bad_image_error(item, number, f"cannot be used: {error.message}") from None
+        raise _to_bad_reply(item, number, f"cannot be used: {error.message}") from None
 
 
-def _bad_image_error(item: Item, number: int, reason: str) -> BadReply:
+def _to_bad_reply(item: Item, number: int, reason: str) -> BadReply:
     return BadReply(
         f"{item.source}: image {number} {reason}",
         kind="bad_picture",

@@ -131,7 +131,7 @@ def build_request_params(
     fields: dict[str, JSON] = {name: value for name, value in requested.items() if value is not None}
     for name in fields:
         if name not in config.takes:
-            raise _bad_request(f"{model} takes no {name}", f"leave {name} out")
+            raise _to_bad_input(f"{model} takes no {name}", f"leave {name} out")
     _check_allowed(model, "size", fields.get("size"), video_model.sizes)
     _check_allowed(model, "seconds", fields.get("seconds"), video_model.seconds)
     _check_allowed(model, "fps", fields.get("fps"), video_model.fps)
@@ -143,15 +143,15 @@ def build_request_params(
         and video_model.steps is not None
         and not video_model.steps[0] <= steps <= video_model.steps[1]
     ):
-        raise _bad_request(
+        raise _to_bad_input(
             f"{model} takes {video_model.steps[0]} to {video_model.steps[1]} steps, not {steps}", "change steps"
         )
     frames = place_keyframes(params, video_model, config, model)
     if frames:
         fields["frames"] = list(frames)
     if params.reference_images and (video_model.references is False or "reference_images" not in config.takes):
-        raise _bad_request(f"{model} takes no reference_images", "leave them out, or choose another model")
-    _check_prompt(prompt, video_model, model, has_keyframes=bool(frames))
+        raise _to_bad_input(f"{model} takes no reference_images", "leave them out, or choose another model")
+    _check_prompt_length(prompt, video_model, model, has_keyframes=bool(frames))
     if prompt:
         fields["prompt"] = prompt
     return fields
@@ -169,13 +169,13 @@ def place_keyframes(
     if not frames:
         return ()
     if "keyframes" not in config.takes:
-        raise _bad_request(f"{model} takes no keyframes", "leave them out, or choose another model")
+        raise _to_bad_input(f"{model} takes no keyframes", "leave them out, or choose another model")
     defaults = _DEFAULT_FRAMES.get(len(frames))
     positions: list[int | Literal["first", "last"]] = []
     for number, frame in enumerate(frames):
         position = frame.frame if frame.frame is not None else defaults[number] if defaults else None
         if position is None:
-            raise _bad_request(
+            raise _to_bad_input(
                 "with more than two keyframes, each needs its frame", "write {image: ..., frame: 48} for each"
             )
         positions.append("first" if position == 0 else position)
@@ -184,7 +184,7 @@ def place_keyframes(
         len(positions) > len(allowed) or any(position not in allowed for position in positions)
     ):
         takes = " and ".join(allowed) or "none"
-        raise _bad_request(
+        raise _to_bad_input(
             f"{model} takes keyframes at {takes}, not at {', '.join(map(str, positions))}", "change the keyframes"
         )
     return positions
@@ -204,12 +204,12 @@ def _find_cheapest(video_model: VideoModel, config: VideoConfig) -> dict[str, JS
     return {name: value for name, value in cheapest.items() if value is not None and name in config.takes}
 
 
-def _check_prompt(prompt: str, video_model: VideoModel, model: str, *, has_keyframes: bool) -> None:
+def _check_prompt_length(prompt: str, video_model: VideoModel, model: str, *, has_keyframes: bool) -> None:
     min_characters, max_characters = video_model.prompt
     if not prompt and video_model.prompt_optional and has_keyframes:
         return
     if not min_characters <= len(prompt) <= max_characters:
-        raise _bad_request(
+        raise _to_bad_input(
             f"{model} takes prompts of {min_characters} to {max_characters} characters, not {len(prompt)}",
             "change the prompt",
         )
@@ -218,8 +218,8 @@ def _check_prompt(prompt: str, video_model: VideoModel, model: str, *, has_keyfr
 def _check_allowed(model: str, name: str, value: Any, allowed: Sequence[Any]) -> None:
     if value is not None and allowed and value not in allowed:
         sorted_values = sorted(allowed, key=count_pixels) if name == "size" else allowed
-        raise _bad_request(f"{model} takes {name} {', '.join(map(str, sorted_values))}, not {value}", f"change {name}")
+        raise _to_bad_input(f"{model} takes {name} {', '.join(map(str, sorted_values))}, not {value}", f"change {name}")
 
 
-def _bad_request(message: str, hint: str) -> BadInput:
+def _to_bad_input(message: str, hint: str) -> BadInput:
     return BadInput(message, kind="bad_request", hint=hint)

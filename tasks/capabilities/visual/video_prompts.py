@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mediamill.tasks.capabilities.base import Media
-from mediamill.tasks.capabilities.speech.piece_sender import format_clock
+from mediamill.tasks.capabilities.speech.piece_sender import format_position
 from mediamill.tasks.capabilities.text.structured_completion import Prompt
 from mediamill.tasks.capabilities.visual.image_inputs import to_message_part
 from mediamill.tasks.domain import Input, Payload
@@ -57,7 +57,8 @@ class VideoPrompts:
     def build_summary_prompt(self, windows: Sequence[Mapping[str, Any]]) -> Prompt:
         """The descriptions of all windows (``start``, ``end``, ``text``), then the question."""
         parts = "\n\n".join(
-            f"[{format_clock(window['start'])} to {format_clock(window['end'])}] {window['text']}" for window in windows
+            f"[{format_position(window['start'])} to {format_position(window['end'])}] {window['text']}"
+            for window in windows
         )
         return self._build_prompt([], _SUMMARY_TEMPLATE.format(parts=parts, question=self.question), self.transcript)
 
@@ -79,7 +80,7 @@ class VideoPrompts:
         inputs = []
         min_tokens = max_tokens = 0
         for number, frame in enumerate(frames):
-            time = {"type": "text", "text": f"At {format_clock(frame.at)}:"}
+            time = {"type": "text", "text": f"At {format_position(frame.at)}:"}
             parts += [time, to_message_part(number, self.vision, self.detail)]
             payload = Payload("frame.jpg", "image/jpeg", len(frame.data), data=frame.data)
             recipe = f"frame-{round(frame.at * 1000)}-{frame.width}x{frame.height}"

@@ -16,7 +16,12 @@ from mediamill.tasks.capabilities.complete import CompleteParams
 from mediamill.tasks.capabilities.text.json_schema import find_violation, load_schema
 from mediamill.tasks.capabilities.text.prompts import render_template
 from mediamill.tasks.capabilities.text.reply_parsing import parse_json, split_reasoning
-from mediamill.tasks.capabilities.text.schema_columns import RESERVED_COLUMNS, column_name, fit_to_type, to_arrow_fields
+from mediamill.tasks.capabilities.text.schema_columns import (
+    RESERVED_COLUMNS,
+    fit_to_type,
+    to_arrow_fields,
+    to_column_name,
+)
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.sinks.results import build_results_schema
 from tests.helpers.hypothesis_profile import repeatable
@@ -87,7 +92,7 @@ def test_a_schema_becomes_typed_columns() -> None:
         "any": pa.string(),
         "text": pa.string(),
     }
-    assert column_name("text") == "answer_text"
+    assert to_column_name("text") == "answer_text"
     assert to_arrow_fields({"type": "array", "items": {"type": "integer"}})[0].name == "answer"
 
 

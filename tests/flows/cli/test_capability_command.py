@@ -58,7 +58,7 @@ def test_every_built_in_capability_is_a_command_with_a_summary() -> None:
     assert KEPT.keys() <= capabilities.BUILT_IN.keys()
     assert capabilities.BUILT_IN.keys() <= set(cli.list_commands(click.Context(cli)))
     for name in capabilities.BUILT_IN:
-        assert capabilities.summary(name).endswith(".")
+        assert capabilities.get_summary(name).endswith(".")
 
 
 @pytest.mark.parametrize("name", KEPT)
