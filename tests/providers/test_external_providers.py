@@ -15,8 +15,10 @@ from mediamill.tasks.domain import JSON, Ask, Input, Payload, Usage
 from mediamill.tasks.errors import BadInput, BadReply, UsageError
 from mediamill.tasks.plugins import OPERATION_GROUP, PROVIDER_GROUP
 from mediamill.tasks.providers import operations, registry
+from mediamill.tasks.providers.config import read_config
 from mediamill.tasks.providers.operations.base import ModelFacts, Operation, OperationConfig, parsed
 from mediamill.tasks.providers.operations.chat import CHAT, ChatModel, ChatOperation
+from mediamill.tasks.providers.operations.transcription import TranscriptionConfig
 from mediamill.tasks.wire import Parsed, Problem, Provider, Reply, Request, Wire
 
 Installer = Callable[[Mapping[str, Mapping[str, str]]], None]
@@ -52,6 +54,15 @@ operations:
     longest: 1000
     models:
       acme-short: {languages: [en, de]}
+"""
+
+
+STYLES = """
+operations:
+  rerank: {path: /rerank, STYLE: tei}
+  image: {path: /images/generations, STYLE: xai}
+  video: {path: /videos, STYLE: openai, takes: [prompt]}
+  transcription: {path: /audio/transcriptions, socket: {path: /realtime, STYLE: vllm}}
 """
 
 
@@ -157,6 +168,18 @@ def test_a_built_in_provider_and_operation_are_never_replaced(install_entry_poin
     assert operations.operation_class("chat") is ChatOperation
     assert registry.load_config("openai").key_env == "OPENAI_API_KEY"
     assert registry.provider_names().count("openai") == 1
+
+
+@pytest.mark.parametrize("field", ["api_style", "spelling"])
+def test_the_old_name_of_the_api_style_still_works(tmp_path: Path, field: str) -> None:
+    path = tmp_path / "styles.yaml"
+    path.write_text(STYLES.replace("STYLE", field), encoding="utf-8")
+    blocks = read_config(path).operations
+    speech = blocks["transcription"]
+    assert isinstance(speech, TranscriptionConfig)
+    assert speech.socket is not None
+    styles = [blocks[name].model_dump()["api_style"] for name in ("rerank", "image", "video")]
+    assert [*styles, speech.socket.api_style] == ["tei", "xai", "openai", "vllm"]
 
 
 @pytest.mark.parametrize(

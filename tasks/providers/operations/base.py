@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
 from mediamill.tasks.domain import Ask, Usage
 from mediamill.tasks.errors import UsageError
@@ -24,6 +24,10 @@ class StrictModel(BaseModel):
     """A part of a configuration; an unknown field is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+API_STYLE = AliasChoices("api_style", "spelling")
+"""The name of the field for an endpoint's request format, and its old name, which YAML files may still use."""
 
 
 class ModelFacts(StrictModel):

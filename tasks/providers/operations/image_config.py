@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.providers.operations.base import ModelFacts, OperationConfig
+from mediamill.tasks.providers.operations.base import API_STYLE, ModelFacts, OperationConfig
 
 IMAGE = "image"
 """The operation's name, also in price lists."""
@@ -166,7 +166,7 @@ class ImageModel(ModelFacts):
 class ImageConfig(OperationConfig[ImageModel]):
     """An endpoint that generates images; the style ``any`` accepts the fields of all providers."""
 
-    api_style: Literal["together", "openai", "xai", "any"] = "any"
+    api_style: Literal["together", "openai", "xai", "any"] = Field(default="any", validation_alias=API_STYLE)
 
 
 def parse_image_size(size: object) -> tuple[int, int] | None:

@@ -18,7 +18,7 @@ from mediamill.tasks.domain import JSON
 from mediamill.tasks.errors import BadInput, BadReply
 from mediamill.tasks.providers.errors.classify import classify_error
 from mediamill.tasks.providers.errors.error_body import redact_line
-from mediamill.tasks.providers.operations.base import ModelFacts, StrictModel
+from mediamill.tasks.providers.operations.base import API_STYLE, ModelFacts, StrictModel
 from mediamill.tasks.providers.provider_info import ProviderInfo
 from mediamill.tasks.websocket_session import CLOSED, OVER, REFUSED, SOCKET_HEADER, UnreadableMessage, WebsocketSession
 from mediamill.tasks.wire import Problem, Reply, Request, Verdict, Wire
@@ -49,7 +49,7 @@ class SocketConfig(StrictModel):
 
     path: str
     api_style: Literal["together", "vllm", "xai"] = Field(
-        default="together", description="the provider whose message format it uses"
+        validation_alias=API_STYLE, default="together", description="the provider whose message format it uses"
     )
     max_seconds: float | None = Field(default=None, description="maximum number of seconds of audio in one session")
     min_deadline: float = Field(default=120.0, description="minimum number of seconds that a session may take")

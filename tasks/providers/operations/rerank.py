@@ -16,7 +16,7 @@ from pydantic import Field
 from mediamill.tasks.domain import JSON, Ask, Usage
 from mediamill.tasks.errors import BadInput, BadReply
 from mediamill.tasks.money.per_unit import UnitMeter
-from mediamill.tasks.providers.operations.base import ModelFacts, Operation, OperationConfig, parsed
+from mediamill.tasks.providers.operations.base import API_STYLE, ModelFacts, Operation, OperationConfig, parsed
 from mediamill.tasks.providers.operations.reply_json import decode_reply
 from mediamill.tasks.wire import Parsed, Reply, Request, Wire
 
@@ -51,7 +51,7 @@ class RerankModel(ModelFacts):
 class RerankConfig(OperationConfig[RerankModel]):
     """A reranking endpoint and its API style."""
 
-    api_style: RerankStyle = "vllm"
+    api_style: RerankStyle = Field(default="vllm", validation_alias=API_STYLE)
     other_styles: frozenset[RerankStyle] = Field(
         default=frozenset(), description="API styles that a job may choose instead"
     )

@@ -14,7 +14,7 @@ from mediamill.tasks.domain import Ask, Usage
 from mediamill.tasks.errors import BadReply
 from mediamill.tasks.money.videos import VideoMeter
 from mediamill.tasks.providers.errors.moderation import is_refusal, mark_refusal, to_refusal_problem
-from mediamill.tasks.providers.operations.base import JobOperation, ModelFacts, OperationConfig, parsed
+from mediamill.tasks.providers.operations.base import API_STYLE, JobOperation, ModelFacts, OperationConfig, parsed
 from mediamill.tasks.providers.operations.reply_json import USD_PER_TICK, to_mapping
 from mediamill.tasks.providers.operations.video_fields import (
     build_openai_fields,
@@ -72,7 +72,7 @@ class VideoModel(ModelFacts):
 class VideoConfig(OperationConfig[VideoModel]):
     """An endpoint that generates videos, and the parameters it has fields for (provider docs)."""
 
-    api_style: Literal["together", "openai", "xai"]
+    api_style: Literal["together", "openai", "xai"] = Field(validation_alias=API_STYLE)
     takes: frozenset[str]
     exact_reference_size: bool = Field(default=False, description="images must have the size of the video")
     max_jobs: int = Field(default=5000, gt=0, description="maximum number of jobs that run at once")
