@@ -3,4 +3,4 @@
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-"""Where the configuration lies, also when installed."""
+"""The folder of the configuration files, in a checkout and in an installed package."""
