@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.journal.stores import POSTGRESQL, SQLITE, Start, Store, drop_schema, postgresql_schema
+from tests.journal.stores import POSTGRESQL, SQLITE, StartProcess, Store, create_schema, drop_schema
 
 SERVER = os.environ.get("MEDIAMILL_TEST_POSTGRESQL")
 
@@ -20,37 +20,37 @@ SERVER = os.environ.get("MEDIAMILL_TEST_POSTGRESQL")
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """A database to share: SQLite always, PostgreSQL where MEDIAMILL_TEST_POSTGRESQL names a server."""
     if request.param == SQLITE:
-        made = Store(tmp_path, str(tmp_path / "shared"))
-        yield made
-        made.close()
+        new_store = Store(tmp_path, str(tmp_path / "shared"))
+        yield new_store
+        new_store.close()
         return
     if not SERVER:
         pytest.skip("MEDIAMILL_TEST_POSTGRESQL names no server")
-    name, url = postgresql_schema(SERVER)
-    made = Store(tmp_path, url)
-    yield made
-    made.close()
+    name, url = create_schema(SERVER)
+    new_store = Store(tmp_path, url)
+    yield new_store
+    new_store.close()
     drop_schema(SERVER, name)
 
 
 @pytest.fixture
 def sqlite_store(tmp_path: Path) -> Iterator[Store]:
     """A database on disk."""
-    made = Store(tmp_path, str(tmp_path / "shared"))
-    yield made
-    made.close()
+    new_store = Store(tmp_path, str(tmp_path / "shared"))
+    yield new_store
+    new_store.close()
 
 
 @pytest.fixture
-def start() -> Iterator[Start]:
+def start() -> Iterator[StartProcess]:
     """Start a child; whatever is left of it ends with the test."""
     with ExitStack() as children:
 
-        def begin(how: str, root: Path, url: str, what: str = "") -> subprocess.Popen[str]:
+        def start_child(how: str, root: Path, url: str, what: str = "") -> subprocess.Popen[str]:
             command = [sys.executable, "-m", "tests.journal.journal_process", how, str(root), url, what]
             child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             children.enter_context(child)
             children.callback(child.kill)
             return child
 
-        yield begin
+        yield start_child

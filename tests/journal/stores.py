@@ -21,7 +21,7 @@ from mediamill.tasks.journal.transitions import NewAttempt
 NOW = 1_800_000_000_000_000
 """A moment in microseconds: the tests' own clock, which only they advance."""
 MINUTE = 60_000_000
-Start = Callable[..., subprocess.Popen[str]]
+StartProcess = Callable[..., subprocess.Popen[str]]
 """Starts ``tests.journal.journal_process`` with its arguments."""
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
 
@@ -32,7 +32,7 @@ class Store:
     def __init__(self, root: Path, url: str) -> None:
         self.root = root
         self.url = url
-        self.opened: list[Journal] = []
+        self.journals: list[Journal] = []
 
     async def open(
         self, out: str = "a", run: str | None = None, *, model: str = "m", replace: bool = False, **bound: Any
@@ -40,7 +40,7 @@ class Store:
         """The journal of OUT ``out`` as a new run has it, its predecessor's claims declared dead."""
         folder = self.root / out
         journal = Journal.open(folder, self.url)
-        self.opened.append(journal)
+        self.journals.append(journal)
         values = {"root": "recordings", "capability": "transcribe", "provider": "p", "params": {}} | bound
         await journal.output.bind(folder, Binding.from_values(model=model, **values), {"source": "x"}, replace=replace)
         await journal.runs.start(run or f"run-{uuid.uuid4().hex[:12]}")
@@ -48,11 +48,11 @@ class Store:
         return journal
 
     def close(self) -> None:
-        for journal in self.opened:
+        for journal in self.journals:
             journal.close()
 
 
-def postgresql_schema(server: str) -> tuple[str, str]:
+def create_schema(server: str) -> tuple[str, str]:
     """A new schema of its own on the server: its name, and the URL of a journal in it."""
     name = f"journal_{uuid.uuid4().hex[:12]}"
     _execute(server, f"CREATE SCHEMA {name}")
@@ -70,7 +70,7 @@ def _execute(server: str, statement: str) -> None:
     engine.dispose()
 
 
-def item(number: int, **changed: Any) -> Item:
+def make_item(number: int, **changed: Any) -> Item:
     values: dict[str, Any] = {
         "item_id": f"i{number:06d}",
         "index": number,
@@ -80,7 +80,7 @@ def item(number: int, **changed: Any) -> Item:
     return Item(**values)
 
 
-def new_attempt(journal: Journal, call_id: str, *, most: Decimal | None = Decimal(1), **changed: Any) -> NewAttempt:
+def new_attempt(journal: Journal, call_id: str, *, cost_max: Decimal | None = Decimal(1), **changed: Any) -> NewAttempt:
     values: dict[str, Any] = {
         "call_id": call_id,
         "out_id": journal.out_id,
@@ -93,7 +93,7 @@ def new_attempt(journal: Journal, call_id: str, *, most: Decimal | None = Decima
         "attempt": 1,
         "started_at": NOW,
         "wait_ms": 3,
-        "cost_max": most,
+        "cost_max": cost_max,
     }
     return NewAttempt(**(values | changed))
 
@@ -103,12 +103,12 @@ async def claim(journal: Journal, key: str, now: int = NOW) -> ClaimResult:
 
 
 async def send(
-    journal: Journal, key: str, call_id: str, now: int = NOW, most: Decimal | None = Decimal(1)
+    journal: Journal, key: str, call_id: str, now: int = NOW, cost_max: Decimal | None = Decimal(1)
 ) -> ClaimResult:
     """Claim an Ask and put its attempt on the way."""
-    claimed = await claim(journal, key, now)
-    await journal.asks.record_sending(new_attempt(journal, call_id, most=most), [key])
-    return claimed
+    claim_result = await claim(journal, key, now)
+    await journal.asks.record_sending(new_attempt(journal, call_id, cost_max=cost_max), [key])
+    return claim_result
 
 
 async def reply(journal: Journal, keys: Sequence[str], call_id: str, body: bytes = b'{"text": "hello"}') -> None:
@@ -128,5 +128,5 @@ async def lose(journal: Journal, key: str, call_id: str) -> None:
     await journal.asks.record_unknown(call_id, [key], kind="reset", message="reset", status=None, latency_ms=1)
 
 
-def attempt_row(journal: Journal, call_id: str) -> dict[str, Any]:
+def find_attempt_row(journal: Journal, call_id: str) -> dict[str, Any]:
     return next(row for row in journal.attempts.stream_all() if row["call_id"] == call_id)

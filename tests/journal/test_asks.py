@@ -13,8 +13,8 @@ from tests.journal.stores import (
     MINUTE,
     NOW,
     Store,
-    attempt_row,
     claim,
+    find_attempt_row,
     lose,
     new_attempt,
     reject,
@@ -25,7 +25,7 @@ from tests.journal.stores import (
 PAID = Cost(Decimal("0.000123456789"), "metered", "prices.csv 2026-11-01")
 
 
-async def test_an_answer_is_kept_with_its_reply_and_found_by_everyone(store: Store) -> None:
+async def test_a_stored_reply_is_a_hit_for_every_out(store: Store) -> None:
     mine, other = await store.open("a"), await store.open("b")
     assert (await send(mine, "k", "c1")).state == "mine"
     await reply(mine, ["k"], "c1")
@@ -40,7 +40,7 @@ async def test_an_answer_is_kept_with_its_reply_and_found_by_everyone(store: Sto
 
 
 @pytest.mark.parametrize("size", [0, 64 * 1024, 64 * 1024 + 1, 300_000])
-async def test_a_reply_of_any_size_comes_back_whole_on_another_machine(store: Store, size: int) -> None:
+async def test_a_reply_of_any_size_is_read_back_by_another_out(store: Store, size: int) -> None:
     mine, other = await store.open("a"), await store.open("b")
     await send(mine, "k", "c1")
     await reply(mine, ["k"], "c1", bytes(range(256)) * (size // 256) + b"x" * (size % 256))
@@ -51,7 +51,7 @@ async def test_a_reply_of_any_size_comes_back_whole_on_another_machine(store: St
     assert found.attempt.cost is None, "nobody has parsed it yet"
 
 
-async def test_a_live_owner_is_waited_for_in_every_held_state(store: Store) -> None:
+async def test_a_claim_of_a_live_owner_is_busy_in_every_held_state(store: Store) -> None:
     mine, other = await store.open("a"), await store.open("b")
     await claim(mine, "k")
     assert (await claim(other, "k")).state == "busy"
@@ -62,7 +62,7 @@ async def test_a_live_owner_is_waited_for_in_every_held_state(store: Store) -> N
 
 
 @pytest.mark.parametrize("end", [reject, lose])
-async def test_nobody_else_sends_while_the_owner_waits_to_try_again(store: Store, end) -> None:  # type: ignore[no-untyped-def]
+async def test_a_claim_stays_busy_while_its_owner_waits_to_retry(store: Store, end) -> None:  # type: ignore[no-untyped-def]
     mine, other = await store.open("a"), await store.open("b")
     await send(mine, "k", "c1")
     await end(mine, "k", "c1")
@@ -73,7 +73,7 @@ async def test_nobody_else_sends_while_the_owner_waits_to_try_again(store: Store
 
 
 @pytest.mark.parametrize(("end", "then"), [(reject, "mine"), (lose, "unknown")])
-async def test_what_its_owner_gave_up_is_free_at_once(store: Store, end, then: str) -> None:  # type: ignore[no-untyped-def]
+async def test_a_released_claim_is_free_at_once(store: Store, end, then: str) -> None:  # type: ignore[no-untyped-def]
     mine, other = await store.open("a"), await store.open("b")
     await send(mine, "k", "c1")
     await end(mine, "k", "c1")
@@ -81,7 +81,7 @@ async def test_what_its_owner_gave_up_is_free_at_once(store: Store, end, then: s
     assert (await claim(other, "k")).state == then
 
 
-async def test_a_dead_owners_claim_is_inherited(store: Store) -> None:
+async def test_an_expired_claim_is_taken_over(store: Store) -> None:
     dead, heir = await store.open("a"), await store.open("b")
     await claim(dead, "claimed")
     await send(dead, "sending", "c1")
@@ -98,7 +98,7 @@ async def test_a_dead_owners_claim_is_inherited(store: Store) -> None:
         assert (await claim(dead, key, later)).state == "busy", "it belongs to the heir now"
 
 
-async def test_who_lost_its_claim_sends_nothing(store: Store) -> None:
+async def test_a_run_that_lost_its_claim_cannot_send(store: Store) -> None:
     slow, heir = await store.open("a"), await store.open("b")
     await claim(slow, "k")
     await send(heir, "k", "c2", NOW + MINUTE + 1)
@@ -108,13 +108,13 @@ async def test_who_lost_its_claim_sends_nothing(store: Store) -> None:
     assert [row["call_id"] for row in slow.attempts.stream_all()] == []
 
 
-async def test_a_late_reply_is_kept_and_does_not_disturb_the_heir(store: Store) -> None:
+async def test_a_late_reply_is_stored_and_leaves_the_new_owners_claim(store: Store) -> None:
     slow, heir = await store.open("a"), await store.open("b")
     await send(slow, "k", "c1")
     assert (await send(heir, "k", "c2", NOW + MINUTE + 1)).state == "unknown"
     await reply(slow, ["k"], "c1", b"late")
-    assert attempt_row(slow, "c1")["outcome"] == "replied"
-    assert attempt_row(slow, "c1")["error_kind"] is None, "it was not lost after all"
+    assert find_attempt_row(slow, "c1")["outcome"] == "replied"
+    assert find_attempt_row(slow, "c1")["error_kind"] is None, "it was not lost after all"
     assert (await claim(slow, "k", NOW + MINUTE + 2)).state == "busy", "the heir's own reply is still to come"
     await reply(heir, ["k"], "c2", b"second")
     found = await claim(slow, "k")
@@ -122,7 +122,7 @@ async def test_a_late_reply_is_kept_and_does_not_disturb_the_heir(store: Store) 
     assert (found.attempt.call_id, found.attempt.reply_body) == ("c2", b"second")
 
 
-async def test_a_late_reply_answers_while_its_heir_has_not_sent(store: Store) -> None:
+async def test_a_late_reply_is_a_hit_if_the_new_owner_has_not_sent(store: Store) -> None:
     slow, heir = await store.open("a"), await store.open("b")
     await send(slow, "k", "c1")
     assert (await claim(heir, "k", NOW + MINUTE + 1)).state == "unknown"
@@ -134,7 +134,7 @@ async def test_a_late_reply_answers_while_its_heir_has_not_sent(store: Store) ->
     assert (found.attempt.call_id, found.attempt.cost) == ("c1", None), "to be parsed and paid for"
 
 
-async def test_a_run_that_let_go_of_a_job_may_look_it_up_again(store: Store) -> None:
+async def test_a_released_remote_job_can_be_claimed_again(store: Store) -> None:
     run = await store.open()
     await send(run, "k", "c1")
     await run.asks.record_accepted("c1", ["k"], "job-7")
@@ -143,14 +143,14 @@ async def test_a_run_that_let_go_of_a_job_may_look_it_up_again(store: Store) -> 
     assert (again.state, again.remote_id) == ("accepted", "job-7")
 
 
-async def test_what_broke_on_its_way_is_unknown_and_does_not_block_its_own_run(store: Store) -> None:
+async def test_an_ask_released_while_sending_is_unknown_to_its_own_run(store: Store) -> None:
     run = await store.open()
     await send(run, "k", "c1")
     await run.asks.release(["k"])
     assert (await claim(run, "k")).state == "unknown"
 
 
-async def test_a_resumed_run_waits_for_nobody(store: Store) -> None:
+async def test_a_resumed_run_takes_over_the_claims_of_the_run_before(store: Store) -> None:
     first = await store.open("a")
     await claim(first, "claimed")
     await send(first, "sending", "c1")
@@ -159,11 +159,11 @@ async def test_a_resumed_run_waits_for_nobody(store: Store) -> None:
     second = await store.open("a")
     states = [(await claim(second, key)).state for key in ("claimed", "sending", "accepted")]
     assert states == ["mine", "unknown", "accepted"]
-    assert attempt_row(second, "c1")["outcome"] == "unknown"
+    assert find_attempt_row(second, "c1")["outcome"] == "unknown"
     assert second.attempts.sum_costs().unknown_max == 2
 
 
-async def test_another_outs_live_claims_survive_a_recovery(store: Store) -> None:
+async def test_recovery_leaves_the_claims_of_other_outs(store: Store) -> None:
     other = await store.open("b")
     await send(other, "k", "c1")
     mine = await store.open("a")
@@ -179,7 +179,7 @@ async def test_release_touches_only_its_owners_claims(store: Store) -> None:
     assert (await claim(other, "k")).state == "mine"
 
 
-async def test_leases_are_prolonged_and_what_was_let_go_stays_free(store: Store) -> None:
+async def test_renew_extends_held_leases_and_leaves_released_ones(store: Store) -> None:
     mine, other = await store.open("a"), await store.open("b")
     await claim(mine, "held", now=1)
     await send(mine, "dropped", "c1", now=1)
@@ -189,14 +189,14 @@ async def test_leases_are_prolonged_and_what_was_let_go_stays_free(store: Store)
     assert (await claim(other, "dropped", now=2)).state == "unknown"
 
 
-async def test_equal_claims_at_once_have_one_winner(store: Store) -> None:
+async def test_concurrent_claims_of_one_ask_have_one_winner(store: Store) -> None:
     mine, other = await store.open("a"), await store.open("b")
     claims = await asyncio.gather(*(claim(journal, f"k{n}") for n in range(50) for journal in (mine, mine, other)))
     for n in range(50):
         assert sorted(c.state for c in claims[3 * n : 3 * n + 3]) == ["busy", "busy", "mine"]
 
 
-async def test_one_request_may_carry_many_asks(store: Store) -> None:
+async def test_one_request_may_contain_many_asks(store: Store) -> None:
     run = await store.open()
     keys = [f"k{n}" for n in range(700)]
     await asyncio.gather(*(claim(run, key) for key in keys))
@@ -207,7 +207,7 @@ async def test_one_request_may_carry_many_asks(store: Store) -> None:
     assert found.attempt.request_keys.index("k650") == 650
 
 
-async def test_a_set_of_asks_is_sent_whole_or_not_at_all(store: Store) -> None:
+async def test_asks_of_one_request_are_sent_together_or_not_at_all(store: Store) -> None:
     slow, heir = await store.open("a"), await store.open("b")
     await claim(slow, "k1")
     await claim(slow, "k2")

@@ -15,14 +15,14 @@ from mediamill.tasks.errors import StorageError
 from mediamill.tasks.journal.attempts import Spending
 from mediamill.tasks.journal.blobs import BlobStore
 from mediamill.tasks.journal.json_codec import path_to_text, text_to_path
-from tests.journal.stores import MINUTE, NOW, Store, attempt_row, claim, lose, reject, reply, send
+from tests.journal.stores import MINUTE, NOW, Store, claim, find_attempt_row, lose, reject, reply, send
 
 
-async def test_known_and_unknown_money_are_kept_apart(store: Store) -> None:
+async def test_known_and_unknown_costs_are_summed_separately(store: Store) -> None:
     run = await store.open()
-    most = Decimal("0.30")
-    for number, ceiling in enumerate([most, most, most, most, None, most]):
-        await send(run, f"k{number}", f"c{number}", most=ceiling)
+    ceiling_usd = Decimal("0.30")
+    for number, ceiling in enumerate([ceiling_usd, ceiling_usd, ceiling_usd, ceiling_usd, None, ceiling_usd]):
+        await send(run, f"k{number}", f"c{number}", cost_max=ceiling)
     await reply(run, ["k0"], "c0")
     await run.asks.record_cost("c0", {}, Cost(Decimal("0.1"), "metered"))
     await reply(run, ["k1"], "c1")
@@ -33,10 +33,10 @@ async def test_known_and_unknown_money_are_kept_apart(store: Store) -> None:
     assert run.attempts.sum_costs() == Spending(Decimal("0.1"), Decimal("0.90"), unknowns=4, unstated=1)
 
 
-async def test_a_run_tells_of_what_it_ended_for_an_earlier_one_at_no_known_price(store: Store) -> None:
+async def test_an_unstated_attempt_counts_for_the_run_that_sent_or_ended_it(store: Store) -> None:
     first = await store.open()
     for number, ceiling in enumerate([None, None, Decimal(1)]):
-        await send(first, f"k{number}", f"c{number}", most=ceiling)
+        await send(first, f"k{number}", f"c{number}", cost_max=ceiling)
     assert first.attempts.count_unstated(first.run_id) == 2
     await first.asks.record_accepted("c0", ["k0"], "job-1")
     second = await store.open()
@@ -49,7 +49,7 @@ async def test_a_run_tells_of_what_it_ended_for_an_earlier_one_at_no_known_price
     assert third.attempts.count_unstated(third.run_id) == 0
 
 
-async def test_small_sums_are_exact(store: Store) -> None:
+async def test_costs_are_summed_exactly(store: Store) -> None:
     run = await store.open()
     for number in range(30):
         await send(run, f"k{number}", f"c{number}")
@@ -58,12 +58,12 @@ async def test_small_sums_are_exact(store: Store) -> None:
     assert run.attempts.sum_costs().known == Decimal("3.000000000435")
 
 
-async def test_a_row_tells_what_it_bought_and_never_a_secret(store: Store) -> None:
+async def test_an_attempt_has_its_usage_and_cost_and_no_secret_header(store: Store) -> None:
     run = await store.open()
     await send(run, "k", "c1")
     await reply(run, ["k"], "c1")
     await run.asks.record_cost("c1", {"audio_seconds": "2.5"}, Cost(Decimal("0.01"), "billed", "prices.csv"))
-    row = attempt_row(run, "c1")
+    row = find_attempt_row(run, "c1")
     expected = {
         "run_id": run.run_id,
         "outcome": "replied",
@@ -79,16 +79,16 @@ async def test_a_row_tells_what_it_bought_and_never_a_secret(store: Store) -> No
         "latency_ms": 12,
     }
     assert row | expected == row
-    kept = await claim(run, "k")
-    assert kept.attempt is not None
-    assert "SECRET" not in repr(kept.attempt.reply_headers)
+    claim_result = await claim(run, "k")
+    assert claim_result.attempt is not None
+    assert "SECRET" not in repr(claim_result.attempt.reply_headers)
 
 
-async def test_refusals_cost_nothing_and_say_why(store: Store) -> None:
+async def test_a_rejected_attempt_is_free_and_has_its_error(store: Store) -> None:
     run = await store.open()
     await send(run, "k", "c1")
     await reject(run, "k", "c1")
-    row = attempt_row(run, "c1")
+    row = find_attempt_row(run, "c1")
     assert (row["cost_usd"], row["cost_basis"], row["error_kind"], row["http_status"]) == (
         "0",
         "free",
@@ -97,7 +97,7 @@ async def test_refusals_cost_nothing_and_say_why(store: Store) -> None:
     )
 
 
-async def test_runs_are_published_until_nothing_in_them_changes(store: Store) -> None:
+async def test_a_run_is_published_again_when_an_attempt_changes(store: Store) -> None:
     first = await store.open()
     await send(first, "k", "c1")
     await reply(first, ["k"], "c1")
@@ -110,7 +110,7 @@ async def test_runs_are_published_until_nothing_in_them_changes(store: Store) ->
     assert second.attempts.find_runs_to_publish() == [first.run_id], "its bill has changed"
 
 
-async def test_what_another_out_did_to_an_attempt_reaches_its_own_bill(store: Store) -> None:
+async def test_an_attempt_changed_by_another_out_is_published_by_its_own(store: Store) -> None:
     dead, heir = await store.open("a"), await store.open("b")
     await send(dead, "lost", "c1")
     await send(dead, "unparsed", "c2")
@@ -128,7 +128,7 @@ async def test_what_another_out_did_to_an_attempt_reaches_its_own_bill(store: St
     assert (await store.open("a")).attempts.find_runs_to_publish() == [], "published once is enough"
 
 
-async def test_the_last_run_tells_how_it_ended(store: Store) -> None:
+async def test_the_last_run_has_its_end_state(store: Store) -> None:
     first = await store.open()
     last = first.runs.load_last()
     assert last is not None
@@ -140,7 +140,7 @@ async def test_the_last_run_tells_how_it_ended(store: Store) -> None:
     assert (last["run_id"], last["state"]) == (second.run_id, "failures")
 
 
-async def test_hashes_are_remembered_while_a_file_is_the_same(store: Store) -> None:
+async def test_a_file_hash_is_valid_until_the_file_changes(store: Store) -> None:
     run = await store.open()
     for path in ("/a/b.wav", "/a/\udcff.wav"):
         assert await run.file_hashes.find_hash(path, 1, 2, 3) is None
@@ -150,7 +150,7 @@ async def test_hashes_are_remembered_while_a_file_is_the_same(store: Store) -> N
         assert await run.file_hashes.find_hash(path, 1, 2, 3) is None
 
 
-async def test_limits_learned_are_kept(store: Store) -> None:
+async def test_learned_limits_are_shared_between_outs(store: Store) -> None:
     run = await store.open()
     assert run.learned_limits.load("p m") is None
     await run.learned_limits.store("p m", {"rps": 1.5})
@@ -158,7 +158,7 @@ async def test_limits_learned_are_kept(store: Store) -> None:
     assert (await store.open("b")).learned_limits.load("p m") == {"rps": 2.5}
 
 
-def test_a_blob_is_found_by_what_it_is(tmp_path: Path) -> None:
+def test_a_blob_is_stored_under_its_sha256(tmp_path: Path) -> None:
     blobs = BlobStore(tmp_path / "blobs")
     name = blobs.put(b"reply")
     assert name == hashlib.sha256(b"reply").hexdigest()
@@ -168,7 +168,7 @@ def test_a_blob_is_found_by_what_it_is(tmp_path: Path) -> None:
     assert [path.relative_to(tmp_path / "blobs").as_posix() for path in files] == [f"{name[:2]}/{name[2:4]}/{name}"]
 
 
-def test_a_damaged_blob_is_never_taken_for_an_answer(tmp_path: Path) -> None:
+def test_a_damaged_blob_is_an_error_and_a_torn_one_is_rewritten(tmp_path: Path) -> None:
     blobs = BlobStore(tmp_path)
     name = blobs.put(b"reply")
     path = next(path for path in tmp_path.rglob("*") if path.is_file())
@@ -183,7 +183,7 @@ def test_a_damaged_blob_is_never_taken_for_an_answer(tmp_path: Path) -> None:
         blobs.get(name)
 
 
-async def test_a_reply_that_cannot_be_kept_is_a_storage_error(sqlite_store: Store) -> None:
+async def test_a_reply_that_cannot_be_stored_is_a_storage_error(sqlite_store: Store) -> None:
     run = await sqlite_store.open()
     await send(run, "k", "c1")
     (sqlite_store.root / "shared" / "blobs").write_text("in the way")
@@ -192,6 +192,6 @@ async def test_a_reply_that_cannot_be_kept_is_a_storage_error(sqlite_store: Stor
 
 
 @given(st.binary(min_size=1).map(lambda raw: raw.decode("utf-8", "surrogateescape")))
-def test_any_path_comes_back_as_it_was(path: str) -> None:
+def test_any_path_round_trips_as_text(path: str) -> None:
     kept = path_to_text(f"/{path}")
     assert text_to_path(kept.encode().decode()) == f"/{path}"

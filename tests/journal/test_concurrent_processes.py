@@ -12,17 +12,17 @@ from mediamill.tasks.errors import OutputBusy
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.output_lock import OutputLock, describe_owner
 from tests.journal.journal_process import KEYS
-from tests.journal.stores import Start, Store, claim
+from tests.journal.stores import StartProcess, Store, claim
 
 
 @pytest.mark.parametrize("point", ["journal.commit.before", "journal.commit.after"])
 @pytest.mark.parametrize("nth", [1, 8, 21])
-async def test_nothing_acknowledged_is_lost_by_a_kill(store: Store, start: Start, point: str, nth: int) -> None:
+async def test_a_kill_loses_no_acknowledged_reply(store: Store, start: StartProcess, point: str, nth: int) -> None:
     child = start("answer", store.root, store.url, f"{point}:{nth}:kill")
-    told, _ = child.communicate(timeout=120)
+    output, _ = child.communicate(timeout=120)
     assert child.returncode == -signal.SIGKILL
-    said = [tuple(line.split()) for line in told.splitlines()]
-    replied, sending = ({key for word, key in said if word == which} for which in ("replied", "sending"))
+    lines = [tuple(line.split()) for line in output.splitlines()]
+    replied, sending = ({key for word, key in lines if word == which} for which in ("replied", "sending"))
     journal = await store.open()
     for number in range(KEYS):
         key = f"k{number:03d}"
@@ -39,7 +39,7 @@ async def test_nothing_acknowledged_is_lost_by_a_kill(store: Store, start: Start
     assert {row["outcome"] for row in rows} <= {"replied", "unknown"}
 
 
-async def test_two_processes_race_and_each_ask_has_one_owner(store: Store, start: Start) -> None:
+async def test_each_ask_has_one_owner_when_two_processes_race(store: Store, start: StartProcess) -> None:
     journal = await store.open("witness")
     children = [start("race", store.root, store.url, out) for out in ("a", "b")]
     for child in children:
@@ -49,15 +49,15 @@ async def test_two_processes_race_and_each_ask_has_one_owner(store: Store, start
         assert child.stdin is not None
         child.stdin.write("go\n")
         child.stdin.flush()
-    mine = []
+    claimed = []
     for child in children:
         assert child.stdout is not None
-        mine += child.stdout.readline().split()
-    assert sorted(mine) == [f"k{number:03d}" for number in range(KEYS)]
+        claimed += child.stdout.readline().split()
+    assert sorted(claimed) == [f"k{number:03d}" for number in range(KEYS)]
     assert (await claim(journal, "k000", time.time_ns() // 1000)).state == "busy"
 
 
-def test_a_second_run_is_told_who_holds_out_and_a_killed_one_holds_nothing(tmp_path: Path, start: Start) -> None:
+def test_a_locked_out_names_its_owner_and_a_kill_releases_the_lock(tmp_path: Path, start: StartProcess) -> None:
     child = start("lock", tmp_path, "")
     assert child.stdout is not None
     assert child.stdout.readline().split() == ["held", "1"]
@@ -65,8 +65,8 @@ def test_a_second_run_is_told_who_holds_out_and_a_killed_one_holds_nothing(tmp_p
     try:
         with pytest.raises(OutputBusy) as busy:
             OutputLock.acquire(tmp_path, journal, "second")
-        for told in ("run-of-the-child", f"pid {child.pid}", "since", str(tmp_path)):
-            assert told in str(busy.value)
+        for words in ("run-of-the-child", f"pid {child.pid}", "since", str(tmp_path)):
+            assert words in str(busy.value)
         assert "run-of-the-child" in (describe_owner(tmp_path) or "")
         child.kill()
         child.wait()

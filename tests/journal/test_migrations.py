@@ -16,53 +16,53 @@ from mediamill.tasks.journal import migrations
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.migrations import MIGRATIONS, Migration, read_version
 from tests.helpers.cli_runs import mediamill
-from tests.journal.stores import Start, Store
-from tests.journal.version_1 import journal_of, rows_of, table, unpack_archive
+from tests.journal.stores import StartProcess, Store
+from tests.journal.version_1 import journal_path, open_database, read_table, unpack_archive
 
 VERSION = MIGRATIONS[-1].version
 TABLES = ("outs", "items", "shards", "asks", "attempts", "parts", "runs", "leases", "files", "ceilings", "cuts")
 
 
-def tables_of(connection: Connection) -> dict[str, list[str]]:
+def read_tables(connection: Connection) -> dict[str, list[str]]:
     """Every table with its columns and their types."""
-    look = inspect(connection)
+    inspector = inspect(connection)
     return {
-        name: [f"{column['name']} {column['type']} {column['nullable']}" for column in look.get_columns(name)]
-        for name in look.get_table_names()
+        name: [f"{column['name']} {column['type']} {column['nullable']}" for column in inspector.get_columns(name)]
+        for name in inspector.get_table_names()
     }
 
 
-def versions(journal: Journal) -> tuple[int | None, list[int]]:
+def read_versions(journal: Journal) -> tuple[int | None, list[int]]:
     """The number a journal carries, and the versions it came through."""
-    passed = text("SELECT version FROM migrations ORDER BY version")
-    return journal.read_blocking(read_version), journal.read_blocking(lambda c: list(c.execute(passed).scalars()))
+    applied = text("SELECT version FROM migrations ORDER BY version")
+    return journal.read_blocking(read_version), journal.read_blocking(lambda c: list(c.execute(applied).scalars()))
 
 
-def make_older(journal: Journal, number: str | None) -> None:
+def downgrade_to_version_1(journal: Journal, stored_number: str | None) -> None:
     """What a journal of version 1 was: with its number, or as if it had none."""
 
-    def op(connection: Connection) -> None:
+    def remove_version(connection: Connection) -> None:
         connection.execute(text("DROP TABLE migrations"))
-        if number is None:
+        if stored_number is None:
             connection.execute(text("DROP TABLE meta"))
         else:
-            connection.execute(text("UPDATE meta SET value = :number"), {"number": number})
+            connection.execute(text("UPDATE meta SET value = :number"), {"number": stored_number})
 
-    journal.write_blocking(op)
+    journal.write_blocking(remove_version)
 
 
-def with_another(monkeypatch: pytest.MonkeyPatch, apply: Any) -> None:
+def add_migration(monkeypatch: pytest.MonkeyPatch, apply: Any) -> None:
     """Today's program with one migration more."""
     monkeypatch.setattr(migrations, "MIGRATIONS", (*MIGRATIONS, Migration(VERSION + 1, apply)))
 
 
-def add_later(connection: Connection) -> None:
+def create_later_table(connection: Connection) -> None:
     connection.execute(text("CREATE TABLE later (number INTEGER)"))
     connection.execute(text("INSERT INTO later VALUES (1)"))
 
 
-async def test_a_new_journal_is_of_the_latest_version(store: Store) -> None:
-    assert versions(await store.open()) == (VERSION, [VERSION])
+async def test_a_new_journal_has_the_latest_version(store: Store) -> None:
+    assert read_versions(await store.open()) == (VERSION, [VERSION])
 
 
 def test_migrations_have_no_gaps() -> None:
@@ -70,66 +70,64 @@ def test_migrations_have_no_gaps() -> None:
 
 
 @pytest.mark.parametrize("number", ["1", None])
-async def test_an_older_journal_is_brought_up_to_date_when_a_run_opens_it(store: Store, number: str | None) -> None:
+async def test_opening_migrates_an_older_journal(store: Store, number: str | None) -> None:
     journal = await store.open()
-    latest = journal.read_blocking(tables_of)
-    make_older(journal, number)
+    latest = journal.read_blocking(read_tables)
+    downgrade_to_version_1(journal, number)
     journal.close()
     journal = await store.open()
-    assert versions(journal) == (VERSION, list(range(2, VERSION + 1)))
-    assert journal.read_blocking(tables_of) == latest
+    assert read_versions(journal) == (VERSION, list(range(2, VERSION + 1)))
+    assert journal.read_blocking(read_tables) == latest
 
 
-def test_a_journal_of_version_1_becomes_what_a_new_one_is(tmp_path: Path) -> None:
+def test_a_migrated_journal_has_the_tables_of_a_new_one_and_keeps_its_rows(tmp_path: Path) -> None:
     root = unpack_archive(tmp_path / "v1")
-    database = journal_of(root, "caption")
-    before = {name: table(database, name) for name in TABLES}
+    database = journal_path(root, "caption")
+    before = {name: read_table(database, name) for name in TABLES}
     Journal.open(root / "caption", str(root / "shared")).close()
     Journal.open(tmp_path / "new").close()
     found = []
     for path in (database, tmp_path / "new" / ".journal" / "journal.sqlite"):
         with create_engine(f"sqlite:///{path}").connect() as connection:
-            found.append(tables_of(connection))
+            found.append(read_tables(connection))
     assert found[0] == found[1]
-    assert {name: table(database, name) for name in TABLES} == before
+    assert {name: read_table(database, name) for name in TABLES} == before
     assert set(found[0]) == {*TABLES, "meta", "migrations"}
 
 
-async def test_a_migration_that_fails_leaves_the_older_journal_as_it_was(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fails(connection: Connection) -> None:
-        add_later(connection)
+async def test_a_failed_migration_changes_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail_halfway(connection: Connection) -> None:
+        create_later_table(connection)
         raise RuntimeError("cannot be done")
 
     journal = await store.open()
-    before = journal.read_blocking(tables_of)
+    before = journal.read_blocking(read_tables)
     with monkeypatch.context() as later:
-        with_another(later, fails)
+        add_migration(later, fail_halfway)
         with pytest.raises(RuntimeError, match="cannot be done"):
             Journal.open(store.root / "a", store.url)
-    assert journal.read_blocking(tables_of) == before
-    assert versions(await store.open()) == (VERSION, [VERSION])
+    assert journal.read_blocking(read_tables) == before
+    assert read_versions(await store.open()) == (VERSION, [VERSION])
 
 
-async def test_a_kill_in_a_migration_leaves_the_older_journal_and_the_next_one_does_it(
-    store: Store, start: Start, monkeypatch: pytest.MonkeyPatch
+async def test_a_kill_in_a_migration_changes_nothing_and_the_next_open_completes_it(
+    store: Store, start: StartProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = await store.open()
-    make_older(journal, "1")
-    before = journal.read_blocking(tables_of)
+    downgrade_to_version_1(journal, "1")
+    before = journal.read_blocking(read_tables)
     child = start("migrate", store.root, store.url, "kill")
     child.communicate("go\n", timeout=60)
     assert child.returncode == -signal.SIGKILL
     assert journal.read_blocking(read_version) == 1
-    assert journal.read_blocking(tables_of) == before
-    with_another(monkeypatch, add_later)
-    assert versions(await store.open()) == (VERSION + 1, list(range(2, VERSION + 2)))
+    assert journal.read_blocking(read_tables) == before
+    add_migration(monkeypatch, create_later_table)
+    assert read_versions(await store.open()) == (VERSION + 1, list(range(2, VERSION + 2)))
 
 
-async def test_processes_that_open_an_older_journal_at_once_migrate_it_once(store: Store, start: Start) -> None:
+async def test_processes_that_open_an_older_journal_at_once_migrate_it_once(store: Store, start: StartProcess) -> None:
     journal = await store.open()
-    make_older(journal, "1")
+    downgrade_to_version_1(journal, "1")
     children = [start("migrate", store.root, store.url, "slow") for _ in range(3)]
     for child in children:
         assert child.stdout is not None
@@ -139,27 +137,27 @@ async def test_processes_that_open_an_older_journal_at_once_migrate_it_once(stor
         child.stdin.write("go\n")
         child.stdin.flush()
     for child in children:
-        told, _ = child.communicate(timeout=60)
-        assert (child.returncode, told) == (0, "opened\n")
-    assert versions(journal) == (VERSION + 1, list(range(2, VERSION + 2)))
+        output, _ = child.communicate(timeout=60)
+        assert (child.returncode, output) == (0, "opened\n")
+    assert read_versions(journal) == (VERSION + 1, list(range(2, VERSION + 2)))
     assert journal.read_blocking(lambda c: list(c.execute(text("SELECT number FROM later")).scalars())) == [1]
 
 
-async def test_looking_neither_makes_nor_migrates(store: Store, tmp_path: Path) -> None:
+async def test_open_existing_neither_creates_nor_migrates(store: Store, tmp_path: Path) -> None:
     journal = await store.open()
-    make_older(journal, "1")
-    seen = Journal.open_existing(store.root / "a", store.url)
-    assert seen.output.load_id(store.root / "a")
-    assert seen.output.load_binding() is not None
-    assert seen.read_blocking(read_version) == 1
-    seen.close()
+    downgrade_to_version_1(journal, "1")
+    existing = Journal.open_existing(store.root / "a", store.url)
+    assert existing.output.load_id(store.root / "a")
+    assert existing.output.load_binding() is not None
+    assert existing.read_blocking(read_version) == 1
+    existing.close()
     with pytest.raises(UsageError, match="there is no journal"):
         Journal.open_existing(tmp_path / "nowhere")
     assert not (tmp_path / "nowhere").exists()
 
 
 @pytest.mark.parametrize("opening", [Journal.open, Journal.open_existing])
-async def test_a_newer_journal_is_left_alone(store: Store, opening: Any) -> None:
+async def test_a_newer_journal_is_refused(store: Store, opening: Any) -> None:
     journal = await store.open()
     journal.write_blocking(lambda c: c.execute(text("UPDATE meta SET value = '99'")))
     with pytest.raises(StorageError, match=r"newer mediamill .*99") as refused:
@@ -181,7 +179,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (  # export reads parts alone
 def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An OUT whose journal a newer program has written."""
     root = unpack_archive(tmp_path_factory.mktemp("newer") / "v1")
-    with rows_of(journal_of(root, "transcribe")) as connection:
+    with open_database(journal_path(root, "transcribe")) as connection:
         connection.execute("UPDATE meta SET value = '99'")
         connection.commit()
     return root
@@ -190,19 +188,19 @@ def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command[:3]))
 def test_every_command_refuses_a_newer_journal_in_one_line(command: Sequence[str], newer: Path) -> None:
     places = {"OUT": newer / "transcribe", "SOURCE": newer / "recordings"}
-    before = journal_of(newer, "transcribe").read_bytes()
+    before = journal_path(newer, "transcribe").read_bytes()
     done = mediamill(*(places.get(word, word) for word in command), home=newer / "home")
     assert done.returncode == 1, done.stderr
-    told = [line for line in done.stderr.splitlines() if "newer mediamill" in line]
-    assert len(told) == 1
-    assert "journal.sqlite" in told[0]
-    assert "version 99" in told[0]
+    messages = [line for line in done.stderr.splitlines() if "newer mediamill" in line]
+    assert len(messages) == 1
+    assert "journal.sqlite" in messages[0]
+    assert "version 99" in messages[0]
     assert "upgrade mediamill" in done.stderr
     assert "Traceback" not in done.stderr
-    assert journal_of(newer, "transcribe").read_bytes() == before
+    assert journal_path(newer, "transcribe").read_bytes() == before
 
 
-def test_the_program_of_version_1_refuses_what_this_one_wrote(tmp_path: Path) -> None:
+def test_a_new_journal_has_a_version_that_the_version_1_program_refuses(tmp_path: Path) -> None:
     """It reads the number in ``meta``, and compares it with 1."""
     Journal.open(tmp_path).close()
     with sqlite3.connect(tmp_path / ".journal" / "journal.sqlite") as connection:

@@ -11,7 +11,7 @@ from mediamill.tasks.errors import OutputBusy, StorageError, UsageError
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.output_lock import OutputLock, describe_owner
 from mediamill.tasks.journal.parts import Part
-from tests.journal.stores import Store, item
+from tests.journal.stores import Store, make_item
 
 PART = Part("results", "000000", 3, 1234, "ab" * 32)
 
@@ -24,9 +24,9 @@ PART = Part("results", "000000", 3, 1234, "ab" * 32)
         ({"params": {"a": 1}}, "params was {}"),
     ],
 )
-async def test_another_model_needs_replace(store: Store, change: dict[str, Any], named: str) -> None:
+async def test_another_model_needs_replace(store: Store, change: dict[str, Any], words: str) -> None:
     await store.open()
-    with pytest.raises(UsageError, match=named) as refused:
+    with pytest.raises(UsageError, match=words) as refused:
         await store.open(**change)
     assert "--replace" in str(refused.value)
     journal = await store.open(**change, replace=True)
@@ -36,7 +36,7 @@ async def test_another_model_needs_replace(store: Store, change: dict[str, Any],
 
 
 @pytest.mark.parametrize("change", [{"root": "elsewhere"}, {"capability": "caption"}])
-async def test_another_source_or_capability_never_fits(store: Store, change: dict[str, Any]) -> None:
+async def test_another_source_or_capability_is_refused_even_with_replace(store: Store, change: dict[str, Any]) -> None:
     await store.open()
     for replace in (False, True):
         with pytest.raises(UsageError, match="holds the results of another"):
@@ -49,7 +49,7 @@ async def test_parameters_in_another_order_are_the_same(store: Store) -> None:
     assert again.out_id == first.out_id
 
 
-async def test_another_journal_is_not_taken_for_a_crashed_run(tmp_path: Path, sqlite_store: Store) -> None:
+async def test_an_out_of_another_journal_is_refused_and_keeps_its_parts(tmp_path: Path, sqlite_store: Store) -> None:
     await sqlite_store.open()
     part = sqlite_store.root / "a" / "results" / "part-000000.parquet"
     part.parent.mkdir()
@@ -61,10 +61,10 @@ async def test_another_journal_is_not_taken_for_a_crashed_run(tmp_path: Path, sq
     assert part.exists()
 
 
-async def test_a_schema_is_frozen_and_a_new_one_makes_every_part_stale(store: Store) -> None:
+async def test_freezing_schemas_makes_every_shard_dirty(store: Store) -> None:
     journal = await store.open()
     assert journal.output.load_schemas() is None
-    await journal.items.plan([item(0)], 10)
+    await journal.items.plan([make_item(0)], 10)
     await journal.parts.commit([], 1, shard=0)
     await journal.output.freeze_schemas(b"schema", b"rows")
     assert (await store.open()).output.load_schemas() == (b"schema", b"rows")
@@ -72,7 +72,7 @@ async def test_a_schema_is_frozen_and_a_new_one_makes_every_part_stale(store: St
     assert journal.output.load_job() == {"source": "x"}
 
 
-async def test_a_part_counts_once_committed_and_an_empty_one_is_gone(store: Store) -> None:
+async def test_a_committed_part_replaces_the_earlier_one_and_an_empty_one_removes_it(store: Store) -> None:
     journal = await store.open()
     await journal.parts.commit([PART], 1)
     larger = Part("results", "000000", 4, 2345, "cd" * 32)
@@ -83,7 +83,7 @@ async def test_a_part_counts_once_committed_and_an_empty_one_is_gone(store: Stor
     assert [p.kind for p in journal.parts.load_all()] == ["calls"]
 
 
-async def test_who_was_taken_over_commits_nothing(store: Store) -> None:
+async def test_a_run_that_lost_the_lock_cannot_commit_parts(store: Store) -> None:
     stale = await store.open()
     out = store.root / "a"
     old = OutputLock.acquire(out, stale, stale.run_id)
@@ -107,7 +107,7 @@ async def test_equal_folders_on_two_machines_are_two_outs(store: Store, tmp_path
     assert str(tmp_path) not in mine.lease_name, "a path is not what tells OUTs apart"
 
 
-def test_asking_who_holds_out_takes_nothing_and_makes_nothing(tmp_path: Path) -> None:
+def test_describe_owner_takes_no_lock_and_creates_nothing(tmp_path: Path) -> None:
     assert describe_owner(tmp_path) is None
     assert list(tmp_path.iterdir()) == []
     journal = Journal.open(tmp_path)
@@ -119,11 +119,11 @@ def test_asking_who_holds_out_takes_nothing_and_makes_nothing(tmp_path: Path) ->
     journal.close()
 
 
-async def test_a_torn_mark_is_made_again(sqlite_store: Store) -> None:
+async def test_a_torn_out_id_is_replaced(sqlite_store: Store) -> None:
     first = await sqlite_store.open()
-    mark = sqlite_store.root / "a" / ".journal" / "out_id"
-    assert mark.read_text() == first.out_id
-    mark.write_text("")
+    id_file = sqlite_store.root / "a" / ".journal" / "out_id"
+    assert id_file.read_text() == first.out_id
+    id_file.write_text("")
     assert len((await sqlite_store.open()).out_id) == 32
 
 
@@ -141,14 +141,14 @@ def test_an_out_that_cannot_be_written_says_so_in_one_line(tmp_path: Path, part:
     assert "\n" not in str(refused.value)
 
 
-def test_what_is_no_database_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_no_database_is_reported(tmp_path: Path) -> None:
     (tmp_path / ".journal").mkdir()
     (tmp_path / ".journal" / "journal.sqlite").write_text("not a database, but long enough to be read as one" * 40)
     with pytest.raises(StorageError, match="not a journal"):
         Journal.open(tmp_path)
 
 
-def test_a_damaged_journal_is_told_while_it_is_read(tmp_path: Path) -> None:
+def test_a_damaged_journal_is_reported_when_it_is_read(tmp_path: Path) -> None:
     journal = Journal.open(tmp_path)
     journal.close()
     path = tmp_path / ".journal" / "journal.sqlite"
@@ -176,13 +176,13 @@ def _read_all(out: Path) -> None:
         ("postgresql://user:hunter2@127.0.0.1:1/db?password=hunter2", StorageError, "postgresql://127.0.0.1/db"),
     ],
 )
-def test_an_address_that_leads_nowhere_is_told_without_its_password(
-    tmp_path: Path, url: str, error: type[Exception], told: str
+def test_an_unusable_address_is_reported_without_its_password(
+    tmp_path: Path, url: str, error: type[Exception], words: str
 ) -> None:
     if error is StorageError:
         pytest.importorskip("psycopg", reason="the extra 'postgresql' is not installed")
     with pytest.raises(error) as refused:
         Journal.open(tmp_path, url)
-    assert told in str(refused.value)
+    assert words in str(refused.value)
     assert "hunter2" not in str(refused.value)
     assert "\n" not in str(refused.value)

@@ -22,33 +22,33 @@ from tests.journal.stores import MINUTE, NOW, Store, new_attempt
 T = TypeVar("T")
 KEYS = st.sampled_from(["k0", "k1"])
 OUTS = st.sampled_from(["a", "b"])
-HELD = ("claimed", "sending", "accepted")
+HELD_STATES = ("claimed", "sending", "accepted")
 
 
 @dataclass
-class Expected:
+class ExpectedAsk:
     """What the protocol says of one Ask."""
 
     state: str = "free"
     before: str = "free"
     owner: str = ""
-    until: int = 0
+    lease_end: int = 0
     call: str = ""
 
 
 @dataclass
-class Call:
+class ExpectedAttempt:
     """What the protocol says of one attempt."""
 
     key: str
     out: str
     run: str
     outcome: str = "sending"
-    over: bool = False
+    ended: bool = False
     cost: Decimal | None = None
 
 
-class States(RuleBasedStateMachine):
+class JournalModel(RuleBasedStateMachine):
     """Every claim is told what the model expects, and the bill always adds up."""
 
     def __init__(self) -> None:
@@ -57,21 +57,21 @@ class States(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         root = Path(self.folder.name)
         self.store = Store(root, str(root / "shared"))
-        self.asks = {key: Expected() for key in ("k0", "k1")}
-        self.calls: dict[str, Call] = {}
+        self.asks = {key: ExpectedAsk() for key in ("k0", "k1")}
+        self.calls: dict[str, ExpectedAttempt] = {}
         self.now = NOW
 
-    def do(self, work: Coroutine[Any, Any, T]) -> T:
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(work)
 
     @initialize()
     def begin(self) -> None:
-        self.journals = {out: self.do(self.store.open(out)) for out in ("a", "b")}
+        self.journals = {out: self.run(self.store.open(out)) for out in ("a", "b")}
 
     @rule(out=OUTS, key=KEYS)
     def claim(self, out: str, key: str) -> None:
         journal, ask = self.journals[out], self.asks[key]
-        expected, found = self.expect(ask), self.do(stores.claim(journal, key, self.now))
+        expected, found = self.expected_state(ask), self.run(stores.claim(journal, key, self.now))
         assert found.state == expected
         if expected == "hit":
             assert found.attempt is not None
@@ -79,66 +79,66 @@ class States(RuleBasedStateMachine):
         if expected in ("mine", "unknown", "accepted"):
             if ask.state == "sending" and self.calls[ask.call].outcome == "sending":
                 self.calls[ask.call].outcome = "unknown"
-            ask.before = {"mine": self.base(ask), "unknown": "unknown", "accepted": "accepted"}[expected]
+            ask.before = {"mine": self.state_before(ask), "unknown": "unknown", "accepted": "accepted"}[expected]
             ask.state = "accepted" if expected == "accepted" else "claimed"
-            ask.owner, ask.until = journal.run_id, self.now + MINUTE
+            ask.owner, ask.lease_end = journal.run_id, self.now + MINUTE
 
     @rule(out=OUTS, key=KEYS)
-    def sending(self, out: str, key: str) -> None:
+    def send(self, out: str, key: str) -> None:
         journal, ask, call_id = self.journals[out], self.asks[key], f"c{len(self.calls)}"
         attempt = new_attempt(journal, call_id)
         if (ask.state, ask.owner) != ("claimed", journal.run_id):
             try:
-                self.do(journal.asks.record_sending(attempt, [key]))
+                self.run(journal.asks.record_sending(attempt, [key]))
             except CallFailed:
                 return
             raise AssertionError("sent without a claim")
-        self.do(journal.asks.record_sending(attempt, [key]))
+        self.run(journal.asks.record_sending(attempt, [key]))
         ask.state, ask.call = "sending", call_id
-        self.calls[call_id] = Call(key, out, journal.run_id)
+        self.calls[call_id] = ExpectedAttempt(key, out, journal.run_id)
 
     @rule(out=OUTS, key=KEYS, seconds=st.sampled_from([0, 61]))
-    def take(self, out: str, key: str, seconds: int) -> None:
+    def claim_and_send(self, out: str, key: str, seconds: int) -> None:
         """Claim and send in one go, now or when the lease of whoever has it is over."""
         self.wait(seconds)
         self.claim(out, key)
-        self.sending(out, key)
+        self.send(out, key)
 
     @precondition(lambda self: any(not call.over for call in self.calls.values()))
     @rule(data=st.data(), how=st.sampled_from(["replied", "rejected", "unknown", "accepted"]))
-    def end(self, data: st.DataObject, how: str) -> None:
-        call_id = data.draw(st.sampled_from([name for name, call in self.calls.items() if not call.over]))
+    def end(self, data: st.DataObject, outcome: str) -> None:
+        call_id = data.draw(st.sampled_from([name for name, call in self.calls.items() if not call.ended]))
         call = self.calls[call_id]
         journal, ask = self.journals[call.out], self.asks[call.key]
-        call.over = how != "accepted"
-        call.outcome = how
+        call.ended = outcome != "accepted"
+        call.outcome = outcome
         current = ask.call == call_id
-        if how == "replied":
-            self.do(stores.reply(journal, [call.key], call_id, call_id.encode()))
-        elif how == "rejected":
+        if outcome == "replied":
+            self.run(stores.reply(journal, [call.key], call_id, call_id.encode()))
+        elif outcome == "rejected":
             call.cost = Decimal(0)
-            self.do(stores.reject(journal, call.key, call_id))
-        elif how == "unknown":
-            self.do(stores.lose(journal, call.key, call_id))
+            self.run(stores.reject(journal, call.key, call_id))
+        elif outcome == "unknown":
+            self.run(stores.lose(journal, call.key, call_id))
         else:
-            self.do(journal.asks.record_accepted(call_id, [call.key], f"job-{call_id}"))
+            self.run(journal.asks.record_accepted(call_id, [call.key], f"job-{call_id}"))
         if current:
-            ask.state = {"replied": "replied", "accepted": "accepted"}.get(how, "claimed")
-            ask.before = how if how in ("rejected", "unknown") else "free"
+            ask.state = {"replied": "replied", "accepted": "accepted"}.get(outcome, "claimed")
+            ask.before = outcome if outcome in ("rejected", "unknown") else "free"
 
     @precondition(lambda self: any(call.outcome == "replied" for call in self.calls.values()))
     @rule(data=st.data(), cents=st.integers(0, 99), out=OUTS)
     def settle(self, data: st.DataObject, cents: int, out: str) -> None:
         call_id = data.draw(st.sampled_from([n for n, call in self.calls.items() if call.outcome == "replied"]))
         self.calls[call_id].cost = Decimal(cents) / 100
-        self.do(self.journals[out].asks.record_cost(call_id, {}, Cost(Decimal(cents) / 100, "metered")))
+        self.run(self.journals[out].asks.record_cost(call_id, {}, Cost(Decimal(cents) / 100, "metered")))
 
     @rule(out=OUTS, key=KEYS)
     def release(self, out: str, key: str) -> None:
         journal, ask = self.journals[out], self.asks[key]
-        self.do(journal.asks.release([key]))
-        if ask.owner == journal.run_id and ask.state in HELD:
-            ask.until = 0
+        self.run(journal.asks.release([key]))
+        if ask.owner == journal.run_id and ask.state in HELD_STATES:
+            ask.lease_end = 0
             if ask.state == "claimed":
                 ask.state = ask.before
 
@@ -149,38 +149,38 @@ class States(RuleBasedStateMachine):
     @rule(out=OUTS)
     def crash(self, out: str) -> None:
         """The process is gone; another takes OUT up. Its claims are dead, whatever their leases say."""
-        dead = self.journals[out].run_id
+        dead_run = self.journals[out].run_id
         self.journals[out].close()
-        self.journals[out] = self.do(self.store.open(out))
+        self.journals[out] = self.run(self.store.open(out))
         for ask in self.asks.values():
-            if ask.owner == dead and ask.state in HELD:
-                ask.until = 0
+            if ask.owner == dead_run and ask.state in HELD_STATES:
+                ask.lease_end = 0
                 ask.state = {"claimed": ask.before, "sending": "unknown"}.get(ask.state, ask.state)
         for call in self.calls.values():
             if call.out == out:
-                call.over = True
+                call.ended = True
                 call.outcome = "unknown" if call.outcome == "sending" else call.outcome
 
     @invariant()
-    def money_adds_up(self) -> None:
+    def check_costs_and_outcomes(self) -> None:
         for out, journal in getattr(self, "journals", {}).items():
             calls = [call for call in self.calls.values() if call.out == out]
             spent = journal.attempts.sum_costs()
             assert spent.known == sum((c.cost for c in calls if c.cost is not None), Decimal(0))
             assert spent.unknown_max == spent.unknowns == sum(1 for c in calls if c.cost is None)
-            told = {row["call_id"]: row["outcome"] for row in journal.attempts.stream_all()}
-            assert told == {name: call.outcome for name, call in self.calls.items() if call.out == out}
+            outcomes = {row["call_id"]: row["outcome"] for row in journal.attempts.stream_all()}
+            assert outcomes == {name: call.outcome for name, call in self.calls.items() if call.out == out}
 
     @staticmethod
-    def base(ask: Expected) -> str:
+    def state_before(ask: ExpectedAsk) -> str:
         return ask.before if ask.state == "claimed" else ask.state
 
-    def expect(self, ask: Expected) -> str:
+    def expected_state(self, ask: ExpectedAsk) -> str:
         if ask.state == "replied":
             return "hit"
-        if ask.state in HELD and ask.until > self.now:
+        if ask.state in HELD_STATES and ask.lease_end > self.now:
             return "busy"
-        base = "unknown" if ask.state == "sending" else self.base(ask)
+        base = "unknown" if ask.state == "sending" else self.state_before(ask)
         return base if base in ("unknown", "accepted") else "mine"
 
     def teardown(self) -> None:
@@ -189,7 +189,7 @@ class States(RuleBasedStateMachine):
         self.folder.cleanup()
 
 
-TestStates = States.TestCase
+TestStates = JournalModel.TestCase
 TestStates.settings = settings(
     max_examples=20, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )

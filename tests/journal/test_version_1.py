@@ -15,7 +15,7 @@ import pytest
 from mediamill.tasks.sources.locate import fingerprint_file
 from tests.helpers.cli_runs import mediamill, read_rows
 from tests.helpers.quick_tier import mark_rest_long
-from tests.journal.version_1 import ARCHIVE, journal_of, read_sources, rows_of, table, unpack_archive
+from tests.journal.version_1 import ARCHIVE, journal_path, open_database, read_sources, read_table, unpack_archive
 
 LOCAL = ("--provider", "local", "--model")
 JOBS: dict[str, tuple[str, str, tuple[str, ...]]] = {
@@ -38,100 +38,100 @@ def root(tmp_path: Path) -> Path:
     return unpack_archive(tmp_path / "v1")
 
 
-def again(root: Path, out: str) -> subprocess.CompletedProcess[str]:
+def rerun(root: Path, out: str) -> subprocess.CompletedProcess[str]:
     """The command that made an OUT, once more."""
     command, source, options = JOBS[out]
     journal = () if out == "transcribe" else ("--journal", root / "shared")
-    told = (command, root / source, *options, *journal, "--budget", "1", "--out", root / out, "--yes", "--json")
-    return mediamill(*told, home=root / "home")
+    arguments = (command, root / source, *options, *journal, "--budget", "1", "--out", root / out, "--yes", "--json")
+    return mediamill(*arguments, home=root / "home")
 
 
-def attempts(root: Path, out: str) -> list[dict[str, Any]]:
+def read_attempts(root: Path, out: str) -> list[dict[str, Any]]:
     """The whole bill of an OUT."""
     out_id = (root / out / ".journal" / "out_id").read_text()
-    return [row for row in table(journal_of(root, out), "attempts") if row["out_id"] == out_id]
+    return [row for row in read_table(journal_path(root, out), "attempts") if row["out_id"] == out_id]
 
 
-def by_id(found: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def index_by_id(found: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {str(row["item_id"]): row for row in found}
 
 
 @pytest.mark.parametrize("out", FINISHED)
-def test_a_rerun_buys_nothing_and_changes_no_row(out: str, root: Path) -> None:
+def test_a_rerun_makes_no_calls_and_changes_no_row(out: str, root: Path) -> None:
     kinds = ("results", "failures", "calls")
-    before, bill = [read_rows(root / out, kind) for kind in kinds], attempts(root, out)
-    done = again(root, out)
+    before, bill = [read_rows(root / out, kind) for kind in kinds], read_attempts(root, out)
+    done = rerun(root, out)
     assert done.returncode == (3 if out in WITH_FAILURE else 0), done.stderr
     assert json.loads(done.stdout)["calls"] == 0
     assert [read_rows(root / out, kind) for kind in kinds] == before
-    assert attempts(root, out) == bill
+    assert read_attempts(root, out) == bill
 
 
 @pytest.mark.parametrize(
     "out", mark_rest_long([name for name in FINISHED if name != "paid"], ["transcribe", "embed", "images"])
 )
-def test_a_new_item_lands_beside_the_old_ones(out: str, root: Path) -> None:
-    source, before, bill = root / JOBS[out][1], by_id(read_rows(root / out)), attempts(root, out)
+def test_a_new_item_is_added_and_the_old_rows_stay(out: str, root: Path) -> None:
+    source, before, bill = root / JOBS[out][1], index_by_id(read_rows(root / out)), read_attempts(root, out)
     if source.suffix == ".csv":
         with source.open("a", newline="") as file:
             csv.writer(file).writerow(["new", "a train", "new"][: len(source.read_text().splitlines()[0].split(","))])
     else:
         old = source / next(iter(before))
         (source / f"new{old.suffix}").write_bytes(old.read_bytes() + b"\0\0")
-    done = again(root, out)
+    done = rerun(root, out)
     assert done.returncode == (3 if out in WITH_FAILURE else 0), done.stderr
-    after = by_id(read_rows(root / out))
+    after = index_by_id(read_rows(root / out))
     assert len(after) == len(before) + 1
     assert {name: after[name] for name in before} == before
-    added = [row for row in attempts(root, out) if row not in bill]
-    assert len(added) == len(attempts(root, out)) - len(bill) == 1
+    added = [row for row in read_attempts(root, out) if row not in bill]
+    assert len(added) == len(read_attempts(root, out)) - len(bill) == 1
     assert {row["outcome"] for row in added} == {"replied"}
 
 
-def test_a_run_that_was_killed_is_finished_without_buying_what_was_answered(root: Path) -> None:
-    bill = attempts(root, "killed")
+def test_a_rerun_completes_a_killed_run_and_reuses_its_replies(root: Path) -> None:
+    bill = read_attempts(root, "killed")
     assert [row["cost_basis"] for row in bill].count(None) == 1, "one reply was on record and never parsed"
-    done = again(root, "killed")
+    done = rerun(root, "killed")
     assert done.returncode == 0, done.stderr
     assert len(read_rows(root / "killed")) == 4
-    after = attempts(root, "killed")
+    after = read_attempts(root, "killed")
     assert {row["call_id"] for row in bill} < {row["call_id"] for row in after}
-    asked = [row["request_keys"] for row in after]
-    assert len(asked) == len(set(asked)) == 4
+    request_keys = [row["request_keys"] for row in after]
+    assert len(request_keys) == len(set(request_keys)) == 4
     assert all(row["cost_basis"] == "free" for row in after)
 
 
-def test_a_recording_that_was_cut_is_not_bought_again_for_a_neighbour(root: Path) -> None:
+def test_a_copy_of_a_cut_recording_reuses_its_replies(root: Path) -> None:
     """Its pieces are found by their content, wherever the file lies."""
     shutil.copy(root / "recordings" / "long.wav", root / "recordings" / "twin.wav")
-    assert again(root, "transcribe").returncode == 3
-    found = by_id(read_rows(root / "transcribe"))
+    assert rerun(root, "transcribe").returncode == 3
+    found = index_by_id(read_rows(root / "transcribe"))
     assert found["twin.wav"]["cached"]
     assert found["twin.wav"]["text"] == found["long.wav"]["text"]
 
 
-def test_failures_are_tried_again(root: Path) -> None:
+def test_retry_completes_failed_items(root: Path) -> None:
     shutil.copy(root / "recordings" / "a.wav", root / "recordings" / "broken.wav")
-    bill = attempts(root, "transcribe")
+    bill = read_attempts(root, "transcribe")
     done = mediamill("retry", root / "transcribe", "--yes", home=root / "home")
     assert done.returncode == 0, done.stderr
-    found = by_id(read_rows(root / "transcribe"))
+    found = index_by_id(read_rows(root / "transcribe"))
     assert found["broken.wav"]["text"] == found["a.wav"]["text"]
     assert read_rows(root / "transcribe", "failures") == []
-    assert attempts(root, "transcribe") == bill
+    assert read_attempts(root, "transcribe") == bill
 
 
 @pytest.mark.parametrize("out", mark_rest_long(JOBS, ["transcribe", "caption-again", "paid"]))
-def test_it_can_be_looked_at_and_stays_as_it_is(out: str, root: Path) -> None:
+def test_status_report_and_export_do_not_migrate(out: str, root: Path) -> None:
     """Looking brings no journal up to date: an older program may be working on it."""
-    database = journal_of(root, out)
+    database = journal_path(root, out)
     status = mediamill("status", root / out, "--json", home=root / "home")
     assert status.returncode == 0, status.stderr
-    told = json.loads(status.stdout)
-    assert told["done"] == len(read_rows(root / out)) or out == "killed"
-    assert told["failed"] == len(read_rows(root / out, "failures"))
+    printed = json.loads(status.stdout)
+    assert printed["done"] == len(read_rows(root / out)) or out == "killed"
+    assert printed["failed"] == len(read_rows(root / out, "failures"))
     if out == "paid":
-        assert told["spent_usd"] == "0.0003"
+        assert printed["spent_usd"] == "0.0003"
     report = mediamill("report", root / out, home=root / "home")
     assert report.returncode == 0, report.stderr
     assert (root / out / "report.html").stat().st_size > 1000
@@ -139,22 +139,22 @@ def test_it_can_be_looked_at_and_stays_as_it_is(out: str, root: Path) -> None:
         exported = mediamill("export", root / out, "--to", root / "exported.jsonl", home=root / "home")
         assert exported.returncode == 0, exported.stderr
         assert len((root / "exported.jsonl").read_text().splitlines()) == len(read_rows(root / out))
-    with rows_of(database) as connection:
+    with open_database(database) as connection:
         assert [tuple(row) for row in connection.execute("SELECT name, value FROM meta")] == [("format", "1")]
 
 
-def test_fingerprints_are_what_they_were(tmp_path: Path) -> None:
+def test_fingerprints_equal_those_of_version_1(tmp_path: Path) -> None:
     """Else every item of an older OUT would count as changed."""
     shutil.unpack_archive(ARCHIVE, tmp_path, filter="data")
     files = read_sources(tmp_path)["files"]
-    kept = {
+    stored = {
         row["location"]: row["fingerprint"]
         for out in ("transcribe", "caption")
-        for row in table(journal_of(tmp_path, out), "items")
+        for row in read_table(journal_path(tmp_path, out), "items")
         if row["location"]
     }
-    assert len(kept) == 10
-    for location, fingerprint in kept.items():
+    assert len(stored) == 10
+    for location, fingerprint in stored.items():
         size, mtime_ns, inode = files[location]
-        about = os.stat_result((0, inode, 0, 0, 0, 0, size, 0, 0, 0, 0, 0, 0, 0, mtime_ns, 0))
-        assert fingerprint_file(location, about) == fingerprint
+        file_stat = os.stat_result((0, inode, 0, 0, 0, 0, size, 0, 0, 0, 0, 0, 0, 0, mtime_ns, 0))
+        assert fingerprint_file(location, file_stat) == fingerprint

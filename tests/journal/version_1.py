@@ -21,13 +21,13 @@ def unpack_archive(root: Path) -> Path:
     """The whole of it below ``root``, as if it had been made there."""
     with tarfile.open(ARCHIVE) as archive:
         archive.extractall(root, filter="data")
-    made_at = read_sources(root)["root"]
+    original_root = read_sources(root)["root"]
     for database in (root / "shared" / "journal.sqlite", root / "transcribe" / ".journal" / "journal.sqlite"):
-        with rows_of(database) as connection:
+        with open_database(database) as connection:
             connection.execute(
-                "UPDATE outs SET root = replace(root, ?, ?), job = replace(job, ?, ?)", [made_at, str(root)] * 2
+                "UPDATE outs SET root = replace(root, ?, ?), job = replace(job, ?, ?)", [original_root, str(root)] * 2
             )
-            connection.execute("UPDATE items SET location = replace(location, ?, ?)", [made_at, str(root)])
+            connection.execute("UPDATE items SET location = replace(location, ?, ?)", [original_root, str(root)])
             for (location,) in connection.execute(
                 "SELECT DISTINCT location FROM items WHERE location NOT NULL"
             ).fetchall():
@@ -45,24 +45,24 @@ def unpack_archive(root: Path) -> Path:
 
 def read_sources(root: Path) -> dict[str, Any]:
     """Where it was made, and by each source file's path there: its size, time of change (ns) and inode."""
-    about: dict[str, Any] = json.loads((root / "files.json").read_text())
-    return about
+    sources: dict[str, Any] = json.loads((root / "files.json").read_text())
+    return sources
 
 
-def journal_of(root: Path, out: str) -> Path:
+def journal_path(root: Path, out: str) -> Path:
     """The database that an OUT's journal is in."""
     return (root / "shared" if out in SHARED else root / out / ".journal") / "journal.sqlite"
 
 
 @contextmanager
-def rows_of(database: Path) -> Iterator[sqlite3.Connection]:
+def open_database(database: Path) -> Iterator[sqlite3.Connection]:
     """A connection whose rows are mappings."""
     with closing(sqlite3.connect(database)) as connection:
         connection.row_factory = sqlite3.Row
         yield connection
 
 
-def table(database: Path, name: str) -> list[dict[str, Any]]:
+def read_table(database: Path, name: str) -> list[dict[str, Any]]:
     """Every row of a table, in a fixed order."""
-    with rows_of(database) as connection:
+    with open_database(database) as connection:
         return sorted((dict(row) for row in connection.execute(f"SELECT * FROM {name}")), key=repr)
