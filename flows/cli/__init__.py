@@ -1,1 +1,1 @@
-"""The command line: one file an idea, and in ``commands/`` one file a command that is no capability's own."""
+"""The command line; ``commands/`` has one file for each command that is not a capability's."""

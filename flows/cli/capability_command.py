@@ -1,4 +1,4 @@
-"""A capability's command: its options, help and run, made from the capability's own file."""
+"""A capability's command: its options and help are made from the capability's parameters and docstring."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ _METAVARS = {int: "N", float: "NUMBER"}
 
 
 _SCALARS = {str, int, float, bool, Decimal, Path}
-"""Types whose values are read from text."""
+"""Types whose values are parsed from text."""
 
 
 class _YamlValue(click.ParamType[Any]):
-    """What a parameter does not read from text by itself, such as a list or a choice of numbers; as in a job file."""
+    """A value that its parameter does not parse from text, such as a list or a choice of numbers; it is YAML."""
 
     name = "value"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The value as YAML; what is none goes on as text, for the parameter's own check to refuse."""
+        """Parse the value as YAML; text that is not YAML stays text, for the parameter's own validation to refuse."""
         try:
             return yaml.safe_load(value)
         except yaml.YAMLError:
@@ -47,7 +47,7 @@ _YAML_VALUE = _YamlValue()
 
 
 def make_capability_command(name: str) -> click.Command:
-    """The command of a capability: SOURCE, an option for each parameter, and those that all runs share.
+    """Make the command of a capability: SOURCE, an option for each parameter, and the options that all runs share.
 
     Raises:
         UsageError: when another package's capability cannot be used.
@@ -66,7 +66,7 @@ def make_capability_command(name: str) -> click.Command:
 
 
 def make_param_options(capability: Capability) -> dict[str, click.Option]:
-    """An option for each parameter that makes sense for all items at once, by the parameter's name.
+    """Make an option for each parameter that makes sense for all items at once, by the parameter's name.
 
     A parameter that was renamed has a hidden one under its old name, too.
     """
@@ -86,10 +86,10 @@ def make_param_options(capability: Capability) -> dict[str, click.Option]:
 
 
 def make_permission_options() -> list[click.Option]:
-    """A flag for each parameter, of any capability, that is for the person at the keyboard to allow.
+    """Make a flag for each parameter of any capability that only the user may allow.
 
-    What is given is listed in the context under ``PERMITTED``. Every capability is imported for it; one that cannot
-    be has nothing to allow.
+    The flags that are given are listed in the context under ``PERMITTED``. Every capability is imported for it; one
+    that cannot be imported has none.
     """
     found: dict[str, click.Option] = {}
     for capability in capabilities.iter_usable():
@@ -109,7 +109,7 @@ def _record_permission(context: click.Context, option: click.Parameter, given: b
 
 
 def permission_names(capability: Capability) -> list[str]:
-    """The parameters of a capability that are for the person at the keyboard to allow."""
+    """The parameters of a capability that only the user may allow."""
     return [name for name, field in capability.params.model_fields.items() if _find_declaration(field).permission]
 
 
@@ -137,7 +137,7 @@ def _find_declaration(field: FieldInfo) -> Option:
 
 
 def _choose_metavar(annotation: Any) -> str:
-    """What help shows for a value: its choices, what kind of number it is, or just TEXT."""
+    """What the help shows for a value: its choices, N or NUMBER, else TEXT."""
     kinds = _types_beside_none(annotation)
     if len(kinds) == 1 and get_origin(kinds[0]) is Literal:
         return f"[{'|'.join(map(str, get_args(kinds[0])))}]"
@@ -145,13 +145,13 @@ def _choose_metavar(annotation: Any) -> str:
 
 
 def _types_beside_none(annotation: Any) -> list[Any]:
-    """The types a value may have, beside nothing."""
+    """The types that a value may have beside None."""
     union = get_origin(annotation) in (Union, UnionType)
     return [kind for kind in get_args(annotation) if kind is not NoneType] if union else [annotation]
 
 
 def _text_types(annotation: Any) -> set[Any]:
-    """The types a value may have; a choice of texts is a text."""
+    """The types that a value may have; a choice of texts counts as text."""
     kinds = _types_beside_none(annotation)
     return {str if get_origin(kind) is Literal and _is_text_choice(kind) else kind for kind in kinds}
 
@@ -161,7 +161,7 @@ def _is_text_choice(choice: Any) -> bool:
 
 
 def _refuse_taken_names(capability: Capability, own: Mapping[str, click.Option], shared: list[click.Parameter]) -> None:
-    """Refuse a parameter whose option would hide one that all runs share.
+    """Refuse a parameter whose option would hide an option that all runs share.
 
     Raises:
         UsageError: naming the parameter.
@@ -170,6 +170,6 @@ def _refuse_taken_names(capability: Capability, own: Mapping[str, click.Option],
     for name, option in own.items():
         if taken & {name, *option.opts, *option.secondary_opts}:
             raise UsageError(
-                f"{capability.name}: the parameter {name!r} is called like an option that every run has",
+                f"{capability.name}: the parameter {name!r} has the name of an option that every run has",
                 hint="rename it, or leave it out with Annotated[..., Option(offered=False)]",
             )

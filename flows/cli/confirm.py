@@ -1,4 +1,4 @@
-"""Asking before money is spent. Only a person at a terminal is asked; --yes or a budget answers beforehand."""
+"""Asks before money is spent, and only at a terminal; --yes or a budget answers beforehand."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from mediamill.tasks.resolved_job import ResolvedJob
 
 
-def confirm_run(resolved: ResolvedJob, again: int | None) -> None:
-    """Show what a paid run would cost, or how many items a retry does again, and ask.
+def confirm_run(resolved: ResolvedJob, n_items: int | None) -> None:
+    """Show what a paid run would cost, or how many items a retry does again, and ask for a yes.
 
     Raises:
         UsageError: when the answer is no.
     """
     if resolved.job.budget is not None or resolved.is_local or not is_at_terminal():
         return
-    if again is not None:
+    if n_items is not None:
         provider = resolved.provider.name
-        line, n_todo = f"retry: {pluralize(again, 'item')} at {provider}, paid for like new ones", again
+        line, n_todo = f"retry: {pluralize(n_items, 'item')} at {provider}, paid for like new ones", n_items
     else:
         from mediamill.tasks.quote import quote
 
@@ -38,15 +38,15 @@ def confirm_run(resolved: ResolvedJob, again: int | None) -> None:
 
 
 def is_at_terminal() -> bool:
-    """Whether there is a person to ask."""
+    """Whether a user at a terminal can answer."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def ask_to_continue() -> None:
-    """Ask the person at the terminal.
+    """Ask the user whether to continue.
 
     Raises:
         UsageError: when the answer is no.
     """
     if not click.confirm("Go on?", err=True):
-        raise UsageError("not started", hint="--yes starts without asking, --budget USD bounds what it may cost")
+        raise UsageError("not started", hint="--yes starts without asking, --budget USD limits the cost")

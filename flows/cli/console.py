@@ -1,4 +1,4 @@
-"""What is said beside the results. Nobody reading any more must not end a run that has paid work in flight."""
+"""Lines on stderr. A closed stderr must not end a run that has paid work in flight."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SHOW_CURSOR = "\x1b[?25h"
 
 
 def print_note(text: str) -> None:
-    """Say a line; silent for good once nobody reads."""
+    """Print a line on stderr; once that is closed, print nothing any more."""
     try:
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
@@ -22,18 +22,18 @@ def print_note(text: str) -> None:
 
 
 def redirect_to_null(stream: TextIO) -> None:
-    """Send a stream's file to nowhere, so that what it still holds breaks nothing at exit either."""
+    """Redirect a stream to the null device, so that what it still buffers causes no error at exit either."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def print_from_signal_handler(text: str) -> None:
-    """Say a line from a signal handler: past all buffers, which may be in use, and over a live line."""
+    """Print a line from a signal handler: past all buffers, which may be in use, and over a live line."""
     with contextlib.suppress(OSError):
         os.write(_STDERR, f"{_CLEAR_LINE if os.isatty(_STDERR) else ''}{text}\n".encode())
 
 
 def show_cursor() -> None:
-    """Give the terminal its cursor back before the process ends without cleaning up."""
+    """Show the terminal's cursor again, before the process ends without cleaning up."""
     if os.isatty(_STDERR):
         print_from_signal_handler(_SHOW_CURSOR)

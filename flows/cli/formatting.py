@@ -1,4 +1,4 @@
-"""Numbers as a person reads them."""
+"""Numbers formatted for people."""
 
 from __future__ import annotations
 
@@ -33,5 +33,5 @@ def pluralize(number: int, noun: str) -> str:
 
 
 def format_unpriced(requests: int) -> str:
-    """What follows a sum that some requests are not in, because nobody knows their price; nothing without any."""
+    """The text after a sum that leaves out requests without a known price; empty when there are none."""
     return f" and {pluralize(requests, 'request')} at no known price" if requests else ""

@@ -1,4 +1,4 @@
-"""The JSON Schema of job files, for editors: a job's, with each capability's parameters, and a chain's."""
+"""The JSON Schema of job files, for editors: of a job with each capability's parameters, and of a chain."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mediamill.tasks.pipeline.spec import Chain
 
 
 def make_job_schema() -> dict[str, Any]:
-    """The schema of a job file, or of a chain's where there are ``steps``."""
+    """Make the schema of a job file: that of a chain where it has ``steps``, else that of a job."""
     job, chain = _make_job_definition(), Chain.model_json_schema()
     definitions = {**chain.pop("$defs", {}), **job.pop("$defs", {})}
     return {
@@ -24,7 +24,7 @@ def make_job_schema() -> dict[str, Any]:
 
 
 def _make_job_definition() -> dict[str, Any]:
-    """Job's schema; ``params`` follows what ``capability`` names."""
+    """Make the schema of a job, whose ``params`` depend on its ``capability``."""
     schema, known = Job.model_json_schema(), list(capabilities.iter_usable())
     schema["properties"]["capability"]["enum"] = [capability.name for capability in known]
     schema["allOf"] = [_make_params_rule(capability, schema) for capability in known]

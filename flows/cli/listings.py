@@ -1,4 +1,4 @@
-"""Lists that providers give for nothing: whatever they answer a GET with, and the voices of models that speak."""
+"""Lists that providers return free of charge: the reply to any GET, and the voices of speech models."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ModelVoices:
-    """A model's voices; ``default`` is used where none is asked for. ``live``: the provider listed them just now."""
+    """A model's voices; ``default`` is used where none is named. ``live``: they come from the provider's API."""
 
     provider: str
     model: str
@@ -28,7 +28,11 @@ class ModelVoices:
 
 
 def print_voices(providers: Sequence[str], base_url: str | None, *, as_json: bool) -> int:
-    """Print the voices of every model that speaks, live where a provider lists them and a key is set; the exit code."""
+    """Print the voices of all speech models, from the provider's API where it lists them and a key is set.
+
+    Returns:
+        The exit code.
+    """
     found = [voices for name in providers for voices in _list_voices(name, base_url if len(providers) == 1 else None)]
     if as_json:
         click.echo(json.dumps([asdict(v) for v in found]))
@@ -54,7 +58,7 @@ def _list_voices(provider: str, base_url: str | None) -> list[ModelVoices]:
         try:
             reply = fetch_json(provider, base_url, str(config.voices_path))
         except MediamillError as error:
-            print_note(f"mediamill: {provider}: {error.message}; its voices are told from the configuration")
+            print_note(f"mediamill: {provider}: {error.message}; its voices are listed from the configuration")
         else:
             listed = list(parse_voices(reply, default_model=tts.default_model or ""))
             return [
@@ -71,7 +75,7 @@ def _can_list_voices(config: ProviderConfig, base_url: str | None) -> bool:
 
 
 def parse_voices(reply: Any, default_model: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Models and voices in a provider's list, in any of the shapes that are documented (provider docs).
+    """Parse models and voices from a provider's list, in any of the documented shapes (provider docs).
 
     ``{"data": [{"model", "voices": [...]}]}``, ``{"data": {"voices": [...]}}`` and ``{"voices": [...]}``; a voice is
     a name or an object with one.
@@ -92,7 +96,7 @@ def _parse_voice_name(voice: Any) -> str | None:
 
 
 def fetch_json(provider: str, base_url: str | None, path: str) -> Any:
-    """What a provider answers below its API path; None for the built-in one without an address.
+    """Fetch JSON from a path below a provider's API; None for the built-in provider without an address.
 
     Raises:
         UsageError: when its key is missing.

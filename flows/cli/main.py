@@ -1,4 +1,4 @@
-"""The command line: what a person types. Commands are found by name and imported only when they are used."""
+"""The command line. Commands are found by name and imported only when they are used."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from mediamill.tasks import capabilities
 from mediamill.tasks.errors import MediamillError
 
 COMMANDS = {
-    "quote": "What a job would cost, spending nothing.",
-    "run": "A job from a YAML file.",
-    "status": "What is done, failed and spent in an OUT.",
-    "retry": "Failed items again; everything else untouched.",
-    "report": "Rebuild an OUT's page and cost tables.",
-    "export": "An OUT's results in one .csv, .jsonl or .parquet.",
-    "serve": "The built-in provider as a server, for rehearsals and tests.",
-    "models": "Models and prices the configuration knows.",
-    "up": "A local Prefect server with its UI.",
-    "down": "Stop what up started.",
-    "deploy": "Jobs that Prefect schedules and a worker runs.",
+    "quote": "Print what a job would cost; nothing is sent.",
+    "run": "Run a job from a YAML file.",
+    "status": "Print what is done, failed and spent in an OUT.",
+    "retry": "Do failed items again; everything else stays untouched.",
+    "report": "Rebuild an OUT's report and cost tables.",
+    "export": "Write an OUT's results to one .csv, .jsonl or .parquet.",
+    "serve": "Run the built-in provider as a server, for rehearsals and tests.",
+    "models": "List the configured models with their prices.",
+    "up": "Start a local Prefect server with its UI.",
+    "down": "Stop the Prefect server and worker that up started.",
+    "deploy": "Deploy jobs that Prefect schedules and a worker runs.",
     "doctor": "Check this machine: packages, keys, disk, the built-in provider.",
 }
-"""The commands that are no capability's own; each stands in the file of its name in ``commands/``."""
+"""The commands that are not a capability's; each is in the file of its name in ``commands/``."""
 
 
 class _LazyGroup(click.Group):
-    """A group whose commands are imported when they are used, so that ``--help`` stays quick."""
+    """A group whose commands are imported when they are used, so that ``--help`` stays fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*(name for name in capabilities.list_names() if name not in COMMANDS), *COMMANDS]
@@ -66,7 +66,7 @@ class _LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; what is wrong with its words is the command's to tell, wherever click found it."""
+        """Run the command; a usage error names the command's own help, wherever click found it."""
         try:
             return super().invoke(ctx)
         except click.UsageError as error:
@@ -107,7 +107,7 @@ def main() -> None:
     except BrokenPipeError:
         redirect_to_null(sys.stdout)
         code = 0
-    except Exception as error:  # noqa: BLE001 (nobody sees a traceback unasked)
+    except Exception as error:  # noqa: BLE001 (a traceback is printed only with --debug)
         if debug:
             traceback.print_exc()
         about = f"internal error: {type(error).__name__}: {error}"
@@ -116,7 +116,7 @@ def main() -> None:
 
 
 def _print_usage_error(error: click.ClickException) -> int:
-    """Say what is wrong with what was typed, and whose ``--help`` tells more."""
+    """Print what is wrong with the arguments, and which ``--help`` explains them."""
     context: click.Context | None = getattr(error, "ctx", None)
     path = context.command_path if context else "mediamill"
     if isinstance(error, click.NoSuchOption) and error.possibilities and context:
@@ -133,7 +133,7 @@ def _print_usage_error(error: click.ClickException) -> int:
 
 
 def _print_error(message: str, hint: str | None, code: int) -> int:
-    """Say why there is no result; with ``--json`` to the program that reads stdout, too."""
+    """Print why there is no result; with ``--json`` also as JSON on stdout. Return the exit code."""
     print_note(f"mediamill: {message}")
     if hint:
         print_note(f"  {hint}")

@@ -105,7 +105,7 @@ def make_output_options() -> list[click.Parameter]:
 
 
 def to_job_fields(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The job's fields that were given as options."""
+    """The fields of a job that were given as options."""
     names = (*_TEXT_FIELDS, *_NUMBER_FIELDS, *_FLAG_FIELDS, *JOB_OPTIONS)
     given = _take_old_options({name: options[name] for name in names if options.get(name) is not None}, JOB_OPTIONS)
     if options.get("allow_hosts"):
@@ -121,7 +121,7 @@ def to_job_fields(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def build_job(capability: str, source: str | None, options: Mapping[str, Any], params: Mapping[str, Any]) -> Job:
-    """A Job from a command's options, over its ``--config`` file if there is one."""
+    """Make a job from a command's options, which override its ``--config`` file if there is one."""
     given = to_job_fields(options)
     renamed = get_renamed_params(capability)
     own = _take_old_options({name: value for name, value in params.items() if value is not None}, renamed)

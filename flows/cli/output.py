@@ -1,4 +1,4 @@
-"""What the command line says: the first line, quotes, the end of a run, the state of an OUT."""
+"""What the command line prints: the opening line, quotes, the end of a run, the state of an OUT."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def format_opening_line(resolved: ResolvedJob, how: str = "inline run") -> str:
-    """Who does what to what, how it is run, and where it goes."""
+    """The capability, provider and model of a run, how it runs, its source and its OUT."""
     job, provider, model = resolved.job, resolved.provider, resolved.model
     if resolved.is_local:
         draft = ", draft quality" if model == provider.choose_model(resolved.capability.operation, None) else ""
@@ -65,7 +65,7 @@ def print_quote(quote: Quote, *, as_json: bool) -> None:
 
 
 def print_summary(summary: Summary, *, as_json: bool) -> None:
-    """Print the end of a run."""
+    """Print the summary of a run."""
     if as_json:
         click.echo(json.dumps(summary.as_dict()))
         return
@@ -87,7 +87,7 @@ def print_summary(summary: Summary, *, as_json: bool) -> None:
 
 
 def print_failures(summary: Summary) -> None:
-    """Print what failed, by kind, with an example and what to do."""
+    """Print the failures by kind, each with an example and what to do."""
     for group in summary.failures:
         click.echo(f"  {group.count} {group.kind}{', e.g.' if group.count > 1 else ','} {group.example}")
         if group.stands:
@@ -97,7 +97,7 @@ def print_failures(summary: Summary) -> None:
 
 
 def print_status(status: Status, *, as_json: bool) -> None:
-    """Print how an OUT stands."""
+    """Print the state of an OUT."""
     if as_json:
         click.echo(json.dumps(status.as_dict()))
         return
@@ -113,12 +113,12 @@ def print_status(status: Status, *, as_json: bool) -> None:
 
 
 def format_flags(summary: Summary) -> str:
-    """How many of a run's results carry each flag."""
+    """The number of a run's results with each flag."""
     return ", ".join(f"{count:,} {flag}" for flag, count in summary.flags.items())
 
 
 def format_counts(summary: Summary) -> str:
-    """A run's end in one line: counts, time, cost."""
+    """The end of a run in one line: counts, time, cost."""
     parts = [f"{summary.done} done"]
     if summary.cached:
         parts[0] += f" ({summary.cached} from the journal)"
@@ -143,12 +143,12 @@ def format_counts(summary: Summary) -> str:
 
 
 def format_total_spent(end: ChainResult) -> str:
-    """What a chain has cost in all its runs."""
+    """The cost of a chain over all its runs."""
     return f"{format_dollars(end.spent_usd)}{format_unpriced(end.unstated)} in all"
 
 
 def to_relative_path(path: Path) -> str:
-    """Relative to here where that is shorter."""
+    """A path relative to the working folder where it is below it, else as it is."""
     try:
         return str(path.relative_to(Path.cwd()))
     except ValueError:

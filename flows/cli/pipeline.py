@@ -1,4 +1,4 @@
-"""A chain from the command line: its steps one after another, each announced and summed up."""
+"""Runs a chain from the command line: its steps one after another, each with its opening line and its counts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from mediamill.tasks.summary import Summary
 
 
 def run_chain(chain: Chain, options: Mapping[str, Any]) -> int:
-    """Run a chain and print what came of it; the exit code."""
+    """Run a chain and print its outcome; return the exit code."""
     as_json = bool(options.get("as_json"))
     quiet = bool(options.get("quiet")) or as_json
     configure_logging(debug=bool(options.get("debug")))
@@ -103,7 +103,7 @@ def _print_chain_quote(chain: Chain, *, as_json: bool) -> None:
 
 
 def _confirm_chain(chain: Chain) -> None:
-    """A paid chain on a terminal shows its quote and asks; a budget answers."""
+    """Show the quote of a paid chain and ask, at a terminal and without a budget."""
     if chain.budget is not None or not is_at_terminal():
         return
     jobs = (build_task_job(chain, task, chain.out_path, None) for _, _, task in chain.tasks())

@@ -18,7 +18,7 @@ _LINE_SECONDS = 5.0
 
 @contextmanager
 def show_progress(*, quiet: bool) -> Iterator[ShowProgress | None]:
-    """What a run calls with its progress; None when nobody wants to see it."""
+    """The function that a run calls with its progress; None with ``quiet``."""
     if quiet:
         yield None
     elif sys.stderr.isatty():
@@ -51,7 +51,7 @@ def _make_line_printer() -> ShowProgress:
 
 
 def format_progress(progress: Progress) -> str:
-    """A moment of a run in one line."""
+    """A run's progress in one line."""
     if progress.phase != "run":
         about = {"plan": "reading the source", "publish": "writing the report"}.get(progress.phase, progress.phase)
         return f"{about}: {progress.total} items" if progress.total else about

@@ -1,4 +1,4 @@
-"""A run from the command line: announced, agreed to, shown while it goes, and summed up at its end."""
+"""Runs a job from the command line: opening line, confirmation, progress, summary."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class CommandOutcome(NamedTuple):
-    """What came of a run from the command line, which signals came, and whether Prefect, if any, knows of its end."""
+    """The outcome of a run, the signals received, and whether its end was reported to Prefect, if it was to be."""
 
     summary: Summary
     signals: Sequence[int]
@@ -30,15 +30,15 @@ class CommandOutcome(NamedTuple):
 
 
 def run_job_command(
-    job: Job, options: Mapping[str, Any], retry: Retry | None = None, *, again: int | None = None
+    job: Job, options: Mapping[str, Any], retry: Retry | None = None, *, n_items: int | None = None
 ) -> int:
-    """Run a job and print what came of it; the exit code.
+    """Run a job and print its outcome; return the exit code.
 
     Args:
-        job: what to do.
-        options: how to talk, as :func:`mediamill.flows.cli.options.run_options` declares it.
+        job: the job to run.
+        options: what to print, as :func:`mediamill.flows.cli.options.make_run_options` declares it.
         retry: do failed items again instead of reading the source.
-        again: how many items a retry does; None when this is none.
+        n_items: number of items that a retry does; None for a run that is not a retry.
     """
     from mediamill.tasks.resolved_job import resolve_job
 
@@ -57,7 +57,7 @@ def run_job_command(
         if prefect and (about := describe_version_mismatch(prefect)):
             print_note(f"  {about}")
     if not options.get("yes"):
-        confirm_run(resolved, again)
+        confirm_run(resolved, n_items)
     outcome = execute_job(resolved, prefect, options, retry)
     try:
         print_summary(outcome.summary, as_json=as_json)
@@ -78,7 +78,7 @@ def run_job_command(
 def execute_job(
     resolved: ResolvedJob, prefect: PrefectApi | None, options: Mapping[str, Any], retry: Retry | None = None
 ) -> CommandOutcome:
-    """Do a job as a flow run or inline, and show its progress as the options want it."""
+    """Run a job as a flow run or inline, and show its progress unless the options say not to."""
     with show_progress(quiet=bool(options.get("quiet")) or bool(options.get("as_json"))) as show:
         if prefect is not None:
             from mediamill.flows.prefect_runtime.runner import run_as_flow
@@ -87,7 +87,9 @@ def execute_job(
             if flow_outcome is not None:
                 url = flow_outcome.url
                 print_note(
-                    f"prefect: {url}" if flow_outcome.reported else f"Prefect was not told how this run ended: {url}"
+                    f"prefect: {url}"
+                    if flow_outcome.reported
+                    else f"the end of this run could not be reported to Prefect: {url}"
                 )
                 return CommandOutcome(flow_outcome.summary, flow_outcome.signals, flow_outcome.reported)
             print_note("Prefect went away before the run began; inline run")
@@ -104,7 +106,7 @@ def _run_inline(resolved: ResolvedJob, retry: Retry | None, show: ShowProgress |
 
 
 def configure_logging(*, debug: bool) -> None:
-    """Libraries' logs, asyncio's tracebacks of abandoned tasks among them, are for ``--debug`` alone."""
+    """Show the logs of libraries, which include asyncio's tracebacks of abandoned tasks, only with ``--debug``."""
     import logging
 
     if debug:
@@ -115,6 +117,6 @@ def configure_logging(*, debug: bool) -> None:
 
 
 def _tune_garbage_collector() -> None:
-    """Let the collector pass over what was imported; with thousands of calls in flight it stops the loop otherwise."""
+    """Keep the garbage collector off what was imported; with thousands of calls in flight it stalls the event loop."""
     gc.freeze()
     gc.set_threshold(20_000, 50, 100)

@@ -19,7 +19,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def drain_on_signal(run: Run) -> Iterator[list[int]]:
-    """Signals for as long as the block runs; what came is in the list. In the main thread only, else nothing."""
+    """Drain ``run`` at a signal while the block runs; the list holds the signals received. Only in the main thread."""
     signals: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield signals
@@ -32,7 +32,7 @@ def drain_on_signal(run: Run) -> Iterator[list[int]]:
             show_cursor()
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
-        print_from_signal_handler("mediamill: stopping; what is in flight may end. Once more ends it now.")
+        print_from_signal_handler("mediamill: stopping; requests in flight may end. A second signal ends it now.")
         run.stop(f"stopped by {signal.Signals(number).name}")
 
     for number in _SIGNALS:

@@ -1,1 +1,1 @@
-"""The commands, one file each; each file's ``command`` is what the command line calls."""
+"""The commands, one file each; the command line calls each file's ``command``."""

@@ -1,4 +1,4 @@
-"""mediamill deploy: jobs that Prefect schedules."""
+"""mediamill deploy: create or update deployments that Prefect schedules."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def command(
 ) -> int:
     """Deploy JOBS, which are job files, or without any all of ./prefect.yaml.
 
-    Each becomes a deployment with its schedule, one run at a time. A worker must serve the pool:
+    Each file becomes a deployment with its schedule, one run at a time. A worker must serve the pool:
     `mediamill up --worker`, or `prefect worker start --pool mediamill`. Keys come from the worker's environment.
     """
     from mediamill.tasks.errors import UsageError
@@ -47,7 +47,7 @@ def command(
     if name and len(jobs) > 1:
         raise UsageError("--name names one deployment", hint="deploy the files one by one")
     if timezone and not cron:
-        raise UsageError("--timezone belongs to a --cron", hint="or set both in the job file under schedule")
+        raise UsageError("--timezone needs --cron", hint="give both, or set both in the job file under schedule")
     overrides: dict[str, Any] = {}
     if cron:
         overrides["schedule"] = {"cron": cron, **({"timezone": timezone} if timezone else {})}

@@ -1,4 +1,4 @@
-"""mediamill doctor: is this machine ready."""
+"""mediamill doctor: check this machine."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import sqlite3
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 
@@ -25,12 +25,16 @@ _MIN_FREE_BYTES = 2**30
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at. ``hint`` says what to do where it is not well."""
+    """One thing that was checked. ``hint`` says what to do where it is not well."""
 
     what: str
     well: bool
-    told: str
+    message: str
     hint: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The finding as ``--json`` prints it; the message keeps the key it has always had."""
+        return {"what": self.what, "well": self.well, "told": self.message, "hint": self.hint}
 
 
 @click.command("doctor")
@@ -38,7 +42,7 @@ class Finding:
 @click.option("--json", "as_json", is_flag=True, help="print a JSON list instead of text")
 @click.option("--debug", is_flag=True, help="print tracebacks")
 def command(*, out: str, as_json: bool, debug: bool) -> int:  # noqa: ARG001
-    """Check packages, decoding, keys, disk and the built-in provider. Exit 0 when all is well, else 2."""
+    """Check packages, decoding, keys, disk and the built-in provider. Exit code 0 when all is well, else 2."""
     checks: tuple[Callable[[], list[Finding]], ...] = (
         _check_python,
         _check_decoder,
@@ -49,10 +53,10 @@ def command(*, out: str, as_json: bool, debug: bool) -> int:  # noqa: ARG001
     )
     findings = [finding for check in checks for finding in check()]
     if as_json:
-        click.echo(json.dumps([asdict(f) for f in findings]))
+        click.echo(json.dumps([f.as_dict() for f in findings]))
     else:
         for f in findings:
-            click.echo(f"{'ok ' if f.well else 'BAD'} {f.what}: {f.told}")
+            click.echo(f"{'ok ' if f.well else 'BAD'} {f.what}: {f.message}")
             if f.hint:
                 click.echo(f"      {f.hint}")
     return 0 if all(f.well for f in findings) else 2
@@ -90,8 +94,8 @@ def _check_decoder() -> list[Finding]:
         try:
             message = f"reads {read_audio_info(path).seconds.normalize()} s of WAV"
         except (MediamillError, ImportError) as error:
-            return [Finding("decoder", well=False, told=str(error), hint="uv sync")]
-    return [Finding("decoder", well=True, told=message)]
+            return [Finding("decoder", well=False, message=str(error), hint="uv sync")]
+    return [Finding("decoder", well=True, message=message)]
 
 
 def _check_keys() -> list[Finding]:
@@ -104,12 +108,12 @@ def _check_keys() -> list[Finding]:
         message = f"{config.key_env} is {'set' if os.environ.get(config.key_env) else 'not set'}"
         if config.base_url_env and os.environ.get(config.base_url_env):
             message += f", {config.base_url_env} names another server"
-        findings.append(Finding(f"provider {name}", well=True, told=message))
-    return [*findings, Finding("default provider", well=True, told=default_provider(os.environ))]
+        findings.append(Finding(f"provider {name}", well=True, message=message))
+    return [*findings, Finding("default provider", well=True, message=default_provider(os.environ))]
 
 
 def _check_plugins() -> list[Finding]:
-    """What other packages add: whether each can be used, and by its name."""
+    """Check what other packages add: whether it can be loaded, and whether something hides its name."""
     from mediamill.tasks.plugins import find_hidden_plugins, find_plugins, package_name, plugin_kind
 
     findings = []
@@ -123,9 +127,9 @@ def _check_plugins() -> list[Finding]:
             try:
                 use.load(name)
             except UsageError as error:
-                findings.append(Finding(f"{kind} {name}", well=False, told=error.message, hint=error.hint))
+                findings.append(Finding(f"{kind} {name}", well=False, message=error.message, hint=error.hint))
             else:
-                findings.append(Finding(f"{kind} {name}", well=True, told=f"package {package}"))
+                findings.append(Finding(f"{kind} {name}", well=True, message=f"package {package}"))
         for plugin in find_hidden_plugins(group):
             why = f"the {kind} of that name of the package {package_name(find_plugins(group)[plugin.name])}"
             findings.append(_hidden_finding(f"{kind} {plugin.name}", package_name(plugin), why))
@@ -133,7 +137,7 @@ def _check_plugins() -> list[Finding]:
 
 
 class _PluginUse(NamedTuple):
-    """How what another package adds to a group is taken into use, and what of ours hides one of a name, if any."""
+    """How to load what another package adds to a group, and what of ours hides a name of that group, if anything."""
 
     load: Callable[[str], object]
     hiding: Callable[[str], str | None]
@@ -165,7 +169,7 @@ def _plugin_uses() -> dict[str, _PluginUse]:
 
 def _hidden_finding(what: str, package: str, by: str) -> Finding:
     hint = f"rename it in {package}, or uninstall {package}"
-    return Finding(what, well=False, told=f"of the package {package}, is hidden by {by}", hint=hint)
+    return Finding(what, well=False, message=f"of the package {package}, is hidden by {by}", hint=hint)
 
 
 def _check_disk(out: str) -> list[Finding]:
@@ -180,7 +184,7 @@ def _check_disk(out: str) -> list[Finding]:
         writable = False
     hint = None if writable else "choose another --out"
     if writable and free < _MIN_FREE_BYTES:
-        hint = "free some space before a long run"
+        hint = "free disk space before a long run"
     message = f"{existing} has {free / 2**30:.0f} GB free{'' if writable else ' and cannot be written'}"
     return [Finding("disk", writable and free >= _MIN_FREE_BYTES, message, hint)]
 
@@ -191,6 +195,6 @@ def _check_server() -> list[Finding]:
 
     try:
         with spawn("pocketsphinx") as server:
-            return [Finding("built-in provider", well=True, told=f"{server.engine} answers at {server.origin}")]
+            return [Finding("built-in provider", well=True, message=f"{server.engine} answers at {server.origin}")]
     except MediamillError as error:
-        return [Finding("built-in provider", well=False, told=error.message, hint=error.hint)]
+        return [Finding("built-in provider", well=False, message=error.message, hint=error.hint)]

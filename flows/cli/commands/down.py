@@ -1,4 +1,4 @@
-"""mediamill down: stop what up started."""
+"""mediamill down: stop the Prefect server and worker that ``mediamill up`` started."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 @click.command("down")
 @click.option("--debug", is_flag=True, expose_value=False, help="print tracebacks")
 def command() -> int:
-    """Stop the worker and the Prefect server that `mediamill up` started. What runs drains and can be gone on with."""
+    """Stop the worker and the Prefect server that `mediamill up` started. Its runs drain and can be resumed."""
     from mediamill.flows.prefect_runtime.server import stop_server
 
     state = stop_server()

@@ -1,4 +1,4 @@
-"""mediamill export: an OUT's results in one file."""
+"""mediamill export: write an OUT's results to one file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ import click
 def command(out: Path, to: Path, columns: str | None, long: str | None, *, debug: bool) -> int:  # noqa: ARG001
     """Write every result of OUT to one file.
 
-    Lists and objects are JSON in a CSV. With --long a ranking has one row a document and a transcript one row a
+    Lists and objects are JSON in a CSV. With --long a ranking has one row per document and a transcript one row per
     segment, beside the item's other columns.
     """
     from mediamill.tasks.export import export

@@ -1,4 +1,4 @@
-"""mediamill models: what the configuration knows, with prices."""
+"""mediamill models: list the configured models with their prices."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 @dataclass(frozen=True, slots=True)
 class ListedModel:
-    """A configured model; ``price`` in words, with unit, source and date."""
+    """A configured model; ``price`` is text with unit, source and date."""
 
     provider: str
     operation: str
@@ -32,9 +32,9 @@ class ListedModel:
 @click.option("--json", "as_json", is_flag=True, help="print a JSON list instead of text")
 @click.option("--debug", is_flag=True, help="print tracebacks")
 def command(*, provider: str | None, live: bool, voices: bool, base_url: str | None, as_json: bool, debug: bool) -> int:  # noqa: ARG001
-    """List the models in configs/providers with what they can do and what they cost.
+    """List the models in configs/providers with their abilities and prices.
 
-    Other models work too: name any with --model. A price that is not known here is printed as unknown.
+    Other models work, too: name any with --model. A price that is not known here is printed as unknown.
     """
     if voices:
         from mediamill.flows.cli.listings import print_voices
@@ -93,7 +93,7 @@ def _print_live_models(provider: str | None, base_url: str | None, *, as_json: b
 
 
 def _fetch_model_ids(provider: str, base_url: str | None) -> list[str]:
-    """The ids a provider lists: a bare array, or under ``data`` or ``models`` (provider docs)."""
+    """Fetch the ids that a provider lists: a bare array, or under ``data`` or ``models`` (provider docs)."""
     from mediamill.flows.cli.listings import fetch_json
 
     reply = fetch_json(provider, base_url, "/models")

@@ -1,4 +1,4 @@
-"""mediamill quote: what a job would cost."""
+"""mediamill quote: print what a job would cost."""
 
 from __future__ import annotations
 

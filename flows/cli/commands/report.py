@@ -1,4 +1,4 @@
-"""mediamill report: the page and the cost tables again."""
+"""mediamill report: rebuild the report and the cost tables."""
 
 from __future__ import annotations
 

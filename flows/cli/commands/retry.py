@@ -1,4 +1,4 @@
-"""mediamill retry: failed items again."""
+"""mediamill retry: do failed items again."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 def command(out: Path, *, only: tuple[str, ...], promote: bool, **options: Any) -> int:
     """Do the failed items of OUT again; everything else stays untouched.
 
-    Items that failed with ``unknown`` or ``bad_reply`` are bought anew; the kinds stand in `mediamill status OUT`.
-    Another --provider, --model or --set holds for these items alone. `--only flagged --model BIGGER` does the results
-    that carry flags again, which stand until better ones come. `--only lost` fetches what is gone from OUT/media, free.
-    `--promote --only unknown` buys full versions whose creation got no answer.
+    Items that failed with ``unknown`` or ``bad_reply`` are paid for again; `mediamill status OUT` lists the kinds.
+    Another --provider, --model or --set applies to these items alone. `--only flagged --model BIGGER` does the results
+    with flags again, which stay until better ones exist. `--only lost` fetches the files missing from OUT/media, free.
+    `--promote --only unknown` buys full versions whose creation got no reply.
     """
     from mediamill.tasks.plan import FLAGGED, Retry
     from mediamill.tasks.status import count_flagged_results, read_status
@@ -48,8 +48,8 @@ def command(out: Path, *, only: tuple[str, ...], promote: bool, **options: Any) 
     out_status = read_status(out)
     flagged = count_flagged_results(out) if FLAGGED in only else 0
     _check_kinds(out, only, out_status, flagged, options)
-    again = flagged + sum(count for kind, count in out_status.by_kind.items() if not only or kind in only)
-    return run_job_command(_make_retry_job(out, options), options, Retry(frozenset(only) or None), again=again)
+    n_items = flagged + sum(count for kind, count in out_status.by_kind.items() if not only or kind in only)
+    return run_job_command(_make_retry_job(out, options), options, Retry(frozenset(only) or None), n_items=n_items)
 
 
 def _promote_previews(out: Path, only: tuple[str, ...], options: dict[str, Any]) -> int:
@@ -60,13 +60,13 @@ def _promote_previews(out: Path, only: tuple[str, ...], options: dict[str, Any])
 
     job = _make_retry_job(out, options)
     if not job.params.get("preview"):
-        raise UsageError(f"{out} holds no previews", hint="make them with generate-video --preview")
+        raise UsageError(f"{out} holds no previews", hint="generate them with generate-video --preview")
     full = job.model_copy(update={"params": {**job.params, "preview": False}})
-    return run_job_command(full, options, Retry(frozenset({PROMOTED_PREVIEW, *only})), again=count_previews(out))
+    return run_job_command(full, options, Retry(frozenset({PROMOTED_PREVIEW, *only})), n_items=count_previews(out))
 
 
 def _check_kinds(out: Path, only: tuple[str, ...], out_status: Status, flagged: int, options: dict[str, Any]) -> None:
-    """Refuse kinds that no item has; what a crashed retry left pending has no kind any more."""
+    """Refuse kinds that no item has; items that a crashed retry left pending have no kind any more."""
     from mediamill.tasks.errors import NoSuchOption, UsageError
     from mediamill.tasks.journal.planning import LOST_FILE
     from mediamill.tasks.plan import FLAGGED
@@ -75,7 +75,7 @@ def _check_kinds(out: Path, only: tuple[str, ...], out_status: Status, flagged: 
         if not flagged:
             raise UsageError(f"{out}: no result carries a flag")
         if not (options.get("model") or options.get("provider") or options.get("settings")):
-            raise UsageError("the same model would answer the same", hint="name a better one with --model")
+            raise UsageError("the same model would give the same results", hint="name a better one with --model")
     for kind in only:
         if kind not in (*out_status.by_kind, FLAGGED, LOST_FILE) and not out_status.pending:
             if not out_status.by_kind:
@@ -84,7 +84,7 @@ def _check_kinds(out: Path, only: tuple[str, ...], out_status: Status, flagged: 
 
 
 def _make_retry_job(out: Path, options: dict[str, Any]) -> Job:
-    """The job OUT was last run with, under what is given; another provider brings its own model and address."""
+    """The job OUT was last run with, with the options given; another provider gets its own model and address."""
     from mediamill.tasks.job import make_job
     from mediamill.tasks.renamed_options import get_renamed_params, override
     from mediamill.tasks.status import load_bound_job

@@ -1,4 +1,4 @@
-"""mediamill run: a job from a YAML file."""
+"""mediamill run: run a job from a YAML file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mediamill.tasks.pipeline.spec import Chain, is_chain, load_yaml_or_none, ma
 
 
 class _CommandWithPermissions(click.Command):
-    """Takes the options that permit something, too. They are looked for in every capability only where one is given."""
+    """A command that also takes permission options; every capability is searched for them only where one is given."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         known = {flag for param in self.params for flag in (*param.opts, *param.secondary_opts)}
@@ -41,9 +41,9 @@ class _CommandWithPermissions(click.Command):
     ],
 )
 def command(job: Path | None, *, schema_only: bool, **options: Any) -> int:
-    """Run the job described in a YAML file; options given here win over the file's.
+    """Run the job in a YAML file; options given here override the file's.
 
-    A file with `steps` is a chain: each step's results are the next one's manifest.
+    A file with `steps` is a chain: each step's results are the next step's manifest.
     """
     if schema_only:
         from mediamill.flows.cli.job_schema import make_job_schema
@@ -53,7 +53,7 @@ def command(job: Path | None, *, schema_only: bool, **options: Any) -> int:
     if job is None:
         raise UsageError("a job file is missing", hint="mediamill run configs/jobs/transcribe.yaml")
     if options.get("config"):
-        raise UsageError("--config and a job file are the same thing", hint="give one of them")
+        raise UsageError("--config is a job file, too, and JOB is given", hint="give one of them")
     permitted: list[str] = click.get_current_context().meta.get(PERMITTED, [])
     if is_chain(contents := load_yaml_or_none(job)):
         return _run_chain_file(job, _grant_permissions(contents, permitted), options)
@@ -62,7 +62,7 @@ def command(job: Path | None, *, schema_only: bool, **options: Any) -> int:
 
 
 def _grant_permissions(contents: dict[str, Any], granted: Collection[str]) -> dict[str, Any]:
-    """A chain's file whose tasks may do what is permitted, each where its capability asks for it."""
+    """Add the permissions granted on the command line to the chain's tasks whose capability has them."""
     from mediamill.flows.cli.capability_command import permission_names
     from mediamill.tasks import capabilities
 
@@ -79,19 +79,19 @@ def _grant_permissions(contents: dict[str, Any], granted: Collection[str]) -> di
 
 
 def _run_chain_file(path: Path, contents: dict[str, Any], options: dict[str, Any]) -> int:
-    """A file with steps: options that make no sense for all of them together are refused."""
+    """Run a file with steps; options that cannot hold for all of them are refused."""
     from mediamill.flows.cli.pipeline import run_chain
 
     given = {name: value for name, value in to_job_fields(options).items() if value not in (None, {}, [])}
     step_options = [name for name in given if name not in Chain.model_fields]
     if step_options:
         raise UsageError(
-            f"--{'set' if step_options[0] == 'params' else step_options[0].replace('_', '-')} is a step's own",
-            hint=f"write it into {path}",
+            f"--{'set' if step_options[0] == 'params' else step_options[0].replace('_', '-')} belongs to a single step",
+            hint=f"write it into the step in {path}",
         )
     return run_chain(make_chain(contents, str(path), **given), options)
 
 
 def load_job_with_options(path: Path, options: dict[str, Any]) -> Job:
-    """The job in a file, overridden by the options given."""
+    """Load the job in a file, overridden by the options given."""
     return load_job(path, **to_job_fields(options))

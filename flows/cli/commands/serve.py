@@ -1,4 +1,4 @@
-"""mediamill serve: the built-in provider as a server."""
+"""mediamill serve: run the built-in provider as a server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""mediamill status: how an OUT stands."""
+"""mediamill status: print the state of an OUT."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mediamill.flows.cli.output import print_status
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object instead of text")
 @click.option("--debug", is_flag=True, help="print tracebacks")
 def command(out: Path, *, as_json: bool, debug: bool) -> int:  # noqa: ARG001
-    """Print what is done, failed and spent in OUT, also while a run works on it; of a chain, in each of its steps."""
+    """Print what is done, failed and spent in OUT, also while a run works on it; for a chain, in each of its steps."""
     from mediamill.tasks.pipeline.run import find_step_folders
     from mediamill.tasks.status import read_status
 

@@ -1,4 +1,4 @@
-"""mediamill up: a local Prefect server with its UI."""
+"""mediamill up: start a local Prefect server with its UI."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from mediamill.flows.prefect_runtime.api_endpoint import PrefectApi, describe_ve
 @click.option("--pool", default="mediamill", show_default=True, help="work pool of the worker")
 @click.option("--debug", is_flag=True, expose_value=False, help="print tracebacks")
 def command(*, port: int | None, worker: bool, pool: str) -> int:
-    """Start a local Prefect server in the background; runs find it by themselves until `mediamill down`.
+    """Start a local Prefect server in the background; runs report to it until `mediamill down`.
 
-    Prefect keeps its database where it always does (~/.prefect). The worker takes its keys from this shell's
+    Prefect keeps its database in its usual place (~/.prefect). The worker takes its keys from this shell's
     environment.
     """
     from mediamill.flows.prefect_runtime.server import is_api_up, is_prefect, load_up_state, start_server, start_worker

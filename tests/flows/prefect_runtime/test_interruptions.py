@@ -194,7 +194,7 @@ def test_a_server_that_stays_away_is_told_at_the_end_and_put_right_by_the_next_r
         assert run_up_or_down(home, "down").returncode == 0
         _, told = process.communicate(timeout=120)
         assert process.returncode == 0, told
-        assert "Prefect was not told how this run ended" in told
+        assert "the end of this run could not be reported to Prefect" in told
         assert "Traceback" not in told
         assert len(pd.read_parquet(tmp_path / "out" / "results")) == ITEMS == own_local_server.bill()["requests"]
         start_prefect_server(home, "--port", port)
