@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from mediamill.tasks.calls.client import Client
-from mediamill.tasks.calls.polling import JobPoller
+from mediamill.tasks.calls.job_poller import JobPoller
 from mediamill.tasks.calls.rate_limiter import Limiter
 from mediamill.tasks.calls.retry import RetryPolicy
 from mediamill.tasks.domain import Ask, Usage

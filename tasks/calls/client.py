@@ -22,12 +22,12 @@ from httpx_aiohttp import AiohttpTransport
 
 from mediamill.tasks.calls.body_reader import read_chunks, read_stream
 from mediamill.tasks.calls.download import Download, fetch_file
-from mediamill.tasks.calls.handshake import create_websocket_client
 from mediamill.tasks.calls.request_body import RequestBody, encode_body
 from mediamill.tasks.calls.ssrf_guard import SsrfGuard
 from mediamill.tasks.calls.transport_errors import ReplyLost, TransportError, classify_transport_error
 from mediamill.tasks.calls.transports import create_tls_context, create_transport, find_environment_proxy
 from mediamill.tasks.calls.websocket import WebsocketExchange
+from mediamill.tasks.calls.websocket_handshake import create_websocket_client
 from mediamill.tasks.errors import ItemError, UsageError
 from mediamill.tasks.wire import FIRST_CHUNK_HEADER, Reply, Request
 

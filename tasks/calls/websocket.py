@@ -16,8 +16,8 @@ from typing import BinaryIO
 
 import aiohttp
 
-from mediamill.tasks.calls.handshake import HandshakeRefused, HandshakeWebsocket
 from mediamill.tasks.calls.transport_errors import NotSent, ReplyLost, TransportError, classify_transport_error
+from mediamill.tasks.calls.websocket_handshake import HandshakeRefused, HandshakeWebsocket
 from mediamill.tasks.domain import Payload
 from mediamill.tasks.errors import BadInput, ItemError
 from mediamill.tasks.websocket_session import (

@@ -1,4 +1,4 @@
-"""What listening costs: by the tokens a reply states, else by the length of the recording."""
+"""Price of transcription and translation: by the tokens a reply states, else by the length of the recording."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from mediamill.tasks.wire import Billing
 _SECONDS_PER_UNIT = {"audio_second": Decimal(1), "audio_minute": Decimal(60), "audio_hour": Decimal(3600)}
 _TOKEN_UNITS = (INPUT, AUDIO)
 _TOKEN_MARGIN = Decimal(2)
-"""A model billed by tokens but limited by length may cost up to this much of its price a minute (estimate)."""
+"""A model billed by tokens, whose maximum is computed by length, may cost up to this many times its price a minute
+(estimate)."""
 _TOKEN_MIN_SECONDS = Decimal(15)
-"""... and a short clip as much as one of that length, for a few hundred tokens heard in noise (estimate)."""
+"""... and a shorter clip as much as one of this length: it may output a few hundred tokens for noise (estimate)."""
 
 
 class AudioMeter:
-    """Transcription and translation. Prices of tokens and of time are alternatives and never added."""
+    """Prices transcription and translation. Prices of tokens and of time are alternatives and never added."""
 
     def cost(self, usage: Usage, prices: Sequence[Price], billing: Billing) -> Metered | None:
-        """By tokens where the reply states them and they have a price, else by seconds as the provider counts them."""
+        """Price by tokens where the reply states them and they have a price, else by seconds as the provider counts."""
         if usage.audio_seconds is None:
             return TokenMeter().cost(usage, prices, billing)
         by_tokens = token_cost(prices, usage)
@@ -40,7 +41,7 @@ class AudioMeter:
         return Metered(max(seconds, billing.min_seconds) * usd_per_second, str(price))
 
     def ceiling(self, usage: Usage, prices: Sequence[Price], billing: Billing) -> Decimal | None:
-        """By whole seconds at the dearest rate; what is billed by tokens gets a margin, and its prompt beside it."""
+        """Price by whole seconds at the highest price; a model billed by tokens gets a margin, and its prompt is added."""
         if usage.audio_seconds is None:
             return TokenMeter().ceiling(usage, prices, billing)
         rates = [rate for rate, _ in _find_prices_per_second(prices)]
@@ -55,10 +56,10 @@ class AudioMeter:
         return seconds.to_integral_value(ROUND_CEILING) * max_rate + prompt_usd
 
     def source(self, prices: Sequence[Price], *, flat: bool = False) -> Price | None:
-        """The most trusted price of time."""
+        """The most trusted price by time."""
         return next((price for _, price in _find_prices_per_second(prices)), None)
 
 
 def _find_prices_per_second(prices: Iterable[Price]) -> Iterator[tuple[Decimal, Price]]:
-    """Prices of audio by the second, in the order of trust."""
+    """Yield the prices of audio per second, with their rows, most trusted first."""
     return ((price.usd / _SECONDS_PER_UNIT[price.unit], price) for price in prices if price.unit in _SECONDS_PER_UNIT)

@@ -1,4 +1,4 @@
-"""The budget: what is in flight is reserved at its ceiling, so that spending never passes the limit."""
+"""The budget: requests in flight are reserved at their maximum cost, so that spending never exceeds the limit."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from mediamill.tasks.errors import BudgetReached, Unpriced
 
 
 class Budget:
-    """Money an OUT may spend, used on one event loop.
+    """The money that an OUT may spend, in US dollars. Used on one event loop.
 
     Args:
-        limit: dollars in all; None for no limit.
+        limit: total; None for no limit.
         spent: known cost of earlier runs.
-        unknown: ceilings of attempts whose outcome nobody knows; they stay charged.
+        unknown: maximum cost of attempts whose outcome is unknown; it stays charged.
     """
 
     def __init__(self, limit: Decimal | None, spent: Decimal = Decimal(0), unknown: Decimal = Decimal(0)) -> None:
@@ -30,11 +30,11 @@ class Budget:
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def reserve(self, max_usd: Decimal | None) -> Reservation:
-        """Hold ``max_usd`` for a request; waits while only requests in flight stand in the way.
+        """Reserve ``max_usd`` for a request; waits while it fits but for the requests in flight.
 
         Raises:
             Unpriced: when there is a limit and ``max_usd`` is not known.
-            BudgetReached: when even without those in flight it would pass the limit.
+            BudgetReached: when it would exceed the limit even without the requests in flight.
         """
         if self.limit is None:
             return self._hold(max_usd or Decimal(0))
@@ -52,13 +52,13 @@ class Budget:
         return self._hold(max_usd)
 
     def resume(self, max_usd: Decimal | None) -> Reservation:
-        """Hold again what an earlier process left charged: for a job that still runs, or a reply not yet settled."""
+        """Reserve again what an earlier process left charged: for a job that still runs, or a reply not yet settled."""
         usd = max_usd or Decimal(0)
         self.unknown = max(self.unknown - usd, Decimal(0))
         return self._hold(usd)
 
     def release(self, reservation: Reservation) -> None:
-        """What was held is no longer in flight, and whoever waits looks again. A reservation calls this, once."""
+        """Give back what was reserved, and wake who waits for it. A reservation calls this, once."""
         self.reserved -= reservation.usd
         waiting, self._waiting = self._waiting, deque()
         for waiter in waiting:
@@ -81,14 +81,14 @@ class Budget:
 
 
 class Reservation:
-    """Money held for one request in flight: ``with await budget.reserve(ceiling) as reservation``.
+    """Money reserved for one request in flight: ``with await budget.reserve(max_usd) as reservation``.
 
-    The first of :meth:`settle`, :meth:`release` and :meth:`charge_unknown` decides what becomes of it. Where the block
-    ends without a decision, by an exception or a cancellation for example, its ceiling stays charged: the request may
-    have been billed.
+    The first call of :meth:`settle`, :meth:`release` or :meth:`charge_unknown` decides. Where the block ends without
+    one, by an exception or a cancellation for example, the maximum cost stays charged: the request may have been
+    billed.
 
     Attributes:
-        usd: dollars that are held.
+        usd: US dollars that are reserved.
     """
 
     def __init__(self, budget: Budget, usd: Decimal) -> None:
@@ -103,7 +103,7 @@ class Reservation:
         self.charge_unknown()
 
     def settle(self, cost: Cost) -> None:
-        """The request is answered: its cost takes the place of what was held; an unknown cost stays held."""
+        """Charge the cost of an answered request; where that is unknown, the maximum stays charged."""
         if cost.usd is None:
             self.charge_unknown()
         elif self._close():
@@ -111,19 +111,19 @@ class Reservation:
             self._budget.release(self)
 
     def charge_unknown(self) -> None:
-        """Nobody knows whether the request was billed: its ceiling stays charged."""
+        """Charge the maximum, because it is unknown whether the request was billed."""
         if self._close():
             self._budget.unknown += self.usd
             self._budget.release(self)
 
     def release(self) -> None:
-        """The request was not billed."""
+        """Charge nothing: the request was not billed."""
         if self._close():
             self._budget.release(self)
 
     @contextmanager
     def release_on_error(self) -> Iterator[None]:
-        """Nothing is on the wire in this block: where it fails, nothing was billed."""
+        """Release the reservation when this block fails: nothing is on the wire in it, so nothing was billed."""
         try:
             yield
         except BaseException:
@@ -131,6 +131,6 @@ class Reservation:
             raise
 
     def _close(self) -> bool:
-        """False when it has been decided before: the first decision counts, and money is freed once."""
+        """Close it; False when it was closed before: the first decision counts, and money is freed once."""
         was_open, self._is_open = self._is_open, False
         return was_open

@@ -20,8 +20,9 @@ class Pricing:
     """The prices and rules of one provider.
 
     Attributes:
-        meter_of: what prices an operation, by its name; None for one whose price is not known.
-        priced_as: the operation whose prices hold for one that has none of its own, by its name; None for most.
+        find_meter: the meter of an operation, by its name; None for one whose price is not known.
+        find_priced_as: the operation whose prices hold for one that has none of its own, by its name; None for the
+            others.
     """
 
     provider: str
@@ -38,14 +39,15 @@ class Pricing:
         meter_of: Callable[[str], Meter | None],
         priced_as: Callable[[str], str | None],
     ) -> Pricing:
-        """The pricing of a provider, from the price list and its own."""
+        """The pricing of a provider, from the price list and the provider's own."""
         return cls(provider, billing, PriceBook.load(billing.prices), meter_of, priced_as)
 
     def cost(self, model: str, operation: str, usage: Usage, max_usd: Decimal | None) -> Cost:
-        """What an answered request cost.
+        """The cost of an answered request.
 
-        ``billed`` when the provider said so itself; ``metered`` from its usage; ``estimated`` from the
-        request's ceiling ``max_usd`` when the reply states no usage; ``unknown`` without a price.
+        Its basis is ``billed`` when the provider states the cost itself; ``metered`` when it comes from the usage;
+        ``estimated`` when the reply states no usage: then it is the request's maximum ``max_usd``; ``unknown`` without
+        a price.
         """
         if self.billing.free:
             return FREE
@@ -61,7 +63,7 @@ class Pricing:
         return Cost(None, "unknown", None, None)
 
     def ceiling(self, model: str, operation: str, usage: Usage) -> Decimal | None:
-        """The most a request of at most ``usage`` can cost; None when that cannot be stated."""
+        """The maximum cost of a request that uses at most ``usage``; None when that cannot be stated."""
         if self.billing.free:
             return Decimal(0)
         meter = self.find_meter(operation)
@@ -71,7 +73,7 @@ class Pricing:
         return None if ceiling is None else ceiling.quantize(_USD_QUANTUM, ROUND_CEILING)
 
     def source(self, model: str, operation: str, *, flat: bool = False) -> str | None:
-        """The price a request is metered with, in words; ``flat`` where images of any size cost the same."""
+        """The price that a request is metered with, in words; ``flat`` where images of any size cost the same."""
         prices = self._find_prices(model, operation)
         meter = self.find_meter(operation)
         price = meter.source(prices, flat=flat) if meter else None
@@ -80,7 +82,7 @@ class Pricing:
         return format_token_prices(prices) or (str(prices[0]) if prices else None)
 
     def _find_prices(self, model: str, operation: str) -> tuple[Price, ...]:
-        """A model's prices for an operation; where the lists have none, those of the one it is priced as."""
+        """A model's prices for an operation; where the lists have none, those of the operation it is priced as."""
         own_prices = self.price_book.find(self.provider, model, operation)
         other_operation = None if own_prices else self.find_priced_as(operation)
         return own_prices if other_operation is None else self.price_book.find(self.provider, model, other_operation)

@@ -1,4 +1,4 @@
-"""What images cost: by their tokens, by the million pixels with the steps counted in, or by the image."""
+"""Price of images: by their tokens, by the million pixels with their steps included, or by the image."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from mediamill.tasks.wire import Billing
 IMAGE, LARGE, MEGAPIXEL = "image", "image_4k", "megapixel"
 IMAGE_INPUT, IMAGE_OUTPUT = "1M_image_input_tokens", "1M_image_output_tokens"
 _MIN_LARGE_MEGAPIXELS = Decimal(8)
-"""An image of more than so many million pixels has the price of 4K, where there is one."""
+"""An image of more million pixels has the price of 4K, where there is one."""
 
 
 class ImageMeter:
-    """Image generation.
+    """Prices image generation.
 
-    A list may hold a price by the million pixels and another by the image; the first counts wherever the pixels
-    are stated, for a model that has one price for every size states none.
+    A list may hold a price by the million pixels and another by the image. The first counts wherever the pixels are
+    stated: a model with one price for every size states none.
     """
 
     def cost(self, usage: Usage, prices: Sequence[Price], billing: Billing) -> Metered | None:
-        """Tokens, else pixels, else images."""
+        """Price by tokens, else by pixels, else by images."""
         by_unit = trusted_by_unit(prices)
         if IMAGE_OUTPUT in by_unit and usage.output_tokens is not None:
             return _image_token_cost(by_unit, usage)
@@ -40,7 +40,7 @@ class ImageMeter:
         )
 
     def ceiling(self, usage: Usage, prices: Sequence[Price], billing: Billing) -> Decimal | None:
-        """Tokens where output has a price, else the dearer of images and pixels."""
+        """Price by tokens where output tokens have a price, else the higher of the prices by image and by pixels."""
         max_prices = max_by_unit(prices)
         if IMAGE_OUTPUT in max_prices:
             return _max_image_token_cost(max_prices, usage)
@@ -54,14 +54,14 @@ class ImageMeter:
         return max(costs, default=None)
 
     def source(self, prices: Sequence[Price], *, flat: bool = False) -> Price | None:
-        """Of tokens, else of pixels, else of an image; of a ``flat`` model never of pixels."""
+        """The price of tokens, else of pixels, else of an image; of a ``flat`` model never of pixels."""
         by_unit = trusted_by_unit(prices)
         units = (IMAGE_OUTPUT, IMAGE) if flat else (IMAGE_OUTPUT, MEGAPIXEL, IMAGE)
         return next((by_unit[unit] for unit in units if unit in by_unit), None)
 
 
 def _image_token_cost(by_unit: Mapping[str, Price], usage: Usage) -> Metered | None:
-    """Tokens of images and of words have prices of their own; those of images are part of each total."""
+    """Price tokens of images and of text, which have their own prices; each total includes the tokens of images."""
     input_tokens, output_tokens = usage.input_tokens or 0, usage.output_tokens or 0
     image_input_tokens, image_output_tokens = (
         min(usage.image_input_tokens or 0, input_tokens),

@@ -1,4 +1,4 @@
-"""What a meter is: the way one kind of operation is priced."""
+"""The interface of meters: a meter prices one kind of operation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mediamill.tasks.wire import Billing
 
 @dataclass(frozen=True, slots=True)
 class Metered:
-    """What a usage costs in US dollars, and the price it comes from, in words."""
+    """The cost of a usage in US dollars, and the price it comes from, in words."""
 
     usd: Decimal
     source: str
@@ -24,15 +24,15 @@ class Meter(Protocol):
     """Prices one kind of operation. ``prices`` are one model's, the most trusted first."""
 
     def cost(self, usage: Usage, prices: Sequence[Price], billing: Billing) -> Metered | None:
-        """What ``usage`` costs by the most trusted prices; None where a price or a quantity is missing."""
+        """The cost of ``usage`` at the most trusted prices; None where a price or a quantity is missing."""
         ...
 
     def ceiling(self, usage: Usage, prices: Sequence[Price], billing: Billing) -> Decimal | None:
-        """The most that at most ``usage`` can cost, at the dearest prices; None where that cannot be stated."""
+        """The maximum cost of up to ``usage``, at the highest prices; None where that cannot be stated."""
         ...
 
     def source(self, prices: Sequence[Price], *, flat: bool = False) -> Price | None:
-        """The price that most of a cost comes from, before any usage is known; ``flat`` where size does not count."""
+        """The price that most of a cost comes from, before the usage is known; ``flat`` where size does not count."""
         ...
 
 
@@ -45,7 +45,7 @@ def trusted_by_unit(prices: Iterable[Price]) -> dict[str, Price]:
 
 
 def max_by_unit(prices: Iterable[Price]) -> dict[str, Decimal]:
-    """The dearest price of each unit, in US dollars."""
+    """The highest price of each unit, in US dollars."""
     max_prices: dict[str, Decimal] = {}
     for price in prices:
         max_prices[price.unit] = max(price.usd, max_prices.get(price.unit, Decimal(0)))

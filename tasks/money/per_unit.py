@@ -1,4 +1,4 @@
-"""What is priced by the unit: searches of a reranker, sessions of an interpreter, requests of any kind."""
+"""Prices by the unit: searches of a reranker, sessions of an interpreter, requests of any kind."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from mediamill.tasks.money.tokens import TokenMeter
 from mediamill.tasks.wire import Billing
 
 _USAGE_FIELDS: Mapping[str, str] = {"search": "searches", "session": "sessions", "request": "requests"}
-"""The quantity of a usage that each unit of the price list counts."""
+"""The field of a usage that each unit of the price list counts."""
 
 
 class UnitMeter:
-    """By the units that have a price, else by tokens."""
+    """Prices by the units that have a price, else by tokens."""
 
     def cost(self, usage: Usage, prices: Sequence[Price], billing: Billing) -> Metered | None:
-        """The units that the reply states, at the most trusted price of one; else its tokens."""
+        """Price the units that the reply states at the most trusted price, else its tokens."""
         for price in prices:
             count = _count_units(price, usage)
             if count is not None:
@@ -27,12 +27,12 @@ class UnitMeter:
         return TokenMeter().cost(usage, prices, billing)
 
     def ceiling(self, usage: Usage, prices: Sequence[Price], billing: Billing) -> Decimal | None:
-        """So many units at the dearest price; else by tokens."""
+        """Price the units at the highest price, else the tokens."""
         costs = [count * price.usd for price in prices if (count := _count_units(price, usage)) is not None]
         return max(costs) if costs else TokenMeter().ceiling(usage, prices, billing)
 
     def source(self, prices: Sequence[Price], *, flat: bool = False) -> Price | None:
-        """None: the first price of the list says it."""
+        """None: the first price of the list is the one."""
         return None
 
 

@@ -1,4 +1,4 @@
-"""Prices: every row with its source and its date, from configs/prices.csv or the file MEDIAMILL_PRICES names."""
+"""Prices: every row with its source and its date, from configs/prices.csv and the file that MEDIAMILL_PRICES names."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Price:
 class PriceBook:
     """Prices by provider, model and operation; several rows for one unit, the most trusted first.
 
-    Sources disagree and all their rows are kept: a bill is metered with the first, a budget guards with the dearest.
+    Sources disagree, and all their rows are kept: a cost is metered with the first, a budget reserves the highest.
     """
 
     def __init__(self, rows: PriceRows) -> None:
@@ -41,13 +41,13 @@ class PriceBook:
 
     @classmethod
     def load(cls, provider_list: Path | None = None) -> PriceBook:
-        """The price list; what the file that ``MEDIAMILL_PRICES`` names tells of a model replaces it there.
+        """Load the price list; the file that ``MEDIAMILL_PRICES`` names replaces all prices of the models in it.
 
         Args:
-            provider_list: one that a provider brings; the file of ``MEDIAMILL_PRICES`` wins over it, too.
+            provider_list: a provider's own list; the file of ``MEDIAMILL_PRICES`` replaces its prices, too.
 
         Raises:
-            UsageError: when a price file cannot be read, naming the line.
+            UsageError: when a price file cannot be read; it names the line.
         """
         return _load_price_book(os.environ.get("MEDIAMILL_PRICES"), provider_list)
 
@@ -74,18 +74,18 @@ def _read_prices(path: Path, hint: str = "check MEDIAMILL_PRICES") -> PriceRows:
                     rows[row["provider"], row["model"], row["capability"]].append(price)
                 except (KeyError, ValueError, TypeError):
                     raise UsageError(
-                        f"{path}: line {number} is no price",
+                        f"{path}: line {number} is not a price",
                         hint="its columns are provider,model,capability,unit,price_usd,source,as_of",
                     ) from None
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or error}", hint=hint) from None
     except (UnicodeDecodeError, csv.Error):
-        raise UsageError(f"{path}: is no CSV file in UTF-8", hint=hint) from None
+        raise UsageError(f"{path}: is not a CSV file in UTF-8", hint=hint) from None
     return rows
 
 
 def _parse_price_row(row: dict[str, str]) -> Price:
-    """A price that says what it is for, where it was read and when."""
+    """Parse a row, which must state its unit, where it was read and when."""
     if not (row["unit"] and row["source"] and row["as_of"]):
         raise ValueError
     return Price(row["unit"], _parse_usd(row["price_usd"]), row["source"], row["as_of"])

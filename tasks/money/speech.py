@@ -1,4 +1,4 @@
-"""What speech costs: by the characters sent, or by tokens or minutes of sound where a model is priced so."""
+"""Price of generated speech: by the characters sent, or by tokens or minutes of audio where a model has such prices."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from mediamill.tasks.wire import Billing
 
 _MINUTE_SECONDS = Decimal(60)
 _TOKEN_MARGIN = Decimal(2)
-"""A model billed by tokens may cost up to this much of its price a minute (estimate)."""
+"""A model that is billed by tokens may cost up to this many times its price per minute (estimate)."""
 CHARACTERS, MINUTES, AUDIO_OUTPUT = "1M_characters", "output_audio_minute", "1M_audio_output_tokens"
 
 
 class SpeechMeter:
-    """Speech generation."""
+    """Prices speech generation."""
 
     def cost(self, usage: Usage, prices: Sequence[Price], billing: Billing) -> Metered | None:
-        """Characters, else tokens, else minutes of sound, whichever has a price and is stated."""
+        """Price by characters, else tokens, else minutes of audio: the first that has a price and is stated."""
         by_unit = trusted_by_unit(prices)
         if usage.characters is not None and CHARACTERS in by_unit:
             price = by_unit[CHARACTERS]
@@ -37,7 +37,7 @@ class SpeechMeter:
         return None
 
     def ceiling(self, usage: Usage, prices: Sequence[Price], billing: Billing) -> Decimal | None:
-        """Characters, else minutes of sound with a margin, for tokens are not known before."""
+        """Price by characters, else minutes of audio with a margin, because tokens are not known before."""
         max_prices = max_by_unit(prices)
         if usage.characters is not None and CHARACTERS in max_prices:
             return usage.characters * max_prices[CHARACTERS] / MILLION

@@ -1,4 +1,4 @@
-"""What tokens cost: metered from a reply's usage, and the most a request can come to."""
+"""Price of tokens: metered from a reply's usage, and the maximum cost of a request."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ INPUT, OUTPUT, AUDIO, CACHED = (
     "1M_cached_input_tokens",
 )
 _LONG_PROMPT_TIERS = (("_gt272k", 272_000), ("_gt200k", 200_000))
-"""Longer prompts have prices of their own, for the whole request (provider docs)."""
+"""Prompts of more tokens than these have their own prices, for the whole request (provider docs)."""
 
 
 class TokenMeter:
-    """Prompts and answers."""
+    """Prices prompts and completions."""
 
     def cost(self, usage: Usage, prices: Sequence[Price], billing: Billing) -> Metered | None:
-        """The tokens of a reply; None where one of the prices it takes is missing."""
+        """Price the tokens of a reply; None where one of the necessary prices is missing."""
         metered = token_cost(prices, usage)
         if metered is None:
             return None
@@ -34,9 +34,9 @@ class TokenMeter:
         return Metered(usd, both_prices or str(price))
 
     def ceiling(self, usage: Usage, prices: Sequence[Price], billing: Billing) -> Decimal | None:
-        """The most that a prompt and its answer can cost, at the dearest of the prices that sources state.
+        """The maximum cost of a prompt and its completion, at the highest of the stated prices.
 
-        ``usage`` holds the most tokens of each; None where one of them is not bounded or has no price.
+        ``usage`` holds the maximum tokens of each; None where one of them has no maximum or no price.
         """
         if usage.input_tokens is None or usage.output_tokens is None:
             return None
@@ -52,14 +52,14 @@ class TokenMeter:
         ) / MILLION
 
     def source(self, prices: Sequence[Price], *, flat: bool = False) -> Price | None:
-        """None: two prices say it, see :func:`format_token_prices`."""
+        """None: it takes two prices, see :func:`format_token_prices`."""
         return None
 
 
 def token_cost(prices: Iterable[Price], usage: Usage) -> tuple[Decimal, Price] | None:
-    """What a reply's tokens cost in US dollars, and the price its input was metered with.
+    """The cost of a reply's tokens in US dollars, and the price that its input was metered with.
 
-    Audio and cached tokens are part of the input's, and count as such where they have no price of their own. None
+    Audio and cached tokens are part of the input tokens, and count as such where they have no price of their own. None
     where a price is missing, or the reply states no tokens.
     """
     if usage.input_tokens is None and usage.output_tokens is None:
@@ -86,7 +86,7 @@ def token_cost(prices: Iterable[Price], usage: Usage) -> tuple[Decimal, Price] |
 
 
 def format_token_prices(prices: Iterable[Price]) -> str | None:
-    """What prompts and answers cost, in words; None where either has no price."""
+    """Format the prices of prompts and completions for people; None where either has no price."""
     by_unit = _trusted_at_length(prices, 0)
     input_price, output_price = by_unit.get(INPUT), by_unit.get(OUTPUT)
     if input_price is None or output_price is None:
@@ -100,7 +100,7 @@ def format_token_prices(prices: Iterable[Price]) -> str | None:
 
 
 def _trusted_at_length(prices: Iterable[Price], tokens: int) -> dict[str, Price]:
-    """The most trusted price of each unit; that of the prompt's length where it has one."""
+    """The most trusted price of each unit, for a prompt of ``tokens``; that of its tier where there is one."""
     standard_prices: dict[str, Price] = {}
     long_prompt_prices: dict[str, Price] = {}
     for price in prices:
@@ -111,7 +111,7 @@ def _trusted_at_length(prices: Iterable[Price], tokens: int) -> dict[str, Price]
 
 
 def _strip_tier(unit: str, tokens: int) -> str | None:
-    """The unit without the tier of long prompts; None for a tier that a prompt of so many tokens is not in."""
+    """The unit without its tier of long prompts; None for a tier that a prompt of ``tokens`` is not in."""
     for suffix, tier_starts_after in _LONG_PROMPT_TIERS:
         if unit.endswith(suffix):
             return unit.removesuffix(suffix) if tokens > tier_starts_after else None

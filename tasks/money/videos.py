@@ -1,4 +1,4 @@
-"""What videos cost: by the clip, by the second, and by the second of so many lines."""
+"""Price of videos: by the clip, by the second, or by the second at a resolution in lines."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ CLIP, INPUT_IMAGE = "video", "input_image"
 
 
 class VideoMeter:
-    """Video generation; the images that go in are paid beside it."""
+    """Prices video generation; input images are added."""
 
     def cost(self, usage: Usage, prices: Sequence[Price], billing: Billing) -> Metered | None:
-        """By the most trusted price that fits; that of a second of just so many lines before that of any second."""
+        """Price at the most trusted price that fits; a price per second at these lines comes before one at any."""
         costs = ((_video_cost(price, usage), price) for price in sorted(prices, key=_fits_any_resolution))
         usd, price = next(((usd, price) for usd, price in costs if usd is not None), (None, None))
         if usd is None or price is None:
@@ -28,7 +28,7 @@ class VideoMeter:
         return Metered(usd + image_usd * (usage.input_images or 0), str(price))
 
     def ceiling(self, usage: Usage, prices: Sequence[Price], billing: Billing) -> Decimal | None:
-        """The dearest of the prices that may hold."""
+        """The highest of the prices that may apply."""
         costs = [cost for price in prices if (cost := _video_cost(price, usage, is_ceiling=True)) is not None]
         if not costs:
             return None
@@ -36,7 +36,7 @@ class VideoMeter:
         return max(costs) + image_usd * (usage.input_images or 0)
 
     def source(self, prices: Sequence[Price], *, flat: bool = False) -> Price | None:
-        """The price of a clip or of a second, where the lines are not known."""
+        """The price of a clip or of a second; that of a second at certain lines is never taken."""
         return next((price for price in prices if price.unit in (CLIP, "video_second")), None)
 
 
@@ -46,7 +46,10 @@ def _fits_any_resolution(price: Price) -> bool:
 
 
 def _video_cost(price: Price, usage: Usage, *, is_ceiling: bool = False) -> Decimal | None:
-    """A price times what it counts; None where it is for something else, or what it counts is not stated."""
+    """A price times the quantity it counts; None where it does not apply, or the quantity is not stated.
+
+    With ``is_ceiling`` a price at certain lines applies too when the usage does not state its lines.
+    """
     if price.unit == CLIP:
         return price.usd * (usage.videos or 1)
     match = _SECOND_UNIT.fullmatch(price.unit)

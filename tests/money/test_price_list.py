@@ -89,7 +89,7 @@ def test_prices_of_ones_own_go_first(own: Path) -> None:
 )
 def test_a_line_that_is_no_price_is_named(own: Path, line: str) -> None:
     own.write_text(f"{HEAD}groq,m,transcription,audio_hour,1,s,2026-01-01\n{line}\n")
-    with pytest.raises(UsageError, match="line 3 is no price"):
+    with pytest.raises(UsageError, match="line 3 is not a price"):
         PriceBook.load()
 
 
