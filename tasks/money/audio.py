@@ -41,7 +41,7 @@ class AudioMeter:
         return Metered(max(seconds, billing.min_seconds) * usd_per_second, str(price))
 
     def ceiling(self, usage: Usage, prices: Sequence[Price], billing: Billing) -> Decimal | None:
-        """Price by whole seconds at the highest price. A model billed by tokens gets a margin, and its prompt is added."""
+        """Price by whole seconds at the highest price. A model billed by tokens gets a margin; its prompt is added."""
         if usage.audio_seconds is None:
             return TokenMeter().ceiling(usage, prices, billing)
         rates = [rate for rate, _ in _find_prices_per_second(prices)]
