@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import jsonschema
 import pytest
 import yaml
 
@@ -121,7 +122,6 @@ def test_a_deployments_parameters_may_have_the_old_names_and_its_form_shows_the_
 
 
 def test_schemas_allow_the_old_names_and_do_not_show_them() -> None:
-    jsonschema = pytest.importorskip("jsonschema")
     schema = json.loads(json.dumps(make_job_schema()))
     is_valid = jsonschema.Draft202012Validator(schema).is_valid
     job = {"capability": "rerank", "source": "in"}

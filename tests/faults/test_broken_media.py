@@ -9,15 +9,13 @@ import pytest
 
 from tests.helpers.cli_runs import read_rows, transcribe
 from tests.helpers.local_server import running_server
-from tests.helpers.paths import OUTSIDE_SAMPLES, SAMPLES
+from tests.helpers.paths import OUTSIDE_SAMPLES, SAMPLES, needs_outside_samples
 
 
+@needs_outside_samples
 @pytest.mark.parametrize("name", ["audio_weird", "audio_formats", "tiny"])
 def test_every_strange_file_ends(name: str, tmp_path: Path) -> None:
-    folder = OUTSIDE_SAMPLES / name
-    if not folder.is_dir():
-        pytest.skip("the sample collection is not on this machine; MEDIAMILL_SAMPLES names it")
-    check_every_file_ends(folder / "**" / "*.*", tmp_path)
+    check_every_file_ends(OUTSIDE_SAMPLES / name / "**" / "*.*", tmp_path)
 
 
 def test_every_broken_sample_ends(tmp_path: Path) -> None:

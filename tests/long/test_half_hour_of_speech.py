@@ -18,7 +18,7 @@ from mediamill.tasks.media.decode import open_recording
 from mediamill.tasks.media.encode import RATE, Samples, to_blocks, to_mono
 from tests.helpers.cli_runs import read_rows, transcribe
 from tests.helpers.local_server import running_server
-from tests.helpers.paths import OUTSIDE_SAMPLES
+from tests.helpers.paths import OUTSIDE_SAMPLES, needs_outside_samples
 
 SECONDS = 30 * 60
 IN_FLIGHT = 4
@@ -55,9 +55,7 @@ def write(path: Path, parts: list[Samples]) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.skipif(
-    not (OUTSIDE_SAMPLES / "transcripts.csv").exists(), reason="the speech samples are not on this machine"
-)
+@needs_outside_samples
 def test_half_an_hour_through_a_crash_is_heard_as_well_as_its_clips(tmp_path: Path) -> None:
     known = clips()
     sounds = {name: sound_of(OUTSIDE_SAMPLES / name) for name in known}

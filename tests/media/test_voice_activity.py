@@ -17,7 +17,7 @@ from mediamill.tasks.media.segmenter import Segmenter
 from mediamill.tasks.media.voice_activity import VoiceActivityDetector, detect_voice_activity
 from tests.helpers.audio_files import LIMITS, syllables, to_wav, tone
 from tests.helpers.hypothesis_profile import repeatable
-from tests.helpers.paths import OUTSIDE_SAMPLES, RECORDINGS
+from tests.helpers.paths import OUTSIDE_SAMPLES, RECORDINGS, needs_outside_samples
 
 OWN = sorted((RECORDINGS).iterdir())
 NOISE = np.random.default_rng(3).normal(0, 1, 16_000 * 12)
@@ -92,9 +92,8 @@ def test_recordings_of_speech_are_active_most_of_the_time(path: Path) -> None:
     assert 0.6 <= found.seconds / float(read_audio_info(path).seconds) <= 1
 
 
+@needs_outside_samples
 def test_shared_recordings_of_speech_are_active() -> None:
-    if not (OUTSIDE_SAMPLES / "transcripts.csv").exists():
-        pytest.skip("no MEDIAMILL_SAMPLES: the shared recordings are not here")
     with (OUTSIDE_SAMPLES / "transcripts.csv").open(encoding="utf-8") as file:
         paths = [OUTSIDE_SAMPLES / row["file"] for row in csv.DictReader(file)]
     shares = {}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import jsonschema
 import pytest
 import yaml
 
@@ -116,8 +117,7 @@ def test_a_misspelt_option_gets_the_nearest(tmp_path: Path) -> None:
 
 @pytest.fixture
 def valid() -> Any:
-    """A validator of the schema, from a package that Prefect brings."""
-    jsonschema = pytest.importorskip("jsonschema")
+    """Whether a job fits the schema."""
     schema = json.loads(json.dumps(make_job_schema()))
     jsonschema.Draft202012Validator.check_schema(schema)
     return jsonschema.Draft202012Validator(schema).is_valid

@@ -25,7 +25,7 @@ from mediamill.tasks.local.asr_engines.registry import get_asr_engine_identity, 
 from mediamill.tasks.local.asr_engines.worker_pool import WorkerDied, WorkerPool
 from tests.helpers.audio_files import to_wav, write_tone_file
 from tests.helpers.local_server import RunningServer, running_server
-from tests.helpers.paths import OUTSIDE_SAMPLES, RECORDINGS
+from tests.helpers.paths import RECORDINGS, SAMPLES
 from tests.helpers.transcription_requests import error_body, post, tone_wav
 
 
@@ -33,14 +33,10 @@ def audio(data: bytes) -> Audio:
     return Audio("a.wav", len(data), "0" * 64, data=data)
 
 
-def samples() -> list[tuple[Path, str]]:
-    """Read English speech with its text, if the samples are there."""
-    listed = OUTSIDE_SAMPLES / "transcripts.csv"
-    if not listed.exists():
-        return []
-    with listed.open(encoding="utf-8") as file:
-        rows = [(OUTSIDE_SAMPLES / r["file"], r["text"]) for r in csv.DictReader(file) if r["lang"] == "en"]
-    return [(path, text) for path, text in rows if path.parent.name == "lj"]
+def speech_samples() -> list[tuple[Path, str]]:
+    """The project's recordings of read English speech with their texts."""
+    with (SAMPLES / "texts.csv").open(encoding="utf-8") as file:
+        return [(RECORDINGS / row["file"], row["text"]) for row in csv.DictReader(file)]
 
 
 def plain(text: str) -> str:
@@ -123,10 +119,9 @@ def test_silence_is_no_words() -> None:
     assert (heard.text, heard.words, heard.segments, heard.seconds) == ("", (), (), Decimal("1.000000"))
 
 
-@pytest.mark.skipif(not samples(), reason="needs the speech samples (MEDIAMILL_SAMPLES)")
 @pytest.mark.long
 def test_read_speech_is_understood_and_never_depends_on_what_came_before() -> None:
-    chosen = samples()[3:8]
+    chosen = speech_samples()[:5]
     heard = {path: recognise_with_pocketsphinx(Audio(path.name, 0, "", path=path), None) for path, _ in chosen}
     assert jiwer.wer([plain(t) for _, t in chosen], [plain(heard[p].text) for p, _ in chosen]) < 0.45
     for path, _ in reversed(chosen):
@@ -139,7 +134,6 @@ def test_read_speech_is_understood_and_never_depends_on_what_came_before() -> No
 
 
 @pytest.mark.long
-@pytest.mark.skipif(not RECORDINGS.is_dir(), reason="data/samples/recordings does not exist")
 def test_the_projects_own_recordings_are_heard() -> None:
     files = [p for p in sorted(RECORDINGS.iterdir()) if p.suffix in (".wav", ".mp3", ".flac", ".m4a", ".webm")]
     with running_server(engine="local") as running:
@@ -159,7 +153,6 @@ def test_the_local_engine_says_what_it_cannot() -> None:
         assert post(running.origin, audio=b"text", filename="a.mp3").status_code == 400
 
 
-@pytest.mark.skipif(not RECORDINGS.is_dir(), reason="data/samples/recordings does not exist")
 @pytest.mark.long
 def test_times_stay_right_beyond_the_first_cut(tmp_path: Path) -> None:
     recording = RECORDINGS / "friends.wav"

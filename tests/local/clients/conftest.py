@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.paths import RECORDINGS
 from tests.helpers.transcription_requests import tone_wav
-from tests.local.clients.speech_recordings import recordings
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +28,7 @@ def recognising_server() -> Iterator[RunningServer]:
 
 @pytest.fixture
 def sound(tmp_path: Path) -> Path:
+    """A tone of three seconds."""
     path = tmp_path / "tone.wav"
     path.write_bytes(tone_wav(3.0))
     return path
@@ -35,7 +36,5 @@ def sound(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def speech() -> Path:
-    found = recordings()
-    if not found:
-        pytest.skip("no recordings of speech: neither data/samples/recordings nor MEDIAMILL_SAMPLES exists")
-    return found[0]
+    """A short recording of English speech."""
+    return RECORDINGS / "friends.wav"
