@@ -45,7 +45,7 @@ LONG = Decimal("1234567890123456789012345678.0123456789")
         (pa.int64(), None, None),
     ],
 )
-async def test_a_value_goes_through_the_journal_into_the_part(
+async def test_a_manifest_value_keeps_its_type_from_the_journal_to_the_part(
     tmp_path: Path, kind: pa.DataType, value: Any, kept: Any
 ) -> None:
     journal = await opened(tmp_path, "run-1")

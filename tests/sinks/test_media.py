@@ -24,7 +24,7 @@ IDS = st.one_of(
 
 
 @given(IDS)
-def test_a_name_never_leaves_its_folder(item_id: str) -> None:
+def test_a_safe_name_is_never_a_path_or_hidden(item_id: str) -> None:
     name = to_safe_name(item_id, ".mp3")
     assert os.path.basename(name) == name  # noqa: PTH119
     assert not name.startswith((".", "-", "~"))
@@ -35,11 +35,11 @@ def test_a_name_never_leaves_its_folder(item_id: str) -> None:
 
 
 @given(st.lists(IDS, unique=True))
-def test_other_ids_have_other_names_whatever_the_disk_makes_of_case(ids: list[str]) -> None:
+def test_different_ids_have_names_that_differ_ignoring_case(ids: list[str]) -> None:
     assert len({to_safe_name(i, ".wav").casefold() for i in ids}) == len(ids)
 
 
-def test_names_can_be_read() -> None:
+def test_a_safe_name_keeps_readable_characters() -> None:
     assert to_safe_name("lesson 1/\u00c4pfel \u4f60\u597d.txt", ".wav").startswith(
         "lesson-1-\u00c4pfel-\u4f60\u597d.txt-"
     )
@@ -49,13 +49,13 @@ def test_a_file_is_published_once_and_again_when_it_is_torn(tmp_path: Path) -> N
     (tmp_path / ".tmp").mkdir()
 
     def publish() -> str:
-        made = tmp_path / ".tmp" / "x"
-        made.write_bytes(b"sound")
-        told = publish_media(made, tmp_path, "a/b", ".wav")
-        assert not made.exists()
-        assert told.sha256 == hashlib.sha256(b"sound").hexdigest()
-        assert (tmp_path / told.file).read_bytes() == b"sound"
-        return told.file
+        file_to_publish = tmp_path / ".tmp" / "x"
+        file_to_publish.write_bytes(b"sound")
+        published = publish_media(file_to_publish, tmp_path, "a/b", ".wav")
+        assert not file_to_publish.exists()
+        assert published.sha256 == hashlib.sha256(b"sound").hexdigest()
+        assert (tmp_path / published.file).read_bytes() == b"sound"
+        return published.file
 
     file = publish()
     before = (tmp_path / file).stat().st_mtime_ns, (tmp_path / file).stat().st_ino
@@ -68,12 +68,12 @@ def test_a_file_is_published_once_and_again_when_it_is_torn(tmp_path: Path) -> N
     assert find_lost_media(tmp_path, [row]) == []
 
 
-def test_a_folder_in_the_way_is_one_line(tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_media_folder_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "media").write_text("in the way")
-    made = tmp_path / "x"
-    made.write_bytes(b"sound")
+    file_to_publish = tmp_path / "x"
+    file_to_publish.write_bytes(b"sound")
     with pytest.raises(StorageError):
-        publish_media(made, tmp_path, "a", ".wav")
+        publish_media(file_to_publish, tmp_path, "a", ".wav")
 
 
 def test_a_row_of_several_files_is_lost_with_any_of_them(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from tests.providers.builders import build_provider
 OWN = pa.schema([("n", pa.int64()), ("price", pa.decimal128(10, 4)), ("day", pa.date32())])
 SCHEMA = build_results_schema(Transcribe().schema(None, build_provider("local"), "pocketsphinx"), OWN)
 MOMENT = 1_700_000_000_123_456
-ODD = [
+ODD_TEXTS = [
     "",
     "=1+1",
     "a\nb\r\n\tc",
@@ -46,7 +46,7 @@ ODD = [
 pytestmark = pytest.mark.usefixtures("disarm_faults")
 
 
-def row(number: int, **more: Any) -> bytes:
+def make_row(number: int, **more: Any) -> bytes:
     """A result as the journal keeps it."""
     columns = {
         "item_id": f"{number:04d}.wav",
@@ -65,7 +65,7 @@ def row(number: int, **more: Any) -> bytes:
     return orjson.dumps({**columns, **more})
 
 
-def written(out: Path, *rows: bytes, schema: pa.Schema = SCHEMA) -> list[dict[str, Any]]:
+def write_and_read(out: Path, *rows: bytes, schema: pa.Schema = SCHEMA) -> list[dict[str, Any]]:
     """Rows written and read again."""
     part = write_part(out, "results", "000000", rows, schema)
     assert is_intact(out, part)
@@ -75,8 +75,8 @@ def written(out: Path, *rows: bytes, schema: pa.Schema = SCHEMA) -> list[dict[st
     return found
 
 
-def test_values_come_back_exactly(tmp_path: Path) -> None:
-    (found,) = written(tmp_path, row(7))
+def test_values_are_read_back_exactly(tmp_path: Path) -> None:
+    (found,) = write_and_read(tmp_path, make_row(7))
     assert found["cost_usd"] == Decimal("0.000012500001")
     assert found["started_at"] == datetime.fromtimestamp(1_700_000_000, UTC).replace(microsecond=123_456)
     assert found["segments"] == [{"id": 0, "start": 0.5, "end": 1.25, "text": "hi", "speaker": None}]
@@ -85,15 +85,18 @@ def test_values_come_back_exactly(tmp_path: Path) -> None:
     assert found["language"] is None
 
 
-@pytest.mark.parametrize("text", ODD)
-def test_odd_text_comes_back(tmp_path: Path, text: str) -> None:
-    (found,) = written(tmp_path, row(0, text=text, item_id=text, speakers=[text]))
+@pytest.mark.parametrize("text", ODD_TEXTS)
+def test_odd_text_is_read_back_unchanged(tmp_path: Path, text: str) -> None:
+    (found,) = write_and_read(tmp_path, make_row(0, text=text, item_id=text, speakers=[text]))
     assert (found["text"], found["item_id"], found["speakers"]) == (text, text, [text])
 
 
-def test_large_texts_come_back(tmp_path: Path) -> None:
+def test_large_texts_are_read_back(tmp_path: Path) -> None:
     large = "ß" * 3_000_000
-    assert [r["text"] == large for r in written(tmp_path, row(0, text=large), row(1, text=large))] == [True, True]
+    assert [r["text"] == large for r in write_and_read(tmp_path, make_row(0, text=large), make_row(1, text=large))] == [
+        True,
+        True,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -128,10 +131,10 @@ def test_large_texts_come_back(tmp_path: Path) -> None:
         ("nowhere", 1, None),
     ],
 )
-def test_what_does_not_fit_is_cast_or_null_and_spoils_nothing_else(
+def test_a_value_of_another_type_is_cast_or_null_and_the_others_stay(
     tmp_path: Path, name: str, value: Any, kept: Any
 ) -> None:
-    first, odd, last = written(tmp_path, row(0), row(1, **{name: value}), row(2))
+    first, odd, last = write_and_read(tmp_path, make_row(0), make_row(1, **{name: value}), make_row(2))
     assert odd.get(name) == kept
     expected = {**first, "item_id": "0001.wav", "item_index": 1, "text": "text 1", "in_n": 1}
     assert {n: v for n, v in odd.items() if n != name} == {n: v for n, v in expected.items() if n != name}
@@ -140,7 +143,9 @@ def test_what_does_not_fit_is_cast_or_null_and_spoils_nothing_else(
 
 def test_a_usage_with_too_many_digits_keeps_the_rest(tmp_path: Path) -> None:
     usage = {"audio_seconds": "8.470000267028809", "requests": 1}
-    (found,) = written(tmp_path, orjson.dumps({"call_id": "c", "usage": usage, "cost_usd": "0.1"}), schema=CALLS_SCHEMA)
+    (found,) = write_and_read(
+        tmp_path, orjson.dumps({"call_id": "c", "usage": usage, "cost_usd": "0.1"}), schema=CALLS_SCHEMA
+    )
     assert (found["usage"]["audio_seconds"], found["usage"]["requests"]) == (Decimal("8.470000267029"), 1)
     assert found["cost_usd"] == Decimal("0.1")
 
@@ -151,12 +156,12 @@ def test_failures_have_their_columns(tmp_path: Path) -> None:
         *("item_id", "item_index", "run_id", "source", "error_kind", "error_message", "hint", "attempts"),
         *("last_http_status", "cost_usd", "in_n", "in_price", "in_day"),
     ]
-    told = {"item_id": "a", "error_kind": "rate_limit", "attempts": 3, "last_http_status": 429, "cost_usd": None}
-    (found,) = written(tmp_path, orjson.dumps(told), schema=schema)
-    assert {n: found[n] for n in told} == told
+    expected = {"item_id": "a", "error_kind": "rate_limit", "attempts": 3, "last_http_status": 429, "cost_usd": None}
+    (found,) = write_and_read(tmp_path, orjson.dumps(expected), schema=schema)
+    assert {n: found[n] for n in expected} == expected
 
 
-def test_schemas_freeze_and_thaw() -> None:
+def test_schemas_round_trip_as_bytes() -> None:
     for schema in (SCHEMA, CALLS_SCHEMA, build_failures_schema(OWN)):
         assert deserialize_schema(serialize_schema(schema)).equals(schema)
         assert all(field.nullable for field in schema)
@@ -164,37 +169,39 @@ def test_schemas_freeze_and_thaw() -> None:
 
 def test_pandas_duckdb_and_polars_read_the_folder(tmp_path: Path) -> None:
     for part in range(2):
-        write_part(tmp_path, "results", f"{part:06d}", (row(n) for n in range(part * 1500, part * 1500 + 1500)), SCHEMA)
+        write_part(
+            tmp_path, "results", f"{part:06d}", (make_row(n) for n in range(part * 1500, part * 1500 + 1500)), SCHEMA
+        )
     folder = tmp_path / "results"
     frame = pd.read_parquet(folder)
     total = Decimal("0.000012500001") * 3000
     assert [len(frame), frame["cost_usd"].sum(), frame["item_id"].nunique()] == [3000, total, 3000]
     assert frame["segments"][0][0]["text"] == "hi"
     query = f"select count(*), sum(cost_usd), min(segments[1].text), count(words) from '{folder}/*.parquet'"
-    counted = duckdb.sql(query)
-    assert counted is not None
-    assert counted.fetchall() == [(3000, total, "hi", 0)]
+    relation = duckdb.sql(query)
+    assert relation is not None
+    assert relation.fetchall() == [(3000, total, "hi", 0)]
     frames = pl.read_parquet(folder)
     assert [frames.height, frames["cost_usd"].sum(), frames["in_price"][0]] == [3000, total, Decimal("1.2500")]
     assert frames["speakers"].to_list()[0] == ["A", None]
 
 
 def test_memory_is_bounded_by_row_groups(tmp_path: Path) -> None:
-    write_part(tmp_path, "results", "000000", (row(n) for n in range(2500)), SCHEMA)
+    write_part(tmp_path, "results", "000000", (make_row(n) for n in range(2500)), SCHEMA)
     file = pq.ParquetFile(part_path(tmp_path, "results", "000000"))
     assert [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)] == [1000, 1000, 500]
 
 
-def test_no_rows_is_no_file(tmp_path: Path) -> None:
-    write_part(tmp_path, "failures", "000000", [row(0)], SCHEMA)
+def test_a_part_without_rows_has_no_file(tmp_path: Path) -> None:
+    write_part(tmp_path, "failures", "000000", [make_row(0)], SCHEMA)
     part = write_part(tmp_path, "failures", "000000", [], SCHEMA)
     assert part == Part("failures", "000000", 0, 0, "")
     assert list((tmp_path / "failures").iterdir()) == []
     assert write_part(tmp_path, "failures", "000001", [], SCHEMA).rows == 0
 
 
-def test_every_truncation_is_seen(tmp_path: Path) -> None:
-    part = write_part(tmp_path, "results", "000000", (row(n) for n in range(50)), SCHEMA)
+def test_every_truncation_is_detected(tmp_path: Path) -> None:
+    part = write_part(tmp_path, "results", "000000", (make_row(n) for n in range(50)), SCHEMA)
     path = part_path(tmp_path, "results", "000000")
     whole = path.read_bytes()
     for cut in {0, 1, 3, 4, 5, 8, 100, *range(0, len(whole), 97), len(whole) - 4, len(whole) - 1}:
@@ -212,20 +219,20 @@ def test_every_truncation_is_seen(tmp_path: Path) -> None:
 @pytest.mark.parametrize("point", ["part.write.before", "part.rename.before"])
 @pytest.mark.parametrize("action", ["enospc", "erofs", "raise"])
 def test_a_part_that_cannot_be_written_leaves_the_earlier_one(tmp_path: Path, point: str, action: str) -> None:
-    part = write_part(tmp_path, "results", "000000", [row(0)], SCHEMA)
+    part = write_part(tmp_path, "results", "000000", [make_row(0)], SCHEMA)
     before = part_path(tmp_path, "results", "000000").read_bytes()
     fault_injection.arm(f"{point}:1:{action}")
     with pytest.raises(RuntimeError if action == "raise" else StorageError):
-        write_part(tmp_path, "results", "000000", [row(1)], SCHEMA)
+        write_part(tmp_path, "results", "000000", [make_row(1)], SCHEMA)
     assert part_path(tmp_path, "results", "000000").read_bytes() == before
     assert is_intact(tmp_path, part)
     assert list((tmp_path / ".tmp").iterdir()) == []
-    assert write_part(tmp_path, "results", "000000", [row(1)], SCHEMA).rows == 1
+    assert write_part(tmp_path, "results", "000000", [make_row(1)], SCHEMA).rows == 1
 
 
-def test_rows_that_end_in_an_error_leave_nothing(tmp_path: Path) -> None:
+def test_rows_that_end_in_an_error_leave_no_file(tmp_path: Path) -> None:
     def broken() -> Iterator[bytes]:
-        yield from (row(n) for n in range(1200))
+        yield from (make_row(n) for n in range(1200))
         raise KeyError("journal")
 
     with pytest.raises(KeyError):
@@ -233,9 +240,9 @@ def test_rows_that_end_in_an_error_leave_nothing(tmp_path: Path) -> None:
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
 
 
-def test_what_was_never_committed_is_cleaned_away(tmp_path: Path) -> None:
-    kept = write_part(tmp_path, "results", "000000", [row(0)], SCHEMA)
-    write_part(tmp_path, "results", "000001", [row(1)], SCHEMA)
+def test_uncommitted_parts_and_temporary_files_are_removed(tmp_path: Path) -> None:
+    kept = write_part(tmp_path, "results", "000000", [make_row(0)], SCHEMA)
+    write_part(tmp_path, "results", "000001", [make_row(1)], SCHEMA)
     (tmp_path / ".tmp" / "half").write_bytes(b"x")
     (tmp_path / "results" / "notes.txt").write_text("mine")
     remove_uncommitted(tmp_path, [kept])

@@ -27,21 +27,21 @@ def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return unpack_archive(tmp_path_factory.mktemp("earlier") / "v1")
 
 
-def schema_in(out: Path, kind: str) -> pa.Schema:
+def read_part_schema(out: Path, kind: str) -> pa.Schema:
     (part,) = (out / kind).glob("part-*.parquet")
     schema: pa.Schema = pq.read_schema(part)
     return schema
 
 
 @pytest.mark.parametrize("out", ["transcribe", "caption", "embed", "speak", "images", "paid"])
-def test_results_begin_with_the_columns_they_had(out: str, earlier: Path) -> None:
+def test_results_begin_with_the_columns_of_version_1(out: str, earlier: Path) -> None:
     common = build_results_schema(pa.schema([]), pa.schema([]))
-    stored = schema_in(earlier / out, "results")
+    stored = read_part_schema(earlier / out, "results")
     assert pa.schema([stored.field(n) for n in range(len(common))]).equals(common)
 
 
 def test_a_manifests_columns_come_last(earlier: Path) -> None:
-    stored = schema_in(earlier / "embed", "results")
+    stored = read_part_schema(earlier / "embed", "results")
     assert stored.names[-1] == "in_topic"
     assert (
         stored.field("in_topic").type
@@ -49,19 +49,19 @@ def test_a_manifests_columns_come_last(earlier: Path) -> None:
     )
 
 
-def test_failures_and_calls_have_the_columns_they_had(earlier: Path) -> None:
-    assert schema_in(earlier / "transcribe", "failures").equals(build_failures_schema(pa.schema([])))
-    assert schema_in(earlier / "paid", "calls").equals(CALLS_SCHEMA)
+def test_failures_and_calls_have_the_columns_of_version_1(earlier: Path) -> None:
+    assert read_part_schema(earlier / "transcribe", "failures").equals(build_failures_schema(pa.schema([])))
+    assert read_part_schema(earlier / "paid", "calls").equals(CALLS_SCHEMA)
 
 
-def test_the_usage_of_a_call_is_all_of_usage() -> None:
+def test_a_calls_usage_has_every_field_of_usage() -> None:
     usage = CALLS_SCHEMA.field("usage").type
     assert [field.name for field in usage] == [field.name for field in fields(Usage)]
-    told = {field.name: "1.5" if pa.types.is_decimal(field.type) else 2 for field in usage}
-    assert Usage.from_dict(told).as_dict() == told
+    values = {field.name: "1.5" if pa.types.is_decimal(field.type) else 2 for field in usage}
+    assert Usage.from_dict(values).as_dict() == values
 
 
-def test_a_result_is_as_good_as_its_weakest_answer() -> None:
+def test_a_results_cost_basis_is_that_of_its_weakest_answer() -> None:
     answers = [
         Answer({}, Usage(), Cost(Decimal("0.2"), "billed", "told"), "k1", cached=True, started_at=5, latency_ms=7),
         Answer({}, Usage(), Cost(Decimal("0.1"), "estimated"), "k2", attempts=2, engine="e", simulated=True),
@@ -95,14 +95,14 @@ def test_a_result_is_as_good_as_its_weakest_answer() -> None:
     }
 
 
-def test_what_needed_no_answer_is_free_and_what_one_answer_cost_may_not_be_known() -> None:
+def test_a_result_without_answers_is_free_and_one_unknown_cost_makes_the_sum_unknown() -> None:
     free = to_result_row(CompletedItem(ITEM, "r", "caption", "p", "m", []), {})
     assert (free["cost_usd"], free["cost_basis"], free["cached"], free["request_key"]) == (0, "free", False, None)
     unknown = [Answer({}, Usage(), Cost(usd, "unknown"), "k") for usd in (Decimal(1), None)]
     assert to_result_row(CompletedItem(ITEM, "r", "caption", "p", "m", unknown), {})["cost_usd"] is None
 
 
-def test_a_failure_says_why_under_the_names_of_its_columns() -> None:
+def test_a_failure_row_has_its_error_in_its_columns() -> None:
     failure = Failure("a.wav", "rate_limit", "slow down", "wait", transient=True, attempts=3, status=429)
     row = to_failure_row(FailedItem(ITEM, "r", failure))
     assert list(row) == build_failures_schema(pa.schema([("topic", pa.string())])).names
@@ -117,6 +117,6 @@ def test_a_call_has_every_column_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("columns", [results.RESULT_COLUMNS, failures.FAILURE_COLUMNS])
-def test_no_column_is_there_twice(columns: tuple[Column[object], ...]) -> None:
+def test_column_names_are_unique(columns: tuple[Column[object], ...]) -> None:
     names = [column.name for column in columns]
     assert len(names) == len(set(names))

@@ -28,49 +28,49 @@ TIME = st.floats(0, 600, allow_nan=False)
 
 
 @st.composite
-def rows(draw: st.DrawFn) -> dict[str, Any]:
-    told = draw(st.lists(st.tuples(WORD, TIME, TIME, st.sampled_from([None, "A", "B"])), max_size=40))
-    parts = [{"word": w, "text": w, "start": a, "end": b, "speaker": who} for w, a, b, who in told]
+def transcript_rows(draw: st.DrawFn) -> dict[str, Any]:
+    words = draw(st.lists(st.tuples(WORD, TIME, TIME, st.sampled_from([None, "A", "B"])), max_size=40))
+    parts = [{"word": w, "text": w, "start": a, "end": b, "speaker": who} for w, a, b, who in words]
     kind = draw(st.sampled_from(["words", "segments"]))
     speakers = draw(st.sampled_from([[], ["A", "B"]]))
     return {
         "item_id": "x",
-        "text": " ".join(w for w, *_ in told),
+        "text": " ".join(w for w, *_ in words),
         "audio_seconds": 9.0,
         kind: parts,
         "speakers": speakers,
     }
 
 
-@given(rows())
-def test_cues_are_in_order_apart_and_short(row: dict[str, Any]) -> None:
-    made = build_cues(row)
-    for cue in made:
+@given(transcript_rows())
+def test_cues_are_ordered_disjoint_and_fit_their_lines(row: dict[str, Any]) -> None:
+    cues = build_cues(row)
+    for cue in cues:
         assert 0 <= cue.start < cue.end
         assert 1 <= len(cue.lines) <= MAX_LINES
         assert all(0 < measure_width(line) <= MAX_LINE_WIDTH for line in cue.lines)
-    assert all(one.end < other.start for one, other in itertools.pairwise(made))
+    assert all(one.end < other.start for one, other in itertools.pairwise(cues))
 
 
-@given(rows())
-def test_other_readers_find_every_cue(row: dict[str, Any]) -> None:
-    made = build_cues(row)
-    read = list(srt.parse(format_transcript(row, "srt").decode()))
-    assert [(round(c.start.total_seconds(), 3), round(c.end.total_seconds(), 3)) for c in read] == [
-        (c.start, c.end) for c in made
+@given(transcript_rows())
+def test_other_libraries_parse_every_cue(row: dict[str, Any]) -> None:
+    cues = build_cues(row)
+    parsed = list(srt.parse(format_transcript(row, "srt").decode()))
+    assert [(round(c.start.total_seconds(), 3), round(c.end.total_seconds(), 3)) for c in parsed] == [
+        (c.start, c.end) for c in cues
     ]
     captions = webvtt.from_buffer(io.BytesIO(format_transcript(row, "vtt")))
-    assert len(captions) == len(made)
+    assert len(captions) == len(cues)
     assert orjson.loads(format_transcript(row, "json"))["text"] == row["text"]
 
 
-def test_no_word_is_left_out_and_speech_is_shown_when_it_is_said() -> None:
-    said = [f"word{n}" + ("." if n % 9 == 8 else "") for n in range(60)]
-    row = {"words": [{"word": w, "start": n * 0.4, "end": n * 0.4 + 0.3} for n, w in enumerate(said)]}
-    made = build_cues(row)
-    assert " ".join(line for cue in made for line in cue.lines).split() == said
-    for cue in made:
-        first = said.index(cue.lines[0].split()[0])
+def test_every_word_is_shown_at_its_time() -> None:
+    spoken = [f"word{n}" + ("." if n % 9 == 8 else "") for n in range(60)]
+    row = {"words": [{"word": w, "start": n * 0.4, "end": n * 0.4 + 0.3} for n, w in enumerate(spoken)]}
+    cues = build_cues(row)
+    assert " ".join(line for cue in cues for line in cue.lines).split() == spoken
+    for cue in cues:
+        first = spoken.index(cue.lines[0].split()[0])
         assert abs(cue.start - first * 0.4) < 0.002
 
 
@@ -85,15 +85,15 @@ def test_a_cue_has_the_texts_punctuation_and_the_words_times() -> None:
         for n, word in enumerate(["well", "he", "said", "its", "3", "00", "already", "lets", "go"])
     ]
     row = {"text": "Well, he said: it's 3:00 already. Let's go!", "words": words, "segments": [], "audio_seconds": 4.0}
-    made = build_cues(row)
-    assert " ".join(line for cue in made for line in cue.lines) == row["text"]
-    assert (made[0].start, made[-1].lines[-1][-3:]) == (0.0, "go!")
+    cues = build_cues(row)
+    assert " ".join(line for cue in cues for line in cue.lines) == row["text"]
+    assert (cues[0].start, cues[-1].lines[-1][-3:]) == (0.0, "go!")
     other = build_cues({**row, "text": "Something else was said."})
     assert " ".join(line for cue in other for line in cue.lines).split() == [word["word"] for word in words]
 
 
 @pytest.mark.long
-def test_asked_for_later_they_cost_nothing(own_local_server: RunningServer, tmp_path: Path) -> None:
+def test_subtitles_added_by_a_rerun_cost_nothing(own_local_server: RunningServer, tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 3)
     out = tmp_path / "out"
     assert transcribe(tmp_path / "in", out, own_local_server.origin).returncode == 0
@@ -109,7 +109,7 @@ def test_asked_for_later_they_cost_nothing(own_local_server: RunningServer, tmp_
     assert SENTINEL.encode() not in content
 
 
-def test_a_recording_gets_all_four_and_a_wrong_format_is_one_line(tmp_path: Path) -> None:
+def test_all_four_formats_are_written_and_an_unknown_one_is_refused(tmp_path: Path) -> None:
     out, home = tmp_path / "out", tmp_path / "home"
     done = mediamill(
         *("transcribe", RECORDINGS / "friends.wav", "--provider", "local", "--out", out),

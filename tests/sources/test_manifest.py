@@ -19,26 +19,26 @@ AUDIO = frozenset({"audio"})
 PARAMS = frozenset({"language", "prompt", "temperature"})
 
 
-def opened(path: Path, columns: dict[str, Any] | None = None, kinds: frozenset[str] = AUDIO) -> Source:
+def open_manifest(path: Path, columns: dict[str, Any] | None = None, kinds: frozenset[str] = AUDIO) -> Source:
     return open_source(make_job(capability="transcribe", source=str(path), columns=columns or {}), kinds, PARAMS)
 
 
-def read(path: Path, columns: dict[str, Any] | None = None, kinds: frozenset[str] = AUDIO) -> list[Item]:
-    return list(opened(path, columns, kinds).items())
+def read_items(path: Path, columns: dict[str, Any] | None = None, kinds: frozenset[str] = AUDIO) -> list[Item]:
+    return list(open_manifest(path, columns, kinds).items())
 
 
-def manifest(folder: Path, text: str | bytes, name: str = "m.csv") -> Path:
-    for name_of_sound in ("a.wav", "b.wav"):
-        if not (folder / name_of_sound).exists():
-            (folder / name_of_sound).write_bytes(b"sound")
+def write_manifest(folder: Path, text: str | bytes, name: str = "m.csv") -> Path:
+    for audio_name in ("a.wav", "b.wav"):
+        if not (folder / audio_name).exists():
+            (folder / audio_name).write_bytes(b"sound")
     path = folder / name
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     return path
 
 
 def test_ids_paths_parameters_and_carried_columns(tmp_path: Path) -> None:
-    path = manifest(tmp_path, "id,path,language,note,take\r\none,a.wav,de,hello,1\r\ntwo,b.wav,,,2\r\n")
-    source = opened(path)
+    path = write_manifest(tmp_path, "id,path,language,note,take\r\none,a.wav,de,hello,1\r\ntwo,b.wav,,,2\r\n")
+    source = open_manifest(path)
     one, two = source.items()
     assert (one.item_id, one.source, one.location, one.index) == ("one", "a.wav", str(tmp_path / "a.wav"), 0)
     assert (one.row, one.params) == ({"note": "hello", "take": "1"}, {"language": "de"})
@@ -61,16 +61,20 @@ def test_every_format_gives_the_same_items(tmp_path: Path) -> None:
     )
     (tmp_path / "m.jsonl").write_text("\n\n".join(json.dumps(r) for r in rows))
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "m.parquet")
-    manifest(tmp_path, "", "unused")
-    seen = [read(tmp_path / f"m.{suffix}") for suffix in ("csv", "tsv", "jsonl", "parquet")]
-    assert [i.item_id for i in seen[0]] == ["ö1", "2"]
-    assert seen[0] == seen[1] == seen[2] == seen[3]
+    write_manifest(tmp_path, "", "unused")
+    items_by_format = [read_items(tmp_path / f"m.{suffix}") for suffix in ("csv", "tsv", "jsonl", "parquet")]
+    assert [i.item_id for i in items_by_format[0]] == ["ö1", "2"]
+    assert items_by_format[0] == items_by_format[1] == items_by_format[2] == items_by_format[3]
 
 
 def test_the_id_is_the_id_column_else_the_path_else_the_row(tmp_path: Path) -> None:
-    assert [i.item_id for i in read(manifest(tmp_path, "path\na.wav\n./b.wav\n"))] == ["a.wav", "./b.wav"]
-    assert [i.item_id for i in read(manifest(tmp_path, "id,path\n,a.wav\nx,b.wav\n,\n"))] == ["a.wav", "x", "row-3"]
-    prompts = read(manifest(tmp_path, "text\nhello\nworld\n"), kinds=frozenset({"text"}))
+    assert [i.item_id for i in read_items(write_manifest(tmp_path, "path\na.wav\n./b.wav\n"))] == ["a.wav", "./b.wav"]
+    assert [i.item_id for i in read_items(write_manifest(tmp_path, "id,path\n,a.wav\nx,b.wav\n,\n"))] == [
+        "a.wav",
+        "x",
+        "row-3",
+    ]
+    prompts = read_items(write_manifest(tmp_path, "text\nhello\nworld\n"), kinds=frozenset({"text"}))
     assert [(i.item_id, i.location, i.row) for i in prompts] == [
         ("row-1", None, {"text": "hello"}),
         ("row-2", None, {"text": "world"}),
@@ -78,17 +82,17 @@ def test_the_id_is_the_id_column_else_the_path_else_the_row(tmp_path: Path) -> N
 
 
 def test_columns_may_be_named_by_the_job(tmp_path: Path) -> None:
-    path = manifest(tmp_path, "utt,where,path\nu1,a.wav,meaningless\n")
-    (item,) = read(path, {"id": "utt", "path": "where"})
+    path = write_manifest(tmp_path, "utt,where,path\nu1,a.wav,meaningless\n")
+    (item,) = read_items(path, {"id": "utt", "path": "where"})
     assert (item.item_id, item.row) == ("u1", {"path": "meaningless"})
     with pytest.raises(NoSuchOption, match="did you mean 'where'"):
-        read(path, {"path": "were"})
+        read_items(path, {"path": "were"})
     with pytest.raises(NoSuchOption, match="unknown column"):
-        read(path, {"types": {"speeker": "int64"}})
+        read_items(path, {"types": {"speeker": "int64"}})
 
 
-def test_usual_spellings_in_order_and_any_case(tmp_path: Path) -> None:
-    (item,) = read(manifest(tmp_path, "URL,Audio,ID\nhttps://example.org/x,a.wav,7\n"))
+def test_usual_column_names_are_found_in_order_and_any_case(tmp_path: Path) -> None:
+    (item,) = read_items(write_manifest(tmp_path, "URL,Audio,ID\nhttps://example.org/x,a.wav,7\n"))
     assert (item.item_id, item.source, item.row) == ("7", "a.wav", {"URL": "https://example.org/x"})
 
 
@@ -98,11 +102,11 @@ def test_a_bad_row_is_an_item_with_a_problem_and_the_rest_goes_on(tmp_path: Path
         + b"x" * 200_000
         + b"\n11,b.wav\n"
     )
-    found = read(manifest(tmp_path, text))
+    found = read_items(write_manifest(tmp_path, text))
     problems = {i.item_id: i.problem for i in found}
     assert [i.index for i in found] == list(range(11))
     assert [k for k, v in problems.items() if v is None] == ["1", "11"]
-    for item_id, says in {
+    for item_id, expected in {
         "row-2": "m.csv row 2 (line 3): 1 fields where the header has 2",
         "row-3": "m.csv row 3 (line 4): 3 fields where the header has 2",
         "4": "m.csv row 4 (line 5): no such file: nowhere.wav",
@@ -113,10 +117,10 @@ def test_a_bad_row_is_an_item_with_a_problem_and_the_rest_goes_on(tmp_path: Path
         "9": "m.csv row 9 (line 11): a URL may not hold a user name or password",
         "row-10": "m.csv row 10 (line 12): a field is longer than",
     }.items():
-        assert (problems[item_id] or "").startswith(says)
+        assert (problems[item_id] or "").startswith(expected)
 
 
-def test_bad_json_lines(tmp_path: Path) -> None:
+def test_a_bad_json_line_is_an_item_with_a_problem(tmp_path: Path) -> None:
     lines = [
         '{"path": "a.wav"}',
         '{"path": ',
@@ -127,57 +131,59 @@ def test_bad_json_lines(tmp_path: Path) -> None:
         '{"nothing": 1}',
         '{"path": "b.wav"}',
     ]
-    found = read(manifest(tmp_path, "\n".join(lines), "m.jsonl"))
+    found = read_items(write_manifest(tmp_path, "\n".join(lines), "m.jsonl"))
     assert [i.problem is None for i in found] == [True, *[False] * 6, True]
     assert "m.jsonl row 2 (line 2): not JSON" in (found[1].problem or "")
 
 
-def test_an_endless_line_is_not_held(tmp_path: Path) -> None:
-    path = manifest(
+def test_a_line_over_the_maximum_is_a_problem(tmp_path: Path) -> None:
+    path = write_manifest(
         tmp_path, b'{"path": "a.wav"}\n{"path": "' + b"x" * (9 * 2**20) + b'"}\n{"path": "b.wav"}\n', "m.jsonl"
     )
-    assert [i.problem is None for i in read(path)] == [True, False, True]
+    assert [i.problem is None for i in read_items(path)] == [True, False, True]
 
 
 def test_an_unclosed_quote_does_not_swallow_the_manifest(tmp_path: Path) -> None:
     rows = "".join(f"{n},a.wav,text\n" for n in range(30_000))
-    found = read(manifest(tmp_path, f'id,path,note\nx,a.wav,"oops\n{rows}'))
+    found = read_items(write_manifest(tmp_path, f'id,path,note\nx,a.wav,"oops\n{rows}'))
     assert sum(i.problem is not None for i in found) < 5
     assert found[-1].item_id == "29999"
 
 
 def test_a_lone_quote_in_tsv_is_just_a_quote(tmp_path: Path) -> None:
-    found = read(manifest(tmp_path, 'path\tsentence\na.wav\t"Hello, he said.\nb.wav\t"said ""yes"""\n', "m.tsv"))
+    found = read_items(
+        write_manifest(tmp_path, 'path\tsentence\na.wav\t"Hello, he said.\nb.wav\t"said ""yes"""\n', "m.tsv")
+    )
     assert [i.row["sentence"] for i in found] == ['"Hello, he said.', 'said "yes"']
 
 
 def test_values_are_text_unless_the_job_gives_types(tmp_path: Path) -> None:
-    path = manifest(
+    path = write_manifest(
         tmp_path,
         '{"path": "a.wav", "n": 5, "on": true, "tags": ["a"], "none": null, "day": "2026-01-02", "temperature": 0.5}\n',
         "m.jsonl",
     )
-    source = opened(path)
+    source = open_manifest(path)
     (item,) = source.items()
     assert item.row == {"n": "5", "on": "true", "tags": '["a"]', "none": None, "day": "2026-01-02"}
     assert item.params == {"temperature": 0.5}
-    source = opened(path, {"types": {"n": "int64", "on": "bool", "day": "date32", "none": "float64"}})
+    source = open_manifest(path, {"types": {"n": "int64", "on": "bool", "day": "date32", "none": "float64"}})
     (item,) = source.items()
     assert item.row == {"n": 5, "on": True, "tags": '["a"]', "none": None, "day": date(2026, 1, 2)}
     assert source.row_schema() == pa.schema(
         [("n", pa.int64()), ("on", pa.bool_()), ("tags", pa.string()), ("none", pa.float64()), ("day", pa.date32())]
     )
-    bad = read(manifest(tmp_path, "path,n\na.wav,five\nb.wav,5\n"), {"types": {"n": "int8"}})
+    bad = read_items(write_manifest(tmp_path, "path,n\na.wav,five\nb.wav,5\n"), {"types": {"n": "int8"}})
     assert "column 'n': 'five' is not int8" in (bad[0].problem or "")
     assert bad[1].row == {"n": 5}
     with pytest.raises(NoSuchOption, match="unknown type"):
-        read(manifest(tmp_path, "path,n\na.wav,5\n"), {"types": {"n": "integer"}})
+        read_items(write_manifest(tmp_path, "path,n\na.wav,5\n"), {"types": {"n": "integer"}})
     with pytest.raises(UsageError, match="not carried"):
-        read(manifest(tmp_path, "path,n\na.wav,5\n"), {"types": {"path": "string"}})
+        read_items(write_manifest(tmp_path, "path,n\na.wav,5\n"), {"types": {"path": "string"}})
 
 
 def test_parquet_keeps_its_types(tmp_path: Path) -> None:
-    manifest(tmp_path, "")
+    write_manifest(tmp_path, "")
     table = pa.table(
         {
             "id": [7, 8],
@@ -188,7 +194,7 @@ def test_parquet_keeps_its_types(tmp_path: Path) -> None:
         }
     )
     pq.write_table(table, tmp_path / "m.parquet")
-    source = opened(tmp_path / "m.parquet")
+    source = open_manifest(tmp_path / "m.parquet")
     one, two = source.items()
     assert (one.item_id, one.row, one.params) == ("7", {"score": 0.5, "tags": ["x"]}, {"language": "en"})
     assert two.problem == "m.parquet row 2: column 'path' is empty"
@@ -196,34 +202,36 @@ def test_parquet_keeps_its_types(tmp_path: Path) -> None:
     assert source.size_hint() == 2
     pq.write_table(pa.table({"path": [1]}), tmp_path / "n.parquet")
     with pytest.raises(UsageError, match="holds int64, not paths"):
-        read(tmp_path / "n.parquet")
+        read_items(tmp_path / "n.parquet")
     (tmp_path / "o.parquet").write_bytes(b"PAR1 not really PAR1")
     with pytest.raises(UsageError, match="not a readable Parquet file"):
-        read(tmp_path / "o.parquet")
+        read_items(tmp_path / "o.parquet")
 
 
 def test_paths_may_be_absolute_above_or_urls(tmp_path: Path) -> None:
     folder = tmp_path / "lists"
     folder.mkdir()
     (tmp_path / "x y.wav").write_bytes(b"x")
-    path = manifest(
+    path = write_manifest(
         folder, f"path\n../x y.wav\n{tmp_path}/x y.wav\nfile://{tmp_path}/x%20y.wav\nHTTPS://example.org/x.mp3\n"
     )
-    found = read(path)
+    found = read_items(path)
     assert [i.location for i in found] == [str(tmp_path / "x y.wav")] * 3 + ["https://example.org/x.mp3"]
     assert [i.problem for i in found] == [None] * 4
 
 
 def test_fingerprints_follow_the_file_the_row_and_the_version(tmp_path: Path) -> None:
-    def marks(text: str, columns: dict[str, Any] | None = None) -> list[str]:
-        return [i.fingerprint for i in read(manifest(tmp_path, text), columns)]
+    def read_fingerprints(text: str, columns: dict[str, Any] | None = None) -> list[str]:
+        return [i.fingerprint for i in read_items(write_manifest(tmp_path, text), columns)]
 
     url = "https://example.org/x.mp3"
-    assert len(set(marks("id,path,note,language\n1,a.wav,x,\n2,a.wav,y,\n3,a.wav,x,de\n4,b.wav,x,\n"))) == 4
-    assert len(set(marks("id,path,note\n1,a.wav,x\n2,a.wav,x\n"))) == 1
-    assert len(set(marks(f"path,version\n{url},1\n{url},2\n{url},\n"))) == 3
-    assert marks(f"path,etag\n{url},1\n", {"version": "etag"}) != marks(f"path,etag\n{url},2\n", {"version": "etag"})
-    assert marks("path,note,take\na.wav,x,1\n") == marks("take,path,note\n1,a.wav,x\n")
+    assert len(set(read_fingerprints("id,path,note,language\n1,a.wav,x,\n2,a.wav,y,\n3,a.wav,x,de\n4,b.wav,x,\n"))) == 4
+    assert len(set(read_fingerprints("id,path,note\n1,a.wav,x\n2,a.wav,x\n"))) == 1
+    assert len(set(read_fingerprints(f"path,version\n{url},1\n{url},2\n{url},\n"))) == 3
+    assert read_fingerprints(f"path,etag\n{url},1\n", {"version": "etag"}) != read_fingerprints(
+        f"path,etag\n{url},2\n", {"version": "etag"}
+    )
+    assert read_fingerprints("path,note,take\na.wav,x,1\n") == read_fingerprints("take,path,note\n1,a.wav,x\n")
 
 
 @pytest.mark.parametrize(
@@ -239,15 +247,15 @@ def test_fingerprints_follow_the_file_the_row_and_the_version(tmp_path: Path) ->
         ("m.jsonl", "path,id\na.wav,1\n", "no line is a JSON object"),
     ],
 )
-def test_manifests_that_cannot_be_used(tmp_path: Path, name: str, text: str | bytes, says: str) -> None:
-    with pytest.raises(UsageError, match=says) as caught:
-        read(manifest(tmp_path, text, name))
+def test_a_manifest_that_cannot_be_used_is_refused(tmp_path: Path, name: str, text: str | bytes, words: str) -> None:
+    with pytest.raises(UsageError, match=words) as caught:
+        read_items(write_manifest(tmp_path, text, name))
     assert name in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_semicolons_and_windows_line_ends(tmp_path: Path) -> None:
-    (item,) = read(manifest(tmp_path, "\ufeffid;path;note\r\n1;a.wav;x,y\r\n"))
+    (item,) = read_items(write_manifest(tmp_path, "\ufeffid;path;note\r\n1;a.wav;x,y\r\n"))
     assert (item.item_id, item.row) == ("1", {"note": "x,y"})
 
 
@@ -259,7 +267,7 @@ def test_rows_are_streamed(tmp_path: Path) -> None:
         file.writelines(f"{n},a.wav,some text\n" for n in range(100_000))
     import tracemalloc
 
-    stream = opened(tmp_path / "m.csv").items()
+    stream = open_manifest(tmp_path / "m.csv").items()
     next(stream)
     tracemalloc.start()
     count = 1 + sum(1 for _ in stream)

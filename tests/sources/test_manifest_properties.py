@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mediamill.tasks.errors import UsageError
-from tests.sources.test_manifest import read
+from tests.sources.test_manifest import read_items
 
 CELL = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
 
@@ -29,7 +29,7 @@ def test_whatever_csv_writes_is_read_back(tmp_path: Path, rows: list[tuple[str, 
         writer.writerows([row_id, "a.wav", note] for row_id, note in rows)
     (tmp_path / "m.jsonl").write_text("\n".join(json.dumps({"id": i, "path": "a.wav", "note": n}) for i, n in rows))
     for name in ("m.csv", "m.jsonl"):
-        found = read(tmp_path / name)
+        found = read_items(tmp_path / name)
         assert [(i.item_id, i.row["note"], i.problem) for i in found] == [(i, n, None) for i, n in rows]
 
 
@@ -38,7 +38,7 @@ def test_whatever_csv_writes_is_read_back(tmp_path: Path, rows: list[tuple[str, 
 def test_no_manifest_crashes(tmp_path: Path, data: bytes, name: str, headed: bool) -> None:
     (tmp_path / name).write_bytes((b"id,path\n" if headed else b"") + data)
     try:
-        found = read(tmp_path / name)
+        found = read_items(tmp_path / name)
     except UsageError:
         return
     for item in found:
@@ -52,7 +52,7 @@ def test_no_manifest_crashes(tmp_path: Path, data: bytes, name: str, headed: boo
 def test_any_path_is_a_file_or_a_problem(tmp_path: Path, value: str) -> None:
     (tmp_path / "m.jsonl").write_text(json.dumps({"id": "x", "path": value}))
     try:
-        (item,) = read(tmp_path / "m.jsonl")
+        (item,) = read_items(tmp_path / "m.jsonl")
     except UsageError:
         return
     assert item.problem or item.location

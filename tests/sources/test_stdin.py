@@ -12,18 +12,18 @@ from mediamill.tasks.job import make_job
 from mediamill.tasks.sources import open_source
 
 
-def listed(data: bytes, monkeypatch: pytest.MonkeyPatch) -> list[Item]:
+def read_list(data: bytes, monkeypatch: pytest.MonkeyPatch) -> list[Item]:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
     source = open_source(make_job(capability="transcribe", source="-"), frozenset({"audio"}), frozenset())
     assert (source.root, source.name, source.row_schema()) == ("-", "stdin", None)
     return list(source.items())
 
 
-def test_one_path_or_url_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_line_is_a_path_or_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a b.wav").write_bytes(b"a")
     lines = f"a b.wav\r\n\nhttps://example.org/x.mp3\n{tmp_path}/a b.wav\nnowhere.wav\n".encode()
-    found = listed(lines + b"caf\xe9.wav\n" + b"x" * 10_000 + b"\na b.wav", monkeypatch)
+    found = read_list(lines + b"caf\xe9.wav\n" + b"x" * 10_000 + b"\na b.wav", monkeypatch)
     assert [i.item_id for i in found] == [
         "a b.wav",
         "https://example.org/x.mp3",
@@ -40,4 +40,4 @@ def test_one_path_or_url_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_an_empty_list_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="empty"):
-        listed(b"\n\n", monkeypatch)
+        read_list(b"\n\n", monkeypatch)
