@@ -105,7 +105,7 @@ async def test_outputs_are_in_their_kinds_and_bounded(open_sessions: SandboxSess
     assert "SyntaxError" in failed["data"]
     assert await told(open_sessions, "raise SystemExit", session) == []
     odd = "class A:\n    def __repr__(self): raise ValueError('no')\nA()"
-    assert "cannot be told" in str(await told(open_sessions, odd, session))
+    assert "without a repr" in str(await told(open_sessions, odd, session))
 
 
 async def test_a_child_that_comes_back_does_not_answer(open_sessions: SandboxSessions) -> None:
@@ -170,7 +170,7 @@ async def test_files_lie_in_the_session_and_nowhere_else(open_sessions: SandboxS
         with pytest.raises(ApiError):
             open_sessions.write_files(session, [{"name": name, "content": "x"}])
     assert not list(tmp_path.iterdir())
-    with pytest.raises(ApiError, match="no base64"):
+    with pytest.raises(ApiError, match="not base64"):
         open_sessions.write_files(session, [{"name": "d", "encoding": "base64", "content": "A"}])
 
 
