@@ -1,4 +1,4 @@
-"""What the embedded engines answer: measurements in words, sentences of the prompt, or a line that names both."""
+"""Answers of the embedded chat engines: image measurements, sentences of the prompt, or the names of the inputs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mediamill.tasks.local.chat.visual_inputs import VisualInput
 from mediamill.tasks.local.server.api_error import ApiError
 
 CHAT_ENGINES = ("extract", "measure")
-"""Engines of the local provider: sentences of the prompt, and measurements of pictures."""
+"""Chat engines of the local provider: sentences of the prompt, and measurements of images."""
 
 _SENTENCE = re.compile(r"[^.!?\n]+[.!?]?")
 _FENCE = re.compile(r"```[a-z]*\n(.*?)```", re.DOTALL)
@@ -28,7 +28,7 @@ _MAX_SENTENCES = 3
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A function that an answer calls; ``arguments`` are JSON, or whatever a fault wants said."""
+    """A function call in an answer; ``arguments`` are JSON, or whatever a fault puts there."""
 
     name: str
     arguments: str
@@ -36,7 +36,7 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class ChatAnswer:
-    """An answer: text, reasoning before it, the tools it calls, why it ended."""
+    """An answer: its text, the reasoning before it, its tool calls, why it ended."""
 
     text: str = ""
     reasoning: str = ""
@@ -47,7 +47,7 @@ class ChatAnswer:
 
 
 def is_echo_engine(engine: str) -> bool:
-    """True for engines that only name what they were asked."""
+    """True for engines whose answers only name their inputs."""
     return engine.startswith(("echo", "tones"))
 
 
@@ -55,7 +55,7 @@ def answer_prompt(engine: str, params: ChatRequest, inputs: Sequence[VisualInput
     """The answer to a prompt; the same for the same prompt, seed and sample.
 
     Raises:
-        ApiError: when it cannot be bound as it should be.
+        ApiError: when no answer in the required form is found.
     """
     is_echo = is_echo_engine(engine)
     text = (
@@ -93,7 +93,7 @@ def _fit_pattern(pattern: str, text: str) -> str:
         return text
     value = make_regex_example(pattern)
     if value is None:
-        raise ApiError("bad_value", "the built-in engine cannot answer in this pattern", param="response_format")
+        raise ApiError("bad_value", "the built-in engine has no answer in this pattern", param="response_format")
     return value
 
 
@@ -106,13 +106,13 @@ def _describe_request(params: ChatRequest, inputs: Sequence[VisualInput], sample
 
 
 def _find_fenced_code(text: str) -> dict[str, str]:
-    """The code that a prompt shows between fences."""
+    """The code in a prompt's first Markdown code fence."""
     found = _FENCE.search(text)
     return {"code": found[1].strip()} if found else {}
 
 
 def _extract_sentences(text: str) -> str:
-    """The sentences that share most words with the last one, which is most often the question."""
+    """The sentences that share the most words with the last one, which usually is the question."""
     sentences = [found.strip() for found in _SENTENCE.findall(text) if found.strip()]
     question_words = set(_WORD.findall((sentences[-1] if sentences else "").lower()))
     n_shared = {one: len(question_words & set(_WORD.findall(one.lower()))) for one in sentences[:-1]}

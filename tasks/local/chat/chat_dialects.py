@@ -1,4 +1,4 @@
-"""What tells the providers' chat endpoints apart (provider docs): fields, ranges, limits and names."""
+"""How the providers' chat endpoints differ (provider docs): fields, ranges, limits and names."""
 
 from __future__ import annotations
 
@@ -66,22 +66,23 @@ class ChatDialect:
 
     Attributes:
         strict: unknown models are refused.
-        fields: those of a request that are taken; None where others are passed over.
-        roles: who may speak.
-        most_n, most_stops, most_logprobs: how many answers, stop sequences, and likelihoods beside a token's own.
-        counts_logprobs: ``logprobs`` is how many, not whether.
-        detail: ``image_url`` takes it.
-        video: ``video_url`` is taken.
-        bare_urls: ``image_url`` may be the URL itself.
-        user_pictures: only users show pictures.
-        most_pictures, most_picture_bytes, most_pixels: of one request, of one picture.
-        max_bytes: of a request.
-        formats: of pictures, by Pillow's names.
-        animated: a GIF may move.
-        says_json: asking for ``json_object`` takes the word JSON in the messages.
-        strict_schemas: schemas marked strict are held to the provider's rules.
-        regex: ``response_format`` takes a pattern.
-        reasoning: under which names reasoning is told.
+        fields: accepted request fields; None when unknown fields are ignored.
+        roles: accepted roles of messages.
+        max_n, max_stops, max_logprobs: maximum answers, stop sequences, and alternatives for each token.
+        logprobs_is_count: ``logprobs`` is a number, not true or false.
+        takes_detail: ``image_url`` has the field ``detail``.
+        takes_video: ``video_url`` is accepted.
+        takes_bare_urls: ``image_url`` may be the URL itself.
+        user_images_only: only messages of the user may contain images.
+        max_images, max_image_bytes, max_pixels: images of a request; bytes and pixels of an image.
+        max_bytes: bytes of a request.
+        image_formats: accepted formats, by Pillow's names.
+        takes_animated_gif: animated GIFs are accepted.
+        requires_json_word: ``json_object`` requires the word JSON in the messages.
+        strict_schemas: strict schemas must follow the provider's rules.
+        takes_regex: ``response_format`` may be a regular expression.
+        reasoning_fields: the reply's fields that hold the reasoning.
+        ranges: minimum and maximum of sampling parameters.
     """
 
     name: str
@@ -111,7 +112,7 @@ class ChatDialect:
 
 @cache
 def get_chat_dialect(dialect: str) -> ChatDialect:
-    """The chat endpoint of a dialect; what no provider tells is the server's own guard."""
+    """The chat endpoint of a dialect; limits that a provider does not document are the server's own."""
     return {
         "local": ChatDialect(
             "local", strict=False, roles=_ALL_ROLES, max_stops=None, takes_video=True, takes_bare_urls=True,

@@ -1,6 +1,6 @@
-"""Models that answer prompts: what each dialect's can do, and how many tokens a prompt is counted as.
+"""Chat models: what those of each dialect can do, and how a prompt's tokens are counted.
 
-The count is the server's own, stated and repeatable; images are counted as the providers' documents have it.
+Text is counted by the server's own fixed rule; images are counted by the providers' documented rules.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _ROOT_PRECISION = 1 << 40
 
 @dataclass(frozen=True, slots=True)
 class ImageTokenRule:
-    """How a picture is counted (provider docs).
+    """How an image's tokens are counted (provider docs).
 
     Attributes:
-        by: ``tiles560`` at most two by two of ``each``; ``tiles512`` of ``each`` above a ``base``; ``patches`` of 32
-            pixels times ``multiplier``.
-        details: longest side in pixels and most patches, by ``detail``; None for no such limit. ``auto`` is as
-            ``original`` where that is told and ``auto`` is not, else as ``high``.
+        by: ``tiles560``: at most two by two tiles of ``each`` tokens; ``tiles512``: tiles of ``each`` tokens and a
+            ``base``; ``patches``: patches of 32 pixels times ``multiplier``.
+        details: maximum side in pixels and maximum patches, by ``detail``; None for no such limit. ``auto`` is like
+            ``original`` when that is given and neither ``auto`` nor ``high`` is, else like ``high``.
     """
 
     by: Literal["tiles560", "tiles512", "patches"] = "patches"
@@ -46,7 +46,7 @@ class ImageTokenRule:
 
 @dataclass(frozen=True, slots=True)
 class ServedChatModel:
-    """A model: whether it sees, whether it thinks before it answers, how it counts pictures."""
+    """A chat model: whether it accepts images, whether it reasons, how it counts images."""
 
     sees: bool = True
     thinks: bool = False
@@ -54,10 +54,10 @@ class ServedChatModel:
 
 
 def read_chat_models(known: Mapping[str, Mapping[str, Any]], named: Iterable[str]) -> dict[str, ServedChatModel]:
-    """The models of a dialect as the configuration has them, and those that were named besides.
+    """The models of a dialect from the configuration, and those that the server's options name.
 
     Args:
-        known: facts by model; those of ``*`` hold for every model that is only named.
+        known: configuration by model; that of ``*`` holds for every model that is only named.
         named: models of the server's options.
     """
     other = _read_chat_model(known.get("*") or {})
@@ -76,21 +76,21 @@ def _read_chat_model(params: Mapping[str, Any]) -> ServedChatModel:
 
 
 def count_tokens(text: str) -> int:
-    """A token for every four characters, at least one for any text."""
+    """A token for every four characters, rounded up."""
     return -(-len(text) // 4) if text else 0
 
 
 def count_prompt_tokens(text: str, messages: int, inputs: Sequence[VisualInput], rule: ImageTokenRule) -> int:
-    """Of the words, of what surrounds each message, and of the pictures as the provider's documents count them.
+    """Count a prompt's tokens: its text, four for each message, and its images by the provider's rule.
 
     Raises:
-        ApiError: for a picture that is too large to be counted.
+        ApiError: for an image that is too large to be counted.
     """
     return count_tokens(text) + _TOKENS_PER_MESSAGE * messages + sum(count_image_tokens(one, rule) for one in inputs)
 
 
 def count_image_tokens(image: VisualInput, rule: ImageTokenRule) -> int:
-    """A picture by its model's formula; a video as its first sixteen frames.
+    """Count the tokens of an image by its model's rule, and of a video as those of at most sixteen frames.
 
     Raises:
         ApiError: above 30,000 patches (provider docs).
@@ -106,12 +106,12 @@ def count_image_tokens(image: VisualInput, rule: ImageTokenRule) -> int:
 
 
 def _count_tiles_of_560(width: int, height: int, each: int) -> int:
-    """Whole tiles of 560 pixels, one or two each way."""
+    """Tokens of the whole tiles of 560 pixels: one or two tiles each way."""
     return min(2, max(1, width // _TILE_PIXELS)) * min(2, max(1, height // _TILE_PIXELS)) * each
 
 
 def _count_tiles_of_512(width: int, height: int, detail: str) -> int:
-    """None at low detail; else fitted into 2048 by 2048, its shorter side to 768, never enlarged."""
+    """Number of tiles: 0 at low detail; else fitted into 2048 by 2048, its shorter side to 768, never enlarged."""
     if detail == "low":
         return 0
     wide, high = _fit_longest_side(Fraction(width), Fraction(height), 2048)
@@ -133,7 +133,7 @@ def _count_patches(width: int, height: int, max_side: int | None, max_patches: i
 
 
 def _shrink_to_budget(wide: int, high: int, max_patches: int) -> tuple[int, int]:
-    """As small as keeps within the budget, then down to a whole patch one way."""
+    """Shrink to at most ``max_patches`` patches, and further to a whole number of patches one way."""
     root = Fraction(
         isqrt(_PATCH_PIXELS * _PATCH_PIXELS * max_patches * _ROOT_PRECISION * _ROOT_PRECISION // (wide * high)),
         _ROOT_PRECISION,

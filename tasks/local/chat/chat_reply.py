@@ -1,4 +1,4 @@
-"""Completions in one piece, with made-up log probabilities, in each provider's shape (provider docs)."""
+"""Completions without streaming, with simulated log probabilities, in each provider's form (provider docs)."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _WORD = re.compile(r"\s*\S+\s*|\s+")
 
 
 def build_reply_head(params: ChatRequest, request_id: str, kind: str) -> dict[str, Any]:
-    """What replies and chunks begin with."""
+    """The first fields of replies and chunks."""
     return {"id": f"chatcmpl-{request_id}", "object": kind, "created": _CREATED, "model": params.model}
 
 
 def make_tool_call_id(request_id: str, number: int) -> str:
-    """Names a tool call."""
+    """The id of a tool call."""
     return f"call_{request_id[-12:]}{number}"
 
 
@@ -38,7 +38,7 @@ def build_completion_reply(
     *,
     with_logprobs: bool = False,
 ) -> bytes:
-    """The reply. ``likely`` tells likelihoods where they are asked for; null stands for those that nobody knows."""
+    """The reply. Without ``with_logprobs`` requested log probabilities are null, as the engine has none."""
     choices = []
     for n, completion in enumerate(answers):
         choice: dict[str, Any] = {"index": n, "message": _build_message(completion, dialect, request_id)}
@@ -87,17 +87,17 @@ def _build_message(completion: ChatAnswer, dialect: str, request_id: str) -> dic
 
 
 def split_words(text: str) -> list[str]:
-    """A text's words with the blanks around them; joined they are the text."""
+    """A text's words with the whitespace around them; joined they are the text."""
     return _WORD.findall(text)
 
 
 def make_token_id(word: str) -> int:
-    """A number for a piece, the same for the same piece."""
+    """A token id for a word, the same for the same word."""
     return sum(word.encode("utf-8", "replace")) % 50_000
 
 
 def build_logprobs(words: Sequence[str], count: int, dialect: str) -> dict[str, Any]:
-    """The ``logprobs`` of a choice; Together has lists beside each other, the others a list of tokens."""
+    """The ``logprobs`` of a choice; Together has parallel lists, the others have a list of tokens."""
     if dialect == "together":
         reply: dict[str, Any] = {
             "token_ids": [make_token_id(piece) for piece in words],

@@ -1,4 +1,4 @@
-"""What a request for a completion asks for, checked as its dialect's provider would."""
+"""Chat requests, parsed and checked as the dialect's provider checks them."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from mediamill.tasks.local.chat.response_format import (
 from mediamill.tasks.local.server.api_error import ApiError
 
 _DEFAULT_MAX_TOKENS = 4096
-"""Tokens of an answer whose length is not bounded."""
+"""Maximum tokens of an answer when the request gives no maximum."""
 _MAX_TOKENS = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """A valid request. ``words`` are the last user's; ``tools`` are their JSON."""
+    """A valid request. ``tools`` is their JSON, for counting tokens; ``tool`` is the one that must be called."""
 
     model: str
     served_model: ServedChatModel
@@ -52,12 +52,12 @@ def read_chat_request(fields: Any, chat_dialect: ChatDialect, models: Mapping[st
     """Check a request.
 
     Args:
-        fields: its JSON.
-        chat_dialect: whose rules hold.
-        models: those that are known; ``*`` is any other.
+        fields: the request's JSON.
+        chat_dialect: the rules of its provider.
+        models: the known models; ``*`` stands for any other.
 
     Raises:
-        ApiError: naming the first field at fault.
+        ApiError: for the first invalid field, which it names.
     """
     if not isinstance(fields, dict):
         raise ApiError("bad_value", "the body must be a JSON object")
@@ -106,7 +106,7 @@ def _find_model(
 
 
 def _check_fields(fields: Mapping[str, Any], chat_dialect: ChatDialect, served_model: ServedChatModel) -> None:
-    """Fields that the provider takes, and sampling within its ranges (provider docs)."""
+    """Check that the provider accepts the fields, and that sampling is within its ranges (provider docs)."""
     given = {name: value for name, value in fields.items() if value is not None}
     if chat_dialect.fields is not None:
         for name in given:
@@ -132,7 +132,7 @@ def _check_fields(fields: Mapping[str, Any], chat_dialect: ChatDialect, served_m
 
 
 def _read_stream_options(fields: Mapping[str, Any]) -> tuple[bool, bool]:
-    """Whether the answer is streamed, and whether its usage is."""
+    """Whether the answer is streamed, and whether its stream includes the usage."""
     stream, options = fields.get("stream"), fields.get("stream_options")
     if stream not in (None, True, False) or (isinstance(stream, (int, float)) and not isinstance(stream, bool)):
         raise ApiError("bad_value", "stream must be true or false", param="stream")
@@ -151,7 +151,7 @@ def _read_max_tokens(fields: Mapping[str, Any]) -> int:
 
 
 def _read_logprobs(fields: Mapping[str, Any], chat_dialect: ChatDialect) -> int | None:
-    """How many likelihoods are told beside a token's own; None for none at all."""
+    """How many alternatives are reported for each token; None for no log probabilities."""
     flag = fields.get("logprobs")
     if chat_dialect.logprobs_is_count or (chat_dialect.name == "local" and not isinstance(flag, bool)):
         return _read_integer(fields, "logprobs", 0, chat_dialect.max_logprobs)

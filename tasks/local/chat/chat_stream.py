@@ -1,4 +1,4 @@
-"""Completions as server-sent events, in each provider's shape, and the ways in which they break (provider docs)."""
+"""Completions as server-sent events, in each provider's form (provider docs), and how faults break them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def build_chunks(
     *,
     with_logprobs: bool = False,
 ) -> list[Chunk]:
-    """The chunks of a reply; those of several answers come by turns."""
+    """The chunks of a reply; those of several answers alternate."""
     common = build_reply_head(params, request_id, "chat.completion.chunk")
     chunks_by_answer = [
         list(_generate_answer_chunks(params, completion, n, dialect, request_id, with_logprobs=with_logprobs))
@@ -60,7 +60,7 @@ def build_chunks(
 
 
 def encode_events(chunks: Sequence[Chunk], fault: Fault | None, error: Mapping[str, Any]) -> list[bytes]:
-    """The bytes of each event, broken as a fault wants it; ``error`` is how the provider words one."""
+    """The bytes of each event, broken as a fault says; ``error`` is the provider's error body."""
     kind = fault.kind if fault is not None else None
     parts = list(chunks)
     if kind == "stream_error":

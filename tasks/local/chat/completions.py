@@ -1,4 +1,4 @@
-"""``POST chat/completions``: from the request to the answer and the bill."""
+"""``POST chat/completions``: reads the request, generates the answers, charges for them."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ _STREAM_FIELDS = re.compile(
 )
 _LARGE_BYTES = 1 << 20
 _LONG_PROMPT_CHARS = 1 << 15
-_THREADS = ThreadPoolExecutor(2, thread_name_prefix="pictures")
-"""Two large bodies or pictures are worked on at a time, whoever sent them: that bounds the memory."""
+_THREADS = ThreadPoolExecutor(2, thread_name_prefix="images")
+"""At most two large bodies or images are processed at a time, over all requests: that bounds the memory."""
 
 
 def _max_chat_bytes(state: ServerState, dialect: Dialect) -> int:
@@ -49,7 +49,7 @@ def _max_chat_bytes(state: ServerState, dialect: Dialect) -> int:
 
 
 async def _read_chat_body(_: ServerState, context: RequestContext) -> Any:
-    """The body's JSON, or the ``ApiError`` why it is none; the bill gets its hashes. A thread reads large ones."""
+    """Read the body's JSON, or the ``ApiError`` why there is none; record its hashes. Large bodies use a thread."""
     call, body = context.call, context.body
     if len(body.data) <= _LARGE_BYTES:
         fields, hashes = _parse_chat_body(body)
@@ -83,7 +83,7 @@ def _parse_chat_body(body: RequestBody) -> tuple[Any, tuple[str, str, str]]:
 
 
 def _hash_chat_body(data: Buffer) -> tuple[str, str, str]:
-    """Of the body, of the pictures in it or else of its words, and of its words, whether streamed or not."""
+    """Hashes of the body, of its images (without any, of its text), and of its text without the stream fields."""
     body = hashlib.sha256(data).hexdigest()
     images = hashlib.sha256()
     count = 0
@@ -121,7 +121,7 @@ def _decode_source(source: MediaSource, file: Path | None, rules: ChatDialect, *
 async def _generate_answers(
     state: ServerState, params: ChatRequest, inputs: list[VisualInput], fault: Fault | None
 ) -> list[ChatAnswer]:
-    """The answers, ended where they must be; what a fault wants said instead of them."""
+    """The answers, truncated where they must end, or those that a fault puts in their place."""
     engine = state.settings.engine
     if len(params.text) > _LONG_PROMPT_CHARS or params.response_format.schema is not None or params.tool is not None:
         answers = await asyncio.to_thread(lambda: [answer_prompt(engine, params, inputs, n) for n in range(params.n)])
@@ -134,7 +134,7 @@ async def _generate_answers(
 
 
 def _replace_answer(answer: ChatAnswer, fields: Mapping[str, Any], params: ChatRequest) -> ChatAnswer:
-    """The answer that a fault wants said."""
+    """The answer with the content that a fault gives."""
     given = fields.get("tool_calls") or ([fields] if fields.get("arguments") is not None else [])
     name = params.tool.name if params.tool is not None else "tool"
     return replace(
@@ -160,7 +160,7 @@ def _charge_chat(
     inputs: list[VisualInput],
     answers: list[ChatAnswer],
 ) -> TokenUsage:
-    """Count the tokens and put them on the bill, unless a fault says otherwise."""
+    """Count the tokens and charge for them, unless a fault says otherwise."""
     call, rule = context.call, params.served_model.image_token_rule
     images = sum(count_image_tokens(one, rule) for one in inputs)
     prompt = count_prompt_tokens(params.text + params.tools, params.messages, inputs, rule)

@@ -1,4 +1,4 @@
-"""Measurements of pictures and videos in words that do not pretend to be more."""
+"""Measurements of images and videos as text, which says that it is not a caption."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SQUARE_TOLERANCE = 0.05
 
 
 def describe_inputs(inputs: Sequence[VisualInput]) -> str:
-    """All of them, numbered where they are several."""
+    """Describe all inputs, numbered when there are several."""
     lines = [_describe_input(each) for each in inputs]
     if len(lines) > 1:
         lines = [f"{n}: {each}" for n, each in enumerate(lines, 1)]
@@ -20,7 +20,7 @@ def describe_inputs(inputs: Sequence[VisualInput]) -> str:
 
 
 def collect_known_values(text: str, inputs: Sequence[VisualInput]) -> Mapping[str, Any]:
-    """What properties of a schema may be called, and what is known of that."""
+    """Values by names that a schema's properties may have."""
     texts = ("text", "caption", "description", "title", "answer", "summary", "alt", "reason")
     known: dict[str, Any] = dict.fromkeys(texts, text)
     if not inputs:

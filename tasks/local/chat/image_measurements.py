@@ -1,4 +1,4 @@
-"""Measurements of pictures: which colours there are, how bright it is, what is written there."""
+"""Measurements of images: their main colours, their brightness, the text in them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _ROTATIONS = {3: 180, 6: 270, 8: 90}
 
 
 def measure_colors(image: Image) -> tuple[tuple[str, ...], float]:
-    """The names of the most frequent colours, each of a tenth of it at least, and how bright it is, from 0 to 1."""
+    """The names of the most frequent colours, each at least a tenth of the pixels, and the brightness, from 0 to 1."""
     import numpy as np
 
     pixels = np.asarray(_flatten_on_white(_to_thumbnail(image)), dtype=np.int32).reshape(-1, 3)
@@ -49,12 +49,12 @@ def measure_colors(image: Image) -> tuple[tuple[str, ...], float]:
 
 
 def find_ocr_program() -> str | None:
-    """The program that reads text in pictures, where it is on PATH."""
+    """The path of tesseract, which recognises text; None when it is not on PATH."""
     return shutil.which("tesseract")
 
 
 def read_image_text(image: Image, orientation: int | None) -> str | None:
-    """The text in a picture, where the program tesseract is there to read it."""
+    """The text in an image; None when there is none, or no tesseract to recognise it."""
     program = find_ocr_program()
     if program is None:
         return None
@@ -75,7 +75,7 @@ def read_image_text(image: Image, orientation: int | None) -> str | None:
 
 
 def _to_thumbnail(image: Image) -> Image:
-    """A thumbnail; sixteen bits a channel are brought down to eight, where Pillow would cut them off."""
+    """A thumbnail; sixteen bits per channel are scaled to eight, where Pillow would clip them."""
     import numpy as np
     from PIL import Image as Pillow
 

@@ -1,4 +1,4 @@
-"""JSON Schemas that answers are bound to: whether they are any, and the rules of OpenAI's strict ones."""
+"""JSON Schemas of requests: whether they are valid, and the rules of OpenAI's strict mode."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _KEYWORDS_NOT_STRICT = ("allOf", "oneOf", "not", "dependentRequired", "dependent
 
 
 def check_schema(schema: Any, where: str, *, strict: bool = False) -> Mapping[str, Any]:
-    """A schema that can be answered to.
+    """Check a schema and return it.
 
     Args:
-        schema: what was sent.
-        where: the field it was sent in.
-        strict: hold it to the rules of OpenAI's strict mode.
+        schema: the value that was sent.
+        where: its field, for error messages.
+        strict: whether it must follow the rules of OpenAI's strict mode.
 
     Raises:
-        ApiError: when it is not a JSON Schema, or breaks those rules.
+        ApiError: when it is not a valid JSON Schema, or breaks those rules.
     """
     if not isinstance(schema, dict):
         raise ApiError("bad_value", f"{where}: a JSON Schema is an object", param=where)
@@ -45,10 +45,10 @@ def check_schema(schema: Any, where: str, *, strict: bool = False) -> Mapping[st
 
 
 def find_schema_error(value: Any, schema: Mapping[str, Any]) -> str | None:
-    """Why a value does not fit a schema; None when it does."""
+    """Why a value does not conform to a schema; None when it does."""
     try:
         found = next(iter(_get_schema_validator(orjson.dumps(schema)).iter_errors(value)), None)
-    except Exception as error:  # noqa: BLE001 - references that lead nowhere, patterns that are none
+    except Exception as error:  # noqa: BLE001 - unresolvable references, invalid patterns
         return f"{type(error).__name__}: {error}"[:200]
     return None if found is None else f"{found.message[:200]} at {found.json_path}"
 
@@ -75,7 +75,7 @@ def _find_definition_error(schema: bytes) -> str | None:
 
 
 def _measure_depth(schema: Any) -> int:
-    """How deep lists and objects are nested, found without recursion."""
+    """How deep lists and objects are nested, measured without recursion."""
     max_depth, stack = 0, [(schema, 1)]
     while stack:
         part, depth = stack.pop()
@@ -113,7 +113,7 @@ def _find_strict_error(schema: Mapping[str, Any]) -> str | None:
 
 
 def _walk_schemas(part: Any, depth: int) -> Iterator[tuple[Mapping[str, Any], int]]:
-    """A schema and the schemas in it, each with how deep it is."""
+    """A schema and the schemas in it, each with its depth."""
     if not isinstance(part, dict):
         return
     yield part, depth

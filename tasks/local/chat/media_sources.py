@@ -1,4 +1,4 @@
-"""The bytes of pictures and videos: out of ``data:`` URLs, or fetched from where the server may ask."""
+"""The bytes of images and videos: from ``data:`` URLs, or fetched from allowed hosts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MAX_VIDEO_BYTES = 100 * MIB
 
 @dataclass(frozen=True, slots=True)
 class MediaSource:
-    """A picture or video as it was sent: a ``data:`` or http(s) URL."""
+    """An image or video of a prompt: a ``data:`` or http(s) URL."""
 
     kind: str
     url: str
@@ -33,10 +33,10 @@ class MediaSource:
 async def fetch_source(
     source: MediaSource, chat_dialect: ChatDialect, hosts: Collection[str], cleanup: ExitStack
 ) -> Path | None:
-    """The file of a source that is somewhere else, in ``cleanup``'s care; None for one that holds its data.
+    """Fetch the file of an http(s) URL, which ``cleanup`` removes; None for a ``data:`` URL.
 
     Raises:
-        ApiError: when it may not be fetched, cannot be, or is too large.
+        ApiError: when the host is not allowed, the file cannot be fetched, or it is too large.
     """
     if _is_data_url(source):
         return None
@@ -51,10 +51,10 @@ async def fetch_source(
 
 
 def decode_data_url(source: MediaSource, chat_dialect: ChatDialect) -> bytes:
-    """What a ``data:`` URL holds. Blocking.
+    """Decode the bytes of a ``data:`` URL. Blocking.
 
     Raises:
-        ApiError: when it holds no such thing, or too much of it.
+        ApiError: when it is not one, has another media type, or is too large.
     """
     maximum = _max_source_bytes(source, chat_dialect)
     found = _DATA_URL.match(source.url)

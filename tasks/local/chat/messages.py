@@ -1,4 +1,4 @@
-"""A prompt's messages: who said what, which pictures were shown, which tools had answered."""
+"""The messages of a chat request: their texts, images, videos and tool calls."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MAX_MESSAGES = 10_000
 
 @dataclass(slots=True)
 class MessageContents:
-    """What all messages hold: their texts in order, the last user's words, the pictures and videos."""
+    """The contents of all messages: texts in order, the last user's text, images and videos, ids of tool calls."""
 
     texts: list[str] = field(default_factory=list)
     last_user_text: str = ""
@@ -29,7 +29,7 @@ def read_messages(given: Any, chat_dialect: ChatDialect) -> MessageContents:
     """Check the messages.
 
     Raises:
-        ApiError: naming the first at fault.
+        ApiError: for the first invalid message, which it names.
     """
     if given is None or given == []:
         raise ApiError("missing_field", "you must provide messages, at least one", param="messages")
@@ -67,7 +67,7 @@ def _read_message(message: Any, where: str, chat_dialect: ChatDialect, contents:
 
 
 def _read_tool_calls(given: Any, where: str, contents: MessageContents) -> None:
-    """Tool calls of an assistant's earlier answer."""
+    """Read the tool calls of an earlier answer of the assistant."""
     if given is None:
         return
     for each in given if isinstance(given, list) else [None]:

@@ -13,10 +13,10 @@ _CLASS_EXAMPLES = {"DIGIT": "0", "NOT_DIGIT": "a", "SPACE": " ", "NOT_SPACE": "a
 
 
 def make_regex_example(pattern: str) -> str | None:
-    """A text in which the pattern is found; None where none is at hand, as with look-behinds and word boundaries.
+    """A text in which the pattern is found; None when none is found, as for look-behinds and word boundaries.
 
     Args:
-        pattern: a regular expression in Python's words, which JSON Schema's everyday ones are.
+        pattern: a regular expression in Python's syntax, which the usual ones of JSON Schema have, too.
     """
     parser = importlib.import_module("re._parser")  # the standard library's own; there is no public one
     try:
@@ -32,7 +32,7 @@ def _make_sequence(parts: Any, groups: dict[int, str]) -> str:
 
 def _make_node(op: str, args: Any, groups: dict[int, str]) -> str:
     if op in ("AT", "ASSERT", "ASSERT_NOT"):
-        return ""  # the search at the end tells whether these hold
+        return ""  # the search at the end checks these
     if op in ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"):
         if args[0] > _MAX_EXAMPLE_CHARS:
             raise ValueError("it repeats too often")
@@ -53,7 +53,7 @@ def _make_node(op: str, args: Any, groups: dict[int, str]) -> str:
 
 
 def _choose_character(parts: Sequence[tuple[Any, Any]]) -> str:
-    """A character of a set."""
+    """A character of a character set."""
     if str(parts[0][0]) != "NEGATE":
         op, args = parts[0]
         if str(op) == "CATEGORY":

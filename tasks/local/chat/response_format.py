@@ -1,4 +1,4 @@
-"""What an answer is bound to: a response format, and the tools it has to call."""
+"""The required form of an answer: a response format, and a tool that must be called."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MAX_PATTERN_CHARS = 2000
 
 @dataclass(frozen=True, slots=True)
 class ResponseFormat:
-    """The form of an answer; all unset for plain text."""
+    """The form of an answer; all fields are unset for plain text."""
 
     schema: Mapping[str, Any] | None = None
     as_json: bool = False
@@ -30,7 +30,7 @@ PLAIN = ResponseFormat()
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A function that has to be called, and the schema of its arguments."""
+    """A function that must be called, and the schema of its arguments."""
 
     name: str
     parameters: Mapping[str, Any]
@@ -40,12 +40,12 @@ def read_response_format(given: Any, text: str, chat_dialect: ChatDialect) -> Re
     """Check ``response_format``.
 
     Args:
-        given: what was sent.
-        text: all words of the prompt, in which some providers want the word JSON.
-        chat_dialect: whose rules hold.
+        given: the value that was sent.
+        text: the prompt's text, in which some providers require the word JSON.
+        chat_dialect: the rules of the provider.
 
     Raises:
-        ApiError: when it makes no sense.
+        ApiError: when it is invalid.
     """
     kind = given.get("type") if isinstance(given, dict) else None
     if given is None or kind == "text":
@@ -88,10 +88,10 @@ def _read_pattern(given: Any) -> str:
 
 
 def read_required_tool(fields: Mapping[str, Any], chat_dialect: ChatDialect) -> Tool | None:
-    """Check ``tools`` and ``tool_choice``; the function that has to be called, if one must be.
+    """Check ``tools`` and ``tool_choice``; return the function that must be called, if any.
 
     Raises:
-        ApiError: when they make no sense.
+        ApiError: when they are invalid.
     """
     tools, choice = fields.get("tools"), fields.get("tool_choice")
     if tools is None:

@@ -1,4 +1,4 @@
-"""Objects that fit a JSON Schema, filled with what is known."""
+"""Values that conform to a JSON Schema, filled with known values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KnownValues = Mapping[str, Any]
 
 _MAX_DEPTH = 40
 _MAX_OPTIONAL_DEPTH = 6
-"""How deep properties that need not be there are filled all the same."""
+"""Depth down to which optional properties are filled, too."""
 _MAX_ITEMS = 10_000
 _WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 _FORMATS = {
@@ -33,10 +33,10 @@ _FORMATS = {
 
 
 def fill_schema(schema: Mapping[str, Any], known: KnownValues) -> Any:
-    """A value that fits ``schema``; properties called like something ``known`` hold that where it fits.
+    """A value that conforms to ``schema``; properties named like a value of ``known`` get it when it conforms.
 
     Raises:
-        ApiError: when no value for the schema is found here.
+        ApiError: when no such value is found.
     """
     value = _SchemaFiller(schema, known).make_value(schema, None, 0)
     error = find_schema_error(value, schema)
@@ -52,7 +52,7 @@ class _SchemaFiller:
 
     def make_value(self, part: Any, name: str | None, depth: int) -> Any:
         if depth > _MAX_DEPTH:
-            raise ApiError("bad_value", "the built-in engine cannot fill this schema: it never ends")
+            raise ApiError("bad_value", "the built-in engine cannot fill this schema: it is nested endlessly")
         part = self.resolve(part, depth)
         given = _find_known_value(name, self.known)
         if "const" in part:
@@ -79,7 +79,7 @@ class _SchemaFiller:
         return result
 
     def resolve(self, part: Any, depth: int) -> dict[str, Any]:
-        """References followed, everything that must hold together joined, and of choices one that can be filled."""
+        """A schema with references followed, ``allOf`` merged, and one of ``anyOf`` or ``oneOf`` chosen."""
         for _ in range(_MAX_DEPTH):
             part = {**part} if isinstance(part, Mapping) else {}
             if isinstance(part.get("$ref"), str):
@@ -95,7 +95,7 @@ class _SchemaFiller:
         raise ApiError("bad_value", "the built-in engine cannot fill this schema: it refers to itself")
 
     def choose(self, choices: list[Any], depth: int) -> Any:
-        """The first that says something; near the deepest place, the first that ends."""
+        """The first choice that is not null; deep down, the first that has no inner schemas."""
         not_null = [one for one in choices if one not in ({"type": "null"}, False)]
         if depth < _MAX_OPTIONAL_DEPTH:
             return (not_null or choices)[0]
@@ -143,7 +143,7 @@ class _SchemaFiller:
         return self.make_unique(result, items, depth) if part.get("uniqueItems") else result
 
     def make_unique(self, result: list[Any], items: Any, depth: int) -> list[Any]:
-        """Items made different from each other, where their kind has differences."""
+        """Items changed until they differ from each other, where their type permits that."""
         choices = self.resolve(items, depth).get("enum") or []
         unique: list[Any] = []
         for n, value in enumerate(result):
@@ -157,7 +157,7 @@ class _SchemaFiller:
 
 
 def _merge_schemas(one: Any, other: Any) -> dict[str, Any]:
-    """Two schemas of which both hold."""
+    """Merge two schemas into one that requires both."""
     if not isinstance(one, Mapping) or not isinstance(other, Mapping):
         return dict(one if isinstance(one, Mapping) else other if isinstance(other, Mapping) else {})
     result = {**one, **other}
@@ -174,7 +174,7 @@ def _merge_schemas(one: Any, other: Any) -> dict[str, Any]:
 
 
 def _find_known_value(name: str | None, known: KnownValues) -> Any:
-    """What is known of a property, by its name or by the last of the words in it: imageWidth, dominant_colors."""
+    """The known value for a property, by its name or by the last known word in it: imageWidth, dominant_colors."""
     if name is None:
         return None
     if name in known:
@@ -221,7 +221,7 @@ def _make_number(part: Mapping[str, Any], given: Any, *, integer: bool) -> int |
 
 
 def _choose_gap(low: float, high: float) -> float:
-    """A step that stays inside."""
+    """A step from one bound that stays within both."""
     return (high - low) / 2 if math.isfinite(high - low) and high > low else 0.5
 
 

@@ -1,4 +1,4 @@
-"""What a completion comes to, in each provider's words (provider docs)."""
+"""The token usage of a completion, in each provider's form (provider docs)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mediamill.tasks.local.chat.chat_request import ChatRequest
 class TokenUsage:
     """Tokens of the prompt, of the answers with their reasoning, of the reasoning, and of the images in the prompt.
 
-    ``usd_ticks`` is the price in 1e-10 dollars, where the provider tells it.
+    ``usd_ticks`` is the cost in 1e-10 dollars, when the provider reports it.
     """
 
     prompt: int
@@ -26,7 +26,7 @@ class TokenUsage:
 
 
 def truncate_answer(answer: ChatAnswer, params: ChatRequest) -> ChatAnswer:
-    """An answer ended where it must be, with the reason why."""
+    """Truncate an answer at a stop sequence or its maximum length, and set its finish reason."""
     text = answer.text
     for stop in params.stop:
         text = text.partition(stop)[0]
@@ -39,7 +39,7 @@ def truncate_answer(answer: ChatAnswer, params: ChatRequest) -> ChatAnswer:
 
 
 def count_usage(answers: Sequence[ChatAnswer], prompt: int, images: int = 0) -> TokenUsage:
-    """What a request comes to."""
+    """The token usage of a request."""
     reasoning = sum(count_tokens(answer.reasoning) for answer in answers)
     answer_tokens = sum(
         count_tokens(answer.text)
@@ -51,7 +51,7 @@ def count_usage(answers: Sequence[ChatAnswer], prompt: int, images: int = 0) -> 
 
 
 def build_usage(usage: TokenUsage, dialect: str) -> dict[str, Any]:
-    """The usage object; xAI leaves reasoning out of the completion and tells the cost in ticks."""
+    """The ``usage`` object; xAI does not count reasoning as completion, and reports the cost in ticks."""
     completion = usage.completion - usage.reasoning if dialect == "xai" else usage.completion
     reply: dict[str, Any] = {
         "prompt_tokens": usage.prompt,

@@ -1,4 +1,4 @@
-"""Images and videos of a prompt: their size is read first, then they are decoded and measured."""
+"""Images and videos of a prompt: their size is checked first, then they are decoded and measured."""
 
 from __future__ import annotations
 
@@ -30,14 +30,15 @@ _MAX_COLORS = 3
 
 @dataclass(frozen=True, slots=True)
 class VisualInput:
-    """One picture or video. Sizes are in pixels as it is looked at, its orientation applied; ``size`` is in bytes.
+    """One image or video. Width and height are in pixels, with its orientation applied; ``size`` is in bytes.
 
     Attributes:
-        brightness: 0 for black to 1 for white.
-        colors: names of the most frequent, most frequent first.
-        turned: it was stored on its side or head and is shown upright by its orientation.
-        taken: when, as the camera wrote it.
-        text: what was read in it.
+        brightness: from 0 for black to 1 for white; of a video's first frame.
+        colors: names of the most frequent colours, in order of frequency.
+        rotated: it is stored rotated or mirrored, and its orientation says how to show it upright.
+        taken_at: its time as the camera wrote it.
+        text: the text recognised in it.
+        end_brightness: of a video's last frame.
     """
 
     kind: str
@@ -60,17 +61,17 @@ class VisualInput:
 
 
 def decode_image_input(data: bytes, detail: str, chat_dialect: ChatDialect, *, measure: bool) -> VisualInput:
-    """Decode a picture, and measure it where that is asked for. Blocking.
+    """Decode an image, and measure it if ``measure``. Blocking.
 
     Raises:
-        ApiError: when it is broken, too large, or of a format that the provider does not take.
+        ApiError: when it is broken, too large, or of a format that the provider does not accept.
     """
     from PIL import Image, UnidentifiedImageError
 
     format_names = ", ".join(name.lower() for name in chat_dialect.image_formats)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # metadata that is odd; sizes are bounded by _check
+            warnings.simplefilter("ignore")  # odd metadata; sizes are checked below
             with Image.open(BytesIO(data), formats=chat_dialect.image_formats) as image:
                 _check_image_limits(image, chat_dialect)
                 return _measure_image(image, data, detail, measure=measure)
@@ -101,7 +102,7 @@ def _measure_image(image: Image, data: bytes, detail: str, *, measure: bool) -> 
     if image_format == "JPEG" and not (measure and find_ocr_program()):
         image.draft(
             None, (max(_MIN_DRAFT_SIDE, width // 8), max(_MIN_DRAFT_SIDE, height // 8))
-        )  # every scan is read all the same
+        )  # all scans are decoded all the same
     image.load()
     sideways = orientation in range(5, 9)
     names, brightness = measure_colors(image) if measure else ((), 0.0)
@@ -123,13 +124,13 @@ def _measure_image(image: Image, data: bytes, detail: str, *, measure: bool) -> 
 
 
 def _read_exif(image: Image) -> dict[str, Any]:
-    """Orientation, camera and time; a picture whose notes are broken has none."""
+    """Orientation, camera and time of an image's EXIF data; none when that is broken."""
     try:
         exif = image.getexif()
         taken = exif.get_ifd(_EXIF_SUB_IFD).get(_EXIF_DATETIME_ORIGINAL) or exif.get(_EXIF_DATETIME)
         values = {"camera": exif.get(_EXIF_MODEL) or exif.get(_EXIF_MAKE), "taken": taken}
         orientation = exif.get(_EXIF_ORIENTATION)
-    except Exception:  # noqa: BLE001 - metadata is the camera's own affair
+    except Exception:  # noqa: BLE001 - broken metadata does not make an image invalid
         return {}
     kept = {
         name: " ".join(str(value).replace("\0", " ").split())[:_MAX_EXIF_CHARS]

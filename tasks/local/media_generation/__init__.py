@@ -1,1 +1,1 @@
-"""Images and videos: rendered when they are fetched, and the jobs that stand for them."""
+"""Simulated images and videos, rendered when they are downloaded, and their jobs."""

@@ -1,4 +1,4 @@
-"""The models that make images and videos, their jobs, and their files."""
+"""The models that generate images and videos, their jobs and their files."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from mediamill.tasks.local.media_generation.specs import parse_size
 
 @dataclass(frozen=True, slots=True)
 class ServedVideoModel:
-    """A model that makes videos; what is empty or None is not limited.
+    """What a video model accepts; empty or None is no limit.
 
     Attributes:
-        seconds, sizes, fps: that can be asked for; the first is made unless another is.
-        frames: most pictures that stand for frames.
-        prompt: fewest and most characters.
-        optional: it needs no prompt.
+        seconds, sizes, fps: possible values; the first is the default. Sizes are width and height in pixels.
+        frames: maximum number of images given as frames.
+        prompt: minimum and maximum number of characters.
+        optional: the prompt may be left out.
     """
 
     seconds: tuple[int, ...] = ()
@@ -33,14 +33,14 @@ class ServedVideoModel:
 
 @dataclass(frozen=True, slots=True)
 class ServedImageModel:
-    """A model that makes pictures.
+    """What an image model accepts.
 
     Attributes:
-        sizes: that can be asked for; empty for any.
-        sides: shortest and longest side in pixels, where any size in steps of ``step`` is taken.
+        sizes: possible widths and heights in pixels; empty for any.
+        sides: minimum and maximum side in pixels, where any size in steps of ``step`` is accepted.
         step: pixels.
-        max_n: images of one request; None is the provider's number.
-        steps: most denoising steps.
+        max_n: maximum images of one request; None is the provider's number.
+        steps: maximum denoising steps.
     """
 
     sizes: tuple[tuple[int, int], ...] = ()
@@ -52,23 +52,23 @@ class ServedImageModel:
 
 @dataclass(frozen=True, slots=True)
 class GenerationModels:
-    """The models of one dialect; ``named`` ones are taken whatever they are."""
+    """The models of one dialect; ``named`` ones are accepted for images and videos."""
 
     videos: Mapping[str, ServedVideoModel]
     images: Mapping[str, ServedImageModel]
     named: frozenset[str] = frozenset()
 
     def find_video_model(self, model: str) -> ServedVideoModel | None:
-        """What a model that makes videos takes; None when it is unknown."""
+        """What a video model accepts; None when the model is unknown."""
         return self.videos.get(model) or (ServedVideoModel() if model in self.named else None)
 
     def find_image_model(self, model: str) -> ServedImageModel | None:
-        """What a model that makes pictures takes; None when it is unknown."""
+        """What an image model accepts; None when the model is unknown."""
         return self.images.get(model) or (ServedImageModel() if model in self.named else None)
 
 
 def read_generation_models(known: Mapping[str, Any], dialect: str, named: Iterable[str]) -> GenerationModels:
-    """A dialect's models as the configuration has them, and those that were named besides."""
+    """A dialect's models from the configuration, and those that ``--model`` names."""
     videos, images = (known[kind].get(dialect) or {} for kind in ("videos", "images"))
     return GenerationModels(
         {name: ServedVideoModel(**_parse_model_facts(facts)) for name, facts in videos.items()},
@@ -89,7 +89,7 @@ class GenerationState:
     """Models by dialect, jobs, and files.
 
     Attributes:
-        job_seconds: least and most from a job's creation to its end.
+        job_seconds: minimum and maximum time from a job's creation to its end.
         link_seconds: how long a link works.
     """
 
@@ -100,12 +100,12 @@ class GenerationState:
     files: MediaCache = field(default_factory=MediaCache)
 
     def kind_by_model(self, dialect: str) -> dict[str, str]:
-        """The dialect's models, with ``image`` or ``video`` for what each makes."""
+        """The dialect's models, each with what it generates: ``image`` or ``video``."""
         models = self.models[dialect]
         return {**dict.fromkeys(models.images, "image"), **dict.fromkeys(models.videos, "video")}
 
     def close(self) -> None:
-        """Remove the files."""
+        """Close the jobs' file and remove the media files."""
         self.jobs.close()
         self.files.close()
 
@@ -116,10 +116,10 @@ def open_generation_state(
     link_seconds: float,
     bill_file: Path | None,
 ) -> GenerationState:
-    """The state of a server; beside the bill's file is one of its jobs, so that both outlive the server.
+    """The state of a server. Its jobs are kept in a file beside the bill's, so that both outlive the server.
 
     Raises:
-        StorageError: when that cannot be written.
+        StorageError: when the jobs' file cannot be written.
     """
     file = None if bill_file is None else bill_file.with_name(bill_file.name + ".jobs")
     return GenerationState(models, job_seconds, link_seconds, JobStore(file))

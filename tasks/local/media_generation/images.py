@@ -1,4 +1,4 @@
-"""Pictures: a colour that fades, the prompt's words, and a mark that says they are simulated."""
+"""Images: a colour gradient, the prompt's words, and a mark that says they are simulated."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DESCRIPTION = 0x010E
 
 
 def render_image(spec: ImageSpec) -> bytes:
-    """The picture's file. Blocking; the same bytes for the same picture."""
+    """Render an image file. Blocking; the same spec gives the same bytes."""
     digest = hash_prompt(spec.words, spec.seed)
     image = render_card(spec.words, spec.width, spec.height, digest % _HUES / _HUES)
     file = BytesIO()
@@ -30,7 +30,7 @@ def render_image(spec: ImageSpec) -> bytes:
 
 
 def render_card(text: str, width: int, height: int, hue: float) -> Image:
-    """A picture in memory; ``hue`` is 0 to 1."""
+    """Render an image in memory; ``hue`` is from 0 to 1."""
     from PIL import Image, ImageDraw, ImageOps
 
     dark, light = (_to_rgb(hue, value) for value in (0.35, 0.75))
@@ -52,7 +52,7 @@ def _to_rgb(hue: float, value: float) -> tuple[int, int, int]:
 
 
 def _save_options(image_format: str) -> dict[str, Any]:
-    """How a format is written: fast, and with a note that it is simulated."""
+    """Pillow's options for saving: fast, and with metadata that says it is simulated."""
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 

@@ -1,4 +1,4 @@
-"""What was made, and the jobs that make videos: small enough to keep them all."""
+"""Generated media and video jobs: their records are small enough to keep many in memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mediamill.tasks.local.billing.record_file import RecordFile
 from mediamill.tasks.local.media_generation.specs import ImageSpec, VideoSpec
 
 MAX_KEPT_ITEMS = 100_000
-"""Jobs and linked pictures that are remembered."""
+"""Jobs and linked images that are kept."""
 
 _QUEUED_SHARE = 0.25
 _MICROSECONDS = 1_000_000
@@ -26,14 +26,14 @@ JobOutcome = Literal["completed", "failed", "stuck", "blocked"]
 
 @dataclass(slots=True, kw_only=True)
 class GeneratedMedia:
-    """A file that can be linked to.
+    """A file that links can lead to. The fields of a video job are stored in the jobs' file.
 
     Attributes:
-        what: is drawn when the file is fetched.
+        what: the spec; it is rendered when the file is downloaded.
         source: hash of the prompt and inputs, for fault rules.
         hops: its link redirects to the file.
-        linked: when its last link was made, in microseconds; links are told apart by it.
-        dead: links made up to then are expired, whatever their age.
+        linked: Unix time of its newest link in microseconds; it identifies the link.
+        dead: links created up to this time are expired, whatever their age.
     """
 
     id: str
@@ -45,26 +45,26 @@ class GeneratedMedia:
     dead: int = 0
 
     def create_link_token(self) -> str:
-        """A new link's token."""
+        """Create a link and return its token."""
         self.linked = max(int(time.time() * _MICROSECONDS), self.linked + 1)
         return f"{self.id}.{self.linked:x}"
 
     def is_link_valid(self, stamp: int, seconds: float) -> bool:
-        """The link made at ``stamp`` still works, where links live so many seconds."""
+        """The link created at ``stamp`` (microseconds) still works, where links work for so many seconds."""
         return stamp > self.dead and time.time() < stamp / _MICROSECONDS + seconds
 
 
 @dataclass(slots=True, kw_only=True)
 class VideoJob(GeneratedMedia):
-    """A video on its way.
+    """A job that generates a video.
 
     Attributes:
-        wire: whose job it is told as: together, openai or xai.
-        created, ready: Unix seconds.
-        usd: what was billed for it.
-        fate: how it ends; ``blocked`` is done, but what it shows is withheld.
-        error: code and message of one that fails.
-        odd: a status that is told once, before the others.
+        wire: wire format of its replies: together, openai or xai.
+        created, ready: Unix seconds of its creation and its end.
+        usd: the billed US dollars.
+        fate: its outcome; a ``blocked`` job is done, but its video is withheld.
+        error: code and message of a failed job.
+        odd: a status that the first poll reports instead of the real one.
     """
 
     what: VideoSpec
@@ -77,14 +77,14 @@ class VideoJob(GeneratedMedia):
     odd: str | None = None
 
     def progress(self) -> float:
-        """Share of its time that is over, 0 to 1; it has ended at 1."""
+        """Elapsed share of its time, from 0 to 1; at 1 it has ended."""
         if self.fate == "stuck":
             return 0.5
         now, total = time.time(), self.ready - self.created
         return 1.0 if now >= self.ready else max(0.0, (now - self.created) / total)
 
     def status(self) -> str:
-        """Queued, in_progress, completed, failed or blocked."""
+        """The status now: queued, in_progress, completed, failed or blocked."""
         done = self.progress()
         if done < 1:
             return "queued" if done < _QUEUED_SHARE else "in_progress"
@@ -92,7 +92,7 @@ class VideoJob(GeneratedMedia):
 
 
 class JobStore:
-    """What was made, by id; optionally jobs are in a file of JSON lines that outlives the server.
+    """Generated media by id; jobs are optionally stored in a file of JSON lines that outlives the server.
 
     Raises:
         StorageError: when the file cannot be written.
@@ -105,7 +105,7 @@ class JobStore:
             self._open_file(file)
 
     def add(self, item: GeneratedMedia) -> None:
-        """Remember it; the oldest are forgotten above a bound."""
+        """Add an item; above :data:`MAX_KEPT_ITEMS` the oldest is dropped."""
         self._items[item.id] = item
         if len(self._items) > MAX_KEPT_ITEMS:
             self._items.popitem(last=False)
@@ -113,11 +113,11 @@ class JobStore:
             self._file.append(asdict(item))
 
     def get(self, item_id: str) -> GeneratedMedia | None:
-        """By its id."""
+        """The item of that id; None when there is none."""
         return self._items.get(item_id)
 
     def find_linked(self, token: str) -> tuple[GeneratedMedia, int] | None:
-        """What a link's token stands for, and when the link was made."""
+        """The item of a link's token, and when the link was created, in microseconds; None for an unknown token."""
         item_id, _, stamp = token.partition(".")
         item = self._items.get(item_id)
         try:
@@ -126,7 +126,7 @@ class JobStore:
             return None
 
     def reset(self) -> None:
-        """Forget all; the file keeps what it has."""
+        """Drop all items; the file keeps its lines."""
         self._items.clear()
 
     def close(self) -> None:
@@ -147,5 +147,5 @@ class JobStore:
 
 
 def make_id(prefix: str = "") -> str:
-    """An id nobody had before."""
+    """A new unique id."""
     return prefix + uuid.uuid4().hex

@@ -1,4 +1,4 @@
-"""The files of pictures and videos: drawn when they are first asked for, in a folder that never grows too large."""
+"""Files of images and videos: rendered at the first download, in a folder of limited size."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _MAX_BYTES = 256 * 1024 * 1024
 
 
 class MediaCache:
-    """Files by what they show; those asked for longest ago go first, and are drawn again when they are wanted.
+    """Rendered files by name. The least recently used ones are removed first, and rendered again when requested.
 
     Args:
-        max_bytes: on disk.
+        max_bytes: maximum size of all files together.
     """
 
     def __init__(self, max_bytes: int = _MAX_BYTES) -> None:
@@ -31,11 +31,11 @@ class MediaCache:
         self._total = 0
         self._rendering: dict[str, asyncio.Task[None]] = {}
         self._folder: Path | None = None
-        self.threads = ThreadPoolExecutor(2, thread_name_prefix="making")
-        """Two things are drawn, or large bodies read, at a time, whoever asked for them."""
+        self.threads = ThreadPoolExecutor(2, thread_name_prefix="media")
+        """At most two files are rendered, or large bodies read, at a time, over all requests."""
 
     async def open_file(self, spec: ImageSpec | VideoSpec) -> BinaryIO:
-        """The file, open for reading; it can be read to its end whatever happens to the folder."""
+        """Open a file, rendered first if needed; it can be read to its end even when it is removed meanwhile."""
         while True:
             try:
                 file = (self._get_folder() / spec.name).open("rb")
@@ -46,7 +46,7 @@ class MediaCache:
                 return file
 
     async def render_image_bytes(self, image: ImageSpec) -> bytes:
-        """An image that is not kept."""
+        """Render an image without keeping its file."""
         return await asyncio.get_running_loop().run_in_executor(self.threads, render_image, image)
 
     def close(self) -> None:
@@ -58,11 +58,11 @@ class MediaCache:
 
     def _get_folder(self) -> Path:
         if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="mediamill-made-"))
+            self._folder = Path(tempfile.mkdtemp(prefix="mediamill-media-"))
         return self._folder
 
     async def _ensure_rendered(self, spec: ImageSpec | VideoSpec) -> None:
-        """Wait until it is there; however many wait, it is drawn once."""
+        """Wait until the file is rendered; it is rendered once, however many wait."""
         task = self._rendering.get(spec.name)
         if task is None:
             task = self._rendering[spec.name] = asyncio.create_task(self._render_and_keep(spec))

@@ -1,4 +1,4 @@
-"""What is drawn: everything that decides a file's bytes, and nothing else."""
+"""Specs of images and videos: everything that decides a file's bytes, and nothing else."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from mediamill.tasks.local.server.api_error import ApiError
 
 MAX_PROMPT_CHARS = 240
-"""Characters of a prompt that are drawn; a job keeps no more of it."""
+"""Characters of a prompt that are rendered; a job keeps no more of it."""
 
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})", re.ASCII)
 _MAX_SIDE = 4096
@@ -24,7 +24,7 @@ MIME_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class ImageSpec:
-    """A picture of ``width`` by ``height`` pixels; ``form`` is png, jpeg or webp."""
+    """An image of ``width`` by ``height`` pixels; ``form`` is its format: png, jpeg or webp."""
 
     words: str
     seed: int
@@ -34,13 +34,13 @@ class ImageSpec:
 
     @property
     def name(self) -> str:
-        """Of its file: the same for the same picture."""
+        """Its file's name: the same for the same image."""
         return _make_file_name(repr(self), self.form)
 
 
 @dataclass(frozen=True, slots=True)
 class VideoSpec:
-    """A video of ``width`` by ``height`` pixels and ``seconds`` at ``fps`` frames each; ``form`` is mp4 or webm."""
+    """A video of ``width`` by ``height`` pixels; ``form`` is its format: mp4 or webm."""
 
     words: str
     seed: int
@@ -52,12 +52,12 @@ class VideoSpec:
 
     @property
     def name(self) -> str:
-        """Of its file: the same for the same video."""
+        """Its file's name: the same for the same video."""
         return _make_file_name(repr(self), self.form)
 
 
 def hash_prompt(text: str, seed: int) -> int:
-    """A number that stands for a prompt and its seed."""
+    """A 64-bit hash of a prompt and its seed."""
     return int.from_bytes(hashlib.sha256(f"{seed}\0{text}".encode("utf-8", "replace")).digest()[:8], "big")
 
 
@@ -66,10 +66,10 @@ def _make_file_name(description: str, form: str) -> str:
 
 
 def parse_size(value: object) -> tuple[int, int]:
-    """Width and height of a text such as ``640x360``.
+    """Width and height in pixels from a text such as ``640x360``.
 
     Raises:
-        ApiError: when it is no such text.
+        ApiError: when it is not such a text.
     """
     match = _SIZE.fullmatch(value) if isinstance(value, str) else None
     if match is None or not all(0 < int(side) <= _MAX_SIDE for side in match.groups()):

@@ -1,7 +1,7 @@
 """Videos: half a second that shows the prompt, then a colour that changes slowly.
 
-What follows the first half second depends on the size, the length and one of a few colours only, so it is encoded once
-and its packets are copied behind every beginning: a video costs little more than its first frames.
+What follows the first half second depends only on the size, the length and one of twelve colours. So it is encoded once
+and its packets are copied into every such video, which then takes little more time than its first frames.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class _Packet:
 
 
 def render_video(spec: VideoSpec, path: Path) -> None:
-    """Write a video. Blocking; the same bytes for the same video."""
+    """Render a video to a file. Blocking; the same spec gives the same bytes."""
     import av
 
     hue = hash_prompt(spec.words, spec.seed) % _HUES
@@ -64,7 +64,7 @@ def render_video(spec: VideoSpec, path: Path) -> None:
 
 @lru_cache(48)
 def _encode_rest(width: int, height: int, fps: int, frames: int, form: str, hue: int) -> tuple[_Packet, ...]:
-    """The packets of all that comes after the beginning; none of them shows a prompt."""
+    """The packets of everything after the first half second; none of them shows a prompt."""
     import av
 
     if not frames:
@@ -81,7 +81,7 @@ def _encode_rest(width: int, height: int, fps: int, frames: int, form: str, hue:
 
 
 def _generate_frames(width: int, height: int, fps: int, frames: int, hue: int, codec: str) -> Iterator[VideoFrame]:
-    """Frames whose colour takes a step twice a second."""
+    """Frames whose colour changes twice a second."""
     frames_per_step = max(1, fps // _STEPS_PER_SECOND)
     current = None
     for number in range(frames):
@@ -114,13 +114,13 @@ def _configure_encoder(encoder: Any, spec: VideoSpec) -> None:
 
 
 def _choose_pixel_format(width: int, height: int, codec: str) -> str:
-    """H.264 halves the colours of even sides only."""
+    """The pixel format: H.264 halves the colour resolution of even sides only."""
     return "yuv444p" if codec == "libx264" and (width % 2 or height % 2) else "yuv420p"
 
 
 @cache
 def _choose_codec(form: str) -> tuple[str, dict[str, str]]:
-    """The first encoder for a format that this build has."""
+    """The first encoder for a format that this build of FFmpeg has, and its options."""
     import av
 
     return next((name, options) for name, options in _CODECS[form] if name in av.codecs_available)
